@@ -1,0 +1,92 @@
+//! The one error type: a code, the argument at fault, what was expected and what came.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// What kind of fault an [`Error`] reports; the names are those of the JavaScript `AttentionError.code`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Code {
+    /// Dimensions or lengths that do not fit each other.
+    Shape,
+    /// An array of the wrong element type.
+    Dtype,
+    /// An option with an unknown name, a wrong type or a value out of range.
+    Option,
+    /// A value outside the domain of the function, such as a point off its manifold.
+    Domain,
+    /// A weights file that cannot be read.
+    Format,
+    /// Memory that cannot be had.
+    Memory,
+    /// A fault of this crate, never of the caller.
+    Internal,
+}
+
+/// A wrong input, found before any work was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Error {
+    /// What kind of fault it is.
+    pub code: Code,
+    /// The argument or option at fault, by its name in the public interface.
+    pub argument: String,
+    /// What the argument has to be.
+    pub expected: String,
+    /// What it was.
+    pub actual: String,
+}
+
+/// The result of everything that checks its input.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error about `argument`.
+    pub fn new(
+        code: Code,
+        argument: impl Into<String>,
+        expected: impl Into<String>,
+        actual: impl fmt::Display,
+    ) -> Self {
+        Self {
+            code,
+            argument: argument.into(),
+            expected: expected.into(),
+            actual: actual.to_string(),
+        }
+    }
+
+    /// Dimensions or lengths that do not fit.
+    pub fn shape(argument: impl Into<String>, expected: impl Into<String>, actual: impl fmt::Display) -> Self {
+        Self::new(Code::Shape, argument, expected, actual)
+    }
+
+    /// An option that cannot be taken.
+    pub fn option(argument: impl Into<String>, expected: impl Into<String>, actual: impl fmt::Display) -> Self {
+        Self::new(Code::Option, argument, expected, actual)
+    }
+
+    /// Memory for `what` that cannot be had.
+    pub fn memory(what: &str, elements: usize) -> Self {
+        Self::new(
+            Code::Memory,
+            what,
+            "a size that fits into memory",
+            format_args!("{elements} elements"),
+        )
+    }
+
+    /// The error as the JSON text that the bindings throw and `lib/errors.js` reads.
+    pub fn to_json(&self) -> String {
+        // Five plain strings: serialisation has nothing that can fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: expected {}, got {}", self.argument, self.expected, self.actual)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,123 @@
+//! Shapes and borrowed tensors: row-major, contiguous, checked once where they enter.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// The most dimensions that a tensor may have.
+pub const MAX_RANK: usize = 8;
+
+/// Up to [`MAX_RANK`] dimensions, held inline.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    rank: usize,
+    dims: [usize; MAX_RANK],
+}
+
+impl Shape {
+    /// The shape with these dimensions; `argument` names the tensor in the error for too many.
+    pub fn new(argument: &str, dims: &[usize]) -> Result<Self> {
+        if dims.len() > MAX_RANK {
+            return Err(Error::shape(
+                argument,
+                format!("at most {MAX_RANK} dimensions"),
+                format_args!("{} dimensions", dims.len()),
+            ));
+        }
+        let mut shape = Self { rank: dims.len(), dims: [1; MAX_RANK] };
+        shape.dims[..dims.len()].copy_from_slice(dims);
+        Ok(shape)
+    }
+
+    /// The dimensions, outermost first.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims[..self.rank]
+    }
+
+    /// How many dimensions there are.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// How many elements a tensor of this shape holds, or `None` where that overflows.
+    pub fn checked_len(&self) -> Option<usize> {
+        // A zero dimension makes the tensor empty, however large the others are.
+        if self.dims().contains(&0) {
+            return Some(0);
+        }
+        self.dims().iter().try_fold(1usize, |product, &dim| product.checked_mul(dim))
+    }
+
+    /// The last dimension and the number of rows before it; a scalar is one row of one.
+    pub fn rows_and_columns(&self) -> (usize, usize) {
+        match self.dims().split_last() {
+            Some((&columns, outer)) => (outer.iter().product(), columns),
+            None => (1, 1),
+        }
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (index, dim) in self.dims().iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{dim}")?;
+        }
+        f.write_str("]")
+    }
+}
+
+/// A borrowed tensor: elements in row-major order and their shape.
+#[derive(Clone, Copy, Debug)]
+pub struct Tensor<'a, T = f32> {
+    /// The elements; as many as the product of the dimensions.
+    pub data: &'a [T],
+    /// The dimensions.
+    pub shape: Shape,
+}
+
+impl<'a, T> Tensor<'a, T> {
+    /// The tensor over `data`, if its length is the product of `dims`; `argument` names it in the error.
+    pub fn new(argument: &str, data: &'a [T], dims: &[usize]) -> Result<Self> {
+        let shape = Shape::new(argument, dims)?;
+        if shape.checked_len() != Some(data.len()) {
+            return Err(Error::shape(
+                argument,
+                format!("data of the length that shape {shape} has"),
+                format_args!("{} elements", data.len()),
+            ));
+        }
+        Ok(Self { data, shape })
+    }
+}
+
+/// Checks that an output buffer holds exactly what the call writes.
+pub fn check_output<T>(argument: &str, buffer: &[T], elements: usize) -> Result<()> {
+    if buffer.len() != elements {
+        return Err(Error::shape(
+            argument,
+            format!("a length of {elements}"),
+            format_args!("a length of {}", buffer.len()),
+        ));
+    }
+    Ok(())
+}
+
+/// A zeroed vector, or a `MEMORY` error where an allocation of that size cannot be had.
+pub fn try_zeroed<T: Copy + Default>(what: &str, elements: usize) -> Result<Vec<T>> {
+    let mut vector = Vec::new();
+    vector
+        .try_reserve_exact(elements)
+        .map_err(|_| Error::memory(what, elements))?;
+    vector.resize(elements, T::default());
+    Ok(vector)
+}
