@@ -1,0 +1,544 @@
+//! Every option object of the public interface, by serde: one definition for both bindings.
+//!
+//! Absent options take their defaults. An unknown name, a wrong type or a value out of range is an `OPTION` error that names the option.
+
+mod parse;
+
+use serde::de::{Deserialize, Deserializer, Error as _, Unexpected};
+use serde::{Deserialize as DeriveDeserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+pub use parse::nearest;
+use parse::{Names, parse};
+
+/// The options that lib/ passes as arrays beside the JSON.
+const BESIDE_SDPA: &[&str] = &["mask", "kvLengths", "out"];
+
+/// The order of the dimensions of 4-D inputs and outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, DeriveDeserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// `[batch, heads, length, size]`.
+    #[default]
+    Bhld,
+    /// `[batch, length, heads, size]`.
+    Blhd,
+}
+
+/// Where `attentionWeights` stops: the stages of the ONNX operator's `qk_matmul_output`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, DeriveDeserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// `scale · (q · k)`.
+    Scores,
+    /// After the soft cap.
+    Softcapped,
+    /// After the float mask; −∞ where a key is not visible.
+    Biased,
+    /// After softmax and dropout.
+    #[default]
+    Weights,
+}
+
+/// The options of `scaledDotProductAttention` and `attentionWeights`.
+#[derive(Debug, Clone, PartialEq, Default, DeriveDeserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AttentionOptions {
+    /// The order of the dimensions of 4-D inputs and outputs.
+    pub layout: Layout,
+    /// Query `i` sees the keys `j ≤ i + query_offset`.
+    pub causal: bool,
+    /// The key position of query 0.
+    #[serde(deserialize_with = "query_offset")]
+    pub query_offset: i64,
+    /// Keys from `left` before to `right` after the query's position; −1 leaves a side open.
+    #[serde(deserialize_with = "window")]
+    pub window: Option<[i64; 2]>,
+    /// The factor of the scores; 1/√D where absent.
+    #[serde(deserialize_with = "optional_non_negative")]
+    pub scale: Option<f32>,
+    /// Scores pass through `softcap · tanh(s / softcap)` where this is positive.
+    #[serde(deserialize_with = "non_negative")]
+    pub softcap: f32,
+    /// The probability with which a weight is dropped.
+    #[serde(deserialize_with = "probability")]
+    pub dropout: f32,
+    /// Which weights are dropped.
+    #[serde(deserialize_with = "seed")]
+    pub seed: u64,
+    /// Return the weights.
+    pub weights: bool,
+    /// Return the so many largest weights of each row.
+    #[serde(deserialize_with = "optional_count")]
+    pub top_weights: Option<usize>,
+    /// Return the logarithm of each row's sum of exponentials.
+    pub log_sum_exp: bool,
+    /// Where `attentionWeights` stops; [`Stage::Weights`] where absent.
+    pub stage: Option<Stage>,
+}
+
+impl AttentionOptions {
+    /// The options of `scaledDotProductAttention`; `stage` is not one of them.
+    pub fn parse(json: Option<&str>) -> Result<Self> {
+        parse(json, Names { beside: BESIDE_SDPA, without: &["stage"] })
+    }
+
+    /// The options of `attentionWeights`, which has no other result that could be asked for.
+    pub fn parse_for_weights(json: Option<&str>) -> Result<Self> {
+        let options: Self = parse(json, Names { beside: BESIDE_SDPA, without: &[] })?;
+        let asked = [
+            ("weights", options.weights),
+            ("topWeights", options.top_weights.is_some()),
+            ("logSumExp", options.log_sum_exp),
+        ];
+        match asked.iter().find(|(_, asked)| *asked) {
+            Some((name, _)) => Err(Error::option(
+                *name,
+                "no request for a further result: attentionWeights returns the weights alone",
+                options.top_weights.filter(|_| *name == "topWeights").map_or("true".to_owned(), |k| k.to_string()),
+            )),
+            None => Ok(options),
+        }
+    }
+}
+
+/// The options of a layer's `forward`.
+#[derive(Debug, Clone, PartialEq, Default, DeriveDeserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LayerOptions {
+    /// Query `i` sees the keys `j ≤ i + query_offset`.
+    pub causal: bool,
+    /// The key position of query 0.
+    #[serde(deserialize_with = "query_offset")]
+    pub query_offset: i64,
+    /// Keys from `left` before to `right` after the query's position; −1 leaves a side open.
+    #[serde(deserialize_with = "window")]
+    pub window: Option<[i64; 2]>,
+    /// Return the weights of each head.
+    pub weights: bool,
+    /// Return the weights' mean over the heads.
+    pub average_weights: bool,
+    /// The factor of the scores; 1/√headDim where absent.
+    #[serde(deserialize_with = "optional_non_negative")]
+    pub scale: Option<f32>,
+    /// Scores pass through `softcap · tanh(s / softcap)` where this is positive.
+    #[serde(deserialize_with = "non_negative")]
+    pub softcap: f32,
+    /// Which weights are dropped in training; the layer's own seed where absent.
+    #[serde(deserialize_with = "optional_seed")]
+    pub seed: Option<u64>,
+}
+
+impl LayerOptions {
+    /// The options of one call.
+    pub fn parse(json: Option<&str>) -> Result<Self> {
+        parse(json, Names { beside: &["mask", "kvLengths", "out"], without: &[] })
+    }
+}
+
+/// Which inputs an attention layer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerKind {
+    /// Query, key and value, the latter two optional.
+    MultiHead,
+    /// One input.
+    SelfAttention,
+    /// A query input and a context.
+    CrossAttention,
+}
+
+impl LayerKind {
+    /// The kind of this name: `multi-head`, `self` or `cross`.
+    pub fn parse(name: &str) -> Result<Self> {
+        match name {
+            "multi-head" => Ok(Self::MultiHead),
+            "self" => Ok(Self::SelfAttention),
+            "cross" => Ok(Self::CrossAttention),
+            other => Err(Error::new(crate::error::Code::Internal, "kind", "'multi-head', 'self' or 'cross'", other)),
+        }
+    }
+}
+
+/// The configuration of an attention layer as the caller gave it.
+#[derive(Debug, Clone, PartialEq, Default, DeriveDeserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct GivenConfig {
+    #[serde(deserialize_with = "optional_count")]
+    num_heads: Option<usize>,
+    #[serde(deserialize_with = "optional_count")]
+    head_dim: Option<usize>,
+    #[serde(deserialize_with = "optional_count")]
+    model_dim: Option<usize>,
+    #[serde(deserialize_with = "optional_count")]
+    kv_heads: Option<usize>,
+    #[serde(deserialize_with = "optional_count")]
+    k_dim: Option<usize>,
+    #[serde(deserialize_with = "optional_count")]
+    v_dim: Option<usize>,
+    use_bias: Option<bool>,
+    #[serde(deserialize_with = "probability")]
+    dropout: f32,
+    #[serde(deserialize_with = "seed")]
+    seed: u64,
+}
+
+/// The configuration of an attention layer with every default filled in; it serialises to the `config` that callers read.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttentionConfig {
+    /// Query heads.
+    pub num_heads: usize,
+    /// The size of a head's queries, keys and values.
+    pub head_dim: usize,
+    /// The size of the query input and of the output; `num_heads · head_dim` unless given.
+    pub model_dim: usize,
+    /// Key/value heads, a divisor of `num_heads`, which it is unless given.
+    pub kv_heads: usize,
+    /// The size of the key input; `model_dim` unless given.
+    pub k_dim: usize,
+    /// The size of the value input; `model_dim` (for cross attention `k_dim`) unless given.
+    pub v_dim: usize,
+    /// Whether the projections have biases; true unless given.
+    pub use_bias: bool,
+    /// The probability with which training drops a weight; 0 unless given.
+    pub dropout: f32,
+    /// What the parameters are drawn from, and what training drops; 0 unless given.
+    pub seed: u64,
+}
+
+impl AttentionConfig {
+    /// The most elements that one parameter may have.
+    const MOST_ELEMENTS: usize = i32::MAX as usize;
+
+    /// The configuration of a layer of this kind.
+    pub fn parse(json: &str, kind: LayerKind) -> Result<Self> {
+        let given: GivenConfig = parse(Some(json), Names { beside: &[], without: &[] })?;
+        let required = |name: &str, value: Option<usize>| value.ok_or_else(|| Error::option(name, COUNT, "nothing"));
+        let num_heads = required("numHeads", given.num_heads)?;
+        let head_dim = required("headDim", given.head_dim)?;
+        let inner = num_heads.saturating_mul(head_dim);
+        let model_dim = given.model_dim.unwrap_or(inner);
+        let k_dim = given.k_dim.unwrap_or(model_dim);
+        let config = Self {
+            num_heads,
+            head_dim,
+            model_dim,
+            kv_heads: given.kv_heads.unwrap_or(num_heads),
+            k_dim,
+            v_dim: given.v_dim.unwrap_or(if kind == LayerKind::CrossAttention { k_dim } else { model_dim }),
+            use_bias: given.use_bias.unwrap_or(true),
+            dropout: given.dropout,
+            seed: given.seed,
+        };
+        config.check(kind)?;
+        Ok(config)
+    }
+
+    /// `num_heads · head_dim`: the width of the projected queries.
+    pub fn query_width(&self) -> usize {
+        self.num_heads * self.head_dim
+    }
+
+    /// `kv_heads · head_dim`: the width of the projected keys and values.
+    pub fn kv_width(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+
+    /// Whether query, key and value share an input size, so that PyTorch keeps their projections in one matrix.
+    pub fn is_packed(&self) -> bool {
+        self.k_dim == self.model_dim && self.v_dim == self.model_dim
+    }
+
+    fn check(&self, kind: LayerKind) -> Result<()> {
+        if !self.num_heads.is_multiple_of(self.kv_heads) {
+            return Err(Error::option("kvHeads", format!("a divisor of numHeads {}", self.num_heads), self.kv_heads));
+        }
+        let fits = |width: usize, inputs: usize| width.checked_mul(inputs).is_some_and(|n| n <= Self::MOST_ELEMENTS);
+        let inner = self.num_heads.checked_mul(self.head_dim).and_then(|inner| inner.checked_mul(3));
+        let widest = self.model_dim.max(self.k_dim).max(self.v_dim);
+        if !inner.is_some_and(|inner| fits(inner, widest)) {
+            return Err(Error::option(
+                "headDim",
+                format!("projections of at most {} elements", Self::MOST_ELEMENTS),
+                format_args!("numHeads {}, headDim {}, input size {widest}", self.num_heads, self.head_dim),
+            ));
+        }
+        match kind {
+            LayerKind::SelfAttention if self.k_dim != self.model_dim => Err(Error::option(
+                "kDim",
+                format!("modelDim {}: self attention has one input", self.model_dim),
+                self.k_dim,
+            )),
+            LayerKind::SelfAttention if self.v_dim != self.model_dim => Err(Error::option(
+                "vDim",
+                format!("modelDim {}: self attention has one input", self.model_dim),
+                self.v_dim,
+            )),
+            LayerKind::CrossAttention if self.v_dim != self.k_dim => {
+                Err(Error::option("vDim", format!("kDim {}: cross attention has one context", self.k_dim), self.v_dim))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+const COUNT: &str = "an integer of at least 1";
+const LARGEST_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
+
+/// The value, if `take` takes it; otherwise the fault that it is not `expected`.
+fn checked<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    expected: &'static str,
+    take: impl FnOnce(&Value) -> Option<T>,
+) -> std::result::Result<T, D::Error> {
+    take(&Value::deserialize(deserializer)?).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("it"), &expected))
+}
+
+/// A whole number that a double holds exactly.
+fn integer(value: &Value) -> Option<i64> {
+    let number = value.as_f64()?;
+    (number.fract() == 0.0 && number.abs() <= LARGEST_SAFE_INTEGER).then_some(number as i64)
+}
+
+fn query_offset<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<i64, D::Error> {
+    checked(deserializer, "an integer of 32 bits or an Int32Array", |value| {
+        integer(value).filter(|&offset| i32::try_from(offset).is_ok())
+    })
+}
+
+fn window<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<[i64; 2]>, D::Error> {
+    checked(deserializer, "two integers of at least -1, where -1 leaves a side open", |value| {
+        let side = |value| integer(value).filter(|&side| side >= -1);
+        match value.as_array()?.as_slice() {
+            [left, right] => Some(Some([side(left)?, side(right)?])),
+            _ => None,
+        }
+    })
+}
+
+fn non_negative<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<f32, D::Error> {
+    checked(deserializer, "a finite number of at least 0", |value| {
+        Some(value.as_f64()? as f32).filter(|number| number.is_finite() && *number >= 0.0)
+    })
+}
+
+fn optional_non_negative<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<f32>, D::Error> {
+    non_negative(deserializer).map(Some)
+}
+
+fn probability<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<f32, D::Error> {
+    checked(deserializer, "a number of at least 0 and less than 1", |value| {
+        Some(value.as_f64()? as f32).filter(|number| (0.0..1.0).contains(number))
+    })
+}
+
+fn seed<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<u64, D::Error> {
+    checked(deserializer, "an integer from 0 to 2^53 - 1", |value| u64::try_from(integer(value)?).ok())
+}
+
+fn optional_seed<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<u64>, D::Error> {
+    seed(deserializer).map(Some)
+}
+
+fn optional_count<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<usize>, D::Error> {
+    checked(deserializer, COUNT, |value| usize::try_from(integer(value)?).ok().filter(|&count| count >= 1).map(Some))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    fn fault<T: std::fmt::Debug>(result: Result<T>) -> (Code, String, String, String) {
+        let error = result.unwrap_err();
+        (error.code, error.argument, error.expected, error.actual)
+    }
+
+    fn option_fault(json: &str) -> (String, String, String) {
+        let (code, argument, expected, actual) = fault(AttentionOptions::parse(Some(json)));
+        assert_eq!(code, Code::Option, "{json}");
+        (argument, expected, actual)
+    }
+
+    #[test]
+    fn absent_and_null_options_take_their_defaults() {
+        let defaults = AttentionOptions::default();
+        assert_eq!(AttentionOptions::parse(None), Ok(defaults.clone()));
+        assert_eq!(AttentionOptions::parse(Some("{}")), Ok(defaults.clone()));
+        let nulls = r#"{"layout":null,"causal":null,"queryOffset":null,"window":null,"scale":null,"softcap":null,
+            "dropout":null,"seed":null,"weights":null,"topWeights":null,"logSumExp":null}"#;
+        assert_eq!(AttentionOptions::parse(Some(nulls)), Ok(defaults));
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let json = r#"{"layout":"blhd","causal":true,"queryOffset":-3,"window":[4,-1],"scale":0.5,"softcap":30,
+            "dropout":0.25,"seed":9007199254740991,"weights":true,"topWeights":2,"logSumExp":true}"#;
+        let expected = AttentionOptions {
+            layout: Layout::Blhd,
+            causal: true,
+            query_offset: -3,
+            window: Some([4, -1]),
+            scale: Some(0.5),
+            softcap: 30.0,
+            dropout: 0.25,
+            seed: (1 << 53) - 1,
+            weights: true,
+            top_weights: Some(2),
+            log_sum_exp: true,
+            stage: None,
+        };
+        assert_eq!(AttentionOptions::parse(Some(json)), Ok(expected));
+    }
+
+    #[test]
+    fn whole_floats_are_integers_and_zero_scale_is_legal() {
+        let options = AttentionOptions::parse(Some(r#"{"seed":7.0,"window":[1e3,-1.0],"scale":0,"softcap":-0.0}"#));
+        let options = options.unwrap();
+        assert_eq!((options.seed, options.window, options.scale), (7, Some([1000, -1]), Some(0.0)));
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_with_the_nearest_known_one() {
+        let nearest = |json| {
+            let (argument, expected, actual) = option_fault(json);
+            assert_eq!(actual, "an unknown name");
+            (argument, expected)
+        };
+        let text = |name: &str| format!("a known option; the nearest is '{name}'");
+        assert_eq!(nearest(r#"{"isCausal":true}"#), ("isCausal".into(), text("causal")));
+        assert_eq!(nearest(r#"{"attn_mask":[]}"#), ("attn_mask".into(), text("mask")));
+        assert_eq!(nearest(r#"{"kvLength":null}"#), ("kvLength".into(), text("kvLengths")));
+        assert_eq!(nearest(r#"{"dropOut":0.1}"#), ("dropOut".into(), text("dropout")));
+        // Known to attentionWeights only.
+        assert_eq!(nearest(r#"{"stage":"scores"}"#), ("stage".into(), text("scale")));
+        assert_eq!(nearest(r#"{"stage":null}"#).0, "stage");
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_what_the_option_takes() {
+        for (json, argument, expected, actual) in [
+            (r#"{"causal":1}"#, "causal", "a boolean", "1"),
+            (r#"{"weights":"yes"}"#, "weights", "a boolean", "\"yes\""),
+            (r#"{"layout":"bldh"}"#, "layout", "'bhld' or 'blhd'", "\"bldh\""),
+            (r#"{"layout":4}"#, "layout", "'bhld' or 'blhd'", "4"),
+            (r#"{"scale":"NaN"}"#, "scale", "a finite number of at least 0", "NaN"),
+            (r#"{"scale":-1}"#, "scale", "a finite number of at least 0", "-1"),
+            (r#"{"scale":1e300}"#, "scale", "a finite number of at least 0", "1e+300"),
+            (r#"{"softcap":"Infinity"}"#, "softcap", "a finite number of at least 0", "Infinity"),
+            (r#"{"softcap":true}"#, "softcap", "a finite number of at least 0", "true"),
+            (r#"{"dropout":1}"#, "dropout", "a number of at least 0 and less than 1", "1"),
+            (r#"{"dropout":-0.5}"#, "dropout", "a number of at least 0 and less than 1", "-0.5"),
+            (r#"{"dropout":"NaN"}"#, "dropout", "a number of at least 0 and less than 1", "NaN"),
+            (r#"{"seed":0.5}"#, "seed", "an integer from 0 to 2^53 - 1", "0.5"),
+            (r#"{"seed":9007199254740992}"#, "seed", "an integer from 0 to 2^53 - 1", "9007199254740992"),
+            (r#"{"topWeights":0}"#, "topWeights", "an integer of at least 1", "0"),
+            (r#"{"topWeights":true}"#, "topWeights", "an integer of at least 1", "true"),
+            (r#"{"queryOffset":2147483648}"#, "queryOffset", "an integer of 32 bits or an Int32Array", "2147483648"),
+            (r#"{"queryOffset":[1]}"#, "queryOffset", "an integer of 32 bits or an Int32Array", "[1]"),
+        ] {
+            assert_eq!(option_fault(json), (argument.into(), expected.into(), actual.into()), "{json}");
+        }
+        for window in ["[1]", "[1,2,3]", "[1,-2]", "[0.5,1]", "[null,1]", "3", r#"[1,"Infinity"]"#, r#"{"left":1}"#] {
+            let (argument, expected, actual) = option_fault(&format!(r#"{{"window":{window}}}"#));
+            assert_eq!(argument, "window");
+            assert_eq!(expected, "two integers of at least -1, where -1 leaves a side open");
+            assert_eq!(actual, window);
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_json_is_an_internal_fault() {
+        assert_eq!(fault(AttentionOptions::parse(Some("{"))).0, Code::Internal);
+        assert_eq!(option_fault("[1]"), ("options".into(), "an object".into(), "[1]".into()));
+    }
+
+    #[test]
+    fn attention_weights_takes_a_stage_and_refuses_further_results() {
+        let parse = |json| AttentionOptions::parse_for_weights(Some(json));
+        assert_eq!(parse(r#"{"stage":"biased"}"#).unwrap().stage, Some(Stage::Biased));
+        assert_eq!(parse(r#"{"weights":false,"logSumExp":null}"#).unwrap().stage, None);
+        let (_, argument, expected, actual) = fault(parse(r#"{"stage":"logits"}"#));
+        assert_eq!(argument, "stage");
+        assert_eq!(expected, "'scores', 'softcapped', 'biased' or 'weights'");
+        assert_eq!(actual, "\"logits\"");
+        for (json, name, written) in [
+            (r#"{"weights":true}"#, "weights", "true"),
+            (r#"{"topWeights":3}"#, "topWeights", "3"),
+            (r#"{"logSumExp":true}"#, "logSumExp", "true"),
+        ] {
+            let (code, argument, _, actual) = fault(parse(json));
+            assert_eq!((code, argument.as_str(), actual.as_str()), (Code::Option, name, written));
+        }
+    }
+
+    #[test]
+    fn layer_options_know_their_own_names() {
+        let options = LayerOptions::parse(Some(r#"{"averageWeights":true,"seed":5,"causal":true}"#)).unwrap();
+        assert_eq!((options.average_weights, options.seed, options.causal), (true, Some(5), true));
+        let (_, argument, expected, _) = fault(LayerOptions::parse(Some(r#"{"averageWeight":true}"#)));
+        assert_eq!(argument, "averageWeight");
+        assert_eq!(expected, "a known option; the nearest is 'averageWeights'");
+        assert_eq!(fault(LayerOptions::parse(Some(r#"{"dropout":0.5}"#))).1, "dropout");
+    }
+
+    #[test]
+    fn a_configuration_fills_its_defaults() {
+        let json = r#"{"numHeads":4,"headDim":8}"#;
+        let config = AttentionConfig::parse(json, LayerKind::MultiHead).unwrap();
+        let expected = r#"{"numHeads":4,"headDim":8,"modelDim":32,"kvHeads":4,"kDim":32,"vDim":32,"useBias":true,"dropout":0.0,"seed":0}"#;
+        assert_eq!(serde_json::to_string(&config).unwrap(), expected);
+        assert!(config.is_packed());
+        let json = r#"{"numHeads":4,"headDim":8,"kvHeads":2,"modelDim":20,"kDim":24,"useBias":false}"#;
+        let config = AttentionConfig::parse(json, LayerKind::CrossAttention).unwrap();
+        assert_eq!((config.k_dim, config.v_dim, config.use_bias), (24, 24, false));
+        assert_eq!((config.query_width(), config.kv_width(), config.is_packed()), (32, 16, false));
+        let config = AttentionConfig::parse(json, LayerKind::MultiHead).unwrap();
+        assert_eq!((config.k_dim, config.v_dim), (24, 20));
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_is_told() {
+        use LayerKind::{CrossAttention, MultiHead, SelfAttention};
+        for (kind, json, argument, expected, actual) in [
+            (MultiHead, r#"{"headDim":8}"#, "numHeads", COUNT, "nothing"),
+            (MultiHead, r#"{"numHeads":8,"headDim":null}"#, "headDim", COUNT, "nothing"),
+            (MultiHead, r#"{"numHeads":0,"headDim":8}"#, "numHeads", COUNT, "0"),
+            (MultiHead, r#"{"numHeads":2.5,"headDim":8}"#, "numHeads", COUNT, "2.5"),
+            (MultiHead, r#"{"numHeads":6,"headDim":8,"kvHeads":4}"#, "kvHeads", "a divisor of numHeads 6", "4"),
+            (MultiHead, r#"{"numHeads":6,"headDim":8,"useBias":0}"#, "useBias", "a boolean", "0"),
+            (
+                SelfAttention,
+                r#"{"numHeads":2,"headDim":4,"kDim":9}"#,
+                "kDim",
+                "modelDim 8: self attention has one input",
+                "9",
+            ),
+            (
+                SelfAttention,
+                r#"{"numHeads":2,"headDim":4,"vDim":9}"#,
+                "vDim",
+                "modelDim 8: self attention has one input",
+                "9",
+            ),
+            (
+                CrossAttention,
+                r#"{"numHeads":2,"headDim":4,"kDim":9,"vDim":7}"#,
+                "vDim",
+                "kDim 9: cross attention has one context",
+                "7",
+            ),
+        ] {
+            let found = fault(AttentionConfig::parse(json, kind));
+            assert_eq!(found, (Code::Option, argument.into(), expected.into(), actual.into()), "{json}");
+        }
+        let json = r#"{"numHeads":9007199254740991,"headDim":9007199254740991}"#;
+        assert_eq!(fault(AttentionConfig::parse(json, MultiHead)).1, "headDim");
+        assert_eq!(
+            fault(AttentionConfig::parse(r#"{"numHeads":8,"headDim":8,"embedDim":64}"#, MultiHead)).1,
+            "embedDim"
+        );
+    }
+}
