@@ -1,0 +1,221 @@
+//! Random numbers: PyTorch's own stream for seeded parameters, and a counter-based one for dropout, which depends on positions alone.
+
+/// The Mersenne Twister MT19937 as PyTorch's CPU generator runs it after `torch.manual_seed(seed)`.
+///
+/// Matsumoto & Nishimura 1998. PyTorch seeds it with the low 32 bits of the seed.
+pub struct Mt19937 {
+    state: [u32; Self::STATES],
+    next: usize,
+}
+
+impl Mt19937 {
+    const STATES: usize = 624;
+    const SHIFT: usize = 397;
+
+    /// The generator at the start of its stream.
+    pub fn new(seed: u64) -> Self {
+        let mut state = [0; Self::STATES];
+        state[0] = seed as u32;
+        for j in 1..Self::STATES {
+            let previous: u32 = state[j - 1];
+            state[j] = 1_812_433_253u32.wrapping_mul(previous ^ (previous >> 30)).wrapping_add(j as u32);
+        }
+        Self { state, next: Self::STATES }
+    }
+
+    /// The next 32 bits.
+    pub fn next_u32(&mut self) -> u32 {
+        if self.next == Self::STATES {
+            self.regenerate();
+        }
+        let mut y = self.state[self.next];
+        self.next += 1;
+        y ^= y >> 11;
+        y ^= (y << 7) & 0x9d2c_5680;
+        y ^= (y << 15) & 0xefc6_0000;
+        y ^ (y >> 18)
+    }
+
+    fn regenerate(&mut self) {
+        for j in 0..Self::STATES {
+            let y = (self.state[j] & 0x8000_0000) | (self.state[(j + 1) % Self::STATES] & 0x7fff_ffff);
+            let twist = if y & 1 == 1 { 0x9908_b0df } else { 0 };
+            self.state[j] = self.state[(j + Self::SHIFT) % Self::STATES] ^ (y >> 1) ^ twist;
+        }
+        self.next = 0;
+    }
+
+    /// Fills `out` as `torch.Tensor.uniform_(-bound, bound)` does for float32, bit for bit.
+    ///
+    /// PyTorch takes 24 bits a value and rounds once, by a fused multiply-add; in doubles product and sum are exact, which is the same.
+    pub fn fill_uniform(&mut self, bound: f64, out: &mut [f32]) {
+        let bound = bound as f32;
+        let width = f64::from(2.0 * bound);
+        for value in out {
+            let unit = f64::from(self.next_u32() & 0x00ff_ffff) / f64::from(1 << 24);
+            *value = (unit * width - f64::from(bound)) as f32;
+        }
+    }
+
+    /// Fills a `[rows, columns]` matrix as `torch.nn.init.xavier_uniform_`.
+    pub fn fill_xavier_uniform(&mut self, rows: usize, columns: usize, out: &mut [f32]) {
+        let deviation = (2.0 / (rows + columns) as f64).sqrt();
+        self.fill_uniform(3f64.sqrt() * deviation, out);
+    }
+
+    /// Fills a weight over `columns` inputs as `torch.nn.Linear` does: `kaiming_uniform_` with `a = √5`.
+    pub fn fill_linear_weight(&mut self, columns: usize, out: &mut [f32]) {
+        let slope = 5f64.sqrt();
+        let gain = (2.0 / (1.0 + slope * slope)).sqrt();
+        self.fill_uniform(3f64.sqrt() * (gain / (columns as f64).sqrt()), out);
+    }
+
+    /// Fills a bias over `columns` inputs as `torch.nn.Linear` does.
+    pub fn fill_linear_bias(&mut self, columns: usize, out: &mut [f32]) {
+        self.fill_uniform(1.0 / (columns as f64).sqrt(), out);
+    }
+}
+
+/// Philox4x32-10: four random words for a key and a counter, whatever was drawn before.
+///
+/// Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
+pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+    for _ in 0..10 {
+        let low = u64::from(counter[0]) * 0xd251_1f53;
+        let high = u64::from(counter[2]) * 0xcd9e_8d57;
+        counter = [
+            (high >> 32) as u32 ^ counter[1] ^ key[0],
+            high as u32,
+            (low >> 32) as u32 ^ counter[3] ^ key[1],
+            low as u32,
+        ];
+        key = [key[0].wrapping_add(0x9e37_79b9), key[1].wrapping_add(0xbb67_ae85)];
+    }
+    counter
+}
+
+/// Dropout of attention weights: which weights drop depends on the seed and the weight's position alone.
+///
+/// Weight `j` of row `(b, h, i)` has the word `j mod 4` of the Philox block with counter `(⌊j/4⌋, i, h, b)` and the seed as key;
+/// it drops where that word is below `probability · 2³²`.
+#[derive(Debug, Clone, Copy)]
+pub struct Dropout {
+    key: [u32; 2],
+    threshold: u32,
+    scale: f32,
+}
+
+impl Dropout {
+    /// Dropout with this probability, in [0, 1); `None` for 0, which drops nothing.
+    pub fn new(probability: f32, seed: u64) -> Option<Self> {
+        (probability > 0.0).then(|| Self {
+            key: [seed as u32, (seed >> 32) as u32],
+            threshold: (f64::from(probability) * 4_294_967_296.0) as u32,
+            scale: (1.0 / (1.0 - f64::from(probability))) as f32,
+        })
+    }
+
+    /// The factors of the four weights from key `4 · block` on: 0 where a weight drops, `1/(1 − probability)` where it stays.
+    pub fn factors(&self, [b, h, i]: [u32; 3], block: u32) -> [f32; 4] {
+        philox4x32([block, i, h, b], self.key).map(|word| if word < self.threshold { 0.0 } else { self.scale })
+    }
+
+    /// Multiplies the weights of the keys from `first` on in row `[b, h, i]` by their factors.
+    pub fn apply(&self, row: [u32; 3], first: usize, weights: &mut [f32]) {
+        let head = (first.next_multiple_of(4) - first).min(weights.len());
+        let (start, rest) = weights.split_at_mut(head);
+        if !start.is_empty() {
+            let factors = self.factors(row, (first / 4) as u32);
+            for (weight, factor) in start.iter_mut().zip(&factors[first % 4..]) {
+                *weight *= factor;
+            }
+        }
+        let mut block = first.div_ceil(4) as u32;
+        for weights in rest.chunks_mut(4) {
+            for (weight, factor) in weights.iter_mut().zip(self.factors(row, block)) {
+                *weight *= factor;
+            }
+            block = block.wrapping_add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uniform(seed: u64, bound: f64, length: usize) -> Vec<u32> {
+        let mut values = vec![0.0; length];
+        Mt19937::new(seed).fill_uniform(bound, &mut values);
+        values.iter().map(|value| value.to_bits()).collect()
+    }
+
+    #[test]
+    fn the_twister_gives_the_words_of_its_authors() {
+        // The C++ standard fixes the 10,000th word of std::mt19937, whose default seed this is.
+        let mut generator = Mt19937::new(5489);
+        for _ in 1..10_000 {
+            generator.next_u32();
+        }
+        assert_eq!(generator.next_u32(), 4_123_659_995);
+    }
+
+    #[test]
+    fn uniform_values_are_those_of_torch_bit_for_bit() {
+        // torch.manual_seed(7); torch.empty(3).uniform_(-0.0613, 0.0613)
+        assert_eq!(uniform(7, 0.0613, 3), [0x3b8c_4bda, 0xbd17_407b, 0x3c9f_e70d]);
+        // torch.manual_seed(2**32 + 7); torch.empty(20).uniform_(-0.0613, 0.0613)[[0, 1, 2, 15, 16, 19]]
+        let values = uniform((1 << 32) + 7, 0.0613, 20);
+        let expected = [0x3b8c_4bda, 0xbd17_407b, 0x3c9f_e70d, 0xbc8d_531b, 0x3cdd_5632, 0xbd44_f52a];
+        assert_eq!([0, 1, 2, 15, 16, 19].map(|index| values[index]), expected);
+    }
+
+    #[test]
+    fn philox_gives_the_known_answers_of_random123() {
+        let known = [
+            ([0; 4], [0; 2], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
+            ([u32::MAX; 4], [u32::MAX; 2], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]),
+            (
+                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+                [0xa409_3822, 0x299f_31d0],
+                [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1],
+            ),
+        ];
+        for (counter, key, expected) in known {
+            assert_eq!(philox4x32(counter, key), expected);
+        }
+    }
+
+    #[test]
+    fn dropout_depends_on_the_position_alone() {
+        let dropout = Dropout::new(0.5, 11).unwrap();
+        let mut whole = vec![1.0; 37];
+        dropout.apply([1, 2, 3], 0, &mut whole);
+        for first in 0..37 {
+            for last in first..=37 {
+                let mut part = vec![1.0; last - first];
+                dropout.apply([1, 2, 3], first, &mut part);
+                assert_eq!(part, whole[first..last], "{first}..{last}");
+            }
+        }
+        for other in [[0, 2, 3], [1, 0, 3], [1, 2, 0]] {
+            let mut values = vec![1.0; 37];
+            dropout.apply(other, 0, &mut values);
+            assert_ne!(values, whole);
+        }
+    }
+
+    #[test]
+    fn dropout_keeps_the_expected_share_and_scales_it() {
+        for probability in [0.1, 0.25, 0.9] {
+            let mut weights = vec![1.0; 100_000];
+            Dropout::new(probability, 3).unwrap().apply([0; 3], 0, &mut weights);
+            let dropped = weights.iter().filter(|&&weight| weight == 0.0).count() as f32 / weights.len() as f32;
+            assert!((dropped - probability).abs() < 0.005, "{dropped} of {probability}");
+            assert!(weights.iter().all(|&weight| weight == 0.0 || weight == 1.0 / (1.0 - probability)));
+        }
+        assert!(Dropout::new(0.0, 3).is_none());
+        let nearly_all = Dropout::new(1.0 - f32::EPSILON / 2.0, 3).unwrap();
+        assert_eq!(nearly_all.factors([0; 3], 0), [0.0; 4]);
+    }
+}
