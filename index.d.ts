@@ -1,0 +1,355 @@
+/// <reference lib="esnext.disposable" />
+/**
+ * Exact attention on typed arrays. The same interface and the same results on every backend: native code or WebAssembly.
+ *
+ * Letters in shapes: `B` batch, `H` query heads, `G` key/value heads, `L` query length, `S` key length, `D` query and key
+ * size of a head, `E` value size of a head, `M` model size.
+ *
+ * Every wrong input is an {@link AttentionError}, thrown before any work; the next call works. Inputs are never written
+ * to and never kept; outputs are fresh memory, unless the caller passes `out`.
+ */
+
+// ── Tensors ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export type TensorData = Float32Array | Uint8Array | Int32Array
+
+/**
+ * Numbers and their shape: row-major, contiguous; `data.length` is the product of `shape`, which has at most 8
+ * dimensions, zero allowed. A plain object will do, and any view of a larger buffer.
+ */
+export interface Tensor<T extends TensorData = Float32Array> {
+  readonly data: T
+  readonly shape: readonly number[]
+}
+
+/**
+ * A tensor over `data`: a Float32Array is taken as it is, without a copy; other lists of numbers are copied.
+ *
+ * @throws {AttentionError} SHAPE if the length is not the product of `shape`; DTYPE if an entry is not a number.
+ */
+export function createTensor(data: Float32Array | ArrayLike<number>, shape: readonly number[]): Tensor
+
+/**
+ * The same numbers under another shape; shares `data` with `tensor`.
+ *
+ * @throws {AttentionError} SHAPE if the shapes hold different numbers of elements.
+ */
+export function reshape<T extends TensorData = Float32Array>(tensor: Tensor<T>, shape: readonly number[]): Tensor<T>
+
+// ── Backend ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export type BackendKind = 'native' | 'wasm'
+
+/** What WebAssembly can be loaded from; runtimes without one of these classes leave it out. */
+export type WasmSource =
+  | string
+  | ArrayBuffer
+  | ArrayBufferView
+  | (typeof globalThis extends { URL: { prototype: infer Url } } ? Url : never)
+  | (typeof globalThis extends { Response: { prototype: infer Response } } ? Response : never)
+  | (typeof globalThis extends { WebAssembly: { Module: { prototype: infer Module } } } ? Module : never)
+
+export interface InitOptions {
+  /**
+   * Where the WebAssembly module comes from: a URL (in Node also a path), a Response, the bytes or the compiled module.
+   * Default: the one shipped with the package. Where native code runs, it is not read.
+   */
+  wasm?: WasmSource
+  /** The most threads that one call may use, from 1 to 1024; default: what the machine offers. WebAssembly uses one. */
+  threads?: number
+}
+
+/**
+ * Gets the backend ready. Browsers: await it once before the first call. Node, Deno, Bun and Cloudflare's runtime: not
+ * needed. Concurrent calls share one promise, later ones find it fulfilled and may still change `threads`; after a
+ * failure the next call tries again.
+ *
+ * @throws {AttentionError} OPTION for options it does not know; BACKEND if nothing can be loaded, with every reason.
+ */
+export function init(options?: InitOptions): Promise<void>
+
+/**
+ * What runs, and why not the better one: `simd` is the instruction set in use, `rejected` lists every candidate that
+ * failed, with its error.
+ *
+ * @throws {AttentionError} NOT_INITIALIZED, BACKEND
+ */
+export function backend(): {
+  kind: BackendKind
+  simd: string
+  threads: number
+  version: string
+  rejected: { candidate: string; error: Error }[]
+}
+
+/**
+ * The whole API bound to one backend, for comparing them in one process; `threads` holds for that API alone.
+ *
+ * @throws {AttentionError} BACKEND if it can't be had.
+ */
+export function loadBackend(kind: BackendKind, options?: InitOptions): Promise<Attention>
+
+/** The version of this package. */
+export const version: string
+
+// ── Functions ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Which keys a query sees; everything given here has to hold. An option that is `undefined` or `null` is absent. */
+export interface MaskOptions {
+  /**
+   * Uint8Array: boolean, non-zero attends. Float32Array: added to the scores; −∞ hides a key, a huge negative number
+   * does not. Rank 1 to 4, broadcast to `[B,H,L,S]` from the right; any dimension may be 1. With 3-D inputs a mask of
+   * rank 3 is `[B,L,S]`.
+   */
+  mask?: Tensor<Uint8Array> | Tensor<Float32Array> | null
+  /** Query `i` sees the keys `j ≤ i + queryOffset`. Default: false. */
+  causal?: boolean | null
+  /** The key position of query 0, one for all or one a batch entry; may be negative. Default: 0. */
+  queryOffset?: number | Int32Array | null
+  /** Query `i` sees `i + queryOffset − left ≤ j ≤ i + queryOffset + right`; −1 leaves a side open. Default: all keys. */
+  window?: readonly [left: number, right: number] | null
+  /** Valid keys of each batch entry, `[B]`, each from 0 to `S`. Default: all. */
+  kvLengths?: Int32Array | null
+}
+
+export interface AttentionOptions extends MaskOptions {
+  /** The order of dimensions of 4-D inputs and the output: heads before length, or length before heads. Default: 'bhld'. */
+  layout?: 'bhld' | 'blhd' | null
+  /** The factor of `q · k`, finite, at least 0. Default: 1/√D. */
+  scale?: number | null
+  /** Scores become `softcap · tanh(score / softcap)` before masks; 0 leaves them. Default: 0. */
+  softcap?: number | null
+  /** The probability, in [0, 1), with which a weight is dropped; the others grow by 1/(1 − dropout). Default: 0. */
+  dropout?: number | null
+  /** An integer from 0 to 2^53 − 1. Which weights drop depends on it and the weight's place alone. Default: 0. */
+  seed?: number | null
+  /** Return the weights `[B,H,L,S]`, after dropout. Default: false. */
+  weights?: boolean | null
+  /** Return the so many largest weights of each row, from 1 to `S`, without holding all. Default: none. */
+  topWeights?: number | null
+  /** Return the logarithm of each row's sum of exponentials, `[B,H,L]`. Default: false. */
+  logSumExp?: boolean | null
+  /** Memory for the output, of exactly its length and apart from every input. Default: fresh memory. */
+  out?: Float32Array | null
+}
+
+export interface AttentionOutput {
+  /** The shape of the queries with the value size last. */
+  output: Tensor
+  /** `[B,H,L,S]`, or `[B,L,S]` where a layer was asked for the mean over heads. `H` is 1 for 3-D inputs. */
+  weights?: Tensor
+  /** `[B,H,L,k]`, descending; of equal weights the lower key comes first. */
+  topWeights?: { values: Tensor; indices: Tensor<Int32Array> }
+  /** `[B,H,L]`, natural logarithm over the scaled scores; −∞ for a row without a visible key. */
+  logSumExp?: Tensor
+}
+
+/**
+ * Scaled dot-product attention, `softmax(scale · q kᵀ + mask) v`, as `torch.nn.functional.scaled_dot_product_attention`
+ * and the ONNX operator `Attention` define it. Exact, in tiles: no memory of size `L×S` unless `weights` is asked for.
+ *
+ * `q [B,H,L,D]`, `k [B,G,S,D]`, `v [B,G,S,E]` give `output [B,H,L,E]`; query head `h` reads key/value head
+ * `floor(h / (H/G))`. 3-D inputs `[B,L,D]` are one head. A row with no visible key is all zeros.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ */
+export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions | null): AttentionOutput
+
+/**
+ * The weights of {@link scaledDotProductAttention}, `[B,H,L,S]`, or what they were at an earlier stage, as the ONNX
+ * operator's `qk_matmul_output` gives them: `'scores'` scaled products, `'softcapped'`, `'biased'` with the masks' −∞,
+ * `'weights'` (default) after softmax and dropout. It has no other result: `weights`, `topWeights` and `logSumExp` are
+ * refused.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ */
+export function attentionWeights(
+  q: Tensor,
+  k: Tensor,
+  options?: (AttentionOptions & { stage?: 'scores' | 'softcapped' | 'biased' | 'weights' | null }) | null
+): Tensor
+
+/**
+ * Softmax over the last dimension, as `torch.softmax(x, -1)`.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, MEMORY
+ */
+export function softmax(x: Tensor): Tensor
+
+/**
+ * `x Wᵀ + b`, as `torch.nn.functional.linear`: `x [..., in]`, `weight [out, in]`, `bias [out]` give `[..., out]`.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, MEMORY
+ */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor
+
+// ── Layers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Parameters by name. */
+export type StateDict = Record<string, Tensor>
+
+/**
+ * Owns memory outside the JavaScript heap: `using`, or dispose(); a finalizer is the backstop. Use after dispose throws
+ * DISPOSED.
+ */
+export declare abstract class Layer implements Disposable {
+  /** How many numbers the parameters hold. */
+  readonly numParameters: number
+  /** A copy of the parameters under PyTorch's names, in PyTorch's order. */
+  stateDict(): StateDict
+  /**
+   * Takes the parameters from `state`, by the names of PyTorch, BERT, Llama or Whisper. With `prefix`, such as
+   * `'encoder.layer.0.attention'`, only the entries under it count, less the prefix and its dot.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE or FORMAT for missing, extra or wrongly shaped entries; nothing changes then.
+   */
+  loadStateDict(state: StateDict, options?: { prefix?: string | null } | null): this
+  /** Turns dropout on, or with `false` off, where it is at first. */
+  train(mode?: boolean): this
+  /** Frees the parameters now. Calling it again does nothing. */
+  dispose(): void
+  [Symbol.dispose](): void
+}
+
+export interface AttentionConfig {
+  /** Query heads `H`. */
+  numHeads: number
+  /** Size of a head's queries, keys and values. */
+  headDim: number
+  /** Size of the query input and of the output. Default: `numHeads · headDim`. */
+  modelDim?: number | null
+  /** Key/value heads `G`, a divisor of `numHeads`. Default: `numHeads`. */
+  kvHeads?: number | null
+  /** Size of the key input. Default: `modelDim`. */
+  kDim?: number | null
+  /** Size of the value input. Default: `modelDim`; for cross attention `kDim`. */
+  vDim?: number | null
+  /** Whether the four projections have biases. Default: true. */
+  useBias?: boolean | null
+  /** The probability, in [0, 1), with which a weight is dropped in training. Default: 0. */
+  dropout?: number | null
+  /** What the parameters are drawn from, as PyTorch draws them after `torch.manual_seed(seed)`. Default: 0. */
+  seed?: number | null
+}
+
+export interface LayerOptions extends MaskOptions {
+  /** Return the weights of each head, `[B,H,L,S]`. Default: false. */
+  weights?: boolean | null
+  /** Return the mean of the weights over the heads, `[B,L,S]`. Default: false. */
+  averageWeights?: boolean | null
+  /** The factor of the scores, finite, at least 0. Default: 1/√headDim. */
+  scale?: number | null
+  /** Scores become `softcap · tanh(score / softcap)` before masks; 0 leaves them. Default: 0. */
+  softcap?: number | null
+  /** What training drops. Default: the layer's seed. */
+  seed?: number | null
+  /** Memory for the output, of exactly its length and apart from every input. Default: fresh memory. */
+  out?: Float32Array | null
+}
+
+/**
+ * Multi-head attention, as `torch.nn.MultiheadAttention(batch_first=True)`: projections, attention in heads, output
+ * projection. Beyond it: fewer key/value heads than query heads, and heads that do not add up to the model size.
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class MultiHeadAttention extends Layer {
+  constructor(config: AttentionConfig)
+  /** The configuration with every default filled in. */
+  readonly config: Readonly<{ [Name in keyof AttentionConfig]-?: NonNullable<AttentionConfig[Name]> }>
+  /**
+   * `q [B,L,modelDim]`, `k [B,S,kDim]`, `v [B,S,vDim]` give `output [B,L,modelDim]`. Without `k` it is `q`, without `v`
+   * it is `k`.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward(q: Tensor, k?: Tensor | null, v?: Tensor | null, options?: LayerOptions | null): AttentionOutput
+}
+
+/** {@link MultiHeadAttention} of one input with itself. */
+export declare class SelfAttention extends Layer {
+  constructor(config: AttentionConfig)
+  /** The configuration with every default filled in. */
+  readonly config: MultiHeadAttention['config']
+  /**
+   * `x [B,L,modelDim]` gives `output [B,L,modelDim]`.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
+}
+
+/** {@link MultiHeadAttention} of a query input with a context, whose sizes may differ. */
+export declare class CrossAttention extends Layer {
+  constructor(config: AttentionConfig)
+  /** The configuration with every default filled in. */
+  readonly config: MultiHeadAttention['config']
+  /**
+   * `query [B,L,modelDim]` and `context [B,S,kDim]` give `output [B,L,modelDim]`.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward(query: Tensor, context: Tensor, options?: LayerOptions | null): AttentionOutput
+}
+
+// ── Weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * The tensors of a safetensors file: F32 as they are, F16 and BF16 widened. With `prefix`, only the entries under it,
+ * less the prefix and its dot.
+ *
+ * @throws {AttentionError} FORMAT for a file that is cut short, inconsistent or of another element type; DTYPE if
+ * `bytes` are no bytes.
+ */
+export function loadSafetensors(bytes: Uint8Array | ArrayBuffer, options?: { prefix?: string | null } | null): StateDict
+
+/**
+ * The state dict as the bytes of a safetensors file, in F32.
+ *
+ * @throws {AttentionError} SHAPE or DTYPE for what is no tensor; OPTION for metadata other than strings.
+ */
+export function saveSafetensors(state: StateDict, metadata?: Record<string, string> | null): Uint8Array
+
+// ── Errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * - `SHAPE`: dimensions or lengths that do not fit each other.
+ * - `DTYPE`: an array of the wrong type, or no tensor at all.
+ * - `OPTION`: an unknown option, or a value that it does not take.
+ * - `DOMAIN`: a value outside the domain of a function.
+ * - `FORMAT`: a weights file that cannot be read.
+ * - `MEMORY`: an allocation that cannot be had.
+ * - `DISPOSED`: use of a layer after its dispose().
+ * - `NOT_INITIALIZED`: a call before init() where it is needed.
+ * - `BACKEND`: no backend could be loaded; the message lists every reason.
+ * - `INTERNAL`: a fault of this package.
+ */
+export type AttentionErrorCode =
+  | 'SHAPE'
+  | 'DTYPE'
+  | 'OPTION'
+  | 'DOMAIN'
+  | 'FORMAT'
+  | 'MEMORY'
+  | 'DISPOSED'
+  | 'NOT_INITIALIZED'
+  | 'BACKEND'
+  | 'INTERNAL'
+
+/** What every wrong input throws: the message says what to change, the fields say it to programs. */
+export declare class AttentionError extends Error {
+  constructor(
+    code: AttentionErrorCode,
+    details: { argument?: string; expected?: string; actual?: string; message?: string; cause?: unknown }
+  )
+  readonly code: AttentionErrorCode
+  /** The argument or option at fault, by its name in the call. */
+  readonly argument?: string
+  /** What it has to be. */
+  readonly expected?: string
+  /** What it was. */
+  readonly actual?: string
+}
+
+/** Everything above but init and loadBackend, bound to one backend. */
+export type Attention = Omit<typeof import('./index.js'), 'init' | 'loadBackend'>

@@ -1,0 +1,24 @@
+// The entry of Node, Deno and Bun: chooses a backend at the first call, and hands out the API bound to it.
+
+import { createEntry } from './lib/entry.js'
+import { loader } from './lib/loader.js'
+
+export const {
+  AttentionError,
+  CrossAttention,
+  Layer,
+  MultiHeadAttention,
+  SelfAttention,
+  attentionWeights,
+  backend,
+  createTensor,
+  init,
+  linear,
+  loadBackend,
+  loadSafetensors,
+  reshape,
+  saveSafetensors,
+  scaledDotProductAttention,
+  softmax,
+  version
+} = createEntry(loader)

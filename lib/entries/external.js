@@ -1,0 +1,29 @@
+// The entry that fetches the .wasm as a file of its own: the smaller choice where the bundler or server can carry it.
+
+import { createEntry } from '../entry.js'
+import { openSource, variants } from '../wasm.js'
+import { webLoader } from '../web.js'
+
+// Both as literals, in the one form that bundlers recognise.
+const simd = () => new URL('../../packages/wasm/attention.simd.wasm', import.meta.url)
+const relaxed = () => new URL('../../packages/wasm/attention.relaxed.wasm', import.meta.url)
+
+export const {
+  AttentionError,
+  CrossAttention,
+  Layer,
+  MultiHeadAttention,
+  SelfAttention,
+  attentionWeights,
+  backend,
+  createTensor,
+  init,
+  linear,
+  loadBackend,
+  loadSafetensors,
+  reshape,
+  saveSafetensors,
+  scaledDotProductAttention,
+  softmax,
+  version
+} = createEntry(webLoader((source) => openSource(source ?? (variants()[0] === 'relaxed' ? relaxed() : simd()))))

@@ -1,0 +1,33 @@
+// The entry of Cloudflare's runtime, which compiles no bytes: the module comes compiled, by import, and starts at once.
+// One variant for all machines, so that results do not depend on where a request lands.
+
+import module from '../../packages/wasm/attention.simd.wasm'
+import { createEntry } from '../entry.js'
+import { openSource, openWasm } from '../wasm.js'
+import { noNative } from '../web.js'
+
+export const {
+  AttentionError,
+  CrossAttention,
+  Layer,
+  MultiHeadAttention,
+  SelfAttention,
+  attentionWeights,
+  backend,
+  createTensor,
+  init,
+  linear,
+  loadBackend,
+  loadSafetensors,
+  reshape,
+  saveSafetensors,
+  scaledDotProductAttention,
+  softmax,
+  version
+} = createEntry({
+  loadSync: () => openWasm(module),
+  async load(kind, source) {
+    if (kind === 'native') throw noNative()
+    return source === undefined ? openWasm(module) : openSource(source)
+  }
+})

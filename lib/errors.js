@@ -1,0 +1,79 @@
+// The one error class of the package, and how the faults of a backend become it.
+
+/** @typedef {import('../index.d.ts').AttentionErrorCode} Code */
+/** @typedef {{ argument?: string, expected?: string, actual?: string }} Report */
+
+export class AttentionError extends Error {
+  /**
+   * @param {Code} code
+   * @param {Report & { message?: string, cause?: unknown }} details
+   */
+  constructor(code, { argument, expected, actual, message, cause }) {
+    super(message ?? `${argument}: expected ${expected}, got ${actual}`, cause === undefined ? undefined : { cause })
+    this.code = code
+    this.argument = argument
+    this.expected = expected
+    this.actual = actual
+  }
+}
+Object.defineProperty(AttentionError.prototype, 'name', { value: 'AttentionError', configurable: true, writable: true })
+
+/**
+ * An error about one argument.
+ *
+ * @param {Code} code
+ * @param {string} argument
+ * @param {string} expected
+ * @param {string} actual
+ */
+export function fault(code, argument, expected, actual) {
+  return new AttentionError(code, { argument, expected, actual })
+}
+
+/**
+ * What a backend threw, as an AttentionError: its own reports by their fields, everything else as INTERNAL.
+ *
+ * @param {unknown} error
+ * @returns {AttentionError}
+ */
+export function fromBinding(error) {
+  if (error instanceof AttentionError) return error
+  const text = error instanceof Error ? error.message : String(error)
+  const report = parseReport(text)
+  if (report && report.code !== 'INTERNAL') return new AttentionError(report.code, report)
+  const reason = report?.actual || text
+  return new AttentionError('INTERNAL', {
+    actual: reason,
+    message: `internal fault: ${reason}. This is a bug of the package: please report it with the call that led here`,
+    cause: error
+  })
+}
+
+/**
+ * @param {string} text
+ * @returns {(Report & { code: Code }) | undefined}
+ */
+function parseReport(text) {
+  if (!text.startsWith('{')) return undefined
+  try {
+    const report = JSON.parse(text)
+    return typeof report.code === 'string' ? report : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * What a value is, in words for an error's `actual`.
+ *
+ * @param {unknown} value
+ */
+export function describe(value) {
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)
+  if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`
+  if (typeof value === 'bigint') return `the bigint ${value}n`
+  if (typeof value !== 'object' || value === null) return String(value)
+  if (Array.isArray(value)) return 'an array'
+  const tag = Object.prototype.toString.call(value).slice('[object '.length, -1)
+  return tag === 'Object' ? 'an object' : `${/^[AEIOU]/.test(tag) ? 'an' : 'a'} ${tag}`
+}

@@ -1,0 +1,149 @@
+// How Node, Deno and Bun find a backend: native code if any candidate loads, else WebAssembly from the file beside it.
+
+import { describe, fault } from './errors.js'
+import { checkVersion, noBackend, openSource, openWasm, toError, variants } from './wasm.js'
+import { version } from './version.js'
+
+/** @typedef {import('./binding.d.ts').Binding} Binding */
+/** @typedef {import('./backend.js').Loaded} Loaded */
+/** @typedef {import('./backend.js').Rejection} Rejection */
+/** @typedef {import('../index.d.ts').BackendKind} BackendKind */
+
+/** @param {string} name */
+function environment(name) {
+  try {
+    return process.env[name] || undefined
+  } catch {
+    // Deno asks for a permission first.
+    return undefined
+  }
+}
+
+// In this form bundlers for Node leave the calls alone.
+function createRequire() {
+  return process.getBuiltinModule('node:module').createRequire(import.meta.url || `${process.cwd()}/`)
+}
+
+/** Whether the C library is musl: the script `ldd` says so, or, where there is none, the report of the process. */
+function isMusl() {
+  try {
+    const ldd = process.getBuiltinModule('node:fs').readFileSync('/usr/bin/ldd', 'latin1')
+    if (ldd.includes('musl')) return true
+    if (ldd.includes('GLIBC') || ldd.includes('GNU libc')) return false
+  } catch {
+    // No such file.
+  }
+  try {
+    const report = /** @type {any} */ (process.report.getReport())
+    return !report.header.glibcVersionRuntime
+  } catch {
+    return false
+  }
+}
+
+/** The name of this platform's build, such as linux-x64-gnu. */
+export function platformTriple() {
+  const { platform, arch } = process
+  if (platform === 'win32') return `win32-${arch}-msvc`
+  if (platform === 'linux') return `linux-${arch}-${isMusl() ? 'musl' : 'gnu'}`
+  return `${platform}-${arch}`
+}
+
+/**
+ * @param {Rejection[]} rejected  takes the reason of each candidate that fails
+ * @returns {Loaded | undefined}
+ */
+function loadNative(rejected) {
+  const require = createRequire()
+  const given = environment('RUVECTOR_ATTENTION_NATIVE_PATH')
+  const triple = platformTriple()
+  const candidates = given
+    ? [{ candidate: given, open: () => require(process.getBuiltinModule('node:path').resolve(given)) }]
+    : [
+        {
+          candidate: `packages/native/attention.${triple}.node`,
+          open: () => require(`../packages/native/attention.${triple}.node`)
+        },
+        { candidate: `@ruvector/attention-${triple}`, open: () => require(`@ruvector/attention-${triple}`) }
+      ]
+  for (const { candidate, open } of candidates) {
+    try {
+      /** @type {Binding} */
+      const binding = open()
+      checkVersion(binding)
+      return { kind: 'native', binding, rejected }
+    } catch (error) {
+      rejected.push({ candidate, error: toError(error) })
+    }
+  }
+  return undefined
+}
+
+/** @param {string} name */
+function readShipped(name) {
+  const fs = process.getBuiltinModule('node:fs')
+  try {
+    return fs.readFileSync(new URL(`../packages/wasm/${name}`, import.meta.url))
+  } catch (error) {
+    // A bundle has moved this code away from the file, but not from the package.
+    try {
+      return fs.readFileSync(createRequire().resolve(`@ruvector/attention/${name}`))
+    } catch {
+      throw error
+    }
+  }
+}
+
+/** @param {Rejection[]} rejected */
+function loadWasm(rejected) {
+  for (const variant of variants()) {
+    const name = `attention.${variant}.wasm`
+    try {
+      return openWasm(new WebAssembly.Module(readShipped(name)), rejected)
+    } catch (error) {
+      rejected.push({ candidate: `packages/wasm/${name}`, error: toError(error) })
+    }
+  }
+  return undefined
+}
+
+/** @returns {BackendKind | undefined} */
+function forcedKind() {
+  const kind = environment('RUVECTOR_ATTENTION_BACKEND')
+  if (kind === undefined || kind === 'native' || kind === 'wasm') return kind
+  throw fault('BACKEND', 'RUVECTOR_ATTENTION_BACKEND', "'native' or 'wasm'", describe(kind))
+}
+
+/** @param {Rejection[]} rejected */
+function failure(rejected) {
+  return noBackend(
+    rejected,
+    `To mend it: npm install @ruvector/attention-${platformTriple()}@${version} (in a clone: npm run build)`
+  )
+}
+
+/** @param {BackendKind} [kind] */
+function loadSync(kind = forcedKind()) {
+  /** @type {Rejection[]} */
+  const rejected = []
+  const loaded =
+    (kind === 'wasm' ? undefined : loadNative(rejected)) ?? (kind === 'native' ? undefined : loadWasm(rejected))
+  if (!loaded) throw failure(rejected)
+  return loaded
+}
+
+/**
+ * @param {BackendKind} [kind]
+ * @param {unknown} [wasm]
+ * @returns {Promise<Loaded>}
+ */
+async function load(kind = forcedKind(), wasm) {
+  if (wasm === undefined || kind === 'native') return loadSync(kind)
+  /** @type {Rejection[]} */
+  const rejected = []
+  const native = kind === 'wasm' ? undefined : loadNative(rejected)
+  return native ?? { ...(await openSource(wasm)), rejected }
+}
+
+/** @type {import('./entry.js').Loader} */
+export const loader = { loadSync: () => loadSync(), load }

@@ -1,0 +1,180 @@
+// Options as callers write them, split into what a binding takes: arrays as they are, everything else as one JSON text.
+// Names and values of the scalar options are judged in the kernel crate alone, so nothing here knows which exist.
+
+import { describe, fault } from './errors.js'
+import { checkArray, checkMask } from './tensor.js'
+
+/**
+ * The value of one option as JSON. JSON has no NaN or infinity: they travel as strings. An object, which no scalar option
+ * can be, travels as `{}`, so that the kernel crate can say whether its name or its value is wrong.
+ *
+ * @param {string} name
+ * @param {unknown} value
+ * @param {boolean} [nested]  whether it is an entry of a list
+ * @returns {string}
+ */
+function encodeValue(name, value, nested = false) {
+  switch (typeof value) {
+    case 'boolean':
+      return value ? 'true' : 'false'
+    case 'number':
+      return Number.isFinite(value) ? String(value) : `"${value}"`
+    case 'string':
+      return JSON.stringify(value)
+    case 'object':
+      if (value === null) return 'null'
+      if (!Array.isArray(value)) return '{}'
+      return nested ? '[]' : `[${Array.from(value, (entry) => encodeValue(name, entry, true)).join(',')}]`
+    case 'undefined':
+      return 'null'
+    default:
+      throw fault('OPTION', name, 'a number, a boolean, a string or a list', describe(value))
+  }
+}
+
+/**
+ * @param {string} argument
+ * @param {unknown} options
+ */
+function checkObject(argument, options) {
+  if (typeof options !== 'object' || options === null || Array.isArray(options) || ArrayBuffer.isView(options)) {
+    throw fault('OPTION', argument, 'an object', describe(options))
+  }
+  return /** @type {Record<string, unknown>} */ (options)
+}
+
+/**
+ * A layer's configuration as JSON; absent values are left out.
+ *
+ * @param {unknown} config
+ */
+export function encodeConfig(config) {
+  const object = checkObject('config', config)
+  let json = ''
+  for (const name in object) {
+    const value = object[name]
+    if (value === undefined || value === null) continue
+    json += `${json && ','}${JSON.stringify(name)}:${encodeValue(name, value)}`
+  }
+  return `{${json}}`
+}
+
+/** What a call of attention was given beside its tensors. */
+export class CallOptions {
+  /** The scalar options, or undefined where there are none. @type {string | undefined} */
+  json = undefined
+  /** @type {import('./tensor.js').Checked<Uint8Array | Float32Array> | undefined} */
+  mask = undefined
+  /** @type {Uint8Array | undefined} */
+  booleanMask = undefined
+  /** @type {Float32Array | undefined} */
+  floatMask = undefined
+  /** @type {Int32Array | undefined} */
+  queryOffset = undefined
+  /** @type {Int32Array | undefined} */
+  kvLengths = undefined
+  /** @type {Float32Array | undefined} */
+  out = undefined
+  // The scalar options that decide which results there are, as the caller wrote them: judged in the kernel crate.
+  /** @type {unknown} */
+  layout = undefined
+  /** @type {unknown} */
+  weights = undefined
+  /** @type {unknown} */
+  averageWeights = undefined
+  /** @type {unknown} */
+  topWeights = undefined
+  /** @type {unknown} */
+  logSumExp = undefined
+}
+
+const NONE = Object.freeze(new CallOptions())
+
+/**
+ * Reads every option once.
+ *
+ * @param {unknown} options
+ * @returns {Readonly<CallOptions>}
+ */
+export function readOptions(options) {
+  if (options === undefined || options === null) return NONE
+  const object = checkObject('options', options)
+  const call = new CallOptions()
+  let json = ''
+  for (const name in object) {
+    const value = object[name]
+    if (value === undefined || value === null) continue
+    switch (name) {
+      case 'mask':
+        readMask(call, value)
+        continue
+      case 'kvLengths':
+        call.kvLengths = checkArray(name, value, 'Int32Array')
+        continue
+      case 'out':
+        call.out = checkArray(name, value, 'Float32Array')
+        continue
+      case 'queryOffset':
+        if (typeof value === 'number') break
+        call.queryOffset = checkArray(name, value, 'Int32Array')
+        continue
+      case 'layout':
+      case 'weights':
+      case 'averageWeights':
+      case 'topWeights':
+      case 'logSumExp':
+        call[name] = value
+    }
+    json += `${json && ','}${JSON.stringify(name)}:${encodeValue(name, value)}`
+  }
+  if (json) call.json = `{${json}}`
+  return call
+}
+
+/**
+ * @param {CallOptions} call
+ * @param {unknown} value
+ */
+function readMask(call, value) {
+  const mask = checkMask('mask', value)
+  call.mask = mask
+  // The class of the array says what the mask means.
+  if (mask.data.BYTES_PER_ELEMENT === 1) call.booleanMask = /** @type {Uint8Array} */ (mask.data)
+  else call.floatMask = /** @type {Float32Array} */ (mask.data)
+}
+
+/**
+ * The options of a function that has no kernel behind it, read once.
+ *
+ * @template {string} Name
+ * @param {unknown} options
+ * @param {readonly Name[]} names  every option there is
+ * @returns {{ [name in Name]?: unknown }}
+ */
+export function pickOptions(options, names) {
+  /** @type {{ [name in Name]?: unknown }} */
+  const picked = {}
+  if (options === undefined || options === null) return picked
+  const object = checkObject('options', options)
+  for (const name in object) {
+    const value = object[name]
+    if (value === undefined || value === null) continue
+    const known = names.find((candidate) => candidate === name)
+    if (known === undefined) {
+      throw fault('OPTION', name, `a known option: ${names.join(' or ')}`, 'an unknown name')
+    }
+    picked[known] = value
+  }
+  return picked
+}
+
+/**
+ * A dotted prefix of parameter names: `'encoder.0'` and `'encoder.0.'` mean the same.
+ *
+ * @param {unknown} options
+ */
+export function readPrefix(options) {
+  const { prefix = '' } = pickOptions(options, ['prefix'])
+  if (typeof prefix !== 'string') throw fault('OPTION', 'prefix', 'a string', describe(prefix))
+  return prefix === '' || prefix.endsWith('.') ? prefix : `${prefix}.`
+}

@@ -1,0 +1,172 @@
+// WebAssembly modules: which variant the engine runs, where the bytes come from, and a backend made of them.
+
+import { instantiate } from '../packages/wasm/attention.js'
+import { AttentionError, describe, fault } from './errors.js'
+import { version } from './version.js'
+
+/** @typedef {import('./backend.js').Loaded} Loaded */
+/** @typedef {import('./backend.js').Rejection} Rejection */
+/** @typedef {'simd' | 'relaxed'} Variant */
+
+// The smallest module that holds an i8x16.relaxed_swizzle.
+const RELAXED_PROBE = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15, 253, 128, 2, 11] // prettier-ignore
+
+/**
+ * The variants that this engine runs, the better one first. Where it has no SIMD at all, compiling says so.
+ *
+ * @returns {Variant[]}
+ */
+export function variants() {
+  return WebAssembly.validate(new Uint8Array(RELAXED_PROBE)) ? ['relaxed', 'simd'] : ['simd']
+}
+
+/**
+ * A backend over a compiled module.
+ *
+ * @param {WebAssembly.Module} module
+ * @param {Rejection[]} [rejected]
+ * @returns {Loaded}
+ */
+export function openWasm(module, rejected = []) {
+  const binding = instantiate(module)
+  checkVersion(binding)
+  return { kind: 'wasm', binding, restart: () => instantiate(module), rejected }
+}
+
+/**
+ * Refuses a build of another version, such as a file that a cache kept.
+ *
+ * @param {import('./binding.d.ts').Binding} binding
+ */
+export function checkVersion(binding) {
+  const found = binding.version()
+  if (found !== version) throw new Error(`it is version ${found}, and the package is version ${version}`)
+}
+
+/**
+ * The error when nothing could be loaded.
+ *
+ * @param {Rejection[]} rejected
+ * @param {string} remedy
+ */
+export function noBackend(rejected, remedy) {
+  const reasons = rejected.map(({ candidate, error }) => `  ${candidate}: ${error.message.split('\n')[0]}`)
+  return new AttentionError('BACKEND', {
+    argument: 'backend',
+    expected: 'a backend that loads',
+    actual: reasons.map((reason) => reason.trim()).join('; '),
+    message: ['no backend could be loaded', ...reasons, remedy].join('\n'),
+    cause: new AggregateError(rejected.map(({ error }) => error))
+  })
+}
+
+/**
+ * Turns what `attempt` throws into a BACKEND error that names the candidate.
+ *
+ * @template T
+ * @param {string} candidate
+ * @param {string} remedy
+ * @param {() => Promise<T>} attempt
+ */
+export async function only(candidate, remedy, attempt) {
+  try {
+    return await attempt()
+  } catch (error) {
+    if (error instanceof AttentionError) throw error
+    throw noBackend([{ candidate, error: toError(error) }], remedy)
+  }
+}
+
+/** @param {unknown} error */
+export function toError(error) {
+  return error instanceof Error ? error : new Error(String(error))
+}
+
+/**
+ * A module from whatever `init({ wasm })` takes.
+ *
+ * @param {unknown} source
+ * @returns {Promise<Loaded>}
+ */
+export function openSource(source) {
+  const remedy = 'Check what `wasm` names: it has to be the attention.simd.wasm or attention.relaxed.wasm of this version.'
+  return only(nameOf(source), remedy, async () => openWasm(await compile(source)))
+}
+
+/** @param {unknown} source */
+function nameOf(source) {
+  const tag = tagOf(source)
+  return typeof source === 'string' || tag === 'URL' ? String(source) : tag
+}
+
+/** @param {unknown} value */
+function tagOf(value) {
+  return Object.prototype.toString.call(value).slice('[object '.length, -1)
+}
+
+/**
+ * @param {unknown} source
+ * @returns {Promise<WebAssembly.Module>}
+ */
+async function compile(source) {
+  const awaited = await source
+  const tag = tagOf(awaited)
+  if (tag === 'WebAssembly.Module') return /** @type {WebAssembly.Module} */ (awaited)
+  if (tag === 'Response') return compileResponse(/** @type {Response} */ (awaited))
+  if (ArrayBuffer.isView(awaited) || tag === 'ArrayBuffer' || tag === 'SharedArrayBuffer') {
+    return compileBytes(/** @type {BufferSource} */ (awaited))
+  }
+  if (typeof awaited === 'string' || tag === 'URL') {
+    const address = String(awaited)
+    const file = fileOf(address)
+    return file === undefined ? compileResponse(await fetch(address)) : compileBytes(readFile(file))
+  }
+  throw fault('OPTION', 'wasm', 'a URL, a Response, bytes or a WebAssembly.Module', describe(awaited))
+}
+
+/**
+ * The path or file URL that an address stands for, or undefined where it has to be fetched.
+ *
+ * @param {string} address
+ * @returns {string | URL | undefined}
+ */
+function fileOf(address) {
+  if (typeof process !== 'object' || typeof process.getBuiltinModule !== 'function') return undefined
+  if (address.startsWith('file:')) return new URL(address)
+  // A drive letter is no scheme.
+  return /^[a-z][a-z0-9+.-]+:/i.test(address) ? undefined : address
+}
+
+/** @param {string | URL} path */
+function readFile(path) {
+  return process.getBuiltinModule('node:fs').readFileSync(path)
+}
+
+/** @param {Response} response */
+async function compileResponse(response) {
+  const where = response.url || 'the response'
+  if (!response.ok) throw new Error(`${where} answered with status ${response.status}`)
+  const type = response.headers.get('content-type') ?? ''
+  // The engine streams only what is declared as wasm; servers that say otherwise still hand out the right bytes.
+  if (type.startsWith('application/wasm') && typeof WebAssembly.compileStreaming === 'function') {
+    return WebAssembly.compileStreaming(response)
+  }
+  const bytes = new Uint8Array(await response.arrayBuffer())
+  try {
+    return await compileBytes(bytes)
+  } catch (error) {
+    throw new Error(`${where}: ${toError(error).message} (content type ${type || 'not given'})`, { cause: error })
+  }
+}
+
+/** @param {BufferSource} source */
+async function compileBytes(source) {
+  const bytes = ArrayBuffer.isView(source)
+    ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
+    : new Uint8Array(source)
+  const text = new TextDecoder('latin1').decode(bytes.subarray(0, 64)).trimStart()
+  if (text.startsWith('<')) {
+    throw new Error(`HTML came instead of WebAssembly (${text.slice(0, 24)}…): the server has no such file`)
+  }
+  return WebAssembly.compile(/** @type {BufferSource} */ (bytes))
+}

@@ -1,0 +1,30 @@
+// What the entries without native code share: nothing runs before init(), and 'native' cannot be had.
+
+import { AttentionError } from './errors.js'
+import { noBackend } from './wasm.js'
+
+/** @typedef {import('./entry.js').Loader} Loader */
+
+/**
+ * @param {(source: unknown) => Promise<import('./backend.js').Loaded>} open  opens the shipped module, or the given one
+ * @returns {Loader}
+ */
+export function webLoader(open) {
+  return {
+    loadSync() {
+      throw new AttentionError('NOT_INITIALIZED', {
+        expected: 'init() to have finished',
+        message: 'not initialized: await init() once before the first call'
+      })
+    },
+    async load(kind, source) {
+      if (kind === 'native') throw noNative()
+      return open(source)
+    }
+  }
+}
+
+export function noNative() {
+  const error = new Error('this runtime loads no addons')
+  return noBackend([{ candidate: 'native', error }], "Take the backend 'wasm' here.")
+}
