@@ -41,7 +41,9 @@ def initial():
         dict(seed=2**31 + 5, model_dim=8, heads=2),
         dict(seed=2**32 + 7, model_dim=8, heads=2),
     ):
-        golden.add(f"initial {arguments}", state(layer(**arguments)), kind="initial", config=config(**arguments))
+        module = layer(**arguments)
+        title = "initial, " + ", ".join(f"{name} {value}" for name, value in arguments.items())
+        golden.add(title, state(module), kind="initial", config=config(**arguments), order=list(module.state_dict()))
 
 
 def forward(name, arguments, batch=2, length=5, keys=None, mask=None, causal=False, kv_lengths=None):
@@ -109,10 +111,16 @@ def multi_head():
 
 
 def linear():
-    for index, (shape, size, bias) in enumerate([((3, 5), 4, True), ((5,), 7, True), ((2, 3, 9), 6, False), ((2, 1, 4, 17), 33, True), ((65, 40), 19, True), ((1, 1), 1, True), ((0, 5), 4, True)]):
-        x, weight, offset = normal((200 + index, 0), *shape), normal((200 + index, 1), size, shape[-1]), normal((200 + index, 2), size) if bias else None
-        output = torch.nn.functional.linear(torch.from_numpy(x).double(), torch.from_numpy(weight).double(), None if offset is None else torch.from_numpy(offset).double())
-        golden.add(f"linear {shape} to {size}{'' if bias else ', no bias'}", {"x": x, "weight": weight, "bias": offset, "output": output.numpy()}, kind="linear")
+    shapes = [((3, 5), 4, True), ((5,), 7, True), ((2, 3, 9), 6, False), ((2, 1, 4, 17), 33, True)]
+    shapes += [((65, 40), 19, True), ((1, 1), 1, True), ((0, 5), 4, True)]
+    for index, (shape, size, bias) in enumerate(shapes):
+        seed = 200 + index
+        x, weight = normal((seed, 0), *shape), normal((seed, 1), size, shape[-1])
+        offset = normal((seed, 2), size) if bias else None
+        exact = [None if array is None else torch.from_numpy(array).double() for array in (x, weight, offset)]
+        output = torch.nn.functional.linear(*exact)
+        title = f"linear {shape} to {size}{'' if bias else ', no bias'}"
+        golden.add(title, {"x": x, "weight": weight, "bias": offset, "output": output.numpy()}, kind="linear")
 
 
 def softmax():

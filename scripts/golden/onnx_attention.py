@@ -1,4 +1,4 @@
-"""Writes onnx-attention.safetensors: ONNX's own backend test cases of the operator Attention, in our terms.
+"""Writes onnx-attention.safetensors: ONNX's own backend test cases of the operator Attention (Apache-2.0), in our terms.
 
 How a case is put:
 - 3-D inputs [B, L, heads·D] are reshaped to [B, L, heads, D] and carry `layout: 'blhd'`.

@@ -178,7 +178,9 @@ def offsets():
     case("lengths", *qkv(87), kv_lengths=[7, 3])
     case("lengths of zero and one", *qkv(88), kv_lengths=[0, 1])
     case("lengths and causal at the end of each", *qkv(89, length=2), kv_lengths=[6, 3], query_offset=[4, 1], causal=True)
-    case("everything at once", *qkv(99, heads=4, groups=2, value_dim=5), bias(99, 2, 1, 5, 7), layout="blhd", causal=True, window=[3, -1], query_offset=[2, 1], kv_lengths=[6, 5], scale=0.5, softcap=3.0)
+    places = dict(causal=True, window=[3, -1], query_offset=[2, 1], kv_lengths=[6, 5])
+    inputs = qkv(99, heads=4, groups=2, value_dim=5)
+    case("everything at once", *inputs, bias(99, 2, 1, 5, 7), layout="blhd", scale=0.5, softcap=3.0, **places)
 
 
 def scores():

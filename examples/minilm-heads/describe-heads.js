@@ -1,0 +1,123 @@
+// Puts into words what attention heads look at: each head's habit (the previous word, one word, …) and its strongest pairs.
+
+/** @typedef {{ data: Float32Array, shape: readonly number[] }} Tensor */
+/**
+ * @typedef {object} HeadDescription
+ * @property {number} head
+ * @property {string} habit where the head looks, with its share of attention: "almost only at the previous word (93 %)"
+ * @property {number} share that share, 0 to 1
+ * @property {{ query: number, key: number, weight: number }[]} pairs strongest word pairs, strongest first
+ */
+
+const percent = (/** @type {number} */ share) => `${Math.round(share * 100)} %`
+const mean = (/** @type {number[]} */ values) =>
+  values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length
+
+/** `[CLS]`, `[SEP]` and their like: marks of the model, not words of the sentence. */
+const isSpecial = (/** @type {string} */ token) => /^\[.+\]$/.test(token)
+const isWord = (/** @type {string} */ token) => !isSpecial(token) && /[\p{L}\p{N}]/u.test(token)
+
+/** How strongly a share is worded; below a quarter a head has no habit worth the name. */
+const degrees = [
+  { from: 0.8, word: 'almost only' },
+  { from: 0.5, word: 'mostly' },
+  { from: 0.25, word: 'often' }
+]
+
+/**
+ * How many tokens a row of weights is spread over: the exponential of its entropy, 1 for a single token.
+ * @param {Float32Array} row
+ */
+function spread(row) {
+  let entropy = 0
+  for (const weight of row) if (weight > 0) entropy -= weight * Math.log(weight)
+  return Math.exp(entropy)
+}
+
+/**
+ * The share of attention, in the mean over the sentence's tokens, that goes to each kind of place.
+ * @param {Float32Array[]} rows
+ * @param {readonly string[]} tokens
+ * @returns {{ place: string, share: number }[]}
+ */
+function shares(rows, tokens) {
+  const queries = tokens.map((_, i) => i).filter((i) => !isSpecial(tokens[i]))
+  const words = tokens.map((_, j) => j).filter((j) => isWord(tokens[j]))
+  const share = (/** @type {number[]} */ from, /** @type {(i: number, j: number) => boolean} */ chosen) =>
+    mean(from.map((i) => rows[i].reduce((sum, weight, j) => (chosen(i, j) ? sum + weight : sum), 0)))
+
+  const places = [
+    { place: 'at the previous word', share: share(queries, (i, j) => j === i - 1 && !isSpecial(tokens[j])) },
+    { place: 'at the next word', share: share(queries, (i, j) => j === i + 1 && !isSpecial(tokens[j])) },
+    { place: 'at the word itself', share: share(queries, (i, j) => j === i) }
+  ]
+  for (const special of new Set(tokens.filter(isSpecial)))
+    places.push({ place: `at ${special}`, share: share(queries, (_, j) => tokens[j] === special) })
+  for (const word of new Set(words.map((j) => tokens[j]))) {
+    const others = queries.filter((i) => tokens[i] !== word)
+    places.push({ place: `at “${word}”`, share: share(others, (_, j) => tokens[j] === word) })
+  }
+  // Measured over the repeated words alone: no other word could look at a copy.
+  const repeated = words.filter((i) => words.some((j) => j !== i && tokens[i] === tokens[j]))
+  const copies = share(repeated, (i, j) => i !== j && tokens[i] === tokens[j])
+  places.push({ place: 'at another copy of the same word', share: copies })
+  return places
+}
+
+/**
+ * The strongest pairs of two different words, each pair of spellings once.
+ * @param {Float32Array[]} rows
+ * @param {readonly string[]} tokens
+ * @param {number} count
+ */
+function strongestPairs(rows, tokens, count) {
+  const pairs = rows
+    .flatMap((row, query) => Array.from(row, (weight, key) => ({ query, key, weight })))
+    .filter(({ query, key }) => query !== key && isWord(tokens[query]) && isWord(tokens[key]))
+    .sort((a, b) => b.weight - a.weight)
+  const seen = new Set()
+  return pairs
+    .filter(({ query, key }) => {
+      const spelling = `${tokens[query]} ${tokens[key]}`
+      return seen.has(spelling) ? false : seen.add(spelling)
+    })
+    .slice(0, count)
+}
+
+/**
+ * @param {Tensor} weights attention weights of one sentence, `[1, heads, tokens, tokens]`
+ * @param {readonly string[]} tokens
+ * @param {{ pairs?: number }} [options] how many pairs to name for each head; 3 unless given
+ * @returns {HeadDescription[]}
+ */
+export function describeHeads(weights, tokens, { pairs = 3 } = {}) {
+  const [, heads, length] = weights.shape
+  return Array.from({ length: heads }, (_, head) => {
+    const rows = tokens.map((_, i) =>
+      weights.data.subarray((head * length + i) * length, (head * length + i + 1) * length)
+    )
+    const favourite = shares(rows, tokens).reduce((best, place) => (place.share > best.share ? place : best))
+    const degree = degrees.find(({ from }) => favourite.share >= from)
+    const where = `${favourite.place} (${percent(favourite.share)})`
+    const habit =
+      degree === undefined
+        ? `over ~${Math.round(mean(rows.map(spread)))} of ${length} tokens, most ${where}`
+        : `${degree.word} ${where}`
+    return { head, habit, share: favourite.share, pairs: strongestPairs(rows, tokens, pairs) }
+  })
+}
+
+/**
+ * A pair in words: "it → suitcase 43 %".
+ * @param {HeadDescription['pairs'][number]} pair
+ * @param {readonly string[]} tokens
+ */
+export const pairInWords = ({ query, key, weight }, tokens) => `${tokens[query]} → ${tokens[key]} ${percent(weight)}`
+
+/**
+ * A head in one line: "head  2: almost only at the previous word (93 %); it → because 100 %, …".
+ * @param {HeadDescription} description
+ * @param {readonly string[]} tokens
+ */
+export const headInWords = ({ head, habit, pairs }, tokens) =>
+  `head ${String(head).padStart(2)}: ${habit}; ${pairs.map((pair) => pairInWords(pair, tokens)).join(', ')}`

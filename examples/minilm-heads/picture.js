@@ -1,0 +1,23 @@
+// The picture of the example: twelve heads over one sentence, each with its habit and strongest pair.
+import { pairInWords } from './describe-heads.js'
+import { attentionHeatmap } from './heatmap.js'
+
+/**
+ * @param {{ data: Float32Array, shape: readonly number[] }} weights `[1, heads, tokens, tokens]`
+ * @param {import('./describe-heads.js').HeadDescription[]} descriptions
+ * @param {{ sentence: string, tokens: readonly string[] }} input
+ */
+export function drawHeads(weights, descriptions, { sentence, tokens }) {
+  return attentionHeatmap(weights, {
+    queryLabels: tokens,
+    keyLabels: tokens,
+    captions: descriptions.map(({ habit, pairs }) => [
+      habit,
+      ...pairs.slice(0, 1).map((pair) => pairInWords(pair, tokens))
+    ]),
+    marks: descriptions.map(({ pairs }) => pairs[0]),
+    markLabel: 'a head’s strongest pair of words',
+    title: `What the ${descriptions.length} heads of all-MiniLM-L6-v2’s first layer look at`,
+    notes: [`“${sentence}”`, 'A row is the token that looks, a column the token it looks at.']
+  })
+}
