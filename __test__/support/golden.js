@@ -2,7 +2,7 @@
 // package's cannot hide itself.
 import { readFileSync } from 'node:fs'
 
-/** @typedef {{ data: any, shape: number[] }} Tensor */
+/** @typedef {{ readonly data: any, readonly shape: readonly number[] }} Tensor */
 /** @typedef {{ name: string, tensors: Record<string, Tensor> } & Record<string, any>} Case */
 
 const arrays = { F32: Float32Array, U16: Uint16Array, F16: Uint16Array, BF16: Uint16Array, BOOL: Uint8Array }

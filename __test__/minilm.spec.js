@@ -1,0 +1,125 @@
+// The example on all-MiniLM-L6-v2's first layer: PyTorch's numbers on both backends, and a picture that is sound XML.
+import test from 'ava'
+import { describeHeads, headInWords } from '../examples/minilm-heads/describe-heads.js'
+import { attentionHeatmap, terminalHeatmap } from '../examples/minilm-heads/heatmap.js'
+import { input, loadLayer } from '../examples/minilm-heads/layer0.js'
+import { drawHeads } from '../examples/minilm-heads/picture.js'
+import { onBothBackends } from './support/backends.js'
+import { difference, readTensors } from './support/golden.js'
+
+const { sentence, tokens } = input
+const file = new URL('../examples/minilm-heads/layer0.safetensors', import.meta.url)
+const weights = readTensors(file).tensors['reference.weights']
+
+/**
+ * Reads XML strictly enough to find what a viewer would refuse: tags that don't nest, bare `<` and `&`, doubled attributes.
+ * @param {string} xml
+ * @returns {{ elements: Map<string, number>, texts: string[] }}
+ */
+function readXml(xml) {
+  const entity = /&(?:amp|lt|gt|quot|apos|#\d+);/g
+  const sound = (/** @type {string} */ text) => {
+    if (/[<&]/.test(text.replace(entity, ''))) throw new Error(`unescaped text: ${text}`)
+    if (/[\0-\x08\x0b\x0c\x0e-\x1f]/.test(text)) throw new Error(`a control character in ${JSON.stringify(text)}`)
+    return text
+      .replace(/&lt;/g, '<')
+      .replace(/&gt;/g, '>')
+      .replace(/&quot;/g, '"')
+      .replace(/&#39;/g, "'")
+      .replace(/&amp;/g, '&')
+  }
+  const open = []
+  const elements = new Map()
+  const texts = []
+  let position = 0
+  for (const tag of xml.matchAll(/<\?xml [^?]*\?>|<(\/?)([a-z]+)((?:\s+[\w:-]+="[^"<]*")*)\s*(\/?)>/g)) {
+    const text = xml.slice(position, tag.index)
+    if (text.trim()) texts.push(sound(text))
+    position = tag.index + tag[0].length
+    const [, closing, name, attributes, empty] = tag
+    if (name === undefined) continue
+    if (closing) {
+      if (open.pop() !== name) throw new Error(`</${name}> closes another element`)
+      continue
+    }
+    const names = [...attributes.matchAll(/([\w:-]+)="([^"]*)"/g)].map(([, key, value]) => (sound(value), key))
+    if (new Set(names).size !== names.length) throw new Error(`<${name}> has an attribute twice`)
+    elements.set(name, (elements.get(name) ?? 0) + 1)
+    if (!empty) open.push(name)
+  }
+  sound(xml.slice(position))
+  if (open.length > 0) throw new Error(`<${open[0]}> is not closed`)
+  return { elements, texts }
+}
+
+onBothBackends((kind, attention) => {
+  test(`${kind}: the layer gives PyTorch's output and weights to 2e-5`, (t) => {
+    const { layer, hidden, reference } = loadLayer(attention)
+    const result = layer.forward(hidden, { weights: true })
+    t.is(difference(result.output, reference.output, { absolute: 2e-5 }), undefined)
+    t.is(difference(result.weights, reference.weights, { absolute: 2e-5 }), undefined)
+    t.is(layer.numParameters, 4 * (384 * 384 + 384))
+    layer.dispose()
+  })
+
+  test(`${kind}: tokens beyond kvLengths change nothing for those before them`, (t) => {
+    const { layer, hidden, reference } = loadLayer(attention)
+    const padded = { data: new Float32Array(20 * 384).fill(7), shape: [1, 20, 384] }
+    padded.data.set(hidden.data)
+    const { output } = layer.forward(padded, { kvLengths: Int32Array.of(16) })
+    const kept = { data: output.data.subarray(0, 16 * 384), shape: [1, 16, 384] }
+    t.is(difference(kept, reference.output, { absolute: 2e-5 }), undefined)
+    layer.dispose()
+  })
+})
+
+test('each head is put into words that its weights bear out', (t) => {
+  const heads = describeHeads(weights, tokens)
+  t.is(heads.length, 12)
+  t.is(
+    headInWords(heads[2], tokens),
+    'head  2: almost only at the previous word (93 %); it → because 100 %, too → was 100 %, because → suitcase 100 %'
+  )
+  t.true(headInWords(heads[6], tokens).includes('it → suitcase 43 %'))
+  t.regex(heads[8].habit, /another copy of the same word/)
+  for (const { head, pairs } of heads) {
+    for (const { query, key, weight } of pairs) {
+      t.is(weight, weights.data[(head * 16 + query) * 16 + key])
+      t.false(['[CLS]', '[SEP]', '.'].some((mark) => tokens[query] === mark || tokens[key] === mark))
+    }
+  }
+})
+
+test('a head that looks at one token only, and one that looks at all alike, are told apart', (t) => {
+  const words = ['[CLS]', 'a', 'b', 'c', '[SEP]']
+  const data = new Float32Array(2 * 25).fill(0.2)
+  for (let i = 0; i < 5; i++) for (let j = 0; j < 5; j++) data[i * 5 + j] = j === 4 ? 1 : 0
+  const [one, all] = describeHeads({ data, shape: [1, 2, 5, 5] }, words)
+  t.is(one.habit, 'almost only at [SEP] (100 %)')
+  t.regex(all.habit, /^over ~5 of 5 tokens/)
+})
+
+test('the picture is well-formed and carries every label', (t) => {
+  const { elements, texts } = readXml(drawHeads(weights, describeHeads(weights, tokens), input))
+  t.is(elements.get('svg'), 1)
+  t.true(texts.some((text) => text.includes(sentence)))
+  for (let head = 0; head < 12; head++) t.true(texts.includes(`Head ${head}`))
+  const times = (/** @type {string} */ label) => texts.filter((text) => text === label).length
+  // A row and a column in each of twelve panels; "the" stands twice in the sentence.
+  for (const token of new Set(tokens)) t.is(times(token), 12 * 2 * (token === 'the' ? 2 : 1), token)
+})
+
+test('labels with markup, quotes and control characters are escaped', (t) => {
+  const labels = ['<script>', `"&'`, 'a\0b', ']]>']
+  const data = new Float32Array(16).fill(0.25)
+  const options = { queryLabels: labels, keyLabels: labels, title: '<&>', notes: labels, captions: [labels] }
+  const { texts, elements } = readXml(attentionHeatmap({ data, shape: [1, 1, 4, 4] }, options))
+  t.false(elements.has('script'))
+  for (const label of ['<script>', `"&'`, 'a\ufffdb', ']]>']) t.true(texts.includes(label), label)
+})
+
+test('the terminal picture has a line a token and a cell a key', (t) => {
+  const lines = terminalHeatmap(weights, { queryLabels: tokens, keyLabels: tokens, head: 2 }).split('\n')
+  t.is(lines.length, 1 + 16 + 1)
+  t.is(lines[11], '      it 10  · · · · · · · · ·██ · · · · · ·')
+})
