@@ -1,6 +1,7 @@
 //! Every option object of the public interface, by serde: one definition for both bindings.
 //!
-//! Absent options take their defaults. An unknown name, a wrong type or a value out of range is an `OPTION` error that names the option.
+//! Absent options take their defaults. An unknown name, a wrong type or a value out of range is an `OPTION` error that
+//! names the option.
 
 mod parse;
 
@@ -184,7 +185,8 @@ struct GivenConfig {
     seed: u64,
 }
 
-/// The configuration of an attention layer with every default filled in; it serialises to the `config` that callers read.
+/// The configuration of an attention layer with every default filled in; it serialises to the `config` that callers
+/// read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AttentionConfig {

@@ -1,4 +1,5 @@
-//! Parameters by name: what a layer's state dict holds, how trained ones are taken over, and the safetensors files they lie in.
+//! Parameters by name: what a layer's state dict holds, how trained ones are taken over, and the safetensors files they
+//! lie in.
 
 mod attention;
 mod file;

@@ -1,4 +1,5 @@
-//! Random numbers: PyTorch's own stream for seeded parameters, and a counter-based one for dropout, which depends on positions alone.
+//! Random numbers: PyTorch's own stream for seeded parameters, and a counter-based one for dropout, which depends on
+//! positions alone.
 
 /// The Mersenne Twister MT19937 as PyTorch's CPU generator runs it after `torch.manual_seed(seed)`.
 ///
@@ -47,7 +48,8 @@ impl Mt19937 {
 
     /// Fills `out` as `torch.Tensor.uniform_(-bound, bound)` does for float32, bit for bit.
     ///
-    /// PyTorch takes 24 bits a value and rounds once, by a fused multiply-add; in doubles product and sum are exact, which is the same.
+    /// PyTorch takes 24 bits a value and rounds once, by a fused multiply-add; in doubles product and sum are exact,
+    /// which is the same.
     pub fn fill_uniform(&mut self, bound: f64, out: &mut [f32]) {
         let bound = bound as f32;
         let width = f64::from(2.0 * bound);
@@ -96,7 +98,8 @@ pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
 
 /// Dropout of attention weights: which weights drop depends on the seed and the weight's position alone.
 ///
-/// Weight `j` of row `(b, h, i)` has the word `j mod 4` of the Philox block with counter `(⌊j/4⌋, i, h, b)` and the seed as key;
+/// Weight `j` of row `(b, h, i)` has the word `j mod 4` of the Philox block with counter `(⌊j/4⌋, i, h, b)` and the
+/// seed as key;
 /// it drops where that word is below `probability · 2³²`.
 #[derive(Debug, Clone, Copy)]
 pub struct Dropout {
@@ -115,27 +118,21 @@ impl Dropout {
         })
     }
 
-    /// The factors of the four weights from key `4 · block` on: 0 where a weight drops, `1/(1 − probability)` where it stays.
-    pub fn factors(&self, [b, h, i]: [u32; 3], block: u32) -> [f32; 4] {
-        philox4x32([block, i, h, b], self.key).map(|word| if word < self.threshold { 0.0 } else { self.scale })
+    /// The factors of the four weights from key `4 · block` on: 0 where a weight drops, `1/(1 − probability)` where it
+    /// stays.
+    pub fn factors(&self, [b, h, i]: [usize; 3], block: usize) -> [f32; 4] {
+        philox4x32([block, i, h, b].map(|index| index as u32), self.key)
+            .map(|word| if word < self.threshold { 0.0 } else { self.scale })
     }
 
     /// Multiplies the weights of the keys from `first` on in row `[b, h, i]` by their factors.
-    pub fn apply(&self, row: [u32; 3], first: usize, weights: &mut [f32]) {
-        let head = (first.next_multiple_of(4) - first).min(weights.len());
-        let (start, rest) = weights.split_at_mut(head);
-        if !start.is_empty() {
-            let factors = self.factors(row, (first / 4) as u32);
-            for (weight, factor) in start.iter_mut().zip(&factors[first % 4..]) {
-                *weight *= factor;
+    pub fn apply<'a>(&self, row: [usize; 3], first: usize, weights: impl Iterator<Item = &'a mut f32>) {
+        let mut factors = self.factors(row, first / 4);
+        for (key, weight) in (first..).zip(weights) {
+            if key.is_multiple_of(4) && key != first {
+                factors = self.factors(row, key / 4);
             }
-        }
-        let mut block = first.div_ceil(4) as u32;
-        for weights in rest.chunks_mut(4) {
-            for (weight, factor) in weights.iter_mut().zip(self.factors(row, block)) {
-                *weight *= factor;
-            }
-            block = block.wrapping_add(1);
+            *weight *= factors[key % 4];
         }
     }
 }
@@ -190,17 +187,17 @@ mod tests {
     fn dropout_depends_on_the_position_alone() {
         let dropout = Dropout::new(0.5, 11).unwrap();
         let mut whole = vec![1.0; 37];
-        dropout.apply([1, 2, 3], 0, &mut whole);
+        dropout.apply([1, 2, 3], 0, whole.iter_mut());
         for first in 0..37 {
             for last in first..=37 {
                 let mut part = vec![1.0; last - first];
-                dropout.apply([1, 2, 3], first, &mut part);
+                dropout.apply([1, 2, 3], first, part.iter_mut());
                 assert_eq!(part, whole[first..last], "{first}..{last}");
             }
         }
         for other in [[0, 2, 3], [1, 0, 3], [1, 2, 0]] {
             let mut values = vec![1.0; 37];
-            dropout.apply(other, 0, &mut values);
+            dropout.apply(other, 0, values.iter_mut());
             assert_ne!(values, whole);
         }
     }
@@ -209,7 +206,7 @@ mod tests {
     fn dropout_keeps_the_expected_share_and_scales_it() {
         for probability in [0.1, 0.25, 0.9] {
             let mut weights = vec![1.0; 100_000];
-            Dropout::new(probability, 3).unwrap().apply([0; 3], 0, &mut weights);
+            Dropout::new(probability, 3).unwrap().apply([0; 3], 0, weights.iter_mut());
             let dropped = weights.iter().filter(|&&weight| weight == 0.0).count() as f32 / weights.len() as f32;
             assert!((dropped - probability).abs() < 0.005, "{dropped} of {probability}");
             assert!(weights.iter().all(|&weight| weight == 0.0 || weight == 1.0 / (1.0 - probability)));

@@ -1,4 +1,5 @@
-//! From the JSON of an option object to its struct, with faults told in the caller's terms: which option, what it takes, what it was.
+//! From the JSON of an option object to its struct, with faults told in the caller's terms: which option, what it
+//! takes, what it was.
 
 use std::fmt::{self, Display, Write};
 

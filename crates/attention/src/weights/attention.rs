@@ -76,7 +76,8 @@ const SEPARATE: Naming = Naming {
     companions: &[],
 };
 
-/// BERT's `attention` module. It holds the norm behind the residual connection too (under its older names in older checkpoints),
+/// BERT's `attention` module. It holds the norm behind the residual connection too (under its older names in older
+/// checkpoints),
 /// which is not the attention's; refusing it would refuse every BERT checkpoint.
 const BERT: Naming = Naming {
     names: &[
@@ -190,7 +191,8 @@ impl AttentionState {
 
     /// The parameters that `entries` hold under `prefix`, by PyTorch's, BERT's, Llama's or Whisper's names.
     ///
-    /// Missing, further and wrongly shaped entries are errors, and so is a mixture of namings. Entries outside the prefix do not count.
+    /// Missing, further and wrongly shaped entries are errors, and so is a mixture of namings. Entries outside the
+    /// prefix do not count.
     pub fn load(config: &AttentionConfig, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
         let prefix = match prefix.trim_end_matches('.') {
             "" => String::new(),
@@ -250,7 +252,8 @@ impl AttentionState {
         &self.config
     }
 
-    /// All input projections as one matrix `[(numHeads + 2 · kvHeads) · headDim, modelDim]`, where the input sizes are equal.
+    /// All input projections as one matrix `[(numHeads + 2 · kvHeads) · headDim, modelDim]`, where the input sizes are
+    /// equal.
     pub fn input_weight(&self) -> Option<&[f32]> {
         self.config.is_packed().then_some(&self.input_weight)
     }

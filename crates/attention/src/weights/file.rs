@@ -15,7 +15,8 @@ use crate::tensor::{MAX_RANK, check_output};
 
 const LENGTH_BYTES: usize = 8;
 
-/// What a safetensors file holds, without its data; it borrows nothing, so that whoever owns the bytes may own the index too.
+/// What a safetensors file holds, without its data; it borrows nothing, so that whoever owns the bytes may own the
+/// index too.
 pub struct SafetensorsIndex {
     tensors: Vec<Located>,
 }
@@ -71,7 +72,8 @@ impl SafetensorsIndex {
         serde_json::to_string(&self.tensors).unwrap_or_default()
     }
 
-    /// Writes tensor `index` of the file `bytes` to `output`, F16 and BF16 widened; `bytes` is what the index was made of.
+    /// Writes tensor `index` of the file `bytes` to `output`, F16 and BF16 widened; `bytes` is what the index was made
+    /// of.
     pub fn read(&self, bytes: &[u8], index: usize, output: &mut [f32]) -> Result<()> {
         let tensor = self.tensors.get(index).ok_or_else(|| {
             Error::new(Code::Internal, "index", format!("less than {} entries", self.tensors.len()), index)
@@ -152,7 +154,8 @@ impl<'de> Deserialize<'de> for Names {
 
 /// The safetensors file of these entries, sorted by name, and of `metadata`, a JSON object of strings.
 ///
-/// Written here rather than by the crate that reads: equal input gives equal bytes, and memory that cannot be had is an error.
+/// Written here rather than by the crate that reads: equal input gives equal bytes, and memory that cannot be had is an
+/// error.
 pub fn save_safetensors(entries: &[Entry<'_>], metadata: &str) -> Result<Vec<u8>> {
     let mut sorted: Vec<&Entry<'_>> = entries.iter().collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
