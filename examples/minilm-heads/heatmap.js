@@ -22,11 +22,11 @@ const escapes = /** @type {Record<string, string>} */ ({
   '"': '&quot;',
   "'": '&#39;'
 })
-// Control characters other than tab and line ends cannot stand in XML at all.
+// Control characters other than tab and line ends cannot stand in XML at all, nor can half a surrogate pair.
 const escapeXml = (/** @type {string} */ text) =>
   text
     .replace(/[&<>"']/g, (character) => escapes[character])
-    .replace(/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/g, '\ufffd')
+    .replace(/[^\P{Cc}\t\n\r]|\p{Cs}|[\ufffe\uffff]/gu, '\ufffd')
 
 /** A weight's place on the ramp: its square root, so that a twentieth is still seen. */
 const level = (/** @type {number} */ weight) => Math.round(Math.sqrt(Math.min(Math.max(weight, 0), 1)) * levels)
