@@ -114,7 +114,7 @@ fn attend(q: &Heads, k: &Heads, v: &Heads, rank: usize, options: &AttentionOptio
         let (mut weights, log_sum_exp) = softmax(&biased);
         for (j, weight) in weights.iter_mut().enumerate() {
             if let Some(dropout) = dropout {
-                *weight *= f64::from(dropout.factors([b, h, i].map(|at| at as u32), j as u32 / 4)[j % 4]);
+                *weight *= f64::from(dropout.factors([b, h, i], j / 4)[j % 4]);
             }
             // A key that is not visible is left out; its value may be anything.
             if biased[j] != f64::NEG_INFINITY {
