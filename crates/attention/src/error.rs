@@ -48,12 +48,7 @@ impl Error {
         expected: impl Into<String>,
         actual: impl fmt::Display,
     ) -> Self {
-        Self {
-            code,
-            argument: argument.into(),
-            expected: expected.into(),
-            actual: actual.to_string(),
-        }
+        Self { code, argument: argument.into(), expected: expected.into(), actual: actual.to_string() }
     }
 
     /// Dimensions or lengths that do not fit.
@@ -68,12 +63,7 @@ impl Error {
 
     /// Memory for `what` that cannot be had.
     pub fn memory(what: &str, elements: usize) -> Self {
-        Self::new(
-            Code::Memory,
-            what,
-            "a size that fits into memory",
-            format_args!("{elements} elements"),
-        )
+        Self::new(Code::Memory, what, "a size that fits into memory", format_args!("{elements} elements"))
     }
 
     /// The error as the JSON text that the bindings throw and `lib/errors.js` reads.

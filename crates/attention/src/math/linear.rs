@@ -1,0 +1,198 @@
+//! `y = x Wᵀ + b`, with rows of x in SIMD lanes and the weights read where they lie.
+
+use crate::error::{Error, Result};
+use crate::math::dot::dot;
+use crate::scratch;
+use crate::simd::{Along, Kernel, Matrix, Simd, Start, gather_columns, product, scatter_rows};
+use crate::tensor::{Tensor, check_output};
+use crate::threads::{Context, SharedMut};
+
+/// Depths that one pass of the microkernel runs over: what keeps a tile of x in the first-level cache.
+const DEPTH_BLOCK: usize = 256;
+/// Output features of one work item.
+const OUTPUT_BLOCK: usize = 128;
+/// Tiles of x rows of one work item.
+const TILES: usize = 4;
+
+/// `torch.nn.functional.linear`: x `[…, in]`, weight `[out, in]`, bias `[out]` → `[…, out]`.
+///
+/// # Errors
+/// `SHAPE` if the inner sizes differ, the weight is not a matrix, or `output` has the wrong length.
+pub fn linear(
+    context: Context,
+    x: Tensor<'_>,
+    weight: Tensor<'_>,
+    bias: Option<Tensor<'_>>,
+    output: &mut [f32],
+) -> Result<()> {
+    let (rows, depth) = x.shape.rows_and_columns();
+    let &[outputs, inputs] = weight.shape.dims() else {
+        return Err(Error::shape("weight", "2 dimensions [out, in]", weight.shape));
+    };
+    if x.shape.rank() == 0 {
+        return Err(Error::shape("x", "at least 1 dimension […, in]", x.shape));
+    }
+    if inputs != depth {
+        return Err(Error::shape("weight", format!("[out, {depth}] to fit x {}", x.shape), weight.shape));
+    }
+    if let Some(bias) = bias
+        && bias.shape.dims() != [outputs]
+    {
+        return Err(Error::shape("bias", format!("[{outputs}]"), bias.shape));
+    }
+    check_output("output", output, rows * outputs)?;
+    project(context, x.data, rows, depth, weight.data, outputs, bias.map(|bias| bias.data), output)
+}
+
+/// [`linear`] on slices that fit each other: `x [rows, depth]`, `weight [outputs, depth]` → `output [rows, outputs]`.
+pub(crate) fn project(
+    context: Context,
+    x: &[f32],
+    rows: usize,
+    depth: usize,
+    weight: &[f32],
+    outputs: usize,
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+) -> Result<()> {
+    if rows == 0 || outputs == 0 {
+        return Ok(());
+    }
+    let lanes = context.level.tile_lanes();
+    scratch::reserve(scratch_len(lanes, depth))?;
+    let row_blocks = rows.div_ceil(TILES * lanes);
+    let output_blocks = outputs.div_ceil(OUTPUT_BLOCK);
+    let output = SharedMut::new(output);
+    let operations = 2usize.saturating_mul(rows).saturating_mul(depth).saturating_mul(outputs);
+    context.for_each(row_blocks * output_blocks, operations, |item| {
+        let (row_block, output_block) = (item / output_blocks, item % output_blocks);
+        let first_row = row_block * TILES * lanes;
+        let first_output = output_block * OUTPUT_BLOCK;
+        context.level.run(Block {
+            x,
+            depth,
+            weight,
+            outputs,
+            bias,
+            output: &output,
+            rows: first_row..rows.min(first_row + TILES * lanes),
+            columns: first_output..outputs.min(first_output + OUTPUT_BLOCK),
+        });
+    });
+    Ok(())
+}
+
+fn scratch_len(lanes: usize, depth: usize) -> usize {
+    lanes * (depth.min(DEPTH_BLOCK) + OUTPUT_BLOCK)
+}
+
+/// One work item: some rows of x against some output features.
+struct Block<'a> {
+    x: &'a [f32],
+    depth: usize,
+    weight: &'a [f32],
+    outputs: usize,
+    bias: Option<&'a [f32]>,
+    output: &'a SharedMut<'a, f32>,
+    rows: std::ops::Range<usize>,
+    columns: std::ops::Range<usize>,
+}
+
+impl Kernel for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+        let lanes = VECTORS * S::LANES;
+        let tiles = self.rows.clone().step_by(lanes).map(|first| first..self.rows.end.min(first + lanes));
+        for rows in tiles {
+            // Half-empty lanes cost as much as full ones; a few rows are cheaper along their length.
+            if rows.len() * 2 <= lanes {
+                self.along_rows(simd, rows);
+            } else {
+                self.in_lanes::<S, ROWS, VECTORS>(simd, rows);
+            }
+        }
+    }
+}
+
+impl Block<'_> {
+    fn x_row(&self, row: usize) -> &[f32] {
+        &self.x[row * self.depth..][..self.depth]
+    }
+
+    /// The part of an output row that this item writes.
+    #[allow(clippy::mut_from_ref, reason = "each row's part belongs to this item alone")]
+    fn output_row(&self, row: usize) -> &mut [f32] {
+        // SAFETY: items differ in rows or columns, and an item asks for a row once at a time.
+        unsafe { self.output.slice(row * self.outputs + self.columns.start, self.columns.len()) }
+    }
+
+    #[inline(always)]
+    fn along_rows<S: Simd>(&self, simd: S, rows: std::ops::Range<usize>) {
+        for output in self.columns.clone() {
+            let weight = &self.weight[output * self.depth..][..self.depth];
+            let bias = self.bias.map_or(0.0, |bias| bias[output]);
+            for row in rows.clone() {
+                self.output_row(row)[output - self.columns.start] = dot(simd, self.x_row(row), weight) + bias;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn in_lanes<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, simd: S, rows: std::ops::Range<usize>) {
+        let lanes = VECTORS * S::LANES;
+        scratch::with(scratch_len(lanes, self.depth), |mut rest| {
+            let tile = scratch::take(&mut rest, lanes * self.depth.min(DEPTH_BLOCK));
+            let sums = scratch::take(&mut rest, lanes * self.columns.len());
+            for (row, sums) in sums.chunks_exact_mut(lanes).enumerate() {
+                sums.fill(self.bias.map_or(0.0, |bias| bias[self.columns.start + row]));
+            }
+            for first in (0..self.depth).step_by(DEPTH_BLOCK) {
+                let depth = DEPTH_BLOCK.min(self.depth - first);
+                if rows.len() < lanes {
+                    // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
+                    tile.fill(0.0);
+                }
+                gather_columns(rows.len(), depth, |row| &self.x_row(rows.start + row)[first..], tile, lanes);
+                let weight = Matrix {
+                    data: &self.weight[self.columns.start * self.depth + first..],
+                    stride: self.depth,
+                    along: Along::Depth,
+                };
+                product::<S, ROWS, VECTORS>(simd, weight, self.columns.len(), depth, tile, sums, Start::Keep);
+            }
+            scatter_rows(rows.len(), self.columns.len(), sums, lanes, |row| self.output_row(rows.start + row));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::Level;
+
+    #[test]
+    fn linear_is_exact_at_every_edge_of_tiles_and_blocks() {
+        let value = |seed: usize| ((seed * 5 + 1) % 17) as f32 / 8.0 - 1.0;
+        for level in Level::available() {
+            let context = Context { level, threads: 2 };
+            for (rows, depth, outputs) in
+                [(1, 1, 1), (3, 0, 2), (5, 17, 3), (33, 300, 130), (64, 8, 257), (131, 513, 7), (0, 4, 4), (4, 4, 0)]
+            {
+                let x: Vec<f32> = (0..rows * depth).map(value).collect();
+                let weight: Vec<f32> = (0..outputs * depth).map(|index| value(index * 3)).collect();
+                let bias: Vec<f32> = (0..outputs).map(value).collect();
+                let mut output = vec![f32::NAN; rows * outputs];
+                project(context, &x, rows, depth, &weight, outputs, Some(&bias), &mut output).unwrap();
+                for row in 0..rows {
+                    for column in 0..outputs {
+                        // Sixty-fourths below 2¹⁵ add without rounding.
+                        let sum: f32 = (0..depth).map(|k| x[row * depth + k] * weight[column * depth + k]).sum::<f32>();
+                        assert_eq!(output[row * outputs + column], sum + bias[column], "{rows} {depth} {outputs}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What the mechanisms share: exponentials, softmax, products along rows, random numbers. Generic over [`crate::simd`].
+
+pub mod dot;
+pub mod exp;
+pub mod linear;
+pub mod random;
+pub mod softmax;

@@ -1,0 +1,179 @@
+//! Multi-head attention as `torch.nn.MultiheadAttention(batch_first=True)`: projections, heads, output projection; self and
+//! cross attention are the same layer with fewer inputs.
+
+use crate::error::{Error, Result};
+use crate::math::linear::project;
+use crate::math::random::Dropout;
+use crate::options::{AttentionConfig, LayerKind, LayerOptions, Layout};
+use crate::sdpa::mask::Visibility;
+use crate::sdpa::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
+use crate::tensor::{Tensor, check_output, try_zeroed};
+use crate::threads::Context;
+use crate::weights::{AttentionState, Entry};
+
+/// An attention layer: its configuration and its parameters.
+#[derive(Debug, Clone)]
+pub struct MultiHeadAttention {
+    state: AttentionState,
+}
+
+/// The inputs of one call; the value defaults to the key, the key to the query.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// `[B, L, modelDim]`.
+    pub query: Tensor<'a>,
+    /// `[B, S, kDim]`.
+    pub key: Option<Tensor<'a>>,
+    /// `[B, S, vDim]`.
+    pub value: Option<Tensor<'a>>,
+}
+
+/// A layer's q, k and v after projection, each `[B, length, heads · headDim]` inside rows of some width.
+struct Projected {
+    data: Vec<f32>,
+    /// Where k and v begin, and how far apart the rows of q and of k and v are.
+    key: usize,
+    value: usize,
+    query_row: usize,
+    kv_row: usize,
+}
+
+impl MultiHeadAttention {
+    /// A layer from its configuration, a JSON object, with the parameters that its seed draws.
+    ///
+    /// # Errors
+    /// `OPTION` for a configuration that does not fit, `MEMORY`.
+    pub fn new(config: &str, kind: LayerKind) -> Result<Self> {
+        Ok(Self { state: AttentionState::init(&AttentionConfig::parse(config, kind)?)? })
+    }
+
+    /// The configuration with every default filled in.
+    pub fn config(&self) -> &AttentionConfig {
+        self.state.config()
+    }
+
+    /// Names, shapes and elements of the parameters.
+    pub fn state(&self) -> &AttentionState {
+        &self.state
+    }
+
+    /// Takes the parameters of a state dict, under any of the known names below `prefix`.
+    ///
+    /// # Errors
+    /// `SHAPE` or `FORMAT` for entries that do not fit; nothing is changed then.
+    pub fn load(&mut self, entries: &[Entry<'_>], prefix: &str) -> Result<()> {
+        self.state = AttentionState::load(self.config(), entries, prefix)?;
+        Ok(())
+    }
+
+    /// Output `[B, L, modelDim]`; weights `[B, H, L, S]`, or `[B, L, S]` where the options ask for their mean.
+    /// Dropout acts in training only.
+    ///
+    /// # Errors
+    /// `SHAPE` where shapes or lengths do not fit, `OPTION` where an option's value does not, `MEMORY`.
+    pub fn forward(
+        &self,
+        context: Context,
+        inputs: Inputs<'_>,
+        options: &LayerOptions,
+        arrays: Arrays<'_>,
+        training: bool,
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let config = self.config();
+        let [batch, queries] = dims("q", inputs.query, config.model_dim)?;
+        let key = inputs.key.unwrap_or(inputs.query);
+        let [key_batch, keys] = dims("k", key, config.k_dim)?;
+        let value = inputs.value.unwrap_or(key);
+        let value_dims = dims("v", value, config.v_dim)?;
+        if key_batch != batch {
+            return Err(Error::shape("k", format!("batch size {batch} to fit q"), key.shape));
+        }
+        if value_dims != [batch, keys] {
+            return Err(Error::shape("v", format!("[{batch}, {keys}, {}] to fit k", config.v_dim), value.shape));
+        }
+        let heads = config.num_heads;
+        let shape = [batch, heads, queries, keys];
+        let visibility = Visibility::new(shape, 4, options.causal, options.window, options.query_offset, &arrays)?;
+        check_output("out", output, batch * queries * config.model_dim)?;
+        let weights_of = if options.average_weights { WeightsOf::MeanHead } else { WeightsOf::EachHead };
+        if let Some(weights) = &weights {
+            let maps = if weights_of == WeightsOf::MeanHead { 1 } else { heads };
+            check_output("weights", weights, batch * maps * queries * keys)?;
+        }
+        let projected = self.project_inputs(context, inputs, key, value, batch * queries, batch * keys)?;
+        let strides = |rows: usize, row: usize| Strides { batch: rows * row, head: config.head_dim, row };
+        let problem = Problem {
+            q: &projected.data,
+            k: &projected.data[projected.key..],
+            v: &projected.data[projected.value..],
+            q_strides: strides(queries, projected.query_row),
+            k_strides: strides(keys, projected.kv_row),
+            v_strides: strides(keys, projected.kv_row),
+            output_strides: Strides::new(Layout::Blhd, heads, queries, config.head_dim),
+            batch,
+            heads,
+            kv_heads: config.kv_heads,
+            queries,
+            keys,
+            head_dim: config.head_dim,
+            value_dim: config.head_dim,
+            scale: options.scale.unwrap_or(1.0 / (config.head_dim as f32).sqrt()),
+            softcap: options.softcap,
+            visibility,
+            dropout: training.then(|| Dropout::new(config.dropout, options.seed.unwrap_or(config.seed))).flatten(),
+        };
+        let width = config.query_width();
+        let mut joined = try_zeroed("out", batch * queries * width)?;
+        let outputs = Outputs { output: &mut joined, weights, ..Outputs::default() };
+        sdpa::attend(context, &problem, outputs, weights_of)?;
+        let (weight, bias) = (self.state.output_weight(), self.state.output_bias());
+        project(context, &joined, batch * queries, width, weight, config.model_dim, bias, output)
+    }
+
+    /// q, k and v: by one product where they come from one input, or by three.
+    fn project_inputs(
+        &self,
+        context: Context,
+        inputs: Inputs<'_>,
+        key: Tensor<'_>,
+        value: Tensor<'_>,
+        query_rows: usize,
+        kv_rows: usize,
+    ) -> Result<Projected> {
+        let (state, config) = (&self.state, self.config());
+        let (query_width, kv_width) = (config.query_width(), config.kv_width());
+        if let (Some(weight), None, None) = (state.input_weight(), inputs.key, inputs.value) {
+            let width = query_width + 2 * kv_width;
+            let mut data = try_zeroed("q", query_rows * width)?;
+            let (x, depth) = (inputs.query.data, config.model_dim);
+            project(context, x, query_rows, depth, weight, width, state.input_bias(), &mut data)?;
+            // Rows of nothing have no second column to begin at.
+            let start = |column: usize| column.min(data.len());
+            let (key, value) = (start(query_width), start(query_width + kv_width));
+            return Ok(Projected { key, value, query_row: width, kv_row: width, data });
+        }
+        let mut data = try_zeroed("q", query_rows * query_width + 2 * kv_rows * kv_width)?;
+        let (q, kv) = data.split_at_mut(query_rows * query_width);
+        let (k, v) = kv.split_at_mut(kv_rows * kv_width);
+        let parts = [
+            (inputs.query, query_rows, config.model_dim, state.query_weight(), query_width, state.query_bias(), q),
+            (key, kv_rows, config.k_dim, state.key_weight(), kv_width, state.key_bias(), k),
+            (value, kv_rows, config.v_dim, state.value_weight(), kv_width, state.value_bias(), v),
+        ];
+        for (x, rows, depth, weight, width, bias, output) in parts {
+            project(context, x.data, rows, depth, weight, width, bias, output)?;
+        }
+        let key = query_rows * query_width;
+        Ok(Projected { key, value: key + kv_rows * kv_width, query_row: query_width, kv_row: kv_width, data })
+    }
+}
+
+/// Batch size and length of an input whose last dimension is `size`.
+fn dims(argument: &str, input: Tensor<'_>, size: usize) -> Result<[usize; 2]> {
+    match *input.shape.dims() {
+        [batch, length, last] if last == size => Ok([batch, length]),
+        _ => Err(Error::shape(argument, format!("[B, length, {size}]"), input.shape)),
+    }
+}

@@ -1,0 +1,219 @@
+//! One tile of scores: keys × queries, queries in SIMD lanes, so that softmax works lane by lane.
+
+use crate::math::exp::{LOG2_E, exp, exp2, tanh};
+use crate::scratch;
+use crate::sdpa::{Problem, Strides};
+use crate::simd::{Along, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product};
+
+/// Keys of one tile.
+pub(super) const KEY_BLOCK: usize = 64;
+
+/// The query rows that share a tile: which they are, and what each sees.
+pub(super) struct Lanes {
+    pub count: usize,
+    /// (b, h, i) of each row.
+    pub rows: [[usize; 3]; MAX_TILE_LANES],
+    mask_rows: [usize; MAX_TILE_LANES],
+    /// The range of keys of each row. Lanes without a row have an empty one.
+    start: [usize; MAX_TILE_LANES],
+    end: [usize; MAX_TILE_LANES],
+    /// The keys that any row sees lie in `first .. last`, those that every row sees in `all_from .. all_to`.
+    pub first: usize,
+    pub last: usize,
+    all_from: usize,
+    all_to: usize,
+}
+
+impl Lanes {
+    /// The lanes for these rows, at most as many as a tile has.
+    pub(super) fn new(problem: &Problem<'_>, rows: impl Iterator<Item = [usize; 3]>) -> Self {
+        let mut lanes = Self {
+            count: 0,
+            rows: [[0; 3]; MAX_TILE_LANES],
+            mask_rows: [0; MAX_TILE_LANES],
+            start: [0; MAX_TILE_LANES],
+            end: [0; MAX_TILE_LANES],
+            first: problem.keys,
+            last: 0,
+            all_from: 0,
+            all_to: problem.keys,
+        };
+        for (lane, row @ [b, h, i]) in rows.enumerate() {
+            let (start, end) = problem.visibility.range(b, i);
+            lanes.count = lane + 1;
+            lanes.rows[lane] = row;
+            lanes.mask_rows[lane] = problem.visibility.mask_row(b, h, i);
+            (lanes.start[lane], lanes.end[lane]) = (start, end);
+            if start < end {
+                (lanes.first, lanes.last) = (lanes.first.min(start), lanes.last.max(end));
+            }
+            (lanes.all_from, lanes.all_to) = (lanes.all_from.max(start), lanes.all_to.min(end));
+        }
+        lanes
+    }
+
+    /// Writes the queries, scaled, as a tile `[D][lanes]`.
+    #[inline(always)]
+    pub(super) fn load_queries<S: Simd>(
+        &self,
+        simd: S,
+        problem: &Problem<'_>,
+        scale: f32,
+        lanes: usize,
+        tile: &mut [f32],
+    ) {
+        if self.count < lanes {
+            // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
+            tile.fill(0.0);
+        }
+        let query = |lane: usize| {
+            let [b, h, i] = self.rows[lane];
+            &problem.q[problem.q_strides.row(b, h, i)..]
+        };
+        gather_columns(self.count, problem.head_dim, query, tile, lanes);
+        let scale = simd.splat(scale);
+        for chunk in tile.chunks_exact_mut(S::LANES) {
+            simd.store(chunk, simd.mul(simd.load(chunk), scale));
+        }
+    }
+}
+
+/// The factor that queries are loaded with.
+pub(super) fn query_scale(problem: &Problem<'_>, natural_units: bool) -> f32 {
+    if natural_units { problem.scale } else { problem.scale * LOG2_E }
+}
+
+/// One head's rows of k or v for batch entry b: from its first element on, and the stride between them.
+pub(super) fn head_rows(data: &[f32], strides: Strides, b: usize, h: usize) -> (&[f32], usize) {
+    // Without a key there is no element that the row could begin at.
+    (data.get(strides.row(b, h, 0)..).unwrap_or_default(), strides.row)
+}
+
+/// How far a tile of scores goes towards softmax.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Until {
+    Scores,
+    Softcapped,
+    /// Biased, with −∞ where a key is not visible.
+    Masked,
+}
+
+/// Memory for one tile of scores.
+pub(super) struct TileBuffers<'a> {
+    bias: &'a mut [f32],
+    rows: &'a mut [f32],
+}
+
+impl<'a> TileBuffers<'a> {
+    /// How many values the buffers take: none where there is no mask.
+    pub(super) fn len(problem: &Problem<'_>, lanes: usize) -> usize {
+        if problem.visibility.has_mask() { 2 * KEY_BLOCK * lanes } else { 0 }
+    }
+
+    pub(super) fn take(problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
+        let half = Self::len(problem, lanes) / 2;
+        Self { bias: scratch::take(rest, half), rows: scratch::take(rest, half) }
+    }
+}
+
+/// The scores of the keys `from .. to` (at most [`KEY_BLOCK`]) for a tile of queries: `scores[key − from][lane]`.
+pub(super) struct ScoreTile<'a> {
+    pub problem: &'a Problem<'a>,
+    pub lanes: &'a Lanes,
+    pub queries: &'a [f32],
+    /// The head's keys and their stride.
+    pub keys: (&'a [f32], usize),
+    pub from: usize,
+    pub to: usize,
+}
+
+impl ScoreTile<'_> {
+    #[inline(always)]
+    pub(super) fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        until: Until,
+        buffers: &mut TileBuffers<'_>,
+        scores: &mut [f32],
+    ) {
+        let lanes = VECTORS * S::LANES;
+        let count = self.to - self.from;
+        let (keys, stride) = self.keys;
+        // Without features there may be no memory at all to point into.
+        let data = if self.problem.head_dim == 0 { &[] } else { &keys[self.from * stride..] };
+        let keys = Matrix { data, stride, along: Along::Depth };
+        let scores = &mut scores[..count * lanes];
+        product::<S, ROWS, VECTORS>(simd, keys, count, self.problem.head_dim, self.queries, scores, Start::Zero);
+        if until >= Until::Softcapped && self.problem.softcap > 0.0 {
+            soft_cap(simd, self.problem.softcap, scores);
+        }
+        if until >= Until::Masked {
+            if self.problem.visibility.has_mask() {
+                let rows = &self.lanes.mask_rows[..self.lanes.count];
+                let visibility = &self.problem.visibility;
+                visibility.bias_tile(rows, self.from, count, lanes, buffers.rows, buffers.bias);
+                let chunks = scores.chunks_exact_mut(S::LANES).zip(buffers.bias.chunks_exact(S::LANES));
+                for (scores, bias) in chunks {
+                    simd.store(scores, add_bias(simd, simd.load(scores), simd.load(bias)));
+                }
+            }
+            if self.crosses_a_limit() {
+                self.hide_out_of_range::<S, VECTORS>(simd, scores);
+            }
+        }
+    }
+
+    /// Whether some row does not see all of these keys, be it for its range or for a mask.
+    pub(super) fn may_hide(&self) -> bool {
+        self.problem.visibility.has_mask() || self.crosses_a_limit()
+    }
+
+    fn crosses_a_limit(&self) -> bool {
+        self.from < self.lanes.all_from || self.to > self.lanes.all_to
+    }
+
+    #[inline(always)]
+    fn hide_out_of_range<S: Simd, const VECTORS: usize>(&self, simd: S, scores: &mut [f32]) {
+        let lanes = VECTORS * S::LANES;
+        // Relative to the tile and cut to it, so that f32 holds them exactly.
+        let relative = |limit: usize| limit.clamp(self.from, self.to).wrapping_sub(self.from) as f32;
+        let start = self.lanes.start.map(relative);
+        let end = self.lanes.end.map(relative);
+        for (key, scores) in scores.chunks_exact_mut(lanes).enumerate() {
+            let (after, here) = (simd.splat(key as f32 + 0.5), simd.splat(key as f32));
+            for v in 0..VECTORS {
+                let start = simd.load(&start[v * S::LANES..]);
+                let end = simd.load(&end[v * S::LANES..]);
+                let visible = simd.and(simd.lt(start, after), simd.lt(here, end));
+                let chunk = &mut scores[v * S::LANES..];
+                let shown = simd.select(visible, simd.load(chunk), simd.splat(f32::NEG_INFINITY));
+                simd.store(chunk, shown);
+            }
+        }
+    }
+}
+
+/// `score + bias`, −∞ where the bias is −∞, whatever the score.
+#[inline(always)]
+pub(super) fn add_bias<S: Simd>(simd: S, score: S::F, bias: S::F) -> S::F {
+    let hidden = simd.splat(f32::NEG_INFINITY);
+    // A NaN bias is not below −∞'s neighbour, so it is asked for from the other side.
+    let is_hidden = simd.lt(bias, simd.splat(f32::MIN));
+    simd.select(is_hidden, hidden, simd.add(score, bias))
+}
+
+/// `cap · tanh(s / cap)`; `scores` holds whole vectors.
+#[inline(always)]
+pub(super) fn soft_cap<S: Simd>(simd: S, cap: f32, scores: &mut [f32]) {
+    let (cap, inverse) = (simd.splat(cap), simd.splat(1.0 / cap));
+    for chunk in scores.chunks_exact_mut(S::LANES) {
+        let capped = tanh(simd, simd.mul(simd.load(chunk), inverse));
+        simd.store(chunk, simd.mul(capped, cap));
+    }
+}
+
+/// `e^x` or, where scores are scaled by log₂ e, `2^x`.
+#[inline(always)]
+pub(super) fn exponential<S: Simd>(simd: S, natural_units: bool, x: S::F) -> S::F {
+    if natural_units { exp(simd, x) } else { exp2(simd, x) }
+}

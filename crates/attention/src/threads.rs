@@ -1,0 +1,286 @@
+//! The pool that work items run on (native), or a plain loop (WebAssembly), and what the items share.
+//!
+//! Items are independent and write disjoint memory, so results do not depend on how many threads there are.
+
+use std::marker::PhantomData;
+
+use crate::simd::Level;
+
+/// How a call runs: at which instruction set and on how many threads at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Context {
+    /// The instruction set.
+    pub level: Level,
+    /// The most threads that the call uses, the calling one included.
+    pub threads: usize,
+}
+
+impl Default for Context {
+    /// The best instruction set and every thread that the machine offers.
+    fn default() -> Self {
+        Self { level: Level::current(), threads: available_threads() }
+    }
+}
+
+/// Operations below which a call stays on its own thread: about a millisecond's work, as waking another costs some of it.
+const SERIAL_OPERATIONS: usize = 1 << 25;
+
+impl Context {
+    /// Calls `work` once for each item, in no order that it may rely on. `operations` is the cost of all items together.
+    pub fn for_each(self, items: usize, operations: usize, work: impl Fn(usize) + Sync) {
+        let threads = if operations < SERIAL_OPERATIONS { 1 } else { self.threads.min(items) };
+        if threads <= 1 {
+            (0..items).for_each(work);
+        } else {
+            pool::for_each(threads, items, &work);
+        }
+    }
+}
+
+/// The threads that the machine, or this process's share of it, offers.
+pub fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Ends the pool's threads and waits for them; a later call starts new ones.
+pub fn shut_down() {
+    pool::shut_down();
+}
+
+/// A slice whose disjoint parts several items write at the same time.
+pub struct SharedMut<'a, T> {
+    start: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: only `slice` reaches the memory, and its callers vouch that parts do not overlap.
+unsafe impl<T: Send> Sync for SharedMut<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for SharedMut<'_, T> {}
+
+impl<'a, T> SharedMut<'a, T> {
+    /// Shares the slice for as long as it is borrowed.
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// `len` elements from `start` on.
+    ///
+    /// # Safety
+    /// No other part that is alive may overlap this one.
+    ///
+    /// # Panics
+    /// If the part reaches beyond the slice.
+    #[allow(clippy::mut_from_ref, reason = "the callers keep the parts disjoint")]
+    pub unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [T] {
+        assert!(start <= self.len && len <= self.len - start);
+        // SAFETY: the part lies inside the slice, and the caller keeps it from overlapping another.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+mod pool {
+    use std::any::Any;
+    use std::collections::VecDeque;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+    use std::thread::JoinHandle;
+
+    type Panic = Box<dyn Any + Send>;
+
+    /// One call's items. The closure lives on the caller's stack, which waits until no helper is inside.
+    struct Job {
+        work: &'static (dyn Fn(usize) + Sync),
+        items: usize,
+        next: AtomicUsize,
+        state: Mutex<JobState>,
+        helper_left: Condvar,
+    }
+
+    #[derive(Default)]
+    struct JobState {
+        helpers: usize,
+        closed: bool,
+        panic: Option<Panic>,
+    }
+
+    impl Job {
+        /// Takes items until none is left; a panic in one is kept for the caller and ends the job.
+        fn run(&self) {
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                loop {
+                    let item = self.next.fetch_add(1, Ordering::Relaxed);
+                    if item >= self.items {
+                        break;
+                    }
+                    (self.work)(item);
+                }
+            }));
+            if let Err(panic) = outcome {
+                self.next.store(self.items, Ordering::Relaxed);
+                lock(&self.state).panic.get_or_insert(panic);
+            }
+        }
+
+        /// A helper's share: nothing once the caller has closed the job.
+        fn help(&self) {
+            {
+                let mut state = lock(&self.state);
+                if state.closed {
+                    return;
+                }
+                state.helpers += 1;
+            }
+            self.run();
+            lock(&self.state).helpers -= 1;
+            self.helper_left.notify_all();
+        }
+    }
+
+    #[derive(Default)]
+    struct Pool {
+        /// A job stands here once for each helper that it wants.
+        queue: VecDeque<Arc<Job>>,
+        workers: Vec<JoinHandle<()>>,
+        stopping: bool,
+    }
+
+    static POOL: Mutex<Pool> = Mutex::new(Pool { queue: VecDeque::new(), workers: Vec::new(), stopping: false });
+    static WAKE: Condvar = Condvar::new();
+
+    /// Nothing here panics while it holds a lock, so a poisoned one is as good as any.
+    fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn for_each(threads: usize, items: usize, work: &(dyn Fn(usize) + Sync)) {
+        // SAFETY: the job's closure is called only between here and the wait below, which ends when every helper that
+        // entered has left and none can enter any more.
+        let work: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(work) };
+        let job = Arc::new(Job {
+            work,
+            items,
+            next: AtomicUsize::new(0),
+            state: Mutex::default(),
+            helper_left: Condvar::new(),
+        });
+        {
+            let mut pool = lock(&POOL);
+            while pool.workers.len() < threads - 1 {
+                // A machine out of threads still computes: the caller takes every item that nobody helps with.
+                let Ok(worker) = std::thread::Builder::new().name("ruvector-attention".into()).spawn(serve) else {
+                    break;
+                };
+                pool.workers.push(worker);
+            }
+            pool.queue.extend(std::iter::repeat_n(&job, threads - 1).cloned());
+        }
+        WAKE.notify_all();
+        job.run();
+        let mut state = lock(&job.state);
+        state.closed = true;
+        while state.helpers > 0 {
+            state = job.helper_left.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let panic = state.panic.take();
+        drop(state);
+        lock(&POOL).queue.retain(|queued| !Arc::ptr_eq(queued, &job));
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+
+    /// A worker's life: help with one job after the other until the pool stops.
+    fn serve() {
+        loop {
+            let job = {
+                let mut pool = lock(&POOL);
+                loop {
+                    if pool.stopping {
+                        return;
+                    }
+                    if let Some(job) = pool.queue.pop_front() {
+                        break job;
+                    }
+                    pool = WAKE.wait(pool).unwrap_or_else(PoisonError::into_inner);
+                }
+            };
+            job.help();
+        }
+    }
+
+    pub(super) fn shut_down() {
+        let workers = {
+            let mut pool = lock(&POOL);
+            pool.stopping = true;
+            std::mem::take(&mut pool.workers)
+        };
+        WAKE.notify_all();
+        for worker in workers {
+            // A worker catches its items' panics, so joining cannot fail with one.
+            let _ = worker.join();
+        }
+        lock(&POOL).stopping = false;
+    }
+}
+
+#[cfg(target_family = "wasm")]
+mod pool {
+    pub(super) fn for_each(_: usize, items: usize, work: &(dyn Fn(usize) + Sync)) {
+        (0..items).for_each(work);
+    }
+
+    pub(super) fn shut_down() {}
+}
+
+#[cfg(all(test, not(target_family = "wasm")))]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn context(threads: usize) -> Context {
+        Context { level: Level::current(), threads }
+    }
+
+    #[test]
+    fn every_item_runs_once_from_many_callers_at_a_time() {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let counts: Vec<AtomicUsize> = (0..37).map(|_| AtomicUsize::new(0)).collect();
+                        context(4).for_each(37, usize::MAX, |item| {
+                            counts[item].fetch_add(1, Ordering::Relaxed);
+                        });
+                        assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        let outcome = std::panic::catch_unwind(|| {
+            context(3).for_each(64, usize::MAX, |item| assert!(item != 40, "item forty"));
+        });
+        assert!(outcome.is_err());
+        let sum = AtomicUsize::new(0);
+        context(3).for_each(64, usize::MAX, |item| {
+            sum.fetch_add(item, Ordering::Relaxed);
+        });
+        assert_eq!(sum.into_inner(), 64 * 63 / 2);
+    }
+
+    #[test]
+    fn the_pool_starts_again_after_it_was_shut_down() {
+        for _ in 0..3 {
+            context(4).for_each(8, usize::MAX, |_| {});
+            shut_down();
+        }
+    }
+}
