@@ -1,0 +1,24 @@
+//! The builds that cargo alone cannot do. `cargo xtask wasm` makes what `packages/wasm/` holds: the WebAssembly variants and their glue.
+
+mod glue;
+mod wasm;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["wasm"] => wasm::build(),
+        _ => {
+            eprintln!("usage: cargo xtask wasm");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

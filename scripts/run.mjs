@@ -1,0 +1,224 @@
+// What stands behind the npm scripts: set-up, builds, checks and tests, each as named and timed steps.
+// Uses only Node's own modules, since it has to run before anything is installed.
+
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { setup, wasmEnvironment } from './setup.mjs'
+import { Failure, attempt, npmProgram, root, run } from './shell.mjs'
+
+/** The sums over all suites of tests. */
+const counts = { passed: 0, failed: 0 }
+
+/**
+ * Runs one step, with its name before it and its time after it.
+ *
+ * @param {string} name
+ * @param {() => Promise<void>} action
+ */
+async function step(name, action) {
+  console.log(`\n── ${name}`)
+  const start = performance.now()
+  await action()
+  console.log(`── ${name}: ${((performance.now() - start) / 1000).toFixed(1)} s`)
+}
+
+/**
+ * Runs a program that an npm package brings.
+ *
+ * @param {string} name
+ * @param {readonly string[]} args
+ */
+const runNpm = (name, ...args) => run(process.execPath, [npmProgram(name), ...args])
+
+// ── Builds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+async function buildNative() {
+  const scratch = join('target', 'napi')
+  const declarations = join('crates', 'attention-node', 'binding.d.ts')
+  const cli = npmProgram('@napi-rs/cli', 'napi')
+  const crate = ['--package', 'ruvector-attention-node', '--manifest-path', 'crates/attention-node/Cargo.toml']
+  const output = ['--output-dir', scratch, '--dts', 'binding.d.ts', '--no-js']
+  await run(process.execPath, [
+    cli,
+    'build',
+    '--platform',
+    '--release',
+    ...crate,
+    ...output,
+    '--',
+    '--quiet',
+    '--locked'
+  ])
+  for (const name of readdirSync(join(root, scratch))) {
+    if (name.endsWith('.node')) replace(join(scratch, name), join('packages', 'native', name))
+  }
+  replace(join(scratch, 'binding.d.ts'), declarations)
+}
+
+/**
+ * Puts a copy of a file in place of another, if they differ. A process that has the old one loaded keeps it.
+ *
+ * @param {string} from
+ * @param {string} to
+ */
+function replace(from, to) {
+  const [source, target] = [join(root, from), join(root, to)]
+  if (existsSync(target) && readFileSync(source).equals(readFileSync(target))) return
+  mkdirSync(join(target, '..'), { recursive: true })
+  copyFileSync(source, `${target}.new`)
+  renameSync(`${target}.new`, target)
+}
+
+const buildWasm = () => run('cargo', ['xtask', 'wasm'])
+
+async function build() {
+  await step('build native', buildNative)
+  await step('build WebAssembly', buildWasm)
+}
+
+// ── Checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const nativeCrates = ['ruvector-attention', 'ruvector-attention-node', 'xtask']
+const wasmCrates = ['ruvector-attention', 'ruvector-attention-wasm']
+
+/** @param {readonly string[]} names */
+const packages = (names) => names.flatMap((name) => ['--package', name])
+
+async function clippyForWasm() {
+  const environment = wasmEnvironment()
+  if (!environment) throw new Failure('no Rust compiler has the WebAssembly target: run `npm run setup`')
+  for (const features of ['+simd128', '+simd128,+relaxed-simd']) {
+    const target = ['--target', 'wasm32-unknown-unknown', '--target-dir', 'target/wasm/clippy']
+    await run('cargo', ['clippy', '--quiet', '--locked', ...packages(wasmCrates), ...target, '--', '-D', 'warnings'], {
+      env: { ...environment, RUSTFLAGS: `-Ctarget-feature=${features}` }
+    })
+  }
+}
+
+async function lint() {
+  await step('rustfmt', () => run('cargo', ['fmt', '--all', '--check']))
+  await step('clippy', () =>
+    run('cargo', ['clippy', '--quiet', '--locked', '--all-targets', ...packages(nativeCrates), '--', '-D', 'warnings'])
+  )
+  await step('clippy for WebAssembly', clippyForWasm)
+  await step('Prettier', () => runNpm('prettier', '--check', '--log-level', 'warn', '.'))
+  await step('oxlint', () => runNpm('oxlint', '--deny-warnings'))
+  await step('tsc', () => run(process.execPath, [npmProgram('typescript', 'tsc'), '--project', '.']))
+}
+
+async function format() {
+  await run('cargo', ['fmt', '--all'])
+  await runNpm('prettier', '--write', '--log-level', 'warn', '.')
+}
+
+// ── Tests ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Runs a suite of tests and adds what it counted; one that counts nothing has failed.
+ *
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {RegExp} passed  finds the number of passed tests in the output
+ * @param {RegExp} failed
+ */
+async function suite(command, args, passed, failed) {
+  // Colours would stand between the numbers and the words.
+  const { failure, output } = await attempt(command, args, { env: { FORCE_COLOR: '0', NO_COLOR: '1' } })
+  const sum = (/** @type {RegExp} */ pattern) =>
+    [...output.matchAll(pattern)].reduce((total, [, number]) => total + Number(number), 0)
+  const ran = sum(passed)
+  counts.passed += ran
+  counts.failed += sum(failed)
+  if (failure) throw failure
+  if (ran === 0) throw new Failure(`\`${[command, ...args].join(' ')}\` ran no test`)
+}
+
+/** @param {readonly string[]} args */
+const cargoTest = (...args) =>
+  suite(
+    'cargo',
+    ['test', '--quiet', '--locked', ...args],
+    /^test result: .*? (\d+) passed/gm,
+    /(\d+) failed; \d+ ignored/g
+  )
+
+const ava = () =>
+  suite(
+    process.execPath,
+    [npmProgram('ava')],
+    /^\s*(\d+) tests? passed/gm,
+    /^\s*(\d+) (?:tests? failed|uncaught exceptions?)/gm
+  )
+
+const browser = () =>
+  suite(
+    process.execPath,
+    ['__test__/browser/run.mjs'],
+    /^browser: (\d+) passed/gm,
+    /^browser: \d+ passed, (\d+) failed/gm
+  )
+
+async function test() {
+  try {
+    await step('set-up', () => setup({ tests: true }))
+    await build()
+    await lint()
+    await step('tests of the kernels', () => cargoTest('--package', 'ruvector-attention'))
+    await step('tests of the build tool', () => cargoTest('--package', 'xtask', '--profile', 'xtask'))
+    await step('tests of the package on both backends', ava)
+    await step('tests in the browser', browser)
+    await step('publint', () => runNpm('publint', '--strict'))
+  } catch (error) {
+    // A check that is no test counts as one when it fails.
+    counts.failed ||= 1
+    throw error
+  } finally {
+    console.log(`\n${counts.passed} passed, ${counts.failed} failed`)
+  }
+}
+
+// ── Programs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** @param {string} program  a script of the repository, which is run once all is built */
+const buildAndRun = (program) => async () => {
+  await step('set-up', () => setup())
+  await build()
+  console.log()
+  await run(process.execPath, [program, ...process.argv.slice(3)])
+}
+
+/** @type {Record<string, () => Promise<void>>} */
+const commands = {
+  setup: () => setup({ tests: true }),
+  build: async () => {
+    await setup()
+    await build()
+  },
+  'build:native': async () => {
+    await setup()
+    await buildNative()
+  },
+  'build:wasm': async () => {
+    await setup()
+    await buildWasm()
+  },
+  clean: async () => {
+    for (const folder of ['target', 'packages/native', 'packages/wasm'])
+      rmSync(join(root, folder), { recursive: true, force: true })
+  },
+  lint,
+  format,
+  test,
+  start: buildAndRun('examples/minilm-heads/index.js'),
+  bench: buildAndRun('benchmark/run.js')
+}
+
+const command = commands[process.argv[2]]
+try {
+  if (!command) throw new Failure(`usage: node scripts/run.mjs ${Object.keys(commands).join(' | ')}`)
+  await command()
+} catch (error) {
+  if (!(error instanceof Failure)) throw error
+  console.error(`\n${error.message}`)
+  process.exitCode = 1
+}

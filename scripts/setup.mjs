@@ -1,0 +1,234 @@
+// Gets what the builds need and the machine lacks: the WebAssembly target of Rust, the npm packages and, for the tests, a browser.
+// Quiet and quick where nothing is missing. Uses only Node's own modules, since it runs before anything is installed.
+
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Failure, query, root, run } from './shell.mjs'
+
+const WASM_TARGET = 'wasm32-unknown-unknown'
+const OLDEST_RUST = [1, 95]
+
+/** Debian's Rust for the web, where rustup cannot fetch a target. `crates/xtask` looks for it in the same place. */
+const debianRustc = '/usr/bin/rustc'
+const debianCargo = '/usr/bin/cargo'
+const debianRustPackages = ['rustc-web', 'cargo-web', 'rust-web-src', 'rust-web-llvm', 'rust-web-clippy']
+
+/** @param {string} text */
+const say = (text) => console.log(`setup: ${text}`)
+
+/**
+ * Sets up what `npm run build` needs, and with `tests` also what `npm test` needs.
+ * @param {{ tests?: boolean }} [options]
+ */
+export async function setup({ tests = false } = {}) {
+  await checkRust(tests)
+  await installWasmTarget()
+  await installPackages()
+  if (tests) await installBrowser()
+}
+
+/** @param {boolean} tests */
+async function checkRust(tests) {
+  const version = query('rustc', ['--version'])?.match(/^rustc (\d+)\.(\d+)/)
+  const oldest = OLDEST_RUST.join('.')
+  if (!version) throw new Failure(`Rust ${oldest} or later is needed; get it with rustup (https://rustup.rs)`)
+  const [major, minor] = [Number(version[1]), Number(version[2])]
+  if (major < OLDEST_RUST[0] || (major === OLDEST_RUST[0] && minor < OLDEST_RUST[1])) {
+    throw new Failure(`Rust ${oldest} or later is needed, this is ${version[0]}: run \`rustup update stable\``)
+  }
+  if (!tests) return
+  for (const [component, probe] of [
+    ['rustfmt', 'cargo-fmt'],
+    ['clippy', 'cargo-clippy']
+  ]) {
+    if (query(probe, ['--version']) === undefined) await run('rustup', ['component', 'add', component])
+  }
+}
+
+// ── The WebAssembly target ───────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * The variables under which cargo builds for WebAssembly: none where the usual compiler has the target.
+ * @returns {Record<string, string> | undefined} undefined where no compiler has it
+ */
+export function wasmEnvironment() {
+  if (existsSync(targetLibraries('rustc'))) return {}
+  if (debianTargetIsReady()) {
+    // Cargo finds clippy's driver through PATH, and the driver has to be the compiler's own.
+    return { RUSTC: debianRustc, PATH: `/usr/bin${delimiter}${process.env.PATH}` }
+  }
+  return undefined
+}
+
+/**
+ * Where a compiler looks for the target's standard library; empty if there is no such compiler.
+ * @param {string} rustc
+ */
+function targetLibraries(rustc) {
+  return query(rustc, ['--print', 'target-libdir', '--target', WASM_TARGET]) ?? ''
+}
+
+/** The file that says which compiler built the standard library beside it. */
+const stampPath = () => join(targetLibraries(debianRustc), '..', 'built-by')
+
+function debianTargetIsReady() {
+  if (!existsSync(debianRustc)) return false
+  const stamp = stampPath()
+  return existsSync(stamp) && readFileSync(stamp, 'utf8') === query(debianRustc, ['--version'])
+}
+
+async function installWasmTarget() {
+  if (wasmEnvironment()) return
+  say(`adding the Rust target ${WASM_TARGET}`)
+  if (query('rustup', ['target', 'add', WASM_TARGET]) !== undefined && existsSync(targetLibraries('rustc'))) return
+  say("rustup could not fetch it; taking Debian's compiler, and its standard library from source")
+  if (!(await aptInstall(debianRustPackages))) {
+    throw new Failure(`the target ${WASM_TARGET} is missing: run \`rustup target add ${WASM_TARGET}\``)
+  }
+  // The compiler calls its linker `rust-lld`, which is a link to a linker that another package brings: lld-22, say.
+  await aptInstall([basename(readlinkSync('/usr/bin/rust-lld'))])
+  if (!debianTargetIsReady()) await buildStandardLibrary()
+}
+
+/** Builds Debian's source of the standard library once and puts it where Debian's compiler looks for it. */
+async function buildStandardLibrary() {
+  const scratch = mkdtempSync(join(tmpdir(), 'wasm-std-'))
+  try {
+    // An empty crate: what counts is what `-Zbuild-std` builds for it.
+    writeFileSync(
+      join(scratch, 'Cargo.toml'),
+      '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2024"\n[workspace]\n'
+    )
+    mkdirSync(join(scratch, 'src'))
+    writeFileSync(join(scratch, 'src', 'lib.rs'), '#![no_std]\n')
+    await run(debianCargo, ['build', '--quiet', '--release', '--target', WASM_TARGET, '-Zbuild-std=std,panic_abort'], {
+      cwd: scratch,
+      env: {
+        RUSTC: debianRustc,
+        RUSTC_BOOTSTRAP: '1',
+        RUSTFLAGS: '-Cembed-bitcode=yes',
+        CARGO_TARGET_DIR: join(scratch, 'target'),
+        RUSTC_WRAPPER: '',
+        RUSTC_WORKSPACE_WRAPPER: ''
+      }
+    })
+    const built = join(scratch, 'target', WASM_TARGET, 'release', 'deps')
+    const staged = join(scratch, 'lib')
+    mkdirSync(staged)
+    for (const name of readdirSync(built)) {
+      if (/^lib.*\.rlib$/.test(name) && !name.startsWith('libempty-')) cpSync(join(built, name), join(staged, name))
+    }
+    const stamp = join(scratch, 'built-by')
+    writeFileSync(stamp, query(debianRustc, ['--version']) ?? '')
+    const destination = targetLibraries(debianRustc)
+    await asRoot('rm', ['-rf', destination])
+    await asRoot('mkdir', ['-p', destination])
+    await asRoot('cp', ['-r', `${staged}/.`, destination])
+    await asRoot('cp', [stamp, stampPath()])
+  } finally {
+    rmSync(scratch, { recursive: true, force: true })
+  }
+}
+
+// ── npm packages ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+async function installPackages() {
+  const installed = join(root, 'node_modules', '.package-lock.json')
+  const lock = join(root, 'package-lock.json')
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return
+  say('installing the npm packages')
+  await run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'])
+  // npm may keep the time that the archive gives; what counts here is when the lock was last satisfied.
+  writeFileSync(installed, readFileSync(installed))
+}
+
+// ── The browser ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * The Chromium or Chrome that the browser test drives: `CHROME_PATH`, or the usual names and places.
+ * @returns {string | undefined}
+ */
+export function findBrowser() {
+  const named = process.env.CHROME_PATH
+  if (named) {
+    if (!existsSync(named)) throw new Failure(`CHROME_PATH names ${named}, which does not exist`)
+    return named
+  }
+  const folders = (process.env.PATH ?? '').split(delimiter)
+  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome']
+  const places = [
+    '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+    '/Applications/Chromium.app/Contents/MacOS/Chromium',
+    'C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe',
+    'C:\\Program Files (x86)\\Microsoft\\Edge\\Application\\msedge.exe'
+  ]
+  return [...names.flatMap((name) => folders.map((folder) => join(folder, name))), ...places].find((path) =>
+    existsSync(path)
+  )
+}
+
+async function installBrowser() {
+  if (findBrowser()) return
+  say('installing Chromium for the browser test')
+  if (!(await aptInstall(['chromium']))) {
+    throw new Failure('the browser test needs Chromium or Chrome: install one, or name it in CHROME_PATH')
+  }
+}
+
+// ── Debian packages ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+let aptIsUpdated = false
+
+/**
+ * Installs those of the Debian packages that are missing.
+ * @param {readonly string[]} packages
+ * @returns {Promise<boolean>} false where the machine has no apt, or nobody to run it as
+ */
+async function aptInstall(packages) {
+  if (!query('apt-get', ['--version']) || !rootPrefix()) return false
+  const missing = packages.filter((name) => query('dpkg-query', ['-W', '-f=${db:Status-Status}', name]) !== 'installed')
+  if (missing.length === 0) return true
+  say(`installing Debian's ${missing.join(', ')}`)
+  if (!aptIsUpdated) await asRoot('apt-get', ['update', '-qq'])
+  aptIsUpdated = true
+  await asRoot('apt-get', ['install', '-y', '-qq', '--no-install-recommends', '-o=Dpkg::Use-Pty=0', ...missing])
+  return true
+}
+
+/** @returns {string[] | undefined} what comes before a command that needs root */
+function rootPrefix() {
+  if (process.getuid?.() === 0) return []
+  return query('sudo', ['-n', 'true']) === undefined ? undefined : ['sudo', '-n']
+}
+
+/**
+ * @param {string} command
+ * @param {readonly string[]} args
+ */
+async function asRoot(command, args) {
+  const [program, ...rest] = [...(rootPrefix() ?? []), command, ...args]
+  await run(program, rest, { env: { DEBIAN_FRONTEND: 'noninteractive' } })
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    await setup({ tests: process.argv.includes('--tests') })
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    console.error(`setup: ${error.message}`)
+    process.exitCode = 1
+  }
+}

@@ -1,0 +1,96 @@
+// Running programs from the scripts: their output goes to the terminal, a failure stops the script with its command line.
+
+import { spawn, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** The folder of the repository. */
+export const root = dirname(dirname(fileURLToPath(import.meta.url)))
+
+/** A failure that the user can read without a stack trace. */
+export class Failure extends Error {}
+
+/** @typedef {{ cwd?: string, env?: Record<string, string> }} RunOptions `env` is added to the environment of this process. */
+
+/**
+ * Runs a program and shows its output as it comes.
+ *
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {RunOptions} [options]
+ * @returns {Promise<{ failure: Failure | undefined, output: string }>} `output` is what it printed, standard error last
+ */
+export function attempt(command, args, options = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { ...spawnOptions(command, options), stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    let errors = ''
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      output += text
+      process.stdout.write(text)
+    })
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      errors += text
+      process.stderr.write(text)
+    })
+    child.on('error', (error) => resolve({ failure: new Failure(`${command}: ${error.message}`), output }))
+    child.on('close', (status, signal) => {
+      const line = [command, ...args].join(' ')
+      const failure =
+        status === 0 ? undefined : new Failure(`\`${line}\` ended with ${signal ?? `exit code ${status}`}`)
+      resolve({ failure, output: output + errors })
+    })
+  })
+}
+
+/**
+ * Runs a program and throws if it fails.
+ *
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {RunOptions} [options]
+ */
+export async function run(command, args, options) {
+  const { failure } = await attempt(command, args, options)
+  if (failure) throw failure
+}
+
+/**
+ * What a program prints, or undefined where it is missing or fails.
+ *
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {RunOptions} [options]
+ * @returns {string | undefined}
+ */
+export function query(command, args, options = {}) {
+  const result = spawnSync(command, args, {
+    ...spawnOptions(command, options),
+    stdio: ['ignore', 'pipe', 'ignore'],
+    encoding: 'utf8'
+  })
+  return result.status === 0 ? result.stdout.trim() : undefined
+}
+
+/**
+ * The file to hand to Node for a program that an npm package brings: works without a shell on every platform.
+ *
+ * @param {string} name  of the package
+ * @param {string} [program]  where it is called otherwise than the package
+ */
+export function npmProgram(name, program = name) {
+  const folder = join(root, 'node_modules', name)
+  const { bin } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+  return join(folder, typeof bin === 'string' ? bin : bin[program])
+}
+
+/**
+ * @param {string} command
+ * @param {RunOptions} options
+ */
+function spawnOptions(command, { cwd = root, env }) {
+  // npm is a batch file on Windows, which only a shell starts.
+  const shell = process.platform === 'win32' && command === 'npm'
+  return { cwd, shell, env: env ? { ...process.env, ...env } : process.env }
+}
