@@ -10,7 +10,6 @@ import {
   readdirSync,
   readlinkSync,
   rmSync,
-  statSync,
   writeFileSync
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -146,13 +145,13 @@ async function buildStandardLibrary() {
 // ── npm packages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 async function installPackages() {
-  const installed = join(root, 'node_modules', '.package-lock.json')
-  const lock = join(root, 'package-lock.json')
-  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return
+  const lock = readFileSync(join(root, 'package-lock.json'))
+  // A copy of the lock that was last satisfied.
+  const satisfied = join(root, 'node_modules', '.satisfied-lock.json')
+  if (existsSync(satisfied) && readFileSync(satisfied).equals(lock)) return
   say('installing the npm packages')
   await run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'])
-  // npm may keep the time that the archive gives; what counts here is when the lock was last satisfied.
-  writeFileSync(installed, readFileSync(installed))
+  writeFileSync(satisfied, lock)
 }
 
 // ── The browser ──────────────────────────────────────────────────────────────────────────────────────────────────────
