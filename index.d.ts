@@ -153,7 +153,12 @@ export interface AttentionOutput {
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
  */
-export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions | null): AttentionOutput
+export function scaledDotProductAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options?: AttentionOptions | null
+): AttentionOutput
 
 /**
  * The weights of {@link scaledDotProductAttention}, `[B,H,L,S]`, or what they were at an earlier stage, as the ONNX

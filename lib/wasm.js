@@ -89,7 +89,8 @@ export function toError(error) {
  * @returns {Promise<Loaded>}
  */
 export function openSource(source) {
-  const remedy = 'Check what `wasm` names: it has to be the attention.simd.wasm or attention.relaxed.wasm of this version.'
+  const remedy =
+    'Check what `wasm` names: it has to be the attention.simd.wasm or attention.relaxed.wasm of this version.'
   return only(nameOf(source), remedy, async () => openWasm(await compile(source)))
 }
 

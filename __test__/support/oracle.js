@@ -1,85 +1,141 @@
-// Scaled dot-product attention by the definition, in plain loops over doubles: slow, and independent of every kernel.
+// Attention by its definition, in plain loops over doubles: slow, short, and independent of every kernel.
 
-/** A 3-D tensor is one head; `layout` says where the heads of a 4-D one are. */
+/** @typedef {{ readonly data: ArrayLike<number>, readonly shape: readonly number[] }} Numbers */
+/** @typedef {Record<'scores' | 'softcapped' | 'biased' | 'weights' | 'logSumExp' | 'output', number[]>} Result */
+/** @typedef {import('@ruvector/attention').AttentionOptions} Options */
+
+/**
+ * Access by batch entry, head, position and coordinate; a 3-D tensor is one head.
+ *
+ * @param {Numbers} tensor
+ * @param {string | null} [layout]
+ */
 function heads({ data, shape }, layout) {
   const [batch, a, b, size] = shape.length === 3 ? [shape[0], 1, shape[1], shape[2]] : shape
   const swapped = layout === 'blhd' && shape.length === 4
   const [count, length] = swapped ? [b, a] : [a, b]
-  const index = (n, h, l, d) => ((n * a + (swapped ? l : h)) * b + (swapped ? h : l)) * size + d
-  return { batch, count, length, size, index, at: (n, h, l, d) => data[index(n, h, l, d)] }
+  /** @type {(n: number, h: number, l: number) => number} */
+  const row = (n, h, l) => (n * a + (swapped ? l : h)) * b + (swapped ? h : l)
+  /** @type {(n: number, h: number, l: number, d: number) => number} */
+  const at = (n, h, l, d) => data[row(n, h, l) * size + d]
+  return { batch, count, length, size, row, at }
 }
 
-/** The entry of a mask that broadcasts to [B, H, L, S] from the right; one of rank 3 with 3-D inputs is [B, L, S]. */
-function maskAt(mask, flat, position) {
-  if (flat && mask.shape.length === 3) position = position.filter((_, axis) => axis !== 1)
-  let index = 0
-  for (const [axis, dim] of mask.shape.entries()) {
-    index = index * dim + (dim === 1 ? 0 : position[position.length - mask.shape.length + axis])
-  }
-  return mask.data[index]
+/**
+ * The entry of a mask that broadcasts to [B, H, L, S] from the right; with 3-D inputs one of rank 3 is [B, L, S].
+ *
+ * @param {Numbers} mask
+ * @param {number} rank  of the inputs
+ * @param {number[]} position
+ */
+function maskAt(mask, rank, [b, h, i, j]) {
+  const position = rank === 3 && mask.shape.length === 3 ? [b, i, j] : [b, h, i, j].slice(4 - mask.shape.length)
+  return mask.data[mask.shape.reduce((index, dim, axis) => index * dim + (dim === 1 ? 0 : position[axis]), 0)]
 }
 
+/**
+ * Every result of scaled dot-product attention and its stages, without dropout.
+ *
+ * @param {Numbers} q
+ * @param {Numbers} k
+ * @param {Numbers} v
+ * @param {Options} [options]
+ * @returns {Result}
+ */
 export function attention(q, k, v, options = {}) {
-  const { layout, mask, causal, queryOffset = 0, window = [-1, -1], kvLengths, softcap = 0 } = options
+  const { layout, mask, causal, kvLengths } = options
+  const [left, right] = options.window ?? [-1, -1]
   const [Q, K, V] = [q, k, v].map((tensor) => heads(tensor, layout))
   const scale = options.scale ?? 1 / Math.sqrt(Q.size)
-  const result = { scores: [], softcapped: [], biased: [], weights: [], logSumExp: [] }
-  result.output = new Array(q.shape.slice(0, -1).reduce((a, b) => a * b, 1) * V.size).fill(0)
-  for (let b = 0; b < Q.batch; b++) {
-    const offset = typeof queryOffset === 'number' ? queryOffset : queryOffset[b]
-    for (let h = 0; h < Q.count; h++) {
-      const g = Math.floor(h / (Q.count / K.count))
-      for (let i = 0; i < Q.length; i++) {
-        const row = []
-        for (let j = 0; j < K.length; j++) {
-          let score = 0
-          for (let d = 0; d < Q.size; d++) score += Q.at(b, h, i, d) * K.at(b, g, j, d)
-          score *= scale
-          result.scores.push(score)
-          if (softcap > 0) score = softcap * Math.tanh(score / softcap)
-          result.softcapped.push(score)
-          const entry = mask && maskAt(mask, q.shape.length === 3, [b, h, i, j])
-          const visible =
-            !(mask?.data instanceof Uint8Array && entry === 0) &&
-            !(mask?.data instanceof Float32Array && entry === -Infinity) &&
-            !(causal && j > i + offset) &&
-            !(window[0] >= 0 && j < i + offset - window[0]) &&
-            !(window[1] >= 0 && j > i + offset + window[1]) &&
-            !(kvLengths && j >= kvLengths[b])
-          if (mask?.data instanceof Float32Array) score += entry
-          row.push(visible ? score : -Infinity)
-        }
-        result.biased.push(...row)
-        const maximum = Math.max(...row)
-        const powers = row.map((score) => (score === -Infinity ? 0 : Math.exp(score - maximum)))
-        const sum = powers.reduce((a, c) => a + c, 0)
-        result.logSumExp.push(sum === 0 ? -Infinity : maximum + Math.log(sum))
-        for (const [j, power] of powers.entries()) {
-          const weight = sum === 0 ? 0 : power / sum
-          result.weights.push(weight)
-          if (row[j] === -Infinity) continue
-          for (let e = 0; e < V.size; e++) result.output[Q.index(b, h, i, 0) / Q.size * V.size + e] += weight * V.at(b, g, j, e)
-        }
-      }
+  /** @type {Result} */
+  const result = { scores: [], softcapped: [], biased: [], weights: [], logSumExp: [], output: [] }
+  result.output = new Array(Q.batch * Q.count * Q.length * V.size).fill(0)
+
+  /** @type {(b: number, h: number, i: number) => void} */
+  const attend = (b, h, i) => {
+    const g = Math.floor(h / (Q.count / K.count))
+    const offset = options.queryOffset instanceof Int32Array ? options.queryOffset[b] : (options.queryOffset ?? 0)
+    const row = Array.from({ length: K.length }, (_, j) => {
+      let score = 0
+      for (let d = 0; d < Q.size; d++) score += scale * Q.at(b, h, i, d) * K.at(b, g, j, d)
+      result.scores.push(score)
+      if (options.softcap) score = options.softcap * Math.tanh(score / options.softcap)
+      result.softcapped.push(score)
+      const entry = mask ? maskAt(mask, q.shape.length, [b, h, i, j]) : 0
+      const hidden =
+        (mask && (mask.data instanceof Uint8Array ? entry === 0 : entry === -Infinity)) ||
+        (causal && j > i + offset) ||
+        (left >= 0 && j < i + offset - left) ||
+        (right >= 0 && j > i + offset + right) ||
+        (kvLengths && j >= kvLengths[b])
+      return hidden ? -Infinity : score + (mask?.data instanceof Float32Array ? entry : 0)
+    })
+    result.biased.push(...row)
+
+    const maximum = Math.max(...row)
+    const powers = row.map((score) => (score === -Infinity ? 0 : Math.exp(score - maximum)))
+    const sum = powers.reduce((total, power) => total + power, 0)
+    result.logSumExp.push(sum === 0 ? -Infinity : maximum + Math.log(sum))
+    for (const [j, power] of powers.entries()) {
+      result.weights.push(sum === 0 ? 0 : power / sum)
+      if (row[j] === -Infinity) continue
+      const start = Q.row(b, h, i) * V.size
+      for (let e = 0; e < V.size; e++) result.output[start + e] += (power / sum) * V.at(b, g, j, e)
     }
+  }
+  for (let b = 0; b < Q.batch; b++) {
+    for (let h = 0; h < Q.count; h++) for (let i = 0; i < Q.length; i++) attend(b, h, i)
   }
   return result
 }
 
-/** The k largest weights of each row of `size`, descending; of equal ones the lower index first. */
-export function largest(weights, size, k) {
-  const rows = Array.from({ length: size === 0 ? 0 : weights.length / size }, (_, row) => weights.slice(row * size, row * size + size))
-  return rows.map((row) => [...row.keys()].sort((a, b) => row[b] - row[a] || a - b).slice(0, k))
+/**
+ * The indices of the largest weights of each row, descending; of equal weights the lower index first.
+ *
+ * @param {readonly number[]} weights
+ * @param {number} size  of a row
+ * @param {number} count
+ */
+export function largest(weights, size, count) {
+  return Array.from({ length: weights.length / size }, (_, at) => {
+    const row = weights.slice(at * size, (at + 1) * size)
+    return [...row.keys()].sort((a, b) => row[b] - row[a] || a - b).slice(0, count)
+  })
 }
 
-/** x Wᵀ + b over the last dimension. */
+/**
+ * `x Wᵀ + b` over the last dimension.
+ *
+ * @param {Numbers} x
+ * @param {Numbers} weight
+ * @param {Numbers} [bias]
+ */
 export function linear(x, weight, bias) {
-  const [out, inner] = weight.shape
-  const rows = x.data.length / inner
-  return Array.from({ length: rows * out }, (_, at) => {
-    const [row, column] = [Math.floor(at / out), at % out]
-    let sum = bias ? bias.data[column] : 0
-    for (let d = 0; d < inner; d++) sum += x.data[row * inner + d] * weight.data[column * inner + d]
+  const [out, size] = weight.shape
+  const shape = [...x.shape.slice(0, -1), out]
+  const data = Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, at) => {
+    let sum = bias?.data[at % out] ?? 0
+    const start = Math.floor(at / out) * size
+    for (let d = 0; d < size; d++) sum += x.data[start + d] * weight.data[(at % out) * size + d]
     return sum
   })
+  return { data, shape }
+}
+
+/**
+ * A multi-head layer with the parameters of a state dict that has one matrix a projection.
+ *
+ * @param {{ numHeads: number, kvHeads: number, headDim: number }} config
+ * @param {Record<string, Numbers>} state  under the names q_proj.weight, q_proj.bias and so on, out_proj last
+ * @param {Numbers[]} inputs  of query, key and value
+ * @param {Options} [options]
+ */
+export function multiHead({ numHeads, kvHeads, headDim }, state, inputs, options) {
+  const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((name, index) => {
+    const { data, shape } = linear(inputs[index], state[`${name}.weight`], state[`${name}.bias`])
+    return { data, shape: [...shape.slice(0, 2), index === 0 ? numHeads : kvHeads, headDim] }
+  })
+  const { output, weights } = attention(q, k, v, { ...options, layout: 'blhd' })
+  const joined = { data: output, shape: [...q.shape.slice(0, 2), numHeads * headDim] }
+  return { output: linear(joined, state['out_proj.weight'], state['out_proj.bias']).data, weights }
 }

@@ -13,8 +13,10 @@ async function inflate(text) {
 }
 
 function openInlined() {
-  return only('the inlined module', 'WebAssembly with SIMD is needed: see the list of engines in the README.', async () =>
-    openWasm(await WebAssembly.compile(await inflate(variants()[0] === 'relaxed' ? relaxed : simd)))
+  return only(
+    'the inlined module',
+    'WebAssembly with SIMD is needed: see the list of engines in the README.',
+    async () => openWasm(await WebAssembly.compile(await inflate(variants()[0] === 'relaxed' ? relaxed : simd)))
   )
 }
 

@@ -1,0 +1,18 @@
+// The backends that tests run on: both where addons load, WebAssembly alone in browsers.
+import { loadBackend } from '@ruvector/attention'
+
+/** @typedef {import('@ruvector/attention').Attention} Attention */
+/** @typedef {import('@ruvector/attention').BackendKind} BackendKind */
+
+/** @type {readonly BackendKind[]} */
+const kinds = 'document' in globalThis ? ['wasm'] : ['native', 'wasm']
+const backends = await Promise.all(kinds.map(async (kind) => ({ kind, attention: await loadBackend(kind) })))
+
+/**
+ * Calls `register` for each backend, to register the tests of it.
+ *
+ * @param {(kind: BackendKind, attention: Attention) => void} register
+ */
+export function onBothBackends(register) {
+  for (const { kind, attention } of backends) register(kind, attention)
+}

@@ -1,0 +1,117 @@
+// Inputs for tests, drawn from seeds, and the comparison of results with what they should be.
+
+/** @typedef {import('@ruvector/attention').Tensor} Tensor */
+/** @typedef {import('@ruvector/attention').TensorData} TensorData */
+
+/**
+ * Numbers in [0, 1), the same for the same seed (mulberry32).
+ *
+ * @param {number} seed
+ */
+export function random(seed) {
+  let state = seed | 0
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/**
+ * @param {readonly number[]} shape
+ * @param {() => number} draw
+ * @returns {Tensor}
+ */
+function fill(shape, draw) {
+  return { data: Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, draw), shape }
+}
+
+/**
+ * A tensor of N(0, 1).
+ *
+ * @param {readonly number[]} shape
+ * @param {number} seed
+ */
+export function normal(shape, seed) {
+  const next = random(seed)
+  return fill(shape, () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next()))
+}
+
+/**
+ * A tensor of eighths in [-2, 2]: products and sums of them are exact, so that a failure is a fault and not rounding.
+ *
+ * @param {readonly number[]} shape
+ * @param {number} seed
+ */
+export function eighths(shape, seed) {
+  const next = random(seed)
+  return fill(shape, () => (Math.floor(next() * 33) - 16) / 8)
+}
+
+/**
+ * The first entry that is further from what it should be than `tolerance`, or undefined.
+ *
+ * @param {ArrayLike<number>} actual
+ * @param {ArrayLike<number>} expected
+ * @param {number} tolerance
+ */
+function firstDifference(actual, expected, tolerance) {
+  if (actual.length !== expected.length) return `${actual.length} entries instead of ${expected.length}`
+  for (let index = 0; index < actual.length; index++) {
+    const [a, b] = [actual[index], expected[index]]
+    if (Object.is(a, b) || Math.abs(a - b) <= tolerance * Math.max(1, Math.abs(b))) continue
+    return `${a} instead of ${b} at ${index} of ${actual.length}`
+  }
+  return undefined
+}
+
+/**
+ * Throws unless numbers are what they should be, relative to those beyond 1; infinities and NaN have to be the same.
+ *
+ * @param {Tensor | ArrayLike<number> | undefined} actual
+ * @param {Tensor | ArrayLike<number> | undefined} expected
+ * @param {number} [tolerance]
+ * @param {string} [what]
+ */
+export function requireClose(actual, expected, tolerance = 1e-5, what = 'numbers') {
+  const numbers = (/** @type {any} */ value) => value?.data ?? value ?? []
+  const problem = firstDifference(numbers(actual), numbers(expected), tolerance)
+  if (problem) throw new Error(`${what}: ${problem}`)
+}
+
+/**
+ * Asserts the same.
+ *
+ * @param {import('ava').ExecutionContext} t
+ * @param {Tensor | ArrayLike<number> | undefined} actual
+ * @param {Tensor | ArrayLike<number> | undefined} expected
+ * @param {number} [tolerance]
+ * @param {string} [what]
+ */
+export function close(t, actual, expected, tolerance, what) {
+  t.notThrows(() => requireClose(actual, expected, tolerance, what))
+}
+
+/**
+ * The bits of floats, to compare without rounding and with NaN.
+ *
+ * @param {Tensor | undefined} tensor
+ */
+export function bits(tensor) {
+  const { data } = /** @type {Tensor} */ (tensor)
+  return new Uint32Array(data.slice().buffer)
+}
+
+/**
+ * The AttentionError that `call` throws, by its fields.
+ *
+ * @param {import('ava').ExecutionContext} t
+ * @param {() => unknown} call
+ */
+export function faultOf(t, call) {
+  const error = /** @type {import('@ruvector/attention').AttentionError} */ (t.throws(call))
+  t.is(error?.name, 'AttentionError', String(error))
+  const { code, argument, expected, actual, message } = error
+  return { code, argument, expected, actual, message }
+}
