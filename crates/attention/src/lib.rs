@@ -17,6 +17,7 @@
 //! # Ok::<(), ruvector_attention::Error>(())
 //! ```
 
+pub mod calls;
 pub mod error;
 pub mod math;
 pub mod multi_head;

@@ -449,7 +449,8 @@ impl Item<'_> {
             for (output, sum) in self.output_row(index).iter_mut().zip(&state.sums[row * value_dim..]) {
                 *output = sum * scale;
             }
-            let max = if problem.natural_units() { state.max[row] } else { state.max[row] * LOG2_E };
+            // A row without a visible key keeps the smallest number, which would not stay finite.
+            let max = if problem.natural_units() { state.max[row] } else { (state.max[row] * LOG2_E).max(f32::MIN) };
             self.write_statistics(index, max, state.sum[row]);
         }
     }

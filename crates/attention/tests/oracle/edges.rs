@@ -1,0 +1,220 @@
+//! What the semantics promise at the edges, one sentence a test.
+
+use ruvector_attention::Context;
+use ruvector_attention::options::{AttentionOptions, Layout};
+use ruvector_attention::simd::Level;
+
+use crate::support::{Case, MaskCase, Problem, assert_near, contexts};
+
+fn all_outputs() -> AttentionOptions {
+    AttentionOptions { weights: true, log_sum_exp: true, top_weights: Some(1), ..AttentionOptions::default() }
+}
+
+#[test]
+fn every_head_size_and_value_size_is_exact() {
+    for size in 0..=130 {
+        let value_dim = (size * 37 + 5) % 131;
+        Case { head_dim: size, value_dim, queries: 6, keys: 19, seed: size as u64, ..Case::default() }
+            .problem()
+            .check();
+    }
+}
+
+#[test]
+fn every_length_up_to_a_few_tiles_is_exact() {
+    for length in 1..=140 {
+        let options = AttentionOptions { causal: length % 2 == 0, ..all_outputs() };
+        let case = Case { head_dim: 5, value_dim: 3, options, seed: length as u64, ..Case::default() };
+        Case { queries: length, keys: 3 + length / 3, ..case.clone() }.problem().check();
+        Case { queries: 1 + length / 7, keys: length, ..case }.problem().check();
+    }
+}
+
+#[test]
+fn one_query_over_many_keys_is_exact() {
+    for (queries, group, keys) in [(1, 1, 4096), (1, 8, 1000), (2, 1, 777), (1, 4, 65), (3, 2, 513)] {
+        let options = AttentionOptions { causal: true, query_offset: keys as i64 - queries as i64, ..all_outputs() };
+        Case { queries, keys, group, kv_heads: 2, head_dim: 64, value_dim: 64, options, ..Case::default() }
+            .problem()
+            .check();
+    }
+}
+
+#[test]
+fn grouped_heads_read_the_key_of_their_group() {
+    let grouped = Case { kv_heads: 2, group: 3, options: all_outputs(), ..Case::default() }.problem();
+    let (case, size) = (&grouped.case, grouped.case.keys * grouped.case.head_dim);
+    let repeat = |data: &[f32]| data.chunks(size).flat_map(|head| head.repeat(case.group)).collect();
+    let repeated = Problem {
+        case: Case { kv_heads: 6, group: 1, ..case.clone() },
+        k: repeat(&grouped.k),
+        v: repeat(&grouped.v),
+        ..grouped.clone()
+    };
+    let expected = repeated.expected();
+    for context in contexts() {
+        grouped.compare(&expected, &grouped.run(context), context.level.name());
+    }
+}
+
+#[test]
+fn the_layout_changes_where_values_lie_and_nothing_else() {
+    let (heads, queries, keys, size) = (4, 21, 35, 8);
+    let bhld = Case { kv_heads: heads, queries, keys, options: all_outputs(), ..Case::default() }.problem();
+    let moved = |data: &[f32], length: usize| {
+        let mut moved = vec![0.0; data.len()];
+        for h in 0..heads {
+            for i in 0..length {
+                let (from, to) = ((h * length + i) * size, (i * heads + h) * size);
+                moved[to..to + size].copy_from_slice(&data[from..from + size]);
+            }
+        }
+        moved
+    };
+    let mut blhd = bhld.clone();
+    blhd.case.options.layout = Layout::Blhd;
+    (blhd.q, blhd.k, blhd.v) = (moved(&bhld.q, queries), moved(&bhld.k, keys), moved(&bhld.v, keys));
+    for context in contexts() {
+        let (mut expected, found) = (bhld.run(context), blhd.run(context));
+        expected.output = moved(&expected.output, queries);
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn three_dimensions_are_one_head() {
+    let four = Case { batch: 2, options: all_outputs(), ..Case::default() }.problem();
+    let mut three = four.clone();
+    three.case.three_dimensions = true;
+    for context in contexts() {
+        assert_eq!(three.run(context), four.run(context));
+    }
+}
+
+#[test]
+fn a_call_with_an_offset_gives_the_last_rows_of_the_whole() {
+    let options = AttentionOptions { causal: true, window: Some([20, -1]), ..AttentionOptions::default() };
+    let whole = Case { queries: 50, keys: 50, options, ..Case::default() }.problem();
+    let expected = whole.expected();
+    for past in [0, 1, 17, 49] {
+        let mut last = whole.clone();
+        last.q.drain(..past * whole.case.head_dim);
+        last.case.queries -= past;
+        last.case.options.query_offset = past as i64;
+        for context in contexts() {
+            let found = last.run(context).output;
+            assert_near(&found, &expected.output[past * whole.case.value_dim..], 5e-6, context.level.name());
+        }
+    }
+}
+
+#[test]
+fn lengths_of_zero_give_empty_outputs_or_zeros() {
+    let empty = [(0, 2, 3, 4, 5, 6), (2, 0, 3, 4, 5, 6), (2, 2, 0, 4, 5, 6), (2, 2, 3, 4, 5, 0), (2, 2, 3, 4, 0, 6)];
+    for (batch, kv_heads, queries, keys, head_dim, value_dim) in empty {
+        Case { batch, kv_heads, queries, keys, head_dim, value_dim, options: all_outputs(), ..Case::default() }
+            .problem()
+            .check();
+    }
+    let options = AttentionOptions { weights: true, log_sum_exp: true, ..AttentionOptions::default() };
+    let without_keys = Case { keys: 0, options, ..Case::default() }.problem();
+    for context in contexts() {
+        let found = without_keys.run(context);
+        assert_eq!(found.output, [0.0; 40]);
+        assert_eq!(found.log_sum_exp, [f32::NEG_INFINITY; 5]);
+    }
+}
+
+#[test]
+fn a_row_without_visible_keys_is_zeros_on_every_way_to_it() {
+    let hidden = |boolean| Some(MaskCase { boolean, dims: vec![7], shown: 0.0 });
+    let options = |causal, query_offset, window| AttentionOptions { causal, query_offset, window, ..all_outputs() };
+    for queries in [1, 5, 40] {
+        for case in [
+            Case { mask: hidden(true), ..Case::default() },
+            Case { mask: hidden(false), ..Case::default() },
+            Case { kv_lengths: Some(vec![0]), ..Case::default() },
+            Case { options: options(true, -100, None), ..Case::default() },
+            Case { options: options(false, 100, Some([2, 2])), ..Case::default() },
+            Case { options: options(false, -100, Some([2, 2])), ..Case::default() },
+        ] {
+            let options = AttentionOptions { weights: true, log_sum_exp: true, top_weights: Some(3), ..case.options };
+            let mut problem = Case { queries, options, ..case }.problem();
+            problem.k.fill(f32::NAN);
+            problem.v.fill(f32::INFINITY);
+            for context in contexts() {
+                let found = problem.run(context);
+                assert_eq!(found.output, vec![0.0; queries * 8]);
+                assert_eq!(found.weights, vec![0.0; queries * 7], "{} {:?}", context.level.name(), problem.case);
+                assert_eq!(found.log_sum_exp, vec![f32::NEG_INFINITY; queries]);
+                assert_eq!(found.top_values, vec![0.0; queries * 3]);
+                assert_eq!(found.top_keys, [0, 1, 2].repeat(queries));
+            }
+        }
+    }
+}
+
+#[test]
+fn scores_of_ten_thousand_neither_overflow_nor_lose_the_row() {
+    for (queries, sign) in [(1, 1.0), (1, -1.0), (9, 1.0), (40, -1.0)] {
+        let options = AttentionOptions { scale: Some(1.0), ..all_outputs() };
+        let mut problem = Case { queries, head_dim: 1, options, ..Case::default() }.problem();
+        problem.q.fill(100.0 * sign);
+        problem.k = [-100.0, -50.0, 0.0, 99.9, 100.0, 100.0, 1.0].to_vec();
+        problem.check();
+    }
+}
+
+#[test]
+fn a_huge_negative_bias_is_a_number_and_minus_infinity_is_not() {
+    for queries in [1, 20] {
+        let mask = Some(MaskCase { boolean: false, dims: vec![1, 7], shown: 1.0 });
+        let mut problem = Case { queries, mask, options: all_outputs(), ..Case::default() }.problem();
+        for huge in [f32::MIN, -3.4e38, -1e38, -1e30] {
+            problem.float_mask.fill(huge);
+            for context in contexts() {
+                let found = problem.run(context).weights;
+                assert_near(&found, &vec![1.0 / 7.0; queries * 7], 1e-6, context.level.name());
+            }
+            problem.float_mask[2] = f32::NEG_INFINITY;
+            for context in contexts() {
+                let row = [1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0].map(|weight: f64| weight / 6.0);
+                let found = problem.run(context);
+                assert_near(&found.weights, &row.repeat(queries), 1e-6, context.level.name());
+                assert!(found.weights.chunks(7).all(|row| row[2] == 0.0));
+            }
+        }
+    }
+}
+
+#[test]
+fn tiny_values_are_not_flushed_to_zero() {
+    for queries in [1, 33] {
+        let mut problem = Case { queries, keys: 1, ..Case::default() }.problem();
+        problem.v.fill(1e-40);
+        for context in contexts() {
+            assert_eq!(problem.run(context).output, vec![1e-40; queries * 8], "{}", context.level.name());
+        }
+    }
+}
+
+#[test]
+fn dropout_drops_the_same_weights_however_they_are_computed() {
+    let options = AttentionOptions { dropout: 0.4, seed: 77, weights: true, ..AttentionOptions::default() };
+    let case = Case { group: 2, queries: 70, keys: 150, options, ..Case::default() };
+    let whole = case.problem();
+    let dropped = |weights: &[f32]| weights.iter().map(|&weight| weight == 0.0).collect::<Vec<_>>();
+    let expected = dropped(&whole.run(Context { level: Level::Portable, threads: 1 }).weights);
+    let share = expected.iter().filter(|&&dropped| dropped).count() as f64 / expected.len() as f64;
+    assert!((share - 0.4).abs() < 0.02, "{share}");
+    for context in contexts() {
+        assert_eq!(dropped(&whole.run(context).weights), expected, "{}", context.level.name());
+        // The first row alone takes the way of decoding.
+        let mut first = whole.clone();
+        first.case.queries = 1;
+        first.q = whole.q.chunks(70 * 8).flat_map(|head| head[..8].to_vec()).collect();
+        let found = dropped(&first.run(context).weights);
+        assert_eq!(found[..150], expected[..150]);
+        assert_eq!(found[150..], expected[70 * 150..71 * 150]);
+    }
+}

@@ -1,0 +1,8 @@
+//! The kernels against the oracle and against what the semantics promise, at every instruction set of this machine.
+
+#![allow(missing_docs, reason = "test names are sentences")]
+
+mod attention;
+mod edges;
+mod errors;
+mod support;
