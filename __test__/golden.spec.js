@@ -136,18 +136,23 @@ eachCase(
   ofKind('softmax')
 )
 
-onBothBackends((kind, { loadSafetensors, saveSafetensors }) => {
-  for (const file of ['torch-layers', 'halves']) {
-    test(`${kind}: loadSafetensors reads the 32-bit tensors of ${file} bit for bit`, (t) => {
-      const { bytes, tensors } = readGolden(file)
-      const state = loadSafetensors(bytes)
-      t.deepEqual(Object.keys(state).sort(), Object.keys(tensors).sort())
-      for (const [name, { data, shape }] of Object.entries(tensors)) {
-        t.deepEqual(state[name].shape, shape, name)
-        if (data instanceof Float32Array) t.deepEqual(bitsOf(state[name].data), bitsOf(data), name)
-      }
-    })
-  }
+onBothBackends((kind, { AttentionError, loadSafetensors, saveSafetensors }) => {
+  test(`${kind}: loadSafetensors reads 32-bit tensors bit for bit`, (t) => {
+    const { bytes, tensors } = readGolden('halves')
+    const state = loadSafetensors(bytes)
+    t.deepEqual(Object.keys(state).sort(), Object.keys(tensors).sort())
+    for (const [name, { data, shape }] of Object.entries(tensors)) {
+      t.deepEqual(state[name].shape, shape, name)
+      if (data instanceof Float32Array) t.deepEqual(bitsOf(state[name].data), bitsOf(data), name)
+    }
+  })
+
+  test(`${kind}: loadSafetensors refuses a file with tensors of another type, and names one`, (t) => {
+    const { bytes, tensors } = readGolden('torch-layers')
+    const error = t.throws(() => loadSafetensors(bytes), { instanceOf: AttentionError })
+    t.is(error.code, 'FORMAT')
+    t.true(tensors[error.argument ?? '']?.data instanceof Uint8Array, `${error.argument} is a boolean tensor`)
+  })
 
   for (const dtype of ['f16', 'bf16']) {
     test(`${kind}: loadSafetensors widens ${dtype} as PyTorch does, denormals, infinities and zeros of both signs included`, (t) => {
