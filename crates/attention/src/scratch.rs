@@ -11,7 +11,7 @@ thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes sure that this thread has `len` values of working memory, so that [`with`] cannot fail for want of them.
+/// Makes sure that this thread has `len` values of working memory, so that [`Scratch::take`] cannot fail for want of them.
 pub fn reserve(len: usize) -> Result<()> {
     SCRATCH.with_borrow_mut(|scratch| {
         let missing = (len + LINE).saturating_sub(scratch.len());
@@ -19,17 +19,38 @@ pub fn reserve(len: usize) -> Result<()> {
     })
 }
 
-/// Calls `work` with `len` values of this thread's working memory, on a cache line's start. Their contents are arbitrary.
-pub fn with<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    // Taken out while it is in use: work inside work gets memory of its own.
-    let mut scratch = SCRATCH.take();
-    if scratch.len() < len + LINE {
-        scratch.resize(len + LINE, 0.0);
+/// This thread's working memory, held until it is dropped.
+///
+/// A guard and not a function that takes a closure: the body of a closure would be compiled without the instruction set of
+/// the kernel around it.
+pub struct Scratch {
+    memory: Vec<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl Scratch {
+    /// `len` values, from a cache line's start on. Their contents are arbitrary.
+    pub fn take(len: usize) -> Self {
+        // Taken out while it is in use: work inside work gets memory of its own.
+        let mut memory = SCRATCH.take();
+        if memory.len() < len + LINE {
+            memory.resize(len + LINE, 0.0);
+        }
+        let start = memory.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        Self { memory, start, len }
     }
-    let start = scratch.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
-    let result = work(&mut scratch[start..start + len]);
-    SCRATCH.replace(scratch);
-    result
+
+    /// The values.
+    pub fn values(&mut self) -> &mut [f32] {
+        &mut self.memory[self.start..][..self.len]
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        SCRATCH.set(std::mem::take(&mut self.memory));
+    }
 }
 
 /// Cuts the first `len` values off `rest`.

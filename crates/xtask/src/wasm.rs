@@ -105,7 +105,9 @@ struct Folders {
 
 impl Folders {
     fn new() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+        // Asked at run time: the folder may have moved since this was compiled.
+        let this_crate = std::env::var_os("CARGO_MANIFEST_DIR").context("xtask has to be run by cargo")?;
+        let root = Path::new(&this_crate).join("../..").canonicalize()?;
         let folders = Self { output: root.join("packages/wasm"), scratch: root.join("target/wasm"), root };
         fs::create_dir_all(&folders.output)?;
         fs::create_dir_all(&folders.scratch)?;

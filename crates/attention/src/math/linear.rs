@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::math::dot::dot;
-use crate::scratch;
+use crate::scratch::{self, Scratch};
 use crate::simd::{Along, Kernel, Matrix, Simd, Start, gather_columns, product, scatter_rows};
 use crate::tensor::{Tensor, check_output};
 use crate::threads::{Context, SharedMut};
@@ -142,28 +142,28 @@ impl Block<'_> {
     #[inline(always)]
     fn in_lanes<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, simd: S, rows: std::ops::Range<usize>) {
         let lanes = VECTORS * S::LANES;
-        scratch::with(scratch_len(lanes, self.depth), |mut rest| {
-            let tile = scratch::take(&mut rest, lanes * self.depth.min(DEPTH_BLOCK));
-            let sums = scratch::take(&mut rest, lanes * self.columns.len());
-            for (row, sums) in sums.chunks_exact_mut(lanes).enumerate() {
-                sums.fill(self.bias.map_or(0.0, |bias| bias[self.columns.start + row]));
+        let mut scratch = Scratch::take(scratch_len(lanes, self.depth));
+        let mut rest = scratch.values();
+        let tile = scratch::take(&mut rest, lanes * self.depth.min(DEPTH_BLOCK));
+        let sums = scratch::take(&mut rest, lanes * self.columns.len());
+        for (row, sums) in sums.chunks_exact_mut(lanes).enumerate() {
+            sums.fill(self.bias.map_or(0.0, |bias| bias[self.columns.start + row]));
+        }
+        for first in (0..self.depth).step_by(DEPTH_BLOCK) {
+            let depth = DEPTH_BLOCK.min(self.depth - first);
+            if rows.len() < lanes {
+                // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
+                tile.fill(0.0);
             }
-            for first in (0..self.depth).step_by(DEPTH_BLOCK) {
-                let depth = DEPTH_BLOCK.min(self.depth - first);
-                if rows.len() < lanes {
-                    // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
-                    tile.fill(0.0);
-                }
-                gather_columns(rows.len(), depth, |row| &self.x_row(rows.start + row)[first..], tile, lanes);
-                let weight = Matrix {
-                    data: &self.weight[self.columns.start * self.depth + first..],
-                    stride: self.depth,
-                    along: Along::Depth,
-                };
-                product::<S, ROWS, VECTORS>(simd, weight, self.columns.len(), depth, tile, sums, Start::Keep);
-            }
-            scatter_rows(rows.len(), self.columns.len(), sums, lanes, |row| self.output_row(rows.start + row));
-        });
+            gather_columns(rows.len(), depth, |row| &self.x_row(rows.start + row)[first..], tile, lanes);
+            let weight = Matrix {
+                data: &self.weight[self.columns.start * self.depth + first..],
+                stride: self.depth,
+                along: Along::Depth,
+            };
+            product::<S, ROWS, VECTORS>(simd, weight, self.columns.len(), depth, tile, sums, Start::Keep);
+        }
+        scatter_rows(rows.len(), self.columns.len(), sums, lanes, |row| self.output_row(rows.start + row));
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::options::Stage;
-use crate::scratch;
+use crate::scratch::{self, Scratch};
 use crate::sdpa::score::{KEY_BLOCK, Lanes, ScoreTile, TileBuffers, Until, exponential, head_rows, query_scale};
 use crate::sdpa::{Problem, WeightsOf};
 use crate::simd::{Kernel, MAX_TILE_LANES, Simd, scatter_rows};
@@ -126,7 +126,7 @@ impl Kernel for Emit<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        scratch::with(self.scratch_len, |scratch| self.emit::<S, ROWS, VECTORS>(simd, scratch));
+        self.emit::<S, ROWS, VECTORS>(simd, Scratch::take(self.scratch_len).values());
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::math::dot::{dot, weighted_sum};
 use crate::math::exp::exp;
 use crate::math::softmax::{exp_sum, row_max};
-use crate::scratch;
+use crate::scratch::{self, Scratch};
 use crate::sdpa::Problem;
 use crate::sdpa::emit::Statistics;
 use crate::sdpa::score::{
@@ -166,10 +166,8 @@ impl Kernel for Tiled<'_> {
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
         let lanes = VECTORS * S::LANES;
-        scratch::with(self.0.scratch_len, |scratch| {
-            let buffers = BlockBuffers::new(self.0.problem, lanes, scratch);
-            self.0.run_tiled::<S, ROWS, VECTORS>(simd, buffers);
-        });
+        let mut scratch = Scratch::take(self.0.scratch_len);
+        self.0.run_tiled::<S, ROWS, VECTORS>(simd, BlockBuffers::new(self.0.problem, lanes, scratch.values()));
     }
 }
 
@@ -377,10 +375,8 @@ impl Kernel for Decode<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        scratch::with(self.0.scratch_len, |scratch| {
-            let state = DecodeState::new(self.0.problem, self.0.rows.len(), scratch);
-            self.0.run_decode(simd, state);
-        });
+        let mut scratch = Scratch::take(self.0.scratch_len);
+        self.0.run_decode(simd, DecodeState::new(self.0.problem, self.0.rows.len(), scratch.values()));
     }
 }
 
