@@ -175,7 +175,7 @@ export function attentionWeights(
 ): Tensor
 
 /**
- * Softmax over the last dimension, as `torch.softmax(x, -1)`.
+ * Softmax over the last dimension, as `torch.softmax(x, -1)`; a row of nothing but −∞ gives zeros.
  *
  * @throws {AttentionError} SHAPE, DTYPE, MEMORY
  */

@@ -23,7 +23,9 @@ function parameters(config, seed) {
   /** @type {StateDict} */
   const state = {}
   for (const [index, [name, shape]] of Object.entries(shapes).entries()) {
-    state[`${name}_proj.weight`] = normal(shape, seed + index)
+    // Small enough that outputs are of the size of the inputs, as in a trained layer.
+    const { data } = normal(shape, seed + index)
+    state[`${name}_proj.weight`] = { data: data.map((weight) => weight / Math.sqrt(shape[1])), shape }
     if (config.useBias !== false) state[`${name}_proj.bias`] = normal([shape[0]], seed + 10 + index)
   }
   return state

@@ -1,7 +1,7 @@
 // Layers: parameters that live in a backend, and the three attention layers over them.
 
 import { outputFor } from './attention.js'
-import { AttentionError, fault } from './errors.js'
+import { AttentionError, describe, fault } from './errors.js'
 import { addShape, header, startHeader } from './header.js'
 import { encodeConfig, readOptions, readPrefix } from './options.js'
 import { decodeState, encodeState } from './safetensors.js'
@@ -159,7 +159,7 @@ export class Layer {
 
   /** @param {boolean} [mode] */
   train(mode = true) {
-    if (typeof mode !== 'boolean') throw fault('OPTION', 'mode', 'a boolean', String(mode))
+    if (typeof mode !== 'boolean') throw fault('OPTION', 'mode', 'a boolean', describe(mode))
     const parts = partsOf(this)
     parts.use()
     parts.training = mode
@@ -229,9 +229,21 @@ function attend(layer, names, q, k, v, options) {
       result.weights?.data
     )
   } catch (error) {
-    throw parts.backend.fault(error)
+    throw inWordsOf(names, parts.backend.fault(error))
   }
   return result
+}
+
+/**
+ * An error about an input under the name that the caller knows it by.
+ *
+ * @param {readonly string[]} names
+ * @param {AttentionError} error
+ */
+function inWordsOf(names, error) {
+  const argument = names[['q', 'k', 'v'].indexOf(error.argument ?? '')]
+  if (argument === undefined || error.code === 'INTERNAL') return error
+  return new AttentionError(error.code, { argument, expected: error.expected, actual: error.actual })
 }
 
 /** @param {Backend} backend */

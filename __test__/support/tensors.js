@@ -94,13 +94,18 @@ export function close(t, actual, expected, tolerance, what) {
 }
 
 /**
- * The bits of floats, to compare without rounding and with NaN.
+ * What tells the bits of floats apart, short enough to read in a report: shape and hash.
  *
  * @param {Tensor | undefined} tensor
  */
 export function bits(tensor) {
-  const { data } = /** @type {Tensor} */ (tensor)
-  return new Uint32Array(data.slice().buffer)
+  const { data, shape } = /** @type {Tensor} */ (tensor)
+  let [a, b] = [0x811c9dc5, 0x1b873593]
+  for (const word of new Uint32Array(data.slice().buffer)) {
+    a = Math.imul(a ^ word, 0x01000193)
+    b = Math.imul(b ^ (word >>> 7) ^ (word << 5), 0x85ebca6b) + a
+  }
+  return `[${shape}] ${(a >>> 0).toString(16)}${(b >>> 0).toString(16)}`
 }
 
 /**
