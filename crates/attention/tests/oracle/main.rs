@@ -5,4 +5,5 @@
 mod attention;
 mod edges;
 mod errors;
+mod layers;
 mod support;

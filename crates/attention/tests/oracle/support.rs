@@ -8,7 +8,7 @@ use ruvector_attention::sdpa::{Arrays, Outputs, attention_weights, scaled_dot_pr
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Context, Tensor};
 
-/// A contexts for each level, on one thread.
+/// A context for each level, on one thread.
 pub fn contexts() -> impl Iterator<Item = Context> {
     Level::available().map(|level| Context { level, threads: 1 })
 }
