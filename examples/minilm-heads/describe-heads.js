@@ -74,7 +74,8 @@ function strongestPairs(rows, tokens, count) {
   const pairs = rows
     .flatMap((row, query) => Array.from(row, (weight, key) => ({ query, key, weight })))
     .filter(({ query, key }) => query !== key && isWord(tokens[query]) && isWord(tokens[key]))
-    .sort((a, b) => b.weight - a.weight)
+    // Weights that print alike keep the order of the sentence, whichever backend rounded them.
+    .sort((a, b) => Math.round(b.weight * 1e3) - Math.round(a.weight * 1e3))
   const seen = new Set()
   return pairs
     .filter(({ query, key }) => {
