@@ -75,7 +75,7 @@ function strongestPairs(rows, tokens, count) {
     .flatMap((row, query) => Array.from(row, (weight, key) => ({ query, key, weight })))
     .filter(({ query, key }) => query !== key && isWord(tokens[query]) && isWord(tokens[key]))
     // Weights that print alike keep the order of the sentence, whichever backend rounded them.
-    .sort((a, b) => Math.round(b.weight * 1e3) - Math.round(a.weight * 1e3))
+    .sort((a, b) => Math.round(b.weight * 1e4) - Math.round(a.weight * 1e4))
   const seen = new Set()
   return pairs
     .filter(({ query, key }) => {
