@@ -345,6 +345,8 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
   })
 
   test(`${kind}: memory shared between threads will do for inputs and out`, (t) => {
+    // Pages have it only where they are isolated from other origins.
+    if (!('SharedArrayBuffer' in globalThis)) return t.pass()
     const share = (/** @type {Tensor} */ { data, shape }) => {
       const shared = new Float32Array(new SharedArrayBuffer(data.byteLength))
       shared.set(data)
@@ -432,15 +434,4 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     t.deepEqual([...linear(row, weight, bias).data], [...linear(flat, weight, bias).data.subarray(0, 3)])
     t.deepEqual(linear(row, weight).shape, [3])
   })
-})
-
-test('native and wasm drop the same weights', async (t) => {
-  if ('document' in globalThis) return t.pass()
-  const { q, k, v } = inputs([2, 3, 40, 8])
-  const [native, wasm] = await Promise.all([loadBackend('native'), loadBackend('wasm')])
-  const dropped = (/** @type {import('@ruvector/attention').Attention} */ { scaledDotProductAttention }) =>
-    scaledDotProductAttention(q, k, v, { dropout: 0.3, seed: 11, weights: true }).weights?.data.map((w) =>
-      Number(w === 0)
-    )
-  t.deepEqual(dropped(native), dropped(wasm))
 })

@@ -6,7 +6,7 @@ import { loadBackend } from '@ruvector/attention'
 
 /** @type {readonly BackendKind[]} */
 const kinds = 'document' in globalThis ? ['wasm'] : ['native', 'wasm']
-const backends = await Promise.all(kinds.map(async (kind) => ({ kind, attention: await loadBackend(kind) })))
+export const backends = await Promise.all(kinds.map(async (kind) => ({ kind, attention: await loadBackend(kind) })))
 
 /**
  * Calls `register` for each backend, to register the tests of it.

@@ -1,0 +1,130 @@
+// After a fault of the package itself: an INTERNAL error, a process that lives, and calls and layers that go on.
+import test from 'ava'
+import { createApi } from '../lib/api.js'
+import { Backend } from '../lib/backend.js'
+import { loader } from '../lib/loader.js'
+import { bits, faultOf, normal } from './support/tensors.js'
+
+/** @typedef {import('../lib/binding.d.ts').Binding} Binding */
+/** @typedef {import('@ruvector/attention').Attention} Attention */
+
+for (const kind of /** @type {const} */ (['native', 'wasm'])) {
+  /** A backend of its own, so that its faults are nobody else's. */
+  const open = async () => {
+    const loaded = await loader.load(kind)
+    const backend = new Backend(() => loaded)
+    backend.start()
+    const panic = () => {
+      try {
+        backend.binding?.provokePanic('on purpose')
+      } catch (error) {
+        throw backend.fault(error)
+      }
+    }
+    return { backend, panic, attention: /** @type {Attention} */ (createApi(backend)) }
+  }
+  const x = normal([1, 4, 16], 1)
+  const config = { numHeads: 2, headDim: 8, seed: 3, dropout: 0.5 }
+
+  test(`${kind}: a panic is an INTERNAL error that says what happened, and the next call works`, async (t) => {
+    const { panic, attention } = await open()
+    const expected = bits(attention.softmax(x))
+    for (let repeat = 0; repeat < 3; repeat++) {
+      const { code, message } = faultOf(t, panic)
+      t.is(code, 'INTERNAL')
+      t.regex(message, /on purpose/)
+      t.regex(message, /please report/)
+      t.is(bits(attention.softmax(x)), expected)
+      t.is(attention.backend().kind, kind)
+    }
+  })
+
+  test(`${kind}: layers live through a panic, with their parameters and their mode`, async (t) => {
+    const { panic, attention } = await open()
+    const layer = new attention.SelfAttention(config)
+    const trained = new attention.CrossAttention(config).train()
+    layer.loadStateDict(new attention.SelfAttention({ ...config, seed: 77 }).stateDict())
+    const results = () => [
+      bits(layer.forward(x).output),
+      bits(trained.forward(x, x, { seed: 5 }).output),
+      Object.values(layer.stateDict()).map(bits),
+      trained.numParameters,
+      layer.config
+    ]
+    const before = results()
+    for (let repeat = 0; repeat < 3; repeat++) {
+      faultOf(t, panic)
+      t.deepEqual(results(), before)
+    }
+    faultOf(t, panic)
+    layer.loadStateDict(layer.stateDict())
+    t.deepEqual(results(), before)
+    layer.dispose()
+    t.is(faultOf(t, () => layer.forward(x)).code, 'DISPOSED')
+  })
+
+  test(`${kind}: a layer that is disposed after a panic, or never used again, does no harm`, async (t) => {
+    const { panic, attention } = await open()
+    const layer = new attention.SelfAttention(config)
+    new attention.SelfAttention(config)
+    faultOf(t, panic)
+    layer.dispose()
+    layer.dispose()
+    t.is(faultOf(t, () => layer.stateDict()).code, 'DISPOSED')
+    t.is(attention.softmax(x).data.length, 64)
+  })
+
+  test(`${kind}: whatever a backend throws that is no report is INTERNAL and keeps its cause`, async (t) => {
+    for (const thrown of [new Error('odd'), new Error('{broken'), new Error('{"no":"code"}'), 'a text', undefined]) {
+      const { backend, attention } = await open()
+      const { softmax } = /** @type {Binding} */ (backend.binding)
+      let failing = true
+      backend.binding = {
+        .../** @type {Binding} */ (backend.binding),
+        softmax(...given) {
+          if (failing) throw thrown
+          softmax(...given)
+        }
+      }
+      const error = /** @type {Error & { code: string }} */ (t.throws(() => attention.softmax(x)))
+      t.is(error.code, 'INTERNAL')
+      t.is(error.cause, thrown)
+      failing = false
+      t.is(attention.softmax(x).data.length, 64)
+    }
+  })
+}
+
+test('wasm: a trap, or a stack that overflows, makes a new instance of the same module', async (t) => {
+  const loaded = await loader.load('wasm')
+  const backend = new Backend(() => loaded)
+  const attention = createApi(backend)
+  const first = backend.start()
+  for (const thrown of [
+    new WebAssembly.RuntimeError('unreachable'),
+    new RangeError('Maximum call stack size exceeded')
+  ]) {
+    backend.binding = {
+      ...first,
+      softmax() {
+        throw thrown
+      }
+    }
+    const { generation } = backend
+    t.is(faultOf(t, () => attention.softmax(x)).code, 'INTERNAL')
+    t.is(backend.generation, generation + 1)
+    t.not(backend.binding, first)
+    t.is(attention.softmax(x).data.length, 64)
+  }
+})
+
+test('wasm: a wrong input makes no new instance', async (t) => {
+  const loaded = await loader.load('wasm')
+  const backend = new Backend(() => loaded)
+  const attention = createApi(backend)
+  const first = backend.start()
+  t.is(faultOf(t, () => attention.linear(x, normal([2, 3], 1))).code, 'SHAPE')
+  t.is(backend.binding, first)
+})
+
+const x = normal([1, 4, 16], 1)
