@@ -179,7 +179,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
   test(`${kind}: a 3-D call is the 4-D call of one head`, (t) => {
     const { q, k, v } = inputs([2, 5, 8])
     const mask = normal([2, 5, 5], 9)
-    const raise = ({ data, shape }) => ({ data, shape: [shape[0], 1, ...shape.slice(1)] })
+    const raise = (/** @type {Tensor} */ { data, shape }) => ({ data, shape: [shape[0], 1, ...shape.slice(1)] })
     const options = { causal: true, weights: true }
     const flat = scaledDotProductAttention(q, k, v, { ...options, mask })
     const [q4, k4, v4, mask4] = [q, k, v, mask].map(raise)
@@ -192,7 +192,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
   test(`${kind}: grouped heads give bit for bit what repeated keys and values give`, (t) => {
     const q = normal([2, 6, 9, 8], 1)
     const [k, v] = [normal([2, 2, 11, 8], 2), normal([2, 2, 11, 5], 3)]
-    const repeat = ({ data, shape: [batch, groups, keys, size] }) => {
+    const repeat = (/** @type {Tensor} */ { data, shape: [batch, groups, keys, size] }) => {
       const rows = Array.from({ length: batch * groups * 3 }, (_, head) => {
         const start = Math.floor(head / 3) * keys * size
         return [...data.subarray(start, start + keys * size)]
@@ -205,7 +205,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
   })
 
   test(`${kind}: the layout 'blhd' is the default layout with heads and length exchanged`, (t) => {
-    const exchange = ({ data, shape: [batch, a, b, size] }) => {
+    const exchange = (/** @type {Tensor} */ { data, shape: [batch, a, b, size] }) => {
       const result = new Float32Array(data.length)
       for (let n = 0; n < batch; n++) {
         for (let i = 0; i < a; i++) {

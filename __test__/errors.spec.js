@@ -166,7 +166,7 @@ onBothBackends((kind, attention) => {
   function refuses(t, run, code, argument, wanted = /./, found = /./) {
     const inputs = [q, k, v].map(bits)
     const fault = faultOf(t, run)
-    t.is(fault.code, code, fault.message)
+    t.is(String(fault.code), code, fault.message)
     t.is(fault.argument, argument, fault.message)
     t.regex(fault.expected ?? '', wanted)
     t.regex(fault.actual ?? '', found)

@@ -226,6 +226,7 @@ onBothBackends((kind, attention) => {
         ['encoder.layer.3.attention.', 'encoder.layer.3.attention.']
       ]) {
         const layer = owned(t, new SelfAttention(config))
+        /** @type {StateDict} */
         const others = prefix ? { 'encoder.layer.30.attention.x': normal([1], 1), 'pooler.bias': normal([2], 2) } : {}
         t.is(layer.loadStateDict({ ...rename(state, names, stem), ...others }, { prefix }), layer)
         close(t, layer.forward(x).output, expected, 2e-5)
@@ -286,7 +287,7 @@ onBothBackends((kind, attention) => {
       [{}, 'FORMAT', '']
     ])) {
       const fault = faultOf(t, () => layer.loadStateDict(state))
-      t.is(fault.code, code, fault.message)
+      t.is(String(fault.code), code, fault.message)
       if (argument) t.is(fault.argument, argument, fault.message)
       t.deepEqual(layer.stateDict(), before)
     }

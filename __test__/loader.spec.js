@@ -177,7 +177,7 @@ test('loadBackend is not bound to what is forced for the default', async (t) => 
 
 test('loadBackend and init refuse what they do not know', async (t) => {
   const { init, loadBackend } = /** @type {any} */ (contract)
-  for (const [call, code, argument] of [
+  for (const [call, code, argument] of /** @type {[() => Promise<unknown>, string, string][]} */ ([
     [() => loadBackend('gpu'), 'OPTION', 'kind'],
     [() => loadBackend(), 'OPTION', 'kind'],
     [() => loadBackend('wasm', { thread: 2 }), 'OPTION', 'thread'],
@@ -189,7 +189,7 @@ test('loadBackend and init refuse what they do not know', async (t) => {
     [() => init({ threads: NaN }), 'OPTION', 'threads'],
     [() => init({ worker: true }), 'OPTION', 'worker'],
     [() => init('wasm'), 'OPTION', 'options']
-  ]) {
+  ])) {
     const error = await t.throwsAsync(call, { name: 'AttentionError', code })
     t.is(/** @type {AttentionError} */ (error).argument, argument, error?.message)
   }

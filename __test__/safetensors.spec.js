@@ -176,7 +176,7 @@ onBothBackends((kind, { loadSafetensors, saveSafetensors, softmax }) => {
       ['OPTION', 'metadata.epoch', () => saveSafetensors(state, /** @type {any} */ ({ epoch: 3 }))]
     ])) {
       const fault = faultOf(t, call)
-      t.is(fault.code, code, fault.message)
+      t.is(String(fault.code), code, fault.message)
       t.is(fault.argument, argument, fault.message)
     }
     t.deepEqual(loadSafetensors(saveSafetensors(state)), state)

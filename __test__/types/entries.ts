@@ -1,0 +1,13 @@
+// Every entry is what index.d.ts declares, with the same types; and loadBackend's API is what the entry offers.
+import * as contract from '../../index.js'
+import * as browser from '../../lib/entries/browser.js'
+import * as external from '../../lib/entries/external.js'
+import * as workerd from '../../lib/entries/workerd.js'
+import { createEntry } from '../../lib/entry.js'
+import { loader } from '../../lib/loader.js'
+
+export const entries: (typeof contract)[] = [browser, external, workerd, createEntry(loader)]
+
+// And no entry has more.
+type Extra = Exclude<keyof typeof browser | keyof typeof external | keyof typeof workerd, keyof typeof contract>
+export const nothing: [Extra] extends [never] ? true : false = true

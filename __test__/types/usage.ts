@@ -1,0 +1,94 @@
+// What callers may write in TypeScript, and, by @ts-expect-error, what they may not.
+import {
+  AttentionError,
+  CrossAttention,
+  MultiHeadAttention,
+  SelfAttention,
+  attentionWeights,
+  backend,
+  createTensor,
+  init,
+  linear,
+  loadBackend,
+  loadSafetensors,
+  reshape,
+  saveSafetensors,
+  scaledDotProductAttention,
+  softmax,
+  type Attention,
+  type AttentionErrorCode,
+  type AttentionOutput,
+  type Layer,
+  type StateDict,
+  type Tensor
+} from '@ruvector/attention'
+
+export async function uses(response: Response, url: URL, module: WebAssembly.Module) {
+  await init()
+  for (const wasm of ['https://x/y.wasm', url, response, new Uint8Array(8), new ArrayBuffer(8), module]) {
+    await init({ wasm, threads: 2 })
+  }
+  const q: Tensor = createTensor([1, 2], [1, 1, 2])
+  const plain = { data: new Float32Array(2), shape: [1, 1, 2] as const }
+  const mask: Tensor<Uint8Array> = reshape({ data: new Uint8Array(1), shape: [1] }, [1, 1])
+  const result: AttentionOutput = scaledDotProductAttention(q, plain, q, {
+    mask,
+    causal: true,
+    queryOffset: Int32Array.of(1),
+    window: [1, -1],
+    kvLengths: Int32Array.of(1),
+    layout: 'blhd',
+    scale: null,
+    softcap: undefined,
+    topWeights: 1
+  })
+  const indices: Int32Array | undefined = result.topWeights?.indices.data
+  const weights: Tensor = attentionWeights(q, q, { stage: 'softcapped', queryOffset: 2 })
+  const projected: Tensor = linear(softmax(weights), q, null)
+
+  const layer = new MultiHeadAttention({ numHeads: 2, headDim: 4, kvHeads: 1 })
+  const heads: number = layer.config.kvHeads + layer.numParameters
+  const state: StateDict = loadSafetensors(saveSafetensors(layer.stateDict(), { format: 'pt' }), { prefix: 'a' })
+  const same: MultiHeadAttention = layer.loadStateDict(state, { prefix: 'b' }).train(false)
+  layer.forward(q, null, null, { averageWeights: true })
+  new CrossAttention({ numHeads: 1, headDim: 2, kDim: 3 }).forward(q, q, { weights: true }).weights?.shape
+  {
+    using owned: Layer = new SelfAttention({ numHeads: 1, headDim: 2 })
+    owned.stateDict()
+  }
+  const api: Attention = await loadBackend('wasm', { threads: 1 })
+  const name: 'native' | 'wasm' = api.backend().kind
+  const reasons: [string, Error][] = backend().rejected.map(({ candidate, error }) => [candidate, error])
+  return { indices, projected, heads, same, name, reasons }
+}
+
+export function handles(error: unknown): AttentionErrorCode | undefined {
+  return error instanceof AttentionError && error.argument !== undefined ? error.code : undefined
+}
+
+export function refused(q: Tensor, layer: MultiHeadAttention, api: Attention) {
+  // @ts-expect-error bare arrays are no tensors
+  softmax(new Float32Array(2))
+  // @ts-expect-error a mask is boolean or float
+  scaledDotProductAttention(q, q, q, { mask: { data: new Int32Array(1), shape: [1] } })
+  // @ts-expect-error there is no such option
+  scaledDotProductAttention(q, q, q, { isCausal: true })
+  // @ts-expect-error stages are for attentionWeights
+  scaledDotProductAttention(q, q, q, { stage: 'scores' })
+  // @ts-expect-error there is no such stage
+  attentionWeights(q, q, { stage: 'logits' })
+  // @ts-expect-error lengths are an Int32Array
+  scaledDotProductAttention(q, q, q, { kvLengths: [1] })
+  // @ts-expect-error a layer has no layout
+  layer.forward(q, q, q, { layout: 'bhld' })
+  // @ts-expect-error headDim is required
+  new SelfAttention({ numHeads: 2 })
+  // @ts-expect-error the configuration is settled
+  layer.config.numHeads = 3
+  // @ts-expect-error an API of one backend does not start others
+  api.loadBackend('native')
+  // @ts-expect-error there are two kinds
+  loadBackend('gpu')
+  // @ts-expect-error shapes are not to be changed
+  q.shape[0] = 2
+}
