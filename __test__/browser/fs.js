@@ -1,0 +1,24 @@
+// Stands in for node:fs in the browser: the golden files come from the test's server.
+
+/** The part of Node's Buffer that the readers of golden files use. */
+class Bytes extends Uint8Array {
+  /** @param {number} offset */
+  readBigUInt64LE(offset) {
+    return new DataView(this.buffer, this.byteOffset).getBigUint64(offset, true)
+  }
+  /** @override */
+  toString() {
+    return new TextDecoder().decode(this)
+  }
+}
+
+/** @param {URL} url */
+export function readFileSync(url) {
+  const request = new XMLHttpRequest()
+  request.open('GET', url, false)
+  // Synchronous requests give text alone; in this encoding each byte is one code unit, its low half the byte.
+  request.overrideMimeType('text/plain; charset=x-user-defined')
+  request.send()
+  if (request.status !== 200) throw new Error(`${url}: status ${request.status}`)
+  return Bytes.from(request.responseText, (character) => character.charCodeAt(0) & 255)
+}

@@ -1,0 +1,130 @@
+// Runs the specs of __test__ in headless Chromium, on the package's browser entry, under a strict content security policy.
+
+import { readFileSync, readdirSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { extname, join, normalize } from 'node:path'
+import { build } from 'esbuild'
+import { chromium } from 'playwright-core'
+import { findBrowser } from '../../scripts/setup.mjs'
+import { root } from '../../scripts/shell.mjs'
+
+const folder = join(root, '__test__')
+const fewestTests = 50
+const timeLimit = 300_000
+
+/** Where the bundle pretends to be, so that the specs' relative URLs find the golden files. */
+const bundlePath = '/__test__/browser/specs.js'
+const policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'"
+const page = `<!doctype html><meta charset="utf-8"><title>Specs</title><script type="module" src="${bundlePath}"></script>`
+
+/** A spec that itself takes Node's modules, or anything outside of __test__, is for Node. */
+const needsNode = (/** @type {string} */ name) =>
+  /from '(node:|\.\.\/)|import\('(node:|\.\.\/)/.test(readFileSync(join(folder, name), 'utf8'))
+
+const specs = readdirSync(folder).filter((name) => name.endsWith('.spec.js'))
+const chosen = specs.filter((name) => !needsNode(name))
+console.log(`specs: ${chosen.join(', ')}`)
+console.log(`for Node alone: ${specs.filter(needsNode).join(', ')}`)
+
+const server = createServer(serve(await bundle())).listen(0, '127.0.0.1')
+try {
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  const outcomes = await runInBrowser(`http://127.0.0.1:${port}/`)
+  const failed = outcomes.filter(({ error }) => error !== undefined)
+  for (const { title, error } of failed) console.log(`✘ ${title}\n  ${error}\n`)
+  console.log(`browser: ${outcomes.length - failed.length} passed, ${failed.length} failed`)
+  if (outcomes.length < fewestTests) throw new Error(`only ${outcomes.length} tests ran`)
+  if (failed.length > 0) process.exitCode = 1
+} finally {
+  server.close()
+}
+
+/** @returns {Promise<string>} one module with the chosen specs, which runs them and leaves the outcomes in `globalThis.outcomes` */
+async function bundle() {
+  const imports = ['./browser/entries.js', ...chosen.map((name) => `./${name}`)]
+  const { outputFiles } = await build({
+    stdin: {
+      contents: [
+        "import { runTests } from 'ava'",
+        // One after the other, and so that an error while a spec loads is an outcome too.
+        'globalThis.outcomes = (async () => {',
+        ...imports.map((path) => `  await import('${path}')`),
+        '  return runTests()',
+        '})()'
+      ].join('\n'),
+      resolveDir: folder
+    },
+    bundle: true,
+    write: false,
+    format: 'esm',
+    target: 'es2022',
+    conditions: ['browser'],
+    alias: { ava: join(folder, 'browser', 'ava.js'), 'node:fs': join(folder, 'browser', 'fs.js') },
+    external: ['/lib/*'],
+    logLevel: 'warning'
+  })
+  return outputFiles[0].text
+}
+
+/**
+ * Serves the page, the bundle and the files of the repository that a page may ask for.
+ *
+ * @param {string} bundled
+ * @returns {import('node:http').RequestListener}
+ */
+function serve(bundled) {
+  const types = /** @type {Record<string, string>} */ ({
+    '.js': 'text/javascript',
+    '.wasm': 'application/wasm',
+    '.safetensors': 'application/octet-stream'
+  })
+  return ({ url = '/' }, response) => {
+    const { pathname } = new URL(url, 'http://localhost')
+    const send = (/** @type {string} */ type, /** @type {string | Buffer} */ body) =>
+      response.writeHead(200, { 'content-type': type, 'content-security-policy': policy }).end(body)
+    if (pathname === '/') return send('text/html', page)
+    if (pathname === bundlePath) return send('text/javascript', bundled)
+    const path = normalize(pathname)
+    const type = types[extname(path)]
+    try {
+      if (type === undefined || !/^\/(lib|packages\/wasm|__test__)\//.test(path)) throw new Error('not for the page')
+      return send(type, readFileSync(join(root, path)))
+    } catch {
+      return response.writeHead(404).end()
+    }
+  }
+}
+
+/**
+ * @param {string} address
+ * @returns {Promise<{ title: string, error?: string }[]>}
+ */
+async function runInBrowser(address) {
+  const executablePath = findBrowser()
+  if (!executablePath) throw new Error('no Chromium or Chrome was found: install one, or name it in CHROME_PATH')
+  const browser = await chromium.launch({
+    executablePath,
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync'
+    ]
+  })
+  try {
+    console.log(`${executablePath}: version ${browser.version()}`)
+    const tab = await browser.newPage()
+    tab.on('console', (message) => console.log(`  page: ${message.text()}`))
+    const broken = new Promise((_, reject) => tab.on('pageerror', reject))
+    const late = new Promise((_, reject) => {
+      setTimeout(() => reject(new Error(`the tests took more than ${timeLimit / 1000} s`)), timeLimit).unref()
+    })
+    await tab.goto(address)
+    return await Promise.race([tab.evaluate(() => /** @type {any} */ (globalThis).outcomes), broken, late])
+  } finally {
+    await browser.close()
+  }
+}
