@@ -3,7 +3,7 @@
 //! A work item is one key/value head and a block of its query rows, the rows of grouped heads side by side. Where so few rows
 //! share the keys that lanes would stay empty (decoding), they run along their length instead.
 
-use std::f32::consts::{LN_2, LOG2_E};
+use std::f32::consts::LN_2;
 
 use crate::error::Result;
 use crate::math::dot::{dot, weighted_sum};
@@ -21,6 +21,9 @@ use crate::threads::{Context, SharedMut};
 /// Query tiles of one work item: what shares a tile of keys while it is in the cache.
 const TILES: usize = 4;
 
+/// Rows of one key/value head that run faster along their length than in lanes that they do not fill.
+const DECODE_ROWS: usize = 6;
+
 /// Computes the output, the log-sum-exp where it is asked for, and the statistics where they have room.
 pub(super) fn run(
     context: Context,
@@ -34,7 +37,8 @@ pub(super) fn run(
         return Ok(());
     }
     let lanes = context.level.tile_lanes();
-    let decode = problem.is_decode(context);
+    // What the second pass computes has to be what the maximum was taken of, to the last bit.
+    let decode = rows <= DECODE_ROWS && statistics.is_empty();
     let rows_an_item = if decode { rows } else { TILES * lanes };
     let scratch_len = if decode { DecodeState::len(problem, rows) } else { BlockBuffers::len(problem, lanes) };
     scratch::reserve(scratch_len)?;
@@ -100,11 +104,11 @@ impl<'a> Item<'a> {
         unsafe { self.results.output.slice(start, self.problem.value_dim) }
     }
 
-    /// Writes what the row's maximum, in the problem's units, and its sum of exponentials say.
-    fn write_statistics(&self, [b, h, i]: [usize; 3], max: f32, sum: f32) {
+    /// Writes what the row's maximum and its sum of exponentials say.
+    fn write_statistics(&self, [b, h, i]: [usize; 3], max: f32, sum: f32, natural_units: bool) {
         let index = (b * self.problem.heads + h) * self.problem.queries + i;
         if let Some(log_sum_exp) = &self.results.log_sum_exp {
-            let max = if self.problem.natural_units() { max } else { max * LN_2 };
+            let max = if natural_units { max } else { max * LN_2 };
             // A row without a visible key sums to 0, and the logarithm of 0 is −∞.
             let value = if sum == 0.0 { f32::NEG_INFINITY } else { max + sum.ln() };
             // SAFETY: each row belongs to one item.
@@ -246,7 +250,7 @@ impl Item<'_> {
             let rows = &lanes_of_tile.rows[..lanes_of_tile.count];
             scatter_rows(rows.len(), value_dim, sums, lanes, |lane| self.output_row(rows[lane]));
             for (lane, &row) in rows.iter().enumerate() {
-                self.write_statistics(row, online.max[lane], online.sum[lane]);
+                self.write_statistics(row, online.max[lane], online.sum[lane], natural_units);
             }
         }
     }
@@ -445,9 +449,7 @@ impl Item<'_> {
             for (output, sum) in self.output_row(index).iter_mut().zip(&state.sums[row * value_dim..]) {
                 *output = sum * scale;
             }
-            // A row without a visible key keeps the smallest number, which would not stay finite.
-            let max = if problem.natural_units() { state.max[row] } else { (state.max[row] * LOG2_E).max(f32::MIN) };
-            self.write_statistics(index, max, state.sum[row]);
+            self.write_statistics(index, state.max[row], state.sum[row], true);
         }
     }
 }

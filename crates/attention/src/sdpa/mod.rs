@@ -106,11 +106,6 @@ impl Problem<'_> {
         self.softcap > 0.0 || self.visibility.adds_bias()
     }
 
-    /// Whether so few rows share a key/value head that they had better run along their length than in lanes.
-    fn is_decode(&self, context: Context) -> bool {
-        self.group() * self.queries * 2 <= context.level.tile_lanes()
-    }
-
     fn operations(&self) -> usize {
         let pairs = self.rows().saturating_mul(self.keys);
         pairs.saturating_mul(2 * (self.head_dim + self.value_dim) + 16) / if self.visibility.causal() { 2 } else { 1 }

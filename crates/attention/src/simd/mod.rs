@@ -3,6 +3,8 @@
 //! A [`Simd`] value is a token: it exists only where its instruction set was detected, which is what makes its methods safe
 //! to call. Kernels are written once, as a [`Kernel`] generic over the token, and compiled once for every level.
 
+// WebAssembly without SIMD is built for nobody, and with it the portable level would only double the module.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
 mod tile;
 mod transpose;
@@ -127,7 +129,7 @@ impl Level {
 
     fn is_available(self) -> bool {
         match self {
-            Self::Portable => true,
+            Self::Portable => !cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
             #[cfg(target_arch = "x86_64")]
             Self::Sse2 => true,
             #[cfg(target_arch = "x86_64")]
@@ -190,7 +192,8 @@ impl Level {
             #[cfg(target_arch = "aarch64")]
             Self::Neon => neon::run(kernel),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Self::Simd128 | Self::RelaxedSimd => wasm::run(kernel),
+            _ => wasm::run(kernel),
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             _ => portable::run(kernel),
         }
     }
