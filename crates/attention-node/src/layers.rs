@@ -24,7 +24,7 @@ impl MultiHeadAttention {
 
     #[napi(catch_unwind)]
     pub fn config(&self) -> Result<String> {
-        serde_json::to_string(self.layer()?.config()).map_err(|error| napi::Error::from_reason(error.to_string()))
+        Ok(self.layer()?.config().to_json())
     }
 
     #[napi(catch_unwind)]

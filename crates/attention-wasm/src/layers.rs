@@ -22,8 +22,8 @@ impl MultiHeadAttention {
         Ok(Self { layer: layer.map_err(thrown)? })
     }
 
-    pub fn config(&self) -> Result<String> {
-        serde_json::to_string(self.layer.config()).map_err(|error| js_sys::Error::new(&error.to_string()).into())
+    pub fn config(&self) -> String {
+        self.layer.config().to_json()
     }
 
     #[wasm_bindgen(js_name = numParameters)]

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use crate::json::push_string;
 
 /// What kind of fault an [`Error`] reports; the names are those of the JavaScript `AttentionError.code`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     /// Dimensions or lengths that do not fit each other.
     Shape,
@@ -24,8 +23,23 @@ pub enum Code {
     Internal,
 }
 
+impl Code {
+    /// The name that JavaScript knows it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shape => "SHAPE",
+            Self::Dtype => "DTYPE",
+            Self::Option => "OPTION",
+            Self::Domain => "DOMAIN",
+            Self::Format => "FORMAT",
+            Self::Memory => "MEMORY",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}
+
 /// A wrong input, found before any work was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// What kind of fault it is.
     pub code: Code,
@@ -68,8 +82,22 @@ impl Error {
 
     /// The error as the JSON text that the bindings throw and `lib/errors.js` reads.
     pub fn to_json(&self) -> String {
-        // Five plain strings: serialisation has nothing that can fail.
-        serde_json::to_string(self).unwrap_or_default()
+        let mut json = String::new();
+        let mut separator = '{';
+        for (name, text) in [
+            ("code", self.code.name()),
+            ("argument", &self.argument),
+            ("expected", &self.expected),
+            ("actual", &self.actual),
+        ] {
+            json.push(separator);
+            push_string(&mut json, name);
+            json.push(':');
+            push_string(&mut json, text);
+            separator = ',';
+        }
+        json.push('}');
+        json
     }
 }
 

@@ -19,6 +19,7 @@
 
 pub mod calls;
 pub mod error;
+mod json;
 pub mod math;
 pub mod multi_head;
 pub mod options;

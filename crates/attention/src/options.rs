@@ -5,9 +5,10 @@
 
 mod parse;
 
-use serde::de::{Deserialize, Deserializer, Error as _, Unexpected};
-use serde::{Deserialize as DeriveDeserialize, Serialize};
-use serde_json::Value;
+use std::fmt::{self, Write};
+
+use serde::Deserialize as DeriveDeserialize;
+use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Unexpected, Visitor};
 
 use crate::error::{Error, Result};
 
@@ -185,10 +186,8 @@ struct GivenConfig {
     seed: u64,
 }
 
-/// The configuration of an attention layer with every default filled in; it serialises to the `config` that callers
-/// read.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// The configuration of an attention layer with every default filled in.
+#[derive(Debug, Clone, PartialEq)]
 pub struct AttentionConfig {
     /// Query heads.
     pub num_heads: usize,
@@ -236,6 +235,27 @@ impl AttentionConfig {
         };
         config.check(kind)?;
         Ok(config)
+    }
+
+    /// The configuration as a JSON object under the names of the public interface.
+    pub fn to_json(&self) -> String {
+        let mut json = String::from("{");
+        for (name, value) in [
+            ("numHeads", self.num_heads as u64),
+            ("headDim", self.head_dim as u64),
+            ("modelDim", self.model_dim as u64),
+            ("kvHeads", self.kv_heads as u64),
+            ("kDim", self.k_dim as u64),
+            ("vDim", self.v_dim as u64),
+            ("seed", self.seed),
+        ] {
+            // Writing to a String does not fail.
+            let _ = write!(json, "\"{name}\":{value},");
+        }
+        let _ = write!(json, "\"useBias\":{},\"dropout\":", self.use_bias);
+        push_fraction(&mut json, self.dropout);
+        json.push('}');
+        json
     }
 
     /// `num_heads · head_dim`: the width of the projected queries.
@@ -289,31 +309,76 @@ impl AttentionConfig {
 const COUNT: &str = "an integer of at least 1";
 const LARGEST_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
-/// The value, if `take` takes it; otherwise the fault that it is not `expected`.
+/// A number or a list of numbers.
+#[derive(Default)]
+struct Numbers {
+    values: Vec<f64>,
+    is_list: bool,
+}
+
+impl Numbers {
+    fn one(&self) -> Option<f64> {
+        if self.is_list { None } else { self.values.first().copied() }
+    }
+
+    fn integer(&self) -> Option<i64> {
+        integer(self.one()?)
+    }
+}
+
+impl<'de> Deserialize<'de> for Numbers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Numbers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("numbers")
+            }
+
+            fn visit_f64<E>(self, value: f64) -> std::result::Result<Numbers, E> {
+                Ok(Numbers { values: vec![value], is_list: false })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Numbers, A::Error> {
+                let mut numbers = Numbers { is_list: true, ..Numbers::default() };
+                while let Some(value) = list.next_element()? {
+                    numbers.values.push(value);
+                }
+                Ok(numbers)
+            }
+        }
+        deserializer.deserialize_any(Collect)
+    }
+}
+
+/// What `take` makes of the numbers; otherwise the fault that they are not `expected`.
 fn checked<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     expected: &'static str,
-    take: impl FnOnce(&Value) -> Option<T>,
+    take: impl FnOnce(&Numbers) -> Option<T>,
 ) -> std::result::Result<T, D::Error> {
-    take(&Value::deserialize(deserializer)?).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("it"), &expected))
+    let numbers = Numbers::deserialize(deserializer).ok();
+    numbers
+        .and_then(|numbers| take(&numbers))
+        .ok_or_else(|| D::Error::invalid_value(Unexpected::Other("it"), &expected))
 }
 
 /// A whole number that a double holds exactly.
-fn integer(value: &Value) -> Option<i64> {
-    let number = value.as_f64()?;
+fn integer(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() <= LARGEST_SAFE_INTEGER).then_some(number as i64)
 }
 
 fn query_offset<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<i64, D::Error> {
     checked(deserializer, "an integer of 32 bits or an Int32Array", |value| {
-        integer(value).filter(|&offset| i32::try_from(offset).is_ok())
+        value.integer().filter(|&offset| i32::try_from(offset).is_ok())
     })
 }
 
 fn window<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<[i64; 2]>, D::Error> {
     checked(deserializer, "two integers of at least -1, where -1 leaves a side open", |value| {
         let side = |value| integer(value).filter(|&side| side >= -1);
-        match value.as_array()?.as_slice() {
+        match value.values[..] {
             [left, right] => Some(Some([side(left)?, side(right)?])),
             _ => None,
         }
@@ -322,7 +387,7 @@ fn window<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Opt
 
 fn non_negative<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<f32, D::Error> {
     checked(deserializer, "a finite number of at least 0", |value| {
-        Some(value.as_f64()? as f32).filter(|number| number.is_finite() && *number >= 0.0)
+        Some(value.one()? as f32).filter(|number| number.is_finite() && *number >= 0.0)
     })
 }
 
@@ -332,12 +397,12 @@ fn optional_non_negative<'de, D: Deserializer<'de>>(deserializer: D) -> std::res
 
 fn probability<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<f32, D::Error> {
     checked(deserializer, "a number of at least 0 and less than 1", |value| {
-        Some(value.as_f64()? as f32).filter(|number| (0.0..1.0).contains(number))
+        Some(value.one()? as f32).filter(|number| (0.0..1.0).contains(number))
     })
 }
 
 fn seed<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<u64, D::Error> {
-    checked(deserializer, "an integer from 0 to 2^53 - 1", |value| u64::try_from(integer(value)?).ok())
+    checked(deserializer, "an integer from 0 to 2^53 - 1", |value| u64::try_from(value.integer()?).ok())
 }
 
 fn optional_seed<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<u64>, D::Error> {
@@ -345,7 +410,26 @@ fn optional_seed<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Res
 }
 
 fn optional_count<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<usize>, D::Error> {
-    checked(deserializer, COUNT, |value| usize::try_from(integer(value)?).ok().filter(|&count| count >= 1).map(Some))
+    checked(deserializer, COUNT, |value| usize::try_from(value.integer()?).ok().filter(|&count| count >= 1).map(Some))
+}
+
+/// Appends a number in [0, 1) as the shortest decimal that reads back as the same f32.
+fn push_fraction(json: &mut String, fraction: f32) {
+    let (mut digits, mut power) = (0, 1.0);
+    // The smallest f32 has 45 places before its first digit.
+    for _ in 0..60 {
+        let candidate = (f64::from(fraction) * power).round();
+        if (candidate / power) as f32 == fraction {
+            // Writing to a String does not fail.
+            let _ = match digits {
+                0 => write!(json, "0"),
+                _ => write!(json, "0.{:0digits$}", candidate as u64),
+            };
+            return;
+        }
+        digits += 1;
+        power *= 10.0;
+    }
 }
 
 #[cfg(test)]
@@ -353,7 +437,7 @@ mod tests {
     use super::*;
     use crate::error::Code;
 
-    fn fault<T: std::fmt::Debug>(result: Result<T>) -> (Code, String, String, String) {
+    fn fault<T: fmt::Debug>(result: Result<T>) -> (Code, String, String, String) {
         let error = result.unwrap_err();
         (error.code, error.argument, error.expected, error.actual)
     }
@@ -428,7 +512,7 @@ mod tests {
             (r#"{"layout":4}"#, "layout", "'bhld' or 'blhd'", "4"),
             (r#"{"scale":"NaN"}"#, "scale", "a finite number of at least 0", "NaN"),
             (r#"{"scale":-1}"#, "scale", "a finite number of at least 0", "-1"),
-            (r#"{"scale":1e300}"#, "scale", "a finite number of at least 0", "1e+300"),
+            (r#"{"scale":1e300}"#, "scale", "a finite number of at least 0", "1e300"),
             (r#"{"softcap":"Infinity"}"#, "softcap", "a finite number of at least 0", "Infinity"),
             (r#"{"softcap":true}"#, "softcap", "a finite number of at least 0", "true"),
             (r#"{"dropout":1}"#, "dropout", "a number of at least 0 and less than 1", "1"),
@@ -487,11 +571,22 @@ mod tests {
     }
 
     #[test]
+    fn fractions_are_written_as_the_shortest_decimals_that_mean_them() {
+        for fraction in [0.0, 0.1, 0.25, 1.0 / 3.0, 0.05, 1e-7, 1.0 - f32::EPSILON / 2.0, f32::MIN_POSITIVE, 1e-45, 0.7]
+        {
+            let mut json = String::new();
+            push_fraction(&mut json, fraction);
+            assert_eq!(json.parse(), Ok(fraction), "{json}");
+            assert!(json.len() <= format!("{fraction}").len(), "{json}");
+        }
+    }
+
+    #[test]
     fn a_configuration_fills_its_defaults() {
         let json = r#"{"numHeads":4,"headDim":8}"#;
         let config = AttentionConfig::parse(json, LayerKind::MultiHead).unwrap();
-        let expected = r#"{"numHeads":4,"headDim":8,"modelDim":32,"kvHeads":4,"kDim":32,"vDim":32,"useBias":true,"dropout":0.0,"seed":0}"#;
-        assert_eq!(serde_json::to_string(&config).unwrap(), expected);
+        let expected = r#"{"numHeads":4,"headDim":8,"modelDim":32,"kvHeads":4,"kDim":32,"vDim":32,"seed":0,"useBias":true,"dropout":0}"#;
+        assert_eq!(config.to_json(), expected);
         assert!(config.is_packed());
         let json = r#"{"numHeads":4,"headDim":8,"kvHeads":2,"modelDim":20,"kDim":24,"useBias":false}"#;
         let config = AttentionConfig::parse(json, LayerKind::CrossAttention).unwrap();

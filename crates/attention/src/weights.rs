@@ -8,9 +8,8 @@ mod half;
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Code, Error, Result};
+use crate::json::{Json, push_sizes, push_string};
 use crate::tensor::{Tensor, check_output};
 
 pub use attention::AttentionState;
@@ -27,41 +26,39 @@ pub struct Entry<'a> {
     pub data: &'a [f32],
 }
 
-/// An entry without its data, as JSON carries it.
-#[derive(Serialize, Deserialize)]
-struct Description<'a> {
-    name: Cow<'a, str>,
-    shape: Cow<'a, [usize]>,
-}
-
 /// The entries that `json`, a list of `{ "name", "shape" }`, describes, over `data` in the same order.
 pub fn parse_entries<'a>(json: &str, data: &[&'a [f32]]) -> Result<Vec<Entry<'a>>> {
-    let descriptions: Vec<Description<'_>> =
-        serde_json::from_str(json).map_err(|fault| Error::new(Code::Internal, "entries", "a list of names", fault))?;
-    if descriptions.len() != data.len() {
-        return Err(Error::new(
-            Code::Internal,
-            "entries",
-            format!("{} arrays of data", descriptions.len()),
-            data.len(),
-        ));
-    }
+    let malformed = |actual: usize| Error::new(Code::Internal, "entries", "a list of names and shapes", actual);
+    let json = Json::parse(json).map_err(malformed)?;
+    let described = json.items().filter(|items| items.len() == data.len()).ok_or_else(|| malformed(data.len()))?;
     let mut entries = Vec::with_capacity(data.len());
-    for (Description { name, shape }, &data) in descriptions.into_iter().zip(data) {
-        Tensor::new(&name, data, &shape)?;
-        entries.push(Entry { name: Cow::Owned(name.into_owned()), shape: shape.into_owned(), data });
+    for (description, &data) in described.iter().zip(data) {
+        let name = description.member("name").and_then(Json::string);
+        let shape = description.member("shape").and_then(Json::sizes);
+        let (Some(name), Some(shape)) = (name, shape) else { return Err(malformed(entries.len())) };
+        Tensor::new(name, data, &shape)?;
+        entries.push(Entry { name: Cow::Owned(name.to_owned()), shape, data });
     }
     Ok(entries)
 }
 
 /// Names and shapes of the entries as a JSON list of `{ "name", "shape" }`.
 pub fn describe_entries(entries: &[Entry<'_>]) -> String {
-    let descriptions: Vec<_> = entries
-        .iter()
-        .map(|entry| Description { name: Cow::Borrowed(&*entry.name), shape: Cow::Borrowed(&*entry.shape) })
-        .collect();
-    // Names and numbers: serialisation has nothing that can fail.
-    serde_json::to_string(&descriptions).unwrap_or_default()
+    let mut json = String::from("[");
+    for entry in entries {
+        push_description(&mut json, &entry.name, &entry.shape);
+        json.push('}');
+    }
+    json.push(']');
+    json
+}
+
+/// Appends `{ "name", "shape"`, to which more can be added, with a comma before it where it is not the first.
+fn push_description(json: &mut String, name: &str, shape: &[usize]) {
+    json.push_str(if json.len() > 1 { ",{\"name\":" } else { "{\"name\":" });
+    push_string(json, name);
+    json.push_str(",\"shape\":");
+    push_sizes(json, shape);
 }
 
 /// Copies the elements of entry `index` to `output`.

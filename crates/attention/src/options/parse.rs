@@ -1,15 +1,16 @@
 //! From the JSON of an option object to its struct, with faults told in the caller's terms: which option, what it
 //! takes, what it was.
 
-use std::fmt::{self, Display, Write};
+use std::borrow::Cow;
+use std::fmt::{self, Display};
 
-use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
+use serde::de::value::{SeqDeserializer, StrDeserializer};
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, Visitor,
 };
-use serde_json::{Map, Value};
 
 use crate::error::{Code, Error, Result};
+use crate::json::{Json, Value};
 
 /// The names of an option object where they differ from its struct's fields.
 #[derive(Clone, Copy, Default)]
@@ -22,16 +23,13 @@ pub struct Names {
 
 /// The options that `json` holds; nothing at all means that every option is absent, as does `null` for one option.
 pub fn parse<T: DeserializeOwned>(json: Option<&str>, names: Names) -> Result<T> {
-    let value: Value = match json {
-        None => Value::Object(Map::new()),
-        Some(text) => {
-            serde_json::from_str(text).map_err(|fault| Error::new(Code::Internal, "options", "a JSON text", fault))?
-        }
+    let text = json.unwrap_or("{}");
+    let json = Json::parse(text)
+        .map_err(|at| Error::new(Code::Internal, "options", "a JSON text", format_args!("{text} that ends at {at}")))?;
+    let Some(members) = json.members() else {
+        return Err(Error::option("options", "an object", Written(&json)));
     };
-    let Value::Object(map) = &value else {
-        return Err(Error::option("options", "an object", Written(&value)));
-    };
-    T::deserialize(ObjectDeserializer { map, without: names.without }).map_err(|fault| fault.into_error(names))
+    T::deserialize(ObjectDeserializer { members, without: names.without }).map_err(|fault| fault.into_error(names))
 }
 
 /// The candidate with the smallest edit distance to `name`, the earliest of equals; case, `_` and `-` do not count.
@@ -61,19 +59,17 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
 }
 
 /// A value as the caller wrote it: JSON, but for the numbers that JSON cannot hold and for texts too long to repeat.
-pub struct Written<'a>(pub &'a Value);
+pub struct Written<'a>(pub &'a Json<'a>);
 
 impl Display for Written<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LONGEST: usize = 60;
-        match self.0 {
-            Value::String(text) if matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity") => f.write_str(text),
-            value => {
-                let text = value.to_string();
-                let mut rest = text.chars();
-                rest.by_ref().take(LONGEST).try_for_each(|character| f.write_char(character))?;
-                if rest.next().is_some() { f.write_str("…") } else { Ok(()) }
-            }
+        match self.0.string() {
+            Some(text @ ("NaN" | "Infinity" | "-Infinity")) => f.write_str(text),
+            _ => match self.0.text.char_indices().nth(LONGEST) {
+                Some((end, _)) => write!(f, "{}…", &self.0.text[..end]),
+                None => f.write_str(self.0.text),
+            },
         }
     }
 }
@@ -95,7 +91,7 @@ impl Fault {
         Self { expected: expected.to_string(), ..Self::default() }
     }
 
-    fn at(mut self, name: &str, value: &Value) -> Self {
+    fn at(mut self, name: &str, value: &Json<'_>) -> Self {
         if self.argument.is_empty() {
             self.argument = name.to_owned();
             self.actual = Written(value).to_string();
@@ -160,9 +156,11 @@ impl de::Error for Fault {
     }
 }
 
+type Members<'a> = &'a [(Cow<'a, str>, Json<'a>)];
+
 /// The option object itself.
 struct ObjectDeserializer<'a> {
-    map: &'a Map<String, Value>,
+    members: Members<'a>,
     without: &'static [&'static str],
 }
 
@@ -179,7 +177,7 @@ impl<'de> Deserializer<'de> for ObjectDeserializer<'de> {
         known: &'static [&'static str],
         visitor: V,
     ) -> Found<V::Value> {
-        visitor.visit_map(Fields { entries: self.map.iter(), current: None, known, without: self.without })
+        visitor.visit_map(Fields { members: self.members, current: None, known, without: self.without })
     }
 
     serde::forward_to_deserialize_any! {
@@ -190,8 +188,8 @@ impl<'de> Deserializer<'de> for ObjectDeserializer<'de> {
 
 /// Its fields, one after the other.
 struct Fields<'a> {
-    entries: serde_json::map::Iter<'a>,
-    current: Option<(&'a String, &'a Value)>,
+    members: Members<'a>,
+    current: Option<(&'a str, &'a Json<'a>)>,
     known: &'static [&'static str],
     without: &'static [&'static str],
 }
@@ -200,12 +198,13 @@ impl<'de> MapAccess<'de> for Fields<'de> {
     type Error = Fault;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Found<Option<K::Value>> {
-        for (name, value) in self.entries.by_ref() {
-            if self.without.contains(&name.as_str()) {
+        while let Some(((name, value), rest)) = self.members.split_first() {
+            self.members = rest;
+            if self.without.contains(&&**name) {
                 return Err(de::Error::unknown_field(name, self.known));
             }
             // A misspelt name is told even where its value is `null`.
-            if value.is_null() && self.known.contains(&name.as_str()) {
+            if value.value == Value::Null && self.known.contains(&&**name) {
                 continue;
             }
             self.current = Some((name, value));
@@ -221,7 +220,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
 }
 
 /// The value of one option.
-struct ValueDeserializer<'a>(&'a Value);
+struct ValueDeserializer<'a>(&'a Json<'a>);
 
 impl<'de> IntoDeserializer<'de, Fault> for ValueDeserializer<'de> {
     type Deserializer = Self;
@@ -235,19 +234,13 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
-        match self.0 {
-            Value::Null => visitor.visit_unit(),
-            Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Number(value) => match (value.as_u64(), value.as_i64(), value.as_f64()) {
-                (Some(value), _, _) => visitor.visit_u64(value),
-                (_, Some(value), _) => visitor.visit_i64(value),
-                (_, _, value) => visitor.visit_f64(value.unwrap_or(f64::NAN)),
-            },
-            Value::String(text) => visitor.visit_borrowed_str(text),
+        match &self.0.value {
+            Value::Boolean(value) => visitor.visit_bool(*value),
+            Value::Number => visitor.visit_f64(self.0.number().unwrap_or(f64::NAN)),
+            Value::String(text) => visitor.visit_str(text),
             Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.iter().map(ValueDeserializer))),
-            Value::Object(map) => visitor.visit_map(MapDeserializer::new(
-                map.iter().map(|(name, value)| (name.as_str(), ValueDeserializer(value))),
-            )),
+            // No option is an object, nor `null` inside a list.
+            Value::Null | Value::Object(_) => visitor.visit_unit(),
         }
     }
 
@@ -261,9 +254,9 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Found<V::Value> {
-        match self.0 {
-            Value::String(text) => visitor.visit_enum(StrDeserializer::new(text)),
-            _ => Err(de::Error::unknown_variant("", variants)),
+        match self.0.string() {
+            Some(text) => visitor.visit_enum(StrDeserializer::new(text)),
+            None => Err(de::Error::unknown_variant("", variants)),
         }
     }
 
@@ -297,7 +290,7 @@ mod tests {
 
     #[test]
     fn long_values_are_shortened_in_errors() {
-        let value = Value::String("é".repeat(500));
-        assert_eq!(Written(&value).to_string().chars().count(), 61);
+        let text = format!("\"{}\"", "é".repeat(500));
+        assert_eq!(Written(&Json::parse(&text).unwrap()).to_string().chars().count(), 61);
     }
 }

@@ -1,58 +1,105 @@
 //! Safetensors files: an index over the bytes that trusts nothing they say, and a writer.
+//!
+//! The format is that of the crate `safetensors`, which the tests hold this file against. It is not used itself: with the
+//! maps and the JSON that it brings it would be a third of the WebAssembly module, it takes two tensors of one name, its sums
+//! wrap in 32 bits, and what it writes differs from run to run.
 
-use std::fmt;
+use std::fmt::{Display, Write};
 use std::ops::Range;
 
-use ::safetensors::{Dtype, SafeTensors};
-use serde::Serialize;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
-
-use super::Entry;
 use super::half::{widen_bf16, widen_f16};
+use super::{Entry, push_description};
 use crate::error::{Code, Error, Result};
+use crate::json::{Json, Value, push_sizes, push_string};
 use crate::tensor::{MAX_RANK, check_output};
 
 const LENGTH_BYTES: usize = 8;
+const LONGEST_HEADER: usize = 100_000_000;
+const METADATA: &str = "__metadata__";
 
-/// What a safetensors file holds, without its data; it borrows nothing, so that whoever owns the bytes may own the
-/// index too.
+/// The element types of the format and their widths in bits.
+const DTYPES: [(&str, usize); 22] = [
+    ("F32", 32),
+    ("F16", 16),
+    ("BF16", 16),
+    ("F64", 64),
+    ("I64", 64),
+    ("I32", 32),
+    ("I16", 16),
+    ("I8", 8),
+    ("U64", 64),
+    ("U32", 32),
+    ("U16", 16),
+    ("U8", 8),
+    ("BOOL", 8),
+    ("C64", 64),
+    ("F8_E5M2", 8),
+    ("F8_E4M3", 8),
+    ("F8_E8M0", 8),
+    ("F8_E4M3FNUZ", 8),
+    ("F8_E5M2FNUZ", 8),
+    ("F6_E2M3", 6),
+    ("F6_E3M2", 6),
+    ("F4", 4),
+];
+
+/// What a safetensors file holds, without its data; it borrows nothing, so that whoever owns the bytes may own the index
+/// too.
 pub struct SafetensorsIndex {
     tensors: Vec<Located>,
 }
 
 /// A tensor and the bytes where it lies.
-#[derive(Serialize)]
+#[derive(Default)]
 struct Located {
     name: String,
     shape: Vec<usize>,
-    dtype: Dtype,
-    #[serde(skip)]
+    /// One of [`DTYPES`].
+    dtype: &'static str,
+    bits: usize,
     bytes: Range<usize>,
 }
 
 impl SafetensorsIndex {
     /// Reads and checks the header of the file `bytes`; a `FORMAT` error says what is wrong with it.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let (header_length, metadata) = SafeTensors::read_metadata(bytes).map_err(|fault| match text_start(bytes) {
-            Some(text) => malformed(format_args!("a text that begins with {text:?}")),
-            None => malformed(fault),
-        })?;
-        let start = LENGTH_BYTES + header_length;
-        refuse_duplicates(&bytes[LENGTH_BYTES..start])?;
-        let mut tensors = Vec::new();
-        for name in metadata.offset_keys() {
-            let Some(info) = metadata.info(&name) else { continue };
-            let (first, end) = info.data_offsets;
-            // The sums that the parser checks may wrap in 32 bits.
-            match (start.checked_add(first), start.checked_add(end)) {
-                (Some(first), Some(end)) if first <= end && end <= bytes.len() => {
-                    tensors.push(Located { name, shape: info.shape.clone(), dtype: info.dtype, bytes: first..end });
+        let Some((length, rest)) = bytes.split_first_chunk::<LENGTH_BYTES>() else {
+            return Err(malformed(format_args!("{} bytes", bytes.len())));
+        };
+        let length = u64::from_le_bytes(*length);
+        let header = usize::try_from(length).ok().filter(|&length| length <= LONGEST_HEADER);
+        let Some((header, data)) = header.and_then(|length| rest.split_at_checked(length)) else {
+            return Err(match text_start(bytes) {
+                Some(text) => malformed(format_args!("a text that begins with {text:?}")),
+                None => malformed(format_args!("a header of {length} bytes in a file of {}", bytes.len())),
+            });
+        };
+        let header = std::str::from_utf8(header).map_err(|_| malformed("a header that is no UTF-8"))?;
+        let header =
+            Json::parse(header).map_err(|at| malformed(format_args!("a header that is no JSON at byte {at}")))?;
+        let members = header.members().ok_or_else(|| malformed("a header that is no object"))?;
+        let mut tensors = Vec::with_capacity(members.len());
+        for (name, described) in members {
+            if name == METADATA {
+                let strings =
+                    described.members().is_some_and(|all| all.iter().all(|(_, value)| value.string().is_some()));
+                if !strings && described.value != Value::Null {
+                    return Err(malformed("metadata that is no object of strings"));
                 }
-                _ => return Err(malformed(format_args!("offsets of '{name}' outside the file"))),
+            } else {
+                tensors.push(Located::read(name, described)?);
             }
         }
-        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        let order = sorted(tensors.len(), &|a, b| tensors[a].name < tensors[b].name);
+        let mut tensors: Vec<Located> = order.into_iter().map(|index| std::mem::take(&mut tensors[index])).collect();
+        if let Some(pair) = tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(malformed(format_args!("two tensors of the name '{}'", pair[0].name)));
+        }
+        check_places(&tensors, data.len())?;
+        let start = bytes.len() - data.len();
+        for tensor in &mut tensors {
+            tensor.bytes = start + tensor.bytes.start..start + tensor.bytes.end;
+        }
         Ok(Self { tensors })
     }
 
@@ -68,21 +115,24 @@ impl SafetensorsIndex {
 
     /// The tensors as a JSON list of `{ "name", "shape", "dtype" }`, sorted by name.
     pub fn describe(&self) -> String {
-        // Names and numbers: serialisation has nothing that can fail.
-        serde_json::to_string(&self.tensors).unwrap_or_default()
+        let mut json = String::from("[");
+        for tensor in &self.tensors {
+            push_description(&mut json, &tensor.name, &tensor.shape);
+            // Writing to a String does not fail.
+            let _ = write!(json, ",\"dtype\":\"{}\"}}", tensor.dtype);
+        }
+        json.push(']');
+        json
     }
 
-    /// Writes tensor `index` of the file `bytes` to `output`, F16 and BF16 widened; `bytes` is what the index was made
-    /// of.
+    /// Writes tensor `index` of the file `bytes` to `output`, F16 and BF16 widened; `bytes` is what the index was made of.
     pub fn read(&self, bytes: &[u8], index: usize, output: &mut [f32]) -> Result<()> {
         let tensor = self.tensors.get(index).ok_or_else(|| {
             Error::new(Code::Internal, "index", format!("less than {} entries", self.tensors.len()), index)
         })?;
-        let width = match tensor.dtype {
-            Dtype::F32 => 4,
-            Dtype::F16 | Dtype::BF16 => 2,
-            other => return Err(Error::new(Code::Format, &*tensor.name, "elements of type F32, F16 or BF16", other)),
-        };
+        if !matches!(tensor.dtype, "F32" | "F16" | "BF16") {
+            return Err(Error::new(Code::Format, &*tensor.name, "elements of type F32, F16 or BF16", tensor.dtype));
+        }
         if tensor.shape.len() > MAX_RANK {
             let expected = format!("at most {MAX_RANK} dimensions");
             return Err(Error::new(Code::Format, &*tensor.name, expected, tensor.shape.len()));
@@ -90,10 +140,10 @@ impl SafetensorsIndex {
         let source = bytes
             .get(tensor.bytes.clone())
             .ok_or_else(|| Error::new(Code::Internal, "bytes", "the bytes that the index was made of", "fewer"))?;
-        check_output("output", output, source.len() / width)?;
+        check_output("output", output, source.len() / (tensor.bits / 8))?;
         match tensor.dtype {
-            Dtype::F32 => fill(output, source, f32::from_le_bytes),
-            Dtype::F16 => fill(output, source, |bytes| widen_f16(u16::from_le_bytes(bytes))),
+            "F32" => fill(output, source, f32::from_le_bytes),
+            "F16" => fill(output, source, |bytes| widen_f16(u16::from_le_bytes(bytes))),
             _ => fill(output, source, |bytes| widen_bf16(u16::from_le_bytes(bytes))),
         }
         Ok(())
@@ -106,7 +156,57 @@ fn fill<const WIDTH: usize>(output: &mut [f32], source: &[u8], element: impl Fn(
     }
 }
 
-fn malformed(actual: impl fmt::Display) -> Error {
+impl Located {
+    fn read(name: &str, described: &Json<'_>) -> Result<Self> {
+        let dtype = described.member("dtype").and_then(Json::string);
+        let shape = described.member("shape").and_then(Json::sizes);
+        let offsets = described.member("data_offsets").and_then(Json::sizes);
+        let (Some(dtype), Some(shape), Some(&[start, end])) = (dtype, shape, offsets.as_deref()) else {
+            return Err(malformed(format_args!("'{name}' without a dtype, a shape and two data_offsets")));
+        };
+        let Some(&(dtype, bits)) = DTYPES.iter().find(|(known, _)| *known == dtype) else {
+            return Err(malformed(format_args!("'{name}' of the unknown type {dtype}")));
+        };
+        Ok(Self { name: name.to_owned(), shape, dtype, bits, bytes: start..end })
+    }
+
+    /// The bytes that shape and type ask for.
+    fn size(&self) -> Option<usize> {
+        let bits = self.shape.iter().try_fold(self.bits, |bits, &dim| bits.checked_mul(dim))?;
+        bits.is_multiple_of(8).then_some(bits / 8)
+    }
+}
+
+/// Checks that the tensors fill the data without gap or overlap, each as long as its shape and type say.
+fn check_places(tensors: &[Located], length: usize) -> Result<()> {
+    let place = |index: usize| (tensors[index].bytes.start, tensors[index].bytes.end);
+    let mut end = 0;
+    for index in sorted(tensors.len(), &|a, b| place(a) < place(b)) {
+        let tensor = &tensors[index];
+        let bytes = &tensor.bytes;
+        if bytes.start != end || bytes.end < end || bytes.end > length {
+            return Err(malformed(format_args!(
+                "'{}' at bytes {bytes:?} of {length}, where {end} is next",
+                tensor.name
+            )));
+        }
+        if tensor.size() != Some(bytes.len()) {
+            let Located { name, shape, dtype, .. } = tensor;
+            return Err(malformed(format_args!(
+                "'{name}' of type {dtype} and shape {shape:?} in {} bytes",
+                bytes.len()
+            )));
+        }
+        end = bytes.end;
+    }
+    if end == length {
+        Ok(())
+    } else {
+        Err(malformed(format_args!("{length} bytes of data, of which {end} are described")))
+    }
+}
+
+fn malformed(actual: impl Display) -> Error {
     Error::new(Code::Format, "bytes", "a well-formed safetensors file", actual)
 }
 
@@ -117,48 +217,36 @@ fn text_start(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(start).ok()
 }
 
-/// The parser keeps the last of two tensors of one name; a file that has both is not to be trusted.
-fn refuse_duplicates(header: &[u8]) -> Result<()> {
-    let Names(mut names) = serde_json::from_slice(header).map_err(malformed)?;
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(malformed(format_args!("two tensors of the name '{}'", pair[0]))),
-        None => Ok(()),
-    }
-}
-
-/// The keys of a JSON object, each as often as it stands there.
-struct Names(Vec<String>);
-
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Keys;
-        impl<'de> Visitor<'de> for Keys {
-            type Value = Names;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
+/// The indices below `length` in the order of `less`, by heap sort: the standard library's sorts are ten times the code.
+fn sorted(length: usize, less: &dyn Fn(usize, usize) -> bool) -> Vec<usize> {
+    let mut heap: Vec<usize> = (0..length).collect();
+    let sift = |heap: &mut [usize], mut parent: usize| {
+        while 2 * parent + 1 < heap.len() {
+            let mut child = 2 * parent + 1;
+            if child + 1 < heap.len() && less(heap[child], heap[child + 1]) {
+                child += 1;
             }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Names, A::Error> {
-                let mut names = Vec::new();
-                while let Some((name, IgnoredAny)) = map.next_entry()? {
-                    names.push(name);
-                }
-                Ok(Names(names))
+            if !less(heap[parent], heap[child]) {
+                break;
             }
+            heap.swap(parent, child);
+            parent = child;
         }
-        deserializer.deserialize_map(Keys)
+    };
+    for parent in (0..length / 2).rev() {
+        sift(&mut heap, parent);
     }
+    for end in (1..length).rev() {
+        heap.swap(0, end);
+        sift(&mut heap[..end], 0);
+    }
+    heap
 }
 
 /// The safetensors file of these entries, sorted by name, and of `metadata`, a JSON object of strings.
-///
-/// Written here rather than by the crate that reads: equal input gives equal bytes, and memory that cannot be had is an
-/// error.
 pub fn save_safetensors(entries: &[Entry<'_>], metadata: &str) -> Result<Vec<u8>> {
-    let mut sorted: Vec<&Entry<'_>> = entries.iter().collect();
-    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    let order = sorted(entries.len(), &|a, b| entries[a].name < entries[b].name);
+    let sorted: Vec<&Entry<'_>> = order.into_iter().map(|index| &entries[index]).collect();
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(Error::new(Code::Format, &*pair[0].name, "a name that no other entry has", "two entries"));
     }
@@ -168,49 +256,74 @@ pub fn save_safetensors(entries: &[Entry<'_>], metadata: &str) -> Result<Vec<u8>
     file.try_reserve_exact(length).map_err(|_| Error::memory("safetensors file", length))?;
     file.extend_from_slice(&(header.len() as u64).to_le_bytes());
     file.extend_from_slice(header.as_bytes());
-    for entry in sorted {
-        file.extend(entry.data.iter().flat_map(|value| value.to_le_bytes()));
+    for value in sorted.iter().flat_map(|entry| entry.data) {
+        file.extend_from_slice(&value.to_le_bytes());
     }
     Ok(file)
 }
 
 /// The JSON header, filled up with spaces to a multiple of eight bytes, which aligns the data.
 fn header(entries: &[&Entry<'_>], metadata: &str) -> Result<String> {
-    let metadata: Value =
-        serde_json::from_str(metadata).map_err(|fault| Error::new(Code::Internal, "metadata", "a JSON text", fault))?;
-    let mut header = serde_json::Map::new();
-    match &metadata {
-        Value::Object(map) => {
-            if let Some((name, _)) = map.iter().find(|(_, value)| !value.is_string()) {
-                return Err(Error::option(format!("metadata.{name}"), "a string", &map[name]));
-            }
-            if !map.is_empty() {
-                header.insert(METADATA.to_owned(), metadata);
-            }
-        }
-        other => return Err(Error::option("metadata", "an object of strings", other)),
-    }
-    let mut offset = 0usize;
+    let mut header = String::from("{");
+    push_metadata(&mut header, metadata)?;
+    let mut offset = 0;
     for entry in entries {
         if entry.name == METADATA {
             return Err(Error::new(Code::Format, METADATA, "a name that the format does not reserve", METADATA));
         }
         let end = offset + size_of_val(entry.data);
-        let described = serde_json::json!({ "dtype": "F32", "shape": entry.shape, "data_offsets": [offset, end] });
-        header.insert(entry.name.to_string(), described);
+        push_name(&mut header, &entry.name);
+        header.push_str("{\"dtype\":\"F32\",\"shape\":");
+        push_sizes(&mut header, &entry.shape);
+        header.push_str(",\"data_offsets\":");
+        push_sizes(&mut header, &[offset, end]);
+        header.push('}');
         offset = end;
     }
-    let mut header = Value::Object(header).to_string();
+    header.push('}');
     while !header.len().is_multiple_of(LENGTH_BYTES) {
         header.push(' ');
     }
     Ok(header)
 }
 
-const METADATA: &str = "__metadata__";
+/// Appends the metadata, sorted by name, where there is any.
+fn push_metadata(header: &mut String, metadata: &str) -> Result<()> {
+    let metadata = Json::parse(metadata).map_err(|at| Error::new(Code::Internal, "metadata", "a JSON text", at))?;
+    let Some(members) = metadata.members() else {
+        return Err(Error::option("metadata", "an object of strings", metadata.text));
+    };
+    if members.is_empty() {
+        return Ok(());
+    }
+    push_name(header, METADATA);
+    header.push('{');
+    for index in sorted(members.len(), &|a, b| members[a].0 < members[b].0) {
+        let (name, value) = &members[index];
+        let Some(text) = value.string() else {
+            return Err(Error::option(format!("metadata.{name}"), "a string", value.text));
+        };
+        push_name(header, name);
+        push_string(header, text);
+    }
+    header.push('}');
+    Ok(())
+}
+
+/// Appends a member's name and colon, after a comma where it is not the first.
+fn push_name(json: &mut String, name: &str) {
+    if !json.ends_with('{') {
+        json.push(',');
+    }
+    push_string(json, name);
+    json.push(':');
+}
 
 #[cfg(test)]
 mod tests {
+    use ::safetensors::SafeTensors;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
@@ -333,6 +446,57 @@ mod tests {
         assert_eq!(fault(b"version https://git-lfs.github.com/spec/v1"), r#"a text that begins with "version ""#);
     }
 
+    proptest! {
+        #[test]
+        fn what_the_safetensors_crate_takes_is_taken_and_nothing_else(
+            tensors in prop::collection::vec(
+                (
+                    prop::sample::select(vec!["F32", "F16", "BF16", "U8", "I64", "F4", "F6_E2M3", "F8_E4M3", "F99"]),
+                    prop::collection::vec(0usize..4, 0..3),
+                    prop::sample::select(vec![0i64, 0, 0, 0, 0, 0, 0, -1, 1, 4]),
+                ),
+                0..4,
+            ),
+            extra in prop::sample::select(vec![0usize, 0, 0, 0, 1]),
+            order in any::<u64>(),
+        ) {
+            let mut end = 0i64;
+            let mut members = Vec::new();
+            for (index, (dtype, shape, wrong)) in tensors.iter().enumerate() {
+                let bits = DTYPES.iter().find(|(known, _)| known == dtype).map_or(32, |(_, bits)| *bits);
+                let start = end;
+                end = start + (shape.iter().product::<usize>() * bits / 8) as i64 + wrong;
+                let member = format!(r#""t{index}":{{"data_offsets":[{start},{end}],"dtype":"{dtype}","shape":{shape:?}}}"#);
+                members.insert(if order >> index & 1 == 1 { 0 } else { members.len() }, member);
+            }
+            let data = vec![0; end.max(0) as usize + extra];
+            let bytes = file(&format!("{{{}}}", members.join(",")), &data);
+            let expected = SafeTensors::deserialize(&bytes);
+            let found = SafetensorsIndex::parse(&bytes);
+            prop_assert_eq!(found.is_ok(), expected.is_ok(), "{:?}", expected.err());
+            if let (Ok(found), Ok(expected)) = (found, expected) {
+                prop_assert_eq!(found.len(), expected.len());
+                for tensor in &found.tensors {
+                    let other = expected.tensor(&tensor.name).unwrap();
+                    prop_assert_eq!(&*tensor.shape, other.shape());
+                    prop_assert_eq!(tensor.dtype, other.dtype().to_string());
+                    prop_assert_eq!(&bytes[tensor.bytes.clone()], other.data());
+                }
+            }
+        }
+
+        #[test]
+        fn indices_are_sorted(values in prop::collection::vec(0u8..20, 0..50)) {
+            let order = sorted(values.len(), &|a, b| values[a] < values[b]);
+            let mut expected = values.clone();
+            expected.sort_unstable();
+            prop_assert_eq!(order.iter().map(|&index| values[index]).collect::<Vec<_>>(), expected);
+            let mut indices = order;
+            indices.sort_unstable();
+            prop_assert_eq!(indices, (0..values.len()).collect::<Vec<_>>());
+        }
+    }
+
     #[test]
     fn every_truncation_and_every_changed_byte_is_survived() {
         let entries = [
@@ -347,7 +511,9 @@ mod tests {
             for value in [0, 1, b'0', b'9', b'"', b'}', 0x80, 0xff] {
                 let mut changed = bytes.clone();
                 changed[position] = value;
-                if let Ok(index) = SafetensorsIndex::parse(&changed) {
+                let found = SafetensorsIndex::parse(&changed);
+                assert_eq!(found.is_ok(), SafeTensors::deserialize(&changed).is_ok(), "{position} {value}");
+                if let Ok(index) = found {
                     for entry in 0..index.len() {
                         let _ = index.read(&changed, entry, &mut [0.0; 2]);
                     }
