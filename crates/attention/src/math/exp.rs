@@ -22,7 +22,8 @@ const COEFFICIENTS: [f32; 7] = [
 /// `2^x` for x ≤ 127, within 2 ULP; exactly 0 for x ≤ −127 (−∞ included), NaN for NaN.
 #[inline(always)]
 pub fn exp2<S: Simd>(simd: S, x: S::F) -> S::F {
-    let x = clamp(simd, x);
+    // The power of two becomes 0 there.
+    let x = simd.at_least(x, -127.0);
     let shifted = simd.add(x, simd.splat(ROUND_AND_BIAS));
     let rest = simd.sub(x, simd.sub(shifted, simd.splat(ROUND_AND_BIAS)));
     simd.mul(polynomial(simd, rest), simd.bits_to_exponent(shifted))
@@ -34,11 +35,11 @@ pub fn exp<S: Simd>(simd: S, x: S::F) -> S::F {
     // ln 2 in two parts, the first with room for products by integers up to 2¹¹.
     const LN2_HIGH: f32 = f32::from_bits(0x3f31_7000);
     const LN2_LOW: f32 = (std::f64::consts::LN_2 - LN2_HIGH as f64) as f32;
-    let scaled = clamp(simd, simd.mul(x, simd.splat(LOG2_E)));
+    let scaled = simd.at_least(simd.mul(x, simd.splat(LOG2_E)), -127.0);
     let shifted = simd.add(scaled, simd.splat(ROUND_AND_BIAS));
     let integer = simd.sub(shifted, simd.splat(ROUND_AND_BIAS));
     // Where the clamp took hold the rest below means nothing, but the power of two is 0 and the rest is kept finite.
-    let x = larger_than(simd, x, -88.1);
+    let x = simd.at_least(x, -88.1);
     let rest = simd.mul_add(integer, simd.splat(-LN2_HIGH), x);
     let rest = simd.mul_add(integer, simd.splat(-LN2_LOW), rest);
     simd.mul(polynomial(simd, simd.mul(rest, simd.splat(LOG2_E))), simd.bits_to_exponent(shifted))
@@ -56,22 +57,11 @@ pub fn tanh<S: Simd>(simd: S, x: S::F) -> S::F {
     }
     let small = simd.mul_add(simd.mul(series, square), x, x);
     // Beyond 10 the result is 1 to the last bit, and e²ˣ must not overflow.
-    let bounded = simd.select(simd.lt(simd.splat(10.0), magnitude), simd.splat(10.0), magnitude);
+    let bounded = simd.sub(simd.splat(0.0), simd.at_least(simd.sub(simd.splat(0.0), magnitude), -10.0));
     let power = exp(simd, simd.add(bounded, bounded));
     let large = simd.sub(simd.splat(1.0), simd.div(simd.splat(2.0), simd.add(power, simd.splat(1.0))));
     let signed = simd.select(simd.lt(x, simd.splat(0.0)), simd.sub(simd.splat(0.0), large), large);
     simd.select(simd.lt(magnitude, simd.splat(0.625)), small, signed)
-}
-
-/// At least −127, where the power of two becomes 0; NaN stays.
-#[inline(always)]
-fn clamp<S: Simd>(simd: S, x: S::F) -> S::F {
-    larger_than(simd, x, -127.0)
-}
-
-#[inline(always)]
-fn larger_than<S: Simd>(simd: S, x: S::F, bound: f32) -> S::F {
-    simd.max(x, simd.splat(bound))
 }
 
 /// `2^r` for |r| ≤ ½, by Estrin's scheme: its short chains let products of neighbouring vectors overlap.

@@ -59,8 +59,13 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn div(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a · b + c`, fused where the instruction set can.
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
-    /// The larger; `a` where either is NaN.
+    /// The larger; where either is NaN, it is `a`, or with relaxed-simd either of them.
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `x`, but at least `bound`, which is negative; NaN stays at every level.
+    #[inline(always)]
+    fn at_least(self, x: Self::F, bound: f32) -> Self::F {
+        self.max(x, self.splat(bound))
+    }
     /// `a < b`, false where either is NaN.
     fn lt(self, a: Self::F, b: Self::F) -> Self::M;
     /// Both.

@@ -69,6 +69,16 @@ impl Simd for Simd128 {
     fn max(self, a: v128, b: v128) -> v128 {
         f32x4_pmax(a, b)
     }
+    #[cfg(target_feature = "relaxed-simd")]
+    #[inline(always)]
+    fn at_least(self, x: v128, bound: f32) -> v128 {
+        // The compiler makes pmax, and any choice by `lt`, a relaxed_max, which may lose NaN. It leaves integers alone:
+        // the bits of what lies below a negative bound run from its own to those of −∞, and NaN's lie beyond.
+        let bits = bound.to_bits();
+        let offset = i32x4_sub(x, u32x4_splat(bits));
+        let below = u32x4_lt(offset, u32x4_splat(f32::NEG_INFINITY.to_bits() - bits + 1));
+        v128_bitselect(f32x4_splat(bound), x, below)
+    }
     #[inline(always)]
     fn lt(self, a: v128, b: v128) -> v128 {
         f32x4_lt(a, b)
