@@ -56,6 +56,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// An error about `argument`.
+    #[cold]
+    #[inline(never)]
     pub fn new(
         code: Code,
         argument: impl Into<String>,
@@ -66,16 +68,19 @@ impl Error {
     }
 
     /// Dimensions or lengths that do not fit.
+    #[cold]
     pub fn shape(argument: impl Into<String>, expected: impl Into<String>, actual: impl fmt::Display) -> Self {
         Self::new(Code::Shape, argument, expected, actual)
     }
 
     /// An option that cannot be taken.
+    #[cold]
     pub fn option(argument: impl Into<String>, expected: impl Into<String>, actual: impl fmt::Display) -> Self {
         Self::new(Code::Option, argument, expected, actual)
     }
 
     /// Memory for `what` that cannot be had.
+    #[cold]
     pub fn memory(what: &str, elements: usize) -> Self {
         Self::new(Code::Memory, what, "a size that fits into memory", format_args!("{elements} elements"))
     }

@@ -1,26 +1,22 @@
-//! Every option object of the public interface, by serde: one definition for both bindings.
+//! Every option object of the public interface: one definition for both bindings.
 //!
 //! Absent options take their defaults. An unknown name, a wrong type or a value out of range is an `OPTION` error that
 //! names the option.
 
 mod parse;
 
-use std::fmt::{self, Write};
-
-use serde::Deserialize as DeriveDeserialize;
-use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Unexpected, Visitor};
+use std::fmt::Write;
 
 use crate::error::{Error, Result};
 
-pub use parse::nearest;
-use parse::{Names, parse};
+use parse::{Given, read_into, read_options};
+pub use parse::{alternatives, nearest};
 
 /// The options that lib/ passes as arrays beside the JSON.
-const BESIDE_SDPA: &[&str] = &["mask", "kvLengths", "out"];
+const BESIDE: &[&str] = &["mask", "kvLengths", "out"];
 
 /// The order of the dimensions of 4-D inputs and outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, DeriveDeserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Layout {
     /// `[batch, heads, length, size]`.
     #[default]
@@ -30,8 +26,7 @@ pub enum Layout {
 }
 
 /// Where `attentionWeights` stops: the stages of the ONNX operator's `qk_matmul_output`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, DeriveDeserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stage {
     /// `scale · (q · k)`.
     Scores,
@@ -45,35 +40,27 @@ pub enum Stage {
 }
 
 /// The options of `scaledDotProductAttention` and `attentionWeights`.
-#[derive(Debug, Clone, PartialEq, Default, DeriveDeserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct AttentionOptions {
     /// The order of the dimensions of 4-D inputs and outputs.
     pub layout: Layout,
     /// Query `i` sees the keys `j ≤ i + query_offset`.
     pub causal: bool,
     /// The key position of query 0.
-    #[serde(deserialize_with = "query_offset")]
     pub query_offset: i64,
     /// Keys from `left` before to `right` after the query's position; −1 leaves a side open.
-    #[serde(deserialize_with = "window")]
     pub window: Option<[i64; 2]>,
     /// The factor of the scores; 1/√D where absent.
-    #[serde(deserialize_with = "optional_non_negative")]
     pub scale: Option<f32>,
     /// Scores pass through `softcap · tanh(s / softcap)` where this is positive.
-    #[serde(deserialize_with = "non_negative")]
     pub softcap: f32,
     /// The probability with which a weight is dropped.
-    #[serde(deserialize_with = "probability")]
     pub dropout: f32,
     /// Which weights are dropped.
-    #[serde(deserialize_with = "seed")]
     pub seed: u64,
     /// Return the weights.
     pub weights: bool,
     /// Return the so many largest weights of each row.
-    #[serde(deserialize_with = "optional_count")]
     pub top_weights: Option<usize>,
     /// Return the logarithm of each row's sum of exponentials.
     pub log_sum_exp: bool,
@@ -84,12 +71,32 @@ pub struct AttentionOptions {
 impl AttentionOptions {
     /// The options of `scaledDotProductAttention`; `stage` is not one of them.
     pub fn parse(json: Option<&str>) -> Result<Self> {
-        parse(json, Names { beside: BESIDE_SDPA, without: &["stage"] })
+        Self::read(json, |names| names - 1)
+    }
+
+    fn read(json: Option<&str>, known: impl Fn(usize) -> usize) -> Result<Self> {
+        let mut options = Self::default();
+        read_into!(options, json, BESIDE, known, {
+            "layout" => layout: layout,
+            "causal" => causal: Given::boolean,
+            "queryOffset" => query_offset: query_offset,
+            "window" => window: window,
+            "scale" => scale: optional_non_negative,
+            "softcap" => softcap: non_negative,
+            "dropout" => dropout: probability,
+            "seed" => seed: seed,
+            "weights" => weights: Given::boolean,
+            "topWeights" => top_weights: count,
+            "logSumExp" => log_sum_exp: Given::boolean,
+            // The last, as one of the functions does not have it.
+            "stage" => stage: stage,
+        })?;
+        Ok(options)
     }
 
     /// The options of `attentionWeights`, which has no other result that could be asked for.
     pub fn parse_for_weights(json: Option<&str>) -> Result<Self> {
-        let options: Self = parse(json, Names { beside: BESIDE_SDPA, without: &[] })?;
+        let options = Self::read(json, |names| names)?;
         let asked = [
             ("weights", options.weights),
             ("topWeights", options.top_weights.is_some()),
@@ -107,36 +114,41 @@ impl AttentionOptions {
 }
 
 /// The options of a layer's `forward`.
-#[derive(Debug, Clone, PartialEq, Default, DeriveDeserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct LayerOptions {
     /// Query `i` sees the keys `j ≤ i + query_offset`.
     pub causal: bool,
     /// The key position of query 0.
-    #[serde(deserialize_with = "query_offset")]
     pub query_offset: i64,
     /// Keys from `left` before to `right` after the query's position; −1 leaves a side open.
-    #[serde(deserialize_with = "window")]
     pub window: Option<[i64; 2]>,
     /// Return the weights of each head.
     pub weights: bool,
     /// Return the weights' mean over the heads.
     pub average_weights: bool,
     /// The factor of the scores; 1/√headDim where absent.
-    #[serde(deserialize_with = "optional_non_negative")]
     pub scale: Option<f32>,
     /// Scores pass through `softcap · tanh(s / softcap)` where this is positive.
-    #[serde(deserialize_with = "non_negative")]
     pub softcap: f32,
     /// Which weights are dropped in training; the layer's own seed where absent.
-    #[serde(deserialize_with = "optional_seed")]
     pub seed: Option<u64>,
 }
 
 impl LayerOptions {
     /// The options of one call.
     pub fn parse(json: Option<&str>) -> Result<Self> {
-        parse(json, Names { beside: &["mask", "kvLengths", "out"], without: &[] })
+        let mut options = Self::default();
+        read_into!(options, json, BESIDE, |names| names, {
+            "causal" => causal: Given::boolean,
+            "queryOffset" => query_offset: query_offset,
+            "window" => window: window,
+            "weights" => weights: Given::boolean,
+            "averageWeights" => average_weights: Given::boolean,
+            "scale" => scale: optional_non_negative,
+            "softcap" => softcap: non_negative,
+            "seed" => seed: optional_seed,
+        })?;
+        Ok(options)
     }
 }
 
@@ -164,25 +176,16 @@ impl LayerKind {
 }
 
 /// The configuration of an attention layer as the caller gave it.
-#[derive(Debug, Clone, PartialEq, Default, DeriveDeserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 struct GivenConfig {
-    #[serde(deserialize_with = "optional_count")]
     num_heads: Option<usize>,
-    #[serde(deserialize_with = "optional_count")]
     head_dim: Option<usize>,
-    #[serde(deserialize_with = "optional_count")]
     model_dim: Option<usize>,
-    #[serde(deserialize_with = "optional_count")]
     kv_heads: Option<usize>,
-    #[serde(deserialize_with = "optional_count")]
     k_dim: Option<usize>,
-    #[serde(deserialize_with = "optional_count")]
     v_dim: Option<usize>,
     use_bias: Option<bool>,
-    #[serde(deserialize_with = "probability")]
     dropout: f32,
-    #[serde(deserialize_with = "seed")]
     seed: u64,
 }
 
@@ -215,7 +218,18 @@ impl AttentionConfig {
 
     /// The configuration of a layer of this kind.
     pub fn parse(json: &str, kind: LayerKind) -> Result<Self> {
-        let given: GivenConfig = parse(Some(json), Names { beside: &[], without: &[] })?;
+        let mut given = GivenConfig::default();
+        read_into!(given, Some(json), &[], |names| names, {
+            "numHeads" => num_heads: count,
+            "headDim" => head_dim: count,
+            "modelDim" => model_dim: count,
+            "kvHeads" => kv_heads: count,
+            "kDim" => k_dim: count,
+            "vDim" => v_dim: count,
+            "useBias" => use_bias: optional_boolean,
+            "dropout" => dropout: probability,
+            "seed" => seed: seed,
+        })?;
         let required = |name: &str, value: Option<usize>| value.ok_or_else(|| Error::option(name, COUNT, "nothing"));
         let num_heads = required("numHeads", given.num_heads)?;
         let head_dim = required("headDim", given.head_dim)?;
@@ -307,110 +321,52 @@ impl AttentionConfig {
 }
 
 const COUNT: &str = "an integer of at least 1";
-const LARGEST_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
-/// A number or a list of numbers.
-#[derive(Default)]
-struct Numbers {
-    values: Vec<f64>,
-    is_list: bool,
+fn layout(given: &Given<'_>) -> Result<Layout> {
+    Ok([Layout::Bhld, Layout::Blhd][given.choice(&["bhld", "blhd"])?])
 }
 
-impl Numbers {
-    fn one(&self) -> Option<f64> {
-        if self.is_list { None } else { self.values.first().copied() }
-    }
-
-    fn integer(&self) -> Option<i64> {
-        integer(self.one()?)
-    }
+fn stage(given: &Given<'_>) -> Result<Option<Stage>> {
+    let stages = [Stage::Scores, Stage::Softcapped, Stage::Biased, Stage::Weights];
+    Ok(Some(stages[given.choice(&["scores", "softcapped", "biased", "weights"])?]))
 }
 
-impl<'de> Deserialize<'de> for Numbers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Numbers;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("numbers")
-            }
-
-            fn visit_f64<E>(self, value: f64) -> std::result::Result<Numbers, E> {
-                Ok(Numbers { values: vec![value], is_list: false })
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Numbers, A::Error> {
-                let mut numbers = Numbers { is_list: true, ..Numbers::default() };
-                while let Some(value) = list.next_element()? {
-                    numbers.values.push(value);
-                }
-                Ok(numbers)
-            }
-        }
-        deserializer.deserialize_any(Collect)
-    }
+fn query_offset(given: &Given<'_>) -> Result<i64> {
+    given.integer(i32::MIN.into(), i32::MAX.into(), "an integer of 32 bits or an Int32Array")
 }
 
-/// What `take` makes of the numbers; otherwise the fault that they are not `expected`.
-fn checked<'de, D: Deserializer<'de>, T>(
-    deserializer: D,
-    expected: &'static str,
-    take: impl FnOnce(&Numbers) -> Option<T>,
-) -> std::result::Result<T, D::Error> {
-    let numbers = Numbers::deserialize(deserializer).ok();
-    numbers
-        .and_then(|numbers| take(&numbers))
-        .ok_or_else(|| D::Error::invalid_value(Unexpected::Other("it"), &expected))
+fn window(given: &Given<'_>) -> Result<Option<[i64; 2]>> {
+    given.pair(-1, "two integers of at least -1, where -1 leaves a side open").map(Some)
 }
 
-/// A whole number that a double holds exactly.
-fn integer(number: f64) -> Option<i64> {
-    (number.fract() == 0.0 && number.abs() <= LARGEST_SAFE_INTEGER).then_some(number as i64)
+fn non_negative(given: &Given<'_>) -> Result<f32> {
+    given.number(0.0..f32::INFINITY, "a finite number of at least 0")
 }
 
-fn query_offset<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<i64, D::Error> {
-    checked(deserializer, "an integer of 32 bits or an Int32Array", |value| {
-        value.integer().filter(|&offset| i32::try_from(offset).is_ok())
-    })
+fn optional_non_negative(given: &Given<'_>) -> Result<Option<f32>> {
+    non_negative(given).map(Some)
 }
 
-fn window<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<[i64; 2]>, D::Error> {
-    checked(deserializer, "two integers of at least -1, where -1 leaves a side open", |value| {
-        let side = |value| integer(value).filter(|&side| side >= -1);
-        match value.values[..] {
-            [left, right] => Some(Some([side(left)?, side(right)?])),
-            _ => None,
-        }
-    })
+fn probability(given: &Given<'_>) -> Result<f32> {
+    given.number(0.0..1.0, "a number of at least 0 and less than 1")
 }
 
-fn non_negative<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<f32, D::Error> {
-    checked(deserializer, "a finite number of at least 0", |value| {
-        Some(value.one()? as f32).filter(|number| number.is_finite() && *number >= 0.0)
-    })
+fn seed(given: &Given<'_>) -> Result<u64> {
+    given.integer(0, i64::MAX, "an integer from 0 to 2^53 - 1").map(|seed| seed as u64)
 }
 
-fn optional_non_negative<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<f32>, D::Error> {
-    non_negative(deserializer).map(Some)
+fn optional_seed(given: &Given<'_>) -> Result<Option<u64>> {
+    seed(given).map(Some)
 }
 
-fn probability<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<f32, D::Error> {
-    checked(deserializer, "a number of at least 0 and less than 1", |value| {
-        Some(value.one()? as f32).filter(|number| (0.0..1.0).contains(number))
-    })
+fn optional_boolean(given: &Given<'_>) -> Result<Option<bool>> {
+    given.boolean().map(Some)
 }
 
-fn seed<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<u64, D::Error> {
-    checked(deserializer, "an integer from 0 to 2^53 - 1", |value| u64::try_from(value.integer()?).ok())
-}
-
-fn optional_seed<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<u64>, D::Error> {
-    seed(deserializer).map(Some)
-}
-
-fn optional_count<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<usize>, D::Error> {
-    checked(deserializer, COUNT, |value| usize::try_from(value.integer()?).ok().filter(|&count| count >= 1).map(Some))
+fn count(given: &Given<'_>) -> Result<Option<usize>> {
+    let count = given.integer(1, i64::MAX, COUNT)?;
+    // What memory cannot count is refused with the sizes that it makes.
+    Ok(Some(usize::try_from(count).unwrap_or(usize::MAX)))
 }
 
 /// Appends a number in [0, 1) as the shortest decimal that reads back as the same f32.
@@ -437,7 +393,7 @@ mod tests {
     use super::*;
     use crate::error::Code;
 
-    fn fault<T: fmt::Debug>(result: Result<T>) -> (Code, String, String, String) {
+    fn fault<T: std::fmt::Debug>(result: Result<T>) -> (Code, String, String, String) {
         let error = result.unwrap_err();
         (error.code, error.argument, error.expected, error.actual)
     }

@@ -6,7 +6,6 @@ mod file;
 mod half;
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use crate::error::{Code, Error, Result};
 use crate::json::{Json, push_sizes, push_string};
@@ -71,22 +70,6 @@ pub fn read_entry(entries: &[Entry<'_>], index: usize, output: &mut [f32]) -> Re
     Ok(())
 }
 
-/// `'a', 'b' or 'c'`.
-fn alternatives<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let mut names = names.into_iter().peekable();
-    let mut text = String::new();
-    while let Some(name) = names.next() {
-        let separator = match (text.is_empty(), names.peek()) {
-            (true, _) => "",
-            (false, None) => " or ",
-            (false, Some(_)) => ", ",
-        };
-        // Writing to a String does not fail.
-        let _ = write!(text, "{separator}'{name}'");
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,12 +94,5 @@ mod tests {
         assert_eq!((error.code, error.argument.as_str()), (Code::Shape, "x.weight"));
         assert_eq!(parse_entries("[]", &[&[1.0]]).unwrap_err().code, Code::Internal);
         assert_eq!(parse_entries("{", &[]).unwrap_err().code, Code::Internal);
-    }
-
-    #[test]
-    fn alternatives_read_as_a_sentence() {
-        assert_eq!(alternatives(["a"]), "'a'");
-        assert_eq!(alternatives(["a", "b"]), "'a' or 'b'");
-        assert_eq!(alternatives(["a", "b", "c"]), "'a', 'b' or 'c'");
     }
 }

@@ -1,35 +1,128 @@
-//! From the JSON of an option object to its struct, with faults told in the caller's terms: which option, what it
-//! takes, what it was.
+//! From the JSON of an option object to typed values, with faults told in the caller's terms: which option, what it takes,
+//! what it was.
 
-use std::borrow::Cow;
 use std::fmt::{self, Display};
-
-use serde::de::value::{SeqDeserializer, StrDeserializer};
-use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, Visitor,
-};
 
 use crate::error::{Code, Error, Result};
 use crate::json::{Json, Value};
 
-/// The names of an option object where they differ from its struct's fields.
-#[derive(Clone, Copy, Default)]
-pub struct Names {
-    /// Known to the caller, but passed as arrays beside the JSON; suggested for misspelt names.
-    pub beside: &'static [&'static str],
-    /// Fields that this function does not take: unknown here.
-    pub without: &'static [&'static str],
-}
-
-/// The options that `json` holds; nothing at all means that every option is absent, as does `null` for one option.
-pub fn parse<T: DeserializeOwned>(json: Option<&str>, names: Names) -> Result<T> {
+/// Gives every option that is there to `take`; nothing at all means that every option is absent, as does `null` for one.
+///
+/// A name that is not `known` is an error. Those in `beside` are known to the caller, though they come as arrays beside the
+/// JSON, and are suggested for misspelt ones.
+pub fn read_options(
+    json: Option<&str>,
+    known: &[&str],
+    beside: &[&str],
+    take: &mut dyn FnMut(&Given<'_>) -> Result<()>,
+) -> Result<()> {
     let text = json.unwrap_or("{}");
     let json = Json::parse(text)
-        .map_err(|at| Error::new(Code::Internal, "options", "a JSON text", format_args!("{text} that ends at {at}")))?;
+        .map_err(|at| Error::new(Code::Internal, "options", "a JSON text", format_args!("{text} up to byte {at}")))?;
     let Some(members) = json.members() else {
         return Err(Error::option("options", "an object", Written(&json)));
     };
-    T::deserialize(ObjectDeserializer { members, without: names.without }).map_err(|fault| fault.into_error(names))
+    for (name, json) in members {
+        if !known.contains(&&**name) {
+            let nearest = nearest(name, known.iter().chain(beside).copied()).unwrap_or_default();
+            let expected = format!("a known option; the nearest is '{nearest}'");
+            return Err(Error::option(&**name, expected, "an unknown name"));
+        }
+        if json.value != Value::Null {
+            take(&Given { name, json })?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the options that `$json` holds into the fields of `$options`: each name, its field, and what reads it.
+macro_rules! read_into {
+    ($options:ident, $json:expr, $beside:expr, $known:expr, { $($name:literal => $field:ident: $read:expr,)* }) => {{
+        const NAMES: &[&str] = &[$($name),*];
+        read_options($json, &NAMES[..$known(NAMES.len())], $beside, &mut |given| {
+            match given.name {
+                $($name => $options.$field = $read(given)?,)*
+                // Names without a reader do not come through.
+                _ => {}
+            }
+            Ok(())
+        })
+    }};
+}
+pub(super) use read_into;
+
+/// An option as it was given.
+pub struct Given<'a> {
+    /// Its name.
+    pub name: &'a str,
+    json: &'a Json<'a>,
+}
+
+/// The largest integer up to which doubles hold every one.
+const LARGEST_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
+
+impl Given<'_> {
+    /// The error that the option is not what it has to be.
+    #[cold]
+    pub fn fault(&self, expected: &str) -> Error {
+        Error::option(self.name, expected, Written(self.json))
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&self) -> Result<bool> {
+        match self.json.value {
+            Value::Boolean(value) => Ok(value),
+            _ => Err(self.fault("a boolean")),
+        }
+    }
+
+    /// A finite number in f32 that `range` holds.
+    pub fn number(&self, range: std::ops::Range<f32>, expected: &str) -> Result<f32> {
+        let number = self.json.number().map(|number| number as f32);
+        number.filter(|number| range.contains(number)).ok_or_else(|| self.fault(expected))
+    }
+
+    /// An integer that a double holds exactly, at least `least` and at most `most`.
+    pub fn integer(&self, least: i64, most: i64, expected: &str) -> Result<i64> {
+        integer(self.json).filter(|integer| (least..=most).contains(integer)).ok_or_else(|| self.fault(expected))
+    }
+
+    /// Two such integers.
+    pub fn pair(&self, least: i64, expected: &str) -> Result<[i64; 2]> {
+        let side = |json| integer(json).filter(|&side| side >= least);
+        match self.json.items() {
+            Some([left, right]) => side(left).zip(side(right)).map(|(left, right)| [left, right]),
+            _ => None,
+        }
+        .ok_or_else(|| self.fault(expected))
+    }
+
+    /// The position of the option's text among `names`.
+    pub fn choice(&self, names: &[&str]) -> Result<usize> {
+        let position = self.json.string().and_then(|text| names.iter().position(|name| *name == text));
+        position.ok_or_else(|| self.fault(&alternatives(names)))
+    }
+}
+
+fn integer(json: &Json<'_>) -> Option<i64> {
+    let number = json.number()?;
+    (number.trunc() == number && number.abs() <= LARGEST_SAFE_INTEGER).then_some(number as i64)
+}
+
+/// `'a', 'b' or 'c'`.
+pub fn alternatives(names: &[&str]) -> String {
+    let mut text = String::new();
+    for (index, name) in names.iter().enumerate() {
+        let separator = match index {
+            0 => "",
+            _ if index + 1 == names.len() => " or ",
+            _ => ", ",
+        };
+        for part in [separator, "'", name, "'"] {
+            text.push_str(part);
+        }
+    }
+    text
 }
 
 /// The candidate with the smallest edit distance to `name`, the earliest of equals; case, `_` and `-` do not count.
@@ -59,210 +152,19 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
 }
 
 /// A value as the caller wrote it: JSON, but for the numbers that JSON cannot hold and for texts too long to repeat.
-pub struct Written<'a>(pub &'a Json<'a>);
+struct Written<'a>(&'a Json<'a>);
 
 impl Display for Written<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LONGEST: usize = 60;
-        match self.0.string() {
-            Some(text @ ("NaN" | "Infinity" | "-Infinity")) => f.write_str(text),
-            _ => match self.0.text.char_indices().nth(LONGEST) {
-                Some((end, _)) => write!(f, "{}…", &self.0.text[..end]),
-                None => f.write_str(self.0.text),
-            },
+        if let Some(text @ ("NaN" | "Infinity" | "-Infinity")) = self.0.string() {
+            return f.write_str(text);
         }
-    }
-}
-
-type Found<T> = std::result::Result<T, Fault>;
-
-/// What serde found wrong. `argument` and `actual` are filled in on the way out, where the field's name is known.
-#[derive(Debug, Default)]
-struct Fault {
-    argument: String,
-    expected: String,
-    actual: String,
-    /// For an unknown name: the names there are.
-    known: &'static [&'static str],
-}
-
-impl Fault {
-    fn expecting(expected: impl Display) -> Self {
-        Self { expected: expected.to_string(), ..Self::default() }
-    }
-
-    fn at(mut self, name: &str, value: &Json<'_>) -> Self {
-        if self.argument.is_empty() {
-            self.argument = name.to_owned();
-            self.actual = Written(value).to_string();
+        let text = self.0.text;
+        match text.char_indices().nth(LONGEST) {
+            Some((end, _)) => f.write_str(&text[..end]).and_then(|()| f.write_str("…")),
+            None => f.write_str(text),
         }
-        self
-    }
-
-    fn into_error(self, names: Names) -> Error {
-        if self.known.is_empty() {
-            return Error::option(self.argument, self.expected, self.actual);
-        }
-        let known = self.known.iter().filter(|name| !names.without.contains(name)).chain(names.beside).copied();
-        let nearest = nearest(&self.argument, known).unwrap_or_default();
-        Error::option(self.argument, format!("a known option; the nearest is '{nearest}'"), "an unknown name")
-    }
-}
-
-impl Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.expected)
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: Display>(message: T) -> Self {
-        Self::expecting(message)
-    }
-
-    fn invalid_type(_: de::Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::expecting(expected)
-    }
-
-    fn invalid_value(_: de::Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::expecting(expected)
-    }
-
-    fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
-        Self::expecting(expected)
-    }
-
-    fn unknown_variant(_: &str, variants: &'static [&'static str]) -> Self {
-        let mut expected = String::new();
-        for (index, variant) in variants.iter().enumerate() {
-            let separator = match index {
-                0 => "",
-                _ if index + 1 == variants.len() => " or ",
-                _ => ", ",
-            };
-            expected.extend([separator, "'", variant, "'"]);
-        }
-        Self::expecting(expected)
-    }
-
-    fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
-        Self { argument: name.to_owned(), known, ..Self::default() }
-    }
-
-    fn missing_field(name: &'static str) -> Self {
-        Self { argument: name.to_owned(), expected: "a value".to_owned(), actual: "nothing".to_owned(), known: &[] }
-    }
-}
-
-type Members<'a> = &'a [(Cow<'a, str>, Json<'a>)];
-
-/// The option object itself.
-struct ObjectDeserializer<'a> {
-    members: Members<'a>,
-    without: &'static [&'static str],
-}
-
-impl<'de> Deserializer<'de> for ObjectDeserializer<'de> {
-    type Error = Fault;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
-        self.deserialize_struct("", &[], visitor)
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        known: &'static [&'static str],
-        visitor: V,
-    ) -> Found<V::Value> {
-        visitor.visit_map(Fields { members: self.members, current: None, known, without: self.without })
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
-        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
-}
-
-/// Its fields, one after the other.
-struct Fields<'a> {
-    members: Members<'a>,
-    current: Option<(&'a str, &'a Json<'a>)>,
-    known: &'static [&'static str],
-    without: &'static [&'static str],
-}
-
-impl<'de> MapAccess<'de> for Fields<'de> {
-    type Error = Fault;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Found<Option<K::Value>> {
-        while let Some(((name, value), rest)) = self.members.split_first() {
-            self.members = rest;
-            if self.without.contains(&&**name) {
-                return Err(de::Error::unknown_field(name, self.known));
-            }
-            // A misspelt name is told even where its value is `null`.
-            if value.value == Value::Null && self.known.contains(&&**name) {
-                continue;
-            }
-            self.current = Some((name, value));
-            return seed.deserialize(StrDeserializer::new(name)).map(Some);
-        }
-        Ok(None)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Found<V::Value> {
-        let (name, value) = self.current.take().ok_or_else(|| Fault::expecting("a name before its value"))?;
-        seed.deserialize(ValueDeserializer(value)).map_err(|fault| fault.at(name, value))
-    }
-}
-
-/// The value of one option.
-struct ValueDeserializer<'a>(&'a Json<'a>);
-
-impl<'de> IntoDeserializer<'de, Fault> for ValueDeserializer<'de> {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
-    }
-}
-
-impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
-    type Error = Fault;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
-        match &self.0.value {
-            Value::Boolean(value) => visitor.visit_bool(*value),
-            Value::Number => visitor.visit_f64(self.0.number().unwrap_or(f64::NAN)),
-            Value::String(text) => visitor.visit_str(text),
-            Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.iter().map(ValueDeserializer))),
-            // No option is an object, nor `null` inside a list.
-            Value::Null | Value::Object(_) => visitor.visit_unit(),
-        }
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Found<V::Value> {
-        match self.0.string() {
-            Some(text) => visitor.visit_enum(StrDeserializer::new(text)),
-            None => Err(de::Error::unknown_variant("", variants)),
-        }
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
 
@@ -278,6 +180,13 @@ mod tests {
         assert_eq!(nearest("windw", known), Some("window"));
         assert_eq!(nearest("", known), Some("scale"));
         assert_eq!(nearest("x", []), None);
+    }
+
+    #[test]
+    fn alternatives_read_as_a_sentence() {
+        assert_eq!(alternatives(&["a"]), "'a'");
+        assert_eq!(alternatives(&["a", "b"]), "'a' or 'b'");
+        assert_eq!(alternatives(&["a", "b", "c"]), "'a', 'b' or 'c'");
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::{Entry, alternatives};
+use super::Entry;
 use crate::error::{Code, Error, Result};
 use crate::math::random::Mt19937;
-use crate::options::AttentionConfig;
+use crate::options::{AttentionConfig, alternatives};
 use crate::tensor::{Shape, try_zeroed};
 
 /// The projections of an attention layer, each `[out, in]` row-major.
@@ -194,10 +194,10 @@ impl AttentionState {
     /// Missing, further and wrongly shaped entries are errors, and so is a mixture of namings. Entries outside the
     /// prefix do not count.
     pub fn load(config: &AttentionConfig, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
-        let prefix = match prefix.trim_end_matches('.') {
-            "" => String::new(),
-            stem => format!("{stem}."),
-        };
+        let mut prefix = prefix.to_owned();
+        if !prefix.is_empty() && !prefix.ends_with('.') {
+            prefix.push('.');
+        }
         let entries: Vec<(&str, &Entry<'_>)> =
             entries.iter().filter_map(|entry| Some((entry.name.strip_prefix(&*prefix)?, entry))).collect();
         let naming = Naming::of(&entries, config, &prefix)?;
@@ -209,7 +209,7 @@ impl AttentionState {
             }
             let part = naming.part(name, config, entry)?;
             if found.contains(&part) {
-                return Err(Error::new(Code::Format, &*entry.name, "one entry of a name", "two"));
+                return Err(fault(&entry.name, "one entry of a name", "two"));
             }
             check_shape(config, part, entry)?;
             found.push(part);
@@ -223,7 +223,7 @@ impl AttentionState {
             Some((name, part)) => {
                 let expected = format!("an entry of shape {}", Shape::new(name, &part.shape(config))?);
                 let reason = if part.is_bias() { "no such entry, though useBias is true" } else { "no such entry" };
-                Err(Error::new(Code::Format, format!("{prefix}{name}"), expected, reason))
+                Err(fault(&format!("{prefix}{name}"), &expected, reason))
             }
             None => Ok(state),
         }
@@ -344,21 +344,21 @@ impl Naming {
         let mut found = namings.iter().filter(|naming| naming.input_names().any(has));
         let Some(naming) = found.next() else {
             let own = if config.is_packed() { &PACKED } else { &SEPARATE };
-            let names = namings.iter().map(|naming| naming.names[0].0);
-            let expected = format!("an entry of this name, or one of {}", alternatives(names));
-            let mut listed: Vec<&str> = entries.iter().map(|(_, entry)| &*entry.name).take(5).collect();
-            if entries.len() > listed.len() {
-                listed.push("…");
+            let expected =
+                format!("an entry of this name, or one of {}", alternatives(&namings.map(|it| it.names[0].0)));
+            let mut actual = String::new();
+            for (_, entry) in entries.iter().take(5) {
+                actual.push_str(&entry.name);
+                actual.push_str(", ");
             }
-            let actual = if listed.is_empty() { "no entries".to_owned() } else { listed.join(", ") };
-            return Err(Error::new(Code::Format, format!("{prefix}{}", own.names[0].0), expected, actual));
+            actual.push_str(if entries.is_empty() { "no entries" } else { "…" });
+            return Err(fault(&format!("{prefix}{}", own.names[0].0), &expected, &actual));
         };
         match found.next() {
             Some(second) => {
-                let other = second.input_names().find(|name| has(name)).unwrap_or_default();
-                let name = naming.input_names().find(|name| has(name)).unwrap_or_default();
-                let expected = format!("one set of names, as '{prefix}{name}' is there");
-                Err(Error::new(Code::Format, format!("{prefix}{other}"), expected, "an entry of another set"))
+                let first_of = |naming: &Self| naming.input_names().find(|name| has(name)).unwrap_or_default();
+                let expected = format!("one set of names, as '{prefix}{}' is there", first_of(naming));
+                Err(fault(&format!("{prefix}{}", first_of(second)), &expected, "an entry of another set"))
             }
             None => Ok(naming),
         }
@@ -372,20 +372,25 @@ impl Naming {
 
     /// The part of this name, or the error that the layer has none.
     fn part(&self, name: &str, config: &AttentionConfig, entry: &Entry<'_>) -> Result<Part> {
-        let known = self.names.iter().filter(|(_, part)| config.use_bias || !part.is_bias());
         match self.names.iter().find(|(known, _)| *known == name) {
             Some((_, part)) if part.is_bias() && !config.use_bias => {
-                Err(Error::new(Code::Format, &*entry.name, "no biases, as useBias is false", "a bias"))
+                Err(fault(&entry.name, "no biases, as useBias is false", "a bias"))
             }
             Some(&(_, part)) => Ok(part),
-            None => Err(Error::new(
-                Code::Format,
-                &*entry.name,
-                format!("one of {}", alternatives(known.map(|(name, _)| *name))),
-                "an entry that is no parameter of this layer",
-            )),
+            None => {
+                let known = self.names.iter().filter(|(_, part)| config.use_bias || !part.is_bias());
+                let known: Vec<&str> = known.map(|(name, _)| *name).collect();
+                let expected = format!("one of {}", alternatives(&known));
+                Err(fault(&entry.name, &expected, "an entry that is no parameter of this layer"))
+            }
         }
     }
+}
+
+/// The error that a state dict does not hold what it has to.
+#[cold]
+fn fault(entry: &str, expected: &str, actual: &str) -> Error {
+    Error::new(Code::Format, entry, expected, actual)
 }
 
 fn check_shape(config: &AttentionConfig, part: Part, entry: &Entry<'_>) -> Result<()> {
@@ -434,7 +439,7 @@ mod tests {
         owned.iter().map(|(name, shape, data)| Entry { name: name.into(), shape: shape.clone(), data }).collect()
     }
 
-    fn fault(config: &AttentionConfig, owned: &[(String, Vec<usize>, Vec<f32>)], prefix: &str) -> Error {
+    fn load_fault(config: &AttentionConfig, owned: &[(String, Vec<usize>, Vec<f32>)], prefix: &str) -> Error {
         AttentionState::load(config, &borrowed(owned), prefix).unwrap_err()
     }
 
@@ -595,13 +600,13 @@ mod tests {
         let config = config(r#"{"numHeads":2,"headDim":2,"useBias":false}"#);
         for naming in [&PACKED, &SEPARATE, &BERT, &LLAMA, &WHISPER] {
             let mut owned = dict(&config, naming, "");
-            let error = fault(&config, &owned, "");
+            let error = load_fault(&config, &owned, "");
             assert_eq!(error.code, Code::Format);
             assert!(error.argument.contains("bias"), "{error}");
             owned.retain(|(name, ..)| !name.contains("bias"));
             AttentionState::load(&config, &borrowed(&owned), "").unwrap();
             // And a layer with biases does not.
-            let error = fault(&small(), &owned, "");
+            let error = load_fault(&small(), &owned, "");
             assert!(error.argument.contains("bias"), "{error}");
         }
     }
@@ -615,11 +620,11 @@ mod tests {
             let state = AttentionState::load(&config, &borrowed(&owned), "").unwrap();
             assert_eq!(state.slice(part), [0.0; 4]);
             owned.retain(|(name, ..)| name != "v_proj.bias");
-            assert_eq!(fault(&config, &owned, "").argument, "v_proj.bias");
+            assert_eq!(load_fault(&config, &owned, "").argument, "v_proj.bias");
         }
         let mut owned = dict(&config, &LLAMA, "");
         owned.retain(|(name, ..)| name != "k_proj.bias");
-        assert_eq!(fault(&config, &owned, "").argument, "k_proj.bias");
+        assert_eq!(load_fault(&config, &owned, "").argument, "k_proj.bias");
     }
 
     #[test]
@@ -630,47 +635,47 @@ mod tests {
         owned.push(("attention.output.LayerNorm.beta".into(), vec![4], vec![1.0; 4]));
         AttentionState::load(&config, &borrowed(&owned), "attention").unwrap();
         owned.push(("attention.self.distance_embedding.weight".into(), vec![1], vec![1.0]));
-        assert_eq!(fault(&config, &owned, "attention").argument, "attention.self.distance_embedding.weight");
+        assert_eq!(load_fault(&config, &owned, "attention").argument, "attention.self.distance_embedding.weight");
     }
 
     #[test]
     fn what_does_not_fit_is_told_by_name() {
         let config = small();
         let mut owned = dict(&config, &PACKED, "attn.");
-        let error = fault(&config, &owned, "other");
+        let error = load_fault(&config, &owned, "other");
         assert_eq!(
             (error.code, error.argument.as_str(), error.actual.as_str()),
             (Code::Format, "other.in_proj_weight", "no entries")
         );
-        let error = fault(&config, &owned, "");
+        let error = load_fault(&config, &owned, "");
         assert!(error.actual.contains("attn.out_proj.bias"), "{error}");
 
         owned[2].1 = vec![2, 8];
-        let error = fault(&config, &owned, "attn");
+        let error = load_fault(&config, &owned, "attn");
         assert_eq!((error.code, error.argument.as_str()), (Code::Shape, "attn.out_proj.weight"));
         assert_eq!((error.expected.as_str(), error.actual.as_str()), ("[4, 4]", "[2, 8]"));
 
         let mut owned = dict(&config, &PACKED, "");
         let removed = owned.remove(1);
-        let error = fault(&config, &owned, "");
+        let error = load_fault(&config, &owned, "");
         assert_eq!((error.code, error.argument.as_str()), (Code::Format, "in_proj_bias"));
         assert_eq!(error.expected, "an entry of shape [12]");
         owned.extend([removed.clone(), removed]);
-        assert_eq!(fault(&config, &owned, "").actual, "two");
+        assert_eq!(load_fault(&config, &owned, "").actual, "two");
 
         let mut owned = dict(&config, &PACKED, "");
         owned.push(("bias_k".into(), vec![1, 1, 4], vec![0.0; 4]));
-        let error = fault(&config, &owned, "");
+        let error = load_fault(&config, &owned, "");
         assert_eq!((error.code, error.argument.as_str()), (Code::Format, "bias_k"));
         assert_eq!(error.expected, "one of 'in_proj_weight', 'in_proj_bias', 'out_proj.weight' or 'out_proj.bias'");
 
         let mut owned = dict(&config, &PACKED, "");
         owned.extend(dict(&config, &BERT, ""));
-        let error = fault(&config, &owned, "");
+        let error = load_fault(&config, &owned, "");
         assert_eq!((error.code, error.argument.as_str()), (Code::Format, "self.query.weight"));
 
         let crossed = self::config(r#"{"numHeads":2,"headDim":2,"kDim":6}"#);
-        let error = fault(&crossed, &dict(&config, &PACKED, ""), "");
+        let error = load_fault(&crossed, &dict(&config, &PACKED, ""), "");
         assert_eq!((error.code, error.argument.as_str()), (Code::Shape, "in_proj_weight"));
     }
 }

@@ -70,7 +70,7 @@ impl SafetensorsIndex {
         let header = usize::try_from(length).ok().filter(|&length| length <= LONGEST_HEADER);
         let Some((header, data)) = header.and_then(|length| rest.split_at_checked(length)) else {
             return Err(match text_start(bytes) {
-                Some(text) => malformed(format_args!("a text that begins with {text:?}")),
+                Some(text) => malformed(format_args!("a text that begins with \"{text}\"")),
                 None => malformed(format_args!("a header of {length} bytes in a file of {}", bytes.len())),
             });
         };
@@ -183,21 +183,20 @@ fn check_places(tensors: &[Located], length: usize) -> Result<()> {
     let mut end = 0;
     for index in sorted(tensors.len(), &|a, b| place(a) < place(b)) {
         let tensor = &tensors[index];
-        let bytes = &tensor.bytes;
-        if bytes.start != end || bytes.end < end || bytes.end > length {
+        let Located { name, dtype, bytes, .. } = tensor;
+        let (start, stop) = (bytes.start, bytes.end);
+        if start != end || stop < end || stop > length {
             return Err(malformed(format_args!(
-                "'{}' at bytes {bytes:?} of {length}, where {end} is next",
-                tensor.name
+                "'{name}' at bytes {start} to {stop} of {length}, where {end} is next"
             )));
         }
         if tensor.size() != Some(bytes.len()) {
-            let Located { name, shape, dtype, .. } = tensor;
             return Err(malformed(format_args!(
-                "'{name}' of type {dtype} and shape {shape:?} in {} bytes",
-                bytes.len()
+                "'{name}' in {} bytes, not those of its shape in {dtype}",
+                stop - start
             )));
         }
-        end = bytes.end;
+        end = stop;
     }
     if end == length {
         Ok(())
