@@ -1,6 +1,7 @@
 //! The one error type: a code, the argument at fault, what was expected and what came.
 
 use std::fmt;
+use std::ops::Deref;
 
 use crate::json::push_string;
 
@@ -38,9 +39,13 @@ impl Code {
     }
 }
 
-/// A wrong input, found before any work was done.
+/// A wrong input, found before any work was done. One pointer wide, so that results that may be errors stay small.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Fault>);
+
+/// What an [`Error`] says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
     /// What kind of fault it is.
     pub code: Code,
     /// The argument or option at fault, by its name in the public interface.
@@ -64,7 +69,8 @@ impl Error {
         expected: impl Into<String>,
         actual: impl fmt::Display,
     ) -> Self {
-        Self { code, argument: argument.into(), expected: expected.into(), actual: actual.to_string() }
+        let (argument, expected, actual) = (argument.into(), expected.into(), actual.to_string());
+        Self(Box::new(Fault { code, argument, expected, actual }))
     }
 
     /// Dimensions or lengths that do not fit.
@@ -103,6 +109,14 @@ impl Error {
         }
         json.push('}');
         json
+    }
+}
+
+impl Deref for Error {
+    type Target = Fault;
+
+    fn deref(&self) -> &Fault {
+        &self.0
     }
 }
 

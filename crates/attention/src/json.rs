@@ -161,14 +161,18 @@ impl<'a> Reader<'a> {
             })?),
             _ => self.number()?,
         };
-        Some(Json { text: &self.text[start..self.at], value })
+        Some(Json { text: self.text.get(start..self.at)?, value })
+    }
+
+    /// Whether the text goes on with `word`, which is passed over then.
+    fn skip(&mut self, word: &str) -> bool {
+        let found = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
+        self.at += if found { word.len() } else { 0 };
+        found
     }
 
     fn word(&mut self, word: &str, value: Value<'a>) -> Option<Value<'a>> {
-        self.text[self.at..].starts_with(word).then(|| {
-            self.at += word.len();
-            value
-        })
+        self.skip(word).then_some(value)
     }
 
     /// `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`
@@ -232,7 +236,7 @@ impl<'a> Reader<'a> {
         loop {
             match *text.as_bytes().get(self.at)? {
                 b'"' => {
-                    let rest = &text[start..self.at];
+                    let rest = text.get(start..self.at)?;
                     self.at += 1;
                     if resolved.is_empty() {
                         return Some(Cow::Borrowed(rest));
@@ -241,7 +245,7 @@ impl<'a> Reader<'a> {
                     return Some(Cow::Owned(resolved));
                 }
                 b'\\' => {
-                    resolved.push_str(&text[start..self.at]);
+                    resolved.push_str(text.get(start..self.at)?);
                     resolved.push(self.escape()?);
                     start = self.at;
                 }
@@ -263,8 +267,7 @@ impl<'a> Reader<'a> {
             b't' => '\t',
             b'u' => {
                 let mut code = self.unit()?;
-                if (0xd800..0xdc00).contains(&code) && self.text[self.at..].starts_with("\\u") {
-                    self.at += 2;
+                if (0xd800..0xdc00).contains(&code) && self.skip("\\u") {
                     let low = self.unit()?.wrapping_sub(0xdc00);
                     code = if low < 0x400 { 0x10000 + ((code - 0xd800) << 10) + low } else { code };
                 }

@@ -395,7 +395,7 @@ mod tests {
 
     fn fault<T: std::fmt::Debug>(result: Result<T>) -> (Code, String, String, String) {
         let error = result.unwrap_err();
-        (error.code, error.argument, error.expected, error.actual)
+        (error.code, error.argument.clone(), error.expected.clone(), error.actual.clone())
     }
 
     fn option_fault(json: &str) -> (String, String, String) {

@@ -162,7 +162,7 @@ impl Display for Written<'_> {
         }
         let text = self.0.text;
         match text.char_indices().nth(LONGEST) {
-            Some((end, _)) => f.write_str(&text[..end]).and_then(|()| f.write_str("…")),
+            Some((end, _)) => f.write_str(text.get(..end).unwrap_or_default()).and_then(|()| f.write_str("…")),
             None => f.write_str(text),
         }
     }

@@ -335,7 +335,7 @@ mod tests {
     fn fault(bytes: &[u8]) -> String {
         let error = SafetensorsIndex::parse(bytes).err().expect("a fault");
         assert_eq!((error.code, error.argument.as_str()), (Code::Format, "bytes"), "{error}");
-        error.actual
+        error.actual.clone()
     }
 
     #[test]
@@ -378,7 +378,7 @@ mod tests {
         let entry = |name: &'static str| Entry { name: name.into(), shape: vec![1], data: &[1.0] };
         let fault = |entries: &[Entry<'_>], metadata| {
             let error = save_safetensors(entries, metadata).unwrap_err();
-            (error.code, error.argument)
+            (error.code, error.argument.clone())
         };
         assert_eq!(fault(&[entry("a"), entry("a")], "{}"), (Code::Format, "a".into()));
         assert_eq!(fault(&[entry("__metadata__")], "{}"), (Code::Format, "__metadata__".into()));

@@ -19,7 +19,7 @@ fn fault(dims: [&[usize]; 3], options: &AttentionOptions, arrays: Arrays<'_>, el
     let outputs = Outputs { output: &mut output, ..Outputs::default() };
     let error = scaled_dot_product_attention(Context::default(), q, k, v, options, arrays, outputs).unwrap_err();
     assert!(output.iter().all(|&value| value == 7.0), "{error} came after the output was written");
-    (error.code, error.argument)
+    (error.code, error.argument.clone())
 }
 
 #[test]

@@ -213,7 +213,7 @@ fn a_layer_refuses_what_does_not_fit_and_then_works() {
         let result = layer.forward(Context::default(), inputs, &options, Arrays::default(), false, &mut output, None);
         result.map_err(|error| {
             assert!(output.iter().all(|&value| value == 7.0));
-            (error.code, error.argument)
+            (error.code, error.argument.clone())
         })
     };
     let fault = |argument: &str| Err((Code::Shape, argument.to_owned()));
