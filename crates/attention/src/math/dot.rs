@@ -6,7 +6,8 @@ use crate::simd::Simd;
 const CHUNK: usize = 4;
 
 /// `x · y` over the length of `x`.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub fn dot<S: Simd>(simd: S, x: &[f32], y: &[f32]) -> f32 {
     let y = &y[..x.len()];
     let mut sums = [simd.splat(0.0); CHUNK];
@@ -26,7 +27,8 @@ pub fn dot<S: Simd>(simd: S, x: &[f32], y: &[f32]) -> f32 {
 }
 
 /// `sum[e] = sum[e] · scale + Σ_n factors[n] · rows(n)[e]`, `n` over the factors.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub fn weighted_sum<'a, S: Simd>(
     simd: S,
     factors: &[f32],

@@ -55,7 +55,8 @@ impl Kernel for Softmax<'_> {
 }
 
 /// The largest value of the row, NaN passed over, at least `f32::MIN`.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub fn row_max<S: Simd>(simd: S, row: &[f32]) -> f32 {
     let mut max = simd.splat(f32::MIN);
     let mut chunks = row.chunks_exact(S::LANES);
@@ -66,7 +67,8 @@ pub fn row_max<S: Simd>(simd: S, row: &[f32]) -> f32 {
 }
 
 /// Replaces each value by `exp(value − max)` and gives their sum.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub fn exp_sum<S: Simd>(simd: S, row: &mut [f32], max: f32) -> f32 {
     let max = simd.splat(max);
     let mut sum = simd.splat(0.0);

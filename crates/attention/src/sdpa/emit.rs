@@ -208,10 +208,12 @@ impl Emit<'_> {
     ) {
         let lanes = VECTORS * S::LANES;
         let statistics = match self.values {
-            Values::Scores(until) => return scores.compute::<S, ROWS, VECTORS>(simd, until, buffers, tile),
+            Values::Scores(until) => {
+                return scores.compute::<S, ROWS, VECTORS>(simd, until, scores.cover(), buffers, tile);
+            }
             Values::Weights(statistics) => statistics,
         };
-        scores.compute::<S, ROWS, VECTORS>(simd, Until::Masked, buffers, tile);
+        scores.compute::<S, ROWS, VECTORS>(simd, Until::Masked, scores.cover(), buffers, tile);
         let rows = &scores.lanes.rows[..scores.lanes.count];
         let (mut max, mut scale) = ([0.0; MAX_TILE_LANES], [0.0; MAX_TILE_LANES]);
         for (lane, [b, h, i]) in rows.iter().enumerate() {

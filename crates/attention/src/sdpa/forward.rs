@@ -12,6 +12,7 @@ use crate::math::softmax::{exp_sum, row_max};
 use crate::scratch::{self, Scratch};
 use crate::sdpa::Problem;
 use crate::sdpa::emit::Statistics;
+use crate::sdpa::mask::Cover;
 use crate::sdpa::score::{
     KEY_BLOCK, Lanes, ScoreTile, TileBuffers, Until, exponential, head_rows, query_scale, soft_cap,
 };
@@ -208,8 +209,12 @@ impl Item<'_> {
                 }
                 let queries = &buffers.queries[tile * head_dim * lanes..][..head_dim * lanes];
                 let scores = ScoreTile { problem, lanes: lanes_of_tile, queries, keys, from, to };
+                let cover = scores.cover();
+                if cover == Cover::Nothing {
+                    continue;
+                }
                 let weights = &mut buffers.weights[..(to - from) * lanes];
-                scores.compute::<S, ROWS, VECTORS>(simd, Until::Masked, &mut buffers.tile, weights);
+                scores.compute::<S, ROWS, VECTORS>(simd, Until::Masked, cover, &mut buffers.tile, weights);
                 let online = &mut online[tile];
                 let rescale = online.update::<S, VECTORS>(simd, natural_units, weights);
                 if let Some(dropout) = problem.dropout {
@@ -224,11 +229,18 @@ impl Item<'_> {
                 let start = if rescale { Start::Scale(&online.rescale) } else { Start::Keep };
                 let rows = &values[from * value_stride..];
                 // A weight of 0 hides a finite value only: 0 · ∞ is NaN.
-                let hides = scores.may_hide()
-                    && !*finite_values.get_or_insert_with(|| {
-                        let last = (block + KEY_BLOCK).min(problem.keys);
-                        (block..last).all(|key| is_finite(simd, &values[key * value_stride..][..value_dim]))
-                    });
+                let mut hides = scores.may_hide(cover);
+                if hides {
+                    let last = (block + KEY_BLOCK).min(problem.keys);
+                    let are_finite = match finite_values {
+                        Some(known) => known,
+                        None => {
+                            are_finite(simd, &values[block * value_stride..], value_stride, value_dim, last - block)
+                        }
+                    };
+                    finite_values = Some(are_finite);
+                    hides = !are_finite;
+                }
                 if hides {
                     add_visible::<S, VECTORS>(simd, rows, value_stride, value_dim, weights, sums, start);
                 } else {
@@ -259,7 +271,8 @@ impl Item<'_> {
 impl Online {
     /// Takes a tile of scores in and turns them into weights relative to the new maximum.
     /// Whether what was summed before has to be rescaled.
-    #[inline(always)]
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn update<S: Simd, const VECTORS: usize>(&mut self, simd: S, natural_units: bool, scores: &mut [f32]) -> bool {
         let lanes = VECTORS * S::LANES;
         let before: [S::F; VECTORS] = std::array::from_fn(|v| simd.load(&self.max[v * S::LANES..]));
@@ -302,19 +315,27 @@ impl Online {
     }
 }
 
-/// Whether every value is finite: 0 · x is NaN exactly where x is not.
-#[inline(always)]
-fn is_finite<S: Simd>(simd: S, row: &[f32]) -> bool {
+/// Whether every value of the rows is finite: 0 · x is NaN exactly where x is not.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn are_finite<S: Simd>(simd: S, values: &[f32], stride: usize, value_dim: usize, rows: usize) -> bool {
     let mut zeros = simd.splat(0.0);
-    let mut chunks = row.chunks_exact(S::LANES);
-    for chunk in &mut chunks {
-        zeros = simd.mul_add(simd.load(chunk), simd.splat(0.0), zeros);
+    let mut tail = 0.0;
+    for row in 0..rows {
+        let mut chunks = values[row * stride..][..value_dim].chunks_exact(S::LANES);
+        for chunk in &mut chunks {
+            zeros = simd.mul_add(simd.load(chunk), simd.splat(0.0), zeros);
+        }
+        for &value in chunks.remainder() {
+            tail += value * 0.0;
+        }
     }
-    simd.reduce_sum(zeros) == 0.0 && chunks.remainder().iter().all(|value| value.is_finite())
+    simd.reduce_sum(zeros) + tail == 0.0
 }
 
 /// The value product by selection: a key whose weight is 0 adds nothing, whatever its value.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn add_visible<S: Simd, const VECTORS: usize>(
     simd: S,
     values: &[f32],

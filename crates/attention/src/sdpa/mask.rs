@@ -39,6 +39,17 @@ enum Elements<'a> {
     Float(&'a [f32]),
 }
 
+/// What a mask says about some rows and keys as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cover {
+    /// Every row sees every key, and nothing is added.
+    Everything,
+    /// No row sees any key.
+    Nothing,
+    /// It depends, or a bias is added.
+    Some,
+}
+
 impl<'a> Visibility<'a> {
     /// Checks the arrays against `[B, H, L, S]`. `rank` is that of q: with 3 dimensions a mask may have them too.
     pub(crate) fn new(
@@ -104,7 +115,28 @@ impl<'a> Visibility<'a> {
         self.mask.map_or(0, |mask| b * mask.strides[0] + h * mask.strides[1] + i * mask.strides[2])
     }
 
+    /// What the mask says about the keys `from .. to` of the mask rows that begin at `rows`.
+    #[inline(always)]
+    pub(crate) fn cover(&self, rows: &[usize], from: usize, to: usize) -> Cover {
+        let Some(mask) = self.mask else { return Cover::Everything };
+        let Elements::Boolean(elements) = mask.elements else { return Cover::Some };
+        let stride = mask.strides[3];
+        let count = if stride == 0 { 1 } else { to - from };
+        let rows = if rows.iter().all(|&row| row == rows[0]) { &rows[..1] } else { rows };
+        let mut hidden = 0;
+        for &row in rows {
+            let elements = &elements[row + from * stride..][..count];
+            hidden += elements.iter().map(|&element| u32::from(element == 0)).sum::<u32>() as usize;
+        }
+        match hidden {
+            0 => Cover::Everything,
+            _ if hidden == rows.len() * count => Cover::Nothing,
+            _ => Cover::Some,
+        }
+    }
+
     /// Writes the bias of `count` keys from `first` on for the mask row that begins at `row`: what is added, −∞ where hidden.
+    #[inline(always)]
     pub(crate) fn bias_row(&self, row: usize, first: usize, count: usize, bias: &mut [f32]) {
         let Some(mask) = self.mask else { return };
         let bias = &mut bias[..count];

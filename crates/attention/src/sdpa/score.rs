@@ -2,6 +2,7 @@
 
 use crate::math::exp::{LOG2_E, exp, exp2, tanh};
 use crate::scratch;
+use crate::sdpa::mask::Cover;
 use crate::sdpa::{Problem, Strides};
 use crate::simd::{Along, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product};
 
@@ -53,7 +54,8 @@ impl Lanes {
     }
 
     /// Writes the queries, scaled, as a tile `[D][lanes]`.
-    #[inline(always)]
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn load_queries<S: Simd>(
         &self,
         simd: S,
@@ -128,11 +130,13 @@ pub(super) struct ScoreTile<'a> {
 }
 
 impl ScoreTile<'_> {
-    #[inline(always)]
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
         simd: S,
         until: Until,
+        cover: Cover,
         buffers: &mut TileBuffers<'_>,
         scores: &mut [f32],
     ) {
@@ -143,36 +147,67 @@ impl ScoreTile<'_> {
         let data = if self.problem.head_dim == 0 { &[] } else { &keys[self.from * stride..] };
         let keys = Matrix { data, stride, along: Along::Depth };
         let scores = &mut scores[..count * lanes];
-        product::<S, ROWS, VECTORS>(simd, keys, count, self.problem.head_dim, self.queries, scores, Start::Zero);
-        if until >= Until::Softcapped && self.problem.softcap > 0.0 {
+        let caps = until >= Until::Softcapped && self.problem.softcap > 0.0;
+        let is_biased = until >= Until::Masked && cover != Cover::Everything;
+        // The bias is what the product starts from, if nothing comes between them and if no product can turn its −∞ into NaN.
+        let starts_biased = is_biased && !caps && self.products_stay_finite(simd, keys);
+        if starts_biased {
+            self.load_bias(lanes, buffers.rows, scores);
+        }
+        let start = if starts_biased { Start::Keep } else { Start::Zero };
+        product::<S, ROWS, VECTORS>(simd, keys, count, self.problem.head_dim, self.queries, scores, start);
+        if caps {
             soft_cap(simd, self.problem.softcap, scores);
         }
-        if until >= Until::Masked {
-            if self.problem.visibility.has_mask() {
-                let rows = &self.lanes.mask_rows[..self.lanes.count];
-                let visibility = &self.problem.visibility;
-                visibility.bias_tile(rows, self.from, count, lanes, buffers.rows, buffers.bias);
-                let chunks = scores.chunks_exact_mut(S::LANES).zip(buffers.bias.chunks_exact(S::LANES));
-                for (scores, bias) in chunks {
-                    simd.store(scores, add_bias(simd, simd.load(scores), simd.load(bias)));
-                }
+        if is_biased && !starts_biased {
+            self.load_bias(lanes, buffers.rows, buffers.bias);
+            for (scores, bias) in scores.chunks_exact_mut(S::LANES).zip(buffers.bias.chunks_exact(S::LANES)) {
+                simd.store(scores, add_bias(simd, simd.load(scores), simd.load(bias)));
             }
-            if self.crosses_a_limit() {
-                self.hide_out_of_range::<S, VECTORS>(simd, scores);
-            }
+        }
+        if until >= Until::Masked && self.crosses_a_limit() {
+            self.hide_out_of_range::<S, VECTORS>(simd, scores);
         }
     }
 
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn load_bias(&self, lanes: usize, rows: &mut [f32], tile: &mut [f32]) {
+        let mask_rows = &self.lanes.mask_rows[..self.lanes.count];
+        self.problem.visibility.bias_tile(mask_rows, self.from, self.to - self.from, lanes, rows, tile);
+    }
+
+    /// Whether no score can overflow: every factor is small enough, and none is NaN.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn products_stay_finite<S: Simd>(&self, simd: S, keys: Matrix<'_>) -> bool {
+        let head_dim = self.problem.head_dim;
+        for key in 0..self.to - self.from {
+            if !is_below_1e15(simd, &keys.data[key * keys.stride..][..head_dim]) {
+                return false;
+            }
+        }
+        is_below_1e15(simd, self.queries)
+    }
+
+    /// What the mask says about the tile as a whole.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    pub(super) fn cover(&self) -> Cover {
+        self.problem.visibility.cover(&self.lanes.mask_rows[..self.lanes.count], self.from, self.to)
+    }
+
     /// Whether some row does not see all of these keys, be it for its range or for a mask.
-    pub(super) fn may_hide(&self) -> bool {
-        self.problem.visibility.has_mask() || self.crosses_a_limit()
+    pub(super) fn may_hide(&self, cover: Cover) -> bool {
+        cover != Cover::Everything || self.crosses_a_limit()
     }
 
     fn crosses_a_limit(&self) -> bool {
         self.from < self.lanes.all_from || self.to > self.lanes.all_to
     }
 
-    #[inline(always)]
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn hide_out_of_range<S: Simd, const VECTORS: usize>(&self, simd: S, scores: &mut [f32]) {
         let lanes = VECTORS * S::LANES;
         // Relative to the tile and cut to it, so that f32 holds them exactly.
@@ -193,6 +228,18 @@ impl ScoreTile<'_> {
     }
 }
 
+/// Whether every value lies below 3.4e15 in magnitude: what does not overflows by the factor, and ∞ · 0 is NaN, as NaN is.
+#[inline(always)]
+fn is_below_1e15<S: Simd>(simd: S, values: &[f32]) -> bool {
+    const FACTOR: f32 = 1e23;
+    let mut zeros = simd.splat(0.0);
+    let mut chunks = values.chunks_exact(S::LANES);
+    for chunk in &mut chunks {
+        zeros = simd.mul_add(simd.mul(simd.load(chunk), simd.splat(FACTOR)), simd.splat(0.0), zeros);
+    }
+    simd.reduce_sum(zeros) == 0.0 && chunks.remainder().iter().all(|value| value.abs() < 1e15)
+}
+
 /// `score + bias`, −∞ where the bias is −∞, whatever the score.
 #[inline(always)]
 pub(super) fn add_bias<S: Simd>(simd: S, score: S::F, bias: S::F) -> S::F {
@@ -203,7 +250,8 @@ pub(super) fn add_bias<S: Simd>(simd: S, score: S::F, bias: S::F) -> S::F {
 }
 
 /// `cap · tanh(s / cap)`; `scores` holds whole vectors.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub(super) fn soft_cap<S: Simd>(simd: S, cap: f32, scores: &mut [f32]) {
     let (cap, inverse) = (simd.splat(cap), simd.splat(1.0 / cap));
     for chunk in scores.chunks_exact_mut(S::LANES) {

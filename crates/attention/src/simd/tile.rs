@@ -40,7 +40,8 @@ pub enum Start<'a> {
 ///
 /// # Panics
 /// If a slice is shorter than its sizes say.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub fn product<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     a: Matrix<'_>,

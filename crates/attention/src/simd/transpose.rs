@@ -12,28 +12,31 @@ pub fn gather_columns<'a>(
     dst: &mut [f32],
     dst_stride: usize,
 ) {
-    assert!(rows <= dst_stride);
+    check_tile(rows, columns, dst.len(), dst_stride);
     let mut r = 0;
     while r + 4 <= rows {
-        let source: [&[f32]; 4] = std::array::from_fn(|i| &row(r + i)[..columns]);
-        let mut c = 0;
-        while c + 4 <= columns {
-            let block = transpose_block(std::array::from_fn(|i| four(&source[i][c..])));
-            for (i, values) in block.iter().enumerate() {
-                dst[(c + i) * dst_stride + r..][..4].copy_from_slice(values);
+        // Spelled out: what array::from_fn calls would not be compiled for the level of the kernel around it.
+        let [a, b, c, d] = [row(r), row(r + 1), row(r + 2), row(r + 3)].map(|row| &row[..columns]);
+        let mut column = 0;
+        while column + 4 <= columns {
+            // SAFETY: four values from `column` on lie inside each row, and those of four columns from r on inside `dst`.
+            unsafe {
+                let block = [a, b, c, d].map(|row| block::load(row.as_ptr().add(column)));
+                let start = dst.as_mut_ptr().add(column * dst_stride + r);
+                for (index, values) in block::transpose(block).into_iter().enumerate() {
+                    block::store(start.add(index * dst_stride), values);
+                }
             }
-            c += 4;
+            column += 4;
         }
-        for c in c..columns {
-            for (i, source) in source.iter().enumerate() {
-                dst[c * dst_stride + r + i] = source[c];
-            }
+        for column in column..columns {
+            dst[column * dst_stride + r..][..4].copy_from_slice(&[a[column], b[column], c[column], d[column]]);
         }
         r += 4;
     }
     for r in r..rows {
-        for (c, &value) in row(r)[..columns].iter().enumerate() {
-            dst[c * dst_stride + r] = value;
+        for (column, &value) in row(r)[..columns].iter().enumerate() {
+            dst[column * dst_stride + r] = value;
         }
     }
 }
@@ -50,74 +53,128 @@ pub fn scatter_rows<'a>(
     src_stride: usize,
     mut row: impl FnMut(usize) -> &'a mut [f32],
 ) {
-    assert!(rows <= src_stride);
+    check_tile(rows, columns, src.len(), src_stride);
     let mut r = 0;
     while r + 4 <= rows {
-        let mut target: [&mut [f32]; 4] = std::array::from_fn(|i| &mut row(r + i)[..columns]);
-        let mut c = 0;
-        while c + 4 <= columns {
-            let block = transpose_block(std::array::from_fn(|i| four(&src[(c + i) * src_stride + r..])));
-            for (i, values) in block.iter().enumerate() {
-                target[i][c..c + 4].copy_from_slice(values);
+        let mut target = [row(r), row(r + 1), row(r + 2), row(r + 3)].map(|row| &mut row[..columns]);
+        let mut column = 0;
+        while column + 4 <= columns {
+            // SAFETY: four values from `column` on lie inside each row, and those of four columns from r on inside `src`.
+            unsafe {
+                let start = src.as_ptr().add(column * src_stride + r);
+                let block = [0, 1, 2, 3].map(|index| block::load(start.add(index * src_stride)));
+                for (row, values) in target.iter_mut().zip(block::transpose(block)) {
+                    block::store(row.as_mut_ptr().add(column), values);
+                }
             }
-            c += 4;
+            column += 4;
         }
-        for c in c..columns {
-            for (i, target) in target.iter_mut().enumerate() {
-                target[c] = src[c * src_stride + r + i];
+        for column in column..columns {
+            for (index, row) in target.iter_mut().enumerate() {
+                row[column] = src[column * src_stride + r + index];
             }
         }
         r += 4;
     }
     for r in r..rows {
-        for (c, value) in row(r)[..columns].iter_mut().enumerate() {
-            *value = src[c * src_stride + r];
+        for (column, value) in row(r)[..columns].iter_mut().enumerate() {
+            *value = src[column * src_stride + r];
         }
     }
 }
 
+/// Panics unless a tile of this length holds `columns` columns of `rows` values.
 #[inline(always)]
-fn four(values: &[f32]) -> [f32; 4] {
-    [values[0], values[1], values[2], values[3]]
+fn check_tile(rows: usize, columns: usize, len: usize, stride: usize) {
+    assert!(rows <= stride && columns.saturating_sub(1) * stride + rows * columns.min(1) <= len);
 }
 
-/// The transpose of four rows of four.
+/// Four vectors of four, by the baseline of each architecture.
 #[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn transpose_block(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
+mod block {
     use std::arch::x86_64::*;
-    // SAFETY: SSE is part of x86-64; an array of four f32 has the size of a vector and any bits are valid in both.
-    unsafe {
-        let [mut a, mut b, mut c, mut d]: [__m128; 4] = rows.map(|row| _mm_loadu_ps(row.as_ptr()));
-        _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
-        std::mem::transmute([a, b, c, d])
+
+    /// # Safety
+    /// `source` must be valid for reads of four values.
+    #[inline(always)]
+    pub(super) unsafe fn load(source: *const f32) -> __m128 {
+        // SAFETY: the caller vouches for the memory; SSE is part of x86-64.
+        unsafe { _mm_loadu_ps(source) }
+    }
+
+    /// # Safety
+    /// `target` must be valid for writes of four values.
+    #[inline(always)]
+    pub(super) unsafe fn store(target: *mut f32, values: __m128) {
+        // SAFETY: the caller vouches for the memory; SSE is part of x86-64.
+        unsafe { _mm_storeu_ps(target, values) }
+    }
+
+    #[inline(always)]
+    pub(super) fn transpose([mut a, mut b, mut c, mut d]: [__m128; 4]) -> [__m128; 4] {
+        // SAFETY: SSE is part of x86-64.
+        unsafe { _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d) };
+        [a, b, c, d]
     }
 }
 
-/// The transpose of four rows of four.
+/// Four vectors of four, by the baseline of each architecture.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-#[inline(always)]
-fn transpose_block(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
+mod block {
     use std::arch::wasm32::*;
-    // SAFETY: an array of four f32 has the size of a vector and any bits are valid in both.
-    unsafe {
-        let [a, b, c, d]: [v128; 4] = std::mem::transmute(rows);
+
+    /// # Safety
+    /// `source` must be valid for reads of four values.
+    #[inline(always)]
+    pub(super) unsafe fn load(source: *const f32) -> v128 {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { v128_load(source.cast()) }
+    }
+
+    /// # Safety
+    /// `target` must be valid for writes of four values.
+    #[inline(always)]
+    pub(super) unsafe fn store(target: *mut f32, values: v128) {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { v128_store(target.cast(), values) }
+    }
+
+    #[inline(always)]
+    pub(super) fn transpose([a, b, c, d]: [v128; 4]) -> [v128; 4] {
         let (ab_low, ab_high) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
         let (cd_low, cd_high) = (i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
-        std::mem::transmute([
+        [
             i64x2_shuffle::<0, 2>(ab_low, cd_low),
             i64x2_shuffle::<1, 3>(ab_low, cd_low),
             i64x2_shuffle::<0, 2>(ab_high, cd_high),
             i64x2_shuffle::<1, 3>(ab_high, cd_high),
-        ])
+        ]
     }
 }
 
-/// The transpose of four rows of four.
+/// Four vectors of four, by the baseline of each architecture.
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
-#[inline(always)]
-fn transpose_block(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
-    std::array::from_fn(|r| std::array::from_fn(|c| rows[c][r]))
+mod block {
+    /// # Safety
+    /// `source` must be valid for reads of four values.
+    #[inline(always)]
+    pub(super) unsafe fn load(source: *const f32) -> [f32; 4] {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { source.cast::<[f32; 4]>().read_unaligned() }
+    }
+
+    /// # Safety
+    /// `target` must be valid for writes of four values.
+    #[inline(always)]
+    pub(super) unsafe fn store(target: *mut f32, values: [f32; 4]) {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { target.cast::<[f32; 4]>().write_unaligned(values) }
+    }
+
+    #[inline(always)]
+    pub(super) fn transpose([a, b, c, d]: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
+        [0, 1, 2, 3].map(|lane| [a[lane], b[lane], c[lane], d[lane]])
+    }
 }
 
 #[cfg(test)]
