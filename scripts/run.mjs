@@ -1,7 +1,7 @@
 // What stands behind the npm scripts: set-up, builds, checks and tests, each as named and timed steps.
 // Uses only Node's own modules, since it has to run before anything is installed.
 
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setup, wasmEnvironment } from './setup.mjs'
 import { Failure, attempt, npmProgram, root, run } from './shell.mjs'
@@ -104,6 +104,11 @@ async function lint() {
   await step('rustfmt', () => run('cargo', ['fmt', '--all', '--check']))
   await step('clippy', clippyForNative)
   await step('clippy for WebAssembly', clippyForWasm)
+  await step('rustdoc', () =>
+    run('cargo', ['doc', '--quiet', '--locked', '--no-deps', '--package', 'ruvector-attention'], {
+      env: { RUSTDOCFLAGS: '-D warnings' }
+    })
+  )
   await step('Prettier', () => runNpm('prettier', '--check', '--log-level', 'warn', '.'))
   await step('oxlint', () => runNpm('oxlint', '--deny-warnings'))
   await step('tsc', () => run(process.execPath, [npmProgram('typescript', 'tsc'), '--project', '.']))
@@ -174,10 +179,9 @@ async function test() {
   } catch (error) {
     // A check that is no test counts as one when it fails.
     counts.failed ||= 1
-    throw error
-  } finally {
-    console.log(`\n${counts.passed} passed, ${counts.failed} failed`)
+    report(error)
   }
+  console.log(`\n${counts.passed} passed, ${counts.failed} failed`)
 }
 
 // ── Programs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -205,10 +209,6 @@ const commands = {
     await setup()
     await buildWasm()
   },
-  clean: async () => {
-    for (const folder of ['target', 'packages/native', 'packages/wasm'])
-      rmSync(join(root, folder), { recursive: true, force: true })
-  },
   lint,
   format,
   test,
@@ -216,12 +216,21 @@ const commands = {
   bench: buildAndRun('benchmark/run.js')
 }
 
-const command = commands[process.argv[2]]
-try {
-  if (!command) throw new Failure(`usage: node scripts/run.mjs ${Object.keys(commands).join(' | ')}`)
-  await command()
-} catch (error) {
+/**
+ * Says what went wrong and makes this program end as failed.
+ *
+ * @param {unknown} error
+ */
+function report(error) {
   if (!(error instanceof Failure)) throw error
   console.error(`\n${error.message}`)
   process.exitCode = 1
+}
+
+try {
+  const command = commands[process.argv[2]]
+  if (!command) throw new Failure(`usage: node scripts/run.mjs ${Object.keys(commands).join(' | ')}`)
+  await command()
+} catch (error) {
+  report(error)
 }

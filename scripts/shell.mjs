@@ -57,7 +57,7 @@ export async function run(command, args, options) {
 }
 
 /**
- * What a program prints, or undefined where it is missing or fails.
+ * What a program prints, or undefined where it is missing, fails, or takes more than five minutes.
  *
  * @param {string} command
  * @param {readonly string[]} args
@@ -68,7 +68,8 @@ export function query(command, args, options = {}) {
   const result = spawnSync(command, args, {
     ...spawnOptions(command, options),
     stdio: ['ignore', 'pipe', 'ignore'],
-    encoding: 'utf8'
+    encoding: 'utf8',
+    timeout: 300_000
   })
   return result.status === 0 ? result.stdout.trim() : undefined
 }

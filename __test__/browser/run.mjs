@@ -9,7 +9,7 @@ import { findBrowser } from '../../scripts/setup.mjs'
 import { root } from '../../scripts/shell.mjs'
 
 const folder = join(root, '__test__')
-const fewestTests = 50
+const fewestTests = 200
 const timeLimit = 300_000
 
 /** Where the bundle pretends to be, so that the specs' relative URLs find the golden files. */
