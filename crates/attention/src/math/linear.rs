@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::math::dot::dot;
 use crate::scratch::{self, Scratch};
-use crate::simd::{Along, Kernel, Matrix, Simd, Start, gather_columns, product, scatter_rows};
+use crate::simd::{Along, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product, scatter_rows};
 use crate::tensor::{Tensor, check_output};
 use crate::threads::{Context, SharedMut};
 
@@ -155,7 +155,8 @@ impl Block<'_> {
                 // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
                 tile.fill(0.0);
             }
-            gather_columns(rows.len(), depth, |row| &self.x_row(rows.start + row)[first..], tile, lanes);
+            let starts = row_starts(rows.clone(), self.depth, first);
+            gather_columns(self.x, &starts[..rows.len()], depth, tile, lanes);
             let weight = Matrix {
                 data: &self.weight[self.columns.start * self.depth + first..],
                 stride: self.depth,
@@ -163,8 +164,19 @@ impl Block<'_> {
             };
             product::<S, ROWS, VECTORS>(simd, weight, self.columns.len(), depth, tile, sums, Start::Keep);
         }
-        scatter_rows(rows.len(), self.columns.len(), sums, lanes, |row| self.output_row(rows.start + row));
+        let starts = row_starts(rows.clone(), self.outputs, self.columns.start);
+        // SAFETY: items differ in rows or columns.
+        unsafe { scatter_rows(sums, lanes, self.columns.len(), self.output, &starts[..rows.len()]) };
     }
+}
+
+/// Where column `column` of each row begins, for rows of `width` columns.
+fn row_starts(rows: std::ops::Range<usize>, width: usize, column: usize) -> [usize; MAX_TILE_LANES] {
+    let mut starts = [0; MAX_TILE_LANES];
+    for (start, row) in starts.iter_mut().zip(rows) {
+        *start = row * width + column;
+    }
+    starts
 }
 
 #[cfg(test)]

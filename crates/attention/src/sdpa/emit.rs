@@ -169,22 +169,20 @@ impl Emit<'_> {
                 }
             }
             let values = if self.heads.len() > 1 { mean } else { tile };
-            let rows = &first_head.rows[..first_head.count];
-            match self.sink {
-                Sink::Rows(output) => {
-                    let heads = if self.heads.len() == problem.heads { 1 } else { problem.heads };
-                    scatter_rows(rows.len(), to - from, values, lanes, |lane| {
-                        let [b, h, i] = rows[lane];
-                        let row = (b * heads + if heads == 1 { 0 } else { h }) * problem.queries + i;
-                        // SAFETY: each row belongs to one item, which asks for each of its parts once.
-                        unsafe { output.slice(row * problem.keys + from, to - from) }
-                    });
-                }
-                Sink::Top { .. } => {
-                    let mut parts = rest.chunks_exact_mut(problem.keys).map(|row| &mut row[from..to]);
-                    scatter_rows(rows.len(), to - from, values, lanes, |_| parts.next().unwrap_or_default());
-                }
+            let mut starts = [0; MAX_TILE_LANES];
+            let starts = &mut starts[..first_head.count];
+            for (lane, &[b, h, i]) in first_head.rows[..first_head.count].iter().enumerate() {
+                let row = match self.sink {
+                    Sink::Rows(_) if self.heads.len() == problem.heads => b * problem.queries + i,
+                    Sink::Rows(_) => (b * problem.heads + h) * problem.queries + i,
+                    Sink::Top { .. } => lane,
+                };
+                starts[lane] = row * problem.keys + from;
             }
+            let own_rows = SharedMut::new(rest);
+            let target = if let Sink::Rows(output) = self.sink { output } else { &own_rows };
+            // SAFETY: each row belongs to one item, which writes each of its parts once.
+            unsafe { scatter_rows(values, lanes, to - from, target, starts) };
         }
         if let Sink::Top { values, keys, count } = self.sink {
             for (&[b, h, i], row) in first_head.rows[..first_head.count].iter().zip(rest.chunks_exact(problem.keys)) {

@@ -260,7 +260,12 @@ impl Item<'_> {
                 }
             }
             let rows = &lanes_of_tile.rows[..lanes_of_tile.count];
-            scatter_rows(rows.len(), value_dim, sums, lanes, |lane| self.output_row(rows[lane]));
+            let mut starts = [0; MAX_TILE_LANES];
+            for (start, &[b, h, i]) in starts.iter_mut().zip(rows) {
+                *start = problem.output_strides.row(b, h, i);
+            }
+            // SAFETY: each output row belongs to one item, which writes it once.
+            unsafe { scatter_rows(sums, lanes, value_dim, &self.results.output, &starts[..rows.len()]) };
             for (lane, &row) in rows.iter().enumerate() {
                 self.write_statistics(row, online.max[lane], online.sum[lane], natural_units);
             }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::sdpa::Arrays;
-use crate::simd::gather_columns;
+use crate::simd::{MAX_TILE_LANES, gather_columns};
 use crate::tensor::Tensor;
 
 /// A mask; its element type says what it means.
@@ -175,15 +175,19 @@ impl<'a> Visibility<'a> {
             }
             return;
         }
+        let mut starts = [0; MAX_TILE_LANES];
+        let starts = &mut starts[..rows.len()];
         match mask.elements {
             Elements::Float(elements) if mask.strides[3] == 1 => {
-                gather_columns(rows.len(), count, |lane| &elements[rows[lane] + first..][..count], tile, lanes);
+                starts.iter_mut().zip(rows).for_each(|(start, row)| *start = row + first);
+                gather_columns(elements, starts, count, tile, lanes);
             }
             _ => {
-                for (&row, buffer) in rows.iter().zip(buffer.chunks_exact_mut(count)) {
-                    self.bias_row(row, first, count, buffer);
+                for (lane, &row) in rows.iter().enumerate() {
+                    starts[lane] = lane * count;
+                    self.bias_row(row, first, count, &mut buffer[lane * count..]);
                 }
-                gather_columns(rows.len(), count, |lane| &buffer[lane * count..], tile, lanes);
+                gather_columns(buffer, starts, count, tile, lanes);
             }
         }
     }

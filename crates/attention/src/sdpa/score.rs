@@ -68,11 +68,11 @@ impl Lanes {
             // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
             tile.fill(0.0);
         }
-        let query = |lane: usize| {
-            let [b, h, i] = self.rows[lane];
-            &problem.q[problem.q_strides.row(b, h, i)..]
-        };
-        gather_columns(self.count, problem.head_dim, query, tile, lanes);
+        let mut starts = [0; MAX_TILE_LANES];
+        for (start, &[b, h, i]) in starts.iter_mut().zip(&self.rows) {
+            *start = problem.q_strides.row(b, h, i);
+        }
+        gather_columns(problem.q, &starts[..self.count], problem.head_dim, tile, lanes);
         let scale = simd.splat(scale);
         for chunk in tile.chunks_exact_mut(S::LANES) {
             simd.store(chunk, simd.mul(simd.load(chunk), scale));

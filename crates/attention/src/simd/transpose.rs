@@ -1,22 +1,21 @@
 //! Transposes between rows that lie anywhere and tiles whose columns sit in lanes, in blocks of 4 × 4.
 
-/// `dst[c · dst_stride + r] = row(r)[c]` for `rows` rows of `columns` values.
+use crate::threads::SharedMut;
+
+/// `dst[c · dst_stride + r] = src[rows[r] + c]` for `columns` values of each row.
 ///
 /// # Panics
 /// If a row or `dst` is shorter than that needs.
-#[inline(always)]
-pub fn gather_columns<'a>(
-    rows: usize,
-    columns: usize,
-    row: impl Fn(usize) -> &'a [f32],
-    dst: &mut [f32],
-    dst_stride: usize,
-) {
-    check_tile(rows, columns, dst.len(), dst_stride);
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+pub fn gather_columns(src: &[f32], rows: &[usize], columns: usize, dst: &mut [f32], dst_stride: usize) {
+    check_tile(rows.len(), columns, dst.len(), dst_stride);
+    let mut quads = rows.chunks_exact(4);
     let mut r = 0;
-    while r + 4 <= rows {
+    for quad in &mut quads {
         // Spelled out: what array::from_fn calls would not be compiled for the level of the kernel around it.
-        let [a, b, c, d] = [row(r), row(r + 1), row(r + 2), row(r + 3)].map(|row| &row[..columns]);
+        let row = |index: usize| &src[quad[index]..][..columns];
+        let [a, b, c, d] = [row(0), row(1), row(2), row(3)];
         let mut column = 0;
         while column + 4 <= columns {
             // SAFETY: four values from `column` on lie inside each row, and those of four columns from r on inside `dst`.
@@ -34,29 +33,30 @@ pub fn gather_columns<'a>(
         }
         r += 4;
     }
-    for r in r..rows {
-        for (column, &value) in row(r)[..columns].iter().enumerate() {
+    for (r, &row) in (r..).zip(quads.remainder()) {
+        for (column, &value) in src[row..][..columns].iter().enumerate() {
             dst[column * dst_stride + r] = value;
         }
     }
 }
 
-/// `row(r)[c] = src[c · src_stride + r]` for `rows` rows of `columns` values.
+/// `dst[rows[r] + c] = src[c · src_stride + r]` for `columns` values of each row.
+///
+/// # Safety
+/// The rows may overlap neither each other nor what anybody else reads or writes meanwhile.
 ///
 /// # Panics
-/// If a row or `src` is shorter than that needs.
-#[inline(always)]
-pub fn scatter_rows<'a>(
-    rows: usize,
-    columns: usize,
-    src: &[f32],
-    src_stride: usize,
-    mut row: impl FnMut(usize) -> &'a mut [f32],
-) {
-    check_tile(rows, columns, src.len(), src_stride);
+/// If `src` is shorter than that needs, or a row reaches beyond `dst`.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+pub unsafe fn scatter_rows(src: &[f32], src_stride: usize, columns: usize, dst: &SharedMut<'_, f32>, rows: &[usize]) {
+    check_tile(rows.len(), columns, src.len(), src_stride);
+    // SAFETY: the caller keeps the rows apart.
+    let row = |start: usize| unsafe { dst.slice(start, columns) };
+    let mut quads = rows.chunks_exact(4);
     let mut r = 0;
-    while r + 4 <= rows {
-        let mut target = [row(r), row(r + 1), row(r + 2), row(r + 3)].map(|row| &mut row[..columns]);
+    for quad in &mut quads {
+        let mut target = [row(quad[0]), row(quad[1]), row(quad[2]), row(quad[3])];
         let mut column = 0;
         while column + 4 <= columns {
             // SAFETY: four values from `column` on lie inside each row, and those of four columns from r on inside `src`.
@@ -76,8 +76,8 @@ pub fn scatter_rows<'a>(
         }
         r += 4;
     }
-    for r in r..rows {
-        for (column, value) in row(r)[..columns].iter_mut().enumerate() {
+    for (r, &start) in (r..).zip(quads.remainder()) {
+        for (column, value) in row(start).iter_mut().enumerate() {
             *value = src[column * src_stride + r];
         }
     }
@@ -186,18 +186,17 @@ mod tests {
         for rows in 0..=9 {
             for columns in 0..=9 {
                 let source: Vec<f32> = (0..rows * columns).map(|index| index as f32).collect();
+                let starts: Vec<usize> = (0..rows).map(|row| row * columns).collect();
                 let mut tile = vec![-1.0; columns * 12];
-                gather_columns(rows, columns, |r| &source[r * columns..], &mut tile, 12);
+                gather_columns(&source, &starts, columns, &mut tile, 12);
                 for r in 0..rows {
                     for c in 0..columns {
                         assert_eq!(tile[c * 12 + r], source[r * columns + c]);
                     }
                 }
                 let mut back = vec![-1.0; rows * columns];
-                let mut targets: Vec<&mut [f32]> = back.chunks_mut(columns.max(1)).collect();
-                let mut targets = targets.drain(..);
-                scatter_rows(rows, columns, &tile, 12, |_| targets.next().unwrap_or_default());
-                drop(targets);
+                // SAFETY: the rows lie one after the other.
+                unsafe { scatter_rows(&tile, 12, columns, &SharedMut::new(&mut back), &starts) };
                 assert_eq!(back, source);
             }
         }
