@@ -1,0 +1,118 @@
+// The problems that are timed. Each names itself in the tables, and `--filter` looks for its text in that name.
+
+import { availableParallelism } from 'node:os'
+
+/** @typedef {import('./types.d.ts').Case} Case */
+
+const LENGTHS = [16, 64, 512, 1024, 2048]
+const DIMS = [64, 32, 128]
+const allThreads = availableParallelism()
+
+/**
+ * @param {Partial<Case> & Pick<Case, 'name' | 'group'>} given
+ * @returns {Case}
+ */
+function attention(given) {
+  const { queries = 1, keys = queries, heads = 8, kvHeads = heads, dim = 64, causal = false, batch = 1 } = given
+  const products = 4 * batch * heads * queries * keys * dim
+  return {
+    kind: 'attention',
+    batch,
+    heads,
+    kvHeads,
+    queries,
+    keys,
+    dim,
+    causal,
+    out: false,
+    unit: 'GF/s',
+    threads: 1,
+    flops: causal ? products / 2 : products,
+    bytes: 8 * batch * kvHeads * keys * dim,
+    ...given
+  }
+}
+
+/** @param {number} length @param {number} [dim] */
+const square = (length, dim = 64) => attention({ name: `S=${length} D=${dim}`, group: 'full', queries: length, dim })
+
+/** @param {number} length */
+const causal = (length) =>
+  attention({ name: `S=${length} D=64 causal`, group: 'causal', queries: length, causal: true })
+
+/** @param {number} length @param {number} heads @param {number} dim */
+function layer(length, heads, dim) {
+  const model = heads * dim
+  const base = attention({
+    name: `layer ${length}×${model}, ${heads} heads`,
+    group: 'layer',
+    queries: length,
+    heads,
+    dim
+  })
+  return { ...base, kind: /** @type {const} */ ('layer'), flops: base.flops + 8 * length * model * model }
+}
+
+const masked = {
+  boolean: attention({ name: 'S=512 D=64 boolean mask', group: 'masked', queries: 512, mask: 'boolean' }),
+  float: attention({ name: 'S=512 D=64 float mask', group: 'masked', queries: 512, mask: 'float' })
+}
+const grouped = attention({ name: 'S=512 D=64 grouped 8:2', group: 'grouped', queries: 512, kvHeads: 2 })
+const decode = attention({ name: 'decode S=8192 D=64', group: 'decode', keys: 8192, unit: 'GB/s' })
+const groupedDecode = attention({
+  name: 'decode S=8192 D=64 grouped 32:8',
+  group: 'decode',
+  keys: 8192,
+  heads: 32,
+  kvHeads: 8,
+  unit: 'GB/s'
+})
+const call = attention({ name: 'call 1×1×1×8', group: 'call', heads: 1, dim: 8, unit: 'µs' })
+const withOut = [64, 512].map((length) => ({
+  ...square(length),
+  name: `S=${length} D=64 with out`,
+  group: 'out',
+  out: true
+}))
+const sentence = layer(512, 12, 32)
+
+const quick = [square(64), square(512), causal(512), decode, sentence, call]
+
+const full = [
+  ...DIMS.flatMap((dim) => LENGTHS.map((length) => square(length, dim))),
+  ...[512, 1024, 2048].map(causal),
+  masked.boolean,
+  masked.float,
+  grouped,
+  ...withOut,
+  decode,
+  groupedDecode,
+  layer(16, 12, 32),
+  sentence,
+  call
+]
+
+/** Where several threads have enough to do. */
+const parallel = {
+  quick: [square(512), causal(512)],
+  full: [...[64, 512, 1024, 2048].map((length) => square(length)), ...[512, 1024, 2048].map(causal), decode, sentence]
+}
+
+/**
+ * The cases, those on one thread first.
+ *
+ * @param {{ isQuick: boolean }} options
+ * @returns {Case[]}
+ */
+export function cases({ isQuick }) {
+  const serial = isQuick ? quick : full
+  if (allThreads === 1) return serial
+  return [
+    ...serial,
+    ...parallel[isQuick ? 'quick' : 'full'].map((problem) => ({
+      ...problem,
+      name: `${problem.name}, ${allThreads} threads`,
+      threads: allThreads
+    }))
+  ]
+}

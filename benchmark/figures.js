@@ -1,0 +1,97 @@
+// What is measured by itself: the time to start, memory, and the size of what is shipped. Times and memory come from fresh
+// processes.
+
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { gzipSync } from 'node:zlib'
+import { median } from './timing.js'
+
+/** @typedef {import('./types.d.ts').Figure} Figure */
+/** @typedef {{ name: string, group: string, isQuick: boolean, measure: () => Promise<Omit<Figure, 'name' | 'group'>> }} Task */
+
+const execute = promisify(execFile)
+const STARTS = 5
+const MEGABYTE = 1e6
+
+/** @param {string} script @param {string[]} args */
+async function child(script, ...args) {
+  const path = fileURLToPath(new URL(`children/${script}`, import.meta.url))
+  const { stdout } = await execute(process.execPath, [path, ...args])
+  return JSON.parse(stdout)
+}
+
+/** @param {string} script @param {string[]} args */
+async function startTime(script, ...args) {
+  const times = []
+  for (let start = 0; start < STARTS; start++) times.push((await child(script, ...args)).milliseconds)
+  return median(times)
+}
+
+/** @param {string} kind @returns {Task} */
+const start = (kind) => ({
+  name: `start, ${kind}`,
+  group: 'start',
+  isQuick: true,
+  measure: async () => ({
+    value: await startTime('init.js', kind),
+    unit: 'ms',
+    detail: 'from import to the first result, in a fresh process'
+  })
+})
+
+/** @type {Task} */
+const startInBrowser = {
+  name: 'start, browser',
+  group: 'start',
+  isQuick: true,
+  async measure() {
+    try {
+      return { value: await startTime('browser.js'), unit: 'ms', detail: 'init() and the first call, in Chromium' }
+    } catch {
+      const value = await startTime('init.js', 'browser')
+      return { value, unit: 'ms', detail: "no browser is there: its entry in Node's engine, import included" }
+    }
+  }
+}
+
+/** @param {string} kind @returns {Task} */
+const memory = (kind) => ({
+  name: `memory S=16384, ${kind}`,
+  group: 'memory',
+  isQuick: false,
+  async measure() {
+    const { growth, inputs, outputs } = await child('memory.js', kind)
+    const allowed = 1.1 * (inputs + outputs) + 8 * MEGABYTE
+    return {
+      value: growth / MEGABYTE,
+      unit: 'MB',
+      detail: `growth over the call; allowed are ${(allowed / MEGABYTE).toFixed(1)} MB, 1.1 times the ${((inputs + outputs) / MEGABYTE).toFixed(1)} MB of inputs and output, and 8 MB`
+    }
+  }
+})
+
+/** @param {string} variant @param {boolean} isZipped @returns {Task} */
+const size = (variant, isZipped) => ({
+  name: `attention.${variant}.wasm${isZipped ? ', gzipped' : ''}`,
+  group: 'size',
+  isQuick: true,
+  async measure() {
+    const bytes = readFileSync(new URL(`../packages/wasm/attention.${variant}.wasm`, import.meta.url))
+    return { value: (isZipped ? gzipSync(bytes, { level: 9 }) : bytes).length / 1000, unit: 'KB', detail: '' }
+  }
+})
+
+/** @param {{ isQuick: boolean }} options */
+export function tasks({ isQuick }) {
+  const all = [
+    start('native'),
+    start('wasm'),
+    startInBrowser,
+    memory('native'),
+    memory('wasm'),
+    ...['simd', 'relaxed'].flatMap((variant) => [size(variant, false), size(variant, true)])
+  ]
+  return all.filter((task) => task.isQuick || !isQuick)
+}

@@ -1,0 +1,193 @@
+// What the package is meant to reach, as ratios within one run, and whether this run shows it. Timings gate nothing.
+
+/** @typedef {import('./types.d.ts').Case} Case */
+/** @typedef {import('./types.d.ts').Figure} Figure */
+/** @typedef {import('./types.d.ts').Goal} Goal */
+/** @typedef {import('./types.d.ts').Row} Row */
+/** @typedef {{ rows: Row[], figures: Figure[] }} Results */
+/** @typedef {{ value: number, where: string }} Finding */
+/** @typedef {{ name: string, limit: number, atLeast: boolean, unit: string, find: (results: Results) => Finding[] }} Aim */
+
+/** @param {string} family @param {Row} row */
+const isOf = (family, row) => row.family === family || row.family.startsWith(`${family} `)
+
+/**
+ * How many times as long the fastest way of `theirs` takes as `ours`, for each case.
+ *
+ * @param {(problem: Case) => boolean} isMeant
+ * @param {string} ours
+ * @param {string} theirs
+ * @returns {(results: Results) => Finding[]}
+ */
+const against = (isMeant, ours, theirs) => (results) =>
+  results.rows
+    .filter((row) => isMeant(row.case) && isOf(ours, row))
+    .flatMap((row) => {
+      const others = results.rows.filter((other) => other.case.name === row.case.name && isOf(theirs, other))
+      const ratios = others.map((other) => other.ratios[row.contender]).filter((ratio) => ratio !== undefined)
+      return ratios.length ? [{ value: Math.min(...ratios), where: row.case.name }] : []
+    })
+
+/**
+ * @param {string} group
+ * @param {(figure: Figure) => boolean} isMeant
+ * @param {(figure: Figure) => number} [value]
+ * @returns {(results: Results) => Finding[]}
+ */
+const figure =
+  (group, isMeant, value = (found) => found.value) =>
+  ({ figures }) =>
+    figures
+      .filter((found) => found.group === group && isMeant(found))
+      .map((found) => ({ value: value(found), where: found.name }))
+
+/** @param {string} ours @returns {(results: Results) => Finding[]} */
+const callTime =
+  (ours) =>
+  ({ rows }) =>
+    rows
+      .filter((row) => row.case.group === 'call' && isOf(ours, row))
+      .map((row) => ({ value: row.milliseconds.median * 1000, where: row.contender }))
+
+/**
+ * The speed with a mask as a share of the speed without, for each contender of `ours`.
+ *
+ * @param {string} ours
+ * @returns {(results: Results) => Finding[]}
+ */
+const maskedShare =
+  (ours) =>
+  ({ rows }) =>
+    rows
+      .filter((row) => row.case.group === 'masked' && isOf(ours, row))
+      .flatMap((row) => {
+        const bare = rows.find(
+          (other) =>
+            other.contender === row.contender &&
+            other.case.group === 'full' &&
+            other.case.threads === row.case.threads &&
+            other.case.queries === row.case.queries &&
+            other.case.dim === row.case.dim
+        )
+        return bare ? [{ value: row.gflops / bare.gflops, where: `${row.case.name}, ${row.contender}` }] : []
+      })
+
+/** @param {Case} problem */
+const isFull = ({ group, dim }) => group === 'full' && dim === 64
+/** @param {Case} problem */
+const isCausal = ({ group }) => group === 'causal'
+/** @param {Case} problem */
+const isDecode = ({ group }) => group === 'decode'
+/** @param {Case} problem */
+const isLayer = ({ group }) => group === 'layer'
+/** @param {Case} problem */
+const isLong = ({ queries }) => queries >= 256
+
+/** @param {(problem: Case) => boolean} isMeant */
+const serially = (isMeant) => (/** @type {Case} */ problem) => problem.threads === 1 && isMeant(problem)
+/** @param {(problem: Case) => boolean} isMeant */
+const inParallel = (isMeant) => (/** @type {Case} */ problem) => problem.threads > 1 && isMeant(problem)
+
+/** @param {string} name @param {number} limit @param {Aim['find']} find @returns {Aim} */
+const times = (name, limit, find) => ({ name, limit, atLeast: true, unit: '×', find })
+/** @param {string} name @param {number} limit @param {Aim['find']} find @returns {Aim} */
+const share = (name, limit, find) => ({ name, limit, atLeast: true, unit: '', find })
+/** @param {string} name @param {number} limit @param {string} unit @param {Aim['find']} find @returns {Aim} */
+const atMost = (name, limit, unit, find) => ({ name, limit, atLeast: false, unit, find })
+
+/** @param {string} suffix @param {typeof serially} when */
+const againstNativePeers = (suffix, when) =>
+  [
+    { peer: 'onnxruntime-node', short: 1.5, causal: 2 },
+    { peer: 'PyTorch', short: 1.2, causal: 1.6 }
+  ].flatMap(({ peer, short, causal }) => [
+    times(
+      `native / ${peer}${suffix}`,
+      1.1,
+      against(
+        when((problem) => isFull(problem) && problem.queries !== 64),
+        'native',
+        peer
+      )
+    ),
+    times(
+      `native / ${peer}, S=64${suffix}`,
+      short,
+      against(
+        when((problem) => isFull(problem) && problem.queries === 64),
+        'native',
+        peer
+      )
+    ),
+    times(`native / ${peer}, causal${suffix}`, causal, against(when(isCausal), 'native', peer))
+  ])
+
+/** @type {Aim[]} */
+const AIMS = [
+  share(
+    'native, S ≥ 256: share of the multiply-add peak',
+    0.8,
+    against(
+      serially((problem) => isFull(problem) && isLong(problem)),
+      'native',
+      'machine'
+    )
+  ),
+  ...againstNativePeers('', serially),
+  ...againstNativePeers(', all threads', inParallel),
+  times('wasm simd128 / onnxruntime-web', 1.6, against(isFull, 'wasm simd128', 'onnxruntime-web')),
+  times('wasm simd128 / onnxruntime-web, causal', 3, against(isCausal, 'wasm simd128', 'onnxruntime-web')),
+  times('wasm / tfjs-backend-wasm', 15, against(isFull, 'wasm', 'tfjs-backend-wasm')),
+  // Of two of ours, the other one's time is what counts: native is the one that the row is compared with.
+  share('wasm simd128: share of native speed', 0.65, against(serially(isFull), 'wasm simd128', 'native')),
+  share('wasm relaxed-simd: share of native speed', 0.8, against(serially(isFull), 'wasm relaxed-simd', 'native')),
+  share('decode, native: share of the read bandwidth', 0.85, against(serially(isDecode), 'native', 'machine')),
+  share('decode, wasm: share of the read bandwidth', 0.8, against(serially(isDecode), 'wasm', 'machine')),
+  times('layer, native / onnxruntime-node', 1.1, against(serially(isLayer), 'native', 'onnxruntime-node')),
+  times('layer, wasm / onnxruntime-web', 1.6, against(serially(isLayer), 'wasm', 'onnxruntime-web')),
+  share('masks, native: share of the speed without', 0.85, maskedShare('native')),
+  share('masks, wasm: share of the speed without', 0.85, maskedShare('wasm')),
+  atMost('call overhead, native', 2, 'µs', callTime('native')),
+  atMost('call overhead, wasm', 4, 'µs', callTime('wasm')),
+  atMost(
+    'memory at S = 16,384, beyond the inputs',
+    155.6,
+    'MB',
+    figure('memory', () => true)
+  ),
+  atMost(
+    '.wasm',
+    200,
+    'KB',
+    figure('size', ({ name }) => !name.endsWith('gzipped'))
+  ),
+  atMost(
+    '.wasm, gzipped',
+    70,
+    'KB',
+    figure('size', ({ name }) => name.endsWith('gzipped'))
+  ),
+  atMost(
+    'start in a browser',
+    20,
+    'ms',
+    figure('start', ({ name }) => name.endsWith('browser'))
+  )
+]
+
+/**
+ * Each goal with the worst of what was found for it.
+ *
+ * @param {Results} results
+ * @returns {Goal[]}
+ */
+export function judge(results) {
+  return AIMS.map(({ find, ...goal }) => {
+    const found = find(results).toSorted((a, b) => (goal.atLeast ? a.value - b.value : b.value - a.value))
+    if (found.length === 0) return { ...goal, detail: '', status: /** @type {const} */ ('not measured') }
+    const [{ value, where }] = found
+    const holds = goal.atLeast ? value >= goal.limit : value <= goal.limit
+    const detail = found.length > 1 ? `${where}, the worst of ${found.length}` : where
+    return { ...goal, measured: value, detail, status: holds ? 'holds' : 'misses' }
+  })
+}

@@ -1,0 +1,130 @@
+// The numbers that all contenders get: the same ones in every run.
+
+import { SelfAttention } from '../index.js'
+
+/** @typedef {import('./types.d.ts').Case} Case */
+/** @typedef {import('./types.d.ts').Inputs} Inputs */
+
+/**
+ * Evenly spread numbers from −1 to 1 by Marsaglia's xorshift32.
+ *
+ * @param {number} seed  not 0
+ */
+function numbers(seed) {
+  let state = seed
+  return () => {
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    return (state >>> 0) / 2 ** 31 - 1
+  }
+}
+
+/**
+ * @param {number[]} shape
+ * @param {number} seed
+ */
+export function randomTensor(shape, seed) {
+  const data = new Float32Array(shape.reduce((product, size) => product * size, 1))
+  const next = numbers(seed)
+  for (let i = 0; i < data.length; i++) data[i] = next()
+  return { data, shape }
+}
+
+/**
+ * @param {Case} problem
+ * @returns {Inputs}
+ */
+export function makeInputs({ kind, batch, heads, kvHeads, queries, keys, dim, mask }) {
+  const none = randomTensor([0], 1)
+  if (kind === 'layer') {
+    // With the tables' shapes: enough to tell a mistake in any projection from rounding.
+    const state = new SelfAttention({ numHeads: heads, headDim: dim, seed: 5 }).stateDict()
+    return { q: none, k: none, v: none, x: randomTensor([batch, queries, heads * dim], 7), state }
+  }
+  const bias = randomTensor([queries, keys], 11)
+  // A key in ten is hidden.
+  const visible = { data: Uint8Array.from(bias.data, (number) => Number(number > -0.8)), shape: bias.shape }
+  return {
+    q: randomTensor([batch, heads, queries, dim], 1),
+    k: randomTensor([batch, kvHeads, keys, dim], 2),
+    v: randomTensor([batch, kvHeads, keys, dim], 3),
+    ...(mask === 'boolean' && { mask: visible }),
+    ...(mask === 'float' && { mask: bias }),
+    x: none,
+    state: {}
+  }
+}
+
+/**
+ * `[B,H,L,D]` as `[B,L,H·D]`.
+ *
+ * @param {import('../index.js').Tensor} tensor
+ */
+export function headsLast({ data, shape: [batch, heads, length, dim] }) {
+  return { data: permute(data, batch, heads, length, dim), shape: [batch, length, heads * dim] }
+}
+
+/**
+ * `[B,L,H·D]` as `[B,H,L,D]`.
+ *
+ * @param {Float32Array} data
+ * @param {Case} problem
+ */
+export function headsFirst(data, { batch, heads, queries, dim }) {
+  return permute(data, batch, queries, heads, dim)
+}
+
+/**
+ * Swaps the second and third dimension.
+ *
+ * @param {Float32Array} data
+ * @param {number} batch
+ * @param {number} first
+ * @param {number} second
+ * @param {number} dim
+ */
+function permute(data, batch, first, second, dim) {
+  const result = new Float32Array(data.length)
+  for (let b = 0; b < batch; b++) {
+    for (let i = 0; i < first; i++) {
+      for (let j = 0; j < second; j++) {
+        const from = ((b * first + i) * second + j) * dim
+        result.set(data.subarray(from, from + dim), ((b * second + j) * first + i) * dim)
+      }
+    }
+  }
+  return result
+}
+
+/**
+ * A mask that is added to the scores, as floats, for peers that have no other; −∞ hides.
+ *
+ * @param {Case} problem
+ * @param {Inputs} inputs
+ * @param {boolean} withCausal  whether the mask has to say what `causal` says
+ * @param {number} [hidden]
+ */
+export function additiveMask({ queries, keys, causal }, { mask }, withCausal, hidden = -Infinity) {
+  if (!mask && !(causal && withCausal)) return undefined
+  const data = new Float32Array(queries * keys)
+  if (mask?.data instanceof Uint8Array) mask.data.forEach((visible, i) => (data[i] = visible ? 0 : hidden))
+  else if (mask) data.set(mask.data)
+  if (causal && withCausal) {
+    for (let i = 0; i < queries; i++) data.fill(hidden, i * keys + i + 1, (i + 1) * keys)
+  }
+  return { data, shape: [queries, keys] }
+}
+
+/**
+ * `[out, in]` as `[in, out]`.
+ *
+ * @param {import('../index.js').Tensor} weight
+ */
+export function transposed({ data, shape: [rows, columns] }) {
+  const result = new Float32Array(data.length)
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) result[column * rows + row] = data[row * columns + column]
+  }
+  return { data: result, shape: [columns, rows] }
+}

@@ -1,0 +1,57 @@
+// What the machine itself can do, as a contender: the time that a case would take at the peak of multiply-adds, or, where memory
+// is the limit, at the speed at which it is read. Needs the repository and cargo.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { Conversation } from './process.js'
+
+/** @typedef {import('./types.d.ts').Found} Found */
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+/** @returns {string | Error} the program, or what stands in the way */
+function build() {
+  if (!existsSync(`${root}crates/attention/examples/machine.rs`)) return new Error('it is built from the repository')
+  const args = ['build', '--release', '--locked', '--package', 'ruvector-attention', '--example', 'machine']
+  const { status, error, stdout, stderr } = spawnSync('cargo', [...args, '--message-format=json-render-diagnostics'], {
+    cwd: root,
+    encoding: 'utf8'
+  })
+  if (error) return new Error('it is built by cargo, which is not there')
+  const program = stdout.match(/"executable":"((?:[^"\\]|\\.)*machine(?:\.exe)?)"/)?.[1]
+  if (status !== 0 || !program) return new Error(stderr.trim().split('\n')[0])
+  return JSON.parse(`"${program}"`)
+}
+
+/** @returns {Promise<Found>} */
+export async function machine() {
+  const program = build()
+  if (program instanceof Error) return { absent: 'the machine itself', reason: program.message }
+  const conversation = new Conversation(program, [])
+  const level = await conversation.line()
+  return {
+    contenders: [
+      {
+        name: 'this machine at best',
+        family: 'machine',
+        side: 'machine',
+        version: level,
+        warmsUp: false,
+        threaded: true,
+        prepare({ unit, threads, flops, bytes }) {
+          if (unit === 'µs') return 'a call has no such limit'
+          const isRead = unit === 'GB/s'
+          return {
+            async time(count) {
+              conversation.send(isRead ? `read ${threads} ${bytes}\n` : `peak ${threads}\n`)
+              const rate = Number(await conversation.line()) * 1e9
+              return (count * (isRead ? bytes : flops)) / rate
+            }
+          }
+        },
+        close: () => conversation.close()
+      }
+    ]
+  }
+}

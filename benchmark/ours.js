@@ -1,0 +1,68 @@
+// Our own package as contenders: the native backend, and each WebAssembly module that this engine runs.
+
+import { loadBackend } from '../index.js'
+import { variants } from '../lib/wasm.js'
+
+/** @typedef {import('./types.d.ts').Contender} Contender */
+/** @typedef {import('../index.js').Attention} Attention */
+
+/**
+ * @param {string} name
+ * @param {boolean} isNative
+ * @param {(threads: number) => Promise<Attention>} load
+ * @returns {Promise<Contender>}
+ */
+async function contender(name, isNative, load) {
+  const { version, simd } = (await load(1)).backend()
+  return {
+    name: `${name} ${simd}`,
+    family: isNative ? 'native' : `wasm ${simd}`,
+    side: 'ours',
+    version,
+    warmsUp: !isNative,
+    threaded: isNative,
+    async prepare(problem, { q, k, v, mask, x, state }) {
+      const api = await load(problem.threads)
+      if (problem.kind === 'layer') {
+        const layer = new api.SelfAttention({ numHeads: problem.heads, headDim: problem.dim }).loadStateDict(state)
+        return { run: () => layer.forward(x).output.data, read: (data) => data, dispose: () => layer.dispose() }
+      }
+      const options = {
+        ...(mask && { mask }),
+        ...(problem.causal && { causal: true }),
+        ...(problem.out && { out: new Float32Array(q.data.length) })
+      }
+      return { run: () => api.scaledDotProductAttention(q, k, v, options).output.data, read: (data) => data }
+    }
+  }
+}
+
+/**
+ * The contenders of this package, native code first, and why others are missing.
+ *
+ * @returns {Promise<{ contenders: Contender[], absent: { absent: string, reason: string }[] }>}
+ */
+export async function ours() {
+  /** @type {{ name: string, isNative: boolean, load: (threads: number) => Promise<Attention> }[]} */
+  const candidates = [
+    { name: 'native', isNative: true, load: (threads) => loadBackend('native', { threads }) },
+    ...variants()
+      .toReversed()
+      .map((variant) => ({
+        name: 'wasm',
+        isNative: false,
+        load: () =>
+          loadBackend('wasm', { wasm: new URL(`../packages/wasm/attention.${variant}.wasm`, import.meta.url) })
+      }))
+  ]
+  const contenders = []
+  const absent = []
+  for (const { name, isNative, load } of candidates) {
+    try {
+      contenders.push(await contender(name, isNative, load))
+    } catch (error) {
+      absent.push({ absent: name, reason: /** @type {Error} */ (error).message })
+    }
+  }
+  return { contenders, absent }
+}

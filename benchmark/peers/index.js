@@ -1,0 +1,34 @@
+// Who the package is compared with, in the order of the tables. A peer that is not installed says so.
+
+import { onnxruntimeNode, onnxruntimeWeb } from './onnxruntime.js'
+import { plain } from './plain.js'
+import { pytorch } from './pytorch.js'
+import { ruvector2 } from './ruvector2.js'
+import { tfjs } from './tfjs.js'
+
+/** @typedef {import('../types.d.ts').Found} Found */
+
+/** @type {Record<string, () => Promise<Found>>} */
+const peers = {
+  'onnxruntime-node': onnxruntimeNode,
+  PyTorch: pytorch,
+  'onnxruntime-web': onnxruntimeWeb,
+  'tfjs-backend-wasm': tfjs,
+  '@ruvector/attention 2.2': ruvector2,
+  'plain JavaScript': plain
+}
+
+/** @returns {Promise<Found[]>} */
+export async function findPeers() {
+  const found = []
+  for (const [absent, find] of Object.entries(peers)) {
+    try {
+      found.push(await find())
+    } catch (error) {
+      const { code, message } = /** @type {NodeJS.ErrnoException} */ (error)
+      const isMissing = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND'
+      found.push({ absent, reason: isMissing ? 'npm install --prefix benchmark' : message.split('\n')[0] })
+    }
+  }
+  return found
+}

@@ -1,0 +1,167 @@
+// ONNX Runtime for Node and for the web (WebAssembly, one thread), each with two operators: its own MultiHeadAttention, and
+// ONNX's Attention.
+
+import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
+import { additiveMask, headsFirst, headsLast, transposed } from '../inputs.js'
+import { onnxModel } from './onnx-model.js'
+
+/** @typedef {import('../types.d.ts').Case} Case */
+/** @typedef {import('../types.d.ts').Contender} Contender */
+/** @typedef {import('../types.d.ts').Found} Found */
+/** @typedef {import('../types.d.ts').Inputs} Inputs */
+/** @typedef {import('./onnx-model.js').Node} Node */
+/** @typedef {{ data: Float32Array | Uint8Array, shape: readonly number[] }} Feed */
+/**
+ * - `feeds`: what the model's inputs get.
+ * - `read`: its output in our layout, where it has another.
+ *
+ * @typedef {{ model: Parameters<typeof onnxModel>[0], feeds: Record<string, Feed>, read?: (output: Float32Array) => Float32Array }} Plan
+ */
+
+const MICROSOFT = 'com.microsoft'
+
+/** @param {Case} problem @param {Inputs} inputs @returns {Plan | string} */
+function multiHeadAttention(problem, inputs) {
+  const { heads, kvHeads, queries, causal } = problem
+  if (kvHeads !== heads) return 'no grouped heads'
+  if (inputs.mask?.data instanceof Uint8Array) return 'no boolean masks'
+  const bias = additiveMask(problem, inputs, false)
+  // A cache's layout for one query, the layout of projections for many: each is the faster one.
+  const [key, value] = queries === 1 ? [inputs.k, inputs.v] : [headsLast(inputs.k), headsLast(inputs.v)]
+  const feeds = {
+    q: headsLast(inputs.q),
+    k: key,
+    v: value,
+    ...(bias && { bias: { ...bias, shape: [1, 1, ...bias.shape] } })
+  }
+  const node = {
+    op: 'MultiHeadAttention',
+    domain: MICROSOFT,
+    inputs: bias ? ['q', 'k', 'v', '', '', 'bias'] : ['q', 'k', 'v'],
+    output: 'y',
+    attributes: { num_heads: heads, ...(causal && { unidirectional: 1 }) }
+  }
+  const model = { nodes: [node], inputs: feeds, output: { name: 'y', shape: feeds.q.shape } }
+  return { model, feeds, read: (output) => headsFirst(output, problem) }
+}
+
+/** @param {Case} problem @param {Inputs} inputs @returns {Plan} */
+function attention({ causal }, { q, k, v, mask }) {
+  const feeds = { q, k, v, ...(mask && { mask }) }
+  const node = {
+    op: 'Attention',
+    inputs: Object.keys(feeds),
+    output: 'y',
+    ...(causal && { attributes: { is_causal: 1 } })
+  }
+  return { model: { nodes: [node], inputs: feeds, output: { name: 'y', shape: q.shape } }, feeds }
+}
+
+/**
+ * A layer with the operator in its middle: three projections and MultiHeadAttention, or ONNX Runtime's fused Attention, which
+ * has the projections inside.
+ *
+ * @param {Case} problem
+ * @param {Inputs} inputs
+ * @param {boolean} isFused
+ * @returns {Plan}
+ */
+function layer({ heads, dim }, { x, state }, isFused) {
+  const model = heads * dim
+  const weight = transposed(state.in_proj_weight)
+  const attributes = { num_heads: heads }
+  /** @type {Record<string, import('../../index.js').Tensor>} */
+  const constants = { outWeight: transposed(state['out_proj.weight']), outBias: state['out_proj.bias'] }
+  /** @type {Node[]} */
+  const nodes = []
+  if (isFused) {
+    Object.assign(constants, { weight, bias: state.in_proj_bias })
+    nodes.push({ op: 'Attention', domain: MICROSOFT, inputs: ['x', 'weight', 'bias'], output: 'heads', attributes })
+  } else {
+    ;['q', 'k', 'v'].forEach((name, index) => {
+      const rows = state.in_proj_weight.data.subarray(index * model * model, (index + 1) * model * model)
+      constants[`${name}Weight`] = transposed({ data: rows, shape: [model, model] })
+      constants[`${name}Bias`] = {
+        data: state.in_proj_bias.data.slice(index * model, (index + 1) * model),
+        shape: [model]
+      }
+      nodes.push({ op: 'MatMul', inputs: ['x', `${name}Weight`], output: `${name}Product` })
+      nodes.push({ op: 'Add', inputs: [`${name}Product`, `${name}Bias`], output: name })
+    })
+    nodes.push({ op: 'MultiHeadAttention', domain: MICROSOFT, inputs: ['q', 'k', 'v'], output: 'heads', attributes })
+  }
+  nodes.push({ op: 'MatMul', inputs: ['heads', 'outWeight'], output: 'product' })
+  nodes.push({ op: 'Add', inputs: ['product', 'outBias'], output: 'y' })
+  return { model: { nodes, inputs: { x }, output: { name: 'y', shape: x.shape }, constants }, feeds: { x } }
+}
+
+/**
+ * @param {any} ort
+ * @param {Pick<Contender, 'family' | 'version' | 'warmsUp' | 'threaded'>} about
+ * @returns {Found}
+ */
+function contenders(ort, about) {
+  /** @param {string} operator @param {(problem: Case, inputs: Inputs) => Plan | string} plan @returns {Contender} */
+  const contender = (operator, plan) => ({
+    ...about,
+    name: `${about.family} ${operator}`,
+    side: 'peer',
+    async prepare(problem, inputs) {
+      const planned = plan(problem, inputs)
+      if (typeof planned === 'string') return planned
+      const session = await ort.InferenceSession.create(onnxModel(planned.model), {
+        intraOpNumThreads: problem.threads,
+        interOpNumThreads: 1,
+        executionMode: 'sequential',
+        logSeverityLevel: 3
+      })
+      const feeds = Object.fromEntries(
+        Object.entries(planned.feeds).map(([name, { data, shape }]) => [
+          name,
+          new ort.Tensor(data instanceof Uint8Array ? 'bool' : 'float32', data, shape)
+        ])
+      )
+      const { read = (/** @type {Float32Array} */ output) => output } = planned
+      return {
+        run: () => session.run(feeds),
+        read: ({ y }) => read(y.data),
+        dispose: () => session.release()
+      }
+    }
+  })
+  return {
+    contenders: [
+      contender('MultiHeadAttention', (problem, inputs) =>
+        problem.kind === 'layer' ? layer(problem, inputs, false) : multiHeadAttention(problem, inputs)
+      ),
+      contender('Attention', (problem, inputs) =>
+        problem.kind === 'layer' ? layer(problem, inputs, true) : attention(problem, inputs)
+      )
+    ]
+  }
+}
+
+/** @param {string} name */
+const versionOf = (name) => createRequire(import.meta.url)(`${name}/package.json`).version
+
+/** @returns {Promise<Found>} */
+export async function onnxruntimeNode() {
+  const name = 'onnxruntime-node'
+  const { default: ort } = await import(name)
+  return contenders(ort, {
+    family: name,
+    version: versionOf(name),
+    warmsUp: false,
+    threaded: availableParallelism() > 1
+  })
+}
+
+/** @returns {Promise<Found>} */
+export async function onnxruntimeWeb() {
+  const name = 'onnxruntime-web'
+  const ort = await import(name)
+  ort.env.wasm.numThreads = 1
+  ort.env.logLevel = 'error'
+  return contenders(ort, { family: name, version: ort.env.versions.common, warmsUp: true, threaded: false })
+}

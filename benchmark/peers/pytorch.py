@@ -1,0 +1,67 @@
+"""PyTorch's side of the benchmark: takes a case and its tensors on standard input, then times it as often as it is asked to."""
+
+import json
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+DTYPES = {"f32": torch.float32, "u8": torch.uint8}
+
+
+def read_tensors(descriptions):
+    tensors = {}
+    for name, description in descriptions.items():
+        bytes_read = bytearray(sys.stdin.buffer.read(description["bytes"]))
+        flat = torch.frombuffer(bytes_read, dtype=DTYPES[description["dtype"]])
+        tensors[name] = flat.reshape(description["shape"])
+    return tensors
+
+
+def attention(case, tensors):
+    mask = tensors.get("mask")
+    if mask is not None and mask.dtype == torch.uint8:
+        mask = mask.bool()
+    options = {"attn_mask": mask, "is_causal": case["causal"], "enable_gqa": case["kvHeads"] != case["heads"]}
+    q, k, v = tensors["q"], tensors["k"], tensors["v"]
+    return lambda: F.scaled_dot_product_attention(q, k, v, **options)
+
+
+def layer(case, tensors):
+    module = torch.nn.MultiheadAttention(case["heads"] * case["dim"], case["heads"], batch_first=True).eval()
+    module.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("state.")})
+    x = tensors["x"]
+    return lambda: module(x, x, x, need_weights=False)[0]
+
+
+def answer(**fields):
+    sys.stdout.buffer.write((json.dumps(fields) + "\n").encode())
+
+
+def main():
+    answer(version=torch.__version__)
+    sys.stdout.buffer.flush()
+    run = None
+    while line := sys.stdin.buffer.readline():
+        request = json.loads(line)
+        try:
+            if "case" in request:
+                tensors = read_tensors(request["tensors"])
+                torch.set_num_threads(request["case"]["threads"])
+                run = {"attention": attention, "layer": layer}[request["case"]["kind"]](request["case"], tensors)
+                output = run().contiguous().numpy().tobytes()
+                answer(bytes=len(output))
+                sys.stdout.buffer.write(output)
+            else:
+                start = time.perf_counter()
+                for _ in range(request["count"]):
+                    run()
+                answer(seconds=time.perf_counter() - start)
+        except Exception as error:  # noqa: BLE001 - the other side shows it
+            answer(error=str(error))
+        sys.stdout.buffer.flush()
+
+
+with torch.inference_mode():
+    main()

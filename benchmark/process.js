@@ -1,0 +1,81 @@
+// A child process that answers requests one after the other: a line, and bytes after it where both sides know how many.
+
+import { spawn } from 'node:child_process'
+
+export class Conversation {
+  /** @type {Buffer} */
+  #received = Buffer.alloc(0)
+  /** @type {(() => void) | undefined} */
+  #wake
+  /** @type {Error | undefined} */
+  #end
+  #errors = ''
+
+  /**
+   * @param {string} command
+   * @param {readonly string[]} args
+   */
+  constructor(command, args) {
+    this.child = spawn(command, args, { stdio: 'pipe' })
+    this.child.stdout.on('data', (bytes) => {
+      this.#received = Buffer.concat([this.#received, bytes])
+      this.#wake?.()
+    })
+    this.child.stderr.setEncoding('utf8').on('data', (text) => (this.#errors += text))
+    // What it could not be told, its end tells.
+    this.child.stdin.on('error', () => {})
+    this.child.on('error', (error) => this.#ended(error))
+    this.child.on('close', () => {
+      const reason = this.#errors.trim().split('\n').at(-1) || 'it ended without an answer'
+      this.#ended(new Error(`${command}: ${reason}`))
+    })
+  }
+
+  /** @param {Error} error */
+  #ended(error) {
+    this.#end ??= error
+    this.#wake?.()
+  }
+
+  /** @param {string | Uint8Array} message */
+  send(message) {
+    this.child.stdin.write(message)
+  }
+
+  /** @returns {Promise<string>} */
+  async line() {
+    for (;;) {
+      const end = this.#received.indexOf('\n')
+      if (end >= 0)
+        return this.#take(end + 1)
+          .toString('utf8')
+          .trimEnd()
+      await this.#more()
+    }
+  }
+
+  /** @param {number} length */
+  async bytes(length) {
+    while (this.#received.length < length) await this.#more()
+    return this.#take(length)
+  }
+
+  /** Ends it and waits for that. */
+  async close() {
+    this.child.stdin.end()
+    if (!this.#end) await new Promise((resolve) => (this.#wake = () => this.#end && resolve(undefined)))
+  }
+
+  /** @param {number} length */
+  #take(length) {
+    const taken = this.#received.subarray(0, length)
+    this.#received = this.#received.subarray(length)
+    return taken
+  }
+
+  async #more() {
+    if (this.#end) throw this.#end
+    await new Promise((resolve) => (this.#wake = () => resolve(undefined)))
+    this.#wake = undefined
+  }
+}

@@ -1,0 +1,33 @@
+// Numbers and goals as people read them.
+
+/** @typedef {import('../types.d.ts').Goal} Goal */
+/** @typedef {import('../types.d.ts').Row} Row */
+
+/** @param {number} value @param {number} [digits] */
+export function significant(value, digits = 3) {
+  if (!Number.isFinite(value)) return '–'
+  const decimals = value === 0 ? 0 : Math.max(0, digits - 1 - Math.floor(Math.log10(Math.abs(value))))
+  return value.toFixed(Math.min(decimals, 4))
+}
+
+/** @param {number} milliseconds */
+export function duration(milliseconds) {
+  if (milliseconds < 1) return `${significant(milliseconds * 1000)} µs`
+  if (milliseconds < 1000) return `${significant(milliseconds)} ms`
+  return `${significant(milliseconds / 1000)} s`
+}
+
+/** @param {Row} row  its speed in what its case is about; empty where that is time alone */
+export function speed({ case: { unit }, gflops, gbps }) {
+  if (unit === 'µs') return ''
+  return `${significant(unit === 'GB/s' ? gbps : gflops)} ${unit}`
+}
+
+/** @param {number} value @param {string} unit */
+export function quantity(value, unit) {
+  if (unit === '') return `${significant(value * 100)} %`
+  return unit === '×' ? `${significant(value)}×` : `${significant(value)} ${unit}`
+}
+
+/** @param {Goal} goal */
+export const limit = ({ limit, atLeast, unit }) => `${atLeast ? '≥' : '≤'} ${quantity(limit, unit)}`

@@ -1,0 +1,107 @@
+// The page of a run: one file, with its data, its charts' code and Observable Plot inside.
+
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { limit, quantity, significant } from './format.js'
+
+/** @typedef {import('../types.d.ts').Report} Report */
+
+const require = createRequire(import.meta.url)
+
+/** @param {string} path  inside this folder */
+const own = (path) => readFileSync(new URL(path, import.meta.url), 'utf8')
+
+/** @param {string} name @param {string} file  in the package's folder */
+function library(name, file) {
+  // Neither package offers its browser file for `require`, but both lie in a folder that it finds.
+  const paths = require.resolve.paths(name) ?? []
+  for (const path of paths) {
+    try {
+      return readFileSync(join(path, name, file), 'utf8')
+    } catch {
+      // The next folder up.
+    }
+  }
+  throw new Error(`${name} is not installed: npm install --prefix ${dirname(new URL('.', import.meta.url).pathname)}`)
+}
+
+/** The plotting libraries' code; throws where they are not installed. */
+export function plottingCode() {
+  return [library('d3', 'dist/d3.min.js'), library('@observablehq/plot', 'dist/plot.umd.min.js')]
+}
+
+/** @param {string} text */
+const escape = (text) => text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`)
+
+/** @param {string[][]} lines @param {string[]} head @param {(line: string[]) => string} [rowClass] */
+function table(head, lines, rowClass = () => '') {
+  /** @param {'td' | 'th'} tag @param {string[]} line */
+  const row = (tag, line) => line.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('')
+  const body = lines.map((line) => `<tr class="${rowClass(line)}">${row('td', line)}</tr>`).join('\n')
+  return `<div class="wide"><table><thead><tr>${row('th', head)}</tr></thead><tbody>\n${body}\n</tbody></table></div>`
+}
+
+/** @param {Report} report @param {string[]} libraries */
+export function htmlReport(report, libraries) {
+  // Nothing in a script may look like its end.
+  const data = JSON.stringify(report).replaceAll('<', '\\u003c')
+  const scripts = [...libraries, `window.report = ${data}`, own('page/charts.js')]
+  const { goals, rows, figures } = report
+  const counts = ['holds', 'misses', 'not measured'].map(
+    (status) => goals.filter((goal) => goal.status === status).length
+  )
+  const goalLines = goals.map((goal) => [
+    goal.name,
+    limit(goal),
+    goal.measured === undefined ? '' : quantity(goal.measured, goal.unit),
+    goal.status,
+    goal.detail
+  ])
+  const rowLines = rows.map((row) => [
+    row.case.name,
+    row.contender,
+    significant(row.milliseconds.median, 4),
+    significant(row.gflops),
+    significant(row.gbps),
+    String(row.rounds),
+    row.difference === undefined ? '' : row.difference.toExponential(1)
+  ])
+  const figureLines = figures.map(({ name, value, unit, detail }) => [name, `${significant(value)} ${unit}`, detail])
+  const notes = [
+    ...Object.values(report.machine),
+    ...report.peers.map(({ name, version }) => `${name} ${version}`),
+    ...report.absent.map(({ name }) => `${name}: absent`)
+  ]
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>@ruvector/attention ${escape(report.version)}: benchmark</title>
+<style>
+${own('page/style.css')}</style>
+<h1>@ruvector/attention ${escape(report.version)}: benchmark</h1>
+<p>${escape(report.date)}${report.quick ? ' · quick run' : ''} · ${notes.map(escape).join(' · ')}</p>
+<h2>Goals</h2>
+<p><b class="holds">${counts[0]} hold</b>, <b class="misses">${counts[1]} miss</b>, ${counts[2]} not measured.
+Right of the line is better than the goal.</p>
+<figure id="goals"></figure>
+<details><summary>Goals in figures</summary>
+${table(['goal', 'limit', 'measured', 'status', 'where'], goalLines, (line) => line[3].replace(' ', '-'))}
+</details>
+<h2>Speed by length</h2>
+<p>D = 64, 8 heads, one thread; higher is better. Point at a dot for its figures.</p>
+<figure id="native"></figure>
+<figure id="wasm"></figure>
+<h2>Time of the others as a multiple of ours</h2>
+<p>Right of the line, ours is faster. Peers in native code stand against the native backend, the others against WebAssembly.</p>
+<figure id="ratios"></figure>
+<h2>Start, memory, size</h2>
+${table(['', 'value', ''], figureLines)}
+<details><summary>All measurements</summary>
+${table(['case', 'contender', 'ms', 'GF/s', 'GB/s', 'samples', 'difference from ours'], rowLines)}
+</details>
+${scripts.map((script) => `<script>${script}</script>`).join('\n')}
+</html>
+`
+}

@@ -1,0 +1,110 @@
+#!/usr/bin/env node
+// The benchmark's command line: measures the backends of this package, with `--peers` beside the other ways to compute
+// attention from JavaScript, and says which goals hold.
+
+import { writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { cases } from './cases.js'
+import { tasks } from './figures.js'
+import { jsonReport } from './report/json.js'
+import { terminalReport } from './report/terminal.js'
+import { runBenchmark } from './session.js'
+
+const USAGE = `Usage: npm run bench -- [options]
+
+Times the native and the WebAssembly backend side by side, and says which of the project's goals hold.
+
+  --peers         beside ONNX Runtime, TensorFlow.js, PyTorch and others; needs npm install --prefix benchmark,
+                  and for PyTorch a python3 that has it, or another one named by the environment variable PYTHON
+  --filter TEXT   only measurements whose name holds TEXT; may be given more than once
+  --quick         fewer shapes and shorter samples: less than a minute without peers
+  --json FILE     write all results as JSON; - is standard output, in place of the table
+  --html FILE     write a page with charts; needs npm install --prefix benchmark
+  --help          show this text
+
+Ends with 0, also where goals are missed; 1 if a backend gave wrong results or failed; 2 for a wrong command line.
+`
+
+class UsageError extends Error {}
+
+/** @param {string[]} args */
+function readArguments(args) {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        peers: { type: 'boolean', default: false },
+        filter: { type: 'string', multiple: true, default: [] },
+        quick: { type: 'boolean', default: false },
+        json: { type: 'string' },
+        html: { type: 'string' },
+        help: { type: 'boolean', default: false }
+      }
+    })
+    return values
+  } catch (error) {
+    throw new UsageError(/** @type {Error} */ (error).message.split('. ')[0])
+  }
+}
+
+/**
+ * @template {{ name: string }} T
+ * @param {T[]} all
+ * @param {readonly string[]} filters
+ */
+const chosen = (all, filters) =>
+  all.filter(
+    ({ name }) => filters.length === 0 || filters.some((text) => name.toLowerCase().includes(text.toLowerCase()))
+  )
+
+/** @param {string[]} args */
+async function main(args) {
+  const options = readArguments(args)
+  if (options.help) return void process.stdout.write(USAGE)
+
+  const isQuick = options.quick
+  const [everyCase, everyTask] = [cases({ isQuick }), tasks({ isQuick })]
+  const chosenCases = chosen(everyCase, options.filter)
+  const chosenTasks = chosen(everyTask, options.filter)
+  if (chosenCases.length + chosenTasks.length === 0) {
+    const names = [...everyCase, ...everyTask].map(({ name }) => `  ${name}`)
+    throw new UsageError(
+      `no measurement has ${options.filter.join(' or ')} in its name; there are\n${names.join('\n')}`
+    )
+  }
+  // Before the long work rather than after it.
+  const page = options.html === undefined ? undefined : await loadPage()
+
+  const report = await runBenchmark({ cases: chosenCases, tasks: chosenTasks, isQuick, withPeers: options.peers })
+  if (options.json !== undefined) write(options.json, jsonReport(report))
+  if (options.html !== undefined && page) write(options.html, page(report))
+  const hasColours = Boolean(process.stdout.isTTY) && !process.env.NO_COLOR
+  if (options.json !== '-' && options.html !== '-') process.stdout.write(terminalReport(report, hasColours))
+
+  const isOurs = (/** @type {string} */ contender) => /^(native|wasm)\b/.test(contender)
+  if (report.remarks.some(({ kind, contender }) => kind !== 'skipped' && isOurs(contender))) process.exitCode = 1
+}
+
+async function loadPage() {
+  const { htmlReport, plottingCode } = await import('./report/html.js')
+  try {
+    const libraries = plottingCode()
+    return (/** @type {import('./types.d.ts').Report} */ report) => htmlReport(report, libraries)
+  } catch (error) {
+    throw new UsageError(/** @type {Error} */ (error).message)
+  }
+}
+
+/** @param {string} file @param {string} text */
+function write(file, text) {
+  if (file === '-') process.stdout.write(text)
+  else writeFileSync(file, text)
+}
+
+try {
+  await main(process.argv.slice(2))
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error
+  process.stderr.write(`${error.message}\nTry --help.\n`)
+  process.exitCode = 2
+}

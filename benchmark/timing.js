@@ -1,0 +1,105 @@
+// Timing several contenders against each other: checked, warmed up, then sampled in turns, so that whatever the machine does
+// meanwhile strikes all of them alike.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** @typedef {import('./types.d.ts').Prepared} Prepared */
+/** @typedef {import('./types.d.ts').Contender} Contender */
+/**
+ * - `first`: seconds of the call whose result was checked.
+ * - `seconds`: of one call, by round.
+ *
+ * @typedef {{ contender: Contender, prepared: Prepared, first: number, seconds: number[] }} Entry
+ */
+
+/**
+ * - `span`: seconds that the samples of one contender add up to.
+ * - `warmUp`: seconds of calls before the first sample, where an engine optimises meanwhile; others need a tenth.
+ * - `rounds`: the fewest samples, however long they take.
+ *
+ * @typedef {{ span: number, warmUp: number, rounds: number }} Effort
+ */
+
+/** Long enough for the clock, short enough to change turns often. */
+const SAMPLE_SECONDS = 0.005
+const MOST_ROUNDS = 200
+
+/** @param {Prepared} prepared @param {number} count @returns {Promise<number>} seconds for all calls */
+async function time(prepared, count) {
+  if ('time' in prepared) return prepared.time(count)
+  const { run } = prepared
+  const start = performance.now()
+  const first = run()
+  if (first instanceof Promise) {
+    await first
+    for (let i = 1; i < count; i++) await run()
+  } else {
+    for (let i = 1; i < count; i++) run()
+  }
+  return (performance.now() - start) / 1000
+}
+
+/**
+ * Fills each entry's `seconds`.
+ *
+ * @param {Entry[]} entries
+ * @param {Effort} effort
+ * @param {number} pause  milliseconds before each turn, for other contenders' threads to fall asleep
+ */
+export async function sample(entries, effort, pause) {
+  const turns = []
+  for (const entry of entries) {
+    if (pause) await sleep(pause)
+    turns.push({ entry, ...(await warmUp(entry, effort)), spent: 0 })
+  }
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    const due = turns.filter(({ spent }) => round < effort.rounds || spent < effort.span)
+    if (due.length === 0) return
+    // Nobody always comes after the same one.
+    for (let i = 0; i < due.length; i++) {
+      const turn = due[(i + round) % due.length]
+      if (pause) await sleep(pause)
+      const seconds = await time(turn.entry.prepared, turn.count)
+      turn.spent += seconds
+      turn.entry.seconds[round] = seconds / turn.count
+    }
+  }
+}
+
+/**
+ * Calls until the code is compiled and the caches are warm; finds out how many calls make a sample.
+ *
+ * @param {Entry} entry
+ * @param {Effort} effort
+ */
+async function warmUp({ contender, prepared, first }, effort) {
+  const target = contender.warmsUp ? effort.warmUp : effort.warmUp / 10
+  let count = 1
+  let call = first > 0 ? first : Infinity
+  for (let spent = first; spent < target;) {
+    const seconds = await time(prepared, count)
+    spent += seconds
+    call = Math.min(call, seconds / count)
+    if (seconds < SAMPLE_SECONDS / 2) count *= 2
+  }
+  return { count: Math.max(1, Math.round(SAMPLE_SECONDS / call)) }
+}
+
+/** @param {readonly number[]} values @param {number} [quantile] */
+export function median(values, quantile = 0.5) {
+  const sorted = values.toSorted((a, b) => a - b)
+  const place = (sorted.length - 1) * quantile
+  const below = sorted[Math.floor(place)]
+  return below + (sorted[Math.ceil(place)] - below) * (place % 1)
+}
+
+/**
+ * How many times as long the one took as the other, in the middle of the rounds in which both ran.
+ *
+ * @param {Entry} one
+ * @param {Entry} other
+ */
+export function ratio(one, other) {
+  const rounds = Math.min(one.seconds.length, other.seconds.length)
+  return median(Array.from({ length: rounds }, (_, round) => one.seconds[round] / other.seconds[round]))
+}
