@@ -1,6 +1,7 @@
 // What stands behind the npm scripts: set-up, builds, checks and tests, each as named and timed steps.
 // Uses only Node's own modules, since it has to run before anything is installed.
 
+import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setup, wasmEnvironment } from './setup.mjs'
@@ -191,7 +192,9 @@ const buildAndRun = (program) => async () => {
   await step('set-up', () => setup())
   await build()
   console.log()
-  await run(process.execPath, [program, ...process.argv.slice(3)])
+  // On this terminal itself, so that it can draw there, and its exit code is ours.
+  const { status } = spawnSync(process.execPath, [program, ...process.argv.slice(3)], { cwd: root, stdio: 'inherit' })
+  process.exitCode = status ?? 1
 }
 
 /** @type {Record<string, () => Promise<void>>} */
