@@ -11,6 +11,8 @@ use crate::threads::{Context, SharedMut};
 const DEPTH_BLOCK: usize = 256;
 /// Output features of one work item.
 const OUTPUT_BLOCK: usize = 128;
+/// Rows that run faster along their length than in lanes that they do not fill.
+pub(crate) const FEW_ROWS: usize = 6;
 /// Tiles of x rows of one work item.
 const TILES: usize = 4;
 
@@ -106,9 +108,10 @@ impl Kernel for Block<'_> {
         let lanes = VECTORS * S::LANES;
         let tiles = self.rows.clone().step_by(lanes).map(|first| first..self.rows.end.min(first + lanes));
         for rows in tiles {
-            // Half-empty lanes cost as much as full ones; a few rows are cheaper along their length.
-            if rows.len() * 2 <= lanes {
+            if rows.len() <= FEW_ROWS {
                 self.along_rows(simd, rows);
+            } else if S::HAS_HALF_TILES && rows.len() <= S::LANES {
+                self.in_lanes::<S, ROWS, 1>(simd, rows);
             } else {
                 self.in_lanes::<S, ROWS, VECTORS>(simd, rows);
             }

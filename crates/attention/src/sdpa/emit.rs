@@ -126,7 +126,12 @@ impl Kernel for Emit<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        self.emit::<S, ROWS, VECTORS>(simd, Scratch::take(self.scratch_len).values());
+        let mut scratch = Scratch::take(self.scratch_len);
+        if S::HAS_HALF_TILES && self.queries.len() <= S::LANES {
+            self.emit::<S, ROWS, 1>(simd, scratch.values());
+        } else {
+            self.emit::<S, ROWS, VECTORS>(simd, scratch.values());
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::f32::consts::LN_2;
 use crate::error::Result;
 use crate::math::dot::{dot, weighted_sum};
 use crate::math::exp::exp;
+use crate::math::linear::FEW_ROWS;
 use crate::math::softmax::{exp_sum, row_max};
 use crate::scratch::{self, Scratch};
 use crate::sdpa::Problem;
@@ -21,9 +22,6 @@ use crate::threads::{Context, SharedMut};
 
 /// Query tiles of one work item: what shares a tile of keys while it is in the cache.
 const TILES: usize = 4;
-
-/// Rows of one key/value head that run faster along their length than in lanes that they do not fill.
-const DECODE_ROWS: usize = 6;
 
 /// Computes the output, the log-sum-exp where it is asked for, and the statistics where they have room.
 pub(super) fn run(
@@ -39,7 +37,7 @@ pub(super) fn run(
     }
     let lanes = context.level.tile_lanes();
     // What the second pass computes has to be what the maximum was taken of, to the last bit.
-    let decode = rows <= DECODE_ROWS && statistics.is_empty();
+    let decode = rows <= FEW_ROWS && statistics.is_empty();
     let rows_an_item = if decode { rows } else { TILES * lanes };
     let scratch_len = if decode { DecodeState::len(problem, rows) } else { BlockBuffers::len(problem, lanes) };
     scratch::reserve(scratch_len)?;
@@ -170,9 +168,14 @@ impl Kernel for Tiled<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let lanes = VECTORS * S::LANES;
         let mut scratch = Scratch::take(self.0.scratch_len);
-        self.0.run_tiled::<S, ROWS, VECTORS>(simd, BlockBuffers::new(self.0.problem, lanes, scratch.values()));
+        if S::HAS_HALF_TILES && self.0.rows.len() <= S::LANES {
+            let buffers = BlockBuffers::new(self.0.problem, S::LANES, scratch.values());
+            self.0.run_tiled::<S, ROWS, 1>(simd, buffers);
+        } else {
+            let buffers = BlockBuffers::new(self.0.problem, VECTORS * S::LANES, scratch.values());
+            self.0.run_tiled::<S, ROWS, VECTORS>(simd, buffers);
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub const MAX_TILE_LANES: usize = 32;
 pub trait Simd: Copy + Send + Sync + 'static {
     /// How many f32 values a vector holds.
     const LANES: usize;
+    /// Whether so many rows fill a vector that tiles of half the width are worth their code.
+    const HAS_HALF_TILES: bool = Self::LANES >= 8;
     /// A vector.
     type F: Copy;
     /// A truth value for each lane.
