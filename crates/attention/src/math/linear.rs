@@ -12,7 +12,7 @@ const DEPTH_BLOCK: usize = 256;
 /// Output features of one work item.
 const OUTPUT_BLOCK: usize = 128;
 /// Rows that run faster along their length than in lanes that they do not fill.
-pub(crate) const FEW_ROWS: usize = 6;
+const FEW_ROWS: usize = 6;
 /// Tiles of x rows of one work item.
 const TILES: usize = 4;
 

@@ -150,9 +150,9 @@ impl Emit<'_> {
         for (index, h) in self.heads.clone().enumerate() {
             let queries = &mut queries[index * query_len..][..query_len];
             let scale = query_scale(problem, natural_units);
-            Lanes::new(problem, rows_of_head(h)).load_queries(simd, problem, scale, lanes, queries);
+            Lanes::new(problem, 0..problem.keys, rows_of_head(h)).load_queries(simd, problem, scale, lanes, queries);
         }
-        let first_head = Lanes::new(problem, rows_of_head(self.heads.start));
+        let first_head = Lanes::new(problem, 0..problem.keys, rows_of_head(self.heads.start));
         for from in (0..problem.keys).step_by(KEY_BLOCK) {
             let to = problem.keys.min(from + KEY_BLOCK);
             let tile = &mut tile[..(to - from) * lanes];
@@ -162,7 +162,7 @@ impl Emit<'_> {
                 let lanes_of_head = if index == 0 {
                     &first_head
                 } else {
-                    lanes_of_head = Lanes::new(problem, rows_of_head(h));
+                    lanes_of_head = Lanes::new(problem, 0..problem.keys, rows_of_head(h));
                     &lanes_of_head
                 };
                 let keys = head_rows(problem.k, problem.k_strides, self.b, h / problem.group());

@@ -2,15 +2,17 @@
 //!
 //! - [`mask`]: which keys a query row sees, and the bias it adds;
 //! - `score`: one tile of scores, queries in lanes, shared by everything that needs scores;
-//! - `forward`: the tiled pass with an online softmax, and its form for a few rows (decoding);
+//! - `forward`: the work items of the pass that computes the output; `tiled` and `decode` are its two forms;
 //! - `emit`: a second pass that writes out weights or scores, for those who ask for them.
 //!
 //! Letters as everywhere: B batch, H query heads, G key/value heads, L queries, S keys, D head size, E value head size.
 
+mod decode;
 mod emit;
 mod forward;
 pub mod mask;
 mod score;
+mod tiled;
 
 use std::mem::take;
 

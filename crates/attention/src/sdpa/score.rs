@@ -1,5 +1,7 @@
 //! One tile of scores: keys × queries, queries in SIMD lanes, so that softmax works lane by lane.
 
+use std::ops::Range;
+
 use crate::math::exp::{LOG2_E, exp, exp2, tanh};
 use crate::scratch;
 use crate::sdpa::mask::Cover;
@@ -26,8 +28,8 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// The lanes for these rows, at most as many as a tile has.
-    pub(super) fn new(problem: &Problem<'_>, rows: impl Iterator<Item = [usize; 3]>) -> Self {
+    /// The lanes for these rows, at most as many as a tile has, as far as they look at `keys`.
+    pub(super) fn new(problem: &Problem<'_>, keys: Range<usize>, rows: impl Iterator<Item = [usize; 3]>) -> Self {
         let mut lanes = Self {
             count: 0,
             rows: [[0; 3]; MAX_TILE_LANES],
@@ -41,6 +43,7 @@ impl Lanes {
         };
         for (lane, row @ [b, h, i]) in rows.enumerate() {
             let (start, end) = problem.visibility.range(b, i);
+            let (start, end) = (start.max(keys.start), end.min(keys.end));
             lanes.count = lane + 1;
             lanes.rows[lane] = row;
             lanes.mask_rows[lane] = problem.visibility.mask_row(b, h, i);

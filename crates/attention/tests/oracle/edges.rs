@@ -41,6 +41,42 @@ fn one_query_over_many_keys_is_exact() {
 }
 
 #[test]
+fn keys_beyond_one_part_are_joined_exactly_and_alike_for_every_number_of_threads() {
+    let shown = |boolean, dims: &[usize]| Some(MaskCase { boolean, dims: dims.to_vec(), shown: 0.7 });
+    for (queries, group, options, kv_lengths, mask) in [
+        (1, 1, AttentionOptions { log_sum_exp: true, ..AttentionOptions::default() }, None, None),
+        (2, 1, AttentionOptions { window: Some([5000, 10]), query_offset: 8500, ..all_outputs() }, None, None),
+        (5, 2, AttentionOptions { causal: true, query_offset: 4094, ..AttentionOptions::default() }, None, None),
+        (3, 1, AttentionOptions { log_sum_exp: true, softcap: 5.0, ..AttentionOptions::default() }, Some(4000), None),
+        (1, 2, AttentionOptions { log_sum_exp: true, ..AttentionOptions::default() }, Some(0), None),
+        (1, 1, AttentionOptions::default(), None, shown(true, &[9000])),
+        (4, 1, AttentionOptions { dropout: 0.3, ..all_outputs() }, None, shown(false, &[4, 9000])),
+    ] {
+        let problem = Case {
+            queries,
+            keys: 9000,
+            group,
+            kv_heads: 2,
+            head_dim: 16,
+            value_dim: 20,
+            kv_lengths: kv_lengths.map(|length| vec![length]),
+            mask,
+            options,
+            ..Case::default()
+        }
+        .problem();
+        problem.check();
+        for level in Level::available() {
+            let alone = problem.run(Context { level, threads: 1 }).bits();
+            for threads in [2, 3] {
+                let found = problem.run(Context { level, threads }).bits();
+                assert!(found == alone, "{} on {threads} threads", level.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn grouped_heads_read_the_key_of_their_group() {
     let grouped = Case { kv_heads: 2, group: 3, options: all_outputs(), ..Case::default() }.problem();
     let (case, size) = (&grouped.case, grouped.case.keys * grouped.case.head_dim);
