@@ -1,11 +1,12 @@
 // The benchmark's command line: what it prints and writes is checked, never how long anything took.
 
 import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
 
 const execute = promisify(execFile)
-const program = new URL('../benchmark/run.js', import.meta.url).pathname
+const program = fileURLToPath(new URL('../benchmark/run.js', import.meta.url))
 
 /** @param {string[]} args */
 async function bench(...args) {

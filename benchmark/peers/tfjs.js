@@ -30,7 +30,7 @@ export async function tfjs() {
         name: 'tfjs-backend-wasm',
         family: 'tfjs-backend-wasm',
         side: 'peer',
-        version: core && tf.version_core,
+        version: tf.version_core,
         warmsUp: true,
         threaded: false,
         mostFlops: 1.2e9,

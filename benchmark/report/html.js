@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { limit, quantity, significant } from './format.js'
 
 /** @typedef {import('../types.d.ts').Report} Report */
@@ -23,7 +23,7 @@ function library(name, file) {
       // The next folder up.
     }
   }
-  throw new Error(`${name} is not installed: npm install --prefix ${dirname(new URL('.', import.meta.url).pathname)}`)
+  throw new Error(`${name} is not installed: npm install --prefix benchmark`)
 }
 
 /** The plotting libraries' code; throws where they are not installed. */
