@@ -1,5 +1,6 @@
 // A running backend: its binding, its thread limit, and how it comes back after a WebAssembly trap.
 
+import { Call } from './call.js'
 import { describe, fault, fromBinding } from './errors.js'
 
 /** @typedef {import('./binding.d.ts').Binding} Binding */
@@ -11,11 +12,11 @@ import { describe, fault, fromBinding } from './errors.js'
  * @typedef {{ kind: BackendKind, binding: Binding, restart?: () => Binding, rejected: Rejection[] }} Loaded
  */
 
+const call = new Call()
+
 export class Backend {
   /** Undefined until the first call. @type {Binding | undefined} */
   binding = undefined
-  /** Counts the bindings before this one; what was made by an older one has to be made again. */
-  generation = 0
   /** The thread limit that goes into each call's header. */
   threads = 1
 
@@ -25,6 +26,8 @@ export class Backend {
   #loaded
   /** @type {number | undefined} */
   #threadLimit
+  /** The numbers of the operations. @type {Record<string, number>} */
+  #operations = {}
 
   /** @param {() => Loaded} load  finds a backend when the first call needs one */
   constructor(load) {
@@ -35,8 +38,22 @@ export class Backend {
   start(loaded = this.#load()) {
     this.#loaded = loaded
     this.binding = loaded.binding
+    this.#operations = Object.fromEntries(
+      Object.entries(loaded.binding.operations().split(',')).map(([number, name]) => [name, Number(number)])
+    )
     this.limitThreads(this.#threadLimit)
     return loaded.binding
+  }
+
+  /**
+   * Begins a call of an operation, to be put together and run before anything else happens.
+   *
+   * @param {string} operation
+   * @param {...import('./resident.js').Resident} objects  what the call works on
+   */
+  call(operation, ...objects) {
+    if (this.binding === undefined) this.start()
+    return call.start(this, this.#operations[operation], objects)
   }
 
   /** @param {number | undefined} threads */
@@ -55,7 +72,6 @@ export class Backend {
     const error = fromBinding(thrown)
     if (error.code === 'INTERNAL' && this.#loaded?.restart) {
       this.binding = this.#loaded.restart()
-      this.generation++
     }
     return error
   }

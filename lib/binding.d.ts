@@ -1,12 +1,8 @@
 /**
  * What both generated modules (the napi-rs addon and the wasm-bindgen glue) offer, under the same names; lib/ calls nothing else.
+ * Mechanisms do not show here: operations and kinds of objects are tables in the kernel crate (`calls.rs`).
  *
- * - `header` carries the thread limit and every shape: `[threads, rank, dim, …, rank, dim, …]` in the order of the tensor arguments,
- *   the mask's shape last where one is given.
- * - `options` is a JSON object of the scalar options as the caller wrote them, or nothing; unknown names are refused by the kernel crate.
- *   A number that JSON cannot hold is written as the string "NaN", "Infinity" or "-Infinity".
- * - Outputs are arrays that lib/ made; their lengths are checked, their contents overwritten.
- * - A wrong input throws an Error whose message is the JSON `{ code, argument, expected, actual }`.
+ * A wrong input throws an Error whose message is the JSON `{ code, argument, expected, actual }`.
  */
 type Optional<T> = T | undefined | null
 
@@ -19,83 +15,53 @@ export interface Binding {
   /** Panics with the message: the fault tests' way to provoke what must never happen. */
   provokePanic(message: string): void
 
-  scaledDotProductAttention(
+  /** The names of the operations in the order of their numbers, separated by commas. */
+  operations(): string
+  /**
+   * Runs the operation of this number.
+   *
+   * - `header`, 64 numbers: `[threads, training, objects, id, …, rank, dim, …, rank, dim, …]`: the objects that the call works on,
+   *   then every tensor's shape in the order of the arguments, the mask's last where one is given.
+   * - `options` is a JSON object of the scalar options as the caller wrote them, or nothing; unknown names are refused by the
+   *   kernel crate. A number that JSON cannot hold is written as the string "NaN", "Infinity" or "-Infinity".
+   * - Inputs stand in their arguments' slots, a float mask in the fourth; `bytes` is a boolean mask or part of a file;
+   *   integers are offsets or positions, then lengths.
+   * - Outputs are arrays that lib/ made; their lengths are checked, their contents overwritten.
+   */
+  call(
+    operation: number,
     header: Float64Array,
-    q: Float32Array,
-    k: Float32Array,
-    v: Float32Array,
-    output: Float32Array,
     options: Optional<string>,
-    booleanMask: Optional<Uint8Array>,
-    floatMask: Optional<Float32Array>,
-    queryOffset: Optional<Int32Array>,
-    kvLengths: Optional<Int32Array>,
-    weights: Optional<Float32Array>,
-    logSumExp: Optional<Float32Array>,
-    topValues: Optional<Float32Array>,
-    topIndices: Optional<Int32Array>
-  ): void
-  attentionWeights(
-    header: Float64Array,
-    q: Float32Array,
-    k: Float32Array,
-    output: Float32Array,
-    options: Optional<string>,
-    booleanMask: Optional<Uint8Array>,
-    floatMask: Optional<Float32Array>,
-    queryOffset: Optional<Int32Array>,
-    kvLengths: Optional<Int32Array>
-  ): void
-  softmax(header: Float64Array, x: Float32Array, output: Float32Array): void
-  linear(
-    header: Float64Array,
-    x: Float32Array,
-    weight: Float32Array,
-    bias: Optional<Float32Array>,
-    output: Float32Array
+    input1: Optional<Float32Array>,
+    input2: Optional<Float32Array>,
+    input3: Optional<Float32Array>,
+    input4: Optional<Float32Array>,
+    bytes: Optional<Uint8Array>,
+    integers1: Optional<Int32Array>,
+    integers2: Optional<Int32Array>,
+    output1: Optional<Float32Array>,
+    output2: Optional<Float32Array>,
+    output3: Optional<Float32Array>,
+    output4: Optional<Float32Array>,
+    indices: Optional<Int32Array>
   ): void
 
-  MultiHeadAttention: new (config: string, kind: string) => MultiHeadAttentionHandle
-  SafetensorsReader: new (bytes: Uint8Array) => SafetensorsReaderHandle
+  /** Makes an object that lives in the backend's memory until it is freed, and gives its number. */
+  create(kind: string, config: string, integers1: Optional<Int32Array>, integers2: Optional<Int32Array>): number
+  free(id: number): void
+  /** The configuration of an object with every default filled in, as JSON. */
+  describe(id: number): string
+  /** The parameters of an object, in PyTorch's order: JSON `[{ "name", "shape" }]`. */
+  stateEntries(id: number): string
+  readState(id: number, index: number, output: Float32Array): void
+  /** Takes a state dict under any of the known names, or throws and changes nothing; `entries` describes `data` in its order. */
+  loadState(id: number, entries: string, data: Float32Array[], prefix: string): void
+
+  /**
+   * What a safetensors file holds: JSON `[{ "name", "shape", "dtype", "bytes": [start, end] }]`, sorted by name. `start` is the
+   * file as far as its header goes, or all of it.
+   */
+  safetensorsEntries(start: Uint8Array, fileLength: number): string
   /** `entries` is JSON `[{ "name", "shape" }]`, in the order of `data`; `metadata` a JSON object of strings. */
   saveSafetensors(entries: string, data: Float32Array[], metadata: string): Uint8Array
-}
-
-/** A layer's parameters, whatever the layer: JSON describes them, typed arrays carry them. */
-export interface LayerHandle {
-  /** The configuration with every default filled in, as JSON. */
-  config(): string
-  numParameters(): number
-  /** JSON `[{ "name", "shape" }]`, in PyTorch's order. */
-  stateEntries(): string
-  readState(index: number, output: Float32Array): void
-  /** Takes a state dict under any of the known names, or throws and changes nothing. */
-  loadState(entries: string, data: Float32Array[], prefix: string): void
-  free(): void
-}
-
-export interface MultiHeadAttentionHandle extends LayerHandle {
-  /** `header` holds the shapes of q, then of k and v where they are given, then of the mask. */
-  forward(
-    header: Float64Array,
-    q: Float32Array,
-    k: Optional<Float32Array>,
-    v: Optional<Float32Array>,
-    output: Float32Array,
-    training: boolean,
-    options: Optional<string>,
-    booleanMask: Optional<Uint8Array>,
-    floatMask: Optional<Float32Array>,
-    queryOffset: Optional<Int32Array>,
-    kvLengths: Optional<Int32Array>,
-    weights: Optional<Float32Array>
-  ): void
-}
-
-export interface SafetensorsReaderHandle {
-  /** JSON `[{ "name", "shape" }]`, sorted by name. */
-  entries(): string
-  /** Widens F16 and BF16 to 32 bits. */
-  read(index: number, output: Float32Array): void
-  free(): void
 }

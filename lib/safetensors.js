@@ -2,56 +2,15 @@
 
 import { describe, fault } from './errors.js'
 import { readPrefix } from './options.js'
-import { allocate, arrayType, checkTensor, elements } from './tensor.js'
+import { decodeState, encodeState } from './state.js'
+import { MAX_RANK, arrayType } from './tensor.js'
 
 /** @typedef {import('./tensor.js').Checked} Checked */
 /** @typedef {import('./backend.js').Backend} Backend */
-/** @typedef {{ name: string, shape: number[] }[]} Entries */
+/** @typedef {{ name: string, shape: number[], dtype: string, bytes: [start: number, end: number] }} Entry */
 
-/**
- * A state dict, or what of it lies under `prefix`, as a binding takes it.
- *
- * @param {unknown} state
- * @param {string} [prefix]
- */
-export function encodeState(state, prefix = '') {
-  if (typeof state !== 'object' || state === null || Array.isArray(state) || arrayType(state) !== undefined) {
-    throw fault('DTYPE', 'state', 'an object of tensors by name', describe(state))
-  }
-  /** @type {Entries} */
-  const entries = []
-  /** @type {Float32Array[]} */
-  const data = []
-  for (const [name, tensor] of Object.entries(state)) {
-    if (!name.startsWith(prefix)) continue
-    const checked = checkTensor(name, tensor)
-    entries.push({ name, shape: checked.shape })
-    data.push(checked.data)
-  }
-  return { entries: JSON.stringify(entries), data }
-}
-
-/**
- * The tensors of a state dict, each filled by `read`.
- *
- * @param {string} json  the entries, as a binding lists them
- * @param {(index: number, output: Float32Array) => void} read
- * @param {string} [prefix]  takes only the entries under it, and takes it off their names
- * @returns {Record<string, Checked>}
- */
-export function decodeState(json, read, prefix = '') {
-  /** @type {[string, Checked][]} */
-  const state = []
-  const entries = /** @type {Entries} */ (JSON.parse(json))
-  for (const [index, { name, shape }] of entries.entries()) {
-    if (!name.startsWith(prefix)) continue
-    const data = allocate(name, elements(shape))
-    read(index, data)
-    state.push([name.slice(prefix.length), { data, shape }])
-  }
-  // Not by assignment, which a tensor named __proto__ would turn into something else.
-  return Object.fromEntries(state)
-}
+/** The length of the header's length, the first thing in a file. */
+const LENGTH_BYTES = 8
 
 /** @param {unknown} bytes */
 function checkBytes(bytes) {
@@ -61,6 +20,25 @@ function checkBytes(bytes) {
     return new Uint8Array(/** @type {ArrayBuffer} */ (bytes))
   }
   throw fault('DTYPE', 'bytes', 'a Uint8Array or an ArrayBuffer', describe(bytes))
+}
+
+/**
+ * Where the header of a file ends, if it says so truly.
+ *
+ * @param {Uint8Array} file
+ */
+function headerEnd(file) {
+  if (file.length < LENGTH_BYTES) return file.length
+  const length = new DataView(file.buffer, file.byteOffset).getBigUint64(0, true)
+  return LENGTH_BYTES + Number(length)
+}
+
+/** @param {Entry} entry */
+function checkEntry({ name, shape, dtype }) {
+  if (!['F32', 'F16', 'BF16'].includes(dtype)) {
+    throw fault('FORMAT', name, 'elements of type F32, F16 or BF16', dtype)
+  }
+  if (shape.length > MAX_RANK) throw fault('FORMAT', name, `at most ${MAX_RANK} dimensions`, `${shape.length}`)
 }
 
 /** @param {unknown} metadata */
@@ -87,17 +65,31 @@ export function createSafetensors(backend) {
     const file = checkBytes(bytes)
     const prefix = readPrefix(options)
     const binding = backend.binding ?? backend.start()
-    let reader
+    /** @type {Entry[]} */
+    let entries
     try {
-      reader = new binding.SafetensorsReader(file)
-      const open = reader
-      return decodeState(open.entries(), (index, output) => open.read(index, output), prefix)
+      entries = JSON.parse(binding.safetensorsEntries(file.subarray(0, headerEnd(file)), file.length))
     } catch (error) {
       throw backend.fault(error)
-    } finally {
-      // After a trap the reader belongs to an instance that is given up with all it holds.
-      if (binding === backend.binding) reader?.free()
     }
+    const wanted = entries.filter(({ name }) => name.startsWith(prefix))
+    // Before memory is taken for any of them.
+    wanted.forEach(checkEntry)
+    return decodeState(wanted, (_, output, entry) => readEntry(file, entry, output), prefix)
+  }
+
+  /**
+   * @param {Uint8Array} file
+   * @param {Entry} entry
+   * @param {Float32Array} output
+   */
+  function readEntry(file, { dtype, bytes }, output) {
+    backend
+      .call('widen')
+      .options(dtype)
+      .bytes(file.subarray(...bytes))
+      .output(output)
+      .run()
   }
 
   /**

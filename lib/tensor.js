@@ -10,7 +10,7 @@ import { AttentionError, describe, fault } from './errors.js'
  * @typedef {{ data: T, shape: number[] }} Checked
  */
 
-const MAX_RANK = 8
+export const MAX_RANK = 8
 
 // The getter that every typed array of every realm answers to, and nothing else does.
 const typeTag = /** @type {() => string | undefined} */ (
@@ -174,6 +174,50 @@ function outOfMemory(argument, length, cause) {
     actual: `${length} elements`,
     cause
   })
+}
+
+/**
+ * Memory for a result: the caller's `out`, or fresh.
+ *
+ * @param {Float32Array | undefined} out
+ * @param {number[]} shape
+ * @param {readonly (ArrayBufferView | undefined)[]} inputs
+ * @returns {Checked}
+ */
+export function outputFor(out, shape, inputs) {
+  const length = elements(shape)
+  if (out === undefined) return { data: allocate('output', length), shape }
+  if (out.length !== length) throw fault('SHAPE', 'out', `a length of ${length}`, `a length of ${out.length}`)
+  for (const input of inputs) {
+    if (input === undefined || input.buffer !== out.buffer) continue
+    const apart =
+      input.byteOffset + input.byteLength <= out.byteOffset || out.byteOffset + out.byteLength <= input.byteOffset
+    if (!apart) throw fault('OPTION', 'out', 'memory that no input lies in', 'memory shared with an input')
+  }
+  return { data: out, shape }
+}
+
+/**
+ * The shape of `x` with another last dimension.
+ *
+ * @param {readonly number[]} shape
+ * @param {number} last
+ */
+export function withLast(shape, last) {
+  const result = shape.slice()
+  if (result.length > 0) result[result.length - 1] = last
+  return result
+}
+
+/**
+ * Fresh memory for a tensor.
+ *
+ * @param {string} what
+ * @param {number[]} shape
+ * @returns {Checked}
+ */
+export function allocateTensor(what, shape) {
+  return { data: allocate(what, elements(shape)), shape }
 }
 
 /**

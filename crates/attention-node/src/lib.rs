@@ -2,16 +2,13 @@
 
 #![allow(missing_docs, reason = "lib/binding.d.ts documents the functions of both bindings once")]
 
-mod layers;
-mod weights;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use napi::bindgen_prelude::{Env, Float32ArraySlice, Int32ArraySlice, Object, Result, Uint8ArraySlice};
+use napi::bindgen_prelude::{Env, Float32ArraySlice, Int32ArraySlice, Object, Result, Uint8Array, Uint8ArraySlice};
 use napi_derive::napi;
-use ruvector_attention::calls::{self, ArrayOptions};
-use ruvector_attention::sdpa::Outputs;
+use ruvector_attention::calls::{self, Slots};
 use ruvector_attention::simd::Level;
+use ruvector_attention::weights::{self, SafetensorsIndex, parse_entries};
 use ruvector_attention::{Error, threads};
 
 /// Environments (the main thread and workers) that have the addon loaded.
@@ -40,21 +37,6 @@ fn output<'a>(array: &'a mut Float32ArraySlice<'_>) -> &'a mut [f32] {
     unsafe { array.as_mut() }
 }
 
-/// The array-valued options, borrowed.
-fn array_options<'a>(
-    boolean_mask: &'a Option<Uint8ArraySlice<'_>>,
-    float_mask: &'a Option<Float32ArraySlice<'_>>,
-    query_offset: &'a Option<Int32ArraySlice<'_>>,
-    kv_lengths: &'a Option<Int32ArraySlice<'_>>,
-) -> ArrayOptions<'a> {
-    ArrayOptions {
-        boolean_mask: boolean_mask.as_deref(),
-        float_mask: float_mask.as_deref(),
-        query_offset: query_offset.as_deref(),
-        kv_lengths: kv_lengths.as_deref(),
-    }
-}
-
 #[napi(catch_unwind)]
 pub fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
@@ -76,65 +58,88 @@ pub fn provoke_panic(message: String) {
 }
 
 #[napi(catch_unwind)]
-pub fn scaled_dot_product_attention(
+pub fn operations() -> String {
+    calls::operations()
+}
+
+#[napi(catch_unwind)]
+pub fn call(
+    operation: u32,
     header: &[f64],
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    mut out: Float32ArraySlice,
     options: Option<String>,
-    boolean_mask: Option<Uint8ArraySlice>,
-    float_mask: Option<Float32ArraySlice>,
-    query_offset: Option<Int32ArraySlice>,
-    kv_lengths: Option<Int32ArraySlice>,
-    mut weights: Option<Float32ArraySlice>,
-    mut log_sum_exp: Option<Float32ArraySlice>,
-    mut top_values: Option<Float32ArraySlice>,
-    mut top_indices: Option<Int32ArraySlice>,
+    input1: Option<Float32ArraySlice>,
+    input2: Option<Float32ArraySlice>,
+    input3: Option<Float32ArraySlice>,
+    input4: Option<Float32ArraySlice>,
+    bytes: Option<Uint8ArraySlice>,
+    integers1: Option<Int32ArraySlice>,
+    integers2: Option<Int32ArraySlice>,
+    mut output1: Option<Float32ArraySlice>,
+    mut output2: Option<Float32ArraySlice>,
+    mut output3: Option<Float32ArraySlice>,
+    mut output4: Option<Float32ArraySlice>,
+    mut indices: Option<Int32ArraySlice>,
 ) -> Result<()> {
-    let top = match (&mut top_values, &mut top_indices) {
+    let slots = Slots {
+        inputs: [input1.as_deref(), input2.as_deref(), input3.as_deref(), input4.as_deref()],
+        bytes: bytes.as_deref(),
+        integers: [integers1.as_deref(), integers2.as_deref()],
+        outputs: [
+            output1.as_mut().map(output),
+            output2.as_mut().map(output),
+            output3.as_mut().map(output),
+            output4.as_mut().map(output),
+        ],
         // SAFETY: the call runs on the thread that owns the array, which lib/ made for this call.
-        (Some(values), Some(indices)) => Some((output(values), unsafe { indices.as_mut() })),
-        _ => None,
+        indices: indices.as_mut().map(|array| unsafe { array.as_mut() }),
     };
-    let outputs = Outputs {
-        output: output(&mut out),
-        weights: weights.as_mut().map(output),
-        log_sum_exp: log_sum_exp.as_mut().map(output),
-        top,
-    };
-    let arrays = array_options(&boolean_mask, &float_mask, &query_offset, &kv_lengths);
-    calls::scaled_dot_product_attention(header, [q, k, v], options.as_deref(), arrays, outputs).map_err(thrown)
+    calls::call(operation, header, options.as_deref(), slots).map_err(thrown)
 }
 
 #[napi(catch_unwind)]
-pub fn attention_weights(
-    header: &[f64],
-    q: &[f32],
-    k: &[f32],
-    mut out: Float32ArraySlice,
-    options: Option<String>,
-    boolean_mask: Option<Uint8ArraySlice>,
-    float_mask: Option<Float32ArraySlice>,
-    query_offset: Option<Int32ArraySlice>,
-    kv_lengths: Option<Int32ArraySlice>,
-) -> Result<()> {
-    let arrays = array_options(&boolean_mask, &float_mask, &query_offset, &kv_lengths);
-    calls::attention_weights(header, [q, k], options.as_deref(), arrays, output(&mut out)).map_err(thrown)
+pub fn create(
+    kind: String,
+    config: String,
+    integers1: Option<Int32ArraySlice>,
+    integers2: Option<Int32ArraySlice>,
+) -> Result<u32> {
+    calls::create(&kind, &config, [integers1.as_deref(), integers2.as_deref()]).map_err(thrown)
 }
 
 #[napi(catch_unwind)]
-pub fn softmax(header: &[f64], x: &[f32], mut out: Float32ArraySlice) -> Result<()> {
-    calls::softmax(header, x, output(&mut out)).map_err(thrown)
+pub fn free(id: u32) {
+    calls::free(id);
 }
 
 #[napi(catch_unwind)]
-pub fn linear(
-    header: &[f64],
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<Float32ArraySlice>,
-    mut out: Float32ArraySlice,
-) -> Result<()> {
-    calls::linear(header, x, weight, bias.as_deref(), output(&mut out)).map_err(thrown)
+pub fn describe(id: u32) -> Result<String> {
+    calls::describe(id).map_err(thrown)
+}
+
+#[napi(catch_unwind)]
+pub fn state_entries(id: u32) -> Result<String> {
+    calls::state_entries(id).map_err(thrown)
+}
+
+#[napi(catch_unwind)]
+pub fn read_state(id: u32, index: u32, mut out: Float32ArraySlice) -> Result<()> {
+    calls::read_state(id, index, output(&mut out)).map_err(thrown)
+}
+
+#[napi(catch_unwind)]
+pub fn load_state(id: u32, entries: String, data: Vec<Float32ArraySlice>, prefix: String) -> Result<()> {
+    let data: Vec<&[f32]> = data.iter().map(AsRef::as_ref).collect();
+    calls::load_state(id, &entries, &data, &prefix).map_err(thrown)
+}
+
+#[napi(catch_unwind)]
+pub fn safetensors_entries(start: &[u8], file_length: f64) -> Result<String> {
+    SafetensorsIndex::parse(start, file_length as usize).map(|index| index.describe()).map_err(thrown)
+}
+
+#[napi(catch_unwind)]
+pub fn save_safetensors(entries: String, data: Vec<Float32ArraySlice>, metadata: String) -> Result<Uint8Array> {
+    let data: Vec<&[f32]> = data.iter().map(AsRef::as_ref).collect();
+    let entries = parse_entries(&entries, &data).map_err(thrown)?;
+    weights::save_safetensors(&entries, &metadata).map(Uint8Array::from).map_err(thrown)
 }

@@ -2,21 +2,22 @@
 
 #![allow(missing_docs, reason = "lib/binding.d.ts documents the functions of both bindings once")]
 
-mod layers;
 mod memory;
-mod weights;
 
 use js_sys::{Float32Array, Float64Array, Int32Array, Uint8Array};
-use ruvector_attention::calls::{self, ArrayOptions};
-use ruvector_attention::sdpa::Outputs;
+use ruvector_attention::calls::{self, Slots};
 use ruvector_attention::simd::Level;
+use ruvector_attention::weights::{self, SafetensorsIndex, parse_entries};
 use ruvector_attention::{Error, threads};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use memory::{Output, copy_in, copy_in_optional};
+use memory::{Memory, bytes_of};
 
 type Result<T> = std::result::Result<T, JsValue>;
+
+/// The most numbers that a header has.
+const HEADER: usize = 64;
 
 #[wasm_bindgen(start)]
 fn start() {
@@ -27,39 +28,6 @@ fn start() {
 /// The error as JavaScript gets it: its fields as JSON in the message.
 fn thrown(error: Error) -> JsValue {
     js_sys::Error::new(&error.to_json()).into()
-}
-
-/// The array-valued options, copied in.
-struct OwnedArrays {
-    boolean_mask: Option<Vec<u8>>,
-    float_mask: Option<Vec<f32>>,
-    query_offset: Option<Vec<i32>>,
-    kv_lengths: Option<Vec<i32>>,
-}
-
-impl OwnedArrays {
-    fn new(
-        boolean_mask: Option<Uint8Array>,
-        float_mask: Option<Float32Array>,
-        query_offset: Option<Int32Array>,
-        kv_lengths: Option<Int32Array>,
-    ) -> Result<Self> {
-        Ok(Self {
-            boolean_mask: copy_in_optional("mask", boolean_mask.as_ref())?,
-            float_mask: copy_in_optional("mask", float_mask.as_ref())?,
-            query_offset: copy_in_optional("queryOffset", query_offset.as_ref())?,
-            kv_lengths: copy_in_optional("kvLengths", kv_lengths.as_ref())?,
-        })
-    }
-
-    fn borrow(&self) -> ArrayOptions<'_> {
-        ArrayOptions {
-            boolean_mask: self.boolean_mask.as_deref(),
-            float_mask: self.float_mask.as_deref(),
-            query_offset: self.query_offset.as_deref(),
-            kv_lengths: self.kv_lengths.as_deref(),
-        }
-    }
 }
 
 #[wasm_bindgen]
@@ -82,90 +50,111 @@ pub fn provoke_panic(message: String) {
     panic!("{message}");
 }
 
-#[wasm_bindgen(js_name = scaledDotProductAttention)]
-pub fn scaled_dot_product_attention(
+#[wasm_bindgen]
+pub fn operations() -> String {
+    calls::operations()
+}
+
+#[wasm_bindgen]
+pub fn call(
+    operation: u32,
     header: &Float64Array,
-    q: &Float32Array,
-    k: &Float32Array,
-    v: &Float32Array,
-    output: &Float32Array,
     options: Option<String>,
-    boolean_mask: Option<Uint8Array>,
-    float_mask: Option<Float32Array>,
-    query_offset: Option<Int32Array>,
-    kv_lengths: Option<Int32Array>,
-    weights: Option<Float32Array>,
-    log_sum_exp: Option<Float32Array>,
-    top_values: Option<Float32Array>,
-    top_indices: Option<Int32Array>,
+    input1: Option<Float32Array>,
+    input2: Option<Float32Array>,
+    input3: Option<Float32Array>,
+    input4: Option<Float32Array>,
+    bytes: Option<Uint8Array>,
+    integers1: Option<Int32Array>,
+    integers2: Option<Int32Array>,
+    output1: Option<Float32Array>,
+    output2: Option<Float32Array>,
+    output3: Option<Float32Array>,
+    output4: Option<Float32Array>,
+    indices: Option<Int32Array>,
 ) -> Result<()> {
-    let (q, k, v) = (copy_in("q", q)?, copy_in("k", k)?, copy_in("v", v)?);
-    let arrays = OwnedArrays::new(boolean_mask, float_mask, query_offset, kv_lengths)?;
-    let mut output = Output::new("out", output)?;
-    let mut weights = Output::optional("weights", weights.as_ref())?;
-    let mut log_sum_exp = Output::optional("logSumExp", log_sum_exp.as_ref())?;
-    let mut top_values = Output::optional("topWeights", top_values.as_ref())?;
-    let mut top_indices = Output::optional("topWeights", top_indices.as_ref())?;
-    let outputs = Outputs {
-        output: output.memory(),
-        weights: weights.as_mut().map(Output::memory),
-        log_sum_exp: log_sum_exp.as_mut().map(Output::memory),
-        top: top_values.as_mut().map(Output::memory).zip(top_indices.as_mut().map(Output::memory)),
+    let mut numbers = [0.0; HEADER];
+    header.copy_to(&mut numbers);
+    let inputs = [&input1, &input2, &input3, &input4].map(Option::as_ref);
+    let integers = [&integers1, &integers2].map(Option::as_ref);
+    let outputs = [&output1, &output2, &output3, &output4].map(Option::as_ref);
+    let floats: usize = inputs.into_iter().chain(outputs).map(bytes_of).sum();
+    let whole: usize = integers.into_iter().chain([indices.as_ref()]).map(bytes_of).sum();
+    let mut memory = Memory::new(floats + whole + bytes_of(bytes.as_ref()))?;
+    let mut rest = memory.rest();
+    let mut slots = Slots {
+        inputs: inputs.map(|array| rest.copy(array)),
+        bytes: rest.copy(bytes.as_ref()),
+        integers: integers.map(|array| rest.copy(array)),
+        outputs: outputs.map(|array| rest.zeros(array)),
+        indices: rest.zeros(indices.as_ref()),
     };
-    let header = copy_in("header", header)?;
-    calls::scaled_dot_product_attention(&header, [&q, &k, &v], options.as_deref(), arrays.borrow(), outputs)
-        .map_err(thrown)?;
-    output.copy_out();
-    for result in [weights, log_sum_exp, top_values].iter().flatten() {
-        result.copy_out();
+    calls::call(operation, &numbers, options.as_deref(), slots.reborrow()).map_err(thrown)?;
+    for (array, result) in outputs.into_iter().zip(&slots.outputs) {
+        if let (Some(array), Some(result)) = (array, result) {
+            array.copy_from(result);
+        }
     }
-    top_indices.iter().for_each(Output::copy_out);
-    Ok(())
-}
-
-#[wasm_bindgen(js_name = attentionWeights)]
-pub fn attention_weights(
-    header: &Float64Array,
-    q: &Float32Array,
-    k: &Float32Array,
-    output: &Float32Array,
-    options: Option<String>,
-    boolean_mask: Option<Uint8Array>,
-    float_mask: Option<Float32Array>,
-    query_offset: Option<Int32Array>,
-    kv_lengths: Option<Int32Array>,
-) -> Result<()> {
-    let (q, k) = (copy_in("q", q)?, copy_in("k", k)?);
-    let arrays = OwnedArrays::new(boolean_mask, float_mask, query_offset, kv_lengths)?;
-    let mut output = Output::new("out", output)?;
-    let header = copy_in("header", header)?;
-    calls::attention_weights(&header, [&q, &k], options.as_deref(), arrays.borrow(), output.memory())
-        .map_err(thrown)?;
-    output.copy_out();
+    if let (Some(array), Some(result)) = (&indices, &slots.indices) {
+        array.copy_from(result);
+    }
     Ok(())
 }
 
 #[wasm_bindgen]
-pub fn softmax(header: &Float64Array, x: &Float32Array, output: &Float32Array) -> Result<()> {
-    let (header, x) = (copy_in("header", header)?, copy_in("x", x)?);
-    let mut output = Output::new("output", output)?;
-    calls::softmax(&header, &x, output.memory()).map_err(thrown)?;
-    output.copy_out();
-    Ok(())
+pub fn create(kind: &str, config: &str, integers1: Option<Int32Array>, integers2: Option<Int32Array>) -> Result<u32> {
+    let integers = [&integers1, &integers2].map(Option::as_ref);
+    let mut memory = Memory::new(integers.into_iter().map(bytes_of).sum())?;
+    let mut rest = memory.rest();
+    calls::create(kind, config, integers.map(|array| rest.copy(array))).map_err(thrown)
 }
 
 #[wasm_bindgen]
-pub fn linear(
-    header: &Float64Array,
-    x: &Float32Array,
-    weight: &Float32Array,
-    bias: Option<Float32Array>,
-    output: &Float32Array,
-) -> Result<()> {
-    let (header, x, weight) = (copy_in("header", header)?, copy_in("x", x)?, copy_in("weight", weight)?);
-    let bias = copy_in_optional("bias", bias.as_ref())?;
-    let mut output = Output::new("output", output)?;
-    calls::linear(&header, &x, &weight, bias.as_deref(), output.memory()).map_err(thrown)?;
-    output.copy_out();
+pub fn free(id: u32) {
+    calls::free(id);
+}
+
+#[wasm_bindgen]
+pub fn describe(id: u32) -> Result<String> {
+    calls::describe(id).map_err(thrown)
+}
+
+#[wasm_bindgen(js_name = stateEntries)]
+pub fn state_entries(id: u32) -> Result<String> {
+    calls::state_entries(id).map_err(thrown)
+}
+
+#[wasm_bindgen(js_name = readState)]
+pub fn read_state(id: u32, index: u32, output: &Float32Array) -> Result<()> {
+    let mut memory = Memory::new(bytes_of(Some(output)))?;
+    let values = memory.rest().zeros(Some(output)).unwrap_or_default();
+    calls::read_state(id, index, values).map_err(thrown)?;
+    output.copy_from(values);
     Ok(())
+}
+
+#[wasm_bindgen(js_name = loadState)]
+pub fn load_state(id: u32, entries: &str, data: Vec<Float32Array>, prefix: &str) -> Result<()> {
+    with_data(&data, |data| calls::load_state(id, entries, data, prefix))
+}
+
+#[wasm_bindgen(js_name = safetensorsEntries)]
+pub fn safetensors_entries(start: &[u8], file_length: f64) -> Result<String> {
+    SafetensorsIndex::parse(start, file_length as usize).map(|index| index.describe()).map_err(thrown)
+}
+
+#[wasm_bindgen(js_name = saveSafetensors)]
+pub fn save_safetensors(entries: &str, data: Vec<Float32Array>, metadata: &str) -> Result<Uint8Array> {
+    with_data(&data, |data| {
+        let bytes = weights::save_safetensors(&parse_entries(entries, data)?, metadata)?;
+        Ok(Uint8Array::from(bytes.as_slice()))
+    })
+}
+
+/// Calls with copies of the arrays.
+fn with_data<T>(arrays: &[Float32Array], call: impl FnOnce(&[&[f32]]) -> std::result::Result<T, Error>) -> Result<T> {
+    let mut memory = Memory::new(arrays.iter().map(|array| bytes_of(Some(array))).sum())?;
+    let mut rest = memory.rest();
+    let data: Vec<&[f32]> = arrays.iter().filter_map(|array| rest.copy(Some(array))).collect();
+    call(&data).map_err(thrown)
 }

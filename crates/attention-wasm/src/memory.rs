@@ -1,16 +1,92 @@
-//! Copies between JavaScript's arrays and this module's memory, refused with a `MEMORY` error where there is no room.
+//! One stretch of this module's memory for all arrays of a call: one allocation at most, one copy in, one copy out.
 
-use js_sys::{Float32Array, Float64Array, Int32Array, Uint8Array};
+use std::cell::Cell;
+use std::mem::{MaybeUninit, take};
+use std::slice;
+
+use js_sys::{Float32Array, Int32Array, Uint8Array};
 use ruvector_attention::Error;
 
 use crate::{Result, thrown};
 
+/// Memory that is kept for the next call. Small: what is kept is missing elsewhere, and large calls have work to do beside.
+const KEPT_BYTES: usize = 1 << 20;
+
+type Word = MaybeUninit<u32>;
+
+thread_local! {
+    static KEPT: Cell<Vec<Word>> = const { Cell::new(Vec::new()) };
+}
+
+/// The memory of one call.
+pub(crate) struct Memory(Vec<Word>);
+
+impl Memory {
+    /// Room for so many bytes in arrays of whole words, or a `MEMORY` error.
+    pub(crate) fn new(bytes: usize) -> Result<Self> {
+        let mut words = KEPT.take();
+        let length = bytes.div_ceil(size_of::<Word>());
+        if words.try_reserve_exact(length).is_err() {
+            return Err(thrown(Error::memory("arrays", length)));
+        }
+        Ok(Self(words))
+    }
+
+    /// All of it, to be cut into arrays.
+    pub(crate) fn rest(&mut self) -> Rest<'_> {
+        Rest(self.0.spare_capacity_mut())
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if self.0.capacity() * size_of::<Word>() <= KEPT_BYTES {
+            KEPT.set(take(&mut self.0));
+        }
+    }
+}
+
+/// What of a call's memory is free.
+pub(crate) struct Rest<'a>(&'a mut [MaybeUninit<Word>]);
+
+impl<'a> Rest<'a> {
+    /// Room for `length` elements of 32 bits or fewer.
+    fn take<T>(&mut self, length: usize) -> &'a mut [MaybeUninit<T>] {
+        const { assert!(align_of::<T>() <= align_of::<Word>()) };
+        let words = (length * size_of::<T>()).div_ceil(size_of::<Word>());
+        let (part, rest) = take(&mut self.0).split_at_mut(words);
+        self.0 = rest;
+        // SAFETY: the part is long enough, aligned for T, borrowed by nobody else, and uninitialised memory may be anything.
+        unsafe { slice::from_raw_parts_mut(part.as_mut_ptr().cast(), length) }
+    }
+
+    /// A copy of the array.
+    pub(crate) fn copy<T: Copy, A: Typed<T>>(&mut self, array: Option<&A>) -> Option<&'a [T]> {
+        array.map(|array| {
+            let part = self.take(array.len());
+            array.read(part);
+            // SAFETY: it was just filled.
+            unsafe { part.assume_init_ref() }
+        })
+    }
+
+    /// Zeros, as many as the array has elements.
+    pub(crate) fn zeros<T: Copy + Default, A: Typed<T>>(&mut self, array: Option<&A>) -> Option<&'a mut [T]> {
+        array.map(|array| {
+            let part = self.take(array.len());
+            part.fill(MaybeUninit::new(T::default()));
+            // SAFETY: it was just filled.
+            unsafe { part.assume_init_mut() }
+        })
+    }
+}
+
 /// A typed array of `T`.
-pub(crate) trait Typed<T: Copy> {
+pub(crate) trait Typed<T> {
+    /// How many elements it has.
     fn len(&self) -> usize;
-    /// Copies the whole array behind the end of `target`, which has room for it.
-    fn append_to(&self, target: &mut Vec<T>);
-    fn copy_from_slice(&self, source: &[T]);
+    /// Fills `target`, which is as long as the array.
+    fn read(&self, target: &mut [MaybeUninit<T>]);
 }
 
 macro_rules! typed {
@@ -20,62 +96,16 @@ macro_rules! typed {
                 self.length() as usize
             }
 
-            fn append_to(&self, target: &mut Vec<$element>) {
-                let len = Typed::len(self);
-                self.copy_to_uninit(&mut target.spare_capacity_mut()[..len]);
-                // SAFETY: the copy has initialised `len` elements behind the old end.
-                unsafe { target.set_len(target.len() + len) };
-            }
-
-            fn copy_from_slice(&self, source: &[$element]) {
-                self.copy_from(source);
+            fn read(&self, target: &mut [MaybeUninit<$element>]) {
+                self.copy_to_uninit(target);
             }
         }
     )*};
 }
 
-typed!(Float32Array: f32, Float64Array: f64, Int32Array: i32, Uint8Array: u8);
+typed!(Float32Array: f32, Int32Array: i32, Uint8Array: u8);
 
-fn with_capacity<T>(argument: &str, len: usize) -> Result<Vec<T>> {
-    let mut vector = Vec::new();
-    vector.try_reserve_exact(len).map_err(|_| thrown(Error::memory(argument, len)))?;
-    Ok(vector)
-}
-
-/// The array's elements in this module's memory.
-pub(crate) fn copy_in<T: Copy, A: Typed<T>>(argument: &str, array: &A) -> Result<Vec<T>> {
-    let mut vector = with_capacity(argument, array.len())?;
-    array.append_to(&mut vector);
-    Ok(vector)
-}
-
-/// [`copy_in`] for an argument that may be absent.
-pub(crate) fn copy_in_optional<T: Copy, A: Typed<T>>(argument: &str, array: Option<&A>) -> Result<Option<Vec<T>>> {
-    array.map(|array| copy_in(argument, array)).transpose()
-}
-
-/// Memory for a result, and the array that it goes to.
-pub(crate) struct Output<'a, T, A> {
-    memory: Vec<T>,
-    array: &'a A,
-}
-
-impl<'a, T: Copy + Default, A: Typed<T>> Output<'a, T, A> {
-    pub(crate) fn new(argument: &str, array: &'a A) -> Result<Self> {
-        let mut memory = with_capacity(argument, array.len())?;
-        memory.resize(array.len(), T::default());
-        Ok(Self { memory, array })
-    }
-
-    pub(crate) fn optional(argument: &str, array: Option<&'a A>) -> Result<Option<Self>> {
-        array.map(|array| Self::new(argument, array)).transpose()
-    }
-
-    pub(crate) fn memory(&mut self) -> &mut [T] {
-        &mut self.memory
-    }
-
-    pub(crate) fn copy_out(&self) {
-        self.array.copy_from_slice(&self.memory);
-    }
+/// The bytes that an array takes, in whole words.
+pub(crate) fn bytes_of<T, A: Typed<T>>(array: Option<&A>) -> usize {
+    array.map_or(0, |array| (array.len() * size_of::<T>()).next_multiple_of(size_of::<Word>()))
 }

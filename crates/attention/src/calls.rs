@@ -1,122 +1,178 @@
-//! The functions as the bindings call them: a header of thread limit and shapes, arrays as slices, options as JSON.
+//! The door through which both bindings call: one table of operations, one of the objects that live between calls.
 //!
-//! A header is `[threads, rank, dim, …, rank, dim, …]`: the thread limit, then each tensor argument's shape in order, the
-//! mask's last where one is given. Bindings only convert; what they would both have to know stands here once.
+//! A call is an operation's number, a header, a JSON text of options, and arrays. The header is
+//! `[threads, training, objects, id, …, rank, dim, …, rank, dim, …]`: the thread limit, whether a layer trains, the objects
+//! that the call works on, then the shape of each tensor argument in order, the mask's last where one is given. Bindings
+//! only convert; a mechanism that is added here is there for both.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
-use crate::math::linear;
-use crate::math::softmax;
+use crate::math::{linear, softmax};
 use crate::multi_head::{Inputs, MultiHeadAttention};
-use crate::options::{AttentionOptions, LayerOptions};
+use crate::options::{AttentionOptions, LayerKind, LayerOptions};
 use crate::sdpa::mask::Mask;
 use crate::sdpa::{self, Arrays, Outputs};
 use crate::simd::Level;
 use crate::tensor::{MAX_RANK, Tensor};
 use crate::threads::Context;
+use crate::weights::{Entry, describe_entries, parse_entries, read_entry, widen};
 
-/// The array-valued options, as they come.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ArrayOptions<'a> {
-    /// A boolean mask; a call has one mask at most.
-    pub boolean_mask: Option<&'a [u8]>,
-    /// A float mask.
-    pub float_mask: Option<&'a [f32]>,
-    /// The key position of query 0 for each batch entry.
-    pub query_offset: Option<&'a [i32]>,
-    /// Valid keys of each batch entry.
-    pub kv_lengths: Option<&'a [i32]>,
+/// What a caller can ask for by number: the place in this table.
+const OPERATIONS: &[(&str, fn(&mut Call<'_>) -> Result<()>)] = &[
+    ("scaledDotProductAttention", scaled_dot_product_attention),
+    ("attentionWeights", attention_weights),
+    ("softmax", row_softmax),
+    ("linear", affine),
+    ("multiHeadAttention", multi_head_attention),
+    ("widen", widen_elements),
+];
+
+/// Makes an object of a kind from its configuration, a JSON object.
+fn make(kind: &str, config: &str, _integers: [Option<&[i32]>; 2]) -> Result<Arc<dyn Object>> {
+    Ok(match kind {
+        "multi-head" => Arc::new(MultiHeadAttention::new(config, LayerKind::MultiHead)?),
+        "self" => Arc::new(MultiHeadAttention::new(config, LayerKind::SelfAttention)?),
+        "cross" => Arc::new(MultiHeadAttention::new(config, LayerKind::CrossAttention)?),
+        _ => return Err(Error::new(Code::Internal, "kind", "a kind of object", kind)),
+    })
 }
 
-/// `scaledDotProductAttention`. The header holds the shapes of q, k, v.
-pub fn scaled_dot_product_attention(
-    header: &[f64],
-    [q, k, v]: [&[f32]; 3],
-    options: Option<&str>,
-    arrays: ArrayOptions<'_>,
-    outputs: Outputs<'_>,
-) -> Result<()> {
-    let mut header = Header::new(header)?;
-    let (q, k, v) = (header.tensor("q", q)?, header.tensor("k", k)?, header.tensor("v", v)?);
-    let options = AttentionOptions::parse(options)?;
-    let arrays = header.arrays(arrays)?;
-    sdpa::scaled_dot_product_attention(header.context, q, k, v, &options, arrays, outputs)
+/// The arrays of a call, as they come; what is absent is `None`.
+#[derive(Debug, Default)]
+pub struct Slots<'a> {
+    /// Tensors and arrays of 32-bit floats; a float mask is the last.
+    pub inputs: [Option<&'a [f32]>; 4],
+    /// A boolean mask, or the bytes of a file.
+    pub bytes: Option<&'a [u8]>,
+    /// Arrays of integers: offsets or positions, then lengths.
+    pub integers: [Option<&'a [i32]>; 2],
+    /// Where results go.
+    pub outputs: [Option<&'a mut [f32]>; 4],
+    /// Where indices go.
+    pub indices: Option<&'a mut [i32]>,
 }
 
-/// `attentionWeights`. The header holds the shapes of q, k.
-pub fn attention_weights(
-    header: &[f64],
-    [q, k]: [&[f32]; 2],
-    options: Option<&str>,
-    arrays: ArrayOptions<'_>,
-    output: &mut [f32],
-) -> Result<()> {
-    let mut header = Header::new(header)?;
-    let (q, k) = (header.tensor("q", q)?, header.tensor("k", k)?);
-    let options = AttentionOptions::parse_for_weights(options)?;
-    let arrays = header.arrays(arrays)?;
-    sdpa::attention_weights(header.context, q, k, &options, arrays, output)
+impl Slots<'_> {
+    /// The same arrays for a shorter time.
+    pub fn reborrow(&mut self) -> Slots<'_> {
+        Slots {
+            inputs: self.inputs,
+            bytes: self.bytes,
+            integers: self.integers,
+            outputs: self.outputs.each_mut().map(Option::as_deref_mut),
+            indices: self.indices.as_deref_mut(),
+        }
+    }
 }
 
-/// `softmax`. The header holds the shape of x.
-pub fn softmax(header: &[f64], x: &[f32], output: &mut [f32]) -> Result<()> {
-    let mut header = Header::new(header)?;
-    softmax::softmax(header.context, header.tensor("x", x)?, output)
+/// Runs the operation of this number.
+pub fn call(operation: u32, header: &[f64], options: Option<&str>, slots: Slots<'_>) -> Result<()> {
+    let Some((_, run)) = OPERATIONS.get(operation as usize) else {
+        return Err(Error::new(Code::Internal, "operation", "a number in the table", operation));
+    };
+    run(&mut Call::new(header, options, slots)?)
 }
 
-/// `linear`. The header holds the shapes of x, weight and, where there is one, bias.
-pub fn linear(header: &[f64], x: &[f32], weight: &[f32], bias: Option<&[f32]>, output: &mut [f32]) -> Result<()> {
-    let mut header = Header::new(header)?;
-    let (x, weight) = (header.tensor("x", x)?, header.tensor("weight", weight)?);
-    let bias = bias.map(|bias| header.tensor("bias", bias)).transpose()?;
-    linear::linear(header.context, x, weight, bias, output)
+/// The names of the operations in the order of their numbers, separated by commas.
+pub fn operations() -> String {
+    let mut names = String::new();
+    for (name, _) in OPERATIONS {
+        names.push_str(if names.is_empty() { "" } else { "," });
+        names.push_str(name);
+    }
+    names
 }
 
-/// `MultiHeadAttention.forward`. The header holds the shapes of q and, where they are given, k and v.
-pub fn multi_head_forward(
-    layer: &MultiHeadAttention,
-    header: &[f64],
-    q: &[f32],
-    k: Option<&[f32]>,
-    v: Option<&[f32]>,
-    training: bool,
-    options: Option<&str>,
-    arrays: ArrayOptions<'_>,
-    output: &mut [f32],
-    weights: Option<&mut [f32]>,
-) -> Result<()> {
-    let mut header = Header::new(header)?;
-    let query = header.tensor("q", q)?;
-    let key = k.map(|k| header.tensor("k", k)).transpose()?;
-    let value = v.map(|v| header.tensor("v", v)).transpose()?;
-    let options = LayerOptions::parse(options)?;
-    let arrays = header.arrays(arrays)?;
-    layer.forward(header.context, Inputs { query, key, value }, &options, arrays, training, output, weights)
-}
-
-/// What is left of a header.
-struct Header<'a> {
-    context: Context,
+/// One call, its header read as far as the shapes.
+pub(crate) struct Call<'a> {
+    pub context: Context,
+    /// Whether a layer trains.
+    pub training: bool,
+    /// The scalar options.
+    pub options: Option<&'a str>,
+    objects: Vec<Arc<dyn Object>>,
     shapes: &'a [f64],
+    slots: Slots<'a>,
+    next_input: usize,
 }
 
-impl<'a> Header<'a> {
-    fn new(header: &'a [f64]) -> Result<Self> {
-        let (&threads, shapes) = header.split_first().ok_or_else(cut_short)?;
-        Ok(Self { context: Context { level: Level::current(), threads: (threads as usize).max(1) }, shapes })
+impl<'a> Call<'a> {
+    fn new(header: &'a [f64], options: Option<&'a str>, slots: Slots<'a>) -> Result<Self> {
+        let &[threads, training, count, ref rest @ ..] = header else { return Err(cut_short()) };
+        let (ids, shapes) = rest.split_at_checked(count as usize).ok_or_else(cut_short)?;
+        Ok(Self {
+            context: Context { level: Level::current(), threads: (threads as usize).max(1) },
+            training: training != 0.0,
+            options,
+            objects: ids.iter().map(|&id| find(id as u32)).collect::<Result<_>>()?,
+            shapes,
+            slots,
+            next_input: 0,
+        })
+    }
+
+    /// The object of this type that stands at `index` of the call's.
+    pub fn object<T: Object>(&self, index: usize) -> Result<&T> {
+        let object = self.objects.get(index).map(|object| &**object as &dyn Any);
+        object
+            .and_then(|object| object.downcast_ref())
+            .ok_or_else(|| Error::new(Code::Internal, "object", std::any::type_name::<T>(), "another"))
+    }
+
+    /// The next tensor, which has to be there.
+    pub fn tensor(&mut self, argument: &str) -> Result<Tensor<'a>> {
+        self.optional_tensor(argument)?
+            .ok_or_else(|| Error::new(Code::Internal, argument, "an array in the slot of the tensor", "none"))
+    }
+
+    /// The next tensor, or the absence of one.
+    pub fn optional_tensor(&mut self, argument: &str) -> Result<Option<Tensor<'a>>> {
+        self.optional_input().map(|data| self.with_shape(argument, data)).transpose()
+    }
+
+    /// The next array of floats without a shape of its own, or the absence of one.
+    pub fn optional_input(&mut self) -> Option<&'a [f32]> {
+        self.next_input += 1;
+        self.slots.inputs.get(self.next_input - 1).copied().flatten()
+    }
+
+    /// The array of integers at `index`, or the absence of one.
+    pub fn integers(&self, index: usize) -> Option<&'a [i32]> {
+        self.slots.integers.get(index).copied().flatten()
+    }
+
+    /// The mask, whose shape comes after those of all tensors, and what else says which keys are seen.
+    pub fn arrays(&mut self) -> Result<Arrays<'a>> {
+        let mask = match (self.slots.bytes, self.slots.inputs[3]) {
+            (Some(mask), _) => Some(Mask::Boolean(self.with_shape("mask", mask)?)),
+            (None, Some(mask)) => Some(Mask::Float(self.with_shape("mask", mask)?)),
+            (None, None) => None,
+        };
+        Ok(Arrays { mask, query_offset: self.integers(0), kv_lengths: self.integers(1) })
+    }
+
+    /// Where the first result goes; nowhere if there is none.
+    pub fn output(&mut self) -> &'a mut [f32] {
+        self.optional_output(0).unwrap_or_default()
+    }
+
+    /// Where the result at `index` goes, if it is asked for. Taken once.
+    pub fn optional_output(&mut self, index: usize) -> Option<&'a mut [f32]> {
+        self.slots.outputs.get_mut(index).and_then(Option::take)
     }
 
     /// The tensor over `data` whose shape comes next.
-    fn tensor<'t, T>(&mut self, argument: &str, data: &'t [T]) -> Result<Tensor<'t, T>> {
+    fn with_shape<'t, T>(&mut self, argument: &str, data: &'t [T]) -> Result<Tensor<'t, T>> {
         let (&rank, rest) = self.shapes.split_first().ok_or_else(cut_short)?;
         let rank = rank as usize;
         if rank > MAX_RANK {
-            let actual = format!("{rank} dimensions");
-            return Err(Error::shape(argument, format!("at most {MAX_RANK} dimensions"), actual));
+            let actual = format_args!("{rank} dimensions");
+            return Err(Error::shape(argument, format_args!("at most {MAX_RANK} dimensions"), actual));
         }
-        if rest.len() < rank {
-            return Err(cut_short());
-        }
-        let (shape, rest) = rest.split_at(rank);
+        let (shape, rest) = rest.split_at_checked(rank).ok_or_else(cut_short)?;
         self.shapes = rest;
         let mut dims = [0; MAX_RANK];
         for (dim, &given) in dims.iter_mut().zip(shape) {
@@ -125,41 +181,193 @@ impl<'a> Header<'a> {
         }
         Tensor::new(argument, data, &dims[..rank])
     }
+}
 
-    fn arrays<'t>(&mut self, given: ArrayOptions<'t>) -> Result<Arrays<'t>> {
-        let mask = match (given.boolean_mask, given.float_mask) {
-            (Some(mask), _) => Some(Mask::Boolean(self.tensor("mask", mask)?)),
-            (None, Some(mask)) => Some(Mask::Float(self.tensor("mask", mask)?)),
-            (None, None) => None,
-        };
-        Ok(Arrays { mask, query_offset: given.query_offset, kv_lengths: given.kv_lengths })
+#[cold]
+fn cut_short() -> Error {
+    Error::new(Code::Internal, "header", "a shape for each tensor", "fewer")
+}
+
+// ── Operations ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+fn scaled_dot_product_attention(call: &mut Call<'_>) -> Result<()> {
+    let (q, k, v) = (call.tensor("q")?, call.tensor("k")?, call.tensor("v")?);
+    let options = AttentionOptions::parse(call.options)?;
+    let arrays = call.arrays()?;
+    let outputs = Outputs {
+        output: call.output(),
+        weights: call.optional_output(1),
+        log_sum_exp: call.optional_output(2),
+        top: call.optional_output(3).zip(call.slots.indices.take()),
+    };
+    sdpa::scaled_dot_product_attention(call.context, q, k, v, &options, arrays, outputs)
+}
+
+fn attention_weights(call: &mut Call<'_>) -> Result<()> {
+    let (q, k) = (call.tensor("q")?, call.tensor("k")?);
+    let options = AttentionOptions::parse_for_weights(call.options)?;
+    let arrays = call.arrays()?;
+    sdpa::attention_weights(call.context, q, k, &options, arrays, call.output())
+}
+
+fn row_softmax(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("x")?;
+    softmax::softmax(call.context, x, call.output())
+}
+
+fn affine(call: &mut Call<'_>) -> Result<()> {
+    let (x, weight, bias) = (call.tensor("x")?, call.tensor("weight")?, call.optional_tensor("bias")?);
+    linear::linear(call.context, x, weight, bias, call.output())
+}
+
+fn multi_head_attention(call: &mut Call<'_>) -> Result<()> {
+    let (query, key, value) = (call.tensor("q")?, call.optional_tensor("k")?, call.optional_tensor("v")?);
+    let options = LayerOptions::parse(call.options)?;
+    let arrays = call.arrays()?;
+    let (output, weights) = (call.output(), call.optional_output(1));
+    let inputs = Inputs { query, key, value };
+    let layer: &MultiHeadAttention = call.object(0)?;
+    layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
+}
+
+/// The options are the element type of a safetensors file.
+fn widen_elements(call: &mut Call<'_>) -> Result<()> {
+    widen(call.options.unwrap_or_default(), call.slots.bytes.unwrap_or_default(), call.output())
+}
+
+// ── Objects ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// What lives between calls: layers with parameters, and whatever else is too dear to make anew for each call.
+pub trait Object: Any + Send + Sync {
+    /// The configuration with every default filled in, as JSON.
+    fn config(&self) -> String;
+
+    /// The parameters in PyTorch's order; objects without parameters have none.
+    fn entries(&self) -> Vec<Entry<'_>> {
+        Vec::new()
+    }
+
+    /// The same object with the parameters that `entries` hold below `prefix`, under any of the known names.
+    ///
+    /// # Errors
+    /// `SHAPE` or `FORMAT` for entries that do not fit.
+    fn with_entries(&self, _entries: &[Entry<'_>], _prefix: &str) -> Result<Arc<dyn Object>> {
+        Err(Error::new(Code::Internal, "state", "an object with parameters", "one without"))
     }
 }
 
-fn cut_short() -> Error {
-    Error::new(Code::Internal, "header", "a shape for each tensor", "fewer")
+thread_local! {
+    /// The objects of this thread, and so of one JavaScript environment: an object's number is its place.
+    static OBJECTS: RefCell<Vec<Option<Arc<dyn Object>>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn find(id: u32) -> Result<Arc<dyn Object>> {
+    let object = OBJECTS.with_borrow(|objects| objects.get(id as usize).cloned().flatten());
+    // lib/ never names an object that it has freed.
+    object.ok_or_else(|| Error::new(Code::Internal, "object", "one that is still held", id))
+}
+
+/// Makes an object of a kind from its configuration, a JSON object, and gives its number.
+pub fn create(kind: &str, config: &str, integers: [Option<&[i32]>; 2]) -> Result<u32> {
+    let object = make(kind, config, integers)?;
+    OBJECTS.with_borrow_mut(|objects| {
+        let id = objects.iter().position(Option::is_none).unwrap_or(objects.len());
+        objects.resize(objects.len().max(id + 1), None);
+        objects[id] = Some(object);
+        Ok(id as u32)
+    })
+}
+
+/// Lets go of an object; calls that are still at work on it go on.
+pub fn free(id: u32) {
+    let freed = OBJECTS.with_borrow_mut(|objects| objects.get_mut(id as usize).and_then(Option::take));
+    drop(freed);
+}
+
+/// An object's configuration with every default filled in, as JSON.
+pub fn describe(id: u32) -> Result<String> {
+    Ok(find(id)?.config())
+}
+
+/// Names and shapes of an object's parameters as a JSON list of `{ "name", "shape" }`.
+pub fn state_entries(id: u32) -> Result<String> {
+    Ok(describe_entries(&find(id)?.entries()))
+}
+
+/// Copies the parameter at `index` of an object to `output`.
+pub fn read_state(id: u32, index: u32, output: &mut [f32]) -> Result<()> {
+    read_entry(&find(id)?.entries(), index as usize, output)
+}
+
+/// Takes the parameters of a state dict that lie below `prefix`, or fails and changes nothing.
+pub fn load_state(id: u32, entries: &str, data: &[&[f32]], prefix: &str) -> Result<()> {
+    let loaded = find(id)?.with_entries(&parse_entries(entries, data)?, prefix)?;
+    OBJECTS.with_borrow_mut(|objects| objects[id as usize] = Some(loaded));
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn call_on<'a>(header: &'a [f64], inputs: [Option<&'a [f32]>; 4]) -> Result<Call<'a>> {
+        Call::new(header, None, Slots { inputs, ..Slots::default() })
+    }
+
     #[test]
     fn shapes_are_read_in_order_and_a_short_header_is_a_fault() {
         let data = [0.5; 6];
-        let mut header = Header::new(&[3.0, 2.0, 2.0, 3.0, 0.0, 1.0, 6.0]).unwrap();
-        assert_eq!(header.context.threads, 3);
-        assert_eq!(header.tensor("a", &data).unwrap().shape.dims(), [2, 3]);
-        assert_eq!(header.tensor("b", &data[..1]).unwrap().shape.dims(), [] as [usize; 0]);
-        assert_eq!(header.tensor("c", &data).unwrap().shape.dims(), [6]);
-        assert_eq!(header.tensor("d", &data).unwrap_err().code, Code::Internal);
-        assert_eq!(Header::new(&[1.0, 3.0, 2.0]).unwrap().tensor("a", &data).unwrap_err().code, Code::Internal);
-        assert_eq!(Header::new(&[1.0, 9.0]).unwrap().tensor("a", &data).unwrap_err().argument, "a");
+        let inputs = [Some(&data[..]), Some(&data[..1]), None, Some(&data[..])];
+        let mut call = call_on(&[3.0, 1.0, 0.0, 2.0, 2.0, 3.0, 0.0, 1.0, 6.0], inputs).unwrap();
+        assert_eq!((call.context.threads, call.training), (3, true));
+        assert_eq!(call.tensor("a").unwrap().shape.dims(), [2, 3]);
+        assert_eq!(call.tensor("b").unwrap().shape.dims(), [] as [usize; 0]);
+        assert!(call.optional_tensor("c").unwrap().is_none());
+        assert_eq!(call.tensor("d").unwrap().shape.dims(), [6]);
+        for header in [&[1.0, 0.0][..], &[1.0, 0.0, 1.0], &[1.0, 0.0, 0.0], &[1.0, 0.0, 0.0, 3.0, 2.0]] {
+            let fault = call_on(header, inputs).and_then(|mut call| call.tensor("a").map(|_| ())).unwrap_err();
+            assert_eq!(fault.code, Code::Internal, "{header:?}");
+        }
+        assert_eq!(call_on(&[1.0, 0.0, 0.0, 9.0], inputs).unwrap().tensor("a").unwrap_err().argument, "a");
     }
 
     #[test]
     fn a_dimension_beyond_every_memory_is_a_shape_error() {
-        let mut header = Header::new(&[1.0, 3.0, 1e15, 1e15, 1e15]).unwrap();
-        assert_eq!(header.tensor("x", &[0.0f32; 4]).unwrap_err().code, Code::Shape);
+        let mut call = call_on(&[1.0, 0.0, 0.0, 3.0, 1e15, 1e15, 1e15], [Some(&[0.0; 4]), None, None, None]).unwrap();
+        assert_eq!(call.tensor("x").unwrap_err().code, Code::Shape);
+    }
+
+    #[test]
+    fn objects_are_known_by_number_until_they_are_freed() {
+        let make = |seed: u32| {
+            let config = format!(r#"{{"numHeads":1,"headDim":2,"seed":{seed}}}"#);
+            create("self", &config, [None; 2]).unwrap()
+        };
+        let (first, second) = (make(1), make(2));
+        assert_ne!(first, second);
+        let mut weight = [0.0; 12];
+        read_state(first, 0, &mut weight).unwrap();
+        load_state(second, &state_entries(second).unwrap(), &[&weight, &[1.0; 6], &[2.0; 4], &[3.0; 2]], "").unwrap();
+        let mut read = [0.0; 12];
+        read_state(second, 0, &mut read).unwrap();
+        assert_eq!(read, weight);
+        assert!(load_state(second, "[]", &[], "").is_err());
+        assert!(describe(second).unwrap().contains("\"seed\":2"));
+        free(second);
+        free(second);
+        assert_eq!(describe(second).unwrap_err().code, Code::Internal);
+        assert_eq!(make(3), second);
+        assert_eq!(create("other", "{}", [None; 2]).unwrap_err().code, Code::Internal);
+    }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let names = operations();
+        let mut names: Vec<&str> = names.split(',').collect();
+        assert_eq!(names.len(), OPERATIONS.len());
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), OPERATIONS.len());
+        assert_eq!(call(u32::MAX, &[1.0, 0.0, 0.0], None, Slots::default()).unwrap_err().code, Code::Internal);
     }
 }

@@ -62,26 +62,32 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error about `argument`.
     #[cold]
-    #[inline(never)]
     pub fn new(
         code: Code,
-        argument: impl Into<String>,
-        expected: impl Into<String>,
+        argument: impl fmt::Display,
+        expected: impl fmt::Display,
         actual: impl fmt::Display,
     ) -> Self {
-        let (argument, expected, actual) = (argument.into(), expected.into(), actual.to_string());
+        Self::of(code, [&argument, &expected, &actual])
+    }
+
+    /// One for all types that the texts come in: each copy of it would be a part of the WebAssembly module.
+    #[cold]
+    #[inline(never)]
+    fn of(code: Code, texts: [&dyn fmt::Display; 3]) -> Self {
+        let [argument, expected, actual] = texts.map(|text| format!("{text}"));
         Self(Box::new(Fault { code, argument, expected, actual }))
     }
 
     /// Dimensions or lengths that do not fit.
     #[cold]
-    pub fn shape(argument: impl Into<String>, expected: impl Into<String>, actual: impl fmt::Display) -> Self {
+    pub fn shape(argument: impl fmt::Display, expected: impl fmt::Display, actual: impl fmt::Display) -> Self {
         Self::new(Code::Shape, argument, expected, actual)
     }
 
     /// An option that cannot be taken.
     #[cold]
-    pub fn option(argument: impl Into<String>, expected: impl Into<String>, actual: impl fmt::Display) -> Self {
+    pub fn option(argument: impl fmt::Display, expected: impl fmt::Display, actual: impl fmt::Display) -> Self {
         Self::new(Code::Option, argument, expected, actual)
     }
 

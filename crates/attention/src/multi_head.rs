@@ -1,6 +1,9 @@
 //! Multi-head attention as `torch.nn.MultiheadAttention(batch_first=True)`: projections, heads, output projection; self and
 //! cross attention are the same layer with fewer inputs.
 
+use std::sync::Arc;
+
+use crate::calls::Object;
 use crate::error::{Error, Result};
 use crate::math::linear::project;
 use crate::math::random::Dropout;
@@ -167,6 +170,20 @@ impl MultiHeadAttention {
         }
         let key = query_rows * query_width;
         Ok(Projected { key, value: key + kv_rows * kv_width, query_row: query_width, kv_row: kv_width, data })
+    }
+}
+
+impl Object for MultiHeadAttention {
+    fn config(&self) -> String {
+        self.config().to_json()
+    }
+
+    fn entries(&self) -> Vec<Entry<'_>> {
+        self.state.entries()
+    }
+
+    fn with_entries(&self, entries: &[Entry<'_>], prefix: &str) -> Result<Arc<dyn Object>> {
+        Ok(Arc::new(Self { state: AttentionState::load(self.config(), entries, prefix)? }))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::json::{Json, push_sizes, push_string};
 use crate::tensor::{Tensor, check_output};
 
 pub use attention::AttentionState;
-pub use file::{SafetensorsIndex, save_safetensors};
+pub use file::{SafetensorsIndex, save_safetensors, widen};
 
 /// One named tensor of a state dict.
 #[derive(Debug, Clone, PartialEq)]

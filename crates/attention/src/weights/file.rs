@@ -11,7 +11,7 @@ use super::half::{widen_bf16, widen_f16};
 use super::{Entry, push_description};
 use crate::error::{Code, Error, Result};
 use crate::json::{Json, Value, push_sizes, push_string};
-use crate::tensor::{MAX_RANK, check_output};
+use crate::tensor::check_output;
 
 const LENGTH_BYTES: usize = 8;
 const LONGEST_HEADER: usize = 100_000_000;
@@ -43,8 +43,7 @@ const DTYPES: [(&str, usize); 22] = [
     ("F4", 4),
 ];
 
-/// What a safetensors file holds, without its data; it borrows nothing, so that whoever owns the bytes may own the index
-/// too.
+/// What a safetensors file holds, without its data.
 pub struct SafetensorsIndex {
     tensors: Vec<Located>,
 }
@@ -61,19 +60,21 @@ struct Located {
 }
 
 impl SafetensorsIndex {
-    /// Reads and checks the header of the file `bytes`; a `FORMAT` error says what is wrong with it.
-    pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let Some((length, rest)) = bytes.split_first_chunk::<LENGTH_BYTES>() else {
-            return Err(malformed(format_args!("{} bytes", bytes.len())));
+    /// Reads and checks the header of a file of `file_length` bytes, of which `start` are the first: all of its header at
+    /// least. A `FORMAT` error says what is wrong with it.
+    pub fn parse(start: &[u8], file_length: usize) -> Result<Self> {
+        let Some((length, rest)) = start.split_first_chunk::<LENGTH_BYTES>() else {
+            return Err(malformed(format_args!("{file_length} bytes")));
         };
         let length = u64::from_le_bytes(*length);
         let header = usize::try_from(length).ok().filter(|&length| length <= LONGEST_HEADER);
-        let Some((header, data)) = header.and_then(|length| rest.split_at_checked(length)) else {
-            return Err(match text_start(bytes) {
+        let Some(header) = header.and_then(|length| rest.get(..length)) else {
+            return Err(match text_start(start) {
                 Some(text) => malformed(format_args!("a text that begins with \"{text}\"")),
-                None => malformed(format_args!("a header of {length} bytes in a file of {}", bytes.len())),
+                None => malformed(format_args!("a header of {length} bytes in a file of {file_length}")),
             });
         };
+        let data_start = LENGTH_BYTES + header.len();
         let header = std::str::from_utf8(header).map_err(|_| malformed("a header that is no UTF-8"))?;
         let header =
             Json::parse(header).map_err(|at| malformed(format_args!("a header that is no JSON at byte {at}")))?;
@@ -95,10 +96,9 @@ impl SafetensorsIndex {
         if let Some(pair) = tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
             return Err(malformed(format_args!("two tensors of the name '{}'", pair[0].name)));
         }
-        check_places(&tensors, data.len())?;
-        let start = bytes.len() - data.len();
+        check_places(&tensors, file_length.saturating_sub(data_start))?;
         for tensor in &mut tensors {
-            tensor.bytes = start + tensor.bytes.start..start + tensor.bytes.end;
+            tensor.bytes = data_start + tensor.bytes.start..data_start + tensor.bytes.end;
         }
         Ok(Self { tensors })
     }
@@ -113,41 +113,36 @@ impl SafetensorsIndex {
         self.tensors.is_empty()
     }
 
-    /// The tensors as a JSON list of `{ "name", "shape", "dtype" }`, sorted by name.
+    /// The tensors as a JSON list of `{ "name", "shape", "dtype", "bytes" }`, sorted by name; `bytes` is where in the file
+    /// the elements begin and end.
     pub fn describe(&self) -> String {
         let mut json = String::from("[");
         for tensor in &self.tensors {
             push_description(&mut json, &tensor.name, &tensor.shape);
             // Writing to a String does not fail.
-            let _ = write!(json, ",\"dtype\":\"{}\"}}", tensor.dtype);
+            let _ = write!(json, ",\"dtype\":\"{}\",\"bytes\":", tensor.dtype);
+            push_sizes(&mut json, &[tensor.bytes.start, tensor.bytes.end]);
+            json.push('}');
         }
         json.push(']');
         json
     }
+}
 
-    /// Writes tensor `index` of the file `bytes` to `output`, F16 and BF16 widened; `bytes` is what the index was made of.
-    pub fn read(&self, bytes: &[u8], index: usize, output: &mut [f32]) -> Result<()> {
-        let tensor = self.tensors.get(index).ok_or_else(|| {
-            Error::new(Code::Internal, "index", format!("less than {} entries", self.tensors.len()), index)
-        })?;
-        if !matches!(tensor.dtype, "F32" | "F16" | "BF16") {
-            return Err(Error::new(Code::Format, &*tensor.name, "elements of type F32, F16 or BF16", tensor.dtype));
-        }
-        if tensor.shape.len() > MAX_RANK {
-            let expected = format!("at most {MAX_RANK} dimensions");
-            return Err(Error::new(Code::Format, &*tensor.name, expected, tensor.shape.len()));
-        }
-        let source = bytes
-            .get(tensor.bytes.clone())
-            .ok_or_else(|| Error::new(Code::Internal, "bytes", "the bytes that the index was made of", "fewer"))?;
-        check_output("output", output, source.len() / (tensor.bits / 8))?;
-        match tensor.dtype {
-            "F32" => fill(output, source, f32::from_le_bytes),
-            "F16" => fill(output, source, |bytes| widen_f16(u16::from_le_bytes(bytes))),
-            _ => fill(output, source, |bytes| widen_bf16(u16::from_le_bytes(bytes))),
-        }
-        Ok(())
+/// Writes the elements of a tensor of this type to `output`: F32 as they are, F16 and BF16 widened.
+///
+/// # Errors
+/// `FORMAT` for another type, `SHAPE` if `output` has another number of elements.
+pub fn widen(dtype: &str, bytes: &[u8], output: &mut [f32]) -> Result<()> {
+    let width = if dtype == "F32" { 4 } else { 2 };
+    check_output("output", output, bytes.len() / width)?;
+    match dtype {
+        "F32" => fill(output, bytes, f32::from_le_bytes),
+        "F16" => fill(output, bytes, |bytes| widen_f16(u16::from_le_bytes(bytes))),
+        "BF16" => fill(output, bytes, |bytes| widen_bf16(u16::from_le_bytes(bytes))),
+        _ => return Err(Error::new(Code::Format, "dtype", "F32, F16 or BF16", dtype)),
     }
+    Ok(())
 }
 
 fn fill<const WIDTH: usize>(output: &mut [f32], source: &[u8], element: impl Fn([u8; WIDTH]) -> f32) {
@@ -332,8 +327,18 @@ mod tests {
         bytes
     }
 
+    fn parse(bytes: &[u8]) -> Result<SafetensorsIndex> {
+        SafetensorsIndex::parse(bytes, bytes.len())
+    }
+
+    fn read(index: &SafetensorsIndex, bytes: &[u8], position: usize, length: usize) -> Result<Vec<f32>> {
+        let tensor = &index.tensors[position];
+        let mut values = vec![0.0; length];
+        widen(tensor.dtype, &bytes[tensor.bytes.clone()], &mut values).map(|()| values)
+    }
+
     fn fault(bytes: &[u8]) -> String {
-        let error = SafetensorsIndex::parse(bytes).err().expect("a fault");
+        let error = parse(bytes).err().expect("a fault");
         assert_eq!((error.code, error.argument.as_str()), (Code::Format, "bytes"), "{error}");
         error.actual.clone()
     }
@@ -348,18 +353,24 @@ mod tests {
         ];
         let bytes = save_safetensors(&entries, r#"{"format":"pt","a":"é","c":"d"}"#).unwrap();
         assert_eq!(bytes, save_safetensors(&entries, r#"{"a":"é","c":"d","format":"pt"}"#).unwrap());
-        let index = SafetensorsIndex::parse(&bytes).unwrap();
+        let index = parse(&bytes).unwrap();
         assert_eq!((index.len(), index.is_empty()), (3, false));
+        let start = bytes.len() - 20;
+        let place = |from: usize, to: usize| format!(r#""bytes":[{},{}]"#, start + from, start + to);
         assert_eq!(
             index.describe(),
-            r#"[{"name":"b","shape":[],"dtype":"F32"},{"name":"empty","shape":[0,3],"dtype":"F32"},{"name":"z \"quoted\"","shape":[2,2],"dtype":"F32"}]"#
+            format!(
+                r#"[{{"name":"b","shape":[],"dtype":"F32",{}}},{{"name":"empty","shape":[0,3],"dtype":"F32",{}}},{{"name":"z \"quoted\"","shape":[2,2],"dtype":"F32",{}}}]"#,
+                place(0, 4),
+                place(4, 4),
+                place(4, 20)
+            )
         );
-        let mut read = [0.0; 4];
-        index.read(&bytes, 2, &mut read).unwrap();
-        assert_eq!(read.map(f32::to_bits), a.map(f32::to_bits));
-        index.read(&bytes, 0, &mut read[..1]).unwrap();
-        assert_eq!(read[0].to_bits(), b[0].to_bits());
-        index.read(&bytes, 1, &mut []).unwrap();
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&read(&index, &bytes, 2, 4).unwrap()), bits(&a));
+        assert_eq!(bits(&read(&index, &bytes, 0, 1).unwrap()), bits(&b));
+        assert_eq!(read(&index, &bytes, 1, 0), Ok(vec![]));
+        assert_eq!(SafetensorsIndex::parse(&bytes[..start], bytes.len()).unwrap().describe(), index.describe());
         let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
         assert_eq!(metadata.metadata().as_ref().unwrap()["a"], "é");
     }
@@ -394,19 +405,14 @@ mod tests {
             "h":{"dtype":"F16","shape":[2],"data_offsets":[1,5]},"b":{"dtype":"BF16","shape":[1],"data_offsets":[5,7]},
             "f":{"dtype":"F32","shape":[1],"data_offsets":[7,11]}}"#;
         let bytes = file(header, &[9, 0x01, 0x00, 0x00, 0xbc, 0xc0, 0x3f, 0x00, 0x00, 0x80, 0x3f]);
-        let index = SafetensorsIndex::parse(&bytes).unwrap();
-        let read = |position: usize, length| {
-            let mut values = vec![0.0; length];
-            index.read(&bytes, position, &mut values).map(|()| values)
-        };
+        let index = parse(&bytes).unwrap();
+        let read = |position: usize, length| read(&index, &bytes, position, length);
         assert_eq!(read(0, 1), Ok(vec![1.5]));
         assert_eq!(read(1, 1), Ok(vec![1.0]));
         assert_eq!(read(2, 2), Ok(vec![2f32.powi(-24), -1.0]));
-        let error = read(3, 1).unwrap_err();
-        assert_eq!((error.code, error.argument.as_str(), error.actual.as_str()), (Code::Format, "u", "U8"));
         assert_eq!(read(2, 3).unwrap_err().code, Code::Shape);
-        assert_eq!(read(4, 1).unwrap_err().code, Code::Internal);
-        assert_eq!(index.read(&bytes[..60], 0, &mut [0.0]).unwrap_err().code, Code::Internal);
+        let error = widen("I16", &[0; 2], &mut [0.0]).unwrap_err();
+        assert_eq!((error.code, error.actual.as_str()), (Code::Format, "I16"));
     }
 
     #[test]
@@ -471,7 +477,7 @@ mod tests {
             let data = vec![0; end.max(0) as usize + extra];
             let bytes = file(&format!("{{{}}}", members.join(",")), &data);
             let expected = SafeTensors::deserialize(&bytes);
-            let found = SafetensorsIndex::parse(&bytes);
+            let found = parse(&bytes);
             prop_assert_eq!(found.is_ok(), expected.is_ok(), "{:?}", expected.err());
             if let (Ok(found), Ok(expected)) = (found, expected) {
                 prop_assert_eq!(found.len(), expected.len());
@@ -510,11 +516,11 @@ mod tests {
             for value in [0, 1, b'0', b'9', b'"', b'}', 0x80, 0xff] {
                 let mut changed = bytes.clone();
                 changed[position] = value;
-                let found = SafetensorsIndex::parse(&changed);
+                let found = parse(&changed);
                 assert_eq!(found.is_ok(), SafeTensors::deserialize(&changed).is_ok(), "{position} {value}");
                 if let Ok(index) = found {
-                    for entry in 0..index.len() {
-                        let _ = index.read(&changed, entry, &mut [0.0; 2]);
+                    for tensor in &index.tensors {
+                        let _ = widen(tensor.dtype, &changed[tensor.bytes.clone()], &mut [0.0; 2]);
                     }
                 }
             }

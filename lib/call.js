@@ -1,0 +1,180 @@
+// A call of a binding, put together piece by piece: its header, and each array in its slot.
+
+/** @typedef {import('./backend.js').Backend} Backend */
+/** @typedef {import('./tensor.js').Checked} Checked */
+/** @typedef {import('./options.js').CallOptions} CallOptions */
+
+/** Never allocated again: thread limit, training, the number of objects, their ids, then every shape. */
+const header = new Float64Array(64)
+
+/**
+ * The one call that is being put together. Nothing of the caller's runs between {@link Backend.call} and {@link Call.run}: a getter
+ * or a proxy could call back in.
+ */
+export class Call {
+  /** @type {Backend | undefined} */
+  #backend
+  #operation = 0
+  #end = 0
+  #input = 0
+  #output = 0
+  /** @type {string | undefined} */
+  #options
+  /** @type {(Float32Array | undefined)[]} */
+  #inputs = [undefined, undefined, undefined, undefined]
+  /** @type {Uint8Array | undefined} */
+  #bytes
+  /** @type {Int32Array | undefined} */
+  #integers1
+  /** @type {Int32Array | undefined} */
+  #integers2
+  /** @type {(Float32Array | undefined)[]} */
+  #outputs = [undefined, undefined, undefined, undefined]
+  /** @type {Int32Array | undefined} */
+  #indices
+
+  /**
+   * @param {Backend} backend
+   * @param {number} operation
+   * @param {readonly import('./resident.js').Resident[]} objects  what the call works on; the first one says whether it trains
+   */
+  start(backend, operation, objects) {
+    this.#backend = backend
+    this.#operation = operation
+    let end = 3
+    let training = 0
+    for (const object of objects) {
+      if (end === 3 && object.training) training = 1
+      header[end++] = object.use()
+    }
+    header[0] = backend.threads
+    header[1] = training
+    header[2] = objects.length
+    this.#end = end
+    this.#input = this.#output = 0
+    return this
+  }
+
+  /** @param {readonly number[]} shape */
+  #shape(shape) {
+    header[this.#end++] = shape.length
+    for (let index = 0; index < shape.length; index++) header[this.#end++] = shape[index]
+  }
+
+  /**
+   * The next tensor argument; one that is absent leaves its slot empty.
+   *
+   * @param {Checked | undefined} tensor
+   */
+  input(tensor) {
+    if (tensor) this.#shape(tensor.shape)
+    return this.array(tensor?.data)
+  }
+
+  /**
+   * The next argument, an array without a shape of its own.
+   *
+   * @param {Float32Array | undefined} array
+   */
+  array(array) {
+    this.#inputs[this.#input++] = array
+    return this
+  }
+
+  /**
+   * The scalar options, as JSON.
+   *
+   * @param {string | undefined} json
+   */
+  options(json) {
+    this.#options = json
+    return this
+  }
+
+  /**
+   * Scalar options, mask, offsets and lengths, behind every tensor.
+   *
+   * @param {Readonly<CallOptions>} given
+   */
+  given(given) {
+    this.#options = given.json
+    if (given.mask) this.#shape(given.mask.shape)
+    this.#bytes = given.booleanMask
+    this.#inputs[3] = given.floatMask
+    return this.integers(given.queryOffset, given.kvLengths)
+  }
+
+  /** @param {Uint8Array} bytes */
+  bytes(bytes) {
+    this.#bytes = bytes
+    return this
+  }
+
+  /**
+   * Offsets or positions, then lengths.
+   *
+   * @param {Int32Array | undefined} first
+   * @param {Int32Array} [second]
+   */
+  integers(first, second) {
+    this.#integers1 = first
+    this.#integers2 = second
+    return this
+  }
+
+  /**
+   * Where the next result goes; one that nobody asked for leaves its slot empty.
+   *
+   * @param {Float32Array | undefined} array
+   */
+  output(array) {
+    this.#outputs[this.#output++] = array
+    return this
+  }
+
+  /** @param {Int32Array | undefined} array  where indices go */
+  indices(array) {
+    this.#indices = array
+    return this
+  }
+
+  /** Runs the call; throws an AttentionError. */
+  run() {
+    const backend = /** @type {Backend} */ (this.#backend)
+    const { binding } = backend
+    const inputs = this.#inputs
+    const outputs = this.#outputs
+    try {
+      ;/** @type {import('./binding.d.ts').Binding} */ (binding).call(
+        this.#operation,
+        header,
+        this.#options,
+        inputs[0],
+        inputs[1],
+        inputs[2],
+        inputs[3],
+        this.#bytes,
+        this.#integers1,
+        this.#integers2,
+        outputs[0],
+        outputs[1],
+        outputs[2],
+        outputs[3],
+        this.#indices
+      )
+    } catch (error) {
+      throw backend.fault(error)
+    } finally {
+      this.#clear()
+    }
+  }
+
+  /** Lets go of everything: what is the caller's is not kept. */
+  #clear() {
+    const inputs = this.#inputs
+    const outputs = this.#outputs
+    inputs[0] = inputs[1] = inputs[2] = inputs[3] = undefined
+    outputs[0] = outputs[1] = outputs[2] = outputs[3] = undefined
+    this.#options = this.#bytes = this.#integers1 = this.#integers2 = this.#indices = undefined
+  }
+}
