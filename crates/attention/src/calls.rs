@@ -20,8 +20,10 @@ use crate::tensor::{MAX_RANK, Tensor};
 use crate::threads::Context;
 use crate::weights::{Entry, describe_entries, parse_entries, read_entry, widen};
 
+type Operation = fn(&mut Call<'_>) -> Result<()>;
+
 /// What a caller can ask for by number: the place in this table.
-const OPERATIONS: &[(&str, fn(&mut Call<'_>) -> Result<()>)] = &[
+const OPERATIONS: &[(&str, Operation)] = &[
     ("scaledDotProductAttention", scaled_dot_product_attention),
     ("attentionWeights", attention_weights),
     ("softmax", row_softmax),
