@@ -89,6 +89,15 @@ export function backend(): {
  */
 export function loadBackend(kind: BackendKind, options?: InitOptions): Promise<Attention>
 
+/**
+ * Bytes of the memory in which the backend keeps layers and works, apart from JavaScript's own: `allocated` now, `total`
+ * taken from the system (WebAssembly's memory, which grows and never shrinks; natively what is allocated), and `peak`, the
+ * most that was ever allocated.
+ *
+ * @throws {AttentionError} NOT_INITIALIZED, BACKEND
+ */
+export function memoryUsage(): { allocated: number; total: number; peak: number }
+
 /** The version of this package. */
 export const version: string
 

@@ -16,6 +16,7 @@ export const {
   linear,
   loadBackend,
   loadSafetensors,
+  memoryUsage,
   reshape,
   saveSafetensors,
   scaledDotProductAttention,

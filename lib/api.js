@@ -13,6 +13,7 @@ export function createApi(backend) {
     createTensor,
     reshape,
     backend: () => backend.describe(),
+    memoryUsage: () => backend.memoryUsage(),
     version,
     ...createFunctions(backend),
     Layer,

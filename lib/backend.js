@@ -76,6 +76,11 @@ export class Backend {
     return error
   }
 
+  memoryUsage() {
+    const [allocated, total, peak] = (this.binding ?? this.start()).memoryUsage()
+    return { allocated, total, peak }
+  }
+
   describe() {
     const binding = this.binding ?? this.start()
     const { kind, rejected } = /** @type {Loaded} */ (this.#loaded)

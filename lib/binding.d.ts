@@ -15,6 +15,8 @@ export interface Binding {
   /** Panics with the message: the fault tests' way to provoke what must never happen. */
   provokePanic(message: string): void
 
+  /** Bytes: allocated now, reserved from the system, and the most that ever were allocated. */
+  memoryUsage(): Float64Array
   /** The names of the operations in the order of their numbers, separated by commas. */
   operations(): string
   /**

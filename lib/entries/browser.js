@@ -33,6 +33,7 @@ export const {
   linear,
   loadBackend,
   loadSafetensors,
+  memoryUsage,
   reshape,
   saveSafetensors,
   scaledDotProductAttention,

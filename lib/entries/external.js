@@ -21,6 +21,7 @@ export const {
   linear,
   loadBackend,
   loadSafetensors,
+  memoryUsage,
   reshape,
   saveSafetensors,
   scaledDotProductAttention,

@@ -19,6 +19,7 @@ export const {
   linear,
   loadBackend,
   loadSafetensors,
+  memoryUsage,
   reshape,
   saveSafetensors,
   scaledDotProductAttention,

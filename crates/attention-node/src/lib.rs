@@ -2,14 +2,19 @@
 
 #![allow(missing_docs, reason = "lib/binding.d.ts documents the functions of both bindings once")]
 
+use std::alloc::System;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use napi::bindgen_prelude::{Env, Float32ArraySlice, Int32ArraySlice, Object, Result, Uint8Array, Uint8ArraySlice};
+use napi::bindgen_prelude::{Env, Float32ArraySlice, Float64Array, Int32ArraySlice, Object, Result, Uint8Array, Uint8ArraySlice};
 use napi_derive::napi;
 use ruvector_attention::calls::{self, Slots};
+use ruvector_attention::memory::{Counting, usage};
 use ruvector_attention::simd::Level;
 use ruvector_attention::weights::{self, SafetensorsIndex, parse_entries};
 use ruvector_attention::{Error, threads};
+
+#[global_allocator]
+static ALLOCATOR: Counting<System> = Counting(System);
 
 /// Environments (the main thread and workers) that have the addon loaded.
 static ENVIRONMENTS: AtomicUsize = AtomicUsize::new(0);
@@ -55,6 +60,13 @@ pub fn default_threads() -> u32 {
 #[napi(catch_unwind)]
 pub fn provoke_panic(message: String) {
     panic!("{message}");
+}
+
+#[napi(catch_unwind)]
+pub fn memory_usage() -> Float64Array {
+    let [allocated, peak] = usage();
+    // What is freed goes back to the process at once.
+    Float64Array::new([allocated, allocated, peak].map(|bytes| bytes as f64).into())
 }
 
 #[napi(catch_unwind)]

@@ -6,6 +6,7 @@ mod memory;
 
 use js_sys::{Float32Array, Float64Array, Int32Array, Uint8Array};
 use ruvector_attention::calls::{self, Slots};
+use ruvector_attention::memory::{self as counted, Counting};
 use ruvector_attention::simd::Level;
 use ruvector_attention::weights::{self, SafetensorsIndex, parse_entries};
 use ruvector_attention::{Error, threads};
@@ -15,6 +16,10 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use memory::{Memory, bytes_of};
 
 type Result<T> = std::result::Result<T, JsValue>;
+
+/// A fifth of the standard library's allocator in size, and as fast.
+#[global_allocator]
+static ALLOCATOR: Counting<talc::wasm::WasmDynamicTalc> = Counting(talc::wasm::new_wasm_dynamic_allocator());
 
 /// The most numbers that a header has.
 const HEADER: usize = 64;
@@ -48,6 +53,13 @@ pub fn default_threads() -> u32 {
 #[wasm_bindgen(js_name = provokePanic)]
 pub fn provoke_panic(message: String) {
     panic!("{message}");
+}
+
+#[wasm_bindgen(js_name = memoryUsage)]
+pub fn memory_usage() -> Vec<f64> {
+    let [allocated, peak] = counted::usage();
+    let total = core::arch::wasm32::memory_size::<0>() << 16;
+    [allocated, total, peak].map(|bytes| bytes as f64).into()
 }
 
 #[wasm_bindgen]

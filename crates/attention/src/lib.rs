@@ -21,6 +21,7 @@ pub mod calls;
 pub mod error;
 mod json;
 pub mod math;
+pub mod memory;
 pub mod multi_head;
 pub mod options;
 #[cfg(not(target_family = "wasm"))]
