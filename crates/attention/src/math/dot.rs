@@ -77,7 +77,7 @@ fn sum_columns<'a, S: Simd, const VECTORS: usize>(
             *sum = simd.mul_add(factor, simd.load(&row[v * S::LANES..]), *sum);
         }
     }
-    for (v, sums) in sums.into_iter().enumerate() {
+    for (v, &sums) in sums.iter().enumerate() {
         simd.store(&mut sum[v * S::LANES..], sums);
     }
 }

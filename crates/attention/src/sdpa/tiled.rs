@@ -203,7 +203,7 @@ impl Online {
                 simd.store(chunk, weight);
             }
         }
-        for (v, sum) in sums.into_iter().enumerate() {
+        for (v, &sum) in sums.iter().enumerate() {
             simd.store(&mut self.sum[v * S::LANES..], sum);
         }
         rose

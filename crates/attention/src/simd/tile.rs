@@ -140,8 +140,9 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
                 }
             }
         }
-        for (r, sums) in sums.into_iter().enumerate() {
-            for (v, sum) in sums.into_iter().enumerate() {
+        // By reference: an iterator that owns them would be filled in memory first.
+        for (r, sums) in sums.iter().enumerate() {
+            for (v, &sum) in sums.iter().enumerate() {
                 simd.store_ptr(c.add(r * lanes + v * S::LANES), sum);
             }
         }
