@@ -123,21 +123,15 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
                 }
             }
         }
-        let b = b.as_ptr();
         match a.along {
             Along::Depth => {
                 let rows: [*const f32; ROWS] =
                     std::array::from_fn(|r| a.data.as_ptr().wrapping_add((row + r) * a.stride));
-                for k in 0..depth {
-                    step(simd, &mut sums, b.add(k * lanes), |r| *rows[r].add(k));
-                }
+                accumulate(simd, &mut sums, b.as_ptr(), depth, |k, r| *rows[r].add(k));
             }
             Along::Rows => {
                 let columns = a.data.as_ptr().wrapping_add(row);
-                for k in 0..depth {
-                    let column = columns.add(k * a.stride);
-                    step(simd, &mut sums, b.add(k * lanes), |r| *column.add(r));
-                }
+                accumulate(simd, &mut sums, b.as_ptr(), depth, |k, r| *columns.add(k * a.stride + r));
             }
         }
         // By reference: an iterator that owns them would be filled in memory first.
@@ -145,6 +139,49 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
             for (v, &sum) in sums.iter().enumerate() {
                 simd.store_ptr(c.add(r * lanes + v * S::LANES), sum);
             }
+        }
+    }
+}
+
+/// Every depth in turn. Four of them a round, as their distances fold into the addresses; and a way out after each, which
+/// spares a second loop, and keeps compilers from mixing their steps, for which there are too few registers.
+///
+/// # Safety
+/// `b` must be valid for reads of `depth · VECTORS` vectors, `a` for calls with every depth and row.
+#[inline(always)]
+unsafe fn accumulate<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    sums: &mut [[S::F; VECTORS]; ROWS],
+    b: *const f32,
+    depth: usize,
+    a: impl Fn(usize, usize) -> f32,
+) {
+    let lanes = VECTORS * S::LANES;
+    let mut k = 0;
+    if depth == 0 {
+        return;
+    }
+    // SAFETY: each step is at a depth below `depth`.
+    unsafe {
+        loop {
+            let rest = depth - k;
+            step(simd, sums, b.add(k * lanes), |r| a(k, r));
+            if rest == 1 {
+                return;
+            }
+            step(simd, sums, b.add((k + 1) * lanes), |r| a(k + 1, r));
+            if rest == 2 {
+                return;
+            }
+            step(simd, sums, b.add((k + 2) * lanes), |r| a(k + 2, r));
+            if rest == 3 {
+                return;
+            }
+            step(simd, sums, b.add((k + 3) * lanes), |r| a(k + 3, r));
+            if rest == 4 {
+                return;
+            }
+            k += 4;
         }
     }
 }
