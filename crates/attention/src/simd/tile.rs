@@ -127,11 +127,13 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
             Along::Depth => {
                 let rows: [*const f32; ROWS] =
                     std::array::from_fn(|r| a.data.as_ptr().wrapping_add((row + r) * a.stride));
-                accumulate(simd, &mut sums, b.as_ptr(), depth, |k, r| *rows[r].add(k));
+                accumulate(simd, &mut sums, b.as_ptr(), depth, |k, further, r| *rows[r].add(k).add(further));
             }
             Along::Rows => {
                 let columns = a.data.as_ptr().wrapping_add(row);
-                accumulate(simd, &mut sums, b.as_ptr(), depth, |k, r| *columns.add(k * a.stride + r));
+                accumulate(simd, &mut sums, b.as_ptr(), depth, |k, further, r| {
+                    *columns.add((k + further) * a.stride).add(r)
+                });
             }
         }
         // By reference: an iterator that owns them would be filled in memory first.
@@ -147,14 +149,14 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
 /// spares a second loop, and keeps compilers from mixing their steps, for which there are too few registers.
 ///
 /// # Safety
-/// `b` must be valid for reads of `depth · VECTORS` vectors, `a` for calls with every depth and row.
+/// `b` must be valid for reads of `depth · VECTORS` vectors, `a` for calls with every depth, as a sum of two, and row.
 #[inline(always)]
 unsafe fn accumulate<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     sums: &mut [[S::F; VECTORS]; ROWS],
     b: *const f32,
     depth: usize,
-    a: impl Fn(usize, usize) -> f32,
+    a: impl Fn(usize, usize, usize) -> f32,
 ) {
     let lanes = VECTORS * S::LANES;
     let mut k = 0;
@@ -165,19 +167,20 @@ unsafe fn accumulate<S: Simd, const ROWS: usize, const VECTORS: usize>(
     unsafe {
         loop {
             let rest = depth - k;
-            step(simd, sums, b.add(k * lanes), |r| a(k, r));
+            let b = b.add(k * lanes);
+            step(simd, sums, b, |r| a(k, 0, r));
             if rest == 1 {
                 return;
             }
-            step(simd, sums, b.add((k + 1) * lanes), |r| a(k + 1, r));
+            step(simd, sums, b.add(lanes), |r| a(k, 1, r));
             if rest == 2 {
                 return;
             }
-            step(simd, sums, b.add((k + 2) * lanes), |r| a(k + 2, r));
+            step(simd, sums, b.add(2 * lanes), |r| a(k, 2, r));
             if rest == 3 {
                 return;
             }
-            step(simd, sums, b.add((k + 3) * lanes), |r| a(k + 3, r));
+            step(simd, sums, b.add(3 * lanes), |r| a(k, 3, r));
             if rest == 4 {
                 return;
             }
