@@ -8,7 +8,7 @@ use super::{Kernel, Simd};
 pub(super) struct Simd128;
 
 pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Simd128, 4, 2>(Simd128)
+    kernel.run::<Simd128, 2, 4>(Simd128)
 }
 
 impl Simd for Simd128 {
