@@ -94,7 +94,7 @@ impl Item<'_> {
                 let mut visible = [0u32; KEY_BLOCK];
                 let mut count = to - from;
                 if problem.visibility.has_mask() {
-                    problem.visibility.bias_row(problem.visibility.mask_row(b, h, i), from, count, state.bias);
+                    problem.visibility.bias_row(simd, problem.visibility.mask_row(b, h, i), from, count, state.bias);
                     count = keep_visible(state.scores, &state.bias[..count], &mut visible);
                 } else {
                     visible.iter_mut().zip(0..).for_each(|(visible, key)| *visible = key);

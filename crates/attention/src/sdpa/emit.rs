@@ -4,7 +4,9 @@
 use crate::error::Result;
 use crate::options::Stage;
 use crate::scratch::{self, Scratch};
-use crate::sdpa::score::{KEY_BLOCK, Lanes, ScoreTile, TileBuffers, Until, exponential, head_rows, query_scale};
+use crate::sdpa::score::{
+    KEY_BLOCK, Lanes, ScoreTile, TileBuffers, Until, are_bounded, exponential, head_rows, query_scale,
+};
 use crate::sdpa::{Problem, WeightsOf};
 use crate::simd::{Kernel, MAX_TILE_LANES, Simd, scatter_rows};
 use crate::threads::{Context, SharedMut};
@@ -167,7 +169,11 @@ impl Emit<'_> {
                 };
                 let keys = head_rows(problem.k, problem.k_strides, self.b, h / problem.group());
                 let queries = &queries[index * query_len..][..query_len];
-                let scores = ScoreTile { problem, lanes: lanes_of_head, queries, keys, from, to };
+                let (data, stride) = keys;
+                let is_bounded = problem.visibility.has_mask()
+                    && are_bounded(simd, queries, query_len, query_len, 1)
+                    && are_bounded(simd, &data[from * stride..], stride, problem.head_dim, to - from);
+                let scores = ScoreTile { problem, lanes: lanes_of_head, queries, keys, from, to, is_bounded };
                 self.fill::<S, ROWS, VECTORS>(simd, &scores, natural_units, &mut buffers, tile);
                 if self.heads.len() > 1 {
                     add_mean(tile, mean, index, self.heads.len());

@@ -130,6 +130,8 @@ pub(super) struct ScoreTile<'a> {
     pub keys: (&'a [f32], usize),
     pub from: usize,
     pub to: usize,
+    /// Whether every query and key is so small that no score overflows.
+    pub is_bounded: bool,
 }
 
 impl ScoreTile<'_> {
@@ -153,9 +155,9 @@ impl ScoreTile<'_> {
         let caps = until >= Until::Softcapped && self.problem.softcap > 0.0;
         let is_biased = until >= Until::Masked && cover != Cover::Everything;
         // The bias is what the product starts from, if nothing comes between them and if no product can turn its −∞ into NaN.
-        let starts_biased = is_biased && !caps && self.products_stay_finite(simd, keys);
+        let starts_biased = is_biased && !caps && self.is_bounded;
         if starts_biased {
-            self.load_bias(lanes, buffers.rows, scores);
+            self.load_bias(simd, lanes, buffers.rows, scores);
         }
         let start = if starts_biased { Start::Keep } else { Start::Zero };
         product::<S, ROWS, VECTORS>(simd, keys, count, self.problem.head_dim, self.queries, scores, start);
@@ -163,7 +165,7 @@ impl ScoreTile<'_> {
             soft_cap(simd, self.problem.softcap, scores);
         }
         if is_biased && !starts_biased {
-            self.load_bias(lanes, buffers.rows, buffers.bias);
+            self.load_bias(simd, lanes, buffers.rows, buffers.bias);
             for (scores, bias) in scores.chunks_exact_mut(S::LANES).zip(buffers.bias.chunks_exact(S::LANES)) {
                 simd.store(scores, add_bias(simd, simd.load(scores), simd.load(bias)));
             }
@@ -175,22 +177,9 @@ impl ScoreTile<'_> {
 
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn load_bias(&self, lanes: usize, rows: &mut [f32], tile: &mut [f32]) {
+    fn load_bias<S: Simd>(&self, simd: S, lanes: usize, rows: &mut [f32], tile: &mut [f32]) {
         let mask_rows = &self.lanes.mask_rows[..self.lanes.count];
-        self.problem.visibility.bias_tile(mask_rows, self.from, self.to - self.from, lanes, rows, tile);
-    }
-
-    /// Whether no score can overflow: every factor is small enough, and none is NaN.
-    #[cfg_attr(target_family = "wasm", inline(never))]
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn products_stay_finite<S: Simd>(&self, simd: S, keys: Matrix<'_>) -> bool {
-        let head_dim = self.problem.head_dim;
-        for key in 0..self.to - self.from {
-            if !is_below_1e15(simd, &keys.data[key * keys.stride..][..head_dim]) {
-                return false;
-            }
-        }
-        is_below_1e15(simd, self.queries)
+        self.problem.visibility.bias_tile(simd, mask_rows, self.from, self.to - self.from, lanes, rows, tile);
     }
 
     /// What the mask says about the tile as a whole.
@@ -229,6 +218,18 @@ impl ScoreTile<'_> {
             }
         }
     }
+}
+
+/// Whether every value of these rows is so small that no product of two such rows overflows.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+pub(super) fn are_bounded<S: Simd>(simd: S, data: &[f32], stride: usize, size: usize, rows: usize) -> bool {
+    for row in 0..rows {
+        if !is_below_1e15(simd, &data[row * stride..][..size]) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Whether every value lies below 3.4e15 in magnitude: what does not overflows by the factor, and ∞ · 0 is NaN, as NaN is.

@@ -4,7 +4,9 @@ use crate::scratch::{self, Scratch};
 use crate::sdpa::Problem;
 use crate::sdpa::forward::Item;
 use crate::sdpa::mask::Cover;
-use crate::sdpa::score::{KEY_BLOCK, Lanes, ScoreTile, TileBuffers, Until, exponential, head_rows, query_scale};
+use crate::sdpa::score::{
+    KEY_BLOCK, Lanes, ScoreTile, TileBuffers, Until, are_bounded, exponential, head_rows, query_scale,
+};
 use crate::simd::{Along, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, product, scatter_rows};
 
 /// Query tiles of one work item: what shares a tile of keys while it is in the cache.
@@ -83,6 +85,12 @@ impl Item<'_> {
         for (lanes_of_tile, queries) in tiles.iter().zip(buffers.queries.chunks_exact_mut((head_dim * lanes).max(1))) {
             lanes_of_tile.load_queries(simd, problem, query_scale(problem, natural_units), lanes, queries);
         }
+        let size = head_dim * lanes;
+        let is_masked = problem.visibility.has_mask();
+        let mut bounded_queries = [false; TILES];
+        for (tile, is_bounded) in bounded_queries[..count].iter_mut().enumerate() {
+            *is_bounded = is_masked && are_bounded(simd, &buffers.queries[tile * size..], size, size, 1);
+        }
         buffers.sums.fill(0.0);
         let mut online =
             [Online { max: [f32::MIN; MAX_TILE_LANES], sum: [0.0; MAX_TILE_LANES], rescale: [0.0; MAX_TILE_LANES] };
@@ -93,13 +101,24 @@ impl Item<'_> {
         let last = tiles.iter().map(|tile| tile.last).max().unwrap_or(0);
         for block in (first / KEY_BLOCK * KEY_BLOCK..last).step_by(KEY_BLOCK) {
             let mut finite_values = None;
+            let mut bounded_keys = None;
+            let block_rows = (block + KEY_BLOCK).min(problem.keys) - block;
             for (tile, lanes_of_tile) in tiles.iter().enumerate() {
                 let (from, to) = (block.max(lanes_of_tile.first), (block + KEY_BLOCK).min(lanes_of_tile.last));
                 if from >= to {
                     continue;
                 }
                 let queries = &buffers.queries[tile * head_dim * lanes..][..head_dim * lanes];
-                let scores = ScoreTile { problem, lanes: lanes_of_tile, queries, keys, from, to };
+                let mut is_bounded = bounded_queries[tile];
+                if is_bounded {
+                    let (keys, stride) = keys;
+                    is_bounded = match bounded_keys {
+                        Some(known) => known,
+                        None => are_bounded(simd, &keys[block * stride..], stride, head_dim, block_rows),
+                    };
+                    bounded_keys = Some(is_bounded);
+                }
+                let scores = ScoreTile { problem, lanes: lanes_of_tile, queries, keys, from, to, is_bounded };
                 let cover = scores.cover();
                 if cover == Cover::Nothing {
                     continue;
@@ -122,12 +141,9 @@ impl Item<'_> {
                 // A weight of 0 hides a finite value only: 0 · ∞ is NaN.
                 let mut hides = scores.may_hide(cover);
                 if hides {
-                    let last = (block + KEY_BLOCK).min(problem.keys);
                     let are_finite = match finite_values {
                         Some(known) => known,
-                        None => {
-                            are_finite(simd, &values[block * value_stride..], value_stride, value_dim, last - block)
-                        }
+                        None => are_finite(simd, &values[block * value_stride..], value_stride, value_dim, block_rows),
                     };
                     finite_values = Some(are_finite);
                     hides = !are_finite;

@@ -41,6 +41,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn load(self, src: &[f32]) -> Self::F;
     /// Writes the lanes to the first `LANES` values of `dst`.
     fn store(self, dst: &mut [f32], x: Self::F);
+    /// What a boolean mask adds to scores: 0 where one of the first `LANES` bytes is not 0, −∞ where it is.
+    fn boolean_bias(self, bytes: &[u8]) -> Self::F;
     /// The `LANES` values at `src`.
     ///
     /// # Safety
@@ -102,7 +104,7 @@ pub enum Level {
     Sse2,
     /// x86-64 with AVX2 and FMA: 256 bits.
     Avx2,
-    /// x86-64 with AVX-512F: 512 bits.
+    /// x86-64 with AVX-512 (F, BW, DQ, VL): 512 bits.
     Avx512,
     /// AArch64's 128 bits.
     Neon,
@@ -140,9 +142,9 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             Self::Sse2 => true,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Avx2 => x86::has_avx2(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => Self::Avx2.is_available() && is_x86_feature_detected!("avx512f"),
+            Self::Avx512 => x86::has_avx512(),
             #[cfg(target_arch = "aarch64")]
             Self::Neon => true,
             Self::Simd128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),

@@ -40,6 +40,15 @@ impl Simd for Neon {
         unsafe { vst1q_f32(dst.as_mut_ptr(), x) }
     }
     #[inline(always)]
+    fn boolean_bias(self, bytes: &[u8]) -> float32x4_t {
+        let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        // SAFETY: NEON is part of every AArch64 target that Rust's standard library supports.
+        unsafe {
+            let wide = vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(u64::from(word)))));
+            vreinterpretq_f32_u32(vandq_u32(vceqzq_u32(wide), vdupq_n_u32(f32::NEG_INFINITY.to_bits())))
+        }
+    }
+    #[inline(always)]
     unsafe fn load_ptr(self, src: *const f32) -> float32x4_t {
         // SAFETY: the caller vouches for four values.
         unsafe { vld1q_f32(src) }

@@ -32,6 +32,10 @@ impl Simd for Portable {
         dst[..4].copy_from_slice(&x);
     }
     #[inline(always)]
+    fn boolean_bias(self, bytes: &[u8]) -> Self::F {
+        std::array::from_fn(|lane| if bytes[lane] == 0 { f32::NEG_INFINITY } else { 0.0 })
+    }
+    #[inline(always)]
     unsafe fn load_ptr(self, src: *const f32) -> Self::F {
         // SAFETY: the caller vouches for four values.
         unsafe { src.cast::<[f32; 4]>().read_unaligned() }

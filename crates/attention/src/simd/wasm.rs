@@ -33,6 +33,14 @@ impl Simd for Simd128 {
         unsafe { v128_store(dst.as_mut_ptr().cast(), x) }
     }
     #[inline(always)]
+    fn boolean_bias(self, bytes: &[u8]) -> v128 {
+        assert!(bytes.len() >= 4);
+        // SAFETY: the slice is long enough; WebAssembly loads have no alignment.
+        let bytes = unsafe { v128_load32_zero(bytes.as_ptr().cast()) };
+        let wide = u32x4_extend_low_u16x8(u16x8_extend_low_u8x16(bytes));
+        v128_and(i32x4_eq(wide, i32x4_splat(0)), f32x4_splat(f32::NEG_INFINITY))
+    }
+    #[inline(always)]
     unsafe fn load_ptr(self, src: *const f32) -> v128 {
         // SAFETY: the caller vouches for four values.
         unsafe { v128_load(src.cast()) }

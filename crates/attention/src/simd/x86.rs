@@ -1,4 +1,4 @@
-//! x86-64: SSE2 (the baseline), AVX2 with FMA, AVX-512F.
+//! x86-64: SSE2 (the baseline), AVX2 with FMA, AVX-512.
 
 use std::arch::x86_64::*;
 
@@ -12,6 +12,20 @@ pub(super) struct Avx2(());
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(());
 
+/// Whether the machine has AVX2 with FMA.
+pub(super) fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// Whether the machine has AVX-512 as every processor with it has had since Skylake: floats, bytes, and shorter vectors.
+pub(super) fn has_avx512() -> bool {
+    has_avx2()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+}
+
 pub(super) fn run_sse2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Sse2, 2, 4>(Sse2(()))
 }
@@ -21,17 +35,17 @@ pub(super) fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     fn inner<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Avx2, 4, 2>(Avx2(()))
     }
-    assert!(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
+    assert!(has_avx2());
     // SAFETY: both features were just detected.
     unsafe { inner(kernel) }
 }
 
 pub(super) fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
-    #[target_feature(enable = "avx512f,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     fn inner<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Avx512, 8, 2>(Avx512(()))
     }
-    assert!(is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
+    assert!(has_avx512());
     // SAFETY: the features were just detected.
     unsafe { inner(kernel) }
 }
@@ -82,6 +96,16 @@ impl Simd for Sse2 {
     type M = __m128;
 
     memory!(_mm_loadu_ps, _mm_storeu_ps);
+    #[inline(always)]
+    fn boolean_bias(self, bytes: &[u8]) -> __m128 {
+        let word = i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        // SAFETY: SSE2 is part of x86-64.
+        unsafe {
+            let zero = _mm_setzero_si128();
+            let wide = _mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_cvtsi32_si128(word), zero), zero);
+            _mm_and_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(wide, zero)), _mm_set1_ps(f32::NEG_INFINITY))
+        }
+    }
     intrinsics! {
         fn splat(x: f32) -> __m128 = _mm_set1_ps(x);
         fn add(a: __m128, b: __m128) -> __m128 = _mm_add_ps(a, b);
@@ -115,6 +139,16 @@ impl Simd for Avx2 {
     type M = __m256;
 
     memory!(_mm256_loadu_ps, _mm256_storeu_ps);
+    #[inline(always)]
+    fn boolean_bias(self, bytes: &[u8]) -> __m256 {
+        assert!(bytes.len() >= 8);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        unsafe {
+            let wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(bytes.as_ptr().cast()));
+            let hidden = _mm256_cmpeq_epi32(wide, _mm256_setzero_si256());
+            _mm256_and_ps(_mm256_castsi256_ps(hidden), _mm256_set1_ps(f32::NEG_INFINITY))
+        }
+    }
     intrinsics! {
         fn splat(x: f32) -> __m256 = _mm256_set1_ps(x);
         fn add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
@@ -144,6 +178,15 @@ impl Simd for Avx512 {
     type M = __mmask16;
 
     memory!(_mm512_loadu_ps, _mm512_storeu_ps);
+    #[inline(always)]
+    fn boolean_bias(self, bytes: &[u8]) -> __m512 {
+        assert!(bytes.len() >= 16);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        unsafe {
+            let wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()));
+            _mm512_maskz_mov_ps(_mm512_testn_epi32_mask(wide, wide), _mm512_set1_ps(f32::NEG_INFINITY))
+        }
+    }
     intrinsics! {
         fn splat(x: f32) -> __m512 = _mm512_set1_ps(x);
         fn add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
