@@ -5,6 +5,7 @@ import { AttentionError } from './errors.js'
 import { createLayers, Layer } from './layers.js'
 import { createSafetensors } from './safetensors.js'
 import { createTensor, reshape } from './tensor.js'
+import { createUtilities } from './utilities.js'
 import { version } from './version.js'
 
 /** @param {import('./backend.js').Backend} backend */
@@ -19,6 +20,7 @@ export function createApi(backend) {
     Layer,
     ...createLayers(backend),
     ...createSafetensors(backend),
+    ...createUtilities(backend),
     AttentionError
   }
 }

@@ -44,12 +44,13 @@ function checkObject(argument, options) {
 }
 
 /**
- * A layer's configuration as JSON; absent values are left out.
+ * A layer's configuration, or options that are no arrays, as JSON; absent values are left out.
  *
  * @param {unknown} config
+ * @param {string} [argument]  what the caller calls it
  */
-export function encodeConfig(config) {
-  const object = checkObject('config', config)
+export function encodeConfig(config, argument = 'config') {
+  const object = checkObject(argument, config)
   let json = ''
   for (const name in object) {
     const value = object[name]

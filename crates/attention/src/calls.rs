@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
-use crate::math::{linear, softmax};
+use crate::math::{linear, softmax, stats};
 use crate::multi_head::{Inputs, MultiHeadAttention};
 use crate::options::{AttentionOptions, LayerKind, LayerOptions};
 use crate::sdpa::mask::Mask;
@@ -30,6 +30,8 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("linear", affine),
     ("multiHeadAttention", multi_head_attention),
     ("widen", widen_elements),
+    ("stats", statistics),
+    ("normalize", normalized),
 ];
 
 /// Makes an object of a kind from its configuration, a JSON object.
@@ -235,6 +237,19 @@ fn multi_head_attention(call: &mut Call<'_>) -> Result<()> {
 /// The options are the element type of a safetensors file.
 fn widen_elements(call: &mut Call<'_>) -> Result<()> {
     widen(call.options.unwrap_or_default(), call.slots.bytes.unwrap_or_default(), call.output())
+}
+
+fn statistics(call: &mut Call<'_>) -> Result<()> {
+    let found = stats::stats(call.tensor("tensor")?.data);
+    let values = [found.mean as f32, found.deviation as f32, found.smallest, found.largest];
+    call.output().iter_mut().zip(values).for_each(|(output, value)| *output = value);
+    Ok(())
+}
+
+fn normalized(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("tensor")?;
+    let epsilon = stats::parse_epsilon(call.options)?;
+    stats::normalize(x, epsilon, call.output())
 }
 
 // ── Objects ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
 //! Absent options take their defaults. An unknown name, a wrong type or a value out of range is an `OPTION` error that
 //! names the option.
 
-mod parse;
+pub(crate) mod parse;
 
 use std::fmt::Write;
 
@@ -339,7 +339,7 @@ fn window(given: &Given<'_>) -> Result<Option<[i64; 2]>> {
     given.pair(-1, "two integers of at least -1, where -1 leaves a side open").map(Some)
 }
 
-fn non_negative(given: &Given<'_>) -> Result<f32> {
+pub(crate) fn non_negative(given: &Given<'_>) -> Result<f32> {
     given.number(0.0..f32::INFINITY, "a finite number of at least 0")
 }
 

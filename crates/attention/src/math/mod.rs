@@ -5,3 +5,4 @@ pub mod exp;
 pub mod linear;
 pub mod random;
 pub mod softmax;
+pub mod stats;
