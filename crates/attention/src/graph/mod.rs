@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 mod attention;
+pub(crate) mod calls;
 pub mod layer;
 pub mod options;
 mod parameters;
@@ -135,22 +136,6 @@ impl Graph {
         Ok(())
     }
 
-    /// Writes the edges as they were given: first every source, then every target.
-    ///
-    /// # Errors
-    /// `SHAPE` if `output` holds not two numbers an edge.
-    pub fn ends(&self, output: &mut [i32]) -> Result<()> {
-        check_output("output", output, 2 * self.edges.len())?;
-        let (sources, targets) = output.split_at_mut(self.edges.len());
-        for (row, &target) in self.targets.iter().enumerate() {
-            for place in self.row(row) {
-                let edge = self.edges[place] as usize;
-                (sources[edge], targets[edge]) = (self.sources[place] as i32, target as i32);
-            }
-        }
-        Ok(())
-    }
-
     /// The graph's sizes as a JSON object.
     pub fn to_json(&self) -> String {
         let (nodes, edges, loops) = (self.nodes, self.edges.len(), self.loops.len());
@@ -242,9 +227,6 @@ mod tests {
         let mut degrees = [7; 6];
         graph.in_degrees(&mut degrees).unwrap();
         assert_eq!(degrees, [0, 3, 0, 0, 3, 0]);
-        let mut ends = [7; 12];
-        graph.ends(&mut ends).unwrap();
-        assert_eq!((&ends[..6], &ends[6..]), (&source[..], &target[..]));
         let rows: Vec<_> = graph.rows(0).collect();
         assert_eq!(rows, [(0, 0..0), (1, 0..3), (2, 0..0), (3, 0..0), (4, 3..6), (5, 0..0)]);
     }
