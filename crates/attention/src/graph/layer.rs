@@ -1,7 +1,7 @@
 //! The graph layers: `GCNConv`, `SAGEConv`, `GATConv`, `GATv2Conv` and `TransformerConv` of PyTorch Geometric.
 
 use super::Graph;
-use super::aggregate::{Aggregation, check_edge_weight};
+use super::aggregate::{Aggregation, add, check_edge_weight, scale};
 use super::attention::{Attention, EdgeFeatures, Finish, Score};
 use super::options::{ForwardOptions, GraphConfig, Kind};
 use super::parameters::Parameters;
@@ -77,15 +77,17 @@ impl GraphLayer {
         let edge_attr = self.check(graph, inputs, options)?;
         check_output("output", output, graph.num_nodes() * self.config.output_width())?;
         if let Some(weights) = &weights {
-            check_output("weights", weights, self.num_weighted_edges(graph) * self.config.num_heads)?;
+            check_output("weights", weights, self.num_weighted_edges(graph) * self.config.num_heads())?;
         }
-        let seed = options.seed.unwrap_or(self.config.seed);
-        let dropout = training.then(|| Dropout::new(self.config.dropout, seed)).flatten();
-        let call = Call { layer: self, context, graph, x: inputs.x.data, edge_attr, dropout };
-        match self.config.kind {
+        let seed = options.seed.unwrap_or(self.config.seed());
+        let dropout = training.then(|| Dropout::new(self.config.dropout(), seed)).flatten();
+        let without = if self.config.add_self_loops() { &*graph.loops } else { &[] };
+        let graph = if self.config.add_self_loops() { graph.with_self_loops()? } else { graph };
+        let call = Call { layer: self, context, graph, without, x: inputs.x.data, edge_attr, dropout };
+        match self.config.kind() {
             Kind::Convolution => call.convolution(inputs.edge_weight, output),
             Kind::Sage => call.sage(output),
-            Kind::Attention if self.config.version == 1 => call.additive(output, weights),
+            Kind::Attention if self.config.is_additive() => call.additive(output, weights),
             Kind::Attention => call.joint(output, weights),
             Kind::Transformer => call.transformer(output, weights),
         }
@@ -93,43 +95,42 @@ impl GraphLayer {
 
     /// How many edges of a graph the layer has weights for.
     pub fn num_weighted_edges(&self, graph: &Graph) -> usize {
-        match self.adds_self_loops() {
+        match self.config.add_self_loops() {
             true => graph.num_edges() - graph.num_self_loops() + graph.num_nodes(),
             false => graph.num_edges(),
         }
     }
 
-    fn adds_self_loops(&self) -> bool {
-        self.config.add_self_loops && self.config.kind != Kind::Transformer
-    }
-
     /// Checks the inputs, and gives the features of the edges.
+    #[inline(never)]
     fn check<'a>(&self, graph: &Graph, inputs: Inputs<'a>, options: &ForwardOptions) -> Result<Option<&'a [f32]>> {
-        let (nodes, edges, kind) = (graph.num_nodes(), graph.num_edges(), self.config.kind);
-        if inputs.x.shape.dims() != [nodes, self.config.in_features] {
-            return Err(Error::shape("x", format!("[{nodes}, {}]", self.config.in_features), inputs.x.shape));
+        let (nodes, edges, kind) = (graph.num_nodes(), graph.num_edges(), self.config.kind());
+        let (features, size) = (self.config.in_features(), self.config.edge_features());
+        if inputs.x.shape.dims() != [nodes, features] {
+            return Err(Error::shape("x", format_args!("[{nodes}, {features}]"), inputs.x.shape));
         }
         if inputs.edge_weight.is_some() && kind != Kind::Convolution {
-            let expected = "none, as of these layers GraphConvolution alone takes weights of edges";
-            return Err(Error::option("edgeWeight", expected, "weights"));
+            return Err(Error::option(
+                "edgeWeight",
+                "none, as only GraphConvolution takes weights of edges",
+                "weights",
+            ));
         }
         check_edge_weight(graph, inputs.edge_weight)?;
         if options.weights && !kind.attends() {
             return Err(Error::option("weights", "no request, as this layer has no attention weights", "true"));
         }
-        match (self.config.edge_features, inputs.edge_attr) {
-            (None, None) => Ok(None),
-            (None, Some(given)) => {
-                Err(Error::option("edgeAttr", "none, as the layer was made without edgeFeatures", given.shape))
-            }
-            (Some(size), None) => {
-                Err(Error::option("edgeAttr", format!("[{edges}, {size}], as edgeFeatures is {size}"), "nothing"))
-            }
-            (Some(size), Some(given)) => match *given.shape.dims() {
-                [rows, columns] if [rows, columns] == [edges, size] => Ok(Some(given.data)),
-                [rows] if [rows, 1] == [edges, size] => Ok(Some(given.data)),
-                _ => Err(Error::shape("edgeAttr", format!("[{edges}, {size}]"), given.shape)),
-            },
+        let Some(given) = inputs.edge_attr else {
+            return match size {
+                0 => Ok(None),
+                _ => Err(Error::option("edgeAttr", "the features of edges, as the layer has edgeFeatures", "nothing")),
+            };
+        };
+        match *given.shape.dims() {
+            _ if size == 0 => Err(Error::option("edgeAttr", "none, as the layer has no edgeFeatures", given.shape)),
+            [rows, columns] if [rows, columns] == [edges, size] => Ok(Some(given.data)),
+            [rows] if [rows, 1] == [edges, size] => Ok(Some(given.data)),
+            _ => Err(Error::shape("edgeAttr", format_args!("[{edges}, {size}]"), given.shape)),
         }
     }
 }
@@ -138,36 +139,49 @@ impl GraphLayer {
 struct Call<'a> {
     layer: &'a GraphLayer,
     context: Context,
+    /// As it was given, or closed by self-loops, and then without these.
     graph: &'a Graph,
+    without: &'a [[u32; 2]],
     x: &'a [f32],
     edge_attr: Option<&'a [f32]>,
     dropout: Option<Dropout>,
 }
 
 impl<'a> Call<'a> {
-    /// The product of the nodes' features with a weight.
-    fn projected(&self, weight: &[f32], bias: Option<&[f32]>) -> Result<Vec<f32>> {
-        let inputs = self.layer.config.in_features;
+    /// The product of the nodes' features with the weight of a part of the layer.
+    fn part(&self, weight: &str, bias: &str) -> Result<Vec<f32>> {
+        self.part_of(self.x, weight, bias)
+    }
+
+    /// The product of other features of the nodes, as many, with the weight of a part of the layer.
+    #[inline(never)]
+    fn part_of(&self, x: &[f32], weight: &str, bias: &str) -> Result<Vec<f32>> {
+        let (inputs, parameters) = (self.layer.config.in_features(), &self.layer.parameters);
+        let (weight, bias) = (parameters.get(weight), parameters.find(bias));
         let (nodes, outputs) = (self.graph.num_nodes(), weight.len() / inputs);
         let mut output = try_zeroed("working memory", nodes * outputs)?;
-        project(self.context, self.x, nodes, inputs, weight, outputs, bias, &mut output)?;
+        project(self.context, x, nodes, inputs, weight, outputs, bias, &mut output)?;
         Ok(output)
     }
 
-    /// The product with the weight and bias of a part of the layer.
-    fn part(&self, weight: &str, bias: &str) -> Result<Vec<f32>> {
-        self.projected(self.layer.parameters.get(weight), self.layer.parameters.find(bias))
-    }
-
     /// Kipf & Welling 2017: `GCNConv`.
+    #[inline(never)]
     fn convolution(&self, edge_weight: Option<&[f32]>, output: &mut [f32]) -> Result<()> {
-        let config = &self.layer.config;
         let x = self.part("lin.weight", "")?;
+        let mut weights = Vec::new();
+        if let Some(given) = edge_weight {
+            // The self-loops that were added have the weight of the last one taken out, or 1.
+            weights = try_zeroed("working memory", given.len() + self.graph.num_nodes())?;
+            weights[..given.len()].copy_from_slice(given);
+            weights[given.len()..].fill(1.0);
+            for &[edge, node] in self.without {
+                weights[given.len() + node as usize] = given[edge as usize];
+            }
+        }
         let mut aggregation = Aggregation {
-            edge_weight,
-            add_self_loops: config.add_self_loops,
+            edge_weight: edge_weight.map(|_| &*weights),
             bias: self.layer.parameters.find("bias"),
-            ..Aggregation::of(self.graph, &x, config.out_features)
+            ..Aggregation::of(self.graph, &x, self.layer.config.out_features())
         };
         let roots = aggregation.inverse_root_degrees()?;
         aggregation.node_factors = Some(&roots);
@@ -176,26 +190,21 @@ impl<'a> Call<'a> {
     }
 
     /// Hamilton, Ying & Leskovec 2017: `SAGEConv`.
+    #[inline(never)]
     fn sage(&self, output: &mut [f32]) -> Result<()> {
-        let GraphConfig { in_features: inputs, out_features: outputs, reduce, .. } = self.layer.config;
-        // Neighbourhood and node side by side, and so their weights: one product in place of two and a sum.
-        let mut joined = try_zeroed("working memory", 2 * self.x.len())?;
-        let aggregation = Aggregation { reduce, output_row: 2 * inputs, ..Aggregation::of(self.graph, self.x, inputs) };
-        aggregation.run(self.context, &mut joined);
-        for (row, x) in joined.chunks_exact_mut(2 * inputs).zip(self.x.chunks_exact(inputs)) {
-            row[inputs..].copy_from_slice(x);
-        }
-        let parameters = &self.layer.parameters;
-        let parts = [parameters.get("lin_l.weight"), parameters.get("lin_r.weight")];
-        let weight = side_by_side(parts, inputs)?;
-        let bias = parameters.find("lin_l.bias");
-        project(self.context, &joined, self.graph.num_nodes(), 2 * inputs, &weight, outputs, bias, output)?;
-        if self.layer.config.normalize {
-            for row in output.chunks_exact_mut(outputs) {
+        let config = &self.layer.config;
+        let mut around = try_zeroed("working memory", self.x.len())?;
+        let aggregation = Aggregation::of(self.graph, self.x, config.in_features());
+        Aggregation { reduce: config.reduce(), ..aggregation }.run(self.context, &mut around);
+        let own = self.part("lin_r.weight", "")?;
+        let around = self.part_of(&around, "lin_l.weight", "lin_l.bias")?;
+        output.copy_from_slice(&around);
+        add(output, &own);
+        if config.normalize() {
+            for row in output.chunks_exact_mut(config.out_features()) {
                 let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
                 // A length of NaN stays.
-                let length = if length < 1e-12 { 1e-12 } else { length };
-                row.iter_mut().for_each(|value| *value /= length);
+                scale(row, 1.0 / if length < 1e-12 { 1e-12 } else { length });
             }
         }
         Ok(())
@@ -203,32 +212,39 @@ impl<'a> Call<'a> {
 
     /// Veličković et al. 2018: `GATConv`.
     fn additive(&self, output: &mut [f32], weights: Option<&mut [f32]>) -> Result<()> {
-        let GraphConfig { in_features: inputs, num_heads: heads, out_features: channels, .. } = self.layer.config;
-        let parameters = &self.layer.parameters;
-        let weight = parameters.get("lin.weight");
-        let values = self.projected(weight, None)?;
-        // attention · (W x) = (Wᵀ attention) · x, for sources and targets.
-        let mut folded = try_zeroed("working memory", 2 * heads * inputs)?;
-        let (source, target) = folded.split_at_mut(heads * inputs);
-        fold(parameters.get("att_src"), weight, channels, inputs, source);
-        fold(parameters.get("att_dst"), weight, channels, inputs, target);
-        let nodes = self.projected(&folded, None)?;
-        let edges = self.edge_scores(heads, channels)?;
-        let slope = self.layer.config.negative_slope;
-        self.attend(&values, Score::Additive { nodes: &nodes, edges: edges.as_deref(), slope }, output, weights)
+        let values = self.part("lin.weight", "")?;
+        let inputs = self.layer.config.in_features();
+        let sources = self.scores("att_src", "lin.weight", self.x, inputs)?;
+        let targets = self.scores("att_dst", "lin.weight", self.x, inputs)?;
+        let edges = match self.edge_attr {
+            Some(features) => {
+                Some(self.scores("att_edge", "lin_edge.weight", features, self.layer.config.edge_features())?)
+            }
+            None => None,
+        };
+        let (slope, edges) = (self.layer.config.negative_slope(), edges.as_deref());
+        self.attend(&values, Score::Additive { nodes: [&sources, &targets], edges, slope }, output, weights)
     }
 
-    /// The heads' scores of the features of edges, `[K, heads]`.
-    fn edge_scores(&self, heads: usize, channels: usize) -> Result<Option<Vec<f32>>> {
-        let (Some(features), Some(size)) = (self.edge_attr, self.layer.config.edge_features) else { return Ok(None) };
-        let parameters = &self.layer.parameters;
-        let (attention, weight) = (parameters.get("att_edge"), parameters.get("lin_edge.weight"));
-        let mut folded = try_zeroed("working memory", heads * size)?;
-        fold(attention, weight, channels, size, &mut folded);
-        let edges = self.graph.num_edges();
-        let mut scores = try_zeroed("working memory", edges * heads)?;
-        project(self.context, features, edges, size, &folded, heads, None, &mut scores)?;
-        Ok(Some(scores))
+    /// `attention · (W x)` for each row of x and each head, as `(Wᵀ attention) · x`.
+    #[inline(never)]
+    fn scores(&self, attention: &str, weight: &str, x: &[f32], inputs: usize) -> Result<Vec<f32>> {
+        let (parameters, heads) = (&self.layer.parameters, self.layer.config.num_heads());
+        let (attention, weight) = (parameters.get(attention), parameters.get(weight));
+        let mut folded = try_zeroed("working memory", heads * inputs)?;
+        let channels = self.layer.config.out_features();
+        for (index, value) in folded.iter_mut().enumerate() {
+            let (head, input) = (index / inputs, index % inputs);
+            let mut sum = 0.0;
+            for row in head * channels..(head + 1) * channels {
+                sum += f64::from(attention[row]) * f64::from(weight[row * inputs + input]);
+            }
+            *value = sum as f32;
+        }
+        let rows = x.len() / inputs;
+        let mut scores = try_zeroed("working memory", rows * heads)?;
+        project(self.context, x, rows, inputs, &folded, heads, None, &mut scores)?;
+        Ok(scores)
     }
 
     /// Brody, Alon & Yahav 2022: `GATv2Conv`.
@@ -236,12 +252,13 @@ impl<'a> Call<'a> {
         let values = self.part("lin_l.weight", "lin_l.bias")?;
         let targets = self.part("lin_r.weight", "lin_r.bias")?;
         let edge_weight = self.edge_weight()?;
-        let (attention, slope) = (self.layer.parameters.get("att"), self.layer.config.negative_slope);
+        let (attention, slope) = (self.layer.parameters.get("att"), self.layer.config.negative_slope());
         let edges = self.edge_features(&edge_weight);
         self.attend(&values, Score::Joint { targets: &targets, attention, slope, edges }, output, weights)
     }
 
     /// Shi et al. 2021: `TransformerConv`.
+    #[inline(never)]
     fn transformer(&self, output: &mut [f32], weights: Option<&mut [f32]>) -> Result<()> {
         let config = &self.layer.config;
         let keys = self.part("lin_key.weight", "lin_key.bias")?;
@@ -249,27 +266,24 @@ impl<'a> Call<'a> {
         let values = self.part("lin_value.weight", "lin_value.bias")?;
         let edge_weight = self.edge_weight()?;
         let edges = self.edge_features(&edge_weight);
-        let parameters = &self.layer.parameters;
-        let (skip, bias) = (parameters.get("lin_skip.weight"), parameters.find("lin_skip.bias"));
-        let (nodes, inputs) = (self.graph.num_nodes(), config.in_features);
-        project(self.context, self.x, nodes, inputs, skip, config.output_width(), bias, output)?;
-        let scale = 1.0 / (config.out_features as f32).sqrt();
+        output.copy_from_slice(&self.part("lin_skip.weight", "lin_skip.bias")?);
+        let scale = 1.0 / (config.out_features() as f32).sqrt();
         self.attend(&values, Score::Product { queries: &queries, keys: &keys, scale, edges }, output, weights)
     }
 
     fn attend(&self, values: &[f32], score: Score<'_>, output: &mut [f32], weights: Option<&mut [f32]>) -> Result<()> {
         let (config, parameters) = (&self.layer.config, &self.layer.parameters);
-        let transformer = config.kind == Kind::Transformer;
+        let transformer = config.kind() == Kind::Transformer;
         let attention = Attention {
             graph: self.graph,
-            heads: config.num_heads,
-            channels: config.out_features,
+            heads: config.num_heads(),
+            channels: config.out_features(),
             values,
             score,
-            add_self_loops: self.layer.adds_self_loops(),
             dropout: self.dropout,
             weights_before_dropout: transformer,
-            concat: config.concat,
+            concat: config.concat(),
+            without: self.without,
             finish: match transformer {
                 true => Finish::Skip { gate: parameters.find("lin_beta.weight") },
                 false => Finish::Bias(parameters.find("bias")),
@@ -280,38 +294,22 @@ impl<'a> Call<'a> {
     }
 
     /// The transposed weight of the edges' features and the numbers of its rows; empty where edges have none.
+    #[inline(never)]
     fn edge_weight(&self) -> Result<(Vec<f32>, Vec<u32>)> {
-        let (size, width) = (self.layer.config.edge_features.unwrap_or(0), self.layer.config.width());
+        let (size, width) = (self.layer.config.edge_features(), self.layer.config.width());
         let weight = self.layer.parameters.get("lin_edge.weight");
         let mut transposed = try_zeroed("working memory", weight.len())?;
-        for (feature, row) in transposed.chunks_exact_mut(width).enumerate() {
-            row.iter_mut().zip(weight.iter().skip(feature).step_by(size)).for_each(|(value, weight)| *value = *weight);
+        let mut rows = try_zeroed("working memory", size)?;
+        for feature in 0..size {
+            rows[feature] = feature as u32;
+            for column in 0..width {
+                transposed[feature * width + column] = weight[column * size + feature];
+            }
         }
-        Ok((transposed, (0..size as u32).collect()))
+        Ok((transposed, rows))
     }
 
     fn edge_features<'b>(&'b self, (weight, rows): &'b (Vec<f32>, Vec<u32>)) -> Option<EdgeFeatures<'b>> {
-        Some(EdgeFeatures { features: self.edge_attr?, size: rows.len(), weight, rows })
+        Some(EdgeFeatures { features: self.edge_attr?, weight, rows })
     }
-}
-
-/// `Wᵀ attention` for each head: attention `[heads, channels]` and W `[heads · channels, inputs]` give `[heads, inputs]`.
-fn fold(attention: &[f32], weight: &[f32], channels: usize, inputs: usize, folded: &mut [f32]) {
-    for (index, value) in folded.iter_mut().enumerate() {
-        let (head, input) = (index / inputs, index % inputs);
-        let rows = head * channels..(head + 1) * channels;
-        let sum: f64 = rows.map(|row| f64::from(attention[row]) * f64::from(weight[row * inputs + input])).sum();
-        *value = sum as f32;
-    }
-}
-
-/// Two matrices of `columns` columns as one of twice as many.
-fn side_by_side(parts: [&[f32]; 2], columns: usize) -> Result<Vec<f32>> {
-    let mut joined = try_zeroed("working memory", 2 * parts[0].len())?;
-    for (row, halves) in joined.chunks_exact_mut(2 * columns).enumerate() {
-        for (half, part) in halves.chunks_exact_mut(columns).zip(parts) {
-            half.copy_from_slice(&part[row * columns..][..columns]);
-        }
-    }
-    Ok(joined)
 }

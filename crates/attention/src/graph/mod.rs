@@ -13,6 +13,7 @@ mod parameters;
 pub mod softmax;
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
 use crate::tensor::{check_output, try_zeroed};
@@ -23,40 +24,46 @@ const ITEM: usize = 2048;
 /// Edges `source → target` as compressed rows by target; duplicate edges and self-loops stay as they are given.
 ///
 /// Memory grows with the edges alone: nodes without incoming edges have no row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Graph {
     nodes: usize,
-    /// The targets that have incoming edges, ascending.
-    targets: Vec<u32>,
-    /// Where the edges of each of them begin, and where those of the last end.
-    starts: Vec<u32>,
+    /// How many edges were given.
+    given: usize,
+    /// The target of each row and its first edge, ascending; at the end how many nodes and edges there are.
+    rows: Vec<[u32; 2]>,
     /// The source of each edge, row after row; inside a row in the order given.
     sources: Vec<u32>,
-    /// The place that each of these edges had among those given.
+    /// The number of each of these edges: its place among those given, or, for a self-loop that was added, their number
+    /// plus its node.
     edges: Vec<u32>,
-    /// The places of the self-loops among the edges given, ascending.
-    loops: Vec<u32>,
+    /// The self-loops among the edges given, each with its node.
+    loops: Vec<[u32; 2]>,
+    /// The graph in which each node has one self-loop, once it is asked for.
+    closed: OnceLock<Box<Self>>,
 }
 
 /// The nodes of an item, each with the range of its incoming edges.
 #[derive(Debug, Clone)]
 pub(crate) struct Rows<'a> {
-    graph: &'a Graph,
+    rows: &'a [[u32; 2]],
     nodes: Range<usize>,
-    row: usize,
+    skip_empty: bool,
 }
 
 impl Iterator for Rows<'_> {
     type Item = (usize, Range<usize>);
 
     fn next(&mut self) -> Option<Self::Item> {
+        let [target, start] = self.rows[0].map(|value| value as usize);
+        if self.skip_empty {
+            self.nodes.start = target;
+        }
         let node = self.nodes.next()?;
-        let row = self.row;
-        if self.graph.targets.get(row).is_none_or(|&target| target as usize != node) {
+        if target != node {
             return Some((node, 0..0));
         }
-        self.row += 1;
-        Some((node, self.graph.row(row)))
+        self.rows = &self.rows[1..];
+        Some((node, start..self.rows[0][1] as usize))
     }
 }
 
@@ -68,44 +75,51 @@ impl Graph {
     ///
     /// # Errors
     /// `SHAPE` if the lengths differ, `OPTION` for an edge that names no node, by its index; `MEMORY`.
+    #[inline(never)]
     pub fn from_edges(nodes: usize, source: &[i32], target: &[i32]) -> Result<Self> {
         if source.len() != target.len() {
-            let expected = format!("as many nodes as source has, {}", source.len());
+            let expected = format_args!("a length of {}, as source has", source.len());
             return Err(Error::shape("target", expected, target.len()));
         }
-        let is_node = |&node: &i32| usize::try_from(node).is_ok_and(|node| node < nodes);
-        for edge in 0..source.len() {
-            for (side, ends) in [("source", source), ("target", target)] {
-                if !is_node(&ends[edge]) {
-                    return Err(no_node(side, edge, nodes, ends[edge]));
+        let given = source.len();
+        for edge in 0..given {
+            for (side, node) in [("source", source[edge]), ("target", target[edge])] {
+                // Negative ones become the largest.
+                if node as u32 as usize >= nodes {
+                    return Err(no_node(side, edge, nodes, node));
                 }
             }
         }
         let edges = sorted_by(target, nodes)?;
-        let mut sources = try_zeroed("graph", edges.len())?;
-        let (mut rows, mut last) = (0, None);
-        for (place, &edge) in sources.iter_mut().zip(&edges) {
-            let edge = edge as usize;
-            *place = source[edge] as u32;
-            rows += usize::from(last.replace(target[edge]) != Some(target[edge]));
+        let mut graph = Self { nodes, given, sources: try_zeroed("graph", given)?, ..Self::default() };
+        let (mut rows, mut loops, mut last) = (0, 0, -1);
+        for (place, &edge) in graph.sources.iter_mut().zip(&edges) {
+            let (from, to) = (source[edge as usize], target[edge as usize]);
+            *place = from as u32;
+            rows += usize::from(to != last);
+            loops += usize::from(to == from);
+            last = to;
         }
-        let (mut targets, mut starts) = (try_zeroed("graph", rows)?, try_zeroed("graph", rows + 1)?);
-        let mut row = 0;
+        graph.rows = try_zeroed("graph", rows + 1)?;
+        graph.loops = try_zeroed("graph", loops)?;
+        (rows, loops, last) = (0, 0, -1);
         for (place, &edge) in edges.iter().enumerate() {
-            let node = target[edge as usize] as u32;
-            if row == 0 || targets[row - 1] != node {
-                (targets[row], starts[row]) = (node, place as u32);
-                row += 1;
+            let to = target[edge as usize];
+            if to != last {
+                graph.rows[rows] = [to as u32, place as u32];
+                rows += 1;
+            }
+            last = to;
+        }
+        graph.rows[rows] = [nodes as u32, given as u32];
+        for (edge, (&from, &to)) in source.iter().zip(target).enumerate() {
+            if from == to {
+                graph.loops[loops] = [edge as u32, to as u32];
+                loops += 1;
             }
         }
-        starts[rows] = edges.len() as u32;
-        let is_loop = |&edge: &usize| source[edge] == target[edge];
-        let count = (0..edges.len()).filter(is_loop).count();
-        let mut loops = try_zeroed("graph", count)?;
-        for (place, edge) in loops.iter_mut().zip((0..edges.len()).filter(is_loop)) {
-            *place = edge as u32;
-        }
-        Ok(Self { nodes, targets, starts, sources, edges, loops })
+        graph.edges = edges;
+        Ok(graph)
     }
 
     /// How many nodes there are.
@@ -113,12 +127,12 @@ impl Graph {
         self.nodes
     }
 
-    /// How many edges there are.
+    /// How many edges were given.
     pub fn num_edges(&self) -> usize {
-        self.edges.len()
+        self.given
     }
 
-    /// How many edges lead from a node to itself.
+    /// How many of them lead from a node to itself.
     pub fn num_self_loops(&self) -> usize {
         self.loops.len()
     }
@@ -130,21 +144,54 @@ impl Graph {
     pub fn in_degrees(&self, output: &mut [i32]) -> Result<()> {
         check_output("output", output, self.nodes)?;
         output.fill(0);
-        for (row, &target) in self.targets.iter().enumerate() {
-            output[target as usize] = self.row(row).len() as i32;
+        for pair in self.rows.windows(2) {
+            output[pair[0][0] as usize] = (pair[1][1] - pair[0][1]) as i32;
         }
         Ok(())
     }
 
-    /// The graph's sizes as a JSON object.
-    pub fn to_json(&self) -> String {
-        let (nodes, edges, loops) = (self.nodes, self.edges.len(), self.loops.len());
-        format!("{{\"numNodes\":{nodes},\"numEdges\":{edges},\"numSelfLoops\":{loops}}}")
+    /// The graph without the self-loops given, and with one for each node as its last incoming edge.
+    ///
+    /// # Errors
+    /// `MEMORY`.
+    #[inline(never)]
+    pub(crate) fn with_self_loops(&self) -> Result<&Self> {
+        if let Some(closed) = self.closed.get() {
+            return Ok(closed);
+        }
+        let edges = self.given - self.loops.len() + self.nodes;
+        let mut closed = Self {
+            nodes: self.nodes,
+            given: self.given,
+            rows: try_zeroed("graph", self.nodes + 1)?,
+            sources: try_zeroed("graph", edges)?,
+            edges: try_zeroed("graph", edges)?,
+            ..Self::default()
+        };
+        let (mut row, mut place, mut end) = (0, 0, 0);
+        for node in 0..self.nodes {
+            closed.rows[node] = [node as u32, end as u32];
+            if self.rows[row][0] as usize == node {
+                row += 1;
+            }
+            while place < self.rows[row][1] as usize {
+                if self.sources[place] as usize != node {
+                    (closed.sources[end], closed.edges[end]) = (self.sources[place], self.edges[place]);
+                    end += 1;
+                }
+                place += 1;
+            }
+            (closed.sources[end], closed.edges[end]) = (node as u32, (self.given + node) as u32);
+            end += 1;
+        }
+        closed.rows[self.nodes] = [self.nodes as u32, edges as u32];
+        Ok(self.closed.get_or_init(|| Box::new(closed)))
     }
 
-    /// Where the edges of a row lie.
-    pub(crate) fn row(&self, row: usize) -> Range<usize> {
-        self.starts[row] as usize..self.starts[row + 1] as usize
+    /// The graph's sizes as a JSON object.
+    pub fn to_json(&self) -> String {
+        let (nodes, edges, loops) = (self.nodes, self.given, self.loops.len());
+        format!("{{\"numNodes\":{nodes},\"numEdges\":{edges},\"numSelfLoops\":{loops}}}")
     }
 
     /// How many work items there are.
@@ -152,40 +199,34 @@ impl Graph {
         (self.nodes + self.edges.len()).div_ceil(ITEM)
     }
 
-    /// The nodes of a work item; every node belongs to one.
-    pub(crate) fn rows(&self, item: usize) -> Rows<'_> {
+    /// The nodes of a work item; every node belongs to one. Those without an edge can be left out.
+    pub(crate) fn item(&self, item: usize, skip_empty: bool) -> Rows<'_> {
         let (first, row) = self.boundary(item * ITEM);
-        Rows { graph: self, nodes: first..self.boundary((item + 1) * ITEM).0, row }
-    }
-
-    /// The rows with edges of a work item.
-    pub(crate) fn rows_with_edges(&self, item: usize) -> Range<usize> {
-        self.boundary(item * ITEM).1..self.boundary((item + 1) * ITEM).1
+        let (end, last) = self.boundary((item + 1) * ITEM);
+        // One row more, whose beginning is the last one's end; its target lies beyond the nodes of the item.
+        Rows { rows: &self.rows[row..=last], nodes: first..end, skip_empty }
     }
 
     /// The first node, and the first row at or after it, that so many nodes and edges lie before.
     fn boundary(&self, cost: usize) -> (usize, usize) {
-        let (mut row, mut end) = (0, self.targets.len());
-        while row < end {
-            let middle = usize::midpoint(row, end);
-            let before = self.targets[middle] as usize + self.starts[middle] as usize;
-            (row, end) = if before < cost { (middle + 1, end) } else { (row, middle) };
-        }
-        let earliest = row.checked_sub(1).map_or(0, |last| self.targets[last] as usize + 1);
-        (cost.saturating_sub(self.starts[row] as usize).clamp(earliest, self.nodes), row)
+        let rows = &self.rows[..self.rows.len() - 1];
+        let row = rows.partition_point(|[target, start]| (*target as usize + *start as usize) < cost);
+        let earliest = row.checked_sub(1).map_or(0, |last| rows[last][0] as usize + 1);
+        (cost.saturating_sub(self.rows[row][1] as usize).clamp(earliest, self.nodes), row)
     }
 }
 
 #[cold]
 fn no_node(side: &str, edge: usize, nodes: usize, node: i32) -> Error {
-    let expected = match nodes.checked_sub(1) {
-        Some(last) => format!("a node from 0 to {last}"),
-        None => "no edge, as there is no node".to_owned(),
-    };
-    Error::option(format!("{side}[{edge}]"), expected, node)
+    let name = format_args!("{side}[{edge}]");
+    match nodes.checked_sub(1) {
+        Some(last) => Error::option(name, format_args!("a node from 0 to {last}"), node),
+        None => Error::option(name, "no edge, as there is no node", node),
+    }
 }
 
 /// The numbers of the edges in the order of their targets, those of one target in the order given.
+#[inline(never)]
 fn sorted_by(target: &[i32], nodes: usize) -> Result<Vec<u32>> {
     // A radix sort, from the last digit on: its cost does not depend on how many nodes have no edge.
     const BITS: usize = 11;
@@ -220,15 +261,26 @@ mod tests {
     fn rows_hold_the_edges_of_each_target_in_the_order_given() {
         let (source, target) = ([3, 0, 3, 1, 0, 4], [1, 4, 1, 1, 4, 4]);
         let graph = Graph::from_edges(6, &source, &target).unwrap();
-        assert_eq!((graph.targets.as_slice(), graph.starts.as_slice()), (&[1, 4][..], &[0, 3, 6][..]));
+        assert_eq!(graph.rows, [[1, 0], [4, 3], [6, 6]]);
         assert_eq!(graph.sources, [3, 3, 1, 0, 0, 4]);
         assert_eq!(graph.edges, [0, 2, 3, 1, 4, 5]);
-        assert_eq!(graph.loops, [3, 5]);
+        assert_eq!(graph.loops, [[3, 1], [5, 4]]);
         let mut degrees = [7; 6];
         graph.in_degrees(&mut degrees).unwrap();
         assert_eq!(degrees, [0, 3, 0, 0, 3, 0]);
-        let rows: Vec<_> = graph.rows(0).collect();
+        let rows: Vec<_> = graph.item(0, false).collect();
         assert_eq!(rows, [(0, 0..0), (1, 0..3), (2, 0..0), (3, 0..0), (4, 3..6), (5, 0..0)]);
+        assert_eq!(graph.item(0, true).collect::<Vec<_>>(), [(1, 0..3), (4, 3..6)]);
+    }
+
+    #[test]
+    fn one_self_loop_a_node_takes_the_place_of_those_given() {
+        let graph = Graph::from_edges(3, &[2, 0, 2, 0], &[2, 2, 2, 0]).unwrap();
+        let closed = graph.with_self_loops().unwrap();
+        assert_eq!(closed.rows, [[0, 0], [1, 1], [2, 2], [3, 4]]);
+        assert_eq!(closed.sources, [0, 1, 0, 2]);
+        assert_eq!(closed.edges, [4, 5, 1, 6]);
+        assert!(std::ptr::eq(graph.with_self_loops().unwrap(), closed));
     }
 
     #[test]
@@ -238,11 +290,11 @@ mod tests {
         {
             let target: Vec<i32> = (0..edges).map(|edge| ((edge * edge * spread) % nodes.max(1)) as i32).collect();
             let graph = Graph::from_edges(nodes, &vec![0; edges], &target).unwrap();
-            let rows: Vec<_> = (0..graph.items()).flat_map(|item| graph.rows(item)).collect();
+            let rows: Vec<_> = (0..graph.items()).flat_map(|item| graph.item(item, false)).collect();
             assert!(rows.iter().map(|(node, _)| *node).eq(0..nodes), "{nodes} {edges}");
             assert_eq!(rows.iter().map(|(_, edges)| edges.len()).sum::<usize>(), edges);
-            let with_edges = (0..graph.items()).flat_map(|item| graph.rows_with_edges(item));
-            assert!(with_edges.eq(0..graph.targets.len()), "{nodes} {edges}");
+            let full: Vec<_> = (0..graph.items()).flat_map(|item| graph.item(item, true)).collect();
+            assert!(full.iter().eq(rows.iter().filter(|(_, edges)| !edges.is_empty())), "{nodes} {edges}");
         }
     }
 
@@ -251,8 +303,7 @@ mod tests {
         let nodes = Graph::MOST_NODES;
         let last = nodes as i32 - 1;
         let graph = Graph::from_edges(nodes, &[last, 0, 5], &[last, last, 1 << 22]).unwrap();
-        assert_eq!(graph.targets, [1 << 22, last as u32]);
-        assert_eq!(graph.row(1), 1..3);
+        assert_eq!(graph.rows, [[1 << 22, 0], [last as u32, 1], [nodes as u32, 3]]);
     }
 
     #[test]

@@ -10,81 +10,67 @@ use crate::options::{COUNT, count, optional_seed, probability, push_fraction, se
 
 /// Which layer of PyTorch Geometric a layer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Kind {
     /// `GCNConv`.
-    Convolution,
+    Convolution = 1,
     /// `SAGEConv`.
-    Sage,
+    Sage = 2,
     /// `GATConv` (version 1) or `GATv2Conv` (version 2).
-    Attention,
+    Attention = 4,
     /// `TransformerConv`.
-    Transformer,
+    Transformer = 8,
 }
 
 impl Kind {
-    /// The options that its constructor takes.
-    fn known(self) -> &'static [&'static str] {
-        const KNOWN: &[&str] =
-            &["inFeatures", "outFeatures", "useBias", "seed", "numHeads", "concat", "edgeFeatures", "dropout", "beta"];
-        match self {
-            Self::Convolution => &["inFeatures", "outFeatures", "useBias", "seed", "addSelfLoops"],
-            Self::Sage => &["inFeatures", "outFeatures", "useBias", "seed", "reduce", "normalize"],
-            Self::Attention => &[
-                "inFeatures",
-                "outFeatures",
-                "useBias",
-                "seed",
-                "numHeads",
-                "concat",
-                "edgeFeatures",
-                "dropout",
-                "addSelfLoops",
-                "version",
-                "negativeSlope",
-            ],
-            Self::Transformer => KNOWN,
-        }
-    }
-
     /// Whether the layer has attention weights.
     pub fn attends(self) -> bool {
-        matches!(self, Self::Attention | Self::Transformer)
+        self as u8 & ATTENTION != 0
     }
 }
 
-/// The configuration of a graph layer with every default filled in; options that its kind does not have are at theirs.
+/// The kinds of layers that have heads, and all kinds.
+const ATTENTION: u8 = Kind::Attention as u8 | Kind::Transformer as u8;
+const ALL: u8 = ATTENTION | Kind::Convolution as u8 | Kind::Sage as u8;
+
+/// What the values of an option are; each is held as a double.
+#[derive(Clone, Copy)]
+enum Values {
+    Count,
+    Boolean,
+    Seed,
+    Probability,
+    Slope,
+    Version,
+    Reduce,
+}
+
+/// How many options all layers together have.
+const MOST_OPTIONS: usize = 14;
+/// The options of all layers: name, values, what is the default, and which kinds have it. A count of 0 is none.
+static OPTIONS: [(&str, Values, f64, u8); MOST_OPTIONS] = [
+    ("inFeatures", Values::Count, 0.0, ALL),
+    ("outFeatures", Values::Count, 0.0, ALL),
+    ("numHeads", Values::Count, 1.0, ATTENTION),
+    ("concat", Values::Boolean, 1.0, ATTENTION),
+    ("edgeFeatures", Values::Count, 0.0, ATTENTION),
+    ("version", Values::Version, 2.0, Kind::Attention as u8),
+    ("negativeSlope", Values::Slope, 0.2, Kind::Attention as u8),
+    ("beta", Values::Boolean, 0.0, Kind::Transformer as u8),
+    ("reduce", Values::Reduce, 0.0, Kind::Sage as u8),
+    ("normalize", Values::Boolean, 0.0, Kind::Sage as u8),
+    ("addSelfLoops", Values::Boolean, 1.0, Kind::Attention as u8 | Kind::Convolution as u8),
+    ("useBias", Values::Boolean, 1.0, ALL),
+    ("dropout", Values::Probability, 0.0, ATTENTION),
+    ("seed", Values::Seed, 0.0, ALL),
+];
+
+/// The configuration of a graph layer with every default filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GraphConfig {
-    /// Which layer it is.
-    pub kind: Kind,
-    /// Features of a node.
-    pub in_features: usize,
-    /// Features of an output, or of one head of it.
-    pub out_features: usize,
-    /// Whether there are biases; true unless given.
-    pub use_bias: bool,
-    /// What the parameters are drawn from, and what training drops; 0 unless given.
-    pub seed: u64,
-    /// Whether each node has one self-loop; true unless given.
-    pub add_self_loops: bool,
-    /// How `GraphSage` aggregates; by the mean unless given.
-    pub reduce: Reduce,
-    /// Whether `GraphSage` divides each output by its length; false unless given.
-    pub normalize: bool,
-    /// Heads; 1 unless given.
-    pub num_heads: usize,
-    /// Whether heads stand side by side in the output, or their mean does; true unless given.
-    pub concat: bool,
-    /// Features of an edge, if edges have any.
-    pub edge_features: Option<usize>,
-    /// The probability with which training drops a weight; 0 unless given.
-    pub dropout: f32,
-    /// 1 for `GATConv`, 2 for `GATv2Conv`; 2 unless given.
-    pub version: u8,
-    /// The slope of the leaky rectifier below 0; 0.2 unless given.
-    pub negative_slope: f32,
-    /// Whether `GraphTransformer` gates its skip connection; false unless given.
-    pub beta: bool,
+    kind: Kind,
+    /// In the order of [`OPTIONS`]; what its kind does not have is at its default.
+    values: [f64; MOST_OPTIONS],
 }
 
 impl GraphConfig {
@@ -95,115 +81,167 @@ impl GraphConfig {
     ///
     /// # Errors
     /// `OPTION` for an unknown name, a value out of range, or sizes that make a parameter too large.
+    #[inline(never)]
     pub fn parse(json: &str, kind: Kind) -> Result<Self> {
-        let mut config = Self {
-            kind,
-            in_features: 0,
-            out_features: 0,
-            use_bias: true,
-            seed: 0,
-            add_self_loops: true,
-            reduce: Reduce::Mean,
-            normalize: false,
-            num_heads: 1,
-            concat: true,
-            edge_features: None,
-            dropout: 0.0,
-            version: 2,
-            negative_slope: 0.2,
-            beta: false,
-        };
-        read_options(Some(json), kind.known(), &[], &mut |given| config.take(given))?;
-        for (name, size) in [("inFeatures", config.in_features), ("outFeatures", config.out_features)] {
-            if size == 0 {
-                return Err(Error::option(name, COUNT, "nothing"));
+        let mut config = Self { kind, values: [0.0; MOST_OPTIONS] };
+        let mut known = Vec::with_capacity(MOST_OPTIONS);
+        for (value, &(name, _, default, kinds)) in config.values.iter_mut().zip(&OPTIONS) {
+            *value = default;
+            if kinds & kind as u8 != 0 {
+                known.push(name);
             }
         }
-        let inputs = config.in_features.max(config.edge_features.unwrap_or(0)).max(3);
-        let elements = config.num_heads.checked_mul(config.out_features).and_then(|width| width.checked_mul(inputs));
+        read_options(Some(json), &known, &[], &mut |given| {
+            for (value, &(name, values, ..)) in config.values.iter_mut().zip(&OPTIONS) {
+                if name == given.name {
+                    *value = read(given, values)?;
+                }
+            }
+            Ok(())
+        })?;
+        if config.in_features().min(config.out_features()) == 0 {
+            let missing = if config.in_features() == 0 { "inFeatures" } else { "outFeatures" };
+            return Err(Error::option(missing, COUNT, "nothing"));
+        }
+        let inputs = config.in_features().max(config.edge_features()).max(3);
+        let elements =
+            config.num_heads().checked_mul(config.out_features()).and_then(|width| width.checked_mul(inputs));
         if elements.is_none_or(|elements| elements > Self::MOST_ELEMENTS) {
-            return Err(Error::option(
-                "outFeatures",
-                format!("parameters of at most {} elements", Self::MOST_ELEMENTS),
-                format_args!("{} for {} heads of {inputs} inputs", config.out_features, config.num_heads),
-            ));
+            let expected = format_args!("parameters of at most {} elements", Self::MOST_ELEMENTS);
+            let (outputs, heads) = (config.out_features(), config.num_heads());
+            let actual = format_args!("{outputs} for {heads} heads of {inputs} inputs");
+            return Err(Error::option("outFeatures", expected, actual));
         }
         Ok(config)
-    }
-
-    fn take(&mut self, given: &Given<'_>) -> Result<()> {
-        let size = || count(given).map(Option::unwrap_or_default);
-        match given.name {
-            "inFeatures" => self.in_features = size()?,
-            "outFeatures" => self.out_features = size()?,
-            "useBias" => self.use_bias = given.boolean()?,
-            "seed" => self.seed = seed(given)?,
-            "addSelfLoops" => self.add_self_loops = given.boolean()?,
-            "reduce" => self.reduce = [Reduce::Mean, Reduce::Max][given.choice(&["mean", "max"])?],
-            "normalize" => self.normalize = given.boolean()?,
-            "numHeads" => self.num_heads = size()?,
-            "concat" => self.concat = given.boolean()?,
-            "edgeFeatures" => self.edge_features = count(given)?,
-            "dropout" => self.dropout = probability(given)?,
-            "version" => self.version = given.integer(1, 2, "1 or 2")? as u8,
-            "negativeSlope" => {
-                self.negative_slope = given.number(0.0..1.0f32.next_up(), "a number from 0 to 1")?;
-            }
-            "beta" => self.beta = given.boolean()?,
-            // Names without a reader do not come through.
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// `num_heads · out_features`: the width of what the heads see.
-    pub fn width(&self) -> usize {
-        self.num_heads * self.out_features
-    }
-
-    /// The width of the output.
-    pub fn output_width(&self) -> usize {
-        if self.concat { self.width() } else { self.out_features }
     }
 
     /// The configuration as a JSON object under the names of the public interface.
     pub fn to_json(&self) -> String {
         let mut json = String::new();
-        for &name in self.kind.known() {
+        for (value, &(name, values, _, kinds)) in self.values.iter().zip(&OPTIONS) {
+            if kinds & self.kind as u8 == 0 {
+                continue;
+            }
             json.push(if json.is_empty() { '{' } else { ',' });
             // Writing to a String does not fail.
             let _ = write!(json, "\"{name}\":");
-            let truth = |truth| if truth { "true" } else { "false" };
-            let number = match name {
-                "inFeatures" => self.in_features as u64,
-                "outFeatures" => self.out_features as u64,
-                "seed" => self.seed,
-                "numHeads" => self.num_heads as u64,
-                "version" => self.version.into(),
-                "edgeFeatures" if self.edge_features.is_some() => self.edge_features.unwrap_or_default() as u64,
-                "dropout" | "negativeSlope" => {
-                    push_fraction(&mut json, if name == "dropout" { self.dropout } else { self.negative_slope });
-                    continue;
+            let text = match (values, *value != 0.0) {
+                (Values::Boolean, false) => "false",
+                (Values::Boolean, true) => "true",
+                (Values::Reduce, false) => "\"mean\"",
+                (Values::Reduce, true) => "\"max\"",
+                (Values::Count, false) => "null",
+                (Values::Probability | Values::Slope, _) => {
+                    push_fraction(&mut json, *value as f32);
+                    ""
                 }
                 _ => {
-                    json.push_str(match name {
-                        "useBias" => truth(self.use_bias),
-                        "addSelfLoops" => truth(self.add_self_loops),
-                        "normalize" => truth(self.normalize),
-                        "concat" => truth(self.concat),
-                        "beta" => truth(self.beta),
-                        "reduce" if self.reduce == Reduce::Mean => "\"mean\"",
-                        "reduce" => "\"max\"",
-                        _ => "null",
-                    });
-                    continue;
+                    let _ = write!(json, "{}", *value as u64);
+                    ""
                 }
             };
-            let _ = write!(json, "{number}");
+            json.push_str(text);
         }
         json.push('}');
         json
     }
+
+    /// Which layer it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Features of a node.
+    pub fn in_features(&self) -> usize {
+        self.values[0] as usize
+    }
+
+    /// Features of an output, or of one head of it.
+    pub fn out_features(&self) -> usize {
+        self.values[1] as usize
+    }
+
+    /// Heads; 1 for a layer without.
+    pub fn num_heads(&self) -> usize {
+        self.values[2] as usize
+    }
+
+    /// Whether heads stand side by side in the output, or their mean does.
+    pub fn concat(&self) -> bool {
+        self.values[3] != 0.0
+    }
+
+    /// Features of an edge, 0 if edges have none.
+    pub fn edge_features(&self) -> usize {
+        self.values[4] as usize
+    }
+
+    /// Whether it is `GATConv`, which scores the ends of an edge apart, and not `GATv2Conv`.
+    pub fn is_additive(&self) -> bool {
+        self.kind == Kind::Attention && self.values[5] == 1.0
+    }
+
+    /// The slope of the leaky rectifier below 0.
+    pub fn negative_slope(&self) -> f32 {
+        self.values[6] as f32
+    }
+
+    /// Whether `GraphTransformer` gates its skip connection.
+    pub fn beta(&self) -> bool {
+        self.values[7] != 0.0
+    }
+
+    /// How `GraphSage` aggregates.
+    pub fn reduce(&self) -> Reduce {
+        if self.values[8] == 0.0 { Reduce::Mean } else { Reduce::Max }
+    }
+
+    /// Whether `GraphSage` divides each output by its length.
+    pub fn normalize(&self) -> bool {
+        self.values[9] != 0.0
+    }
+
+    /// Whether each node gets one self-loop.
+    pub fn add_self_loops(&self) -> bool {
+        self.values[10] != 0.0 && matches!(self.kind, Kind::Attention | Kind::Convolution)
+    }
+
+    /// Whether there are biases.
+    pub fn use_bias(&self) -> bool {
+        self.values[11] != 0.0
+    }
+
+    /// The probability with which training drops a weight.
+    pub fn dropout(&self) -> f32 {
+        self.values[12] as f32
+    }
+
+    /// What the parameters are drawn from, and what training drops.
+    pub fn seed(&self) -> u64 {
+        self.values[13] as u64
+    }
+
+    /// `num_heads · out_features`: the width of what the heads see.
+    pub fn width(&self) -> usize {
+        self.num_heads() * self.out_features()
+    }
+
+    /// The width of the output.
+    pub fn output_width(&self) -> usize {
+        if self.concat() { self.width() } else { self.out_features() }
+    }
+}
+
+fn read(given: &Given<'_>, values: Values) -> Result<f64> {
+    Ok(match values {
+        Values::Count => count(given)?.unwrap_or_default() as f64,
+        Values::Boolean => f64::from(u8::from(given.boolean()?)),
+        Values::Seed => seed(given)? as f64,
+        Values::Probability => probability(given)?.into(),
+        Values::Slope => given.number(0.0..1.0f32.next_up(), "a number from 0 to 1")?.into(),
+        Values::Version => given.integer(1, 2, "1 or 2")? as f64,
+        Values::Reduce => given.choice(&["mean", "max"])? as f64,
+    })
 }
 
 /// The options of a graph layer's `forward`.
@@ -267,22 +305,22 @@ mod tests {
             (
                 Kind::Convolution,
                 r#"{"inFeatures":3,"outFeatures":4}"#,
-                r#"{"inFeatures":3,"outFeatures":4,"useBias":true,"seed":0,"addSelfLoops":true}"#,
+                r#"{"inFeatures":3,"outFeatures":4,"addSelfLoops":true,"useBias":true,"seed":0}"#,
             ),
             (
                 Kind::Sage,
                 r#"{"inFeatures":3,"outFeatures":4,"reduce":"max"}"#,
-                r#"{"inFeatures":3,"outFeatures":4,"useBias":true,"seed":0,"reduce":"max","normalize":false}"#,
+                r#"{"inFeatures":3,"outFeatures":4,"reduce":"max","normalize":false,"useBias":true,"seed":0}"#,
             ),
             (
                 Kind::Attention,
                 r#"{"inFeatures":3,"outFeatures":4,"dropout":0.5,"version":1,"negativeSlope":1}"#,
-                r#"{"inFeatures":3,"outFeatures":4,"useBias":true,"seed":0,"numHeads":1,"concat":true,"edgeFeatures":null,"dropout":0.5,"addSelfLoops":true,"version":1,"negativeSlope":1}"#,
+                r#"{"inFeatures":3,"outFeatures":4,"numHeads":1,"concat":true,"edgeFeatures":null,"version":1,"negativeSlope":1,"addSelfLoops":true,"useBias":true,"dropout":0.5,"seed":0}"#,
             ),
             (
                 Kind::Transformer,
                 r#"{"inFeatures":3,"outFeatures":4,"edgeFeatures":2,"numHeads":5,"concat":false}"#,
-                r#"{"inFeatures":3,"outFeatures":4,"useBias":true,"seed":0,"numHeads":5,"concat":false,"edgeFeatures":2,"dropout":0,"beta":false}"#,
+                r#"{"inFeatures":3,"outFeatures":4,"numHeads":5,"concat":false,"edgeFeatures":2,"beta":false,"useBias":true,"dropout":0,"seed":0}"#,
             ),
         ] {
             let config = GraphConfig::parse(given, kind).unwrap();

@@ -1,12 +1,13 @@
 //! The parameters of the graph layers: PyTorch Geometric's names, order and initialisation.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use super::options::{GraphConfig, Kind};
 use crate::error::{Code, Error, Result};
 use crate::math::random::Mt19937;
 use crate::options::alternatives;
-use crate::tensor::{Shape, try_zeroed};
+use crate::tensor::{Shape, Tensor, try_zeroed};
 use crate::weights::Entry;
 
 /// How a parameter is drawn at first.
@@ -15,86 +16,136 @@ enum Initial {
     Zeros,
     /// Uniform in ±√(6 / (rows + columns)).
     Glorot,
-    /// As `torch.nn.Linear` draws the weight over so many inputs.
-    Weight(usize),
-    /// As `torch.nn.Linear` draws the bias over so many inputs.
-    Bias(usize),
+    /// As `torch.nn.Linear` draws its weight.
+    Weight,
+    /// As `torch.nn.Linear` draws its bias.
+    Bias,
 }
 
-/// One parameter by its name in PyTorch Geometric.
-#[derive(Debug, Clone, PartialEq)]
+/// What the size of a parameter follows from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Size {
+    /// `[1, heads, channels]`.
+    Attention,
+    /// `[heads · channels, inputs]`.
+    Matrix,
+    /// `[heads · channels, edge features]`; only where edges have features.
+    Edge,
+    /// `[1, heads, channels]`; only where edges have features.
+    EdgeAttention,
+    /// `[output, inputs]`.
+    Skip,
+    /// `[1, 3 · output]`; only with a gate.
+    Gate,
+    /// `[heads · channels]`; only with biases.
+    WideBias,
+    /// `[output]`; only with biases.
+    OutputBias,
+}
+
+/// A parameter's name in PyTorch Geometric, its size, and how it is drawn.
+type Description = (&'static str, Size, Initial);
+
+const CONVOLUTION: &[Description] =
+    &[("bias", Size::OutputBias, Initial::Zeros), ("lin.weight", Size::Matrix, Initial::Glorot)];
+const SAGE: &[Description] = &[
+    ("lin_l.weight", Size::Matrix, Initial::Weight),
+    ("lin_l.bias", Size::WideBias, Initial::Bias),
+    ("lin_r.weight", Size::Matrix, Initial::Weight),
+];
+const ADDITIVE: &[Description] = &[
+    ("att_src", Size::Attention, Initial::Glorot),
+    ("att_dst", Size::Attention, Initial::Glorot),
+    ("att_edge", Size::EdgeAttention, Initial::Glorot),
+    ("bias", Size::OutputBias, Initial::Zeros),
+    ("lin.weight", Size::Matrix, Initial::Glorot),
+    ("lin_edge.weight", Size::Edge, Initial::Glorot),
+];
+const JOINT: &[Description] = &[
+    ("att", Size::Attention, Initial::Glorot),
+    ("bias", Size::OutputBias, Initial::Zeros),
+    ("lin_l.weight", Size::Matrix, Initial::Glorot),
+    ("lin_l.bias", Size::WideBias, Initial::Bias),
+    ("lin_r.weight", Size::Matrix, Initial::Glorot),
+    ("lin_r.bias", Size::WideBias, Initial::Bias),
+    ("lin_edge.weight", Size::Edge, Initial::Glorot),
+];
+const TRANSFORMER: &[Description] = &[
+    ("lin_key.weight", Size::Matrix, Initial::Weight),
+    ("lin_key.bias", Size::WideBias, Initial::Bias),
+    ("lin_query.weight", Size::Matrix, Initial::Weight),
+    ("lin_query.bias", Size::WideBias, Initial::Bias),
+    ("lin_value.weight", Size::Matrix, Initial::Weight),
+    ("lin_value.bias", Size::WideBias, Initial::Bias),
+    ("lin_edge.weight", Size::Edge, Initial::Weight),
+    ("lin_skip.weight", Size::Skip, Initial::Weight),
+    ("lin_skip.bias", Size::OutputBias, Initial::Bias),
+    ("lin_beta.weight", Size::Gate, Initial::Weight),
+];
+
+/// One parameter of a layer: where its elements lie among all.
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Parameter {
     name: &'static str,
-    shape: Vec<usize>,
+    shape: Shape,
     initial: Initial,
-    data: Vec<f32>,
+    start: usize,
+    end: usize,
 }
 
 /// Every parameter of a layer, in the order of PyTorch Geometric's state dict: the layer's own, then those of its parts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Parameters(Vec<Parameter>);
+pub struct Parameters {
+    list: Vec<Parameter>,
+    elements: Vec<f32>,
+}
 
-/// Names that older releases gave to a parameter: those of `GATConv` up to 2.4, which had one under two names.
-const OLDER_NAMES: [(&str, &str); 2] = [("lin_src.weight", "lin.weight"), ("lin_dst.weight", "lin.weight")];
+impl Size {
+    /// Whether a layer has such a parameter.
+    fn is_there(self, config: &GraphConfig) -> bool {
+        match self {
+            Self::Edge | Self::EdgeAttention => config.edge_features() > 0,
+            Self::Gate => config.beta(),
+            Self::WideBias | Self::OutputBias => config.use_bias(),
+            _ => true,
+        }
+    }
+
+    fn shape(self, config: &GraphConfig) -> Result<Shape> {
+        let (inputs, width, output) = (config.in_features(), config.width(), config.output_width());
+        let dims: &[usize] = match self {
+            Self::Attention | Self::EdgeAttention => &[1, config.num_heads(), config.out_features()],
+            Self::Matrix => &[width, inputs],
+            Self::Edge => &[width, config.edge_features()],
+            Self::Skip => &[output, inputs],
+            Self::Gate => &[1, 3 * output],
+            Self::WideBias => &[width],
+            Self::OutputBias => &[output],
+        };
+        Shape::new("parameters", dims)
+    }
+}
 
 impl Parameters {
     /// Parameters of zeros.
     fn zeroed(config: &GraphConfig) -> Result<Self> {
-        use Initial::{Bias, Glorot, Weight, Zeros};
-        let GraphConfig { in_features: inputs, out_features: channels, num_heads: heads, use_bias, .. } = *config;
-        let (width, output) = (config.width(), config.output_width());
-        let mut list: Vec<(&'static str, &[usize], Initial)> = Vec::new();
-        let (attention, matrix, skip) = ([1, heads, channels], [width, inputs], [output, inputs]);
-        let (edge_inputs, edges) = config.edge_features.map_or((0, [0; 2]), |size| (size, [width, size]));
-        let (output, wide, gate) = ([output], [width], [1, 3 * output]);
-        match config.kind {
-            Kind::Convolution => list.extend([("bias", &output[..], Zeros), ("lin.weight", &matrix, Glorot)]),
-            Kind::Sage => list.extend([
-                ("lin_l.weight", &matrix[..], Weight(inputs)),
-                ("lin_l.bias", &wide, Bias(inputs)),
-                ("lin_r.weight", &matrix, Weight(inputs)),
-            ]),
-            Kind::Attention if config.version == 1 => list.extend([
-                ("att_src", &attention[..], Glorot),
-                ("att_dst", &attention, Glorot),
-                ("att_edge", &attention, Glorot),
-                ("bias", &output, Zeros),
-                ("lin.weight", &matrix, Glorot),
-                ("lin_edge.weight", &edges, Glorot),
-            ]),
-            Kind::Attention => list.extend([
-                ("att", &attention[..], Glorot),
-                ("bias", &output, Zeros),
-                ("lin_l.weight", &matrix, Glorot),
-                ("lin_l.bias", &wide, Bias(inputs)),
-                ("lin_r.weight", &matrix, Glorot),
-                ("lin_r.bias", &wide, Bias(inputs)),
-                ("lin_edge.weight", &edges, Glorot),
-            ]),
-            Kind::Transformer => list.extend([
-                ("lin_key.weight", &matrix[..], Weight(inputs)),
-                ("lin_key.bias", &wide, Bias(inputs)),
-                ("lin_query.weight", &matrix, Weight(inputs)),
-                ("lin_query.bias", &wide, Bias(inputs)),
-                ("lin_value.weight", &matrix, Weight(inputs)),
-                ("lin_value.bias", &wide, Bias(inputs)),
-                ("lin_edge.weight", &edges, Weight(edge_inputs)),
-                ("lin_skip.weight", &skip, Weight(inputs)),
-                ("lin_skip.bias", &output, Bias(inputs)),
-                ("lin_beta.weight", &gate, Weight(gate[1])),
-            ]),
-        }
-        let is_there = |name: &str| match name {
-            "lin_beta.weight" => config.beta,
-            _ if name.ends_with("bias") => use_bias,
-            _ => !name.contains("edge") || config.edge_features.is_some(),
+        let descriptions = match config.kind() {
+            Kind::Convolution => CONVOLUTION,
+            Kind::Sage => SAGE,
+            Kind::Attention if config.is_additive() => ADDITIVE,
+            Kind::Attention => JOINT,
+            Kind::Transformer => TRANSFORMER,
         };
-        let mut parameters = Vec::with_capacity(list.len());
-        for (name, shape, initial) in list.into_iter().filter(|(name, ..)| is_there(name)) {
-            let data = try_zeroed("parameters", shape.iter().product())?;
-            parameters.push(Parameter { name, shape: shape.to_vec(), initial, data });
+        let mut list = Vec::with_capacity(descriptions.len());
+        let mut end = 0;
+        for &(name, size, initial) in descriptions {
+            if size.is_there(config) {
+                let (shape, start) = (size.shape(config)?, end);
+                end += shape.dims().iter().product::<usize>();
+                list.push(Parameter { name, shape, initial, start, end });
+            }
         }
-        Ok(Self(parameters))
+        Ok(Self { list, elements: try_zeroed("parameters", end)? })
     }
 
     /// The parameters that the layer of PyTorch Geometric draws after `torch.manual_seed(seed)`, bit for bit.
@@ -102,102 +153,108 @@ impl Parameters {
     /// # Errors
     /// `MEMORY`.
     pub fn init(config: &GraphConfig) -> Result<Self> {
-        let mut parameters = Self::zeroed(config)?;
-        let mut generator = Mt19937::new(config.seed);
+        let Self { list, mut elements } = Self::zeroed(config)?;
+        let mut generator = Mt19937::new(config.seed());
         // Each part draws when it is made and again when the whole layer is reset, which then draws what is its own.
         for parts in [true, true, false] {
-            for parameter in parameters.0.iter_mut().filter(|parameter| parameter.name.contains('.') == parts) {
-                parameter.draw(&mut generator);
+            for &Parameter { name, shape, initial, start, end } in &list {
+                if name.contains('.') != parts {
+                    continue;
+                }
+                let slope = 5f64.sqrt();
+                let (rows, columns) = match *shape.dims() {
+                    [.., rows, columns] => (rows, columns),
+                    _ => (0, config.in_features()),
+                };
+                let square = match initial {
+                    Initial::Zeros => continue,
+                    Initial::Glorot => 6.0 / (rows + columns) as f64,
+                    Initial::Weight => 6.0 / ((1.0 + slope * slope) * columns as f64),
+                    Initial::Bias => 1.0 / columns as f64,
+                };
+                generator.fill_uniform(square.sqrt(), &mut elements[start..end]);
             }
         }
-        Ok(parameters)
+        Ok(Self { list, elements })
     }
 
     /// The parameters that `entries` hold under `prefix`. Entries outside the prefix do not count.
+    ///
+    /// Up to release 2.4 the one weight of `GATConv` had two names, `lin_src.weight` and `lin_dst.weight`.
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` for missing, further and wrongly shaped entries.
     pub fn load(config: &GraphConfig, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
         let dot = if prefix.is_empty() || prefix.ends_with('.') { "" } else { "." };
-        let mut parameters = Self::zeroed(config)?;
-        let mut found: Vec<Option<&[f32]>> = vec![None; parameters.0.len()];
+        let Self { list, mut elements } = Self::zeroed(config)?;
+        let mut found = 0u32;
         for entry in entries {
             let name = entry.name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix(dot));
-            let Some(name) = name else { continue };
-            let index = parameters.index_of(name).ok_or_else(|| parameters.unknown(config, name, entry))?;
-            let Parameter { shape, data, .. } = &mut parameters.0[index];
-            if entry.shape != *shape {
-                let expected = Shape::new(&entry.name, shape)?;
-                return Err(Error::shape(&*entry.name, expected.to_string(), Shape::new(&entry.name, &entry.shape)?));
+            let name = match name {
+                None => continue,
+                Some("lin_src.weight" | "lin_dst.weight") => "lin.weight",
+                Some(name) => name,
+            };
+            let Some(index) = list.iter().position(|parameter| parameter.name == name) else {
+                return Err(unknown(&list, config, entry));
+            };
+            let Parameter { shape, start, end, .. } = list[index];
+            let given = Tensor::new(&entry.name, entry.data, &entry.shape)?.shape;
+            if given != shape {
+                return Err(Error::shape(&entry.name, shape, given));
             }
-            if found[index].is_some_and(|earlier| earlier != entry.data) {
-                let actual = "two entries of different values";
-                return Err(Error::new(
-                    Code::Format,
-                    &*entry.name,
-                    "one transformation of sources and targets",
-                    actual,
-                ));
+            let place = &mut elements[start..end];
+            if found & 1 << index != 0 && place != entry.data {
+                return Err(fault(&entry.name, &"the transformation of the other ends of edges", "other values"));
             }
-            data.copy_from_slice(entry.data);
-            found[index] = Some(entry.data);
+            found |= 1 << index;
+            place.copy_from_slice(entry.data);
         }
-        match parameters.0.iter().zip(found).find(|(_, found)| found.is_none()) {
-            Some((Parameter { name, shape, .. }, _)) => {
-                let expected = format!("an entry of shape {}", Shape::new(name, shape)?);
-                Err(Error::new(Code::Format, format!("{prefix}{dot}{name}"), expected, "no such entry"))
+        match list.get(found.trailing_ones() as usize) {
+            Some(Parameter { name, shape, .. }) => {
+                let (entry, expected) =
+                    (format_args!("{prefix}{dot}{name}"), format_args!("an entry of shape {shape}"));
+                Err(fault(&entry, &expected, "no such entry"))
             }
-            None => Ok(parameters),
+            None => Ok(Self { list, elements }),
         }
     }
 
     /// Names, shapes and elements in the order of PyTorch Geometric's state dict.
     pub fn entries(&self) -> Vec<Entry<'_>> {
-        let entry = |parameter: &'static str, shape: &[usize], data| Entry {
-            name: Cow::Borrowed(parameter),
-            shape: shape.to_vec(),
-            data,
-        };
-        self.0.iter().map(|parameter| entry(parameter.name, &parameter.shape, &parameter.data)).collect()
+        let mut entries = Vec::with_capacity(self.list.len());
+        for &Parameter { name, shape, start, end, .. } in &self.list {
+            let data = &self.elements[start..end];
+            entries.push(Entry { name: Cow::Borrowed(name), shape: shape.dims().to_vec(), data });
+        }
+        entries
     }
 
     /// The elements of a parameter, if the layer has it.
+    #[inline(never)]
     pub fn find(&self, name: &str) -> Option<&[f32]> {
-        self.0.iter().find(|parameter| parameter.name == name).map(|parameter| &*parameter.data)
+        let parameter = self.list.iter().find(|parameter| parameter.name == name)?;
+        Some(&self.elements[parameter.start..parameter.end])
     }
 
     /// The elements of a parameter that the layer has.
     pub fn get(&self, name: &str) -> &[f32] {
         self.find(name).unwrap_or_default()
     }
-
-    fn index_of(&self, name: &str) -> Option<usize> {
-        let position = |name: &str| self.0.iter().position(|parameter| parameter.name == name);
-        let older = || OLDER_NAMES.iter().find(|(older, _)| *older == name);
-        position(name).or_else(|| position(older()?.1))
-    }
-
-    /// The error about an entry that is no parameter.
-    #[cold]
-    fn unknown(&self, config: &GraphConfig, name: &str, entry: &Entry<'_>) -> Error {
-        if name.ends_with("bias") && !config.use_bias {
-            return Error::new(Code::Format, &*entry.name, "no biases, as useBias is false", "a bias");
-        }
-        let names: Vec<&str> = self.0.iter().map(|parameter| parameter.name).collect();
-        let expected = format!("one of {}", alternatives(&names));
-        Error::new(Code::Format, &*entry.name, expected, "an entry that is no parameter of this layer")
-    }
 }
 
-impl Parameter {
-    fn draw(&mut self, generator: &mut Mt19937) {
-        let slope = 5f64.sqrt();
-        let bound = match self.initial {
-            Initial::Zeros => return,
-            Initial::Glorot => (6.0 / self.shape.iter().rev().take(2).sum::<usize>() as f64).sqrt(),
-            Initial::Weight(inputs) => (6.0 / ((1.0 + slope * slope) * inputs as f64)).sqrt(),
-            Initial::Bias(inputs) => 1.0 / (inputs as f64).sqrt(),
-        };
-        generator.fill_uniform(bound, &mut self.data);
+/// The error about an entry that is no parameter.
+#[cold]
+fn unknown(list: &[Parameter], config: &GraphConfig, entry: &Entry<'_>) -> Error {
+    if entry.name.ends_with("bias") && !config.use_bias() {
+        return fault(&entry.name, &"no biases, as useBias is false", "a bias");
     }
+    let names: Vec<&str> = list.iter().map(|parameter| parameter.name).collect();
+    fault(&entry.name, &format_args!("one of {}", alternatives(&names)), "an entry that is no parameter of this layer")
+}
+
+/// The error that a state dict does not hold what it has to.
+#[cold]
+fn fault(entry: &dyn Display, expected: &dyn Display, actual: &str) -> Error {
+    Error::new(Code::Format, entry, expected, actual)
 }

@@ -3,7 +3,7 @@
 use super::{dot, doubles, linear, softmax};
 use crate::graph::aggregate::Reduce;
 use crate::graph::layer::GraphLayer;
-use crate::graph::options::{GraphConfig, Kind};
+use crate::graph::options::Kind;
 use crate::math::random::Dropout;
 
 /// A graph as a list of edges with what they carry.
@@ -127,7 +127,7 @@ pub fn edge_softmax(edges: &Edges, scores: &[f64], heads: usize) -> Vec<f64> {
 /// A layer's forward pass over the nodes' features x.
 pub fn forward(layer: &GraphLayer, edges: &Edges, x: &[f32], training: bool, seed: u64) -> Output {
     let x = doubles(x);
-    match layer.config().kind {
+    match layer.config().kind() {
         Kind::Convolution => Output { output: convolution(layer, edges, &x), weights: vec![] },
         Kind::Sage => Output { output: sage(layer, edges, &x), weights: vec![] },
         _ => attention(layer, edges, &x, training, seed),
@@ -148,24 +148,25 @@ fn add_bias(output: &mut [f64], bias: Option<&[f32]>) {
 
 fn convolution(layer: &GraphLayer, edges: &Edges, x: &[f64]) -> Vec<f64> {
     let config = layer.config();
-    let mut edges = if config.add_self_loops { edges.with_self_loops() } else { edges.clone() };
+    let mut edges = if config.add_self_loops() { edges.with_self_loops() } else { edges.clone() };
     let degree = |node| edges.incoming(node).map(|edge| edges.weight[edge]).sum::<f64>();
     let root = |node| if degree(node) == 0.0 { 0.0 } else { degree(node).powf(-0.5) };
     let roots: Vec<f64> = (0..edges.nodes).map(root).collect();
     for edge in 0..edges.len() {
         edges.weight[edge] *= roots[edges.source[edge]] * roots[edges.target[edge]];
     }
-    let mut output = propagate(&edges, &part(layer, x, config.in_features, "lin"), Reduce::Sum);
+    let mut output = propagate(&edges, &part(layer, x, config.in_features(), "lin"), Reduce::Sum);
     add_bias(&mut output, layer.parameters().find("bias"));
     output
 }
 
 fn sage(layer: &GraphLayer, edges: &Edges, x: &[f64]) -> Vec<f64> {
-    let GraphConfig { in_features: inputs, out_features: outputs, reduce, normalize, .. } = *layer.config();
-    let mut output = part(layer, &propagate(edges, x, reduce), inputs, "lin_l");
+    let config = layer.config();
+    let (inputs, outputs) = (config.in_features(), config.out_features());
+    let mut output = part(layer, &propagate(edges, x, config.reduce()), inputs, "lin_l");
     let own = part(layer, x, inputs, "lin_r");
     output.iter_mut().zip(own).for_each(|(value, own)| *value += own);
-    if normalize {
+    if config.normalize() {
         for row in output.chunks_mut(outputs) {
             let length = dot(row, row).sqrt().max(1e-12);
             row.iter_mut().for_each(|value| *value /= length);
@@ -176,13 +177,13 @@ fn sage(layer: &GraphLayer, edges: &Edges, x: &[f64]) -> Vec<f64> {
 
 fn attention(layer: &GraphLayer, edges: &Edges, x: &[f64], training: bool, seed: u64) -> Output {
     let (config, parameters) = (layer.config(), layer.parameters());
-    let GraphConfig { in_features: inputs, out_features: channels, num_heads: heads, version, .. } = *config;
-    let transformer = config.kind == Kind::Transformer;
-    let edges = if config.add_self_loops && !transformer { edges.with_self_loops() } else { edges.clone() };
+    let (inputs, channels, heads) = (config.in_features(), config.out_features(), config.num_heads());
+    let transformer = config.kind() == Kind::Transformer;
+    let edges = if config.add_self_loops() { edges.with_self_loops() } else { edges.clone() };
     let width = config.width();
-    let [keys, queries, values] = match (transformer, version) {
+    let [keys, queries, values] = match (transformer, config.is_additive()) {
         (true, _) => ["lin_key", "lin_query", "lin_value"],
-        (false, 1) => ["lin"; 3],
+        (false, true) => ["lin"; 3],
         (false, _) => ["lin_l", "lin_r", "lin_l"],
     }
     .map(|name| part(layer, x, inputs, name));
@@ -191,17 +192,17 @@ fn attention(layer: &GraphLayer, edges: &Edges, x: &[f64], training: bool, seed:
     let of_edge = |edge: usize, at: usize| of_edges.get(edge).map_or(0.0, |values| values[at]);
     let vector = |name| doubles(parameters.get(name));
     let (att, src, dst, by_edge) = (vector("att"), vector("att_src"), vector("att_dst"), vector("att_edge"));
-    let leaky = |score: f64| if score > 0.0 { score } else { f64::from(config.negative_slope) * score };
+    let leaky = |score: f64| if score > 0.0 { score } else { f64::from(config.negative_slope()) * score };
     let mut scores = Vec::new();
     for edge in 0..edges.len() {
         let (from, to) = (edges.source[edge] * width, edges.target[edge] * width);
         for head in 0..heads {
             let sum = |term: &dyn Fn(usize) -> f64| (head * channels..(head + 1) * channels).map(term).sum::<f64>();
-            scores.push(match (transformer, version) {
+            scores.push(match (transformer, config.is_additive()) {
                 (true, _) => {
                     sum(&|at| queries[to + at] * (keys[from + at] + of_edge(edge, at))) / (channels as f64).sqrt()
                 }
-                (false, 1) => leaky(sum(&|at| {
+                (false, true) => leaky(sum(&|at| {
                     keys[from + at] * src[at]
                         + queries[to + at] * dst[at]
                         + by_edge.get(at).map_or(0.0, |by_edge| of_edge(edge, at) * by_edge)
@@ -212,7 +213,7 @@ fn attention(layer: &GraphLayer, edges: &Edges, x: &[f64], training: bool, seed:
     }
     let softened = edge_softmax(&edges, &scores, heads);
     let mut weights = softened.clone();
-    if let Some(dropout) = training.then(|| Dropout::new(config.dropout, seed)).flatten() {
+    if let Some(dropout) = training.then(|| Dropout::new(config.dropout(), seed)).flatten() {
         for (index, weight) in weights.iter_mut().enumerate() {
             let (edge, head) = (edges.number[index / heads], index % heads);
             *weight *= f64::from(dropout.factors([0, 0, edge], head / 4)[head % 4]);
@@ -227,7 +228,7 @@ fn attention(layer: &GraphLayer, edges: &Edges, x: &[f64], training: bool, seed:
         }
     }
     let mut output = sums;
-    if !config.concat {
+    if !config.concat() {
         let mean = |row: &[f64], at: usize| row.iter().skip(at).step_by(channels).sum::<f64>() / heads as f64;
         output = output.chunks(width).flat_map(|row| (0..channels).map(move |at| mean(row, at))).collect();
     }
@@ -241,7 +242,7 @@ fn attention(layer: &GraphLayer, edges: &Edges, x: &[f64], training: bool, seed:
 
 fn skip(layer: &GraphLayer, x: &[f64], output: &mut [f64]) {
     let config = layer.config();
-    let own = part(layer, x, config.in_features, "lin_skip");
+    let own = part(layer, x, config.in_features(), "lin_skip");
     let size = config.output_width();
     let gate = layer.parameters().find("lin_beta.weight").map(doubles);
     for (sum, own) in output.chunks_mut(size).zip(own.chunks(size)) {

@@ -127,18 +127,18 @@ impl Call {
     fn run(&self, context: Context, training: bool) -> (Vec<f32>, Vec<f32>) {
         let (graph, config) = (self.case.graph(), self.layer.config());
         let inputs = Inputs {
-            x: Tensor::new("x", &self.x, &[self.case.nodes, config.in_features]).unwrap(),
+            x: Tensor::new("x", &self.x, &[self.case.nodes, config.in_features()]).unwrap(),
             edge_attr: self
                 .edge_attr
                 .as_ref()
                 .map(|(data, size)| Tensor::new("edgeAttr", data, &[self.case.source.len(), *size]).unwrap()),
             edge_weight: self.edge_weight.as_deref(),
         };
-        let attends = config.kind.attends();
+        let attends = config.kind().attends();
         let options = ForwardOptions { weights: attends, seed: None };
         let mut output = vec![f32::NAN; self.case.nodes * config.output_width()];
         let edges = if attends { self.layer.num_weighted_edges(&graph) } else { 0 };
-        let mut weights = vec![f32::NAN; edges * config.num_heads];
+        let mut weights = vec![f32::NAN; edges * config.num_heads()];
         let place = attends.then_some(&mut weights[..]);
         self.layer.forward(context, &graph, inputs, &options, training, &mut output, place).unwrap();
         (output, weights)
@@ -147,7 +147,7 @@ impl Call {
     fn expected(&self, training: bool) -> reference::Output {
         let features = self.edge_attr.as_ref().map(|(data, _)| data.as_slice());
         let edges = self.case.edges(features, self.edge_weight.as_deref());
-        reference::forward(&self.layer, &edges, &self.x, training, self.layer.config().seed)
+        reference::forward(&self.layer, &edges, &self.x, training, self.layer.config().seed())
     }
 }
 
@@ -231,7 +231,7 @@ fn every_layer_computes_the_same_bits_for_every_number_of_threads() {
             let alone = call.run(Context { level, threads: 1 }, true);
             assert!(alone.0.iter().chain(&alone.1).all(|value| value.is_finite()));
             for threads in [2, 3, 5] {
-                let kind = call.layer.config().kind;
+                let kind = call.layer.config().kind();
                 assert!(call.run(Context { level, threads }, true) == alone, "{kind:?} {} on {threads}", level.name());
             }
         }
@@ -246,7 +246,7 @@ fn a_nan_spoils_only_the_nodes_that_it_reaches() {
         call.x[node * call.case.features + 3] = f32::NAN;
         let found = call.run(Context::default(), false).0;
         let width = call.layer.config().output_width();
-        let kind = call.layer.config().kind;
+        let kind = call.layer.config().kind();
         for (at, (found, clean)) in found.chunks(width).zip(clean.chunks(width)).enumerate() {
             let edges = call.case.source.iter().zip(&call.case.target);
             let reached = at == node || { edges }.any(|(from, to)| (*from as usize, *to as usize) == (node, at));
