@@ -2,6 +2,7 @@
 
 import { createFunctions } from './attention.js'
 import { AttentionError } from './errors.js'
+import { createGraphs } from './graph.js'
 import { createLayers, Layer } from './layers.js'
 import { createSafetensors } from './safetensors.js'
 import { createTensor, reshape } from './tensor.js'
@@ -19,6 +20,7 @@ export function createApi(backend) {
     ...createFunctions(backend),
     Layer,
     ...createLayers(backend),
+    ...createGraphs(backend),
     ...createSafetensors(backend),
     ...createUtilities(backend),
     AttentionError

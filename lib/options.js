@@ -60,6 +60,27 @@ export function encodeConfig(config, argument = 'config') {
   return `{${json}}`
 }
 
+/**
+ * Options split into those of these names, as they are, and all others as JSON; absent ones are left out of both.
+ *
+ * @param {string} argument
+ * @param {unknown} options
+ * @param {readonly string[]} names
+ */
+export function splitOptions(argument, options, names) {
+  /** @type {Record<string, unknown>} */
+  const values = {}
+  let json = ''
+  const object = options === undefined || options === null ? {} : checkObject(argument, options)
+  for (const name in object) {
+    const value = object[name]
+    if (value === undefined || value === null) continue
+    values[name] = value
+    if (!names.includes(name)) json += `${json && ','}${JSON.stringify(name)}:${encodeValue(name, value)}`
+  }
+  return { values, json: `{${json}}` }
+}
+
 /** What a call of attention was given beside its tensors. */
 export class CallOptions {
   /** The scalar options, or undefined where there are none. @type {string | undefined} */

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
+use crate::graph;
 use crate::math::{linear, softmax, stats};
 use crate::multi_head::{Inputs, MultiHeadAttention};
 use crate::options::{AttentionOptions, LayerKind, LayerOptions};
@@ -32,14 +33,19 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("widen", widen_elements),
     ("stats", statistics),
     ("normalize", normalized),
+    ("propagate", graph::calls::propagate),
+    ("edgeSoftmax", graph::calls::edge_softmax),
+    ("inDegrees", graph::calls::in_degrees),
+    ("graphLayer", graph::calls::forward),
 ];
 
 /// Makes an object of a kind from its configuration, a JSON object.
-fn make(kind: &str, config: &str, _integers: [Option<&[i32]>; 2]) -> Result<Arc<dyn Object>> {
+fn make(kind: &str, config: &str, integers: [Option<&[i32]>; 2]) -> Result<Arc<dyn Object>> {
     Ok(match kind {
         "multi-head" => Arc::new(MultiHeadAttention::new(config, LayerKind::MultiHead)?),
         "self" => Arc::new(MultiHeadAttention::new(config, LayerKind::SelfAttention)?),
         "cross" => Arc::new(MultiHeadAttention::new(config, LayerKind::CrossAttention)?),
+        _ if kind.starts_with("graph") => return graph::calls::make(kind, config, integers),
         _ => return Err(Error::new(Code::Internal, "kind", "a kind of object", kind)),
     })
 }
@@ -168,6 +174,11 @@ impl<'a> Call<'a> {
         self.slots.outputs.get_mut(index).and_then(Option::take)
     }
 
+    /// Where indices go, if they are asked for. Taken once.
+    pub fn indices(&mut self) -> Option<&'a mut [i32]> {
+        self.slots.indices.take()
+    }
+
     /// The tensor over `data` whose shape comes next.
     fn with_shape<'t, T>(&mut self, argument: &str, data: &'t [T]) -> Result<Tensor<'t, T>> {
         let (&rank, rest) = self.shapes.split_first().ok_or_else(cut_short)?;
@@ -202,7 +213,7 @@ fn scaled_dot_product_attention(call: &mut Call<'_>) -> Result<()> {
         output: call.output(),
         weights: call.optional_output(1),
         log_sum_exp: call.optional_output(2),
-        top: call.optional_output(3).zip(call.slots.indices.take()),
+        top: call.optional_output(3).zip(call.indices()),
     };
     sdpa::scaled_dot_product_attention(call.context, q, k, v, &options, arrays, outputs)
 }

@@ -320,7 +320,7 @@ impl AttentionConfig {
     }
 }
 
-const COUNT: &str = "an integer of at least 1";
+pub(crate) const COUNT: &str = "an integer of at least 1";
 
 fn layout(given: &Given<'_>) -> Result<Layout> {
     Ok([Layout::Bhld, Layout::Blhd][given.choice(&["bhld", "blhd"])?])
@@ -347,30 +347,30 @@ fn optional_non_negative(given: &Given<'_>) -> Result<Option<f32>> {
     non_negative(given).map(Some)
 }
 
-fn probability(given: &Given<'_>) -> Result<f32> {
+pub(crate) fn probability(given: &Given<'_>) -> Result<f32> {
     given.number(0.0..1.0, "a number of at least 0 and less than 1")
 }
 
-fn seed(given: &Given<'_>) -> Result<u64> {
+pub(crate) fn seed(given: &Given<'_>) -> Result<u64> {
     given.integer(0, i64::MAX, "an integer from 0 to 2^53 - 1").map(|seed| seed as u64)
 }
 
-fn optional_seed(given: &Given<'_>) -> Result<Option<u64>> {
+pub(crate) fn optional_seed(given: &Given<'_>) -> Result<Option<u64>> {
     seed(given).map(Some)
 }
 
-fn optional_boolean(given: &Given<'_>) -> Result<Option<bool>> {
+pub(crate) fn optional_boolean(given: &Given<'_>) -> Result<Option<bool>> {
     given.boolean().map(Some)
 }
 
-fn count(given: &Given<'_>) -> Result<Option<usize>> {
+pub(crate) fn count(given: &Given<'_>) -> Result<Option<usize>> {
     let count = given.integer(1, i64::MAX, COUNT)?;
     // What memory cannot count is refused with the sizes that it makes.
     Ok(Some(usize::try_from(count).unwrap_or(usize::MAX)))
 }
 
-/// Appends a number in [0, 1) as the shortest decimal that reads back as the same f32.
-fn push_fraction(json: &mut String, fraction: f32) {
+/// Appends a number in [0, 1] as the shortest decimal that reads back as the same f32.
+pub(crate) fn push_fraction(json: &mut String, fraction: f32) {
     let (mut digits, mut power) = (0, 1.0);
     // The smallest f32 has 45 places before its first digit.
     for _ in 0..60 {
@@ -378,7 +378,7 @@ fn push_fraction(json: &mut String, fraction: f32) {
         if (candidate / power) as f32 == fraction {
             // Writing to a String does not fail.
             let _ = match digits {
-                0 => write!(json, "0"),
+                0 => write!(json, "{}", candidate as u64),
                 _ => write!(json, "0.{:0digits$}", candidate as u64),
             };
             return;
@@ -528,7 +528,8 @@ mod tests {
 
     #[test]
     fn fractions_are_written_as_the_shortest_decimals_that_mean_them() {
-        for fraction in [0.0, 0.1, 0.25, 1.0 / 3.0, 0.05, 1e-7, 1.0 - f32::EPSILON / 2.0, f32::MIN_POSITIVE, 1e-45, 0.7]
+        for fraction in
+            [0.0, 1.0, 0.1, 0.25, 1.0 / 3.0, 0.05, 1e-7, 1.0 - f32::EPSILON / 2.0, f32::MIN_POSITIVE, 1e-45, 0.7]
         {
             let mut json = String::new();
             push_fraction(&mut json, fraction);

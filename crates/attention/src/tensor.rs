@@ -113,6 +113,7 @@ pub fn check_output<T>(argument: &str, buffer: &[T], elements: usize) -> Result<
 }
 
 /// A zeroed vector, or a `MEMORY` error where an allocation of that size cannot be had.
+#[inline(never)]
 pub fn try_zeroed<T: Copy + Default>(what: &str, elements: usize) -> Result<Vec<T>> {
     let mut vector = Vec::new();
     vector.try_reserve_exact(elements).map_err(|_| Error::memory(what, elements))?;
