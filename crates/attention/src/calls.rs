@@ -14,7 +14,11 @@ use crate::graph;
 use crate::math::{linear, softmax, stats};
 use crate::multi_head::{Inputs, MultiHeadAttention};
 use crate::options::{AttentionOptions, LayerKind, LayerOptions};
+use crate::sdpa::cache::{self, KvCache};
+use crate::sdpa::head;
 use crate::sdpa::mask::Mask;
+use crate::sdpa::merge::{self, MergeOptions};
+use crate::sdpa::rotary::{self, RotaryOptions};
 use crate::sdpa::{self, Arrays, Outputs};
 use crate::simd::Level;
 use crate::tensor::{MAX_RANK, Tensor};
@@ -27,6 +31,14 @@ type Operation = fn(&mut Call<'_>) -> Result<()>;
 const OPERATIONS: &[(&str, Operation)] = &[
     ("scaledDotProductAttention", scaled_dot_product_attention),
     ("attentionWeights", attention_weights),
+    ("scaledDotProductOptions", |call| head::check_scaled_dot_product(call.options)),
+    ("flashOptions", |call| head::check_flash(call.options)),
+    ("flashAttention", flash_attention),
+    ("mergeAttention", merge_attention),
+    ("rotaryEmbedding", rotary_embedding),
+    ("kvCacheAppend", kv_cache_append),
+    ("kvCacheAttend", kv_cache_attend),
+    ("kvCacheTruncate", kv_cache_truncate),
     ("softmax", row_softmax),
     ("linear", affine),
     ("multiHeadAttention", multi_head_attention),
@@ -46,6 +58,7 @@ fn make(kind: &str, config: &str, integers: [Option<&[i32]>; 2]) -> Result<Arc<d
         "self" => Arc::new(MultiHeadAttention::new(config, LayerKind::SelfAttention)?),
         "cross" => Arc::new(MultiHeadAttention::new(config, LayerKind::CrossAttention)?),
         _ if kind.starts_with("graph") => return graph::calls::make(kind, config, integers),
+        "kv-cache" => Arc::new(KvCache::new(config)?),
         _ => return Err(Error::new(Code::Internal, "kind", "a kind of object", kind)),
     })
 }
@@ -179,6 +192,16 @@ impl<'a> Call<'a> {
         self.slots.indices.take()
     }
 
+    /// Where the results of attention go.
+    pub fn attention_outputs(&mut self) -> Outputs<'a> {
+        Outputs {
+            output: self.output(),
+            weights: self.optional_output(1),
+            log_sum_exp: self.optional_output(2),
+            top: self.optional_output(3).zip(self.indices()),
+        }
+    }
+
     /// The tensor over `data` whose shape comes next.
     fn with_shape<'t, T>(&mut self, argument: &str, data: &'t [T]) -> Result<Tensor<'t, T>> {
         let (&rank, rest) = self.shapes.split_first().ok_or_else(cut_short)?;
@@ -206,15 +229,17 @@ fn cut_short() -> Error {
 // ── Operations ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 fn scaled_dot_product_attention(call: &mut Call<'_>) -> Result<()> {
+    attend_with(call, AttentionOptions::parse)
+}
+
+fn flash_attention(call: &mut Call<'_>) -> Result<()> {
+    attend_with(call, AttentionOptions::parse_for_flash)
+}
+
+fn attend_with(call: &mut Call<'_>, parse: fn(Option<&str>) -> Result<AttentionOptions>) -> Result<()> {
     let (q, k, v) = (call.tensor("q")?, call.tensor("k")?, call.tensor("v")?);
-    let options = AttentionOptions::parse(call.options)?;
-    let arrays = call.arrays()?;
-    let outputs = Outputs {
-        output: call.output(),
-        weights: call.optional_output(1),
-        log_sum_exp: call.optional_output(2),
-        top: call.optional_output(3).zip(call.indices()),
-    };
+    let options = parse(call.options)?;
+    let (arrays, outputs) = (call.arrays()?, call.attention_outputs());
     sdpa::scaled_dot_product_attention(call.context, q, k, v, &options, arrays, outputs)
 }
 
@@ -223,6 +248,35 @@ fn attention_weights(call: &mut Call<'_>) -> Result<()> {
     let options = AttentionOptions::parse_for_weights(call.options)?;
     let arrays = call.arrays()?;
     sdpa::attention_weights(call.context, q, k, &options, arrays, call.output())
+}
+
+fn merge_attention(call: &mut Call<'_>) -> Result<()> {
+    let (outputs, log_sum_exps) = (call.tensor("parts")?, call.tensor("parts")?);
+    let options = MergeOptions::parse(call.options)?;
+    let (output, log_sum_exp) = (call.output(), call.optional_output(1).unwrap_or_default());
+    merge::merge_attention(call.context, outputs, log_sum_exps, options, output, log_sum_exp)
+}
+
+fn rotary_embedding(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("x")?;
+    let options = RotaryOptions::parse(call.options)?;
+    rotary::rotary_embedding(call.context, x, options, call.integers(0), call.output())
+}
+
+fn kv_cache_append(call: &mut Call<'_>) -> Result<()> {
+    let (k, v) = (call.tensor("k")?, call.tensor("v")?);
+    call.object::<KvCache>(0)?.append(k, v)
+}
+
+fn kv_cache_attend(call: &mut Call<'_>) -> Result<()> {
+    let q = call.tensor("q")?;
+    let options = AttentionOptions::parse_for_cache(call.options)?;
+    let (arrays, outputs) = (call.arrays()?, call.attention_outputs());
+    call.object::<KvCache>(0)?.attend(call.context, q, &options, arrays, outputs)
+}
+
+fn kv_cache_truncate(call: &mut Call<'_>) -> Result<()> {
+    call.object::<KvCache>(0)?.truncate(cache::parse_length(call.options)?)
 }
 
 fn row_softmax(call: &mut Call<'_>) -> Result<()> {
@@ -275,6 +329,14 @@ pub trait Object: Any + Send + Sync {
         Vec::new()
     }
 
+    /// Shows everything to `visit` by which [`Object::with_entries`] makes the same object again.
+    ///
+    /// # Errors
+    /// Those of `visit`.
+    fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
+        visit(&self.entries())
+    }
+
     /// The same object with the parameters that `entries` hold below `prefix`, under any of the known names.
     ///
     /// # Errors
@@ -319,12 +381,17 @@ pub fn describe(id: u32) -> Result<String> {
 
 /// Names and shapes of an object's parameters as a JSON list of `{ "name", "shape" }`.
 pub fn state_entries(id: u32) -> Result<String> {
-    Ok(describe_entries(&find(id)?.entries()))
+    let mut described = String::new();
+    find(id)?.visit_entries(&mut |entries| {
+        described = describe_entries(entries);
+        Ok(())
+    })?;
+    Ok(described)
 }
 
 /// Copies the parameter at `index` of an object to `output`.
 pub fn read_state(id: u32, index: u32, output: &mut [f32]) -> Result<()> {
-    read_entry(&find(id)?.entries(), index as usize, output)
+    find(id)?.visit_entries(&mut |entries| read_entry(entries, index as usize, output))
 }
 
 /// Takes the parameters of a state dict that lie below `prefix`, or fails and changes nothing.

@@ -1,5 +1,6 @@
-//! What the mechanisms share: exponentials, softmax, products along rows, random numbers. Generic over [`crate::simd`].
+//! What the mechanisms share: exponentials, angles, softmax, products along rows, random numbers. Generic over [`crate::simd`].
 
+pub mod angle;
 pub mod dot;
 pub mod exp;
 pub mod linear;

@@ -32,7 +32,7 @@ pub(super) fn run(
     let lanes = context.level.tile_lanes();
     // What the second pass computes has to be what the maximum was taken of, to the last bit.
     let has_statistics = !statistics.is_empty();
-    let along_rows = rows <= few_rows(lanes) && !has_statistics;
+    let along_rows = rows <= FEW_ROWS && !has_statistics;
     let rows_an_item = if along_rows { rows } else { tiled::TILES * lanes };
     let scratch_len = if along_rows { decode::scratch_len(problem, rows) } else { tiled::scratch_len(problem, lanes) };
     scratch::reserve(scratch_len)?;
@@ -80,9 +80,7 @@ pub(super) fn run(
 }
 
 /// Rows that run faster along their length than in the lanes of a tile, most of which they leave empty.
-fn few_rows(lanes: usize) -> usize {
-    if lanes >= 16 { 2 } else { 6 }
-}
+const FEW_ROWS: usize = 8;
 
 /// What the items of one row's key parts leave for each other: sums that are not yet divided, maxima, sums of exponentials.
 struct Parts {
@@ -238,6 +236,6 @@ impl<'a> Item<'a> {
 }
 
 /// The reciprocal of a row's sum; 0 for a row without a visible key.
-fn reciprocal(sum: f32) -> f32 {
+pub(super) fn reciprocal(sum: f32) -> f32 {
     if sum == 0.0 { 0.0 } else { 1.0 / sum }
 }

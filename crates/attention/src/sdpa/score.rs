@@ -8,9 +8,6 @@ use crate::sdpa::mask::Cover;
 use crate::sdpa::{Problem, Strides};
 use crate::simd::{Along, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product};
 
-/// Keys of one tile.
-pub(super) const KEY_BLOCK: usize = 64;
-
 /// The query rows that share a tile: which they are, and what each sees.
 pub(super) struct Lanes {
     pub count: usize,
@@ -112,7 +109,7 @@ pub(super) struct TileBuffers<'a> {
 impl<'a> TileBuffers<'a> {
     /// How many values the buffers take: none where there is no mask.
     pub(super) fn len(problem: &Problem<'_>, lanes: usize) -> usize {
-        if problem.visibility.has_mask() { 2 * KEY_BLOCK * lanes } else { 0 }
+        if problem.visibility.has_mask() { 2 * problem.key_block * lanes } else { 0 }
     }
 
     pub(super) fn take(problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
@@ -121,7 +118,7 @@ impl<'a> TileBuffers<'a> {
     }
 }
 
-/// The scores of the keys `from .. to` (at most [`KEY_BLOCK`]) for a tile of queries: `scores[key − from][lane]`.
+/// The scores of the keys `from .. to` (at most a block of the problem's) for a tile of queries: `scores[key − from][lane]`.
 pub(super) struct ScoreTile<'a> {
     pub problem: &'a Problem<'a>,
     pub lanes: &'a Lanes,

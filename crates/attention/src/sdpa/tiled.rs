@@ -4,9 +4,7 @@ use crate::scratch::{self, Scratch};
 use crate::sdpa::Problem;
 use crate::sdpa::forward::Item;
 use crate::sdpa::mask::Cover;
-use crate::sdpa::score::{
-    KEY_BLOCK, Lanes, ScoreTile, TileBuffers, Until, are_bounded, exponential, head_rows, query_scale,
-};
+use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, exponential, head_rows, query_scale};
 use crate::simd::{Along, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, product, scatter_rows};
 
 /// Query tiles of one work item: what shares a tile of keys while it is in the cache.
@@ -30,14 +28,14 @@ struct BlockBuffers<'a> {
 
 impl<'a> BlockBuffers<'a> {
     fn len(problem: &Problem<'_>, lanes: usize) -> usize {
-        lanes * (TILES * (problem.head_dim + problem.value_dim) + KEY_BLOCK) + TileBuffers::len(problem, lanes)
+        lanes * (TILES * (problem.head_dim + problem.value_dim) + problem.key_block) + TileBuffers::len(problem, lanes)
     }
 
     fn new(problem: &Problem<'_>, lanes: usize, mut rest: &'a mut [f32]) -> Self {
         Self {
             queries: scratch::take(&mut rest, TILES * problem.head_dim * lanes),
             sums: scratch::take(&mut rest, TILES * problem.value_dim * lanes),
-            weights: scratch::take(&mut rest, KEY_BLOCK * lanes),
+            weights: scratch::take(&mut rest, problem.key_block * lanes),
             tile: TileBuffers::take(problem, lanes, &mut rest),
         }
     }
@@ -99,12 +97,13 @@ impl Item<'_> {
         let (values, value_stride) = head_rows(problem.v, problem.v_strides, self.b, self.kv_head);
         let first = tiles.iter().map(|tile| tile.first).min().unwrap_or(0);
         let last = tiles.iter().map(|tile| tile.last).max().unwrap_or(0);
-        for block in (first / KEY_BLOCK * KEY_BLOCK..last).step_by(KEY_BLOCK) {
+        let key_block = problem.key_block;
+        for block in (first / key_block * key_block..last).step_by(key_block) {
             let mut finite_values = None;
             let mut bounded_keys = None;
-            let block_rows = (block + KEY_BLOCK).min(problem.keys) - block;
+            let block_rows = (block + key_block).min(problem.keys) - block;
             for (tile, lanes_of_tile) in tiles.iter().enumerate() {
-                let (from, to) = (block.max(lanes_of_tile.first), (block + KEY_BLOCK).min(lanes_of_tile.last));
+                let (from, to) = (block.max(lanes_of_tile.first), (block + key_block).min(lanes_of_tile.last));
                 if from >= to {
                     continue;
                 }

@@ -113,6 +113,15 @@ impl Simd for Simd128 {
         f32x4_extract_lane::<0>(pairs) + f32x4_extract_lane::<1>(pairs)
     }
     #[inline(always)]
+    fn reduce_sums(self, [a, b, c, d]: [v128; 4]) -> [f32; 4] {
+        // Pairs of lanes two apart, a and b in turns.
+        let ab = f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
+        let cd = f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
+        let mut sums = [0.0; 4];
+        self.store(&mut sums, f32x4_add(i32x4_shuffle::<0, 1, 4, 5>(ab, cd), i32x4_shuffle::<2, 3, 6, 7>(ab, cd)));
+        sums
+    }
+    #[inline(always)]
     fn reduce_max(self, x: v128) -> f32 {
         let x = f32x4_pmax(f32x4_splat(f32::NEG_INFINITY), x);
         let pairs = f32x4_pmax(x, i32x4_shuffle::<2, 3, 2, 3>(x, x));

@@ -66,6 +66,11 @@ macro_rules! intrinsics {
 macro_rules! memory {
     ($load:ident, $store:ident) => {
         #[inline(always)]
+        fn prefetch(self, data: &[f32], at: usize) {
+            // SAFETY: every address may be prefetched, and x86-64 has the instruction.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().wrapping_add(at).cast()) }
+        }
+        #[inline(always)]
         fn load(self, src: &[f32]) -> Self::F {
             assert!(src.len() >= Self::LANES);
             // SAFETY: the slice is long enough, and the token proves the instruction set.
@@ -125,6 +130,15 @@ impl Simd for Sse2 {
             let pairs = _mm_add_ps(x, _mm_movehl_ps(x, x));
             _mm_cvtss_f32(_mm_add_ss(pairs, _mm_shuffle_ps::<1>(pairs, pairs)))
         };
+        fn reduce_sums(x: [__m128; 4]) -> [f32; 4] = {
+            let [a, b, c, d] = x;
+            // Pairs of lanes two apart, a and b in turns.
+            let ab = _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+            let cd = _mm_add_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+            let mut sums = [0.0; 4];
+            _mm_storeu_ps(sums.as_mut_ptr(), _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)));
+            sums
+        };
         fn reduce_max(x: __m128) -> f32 = {
             let x = _mm_max_ps(x, _mm_set1_ps(f32::NEG_INFINITY));
             let pairs = _mm_max_ps(x, _mm_movehl_ps(x, x));
@@ -165,6 +179,11 @@ impl Simd for Avx2 {
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x)));
         fn reduce_sum(x: __m256) -> f32 =
             Sse2(()).reduce_sum(_mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x)));
+        fn reduce_sums(x: [__m256; 4]) -> [f32; 4] = {
+            let [a, b, c, d] = x;
+            let half = |x| _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            Sse2(()).reduce_sums([half(a), half(b), half(c), half(d)])
+        };
         fn reduce_max(x: __m256) -> f32 = {
             let x = _mm256_max_ps(x, _mm256_set1_ps(f32::NEG_INFINITY));
             Sse2(()).reduce_max(_mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x)))
@@ -204,6 +223,12 @@ impl Simd for Avx512 {
         fn reduce_sum(x: __m512) -> f32 = {
             let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x)));
             Avx2(()).reduce_sum(_mm256_add_ps(_mm512_castps512_ps256(x), upper))
+        };
+        fn reduce_sums(x: [__m512; 4]) -> [f32; 4] = {
+            let [a, b, c, d] = x;
+            let upper = |x| _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x)));
+            let half = |x| _mm256_add_ps(_mm512_castps512_ps256(x), upper(x));
+            Avx2(()).reduce_sums([half(a), half(b), half(c), half(d)])
         };
         fn reduce_max(x: __m512) -> f32 = {
             let x = _mm512_max_ps(x, _mm512_set1_ps(f32::NEG_INFINITY));

@@ -3,8 +3,12 @@
 #![allow(missing_docs, reason = "test names are sentences")]
 
 mod attention;
+mod cache;
 mod edges;
 mod errors;
+mod flash;
 mod graph;
 mod layers;
+mod merge;
+mod rotary;
 mod support;
