@@ -37,6 +37,10 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("edgeSoftmax", graph::calls::edge_softmax),
     ("inDegrees", graph::calls::in_degrees),
     ("graphLayer", graph::calls::forward),
+    ("linearAttention", crate::linear::calls::forward),
+    ("linearFeatureMap", crate::linear::calls::feature_map),
+    ("linearStreamStep", crate::linear::calls::step),
+    ("linearStreamReset", crate::linear::calls::reset),
 ];
 
 /// Makes an object of a kind from its configuration, a JSON object.
@@ -46,6 +50,8 @@ fn make(kind: &str, config: &str, integers: [Option<&[i32]>; 2]) -> Result<Arc<d
         "self" => Arc::new(MultiHeadAttention::new(config, LayerKind::SelfAttention)?),
         "cross" => Arc::new(MultiHeadAttention::new(config, LayerKind::CrossAttention)?),
         _ if kind.starts_with("graph") => return graph::calls::make(kind, config, integers),
+        "linear" => Arc::new(crate::linear::LinearAttention::new(config)?),
+        "linear-stream" => Arc::new(crate::linear::stream::Stream::new(config)?),
         _ => return Err(Error::new(Code::Internal, "kind", "a kind of object", kind)),
     })
 }
@@ -275,6 +281,14 @@ pub trait Object: Any + Send + Sync {
         Vec::new()
     }
 
+    /// Shows everything to `visit` by which [`Object::with_entries`] makes the same object again.
+    ///
+    /// # Errors
+    /// Those of `visit`.
+    fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
+        visit(&self.entries())
+    }
+
     /// The same object with the parameters that `entries` hold below `prefix`, under any of the known names.
     ///
     /// # Errors
@@ -319,12 +333,17 @@ pub fn describe(id: u32) -> Result<String> {
 
 /// Names and shapes of an object's parameters as a JSON list of `{ "name", "shape" }`.
 pub fn state_entries(id: u32) -> Result<String> {
-    Ok(describe_entries(&find(id)?.entries()))
+    let mut described = String::new();
+    find(id)?.visit_entries(&mut |entries| {
+        described = describe_entries(entries);
+        Ok(())
+    })?;
+    Ok(described)
 }
 
 /// Copies the parameter at `index` of an object to `output`.
 pub fn read_state(id: u32, index: u32, output: &mut [f32]) -> Result<()> {
-    read_entry(&find(id)?.entries(), index as usize, output)
+    find(id)?.visit_entries(&mut |entries| read_entry(entries, index as usize, output))
 }
 
 /// Takes the parameters of a state dict that lie below `prefix`, or fails and changes nothing.

@@ -2,6 +2,7 @@
 //! thought of speed.
 
 pub mod graph;
+pub mod linear;
 
 use crate::math::random::Dropout;
 use crate::options::{AttentionOptions, LayerOptions, Layout};

@@ -7,4 +7,5 @@ mod edges;
 mod errors;
 mod graph;
 mod layers;
+mod linear;
 mod support;
