@@ -49,6 +49,10 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("edgeSoftmax", graph::calls::edge_softmax),
     ("inDegrees", graph::calls::in_degrees),
     ("graphLayer", graph::calls::forward),
+    ("linearAttention", crate::linear::calls::forward),
+    ("linearFeatureMap", crate::linear::calls::feature_map),
+    ("linearStreamStep", crate::linear::calls::step),
+    ("linearStreamReset", crate::linear::calls::reset),
 ];
 
 /// Makes an object of a kind from its configuration, a JSON object.
@@ -59,6 +63,8 @@ fn make(kind: &str, config: &str, integers: [Option<&[i32]>; 2]) -> Result<Arc<d
         "cross" => Arc::new(MultiHeadAttention::new(config, LayerKind::CrossAttention)?),
         _ if kind.starts_with("graph") => return graph::calls::make(kind, config, integers),
         "kv-cache" => Arc::new(KvCache::new(config)?),
+        "linear" => Arc::new(crate::linear::LinearAttention::new(config)?),
+        "linear-stream" => Arc::new(crate::linear::stream::Stream::new(config)?),
         _ => return Err(Error::new(Code::Internal, "kind", "a kind of object", kind)),
     })
 }

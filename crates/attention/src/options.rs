@@ -248,7 +248,7 @@ pub struct AttentionConfig {
 
 impl AttentionConfig {
     /// The most elements that one parameter may have.
-    const MOST_ELEMENTS: usize = i32::MAX as usize;
+    pub(crate) const MOST_ELEMENTS: usize = i32::MAX as usize;
 
     /// The configuration of a layer of this kind.
     pub fn parse(json: &str, kind: LayerKind) -> Result<Self> {

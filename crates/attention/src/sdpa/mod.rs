@@ -113,7 +113,7 @@ impl Problem<'_> {
     }
 
     /// Rows of the output: one a batch entry, head and query.
-    fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.batch * self.heads * self.queries
     }
 
@@ -254,7 +254,7 @@ impl Dims {
 }
 
 /// Checks that the shapes fit each other, and lays the problem out.
-fn plan<'a>(
+pub(crate) fn plan<'a>(
     q: Tensor<'a>,
     k: Tensor<'a>,
     v: Option<Tensor<'a>>,

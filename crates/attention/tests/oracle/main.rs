@@ -9,6 +9,7 @@ mod errors;
 mod flash;
 mod graph;
 mod layers;
+mod linear;
 mod merge;
 mod rotary;
 mod support;
