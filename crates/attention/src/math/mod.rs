@@ -1,7 +1,8 @@
-//! What the mechanisms share: exponentials, softmax, products along rows, random numbers. Generic over [`crate::simd`].
+//! What the mechanisms share: exponentials, logarithms, softmax, products along rows, random numbers. Generic over [`crate::simd`].
 
 pub mod dot;
 pub mod exp;
 pub mod linear;
+pub mod log;
 pub mod random;
 pub mod softmax;
