@@ -19,6 +19,7 @@
 
 pub mod calls;
 pub mod error;
+pub mod hyperbolic;
 mod json;
 pub mod math;
 pub mod memory;

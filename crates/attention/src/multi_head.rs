@@ -126,6 +126,7 @@ impl MultiHeadAttention {
             softcap: options.softcap,
             visibility,
             dropout: training.then(|| Dropout::new(config.dropout, options.seed.unwrap_or(config.seed))).flatten(),
+            ball: None,
         };
         let width = config.query_width();
         let mut joined = try_zeroed("out", batch * queries * width)?;

@@ -3,7 +3,7 @@
 //! Absent options take their defaults. An unknown name, a wrong type or a value out of range is an `OPTION` error that
 //! names the option.
 
-mod parse;
+pub(crate) mod parse;
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use parse::{Given, read_into, read_options};
 pub use parse::{alternatives, nearest};
 
 /// The options that lib/ passes as arrays beside the JSON.
-const BESIDE: &[&str] = &["mask", "kvLengths", "out"];
+pub(crate) const BESIDE: &[&str] = &["mask", "kvLengths", "out"];
 
 /// The order of the dimensions of 4-D inputs and outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -331,11 +331,11 @@ fn stage(given: &Given<'_>) -> Result<Option<Stage>> {
     Ok(Some(stages[given.choice(&["scores", "softcapped", "biased", "weights"])?]))
 }
 
-fn query_offset(given: &Given<'_>) -> Result<i64> {
+pub(crate) fn query_offset(given: &Given<'_>) -> Result<i64> {
     given.integer(i32::MIN.into(), i32::MAX.into(), "an integer of 32 bits or an Int32Array")
 }
 
-fn window(given: &Given<'_>) -> Result<Option<[i64; 2]>> {
+pub(crate) fn window(given: &Given<'_>) -> Result<Option<[i64; 2]>> {
     given.pair(-1, "two integers of at least -1, where -1 leaves a side open").map(Some)
 }
 
@@ -363,7 +363,7 @@ fn optional_boolean(given: &Given<'_>) -> Result<Option<bool>> {
     given.boolean().map(Some)
 }
 
-fn count(given: &Given<'_>) -> Result<Option<usize>> {
+pub(crate) fn count(given: &Given<'_>) -> Result<Option<usize>> {
     let count = given.integer(1, i64::MAX, COUNT)?;
     // What memory cannot count is refused with the sizes that it makes.
     Ok(Some(usize::try_from(count).unwrap_or(usize::MAX)))

@@ -1,6 +1,8 @@
 //! The oracle for tests: each mechanism written from its definition, in doubles, one position at a time, with no
 //! thought of speed.
 
+pub mod hyperbolic;
+
 use crate::math::random::Dropout;
 use crate::options::{AttentionOptions, LayerOptions, Layout};
 use crate::sdpa::Arrays;

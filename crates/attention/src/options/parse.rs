@@ -49,7 +49,7 @@ macro_rules! read_into {
         })
     }};
 }
-pub(super) use read_into;
+pub(crate) use read_into;
 
 /// An option as it was given.
 pub struct Given<'a> {
@@ -80,6 +80,12 @@ impl Given<'_> {
     pub fn number(&self, range: std::ops::Range<f32>, expected: &str) -> Result<f32> {
         let number = self.json.number().map(|number| number as f32);
         number.filter(|number| range.contains(number)).ok_or_else(|| self.fault(expected))
+    }
+
+    /// A finite number that `accepts` takes.
+    pub fn double(&self, accepts: impl Fn(f64) -> bool, expected: &str) -> Result<f64> {
+        let number = self.json.number().filter(|&number| number.is_finite() && accepts(number));
+        number.ok_or_else(|| self.fault(expected))
     }
 
     /// An integer that a double holds exactly, at least `least` and at most `most`.

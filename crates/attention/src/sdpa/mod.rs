@@ -2,11 +2,13 @@
 //!
 //! - [`mask`]: which keys a query row sees, and the bias it adds;
 //! - `score`: one tile of scores, queries in lanes, shared by everything that needs scores;
+//! - [`ball`]: what is different where rows are points of a hyperbolic ball;
 //! - `forward`: the work items of the pass that computes the output; `tiled` and `decode` are its two forms;
 //! - `emit`: a second pass that writes out weights or scores, for those who ask for them.
 //!
 //! Letters as everywhere: B batch, H query heads, G key/value heads, L queries, S keys, D head size, E value head size.
 
+pub(crate) mod ball;
 mod decode;
 mod emit;
 mod forward;
@@ -21,6 +23,7 @@ use crate::math::random::Dropout;
 use crate::options::{AttentionOptions, Layout, Stage};
 use crate::tensor::{Shape, Tensor, check_output, try_zeroed};
 use crate::threads::Context;
+use ball::Ball;
 use mask::{Mask, Visibility};
 
 /// The array-valued options of an attention call.
@@ -63,7 +66,7 @@ impl Strides {
         }
     }
 
-    fn row(&self, b: usize, h: usize, i: usize) -> usize {
+    pub(crate) fn row(&self, b: usize, h: usize, i: usize) -> usize {
         b * self.batch + h * self.head + i * self.row
     }
 }
@@ -89,6 +92,8 @@ pub(crate) struct Problem<'a> {
     pub softcap: f32,
     pub visibility: Visibility<'a>,
     pub dropout: Option<Dropout>,
+    /// Rows are points of a ball; scale, softcap and dropout do not apply, and heads are not grouped.
+    pub ball: Option<Ball<'a>>,
 }
 
 impl Problem<'_> {
@@ -100,6 +105,11 @@ impl Problem<'_> {
     /// Rows of the output: one a batch entry, head and query.
     fn rows(&self) -> usize {
         self.batch * self.heads * self.queries
+    }
+
+    /// The place of row (b, h, i) among them.
+    fn row(&self, [b, h, i]: [usize; 3]) -> usize {
+        (b * self.heads + h) * self.queries + i
     }
 
     /// Whether scores are kept in natural units: where they are capped or biased. Otherwise they are scaled by log₂ e, which
@@ -295,11 +305,12 @@ fn plan<'a>(
             &arrays,
         )?,
         dropout: Dropout::new(options.dropout, options.seed),
+        ball: None,
     })
 }
 
 /// Zero-length dimensions let huge ones through that no data backs; what is computed from them must not overflow.
-fn check_volume([batch, heads, queries, keys]: [usize; 4], size: usize) -> Result<()> {
+pub(crate) fn check_volume([batch, heads, queries, keys]: [usize; 4], size: usize) -> Result<()> {
     let rows = [batch, heads, queries].iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
     let fits = rows.and_then(|rows| rows.checked_mul(size.max(1))).is_some() && i32::try_from(keys).is_ok();
     // Row indices are counted in 32 bits where randomness is drawn from them.

@@ -5,5 +5,6 @@
 mod attention;
 mod edges;
 mod errors;
+mod hyperbolic;
 mod layers;
 mod support;
