@@ -2,6 +2,8 @@
 //! thought of speed.
 
 pub mod graph;
+pub mod hyperbolic;
+pub mod linear;
 pub mod rotary;
 
 use crate::math::random::Dropout;

@@ -115,6 +115,19 @@ impl<'a> Visibility<'a> {
         (start as usize, end as usize)
     }
 
+    /// Whether row (b, h, i) sees key j.
+    pub(crate) fn sees(&self, [b, h, i]: [usize; 3], j: usize) -> bool {
+        let (start, end) = self.range(b, i);
+        let is_shown = self.mask.is_none_or(|mask| {
+            let element = self.mask_row(b, h, i) + j * mask.strides[3];
+            match mask.elements {
+                Elements::Boolean(elements) => elements[element] != 0,
+                Elements::Float(elements) => elements[element] != f32::NEG_INFINITY,
+            }
+        });
+        is_shown && (start..end).contains(&j)
+    }
+
     /// Where the mask's row for (b, h, i) begins; 0 without a mask.
     pub(crate) fn mask_row(&self, b: usize, h: usize, i: usize) -> usize {
         self.mask.map_or(0, |mask| b * mask.strides[0] + h * mask.strides[1] + i * mask.strides[2])
