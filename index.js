@@ -13,6 +13,7 @@ export const {
   GraphSage,
   GraphTransformer,
   Layer,
+  LinearAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   SelfAttention,

@@ -4,6 +4,7 @@ import { createFunctions } from './attention.js'
 import { AttentionError } from './errors.js'
 import { createGraphs } from './graph.js'
 import { createLayers, Layer } from './layers.js'
+import { createLinear } from './linear.js'
 import { createSafetensors } from './safetensors.js'
 import { createTensor, reshape } from './tensor.js'
 import { createUtilities } from './utilities.js'
@@ -21,6 +22,7 @@ export function createApi(backend) {
     Layer,
     ...createLayers(backend),
     ...createGraphs(backend),
+    ...createLinear(backend),
     ...createSafetensors(backend),
     ...createUtilities(backend),
     AttentionError

@@ -30,6 +30,7 @@ export const {
   GraphSage,
   GraphTransformer,
   Layer,
+  LinearAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   SelfAttention,

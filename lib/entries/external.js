@@ -18,6 +18,7 @@ export const {
   GraphSage,
   GraphTransformer,
   Layer,
+  LinearAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   SelfAttention,

@@ -16,6 +16,7 @@ export const {
   GraphSage,
   GraphTransformer,
   Layer,
+  LinearAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   SelfAttention,
