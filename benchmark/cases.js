@@ -75,6 +75,13 @@ const withOut = [64, 512].map((length) => ({
   out: true
 }))
 const sentence = layer(512, 12, 32)
+// Beside each other: what is linear in the length, and what is not. Peers may hold all of the exact one's scores at once.
+const long = attention({ name: 'S=16384 D=64, 1 head', group: 'long', queries: 16384, heads: 1, ownOnly: true })
+const linear = [16384, 4096].map((length) => ({
+  ...attention({ name: `linear S=${length} D=64, 1 head`, group: 'linear', queries: length, heads: 1, ownOnly: true }),
+  kind: /** @type {const} */ ('linear'),
+  flops: 4 * length * 64 * 64
+}))
 
 const quick = [square(64), square(512), causal(512), decode, sentence, call]
 
@@ -89,6 +96,8 @@ const full = [
   groupedDecode,
   layer(16, 12, 32),
   sentence,
+  long,
+  ...linear,
   call
 ]
 

@@ -27,6 +27,11 @@ async function contender(name, isNative, load) {
         const layer = new api.SelfAttention({ numHeads: problem.heads, headDim: problem.dim }).loadStateDict(state)
         return { run: () => layer.forward(x).output.data, read: (data) => data, dispose: () => layer.dispose() }
       }
+      if (problem.kind === 'linear') {
+        const linear = new api.LinearAttention({ modelDim: problem.dim })
+        const run = () => linear.forward(q, k, v).output.data
+        return { run, read: (data) => data, dispose: () => linear.dispose() }
+      }
       const options = {
         ...(mask && { mask }),
         ...(problem.causal && { causal: true }),

@@ -15,6 +15,8 @@ interface Shape {
   dim: number
   causal: boolean
   mask?: 'boolean' | 'float'
+  /** Whether peers are left out. */
+  ownOnly?: boolean
   /** Whether our calls write into memory that they are given. */
   out: boolean
   /** What the case says: floating-point operations, bytes, or only time. */
@@ -23,7 +25,7 @@ interface Shape {
 
 /** One measurement of several contenders on the same inputs. */
 export interface Case extends Shape {
-  kind: 'attention' | 'layer'
+  kind: 'attention' | 'layer' | 'linear'
   threads: number
   /** Floating-point operations, halved when causal. */
   flops: number
