@@ -511,6 +511,169 @@ export declare class CrossAttention extends Layer {
   forward(query: Tensor, context: Tensor, options?: LayerOptions | null): AttentionOutput
 }
 
+// ── Graphs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Edges `source → target` between the nodes `0` to `numNodes − 1`, in the backend's memory: `using`, or dispose(); a
+ * finalizer is the backstop. Messages flow from source to target, as in PyTorch Geometric. Duplicate edges and self-loops
+ * stay as they are given. Letters in shapes: `N` nodes, `K` edges, `H` heads.
+ */
+export declare class Graph implements Disposable {
+  private constructor()
+  /**
+   * The graph of the edges `source[k] → target[k]`, whose arrays are copied. Memory grows with the edges alone.
+   *
+   * @throws {AttentionError} OPTION for an edge that names no node, by its index (`source[3]`), and for `numNodes` out of
+   * 0 to 2^31 − 1; SHAPE if the lengths differ; DTYPE, MEMORY
+   */
+  static fromEdges(edges: {
+    numNodes: number
+    source: Int32Array | ArrayLike<number>
+    target: Int32Array | ArrayLike<number>
+  }): Graph
+  readonly numNodes: number
+  readonly numEdges: number
+  /** The number of incoming edges of each node. */
+  inDegrees(): Int32Array
+  /** The graph of the same edges, in the same order, with source and target exchanged. */
+  reverse(): Graph
+  /** Frees the edges now. Calling it again does nothing. */
+  dispose(): void
+  [Symbol.dispose](): void
+}
+
+/**
+ * Adds up `edgeWeight · x[source]` over the incoming edges of each node, or takes mean, largest or smallest, feature by
+ * feature: `x [N, ...]` gives `[N, ...]`. A node without incoming edges gets zeros; a NaN spoils the nodes that it reaches.
+ *
+ * @param options.reduce Default: 'sum'.
+ * @param options.edgeWeight `[K]`, in the order of the edges given. Default: 1 each.
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+ */
+export function propagate(
+  graph: Graph,
+  x: Tensor,
+  options?: { reduce?: 'sum' | 'mean' | 'max' | 'min' | null; edgeWeight?: Float32Array | null } | null
+): Tensor
+
+/**
+ * The softmax of scores `[K]` or `[K,H]` over the edges that share a target, in the order of the edges given, as
+ * `torch_geometric.utils.softmax`. Where all of them are −∞, zeros.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED
+ */
+export function edgeSoftmax(graph: Graph, scores: Tensor): Tensor
+
+export interface GraphOptions {
+  /** The features of the edges, `[K,edgeFeatures]`; required where the layer has `edgeFeatures`, refused where not. */
+  edgeAttr?: Tensor | null
+  /** The weights of the edges, `[K]`; {@link GraphConvolution} alone takes them. Default: 1 each. */
+  edgeWeight?: Float32Array | null
+  /** Return the weights of the edges; attention layers alone have them. Default: false. */
+  weights?: boolean | null
+  /** What training drops. Default: the layer's seed. */
+  seed?: number | null
+}
+
+export interface GraphOutput {
+  /** `[N, width]`. */
+  output: Tensor
+  /**
+   * `[K′,H]`: the weights of the edges given, in their order. Where the layer adds self-loops: without the self-loops among
+   * them, and after them those of the self-loops of the nodes 0 to `N − 1`; this is the order of the edges that PyTorch
+   * Geometric returns. Dropped weights are 0, but in {@link GraphTransformer}, which gives those before dropout.
+   */
+  weights?: Tensor
+}
+
+/**
+ * A layer of PyTorch Geometric: its state dict has the same names, and its parameters are drawn as after
+ * `torch.manual_seed(seed)`. Time is linear in the edges, and no memory is held for messages.
+ */
+export declare abstract class GraphLayer extends Layer {
+  /** The configuration with every default filled in; `edgeFeatures` is null where edges have none. */
+  readonly config: Readonly<Record<string, number | boolean | string | null>>
+  /**
+   * `x [N,inFeatures]` gives `output [N,outFeatures]`, or `[N,numHeads·outFeatures]` where heads stand side by side.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward(graph: Graph, x: Tensor, options?: GraphOptions | null): GraphOutput
+}
+
+interface GraphConfig {
+  /** Features of a node. */
+  inFeatures: number
+  /** Features of an output, or of each head of it. */
+  outFeatures: number
+  /** Whether there are biases. Default: true. */
+  useBias?: boolean | null
+  /** What the parameters are drawn from. Default: 0. */
+  seed?: number | null
+}
+
+/** What attention layers over graphs share. */
+interface GraphHeads extends GraphConfig {
+  /** Default: 1. */
+  numHeads?: number | null
+  /** Whether heads stand side by side in the output; otherwise it is their mean. Default: true. */
+  concat?: boolean | null
+  /** Features of an edge. Default: none. */
+  edgeFeatures?: number | null
+  /** The probability, in [0, 1), with which a weight is dropped in training. Default: 0. */
+  dropout?: number | null
+}
+
+/**
+ * `GCNConv`: sums over the neighbours, divided by the roots of both ends' degrees (Kipf & Welling 2017). Takes `edgeWeight`.
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class GraphConvolution extends GraphLayer {
+  /** @param config.addSelfLoops Give a self-loop of weight 1 to each node that has none. Default: true. */
+  constructor(config: GraphConfig & { addSelfLoops?: boolean | null })
+}
+
+/**
+ * `SAGEConv`: the mean or the largest of the neighbours' features beside the node's own (Hamilton, Ying & Leskovec 2017).
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class GraphSage extends GraphLayer {
+  /**
+   * @param config.reduce Default: 'mean'.
+   * @param config.normalize Divide each output by its length. Default: false.
+   */
+  constructor(config: GraphConfig & { reduce?: 'mean' | 'max' | null; normalize?: boolean | null })
+}
+
+/**
+ * `GATv2Conv` (Brody, Alon & Yahav 2022), or with `version: 1` `GATConv` (Veličković et al. 2018).
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class GraphAttention extends GraphLayer {
+  /**
+   * @param config.version Default: 2.
+   * @param config.negativeSlope Of the leaky rectifier below 0, from 0 to 1. Default: 0.2.
+   * @param config.addSelfLoops Give one self-loop to each node in place of those among the edges; its features are the mean
+   * of those of the node's other incoming edges. Default: true.
+   */
+  constructor(
+    config: GraphHeads & { version?: 1 | 2 | null; negativeSlope?: number | null; addSelfLoops?: boolean | null }
+  )
+}
+
+/**
+ * `TransformerConv`: scaled dot-product attention over the neighbours, and a skip connection (Shi et al. 2021).
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class GraphTransformer extends GraphLayer {
+  /** @param config.beta Gate the skip connection. Default: false. */
+  constructor(config: GraphHeads & { beta?: boolean | null })
+}
+
 // ── Weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
