@@ -538,6 +538,78 @@ export declare class Graph implements Disposable {
   /** The graph of the same edges, in the same order, with source and target exchanged. */
   reverse(): Graph
   /** Frees the edges now. Calling it again does nothing. */
+// ── Linear attention ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface LinearConfig {
+  /** Size of 3-D inputs, all heads together; a head's size is `D = modelDim / numHeads`. */
+  modelDim: number
+  /** Heads `H` that 3-D inputs are split into, a divisor of `modelDim`. Default: 1. */
+  numHeads?: number | null
+  /**
+   * Makes queries and keys into positive features φ(x), whose products are the weights.
+   *
+   * - `'elu'`: `elu(x) + 1` (Katharopoulos et al. 2020).
+   * - `'relu'`: `max(x, 0) + 1e-3`.
+   * - `'favor+'`: `exp(ωᵀx̂ − ‖x̂‖²/2 − c)/√m` with `x̂ = x/D^¼` and `m` random features (Choromanski et al. 2021). It estimates
+   *   softmax attention without bias, with an error that falls as `1/√m` and grows with the size of queries and keys. The
+   *   rows of ω are orthogonal in blocks of `D`, with χ(D)-distributed norms; c keeps exponentials in range and cancels.
+   *
+   * Default: 'elu'.
+   */
+  featureMap?: 'elu' | 'relu' | 'favor+' | null
+  /**
+   * Features of a head. For 'elu' and 'relu' it is `D` and can be nothing else. Default for 'favor+': `D · ⌈ln D⌉`, the whole
+   * blocks that hold `D · ln D`.
+   */
+  featureDim?: number | null
+  /** What ω is drawn from, an integer from 0 to 2^53 − 1; the same on every backend. Default: 0. */
+  seed?: number | null
+}
+
+export interface LinearOptions {
+  /** Query `i` sees the keys `j ≤ i`. Default: false. */
+  causal?: boolean | null
+  /** Valid keys of each batch entry, `[B]`, each from 0 to `S`. Default: all. */
+  kvLengths?: Int32Array | null
+  /** Memory for the output, of exactly its length and apart from every input. Default: fresh memory. */
+  out?: Float32Array | null
+}
+
+/**
+ * Linear attention, `out_i = φ(q_i)ᵀ (Σ_j φ(k_j) v_jᵀ) / (φ(q_i)ᵀ Σ_j φ(k_j))`: time and memory grow with the length, not with
+ * its square. Has no parameters, but with 'favor+' ω, in memory outside the JavaScript heap: `using`, or dispose(); a finalizer
+ * is the backstop.
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class LinearAttention implements Disposable {
+  constructor(config: LinearConfig)
+  /** The configuration with every default filled in. */
+  readonly config: Readonly<{ [Name in keyof LinearConfig]-?: NonNullable<LinearConfig[Name]> }>
+  /** Features of a head. */
+  readonly featureDim: number
+  /**
+   * `q [B,L,modelDim]`, `k [B,S,modelDim]`, `v [B,S,numHeads·E]` give `output [B,L,numHeads·E]`; 4-D inputs, `q [B,H,L,D]`,
+   * `k [B,H,S,D]`, `v [B,H,S,E]` with any `H`, give `[B,H,L,E]`. A row with no visible key is all zeros.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward(q: Tensor, k: Tensor, v: Tensor, options?: LinearOptions | null): AttentionOutput
+  /**
+   * φ(x): `[B,L,modelDim]` gives `[B,L,numHeads·featureDim]`, `[B,H,L,D]` gives `[B,H,L,featureDim]`. For 'favor+' as queries
+   * have it: c is the largest exponent of each row, so that its largest feature is `1/√m`.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED
+   */
+  featureMap(x: Tensor): Tensor
+  /**
+   * Causal attention a few positions at a time, in memory that does not grow. `batch` is 1 and `valueDim`, the value size `E` of
+   * a head, `D` unless given. A stream works as long as its attention is not disposed.
+   *
+   * @throws {AttentionError} OPTION, DISPOSED
+   */
+  stream(options?: { batch?: number | null; valueDim?: number | null } | null): LinearStream
+  /** Frees ω now. Calling it again does nothing. */
   dispose(): void
   [Symbol.dispose](): void
 }
@@ -672,6 +744,19 @@ export declare class GraphAttention extends GraphLayer {
 export declare class GraphTransformer extends GraphLayer {
   /** @param config.beta Gate the skip connection. Default: false. */
   constructor(config: GraphHeads & { beta?: boolean | null })
+/** What {@link LinearAttention.stream} gives. Owns memory outside the JavaScript heap: `using`, or dispose(). */
+export interface LinearStream extends Disposable {
+  /**
+   * Takes the next positions in, one or more, and gives their rows: what `forward` with `causal` gives for them over all
+   * positions so far. Shapes as there, with as many keys as queries; 4-D inputs have the same heads in every step.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED; a step that fails changes nothing.
+   */
+  step(q: Tensor, k: Tensor, v: Tensor): AttentionOutput
+  /** Forgets every position. */
+  reset(): void
+  /** Frees the memory now. Calling it again does nothing. */
+  dispose(): void
 }
 
 // ── Weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────

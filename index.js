@@ -15,6 +15,7 @@ export const {
   GraphTransformer,
   KVCache,
   Layer,
+  LinearAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   ScaledDotProductAttention,

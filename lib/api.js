@@ -8,6 +8,7 @@ import { createHeads } from './heads.js'
 import { createLayers, Layer } from './layers.js'
 import { createMerge } from './merge.js'
 import { createRotary } from './rotary.js'
+import { createLinear } from './linear.js'
 import { createSafetensors } from './safetensors.js'
 import { createTensor, reshape } from './tensor.js'
 import { createUtilities } from './utilities.js'
@@ -30,6 +31,7 @@ export function createApi(backend) {
     Layer,
     ...createLayers(backend),
     ...createGraphs(backend),
+    ...createLinear(backend),
     ...createSafetensors(backend),
     ...createUtilities(backend),
     AttentionError

@@ -32,6 +32,7 @@ export const {
   GraphTransformer,
   KVCache,
   Layer,
+  LinearAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   ScaledDotProductAttention,

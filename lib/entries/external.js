@@ -20,6 +20,7 @@ export const {
   GraphTransformer,
   KVCache,
   Layer,
+  LinearAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   ScaledDotProductAttention,

@@ -18,6 +18,7 @@ export const {
   GraphTransformer,
   KVCache,
   Layer,
+  LinearAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   ScaledDotProductAttention,
