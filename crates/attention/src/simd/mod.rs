@@ -23,6 +23,9 @@ pub use rows::{add_rows, dots};
 pub use tile::{Along, Matrix, Start, product};
 pub use transpose::{gather_columns, scatter_rows};
 
+/// The bits of √½: what lies above them in a number's bits is its exponent, rounded so that mantissas surround 1.
+const SQRT_HALF: i32 = std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32;
+
 /// The most query rows that any level holds side by side in its lanes.
 pub const MAX_TILE_LANES: usize = 32;
 
@@ -83,6 +86,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn select(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F;
     /// Whether any lane is set.
     fn any(self, mask: Self::M) -> bool;
+    /// The square root; NaN for what is negative.
+    fn sqrt(self, x: Self::F) -> Self::F;
+    /// Mantissa and exponent of a positive normal number: `x = mantissa · 2^exponent`, the mantissa from √½ to √2.
+    fn split(self, x: Self::F) -> (Self::F, Self::F);
     /// Shifts the bits of each lane left by 23, into the exponent field.
     fn bits_to_exponent(self, x: Self::F) -> Self::F;
     /// The sum of the lanes, in a fixed order.

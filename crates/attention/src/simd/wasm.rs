@@ -2,7 +2,7 @@
 
 use std::arch::wasm32::*;
 
-use super::{Kernel, Simd};
+use super::{Kernel, SQRT_HALF, Simd};
 
 #[derive(Clone, Copy)]
 pub(super) struct Simd128;
@@ -102,6 +102,15 @@ impl Simd for Simd128 {
     #[inline(always)]
     fn any(self, mask: v128) -> bool {
         v128_any_true(mask)
+    }
+    #[inline(always)]
+    fn sqrt(self, x: v128) -> v128 {
+        f32x4_sqrt(x)
+    }
+    #[inline(always)]
+    fn split(self, x: v128) -> (v128, v128) {
+        let exponent = i32x4_shr(i32x4_sub(x, i32x4_splat(SQRT_HALF)), 23);
+        (i32x4_sub(x, i32x4_shl(exponent, 23)), f32x4_convert_i32x4(exponent))
     }
     #[inline(always)]
     fn bits_to_exponent(self, x: v128) -> v128 {

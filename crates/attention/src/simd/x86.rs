@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Simd};
+use super::{Kernel, SQRT_HALF, Simd};
 
 // Each token can be made only in this file, by the function that carries its target features.
 #[derive(Clone, Copy)]
@@ -125,6 +125,13 @@ impl Simd for Sse2 {
         fn select(mask: __m128, a: __m128, b: __m128) -> __m128 =
             _mm_or_ps(_mm_and_ps(mask, a), _mm_andnot_ps(mask, b));
         fn any(mask: __m128) -> bool = _mm_movemask_ps(mask) != 0;
+        fn sqrt(x: __m128) -> __m128 = _mm_sqrt_ps(x);
+        fn split(x: __m128) -> (__m128, __m128) = {
+            let bits = _mm_castps_si128(x);
+            let exponent = _mm_srai_epi32::<23>(_mm_sub_epi32(bits, _mm_set1_epi32(SQRT_HALF)));
+            let mantissa = _mm_sub_epi32(bits, _mm_slli_epi32::<23>(exponent));
+            (_mm_castsi128_ps(mantissa), _mm_cvtepi32_ps(exponent))
+        };
         fn bits_to_exponent(x: __m128) -> __m128 = _mm_castsi128_ps(_mm_slli_epi32::<23>(_mm_castps_si128(x)));
         fn reduce_sum(x: __m128) -> f32 = {
             let pairs = _mm_add_ps(x, _mm_movehl_ps(x, x));
@@ -175,6 +182,13 @@ impl Simd for Avx2 {
         fn and(a: __m256, b: __m256) -> __m256 = _mm256_and_ps(a, b);
         fn select(mask: __m256, a: __m256, b: __m256) -> __m256 = _mm256_blendv_ps(b, a, mask);
         fn any(mask: __m256) -> bool = _mm256_movemask_ps(mask) != 0;
+        fn sqrt(x: __m256) -> __m256 = _mm256_sqrt_ps(x);
+        fn split(x: __m256) -> (__m256, __m256) = {
+            let bits = _mm256_castps_si256(x);
+            let exponent = _mm256_srai_epi32::<23>(_mm256_sub_epi32(bits, _mm256_set1_epi32(SQRT_HALF)));
+            let mantissa = _mm256_sub_epi32(bits, _mm256_slli_epi32::<23>(exponent));
+            (_mm256_castsi256_ps(mantissa), _mm256_cvtepi32_ps(exponent))
+        };
         fn bits_to_exponent(x: __m256) -> __m256 =
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x)));
         fn reduce_sum(x: __m256) -> f32 =
@@ -218,6 +232,13 @@ impl Simd for Avx512 {
         fn and(a: __mmask16, b: __mmask16) -> __mmask16 = a & b;
         fn select(mask: __mmask16, a: __m512, b: __m512) -> __m512 = _mm512_mask_blend_ps(mask, b, a);
         fn any(mask: __mmask16) -> bool = mask != 0;
+        fn sqrt(x: __m512) -> __m512 = _mm512_sqrt_ps(x);
+        fn split(x: __m512) -> (__m512, __m512) = {
+            let bits = _mm512_castps_si512(x);
+            let exponent = _mm512_srai_epi32::<23>(_mm512_sub_epi32(bits, _mm512_set1_epi32(SQRT_HALF)));
+            let mantissa = _mm512_sub_epi32(bits, _mm512_slli_epi32::<23>(exponent));
+            (_mm512_castsi512_ps(mantissa), _mm512_cvtepi32_ps(exponent))
+        };
         fn bits_to_exponent(x: __m512) -> __m512 =
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(x)));
         fn reduce_sum(x: __m512) -> f32 = {
