@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
 use crate::graph;
+use crate::hyperbolic::{ForwardOptions, HyperbolicAttention, functions::FunctionOptions};
 use crate::math::{linear, softmax, stats};
 use crate::multi_head::{Inputs, MultiHeadAttention};
 use crate::options::{AttentionOptions, LayerKind, LayerOptions};
@@ -49,6 +50,10 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("edgeSoftmax", graph::calls::edge_softmax),
     ("inDegrees", graph::calls::in_degrees),
     ("graphLayer", graph::calls::forward),
+    ("hyperbolicAttention", hyperbolic_attention),
+    ("hyperbolicFunction", hyperbolic_function),
+    ("hyperbolicDistances", hyperbolic_distances),
+    ("hyperbolicMidpoint", hyperbolic_midpoint),
 ];
 
 /// Makes an object of a kind from its configuration, a JSON object.
@@ -57,6 +62,7 @@ fn make(kind: &str, config: &str, integers: [Option<&[i32]>; 2]) -> Result<Arc<d
         "multi-head" => Arc::new(MultiHeadAttention::new(config, LayerKind::MultiHead)?),
         "self" => Arc::new(MultiHeadAttention::new(config, LayerKind::SelfAttention)?),
         "cross" => Arc::new(MultiHeadAttention::new(config, LayerKind::CrossAttention)?),
+        "hyperbolic" => Arc::new(HyperbolicAttention::new(config)?),
         _ if kind.starts_with("graph") => return graph::calls::make(kind, config, integers),
         "kv-cache" => Arc::new(KvCache::new(config)?),
         _ => return Err(Error::new(Code::Internal, "kind", "a kind of object", kind)),
@@ -297,6 +303,33 @@ fn multi_head_attention(call: &mut Call<'_>) -> Result<()> {
     let inputs = Inputs { query, key, value };
     let layer: &MultiHeadAttention = call.object(0)?;
     layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
+}
+
+fn hyperbolic_attention(call: &mut Call<'_>) -> Result<()> {
+    let inputs = [call.tensor("q")?, call.tensor("k")?, call.tensor("v")?];
+    let options = ForwardOptions::parse(call.options)?;
+    let arrays = call.arrays()?;
+    let (output, weights) = (call.output(), call.optional_output(1));
+    let space: &HyperbolicAttention = call.object(0)?;
+    space.forward(call.context, inputs, &options, arrays, output, weights)
+}
+
+fn hyperbolic_function(call: &mut Call<'_>) -> Result<()> {
+    let options = FunctionOptions::parse(call.options)?;
+    let [first, second, third] = options.function.names();
+    let arguments = [call.optional_tensor(first)?, call.optional_tensor(second)?, call.optional_tensor(third)?];
+    let output = call.output();
+    call.object::<HyperbolicAttention>(0)?.apply(call.context, &options, arguments, output)
+}
+
+fn hyperbolic_distances(call: &mut Call<'_>) -> Result<()> {
+    let (a, b, output) = (call.tensor("a")?, call.tensor("b")?, call.output());
+    call.object::<HyperbolicAttention>(0)?.distance_matrix(call.context, a, b, output)
+}
+
+fn hyperbolic_midpoint(call: &mut Call<'_>) -> Result<()> {
+    let (points, weights, output) = (call.tensor("points")?, call.optional_tensor("weights")?, call.output());
+    call.object::<HyperbolicAttention>(0)?.midpoint(call.context, points, weights, output)
 }
 
 /// The options are the element type of a safetensors file.

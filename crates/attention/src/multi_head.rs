@@ -148,6 +148,7 @@ impl MultiHeadAttention {
             visibility,
             key_block: sdpa::KEY_BLOCK,
             dropout: training.then(|| Dropout::new(config.dropout, options.seed.unwrap_or(config.seed))).flatten(),
+            ball: None,
         };
         let width = config.query_width();
         let mut joined = try_zeroed("out", batch * queries * width)?;

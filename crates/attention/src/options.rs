@@ -14,7 +14,7 @@ use parse::{Given, read_into, read_options};
 pub use parse::{alternatives, nearest};
 
 /// The options that lib/ passes as arrays beside the JSON.
-const BESIDE: &[&str] = &["mask", "kvLengths", "out"];
+pub(crate) const BESIDE: &[&str] = &["mask", "kvLengths", "out"];
 
 /// The order of the dimensions of 4-D inputs and outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -373,11 +373,11 @@ fn stage(given: &Given<'_>) -> Result<Option<Stage>> {
     Ok(Some(stages[given.choice(&["scores", "softcapped", "biased", "weights"])?]))
 }
 
-fn query_offset(given: &Given<'_>) -> Result<i64> {
+pub(crate) fn query_offset(given: &Given<'_>) -> Result<i64> {
     given.integer(i32::MIN.into(), i32::MAX.into(), "an integer of 32 bits or an Int32Array")
 }
 
-fn window(given: &Given<'_>) -> Result<Option<[i64; 2]>> {
+pub(crate) fn window(given: &Given<'_>) -> Result<Option<[i64; 2]>> {
     given.pair(-1, "two integers of at least -1, where -1 leaves a side open").map(Some)
 }
 

@@ -2,6 +2,7 @@
 //! thought of speed.
 
 pub mod graph;
+pub mod hyperbolic;
 pub mod rotary;
 
 use crate::math::random::Dropout;

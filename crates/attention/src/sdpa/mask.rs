@@ -115,6 +115,14 @@ impl<'a> Visibility<'a> {
         (start as usize, end as usize)
     }
 
+    /// Whether row (b, h, i) sees key j.
+    pub(crate) fn sees(&self, [b, h, i]: [usize; 3], j: usize) -> bool {
+        let (start, end) = self.range(b, i);
+        let mut bias = [0.0];
+        self.bias_row(self.mask_row(b, h, i), j, 1, &mut bias);
+        (start..end).contains(&j) && bias[0] != f32::NEG_INFINITY
+    }
+
     /// Where the mask's row for (b, h, i) begins; 0 without a mask.
     pub(crate) fn mask_row(&self, b: usize, h: usize, i: usize) -> usize {
         self.mask.map_or(0, |mask| b * mask.strides[0] + h * mask.strides[1] + i * mask.strides[2])

@@ -2,6 +2,7 @@
 //!
 //! - [`mask`]: which keys a query row sees, and the bias it adds;
 //! - `score`: one tile of scores, queries in lanes, shared by everything that needs scores;
+//! - [`ball`]: what is different where rows are points of a hyperbolic ball;
 //! - `forward`: the work items of the pass that computes the output; `tiled` and `decode` are its two forms;
 //! - [`rotary`]: positions turned into queries and keys beforehand;
 //! - [`cache`]: keys and values that stay between calls;
@@ -11,6 +12,7 @@
 //!
 //! Letters as everywhere: B batch, H query heads, G key/value heads, L queries, S keys, D head size, E value head size.
 
+pub(crate) mod ball;
 pub mod cache;
 mod decode;
 mod emit;
@@ -29,6 +31,7 @@ use crate::math::random::Dropout;
 use crate::options::{AttentionOptions, Layout, Stage};
 use crate::tensor::{Shape, Tensor, check_output, try_zeroed};
 use crate::threads::Context;
+use ball::Ball;
 use mask::{Mask, Visibility};
 
 /// The array-valued options of an attention call.
@@ -71,7 +74,7 @@ impl Strides {
         }
     }
 
-    fn row(&self, b: usize, h: usize, i: usize) -> usize {
+    pub(crate) fn row(&self, b: usize, h: usize, i: usize) -> usize {
         b * self.batch + h * self.head + i * self.row
     }
 }
@@ -99,6 +102,8 @@ pub(crate) struct Problem<'a> {
     pub dropout: Option<Dropout>,
     /// Keys of one tile.
     pub key_block: usize,
+    /// Rows are points of a ball; scale, softcap and dropout do not apply, and heads are not grouped.
+    pub ball: Option<Ball<'a>>,
 }
 
 /// Keys of one tile, unless the caller wants others.
@@ -115,6 +120,11 @@ impl Problem<'_> {
     /// Rows of the output: one a batch entry, head and query.
     fn rows(&self) -> usize {
         self.batch * self.heads * self.queries
+    }
+
+    /// The place of row (b, h, i) among them.
+    fn row(&self, [b, h, i]: [usize; 3]) -> usize {
+        (b * self.heads + h) * self.queries + i
     }
 
     /// Whether scores are kept in natural units: where they are capped or biased. Otherwise they are scaled by log₂ e, which
@@ -321,11 +331,12 @@ fn plan<'a>(
         )?,
         dropout: Dropout::new(options.dropout, options.seed),
         key_block: options.block_size.unwrap_or(KEY_BLOCK).min(LARGEST_KEY_BLOCK),
+        ball: None,
     })
 }
 
 /// Zero-length dimensions let huge ones through that no data backs; what is computed from them must not overflow.
-fn check_volume([batch, heads, queries, keys]: [usize; 4], size: usize) -> Result<()> {
+pub(crate) fn check_volume([batch, heads, queries, keys]: [usize; 4], size: usize) -> Result<()> {
     let rows = [batch, heads, queries].iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
     let fits = rows.and_then(|rows| rows.checked_mul(size.max(1))).is_some() && i32::try_from(keys).is_ok();
     // Row indices are counted in 32 bits where randomness is drawn from them.

@@ -2,6 +2,7 @@
 
 use crate::scratch::{self, Scratch};
 use crate::sdpa::Problem;
+use crate::sdpa::ball::{Block, Midpoints};
 use crate::sdpa::forward::Item;
 use crate::sdpa::mask::Cover;
 use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, exponential, head_rows, query_scale};
@@ -24,11 +25,14 @@ struct BlockBuffers<'a> {
     sums: &'a mut [f32],
     weights: &'a mut [f32],
     tile: TileBuffers<'a>,
+    midpoints: Midpoints<'a>,
 }
 
 impl<'a> BlockBuffers<'a> {
     fn len(problem: &Problem<'_>, lanes: usize) -> usize {
-        lanes * (TILES * (problem.head_dim + problem.value_dim) + problem.key_block) + TileBuffers::len(problem, lanes)
+        lanes * (TILES * (problem.head_dim + problem.value_dim) + problem.key_block)
+            + TileBuffers::len(problem, lanes)
+            + Midpoints::len(problem, lanes)
     }
 
     fn new(problem: &Problem<'_>, lanes: usize, mut rest: &'a mut [f32]) -> Self {
@@ -37,6 +41,7 @@ impl<'a> BlockBuffers<'a> {
             sums: scratch::take(&mut rest, TILES * problem.value_dim * lanes),
             weights: scratch::take(&mut rest, problem.key_block * lanes),
             tile: TileBuffers::take(problem, lanes, &mut rest),
+            midpoints: Midpoints::take(problem, lanes, &mut rest),
         }
     }
 }
@@ -137,6 +142,18 @@ impl Item<'_> {
                 let sums = &mut buffers.sums[tile * value_dim * lanes..][..value_dim * lanes];
                 let start = if rescale { Start::Scale(&online.rescale) } else { Start::Keep };
                 let rows = &values[from * value_stride..];
+                if let Some(ball) = &problem.ball {
+                    let block = Block {
+                        tile,
+                        lambdas: &ball.values[(self.b * problem.heads + self.kv_head) * problem.keys + from..],
+                        values: rows,
+                        stride: value_stride,
+                        value_dim,
+                        rescale: if rescale { &online.rescale } else { &[1.0; MAX_TILE_LANES] },
+                    };
+                    buffers.midpoints.add::<S, ROWS, VECTORS>(simd, &block, weights, sums);
+                    continue;
+                }
                 // A weight of 0 hides a finite value only: 0 · ∞ is NaN.
                 let mut hides = scores.may_hide(cover);
                 if hides {
@@ -171,6 +188,10 @@ impl Item<'_> {
             for (lane, start) in starts[..lanes_of_tile.count].iter_mut().enumerate() {
                 *start = self.output_row(first_row + lane).1;
                 self.write_statistics(first_row + lane, online.max[lane], online.sum[lane]);
+                if let Some(ball) = &problem.ball {
+                    let moments = buffers.midpoints.moments(tile, lane).map(|moment| moment * scale[lane]);
+                    ball.write_moments(problem.row(lanes_of_tile.rows[lane]), moments);
+                }
             }
             // SAFETY: each output row belongs to one item, which writes it once.
             unsafe { scatter_rows(sums, lanes, value_dim, output, &starts[..lanes_of_tile.count]) };

@@ -8,6 +8,7 @@ mod edges;
 mod errors;
 mod flash;
 mod graph;
+mod hyperbolic;
 mod layers;
 mod merge;
 mod rotary;
