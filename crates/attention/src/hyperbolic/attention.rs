@@ -184,6 +184,7 @@ impl HyperbolicAttention {
             visibility,
             dropout: None,
             ball: Some(Ball {
+                curvature: square as f32,
                 factor: (-2.0 / (self.coordinates.root * self.temperature)) as f32,
                 queries: &query.factors,
                 keys: &key.factors,
@@ -258,7 +259,6 @@ impl HyperbolicAttention {
 
     /// Replaces each row's sums by the midpoint that they and the moments stand for.
     fn write_midpoints(&self, context: Context, dims: Dims, moments: &[f32], output: &mut [f32]) {
-        let root = self.coordinates.root;
         let extra = if self.is_tangent { 0 } else { self.coordinates.extra() };
         let count = dims.rows();
         let output = SharedMut::new(output);
@@ -269,7 +269,7 @@ impl HyperbolicAttention {
                 let result = unsafe { output.slice(dims.start(row), dims.size) };
                 self.coordinates.read_vector(&result[extra..], &mut vector);
                 let [weight, spread] = [moments[2 * row], moments[2 * row + 1]].map(f64::from);
-                ball::midpoint(&vector, weight, spread * root * root, &mut point);
+                ball::midpoint(&vector, weight, spread, &mut point);
                 if self.is_tangent {
                     self.coordinates.write_log_origin(&point, &mut vector, result);
                 } else {

@@ -14,6 +14,8 @@ use crate::threads::SharedMut;
 
 /// What the kernels have to know of the points, in rows (b, h, i) one after the other.
 pub(crate) struct Ball<'a> {
+    /// c.
+    pub curvature: f32,
     /// What `ln(e^(√c d / 2))` is multiplied with to be a score: −2/√c over the temperature.
     pub factor: f32,
     /// `√(c / g)` of each query, `[B, H, L]`.
@@ -22,7 +24,7 @@ pub(crate) struct Ball<'a> {
     pub keys: &'a [f32],
     /// λ of each value, `[B, H, S]`.
     pub values: &'a [f32],
-    /// The moments of each row, `[B, H, L, 2]`: W and the sum of squared distances, over the sum of p as the output is.
+    /// The moments of each row, `[B, H, L, 2]`: W, and c times the sum of squared distances, over the sum of p as the output is.
     pub moments: SharedMut<'a, f32>,
 }
 
@@ -71,7 +73,7 @@ pub(super) struct Midpoints<'a> {
     mean: &'a mut [f32],
     /// The squared distances of its values from the mean, `[KEY_BLOCK][lanes]`.
     distances: &'a mut [f32],
-    /// W of each tile's lanes, and the sums of squared distances.
+    /// W of each tile's lanes, and c times the sums of squared distances.
     weight: &'a mut [f32],
     spread: &'a mut [f32],
 }
@@ -80,6 +82,8 @@ pub(super) struct Midpoints<'a> {
 pub(super) struct Block<'a> {
     /// Which of the item's tiles.
     pub tile: usize,
+    /// c.
+    pub curvature: f32,
     /// λ of each value.
     pub lambdas: &'a [f32],
     /// The values.
@@ -109,7 +113,7 @@ impl<'a> Midpoints<'a> {
         }
     }
 
-    /// W and the sum of squared distances of a tile's lane.
+    /// W and c times the sum of squared distances of a tile's lane.
     pub(super) fn moments(&self, tile: usize, lane: usize) -> [f32; 2] {
         let index = tile * (self.weight.len() / TILES) + lane;
         [self.weight[index], self.spread[index]]
@@ -117,6 +121,9 @@ impl<'a> Midpoints<'a> {
 
     /// Adds a block of values with their weights p, which become w, to `sums`, the sums of `w v`, and to the moments, as Chan,
     /// Golub and LeVeque (1983) join those of two samples.
+    ///
+    /// The block's own squared distances are what is left of `Σ w c|v|² = Σ w − 2 Σ p` without the mean's part, unless too
+    /// little is left of it to be exact: then they are summed up one by one.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn add<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -128,35 +135,59 @@ impl<'a> Midpoints<'a> {
     ) {
         let lanes = VECTORS * S::LANES;
         let count = weights.len() / lanes;
-        let mut added = [simd.splat(0.0); VECTORS];
+        let mut given = [simd.splat(0.0); VECTORS];
+        let mut added = given;
         for (weights, &lambda) in weights.chunks_exact_mut(lanes).zip(block.lambdas) {
-            for (v, added) in added.iter_mut().enumerate() {
+            for v in 0..VECTORS {
                 let chunk = &mut weights[v * S::LANES..];
-                let weight = simd.mul(simd.load(chunk), simd.splat(lambda));
-                *added = simd.add(*added, weight);
+                let share = simd.load(chunk);
+                let weight = simd.mul(share, simd.splat(lambda));
+                given[v] = simd.add(given[v], share);
+                added[v] = simd.add(added[v], weight);
                 simd.store(chunk, weight);
             }
         }
         let values = Matrix { data: block.values, stride: block.stride, along: Along::Rows };
         product::<S, ROWS, VECTORS>(simd, values, block.value_dim, count, weights, self.mean, Start::Zero);
-        let inverse = added.map(|added| reciprocal(simd, added));
-        for mean in self.mean.chunks_exact_mut(lanes) {
-            for (v, &inverse) in inverse.iter().enumerate() {
+        let curvature = simd.splat(block.curvature);
+        let mut spreads = [simd.splat(0.0); VECTORS];
+        let mut is_exact = true;
+        for (v, &added) in added.iter().enumerate() {
+            let inverse = reciprocal(simd, added);
+            let mut square = simd.splat(0.0);
+            for mean in self.mean.chunks_exact_mut(lanes) {
                 let chunk = &mut mean[v * S::LANES..];
-                simd.store(chunk, simd.mul(simd.load(chunk), inverse));
+                let mean = simd.mul(simd.load(chunk), inverse);
+                square = simd.mul_add(mean, mean, square);
+                simd.store(chunk, mean);
+            }
+            let given = simd.add(given[v], given[v]);
+            let left = simd.sub(added, simd.mul(simd.mul(curvature, square), added));
+            spreads[v] = simd.sub(left, given);
+            // Where all values lie near the origin, what is left matters little.
+            let is_far = simd.lt(simd.add(given, given), added);
+            let is_little = simd.lt(spreads[v], simd.mul(added, simd.splat(1.0 / 16.0)));
+            is_exact &= !simd.any(simd.and(is_far, is_little));
+        }
+        if !is_exact {
+            let values = Matrix { along: Along::DepthApart, ..values };
+            product::<S, ROWS, VECTORS>(simd, values, count, block.value_dim, self.mean, self.distances, Start::Zero);
+            for (v, spread) in spreads.iter_mut().enumerate() {
+                *spread = simd.splat(0.0);
+                for (weights, distances) in weights.chunks_exact(lanes).zip(self.distances.chunks_exact(lanes)) {
+                    let (weight, distance) =
+                        (simd.load(&weights[v * S::LANES..]), simd.load(&distances[v * S::LANES..]));
+                    *spread = simd.mul_add(weight, distance, *spread);
+                }
+                *spread = simd.mul(*spread, curvature);
             }
         }
-        let values = Matrix { along: Along::DepthApart, ..values };
-        product::<S, ROWS, VECTORS>(simd, values, count, block.value_dim, self.mean, self.distances, Start::Zero);
         for (v, &added) in added.iter().enumerate() {
             let lane = v * S::LANES;
             let at = block.tile * lanes + lane;
             let rescale = simd.load(&block.rescale[lane..]);
             let before = simd.mul(simd.load(&self.weight[at..]), rescale);
-            let mut spread = simd.mul(simd.load(&self.spread[at..]), rescale);
-            for (weights, distances) in weights.chunks_exact(lanes).zip(self.distances.chunks_exact(lanes)) {
-                spread = simd.mul_add(simd.load(&weights[lane..]), simd.load(&distances[lane..]), spread);
-            }
+            let spread = simd.mul_add(simd.load(&self.spread[at..]), rescale, spreads[v]);
             let inverse = reciprocal(simd, before);
             let mut apart = simd.splat(0.0);
             for (sums, mean) in sums.chunks_exact_mut(lanes).zip(self.mean.chunks_exact(lanes)) {
@@ -166,7 +197,7 @@ impl<'a> Midpoints<'a> {
                 simd.store(&mut sums[lane..], simd.mul_add(added, mean, sum));
             }
             let weight = simd.add(before, added);
-            let share = simd.mul(simd.mul(before, reciprocal(simd, weight)), added);
+            let share = simd.mul(simd.mul(before, reciprocal(simd, weight)), simd.mul(added, curvature));
             simd.store(&mut self.weight[at..], weight);
             simd.store(&mut self.spread[at..], simd.mul_add(share, apart, spread));
         }

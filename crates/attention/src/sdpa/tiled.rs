@@ -145,6 +145,7 @@ impl Item<'_> {
                 if let Some(ball) = &problem.ball {
                     let block = Block {
                         tile,
+                        curvature: ball.curvature,
                         lambdas: &ball.values[(self.b * problem.heads + self.kv_head) * problem.keys + from..],
                         values: rows,
                         stride: value_stride,
