@@ -113,19 +113,22 @@ fn bench_sdpa(criterion: &mut Criterion) {
 
 fn bench_hyperbolic(criterion: &mut Criterion) {
     at_every_level(criterion, "hyperbolic", |group, context| {
-        for (name, manifold, queries, dim) in
-            [("S=64 D=64", "poincare", 64, 64), ("S=512 D=64", "poincare", 512, 64), ("S=512 D=64", "lorentz", 512, 64)]
-        {
+        for (name, manifold, inputs, queries, dim) in [
+            ("S=64 D=64", "poincare", "manifold", 64, 64),
+            ("S=512 D=64", "poincare", "manifold", 512, 64),
+            ("S=512 D=64", "poincare", "tangent", 512, 64),
+            ("S=512 D=64", "lorentz", "tangent", 512, 64),
+        ] {
             let space = HyperbolicAttention::new(&format!(
-                r#"{{"curvature":-1,"numHeads":{HEADS},"manifold":"{manifold}","inputs":"tangent"}}"#
+                r#"{{"curvature":-1,"numHeads":{HEADS},"manifold":"{manifold}","inputs":"{inputs}"}}"#
             ))
             .expect("a valid configuration");
-            let x: Vec<f32> = numbers(HEADS * queries * dim).into_iter().map(|x| x * 0.2).collect();
+            let x: Vec<f32> = numbers(HEADS * queries * dim).into_iter().map(|x| x * 0.15).collect();
             let x = tensor("x", &x, &[1, HEADS, queries, dim]);
             let mut output = vec![0.0; HEADS * queries * dim];
             let options = ForwardOptions::default();
             group.throughput(Throughput::Elements((4 * HEADS * queries * queries * dim) as u64));
-            group.bench_function(format!("{name} {manifold}"), |bencher| {
+            group.bench_function(format!("{name} {manifold} {inputs}"), |bencher| {
                 bencher.iter(|| {
                     let inputs = [black_box(x), x, x];
                     space
