@@ -183,6 +183,7 @@ impl HyperbolicAttention {
             softcap: 0.0,
             visibility,
             dropout: None,
+            key_block: sdpa::KEY_BLOCK,
             ball: Some(Ball {
                 curvature: square as f32,
                 factor: (-2.0 / (self.coordinates.root * self.temperature)) as f32,

@@ -7,7 +7,7 @@
 use crate::math::log::log2;
 use crate::scratch;
 use crate::sdpa::Problem;
-use crate::sdpa::score::{KEY_BLOCK, Lanes};
+use crate::sdpa::score::Lanes;
 use crate::sdpa::tiled::TILES;
 use crate::simd::{Along, MAX_TILE_LANES, Matrix, Simd, Start, product};
 use crate::threads::SharedMut;
@@ -71,7 +71,7 @@ impl Ball<'_> {
 pub(super) struct Midpoints<'a> {
     /// The mean of a block of keys, `[E][lanes]`.
     mean: &'a mut [f32],
-    /// The squared distances of its values from the mean, `[KEY_BLOCK][lanes]`.
+    /// The squared distances of its values from the mean, keys × lanes.
     distances: &'a mut [f32],
     /// W of each tile's lanes, and c times the sums of squared distances.
     weight: &'a mut [f32],
@@ -96,7 +96,7 @@ pub(super) struct Block<'a> {
 
 impl<'a> Midpoints<'a> {
     pub(super) fn len(problem: &Problem<'_>, lanes: usize) -> usize {
-        if problem.ball.is_some() { lanes * (problem.value_dim + KEY_BLOCK + 2 * TILES) } else { 0 }
+        if problem.ball.is_some() { lanes * (problem.value_dim + problem.key_block + 2 * TILES) } else { 0 }
     }
 
     pub(super) fn take(problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
@@ -107,7 +107,7 @@ impl<'a> Midpoints<'a> {
         spread.fill(0.0);
         Self {
             mean: scratch::take(rest, problem.value_dim * lanes),
-            distances: scratch::take(rest, KEY_BLOCK * lanes),
+            distances: scratch::take(rest, problem.key_block * lanes),
             weight,
             spread,
         }

@@ -130,7 +130,7 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
             Along::Depth | Along::DepthApart => {
                 let rows: [*const f32; ROWS] =
                     std::array::from_fn(|r| a.data.as_ptr().wrapping_add((row + r) * a.stride));
-if a.along == Along::Depth {
+                if a.along == Along::Depth {
                     accumulate(simd, &mut sums, b.as_ptr(), depth, |k, further, r| *rows[r].add(k).add(further));
                 } else {
                     for k in 0..depth {
