@@ -511,33 +511,6 @@ export declare class CrossAttention extends Layer {
   forward(query: Tensor, context: Tensor, options?: LayerOptions | null): AttentionOutput
 }
 
-// ── Graphs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/**
- * Edges `source → target` between the nodes `0` to `numNodes − 1`, in the backend's memory: `using`, or dispose(); a
- * finalizer is the backstop. Messages flow from source to target, as in PyTorch Geometric. Duplicate edges and self-loops
- * stay as they are given. Letters in shapes: `N` nodes, `K` edges, `H` heads.
- */
-export declare class Graph implements Disposable {
-  private constructor()
-  /**
-   * The graph of the edges `source[k] → target[k]`, whose arrays are copied. Memory grows with the edges alone.
-   *
-   * @throws {AttentionError} OPTION for an edge that names no node, by its index (`source[3]`), and for `numNodes` out of
-   * 0 to 2^31 − 1; SHAPE if the lengths differ; DTYPE, MEMORY
-   */
-  static fromEdges(edges: {
-    numNodes: number
-    source: Int32Array | ArrayLike<number>
-    target: Int32Array | ArrayLike<number>
-  }): Graph
-  readonly numNodes: number
-  readonly numEdges: number
-  /** The number of incoming edges of each node. */
-  inDegrees(): Int32Array
-  /** The graph of the same edges, in the same order, with source and target exchanged. */
-  reverse(): Graph
-  /** Frees the edges now. Calling it again does nothing. */
 // ── Linear attention ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 export interface LinearConfig {
@@ -610,6 +583,52 @@ export declare class LinearAttention implements Disposable {
    */
   stream(options?: { batch?: number | null; valueDim?: number | null } | null): LinearStream
   /** Frees ω now. Calling it again does nothing. */
+  dispose(): void
+  [Symbol.dispose](): void
+}
+
+/** What {@link LinearAttention.stream} gives. Owns memory outside the JavaScript heap: `using`, or dispose(). */
+export interface LinearStream extends Disposable {
+  /**
+   * Takes the next positions in, one or more, and gives their rows: what `forward` with `causal` gives for them over all
+   * positions so far. Shapes as there, with as many keys as queries; 4-D inputs have the same heads in every step.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED; a step that fails changes nothing.
+   */
+  step(q: Tensor, k: Tensor, v: Tensor): AttentionOutput
+  /** Forgets every position. */
+  reset(): void
+  /** Frees the memory now. Calling it again does nothing. */
+  dispose(): void
+}
+
+// ── Graphs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Edges `source → target` between the nodes `0` to `numNodes − 1`, in the backend's memory: `using`, or dispose(); a
+ * finalizer is the backstop. Messages flow from source to target, as in PyTorch Geometric. Duplicate edges and self-loops
+ * stay as they are given. Letters in shapes: `N` nodes, `K` edges, `H` heads.
+ */
+export declare class Graph implements Disposable {
+  private constructor()
+  /**
+   * The graph of the edges `source[k] → target[k]`, whose arrays are copied. Memory grows with the edges alone.
+   *
+   * @throws {AttentionError} OPTION for an edge that names no node, by its index (`source[3]`), and for `numNodes` out of
+   * 0 to 2^31 − 1; SHAPE if the lengths differ; DTYPE, MEMORY
+   */
+  static fromEdges(edges: {
+    numNodes: number
+    source: Int32Array | ArrayLike<number>
+    target: Int32Array | ArrayLike<number>
+  }): Graph
+  readonly numNodes: number
+  readonly numEdges: number
+  /** The number of incoming edges of each node. */
+  inDegrees(): Int32Array
+  /** The graph of the same edges, in the same order, with source and target exchanged. */
+  reverse(): Graph
+  /** Frees the edges now. Calling it again does nothing. */
   dispose(): void
   [Symbol.dispose](): void
 }
@@ -744,19 +763,6 @@ export declare class GraphAttention extends GraphLayer {
 export declare class GraphTransformer extends GraphLayer {
   /** @param config.beta Gate the skip connection. Default: false. */
   constructor(config: GraphHeads & { beta?: boolean | null })
-/** What {@link LinearAttention.stream} gives. Owns memory outside the JavaScript heap: `using`, or dispose(). */
-export interface LinearStream extends Disposable {
-  /**
-   * Takes the next positions in, one or more, and gives their rows: what `forward` with `causal` gives for them over all
-   * positions so far. Shapes as there, with as many keys as queries; 4-D inputs have the same heads in every step.
-   *
-   * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED; a step that fails changes nothing.
-   */
-  step(q: Tensor, k: Tensor, v: Tensor): AttentionOutput
-  /** Forgets every position. */
-  reset(): void
-  /** Frees the memory now. Calling it again does nothing. */
-  dispose(): void
 }
 
 // ── Weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -236,12 +236,6 @@ async function example() {
   const names = readdirSync(join(root, 'examples'))
   if (!names.includes(name)) throw new Failure(`usage: npm run example -- ${names.join(' | ')}`)
   await buildAndRun(`examples/${name}/index.js`, args)()
-/** Builds all and runs the example of a name: `npm run example -- karate`. */
-async function example() {
-  const [name, ...args] = process.argv.slice(3)
-  const names = readdirSync(join(root, 'examples'))
-  if (!names.includes(name)) throw new Failure(`usage: npm run example -- ${names.join(' | ')}`)
-  await buildAndRun(join('examples', name, 'index.js'), args)()
 }
 
 /** @type {Record<string, () => Promise<void>>} */
@@ -262,7 +256,6 @@ const commands = {
   lint,
   format,
   test,
-  example,
   start: buildAndRun('examples/minilm-heads/index.js'),
   example,
   bench: buildAndRun('benchmark/run.js')
