@@ -1,9 +1,13 @@
 // The whole API, bound to one backend: what the entries export, and what loadBackend hands out.
 
 import { createFunctions } from './attention.js'
+import { createCache } from './cache.js'
 import { AttentionError } from './errors.js'
 import { createGraphs } from './graph.js'
+import { createHeads } from './heads.js'
 import { createLayers, Layer } from './layers.js'
+import { createMerge } from './merge.js'
+import { createRotary } from './rotary.js'
 import { createLinear } from './linear.js'
 import { createSafetensors } from './safetensors.js'
 import { createTensor, reshape } from './tensor.js'
@@ -12,13 +16,18 @@ import { version } from './version.js'
 
 /** @param {import('./backend.js').Backend} backend */
 export function createApi(backend) {
+  const functions = createFunctions(backend)
   return {
     createTensor,
     reshape,
     backend: () => backend.describe(),
     memoryUsage: () => backend.memoryUsage(),
     version,
-    ...createFunctions(backend),
+    ...functions,
+    ...createHeads(backend, functions),
+    ...createRotary(backend),
+    ...createMerge(backend),
+    ...createCache(backend),
     Layer,
     ...createLayers(backend),
     ...createGraphs(backend),

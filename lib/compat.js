@@ -244,7 +244,8 @@ export function createCompat(attention) {
         featureDim === undefined ? { modelDim } : { modelDim, featureDim, featureMap: 'favor+' }
       )
       super(QKV, ({ tensors: [q, k, v], options: { mask, ...options } }) => {
-        if (mask) throw fault('OPTION', 'mask', 'MaskType.Causal or none: linear attention has no weights to mask', 'a mask')
+        if (mask)
+          throw fault('OPTION', 'mask', 'MaskType.Causal or none: linear attention has no weights to mask', 'a mask')
         return inner.forward(q, k, v, options)
       })
       this.inner = inner
@@ -291,7 +292,8 @@ export function createCompat(attention) {
       return new LayerAdapter(layer, QKV, ({ tensors: [q, k, v], options }) => layer.forward(q, k, v, options))
     },
     createHyperbolic: (/** @type {HyperbolicConfig} */ config) => new Hyperbolic(config),
-    createLinear: (/** @type {number} */ modelDim, /** @type {number} */ featureDim) => new Linear(modelDim, featureDim),
+    createLinear: (/** @type {number} */ modelDim, /** @type {number} */ featureDim) =>
+      new Linear(modelDim, featureDim),
     /** @param {import('../index.d.ts').AttentionConfig} config */
     createCross(config) {
       const layer = new attention.CrossAttention({ ...config })

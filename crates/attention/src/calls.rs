@@ -11,10 +11,15 @@ use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
 use crate::graph;
+use crate::hyperbolic::{ForwardOptions, HyperbolicAttention, functions::FunctionOptions};
 use crate::math::{linear, softmax, stats};
 use crate::multi_head::{Inputs, MultiHeadAttention};
 use crate::options::{AttentionOptions, LayerKind, LayerOptions};
+use crate::sdpa::cache::{self, KvCache};
+use crate::sdpa::head;
 use crate::sdpa::mask::Mask;
+use crate::sdpa::merge::{self, MergeOptions};
+use crate::sdpa::rotary::{self, RotaryOptions};
 use crate::sdpa::{self, Arrays, Outputs};
 use crate::simd::Level;
 use crate::tensor::{MAX_RANK, Tensor};
@@ -27,6 +32,14 @@ type Operation = fn(&mut Call<'_>) -> Result<()>;
 const OPERATIONS: &[(&str, Operation)] = &[
     ("scaledDotProductAttention", scaled_dot_product_attention),
     ("attentionWeights", attention_weights),
+    ("scaledDotProductOptions", |call| head::check_scaled_dot_product(call.options)),
+    ("flashOptions", |call| head::check_flash(call.options)),
+    ("flashAttention", flash_attention),
+    ("mergeAttention", merge_attention),
+    ("rotaryEmbedding", rotary_embedding),
+    ("kvCacheAppend", kv_cache_append),
+    ("kvCacheAttend", kv_cache_attend),
+    ("kvCacheTruncate", kv_cache_truncate),
     ("softmax", row_softmax),
     ("linear", affine),
     ("multiHeadAttention", multi_head_attention),
@@ -41,6 +54,10 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("linearFeatureMap", crate::linear::calls::feature_map),
     ("linearStreamStep", crate::linear::calls::step),
     ("linearStreamReset", crate::linear::calls::reset),
+    ("hyperbolicAttention", hyperbolic_attention),
+    ("hyperbolicFunction", hyperbolic_function),
+    ("hyperbolicDistances", hyperbolic_distances),
+    ("hyperbolicMidpoint", hyperbolic_midpoint),
 ];
 
 /// Makes an object of a kind from its configuration, a JSON object.
@@ -50,8 +67,10 @@ fn make(kind: &str, config: &str, integers: [Option<&[i32]>; 2]) -> Result<Arc<d
         "self" => Arc::new(MultiHeadAttention::new(config, LayerKind::SelfAttention)?),
         "cross" => Arc::new(MultiHeadAttention::new(config, LayerKind::CrossAttention)?),
         _ if kind.starts_with("graph") => return graph::calls::make(kind, config, integers),
+        "kv-cache" => Arc::new(KvCache::new(config)?),
         "linear" => Arc::new(crate::linear::LinearAttention::new(config)?),
         "linear-stream" => Arc::new(crate::linear::stream::Stream::new(config)?),
+        "hyperbolic" => Arc::new(HyperbolicAttention::new(config)?),
         _ => return Err(Error::new(Code::Internal, "kind", "a kind of object", kind)),
     })
 }
@@ -185,6 +204,16 @@ impl<'a> Call<'a> {
         self.slots.indices.take()
     }
 
+    /// Where the results of attention go.
+    pub fn attention_outputs(&mut self) -> Outputs<'a> {
+        Outputs {
+            output: self.output(),
+            weights: self.optional_output(1),
+            log_sum_exp: self.optional_output(2),
+            top: self.optional_output(3).zip(self.indices()),
+        }
+    }
+
     /// The tensor over `data` whose shape comes next.
     fn with_shape<'t, T>(&mut self, argument: &str, data: &'t [T]) -> Result<Tensor<'t, T>> {
         let (&rank, rest) = self.shapes.split_first().ok_or_else(cut_short)?;
@@ -212,15 +241,17 @@ fn cut_short() -> Error {
 // ── Operations ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 fn scaled_dot_product_attention(call: &mut Call<'_>) -> Result<()> {
+    attend_with(call, AttentionOptions::parse)
+}
+
+fn flash_attention(call: &mut Call<'_>) -> Result<()> {
+    attend_with(call, AttentionOptions::parse_for_flash)
+}
+
+fn attend_with(call: &mut Call<'_>, parse: fn(Option<&str>) -> Result<AttentionOptions>) -> Result<()> {
     let (q, k, v) = (call.tensor("q")?, call.tensor("k")?, call.tensor("v")?);
-    let options = AttentionOptions::parse(call.options)?;
-    let arrays = call.arrays()?;
-    let outputs = Outputs {
-        output: call.output(),
-        weights: call.optional_output(1),
-        log_sum_exp: call.optional_output(2),
-        top: call.optional_output(3).zip(call.indices()),
-    };
+    let options = parse(call.options)?;
+    let (arrays, outputs) = (call.arrays()?, call.attention_outputs());
     sdpa::scaled_dot_product_attention(call.context, q, k, v, &options, arrays, outputs)
 }
 
@@ -229,6 +260,35 @@ fn attention_weights(call: &mut Call<'_>) -> Result<()> {
     let options = AttentionOptions::parse_for_weights(call.options)?;
     let arrays = call.arrays()?;
     sdpa::attention_weights(call.context, q, k, &options, arrays, call.output())
+}
+
+fn merge_attention(call: &mut Call<'_>) -> Result<()> {
+    let (outputs, log_sum_exps) = (call.tensor("parts")?, call.tensor("parts")?);
+    let options = MergeOptions::parse(call.options)?;
+    let (output, log_sum_exp) = (call.output(), call.optional_output(1).unwrap_or_default());
+    merge::merge_attention(call.context, outputs, log_sum_exps, options, output, log_sum_exp)
+}
+
+fn rotary_embedding(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("x")?;
+    let options = RotaryOptions::parse(call.options)?;
+    rotary::rotary_embedding(call.context, x, options, call.integers(0), call.output())
+}
+
+fn kv_cache_append(call: &mut Call<'_>) -> Result<()> {
+    let (k, v) = (call.tensor("k")?, call.tensor("v")?);
+    call.object::<KvCache>(0)?.append(k, v)
+}
+
+fn kv_cache_attend(call: &mut Call<'_>) -> Result<()> {
+    let q = call.tensor("q")?;
+    let options = AttentionOptions::parse_for_cache(call.options)?;
+    let (arrays, outputs) = (call.arrays()?, call.attention_outputs());
+    call.object::<KvCache>(0)?.attend(call.context, q, &options, arrays, outputs)
+}
+
+fn kv_cache_truncate(call: &mut Call<'_>) -> Result<()> {
+    call.object::<KvCache>(0)?.truncate(cache::parse_length(call.options)?)
 }
 
 fn row_softmax(call: &mut Call<'_>) -> Result<()> {
@@ -249,6 +309,33 @@ fn multi_head_attention(call: &mut Call<'_>) -> Result<()> {
     let inputs = Inputs { query, key, value };
     let layer: &MultiHeadAttention = call.object(0)?;
     layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
+}
+
+fn hyperbolic_attention(call: &mut Call<'_>) -> Result<()> {
+    let inputs = [call.tensor("q")?, call.tensor("k")?, call.tensor("v")?];
+    let options = ForwardOptions::parse(call.options)?;
+    let arrays = call.arrays()?;
+    let (output, weights) = (call.output(), call.optional_output(1));
+    let space: &HyperbolicAttention = call.object(0)?;
+    space.forward(call.context, inputs, &options, arrays, output, weights)
+}
+
+fn hyperbolic_function(call: &mut Call<'_>) -> Result<()> {
+    let options = FunctionOptions::parse(call.options)?;
+    let [first, second, third] = options.function.names();
+    let arguments = [call.optional_tensor(first)?, call.optional_tensor(second)?, call.optional_tensor(third)?];
+    let output = call.output();
+    call.object::<HyperbolicAttention>(0)?.apply(call.context, &options, arguments, output)
+}
+
+fn hyperbolic_distances(call: &mut Call<'_>) -> Result<()> {
+    let (a, b, output) = (call.tensor("a")?, call.tensor("b")?, call.output());
+    call.object::<HyperbolicAttention>(0)?.distance_matrix(call.context, a, b, output)
+}
+
+fn hyperbolic_midpoint(call: &mut Call<'_>) -> Result<()> {
+    let (points, weights, output) = (call.tensor("points")?, call.optional_tensor("weights")?, call.output());
+    call.object::<HyperbolicAttention>(0)?.midpoint(call.context, points, weights, output)
 }
 
 /// The options are the element type of a safetensors file.

@@ -20,6 +20,7 @@
 pub mod calls;
 pub mod error;
 pub mod graph;
+pub mod hyperbolic;
 mod json;
 pub mod linear;
 pub mod math;

@@ -9,6 +9,7 @@ use crate::math::linear::project;
 use crate::math::random::Dropout;
 use crate::options::{AttentionConfig, LayerKind, LayerOptions, Layout};
 use crate::sdpa::mask::Visibility;
+use crate::sdpa::rotary::{self, Rows};
 use crate::sdpa::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
 use crate::tensor::{Tensor, check_output, try_zeroed};
 use crate::threads::Context;
@@ -69,6 +70,8 @@ impl MultiHeadAttention {
         Ok(())
     }
 
+    /// Where the configuration has `rotary`, query i turns by position `i + queryOffset` and key j by position j.
+    ///
     /// Output `[B, L, modelDim]`; weights `[B, H, L, S]`, or `[B, L, S]` where the options ask for their mean.
     /// Dropout acts in training only.
     ///
@@ -105,8 +108,26 @@ impl MultiHeadAttention {
             let maps = if weights_of == WeightsOf::MeanHead { 1 } else { heads };
             check_output("weights", weights, batch * maps * queries * keys)?;
         }
-        let projected = self.project_inputs(context, inputs, key, value, batch * queries, batch * keys)?;
+        let mut projected = self.project_inputs(context, inputs, key, value, batch * queries, batch * keys)?;
         let strides = |rows: usize, row: usize| Strides { batch: rows * row, head: config.head_dim, row };
+        if let Some(rotary) = &config.rotary {
+            let rows = Rows {
+                data: &mut projected.data,
+                strides: strides(queries, projected.query_row),
+                batch,
+                heads,
+                length: queries,
+            };
+            rotary::rotate(context, rotary, rows, &|b, i| visibility.position(b, i) as f64)?;
+            let rows = Rows {
+                data: &mut projected.data[projected.key..],
+                strides: strides(keys, projected.kv_row),
+                batch,
+                heads: config.kv_heads,
+                length: keys,
+            };
+            rotary::rotate(context, rotary, rows, &|_, j| j as f64)?;
+        }
         let problem = Problem {
             q: &projected.data,
             k: &projected.data[projected.key..],
@@ -125,7 +146,9 @@ impl MultiHeadAttention {
             scale: options.scale.unwrap_or(1.0 / (config.head_dim as f32).sqrt()),
             softcap: options.softcap,
             visibility,
+            key_block: sdpa::KEY_BLOCK,
             dropout: training.then(|| Dropout::new(config.dropout, options.seed.unwrap_or(config.seed))).flatten(),
+            ball: None,
         };
         let width = config.query_width();
         let mut joined = try_zeroed("out", batch * queries * width)?;

@@ -82,6 +82,16 @@ impl Given<'_> {
         number.filter(|number| range.contains(number)).ok_or_else(|| self.fault(expected))
     }
 
+    /// A number in f64 that `range` holds.
+    pub fn double(&self, range: std::ops::Range<f64>, expected: &str) -> Result<f64> {
+        self.json.number().filter(|number| range.contains(number)).ok_or_else(|| self.fault(expected))
+    }
+
+    /// The text of an option that is an object of options itself.
+    pub fn object(&self, expected: &str) -> Result<&str> {
+        self.json.members().map(|_| self.json.text).ok_or_else(|| self.fault(expected))
+    }
+
     /// An integer that a double holds exactly, at least `least` and at most `most`.
     pub fn integer(&self, least: i64, most: i64, expected: &str) -> Result<i64> {
         integer(self.json).filter(|integer| (least..=most).contains(integer)).ok_or_else(|| self.fault(expected))

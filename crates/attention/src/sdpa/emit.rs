@@ -4,9 +4,7 @@
 use crate::error::Result;
 use crate::options::Stage;
 use crate::scratch::{self, Scratch};
-use crate::sdpa::score::{
-    KEY_BLOCK, Lanes, ScoreTile, TileBuffers, Until, are_bounded, exponential, head_rows, query_scale,
-};
+use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, exponential, head_rows, query_scale};
 use crate::sdpa::{Problem, WeightsOf};
 use crate::simd::{Kernel, MAX_TILE_LANES, Simd, scatter_rows};
 use crate::threads::{Context, SharedMut};
@@ -89,7 +87,7 @@ fn run(
     let lanes = context.level.tile_lanes();
     let heads_an_item = if weights_of == WeightsOf::MeanHead { problem.heads } else { 1 };
     let scratch_len = heads_an_item * problem.head_dim * lanes
-        + 2 * KEY_BLOCK * lanes
+        + 2 * problem.key_block * lanes
         + TileBuffers::len(problem, lanes)
         // The weights of one tile of rows, from which the largest are picked.
         + if matches!(sink, Sink::Top { .. }) { lanes * problem.keys } else { 0 };
@@ -145,8 +143,8 @@ impl Emit<'_> {
         let natural_units = matches!(self.values, Values::Scores(_)) || problem.natural_units();
         let query_len = problem.head_dim * lanes;
         let queries = scratch::take(&mut rest, self.heads.len() * query_len);
-        let tile = scratch::take(&mut rest, KEY_BLOCK * lanes);
-        let mean = scratch::take(&mut rest, KEY_BLOCK * lanes);
+        let tile = scratch::take(&mut rest, problem.key_block * lanes);
+        let mean = scratch::take(&mut rest, problem.key_block * lanes);
         let mut buffers = TileBuffers::take(problem, lanes, &mut rest);
         let rows_of_head = |h: usize| self.queries.clone().map(move |i| [self.b, h, i]);
         for (index, h) in self.heads.clone().enumerate() {
@@ -155,8 +153,8 @@ impl Emit<'_> {
             Lanes::new(problem, 0..problem.keys, rows_of_head(h)).load_queries(simd, problem, scale, lanes, queries);
         }
         let first_head = Lanes::new(problem, 0..problem.keys, rows_of_head(self.heads.start));
-        for from in (0..problem.keys).step_by(KEY_BLOCK) {
-            let to = problem.keys.min(from + KEY_BLOCK);
+        for from in (0..problem.keys).step_by(problem.key_block) {
+            let to = problem.keys.min(from + problem.key_block);
             let tile = &mut tile[..(to - from) * lanes];
             let mean = &mut mean[..tile.len()];
             for (index, h) in self.heads.clone().enumerate() {

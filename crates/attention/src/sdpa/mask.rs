@@ -101,13 +101,31 @@ impl<'a> Visibility<'a> {
         self.mask.is_some()
     }
 
+    /// The key position of row i of batch entry b.
+    pub(crate) fn position(&self, b: usize, i: usize) -> i64 {
+        i as i64 + self.offsets.map_or(self.offset, |offsets| i64::from(offsets[b]))
+    }
+
     /// The keys `start .. end` between which everything lies that row i of batch entry b sees.
     pub(crate) fn range(&self, b: usize, i: usize) -> (usize, usize) {
         let keys = self.kv_lengths.map_or(self.keys as i64, |lengths| i64::from(lengths[b]));
-        let position = i as i64 + self.offsets.map_or(self.offset, |offsets| i64::from(offsets[b]));
+        let position = self.position(b, i);
         let end = self.right.map_or(keys, |right| position.saturating_add(right).saturating_add(1).clamp(0, keys));
         let start = self.left.map_or(0, |left| position.saturating_sub(left).clamp(0, end));
         (start as usize, end as usize)
+    }
+
+    /// Whether row (b, h, i) sees key j.
+    pub(crate) fn sees(&self, [b, h, i]: [usize; 3], j: usize) -> bool {
+        let (start, end) = self.range(b, i);
+        let is_shown = |mask: BroadcastMask<'_>| {
+            let index = self.mask_row(b, h, i) + j * mask.strides[3];
+            match mask.elements {
+                Elements::Boolean(elements) => elements[index] != 0,
+                Elements::Float(elements) => elements[index] != f32::NEG_INFINITY,
+            }
+        };
+        (start..end).contains(&j) && self.mask.is_none_or(is_shown)
     }
 
     /// Where the mask's row for (b, h, i) begins; 0 without a mask.

@@ -8,9 +8,6 @@ use crate::sdpa::mask::Cover;
 use crate::sdpa::{Problem, Strides};
 use crate::simd::{Along, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product};
 
-/// Keys of one tile.
-pub(super) const KEY_BLOCK: usize = 64;
-
 /// The query rows that share a tile: which they are, and what each sees.
 pub(super) struct Lanes {
     pub count: usize,
@@ -83,9 +80,13 @@ impl Lanes {
     }
 }
 
-/// The factor that queries are loaded with.
+/// The factor that queries are loaded with; points of a ball stay where they are.
 pub(super) fn query_scale(problem: &Problem<'_>, natural_units: bool) -> f32 {
-    if natural_units { problem.scale } else { problem.scale * LOG2_E }
+    match problem.ball {
+        Some(_) => 1.0,
+        None if natural_units => problem.scale,
+        None => problem.scale * LOG2_E,
+    }
 }
 
 /// One head's rows of k or v for batch entry b: from its first element on, and the stride between them.
@@ -112,7 +113,7 @@ pub(super) struct TileBuffers<'a> {
 impl<'a> TileBuffers<'a> {
     /// How many values the buffers take: none where there is no mask.
     pub(super) fn len(problem: &Problem<'_>, lanes: usize) -> usize {
-        if problem.visibility.has_mask() { 2 * KEY_BLOCK * lanes } else { 0 }
+        if problem.visibility.has_mask() { 2 * problem.key_block * lanes } else { 0 }
     }
 
     pub(super) fn take(problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
@@ -121,7 +122,7 @@ impl<'a> TileBuffers<'a> {
     }
 }
 
-/// The scores of the keys `from .. to` (at most [`KEY_BLOCK`]) for a tile of queries: `scores[key − from][lane]`.
+/// The scores of the keys `from .. to` (at most a block of the problem's) for a tile of queries: `scores[key − from][lane]`.
 pub(super) struct ScoreTile<'a> {
     pub problem: &'a Problem<'a>,
     pub lanes: &'a Lanes,
@@ -155,12 +156,19 @@ impl ScoreTile<'_> {
         let caps = until >= Until::Softcapped && self.problem.softcap > 0.0;
         let is_biased = until >= Until::Masked && cover != Cover::Everything;
         // The bias is what the product starts from, if nothing comes between them and if no product can turn its −∞ into NaN.
-        let starts_biased = is_biased && !caps && self.is_bounded;
+        let starts_biased = is_biased && !caps && self.problem.ball.is_none() && self.is_bounded;
         if starts_biased {
             self.load_bias(simd, lanes, buffers.rows, scores);
         }
         let start = if starts_biased { Start::Keep } else { Start::Zero };
-        product::<S, ROWS, VECTORS>(simd, keys, count, self.problem.head_dim, self.queries, scores, start);
+        let head_dim = self.problem.head_dim;
+        if let Some(ball) = &self.problem.ball {
+            let keys = Matrix { along: Along::DepthApart, ..keys };
+            product::<S, ROWS, VECTORS>(simd, keys, count, head_dim, self.queries, scores, Start::Zero);
+            ball.score::<S, VECTORS>(simd, self.problem, self.lanes, self.from, scores);
+        } else {
+            product::<S, ROWS, VECTORS>(simd, keys, count, head_dim, self.queries, scores, start);
+        }
         if caps {
             soft_cap(simd, self.problem.softcap, scores);
         }

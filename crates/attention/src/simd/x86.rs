@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Simd};
+use super::{Kernel, SQRT_HALF, Simd};
 
 // Each token can be made only in this file, by the function that carries its target features.
 #[derive(Clone, Copy)]
@@ -66,6 +66,11 @@ macro_rules! intrinsics {
 macro_rules! memory {
     ($load:ident, $store:ident) => {
         #[inline(always)]
+        fn prefetch(self, data: &[f32], at: usize) {
+            // SAFETY: every address may be prefetched, and x86-64 has the instruction.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().wrapping_add(at).cast()) }
+        }
+        #[inline(always)]
         fn load(self, src: &[f32]) -> Self::F {
             assert!(src.len() >= Self::LANES);
             // SAFETY: the slice is long enough, and the token proves the instruction set.
@@ -120,10 +125,26 @@ impl Simd for Sse2 {
         fn select(mask: __m128, a: __m128, b: __m128) -> __m128 =
             _mm_or_ps(_mm_and_ps(mask, a), _mm_andnot_ps(mask, b));
         fn any(mask: __m128) -> bool = _mm_movemask_ps(mask) != 0;
+        fn sqrt(x: __m128) -> __m128 = _mm_sqrt_ps(x);
+        fn split(x: __m128) -> (__m128, __m128) = {
+            let bits = _mm_castps_si128(x);
+            let exponent = _mm_srai_epi32::<23>(_mm_sub_epi32(bits, _mm_set1_epi32(SQRT_HALF)));
+            let mantissa = _mm_sub_epi32(bits, _mm_slli_epi32::<23>(exponent));
+            (_mm_castsi128_ps(mantissa), _mm_cvtepi32_ps(exponent))
+        };
         fn bits_to_exponent(x: __m128) -> __m128 = _mm_castsi128_ps(_mm_slli_epi32::<23>(_mm_castps_si128(x)));
         fn reduce_sum(x: __m128) -> f32 = {
             let pairs = _mm_add_ps(x, _mm_movehl_ps(x, x));
             _mm_cvtss_f32(_mm_add_ss(pairs, _mm_shuffle_ps::<1>(pairs, pairs)))
+        };
+        fn reduce_sums(x: [__m128; 4]) -> [f32; 4] = {
+            let [a, b, c, d] = x;
+            // Pairs of lanes two apart, a and b in turns.
+            let ab = _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+            let cd = _mm_add_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+            let mut sums = [0.0; 4];
+            _mm_storeu_ps(sums.as_mut_ptr(), _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)));
+            sums
         };
         fn reduce_max(x: __m128) -> f32 = {
             let x = _mm_max_ps(x, _mm_set1_ps(f32::NEG_INFINITY));
@@ -161,10 +182,22 @@ impl Simd for Avx2 {
         fn and(a: __m256, b: __m256) -> __m256 = _mm256_and_ps(a, b);
         fn select(mask: __m256, a: __m256, b: __m256) -> __m256 = _mm256_blendv_ps(b, a, mask);
         fn any(mask: __m256) -> bool = _mm256_movemask_ps(mask) != 0;
+        fn sqrt(x: __m256) -> __m256 = _mm256_sqrt_ps(x);
+        fn split(x: __m256) -> (__m256, __m256) = {
+            let bits = _mm256_castps_si256(x);
+            let exponent = _mm256_srai_epi32::<23>(_mm256_sub_epi32(bits, _mm256_set1_epi32(SQRT_HALF)));
+            let mantissa = _mm256_sub_epi32(bits, _mm256_slli_epi32::<23>(exponent));
+            (_mm256_castsi256_ps(mantissa), _mm256_cvtepi32_ps(exponent))
+        };
         fn bits_to_exponent(x: __m256) -> __m256 =
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x)));
         fn reduce_sum(x: __m256) -> f32 =
             Sse2(()).reduce_sum(_mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x)));
+        fn reduce_sums(x: [__m256; 4]) -> [f32; 4] = {
+            let [a, b, c, d] = x;
+            let half = |x| _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            Sse2(()).reduce_sums([half(a), half(b), half(c), half(d)])
+        };
         fn reduce_max(x: __m256) -> f32 = {
             let x = _mm256_max_ps(x, _mm256_set1_ps(f32::NEG_INFINITY));
             Sse2(()).reduce_max(_mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x)))
@@ -199,11 +232,24 @@ impl Simd for Avx512 {
         fn and(a: __mmask16, b: __mmask16) -> __mmask16 = a & b;
         fn select(mask: __mmask16, a: __m512, b: __m512) -> __m512 = _mm512_mask_blend_ps(mask, b, a);
         fn any(mask: __mmask16) -> bool = mask != 0;
+        fn sqrt(x: __m512) -> __m512 = _mm512_sqrt_ps(x);
+        fn split(x: __m512) -> (__m512, __m512) = {
+            let bits = _mm512_castps_si512(x);
+            let exponent = _mm512_srai_epi32::<23>(_mm512_sub_epi32(bits, _mm512_set1_epi32(SQRT_HALF)));
+            let mantissa = _mm512_sub_epi32(bits, _mm512_slli_epi32::<23>(exponent));
+            (_mm512_castsi512_ps(mantissa), _mm512_cvtepi32_ps(exponent))
+        };
         fn bits_to_exponent(x: __m512) -> __m512 =
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(x)));
         fn reduce_sum(x: __m512) -> f32 = {
             let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x)));
             Avx2(()).reduce_sum(_mm256_add_ps(_mm512_castps512_ps256(x), upper))
+        };
+        fn reduce_sums(x: [__m512; 4]) -> [f32; 4] = {
+            let [a, b, c, d] = x;
+            let upper = |x| _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x)));
+            let half = |x| _mm256_add_ps(_mm512_castps512_ps256(x), upper(x));
+            Avx2(()).reduce_sums([half(a), half(b), half(c), half(d)])
         };
         fn reduce_max(x: __m512) -> f32 = {
             let x = _mm512_max_ps(x, _mm512_set1_ps(f32::NEG_INFINITY));

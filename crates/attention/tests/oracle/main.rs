@@ -3,9 +3,14 @@
 #![allow(missing_docs, reason = "test names are sentences")]
 
 mod attention;
+mod cache;
 mod edges;
 mod errors;
+mod flash;
 mod graph;
+mod hyperbolic;
 mod layers;
 mod linear;
+mod merge;
+mod rotary;
 mod support;
