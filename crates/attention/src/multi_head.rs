@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::calls::Object;
 use crate::error::{Error, Result};
-use crate::math::linear::project;
+use crate::math::linear::{Finish, project};
 use crate::math::random::Dropout;
 use crate::options::{AttentionConfig, LayerKind, LayerOptions, Layout};
 use crate::sdpa::mask::Visibility;
@@ -41,7 +41,24 @@ struct Projected {
     kv_row: usize,
 }
 
+/// What a call that was checked computes.
+pub(crate) struct Plan<'a> {
+    batch: usize,
+    queries: usize,
+    keys: usize,
+    visibility: Visibility<'a>,
+    weights_of: WeightsOf,
+    scale: f32,
+    softcap: f32,
+    dropout: Option<Dropout>,
+}
+
 impl MultiHeadAttention {
+    /// A layer with these parameters.
+    pub(crate) fn with_state(state: AttentionState) -> Self {
+        Self { state }
+    }
+
     /// A layer from its configuration, a JSON object, with the parameters that its seed draws.
     ///
     /// # Errors
@@ -84,6 +101,20 @@ impl MultiHeadAttention {
         output: &mut [f32],
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
+        let plan = self.plan(inputs, options, arrays, training, weights.as_deref())?;
+        check_output("out", output, inputs.query.data.len())?;
+        self.run(context, inputs, plan, Finish::default(), output, weights)
+    }
+
+    /// Checks everything that a call is given but the output.
+    pub(crate) fn plan<'a>(
+        &self,
+        inputs: Inputs<'_>,
+        options: &LayerOptions,
+        arrays: Arrays<'a>,
+        training: bool,
+        weights: Option<&[f32]>,
+    ) -> Result<Plan<'a>> {
         let config = self.config();
         let [batch, queries] = dims("q", inputs.query, config.model_dim)?;
         let key = inputs.key.unwrap_or(inputs.query);
@@ -99,12 +130,37 @@ impl MultiHeadAttention {
         let heads = config.num_heads;
         let shape = [batch, heads, queries, keys];
         let visibility = Visibility::new(shape, 4, options.causal, options.window, options.query_offset, &arrays)?;
-        check_output("out", output, batch * queries * config.model_dim)?;
         let weights_of = if options.average_weights { WeightsOf::MeanHead } else { WeightsOf::EachHead };
-        if let Some(weights) = &weights {
+        if let Some(weights) = weights {
             let maps = if weights_of == WeightsOf::MeanHead { 1 } else { heads };
             check_output("weights", weights, batch * maps * queries * keys)?;
         }
+        Ok(Plan {
+            batch,
+            queries,
+            keys,
+            visibility,
+            weights_of,
+            scale: options.scale.unwrap_or(1.0 / (config.head_dim as f32).sqrt()),
+            softcap: options.softcap,
+            dropout: training.then(|| Dropout::new(config.dropout, options.seed.unwrap_or(config.seed))).flatten(),
+        })
+    }
+
+    /// A call that was checked; `inputs` have the shapes that `plan` was made for.
+    pub(crate) fn run(
+        &self,
+        context: Context,
+        inputs: Inputs<'_>,
+        plan: Plan<'_>,
+        finish: Finish<'_>,
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let config = self.config();
+        let Plan { batch, queries, keys, .. } = plan;
+        let key = inputs.key.unwrap_or(inputs.query);
+        let value = inputs.value.unwrap_or(key);
         let projected = self.project_inputs(context, inputs, key, value, batch * queries, batch * keys)?;
         let strides = |rows: usize, row: usize| Strides { batch: rows * row, head: config.head_dim, row };
         let problem = Problem {
@@ -114,25 +170,25 @@ impl MultiHeadAttention {
             q_strides: strides(queries, projected.query_row),
             k_strides: strides(keys, projected.kv_row),
             v_strides: strides(keys, projected.kv_row),
-            output_strides: Strides::new(Layout::Blhd, heads, queries, config.head_dim),
+            output_strides: Strides::new(Layout::Blhd, config.num_heads, queries, config.head_dim),
             batch,
-            heads,
+            heads: config.num_heads,
             kv_heads: config.kv_heads,
             queries,
             keys,
             head_dim: config.head_dim,
             value_dim: config.head_dim,
-            scale: options.scale.unwrap_or(1.0 / (config.head_dim as f32).sqrt()),
-            softcap: options.softcap,
-            visibility,
-            dropout: training.then(|| Dropout::new(config.dropout, options.seed.unwrap_or(config.seed))).flatten(),
+            scale: plan.scale,
+            softcap: plan.softcap,
+            visibility: plan.visibility,
+            dropout: plan.dropout,
         };
         let width = config.query_width();
         let mut joined = try_zeroed("out", batch * queries * width)?;
         let outputs = Outputs { output: &mut joined, weights, ..Outputs::default() };
-        sdpa::attend(context, &problem, outputs, weights_of)?;
+        sdpa::attend(context, &problem, outputs, plan.weights_of)?;
         let (weight, bias) = (self.state.output_weight(), self.state.output_bias());
-        project(context, &joined, batch * queries, width, weight, config.model_dim, bias, output)
+        project(context, &joined, batch * queries, width, weight, config.model_dim, bias, finish, output)
     }
 
     /// q, k and v: by one product where they come from one input, or by three.
@@ -151,7 +207,7 @@ impl MultiHeadAttention {
             let width = query_width + 2 * kv_width;
             let mut data = try_zeroed("q", query_rows * width)?;
             let (x, depth) = (inputs.query.data, config.model_dim);
-            project(context, x, query_rows, depth, weight, width, state.input_bias(), &mut data)?;
+            project(context, x, query_rows, depth, weight, width, state.input_bias(), Finish::default(), &mut data)?;
             // Rows of nothing have no second column to begin at.
             let start = |column: usize| column.min(data.len());
             let (key, value) = (start(query_width), start(query_width + kv_width));
@@ -166,7 +222,7 @@ impl MultiHeadAttention {
             (value, kv_rows, config.v_dim, state.value_weight(), kv_width, state.value_bias(), v),
         ];
         for (x, rows, depth, weight, width, bias, output) in parts {
-            project(context, x.data, rows, depth, weight, width, bias, output)?;
+            project(context, x.data, rows, depth, weight, width, bias, Finish::default(), output)?;
         }
         let key = query_rows * query_width;
         Ok(Projected { key, value: key + kv_rows * kv_width, query_row: query_width, kv_row: kv_width, data })

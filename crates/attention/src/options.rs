@@ -3,7 +3,7 @@
 //! Absent options take their defaults. An unknown name, a wrong type or a value out of range is an `OPTION` error that
 //! names the option.
 
-mod parse;
+pub(crate) mod parse;
 
 use std::fmt::Write;
 
@@ -214,7 +214,7 @@ pub struct AttentionConfig {
 
 impl AttentionConfig {
     /// The most elements that one parameter may have.
-    const MOST_ELEMENTS: usize = i32::MAX as usize;
+    pub(crate) const MOST_ELEMENTS: usize = i32::MAX as usize;
 
     /// The configuration of a layer of this kind.
     pub fn parse(json: &str, kind: LayerKind) -> Result<Self> {
@@ -320,7 +320,7 @@ impl AttentionConfig {
     }
 }
 
-const COUNT: &str = "an integer of at least 1";
+pub(crate) const COUNT: &str = "an integer of at least 1";
 
 fn layout(given: &Given<'_>) -> Result<Layout> {
     Ok([Layout::Bhld, Layout::Blhd][given.choice(&["bhld", "blhd"])?])
@@ -339,19 +339,19 @@ fn window(given: &Given<'_>) -> Result<Option<[i64; 2]>> {
     given.pair(-1, "two integers of at least -1, where -1 leaves a side open").map(Some)
 }
 
-fn non_negative(given: &Given<'_>) -> Result<f32> {
+pub(crate) fn non_negative(given: &Given<'_>) -> Result<f32> {
     given.number(0.0..f32::INFINITY, "a finite number of at least 0")
 }
 
-fn optional_non_negative(given: &Given<'_>) -> Result<Option<f32>> {
+pub(crate) fn optional_non_negative(given: &Given<'_>) -> Result<Option<f32>> {
     non_negative(given).map(Some)
 }
 
-fn probability(given: &Given<'_>) -> Result<f32> {
+pub(crate) fn probability(given: &Given<'_>) -> Result<f32> {
     given.number(0.0..1.0, "a number of at least 0 and less than 1")
 }
 
-fn seed(given: &Given<'_>) -> Result<u64> {
+pub(crate) fn seed(given: &Given<'_>) -> Result<u64> {
     given.integer(0, i64::MAX, "an integer from 0 to 2^53 - 1").map(|seed| seed as u64)
 }
 
@@ -363,14 +363,14 @@ fn optional_boolean(given: &Given<'_>) -> Result<Option<bool>> {
     given.boolean().map(Some)
 }
 
-fn count(given: &Given<'_>) -> Result<Option<usize>> {
+pub(crate) fn count(given: &Given<'_>) -> Result<Option<usize>> {
     let count = given.integer(1, i64::MAX, COUNT)?;
     // What memory cannot count is refused with the sizes that it makes.
     Ok(Some(usize::try_from(count).unwrap_or(usize::MAX)))
 }
 
 /// Appends a number in [0, 1) as the shortest decimal that reads back as the same f32.
-fn push_fraction(json: &mut String, fraction: f32) {
+pub(crate) fn push_fraction(json: &mut String, fraction: f32) {
     let (mut digits, mut power) = (0, 1.0);
     // The smallest f32 has 45 places before its first digit.
     for _ in 0..60 {

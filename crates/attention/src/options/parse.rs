@@ -49,7 +49,7 @@ macro_rules! read_into {
         })
     }};
 }
-pub(super) use read_into;
+pub(crate) use read_into;
 
 /// An option as it was given.
 pub struct Given<'a> {

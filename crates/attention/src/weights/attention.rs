@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::Entry;
-use crate::error::{Code, Error, Result};
+use super::{Entry, below, dotted, fault, unknown};
+use crate::error::{Error, Result};
 use crate::math::random::Mt19937;
 use crate::options::{AttentionConfig, alternatives};
 use crate::tensor::{Shape, try_zeroed};
@@ -171,8 +171,12 @@ impl AttentionState {
     ///
     /// What PyTorch cannot express follows the same rules: the output projection first, then each input matrix.
     pub fn init(config: &AttentionConfig) -> Result<Self> {
+        Self::draw(config, &mut Mt19937::new(config.seed))
+    }
+
+    /// The parameters that come next from a generator.
+    pub(crate) fn draw(config: &AttentionConfig, generator: &mut Mt19937) -> Result<Self> {
         let mut state = Self::zeroed(config)?;
-        let mut generator = Mt19937::new(config.seed);
         let inputs = config.query_width();
         generator.fill_linear_weight(inputs, &mut state.output_weight);
         if let Some(bias) = &mut state.output_bias {
@@ -194,12 +198,8 @@ impl AttentionState {
     /// Missing, further and wrongly shaped entries are errors, and so is a mixture of namings. Entries outside the
     /// prefix do not count.
     pub fn load(config: &AttentionConfig, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
-        let mut prefix = prefix.to_owned();
-        if !prefix.is_empty() && !prefix.ends_with('.') {
-            prefix.push('.');
-        }
-        let entries: Vec<(&str, &Entry<'_>)> =
-            entries.iter().filter_map(|entry| Some((entry.name.strip_prefix(&*prefix)?, entry))).collect();
+        let prefix = dotted(prefix);
+        let entries = below(entries, &prefix);
         let naming = Naming::of(&entries, config, &prefix)?;
         let mut state = Self::zeroed(config)?;
         let mut found = Vec::new();
@@ -380,40 +380,27 @@ impl Naming {
             None => {
                 let known = self.names.iter().filter(|(_, part)| config.use_bias || !part.is_bias());
                 let known: Vec<&str> = known.map(|(name, _)| *name).collect();
-                let expected = format!("one of {}", alternatives(&known));
-                Err(fault(&entry.name, &expected, "an entry that is no parameter of this layer"))
+                Err(unknown(entry, &known))
             }
         }
     }
 }
 
-/// The error that a state dict does not hold what it has to.
-#[cold]
-fn fault(entry: &str, expected: &str, actual: &str) -> Error {
-    Error::new(Code::Format, entry, expected, actual)
-}
-
 fn check_shape(config: &AttentionConfig, part: Part, entry: &Entry<'_>) -> Result<()> {
-    let actual = Shape::new(&entry.name, &entry.shape)?;
     if part == InputWeight && !config.is_packed() {
+        let actual = Shape::new(&entry.name, &entry.shape)?;
         let AttentionConfig { model_dim, k_dim, v_dim, .. } = config;
         let expected =
             format!("separate projections, as modelDim {model_dim}, kDim {k_dim} and vDim {v_dim} are not the same");
         return Err(Error::shape(&*entry.name, expected, actual));
     }
-    let expected = Shape::new(&entry.name, &part.shape(config))?;
-    if actual != expected {
-        return Err(Error::shape(&*entry.name, expected.to_string(), actual));
-    }
-    if actual.checked_len() != Some(entry.data.len()) {
-        return Err(Error::shape(&*entry.name, format!("data of shape {actual}"), entry.data.len()));
-    }
-    Ok(())
+    entry.check_shape(&part.shape(config))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
     use crate::options::LayerKind;
 
     fn config(json: &str) -> AttentionConfig {
