@@ -2,6 +2,7 @@
 
 import { createFunctions } from './attention.js'
 import { AttentionError } from './errors.js'
+import { createEncoder } from './encoder.js'
 import { createLayers, Layer } from './layers.js'
 import { createSafetensors } from './safetensors.js'
 import { createTensor, reshape } from './tensor.js'
@@ -18,6 +19,7 @@ export function createApi(backend) {
     ...createFunctions(backend),
     Layer,
     ...createLayers(backend),
+    ...createEncoder(backend),
     ...createSafetensors(backend),
     AttentionError
   }

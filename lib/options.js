@@ -49,12 +49,31 @@ function checkObject(argument, options) {
  * @param {unknown} config
  */
 export function encodeConfig(config) {
-  const object = checkObject('config', config)
+  return encodeScalars('config', config, () => false)
+}
+
+/**
+ * The scalar options of a function as JSON, read once; `take` gets each name and value first, and says whether it took it.
+ *
+ * @param {unknown} options
+ * @param {(name: string, value: unknown) => boolean} [take]
+ */
+export function encodeOptions(options, take = () => false) {
+  return options === undefined || options === null ? undefined : encodeScalars('options', options, take)
+}
+
+/**
+ * @param {string} argument
+ * @param {unknown} value
+ * @param {(name: string, value: unknown) => boolean} take
+ */
+function encodeScalars(argument, value, take) {
+  const object = checkObject(argument, value)
   let json = ''
   for (const name in object) {
-    const value = object[name]
-    if (value === undefined || value === null) continue
-    json += `${json && ','}${JSON.stringify(name)}:${encodeValue(name, value)}`
+    const entry = object[name]
+    if (entry === undefined || entry === null || take(name, entry)) continue
+    json += `${json && ','}${JSON.stringify(name)}:${encodeValue(name, entry)}`
   }
   return `{${json}}`
 }

@@ -9,8 +9,10 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::encoder::TransformerEncoderLayer;
 use crate::error::{Code, Error, Result};
-use crate::math::{linear, softmax};
+use crate::math::activation::{self, Activation};
+use crate::math::{linear, norm, pool, softmax};
 use crate::multi_head::{Inputs, MultiHeadAttention};
 use crate::options::{AttentionOptions, LayerKind, LayerOptions};
 use crate::sdpa::mask::Mask;
@@ -30,6 +32,12 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("linear", affine),
     ("multiHeadAttention", multi_head_attention),
     ("widen", widen_elements),
+    ("layerNorm", layer_norm),
+    ("rmsNorm", rms_norm),
+    ("gelu", gelu),
+    ("silu", silu),
+    ("meanPool", mean_pool),
+    ("transformerEncoderLayer", transformer_encoder_layer),
 ];
 
 /// Makes an object of a kind from its configuration, a JSON object.
@@ -38,6 +46,7 @@ fn make(kind: &str, config: &str, _integers: [Option<&[i32]>; 2]) -> Result<Arc<
         "multi-head" => Arc::new(MultiHeadAttention::new(config, LayerKind::MultiHead)?),
         "self" => Arc::new(MultiHeadAttention::new(config, LayerKind::SelfAttention)?),
         "cross" => Arc::new(MultiHeadAttention::new(config, LayerKind::CrossAttention)?),
+        "encoder-layer" => Arc::new(TransformerEncoderLayer::new(config)?),
         _ => return Err(Error::new(Code::Internal, "kind", "a kind of object", kind)),
     })
 }
@@ -235,6 +244,42 @@ fn multi_head_attention(call: &mut Call<'_>) -> Result<()> {
 /// The options are the element type of a safetensors file.
 fn widen_elements(call: &mut Call<'_>) -> Result<()> {
     widen(call.options.unwrap_or_default(), call.slots.bytes.unwrap_or_default(), call.output())
+}
+
+fn layer_norm(call: &mut Call<'_>) -> Result<()> {
+    let (x, weight, bias) = (call.tensor("x")?, call.optional_tensor("weight")?, call.optional_tensor("bias")?);
+    let epsilon = norm::parse_epsilon(call.options, &["weight", "bias"])?.unwrap_or(1e-5);
+    norm::layer_norm(call.context, x, weight, bias, epsilon, call.output())
+}
+
+fn rms_norm(call: &mut Call<'_>) -> Result<()> {
+    let (x, weight) = (call.tensor("x")?, call.optional_tensor("weight")?);
+    let epsilon = norm::parse_epsilon(call.options, &["weight"])?.unwrap_or(f32::EPSILON);
+    norm::rms_norm(call.context, x, weight, epsilon, call.output())
+}
+
+fn gelu(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("x")?;
+    activation::activate(call.context, activation::parse_gelu(call.options)?, x, call.output())
+}
+
+fn silu(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("x")?;
+    activation::activate(call.context, Activation::Silu, x, call.output())
+}
+
+fn mean_pool(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("x")?;
+    pool::mean_pool(call.context, x, call.integers(0), pool::parse_normalize(call.options)?, call.output())
+}
+
+fn transformer_encoder_layer(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("x")?;
+    let options = LayerOptions::parse(call.options)?;
+    let arrays = call.arrays()?;
+    let (output, weights) = (call.output(), call.optional_output(1));
+    let layer: &TransformerEncoderLayer = call.object(0)?;
+    layer.forward(call.context, x, &options, arrays, call.training, output, weights)
 }
 
 // ── Objects ─────────────────────────────────────────────────────────────────────────────────────────────────────────

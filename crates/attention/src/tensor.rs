@@ -124,7 +124,9 @@ pub(crate) fn check_lengths(
     let lengths = lengths.unwrap_or_default();
     let out_of_range = |&&length: &&i32| !usize::try_from(length).is_ok_and(|length| length <= most);
     match lengths.iter().find(out_of_range) {
-        Some(length) => Err(Error::option(argument, format!("integers from 0 to {most}, the number of {what}"), length)),
+        Some(length) => {
+            Err(Error::option(argument, format!("integers from 0 to {most}, the number of {what}"), length))
+        }
         None => Ok(()),
     }
 }

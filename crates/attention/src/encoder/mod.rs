@@ -4,6 +4,9 @@
 mod config;
 mod state;
 
+use std::sync::Arc;
+
+use crate::calls::Object;
 use crate::error::{Error, Result};
 use crate::math::linear::{Finish, project};
 use crate::math::norm::Norm;
@@ -49,12 +52,13 @@ impl TransformerEncoderLayer {
         &self.state
     }
 
-    /// The layer with the parameters of a state dict, under PyTorch's names or a BERT layer's below `prefix`.
+    /// Takes the parameters of a state dict, under PyTorch's names or a BERT layer's below `prefix`.
     ///
     /// # Errors
-    /// `SHAPE` or `FORMAT` for entries that do not fit.
-    pub fn load(&self, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
-        Ok(Self { state: EncoderState::load(self.config(), entries, prefix)? })
+    /// `SHAPE` or `FORMAT` for entries that do not fit; nothing is changed then.
+    pub fn load(&mut self, entries: &[Entry<'_>], prefix: &str) -> Result<()> {
+        self.state = EncoderState::load(self.config(), entries, prefix)?;
+        Ok(())
     }
 
     /// x and output `[B, L, modelDim]`; weights `[B, H, L, L]`, or `[B, L, L]` where the options ask for their mean.
@@ -114,11 +118,7 @@ impl TransformerEncoderLayer {
         let (rows, width) = (x.data.len() / size, config.feed_forward_dim);
         let mut hidden = try_zeroed("out", rows * width)?;
         let [weight, bias] = [Part::Linear1Weight, Part::Linear1Bias].map(|part| state.part(part));
-        let finish = Finish {
-            activation: Some(config.activation),
-            dropout: dropout(AFTER_ACTIVATION),
-            residual: None,
-        };
+        let finish = Finish { activation: Some(config.activation), dropout: dropout(AFTER_ACTIVATION), residual: None };
         project(context, normalised, rows, size, weight, width, Some(bias), finish, &mut hidden)?;
         let [weight, bias] = [Part::Linear2Weight, Part::Linear2Bias].map(|part| state.part(part));
         let finish = Finish { activation: None, dropout: dropout(AFTER_FEED_FORWARD), residual: Some(&attended) };
@@ -127,5 +127,19 @@ impl TransformerEncoderLayer {
             second.apply(context, output, size);
         }
         Ok(())
+    }
+}
+
+impl Object for TransformerEncoderLayer {
+    fn config(&self) -> String {
+        self.config().to_json()
+    }
+
+    fn entries(&self) -> Vec<Entry<'_>> {
+        self.state.entries()
+    }
+
+    fn with_entries(&self, entries: &[Entry<'_>], prefix: &str) -> Result<Arc<dyn Object>> {
+        Ok(Arc::new(Self { state: EncoderState::load(self.config(), entries, prefix)? }))
     }
 }

@@ -31,9 +31,7 @@ pub enum Part {
     Norm2Bias,
 }
 
-use Part::{
-    Linear1Bias, Linear1Weight, Linear2Bias, Linear2Weight, Norm1Bias, Norm1Weight, Norm2Bias, Norm2Weight,
-};
+use Part::{Linear1Bias, Linear1Weight, Linear2Bias, Linear2Weight, Norm1Bias, Norm1Weight, Norm2Bias, Norm2Weight};
 
 /// In the order of PyTorch's state dict.
 const PARTS: [Part; 8] =

@@ -232,7 +232,8 @@ mod tests {
                 let weight: Vec<f32> = (0..outputs * depth).map(|index| value(index * 3)).collect();
                 let bias: Vec<f32> = (0..outputs).map(value).collect();
                 let mut output = vec![f32::NAN; rows * outputs];
-                project(context, &x, rows, depth, &weight, outputs, Some(&bias), Finish::default(), &mut output).unwrap();
+                project(context, &x, rows, depth, &weight, outputs, Some(&bias), Finish::default(), &mut output)
+                    .unwrap();
                 for row in 0..rows {
                     for column in 0..outputs {
                         // Sixty-fourths below 2¹⁵ add without rounding.

@@ -1,6 +1,8 @@
 //! Layer norm and root-mean-square norm over contiguous rows.
 
 use crate::error::{Error, Result};
+use crate::options::optional_non_negative;
+use crate::options::parse::{read_into, read_options};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
 use crate::threads::{Context, SharedMut};
@@ -45,6 +47,16 @@ pub fn rms_norm(
     output: &mut [f32],
 ) -> Result<()> {
     norm(context, x, false, weight, None, epsilon, output)
+}
+
+/// The option `epsilon` of either norm, beside arrays of these names.
+pub(crate) fn parse_epsilon(json: Option<&str>, beside: &[&str]) -> Result<Option<f32>> {
+    struct Options {
+        epsilon: Option<f32>,
+    }
+    let mut options = Options { epsilon: None };
+    read_into!(options, json, beside, |names| names, { "epsilon" => epsilon: optional_non_negative, })?;
+    Ok(options.epsilon)
 }
 
 fn norm(

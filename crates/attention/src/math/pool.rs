@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::math::dot::{dot, weighted_sum};
+use crate::options::parse::{Given, read_into, read_options};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_lengths, check_output};
 use crate::threads::{Context, SharedMut};
@@ -33,6 +34,16 @@ pub fn mean_pool(
         context.level.run(Mean { rows, count, normalize, mean });
     });
     Ok(())
+}
+
+/// The option `normalize`.
+pub(crate) fn parse_normalize(json: Option<&str>) -> Result<bool> {
+    struct Options {
+        normalize: bool,
+    }
+    let mut options = Options { normalize: false };
+    read_into!(options, json, &["lengths"], |names| names, { "normalize" => normalize: Given::boolean, })?;
+    Ok(options.normalize)
 }
 
 struct Mean<'a> {

@@ -4,6 +4,7 @@
 
 mod attention;
 mod edges;
+mod encoder;
 mod errors;
 mod layers;
 mod support;
