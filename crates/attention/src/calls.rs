@@ -247,15 +247,17 @@ fn widen_elements(call: &mut Call<'_>) -> Result<()> {
 }
 
 fn layer_norm(call: &mut Call<'_>) -> Result<()> {
-    let (x, weight, bias) = (call.tensor("x")?, call.optional_tensor("weight")?, call.optional_tensor("bias")?);
-    let epsilon = norm::parse_epsilon(call.options, &["weight", "bias"])?.unwrap_or(1e-5);
-    norm::layer_norm(call.context, x, weight, bias, epsilon, call.output())
+    normalise(call, true)
 }
 
 fn rms_norm(call: &mut Call<'_>) -> Result<()> {
-    let (x, weight) = (call.tensor("x")?, call.optional_tensor("weight")?);
-    let epsilon = norm::parse_epsilon(call.options, &["weight"])?.unwrap_or(f32::EPSILON);
-    norm::rms_norm(call.context, x, weight, epsilon, call.output())
+    normalise(call, false)
+}
+
+fn normalise(call: &mut Call<'_>, centred: bool) -> Result<()> {
+    let (x, weight, bias) = (call.tensor("x")?, call.optional_tensor("weight")?, call.optional_tensor("bias")?);
+    let epsilon = norm::parse_epsilon(call.options, centred)?;
+    norm::norm(call.context, x, centred, weight, bias, epsilon, call.output())
 }
 
 fn gelu(call: &mut Call<'_>) -> Result<()> {

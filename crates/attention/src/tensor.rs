@@ -29,6 +29,13 @@ impl Shape {
         Ok(shape)
     }
 
+    /// The shape with these few dimensions.
+    pub(crate) fn of<const RANK: usize>(dims: [usize; RANK]) -> Self {
+        let mut shape = Self { rank: RANK, dims: [1; MAX_RANK] };
+        shape.dims[..RANK].copy_from_slice(&dims);
+        shape
+    }
+
     /// The dimensions, outermost first.
     pub fn dims(&self) -> &[usize] {
         &self.dims[..self.rank]
@@ -125,7 +132,7 @@ pub(crate) fn check_lengths(
     let out_of_range = |&&length: &&i32| !usize::try_from(length).is_ok_and(|length| length <= most);
     match lengths.iter().find(out_of_range) {
         Some(length) => {
-            Err(Error::option(argument, format!("integers from 0 to {most}, the number of {what}"), length))
+            Err(Error::option(argument, format_args!("integers from 0 to {most}, the number of {what}"), length))
         }
         None => Ok(()),
     }
@@ -136,7 +143,7 @@ pub(crate) fn check_per_batch(argument: &str, values: Option<&[i32]>, batch: usi
     match values {
         Some(values) if values.len() != batch => Err(Error::shape(
             argument,
-            format!("a length of {batch}, one for each batch entry"),
+            format_args!("a length of {batch}, one for each batch entry"),
             format_args!("a length of {}", values.len()),
         )),
         _ => Ok(()),

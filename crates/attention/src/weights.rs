@@ -6,6 +6,7 @@ mod file;
 mod half;
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use crate::error::{Code, Error, Result};
 use crate::json::{Json, push_sizes, push_string};
@@ -28,13 +29,13 @@ pub struct Entry<'a> {
 
 impl Entry<'_> {
     /// Checks that the entry has these dimensions, and as many elements.
-    pub(crate) fn check_shape(&self, dims: &[usize]) -> Result<()> {
-        let (actual, expected) = (Shape::new(&self.name, &self.shape)?, Shape::new(&self.name, dims)?);
+    pub(crate) fn check_shape(&self, expected: Shape) -> Result<()> {
+        let actual = Shape::new(&self.name, &self.shape)?;
         if actual != expected {
-            return Err(Error::shape(&*self.name, expected.to_string(), actual));
+            return Err(Error::shape(&self.name, expected, actual));
         }
         if actual.checked_len() != Some(self.data.len()) {
-            return Err(Error::shape(&*self.name, format!("data of shape {actual}"), self.data.len()));
+            return Err(Error::shape(&self.name, format_args!("data of shape {actual}"), self.data.len()));
         }
         Ok(())
     }
@@ -56,15 +57,14 @@ pub(crate) fn below<'e, 'a>(entries: &'e [Entry<'a>], prefix: &str) -> Vec<(&'e 
 
 /// The error that a state dict does not hold what it has to.
 #[cold]
-pub(crate) fn fault(entry: &str, expected: &str, actual: &str) -> Error {
+pub(crate) fn fault(entry: impl Display, expected: impl Display, actual: &str) -> Error {
     Error::new(Code::Format, entry, expected, actual)
 }
 
 /// The error that an entry has none of the names that a layer knows.
 #[cold]
 pub(crate) fn unknown(entry: &Entry<'_>, known: &[&str]) -> Error {
-    let expected = format!("one of {}", alternatives(known));
-    fault(&entry.name, &expected, "an entry that is no parameter of this layer")
+    fault(&entry.name, format_args!("one of {}", alternatives(known)), "an entry that is no parameter of this layer")
 }
 
 /// The entries that `json`, a list of `{ "name", "shape" }`, describes, over `data` in the same order.
@@ -104,9 +104,9 @@ fn push_description(json: &mut String, name: &str, shape: &[usize]) {
 
 /// Copies the elements of entry `index` to `output`.
 pub fn read_entry(entries: &[Entry<'_>], index: usize, output: &mut [f32]) -> Result<()> {
-    let entry = entries
-        .get(index)
-        .ok_or_else(|| Error::new(Code::Internal, "index", format!("less than {} entries", entries.len()), index))?;
+    let entry = entries.get(index).ok_or_else(|| {
+        Error::new(Code::Internal, "index", format_args!("less than {} entries", entries.len()), index)
+    })?;
     check_output("output", output, entry.data.len())?;
     output.copy_from_slice(entry.data);
     Ok(())

@@ -1,11 +1,9 @@
 //! The configuration of an encoder layer.
 
-use std::fmt::Write;
-
 use crate::error::{Error, Result};
 use crate::math::activation::Activation;
 use crate::options::parse::{Given, read_into, read_options};
-use crate::options::{AttentionConfig, COUNT, count, probability, push_fraction, seed};
+use crate::options::{AttentionConfig, COUNT, boolean_text, count, probability, push_fraction, push_integers, seed};
 
 /// The configuration with every default filled in; the defaults are PyTorch's.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,16 +79,17 @@ impl EncoderConfig {
     fn check(&self) -> Result<()> {
         let &Self { model_dim, num_heads, feed_forward_dim, .. } = self;
         if !model_dim.is_multiple_of(num_heads) {
-            return Err(Error::option("numHeads", format!("a divisor of modelDim {model_dim}"), num_heads));
+            return Err(Error::option("numHeads", format_args!("a divisor of modelDim {model_dim}"), num_heads));
         }
         let most = AttentionConfig::MOST_ELEMENTS;
-        let fits = |width: usize| width.checked_mul(model_dim).is_some_and(|elements| elements <= most);
+        // All parameters beside the attention's lie in one vector.
+        let fits = |width: usize| width.checked_mul(2 * model_dim.min(most)).is_some_and(|elements| elements <= most);
         for (name, width, value) in [
             ("modelDim", model_dim.saturating_mul(3), model_dim),
-            ("feedForwardDim", feed_forward_dim, feed_forward_dim),
+            ("feedForwardDim", feed_forward_dim.saturating_add(5), feed_forward_dim),
         ] {
             if !fits(width) {
-                return Err(Error::option(name, format!("projections of at most {most} elements"), value));
+                return Err(Error::option(name, format_args!("projections of at most {most} elements"), value));
             }
         }
         Ok(())
@@ -114,17 +113,21 @@ impl EncoderConfig {
     /// The configuration as a JSON object under the names of the public interface.
     pub fn to_json(&self) -> String {
         let mut json = String::from("{");
-        for (name, value) in [
-            ("modelDim", self.model_dim as u64),
-            ("numHeads", self.num_heads as u64),
-            ("feedForwardDim", self.feed_forward_dim as u64),
-            ("seed", self.seed),
-        ] {
-            // Writing to a String does not fail.
-            let _ = write!(json, "\"{name}\":{value},");
-        }
+        push_integers(
+            &mut json,
+            &[
+                ("modelDim", self.model_dim as u64),
+                ("numHeads", self.num_heads as u64),
+                ("feedForwardDim", self.feed_forward_dim as u64),
+                ("seed", self.seed),
+            ],
+        );
         let activation = if self.activation == Activation::Relu { "relu" } else { "gelu" };
-        let _ = write!(json, "\"activation\":\"{activation}\",\"normFirst\":{},\"epsilon\":", self.norm_first);
+        for text in
+            ["\"activation\":\"", activation, "\",\"normFirst\":", boolean_text(self.norm_first), ",\"epsilon\":"]
+        {
+            json.push_str(text);
+        }
         push_fraction(&mut json, self.epsilon);
         json.push_str(",\"dropout\":");
         push_fraction(&mut json, self.dropout);

@@ -80,7 +80,7 @@ impl TransformerEncoderLayer {
         let size = config.model_dim;
         let length = match *x.shape.dims() {
             [_, length, last] if last == size => length,
-            _ => return Err(Error::shape("x", format!("[B, L, {size}]"), x.shape)),
+            _ => return Err(Error::shape("x", format_args!("[B, L, {size}]"), x.shape)),
         };
         let inputs = Inputs { query: x, key: None, value: None };
         let plan = state.attention().plan(inputs, options, arrays, training, weights.as_deref())?;

@@ -1,6 +1,7 @@
 //! The parameters of an encoder layer: PyTorch's initialisation, PyTorch's names and those of a BERT layer.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::encoder::EncoderConfig;
 use crate::error::Result;
@@ -14,7 +15,8 @@ use crate::weights::{AttentionState, Entry, below, dotted, fault, unknown};
 pub struct EncoderState {
     config: EncoderConfig,
     attention: MultiHeadAttention,
-    parts: [Vec<f32>; PARTS.len()],
+    /// All other parameters, in the order of [`PARTS`].
+    rest: Vec<f32>,
 }
 
 /// A parameter beside those of the attention; weights of projections are `[out, in]`.
@@ -79,14 +81,24 @@ const BERT: Naming = Naming {
 
 impl Part {
     /// Rows and columns of a weight, the length of a vector.
-    fn shape(self, config: &EncoderConfig) -> Vec<usize> {
+    fn shape(self, config: &EncoderConfig) -> Shape {
         let (model, inner) = (config.model_dim, config.feed_forward_dim);
         match self {
-            Linear1Weight => vec![inner, model],
-            Linear1Bias => vec![inner],
-            Linear2Weight => vec![model, inner],
-            Linear2Bias | Norm1Weight | Norm1Bias | Norm2Weight | Norm2Bias => vec![model],
+            Linear1Weight => Shape::of([inner, model]),
+            Linear1Bias => Shape::of([inner]),
+            Linear2Weight => Shape::of([model, inner]),
+            Linear2Bias | Norm1Weight | Norm1Bias | Norm2Weight | Norm2Bias => Shape::of([model]),
         }
+    }
+
+    /// Where it lies among the parameters beside the attention's.
+    fn range(self, config: &EncoderConfig) -> Range<usize> {
+        let mut range = 0..0;
+        for part in &PARTS[..=self as usize] {
+            let (rows, columns) = part.shape(config).rows_and_columns();
+            range = range.end..range.end + rows * columns;
+        }
+        range
     }
 }
 
@@ -129,14 +141,14 @@ impl EncoderState {
             if found.contains(&part) {
                 return Err(fault(&entry.name, "one entry of a name", "two"));
             }
-            entry.check_shape(&part.shape(config))?;
+            entry.check_shape(part.shape(config))?;
             found.push(part);
             state.part_mut(part).copy_from_slice(entry.data);
         }
         match naming.names.iter().find(|(_, part)| !found.contains(part)) {
             Some((name, part)) => {
-                let expected = format!("an entry of shape {}", Shape::new(name, &part.shape(config))?);
-                Err(fault(&format!("{prefix}{name}"), &expected, "no such entry"))
+                let expected = format_args!("an entry of shape {}", part.shape(config));
+                Err(fault(format_args!("{prefix}{name}"), expected, "no such entry"))
             }
             None => Ok(state),
         }
@@ -150,7 +162,7 @@ impl EncoderState {
         }
         entries.extend(TORCH.names.iter().map(|&(name, part)| Entry {
             name: Cow::Borrowed(name),
-            shape: part.shape(&self.config),
+            shape: part.shape(&self.config).dims().to_vec(),
             data: self.part(part),
         }));
         entries
@@ -168,18 +180,15 @@ impl EncoderState {
 
     /// A parameter beside those of the attention.
     pub fn part(&self, part: Part) -> &[f32] {
-        &self.parts[part as usize]
+        &self.rest[part.range(&self.config)]
     }
 
     fn part_mut(&mut self, part: Part) -> &mut [f32] {
-        &mut self.parts[part as usize]
+        &mut self.rest[part.range(&self.config)]
     }
 
     fn zeroed(config: &EncoderConfig, attention: AttentionState) -> Result<Self> {
-        let mut parts: [Vec<f32>; PARTS.len()] = Default::default();
-        for part in PARTS {
-            parts[part as usize] = try_zeroed("parameters", part.shape(config).iter().product())?;
-        }
-        Ok(Self { config: config.clone(), attention: MultiHeadAttention::with_state(attention), parts })
+        let rest = try_zeroed("parameters", Norm2Bias.range(config).end)?;
+        Ok(Self { config: config.clone(), attention: MultiHeadAttention::with_state(attention), rest })
     }
 }

@@ -82,8 +82,10 @@ pub(crate) fn apply<S: Simd>(simd: S, activation: Activation, values: &mut [f32]
             let y = match activation {
                 Activation::Relu => simd.at_least(x, -0.0),
                 Activation::Gelu => gelu(simd, x),
-                Activation::GeluTanh => gated(simd, x, twice_tanh_argument(simd, x)),
-                Activation::Silu => gated(simd, x, x),
+                Activation::GeluTanh | Activation::Silu => {
+                    let is_silu = activation == Activation::Silu;
+                    gated(simd, x, if is_silu { x } else { twice_tanh_argument(simd, x) })
+                }
             };
             simd.store(chunk, y);
         }

@@ -1,7 +1,7 @@
 //! Layer norm and root-mean-square norm over contiguous rows.
 
 use crate::error::{Error, Result};
-use crate::options::optional_non_negative;
+use crate::options::non_negative;
 use crate::options::parse::{read_into, read_options};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
@@ -49,17 +49,20 @@ pub fn rms_norm(
     norm(context, x, false, weight, None, epsilon, output)
 }
 
-/// The option `epsilon` of either norm, beside arrays of these names.
-pub(crate) fn parse_epsilon(json: Option<&str>, beside: &[&str]) -> Result<Option<f32>> {
+/// The option `epsilon`, or PyTorch's default: of layer norm where the rows are `centred`, of the other one for 32 bits.
+pub(crate) fn parse_epsilon(json: Option<&str>, centred: bool) -> Result<f32> {
     struct Options {
-        epsilon: Option<f32>,
+        epsilon: f32,
     }
-    let mut options = Options { epsilon: None };
-    read_into!(options, json, beside, |names| names, { "epsilon" => epsilon: optional_non_negative, })?;
+    let mut options = Options { epsilon: if centred { 1e-5 } else { f32::EPSILON } };
+    // Vectors come as arrays beside the scalar options.
+    let beside: &[&str] = if centred { &["weight", "bias"] } else { &["weight"] };
+    read_into!(options, json, beside, |names| names, { "epsilon" => epsilon: non_negative, })?;
     Ok(options.epsilon)
 }
 
-fn norm(
+/// [`layer_norm`] where the rows are `centred`, else [`rms_norm`].
+pub(crate) fn norm(
     context: Context,
     x: Tensor<'_>,
     centred: bool,
@@ -75,7 +78,7 @@ fn norm(
         if let Some(vector) = vector
             && vector.shape.dims() != [columns]
         {
-            return Err(Error::shape(name, format!("[{columns}] to fit x {}", x.shape), vector.shape));
+            return Err(Error::shape(name, format_args!("[{columns}] to fit x {}", x.shape), vector.shape));
         }
     }
     check_output("output", output, x.data.len())?;

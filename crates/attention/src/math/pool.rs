@@ -1,7 +1,7 @@
 //! Means over the rows of each batch entry.
 
 use crate::error::{Error, Result};
-use crate::math::dot::{dot, weighted_sum};
+use crate::math::dot::dot;
 use crate::options::parse::{Given, read_into, read_options};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_lengths, check_output};
@@ -58,13 +58,10 @@ impl Kernel for Mean<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        const ONES: [f32; 32] = [1.0; 32];
         let Self { rows, count, normalize, mean } = self;
-        let columns = mean.len();
         mean.fill(0.0);
-        for first in (0..count).step_by(ONES.len()) {
-            let ones = &ONES[..ONES.len().min(count - first)];
-            weighted_sum(simd, ones, |row| &rows[(first + row) * columns..][..columns], 1.0, mean);
+        for row in rows.chunks_exact(mean.len().max(1)) {
+            mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
         }
         let share = 1.0 / count.max(1) as f32;
         mean.iter_mut().for_each(|value| *value *= share);

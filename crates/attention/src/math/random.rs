@@ -81,6 +81,7 @@ impl Mt19937 {
 /// Philox4x32-10: four random words for a key and a counter, whatever was drawn before.
 ///
 /// Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
+#[inline(never)]
 pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..10 {
         let low = u64::from(counter[0]) * 0xd251_1f53;
@@ -151,6 +152,7 @@ pub struct RowDropout {
 
 impl RowDropout {
     /// Multiplies the elements from column `first` on of row `b · L + i` by their factors.
+    #[inline(never)]
     pub fn apply(&self, row: usize, first: usize, values: &mut [f32]) {
         let head = (u32::MAX - self.stream) as usize;
         self.dropout.apply([row / self.length, head, row % self.length], first, values.iter_mut());

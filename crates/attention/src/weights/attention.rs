@@ -136,25 +136,30 @@ impl Part {
         matches!(self, InputBias | QueryBias | KeyBias | ValueBias | OutputBias)
     }
 
+    /// Whether its names belong to one naming alone.
+    fn is_telling(self) -> bool {
+        !matches!(self, InputBias | OutputWeight | OutputBias)
+    }
+
     /// Rows and columns of a weight, the length of a bias.
-    fn shape(self, config: &AttentionConfig) -> Vec<usize> {
+    fn shape(self, config: &AttentionConfig) -> Shape {
         let (query, kv) = (config.query_width(), config.kv_width());
         match self {
-            InputWeight => vec![query + 2 * kv, config.model_dim],
-            QueryWeight => vec![query, config.model_dim],
-            KeyWeight => vec![kv, config.k_dim],
-            ValueWeight => vec![kv, config.v_dim],
-            InputBias => vec![query + 2 * kv],
-            QueryBias => vec![query],
-            KeyBias | ValueBias => vec![kv],
-            OutputWeight => vec![config.model_dim, query],
-            OutputBias => vec![config.model_dim],
+            InputWeight => Shape::of([query + 2 * kv, config.model_dim]),
+            QueryWeight => Shape::of([query, config.model_dim]),
+            KeyWeight => Shape::of([kv, config.k_dim]),
+            ValueWeight => Shape::of([kv, config.v_dim]),
+            InputBias => Shape::of([query + 2 * kv]),
+            QueryBias => Shape::of([query]),
+            KeyBias | ValueBias => Shape::of([kv]),
+            OutputWeight => Shape::of([config.model_dim, query]),
+            OutputBias => Shape::of([config.model_dim]),
         }
     }
 
     /// Where the part lies in its matrix or vector.
     fn range(self, config: &AttentionConfig) -> Range<usize> {
-        let length = |part: Self| part.shape(config).iter().product::<usize>();
+        let length = |part: Self| part.shape(config).dims().iter().product::<usize>();
         let start = match self {
             InputWeight | QueryWeight | InputBias | QueryBias | OutputWeight | OutputBias => 0,
             KeyWeight => length(QueryWeight),
@@ -187,8 +192,8 @@ impl AttentionState {
         let matrices: &[Part] =
             if config.is_packed() { &[InputWeight] } else { &[QueryWeight, KeyWeight, ValueWeight] };
         for part in matrices {
-            let shape = part.shape(config);
-            generator.fill_xavier_uniform(shape[0], shape[1], &mut state.input_weight[part.range(config)]);
+            let (rows, columns) = part.shape(config).rows_and_columns();
+            generator.fill_xavier_uniform(rows, columns, &mut state.input_weight[part.range(config)]);
         }
         Ok(state)
     }
@@ -221,9 +226,9 @@ impl AttentionState {
         });
         match missing {
             Some((name, part)) => {
-                let expected = format!("an entry of shape {}", Shape::new(name, &part.shape(config))?);
+                let expected = format_args!("an entry of shape {}", part.shape(config));
                 let reason = if part.is_bias() { "no such entry, though useBias is true" } else { "no such entry" };
-                Err(fault(&format!("{prefix}{name}"), &expected, reason))
+                Err(fault(format_args!("{prefix}{name}"), expected, reason))
             }
             None => Ok(state),
         }
@@ -236,7 +241,7 @@ impl AttentionState {
         wanted
             .map(|&(name, part)| Entry {
                 name: Cow::Borrowed(name),
-                shape: part.shape(&self.config),
+                shape: part.shape(&self.config).dims().to_vec(),
                 data: self.slice(part),
             })
             .collect()
@@ -341,33 +346,32 @@ impl Naming {
         let has = |name: &str| entries.iter().any(|(found, _)| *found == name);
         let projections = if has("o_proj.weight") { &LLAMA } else { &WHISPER };
         let namings: [&'static Self; 4] = [&PACKED, &SEPARATE, &BERT, projections];
-        let mut found = namings.iter().filter(|naming| naming.input_names().any(has));
-        let Some(naming) = found.next() else {
-            let own = if config.is_packed() { &PACKED } else { &SEPARATE };
-            let expected =
-                format!("an entry of this name, or one of {}", alternatives(&namings.map(|it| it.names[0].0)));
-            let mut actual = String::new();
-            for (_, entry) in entries.iter().take(5) {
-                actual.push_str(&entry.name);
-                actual.push_str(", ");
+        // Each with the first of its names that is there.
+        let mut found = Vec::new();
+        for naming in namings {
+            if let Some((name, _)) = naming.names.iter().find(|(name, part)| part.is_telling() && has(name)) {
+                found.push((naming, *name));
             }
-            actual.push_str(if entries.is_empty() { "no entries" } else { "…" });
-            return Err(fault(&format!("{prefix}{}", own.names[0].0), &expected, &actual));
-        };
-        match found.next() {
-            Some(second) => {
-                let first_of = |naming: &Self| naming.input_names().find(|name| has(name)).unwrap_or_default();
-                let expected = format!("one set of names, as '{prefix}{}' is there", first_of(naming));
-                Err(fault(&format!("{prefix}{}", first_of(second)), &expected, "an entry of another set"))
-            }
-            None => Ok(naming),
         }
-    }
-
-    /// The names that no other naming has.
-    fn input_names(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let inputs = self.names.iter().filter(|(_, part)| !matches!(part, InputBias | OutputWeight | OutputBias));
-        inputs.map(|(name, _)| *name)
+        match *found {
+            [(naming, _)] => Ok(naming),
+            [(_, first), (_, second), ..] => {
+                let expected = format_args!("one set of names, as '{prefix}{first}' is there");
+                Err(fault(format_args!("{prefix}{second}"), expected, "an entry of another set"))
+            }
+            [] => {
+                let own = if config.is_packed() { &PACKED } else { &SEPARATE };
+                let others = alternatives(&namings.map(|it| it.names[0].0));
+                let mut actual = String::new();
+                for (_, entry) in entries.iter().take(5) {
+                    actual.push_str(&entry.name);
+                    actual.push_str(", ");
+                }
+                actual.push_str(if entries.is_empty() { "no entries" } else { "…" });
+                let expected = format_args!("an entry of this name, or one of {others}");
+                Err(fault(format_args!("{prefix}{}", own.names[0].0), expected, &actual))
+            }
+        }
     }
 
     /// The part of this name, or the error that the layer has none.
@@ -390,11 +394,12 @@ fn check_shape(config: &AttentionConfig, part: Part, entry: &Entry<'_>) -> Resul
     if part == InputWeight && !config.is_packed() {
         let actual = Shape::new(&entry.name, &entry.shape)?;
         let AttentionConfig { model_dim, k_dim, v_dim, .. } = config;
-        let expected =
-            format!("separate projections, as modelDim {model_dim}, kDim {k_dim} and vDim {v_dim} are not the same");
-        return Err(Error::shape(&*entry.name, expected, actual));
+        let expected = format_args!(
+            "separate projections, as modelDim {model_dim}, kDim {k_dim} and vDim {v_dim} are not the same"
+        );
+        return Err(Error::shape(&entry.name, expected, actual));
     }
-    entry.check_shape(&part.shape(config))
+    entry.check_shape(part.shape(config))
 }
 
 #[cfg(test)]
@@ -414,7 +419,7 @@ mod tests {
     /// Owned entries under these names, each filled with numbers of its own.
     fn dict(config: &AttentionConfig, naming: &Naming, prefix: &str) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         let filled = |(index, &(name, part)): (usize, &(&str, Part))| {
-            let shape = part.shape(config);
+            let shape = part.shape(config).dims().to_vec();
             let length = shape.iter().product();
             let data = (0..length).map(|element| (index * 1000 + element) as f32).collect();
             (format!("{prefix}{name}"), shape, data)
