@@ -197,6 +197,13 @@ const buildAndRun = (program) => async () => {
   process.exitCode = status ?? 1
 }
 
+async function example() {
+  const [name = ''] = process.argv.splice(3, 1)
+  const names = readdirSync(join(root, 'examples'))
+  if (!names.includes(name)) throw new Failure(`usage: npm run example -- ${names.join(' | ')}`)
+  await buildAndRun(`examples/${name}/index.js`)()
+}
+
 /** @type {Record<string, () => Promise<void>>} */
 const commands = {
   setup: () => setup({ tests: true }),
@@ -216,6 +223,7 @@ const commands = {
   format,
   test,
   start: buildAndRun('examples/minilm-heads/index.js'),
+  example,
   bench: buildAndRun('benchmark/run.js')
 }
 
