@@ -1,7 +1,7 @@
 //! The activations of feed-forward layers, and what a projection may do to its rows while they are in the cache.
 
 use crate::error::Result;
-use crate::math::exp::{exp, exp_less};
+use crate::math::exp::exp_less;
 use crate::options::parse::{Given, read_into, read_options};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
@@ -81,11 +81,7 @@ pub(crate) fn apply<S: Simd>(simd: S, activation: Activation, values: &mut [f32]
             let x = simd.load(chunk);
             let y = match activation {
                 Activation::Relu => simd.at_least(x, -0.0),
-                Activation::Gelu => gelu(simd, x),
-                Activation::GeluTanh | Activation::Silu => {
-                    let is_silu = activation == Activation::Silu;
-                    gated(simd, x, if is_silu { x } else { twice_tanh_argument(simd, x) })
-                }
+                _ => weighed(simd, activation, x),
             };
             simd.store(chunk, y);
         }
@@ -93,13 +89,42 @@ pub(crate) fn apply<S: Simd>(simd: S, activation: Activation, values: &mut [f32]
     tail.copy_from_slice(&padded[..tail.len()]);
 }
 
-/// `x · Φ(x)`, the upper tail `Q(t) = Φ(−t)` at `t = |x|` taken as it is for x < 0, where `1 + erf` would cancel.
-///
-/// `Q(t) = e^(−t²/2) · P(w)/(t + k)` with `w = (t − k)/(t + k)`: a degree-9 minimax fit of P for t up to 14, beyond which Q is 0
-/// in f32, with a relative error of 5.4·10⁻⁹ (the form after Shepherd & Laframboise 1981, "Chebyshev approximation of
-/// (1 + 2x) exp(x²) erfc x").
+/// `x · P(x)` for a P with `P(−t) = 1 − P(t)`: the normal distribution's or the logistic one's. Its lower tail `P(−t)` is taken as
+/// it is for x < 0, where `1 + erf` would cancel. It is `e^(−argument)` times a smooth function of t = |x|.
 #[inline(always)]
-fn gelu<S: Simd>(simd: S, x: S::F) -> S::F {
+fn weighed<S: Simd>(simd: S, activation: Activation, x: S::F) -> S::F {
+    let (zero, half, one) = (simd.splat(0.0), simd.splat(0.5), simd.splat(1.0));
+    let magnitude = simd.max(x, simd.sub(zero, x));
+    // Beyond 14 the normal tail is 0 in f32.
+    let t = simd.sub(zero, simd.at_least(simd.sub(zero, magnitude), -14.0));
+    let is_normal = activation == Activation::Gelu;
+    let (argument, digits) = match activation {
+        Activation::Gelu => {
+            // t²/2 in two parts: that of t's upper half, which is exact, and the rest (Dekker 1971).
+            let scaled = simd.mul(t, simd.splat(4097.0));
+            let upper = simd.sub(scaled, simd.sub(scaled, t));
+            let rest = simd.mul(simd.sub(t, upper), simd.add(t, upper));
+            (simd.mul(simd.mul(upper, upper), half), simd.mul(rest, half))
+        }
+        Activation::GeluTanh => {
+            // 2 · √(2/π) · (t + 0.044715 t³), as 1 + tanh(z) = 2σ(2z).
+            const LINEAR: f32 = 1.595_769_1;
+            let square = simd.mul(magnitude, magnitude);
+            let factor = simd.mul_add(square, simd.splat(0.044715 * LINEAR), simd.splat(LINEAR));
+            (simd.mul(magnitude, factor), zero)
+        }
+        _ => (magnitude, zero),
+    };
+    let power = exp_less(simd, simd.sub(zero, argument), digits);
+    let tail =
+        if is_normal { simd.mul(power, normal_tail_ratio(simd, t)) } else { simd.div(power, simd.add(one, power)) };
+    simd.mul(x, simd.select(simd.lt(x, zero), tail, simd.sub(one, tail)))
+}
+
+/// `e^(t²/2) · Φ(−t)` for t from 0 to 14, as `P(w)/(t + k)` with `w = (t − k)/(t + k)`: a degree-9 minimax fit of P with a
+/// relative error of 5.4·10⁻⁹ (the form after Shepherd & Laframboise 1981, "Chebyshev approximation of (1 + 2x) exp(x²) erfc x").
+#[inline(always)]
+fn normal_tail_ratio<S: Simd>(simd: S, t: S::F) -> S::F {
     const K: f32 = 3.5;
     const P: [f32; 10] = [
         0.744_416_06,
@@ -113,44 +138,13 @@ fn gelu<S: Simd>(simd: S, x: S::F) -> S::F {
         0.000_431_254_86,
         0.000_115_685_3,
     ];
-    let zero = simd.splat(0.0);
-    let t = simd.sub(zero, simd.at_least(simd.sub(zero, magnitude(simd, x)), -14.0));
     let inverse = simd.div(simd.splat(1.0), simd.add(t, simd.splat(K)));
     let w = simd.mul_add(inverse, simd.splat(-2.0 * K), simd.splat(1.0));
     let mut series = simd.splat(P[9]);
     for coefficient in P.into_iter().rev().skip(1) {
         series = simd.mul_add(series, w, simd.splat(coefficient));
     }
-    // t² in two parts: the square of t's upper half, which is exact, and the rest (Dekker 1971).
-    let scaled = simd.mul(t, simd.splat(4097.0));
-    let upper = simd.sub(scaled, simd.sub(scaled, t));
-    let half = simd.splat(0.5);
-    let rest = simd.mul(simd.mul(simd.sub(t, upper), simd.add(t, upper)), half);
-    let power = exp_less(simd, simd.mul(simd.mul(upper, upper), simd.splat(-0.5)), rest);
-    let tail = simd.mul(simd.mul(power, series), inverse);
-    simd.mul(x, simd.select(simd.lt(x, zero), tail, simd.sub(simd.splat(1.0), tail)))
-}
-
-/// `2 · √(2/π) · (x + 0.044715 x³)`, as `1 + tanh(z) = 2σ(2z)`.
-#[inline(always)]
-fn twice_tanh_argument<S: Simd>(simd: S, x: S::F) -> S::F {
-    const LINEAR: f32 = 1.595_769_1;
-    let factor = simd.mul_add(simd.mul(x, x), simd.splat(0.044715 * LINEAR), simd.splat(LINEAR));
-    simd.mul(x, factor)
-}
-
-/// `x · σ(y)`, by `e^(−|y|)`, which cannot overflow. x and y have the same sign.
-#[inline(always)]
-fn gated<S: Simd>(simd: S, x: S::F, y: S::F) -> S::F {
-    let (zero, one) = (simd.splat(0.0), simd.splat(1.0));
-    let power = exp(simd, simd.sub(zero, magnitude(simd, y)));
-    let share = simd.div(simd.select(simd.lt(y, zero), power, one), simd.add(one, power));
-    simd.mul(x, share)
-}
-
-#[inline(always)]
-fn magnitude<S: Simd>(simd: S, x: S::F) -> S::F {
-    simd.max(x, simd.sub(simd.splat(0.0), x))
+    simd.mul(series, inverse)
 }
 
 #[cfg(test)]
