@@ -247,6 +247,52 @@ export function meanPool(
   options?: { lengths?: Int32Array | null; normalize?: boolean | null } | null
 ): Tensor
 
+// ── Masks, statistics, times ─────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * What `causal: true` means as a float mask `[length, keyLength]`: 0 where key `j ≤ i`, −∞ elsewhere. `keyLength` is
+ * `length` unless given.
+ *
+ * @throws {AttentionError} SHAPE for what is no length; MEMORY
+ */
+export function createCausalMask(length: number, keyLength?: number): Tensor
+
+/**
+ * What `kvLengths` means as a boolean mask `[B, 1, 1, maxLength]`: 1 for the first `lengths[b]` keys.
+ *
+ * @throws {AttentionError} OPTION for a length beyond `maxLength`, with its place; SHAPE, DTYPE
+ */
+export function createPaddingMask(lengths: ArrayLike<number>, maxLength: number): Tensor<Uint8Array>
+
+/**
+ * Mean, standard deviation (of the population: over `n`, not `n − 1`), smallest and largest value, summed in doubles. A NaN
+ * makes all four NaN; of nothing, mean and deviation are NaN.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE
+ */
+export function computeStats(tensor: Tensor | Float32Array): { mean: number; std: number; min: number; max: number }
+
+/**
+ * All values together brought to mean 0 and variance 1: `(x − mean) / √(variance + epsilon)`. Default `epsilon`: 1e-5.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ */
+export function normalize(tensor: Tensor, options?: { epsilon?: number | null } | null): Tensor
+
+/** Times between marks, in milliseconds, by the clock of `performance.now()`. */
+export declare class PerformanceMonitor {
+  /** Notes the present time under a label; an earlier mark of the same label is forgotten. */
+  mark(label: string): void
+  /**
+   * From the mark `start` to the mark `end`, or to now.
+   *
+   * @throws {AttentionError} OPTION for a label that was not marked.
+   */
+  measure(start: string, end?: string): number
+  /** Forgets every mark. */
+  clear(): void
+}
+
 // ── Layers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Parameters by name. */

@@ -6,12 +6,12 @@ import { promisify } from 'node:util'
 import test from 'ava'
 
 const execute = promisify(execFile)
-const program = fileURLToPath(new URL('../benchmark/run.js', import.meta.url))
+const program = fileURLToPath(new URL('../lib/cli.js', import.meta.url))
 
 /** @param {string[]} args */
 async function bench(...args) {
   try {
-    return { code: 0, ...(await execute(process.execPath, [program, ...args], { maxBuffer: 1e8 })) }
+    return { code: 0, ...(await execute(process.execPath, [program, 'bench', ...args], { maxBuffer: 1e8 })) }
   } catch (error) {
     return /** @type {{ code: number, stdout: string, stderr: string }} */ (error)
   }
@@ -93,3 +93,17 @@ for (const [title, args, message] of /** @type {const} */ ([
     t.regex(stderr, /--help/)
   })
 }
+
+test('the command line names its commands, and refuses others', async (t) => {
+  const run = (/** @type {string[]} */ ...args) =>
+    execute(process.execPath, [program, ...args]).then(
+      ({ stdout }) => ({ code: 0, stdout, stderr: '' }),
+      (error) => /** @type {{ code: number, stdout: string, stderr: string }} */ (error)
+    )
+  const help = await run('--help')
+  t.is(help.code, 0)
+  t.regex(help.stdout, /^Usage: npx @ruvector\/attention <command>.*\n\n {2}bench /)
+  const unknown = await run('banch')
+  t.is(unknown.code, 2)
+  t.regex(unknown.stderr, /no command banch/)
+})

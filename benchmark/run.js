@@ -10,7 +10,8 @@ import { jsonReport } from './report/json.js'
 import { terminalReport } from './report/terminal.js'
 import { runBenchmark } from './session.js'
 
-const USAGE = `Usage: npm run bench -- [options]
+const USAGE = `Usage: npx @ruvector/attention bench [options]
+       npm run bench -- [options]                    in the repository
 
 Times the native and the WebAssembly backend side by side, and says which of the project's goals hold.
 

@@ -3,9 +3,11 @@
 import { createFunctions } from './attention.js'
 import { AttentionError } from './errors.js'
 import { createEncoder } from './encoder.js'
+import { createGraphs } from './graph.js'
 import { createLayers, Layer } from './layers.js'
 import { createSafetensors } from './safetensors.js'
 import { createTensor, reshape } from './tensor.js'
+import { createUtilities } from './utilities.js'
 import { version } from './version.js'
 
 /** @param {import('./backend.js').Backend} backend */
@@ -20,7 +22,9 @@ export function createApi(backend) {
     Layer,
     ...createLayers(backend),
     ...createEncoder(backend),
+    ...createGraphs(backend),
     ...createSafetensors(backend),
+    ...createUtilities(backend),
     AttentionError
   }
 }

@@ -1,7 +1,7 @@
 // Encoder layers, and what models have beside attention: norms, activations, means over tokens.
 
 import { attend, Layer } from './layers.js'
-import { encodeConfig, encodeOptions } from './options.js'
+import { encodeConfig, splitOptions } from './options.js'
 import { Resident } from './resident.js'
 import { allocateTensor, checkArray, checkTensor } from './tensor.js'
 
@@ -18,16 +18,11 @@ export function createEncoder(backend) {
    */
   function normalised(operation, x, options, vectors) {
     const input = checkTensor('x', x)
-    /** @type {Record<string, Checked>} */
-    const given = {}
-    const json = encodeOptions(options, (name, value) => {
-      if (!vectors.includes(name)) return false
-      given[name] = checkTensor(name, value)
-      return true
-    })
+    const { values, json } = splitOptions('options', options, vectors)
+    const given = vectors.map((name) => (values[name] === undefined ? undefined : checkTensor(name, values[name])))
     const output = allocateTensor('output', input.shape)
     const call = backend.call(operation).input(input).options(json)
-    for (const name of vectors) call.input(given[name])
+    for (const vector of given) call.input(vector)
     call.output(output.data).run()
     return output
   }
@@ -67,13 +62,9 @@ export function createEncoder(backend) {
    */
   function meanPool(x, options) {
     const input = checkTensor('x', x)
+    const { values, json } = splitOptions('options', options, ['lengths'])
     /** @type {Int32Array | undefined} */
-    let lengths
-    const json = encodeOptions(options, (name, value) => {
-      if (name !== 'lengths') return false
-      lengths = checkArray(name, value, 'Int32Array')
-      return true
-    })
+    const lengths = values.lengths === undefined ? undefined : checkArray('lengths', values.lengths, 'Int32Array')
     const [batch = 0, , size = 0] = input.shape
     const output = allocateTensor('output', [batch, size])
     backend.call('meanPool').input(input).options(json).integers(lengths).output(output.data).run()

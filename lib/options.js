@@ -44,38 +44,41 @@ function checkObject(argument, options) {
 }
 
 /**
- * A layer's configuration as JSON; absent values are left out.
+ * A layer's configuration, or options that are no arrays, as JSON; absent values are left out.
  *
  * @param {unknown} config
+ * @param {string} [argument]  what the caller calls it
  */
-export function encodeConfig(config) {
-  return encodeScalars('config', config, () => false)
-}
-
-/**
- * The scalar options of a function as JSON, read once; `take` gets each name and value first, and says whether it took it.
- *
- * @param {unknown} options
- * @param {(name: string, value: unknown) => boolean} [take]
- */
-export function encodeOptions(options, take = () => false) {
-  return options === undefined || options === null ? undefined : encodeScalars('options', options, take)
-}
-
-/**
- * @param {string} argument
- * @param {unknown} value
- * @param {(name: string, value: unknown) => boolean} take
- */
-function encodeScalars(argument, value, take) {
-  const object = checkObject(argument, value)
+export function encodeConfig(config, argument = 'config') {
+  const object = checkObject(argument, config)
   let json = ''
   for (const name in object) {
-    const entry = object[name]
-    if (entry === undefined || entry === null || take(name, entry)) continue
-    json += `${json && ','}${JSON.stringify(name)}:${encodeValue(name, entry)}`
+    const value = object[name]
+    if (value === undefined || value === null) continue
+    json += `${json && ','}${JSON.stringify(name)}:${encodeValue(name, value)}`
   }
   return `{${json}}`
+}
+
+/**
+ * Options split into those of these names, as they are, and all others as JSON; absent ones are left out of both.
+ *
+ * @param {string} argument
+ * @param {unknown} options
+ * @param {readonly string[]} names
+ */
+export function splitOptions(argument, options, names) {
+  /** @type {Record<string, unknown>} */
+  const values = {}
+  let json = ''
+  const object = options === undefined || options === null ? {} : checkObject(argument, options)
+  for (const name in object) {
+    const value = object[name]
+    if (value === undefined || value === null) continue
+    values[name] = value
+    if (!names.includes(name)) json += `${json && ','}${JSON.stringify(name)}:${encodeValue(name, value)}`
+  }
+  return { values, json: `{${json}}` }
 }
 
 /** What a call of attention was given beside its tensors. */

@@ -46,7 +46,7 @@ export function formatShape(shape) {
  * @param {string} argument
  * @param {unknown} shape
  */
-function checkShape(argument, shape) {
+export function checkShape(argument, shape) {
   if (!Array.isArray(shape)) throw fault('SHAPE', argument, 'a shape that is an array of dimensions', describe(shape))
   const rank = shape.length
   if (rank > MAX_RANK) throw fault('SHAPE', argument, `at most ${MAX_RANK} dimensions`, `${rank}`)

@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setup, wasmEnvironment } from './setup.mjs'
-import { Failure, attempt, npmProgram, root, run } from './shell.mjs'
+import { Failure, attempt, npmProgram, query, root, run } from './shell.mjs'
 
 /** The sums over all suites of tests. */
 const counts = { passed: 0, failed: 0 }
@@ -129,10 +129,11 @@ async function format() {
  * @param {readonly string[]} args
  * @param {RegExp} passed  finds the number of passed tests in the output
  * @param {RegExp} failed
+ * @param {Record<string, string>} [env]
  */
-async function suite(command, args, passed, failed) {
+async function suite(command, args, passed, failed, env = {}) {
   // Colours would stand between the numbers and the words.
-  const { failure, output } = await attempt(command, args, { env: { FORCE_COLOR: '0', NO_COLOR: '1' } })
+  const { failure, output } = await attempt(command, args, { env: { FORCE_COLOR: '0', NO_COLOR: '1', ...env } })
   const sum = (/** @type {RegExp} */ pattern) =>
     [...output.matchAll(pattern)].reduce((total, [, number]) => total + Number(number), 0)
   const ran = sum(passed)
@@ -151,13 +152,39 @@ const cargoTest = (...args) =>
     /(\d+) failed; \d+ ignored/g
   )
 
-const ava = () =>
+/**
+ * @param {readonly string[]} [specs]  all of them, unless named
+ * @param {Record<string, string>} [env]
+ */
+const ava = (specs = [], env = {}) =>
   suite(
     process.execPath,
-    [npmProgram('ava')],
+    [npmProgram('ava'), ...specs],
     /^\s*(\d+) tests? passed/gm,
-    /^\s*(\d+) (?:tests? failed|uncaught exceptions?)/gm
+    /^\s*(\d+) (?:tests? failed|uncaught exceptions?)/gm,
+    env
   )
+
+/** The specs that hold numbers against references. */
+const numericSpecs = () =>
+  readdirSync(join(root, '__test__'))
+    .filter((name) => name.endsWith('.spec.js') && !/^(benchmark|loader|readme|recovery|safetensors)\./.test(name))
+    .map((name) => `__test__/${name}`)
+
+/** Runs them at every instruction set that the machine has below its best, at which all specs have run. */
+async function avaAtLowerLevels() {
+  const levelWith = (/** @type {Record<string, string>} */ env) =>
+    query(process.execPath, ['--input-type=module', '-e', "console.log((await import('./index.js')).backend().simd)"], {
+      env: { RUVECTOR_ATTENTION_BACKEND: 'native', ...env }
+    })
+  const best = levelWith({})
+  for (const level of ['portable', 'sse2', 'avx2']) {
+    const env = { RUVECTOR_ATTENTION_SIMD: level }
+    // One that the machine does not have is passed over.
+    if (level === best || levelWith(env) !== level) continue
+    await step(`tests of the package at the instruction set ${level}`, () => ava(numericSpecs(), env))
+  }
+}
 
 const browser = () =>
   suite(
@@ -174,7 +201,8 @@ async function test() {
     await lint()
     await step('tests of the kernels', () => cargoTest('--package', 'ruvector-attention'))
     await step('tests of the build tool', () => cargoTest('--package', 'xtask', '--profile', 'xtask'))
-    await step('tests of the package on both backends', ava)
+    await step('tests of the package on both backends', () => ava())
+    await avaAtLowerLevels()
     await step('tests in the browser', browser)
     await step('publint', () => runNpm('publint', '--strict'))
   } catch (error) {

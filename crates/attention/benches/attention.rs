@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
+use ruvector_attention::hyperbolic::{ForwardOptions, HyperbolicAttention};
 use ruvector_attention::math::linear::linear;
 use ruvector_attention::options::AttentionOptions;
 use ruvector_attention::sdpa::{self, mask::Mask};
@@ -110,6 +111,35 @@ fn bench_sdpa(criterion: &mut Criterion) {
     });
 }
 
+fn bench_hyperbolic(criterion: &mut Criterion) {
+    at_every_level(criterion, "hyperbolic", |group, context| {
+        for (name, manifold, inputs, queries, dim) in [
+            ("S=64 D=64", "poincare", "manifold", 64, 64),
+            ("S=512 D=64", "poincare", "manifold", 512, 64),
+            ("S=512 D=64", "poincare", "tangent", 512, 64),
+            ("S=512 D=64", "lorentz", "tangent", 512, 64),
+        ] {
+            let space = HyperbolicAttention::new(&format!(
+                r#"{{"curvature":-1,"numHeads":{HEADS},"manifold":"{manifold}","inputs":"{inputs}"}}"#
+            ))
+            .expect("a valid configuration");
+            let x: Vec<f32> = numbers(HEADS * queries * dim).into_iter().map(|x| x * 0.15).collect();
+            let x = tensor("x", &x, &[1, HEADS, queries, dim]);
+            let mut output = vec![0.0; HEADS * queries * dim];
+            let options = ForwardOptions::default();
+            group.throughput(Throughput::Elements((4 * HEADS * queries * queries * dim) as u64));
+            group.bench_function(format!("{name} {manifold} {inputs}"), |bencher| {
+                bencher.iter(|| {
+                    let inputs = [black_box(x), x, x];
+                    space
+                        .forward(context, inputs, &options, sdpa::Arrays::default(), &mut output, None)
+                        .expect("a valid problem");
+                });
+            });
+        }
+    });
+}
+
 fn bench_linear(criterion: &mut Criterion) {
     at_every_level(criterion, "linear", |group, context| {
         for [rows, inputs, outputs] in PRODUCTS {
@@ -134,6 +164,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(1));
-    targets = bench_sdpa, bench_linear
+    targets = bench_sdpa, bench_linear, bench_hyperbolic
 }
 criterion_main!(kernels);

@@ -11,11 +11,17 @@ use std::sync::Arc;
 
 use crate::encoder::TransformerEncoderLayer;
 use crate::error::{Code, Error, Result};
+use crate::graph;
+use crate::hyperbolic::{ForwardOptions, HyperbolicAttention, functions::FunctionOptions};
 use crate::math::activation::{self, Activation};
-use crate::math::{linear, norm, pool, softmax};
+use crate::math::{linear, norm, pool, softmax, stats};
 use crate::multi_head::{Inputs, MultiHeadAttention};
 use crate::options::{AttentionOptions, LayerKind, LayerOptions};
+use crate::sdpa::cache::{self, KvCache};
+use crate::sdpa::head;
 use crate::sdpa::mask::Mask;
+use crate::sdpa::merge::{self, MergeOptions};
+use crate::sdpa::rotary::{self, RotaryOptions};
 use crate::sdpa::{self, Arrays, Outputs};
 use crate::simd::Level;
 use crate::tensor::{MAX_RANK, Tensor};
@@ -28,10 +34,32 @@ type Operation = fn(&mut Call<'_>) -> Result<()>;
 const OPERATIONS: &[(&str, Operation)] = &[
     ("scaledDotProductAttention", scaled_dot_product_attention),
     ("attentionWeights", attention_weights),
+    ("scaledDotProductOptions", |call| head::check_scaled_dot_product(call.options)),
+    ("flashOptions", |call| head::check_flash(call.options)),
+    ("flashAttention", flash_attention),
+    ("mergeAttention", merge_attention),
+    ("rotaryEmbedding", rotary_embedding),
+    ("kvCacheAppend", kv_cache_append),
+    ("kvCacheAttend", kv_cache_attend),
+    ("kvCacheTruncate", kv_cache_truncate),
     ("softmax", row_softmax),
     ("linear", affine),
     ("multiHeadAttention", multi_head_attention),
     ("widen", widen_elements),
+    ("stats", statistics),
+    ("normalize", normalized),
+    ("propagate", graph::calls::propagate),
+    ("edgeSoftmax", graph::calls::edge_softmax),
+    ("inDegrees", graph::calls::in_degrees),
+    ("graphLayer", graph::calls::forward),
+    ("linearAttention", crate::linear::calls::forward),
+    ("linearFeatureMap", crate::linear::calls::feature_map),
+    ("linearStreamStep", crate::linear::calls::step),
+    ("linearStreamReset", crate::linear::calls::reset),
+    ("hyperbolicAttention", hyperbolic_attention),
+    ("hyperbolicFunction", hyperbolic_function),
+    ("hyperbolicDistances", hyperbolic_distances),
+    ("hyperbolicMidpoint", hyperbolic_midpoint),
     ("layerNorm", layer_norm),
     ("rmsNorm", rms_norm),
     ("gelu", gelu),
@@ -41,12 +69,17 @@ const OPERATIONS: &[(&str, Operation)] = &[
 ];
 
 /// Makes an object of a kind from its configuration, a JSON object.
-fn make(kind: &str, config: &str, _integers: [Option<&[i32]>; 2]) -> Result<Arc<dyn Object>> {
+fn make(kind: &str, config: &str, integers: [Option<&[i32]>; 2]) -> Result<Arc<dyn Object>> {
     Ok(match kind {
         "multi-head" => Arc::new(MultiHeadAttention::new(config, LayerKind::MultiHead)?),
         "self" => Arc::new(MultiHeadAttention::new(config, LayerKind::SelfAttention)?),
         "cross" => Arc::new(MultiHeadAttention::new(config, LayerKind::CrossAttention)?),
         "encoder-layer" => Arc::new(TransformerEncoderLayer::new(config)?),
+        _ if kind.starts_with("graph") => return graph::calls::make(kind, config, integers),
+        "kv-cache" => Arc::new(KvCache::new(config)?),
+        "linear" => Arc::new(crate::linear::LinearAttention::new(config)?),
+        "linear-stream" => Arc::new(crate::linear::stream::Stream::new(config)?),
+        "hyperbolic" => Arc::new(HyperbolicAttention::new(config)?),
         _ => return Err(Error::new(Code::Internal, "kind", "a kind of object", kind)),
     })
 }
@@ -175,6 +208,21 @@ impl<'a> Call<'a> {
         self.slots.outputs.get_mut(index).and_then(Option::take)
     }
 
+    /// Where indices go, if they are asked for. Taken once.
+    pub fn indices(&mut self) -> Option<&'a mut [i32]> {
+        self.slots.indices.take()
+    }
+
+    /// Where the results of attention go.
+    pub fn attention_outputs(&mut self) -> Outputs<'a> {
+        Outputs {
+            output: self.output(),
+            weights: self.optional_output(1),
+            log_sum_exp: self.optional_output(2),
+            top: self.optional_output(3).zip(self.indices()),
+        }
+    }
+
     /// The tensor over `data` whose shape comes next.
     fn with_shape<'t, T>(&mut self, argument: &str, data: &'t [T]) -> Result<Tensor<'t, T>> {
         let (&rank, rest) = self.shapes.split_first().ok_or_else(cut_short)?;
@@ -202,15 +250,17 @@ fn cut_short() -> Error {
 // ── Operations ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 fn scaled_dot_product_attention(call: &mut Call<'_>) -> Result<()> {
+    attend_with(call, AttentionOptions::parse)
+}
+
+fn flash_attention(call: &mut Call<'_>) -> Result<()> {
+    attend_with(call, AttentionOptions::parse_for_flash)
+}
+
+fn attend_with(call: &mut Call<'_>, parse: fn(Option<&str>) -> Result<AttentionOptions>) -> Result<()> {
     let (q, k, v) = (call.tensor("q")?, call.tensor("k")?, call.tensor("v")?);
-    let options = AttentionOptions::parse(call.options)?;
-    let arrays = call.arrays()?;
-    let outputs = Outputs {
-        output: call.output(),
-        weights: call.optional_output(1),
-        log_sum_exp: call.optional_output(2),
-        top: call.optional_output(3).zip(call.slots.indices.take()),
-    };
+    let options = parse(call.options)?;
+    let (arrays, outputs) = (call.arrays()?, call.attention_outputs());
     sdpa::scaled_dot_product_attention(call.context, q, k, v, &options, arrays, outputs)
 }
 
@@ -219,6 +269,35 @@ fn attention_weights(call: &mut Call<'_>) -> Result<()> {
     let options = AttentionOptions::parse_for_weights(call.options)?;
     let arrays = call.arrays()?;
     sdpa::attention_weights(call.context, q, k, &options, arrays, call.output())
+}
+
+fn merge_attention(call: &mut Call<'_>) -> Result<()> {
+    let (outputs, log_sum_exps) = (call.tensor("parts")?, call.tensor("parts")?);
+    let options = MergeOptions::parse(call.options)?;
+    let (output, log_sum_exp) = (call.output(), call.optional_output(1).unwrap_or_default());
+    merge::merge_attention(call.context, outputs, log_sum_exps, options, output, log_sum_exp)
+}
+
+fn rotary_embedding(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("x")?;
+    let options = RotaryOptions::parse(call.options)?;
+    rotary::rotary_embedding(call.context, x, options, call.integers(0), call.output())
+}
+
+fn kv_cache_append(call: &mut Call<'_>) -> Result<()> {
+    let (k, v) = (call.tensor("k")?, call.tensor("v")?);
+    call.object::<KvCache>(0)?.append(k, v)
+}
+
+fn kv_cache_attend(call: &mut Call<'_>) -> Result<()> {
+    let q = call.tensor("q")?;
+    let options = AttentionOptions::parse_for_cache(call.options)?;
+    let (arrays, outputs) = (call.arrays()?, call.attention_outputs());
+    call.object::<KvCache>(0)?.attend(call.context, q, &options, arrays, outputs)
+}
+
+fn kv_cache_truncate(call: &mut Call<'_>) -> Result<()> {
+    call.object::<KvCache>(0)?.truncate(cache::parse_length(call.options)?)
 }
 
 fn row_softmax(call: &mut Call<'_>) -> Result<()> {
@@ -241,22 +320,50 @@ fn multi_head_attention(call: &mut Call<'_>) -> Result<()> {
     layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
 }
 
+fn hyperbolic_attention(call: &mut Call<'_>) -> Result<()> {
+    let inputs = [call.tensor("q")?, call.tensor("k")?, call.tensor("v")?];
+    let options = ForwardOptions::parse(call.options)?;
+    let arrays = call.arrays()?;
+    let (output, weights) = (call.output(), call.optional_output(1));
+    let space: &HyperbolicAttention = call.object(0)?;
+    space.forward(call.context, inputs, &options, arrays, output, weights)
+}
+
+fn hyperbolic_function(call: &mut Call<'_>) -> Result<()> {
+    let options = FunctionOptions::parse(call.options)?;
+    let [first, second, third] = options.function.names();
+    let arguments = [call.optional_tensor(first)?, call.optional_tensor(second)?, call.optional_tensor(third)?];
+    let output = call.output();
+    call.object::<HyperbolicAttention>(0)?.apply(call.context, &options, arguments, output)
+}
+
+fn hyperbolic_distances(call: &mut Call<'_>) -> Result<()> {
+    let (a, b, output) = (call.tensor("a")?, call.tensor("b")?, call.output());
+    call.object::<HyperbolicAttention>(0)?.distance_matrix(call.context, a, b, output)
+}
+
+fn hyperbolic_midpoint(call: &mut Call<'_>) -> Result<()> {
+    let (points, weights, output) = (call.tensor("points")?, call.optional_tensor("weights")?, call.output());
+    call.object::<HyperbolicAttention>(0)?.midpoint(call.context, points, weights, output)
+}
+
 /// The options are the element type of a safetensors file.
 fn widen_elements(call: &mut Call<'_>) -> Result<()> {
     widen(call.options.unwrap_or_default(), call.slots.bytes.unwrap_or_default(), call.output())
 }
 
 fn layer_norm(call: &mut Call<'_>) -> Result<()> {
-    normalise(call, true)
+    normed(call, true, &["weight", "bias"], 1e-5)
 }
 
+/// The default epsilon is PyTorch's for 32 bits.
 fn rms_norm(call: &mut Call<'_>) -> Result<()> {
-    normalise(call, false)
+    normed(call, false, &["weight"], f32::EPSILON)
 }
 
-fn normalise(call: &mut Call<'_>, centred: bool) -> Result<()> {
+fn normed(call: &mut Call<'_>, centred: bool, vectors: &[&str], epsilon: f32) -> Result<()> {
     let (x, weight, bias) = (call.tensor("x")?, call.optional_tensor("weight")?, call.optional_tensor("bias")?);
-    let epsilon = norm::parse_epsilon(call.options, centred)?;
+    let epsilon = stats::parse_epsilon(call.options, vectors, epsilon)?;
     norm::norm(call.context, x, centred, weight, bias, epsilon, call.output())
 }
 
@@ -284,6 +391,19 @@ fn transformer_encoder_layer(call: &mut Call<'_>) -> Result<()> {
     layer.forward(call.context, x, &options, arrays, call.training, output, weights)
 }
 
+fn statistics(call: &mut Call<'_>) -> Result<()> {
+    let found = stats::stats(call.tensor("tensor")?.data);
+    let values = [found.mean as f32, found.deviation as f32, found.smallest, found.largest];
+    call.output().iter_mut().zip(values).for_each(|(output, value)| *output = value);
+    Ok(())
+}
+
+fn normalized(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("tensor")?;
+    let epsilon = stats::parse_epsilon(call.options, &[], 1e-5)?;
+    stats::normalize(x, epsilon, call.output())
+}
+
 // ── Objects ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// What lives between calls: layers with parameters, and whatever else is too dear to make anew for each call.
@@ -294,6 +414,14 @@ pub trait Object: Any + Send + Sync {
     /// The parameters in PyTorch's order; objects without parameters have none.
     fn entries(&self) -> Vec<Entry<'_>> {
         Vec::new()
+    }
+
+    /// Shows everything to `visit` by which [`Object::with_entries`] makes the same object again.
+    ///
+    /// # Errors
+    /// Those of `visit`.
+    fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
+        visit(&self.entries())
     }
 
     /// The same object with the parameters that `entries` hold below `prefix`, under any of the known names.
@@ -340,12 +468,17 @@ pub fn describe(id: u32) -> Result<String> {
 
 /// Names and shapes of an object's parameters as a JSON list of `{ "name", "shape" }`.
 pub fn state_entries(id: u32) -> Result<String> {
-    Ok(describe_entries(&find(id)?.entries()))
+    let mut described = String::new();
+    find(id)?.visit_entries(&mut |entries| {
+        described = describe_entries(entries);
+        Ok(())
+    })?;
+    Ok(described)
 }
 
 /// Copies the parameter at `index` of an object to `output`.
 pub fn read_state(id: u32, index: u32, output: &mut [f32]) -> Result<()> {
-    read_entry(&find(id)?.entries(), index as usize, output)
+    find(id)?.visit_entries(&mut |entries| read_entry(entries, index as usize, output))
 }
 
 /// Takes the parameters of a state dict that lie below `prefix`, or fails and changes nothing.

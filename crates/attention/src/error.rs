@@ -97,6 +97,13 @@ impl Error {
         Self::new(Code::Memory, what, "a size that fits into memory", format_args!("{elements} elements"))
     }
 
+    /// The same about a member of `outer`, an option that is an object: `outer.argument`.
+    #[cold]
+    pub fn within(mut self, outer: &str) -> Self {
+        self.0.argument = format!("{outer}.{}", self.0.argument);
+        self
+    }
+
     /// The error as the JSON text that the bindings throw and `lib/errors.js` reads.
     pub fn to_json(&self) -> String {
         let mut json = String::new();

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::calls::Object;
 use crate::error::{Error, Result};
-use crate::math::linear::{Finish, project};
+use crate::math::linear::{Finish, project, project_and};
 use crate::math::random::Dropout;
 use crate::options::{AttentionConfig, LayerKind, LayerOptions, Layout};
 use crate::sdpa::mask::Visibility;
+use crate::sdpa::rotary::{self, Rows};
 use crate::sdpa::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
 use crate::tensor::{Tensor, check_output, try_zeroed};
 use crate::threads::Context;
@@ -86,6 +87,8 @@ impl MultiHeadAttention {
         Ok(())
     }
 
+    /// Where the configuration has `rotary`, query i turns by position `i + queryOffset` and key j by position j.
+    ///
     /// Output `[B, L, modelDim]`; weights `[B, H, L, S]`, or `[B, L, S]` where the options ask for their mean.
     /// Dropout acts in training only.
     ///
@@ -161,8 +164,26 @@ impl MultiHeadAttention {
         let Plan { batch, queries, keys, .. } = plan;
         let key = inputs.key.unwrap_or(inputs.query);
         let value = inputs.value.unwrap_or(key);
-        let projected = self.project_inputs(context, inputs, key, value, batch * queries, batch * keys)?;
+        let mut projected = self.project_inputs(context, inputs, key, value, batch * queries, batch * keys)?;
         let strides = |rows: usize, row: usize| Strides { batch: rows * row, head: config.head_dim, row };
+        if let Some(rotary) = &config.rotary {
+            let rows = Rows {
+                data: &mut projected.data,
+                strides: strides(queries, projected.query_row),
+                batch,
+                heads: config.num_heads,
+                length: queries,
+            };
+            rotary::rotate(context, rotary, rows, &|b, i| plan.visibility.position(b, i) as f64)?;
+            let rows = Rows {
+                data: &mut projected.data[projected.key..],
+                strides: strides(keys, projected.kv_row),
+                batch,
+                heads: config.kv_heads,
+                length: keys,
+            };
+            rotary::rotate(context, rotary, rows, &|_, j| j as f64)?;
+        }
         let problem = Problem {
             q: &projected.data,
             k: &projected.data[projected.key..],
@@ -181,14 +202,16 @@ impl MultiHeadAttention {
             scale: plan.scale,
             softcap: plan.softcap,
             visibility: plan.visibility,
+            key_block: sdpa::KEY_BLOCK,
             dropout: plan.dropout,
+            ball: None,
         };
         let width = config.query_width();
         let mut joined = try_zeroed("out", batch * queries * width)?;
         let outputs = Outputs { output: &mut joined, weights, ..Outputs::default() };
         sdpa::attend(context, &problem, outputs, plan.weights_of)?;
         let (weight, bias) = (self.state.output_weight(), self.state.output_bias());
-        project(context, &joined, batch * queries, width, weight, config.model_dim, bias, finish, output)
+        project_and(context, &joined, batch * queries, width, weight, config.model_dim, bias, finish, output)
     }
 
     /// q, k and v: by one product where they come from one input, or by three.
@@ -207,7 +230,7 @@ impl MultiHeadAttention {
             let width = query_width + 2 * kv_width;
             let mut data = try_zeroed("q", query_rows * width)?;
             let (x, depth) = (inputs.query.data, config.model_dim);
-            project(context, x, query_rows, depth, weight, width, state.input_bias(), Finish::default(), &mut data)?;
+            project(context, x, query_rows, depth, weight, width, state.input_bias(), &mut data)?;
             // Rows of nothing have no second column to begin at.
             let start = |column: usize| column.min(data.len());
             let (key, value) = (start(query_width), start(query_width + kv_width));
@@ -222,7 +245,7 @@ impl MultiHeadAttention {
             (value, kv_rows, config.v_dim, state.value_weight(), kv_width, state.value_bias(), v),
         ];
         for (x, rows, depth, weight, width, bias, output) in parts {
-            project(context, x.data, rows, depth, weight, width, bias, Finish::default(), output)?;
+            project(context, x.data, rows, depth, weight, width, bias, output)?;
         }
         let key = query_rows * query_width;
         Ok(Projected { key, value: key + kv_rows * kv_width, query_row: query_width, kv_row: kv_width, data })

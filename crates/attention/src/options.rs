@@ -8,12 +8,13 @@ pub(crate) mod parse;
 use std::fmt::Write;
 
 use crate::error::{Error, Result};
+use crate::sdpa::rotary::RotaryOptions;
 
 use parse::{Given, read_into, read_options};
 pub use parse::{alternatives, nearest};
 
 /// The options that lib/ passes as arrays beside the JSON.
-const BESIDE: &[&str] = &["mask", "kvLengths", "out"];
+pub(crate) const BESIDE: &[&str] = &["mask", "kvLengths", "out"];
 
 /// The order of the dimensions of 4-D inputs and outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,16 +67,45 @@ pub struct AttentionOptions {
     pub log_sum_exp: bool,
     /// Where `attentionWeights` stops; [`Stage::Weights`] where absent.
     pub stage: Option<Stage>,
+    /// Keys of one tile of `FlashAttention`; 64 where absent, and 4096 where it is more.
+    pub block_size: Option<usize>,
 }
 
+/// A query offset that no caller can give: nobody has given one.
+const NO_OFFSET: i64 = i64::MIN;
+
 impl AttentionOptions {
-    /// The options of `scaledDotProductAttention`; `stage` is not one of them.
+    /// The options of `scaledDotProductAttention`; `stage` and `blockSize` are none of them.
     pub fn parse(json: Option<&str>) -> Result<Self> {
-        Self::read(json, |names| names - 1)
+        Self::default().read(json, |names| names - 2)
     }
 
-    fn read(json: Option<&str>, known: impl Fn(usize) -> usize) -> Result<Self> {
-        let mut options = Self::default();
+    /// The options of `FlashAttention.forward`, which has no memory for the weights.
+    pub fn parse_for_flash(json: Option<&str>) -> Result<Self> {
+        let options = Self::default().read(json, |names| names)?;
+        if options.weights {
+            let expected =
+                "no request for the weights, which are as many as tiles save: scaledDotProductAttention has them";
+            return Err(Error::option("weights", expected, true));
+        }
+        match options.stage {
+            Some(_) => Err(Error::option("stage", "no stage: they are those of attentionWeights", "one")),
+            None => Ok(options),
+        }
+    }
+
+    /// The options of `KVCache.attend`, which is causal unless they say otherwise.
+    pub fn parse_for_cache(json: Option<&str>) -> Result<Self> {
+        let defaults = Self { causal: true, query_offset: NO_OFFSET, ..Self::default() };
+        let options = defaults.read(json, |names| names - 2)?;
+        match options.query_offset {
+            NO_OFFSET => Ok(options),
+            offset => Err(Error::option("queryOffset", "no value: the queries are the cache's last positions", offset)),
+        }
+    }
+
+    fn read(self, json: Option<&str>, known: impl Fn(usize) -> usize) -> Result<Self> {
+        let mut options = self;
         read_into!(options, json, BESIDE, known, {
             "layout" => layout: layout,
             "causal" => causal: Given::boolean,
@@ -88,15 +118,16 @@ impl AttentionOptions {
             "weights" => weights: Given::boolean,
             "topWeights" => top_weights: count,
             "logSumExp" => log_sum_exp: Given::boolean,
-            // The last, as one of the functions does not have it.
+            // The last, as not every function has them.
             "stage" => stage: stage,
+            "blockSize" => block_size: count,
         })?;
         Ok(options)
     }
 
     /// The options of `attentionWeights`, which has no other result that could be asked for.
     pub fn parse_for_weights(json: Option<&str>) -> Result<Self> {
-        let options = Self::read(json, |names| names)?;
+        let options = Self::default().read(json, |names| names - 1)?;
         let asked = [
             ("weights", options.weights),
             ("topWeights", options.top_weights.is_some()),
@@ -187,6 +218,7 @@ struct GivenConfig {
     use_bias: Option<bool>,
     dropout: f32,
     seed: u64,
+    rotary: Option<String>,
 }
 
 /// The configuration of an attention layer with every default filled in.
@@ -210,6 +242,8 @@ pub struct AttentionConfig {
     pub dropout: f32,
     /// What the parameters are drawn from, and what training drops; 0 unless given.
     pub seed: u64,
+    /// How positions turn projected queries and keys; not at all unless given.
+    pub rotary: Option<RotaryOptions>,
 }
 
 impl AttentionConfig {
@@ -229,6 +263,7 @@ impl AttentionConfig {
             "useBias" => use_bias: optional_boolean,
             "dropout" => dropout: probability,
             "seed" => seed: seed,
+            "rotary" => rotary: rotary,
         })?;
         let required = |name: &str, value: Option<usize>| value.ok_or_else(|| Error::option(name, COUNT, "nothing"));
         let num_heads = required("numHeads", given.num_heads)?;
@@ -246,6 +281,7 @@ impl AttentionConfig {
             use_bias: given.use_bias.unwrap_or(true),
             dropout: given.dropout,
             seed: given.seed,
+            rotary: given.rotary.map(|json| RotaryOptions::parse_for_layer(&json, head_dim)).transpose()?,
         };
         config.check(kind)?;
         Ok(config)
@@ -270,6 +306,12 @@ impl AttentionConfig {
             json.push_str(text);
         }
         push_fraction(&mut json, self.dropout);
+        if let Some(rotary) = &self.rotary {
+            json.push_str(",\"rotary\":{\"base\":");
+            push_decimal(&mut json, rotary.base, &|number| number == rotary.base);
+            let (interleaved, dim) = (rotary.interleaved, rotary.dim.unwrap_or(self.head_dim));
+            let _ = write!(json, ",\"interleaved\":{interleaved},\"dim\":{dim}}}");
+        }
         json.push('}');
         json
     }
@@ -324,7 +366,7 @@ impl AttentionConfig {
 
 pub(crate) const COUNT: &str = "an integer of at least 1";
 
-fn layout(given: &Given<'_>) -> Result<Layout> {
+pub(crate) fn layout(given: &Given<'_>) -> Result<Layout> {
     Ok([Layout::Bhld, Layout::Blhd][given.choice(&["bhld", "blhd"])?])
 }
 
@@ -333,11 +375,11 @@ fn stage(given: &Given<'_>) -> Result<Option<Stage>> {
     Ok(Some(stages[given.choice(&["scores", "softcapped", "biased", "weights"])?]))
 }
 
-fn query_offset(given: &Given<'_>) -> Result<i64> {
+pub(crate) fn query_offset(given: &Given<'_>) -> Result<i64> {
     given.integer(i32::MIN.into(), i32::MAX.into(), "an integer of 32 bits or an Int32Array")
 }
 
-fn window(given: &Given<'_>) -> Result<Option<[i64; 2]>> {
+pub(crate) fn window(given: &Given<'_>) -> Result<Option<[i64; 2]>> {
     given.pair(-1, "two integers of at least -1, where -1 leaves a side open").map(Some)
 }
 
@@ -345,7 +387,7 @@ pub(crate) fn non_negative(given: &Given<'_>) -> Result<f32> {
     given.number(0.0..f32::INFINITY, "a finite number of at least 0")
 }
 
-fn optional_non_negative(given: &Given<'_>) -> Result<Option<f32>> {
+pub(crate) fn optional_non_negative(given: &Given<'_>) -> Result<Option<f32>> {
     non_negative(given).map(Some)
 }
 
@@ -357,11 +399,15 @@ pub(crate) fn seed(given: &Given<'_>) -> Result<u64> {
     given.integer(0, i64::MAX, "an integer from 0 to 2^53 - 1").map(|seed| seed as u64)
 }
 
-fn optional_seed(given: &Given<'_>) -> Result<Option<u64>> {
+pub(crate) fn optional_seed(given: &Given<'_>) -> Result<Option<u64>> {
     seed(given).map(Some)
 }
 
-fn optional_boolean(given: &Given<'_>) -> Result<Option<bool>> {
+fn rotary(given: &Given<'_>) -> Result<Option<String>> {
+    given.object("an object { base, interleaved, dim }").map(|json| Some(json.to_owned()))
+}
+
+pub(crate) fn optional_boolean(given: &Given<'_>) -> Result<Option<bool>> {
     given.boolean().map(Some)
 }
 
@@ -383,17 +429,23 @@ pub(crate) fn boolean_text(value: bool) -> &'static str {
     if value { "true" } else { "false" }
 }
 
-/// Appends a number in [0, 1) as the shortest decimal that reads back as the same f32.
+/// Appends a number from 0 to 2⁵³ as the shortest decimal that reads back as the same f32.
 pub(crate) fn push_fraction(json: &mut String, fraction: f32) {
+    push_decimal(json, fraction.into(), &|decimal| decimal as f32 == fraction);
+}
+
+/// Appends a number from 0 to 2⁵³ as the shortest decimal that `means` it.
+fn push_decimal(json: &mut String, number: f64, means: &dyn Fn(f64) -> bool) {
+    let whole = number.trunc();
     let (mut digits, mut power) = (0, 1.0);
     // The smallest f32 has 45 places before its first digit.
     for _ in 0..60 {
-        let candidate = (f64::from(fraction) * power).round();
-        if (candidate / power) as f32 == fraction {
+        let candidate = ((number - whole) * power).round();
+        if means(whole + candidate / power) {
             // Writing to a String does not fail.
             let _ = match digits {
-                0 => write!(json, "0"),
-                _ => write!(json, "0.{:0digits$}", candidate as u64),
+                0 => write!(json, "{}", (whole + candidate) as u64),
+                _ => write!(json, "{}.{:0digits$}", whole as u64, candidate as u64),
             };
             return;
         }
@@ -445,6 +497,7 @@ mod tests {
             top_weights: Some(2),
             log_sum_exp: true,
             stage: None,
+            block_size: None,
         };
         assert_eq!(AttentionOptions::parse(Some(json)), Ok(expected));
     }
@@ -542,12 +595,19 @@ mod tests {
 
     #[test]
     fn fractions_are_written_as_the_shortest_decimals_that_mean_them() {
-        for fraction in [0.0, 0.1, 0.25, 1.0 / 3.0, 0.05, 1e-7, 1.0 - f32::EPSILON / 2.0, f32::MIN_POSITIVE, 1e-45, 0.7]
+        for fraction in
+            [0.0, 1.0, 0.1, 0.25, 1.0 / 3.0, 0.05, 1e-7, 1.0 - f32::EPSILON / 2.0, f32::MIN_POSITIVE, 1e-45, 0.7]
         {
             let mut json = String::new();
             push_fraction(&mut json, fraction);
             assert_eq!(json.parse(), Ok(fraction), "{json}");
             assert!(json.len() <= format!("{fraction}").len(), "{json}");
+        }
+        for number in [1.0, 10_000.0, 500_000.5, 10_000.1, 1.0 + f64::EPSILON, 1_234.567_890_123, 999_999_999_999_999.9]
+        {
+            let mut json = String::new();
+            push_decimal(&mut json, number, &|decimal| decimal == number);
+            assert_eq!(json, number.to_string());
         }
     }
 

@@ -2,6 +2,10 @@
 //! thought of speed.
 
 pub mod encoder;
+pub mod graph;
+pub mod hyperbolic;
+pub mod linear;
+pub mod rotary;
 
 use crate::math::random::Dropout;
 use crate::options::{AttentionOptions, LayerOptions, Layout};
@@ -232,8 +236,13 @@ fn multi_head_of_doubles(
         seed: options.seed.unwrap_or(config.seed),
         ..AttentionOptions::default()
     };
-    let q = project(q, config.model_dim, config.num_heads, state.query_weight(), state.query_bias());
-    let k = project(k, config.k_dim, config.kv_heads, state.key_weight(), state.key_bias());
+    let mut q = project(q, config.model_dim, config.num_heads, state.query_weight(), state.query_bias());
+    let mut k = project(k, config.k_dim, config.kv_heads, state.key_weight(), state.key_bias());
+    if let Some(options) = &config.rotary {
+        let offset = |b: usize| arrays.query_offset.map_or(inner.query_offset, |offsets| i64::from(offsets[b]));
+        rotary::rotate(&mut q, options, |b, i| (i as i64 + offset(b)) as f64);
+        rotary::rotate(&mut k, options, |_, j| j as f64);
+    }
     let v = project(v, config.v_dim, config.kv_heads, state.value_weight(), state.value_bias());
     let mut result = attend(&q, &k, &v, 4, &inner, arrays);
     result.output = linear(&result.output, config.query_width(), state.output_weight(), state.output_bias());

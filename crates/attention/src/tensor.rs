@@ -151,6 +151,7 @@ pub(crate) fn check_per_batch(argument: &str, values: Option<&[i32]>, batch: usi
 }
 
 /// A zeroed vector, or a `MEMORY` error where an allocation of that size cannot be had.
+#[inline(never)]
 pub fn try_zeroed<T: Copy + Default>(what: &str, elements: usize) -> Result<Vec<T>> {
     let mut vector = Vec::new();
     vector.try_reserve_exact(elements).map_err(|_| Error::memory(what, elements))?;

@@ -107,6 +107,7 @@ impl EncoderConfig {
             use_bias: true,
             dropout: self.dropout,
             seed: self.seed,
+            rotary: None,
         }
     }
 

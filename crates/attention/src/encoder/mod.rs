@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::calls::Object;
 use crate::error::{Error, Result};
-use crate::math::linear::{Finish, project};
+use crate::math::linear::{Finish, project_and};
 use crate::math::norm::Norm;
 use crate::math::random::{Dropout, RowDropout};
 use crate::multi_head::Inputs;
@@ -119,10 +119,10 @@ impl TransformerEncoderLayer {
         let mut hidden = try_zeroed("out", rows * width)?;
         let [weight, bias] = [Part::Linear1Weight, Part::Linear1Bias].map(|part| state.part(part));
         let finish = Finish { activation: Some(config.activation), dropout: dropout(AFTER_ACTIVATION), residual: None };
-        project(context, normalised, rows, size, weight, width, Some(bias), finish, &mut hidden)?;
+        project_and(context, normalised, rows, size, weight, width, Some(bias), finish, &mut hidden)?;
         let [weight, bias] = [Part::Linear2Weight, Part::Linear2Bias].map(|part| state.part(part));
         let finish = Finish { activation: None, dropout: dropout(AFTER_FEED_FORWARD), residual: Some(&attended) };
-        project(context, &hidden, rows, width, weight, size, Some(bias), finish, output)?;
+        project_and(context, &hidden, rows, width, weight, size, Some(bias), finish, output)?;
         if !config.norm_first {
             second.apply(context, output, size);
         }

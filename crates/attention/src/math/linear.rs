@@ -45,7 +45,7 @@ pub fn linear(
         return Err(Error::shape("bias", format!("[{outputs}]"), bias.shape));
     }
     check_output("output", output, rows * outputs)?;
-    project(context, x.data, rows, depth, weight.data, outputs, bias.map(|bias| bias.data), Finish::default(), output)
+    project(context, x.data, rows, depth, weight.data, outputs, bias.map(|bias| bias.data), output)
 }
 
 /// What happens to a product while it is in the cache, in this order.
@@ -59,6 +59,20 @@ pub(crate) struct Finish<'a> {
 
 /// [`linear`] on slices that fit each other: `x [rows, depth]`, `weight [outputs, depth]` → `output [rows, outputs]`.
 pub(crate) fn project(
+    context: Context,
+    x: &[f32],
+    rows: usize,
+    depth: usize,
+    weight: &[f32],
+    outputs: usize,
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+) -> Result<()> {
+    project_and(context, x, rows, depth, weight, outputs, bias, Finish::default(), output)
+}
+
+/// [`project`], and what else is to be done to each row.
+pub(crate) fn project_and(
     context: Context,
     x: &[f32],
     rows: usize,
@@ -232,8 +246,7 @@ mod tests {
                 let weight: Vec<f32> = (0..outputs * depth).map(|index| value(index * 3)).collect();
                 let bias: Vec<f32> = (0..outputs).map(value).collect();
                 let mut output = vec![f32::NAN; rows * outputs];
-                project(context, &x, rows, depth, &weight, outputs, Some(&bias), Finish::default(), &mut output)
-                    .unwrap();
+                project(context, &x, rows, depth, &weight, outputs, Some(&bias), &mut output).unwrap();
                 for row in 0..rows {
                     for column in 0..outputs {
                         // Sixty-fourths below 2¹⁵ add without rounding.

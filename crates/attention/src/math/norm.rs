@@ -1,8 +1,6 @@
 //! Layer norm and root-mean-square norm over contiguous rows.
 
 use crate::error::{Error, Result};
-use crate::options::non_negative;
-use crate::options::parse::{read_into, read_options};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
 use crate::threads::{Context, SharedMut};
@@ -47,18 +45,6 @@ pub fn rms_norm(
     output: &mut [f32],
 ) -> Result<()> {
     norm(context, x, false, weight, None, epsilon, output)
-}
-
-/// The option `epsilon`, or PyTorch's default: of layer norm where the rows are `centred`, of the other one for 32 bits.
-pub(crate) fn parse_epsilon(json: Option<&str>, centred: bool) -> Result<f32> {
-    struct Options {
-        epsilon: f32,
-    }
-    let mut options = Options { epsilon: if centred { 1e-5 } else { f32::EPSILON } };
-    // Vectors come as arrays beside the scalar options.
-    let beside: &[&str] = if centred { &["weight", "bias"] } else { &["weight"] };
-    read_into!(options, json, beside, |names| names, { "epsilon" => epsilon: non_negative, })?;
-    Ok(options.epsilon)
 }
 
 /// [`layer_norm`] where the rows are `centred`, else [`rms_norm`].

@@ -82,6 +82,17 @@ impl Given<'_> {
         number.filter(|number| range.contains(number)).ok_or_else(|| self.fault(expected))
     }
 
+    /// A finite number that `accepts` takes.
+    pub fn double(&self, accepts: impl Fn(f64) -> bool, expected: &str) -> Result<f64> {
+        let number = self.json.number().filter(|&number| number.is_finite() && accepts(number));
+        number.ok_or_else(|| self.fault(expected))
+    }
+
+    /// The text of an option that is an object of options itself.
+    pub fn object(&self, expected: &str) -> Result<&str> {
+        self.json.members().map(|_| self.json.text).ok_or_else(|| self.fault(expected))
+    }
+
     /// An integer that a double holds exactly, at least `least` and at most `most`.
     pub fn integer(&self, least: i64, most: i64, expected: &str) -> Result<i64> {
         integer(self.json).filter(|integer| (least..=most).contains(integer)).ok_or_else(|| self.fault(expected))

@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::options::Stage;
 use crate::scratch::{self, Scratch};
-use crate::sdpa::score::{KEY_BLOCK, Lanes, ScoreTile, TileBuffers, Until, exponential, head_rows, query_scale};
+use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, exponential, head_rows, query_scale};
 use crate::sdpa::{Problem, WeightsOf};
 use crate::simd::{Kernel, MAX_TILE_LANES, Simd, scatter_rows};
 use crate::threads::{Context, SharedMut};
@@ -87,7 +87,7 @@ fn run(
     let lanes = context.level.tile_lanes();
     let heads_an_item = if weights_of == WeightsOf::MeanHead { problem.heads } else { 1 };
     let scratch_len = heads_an_item * problem.head_dim * lanes
-        + 2 * KEY_BLOCK * lanes
+        + 2 * problem.key_block * lanes
         + TileBuffers::len(problem, lanes)
         // The weights of one tile of rows, from which the largest are picked.
         + if matches!(sink, Sink::Top { .. }) { lanes * problem.keys } else { 0 };
@@ -143,8 +143,8 @@ impl Emit<'_> {
         let natural_units = matches!(self.values, Values::Scores(_)) || problem.natural_units();
         let query_len = problem.head_dim * lanes;
         let queries = scratch::take(&mut rest, self.heads.len() * query_len);
-        let tile = scratch::take(&mut rest, KEY_BLOCK * lanes);
-        let mean = scratch::take(&mut rest, KEY_BLOCK * lanes);
+        let tile = scratch::take(&mut rest, problem.key_block * lanes);
+        let mean = scratch::take(&mut rest, problem.key_block * lanes);
         let mut buffers = TileBuffers::take(problem, lanes, &mut rest);
         let rows_of_head = |h: usize| self.queries.clone().map(move |i| [self.b, h, i]);
         for (index, h) in self.heads.clone().enumerate() {
@@ -153,8 +153,8 @@ impl Emit<'_> {
             Lanes::new(problem, 0..problem.keys, rows_of_head(h)).load_queries(simd, problem, scale, lanes, queries);
         }
         let first_head = Lanes::new(problem, 0..problem.keys, rows_of_head(self.heads.start));
-        for from in (0..problem.keys).step_by(KEY_BLOCK) {
-            let to = problem.keys.min(from + KEY_BLOCK);
+        for from in (0..problem.keys).step_by(problem.key_block) {
+            let to = problem.keys.min(from + problem.key_block);
             let tile = &mut tile[..(to - from) * lanes];
             let mean = &mut mean[..tile.len()];
             for (index, h) in self.heads.clone().enumerate() {
@@ -167,7 +167,11 @@ impl Emit<'_> {
                 };
                 let keys = head_rows(problem.k, problem.k_strides, self.b, h / problem.group());
                 let queries = &queries[index * query_len..][..query_len];
-                let scores = ScoreTile { problem, lanes: lanes_of_head, queries, keys, from, to };
+                let (data, stride) = keys;
+                let is_bounded = problem.visibility.has_mask()
+                    && are_bounded(simd, queries, query_len, query_len, 1)
+                    && are_bounded(simd, &data[from * stride..], stride, problem.head_dim, to - from);
+                let scores = ScoreTile { problem, lanes: lanes_of_head, queries, keys, from, to, is_bounded };
                 self.fill::<S, ROWS, VECTORS>(simd, &scores, natural_units, &mut buffers, tile);
                 if self.heads.len() > 1 {
                     add_mean(tile, mean, index, self.heads.len());

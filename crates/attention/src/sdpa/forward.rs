@@ -32,13 +32,14 @@ pub(super) fn run(
     let lanes = context.level.tile_lanes();
     // What the second pass computes has to be what the maximum was taken of, to the last bit.
     let has_statistics = !statistics.is_empty();
-    let along_rows = rows <= few_rows(lanes) && !has_statistics;
+    let is_flat = problem.ball.is_none();
+    let along_rows = rows <= FEW_ROWS && !has_statistics && is_flat;
     let rows_an_item = if along_rows { rows } else { tiled::TILES * lanes };
     let scratch_len = if along_rows { decode::scratch_len(problem, rows) } else { tiled::scratch_len(problem, lanes) };
     scratch::reserve(scratch_len)?;
     let blocks = rows.div_ceil(rows_an_item);
     let heads = problem.batch * problem.kv_heads;
-    let part_count = if rows <= lanes { problem.keys.div_ceil(PART_KEYS).max(1) } else { 1 };
+    let part_count = if rows <= lanes && is_flat { problem.keys.div_ceil(PART_KEYS).max(1) } else { 1 };
     let mut parts = Parts::new(problem, if part_count > 1 { heads * part_count * rows } else { 0 })?;
     let shared_parts = parts.share();
     let results = Results {
@@ -80,9 +81,7 @@ pub(super) fn run(
 }
 
 /// Rows that run faster along their length than in the lanes of a tile, most of which they leave empty.
-fn few_rows(lanes: usize) -> usize {
-    if lanes >= 16 { 2 } else { 6 }
-}
+const FEW_ROWS: usize = 8;
 
 /// What the items of one row's key parts leave for each other: sums that are not yet divided, maxima, sums of exponentials.
 struct Parts {
@@ -238,6 +237,6 @@ impl<'a> Item<'a> {
 }
 
 /// The reciprocal of a row's sum; 0 for a row without a visible key.
-fn reciprocal(sum: f32) -> f32 {
+pub(super) fn reciprocal(sum: f32) -> f32 {
     if sum == 0.0 { 0.0 } else { 1.0 / sum }
 }

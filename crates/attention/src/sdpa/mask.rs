@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::sdpa::Arrays;
-use crate::simd::{MAX_TILE_LANES, gather_columns};
+use crate::simd::{MAX_TILE_LANES, Simd, gather_columns};
 use crate::tensor::{Tensor, check_lengths, check_per_batch};
 
 /// A mask; its element type says what it means.
@@ -91,13 +91,31 @@ impl<'a> Visibility<'a> {
         self.mask.is_some()
     }
 
+    /// The key position of row i of batch entry b.
+    pub(crate) fn position(&self, b: usize, i: usize) -> i64 {
+        i as i64 + self.offsets.map_or(self.offset, |offsets| i64::from(offsets[b]))
+    }
+
     /// The keys `start .. end` between which everything lies that row i of batch entry b sees.
     pub(crate) fn range(&self, b: usize, i: usize) -> (usize, usize) {
         let keys = self.kv_lengths.map_or(self.keys as i64, |lengths| i64::from(lengths[b]));
-        let position = i as i64 + self.offsets.map_or(self.offset, |offsets| i64::from(offsets[b]));
+        let position = self.position(b, i);
         let end = self.right.map_or(keys, |right| position.saturating_add(right).saturating_add(1).clamp(0, keys));
         let start = self.left.map_or(0, |left| position.saturating_sub(left).clamp(0, end));
         (start as usize, end as usize)
+    }
+
+    /// Whether row (b, h, i) sees key j.
+    pub(crate) fn sees(&self, [b, h, i]: [usize; 3], j: usize) -> bool {
+        let (start, end) = self.range(b, i);
+        let is_shown = self.mask.is_none_or(|mask| {
+            let element = self.mask_row(b, h, i) + j * mask.strides[3];
+            match mask.elements {
+                Elements::Boolean(elements) => elements[element] != 0,
+                Elements::Float(elements) => elements[element] != f32::NEG_INFINITY,
+            }
+        });
+        is_shown && (start..end).contains(&j)
     }
 
     /// Where the mask's row for (b, h, i) begins; 0 without a mask.
@@ -113,28 +131,33 @@ impl<'a> Visibility<'a> {
         let stride = mask.strides[3];
         let count = if stride == 0 { 1 } else { to - from };
         let rows = if rows.iter().all(|&row| row == rows[0]) { &rows[..1] } else { rows };
-        let mut hidden = 0;
+        let (mut hides, mut shows) = (false, false);
         for &row in rows {
-            let elements = &elements[row + from * stride..][..count];
-            hidden += elements.iter().map(|&element| u32::from(element == 0)).sum::<u32>() as usize;
+            let (hidden, shown) = kinds(&elements[row + from * stride..][..count]);
+            hides |= hidden;
+            shows |= shown;
+            if hides && shows {
+                return Cover::Some;
+            }
         }
-        match hidden {
-            0 => Cover::Everything,
-            _ if hidden == rows.len() * count => Cover::Nothing,
-            _ => Cover::Some,
-        }
+        if hides { Cover::Nothing } else { Cover::Everything }
     }
 
     /// Writes the bias of `count` keys from `first` on for the mask row that begins at `row`: what is added, −∞ where hidden.
     #[inline(always)]
-    pub(crate) fn bias_row(&self, row: usize, first: usize, count: usize, bias: &mut [f32]) {
+    pub(crate) fn bias_row<S: Simd>(&self, simd: S, row: usize, first: usize, count: usize, bias: &mut [f32]) {
         let Some(mask) = self.mask else { return };
         let bias = &mut bias[..count];
         let stride = mask.strides[3];
         let start = row + first * stride;
         match mask.elements {
             Elements::Boolean(elements) if stride == 1 => {
-                for (bias, &element) in bias.iter_mut().zip(&elements[start..][..count]) {
+                let mut elements = elements[start..][..count].chunks_exact(S::LANES);
+                let mut vectors = bias.chunks_exact_mut(S::LANES);
+                for (bias, elements) in (&mut vectors).zip(&mut elements) {
+                    simd.store(bias, simd.boolean_bias(elements));
+                }
+                for (bias, &element) in vectors.into_remainder().iter_mut().zip(elements.remainder()) {
                     *bias = boolean_bias(element);
                 }
             }
@@ -147,8 +170,9 @@ impl<'a> Visibility<'a> {
     /// Writes the bias of `count` keys from `first` on for the mask rows of a tile's lanes, keys × lanes.
     /// `buffer` holds a row of `count` for each lane while Booleans are widened.
     #[inline(always)]
-    pub(crate) fn bias_tile(
+    pub(crate) fn bias_tile<S: Simd>(
         &self,
+        simd: S,
         rows: &[usize],
         first: usize,
         count: usize,
@@ -159,7 +183,7 @@ impl<'a> Visibility<'a> {
         let Some(mask) = self.mask else { return };
         if rows.iter().all(|&row| row == rows[0]) {
             // One row for all queries, as key padding has: every lane of a key gets the same.
-            self.bias_row(rows[0], first, count, buffer);
+            self.bias_row(simd, rows[0], first, count, buffer);
             for (lanes, &bias) in tile.chunks_exact_mut(lanes).zip(&buffer[..count]) {
                 lanes.fill(bias);
             }
@@ -175,12 +199,29 @@ impl<'a> Visibility<'a> {
             _ => {
                 for (lane, &row) in rows.iter().enumerate() {
                     starts[lane] = lane * count;
-                    self.bias_row(row, first, count, &mut buffer[lane * count..]);
+                    self.bias_row(simd, row, first, count, &mut buffer[lane * count..]);
                 }
                 gather_columns(buffer, starts, count, tile, lanes);
             }
         }
     }
+}
+
+/// Whether there is a zero among the elements, and whether there is another value.
+fn kinds(elements: &[u8]) -> (bool, bool) {
+    let (words, rest) = elements.as_chunks::<8>();
+    let (mut zero, mut other) = (rest.contains(&0), rest.iter().any(|&element| element != 0));
+    for &word in words {
+        let word = u64::from_le_bytes(word);
+        const ONES: u64 = u64::MAX / 255;
+        // The upper bit of a byte is set by the subtraction, and not in the byte itself, where a zero borrows.
+        zero |= word.wrapping_sub(ONES) & !word & (ONES << 7) != 0;
+        other |= word != 0;
+        if zero && other {
+            break;
+        }
+    }
+    (zero, other)
 }
 
 fn boolean_bias(element: u8) -> f32 {
@@ -225,6 +266,18 @@ impl<'a> BroadcastMask<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::{Kernel, Level};
+
+    /// Writes the bias of the row's keys from the third on.
+    struct BiasRow<'a>(&'a Visibility<'a>, usize, &'a mut [f32]);
+
+    impl Kernel for BiasRow<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+            self.0.bias_row(simd, self.1, 2, self.2.len(), self.2);
+        }
+    }
 
     fn visibility(keys: usize, causal: bool, window: Option<[i64; 2]>, offset: i64) -> Visibility<'static> {
         Visibility::new([1, 1, 8, keys], 4, causal, window, offset, &Arrays::default()).unwrap()
@@ -254,12 +307,45 @@ mod tests {
             let arrays = Arrays { mask: Some(Mask::Float(tensor)), ..Arrays::default() };
             let visibility = Visibility::new(shape, 4, false, None, 0, &arrays).unwrap();
             for (b, h, i) in [(0, 0, 0), (1, 2, 3), (0, 1, 2)] {
-                let mut bias = [f32::NAN; 3];
-                visibility.bias_row(visibility.mask_row(b, h, i), 2, 3, &mut bias);
-                for (offset, bias) in bias.into_iter().enumerate() {
-                    let index = [b, h, i, 2 + offset];
-                    let expected = index.iter().zip(dims).fold(0, |sum, (&at, dim)| sum * dim + at.min(dim - 1));
-                    assert_eq!(bias, expected as f32, "{dims:?}");
+                for level in Level::available() {
+                    let mut bias = [f32::NAN; 3];
+                    level.run(BiasRow(&visibility, visibility.mask_row(b, h, i), &mut bias));
+                    for (offset, bias) in bias.into_iter().enumerate() {
+                        let index = [b, h, i, 2 + offset];
+                        let expected = index.iter().zip(dims).fold(0, |sum, (&at, dim)| sum * dim + at.min(dim - 1));
+                        assert_eq!(bias, expected as f32, "{dims:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn booleans_hide_where_they_are_zero_and_tiles_of_one_kind_are_known() {
+        for hidden in 0..40 {
+            let data: Vec<u8> = (0..40).map(|key| if key == hidden { 0 } else { [1, 128, 255][key % 3] }).collect();
+            let none = [0u8; 40];
+            for (data, alone) in [(&data[..], true), (&none[..], false)] {
+                let mask = Mask::Boolean(Tensor::new("mask", data, &[1, 40]).unwrap());
+                let arrays = Arrays { mask: Some(mask), ..Arrays::default() };
+                let visibility = Visibility::new([1, 1, 3, 40], 4, false, None, 0, &arrays).unwrap();
+                for level in Level::available() {
+                    let mut bias = [f32::NAN; 38];
+                    level.run(BiasRow(&visibility, 0, &mut bias));
+                    let expected = |key: usize| if data[key] == 0 { f32::NEG_INFINITY } else { 0.0 };
+                    assert!(bias.iter().enumerate().all(|(index, &bias)| bias == expected(index + 2)));
+                }
+                for from in 0..40 {
+                    for to in from + 1..=40 {
+                        let is_inside = (from..to).contains(&hidden);
+                        let expected = match (alone, is_inside) {
+                            (false, _) => Cover::Nothing,
+                            (true, false) => Cover::Everything,
+                            (true, true) if to - from == 1 => Cover::Nothing,
+                            (true, true) => Cover::Some,
+                        };
+                        assert_eq!(visibility.cover(&[0, 0, 0], from, to), expected, "{hidden} {from}..{to}");
+                    }
                 }
             }
         }

@@ -2,15 +2,25 @@
 //!
 //! - [`mask`]: which keys a query row sees, and the bias it adds;
 //! - `score`: one tile of scores, queries in lanes, shared by everything that needs scores;
+//! - [`ball`]: what is different where rows are points of a hyperbolic ball;
 //! - `forward`: the work items of the pass that computes the output; `tiled` and `decode` are its two forms;
+//! - [`rotary`]: positions turned into queries and keys beforehand;
+//! - [`cache`]: keys and values that stay between calls;
+//! - [`merge`]: attention over parts of the keys, joined;
+//! - `head`: what `ScaledDotProductAttention` and `FlashAttention` are made with;
 //! - `emit`: a second pass that writes out weights or scores, for those who ask for them.
 //!
 //! Letters as everywhere: B batch, H query heads, G key/value heads, L queries, S keys, D head size, E value head size.
 
+pub(crate) mod ball;
+pub mod cache;
 mod decode;
 mod emit;
 mod forward;
+pub(crate) mod head;
 pub mod mask;
+pub mod merge;
+pub mod rotary;
 mod score;
 mod tiled;
 
@@ -21,6 +31,7 @@ use crate::math::random::Dropout;
 use crate::options::{AttentionOptions, Layout, Stage};
 use crate::tensor::{Shape, Tensor, check_output, try_zeroed};
 use crate::threads::Context;
+use ball::Ball;
 use mask::{Mask, Visibility};
 
 /// The array-valued options of an attention call.
@@ -63,7 +74,7 @@ impl Strides {
         }
     }
 
-    fn row(&self, b: usize, h: usize, i: usize) -> usize {
+    pub(crate) fn row(&self, b: usize, h: usize, i: usize) -> usize {
         b * self.batch + h * self.head + i * self.row
     }
 }
@@ -89,7 +100,16 @@ pub(crate) struct Problem<'a> {
     pub softcap: f32,
     pub visibility: Visibility<'a>,
     pub dropout: Option<Dropout>,
+    /// Keys of one tile.
+    pub key_block: usize,
+    /// Rows are points of a ball; scale, softcap and dropout do not apply, and heads are not grouped.
+    pub ball: Option<Ball<'a>>,
 }
+
+/// Keys of one tile, unless the caller wants others.
+pub(crate) const KEY_BLOCK: usize = 64;
+/// The most keys of a tile, whatever the caller wants.
+const LARGEST_KEY_BLOCK: usize = 1 << 12;
 
 impl Problem<'_> {
     /// Query heads that share one key/value head.
@@ -98,8 +118,13 @@ impl Problem<'_> {
     }
 
     /// Rows of the output: one a batch entry, head and query.
-    fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.batch * self.heads * self.queries
+    }
+
+    /// The place of row (b, h, i) among them.
+    fn row(&self, [b, h, i]: [usize; 3]) -> usize {
+        (b * self.heads + h) * self.queries + i
     }
 
     /// Whether scores are kept in natural units: where they are capped or biased. Otherwise they are scaled by log₂ e, which
@@ -131,6 +156,16 @@ pub fn scaled_dot_product_attention(
     outputs: Outputs<'_>,
 ) -> Result<()> {
     let problem = plan(q, k, Some(v), options, arrays)?;
+    attend_into(context, &problem, options.top_weights, outputs)
+}
+
+/// Runs a problem whose results are not checked yet.
+pub(crate) fn attend_into(
+    context: Context,
+    problem: &Problem<'_>,
+    top_weights: Option<usize>,
+    outputs: Outputs<'_>,
+) -> Result<()> {
     let rows = problem.rows();
     check_output("out", outputs.output, rows * problem.value_dim)?;
     if let Some(weights) = &outputs.weights {
@@ -139,7 +174,7 @@ pub fn scaled_dot_product_attention(
     if let Some(log_sum_exp) = &outputs.log_sum_exp {
         check_output("logSumExp", log_sum_exp, rows)?;
     }
-    let top_weights = match options.top_weights {
+    let top_weights = match top_weights {
         Some(count) if count > problem.keys => {
             let expected = format!("an integer from 1 to {}, the number of keys", problem.keys);
             return Err(Error::option("topWeights", expected, count));
@@ -150,7 +185,7 @@ pub fn scaled_dot_product_attention(
         check_output("topWeights", values, rows * count)?;
         check_output("topWeights", indices, rows * count)?;
     }
-    attend(context, &problem, outputs, WeightsOf::EachHead)
+    attend(context, problem, outputs, WeightsOf::EachHead)
 }
 
 /// The weights alone, or the scores at an earlier stage: `[B, H, L, S]` (the ONNX operator's `qk_matmul_output`).
@@ -229,7 +264,7 @@ impl Dims {
 }
 
 /// Checks that the shapes fit each other, and lays the problem out.
-fn plan<'a>(
+pub(crate) fn plan<'a>(
     q: Tensor<'a>,
     k: Tensor<'a>,
     v: Option<Tensor<'a>>,
@@ -295,11 +330,13 @@ fn plan<'a>(
             &arrays,
         )?,
         dropout: Dropout::new(options.dropout, options.seed),
+        key_block: options.block_size.unwrap_or(KEY_BLOCK).min(LARGEST_KEY_BLOCK),
+        ball: None,
     })
 }
 
 /// Zero-length dimensions let huge ones through that no data backs; what is computed from them must not overflow.
-fn check_volume([batch, heads, queries, keys]: [usize; 4], size: usize) -> Result<()> {
+pub(crate) fn check_volume([batch, heads, queries, keys]: [usize; 4], size: usize) -> Result<()> {
     let rows = [batch, heads, queries].iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
     let fits = rows.and_then(|rows| rows.checked_mul(size.max(1))).is_some() && i32::try_from(keys).is_ok();
     // Row indices are counted in 32 bits where randomness is drawn from them.

@@ -8,9 +8,6 @@ use crate::sdpa::mask::Cover;
 use crate::sdpa::{Problem, Strides};
 use crate::simd::{Along, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product};
 
-/// Keys of one tile.
-pub(super) const KEY_BLOCK: usize = 64;
-
 /// The query rows that share a tile: which they are, and what each sees.
 pub(super) struct Lanes {
     pub count: usize,
@@ -83,9 +80,13 @@ impl Lanes {
     }
 }
 
-/// The factor that queries are loaded with.
+/// The factor that queries are loaded with; points of a ball stay where they are.
 pub(super) fn query_scale(problem: &Problem<'_>, natural_units: bool) -> f32 {
-    if natural_units { problem.scale } else { problem.scale * LOG2_E }
+    match problem.ball {
+        Some(_) => 1.0,
+        None if natural_units => problem.scale,
+        None => problem.scale * LOG2_E,
+    }
 }
 
 /// One head's rows of k or v for batch entry b: from its first element on, and the stride between them.
@@ -112,7 +113,7 @@ pub(super) struct TileBuffers<'a> {
 impl<'a> TileBuffers<'a> {
     /// How many values the buffers take: none where there is no mask.
     pub(super) fn len(problem: &Problem<'_>, lanes: usize) -> usize {
-        if problem.visibility.has_mask() { 2 * KEY_BLOCK * lanes } else { 0 }
+        if problem.visibility.has_mask() { 2 * problem.key_block * lanes } else { 0 }
     }
 
     pub(super) fn take(problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
@@ -121,7 +122,7 @@ impl<'a> TileBuffers<'a> {
     }
 }
 
-/// The scores of the keys `from .. to` (at most [`KEY_BLOCK`]) for a tile of queries: `scores[key − from][lane]`.
+/// The scores of the keys `from .. to` (at most a block of the problem's) for a tile of queries: `scores[key − from][lane]`.
 pub(super) struct ScoreTile<'a> {
     pub problem: &'a Problem<'a>,
     pub lanes: &'a Lanes,
@@ -130,6 +131,8 @@ pub(super) struct ScoreTile<'a> {
     pub keys: (&'a [f32], usize),
     pub from: usize,
     pub to: usize,
+    /// Whether every query and key is so small that no score overflows.
+    pub is_bounded: bool,
 }
 
 impl ScoreTile<'_> {
@@ -153,17 +156,25 @@ impl ScoreTile<'_> {
         let caps = until >= Until::Softcapped && self.problem.softcap > 0.0;
         let is_biased = until >= Until::Masked && cover != Cover::Everything;
         // The bias is what the product starts from, if nothing comes between them and if no product can turn its −∞ into NaN.
-        let starts_biased = is_biased && !caps && self.products_stay_finite(simd, keys);
+        let is_flat = self.problem.ball.is_none();
+        let starts_biased = is_biased && !caps && is_flat && self.is_bounded;
         if starts_biased {
-            self.load_bias(lanes, buffers.rows, scores);
+            self.load_bias(simd, lanes, buffers.rows, scores);
         }
         let start = if starts_biased { Start::Keep } else { Start::Zero };
-        product::<S, ROWS, VECTORS>(simd, keys, count, self.problem.head_dim, self.queries, scores, start);
+        let head_dim = self.problem.head_dim;
+        if let Some(ball) = &self.problem.ball {
+            let keys = Matrix { along: Along::DepthApart, ..keys };
+            product::<S, ROWS, VECTORS>(simd, keys, count, head_dim, self.queries, scores, Start::Zero);
+            ball.score::<S, VECTORS>(simd, self.problem, self.lanes, self.from, scores);
+        } else {
+            product::<S, ROWS, VECTORS>(simd, keys, count, head_dim, self.queries, scores, start);
+        }
         if caps {
             soft_cap(simd, self.problem.softcap, scores);
         }
         if is_biased && !starts_biased {
-            self.load_bias(lanes, buffers.rows, buffers.bias);
+            self.load_bias(simd, lanes, buffers.rows, buffers.bias);
             for (scores, bias) in scores.chunks_exact_mut(S::LANES).zip(buffers.bias.chunks_exact(S::LANES)) {
                 simd.store(scores, add_bias(simd, simd.load(scores), simd.load(bias)));
             }
@@ -175,22 +186,9 @@ impl ScoreTile<'_> {
 
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn load_bias(&self, lanes: usize, rows: &mut [f32], tile: &mut [f32]) {
+    fn load_bias<S: Simd>(&self, simd: S, lanes: usize, rows: &mut [f32], tile: &mut [f32]) {
         let mask_rows = &self.lanes.mask_rows[..self.lanes.count];
-        self.problem.visibility.bias_tile(mask_rows, self.from, self.to - self.from, lanes, rows, tile);
-    }
-
-    /// Whether no score can overflow: every factor is small enough, and none is NaN.
-    #[cfg_attr(target_family = "wasm", inline(never))]
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn products_stay_finite<S: Simd>(&self, simd: S, keys: Matrix<'_>) -> bool {
-        let head_dim = self.problem.head_dim;
-        for key in 0..self.to - self.from {
-            if !is_below_1e15(simd, &keys.data[key * keys.stride..][..head_dim]) {
-                return false;
-            }
-        }
-        is_below_1e15(simd, self.queries)
+        self.problem.visibility.bias_tile(simd, mask_rows, self.from, self.to - self.from, lanes, rows, tile);
     }
 
     /// What the mask says about the tile as a whole.
@@ -229,6 +227,18 @@ impl ScoreTile<'_> {
             }
         }
     }
+}
+
+/// Whether every value of these rows is so small that no product of two such rows overflows.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+pub(super) fn are_bounded<S: Simd>(simd: S, data: &[f32], stride: usize, size: usize, rows: usize) -> bool {
+    for row in 0..rows {
+        if !is_below_1e15(simd, &data[row * stride..][..size]) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Whether every value lies below 3.4e15 in magnitude: what does not overflows by the factor, and ∞ · 0 is NaN, as NaN is.

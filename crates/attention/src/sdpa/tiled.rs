@@ -2,9 +2,10 @@
 
 use crate::scratch::{self, Scratch};
 use crate::sdpa::Problem;
+use crate::sdpa::ball::{Block, Midpoints};
 use crate::sdpa::forward::Item;
 use crate::sdpa::mask::Cover;
-use crate::sdpa::score::{KEY_BLOCK, Lanes, ScoreTile, TileBuffers, Until, exponential, head_rows, query_scale};
+use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, exponential, head_rows, query_scale};
 use crate::simd::{Along, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, product, scatter_rows};
 
 /// Query tiles of one work item: what shares a tile of keys while it is in the cache.
@@ -24,19 +25,23 @@ struct BlockBuffers<'a> {
     sums: &'a mut [f32],
     weights: &'a mut [f32],
     tile: TileBuffers<'a>,
+    midpoints: Midpoints<'a>,
 }
 
 impl<'a> BlockBuffers<'a> {
     fn len(problem: &Problem<'_>, lanes: usize) -> usize {
-        lanes * (TILES * (problem.head_dim + problem.value_dim) + KEY_BLOCK) + TileBuffers::len(problem, lanes)
+        lanes * (TILES * (problem.head_dim + problem.value_dim) + problem.key_block)
+            + TileBuffers::len(problem, lanes)
+            + Midpoints::len(problem, lanes)
     }
 
     fn new(problem: &Problem<'_>, lanes: usize, mut rest: &'a mut [f32]) -> Self {
         Self {
             queries: scratch::take(&mut rest, TILES * problem.head_dim * lanes),
             sums: scratch::take(&mut rest, TILES * problem.value_dim * lanes),
-            weights: scratch::take(&mut rest, KEY_BLOCK * lanes),
+            weights: scratch::take(&mut rest, problem.key_block * lanes),
             tile: TileBuffers::take(problem, lanes, &mut rest),
+            midpoints: Midpoints::take(problem, lanes, &mut rest),
         }
     }
 }
@@ -83,6 +88,12 @@ impl Item<'_> {
         for (lanes_of_tile, queries) in tiles.iter().zip(buffers.queries.chunks_exact_mut((head_dim * lanes).max(1))) {
             lanes_of_tile.load_queries(simd, problem, query_scale(problem, natural_units), lanes, queries);
         }
+        let size = head_dim * lanes;
+        let is_masked = problem.visibility.has_mask();
+        let mut bounded_queries = [false; TILES];
+        for (tile, is_bounded) in bounded_queries[..count].iter_mut().enumerate() {
+            *is_bounded = is_masked && are_bounded(simd, &buffers.queries[tile * size..], size, size, 1);
+        }
         buffers.sums.fill(0.0);
         let mut online =
             [Online { max: [f32::MIN; MAX_TILE_LANES], sum: [0.0; MAX_TILE_LANES], rescale: [0.0; MAX_TILE_LANES] };
@@ -91,15 +102,27 @@ impl Item<'_> {
         let (values, value_stride) = head_rows(problem.v, problem.v_strides, self.b, self.kv_head);
         let first = tiles.iter().map(|tile| tile.first).min().unwrap_or(0);
         let last = tiles.iter().map(|tile| tile.last).max().unwrap_or(0);
-        for block in (first / KEY_BLOCK * KEY_BLOCK..last).step_by(KEY_BLOCK) {
+        let key_block = problem.key_block;
+        for block in (first / key_block * key_block..last).step_by(key_block) {
             let mut finite_values = None;
+            let mut bounded_keys = None;
+            let block_rows = (block + key_block).min(problem.keys) - block;
             for (tile, lanes_of_tile) in tiles.iter().enumerate() {
-                let (from, to) = (block.max(lanes_of_tile.first), (block + KEY_BLOCK).min(lanes_of_tile.last));
+                let (from, to) = (block.max(lanes_of_tile.first), (block + key_block).min(lanes_of_tile.last));
                 if from >= to {
                     continue;
                 }
                 let queries = &buffers.queries[tile * head_dim * lanes..][..head_dim * lanes];
-                let scores = ScoreTile { problem, lanes: lanes_of_tile, queries, keys, from, to };
+                let mut is_bounded = bounded_queries[tile];
+                if is_bounded {
+                    let (keys, stride) = keys;
+                    is_bounded = match bounded_keys {
+                        Some(known) => known,
+                        None => are_bounded(simd, &keys[block * stride..], stride, head_dim, block_rows),
+                    };
+                    bounded_keys = Some(is_bounded);
+                }
+                let scores = ScoreTile { problem, lanes: lanes_of_tile, queries, keys, from, to, is_bounded };
                 let cover = scores.cover();
                 if cover == Cover::Nothing {
                     continue;
@@ -119,15 +142,25 @@ impl Item<'_> {
                 let sums = &mut buffers.sums[tile * value_dim * lanes..][..value_dim * lanes];
                 let start = if rescale { Start::Scale(&online.rescale) } else { Start::Keep };
                 let rows = &values[from * value_stride..];
+                if let Some(ball) = &problem.ball {
+                    let block = Block {
+                        tile,
+                        curvature: ball.curvature,
+                        lambdas: &ball.values[(self.b * problem.heads + self.kv_head) * problem.keys + from..],
+                        values: rows,
+                        stride: value_stride,
+                        value_dim,
+                        rescale: if rescale { &online.rescale } else { &[1.0; MAX_TILE_LANES] },
+                    };
+                    buffers.midpoints.add::<S, ROWS, VECTORS>(simd, &block, weights, sums);
+                    continue;
+                }
                 // A weight of 0 hides a finite value only: 0 · ∞ is NaN.
                 let mut hides = scores.may_hide(cover);
                 if hides {
-                    let last = (block + KEY_BLOCK).min(problem.keys);
                     let are_finite = match finite_values {
                         Some(known) => known,
-                        None => {
-                            are_finite(simd, &values[block * value_stride..], value_stride, value_dim, last - block)
-                        }
+                        None => are_finite(simd, &values[block * value_stride..], value_stride, value_dim, block_rows),
                     };
                     finite_values = Some(are_finite);
                     hides = !are_finite;
@@ -156,6 +189,10 @@ impl Item<'_> {
             for (lane, start) in starts[..lanes_of_tile.count].iter_mut().enumerate() {
                 *start = self.output_row(first_row + lane).1;
                 self.write_statistics(first_row + lane, online.max[lane], online.sum[lane]);
+                if let Some(ball) = &problem.ball {
+                    let moments = buffers.midpoints.moments(tile, lane).map(|moment| moment * scale[lane]);
+                    ball.write_moments(problem.row(lanes_of_tile.rows[lane]), moments);
+                }
             }
             // SAFETY: each output row belongs to one item, which writes it once.
             unsafe { scatter_rows(sums, lanes, value_dim, output, &starts[..lanes_of_tile.count]) };

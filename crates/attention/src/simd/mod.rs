@@ -6,6 +6,7 @@
 // WebAssembly without SIMD is built for nobody, and with it the portable level would only double the module.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
+mod rows;
 mod tile;
 mod transpose;
 
@@ -18,8 +19,12 @@ mod x86;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+pub use rows::{add_rows, dots};
 pub use tile::{Along, Matrix, Start, product};
 pub use transpose::{gather_columns, scatter_rows};
+
+/// The bits of √½: what lies above them in a number's bits is its exponent, rounded so that mantissas surround 1.
+const SQRT_HALF: i32 = std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32;
 
 /// The most query rows that any level holds side by side in its lanes.
 pub const MAX_TILE_LANES: usize = 32;
@@ -41,6 +46,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn load(self, src: &[f32]) -> Self::F;
     /// Writes the lanes to the first `LANES` values of `dst`.
     fn store(self, dst: &mut [f32], x: Self::F);
+    /// What a boolean mask adds to scores: 0 where one of the first `LANES` bytes is not 0, −∞ where it is.
+    fn boolean_bias(self, bytes: &[u8]) -> Self::F;
     /// The `LANES` values at `src`.
     ///
     /// # Safety
@@ -51,6 +58,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `dst` must be valid for writes of `LANES` values.
     unsafe fn store_ptr(self, dst: *mut f32, x: Self::F);
+    /// Begins to fetch what lies `at` behind the start of `data`, be it inside or not, where there is an instruction for that.
+    #[inline(always)]
+    fn prefetch(self, _data: &[f32], _at: usize) {}
     /// `a + b`.
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a − b`.
@@ -76,10 +86,20 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn select(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F;
     /// Whether any lane is set.
     fn any(self, mask: Self::M) -> bool;
+    /// The square root; NaN for what is negative.
+    fn sqrt(self, x: Self::F) -> Self::F;
+    /// Mantissa and exponent of a positive normal number: `x = mantissa · 2^exponent`, the mantissa from √½ to √2.
+    fn split(self, x: Self::F) -> (Self::F, Self::F);
     /// Shifts the bits of each lane left by 23, into the exponent field.
     fn bits_to_exponent(self, x: Self::F) -> Self::F;
     /// The sum of the lanes, in a fixed order.
     fn reduce_sum(self, x: Self::F) -> f32;
+    /// The sum of the lanes of each, in the order of [`Simd::reduce_sum`].
+    #[inline(always)]
+    fn reduce_sums(self, x: [Self::F; 4]) -> [f32; 4] {
+        let [a, b, c, d] = x;
+        [self.reduce_sum(a), self.reduce_sum(b), self.reduce_sum(c), self.reduce_sum(d)]
+    }
     /// The largest lane; NaN lanes are passed over.
     fn reduce_max(self, x: Self::F) -> f32;
 }
@@ -102,7 +122,7 @@ pub enum Level {
     Sse2,
     /// x86-64 with AVX2 and FMA: 256 bits.
     Avx2,
-    /// x86-64 with AVX-512F: 512 bits.
+    /// x86-64 with AVX-512 (F, BW, DQ, VL): 512 bits.
     Avx512,
     /// AArch64's 128 bits.
     Neon,
@@ -140,9 +160,9 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             Self::Sse2 => true,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Avx2 => x86::has_avx2(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => Self::Avx2.is_available() && is_x86_feature_detected!("avx512f"),
+            Self::Avx512 => x86::has_avx512(),
             #[cfg(target_arch = "aarch64")]
             Self::Neon => true,
             Self::Simd128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),

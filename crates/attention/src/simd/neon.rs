@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Kernel, Simd};
+use super::{Kernel, SQRT_HALF, Simd};
 
 #[derive(Clone, Copy)]
 pub(super) struct Neon(());
@@ -40,6 +40,15 @@ impl Simd for Neon {
         unsafe { vst1q_f32(dst.as_mut_ptr(), x) }
     }
     #[inline(always)]
+    fn boolean_bias(self, bytes: &[u8]) -> float32x4_t {
+        let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        // SAFETY: NEON is part of every AArch64 target that Rust's standard library supports.
+        unsafe {
+            let wide = vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(u64::from(word)))));
+            vreinterpretq_f32_u32(vandq_u32(vceqzq_u32(wide), vdupq_n_u32(f32::NEG_INFINITY.to_bits())))
+        }
+    }
+    #[inline(always)]
     unsafe fn load_ptr(self, src: *const f32) -> float32x4_t {
         // SAFETY: the caller vouches for four values.
         unsafe { vld1q_f32(src) }
@@ -61,6 +70,13 @@ impl Simd for Neon {
         fn and(a: uint32x4_t, b: uint32x4_t) -> uint32x4_t = vandq_u32(a, b);
         fn select(mask: uint32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t = vbslq_f32(mask, a, b);
         fn any(mask: uint32x4_t) -> bool = vmaxvq_u32(mask) != 0;
+        fn sqrt(x: float32x4_t) -> float32x4_t = vsqrtq_f32(x);
+        fn split(x: float32x4_t) -> (float32x4_t, float32x4_t) = {
+            let bits = vreinterpretq_s32_f32(x);
+            let exponent = vshrq_n_s32::<23>(vsubq_s32(bits, vdupq_n_s32(SQRT_HALF)));
+            let mantissa = vsubq_s32(bits, vshlq_n_s32::<23>(exponent));
+            (vreinterpretq_f32_s32(mantissa), vcvtq_f32_s32(exponent))
+        };
         fn bits_to_exponent(x: float32x4_t) -> float32x4_t =
             vreinterpretq_f32_s32(vshlq_n_s32::<23>(vreinterpretq_s32_f32(x)));
         fn reduce_sum(x: float32x4_t) -> f32 = {

@@ -1,6 +1,6 @@
 //! Arrays of four: the level for machines without a faster one, and the plainest to read.
 
-use super::{Kernel, Simd};
+use super::{Kernel, SQRT_HALF, Simd};
 
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
@@ -30,6 +30,10 @@ impl Simd for Portable {
     #[inline(always)]
     fn store(self, dst: &mut [f32], x: Self::F) {
         dst[..4].copy_from_slice(&x);
+    }
+    #[inline(always)]
+    fn boolean_bias(self, bytes: &[u8]) -> Self::F {
+        std::array::from_fn(|lane| if bytes[lane] == 0 { f32::NEG_INFINITY } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn load_ptr(self, src: *const f32) -> Self::F {
@@ -80,6 +84,16 @@ impl Simd for Portable {
     #[inline(always)]
     fn any(self, mask: Self::M) -> bool {
         mask.contains(&true)
+    }
+    #[inline(always)]
+    fn sqrt(self, x: Self::F) -> Self::F {
+        x.map(f32::sqrt)
+    }
+    #[inline(always)]
+    fn split(self, x: Self::F) -> (Self::F, Self::F) {
+        let exponent = x.map(|x| (x.to_bits() as i32 - SQRT_HALF) >> 23);
+        let mantissa = |lane: usize| f32::from_bits((x[lane].to_bits() as i32 - (exponent[lane] << 23)) as u32);
+        (std::array::from_fn(mantissa), exponent.map(|exponent| exponent as f32))
     }
     #[inline(always)]
     fn bits_to_exponent(self, x: Self::F) -> Self::F {

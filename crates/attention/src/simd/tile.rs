@@ -12,6 +12,9 @@ pub enum Along {
     Depth,
     /// Element (row, k) lies at `k · stride + row`: values, seen transposed.
     Rows,
+    /// As `Depth`, and what is summed are not products but squares of differences, `(A − B)²`: no matter how near the rows
+    /// lie to the columns, their squared distances do not cancel.
+    DepthApart,
 }
 
 /// The left factor: a strided view of memory that nobody packs.
@@ -56,7 +59,7 @@ pub fn product<S: Simd, const ROWS: usize, const VECTORS: usize>(
         return;
     }
     let extent = match a.along {
-        Along::Depth => (rows - 1) * a.stride + depth,
+        Along::Depth | Along::DepthApart => (rows - 1) * a.stride + depth,
         Along::Rows => depth.saturating_sub(1) * a.stride + rows,
     };
     assert!(depth == 0 || a.data.len() >= extent);
@@ -124,10 +127,16 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
             }
         }
         match a.along {
-            Along::Depth => {
+            Along::Depth | Along::DepthApart => {
                 let rows: [*const f32; ROWS] =
                     std::array::from_fn(|r| a.data.as_ptr().wrapping_add((row + r) * a.stride));
-                accumulate(simd, &mut sums, b.as_ptr(), depth, |k, further, r| *rows[r].add(k).add(further));
+                if a.along == Along::Depth {
+                    accumulate(simd, &mut sums, b.as_ptr(), depth, |k, further, r| *rows[r].add(k).add(further));
+                } else {
+                    for k in 0..depth {
+                        step::<S, ROWS, VECTORS, true>(simd, &mut sums, b.as_ptr().add(k * lanes), |r| *rows[r].add(k));
+                    }
+                }
             }
             Along::Rows => {
                 let columns = a.data.as_ptr().wrapping_add(row);
@@ -168,19 +177,19 @@ unsafe fn accumulate<S: Simd, const ROWS: usize, const VECTORS: usize>(
         loop {
             let rest = depth - k;
             let b = b.add(k * lanes);
-            step(simd, sums, b, |r| a(k, 0, r));
+            step::<S, ROWS, VECTORS, false>(simd, sums, b, |r| a(k, 0, r));
             if rest == 1 {
                 return;
             }
-            step(simd, sums, b.add(lanes), |r| a(k, 1, r));
+            step::<S, ROWS, VECTORS, false>(simd, sums, b.add(lanes), |r| a(k, 1, r));
             if rest == 2 {
                 return;
             }
-            step(simd, sums, b.add(2 * lanes), |r| a(k, 2, r));
+            step::<S, ROWS, VECTORS, false>(simd, sums, b.add(2 * lanes), |r| a(k, 2, r));
             if rest == 3 {
                 return;
             }
-            step(simd, sums, b.add(3 * lanes), |r| a(k, 3, r));
+            step::<S, ROWS, VECTORS, false>(simd, sums, b.add(3 * lanes), |r| a(k, 3, r));
             if rest == 4 {
                 return;
             }
@@ -189,12 +198,13 @@ unsafe fn accumulate<S: Simd, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// One depth: every sum gets its A element times its B vector.
+/// One depth: every sum gets the product of its A element and its B vector or, where they are `APART`, the square of their
+/// difference.
 ///
 /// # Safety
 /// `b` must be valid for reads of `VECTORS` vectors.
 #[inline(always)]
-unsafe fn step<S: Simd, const ROWS: usize, const VECTORS: usize>(
+unsafe fn step<S: Simd, const ROWS: usize, const VECTORS: usize, const APART: bool>(
     simd: S,
     sums: &mut [[S::F; VECTORS]; ROWS],
     b: *const f32,
@@ -205,7 +215,12 @@ unsafe fn step<S: Simd, const ROWS: usize, const VECTORS: usize>(
     for (r, sums) in sums.iter_mut().enumerate() {
         let a = simd.splat(a(r));
         for (sum, &b) in sums.iter_mut().zip(&b) {
-            *sum = simd.mul_add(a, b, *sum);
+            *sum = if APART {
+                let difference = simd.sub(a, b);
+                simd.mul_add(difference, difference, *sum)
+            } else {
+                simd.mul_add(a, b, *sum)
+            };
         }
     }
 }
@@ -229,7 +244,7 @@ mod tests {
             let Self { rows, depth, along } = self;
             let lanes = VECTORS * S::LANES;
             let value = |seed: usize| ((seed * 7 + 3) % 23) as f32 / 8.0 - 1.0;
-            let stride = if along == Along::Depth { depth + 3 } else { rows + 3 };
+            let stride = if along == Along::Rows { rows + 3 } else { depth + 3 };
             let a: Vec<f32> = (0..(rows + 1) * (depth + 3) + 3 * rows.max(depth)).map(value).collect();
             let b: Vec<f32> = (0..depth * lanes).map(value).collect();
             let factors: Vec<f32> = (0..lanes).map(|lane| lane as f32 / 4.0).collect();
@@ -246,8 +261,9 @@ mod tests {
                             Start::Scale(factors) => kept * factors[lane],
                         };
                         for k in 0..depth {
-                            let index = if along == Along::Depth { row * stride + k } else { k * stride + row };
-                            expected += a[index] * b[k * lanes + lane];
+                            let index = if along == Along::Rows { k * stride + row } else { row * stride + k };
+                            let (a, b) = (a[index], b[k * lanes + lane]);
+                            expected += if along == Along::DepthApart { (a - b) * (a - b) } else { a * b };
                         }
                         // Eighths multiply and add without rounding.
                         assert_eq!(c[row * lanes + lane], expected, "row {row} lane {lane} {along:?} {start:?}");
@@ -262,7 +278,7 @@ mod tests {
         for level in Level::available() {
             for rows in (0..=18).chain([64]) {
                 for depth in [0, 1, 2, 5, 16, 33] {
-                    for along in [Along::Depth, Along::Rows] {
+                    for along in [Along::Depth, Along::Rows, Along::DepthApart] {
                         level.run(Case { rows, depth, along });
                     }
                 }

@@ -2,7 +2,7 @@
 
 use std::arch::wasm32::*;
 
-use super::{Kernel, Simd};
+use super::{Kernel, SQRT_HALF, Simd};
 
 #[derive(Clone, Copy)]
 pub(super) struct Simd128;
@@ -31,6 +31,14 @@ impl Simd for Simd128 {
         assert!(dst.len() >= 4);
         // SAFETY: the slice is long enough; WebAssembly stores have no alignment.
         unsafe { v128_store(dst.as_mut_ptr().cast(), x) }
+    }
+    #[inline(always)]
+    fn boolean_bias(self, bytes: &[u8]) -> v128 {
+        assert!(bytes.len() >= 4);
+        // SAFETY: the slice is long enough; WebAssembly loads have no alignment.
+        let bytes = unsafe { v128_load32_zero(bytes.as_ptr().cast()) };
+        let wide = u32x4_extend_low_u16x8(u16x8_extend_low_u8x16(bytes));
+        v128_and(i32x4_eq(wide, i32x4_splat(0)), f32x4_splat(f32::NEG_INFINITY))
     }
     #[inline(always)]
     unsafe fn load_ptr(self, src: *const f32) -> v128 {
@@ -96,6 +104,15 @@ impl Simd for Simd128 {
         v128_any_true(mask)
     }
     #[inline(always)]
+    fn sqrt(self, x: v128) -> v128 {
+        f32x4_sqrt(x)
+    }
+    #[inline(always)]
+    fn split(self, x: v128) -> (v128, v128) {
+        let exponent = i32x4_shr(i32x4_sub(x, i32x4_splat(SQRT_HALF)), 23);
+        (i32x4_sub(x, i32x4_shl(exponent, 23)), f32x4_convert_i32x4(exponent))
+    }
+    #[inline(always)]
     fn bits_to_exponent(self, x: v128) -> v128 {
         i32x4_shl(x, 23)
     }
@@ -103,6 +120,15 @@ impl Simd for Simd128 {
     fn reduce_sum(self, x: v128) -> f32 {
         let pairs = f32x4_add(x, i32x4_shuffle::<2, 3, 0, 0>(x, x));
         f32x4_extract_lane::<0>(pairs) + f32x4_extract_lane::<1>(pairs)
+    }
+    #[inline(always)]
+    fn reduce_sums(self, [a, b, c, d]: [v128; 4]) -> [f32; 4] {
+        // Pairs of lanes two apart, a and b in turns.
+        let ab = f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
+        let cd = f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
+        let mut sums = [0.0; 4];
+        self.store(&mut sums, f32x4_add(i32x4_shuffle::<0, 1, 4, 5>(ab, cd), i32x4_shuffle::<2, 3, 6, 7>(ab, cd)));
+        sums
     }
     #[inline(always)]
     fn reduce_max(self, x: v128) -> f32 {

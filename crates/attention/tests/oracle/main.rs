@@ -3,8 +3,15 @@
 #![allow(missing_docs, reason = "test names are sentences")]
 
 mod attention;
+mod cache;
 mod edges;
 mod encoder;
 mod errors;
+mod flash;
+mod graph;
+mod hyperbolic;
 mod layers;
+mod linear;
+mod merge;
+mod rotary;
 mod support;

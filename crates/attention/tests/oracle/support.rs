@@ -341,6 +341,7 @@ fn options() -> impl Strategy<Value = AttentionOptions> {
             top_weights: asked.2,
             seed: asked.3,
             stage: None,
+            block_size: None,
         })
 }
 

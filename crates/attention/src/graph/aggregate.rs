@@ -1,0 +1,235 @@
+//! Sums, means and extremes of the messages that reach each node, one pass over the target rows.
+
+use std::ops::Range;
+
+use super::{Graph, Rows};
+use crate::error::{Error, Result};
+use crate::math::dot::weighted_sum;
+use crate::scratch::Scratch;
+use crate::simd::{Kernel, Simd};
+use crate::tensor::{Tensor, check_output, try_zeroed};
+use crate::threads::{Context, SharedMut};
+
+/// What becomes of the messages that reach a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reduce {
+    /// Their sum.
+    #[default]
+    Sum,
+    /// Their sum over their number.
+    Mean,
+    /// The largest, feature by feature.
+    Max,
+    /// The smallest, feature by feature.
+    Min,
+}
+
+/// Sums, means or extremes of `edge_weight · x[source]` over the incoming edges of each node: x `[N, …]` → `[N, …]`, as
+/// PyTorch Geometric's `MessagePassing` aggregates. A node without incoming edges gets zeros; a NaN spoils what it reaches.
+///
+/// # Errors
+/// `SHAPE` if `x` has not one row a node, `edge_weight` not one weight an edge, or `output` another length than `x`.
+pub fn propagate(
+    context: Context,
+    graph: &Graph,
+    x: Tensor<'_>,
+    reduce: Reduce,
+    edge_weight: Option<&[f32]>,
+    output: &mut [f32],
+) -> Result<()> {
+    let nodes = graph.num_nodes();
+    if x.shape.dims().first() != Some(&nodes) {
+        return Err(Error::shape("x", format_args!("[{nodes}, …], a row for each node"), x.shape));
+    }
+    check_edge_weight(graph, edge_weight)?;
+    check_output("output", output, x.data.len())?;
+    if !x.data.is_empty() {
+        let aggregation = Aggregation::of(graph, x.data, x.data.len() / nodes);
+        Aggregation { reduce, edge_weight, ..aggregation }.run(context, output);
+    }
+    Ok(())
+}
+
+/// Checks that there is one weight an edge.
+pub(super) fn check_edge_weight(graph: &Graph, edge_weight: Option<&[f32]>) -> Result<()> {
+    edge_weight.map_or(Ok(()), |weights| check_output("edgeWeight", weights, graph.num_edges()))
+}
+
+/// An aggregation over the whole graph: sizes that fit each other.
+#[derive(Clone, Copy)]
+pub(super) struct Aggregation<'a> {
+    pub graph: &'a Graph,
+    /// `[N, features]`.
+    pub x: &'a [f32],
+    pub features: usize,
+    pub reduce: Reduce,
+    /// By the numbers of the edges; 1 where there are none.
+    pub edge_weight: Option<&'a [f32]>,
+    /// What messages are multiplied by for their source and for their target.
+    pub node_factors: Option<&'a [f32]>,
+    /// What is added to each row at the end.
+    pub bias: Option<&'a [f32]>,
+    /// How far apart the rows of the output are.
+    pub output_row: usize,
+}
+
+impl<'a> Aggregation<'a> {
+    /// The plain sum over the rows of x.
+    pub fn of(graph: &'a Graph, x: &'a [f32], features: usize) -> Self {
+        Self {
+            graph,
+            x,
+            features,
+            reduce: Reduce::Sum,
+            edge_weight: None,
+            node_factors: None,
+            bias: None,
+            output_row: features,
+        }
+    }
+
+    /// Writes the first `features` values of every row of the output.
+    pub fn run(&self, context: Context, output: &mut [f32]) {
+        let edges = self.graph.edges.len() + self.graph.num_nodes();
+        let output = SharedMut::new(output);
+        context.for_each(self.graph.items(), edges.saturating_mul(2 * self.features + 16), |item| {
+            context.level.run(Item { of: self, rows: self.graph.item(item, false), output: &output });
+        });
+    }
+
+    fn weight(&self, place: usize) -> f32 {
+        self.edge_weight.map_or(1.0, |weights| weights[self.graph.edges[place] as usize])
+    }
+
+    /// `1/√degree` for each node, its degree the sum of the weights of its edges; 0 where that is none.
+    ///
+    /// # Errors
+    /// `MEMORY`.
+    #[inline(never)]
+    pub fn inverse_root_degrees(&self) -> Result<Vec<f32>> {
+        let mut roots = try_zeroed("working memory", self.graph.num_nodes())?;
+        for pair in self.graph.rows.windows(2) {
+            let ([node, start], [_, end]) = (pair[0], pair[1]);
+            let mut degree = 0.0;
+            for place in start..end {
+                degree += self.weight(place as usize);
+            }
+            roots[node as usize] = if degree == 0.0 { 0.0 } else { 1.0 / degree.sqrt() };
+        }
+        Ok(roots)
+    }
+}
+
+/// One work item of an [`Aggregation`].
+struct Item<'a> {
+    of: &'a Aggregation<'a>,
+    rows: Rows<'a>,
+    output: &'a SharedMut<'a, f32>,
+}
+
+impl Kernel for Item<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+        let Aggregation { graph, x, features, reduce, output_row, .. } = *self.of;
+        let mut scratch = Scratch::take(widest(self.rows.clone()));
+        for (node, row) in self.rows.clone() {
+            let sources = &graph.sources[row.clone()];
+            let factors = &mut scratch.values()[..row.len()];
+            self.write_factors(node, row, factors);
+            // SAFETY: each node has a row of its own and belongs to one item.
+            let sum = unsafe { self.output.slice(node * output_row, features) };
+            sum.fill(0.0);
+            match reduce {
+                _ if sources.is_empty() => {}
+                Reduce::Sum | Reduce::Mean => {
+                    gather_sum(simd, factors, sources, Columns::of(x, features), sum);
+                    if reduce == Reduce::Mean {
+                        scale(sum, 1.0 / sources.len() as f32);
+                    }
+                }
+                Reduce::Max | Reduce::Min => {
+                    let sign = if reduce == Reduce::Max { 1.0 } else { -1.0 };
+                    scale(factors, sign);
+                    largest(factors, sources, x, sum);
+                    scale(sum, sign);
+                }
+            }
+            if let Some(bias) = self.of.bias {
+                add(sum, bias);
+            }
+        }
+    }
+}
+
+impl Item<'_> {
+    /// What the messages of a row are multiplied by.
+    #[inline(always)]
+    fn write_factors(&self, node: usize, row: Range<usize>, factors: &mut [f32]) {
+        for (factor, place) in factors.iter_mut().zip(row) {
+            let of_nodes = self
+                .of
+                .node_factors
+                .map_or(1.0, |factors| factors[self.of.graph.sources[place] as usize] * factors[node]);
+            *factor = self.of.weight(place) * of_nodes;
+        }
+    }
+}
+
+/// The number of edges of the row with the most of them.
+#[inline(always)]
+pub(super) fn widest(rows: Rows<'_>) -> usize {
+    rows.map(|(_, row)| row.len()).max().unwrap_or(0)
+}
+
+/// `row += other`.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+pub(super) fn add(row: &mut [f32], other: &[f32]) {
+    row.iter_mut().zip(other).for_each(|(value, other)| *value += other);
+}
+
+/// `row *= factor`.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+pub(super) fn scale(row: &mut [f32], factor: f32) {
+    row.iter_mut().for_each(|value| *value *= factor);
+}
+
+/// The matrix that rows are taken from: how far apart they are, and the column to begin at.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a> {
+    pub data: &'a [f32],
+    pub row: usize,
+    pub first: usize,
+}
+
+impl<'a> Columns<'a> {
+    pub fn of(data: &'a [f32], row: usize) -> Self {
+        Self { data, row, first: 0 }
+    }
+}
+
+/// `sum += Σ_n factors[n] · matrix[rows[n]]`.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+pub(super) fn gather_sum<S: Simd>(simd: S, factors: &[f32], rows: &[u32], matrix: Columns<'_>, sum: &mut [f32]) {
+    let width = sum.len();
+    let row = |n: usize| &matrix.data[rows[n] as usize * matrix.row + matrix.first..][..width];
+    weighted_sum(simd, factors, row, 1.0, sum);
+}
+
+/// The largest of `factor · x[source]` for each feature, of at least one message. A NaN stays.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn largest(factors: &[f32], sources: &[u32], x: &[f32], row: &mut [f32]) {
+    let features = row.len();
+    row.fill(f32::NEG_INFINITY);
+    for (&factor, &source) in factors.iter().zip(sources) {
+        for (largest, &value) in row.iter_mut().zip(&x[source as usize * features..][..features]) {
+            let message = factor * value;
+            *largest = if message > *largest || message.is_nan() { message } else { *largest };
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The graph layers: `GCNConv`, `SAGEConv`, `GATConv`, `GATv2Conv` and `TransformerConv` of PyTorch Geometric.
+
+use super::Graph;
+use super::aggregate::{Aggregation, add, check_edge_weight, scale};
+use super::attention::{Attention, EdgeFeatures, Finish, Score};
+use super::options::{ForwardOptions, GraphConfig, Kind};
+use super::parameters::Parameters;
+use crate::error::{Error, Result};
+use crate::math::linear::project;
+use crate::math::random::Dropout;
+use crate::tensor::{Tensor, check_output, try_zeroed};
+use crate::threads::Context;
+use crate::weights::Entry;
+
+/// A graph layer: its configuration and its parameters.
+#[derive(Debug, Clone)]
+pub struct GraphLayer {
+    config: GraphConfig,
+    parameters: Parameters,
+}
+
+/// The inputs of one call.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The nodes' features, `[N, inFeatures]`.
+    pub x: Tensor<'a>,
+    /// The edges' features, `[K, edgeFeatures]`, or `[K]` where that is 1.
+    pub edge_attr: Option<Tensor<'a>>,
+    /// The edges' weights, `[K]`.
+    pub edge_weight: Option<&'a [f32]>,
+}
+
+impl GraphLayer {
+    /// A layer from its configuration, a JSON object, with the parameters that its seed draws.
+    ///
+    /// # Errors
+    /// `OPTION` for a configuration that does not fit, `MEMORY`.
+    pub fn new(config: &str, kind: Kind) -> Result<Self> {
+        let config = GraphConfig::parse(config, kind)?;
+        Ok(Self { parameters: Parameters::init(&config)?, config })
+    }
+
+    /// The layer of this configuration with the parameters that `entries` hold under `prefix`.
+    ///
+    /// # Errors
+    /// `SHAPE` or `FORMAT` for entries that do not fit, `MEMORY`.
+    pub fn loaded(config: &GraphConfig, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
+        Ok(Self { parameters: Parameters::load(config, entries, prefix)?, config: config.clone() })
+    }
+
+    /// The configuration with every default filled in.
+    pub fn config(&self) -> &GraphConfig {
+        &self.config
+    }
+
+    /// Names, shapes and elements of the parameters.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Output `[N, outFeatures]`, or `[N, numHeads · outFeatures]` where heads stand side by side. Attention layers give the
+    /// weights of their edges, `[K′, numHeads]`: those of the edges given in their order; with `addSelfLoops` without the
+    /// self-loops among them, and those of one self-loop a node after them. Dropout acts in training only.
+    ///
+    /// # Errors
+    /// `SHAPE` where shapes or lengths do not fit, `OPTION` for what this layer does not take, `MEMORY`.
+    pub fn forward(
+        &self,
+        context: Context,
+        graph: &Graph,
+        inputs: Inputs<'_>,
+        options: &ForwardOptions,
+        training: bool,
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let edge_attr = self.check(graph, inputs, options)?;
+        check_output("output", output, graph.num_nodes() * self.config.output_width())?;
+        if let Some(weights) = &weights {
+            check_output("weights", weights, self.num_weighted_edges(graph) * self.config.num_heads())?;
+        }
+        let seed = options.seed.unwrap_or(self.config.seed());
+        let dropout = training.then(|| Dropout::new(self.config.dropout(), seed)).flatten();
+        let without = if self.config.add_self_loops() { &*graph.loops } else { &[] };
+        let graph = if self.config.add_self_loops() { graph.with_self_loops()? } else { graph };
+        let call = Call { layer: self, context, graph, without, x: inputs.x.data, edge_attr, dropout };
+        match self.config.kind() {
+            Kind::Convolution => call.convolution(inputs.edge_weight, output),
+            Kind::Sage => call.sage(output),
+            Kind::Attention if self.config.is_additive() => call.additive(output, weights),
+            Kind::Attention => call.joint(output, weights),
+            Kind::Transformer => call.transformer(output, weights),
+        }
+    }
+
+    /// How many edges of a graph the layer has weights for.
+    pub fn num_weighted_edges(&self, graph: &Graph) -> usize {
+        match self.config.add_self_loops() {
+            true => graph.num_edges() - graph.num_self_loops() + graph.num_nodes(),
+            false => graph.num_edges(),
+        }
+    }
+
+    /// Checks the inputs, and gives the features of the edges.
+    #[inline(never)]
+    fn check<'a>(&self, graph: &Graph, inputs: Inputs<'a>, options: &ForwardOptions) -> Result<Option<&'a [f32]>> {
+        let (nodes, edges, kind) = (graph.num_nodes(), graph.num_edges(), self.config.kind());
+        let (features, size) = (self.config.in_features(), self.config.edge_features());
+        if inputs.x.shape.dims() != [nodes, features] {
+            return Err(Error::shape("x", format_args!("[{nodes}, {features}]"), inputs.x.shape));
+        }
+        if inputs.edge_weight.is_some() && kind != Kind::Convolution {
+            return Err(Error::option(
+                "edgeWeight",
+                "none, as only GraphConvolution takes weights of edges",
+                "weights",
+            ));
+        }
+        check_edge_weight(graph, inputs.edge_weight)?;
+        if options.weights && !kind.attends() {
+            return Err(Error::option("weights", "no request, as this layer has no attention weights", "true"));
+        }
+        let Some(given) = inputs.edge_attr else {
+            return match size {
+                0 => Ok(None),
+                _ => Err(Error::option("edgeAttr", "the features of edges, as the layer has edgeFeatures", "nothing")),
+            };
+        };
+        match *given.shape.dims() {
+            _ if size == 0 => Err(Error::option("edgeAttr", "none, as the layer has no edgeFeatures", given.shape)),
+            [rows, columns] if [rows, columns] == [edges, size] => Ok(Some(given.data)),
+            [rows] if [rows, 1] == [edges, size] => Ok(Some(given.data)),
+            _ => Err(Error::shape("edgeAttr", format_args!("[{edges}, {size}]"), given.shape)),
+        }
+    }
+}
+
+/// One call with inputs that fit.
+struct Call<'a> {
+    layer: &'a GraphLayer,
+    context: Context,
+    /// As it was given, or closed by self-loops, and then without these.
+    graph: &'a Graph,
+    without: &'a [[u32; 2]],
+    x: &'a [f32],
+    edge_attr: Option<&'a [f32]>,
+    dropout: Option<Dropout>,
+}
+
+impl<'a> Call<'a> {
+    /// The product of the nodes' features with the weight of a part of the layer.
+    fn part(&self, weight: &str, bias: &str) -> Result<Vec<f32>> {
+        self.part_of(self.x, weight, bias)
+    }
+
+    /// The product of other features of the nodes, as many, with the weight of a part of the layer.
+    #[inline(never)]
+    fn part_of(&self, x: &[f32], weight: &str, bias: &str) -> Result<Vec<f32>> {
+        let (inputs, parameters) = (self.layer.config.in_features(), &self.layer.parameters);
+        let (weight, bias) = (parameters.get(weight), parameters.find(bias));
+        let (nodes, outputs) = (self.graph.num_nodes(), weight.len() / inputs);
+        let mut output = try_zeroed("working memory", nodes * outputs)?;
+        project(self.context, x, nodes, inputs, weight, outputs, bias, &mut output)?;
+        Ok(output)
+    }
+
+    /// Kipf & Welling 2017: `GCNConv`.
+    #[inline(never)]
+    fn convolution(&self, edge_weight: Option<&[f32]>, output: &mut [f32]) -> Result<()> {
+        let x = self.part("lin.weight", "")?;
+        let mut weights = Vec::new();
+        if let Some(given) = edge_weight {
+            // The self-loops that were added have the weight of the last one taken out, or 1.
+            weights = try_zeroed("working memory", given.len() + self.graph.num_nodes())?;
+            weights[..given.len()].copy_from_slice(given);
+            weights[given.len()..].fill(1.0);
+            for &[edge, node] in self.without {
+                weights[given.len() + node as usize] = given[edge as usize];
+            }
+        }
+        let mut aggregation = Aggregation {
+            edge_weight: edge_weight.map(|_| &*weights),
+            bias: self.layer.parameters.find("bias"),
+            ..Aggregation::of(self.graph, &x, self.layer.config.out_features())
+        };
+        let roots = aggregation.inverse_root_degrees()?;
+        aggregation.node_factors = Some(&roots);
+        aggregation.run(self.context, output);
+        Ok(())
+    }
+
+    /// Hamilton, Ying & Leskovec 2017: `SAGEConv`.
+    #[inline(never)]
+    fn sage(&self, output: &mut [f32]) -> Result<()> {
+        let config = &self.layer.config;
+        let mut around = try_zeroed("working memory", self.x.len())?;
+        let aggregation = Aggregation::of(self.graph, self.x, config.in_features());
+        Aggregation { reduce: config.reduce(), ..aggregation }.run(self.context, &mut around);
+        let own = self.part("lin_r.weight", "")?;
+        let around = self.part_of(&around, "lin_l.weight", "lin_l.bias")?;
+        output.copy_from_slice(&around);
+        add(output, &own);
+        if config.normalize() {
+            for row in output.chunks_exact_mut(config.out_features()) {
+                let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
+                // A length of NaN stays.
+                scale(row, 1.0 / if length < 1e-12 { 1e-12 } else { length });
+            }
+        }
+        Ok(())
+    }
+
+    /// Veličković et al. 2018: `GATConv`.
+    fn additive(&self, output: &mut [f32], weights: Option<&mut [f32]>) -> Result<()> {
+        let values = self.part("lin.weight", "")?;
+        let inputs = self.layer.config.in_features();
+        let sources = self.scores("att_src", "lin.weight", self.x, inputs)?;
+        let targets = self.scores("att_dst", "lin.weight", self.x, inputs)?;
+        let edges = match self.edge_attr {
+            Some(features) => {
+                Some(self.scores("att_edge", "lin_edge.weight", features, self.layer.config.edge_features())?)
+            }
+            None => None,
+        };
+        let (slope, edges) = (self.layer.config.negative_slope(), edges.as_deref());
+        self.attend(&values, Score::Additive { nodes: [&sources, &targets], edges, slope }, output, weights)
+    }
+
+    /// `attention · (W x)` for each row of x and each head, as `(Wᵀ attention) · x`.
+    #[inline(never)]
+    fn scores(&self, attention: &str, weight: &str, x: &[f32], inputs: usize) -> Result<Vec<f32>> {
+        let (parameters, heads) = (&self.layer.parameters, self.layer.config.num_heads());
+        let (attention, weight) = (parameters.get(attention), parameters.get(weight));
+        let mut folded = try_zeroed("working memory", heads * inputs)?;
+        let channels = self.layer.config.out_features();
+        for (index, value) in folded.iter_mut().enumerate() {
+            let (head, input) = (index / inputs, index % inputs);
+            let mut sum = 0.0;
+            for row in head * channels..(head + 1) * channels {
+                sum += f64::from(attention[row]) * f64::from(weight[row * inputs + input]);
+            }
+            *value = sum as f32;
+        }
+        let rows = x.len() / inputs;
+        let mut scores = try_zeroed("working memory", rows * heads)?;
+        project(self.context, x, rows, inputs, &folded, heads, None, &mut scores)?;
+        Ok(scores)
+    }
+
+    /// Brody, Alon & Yahav 2022: `GATv2Conv`.
+    fn joint(&self, output: &mut [f32], weights: Option<&mut [f32]>) -> Result<()> {
+        let values = self.part("lin_l.weight", "lin_l.bias")?;
+        let targets = self.part("lin_r.weight", "lin_r.bias")?;
+        let edge_weight = self.edge_weight()?;
+        let (attention, slope) = (self.layer.parameters.get("att"), self.layer.config.negative_slope());
+        let edges = self.edge_features(&edge_weight);
+        self.attend(&values, Score::Joint { targets: &targets, attention, slope, edges }, output, weights)
+    }
+
+    /// Shi et al. 2021: `TransformerConv`.
+    #[inline(never)]
+    fn transformer(&self, output: &mut [f32], weights: Option<&mut [f32]>) -> Result<()> {
+        let config = &self.layer.config;
+        let keys = self.part("lin_key.weight", "lin_key.bias")?;
+        let queries = self.part("lin_query.weight", "lin_query.bias")?;
+        let values = self.part("lin_value.weight", "lin_value.bias")?;
+        let edge_weight = self.edge_weight()?;
+        let edges = self.edge_features(&edge_weight);
+        output.copy_from_slice(&self.part("lin_skip.weight", "lin_skip.bias")?);
+        let scale = 1.0 / (config.out_features() as f32).sqrt();
+        self.attend(&values, Score::Product { queries: &queries, keys: &keys, scale, edges }, output, weights)
+    }
+
+    fn attend(&self, values: &[f32], score: Score<'_>, output: &mut [f32], weights: Option<&mut [f32]>) -> Result<()> {
+        let (config, parameters) = (&self.layer.config, &self.layer.parameters);
+        let transformer = config.kind() == Kind::Transformer;
+        let attention = Attention {
+            graph: self.graph,
+            heads: config.num_heads(),
+            channels: config.out_features(),
+            values,
+            score,
+            dropout: self.dropout,
+            weights_before_dropout: transformer,
+            concat: config.concat(),
+            without: self.without,
+            finish: match transformer {
+                true => Finish::Skip { gate: parameters.find("lin_beta.weight") },
+                false => Finish::Bias(parameters.find("bias")),
+            },
+        };
+        attention.run(self.context, output, weights);
+        Ok(())
+    }
+
+    /// The transposed weight of the edges' features and the numbers of its rows; empty where edges have none.
+    #[inline(never)]
+    fn edge_weight(&self) -> Result<(Vec<f32>, Vec<u32>)> {
+        let (size, width) = (self.layer.config.edge_features(), self.layer.config.width());
+        let weight = self.layer.parameters.get("lin_edge.weight");
+        let mut transposed = try_zeroed("working memory", weight.len())?;
+        let mut rows = try_zeroed("working memory", size)?;
+        for feature in 0..size {
+            rows[feature] = feature as u32;
+            for column in 0..width {
+                transposed[feature * width + column] = weight[column * size + feature];
+            }
+        }
+        Ok((transposed, rows))
+    }
+
+    fn edge_features<'b>(&'b self, (weight, rows): &'b (Vec<f32>, Vec<u32>)) -> Option<EdgeFeatures<'b>> {
+        Some(EdgeFeatures { features: self.edge_attr?, weight, rows })
+    }
+}

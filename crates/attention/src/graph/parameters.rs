@@ -1,0 +1,260 @@
+//! The parameters of the graph layers: PyTorch Geometric's names, order and initialisation.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use super::options::{GraphConfig, Kind};
+use crate::error::{Code, Error, Result};
+use crate::math::random::Mt19937;
+use crate::options::alternatives;
+use crate::tensor::{Shape, Tensor, try_zeroed};
+use crate::weights::Entry;
+
+/// How a parameter is drawn at first.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Initial {
+    Zeros,
+    /// Uniform in ±√(6 / (rows + columns)).
+    Glorot,
+    /// As `torch.nn.Linear` draws its weight.
+    Weight,
+    /// As `torch.nn.Linear` draws its bias.
+    Bias,
+}
+
+/// What the size of a parameter follows from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Size {
+    /// `[1, heads, channels]`.
+    Attention,
+    /// `[heads · channels, inputs]`.
+    Matrix,
+    /// `[heads · channels, edge features]`; only where edges have features.
+    Edge,
+    /// `[1, heads, channels]`; only where edges have features.
+    EdgeAttention,
+    /// `[output, inputs]`.
+    Skip,
+    /// `[1, 3 · output]`; only with a gate.
+    Gate,
+    /// `[heads · channels]`; only with biases.
+    WideBias,
+    /// `[output]`; only with biases.
+    OutputBias,
+}
+
+/// A parameter's name in PyTorch Geometric, its size, and how it is drawn.
+type Description = (&'static str, Size, Initial);
+
+const CONVOLUTION: &[Description] =
+    &[("bias", Size::OutputBias, Initial::Zeros), ("lin.weight", Size::Matrix, Initial::Glorot)];
+const SAGE: &[Description] = &[
+    ("lin_l.weight", Size::Matrix, Initial::Weight),
+    ("lin_l.bias", Size::WideBias, Initial::Bias),
+    ("lin_r.weight", Size::Matrix, Initial::Weight),
+];
+const ADDITIVE: &[Description] = &[
+    ("att_src", Size::Attention, Initial::Glorot),
+    ("att_dst", Size::Attention, Initial::Glorot),
+    ("att_edge", Size::EdgeAttention, Initial::Glorot),
+    ("bias", Size::OutputBias, Initial::Zeros),
+    ("lin.weight", Size::Matrix, Initial::Glorot),
+    ("lin_edge.weight", Size::Edge, Initial::Glorot),
+];
+const JOINT: &[Description] = &[
+    ("att", Size::Attention, Initial::Glorot),
+    ("bias", Size::OutputBias, Initial::Zeros),
+    ("lin_l.weight", Size::Matrix, Initial::Glorot),
+    ("lin_l.bias", Size::WideBias, Initial::Bias),
+    ("lin_r.weight", Size::Matrix, Initial::Glorot),
+    ("lin_r.bias", Size::WideBias, Initial::Bias),
+    ("lin_edge.weight", Size::Edge, Initial::Glorot),
+];
+const TRANSFORMER: &[Description] = &[
+    ("lin_key.weight", Size::Matrix, Initial::Weight),
+    ("lin_key.bias", Size::WideBias, Initial::Bias),
+    ("lin_query.weight", Size::Matrix, Initial::Weight),
+    ("lin_query.bias", Size::WideBias, Initial::Bias),
+    ("lin_value.weight", Size::Matrix, Initial::Weight),
+    ("lin_value.bias", Size::WideBias, Initial::Bias),
+    ("lin_edge.weight", Size::Edge, Initial::Weight),
+    ("lin_skip.weight", Size::Skip, Initial::Weight),
+    ("lin_skip.bias", Size::OutputBias, Initial::Bias),
+    ("lin_beta.weight", Size::Gate, Initial::Weight),
+];
+
+/// One parameter of a layer: where its elements lie among all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Parameter {
+    name: &'static str,
+    shape: Shape,
+    initial: Initial,
+    start: usize,
+    end: usize,
+}
+
+/// Every parameter of a layer, in the order of PyTorch Geometric's state dict: the layer's own, then those of its parts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameters {
+    list: Vec<Parameter>,
+    elements: Vec<f32>,
+}
+
+impl Size {
+    /// Whether a layer has such a parameter.
+    fn is_there(self, config: &GraphConfig) -> bool {
+        match self {
+            Self::Edge | Self::EdgeAttention => config.edge_features() > 0,
+            Self::Gate => config.beta(),
+            Self::WideBias | Self::OutputBias => config.use_bias(),
+            _ => true,
+        }
+    }
+
+    fn shape(self, config: &GraphConfig) -> Result<Shape> {
+        let (inputs, width, output) = (config.in_features(), config.width(), config.output_width());
+        let dims: &[usize] = match self {
+            Self::Attention | Self::EdgeAttention => &[1, config.num_heads(), config.out_features()],
+            Self::Matrix => &[width, inputs],
+            Self::Edge => &[width, config.edge_features()],
+            Self::Skip => &[output, inputs],
+            Self::Gate => &[1, 3 * output],
+            Self::WideBias => &[width],
+            Self::OutputBias => &[output],
+        };
+        Shape::new("parameters", dims)
+    }
+}
+
+impl Parameters {
+    /// Parameters of zeros.
+    fn zeroed(config: &GraphConfig) -> Result<Self> {
+        let descriptions = match config.kind() {
+            Kind::Convolution => CONVOLUTION,
+            Kind::Sage => SAGE,
+            Kind::Attention if config.is_additive() => ADDITIVE,
+            Kind::Attention => JOINT,
+            Kind::Transformer => TRANSFORMER,
+        };
+        let mut list = Vec::with_capacity(descriptions.len());
+        let mut end = 0;
+        for &(name, size, initial) in descriptions {
+            if size.is_there(config) {
+                let (shape, start) = (size.shape(config)?, end);
+                end += shape.dims().iter().product::<usize>();
+                list.push(Parameter { name, shape, initial, start, end });
+            }
+        }
+        Ok(Self { list, elements: try_zeroed("parameters", end)? })
+    }
+
+    /// The parameters that the layer of PyTorch Geometric draws after `torch.manual_seed(seed)`, bit for bit.
+    ///
+    /// # Errors
+    /// `MEMORY`.
+    pub fn init(config: &GraphConfig) -> Result<Self> {
+        let Self { list, mut elements } = Self::zeroed(config)?;
+        let mut generator = Mt19937::new(config.seed());
+        // Each part draws when it is made and again when the whole layer is reset, which then draws what is its own.
+        for parts in [true, true, false] {
+            for &Parameter { name, shape, initial, start, end } in &list {
+                if name.contains('.') != parts {
+                    continue;
+                }
+                let slope = 5f64.sqrt();
+                let (rows, columns) = match *shape.dims() {
+                    [.., rows, columns] => (rows, columns),
+                    _ => (0, config.in_features()),
+                };
+                let square = match initial {
+                    Initial::Zeros => continue,
+                    Initial::Glorot => 6.0 / (rows + columns) as f64,
+                    Initial::Weight => 6.0 / ((1.0 + slope * slope) * columns as f64),
+                    Initial::Bias => 1.0 / columns as f64,
+                };
+                generator.fill_uniform(square.sqrt(), &mut elements[start..end]);
+            }
+        }
+        Ok(Self { list, elements })
+    }
+
+    /// The parameters that `entries` hold under `prefix`. Entries outside the prefix do not count.
+    ///
+    /// Up to release 2.4 the one weight of `GATConv` had two names, `lin_src.weight` and `lin_dst.weight`.
+    ///
+    /// # Errors
+    /// `SHAPE` or `FORMAT` for missing, further and wrongly shaped entries.
+    pub fn load(config: &GraphConfig, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
+        let dot = if prefix.is_empty() || prefix.ends_with('.') { "" } else { "." };
+        let Self { list, mut elements } = Self::zeroed(config)?;
+        let mut found = 0u32;
+        for entry in entries {
+            let name = entry.name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix(dot));
+            let name = match name {
+                None => continue,
+                Some("lin_src.weight" | "lin_dst.weight") => "lin.weight",
+                Some(name) => name,
+            };
+            let Some(index) = list.iter().position(|parameter| parameter.name == name) else {
+                return Err(unknown(&list, config, entry));
+            };
+            let Parameter { shape, start, end, .. } = list[index];
+            let given = Tensor::new(&entry.name, entry.data, &entry.shape)?.shape;
+            if given != shape {
+                return Err(Error::shape(&entry.name, shape, given));
+            }
+            let place = &mut elements[start..end];
+            if found & 1 << index != 0 && place != entry.data {
+                return Err(fault(&entry.name, &"the transformation of the other ends of edges", "other values"));
+            }
+            found |= 1 << index;
+            place.copy_from_slice(entry.data);
+        }
+        match list.get(found.trailing_ones() as usize) {
+            Some(Parameter { name, shape, .. }) => {
+                let (entry, expected) =
+                    (format_args!("{prefix}{dot}{name}"), format_args!("an entry of shape {shape}"));
+                Err(fault(&entry, &expected, "no such entry"))
+            }
+            None => Ok(Self { list, elements }),
+        }
+    }
+
+    /// Names, shapes and elements in the order of PyTorch Geometric's state dict.
+    pub fn entries(&self) -> Vec<Entry<'_>> {
+        let mut entries = Vec::with_capacity(self.list.len());
+        for &Parameter { name, shape, start, end, .. } in &self.list {
+            let data = &self.elements[start..end];
+            entries.push(Entry { name: Cow::Borrowed(name), shape: shape.dims().to_vec(), data });
+        }
+        entries
+    }
+
+    /// The elements of a parameter, if the layer has it.
+    #[inline(never)]
+    pub fn find(&self, name: &str) -> Option<&[f32]> {
+        let parameter = self.list.iter().find(|parameter| parameter.name == name)?;
+        Some(&self.elements[parameter.start..parameter.end])
+    }
+
+    /// The elements of a parameter that the layer has.
+    pub fn get(&self, name: &str) -> &[f32] {
+        self.find(name).unwrap_or_default()
+    }
+}
+
+/// The error about an entry that is no parameter.
+#[cold]
+fn unknown(list: &[Parameter], config: &GraphConfig, entry: &Entry<'_>) -> Error {
+    if entry.name.ends_with("bias") && !config.use_bias() {
+        return fault(&entry.name, &"no biases, as useBias is false", "a bias");
+    }
+    let names: Vec<&str> = list.iter().map(|parameter| parameter.name).collect();
+    fault(&entry.name, &format_args!("one of {}", alternatives(&names)), "an entry that is no parameter of this layer")
+}
+
+/// The error that a state dict does not hold what it has to.
+#[cold]
+fn fault(entry: &dyn Display, expected: &dyn Display, actual: &str) -> Error {
+    Error::new(Code::Format, entry, expected, actual)
+}

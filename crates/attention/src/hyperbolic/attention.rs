@@ -1,0 +1,282 @@
+//! Attention by distance: points are read into the ball, the tiles of [`crate::sdpa`] score and sum them, midpoints are
+//! written.
+
+use crate::error::{Code, Error, Result};
+use crate::options::parse::{Given, read_into, read_options};
+use crate::options::{BESIDE, Layout, query_offset, window};
+use crate::sdpa::ball::Ball;
+use crate::sdpa::mask::Visibility;
+use crate::sdpa::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
+use crate::tensor::{Shape, Tensor, check_output, try_zeroed};
+use crate::threads::{Context, SharedMut};
+
+use super::ball::{self, Point};
+use super::{HyperbolicAttention, check_point};
+
+/// Rows of one work item while they are read and written.
+const ROWS: usize = 64;
+
+/// The options of [`HyperbolicAttention::forward`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ForwardOptions {
+    /// Query `i` sees the keys `j ≤ i + query_offset`.
+    pub causal: bool,
+    /// The key position of query 0.
+    pub query_offset: i64,
+    /// Keys from `left` before to `right` after the query's position; −1 leaves a side open.
+    pub window: Option<[i64; 2]>,
+    /// Return the weights.
+    pub weights: bool,
+}
+
+impl ForwardOptions {
+    /// The options of one call.
+    pub fn parse(json: Option<&str>) -> Result<Self> {
+        let mut options = Self::default();
+        read_into!(options, json, BESIDE, |names| names, {
+            "causal" => causal: Given::boolean,
+            "queryOffset" => query_offset: query_offset,
+            "window" => window: window,
+            "weights" => weights: Given::boolean,
+        })?;
+        Ok(options)
+    }
+}
+
+/// Batch, length and size of the rows of one input, whose heads are known.
+#[derive(Clone, Copy)]
+struct Dims {
+    layout: Layout,
+    batch: usize,
+    heads: usize,
+    length: usize,
+    size: usize,
+}
+
+impl Dims {
+    fn of(argument: &str, shape: Shape, heads: usize) -> Result<Self> {
+        match *shape.dims() {
+            [batch, length, width] if width.is_multiple_of(heads) => {
+                Ok(Self { layout: Layout::Blhd, batch, heads, length, size: width / heads })
+            }
+            [batch, count, length, size] if count == heads => {
+                Ok(Self { layout: Layout::Bhld, batch, heads, length, size })
+            }
+            _ => {
+                let expected =
+                    format_args!("[B, length, {heads} · size] or [B, {heads}, length, size] for {heads} heads");
+                Err(Error::shape(argument, expected, shape))
+            }
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.batch * self.heads * self.length
+    }
+
+    /// (b, h, i) of a row, counted in that order.
+    fn place(&self, row: usize) -> [usize; 3] {
+        let (outer, i) = (row / self.length, row % self.length);
+        [outer / self.heads, outer % self.heads, i]
+    }
+
+    /// Where a row begins in a tensor of this layout.
+    fn start(&self, row: usize) -> usize {
+        let [b, h, i] = self.place(row);
+        Strides::new(self.layout, self.heads, self.length, self.size).row(b, h, i)
+    }
+}
+
+/// Points as the kernels take them.
+struct Points {
+    /// Coordinates of the ball of radius 1/√c, `[B, H, length, D]`.
+    rows: Vec<f32>,
+    /// What the kernels need of each gap, `[B, H, length]`.
+    factors: Vec<f32>,
+    dims: usize,
+}
+
+impl HyperbolicAttention {
+    /// Each query's midpoint of the values, under weights that are the softmax of −distance / temperature + bias over the
+    /// keys: q `[B, L, heads · D]`, k `[B, S, heads · D]`, v `[B, S, heads · E]` → output `[B, L, heads · E]`, weights
+    /// `[B, heads, L, S]`; or four dimensions `[B, heads, L, D]` and so on. D and E count the coordinates of the model;
+    /// tangent vectors have as many as the ball.
+    ///
+    /// A row without a visible key gives weights of 0 and the origin, which is a point like any other.
+    ///
+    /// # Errors
+    /// `SHAPE` where shapes or lengths do not fit, `DOMAIN` for a point that some row sees and that lies off the manifold by
+    /// more than 1e-3, or for a tangent vector that is not finite; `OPTION`, `MEMORY`.
+    pub fn forward(
+        &self,
+        context: Context,
+        [q, k, v]: [Tensor<'_>; 3],
+        options: &ForwardOptions,
+        arrays: Arrays<'_>,
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let heads = self.heads;
+        let extra = if self.is_tangent { 0 } else { self.coordinates.extra() };
+        let [queries, keys, values] =
+            [Dims::of("q", q.shape, heads)?, Dims::of("k", k.shape, heads)?, Dims::of("v", v.shape, heads)?];
+        let fits =
+            |argument: &str, tensor: Tensor<'_>, other: Tensor<'_>, what: &str, expected: usize, actual: usize| {
+                if tensor.shape.rank() == other.shape.rank() && expected == actual {
+                    return Ok(());
+                }
+                let to_fit = if argument == "k" { "q" } else { "k" };
+                let expected = format_args!("{what} {expected} to fit {to_fit} {}", other.shape);
+                Err(Error::shape(argument, expected, tensor.shape))
+            };
+        fits("k", k, q, "batch size", queries.batch, keys.batch)?;
+        fits("k", k, q, "a size of each head of", queries.size, keys.size)?;
+        fits("v", v, k, "batch size", keys.batch, values.batch)?;
+        fits("v", v, k, "length", keys.length, values.length)?;
+        for (argument, tensor, dims) in [("q", q, queries), ("v", v, values)] {
+            if dims.size < extra {
+                let expected = format_args!("{heads} heads of points of the hyperboloid, D + 1 coordinates each");
+                return Err(Error::shape(argument, expected, tensor.shape));
+            }
+        }
+        let shape = [queries.batch, heads, queries.length, keys.length];
+        sdpa::check_volume(shape, queries.size.max(values.size))?;
+        let visibility = Visibility::new(
+            shape,
+            // A mask of three dimensions is [B, L, S] where there is one head only.
+            if heads == 1 { q.shape.rank() } else { 4 },
+            options.causal,
+            options.window,
+            options.query_offset,
+            &arrays,
+        )?;
+        let results = Dims { size: values.size, ..queries };
+        check_output("out", output, results.rows() * results.size)?;
+        if let Some(weights) = &weights {
+            check_output("weights", weights, queries.rows() * keys.length)?;
+        }
+        let sees = |b, h, i, j| visibility.sees([b, h, i], j);
+        let sees_any = |[b, h, i]: [usize; 3]| (0..keys.length).any(|j| sees(b, h, i, j));
+        let seen_by_any = |[b, h, j]: [usize; 3]| (0..queries.length).any(|i| sees(b, h, i, j));
+        let square = self.coordinates.root * self.coordinates.root;
+        let query = self.read(context, "q", q, queries, &|gap| (square / gap).sqrt(), &sees_any)?;
+        let key = self.read(context, "k", k, keys, &|gap| (1.0 / gap).sqrt(), &seen_by_any)?;
+        let value = self.read(context, "v", v, values, &|gap| 2.0 / gap, &seen_by_any)?;
+        let mut moments = try_zeroed("working memory", 2 * queries.rows())?;
+        let inner = |points: &Points, dims: &Dims| Strides::new(Layout::Bhld, heads, dims.length, points.dims);
+        let problem = Problem {
+            q: &query.rows,
+            k: &key.rows,
+            v: &value.rows,
+            q_strides: inner(&query, &queries),
+            k_strides: inner(&key, &keys),
+            v_strides: inner(&value, &values),
+            output_strides: Strides::new(results.layout, heads, results.length, results.size),
+            batch: queries.batch,
+            heads,
+            kv_heads: heads,
+            queries: queries.length,
+            keys: keys.length,
+            head_dim: query.dims,
+            value_dim: value.dims,
+            scale: 1.0,
+            softcap: 0.0,
+            visibility,
+            dropout: None,
+            key_block: sdpa::KEY_BLOCK,
+            ball: Some(Ball {
+                curvature: square as f32,
+                factor: (-2.0 / (self.coordinates.root * self.temperature)) as f32,
+                queries: &query.factors,
+                keys: &key.factors,
+                values: &value.factors,
+                moments: SharedMut::new(&mut moments),
+            }),
+        };
+        // A point's sums stand where its coordinates in the ball would: behind the first coordinate, where it has one.
+        let sums = output.get_mut(extra..).unwrap_or_default();
+        let outputs = Outputs { output: sums, weights, ..Outputs::default() };
+        sdpa::attend(context, &problem, outputs, WeightsOf::EachHead)?;
+        self.write_midpoints(context, results, &moments, output);
+        Ok(())
+    }
+
+    /// Reads every row into the ball. A row that cannot be one is an error if it `is_seen`, and else the origin.
+    fn read(
+        &self,
+        context: Context,
+        argument: &str,
+        tensor: Tensor<'_>,
+        dims: Dims,
+        factor: &(dyn Fn(f64) -> f64 + Sync),
+        is_seen: &dyn Fn([usize; 3]) -> bool,
+    ) -> Result<Points> {
+        let size = if self.is_tangent { dims.size } else { dims.size - self.coordinates.extra() };
+        let count = dims.rows();
+        let mut points =
+            Points { rows: try_zeroed(argument, count * size)?, factors: try_zeroed(argument, count)?, dims: size };
+        let (rows, factors) = (SharedMut::new(&mut points.rows), SharedMut::new(&mut points.factors));
+        let inverse = 1.0 / self.coordinates.root;
+        context.for_each(count.div_ceil(ROWS), count * (size + 8) * 8, |item| {
+            let (mut point, mut vector) = (Point::default(), Vec::new());
+            for row in item * ROWS..count.min((item + 1) * ROWS) {
+                let off = self.read_row(&tensor.data[dims.start(row)..][..dims.size], &mut point, &mut vector);
+                let is_point = off <= super::TOLERANCE;
+                // SAFETY: each row belongs to one item, which writes it once.
+                let (coordinates, gap) = unsafe { (rows.slice(row * size, size), factors.slice(row, 1)) };
+                // Not a number marks what is none; a row of it stays the origin.
+                gap[0] = if is_point { factor(point.gap) as f32 } else { f32::NAN };
+                if is_point {
+                    coordinates.iter_mut().zip(&point.x).for_each(|(to, x)| *to = (x * inverse) as f32);
+                }
+            }
+        });
+        for (row, gap) in points.factors.iter_mut().enumerate().filter(|(_, gap)| gap.is_nan()) {
+            let place @ [b, h, i] = dims.place(row);
+            if is_seen(place) {
+                let given = &tensor.data[dims.start(row)..][..dims.size];
+                let off = self.read_row(given, &mut Point::default(), &mut Vec::new());
+                let place = format_args!("batch {b}, row {i}, head {h}");
+                if self.is_tangent {
+                    let actual = format_args!("{place} with NaN or infinity");
+                    return Err(Error::new(Code::Domain, argument, "finite tangent vectors", actual));
+                }
+                check_point(self.coordinates.model, argument, place, off)?;
+            }
+            *gap = factor(1.0) as f32;
+        }
+        Ok(points)
+    }
+
+    /// Reads one point, or the tangent vector that leads to it; how far off it was.
+    fn read_row(&self, given: &[f32], point: &mut Point, vector: &mut Vec<f64>) -> f64 {
+        if !self.is_tangent {
+            return self.coordinates.read_point(given, point);
+        }
+        self.coordinates.read_vector(given, vector);
+        self.coordinates.exp_origin(vector, point);
+        if given.iter().all(|value| value.is_finite()) { 0.0 } else { f64::NAN }
+    }
+
+    /// Replaces each row's sums by the midpoint that they and the moments stand for.
+    fn write_midpoints(&self, context: Context, dims: Dims, moments: &[f32], output: &mut [f32]) {
+        let extra = if self.is_tangent { 0 } else { self.coordinates.extra() };
+        let count = dims.rows();
+        let output = SharedMut::new(output);
+        context.for_each(count.div_ceil(ROWS), count * (dims.size + 8) * 8, |item| {
+            let (mut point, mut vector) = (Point::default(), Vec::new());
+            for row in item * ROWS..count.min((item + 1) * ROWS) {
+                // SAFETY: each row belongs to one item, which writes it once.
+                let result = unsafe { output.slice(dims.start(row), dims.size) };
+                self.coordinates.read_vector(&result[extra..], &mut vector);
+                let [weight, spread] = [moments[2 * row], moments[2 * row + 1]].map(f64::from);
+                ball::midpoint(&vector, weight, spread, &mut point);
+                if self.is_tangent {
+                    self.coordinates.write_log_origin(&point, &mut vector, result);
+                } else {
+                    self.coordinates.write_point(&mut point, result);
+                }
+            }
+        });
+    }
+}

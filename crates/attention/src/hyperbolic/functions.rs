@@ -1,0 +1,369 @@
+//! The geometry as callers have it: functions of rows of points and tangent vectors, checked, then computed in doubles.
+
+use crate::error::{Code, Error, Result};
+use crate::options::parse::{Given, read_into, read_options};
+use crate::tensor::{Tensor, check_output};
+use crate::threads::{Context, SharedMut};
+
+use super::ball::{self, Point};
+use super::model::{Coordinates, Model};
+use super::{Decimal, HyperbolicAttention, check_point};
+
+/// Rows of one work item.
+const ROWS: usize = 64;
+
+/// A function of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    /// `distance(a, b)`.
+    Distance,
+    /// `projectToBall(x)`.
+    ProjectToBall,
+    /// `expMap(base, tangent)`.
+    ExpMap,
+    /// `logMap(base, point)`.
+    LogMap,
+    /// `expMap0(tangent)`.
+    ExpMap0,
+    /// `logMap0(point)`.
+    LogMap0,
+    /// `mobiusAdd(a, b)`.
+    MobiusAdd,
+    /// `mobiusScale(factor, x)`.
+    MobiusScale,
+    /// `parallelTransport(from, to, tangent)`.
+    ParallelTransport,
+    /// `toLorentz(x)`.
+    ToLorentz,
+    /// `toPoincare(x)`.
+    ToPoincare,
+}
+
+use Function::*;
+
+/// The functions under the names that they are called by.
+const FUNCTIONS: [(&str, Function); 11] = [
+    ("distance", Distance),
+    ("projectToBall", ProjectToBall),
+    ("expMap", ExpMap),
+    ("logMap", LogMap),
+    ("expMap0", ExpMap0),
+    ("logMap0", LogMap0),
+    ("mobiusAdd", MobiusAdd),
+    ("mobiusScale", MobiusScale),
+    ("parallelTransport", ParallelTransport),
+    ("toLorentz", ToLorentz),
+    ("toPoincare", ToPoincare),
+];
+
+/// What an argument or a result is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// One number a row.
+    Number,
+    /// A point of the manifold.
+    Point,
+    /// What is to become one, wherever it lies.
+    AnyPoint,
+    /// A tangent vector at the point that is the argument of this index.
+    TangentAt(usize),
+    /// A tangent vector at the origin, without the coordinate that is 0 for all of them.
+    Vector,
+}
+
+impl Function {
+    /// The names of up to three arguments.
+    pub fn names(self) -> [&'static str; 3] {
+        let (arguments, _) = self.signature();
+        [0, 1, 2].map(|index| arguments.get(index).map_or("", |(name, _)| name))
+    }
+
+    /// The names and kinds of the arguments, and the kind of the result.
+    fn signature(self) -> (&'static [(&'static str, Kind)], Kind) {
+        use Kind::*;
+        match self {
+            Distance => (&[("a", Point), ("b", Point)], Number),
+            ProjectToBall => (&[("x", AnyPoint)], Point),
+            ExpMap => (&[("base", Point), ("tangent", TangentAt(0))], Point),
+            LogMap => (&[("base", Point), ("point", Point)], TangentAt(0)),
+            ExpMap0 => (&[("tangent", Vector)], Point),
+            LogMap0 => (&[("point", Point)], Vector),
+            MobiusAdd => (&[("a", Point), ("b", Point)], Point),
+            MobiusScale | ToLorentz | ToPoincare => (&[("x", Point)], Point),
+            ParallelTransport => (&[("from", Point), ("to", Point), ("tangent", TangentAt(0))], TangentAt(1)),
+        }
+    }
+}
+
+/// A function of rows and the number that it may take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FunctionOptions {
+    /// Which function.
+    pub function: Function,
+    /// What `mobiusScale` multiplies distances from the origin with.
+    pub factor: f64,
+}
+
+impl FunctionOptions {
+    /// `{ "function": name, "factor": number }`.
+    pub fn parse(json: Option<&str>) -> Result<Self> {
+        let mut options = Self { function: Distance, factor: 1.0 };
+        read_into!(options, json, &[], |names| names, {
+            "function" => function: function,
+            "factor" => factor: factor,
+        })?;
+        Ok(options)
+    }
+}
+
+fn function(given: &Given<'_>) -> Result<Function> {
+    Ok(FUNCTIONS[given.choice(&FUNCTIONS.map(|(name, _)| name))?].1)
+}
+
+fn factor(given: &Given<'_>) -> Result<f64> {
+    given.double(|_| true, "a finite number")
+}
+
+/// An argument: a row for each row of the result, or one for all.
+struct Argument<'a> {
+    name: &'static str,
+    kind: Kind,
+    tensor: Tensor<'a>,
+    rows: usize,
+    size: usize,
+}
+
+impl<'a> Argument<'a> {
+    fn new(name: &'static str, kind: Kind, tensor: Tensor<'a>) -> Self {
+        let (rows, size) = tensor.shape.rows_and_columns();
+        Self { name, kind, tensor, rows, size }
+    }
+
+    /// Checks that rows have so many dimensions and as many coordinates more as their kind has; how many dimensions they have.
+    fn check_size(&self, coordinates: Coordinates, dims: Option<usize>) -> Result<usize> {
+        let extra = if self.kind == Kind::Vector { 0 } else { coordinates.extra() };
+        if self.tensor.shape.rank() > 0 && self.size >= extra && dims.is_none_or(|dims| dims + extra == self.size) {
+            return Ok(self.size - extra);
+        }
+        let expected = match (dims, extra) {
+            (Some(dims), _) => format!("rows of {} numbers", dims + extra),
+            (None, 0) => "rows of D numbers".to_owned(),
+            (None, _) => "rows of D + 1 numbers, the first coordinate first".to_owned(),
+        };
+        Err(Error::shape(self.name, expected, self.tensor.shape))
+    }
+
+    /// The leading dimensions.
+    fn leading(&self) -> &[usize] {
+        let dims = self.tensor.shape.dims();
+        &dims[..dims.len() - 1]
+    }
+
+    fn row(&self, row: usize) -> &'a [f32] {
+        let row = if self.rows == 1 { 0 } else { row };
+        &self.tensor.data[row * self.size..][..self.size]
+    }
+}
+
+/// The memory for one row.
+#[derive(Default)]
+struct Row {
+    points: [Point; 2],
+    vector: Vec<f64>,
+    result: Point,
+}
+
+impl Row {
+    /// Reads a row of every argument, if all are in the domain of the function.
+    fn read(&mut self, coordinates: Coordinates, arguments: &[Argument<'_>], row: usize) -> Result<()> {
+        for (index, argument) in arguments.iter().enumerate() {
+            let given = argument.row(row);
+            if argument.kind == Kind::Point {
+                let off = coordinates.read_point(given, &mut self.points[index]);
+                check_point(coordinates.model, argument.name, format_args!("row {row}"), off)?;
+                continue;
+            }
+            if !given.iter().all(|value| value.is_finite()) {
+                let actual = format_args!("row {row}, which holds NaN or infinity");
+                return Err(Error::new(Code::Domain, argument.name, "finite numbers", actual));
+            }
+            match argument.kind {
+                Kind::TangentAt(point) => coordinates.read_tangent(&self.points[point], given, &mut self.vector),
+                Kind::Vector => coordinates.read_vector(given, &mut self.vector),
+                // However far off it is.
+                _ => _ = coordinates.read_point(given, &mut self.points[index]),
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes the function of what was read.
+    fn apply(&mut self, coordinates: Coordinates, options: &FunctionOptions, kind: Kind, output: &mut [f32]) {
+        let Self { points: [p, q], vector, result } = self;
+        match options.function {
+            Distance => output[0] = (ball::distance(p, q) / coordinates.root) as f32,
+            ProjectToBall | ToLorentz | ToPoincare => result.clone_from(p),
+            ExpMap => ball::exp(p, vector, result),
+            LogMap => ball::log(p, q, vector),
+            ExpMap0 => coordinates.exp_origin(vector, result),
+            LogMap0 => coordinates.write_log_origin(p, vector, output),
+            MobiusAdd => ball::add(p, q, result),
+            MobiusScale => ball::scale(options.factor, p, result),
+            ParallelTransport => ball::transport(p, q, vector),
+        }
+        match kind {
+            Kind::Point => coordinates.write_point(result, output),
+            Kind::TangentAt(point) => coordinates.write_tangent(&self.points[point], &self.vector, output),
+            _ => {}
+        }
+    }
+}
+
+impl HyperbolicAttention {
+    /// A function of rows: each argument has the same leading dimensions, or one row for all. The result has a row for each.
+    ///
+    /// Points and tangent vectors have the coordinates of the model, also where the function's name comes from the ball; but
+    /// `toLorentz` takes a point of the ball, `toPoincare` one of the hyperboloid, each of the same space. Results beyond
+    /// `1 − 1e-5` of the ball's radius are put there.
+    ///
+    /// # Errors
+    /// `SHAPE` where shapes do not fit each other, `DOMAIN` for points that lie off the manifold by more than 1e-3.
+    pub fn apply(
+        &self,
+        context: Context,
+        options: &FunctionOptions,
+        tensors: [Option<Tensor<'_>>; 3],
+        output: &mut [f32],
+    ) -> Result<()> {
+        let at = |model| Coordinates { model, ..self.coordinates };
+        let (reader, writer) = match options.function {
+            ToLorentz => (at(Model::Poincare), at(Model::Lorentz)),
+            ToPoincare => (at(Model::Lorentz), at(Model::Poincare)),
+            _ => (self.coordinates, self.coordinates),
+        };
+        let (signature, kind) = options.function.signature();
+        let named = signature.iter().zip(tensors);
+        let arguments: Vec<Argument<'_>> =
+            named.filter_map(|(&(name, kind), tensor)| Some(Argument::new(name, kind, tensor?))).collect();
+        let (mut dims, mut rows): (_, Option<&Argument<'_>>) = (None, None);
+        for argument in &arguments {
+            dims = Some(argument.check_size(reader, dims)?);
+            match rows {
+                _ if argument.rows == 1 => {}
+                None => rows = Some(argument),
+                Some(other) if other.leading() == argument.leading() => {}
+                Some(other) => {
+                    let expected = format_args!("one row, or the rows of {} {}", other.name, other.tensor.shape);
+                    return Err(Error::shape(argument.name, expected, argument.tensor.shape));
+                }
+            }
+        }
+        let rows = rows.map_or(1, |argument| argument.rows);
+        let dims = dims.unwrap_or_default();
+        let size = match kind {
+            Kind::Number => 1,
+            Kind::Vector => dims,
+            _ => dims + writer.extra(),
+        };
+        check_output("output", output, rows * size)?;
+        let mut memory = Row::default();
+        for row in 0..rows {
+            memory.read(reader, &arguments, row)?;
+        }
+        let output = SharedMut::new(output);
+        context.for_each(rows.div_ceil(ROWS), rows * (dims + 4) * 64, |item| {
+            let mut memory = Row::default();
+            for row in item * ROWS..rows.min((item + 1) * ROWS) {
+                // The same rows were read above, without a fault.
+                let _ = memory.read(reader, &arguments, row);
+                // SAFETY: each row belongs to one item, which writes it once.
+                memory.apply(writer, options, kind, unsafe { output.slice(row * size, size) });
+            }
+        });
+        Ok(())
+    }
+
+    /// The distances of each row of a `[L, D]` from each row of b `[S, D]`: `[L, S]`.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn distance_matrix(&self, context: Context, a: Tensor<'_>, b: Tensor<'_>, output: &mut [f32]) -> Result<()> {
+        let (a, dims) = self.read_matrix("a", a, None)?;
+        let (b, _) = self.read_matrix("b", b, Some(dims))?;
+        check_output("output", output, a.len() * b.len())?;
+        let output = SharedMut::new(output);
+        context.for_each(a.len(), a.len() * b.len() * (dims + 32), |row| {
+            // SAFETY: each row belongs to one item, which writes it once.
+            let distances = unsafe { output.slice(row * b.len(), b.len()) };
+            for (distance, point) in distances.iter_mut().zip(&b) {
+                *distance = (ball::distance(&a[row], point) / self.coordinates.root) as f32;
+            }
+        });
+        Ok(())
+    }
+
+    /// The midpoints of points `[S, D]` under each row of weights `[L, S]`, of at least 0, or once under equal weights: `[L, D]`
+    /// (`weighted_midpoint` of geoopt; in the Lorentz model the same point, the Lorentzian centroid). Of no points, or with
+    /// nothing but zeros for weights, it is the origin.
+    ///
+    /// # Errors
+    /// As [`Self::apply`]; `DOMAIN` for weights below 0 or without a value.
+    pub fn midpoint(
+        &self,
+        context: Context,
+        points: Tensor<'_>,
+        weights: Option<Tensor<'_>>,
+        output: &mut [f32],
+    ) -> Result<()> {
+        let (points, dims) = self.read_matrix("points", points, None)?;
+        let count = points.len();
+        let rows = match weights.map(|weights| (weights, weights.shape.rank(), weights.shape.rows_and_columns())) {
+            None => 1,
+            Some((_, 1 | 2, (rows, columns))) if columns == count => rows,
+            Some((weights, ..)) => {
+                return Err(Error::shape(
+                    "weights",
+                    format_args!("[L, {count}], a weight for each point"),
+                    weights.shape,
+                ));
+            }
+        };
+        check_output("output", output, rows * (dims + self.coordinates.extra()))?;
+        let weights = weights.map(|weights| weights.data);
+        let is_wrong = |weight: &f32| !(*weight >= 0.0 && *weight < f32::INFINITY);
+        if let Some((index, &weight)) =
+            weights.and_then(|all| all.iter().enumerate().find(|(_, weight)| is_wrong(weight)))
+        {
+            let actual = format_args!("{} in row {}", Decimal(f64::from(weight)), index / count);
+            return Err(Error::new(Code::Domain, "weights", "finite numbers of at least 0", actual));
+        }
+        let output = SharedMut::new(output);
+        context.for_each(rows, rows * count * (dims + 4) * 4, |row| {
+            let weight = |point| weights.map_or(1.0, |weights| f64::from(weights[row * count + point]));
+            let mut middle = Point::default();
+            ball::midpoint_of(&points, weight, dims, &mut middle);
+            let size = dims + self.coordinates.extra();
+            // SAFETY: each row belongs to one item, which writes it once.
+            self.coordinates.write_point(&mut middle, unsafe { output.slice(row * size, size) });
+        });
+        Ok(())
+    }
+
+    /// The points that are the rows of a matrix, and how many dimensions they have.
+    fn read_matrix(&self, name: &'static str, tensor: Tensor<'_>, dims: Option<usize>) -> Result<(Vec<Point>, usize)> {
+        let argument = Argument::new(name, Kind::Point, tensor);
+        if tensor.shape.rank() != 2 {
+            return Err(Error::shape(name, "2 dimensions, a point in each row", tensor.shape));
+        }
+        let dims = argument.check_size(self.coordinates, dims)?;
+        let mut points = Vec::new();
+        points.try_reserve_exact(argument.rows).map_err(|_| Error::memory(name, argument.rows))?;
+        for row in 0..argument.rows {
+            let mut point = Point::default();
+            let off = self.coordinates.read_point(argument.row(row), &mut point);
+            check_point(self.coordinates.model, name, format_args!("row {row}"), off)?;
+            points.push(point);
+        }
+        Ok((points, dims))
+    }
+}

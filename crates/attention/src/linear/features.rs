@@ -1,0 +1,228 @@
+//! φ: what makes a query or a key into positive features, whose products stand for the exponentials of softmax.
+
+use crate::error::Result;
+use crate::linear::projection;
+use crate::linear::rows::Rows;
+use crate::math::dot::dot;
+use crate::math::exp::exp;
+use crate::math::softmax::{exp_sum, row_max};
+use crate::simd::{Along, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product, scatter_rows};
+use crate::threads::SharedMut;
+
+/// Which φ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// `elu(x) + 1`.
+    #[default]
+    Elu,
+    /// `max(x, 0) + 1e-3`.
+    Relu,
+    /// `exp(ωᵀx̂ − ‖x̂‖²/2 − c)/√m`.
+    FavorPlus,
+}
+
+impl Kind {
+    /// The names of the public interface, in the order of the kinds.
+    pub const NAMES: [&str; 3] = ["elu", "relu", "favor+"];
+    /// The kinds in the order of their names.
+    pub const ALL: [Self; 3] = [Self::Elu, Self::Relu, Self::FavorPlus];
+}
+
+/// φ for rows of one size.
+#[derive(Debug, Clone)]
+pub(super) struct FeatureMap {
+    pub kind: Kind,
+    /// D, the size of a row.
+    pub size: usize,
+    /// F, how many features a row gets.
+    pub features: usize,
+    /// `ω / D^¼`, `[F, D]`; empty for the other kinds.
+    pub projection: Vec<f32>,
+}
+
+impl FeatureMap {
+    pub(super) fn new(kind: Kind, size: usize, features: usize, seed: u64) -> Result<Self> {
+        let projection = if kind == Kind::FavorPlus { projection::draw(features, size, seed)? } else { Vec::new() };
+        Ok(Self { kind, size, features, projection })
+    }
+
+    pub(super) fn is_exponential(&self) -> bool {
+        self.kind == Kind::FavorPlus
+    }
+
+    /// φ of the queries that begin at `starts`, `[F][lanes]`. For FAVOR+ a query's largest feature is 1: what a query's features
+    /// have in common, 1/√m included, attention divides out.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    pub(super) fn of_queries<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        x: &[f32],
+        starts: &[usize],
+        inputs: &mut [f32],
+        tile: &mut [f32],
+    ) {
+        self.load::<S, ROWS, VECTORS>(simd, x, starts, inputs, tile);
+        if !self.is_exponential() {
+            return activate(simd, self.kind, tile);
+        }
+        let lanes = VECTORS * S::LANES;
+        for v in (0..lanes).step_by(S::LANES) {
+            let mut max = simd.splat(f32::MIN);
+            for exponents in tile.chunks_exact(lanes) {
+                max = simd.max(max, simd.load(&exponents[v..]));
+            }
+            for exponents in tile.chunks_exact_mut(lanes) {
+                let power = exp(simd, simd.sub(simd.load(&exponents[v..]), max));
+                simd.store(&mut exponents[v..], power);
+            }
+        }
+    }
+
+    /// φ of the first `count` keys, row by row, `[count][F]`, with room for a vector behind them; for FAVOR+ its exponents without c. `maxima` gets the largest
+    /// exponent of each key, for the others 0.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    pub(super) fn of_keys<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        keys: Rows<'_>,
+        count: usize,
+        inputs: &mut [f32],
+        tile: &mut [f32],
+        output: &mut [f32],
+        maxima: &mut [f32],
+    ) {
+        if !self.is_exponential() {
+            for (key, output) in output.chunks_exact_mut(self.features).enumerate().take(count) {
+                output.copy_from_slice(keys.row(key));
+            }
+            maxima.fill(0.0);
+            // Whole vectors: what lies behind the last key is never read.
+            let len = (count * self.features).next_multiple_of(S::LANES);
+            return activate(simd, self.kind, &mut output[..len]);
+        }
+        let lanes = VECTORS * S::LANES;
+        let output = SharedMut::new(output);
+        for first in (0..count).step_by(lanes) {
+            let rows = lanes.min(count - first);
+            self.load::<S, ROWS, VECTORS>(simd, keys.data, &keys.starts(first, rows)[..rows], inputs, tile);
+            let mut largest = [0.0; MAX_TILE_LANES];
+            for v in (0..lanes).step_by(S::LANES) {
+                let mut square = simd.splat(0.0);
+                for inputs in inputs.chunks_exact(lanes) {
+                    let x = simd.load(&inputs[v..]);
+                    square = simd.mul_add(x, x, square);
+                }
+                let half_square = simd.mul(square, simd.splat(self.half_square()));
+                let mut max = simd.splat(f32::MIN);
+                for exponents in tile.chunks_exact_mut(lanes) {
+                    let exponent = simd.sub(simd.load(&exponents[v..]), half_square);
+                    max = simd.max(max, exponent);
+                    simd.store(&mut exponents[v..], exponent);
+                }
+                simd.store(&mut largest[v..], max);
+            }
+            maxima[first..first + rows].copy_from_slice(&largest[..rows]);
+            let target = Rows { data: &[], start: first * self.features, stride: self.features, size: self.features };
+            // SAFETY: the rows lie one after the other, and nobody else has the output.
+            unsafe { scatter_rows(tile, lanes, self.features, &output, &target.starts(0, rows)[..rows]) };
+        }
+    }
+
+    /// What [`FeatureMap::of_keys`] gives for one row, or without its square what [`FeatureMap::of_queries`] takes the
+    /// exponential of, and the largest of it: along the row, for when there are no others to fill the lanes. `output` has room
+    /// for whole vectors.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    pub(super) fn of_row<S: Simd>(&self, simd: S, row: &[f32], is_key: bool, output: &mut [f32]) -> f32 {
+        if !self.is_exponential() {
+            output[..row.len()].copy_from_slice(row);
+            activate(simd, self.kind, &mut output[..row.len().next_multiple_of(S::LANES)]);
+            return 0.0;
+        }
+        let half_square = if is_key { dot(simd, row, row) * self.half_square() } else { 0.0 };
+        for (exponent, direction) in output.iter_mut().zip(self.projection.chunks_exact(self.size)) {
+            *exponent = dot(simd, direction, row) - half_square;
+        }
+        row_max(simd, &output[..self.features])
+    }
+
+    /// The features of a tile of queries as the public interface shows them.
+    #[inline(always)]
+    pub(super) fn scale_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, simd: S, tile: &mut [f32]) {
+        if self.is_exponential() {
+            scale_columns::<S, ROWS, VECTORS>(
+                simd,
+                &[1.0 / (self.features as f32).sqrt(); MAX_TILE_LANES],
+                self.features,
+                tile,
+            );
+        }
+    }
+
+    /// The factor that makes `‖x‖²` into `‖x̂‖²/2`.
+    fn half_square(&self) -> f32 {
+        0.5 / (self.size as f32).sqrt()
+    }
+
+    /// The rows that begin at `starts` as columns of the tile, for FAVOR+ their products with ω; `inputs` is where it keeps
+    /// the rows.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn load<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        x: &[f32],
+        starts: &[usize],
+        inputs: &mut [f32],
+        tile: &mut [f32],
+    ) {
+        let lanes = VECTORS * S::LANES;
+        let columns = if self.is_exponential() { &mut *inputs } else { &mut *tile };
+        if starts.len() < lanes {
+            // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
+            columns.fill(0.0);
+        }
+        gather_columns(x, starts, self.size, columns, lanes);
+        if self.is_exponential() {
+            let projection = Matrix { data: &self.projection, stride: self.size, along: Along::Depth };
+            product::<S, ROWS, VECTORS>(simd, projection, self.features, self.size, inputs, tile, Start::Zero);
+        }
+    }
+}
+
+/// Replaces each value by its feature, a vector at a time; NaN stays.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn activate<S: Simd>(simd: S, kind: Kind, values: &mut [f32]) {
+    for chunk in values.chunks_exact_mut(S::LANES) {
+        let x = simd.load(chunk);
+        let feature = if kind == Kind::Relu {
+            // Negative zero, as the bound has to be negative.
+            simd.add(simd.at_least(x, -0.0), simd.splat(1e-3))
+        } else {
+            // Where it is not taken, the exponential may overflow.
+            simd.select(simd.lt(simd.splat(0.0), x), simd.add(x, simd.splat(1.0)), exp(simd, x))
+        };
+        simd.store(chunk, feature);
+    }
+}
+
+/// Multiplies each column of a tile's rows by its factor: a product over nothing, which leaves what it starts from.
+#[inline(always)]
+pub(super) fn scale_columns<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    factors: &[f32; MAX_TILE_LANES],
+    rows: usize,
+    tile: &mut [f32],
+) {
+    let nothing = Matrix { data: &[], stride: 0, along: Along::Depth };
+    product::<S, ROWS, VECTORS>(simd, nothing, rows, 0, &[], tile, Start::Scale(factors));
+}
+
+/// `e^(x − max)` in place of each exponent x.
+#[inline(always)]
+pub(super) fn exponentiate<S: Simd>(simd: S, exponents: &mut [f32], max: f32) {
+    exp_sum(simd, exponents, max);
+}

@@ -1,0 +1,409 @@
+//! Linear attention: checks and plans here, the work in the rooms below.
+//!
+//! - `projection`: ω of FAVOR+;
+//! - `features`: φ;
+//! - `sums`: taking keys into `Σ φ(k) vᵀ` and `Σ φ(k)`, and reading output rows from them;
+//! - [`stream`]: sums that stay between calls.
+//!
+//! Letters: B batch, H heads, L queries, S keys, D head size, E value head size, F features. Time and memory grow with L + S.
+//! What the keys have in common is D·E wide whatever S is: that is what sets it apart from softmax attention.
+
+pub(crate) mod calls;
+mod features;
+mod projection;
+mod rows;
+pub mod stream;
+mod sums;
+
+use std::fmt::Write;
+
+use crate::calls::Object;
+use crate::error::{Error, Result};
+use crate::options::parse::{Given, read_into, read_options};
+use crate::options::{AttentionConfig, AttentionOptions, COUNT, Layout as Order, count, seed};
+use crate::scratch;
+use crate::sdpa::{self, Arrays, Problem, Strides};
+use crate::simd::{Kernel, Simd, scatter_rows};
+use crate::tensor::{Shape, Tensor, check_output, try_zeroed};
+use crate::threads::{Context, SharedMut};
+
+use features::FeatureMap;
+pub use features::Kind;
+use rows::Rows;
+use sums::{CHUNK, Head, Item, Layout, Merge, Sums, clear, scratch_len};
+
+/// The least keys of which one item makes sums.
+const PART: usize = 2048;
+/// The most parts that a head's keys are cut into; where there are no threads to share them, one.
+const MOST_PARTS: usize = if cfg!(target_family = "wasm") { 1 } else { 16 };
+/// Rows of one work item.
+const ROW_BLOCK: usize = 256;
+
+/// The configuration of linear attention with every default filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinearConfig {
+    /// The size of 3-D inputs, all heads together.
+    pub model_dim: usize,
+    /// The heads that 3-D inputs are split into; 1 unless given.
+    pub num_heads: usize,
+    /// F; D unless given, for FAVOR+ the whole blocks of D that hold `D · ln D`.
+    pub feature_dim: usize,
+    /// φ; [`Kind::Elu`] unless given.
+    pub feature_map: Kind,
+    /// What ω of FAVOR+ is drawn from; 0 unless given.
+    pub seed: u64,
+}
+
+#[derive(Default)]
+struct GivenConfig {
+    model_dim: Option<usize>,
+    num_heads: Option<usize>,
+    feature_dim: Option<usize>,
+    feature_map: Kind,
+    seed: u64,
+}
+
+impl LinearConfig {
+    /// The configuration that a JSON object gives.
+    ///
+    /// # Errors
+    /// `OPTION` for what it cannot be.
+    pub fn parse(json: &str) -> Result<Self> {
+        let mut given = GivenConfig::default();
+        read_into!(given, Some(json), &[], |names| names, {
+            "modelDim" => model_dim: count,
+            "featureDim" => feature_dim: count,
+            "numHeads" => num_heads: count,
+            "featureMap" => feature_map: feature_map,
+            "seed" => seed: seed,
+        })?;
+        let model_dim = given.model_dim.ok_or_else(|| Error::option("modelDim", COUNT, "nothing"))?;
+        let num_heads = given.num_heads.unwrap_or(1);
+        if !model_dim.is_multiple_of(num_heads) {
+            return Err(Error::option("numHeads", format_args!("a divisor of modelDim {model_dim}"), num_heads));
+        }
+        let size = model_dim / num_heads;
+        let projects = given.feature_map == Kind::FavorPlus;
+        let default = if projects { projection::default_features(size) } else { size };
+        let feature_dim = given.feature_dim.unwrap_or(default);
+        if !projects && feature_dim != size {
+            let expected =
+                format_args!("{size}, a head's size: only featureMap 'favor+' has another number of features");
+            return Err(Error::option("featureDim", expected, feature_dim));
+        }
+        if feature_dim.checked_mul(size).is_none_or(|elements| elements > AttentionConfig::MOST_ELEMENTS) {
+            let expected = format_args!("at most {} elements in featureDim × modelDim / numHeads", i32::MAX);
+            return Err(Error::option("featureDim", expected, format_args!("{feature_dim} × {size}")));
+        }
+        Ok(Self { model_dim, num_heads, feature_dim, feature_map: given.feature_map, seed: given.seed })
+    }
+
+    fn to_json(&self) -> String {
+        let Self { model_dim, num_heads, feature_dim, feature_map, seed } = self;
+        let name = Kind::NAMES[*feature_map as usize];
+        let mut json = String::new();
+        // Writing to a String does not fail.
+        let _ = write!(
+            json,
+            r#"{{"modelDim":{model_dim},"numHeads":{num_heads},"featureDim":{feature_dim},"featureMap":"{name}","seed":{seed}}}"#
+        );
+        json
+    }
+}
+
+fn feature_map(given: &Given<'_>) -> Result<Kind> {
+    Ok(Kind::ALL[given.choice(&Kind::NAMES)?])
+}
+
+/// The options of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LinearOptions {
+    /// Query `i` sees the keys `j ≤ i`.
+    pub causal: bool,
+}
+
+impl LinearOptions {
+    /// The options of a call, whose arrays may be lengths alone.
+    ///
+    /// # Errors
+    /// `OPTION` for unknown names and for arrays of scores.
+    pub fn parse(json: Option<&str>, arrays: &Arrays<'_>) -> Result<Self> {
+        let mut options = Self::default();
+        read_into!(options, json, &["kvLengths", "out"], |names| names, { "causal" => causal: Given::boolean, })?;
+        for (name, is_given) in [("mask", arrays.mask.is_some()), ("queryOffset", arrays.query_offset.is_some())] {
+            if is_given {
+                let expected = "nothing: linear attention has no scores that it acts on, only causal and kvLengths";
+                return Err(Error::option(name, expected, "an array"));
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Attention whose weights are products of positive features, `φ(q)·φ(k)`, so that keys and values can be summed up before any
+/// query is known.
+///
+/// `out_i = φ(q_i)ᵀ (Σ_j φ(k_j) v_jᵀ) / (φ(q_i)ᵀ Σ_j φ(k_j))`: Katharopoulos et al. 2020, "Transformers are RNNs"; for FAVOR+
+/// Choromanski et al. 2021, "Rethinking attention with Performers".
+#[derive(Debug, Clone)]
+pub struct LinearAttention {
+    config: LinearConfig,
+    map: FeatureMap,
+}
+
+/// A checked call. Every head of a batch entry, a pair of the two, is a problem of its own.
+struct Plan<'a> {
+    problem: Problem<'a>,
+    layout: Layout,
+    /// The values of a pair's sums; 0 where there is no output.
+    sums_len: usize,
+}
+
+/// What the items of a pass over all pairs do: item `n` of a pair takes its keys from `n · part` on into sums, and writes its
+/// rows from `n · block` on.
+struct Pass<'a> {
+    items: usize,
+    part: usize,
+    block: usize,
+    is_causal: bool,
+    sums: PassSums<'a>,
+}
+
+/// Where the sums of a pass lie.
+enum PassSums<'a> {
+    /// One item's behind the other's.
+    Own(SharedMut<'a, f32>),
+    /// Those of every pair begin so many values behind the one before.
+    Shared(&'a [f32], usize),
+}
+
+impl LinearAttention {
+    /// Linear attention by its configuration, a JSON object.
+    ///
+    /// # Errors
+    /// `OPTION` for a configuration that does not fit, `MEMORY`.
+    pub fn new(config: &str) -> Result<Self> {
+        let config = LinearConfig::parse(config)?;
+        let size = config.model_dim / config.num_heads;
+        let map = FeatureMap::new(config.feature_map, size, config.feature_dim, config.seed)?;
+        Ok(Self { config, map })
+    }
+
+    /// The configuration with every default filled in.
+    pub fn config(&self) -> &LinearConfig {
+        &self.config
+    }
+
+    /// FAVOR+'s `ω / D^¼`, `[F, D]`, for tests; empty for the other feature maps.
+    #[doc(hidden)]
+    pub fn projection(&self) -> &[f32] {
+        &self.map.projection
+    }
+
+    /// q `[B, H, L, D]`, k `[B, H, S, D]`, v `[B, H, S, E]` give `[B, H, L, E]`; q `[B, L, H·D]` and so on, with H the heads of
+    /// the configuration, give `[B, L, H·E]`. Of the arrays there may be lengths alone. A row that sees no key is zeros.
+    ///
+    /// # Errors
+    /// `SHAPE` where shapes or lengths do not fit, `OPTION` where a length is out of range, `MEMORY`.
+    pub fn forward(
+        &self,
+        context: Context,
+        [q, k, v]: [Tensor<'_>; 3],
+        options: LinearOptions,
+        kv_lengths: Option<&[i32]>,
+        output: &mut [f32],
+    ) -> Result<()> {
+        let plan = self.plan(context, [q, k, v], kv_lengths, output)?;
+        if output.is_empty() {
+            return Ok(());
+        }
+        let &Problem { batch, heads, queries, keys, .. } = &plan.problem;
+        let len = plan.sums_len;
+        // Cut by the number of keys alone, so that the result depends on nothing else.
+        let part = PART.max(keys.div_ceil(MOST_PARTS).next_multiple_of(CHUNK));
+        let parts = if options.causal || MOST_PARTS == 1 { 1 } else { keys.div_ceil(part).max(1) };
+        let mut sums = new_sums(batch * heads * parts, len)?;
+        let output = SharedMut::new(output);
+        if options.causal {
+            self.run(context, &plan, &Pass::causal(&plan, &mut sums), &output);
+            return Ok(());
+        }
+        let own = PassSums::Own(SharedMut::new(&mut sums));
+        let part = if parts == 1 { keys } else { part };
+        self.run(context, &plan, &Pass { items: parts, part, block: 0, is_causal: false, sums: own }, &output);
+        if parts > 1 && MOST_PARTS > 1 {
+            for sums in sums.chunks_exact_mut(parts * len) {
+                let (first, others) = sums.split_at_mut(len);
+                context.level.run(Merge { first, others });
+            }
+        }
+        let (items, shared) = (queries.div_ceil(ROW_BLOCK), PassSums::Shared(&sums, parts * len));
+        self.run(context, &plan, &Pass { items, part: 0, block: ROW_BLOCK, is_causal: false, sums: shared }, &output);
+        Ok(())
+    }
+
+    /// Runs a pass over every pair.
+    fn run(&self, context: Context, plan: &Plan<'_>, pass: &Pass<'_>, output: &SharedMut<'_, f32>) {
+        let &Plan { ref problem, layout, sums_len: len } = plan;
+        let &Pass { items, part, block, is_causal, ref sums } = pass;
+        let &Problem { batch, heads, queries, keys, .. } = problem;
+        let projection = if self.map.is_exponential() { self.map.size } else { 16 };
+        let products =
+            items.saturating_mul(part + block).saturating_mul(self.map.features * (layout.value_dim + projection));
+        context.for_each(batch * heads * items, (2 * batch * heads).saturating_mul(products), |item| {
+            let (pair, index) = (item / items, item % items);
+            let (b, h) = (pair / heads, pair % heads);
+            // All keys up to the last one's position are those of the batch entry.
+            let keys = problem.visibility.range(b, keys).1;
+            let within = |size: usize, end: usize| (index * size).min(end)..((index + 1) * size).min(end);
+            let rows = |data, strides: Strides, size| Rows {
+                data,
+                start: b * strides.batch + h * strides.head,
+                stride: strides.row,
+                size,
+            };
+            let head = Head {
+                map: &self.map,
+                layout,
+                queries: rows(problem.q, problem.q_strides, problem.head_dim),
+                keys: rows(problem.k, problem.k_strides, problem.head_dim),
+                values: rows(problem.v, problem.v_strides, problem.value_dim),
+                output,
+                results: rows(&[], problem.output_strides, problem.value_dim),
+            };
+            let sums = match sums {
+                // SAFETY: each item has sums of its own.
+                PassSums::Own(sums) => Sums::Own(unsafe { sums.slice(item * len, len) }),
+                PassSums::Shared(sums, stride) => Sums::Shared(&sums[pair * stride..][..len]),
+            };
+            let (keys, rows) = (within(part, keys), within(block, queries));
+            sums::run(context.level, Item { head, sums, keys, rows, is_causal });
+        });
+    }
+
+    /// φ of every head of x, `[B, L, H·D]` or `[B, H, L, D]`, with F in the place of D. For FAVOR+ as for queries: c is the
+    /// largest exponent of each row, and so each row's largest feature 1/√F.
+    ///
+    /// # Errors
+    /// `SHAPE` where shapes do not fit, `MEMORY`.
+    pub fn feature_map(&self, context: Context, x: Tensor<'_>, output: &mut [f32]) -> Result<()> {
+        self.check("x", x.shape)?;
+        let Self { map, .. } = self;
+        let rows = x.data.len() / map.size;
+        check_output("output", output, rows.saturating_mul(map.features))?;
+        let lanes = context.level.tile_lanes();
+        scratch::reserve((map.size + map.features).saturating_mul(lanes))?;
+        let output = SharedMut::new(output);
+        let operations = rows * map.features * if map.is_exponential() { 2 * map.size } else { 16 };
+        context.for_each(rows.div_ceil(ROW_BLOCK), operations, |item| {
+            let first = item * ROW_BLOCK;
+            let rows = first..rows.min(first + ROW_BLOCK);
+            context.level.run(MapRows { map, x: x.data, rows, output: &output });
+        });
+        Ok(())
+    }
+
+    /// Checks the shape of queries.
+    fn check(&self, argument: &str, shape: Shape) -> Result<()> {
+        let (model_dim, size) = (self.config.model_dim, self.map.size);
+        match *shape.dims() {
+            [_, _, last] if last == model_dim => Ok(()),
+            [_, _, _, last] if last == size => Ok(()),
+            _ => {
+                let expected = format_args!("[B, L, {model_dim}] or [B, H, L, {size}], as modelDim and numHeads say");
+                Err(Error::shape(argument, expected, shape))
+            }
+        }
+    }
+
+    /// Checks that shapes, lengths and output fit each other, and that there is working memory.
+    fn plan<'a>(
+        &self,
+        context: Context,
+        [q, k, v]: [Tensor<'a>; 3],
+        kv_lengths: Option<&'a [i32]>,
+        output: &[f32],
+    ) -> Result<Plan<'a>> {
+        self.check("q", q.shape)?;
+        let arrays = Arrays { kv_lengths, ..Arrays::default() };
+        let mut problem = sdpa::plan(q, k, Some(v), &AttentionOptions::default(), arrays)?;
+        if problem.kv_heads != problem.heads {
+            let expected = format_args!("{} heads, as many as q has", problem.heads);
+            return Err(Error::shape("k", expected, format_args!("{} in {}", problem.kv_heads, k.shape)));
+        }
+        if q.shape.rank() == 3 {
+            let heads = self.config.num_heads;
+            if !problem.value_dim.is_multiple_of(heads) {
+                return Err(Error::shape("v", format_args!("a last dimension that numHeads {heads} divides"), v.shape));
+            }
+            problem.heads = heads;
+            problem.head_dim /= heads;
+            problem.value_dim /= heads;
+            let strides = |length, size| Strides::new(Order::Blhd, heads, length, size);
+            problem.q_strides = strides(problem.queries, problem.head_dim);
+            problem.k_strides = strides(problem.keys, problem.head_dim);
+            problem.v_strides = strides(problem.keys, problem.value_dim);
+            problem.output_strides = strides(problem.queries, problem.value_dim);
+        }
+        check_output("out", output, problem.rows() * problem.value_dim)?;
+        let (features, value_dim) = (self.map.features, problem.value_dim);
+        let layout = Layout { features, value_dim, lanes: context.level.tile_lanes() };
+        let mut sums_len = 0;
+        if !output.is_empty() {
+            sums_len = layout.len()?;
+            scratch::reserve(scratch_len(&self.map, layout))?;
+        }
+        Ok(Plan { problem, layout, sums_len })
+    }
+}
+
+impl<'a> Pass<'a> {
+    /// The pass that takes each pair's keys in and writes its rows, one after the other.
+    fn causal(plan: &Plan<'_>, sums: &'a mut [f32]) -> Self {
+        let &Problem { queries, keys, .. } = &plan.problem;
+        let sums = PassSums::Own(SharedMut::new(sums));
+        Self { items: 1, part: keys.min(queries), block: queries, is_causal: true, sums }
+    }
+}
+
+/// So many sums of no keys, one behind the other.
+fn new_sums(count: usize, len: usize) -> Result<Vec<f32>> {
+    let mut sums = try_zeroed("working memory", count.saturating_mul(len))?;
+    sums.chunks_exact_mut(len).for_each(clear);
+    Ok(sums)
+}
+
+impl Object for LinearAttention {
+    // ω comes from the configuration, so it is no state.
+    fn config(&self) -> String {
+        self.config.to_json()
+    }
+}
+
+/// Features of rows that lie one behind the other.
+struct MapRows<'a> {
+    map: &'a FeatureMap,
+    x: &'a [f32],
+    rows: std::ops::Range<usize>,
+    output: &'a SharedMut<'a, f32>,
+}
+
+impl Kernel for MapRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+        let Self { map, x, rows, output } = self;
+        let lanes = VECTORS * S::LANES;
+        let mut scratch = scratch::Scratch::take((map.size + map.features) * lanes);
+        let (inputs, tile) = scratch.values().split_at_mut(map.size * lanes);
+        for first in rows.clone().step_by(lanes) {
+            let count = lanes.min(rows.end - first);
+            let rows_of = |size| Rows { data: &[], start: 0, stride: size, size }.starts(first, count);
+            map.of_queries::<S, ROWS, VECTORS>(simd, x, &rows_of(map.size)[..count], inputs, tile);
+            map.scale_tile::<S, ROWS, VECTORS>(simd, tile);
+            // SAFETY: items differ in rows.
+            unsafe { scatter_rows(tile, lanes, map.features, output, &rows_of(map.features)[..count]) };
+        }
+    }
+}

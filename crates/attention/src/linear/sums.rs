@@ -1,0 +1,438 @@
+//! What linear attention keeps of the keys so far, `Σ φ(k) vᵀ` and `Σ φ(k)`: taking keys in, and reading queries' rows out.
+//!
+//! A head's sums are one slice of whole tile rows: the products, `[blocks of value features][F][lanes]`, as the microkernel
+//! writes and reads them; then the sum of the keys' features, `[F]`; then c, which FAVOR+ took off the keys' exponents, and
+//! which is 0 otherwise.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::linear::features::{FeatureMap, exponentiate, scale_columns};
+use crate::linear::rows::Rows;
+use crate::math::dot::dot;
+use crate::scratch::{self, Scratch};
+use crate::simd::{Along, Kernel, Level, MAX_TILE_LANES, Matrix, Simd, Start, product, scatter_rows};
+use crate::threads::SharedMut;
+
+/// Keys that are taken in at a time. A causal row sees those of its own chunk through their products with it, all earlier
+/// ones through the sums.
+pub(super) const CHUNK: usize = 64;
+/// Rows that run faster along their length than in lanes that they do not fill.
+const FEW_ROWS: usize = 4;
+/// How far above its first key's exponent a causal chunk's largest may lie: what the first row sees must not vanish beside
+/// keys that it does not see. `e^30` leaves 57 of the 87 powers of e that f32 has below 1.
+const TAME_RISE: f32 = 30.0;
+
+/// The sizes of a head's sums.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    pub features: usize,
+    pub value_dim: usize,
+    /// Columns of the level's register tile.
+    pub lanes: usize,
+}
+
+impl Layout {
+    fn products(&self) -> usize {
+        self.value_dim.next_multiple_of(self.lanes) * self.features
+    }
+
+    /// How many values the sums are, or `MEMORY` where nothing holds so many.
+    pub(super) fn len(&self) -> Result<usize> {
+        let padded = |len: usize| len.checked_next_multiple_of(self.lanes);
+        let products = padded(self.value_dim).and_then(|width| width.checked_mul(self.features));
+        let len = products.zip(padded(self.features)).and_then(|(a, b)| a.checked_add(b)?.checked_add(self.lanes));
+        len.ok_or_else(|| Error::memory("featureDim", usize::MAX))
+    }
+}
+
+/// Makes the memory of sums into those of no keys.
+pub(super) fn clear(sums: &mut [f32]) {
+    if let Some((c, sums)) = sums.split_last_mut() {
+        sums.fill(0.0);
+        // Beside any key's, what was there before vanishes.
+        *c = f32::MIN;
+    }
+}
+
+/// One head: where its rows lie.
+#[derive(Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub map: &'a FeatureMap,
+    pub layout: Layout,
+    pub queries: Rows<'a>,
+    pub keys: Rows<'a>,
+    pub values: Rows<'a>,
+    pub output: &'a SharedMut<'a, f32>,
+    /// Where in the output its rows are.
+    pub results: Rows<'a>,
+}
+
+/// A head's sums: those of one item, or those that several items read.
+pub(super) enum Sums<'a> {
+    Own(&'a mut [f32]),
+    Shared(&'a [f32]),
+}
+
+/// Work on one head: takes `keys` into the sums, and writes the output's `rows` from them; where it is causal, row by row
+/// after the keys up to the row, otherwise one or the other.
+pub(super) struct Item<'a> {
+    pub head: Head<'a>,
+    pub sums: Sums<'a>,
+    pub keys: Range<usize>,
+    pub rows: Range<usize>,
+    pub is_causal: bool,
+}
+
+/// The working memory of an item.
+struct Buffers<'a> {
+    /// Rows before FAVOR+'s projection, `[D][lanes]`.
+    inputs: &'a mut [f32],
+    /// φ of a tile of queries, `[F][lanes]`.
+    tile: &'a mut [f32],
+    /// φ of a chunk of keys, `[keys][F]` and room for a tile's row behind them, and the largest exponent of each key.
+    keys: &'a mut [f32],
+    maxima: &'a mut [f32],
+    /// A chunk's values, `[blocks of value features][keys][lanes]`.
+    values: &'a mut [f32],
+    /// Products of a chunk's keys with a tile of queries, `[keys][lanes]`.
+    weights: &'a mut [f32],
+    /// A tile of the output before it is transposed, `[value features][lanes]`.
+    results: &'a mut [f32],
+}
+
+impl<'a> Buffers<'a> {
+    fn sizes(map: &FeatureMap, layout: Layout) -> [usize; 7] {
+        let Layout { features, value_dim, lanes } = layout;
+        let width = value_dim.next_multiple_of(lanes);
+        let inputs = if map.is_exponential() { map.size * lanes } else { 0 };
+        [inputs, features * lanes, CHUNK * features + lanes, CHUNK, CHUNK * width, CHUNK * lanes, width * lanes]
+    }
+
+    fn new(map: &FeatureMap, layout: Layout, mut rest: &'a mut [f32]) -> Self {
+        let [inputs, tile, keys, maxima, values, weights, results] =
+            Self::sizes(map, layout).map(|len| scratch::take(&mut rest, len));
+        Self { inputs, tile, keys, maxima, values, weights, results }
+    }
+}
+
+/// The working memory of an item. The layout has to have a length.
+pub(super) fn scratch_len(map: &FeatureMap, layout: Layout) -> usize {
+    Buffers::sizes(map, layout).iter().fold(0, |sum, &len| sum.saturating_add(len))
+}
+
+/// Keys on their way into the sums.
+#[derive(Clone, Copy)]
+struct Chunk {
+    first: usize,
+    count: usize,
+    /// What the sums so far are multiplied with.
+    factor: f32,
+    c: f32,
+}
+
+impl Kernel for Item<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(mut self, simd: S) {
+        let lanes = VECTORS * S::LANES;
+        let head = self.head;
+        let mut scratch = Scratch::take(scratch_len(head.map, head.layout));
+        let mut buffers = Buffers::new(head.map, head.layout, scratch.values());
+        let start = if self.rows.is_empty() { self.keys.start } else { self.rows.start };
+        for first in (start..self.keys.end.max(self.rows.end)).step_by(CHUNK) {
+            let last_row = (first + CHUNK).min(self.rows.end);
+            let count = (first + CHUNK).min(self.keys.end).saturating_sub(first);
+            let has_few_rows = (first + 1..=first + FEW_ROWS).contains(&last_row) && (self.is_causal || count == 0);
+            let mut chunk = None;
+            if count > 0 && !has_few_rows {
+                chunk = head.load_keys::<S, ROWS, VECTORS>(simd, first, count, self.c(), self.is_causal, &mut buffers);
+            }
+            if has_few_rows || (count > 0 && chunk.is_none()) {
+                for row in first..last_row {
+                    if row < first + count {
+                        let chunk = head.load_key(simd, row, self.c(), &mut buffers);
+                        self.add_keys::<S, ROWS, VECTORS>(simd, chunk, &mut buffers);
+                    }
+                    head.write_row::<S, ROWS, VECTORS>(simd, row, self.sums.values(), &mut buffers);
+                }
+                continue;
+            }
+            let seen = chunk.filter(|_| self.is_causal);
+            for row in (first..last_row).step_by(lanes) {
+                let rows = row..last_row.min(row + lanes);
+                head.write_tile::<S, ROWS, VECTORS>(simd, rows, seen, self.sums.values(), &mut buffers);
+            }
+            if let Some(chunk) = chunk {
+                self.add_keys::<S, ROWS, VECTORS>(simd, chunk, &mut buffers);
+            }
+        }
+    }
+}
+
+impl Sums<'_> {
+    fn values(&self) -> &[f32] {
+        match self {
+            Self::Own(sums) => sums,
+            Self::Shared(sums) => sums,
+        }
+    }
+}
+
+impl Item<'_> {
+    fn c(&self) -> f32 {
+        self.sums.values().last().copied().unwrap_or(f32::MIN)
+    }
+
+    /// Takes the chunk whose features and values lie in the buffers into the sums.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn add_keys<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &mut self,
+        simd: S,
+        chunk: Chunk,
+        buffers: &mut Buffers<'_>,
+    ) {
+        let Sums::Own(sums) = &mut self.sums else { return };
+        let Layout { features, lanes, .. } = self.head.layout;
+        let factors = [chunk.factor; MAX_TILE_LANES];
+        let start = if chunk.factor == 1.0 { Start::Keep } else { Start::Scale(&factors) };
+        let (products, rest) = sums.split_at_mut(self.head.layout.products());
+        let values = buffers.values.chunks_exact(chunk.count * lanes);
+        for (products, values) in products.chunks_exact_mut(features * lanes).zip(values) {
+            let keys = Matrix { data: buffers.keys, stride: features, along: Along::Rows };
+            product::<S, ROWS, VECTORS>(simd, keys, features, chunk.count, values, products, start);
+        }
+        for feature in (0..features).step_by(S::LANES) {
+            // First by themselves: added one by one to a long sum they would lose digits.
+            let mut added = simd.splat(0.0);
+            for key in 0..chunk.count {
+                added = simd.add(added, simd.load(&buffers.keys[key * features + feature..]));
+            }
+            let sum = &mut rest[feature..];
+            let total = simd.mul_add(simd.load(sum), simd.splat(chunk.factor), added);
+            simd.store(sum, total);
+        }
+        if let Some(c) = rest.last_mut() {
+            *c = chunk.c;
+        }
+    }
+}
+
+impl Head<'_> {
+    /// Features and values of a chunk of keys into the buffers, beside sums with this c. `None` if it has to go key by key, as
+    /// keys that a row does not see would reach it: by a value that is not finite, or by an exponent far above the row's own.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn load_keys<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        first: usize,
+        count: usize,
+        c: f32,
+        is_causal: bool,
+        buffers: &mut Buffers<'_>,
+    ) -> Option<Chunk> {
+        let Buffers { inputs, tile, keys, maxima, values, .. } = buffers;
+        let rows = self.keys.from(first);
+        self.map.of_keys::<S, ROWS, VECTORS>(simd, rows, count, inputs, tile, keys, maxima);
+        self.load_values(simd, first, count, values);
+        let c_of_first = larger(c, maxima[0]);
+        let new_c = maxima[..count].iter().copied().fold(c_of_first, larger);
+        let width = self.layout.value_dim.next_multiple_of(self.layout.lanes);
+        if is_causal && !(new_c - c_of_first <= TAME_RISE && is_finite(simd, &values[..count * width])) {
+            return None;
+        }
+        if self.map.is_exponential() {
+            exponentiate(simd, &mut keys[..count * self.layout.features], new_c);
+        }
+        Some(Chunk { first, count, factor: power(simd, c, new_c), c: new_c })
+    }
+
+    /// The same for one key, whatever it holds.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn load_key<S: Simd>(&self, simd: S, key: usize, c: f32, buffers: &mut Buffers<'_>) -> Chunk {
+        let new_c = larger(c, self.map.of_row(simd, self.keys.row(key), true, buffers.keys));
+        if self.map.is_exponential() {
+            exponentiate(simd, &mut buffers.keys[..self.layout.features], new_c);
+        }
+        self.load_values(simd, key, 1, buffers.values);
+        Chunk { first: key, count: 1, factor: power(simd, c, new_c), c: new_c }
+    }
+
+    /// The values of `count` keys in blocks of columns, `[blocks][count][lanes]`, zeros behind the last column.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn load_values<S: Simd>(&self, simd: S, first: usize, count: usize, packed: &mut [f32]) {
+        let Layout { value_dim, lanes, .. } = self.layout;
+        for key in 0..count {
+            let row = self.values.row(first + key);
+            for column in (0..value_dim.next_multiple_of(lanes)).step_by(S::LANES) {
+                let (values, block) = (row.get(column..).unwrap_or_default(), column / lanes * count + key);
+                let packed = &mut packed[block * lanes + column % lanes..];
+                if values.len() >= S::LANES {
+                    simd.store(packed, simd.load(values));
+                } else {
+                    simd.store(packed, simd.splat(0.0));
+                    packed.iter_mut().zip(values).for_each(|(packed, value)| *packed = *value);
+                }
+            }
+        }
+    }
+
+    /// Output rows, at most as many as a tile has, from the sums and, where they are causal, from the chunk of keys that they
+    /// lie in.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn write_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        rows: Range<usize>,
+        chunk: Option<Chunk>,
+        sums: &[f32],
+        buffers: &mut Buffers<'_>,
+    ) {
+        let Layout { features, value_dim, lanes } = self.layout;
+        let Buffers { inputs, tile, results, .. } = buffers;
+        let starts = self.queries.starts(rows.start, rows.len());
+        self.map.of_queries::<S, ROWS, VECTORS>(simd, self.queries.data, &starts[..rows.len()], inputs, tile);
+        let (products, rest) = sums.split_at(self.layout.products());
+        let blocks = results.chunks_exact_mut(lanes * lanes).zip((0..value_dim).step_by(lanes));
+        for (products, (results, first)) in products.chunks_exact(features * lanes).zip(blocks) {
+            let products = Matrix { data: products, stride: lanes, along: Along::Rows };
+            let columns = lanes.min(value_dim - first);
+            product::<S, ROWS, VECTORS>(simd, products, columns, features, tile, results, Start::Zero);
+        }
+        let mut totals = [0.0; MAX_TILE_LANES];
+        let key_sum = Matrix { data: &rest[..features], stride: features, along: Along::Depth };
+        product::<S, ROWS, VECTORS>(simd, key_sum, 1, features, tile, &mut totals, Start::Zero);
+        if let Some(chunk) = chunk {
+            self.add_chunk::<S, ROWS, VECTORS>(simd, rows.clone(), chunk, &mut totals, buffers);
+        }
+        scale_columns::<S, ROWS, VECTORS>(simd, &totals.map(scale), value_dim, buffers.results);
+        let starts = self.results.starts(rows.start, rows.len());
+        // SAFETY: each output row belongs to one item, which writes it once.
+        unsafe { scatter_rows(buffers.results, lanes, value_dim, self.output, &starts[..rows.len()]) };
+    }
+
+    /// Adds what a tile's rows see of the chunk that they lie in.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn add_chunk<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        rows: Range<usize>,
+        chunk: Chunk,
+        totals: &mut [f32; MAX_TILE_LANES],
+        buffers: &mut Buffers<'_>,
+    ) {
+        let Layout { features, value_dim, lanes } = self.layout;
+        let (first_row, end) = (rows.start - chunk.first, rows.end - chunk.first);
+        let seen = chunk.count.min(end);
+        let weights = &mut buffers.weights[..seen * lanes];
+        let keys = Matrix { data: buffers.keys, stride: features, along: Along::Depth };
+        product::<S, ROWS, VECTORS>(simd, keys, seen, features, buffers.tile, weights, Start::Zero);
+        for (key, weights) in weights.chunks_exact_mut(lanes).enumerate().skip(first_row + 1) {
+            // Earlier rows do not see it.
+            weights[..lanes.min(key - first_row)].fill(0.0);
+        }
+        let factors = [chunk.factor; MAX_TILE_LANES];
+        let ones = Matrix { data: &[1.0; CHUNK], stride: CHUNK, along: Along::Depth };
+        product::<S, ROWS, VECTORS>(simd, ones, 1, seen, weights, totals, Start::Scale(&factors));
+        let values = self.values.from(chunk.first);
+        let values = Matrix { data: &values.data[values.start..], stride: values.stride, along: Along::Rows };
+        product::<S, ROWS, VECTORS>(simd, values, value_dim, seen, weights, buffers.results, Start::Scale(&factors));
+    }
+
+    /// One output row from the sums, along its length.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn write_row<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        row: usize,
+        sums: &[f32],
+        buffers: &mut Buffers<'_>,
+    ) {
+        let Layout { features, value_dim, lanes } = self.layout;
+        let max = self.map.of_row(simd, self.queries.row(row), false, buffers.tile);
+        let query = &mut buffers.tile[..features];
+        if self.map.is_exponential() {
+            exponentiate(simd, query, max);
+        }
+        let (products, rest) = sums.split_at(self.layout.products());
+        let scale = scale(dot(simd, query, rest));
+        // SAFETY: each output row belongs to one item, which writes it once.
+        let output = unsafe { self.output.slice(self.results.start + row * self.results.stride, value_dim) };
+        let query = Matrix { data: query, stride: features, along: Along::Depth };
+        for (products, output) in products.chunks_exact(features * lanes).zip(output.chunks_mut(lanes)) {
+            let mut results = [0.0; MAX_TILE_LANES];
+            product::<S, ROWS, VECTORS>(simd, query, 1, features, products, &mut results, Start::Zero);
+            output.iter_mut().zip(results).for_each(|(output, result)| *output = result * scale);
+        }
+    }
+}
+
+/// What a row is multiplied with: one over the total of its weights. A row that sees no key, or only such as vanish in f32,
+/// is zeros.
+fn scale(total: f32) -> f32 {
+    if total < f32::MIN_POSITIVE { 0.0 } else { 1.0 / total }
+}
+
+/// The larger; NaN is passed over where it comes second.
+fn larger(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+/// `e^(a − b)`.
+#[inline(always)]
+fn power<S: Simd>(simd: S, a: f32, b: f32) -> f32 {
+    let mut power = [a];
+    exponentiate(simd, &mut power, b);
+    power[0]
+}
+
+/// Whether every value of whole vectors is finite: 0 · x is NaN exactly where x is not.
+#[inline(always)]
+fn is_finite<S: Simd>(simd: S, values: &[f32]) -> bool {
+    let mut zeros = simd.splat(0.0);
+    for chunk in values.chunks_exact(S::LANES) {
+        zeros = simd.mul_add(simd.load(chunk), simd.splat(0.0), zeros);
+    }
+    simd.reduce_sum(zeros) == 0.0
+}
+
+/// Adds the sums of later keys, one head's after the other, to those of the first.
+pub(super) struct Merge<'a> {
+    pub first: &'a mut [f32],
+    pub others: &'a [f32],
+}
+
+impl Kernel for Merge<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+        let c = |sums: &[f32]| sums.last().copied().unwrap_or(f32::MIN);
+        for other in self.others.chunks_exact(self.first.len()) {
+            let new_c = larger(c(self.first), c(other));
+            let (factor, other_factor) = (power(simd, c(self.first), new_c), power(simd, c(other), new_c));
+            for (sum, other) in self.first.chunks_exact_mut(S::LANES).zip(other.chunks_exact(S::LANES)) {
+                let added = simd.mul(simd.load(other), simd.splat(other_factor));
+                let total = simd.mul_add(simd.load(sum), simd.splat(factor), added);
+                simd.store(sum, total);
+            }
+            if let Some(c) = self.first.last_mut() {
+                *c = new_c;
+            }
+        }
+    }
+}
+
+/// Runs an item, from one place: what is inlined into a kernel is there once.
+#[inline(never)]
+pub(super) fn run(level: Level, item: Item<'_>) {
+    level.run(item);
+}

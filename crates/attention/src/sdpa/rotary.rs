@@ -1,0 +1,222 @@
+//! Rotary positions: pairs of a row's features turn by angles that grow with the row's position, as the ONNX operator
+//! `RotaryEmbedding` has it (Su et al. 2021).
+
+use crate::error::{Error, Result};
+use crate::math::angle::{LARGEST_ANGLE, sin_cos};
+use crate::options::parse::{Given, read_into, read_options};
+use crate::options::{Layout, layout};
+use crate::scratch::{self, Scratch};
+use crate::sdpa::{Dims, Strides};
+use crate::simd::{Kernel, Simd};
+use crate::tensor::{Tensor, check_output, try_zeroed};
+use crate::threads::{Context, SharedMut};
+
+/// The options of `rotaryEmbedding`; a layer's configuration has the first three of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RotaryOptions {
+    /// Pair i turns by `position · scale · base^(−2i/dim)`.
+    pub base: f64,
+    /// Pairs are neighbours, `(x[2i], x[2i+1])`; otherwise halves face each other, `(x[i], x[i+dim/2])`.
+    pub interleaved: bool,
+    /// How many features turn, from the first on; all where absent.
+    pub dim: Option<usize>,
+    /// The factor of the positions.
+    pub scale: f64,
+    /// The order of the dimensions of a 4-D input.
+    pub layout: Layout,
+}
+
+impl Default for RotaryOptions {
+    fn default() -> Self {
+        Self { base: 10_000.0, interleaved: false, dim: None, scale: 1.0, layout: Layout::Bhld }
+    }
+}
+
+const EVEN: &str = "an even integer of at least 2";
+
+impl RotaryOptions {
+    /// The options of `rotaryEmbedding`.
+    pub fn parse(json: Option<&str>) -> Result<Self> {
+        Self::read(json, |names| names)
+    }
+
+    /// What stands under `rotary` in a layer's configuration, whose heads have `head_dim` features.
+    pub(crate) fn parse_for_layer(json: &str, head_dim: usize) -> Result<Self> {
+        let options = Self::read(Some(json), |names| names - 2);
+        options.and_then(|options| options.checked(head_dim)).map_err(|error| error.within("rotary"))
+    }
+
+    fn read(json: Option<&str>, known: impl Fn(usize) -> usize) -> Result<Self> {
+        let mut options = Self::default();
+        read_into!(options, json, &["positions"], known, {
+            "base" => base: base,
+            "interleaved" => interleaved: Given::boolean,
+            "dim" => dim: dim,
+            // From here on those that a layer does not have.
+            "scale" => scale: scale,
+            "layout" => layout: layout,
+        })?;
+        Ok(options)
+    }
+
+    /// The same with `dim` filled in, if it fits rows of `size` features.
+    fn checked(self, size: usize) -> Result<Self> {
+        let dim = self.dim.unwrap_or(size);
+        if dim > size || !dim.is_multiple_of(2) {
+            return Err(Error::option("dim", format_args!("an even integer from 2 to the head size {size}"), dim));
+        }
+        Ok(Self { dim: Some(dim), ..self })
+    }
+}
+
+fn base(given: &Given<'_>) -> Result<f64> {
+    given.double(|base| (1.0..1e15).contains(&base), "a number of at least 1 and less than 1e15")
+}
+
+fn scale(given: &Given<'_>) -> Result<f64> {
+    given.double(|scale| scale >= 0.0, "a finite number of at least 0")
+}
+
+fn dim(given: &Given<'_>) -> Result<Option<usize>> {
+    let dim = given.integer(2, i32::MAX.into(), EVEN)?;
+    if dim % 2 == 0 { Ok(Some(dim as usize)) } else { Err(given.fault(EVEN)) }
+}
+
+/// The ONNX operator `RotaryEmbedding`: x `[B, H, L, D]`, or `[B, L, H, D]` in layout `blhd`, or `[B, L, D]` for one head.
+///
+/// `positions` holds L positions that the batch entries share, or B·L of them; without it row l stands at position l. With
+/// θ = `position · scale · base^(−2i/dim)`, pair i becomes `(x₁ cos θ − x₂ sin θ, x₁ sin θ + x₂ cos θ)`; features from `dim`
+/// on stay as they are.
+///
+/// # Errors
+/// `SHAPE` where x, the positions or the output have the wrong dimensions, `OPTION` for a `dim` that x has no room for, for
+/// negative positions and for a scale that makes them larger than 2³¹.
+pub fn rotary_embedding(
+    context: Context,
+    x: Tensor<'_>,
+    options: RotaryOptions,
+    positions: Option<&[i32]>,
+    output: &mut [f32],
+) -> Result<()> {
+    let dims = Dims::of("x", x.shape, options.layout, ["H", "L", "D"])?;
+    let (batch, length) = (dims.batch, dims.length);
+    let options = options.checked(dims.size)?;
+    let mut last = length.saturating_sub(1) as f64;
+    if let Some(positions) = positions {
+        if positions.len() != length && Some(positions.len()) != batch.checked_mul(length) {
+            return Err(Error::shape(
+                "positions",
+                format_args!("a length of {length}, or of {batch} · {length} for positions of each batch entry"),
+                format_args!("a length of {}", positions.len()),
+            ));
+        }
+        if let Some(position) = positions.iter().find(|position| **position < 0) {
+            return Err(Error::option("positions", "integers of at least 0", position));
+        }
+        last = positions.iter().max().map_or(0.0, |&position| f64::from(position));
+    }
+    if last * options.scale > LARGEST_ANGLE {
+        let expected = "a factor that keeps every position below 2^31";
+        return Err(Error::option("scale", expected, format_args!("position {last} times it")));
+    }
+    check_output("output", output, x.data.len())?;
+    output.copy_from_slice(x.data);
+    let strides = Strides::new(options.layout, dims.heads, length, dims.size);
+    let rows = Rows { data: output, strides, batch, heads: dims.heads, length };
+    let per_batch = positions.is_some_and(|positions| positions.len() != length);
+    rotate(context, &options, rows, &|b, l| match positions {
+        Some(positions) => f64::from(positions[if per_batch { b * length + l } else { l }]),
+        None => l as f64,
+    })
+}
+
+/// Rows of features, `[batch, heads, length, size]` in whatever order.
+pub(crate) struct Rows<'a> {
+    pub data: &'a mut [f32],
+    pub strides: Strides,
+    pub batch: usize,
+    pub heads: usize,
+    pub length: usize,
+}
+
+/// Positions of one work item.
+const BLOCK: usize = 32;
+
+/// Turns the rows where they lie; `position` gives that of row l of batch entry b. The options have their `dim`.
+pub(crate) fn rotate(
+    context: Context,
+    options: &RotaryOptions,
+    rows: Rows<'_>,
+    position: &(dyn Fn(usize, usize) -> f64 + Sync),
+) -> Result<()> {
+    let half = options.dim.unwrap_or(0) / 2;
+    if half == 0 || rows.data.is_empty() {
+        return Ok(());
+    }
+    let mut frequencies = try_zeroed("working memory", half)?;
+    for (pair, frequency) in frequencies.iter_mut().enumerate() {
+        *frequency = options.scale * (-options.base.ln() * pair as f64 / half as f64).exp();
+    }
+    scratch::reserve(2 * half)?;
+    let blocks = rows.length.div_ceil(BLOCK);
+    let operations = rows.batch.saturating_mul(rows.length).saturating_mul((4 * rows.heads + 40) * half);
+    let (data, length) = (SharedMut::new(rows.data), rows.length);
+    context.for_each(rows.batch * blocks, operations, |item| {
+        let (b, first) = (item / blocks, item % blocks * BLOCK);
+        context.level.run(Turn {
+            frequencies: &frequencies,
+            interleaved: options.interleaved,
+            data: &data,
+            strides: rows.strides,
+            b,
+            heads: rows.heads,
+            rows: first..length.min(first + BLOCK),
+            position,
+        });
+    });
+    Ok(())
+}
+
+/// One work item: some positions of a batch entry, in every head.
+struct Turn<'a> {
+    frequencies: &'a [f64],
+    interleaved: bool,
+    data: &'a SharedMut<'a, f32>,
+    strides: Strides,
+    b: usize,
+    heads: usize,
+    rows: std::ops::Range<usize>,
+    position: &'a (dyn Fn(usize, usize) -> f64 + Sync),
+}
+
+impl Kernel for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, _: S) {
+        let half = self.frequencies.len();
+        let mut scratch = Scratch::take(2 * half);
+        let (sines, cosines) = scratch.values().split_at_mut(half);
+        for row in self.rows.clone() {
+            let position = (self.position)(self.b, row);
+            for ((&frequency, sine), cosine) in self.frequencies.iter().zip(&mut *sines).zip(&mut *cosines) {
+                let (exact_sine, exact_cosine) = sin_cos(position * frequency);
+                (*sine, *cosine) = (exact_sine as f32, exact_cosine as f32);
+            }
+            for h in 0..self.heads {
+                // SAFETY: each row belongs to one item, which turns it once.
+                let features = unsafe { self.data.slice(self.strides.row(self.b, h, row), 2 * half) };
+                if self.interleaved {
+                    for ((pair, sine), cosine) in features.chunks_exact_mut(2).zip(&*sines).zip(&*cosines) {
+                        (pair[0], pair[1]) = (pair[0] * cosine - pair[1] * sine, pair[0] * sine + pair[1] * cosine);
+                    }
+                } else {
+                    let (left, right) = features.split_at_mut(half);
+                    for (((x, y), sine), cosine) in left.iter_mut().zip(right).zip(&*sines).zip(&*cosines) {
+                        (*x, *y) = (*x * cosine - *y * sine, *x * sine + *y * cosine);
+                    }
+                }
+            }
+        }
+    }
+}

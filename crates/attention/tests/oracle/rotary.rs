@@ -1,0 +1,184 @@
+//! Rotary positions against the oracle, alone and inside a layer.
+
+use proptest::prelude::*;
+use ruvector_attention::multi_head::{Inputs, MultiHeadAttention};
+use ruvector_attention::options::{LayerKind, LayerOptions, Layout};
+use ruvector_attention::sdpa::Arrays;
+use ruvector_attention::sdpa::rotary::{RotaryOptions, rotary_embedding};
+use ruvector_attention::simd::Level;
+use ruvector_attention::{Code, Context, Tensor, reference};
+
+use crate::support::{Random, assert_near, contexts};
+
+/// Which positions rows have.
+#[derive(Debug, Clone, Copy)]
+enum Positions {
+    Default,
+    Shared,
+    EachBatch,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rotary_positions_give_what_the_oracle_gives(
+        (batch, heads, length) in (1usize..=3, 1usize..=3, 0usize..=70),
+        (half, rest) in (0usize..=40, 0usize..=5),
+        interleaved in any::<bool>(),
+        rank in 3usize..=4,
+        blhd in any::<bool>(),
+        positions in prop::sample::select(vec![Positions::Default, Positions::Shared, Positions::EachBatch]),
+        base in prop::sample::select(vec![10_000.0, 1.0, 500_000.0, 12.5]),
+        scale in prop::sample::select(vec![1.0, 0.25, 0.0, 1.0 / 3.0]),
+        seed in any::<u64>(),
+    ) {
+        let mut random = Random::new(seed);
+        let heads = if rank == 3 { 1 } else { heads };
+        let size = 2 * half + rest;
+        let layout = if blhd { Layout::Blhd } else { Layout::Bhld };
+        let dims = match (rank, layout) {
+            (3, _) => vec![batch, length, size],
+            (_, Layout::Bhld) => vec![batch, heads, length, size],
+            (_, Layout::Blhd) => vec![batch, length, heads, size],
+        };
+        let dim = (half > 0 && (rest > 0 || seed % 2 == 0)).then_some(2 * half);
+        prop_assume!(dim.is_some() || size % 2 == 0);
+        let options = RotaryOptions { base, interleaved, dim, scale, layout };
+        let count = match positions {
+            Positions::Default => None,
+            Positions::Shared => Some(length),
+            Positions::EachBatch => Some(batch * length),
+        };
+        let positions: Option<Vec<i32>> = count.map(|count| (0..count).map(|_| random.below(1_000_001) as i32).collect());
+        let data = random.normals(batch * heads * length * size);
+        let x = Tensor::new("x", &data, &dims).unwrap();
+        let expected = reference::rotary::rotary_embedding(x, &options, positions.as_deref());
+        for context in contexts() {
+            let mut found = vec![f32::NAN; data.len()];
+            rotary_embedding(context, x, options.clone(), positions.as_deref(), &mut found).unwrap();
+            assert_near(&found, &expected, 3e-7, context.level.name());
+        }
+    }
+
+    #[test]
+    fn scores_of_turned_rows_depend_on_the_distance_of_their_positions_alone(
+        (first, second, shift) in (0i32..=1000, 0i32..=1000, 0i32..=100_000), interleaved in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let mut random = Random::new(seed);
+        let (q, k) = (random.normals(64), random.normals(64));
+        let options = RotaryOptions { interleaved, ..RotaryOptions::default() };
+        let turned = |data: &[f32], position: i32| {
+            let x = Tensor::new("x", data, &[1, 1, 64]).unwrap();
+            let mut found = vec![0.0; 64];
+            rotary_embedding(Context::default(), x, options.clone(), Some(&[position]), &mut found).unwrap();
+            found
+        };
+        let score = |shift: i32| -> f32 {
+            turned(&q, first + shift).iter().zip(turned(&k, second + shift)).map(|(q, k)| q * k).sum()
+        };
+        prop_assert!((score(0) - score(shift)).abs() < 2e-4);
+    }
+
+    #[test]
+    fn a_layer_turns_its_queries_and_keys(
+        (batch, queries, keys) in (1usize..=3, 0usize..=40, 1usize..=50),
+        (kv_heads, group, half, rest) in (1usize..=2, 1usize..=3, 1usize..=9, 0usize..=3),
+        self_attention in any::<bool>(),
+        (interleaved, causal, offsets) in (any::<bool>(), any::<bool>(), any::<bool>()),
+        query_offset in -50i64..=5000,
+        seed in any::<u64>(),
+    ) {
+        let mut random = Random::new(seed);
+        let (heads, size) = (kv_heads * group, 2 * half + rest);
+        let config = format!(
+            r#"{{"numHeads":{heads},"headDim":{size},"kvHeads":{kv_heads},"modelDim":24,"seed":{},
+                "rotary":{{"base":1000,"interleaved":{interleaved},"dim":{}}}}}"#,
+            seed >> 11,
+            2 * half
+        );
+        let layer = MultiHeadAttention::new(&config, LayerKind::MultiHead).unwrap();
+        let (q, k) = (random.normals(batch * queries * 24), random.normals(batch * keys * 24));
+        let query = Tensor::new("q", &q, &[batch, queries, 24]).unwrap();
+        let key = (!self_attention).then(|| Tensor::new("k", &k, &[batch, keys, 24]).unwrap());
+        let offsets: Option<Vec<i32>> = offsets.then(|| (0..batch).map(|_| random.below(90) as i32 - 20).collect());
+        let arrays = Arrays { query_offset: offsets.as_deref(), ..Arrays::default() };
+        let options = LayerOptions { causal, query_offset, ..LayerOptions::default() };
+        let inputs = [query, key.unwrap_or(query), key.unwrap_or(query)];
+        let expected = reference::multi_head(layer.state(), inputs, false, &options, arrays);
+        for context in contexts() {
+            let mut output = vec![f32::NAN; q.len()];
+            let inputs = Inputs { query, key, value: None };
+            layer.forward(context, inputs, &options, arrays, false, &mut output, None).unwrap();
+            assert_near(&output, &expected.output, 1e-5, context.level.name());
+        }
+    }
+}
+
+#[test]
+fn positions_are_turned_the_same_for_every_number_of_threads() {
+    let data = Random::new(1).normals(2 * 8 * 700 * 64);
+    let x = Tensor::new("x", &data, &[2, 8, 700, 64]).unwrap();
+    let run = |threads| {
+        let mut found = vec![f32::NAN; data.len()];
+        let context = Context { level: Level::current(), threads };
+        rotary_embedding(context, x, RotaryOptions::default(), None, &mut found).unwrap();
+        found
+    };
+    assert!(run(1) == run(2) && run(1) == run(3));
+}
+
+#[test]
+fn what_does_not_fit_is_told_by_its_name_before_anything_is_written() {
+    let data = [1.0; 2 * 3 * 6];
+    let run = |dims: &[usize], json: &str, positions: Option<&[i32]>| {
+        let x = Tensor::new("x", &data[..dims.iter().product()], dims).unwrap();
+        let mut output = vec![7.0; x.data.len()];
+        let result = RotaryOptions::parse(Some(json))
+            .and_then(|options| rotary_embedding(Context::default(), x, options, positions, &mut output));
+        result.map_err(|error| {
+            assert!(output.iter().all(|&value| value == 7.0));
+            (error.code, error.argument.clone())
+        })
+    };
+    let fault = |code, argument: &str| Err((code, argument.to_owned()));
+    assert_eq!(run(&[2, 3, 6], "{}", Some(&[0, 1, i32::MAX])), Ok(()));
+    assert_eq!(run(&[2, 3, 5], "{}", None), fault(Code::Option, "dim"));
+    assert_eq!(run(&[2, 3, 5], r#"{"dim":4}"#, None), Ok(()));
+    assert_eq!(run(&[2, 3, 6], r#"{"dim":8}"#, None), fault(Code::Option, "dim"));
+    assert_eq!(run(&[6, 6], "{}", None), fault(Code::Shape, "x"));
+    assert_eq!(run(&[2, 3, 6], "{}", Some(&[0, 1])), fault(Code::Shape, "positions"));
+    assert_eq!(run(&[2, 3, 6], "{}", Some(&[0, 1, -1])), fault(Code::Option, "positions"));
+    assert_eq!(run(&[2, 3, 6], r#"{"scale":3}"#, Some(&[0, 1, i32::MAX])), fault(Code::Option, "scale"));
+    for (json, argument) in [
+        (r#"{"dim":3}"#, "dim"),
+        (r#"{"dim":0}"#, "dim"),
+        (r#"{"base":0.5}"#, "base"),
+        (r#"{"base":"Infinity"}"#, "base"),
+        (r#"{"scale":-1}"#, "scale"),
+        (r#"{"scale":"NaN"}"#, "scale"),
+        (r#"{"interleaved":1}"#, "interleaved"),
+        (r#"{"layout":"hbld"}"#, "layout"),
+        (r#"{"theta":10000}"#, "theta"),
+    ] {
+        assert_eq!(run(&[2, 3, 6], json, None), fault(Code::Option, argument), "{json}");
+    }
+}
+
+#[test]
+fn a_layer_s_rotary_options_are_told_by_their_path() {
+    let fault = |rotary: &str| {
+        let config = format!(r#"{{"numHeads":2,"headDim":6,"rotary":{rotary}}}"#);
+        let error = MultiHeadAttention::new(&config, LayerKind::SelfAttention).unwrap_err();
+        (error.code, error.argument.clone(), error.expected.clone())
+    };
+    let option = |argument: &str, expected: &str| (Code::Option, argument.to_owned(), expected.to_owned());
+    assert_eq!(fault(r#"{"dim":8}"#), option("rotary.dim", "an even integer from 2 to the head size 6"));
+    assert_eq!(fault(r#"{"dim":5}"#), option("rotary.dim", "an even integer of at least 2"));
+    assert_eq!(fault(r#"{"bas":5}"#), option("rotary.bas", "a known option; the nearest is 'base'"));
+    assert_eq!(fault(r#"{"scale":1}"#).1, "rotary.scale");
+    assert_eq!(fault("true"), option("rotary", "an object { base, interleaved, dim }"));
+    let config = r#"{"numHeads":2,"headDim":6,"rotary":{"base":10000.5}}"#;
+    let layer = MultiHeadAttention::new(config, LayerKind::SelfAttention).unwrap();
+    assert!(layer.config().to_json().ends_with(r#","rotary":{"base":10000.5,"interleaved":false,"dim":6}}"#));
+}

@@ -1,0 +1,238 @@
+// Graphs: edges that live in a backend, messages along them, and the layers of graph networks.
+
+import { describe, fault } from './errors.js'
+import { Layer, disposeSymbol, residentOf } from './layers.js'
+import { encodeConfig, splitOptions } from './options.js'
+import { Resident } from './resident.js'
+import { allocateIndices, allocateTensor, arrayType, checkArray, checkTensor, withLast } from './tensor.js'
+
+/** @typedef {import('./tensor.js').Checked} Checked */
+/** @typedef {import('../index.d.ts').GraphOutput} GraphOutput */
+
+/**
+ * A copy of the nodes at one end of the edges: a backend that starts anew takes them again.
+ *
+ * @param {string} name
+ * @param {any} nodes
+ */
+function copyNodes(name, nodes) {
+  if (typeof nodes !== 'object' || nodes === null || !Number.isSafeInteger(nodes.length) || nodes.length < 0) {
+    throw fault('DTYPE', name, 'an Int32Array or a list of integers', describe(nodes))
+  }
+  const copy = allocateIndices(name, nodes.length)
+  if (arrayType(nodes) === 'Int32Array') {
+    copy.set(nodes)
+    return copy
+  }
+  for (let index = 0; index < copy.length; index++) {
+    const node = nodes[index]
+    if (typeof node !== 'number') throw fault('DTYPE', `${name}[${index}]`, 'a number', describe(node))
+    copy[index] = node
+    if (copy[index] !== node) throw fault('OPTION', `${name}[${index}]`, 'a node, an integer of 32 bits', `${node}`)
+  }
+  return copy
+}
+
+/** @param {unknown} value */
+function readEdgeWeight(value) {
+  return value === undefined ? undefined : checkArray('edgeWeight', value, 'Float32Array')
+}
+
+/** @param {import('./backend.js').Backend} backend */
+export function createGraphs(backend) {
+  /**
+   * What of a graph lives in the backend's memory, and its sizes.
+   *
+   * @type {(graph: unknown) => { resident: Resident, numNodes: number, numEdges: number, numSelfLoops: number }}
+   */
+  let graphOf
+
+  class Graph {
+    #resident
+    #source
+    #target
+    #sizes
+
+    /**
+     * What {@link Graph.fromEdges} hands up.
+     *
+     * @param {Resident} [resident]
+     * @param {Int32Array} [source]
+     * @param {Int32Array} [target]
+     */
+    constructor(resident, source, target) {
+      if (!(resident instanceof Resident)) throw new TypeError('make a graph with Graph.fromEdges')
+      this.#resident = resident
+      this.#source = /** @type {Int32Array} */ (source)
+      this.#target = /** @type {Int32Array} */ (target)
+      this.#sizes = resident.describe()
+    }
+
+    /** @param {unknown} edges */
+    static fromEdges(edges) {
+      const { values, json } = splitOptions('edges', edges, ['source', 'target'])
+      return Graph.#of(json, copyNodes('source', values.source), copyNodes('target', values.target))
+    }
+
+    /**
+     * @param {string} json
+     * @param {Int32Array} source
+     * @param {Int32Array} target
+     */
+    static #of(json, source, target) {
+      return new Graph(new Resident(backend, 'graph', json, source, target), source, target)
+    }
+
+    static {
+      graphOf = (graph) => {
+        if (typeof graph !== 'object' || graph === null || !(#resident in graph)) {
+          throw fault('DTYPE', 'graph', 'a Graph of this backend', describe(graph))
+        }
+        return { resident: graph.#resident, ...graph.#sizes }
+      }
+    }
+
+    /** @returns {number} */
+    get numNodes() {
+      return this.#sizes.numNodes
+    }
+
+    /** @returns {number} */
+    get numEdges() {
+      return this.#sizes.numEdges
+    }
+
+    inDegrees() {
+      this.#resident.use()
+      const degrees = allocateIndices('output', this.numNodes)
+      backend.call('inDegrees', this.#resident).indices(degrees).run()
+      return degrees
+    }
+
+    reverse() {
+      this.#resident.use()
+      return Graph.#of(`{"numNodes":${this.numNodes}}`, this.#target, this.#source)
+    }
+
+    dispose() {
+      this.#resident.dispose()
+    }
+
+    [disposeSymbol]() {
+      this.dispose()
+    }
+  }
+  class GraphLayer extends Layer {
+    #config
+
+    /**
+     * What subclasses of the package hand up; a subclass of a user's cannot make one.
+     *
+     * @param {Resident} [resident]
+     */
+    constructor(resident) {
+      super(resident)
+      this.#config = Object.freeze(/** @type {Resident} */ (resident).describe())
+    }
+
+    get config() {
+      return this.#config
+    }
+
+    /**
+     * @param {unknown} graph
+     * @param {unknown} x
+     * @param {unknown} [options]
+     */
+    forward(graph, x, options) {
+      const { resident, numNodes, numEdges, numSelfLoops } = graphOf(graph)
+      const input = checkTensor('x', x)
+      const { values, json } = splitOptions('options', options, ['edgeAttr', 'edgeWeight'])
+      const edgeAttr = values.edgeAttr === undefined ? undefined : checkTensor('edgeAttr', values.edgeAttr)
+      const edgeWeight = readEdgeWeight(values.edgeWeight)
+      const { outFeatures, numHeads, concat, addSelfLoops } = this.#config
+      const output = allocateTensor('output', withLast(input.shape, concat ? outFeatures * numHeads : outFeatures))
+      /** @type {GraphOutput} */
+      const result = { output }
+      // Layers without heads refuse the request, and all of them an x that does not fit the graph.
+      if (values.weights === true && numHeads !== undefined && input.shape[0] === numNodes) {
+        const edges = addSelfLoops ? numEdges - numSelfLoops + numNodes : numEdges
+        result.weights = allocateTensor('weights', [edges, numHeads])
+      }
+      backend
+        .call('graphLayer', residentOf(this), resident)
+        .input(input)
+        .input(edgeAttr)
+        .array(edgeWeight)
+        .options(json)
+        .output(output.data)
+        .output(result.weights?.data)
+        .run()
+      return result
+    }
+  }
+
+  /**
+   * @param {string} kind
+   * @param {unknown} config
+   */
+  const make = (kind, config) => new Resident(backend, kind, encodeConfig(config))
+
+  class GraphConvolution extends GraphLayer {
+    /** @param {unknown} config */
+    constructor(config) {
+      super(make('graph-convolution', config))
+    }
+  }
+
+  class GraphSage extends GraphLayer {
+    /** @param {unknown} config */
+    constructor(config) {
+      super(make('graph-sage', config))
+    }
+  }
+
+  class GraphAttention extends GraphLayer {
+    /** @param {unknown} config */
+    constructor(config) {
+      super(make('graph-attention', config))
+    }
+  }
+
+  class GraphTransformer extends GraphLayer {
+    /** @param {unknown} config */
+    constructor(config) {
+      super(make('graph-transformer', config))
+    }
+  }
+
+  /**
+   * @param {unknown} graph
+   * @param {unknown} x
+   * @param {unknown} [options]
+   */
+  function propagate(graph, x, options) {
+    const { resident } = graphOf(graph)
+    const input = checkTensor('x', x)
+    const { values, json } = splitOptions('options', options, ['edgeWeight'])
+    const edgeWeight = readEdgeWeight(values.edgeWeight)
+    const output = allocateTensor('output', input.shape)
+    backend.call('propagate', resident).input(input).array(edgeWeight).options(json).output(output.data).run()
+    return output
+  }
+
+  /**
+   * @param {unknown} graph
+   * @param {unknown} scores
+   */
+  function edgeSoftmax(graph, scores) {
+    const { resident } = graphOf(graph)
+    const input = checkTensor('scores', scores)
+    const output = allocateTensor('output', input.shape)
+    backend.call('edgeSoftmax', resident).input(input).output(output.data).run()
+    return output
+  }
+
+  const layers = { GraphLayer, GraphConvolution, GraphSage, GraphAttention, GraphTransformer }
+  return { Graph, ...layers, propagate, edgeSoftmax }
+}

@@ -1,0 +1,175 @@
+"""Writes torch-geometric.safetensors: the graph layers, messages and softmax of PyTorch Geometric.
+
+Initial state dicts are PyTorch's own float32 numbers after torch.manual_seed; forward passes run in float64.
+"""
+
+import copy
+
+import numpy as np
+import torch
+import torch_geometric
+from torch_geometric.nn import GATConv, GATv2Conv, GCNConv, SAGEConv, SimpleConv, TransformerConv
+from torch_geometric.utils import softmax
+
+from golden import Golden, normal
+
+reference = f"PyTorch Geometric {torch_geometric.__version__}, PyTorch {torch.__version__.split('+')[0]}"
+golden = Golden("torch-geometric", reference)
+
+# Our names of the constructors' options, and which layer of ours each of PyTorch Geometric's is.
+NAMES = {
+    "in_channels": "inFeatures",
+    "out_channels": "outFeatures",
+    "bias": "useBias",
+    "heads": "numHeads",
+    "edge_dim": "edgeFeatures",
+    "add_self_loops": "addSelfLoops",
+    "negative_slope": "negativeSlope",
+    "aggr": "reduce",
+}
+LAYERS = {
+    GCNConv: ("GraphConvolution", {}),
+    SAGEConv: ("GraphSage", {}),
+    GATConv: ("GraphAttention", {"version": 1}),
+    GATv2Conv: ("GraphAttention", {"version": 2}),
+    TransformerConv: ("GraphTransformer", {}),
+}
+
+
+def made(kind, seed, arguments):
+    """The layer, and how a case describes it."""
+    torch.manual_seed(seed)
+    name, config = LAYERS[kind]
+    config = {NAMES.get(key, key): value for key, value in arguments.items()} | config | {"seed": seed}
+    return kind(**arguments), {"layer": name, "config": config}
+
+
+def title(kind, arguments):
+    return ", ".join([kind.__name__] + [f"{name} {value}" for name, value in arguments.items()])
+
+
+def state(module):
+    return {f"state.{name}": parameter.detach().numpy() for name, parameter in module.state_dict().items()}
+
+
+def graph(seed, nodes, edges, loops=0):
+    """Random edges, the last of them a repetition, with some self-loops; the last node has no edge."""
+    random = np.random.default_rng((seed, 7))
+    index = random.integers(0, nodes - 1, (2, edges))
+    index[1, index[0] == index[1]] += 1
+    index[1] %= nodes - 1
+    index[0, :loops] = index[1, :loops]
+    index[:, -1] = index[:, loops]
+    return index[:, random.permutation(edges)].astype(np.int32)
+
+
+# Every layer with every option away from its default, alone and with others.
+OPTIONS = [
+    (GCNConv, {}),
+    (GCNConv, {"add_self_loops": False}),
+    (GCNConv, {"bias": False}),
+    (SAGEConv, {}),
+    (SAGEConv, {"aggr": "max"}),
+    (SAGEConv, {"normalize": True, "bias": False}),
+    (SAGEConv, {"aggr": "max", "normalize": True}),
+    *[
+        (kind, options)
+        for kind in (GATConv, GATv2Conv)
+        for options in (
+            {},
+            {"heads": 4},
+            {"heads": 3, "concat": False},
+            {"heads": 2, "edge_dim": 3},
+            {"heads": 2, "edge_dim": 1, "add_self_loops": False, "negative_slope": 0.05},
+            {"heads": 2, "add_self_loops": False, "bias": False},
+            {"heads": 2, "concat": False, "edge_dim": 2, "bias": False},
+        )
+    ],
+    (TransformerConv, {}),
+    (TransformerConv, {"heads": 4, "beta": True}),
+    (TransformerConv, {"heads": 3, "concat": False}),
+    (TransformerConv, {"heads": 3, "concat": False, "beta": True, "edge_dim": 2}),
+    (TransformerConv, {"heads": 2, "edge_dim": 3}),
+    (TransformerConv, {"heads": 2, "bias": False, "beta": True}),
+]
+
+
+def initial():
+    seeds = [0, 1234, 7, 2**31 + 5, 2**32 + 7]
+    for index, (kind, options) in enumerate(OPTIONS):
+        arguments = {"in_channels": 3 + index % 3 * 5, "out_channels": 4 + index % 2 * 3, **options}
+        module, described = made(kind, seeds[index % len(seeds)], arguments)
+        golden.add(f"initial, {title(kind, arguments)}", state(module), kind="initial", order=list(module.state_dict()), **described)
+
+
+def forward(kind, options, seed, inputs, outputs, nodes, edges, loops, weighted=False):
+    """A forward pass with random biases, in float64."""
+    arguments = {"in_channels": inputs, "out_channels": outputs, **options}
+    module, described = made(kind, seed, arguments)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if "bias" in name:
+                parameter.copy_(torch.from_numpy(normal((seed, 3), *parameter.shape)))
+    index = graph(seed, nodes, edges, loops) if edges else np.zeros((2, 0), np.int32)
+    size = options.get("edge_dim")
+    x, attributes = normal((seed, 0), nodes, inputs), normal((seed, 1), edges, size) if size else None
+    weight = np.abs(normal((seed, 2), edges)) if weighted else None
+    exact = copy.deepcopy(module).double().eval()
+    double = lambda array: None if array is None else torch.from_numpy(array).double()
+    call = {"x": double(x), "edge_index": torch.from_numpy(index).long()}
+    if size:
+        call["edge_attr"] = double(attributes)
+    if weighted:
+        call["edge_weight"] = double(weight)
+    weights, order = None, None
+    with torch.no_grad():
+        if kind in (GCNConv, SAGEConv):
+            output = exact(**call)
+        else:
+            output, (order, weights) = exact(**call, return_attention_weights=True)
+            weights = weights.numpy()
+    tensors = state(module) | {"x": x, "edges": index.astype(np.float32), "edgeAttr": attributes, "edgeWeight": weight}
+    tensors |= {"output": output.numpy(), "weights": weights}
+    tensors["order"] = None if order is None else order.numpy().astype(np.float32)
+    name = f"forward {seed}, {title(kind, arguments)}, {nodes} nodes, {edges} edges{', weighted' if weighted else ''}"
+    golden.add(name, tensors, kind="forward", **described)
+
+
+def layers():
+    seed = 100
+    for kind, options in OPTIONS:
+        # Sizes on both sides of the vectors' lengths.
+        for inputs, outputs, nodes, edges, loops in ((6, 5, 12, 30, 3), (9, 16, 7, 24, 0)):
+            forward(kind, options, seed, inputs, outputs, nodes, edges, loops)
+            seed += 1
+    forward(GCNConv, {}, seed, 8, 16, 12, 40, 4, weighted=True)
+    forward(GCNConv, {"add_self_loops": False}, seed + 1, 8, 16, 12, 40, 4, weighted=True)
+    for offset, kind in enumerate(LAYERS):
+        forward(kind, {}, seed + 2 + offset, 3, 4, 3, 0, 0)
+
+
+def messages():
+    for index, reduce in enumerate(("sum", "mean", "max", "min")):
+        for weighted in (False, True):
+            seed = 500 + 2 * index + weighted
+            edges, x = graph(seed, 11, 50, 4), normal((seed, 0), 11, 19)
+            weight = normal((seed, 1), 50) if weighted else None
+            call = torch.from_numpy(x).double(), torch.from_numpy(edges).long()
+            output = SimpleConv(aggr=reduce)(*call, None if weight is None else torch.from_numpy(weight).double())
+            tensors = {"x": x, "edges": edges.astype(np.float32), "edgeWeight": weight, "output": output.numpy()}
+            golden.add(f"propagate {reduce}{', weighted' if weighted else ''}", tensors, kind="propagate", reduce=reduce)
+
+
+def softmaxes():
+    for index, shape in enumerate([(60,), (60, 1), (60, 5)]):
+        edges, scores = graph(600 + index, 9, 60, 3), normal((600 + index, 0), *shape) * 4
+        target = torch.from_numpy(edges[1]).long()
+        output = softmax(torch.from_numpy(scores).double(), target, num_nodes=9)
+        tensors = {"scores": scores, "edges": edges.astype(np.float32), "output": output.numpy()}
+        golden.add(f"softmax {shape}", tensors, kind="softmax")
+
+
+if __name__ == "__main__":
+    for part in (initial, layers, messages, softmaxes):
+        part()
+    golden.write()
