@@ -184,6 +184,92 @@ export function attentionWeights(
 ): Tensor
 
 /**
+ * Turns pairs of features by angles that grow with the position, as the ONNX operator `RotaryEmbedding` does: with
+ * `θ = position · scale · base^(−2i/dim)`, pair `i` becomes `(x₁ cos θ − x₂ sin θ, x₁ sin θ + x₂ cos θ)`. What is at
+ * feature `dim` and behind stays as it is. `x` is `[B,H,L,D]`, `[B,L,H,D]` in layout `'blhd'`, or `[B,L,D]`. Angles are
+ * computed in 64 bits: positions in the millions are as exact as small ones.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION (positions below 0, positions times `scale` beyond 2^31), MEMORY
+ */
+export function rotaryEmbedding(
+  x: Tensor,
+  options?: {
+    /** `L` positions that all batch entries share, or `B·L` of them, each at least 0. Default: 0, 1, and so on. */
+    positions?: Int32Array | null
+    /** At least 1, and less than 1e15. Default: 10000. */
+    base?: number | null
+    /** Pairs are neighbours, `x[2i]` and `x[2i+1]`; otherwise halves, `x[i]` and `x[i+dim/2]`. Default: false. */
+    interleaved?: boolean | null
+    /** How many features turn, an even number (ONNX's `rotary_embedding_dim`). Default: `D`. */
+    dim?: number | null
+    /** The factor of the positions, finite, at least 0: below 1 it interpolates between trained ones. Default: 1. */
+    scale?: number | null
+    /** The order of the dimensions of a 4-D input. Default: 'bhld'. */
+    layout?: 'bhld' | 'blhd' | null
+  } | null
+): Tensor
+
+/**
+ * Joins attention over parts of the keys into attention over all of them, exactly: long keys split over calls, workers or
+ * machines. Each part is a result with `logSumExp`, all of the same shapes; rows for which a part has no visible key add
+ * nothing. Outputs and log-sum-exps are joined, `weights` and `topWeights` are not. `layout` is that of the outputs.
+ *
+ * @throws {AttentionError} SHAPE or DTYPE, naming `parts[i]`; OPTION, MEMORY
+ */
+export function mergeAttention(
+  parts: readonly AttentionOutput[],
+  options?: { layout?: 'bhld' | 'blhd' | null } | null
+): AttentionOutput
+
+/**
+ * {@link scaledDotProductAttention} with its settings kept; a call's own options go before them. `dropout` acts in every
+ * call. It owns no memory.
+ *
+ * @throws {AttentionError} OPTION
+ */
+export declare class ScaledDotProductAttention {
+  constructor(
+    headDim: number,
+    options?: { dropout?: number | null; scale?: number | null; seed?: number | null } | null
+  )
+  /** The size of a head's queries and keys, which is checked at each call. */
+  readonly headDim: number
+  /** The factor of `q · k`; 1/√headDim unless given. */
+  readonly scale: number
+  /** @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY */
+  forward(q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions | null): AttentionOutput
+  /** As {@link attentionWeights}. */
+  attentionWeights(q: Tensor, k: Tensor, options?: Parameters<typeof attentionWeights>[2]): Tensor
+}
+
+/**
+ * {@link scaledDotProductAttention} in tiles of `blockSize` keys with an online softmax (Dao et al. 2022): memory grows with
+ * `L·D`. The result does not depend on `blockSize` but for rounding. Every option works, except that `weights`, which
+ * would be as many as tiles save, are refused. It owns no memory.
+ *
+ * @throws {AttentionError} OPTION
+ */
+export declare class FlashAttention {
+  constructor(
+    headDim: number,
+    options?: {
+      /** Keys of one tile: an integer of at least 1, above 4096 as 4096; up to 8 rows go in steps of at most 16. Default: 64. */
+      blockSize?: number | null
+    } | null
+  )
+  /** The size of a head's queries and keys, which is checked at each call. */
+  readonly headDim: number
+  readonly blockSize: number
+  /** @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY */
+  forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options?: (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null }) | null
+  ): AttentionOutput
+}
+
+/**
  * Softmax over the last dimension, as `torch.softmax(x, -1)`; a row of nothing but −∞ gives zeros.
  *
  * @throws {AttentionError} SHAPE, DTYPE, MEMORY
@@ -293,6 +379,70 @@ export declare class PerformanceMonitor {
   clear(): void
 }
 
+// ── Key/value cache ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface KVCacheConfig {
+  /** Batch entries `B`. Default: 1. */
+  batch?: number | null
+  /** Key/value heads `G`. */
+  kvHeads: number
+  /** Size of a head's keys and queries. */
+  headDim: number
+  /** Size of a head's values. Default: `headDim`. */
+  valueDim?: number | null
+  /** The most keys that it holds; with `window`, the most keys of one block that is appended. */
+  capacity: number
+  /**
+   * How many keys a query sees, its own position included, from 1 to `capacity`. The cache is then a ring: it never fills,
+   * and forgets the keys that no later query sees. Default: all keys.
+   */
+  window?: number | null
+}
+
+/**
+ * Keys and values that stay in the backend's memory while a decoder runs. Appending block by block and attending gives, row
+ * for row, what one {@link scaledDotProductAttention} over the whole sequence gives with `causal: true`, and with
+ * `window: [window − 1, 0]` for a ring. Positions are the caller's: turn queries and keys by {@link rotaryEmbedding} at
+ * positions from `length` on, before they are appended.
+ *
+ * Owns memory outside the JavaScript heap: `using`, or dispose(); a finalizer is the backstop. Use after dispose throws
+ * DISPOSED.
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class KVCache implements Disposable {
+  constructor(config: KVCacheConfig)
+  /** The configuration with every default filled in; `window` is there where it was given. */
+  readonly config: Readonly<{ [Name in Exclude<keyof KVCacheConfig, 'window'>]-?: number } & { window?: number }>
+  /** Positions so far: keys appended, less those truncated. A ring counts on beyond `capacity`. */
+  readonly length: number
+  readonly capacity: number
+  /**
+   * Appends `k [B,G,n,headDim]` and `v [B,G,n,valueDim]`; for one head also `[B,n,headDim]` and `[B,n,valueDim]`.
+   *
+   * @throws {AttentionError} SHAPE, where the cache has no room for `n` more too; nothing changes then. DTYPE, DISPOSED
+   */
+  append(k: Tensor, v: Tensor): this
+  /**
+   * Attention of the last `L` positions, `q [B,H,L,headDim]` with `H` a multiple of `G`, over the keys so far; causal unless
+   * `causal: false`. `S` is `length`, for a ring `min(length, L + window − 1)`: its last keys. A ring attends from the
+   * positions of the block appended last; earlier ones have lost keys that they see.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION (`queryOffset` and `kvLengths` too, which the cache knows), MEMORY, DISPOSED
+   */
+  attend(q: Tensor, options?: Omit<AttentionOptions, 'queryOffset' | 'kvLengths'> | null): AttentionOutput
+  /**
+   * Goes back to the first `length` positions. A ring that has forgotten keys goes back to where its last block begins at
+   * most, or to 0.
+   *
+   * @throws {AttentionError} OPTION, DISPOSED
+   */
+  truncate(length: number): this
+  /** Frees the memory now. Calling it again does nothing. */
+  dispose(): void
+  [Symbol.dispose](): void
+}
+
 // ── Layers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Parameters by name. */
@@ -340,6 +490,11 @@ export interface AttentionConfig {
   dropout?: number | null
   /** What the parameters are drawn from, as PyTorch draws them after `torch.manual_seed(seed)`. Default: 0. */
   seed?: number | null
+  /**
+   * Turns the projected queries and keys as {@link rotaryEmbedding} does: query `i` at position `i + queryOffset`, key `j`
+   * at position `j`. Default: no positions.
+   */
+  rotary?: { base?: number | null; interleaved?: boolean | null; dim?: number | null } | null
 }
 
 export interface LayerOptions extends MaskOptions {
@@ -366,7 +521,11 @@ export interface LayerOptions extends MaskOptions {
 export declare class MultiHeadAttention extends Layer {
   constructor(config: AttentionConfig)
   /** The configuration with every default filled in. */
-  readonly config: Readonly<{ [Name in keyof AttentionConfig]-?: NonNullable<AttentionConfig[Name]> }>
+  readonly config: Readonly<
+    { [Name in Exclude<keyof AttentionConfig, 'rotary'>]-?: NonNullable<AttentionConfig[Name]> } & {
+      rotary?: Readonly<{ base: number; interleaved: boolean; dim: number }>
+    }
+  >
   /**
    * `q [B,L,modelDim]`, `k [B,S,kDim]`, `v [B,S,vDim]` give `output [B,L,modelDim]`. Without `k` it is `q`, without `v`
    * it is `k`.
@@ -445,6 +604,254 @@ export declare class TransformerEncoderLayer extends Layer {
   forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
 }
 
+// ── Graphs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Edges `source → target` between the nodes `0` to `numNodes − 1`, in the backend's memory: `using`, or dispose(); a
+ * finalizer is the backstop. Messages flow from source to target, as in PyTorch Geometric. Duplicate edges and self-loops
+ * stay as they are given. Letters in shapes: `N` nodes, `K` edges, `H` heads.
+ */
+export declare class Graph implements Disposable {
+  private constructor()
+  /**
+   * The graph of the edges `source[k] → target[k]`, whose arrays are copied. Memory grows with the edges alone.
+   *
+   * @throws {AttentionError} OPTION for an edge that names no node, by its index (`source[3]`), and for `numNodes` out of
+   * 0 to 2^31 − 1; SHAPE if the lengths differ; DTYPE, MEMORY
+   */
+  static fromEdges(edges: {
+    numNodes: number
+    source: Int32Array | ArrayLike<number>
+    target: Int32Array | ArrayLike<number>
+  }): Graph
+  readonly numNodes: number
+  readonly numEdges: number
+  /** The number of incoming edges of each node. */
+  inDegrees(): Int32Array
+  /** The graph of the same edges, in the same order, with source and target exchanged. */
+  reverse(): Graph
+  /** Frees the edges now. Calling it again does nothing. */
+// ── Linear attention ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface LinearConfig {
+  /** Size of 3-D inputs, all heads together; a head's size is `D = modelDim / numHeads`. */
+  modelDim: number
+  /** Heads `H` that 3-D inputs are split into, a divisor of `modelDim`. Default: 1. */
+  numHeads?: number | null
+  /**
+   * Makes queries and keys into positive features φ(x), whose products are the weights.
+   *
+   * - `'elu'`: `elu(x) + 1` (Katharopoulos et al. 2020).
+   * - `'relu'`: `max(x, 0) + 1e-3`.
+   * - `'favor+'`: `exp(ωᵀx̂ − ‖x̂‖²/2 − c)/√m` with `x̂ = x/D^¼` and `m` random features (Choromanski et al. 2021). It estimates
+   *   softmax attention without bias, with an error that falls as `1/√m` and grows with the size of queries and keys. The
+   *   rows of ω are orthogonal in blocks of `D`, with χ(D)-distributed norms; c keeps exponentials in range and cancels.
+   *
+   * Default: 'elu'.
+   */
+  featureMap?: 'elu' | 'relu' | 'favor+' | null
+  /**
+   * Features of a head. For 'elu' and 'relu' it is `D` and can be nothing else. Default for 'favor+': `D · ⌈ln D⌉`, the whole
+   * blocks that hold `D · ln D`.
+   */
+  featureDim?: number | null
+  /** What ω is drawn from, an integer from 0 to 2^53 − 1; the same on every backend. Default: 0. */
+  seed?: number | null
+}
+
+export interface LinearOptions {
+  /** Query `i` sees the keys `j ≤ i`. Default: false. */
+  causal?: boolean | null
+  /** Valid keys of each batch entry, `[B]`, each from 0 to `S`. Default: all. */
+  kvLengths?: Int32Array | null
+  /** Memory for the output, of exactly its length and apart from every input. Default: fresh memory. */
+  out?: Float32Array | null
+}
+
+/**
+ * Linear attention, `out_i = φ(q_i)ᵀ (Σ_j φ(k_j) v_jᵀ) / (φ(q_i)ᵀ Σ_j φ(k_j))`: time and memory grow with the length, not with
+ * its square. Has no parameters, but with 'favor+' ω, in memory outside the JavaScript heap: `using`, or dispose(); a finalizer
+ * is the backstop.
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class LinearAttention implements Disposable {
+  constructor(config: LinearConfig)
+  /** The configuration with every default filled in. */
+  readonly config: Readonly<{ [Name in keyof LinearConfig]-?: NonNullable<LinearConfig[Name]> }>
+  /** Features of a head. */
+  readonly featureDim: number
+  /**
+   * `q [B,L,modelDim]`, `k [B,S,modelDim]`, `v [B,S,numHeads·E]` give `output [B,L,numHeads·E]`; 4-D inputs, `q [B,H,L,D]`,
+   * `k [B,H,S,D]`, `v [B,H,S,E]` with any `H`, give `[B,H,L,E]`. A row with no visible key is all zeros.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward(q: Tensor, k: Tensor, v: Tensor, options?: LinearOptions | null): AttentionOutput
+  /**
+   * φ(x): `[B,L,modelDim]` gives `[B,L,numHeads·featureDim]`, `[B,H,L,D]` gives `[B,H,L,featureDim]`. For 'favor+' as queries
+   * have it: c is the largest exponent of each row, so that its largest feature is `1/√m`.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED
+   */
+  featureMap(x: Tensor): Tensor
+  /**
+   * Causal attention a few positions at a time, in memory that does not grow. `batch` is 1 and `valueDim`, the value size `E` of
+   * a head, `D` unless given. A stream works as long as its attention is not disposed.
+   *
+   * @throws {AttentionError} OPTION, DISPOSED
+   */
+  stream(options?: { batch?: number | null; valueDim?: number | null } | null): LinearStream
+  /** Frees ω now. Calling it again does nothing. */
+  dispose(): void
+  [Symbol.dispose](): void
+}
+
+/**
+ * Adds up `edgeWeight · x[source]` over the incoming edges of each node, or takes mean, largest or smallest, feature by
+ * feature: `x [N, ...]` gives `[N, ...]`. A node without incoming edges gets zeros; a NaN spoils the nodes that it reaches.
+ *
+ * @param options.reduce Default: 'sum'.
+ * @param options.edgeWeight `[K]`, in the order of the edges given. Default: 1 each.
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+ */
+export function propagate(
+  graph: Graph,
+  x: Tensor,
+  options?: { reduce?: 'sum' | 'mean' | 'max' | 'min' | null; edgeWeight?: Float32Array | null } | null
+): Tensor
+
+/**
+ * The softmax of scores `[K]` or `[K,H]` over the edges that share a target, in the order of the edges given, as
+ * `torch_geometric.utils.softmax`. Where all of them are −∞, zeros.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED
+ */
+export function edgeSoftmax(graph: Graph, scores: Tensor): Tensor
+
+export interface GraphOptions {
+  /** The features of the edges, `[K,edgeFeatures]`; required where the layer has `edgeFeatures`, refused where not. */
+  edgeAttr?: Tensor | null
+  /** The weights of the edges, `[K]`; {@link GraphConvolution} alone takes them. Default: 1 each. */
+  edgeWeight?: Float32Array | null
+  /** Return the weights of the edges; attention layers alone have them. Default: false. */
+  weights?: boolean | null
+  /** What training drops. Default: the layer's seed. */
+  seed?: number | null
+}
+
+export interface GraphOutput {
+  /** `[N, width]`. */
+  output: Tensor
+  /**
+   * `[K′,H]`: the weights of the edges given, in their order. Where the layer adds self-loops: without the self-loops among
+   * them, and after them those of the self-loops of the nodes 0 to `N − 1`; this is the order of the edges that PyTorch
+   * Geometric returns. Dropped weights are 0, but in {@link GraphTransformer}, which gives those before dropout.
+   */
+  weights?: Tensor
+}
+
+/**
+ * A layer of PyTorch Geometric: its state dict has the same names, and its parameters are drawn as after
+ * `torch.manual_seed(seed)`. Time is linear in the edges, and no memory is held for messages.
+ */
+export declare abstract class GraphLayer extends Layer {
+  /** The configuration with every default filled in; `edgeFeatures` is null where edges have none. */
+  readonly config: Readonly<Record<string, number | boolean | string | null>>
+  /**
+   * `x [N,inFeatures]` gives `output [N,outFeatures]`, or `[N,numHeads·outFeatures]` where heads stand side by side.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward(graph: Graph, x: Tensor, options?: GraphOptions | null): GraphOutput
+}
+
+interface GraphConfig {
+  /** Features of a node. */
+  inFeatures: number
+  /** Features of an output, or of each head of it. */
+  outFeatures: number
+  /** Whether there are biases. Default: true. */
+  useBias?: boolean | null
+  /** What the parameters are drawn from. Default: 0. */
+  seed?: number | null
+}
+
+/** What attention layers over graphs share. */
+interface GraphHeads extends GraphConfig {
+  /** Default: 1. */
+  numHeads?: number | null
+  /** Whether heads stand side by side in the output; otherwise it is their mean. Default: true. */
+  concat?: boolean | null
+  /** Features of an edge. Default: none. */
+  edgeFeatures?: number | null
+  /** The probability, in [0, 1), with which a weight is dropped in training. Default: 0. */
+  dropout?: number | null
+}
+
+/**
+ * `GCNConv`: sums over the neighbours, divided by the roots of both ends' degrees (Kipf & Welling 2017). Takes `edgeWeight`.
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class GraphConvolution extends GraphLayer {
+  /** @param config.addSelfLoops Give a self-loop of weight 1 to each node that has none. Default: true. */
+  constructor(config: GraphConfig & { addSelfLoops?: boolean | null })
+}
+
+/**
+ * `SAGEConv`: the mean or the largest of the neighbours' features beside the node's own (Hamilton, Ying & Leskovec 2017).
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class GraphSage extends GraphLayer {
+  /**
+   * @param config.reduce Default: 'mean'.
+   * @param config.normalize Divide each output by its length. Default: false.
+   */
+  constructor(config: GraphConfig & { reduce?: 'mean' | 'max' | null; normalize?: boolean | null })
+}
+
+/**
+ * `GATv2Conv` (Brody, Alon & Yahav 2022), or with `version: 1` `GATConv` (Veličković et al. 2018).
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class GraphAttention extends GraphLayer {
+  /**
+   * @param config.version Default: 2.
+   * @param config.negativeSlope Of the leaky rectifier below 0, from 0 to 1. Default: 0.2.
+   * @param config.addSelfLoops Give one self-loop to each node in place of those among the edges; its features are the mean
+   * of those of the node's other incoming edges. Default: true.
+   */
+  constructor(
+    config: GraphHeads & { version?: 1 | 2 | null; negativeSlope?: number | null; addSelfLoops?: boolean | null }
+  )
+}
+
+/**
+ * `TransformerConv`: scaled dot-product attention over the neighbours, and a skip connection (Shi et al. 2021).
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class GraphTransformer extends GraphLayer {
+  /** @param config.beta Gate the skip connection. Default: false. */
+  constructor(config: GraphHeads & { beta?: boolean | null })
+/** What {@link LinearAttention.stream} gives. Owns memory outside the JavaScript heap: `using`, or dispose(). */
+export interface LinearStream extends Disposable {
+  /**
+   * Takes the next positions in, one or more, and gives their rows: what `forward` with `causal` gives for them over all
+   * positions so far. Shapes as there, with as many keys as queries; 4-D inputs have the same heads in every step.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED; a step that fails changes nothing.
+   */
+  step(q: Tensor, k: Tensor, v: Tensor): AttentionOutput
+  /** Forgets every position. */
+  reset(): void
+  /** Frees the memory now. Calling it again does nothing. */
+  dispose(): void
+}
+
 // ── Weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
@@ -472,7 +879,7 @@ export function saveSafetensors(state: StateDict, metadata?: Record<string, stri
  * - `DOMAIN`: a value outside the domain of a function.
  * - `FORMAT`: a weights file that cannot be read.
  * - `MEMORY`: an allocation that cannot be had.
- * - `DISPOSED`: use of a layer after its dispose().
+ * - `DISPOSED`: use of a layer or a cache after its dispose().
  * - `NOT_INITIALIZED`: a call before init() where it is needed.
  * - `BACKEND`: no backend could be loaded; the message lists every reason.
  * - `INTERNAL`: a fault of this package.

@@ -63,6 +63,25 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
     t.is(faultOf(t, () => layer.forward(x)).code, 'DISPOSED')
   })
 
+  test(`${kind}: a cache lives through a panic, with its keys and its place`, async (t) => {
+    const { panic, attention } = await open()
+    const [k, q] = [normal([1, 2, 5, 4], 1), normal([1, 2, 2, 4], 2)]
+    const plain = new attention.KVCache({ kvHeads: 2, headDim: 4, capacity: 20 }).append(k, k)
+    const ring = new attention.KVCache({ kvHeads: 2, headDim: 4, capacity: 6, window: 3 })
+    for (let block = 0; block < 4; block++) ring.append(k, k)
+    const results = () => [plain, ring].map((cache) => [cache.length, bits(cache.attend(q).output)])
+    const before = results()
+    for (let repeat = 0; repeat < 3; repeat++) {
+      faultOf(t, panic)
+      t.deepEqual(results(), before)
+    }
+    faultOf(t, panic)
+    t.is(plain.append(k, k).length, 10)
+    t.is(ring.append(k, k).length, 25)
+    t.is(faultOf(t, () => ring.truncate(19)).argument, 'length')
+    for (const cache of [plain, ring]) cache.dispose()
+  })
+
   test(`${kind}: a layer that is disposed after a panic, or never used again, does no harm`, async (t) => {
     const { panic, attention } = await open()
     const layer = new attention.SelfAttention(config)

@@ -8,20 +8,72 @@ import { allocateIndices, allocateTensor, checkTensor, outputFor, withLast } fro
 /** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
 
 /** @param {readonly number[]} shape */
-const lastOf = (shape) => (shape.length === 0 ? 1 : shape[shape.length - 1])
+export const lastOf = (shape) => (shape.length === 0 ? 1 : shape[shape.length - 1])
 
 /**
- * [B, H, L] and S of queries and keys; empty where the ranks fit no layout, which the kernel crate then refuses.
+ * [B, H, L] of queries; empty where the rank fits no layout, which the kernel crate then refuses.
+ *
+ * @param {readonly number[]} shape
+ * @param {unknown} layout
+ */
+function rowsOf([a, b, c, d, ...more], layout) {
+  if (c === undefined || more.length > 0) return [0]
+  if (d === undefined) return [a, 1, b]
+  return layout === 'blhd' ? [a, c, b] : [a, b, c]
+}
+
+/**
+ * S of keys; 0 where they do not fit the queries.
  *
  * @param {Checked} q
  * @param {Checked} k
  * @param {unknown} layout
  */
-function scoreRows(q, k, layout) {
-  const [a, b, c, d] = q.shape
-  if (q.shape.length === 3 && k.shape.length === 3) return { rows: [a, 1, b], keys: k.shape[1] }
-  if (q.shape.length !== 4 || k.shape.length !== 4 || d === undefined) return { rows: [0], keys: 0 }
-  return layout === 'blhd' ? { rows: [a, c, b], keys: k.shape[1] } : { rows: [a, b, c], keys: k.shape[2] }
+function keysOf(q, k, layout) {
+  if (q.shape.length !== k.shape.length) return 0
+  return k.shape[k.shape.length === 4 && layout !== 'blhd' ? 2 : 1] ?? 0
+}
+
+/**
+ * One call of attention: makes room for the results that the options ask for, and runs it.
+ *
+ * @param {Backend} backend
+ * @param {string} operation
+ * @param {{ query: Checked, key?: Checked, value?: Checked, resident?: import('./resident.js').Resident }} inputs
+ * @param {Readonly<import('./options.js').CallOptions>} given
+ * @param {number} valueSize
+ * @param {number} [keyCount]  how many keys there are, where that is not for the keys to say
+ * @returns {AttentionOutput}
+ */
+export function attend(backend, operation, { query, key, value, resident }, given, valueSize, keyCount) {
+  const { topWeights: top } = given
+  const inputs = given.out && [query.data, key?.data, value?.data, given.floatMask, given.booleanMask]
+  const output = outputFor(given.out, withLast(query.shape, valueSize), inputs ?? [])
+  /** @type {AttentionOutput} */
+  const result = { output }
+  if (given.json !== undefined) {
+    const rows = rowsOf(query.shape, given.layout)
+    const keys = keyCount ?? (key ? keysOf(query, key, given.layout) : 0)
+    if (given.weights === true) result.weights = allocateTensor('weights', [...rows, keys])
+    if (given.logSumExp === true) result.logSumExp = allocateTensor('logSumExp', rows)
+    if (typeof top === 'number' && Number.isInteger(top) && top >= 1 && top <= keys) {
+      const values = allocateTensor('topWeights', [...rows, top])
+      const indices = allocateIndices('topWeights', values.data.length)
+      result.topWeights = { values, indices: { data: indices, shape: values.shape.slice() } }
+    }
+  }
+  const call = resident ? backend.call(operation, resident).input(query) : backend.call(operation).input(query)
+  // A cache has its keys and values already.
+  if (key) call.input(key).input(value)
+  call
+    .given(given)
+    .output(output.data)
+    .output(result.weights?.data)
+    .output(result.logSumExp?.data)
+    .output(result.topWeights?.values.data)
+    .indices(result.topWeights?.indices.data)
+    .run()
+  return result
 }
 
 /** @param {Backend} backend */
@@ -34,39 +86,8 @@ export function createFunctions(backend) {
    * @returns {AttentionOutput}
    */
   function scaledDotProductAttention(q, k, v, options) {
-    const query = checkTensor('q', q)
-    const key = checkTensor('k', k)
-    const value = checkTensor('v', v)
-    const given = readOptions(options)
-    const { topWeights: top } = given
-
-    const inputs = given.out && [query.data, key.data, value.data, given.floatMask, given.booleanMask]
-    const output = outputFor(given.out, withLast(query.shape, lastOf(value.shape)), inputs ?? [])
-    /** @type {AttentionOutput} */
-    const result = { output }
-    if (given.json !== undefined) {
-      const { rows, keys } = scoreRows(query, key, given.layout)
-      if (given.weights === true) result.weights = allocateTensor('weights', [...rows, keys])
-      if (given.logSumExp === true) result.logSumExp = allocateTensor('logSumExp', rows)
-      if (typeof top === 'number' && Number.isInteger(top) && top >= 1 && top <= keys) {
-        const values = allocateTensor('topWeights', [...rows, top])
-        const indices = allocateIndices('topWeights', values.data.length)
-        result.topWeights = { values, indices: { data: indices, shape: values.shape.slice() } }
-      }
-    }
-    backend
-      .call('scaledDotProductAttention')
-      .input(query)
-      .input(key)
-      .input(value)
-      .given(given)
-      .output(output.data)
-      .output(result.weights?.data)
-      .output(result.logSumExp?.data)
-      .output(result.topWeights?.values.data)
-      .indices(result.topWeights?.indices.data)
-      .run()
-    return result
+    const inputs = { query: checkTensor('q', q), key: checkTensor('k', k), value: checkTensor('v', v) }
+    return attend(backend, 'scaledDotProductAttention', inputs, readOptions(options), lastOf(inputs.value.shape))
   }
 
   /**
@@ -79,9 +100,9 @@ export function createFunctions(backend) {
     const query = checkTensor('q', q)
     const key = checkTensor('k', k)
     const given = readOptions(options)
-    const { rows, keys } = scoreRows(query, key, given.layout)
+    const shape = [...rowsOf(query.shape, given.layout), keysOf(query, key, given.layout)]
     const inputs = given.out && [query.data, key.data, given.floatMask, given.booleanMask]
-    const weights = outputFor(given.out, [...rows, keys], inputs ?? [])
+    const weights = outputFor(given.out, shape, inputs ?? [])
 
     backend.call('attentionWeights').input(query).input(key).given(given).output(weights.data).run()
     return weights

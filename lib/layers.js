@@ -155,7 +155,9 @@ export function createLayers(backend) {
     constructor(kind, config) {
       const resident = new Resident(backend, kind, encodeConfig(config))
       super(resident)
-      this.#config = Object.freeze(resident.describe())
+      const described = resident.describe()
+      if (described.rotary) Object.freeze(described.rotary)
+      this.#config = Object.freeze(described)
     }
 
     get config() {

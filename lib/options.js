@@ -44,20 +44,50 @@ function checkObject(argument, options) {
 }
 
 /**
- * A layer's configuration, or options that are no arrays, as JSON; absent values are left out.
+ * A layer's configuration, or options that are no arrays, as JSON; absent values are left out. A value may be an object of
+ * options itself.
  *
  * @param {unknown} config
  * @param {string} [argument]  what the caller calls it
  */
 export function encodeConfig(config, argument = 'config') {
-  const object = checkObject(argument, config)
+  return encodeMembers(checkObject(argument, config), (name, value) =>
+    typeof value !== 'object' || Array.isArray(value) || ArrayBuffer.isView(value)
+      ? encodeValue(name, value)
+      : encodeMembers(/** @type {Record<string, unknown>} */ (value), encodeValue)
+  )
+}
+
+/**
+ * @param {Record<string, unknown>} object
+ * @param {(name: string, value: unknown) => string} encode
+ */
+function encodeMembers(object, encode) {
   let json = ''
   for (const name in object) {
     const value = object[name]
     if (value === undefined || value === null) continue
-    json += `${json && ','}${JSON.stringify(name)}:${encodeValue(name, value)}`
+    json += `${json && ','}${JSON.stringify(name)}:${encode(name, value)}`
   }
   return `{${json}}`
+}
+
+/**
+ * Options with defaults in place of those that are absent.
+ *
+ * @param {Record<string, unknown>} defaults
+ * @param {unknown} options
+ */
+export function withDefaults(defaults, options) {
+  /** @type {Record<string, unknown>} */
+  const merged = Object.assign(Object.create(null), defaults)
+  if (options === undefined || options === null) return merged
+  const object = checkObject('options', options)
+  for (const name in object) {
+    const value = object[name]
+    if (value !== undefined && value !== null) merged[name] = value
+  }
+  return merged
 }
 
 /**

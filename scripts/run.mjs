@@ -215,14 +215,33 @@ async function test() {
 
 // ── Programs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** @param {string} program  a script of the repository, which is run once all is built */
-const buildAndRun = (program) => async () => {
-  await step('set-up', () => setup())
-  await build()
-  console.log()
-  // On this terminal itself, so that it can draw there, and its exit code is ours.
-  const { status } = spawnSync(process.execPath, [program, ...process.argv.slice(3)], { cwd: root, stdio: 'inherit' })
-  process.exitCode = status ?? 1
+/**
+ * @param {string} program  a script of the repository, which is run once all is built
+ * @param {readonly string[]} [args]
+ */
+const buildAndRun =
+  (program, args = process.argv.slice(3)) =>
+  async () => {
+    await step('set-up', () => setup())
+    await build()
+    console.log()
+    // On this terminal itself, so that it can draw there, and its exit code is ours.
+    const { status } = spawnSync(process.execPath, [program, ...args], { cwd: root, stdio: 'inherit' })
+    process.exitCode = status ?? 1
+  }
+
+/** Runs the example that the command line names. */
+async function example() {
+  const [name = '', ...args] = process.argv.slice(3)
+  const names = readdirSync(join(root, 'examples'))
+  if (!names.includes(name)) throw new Failure(`usage: npm run example -- ${names.join(' | ')}`)
+  await buildAndRun(`examples/${name}/index.js`, args)()
+/** Builds all and runs the example of a name: `npm run example -- karate`. */
+async function example() {
+  const [name, ...args] = process.argv.slice(3)
+  const names = readdirSync(join(root, 'examples'))
+  if (!names.includes(name)) throw new Failure(`usage: npm run example -- ${names.join(' | ')}`)
+  await buildAndRun(join('examples', name, 'index.js'), args)()
 }
 
 async function example() {
@@ -250,6 +269,7 @@ const commands = {
   lint,
   format,
   test,
+  example,
   start: buildAndRun('examples/minilm-heads/index.js'),
   example,
   bench: buildAndRun('benchmark/run.js')

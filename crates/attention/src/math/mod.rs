@@ -1,4 +1,5 @@
-//! What the mechanisms share: exponentials, logarithms, angles, softmax, products along rows, random numbers. Generic over [`crate::simd`].
+//! What the mechanisms share: exponentials, logarithms, angles, softmax, products along rows, random numbers. Generic over
+//! [`crate::simd`].
 
 pub mod activation;
 pub mod angle;

@@ -108,14 +108,14 @@ impl<'a> Visibility<'a> {
     /// Whether row (b, h, i) sees key j.
     pub(crate) fn sees(&self, [b, h, i]: [usize; 3], j: usize) -> bool {
         let (start, end) = self.range(b, i);
-        let is_shown = self.mask.is_none_or(|mask| {
-            let element = self.mask_row(b, h, i) + j * mask.strides[3];
+        let is_shown = |mask: BroadcastMask<'_>| {
+            let index = self.mask_row(b, h, i) + j * mask.strides[3];
             match mask.elements {
-                Elements::Boolean(elements) => elements[element] != 0,
-                Elements::Float(elements) => elements[element] != f32::NEG_INFINITY,
+                Elements::Boolean(elements) => elements[index] != 0,
+                Elements::Float(elements) => elements[index] != f32::NEG_INFINITY,
             }
-        });
-        is_shown && (start..end).contains(&j)
+        };
+        (start..end).contains(&j) && self.mask.is_none_or(is_shown)
     }
 
     /// Where the mask's row for (b, h, i) begins; 0 without a mask.

@@ -70,11 +70,11 @@ impl RotaryOptions {
 }
 
 fn base(given: &Given<'_>) -> Result<f64> {
-    given.double(|base| (1.0..1e15).contains(&base), "a number of at least 1 and less than 1e15")
+    given.double(1.0..1e15, "a number of at least 1 and less than 1e15")
 }
 
 fn scale(given: &Given<'_>) -> Result<f64> {
-    given.double(|scale| scale >= 0.0, "a finite number of at least 0")
+    given.double(0.0..f64::INFINITY, "a finite number of at least 0")
 }
 
 fn dim(given: &Given<'_>) -> Result<Option<usize>> {
@@ -101,7 +101,7 @@ pub fn rotary_embedding(
     let dims = Dims::of("x", x.shape, options.layout, ["H", "L", "D"])?;
     let (batch, length) = (dims.batch, dims.length);
     let options = options.checked(dims.size)?;
-    let mut last = length.saturating_sub(1) as f64;
+    let mut last = length.saturating_sub(1) as i64;
     if let Some(positions) = positions {
         if positions.len() != length && Some(positions.len()) != batch.checked_mul(length) {
             return Err(Error::shape(
@@ -113,9 +113,9 @@ pub fn rotary_embedding(
         if let Some(position) = positions.iter().find(|position| **position < 0) {
             return Err(Error::option("positions", "integers of at least 0", position));
         }
-        last = positions.iter().max().map_or(0.0, |&position| f64::from(position));
+        last = positions.iter().max().map_or(0, |&position| position.into());
     }
-    if last * options.scale > LARGEST_ANGLE {
+    if last as f64 * options.scale > LARGEST_ANGLE {
         let expected = "a factor that keeps every position below 2^31";
         return Err(Error::option("scale", expected, format_args!("position {last} times it")));
     }

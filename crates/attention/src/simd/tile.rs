@@ -225,6 +225,28 @@ unsafe fn step<S: Simd, const ROWS: usize, const VECTORS: usize, const APART: bo
     }
 }
 
+/// One depth: every sum gets the square of the difference between its A element and its B vector.
+///
+/// # Safety
+/// `b` must be valid for reads of `VECTORS` vectors.
+#[inline(always)]
+unsafe fn step_apart<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    sums: &mut [[S::F; VECTORS]; ROWS],
+    b: *const f32,
+    a: impl Fn(usize) -> f32,
+) {
+    // SAFETY: the caller vouches for the vectors of B.
+    let b: [S::F; VECTORS] = std::array::from_fn(|v| unsafe { simd.load_ptr(b.add(v * S::LANES)) });
+    for (r, sums) in sums.iter_mut().enumerate() {
+        let a = simd.splat(a(r));
+        for (sum, &b) in sums.iter_mut().zip(&b) {
+            let difference = simd.sub(a, b);
+            *sum = simd.mul_add(difference, difference, *sum);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,130 @@
+// Attention with its settings kept: ScaledDotProductAttention and FlashAttention. They own no memory of the backend.
+
+import { attend, lastOf } from './attention.js'
+import { fault } from './errors.js'
+import { encodeConfig, readOptions, withDefaults } from './options.js'
+import { checkTensor, formatShape } from './tensor.js'
+
+/** @typedef {import('./tensor.js').Checked} Checked */
+/** @typedef {import('./backend.js').Backend} Backend */
+/** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
+
+/**
+ * The options that a constructor was given, checked together with its head size.
+ *
+ * @param {Backend} backend
+ * @param {string} operation
+ * @param {unknown} headDim
+ * @param {unknown} options
+ */
+function readSettings(backend, operation, headDim, options) {
+  const given = withDefaults({}, options)
+  if (given.headDim !== undefined) throw fault('OPTION', 'headDim', 'no option: it is the first argument', 'an option')
+  backend
+    .call(operation)
+    .options(encodeConfig({ ...given, headDim }))
+    .run()
+  return given
+}
+
+/**
+ * @param {unknown} q
+ * @param {number} headDim
+ */
+function checkQuery(q, headDim) {
+  const query = checkTensor('q', q)
+  if (lastOf(query.shape) !== headDim) throw fault('SHAPE', 'q', `head size ${headDim}`, formatShape(query.shape))
+  return query
+}
+
+/**
+ * @param {Backend} backend
+ * @param {ReturnType<typeof import('./attention.js').createFunctions>} functions
+ */
+export function createHeads(backend, functions) {
+  class ScaledDotProductAttention {
+    #headDim
+    #scale
+    #defaults
+
+    /**
+     * @param {number} headDim
+     * @param {unknown} [options]
+     */
+    constructor(headDim, options) {
+      this.#defaults = readSettings(backend, 'scaledDotProductOptions', headDim, options)
+      this.#headDim = headDim
+      this.#scale = /** @type {number | undefined} */ (this.#defaults.scale) ?? 1 / Math.sqrt(headDim)
+    }
+
+    get headDim() {
+      return this.#headDim
+    }
+
+    get scale() {
+      return this.#scale
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} v
+     * @param {unknown} [options]
+     * @returns {AttentionOutput}
+     */
+    forward(q, k, v, options) {
+      const query = checkQuery(q, this.#headDim)
+      return functions.scaledDotProductAttention(query, k, v, withDefaults(this.#defaults, options))
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} [options]
+     * @returns {Checked}
+     */
+    attentionWeights(q, k, options) {
+      const query = checkQuery(q, this.#headDim)
+      return functions.attentionWeights(query, k, withDefaults(this.#defaults, options))
+    }
+  }
+
+  class FlashAttention {
+    #headDim
+    #blockSize
+
+    /**
+     * @param {number} headDim
+     * @param {unknown} [options]
+     */
+    constructor(headDim, options) {
+      const { blockSize = 64 } = readSettings(backend, 'flashOptions', headDim, options)
+      this.#headDim = headDim
+      this.#blockSize = /** @type {number} */ (blockSize)
+    }
+
+    get headDim() {
+      return this.#headDim
+    }
+
+    get blockSize() {
+      return this.#blockSize
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} v
+     * @param {unknown} [options]
+     * @returns {AttentionOutput}
+     */
+    forward(q, k, v, options) {
+      const query = checkQuery(q, this.#headDim)
+      const inputs = { query, key: checkTensor('k', k), value: checkTensor('v', v) }
+      const given = readOptions(withDefaults({ blockSize: this.#blockSize }, options))
+      return attend(backend, 'flashAttention', inputs, given, lastOf(inputs.value.shape))
+    }
+  }
+
+  return { ScaledDotProductAttention, FlashAttention }
+}
