@@ -53,6 +53,19 @@ function layer(length, heads, dim) {
   return { ...base, kind: /** @type {const} */ ('layer'), flops: base.flops + 8 * length * model * model }
 }
 
+/** @param {number} length @param {number} heads @param {number} dim */
+function encoderLayer(length, heads, dim) {
+  const model = heads * dim
+  const base = layer(length, heads, dim)
+  return {
+    ...base,
+    name: `encoder layer ${length}×${model}, ${heads} heads`,
+    group: 'encoder',
+    kind: /** @type {const} */ ('encoder'),
+    flops: base.flops + 16 * length * model * model
+  }
+}
+
 const masked = {
   boolean: attention({ name: 'S=512 D=64 boolean mask', group: 'masked', queries: 512, mask: 'boolean' }),
   float: attention({ name: 'S=512 D=64 float mask', group: 'masked', queries: 512, mask: 'float' })
@@ -82,8 +95,9 @@ const linear = [16384, 4096].map((length) => ({
   kind: /** @type {const} */ ('linear'),
   flops: 4 * length * 64 * 64
 }))
+const encoder = encoderLayer(512, 12, 32)
 
-const quick = [square(64), square(512), causal(512), decode, sentence, call]
+const quick = [square(64), square(512), causal(512), decode, sentence, encoder, call]
 
 const full = [
   ...DIMS.flatMap((dim) => LENGTHS.map((length) => square(length, dim))),
@@ -98,13 +112,21 @@ const full = [
   sentence,
   long,
   ...linear,
+  encoderLayer(16, 12, 32),
+  encoder,
   call
 ]
 
 /** Where several threads have enough to do. */
 const parallel = {
   quick: [square(512), causal(512)],
-  full: [...[64, 512, 1024, 2048].map((length) => square(length)), ...[512, 1024, 2048].map(causal), decode, sentence]
+  full: [
+    ...[64, 512, 1024, 2048].map((length) => square(length)),
+    ...[512, 1024, 2048].map(causal),
+    decode,
+    sentence,
+    encoder
+  ]
 }
 
 /**

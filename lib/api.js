@@ -3,6 +3,7 @@
 import { createFunctions } from './attention.js'
 import { createCache } from './cache.js'
 import { AttentionError } from './errors.js'
+import { createEncoder } from './encoder.js'
 import { createGraphs } from './graph.js'
 import { createHeads } from './heads.js'
 import { createLayers, Layer } from './layers.js'
@@ -30,6 +31,7 @@ export function createApi(backend) {
     ...createCache(backend),
     Layer,
     ...createLayers(backend),
+    ...createEncoder(backend),
     ...createGraphs(backend),
     ...createLinear(backend),
     ...createSafetensors(backend),
