@@ -238,13 +238,6 @@ async function example() {
   await buildAndRun(`examples/${name}/index.js`, args)()
 }
 
-async function example() {
-  const [name = ''] = process.argv.splice(3, 1)
-  const names = readdirSync(join(root, 'examples'))
-  if (!names.includes(name)) throw new Failure(`usage: npm run example -- ${names.join(' | ')}`)
-  await buildAndRun(`examples/${name}/index.js`)()
-}
-
 /** @type {Record<string, () => Promise<void>>} */
 const commands = {
   setup: () => setup({ tests: true }),
