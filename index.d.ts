@@ -283,6 +283,56 @@ export function softmax(x: Tensor): Tensor
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor
 
+// ── Norms, activations, means ────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Layer norm over the last dimension, `(x − mean) / √(variance + epsilon) · weight + bias`, as
+ * `torch.nn.functional.layer_norm`: `x [..., M]`, `weight [M]` and `bias [M]` give `[..., M]`.
+ *
+ * @param options `weight` default: ones; `bias` default: zeros; `epsilon`, finite, at least 0, default: 1e-5
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ */
+export function layerNorm(
+  x: Tensor,
+  options?: { weight?: Tensor | null; bias?: Tensor | null; epsilon?: number | null } | null
+): Tensor
+
+/**
+ * Root-mean-square norm over the last dimension, `x / √(mean(x²) + epsilon) · weight`, as
+ * `torch.nn.functional.rms_norm`: `x [..., M]` and `weight [M]` give `[..., M]`.
+ *
+ * @param options `weight` default: ones; `epsilon`, finite, at least 0, default: 2⁻²³, PyTorch's for 32 bits
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ */
+export function rmsNorm(x: Tensor, options?: { weight?: Tensor | null; epsilon?: number | null } | null): Tensor
+
+/**
+ * `x · Φ(x)` of each number, Φ the normal distribution's, as `torch.nn.functional.gelu`: to a few units in the last
+ * place, for negative x too. `approximate: 'tanh'` is the formula with the hyperbolic tangent.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ */
+export function gelu(x: Tensor, options?: { approximate?: 'none' | 'tanh' | null } | null): Tensor
+
+/**
+ * `x / (1 + e⁻ˣ)` of each number, as `torch.nn.functional.silu`.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, MEMORY
+ */
+export function silu(x: Tensor): Tensor
+
+/**
+ * The mean over the first `lengths[b]` rows of each batch entry: `x [B,L,M]` gives `[B,M]`. With `normalize` each mean
+ * gets the Euclidean length 1, as sentence embeddings do. No rows give zeros; rows beyond a length are never read.
+ *
+ * @param options `lengths`, `[B]`, each from 0 to `L`, default: all rows; `normalize` default: false
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ */
+export function meanPool(
+  x: Tensor,
+  options?: { lengths?: Int32Array | null; normalize?: boolean | null } | null
+): Tensor
+
 // ── Masks, statistics, times ─────────────────────────────────────────────────────────────────────────────────────────
 
 /**
@@ -509,6 +559,303 @@ export declare class CrossAttention extends Layer {
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
   forward(query: Tensor, context: Tensor, options?: LayerOptions | null): AttentionOutput
+}
+
+// ── Encoder layers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface EncoderConfig {
+  /** Size of input and output. */
+  modelDim: number
+  /** Attention heads, a divisor of `modelDim`. */
+  numHeads: number
+  /** Size between the two projections of the feed-forward network. Default: 2048. */
+  feedForwardDim?: number | null
+  /** What lies between them; GELU is the exact one. Default: 'relu'. */
+  activation?: 'relu' | 'gelu' | null
+  /** Whether attention and feed-forward normalise their input, rather than the sum of input and output. Default: false. */
+  normFirst?: boolean | null
+  /** What the norms add to the variance, in [0, 1). Default: 1e-5; BERT has 1e-12. */
+  epsilon?: number | null
+  /** The probability, in [0, 1), with which a value is dropped in training. Default: 0.1. */
+  dropout?: number | null
+  /** What the parameters are drawn from, as PyTorch draws them after `torch.manual_seed(seed)`. Default: 0. */
+  seed?: number | null
+}
+
+/**
+ * A layer of a transformer's encoder, as `torch.nn.TransformerEncoderLayer(batch_first=True)`, its defaults included:
+ * self attention and a feed-forward network, each added to its input, and two layer norms. loadStateDict takes PyTorch's
+ * names and those of a BERT layer, such as a checkpoint has under `'encoder.layer.0'`.
+ *
+ * In training `dropout` acts on the attention's weights, on its output, on the activation and on the feed-forward
+ * network's output: what drops depends on the seed and the value's place alone.
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class TransformerEncoderLayer extends Layer {
+  constructor(config: EncoderConfig)
+  /** The configuration with every default filled in. */
+  readonly config: Readonly<{ [Name in keyof EncoderConfig]-?: NonNullable<EncoderConfig[Name]> }>
+  /**
+   * `x [B,L,modelDim]` gives `output [B,L,modelDim]`; `weights` are those of its attention.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
+}
+
+// ── Linear attention ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface LinearConfig {
+  /** Size of 3-D inputs, all heads together; a head's size is `D = modelDim / numHeads`. */
+  modelDim: number
+  /** Heads `H` that 3-D inputs are split into, a divisor of `modelDim`. Default: 1. */
+  numHeads?: number | null
+  /**
+   * Makes queries and keys into positive features φ(x), whose products are the weights.
+   *
+   * - `'elu'`: `elu(x) + 1` (Katharopoulos et al. 2020).
+   * - `'relu'`: `max(x, 0) + 1e-3`.
+   * - `'favor+'`: `exp(ωᵀx̂ − ‖x̂‖²/2 − c)/√m` with `x̂ = x/D^¼` and `m` random features (Choromanski et al. 2021). It estimates
+   *   softmax attention without bias, with an error that falls as `1/√m` and grows with the size of queries and keys. The
+   *   rows of ω are orthogonal in blocks of `D`, with χ(D)-distributed norms; c keeps exponentials in range and cancels.
+   *
+   * Default: 'elu'.
+   */
+  featureMap?: 'elu' | 'relu' | 'favor+' | null
+  /**
+   * Features of a head. For 'elu' and 'relu' it is `D` and can be nothing else. Default for 'favor+': `D · ⌈ln D⌉`, the whole
+   * blocks that hold `D · ln D`.
+   */
+  featureDim?: number | null
+  /** What ω is drawn from, an integer from 0 to 2^53 − 1; the same on every backend. Default: 0. */
+  seed?: number | null
+}
+
+export interface LinearOptions {
+  /** Query `i` sees the keys `j ≤ i`. Default: false. */
+  causal?: boolean | null
+  /** Valid keys of each batch entry, `[B]`, each from 0 to `S`. Default: all. */
+  kvLengths?: Int32Array | null
+  /** Memory for the output, of exactly its length and apart from every input. Default: fresh memory. */
+  out?: Float32Array | null
+}
+
+/**
+ * Linear attention, `out_i = φ(q_i)ᵀ (Σ_j φ(k_j) v_jᵀ) / (φ(q_i)ᵀ Σ_j φ(k_j))`: time and memory grow with the length, not with
+ * its square. Has no parameters, but with 'favor+' ω, in memory outside the JavaScript heap: `using`, or dispose(); a finalizer
+ * is the backstop.
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class LinearAttention implements Disposable {
+  constructor(config: LinearConfig)
+  /** The configuration with every default filled in. */
+  readonly config: Readonly<{ [Name in keyof LinearConfig]-?: NonNullable<LinearConfig[Name]> }>
+  /** Features of a head. */
+  readonly featureDim: number
+  /**
+   * `q [B,L,modelDim]`, `k [B,S,modelDim]`, `v [B,S,numHeads·E]` give `output [B,L,numHeads·E]`; 4-D inputs, `q [B,H,L,D]`,
+   * `k [B,H,S,D]`, `v [B,H,S,E]` with any `H`, give `[B,H,L,E]`. A row with no visible key is all zeros.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward(q: Tensor, k: Tensor, v: Tensor, options?: LinearOptions | null): AttentionOutput
+  /**
+   * φ(x): `[B,L,modelDim]` gives `[B,L,numHeads·featureDim]`, `[B,H,L,D]` gives `[B,H,L,featureDim]`. For 'favor+' as queries
+   * have it: c is the largest exponent of each row, so that its largest feature is `1/√m`.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED
+   */
+  featureMap(x: Tensor): Tensor
+  /**
+   * Causal attention a few positions at a time, in memory that does not grow. `batch` is 1 and `valueDim`, the value size `E` of
+   * a head, `D` unless given. A stream works as long as its attention is not disposed.
+   *
+   * @throws {AttentionError} OPTION, DISPOSED
+   */
+  stream(options?: { batch?: number | null; valueDim?: number | null } | null): LinearStream
+  /** Frees ω now. Calling it again does nothing. */
+  dispose(): void
+  [Symbol.dispose](): void
+}
+
+/** What {@link LinearAttention.stream} gives. Owns memory outside the JavaScript heap: `using`, or dispose(). */
+export interface LinearStream extends Disposable {
+  /**
+   * Takes the next positions in, one or more, and gives their rows: what `forward` with `causal` gives for them over all
+   * positions so far. Shapes as there, with as many keys as queries; 4-D inputs have the same heads in every step.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED; a step that fails changes nothing.
+   */
+  step(q: Tensor, k: Tensor, v: Tensor): AttentionOutput
+  /** Forgets every position. */
+  reset(): void
+  /** Frees the memory now. Calling it again does nothing. */
+  dispose(): void
+}
+
+// ── Graphs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Edges `source → target` between the nodes `0` to `numNodes − 1`, in the backend's memory: `using`, or dispose(); a
+ * finalizer is the backstop. Messages flow from source to target, as in PyTorch Geometric. Duplicate edges and self-loops
+ * stay as they are given. Letters in shapes: `N` nodes, `K` edges, `H` heads.
+ */
+export declare class Graph implements Disposable {
+  private constructor()
+  /**
+   * The graph of the edges `source[k] → target[k]`, whose arrays are copied. Memory grows with the edges alone.
+   *
+   * @throws {AttentionError} OPTION for an edge that names no node, by its index (`source[3]`), and for `numNodes` out of
+   * 0 to 2^31 − 1; SHAPE if the lengths differ; DTYPE, MEMORY
+   */
+  static fromEdges(edges: {
+    numNodes: number
+    source: Int32Array | ArrayLike<number>
+    target: Int32Array | ArrayLike<number>
+  }): Graph
+  readonly numNodes: number
+  readonly numEdges: number
+  /** The number of incoming edges of each node. */
+  inDegrees(): Int32Array
+  /** The graph of the same edges, in the same order, with source and target exchanged. */
+  reverse(): Graph
+  /** Frees the edges now. Calling it again does nothing. */
+  dispose(): void
+  [Symbol.dispose](): void
+}
+
+/**
+ * Adds up `edgeWeight · x[source]` over the incoming edges of each node, or takes mean, largest or smallest, feature by
+ * feature: `x [N, ...]` gives `[N, ...]`. A node without incoming edges gets zeros; a NaN spoils the nodes that it reaches.
+ *
+ * @param options.reduce Default: 'sum'.
+ * @param options.edgeWeight `[K]`, in the order of the edges given. Default: 1 each.
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+ */
+export function propagate(
+  graph: Graph,
+  x: Tensor,
+  options?: { reduce?: 'sum' | 'mean' | 'max' | 'min' | null; edgeWeight?: Float32Array | null } | null
+): Tensor
+
+/**
+ * The softmax of scores `[K]` or `[K,H]` over the edges that share a target, in the order of the edges given, as
+ * `torch_geometric.utils.softmax`. Where all of them are −∞, zeros.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED
+ */
+export function edgeSoftmax(graph: Graph, scores: Tensor): Tensor
+
+export interface GraphOptions {
+  /** The features of the edges, `[K,edgeFeatures]`; required where the layer has `edgeFeatures`, refused where not. */
+  edgeAttr?: Tensor | null
+  /** The weights of the edges, `[K]`; {@link GraphConvolution} alone takes them. Default: 1 each. */
+  edgeWeight?: Float32Array | null
+  /** Return the weights of the edges; attention layers alone have them. Default: false. */
+  weights?: boolean | null
+  /** What training drops. Default: the layer's seed. */
+  seed?: number | null
+}
+
+export interface GraphOutput {
+  /** `[N, width]`. */
+  output: Tensor
+  /**
+   * `[K′,H]`: the weights of the edges given, in their order. Where the layer adds self-loops: without the self-loops among
+   * them, and after them those of the self-loops of the nodes 0 to `N − 1`; this is the order of the edges that PyTorch
+   * Geometric returns. Dropped weights are 0, but in {@link GraphTransformer}, which gives those before dropout.
+   */
+  weights?: Tensor
+}
+
+/**
+ * A layer of PyTorch Geometric: its state dict has the same names, and its parameters are drawn as after
+ * `torch.manual_seed(seed)`. Time is linear in the edges, and no memory is held for messages.
+ */
+export declare abstract class GraphLayer extends Layer {
+  /** The configuration with every default filled in; `edgeFeatures` is null where edges have none. */
+  readonly config: Readonly<Record<string, number | boolean | string | null>>
+  /**
+   * `x [N,inFeatures]` gives `output [N,outFeatures]`, or `[N,numHeads·outFeatures]` where heads stand side by side.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward(graph: Graph, x: Tensor, options?: GraphOptions | null): GraphOutput
+}
+
+interface GraphConfig {
+  /** Features of a node. */
+  inFeatures: number
+  /** Features of an output, or of each head of it. */
+  outFeatures: number
+  /** Whether there are biases. Default: true. */
+  useBias?: boolean | null
+  /** What the parameters are drawn from. Default: 0. */
+  seed?: number | null
+}
+
+/** What attention layers over graphs share. */
+interface GraphHeads extends GraphConfig {
+  /** Default: 1. */
+  numHeads?: number | null
+  /** Whether heads stand side by side in the output; otherwise it is their mean. Default: true. */
+  concat?: boolean | null
+  /** Features of an edge. Default: none. */
+  edgeFeatures?: number | null
+  /** The probability, in [0, 1), with which a weight is dropped in training. Default: 0. */
+  dropout?: number | null
+}
+
+/**
+ * `GCNConv`: sums over the neighbours, divided by the roots of both ends' degrees (Kipf & Welling 2017). Takes `edgeWeight`.
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class GraphConvolution extends GraphLayer {
+  /** @param config.addSelfLoops Give a self-loop of weight 1 to each node that has none. Default: true. */
+  constructor(config: GraphConfig & { addSelfLoops?: boolean | null })
+}
+
+/**
+ * `SAGEConv`: the mean or the largest of the neighbours' features beside the node's own (Hamilton, Ying & Leskovec 2017).
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class GraphSage extends GraphLayer {
+  /**
+   * @param config.reduce Default: 'mean'.
+   * @param config.normalize Divide each output by its length. Default: false.
+   */
+  constructor(config: GraphConfig & { reduce?: 'mean' | 'max' | null; normalize?: boolean | null })
+}
+
+/**
+ * `GATv2Conv` (Brody, Alon & Yahav 2022), or with `version: 1` `GATConv` (Veličković et al. 2018).
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class GraphAttention extends GraphLayer {
+  /**
+   * @param config.version Default: 2.
+   * @param config.negativeSlope Of the leaky rectifier below 0, from 0 to 1. Default: 0.2.
+   * @param config.addSelfLoops Give one self-loop to each node in place of those among the edges; its features are the mean
+   * of those of the node's other incoming edges. Default: true.
+   */
+  constructor(
+    config: GraphHeads & { version?: 1 | 2 | null; negativeSlope?: number | null; addSelfLoops?: boolean | null }
+  )
+}
+
+/**
+ * `TransformerConv`: scaled dot-product attention over the neighbours, and a skip connection (Shi et al. 2021).
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class GraphTransformer extends GraphLayer {
+  /** @param config.beta Gate the skip connection. Default: false. */
+  constructor(config: GraphHeads & { beta?: boolean | null })
 }
 
 // ── Weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────

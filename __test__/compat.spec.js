@@ -30,7 +30,10 @@ test('a timer measures milliseconds', (t) => {
 })
 
 onBothBackends((kind, attention) => {
-  const { ruVector } = createCompat(/** @type {Anything} */ ({ ...attention, init: async () => {} }))
+  /** @type {typeof import('@ruvector/attention/compat').ruVector} */
+  const ruVector = /** @type {Anything} */ (
+    createCompat(/** @type {Anything} */ ({ ...attention, init: async () => {} }))
+  ).ruVector
   const [q, k, v] = [normal([2, 3, 4, 8], 1), normal([2, 3, 5, 8], 2), normal([2, 3, 5, 8], 3)]
   const call = /** @type {const} */ ([q.data, k.data, v.data, [2, 3, 4, 8], [2, 3, 5, 8], [2, 3, 5, 8]])
 
@@ -120,7 +123,7 @@ onBothBackends((kind, attention) => {
 
   test(`${kind}: shapes and masks are checked where the plan left them open`, (t) => {
     const layer = /** @type {Anything} */ (ruVector.createScaledDotProduct(8))
-    for (const [code, argument, ...given] of [
+    for (const [code, argument, ...given] of /** @type {Anything[][]} */ ([
       ['DTYPE', 'query', [1], k.data, v.data, [1]],
       ['DTYPE', 'value', q.data, k.data, undefined, [1]],
       ['SHAPE', 'queryShape', q.data, k.data, v.data],
@@ -130,7 +133,7 @@ onBothBackends((kind, attention) => {
       ['OPTION', 'mask', ...call, MaskType.Padding],
       ['DTYPE', 'mask', ...call, 'causal'],
       ['OPTION', 'arguments', ...call, null, null]
-    ]) {
+    ])) {
       const fault = faultOf(t, () => layer.forward(...given))
       t.is(String(fault.code), code, fault.message)
       t.is(fault.argument, argument, fault.message)

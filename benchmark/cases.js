@@ -53,6 +53,19 @@ function layer(length, heads, dim) {
   return { ...base, kind: /** @type {const} */ ('layer'), flops: base.flops + 8 * length * model * model }
 }
 
+/** @param {number} length @param {number} heads @param {number} dim */
+function encoderLayer(length, heads, dim) {
+  const model = heads * dim
+  const base = layer(length, heads, dim)
+  return {
+    ...base,
+    name: `encoder layer ${length}×${model}, ${heads} heads`,
+    group: 'encoder',
+    kind: /** @type {const} */ ('encoder'),
+    flops: base.flops + 16 * length * model * model
+  }
+}
+
 const masked = {
   boolean: attention({ name: 'S=512 D=64 boolean mask', group: 'masked', queries: 512, mask: 'boolean' }),
   float: attention({ name: 'S=512 D=64 float mask', group: 'masked', queries: 512, mask: 'float' })
@@ -75,8 +88,16 @@ const withOut = [64, 512].map((length) => ({
   out: true
 }))
 const sentence = layer(512, 12, 32)
+// Beside each other: what is linear in the length, and what is not. Peers may hold all of the exact one's scores at once.
+const long = attention({ name: 'S=16384 D=64, 1 head', group: 'long', queries: 16384, heads: 1, ownOnly: true })
+const linear = [16384, 4096].map((length) => ({
+  ...attention({ name: `linear S=${length} D=64, 1 head`, group: 'linear', queries: length, heads: 1, ownOnly: true }),
+  kind: /** @type {const} */ ('linear'),
+  flops: 4 * length * 64 * 64
+}))
+const encoder = encoderLayer(512, 12, 32)
 
-const quick = [square(64), square(512), causal(512), decode, sentence, call]
+const quick = [square(64), square(512), causal(512), decode, sentence, encoder, call]
 
 const full = [
   ...DIMS.flatMap((dim) => LENGTHS.map((length) => square(length, dim))),
@@ -89,13 +110,23 @@ const full = [
   groupedDecode,
   layer(16, 12, 32),
   sentence,
+  long,
+  ...linear,
+  encoderLayer(16, 12, 32),
+  encoder,
   call
 ]
 
 /** Where several threads have enough to do. */
 const parallel = {
   quick: [square(512), causal(512)],
-  full: [...[64, 512, 1024, 2048].map((length) => square(length)), ...[512, 1024, 2048].map(causal), decode, sentence]
+  full: [
+    ...[64, 512, 1024, 2048].map((length) => square(length)),
+    ...[512, 1024, 2048].map(causal),
+    decode,
+    sentence,
+    encoder
+  ]
 }
 
 /**

@@ -72,6 +72,28 @@ const maskedShare =
         return bare ? [{ value: row.gflops / bare.gflops, where: `${row.case.name}, ${row.contender}` }] : []
       })
 
+/**
+ * How many times as long exact attention takes as linear attention of the same length, for each contender of `ours`.
+ *
+ * @param {string} ours
+ * @returns {(results: Results) => Finding[]}
+ */
+const againstExact =
+  (ours) =>
+  ({ rows }) =>
+    rows
+      .filter((row) => row.case.group === 'linear' && isOf(ours, row))
+      .flatMap((row) => {
+        const exact = rows.find(
+          (other) =>
+            other.contender === row.contender &&
+            other.case.group === 'long' &&
+            other.case.threads === row.case.threads &&
+            other.case.queries === row.case.queries
+        )
+        return exact ? [{ value: exact.milliseconds.median / row.milliseconds.median, where: row.contender }] : []
+      })
+
 /** @param {Case} problem */
 const isFull = ({ group, dim }) => group === 'full' && dim === 64
 /** @param {Case} problem */
@@ -80,6 +102,8 @@ const isCausal = ({ group }) => group === 'causal'
 const isDecode = ({ group }) => group === 'decode'
 /** @param {Case} problem */
 const isLayer = ({ group }) => group === 'layer'
+/** @param {Case} problem */
+const isEncoder = ({ group }) => group === 'encoder'
 /** @param {Case} problem */
 const isLong = ({ queries }) => queries >= 256
 
@@ -145,8 +169,12 @@ const AIMS = [
   share('decode, wasm: share of the read bandwidth', 0.8, against(serially(isDecode), 'wasm', 'machine')),
   times('layer, native / onnxruntime-node', 1.1, against(serially(isLayer), 'native', 'onnxruntime-node')),
   times('layer, wasm / onnxruntime-web', 1.6, against(serially(isLayer), 'wasm', 'onnxruntime-web')),
+  times('encoder layer, native / onnxruntime-node', 1.1, against(serially(isEncoder), 'native', 'onnxruntime-node')),
+  times('encoder layer, wasm / onnxruntime-web', 1.6, against(serially(isEncoder), 'wasm', 'onnxruntime-web')),
   share('masks, native: share of the speed without', 0.85, maskedShare('native')),
   share('masks, wasm: share of the speed without', 0.85, maskedShare('wasm')),
+  times('linear / exact at S = 16,384, native', 20, againstExact('native')),
+  times('linear / exact at S = 16,384, wasm', 20, againstExact('wasm')),
   atMost('call overhead, native', 2, 'µs', callTime('native')),
   atMost('call overhead, wasm', 4, 'µs', callTime('wasm')),
   atMost(

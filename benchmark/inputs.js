@@ -1,6 +1,6 @@
 // The numbers that all contenders get: the same ones in every run.
 
-import { SelfAttention } from '../index.js'
+import { SelfAttention, TransformerEncoderLayer } from '../index.js'
 
 /** @typedef {import('./types.d.ts').Case} Case */
 /** @typedef {import('./types.d.ts').Inputs} Inputs */
@@ -31,6 +31,12 @@ export function randomTensor(shape, seed) {
   return { data, shape }
 }
 
+/** @param {number} numHeads @param {number} dim  of a head */
+export function encoderConfig(numHeads, dim) {
+  const modelDim = numHeads * dim
+  return { modelDim, numHeads, feedForwardDim: 4 * modelDim, activation: /** @type {const} */ ('gelu'), seed: 5 }
+}
+
 /**
  * @param {Case} problem
  * @returns {Inputs}
@@ -40,6 +46,10 @@ export function makeInputs({ kind, batch, heads, kvHeads, queries, keys, dim, ma
   if (kind === 'layer') {
     // With the tables' shapes: enough to tell a mistake in any projection from rounding.
     const state = new SelfAttention({ numHeads: heads, headDim: dim, seed: 5 }).stateDict()
+    return { q: none, k: none, v: none, x: randomTensor([batch, queries, heads * dim], 7), state }
+  }
+  if (kind === 'encoder') {
+    const state = new TransformerEncoderLayer(encoderConfig(heads, dim)).stateDict()
     return { q: none, k: none, v: none, x: randomTensor([batch, queries, heads * dim], 7), state }
   }
   const bias = randomTensor([queries, keys], 11)

@@ -15,6 +15,8 @@ interface Shape {
   dim: number
   causal: boolean
   mask?: 'boolean' | 'float'
+  /** Whether peers are left out. */
+  ownOnly?: boolean
   /** Whether our calls write into memory that they are given. */
   out: boolean
   /** What the case says: floating-point operations, bytes, or only time. */
@@ -23,7 +25,8 @@ interface Shape {
 
 /** One measurement of several contenders on the same inputs. */
 export interface Case extends Shape {
-  kind: 'attention' | 'layer'
+  /** An encoder layer has GELU and a feed-forward network four times as wide as the model, as BERT's. */
+  kind: 'attention' | 'layer' | 'encoder' | 'linear'
   threads: number
   /** Floating-point operations, halved when causal. */
   flops: number
@@ -31,7 +34,7 @@ export interface Case extends Shape {
   bytes: number
 }
 
-/** `q`, `k`, `v` are `[B,H,L,D]` and `[B,G,S,D]`; a layer has `x [B,L,M]` and the parameters of its self attention. */
+/** `q`, `k`, `v` are `[B,H,L,D]` and `[B,G,S,D]`; a layer has `x [B,L,M]` and its parameters. */
 export interface Inputs {
   q: Tensor
   k: Tensor

@@ -3,11 +3,13 @@
 import { createFunctions } from './attention.js'
 import { createCache } from './cache.js'
 import { AttentionError } from './errors.js'
+import { createEncoder } from './encoder.js'
 import { createGraphs } from './graph.js'
 import { createHeads } from './heads.js'
 import { createLayers, Layer } from './layers.js'
 import { createMerge } from './merge.js'
 import { createRotary } from './rotary.js'
+import { createLinear } from './linear.js'
 import { createSafetensors } from './safetensors.js'
 import { createTensor, reshape } from './tensor.js'
 import { createUtilities } from './utilities.js'
@@ -29,7 +31,9 @@ export function createApi(backend) {
     ...createCache(backend),
     Layer,
     ...createLayers(backend),
+    ...createEncoder(backend),
     ...createGraphs(backend),
+    ...createLinear(backend),
     ...createSafetensors(backend),
     ...createUtilities(backend),
     AttentionError

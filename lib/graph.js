@@ -33,7 +33,10 @@ function copyNodes(name, nodes) {
   return copy
 }
 
-/** @param {unknown} value */
+/**
+ * @param {unknown} value
+ * @returns {Float32Array | undefined}
+ */
 function readEdgeWeight(value) {
   return value === undefined ? undefined : checkArray('edgeWeight', value, 'Float32Array')
 }

@@ -54,7 +54,7 @@ export async function plain() {
         threaded: false,
         mostFlops: 6e8,
         prepare(problem, inputs) {
-          if (problem.kind === 'layer') return 'attention only'
+          if (problem.kind !== 'attention') return 'attention only'
           const bias = additiveMask(problem, inputs, false)?.data
           const arrays = { q: inputs.q.data, k: inputs.k.data, v: inputs.v.data, ...(bias && { bias }) }
           return { run: () => attention(problem, arrays), read: (output) => output }

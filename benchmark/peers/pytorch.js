@@ -33,7 +33,7 @@ export async function pytorch() {
         async prepare(problem, { q, k, v, mask, x, state }) {
           const parameters = Object.entries(state).map(([name, tensor]) => [`state.${name}`, tensor])
           const tensors = Object.entries(
-            problem.kind === 'layer' ? { x, ...Object.fromEntries(parameters) } : { q, k, v, ...(mask && { mask }) }
+            problem.kind === 'attention' ? { q, k, v, ...(mask && { mask }) } : { x, ...Object.fromEntries(parameters) }
           )
           const descriptions = tensors.map(([name, { data, shape }]) => [
             name,

@@ -35,6 +35,14 @@ def layer(case, tensors):
     return lambda: module(x, x, x, need_weights=False)[0]
 
 
+def encoder(case, tensors):
+    size = case["heads"] * case["dim"]
+    module = torch.nn.TransformerEncoderLayer(size, case["heads"], 4 * size, activation="gelu", batch_first=True).eval()
+    module.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("state.")})
+    x = tensors["x"]
+    return lambda: module(x)
+
+
 def answer(**fields):
     sys.stdout.buffer.write((json.dumps(fields) + "\n").encode())
 
@@ -49,7 +57,7 @@ def main():
             if "case" in request:
                 tensors = read_tensors(request["tensors"])
                 torch.set_num_threads(request["case"]["threads"])
-                run = {"attention": attention, "layer": layer}[request["case"]["kind"]](request["case"], tensors)
+                run = {"attention": attention, "layer": layer, "encoder": encoder}[request["case"]["kind"]](request["case"], tensors)
                 output = run().contiguous().numpy().tobytes()
                 answer(bytes=len(output))
                 sys.stdout.buffer.write(output)

@@ -17,7 +17,7 @@ export async function ruvector2() {
         threaded: false,
         mostFlops: 6e8,
         prepare({ kind, heads, kvHeads, queries, keys, dim, causal, mask }, { q, k, v }) {
-          if (kind === 'layer' || mask) return 'attention without masks only'
+          if (kind !== 'attention' || mask) return 'attention without masks only'
           const attention = new old.DotProductAttention(dim)
           const rows = (/** @type {Float32Array} */ data) =>
             Array.from({ length: data.length / dim }, (_, row) => data.subarray(row * dim, (row + 1) * dim))

@@ -37,6 +37,7 @@ export async function tfjs() {
         prepare(problem, inputs) {
           const { kind, batch, heads, kvHeads, queries, dim } = problem
           if (heads !== kvHeads) return 'no grouped heads'
+          if (kind === 'encoder') return 'attention layers only'
           /** @param {import('../../index.js').Tensor} tensor */
           const tensor = ({ data, shape }) => tf.tensor(data, [...shape])
           const mask = additiveMask(problem, inputs, true, FAR_BELOW)

@@ -121,7 +121,7 @@ fn function(given: &Given<'_>) -> Result<Function> {
 }
 
 fn factor(given: &Given<'_>) -> Result<f64> {
-    given.double(|_| true, "a finite number")
+    given.double(f64::MIN..f64::INFINITY, "a finite number")
 }
 
 /// An argument: a row for each row of the result, or one for all.

@@ -78,11 +78,11 @@ impl Object for HyperbolicAttention {
 const CURVATURE: &str = "a number below 0, from -1e30 to -1e-30";
 
 fn curvature(given: &Given<'_>) -> Result<Option<f64>> {
-    given.double(|value| (1e-30..=1e30).contains(&-value), CURVATURE).map(Some)
+    given.double(-1e30..-1e-30, CURVATURE).map(Some)
 }
 
 fn temperature(given: &Given<'_>) -> Result<Option<f64>> {
-    given.double(|value| value > 0.0, "a finite number above 0").map(Some)
+    given.double(f64::MIN_POSITIVE..f64::INFINITY, "a finite number above 0").map(Some)
 }
 
 fn model(given: &Given<'_>) -> Result<Model> {

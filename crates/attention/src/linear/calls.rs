@@ -5,14 +5,12 @@ use crate::error::Result;
 use crate::linear::stream::Stream;
 use crate::linear::{LinearAttention, LinearOptions};
 
-/// The object is the attention; lengths are the second array of integers.
+/// The object is the attention; lengths are the first array of integers.
 pub(crate) fn forward(call: &mut Call<'_>) -> Result<()> {
     let tensors = [call.tensor("q")?, call.tensor("k")?, call.tensor("v")?];
-    let arrays = call.arrays()?;
-    let options = LinearOptions::parse(call.options, &arrays)?;
-    let output = call.output();
-    let attention: &LinearAttention = call.object(0)?;
-    attention.forward(call.context, tensors, options, arrays.kv_lengths, output)
+    let options = LinearOptions::parse(call.options)?;
+    let (kv_lengths, output) = (call.integers(0), call.output());
+    call.object::<LinearAttention>(0)?.forward(call.context, tensors, options, kv_lengths, output)
 }
 
 /// The object is the attention.

@@ -66,16 +66,37 @@ impl FeatureMap {
         if !self.is_exponential() {
             return activate(simd, self.kind, tile);
         }
-        let lanes = VECTORS * S::LANES;
-        for v in (0..lanes).step_by(S::LANES) {
-            let mut max = simd.splat(f32::MIN);
-            for exponents in tile.chunks_exact(lanes) {
-                max = simd.max(max, simd.load(&exponents[v..]));
-            }
-            for exponents in tile.chunks_exact_mut(lanes) {
-                let power = exp(simd, simd.sub(simd.load(&exponents[v..]), max));
+        let mut maxima = [0.0; MAX_TILE_LANES];
+        self.largest(simd, tile, [0.0; MAX_TILE_LANES], &mut maxima);
+        let lanes = tile.len() / self.features;
+        for exponents in tile.chunks_exact_mut(lanes) {
+            for v in (0..lanes).step_by(S::LANES) {
+                let power = exp(simd, simd.sub(simd.load(&exponents[v..]), simd.load(&maxima[v..])));
                 simd.store(&mut exponents[v..], power);
             }
+        }
+    }
+
+    /// Takes its half square off each column of a tile of exponents, and finds its largest.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn largest<S: Simd>(
+        &self,
+        simd: S,
+        tile: &mut [f32],
+        half_squares: [f32; MAX_TILE_LANES],
+        maxima: &mut [f32; MAX_TILE_LANES],
+    ) {
+        // Not known before the program runs, or compilers would write each vector's code apart.
+        let lanes = tile.len() / self.features;
+        for v in (0..lanes).step_by(S::LANES) {
+            let (half_square, mut max) = (simd.load(&half_squares[v..]), simd.splat(f32::MIN));
+            for exponents in tile.chunks_exact_mut(lanes) {
+                let exponent = simd.sub(simd.load(&exponents[v..]), half_square);
+                max = simd.max(max, exponent);
+                simd.store(&mut exponents[v..], exponent);
+            }
+            simd.store(&mut maxima[v..], max);
         }
     }
 
@@ -107,22 +128,11 @@ impl FeatureMap {
         for first in (0..count).step_by(lanes) {
             let rows = lanes.min(count - first);
             self.load::<S, ROWS, VECTORS>(simd, keys.data, &keys.starts(first, rows)[..rows], inputs, tile);
-            let mut largest = [0.0; MAX_TILE_LANES];
-            for v in (0..lanes).step_by(S::LANES) {
-                let mut square = simd.splat(0.0);
-                for inputs in inputs.chunks_exact(lanes) {
-                    let x = simd.load(&inputs[v..]);
-                    square = simd.mul_add(x, x, square);
-                }
-                let half_square = simd.mul(square, simd.splat(self.half_square()));
-                let mut max = simd.splat(f32::MIN);
-                for exponents in tile.chunks_exact_mut(lanes) {
-                    let exponent = simd.sub(simd.load(&exponents[v..]), half_square);
-                    max = simd.max(max, exponent);
-                    simd.store(&mut exponents[v..], exponent);
-                }
-                simd.store(&mut largest[v..], max);
+            let (mut half_squares, mut largest) = ([0.0; MAX_TILE_LANES], [0.0; MAX_TILE_LANES]);
+            for (half_square, row) in half_squares.iter_mut().zip(first..first + rows) {
+                *half_square = self.half_square(simd, keys.row(row));
             }
+            self.largest(simd, tile, half_squares, &mut largest);
             maxima[first..first + rows].copy_from_slice(&largest[..rows]);
             let target = Rows { data: &[], start: first * self.features, stride: self.features, size: self.features };
             // SAFETY: the rows lie one after the other, and nobody else has the output.
@@ -141,7 +151,7 @@ impl FeatureMap {
             activate(simd, self.kind, &mut output[..row.len().next_multiple_of(S::LANES)]);
             return 0.0;
         }
-        let half_square = if is_key { dot(simd, row, row) * self.half_square() } else { 0.0 };
+        let half_square = if is_key { self.half_square(simd, row) } else { 0.0 };
         for (exponent, direction) in output.iter_mut().zip(self.projection.chunks_exact(self.size)) {
             *exponent = dot(simd, direction, row) - half_square;
         }
@@ -161,9 +171,10 @@ impl FeatureMap {
         }
     }
 
-    /// The factor that makes `‖x‖²` into `‖x̂‖²/2`.
-    fn half_square(&self) -> f32 {
-        0.5 / (self.size as f32).sqrt()
+    /// `‖x̂‖²/2`.
+    #[inline(always)]
+    fn half_square<S: Simd>(&self, simd: S, x: &[f32]) -> f32 {
+        dot(simd, x, x) * (0.5 / (self.size as f32).sqrt())
     }
 
     /// The rows that begin at `starts` as columns of the tile, for FAVOR+ their products with ω; `inputs` is where it keeps

@@ -6,7 +6,7 @@
 //! - [`stream`]: sums that stay between calls.
 //!
 //! Letters: B batch, H heads, L queries, S keys, D head size, E value head size, F features. Time and memory grow with L + S.
-//! What the keys have in common is D·E wide whatever S is: that is what sets it apart from softmax attention.
+//! What stays of the keys, F·(E + 1) sums a head, is the same whatever S is.
 
 pub(crate) mod calls;
 mod features;
@@ -123,19 +123,13 @@ pub struct LinearOptions {
 }
 
 impl LinearOptions {
-    /// The options of a call, whose arrays may be lengths alone.
+    /// The options of a call.
     ///
     /// # Errors
-    /// `OPTION` for unknown names and for arrays of scores.
-    pub fn parse(json: Option<&str>, arrays: &Arrays<'_>) -> Result<Self> {
+    /// `OPTION` for unknown names and for values that an option does not take.
+    pub fn parse(json: Option<&str>) -> Result<Self> {
         let mut options = Self::default();
         read_into!(options, json, &["kvLengths", "out"], |names| names, { "causal" => causal: Given::boolean, })?;
-        for (name, is_given) in [("mask", arrays.mask.is_some()), ("queryOffset", arrays.query_offset.is_some())] {
-            if is_given {
-                let expected = "nothing: linear attention has no scores that it acts on, only causal and kvLengths";
-                return Err(Error::option(name, expected, "an array"));
-            }
-        }
         Ok(options)
     }
 }
@@ -201,7 +195,7 @@ impl LinearAttention {
     }
 
     /// q `[B, H, L, D]`, k `[B, H, S, D]`, v `[B, H, S, E]` give `[B, H, L, E]`; q `[B, L, H·D]` and so on, with H the heads of
-    /// the configuration, give `[B, L, H·E]`. Of the arrays there may be lengths alone. A row that sees no key is zeros.
+    /// the configuration, give `[B, L, H·E]`. A row that sees no key is zeros.
     ///
     /// # Errors
     /// `SHAPE` where shapes or lengths do not fit, `OPTION` where a length is out of range, `MEMORY`.

@@ -70,16 +70,10 @@ impl Stream {
         let &Problem { batch, heads, queries, keys, value_dim, .. } = &plan.problem;
         let mut state = self.state();
         let heads_so_far = if state.heads == 0 { heads } else { state.heads };
-        for (argument, what, expected, actual) in [
-            ("q", "the stream's batch size", self.batch, batch),
-            ("q", "the heads of earlier steps,", heads_so_far, heads),
-            ("k", "the length of q,", queries, keys),
-            ("v", "the stream's valueDim", self.value_dim.unwrap_or(attention.map.size), value_dim),
-        ] {
-            if expected != actual {
-                return Err(Error::shape(argument, format_args!("{what} {expected}"), actual));
-            }
-        }
+        expect("q", "the stream's batch size", self.batch, batch)?;
+        expect("q", "the number of heads of earlier steps,", heads_so_far, heads)?;
+        expect("k", "the length of q,", queries, keys)?;
+        expect("v", "the stream's valueDim", self.value_dim.unwrap_or(attention.map.size), value_dim)?;
         if output.is_empty() {
             return Ok(());
         }
@@ -95,6 +89,14 @@ impl Stream {
     pub fn reset(&self) {
         *self.state() = State::default();
     }
+}
+
+#[cfg_attr(target_family = "wasm", inline(never))]
+fn expect(argument: &str, what: &str, expected: usize, actual: usize) -> Result<()> {
+    if expected == actual {
+        return Ok(());
+    }
+    Err(Error::shape(argument, format_args!("{what} {expected}"), actual))
 }
 
 impl Object for Stream {

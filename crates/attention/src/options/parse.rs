@@ -82,10 +82,9 @@ impl Given<'_> {
         number.filter(|number| range.contains(number)).ok_or_else(|| self.fault(expected))
     }
 
-    /// A finite number that `accepts` takes.
-    pub fn double(&self, accepts: impl Fn(f64) -> bool, expected: &str) -> Result<f64> {
-        let number = self.json.number().filter(|&number| number.is_finite() && accepts(number));
-        number.ok_or_else(|| self.fault(expected))
+    /// A number in f64 that `range` holds.
+    pub fn double(&self, range: std::ops::Range<f64>, expected: &str) -> Result<f64> {
+        self.json.number().filter(|number| range.contains(number)).ok_or_else(|| self.fault(expected))
     }
 
     /// The text of an option that is an object of options itself.

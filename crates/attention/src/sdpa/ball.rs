@@ -71,7 +71,7 @@ impl Ball<'_> {
 pub(super) struct Midpoints<'a> {
     /// The mean of a block of keys, `[E][lanes]`.
     mean: &'a mut [f32],
-    /// The squared distances of its values from the mean, `[key block][lanes]`.
+    /// The squared distances of its values from the mean, keys × lanes.
     distances: &'a mut [f32],
     /// W of each tile's lanes, and c times the sums of squared distances.
     weight: &'a mut [f32],

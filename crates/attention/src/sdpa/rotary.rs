@@ -70,11 +70,11 @@ impl RotaryOptions {
 }
 
 fn base(given: &Given<'_>) -> Result<f64> {
-    given.double(|base| (1.0..1e15).contains(&base), "a number of at least 1 and less than 1e15")
+    given.double(1.0..1e15, "a number of at least 1 and less than 1e15")
 }
 
 fn scale(given: &Given<'_>) -> Result<f64> {
-    given.double(|scale| scale >= 0.0, "a finite number of at least 0")
+    given.double(0.0..f64::INFINITY, "a finite number of at least 0")
 }
 
 fn dim(given: &Given<'_>) -> Result<Option<usize>> {

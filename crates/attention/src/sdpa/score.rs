@@ -156,8 +156,7 @@ impl ScoreTile<'_> {
         let caps = until >= Until::Softcapped && self.problem.softcap > 0.0;
         let is_biased = until >= Until::Masked && cover != Cover::Everything;
         // The bias is what the product starts from, if nothing comes between them and if no product can turn its −∞ into NaN.
-        let is_flat = self.problem.ball.is_none();
-        let starts_biased = is_biased && !caps && is_flat && self.is_bounded;
+        let starts_biased = is_biased && !caps && self.problem.ball.is_none() && self.is_bounded;
         if starts_biased {
             self.load_bias(simd, lanes, buffers.rows, scores);
         }

@@ -1,0 +1,59 @@
+// Graphs of the graphology library as graphs of this one: nodes by number, in graphology's order.
+
+import { Graph as DefaultGraph } from '@ruvector/attention'
+import { describe, fault } from './errors.js'
+import { pickOptions } from './options.js'
+
+/** @typedef {import('./graphology.d.ts').GraphologyGraph} GraphologyGraph */
+
+/**
+ * @param {unknown} graph
+ * @returns {GraphologyGraph}
+ */
+function checkGraph(graph) {
+  const methods = /** @type {any} */ (graph)
+  if (typeof methods?.forEachNode !== 'function' || typeof methods.forEachEdge !== 'function') {
+    throw fault('DTYPE', 'graph', 'a graph of graphology', describe(graph))
+  }
+  return methods
+}
+
+/** @type {typeof import('./graphology.d.ts').fromGraphology} */
+export function fromGraphology(graphology, options) {
+  const given = checkGraph(graphology)
+  const { weight, Graph = DefaultGraph } = pickOptions(options, ['weight', 'Graph'])
+  if (weight !== undefined && typeof weight !== 'string') {
+    throw fault('OPTION', 'weight', "the name of an edge's attribute", describe(weight))
+  }
+  /** @type {string[]} */
+  const nodes = []
+  /** @type {Map<string, number>} */
+  const index = new Map()
+  given.forEachNode((node) => {
+    index.set(node, nodes.length)
+    nodes.push(node)
+  })
+
+  /** @type {string[]} */
+  const edges = []
+  /** @type {number[]} */
+  const source = []
+  /** @type {number[]} */
+  const target = []
+  /** @type {number[]} */
+  const weights = []
+  given.forEachEdge((edge, attributes, from, to, _source, _target, undirected) => {
+    const ends = [Number(index.get(from)), Number(index.get(to))]
+    const number = weight === undefined ? 1 : attributes[weight]
+    if (typeof number !== 'number') throw fault('DTYPE', `${edge}.${weight}`, 'a number', describe(number))
+    // An undirected edge leads both ways, but from a node to itself there is one way only.
+    for (const [a, b] of undirected && from !== to ? [ends, [ends[1], ends[0]]] : [ends]) {
+      edges.push(edge)
+      source.push(a)
+      target.push(b)
+      weights.push(number)
+    }
+  })
+  const graph = /** @type {typeof DefaultGraph} */ (Graph).fromEdges({ numNodes: nodes.length, source, target })
+  return { graph, nodes, index, edges, ...(weight !== undefined && { edgeWeight: Float32Array.from(weights) }) }
+}

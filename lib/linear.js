@@ -1,0 +1,138 @@
+// Linear attention: what of it lives in a backend, and the streams that it feeds.
+
+import { disposeSymbol } from './layers.js'
+import { encodeConfig, splitOptions } from './options.js'
+import { Resident } from './resident.js'
+import { allocateTensor, checkArray, checkTensor, outputFor, withLast } from './tensor.js'
+
+/** @typedef {import('./backend.js').Backend} Backend */
+/** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
+
+/** @param {readonly number[]} shape */
+const lastOf = (shape) => shape[shape.length - 1] ?? 1
+
+/**
+ * One call over queries, keys and values.
+ *
+ * @param {Backend} backend
+ * @param {string} operation
+ * @param {readonly Resident[]} objects
+ * @param {readonly unknown[]} inputs  q, k and v
+ * @param {unknown} [options]
+ * @returns {AttentionOutput}
+ */
+function attend(backend, operation, objects, inputs, options) {
+  const [query, key, value] = ['q', 'k', 'v'].map((name, index) => checkTensor(name, inputs[index]))
+  const { values, json } = splitOptions('options', options, ['kvLengths', 'out'])
+  const { kvLengths, out } = values
+  const lengths = kvLengths === undefined ? undefined : checkArray('kvLengths', kvLengths, 'Int32Array')
+  const target = out === undefined ? undefined : checkArray('out', out, 'Float32Array')
+
+  const shape = withLast(query.shape, lastOf(value.shape))
+  const output = outputFor(/** @type {any} */ (target), shape, [query.data, key.data, value.data])
+  backend
+    .call(operation, ...objects)
+    .input(query)
+    .input(key)
+    .input(value)
+    .options(json)
+    .integers(/** @type {any} */ (lengths))
+    .output(output.data)
+    .run()
+  return { output }
+}
+
+/** @param {Backend} backend */
+export function createLinear(backend) {
+  class LinearStream {
+    #attention
+    #sums
+
+    /**
+     * @param {Resident} attention
+     * @param {Resident} sums
+     */
+    constructor(attention, sums) {
+      this.#attention = attention
+      this.#sums = sums
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} v
+     */
+    step(q, k, v) {
+      return attend(backend, 'linearStreamStep', [this.#attention, this.#sums], [q, k, v])
+    }
+
+    reset() {
+      backend.call('linearStreamReset', this.#sums).run()
+    }
+
+    dispose() {
+      this.#sums.dispose()
+    }
+
+    [disposeSymbol]() {
+      this.dispose()
+    }
+  }
+
+  class LinearAttention {
+    #resident
+    #config
+
+    /** @param {unknown} config */
+    constructor(config) {
+      this.#resident = new Resident(backend, 'linear', encodeConfig(config))
+      this.#config = Object.freeze(this.#resident.describe())
+    }
+
+    get config() {
+      return this.#config
+    }
+
+    /** @returns {number} */
+    get featureDim() {
+      return this.#config.featureDim
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} v
+     * @param {unknown} [options]
+     */
+    forward(q, k, v, options) {
+      return attend(backend, 'linearAttention', [this.#resident], [q, k, v], options)
+    }
+
+    /** @param {unknown} x */
+    featureMap(x) {
+      const input = checkTensor('x', x)
+      const { numHeads, featureDim } = this.#config
+      const width = input.shape.length === 3 ? numHeads * featureDim : featureDim
+      const output = allocateTensor('output', withLast(input.shape, width))
+      backend.call('linearFeatureMap', this.#resident).input(input).output(output.data).run()
+      return output
+    }
+
+    /** @param {unknown} [options] */
+    stream(options) {
+      this.#resident.use()
+      const { json } = splitOptions('options', options, [])
+      return new LinearStream(this.#resident, new Resident(backend, 'linear-stream', json))
+    }
+
+    dispose() {
+      this.#resident.dispose()
+    }
+
+    [disposeSymbol]() {
+      this.dispose()
+    }
+  }
+
+  return { LinearAttention }
+}
