@@ -21,11 +21,20 @@ async function contender(name, isNative, load) {
     version,
     warmsUp: !isNative,
     threaded: isNative,
-    async prepare(problem, { q, k, v, mask, x, state }) {
+    kinds: ['attention', 'layer', 'graph'],
+    async prepare(problem, { q, k, v, mask, x, state, edges }) {
       const api = await load(problem.threads)
       if (problem.kind === 'layer') {
         const layer = new api.SelfAttention({ numHeads: problem.heads, headDim: problem.dim }).loadStateDict(state)
         return { run: () => layer.forward(x).output.data, read: (data) => data, dispose: () => layer.dispose() }
+      }
+      if (edges) {
+        const { queries, heads, dim, version } = problem
+        const graph = api.Graph.fromEdges({ numNodes: queries, ...edges })
+        const sizes = { inFeatures: heads * dim, outFeatures: dim, numHeads: heads, version }
+        const layer = new api.GraphAttention(sizes).loadStateDict(state)
+        const dispose = () => [graph, layer].forEach((resource) => resource.dispose())
+        return { run: () => layer.forward(graph, x).output.data, read: (data) => data, dispose }
       }
       const options = {
         ...(mask && { mask }),

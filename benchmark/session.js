@@ -142,6 +142,7 @@ async function runCase(problem, contenders, effort, progress, remarks) {
       /** @param {Remark['kind']} kind @param {string} text */
       const remark = (kind, text) => remarks.push({ case: problem.name, contender: contender.name, kind, text })
       if (problem.threads > 1 && !contender.threaded) continue
+      if (!(contender.kinds ?? ['attention', 'layer']).includes(problem.kind)) continue
       if (contender.mostFlops !== undefined && problem.flops > contender.mostFlops) {
         remark('skipped', 'too slow for this size')
         continue

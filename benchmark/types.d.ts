@@ -19,11 +19,16 @@ interface Shape {
   out: boolean
   /** What the case says: floating-point operations, bytes, or only time. */
   unit: 'GF/s' | 'GB/s' | 'µs'
+  /** Of attention over a graph. */
+  version?: 1 | 2
 }
+
+/** Attention by itself, a layer of self attention, or a layer of attention over the `keys` edges of `queries` nodes. */
+export type Kind = 'attention' | 'layer' | 'graph'
 
 /** One measurement of several contenders on the same inputs. */
 export interface Case extends Shape {
-  kind: 'attention' | 'layer'
+  kind: Kind
   threads: number
   /** Floating-point operations, halved when causal. */
   flops: number
@@ -31,7 +36,7 @@ export interface Case extends Shape {
   bytes: number
 }
 
-/** `q`, `k`, `v` are `[B,H,L,D]` and `[B,G,S,D]`; a layer has `x [B,L,M]` and the parameters of its self attention. */
+/** `q`, `k`, `v` are `[B,H,L,D]` and `[B,G,S,D]`; a layer has `x [B,L,M]`, one over a graph `x [N,M]`, and its parameters. */
 export interface Inputs {
   q: Tensor
   k: Tensor
@@ -39,6 +44,8 @@ export interface Inputs {
   mask?: Tensor<Uint8Array> | Tensor<Float32Array>
   x: Tensor
   state: Record<string, Tensor>
+  /** Of a graph. */
+  edges?: { source: Int32Array; target: Int32Array }
 }
 
 /** A contender that is ready to run one case: it is timed from here, or times itself. */
@@ -64,6 +71,8 @@ export interface Contender {
   mostFlops?: number
   /** Whether it has more than one thread to offer. */
   threaded: boolean
+  /** What it computes; attention and layers unless given. */
+  kinds?: readonly Kind[]
   /** Gets ready for a case, or says why it cannot run it. */
   prepare: (problem: Case, inputs: Inputs) => Promise<Prepared | string> | Prepared | string
   close?: () => unknown
