@@ -94,6 +94,7 @@ function contenders(ort, about) {
     ...about,
     name: `${about.family} ${operator}`,
     side: 'peer',
+    kinds: ['attention', 'layer', 'encoder'],
     async prepare(problem, inputs) {
       const planned = plan(problem, inputs)
       if (typeof planned === 'string') return planned
@@ -117,13 +118,15 @@ function contenders(ort, about) {
       }
     }
   })
-  const others = { layer, encoder: encoderLayer, linear: () => 'it has no such operator' }
+  /** @param {typeof attention} attend @param {boolean} isFused @returns {(problem: Case, inputs: Inputs) => string | Plan} */
+  const planner = (attend, isFused) => (problem, inputs) => {
+    if (problem.kind === 'layer') return layer(problem, inputs, isFused)
+    return problem.kind === 'encoder' ? encoderLayer(problem, inputs, isFused) : attend(problem, inputs)
+  }
   return {
     contenders: [
-      contender('MultiHeadAttention', (problem, inputs) =>
-        ({ ...others, attention: multiHeadAttention })[problem.kind](problem, inputs, false)
-      ),
-      contender('Attention', (problem, inputs) => ({ ...others, attention })[problem.kind](problem, inputs, true))
+      contender('MultiHeadAttention', planner(multiHeadAttention, false)),
+      contender('Attention', planner(attention, true))
     ]
   }
 }

@@ -12,6 +12,7 @@ export async function ruvector2() {
         name: '@ruvector/attention 2.2',
         family: '@ruvector/attention 2.2',
         side: 'peer',
+        kinds: ['attention'],
         version: old.version(),
         warmsUp: false,
         threaded: false,

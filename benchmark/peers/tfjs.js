@@ -30,6 +30,7 @@ export async function tfjs() {
         name: 'tfjs-backend-wasm',
         family: 'tfjs-backend-wasm',
         side: 'peer',
+        kinds: ['attention', 'layer'],
         version: tf.version_core,
         warmsUp: true,
         threaded: false,

@@ -108,7 +108,7 @@ fn weighed<S: Simd>(simd: S, activation: Activation, x: S::F) -> S::F {
         }
         Activation::GeluTanh => {
             // 2 · √(2/π) · (t + 0.044715 t³), as 1 + tanh(z) = 2σ(2z).
-            const LINEAR: f32 = 1.595_769_1;
+            const LINEAR: f32 = 1.595_769;
             let square = simd.mul(magnitude, magnitude);
             let factor = simd.mul_add(square, simd.splat(0.044715 * LINEAR), simd.splat(LINEAR));
             (simd.mul(magnitude, factor), zero)
@@ -128,13 +128,13 @@ fn normal_tail_ratio<S: Simd>(simd: S, t: S::F) -> S::F {
     const K: f32 = 3.5;
     const P: [f32; 10] = [
         0.744_416_06,
-        -0.565_561_77,
+        -0.565_561_8,
         0.315_424_95,
         -0.116_052_67,
         0.017_407_598,
-        0.006_491_252_2,
+        0.006_491_252,
         -0.003_181_251_7,
-        -0.000_493_875_88,
+        -0.000_493_875_9,
         0.000_431_254_86,
         0.000_115_685_3,
     ];
