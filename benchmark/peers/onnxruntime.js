@@ -118,7 +118,7 @@ function contenders(ort, about) {
       }
     }
   })
-  /** @param {typeof attention} attend @param {boolean} isFused @returns {(problem: Case, inputs: Inputs) => string | Plan} */
+  /** @param {(problem: Case, inputs: Inputs) => string | Plan} attend @param {boolean} isFused @returns {(problem: Case, inputs: Inputs) => string | Plan} */
   const planner = (attend, isFused) => (problem, inputs) => {
     if (problem.kind === 'layer') return layer(problem, inputs, isFused)
     return problem.kind === 'encoder' ? encoderLayer(problem, inputs, isFused) : attend(problem, inputs)
