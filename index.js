@@ -13,6 +13,7 @@ export const {
   GraphLayer,
   GraphSage,
   GraphTransformer,
+  HyperbolicAttention,
   KVCache,
   Layer,
   LinearAttention,

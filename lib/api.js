@@ -6,6 +6,7 @@ import { AttentionError } from './errors.js'
 import { createEncoder } from './encoder.js'
 import { createGraphs } from './graph.js'
 import { createHeads } from './heads.js'
+import { createHyperbolic } from './hyperbolic.js'
 import { createLayers, Layer } from './layers.js'
 import { createMerge } from './merge.js'
 import { createRotary } from './rotary.js'
@@ -34,6 +35,7 @@ export function createApi(backend) {
     ...createEncoder(backend),
     ...createGraphs(backend),
     ...createLinear(backend),
+    ...createHyperbolic(backend),
     ...createSafetensors(backend),
     ...createUtilities(backend),
     AttentionError

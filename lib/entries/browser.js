@@ -30,6 +30,7 @@ export const {
   GraphLayer,
   GraphSage,
   GraphTransformer,
+  HyperbolicAttention,
   KVCache,
   Layer,
   LinearAttention,

@@ -18,6 +18,7 @@ export const {
   GraphLayer,
   GraphSage,
   GraphTransformer,
+  HyperbolicAttention,
   KVCache,
   Layer,
   LinearAttention,

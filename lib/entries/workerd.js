@@ -16,6 +16,7 @@ export const {
   GraphLayer,
   GraphSage,
   GraphTransformer,
+  HyperbolicAttention,
   KVCache,
   Layer,
   LinearAttention,
