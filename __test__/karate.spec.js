@@ -1,0 +1,57 @@
+// The example on Zachary's karate club, and the guide to graphs: PyTorch Geometric's numbers, and what their comments say.
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import test from 'ava'
+import { runNetwork, score } from '../examples/karate/karate.js'
+import { drawClub } from '../examples/karate/picture.js'
+import { onBothBackends } from './support/backends.js'
+import { difference } from './support/golden.js'
+
+const root = new URL('../', import.meta.url)
+
+onBothBackends((kind, attention) => {
+  test(`${kind}: the network sorts the members as it does in PyTorch Geometric, and looks at the same ones`, (t) => {
+    const result = runNetwork(attention)
+    t.is(difference(result.output, result.expected.output, { absolute: 2e-5 }), undefined)
+    for (const [layer, weights] of result.weights.entries()) {
+      t.is(difference(weights, result.expected.weights[layer], { absolute: 2e-5 }), undefined)
+    }
+    // What scripts/golden/karate.py prints.
+    t.deepEqual(score(result), { right: 26, of: 30 })
+  })
+
+  test(`${kind}: the picture has a disc a member and a curve an edge, on the canvas`, (t) => {
+    const result = runNetwork(attention)
+    const svg = drawClub(result, score(result))
+    t.is(svg.match(/<path [^>]*Q/g)?.length, 156)
+    const labels = [...svg.matchAll(/<text [^>]*middle[^>]*>(\d+)</g)].map(([, label]) => Number(label))
+    t.deepEqual(
+      labels,
+      Array.from({ length: 34 }, (_, node) => node + 1)
+    )
+    const places = [...svg.matchAll(/cx="([\d.-]+)" cy="([\d.-]+)" r="([\d.]+)"/g)]
+    for (const [, x, y, size] of places.map((place) => place.map(Number))) {
+      t.true(x - size >= 0 && x + size <= 860 && y - size >= 0 && y + size <= 716)
+    }
+  })
+})
+
+const guide = readFileSync(new URL('docs/graphs.md', root), 'utf8')
+const programs = [...guide.matchAll(/```js\n([^]*?)```/g)].map(([, code]) => code)
+
+for (const kind of ['native', 'wasm']) {
+  test(`${kind}: the programs in the guide print what their comments say`, async (t) => {
+    t.is(programs.length, 4)
+    for (const program of programs) {
+      const claims = [...program.matchAll(/^console\.log\(.*\) \/\/ (.*)$/gm)].map(([, claim]) => claim)
+      t.true(claims.length > 0)
+      const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], {
+        cwd: fileURLToPath(root),
+        env: { ...process.env, RUVECTOR_ATTENTION_BACKEND: kind, NO_COLOR: '1' }
+      })
+      t.deepEqual(stdout.trimEnd().split('\n'), claims)
+    }
+  })
+}
