@@ -80,6 +80,13 @@ const groupedDecode = attention({
   kvHeads: 8,
   unit: 'GB/s'
 })
+/** What decoders do: the keys are in a cache, where peers are given them with each token. */
+const cached = [decode, groupedDecode].map((problem) => ({
+  ...problem,
+  name: `cached ${problem.name}`,
+  group: 'cache',
+  cached: true
+}))
 const call = attention({ name: 'call 1×1×1×8', group: 'call', heads: 1, dim: 8, unit: 'µs' })
 const withOut = [64, 512].map((length) => ({
   ...square(length),
@@ -97,7 +104,7 @@ const linear = [16384, 4096].map((length) => ({
 }))
 const encoder = encoderLayer(512, 12, 32)
 
-const quick = [square(64), square(512), causal(512), decode, sentence, encoder, call]
+const quick = [square(64), square(512), causal(512), decode, cached[0], sentence, encoder, call]
 
 const full = [
   ...DIMS.flatMap((dim) => LENGTHS.map((length) => square(length, dim))),
@@ -108,6 +115,7 @@ const full = [
   ...withOut,
   decode,
   groupedDecode,
+  ...cached,
   layer(16, 12, 32),
   sentence,
   long,
