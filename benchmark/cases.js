@@ -107,6 +107,13 @@ const groupedDecode = attention({
   kvHeads: 8,
   unit: 'GB/s'
 })
+/** What decoders do: the keys are in a cache, where peers are given them with each token. */
+const cached = [decode, groupedDecode].map((problem) => ({
+  ...problem,
+  name: `cached ${problem.name}`,
+  group: 'cache',
+  cached: true
+}))
 const call = attention({ name: 'call 1×1×1×8', group: 'call', heads: 1, dim: 8, unit: 'µs' })
 const withOut = [64, 512].map((length) => ({
   ...square(length),
@@ -126,7 +133,7 @@ const encoder = encoderLayer(512, 12, 32)
 
 const graphs = [graph(10_000, 200_000, 1), graph(10_000, 200_000, 2)]
 
-const quick = [square(64), square(512), causal(512), decode, sentence, encoder, graphs[0], call]
+const quick = [square(64), square(512), causal(512), decode, cached[0], sentence, encoder, graphs[0], call]
 
 const full = [
   ...DIMS.flatMap((dim) => LENGTHS.map((length) => square(length, dim))),
@@ -137,6 +144,7 @@ const full = [
   ...withOut,
   decode,
   groupedDecode,
+  ...cached,
   layer(16, 12, 32),
   sentence,
   long,

@@ -46,6 +46,11 @@ async function contender(name, isNative, load) {
         layer.loadStateDict(state)
         return { run: () => layer.forward(x).output.data, read: (data) => data, dispose: () => layer.dispose() }
       }
+      if (problem.cached) {
+        const { kvHeads, dim, keys } = problem
+        const cache = new api.KVCache({ batch: problem.batch, kvHeads, headDim: dim, capacity: keys }).append(k, v)
+        return { run: () => cache.attend(q).output.data, read: (data) => data, dispose: () => cache.dispose() }
+      }
       const options = {
         ...(mask && { mask }),
         ...(problem.causal && { causal: true }),

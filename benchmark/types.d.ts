@@ -15,6 +15,8 @@ interface Shape {
   dim: number
   causal: boolean
   mask?: 'boolean' | 'float'
+  /** Whether our keys and values lie in a cache. */
+  cached?: boolean
   /** Whether peers are left out. */
   ownOnly?: boolean
   /** Whether our calls write into memory that they are given. */

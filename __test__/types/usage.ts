@@ -2,7 +2,10 @@
 import {
   AttentionError,
   CrossAttention,
+  FlashAttention,
+  KVCache,
   MultiHeadAttention,
+  ScaledDotProductAttention,
   SelfAttention,
   TransformerEncoderLayer,
   attentionWeights,
@@ -14,8 +17,10 @@ import {
   linear,
   loadBackend,
   loadSafetensors,
+  mergeAttention,
   meanPool,
   reshape,
+  rotaryEmbedding,
   rmsNorm,
   saveSafetensors,
   scaledDotProductAttention,
@@ -58,6 +63,17 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
   const same: MultiHeadAttention = layer.loadStateDict(state, { prefix: 'b' }).train(false)
   layer.forward(q, null, null, { averageWeights: true })
   new CrossAttention({ numHeads: 1, headDim: 2, kDim: 3 }).forward(q, q, { weights: true }).weights?.shape
+  const turned: Tensor = rotaryEmbedding(q, { positions: Int32Array.of(3), base: 500000, layout: 'blhd' })
+  const turning: number | undefined = new SelfAttention({ numHeads: 1, headDim: 2, rotary: { dim: 2 } }).config.rotary
+    ?.dim
+  {
+    using cache = new KVCache({ kvHeads: 1, headDim: 2, capacity: 8, window: 4 }).append(q, turned)
+    const part = cache.attend(q, { logSumExp: true, causal: false })
+    mergeAttention([part, part]).logSumExp?.shape
+    cache.truncate(cache.length - 1)
+  }
+  const flash = new FlashAttention(2, { blockSize: 32 }).forward(q, q, q, { topWeights: 1 })
+  const scale: number = new ScaledDotProductAttention(2, { dropout: 0.1 }).scale + (turning ?? 0) + flash.output.data[0]
   {
     using owned: Layer = new SelfAttention({ numHeads: 1, headDim: 2 })
     owned.stateDict()
@@ -73,7 +89,7 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
   const api: Attention = await loadBackend('wasm', { threads: 1 })
   const name: 'native' | 'wasm' = api.backend().kind
   const reasons: [string, Error][] = backend().rejected.map(({ candidate, error }) => [candidate, error])
-  return { indices, projected, heads, same, size, name, reasons }
+  return { indices, projected, heads, same, size, name, reasons, scale }
 }
 
 export function handles(error: unknown): AttentionErrorCode | undefined {
@@ -93,6 +109,10 @@ export function refused(q: Tensor, layer: MultiHeadAttention, api: Attention) {
   attentionWeights(q, q, { stage: 'logits' })
   // @ts-expect-error lengths are an Int32Array
   scaledDotProductAttention(q, q, q, { kvLengths: [1] })
+  // @ts-expect-error tiles hold no weights
+  new FlashAttention(2).forward(q, q, q, { weights: true })
+  // @ts-expect-error a cache knows its offset
+  new KVCache({ kvHeads: 1, headDim: 2, capacity: 8 }).attend(q, { queryOffset: 1 })
   // @ts-expect-error a layer has no layout
   layer.forward(q, q, q, { layout: 'bhld' })
   // @ts-expect-error headDim is required
