@@ -602,6 +602,111 @@ export interface LinearStream extends Disposable {
   dispose(): void
 }
 
+// ── Hyperbolic attention ─────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface HyperbolicConfig {
+  /** The space's curvature, a number below 0, from −1e30 to −1e-30; `c` stands for `−curvature`. */
+  curvature: number
+  /** Heads `H` that 3-D inputs are split into, each in a space of its own. Default: 1. */
+  numHeads?: number | null
+  /**
+   * The coordinates of points. `'poincare'`: the ball of radius `1/√c`, `D` coordinates. `'lorentz'`, or `'hyperboloid'`:
+   * `−x₀² + x₁² + … = −1/c` with `x₀ > 0`, `D + 1` coordinates. Both are the same space. Default: 'poincare'.
+   */
+  manifold?: 'poincare' | 'lorentz' | 'hyperboloid' | null
+  /** What distances are divided by before softmax, above 0. Default: 1. */
+  temperature?: number | null
+  /**
+   * What `forward` takes and gives: `'manifold'` points; `'tangent'` vectors of size `D`, any at all, taken as tangent vectors
+   * at the origin in both models (exp₀ on the way in, log₀ out). Default: 'manifold'.
+   */
+  inputs?: 'manifold' | 'tangent' | null
+}
+
+export interface HyperbolicOptions extends MaskOptions {
+  /** Return the weights `[B,H,L,S]`. Default: false. */
+  weights?: boolean | null
+  /** Memory for the output, of exactly its length and apart from every input. Default: fresh memory. */
+  out?: Float32Array | null
+}
+
+/**
+ * Attention in hyperbolic space, and the geometry of that space as geoopt has it, computed in doubles.
+ *
+ * Points and tangent vectors have the coordinates of the model in `manifold`, for every function, those that are named after
+ * the ball included; only `toLorentz` takes points of the ball and `toPoincare` points of the hyperboloid, whatever the model.
+ * Tangent vectors at the origin (`expMap0`, `logMap0`, `inputs: 'tangent'`) have size `D` in both: the first coordinate that
+ * the hyperboloid would add is always 0, and is left out.
+ *
+ * A point that lies off the manifold by more than 1e-3, of the ball's radius or of `x₀`, is a DOMAIN error that names its row.
+ * In the ball, points at or just beyond the boundary are taken as `projectToBall` gives them, and so are results beyond
+ * `1 − 1e-5` of the radius. On the hyperboloid `x₀` is taken from the other coordinates, as 32 bits hold these better.
+ *
+ * Functions of several tensors take the same leading dimensions of each, or one row for all. Lives in part outside the
+ * JavaScript heap: `using`, or dispose(); a finalizer is the backstop.
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit
+ */
+export declare class HyperbolicAttention implements Disposable {
+  constructor(config: HyperbolicConfig)
+  /** The configuration with every default filled in. */
+  readonly config: Readonly<{ [Name in keyof HyperbolicConfig]-?: NonNullable<HyperbolicConfig[Name]> }>
+  /** The curvature as it was given. */
+  readonly curvature: number
+  /**
+   * Each query's midpoint of the values, under the weights `softmax_j(−distance(q_i, k_j) / temperature + mask)`: in the ball
+   * the gyromidpoint, geoopt's `weighted_midpoint`; on the hyperboloid the Lorentzian centroid, which is the same point.
+   *
+   * `q [B,L,H·D]`, `k [B,S,H·D]`, `v [B,S,H·E]` give `output [B,L,H·E]`; 4-D inputs are `[B,H,L,D]` and so on. For points of the
+   * hyperboloid, `D` and `E` count `x₀`. A row with no visible key has weights of 0 and the origin for output, which is zeros
+   * but for `x₀ = 1/√c` on the hyperboloid, so that outputs are points that the next layer takes. Keys and values that no row
+   * sees may be anything.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, DOMAIN, MEMORY, DISPOSED
+   */
+  forward(q: Tensor, k: Tensor, v: Tensor, options?: HyperbolicOptions | null): AttentionOutput
+  /**
+   * The geodesic distance, row by row: `[…,D]`, `[…,D]` give `[…]`. Exact to 32 bits however near to the boundary or to each
+   * other the points lie.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, DOMAIN, as all functions below
+   */
+  distance(a: Tensor, b: Tensor): Tensor
+  /** The distance of each row of `a` from each of `b`: `[L,D]`, `[S,D]` give `[L,S]`. */
+  distanceMatrix(a: Tensor, b: Tensor): Tensor
+  /**
+   * Makes points of whatever numbers come: in the ball, what lies beyond `1 − 1e-5` of the radius is drawn in; on the
+   * hyperboloid, `x₀` is set to what the other coordinates ask for.
+   */
+  projectToBall(x: Tensor): Tensor
+  /** The end of the geodesic that leaves `base` along `tangent`, whose length is the distance. */
+  expMap(base: Tensor, tangent: Tensor): Tensor
+  /** The tangent vector at `base` that `expMap` takes to `point`. */
+  logMap(base: Tensor, point: Tensor): Tensor
+  /** `expMap` at the origin: `[…,D]` gives points. In the ball a vector's length is half of the distance there. */
+  expMap0(tangent: Tensor): Tensor
+  /** `logMap` at the origin: points give `[…,D]`. */
+  logMap0(point: Tensor): Tensor
+  /** The gyrovector sum `a ⊕ b`: where the translation that takes the origin to `a` takes `b`. */
+  mobiusAdd(a: Tensor, b: Tensor): Tensor
+  /** The gyrovector multiple `factor ⊗ x`: the point at `factor` times the distance from the origin. */
+  mobiusScale(factor: number, x: Tensor): Tensor
+  /** Carries a tangent vector at `from` along the geodesic to `to`, without turning it. */
+  parallelTransport(from: Tensor, to: Tensor, tangent: Tensor): Tensor
+  /**
+   * The midpoint of points `[S,D]` under each row of weights `[L,S]`, finite and of at least 0: `[L,D]`. Without weights all
+   * count alike, and the result is `[1,D]`. Where nothing has weight, it is the origin.
+   */
+  midpoint(points: Tensor, weights?: Tensor | null): Tensor
+  /** Points of the ball as points of the hyperboloid: `[…,D]` gives `[…,D+1]`. */
+  toLorentz(x: Tensor): Tensor
+  /** Points of the hyperboloid as points of the ball: `[…,D+1]` gives `[…,D]`. */
+  toPoincare(x: Tensor): Tensor
+  /** Frees what the backend holds. Calling it again does nothing. */
+  dispose(): void
+  [Symbol.dispose](): void
+}
+
 // ── Graphs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**

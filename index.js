@@ -16,6 +16,7 @@ export const {
   KVCache,
   Layer,
   LinearAttention,
+  HyperbolicAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   ScaledDotProductAttention,

@@ -5,6 +5,7 @@ import { createCache } from './cache.js'
 import { AttentionError } from './errors.js'
 import { createGraphs } from './graph.js'
 import { createHeads } from './heads.js'
+import { createHyperbolic } from './hyperbolic.js'
 import { createLayers, Layer } from './layers.js'
 import { createMerge } from './merge.js'
 import { createRotary } from './rotary.js'
@@ -32,6 +33,7 @@ export function createApi(backend) {
     ...createLayers(backend),
     ...createGraphs(backend),
     ...createLinear(backend),
+    ...createHyperbolic(backend),
     ...createSafetensors(backend),
     ...createUtilities(backend),
     AttentionError

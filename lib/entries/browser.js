@@ -33,6 +33,7 @@ export const {
   KVCache,
   Layer,
   LinearAttention,
+  HyperbolicAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   ScaledDotProductAttention,

@@ -21,6 +21,7 @@ export const {
   KVCache,
   Layer,
   LinearAttention,
+  HyperbolicAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   ScaledDotProductAttention,

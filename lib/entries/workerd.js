@@ -19,6 +19,7 @@ export const {
   KVCache,
   Layer,
   LinearAttention,
+  HyperbolicAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   ScaledDotProductAttention,

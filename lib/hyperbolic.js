@@ -1,0 +1,213 @@
+// Hyperbolic attention, and the geometry of its space: what of it lives in a backend, and the shapes of its results.
+
+import { describe, fault } from './errors.js'
+import { disposeSymbol } from './layers.js'
+import { encodeConfig, readOptions, splitOptions } from './options.js'
+import { Resident } from './resident.js'
+import { allocateTensor, checkTensor, elements, outputFor, withLast } from './tensor.js'
+
+/** @typedef {import('./tensor.js').Checked} Checked */
+/** @typedef {import('./backend.js').Backend} Backend */
+/** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
+/** @typedef {import('../index.d.ts').HyperbolicAttention['config']} Config */
+
+const DEFAULTS = { numHeads: 1, manifold: 'poincare', temperature: 1, inputs: 'manifold' }
+
+/** @param {Checked} tensor */
+const leading = ({ shape }) => shape.slice(0, -1)
+
+/** @param {Checked} tensor */
+const lastOf = ({ shape }) => shape[shape.length - 1] ?? 0
+
+/** @param {Backend} backend */
+export function createHyperbolic(backend) {
+  class HyperbolicAttention {
+    #resident
+    /** @type {Config} */
+    #config
+
+    /** @param {unknown} config */
+    constructor(config) {
+      this.#resident = new Resident(backend, 'hyperbolic', encodeConfig(config))
+      this.#config = Object.freeze({ ...DEFAULTS, ...this.#resident.describe() })
+    }
+
+    get config() {
+      return this.#config
+    }
+
+    get curvature() {
+      return this.#config.curvature
+    }
+
+    /** How many coordinates a point has beyond those of the ball. */
+    get #extra() {
+      return this.#config.manifold === 'poincare' ? 0 : 1
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} v
+     * @param {unknown} [options]
+     * @returns {AttentionOutput}
+     */
+    forward(q, k, v, options) {
+      const query = checkTensor('q', q)
+      const key = checkTensor('k', k)
+      const value = checkTensor('v', v)
+      const given = readOptions(options)
+      const inputs = given.out && [query.data, key.data, value.data, given.floatMask, given.booleanMask]
+      const output = outputFor(given.out, withLast(query.shape, lastOf(value)), inputs ?? [])
+      /** @type {AttentionOutput} */
+      const result = { output }
+      if (given.weights === true) {
+        const [batch, second, third] = query.shape
+        const rows = query.shape.length === 4 ? [batch, second, third] : [batch, this.#config.numHeads, second]
+        const keys = key.shape[key.shape.length - 2]
+        // Other ranks are refused by the kernel crate.
+        const fits = query.shape.length >= 3 && key.shape.length === query.shape.length
+        result.weights = allocateTensor('weights', fits ? [...rows, keys] : [0])
+      }
+      backend
+        .call('hyperbolicAttention', this.#resident)
+        .input(query)
+        .input(key)
+        .input(value)
+        .given(given)
+        .output(output.data)
+        .output(result.weights?.data)
+        .run()
+      return result
+    }
+
+    /**
+     * A function of rows, whose result has a row, or a number, for each row of the arguments.
+     *
+     * @param {string} name
+     * @param {readonly Checked[]} inputs
+     * @param {number | undefined} more  how many more coordinates the result has than the first argument; undefined for numbers
+     * @param {number} [factor]
+     */
+    #apply(name, inputs, more, factor) {
+      const rows = leading(inputs.find((input) => elements(leading(input)) !== 1) ?? inputs[0])
+      const shape = more === undefined ? rows : [...rows, Math.max(0, lastOf(inputs[0]) + more)]
+      const output = allocateTensor('output', shape)
+      const { json } = splitOptions('options', { function: name, factor }, [])
+      const call = backend.call('hyperbolicFunction', this.#resident)
+      for (const input of inputs) call.input(input)
+      call.options(json).output(output.data).run()
+      return output
+    }
+
+    /**
+     * @param {unknown} a
+     * @param {unknown} b
+     */
+    distance(a, b) {
+      return this.#apply('distance', [checkTensor('a', a), checkTensor('b', b)], undefined)
+    }
+
+    /**
+     * @param {unknown} a
+     * @param {unknown} b
+     */
+    distanceMatrix(a, b) {
+      const [first, second] = [checkTensor('a', a), checkTensor('b', b)]
+      const output = allocateTensor('output', [...first.shape.slice(0, 1), ...second.shape.slice(0, 1)])
+      backend.call('hyperbolicDistances', this.#resident).input(first).input(second).output(output.data).run()
+      return output
+    }
+
+    /** @param {unknown} x */
+    projectToBall(x) {
+      return this.#apply('projectToBall', [checkTensor('x', x)], 0)
+    }
+
+    /**
+     * @param {unknown} base
+     * @param {unknown} tangent
+     */
+    expMap(base, tangent) {
+      return this.#apply('expMap', [checkTensor('base', base), checkTensor('tangent', tangent)], 0)
+    }
+
+    /**
+     * @param {unknown} base
+     * @param {unknown} point
+     */
+    logMap(base, point) {
+      return this.#apply('logMap', [checkTensor('base', base), checkTensor('point', point)], 0)
+    }
+
+    /** @param {unknown} tangent */
+    expMap0(tangent) {
+      return this.#apply('expMap0', [checkTensor('tangent', tangent)], this.#extra)
+    }
+
+    /** @param {unknown} point */
+    logMap0(point) {
+      return this.#apply('logMap0', [checkTensor('point', point)], -this.#extra)
+    }
+
+    /**
+     * @param {unknown} a
+     * @param {unknown} b
+     */
+    mobiusAdd(a, b) {
+      return this.#apply('mobiusAdd', [checkTensor('a', a), checkTensor('b', b)], 0)
+    }
+
+    /**
+     * @param {unknown} factor
+     * @param {unknown} x
+     */
+    mobiusScale(factor, x) {
+      if (typeof factor !== 'number') throw fault('OPTION', 'factor', 'a finite number', describe(factor))
+      return this.#apply('mobiusScale', [checkTensor('x', x)], 0, factor)
+    }
+
+    /**
+     * @param {unknown} from
+     * @param {unknown} to
+     * @param {unknown} tangent
+     */
+    parallelTransport(from, to, tangent) {
+      const points = [checkTensor('from', from), checkTensor('to', to)]
+      return this.#apply('parallelTransport', [...points, checkTensor('tangent', tangent)], 0)
+    }
+
+    /**
+     * @param {unknown} points
+     * @param {unknown} [weights]
+     */
+    midpoint(points, weights) {
+      const rows = checkTensor('points', points)
+      const shares = weights === undefined || weights === null ? undefined : checkTensor('weights', weights)
+      const count = shares === undefined ? 1 : elements(leading(shares))
+      const output = allocateTensor('output', [count, lastOf(rows)])
+      backend.call('hyperbolicMidpoint', this.#resident).input(rows).input(shares).output(output.data).run()
+      return output
+    }
+
+    /** @param {unknown} x */
+    toLorentz(x) {
+      return this.#apply('toLorentz', [checkTensor('x', x)], 1)
+    }
+
+    /** @param {unknown} x */
+    toPoincare(x) {
+      return this.#apply('toPoincare', [checkTensor('x', x)], -1)
+    }
+
+    dispose() {
+      this.#resident.dispose()
+    }
+
+    [disposeSymbol]() {
+      this.dispose()
+    }
+  }
+
+  return { HyperbolicAttention }
+}
