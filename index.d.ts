@@ -283,6 +283,56 @@ export function softmax(x: Tensor): Tensor
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor
 
+// ── Norms, activations, means ────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Layer norm over the last dimension, `(x − mean) / √(variance + epsilon) · weight + bias`, as
+ * `torch.nn.functional.layer_norm`: `x [..., M]`, `weight [M]` and `bias [M]` give `[..., M]`.
+ *
+ * @param options `weight` default: ones; `bias` default: zeros; `epsilon`, finite, at least 0, default: 1e-5
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ */
+export function layerNorm(
+  x: Tensor,
+  options?: { weight?: Tensor | null; bias?: Tensor | null; epsilon?: number | null } | null
+): Tensor
+
+/**
+ * Root-mean-square norm over the last dimension, `x / √(mean(x²) + epsilon) · weight`, as
+ * `torch.nn.functional.rms_norm`: `x [..., M]` and `weight [M]` give `[..., M]`.
+ *
+ * @param options `weight` default: ones; `epsilon`, finite, at least 0, default: 2⁻²³, PyTorch's for 32 bits
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ */
+export function rmsNorm(x: Tensor, options?: { weight?: Tensor | null; epsilon?: number | null } | null): Tensor
+
+/**
+ * `x · Φ(x)` of each number, Φ the normal distribution's, as `torch.nn.functional.gelu`: to a few units in the last
+ * place, for negative x too. `approximate: 'tanh'` is the formula with the hyperbolic tangent.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ */
+export function gelu(x: Tensor, options?: { approximate?: 'none' | 'tanh' | null } | null): Tensor
+
+/**
+ * `x / (1 + e⁻ˣ)` of each number, as `torch.nn.functional.silu`.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, MEMORY
+ */
+export function silu(x: Tensor): Tensor
+
+/**
+ * The mean over the first `lengths[b]` rows of each batch entry: `x [B,L,M]` gives `[B,M]`. With `normalize` each mean
+ * gets the Euclidean length 1, as sentence embeddings do. No rows give zeros; rows beyond a length are never read.
+ *
+ * @param options `lengths`, `[B]`, each from 0 to `L`, default: all rows; `normalize` default: false
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ */
+export function meanPool(
+  x: Tensor,
+  options?: { lengths?: Int32Array | null; normalize?: boolean | null } | null
+): Tensor
+
 // ── Masks, statistics, times ─────────────────────────────────────────────────────────────────────────────────────────
 
 /**
@@ -509,6 +559,49 @@ export declare class CrossAttention extends Layer {
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
   forward(query: Tensor, context: Tensor, options?: LayerOptions | null): AttentionOutput
+}
+
+// ── Encoder layers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface EncoderConfig {
+  /** Size of input and output. */
+  modelDim: number
+  /** Attention heads, a divisor of `modelDim`. */
+  numHeads: number
+  /** Size between the two projections of the feed-forward network. Default: 2048. */
+  feedForwardDim?: number | null
+  /** What lies between them; GELU is the exact one. Default: 'relu'. */
+  activation?: 'relu' | 'gelu' | null
+  /** Whether attention and feed-forward normalise their input, rather than the sum of input and output. Default: false. */
+  normFirst?: boolean | null
+  /** What the norms add to the variance, in [0, 1). Default: 1e-5; BERT has 1e-12. */
+  epsilon?: number | null
+  /** The probability, in [0, 1), with which a value is dropped in training. Default: 0.1. */
+  dropout?: number | null
+  /** What the parameters are drawn from, as PyTorch draws them after `torch.manual_seed(seed)`. Default: 0. */
+  seed?: number | null
+}
+
+/**
+ * A layer of a transformer's encoder, as `torch.nn.TransformerEncoderLayer(batch_first=True)`, its defaults included:
+ * self attention and a feed-forward network, each added to its input, and two layer norms. loadStateDict takes PyTorch's
+ * names and those of a BERT layer, such as a checkpoint has under `'encoder.layer.0'`.
+ *
+ * In training `dropout` acts on the attention's weights, on its output, on the activation and on the feed-forward
+ * network's output: what drops depends on the seed and the value's place alone.
+ *
+ * @throws {AttentionError} OPTION for a configuration that doesn't fit; MEMORY
+ */
+export declare class TransformerEncoderLayer extends Layer {
+  constructor(config: EncoderConfig)
+  /** The configuration with every default filled in. */
+  readonly config: Readonly<{ [Name in keyof EncoderConfig]-?: NonNullable<EncoderConfig[Name]> }>
+  /**
+   * `x [B,L,modelDim]` gives `output [B,L,modelDim]`; `weights` are those of its attention.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
 }
 
 // ── Linear attention ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -242,7 +242,7 @@ onBothBackends((kind, attention) => {
     t.like(append([2, 1, 5, 3], [2, 1, 5, 4]), {
       code: 'SHAPE',
       argument: 'k',
-      expected: '[2, 2, n, 3]',
+      expected: '[2, 2, 5, 3]',
       actual: '[2, 1, 5, 3]'
     })
     t.like(append([2, 2, 5, 3], [2, 2, 5, 3]), { code: 'SHAPE', argument: 'v', expected: '[2, 2, 5, 4]' })

@@ -98,11 +98,11 @@ function omegaOf(attention, size) {
     basis[d * size + d] = keys[(2 * d + 1) * size + d] = unit
     values[2 * d] = 1
   }
-  const { data } = attention.featureMap({ data: basis, shape: [1, size, size] })
+  const { data } = attention.featureMap({ data: basis, shape: [1, 1, size, size] })
   const { output } = attention.forward(
-    { data: new Float32Array(size * size), shape: [size, 1, size] },
-    { data: keys, shape: [size, 2, size] },
-    { data: values, shape: [size, 2, 1] }
+    { data: new Float32Array(size * size), shape: [size, 1, 1, size] },
+    { data: keys, shape: [size, 1, 2, size] },
+    { data: values, shape: [size, 1, 2, 1] }
   )
   const m = attention.featureDim
   const columns = Array.from({ length: size }, (_, d) => {

@@ -53,6 +53,46 @@ function layer(length, heads, dim) {
   return { ...base, kind: /** @type {const} */ ('layer'), flops: base.flops + 8 * length * model * model }
 }
 
+/** @param {number} length @param {number} heads @param {number} dim */
+function encoderLayer(length, heads, dim) {
+  const model = heads * dim
+  const base = layer(length, heads, dim)
+  return {
+    ...base,
+    name: `encoder layer ${length}×${model}, ${heads} heads`,
+    group: 'encoder',
+    kind: /** @type {const} */ ('encoder'),
+    flops: base.flops + 16 * length * model * model
+  }
+}
+
+/**
+ * Attention over random edges: 64 features in, four heads of 16 out.
+ *
+ * @param {number} nodes
+ * @param {number} edges
+ * @param {1 | 2} version
+ */
+function graph(nodes, edges, version) {
+  const sizes = {
+    group: 'graph',
+    queries: nodes,
+    keys: edges,
+    heads: 4,
+    dim: 16,
+    version,
+    unit: /** @type {const} */ ('µs')
+  }
+  const base = attention({
+    name: `GAT${version === 2 ? 'v2' : ''} ${nodes / 1000}k nodes ${edges / 1000}k edges`,
+    ...sizes
+  })
+  const width = base.heads * base.dim
+  // The projections of the nodes, and a score and a sum for each edge.
+  const flops = 2 * version * nodes * width * width + 4 * edges * width
+  return { ...base, kind: /** @type {const} */ ('graph'), flops, bytes: 4 * edges * width }
+}
+
 const masked = {
   boolean: attention({ name: 'S=512 D=64 boolean mask', group: 'masked', queries: 512, mask: 'boolean' }),
   float: attention({ name: 'S=512 D=64 float mask', group: 'masked', queries: 512, mask: 'float' })
@@ -82,8 +122,11 @@ const linear = [16384, 4096].map((length) => ({
   kind: /** @type {const} */ ('linear'),
   flops: 4 * length * 64 * 64
 }))
+const encoder = encoderLayer(512, 12, 32)
 
-const quick = [square(64), square(512), causal(512), decode, sentence, call]
+const graphs = [graph(10_000, 200_000, 1), graph(10_000, 200_000, 2)]
+
+const quick = [square(64), square(512), causal(512), decode, sentence, encoder, graphs[0], call]
 
 const full = [
   ...DIMS.flatMap((dim) => LENGTHS.map((length) => square(length, dim))),
@@ -98,13 +141,25 @@ const full = [
   sentence,
   long,
   ...linear,
+  encoderLayer(16, 12, 32),
+  encoder,
+  ...graphs,
+  graph(100_000, 2_000_000, 1),
+  graph(100_000, 2_000_000, 2),
   call
 ]
 
 /** Where several threads have enough to do. */
 const parallel = {
   quick: [square(512), causal(512)],
-  full: [...[64, 512, 1024, 2048].map((length) => square(length)), ...[512, 1024, 2048].map(causal), decode, sentence]
+  full: [
+    ...[64, 512, 1024, 2048].map((length) => square(length)),
+    ...[512, 1024, 2048].map(causal),
+    decode,
+    sentence,
+    encoder,
+    ...graphs
+  ]
 }
 
 /**

@@ -72,6 +72,18 @@ const memory = (kind) => ({
   }
 })
 
+/** @param {string} kind @returns {Task} */
+const graphMemory = (kind) => ({
+  name: `memory GATv2 100k nodes 2000k edges, ${kind}`,
+  group: 'graph memory',
+  isQuick: false,
+  async measure() {
+    const { growth, messages } = await child('graph-memory.js', kind)
+    const detail = `growth over the call; a message for each edge would take ${(messages / MEGABYTE).toFixed(0)} MB`
+    return { value: growth / MEGABYTE, unit: 'MB', detail }
+  }
+})
+
 /** @param {string} variant @param {boolean} isZipped @returns {Task} */
 const size = (variant, isZipped) => ({
   name: `attention.${variant}.wasm${isZipped ? ', gzipped' : ''}`,
@@ -91,6 +103,8 @@ export function tasks({ isQuick }) {
     startInBrowser,
     memory('native'),
     memory('wasm'),
+    graphMemory('native'),
+    graphMemory('wasm'),
     ...['simd', 'relaxed'].flatMap((variant) => [size(variant, false), size(variant, true)])
   ]
   return all.filter((task) => task.isQuick || !isQuick)

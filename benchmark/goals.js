@@ -103,6 +103,10 @@ const isDecode = ({ group }) => group === 'decode'
 /** @param {Case} problem */
 const isLayer = ({ group }) => group === 'layer'
 /** @param {Case} problem */
+const isEncoder = ({ group }) => group === 'encoder'
+/** @param {Case} problem */
+const isGraph = ({ group }) => group === 'graph'
+/** @param {Case} problem */
 const isLong = ({ queries }) => queries >= 256
 
 /** @param {(problem: Case) => boolean} isMeant */
@@ -167,6 +171,10 @@ const AIMS = [
   share('decode, wasm: share of the read bandwidth', 0.8, against(serially(isDecode), 'wasm', 'machine')),
   times('layer, native / onnxruntime-node', 1.1, against(serially(isLayer), 'native', 'onnxruntime-node')),
   times('layer, wasm / onnxruntime-web', 1.6, against(serially(isLayer), 'wasm', 'onnxruntime-web')),
+  times('encoder layer, native / onnxruntime-node', 1.1, against(serially(isEncoder), 'native', 'onnxruntime-node')),
+  times('encoder layer, wasm / onnxruntime-web', 1.6, against(serially(isEncoder), 'wasm', 'onnxruntime-web')),
+  times('GAT, native / PyTorch Geometric', 3, against(isGraph, 'native', 'PyTorch Geometric')),
+  share('GAT, wasm: share of native speed', 0.5, against(serially(isGraph), 'wasm', 'native')),
   share('masks, native: share of the speed without', 0.85, maskedShare('native')),
   share('masks, wasm: share of the speed without', 0.85, maskedShare('wasm')),
   times('linear / exact at S = 16,384, native', 20, againstExact('native')),

@@ -1,6 +1,6 @@
 // The numbers that all contenders get: the same ones in every run.
 
-import { SelfAttention } from '../index.js'
+import { GraphAttention, SelfAttention, TransformerEncoderLayer } from '../index.js'
 
 /** @typedef {import('./types.d.ts').Case} Case */
 /** @typedef {import('./types.d.ts').Inputs} Inputs */
@@ -31,16 +31,38 @@ export function randomTensor(shape, seed) {
   return { data, shape }
 }
 
+/** @param {number} numHeads @param {number} dim  of a head */
+export function encoderConfig(numHeads, dim) {
+  const modelDim = numHeads * dim
+  return { modelDim, numHeads, feedForwardDim: 4 * modelDim, activation: /** @type {const} */ ('gelu'), seed: 5 }
+}
+
+/** @param {number} nodes @param {number} count @param {number} seed */
+function randomNodes(nodes, count, seed) {
+  const next = numbers(seed)
+  return Int32Array.from({ length: count }, () => Math.floor(((next() + 1) / 2) * nodes))
+}
+
 /**
  * @param {Case} problem
  * @returns {Inputs}
  */
-export function makeInputs({ kind, batch, heads, kvHeads, queries, keys, dim, mask }) {
+export function makeInputs({ kind, batch, heads, kvHeads, queries, keys, dim, mask, version }) {
   const none = randomTensor([0], 1)
   if (kind === 'layer') {
     // With the tables' shapes: enough to tell a mistake in any projection from rounding.
     const state = new SelfAttention({ numHeads: heads, headDim: dim, seed: 5 }).stateDict()
     return { q: none, k: none, v: none, x: randomTensor([batch, queries, heads * dim], 7), state }
+  }
+  if (kind === 'encoder') {
+    const state = new TransformerEncoderLayer(encoderConfig(heads, dim)).stateDict()
+    return { q: none, k: none, v: none, x: randomTensor([batch, queries, heads * dim], 7), state }
+  }
+  if (kind === 'graph') {
+    const sizes = { inFeatures: heads * dim, outFeatures: dim, numHeads: heads, version }
+    const state = new GraphAttention({ ...sizes, seed: 5 }).stateDict()
+    const edges = { source: randomNodes(queries, keys, 13), target: randomNodes(queries, keys, 17) }
+    return { q: none, k: none, v: none, x: randomTensor([queries, heads * dim], 7), state, edges }
   }
   const bias = randomTensor([queries, keys], 11)
   // A key in ten is hidden.

@@ -2,6 +2,7 @@
 
 import { loadBackend } from '../index.js'
 import { variants } from '../lib/wasm.js'
+import { encoderConfig } from './inputs.js'
 
 /** @typedef {import('./types.d.ts').Contender} Contender */
 /** @typedef {import('../index.js').Attention} Attention */
@@ -21,16 +22,29 @@ async function contender(name, isNative, load) {
     version,
     warmsUp: !isNative,
     threaded: isNative,
-    async prepare(problem, { q, k, v, mask, x, state }) {
+    async prepare(problem, { q, k, v, mask, x, state, edges }) {
       const api = await load(problem.threads)
-      if (problem.kind === 'layer') {
-        const layer = new api.SelfAttention({ numHeads: problem.heads, headDim: problem.dim }).loadStateDict(state)
-        return { run: () => layer.forward(x).output.data, read: (data) => data, dispose: () => layer.dispose() }
-      }
       if (problem.kind === 'linear') {
         const linear = new api.LinearAttention({ modelDim: problem.dim })
         const run = () => linear.forward(q, k, v).output.data
         return { run, read: (data) => data, dispose: () => linear.dispose() }
+      }
+      if (edges) {
+        const { queries, heads, dim, version } = problem
+        const graph = api.Graph.fromEdges({ numNodes: queries, ...edges })
+        const sizes = { inFeatures: heads * dim, outFeatures: dim, numHeads: heads, version }
+        const layer = new api.GraphAttention(sizes).loadStateDict(state)
+        const dispose = () => [graph, layer].forEach((resource) => resource.dispose())
+        return { run: () => layer.forward(graph, x).output.data, read: (data) => data, dispose }
+      }
+      if (problem.kind !== 'attention') {
+        const { heads, dim } = problem
+        const layer =
+          problem.kind === 'layer'
+            ? new api.SelfAttention({ numHeads: heads, headDim: dim })
+            : new api.TransformerEncoderLayer(encoderConfig(heads, dim))
+        layer.loadStateDict(state)
+        return { run: () => layer.forward(x).output.data, read: (data) => data, dispose: () => layer.dispose() }
       }
       const options = {
         ...(mask && { mask }),

@@ -143,6 +143,7 @@ async function runCase(problem, contenders, effort, progress, remarks) {
       const remark = (kind, text) => remarks.push({ case: problem.name, contender: contender.name, kind, text })
       if (problem.threads > 1 && !contender.threaded) continue
       if (problem.ownOnly && contender.side === 'peer') continue
+      if (contender.kinds && !contender.kinds.includes(problem.kind)) continue
       if (contender.mostFlops !== undefined && problem.flops > contender.mostFlops) {
         remark('skipped', 'too slow for this size')
         continue

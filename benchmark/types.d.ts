@@ -21,11 +21,19 @@ interface Shape {
   out: boolean
   /** What the case says: floating-point operations, bytes, or only time. */
   unit: 'GF/s' | 'GB/s' | 'µs'
+  /** Of attention over a graph. */
+  version?: 1 | 2
 }
+
+/**
+ * Attention by itself, or linear attention; a layer of self attention, or of an encoder, with GELU and a feed-forward network four
+ * times as wide as the model, as BERT's; or a layer of attention over the `keys` edges of `queries` nodes.
+ */
+export type Kind = 'attention' | 'linear' | 'layer' | 'encoder' | 'graph'
 
 /** One measurement of several contenders on the same inputs. */
 export interface Case extends Shape {
-  kind: 'attention' | 'layer' | 'linear'
+  kind: Kind
   threads: number
   /** Floating-point operations, halved when causal. */
   flops: number
@@ -33,7 +41,7 @@ export interface Case extends Shape {
   bytes: number
 }
 
-/** `q`, `k`, `v` are `[B,H,L,D]` and `[B,G,S,D]`; a layer has `x [B,L,M]` and the parameters of its self attention. */
+/** `q`, `k`, `v` are `[B,H,L,D]` and `[B,G,S,D]`; a layer has `x [B,L,M]`, one over a graph `x [N,M]`, and its parameters. */
 export interface Inputs {
   q: Tensor
   k: Tensor
@@ -41,6 +49,8 @@ export interface Inputs {
   mask?: Tensor<Uint8Array> | Tensor<Float32Array>
   x: Tensor
   state: Record<string, Tensor>
+  /** Of a graph. */
+  edges?: { source: Int32Array; target: Int32Array }
 }
 
 /** A contender that is ready to run one case: it is timed from here, or times itself. */
@@ -66,6 +76,8 @@ export interface Contender {
   mostFlops?: number
   /** Whether it has more than one thread to offer. */
   threaded: boolean
+  /** What it computes; attention and layers unless given. */
+  kinds?: readonly Kind[]
   /** Gets ready for a case, or says why it cannot run it. */
   prepare: (problem: Case, inputs: Inputs) => Promise<Prepared | string> | Prepared | string
   close?: () => unknown

@@ -3,6 +3,7 @@
 import { createFunctions } from './attention.js'
 import { createCache } from './cache.js'
 import { AttentionError } from './errors.js'
+import { createEncoder } from './encoder.js'
 import { createGraphs } from './graph.js'
 import { createHeads } from './heads.js'
 import { createHyperbolic } from './hyperbolic.js'
@@ -31,6 +32,7 @@ export function createApi(backend) {
     ...createCache(backend),
     Layer,
     ...createLayers(backend),
+    ...createEncoder(backend),
     ...createGraphs(backend),
     ...createLinear(backend),
     ...createHyperbolic(backend),

@@ -12,6 +12,8 @@ import { arrayType, elements, formatShape } from './tensor.js'
 /** What a mask argument may be in place of an array. */
 export const MaskType = Object.freeze({ None: 0, Causal: 1, Padding: 2, Custom: 3 })
 
+// Classes, since the plan's callers write `new`.
+// oxlint-disable-next-line typescript/no-extraneous-class
 export class AttentionConfig {
   /**
    * @param {number} numHeads
@@ -23,6 +25,7 @@ export class AttentionConfig {
   }
 }
 
+// oxlint-disable-next-line typescript/no-extraneous-class
 export class HyperbolicConfig {
   /**
    * @param {number} curvature  below 0

@@ -83,18 +83,19 @@ export class Layer {
 }
 
 /**
- * One call of an attention layer; `names` are those of its arguments.
+ * One call of a layer with attention inside; `names` are those of its arguments.
  *
  * @param {Backend} backend
- * @param {Layer & { config: Config }} layer
+ * @param {Layer & { config: Pick<Config, 'modelDim' | 'numHeads'> }} layer
  * @param {readonly string[]} names
  * @param {unknown} q
  * @param {unknown} k
  * @param {unknown} v
  * @param {unknown} options
+ * @param {string} [operation]
  * @returns {AttentionOutput}
  */
-function attend(backend, layer, names, q, k, v, options) {
+export function attend(backend, layer, names, q, k, v, options, operation = 'multiHeadAttention') {
   const query = checkTensor(names[0], q)
   const key = k === undefined || k === null ? undefined : checkTensor(names[1], k)
   const value = v === undefined || v === null ? undefined : checkTensor(names[2], v)
@@ -114,7 +115,7 @@ function attend(backend, layer, names, q, k, v, options) {
 
   try {
     backend
-      .call('multiHeadAttention', residentOf(layer))
+      .call(operation, residentOf(layer))
       .input(query)
       .input(key)
       .input(value)

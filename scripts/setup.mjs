@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os'
 import { basename, delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { fetchModel } from './model.mjs'
 import { Failure, query, root, run } from './shell.mjs'
 
 const WASM_TARGET = 'wasm32-unknown-unknown'
@@ -37,6 +38,7 @@ export async function setup({ tests = false } = {}) {
   await installWasmTarget()
   await installPackages()
   if (tests) await installBrowser()
+  if (tests) await installModel()
 }
 
 /** @param {boolean} tests */
@@ -184,6 +186,18 @@ async function installBrowser() {
   say('installing Chromium for the browser test')
   if (!(await aptInstall(['chromium']))) {
     throw new Failure('the browser test needs Chromium or Chrome: install one, or name it in CHROME_PATH')
+  }
+}
+
+// ── The model ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Where it cannot be had, its test says so: as a failure where CI runs it, else as a test that was skipped. */
+async function installModel() {
+  try {
+    await fetchModel()
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    say(error.message)
   }
 }
 

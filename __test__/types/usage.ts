@@ -4,16 +4,22 @@ import {
   CrossAttention,
   MultiHeadAttention,
   SelfAttention,
+  TransformerEncoderLayer,
   attentionWeights,
   backend,
   createTensor,
+  gelu,
   init,
+  layerNorm,
   linear,
   loadBackend,
   loadSafetensors,
+  meanPool,
   reshape,
+  rmsNorm,
   saveSafetensors,
   scaledDotProductAttention,
+  silu,
   softmax,
   type Attention,
   type AttentionErrorCode,
@@ -56,10 +62,18 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
     using owned: Layer = new SelfAttention({ numHeads: 1, headDim: 2 })
     owned.stateDict()
   }
+  const normed: Tensor = layerNorm(rmsNorm(q, { weight: q, epsilon: null }), { weight: q, bias: null, epsilon: 1e-12 })
+  const pooled: Tensor = meanPool(gelu(silu(normed), { approximate: 'tanh' }), {
+    lengths: Int32Array.of(1),
+    normalize: true
+  })
+  const encoder = new TransformerEncoderLayer({ modelDim: 4, numHeads: 2, activation: 'gelu', normFirst: null })
+  const size: number = encoder.train().config.feedForwardDim
+  encoder.forward(pooled, { weights: true, causal: true }).weights?.shape
   const api: Attention = await loadBackend('wasm', { threads: 1 })
   const name: 'native' | 'wasm' = api.backend().kind
   const reasons: [string, Error][] = backend().rejected.map(({ candidate, error }) => [candidate, error])
-  return { indices, projected, heads, same, name, reasons }
+  return { indices, projected, heads, same, size, name, reasons }
 }
 
 export function handles(error: unknown): AttentionErrorCode | undefined {
@@ -83,6 +97,10 @@ export function refused(q: Tensor, layer: MultiHeadAttention, api: Attention) {
   layer.forward(q, q, q, { layout: 'bhld' })
   // @ts-expect-error headDim is required
   new SelfAttention({ numHeads: 2 })
+  // @ts-expect-error a root-mean-square norm has no bias
+  rmsNorm(q, { bias: q })
+  // @ts-expect-error there is no such activation
+  new TransformerEncoderLayer({ modelDim: 4, numHeads: 2, activation: 'silu' })
   // @ts-expect-error the configuration is settled
   layer.config.numHeads = 3
   // @ts-expect-error an API of one backend does not start others

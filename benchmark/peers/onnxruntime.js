@@ -3,14 +3,14 @@
 
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
-import { additiveMask, headsFirst, headsLast, transposed } from '../inputs.js'
+import { additiveMask, headsFirst, headsLast } from '../inputs.js'
+import { attentionGraph, encoderLayerGraph } from './onnx-layers.js'
 import { onnxModel } from './onnx-model.js'
 
 /** @typedef {import('../types.d.ts').Case} Case */
 /** @typedef {import('../types.d.ts').Contender} Contender */
 /** @typedef {import('../types.d.ts').Found} Found */
 /** @typedef {import('../types.d.ts').Inputs} Inputs */
-/** @typedef {import('./onnx-model.js').Node} Node */
 /** @typedef {{ data: Float32Array | Uint8Array, shape: readonly number[] }} Feed */
 /**
  * - `feeds`: what the model's inputs get.
@@ -18,8 +18,6 @@ import { onnxModel } from './onnx-model.js'
  *
  * @typedef {{ model: Parameters<typeof onnxModel>[0], feeds: Record<string, Feed>, read?: (output: Float32Array) => Float32Array }} Plan
  */
-
-const MICROSOFT = 'com.microsoft'
 
 /** @param {Case} problem @param {Inputs} inputs @returns {Plan | string} */
 function multiHeadAttention(problem, inputs) {
@@ -37,7 +35,7 @@ function multiHeadAttention(problem, inputs) {
   }
   const node = {
     op: 'MultiHeadAttention',
-    domain: MICROSOFT,
+    domain: 'com.microsoft',
     inputs: bias ? ['q', 'k', 'v', '', '', 'bias'] : ['q', 'k', 'v'],
     output: 'y',
     attributes: { num_heads: heads, ...(causal && { unidirectional: 1 }) }
@@ -67,33 +65,22 @@ function attention({ causal }, { q, k, v, mask }) {
  * @param {boolean} isFused
  * @returns {Plan}
  */
-function layer({ heads, dim }, { x, state }, isFused) {
-  const model = heads * dim
-  const weight = transposed(state.in_proj_weight)
-  const attributes = { num_heads: heads }
-  /** @type {Record<string, import('../../index.js').Tensor>} */
-  const constants = { outWeight: transposed(state['out_proj.weight']), outBias: state['out_proj.bias'] }
-  /** @type {Node[]} */
-  const nodes = []
-  if (isFused) {
-    Object.assign(constants, { weight, bias: state.in_proj_bias })
-    nodes.push({ op: 'Attention', domain: MICROSOFT, inputs: ['x', 'weight', 'bias'], output: 'heads', attributes })
-  } else {
-    ;['q', 'k', 'v'].forEach((name, index) => {
-      const rows = state.in_proj_weight.data.subarray(index * model * model, (index + 1) * model * model)
-      constants[`${name}Weight`] = transposed({ data: rows, shape: [model, model] })
-      constants[`${name}Bias`] = {
-        data: state.in_proj_bias.data.slice(index * model, (index + 1) * model),
-        shape: [model]
-      }
-      nodes.push({ op: 'MatMul', inputs: ['x', `${name}Weight`], output: `${name}Product` })
-      nodes.push({ op: 'Add', inputs: [`${name}Product`, `${name}Bias`], output: name })
-    })
-    nodes.push({ op: 'MultiHeadAttention', domain: MICROSOFT, inputs: ['q', 'k', 'v'], output: 'heads', attributes })
-  }
-  nodes.push({ op: 'MatMul', inputs: ['heads', 'outWeight'], output: 'product' })
-  nodes.push({ op: 'Add', inputs: ['product', 'outBias'], output: 'y' })
-  return { model: { nodes, inputs: { x }, output: { name: 'y', shape: x.shape }, constants }, feeds: { x } }
+function layer({ heads }, { x, state }, isFused) {
+  const graph = attentionGraph(state, '', { heads, isFused }, 'x', 'y')
+  return { model: { ...graph, inputs: { x }, output: { name: 'y', shape: x.shape } }, feeds: { x } }
+}
+
+/**
+ * An encoder layer around either; ONNX Runtime fuses what it can of the rest when it reads the model.
+ *
+ * @param {Case} problem
+ * @param {Inputs} inputs
+ * @param {boolean} isFused
+ * @returns {Plan}
+ */
+function encoderLayer({ heads }, { x, state }, isFused) {
+  const graph = encoderLayerGraph(state, '', { heads, isFused, epsilon: 1e-5 }, 'x', 'y')
+  return { model: { ...graph, inputs: { x }, output: { name: 'y', shape: x.shape } }, feeds: { x } }
 }
 
 /**
@@ -107,6 +94,7 @@ function contenders(ort, about) {
     ...about,
     name: `${about.family} ${operator}`,
     side: 'peer',
+    kinds: ['attention', 'layer', 'encoder'],
     async prepare(problem, inputs) {
       const planned = plan(problem, inputs)
       if (typeof planned === 'string') return planned
@@ -130,14 +118,15 @@ function contenders(ort, about) {
       }
     }
   })
+  /** @param {(problem: Case, inputs: Inputs) => string | Plan} attend @param {boolean} isFused @returns {(problem: Case, inputs: Inputs) => string | Plan} */
+  const planner = (attend, isFused) => (problem, inputs) => {
+    if (problem.kind === 'layer') return layer(problem, inputs, isFused)
+    return problem.kind === 'encoder' ? encoderLayer(problem, inputs, isFused) : attend(problem, inputs)
+  }
   return {
     contenders: [
-      contender('MultiHeadAttention', (problem, inputs) =>
-        problem.kind === 'layer' ? layer(problem, inputs, false) : multiHeadAttention(problem, inputs)
-      ),
-      contender('Attention', (problem, inputs) =>
-        problem.kind === 'layer' ? layer(problem, inputs, true) : attention(problem, inputs)
-      )
+      contender('MultiHeadAttention', planner(multiHeadAttention, false)),
+      contender('Attention', planner(attention, true))
     ]
   }
 }

@@ -1,4 +1,4 @@
-// PyTorch in a Python process of its own: `python3`, or what the environment variable PYTHON names. It times itself, since a
+// PyTorch, and PyTorch Geometric where it is installed, in a Python process of its own: `python3`, or what the environment variable PYTHON names. It times itself, since a
 // message to another process takes longer than a small call.
 
 import { fileURLToPath } from 'node:url'
@@ -6,11 +6,14 @@ import { Conversation } from '../process.js'
 
 /** @typedef {import('../types.d.ts').Found} Found */
 
+const geometric = 'PyTorch Geometric'
+const dtypes = /** @type {Record<string, string>} */ ({ Float32Array: 'f32', Uint8Array: 'u8', Int32Array: 'i32' })
+
 /** @returns {Promise<Found>} */
 export async function pytorch() {
   const script = fileURLToPath(new URL('pytorch.py', import.meta.url))
   const conversation = new Conversation(process.env.PYTHON || 'python3', [script])
-  const { version } = JSON.parse(await conversation.line())
+  const versions = JSON.parse(await conversation.line())
 
   /** @param {object} message @param {readonly Uint8Array[]} [parts] */
   async function ask(message, parts = []) {
@@ -21,33 +24,36 @@ export async function pytorch() {
     return answer
   }
 
-  return {
-    contenders: [
-      {
-        name: 'PyTorch',
-        family: 'PyTorch',
-        side: 'peer',
-        version,
-        warmsUp: false,
-        threaded: true,
-        async prepare(problem, { q, k, v, mask, x, state }) {
-          const parameters = Object.entries(state).map(([name, tensor]) => [`state.${name}`, tensor])
-          const tensors = Object.entries(
-            problem.kind === 'layer' ? { x, ...Object.fromEntries(parameters) } : { q, k, v, ...(mask && { mask }) }
-          )
-          const descriptions = tensors.map(([name, { data, shape }]) => [
-            name,
-            { dtype: data instanceof Uint8Array ? 'u8' : 'f32', shape, bytes: data.byteLength }
-          ])
-          const { bytes } = await ask(
-            { case: problem, tensors: Object.fromEntries(descriptions) },
-            tensors.map(([, { data }]) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-          )
-          const output = new Float32Array(new Uint8Array(await conversation.bytes(bytes)).buffer)
-          return { time: async (count) => (await ask({ count })).seconds, output: async () => output }
-        },
-        close: () => conversation.close()
-      }
-    ]
+  /** @type {import('../types.d.ts').Contender['prepare']} */
+  async function prepare(problem, { q, k, v, mask, x, state, edges }) {
+    const parameters = Object.entries(state).map(([name, tensor]) => [`state.${name}`, tensor])
+    const ends = Object.entries(edges ?? {}).map(([name, data]) => [name, { data, shape: [data.length] }])
+    const inputs = problem.kind === 'attention' ? { q, k, v, ...(mask && { mask }) } : { x }
+    /** @type {[string, { data: Float32Array | Uint8Array | Int32Array, shape: readonly number[] }][]} */
+    const tensors = Object.entries({ ...inputs, ...Object.fromEntries([...parameters, ...ends]) })
+    const descriptions = tensors.map(([name, { data, shape }]) => [
+      name,
+      { dtype: dtypes[data.constructor.name], shape, bytes: data.byteLength }
+    ])
+    const { bytes } = await ask(
+      { case: problem, tensors: Object.fromEntries(descriptions) },
+      tensors.map(([, { data }]) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+    )
+    const output = new Float32Array(new Uint8Array(await conversation.bytes(bytes)).buffer)
+    return { time: async (count) => (await ask({ count })).seconds, output: async () => output }
   }
+
+  /** @param {string} name @param {readonly import('../types.d.ts').Kind[]} kinds */
+  const contender = (name, kinds) => ({
+    name,
+    family: name,
+    side: /** @type {const} */ ('peer'),
+    version: versions[name],
+    warmsUp: false,
+    threaded: true,
+    kinds,
+    prepare
+  })
+  const torch = { ...contender('PyTorch', ['attention', 'layer', 'encoder']), close: () => conversation.close() }
+  return { contenders: versions[geometric] ? [torch, contender(geometric, ['graph'])] : [torch] }
 }

@@ -7,7 +7,12 @@ import time
 import torch
 import torch.nn.functional as F
 
-DTYPES = {"f32": torch.float32, "u8": torch.uint8}
+try:
+    import torch_geometric.nn
+except ImportError:
+    torch_geometric = None
+
+DTYPES = {"f32": torch.float32, "u8": torch.uint8, "i32": torch.int32}
 
 
 def read_tensors(descriptions):
@@ -35,12 +40,28 @@ def layer(case, tensors):
     return lambda: module(x, x, x, need_weights=False)[0]
 
 
-def answer(**fields):
+def encoder(case, tensors):
+    size = case["heads"] * case["dim"]
+    module = torch.nn.TransformerEncoderLayer(size, case["heads"], 4 * size, activation="gelu", batch_first=True).eval()
+    module.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("state.")})
+    x = tensors["x"]
+    return lambda: module(x)
+
+
+def graph(case, tensors):
+    kind = {1: torch_geometric.nn.GATConv, 2: torch_geometric.nn.GATv2Conv}[case["version"]]
+    module = kind(case["heads"] * case["dim"], case["dim"], heads=case["heads"]).eval()
+    module.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("state.")})
+    x, edges = tensors["x"], torch.stack([tensors["source"], tensors["target"]]).long()
+    return lambda: module(x, edges)
+
+
+def answer(fields):
     sys.stdout.buffer.write((json.dumps(fields) + "\n").encode())
 
 
 def main():
-    answer(version=torch.__version__)
+    answer({"PyTorch": torch.__version__, "PyTorch Geometric": torch_geometric and torch_geometric.__version__})
     sys.stdout.buffer.flush()
     run = None
     while line := sys.stdin.buffer.readline():
@@ -49,17 +70,18 @@ def main():
             if "case" in request:
                 tensors = read_tensors(request["tensors"])
                 torch.set_num_threads(request["case"]["threads"])
-                run = {"attention": attention, "layer": layer}[request["case"]["kind"]](request["case"], tensors)
+                kinds = {"attention": attention, "layer": layer, "encoder": encoder, "graph": graph}
+                run = kinds[request["case"]["kind"]](request["case"], tensors)
                 output = run().contiguous().numpy().tobytes()
-                answer(bytes=len(output))
+                answer({"bytes": len(output)})
                 sys.stdout.buffer.write(output)
             else:
                 start = time.perf_counter()
                 for _ in range(request["count"]):
                     run()
-                answer(seconds=time.perf_counter() - start)
+                answer({"seconds": time.perf_counter() - start})
         except Exception as error:  # noqa: BLE001 - the other side shows it
-            answer(error=str(error))
+            answer({"error": str(error)})
         sys.stdout.buffer.flush()
 
 

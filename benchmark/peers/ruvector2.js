@@ -12,12 +12,13 @@ export async function ruvector2() {
         name: '@ruvector/attention 2.2',
         family: '@ruvector/attention 2.2',
         side: 'peer',
+        kinds: ['attention'],
         version: old.version(),
         warmsUp: false,
         threaded: false,
         mostFlops: 6e8,
         prepare({ kind, heads, kvHeads, queries, keys, dim, causal, mask }, { q, k, v }) {
-          if (kind === 'layer' || mask) return 'attention without masks only'
+          if (kind !== 'attention' || mask) return 'attention without masks only'
           const attention = new old.DotProductAttention(dim)
           const rows = (/** @type {Float32Array} */ data) =>
             Array.from({ length: data.length / dim }, (_, row) => data.subarray(row * dim, (row + 1) * dim))

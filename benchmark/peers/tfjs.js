@@ -30,6 +30,7 @@ export async function tfjs() {
         name: 'tfjs-backend-wasm',
         family: 'tfjs-backend-wasm',
         side: 'peer',
+        kinds: ['attention', 'layer'],
         version: tf.version_core,
         warmsUp: true,
         threaded: false,
@@ -37,6 +38,7 @@ export async function tfjs() {
         prepare(problem, inputs) {
           const { kind, batch, heads, kvHeads, queries, dim } = problem
           if (heads !== kvHeads) return 'no grouped heads'
+          if (kind === 'encoder') return 'attention layers only'
           /** @param {import('../../index.js').Tensor} tensor */
           const tensor = ({ data, shape }) => tf.tensor(data, [...shape])
           const mask = additiveMask(problem, inputs, true, FAR_BELOW)

@@ -9,10 +9,12 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::encoder::TransformerEncoderLayer;
 use crate::error::{Code, Error, Result};
 use crate::graph;
 use crate::hyperbolic::{ForwardOptions, HyperbolicAttention, functions::FunctionOptions};
-use crate::math::{linear, softmax, stats};
+use crate::math::activation::{self, Activation};
+use crate::math::{linear, norm, pool, softmax, stats};
 use crate::multi_head::{Inputs, MultiHeadAttention};
 use crate::options::{AttentionOptions, LayerKind, LayerOptions};
 use crate::sdpa::cache::{self, KvCache};
@@ -58,6 +60,12 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("hyperbolicFunction", hyperbolic_function),
     ("hyperbolicDistances", hyperbolic_distances),
     ("hyperbolicMidpoint", hyperbolic_midpoint),
+    ("layerNorm", layer_norm),
+    ("rmsNorm", rms_norm),
+    ("gelu", gelu),
+    ("silu", silu),
+    ("meanPool", mean_pool),
+    ("transformerEncoderLayer", transformer_encoder_layer),
 ];
 
 /// Makes an object of a kind from its configuration, a JSON object.
@@ -66,6 +74,7 @@ fn make(kind: &str, config: &str, integers: [Option<&[i32]>; 2]) -> Result<Arc<d
         "multi-head" => Arc::new(MultiHeadAttention::new(config, LayerKind::MultiHead)?),
         "self" => Arc::new(MultiHeadAttention::new(config, LayerKind::SelfAttention)?),
         "cross" => Arc::new(MultiHeadAttention::new(config, LayerKind::CrossAttention)?),
+        "encoder-layer" => Arc::new(TransformerEncoderLayer::new(config)?),
         _ if kind.starts_with("graph") => return graph::calls::make(kind, config, integers),
         "kv-cache" => Arc::new(KvCache::new(config)?),
         "linear" => Arc::new(crate::linear::LinearAttention::new(config)?),
@@ -343,6 +352,45 @@ fn widen_elements(call: &mut Call<'_>) -> Result<()> {
     widen(call.options.unwrap_or_default(), call.slots.bytes.unwrap_or_default(), call.output())
 }
 
+fn layer_norm(call: &mut Call<'_>) -> Result<()> {
+    normed(call, true, &["weight", "bias"], 1e-5)
+}
+
+/// The default epsilon is PyTorch's for 32 bits.
+fn rms_norm(call: &mut Call<'_>) -> Result<()> {
+    normed(call, false, &["weight"], f32::EPSILON)
+}
+
+fn normed(call: &mut Call<'_>, centred: bool, vectors: &[&str], epsilon: f32) -> Result<()> {
+    let (x, weight, bias) = (call.tensor("x")?, call.optional_tensor("weight")?, call.optional_tensor("bias")?);
+    let epsilon = stats::parse_epsilon(call.options, vectors, epsilon)?;
+    norm::norm(call.context, x, centred, weight, bias, epsilon, call.output())
+}
+
+fn gelu(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("x")?;
+    activation::activate(call.context, activation::parse_gelu(call.options)?, x, call.output())
+}
+
+fn silu(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("x")?;
+    activation::activate(call.context, Activation::Silu, x, call.output())
+}
+
+fn mean_pool(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("x")?;
+    pool::mean_pool(call.context, x, call.integers(0), pool::parse_normalize(call.options)?, call.output())
+}
+
+fn transformer_encoder_layer(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor("x")?;
+    let options = LayerOptions::parse(call.options)?;
+    let arrays = call.arrays()?;
+    let (output, weights) = (call.output(), call.optional_output(1));
+    let layer: &TransformerEncoderLayer = call.object(0)?;
+    layer.forward(call.context, x, &options, arrays, call.training, output, weights)
+}
+
 fn statistics(call: &mut Call<'_>) -> Result<()> {
     let found = stats::stats(call.tensor("tensor")?.data);
     let values = [found.mean as f32, found.deviation as f32, found.smallest, found.largest];
@@ -352,7 +400,7 @@ fn statistics(call: &mut Call<'_>) -> Result<()> {
 
 fn normalized(call: &mut Call<'_>) -> Result<()> {
     let x = call.tensor("tensor")?;
-    let epsilon = stats::parse_epsilon(call.options)?;
+    let epsilon = stats::parse_epsilon(call.options, &[], 1e-5)?;
     stats::normalize(x, epsilon, call.output())
 }
 

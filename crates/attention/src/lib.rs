@@ -1,7 +1,7 @@
 //! Exact attention kernels on plain slices.
 //!
 //! Every mechanism has a room of its own; below them lies what they share, and arrows run one way:
-//! mechanisms ([`sdpa`], [`multi_head`], [`graph`], [`linear`]) → [`math`] → [`simd`]. A call is checked once, at a mechanism's door, and becomes an
+//! mechanisms ([`sdpa`], [`multi_head`], [`encoder`], [`graph`], [`linear`]) → [`math`] → [`simd`]. A call is checked once, at a mechanism's door, and becomes an
 //! [`Error`] or a plan that runs over SIMD tiles on the threads of a [`Context`]. Nothing here knows of JavaScript.
 //!
 //! ```
@@ -18,6 +18,7 @@
 //! ```
 
 pub mod calls;
+pub mod encoder;
 pub mod error;
 pub mod graph;
 pub mod hyperbolic;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::calls::Object;
 use crate::error::{Error, Result};
-use crate::math::linear::project;
+use crate::math::linear::{Finish, project, project_and};
 use crate::math::random::Dropout;
 use crate::options::{AttentionConfig, LayerKind, LayerOptions, Layout};
 use crate::sdpa::mask::Visibility;
@@ -42,7 +42,24 @@ struct Projected {
     kv_row: usize,
 }
 
+/// What a call that was checked computes.
+pub(crate) struct Plan<'a> {
+    batch: usize,
+    queries: usize,
+    keys: usize,
+    visibility: Visibility<'a>,
+    weights_of: WeightsOf,
+    scale: f32,
+    softcap: f32,
+    dropout: Option<Dropout>,
+}
+
 impl MultiHeadAttention {
+    /// A layer with these parameters.
+    pub(crate) fn with_state(state: AttentionState) -> Self {
+        Self { state }
+    }
+
     /// A layer from its configuration, a JSON object, with the parameters that its seed draws.
     ///
     /// # Errors
@@ -87,6 +104,20 @@ impl MultiHeadAttention {
         output: &mut [f32],
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
+        let plan = self.plan(inputs, options, arrays, training, weights.as_deref())?;
+        check_output("out", output, inputs.query.data.len())?;
+        self.run(context, inputs, plan, Finish::default(), output, weights)
+    }
+
+    /// Checks everything that a call is given but the output.
+    pub(crate) fn plan<'a>(
+        &self,
+        inputs: Inputs<'_>,
+        options: &LayerOptions,
+        arrays: Arrays<'a>,
+        training: bool,
+        weights: Option<&[f32]>,
+    ) -> Result<Plan<'a>> {
         let config = self.config();
         let [batch, queries] = dims("q", inputs.query, config.model_dim)?;
         let key = inputs.key.unwrap_or(inputs.query);
@@ -102,12 +133,37 @@ impl MultiHeadAttention {
         let heads = config.num_heads;
         let shape = [batch, heads, queries, keys];
         let visibility = Visibility::new(shape, 4, options.causal, options.window, options.query_offset, &arrays)?;
-        check_output("out", output, batch * queries * config.model_dim)?;
         let weights_of = if options.average_weights { WeightsOf::MeanHead } else { WeightsOf::EachHead };
-        if let Some(weights) = &weights {
+        if let Some(weights) = weights {
             let maps = if weights_of == WeightsOf::MeanHead { 1 } else { heads };
             check_output("weights", weights, batch * maps * queries * keys)?;
         }
+        Ok(Plan {
+            batch,
+            queries,
+            keys,
+            visibility,
+            weights_of,
+            scale: options.scale.unwrap_or(1.0 / (config.head_dim as f32).sqrt()),
+            softcap: options.softcap,
+            dropout: training.then(|| Dropout::new(config.dropout, options.seed.unwrap_or(config.seed))).flatten(),
+        })
+    }
+
+    /// A call that was checked; `inputs` have the shapes that `plan` was made for.
+    pub(crate) fn run(
+        &self,
+        context: Context,
+        inputs: Inputs<'_>,
+        plan: Plan<'_>,
+        finish: Finish<'_>,
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let config = self.config();
+        let Plan { batch, queries, keys, .. } = plan;
+        let key = inputs.key.unwrap_or(inputs.query);
+        let value = inputs.value.unwrap_or(key);
         let mut projected = self.project_inputs(context, inputs, key, value, batch * queries, batch * keys)?;
         let strides = |rows: usize, row: usize| Strides { batch: rows * row, head: config.head_dim, row };
         if let Some(rotary) = &config.rotary {
@@ -115,10 +171,10 @@ impl MultiHeadAttention {
                 data: &mut projected.data,
                 strides: strides(queries, projected.query_row),
                 batch,
-                heads,
+                heads: config.num_heads,
                 length: queries,
             };
-            rotary::rotate(context, rotary, rows, &|b, i| visibility.position(b, i) as f64)?;
+            rotary::rotate(context, rotary, rows, &|b, i| plan.visibility.position(b, i) as f64)?;
             let rows = Rows {
                 data: &mut projected.data[projected.key..],
                 strides: strides(keys, projected.kv_row),
@@ -135,27 +191,27 @@ impl MultiHeadAttention {
             q_strides: strides(queries, projected.query_row),
             k_strides: strides(keys, projected.kv_row),
             v_strides: strides(keys, projected.kv_row),
-            output_strides: Strides::new(Layout::Blhd, heads, queries, config.head_dim),
+            output_strides: Strides::new(Layout::Blhd, config.num_heads, queries, config.head_dim),
             batch,
-            heads,
+            heads: config.num_heads,
             kv_heads: config.kv_heads,
             queries,
             keys,
             head_dim: config.head_dim,
             value_dim: config.head_dim,
-            scale: options.scale.unwrap_or(1.0 / (config.head_dim as f32).sqrt()),
-            softcap: options.softcap,
-            visibility,
+            scale: plan.scale,
+            softcap: plan.softcap,
+            visibility: plan.visibility,
             key_block: sdpa::KEY_BLOCK,
-            dropout: training.then(|| Dropout::new(config.dropout, options.seed.unwrap_or(config.seed))).flatten(),
+            dropout: plan.dropout,
             ball: None,
         };
         let width = config.query_width();
         let mut joined = try_zeroed("out", batch * queries * width)?;
         let outputs = Outputs { output: &mut joined, weights, ..Outputs::default() };
-        sdpa::attend(context, &problem, outputs, weights_of)?;
+        sdpa::attend(context, &problem, outputs, plan.weights_of)?;
         let (weight, bias) = (self.state.output_weight(), self.state.output_bias());
-        project(context, &joined, batch * queries, width, weight, config.model_dim, bias, output)
+        project_and(context, &joined, batch * queries, width, weight, config.model_dim, bias, finish, output)
     }
 
     /// q, k and v: by one product where they come from one input, or by three.

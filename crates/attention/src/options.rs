@@ -290,19 +290,21 @@ impl AttentionConfig {
     /// The configuration as a JSON object under the names of the public interface.
     pub fn to_json(&self) -> String {
         let mut json = String::from("{");
-        for (name, value) in [
-            ("numHeads", self.num_heads as u64),
-            ("headDim", self.head_dim as u64),
-            ("modelDim", self.model_dim as u64),
-            ("kvHeads", self.kv_heads as u64),
-            ("kDim", self.k_dim as u64),
-            ("vDim", self.v_dim as u64),
-            ("seed", self.seed),
-        ] {
-            // Writing to a String does not fail.
-            let _ = write!(json, "\"{name}\":{value},");
+        push_integers(
+            &mut json,
+            &[
+                ("numHeads", self.num_heads as u64),
+                ("headDim", self.head_dim as u64),
+                ("modelDim", self.model_dim as u64),
+                ("kvHeads", self.kv_heads as u64),
+                ("kDim", self.k_dim as u64),
+                ("vDim", self.v_dim as u64),
+                ("seed", self.seed),
+            ],
+        );
+        for text in ["\"useBias\":", boolean_text(self.use_bias), ",\"dropout\":"] {
+            json.push_str(text);
         }
-        let _ = write!(json, "\"useBias\":{},\"dropout\":", self.use_bias);
         push_fraction(&mut json, self.dropout);
         if let Some(rotary) = &self.rotary {
             json.push_str(",\"rotary\":{\"base\":");
@@ -413,6 +415,18 @@ pub(crate) fn count(given: &Given<'_>) -> Result<Option<usize>> {
     let count = given.integer(1, i64::MAX, COUNT)?;
     // What memory cannot count is refused with the sizes that it makes.
     Ok(Some(usize::try_from(count).unwrap_or(usize::MAX)))
+}
+
+/// Appends members of an object, each with a comma behind it.
+pub(crate) fn push_integers(json: &mut String, members: &[(&str, u64)]) {
+    for (name, value) in members {
+        // Writing to a String does not fail.
+        let _ = write!(json, "\"{name}\":{value},");
+    }
+}
+
+pub(crate) fn boolean_text(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
 }
 
 /// Appends a number from 0 to 2⁵³ as the shortest decimal that reads back as the same f32.

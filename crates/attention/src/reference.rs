@@ -1,6 +1,7 @@
 //! The oracle for tests: each mechanism written from its definition, in doubles, one position at a time, with no
 //! thought of speed.
 
+pub mod encoder;
 pub mod graph;
 pub mod hyperbolic;
 pub mod linear;
@@ -196,7 +197,7 @@ pub fn linear(x: &[f64], inputs: usize, weight: &[f32], bias: Option<&[f32]>) ->
         .collect()
 }
 
-/// Multi-head attention: q `[B, L, modelDim]`, k `[B, S, kDim]`, v `[B, S, vDim]`; the output is `[B, L, modelDim]`.
+/// Multi-head attention on f32 inputs: q `[B, L, modelDim]`, k `[B, S, kDim]`, v `[B, S, vDim]`; the output is `[B, L, modelDim]`.
 pub fn multi_head(
     state: &AttentionState,
     [q, k, v]: [Tensor<'_>; 3],
@@ -204,11 +205,25 @@ pub fn multi_head(
     options: &LayerOptions,
     arrays: Arrays<'_>,
 ) -> Attention {
+    let dims = |x: Tensor<'_>| match *x.shape.dims() {
+        [batch, length, _] => [batch, length],
+        _ => panic!("an input of shape {}", x.shape),
+    };
+    let inputs = [q, k, v].map(|x| (doubles(x.data), dims(x)));
+    multi_head_of_doubles(state, inputs, training, options, arrays)
+}
+
+/// Multi-head attention on doubles, each input with its batch size and length.
+fn multi_head_of_doubles(
+    state: &AttentionState,
+    [q, k, v]: [(Vec<f64>, [usize; 2]); 3],
+    training: bool,
+    options: &LayerOptions,
+    arrays: Arrays<'_>,
+) -> Attention {
     let config = state.config();
-    let project = |x: Tensor<'_>, heads, weight, bias| {
-        let &[batch, length, inputs] = x.shape.dims() else { panic!("an input of shape {}", x.shape) };
-        let projected = linear(&doubles(x.data), inputs, weight, bias);
-        Heads::new(projected, &[batch, length, heads, config.head_dim], Layout::Blhd)
+    let project = |(x, [batch, length]): (Vec<f64>, [usize; 2]), inputs, heads, weight, bias| {
+        Heads::new(linear(&x, inputs, weight, bias), &[batch, length, heads, config.head_dim], Layout::Blhd)
     };
     let inner = AttentionOptions {
         layout: Layout::Blhd,
@@ -221,14 +236,14 @@ pub fn multi_head(
         seed: options.seed.unwrap_or(config.seed),
         ..AttentionOptions::default()
     };
-    let mut q = project(q, config.num_heads, state.query_weight(), state.query_bias());
-    let mut k = project(k, config.kv_heads, state.key_weight(), state.key_bias());
+    let mut q = project(q, config.model_dim, config.num_heads, state.query_weight(), state.query_bias());
+    let mut k = project(k, config.k_dim, config.kv_heads, state.key_weight(), state.key_bias());
     if let Some(options) = &config.rotary {
         let offset = |b: usize| arrays.query_offset.map_or(inner.query_offset, |offsets| i64::from(offsets[b]));
         rotary::rotate(&mut q, options, |b, i| (i as i64 + offset(b)) as f64);
         rotary::rotate(&mut k, options, |_, j| j as f64);
     }
-    let v = project(v, config.kv_heads, state.value_weight(), state.value_bias());
+    let v = project(v, config.v_dim, config.kv_heads, state.value_weight(), state.value_bias());
     let mut result = attend(&q, &k, &v, 4, &inner, arrays);
     result.output = linear(&result.output, config.query_width(), state.output_weight(), state.output_bias());
     result

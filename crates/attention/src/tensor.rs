@@ -29,6 +29,13 @@ impl Shape {
         Ok(shape)
     }
 
+    /// The shape with these few dimensions.
+    pub(crate) fn of<const RANK: usize>(dims: [usize; RANK]) -> Self {
+        let mut shape = Self { rank: RANK, dims: [1; MAX_RANK] };
+        shape.dims[..RANK].copy_from_slice(&dims);
+        shape
+    }
+
     /// The dimensions, outermost first.
     pub fn dims(&self) -> &[usize] {
         &self.dims[..self.rank]
@@ -110,6 +117,37 @@ pub fn check_output<T>(argument: &str, buffer: &[T], elements: usize) -> Result<
         ));
     }
     Ok(())
+}
+
+/// Checks that there is one length for each batch entry, none below 0 or above `most`, the number of `what`.
+pub(crate) fn check_lengths(
+    argument: &str,
+    lengths: Option<&[i32]>,
+    batch: usize,
+    most: usize,
+    what: &str,
+) -> Result<()> {
+    check_per_batch(argument, lengths, batch)?;
+    let lengths = lengths.unwrap_or_default();
+    let out_of_range = |&&length: &&i32| !usize::try_from(length).is_ok_and(|length| length <= most);
+    match lengths.iter().find(out_of_range) {
+        Some(length) => {
+            Err(Error::option(argument, format_args!("integers from 0 to {most}, the number of {what}"), length))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Checks that an array of one value for each batch entry has as many.
+pub(crate) fn check_per_batch(argument: &str, values: Option<&[i32]>, batch: usize) -> Result<()> {
+    match values {
+        Some(values) if values.len() != batch => Err(Error::shape(
+            argument,
+            format_args!("a length of {batch}, one for each batch entry"),
+            format_args!("a length of {}", values.len()),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A zeroed vector, or a `MEMORY` error where an allocation of that size cannot be had.

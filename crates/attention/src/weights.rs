@@ -6,10 +6,12 @@ mod file;
 mod half;
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use crate::error::{Code, Error, Result};
 use crate::json::{Json, push_sizes, push_string};
-use crate::tensor::{Tensor, check_output};
+use crate::options::alternatives;
+use crate::tensor::{Shape, Tensor, check_output};
 
 pub use attention::AttentionState;
 pub use file::{SafetensorsIndex, save_safetensors, widen};
@@ -23,6 +25,46 @@ pub struct Entry<'a> {
     pub shape: Vec<usize>,
     /// The elements, row-major.
     pub data: &'a [f32],
+}
+
+impl Entry<'_> {
+    /// Checks that the entry has these dimensions, and as many elements.
+    pub(crate) fn check_shape(&self, expected: Shape) -> Result<()> {
+        let actual = Shape::new(&self.name, &self.shape)?;
+        if actual != expected {
+            return Err(Error::shape(&self.name, expected, actual));
+        }
+        if actual.checked_len() != Some(self.data.len()) {
+            return Err(Error::shape(&self.name, format_args!("data of shape {actual}"), self.data.len()));
+        }
+        Ok(())
+    }
+}
+
+/// A prefix with its dot; nothing where there is none.
+pub(crate) fn dotted(prefix: &str) -> String {
+    let mut prefix = prefix.to_owned();
+    if !prefix.is_empty() && !prefix.ends_with('.') {
+        prefix.push('.');
+    }
+    prefix
+}
+
+/// The entries below a prefix with its dot, each with the rest of its name.
+pub(crate) fn below<'e, 'a>(entries: &'e [Entry<'a>], prefix: &str) -> Vec<(&'e str, &'e Entry<'a>)> {
+    entries.iter().filter_map(|entry| Some((entry.name.strip_prefix(prefix)?, entry))).collect()
+}
+
+/// The error that a state dict does not hold what it has to.
+#[cold]
+pub(crate) fn fault(entry: impl Display, expected: impl Display, actual: &str) -> Error {
+    Error::new(Code::Format, entry, expected, actual)
+}
+
+/// The error that an entry has none of the names that a layer knows.
+#[cold]
+pub(crate) fn unknown(entry: &Entry<'_>, known: &[&str]) -> Error {
+    fault(&entry.name, format_args!("one of {}", alternatives(known)), "an entry that is no parameter of this layer")
 }
 
 /// The entries that `json`, a list of `{ "name", "shape" }`, describes, over `data` in the same order.
@@ -62,9 +104,9 @@ fn push_description(json: &mut String, name: &str, shape: &[usize]) {
 
 /// Copies the elements of entry `index` to `output`.
 pub fn read_entry(entries: &[Entry<'_>], index: usize, output: &mut [f32]) -> Result<()> {
-    let entry = entries
-        .get(index)
-        .ok_or_else(|| Error::new(Code::Internal, "index", format!("less than {} entries", entries.len()), index))?;
+    let entry = entries.get(index).ok_or_else(|| {
+        Error::new(Code::Internal, "index", format_args!("less than {} entries", entries.len()), index)
+    })?;
     check_output("output", output, entry.data.len())?;
     output.copy_from_slice(entry.data);
     Ok(())

@@ -250,19 +250,21 @@ fn additive(
     scores: &mut [f32],
 ) {
     let (count, heads, given) = (row.sources.len(), of.heads, of.graph.num_edges());
-    for head in 0..heads {
-        let mut sum = 0.0;
-        for n in 0..count {
-            let (source, edge) = (row.sources[n] as usize, row.edges[n] as usize);
+    for n in 0..count {
+        let (source, edge) = (row.sources[n] as usize, row.edges[n] as usize);
+        for head in 0..heads {
             let mut score = match nodes {
                 Some([sources, targets]) => sources[source * heads + head] + targets[row.node * heads + head],
                 None => 0.0,
             };
             if let Some(edges) = edges {
-                // A self-loop that was added is the last: the mean over the others, or 0 over none.
-                let of_edge = if edge < given { edges[edge * heads + head] } else { sum / n.max(1) as f32 };
-                sum += of_edge;
-                score += of_edge;
+                score += if edge < given {
+                    edges[edge * heads + head]
+                } else {
+                    // A self-loop that was added is the last: the mean over the others, or 0 over none.
+                    let others = row.edges[..n].iter().map(|&other| edges[other as usize * heads + head]);
+                    others.sum::<f32>() / n.max(1) as f32
+                };
             }
             scores[head * count + n] = leaky(score, slope);
         }

@@ -66,37 +66,13 @@ impl FeatureMap {
         if !self.is_exponential() {
             return activate(simd, self.kind, tile);
         }
-        let mut maxima = [0.0; MAX_TILE_LANES];
-        self.largest(simd, tile, [0.0; MAX_TILE_LANES], &mut maxima);
-        let lanes = tile.len() / self.features;
-        for exponents in tile.chunks_exact_mut(lanes) {
-            for v in (0..lanes).step_by(S::LANES) {
-                let power = exp(simd, simd.sub(simd.load(&exponents[v..]), simd.load(&maxima[v..])));
-                simd.store(&mut exponents[v..], power);
-            }
-        }
-    }
-
-    /// Takes its half square off each column of a tile of exponents, and finds its largest.
-    #[cfg_attr(target_family = "wasm", inline(never))]
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn largest<S: Simd>(
-        &self,
-        simd: S,
-        tile: &mut [f32],
-        half_squares: [f32; MAX_TILE_LANES],
-        maxima: &mut [f32; MAX_TILE_LANES],
-    ) {
-        // Not known before the program runs, or compilers would write each vector's code apart.
-        let lanes = tile.len() / self.features;
-        for v in (0..lanes).step_by(S::LANES) {
-            let (half_square, mut max) = (simd.load(&half_squares[v..]), simd.splat(f32::MIN));
-            for exponents in tile.chunks_exact_mut(lanes) {
-                let exponent = simd.sub(simd.load(&exponents[v..]), half_square);
-                max = simd.max(max, exponent);
-                simd.store(&mut exponents[v..], exponent);
-            }
-            simd.store(&mut maxima[v..], max);
+        let mut maxima = [f32::MIN; MAX_TILE_LANES];
+        largest::<S, VECTORS>(simd, tile, &[0.0; MAX_TILE_LANES], &mut maxima);
+        // A vector at a time in one loop: two would be unrolled, exponential and all.
+        for (index, exponents) in tile.chunks_exact_mut(S::LANES).enumerate() {
+            let max = simd.load(&maxima[index % VECTORS * S::LANES..]);
+            let power = exp(simd, simd.sub(simd.load(exponents), max));
+            simd.store(exponents, power);
         }
     }
 
@@ -128,12 +104,12 @@ impl FeatureMap {
         for first in (0..count).step_by(lanes) {
             let rows = lanes.min(count - first);
             self.load::<S, ROWS, VECTORS>(simd, keys.data, &keys.starts(first, rows)[..rows], inputs, tile);
-            let (mut half_squares, mut largest) = ([0.0; MAX_TILE_LANES], [0.0; MAX_TILE_LANES]);
+            let (mut half_squares, mut of_tile) = ([0.0; MAX_TILE_LANES], [f32::MIN; MAX_TILE_LANES]);
             for (half_square, row) in half_squares.iter_mut().zip(first..first + rows) {
                 *half_square = self.half_square(simd, keys.row(row));
             }
-            self.largest(simd, tile, half_squares, &mut largest);
-            maxima[first..first + rows].copy_from_slice(&largest[..rows]);
+            largest::<S, VECTORS>(simd, tile, &half_squares, &mut of_tile);
+            maxima[first..first + rows].copy_from_slice(&of_tile[..rows]);
             let target = Rows { data: &[], start: first * self.features, stride: self.features, size: self.features };
             // SAFETY: the rows lie one after the other, and nobody else has the output.
             unsafe { scatter_rows(tile, lanes, self.features, &output, &target.starts(0, rows)[..rows]) };
@@ -200,6 +176,24 @@ impl FeatureMap {
             let projection = Matrix { data: &self.projection, stride: self.size, along: Along::Depth };
             product::<S, ROWS, VECTORS>(simd, projection, self.features, self.size, inputs, tile, Start::Zero);
         }
+    }
+}
+
+/// Takes its half square off each column of a tile of exponents, and finds its largest.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn largest<S: Simd, const VECTORS: usize>(
+    simd: S,
+    tile: &mut [f32],
+    half_squares: &[f32; MAX_TILE_LANES],
+    maxima: &mut [f32; MAX_TILE_LANES],
+) {
+    for (index, exponents) in tile.chunks_exact_mut(S::LANES).enumerate() {
+        let v = index % VECTORS * S::LANES;
+        let exponent = simd.sub(simd.load(exponents), simd.load(&half_squares[v..]));
+        simd.store(exponents, exponent);
+        let max = simd.max(simd.load(&maxima[v..]), exponent);
+        simd.store(&mut maxima[v..], max);
     }
 }
 

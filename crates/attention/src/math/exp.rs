@@ -32,6 +32,12 @@ pub fn exp2<S: Simd>(simd: S, x: S::F) -> S::F {
 /// `e^x` for x ≤ 88, within 2 ULP; exactly 0 for x ≤ −88.03 (−∞ included), NaN for NaN.
 #[inline(always)]
 pub fn exp<S: Simd>(simd: S, x: S::F) -> S::F {
+    exp_less(simd, x, simd.splat(0.0))
+}
+
+/// `e^(x − digits)` for the digits of an exponent that x has no room for, at most 0.1 either way.
+#[inline(always)]
+pub fn exp_less<S: Simd>(simd: S, x: S::F, digits: S::F) -> S::F {
     // ln 2 in two parts, the first with room for products by integers up to 2¹¹.
     const LN2_HIGH: f32 = f32::from_bits(0x3f31_7000);
     const LN2_LOW: f32 = (std::f64::consts::LN_2 - LN2_HIGH as f64) as f32;
@@ -41,7 +47,7 @@ pub fn exp<S: Simd>(simd: S, x: S::F) -> S::F {
     // Where the clamp took hold the rest below means nothing, but the power of two is 0 and the rest is kept finite.
     let x = simd.at_least(x, -88.1);
     let rest = simd.mul_add(integer, simd.splat(-LN2_HIGH), x);
-    let rest = simd.mul_add(integer, simd.splat(-LN2_LOW), rest);
+    let rest = simd.sub(simd.mul_add(integer, simd.splat(-LN2_LOW), rest), digits);
     simd.mul(polynomial(simd, simd.mul(rest, simd.splat(LOG2_E))), simd.bits_to_exponent(shifted))
 }
 

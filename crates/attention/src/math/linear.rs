@@ -1,7 +1,9 @@
 //! `y = x Wᵀ + b`, with rows of x in SIMD lanes and the weights read where they lie.
 
 use crate::error::{Error, Result};
+use crate::math::activation::{self, Activation};
 use crate::math::dot::dot;
+use crate::math::random::RowDropout;
 use crate::scratch::{self, Scratch};
 use crate::simd::{Along, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product, scatter_rows};
 use crate::tensor::{Tensor, check_output};
@@ -46,6 +48,15 @@ pub fn linear(
     project(context, x.data, rows, depth, weight.data, outputs, bias.map(|bias| bias.data), output)
 }
 
+/// What happens to a product while it is in the cache, in this order.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Finish<'a> {
+    pub(crate) activation: Option<Activation>,
+    pub(crate) dropout: Option<RowDropout>,
+    /// What is added, `[rows, outputs]`.
+    pub(crate) residual: Option<&'a [f32]>,
+}
+
 /// [`linear`] on slices that fit each other: `x [rows, depth]`, `weight [outputs, depth]` → `output [rows, outputs]`.
 pub(crate) fn project(
     context: Context,
@@ -55,6 +66,21 @@ pub(crate) fn project(
     weight: &[f32],
     outputs: usize,
     bias: Option<&[f32]>,
+    output: &mut [f32],
+) -> Result<()> {
+    project_and(context, x, rows, depth, weight, outputs, bias, Finish::default(), output)
+}
+
+/// [`project`], and what else is to be done to each row.
+pub(crate) fn project_and(
+    context: Context,
+    x: &[f32],
+    rows: usize,
+    depth: usize,
+    weight: &[f32],
+    outputs: usize,
+    bias: Option<&[f32]>,
+    finish: Finish<'_>,
     output: &mut [f32],
 ) -> Result<()> {
     if rows == 0 || outputs == 0 {
@@ -76,6 +102,7 @@ pub(crate) fn project(
             weight,
             outputs,
             bias,
+            finish,
             output: &output,
             rows: first_row..rows.min(first_row + TILES * lanes),
             columns: first_output..outputs.min(first_output + OUTPUT_BLOCK),
@@ -95,6 +122,7 @@ struct Block<'a> {
     weight: &'a [f32],
     outputs: usize,
     bias: Option<&'a [f32]>,
+    finish: Finish<'a>,
     output: &'a SharedMut<'a, f32>,
     rows: std::ops::Range<usize>,
     columns: std::ops::Range<usize>,
@@ -109,11 +137,14 @@ impl Kernel for Block<'_> {
         let tiles = self.rows.clone().step_by(lanes).map(|first| first..self.rows.end.min(first + lanes));
         for rows in tiles {
             if rows.len() <= FEW_ROWS {
-                self.along_rows(simd, rows);
+                self.along_rows(simd, rows.clone());
             } else if S::HAS_HALF_TILES && rows.len() <= S::LANES {
-                self.in_lanes::<S, ROWS, 1>(simd, rows);
+                self.in_lanes::<S, ROWS, 1>(simd, rows.clone());
             } else {
-                self.in_lanes::<S, ROWS, VECTORS>(simd, rows);
+                self.in_lanes::<S, ROWS, VECTORS>(simd, rows.clone());
+            }
+            for row in rows {
+                self.finish(simd, row);
             }
         }
     }
@@ -129,6 +160,22 @@ impl Block<'_> {
     fn output_row(&self, row: usize) -> &mut [f32] {
         // SAFETY: items differ in rows or columns, and an item asks for a row once at a time.
         unsafe { self.output.slice(row * self.outputs + self.columns.start, self.columns.len()) }
+    }
+
+    /// What is left to do to this item's part of an output row.
+    #[inline(always)]
+    fn finish<S: Simd>(&self, simd: S, row: usize) {
+        let Finish { activation, dropout, residual } = self.finish;
+        if let Some(activation) = activation {
+            activation::apply(simd, activation, self.output_row(row));
+        }
+        if let Some(dropout) = dropout {
+            dropout.apply(row, self.columns.start, self.output_row(row));
+        }
+        if let Some(residual) = residual {
+            let residual = &residual[row * self.outputs + self.columns.start..];
+            self.output_row(row).iter_mut().zip(residual).for_each(|(value, residual)| *value += residual);
+        }
     }
 
     #[inline(always)]

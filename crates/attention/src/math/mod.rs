@@ -1,11 +1,14 @@
 //! What the mechanisms share: exponentials, logarithms, angles, softmax, products along rows, random numbers. Generic over
 //! [`crate::simd`].
 
+pub mod activation;
 pub mod angle;
 pub mod dot;
 pub mod exp;
 pub mod linear;
 pub mod log;
+pub mod norm;
+pub mod pool;
 pub mod random;
 pub mod softmax;
 pub mod stats;

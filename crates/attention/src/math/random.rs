@@ -194,6 +194,27 @@ impl Dropout {
     }
 }
 
+/// Dropout of the elements of a matrix of `[B, L]` rows, beside that of attention weights under the same seed: each stream stands
+/// where no head does.
+#[derive(Debug, Clone, Copy)]
+pub struct RowDropout {
+    /// What drops and how likely.
+    pub dropout: Dropout,
+    /// Which of the matrices of a layer it is.
+    pub stream: u32,
+    /// L.
+    pub length: usize,
+}
+
+impl RowDropout {
+    /// Multiplies the elements from column `first` on of row `b · L + i` by their factors.
+    #[inline(never)]
+    pub fn apply(&self, row: usize, first: usize, values: &mut [f32]) {
+        let head = (u32::MAX - self.stream) as usize;
+        self.dropout.apply([row / self.length, head, row % self.length], first, values.iter_mut());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

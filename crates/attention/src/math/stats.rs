@@ -46,13 +46,13 @@ pub fn stats(values: &[f32]) -> Stats {
     Stats { mean, deviation, smallest, largest }
 }
 
-/// The one option of [`normalize`]; 1e-5 unless given, as norms have it.
-pub fn parse_epsilon(json: Option<&str>) -> Result<f32> {
+/// The one scalar option of [`normalize`] and of norms, beside arrays of these names.
+pub fn parse_epsilon(json: Option<&str>, beside: &[&str], default: f32) -> Result<f32> {
     struct Options {
         epsilon: f32,
     }
-    let mut options = Options { epsilon: 1e-5 };
-    read_into!(options, json, &[], |names| names, { "epsilon" => epsilon: non_negative, })?;
+    let mut options = Options { epsilon: default };
+    read_into!(options, json, beside, |names| names, { "epsilon" => epsilon: non_negative, })?;
     Ok(options.epsilon)
 }
 

@@ -76,23 +76,27 @@ impl CacheConfig {
 
     fn to_json(&self) -> String {
         let Self { batch, kv_heads, head_dim, value_dim, capacity, window } = self;
-        let mut json = String::from("{");
-        for (name, value) in [
-            ("batch", Some(batch)),
-            ("kvHeads", Some(kv_heads)),
-            ("headDim", Some(head_dim)),
-            ("valueDim", Some(value_dim)),
-            ("capacity", Some(capacity)),
-            ("window", window.as_ref()),
-        ] {
-            if let Some(value) = value {
-                let comma = if json.len() > 1 { "," } else { "" };
-                // Writing to a String does not fail.
-                let _ = write!(json, "{comma}\"{name}\":{value}");
-            }
+        let mut json = format!(
+            r#"{{"batch":{batch},"kvHeads":{kv_heads},"headDim":{head_dim},"valueDim":{value_dim},"capacity":{capacity}"#
+        );
+        if let Some(window) = window {
+            // Writing to a String does not fail.
+            let _ = write!(json, r#","window":{window}"#);
         }
         json.push('}');
         json
+    }
+
+    /// The length of a block of rows of `size`, which has to be `count` if that is given.
+    #[inline(never)]
+    fn check_block(&self, argument: &str, tensor: Tensor<'_>, size: usize, count: Option<usize>) -> Result<usize> {
+        let dims = Dims::of(argument, tensor.shape, Layout::Bhld, ["G", "n", "D"])?;
+        let length = count.unwrap_or(dims.length);
+        if [dims.batch, dims.heads, dims.length, dims.size] == [self.batch, self.kv_heads, length, size] {
+            return Ok(length);
+        }
+        let expected = format_args!("[{}, {}, {length}, {size}]", self.batch, self.kv_heads);
+        Err(Error::shape(argument, expected, tensor.shape))
     }
 
     /// Rows of memory of each head.
@@ -166,16 +170,8 @@ impl KvCache {
     /// `SHAPE` where the shapes do not fit, or where the cache has no room for n more; nothing is changed then.
     pub fn append(&self, k: Tensor<'_>, v: Tensor<'_>) -> Result<()> {
         let config = &self.config;
-        let dims = Dims::of("k", k.shape, Layout::Bhld, ["G", "n", "D"])?;
-        let count = dims.length;
-        for (argument, tensor, size) in [("k", k, config.head_dim), ("v", v, config.value_dim)] {
-            let dims = Dims::of(argument, tensor.shape, Layout::Bhld, ["G", "n", "D"])?;
-            if [dims.batch, dims.heads, dims.length, dims.size] != [config.batch, config.kv_heads, count, size] {
-                let length: &dyn std::fmt::Display = if argument == "k" { &"n" } else { &count };
-                let expected = format_args!("[{}, {}, {length}, {size}]", config.batch, config.kv_heads);
-                return Err(Error::shape(argument, expected, tensor.shape));
-            }
-        }
+        let count = config.check_block("k", k, config.head_dim, None)?;
+        config.check_block("v", v, config.value_dim, Some(count))?;
         let mut contents = self.write();
         let room = config.capacity - if config.window.is_some() { 0 } else { contents.length };
         if count > room {
@@ -307,14 +303,9 @@ impl Contents {
         }
         let mut used = self.length - self.in_memory;
         let stale = if used + count > rows { self.kept - self.in_memory } else { 0 };
-        for (memory, block, size) in [(&mut self.keys, k, config.head_dim), (&mut self.values, v, config.value_dim)] {
-            for (head, block) in memory.chunks_exact_mut(rows * size).zip(block.chunks_exact(count * size)) {
-                if stale > 0 {
-                    head.copy_within(stale * size..used * size, 0);
-                }
-                head[(used - stale) * size..][..block.len()].copy_from_slice(block);
-            }
-        }
+        let place = Place { rows, stale, used, count };
+        place.fill(&mut self.keys, k, config.head_dim);
+        place.fill(&mut self.values, v, config.value_dim);
         used -= stale;
         self.in_memory += stale;
         self.length = self.in_memory + used + count;
@@ -339,7 +330,29 @@ fn length(given: &Given<'_>) -> Result<Option<usize>> {
     Ok(usize::try_from(given.integer(0, i64::MAX, LENGTH)?).ok())
 }
 
-/// What carries a cache over to another instance of the backend: each head's rows, and the positions as a shape.
+/// Where a block goes in the rows of each head.
+struct Place {
+    rows: usize,
+    /// Rows that make room first.
+    stale: usize,
+    used: usize,
+    count: usize,
+}
+
+impl Place {
+    #[inline(never)]
+    fn fill(&self, memory: &mut [f32], block: &[f32], size: usize) {
+        let (stale, used) = (self.stale * size, self.used * size);
+        for (head, block) in memory.chunks_exact_mut(self.rows * size).zip(block.chunks_exact(self.count * size)) {
+            if stale > 0 {
+                head.copy_within(stale..used, 0);
+            }
+            head[used - stale..][..block.len()].copy_from_slice(block);
+        }
+    }
+}
+
+/// What carries a cache over to another instance of the backend: its memory, and its positions as a shape.
 impl Object for KvCache {
     fn config(&self) -> String {
         self.config.to_json()
@@ -347,16 +360,12 @@ impl Object for KvCache {
 
     fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
         let contents = self.read();
-        let (first, count) = (contents.kept - contents.in_memory, contents.length - contents.kept);
-        let positions = vec![contents.length, contents.kept, 0];
-        let mut entries = vec![Entry { name: "positions".into(), shape: positions, data: &[] }];
-        for (memory, size) in [(&contents.keys, self.config.head_dim), (&contents.values, self.config.value_dim)] {
-            for head in memory.chunks_exact(self.config.rows() * size) {
-                let name = format!("head.{}", entries.len()).into();
-                entries.push(Entry { name, shape: vec![count, size], data: &head[first * size..][..count * size] });
-            }
-        }
-        visit(&entries)
+        let positions = vec![contents.length, contents.kept, contents.in_memory, 0];
+        visit(&[
+            Entry { name: "positions".into(), shape: positions, data: &[] },
+            Entry { name: "keys".into(), shape: vec![contents.keys.len()], data: &contents.keys },
+            Entry { name: "values".into(), shape: vec![contents.values.len()], data: &contents.values },
+        ])
     }
 
     fn with_entries(&self, entries: &[Entry<'_>], _prefix: &str) -> Result<Arc<dyn Object>> {
@@ -370,21 +379,18 @@ impl KvCache {
     /// # Errors
     /// `INTERNAL` for other entries than those of [`Object::visit_entries`], `MEMORY`.
     pub fn revived(&self, entries: &[Entry<'_>]) -> Result<Self> {
-        let malformed = || Error::new(Code::Internal, "entries", "those of a cache", "others");
-        let (positions, heads) = entries.split_first().ok_or_else(malformed)?;
-        let &[length, kept, _] = &*positions.shape else { return Err(malformed()) };
         let cache = Self::new(&self.config.to_json())?;
         let mut contents = cache.write();
-        let Contents { keys, values, .. } = &mut *contents;
-        let mut heads = heads.iter();
-        for (memory, size) in [(keys, self.config.head_dim), (values, self.config.value_dim)] {
-            for head in memory.chunks_exact_mut(self.config.rows() * size) {
-                let rows = heads.next().ok_or_else(malformed)?.data;
-                head.get_mut(..rows.len()).ok_or_else(malformed)?.copy_from_slice(rows);
-            }
+        if let [positions, keys, values] = entries
+            && let [length, kept, in_memory, _] = positions.shape[..]
+            && [keys.data.len(), values.data.len()] == [contents.keys.len(), contents.values.len()]
+        {
+            contents.keys.copy_from_slice(keys.data);
+            contents.values.copy_from_slice(values.data);
+            (contents.length, contents.kept, contents.in_memory) = (length, kept, in_memory);
+            drop(contents);
+            return Ok(cache);
         }
-        (contents.length, contents.kept, contents.in_memory) = (length, kept, kept);
-        drop(contents);
-        Ok(cache)
+        Err(Error::new(Code::Internal, "entries", "those of a cache", entries.len()))
     }
 }

@@ -11,13 +11,10 @@ use crate::scratch::{self, Scratch};
 use crate::sdpa::Problem;
 use crate::sdpa::forward::Item;
 use crate::sdpa::score::{head_rows, soft_cap};
-use crate::simd::{Kernel, Simd, add_rows, dots};
+use crate::simd::{Kernel, SIDE_BY_SIDE, Simd, add_rows, dots};
 
 /// The most keys of a block: so few that the work on one block hides the wait for the next.
 const LARGEST_BLOCK: usize = 16;
-
-/// Keys that are read side by side.
-const KEYS: usize = 4;
 
 /// Values of a cache line.
 const LINE: usize = 16;
@@ -219,24 +216,25 @@ fn score_rows<S: Simd>(
     let mut n = 0;
     while n < count {
         let data = &keys.data[n * keys.stride..];
-        if n + KEYS <= count {
-            ahead.prefetch(simd, n..n + KEYS);
+        if n + SIDE_BY_SIDE <= count {
+            ahead.prefetch(simd, n..n + SIDE_BY_SIDE);
             let mut r = 0;
             while r + 2 <= rows {
-                let [a, b] = dots::<S, 2, KEYS>(simd, &queries[r * width..], data, keys.stride, width);
-                scores[r * LARGEST_BLOCK + n..][..KEYS].copy_from_slice(&a);
-                scores[(r + 1) * LARGEST_BLOCK + n..][..KEYS].copy_from_slice(&b);
+                let [a, b] = dots::<S, 2>(simd, &queries[r * width..], data, keys.stride, width);
+                scores[r * LARGEST_BLOCK + n..][..SIDE_BY_SIDE].copy_from_slice(&a);
+                scores[(r + 1) * LARGEST_BLOCK + n..][..SIDE_BY_SIDE].copy_from_slice(&b);
                 r += 2;
             }
             if r < rows {
-                let [a] = dots::<S, 1, KEYS>(simd, &queries[r * width..], data, keys.stride, width);
-                scores[r * LARGEST_BLOCK + n..][..KEYS].copy_from_slice(&a);
+                let [a] = dots::<S, 1>(simd, &queries[r * width..], data, keys.stride, width);
+                scores[r * LARGEST_BLOCK + n..][..SIDE_BY_SIDE].copy_from_slice(&a);
             }
-            n += KEYS;
+            n += SIDE_BY_SIDE;
         } else {
+            // At most three, at the ends of what a row sees.
             for r in 0..rows {
-                let [[score]] = dots::<S, 1, 1>(simd, &queries[r * width..], data, keys.stride, width);
-                scores[r * LARGEST_BLOCK + n] = score;
+                let query = &queries[r * width..][..width];
+                scores[r * LARGEST_BLOCK + n] = query.iter().zip(data).map(|(query, key)| query * key).sum();
             }
             n += 1;
         }
@@ -260,13 +258,13 @@ fn sum_rows<S: Simd>(
     let width = values.width;
     let start = |n: usize| places.map_or(n, |places| places[n] as usize) * values.stride;
     let quad = |r: usize, n: usize| {
-        let at = &weights[r * LARGEST_BLOCK + n..][..KEYS];
+        let at = &weights[r * LARGEST_BLOCK + n..][..SIDE_BY_SIDE];
         [at[0], at[1], at[2], at[3]]
     };
     let mut n = 0;
     while n < count {
-        if n + KEYS <= count {
-            ahead.prefetch(simd, n..n + KEYS);
+        if n + SIDE_BY_SIDE <= count {
+            ahead.prefetch(simd, n..n + SIDE_BY_SIDE);
             let starts = [start(n), start(n + 1), start(n + 2), start(n + 3)];
             let mut r = 0;
             while r + 2 <= rows {
@@ -277,11 +275,12 @@ fn sum_rows<S: Simd>(
             if r < rows {
                 add_rows(simd, [quad(r, n)], values.data, starts, width, &mut sums[r * width..]);
             }
-            n += KEYS;
+            n += SIDE_BY_SIDE;
         } else {
             for r in 0..rows {
                 let weight = weights[r * LARGEST_BLOCK + n];
-                add_rows(simd, [[weight]], values.data, [start(n)], width, &mut sums[r * width..]);
+                let sums = &mut sums[r * width..][..width];
+                sums.iter_mut().zip(&values.data[start(n)..]).for_each(|(sum, value)| *sum += weight * value);
             }
             n += 1;
         }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::sdpa::Arrays;
 use crate::simd::{MAX_TILE_LANES, Simd, gather_columns};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, check_lengths, check_per_batch};
 
 /// A mask; its element type says what it means.
 #[derive(Debug, Clone, Copy)]
@@ -61,18 +61,8 @@ impl<'a> Visibility<'a> {
         arrays: &Arrays<'a>,
     ) -> Result<Self> {
         let [batch, _, _, keys] = shape;
-        let per_batch = |argument: &str, values: Option<&'a [i32]>| match values {
-            Some(values) if values.len() != batch => {
-                let expected = format!("a length of {batch}, one for each batch entry");
-                Err(Error::shape(argument, expected, format_args!("a length of {}", values.len())))
-            }
-            values => Ok(values),
-        };
-        let kv_lengths = per_batch("kvLengths", arrays.kv_lengths)?;
-        let out_of_range = |&&length: &&i32| !usize::try_from(length).is_ok_and(|length| length <= keys);
-        if let Some(length) = kv_lengths.and_then(|lengths| lengths.iter().find(out_of_range)) {
-            return Err(Error::option("kvLengths", format!("integers from 0 to {keys}, the number of keys"), length));
-        }
+        check_lengths("kvLengths", arrays.kv_lengths, batch, keys, "keys")?;
+        check_per_batch("queryOffset", arrays.query_offset, batch)?;
         let side = |side: i64| (side >= 0).then_some(side);
         let [left, right] = window.map_or([None, None], |window| window.map(side));
         Ok(Self {
@@ -80,8 +70,8 @@ impl<'a> Visibility<'a> {
             right: if causal { Some(0) } else { right },
             left,
             offset,
-            offsets: per_batch("queryOffset", arrays.query_offset)?,
-            kv_lengths,
+            offsets: arrays.query_offset,
+            kv_lengths: arrays.kv_lengths,
             mask: arrays.mask.map(|mask| BroadcastMask::new(mask, shape, rank)).transpose()?,
         })
     }

@@ -19,7 +19,7 @@ mod x86;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-pub use rows::{add_rows, dots};
+pub use rows::{SIDE_BY_SIDE, add_rows, dots};
 pub use tile::{Along, Matrix, Start, product};
 pub use transpose::{gather_columns, scatter_rows};
 

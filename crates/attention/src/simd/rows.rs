@@ -2,52 +2,52 @@
 
 use super::Simd;
 
+/// Rows that are read side by side.
+pub const SIDE_BY_SIDE: usize = 4;
+
+/// How far one step goes along a row: at least two vectors of four lanes, whose addresses are then counted once.
+const fn step<S: Simd>() -> usize {
+    if S::LANES < 8 { 2 * S::LANES } else { S::LANES }
+}
+
 /// `result[r][n] = queries_r · keys_n` over rows of `depth` values: queries one after the other, keys `stride` apart.
 ///
 /// # Panics
 /// If a slice is shorter than that needs.
 #[inline(always)]
-pub fn dots<S: Simd, const ROWS: usize, const KEYS: usize>(
+pub fn dots<S: Simd, const ROWS: usize>(
     simd: S,
     queries: &[f32],
     keys: &[f32],
     stride: usize,
     depth: usize,
-) -> [[f32; KEYS]; ROWS] {
-    assert!(queries.len() >= ROWS * depth && (depth == 0 || keys.len() >= (KEYS - 1) * stride + depth));
-    let mut sums = [[simd.splat(0.0); KEYS]; ROWS];
-    let whole = depth - depth % S::LANES;
-    for at in (0..whole).step_by(S::LANES) {
-        // SAFETY: a vector from `at` on lies inside each row, and each row inside its slice.
-        unsafe {
-            let mut vectors = [simd.splat(0.0); KEYS];
-            for (n, vector) in vectors.iter_mut().enumerate() {
-                *vector = simd.load_ptr(keys.as_ptr().add(n * stride + at));
-            }
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let query = simd.load_ptr(queries.as_ptr().add(r * depth + at));
-                for (sum, &vector) in sums.iter_mut().zip(&vectors) {
-                    *sum = simd.mul_add(query, vector, *sum);
+) -> [[f32; SIDE_BY_SIDE]; ROWS] {
+    assert!(queries.len() >= ROWS * depth && (depth == 0 || keys.len() >= (SIDE_BY_SIDE - 1) * stride + depth));
+    let mut sums = [[simd.splat(0.0); SIDE_BY_SIDE]; ROWS];
+    let whole = depth - depth % step::<S>();
+    for start in (0..whole).step_by(step::<S>()) {
+        for at in (start..start + step::<S>()).step_by(S::LANES) {
+            // SAFETY: a vector from `at` on lies inside each row, and each row inside its slice.
+            unsafe {
+                let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
+                for (n, vector) in vectors.iter_mut().enumerate() {
+                    *vector = simd.load_ptr(keys.as_ptr().add(n * stride + at));
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let query = simd.load_ptr(queries.as_ptr().add(r * depth + at));
+                    for (sum, &vector) in sums.iter_mut().zip(&vectors) {
+                        *sum = simd.mul_add(query, vector, *sum);
+                    }
                 }
             }
         }
     }
-    let mut results = [[0.0; KEYS]; ROWS];
-    for (results, sums) in results.iter_mut().zip(&sums) {
-        if let &[a, b, c, d] = &sums[..] {
-            results.copy_from_slice(&simd.reduce_sums([a, b, c, d]));
-            continue;
-        }
-        for (result, &sum) in results.iter_mut().zip(sums) {
-            *result = simd.reduce_sum(sum);
-        }
-    }
-    if whole < depth {
-        for (r, results) in results.iter_mut().enumerate() {
+    let mut results = [[0.0; SIDE_BY_SIDE]; ROWS];
+    for (r, (results, &sums)) in results.iter_mut().zip(&sums).enumerate() {
+        *results = simd.reduce_sums(sums);
+        for at in whole..depth {
             for (n, result) in results.iter_mut().enumerate() {
-                for at in whole..depth {
-                    *result += queries[r * depth + at] * keys[n * stride + at];
-                }
+                *result += queries[r * depth + at] * keys[n * stride + at];
             }
         }
     }
@@ -59,11 +59,11 @@ pub fn dots<S: Simd, const ROWS: usize, const KEYS: usize>(
 /// # Panics
 /// If a slice is shorter than that needs.
 #[inline(always)]
-pub fn add_rows<S: Simd, const ROWS: usize, const KEYS: usize>(
+pub fn add_rows<S: Simd, const ROWS: usize>(
     simd: S,
-    weights: [[f32; KEYS]; ROWS],
+    weights: [[f32; SIDE_BY_SIDE]; ROWS],
     values: &[f32],
-    starts: [usize; KEYS],
+    starts: [usize; SIDE_BY_SIDE],
     width: usize,
     sums: &mut [f32],
 ) {
@@ -71,27 +71,29 @@ pub fn add_rows<S: Simd, const ROWS: usize, const KEYS: usize>(
     for start in starts {
         assert!(width == 0 || start <= values.len() && width <= values.len() - start);
     }
-    let mut factors = [[simd.splat(0.0); KEYS]; ROWS];
+    let mut factors = [[simd.splat(0.0); SIDE_BY_SIDE]; ROWS];
     for (factors, weights) in factors.iter_mut().zip(weights) {
         for (factor, weight) in factors.iter_mut().zip(weights) {
             *factor = simd.splat(weight);
         }
     }
-    let whole = width - width % S::LANES;
-    for at in (0..whole).step_by(S::LANES) {
-        // SAFETY: a vector from `at` on lies inside each row, and each row inside its slice.
-        unsafe {
-            let mut vectors = [simd.splat(0.0); KEYS];
-            for (vector, start) in vectors.iter_mut().zip(starts) {
-                *vector = simd.load_ptr(values.as_ptr().add(start + at));
-            }
-            for (r, factors) in factors.iter().enumerate() {
-                let place = sums.as_mut_ptr().add(r * width + at);
-                let mut sum = simd.load_ptr(place);
-                for (&factor, &vector) in factors.iter().zip(&vectors) {
-                    sum = simd.mul_add(factor, vector, sum);
+    let whole = width - width % step::<S>();
+    for first in (0..whole).step_by(step::<S>()) {
+        for at in (first..first + step::<S>()).step_by(S::LANES) {
+            // SAFETY: a vector from `at` on lies inside each row, and each row inside its slice.
+            unsafe {
+                let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
+                for (vector, start) in vectors.iter_mut().zip(starts) {
+                    *vector = simd.load_ptr(values.as_ptr().add(start + at));
                 }
-                simd.store_ptr(place, sum);
+                for (r, factors) in factors.iter().enumerate() {
+                    let place = sums.as_mut_ptr().add(r * width + at);
+                    let mut sum = simd.load_ptr(place);
+                    for (&factor, &vector) in factors.iter().zip(&vectors) {
+                        sum = simd.mul_add(factor, vector, sum);
+                    }
+                    simd.store_ptr(place, sum);
+                }
             }
         }
     }

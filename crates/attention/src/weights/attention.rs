@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::Entry;
-use crate::error::{Code, Error, Result};
+use super::{Entry, below, dotted, fault, unknown};
+use crate::error::{Error, Result};
 use crate::math::random::Mt19937;
 use crate::options::{AttentionConfig, alternatives};
 use crate::tensor::{Shape, try_zeroed};
@@ -136,25 +136,30 @@ impl Part {
         matches!(self, InputBias | QueryBias | KeyBias | ValueBias | OutputBias)
     }
 
+    /// Whether its names belong to one naming alone.
+    fn is_telling(self) -> bool {
+        !matches!(self, InputBias | OutputWeight | OutputBias)
+    }
+
     /// Rows and columns of a weight, the length of a bias.
-    fn shape(self, config: &AttentionConfig) -> Vec<usize> {
+    fn shape(self, config: &AttentionConfig) -> Shape {
         let (query, kv) = (config.query_width(), config.kv_width());
         match self {
-            InputWeight => vec![query + 2 * kv, config.model_dim],
-            QueryWeight => vec![query, config.model_dim],
-            KeyWeight => vec![kv, config.k_dim],
-            ValueWeight => vec![kv, config.v_dim],
-            InputBias => vec![query + 2 * kv],
-            QueryBias => vec![query],
-            KeyBias | ValueBias => vec![kv],
-            OutputWeight => vec![config.model_dim, query],
-            OutputBias => vec![config.model_dim],
+            InputWeight => Shape::of([query + 2 * kv, config.model_dim]),
+            QueryWeight => Shape::of([query, config.model_dim]),
+            KeyWeight => Shape::of([kv, config.k_dim]),
+            ValueWeight => Shape::of([kv, config.v_dim]),
+            InputBias => Shape::of([query + 2 * kv]),
+            QueryBias => Shape::of([query]),
+            KeyBias | ValueBias => Shape::of([kv]),
+            OutputWeight => Shape::of([config.model_dim, query]),
+            OutputBias => Shape::of([config.model_dim]),
         }
     }
 
     /// Where the part lies in its matrix or vector.
     fn range(self, config: &AttentionConfig) -> Range<usize> {
-        let length = |part: Self| part.shape(config).iter().product::<usize>();
+        let length = |part: Self| part.shape(config).dims().iter().product::<usize>();
         let start = match self {
             InputWeight | QueryWeight | InputBias | QueryBias | OutputWeight | OutputBias => 0,
             KeyWeight => length(QueryWeight),
@@ -171,8 +176,12 @@ impl AttentionState {
     ///
     /// What PyTorch cannot express follows the same rules: the output projection first, then each input matrix.
     pub fn init(config: &AttentionConfig) -> Result<Self> {
+        Self::draw(config, &mut Mt19937::new(config.seed))
+    }
+
+    /// The parameters that come next from a generator.
+    pub(crate) fn draw(config: &AttentionConfig, generator: &mut Mt19937) -> Result<Self> {
         let mut state = Self::zeroed(config)?;
-        let mut generator = Mt19937::new(config.seed);
         let inputs = config.query_width();
         generator.fill_linear_weight(inputs, &mut state.output_weight);
         if let Some(bias) = &mut state.output_bias {
@@ -183,8 +192,8 @@ impl AttentionState {
         let matrices: &[Part] =
             if config.is_packed() { &[InputWeight] } else { &[QueryWeight, KeyWeight, ValueWeight] };
         for part in matrices {
-            let shape = part.shape(config);
-            generator.fill_xavier_uniform(shape[0], shape[1], &mut state.input_weight[part.range(config)]);
+            let (rows, columns) = part.shape(config).rows_and_columns();
+            generator.fill_xavier_uniform(rows, columns, &mut state.input_weight[part.range(config)]);
         }
         Ok(state)
     }
@@ -194,12 +203,8 @@ impl AttentionState {
     /// Missing, further and wrongly shaped entries are errors, and so is a mixture of namings. Entries outside the
     /// prefix do not count.
     pub fn load(config: &AttentionConfig, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
-        let mut prefix = prefix.to_owned();
-        if !prefix.is_empty() && !prefix.ends_with('.') {
-            prefix.push('.');
-        }
-        let entries: Vec<(&str, &Entry<'_>)> =
-            entries.iter().filter_map(|entry| Some((entry.name.strip_prefix(&*prefix)?, entry))).collect();
+        let prefix = dotted(prefix);
+        let entries = below(entries, &prefix);
         let naming = Naming::of(&entries, config, &prefix)?;
         let mut state = Self::zeroed(config)?;
         let mut found = Vec::new();
@@ -221,9 +226,9 @@ impl AttentionState {
         });
         match missing {
             Some((name, part)) => {
-                let expected = format!("an entry of shape {}", Shape::new(name, &part.shape(config))?);
+                let expected = format_args!("an entry of shape {}", part.shape(config));
                 let reason = if part.is_bias() { "no such entry, though useBias is true" } else { "no such entry" };
-                Err(fault(&format!("{prefix}{name}"), &expected, reason))
+                Err(fault(format_args!("{prefix}{name}"), expected, reason))
             }
             None => Ok(state),
         }
@@ -236,7 +241,7 @@ impl AttentionState {
         wanted
             .map(|&(name, part)| Entry {
                 name: Cow::Borrowed(name),
-                shape: part.shape(&self.config),
+                shape: part.shape(&self.config).dims().to_vec(),
                 data: self.slice(part),
             })
             .collect()
@@ -341,33 +346,32 @@ impl Naming {
         let has = |name: &str| entries.iter().any(|(found, _)| *found == name);
         let projections = if has("o_proj.weight") { &LLAMA } else { &WHISPER };
         let namings: [&'static Self; 4] = [&PACKED, &SEPARATE, &BERT, projections];
-        let mut found = namings.iter().filter(|naming| naming.input_names().any(has));
-        let Some(naming) = found.next() else {
-            let own = if config.is_packed() { &PACKED } else { &SEPARATE };
-            let expected =
-                format!("an entry of this name, or one of {}", alternatives(&namings.map(|it| it.names[0].0)));
-            let mut actual = String::new();
-            for (_, entry) in entries.iter().take(5) {
-                actual.push_str(&entry.name);
-                actual.push_str(", ");
+        // Each with the first of its names that is there.
+        let mut found = Vec::new();
+        for naming in namings {
+            if let Some((name, _)) = naming.names.iter().find(|(name, part)| part.is_telling() && has(name)) {
+                found.push((naming, *name));
             }
-            actual.push_str(if entries.is_empty() { "no entries" } else { "…" });
-            return Err(fault(&format!("{prefix}{}", own.names[0].0), &expected, &actual));
-        };
-        match found.next() {
-            Some(second) => {
-                let first_of = |naming: &Self| naming.input_names().find(|name| has(name)).unwrap_or_default();
-                let expected = format!("one set of names, as '{prefix}{}' is there", first_of(naming));
-                Err(fault(&format!("{prefix}{}", first_of(second)), &expected, "an entry of another set"))
-            }
-            None => Ok(naming),
         }
-    }
-
-    /// The names that no other naming has.
-    fn input_names(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let inputs = self.names.iter().filter(|(_, part)| !matches!(part, InputBias | OutputWeight | OutputBias));
-        inputs.map(|(name, _)| *name)
+        match *found {
+            [(naming, _)] => Ok(naming),
+            [(_, first), (_, second), ..] => {
+                let expected = format_args!("one set of names, as '{prefix}{first}' is there");
+                Err(fault(format_args!("{prefix}{second}"), expected, "an entry of another set"))
+            }
+            [] => {
+                let own = if config.is_packed() { &PACKED } else { &SEPARATE };
+                let others = alternatives(&namings.map(|it| it.names[0].0));
+                let mut actual = String::new();
+                for (_, entry) in entries.iter().take(5) {
+                    actual.push_str(&entry.name);
+                    actual.push_str(", ");
+                }
+                actual.push_str(if entries.is_empty() { "no entries" } else { "…" });
+                let expected = format_args!("an entry of this name, or one of {others}");
+                Err(fault(format_args!("{prefix}{}", own.names[0].0), expected, &actual))
+            }
+        }
     }
 
     /// The part of this name, or the error that the layer has none.
@@ -380,40 +384,28 @@ impl Naming {
             None => {
                 let known = self.names.iter().filter(|(_, part)| config.use_bias || !part.is_bias());
                 let known: Vec<&str> = known.map(|(name, _)| *name).collect();
-                let expected = format!("one of {}", alternatives(&known));
-                Err(fault(&entry.name, &expected, "an entry that is no parameter of this layer"))
+                Err(unknown(entry, &known))
             }
         }
     }
 }
 
-/// The error that a state dict does not hold what it has to.
-#[cold]
-fn fault(entry: &str, expected: &str, actual: &str) -> Error {
-    Error::new(Code::Format, entry, expected, actual)
-}
-
 fn check_shape(config: &AttentionConfig, part: Part, entry: &Entry<'_>) -> Result<()> {
-    let actual = Shape::new(&entry.name, &entry.shape)?;
     if part == InputWeight && !config.is_packed() {
+        let actual = Shape::new(&entry.name, &entry.shape)?;
         let AttentionConfig { model_dim, k_dim, v_dim, .. } = config;
-        let expected =
-            format!("separate projections, as modelDim {model_dim}, kDim {k_dim} and vDim {v_dim} are not the same");
-        return Err(Error::shape(&*entry.name, expected, actual));
+        let expected = format_args!(
+            "separate projections, as modelDim {model_dim}, kDim {k_dim} and vDim {v_dim} are not the same"
+        );
+        return Err(Error::shape(&entry.name, expected, actual));
     }
-    let expected = Shape::new(&entry.name, &part.shape(config))?;
-    if actual != expected {
-        return Err(Error::shape(&*entry.name, expected.to_string(), actual));
-    }
-    if actual.checked_len() != Some(entry.data.len()) {
-        return Err(Error::shape(&*entry.name, format!("data of shape {actual}"), entry.data.len()));
-    }
-    Ok(())
+    entry.check_shape(part.shape(config))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
     use crate::options::LayerKind;
 
     fn config(json: &str) -> AttentionConfig {
@@ -427,7 +419,7 @@ mod tests {
     /// Owned entries under these names, each filled with numbers of its own.
     fn dict(config: &AttentionConfig, naming: &Naming, prefix: &str) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         let filled = |(index, &(name, part)): (usize, &(&str, Part))| {
-            let shape = part.shape(config);
+            let shape = part.shape(config).dims().to_vec();
             let length = shape.iter().product();
             let data = (0..length).map(|element| (index * 1000 + element) as f32).collect();
             (format!("{prefix}{name}"), shape, data)

@@ -5,6 +5,7 @@
 mod attention;
 mod cache;
 mod edges;
+mod encoder;
 mod errors;
 mod flash;
 mod graph;

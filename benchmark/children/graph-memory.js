@@ -1,0 +1,19 @@
+// In a process of its own: how far the resident set grows over one call of attention over a large graph. The argument is a
+// backend.
+
+import { loadBackend } from '../../index.js'
+import { cases } from '../cases.js'
+import { makeInputs } from '../inputs.js'
+
+const api = await loadBackend(/** @type {import('../../index.js').BackendKind} */ (process.argv[2]))
+const problem = cases({ isQuick: false }).find(({ name }) => name === 'GATv2 100k nodes 2000k edges')
+if (!problem) throw new Error('there is no such case')
+const { x, edges } = makeInputs(problem)
+const { queries, keys, heads, dim } = problem
+const graph = api.Graph.fromEdges({ numNodes: queries, source: edges?.source ?? [], target: edges?.target ?? [] })
+const layer = new api.GraphAttention({ inFeatures: heads * dim, outFeatures: dim, numHeads: heads })
+const before = process.memoryUsage.rss()
+layer.forward(graph, x)
+// In KiB, and the largest there has been.
+const peak = process.resourceUsage().maxRSS * 1024
+console.log(JSON.stringify({ growth: peak - before, messages: 4 * keys * heads * dim }))

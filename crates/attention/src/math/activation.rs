@@ -1,0 +1,212 @@
+//! The activations of feed-forward layers, and what a projection may do to its rows while they are in the cache.
+
+use crate::error::Result;
+use crate::math::exp::exp_less;
+use crate::options::parse::{Given, read_into, read_options};
+use crate::simd::{Kernel, Simd};
+use crate::tensor::{Tensor, check_output};
+use crate::threads::{Context, SharedMut};
+
+/// A function of each value by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `max(x, 0)`.
+    Relu,
+    /// `x · Φ(x)` with the normal distribution's Φ: `torch.nn.functional.gelu`.
+    Gelu,
+    /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`: the same with `approximate='tanh'`.
+    GeluTanh,
+    /// `x · σ(x)`: `torch.nn.functional.silu`.
+    Silu,
+}
+
+/// `activation` of each value of x. `Gelu` is within 8 ULP of its value down to x = −13, `Silu` within 4 down to −87, and below
+/// those both are 0 where their values are less than 10⁻³⁶; `GeluTanh` is within 2.4·10⁻⁷ of 1 or of its value, whichever is
+/// larger. NaN stays.
+///
+/// # Errors
+/// `SHAPE` if `output` has another length than `x`.
+pub fn activate(context: Context, activation: Activation, x: Tensor<'_>, output: &mut [f32]) -> Result<()> {
+    check_output("output", output, x.data.len())?;
+    // About 20 µs of work an item.
+    const VALUES_AN_ITEM: usize = 1 << 14;
+    let shared = SharedMut::new(output);
+    context.for_each(x.data.len().div_ceil(VALUES_AN_ITEM), x.data.len() * 32, |item| {
+        let start = item * VALUES_AN_ITEM;
+        let source = &x.data[start..x.data.len().min(start + VALUES_AN_ITEM)];
+        // SAFETY: items cover disjoint ranges of the output.
+        let values = unsafe { shared.slice(start, source.len()) };
+        values.copy_from_slice(source);
+        context.level.run(Activate { activation, values });
+    });
+    Ok(())
+}
+
+/// The one of GELU's forms that the option `approximate` names.
+pub(crate) fn parse_gelu(json: Option<&str>) -> Result<Activation> {
+    struct Options {
+        form: Activation,
+    }
+    let mut options = Options { form: Activation::Gelu };
+    let form = |given: &Given<'_>| Ok([Activation::Gelu, Activation::GeluTanh][given.choice(&["none", "tanh"])?]);
+    read_into!(options, json, &[], |names| names, { "approximate" => form: form, })?;
+    Ok(options.form)
+}
+
+struct Activate<'a> {
+    activation: Activation,
+    values: &'a mut [f32],
+}
+
+impl Kernel for Activate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+        apply(simd, self.activation, self.values);
+    }
+}
+
+/// Replaces each value by its activation.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+pub(crate) fn apply<S: Simd>(simd: S, activation: Activation, values: &mut [f32]) {
+    let whole = values.len() - values.len() % S::LANES;
+    let (values, tail) = values.split_at_mut(whole);
+    let mut padded = [0.0; 16];
+    padded[..tail.len()].copy_from_slice(tail);
+    let rest = if tail.is_empty() { 0 } else { S::LANES };
+    for part in [values, &mut padded[..rest]] {
+        for chunk in part.chunks_exact_mut(S::LANES) {
+            let x = simd.load(chunk);
+            let y = match activation {
+                Activation::Relu => simd.at_least(x, -0.0),
+                _ => weighed(simd, activation, x),
+            };
+            simd.store(chunk, y);
+        }
+    }
+    tail.copy_from_slice(&padded[..tail.len()]);
+}
+
+/// `x · P(x)` for a P with `P(−t) = 1 − P(t)`: the normal distribution's or the logistic one's. Its lower tail `P(−t)` is taken as
+/// it is for x < 0, where `1 + erf` would cancel. It is `e^(−argument)` times a smooth function of t = |x|.
+#[inline(always)]
+fn weighed<S: Simd>(simd: S, activation: Activation, x: S::F) -> S::F {
+    let (zero, half, one) = (simd.splat(0.0), simd.splat(0.5), simd.splat(1.0));
+    let magnitude = simd.max(x, simd.sub(zero, x));
+    // Beyond 14 the normal tail is 0 in f32.
+    let t = simd.sub(zero, simd.at_least(simd.sub(zero, magnitude), -14.0));
+    let is_normal = activation == Activation::Gelu;
+    let (argument, digits) = match activation {
+        Activation::Gelu => {
+            // t²/2 in two parts: that of t's upper half, which is exact, and the rest (Dekker 1971).
+            let scaled = simd.mul(t, simd.splat(4097.0));
+            let upper = simd.sub(scaled, simd.sub(scaled, t));
+            let rest = simd.mul(simd.sub(t, upper), simd.add(t, upper));
+            (simd.mul(simd.mul(upper, upper), half), simd.mul(rest, half))
+        }
+        Activation::GeluTanh => {
+            // 2 · √(2/π) · (t + 0.044715 t³), as 1 + tanh(z) = 2σ(2z).
+            const LINEAR: f32 = 1.595_769;
+            let square = simd.mul(magnitude, magnitude);
+            let factor = simd.mul_add(square, simd.splat(0.044715 * LINEAR), simd.splat(LINEAR));
+            (simd.mul(magnitude, factor), zero)
+        }
+        _ => (magnitude, zero),
+    };
+    let power = exp_less(simd, simd.sub(zero, argument), digits);
+    let tail =
+        if is_normal { simd.mul(power, normal_tail_ratio(simd, t)) } else { simd.div(power, simd.add(one, power)) };
+    simd.mul(x, simd.select(simd.lt(x, zero), tail, simd.sub(one, tail)))
+}
+
+/// `e^(t²/2) · Φ(−t)` for t from 0 to 14, as `P(w)/(t + k)` with `w = (t − k)/(t + k)`: a degree-9 minimax fit of P with a
+/// relative error of 5.4·10⁻⁹ (the form after Shepherd & Laframboise 1981, "Chebyshev approximation of (1 + 2x) exp(x²) erfc x").
+#[inline(always)]
+fn normal_tail_ratio<S: Simd>(simd: S, t: S::F) -> S::F {
+    const K: f32 = 3.5;
+    const P: [f32; 10] = [
+        0.744_416_06,
+        -0.565_561_8,
+        0.315_424_95,
+        -0.116_052_67,
+        0.017_407_598,
+        0.006_491_252,
+        -0.003_181_251_7,
+        -0.000_493_875_9,
+        0.000_431_254_86,
+        0.000_115_685_3,
+    ];
+    let inverse = simd.div(simd.splat(1.0), simd.add(t, simd.splat(K)));
+    let w = simd.mul_add(inverse, simd.splat(-2.0 * K), simd.splat(1.0));
+    let mut series = simd.splat(P[9]);
+    for coefficient in P.into_iter().rev().skip(1) {
+        series = simd.mul_add(series, w, simd.splat(coefficient));
+    }
+    simd.mul(series, inverse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference;
+    use crate::simd::Level;
+
+    /// The largest difference from the oracle over every level, in what `unit` makes of the exact result.
+    fn worst(activation: Activation, low: f32, high: f32, unit: fn(f64) -> f64) -> f64 {
+        let count = 1 << 19;
+        let inputs: Vec<f32> = (0..=count).map(|at| low + (high - low) * (at as f32 / count as f32)).collect();
+        let mut worst = 0.0f64;
+        for level in Level::available() {
+            let mut values = inputs.clone();
+            level.run(Activate { activation, values: &mut values });
+            for (&x, &y) in inputs.iter().zip(&values) {
+                let expected = reference::encoder::activation(activation, f64::from(x));
+                worst = worst.max((f64::from(y) - expected).abs() / unit(expected));
+            }
+        }
+        worst
+    }
+
+    fn ulp(exact: f64) -> f64 {
+        2f64.powi(exact.abs().max(1e-37).log2().floor() as i32 - 23)
+    }
+
+    #[test]
+    fn gelu_is_within_eight_ulp_of_its_value_even_where_erf_is_all_but_minus_one() {
+        for (low, high) in [(-13.0, -6.0), (-6.0, -2.0), (-2.0, 2.0), (-1e-3, 1e-3), (2.0, 30.0)] {
+            let worst = worst(Activation::Gelu, low, high, ulp);
+            assert!(worst <= 8.0, "{worst} ULP from {low} to {high}");
+        }
+    }
+
+    #[test]
+    fn silu_is_within_four_ulp_of_its_value() {
+        for (low, high) in [(-87.0, -8.0), (-8.0, 8.0), (-1e-3, 1e-3), (8.0, 100.0)] {
+            let worst = worst(Activation::Silu, low, high, ulp);
+            assert!(worst <= 4.0, "{worst} ULP from {low} to {high}");
+        }
+    }
+
+    #[test]
+    fn gelu_by_tanh_is_as_near_to_its_formula_as_f32_allows_around_one() {
+        for (low, high) in [(-100.0, -4.0), (-4.0, 4.0), (-1e-3, 1e-3), (4.0, 100.0)] {
+            let worst = worst(Activation::GeluTanh, low, high, |exact| exact.abs().max(0.5) * 2f64.powi(-23));
+            assert!(worst <= 2.0, "{worst} from {low} to {high}");
+        }
+    }
+
+    #[test]
+    fn far_values_infinities_and_nan_are_what_pytorch_makes_of_them() {
+        for level in Level::available() {
+            for activation in [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
+                // Seven values: a whole vector and a tail at most levels.
+                let mut values = [f32::INFINITY, f32::MAX, 1e30, -1e30, f32::MIN, 0.0, f32::NAN];
+                level.run(Activate { activation, values: &mut values });
+                assert_eq!(values[..6], [f32::INFINITY, f32::MAX, 1e30, 0.0, 0.0, 0.0], "{activation:?}");
+                assert!(values[6].is_nan(), "{activation:?} {}", level.name());
+            }
+        }
+    }
+}

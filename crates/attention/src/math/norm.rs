@@ -1,0 +1,151 @@
+//! Layer norm and root-mean-square norm over contiguous rows.
+
+use crate::error::{Error, Result};
+use crate::simd::{Kernel, Simd};
+use crate::tensor::{Tensor, check_output};
+use crate::threads::{Context, SharedMut};
+
+/// How rows are normalised.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Norm<'a> {
+    /// Whether the mean is taken away first: layer norm.
+    pub centred: bool,
+    /// A factor for each column.
+    pub weight: Option<&'a [f32]>,
+    /// What is added to each column.
+    pub bias: Option<&'a [f32]>,
+    /// What is added to the variance.
+    pub epsilon: f32,
+}
+
+/// `torch.nn.functional.layer_norm` over the last dimension: `(x − mean) / √(variance + epsilon) · weight + bias`.
+///
+/// # Errors
+/// `SHAPE` if weight or bias is not of the last dimension's size, or `output` has another length than `x`.
+pub fn layer_norm(
+    context: Context,
+    x: Tensor<'_>,
+    weight: Option<Tensor<'_>>,
+    bias: Option<Tensor<'_>>,
+    epsilon: f32,
+    output: &mut [f32],
+) -> Result<()> {
+    norm(context, x, true, weight, bias, epsilon, output)
+}
+
+/// `torch.nn.functional.rms_norm` over the last dimension: `x / √(mean(x²) + epsilon) · weight`.
+///
+/// # Errors
+/// As [`layer_norm`].
+pub fn rms_norm(
+    context: Context,
+    x: Tensor<'_>,
+    weight: Option<Tensor<'_>>,
+    epsilon: f32,
+    output: &mut [f32],
+) -> Result<()> {
+    norm(context, x, false, weight, None, epsilon, output)
+}
+
+/// [`layer_norm`] where the rows are `centred`, else [`rms_norm`].
+pub(crate) fn norm(
+    context: Context,
+    x: Tensor<'_>,
+    centred: bool,
+    weight: Option<Tensor<'_>>,
+    bias: Option<Tensor<'_>>,
+    epsilon: f32,
+    output: &mut [f32],
+) -> Result<()> {
+    let Some(&columns) = x.shape.dims().last() else {
+        return Err(Error::shape("x", "at least 1 dimension", x.shape));
+    };
+    for (name, vector) in [("weight", weight), ("bias", bias)] {
+        if let Some(vector) = vector
+            && vector.shape.dims() != [columns]
+        {
+            return Err(Error::shape(name, format_args!("[{columns}] to fit x {}", x.shape), vector.shape));
+        }
+    }
+    check_output("output", output, x.data.len())?;
+    output.copy_from_slice(x.data);
+    let (weight, bias) = (weight.map(|weight| weight.data), bias.map(|bias| bias.data));
+    Norm { centred, weight, bias, epsilon }.apply(context, output, columns);
+    Ok(())
+}
+
+impl Norm<'_> {
+    /// Normalises each row of `columns` values in its place.
+    pub(crate) fn apply(self, context: Context, rows: &mut [f32], columns: usize) {
+        if rows.is_empty() {
+            return;
+        }
+        // About 20 µs of work an item.
+        let rows_an_item = (1usize << 15).div_ceil(columns);
+        let len = rows.len();
+        let shared = SharedMut::new(rows);
+        context.for_each((len / columns).div_ceil(rows_an_item), len * 8, |item| {
+            let start = item * rows_an_item * columns;
+            // SAFETY: items cover disjoint ranges of rows.
+            let rows = unsafe { shared.slice(start, (rows_an_item * columns).min(len - start)) };
+            context.level.run(Rows { norm: self, rows, columns });
+        });
+    }
+}
+
+struct Rows<'a> {
+    norm: Norm<'a>,
+    rows: &'a mut [f32],
+    columns: usize,
+}
+
+impl Kernel for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+        let Norm { centred, weight, bias, epsilon } = self.norm;
+        let count = self.columns as f32;
+        for row in self.rows.chunks_exact_mut(self.columns) {
+            // The mean in two steps: what its rounding leaves is in the sum of the differences from it.
+            let mean = if centred { sums(simd, row, 0.0)[0] / count } else { 0.0 };
+            let [sum, squares] = sums(simd, row, mean);
+            let left = if centred { sum / count } else { 0.0 };
+            let variance = squares / count - left * left;
+            // Rounding may take it below 0; NaN has to stay, which `max` would drop.
+            let variance = if variance < 0.0 { 0.0 } else { variance };
+            let scale = 1.0 / (variance + epsilon).sqrt();
+            row.iter_mut().for_each(|value| *value = (*value - mean - left) * scale);
+            if let Some(weight) = weight {
+                row.iter_mut().zip(weight).for_each(|(value, weight)| *value *= weight);
+            }
+            if let Some(bias) = bias {
+                row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+            }
+        }
+    }
+}
+
+/// `Σ (x − shift)` and `Σ (x − shift)²` over the row.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn sums<S: Simd>(simd: S, row: &[f32], shift: f32) -> [f32; 2] {
+    let shifts = simd.splat(shift);
+    let mut totals = [[simd.splat(0.0); 2]; 2];
+    let mut pairs = row.chunks_exact(2 * S::LANES);
+    for pair in &mut pairs {
+        for (half, [sum, squares]) in totals.iter_mut().enumerate() {
+            let x = simd.sub(simd.load(&pair[half * S::LANES..]), shifts);
+            *sum = simd.add(*sum, x);
+            *squares = simd.mul_add(x, x, *squares);
+        }
+    }
+    let [[sum, squares], [other_sum, other_squares]] = totals;
+    let mut sum = simd.reduce_sum(simd.add(sum, other_sum));
+    let mut squares = simd.reduce_sum(simd.add(squares, other_squares));
+    for value in pairs.remainder() {
+        sum += value - shift;
+        squares += (value - shift) * (value - shift);
+    }
+    [sum, squares]
+}

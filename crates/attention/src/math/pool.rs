@@ -1,0 +1,73 @@
+//! Means over the rows of each batch entry.
+
+use crate::error::{Error, Result};
+use crate::math::dot::dot;
+use crate::options::parse::{Given, read_into, read_options};
+use crate::simd::{Kernel, Simd};
+use crate::tensor::{Tensor, check_lengths, check_output};
+use crate::threads::{Context, SharedMut};
+
+/// The mean over the first `lengths[b]` rows of each batch entry, all where there are no lengths: x `[B, L, M]` → `[B, M]`.
+/// `normalize` divides each mean by its Euclidean length, or by 10⁻¹² where that is longer, as
+/// `torch.nn.functional.normalize`. No rows give zeros; rows that do not count are never read.
+///
+/// # Errors
+/// `SHAPE` if x has not 3 dimensions, or lengths or `output` another length; `OPTION` for a length beyond L.
+pub fn mean_pool(
+    context: Context,
+    x: Tensor<'_>,
+    lengths: Option<&[i32]>,
+    normalize: bool,
+    output: &mut [f32],
+) -> Result<()> {
+    let &[batch, rows, columns] = x.shape.dims() else {
+        return Err(Error::shape("x", "3 dimensions [B, L, M]", x.shape));
+    };
+    check_lengths("lengths", lengths, batch, rows, "rows")?;
+    check_output("output", output, batch * columns)?;
+    let output = SharedMut::new(output);
+    context.for_each(batch, x.data.len() * 2, |b| {
+        let count = lengths.map_or(rows, |lengths| lengths[b] as usize);
+        let rows = &x.data[b * rows * columns..][..count * columns];
+        // SAFETY: items differ in the batch entry.
+        let mean = unsafe { output.slice(b * columns, columns) };
+        context.level.run(Mean { rows, count, normalize, mean });
+    });
+    Ok(())
+}
+
+/// The option `normalize`.
+pub(crate) fn parse_normalize(json: Option<&str>) -> Result<bool> {
+    struct Options {
+        normalize: bool,
+    }
+    let mut options = Options { normalize: false };
+    read_into!(options, json, &["lengths"], |names| names, { "normalize" => normalize: Given::boolean, })?;
+    Ok(options.normalize)
+}
+
+struct Mean<'a> {
+    rows: &'a [f32],
+    count: usize,
+    normalize: bool,
+    mean: &'a mut [f32],
+}
+
+impl Kernel for Mean<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+        let Self { rows, count, normalize, mean } = self;
+        mean.fill(0.0);
+        for row in rows.chunks_exact(mean.len().max(1)) {
+            mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        }
+        let share = 1.0 / count.max(1) as f32;
+        mean.iter_mut().for_each(|value| *value *= share);
+        if normalize {
+            let length = dot(simd, mean, mean).sqrt().max(1e-12);
+            mean.iter_mut().for_each(|value| *value /= length);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+// all-MiniLM-L6-v2 from its files: tokens, embeddings, six encoder layers, the mean over the tokens. Gives sentences as vectors
+// of length 1, so that the product of two is how near their meanings are.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Tokenizer } from '@huggingface/tokenizers'
+
+/** @typedef {import('@ruvector/attention').Attention} Attention */
+/** @typedef {import('@ruvector/attention').Tensor} Tensor */
+
+const EPSILON = 1e-12
+const SIZE = 384
+/** What sentence-transformers cuts sentences off at. */
+const MOST_TOKENS = 256
+/** Sentences of one pass through the layers. */
+const BATCH = 32
+
+/**
+ * @param {Attention} attention  the API of one backend
+ * @param {string} folder  with model.safetensors, tokenizer.json and tokenizer_config.json
+ */
+export function loadModel(attention, folder) {
+  const { layerNorm, loadSafetensors, meanPool, TransformerEncoderLayer } = attention
+  const json = (/** @type {string} */ name) => JSON.parse(readFileSync(join(folder, name), 'utf8'))
+  const tokenizer = new Tokenizer(json('tokenizer.json'), json('tokenizer_config.json'))
+
+  const file = readFileSync(join(folder, 'model.safetensors'))
+  const part = (/** @type {string} */ name) => loadSafetensors(file, { prefix: `embeddings.${name}` })
+  const words = part('word_embeddings').weight.data
+  const positions = part('position_embeddings').weight.data
+  const types = part('token_type_embeddings').weight.data
+  const norm = part('LayerNorm')
+  const state = loadSafetensors(file, { prefix: 'encoder' })
+  const layers = Array.from({ length: 6 }, (_, index) =>
+    new TransformerEncoderLayer({
+      modelDim: SIZE,
+      numHeads: 12,
+      feedForwardDim: 4 * SIZE,
+      activation: 'gelu',
+      epsilon: EPSILON
+    }).loadStateDict(state, { prefix: `layer.${index}` })
+  )
+
+  /** The token ids of a sentence, with those that mark its start and end. @param {string} sentence */
+  function tokenize(sentence) {
+    const { ids } = tokenizer.encode(sentence)
+    return ids.length <= MOST_TOKENS ? ids : [...ids.slice(0, MOST_TOKENS - 1), ids[ids.length - 1]]
+  }
+
+  /**
+   * What goes into the first layer, padded to the longest.
+   *
+   * @param {readonly number[][]} batch  the token ids of some sentences
+   * @returns {Tensor}
+   */
+  function embedTokens(batch) {
+    const length = Math.max(...batch.map((ids) => ids.length))
+    const data = new Float32Array(batch.length * length * SIZE)
+    batch.forEach((ids, row) => {
+      ids.forEach((id, position) => {
+        const start = (row * length + position) * SIZE
+        for (let i = 0; i < SIZE; i++) {
+          data[start + i] = words[id * SIZE + i] + positions[position * SIZE + i] + types[i]
+        }
+      })
+    })
+    return layerNorm({ data, shape: [batch.length, length, SIZE] }, { ...norm, epsilon: EPSILON })
+  }
+
+  /**
+   * The layers over embedded tokens, `[B, L, 384]`.
+   *
+   * @param {Tensor} x
+   * @param {Int32Array} [kvLengths]
+   */
+  const encode = (x, kvLengths) => layers.reduce((hidden, layer) => layer.forward(hidden, { kvLengths }).output, x)
+
+  /**
+   * A vector of length 1 for each sentence, `[sentences, 384]`.
+   *
+   * @param {readonly string[]} sentences
+   * @returns {Tensor}
+   */
+  function embed(sentences) {
+    const output = new Float32Array(sentences.length * SIZE)
+    // Sentences of about the same length together, so that there is little padding.
+    const rows = sentences.map((sentence, index) => ({ index, ids: tokenize(sentence) }))
+    rows.sort((a, b) => a.ids.length - b.ids.length)
+    for (let first = 0; first < rows.length; first += BATCH) {
+      const batch = rows.slice(first, first + BATCH)
+      const lengths = Int32Array.from(batch, ({ ids }) => ids.length)
+      const hidden = encode(embedTokens(batch.map(({ ids }) => ids)), lengths)
+      const { data } = meanPool(hidden, { lengths, normalize: true })
+      batch.forEach(({ index }, row) => output.set(data.subarray(row * SIZE, (row + 1) * SIZE), index * SIZE))
+    }
+    return { data: output, shape: [sentences.length, SIZE] }
+  }
+
+  const dispose = () => layers.forEach((layer) => layer.dispose())
+  return { tokenize, embedTokens, encode, embed, dispose }
+}
+
+/**
+ * The sentences nearest in meaning to each query, best first.
+ *
+ * @param {Attention} attention
+ * @param {Tensor} queries  `[Q, 384]`
+ * @param {Tensor} vectors  `[N, 384]`
+ * @param {number} count
+ * @returns {{ index: number, score: number }[][]}
+ */
+export function search(attention, queries, vectors, count) {
+  // The product of vectors of length 1 is the cosine of their angle.
+  const { data } = attention.linear(queries, vectors)
+  const size = vectors.shape[0]
+  return Array.from({ length: queries.shape[0] }, (_, query) => {
+    const scores = [...data.subarray(query * size, (query + 1) * size)].map((score, index) => ({ index, score }))
+    return scores.sort((a, b) => b.score - a.score).slice(0, count)
+  })
+}

@@ -1,0 +1,99 @@
+// Encoder layers, and what models have beside attention: norms, activations, means over tokens.
+
+import { attend, Layer } from './layers.js'
+import { encodeConfig, splitOptions } from './options.js'
+import { Resident } from './resident.js'
+import { allocateTensor, checkArray, checkTensor } from './tensor.js'
+
+/** @typedef {import('./tensor.js').Checked} Checked */
+/** @typedef {import('./backend.js').Backend} Backend */
+
+/** @param {Backend} backend */
+export function createEncoder(backend) {
+  /**
+   * @param {string} operation
+   * @param {unknown} x
+   * @param {unknown} options
+   * @param {readonly string[]} vectors  the options that are tensors
+   */
+  function normalised(operation, x, options, vectors) {
+    const input = checkTensor('x', x)
+    const { values, json } = splitOptions('options', options, vectors)
+    const given = vectors.map((name) => (values[name] === undefined ? undefined : checkTensor(name, values[name])))
+    const output = allocateTensor('output', input.shape)
+    const call = backend.call(operation).input(input).options(json)
+    for (const vector of given) call.input(vector)
+    call.output(output.data).run()
+    return output
+  }
+
+  /**
+   * @param {unknown} x
+   * @param {unknown} [options]
+   */
+  function layerNorm(x, options) {
+    return normalised('layerNorm', x, options, ['weight', 'bias'])
+  }
+
+  /**
+   * @param {unknown} x
+   * @param {unknown} [options]
+   */
+  function rmsNorm(x, options) {
+    return normalised('rmsNorm', x, options, ['weight'])
+  }
+
+  /**
+   * @param {unknown} x
+   * @param {unknown} [options]
+   */
+  function gelu(x, options) {
+    return normalised('gelu', x, options, [])
+  }
+
+  /** @param {unknown} x */
+  function silu(x) {
+    return normalised('silu', x, undefined, [])
+  }
+
+  /**
+   * @param {unknown} x
+   * @param {unknown} [options]
+   */
+  function meanPool(x, options) {
+    const input = checkTensor('x', x)
+    const { values, json } = splitOptions('options', options, ['lengths'])
+    /** @type {Int32Array | undefined} */
+    const lengths = values.lengths === undefined ? undefined : checkArray('lengths', values.lengths, 'Int32Array')
+    const [batch = 0, , size = 0] = input.shape
+    const output = allocateTensor('output', [batch, size])
+    backend.call('meanPool').input(input).options(json).integers(lengths).output(output.data).run()
+    return output
+  }
+
+  class TransformerEncoderLayer extends Layer {
+    /** @type {import('../index.d.ts').TransformerEncoderLayer['config']} */
+    #config
+
+    /** @param {unknown} config */
+    constructor(config) {
+      const resident = new Resident(backend, 'encoder-layer', encodeConfig(config))
+      super(resident)
+      this.#config = Object.freeze(resident.describe())
+    }
+
+    get config() {
+      return this.#config
+    }
+
+    /**
+     * @param {unknown} x
+     * @param {unknown} [options]
+     */
+    forward(x, options) {
+      return attend(backend, this, ['x'], x, undefined, undefined, options, 'transformerEncoderLayer')
+    }
+  }
+
+  return { layerNorm, rmsNorm, gelu, silu, meanPool, TransformerEncoderLayer }
+}
