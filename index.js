@@ -17,7 +17,6 @@ export const {
   KVCache,
   Layer,
   LinearAttention,
-  HyperbolicAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   ScaledDotProductAttention,

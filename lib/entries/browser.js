@@ -34,7 +34,6 @@ export const {
   KVCache,
   Layer,
   LinearAttention,
-  HyperbolicAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   ScaledDotProductAttention,

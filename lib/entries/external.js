@@ -22,7 +22,6 @@ export const {
   KVCache,
   Layer,
   LinearAttention,
-  HyperbolicAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   ScaledDotProductAttention,

@@ -20,7 +20,6 @@ export const {
   KVCache,
   Layer,
   LinearAttention,
-  HyperbolicAttention,
   MultiHeadAttention,
   PerformanceMonitor,
   ScaledDotProductAttention,
