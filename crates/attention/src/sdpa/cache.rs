@@ -9,9 +9,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::calls::Object;
 use crate::error::{Code, Error, Result};
+use crate::math::random::Dropout;
 use crate::options::parse::{Given, read_into, read_options};
 use crate::options::{AttentionOptions, COUNT, Layout, count};
-use crate::sdpa::{self, Arrays, Dims, KeyValues, Outputs, Strides};
+use crate::sdpa::mask::Visibility;
+use crate::sdpa::{self, Arrays, Dims, Outputs, Problem, Strides, check_volume};
 use crate::tensor::{Tensor, try_zeroed};
 use crate::threads::Context;
 use crate::weights::Entry;
@@ -219,26 +221,43 @@ impl KvCache {
         }
         let keys = config.reach().map_or(contents.length, |reach| contents.length.min(queries + reach));
         let first_row = contents.length - keys - contents.in_memory;
+        let shape = [config.batch, dims.heads, queries, keys];
+        check_volume(shape, config.head_dim.max(config.value_dim))?;
         let strides = |size: usize| Strides {
             batch: config.kv_heads * config.rows() * size,
             head: config.rows() * size,
             row: size,
         };
-        let held = KeyValues {
+        let offset = (keys - queries) as i64;
+        let problem = Problem {
+            q: q.data,
             k: &contents.keys[first_row * config.head_dim..],
             v: &contents.values[first_row * config.value_dim..],
+            q_strides: Strides::new(options.layout, dims.heads, queries, config.head_dim),
             k_strides: strides(config.head_dim),
             v_strides: strides(config.value_dim),
-            heads: config.kv_heads,
-            length: keys,
+            output_strides: Strides::new(options.layout, dims.heads, queries, config.value_dim),
+            batch: config.batch,
+            heads: dims.heads,
+            kv_heads: config.kv_heads,
+            queries,
+            keys,
+            head_dim: config.head_dim,
             value_dim: config.value_dim,
+            scale: options.scale.unwrap_or(1.0 / (config.head_dim as f32).sqrt()),
+            softcap: options.softcap,
+            visibility: Visibility::new(
+                shape,
+                q.shape.rank(),
+                options.causal,
+                self.window(options.window),
+                offset,
+                &arrays,
+            )?,
+            dropout: Dropout::new(options.dropout, options.seed),
+            key_block: sdpa::KEY_BLOCK,
+            ball: None,
         };
-        let options = AttentionOptions {
-            window: self.window(options.window),
-            query_offset: (keys - queries) as i64,
-            ..options.clone()
-        };
-        let problem = sdpa::lay_out(q, &dims, held, &options, arrays)?;
         sdpa::attend_into(context, &problem, options.top_weights, outputs)
     }
 

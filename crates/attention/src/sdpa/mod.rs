@@ -300,55 +300,24 @@ pub(crate) fn plan<'a>(
         fits("v", v, "length", keys.length, values.length)?;
         value_dim = values.size;
     }
-    let held = KeyValues {
-        k: k.data,
-        v: v.map_or(&[], |v| v.data),
-        k_strides: Strides::new(layout, keys.heads, keys.length, keys.size),
-        v_strides: Strides::new(layout, keys.heads, keys.length, value_dim),
-        heads: keys.heads,
-        length: keys.length,
-        value_dim,
-    };
-    lay_out(q, &queries, held, options, arrays)
-}
-
-/// Keys and values as they lie in memory.
-struct KeyValues<'a> {
-    pub k: &'a [f32],
-    pub v: &'a [f32],
-    pub k_strides: Strides,
-    pub v_strides: Strides,
-    pub heads: usize,
-    pub length: usize,
-    pub value_dim: usize,
-}
-
-/// The problem of queries before keys and values that fit them.
-fn lay_out<'a>(
-    q: Tensor<'a>,
-    queries: &Dims,
-    held: KeyValues<'a>,
-    options: &AttentionOptions,
-    arrays: Arrays<'a>,
-) -> Result<Problem<'a>> {
-    let shape = [queries.batch, queries.heads, queries.length, held.length];
-    check_volume(shape, queries.size.max(held.value_dim))?;
-    let strides = |size| Strides::new(options.layout, queries.heads, queries.length, size);
+    let shape = [queries.batch, queries.heads, queries.length, keys.length];
+    check_volume(shape, queries.size.max(value_dim))?;
+    let strides = |dims: &Dims, size| Strides::new(layout, dims.heads, dims.length, size);
     Ok(Problem {
         q: q.data,
-        k: held.k,
-        v: held.v,
-        q_strides: strides(queries.size),
-        k_strides: held.k_strides,
-        v_strides: held.v_strides,
-        output_strides: strides(held.value_dim),
+        k: k.data,
+        v: v.map_or(&[], |v| v.data),
+        q_strides: strides(&queries, queries.size),
+        k_strides: strides(&keys, keys.size),
+        v_strides: strides(&keys, value_dim),
+        output_strides: strides(&queries, value_dim),
         batch: queries.batch,
         heads: queries.heads,
-        kv_heads: held.heads,
+        kv_heads: keys.heads,
         queries: queries.length,
-        keys: held.length,
+        keys: keys.length,
         head_dim: queries.size,
-        value_dim: held.value_dim,
+        value_dim,
         // With D = 0 every score is an empty sum, whatever the factor.
         scale: options.scale.unwrap_or(1.0 / (queries.size.max(1) as f32).sqrt()),
         softcap: options.softcap,
