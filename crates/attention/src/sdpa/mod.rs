@@ -2,7 +2,7 @@
 //!
 //! - [`mask`]: which keys a query row sees, and the bias it adds;
 //! - `score`: one tile of scores, queries in lanes, shared by everything that needs scores;
-//! - [`ball`]: what is different where rows are points of a hyperbolic ball;
+//! - `ball`: what is different where rows are points of a hyperbolic ball;
 //! - `forward`: the work items of the pass that computes the output; `tiled` and `decode` are its two forms;
 //! - [`rotary`]: positions turned into queries and keys beforehand;
 //! - [`cache`]: keys and values that stay between calls;
