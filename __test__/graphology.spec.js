@@ -1,6 +1,7 @@
 // Graphs of the graphology library: the same nodes and edges, in its order.
 import test from 'ava'
 import Graphology from 'graphology'
+import { init } from '@ruvector/attention'
 import { fromGraphology } from '@ruvector/attention/graphology'
 import { onBothBackends } from './support/backends.js'
 import { close, faultOf } from './support/tensors.js'
@@ -8,7 +9,8 @@ import { close, faultOf } from './support/tensors.js'
 /** @type {typeof import('graphology').default} */
 const Graph = /** @type {any} */ (Graphology)
 
-test('nodes and edges keep their order, and an undirected edge leads both ways', (t) => {
+test('nodes and edges keep their order, and an undirected edge leads both ways', async (t) => {
+  await init()
   const club = new Graph({ type: 'mixed', multi: true })
   for (const name of ['ada', 'bob', 'cy']) club.addNode(name)
   club.addDirectedEdgeWithKey('follows', 'cy', 'ada')

@@ -13,7 +13,6 @@ const after = []
 
 /** @type {(title: string, body: (t: Assertions) => unknown) => void} */
 export default function test(title, body) {
-  if (tests.some((other) => other.title === title)) throw new Error(`two tests are called "${title}"`)
   tests.push({ title, body })
 }
 test.serial = test
