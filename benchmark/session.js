@@ -25,7 +25,7 @@ import { median, ratio, sample } from './timing.js'
 const TOLERANCE = 1e-3
 
 const EFFORT = {
-  full: { span: 0.4, warmUp: 0.5, rounds: 3 },
+  full: { span: 0.2, warmUp: 0.5, rounds: 3 },
   quick: { span: 0.12, warmUp: 0.5, rounds: 1 }
 }
 
