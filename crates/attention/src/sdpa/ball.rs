@@ -151,7 +151,8 @@ impl<'a> Midpoints<'a> {
         product::<S, ROWS, VECTORS>(simd, values, block.value_dim, count, weights, self.mean, Start::Zero);
         let curvature = simd.splat(block.curvature);
         let mut spreads = [simd.splat(0.0); VECTORS];
-        let mut is_exact = true;
+        // Which lanes keep too little; each lane is decided by itself, so that no row's result hangs on its neighbours'.
+        let mut is_vague = [simd.lt(simd.splat(0.0), simd.splat(0.0)); VECTORS];
         for (v, &added) in added.iter().enumerate() {
             let inverse = reciprocal(simd, added);
             let mut square = simd.splat(0.0);
@@ -167,19 +168,19 @@ impl<'a> Midpoints<'a> {
             // Where all values lie near the origin, what is left matters little.
             let is_far = simd.lt(simd.add(given, given), added);
             let is_little = simd.lt(spreads[v], simd.mul(added, simd.splat(1.0 / 16.0)));
-            is_exact &= !simd.any(simd.and(is_far, is_little));
+            is_vague[v] = simd.and(is_far, is_little);
         }
-        if !is_exact {
+        if is_vague.iter().any(|&mask| simd.any(mask)) {
             let values = Matrix { along: Along::DepthApart, ..values };
             product::<S, ROWS, VECTORS>(simd, values, count, block.value_dim, self.mean, self.distances, Start::Zero);
             for (v, spread) in spreads.iter_mut().enumerate() {
-                *spread = simd.splat(0.0);
+                let mut sum = simd.splat(0.0);
                 for (weights, distances) in weights.chunks_exact(lanes).zip(self.distances.chunks_exact(lanes)) {
                     let (weight, distance) =
                         (simd.load(&weights[v * S::LANES..]), simd.load(&distances[v * S::LANES..]));
-                    *spread = simd.mul_add(weight, distance, *spread);
+                    sum = simd.mul_add(weight, distance, sum);
                 }
-                *spread = simd.mul(*spread, curvature);
+                *spread = simd.select(is_vague[v], simd.mul(sum, curvature), *spread);
             }
         }
         for (v, &added) in added.iter().enumerate() {

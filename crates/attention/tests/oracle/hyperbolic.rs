@@ -208,9 +208,7 @@ impl Attention {
         attention(space, heads, temperature, is_tangent, self.problem.tensors(), options, self.problem.arrays())
     }
 
-    /// Tangent vectors of any length reach the boundary, where distances, and weights with them, keep 1e-4.
     fn check(&self, tolerance: f64) {
-        let tolerance = if self.setup.is_tangent { 1e-4 } else { tolerance };
         let (output, weights) = self.expected();
         for context in contexts() {
             let found = self.run(context).unwrap();
@@ -245,12 +243,6 @@ proptest! {
     fn attention_gives_what_the_oracle_gives(attention in attentions(1.5)) {
         attention.check(2e-5);
     }
-
-}
-
-proptest! {
-    // The same cases in each run: of others, some differ in bits, which is to be understood yet.
-    #![proptest_config(ProptestConfig { rng_seed: proptest::test_runner::RngSeed::Fixed(7), ..config(150) })]
 
     #[test]
     fn what_lies_in_hidden_keys_and_values_does_not_matter(attention in attentions(1.0), seed in any::<u64>()) {
