@@ -154,9 +154,8 @@ async function runCase(problem, contenders, effort, progress, remarks) {
           if (contender.side === 'peer') remark('skipped', prepared)
           continue
         }
-        const start = performance.now()
         const output = await outputOf(prepared)
-        const entry = { contender, prepared, first: (performance.now() - start) / 1000, seconds: [] }
+        const entry = { contender, prepared, seconds: [] }
         entries.push(entry)
         if (!output) continue
         reference ??= output

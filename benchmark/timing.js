@@ -6,10 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 /** @typedef {import('./types.d.ts').Prepared} Prepared */
 /** @typedef {import('./types.d.ts').Contender} Contender */
 /**
- * - `first`: seconds of the call whose result was checked.
  * - `seconds`: of one call, by round.
  *
- * @typedef {{ contender: Contender, prepared: Prepared, first: number, seconds: number[] }} Entry
+ * @typedef {{ contender: Contender, prepared: Prepared, seconds: number[] }} Entry
  */
 
 /**
@@ -23,6 +22,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 /** Long enough for the clock, short enough to change turns often. */
 const SAMPLE_SECONDS = 0.005
 const MOST_ROUNDS = 200
+/** In a sample, whatever the clock says of one. */
+const MOST_CALLS = 1e5
 
 /** @param {Prepared} prepared @param {number} count @returns {Promise<number>} seconds for all calls */
 async function time(prepared, count) {
@@ -72,17 +73,17 @@ export async function sample(entries, effort, pause) {
  * @param {Entry} entry
  * @param {Effort} effort
  */
-async function warmUp({ contender, prepared, first }, effort) {
+async function warmUp({ contender, prepared }, effort) {
   const target = contender.warmsUp ? effort.warmUp : effort.warmUp / 10
   let count = 1
-  let call = first > 0 ? first : Infinity
-  for (let spent = first; spent < target;) {
+  let call = Infinity
+  for (let spent = 0; spent < target;) {
     const seconds = await time(prepared, count)
     spent += seconds
     call = Math.min(call, seconds / count)
-    if (seconds < SAMPLE_SECONDS / 2) count *= 2
+    if (seconds < SAMPLE_SECONDS / 2 && count < MOST_CALLS) count *= 2
   }
-  return { count: Math.max(1, Math.round(SAMPLE_SECONDS / call)) }
+  return { count: Math.min(MOST_CALLS, Math.max(1, Math.round(SAMPLE_SECONDS / call))) }
 }
 
 /** @param {readonly number[]} values @param {number} [quantile] */

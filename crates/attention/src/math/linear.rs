@@ -9,10 +9,12 @@ use crate::simd::{Along, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, gather_col
 use crate::tensor::{Tensor, check_output};
 use crate::threads::{Context, SharedMut};
 
-/// Depths that one pass of the microkernel runs over: what keeps a tile of x in the first-level cache.
-const DEPTH_BLOCK: usize = 256;
-/// Output features of one work item.
-const OUTPUT_BLOCK: usize = 128;
+/// Numbers of a tile of x that one pass of the microkernel runs over: half of the first-level cache.
+const TILE: usize = 4096;
+/// The most output features of one work item: a tile of x is gathered once for all of them.
+const OUTPUT_BLOCK: usize = 512;
+/// The fewest, where several threads would be left without work.
+const SMALL_OUTPUT_BLOCK: usize = 128;
 /// Rows that run faster along their length than in lanes that they do not fill.
 const FEW_ROWS: usize = 6;
 /// Tiles of x rows of one work item.
@@ -87,15 +89,17 @@ pub(crate) fn project_and(
         return Ok(());
     }
     let lanes = context.level.tile_lanes();
-    scratch::reserve(scratch_len(lanes, depth))?;
     let row_blocks = rows.div_ceil(TILES * lanes);
-    let output_blocks = outputs.div_ceil(OUTPUT_BLOCK);
+    // What the block is changes no result: each output is summed by itself.
+    let has_work = context.threads == 1 || row_blocks >= 2 * context.threads;
+    let output_block = if !has_work { SMALL_OUTPUT_BLOCK } else { OUTPUT_BLOCK };
+    scratch::reserve(scratch_len(lanes, depth, output_block))?;
+    let output_blocks = outputs.div_ceil(output_block);
     let output = SharedMut::new(output);
     let operations = 2usize.saturating_mul(rows).saturating_mul(depth).saturating_mul(outputs);
     context.for_each(row_blocks * output_blocks, operations, |item| {
-        let (row_block, output_block) = (item / output_blocks, item % output_blocks);
-        let first_row = row_block * TILES * lanes;
-        let first_output = output_block * OUTPUT_BLOCK;
+        let first_row = item / output_blocks * TILES * lanes;
+        let first_output = item % output_blocks * output_block;
         context.level.run(Block {
             x,
             depth,
@@ -105,14 +109,14 @@ pub(crate) fn project_and(
             finish,
             output: &output,
             rows: first_row..rows.min(first_row + TILES * lanes),
-            columns: first_output..outputs.min(first_output + OUTPUT_BLOCK),
+            columns: first_output..outputs.min(first_output + output_block),
         });
     });
     Ok(())
 }
 
-fn scratch_len(lanes: usize, depth: usize) -> usize {
-    lanes * (depth.min(DEPTH_BLOCK) + OUTPUT_BLOCK)
+fn scratch_len(lanes: usize, depth: usize, columns: usize) -> usize {
+    lanes * (depth.min(TILE / lanes) + columns)
 }
 
 /// One work item: some rows of x against some output features.
@@ -192,15 +196,16 @@ impl Block<'_> {
     #[inline(always)]
     fn in_lanes<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, simd: S, rows: std::ops::Range<usize>) {
         let lanes = VECTORS * S::LANES;
-        let mut scratch = Scratch::take(scratch_len(lanes, self.depth));
+        let mut scratch = Scratch::take(scratch_len(lanes, self.depth, self.columns.len()));
         let mut rest = scratch.values();
-        let tile = scratch::take(&mut rest, lanes * self.depth.min(DEPTH_BLOCK));
+        let depth_block = TILE / lanes;
+        let tile = scratch::take(&mut rest, lanes * self.depth.min(depth_block));
         let sums = scratch::take(&mut rest, lanes * self.columns.len());
         for (row, sums) in sums.chunks_exact_mut(lanes).enumerate() {
             sums.fill(self.bias.map_or(0.0, |bias| bias[self.columns.start + row]));
         }
-        for first in (0..self.depth).step_by(DEPTH_BLOCK) {
-            let depth = DEPTH_BLOCK.min(self.depth - first);
+        for first in (0..self.depth).step_by(depth_block) {
+            let depth = depth_block.min(self.depth - first);
             if rows.len() < lanes {
                 // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
                 tile.fill(0.0);
