@@ -129,6 +129,11 @@ const linear = [16384, 4096].map((length) => ({
   kind: /** @type {const} */ ('linear'),
   flops: 4 * length * 64 * 64
 }))
+/** Points of the ball in place of vectors, distances in place of products. */
+const hyperbolic = {
+  ...attention({ name: 'hyperbolic S=512 D=64', group: 'hyperbolic', queries: 512, ownOnly: true }),
+  kind: /** @type {const} */ ('hyperbolic')
+}
 const encoder = encoderLayer(512, 12, 32)
 
 const graphs = [graph(10_000, 200_000, 1), graph(10_000, 200_000, 2)]
@@ -149,6 +154,7 @@ const full = [
   sentence,
   long,
   ...linear,
+  hyperbolic,
   encoderLayer(16, 12, 32),
   encoder,
   ...graphs,

@@ -41,6 +41,30 @@ const figure =
       .filter((found) => found.group === group && isMeant(found))
       .map((found) => ({ value: value(found), where: found.name }))
 
+/**
+ * How many times as long attention by distance takes as exact attention of the same shape, for each contender of `ours`.
+ *
+ * @param {string} ours
+ * @returns {(results: Results) => Finding[]}
+ */
+const hyperbolicTime =
+  (ours) =>
+  ({ rows }) =>
+    rows
+      .filter((row) => row.case.kind === 'hyperbolic' && isOf(ours, row))
+      .flatMap((row) => {
+        const exact = rows.find(
+          (other) =>
+            other.contender === row.contender && other.case.group === 'full' && isSameShape(other.case, row.case)
+        )
+        const value = exact && row.milliseconds.median / exact.milliseconds.median
+        return value === undefined ? [] : [{ value, where: `${row.case.name}, ${row.contender}` }]
+      })
+
+/** @param {Case} one @param {Case} other */
+const isSameShape = (one, other) =>
+  one.threads === other.threads && one.queries === other.queries && one.dim === other.dim && one.heads === other.heads
+
 /** @param {string} ours @returns {(results: Results) => Finding[]} */
 const callTime =
   (ours) =>
@@ -63,11 +87,7 @@ const maskedShare =
       .flatMap((row) => {
         const bare = rows.find(
           (other) =>
-            other.contender === row.contender &&
-            other.case.group === 'full' &&
-            other.case.threads === row.case.threads &&
-            other.case.queries === row.case.queries &&
-            other.case.dim === row.case.dim
+            other.contender === row.contender && other.case.group === 'full' && isSameShape(other.case, row.case)
         )
         return bare ? [{ value: row.gflops / bare.gflops, where: `${row.case.name}, ${row.contender}` }] : []
       })
@@ -181,6 +201,8 @@ const AIMS = [
   share('masks, wasm: share of the speed without', 0.85, maskedShare('wasm')),
   times('linear / exact at S = 16,384, native', 20, againstExact('native')),
   times('linear / exact at S = 16,384, wasm', 20, againstExact('wasm')),
+  atMost('hyperbolic: time beside exact, native', 2.5, '×', hyperbolicTime('native')),
+  atMost('hyperbolic: time beside exact, wasm', 2.5, '×', hyperbolicTime('wasm')),
   atMost('call overhead, native', 2, 'µs', callTime('native')),
   atMost('call overhead, wasm', 4, 'µs', callTime('wasm')),
   atMost(

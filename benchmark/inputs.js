@@ -31,6 +31,14 @@ export function randomTensor(shape, seed) {
   return { data, shape }
 }
 
+/** @param {number} queries @param {number} keys @param {'boolean' | 'float'} kind */
+function randomMask(queries, keys, kind) {
+  const bias = randomTensor([queries, keys], 11)
+  if (kind === 'float') return bias
+  // A key in ten is hidden.
+  return { data: Uint8Array.from(bias.data, (number) => Number(number > -0.8)), shape: bias.shape }
+}
+
 /** @param {number} numHeads @param {number} dim  of a head */
 export function encoderConfig(numHeads, dim) {
   const modelDim = numHeads * dim
@@ -64,15 +72,11 @@ export function makeInputs({ kind, batch, heads, kvHeads, queries, keys, dim, ma
     const edges = { source: randomNodes(queries, keys, 13), target: randomNodes(queries, keys, 17) }
     return { q: none, k: none, v: none, x: randomTensor([queries, heads * dim], 7), state, edges }
   }
-  const bias = randomTensor([queries, keys], 11)
-  // A key in ten is hidden.
-  const visible = { data: Uint8Array.from(bias.data, (number) => Number(number > -0.8)), shape: bias.shape }
   return {
     q: randomTensor([batch, heads, queries, dim], 1),
     k: randomTensor([batch, kvHeads, keys, dim], 2),
     v: randomTensor([batch, kvHeads, keys, dim], 3),
-    ...(mask === 'boolean' && { mask: visible }),
-    ...(mask === 'float' && { mask: bias }),
+    ...(mask && { mask: randomMask(queries, keys, mask) }),
     x: none,
     state: {}
   }

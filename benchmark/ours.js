@@ -8,6 +8,13 @@ import { encoderConfig } from './inputs.js'
 /** @typedef {import('../index.js').Attention} Attention */
 
 /**
+ * Well inside of the unit ball.
+ *
+ * @param {import('../index.js').Tensor} tensor
+ */
+const shrunk = ({ data, shape }) => ({ data: data.map((value) => value / (1.5 * Math.sqrt(shape[3]))), shape })
+
+/**
  * @param {string} name
  * @param {boolean} isNative
  * @param {(threads: number) => Promise<Attention>} load
@@ -28,6 +35,13 @@ async function contender(name, isNative, load) {
         const linear = new api.LinearAttention({ modelDim: problem.dim })
         const run = () => linear.forward(q, k, v).output.data
         return { run, read: (data) => data, dispose: () => linear.dispose() }
+      }
+      if (problem.kind === 'hyperbolic') {
+        const { heads } = problem
+        const space = new api.HyperbolicAttention({ curvature: -1, numHeads: heads })
+        const points = [q, k, v].map((tensor) => space.projectToBall(shrunk(tensor)))
+        const run = () => space.forward(points[0], points[1], points[2]).output.data
+        return { run, read: (data) => data }
       }
       if (edges) {
         const { queries, heads, dim, version } = problem

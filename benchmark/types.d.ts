@@ -28,10 +28,10 @@ interface Shape {
 }
 
 /**
- * Attention by itself, or linear attention; a layer of self attention, or of an encoder, with GELU and a feed-forward network four
+ * Attention by itself, by hyperbolic distance, or linear; a layer of self attention, or of an encoder, with GELU and a feed-forward network four
  * times as wide as the model, as BERT's; or a layer of attention over the `keys` edges of `queries` nodes.
  */
-export type Kind = 'attention' | 'linear' | 'layer' | 'encoder' | 'graph'
+export type Kind = 'attention' | 'linear' | 'hyperbolic' | 'layer' | 'encoder' | 'graph'
 
 /** One measurement of several contenders on the same inputs. */
 export interface Case extends Shape {
