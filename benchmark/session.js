@@ -29,9 +29,6 @@ const EFFORT = {
   quick: { span: 0.12, warmUp: 0.5, rounds: 1 }
 }
 
-/** Threads of other contenders wait for work in a loop for a moment before they sleep. */
-const PAUSE_MILLISECONDS = 5
-
 /**
  * @param {{ cases: Case[], tasks: Task[], isQuick: boolean, withPeers: boolean }} plan
  * @returns {Promise<Report>}
@@ -168,7 +165,7 @@ async function runCase(problem, contenders, effort, progress, remarks) {
       }
     }
     progress.show(`${problem.name}: ${entries.length} in turns`)
-    await sample(entries, effort, problem.threads > 1 ? PAUSE_MILLISECONDS : 0)
+    await sample(entries, effort, problem.threads > 1)
   } finally {
     for (const { prepared } of entries) await prepared.dispose?.()
   }

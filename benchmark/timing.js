@@ -21,6 +21,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Long enough for the clock, short enough to change turns often. */
 const SAMPLE_SECONDS = 0.005
+/** Where threads have to wake first, and the scheduler has to find each a processor of its own. */
+const PARALLEL = { seconds: 0.1, rounds: 7, pause: 50 }
 const MOST_ROUNDS = 200
 /** In a sample, whatever the clock says of one. */
 const MOST_CALLS = 1e5
@@ -45,21 +47,25 @@ async function time(prepared, count) {
  *
  * @param {Entry[]} entries
  * @param {Effort} effort
- * @param {number} pause  milliseconds before each turn, for other contenders' threads to fall asleep
+ * @param {boolean} isParallel  whether contenders run on several threads, which wait in a loop for a moment before they sleep
  */
-export async function sample(entries, effort, pause) {
+export async function sample(entries, effort, isParallel) {
+  const { seconds: length, rounds, pause } = isParallel ? PARALLEL : { seconds: SAMPLE_SECONDS, ...effort, pause: 0 }
   const turns = []
   for (const entry of entries) {
     if (pause) await sleep(pause)
-    turns.push({ entry, ...(await warmUp(entry, effort)), spent: 0 })
+    turns.push({ entry, ...(await warmUp(entry, effort, length)), spent: 0 })
   }
   for (let round = 0; round < MOST_ROUNDS; round++) {
-    const due = turns.filter(({ spent }) => round < effort.rounds || spent < effort.span)
+    const due = turns.filter(({ spent }) => round < rounds || spent < effort.span)
     if (due.length === 0) return
     // Nobody always comes after the same one.
     for (let i = 0; i < due.length; i++) {
       const turn = due[(i + round) % due.length]
-      if (pause) await sleep(pause)
+      if (pause) {
+        await sleep(pause)
+        await time(turn.entry.prepared, 1)
+      }
       const seconds = await time(turn.entry.prepared, turn.count)
       turn.spent += seconds
       turn.entry.seconds[round] = seconds / turn.count
@@ -72,8 +78,9 @@ export async function sample(entries, effort, pause) {
  *
  * @param {Entry} entry
  * @param {Effort} effort
+ * @param {number} length  seconds of a sample
  */
-async function warmUp({ contender, prepared }, effort) {
+async function warmUp({ contender, prepared }, effort, length) {
   const target = contender.warmsUp ? effort.warmUp : effort.warmUp / 10
   let count = 1
   let call = Infinity
@@ -81,9 +88,9 @@ async function warmUp({ contender, prepared }, effort) {
     const seconds = await time(prepared, count)
     spent += seconds
     call = Math.min(call, seconds / count)
-    if (seconds < SAMPLE_SECONDS / 2 && count < MOST_CALLS) count *= 2
+    if (seconds < length / 2 && count < MOST_CALLS) count *= 2
   }
-  return { count: Math.min(MOST_CALLS, Math.max(1, Math.round(SAMPLE_SECONDS / call))) }
+  return { count: Math.min(MOST_CALLS, Math.max(1, Math.round(length / call))) }
 }
 
 /** @param {readonly number[]} values @param {number} [quantile] */
