@@ -1,5 +1,6 @@
 // The stateless functions: scaled dot-product attention and what it is made of.
 
+import { later } from './async/watch.js'
 import { readOptions } from './options.js'
 import { allocateIndices, allocateTensor, checkTensor, outputFor, withLast } from './tensor.js'
 
@@ -35,7 +36,7 @@ function keysOf(q, k, layout) {
 }
 
 /**
- * One call of attention: makes room for the results that the options ask for, and runs it.
+ * One call of attention, with room for the results that the options ask for.
  *
  * @param {Backend} backend
  * @param {string} operation
@@ -43,7 +44,7 @@ function keysOf(q, k, layout) {
  * @param {Readonly<import('./options.js').CallOptions>} given
  * @param {number} valueSize
  * @param {number} [keyCount]  how many keys there are, where that is not for the keys to say
- * @returns {AttentionOutput}
+ * @returns {import('./call.js').Ready<AttentionOutput>}
  */
 export function attend(backend, operation, { query, key, value, resident }, given, valueSize, keyCount) {
   const { topWeights: top } = given
@@ -65,16 +66,26 @@ export function attend(backend, operation, { query, key, value, resident }, give
   const call = resident ? backend.call(operation, resident).input(query) : backend.call(operation).input(query)
   // A cache has its keys and values already.
   if (key) call.input(key).input(value)
-  call
+  // The weights are computed in a second pass over all rows.
+  if (key && !result.weights && !result.topWeights) call.divisible(operationsOf(query, key, given.layout))
+  return call
     .given(given)
     .output(output.data)
     .output(result.weights?.data)
     .output(result.logSumExp?.data)
     .output(result.topWeights?.values.data)
     .indices(result.topWeights?.indices.data)
-    .run()
-  return result
+    .returning(result)
 }
+
+/**
+ * About how many operations attention takes.
+ *
+ * @param {Checked} q
+ * @param {Checked} k
+ * @param {unknown} layout
+ */
+const operationsOf = (q, k, layout) => 4 * q.data.length * keysOf(q, k, layout)
 
 /** @param {Backend} backend */
 export function createFunctions(backend) {
@@ -86,8 +97,30 @@ export function createFunctions(backend) {
    * @returns {AttentionOutput}
    */
   function scaledDotProductAttention(q, k, v, options) {
+    return prepare(q, k, v, options).run()
+  }
+
+  /**
+   * @param {unknown} q
+   * @param {unknown} k
+   * @param {unknown} v
+   * @param {unknown} [options]
+   */
+  function scaledDotProductAttentionAsync(q, k, v, options) {
+    return later((watch) => prepare(q, k, v, options, watch))
+  }
+
+  /**
+   * @param {unknown} q
+   * @param {unknown} k
+   * @param {unknown} v
+   * @param {unknown} options
+   * @param {import('./async/watch.js').Watch} [watch]
+   */
+  function prepare(q, k, v, options, watch) {
     const inputs = { query: checkTensor('q', q), key: checkTensor('k', k), value: checkTensor('v', v) }
-    return attend(backend, 'scaledDotProductAttention', inputs, readOptions(options), lastOf(inputs.value.shape))
+    const given = readOptions(options, watch)
+    return attend(backend, 'scaledDotProductAttention', inputs, given, lastOf(inputs.value.shape))
   }
 
   /**
@@ -134,5 +167,5 @@ export function createFunctions(backend) {
     return output
   }
 
-  return { scaledDotProductAttention, attentionWeights, softmax, linear }
+  return { scaledDotProductAttention, scaledDotProductAttentionAsync, attentionWeights, softmax, linear }
 }

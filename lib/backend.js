@@ -1,5 +1,9 @@
 // A running backend: its binding, its thread limit, and how it comes back after a WebAssembly trap.
 
+import { nativeExecutor } from './async/native.js'
+import { Queue } from './async/queue.js'
+import { processors } from './async/spawn.js'
+import { workerExecutor } from './async/workers.js'
 import { Call } from './call.js'
 import { describe, fault, fromBinding } from './errors.js'
 
@@ -7,9 +11,12 @@ import { describe, fault, fromBinding } from './errors.js'
 /** @typedef {import('../index.d.ts').BackendKind} BackendKind */
 /** @typedef {{ candidate: string, error: Error }} Rejection */
 /**
- * What a loader found: `restart` makes a new binding where a fault can spoil the old one.
+ * What a loader found.
  *
- * @typedef {{ kind: BackendKind, binding: Binding, restart?: () => Binding, rejected: Rejection[] }} Loaded
+ * - `restart`: makes a new binding where a fault can spoil the old one.
+ * - `module`, `spawns`: for workers, what runs on them and how they start.
+ *
+ * @typedef {{ kind: BackendKind, binding: Binding, restart?: () => Binding, module?: WebAssembly.Module, spawns?: import('./async/spawn.js').Spawn[], rejected: Rejection[] }} Loaded
  */
 
 const call = new Call()
@@ -19,6 +26,8 @@ export class Backend {
   binding = undefined
   /** The thread limit that goes into each call's header. */
   threads = 1
+  /** The most workers there may be. */
+  workers = 1
 
   /** @type {() => Loaded} */
   #load
@@ -28,6 +37,10 @@ export class Backend {
   #threadLimit
   /** The numbers of the operations. @type {Record<string, number>} */
   #operations = {}
+  /** @type {ReturnType<typeof workerExecutor> | undefined} */
+  #workers
+  /** @type {Queue | undefined} */
+  #queue
 
   /** @param {() => Loaded} load  finds a backend when the first call needs one */
   constructor(load) {
@@ -41,8 +54,24 @@ export class Backend {
     this.#operations = Object.fromEntries(
       Object.entries(loaded.binding.operations().split(',')).map(([number, name]) => [name, Number(number)])
     )
+    if (loaded.module) this.#workers = workerExecutor(this, loaded.module, loaded.spawns ?? [])
     this.limitThreads(this.#threadLimit)
     return loaded.binding
+  }
+
+  /** Whether there is another thread than the caller's. */
+  get hasElsewhere() {
+    return this.#workers?.canWork ?? true
+  }
+
+  /** The calls that run elsewhere. */
+  get queue() {
+    return (this.#queue ??= new Queue(this.#workers ?? nativeExecutor(this)))
+  }
+
+  /** @param {string} key  of an object that workers need no more */
+  forget(key) {
+    this.#workers?.forget(key)
   }
 
   /**
@@ -59,8 +88,9 @@ export class Backend {
   /** @param {number | undefined} threads */
   limitThreads(threads) {
     this.#threadLimit = threads
-    // WebAssembly runs on the calling thread.
     if (this.#loaded?.kind === 'native') this.threads = threads ?? this.#loaded.binding.defaultThreads()
+    // WebAssembly runs on one thread, the calling one or a worker's.
+    else this.workers = threads ?? processors()
   }
 
   /**
@@ -88,9 +118,9 @@ export class Backend {
       return {
         kind,
         simd: binding.simdLevel(),
-        threads: this.threads,
+        threads: kind === 'native' ? this.threads : this.hasElsewhere ? this.workers : 1,
         version: binding.version(),
-        rejected: rejected.map((rejection) => ({ ...rejection }))
+        rejected: [...rejected, ...(this.#workers?.failures ?? [])].map((rejection) => ({ ...rejection }))
       }
     } catch (error) {
       throw this.fault(error)

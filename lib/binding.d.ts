@@ -22,8 +22,8 @@ export interface Binding {
   /**
    * Runs the operation of this number.
    *
-   * - `header`, 64 numbers: `[threads, training, objects, id, …, rank, dim, …, rank, dim, …]`: the objects that the call works on,
-   *   then every tensor's shape in the order of the arguments, the mask's last where one is given.
+   * - `header`, 64 numbers: `[threads, training, part, parts, objects, id, …, rank, dim, …, rank, dim, …]`: which part of how
+   *   many is to be computed, the objects that the call works on, then every tensor's shape in the order of the arguments, the mask's last where one is given.
    * - `options` is a JSON object of the scalar options as the caller wrote them, or nothing; unknown names are refused by the
    *   kernel crate. A number that JSON cannot hold is written as the string "NaN", "Infinity" or "-Infinity".
    * - Inputs stand in their arguments' slots, a float mask in the fourth; `bytes` is a boolean mask or part of a file;
@@ -47,6 +47,24 @@ export interface Binding {
     output4: Optional<Float32Array>,
     indices: Optional<Int32Array>
   ): void
+
+  /**
+   * As `call`, on another thread; natively alone. The arrays are the call's until it ends. `control` is shared with it: a first
+   * number other than 0 ends it between two pieces of work, the second one says how many millionths are done.
+   */
+  callLater?(
+    operation: number,
+    header: Float64Array,
+    options: Optional<string>,
+    inputs: (Float32Array | undefined)[],
+    bytes: Optional<Uint8Array>,
+    integers: (Int32Array | undefined)[],
+    outputs: (Float32Array | undefined)[],
+    indices: Optional<Int32Array>,
+    control: Int32Array
+  ): Promise<unknown>
+  /** Whether calls tell the global function `reportAttentionProgress` how far they are; in WebAssembly alone. */
+  setReports?(reports: boolean): void
 
   /** Makes an object that lives in the backend's memory until it is freed, and gives its number. */
   create(kind: string, config: string, integers1: Optional<Int32Array>, integers2: Optional<Int32Array>): number

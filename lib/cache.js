@@ -59,7 +59,7 @@ export function createCache(backend) {
       const { valueDim, window } = this.#config
       const queries = query.shape[query.shape.length === 4 && given.layout !== 'blhd' ? 2 : 1] ?? 0
       const keys = window === undefined ? this.#length : Math.min(this.#length, queries + window - 1)
-      return attend(backend, 'kvCacheAttend', { query, resident: this.#resident }, given, valueDim, keys)
+      return attend(backend, 'kvCacheAttend', { query, resident: this.#resident }, given, valueDim, keys).run()
     }
 
     /** @param {number} length */

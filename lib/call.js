@@ -1,11 +1,25 @@
 // A call of a binding, put together piece by piece: its header, and each array in its slot.
 
+import { Request } from './async/request.js'
+import { FIRST_OBJECT, HEADER } from './async/worker-calls.js'
+import { inWordsOf } from './errors.js'
+
 /** @typedef {import('./backend.js').Backend} Backend */
 /** @typedef {import('./tensor.js').Checked} Checked */
 /** @typedef {import('./options.js').CallOptions} CallOptions */
 
-/** Never allocated again: thread limit, training, the number of objects, their ids, then every shape. */
-const header = new Float64Array(64)
+/** Never allocated again: thread limit, training, part of parts, the number of objects, their ids, then every shape. */
+const header = new Float64Array(HEADER)
+
+/** @type {readonly import('./resident.js').Resident[]} */
+const NO_RESIDENTS = []
+
+/**
+ * A call that is put together.
+ *
+ * @template T
+ * @typedef {{ run: () => T, later: (watch: import('./async/watch.js').Watch) => Promise<T> }} Ready
+ */
 
 /**
  * The one call that is being put together. Nothing of the caller's runs between {@link Backend.call} and {@link Call.run}: a getter
@@ -32,6 +46,13 @@ export class Call {
   #outputs = [undefined, undefined, undefined, undefined]
   /** @type {Int32Array | undefined} */
   #indices
+  /** @type {readonly import('./resident.js').Resident[]} */
+  #residents = []
+  /** @type {readonly string[] | undefined} */
+  #names
+  /** @type {any} */
+  #result
+  #operations = 0
 
   /**
    * @param {Backend} backend
@@ -41,15 +62,18 @@ export class Call {
   start(backend, operation, objects) {
     this.#backend = backend
     this.#operation = operation
-    let end = 3
+    let end = FIRST_OBJECT
     let training = 0
     for (const object of objects) {
-      if (end === 3 && object.training) training = 1
+      if (end === FIRST_OBJECT && object.training) training = 1
       header[end++] = object.use()
     }
     header[0] = backend.threads
     header[1] = training
-    header[2] = objects.length
+    header[2] = 0
+    header[3] = 1
+    header[4] = objects.length
+    this.#residents = objects
     this.#end = end
     this.#input = this.#output = 0
     return this
@@ -138,6 +162,38 @@ export class Call {
     return this
   }
 
+  /**
+   * The names under which the caller knows q, k and v.
+   *
+   * @param {readonly string[]} names
+   */
+  named(names) {
+    this.#names = names
+    return this
+  }
+
+  /**
+   * Says that parts of the call can be computed apart, and how many operations there are in all.
+   *
+   * @param {number} operations
+   */
+  divisible(operations) {
+    this.#operations = operations
+    return this
+  }
+
+  /**
+   * What the call gives once it has run.
+   *
+   * @template T
+   * @param {T} result
+   * @returns {Ready<T>}
+   */
+  returning(result) {
+    this.#result = result
+    return this
+  }
+
   /** Runs the call; throws an AttentionError. */
   run() {
     const backend = /** @type {Backend} */ (this.#backend)
@@ -162,11 +218,56 @@ export class Call {
         outputs[3],
         this.#indices
       )
+      return this.#result
     } catch (error) {
-      throw backend.fault(error)
+      throw inWordsOf(this.#names, backend.fault(error))
     } finally {
       this.#clear()
     }
+  }
+
+  /**
+   * Runs the call elsewhere, on copies of all that is the caller's; rejects with an AttentionError or the signal's reason.
+   *
+   * @param {import('./async/watch.js').Watch} watch
+   * @returns {Promise<any>}
+   */
+  later(watch) {
+    const backend = /** @type {Backend} */ (this.#backend)
+    watch.signal?.throwIfAborted()
+    if (!backend.hasElsewhere) return this.#here(watch)
+    try {
+      const request = new Request({
+        operation: this.#operation,
+        header: header.slice(0, this.#end),
+        options: this.#options,
+        inputs: this.#inputs,
+        bytes: this.#bytes,
+        integers: [this.#integers1, this.#integers2],
+        outputs: this.#outputs,
+        indices: this.#indices,
+        residents: this.#residents,
+        names: this.#names,
+        operations: this.#operations,
+        result: this.#result,
+        out: watch.out
+      })
+      return backend.queue.submit(request, watch)
+    } finally {
+      this.#clear()
+    }
+  }
+
+  /**
+   * Runs the call on the calling thread, which then has a turn for whatever waits.
+   *
+   * @param {import('./async/watch.js').Watch} watch
+   */
+  async #here({ onProgress }) {
+    const result = this.run()
+    await new Promise((resolve) => setTimeout(resolve))
+    onProgress?.(1)
+    return result
   }
 
   /** Lets go of everything: what is the caller's is not kept. */
@@ -176,5 +277,8 @@ export class Call {
     inputs[0] = inputs[1] = inputs[2] = inputs[3] = undefined
     outputs[0] = outputs[1] = outputs[2] = outputs[3] = undefined
     this.#options = this.#bytes = this.#integers1 = this.#integers2 = this.#indices = undefined
+    this.#names = this.#result = undefined
+    this.#operations = 0
+    this.#residents = NO_RESIDENTS
   }
 }

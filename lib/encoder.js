@@ -1,5 +1,6 @@
 // Encoder layers, and what models have beside attention: norms, activations, means over tokens.
 
+import { later } from './async/watch.js'
 import { attend, Layer } from './layers.js'
 import { encodeConfig, splitOptions } from './options.js'
 import { Resident } from './resident.js'
@@ -91,7 +92,24 @@ export function createEncoder(backend) {
      * @param {unknown} [options]
      */
     forward(x, options) {
-      return attend(backend, this, ['x'], x, undefined, undefined, options, 'transformerEncoderLayer')
+      return this.#attend(x, options).run()
+    }
+
+    /**
+     * @param {unknown} x
+     * @param {unknown} [options]
+     */
+    forwardAsync(x, options) {
+      return later((watch) => this.#attend(x, options, watch))
+    }
+
+    /**
+     * @param {unknown} x
+     * @param {unknown} options
+     * @param {import('./async/watch.js').Watch} [watch]
+     */
+    #attend(x, options, watch) {
+      return attend(backend, this, ['x'], x, undefined, undefined, options, watch, 'transformerEncoderLayer')
     }
   }
 

@@ -50,6 +50,18 @@ export function fromBinding(error) {
 }
 
 /**
+ * An error about an input under the name that the caller knows it by.
+ *
+ * @param {readonly string[] | undefined} names
+ * @param {AttentionError} error
+ */
+export function inWordsOf(names, error) {
+  const argument = names?.[['q', 'k', 'v'].indexOf(error.argument ?? '')]
+  if (argument === undefined || error.code === 'INTERNAL') return error
+  return new AttentionError(error.code, { argument, expected: error.expected, actual: error.actual })
+}
+
+/**
  * @param {string} text
  * @returns {(Report & { code: Code }) | undefined}
  */

@@ -1,5 +1,6 @@
 // Graphs: edges that live in a backend, messages along them, and the layers of graph networks.
 
+import { later } from './async/watch.js'
 import { describe, fault } from './errors.js'
 import { Layer, disposeSymbol, residentOf } from './layers.js'
 import { encodeConfig, splitOptions } from './options.js'
@@ -148,9 +149,29 @@ export function createGraphs(backend) {
      * @param {unknown} [options]
      */
     forward(graph, x, options) {
+      return this.#attend(graph, x, options).run()
+    }
+
+    /**
+     * @param {unknown} graph
+     * @param {unknown} x
+     * @param {unknown} [options]
+     * @returns {Promise<GraphOutput>}
+     */
+    forwardAsync(graph, x, options) {
+      return later((watch) => this.#attend(graph, x, options, watch))
+    }
+
+    /**
+     * @param {unknown} graph
+     * @param {unknown} x
+     * @param {unknown} options
+     * @param {import('./async/watch.js').Watch} [watch]
+     */
+    #attend(graph, x, options, watch) {
       const { resident, numNodes, numEdges, numSelfLoops } = graphOf(graph)
       const input = checkTensor('x', x)
-      const { values, json } = splitOptions('options', options, ['edgeAttr', 'edgeWeight'])
+      const { values, json } = splitOptions('options', options, ['edgeAttr', 'edgeWeight'], watch)
       const edgeAttr = values.edgeAttr === undefined ? undefined : checkTensor('edgeAttr', values.edgeAttr)
       const edgeWeight = readEdgeWeight(values.edgeWeight)
       const { outFeatures, numHeads, concat, addSelfLoops } = this.#config
@@ -162,7 +183,7 @@ export function createGraphs(backend) {
         const edges = addSelfLoops ? numEdges - numSelfLoops + numNodes : numEdges
         result.weights = allocateTensor('weights', [edges, numHeads])
       }
-      backend
+      return backend
         .call('graphLayer', residentOf(this), resident)
         .input(input)
         .input(edgeAttr)
@@ -170,8 +191,7 @@ export function createGraphs(backend) {
         .options(json)
         .output(output.data)
         .output(result.weights?.data)
-        .run()
-      return result
+        .returning(result)
     }
   }
 

@@ -1,6 +1,7 @@
 // Attention with its settings kept: ScaledDotProductAttention and FlashAttention. They own no memory of the backend.
 
 import { attend, lastOf } from './attention.js'
+import { later } from './async/watch.js'
 import { fault } from './errors.js'
 import { encodeConfig, readOptions, withDefaults } from './options.js'
 import { checkTensor, formatShape } from './tensor.js'
@@ -80,6 +81,18 @@ export function createHeads(backend, functions) {
     /**
      * @param {unknown} q
      * @param {unknown} k
+     * @param {unknown} v
+     * @param {unknown} [options]
+     * @returns {Promise<AttentionOutput>}
+     */
+    async forwardAsync(q, k, v, options) {
+      const query = checkQuery(q, this.#headDim)
+      return functions.scaledDotProductAttentionAsync(query, k, v, withDefaults(this.#defaults, options))
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
      * @param {unknown} [options]
      * @returns {Checked}
      */
@@ -119,9 +132,31 @@ export function createHeads(backend, functions) {
      * @returns {AttentionOutput}
      */
     forward(q, k, v, options) {
+      return this.#attend(q, k, v, options).run()
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} v
+     * @param {unknown} [options]
+     * @returns {Promise<AttentionOutput>}
+     */
+    forwardAsync(q, k, v, options) {
+      return later((watch) => this.#attend(q, k, v, options, watch))
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} v
+     * @param {unknown} options
+     * @param {import('./async/watch.js').Watch} [watch]
+     */
+    #attend(q, k, v, options, watch) {
       const query = checkQuery(q, this.#headDim)
       const inputs = { query, key: checkTensor('k', k), value: checkTensor('v', v) }
-      const given = readOptions(withDefaults({ blockSize: this.#blockSize }, options))
+      const given = readOptions(withDefaults({ blockSize: this.#blockSize }, options), watch)
       return attend(backend, 'flashAttention', inputs, given, lastOf(inputs.value.shape))
     }
   }

@@ -1,5 +1,6 @@
 // Hyperbolic attention, and the geometry of its space: what of it lives in a backend, and the shapes of its results.
 
+import { later } from './async/watch.js'
 import { describe, fault } from './errors.js'
 import { disposeSymbol } from './layers.js'
 import { encodeConfig, readOptions, splitOptions } from './options.js'
@@ -53,10 +54,32 @@ export function createHyperbolic(backend) {
      * @returns {AttentionOutput}
      */
     forward(q, k, v, options) {
+      return this.#attend(q, k, v, options).run()
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} v
+     * @param {unknown} [options]
+     * @returns {Promise<AttentionOutput>}
+     */
+    forwardAsync(q, k, v, options) {
+      return later((watch) => this.#attend(q, k, v, options, watch))
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} v
+     * @param {unknown} options
+     * @param {import('./async/watch.js').Watch} [watch]
+     */
+    #attend(q, k, v, options, watch) {
       const query = checkTensor('q', q)
       const key = checkTensor('k', k)
       const value = checkTensor('v', v)
-      const given = readOptions(options)
+      const given = readOptions(options, watch)
       const inputs = given.out && [query.data, key.data, value.data, given.floatMask, given.booleanMask]
       const output = outputFor(given.out, withLast(query.shape, lastOf(value)), inputs ?? [])
       /** @type {AttentionOutput} */
@@ -69,7 +92,7 @@ export function createHyperbolic(backend) {
         const fits = query.shape.length >= 3 && key.shape.length === query.shape.length
         result.weights = allocateTensor('weights', fits ? [...rows, keys] : [0])
       }
-      backend
+      return backend
         .call('hyperbolicAttention', this.#resident)
         .input(query)
         .input(key)
@@ -77,8 +100,7 @@ export function createHyperbolic(backend) {
         .given(given)
         .output(output.data)
         .output(result.weights?.data)
-        .run()
-      return result
+        .returning(result)
     }
 
     /**

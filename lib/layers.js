@@ -1,6 +1,7 @@
 // Layers: parameters that live in a backend, and the three attention layers over them.
 
-import { AttentionError, describe, fault } from './errors.js'
+import { later } from './async/watch.js'
+import { describe, fault } from './errors.js'
 import { encodeConfig, readOptions, readPrefix } from './options.js'
 import { Resident } from './resident.js'
 import { encodeState } from './state.js'
@@ -92,14 +93,15 @@ export class Layer {
  * @param {unknown} k
  * @param {unknown} v
  * @param {unknown} options
+ * @param {import('./async/watch.js').Watch} [watch]
  * @param {string} [operation]
- * @returns {AttentionOutput}
+ * @returns {import('./call.js').Ready<AttentionOutput>}
  */
-export function attend(backend, layer, names, q, k, v, options, operation = 'multiHeadAttention') {
+export function attend(backend, layer, names, q, k, v, options, watch, operation = 'multiHeadAttention') {
   const query = checkTensor(names[0], q)
   const key = k === undefined || k === null ? undefined : checkTensor(names[1], k)
   const value = v === undefined || v === null ? undefined : checkTensor(names[2], v)
-  const given = readOptions(options)
+  const given = readOptions(options, watch)
   const { modelDim, numHeads } = layer.config
 
   const inputs = given.out && [query.data, key?.data, value?.data, given.floatMask, given.booleanMask]
@@ -113,33 +115,16 @@ export function attend(backend, layer, names, q, k, v, options, operation = 'mul
     result.weights = allocateTensor('weights', rows)
   }
 
-  try {
-    backend
-      .call(operation, residentOf(layer))
-      .input(query)
-      .input(key)
-      .input(value)
-      .given(given)
-      .output(output.data)
-      .output(result.weights?.data)
-      .run()
-  } catch (error) {
-    throw inWordsOf(names, error)
-  }
-  return result
-}
-
-/**
- * An error about an input under the name that the caller knows it by.
- *
- * @param {readonly string[]} names
- * @param {unknown} error
- */
-function inWordsOf(names, error) {
-  if (!(error instanceof AttentionError)) return error
-  const argument = names[['q', 'k', 'v'].indexOf(error.argument ?? '')]
-  if (argument === undefined || error.code === 'INTERNAL') return error
-  return new AttentionError(error.code, { argument, expected: error.expected, actual: error.actual })
+  return backend
+    .call(operation, residentOf(layer))
+    .input(query)
+    .input(key)
+    .input(value)
+    .given(given)
+    .output(output.data)
+    .output(result.weights?.data)
+    .named(names)
+    .returning(result)
 }
 
 /** @param {Backend} backend */
@@ -178,7 +163,17 @@ export function createLayers(backend) {
      * @param {unknown} [options]
      */
     forward(q, k, v, options) {
-      return attend(backend, this, ['q', 'k', 'v'], q, k, v, options)
+      return attend(backend, this, ['q', 'k', 'v'], q, k, v, options).run()
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} [k]
+     * @param {unknown} [v]
+     * @param {unknown} [options]
+     */
+    forwardAsync(q, k, v, options) {
+      return later((watch) => attend(backend, this, ['q', 'k', 'v'], q, k, v, options, watch))
     }
   }
 
@@ -193,7 +188,15 @@ export function createLayers(backend) {
      * @param {unknown} [options]
      */
     forward(x, options) {
-      return attend(backend, this, ['x'], x, undefined, undefined, options)
+      return attend(backend, this, ['x'], x, undefined, undefined, options).run()
+    }
+
+    /**
+     * @param {unknown} x
+     * @param {unknown} [options]
+     */
+    forwardAsync(x, options) {
+      return later((watch) => attend(backend, this, ['x'], x, undefined, undefined, options, watch))
     }
   }
 
@@ -209,9 +212,28 @@ export function createLayers(backend) {
      * @param {unknown} [options]
      */
     forward(query, context, options) {
+      return this.#attend(query, context, options).run()
+    }
+
+    /**
+     * @param {unknown} query
+     * @param {unknown} context
+     * @param {unknown} [options]
+     */
+    forwardAsync(query, context, options) {
+      return later((watch) => this.#attend(query, context, options, watch))
+    }
+
+    /**
+     * @param {unknown} query
+     * @param {unknown} context
+     * @param {unknown} options
+     * @param {import('./async/watch.js').Watch} [watch]
+     */
+    #attend(query, context, options, watch) {
       // Required here, where the other layers may leave it out.
       checkTensor('context', context)
-      return attend(backend, this, ['query', 'context'], query, context, undefined, options)
+      return attend(backend, this, ['query', 'context'], query, context, undefined, options, watch)
     }
   }
 

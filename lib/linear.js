@@ -1,5 +1,6 @@
 // Linear attention: what of it lives in a backend, and the streams that it feeds.
 
+import { later } from './async/watch.js'
 import { disposeSymbol } from './layers.js'
 import { encodeConfig, splitOptions } from './options.js'
 import { Resident } from './resident.js'
@@ -19,18 +20,21 @@ const lastOf = (shape) => shape[shape.length - 1] ?? 1
  * @param {readonly Resident[]} objects
  * @param {readonly unknown[]} inputs  q, k and v
  * @param {unknown} [options]
- * @returns {AttentionOutput}
+ * @param {import('./async/watch.js').Watch} [watch]
+ * @returns {import('./call.js').Ready<AttentionOutput>}
  */
-function attend(backend, operation, objects, inputs, options) {
+function attend(backend, operation, objects, inputs, options, watch) {
   const [query, key, value] = ['q', 'k', 'v'].map((name, index) => checkTensor(name, inputs[index]))
-  const { values, json } = splitOptions('options', options, ['kvLengths', 'out'])
+  const { values, json } = splitOptions('options', options, ['kvLengths', 'out'], watch)
   const { kvLengths, out } = values
   const lengths = kvLengths === undefined ? undefined : checkArray('kvLengths', kvLengths, 'Int32Array')
+  /** @type {Float32Array | undefined} */
   const target = out === undefined ? undefined : checkArray('out', out, 'Float32Array')
+  if (watch) watch.out = target
 
   const shape = withLast(query.shape, lastOf(value.shape))
   const output = outputFor(/** @type {any} */ (target), shape, [query.data, key.data, value.data])
-  backend
+  return backend
     .call(operation, ...objects)
     .input(query)
     .input(key)
@@ -38,8 +42,7 @@ function attend(backend, operation, objects, inputs, options) {
     .options(json)
     .integers(/** @type {any} */ (lengths))
     .output(output.data)
-    .run()
-  return { output }
+    .returning({ output })
 }
 
 /** @param {Backend} backend */
@@ -63,7 +66,7 @@ export function createLinear(backend) {
      * @param {unknown} v
      */
     step(q, k, v) {
-      return attend(backend, 'linearStreamStep', [this.#attention, this.#sums], [q, k, v])
+      return attend(backend, 'linearStreamStep', [this.#attention, this.#sums], [q, k, v]).run()
     }
 
     reset() {
@@ -105,7 +108,17 @@ export function createLinear(backend) {
      * @param {unknown} [options]
      */
     forward(q, k, v, options) {
-      return attend(backend, 'linearAttention', [this.#resident], [q, k, v], options)
+      return attend(backend, 'linearAttention', [this.#resident], [q, k, v], options).run()
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} v
+     * @param {unknown} [options]
+     */
+    forwardAsync(q, k, v, options) {
+      return later((watch) => attend(backend, 'linearAttention', [this.#resident], [q, k, v], options, watch))
     }
 
     /** @param {unknown} x */

@@ -96,8 +96,9 @@ export function withDefaults(defaults, options) {
  * @param {string} argument
  * @param {unknown} options
  * @param {readonly string[]} names
+ * @param {import('./async/watch.js').Watch} [watch]  takes the options of a call that runs elsewhere
  */
-export function splitOptions(argument, options, names) {
+export function splitOptions(argument, options, names, watch) {
   /** @type {Record<string, unknown>} */
   const values = {}
   let json = ''
@@ -105,6 +106,7 @@ export function splitOptions(argument, options, names) {
   for (const name in object) {
     const value = object[name]
     if (value === undefined || value === null) continue
+    if (watch?.take(name, value)) continue
     values[name] = value
     if (!names.includes(name)) json += `${json && ','}${JSON.stringify(name)}:${encodeValue(name, value)}`
   }
@@ -146,9 +148,10 @@ const NONE = Object.freeze(new CallOptions())
  * Reads every option once.
  *
  * @param {unknown} options
+ * @param {import('./async/watch.js').Watch} [watch]  takes the options of a call that runs elsewhere
  * @returns {Readonly<CallOptions>}
  */
-export function readOptions(options) {
+export function readOptions(options, watch) {
   if (options === undefined || options === null) return NONE
   const object = checkObject('options', options)
   const call = new CallOptions()
@@ -165,6 +168,13 @@ export function readOptions(options) {
         continue
       case 'out':
         call.out = checkArray(name, value, 'Float32Array')
+        if (watch) watch.out = call.out
+        continue
+      case 'signal':
+      case 'onProgress':
+        // The kernel crate knows neither.
+        if (watch === undefined) break
+        watch.take(name, value)
         continue
       case 'queryOffset':
         if (typeof value === 'number') break

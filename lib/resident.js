@@ -6,11 +6,21 @@ import { decodeState } from './state.js'
 /** @typedef {import('./backend.js').Backend} Backend */
 /** @typedef {import('./binding.d.ts').Binding} Binding */
 
+/** Where an object lives; `key` names it, as it is now, among the workers. @typedef {{ binding: Binding, id: number, backend: Backend, key: string }} Held */
+/**
+ * What makes the same object elsewhere; only its key where that is known to be there.
+ *
+ * @typedef {{ key: string, kind?: string, config?: string, integers?: (Int32Array | undefined)[], entries?: string, data?: Float32Array[] }} Recipe
+ */
+
 /** Frees what nobody disposed of. */
 const forgotten = new FinalizationRegistry(release)
 
-/** @param {{ binding: Binding, id: number }} held */
-function release({ binding, id }) {
+let count = 0
+
+/** @param {Held} held */
+function release({ binding, id, backend, key }) {
+  backend.forget(key)
   try {
     binding.free(id)
   } catch {
@@ -21,10 +31,14 @@ function release({ binding, id }) {
 export class Resident {
   /** Whether a layer trains. */
   training = false
-  /** @type {{ binding: Binding, id: number } | undefined} */
+  /** @type {Held | undefined} */
   #held
   #backend
   #make
+  /** @type {Pick<Required<Recipe>, 'kind' | 'config' | 'integers'>} */
+  #origin
+  /** The recipe as calls under way hold it. @type {WeakRef<Recipe> | undefined} */
+  #recipe
 
   /**
    * @param {Backend} backend
@@ -35,9 +49,12 @@ export class Resident {
    */
   constructor(backend, kind, config, integers1, integers2) {
     this.#backend = backend
+    this.#origin = { kind, config, integers: [integers1, integers2] }
     this.#make = (/** @type {Binding} */ binding) => ({
       binding,
-      id: binding.create(kind, config, integers1, integers2)
+      id: binding.create(kind, config, integers1, integers2),
+      backend,
+      key: `${++count}`
     })
     this.#hold(this.#guard(this.#make))
   }
@@ -52,6 +69,26 @@ export class Resident {
     }
     if (this.#held.binding !== this.#backend.binding) this.#revive(this.#held)
     return this.#held.id
+  }
+
+  /** The name of the object as it is now; empty once it is disposed of. */
+  get key() {
+    return this.#held?.key ?? ''
+  }
+
+  /** @returns {Recipe} */
+  recipe() {
+    const made = this.#recipe?.deref()
+    if (made?.key === this.key) return made
+    const id = this.use()
+    const recipe = this.#guard((binding) => {
+      const entries = binding.stateEntries(id)
+      const state = decodeState(JSON.parse(entries), (index, output) => binding.readState(id, index, output))
+      const data = Object.values(state).map((tensor) => tensor.data)
+      return { key: this.key, ...this.#origin, entries, data }
+    })
+    this.#recipe = new WeakRef(recipe)
+    return recipe
   }
 
   /** The configuration with every default filled in. */
@@ -80,6 +117,9 @@ export class Resident {
   load({ entries, data }, prefix) {
     const id = this.use()
     this.#guard((binding) => binding.loadState(id, entries, data, prefix))
+    const held = /** @type {Held} */ (this.#held)
+    this.#backend.forget(held.key)
+    held.key = `${++count}`
   }
 
   dispose() {
@@ -89,7 +129,7 @@ export class Resident {
     this.#held = undefined
   }
 
-  /** @param {{ binding: Binding, id: number }} held */
+  /** @param {Held} held */
   #hold(held) {
     this.#held = held
     forgotten.register(this, held, this)
@@ -98,7 +138,7 @@ export class Resident {
   /**
    * Carries the object over from an instance that trapped; its memory can still be read.
    *
-   * @param {{ binding: Binding, id: number }} old
+   * @param {Held} old
    */
   #revive(old) {
     const held = this.#guard((binding) => {

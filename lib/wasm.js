@@ -1,6 +1,8 @@
 // WebAssembly modules: which variant the engine runs, where the bytes come from, and a backend made of them.
 
 import { instantiate } from '../packages/wasm/attention.js'
+import { program } from '../packages/wasm/attention.worker.js'
+import { spawns } from './async/spawn.js'
 import { AttentionError, describe, fault } from './errors.js'
 import { version } from './version.js'
 
@@ -24,13 +26,20 @@ export function variants() {
  * A backend over a compiled module.
  *
  * @param {WebAssembly.Module} module
- * @param {Rejection[]} [rejected]
+ * @param {readonly Rejection[]} [rejected]
  * @returns {Loaded}
  */
 export function openWasm(module, rejected = []) {
   const binding = instantiate(module)
   checkVersion(binding)
-  return { kind: 'wasm', binding, restart: () => instantiate(module), rejected }
+  return {
+    kind: 'wasm',
+    binding,
+    restart: () => instantiate(module),
+    module,
+    spawns: spawns(program),
+    rejected: [...rejected]
+  }
 }
 
 /**

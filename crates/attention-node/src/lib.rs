@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, reason = "lib/binding.d.ts documents the functions of both bindings once")]
 
+mod later;
+
 use std::alloc::System;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

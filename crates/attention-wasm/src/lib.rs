@@ -4,10 +4,14 @@
 
 mod memory;
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use js_sys::{Float32Array, Float64Array, Int32Array, Uint8Array};
 use ruvector_attention::calls::{self, Slots};
 use ruvector_attention::memory::{self as counted, Counting};
 use ruvector_attention::simd::Level;
+use ruvector_attention::threads::Observer;
 use ruvector_attention::weights::{self, SafetensorsIndex, parse_entries};
 use ruvector_attention::{Error, threads};
 use wasm_bindgen::JsValue;
@@ -101,7 +105,8 @@ pub fn call(
         outputs: outputs.map(|array| rest.zeros(array)),
         indices: rest.zeros(indices.as_ref()),
     };
-    calls::call(operation, &numbers, options.as_deref(), slots.reborrow()).map_err(thrown)?;
+    let mut run = || calls::call(operation, &numbers, options.as_deref(), slots.reborrow());
+    if REPORTS.get() { threads::observed(&Reporter::default(), run) } else { run() }.map_err(thrown)?;
     for (array, result) in outputs.into_iter().zip(&slots.outputs) {
         if let (Some(array), Some(result)) = (array, result) {
             array.copy_from(result);
@@ -111,6 +116,40 @@ pub fn call(
         array.copy_from(result);
     }
     Ok(())
+}
+
+thread_local! {
+    static REPORTS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether calls say how far they are, to a function of this name among the globals: that of a worker.
+#[wasm_bindgen(js_name = setReports)]
+pub fn set_reports(reports: bool) {
+    REPORTS.set(reports);
+}
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = reportAttentionProgress)]
+    fn report_attention_progress(fraction: f32);
+}
+
+/// Says so for each hundredth.
+#[derive(Default)]
+struct Reporter(AtomicU32);
+
+impl Observer for Reporter {
+    fn is_cancelled(&self) -> bool {
+        // A worker that is not wanted any more is ended from outside.
+        false
+    }
+
+    fn progress(&self, fraction: f32) {
+        let hundredths = (fraction * 100.0) as u32;
+        if self.0.swap(hundredths, Ordering::Relaxed) != hundredths {
+            report_attention_progress(fraction);
+        }
+    }
 }
 
 #[wasm_bindgen]

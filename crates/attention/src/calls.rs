@@ -1,9 +1,9 @@
 //! The door through which both bindings call: one table of operations, one of the objects that live between calls.
 //!
 //! A call is an operation's number, a header, a JSON text of options, and arrays. The header is
-//! `[threads, training, objects, id, …, rank, dim, …, rank, dim, …]`: the thread limit, whether a layer trains, the objects
-//! that the call works on, then the shape of each tensor argument in order, the mask's last where one is given. Bindings
-//! only convert; a mechanism that is added here is there for both.
+//! `[threads, training, part, parts, objects, id, …, rank, dim, …, rank, dim, …]`: the thread limit, whether a layer trains,
+//! which part of how many is to be computed, the objects that the call works on, then the shape of each tensor argument in
+//! order, the mask's last where one is given. Bindings only convert; a mechanism that is added here is there for both.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -25,7 +25,7 @@ use crate::sdpa::rotary::{self, RotaryOptions};
 use crate::sdpa::{self, Arrays, Outputs};
 use crate::simd::Level;
 use crate::tensor::{MAX_RANK, Tensor};
-use crate::threads::Context;
+use crate::threads::{self, Context, Observer};
 use crate::weights::{Entry, describe_entries, parse_entries, read_entry, widen};
 
 type Operation = fn(&mut Call<'_>) -> Result<()>;
@@ -114,10 +114,46 @@ impl Slots<'_> {
 
 /// Runs the operation of this number.
 pub fn call(operation: u32, header: &[f64], options: Option<&str>, slots: Slots<'_>) -> Result<()> {
-    let Some((_, run)) = OPERATIONS.get(operation as usize) else {
-        return Err(Error::new(Code::Internal, "operation", "a number in the table", operation));
-    };
-    run(&mut Call::new(header, options, slots)?)
+    run(find_operation(operation)?, header, find_objects(header)?, options, slots)
+}
+
+/// A call whose objects are at hand, so that any thread can run it.
+pub struct Pending {
+    operation: Operation,
+    header: Vec<f64>,
+    objects: Vec<Arc<dyn Object>>,
+    options: Option<String>,
+}
+
+impl Pending {
+    /// Finds what the call needs of this thread's.
+    pub fn new(operation: u32, header: &[f64], options: Option<String>) -> Result<Self> {
+        let (operation, objects) = (find_operation(operation)?, find_objects(header)?);
+        Ok(Self { operation, header: header.to_vec(), objects, options })
+    }
+
+    /// Runs it, once.
+    pub fn run(&mut self, observer: &dyn Observer, slots: Slots<'_>) -> Result<()> {
+        let objects = std::mem::take(&mut self.objects);
+        threads::observed(observer, || run(self.operation, &self.header, objects, self.options.as_deref(), slots))
+    }
+}
+
+fn find_operation(number: u32) -> Result<Operation> {
+    let found = OPERATIONS.get(number as usize).map(|&(_, operation)| operation);
+    found.ok_or_else(|| Error::new(Code::Internal, "operation", "a number in the table", number))
+}
+
+fn run(
+    operation: Operation,
+    header: &[f64],
+    objects: Vec<Arc<dyn Object>>,
+    options: Option<&str>,
+    slots: Slots<'_>,
+) -> Result<()> {
+    let mut call = Call::new(header, objects, options, slots)?;
+    let &[_, _, part, parts, ..] = header else { return Err(cut_short()) };
+    threads::in_part(part as usize, parts as usize, || operation(&mut call))
 }
 
 /// The names of the operations in the order of their numbers, separated by commas.
@@ -144,14 +180,18 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn new(header: &'a [f64], options: Option<&'a str>, slots: Slots<'a>) -> Result<Self> {
-        let &[threads, training, count, ref rest @ ..] = header else { return Err(cut_short()) };
-        let (ids, shapes) = rest.split_at_checked(count as usize).ok_or_else(cut_short)?;
+    fn new(
+        header: &'a [f64],
+        objects: Vec<Arc<dyn Object>>,
+        options: Option<&'a str>,
+        slots: Slots<'a>,
+    ) -> Result<Self> {
+        let (_, shapes) = split_header(header)?;
         Ok(Self {
-            context: Context { level: Level::current(), threads: (threads as usize).max(1) },
-            training: training != 0.0,
+            context: Context { level: Level::current(), threads: (header[0] as usize).max(1) },
+            training: header[1] != 0.0,
             options,
-            objects: ids.iter().map(|&id| find(id as u32)).collect::<Result<_>>()?,
+            objects,
             shapes,
             slots,
             next_input: 0,
@@ -240,6 +280,16 @@ impl<'a> Call<'a> {
         }
         Tensor::new(argument, data, &dims[..rank])
     }
+}
+
+/// The numbers of the objects, and the shapes.
+fn split_header(header: &[f64]) -> Result<(&[f64], &[f64])> {
+    let [_, _, _, _, count, rest @ ..] = header else { return Err(cut_short()) };
+    rest.split_at_checked(*count as usize).ok_or_else(cut_short)
+}
+
+fn find_objects(header: &[f64]) -> Result<Vec<Arc<dyn Object>>> {
+    split_header(header)?.0.iter().map(|&id| find(id as u32)).collect()
 }
 
 #[cold]
@@ -493,29 +543,34 @@ mod tests {
     use super::*;
 
     fn call_on<'a>(header: &'a [f64], inputs: [Option<&'a [f32]>; 4]) -> Result<Call<'a>> {
-        Call::new(header, None, Slots { inputs, ..Slots::default() })
+        Call::new(header, find_objects(header)?, None, Slots { inputs, ..Slots::default() })
     }
 
     #[test]
     fn shapes_are_read_in_order_and_a_short_header_is_a_fault() {
         let data = [0.5; 6];
         let inputs = [Some(&data[..]), Some(&data[..1]), None, Some(&data[..])];
-        let mut call = call_on(&[3.0, 1.0, 0.0, 2.0, 2.0, 3.0, 0.0, 1.0, 6.0], inputs).unwrap();
+        let mut call = call_on(&[3.0, 1.0, 0.0, 1.0, 0.0, 2.0, 2.0, 3.0, 0.0, 1.0, 6.0], inputs).unwrap();
         assert_eq!((call.context.threads, call.training), (3, true));
         assert_eq!(call.tensor("a").unwrap().shape.dims(), [2, 3]);
         assert_eq!(call.tensor("b").unwrap().shape.dims(), [] as [usize; 0]);
         assert!(call.optional_tensor("c").unwrap().is_none());
         assert_eq!(call.tensor("d").unwrap().shape.dims(), [6]);
-        for header in [&[1.0, 0.0][..], &[1.0, 0.0, 1.0], &[1.0, 0.0, 0.0], &[1.0, 0.0, 0.0, 3.0, 2.0]] {
+        for header in [
+            &[1.0, 0.0][..],
+            &[1.0, 0.0, 0.0, 1.0, 1.0],
+            &[1.0, 0.0, 0.0, 1.0, 0.0],
+            &[1.0, 0.0, 0.0, 1.0, 0.0, 3.0, 2.0],
+        ] {
             let fault = call_on(header, inputs).and_then(|mut call| call.tensor("a").map(|_| ())).unwrap_err();
             assert_eq!(fault.code, Code::Internal, "{header:?}");
         }
-        assert_eq!(call_on(&[1.0, 0.0, 0.0, 9.0], inputs).unwrap().tensor("a").unwrap_err().argument, "a");
+        assert_eq!(call_on(&[1.0, 0.0, 0.0, 1.0, 0.0, 9.0], inputs).unwrap().tensor("a").unwrap_err().argument, "a");
     }
 
     #[test]
     fn a_dimension_beyond_every_memory_is_a_shape_error() {
-        let mut call = call_on(&[1.0, 0.0, 0.0, 3.0, 1e15, 1e15, 1e15], [Some(&[0.0; 4]), None, None, None]).unwrap();
+        let mut call = call_on(&[1.0, 0.0, 0.0, 1.0, 0.0, 3.0, 1e15, 1e15, 1e15], [Some(&[0.0; 4]), None, None, None]).unwrap();
         assert_eq!(call.tensor("x").unwrap_err().code, Code::Shape);
     }
 
@@ -550,6 +605,6 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), OPERATIONS.len());
-        assert_eq!(call(u32::MAX, &[1.0, 0.0, 0.0], None, Slots::default()).unwrap_err().code, Code::Internal);
+        assert_eq!(call(u32::MAX, &[1.0, 0.0, 0.0, 1.0, 0.0], None, Slots::default()).unwrap_err().code, Code::Internal);
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Items are independent and write disjoint memory, so results do not depend on how many threads there are.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::simd::Level;
 
@@ -28,12 +30,101 @@ const SERIAL_OPERATIONS: usize = 1 << 25;
 impl Context {
     /// Calls `work` once for each item, in no order that it may rely on. `operations` is the cost of all items together.
     pub fn for_each(self, items: usize, operations: usize, work: impl Fn(usize) + Sync) {
+        // Not generic from here on: kernels would be compiled once for each way to call them.
+        self.distribute(items, operations, &work);
+    }
+
+    fn distribute(self, items: usize, operations: usize, work: &(dyn Fn(usize) + Sync)) {
         let threads = if operations < SERIAL_OPERATIONS { 1 } else { self.threads.min(items) };
-        if threads <= 1 {
-            (0..items).for_each(work);
-        } else {
-            pool::for_each(threads, items, &work);
-        }
+        let run = |work: &(dyn Fn(usize) + Sync)| {
+            if threads <= 1 { (0..items).for_each(work) } else { pool::for_each(threads, items, work) }
+        };
+        let Some(watch) = Watch::current() else { return run(work) };
+        let share = operations / items.max(1);
+        watch.expect(share.saturating_mul(items));
+        run(&|item| {
+            if !watch.observer.is_cancelled() {
+                work(item);
+                watch.advance(share);
+            }
+        });
+    }
+}
+
+/// Who started a call that runs elsewhere: told how far it is, and asked whether it is still wanted.
+pub trait Observer: Sync {
+    /// Whether nobody wants the result any more: the items that have not begun are left out.
+    fn is_cancelled(&self) -> bool;
+    /// How much of the work that is known of is done, from 0 to 1. Comes from several threads.
+    fn progress(&self, fraction: f32);
+}
+
+/// One observed call.
+struct Watch<'a> {
+    observer: &'a dyn Observer,
+    expected: AtomicUsize,
+    done: AtomicUsize,
+}
+
+thread_local! {
+    /// The watch over what this thread runs, for as long as [`observed`] is on its stack.
+    static WATCH: Cell<Option<*const Watch<'static>>> = const { Cell::new(None) };
+    /// Which part of a call that is split this thread computes, and of how many.
+    static PART: Cell<(usize, usize)> = const { Cell::new((0, 1)) };
+}
+
+impl Watch<'_> {
+    fn current<'a>() -> Option<&'a Watch<'a>> {
+        // SAFETY: `observed` takes the pointer back before the watch ends, and `for_each`, which alone asks for it, returns
+        // before `observed` does.
+        WATCH.get().map(|watch| unsafe { &*watch.cast::<Watch<'a>>() })
+    }
+
+    fn expect(&self, operations: usize) {
+        let done = self.done.load(Ordering::Relaxed);
+        self.expected.fetch_max(done.saturating_add(operations), Ordering::Relaxed);
+    }
+
+    fn advance(&self, operations: usize) {
+        let done = self.done.fetch_add(operations, Ordering::Relaxed) + operations;
+        self.observer.progress(done as f32 / self.expected.load(Ordering::Relaxed).max(1) as f32);
+    }
+}
+
+/// Runs a call under the eyes of `observer`.
+pub fn observed<T>(observer: &dyn Observer, run: impl FnOnce() -> T) -> T {
+    let watch = Watch { observer, expected: AtomicUsize::new(0), done: AtomicUsize::new(0) };
+    let _restored = Restore { cell: &WATCH, before: WATCH.replace(Some((&raw const watch).cast())) };
+    run()
+}
+
+/// Says how many operations the call at hand takes in all, where it takes more than one [`Context::for_each`].
+pub fn expect(operations: usize) {
+    if let Some(watch) = Watch::current() {
+        watch.expect(operations);
+    }
+}
+
+/// Runs a call that is to compute part `index` of `count`: what can be split leaves the other parts' results zero.
+pub fn in_part<T>(index: usize, count: usize, run: impl FnOnce() -> T) -> T {
+    let _restored = Restore { cell: &PART, before: PART.replace((index, count.max(1))) };
+    run()
+}
+
+/// Which part of the call this thread is to compute, and of how many.
+pub fn part() -> (usize, usize) {
+    PART.get()
+}
+
+/// Puts a thread's value back, also where a panic passes.
+struct Restore<T: Copy + 'static> {
+    cell: &'static std::thread::LocalKey<Cell<T>>,
+    before: T,
+}
+
+impl<T: Copy> Drop for Restore<T> {
+    fn drop(&mut self) {
+        self.cell.set(self.before);
     }
 }
 

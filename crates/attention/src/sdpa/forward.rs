@@ -12,7 +12,7 @@ use crate::scratch;
 use crate::sdpa::emit::Statistics;
 use crate::sdpa::{Problem, decode, tiled};
 use crate::tensor::try_zeroed;
-use crate::threads::{Context, SharedMut};
+use crate::threads::{self, Context, SharedMut};
 
 /// Keys of one part where few rows are before many.
 const PART_KEYS: usize = 4096;
@@ -61,7 +61,15 @@ pub(super) fn run(
         first_part_row: (head * part_count + part) * problem.group() * problem.queries,
         scratch_len,
     };
-    context.for_each(heads * blocks * part_count, problem.operations(), |index| {
+    // Of a call that is split, its share of the items; one whose items depend on each other is not split.
+    let (share, shares) = match threads::part() {
+        (share, shares) if part_count == 1 => (share, shares),
+        (0, _) => (0, 1),
+        _ => return Ok(()),
+    };
+    let items = (heads * blocks * part_count).saturating_sub(share).div_ceil(shares);
+    context.for_each(items, problem.operations() / shares, |index| {
+        let index = index * shares + share;
         let (part, index) = (index % part_count, index / part_count);
         // Later blocks see more keys when causal: the heaviest items first, so that no thread is left with one at the end.
         let (block, head) = (blocks - 1 - index / heads, index % heads);

@@ -1,0 +1,17 @@
+// What the two sides of a worker have in common: the form of a call's header, and how an object is made from its recipe.
+
+/** The length of a header. */
+export const HEADER = 64
+
+/** Where the numbers of the objects begin in it. */
+export const FIRST_OBJECT = 5
+
+/**
+ * @param {import('../binding.d.ts').Binding} binding
+ * @param {import('../resident.js').Recipe} recipe
+ */
+export function makeObject(binding, { kind, config, integers, entries, data }) {
+  const id = binding.create(/** @type {string} */ (kind), /** @type {string} */ (config), integers?.[0], integers?.[1])
+  if (data && data.length > 0) binding.loadState(id, /** @type {string} */ (entries), data, '')
+  return id
+}

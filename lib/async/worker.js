@@ -1,0 +1,69 @@
+// The program of a worker: an instance of the module, the objects that calls work on, one call after the other. The build makes
+// one text of it and of what it imports (packages/wasm/attention.worker.js).
+
+import { instantiate } from '../../packages/wasm/attention.js'
+import { FIRST_OBJECT, HEADER, makeObject } from './worker-calls.js'
+
+/** @typedef {ReturnType<typeof instantiate>} Instance */
+
+/** @type {any} */
+const scope = globalThis
+// Node's workers have a port of their own; all others are their own port.
+const port = scope.postMessage
+  ? scope
+  : /** @type {any} */ (scope.process.getBuiltinModule('node:worker_threads').parentPort)
+
+/** @type {Instance} */
+let instance
+/** The numbers of the objects, by their keys. @type {Map<string, number>} */
+const objects = new Map()
+
+scope.reportAttentionProgress = (/** @type {number} */ progress) => port.postMessage({ progress })
+
+/** @param {any} message */
+function receive({ module, forget, call }) {
+  if (module) {
+    instance = instantiate(module)
+    port.postMessage({ ready: true })
+  } else if (forget) {
+    instance.free(/** @type {number} */ (objects.get(forget)))
+    objects.delete(forget)
+  } else {
+    answer(call)
+  }
+}
+
+/** @param {any} call */
+function answer(call) {
+  try {
+    const { outputs, indices } = run(call)
+    const arrays = [...outputs, indices].filter((array) => array !== undefined)
+    port.postMessage(
+      { outputs, indices },
+      arrays.map((array) => array.buffer)
+    )
+  } catch (error) {
+    port.postMessage({ error: error instanceof Error ? error.message : String(error) })
+  }
+}
+
+/** @param {any} call */
+function run({ operation, header, options, objects: keys, make, reports, inputs, bytes, integers, lengths, indices }) {
+  for (const recipe of make) objects.set(recipe.key, makeObject(instance, recipe))
+  const full = new Float64Array(HEADER)
+  full.set(header)
+  keys.forEach((/** @type {string} */ key, /** @type {number} */ index) => {
+    full[FIRST_OBJECT + index] = /** @type {number} */ (objects.get(key))
+  })
+  const outputs = lengths.map((/** @type {number | undefined} */ length) =>
+    length === undefined ? undefined : new Float32Array(length)
+  )
+  const found = indices === undefined ? undefined : new Int32Array(indices)
+  instance.setReports(reports)
+  // prettier-ignore
+  instance.call(operation, full, options, inputs[0], inputs[1], inputs[2], inputs[3], bytes, integers[0], integers[1], outputs[0], outputs[1], outputs[2], outputs[3], found)
+  return { outputs, indices: found }
+}
+
+if (port === scope) scope.onmessage = (/** @type {MessageEvent} */ { data }) => receive(data)
+else port.on('message', receive)

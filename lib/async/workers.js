@@ -1,0 +1,339 @@
+// Calls on workers, each with an instance of the WebAssembly module of its own; on the calling thread where there are none.
+
+import { AttentionError, fromBinding } from '../errors.js'
+import { FIRST_OBJECT, HEADER, makeObject } from './worker-calls.js'
+
+/** @typedef {import('./queue.js').Executor} Executor */
+/** @typedef {import('./queue.js').Report} Report */
+/** @typedef {import('./request.js').Request} Request */
+/** @typedef {import('../resident.js').Recipe} Recipe */
+/** @typedef {import('./spawn.js').Spawned} Spawned */
+/** @typedef {import('./spawn.js').Spawn} Spawn */
+
+/** Operations below which a call is not split: what copying to another worker takes has to be little beside it. */
+const SPLIT_OPERATIONS = 2e8
+
+/** Ends the workers of backends that nobody has any more. */
+const forgotten = new FinalizationRegistry((/** @type {Pool} */ pool) => pool.end())
+
+/** A worker, and what it holds. */
+class Handle {
+  /** The keys of the objects that it has made. @type {Set<string>} */
+  known = new Set()
+  /** @type {{ resolve: (answer: any) => void, reject: (error: unknown) => void, report?: Report } | undefined} */
+  call
+  isReady = false
+
+  /** @param {Spawned} worker */
+  constructor(worker) {
+    this.worker = worker
+  }
+}
+
+/** The workers of one backend. It knows nothing of that backend, so that both can go. */
+class Pool {
+  /** Why there are none. @type {{ candidate: string, error: Error }[]} */
+  failures = []
+  /** @type {Handle[]} */
+  #idle = []
+  /** @type {Set<Handle>} */
+  #all = new Set()
+  #module
+  #spawns
+
+  /**
+   * @param {WebAssembly.Module} module
+   * @param {readonly Spawn[]} spawns  the ways to start a worker, the best one first
+   */
+  constructor(module, spawns) {
+    this.#module = module
+    this.#spawns = [...spawns]
+    if (spawns.length === 0) this.#failed('workers', new Error('this runtime starts no workers'))
+  }
+
+  get canWork() {
+    return this.#spawns.length > 0
+  }
+
+  /** How many workers do not have an object, or have still to start. @param {string} key @param {number} places */
+  lacks(key, places) {
+    return this.#all.size < places || [...this.#all].some(({ known }) => !known.has(key))
+  }
+
+  /**
+   * An idle worker, or a new one; undefined where none can be started.
+   *
+   * @returns {Promise<Handle | undefined>}
+   */
+  async take() {
+    const idle = this.#idle.pop()
+    if (idle) {
+      idle.worker.hold(true)
+      return idle
+    }
+    for (;;) {
+      const spawn = this.#spawns[0]
+      if (spawn === undefined) return undefined
+      try {
+        return await this.#start(spawn)
+      } catch (error) {
+        // Others that start at the same time may have found out first.
+        if (this.#spawns[0] === spawn) this.#failed(spawn.candidate, /** @type {Error} */ (error))
+      }
+    }
+  }
+
+  /** @param {string} candidate @param {Error} error */
+  #failed(candidate, error) {
+    this.failures.push({ candidate, error })
+    this.#spawns.shift()
+  }
+
+  /** @param {Spawn} spawn @returns {Promise<Handle>} */
+  #start(spawn) {
+    return new Promise((resolve, reject) => {
+      const handle = new Handle(
+        spawn.open({
+          message: (answer) => {
+            if (answer.progress !== undefined) return handle.call?.report?.(answer.progress)
+            if (!answer.ready) return handle.call?.resolve(answer)
+            handle.isReady = true
+            this.#all.add(handle)
+            resolve(handle)
+          },
+          lost: (error) => {
+            this.#drop(handle)
+            if (!handle.isReady) return reject(error)
+            handle.call?.reject(error)
+          }
+        })
+      )
+      handle.worker.post({ module: this.#module })
+    })
+  }
+
+  /** @param {Handle} handle */
+  #drop(handle) {
+    this.#all.delete(handle)
+    this.#idle = this.#idle.filter((other) => other !== handle)
+  }
+
+  /**
+   * Ends a worker that is at work, or that may hold anything after a fault.
+   *
+   * @param {Handle} handle
+   */
+  kill(handle) {
+    this.#drop(handle)
+    handle.worker.end()
+  }
+
+  /** @param {Handle} handle */
+  release(handle) {
+    if (!this.#all.has(handle)) return
+    handle.worker.hold(false)
+    this.#idle.push(handle)
+  }
+
+  /** @param {string} key  of an object that nobody will use again */
+  forget(key) {
+    for (const { known, worker } of this.#all) {
+      if (known.delete(key)) worker.post({ forget: key })
+    }
+  }
+
+  end() {
+    for (const handle of this.#all) this.kill(handle)
+  }
+}
+
+/**
+ * @param {import('../backend.js').Backend} backend
+ * @param {WebAssembly.Module} module
+ * @param {readonly Spawn[]} spawns
+ * @returns {Executor & Pick<Pool, 'failures' | 'canWork' | 'forget'>}
+ */
+export function workerExecutor(backend, module, spawns) {
+  const pool = new Pool(module, spawns)
+  forgotten.register(backend, pool)
+  const most = () => (pool.canWork ? backend.workers : 1)
+
+  /** @param {Request} request @param {number} free */
+  const parts = ({ operations }, free) => (pool.canWork && operations >= SPLIT_OPERATIONS ? Math.max(1, free) : 1)
+
+  return {
+    get places() {
+      return most()
+    },
+    get failures() {
+      return pool.failures
+    },
+    get canWork() {
+      return pool.canWork
+    },
+    forget: (key) => pool.forget(key),
+    fault: fromBinding,
+    taken: parts,
+    prepare(request) {
+      // What the call works on may change or go while it waits.
+      request.recipes = request.residents.map((resident) =>
+        pool.canWork && pool.lacks(resident.key, most()) ? resident.recipe() : { key: resident.key }
+      )
+    },
+    run(request, free, report) {
+      const count = parts(request, free)
+      const shares = new Float64Array(count)
+      const stops = new AbortController()
+      const runs = Array.from({ length: count }, (_, part) => {
+        const listen =
+          report &&
+          ((/** @type {number} */ fraction) => {
+            shares[part] = fraction
+            report(shares.reduce((sum, share) => sum + share, 0) / count)
+          })
+        return runPart(pool, request, part, count, stops.signal, listen)
+      })
+      const done = Promise.allSettled(runs).then((outcomes) => {
+        if (stops.signal.aborted) return
+        const failed = outcomes.find(({ status }) => status === 'rejected')
+        if (failed) throw /** @type {PromiseRejectedResult} */ (failed).reason
+        const answers = outcomes.map((outcome) => /** @type {PromiseFulfilledResult<any>} */ (outcome).value)
+        if (answers.includes(undefined)) return runHere(backend, request)
+        gather(request, answers)
+      })
+      return { done, cancel: () => stops.abort() }
+    }
+  }
+}
+
+/**
+ * One part of a call on one worker: what it answers, or undefined where there are no workers.
+ *
+ * @param {Pool} pool
+ * @param {Request} request
+ * @param {number} part
+ * @param {number} count
+ * @param {AbortSignal} stop
+ * @param {Report | undefined} report
+ */
+async function runPart(pool, request, part, count, stop, report) {
+  const handle = await pool.take()
+  if (handle === undefined) return undefined
+  /** @type {(() => void) | undefined} */
+  let kill
+  try {
+    const answer = await new Promise((resolve, reject) => {
+      kill = () => {
+        pool.kill(handle)
+        reject(stop.reason)
+      }
+      if (stop.aborted) return reject(stop.reason)
+      stop.addEventListener('abort', kill)
+      handle.call = { resolve, reject, ...(report && { report }) }
+      send(handle, request, part, count, report !== undefined)
+    })
+    if (answer.error === undefined) return answer
+    const error = fromBinding(answer.error)
+    // An instance that trapped may hold anything.
+    if (error.code === 'INTERNAL') pool.kill(handle)
+    throw error
+  } finally {
+    if (kill) stop.removeEventListener('abort', kill)
+    handle.call = undefined
+    pool.release(handle)
+  }
+}
+
+/**
+ * @param {Handle} handle
+ * @param {Request} request
+ * @param {number} part
+ * @param {number} count
+ * @param {boolean} reports
+ */
+function send(handle, request, part, count, reports) {
+  const { operation, options, inputs, bytes, integers, outputs, indices, recipes } = request
+  const header = request.header.slice()
+  header[2] = part
+  header[3] = count
+  const lengths = outputs.map((array) => array?.length)
+  const make = recipes.filter(({ key }) => !handle.known.has(key)).map((recipe) => completed(request, recipe))
+  for (const { key } of make) handle.known.add(key)
+  const objects = recipes.map(({ key }) => key)
+  const arrays = { inputs, bytes, integers, lengths, indices: indices?.length }
+  // The last one may have the copies themselves.
+  const transfer = count > 1 ? [] : [...inputs, bytes, ...integers].flatMap((array) => (array ? [array.buffer] : []))
+  handle.worker.post({ call: { operation, header, options, objects, make, reports, ...arrays } }, transfer)
+}
+
+/**
+ * A recipe that was left out, since every worker had the object when the call came.
+ *
+ * @param {Request} request
+ * @param {Recipe} recipe
+ * @returns {Recipe}
+ */
+function completed(request, recipe) {
+  if (recipe.kind !== undefined) return recipe
+  const resident = request.residents.find(({ key }) => key === recipe.key)
+  if (resident) return resident.recipe()
+  throw new AttentionError('BACKEND', {
+    argument: 'worker',
+    expected: 'the worker that had the layer as it was when the call came',
+    actual: 'it has ended',
+    message: 'the worker that had this layer has ended, and the layer has changed meanwhile: call again'
+  })
+}
+
+/**
+ * Copies what workers computed to where the caller gets it: of a call in parts, each answer is zero outside of its own.
+ *
+ * @param {Request} request
+ * @param {readonly { outputs: (Float32Array | undefined)[], indices?: Int32Array }[]} answers
+ */
+function gather({ outputs, indices }, answers) {
+  for (const [part, answer] of answers.entries()) {
+    const merge = part === 0 ? fill : unite
+    outputs.forEach((output, index) => output && merge(output, /** @type {Float32Array} */ (answer.outputs[index])))
+    if (indices) merge(indices, /** @type {Int32Array} */ (answer.indices))
+  }
+}
+
+/** @template {Float32Array | Int32Array} T @param {T} to @param {T} from */
+const fill = (to, from) => to.set(from)
+
+/** @template {Float32Array | Int32Array} T @param {T} to @param {T} from */
+function unite(to, from) {
+  const [target, bits] = [to, from].map(({ buffer, byteOffset, length }) => new Int32Array(buffer, byteOffset, length))
+  for (let index = 0; index < bits.length; index++) target[index] |= bits[index]
+}
+
+/**
+ * Where workers turned out not to start: on the calling thread after all.
+ *
+ * @param {import('../backend.js').Backend} backend
+ * @param {Request} request
+ */
+function runHere(backend, request) {
+  const binding = backend.binding ?? backend.start()
+  const { operation, header, options, inputs, bytes, integers, outputs, indices, residents, recipes } = request
+  /** @type {number[]} */
+  const made = []
+  try {
+    residents.forEach((resident, index) => {
+      const recipe = recipes[index]
+      if (resident.key !== recipe.key) made.push(makeObject(binding, recipe))
+      header[FIRST_OBJECT + index] = resident.key === recipe.key ? resident.use() : made[made.length - 1]
+    })
+    const full = new Float64Array(HEADER)
+    full.set(header)
+    const [input1, input2, input3, input4] = inputs
+    const [output1, output2, output3, output4] = outputs
+    // prettier-ignore
+    binding.call(operation, full, options, input1, input2, input3, input4, bytes, integers[0], integers[1], output1, output2, output3, output4, indices)
+  } catch (error) {
+    throw backend.fault(error)
+  } finally {
+    for (const id of made) binding.free(id)
+  }
+}
