@@ -53,7 +53,7 @@ export interface QueryKeyValue {
     value: Float32Array,
     ...shapesAndMask: [queryShape: Shape, ...rest: (Shape | Mask | undefined)[]]
   ): Float32Array
-  /** As `forward`, as a promise. */
+  /** As `forward`, off the calling thread. */
   forwardAsync(...call: Parameters<QueryKeyValue['forward']>): Promise<Float32Array>
 }
 

@@ -55,7 +55,10 @@ export interface InitOptions {
    * Default: the one shipped with the package. Where native code runs, it is not read.
    */
   wasm?: WasmSource
-  /** The most threads that one call may use, from 1 to 1024; default: what the machine offers. WebAssembly uses one. */
+  /**
+   * From 1 to 1024; default: what the machine offers. The most threads that one call may use natively, and the most workers
+   * that asynchronous calls may run on in WebAssembly, whose other calls use the calling thread.
+   */
   threads?: number
 }
 
@@ -70,7 +73,8 @@ export function init(options?: InitOptions): Promise<void>
 
 /**
  * What runs, and why not the better one: `simd` is the instruction set in use, `rejected` lists every candidate that
- * failed, with its error.
+ * failed, with its error. `threads` is how many there may be; in WebAssembly, of workers for asynchronous calls, and 1 where
+ * the runtime starts none: then those calls run on the calling thread, and `rejected` says why.
  *
  * @throws {AttentionError} NOT_INITIALIZED, BACKEND
  */
@@ -154,6 +158,22 @@ export interface AttentionOutput {
 }
 
 /**
+ * The options of a call that runs off the calling thread: on Node's threads natively, on workers in WebAssembly. Inputs are
+ * copied when the call is made: what is changed afterwards changes nothing. Results are those of the same call without
+ * `Async`, to the last bit; whatever goes wrong rejects the promise. Calls begin in the order in which they are made, as many
+ * at once as there are threads; a large one that is alone uses all of them.
+ *
+ * `out` is written when the promise is fulfilled. Where a runtime starts no workers, see {@link backend}, the call runs on the
+ * calling thread.
+ */
+export interface AsyncOptions {
+  /** Cancels the call, waiting or running: it rejects at once with the signal's reason, and its thread is free soon after. */
+  signal?: AbortSignal | null
+  /** Hears how much is done, a number that grows to 1, a few times a call. What it throws rejects the call. */
+  onProgress?: ((fraction: number) => void) | null
+}
+
+/**
  * Scaled dot-product attention, `softmax(scale · q kᵀ + mask) v`, as `torch.nn.functional.scaled_dot_product_attention`
  * and the ONNX operator `Attention` define it. Exact, in tiles: no memory of size `L×S` unless `weights` is asked for.
  *
@@ -168,6 +188,14 @@ export function scaledDotProductAttention(
   v: Tensor,
   options?: AttentionOptions | null
 ): AttentionOutput
+
+/** As {@link scaledDotProductAttention}, off the calling thread: see {@link AsyncOptions}. */
+export function scaledDotProductAttentionAsync(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options?: (AttentionOptions & AsyncOptions) | null
+): Promise<AttentionOutput>
 
 /**
  * The weights of {@link scaledDotProductAttention}, `[B,H,L,S]`, or what they were at an earlier stage, as the ONNX
@@ -238,6 +266,13 @@ export declare class ScaledDotProductAttention {
   readonly scale: number
   /** @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY */
   forward(q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions | null): AttentionOutput
+  /** As `forward`, off the calling thread: see {@link AsyncOptions}. */
+  forwardAsync(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options?: (AttentionOptions & AsyncOptions) | null
+  ): Promise<AttentionOutput>
   /** As {@link attentionWeights}. */
   attentionWeights(q: Tensor, k: Tensor, options?: Parameters<typeof attentionWeights>[2]): Tensor
 }
@@ -267,6 +302,13 @@ export declare class FlashAttention {
     v: Tensor,
     options?: (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null }) | null
   ): AttentionOutput
+  /** As `forward`, off the calling thread: see {@link AsyncOptions}. */
+  forwardAsync(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options?: (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null } & AsyncOptions) | null
+  ): Promise<AttentionOutput>
 }
 
 /**
@@ -533,6 +575,13 @@ export declare class MultiHeadAttention extends Layer {
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
   forward(q: Tensor, k?: Tensor | null, v?: Tensor | null, options?: LayerOptions | null): AttentionOutput
+  /** As `forward`, off the calling thread: see {@link AsyncOptions}. */
+  forwardAsync(
+    q: Tensor,
+    k?: Tensor | null,
+    v?: Tensor | null,
+    options?: (LayerOptions & AsyncOptions) | null
+  ): Promise<AttentionOutput>
 }
 
 /** {@link MultiHeadAttention} of one input with itself. */
@@ -546,6 +595,8 @@ export declare class SelfAttention extends Layer {
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
   forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
+  /** As `forward`, off the calling thread: see {@link AsyncOptions}. */
+  forwardAsync(x: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
 }
 
 /** {@link MultiHeadAttention} of a query input with a context, whose sizes may differ. */
@@ -559,6 +610,8 @@ export declare class CrossAttention extends Layer {
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
   forward(query: Tensor, context: Tensor, options?: LayerOptions | null): AttentionOutput
+  /** As `forward`, off the calling thread: see {@link AsyncOptions}. */
+  forwardAsync(query: Tensor, context: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
 }
 
 // ── Encoder layers ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -602,6 +655,8 @@ export declare class TransformerEncoderLayer extends Layer {
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
   forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
+  /** As `forward`, off the calling thread: see {@link AsyncOptions}. */
+  forwardAsync(x: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
 }
 
 // ── Linear attention ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -661,6 +716,13 @@ export declare class LinearAttention implements Disposable {
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
   forward(q: Tensor, k: Tensor, v: Tensor, options?: LinearOptions | null): AttentionOutput
+  /** As `forward`, off the calling thread: see {@link AsyncOptions}. */
+  forwardAsync(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options?: (LinearOptions & AsyncOptions) | null
+  ): Promise<AttentionOutput>
   /**
    * φ(x): `[B,L,modelDim]` gives `[B,L,numHeads·featureDim]`, `[B,H,L,D]` gives `[B,H,L,featureDim]`. For 'favor+' as queries
    * have it: c is the largest exponent of each row, so that its largest feature is `1/√m`.
@@ -758,6 +820,13 @@ export declare class HyperbolicAttention implements Disposable {
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, DOMAIN, MEMORY, DISPOSED
    */
   forward(q: Tensor, k: Tensor, v: Tensor, options?: HyperbolicOptions | null): AttentionOutput
+  /** As `forward`, off the calling thread: see {@link AsyncOptions}. */
+  forwardAsync(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options?: (HyperbolicOptions & AsyncOptions) | null
+  ): Promise<AttentionOutput>
   /**
    * The geodesic distance, row by row: `[…,D]`, `[…,D]` give `[…]`. Exact to 32 bits however near to the boundary or to each
    * other the points lie.
@@ -888,6 +957,8 @@ export declare abstract class GraphLayer extends Layer {
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
   forward(graph: Graph, x: Tensor, options?: GraphOptions | null): GraphOutput
+  /** As `forward`, off the calling thread: see {@link AsyncOptions}. */
+  forwardAsync(graph: Graph, x: Tensor, options?: (GraphOptions & AsyncOptions) | null): Promise<GraphOutput>
 }
 
 interface GraphConfig {
@@ -980,6 +1051,51 @@ export function loadSafetensors(bytes: Uint8Array | ArrayBuffer, options?: { pre
  * @throws {AttentionError} SHAPE or DTYPE for what is no tensor; OPTION for metadata other than strings.
  */
 export function saveSafetensors(state: StateDict, metadata?: Record<string, string> | null): Uint8Array
+
+// ── Batches ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Runs a job for each of many inputs, a few at a time, and keeps their order. An input is taken only when its job can begin,
+ * and no more than `concurrency` inputs ahead of whoever reads a stream: memory stays bounded however many there are.
+ *
+ * A job hands the options that it gets on to an asynchronous call, so that the batch's signal cancels it and its progress
+ * counts.
+ *
+ * @throws {AttentionError} OPTION
+ */
+export declare class BatchProcessor {
+  /** @param options.concurrency  the most jobs at once, at least 1; default: one more than there are threads */
+  constructor(options?: { concurrency?: number | null } | null)
+  readonly concurrency: number
+  /**
+   * All results, in the order of the inputs. Every input is tried, also where jobs fail.
+   *
+   * Progress counts the inputs where they have a `length` or `size`, and else tells the end alone.
+   *
+   * @throws {BatchError} if jobs failed; the signal's reason if it was cancelled
+   */
+  process<I, O>(
+    inputs: Iterable<I> | AsyncIterable<I>,
+    job: (input: I, options: AsyncOptions) => Promise<O>,
+    options?: AsyncOptions | null
+  ): Promise<O[]>
+  /**
+   * The results one by one, in the order of the inputs, at the pace at which they are read. A failed job rejects its own
+   * `next()`; whoever calls `next()` again gets the following results. Leaving a loop early cancels the jobs under way.
+   */
+  stream<I, O>(
+    inputs: Iterable<I> | AsyncIterable<I>,
+    job: (input: I, options: AsyncOptions) => Promise<O>,
+    options?: AsyncOptions | null
+  ): AsyncIterableIterator<O>
+}
+
+/** What a batch ends with when jobs failed: `errors` has what they threw. */
+export declare class BatchError extends AggregateError {
+  constructor(results: PromiseSettledResult<any>[])
+  /** What became of each input, in their order: what is done is not lost. */
+  readonly results: PromiseSettledResult<any>[]
+}
 
 // ── Errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 

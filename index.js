@@ -5,6 +5,8 @@ import { loader } from './lib/loader.js'
 
 export const {
   AttentionError,
+  BatchError,
+  BatchProcessor,
   CrossAttention,
   FlashAttention,
   Graph,
@@ -45,6 +47,7 @@ export const {
   rotaryEmbedding,
   saveSafetensors,
   scaledDotProductAttention,
+  scaledDotProductAttentionAsync,
   silu,
   softmax,
   version

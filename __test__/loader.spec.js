@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
@@ -87,7 +87,7 @@ test('RUVECTOR_ATTENTION_NATIVE_PATH is loaded, and nothing beside it', async (t
   t.like(await run(tellBackend, { env: { RUVECTOR_ATTENTION_NATIVE_PATH: addon } }), { kind: 'native', rejected: [] })
   const missing = join(tmpdir(), 'no-such.node')
   const found = await run(tellBackend, { env: { RUVECTOR_ATTENTION_NATIVE_PATH: missing } })
-  t.like(found, { kind: 'wasm', ran: true, threads: 1 })
+  t.like(found, { kind: 'wasm', ran: true, threads: availableParallelism() })
   t.is(found.rejected.length, 1)
   t.is(found.rejected[0].candidate, missing)
   t.regex(found.rejected[0].message, /Cannot find module/)
@@ -166,7 +166,7 @@ test('loadBackend puts both backends side by side, with threads of their own', a
   const { shown, results } = await run(program)
   t.deepEqual(shown[0], ['native', 3])
   t.deepEqual(shown[1], shown[3])
-  t.deepEqual(shown[2], ['wasm', 1])
+  t.deepEqual(shown[2], ['wasm', 2])
   t.deepEqual(results[0], results[1])
 })
 

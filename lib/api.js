@@ -1,6 +1,7 @@
 // The whole API, bound to one backend: what the entries export, and what loadBackend hands out.
 
 import { createFunctions } from './attention.js'
+import { createBatches } from './batch.js'
 import { createCache } from './cache.js'
 import { AttentionError } from './errors.js'
 import { createEncoder } from './encoder.js'
@@ -38,6 +39,7 @@ export function createApi(backend) {
     ...createHyperbolic(backend),
     ...createSafetensors(backend),
     ...createUtilities(backend),
+    ...createBatches(backend),
     AttentionError
   }
 }

@@ -68,6 +68,8 @@ export interface Binding {
 
   /** Makes an object that lives in the backend's memory until it is freed, and gives its number. */
   create(kind: string, config: string, integers1: Optional<Int32Array>, integers2: Optional<Int32Array>): number
+  /** A further number for an object as it is now; it stays so, whatever becomes of the other. */
+  hold(id: number): number
   free(id: number): void
   /** The configuration of an object with every default filled in, as JSON. */
   describe(id: number): string

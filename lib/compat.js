@@ -144,20 +144,43 @@ export function createCompat(attention) {
 
   /** What every adapter has: the tensors of a call, and the same call as a promise. */
   class Adapter {
+    #names
+    #run
+    #later
+
     /**
      * @param {readonly string[]} names
      * @param {(read: Read) => AttentionOutput} run
+     * @param {(read: Read) => Promise<AttentionOutput>} later
      */
-    constructor(names, run) {
-      /** @param {unknown[]} given */
-      this.forward = (...given) => run(read(names, given)).output.data
+    constructor(names, run, later) {
+      this.#names = names
+      this.#run = run
+      this.#later = later
+    }
+
+    /** @param {unknown[]} given */
+    forward(...given) {
+      return this.#run(read(this.#names, given)).output.data
     }
 
     /** @param {unknown[]} given */
     async forwardAsync(...given) {
-      return this.forward(...given)
+      const { output } = await this.#later(read(this.#names, given))
+      return output.data
     }
   }
+
+  /**
+   * A call of q, k and v, now and later.
+   *
+   * @param {Pick<import('../index.d.ts').FlashAttention, 'forward' | 'forwardAsync'>} inner
+   * @returns {[(read: Read) => AttentionOutput, (read: Read) => Promise<AttentionOutput>]}
+   */
+  const calls = (inner) => [
+    ({ tensors: [q, k, v], options }) => inner.forward(q, k, v, options),
+    ({ tensors: [q, k, v], options }) => inner.forwardAsync(q, k, v, options)
+  ]
 
   class ScaledDotProduct extends Adapter {
     /**
@@ -166,7 +189,7 @@ export function createCompat(attention) {
      */
     constructor(headDim, dropout = 0) {
       const inner = new attention.ScaledDotProductAttention(headDim, { dropout })
-      super(QKV, ({ tensors: [q, k, v], options }) => inner.forward(q, k, v, options))
+      super(QKV, ...calls(inner))
       this.scale = inner.scale
       this.inner = inner
     }
@@ -185,9 +208,10 @@ export function createCompat(attention) {
      * @param {import('../index.d.ts').Layer} layer
      * @param {readonly string[]} names
      * @param {(read: Read) => AttentionOutput} run
+     * @param {(read: Read) => Promise<AttentionOutput>} later
      */
-    constructor(layer, names, run) {
-      super(names, run)
+    constructor(layer, names, run, later) {
+      super(names, run, later)
       this.layer = layer
     }
 
@@ -205,7 +229,7 @@ export function createCompat(attention) {
     /** @param {import('../index.d.ts').HyperbolicConfig} config */
     constructor(config) {
       const inner = new attention.HyperbolicAttention({ ...config, inputs: 'tangent' })
-      super(QKV, ({ tensors: [q, k, v], options }) => inner.forward(q, k, v, options))
+      super(QKV, ...calls(inner))
       this.curvature = inner.curvature
       this.inner = inner
     }
@@ -246,11 +270,17 @@ export function createCompat(attention) {
       const inner = new attention.LinearAttention(
         featureDim === undefined ? { modelDim } : { modelDim, featureDim, featureMap: 'favor+' }
       )
-      super(QKV, ({ tensors: [q, k, v], options: { mask, ...options } }) => {
-        if (mask)
-          throw fault('OPTION', 'mask', 'MaskType.Causal or none: linear attention has no weights to mask', 'a mask')
-        return inner.forward(q, k, v, options)
-      })
+      const withoutMask = (/** @type {Read} */ { tensors, options: { mask, ...options } }) => {
+        const expected = 'MaskType.Causal or none: linear attention has no weights to mask'
+        if (mask) throw fault('OPTION', 'mask', expected, 'a mask')
+        return { tensors, options }
+      }
+      const [run, later] = calls(/** @type {any} */ (inner))
+      super(
+        QKV,
+        (read) => run(withoutMask(read)),
+        (read) => later(withoutMask(read))
+      )
       this.inner = inner
     }
 
@@ -275,7 +305,7 @@ export function createCompat(attention) {
      */
     constructor(headDim, blockSize) {
       const inner = new attention.FlashAttention(headDim, blockSize === undefined ? {} : { blockSize })
-      super(QKV, ({ tensors: [q, k, v], options }) => inner.forward(q, k, v, options))
+      super(QKV, ...calls(inner))
       this.inner = inner
     }
 
@@ -292,7 +322,7 @@ export function createCompat(attention) {
     /** @param {import('../index.d.ts').AttentionConfig} config */
     createMultiHead(config) {
       const layer = new attention.MultiHeadAttention({ ...config })
-      return new LayerAdapter(layer, QKV, ({ tensors: [q, k, v], options }) => layer.forward(q, k, v, options))
+      return new LayerAdapter(layer, QKV, ...calls(layer))
     },
     createHyperbolic: (/** @type {HyperbolicConfig} */ config) => new Hyperbolic(config),
     createLinear: (/** @type {number} */ modelDim, /** @type {number} */ featureDim) =>
@@ -300,14 +330,22 @@ export function createCompat(attention) {
     /** @param {import('../index.d.ts').AttentionConfig} config */
     createCross(config) {
       const layer = new attention.CrossAttention({ ...config })
-      return new LayerAdapter(layer, ['query', 'context'], ({ tensors: [query, context], options }) =>
-        layer.forward(query, context, options)
+      return new LayerAdapter(
+        layer,
+        ['query', 'context'],
+        ({ tensors: [query, context], options }) => layer.forward(query, context, options),
+        ({ tensors: [query, context], options }) => layer.forwardAsync(query, context, options)
       )
     },
     /** @param {import('../index.d.ts').AttentionConfig} config */
     createSelf(config) {
       const layer = new attention.SelfAttention({ ...config })
-      return new LayerAdapter(layer, ['x'], ({ tensors: [x], options }) => layer.forward(x, options))
+      return new LayerAdapter(
+        layer,
+        ['x'],
+        ({ tensors: [x], options }) => layer.forward(x, options),
+        ({ tensors: [x], options }) => layer.forwardAsync(x, options)
+      )
     },
     createFlash: (/** @type {number} */ headDim, /** @type {number} */ blockSize) => new Flash(headDim, blockSize),
     getMemoryUsage: attention.memoryUsage

@@ -7,10 +7,11 @@ import { decodeState } from './state.js'
 /** @typedef {import('./binding.d.ts').Binding} Binding */
 
 /** Where an object lives; `key` names it, as it is now, among the workers. @typedef {{ binding: Binding, id: number, backend: Backend, key: string }} Held */
+/** @typedef {{ kind: string, config: string, integers: (Int32Array | undefined)[] }} Origin */
 /**
- * What makes the same object elsewhere; only its key where that is known to be there.
+ * What makes the same object elsewhere.
  *
- * @typedef {{ key: string, kind?: string, config?: string, integers?: (Int32Array | undefined)[], entries?: string, data?: Float32Array[] }} Recipe
+ * @typedef {Origin & { key: string, entries: string, data: Float32Array[] }} Recipe
  */
 
 /** Frees what nobody disposed of. */
@@ -28,6 +29,43 @@ function release({ binding, id, backend, key }) {
   }
 }
 
+/** An object as it was at one moment, whatever becomes of it. */
+class Hold {
+  #binding
+  #origin
+
+  /**
+   * @param {Binding} binding
+   * @param {number} id
+   * @param {string} key
+   * @param {Origin} origin
+   */
+  constructor(binding, id, key, origin) {
+    this.#binding = binding
+    this.id = id
+    this.key = key
+    this.#origin = origin
+  }
+
+  /** @returns {Recipe} */
+  recipe() {
+    const entries = this.#binding.stateEntries(this.id)
+    const read = (/** @type {number} */ index, /** @type {Float32Array} */ output) =>
+      this.#binding.readState(this.id, index, output)
+    const data = Object.values(decodeState(JSON.parse(entries), read)).map((tensor) => tensor.data)
+    return { key: this.key, ...this.#origin, entries, data }
+  }
+
+  /** @param {Binding} binding */
+  isOf(binding) {
+    return binding === this.#binding
+  }
+
+  release() {
+    this.#binding.free(this.id)
+  }
+}
+
 export class Resident {
   /** Whether a layer trains. */
   training = false
@@ -35,10 +73,8 @@ export class Resident {
   #held
   #backend
   #make
-  /** @type {Pick<Required<Recipe>, 'kind' | 'config' | 'integers'>} */
+  /** @type {Origin} */
   #origin
-  /** The recipe as calls under way hold it. @type {WeakRef<Recipe> | undefined} */
-  #recipe
 
   /**
    * @param {Backend} backend
@@ -71,24 +107,16 @@ export class Resident {
     return this.#held.id
   }
 
-  /** The name of the object as it is now; empty once it is disposed of. */
-  get key() {
-    return this.#held?.key ?? ''
-  }
-
-  /** @returns {Recipe} */
-  recipe() {
-    const made = this.#recipe?.deref()
-    if (made?.key === this.key) return made
+  /** The object as it is now, for a call that has still to run. */
+  hold() {
     const id = this.use()
-    const recipe = this.#guard((binding) => {
-      const entries = binding.stateEntries(id)
-      const state = decodeState(JSON.parse(entries), (index, output) => binding.readState(id, index, output))
-      const data = Object.values(state).map((tensor) => tensor.data)
-      return { key: this.key, ...this.#origin, entries, data }
-    })
-    this.#recipe = new WeakRef(recipe)
-    return recipe
+    const { binding, key } = /** @type {Held} */ (this.#held)
+    return new Hold(
+      binding,
+      this.#guard(() => binding.hold(id)),
+      key,
+      this.#origin
+    )
   }
 
   /** The configuration with every default filled in. */

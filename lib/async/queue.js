@@ -17,7 +17,6 @@ import { inWordsOf } from '../errors.js'
  * @typedef {object} Executor
  * @property {number} places
  * @property {(request: Request, free: number, report: Report | undefined) => Run} run
- * @property {(request: Request) => void} [prepare]  when the call comes, before it waits
  * @property {(request: Request, free: number) => number} taken  how many places the call will take
  * @property {(error: unknown) => import('../errors.js').AttentionError} fault
  */
@@ -39,7 +38,6 @@ export class Queue {
    * @returns {Promise<any>}
    */
   submit(request, watch) {
-    this.#executor.prepare?.(request)
     return new Promise((resolve, reject) => {
       this.#waiting.push(new Job(request, watch, resolve, reject))
       this.#advance()
@@ -51,7 +49,8 @@ export class Queue {
       const job = this.#waiting.shift()
       if (job === undefined) return
       // One that is cancelled while it waits takes no place.
-      if (!job.isSettled) void this.#run(job)
+      if (job.isSettled) job.request.release()
+      else void this.#run(job)
     }
   }
 
@@ -70,6 +69,7 @@ export class Queue {
     } catch (error) {
       job.fail(inWordsOf(job.request.names, executor.fault(error)))
     } finally {
+      job.request.release()
       this.#taken -= places
       this.#advance()
     }

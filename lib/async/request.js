@@ -2,6 +2,7 @@
 
 import { AttentionError } from '../errors.js'
 import { allocate } from '../tensor.js'
+import { FIRST_OBJECT } from './worker-calls.js'
 
 /** @typedef {import('../resident.js').Resident} Resident */
 /**
@@ -42,9 +43,14 @@ export class Request {
     this.out = out
     // The caller may change `out`, or give it away, before there is a result.
     this.outputs = outputs.map((array) => (array && array === out ? allocate('output', array.length) : array))
-    this.residents = residents
-    /** What a worker needs to make the residents again, where one may have to. @type {import('../resident.js').Recipe[]} */
-    this.recipes = []
+    /** What the call works on, as it is now. */
+    this.objects = residents.map((resident) => resident.hold())
+    this.objects.forEach(({ id }, index) => (header[FIRST_OBJECT + index] = id))
+  }
+
+  /** Lets go of what the call works on. */
+  release() {
+    for (const object of this.objects) object.release()
   }
 
   /** What the caller gets, once the outputs are filled. */

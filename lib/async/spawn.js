@@ -17,12 +17,12 @@ const NAME = 'ruvector-attention'
 
 /** @param {any} worker @param {Events} events @returns {Spawned} */
 function overEvents(worker, { message, lost }) {
-  worker.onmessage = (/** @type {MessageEvent} */ { data }) => message(data)
-  worker.onmessageerror = () => lost(new Error('a message could not be read'))
-  worker.onerror = (/** @type {ErrorEvent} */ event) => {
+  worker.addEventListener('message', (/** @type {MessageEvent} */ { data }) => message(data))
+  worker.addEventListener('messageerror', () => lost(new Error('a message could not be read')))
+  worker.addEventListener('error', (/** @type {ErrorEvent} */ event) => {
     event.preventDefault?.()
     lost(new Error(event.message || 'the worker could not be started: a content security policy may forbid it'))
-  }
+  })
   return {
     post: (data, transfer = []) => worker.postMessage(data, transfer),
     // Bun and Deno know these, browsers have no process to keep alive.

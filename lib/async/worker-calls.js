@@ -11,7 +11,7 @@ export const FIRST_OBJECT = 5
  * @param {import('../resident.js').Recipe} recipe
  */
 export function makeObject(binding, { kind, config, integers, entries, data }) {
-  const id = binding.create(/** @type {string} */ (kind), /** @type {string} */ (config), integers?.[0], integers?.[1])
-  if (data && data.length > 0) binding.loadState(id, /** @type {string} */ (entries), data, '')
+  const id = binding.create(kind, config, integers[0], integers[1])
+  if (data.length > 0) binding.loadState(id, entries, data, '')
   return id
 }

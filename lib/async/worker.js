@@ -65,5 +65,5 @@ function run({ operation, header, options, objects: keys, make, reports, inputs,
   return { outputs, indices: found }
 }
 
-if (port === scope) scope.onmessage = (/** @type {MessageEvent} */ { data }) => receive(data)
+if (port === scope) scope.addEventListener('message', (/** @type {MessageEvent} */ { data }) => receive(data))
 else port.on('message', receive)

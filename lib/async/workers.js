@@ -1,12 +1,11 @@
 // Calls on workers, each with an instance of the WebAssembly module of its own; on the calling thread where there are none.
 
-import { AttentionError, fromBinding } from '../errors.js'
+import { fromBinding } from '../errors.js'
 import { FIRST_OBJECT, HEADER, makeObject } from './worker-calls.js'
 
 /** @typedef {import('./queue.js').Executor} Executor */
 /** @typedef {import('./queue.js').Report} Report */
 /** @typedef {import('./request.js').Request} Request */
-/** @typedef {import('../resident.js').Recipe} Recipe */
 /** @typedef {import('./spawn.js').Spawned} Spawned */
 /** @typedef {import('./spawn.js').Spawn} Spawn */
 
@@ -53,11 +52,6 @@ class Pool {
 
   get canWork() {
     return this.#spawns.length > 0
-  }
-
-  /** How many workers do not have an object, or have still to start. @param {string} key @param {number} places */
-  lacks(key, places) {
-    return this.#all.size < places || [...this.#all].some(({ known }) => !known.has(key))
   }
 
   /**
@@ -174,12 +168,6 @@ export function workerExecutor(backend, module, spawns) {
     forget: (key) => pool.forget(key),
     fault: fromBinding,
     taken: parts,
-    prepare(request) {
-      // What the call works on may change or go while it waits.
-      request.recipes = request.residents.map((resident) =>
-        pool.canWork && pool.lacks(resident.key, most()) ? resident.recipe() : { key: resident.key }
-      )
-    },
     run(request, free, report) {
       const count = parts(request, free)
       const shares = new Float64Array(count)
@@ -252,37 +240,18 @@ async function runPart(pool, request, part, count, stop, report) {
  * @param {boolean} reports
  */
 function send(handle, request, part, count, reports) {
-  const { operation, options, inputs, bytes, integers, outputs, indices, recipes } = request
+  const { operation, options, inputs, bytes, integers, outputs, indices } = request
   const header = request.header.slice()
   header[2] = part
   header[3] = count
   const lengths = outputs.map((array) => array?.length)
-  const make = recipes.filter(({ key }) => !handle.known.has(key)).map((recipe) => completed(request, recipe))
+  const make = request.objects.filter(({ key }) => !handle.known.has(key)).map((object) => object.recipe())
   for (const { key } of make) handle.known.add(key)
-  const objects = recipes.map(({ key }) => key)
+  const objects = request.objects.map(({ key }) => key)
   const arrays = { inputs, bytes, integers, lengths, indices: indices?.length }
   // The last one may have the copies themselves.
   const transfer = count > 1 ? [] : [...inputs, bytes, ...integers].flatMap((array) => (array ? [array.buffer] : []))
   handle.worker.post({ call: { operation, header, options, objects, make, reports, ...arrays } }, transfer)
-}
-
-/**
- * A recipe that was left out, since every worker had the object when the call came.
- *
- * @param {Request} request
- * @param {Recipe} recipe
- * @returns {Recipe}
- */
-function completed(request, recipe) {
-  if (recipe.kind !== undefined) return recipe
-  const resident = request.residents.find(({ key }) => key === recipe.key)
-  if (resident) return resident.recipe()
-  throw new AttentionError('BACKEND', {
-    argument: 'worker',
-    expected: 'the worker that had the layer as it was when the call came',
-    actual: 'it has ended',
-    message: 'the worker that had this layer has ended, and the layer has changed meanwhile: call again'
-  })
 }
 
 /**
@@ -315,22 +284,21 @@ function unite(to, from) {
  * @param {Request} request
  */
 function runHere(backend, request) {
+  const { operation, options, inputs, bytes, integers, outputs, indices, objects } = request
   const binding = backend.binding ?? backend.start()
-  const { operation, header, options, inputs, bytes, integers, outputs, indices, residents, recipes } = request
+  const header = new Float64Array(HEADER)
+  header.set(request.header)
   /** @type {number[]} */
   const made = []
   try {
-    residents.forEach((resident, index) => {
-      const recipe = recipes[index]
-      if (resident.key !== recipe.key) made.push(makeObject(binding, recipe))
-      header[FIRST_OBJECT + index] = resident.key === recipe.key ? resident.use() : made[made.length - 1]
+    objects.forEach((object, index) => {
+      // After a fault the numbers are those of an instance that is gone.
+      if (!object.isOf(binding)) made.push((header[FIRST_OBJECT + index] = makeObject(binding, object.recipe())))
     })
-    const full = new Float64Array(HEADER)
-    full.set(header)
     const [input1, input2, input3, input4] = inputs
     const [output1, output2, output3, output4] = outputs
     // prettier-ignore
-    binding.call(operation, full, options, input1, input2, input3, input4, bytes, integers[0], integers[1], output1, output2, output3, output4, indices)
+    binding.call(operation, header, options, input1, input2, input3, input4, bytes, integers[0], integers[1], output1, output2, output3, output4, indices)
   } catch (error) {
     throw backend.fault(error)
   } finally {

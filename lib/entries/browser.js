@@ -22,6 +22,8 @@ function openInlined() {
 
 export const {
   AttentionError,
+  BatchError,
+  BatchProcessor,
   CrossAttention,
   FlashAttention,
   Graph,
@@ -62,6 +64,7 @@ export const {
   rotaryEmbedding,
   saveSafetensors,
   scaledDotProductAttention,
+  scaledDotProductAttentionAsync,
   silu,
   softmax,
   version

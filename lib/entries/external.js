@@ -10,6 +10,8 @@ const relaxed = () => new URL('../../packages/wasm/attention.relaxed.wasm', impo
 
 export const {
   AttentionError,
+  BatchError,
+  BatchProcessor,
   CrossAttention,
   FlashAttention,
   Graph,
@@ -50,6 +52,7 @@ export const {
   rotaryEmbedding,
   saveSafetensors,
   scaledDotProductAttention,
+  scaledDotProductAttentionAsync,
   silu,
   softmax,
   version

@@ -8,6 +8,8 @@ import { noNative } from '../web.js'
 
 export const {
   AttentionError,
+  BatchError,
+  BatchProcessor,
   CrossAttention,
   FlashAttention,
   Graph,
@@ -48,6 +50,7 @@ export const {
   rotaryEmbedding,
   saveSafetensors,
   scaledDotProductAttention,
+  scaledDotProductAttentionAsync,
   silu,
   softmax,
   version

@@ -123,6 +123,11 @@ pub fn create(
 }
 
 #[napi(catch_unwind)]
+pub fn hold(id: u32) -> Result<u32> {
+    calls::hold(id).map_err(thrown)
+}
+
+#[napi(catch_unwind)]
 pub fn free(id: u32) {
     calls::free(id);
 }

@@ -161,6 +161,11 @@ pub fn create(kind: &str, config: &str, integers1: Option<Int32Array>, integers2
 }
 
 #[wasm_bindgen]
+pub fn hold(id: u32) -> Result<u32> {
+    calls::hold(id).map_err(thrown)
+}
+
+#[wasm_bindgen]
 pub fn free(id: u32) {
     calls::free(id);
 }

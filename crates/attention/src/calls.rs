@@ -496,12 +496,20 @@ fn find(id: u32) -> Result<Arc<dyn Object>> {
 
 /// Makes an object of a kind from its configuration, a JSON object, and gives its number.
 pub fn create(kind: &str, config: &str, integers: [Option<&[i32]>; 2]) -> Result<u32> {
-    let object = make(kind, config, integers)?;
+    Ok(keep(make(kind, config, integers)?))
+}
+
+/// A further number for an object as it is now: it stays so under this one, whatever becomes of the other.
+pub fn hold(id: u32) -> Result<u32> {
+    find(id).map(keep)
+}
+
+fn keep(object: Arc<dyn Object>) -> u32 {
     OBJECTS.with_borrow_mut(|objects| {
         let id = objects.iter().position(Option::is_none).unwrap_or(objects.len());
         objects.resize(objects.len().max(id + 1), None);
         objects[id] = Some(object);
-        Ok(id as u32)
+        id as u32
     })
 }
 
@@ -590,6 +598,11 @@ mod tests {
         assert_eq!(read, weight);
         assert!(load_state(second, "[]", &[], "").is_err());
         assert!(describe(second).unwrap().contains("\"seed\":2"));
+        let held = hold(second).unwrap();
+        load_state(second, &state_entries(first).unwrap(), &[&[0.0; 12], &[1.0; 6], &[2.0; 4], &[3.0; 2]], "").unwrap();
+        read_state(held, 0, &mut read).unwrap();
+        assert_eq!(read, weight);
+        free(held);
         free(second);
         free(second);
         assert_eq!(describe(second).unwrap_err().code, Code::Internal);

@@ -1,0 +1,274 @@
+// Many calls, a few at a time: results in the order of the inputs, memory for no more than are under way.
+
+import { Watch } from './async/watch.js'
+import { describe, fault } from './errors.js'
+import { pickOptions } from './options.js'
+
+/** @typedef {import('../index.d.ts').AsyncOptions} AsyncOptions */
+/**
+ * @template I, O
+ * @typedef {(input: I, options: AsyncOptions) => Promise<O>} Job
+ */
+
+/** What a batch ends with when jobs failed: their errors, and what became of every input. */
+export class BatchError extends AggregateError {
+  /** @param {PromiseSettledResult<any>[]} results  in the order of the inputs */
+  constructor(results) {
+    const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+    super(errors, `${errors.length} of ${results.length} jobs failed; \`results\` has what became of each input`)
+    this.results = results
+  }
+}
+Object.defineProperty(BatchError.prototype, 'name', { value: 'BatchError', configurable: true, writable: true })
+
+/** @param {unknown} options */
+function readWatch(options) {
+  const watch = new Watch()
+  const { signal, onProgress } = pickOptions(options, ['signal', 'onProgress'])
+  if (signal !== undefined) watch.take('signal', signal)
+  if (onProgress !== undefined) watch.take('onProgress', onProgress)
+  return watch
+}
+
+/** How far a batch is: by its jobs' own fractions where it is known how many inputs there are, and else only at its end. */
+class Progress {
+  /** Fractions of the jobs under way, by the place of their inputs. @type {Map<number, number>} */
+  #fractions = new Map()
+  #finished = 0
+  #reported = 0
+  #total
+  #listener
+
+  /**
+   * @param {any} inputs
+   * @param {((fraction: number) => void) | undefined} listener
+   */
+  constructor(inputs, listener) {
+    this.#total = [inputs?.length, inputs?.size].find((count) => Number.isSafeInteger(count))
+    this.#listener = listener
+  }
+
+  /** @param {number} place @param {number} fraction */
+  advance(place, fraction) {
+    this.#fractions.set(place, fraction)
+    this.#report()
+  }
+
+  /** @param {number} place */
+  finish(place) {
+    this.#fractions.delete(place)
+    this.#finished++
+    this.#report()
+  }
+
+  end() {
+    this.#tell(1)
+  }
+
+  #report() {
+    if (!this.#total) return
+    const partly = [...this.#fractions.values()].reduce((sum, fraction) => sum + fraction, 0)
+    this.#tell(Math.min(1, (this.#finished + partly) / this.#total))
+  }
+
+  /** @param {number} fraction */
+  #tell(fraction) {
+    if (!(fraction > this.#reported)) return
+    this.#reported = fraction
+    this.#listener?.(fraction)
+  }
+}
+
+/**
+ * The results of jobs in the order of their inputs. At most `concurrency` inputs are taken ahead of whoever reads the results,
+ * whose pace is that of the whole. A failed job rejects its own result; the ones after it go on.
+ *
+ * @template I, O
+ * @implements {AsyncIterableIterator<O>}
+ */
+class Results {
+  /** The results under way, the oldest first. @type {Promise<O>[]} */
+  #ahead = []
+  #taken = 0
+  #isExhausted = false
+  #hasEnded = false
+  /** One reader after the other. @type {Promise<unknown>} */
+  #turn = Promise.resolve()
+  /** Ends the jobs under way. */
+  #stop = new AbortController()
+  #inputs
+  #job
+  #concurrency
+  #signal
+  #progress
+
+  /**
+   * @param {Iterable<I> | AsyncIterable<I>} inputs
+   * @param {Job<I, O>} job
+   * @param {number} concurrency
+   * @param {Watch} watch
+   */
+  constructor(inputs, job, concurrency, { signal, onProgress }) {
+    const given = /** @type {any} */ (inputs)
+    const open = given?.[Symbol.asyncIterator] ?? given?.[Symbol.iterator]
+    if (typeof open !== 'function') throw fault('OPTION', 'inputs', 'an iterable', describe(inputs))
+    if (typeof job !== 'function') throw fault('OPTION', 'job', 'a function', describe(job))
+    /** @type {Iterator<I> | AsyncIterator<I>} */
+    this.#inputs = open.call(given)
+    this.#job = job
+    this.#concurrency = concurrency
+    this.#signal = signal
+    this.#progress = new Progress(inputs, onProgress)
+    if (signal?.aborted) this.#abort()
+    else signal?.addEventListener('abort', this.#abort)
+  }
+
+  [Symbol.asyncIterator]() {
+    return this
+  }
+
+  /** @returns {Promise<IteratorResult<O, undefined>>} */
+  next() {
+    const result = this.#turn.then(() => this.#next())
+    this.#turn = result.catch(() => {})
+    return result
+  }
+
+  /** Ends it early: jobs under way are cancelled, no further input is taken. @returns {Promise<IteratorResult<O, undefined>>} */
+  async return() {
+    await this.#end(new Error('the stream was closed'))
+    return { done: true, value: undefined }
+  }
+
+  #abort = () => this.#stop.abort(this.#signal?.reason)
+
+  /** @returns {Promise<IteratorResult<O, undefined>>} */
+  async #next() {
+    if (this.#hasEnded) return { done: true, value: undefined }
+    try {
+      await this.#fill()
+      this.#signal?.throwIfAborted()
+    } catch (error) {
+      await this.#end(error)
+      throw error
+    }
+    const oldest = this.#ahead.shift()
+    if (oldest) {
+      const value = await this.#unlessAborted(oldest)
+      return { done: false, value }
+    }
+    this.#progress.end()
+    await this.#end(undefined)
+    return { done: true, value: undefined }
+  }
+
+  /** Starts jobs until as many are under way as may be, or no input is left. */
+  async #fill() {
+    while (!this.#isExhausted && this.#ahead.length < this.#concurrency) {
+      this.#signal?.throwIfAborted()
+      const { done, value } = await this.#inputs.next()
+      if (done) this.#isExhausted = true
+      else this.#ahead.push(this.#start(value))
+    }
+  }
+
+  /** @param {I} input @returns {Promise<O>} */
+  #start(input) {
+    const place = this.#taken++
+    const onProgress = (/** @type {number} */ fraction) => this.#progress.advance(place, fraction)
+    const run = async () => this.#job(input, { signal: this.#stop.signal, onProgress })
+    const result = run().finally(() => this.#progress.finish(place))
+    // Whoever reads the results hears of it in its turn.
+    result.catch(() => {})
+    return result
+  }
+
+  /** @param {Promise<O>} result */
+  async #unlessAborted(result) {
+    const { signal } = this.#stop
+    /** @type {() => void} */
+    let stop = () => {}
+    const aborted = new Promise((_, reject) => {
+      stop = () => reject(signal.reason)
+      if (signal.aborted) stop()
+      else signal.addEventListener('abort', stop)
+    })
+    try {
+      return /** @type {O} */ (await Promise.race([result, aborted]))
+    } catch (error) {
+      if (signal.aborted) await this.#end(signal.reason)
+      throw error
+    } finally {
+      signal.removeEventListener('abort', stop)
+    }
+  }
+
+  /** @param {unknown} reason */
+  async #end(reason) {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    this.#signal?.removeEventListener('abort', this.#abort)
+    if (this.#ahead.length > 0) this.#stop.abort(reason)
+    this.#ahead = []
+    if (!this.#isExhausted) await this.#inputs.return?.()
+  }
+}
+
+/** @param {import('./backend.js').Backend} backend */
+export function createBatches(backend) {
+  class BatchProcessor {
+    #concurrency
+
+    /** @param {unknown} [options] */
+    constructor(options) {
+      const { concurrency } = pickOptions(options, ['concurrency'])
+      if (concurrency !== undefined && !(Number.isSafeInteger(concurrency) && Number(concurrency) >= 1)) {
+        throw fault('OPTION', 'concurrency', 'an integer of at least 1', describe(concurrency))
+      }
+      this.#concurrency = /** @type {number | undefined} */ (concurrency)
+    }
+
+    /** By default one more than can run, so that no thread waits for its next call to be prepared. */
+    get concurrency() {
+      return this.#concurrency ?? backend.describe().threads + 1
+    }
+
+    /**
+     * @template I, O
+     * @param {Iterable<I> | AsyncIterable<I>} inputs
+     * @param {Job<I, O>} job
+     * @param {unknown} [options]
+     */
+    stream(inputs, job, options) {
+      return new Results(inputs, job, this.concurrency, readWatch(options))
+    }
+
+    /**
+     * @template I, O
+     * @param {Iterable<I> | AsyncIterable<I>} inputs
+     * @param {Job<I, O>} job
+     * @param {unknown} [options]
+     * @returns {Promise<O[]>}
+     */
+    async process(inputs, job, options) {
+      const watch = readWatch(options)
+      const results = new Results(inputs, job, this.concurrency, watch)
+      /** @type {PromiseSettledResult<O>[]} */
+      const settled = []
+      for (;;) {
+        try {
+          const { done, value } = await results.next()
+          if (done) break
+          settled.push({ status: 'fulfilled', value })
+        } catch (reason) {
+          watch.signal?.throwIfAborted()
+          settled.push({ status: 'rejected', reason })
+        }
+      }
+      if (settled.some(({ status }) => status === 'rejected')) throw new BatchError(settled)
+      return settled.map((result) => /** @type {PromiseFulfilledResult<O>} */ (result).value)
+    }
+  }
+
+  return { BatchProcessor, BatchError }
+}
