@@ -8,6 +8,7 @@ import { runNetwork, score } from '../examples/karate/karate.js'
 import { drawClub } from '../examples/karate/picture.js'
 import { onBothBackends } from './support/backends.js'
 import { difference } from './support/golden.js'
+import { readXml } from './support/xml.js'
 
 const root = new URL('../', import.meta.url)
 
@@ -25,15 +26,20 @@ onBothBackends((kind, attention) => {
   test(`${kind}: the picture has a disc a member and a curve an edge, on the canvas`, (t) => {
     const result = runNetwork(attention)
     const svg = drawClub(result, score(result))
-    t.is(svg.match(/<path [^>]*Q/g)?.length, 156)
-    const labels = [...svg.matchAll(/<text [^>]*middle[^>]*>(\d+)</g)].map(([, label]) => Number(label))
+    const { texts } = readXml(svg)
+    t.is(svg.match(/M[\d.]+ [\d.]+Q/g)?.length, 156)
+    const labels = texts.filter((text) => /^\d+$/.test(text)).map(Number)
     t.deepEqual(
       labels,
       Array.from({ length: 34 }, (_, node) => node + 1)
     )
+    // Four were told in training, and four are sorted wrongly, one ring of each kind in the legend.
+    t.is(svg.match(/<circle [^>]*fill="none" stroke-width="1.6"/g)?.length, 4 + 1)
+    t.is(svg.match(/<circle [^>]*stroke-dasharray/g)?.length, 4 + 1)
+    const [, width, height] = (/viewBox="0 0 (\d+) (\d+)"/.exec(svg) ?? []).map(Number)
     const places = [...svg.matchAll(/cx="([\d.-]+)" cy="([\d.-]+)" r="([\d.]+)"/g)]
     for (const [, x, y, size] of places.map((place) => place.map(Number))) {
-      t.true(x - size >= 0 && x + size <= 860 && y - size >= 0 && y + size <= 716)
+      t.true(x - size >= 0 && x + size <= width && y - size >= 0 && y + size <= height)
     }
   })
 })
