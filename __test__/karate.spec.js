@@ -1,16 +1,11 @@
 // The example on Zachary's karate club, and the guide to graphs: PyTorch Geometric's numbers, and what their comments say.
-import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import test from 'ava'
 import { runNetwork, score } from '../examples/karate/karate.js'
 import { drawClub } from '../examples/karate/picture.js'
 import { onBothBackends } from './support/backends.js'
 import { difference } from './support/golden.js'
+import { linesOf, programsOf } from './support/programs.js'
 import { readXml } from './support/xml.js'
-
-const root = new URL('../', import.meta.url)
 
 onBothBackends((kind, attention) => {
   test(`${kind}: the network sorts the members as it does in PyTorch Geometric, and looks at the same ones`, (t) => {
@@ -44,20 +39,13 @@ onBothBackends((kind, attention) => {
   })
 })
 
-const guide = readFileSync(new URL('docs/graphs.md', root), 'utf8')
-const programs = [...guide.matchAll(/```js\n([^]*?)```/g)].map(([, code]) => code)
-
 for (const kind of ['native', 'wasm']) {
   test(`${kind}: the programs in the guide print what their comments say`, async (t) => {
+    const programs = programsOf('docs/graphs.md')
     t.is(programs.length, 4)
-    for (const program of programs) {
-      const claims = [...program.matchAll(/^console\.log\(.*\) \/\/ (.*)$/gm)].map(([, claim]) => claim)
-      t.true(claims.length > 0)
-      const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], {
-        cwd: fileURLToPath(root),
-        env: { ...process.env, RUVECTOR_ATTENTION_BACKEND: kind, NO_COLOR: '1' }
-      })
-      t.deepEqual(stdout.trimEnd().split('\n'), claims)
+    for (const { code, lines } of programs) {
+      t.true(lines.length > 0)
+      t.deepEqual(await linesOf(code, kind), lines)
     }
   })
 }
