@@ -57,7 +57,7 @@ export interface HeatmapOptions extends WeightsOptions {
  * to the eye and its lightness goes one way, so that colour-blind readers see the same.
  *
  * `weights` is `[L,S]`, `[H,L,S]` or `[B,H,L,S]`, as attention returns them on request, or earlier stages of them: NaN and
- * infinities are drawn as what they are, −∞ as hidden.
+ * infinities are drawn as what they are, −∞ as hidden. The mean over heads, `[B,L,S]`, has its batch entries drawn as heads.
  *
  * @throws {AttentionError} SHAPE for other ranks and a wrong number of labels; DTYPE; OPTION
  */

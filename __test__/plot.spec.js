@@ -83,6 +83,15 @@ test('a label is shown as it is, shortened where it is long, and visible where i
   t.false(texts.includes(long))
 })
 
+test('a label of megabytes makes no picture of megabytes', (t) => {
+  const long = 'é'.repeat(2 ** 21)
+  const options = { queryLabels: [long], keyLabels: [long] }
+  t.true(attentionHeatmap(shares([1, 1]), options).length < 20_000)
+  t.true(attentionHeatmapText(shares([1, 1]), { ...options, color: false, width: 60 }).length < 1000)
+  t.true(poincareDisk(tensor([0, 0], [1, 2]), { labels: [long], highlight: [0] }).length < 20_000)
+  t.true(graphPlot({ numNodes: 1, source: [], target: [] }, { labels: [long], groups: [long] }).length < 20_000)
+})
+
 test('a picture says what it is to those who do not see it', (t) => {
   const weights = tensor([0.1, 0.9, 0.5, 0.5], [2, 2])
   const svg = attentionHeatmap(weights, { queryLabels: ['it', 'was'], keyLabels: ['dog', 'cat'], title: 'Who' })
@@ -211,12 +220,14 @@ test('text on a group’s colour has the contrast that readers need', (t) => {
   for (const theme of /** @type {const} */ (['light', 'dark'])) {
     const nodes = Array.from({ length: 10 }, (_, node) => node)
     const svg = graphPlot({ numNodes: 10, source: [], target: [] }, { theme, groups: nodes, labels: nodes })
-    const fills = [...svg.matchAll(/<circle [^>]*fill="(#\w{6})" stroke/g)].map(([, fill]) => fill)
+    // Ten groups, in the order of their nodes: the last two share the colour of all further ones.
+    const fills = [...svg.matchAll(/<g [^>]*fill="(#\w{6})"[^>]*>((?:<circle.*?<\/circle>)+)/g)].flatMap(
+      ([, fill, own]) => (own.match(/<circle/g) ?? []).map(() => fill)
+    )
     const inks = [...svg.matchAll(/<text [^>]*font-weight="600" text-anchor="middle" fill="(#\w{6})">\d</g)].map(
       ([, ink]) => ink
     )
     t.is(inks.length, 10)
-    // Nine colours: the last is that of all further groups.
     t.is(new Set(fills).size, 9)
     for (const [index, ink] of inks.entries()) {
       const [light, dark] = [luminance(ink), luminance(fills[index])].sort((a, b) => b - a)
@@ -642,6 +653,10 @@ test('directed edges are curves with heads, one each way; undirected ones are st
   const plain = graphPlot({ numNodes: 2, source: [0], target: [1] }, { directed: false })
   t.is(plain.match(/M[\d.]+ [\d.]+L[\d. ]+"/g)?.length, 1)
   t.notRegex(plain, /Q|z"/)
+  // Several between two nodes bend apart, whichever way they are given.
+  const several = graphPlot({ numNodes: 2, source: [0, 1, 0, 1], target: [1, 0, 1, 0] }, { directed: false })
+  const lines = several.match(/M[\d. ]+[LQ][\d. ]+/g)
+  t.is(new Set(lines).size, 4)
 })
 
 test('groups have names in the legend, numbers by size and names as they come; marks are rings of their own', (t) => {

@@ -4,6 +4,7 @@ import { describe, fault } from '../errors.js'
 import { checkTensor, formatShape } from '../tensor.js'
 import { checkIndex, readChoice } from './check.js'
 import { LEVELS } from './colour.js'
+import { brief } from './text.js'
 
 /** @typedef {'sum' | 'mean' | 'max'} Reduce */
 /** @typedef {'sqrt' | 'linear'} Scale */
@@ -252,7 +253,7 @@ export function inWords({ heads, queries, keys, batch, batches }, { shares, quer
       if (values[index] > values[best] || Number.isNaN(values[best])) best = index
     }
     const [query, key] = [Math.floor(best / keys), best % keys]
-    const names = [queryLabels?.[query] || `query ${query}`, keyLabels?.[key] || `key ${key}`]
+    const names = [queryLabels?.[query] || `query ${query}`, keyLabels?.[key] || `key ${key}`].map(brief)
     return `Head ${head}: largest ${formatValue(values[best], shares)}, ${names.join(' → ')}.`
   })
   const what = shares ? 'Attention weights' : 'Values'

@@ -18,7 +18,7 @@ import { geodesicPath } from './geodesic.js'
 import { placeLabels } from './places.js'
 import { lineStyle, readStrengths, strengthKeys } from './strengths.js'
 import { MARGIN, createPalette, frame, header, round, text } from './svg.js'
-import { escapeXml } from './text.js'
+import { brief, escapeXml } from './text.js'
 
 /** @typedef {import('./svg.js').Palette} Palette */
 /** @typedef {readonly [x: number, y: number]} Point */
@@ -183,11 +183,13 @@ function edges(points, { edges, edgeWeights }, palette, disk) {
     const step = edgeWeights ? Math.round(edgeWeights.strengths[edge] * 8) : 0
     paths.set(step, `${paths.get(step) ?? ''}${geodesicPath(a, b, disk)}`)
   }
-  const stroke = edgeWeights ? 'edge' : 'line'
-  const style = (/** @type {number} */ step) => (edgeWeights ? lineStyle(step / 8) : 'stroke-width="0.9"')
   return [...paths]
     .sort(([a], [b]) => a - b)
-    .map(([step, path]) => `<path fill="none" ${palette.paint({ stroke })} ${style(step)} d="${path}"/>`)
+    .map(([step, path]) => {
+      const { width, opacity } = edgeWeights ? lineStyle(step / 8) : { width: 0.9, opacity: 1 }
+      const stroke = palette.paint({ stroke: edgeWeights ? 'edge' : 'line' })
+      return `<path fill="none" ${stroke} stroke-width="${width}" stroke-opacity="${opacity}" d="${path}"/>`
+    })
 }
 
 /**
@@ -230,8 +232,8 @@ function dots(discs, { weights, labels, highlight }, palette) {
  * @param {Options['weights']} weights
  */
 function nameOf(index, labels, weights) {
-  const name = labels?.[index] || `point ${index}`
-  return weights ? `${name.slice(0, 80)}: ${Number(weights.values[index].toPrecision(3))}` : name.slice(0, 80)
+  const name = brief(labels?.[index] || `point ${index}`)
+  return weights ? `${name}: ${Number(weights.values[index].toPrecision(3))}` : name
 }
 
 /**

@@ -15,24 +15,24 @@ import {
   readTheme
 } from './check.js'
 import { GROUP_COLOURS } from './colour.js'
+import { drawCurves } from './curves.js'
 import { moveApart, springLayout } from './layout.js'
 import { placeLabels } from './places.js'
-import { lineStyle, readStrengths, strengthKeys } from './strengths.js'
+import { readStrengths, strengthKeys } from './strengths.js'
 import { MARGIN, createPalette, frame, header, round, text } from './svg.js'
-import { clean, escapeXml, widthOf } from './text.js'
+import { brief, clean, escapeXml, widthOf } from './text.js'
 
 /** @typedef {import('./svg.js').Palette} Palette */
 /** @typedef {import('./layout.js').Point} Point */
 /** @typedef {{ numNodes: number, source: number[], target: number[] }} Edges */
 /** @typedef {ReturnType<typeof readOptions>} Options */
-/** @typedef {Point & { radius: number }} Disc */
+/** @typedef {import('./curves.js').Disc} Disc */
 /** @typedef {{ nodes: number[], label: string, group: string | undefined }} Mark */
 
 const NAMES = /** @type {const} */ (['labels', 'groups', 'groupLabels', 'positions', 'weights', 'head', 'addSelfLoops', 'selfLoops', 'directed', 'marks', 'title', 'notes', 'theme', 'width']) // prettier-ignore
 
 /** Up to so many nodes are numbered and have tooltips. */
 const FEW_NODES = 100
-const STEPS = 24
 
 /** @type {typeof import('../../plot.d.ts').graphPlot} */
 export function graphPlot(graph, given) {
@@ -210,7 +210,7 @@ function draw(options) {
   const head = header(palette, { title: options.title, notes: options.notes, width: options.width })
   const { discs, bottom } = arrange(options, head.bottom + 8)
   const legend = drawLegend(palette, options, bottom + 24)
-  const parts = [...head.parts, ...curves(palette, options, discs), ...nodes(palette, options, discs), ...legend.parts]
+  const parts = [...head.parts, ...edgesOf(palette, options, discs), ...nodes(palette, options, discs), ...legend.parts]
   const height = legend.bottom + MARGIN
   return frame({
     width: options.width,
@@ -302,106 +302,13 @@ function within(points, width, height) {
 }
 
 /**
- * The edges, strong ones last, on top; those of one strength are one path.
- *
  * @param {Palette} palette
  * @param {Options} options
  * @param {readonly Disc[]} discs
  */
-function curves(palette, { edges, weights, selfLoops, directed }, discs) {
+function edgesOf(palette, { edges, weights, selfLoops, directed }, discs) {
   const { source, target } = edges
-  /** @type {Map<number, { lines: string, heads: string }>} */
-  const steps = new Map()
-  /** @type {Map<string, number>} */
-  const seen = new Map()
-  for (const [edge, from] of source.entries()) {
-    const to = target[edge]
-    if (from === to && !selfLoops) continue
-    const step = weights ? Math.ceil(weights.strengths[edge] * STEPS) : 0
-    const pair = directed || from < to ? `${from} ${to}` : `${to} ${from}`
-    const again = seen.get(pair) ?? 0
-    seen.set(pair, again + 1)
-    const size = weights ? 2.4 + 1.6 * ((4.4 * step) / STEPS) : 4
-    const shape = from === to ? loop(discs[from], discs, again) : curve(discs[from], discs[to], directed, again, size)
-    const { lines, heads } = steps.get(step) ?? { lines: '', heads: '' }
-    steps.set(step, { lines: lines + shape.line, heads: directed ? heads + shape.head : '' })
-  }
-  const plain =
-    discs.length > FEW_NODES ? 'stroke-width="0.7" stroke-opacity="0.45"' : 'stroke-width="1.1" stroke-opacity="0.6"'
-  return [...steps]
-    .sort(([a], [b]) => a - b)
-    .map(([step, { lines, heads }]) => {
-      const style = weights ? lineStyle(step / STEPS) : plain
-      const path = `<path fill="none" stroke-linecap="round" ${palette.paint({ stroke: 'edge' })} ${style} d="${lines}"/>`
-      if (heads === '') return path
-      const opacity = /stroke-opacity="([\d.]+)"/.exec(style)?.[1] ?? '1'
-      return `${path}<path ${palette.paint({ fill: 'edge' })} fill-opacity="${opacity}" d="${heads}"/>`
-    })
-}
-
-/**
- * A curve from rim to rim, bent to one side so that both directions are seen, with the head of its arrow.
- *
- * @param {Disc} from
- * @param {Disc} to
- * @param {boolean} directed
- * @param {number} again  how many edges of this pair came before
- * @param {number} size  of the arrow's head
- */
-function curve(from, to, directed, again, size) {
-  const [dx, dy] = [to.x - from.x, to.y - from.y]
-  const length = Math.max(Math.hypot(dx, dy), 1e-3)
-  const bend = directed ? 0.1 + 0.07 * again : 0.07 * Math.ceil(again / 2) * (again % 2 === 0 ? 1 : -1)
-  const middle = { x: (from.x + to.x) / 2 - dy * bend, y: (from.y + to.y) / 2 + dx * bend }
-  const toward = (/** @type {Point} */ point, /** @type {Point} */ aim, /** @type {number} */ distance) => {
-    const whole = Math.max(Math.hypot(aim.x - point.x, aim.y - point.y), 1e-3)
-    const share = Math.min(distance / whole, 0.9)
-    return { x: point.x + (aim.x - point.x) * share, y: point.y + (aim.y - point.y) * share }
-  }
-  const tip = toward(to, middle, to.radius + 1)
-  const end = directed ? toward(to, middle, to.radius + 1 + Math.min(1.6 * size, length / 4)) : tip
-  const line = `M${place(toward(from, middle, Math.max(from.radius - 1, 0)))}${bend === 0 ? 'L' : `Q${place(middle)} `}${place(end)}`
-  const [ux, uy] = [tip.x - end.x, tip.y - end.y]
-  const wide = Math.max(Math.hypot(ux, uy), 1e-3)
-  const [sideX, sideY] = [(-uy / wide) * size * 0.7, (ux / wide) * size * 0.7]
-  const head = `M${place(tip)}L${place({ x: end.x + sideX, y: end.y + sideY })}L${place({ x: end.x - sideX, y: end.y - sideY })}z`
-  return { line, head }
-}
-
-/** @param {Point} point */
-const place = ({ x, y }) => `${round(x)} ${round(y)}`
-
-/**
- * A loop at the side of a disc that looks away from the others.
- *
- * @param {Disc} disc
- * @param {readonly Disc[]} discs
- * @param {number} again
- */
-function loop(disc, discs, again) {
-  const centre = discs.length < 2 ? { x: disc.x, y: disc.y + 1 } : middleOf(discs)
-  const angle = Math.atan2(disc.y - centre.y, disc.x - centre.x)
-  const far = disc.radius * 2.2 + 10 + 8 * again
-  const at = (/** @type {number} */ turn, /** @type {number} */ distance) =>
-    place({ x: disc.x + Math.cos(angle + turn) * distance, y: disc.y + Math.sin(angle + turn) * distance })
-  return { line: `M${at(-0.45, disc.radius)}C${at(-0.7, far)} ${at(0.7, far)} ${at(0.45, disc.radius)}`, head: '' }
-}
-
-/** @type {WeakMap<object, Point>} */
-const middles = new WeakMap()
-
-/**
- * The middle of all discs, found once a picture.
- *
- * @param {readonly Disc[]} discs
- */
-function middleOf(discs) {
-  const known = middles.get(discs)
-  if (known) return known
-  const sum = discs.reduce((sum, { x, y }) => ({ x: sum.x + x, y: sum.y + y }), { x: 0, y: 0 })
-  const middle = { x: sum.x / discs.length, y: sum.y / discs.length }
-  middles.set(discs, middle)
-  return middle
+  return drawCurves(palette, { source, target, strengths: weights?.strengths, selfLoops, directed }, discs)
 }
 
 /**
@@ -414,14 +321,19 @@ function middleOf(discs) {
 function nodes(palette, { edges, labels, groups, marks, width }, discs) {
   const colourOf = (/** @type {number} */ node) => groups?.colour.get(groups.of[node]) ?? 0
   const edge = discs.length > FEW_NODES ? 1 : 2
-  const circles = discs.map(({ x, y, radius }, node) => {
-    const circle = `<circle cx="${round(x)}" cy="${round(y)}" r="${round(radius)}" stroke-width="${edge}" ${palette.paint({ fill: `group-${colourOf(node)}`, stroke: 'paper' })}`
-    if (discs.length > 4 * FEW_NODES) return `${circle}/>`
-    const words = [labels[node] || `node ${node}`, ...(groups ? [groups.of[node]] : [])].map((word) =>
-      word.slice(0, 80)
-    )
-    return `${circle}><title>${escapeXml(words.join(', '))}</title></circle>`
-  })
+  /** By colour, so that it is said once. @type {Map<number, string>} */
+  const circles = new Map()
+  for (const [node, { x, y, radius }] of discs.entries()) {
+    const place = `cx="${round(x)}" cy="${round(y)}" r="${round(radius)}"`
+    const words = [labels[node] || `node ${node}`, ...(groups ? [groups.of[node]] : [])].map(brief).join(', ')
+    const circle =
+      discs.length > 4 * FEW_NODES
+        ? `<circle ${place}/>`
+        : `<circle ${place}><title>${escapeXml(words)}</title></circle>`
+    circles.set(colourOf(node), (circles.get(colourOf(node)) ?? '') + circle)
+  }
+  const paint = (/** @type {number} */ colour) => palette.paint({ fill: `group-${colour}`, stroke: 'paper' })
+  const coloured = Array.from(circles, ([colour, own]) => `<g stroke-width="${edge}" ${paint(colour)}>${own}</g>`)
   const fits = labels.map((label, node) => {
     const size = Math.min(13, discs[node].radius)
     return label !== '' && size >= 8 && widthOf(clean(label.slice(0, 40)), size) <= 1.75 * discs[node].radius
@@ -448,7 +360,7 @@ function nodes(palette, { edges, labels, groups, marks, width }, discs) {
   const beside = placeLabels(wanted, discs, bounds, 40 + edges.numNodes / 10).map(({ x, y, label, ...style }) =>
     text(palette, x, y, label, { ...style, halo: true })
   )
-  return [...circles, ...marks.flatMap((mark) => rings(palette, mark, groups, discs)), ...inside, ...beside]
+  return [...coloured, ...marks.flatMap((mark) => rings(palette, mark, groups, discs)), ...inside, ...beside]
 }
 
 /**
@@ -516,10 +428,10 @@ function drawLegend(palette, { groups, groupLabels, marks, weights, width }, top
 /** @param {Options} options */
 function inWords({ edges, labels, groups, groupLabels, weights, marks }) {
   const { numNodes, source, target } = edges
-  const nameOf = (/** @type {number} */ node) => labels[node] || `node ${node}`
+  const nameOf = (/** @type {number} */ node) => brief(labels[node] || `node ${node}`)
   const sizes = groups?.names
     .slice(0, 12)
-    .map((name) => `${groupLabels.get(name) ?? name}: ${groups.of.filter((of) => of === name).length}`)
+    .map((name) => `${brief(groupLabels.get(name) ?? name)}: ${groups.of.filter((of) => of === name).length}`)
   const strongest = weights
     ? [...weights.strengths.keys()]
         .filter((edge) => source[edge] !== target[edge])
@@ -532,7 +444,8 @@ function inWords({ edges, labels, groups, groupLabels, weights, marks }) {
     ...marks
       .slice(0, 8)
       .map(
-        ({ nodes, label }) => nodes.length > 0 && `${label || 'Ringed'}: ${nodes.slice(0, 20).map(nameOf).join(', ')}.`
+        ({ nodes, label }) =>
+          nodes.length > 0 && `${brief(label || 'Ringed')}: ${nodes.slice(0, 20).map(nameOf).join(', ')}.`
       ),
     weights &&
       strongest.length > 0 &&

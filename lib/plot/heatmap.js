@@ -18,7 +18,7 @@ import {
 import { checkIndex, checkInteger, readLabels, readLines, readList, readText, readTheme } from './check.js'
 import { LEVELS } from './colour.js'
 import { MARGIN, createPalette, frame, header, round, text, texts } from './svg.js'
-import { clean, escapeXml, widthOf } from './text.js'
+import { brief, clean, escapeXml, widthOf } from './text.js'
 
 /** @typedef {import('./cells.js').Chosen} Chosen */
 /** @typedef {import('./cells.js').Thinned} Thinned */
@@ -428,7 +428,7 @@ function tooltips({ options, thinned, scale, sizes }, head, values) {
     const level = scale.levelOf(value)
     if (level >= 0 && level < from) return ''
     const names = [name(options.queryLabels, row, queriesPerCell), name(options.keyLabels, column, keysPerCell)]
-    const words = `${options.named ? `head ${head}: ` : ''}${names.map((label) => label.slice(0, 80)).join(' → ')} ${formatValue(value, options.shares)}`
+    const words = `${options.named ? `head ${head}: ` : ''}${names.map(brief).join(' → ')} ${formatValue(value, options.shares)}`
     return `<path d="M${column} ${row}h1v1h-1z"><title>${escapeXml(words)}</title></path>`
   }).join('')
   const place = `translate(${round(sizes.left)} ${round(sizes.top)}) scale(${sizes.cellWidth} ${sizes.cellHeight})`

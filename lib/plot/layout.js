@@ -3,7 +3,7 @@
 /** @typedef {{ x: number, y: number }} Point */
 
 /** How many pairs of nodes are looked at in all: large graphs get fewer rounds. */
-const PAIRS = 1.5e8
+const PAIRS = 1e8
 /** Up to so many nodes each pair pushes by itself; beyond, far nodes push together. */
 const SMALL = 400
 
@@ -19,7 +19,7 @@ export function springLayout(nodes, source, target) {
   const distance = 1 / Math.sqrt(nodes)
   const [x, y] = spiral(nodes)
   const [forceX, forceY] = [new Float64Array(nodes), new Float64Array(nodes)]
-  const perRound = nodes <= SMALL ? nodes ** 2 / 2 : nodes * 100
+  const perRound = nodes <= SMALL ? nodes ** 2 / 2 : nodes * 300
   const rounds = Math.round(Math.min(Math.max(PAIRS / Math.max(perRound, 1), 60), 600))
   for (let round = 0; round < rounds; round++) {
     // A little towards the middle, or loose ends would drift away.
@@ -206,8 +206,10 @@ function intoUnitSquare(x, y) {
  * @param {readonly number[]} radii
  */
 export function moveApart(points, radii) {
-  const size = 2 * Math.max(1, ...radii)
-  for (let round = 0; round < 50; round++) {
+  const size = 2 * radii.reduce((most, radius) => Math.max(most, radius), 1)
+  // Thousands have no room to part in, and take their time.
+  const rounds = Math.min(50, Math.ceil(50_000 / points.length))
+  for (let round = 0; round < rounds; round++) {
     let touching = false
     const [x, y] = [Float64Array.from(points, (point) => point.x), Float64Array.from(points, (point) => point.y)]
     eachNearPair(x, y, size, (a, b) => {

@@ -26,9 +26,15 @@ export function readStrengths(argument, values) {
   return { values, strengths: Float64Array.from(values, (value) => value / (largest || 1)), largest }
 }
 
-/** @param {number} strength */
-export const lineStyle = (strength) =>
-  `stroke-width="${round(0.6 + 4.4 * strength)}" stroke-opacity="${(0.16 + 0.84 * Math.sqrt(strength)).toFixed(2)}"`
+/**
+ * The width of a line, and its opacity.
+ *
+ * @param {number} strength
+ */
+export const lineStyle = (strength) => ({
+  width: round(0.6 + 4.4 * strength),
+  opacity: Number((0.16 + 0.84 * Math.sqrt(strength)).toFixed(2))
+})
 
 /**
  * A number of a legend: two digits.
@@ -69,7 +75,7 @@ export function strengthKeys(palette, x, y, scales) {
       parts.push(
         sign === 'disc'
           ? `<circle cx="${round(left + 6)}" cy="${round(y - 4)}" r="${round(1.5 + 4 * strength)}" ${palette.paint({ fill: 'accent' })} fill-opacity="${round(0.3 + 0.7 * strength)}"/>`
-          : `<path d="M${round(left - 8)} ${round(y - 4)}h24" stroke-linecap="round" ${palette.paint({ stroke: 'edge' })} ${lineStyle(strength)}/>`
+          : `<path d="M${round(left - 8)} ${round(y - 4)}h24" stroke-linecap="round" ${palette.paint({ stroke: 'edge' })} stroke-width="${lineStyle(strength).width}" stroke-opacity="${lineStyle(strength).opacity}"/>`
       )
       parts.push(text(palette, left + (sign === 'disc' ? 18 : 24), y, short(value), { size: 12, fill: 'muted' }))
       left += 48 + widthOf(short(value), 12)

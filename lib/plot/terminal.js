@@ -43,11 +43,13 @@ export function attentionHeatmapText(weights, given) {
   const picked = pickOptions(given, NAMES)
   const chosen = chooseHeads(weights, picked)
   const options = readOptions(picked, chosen)
-  const names = options.queryLabels?.map((label) => fit(label, LONGEST_LABEL)) ?? []
+  const rows = Math.min(options.maxCells, MOST_LINES)
+  // Thinned rows have no names.
+  const named = chosen.queries <= rows ? (options.queryLabels ?? []) : []
+  const names = named.map((label) => fit(label, LONGEST_LABEL))
   const digits = String(chosen.queries - 1).length
   const left = Math.max(0, ...names.map(columnsOf)) + (names.length > 0 ? 1 : 0) + Math.max(digits, 2) + 1
   const room = Math.max(4, options.width - left)
-  const rows = Math.min(options.maxCells, MOST_LINES)
   const cell = Math.ceil(chosen.keys / Math.ceil(chosen.keys / Math.min(options.maxCells, room))) * 2 <= room ? 2 : 1
   const thinned = thin(chosen, { rows, columns: Math.min(options.maxCells, Math.floor(room / cell)) }, options.reduce)
   return draw(chosen, { options, thinned, scale: readScale(thinned, picked), cell, left, names })
@@ -104,7 +106,7 @@ function rowsOf({ options, thinned, scale, cell, left, names }, values) {
   const { rows, columns, queriesPerCell } = thinned
   return Array.from({ length: rows }, (_, row) => {
     const query = row * queriesPerCell
-    const name = queriesPerCell === 1 && names[query] !== undefined ? `${names[query]} ` : ''
+    const name = names.length > 0 ? `${names[query]} ` : ''
     const cells = Array.from(values.subarray(row * columns, (row + 1) * columns), scale.levelOf)
     return `${pad(`${name}${String(query).padStart(2)}`, left - 1)} ${options.color ? inColour(cells, cell, options.theme) : cells.map((level) => shade(level, cell)).join('')}`
   })

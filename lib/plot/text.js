@@ -92,6 +92,16 @@ export function cut(text, room, measure) {
 }
 
 /**
+ * A name within a sentence or a tooltip: its first 80 characters.
+ *
+ * @param {string} text
+ */
+export function brief(text) {
+  // By whole characters: what is left of a half one goes as well.
+  return text.length <= 80 ? text : `${Array.from(text.slice(0, 80)).slice(0, -1).join('')}…`
+}
+
+/**
  * A caller's text, cleaned and shortened to a width.
  *
  * @param {string} text
