@@ -21,7 +21,7 @@ export function drawDisk(concepts, seen, weights, concept, named) {
       title: `What “${concepts[concept].name}” looks at among ${concepts.length} kinds of ${concepts[0].name}`,
       notes: [
         'WordNet’s nouns in the Poincaré disk, the concept in its centre; lines are geodesics.',
-        'Red: weights of hyperbolic attention.'
+        'The larger and stronger a point, the more of the concept’s hyperbolic attention it has.'
       ]
     }
   )
