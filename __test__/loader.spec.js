@@ -374,3 +374,21 @@ test('the version is that of package.json, which has no dependencies and no inst
   t.is(dependencies, undefined)
   for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) t.false(name in scripts)
 })
+
+test('pictures bring no backend along: a bundle of them has none of its code and works by itself', async (t) => {
+  const program = `import { attentionHeatmapText } from '@ruvector/attention/plot'
+    console.log(attentionHeatmapText({ data: Float32Array.of(1), shape: [1, 1] }, { color: false, width: 40 }).split('\\n')[1])`
+  const { outputFiles, metafile } = await build({
+    stdin: { contents: program, resolveDir: root },
+    bundle: true,
+    write: false,
+    metafile: true,
+    format: 'esm',
+    platform: 'neutral'
+  })
+  const inputs = Object.keys(metafile.inputs).filter((path) => path !== '<stdin>')
+  const outside = inputs.filter((path) => !path.startsWith('lib/plot/')).sort()
+  t.deepEqual(outside, ['lib/errors.js', 'lib/options.js', 'lib/tensor.js'])
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', outputFiles[0].text])
+  t.is(stdout, ' 0 ██\n')
+})

@@ -1,56 +1,15 @@
 // The example on all-MiniLM-L6-v2's first layer: PyTorch's numbers on both backends, and a picture that is sound XML.
 import test from 'ava'
 import { describeHeads, headInWords } from '../examples/minilm-heads/describe-heads.js'
-import { attentionHeatmap, terminalHeatmap } from '../examples/minilm-heads/heatmap.js'
 import { input, loadLayer } from '../examples/minilm-heads/layer0.js'
 import { drawHeads } from '../examples/minilm-heads/picture.js'
 import { onBothBackends } from './support/backends.js'
 import { difference, readTensors } from './support/golden.js'
+import { readXml } from './support/xml.js'
 
 const { sentence, tokens } = input
 const file = new URL('../examples/minilm-heads/layer0.safetensors', import.meta.url)
 const weights = readTensors(file).tensors['reference.weights']
-
-/**
- * Reads XML strictly enough to find what a viewer would refuse: tags that don't nest, bare `<` and `&`, doubled attributes.
- * @param {string} xml
- * @returns {{ elements: Map<string, number>, texts: string[] }}
- */
-function readXml(xml) {
-  const entity = /&(?:amp|lt|gt|quot|apos|#\d+);/g
-  const sound = (/** @type {string} */ text) => {
-    if (/[<&]/.test(text.replace(entity, ''))) throw new Error(`unescaped text: ${text}`)
-    if (/[^\P{Cc}\t\n\r]|\p{Cs}/u.test(text)) throw new Error(`a control character in ${JSON.stringify(text)}`)
-    return text
-      .replace(/&lt;/g, '<')
-      .replace(/&gt;/g, '>')
-      .replace(/&quot;/g, '"')
-      .replace(/&#39;/g, "'")
-      .replace(/&amp;/g, '&')
-  }
-  const open = []
-  const elements = new Map()
-  const texts = []
-  let position = 0
-  for (const tag of xml.matchAll(/<\?xml [^?]*\?>|<(\/?)([a-z]+)((?:\s+[\w:-]+="[^"<]*")*)\s*(\/?)>/g)) {
-    const text = xml.slice(position, tag.index)
-    if (text.trim()) texts.push(sound(text))
-    position = tag.index + tag[0].length
-    const [, closing, name, attributes, empty] = tag
-    if (name === undefined) continue
-    if (closing) {
-      if (open.pop() !== name) throw new Error(`</${name}> closes another element`)
-      continue
-    }
-    const names = [...attributes.matchAll(/([\w:-]+)="([^"]*)"/g)].map(([, key, value]) => (sound(value), key))
-    if (new Set(names).size !== names.length) throw new Error(`<${name}> has an attribute twice`)
-    elements.set(name, (elements.get(name) ?? 0) + 1)
-    if (!empty) open.push(name)
-  }
-  sound(xml.slice(position))
-  if (open.length > 0) throw new Error(`<${open[0]}> is not closed`)
-  return { elements, texts }
-}
 
 onBothBackends((kind, attention) => {
   test(`${kind}: the layer gives PyTorch's output and weights to 2e-5`, (t) => {
@@ -107,19 +66,4 @@ test('the picture is well-formed and carries every label', (t) => {
   const times = (/** @type {string} */ label) => texts.filter((text) => text === label).length
   // A row and a column in each of twelve panels; "the" stands twice in the sentence.
   for (const token of new Set(tokens)) t.is(times(token), 12 * 2 * (token === 'the' ? 2 : 1), token)
-})
-
-test('labels with markup, quotes and control characters are escaped', (t) => {
-  const labels = ['<script>', `"&'`, 'a\0b\ud800', ']]>']
-  const data = new Float32Array(16).fill(0.25)
-  const options = { queryLabels: labels, keyLabels: labels, title: '<&>', notes: labels, captions: [labels] }
-  const { texts, elements } = readXml(attentionHeatmap({ data, shape: [1, 1, 4, 4] }, options))
-  t.false(elements.has('script'))
-  for (const label of ['<script>', `"&'`, 'a\ufffdb\ufffd', ']]>']) t.true(texts.includes(label), label)
-})
-
-test('the terminal picture has a line a token and a cell a key', (t) => {
-  const lines = terminalHeatmap(weights, { queryLabels: tokens, keyLabels: tokens, head: 2 }).split('\n')
-  t.is(lines.length, 1 + 16 + 1)
-  t.is(lines[11], '      it 10  · · · · · · · · ·██ · · · · · ·')
 })

@@ -1,23 +1,25 @@
-// Runs the README's usage example on both backends: it prints what its comments say.
-import { execFile } from 'node:child_process'
+// Runs the programs of the README and of the guide to pictures on both backends: they print what is written there.
 import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import test from 'ava'
+import { linesOf, programsOf } from './support/programs.js'
 
 const root = new URL('../', import.meta.url)
 const readme = readFileSync(new URL('README.md', root), 'utf8')
-const [, example] = /```js\n([^]*?)```/.exec(readme) ?? []
 
 for (const kind of ['native', 'wasm']) {
   test(`${kind}: the usage example of the README prints what its comments say`, async (t) => {
-    const claims = [...example.matchAll(/^console\.log\(.*\) \/\/ (.*)$/gm)].map(([, claim]) => claim)
-    t.true(claims.length >= 2)
-    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', example], {
-      cwd: fileURLToPath(root),
-      env: { ...process.env, RUVECTOR_ATTENTION_BACKEND: kind, NO_COLOR: '1' }
-    })
-    t.deepEqual(stdout.trimEnd().split('\n'), claims)
+    const [{ code, lines }] = programsOf('README.md')
+    t.true(lines.length >= 2)
+    t.deepEqual(await linesOf(code, kind), lines)
+  })
+
+  test(`${kind}: the programs of docs/plot.md print what stands there`, async (t) => {
+    const programs = programsOf('docs/plot.md')
+    t.is(programs.length, 4)
+    for (const { code, lines } of programs) {
+      t.true(lines.length > 0)
+      t.deepEqual(await linesOf(code, kind), lines)
+    }
   })
 }
 

@@ -2,13 +2,15 @@
 // The command line: `npx @ruvector/attention <command>`. Each command is a program of its own, loaded when it is asked for.
 
 const COMMANDS = {
-  bench: { file: '../benchmark/run.js', about: 'time the native and the WebAssembly backend side by side' }
+  bench: { file: '../benchmark/run.js', about: 'time the native and the WebAssembly backend side by side' },
+  doctor: { file: './cli/doctor.js', about: 'say which backends run here, and how to mend one that does not' },
+  inspect: { file: './cli/inspect.js', about: 'list what a safetensors file holds, and which layers it fits' }
 }
 
 const USAGE = `Usage: npx @ruvector/attention <command> [options]
 
 ${Object.entries(COMMANDS)
-  .map(([name, { about }]) => `  ${name.padEnd(8)}${about}`)
+  .map(([name, { about }]) => `  ${name.padEnd(9)}${about}`)
   .join('\n')}
 
 <command> --help lists the options of a command.

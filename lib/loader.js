@@ -53,7 +53,7 @@ export function platformTriple() {
  * @param {Rejection[]} rejected  takes the reason of each candidate that fails
  * @returns {Loaded | undefined}
  */
-function loadNative(rejected) {
+export function loadNative(rejected) {
   const require = createRequire()
   const given = environment('RUVECTOR_ATTENTION_NATIVE_PATH')
   const triple = platformTriple()
@@ -94,8 +94,11 @@ function readShipped(name) {
   }
 }
 
-/** @param {Rejection[]} rejected */
-function loadWasm(rejected) {
+/**
+ * @param {Rejection[]} rejected  takes the reason of each variant that fails
+ * @returns {Loaded | undefined}
+ */
+export function loadWasm(rejected) {
   for (const variant of variants()) {
     const name = `attention.${variant}.wasm`
     try {

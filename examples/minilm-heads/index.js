@@ -3,8 +3,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { loadBackend } from '@ruvector/attention'
+import { attentionHeatmapText } from '@ruvector/attention/plot'
 import { describeHeads, headInWords } from './describe-heads.js'
-import { terminalHeatmap } from './heatmap.js'
 import { input, largestDifference, loadLayer } from './layer0.js'
 import { drawHeads } from './picture.js'
 
@@ -77,7 +77,8 @@ if (results.length > 0) {
   console.log('\nWhat each head looks at:')
   for (const description of descriptions) console.log(`  ${headInWords(description, tokens)}`)
   console.log(`\nHead ${sharpest.head}, a row for the token that looks:`)
-  console.log(terminalHeatmap(weights, { queryLabels: tokens, keyLabels: tokens, head: sharpest.head }))
+  const { head } = sharpest
+  console.log(attentionHeatmapText(weights, { head, queryLabels: tokens, keyLabels: tokens }))
 
   const folder = new URL('../../output/', import.meta.url)
   const file = new URL('minilm-heads.svg', folder)

@@ -1,9 +1,9 @@
 // The picture of the example: twelve heads over one sentence, each with its habit and strongest pair.
+import { attentionHeatmap } from '@ruvector/attention/plot'
 import { pairInWords } from './describe-heads.js'
-import { attentionHeatmap } from './heatmap.js'
 
 /**
- * @param {{ data: Float32Array, shape: readonly number[] }} weights `[1, heads, tokens, tokens]`
+ * @param {import('@ruvector/attention').Tensor} weights `[1, heads, tokens, tokens]`
  * @param {import('./describe-heads.js').HeadDescription[]} descriptions
  * @param {{ sentence: string, tokens: readonly string[] }} input
  */

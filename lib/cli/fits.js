@@ -1,0 +1,335 @@
+// Which layers of the package the tensors of a file fit, told by their names and shapes. A layer takes exactly the names that
+// its loadStateDict takes: what is missing, what is too much and what has another shape keeps it from fitting.
+
+/** @typedef {{ name: string, shape: number[], dtype: string }} Entry */
+/** @typedef {{ layer: string, naming: string, prefix: string, config: Record<string, unknown> }} Fit */
+/** @typedef {Record<string, number>} Sizes */
+/**
+ * A layer under one set of names. A shape is a list of sizes by name, those of one name being equal; `3*m` is three times
+ * `m`. The first name tells the layer.
+ *
+ * @typedef {object} Rule
+ * @property {string} layer
+ * @property {string} naming
+ * @property {Record<string, string>} required
+ * @property {Record<string, string>} [optional]
+ * @property {(sizes: Sizes, has: (name: string) => boolean) => Fit['config'] | undefined} config  undefined where sizes do not fit each other
+ */
+
+const READABLE = ['F32', 'F16', 'BF16']
+const ATTENTION = 'MultiHeadAttention, SelfAttention, CrossAttention'
+
+/**
+ * The sizes of attention: those of its input, and of all heads of queries and of keys together.
+ *
+ * @param {Sizes} sizes
+ * @param {boolean} useBias
+ */
+const attentionConfig = ({ m, q, kv = q, k = m, v = k }, useBias) => ({
+  modelDim: m,
+  'numHeads · headDim': q,
+  ...(kv !== q && { 'kvHeads · headDim': kv }),
+  ...(k !== m && { kDim: k }),
+  ...(v !== m && { vDim: v }),
+  useBias
+})
+
+/** @param {string} prefix @param {string} norm */
+const bertNorm = (prefix, norm) => ({
+  [`${prefix}.${norm === 'new' ? 'weight' : 'gamma'}`]: 'm',
+  [`${prefix}.${norm === 'new' ? 'bias' : 'beta'}`]: 'm'
+})
+
+const BERT_ATTENTION = {
+  'self.query.weight': 'q m',
+  'self.key.weight': 'kv m',
+  'self.value.weight': 'kv m',
+  'self.query.bias': 'q',
+  'self.key.bias': 'kv',
+  'self.value.bias': 'kv',
+  'output.dense.weight': 'm q',
+  'output.dense.bias': 'm'
+}
+
+/** @type {readonly Rule[]} */
+const ENCODERS = [
+  {
+    layer: 'TransformerEncoderLayer',
+    naming: 'PyTorch',
+    required: {
+      'self_attn.in_proj_weight': '3*m m',
+      'self_attn.in_proj_bias': '3*m',
+      'self_attn.out_proj.weight': 'm m',
+      'self_attn.out_proj.bias': 'm',
+      'linear1.weight': 'f m',
+      'linear1.bias': 'f',
+      'linear2.weight': 'm f',
+      'linear2.bias': 'm',
+      'norm1.weight': 'm',
+      'norm1.bias': 'm',
+      'norm2.weight': 'm',
+      'norm2.bias': 'm'
+    },
+    config: ({ m, f }) => ({ modelDim: m, feedForwardDim: f })
+  },
+  ...['new', 'old'].map((norm) => ({
+    layer: 'TransformerEncoderLayer',
+    naming: 'BERT',
+    required: {
+      'intermediate.dense.weight': 'f m',
+      'intermediate.dense.bias': 'f',
+      'output.dense.weight': 'm f',
+      'output.dense.bias': 'm',
+      ...Object.fromEntries(
+        Object.keys(BERT_ATTENTION).map((name) => [`attention.${name}`, name.endsWith('weight') ? 'm m' : 'm'])
+      ),
+      ...bertNorm('attention.output.LayerNorm', norm),
+      ...bertNorm('output.LayerNorm', norm)
+    },
+    config: (/** @type {Sizes} */ { m, f }) => ({ modelDim: m, feedForwardDim: f, activation: 'gelu' })
+  }))
+]
+
+/** @type {readonly Rule[]} */
+const LAYERS = [
+  {
+    layer: ATTENTION,
+    naming: 'PyTorch',
+    required: { in_proj_weight: 'i m', 'out_proj.weight': 'm q' },
+    optional: { in_proj_bias: 'i', 'out_proj.bias': 'm' },
+    config: ({ m, i, q }, has) => {
+      const kv = (i - q) / 2
+      if (!Number.isInteger(kv) || kv < 1 || has('in_proj_bias') !== has('out_proj.bias')) return undefined
+      return attentionConfig({ m, q, kv }, has('in_proj_bias'))
+    }
+  },
+  {
+    layer: ATTENTION,
+    naming: 'PyTorch',
+    required: { q_proj_weight: 'q m', k_proj_weight: 'kv k', v_proj_weight: 'kv v', 'out_proj.weight': 'm q' },
+    optional: { in_proj_bias: 'i', 'out_proj.bias': 'm' },
+    config: (sizes, has) => {
+      if (has('in_proj_bias') !== has('out_proj.bias')) return undefined
+      if (has('in_proj_bias') && sizes.i !== sizes.q + 2 * sizes.kv) return undefined
+      return attentionConfig(sizes, has('in_proj_bias'))
+    }
+  },
+  {
+    layer: ATTENTION,
+    naming: 'BERT',
+    required: BERT_ATTENTION,
+    optional: { ...bertNorm('output.LayerNorm', 'new'), ...bertNorm('output.LayerNorm', 'old') },
+    config: (sizes) => attentionConfig(sizes, true)
+  },
+  {
+    layer: ATTENTION,
+    naming: 'Llama',
+    required: { 'o_proj.weight': 'm q', 'q_proj.weight': 'q m', 'k_proj.weight': 'kv k', 'v_proj.weight': 'kv v' },
+    optional: { 'q_proj.bias': 'q', 'k_proj.bias': 'kv', 'v_proj.bias': 'kv', 'o_proj.bias': 'm' },
+    config: (sizes, has) => {
+      const biases = ['q_proj.bias', 'k_proj.bias', 'v_proj.bias'].filter(has).length
+      if (biases % 3 !== 0 || (has('o_proj.bias') && biases === 0)) return undefined
+      return attentionConfig(sizes, biases > 0)
+    }
+  },
+  {
+    layer: ATTENTION,
+    naming: 'Whisper',
+    required: {
+      'out_proj.weight': 'm q',
+      'q_proj.weight': 'q m',
+      'k_proj.weight': 'kv k',
+      'v_proj.weight': 'kv v',
+      'q_proj.bias': 'q',
+      'v_proj.bias': 'kv',
+      'out_proj.bias': 'm'
+    },
+    optional: { 'k_proj.bias': 'kv' },
+    config: (sizes) => attentionConfig(sizes, true)
+  },
+  {
+    layer: 'GraphAttention',
+    naming: 'PyTorch Geometric (GATv2Conv)',
+    required: { att: '1 h c', 'lin_l.weight': 'w in', 'lin_r.weight': 'w in' },
+    optional: { bias: 'o', 'lin_l.bias': 'w', 'lin_r.bias': 'w', 'lin_edge.weight': 'w e' },
+    config: (sizes, has) => {
+      const biases = ['bias', 'lin_l.bias', 'lin_r.bias'].filter(has).length
+      return biases % 3 === 0 ? graphConfig(sizes, biases > 0, { version: 2 }) : undefined
+    }
+  },
+  ...[['lin.weight'], ['lin_src.weight'], ['lin_src.weight', 'lin_dst.weight']].map((weights) => ({
+    layer: 'GraphAttention',
+    naming: 'PyTorch Geometric (GATConv)',
+    required: { att_src: '1 h c', att_dst: '1 h c', ...Object.fromEntries(weights.map((name) => [name, 'w in'])) },
+    optional: { bias: 'o', att_edge: '1 h c', 'lin_edge.weight': 'w e' },
+    config: (/** @type {Sizes} */ sizes, /** @type {(name: string) => boolean} */ has) =>
+      has('att_edge') === has('lin_edge.weight') ? graphConfig(sizes, has('bias'), { version: 1 }) : undefined
+  })),
+  {
+    layer: 'GraphTransformer',
+    naming: 'PyTorch Geometric (TransformerConv)',
+    required: {
+      'lin_skip.weight': 'o in',
+      'lin_query.weight': 'w in',
+      'lin_key.weight': 'w in',
+      'lin_value.weight': 'w in'
+    },
+    optional: {
+      'lin_key.bias': 'w',
+      'lin_query.bias': 'w',
+      'lin_value.bias': 'w',
+      'lin_skip.bias': 'o',
+      'lin_edge.weight': 'w e',
+      'lin_beta.weight': '1 3*o'
+    },
+    config: ({ in: inFeatures, w, o, e }, has) => {
+      const biases = ['lin_key.bias', 'lin_query.bias', 'lin_value.bias', 'lin_skip.bias'].filter(has).length
+      if (biases % 4 !== 0) return undefined
+      // Heads leave no trace where they stand side by side.
+      const sizes = w === o ? { 'numHeads · outFeatures': w } : { outFeatures: o, numHeads: w / o, concat: false }
+      if (w % o !== 0) return undefined
+      return {
+        inFeatures,
+        ...sizes,
+        ...(e && { edgeFeatures: e }),
+        ...(has('lin_beta.weight') && { beta: true }),
+        useBias: biases > 0
+      }
+    }
+  },
+  {
+    layer: 'GraphSage',
+    naming: 'PyTorch Geometric (SAGEConv)',
+    required: { 'lin_l.weight': 'o in', 'lin_r.weight': 'o in' },
+    optional: { 'lin_l.bias': 'o' },
+    config: ({ in: inFeatures, o }, has) => ({ inFeatures, outFeatures: o, useBias: has('lin_l.bias') })
+  },
+  {
+    layer: 'GraphConvolution',
+    naming: 'PyTorch Geometric (GCNConv)',
+    required: { 'lin.weight': 'o in' },
+    optional: { bias: 'o' },
+    config: ({ in: inFeatures, o }, has) => ({ inFeatures, outFeatures: o, useBias: has('bias') })
+  }
+]
+
+/**
+ * @param {Sizes} sizes
+ * @param {boolean} useBias
+ * @param {{ version: number }} version
+ */
+function graphConfig({ in: inFeatures, h, c, w, o, e }, useBias, version) {
+  if (w !== h * c || (useBias && o !== w && o !== c)) return undefined
+  return {
+    inFeatures,
+    outFeatures: c,
+    numHeads: h,
+    // One head is its own mean.
+    ...(useBias && o !== w && { concat: false }),
+    ...version,
+    ...(e && { edgeFeatures: e }),
+    useBias
+  }
+}
+
+/**
+ * Whether a shape is what its description says, with the sizes so far; new ones are added to them.
+ *
+ * @param {readonly number[]} shape
+ * @param {string} description
+ * @param {Sizes} sizes
+ */
+function matches(shape, description, sizes) {
+  const dims = description.split(' ')
+  return (
+    shape.length === dims.length &&
+    dims.every((dim, index) => {
+      const [, factor = '1', name] = /^(?:(\d+)\*)?(\w+)$/.exec(dim) ?? []
+      const size = shape[index] / Number(factor)
+      if (/^\d+$/.test(name)) return size === Number(name)
+      sizes[name] ??= size
+      return Number.isInteger(size) && size > 0 && sizes[name] === size
+    })
+  )
+}
+
+/**
+ * @param {Rule} rule
+ * @param {string} prefix
+ * @param {ReadonlyMap<string, Entry>} members  under the prefix, by the rest of their names
+ * @returns {Fit | undefined}
+ */
+function fit({ layer, naming, required, optional = {}, config }, prefix, members) {
+  const missing = Object.keys(required).some((name) => !members.has(name))
+  if (missing || members.size > Object.keys(required).length + Object.keys(optional).length) return undefined
+  /** @type {Sizes} */
+  const sizes = {}
+  for (const [name, { shape, dtype }] of members) {
+    const description = Object.hasOwn(required, name)
+      ? required[name]
+      : Object.hasOwn(optional, name)
+        ? optional[name]
+        : undefined
+    if (description === undefined || !READABLE.includes(dtype) || !matches(shape, description, sizes)) return undefined
+  }
+  const found = config(sizes, (name) => members.has(name))
+  return found && { layer, naming, prefix: prefix.replace(/\.$/, ''), config: found }
+}
+
+/**
+ * The fits of some layers, by what the first name of each tells.
+ *
+ * @param {readonly Rule[]} rules
+ * @param {readonly Entry[]} entries
+ */
+function fitsOf(rules, entries) {
+  return rules.flatMap((rule) => {
+    const [telling] = Object.keys(rule.required)
+    return entries.flatMap(({ name }) => {
+      if (name !== telling && !name.endsWith(`.${telling}`)) return []
+      const prefix = name.slice(0, name.length - telling.length)
+      const own = entries.filter((entry) => entry.name.startsWith(prefix))
+      const found = fit(rule, prefix, new Map(own.map((entry) => [entry.name.slice(prefix.length), entry])))
+      return found ? [found] : []
+    })
+  })
+}
+
+/**
+ * Norms: a weight, and perhaps a bias, of one dimension, under a name that says so.
+ *
+ * @param {readonly Entry[]} entries
+ * @returns {Fit[]}
+ */
+function norms(entries) {
+  const byName = new Map(entries.map((entry) => [entry.name, entry]))
+  return entries.flatMap(({ name, shape, dtype }) => {
+    const [, prefix, kind] = /^(.*norm[^.]*|(?:.*\.)?ln_[^.]*)\.(weight|gamma)$/i.exec(name) ?? []
+    if (prefix === undefined || shape.length !== 1 || !READABLE.includes(dtype)) return []
+    const bias = byName.get(`${prefix}.${kind === 'weight' ? 'bias' : 'beta'}`)
+    if (bias !== undefined && bias.shape.join() !== shape.join()) return []
+    const layer = bias ? 'layerNorm' : 'rmsNorm'
+    return [
+      {
+        layer,
+        naming: bias ? `${kind} and ${kind === 'weight' ? 'bias' : 'beta'}` : kind,
+        prefix,
+        config: { size: shape[0] }
+      }
+    ]
+  })
+}
+
+/**
+ * The layers that the tensors fit; what is part of an encoder layer is not named again.
+ *
+ * @param {readonly Entry[]} entries
+ * @returns {Fit[]}
+ */
+export function findFits(entries) {
+  const encoders = fitsOf(ENCODERS, entries)
+  const isFree = (/** @type {Fit} */ { prefix }) =>
+    !encoders.some((encoder) => encoder.prefix === '' || `${prefix}.`.startsWith(`${encoder.prefix}.`))
+  const others = [...fitsOf(LAYERS, entries), ...norms(entries)].filter(isFree)
+  return [...encoders, ...others].sort((a, b) => a.prefix.localeCompare(b.prefix, 'en', { numeric: true }))
+}

@@ -1,0 +1,181 @@
+// Checks of what the plot functions are given, beside those of tensors.
+
+import { describe, fault } from '../errors.js'
+import { arrayType, checkTensor, formatShape } from '../tensor.js'
+
+/** @typedef {import('./svg.js').Theme} Theme */
+
+/**
+ * @param {string} argument
+ * @param {unknown} value
+ * @param {string} [otherwise]
+ */
+export function readText(argument, value, otherwise = '') {
+  if (value === undefined) return otherwise
+  if (typeof value !== 'string') throw fault('OPTION', argument, 'a string', describe(value))
+  return value
+}
+
+/**
+ * @template {string} Choice
+ * @param {string} argument
+ * @param {unknown} value
+ * @param {readonly Choice[]} choices  the first one is the default
+ * @returns {Choice}
+ */
+export function readChoice(argument, value, choices) {
+  if (value === undefined) return choices[0]
+  const found = choices.find((choice) => choice === value)
+  if (found === undefined) {
+    throw fault('OPTION', argument, choices.map((choice) => `'${choice}'`).join(' or '), describe(value))
+  }
+  return found
+}
+
+/**
+ * @param {unknown} value
+ * @returns {Theme}
+ */
+export const readTheme = (value) => readChoice('theme', value, /** @type {const} */ (['auto', 'light', 'dark']))
+
+/**
+ * @template Otherwise
+ * @param {string} argument
+ * @param {unknown} value
+ * @param {Otherwise} otherwise
+ */
+export function readBoolean(argument, value, otherwise) {
+  if (value === undefined) return otherwise
+  if (typeof value !== 'boolean') throw fault('OPTION', argument, 'a boolean', describe(value))
+  return value
+}
+
+/**
+ * An integer from `low` to `high`.
+ *
+ * @param {string} argument
+ * @param {unknown} value
+ * @param {number} low
+ * @param {number} high
+ */
+export function checkInteger(argument, value, low, high) {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < low || value > high) {
+    const range = high === Infinity ? `an integer of at least ${low}` : `an integer from ${low} to ${high}`
+    throw fault('OPTION', argument, range, describe(value))
+  }
+  return value
+}
+
+/**
+ * @template {unknown} T
+ * @param {string} argument
+ * @param {unknown} value
+ * @param {string} expected
+ * @param {(argument: string, entry: unknown) => T} read
+ * @returns {T[] | undefined}
+ */
+export function readList(argument, value, expected, read) {
+  if (value === undefined) return undefined
+  if (!Array.isArray(value)) throw fault('OPTION', argument, expected, describe(value))
+  return Array.from(value, (entry, index) => read(`${argument}[${index}]`, entry))
+}
+
+/**
+ * A label each of `count` things; null stands for none.
+ *
+ * @param {string} argument
+ * @param {unknown} value
+ * @param {number} count
+ */
+export function readLabels(argument, value, count) {
+  const labels = readList(argument, value, 'a list of strings', (name, label) =>
+    label === null || label === undefined ? '' : readText(name, label)
+  )
+  if (labels !== undefined && labels.length !== count) {
+    throw fault('SHAPE', argument, `${count} labels`, `${labels.length}`)
+  }
+  return labels
+}
+
+/**
+ * @param {string} argument
+ * @param {unknown} value
+ */
+export const readLines = (argument, value) =>
+  readList(argument, value, 'a list of strings', (name, line) => readText(name, line)) ?? []
+
+/**
+ * A number each of `count` things: a tensor, a typed array or a list.
+ *
+ * @param {string} argument
+ * @param {unknown} value
+ * @param {number} count
+ */
+export function readNumbers(argument, value, count) {
+  if (value === undefined) return undefined
+  const numbers = arrayType(value) === 'Float32Array' ? /** @type {Float32Array} */ (value) : listOf(argument, value)
+  if (numbers.length !== count) throw fault('SHAPE', argument, `${count} numbers`, `${numbers.length}`)
+  return numbers
+}
+
+/**
+ * @param {string} argument
+ * @param {unknown} value
+ * @returns {ArrayLike<number>}
+ */
+function listOf(argument, value) {
+  if (!Array.isArray(value)) return checkTensor(argument, value).data
+  return Array.from(value, (entry, index) => {
+    if (typeof entry !== 'number') throw fault('DTYPE', `${argument}[${index}]`, 'a number', describe(entry))
+    return entry
+  })
+}
+
+/**
+ * Numbers of nodes or points, each below `count`: an Int32Array or a list.
+ *
+ * @param {string} argument
+ * @param {unknown} value
+ * @param {number} count
+ */
+export function readIndices(argument, value, count) {
+  if (arrayType(value) !== 'Int32Array' && !Array.isArray(value)) {
+    throw fault('DTYPE', argument, 'an Int32Array or a list of integers', describe(value))
+  }
+  return Array.from(/** @type {ArrayLike<unknown>} */ (value), (entry, index) =>
+    checkIndex(`${argument}[${index}]`, entry, count)
+  )
+}
+
+/**
+ * @param {string} argument
+ * @param {unknown} value
+ * @param {number} count
+ */
+export function checkIndex(argument, value, count) {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < count) return value
+  const expected = count === 0 ? 'nothing, as there is none' : `an integer from 0 to ${count - 1}`
+  throw fault('OPTION', argument, expected, describe(value))
+}
+
+/**
+ * Places in the plane, `[N,2]`, every one of them finite.
+ *
+ * @param {string} argument
+ * @param {unknown} value
+ * @param {number} [count]
+ */
+export function checkPlane(argument, value, count) {
+  const { data, shape } = checkTensor(argument, value)
+  const [rows] = shape
+  if (shape.length !== 2 || shape[1] !== 2 || (count !== undefined && rows !== count)) {
+    throw fault('SHAPE', argument, `[${count ?? 'N'}, 2]`, formatShape(shape))
+  }
+  for (let row = 0; row < rows; row++) {
+    const [x, y] = [data[2 * row], data[2 * row + 1]]
+    if (!Number.isFinite(x) || !Number.isFinite(y)) {
+      throw fault('DOMAIN', `${argument}[${row}]`, 'two finite numbers', `[${x}, ${y}]`)
+    }
+  }
+  return { data, count: rows }
+}
