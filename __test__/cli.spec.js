@@ -96,7 +96,7 @@ test('where both backends run, the doctor names them with their numbers, and end
   const { simd, threads } = attention.backend()
   const wasm = (await loadBackend('wasm')).backend()
   t.like(found.backends[0], { kind: 'native', runs: true, simd, threads, rejected: [], check: { passed: true } })
-  t.like(found.backends[1], { kind: 'wasm', runs: true, simd: wasm.simd, threads: 1, rejected: [] })
+  t.like(found.backends[1], { kind: 'wasm', runs: true, simd: wasm.simd, threads: wasm.threads, rejected: [] })
   for (const { check } of found.backends) t.true(check.difference > 0 && check.difference < 1e-5)
 
   const { stdout: text } = await run(['doctor'])
@@ -136,9 +136,9 @@ test('where programs get no backend, the doctor ends with 1', async (t) => {
     t.regex(stdout, /\nPrograms get no backend: /)
   }
   // Without the modules, and without the JavaScript beside them.
-  const glue = 'packages/wasm/attention.js'
+  const glue = ['packages/wasm/attention.js', 'packages/wasm/attention.worker.js']
   for (const [parts, problem] of /** @type {const} */ ([
-    [[glue], /^no backend could be loaded/],
+    [glue, /^no backend could be loaded/],
     [[], /^the package is not whole: /]
   ])) {
     const { code, stdout } = await run(['doctor', '--json'], { folder: copyOf(t, parts) })
