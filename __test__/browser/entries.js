@@ -21,3 +21,21 @@ test('the entry browser.js starts and computes in a module worker', async (t) =>
 test('the content security policy holds: text is not run as code', (t) => {
   t.throws(() => new Function('return 1'), { instanceOf: EvalError })
 })
+
+for (const { name, workers } of [
+  // The page's policy forbids scripts from blobs: this entry's calls run on the calling thread, and it says why.
+  { name: 'browser', workers: false },
+  { name: 'external', workers: true }
+]) {
+  test(`asynchronous calls of the entry ${name}.js run ${workers ? 'on workers' : 'here'} under the strict policy`, async (t) => {
+    const attention = await import(`/lib/entries/${name}.js`)
+    await attention.init()
+    const x = { data: Float32Array.of(1, 2, 3, 4), shape: [1, 2, 2] }
+    const { output } = await attention.scaledDotProductAttentionAsync(x, x, x)
+    t.deepEqual(output, attention.scaledDotProductAttention(x, x, x).output)
+    const { threads, rejected } = attention.backend()
+    t.is(threads > 1, workers)
+    t.is(rejected.length, workers ? 0 : 1)
+    if (!workers) t.regex(rejected[0].error.message, /content security policy/)
+  })
+}

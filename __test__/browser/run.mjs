@@ -14,8 +14,12 @@ const timeLimit = 300_000
 
 /** Where the bundle pretends to be, so that the specs' relative URLs find the golden files. */
 const bundlePath = '/__test__/browser/specs.js'
-const policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'"
-const page = `<!doctype html><meta charset="utf-8"><title>Specs</title><script type="module" src="${bundlePath}"></script>`
+const strict = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'"
+/** Pages and their policies: all specs under the strict one, those of asynchronous calls also where workers may start. */
+const pages = /** @type {Record<string, { policy: string, only?: RegExp }>} */ ({
+  '/': { policy: strict },
+  '/with-workers': { policy: `${strict} blob:`, only: /^\.\/(async|batch)\./ }
+})
 
 /** A spec that itself takes Node's modules, or anything outside of __test__, is for Node. */
 const needsNode = (/** @type {string} */ name) =>
@@ -26,11 +30,16 @@ const chosen = specs.filter((name) => !needsNode(name))
 console.log(`specs: ${chosen.join(', ')}`)
 console.log(`for Node alone: ${specs.filter(needsNode).join(', ')}`)
 
-const server = createServer(serve(await bundle())).listen(0, '127.0.0.1')
+const bundles = Object.fromEntries(
+  await Promise.all(
+    Object.entries(pages).map(async ([path, { only }]) => [`${bundlePath}?${path}`, await bundle(only)])
+  )
+)
+const server = createServer(serve).listen(0, '127.0.0.1')
 try {
   await new Promise((resolve) => server.once('listening', resolve))
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
-  const outcomes = await runInBrowser(`http://127.0.0.1:${port}/`)
+  const outcomes = await runInBrowser(`http://127.0.0.1:${port}`)
   const failed = outcomes.filter(({ error }) => error !== undefined)
   for (const { title, error } of failed) console.log(`✘ ${title}\n  ${error}\n`)
   console.log(`browser: ${outcomes.length - failed.length} passed, ${failed.length} failed`)
@@ -40,9 +49,14 @@ try {
   server.close()
 }
 
-/** @returns {Promise<string>} one module with the chosen specs, which runs them and leaves the outcomes in `globalThis.outcomes` */
-async function bundle() {
-  const imports = ['./browser/entries.js', ...chosen.map((name) => `./${name}`)]
+/**
+ * One module with the chosen specs, which runs them and leaves the outcomes in `globalThis.outcomes`.
+ *
+ * @param {RegExp} [only]
+ * @returns {Promise<string>}
+ */
+async function bundle(only = /./) {
+  const imports = ['./browser/entries.js', ...chosen.map((name) => `./${name}`)].filter((path) => only.test(path))
   const { outputFiles } = await build({
     stdin: {
       contents: [
@@ -68,31 +82,34 @@ async function bundle() {
 }
 
 /**
- * Serves the page, the bundle and the files of the repository that a page may ask for.
+ * Serves the pages, the bundles and the files of the repository that a page may ask for.
  *
- * @param {string} bundled
- * @returns {import('node:http').RequestListener}
+ * @param {import('node:http').IncomingMessage} request
+ * @param {import('node:http').ServerResponse} response
  */
-function serve(bundled) {
+function serve({ url = '/', headers }, response) {
   const types = /** @type {Record<string, string>} */ ({
     '.js': 'text/javascript',
     '.wasm': 'application/wasm',
     '.safetensors': 'application/octet-stream'
   })
-  return ({ url = '/' }, response) => {
-    const { pathname } = new URL(url, 'http://localhost')
-    const send = (/** @type {string} */ type, /** @type {string | Buffer} */ body) =>
-      response.writeHead(200, { 'content-type': type, 'content-security-policy': policy }).end(body)
-    if (pathname === '/') return send('text/html', page)
-    if (pathname === bundlePath) return send('text/javascript', bundled)
-    const path = normalize(pathname)
-    const type = types[extname(path)]
-    try {
-      if (type === undefined || !/^\/(lib|packages\/wasm|__test__)\//.test(path)) throw new Error('not for the page')
-      return send(type, readFileSync(join(root, path)))
-    } catch {
-      return response.writeHead(404).end()
-    }
+  const { pathname, search } = new URL(url, 'http://localhost')
+  const { policy } =
+    pages[pathname] ?? pages[new URL(headers.referer ?? '/', 'http://localhost').pathname] ?? pages['/']
+  const send = (/** @type {string} */ type, /** @type {string | Buffer} */ body) =>
+    response.writeHead(200, { 'content-type': type, 'content-security-policy': policy }).end(body)
+  if (pages[pathname]) {
+    const script = `<script type="module" src="${bundlePath}?${pathname}"></script>`
+    return send('text/html', `<!doctype html><meta charset="utf-8"><title>Specs</title>${script}`)
+  }
+  if (pathname === bundlePath) return send('text/javascript', bundles[pathname + search])
+  const path = normalize(pathname)
+  const type = types[extname(path)]
+  try {
+    if (type === undefined || !/^\/(lib|packages\/wasm|__test__)\//.test(path)) throw new Error('not for the page')
+    return send(type, readFileSync(join(root, path)))
+  } catch {
+    return response.writeHead(404).end()
   }
 }
 
@@ -116,15 +133,26 @@ async function runInBrowser(address) {
   })
   try {
     console.log(`${executablePath}: version ${browser.version()}`)
-    const tab = await browser.newPage()
-    tab.on('console', (message) => console.log(`  page: ${message.text()}`))
-    const broken = new Promise((_, reject) => tab.on('pageerror', reject))
-    const late = new Promise((_, reject) => {
-      setTimeout(() => reject(new Error(`the tests took more than ${timeLimit / 1000} s`)), timeLimit).unref()
-    })
-    await tab.goto(address)
-    return await Promise.race([tab.evaluate(() => /** @type {any} */ (globalThis).outcomes), broken, late])
+    const outcomes = []
+    for (const path of Object.keys(pages)) outcomes.push(...(await runPage(browser, address + path)))
+    return outcomes
   } finally {
     await browser.close()
   }
+}
+
+/**
+ * @param {import('playwright-core').Browser} browser
+ * @param {string} address
+ * @returns {Promise<{ title: string, error?: string }[]>}
+ */
+async function runPage(browser, address) {
+  const tab = await browser.newPage()
+  tab.on('console', (message) => console.log(`  page: ${message.text()}`))
+  const broken = new Promise((_, reject) => tab.on('pageerror', reject))
+  const late = new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(`the tests took more than ${timeLimit / 1000} s`)), timeLimit).unref()
+  })
+  await tab.goto(address)
+  return await Promise.race([tab.evaluate(() => /** @type {any} */ (globalThis).outcomes), broken, late])
 }

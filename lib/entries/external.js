@@ -1,5 +1,6 @@
 // The entry that fetches the .wasm as a file of its own: the smaller choice where the bundler or server can carry it.
 
+import { fromFile } from '../async/spawn.js'
 import { createEntry } from '../entry.js'
 import { openSource, variants } from '../wasm.js'
 import { webLoader } from '../web.js'
@@ -7,6 +8,13 @@ import { webLoader } from '../web.js'
 // Both as literals, in the one form that bundlers recognise.
 const simd = () => new URL('../../packages/wasm/attention.simd.wasm', import.meta.url)
 const relaxed = () => new URL('../../packages/wasm/attention.relaxed.wasm', import.meta.url)
+const worker = fromFile(() => new Worker(new URL('../async/worker.js', import.meta.url), { type: 'module' }))
+
+/** @param {unknown} source */
+async function open(source = variants()[0] === 'relaxed' ? relaxed() : simd()) {
+  const loaded = await openSource(source)
+  return { ...loaded, spawns: [worker, ...(loaded.spawns ?? [])] }
+}
 
 export const {
   AttentionError,
@@ -56,4 +64,4 @@ export const {
   silu,
   softmax,
   version
-} = createEntry(webLoader((source) => openSource(source ?? (variants()[0] === 'relaxed' ? relaxed() : simd()))))
+} = createEntry(webLoader(open))
