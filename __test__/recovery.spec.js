@@ -1,6 +1,7 @@
 // After a fault of the package itself: an INTERNAL error, a process that lives, and calls and layers that go on.
 import test from 'ava'
 import { createApi } from '../lib/api.js'
+import { Watch } from '../lib/async/watch.js'
 import { Backend } from '../lib/backend.js'
 import { loader } from '../lib/loader.js'
 import { bits, faultOf, normal } from './support/tensors.js'
@@ -14,14 +15,10 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
     const loaded = await loader.load(kind)
     const backend = new Backend(() => loaded)
     backend.start()
-    const panic = () => {
-      try {
-        backend.binding?.provokePanic('on purpose')
-      } catch (error) {
-        throw backend.fault(error)
-      }
-    }
-    return { backend, panic, attention: /** @type {Attention} */ (createApi(backend)) }
+    const call = () => backend.call('provokePanic').options('on purpose')
+    const panic = () => call().run()
+    const panicLater = () => call().later(new Watch())
+    return { backend, panic, panicLater, attention: /** @type {Attention} */ (createApi(backend)) }
   }
   const x = normal([1, 4, 16], 1)
   const config = { numHeads: 2, headDim: 8, seed: 3, dropout: 0.5 }
@@ -37,6 +34,22 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
       t.is(bits(attention.softmax(x)), expected)
       t.is(attention.backend().kind, kind)
     }
+  })
+
+  test(`${kind}: a panic off the calling thread rejects its call alone, and others go on`, async (t) => {
+    const { panicLater, attention } = await open()
+    const layer = new attention.SelfAttention({ ...config, dropout: 0 })
+    const expected = bits(layer.forward(x).output)
+    for (let repeat = 0; repeat < 3; repeat++) {
+      const calls = [layer.forwardAsync(x), panicLater(), layer.forwardAsync(x), panicLater(), layer.forwardAsync(x)]
+      const outcomes = /** @type {any[]} */ (await Promise.allSettled(calls))
+      for (const { reason } of [outcomes[1], outcomes[3]]) {
+        t.is(reason.code, 'INTERNAL')
+        t.regex(reason.message, /on purpose/)
+      }
+      for (const { value } of [outcomes[0], outcomes[2], outcomes[4]]) t.is(bits(value.output), expected)
+    }
+    t.is(bits((await layer.forwardAsync(x)).output), expected)
   })
 
   test(`${kind}: layers live through a panic, with their parameters and their mode`, async (t) => {

@@ -12,8 +12,6 @@ export interface Binding {
   simdLevel(): string
   /** Threads the machine (its cgroup) offers to one call. */
   defaultThreads(): number
-  /** Panics with the message: the fault tests' way to provoke what must never happen. */
-  provokePanic(message: string): void
 
   /** Bytes: allocated now, reserved from the system, and the most that ever were allocated. */
   memoryUsage(): Float64Array

@@ -62,11 +62,6 @@ pub fn default_threads() -> u32 {
 }
 
 #[napi(catch_unwind)]
-pub fn provoke_panic(message: String) {
-    panic!("{message}");
-}
-
-#[napi(catch_unwind)]
 pub fn memory_usage() -> Float64Array {
     let [allocated, peak] = usage();
     // What is freed goes back to the process at once.

@@ -54,11 +54,6 @@ pub fn default_threads() -> u32 {
     u32::try_from(threads::available_threads()).unwrap_or(u32::MAX)
 }
 
-#[wasm_bindgen(js_name = provokePanic)]
-pub fn provoke_panic(message: String) {
-    panic!("{message}");
-}
-
 #[wasm_bindgen(js_name = memoryUsage)]
 pub fn memory_usage() -> Vec<f64> {
     let [allocated, peak] = counted::usage();

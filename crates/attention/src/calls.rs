@@ -66,6 +66,8 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("silu", silu),
     ("meanPool", mean_pool),
     ("transformerEncoderLayer", transformer_encoder_layer),
+    // The fault tests' way to what must never happen, on every thread on which calls run.
+    ("provokePanic", |call| panic!("{}", call.options.unwrap_or_default())),
 ];
 
 /// Makes an object of a kind from its configuration, a JSON object.
