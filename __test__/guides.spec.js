@@ -85,7 +85,13 @@ for (const name of documents) {
 test('the README runs its programs, and so does each guide that has any', (t) => {
   t.true(programsOf('README.md').length >= 2)
   const fences = (/** @type {string} */ name) => readFileSync(join(root, name), 'utf8').match(/^ *```js/gm)?.length ?? 0
-  for (const name of documents) t.is(programsOf(name).length, fences(name), name)
+  for (const name of documents) {
+    t.is(programsOf(name).length, fences(name), name)
+    t.false(
+      programsOf(name).some(({ lines }) => lines.includes('?')),
+      `${name}: what a program prints is still to be written down`
+    )
+  }
 })
 
 test('programs in Rust stand in the README of the crate too, where they are doctests', (t) => {

@@ -38,6 +38,7 @@ export default {
   includeVersion: true,
   hideGenerator: true,
   disableSources: true,
+  preservedTypeAnnotationTags: ['@throws'],
   // As the files have them: what belongs together stands together.
   sort: ['source-order'],
   sortEntryPoints: false,
