@@ -138,6 +138,12 @@ async function lint() {
   await step('Prettier', () => runNpm('prettier', '--check', '--log-level', 'warn', '.'))
   await step('oxlint', () => runNpm('oxlint', '--deny-warnings'))
   await step('tsc', () => run(process.execPath, [npmProgram('typescript', 'tsc'), '--project', '.']))
+  await step('TypeDoc', buildDocs)
+}
+
+/** The site of the guides and the reference; a warning, such as a link without an end, is an error. */
+async function buildDocs() {
+  await runNpm('typedoc', '--options', join('scripts', 'docs', 'typedoc.js'))
 }
 
 async function format() {
@@ -193,7 +199,10 @@ const ava = (specs = [], env = {}) =>
 /** The specs that hold numbers against references. */
 const numericSpecs = () =>
   readdirSync(join(root, '__test__'))
-    .filter((name) => name.endsWith('.spec.js') && !/^(benchmark|loader|readme|recovery|safetensors)\./.test(name))
+    .filter(
+      (name) =>
+        name.endsWith('.spec.js') && !/^(benchmark|guides|links|loader|readme|recovery|safetensors)\./.test(name)
+    )
     .map((name) => `__test__/${name}`)
 
 /** Runs them at every instruction set that the machine has below its best, at which all specs have run. */
@@ -279,6 +288,10 @@ const commands = {
     await buildWasm()
   },
   lint,
+  docs: async () => {
+    await setup()
+    await buildDocs()
+  },
   format,
   test,
   start: buildAndRun('examples/minilm-heads/index.js'),
