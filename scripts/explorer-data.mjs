@@ -78,7 +78,12 @@ function safetensors(entries, metadata) {
  */
 function chooseTokens(vocabulary) {
   const sentences = JSON.parse(readFileSync(join(folder, 'sentences.json'), 'utf8'))
-  const words = sentences.join(' ').toLowerCase().match(/\p{L}+/gu) ?? []
+  /** @type {string[]} */
+  const words =
+    sentences
+      .join(' ')
+      .toLowerCase()
+      .match(/\p{L}+/gu) ?? []
   const isCharacter = (/** @type {string} */ token) => /^(##)?[!-~]$/.test(token)
   const known = new Set(vocabulary)
   const chosen = new Set([...ALWAYS, ...vocabulary.filter(isCharacter), ...words.filter((word) => known.has(word))])
@@ -133,7 +138,10 @@ const small = {
   version: '1.0',
   truncation: null,
   padding: null,
-  added_tokens: added_tokens.map((/** @type {{ content: string }} */ token) => ({ ...token, id: rowOf(token.content) })),
+  added_tokens: added_tokens.map((/** @type {{ content: string }} */ token) => ({
+    ...token,
+    id: rowOf(token.content)
+  })),
   normalizer,
   pre_tokenizer,
   post_processor: {
@@ -142,9 +150,7 @@ const small = {
       id === 'A' ? { Sequence: { id, type_id: 0 } } : { SpecialToken: { id, type_id: 0 } }
     ),
     pair: [],
-    special_tokens: Object.fromEntries(
-      ['[CLS]', '[SEP]'].map((id) => [id, { id, ids: [rowOf(id)], tokens: [id] }])
-    )
+    special_tokens: Object.fromEntries(['[CLS]', '[SEP]'].map((id) => [id, { id, ids: [rowOf(id)], tokens: [id] }]))
   },
   decoder,
   model: { ...model, vocab: Object.fromEntries(rows) }
