@@ -9,7 +9,7 @@ import { root } from './shell.mjs'
 const folder = join(root, 'examples', 'explorer', 'data')
 const SIZE = 384
 /** How many of the model's 30,522 tokens the page gets. */
-const COUNT = 2600
+const COUNT = 2900
 /** From here on BERT's vocabulary lists words and pieces from the most common one on; before are characters. */
 const FIRST_WORD = 1996
 const ALWAYS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
@@ -72,15 +72,16 @@ function safetensors(entries, metadata) {
 }
 
 /**
- * The tokens that the page knows: marks, single characters, the words of its own sentences, then the most common ones.
+ * The tokens that the page knows: marks, single characters, everyday words and those of its own sentences, then the most common
+ * ones, without numbers, of which years are the most.
  *
  * @param {readonly string[]} vocabulary  all tokens, by their number
  */
 function chooseTokens(vocabulary) {
-  const sentences = JSON.parse(readFileSync(join(folder, 'sentences.json'), 'utf8'))
+  const read = (/** @type {string} */ name) => JSON.parse(readFileSync(join(folder, name), 'utf8'))
   /** @type {string[]} */
   const words =
-    sentences
+    [...read('sentences.json'), ...read('everyday.json')]
       .join(' ')
       .toLowerCase()
       .match(/\p{L}+/gu) ?? []
@@ -89,7 +90,7 @@ function chooseTokens(vocabulary) {
   const chosen = new Set([...ALWAYS, ...vocabulary.filter(isCharacter), ...words.filter((word) => known.has(word))])
   for (const token of vocabulary.slice(FIRST_WORD)) {
     if (chosen.size >= COUNT) break
-    if (/^[!-~]+$/.test(token)) chosen.add(token)
+    if (/^(##)?[!-/:-~]+$/.test(token)) chosen.add(token)
   }
   return vocabulary.filter((token) => chosen.has(token))
 }
