@@ -8,7 +8,7 @@ import type { Model } from './model.ts'
 import type { Fact } from './protocol.ts'
 import { HEADS, LONG, MODEL_SIZE, MOST_TOKENS, effective } from './settings.ts'
 import type { Settings } from './settings.ts'
-import { bytes, count, duration } from './words.ts'
+import { bytes, count, duration, percent } from './words.ts'
 
 /** Cells across a panel of a long text. */
 const CELLS = 64
@@ -74,6 +74,10 @@ export async function compute(api: Attention, model: Model, given: Settings, tas
     const panels = settings.heads === 'mean' ? [] : [...settings.heads]
     const { points, graph } = running
     const facts = factsOf(input, running, settings, time, model)
+    if (settings.mechanism === 'linear' && input.names.length <= LONG) {
+      const elsewhere = await shareElsewhere(api, model, input, settings, running, chosen, task)
+      facts.splice(1, 0, { name: 'Elsewhere than with softmax', value: `${percent(elsewhere)} of the attention` })
+    }
     return { settings, input, left, panels, ...gathered, points, graph, facts }
   } finally {
     running.dispose()
@@ -112,6 +116,26 @@ export function medianTime(run: () => unknown, budget: number, most: number) {
 export function median(values: readonly number[]) {
   const sorted = values.toSorted((a, b) => a - b)
   return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.ceil((sorted.length - 1) / 2)]) / 2
+}
+
+/** How much of the attention goes elsewhere than under softmax: half of the differences, in the mean over rows and heads. */
+async function shareElsewhere(
+  api: Attention,
+  model: Model,
+  input: Input,
+  settings: Settings,
+  running: Running,
+  heads: readonly number[],
+  { signal }: Task
+) {
+  const exact = start(api, model, input, { ...settings, mechanism: 'dot-product' })
+  let sum = 0
+  for (const head of heads) {
+    const [ours, theirs] = [await running.weights(head, { signal }), await exact.weights(head, { signal })]
+    sum += ours.data.reduce((sum, weight, index) => sum + Math.abs(weight - theirs.data[index]), 0)
+  }
+  exact.dispose()
+  return sum / (2 * heads.length * input.names.length)
 }
 
 /** What is drawn and said of each head, one head after the other, so that never more than one has all of its weights. */

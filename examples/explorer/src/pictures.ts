@@ -121,7 +121,7 @@ function drawDisk({ points, input, rows, rowCount, settings }: Computed, { theme
       `Lines are geodesics, the shortest ways at curvature −${settings.curvature}; wider ones have more of its attention.`,
       `It keeps ${percent(row[token])} for itself.`
     ],
-    size: Math.round(Math.min(Math.max(width - 56, 280), 720)),
+    size: Math.round(Math.min(Math.max(width - 56, 280), 600)),
     theme
   })
 }

@@ -117,7 +117,6 @@ export class Results {
       const parsed = new DOMParser().parseFromString(svg, 'image/svg+xml').documentElement
       const figure = element('figure', '', 'card')
       figure.dataset.kind = kind
-      figure.tabIndex = 0
       figure.setAttribute('aria-label', names[kind])
       const width = Number(parsed.getAttribute('width'))
       const picture = document.adoptNode(parsed) as unknown as SVGSVGElement
@@ -129,6 +128,8 @@ export class Results {
     const focused = byId('pictures').contains(document.activeElement)
     const place = [...byId('pictures').children].indexOf(document.activeElement as Element)
     byId('pictures').replaceChildren(...figures)
+    // What can be scrolled can be focused, so that keys scroll it too.
+    for (const figure of figures) if (figure.scrollWidth > figure.clientWidth) figure.tabIndex = 0
     if (focused) figures[Math.min(Math.max(place, 0), figures.length - 1)]?.focus({ preventScroll: true })
   }
 

@@ -2,7 +2,7 @@
 
 export const percent = (share: number) => {
   const value = share * 100
-  return `${value >= 10 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value === 0 ? '0' : value.toPrecision(1)} %`
+  return `${value >= 9.95 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value === 0 ? '0' : value.toPrecision(1)} %`
 }
 
 export function duration(milliseconds: number) {

@@ -149,6 +149,8 @@ onPage('features of linear attention change its weights', async (page) => {
   const distance = (/** @type {number[][]} */ weights) =>
     weights.flat().reduce((sum, weight, index) => sum + Math.abs(weight - softmax.flat()[index]), 0)
   const [favor, elu, relu] = found.map(distance)
+  const elsewhere = (await page.textContent('#facts')) ?? ''
+  assert.match(elsewhere, /Elsewhere than with softmax\d+ % of the attention/)
   assert.ok(favor > 0 && elu > 0 && relu > 0 && elu !== relu)
 })
 
