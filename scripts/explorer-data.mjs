@@ -1,12 +1,14 @@
 // Makes the data of examples/explorer from all-MiniLM-L6-v2: the embeddings of its most common tokens in 16 bits, and the tokenizer
 // over these alone. Words that are not among them are split into pieces that are, at the worst into letters.
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { fetchModel, modelFolder } from './model.mjs'
 import { root } from './shell.mjs'
 
-const folder = join(root, 'examples', 'explorer', 'data')
+/** Where the page's data are. */
+export const dataFolder = join(root, 'examples', 'explorer', 'data')
 const SIZE = 384
 /** How many of the model's 30,522 tokens the page gets. */
 const COUNT = 2900
@@ -78,7 +80,7 @@ function safetensors(entries, metadata) {
  * @param {readonly string[]} vocabulary  all tokens, by their number
  */
 function chooseTokens(vocabulary) {
-  const read = (/** @type {string} */ name) => JSON.parse(readFileSync(join(folder, name), 'utf8'))
+  const read = (/** @type {string} */ name) => JSON.parse(readFileSync(join(dataFolder, name), 'utf8'))
   /** @type {string[]} */
   const words =
     [...read('sentences.json'), ...read('everyday.json')]
@@ -95,69 +97,82 @@ function chooseTokens(vocabulary) {
   return vocabulary.filter((token) => chosen.has(token))
 }
 
-await fetchModel()
-const json = (/** @type {string} */ name) => JSON.parse(readFileSync(join(modelFolder, name), 'utf8'))
-const file = readFileSync(join(modelFolder, 'model.safetensors'))
-const tokenizer = json('tokenizer.json')
-/** @type {Record<string, number>} */
-const ids = tokenizer.model.vocab
-const vocabulary = Object.keys(ids).sort((a, b) => ids[a] - ids[b])
-const tokens = chooseTokens(vocabulary)
-
-const allWords = readTensor(file, 'embeddings.word_embeddings.weight')
-const words = new Float32Array(tokens.length * SIZE)
-tokens.forEach((token, row) => words.set(allWords.subarray(ids[token] * SIZE, (ids[token] + 1) * SIZE), row * SIZE))
-// Each token of one sentence has the first type: its embedding goes into those of the positions.
-const type = readTensor(file, 'embeddings.token_type_embeddings.weight').subarray(0, SIZE)
-const positions = readTensor(file, 'embeddings.position_embeddings.weight').map(
-  (value, index) => value + type[index % SIZE]
-)
-const norm = (/** @type {string} */ part) => ({
-  dtype: /** @type {const} */ ('F32'),
-  shape: [SIZE],
-  data: readTensor(file, `embeddings.LayerNorm.${part}`)
-})
-
-/** @type {Record<string, Entry>} */
-const entries = {
-  words: { dtype: 'F16', shape: [tokens.length, SIZE], data: words },
-  positions: { dtype: 'F16', shape: [positions.length / SIZE, SIZE], data: positions },
-  'norm.weight': norm('weight'),
-  'norm.bias': norm('bias')
-}
-const metadata = {
-  model: 'sentence-transformers/all-MiniLM-L6-v2',
-  licence: 'Apache-2.0',
-  part: `embeddings of ${tokens.length} of ${vocabulary.length} tokens, rounded to 16 bits; positions with the first token type added`
+/**
+ * The embeddings of the tokens, and those of the positions, as a safetensors file.
+ *
+ * @param {Record<string, number>} ids  of all tokens
+ * @param {readonly string[]} tokens  those that are kept
+ */
+function embeddingsOf(ids, tokens) {
+  const file = readFileSync(join(modelFolder, 'model.safetensors'))
+  const part = (/** @type {string} */ name) => readTensor(file, `embeddings.${name}`)
+  const all = part('word_embeddings.weight')
+  const words = new Float32Array(tokens.length * SIZE)
+  tokens.forEach((token, row) => words.set(all.subarray(ids[token] * SIZE, (ids[token] + 1) * SIZE), row * SIZE))
+  // Each token of one sentence has the first type: its embedding goes into those of the positions.
+  const type = part('token_type_embeddings.weight').subarray(0, SIZE)
+  const positions = part('position_embeddings.weight').map((value, index) => value + type[index % SIZE])
+  return safetensors(
+    {
+      words: { dtype: 'F16', shape: [tokens.length, SIZE], data: words },
+      positions: { dtype: 'F16', shape: [positions.length / SIZE, SIZE], data: positions },
+      'norm.weight': { dtype: 'F32', shape: [SIZE], data: part('LayerNorm.weight') },
+      'norm.bias': { dtype: 'F32', shape: [SIZE], data: part('LayerNorm.bias') }
+    },
+    {
+      model: 'sentence-transformers/all-MiniLM-L6-v2',
+      licence: 'Apache-2.0',
+      part: `embeddings of ${tokens.length} of ${Object.keys(ids).length} tokens, rounded to 16 bits; positions with the first token type added`
+    }
+  )
 }
 
-const rows = new Map(tokens.map((token, row) => [token, row]))
-/** @param {string} token */
-const rowOf = (token) => /** @type {number} */ (rows.get(token))
-const { added_tokens, normalizer, pre_tokenizer, decoder, model } = tokenizer
-const small = {
-  version: '1.0',
-  truncation: null,
-  padding: null,
-  added_tokens: added_tokens.map((/** @type {{ content: string }} */ token) => ({
-    ...token,
-    id: rowOf(token.content)
-  })),
-  normalizer,
-  pre_tokenizer,
-  post_processor: {
-    type: 'TemplateProcessing',
-    single: ['[CLS]', 'A', '[SEP]'].map((id) =>
-      id === 'A' ? { Sequence: { id, type_id: 0 } } : { SpecialToken: { id, type_id: 0 } }
-    ),
-    pair: [],
-    special_tokens: Object.fromEntries(['[CLS]', '[SEP]'].map((id) => [id, { id, ids: [rowOf(id)], tokens: [id] }]))
-  },
-  decoder,
-  model: { ...model, vocab: Object.fromEntries(rows) }
+/**
+ * The tokenizer over the tokens that are kept, whose numbers are their rows; without padding and cutting off.
+ *
+ * @param {any} tokenizer  the model's
+ * @param {readonly string[]} tokens
+ */
+function tokenizerOf({ added_tokens, normalizer, pre_tokenizer, decoder, model }, tokens) {
+  const rows = Object.fromEntries(tokens.map((token, row) => [token, row]))
+  const mark = (/** @type {string} */ id) => ({ SpecialToken: { id, type_id: 0 } })
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: added_tokens.map((/** @type {{ content: string }} */ token) => ({
+      ...token,
+      id: rows[token.content]
+    })),
+    normalizer,
+    pre_tokenizer,
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [mark('[CLS]'), { Sequence: { id: 'A', type_id: 0 } }, mark('[SEP]')],
+      pair: [],
+      special_tokens: Object.fromEntries(['[CLS]', '[SEP]'].map((id) => [id, { id, ids: [rows[id]], tokens: [id] }]))
+    },
+    decoder,
+    model: { ...model, vocab: rows }
+  }
 }
 
-mkdirSync(folder, { recursive: true })
-writeFileSync(join(folder, 'embeddings.safetensors'), safetensors(entries, metadata))
-writeFileSync(join(folder, 'tokenizer.json'), `${JSON.stringify(small)}\n`)
-console.log(`${tokens.length} tokens, the last one “${tokens.at(-1)}”`)
+/** What the page fetches, by the names of its files; the model has to be there. */
+export function makeData() {
+  const tokenizer = JSON.parse(readFileSync(join(modelFolder, 'tokenizer.json'), 'utf8'))
+  /** @type {Record<string, number>} */
+  const ids = tokenizer.model.vocab
+  const tokens = chooseTokens(Object.keys(ids).sort((a, b) => ids[a] - ids[b]))
+  return {
+    'embeddings.safetensors': embeddingsOf(ids, tokens),
+    'tokenizer.json': Buffer.from(`${JSON.stringify(tokenizerOf(tokenizer, tokens))}\n`)
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await fetchModel()
+  for (const [name, bytes] of Object.entries(makeData())) {
+    writeFileSync(join(dataFolder, name), bytes)
+    console.log(`${name}: ${bytes.length} bytes`)
+  }
+}

@@ -230,7 +230,7 @@ const explorerVite = (...args) =>
 
 async function testExplorer() {
   await explorerVite('build', '--logLevel', 'warn')
-  const specs = ['explorer', 'others'].map((name) => join(explorer, 'test', `${name}.test.js`))
+  const specs = ['data', 'explorer', 'others'].map((name) => join(explorer, 'test', `${name}.test.js`))
   const args = ['--test', '--test-reporter=spec', ...specs]
   await suite(process.execPath, args, /^ℹ pass (\d+)/gm, /^ℹ fail (\d+)/gm)
 }

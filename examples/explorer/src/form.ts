@@ -142,16 +142,10 @@ export class Form {
 
   /** Without any head there is nothing to see: the last one stays. */
   #keepOneHead() {
-    const boxes = this.element.querySelectorAll<HTMLInputElement>('input[name="head"]')
-    const checked = [...boxes].filter((box) => box.checked)
-    for (const box of boxes) {
-      const isLast = checked.length === 1 && box === checked[0]
-      box.toggleAttribute('data-last', isLast)
-    }
-    if (checked.length === 0 && boxes[0])
-      (document.activeElement?.matches('input[name="head"]')
-        ? (document.activeElement as HTMLInputElement)
-        : boxes[0]
-      ).checked = true
+    const boxes = [...this.element.querySelectorAll<HTMLInputElement>('input[name="head"]')]
+    if (boxes.some((box) => box.checked)) return
+    const last = boxes.find((box) => box === document.activeElement) ?? boxes[0]
+    last.checked = true
+    this.#told = 'One head has to stay.'
   }
 }

@@ -23,6 +23,7 @@ let waiting: ReturnType<typeof setTimeout> | undefined
 let slow: ReturnType<typeof setTimeout> | undefined
 /** What is under way, in words. */
 let doing = ''
+let isLoaded = false
 
 const view = (): View => ({ theme: paper(), width: results.width, token: results.picked })
 
@@ -30,7 +31,7 @@ function ask() {
   clearTimeout(waiting)
   waiting = undefined
   client.run(form.read(), view())
-  begin('Computing')
+  begin(isLoaded ? 'Computing' : 'Loading the layer and the embeddings')
 }
 
 function askSoon() {
@@ -61,6 +62,7 @@ function end(said: string) {
 function hear(message: FromWorker) {
   switch (message.type) {
     case 'ready':
+      isLoaded = true
       progress.value = 0
       return
     case 'progress':
@@ -109,7 +111,6 @@ new ResizeObserver(() => {
 // Twelve panels below each other are long for a telephone.
 if (innerWidth < 600) form.choose('heads', 'mean')
 ask()
-status.textContent = 'Loading the layer and the embeddings…'
 
 if (import.meta.env.PROD && 'serviceWorker' in navigator) {
   // Without it the page works as well, but not without a network once it is closed.

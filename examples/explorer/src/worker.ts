@@ -16,9 +16,8 @@ let last: { id: number; computed: Computed } | undefined
 let running: { id: number; controller: AbortController; ended: Promise<void> } | undefined
 
 async function load() {
-  say({ type: 'progress', id: 0, fraction: 0, doing: 'Loading' })
   await attention.init()
-  const model = await loadModel((fraction) => say({ type: 'progress', id: 0, fraction, doing: 'Loading' }))
+  const model = await loadModel((fraction) => say({ type: 'progress', id: 0, fraction, doing: '' }))
   say({ type: 'ready', backend: attention.backend().simd })
   return model
 }

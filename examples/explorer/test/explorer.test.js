@@ -219,6 +219,7 @@ onPage('one head, several, all, or their mean', async (page) => {
   await choose(page, 'head', '4')
   await choose(page, 'head', '7')
   assert.deepEqual(await panels(), ['Head 7'])
+  assert.match((await status(page)) ?? '', /^One head has to stay\./)
   assert.ok(await page.locator('input[name="head"][value="7"]').isChecked())
   await choose(page, 'heads', 'mean')
   assert.deepEqual(await panels(), [])
@@ -301,6 +302,15 @@ onPage('new settings replace a run that is under way', async (page) => {
   await page.selectOption('#length', '0')
   await settled(page)
   assert.match((await status(page)) ?? '', /^16 tokens/)
+})
+
+test('a file that cannot be fetched is named', async () => {
+  const { context, page } = await browser.open({ serviceWorkers: 'block' })
+  await context.route('**/*.safetensors', (route) => route.fulfill({ status: 503 }))
+  await page.reload()
+  await page.waitForFunction(() => document.getElementById('status')?.textContent?.startsWith('It failed'))
+  assert.match((await status(page)) ?? '', /(embeddings|layer0)-\S+\.safetensors could not be fetched: 503/)
+  await context.close()
 })
 
 test('it works without a network once it is loaded, and never looks elsewhere', async () => {

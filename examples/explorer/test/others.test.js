@@ -1,9 +1,10 @@
-// The built page in Firefox and in WebKit, where the machine has them: it starts, draws, and follows a choice.
+// The built page in Firefox and in WebKit, where the machine has them: it starts, draws, follows a choice, and computes a long text.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -16,6 +17,12 @@ const TIME_LIMIT = 45_000
 const isSettled = `!document.body.hasAttribute('data-busy') && document.querySelector('#pictures svg') !== null`
 /** Runs in the page: chooses hyperbolic attention. */
 const chooseHyperbolic = `document.querySelector('input[value="hyperbolic"]').click()`
+/** Runs in the page: chooses a text that is long enough for the backend's own workers. */
+const chooseLong = `(() => {
+  const length = document.querySelector('#length')
+  length.value = '1024'
+  length.dispatchEvent(new Event('change', { bubbles: true }))
+})()`
 /** Runs in the page: what it shows. */
 const seen = `JSON.stringify({
   tokens: document.querySelectorAll('#tokens input').length,
@@ -56,6 +63,9 @@ async function walkThrough(evaluate, engine) {
   const kinds = async () => JSON.parse(await evaluate(seen)).kinds
   await until(async () => (await kinds())[0] === 'disk', `${engine} drew no disk`)
   assert.deepEqual(await kinds(), ['disk', 'heatmap'])
+  await evaluate(chooseLong)
+  const status = async () => JSON.parse(await evaluate(seen)).status
+  await until(async () => /^1,024 tokens in .*one run/.test(await status()), `${engine} did not compute a long text`)
   return first
 }
 
@@ -117,6 +127,7 @@ test('it runs in WebKit', async (t) => {
   const port = 20_000 + (process.pid % 20_000)
   const driver = spawn(program, ['--host=127.0.0.1', `--port=${port}`], {
     stdio: 'ignore',
+    detached: true,
     env: { ...process.env, DISPLAY: display.name, XDG_CACHE_HOME: folder, XDG_DATA_HOME: folder, HOME: folder }
   })
   try {
@@ -131,10 +142,10 @@ test('it runs in WebKit', async (t) => {
     t.diagnostic(`${browserName} ${browserVersion}: ${status} ${facts.match(/WebAssembly, [\w-]+/)}`)
     await fetch(`http://127.0.0.1:${port}/session/${sessionId}`, { method: 'DELETE' })
   } finally {
-    driver.kill()
+    // The browser's processes too, which would still write their caches.
+    process.kill(-Number(driver.pid), 'SIGKILL')
     await once(driver, 'exit')
     display.close()
-    // Processes of the browser still write their caches for a moment.
-    rmSync(folder, { recursive: true, force: true, maxRetries: 30 })
+    await rm(folder, { recursive: true, force: true, maxRetries: 10 })
   }
 })
