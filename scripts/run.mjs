@@ -4,8 +4,10 @@
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setup, wasmEnvironment } from './setup.mjs'
+import { installExplorer, setup, wasmEnvironment } from './setup.mjs'
 import { Failure, attempt, npmProgram, query, root, run } from './shell.mjs'
+
+const explorer = join(root, 'examples', 'explorer')
 
 /** The sums over all suites of tests. */
 const counts = { passed: 0, failed: 0 }
@@ -137,7 +139,10 @@ async function lint() {
   )
   await step('Prettier', () => runNpm('prettier', '--check', '--log-level', 'warn', '.'))
   await step('oxlint', () => runNpm('oxlint', '--deny-warnings'))
-  await step('tsc', () => run(process.execPath, [npmProgram('typescript', 'tsc'), '--project', '.']))
+  const tsc = (/** @type {string} */ project) =>
+    run(process.execPath, [npmProgram('typescript', 'tsc'), '--project', project])
+  await step('tsc', () => tsc('.'))
+  await step('tsc of the explorer', () => tsc('examples/explorer'))
   await step('TypeDoc', buildDocs)
 }
 
@@ -228,6 +233,17 @@ const browser = () =>
     /^browser: \d+ passed, (\d+) failed/gm
   )
 
+/** @param {readonly string[]} args */
+const explorerVite = (...args) =>
+  run(process.execPath, [npmProgram('vite', 'vite', explorer), ...args], { cwd: explorer })
+
+async function testExplorer() {
+  await explorerVite('build', '--logLevel', 'warn')
+  const specs = ['data', 'explorer', 'others'].map((name) => join(explorer, 'test', `${name}.test.js`))
+  const args = ['--test', '--test-reporter=spec', ...specs]
+  await suite(process.execPath, args, /^ℹ pass (\d+)/gm, /^ℹ fail (\d+)/gm)
+}
+
 async function test() {
   try {
     await step('set-up', () => setup({ tests: true }))
@@ -238,6 +254,7 @@ async function test() {
     await step('tests of the package on both backends', () => ava())
     await avaAtLowerLevels()
     await step('tests in the browser', browser)
+    await step('tests of the explorer', testExplorer)
     await step('publint', () => runNpm('publint', '--strict'))
   } catch (error) {
     // A check that is no test counts as one when it fails.
@@ -267,9 +284,19 @@ const buildAndRun =
 /** Runs the example that the command line names. */
 async function example() {
   const [name = '', ...args] = process.argv.slice(3)
-  const names = readdirSync(join(root, 'examples'))
+  const names = readdirSync(join(root, 'examples')).filter((name) => name !== 'explorer')
   if (!names.includes(name)) throw new Failure(`usage: npm run example -- ${names.join(' | ')}`)
   await buildAndRun(`examples/${name}/index.js`, args)()
+}
+
+/** Builds all and serves the explorer, whose address Vite prints; what changes shows at once. */
+async function serveExplorer() {
+  await step('set-up', () => setup())
+  await build()
+  await step("the explorer's packages", installExplorer)
+  const vite = npmProgram('vite', 'vite', explorer)
+  const { status } = spawnSync(process.execPath, [vite, ...process.argv.slice(3)], { cwd: explorer, stdio: 'inherit' })
+  process.exitCode = status ?? 1
 }
 
 /** @type {Record<string, () => Promise<void>>} */
@@ -287,7 +314,10 @@ const commands = {
     await setup()
     await buildWasm()
   },
-  lint,
+  lint: async () => {
+    await installExplorer()
+    await lint()
+  },
   docs: async () => {
     await setup()
     await buildDocs()
@@ -296,6 +326,7 @@ const commands = {
   test,
   start: buildAndRun('examples/minilm-heads/index.js'),
   example,
+  explorer: serveExplorer,
   bench: buildAndRun('benchmark/run.js')
 }
 

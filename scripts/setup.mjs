@@ -37,7 +37,9 @@ export async function setup({ tests = false } = {}) {
   await checkRust(tests)
   await installWasmTarget()
   await installPackages()
+  if (tests) await installExplorer()
   if (tests) await installBrowser()
+  if (tests) await installOtherBrowsers()
   if (tests) await installModel()
 }
 
@@ -146,13 +148,22 @@ async function buildStandardLibrary() {
 
 // ── npm packages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-async function installPackages() {
-  const lock = readFileSync(join(root, 'package-lock.json'))
+const installPackages = () => installLocked(root, 'the npm packages')
+
+/** What builds and tests examples/explorer. */
+export const installExplorer = () => installLocked(join(root, 'examples', 'explorer'), "the explorer's npm packages")
+
+/**
+ * @param {string} folder  with a lock file
+ * @param {string} what
+ */
+async function installLocked(folder, what) {
+  const lock = readFileSync(join(folder, 'package-lock.json'))
   // A copy of the lock that was last satisfied.
-  const satisfied = join(root, 'node_modules', '.satisfied-lock.json')
+  const satisfied = join(folder, 'node_modules', '.satisfied-lock.json')
   if (existsSync(satisfied) && readFileSync(satisfied).equals(lock)) return
-  say('installing the npm packages')
-  await run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'])
+  say(`installing ${what}`)
+  await run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: folder })
   writeFileSync(satisfied, lock)
 }
 
@@ -186,6 +197,16 @@ async function installBrowser() {
   say('installing Chromium for the browser test')
   if (!(await aptInstall(['chromium']))) {
     throw new Failure('the browser test needs Chromium or Chrome: install one, or name it in CHROME_PATH')
+  }
+}
+
+/** Firefox and WebKit, for the explorer: a test without its browser is skipped, and says so. */
+async function installOtherBrowsers() {
+  try {
+    await aptInstall(['firefox-esr', 'webkit2gtk-driver', 'xvfb'])
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    say(`no Firefox and WebKit for the tests: ${error.message}`)
   }
 }
 
