@@ -36,6 +36,7 @@ function ask() {
 
 function askSoon() {
   clearTimeout(waiting)
+  document.body.toggleAttribute('data-busy', true)
   waiting = setTimeout(ask, PAUSE)
 }
 
@@ -52,7 +53,8 @@ function begin(what: string) {
 
 function end(said: string) {
   clearTimeout(slow)
-  document.body.removeAttribute('data-busy')
+  // Another run may be about to begin.
+  document.body.toggleAttribute('data-busy', waiting !== undefined)
   document.body.removeAttribute('data-slow')
   // The button goes away, and the focus must not go with it.
   if (document.activeElement === cancel) document.getElementById('results')?.focus({ preventScroll: true })
@@ -93,6 +95,7 @@ form.element.addEventListener('input', askSoon)
 form.element.addEventListener('change', askSoon)
 cancel.addEventListener('click', () => {
   clearTimeout(waiting)
+  waiting = undefined
   client.cancel()
 })
 measure.addEventListener('click', () => {

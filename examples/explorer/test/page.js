@@ -41,12 +41,11 @@ export async function openBrowser() {
 }
 
 /**
- * Waits until nothing is under way, also what begins after a pause.
+ * Waits until nothing is under way.
  *
  * @param {Page} page
  */
 export async function settled(page) {
-  await page.waitForTimeout(220)
   await page.waitForFunction(
     () => !document.body.hasAttribute('data-busy') && document.querySelector('#pictures svg') !== null,
     undefined,
