@@ -25,7 +25,7 @@ function overEvents(worker, { message, lost }) {
   })
   return {
     post: (data, transfer = []) => worker.postMessage(data, transfer),
-    // Bun and Deno know these, browsers have no process to keep alive.
+    // Bun knows these, browsers have no process to keep alive.
     hold: (held) => (held ? worker.ref?.() : worker.unref?.()),
     end: () => worker.terminate()
   }
@@ -93,9 +93,10 @@ const fromText = (program) => ({
  * @returns {Spawn[]}
  */
 export function spawns(program) {
-  const { process, Worker, Bun, Deno } = /** @type {any} */ (globalThis)
-  const isNode = process?.versions?.node !== undefined && !Bun && !Deno
-  if (isNode) return [fromText(program)]
+  const { process, Worker, Bun } = /** @type {any} */ (globalThis)
+  // In Deno as well, where only these workers let the process end while they are idle.
+  const hasThreads = process?.versions?.node !== undefined && !Bun
+  if (hasThreads) return [fromText(program)]
   return typeof Worker === 'function' && typeof URL.createObjectURL === 'function' ? [fromBlob(program)] : []
 }
 
