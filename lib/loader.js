@@ -117,22 +117,41 @@ function forcedKind() {
   throw fault('BACKEND', 'RUVECTOR_ATTENTION_BACKEND', "'native' or 'wasm'", describe(kind))
 }
 
-/** @param {Rejection[]} rejected */
-function failure(rejected) {
-  return noBackend(
-    rejected,
-    `To mend it: npm install @ruvector/attention-${platformTriple()}@${version} (in a clone: npm run build)`
-  )
+/** @param {BackendKind | undefined} kind @param {Rejection[]} rejected */
+function failure(kind, rejected) {
+  const install = `npm install @ruvector/attention-${platformTriple()}@${version} (in a clone: npm run build)`
+  const wait = kind === 'native' ? '' : ', or await init() before the first call, which needs no file'
+  return noBackend(rejected, `To mend it: ${install}${wait}`)
+}
+
+/** @param {BackendKind | undefined} kind @param {Rejection[]} rejected */
+function find(kind, rejected) {
+  return (kind === 'wasm' ? undefined : loadNative(rejected)) ?? (kind === 'native' ? undefined : loadWasm(rejected))
 }
 
 /** @param {BackendKind} [kind] */
 function loadSync(kind = forcedKind()) {
   /** @type {Rejection[]} */
   const rejected = []
-  const loaded =
-    (kind === 'wasm' ? undefined : loadNative(rejected)) ?? (kind === 'native' ? undefined : loadWasm(rejected))
-  if (!loaded) throw failure(rejected)
+  const loaded = find(kind, rejected)
+  if (!loaded) throw failure(kind, rejected)
   return loaded
+}
+
+/**
+ * With time to wait no file is needed: neither in a bundle that left it behind, nor in Deno without a permission to read.
+ *
+ * @param {BackendKind} [kind]
+ * @returns {Promise<Loaded>}
+ */
+async function loadShipped(kind) {
+  /** @type {Rejection[]} */
+  const rejected = []
+  const loaded = find(kind, rejected)
+  if (loaded) return loaded
+  if (kind === 'native') throw failure(kind, rejected)
+  const { openInlined } = await import('./inlined.js')
+  return { ...(await openInlined()), rejected }
 }
 
 /**
@@ -141,7 +160,7 @@ function loadSync(kind = forcedKind()) {
  * @returns {Promise<Loaded>}
  */
 async function load(kind = forcedKind(), wasm) {
-  if (wasm === undefined || kind === 'native') return loadSync(kind)
+  if (wasm === undefined || kind === 'native') return loadShipped(kind)
   /** @type {Rejection[]} */
   const rejected = []
   const native = kind === 'wasm' ? undefined : loadNative(rejected)
