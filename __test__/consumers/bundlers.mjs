@@ -1,0 +1,1 @@
+export const bundlers = /** @type {import('./project.mjs').Consumer[]} */ ([])

@@ -1,0 +1,1 @@
+export const pages = /** @type {import('./project.mjs').Consumer[]} */ ([])

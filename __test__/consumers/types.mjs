@@ -1,0 +1,1 @@
+export const types = /** @type {import('./project.mjs').Consumer[]} */ ([])
