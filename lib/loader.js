@@ -79,15 +79,21 @@ export function loadNative(rejected) {
   return undefined
 }
 
-/** @param {string} name */
-function readShipped(name) {
+// Both as literals: bundlers carry the file along then, and one made of parts they may take for another file.
+const shipped = {
+  simd: () => new URL('../packages/wasm/attention.simd.wasm', import.meta.url),
+  relaxed: () => new URL('../packages/wasm/attention.relaxed.wasm', import.meta.url)
+}
+
+/** @param {import('./wasm.js').Variant} variant */
+function readShipped(variant) {
   const fs = process.getBuiltinModule('node:fs')
   try {
-    return fs.readFileSync(new URL(`../packages/wasm/${name}`, import.meta.url))
+    return fs.readFileSync(shipped[variant]())
   } catch (error) {
     // A bundle has moved this code away from the file, but not from the package.
     try {
-      return fs.readFileSync(createRequire().resolve(`@ruvector/attention/${name}`))
+      return fs.readFileSync(createRequire().resolve(`@ruvector/attention/attention.${variant}.wasm`))
     } catch {
       throw error
     }
@@ -100,11 +106,10 @@ function readShipped(name) {
  */
 export function loadWasm(rejected) {
   for (const variant of variants()) {
-    const name = `attention.${variant}.wasm`
     try {
-      return openWasm(new WebAssembly.Module(readShipped(name)), rejected)
+      return openWasm(new WebAssembly.Module(readShipped(variant)), rejected)
     } catch (error) {
-      rejected.push({ candidate: `packages/wasm/${name}`, error: toError(error) })
+      rejected.push({ candidate: `packages/wasm/attention.${variant}.wasm`, error: toError(error) })
     }
   }
   return undefined
