@@ -158,8 +158,8 @@ async function compileResponse(response) {
   const where = response.url || 'the response'
   if (!response.ok) throw new Error(`${where} answered with status ${response.status}`)
   const type = response.headers.get('content-type') ?? ''
-  // The engine streams only what is declared as wasm; servers that say otherwise still hand out the right bytes.
-  if (type.startsWith('application/wasm') && typeof WebAssembly.compileStreaming === 'function') {
+  // The engine streams only what is declared as wasm and nothing more; servers that say otherwise still hand out the right bytes.
+  if (type === 'application/wasm' && typeof WebAssembly.compileStreaming === 'function') {
     return WebAssembly.compileStreaming(response)
   }
   const bytes = new Uint8Array(await response.arrayBuffer())
