@@ -13,27 +13,35 @@ import { installTools } from './tools.mjs'
 
 /**
  * - `outcome`: opens an address and hands out what its page leaves in `globalThis.outcome`, a promise.
+ * - `texts`: opens an address and hands out what its page writes into the elements of these ids.
  *
- * @typedef {{ version: string, outcome: (address: string) => Promise<any>, close: () => Promise<void> }} Browser
+ * @typedef {{ version: string, outcome: (address: string) => Promise<any>, texts: (address: string, ids: string[]) => Promise<Record<string, string>>, close: () => Promise<void> }} Browser
  */
 
 /** Why a consumer cannot run on this machine. */
 export class NotHere extends Error {}
 
-const patience = 60_000
+const patience = 30_000
 
-/** Runs in the page. @param {number} patience */
-async function readOutcome(patience) {
+/**
+ * Runs in the page: waits for its outcome, or for the texts of elements.
+ *
+ * @param {{ patience: number, ids?: string[] }} wanted
+ * @returns {Promise<{ value?: any, failed?: string }>}
+ */
+async function observe({ patience, ids }) {
   const page = /** @type {any} */ (globalThis)
+  const texts = () =>
+    Object.fromEntries((ids ?? []).map((id) => [id, document.querySelector(`#${id}`)?.textContent ?? '']))
+  const isThere = () => (ids ? Object.values(texts()).every((text) => text !== '') : page.outcome !== undefined)
   const end = Date.now() + patience
   // The module may still be loading.
-  while (page.outcome === undefined && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 20))
+  while (!isThere() && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 10))
+  if (ids) return { value: texts() }
   if (page.outcome === undefined) return { failed: 'the page left no outcome' }
   return page.outcome.then(
     (/** @type {unknown} */ value) => ({ value }),
-    (/** @type {any} */ error) => ({
-      failed: `${error?.stack ?? error}`.includes(String(error)) ? error.stack : `${error}\n${error?.stack}`
-    })
+    (/** @type {any} */ error) => ({ failed: `${error}\n${error?.stack}` })
   )
 }
 
@@ -57,21 +65,33 @@ export async function openChromium() {
   const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', ...quiet] })
   return {
     version: `Chromium ${browser.version().split('.')[0]}`,
-    async outcome(address) {
-      const tab = await browser.newPage()
-      try {
-        /** @type {string[]} */
-        const messages = []
-        tab.on('console', (message) => messages.push(message.text()))
-        tab.on('pageerror', (error) => messages.push(String(error)))
-        await tab.goto(address, { timeout: patience })
-        return unwrap(await tab.evaluate(readOutcome, patience), messages)
-      } finally {
-        await tab.close()
-      }
-    },
+    ...observer(() => browser.newPage()),
     close: () => browser.close()
   }
+}
+
+/**
+ * What both of these drivers do in the same way: a tab for each visit, whose messages explain a failure.
+ *
+ * @param {() => Promise<any>} newTab
+ * @returns {Pick<Browser, 'outcome' | 'texts'>}
+ */
+function observer(newTab) {
+  /** @param {string} address @param {string[]} [ids] */
+  async function visit(address, ids) {
+    const tab = await newTab()
+    try {
+      /** @type {string[]} */
+      const messages = []
+      tab.on('console', (/** @type {any} */ message) => messages.push(message.text()))
+      tab.on('pageerror', (/** @type {unknown} */ error) => messages.push(String(error)))
+      await tab.goto(address, { timeout: patience })
+      return unwrap(await tab.evaluate(observe, { patience, ids }), messages)
+    } finally {
+      await tab.close()
+    }
+  }
+  return { outcome: (address) => visit(address), texts: visit }
 }
 
 /** The Firefox that stands for all: `FIREFOX_PATH`, or the usual names. */
@@ -86,19 +106,7 @@ export async function openFirefox() {
   const version = await browser.version()
   return {
     version: `Firefox ${version.match(/\d+/)?.[0]}`,
-    async outcome(address) {
-      const tab = await browser.newPage()
-      try {
-        /** @type {string[]} */
-        const messages = []
-        tab.on('console', (/** @type {any} */ message) => messages.push(message.text()))
-        tab.on('pageerror', (/** @type {any} */ error) => messages.push(String(error)))
-        await tab.goto(address, { timeout: patience })
-        return unwrap(await tab.evaluate(readOutcome, patience), messages)
-      } finally {
-        await tab.close()
-      }
-    },
+    ...observer(() => browser.newPage()),
     close: () => browser.close()
   }
 }
@@ -131,13 +139,16 @@ export async function openWebKit() {
     const session = await new Builder().usingServer(`http://127.0.0.1:${port}`).withCapabilities(wanted).build()
     await session.manage().setTimeouts({ script: patience + 10_000, pageLoad: patience })
     const version = (await session.getCapabilities()).get('browserVersion')
+    /** @param {string} address @param {string[]} [ids] */
+    const visit = async (address, ids) => {
+      await session.get(address)
+      const script = `const [wanted, done] = arguments; (${observe})(wanted).then((o) => done(JSON.stringify(o)))`
+      return unwrap(JSON.parse(await session.executeAsyncScript(script, { patience, ids })), [])
+    }
     return {
       version: `WebKitGTK ${String(version).split('.').slice(0, 2).join('.')}`,
-      async outcome(address) {
-        await session.get(address)
-        const script = `const [patience, done] = arguments; (${readOutcome})(patience).then((o) => done(JSON.stringify(o)))`
-        return unwrap(JSON.parse(await session.executeAsyncScript(script, patience)), [])
-      },
+      outcome: (address) => visit(address),
+      texts: visit,
       async close() {
         await session.quit()
         end()

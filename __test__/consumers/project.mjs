@@ -1,6 +1,6 @@
 // A consumer's project: a folder with its tools and the installed package, files to write into it, and what its reports have to say.
 
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Failure, root } from '../../scripts/shell.mjs'
@@ -19,6 +19,8 @@ import { freshProject, toolProgram } from './tools.mjs'
  *
  * @typedef {{ name: string, core?: boolean, tools: ToolSet, native?: boolean, run: (project: Project) => Promise<Outcome> }} Consumer
  */
+
+/** @typedef {{ browser?: 'chromium' | 'firefox' | 'webkit', headers?: Record<string, string> }} Where */
 
 const programs = fileURLToPath(new URL('programs/', import.meta.url))
 
@@ -63,20 +65,33 @@ export class Project {
     }
   }
 
+  /** Changes a file of JSON. @param {string} name @param {(content: any) => unknown} change */
+  change(name, change) {
+    this.write({ [name]: JSON.stringify(change(JSON.parse(readFileSync(join(this.folder, name), 'utf8')))) })
+  }
+
   /** Takes programs that all consumers share. @param {readonly string[]} names @param {(code: string) => string} [change] */
   take(names, change = (code) => code) {
     this.write(Object.fromEntries(names.map((name) => [name, change(readFileSync(join(programs, name), 'utf8'))])))
   }
 
-  /** Takes an example of the repository. @param {string} name */
-  takeExample(name) {
-    cpSync(join(root, 'examples', name), this.folder, { recursive: true })
+  /**
+   * Takes an example of the repository, but for the versions that it asks for: what is here is what it gets.
+   *
+   * @param {string} name
+   * @param {(code: string) => string} [change]
+   */
+  takeExample(name, change = (code) => code) {
+    const from = join(root, 'examples', name)
+    for (const file of readdirSync(from)) {
+      if (file !== 'package.json') this.write({ [file]: change(readFileSync(join(from, file), 'utf8')) })
+    }
   }
 
   /**
    * Runs a program of the tools with this Node.
    *
-   * @param {string} name  of the package, with a slash before the program where they differ
+   * @param {readonly [name: string, program?: string]} program  of a package, where it is called otherwise than that
    * @param {readonly string[]} args
    * @param {Omit<import('./processes.mjs').How, 'cwd'>} [how]
    */
@@ -98,13 +113,40 @@ export class Project {
    * What a page of this project leaves in a browser.
    *
    * @param {string} [folder]  of the project, with an index.html
-   * @param {{ browser?: 'chromium' | 'firefox' | 'webkit', headers?: Record<string, string>, page?: string }} [how]
+   * @param {Where} [how]
+   * @returns {Promise<Report>}
    */
-  async open(folder = '.', { browser = 'chromium', headers, page = '/' } = {}) {
+  open(folder = '.', how = {}) {
+    return this.#visit(folder, how, (opened, address) => opened.outcome(address))
+  }
+
+  /** What the page at an address leaves, where another server than ours runs. @param {string} address */
+  async openAt(address) {
+    return /** @type {Report} */ (await (await this.browsers.get('chromium')).outcome(address))
+  }
+
+  /**
+   * What a page of this project writes into elements.
+   *
+   * @param {string} folder
+   * @param {Where & { ids: string[] }} how
+   * @returns {Promise<Record<string, string>>}
+   */
+  read(folder, { ids, ...how }) {
+    return this.#visit(folder, how, (opened, address) => opened.texts(address, ids))
+  }
+
+  /**
+   * @template T
+   * @param {string} folder
+   * @param {Where} how
+   * @param {(opened: import('./browsers.mjs').Browser, address: string) => Promise<T>} visit
+   */
+  async #visit(folder, { browser = 'chromium', headers }, visit) {
     const opened = await this.browsers.get(browser)
     const server = await serveFolder(join(this.folder, folder), headers)
     try {
-      return /** @type {Report} */ (await opened.outcome(server.address + page))
+      return await visit(opened, server.address)
     } finally {
       server.stop()
     }
@@ -141,4 +183,4 @@ export function expectReport(report, { kind, workers, rejected = [], needsInit =
   return { report }
 }
 
-export { NotHere }
+export { Failure, NotHere }

@@ -1,7 +1,9 @@
 // Consumers outside of browsers: versions of Node with and without permissions, Bun, Deno, and Cloudflare's workerd.
 
-import { join } from 'node:path'
-import { NotHere, expectReport, reportOf } from './project.mjs'
+import { readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { importTool } from './browsers.mjs'
+import { Failure, NotHere, expectReport, reportOf } from './project.mjs'
 import { folderOf } from './tools.mjs'
 
 /** @typedef {import('./project.mjs').Consumer} Consumer */
@@ -126,5 +128,134 @@ const others = [
   })
 ]
 
+// ── workerd ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Bundles a Worker as wrangler does: the .wasm files stay modules of their own, beside the script.
+ *
+ * @param {Project} project
+ * @param {string} entry
+ */
+async function bundleWorker({ folder }, entry) {
+  const { build } = await import('esbuild')
+  /** @type {Map<string, Buffer>} */
+  const modules = new Map()
+  const { outputFiles } = await build({
+    entryPoints: [join(folder, entry)],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    target: 'es2022',
+    conditions: ['workerd', 'worker', 'browser'],
+    plugins: [
+      {
+        name: 'modules',
+        setup({ onResolve }) {
+          onResolve({ filter: /\.wasm$/ }, ({ path, resolveDir }) => {
+            modules.set(`./${basename(path)}`, readFileSync(join(resolveDir, path)))
+            return { path: `./${basename(path)}`, external: true }
+          })
+        }
+      }
+    ]
+  })
+  return [
+    { type: 'ESModule', path: 'index.js', contents: outputFiles[0].text },
+    ...Array.from(modules, ([path, contents]) => ({ type: 'CompiledWasm', path, contents }))
+  ]
+}
+
+/**
+ * @template T
+ * @param {Project} project
+ * @param {string} entry
+ * @param {(worker: { dispatchFetch: (url: string, init?: RequestInit) => Promise<Response> }) => Promise<T>} visit
+ */
+async function inWorkerd(project, entry, visit) {
+  const { Miniflare } = await importTool('workerd', 'miniflare')
+  const modules = await bundleWorker(project, entry)
+  const worker = new Miniflare({ modules, modulesRoot: '/', compatibilityDate: '2025-12-01' })
+  try {
+    return await visit(worker)
+  } finally {
+    await worker.dispose()
+  }
+}
+
 /** @type {Consumer[]} */
-export const runtimes = [...[20, 22, 24].flatMap(nodeConsumers), ...others]
+const workerds = [
+  {
+    name: 'workerd: import',
+    core: true,
+    tools: 'workerd',
+    async run(project) {
+      project.take(['check.js'])
+      project.write({
+        'worker.js': `import * as attention from '@ruvector/attention'
+import * as compat from '@ruvector/attention/compat'
+import * as plot from '@ruvector/attention/plot'
+import { check, checkSubpaths } from './check.js'
+export default {
+  async fetch() {
+    const report = await check(attention)
+    await checkSubpaths(compat, plot)
+    return Response.json(report)
+  }
+}
+`
+      })
+      return inWorkerd(project, 'worker.js', async (worker) => {
+        const response = await worker.dispatchFetch('http://localhost/')
+        const text = await response.text()
+        if (!response.ok) throw new Failure(text)
+        return expectReport(JSON.parse(text), {
+          kind: 'wasm',
+          workers: false,
+          rejected: [/^workers: this runtime starts no/]
+        })
+      })
+    }
+  },
+  {
+    name: 'workerd: examples/cloudflare-worker',
+    core: true,
+    tools: 'workerd',
+    async run(project) {
+      project.takeExample('cloudflare-worker')
+      return inWorkerd(project, 'worker.js', async (worker) => {
+        const post = (/** @type {unknown} */ body) =>
+          worker.dispatchFetch('http://localhost/', { method: 'POST', body: JSON.stringify(body) })
+        const keys = [
+          [1, 0],
+          [0, 1]
+        ]
+        const answer = await post({ queries: [[8, 0]], keys, values: [[10], [20]] })
+        const { output } = /** @type {any} */ (await answer.json())
+        if (!(Math.abs(output?.[0]?.[0] - 10.0348) < 1e-3)) throw new Failure(`it answered ${JSON.stringify(output)}`)
+        const refusal = await post({ queries: [[8, 0, 1]], keys, values: [[10], [20]] })
+        const { error } = /** @type {any} */ (await refusal.json())
+        if (refusal.status !== 400 || !error) throw new Failure(`a wrong shape was answered with ${refusal.status}`)
+        return { note: `${output[0][0].toFixed(2)}; ${error}` }
+      })
+    }
+  }
+]
+
+/** The smallest programs of the repository. @type {Consumer} */
+const nodeExample = {
+  name: `Node ${ownMajor}: examples/node-basic`,
+  core: true,
+  tools: 'node',
+  native: true,
+  async run(project) {
+    project.takeExample('node-basic')
+    const module = await project.run(process.execPath, ['index.js'])
+    const common = await project.run(process.execPath, ['--no-warnings', 'index.cjs'])
+    if (module !== 'output 10.03 19.97\nweights 0.997 0.003 0.003 0.997\n') throw new Failure(module)
+    if (common !== '1×3×8 0.857 0.072 0.121 -0.587\n') throw new Failure(common)
+    return {}
+  }
+}
+
+/** @type {Consumer[]} */
+export const runtimes = [...[20, 22, 24].flatMap(nodeConsumers), nodeExample, ...others, ...workerds]
