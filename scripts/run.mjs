@@ -193,7 +193,7 @@ const ava = (specs = [], env = {}) =>
 /** The specs that hold numbers against references. */
 const numericSpecs = () =>
   readdirSync(join(root, '__test__'))
-    .filter((name) => name.endsWith('.spec.js') && !/^(benchmark|loader|readme|recovery|safetensors)\./.test(name))
+    .filter((name) => name.endsWith('.spec.js') && !/^(benchmark|init|loader|readme|recovery|safetensors|size)\./.test(name))
     .map((name) => `__test__/${name}`)
 
 /** Runs them at every instruction set that the machine has below its best, at which all specs have run. */
@@ -219,6 +219,15 @@ const browser = () =>
     /^browser: \d+ passed, (\d+) failed/gm
   )
 
+/** @param {readonly string[]} args */
+const consumers = (...args) =>
+  suite(
+    process.execPath,
+    ['__test__/consumers/run.mjs', ...args],
+    /^consumers: (\d+) passed/gm,
+    /^consumers: \d+ passed, (\d+) failed/gm
+  )
+
 async function test() {
   try {
     await step('set-up', () => setup({ tests: true }))
@@ -229,6 +238,7 @@ async function test() {
     await step('tests of the package on both backends', () => ava())
     await avaAtLowerLevels()
     await step('tests in the browser', browser)
+    await step('tests of the packed package in its consumers', () => consumers('--core'))
     await step('publint', () => runNpm('publint', '--strict'))
   } catch (error) {
     // A check that is no test counts as one when it fails.
@@ -258,7 +268,10 @@ const buildAndRun =
 /** Runs the example that the command line names. */
 async function example() {
   const [name = '', ...args] = process.argv.slice(3)
-  const names = readdirSync(join(root, 'examples'))
+  // Others are projects of their own, which bring a README.
+  const names = readdirSync(join(root, 'examples')).filter((name) =>
+    existsSync(join(root, 'examples', name, 'index.js'))
+  )
   if (!names.includes(name)) throw new Failure(`usage: npm run example -- ${names.join(' | ')}`)
   await buildAndRun(`examples/${name}/index.js`, args)()
 }
@@ -281,6 +294,11 @@ const commands = {
   lint,
   format,
   test,
+  'test:consumers': async () => {
+    await setup({ tests: true, consumers: true })
+    await build()
+    await step('the packed package in its consumers', () => consumers(...process.argv.slice(3)))
+  },
   start: buildAndRun('examples/minilm-heads/index.js'),
   example,
   bench: buildAndRun('benchmark/run.js')

@@ -4,10 +4,10 @@ import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { createRequire } from 'node:module'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { chromium } from 'playwright-core'
-import { findBrowser } from '../../scripts/setup.mjs'
+import { findBrowser, findFirefox, findProgram } from '../../scripts/setup.mjs'
 import { serveWith } from './processes.mjs'
 import { installTools } from './tools.mjs'
 
@@ -51,12 +51,6 @@ function unwrap({ value, failed }, messages) {
   return value
 }
 
-/** @param {readonly string[]} names @returns {string | undefined} */
-function findProgram(names) {
-  const folders = (process.env.PATH ?? '').split(delimiter)
-  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path))
-}
-
 /** @returns {Promise<Browser>} */
 export async function openChromium() {
   const executablePath = findBrowser()
@@ -93,9 +87,6 @@ function observer(newTab) {
   }
   return { outcome: (address) => visit(address), texts: visit }
 }
-
-/** The Firefox that stands for all: `FIREFOX_PATH`, or the usual names. */
-export const findFirefox = () => process.env.FIREFOX_PATH ?? findProgram(['firefox-esr', 'firefox'])
 
 /** @returns {Promise<Browser>} */
 export async function openFirefox() {

@@ -34,7 +34,9 @@ async function runConsumer({ name, tools, native, run }, packed, browsers) {
   try {
     const installed = native ? packed.native : packed.wasm
     if (!installed) throw new NotHere('no native addon is built')
-    await installTools(tools)
+    await installTools(tools).catch((error) => {
+      throw new NotHere(`npm did not install its tools: ${error.message}`)
+    })
     const { report, note } = await run(new Project(tools, installed, browsers, packed))
     return end({ report, note })
   } catch (error) {
@@ -66,4 +68,6 @@ const rows = await runAll(chosen)
 console.log(`\n${table(rows)}\n`)
 const count = (/** @type {Row['result']} */ result) => rows.filter((row) => row.result === result).length
 console.log(`consumers: ${count('passed')} passed, ${count('failed')} failed, ${count('not here')} not on this machine`)
-process.exitCode = count('failed') > 0 || rows.length === 0 ? 1 : 0
+// What npm test takes can be had wherever CI runs it.
+const isMissing = core && process.env.CI !== undefined && count('not here') > 0
+process.exitCode = count('failed') > 0 || isMissing || rows.length === 0 ? 1 : 0
