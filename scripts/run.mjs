@@ -193,7 +193,9 @@ const ava = (specs = [], env = {}) =>
 /** The specs that hold numbers against references. */
 const numericSpecs = () =>
   readdirSync(join(root, '__test__'))
-    .filter((name) => name.endsWith('.spec.js') && !/^(benchmark|init|loader|readme|recovery|safetensors|size)\./.test(name))
+    .filter(
+      (name) => name.endsWith('.spec.js') && !/^(benchmark|init|loader|readme|recovery|safetensors|size)\./.test(name)
+    )
     .map((name) => `__test__/${name}`)
 
 /** Runs them at every instruction set that the machine has below its best, at which all specs have run. */
