@@ -198,6 +198,22 @@ const esbuild = [
       return expectReport(await project.open('dist'), inBrowser)
     }
   },
+  {
+    name: 'esbuild: browser, /external, copied .wasm',
+    tools: 'esbuild',
+    async run(project) {
+      takePage(project, 'copied.js')
+      const args = ['copied.js', '--bundle', '--format=esm', '--outdir=dist', '--log-level=error']
+      await project.run(toolProgram(project.tools, 'esbuild'), args)
+      project.write({ 'dist/index.html': htmlFor('copied.js') })
+      const wasm = 'attention.simd.wasm'
+      cpSync(
+        join(project.folder, 'node_modules/@ruvector/attention/packages/wasm', wasm),
+        join(project.folder, 'dist', wasm)
+      )
+      return expectReport(await project.open('dist'), { ...inBrowser, rejected: [/^workers from a file/] })
+    }
+  },
   esbuildNode('esm'),
   esbuildNode('cjs')
 ]
@@ -313,7 +329,7 @@ function moveStandalone({ folder }) {
 
 /** The package itself is carried along, and the platform's package where it is named. */
 const standalone = `output: 'standalone', serverExternalPackages: ['@ruvector/attention'],
-  outputFileTracingIncludes: { '/api/check': ['./node_modules/@ruvector/attention-*/**'] }`
+  outputFileTracingIncludes: { '/api/*': ['./node_modules/@ruvector/attention-*/**'] }`
 
 /** @type {Consumer[]} */
 export const bundlers = [

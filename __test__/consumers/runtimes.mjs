@@ -115,6 +115,11 @@ const others = [
     args: ['run', '--allow-all', 'node.js'],
     expected: withoutNative
   }),
+  other('deno', 'permissions to read and for addons', {
+    args: ['run', '--no-prompt', '--allow-read', '--allow-ffi', 'node.js'],
+    native: true,
+    expected: withNative
+  }),
   other('deno', 'permission to read', {
     args: ['run', '--no-prompt', '--allow-read', 'node.js'],
     native: true,
