@@ -206,7 +206,8 @@ const numericSpecs = () =>
   readdirSync(join(root, '__test__'))
     .filter(
       (name) =>
-        name.endsWith('.spec.js') && !/^(benchmark|guides|links|loader|readme|recovery|safetensors)\./.test(name)
+        name.endsWith('.spec.js') &&
+        !/^(benchmark|guides|init|links|loader|readme|recovery|safetensors|size)\./.test(name)
     )
     .map((name) => `__test__/${name}`)
 
@@ -244,6 +245,15 @@ async function testExplorer() {
   await suite(process.execPath, args, /^ℹ pass (\d+)/gm, /^ℹ fail (\d+)/gm)
 }
 
+/** @param {readonly string[]} args  which of them; all unless named */
+const consumers = (...args) =>
+  suite(
+    process.execPath,
+    ['__test__/consumers/run.mjs', ...args],
+    /^consumers: (\d+) passed/gm,
+    /^consumers: \d+ passed, (\d+) failed/gm
+  )
+
 async function test() {
   try {
     await step('set-up', () => setup({ tests: true }))
@@ -255,6 +265,7 @@ async function test() {
     await avaAtLowerLevels()
     await step('tests in the browser', browser)
     await step('tests of the explorer', testExplorer)
+    await step('tests of the packed package in its consumers', () => consumers('--core'))
     await step('publint', () => runNpm('publint', '--strict'))
   } catch (error) {
     // A check that is no test counts as one when it fails.
@@ -284,7 +295,10 @@ const buildAndRun =
 /** Runs the example that the command line names. */
 async function example() {
   const [name = '', ...args] = process.argv.slice(3)
-  const names = readdirSync(join(root, 'examples')).filter((name) => name !== 'explorer')
+  // Others are projects of their own, which bring a README.
+  const names = readdirSync(join(root, 'examples')).filter((name) =>
+    existsSync(join(root, 'examples', name, 'index.js'))
+  )
   if (!names.includes(name)) throw new Failure(`usage: npm run example -- ${names.join(' | ')}`)
   await buildAndRun(`examples/${name}/index.js`, args)()
 }
@@ -324,6 +338,11 @@ const commands = {
   },
   format,
   test,
+  'test:consumers': async () => {
+    await setup({ tests: true, consumers: true })
+    await build()
+    await step('the packed package in its consumers', () => consumers(...process.argv.slice(3)))
+  },
   start: buildAndRun('examples/minilm-heads/index.js'),
   example,
   explorer: serveExplorer,

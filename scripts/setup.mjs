@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os'
 import { basename, delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { installTools, tools } from '../__test__/consumers/tools.mjs'
 import { fetchModel } from './model.mjs'
 import { Failure, query, root, run } from './shell.mjs'
 
@@ -30,10 +31,10 @@ const debianRustPackages = ['rustc-web', 'cargo-web', 'rust-web-src', 'rust-web-
 const say = (text) => console.log(`setup: ${text}`)
 
 /**
- * Sets up what `npm run build` needs, and with `tests` also what `npm test` needs.
- * @param {{ tests?: boolean }} [options]
+ * Sets up what `npm run build` needs, with `tests` also what `npm test` needs, and with `consumers` what all consumers need.
+ * @param {{ tests?: boolean, consumers?: boolean }} [options]
  */
-export async function setup({ tests = false } = {}) {
+export async function setup({ tests = false, consumers = false } = {}) {
   await checkRust(tests)
   await installWasmTarget()
   await installPackages()
@@ -41,6 +42,7 @@ export async function setup({ tests = false } = {}) {
   if (tests) await installBrowser()
   if (tests) await installOtherBrowsers()
   if (tests) await installModel()
+  if (tests) await installConsumers(consumers)
 }
 
 /** @param {boolean} tests */
@@ -179,7 +181,6 @@ export function findBrowser() {
     if (!existsSync(named)) throw new Failure(`CHROME_PATH names ${named}, which does not exist`)
     return named
   }
-  const folders = (process.env.PATH ?? '').split(delimiter)
   const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome']
   const places = [
     '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
@@ -187,10 +188,21 @@ export function findBrowser() {
     'C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe',
     'C:\\Program Files (x86)\\Microsoft\\Edge\\Application\\msedge.exe'
   ]
-  return [...names.flatMap((name) => folders.map((folder) => join(folder, name))), ...places].find((path) =>
-    existsSync(path)
-  )
+  return findProgram(names) ?? places.find((path) => existsSync(path))
 }
+
+/**
+ * Where on PATH the first of these is.
+ * @param {readonly string[]} names
+ * @returns {string | undefined}
+ */
+export function findProgram(names) {
+  const folders = (process.env.PATH ?? '').split(delimiter)
+  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path))
+}
+
+/** The Firefox for the consumers of the package: `FIREFOX_PATH`, or the usual names. */
+export const findFirefox = () => process.env.FIREFOX_PATH ?? findProgram(['firefox-esr', 'firefox'])
 
 async function installBrowser() {
   if (findBrowser()) return
@@ -200,13 +212,34 @@ async function installBrowser() {
   }
 }
 
-/** Firefox and WebKit, for the explorer: a test without its browser is skipped, and says so. */
+/** Firefox and WebKit, for the explorer and the consumers: a test without its browser is skipped, and says so. */
 async function installOtherBrowsers() {
   try {
     await aptInstall(['firefox-esr', 'webkit2gtk-driver', 'xvfb'])
   } catch (error) {
     if (!(error instanceof Failure)) throw error
     say(`no Firefox and WebKit for the tests: ${error.message}`)
+  }
+}
+
+// ── Consumers of the package ─────────────────────────────────────────────────────────────────────────────────────────
+
+/** The sets of tools that `npm test` takes. */
+const coreTools = /** @type {const} */ (['bun', 'deno', 'workerd', 'esbuild', 'vite', 'typescript', 'firefox'])
+
+/**
+ * What cannot be had here is named by the consumer that needs it.
+ * @param {boolean} all  and not only those of `npm test`
+ */
+async function installConsumers(all) {
+  const sets = all ? /** @type {import('../__test__/consumers/tools.mjs').ToolSet[]} */ (Object.keys(tools)) : coreTools
+  for (const set of sets) {
+    try {
+      await installTools(set)
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error
+      say(error.message)
+    }
   }
 }
 
