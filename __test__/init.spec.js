@@ -155,3 +155,21 @@ test('the entry workerd.js: init() may be called at once and given a module; byt
     'BACKEND native: this runtime loads no addons'
   ])
 })
+
+test('the entry of Node: where no variant can be compiled, init() lists each that was tried', async (t) => {
+  const program = `import { init } from '@ruvector/attention'
+    // Node compiles small modules of its own, for fetch.
+    for (const name of ['Module', 'compile']) {
+      WebAssembly[name] = new Proxy(WebAssembly[name], {
+        apply: (own, self, [bytes]) => (bytes.byteLength > 1e5 ? Promise.reject(new Error('no ' + name)) : own(bytes)),
+        construct: (own, [bytes]) => { if (bytes.byteLength > 1e5) throw new Error('no ' + name); return new own(bytes) }
+      })
+    }
+    await init().catch(({ code, message }) => console.log(code, message))`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], {
+    cwd: root,
+    env: { ...process.env, RUVECTOR_ATTENTION_BACKEND: 'wasm' }
+  })
+  t.regex(stdout, /^BACKEND no backend/)
+  t.regex(stdout, /attention\.simd\.wasm: no Module\n {2}the inlined module: no compile\nTo mend it/)
+})

@@ -10,11 +10,16 @@ async function inflate(text) {
   return new Response(stream).arrayBuffer()
 }
 
-/** A backend over the better variant that this engine runs. */
+/** The better variant that this engine runs. */
+export async function compileInlined() {
+  return WebAssembly.compile(await inflate(variants()[0] === 'relaxed' ? relaxed : simd))
+}
+
+/** A backend over it. */
 export function openInlined() {
   return only(
     'the inlined module',
     'WebAssembly with SIMD is needed: see the list of engines in the README.',
-    async () => openWasm(await WebAssembly.compile(await inflate(variants()[0] === 'relaxed' ? relaxed : simd)))
+    async () => openWasm(await compileInlined())
   )
 }

@@ -122,10 +122,14 @@ function forcedKind() {
   throw fault('BACKEND', 'RUVECTOR_ATTENTION_BACKEND', "'native' or 'wasm'", describe(kind))
 }
 
-/** @param {BackendKind | undefined} kind @param {Rejection[]} rejected */
-function failure(kind, rejected) {
+/**
+ * @param {BackendKind | undefined} kind
+ * @param {Rejection[]} rejected
+ * @param {boolean} [canWait]  whether init() might still find one
+ */
+function failure(kind, rejected, canWait = false) {
   const install = `npm install @ruvector/attention-${platformTriple()}@${version} (in a clone: npm run build)`
-  const wait = kind === 'native' ? '' : ', or await init() before the first call, which needs no file'
+  const wait = canWait && kind !== 'native' ? ', or await init() before the first call, which needs no file' : ''
   return noBackend(rejected, `To mend it: ${install}${wait}`)
 }
 
@@ -139,7 +143,7 @@ function loadSync(kind = forcedKind()) {
   /** @type {Rejection[]} */
   const rejected = []
   const loaded = find(kind, rejected)
-  if (!loaded) throw failure(kind, rejected)
+  if (!loaded) throw failure(kind, rejected, true)
   return loaded
 }
 
@@ -155,8 +159,13 @@ async function loadShipped(kind) {
   const loaded = find(kind, rejected)
   if (loaded) return loaded
   if (kind === 'native') throw failure(kind, rejected)
-  const { openInlined } = await import('./inlined.js')
-  return { ...(await openInlined()), rejected }
+  try {
+    const { compileInlined } = await import('./inlined.js')
+    return openWasm(await compileInlined(), rejected)
+  } catch (error) {
+    rejected.push({ candidate: 'the inlined module', error: toError(error) })
+    throw failure(kind, rejected)
+  }
 }
 
 /**
