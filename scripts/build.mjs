@@ -3,11 +3,12 @@
 
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { npmProgram, root, run } from './shell.mjs'
+import { Failure, npmProgram, query, root, run } from './shell.mjs'
 
 const native = join('packages', 'native')
-/** Where the linkers and C libraries for old Linux systems are. */
-const linkers = join(root, 'scripts', 'release', 'node_modules')
+
+/** The oldest glibc that what is published runs with: that of Debian 10, RHEL 8 and Amazon Linux 2023. */
+export const OLDEST_GLIBC = '2.28'
 
 /**
  * Builds the addon. For a target that is named, it is built to be published: without symbols, and on Linux for old C libraries.
@@ -18,21 +19,12 @@ export async function buildNative(target) {
   const scratch = join('target', target ? `napi-${target}` : 'napi')
   const crate = ['--package', 'ruvector-attention-node', '--manifest-path', 'crates/attention-node/Cargo.toml']
   const output = ['--output-dir', scratch, '--dts', 'binding.d.ts', '--no-js']
+  const machine = target ? ['--target', target] : []
   const cargo = ['--', '--quiet', '--locked']
-  await run(
-    process.execPath,
-    [
-      npmProgram('@napi-rs/cli', 'napi'),
-      'build',
-      '--platform',
-      '--release',
-      ...crosswise(target),
-      ...crate,
-      ...output,
-      ...cargo
-    ],
-    target ? { env: { CARGO_PROFILE_RELEASE_STRIP: 'symbols', NODE_PATH: linkers } } : {}
-  )
+  const program = [npmProgram('@napi-rs/cli', 'napi'), 'build', '--platform', '--release']
+  await run(process.execPath, [...program, ...machine, ...crate, ...output, ...cargo], {
+    env: target ? publishedEnvironment(target) : {}
+  })
   for (const name of readdirSync(join(root, scratch))) {
     if (name.endsWith('.node')) replace(join(scratch, name), join(native, name))
   }
@@ -40,15 +32,35 @@ export async function buildNative(target) {
 }
 
 /**
- * What lets napi build for a target: glibc of 2017 and its linker from npm, cargo-zigbuild for musl, and elsewhere the system's own.
- *
- * @param {string | undefined} target
+ * @param {string} target
+ * @returns {Record<string, string>}
  */
-function crosswise(target) {
-  if (!target) return []
-  if (target.endsWith('-linux-gnu')) return ['--target', target, '--use-napi-cross']
-  if (target.endsWith('-linux-musl')) return ['--target', target, '--cross-compile']
-  return ['--target', target]
+function publishedEnvironment(target) {
+  const environment = { CARGO_PROFILE_RELEASE_STRIP: 'symbols' }
+  const [, machine, library] = target.match(/^(\w+)-unknown-linux-(gnu|musl)$/) ?? []
+  if (!library) return environment
+  const linker = `CARGO_TARGET_${target.replaceAll('-', '_').toUpperCase()}_LINKER`
+  return {
+    ...environment,
+    [linker]: zigLinker(`${machine}-linux-${library}${library === 'gnu' ? `.${OLDEST_GLIBC}` : ''}`)
+  }
+}
+
+/**
+ * Writes a linker that takes the C library from zig, which has each at every version; `cargo-zigbuild`, of PyPI or of crates.io,
+ * translates the arguments.
+ *
+ * @param {string} target  as zig calls it
+ * @returns {string} its file
+ */
+function zigLinker(target) {
+  if (query('cargo-zigbuild', ['--version']) === undefined) {
+    throw new Failure('to build for the C libraries of Linux, cargo-zigbuild is needed: pip install cargo-zigbuild')
+  }
+  const file = join(root, 'target', `zig-${target}.sh`)
+  mkdirSync(join(file, '..'), { recursive: true })
+  writeFileSync(file, `#!/bin/sh\nexec cargo-zigbuild zig cc -- -target ${target} "$@"\n`, { mode: 0o755 })
+  return file
 }
 
 /**

@@ -4,7 +4,6 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { platformTriple } from '../lib/loader.js'
 import { platforms } from './release/platforms.mjs'
 import { rehearse } from './release/rehearse.mjs'
 import { writeBills } from './release/sbom.mjs'
@@ -141,7 +140,10 @@ function copy(from, to) {
 
 /** Builds for this machine in the copy, with its version. */
 async function build() {
-  const target = platforms.find(({ triple }) => triple === platformTriple())?.target
+  // Loaded only here: it takes the glue of WebAssembly with it, which may not be built.
+  const { platformTriple } = await import('../lib/loader.js')
+
+  const target = platforms.find((one) => one.triple === platformTriple())?.target
   const program = `import { buildNative, buildWasm } from './scripts/build.mjs'
 await buildNative(${JSON.stringify(target)})
 await buildWasm()`
@@ -273,13 +275,15 @@ async function release(options) {
   const { version, tag } = options
   if (options.publish) checkPrepared(version)
   await step('tools', installTools)
-  if (!options['skip-tests']) await step('tests', () => run('npm', ['test']))
   await step('copy', () => {
     copyTree()
     prepare(tree, version)
+    writeFileSync(join(output, 'notes.md'), `${entryOf(readFileSync(join(tree, 'CHANGELOG.md'), 'utf8'), version)}\n`)
+    // Before the tests, which build for this machine alone.
+    if (options['skip-build']) takeBuilds()
   })
-  if (options['skip-build']) takeBuilds()
-  else await step('build', build)
+  if (!options['skip-tests']) await step('tests', () => run('npm', ['test']))
+  if (!options['skip-build']) await step('build', build)
   const chosen = choosePlatforms(options)
   if (!options['skip-crate']) {
     const args = ['publish', '--dry-run', '--locked', '--allow-dirty', '--package', 'ruvector-attention']

@@ -6,7 +6,6 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { platformTriple } from '../../lib/loader.js'
 import { Failure, query, run } from '../shell.mjs'
 import { toolProgram } from './tools.mjs'
 
@@ -27,6 +26,7 @@ console.log(api.backend().kind)
  * @param {string} tag
  */
 export async function rehearse(packed, version, tag) {
+  const { platformTriple } = await import('../../lib/loader.js')
   const folder = mkdtempSync(join(tmpdir(), 'attention-release-'))
   const registry = await startRegistry(folder)
   try {

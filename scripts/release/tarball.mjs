@@ -1,6 +1,7 @@
 // What a tarball of npm holds, and whether that is what its package is to hold: nothing that is missing, nothing besides.
 
 import { gunzipSync } from 'node:zlib'
+import { OLDEST_GLIBC } from '../build.mjs'
 import { compareVersions, readBinary } from './binary.mjs'
 
 /** @typedef {{ path: string, bytes: Buffer }} Entry */
@@ -9,9 +10,6 @@ import { compareVersions, readBinary } from './binary.mjs'
 /** Bytes, of the tarball as of what it holds. */
 const PLATFORM_LIMIT = 2_000_000
 const ROOT_LIMITS = { packed: 1_000_000, unpacked: 2_000_000 }
-
-/** The oldest glibc that is promised: that of Debian 10, RHEL 8 and Amazon Linux 2023. */
-const OLDEST_GLIBC = '2.28'
 
 const LICENCES = ['LICENSE-APACHE', 'LICENSE-MIT']
 
