@@ -5,6 +5,8 @@
  * A call is `forward(arrays…, shapes…, mask?)`: a shape that is left out is that of the array before. Shapes are checked, and
  * every wrong input is an AttentionError. A mask is a {@link MaskType}, a tensor, or a bare array (Uint8Array: non-zero
  * attends; Float32Array: added) as long as `[L,S]`, `[B,H,L,S]`, `[B,1,L,S]`, `[B,1,1,S]` or `[1,S]`, the first that fits.
+ *
+ * @module @ruvector/attention/compat
  */
 import type { AttentionConfig as LayerConfig, Tensor } from './index.js'
 

@@ -7,6 +7,8 @@
  *
  * Every wrong input is an {@link AttentionError}, thrown before any work; the next call works. Inputs are never written
  * to and never kept; outputs are fresh memory, unless the caller passes `out`.
+ *
+ * @module @ruvector/attention
  */
 
 // ── Tensors ──────────────────────────────────────────────────────────────────────────────────────────────────────────

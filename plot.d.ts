@@ -7,6 +7,8 @@
  * same input gives the same text.
  *
  * An option that is `undefined` or `null` is absent; one that is not known is an AttentionError of code OPTION.
+ *
+ * @module @ruvector/attention/plot
  */
 import type { Tensor } from './index.js'
 
@@ -111,7 +113,7 @@ export interface DiskOptions {
 }
 
 /**
- * Points of the Poincaré ball in two dimensions as an SVG: `points` is `[N,2]`, such as a {@link HyperbolicAttention} takes.
+ * Points of the Poincaré ball in two dimensions as an SVG: `points` is `[N,2]`, such as a `HyperbolicAttention` takes.
  * Edges are true geodesics: arcs of circles that meet the boundary at right angles, straight through the centre.
  *
  * @throws {AttentionError} DOMAIN for a point outside the ball, naming its row; SHAPE, DTYPE, OPTION

@@ -120,6 +120,31 @@ onBothBackends((kind, attention) => {
     }
   })
 
+  test(`${kind}: large layers, whole or split, give the same bits`, async (t) => {
+    const config = { numHeads: 4, headDim: 32, seed: 3 }
+    const grouped = new attention.SelfAttention({ ...config, kvHeads: 2 })
+    const self = new attention.SelfAttention({ ...config, dropout: 0.2, rotary: {} }).train()
+    const cross = new attention.CrossAttention(config)
+    const sizes = { modelDim: 128, numHeads: 4, feedForwardDim: 512, seed: 3 }
+    const encoders = [false, true].map((normFirst) => new attention.TransformerEncoderLayer({ ...sizes, normFirst }))
+    const context = normal([1, 900, 128], 8)
+    // Lengths that end inside of blocks, and a batch, which is not split.
+    for (const shape of [
+      [1, 1000, 128],
+      [1, 700, 128],
+      [2, 600, 128]
+    ]) {
+      const x = normal(shape, 5)
+      for (const options of [{}, { causal: true, seed: 4 }, { weights: true }]) {
+        for (const layer of [grouped, self, ...encoders]) {
+          t.deepEqual(everyBit(await layer.forwardAsync(x, options)), everyBit(layer.forward(x, options)))
+        }
+      }
+      if (shape[0] === 1)
+        t.deepEqual(everyBit(await cross.forwardAsync(x, context)), everyBit(cross.forward(x, context)))
+    }
+  })
+
   test(`${kind}: sixty-four calls at a time give what they give one by one`, async (t) => {
     const layer = new attention.SelfAttention({ numHeads: 2, headDim: 8, seed: 1 })
     const inputs = Array.from({ length: 64 }, (_, seed) => normal([1, 5 + (seed % 7), 16], seed))

@@ -353,6 +353,23 @@ for (const format of /** @type {const} */ (['cjs', 'esm'])) {
   })
 }
 
+test('bundled for Node where no file of the package is left, it starts with init(), and the first call says so', async (t) => {
+  const contents = `import { backend, createTensor, init, softmax } from '@ruvector/attention'
+    const one = createTensor([1], [1])
+    try { softmax(one) } catch ({ code, message }) { console.log(code, message.includes('await init()')) }
+    await Promise.all([init(), init()])
+    console.log(softmax(one).data[0], backend().kind, backend().rejected.length)`
+  const alone = mkdtempSync(join(tmpdir(), 'attention-'))
+  t.teardown(() => rmSync(alone, { recursive: true }))
+  const outfile = join(alone, 'bundle.mjs')
+  const stdin = { contents, resolveDir: root }
+  await build({ stdin, bundle: true, outfile, platform: 'node', format: 'esm', logLevel: 'silent' })
+  const { stdout } = await promisify(execFile)(process.execPath, [outfile], { cwd: alone })
+  const [first, second] = stdout.trim().split('\n')
+  t.is(first, 'BACKEND true')
+  t.regex(second, /^1 wasm [34]$/)
+})
+
 test('the entry workerd.js starts at the first call with the module that the runtime hands it', async (t) => {
   const contents = `import { backend, createTensor, init, softmax } from './lib/entries/workerd.js'
     console.log(softmax(createTensor([1], [1])).data[0], backend().kind, backend().simd)

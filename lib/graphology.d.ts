@@ -1,3 +1,8 @@
+/**
+ * Graphs of graphology as graphs of this package.
+ *
+ * @module @ruvector/attention/graphology
+ */
 import type { Graph } from '@ruvector/attention'
 
 /** What is asked of a graph of graphology: any of its kinds will do. */

@@ -87,7 +87,7 @@ export class Layer {
  * One call of a layer with attention inside; `names` are those of its arguments.
  *
  * @param {Backend} backend
- * @param {Layer & { config: Pick<Config, 'modelDim' | 'numHeads'> }} layer
+ * @param {Layer & { config: Pick<Config, 'modelDim' | 'numHeads'> & { feedForwardDim?: number } }} layer
  * @param {readonly string[]} names
  * @param {unknown} q
  * @param {unknown} k
@@ -115,7 +115,7 @@ export function attend(backend, layer, names, q, k, v, options, watch, operation
     result.weights = allocateTensor('weights', rows)
   }
 
-  return backend
+  const call = backend
     .call(operation, residentOf(layer))
     .input(query)
     .input(key)
@@ -124,8 +124,20 @@ export function attend(backend, layer, names, q, k, v, options, watch, operation
     .output(output.data)
     .output(result.weights?.data)
     .named(names)
-    .returning(result)
+  // Rows of one sequence can be computed apart.
+  if (query.shape[0] === 1 && !result.weights) call.divisible(operationsOf(query, key ?? query, layer.config))
+  return call.returning(result)
 }
+
+/**
+ * About how many operations a layer takes: projections, attention, and the network behind it where there is one.
+ *
+ * @param {Checked} query
+ * @param {Checked} key
+ * @param {{ modelDim: number, feedForwardDim?: number }} config
+ */
+const operationsOf = (query, key, { modelDim, feedForwardDim = 0 }) =>
+  4 * query.data.length * (2 * modelDim + (key.shape[1] ?? 0) + feedForwardDim)
 
 /** @param {Backend} backend */
 export function createLayers(backend) {

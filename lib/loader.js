@@ -79,15 +79,21 @@ export function loadNative(rejected) {
   return undefined
 }
 
-/** @param {string} name */
-function readShipped(name) {
+// Both as literals: bundlers carry the file along then, and one made of parts they may take for another file.
+const shipped = {
+  simd: () => new URL('../packages/wasm/attention.simd.wasm', import.meta.url),
+  relaxed: () => new URL('../packages/wasm/attention.relaxed.wasm', import.meta.url)
+}
+
+/** @param {import('./wasm.js').Variant} variant */
+function readShipped(variant) {
   const fs = process.getBuiltinModule('node:fs')
   try {
-    return fs.readFileSync(new URL(`../packages/wasm/${name}`, import.meta.url))
+    return fs.readFileSync(shipped[variant]())
   } catch (error) {
     // A bundle has moved this code away from the file, but not from the package.
     try {
-      return fs.readFileSync(createRequire().resolve(`@ruvector/attention/${name}`))
+      return fs.readFileSync(createRequire().resolve(`@ruvector/attention/attention.${variant}.wasm`))
     } catch {
       throw error
     }
@@ -100,11 +106,10 @@ function readShipped(name) {
  */
 export function loadWasm(rejected) {
   for (const variant of variants()) {
-    const name = `attention.${variant}.wasm`
     try {
-      return openWasm(new WebAssembly.Module(readShipped(name)), rejected)
+      return openWasm(new WebAssembly.Module(readShipped(variant)), rejected)
     } catch (error) {
-      rejected.push({ candidate: `packages/wasm/${name}`, error: toError(error) })
+      rejected.push({ candidate: `packages/wasm/attention.${variant}.wasm`, error: toError(error) })
     }
   }
   return undefined
@@ -117,22 +122,41 @@ function forcedKind() {
   throw fault('BACKEND', 'RUVECTOR_ATTENTION_BACKEND', "'native' or 'wasm'", describe(kind))
 }
 
-/** @param {Rejection[]} rejected */
-function failure(rejected) {
-  return noBackend(
-    rejected,
-    `To mend it: npm install @ruvector/attention-${platformTriple()}@${version} (in a clone: npm run build)`
-  )
+/** @param {BackendKind | undefined} kind @param {Rejection[]} rejected */
+function failure(kind, rejected) {
+  const install = `npm install @ruvector/attention-${platformTriple()}@${version} (in a clone: npm run build)`
+  const wait = kind === 'native' ? '' : ', or await init() before the first call, which needs no file'
+  return noBackend(rejected, `To mend it: ${install}${wait}`)
+}
+
+/** @param {BackendKind | undefined} kind @param {Rejection[]} rejected */
+function find(kind, rejected) {
+  return (kind === 'wasm' ? undefined : loadNative(rejected)) ?? (kind === 'native' ? undefined : loadWasm(rejected))
 }
 
 /** @param {BackendKind} [kind] */
 function loadSync(kind = forcedKind()) {
   /** @type {Rejection[]} */
   const rejected = []
-  const loaded =
-    (kind === 'wasm' ? undefined : loadNative(rejected)) ?? (kind === 'native' ? undefined : loadWasm(rejected))
-  if (!loaded) throw failure(rejected)
+  const loaded = find(kind, rejected)
+  if (!loaded) throw failure(kind, rejected)
   return loaded
+}
+
+/**
+ * With time to wait no file is needed: neither in a bundle that left it behind, nor in Deno without a permission to read.
+ *
+ * @param {BackendKind} [kind]
+ * @returns {Promise<Loaded>}
+ */
+async function loadShipped(kind) {
+  /** @type {Rejection[]} */
+  const rejected = []
+  const loaded = find(kind, rejected)
+  if (loaded) return loaded
+  if (kind === 'native') throw failure(kind, rejected)
+  const { openInlined } = await import('./inlined.js')
+  return { ...(await openInlined()), rejected }
 }
 
 /**
@@ -141,7 +165,7 @@ function loadSync(kind = forcedKind()) {
  * @returns {Promise<Loaded>}
  */
 async function load(kind = forcedKind(), wasm) {
-  if (wasm === undefined || kind === 'native') return loadSync(kind)
+  if (wasm === undefined || kind === 'native') return loadShipped(kind)
   /** @type {Rejection[]} */
   const rejected = []
   const native = kind === 'wasm' ? undefined : loadNative(rejected)

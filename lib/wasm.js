@@ -141,7 +141,8 @@ async function compile(source) {
  * @returns {string | URL | undefined}
  */
 function fileOf(address) {
-  if (typeof process !== 'object' || typeof process.getBuiltinModule !== 'function') return undefined
+  // Not `process` alone, for which bundlers bring a stand-in along.
+  if (globalThis.process?.getBuiltinModule === undefined) return undefined
   if (address.startsWith('file:')) return new URL(address)
   // A drive letter is no scheme.
   return /^[a-z][a-z0-9+.-]+:/i.test(address) ? undefined : address
@@ -149,7 +150,7 @@ function fileOf(address) {
 
 /** @param {string | URL} path */
 function readFile(path) {
-  return process.getBuiltinModule('node:fs').readFileSync(path)
+  return globalThis.process.getBuiltinModule('node:fs').readFileSync(path)
 }
 
 /** @param {Response} response */
@@ -157,8 +158,8 @@ async function compileResponse(response) {
   const where = response.url || 'the response'
   if (!response.ok) throw new Error(`${where} answered with status ${response.status}`)
   const type = response.headers.get('content-type') ?? ''
-  // The engine streams only what is declared as wasm; servers that say otherwise still hand out the right bytes.
-  if (type.startsWith('application/wasm') && typeof WebAssembly.compileStreaming === 'function') {
+  // The engine streams only what is declared as wasm and nothing more; servers that say otherwise still hand out the right bytes.
+  if (type === 'application/wasm' && typeof WebAssembly.compileStreaming === 'function') {
     return WebAssembly.compileStreaming(response)
   }
   const bytes = new Uint8Array(await response.arrayBuffer())

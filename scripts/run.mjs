@@ -2,12 +2,14 @@
 // Uses only Node's own modules, since it has to run before anything is installed.
 
 import { spawnSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildNative, buildWasm } from './build.mjs'
-import { setup, wasmEnvironment } from './setup.mjs'
+import { installExplorer, setup, wasmEnvironment } from './setup.mjs'
 import { Failure, attempt, npmProgram, query, root, run } from './shell.mjs'
+
+const explorer = join(root, 'examples', 'explorer')
 
 /** The sums over all suites of tests. */
 const counts = { passed: 0, failed: 0 }
@@ -81,7 +83,16 @@ async function lint() {
   )
   await step('Prettier', () => runNpm('prettier', '--check', '--log-level', 'warn', '.'))
   await step('oxlint', () => runNpm('oxlint', '--deny-warnings'))
-  await step('tsc', () => run(process.execPath, [npmProgram('typescript', 'tsc'), '--project', '.']))
+  const tsc = (/** @type {string} */ project) =>
+    run(process.execPath, [npmProgram('typescript', 'tsc'), '--project', project])
+  await step('tsc', () => tsc('.'))
+  await step('tsc of the explorer', () => tsc('examples/explorer'))
+  await step('TypeDoc', buildDocs)
+}
+
+/** The site of the guides and the reference; a warning, such as a link without an end, is an error. */
+async function buildDocs() {
+  await runNpm('typedoc', '--options', join('scripts', 'docs', 'typedoc.js'))
 }
 
 async function format() {
@@ -137,7 +148,11 @@ const ava = (specs = [], env = {}) =>
 /** The specs that hold numbers against references. */
 const numericSpecs = () =>
   readdirSync(join(root, '__test__'))
-    .filter((name) => name.endsWith('.spec.js') && !/^(benchmark|loader|readme|recovery|safetensors)\./.test(name))
+    .filter(
+      (name) =>
+        name.endsWith('.spec.js') &&
+        !/^(benchmark|guides|init|links|loader|readme|recovery|release|safetensors|size)\./.test(name)
+    )
     .map((name) => `__test__/${name}`)
 
 /** Runs them at every instruction set that the machine has below its best, at which all specs have run. */
@@ -163,6 +178,26 @@ const browser = () =>
     /^browser: \d+ passed, (\d+) failed/gm
   )
 
+/** @param {readonly string[]} args */
+const explorerVite = (...args) =>
+  run(process.execPath, [npmProgram('vite', 'vite', explorer), ...args], { cwd: explorer })
+
+async function testExplorer() {
+  await explorerVite('build', '--logLevel', 'warn')
+  const specs = ['data', 'explorer', 'others'].map((name) => join(explorer, 'test', `${name}.test.js`))
+  const args = ['--test', '--test-reporter=spec', ...specs]
+  await suite(process.execPath, args, /^ℹ pass (\d+)/gm, /^ℹ fail (\d+)/gm)
+}
+
+/** @param {readonly string[]} args  which of them; all unless named */
+const consumers = (...args) =>
+  suite(
+    process.execPath,
+    ['__test__/consumers/run.mjs', ...args],
+    /^consumers: (\d+) passed/gm,
+    /^consumers: \d+ passed, (\d+) failed/gm
+  )
+
 async function test() {
   try {
     await step('set-up', () => setup({ tests: true }))
@@ -173,6 +208,8 @@ async function test() {
     await step('tests of the package on both backends', () => ava())
     await avaAtLowerLevels()
     await step('tests in the browser', browser)
+    await step('tests of the explorer', testExplorer)
+    await step('tests of the packed package in its consumers', () => consumers('--core'))
     await step('publint', () => runNpm('publint', '--strict'))
   } catch (error) {
     // A check that is no test counts as one when it fails.
@@ -202,9 +239,22 @@ const buildAndRun =
 /** Runs the example that the command line names. */
 async function example() {
   const [name = '', ...args] = process.argv.slice(3)
-  const names = readdirSync(join(root, 'examples'))
+  // Others are projects of their own, which bring a README.
+  const names = readdirSync(join(root, 'examples')).filter((name) =>
+    existsSync(join(root, 'examples', name, 'index.js'))
+  )
   if (!names.includes(name)) throw new Failure(`usage: npm run example -- ${names.join(' | ')}`)
   await buildAndRun(`examples/${name}/index.js`, args)()
+}
+
+/** Builds all and serves the explorer, whose address Vite prints; what changes shows at once. */
+async function serveExplorer() {
+  await step('set-up', () => setup())
+  await build()
+  await step("the explorer's packages", installExplorer)
+  const vite = npmProgram('vite', 'vite', explorer)
+  const { status } = spawnSync(process.execPath, [vite, ...process.argv.slice(3)], { cwd: explorer, stdio: 'inherit' })
+  process.exitCode = status ?? 1
 }
 
 /** @type {Record<string, () => Promise<void>>} */
@@ -222,11 +272,24 @@ const commands = {
     await setup()
     await buildWasm()
   },
-  lint,
+  lint: async () => {
+    await installExplorer()
+    await lint()
+  },
+  docs: async () => {
+    await setup()
+    await buildDocs()
+  },
   format,
   test,
+  'test:consumers': async () => {
+    await setup({ tests: true, consumers: true })
+    await build()
+    await step('the packed package in its consumers', () => consumers(...process.argv.slice(3)))
+  },
   start: buildAndRun('examples/minilm-heads/index.js'),
   example,
+  explorer: serveExplorer,
   bench: buildAndRun('benchmark/run.js')
 }
 

@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os'
 import { basename, delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { installTools, tools } from '../__test__/consumers/tools.mjs'
 import { fetchModel } from './model.mjs'
 import { Failure, query, root, run } from './shell.mjs'
 
@@ -30,15 +31,18 @@ const debianRustPackages = ['rustc-web', 'cargo-web', 'rust-web-src', 'rust-web-
 const say = (text) => console.log(`setup: ${text}`)
 
 /**
- * Sets up what `npm run build` needs, and with `tests` also what `npm test` needs.
- * @param {{ tests?: boolean }} [options]
+ * Sets up what `npm run build` needs, with `tests` also what `npm test` needs, and with `consumers` what all consumers need.
+ * @param {{ tests?: boolean, consumers?: boolean }} [options]
  */
-export async function setup({ tests = false } = {}) {
+export async function setup({ tests = false, consumers = false } = {}) {
   await checkRust(tests)
   await installWasmTarget()
   await installPackages()
+  if (tests) await installExplorer()
   if (tests) await installBrowser()
+  if (tests) await installOtherBrowsers()
   if (tests) await installModel()
+  if (tests) await installConsumers(consumers)
 }
 
 /** @param {boolean} tests */
@@ -146,13 +150,22 @@ async function buildStandardLibrary() {
 
 // ── npm packages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-async function installPackages() {
-  const lock = readFileSync(join(root, 'package-lock.json'))
+const installPackages = () => installLocked(root, 'the npm packages')
+
+/** What builds and tests examples/explorer. */
+export const installExplorer = () => installLocked(join(root, 'examples', 'explorer'), "the explorer's npm packages")
+
+/**
+ * @param {string} folder  with a lock file
+ * @param {string} what
+ */
+async function installLocked(folder, what) {
+  const lock = readFileSync(join(folder, 'package-lock.json'))
   // A copy of the lock that was last satisfied.
-  const satisfied = join(root, 'node_modules', '.satisfied-lock.json')
+  const satisfied = join(folder, 'node_modules', '.satisfied-lock.json')
   if (existsSync(satisfied) && readFileSync(satisfied).equals(lock)) return
-  say('installing the npm packages')
-  await run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'])
+  say(`installing ${what}`)
+  await run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: folder })
   writeFileSync(satisfied, lock)
 }
 
@@ -168,7 +181,6 @@ export function findBrowser() {
     if (!existsSync(named)) throw new Failure(`CHROME_PATH names ${named}, which does not exist`)
     return named
   }
-  const folders = (process.env.PATH ?? '').split(delimiter)
   const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome']
   const places = [
     '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
@@ -176,16 +188,58 @@ export function findBrowser() {
     'C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe',
     'C:\\Program Files (x86)\\Microsoft\\Edge\\Application\\msedge.exe'
   ]
-  return [...names.flatMap((name) => folders.map((folder) => join(folder, name))), ...places].find((path) =>
-    existsSync(path)
-  )
+  return findProgram(names) ?? places.find((path) => existsSync(path))
 }
+
+/**
+ * Where on PATH the first of these is.
+ * @param {readonly string[]} names
+ * @returns {string | undefined}
+ */
+export function findProgram(names) {
+  const folders = (process.env.PATH ?? '').split(delimiter)
+  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path))
+}
+
+/** The Firefox for the consumers of the package: `FIREFOX_PATH`, or the usual names. */
+export const findFirefox = () => process.env.FIREFOX_PATH ?? findProgram(['firefox-esr', 'firefox'])
 
 async function installBrowser() {
   if (findBrowser()) return
   say('installing Chromium for the browser test')
   if (!(await aptInstall(['chromium']))) {
     throw new Failure('the browser test needs Chromium or Chrome: install one, or name it in CHROME_PATH')
+  }
+}
+
+/** Firefox and WebKit, for the explorer and the consumers: a test without its browser is skipped, and says so. */
+async function installOtherBrowsers() {
+  try {
+    await aptInstall(['firefox-esr', 'webkit2gtk-driver', 'xvfb'])
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    say(`no Firefox and WebKit for the tests: ${error.message}`)
+  }
+}
+
+// ── Consumers of the package ─────────────────────────────────────────────────────────────────────────────────────────
+
+/** The sets of tools that `npm test` takes. */
+const coreTools = /** @type {const} */ (['bun', 'deno', 'workerd', 'esbuild', 'vite', 'typescript', 'firefox'])
+
+/**
+ * What cannot be had here is named by the consumer that needs it.
+ * @param {boolean} all  and not only those of `npm test`
+ */
+async function installConsumers(all) {
+  const sets = all ? /** @type {import('../__test__/consumers/tools.mjs').ToolSet[]} */ (Object.keys(tools)) : coreTools
+  for (const set of sets) {
+    try {
+      await installTools(set)
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error
+      say(error.message)
+    }
   }
 }
 

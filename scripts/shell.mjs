@@ -79,9 +79,10 @@ export function query(command, args, options = {}) {
  *
  * @param {string} name  of the package
  * @param {string} [program]  where it is called otherwise than the package
+ * @param {string} [base]  the folder whose packages are meant
  */
-export function npmProgram(name, program = name) {
-  const folder = join(root, 'node_modules', name)
+export function npmProgram(name, program = name, base = root) {
+  const folder = join(base, 'node_modules', name)
   const { bin } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
   return join(folder, typeof bin === 'string' ? bin : bin[program])
 }

@@ -14,6 +14,8 @@ const timeLimit = 300_000
 
 /** Where the bundle pretends to be, so that the specs' relative URLs find the golden files. */
 const bundlePath = '/__test__/browser/specs.js'
+/** Under this path the package has no .wasm: pages come instead, as from servers of single-page apps. */
+const hollow = '/without-wasm'
 const strict = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'"
 /** Pages and their policies: all specs under the strict one, those of asynchronous calls also where workers may start. */
 const pages = /** @type {Record<string, { policy: string, only?: RegExp }>} */ ({
@@ -75,7 +77,7 @@ async function bundle(only = /./) {
     target: 'es2022',
     conditions: ['browser'],
     alias: { ava: join(folder, 'browser', 'ava.js'), 'node:fs': join(folder, 'browser', 'fs.js') },
-    external: ['/lib/*'],
+    external: ['/lib/*', `${hollow}/*`],
     logLevel: 'warning'
   })
   return outputFiles[0].text
@@ -103,7 +105,8 @@ function serve({ url = '/', headers }, response) {
     return send('text/html', `<!doctype html><meta charset="utf-8"><title>Specs</title>${script}`)
   }
   if (pathname === bundlePath) return send('text/javascript', bundles[pathname + search])
-  const path = normalize(pathname)
+  if (pathname.startsWith(hollow) && pathname.endsWith('.wasm')) return send('text/html', '<!doctype html>')
+  const path = normalize(pathname.replace(new RegExp(`^${hollow}/`), '/'))
   const type = types[extname(path)]
   try {
     if (type === undefined || !/^\/(lib|packages\/wasm|__test__)\//.test(path)) throw new Error('not for the page')

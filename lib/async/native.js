@@ -31,7 +31,7 @@ export function nativeExecutor(backend) {
       request.header[0] = free === 1 ? Math.max(1, Math.floor(backend.threads / this.places)) : backend.threads
       const control = new Int32Array(2)
       const timer = report && setInterval(() => report(control[1] / WHOLE), POLL_MILLISECONDS)
-      if (!watchesExit) process.once('exit', () => underWay.forEach((running) => (running[0] = 1)))
+      if (!watchesExit) globalThis.process.once('exit', () => underWay.forEach((running) => (running[0] = 1)))
       watchesExit = true
       underWay.add(control)
       const { operation, header, options, inputs, bytes, integers, outputs, indices } = request

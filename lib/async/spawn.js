@@ -14,6 +14,7 @@
 /** @typedef {{ candidate: string, open: (events: Events) => Spawned }} Spawn */
 
 const NAME = 'ruvector-attention'
+const FORBIDDEN = 'a content security policy may forbid it'
 
 /** @param {any} worker @param {Events} events @returns {Spawned} */
 function overEvents(worker, { message, lost }) {
@@ -21,11 +22,11 @@ function overEvents(worker, { message, lost }) {
   worker.addEventListener('messageerror', () => lost(new Error('a message could not be read')))
   worker.addEventListener('error', (/** @type {ErrorEvent} */ event) => {
     event.preventDefault?.()
-    lost(new Error(event.message || 'the worker could not be started: a content security policy may forbid it'))
+    lost(new Error(event.message || `the worker could not be started: ${FORBIDDEN}`))
   })
   return {
     post: (data, transfer = []) => worker.postMessage(data, transfer),
-    // Bun and Deno know these, browsers have no process to keep alive.
+    // Bun knows these, browsers have no process to keep alive.
     hold: (held) => (held ? worker.ref?.() : worker.unref?.()),
     end: () => worker.terminate()
   }
@@ -43,6 +44,22 @@ export const fromFile = (open) => ({
 })
 
 /**
+ * WebKit refuses at once, and says only that it is insecure; others report it later, as an event.
+ *
+ * @param {string} address
+ * @param {() => void} free
+ */
+function openBlob(address, free) {
+  try {
+    return new Worker(address, { type: 'module', name: NAME })
+  } catch (cause) {
+    free()
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new Error(`${reason.replace(/\.$/, '')}: ${FORBIDDEN}`, { cause })
+  }
+}
+
+/**
  * @param {string} program
  * @returns {Spawn}
  */
@@ -51,7 +68,7 @@ const fromBlob = (program) => ({
   open(events) {
     const address = URL.createObjectURL(new Blob([program], { type: 'text/javascript' }))
     const free = () => URL.revokeObjectURL(address)
-    return overEvents(new Worker(address, { type: 'module', name: NAME }), {
+    return overEvents(openBlob(address, free), {
       message(data) {
         free()
         events.message(data)
@@ -71,7 +88,7 @@ const fromBlob = (program) => ({
 const fromText = (program) => ({
   candidate: 'worker_threads',
   open({ message, lost }) {
-    const { Worker } = process.getBuiltinModule('node:worker_threads')
+    const { Worker } = globalThis.process.getBuiltinModule('node:worker_threads')
     // Flags of the process, such as one that makes texts modules, are not for this program.
     const worker = new Worker(program, { eval: true, execArgv: [], env: {}, name: NAME })
     worker.on('message', message)
@@ -93,9 +110,10 @@ const fromText = (program) => ({
  * @returns {Spawn[]}
  */
 export function spawns(program) {
-  const { process, Worker, Bun, Deno } = /** @type {any} */ (globalThis)
-  const isNode = process?.versions?.node !== undefined && !Bun && !Deno
-  if (isNode) return [fromText(program)]
+  const { process, Worker, Bun } = /** @type {any} */ (globalThis)
+  // In Deno as well, where only these workers let the process end while they are idle.
+  const hasThreads = process?.versions?.node !== undefined && !Bun
+  if (hasThreads) return [fromText(program)]
   return typeof Worker === 'function' && typeof URL.createObjectURL === 'function' ? [fromBlob(program)] : []
 }
 

@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { root, run } from '../shell.mjs'
+import { npmProgram, root, run } from '../shell.mjs'
 
 const folder = join(root, 'scripts', 'release')
 const installed = join(folder, 'node_modules')
@@ -24,10 +24,7 @@ export async function installTools() {
  * @param {string} name  of its package
  * @param {string} [program]  where it is called otherwise than the package
  */
-export function toolProgram(name, program = name) {
-  const { bin } = JSON.parse(readFileSync(join(installed, name, 'package.json'), 'utf8'))
-  return join(installed, name, typeof bin === 'string' ? bin : bin[program])
-}
+export const toolProgram = (name, program) => npmProgram(name, program, folder)
 
 const require = createRequire(join(installed, 'index.js'))
 

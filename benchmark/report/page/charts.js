@@ -14,12 +14,13 @@
     ['onnxruntime-node', 'light-dark(#e0662b, #ffa270)'],
     ['onnxruntime-web', 'light-dark(#e0662b, #ffa270)'],
     ['PyTorch', 'light-dark(#0f8b8d, #4fd0d2)'],
+    ['PyTorch Geometric', 'light-dark(#a03fa8, #e08fe6)'],
     ['tfjs-backend-wasm', 'light-dark(#b08800, #e3b341)'],
     ['@ruvector/attention 2.2', 'light-dark(#96522a, #d29b72)'],
     ['plain JavaScript', 'light-dark(#5b6470, #9aa4b0)']
   ]
   const colours = Object.fromEntries(FAMILIES)
-  const OF_NATIVE = ['native', 'machine', 'onnxruntime-node', 'PyTorch']
+  const OF_NATIVE = ['native', 'machine', 'onnxruntime-node', 'PyTorch', 'PyTorch Geometric']
 
   /** @param {string} id @param {object | undefined} plot  undefined where there is nothing to show */
   const show = (id, plot) => {
@@ -80,7 +81,7 @@
       Plot.plot({
         width: WIDTH,
         height: 70 + 24 * judged.length,
-        marginLeft: 330,
+        marginLeft: 370,
         marginRight: 150,
         marginBottom: 45,
         x: { ...ratioScale(judged.map(({ score }) => score)), label: 'of the goal →' },
@@ -189,7 +190,7 @@
       ? Plot.plot({
           width: WIDTH,
           height: 110 + 24 * names.length,
-          marginLeft: 230,
+          marginLeft: 300,
           marginRight: 30,
           marginBottom: 45,
           x: { ...ratioScale(compared.map(({ factor }) => factor)), label: 'times ours →' },

@@ -25,7 +25,7 @@ use crate::sdpa::rotary::{self, RotaryOptions};
 use crate::sdpa::{self, Arrays, Outputs};
 use crate::simd::Level;
 use crate::tensor::{MAX_RANK, Tensor};
-use crate::threads::{self, Context, Observer};
+use crate::threads::{self, Context, Observer, Share};
 use crate::weights::{Entry, describe_entries, parse_entries, read_entry, widen};
 
 type Operation = fn(&mut Call<'_>) -> Result<()>;
@@ -155,7 +155,7 @@ fn run(
 ) -> Result<()> {
     let mut call = Call::new(header, objects, options, slots)?;
     let &[_, _, part, parts, ..] = header else { return Err(cut_short()) };
-    threads::in_part(part as usize, parts as usize, || operation(&mut call))
+    Share { index: part as usize, count: (parts as usize).max(1) }.run(|| operation(&mut call))
 }
 
 /// The names of the operations in the order of their numbers, separated by commas.
@@ -580,7 +580,8 @@ mod tests {
 
     #[test]
     fn a_dimension_beyond_every_memory_is_a_shape_error() {
-        let mut call = call_on(&[1.0, 0.0, 0.0, 1.0, 0.0, 3.0, 1e15, 1e15, 1e15], [Some(&[0.0; 4]), None, None, None]).unwrap();
+        let mut call =
+            call_on(&[1.0, 0.0, 0.0, 1.0, 0.0, 3.0, 1e15, 1e15, 1e15], [Some(&[0.0; 4]), None, None, None]).unwrap();
         assert_eq!(call.tensor("x").unwrap_err().code, Code::Shape);
     }
 
@@ -620,6 +621,9 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), OPERATIONS.len());
-        assert_eq!(call(u32::MAX, &[1.0, 0.0, 0.0, 1.0, 0.0], None, Slots::default()).unwrap_err().code, Code::Internal);
+        assert_eq!(
+            call(u32::MAX, &[1.0, 0.0, 0.0, 1.0, 0.0], None, Slots::default()).unwrap_err().code,
+            Code::Internal
+        );
     }
 }

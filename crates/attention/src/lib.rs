@@ -1,21 +1,24 @@
-//! Exact attention kernels on plain slices.
+#![doc = include_str!("../README.md")]
 //!
-//! Every mechanism has a room of its own; below them lies what they share, and arrows run one way:
-//! mechanisms ([`sdpa`], [`multi_head`], [`encoder`], [`graph`], [`linear`]) → [`math`] → [`simd`]. A call is checked once, at a mechanism's door, and becomes an
-//! [`Error`] or a plan that runs over SIMD tiles on the threads of a [`Context`]. Nothing here knows of JavaScript.
+//! # Rooms
 //!
-//! ```
-//! use ruvector_attention::{Context, Tensor, options::AttentionOptions, sdpa};
+//! Every mechanism has a room of its own; below them lies what they share, and arrows run one way: mechanisms ([`sdpa`],
+//! [`multi_head`], [`encoder`], [`graph`], [`linear`], [`hyperbolic`]) → [`math`] → [`simd`]. A call is checked once, at a
+//! mechanism's door, and becomes an [`Error`] or a plan that runs over SIMD tiles on the threads of a [`Context`].
 //!
-//! let data = [1.0, 0.0, 0.0, 1.0];
-//! let x = Tensor::new("x", &data, &[1, 2, 2])?;
-//! let mut output = [0.0; 4];
-//! let options = AttentionOptions { causal: true, ..AttentionOptions::default() };
-//! let outputs = sdpa::Outputs { output: &mut output, ..sdpa::Outputs::default() };
-//! sdpa::scaled_dot_product_attention(Context::default(), x, x, x, &options, sdpa::Arrays::default(), outputs)?;
-//! assert_eq!(output[..2], [1.0, 0.0]);
-//! # Ok::<(), ruvector_attention::Error>(())
-//! ```
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`sdpa`] | attention in tiles, masks, caches, rotary positions, merging |
+//! | [`multi_head`], [`encoder`] | layers with parameters |
+//! | [`linear`] | attention linear in the length, and its stream |
+//! | [`hyperbolic`] | attention and geometry in hyperbolic space |
+//! | [`graph`] | edges by target, messages, graph layers |
+//! | [`options`] | every option and its checks |
+//! | [`weights`] | state dicts, their names, safetensors |
+//! | [`math`] | exponentials, softmax, products, norms, random numbers |
+//! | [`simd`] | one trait, a file an instruction set |
+//! | [`threads`] | the pool |
+//! | [`calls`] | the table of operations through which bindings call |
 
 pub mod calls;
 pub mod encoder;

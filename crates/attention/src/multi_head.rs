@@ -12,7 +12,7 @@ use crate::sdpa::mask::Visibility;
 use crate::sdpa::rotary::{self, Rows};
 use crate::sdpa::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
 use crate::tensor::{Tensor, check_output, try_zeroed};
-use crate::threads::Context;
+use crate::threads::{Context, Share};
 use crate::weights::{AttentionState, Entry};
 
 /// An attention layer: its configuration and its parameters.
@@ -106,7 +106,22 @@ impl MultiHeadAttention {
     ) -> Result<()> {
         let plan = self.plan(inputs, options, arrays, training, weights.as_deref())?;
         check_output("out", output, inputs.query.data.len())?;
-        self.run(context, inputs, plan, Finish::default(), output, weights)
+        let Some(share) = self.share(context, &plan, weights.is_some()) else { return Ok(()) };
+        share.run(|| self.run(context, inputs, plan, Finish::default(), output, weights))
+    }
+
+    /// The part that this call is to compute: of a call that cannot be split, the first one is all of it, and there is no
+    /// other.
+    ///
+    /// Only rows of one sequence, with heads of their own for keys and values, fall into the same blocks in each step.
+    pub(crate) fn share(&self, context: Context, plan: &Plan<'_>, has_weights: bool) -> Option<Share> {
+        let share = Share::current();
+        let config = self.config();
+        let has_blocks = plan.queries >= share.count * context.level.block_rows();
+        if plan.batch == 1 && has_blocks && config.kv_heads == config.num_heads && !has_weights {
+            return Some(share);
+        }
+        (share.index == 0).then_some(Share::WHOLE)
     }
 
     /// Checks everything that a call is given but the output.
@@ -164,7 +179,9 @@ impl MultiHeadAttention {
         let Plan { batch, queries, keys, .. } = plan;
         let key = inputs.key.unwrap_or(inputs.query);
         let value = inputs.value.unwrap_or(key);
-        let mut projected = self.project_inputs(context, inputs, key, value, batch * queries, batch * keys)?;
+        // Every part needs all keys and values.
+        let mut projected =
+            Share::WHOLE.run(|| self.project_inputs(context, inputs, key, value, batch * queries, batch * keys))?;
         let strides = |rows: usize, row: usize| Strides { batch: rows * row, head: config.head_dim, row };
         if let Some(rotary) = &config.rotary {
             let rows = Rows {

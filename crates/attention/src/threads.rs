@@ -70,7 +70,7 @@ thread_local! {
     /// The watch over what this thread runs, for as long as [`observed`] is on its stack.
     static WATCH: Cell<Option<*const Watch<'static>>> = const { Cell::new(None) };
     /// Which part of a call that is split this thread computes, and of how many.
-    static PART: Cell<(usize, usize)> = const { Cell::new((0, 1)) };
+    static SHARE: Cell<Share> = const { Cell::new(Share::WHOLE) };
 }
 
 impl Watch<'_> {
@@ -105,15 +105,34 @@ pub fn expect(operations: usize) {
     }
 }
 
-/// Runs a call that is to compute part `index` of `count`: what can be split leaves the other parts' results zero.
-pub fn in_part<T>(index: usize, count: usize, run: impl FnOnce() -> T) -> T {
-    let _restored = Restore { cell: &PART, before: PART.replace((index, count.max(1))) };
-    run()
+/// One of the parts of a call that is split: it computes every so manieth block of rows, and leaves the others' results zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Which one.
+    pub index: usize,
+    /// Of how many.
+    pub count: usize,
 }
 
-/// Which part of the call this thread is to compute, and of how many.
-pub fn part() -> (usize, usize) {
-    PART.get()
+impl Share {
+    /// The whole call.
+    pub const WHOLE: Self = Self { index: 0, count: 1 };
+
+    /// The part that this thread is to compute.
+    pub fn current() -> Self {
+        SHARE.get()
+    }
+
+    /// Runs what is to compute this part alone.
+    pub fn run<T>(self, run: impl FnOnce() -> T) -> T {
+        let _restored = Restore { cell: &SHARE, before: SHARE.replace(self) };
+        run()
+    }
+
+    /// Whether a block of rows belongs to this part. Parts take turns, since later blocks see more keys when causal.
+    pub fn owns(self, block: usize) -> bool {
+        block % self.count == self.index
+    }
 }
 
 /// Puts a thread's value back, also where a panic passes.

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::math::linear::{Finish, project_and};
 use crate::math::norm::Norm;
 use crate::math::random::{Dropout, RowDropout};
-use crate::multi_head::Inputs;
+use crate::multi_head::{Inputs, Plan};
 use crate::options::LayerOptions;
 use crate::sdpa::Arrays;
 use crate::tensor::{Tensor, check_output, try_zeroed};
@@ -78,14 +78,37 @@ impl TransformerEncoderLayer {
     ) -> Result<()> {
         let (state, config) = (&self.state, self.config());
         let size = config.model_dim;
-        let length = match *x.shape.dims() {
-            [_, length, last] if last == size => length,
-            _ => return Err(Error::shape("x", format_args!("[B, L, {size}]"), x.shape)),
-        };
+        if !matches!(*x.shape.dims(), [_, _, last] if last == size) {
+            return Err(Error::shape("x", format_args!("[B, L, {size}]"), x.shape));
+        }
         let inputs = Inputs { query: x, key: None, value: None };
         let plan = state.attention().plan(inputs, options, arrays, training, weights.as_deref())?;
         check_output("out", output, x.data.len())?;
+        let Some(share) = state.attention().share(context, &plan, weights.is_some()) else { return Ok(()) };
+        share.run(|| self.run(context, x, options, plan, training, output, weights))?;
+        // Norms go over all rows: what is another part's has to be nothing here.
+        for (block, rows) in output.chunks_mut(context.level.block_rows() * size.max(1)).enumerate() {
+            if !share.owns(block) {
+                rows.fill(0.0);
+            }
+        }
+        Ok(())
+    }
 
+    /// A call that was checked.
+    fn run(
+        &self,
+        context: Context,
+        x: Tensor<'_>,
+        options: &LayerOptions,
+        plan: Plan<'_>,
+        training: bool,
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let (state, config) = (&self.state, self.config());
+        let size = config.model_dim;
+        let length = x.shape.dims()[1];
         let seed = options.seed.unwrap_or(config.seed);
         let dropout = training.then(|| Dropout::new(config.dropout, seed)).flatten();
         let dropout = |stream| dropout.map(|dropout| RowDropout { dropout, stream, length });
@@ -110,6 +133,7 @@ impl TransformerEncoderLayer {
             output.copy_from_slice(&attended);
             second.apply(context, output, size);
         } else {
+            let inputs = Inputs { query: x, key: None, value: None };
             state.attention().run(context, inputs, plan, finish, &mut attended, weights)?;
             first.apply(context, &mut attended, size);
         }

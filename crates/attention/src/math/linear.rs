@@ -7,7 +7,7 @@ use crate::math::random::RowDropout;
 use crate::scratch::{self, Scratch};
 use crate::simd::{Along, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product, scatter_rows};
 use crate::tensor::{Tensor, check_output};
-use crate::threads::{Context, SharedMut};
+use crate::threads::{Context, Share, SharedMut};
 
 /// Numbers of a tile of x that one pass of the microkernel runs over: half of the first-level cache.
 const TILE: usize = 4096;
@@ -17,8 +17,6 @@ const OUTPUT_BLOCK: usize = 512;
 const SMALL_OUTPUT_BLOCK: usize = 128;
 /// Rows that run faster along their length than in lanes that they do not fill.
 const FEW_ROWS: usize = 6;
-/// Tiles of x rows of one work item.
-const TILES: usize = 4;
 
 /// `torch.nn.functional.linear`: x `[…, in]`, weight `[out, in]`, bias `[out]` → `[…, out]`.
 ///
@@ -89,16 +87,22 @@ pub(crate) fn project_and(
         return Ok(());
     }
     let lanes = context.level.tile_lanes();
-    let row_blocks = rows.div_ceil(TILES * lanes);
+    let block_rows = context.level.block_rows();
+    let row_blocks = rows.div_ceil(block_rows);
     // What the block is changes no result: each output is summed by itself.
     let has_work = context.threads == 1 || row_blocks >= 2 * context.threads;
     let output_block = if !has_work { SMALL_OUTPUT_BLOCK } else { OUTPUT_BLOCK };
     scratch::reserve(scratch_len(lanes, depth, output_block))?;
     let output_blocks = outputs.div_ceil(output_block);
     let output = SharedMut::new(output);
+    let share = Share::current();
     let operations = 2usize.saturating_mul(rows).saturating_mul(depth).saturating_mul(outputs);
     context.for_each(row_blocks * output_blocks, operations, |item| {
-        let first_row = item / output_blocks * TILES * lanes;
+        let block = item / output_blocks;
+        if !share.owns(block) {
+            return;
+        }
+        let first_row = block * block_rows;
         let first_output = item % output_blocks * output_block;
         context.level.run(Block {
             x,
@@ -108,7 +112,7 @@ pub(crate) fn project_and(
             bias,
             finish,
             output: &output,
-            rows: first_row..rows.min(first_row + TILES * lanes),
+            rows: first_row..rows.min(first_row + block_rows),
             columns: first_output..outputs.min(first_output + output_block),
         });
     });

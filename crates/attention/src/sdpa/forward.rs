@@ -12,7 +12,7 @@ use crate::scratch;
 use crate::sdpa::emit::Statistics;
 use crate::sdpa::{Problem, decode, tiled};
 use crate::tensor::try_zeroed;
-use crate::threads::{self, Context, SharedMut};
+use crate::threads::{Context, Share, SharedMut};
 
 /// Keys of one part where few rows are before many.
 const PART_KEYS: usize = 4096;
@@ -34,7 +34,7 @@ pub(super) fn run(
     let has_statistics = !statistics.is_empty();
     let is_flat = problem.ball.is_none();
     let along_rows = rows <= FEW_ROWS && !has_statistics && is_flat;
-    let rows_an_item = if along_rows { rows } else { tiled::TILES * lanes };
+    let rows_an_item = if along_rows { rows } else { context.level.block_rows() };
     let scratch_len = if along_rows { decode::scratch_len(problem, rows) } else { tiled::scratch_len(problem, lanes) };
     scratch::reserve(scratch_len)?;
     let blocks = rows.div_ceil(rows_an_item);
@@ -61,18 +61,20 @@ pub(super) fn run(
         first_part_row: (head * part_count + part) * problem.group() * problem.queries,
         scratch_len,
     };
-    // Of a call that is split, its share of the items; one whose items depend on each other is not split.
-    let (share, shares) = match threads::part() {
-        (share, shares) if part_count == 1 => (share, shares),
-        (0, _) => (0, 1),
+    // Of a call that is split, one whose items depend on each other has one part.
+    let share = match Share::current() {
+        share if part_count == 1 => share,
+        Share { index: 0, .. } => Share::WHOLE,
         _ => return Ok(()),
     };
-    let items = (heads * blocks * part_count).saturating_sub(share).div_ceil(shares);
-    context.for_each(items, problem.operations() / shares, |index| {
-        let index = index * shares + share;
+    let has_blocks = blocks >= share.count;
+    context.for_each(heads * blocks * part_count, problem.operations(), |index| {
         let (part, index) = (index % part_count, index / part_count);
         // Later blocks see more keys when causal: the heaviest items first, so that no thread is left with one at the end.
         let (block, head) = (blocks - 1 - index / heads, index % heads);
+        if !share.owns(if has_blocks { block } else { index }) {
+            return;
+        }
         let item = item(head, block * rows_an_item..rows.min((block + 1) * rows_an_item), part);
         if along_rows {
             context.level.run(decode::Decode(item));

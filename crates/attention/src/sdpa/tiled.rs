@@ -6,10 +6,10 @@ use crate::sdpa::ball::{Block, Midpoints};
 use crate::sdpa::forward::Item;
 use crate::sdpa::mask::Cover;
 use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, exponential, head_rows, query_scale};
-use crate::simd::{Along, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, product, scatter_rows};
+use crate::simd::{Along, BLOCK_TILES, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, product, scatter_rows};
 
-/// Query tiles of one work item: what shares a tile of keys while it is in the cache.
-pub(super) const TILES: usize = 4;
+/// Query tiles of one work item.
+pub(super) const TILES: usize = BLOCK_TILES;
 
 /// The working memory of an item.
 pub(super) fn scratch_len(problem: &Problem<'_>, lanes: usize) -> usize {

@@ -29,6 +29,9 @@ const SQRT_HALF: i32 = std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32;
 /// The most query rows that any level holds side by side in its lanes.
 pub const MAX_TILE_LANES: usize = 32;
 
+/// Tiles of rows that one work item holds: what shares a tile of keys or weights while it is in the cache.
+pub const BLOCK_TILES: usize = 4;
+
 /// A vector of `LANES` f32 values and the operations that the kernels need on it.
 pub trait Simd: Copy + Send + Sync + 'static {
     /// How many f32 values a vector holds.
@@ -200,6 +203,11 @@ impl Level {
             }
         }
         self.run(TileLanes)
+    }
+
+    /// Rows of one work item of attention or of a projection.
+    pub fn block_rows(self) -> usize {
+        BLOCK_TILES * self.tile_lanes()
     }
 
     /// Runs the kernel compiled for this level.

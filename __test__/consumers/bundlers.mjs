@@ -1,0 +1,353 @@
+// Consumers that bundle the package: for browsers, where the bundle is run in Chromium, and for Node.
+
+import { cpSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { htmlFor } from './pages.mjs'
+import { Failure, expectReport, reportOf } from './project.mjs'
+import { cache, toolProgram } from './tools.mjs'
+
+/** @typedef {import('./project.mjs').Consumer} Consumer */
+/** @typedef {import('./project.mjs').Project} Project */
+
+const inBrowser = /** @type {const} */ ({ kind: 'wasm', workers: true, needsInit: true })
+/** The bundle lies elsewhere than the package, and finds the platform's package from there. */
+const inNode = /** @type {const} */ ({ kind: 'native', workers: true, rejected: [/^packages\/native/] })
+
+/**
+ * A page of the shared programs.
+ *
+ * @param {Project} project
+ * @param {string} script
+ * @param {Record<string, string>} [files]  what the bundler needs beside it
+ */
+function takePage(project, script, files = {}) {
+  project.take(['check.js', script, 'worker.js'])
+  project.write({ 'index.html': htmlFor(`./${script}`), ...files })
+}
+
+// ── Vite ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** @param {Project} project */
+async function viteDev(project) {
+  const args = [toolProgram(project.tools, 'vite'), '--host', '127.0.0.1', '--port', '0', '--clearScreen', 'false']
+  const { match, stop } = await project.serve(process.execPath, args, { ready: /(http:\/\/127\.0\.0\.1:\d+)\// })
+  try {
+    return await project.openAt(match[1])
+  } finally {
+    await stop()
+  }
+}
+
+/** What lies beside a pre-bundled dependency is not beside it any more: this one is left as it is. */
+const excluded = { 'vite.config.js': "export default { optimizeDeps: { exclude: ['@ruvector/attention'] } }\n" }
+
+/** @param {'vite' | 'vite7'} tools @param {number} major @returns {Consumer[]} */
+const vite = (tools, major) => [
+  {
+    name: `Vite ${major}: build`,
+    core: tools === 'vite',
+    tools,
+    async run(project) {
+      takePage(project, 'page.js')
+      await project.tool(['vite'], ['build', '--logLevel', 'warn'])
+      return expectReport(await project.open('dist'), inBrowser)
+    }
+  },
+  {
+    name: `Vite ${major}: dev`,
+    tools,
+    async run(project) {
+      takePage(project, 'page.js')
+      return expectReport(await viteDev(project), inBrowser)
+    }
+  },
+  {
+    name: `Vite ${major}: build, /external`,
+    tools,
+    async run(project) {
+      takePage(project, 'external.js')
+      await project.tool(['vite'], ['build', '--logLevel', 'warn'])
+      return expectReport(await project.open('dist'), inBrowser)
+    }
+  },
+  {
+    name: `Vite ${major}: dev, /external, optimizeDeps.exclude`,
+    tools,
+    async run(project) {
+      takePage(project, 'external.js', excluded)
+      return expectReport(await viteDev(project), inBrowser)
+    }
+  }
+]
+
+/** @type {Consumer} */
+const viteExample = {
+  name: 'Vite 8: examples/vite-app',
+  core: true,
+  tools: 'vite',
+  async run(project) {
+    project.takeExample('vite-app')
+    await project.tool(['vite'], ['build', '--logLevel', 'warn'])
+    const { result, picture } = await project.read('dist', { ids: ['result', 'picture'] })
+    if (!/^5 words on wasm \(\S+, workers\)$/.test(result)) throw new Failure(result)
+    if (!picture.includes('quick')) throw new Failure(`the picture says ${picture}`)
+    return { note: result }
+  }
+}
+
+// ── webpack, Rollup, esbuild, Parcel ─────────────────────────────────────────────────────────────────────────────────
+
+/** @param {string} options */
+const webpackConfig = (options) => ({
+  'webpack.config.js': `export default { mode: 'production', performance: { hints: false }, ${options} }\n`
+})
+
+/** @param {string} script @param {string} how @returns {Consumer} */
+const webpackWeb = (script, how) => ({
+  name: `webpack 5: ${how}`,
+  tools: 'webpack',
+  async run(project) {
+    takePage(project, script, webpackConfig(`entry: './${script}'`))
+    await project.tool(['webpack-cli'], [])
+    project.write({ 'dist/index.html': htmlFor('main.js') })
+    return expectReport(await project.open('dist'), inBrowser)
+  }
+})
+
+/** @type {Consumer[]} */
+const webpack = [
+  webpackWeb('page.js', 'web'),
+  webpackWeb('external.js', 'web, /external'),
+  {
+    name: 'webpack 5: node',
+    tools: 'webpack',
+    native: true,
+    async run(project) {
+      project.take(['check.js', 'report.js'])
+      project.write(webpackConfig("target: 'node', entry: './report.js', output: { filename: 'main.cjs' }"))
+      await project.tool(['webpack-cli'], [])
+      return expectReport(reportOf(await project.run(process.execPath, ['dist/main.cjs'])), inNode)
+    }
+  }
+]
+
+/** @type {Consumer} */
+const rollup = {
+  name: 'Rollup: browser',
+  tools: 'rollup',
+  async run(project) {
+    takePage(project, 'page.js')
+    await project.tool(['rollup'], ['page.js', 'worker.js', '-f', 'es', '-d', 'dist', '-p', 'node-resolve', '--silent'])
+    project.write({ 'dist/index.html': htmlFor('page.js') })
+    return expectReport(await project.open('dist'), inBrowser)
+  }
+}
+
+/** @param {'esm' | 'cjs'} format @returns {Consumer} */
+const esbuildNode = (format) => ({
+  name: `esbuild: node, ${format}`,
+  core: true,
+  tools: 'esbuild',
+  native: true,
+  async run(project) {
+    project.take(['check.js', 'report.js'])
+    const outfile = `dist/report.${format === 'esm' ? 'mjs' : 'cjs'}`
+    const args = [
+      'report.js',
+      '--bundle',
+      '--platform=node',
+      `--format=${format}`,
+      `--outfile=${outfile}`,
+      '--log-level=error'
+    ]
+    await project.run(toolProgram(project.tools, 'esbuild'), args)
+    return expectReport(reportOf(await project.run(process.execPath, [outfile])), inNode)
+  }
+})
+
+/** @type {Consumer[]} */
+const esbuild = [
+  {
+    name: 'esbuild: browser',
+    core: true,
+    tools: 'esbuild',
+    async run(project) {
+      takePage(project, 'page.js')
+      const args = [
+        'page.js',
+        'worker.js',
+        '--bundle',
+        '--minify',
+        '--format=esm',
+        '--outdir=dist',
+        '--log-level=error'
+      ]
+      await project.run(toolProgram(project.tools, 'esbuild'), args)
+      project.write({ 'dist/index.html': htmlFor('page.js') })
+      return expectReport(await project.open('dist'), inBrowser)
+    }
+  },
+  {
+    name: 'esbuild: browser, iife',
+    tools: 'esbuild',
+    async run(project) {
+      takePage(project, 'simple-page.js')
+      const args = ['simple-page.js', '--bundle', '--format=iife', '--outdir=dist', '--log-level=error']
+      await project.run(toolProgram(project.tools, 'esbuild'), args)
+      project.write({ 'dist/index.html': htmlFor('simple-page.js') })
+      return expectReport(await project.open('dist'), inBrowser)
+    }
+  },
+  {
+    name: 'esbuild: browser, /external, copied .wasm',
+    tools: 'esbuild',
+    async run(project) {
+      takePage(project, 'copied.js')
+      const args = ['copied.js', '--bundle', '--format=esm', '--outdir=dist', '--log-level=error']
+      await project.run(toolProgram(project.tools, 'esbuild'), args)
+      project.write({ 'dist/index.html': htmlFor('copied.js') })
+      const wasm = 'attention.simd.wasm'
+      cpSync(
+        join(project.folder, 'node_modules/@ruvector/attention/packages/wasm', wasm),
+        join(project.folder, 'dist', wasm)
+      )
+      return expectReport(await project.open('dist'), { ...inBrowser, rejected: [/^workers from a file/] })
+    }
+  },
+  esbuildNode('esm'),
+  esbuildNode('cjs')
+]
+
+/** @param {string} script @param {string} how @returns {Consumer} */
+const parcel = (script, how) => ({
+  name: `Parcel 2: ${how}`,
+  tools: 'parcel',
+  async run(project) {
+    takePage(project, script)
+    // Parcel reads the exports of packages only where it is told to.
+    project.change('package.json', (manifest) => ({
+      ...manifest,
+      '@parcel/resolver-default': { packageExports: true }
+    }))
+    await project.tool(['parcel'], ['build', 'index.html', '--no-cache', '--no-source-maps', '--public-url', './'])
+    return expectReport(await project.open('dist'), inBrowser)
+  }
+})
+
+// ── Next ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const nextFiles = {
+  'app/layout.jsx':
+    'export default function Layout({ children }) {\n  return <html lang="en"><body>{children}</body></html>\n}\n',
+  'app/page.jsx': "import { Client } from './client.jsx'\n\nexport default function Page() {\n  return <Client />\n}\n",
+  'app/client.jsx': `'use client'
+import { useEffect } from 'react'
+import * as attention from '@ruvector/attention'
+import * as compat from '@ruvector/attention/compat'
+import * as plot from '@ruvector/attention/plot'
+import { check, checkSubpaths } from '../check.js'
+
+export function Client() {
+  useEffect(() => {
+    globalThis.outcome = check(attention).then(async (report) => {
+      await checkSubpaths(compat, plot)
+      return report
+    })
+  }, [])
+  return <h1>Check</h1>
+}
+`,
+  'app/api/check/route.js': `import * as attention from '@ruvector/attention'
+import { check } from '../../../check.js'
+
+export const dynamic = 'force-dynamic'
+export async function GET() {
+  return Response.json(await check(attention))
+}
+`
+}
+
+/** @param {string} options */
+const nextConfig = (options) => ({
+  'next.config.mjs': `export default { turbopack: { root: import.meta.dirname }, ${options} }\n`
+})
+
+/**
+ * @param {Project} project
+ * @param {readonly string[]} command  of Node
+ * @param {boolean} isNative
+ */
+async function visitNext(project, command, isNative) {
+  const server = await project.serve(process.execPath, command, {
+    ready: /(http:\/\/(?:localhost|127\.0\.0\.1):\d+)/,
+    env: { HOSTNAME: '127.0.0.1', PORT: '0' }
+  })
+  try {
+    const address = server.match[1].replace('localhost', '127.0.0.1')
+    const response = await fetch(`${address}/api/check`)
+    if (!response.ok) throw new Failure(`the route answered ${response.status}: ${server.output()}`)
+    const onServer = await response.json()
+    expectReport(onServer, isNative ? inNode : { kind: 'wasm', workers: true, rejected: [/./, /./] })
+    const outcome = expectReport(await project.openAt(address), inBrowser)
+    return { ...outcome, note: `on the server ${onServer.kind}` }
+  } finally {
+    await server.stop()
+  }
+}
+
+/**
+ * @param {string} how
+ * @param {{ options?: string, native?: boolean, command: (next: string, project: Project) => string[], builds?: boolean }} what
+ * @returns {Consumer}
+ */
+const next = (how, { options = '', native = true, command, builds = true }) => ({
+  name: `Next 16: ${how}`,
+  tools: 'next',
+  native,
+  async run(project) {
+    project.take(['check.js'])
+    project.write({ ...nextFiles, ...nextConfig(options) })
+    if (builds) await project.tool(['next'], ['build'], { seconds: 240 })
+    return visitNext(project, command(toolProgram('next', 'next'), project), native)
+  }
+})
+
+const start = (/** @type {string} */ program) => [program, 'start', '-H', '127.0.0.1', '-p', '0']
+
+/**
+ * Moves what Next puts together for a server to where nothing else is, with the files that it leaves to a CDN.
+ *
+ * @param {Project} project
+ */
+function moveStandalone({ folder }) {
+  const moved = join(cache, 'next-standalone')
+  rmSync(moved, { recursive: true, force: true })
+  renameSync(join(folder, '.next/standalone'), moved)
+  cpSync(join(folder, '.next/static'), join(moved, '.next/static'), { recursive: true })
+  return join(moved, 'server.js')
+}
+
+/** The package itself is carried along, and the platform's package where it is named. */
+const standalone = `output: 'standalone', serverExternalPackages: ['@ruvector/attention'],
+  outputFileTracingIncludes: { '/api/*': ['./node_modules/@ruvector/attention-*/**'] }`
+
+/** @type {Consumer[]} */
+export const bundlers = [
+  ...vite('vite', 8),
+  viteExample,
+  ...vite('vite7', 7),
+  ...webpack,
+  rollup,
+  ...esbuild,
+  parcel('page.js', 'browser'),
+  parcel('external.js', 'browser, /external'),
+  next('build and start', { command: start }),
+  next('build and start, without native', { command: start, native: false }),
+  next('standalone, native', { command: (_, project) => [moveStandalone(project)], options: standalone }),
+  next('standalone, without native', {
+    command: (_, project) => [moveStandalone(project)],
+    options: standalone,
+    native: false
+  }),
+  next('dev', { command: (program) => [program, 'dev', '-H', '127.0.0.1', '-p', '0'], builds: false })
+]

@@ -1,0 +1,79 @@
+// Consumers that are pages without a bundler: modules by their paths from a static server, with and without a content security policy.
+
+import { Failure, expectReport } from './project.mjs'
+
+/** @typedef {import('./project.mjs').Consumer} Consumer */
+/** @typedef {'chromium' | 'firefox' | 'webkit'} BrowserName */
+
+const home = './node_modules/@ruvector/attention/lib'
+/** Where a page without an import map finds what a specifier stands for. */
+const paths = /** @type {Record<string, string>} */ ({
+  '@ruvector/attention': `${home}/entries/browser.js`,
+  '@ruvector/attention/compat': `${home}/entries/compat-browser.js`,
+  '@ruvector/attention/external': `${home}/entries/external.js`,
+  '@ruvector/attention/plot': `${home}/plot/index.js`
+})
+
+/** @param {string} code */
+const byPaths = (code) => code.replaceAll(/from '(@ruvector[^']*)'/g, (_, specifier) => `from '${paths[specifier]}'`)
+
+/** @param {string} script */
+export const htmlFor = (script) =>
+  `<!doctype html><meta charset="utf-8"><title>Check</title><script type="module" src="${script}"></script>`
+
+const strict = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'"
+const wasm = /** @type {const} */ ({ kind: 'wasm', workers: true, needsInit: true })
+
+/**
+ * @param {BrowserName} browser
+ * @param {string} how
+ * @param {{ script: string, policy?: string, expected: Parameters<typeof expectReport>[1] }} what
+ * @returns {Consumer}
+ */
+const page = (browser, how, { script, policy, expected }) => ({
+  name: `${titles[browser]}: ${how}`,
+  core: browser !== 'webkit',
+  tools: setOf(browser),
+  async run(project) {
+    project.take(['check.js', script, 'worker.js'], byPaths)
+    project.write({ 'index.html': htmlFor(script) })
+    const headers = policy === undefined ? undefined : { 'content-security-policy': policy }
+    return expectReport(await project.open('.', { browser, headers }), expected)
+  }
+})
+
+const titles = { chromium: 'Chromium', firefox: 'Firefox', webkit: 'WebKitGTK' }
+
+/** Chromium's driver comes with the repository. @param {BrowserName} browser */
+const setOf = (browser) => (browser === 'chromium' ? 'node' : browser)
+
+/** @param {BrowserName} browser @returns {Consumer} */
+const example = (browser) => ({
+  name: `${titles[browser]}: examples/browser-page`,
+  core: browser !== 'webkit',
+  tools: setOf(browser),
+  async run(project) {
+    project.takeExample('browser-page', (code) => code.replaceAll('../../lib', home))
+    const { page, worker } = await project.read('.', { browser, ids: ['page', 'worker'] })
+    if (!/^1 × 5 × 8 on \S*simd/.test(page)) throw new Failure(`on the page: ${page}`)
+    if (!/^1 × 8 × 512 × 64 in \d+ ms$/.test(worker)) throw new Failure(`in the worker: ${worker}`)
+    return { note: `${page}; ${worker}` }
+  }
+})
+
+/** @param {BrowserName} browser @returns {Consumer[]} */
+const pagesIn = (browser) => [
+  page(browser, 'modules and a worker', { script: 'page.js', expected: wasm }),
+  page(browser, '/external', { script: 'external.js', expected: wasm }),
+  page(browser, 'strict CSP', {
+    script: 'page.js',
+    policy: strict,
+    expected: { ...wasm, workers: false, rejected: [/^workers from a blob: .*content security policy/] }
+  }),
+  page(browser, 'CSP with worker-src blob:', { script: 'page.js', policy: `${strict} blob:`, expected: wasm }),
+  page(browser, 'strict CSP, /external', { script: 'external.js', policy: strict, expected: wasm }),
+  example(browser)
+]
+
+/** @type {Consumer[]} */
+export const pages = /** @type {const} */ (['chromium', 'firefox', 'webkit']).flatMap(pagesIn)

@@ -1,0 +1,157 @@
+// How init() fails and is called again, in the entry of Node and in those of browsers: offline, wrong answers, several calls at once.
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import test from 'ava'
+import { build } from 'esbuild'
+import { createEntry } from '../lib/entry.js'
+import { loader } from '../lib/loader.js'
+import { openSource } from '../lib/wasm.js'
+import { webLoader } from '../lib/web.js'
+
+/** @typedef {import('ava').ExecutionContext} T */
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+const bytes = readFileSync(new URL('../packages/wasm/attention.simd.wasm', import.meta.url))
+const one = { data: Float32Array.of(0, 0), shape: [2] }
+
+/**
+ * A server that answers as it is told at the time.
+ *
+ * @param {T} t
+ * @param {(response: import('node:http').ServerResponse) => void} answer
+ */
+async function serve(t, answer) {
+  const server = createServer((_, response) => answer(response))
+  t.teardown(() => server.close())
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  return { server, address: `http://127.0.0.1:${port}/attention.wasm` }
+}
+
+/** The entry of browsers, which has no module of its own here. */
+const browserEntry = () => createEntry(webLoader(openSource))
+/** Node's entry, held to WebAssembly, so that what is given counts. */
+const nodeEntry = () => createEntry({ ...loader, load: (kind, wasm) => loader.load(kind ?? 'wasm', wasm) })
+
+for (const [name, make] of /** @type {const} */ ([
+  ['of browsers', browserEntry],
+  ['of Node', nodeEntry]
+])) {
+  test(`the entry ${name}: offline, init() names the address, and once the server answers it starts`, async (t) => {
+    const entry = make()
+    const { server, address } = await serve(t, (response) => {
+      response.writeHead(200, { 'content-type': 'application/wasm' }).end(bytes)
+    })
+    const { port } = new URL(address)
+    await new Promise((resolve) => server.close(resolve))
+    const error = await t.throwsAsync(entry.init({ wasm: address }), { code: 'BACKEND' })
+    t.regex(error?.message ?? '', /127\.0\.0\.1:\d+\/attention\.wasm/)
+    await new Promise((resolve) => server.listen(Number(port), '127.0.0.1', () => resolve(undefined)))
+    await entry.init({ wasm: address })
+    t.deepEqual([...entry.softmax(one).data], [0.5, 0.5])
+  })
+
+  test(`the entry ${name}: many calls of init() at once fetch once, fail together, and start together`, async (t) => {
+    const entry = make()
+    let [asked, isThere] = [0, false]
+    const { address } = await serve(t, (response) => {
+      asked++
+      if (isThere) response.writeHead(200, { 'content-type': 'application/wasm' }).end(bytes)
+      else response.writeHead(503, { 'content-type': 'text/plain' }).end('later')
+    })
+    const failed = await Promise.allSettled([1, 2, 3].map(() => entry.init({ wasm: address })))
+    const reasons = failed.map((outcome) => (outcome.status === 'rejected' ? outcome.reason : undefined))
+    t.is(reasons[0].code, 'BACKEND')
+    t.regex(reasons[0].message, /status 503/)
+    t.is(new Set(reasons).size, 1)
+    t.is(asked, 1)
+    isThere = true
+    await Promise.all([1, 2, 3].map(() => entry.init({ wasm: address })))
+    t.is(asked, 2)
+    t.is(entry.backend().kind, 'wasm')
+    await entry.init({ wasm: address })
+    t.is(asked, 2, 'what has started does not start again')
+  })
+
+  test(`the entry ${name}: a module is taken under a type with a charset, in capitals, and under none`, async (t) => {
+    for (const type of ['application/wasm', 'application/wasm; charset=utf-8', 'Application/WASM', '']) {
+      const { address } = await serve(t, (response) => {
+        response.writeHead(200, type ? { 'content-type': type } : {}).end(bytes)
+      })
+      const entry = make()
+      await entry.init({ wasm: address })
+      t.deepEqual([...entry.softmax(one).data], [0.5, 0.5], type)
+    }
+  })
+
+  test(`the entry ${name}: a Response that failed, or that somebody has read, is refused with its reason`, async (t) => {
+    const read = new Response(new Uint8Array(bytes), { headers: { 'content-type': 'application/wasm' } })
+    await read.arrayBuffer()
+    for (const [wasm, reason] of /** @type {[any, RegExp][]} */ ([
+      [new Response('no', { status: 404 }), /status 404/],
+      [new Response('<!doctype html>', { headers: { 'content-type': 'text/html' } }), /HTML came instead/],
+      [read, /./],
+      [Promise.reject(new TypeError('fetch failed')), /fetch failed/]
+    ])) {
+      const entry = make()
+      const error = await t.throwsAsync(entry.init({ wasm }), { code: 'BACKEND' })
+      t.regex(error?.message ?? '', reason)
+      await entry.init({ wasm: new Uint8Array(bytes) })
+      t.is(entry.backend().kind, 'wasm')
+    }
+  })
+}
+
+test("the entry of Node: a call that comes before init() has finished starts the package's own module, and that stays", async (t) => {
+  const entry = nodeEntry()
+  const { address } = await serve(t, (response) => {
+    setTimeout(() => response.writeHead(404).end(), 100)
+  })
+  const starting = entry.init({ wasm: address })
+  t.deepEqual([...entry.softmax(one).data], [0.5, 0.5])
+  await t.throwsAsync(starting, { code: 'BACKEND' })
+  await entry.init()
+  t.deepEqual([...entry.softmax(one).data], [0.5, 0.5])
+})
+
+test('the entry workerd.js: init() may be called at once and given a module; bytes that the runtime refuses are named', async (t) => {
+  const contents = `import * as attention from './lib/entries/workerd.js'
+    import module from './packages/wasm/attention.simd.wasm'
+    const caught = (promise) => promise.then(() => 'nothing', ({ code, message }) => code + ' ' + message.split('\\n')[1].trim())
+    // As that runtime does.
+    WebAssembly.compile = async () => { throw new WebAssembly.CompileError('Wasm code generation disallowed by embedder') }
+    await Promise.all([attention.init(), attention.init({ wasm: module })])
+    const other = await attention.loadBackend('wasm', { wasm: module })
+    console.log(JSON.stringify([
+      attention.backend().kind,
+      other.backend().simd,
+      await caught(attention.loadBackend('wasm', { wasm: new Uint8Array(8) })),
+      await caught(attention.loadBackend('native'))
+    ]))`
+  const modules = /** @type {import('esbuild').Plugin} */ ({
+    name: 'modules',
+    setup({ onLoad }) {
+      onLoad({ filter: /\.wasm$/ }, ({ path }) => ({
+        contents: `import { readFileSync } from 'node:fs'; export default new WebAssembly.Module(readFileSync(${JSON.stringify(path)}))`
+      }))
+    }
+  })
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: root },
+    bundle: true,
+    write: false,
+    platform: 'node',
+    format: 'esm',
+    plugins: [modules]
+  })
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', outputFiles[0].text])
+  t.deepEqual(JSON.parse(stdout), [
+    'wasm',
+    'simd128',
+    'BACKEND Uint8Array: Wasm code generation disallowed by embedder',
+    'BACKEND native: this runtime loads no addons'
+  ])
+})

@@ -1,0 +1,88 @@
+// The page's side of the worker: numbers its requests, hears its answers, and ends a worker that does not let go.
+
+import type { FromWorker, ToWorker, View } from './protocol.ts'
+import type { Settings } from './settings.ts'
+
+/** How long a worker may take to say that it has stopped. */
+const PATIENCE = 1500
+
+export class Client {
+  #worker: Worker
+  #id = 0
+  /** The run or measurement under way. */
+  #busy: number | undefined
+  /** The run whose result is shown. */
+  #shown = 0
+  #hear
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  constructor(hear: (message: FromWorker) => void) {
+    this.#hear = hear
+    this.#worker = this.#open()
+  }
+
+  get isBusy() {
+    return this.#busy !== undefined
+  }
+
+  #open() {
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'explorer' })
+    worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => this.#receive(data))
+    worker.addEventListener('error', (event) => {
+      const message = event.message || 'the worker could not be started'
+      this.#receive({ type: 'failed', id: this.#busy ?? 0, message })
+    })
+    return worker
+  }
+
+  run(settings: Settings, view: View) {
+    this.#ask({ type: 'run', id: ++this.#id, settings, view })
+  }
+
+  measure(settings: Settings) {
+    this.#ask({ type: 'measure', id: ++this.#id, settings })
+  }
+
+  /** Draws the result that is shown once more. */
+  draw(view: View) {
+    this.#post({ type: 'draw', id: this.#shown, view })
+  }
+
+  #post(message: ToWorker) {
+    this.#worker.postMessage(message, [])
+  }
+
+  #ask(message: Extract<ToWorker, { type: 'run' | 'measure' }>) {
+    clearTimeout(this.#timer)
+    this.#busy = message.id
+    this.#post(message)
+  }
+
+  cancel() {
+    const id = this.#busy
+    if (id === undefined) return
+    this.#post({ type: 'cancel', id })
+    this.#timer = setTimeout(() => this.#restart(id), PATIENCE)
+  }
+
+  /** Where the backend has no workers of its own, a call cannot be broken off, but with the worker that it runs on. */
+  #restart(id: number) {
+    if (this.#busy !== id) return
+    this.#worker.terminate()
+    this.#worker = this.#open()
+    this.#receive({ type: 'cancelled', id })
+  }
+
+  #receive(message: FromWorker) {
+    if (message.type === 'ready') return this.#hear(message)
+    // What belongs to a request that another has replaced is of no interest; 0 is the loading.
+    const expected = message.type === 'pictures' ? this.#shown : this.#busy
+    if (message.id !== expected && !(message.id === 0 && message.type !== 'cancelled')) return
+    if (message.type === 'result') this.#shown = message.id
+    if (message.type !== 'progress' && message.type !== 'pictures') {
+      clearTimeout(this.#timer)
+      this.#busy = undefined
+    }
+    this.#hear(message)
+  }
+}

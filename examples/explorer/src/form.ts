@@ -1,0 +1,151 @@
+// The settings as the form has them: read from its controls, and the controls told which of them have a meaning.
+
+import sentences from '../data/sentences.json'
+import { HEADS, whyNot } from './settings.ts'
+import type { Settings } from './settings.ts'
+
+export class Form {
+  readonly element
+  /** Said where a choice was taken back because it has no meaning any more. */
+  #told: string | undefined
+
+  constructor(element: HTMLFormElement) {
+    this.element = element
+    this.#fill()
+    this.update()
+    element.addEventListener('submit', (event) => event.preventDefault())
+    this.#select('sample').addEventListener('change', () => {
+      const { value } = this.#select('sample')
+      if (value !== '') this.#text.value = sentences[Number(value)]
+    })
+    this.#text.addEventListener('input', () => (this.#select('sample').value = ''))
+    element.addEventListener('change', () => this.update())
+  }
+
+  get #text() {
+    return this.#find<HTMLTextAreaElement>('#text')
+  }
+
+  #find<T extends Element>(selector: string) {
+    const found = this.element.querySelector<T>(selector)
+    if (found === null) throw new Error(`the form has no ${selector}`)
+    return found
+  }
+
+  #select(name: string) {
+    return this.#find<HTMLSelectElement>(`select[name="${name}"]`)
+  }
+
+  #fill() {
+    const options = sentences.map((sentence, index) => new Option(sentence, String(index)))
+    this.#select('sample').append(new Option('your own', ''), ...options)
+    this.#select('sample').value = '0'
+    this.#text.value = sentences[0]
+    const numbers = this.#find('.numbers')
+    for (let head = 0; head < HEADS; head++) {
+      const input = Object.assign(document.createElement('input'), { type: 'checkbox', name: 'head' })
+      input.value = String(head)
+      input.defaultChecked = head === 4
+      const name = document.createElement('span')
+      name.textContent = String(head)
+      const label = document.createElement('label')
+      label.append(input, name)
+      numbers.append(label)
+    }
+  }
+
+  read(): Settings {
+    const data = new FormData(this.element)
+    const text = (name: string) => String(data.get(name) ?? '')
+    return {
+      text: text('text'),
+      length: Number(text('length')),
+      mechanism: text('mechanism') as Settings['mechanism'],
+      mask: text('mask') as Settings['mask'],
+      reach: this.#number('reach'),
+      padding: this.#number('padding'),
+      heads: this.#heads(data),
+      stage: this.#select('stage').value as Settings['stage'],
+      featureMap: this.#select('featureMap').value as Settings['featureMap'],
+      curvature: Number(this.#select('curvature').value),
+      temperature: Number(this.#select('temperature').value),
+      links: this.#select('links').value as Settings['links']
+    }
+  }
+
+  /** A number as the field allows it, and the field shows what counts. */
+  #number(name: string) {
+    const input = this.#find<HTMLInputElement>(`input[name="${name}"]`)
+    const value = Math.round(input.valueAsNumber)
+    const [low, high] = [Number(input.min), Number(input.max)]
+    return Number.isFinite(value) ? Math.min(Math.max(value, low), high) : low
+  }
+
+  #heads(data: FormData): Settings['heads'] {
+    const kind = this.element.querySelector<HTMLInputElement>('input[name="heads"]:checked')?.value
+    if (kind === 'mean') return 'mean'
+    if (kind === 'chosen') return data.getAll('head').map(Number)
+    return Array.from({ length: HEADS }, (_, head) => head)
+  }
+
+  choose(name: string, value: string) {
+    this.#find<HTMLInputElement>(`input[name="${name}"][value="${value}"]`).checked = true
+    this.update()
+  }
+
+  /** Why what was chosen before does not hold any more, once. */
+  takeTold() {
+    const told = this.#told
+    this.#told = undefined
+    return told
+  }
+
+  /** Shows what belongs to the choices, and closes what has no meaning, with the reason beside it. */
+  update() {
+    this.#keepOneHead()
+    const settings = this.read()
+    for (const field of this.element.querySelectorAll<HTMLElement>('[data-for]')) {
+      field.hidden = field.dataset.for !== settings.mechanism
+    }
+    this.#close('mask:window', settings, this.#find<HTMLInputElement>('input[name="mask"][value="window"]'))
+    this.#close('links:everyone', settings, this.#find<HTMLOptionElement>('#links option[value="everyone"]'))
+    for (const input of this.element.querySelectorAll<HTMLInputElement>('#heads input')) {
+      input.disabled = whyNot('heads', settings) !== undefined
+    }
+    this.#explain('heads', whyNot('heads', settings))
+    for (const element of this.element.querySelectorAll<HTMLElement>('[data-when]')) {
+      const [name, value] = (element.dataset.when ?? '').split(':')
+      element.hidden = this.element.querySelector(`input[name="${name}"][value="${value}"]:checked`) === null
+    }
+  }
+
+  #close(choice: string, settings: Settings, control: HTMLInputElement | HTMLOptionElement) {
+    const reason = whyNot(choice, settings)
+    control.disabled = reason !== undefined
+    this.#explain(choice, reason)
+    if (reason === undefined) return
+    if (control instanceof HTMLOptionElement && control.selected) {
+      this.#select('links').value = 'neighbours'
+      this.#told = reason
+    }
+    if (control instanceof HTMLInputElement && control.checked) {
+      this.#find<HTMLInputElement>('input[name="mask"][value="none"]').checked = true
+      this.#told = reason
+    }
+  }
+
+  #explain(choice: string, reason: string | undefined) {
+    const hint = this.#find<HTMLElement>(`[data-reason="${choice}"]`)
+    hint.textContent = reason ?? ''
+    hint.hidden = reason === undefined
+  }
+
+  /** Without any head there is nothing to see: the last one stays. */
+  #keepOneHead() {
+    const boxes = [...this.element.querySelectorAll<HTMLInputElement>('input[name="head"]')]
+    if (boxes.some((box) => box.checked)) return
+    const last = boxes.find((box) => box === document.activeElement) ?? boxes[0]
+    last.checked = true
+    this.#told = 'One head has to stay.'
+  }
+}

@@ -1,0 +1,121 @@
+// The page: settings go to the worker whenever they change, and its answers onto the page.
+
+import { Client } from './client.ts'
+import { Form } from './form.ts'
+import type { FromWorker, View } from './protocol.ts'
+import { Results } from './results.ts'
+import { followTheme, paper } from './theme.ts'
+
+/** How long after a change the worker is asked, so that typing asks once. */
+const PAUSE = 180
+/** Work that is done sooner needs no bar. */
+const UNNOTICED = 250
+
+const status = document.getElementById('status') as HTMLElement
+const progress = document.getElementById('progress') as HTMLProgressElement
+const cancel = document.getElementById('cancel') as HTMLButtonElement
+const measure = document.getElementById('measure') as HTMLButtonElement
+
+const form = new Form(document.getElementById('settings') as HTMLFormElement)
+const results = new Results(() => client.draw(view()))
+const client = new Client(hear)
+let waiting: ReturnType<typeof setTimeout> | undefined
+let slow: ReturnType<typeof setTimeout> | undefined
+/** What is under way, in words. */
+let doing = ''
+let isLoaded = false
+
+const view = (): View => ({ theme: paper(), width: results.width, token: results.picked })
+
+function ask() {
+  clearTimeout(waiting)
+  waiting = undefined
+  client.run(form.read(), view())
+  begin(isLoaded ? 'Computing' : 'Loading the layer and the embeddings')
+}
+
+function askSoon() {
+  clearTimeout(waiting)
+  document.body.toggleAttribute('data-busy', true)
+  waiting = setTimeout(ask, PAUSE)
+}
+
+function begin(what: string) {
+  doing = what
+  document.body.toggleAttribute('data-busy', true)
+  clearTimeout(slow)
+  slow = setTimeout(() => {
+    document.body.toggleAttribute('data-slow', true)
+    status.textContent = `${what}…`
+  }, UNNOTICED)
+  progress.value = 0
+}
+
+function end(said: string) {
+  clearTimeout(slow)
+  // Another run may be about to begin.
+  document.body.toggleAttribute('data-busy', waiting !== undefined)
+  document.body.removeAttribute('data-slow')
+  // The button goes away, and the focus must not go with it.
+  if (document.activeElement === cancel) document.getElementById('results')?.focus({ preventScroll: true })
+  status.textContent = said
+}
+
+function hear(message: FromWorker) {
+  switch (message.type) {
+    case 'ready':
+      isLoaded = true
+      progress.value = 0
+      return
+    case 'progress':
+      progress.value = message.fraction
+      progress.setAttribute('aria-label', message.doing === '' ? doing : `${doing}: ${message.doing}`)
+      return
+    case 'result': {
+      results.show(message.result)
+      const [time] = message.result.facts
+      const told = form.takeTold()
+      return end(
+        `${told ? `${told} ` : ''}${message.result.tokens.length.toLocaleString('en')} tokens in ${time.value}.`
+      )
+    }
+    case 'pictures':
+      return results.showPictures(message.pictures)
+    case 'timings':
+      results.showTimings(message.timings)
+      return end('Every backend is timed.')
+    case 'cancelled':
+      return end(results.isThere ? 'Cancelled: the results are those of before.' : 'Cancelled.')
+    case 'failed':
+      return end(`It failed: ${message.message}`)
+  }
+}
+
+form.element.addEventListener('input', askSoon)
+form.element.addEventListener('change', askSoon)
+cancel.addEventListener('click', () => {
+  clearTimeout(waiting)
+  waiting = undefined
+  client.cancel()
+})
+measure.addEventListener('click', () => {
+  client.measure(form.read())
+  begin('Timing')
+})
+followTheme(document.getElementById('theme') as HTMLElement, () => client.draw(view()))
+
+let drawnWidth = results.width
+new ResizeObserver(() => {
+  if (Math.abs(results.width - drawnWidth) < 40) return
+  drawnWidth = results.width
+  client.draw(view())
+}).observe(document.getElementById('pictures') as HTMLElement)
+
+// Twelve panels below each other are long for a telephone.
+if (innerWidth < 600) form.choose('heads', 'mean')
+ask()
+
+if (import.meta.env.PROD && 'serviceWorker' in navigator) {
+  // Without it the page works as well, but not without a network once it is closed.
+  navigator.serviceWorker.register('./offline.js').catch(() => {})
+}

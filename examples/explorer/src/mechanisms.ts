@@ -1,0 +1,198 @@
+// The five mechanisms over one text, each on the backend that it is given: what is timed, and the weights of each head.
+
+import type { AsyncOptions, Attention, MaskOptions, Tensor } from '@ruvector/attention'
+import type { Edges } from '@ruvector/attention/plot'
+import { linksOf } from './links.ts'
+import type { Model } from './model.ts'
+import { principalPlane } from './plane.ts'
+import { HEADS, HEAD_SIZE, MODEL_SIZE } from './settings.ts'
+import type { Settings, Stage } from './settings.ts'
+
+/** What every mechanism works on. */
+export interface Input {
+  names: readonly string[]
+  /** The embedded tokens, `[1, L, 384]`. */
+  x: Tensor
+  /** Tokens that are no padding. */
+  valid: number
+}
+
+export interface Running {
+  heads: number
+  /** Runs the whole mechanism, without weights: what is timed. */
+  forward(): unknown
+  forwardAsync(options: AsyncOptions): Promise<unknown>
+  /** The weights of a head, `[L, L]`; valid until the next call. */
+  weights(head: number, options: AsyncOptions): Promise<Tensor>
+  /** What the weights of a head were at an earlier stage, where there are stages. */
+  stage?(head: number, stage: Stage): Tensor
+  /** Points of the ball, `[L, 2]`. */
+  points?: Tensor
+  graph?: { edges: Edges; weights: Tensor }
+  dispose(): void
+}
+
+type Start = (api: Attention, model: Model, input: Input, settings: Settings) => Running
+
+const START: Record<Settings['mechanism'], Start> = {
+  'dot-product': startDotProduct,
+  'multi-head': startMultiHead,
+  linear: startLinear,
+  hyperbolic: startHyperbolic,
+  graph: startGraph
+}
+
+export const start: Start = (api, model, input, settings) => START[settings.mechanism](api, model, input, settings)
+
+/** The mask as the package's options have it. */
+function maskOf({ mask, reach }: Settings, valid: number): MaskOptions {
+  if (mask === 'causal') return { causal: true }
+  if (mask === 'window') return { window: [reach, reach] }
+  return mask === 'padding' ? { kvLengths: Int32Array.of(valid) } : {}
+}
+
+/** A head's columns of `[1, L, 384]`, as `[1, L, 32]`. */
+function columnsOf({ data, shape: [, length] }: Tensor, head: number): Tensor {
+  const columns = new Float32Array(length * HEAD_SIZE)
+  for (let row = 0; row < length; row++) {
+    const from = row * MODEL_SIZE + head * HEAD_SIZE
+    columns.set(data.subarray(from, from + HEAD_SIZE), row * HEAD_SIZE)
+  }
+  return { data: columns, shape: [1, length, HEAD_SIZE] }
+}
+
+/** All heads side by side as a dimension of its own. */
+const inHeads = ({ data, shape: [, length] }: Tensor): Tensor => ({ data, shape: [1, length, HEADS, HEAD_SIZE] })
+
+/** The last two dimensions of a tensor whose others are 1. */
+function asMatrix(tensor: Tensor | undefined): Tensor {
+  if (tensor === undefined) throw new Error('the backend returned no weights')
+  return { data: tensor.data, shape: tensor.shape.slice(-2) }
+}
+
+function startDotProduct(api: Attention, model: Model, { x, valid }: Input, settings: Settings): Running {
+  const { query, key, value } = model.project(x)
+  const mask = maskOf(settings, valid)
+  const [q, k, v] = [query, key, value].map(inHeads)
+  const options = { layout: 'blhd', ...mask } as const
+  return {
+    heads: HEADS,
+    forward: () => api.scaledDotProductAttention(q, k, v, options),
+    forwardAsync: (own) => api.scaledDotProductAttentionAsync(q, k, v, { ...options, ...own }),
+    async weights(head, own) {
+      const [q, k, v] = [query, key, value].map((tensor) => columnsOf(tensor, head))
+      const { weights } = await api.scaledDotProductAttentionAsync(q, k, v, { ...mask, ...own, weights: true })
+      return asMatrix(weights)
+    },
+    stage: (head, stage) =>
+      asMatrix(api.attentionWeights(columnsOf(query, head), columnsOf(key, head), { ...mask, stage })),
+    dispose: () => {}
+  }
+}
+
+/** The whole layer; its heads' weights are those of the scaled dot-product over their queries and keys. */
+function startMultiHead(api: Attention, model: Model, input: Input, settings: Settings): Running {
+  const layer = new api.SelfAttention({ numHeads: HEADS, headDim: HEAD_SIZE }).loadStateDict(model.layer)
+  const mask = maskOf(settings, input.valid)
+  const { weights } = startDotProduct(api, model, input, settings)
+  return {
+    heads: HEADS,
+    forward: () => layer.forward(input.x, mask),
+    forwardAsync: (own) => layer.forwardAsync(input.x, { ...mask, ...own }),
+    weights,
+    dispose: () => layer.dispose()
+  }
+}
+
+/** Linear attention never holds weights: over values that are the unit vectors, its output is what they would be. */
+function startLinear(api: Attention, model: Model, { x, valid }: Input, settings: Settings): Running {
+  const { query, key, value } = model.project(x)
+  const [, length] = x.shape
+  const { causal, kvLengths } = maskOf(settings, valid)
+  const mask = { causal, kvLengths }
+  const { featureMap } = settings
+  const layer = new api.LinearAttention({ modelDim: MODEL_SIZE, numHeads: HEADS, featureMap })
+  let unit: Tensor | undefined
+  return {
+    heads: HEADS,
+    forward: () => layer.forward(query, key, value, mask),
+    forwardAsync: (own) => layer.forwardAsync(query, key, value, { ...mask, ...own }),
+    async weights(head, own) {
+      unit ??= identity(length)
+      const [q, k] = [query, key].map((tensor) => ({
+        data: columnsOf(tensor, head).data,
+        shape: [1, 1, length, HEAD_SIZE]
+      }))
+      const { output } = await layer.forwardAsync(q, k, unit, { ...mask, ...own })
+      return asMatrix(output)
+    },
+    dispose: () => layer.dispose()
+  }
+}
+
+function identity(size: number): Tensor {
+  const data = new Float32Array(size * size)
+  for (let index = 0; index < size; index++) data[index * (size + 1)] = 1
+  return { data, shape: [1, 1, size, size] }
+}
+
+function startHyperbolic(api: Attention, _: Model, { x, valid }: Input, settings: Settings): Running {
+  const { curvature, temperature } = settings
+  const layer = new api.HyperbolicAttention({ curvature: -curvature, temperature })
+  const points = layer.expMap0(principalPlane(x))
+  const batch = { data: points.data, shape: [1, ...points.shape] }
+  const mask = maskOf(settings, valid)
+  return {
+    heads: 1,
+    forward: () => layer.forward(batch, batch, batch, mask),
+    forwardAsync: (own) => layer.forwardAsync(batch, batch, batch, { ...mask, ...own }),
+    async weights(_, own) {
+      const { weights } = await layer.forwardAsync(batch, batch, batch, { ...mask, ...own, weights: true })
+      return asMatrix(weights)
+    },
+    points,
+    dispose: () => layer.dispose()
+  }
+}
+
+/** The trained queries, keys and values along the links of a graph alone. */
+function startGraph(api: Attention, model: Model, { names, x, valid }: Input, settings: Settings): Running {
+  const edges = linksOf(names, valid, settings)
+  const graph = api.Graph.fromEdges(edges)
+  const layer = new api.GraphTransformer({ inFeatures: MODEL_SIZE, outFeatures: HEAD_SIZE, numHeads: HEADS })
+  layer.loadStateDict(graphState(model))
+  const nodes = { data: x.data, shape: [names.length, MODEL_SIZE] }
+  const weights = layer.forward(graph, nodes, { weights: true }).weights as Tensor
+  let matrix: Float32Array | undefined
+  return {
+    heads: HEADS,
+    forward: () => layer.forward(graph, nodes),
+    forwardAsync: (own) => layer.forwardAsync(graph, nodes, own),
+    async weights(head) {
+      matrix ??= new Float32Array(names.length ** 2)
+      for (let edge = 0; edge < edges.source.length; edge++) {
+        matrix[edges.target[edge] * names.length + edges.source[edge]] = weights.data[edge * HEADS + head]
+      }
+      return { data: matrix, shape: [names.length, names.length] }
+    },
+    graph: { edges, weights },
+    dispose() {
+      layer.dispose()
+      graph.dispose()
+    }
+  }
+}
+
+/** The layer's projections under the names of a graph transformer, which adds nothing of a node's own here. */
+function graphState({ layer }: Model) {
+  const none = { weight: new Float32Array(MODEL_SIZE ** 2), bias: new Float32Array(MODEL_SIZE) }
+  return {
+    ...Object.fromEntries(
+      ['query', 'key', 'value'].flatMap((name) =>
+        ['weight', 'bias'].map((part) => [`lin_${name}.${part}`, layer[`self.${name}.${part}`]])
+      )
+    ),
+    'lin_skip.weight': { data: none.weight, shape: [MODEL_SIZE, MODEL_SIZE] },
+    'lin_skip.bias': { data: none.bias, shape: [MODEL_SIZE] }
+  }
+}

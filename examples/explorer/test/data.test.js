@@ -1,0 +1,15 @@
+// The page's data are what the script makes of the real model, to the last bit.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { dataFolder, makeData } from '../../../scripts/explorer-data.mjs'
+import { hasModel } from '../../../scripts/model.mjs'
+
+test('the embeddings and the tokenizer are those of the model', (t) => {
+  if (!hasModel()) return t.skip('the model is not there: node scripts/model.mjs fetches it')
+  for (const [name, bytes] of Object.entries(makeData())) {
+    assert.ok(readFileSync(join(dataFolder, name)).equals(bytes), `${name} differs: run node scripts/explorer-data.mjs`)
+  }
+})

@@ -1,0 +1,458 @@
+// The built page from end to end in Chromium, served under its policy: what is typed and chosen shows, and nothing else happens.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { after, before, test } from 'node:test'
+import { cells, choose, kinds, openBrowser, settled, table, tokens, type } from './page.js'
+
+/** @typedef {import('playwright-core').Page} Page */
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+/** How long the page may stand still at most, on a machine that others use too; with the work in it, it would for seconds. */
+const LONGEST_GAP = 1000
+
+/** @type {Awaited<ReturnType<typeof openBrowser>>} */
+let browser
+/** The page that most tests share, each from its first state. @type {Awaited<ReturnType<typeof browser.open>>} */
+let shared
+
+before(async () => {
+  browser = await openBrowser()
+  shared = await browser.open()
+})
+
+after(() => browser?.close())
+
+/** @param {string} title @param {(page: Page, t: import('node:test').TestContext) => Promise<void>} body */
+const onPage = (title, body) =>
+  test(title, async (t) => {
+    await shared.page.reload()
+    await settled(shared.page)
+    await body(shared.page, t)
+    assert.deepEqual(shared.faults, [])
+  })
+
+/** @param {Page} page */
+const status = (page) => page.textContent('#status')
+
+onPage('what is typed becomes tokens, and the heatmap a cell for each two of them', async (page) => {
+  await choose(page, 'heads', 'mean')
+  await type(page, 'The dog sees the cat.')
+  const expected = ['[CLS]', 'the', 'dog', 'sees', 'the', 'cat', '.', '[SEP]']
+  assert.deepEqual(await tokens(page), expected)
+  const found = await cells(page)
+  assert.deepEqual(
+    found.map(({ query, key }) => `${query} ${key}`),
+    expected.flatMap((query) => expected.map((key) => `${query} ${key}`))
+  )
+  const labels = await page.locator('figure[data-kind="heatmap"] svg text').allTextContents()
+  for (const token of new Set(expected)) {
+    const times = expected.filter((other) => other === token).length
+    assert.equal(labels.filter((label) => label === token).length, 2 * times, `labels “${token}”`)
+  }
+  assert.match((await status(page)) ?? '', /^8 tokens in [\d.,]+ (µs|ms), median over [\d,]+ runs\.$/)
+})
+
+onPage('a word without an embedding is split into pieces, and the page says so', async (page) => {
+  await type(page, 'Zylophonik 東')
+  const found = await tokens(page)
+  assert.equal(found.slice(1, -2).join('').replaceAll('##', ''), 'zylophonik')
+  assert.equal(found.at(-2), '[UNK]')
+  assert.match((await page.textContent('#notes')) ?? '', /split into pieces.*\[UNK\] stands for/)
+})
+
+onPage('without any words there are the two marks alone', async (page) => {
+  await type(page, '')
+  assert.deepEqual(await tokens(page), ['[CLS]', '[SEP]'])
+  assert.equal((await cells(page)).length, 4 * 12)
+})
+
+onPage('a sentence that is too long is cut off, and the page says so', async (page) => {
+  await type(page, 'a b c d e '.repeat(30))
+  const found = await tokens(page)
+  assert.equal(found.length, 96)
+  assert.equal(found.at(-1), '[SEP]')
+  assert.match((await page.textContent('#notes')) ?? '', /cut off: 56 more tokens/)
+})
+
+onPage('each mechanism draws its pictures, and its weights are shares of 1', async (page) => {
+  const expected = {
+    'multi-head': ['heatmap'],
+    'dot-product': ['heatmap'],
+    linear: ['heatmap'],
+    hyperbolic: ['disk', 'heatmap'],
+    graph: ['graph', 'heatmap']
+  }
+  for (const [mechanism, pictures] of Object.entries(expected)) {
+    await choose(page, 'mechanism', mechanism)
+    assert.deepEqual(await kinds(page), pictures, mechanism)
+    for (const row of await table(page)) {
+      const sum = row.reduce((sum, value) => sum + value, 0)
+      assert.ok(Math.abs(sum - 100) < 1, `a row of ${mechanism} has the sum ${sum}`)
+    }
+  }
+})
+
+onPage('scaled dot-product and a graph with all links give the weights of the layer itself', async (page) => {
+  const layer = await table(page)
+  await choose(page, 'mechanism', 'dot-product')
+  assert.deepEqual(await table(page), layer)
+  await choose(page, 'mechanism', 'graph')
+  const near = await table(page)
+  assert.notDeepEqual(near, layer)
+  await page.selectOption('#links', 'everyone')
+  await settled(page)
+  assert.deepEqual(await table(page), layer)
+})
+
+onPage('stages of the scaled dot-product are scores, scores that a mask hides, and weights', async (page) => {
+  await choose(page, 'mechanism', 'dot-product')
+  await choose(page, 'heads', 'mean')
+  await choose(page, 'mask', 'causal')
+  const title = () => page.locator('figure[data-kind="heatmap"] svg > title').textContent()
+  assert.equal(await title(), 'Masked scores, mean of 12 heads')
+  const hidden = (await cells(page)).filter(({ value }) => value === '−∞')
+  assert.equal(hidden.length, (16 * 15) / 2)
+  await page.selectOption('#stage', 'scores')
+  await settled(page)
+  assert.equal((await cells(page)).filter(({ value }) => value === '−∞').length, 0)
+  await page.selectOption('#stage', 'weights')
+  await settled(page)
+  assert.equal(await title(), 'Weights, mean of 12 heads')
+})
+
+onPage('hyperbolic attention follows curvature and temperature', async (page) => {
+  await choose(page, 'mechanism', 'hyperbolic')
+  const before = await table(page)
+  await page.selectOption('#curvature', '4')
+  await settled(page)
+  const curved = await table(page)
+  assert.notDeepEqual(curved, before)
+  await page.selectOption('#temperature', '2')
+  await settled(page)
+  const soft = await table(page)
+  soft.forEach((row, token) => assert.ok(row[token] <= curved[token][token]))
+  assert.ok(await page.locator('#heads input[value="mean"]').isDisabled())
+  assert.match((await page.locator('[data-reason="heads"]').textContent()) ?? '', /one head/)
+})
+
+onPage('features of linear attention change its weights', async (page) => {
+  const softmax = await table(page)
+  await choose(page, 'mechanism', 'linear')
+  const found = [await table(page)]
+  for (const map of ['elu', 'relu']) {
+    await page.selectOption('#featureMap', map)
+    await settled(page)
+    found.push(await table(page))
+  }
+  const distance = (/** @type {number[][]} */ weights) =>
+    weights.flat().reduce((sum, weight, index) => sum + Math.abs(weight - softmax.flat()[index]), 0)
+  const [favor, elu, relu] = found.map(distance)
+  const elsewhere = (await page.textContent('#facts')) ?? ''
+  assert.match(elsewhere, /Elsewhere than with softmax\d+ % of the attention/)
+  assert.ok(favor > 0 && elu > 0 && relu > 0 && elu !== relu)
+})
+
+for (const mechanism of ['multi-head', 'linear', 'hyperbolic', 'graph']) {
+  onPage(`under a causal mask nobody sees what comes later: ${mechanism}`, async (page) => {
+    await choose(page, 'mechanism', mechanism)
+    await choose(page, 'mask', 'causal')
+    for (const [query, row] of (await table(page)).entries()) {
+      assert.ok(row.every((weight, key) => key <= query || weight === 0))
+      assert.ok(row.some((weight) => weight > 0))
+    }
+  })
+}
+
+onPage('under a causal mask the upper triangle of the heatmap is empty', async (page) => {
+  await choose(page, 'heads', 'mean')
+  await choose(page, 'mask', 'causal')
+  const found = await cells(page)
+  assert.equal(found.length, 256)
+  for (const [index, { value }] of found.entries()) {
+    if (index % 16 > Math.floor(index / 16)) assert.equal(value, '0 %')
+  }
+})
+
+onPage('a window leaves its tokens to either side', async (page) => {
+  await choose(page, 'mask', 'window')
+  for (const reach of [2, 0]) {
+    await page.fill('#reach', String(reach))
+    await settled(page)
+    for (const [query, row] of (await table(page)).entries()) {
+      row.forEach((weight, key) => assert.equal(weight > 0, Math.abs(key - query) <= reach, `${query} → ${key}`))
+    }
+  }
+})
+
+onPage('padding stands behind the sentence, and nobody sees it', async (page) => {
+  await choose(page, 'mask', 'padding')
+  await page.fill('#padding', '4')
+  await settled(page)
+  assert.deepEqual((await tokens(page)).slice(-5), ['[SEP]', '[PAD]', '[PAD]', '[PAD]', '[PAD]'])
+  for (const row of await table(page)) {
+    assert.deepEqual(row.slice(16), [0, 0, 0, 0])
+    assert.ok(row.slice(0, 16).every((weight) => weight > 0))
+  }
+})
+
+onPage('linear attention has no windows: the choice is closed, taken back, and the page says why', async (page) => {
+  await choose(page, 'mask', 'window')
+  await choose(page, 'mechanism', 'linear')
+  assert.ok(await page.locator('input[name="mask"][value="window"]').isDisabled())
+  assert.ok(await page.locator('input[name="mask"][value="none"]').isChecked())
+  assert.match((await status(page)) ?? '', /^Linear attention .* no windows\. 16 tokens/)
+})
+
+onPage('one head, several, all, or their mean', async (page) => {
+  const heads = async () => [...new Set((await cells(page)).map(({ head }) => head))]
+  const panels = () => page.locator('figure[data-kind="heatmap"] svg text', { hasText: /^Head \d+$/ }).allTextContents()
+  assert.equal((await panels()).length, 12)
+  await choose(page, 'heads', 'chosen')
+  assert.deepEqual(await heads(), [4])
+  const one = await table(page)
+  await choose(page, 'head', '7')
+  assert.deepEqual(await panels(), ['Head 4', 'Head 7'])
+  assert.notDeepEqual(await table(page), one)
+  // The last one stays.
+  await choose(page, 'head', '4')
+  await choose(page, 'head', '7')
+  assert.deepEqual(await panels(), ['Head 7'])
+  assert.match((await status(page)) ?? '', /^One head has to stay\./)
+  assert.ok(await page.locator('input[name="head"][value="7"]').isChecked())
+  await choose(page, 'heads', 'mean')
+  assert.deepEqual(await panels(), [])
+})
+
+onPage('a token that is chosen says in words where it looks', async (page) => {
+  assert.match((await page.textContent('#sentence')) ?? '', /^“it” looks most at /)
+  await choose(page, 'heads', 'chosen')
+  await choose(page, 'token', '5')
+  const rows = await table(page)
+  const best = rows[5].indexOf(Math.max(...rows[5]))
+  const names = await tokens(page)
+  assert.equal(names[5], 'fit')
+  const [first] = await page.locator('#words li .word').allTextContents()
+  assert.equal(first, names[best])
+  assert.ok(((await page.textContent('#sentence')) ?? '').startsWith(`“fit” looks most at “${names[best]}” (`))
+  await page.locator('figure[data-kind="heatmap"] svg text', { hasText: 'where “fit” looks most' }).waitFor()
+})
+
+onPage('every backend of the browser is timed, and its memory and sizes are there', async (page) => {
+  await page.click('#measure')
+  await settled(page)
+  const rows = await page.locator('#timings tbody tr').allTextContents()
+  assert.equal(rows.length, 2)
+  for (const row of rows) assert.match(row, /^(Relaxed )?SIMD[\d.]+ (µs|ms)\d+28\d kB|290 kB$/)
+  const facts = (await page.textContent('#facts')) ?? ''
+  assert.match(facts, /WebAssembly, (relaxed-simd|simd128)/)
+  assert.match(facts, /[\d.]+ [kM]B in use, [\d.]+ MB at most, [\d.]+ MB taken/)
+  assert.match(facts, /Largest difference from PyTorch\d(\.\d)?e-[67]/)
+})
+
+onPage('a long text can be cancelled at once, and the page never stands still', async (page, t) => {
+  const before = await page.textContent('#sentence')
+  await page.evaluate(watchFrames)
+  await page.selectOption('#length', '4096')
+  await page.waitForSelector('body[data-slow]')
+  await page.waitForFunction(
+    () => /** @type {HTMLProgressElement} */ (document.getElementById('progress')).value > 0.02
+  )
+  assert.match((await status(page)) ?? '', /^Computing…$/)
+  const start = Date.now()
+  await page.click('#cancel')
+  await page.waitForFunction(() => document.getElementById('status')?.textContent?.startsWith('Cancelled'))
+  const took = Date.now() - start
+  assert.ok(took < 1000, `cancelling took ${took} ms`)
+  assert.equal(await page.textContent('#sentence'), before)
+  assert.equal(await page.evaluate(() => document.activeElement?.id), 'results')
+  // The worker is free again, and the same one.
+  await page.selectOption('#length', '1024')
+  await settled(page)
+  assert.match((await status(page)) ?? '', /^1,024 tokens in .*, one run\.$/)
+  const { longest, frames } = await page.evaluate(framesSeen)
+  t.diagnostic(`cancelling took ${took} ms; the longest of ${frames} frames, ${Math.round(longest)} ms`)
+  assert.ok(frames > 20)
+  assert.ok(longest < LONGEST_GAP, `the page stood still for ${longest} ms`)
+})
+
+onPage('progress of a long text only grows', async (page) => {
+  await page.evaluate(() => {
+    const progress = /** @type {HTMLProgressElement} */ (document.getElementById('progress'))
+    const seen = /** @type {number[]} */ ([])
+    Object.assign(globalThis, { seen })
+    new MutationObserver(() => seen.push(progress.value)).observe(progress, { attributeFilter: ['value'] })
+  })
+  await page.selectOption('#length', '2048')
+  await settled(page)
+  /** @type {number[]} */
+  const seen = await page.evaluate(() => /** @type {any} */ (globalThis).seen)
+  const own = seen.slice(seen.lastIndexOf(0))
+  assert.ok(own.length > 10)
+  own.forEach((value, index) => assert.ok(index === 0 || value >= own[index - 1]))
+  assert.equal((await kinds(page)).length, 1)
+  assert.match((await page.textContent('figure[data-kind="heatmap"]')) ?? '', /A cell is 32 × 32 tokens/)
+})
+
+onPage('new settings replace a run that is under way', async (page) => {
+  await page.selectOption('#length', '4096')
+  await page.waitForSelector('body[data-slow]')
+  await page.selectOption('#length', '0')
+  await settled(page)
+  assert.match((await status(page)) ?? '', /^16 tokens/)
+})
+
+test('a file that cannot be fetched is named', async () => {
+  const { context, page } = await browser.open({ serviceWorkers: 'block' })
+  await context.route('**/*.safetensors', (route) => route.fulfill({ status: 503 }))
+  await page.reload()
+  await page.waitForFunction(() => document.getElementById('status')?.textContent?.startsWith('It failed'))
+  assert.match((await status(page)) ?? '', /(embeddings|layer0)-\S+\.safetensors could not be fetched: 503/)
+  await context.close()
+})
+
+test('it works without a network once it is loaded, and never looks elsewhere', async () => {
+  const { context, page, faults, origins } = await browser.open()
+  await page.evaluate(() => navigator.serviceWorker.ready)
+  await context.setOffline(true)
+  await page.reload()
+  await settled(page)
+  await choose(page, 'mechanism', 'linear')
+  await page.click('#measure')
+  await settled(page)
+  assert.equal(await page.locator('#timings tbody tr').count(), 2)
+  assert.ok(!((await page.textContent('#timings')) ?? '').includes('does not run'))
+  assert.deepEqual([...origins], [new URL(browser.address).origin])
+  assert.deepEqual(faults, [])
+  await context.close()
+})
+
+test('all of it can be used from the keyboard', async () => {
+  const { context, page } = await browser.open()
+  const focused = () =>
+    page.evaluate(() => {
+      const { id, name } = /** @type {HTMLInputElement} */ (document.activeElement)
+      return id || name || document.activeElement?.textContent
+    })
+  const stops = []
+  for (let stop = 0; stop < 9; stop++) {
+    await page.keyboard.press('Tab')
+    stops.push(await focused())
+  }
+  assert.deepEqual(stops, [
+    'Skip to the results',
+    'theme',
+    'text',
+    'sample',
+    'mechanism',
+    'mask',
+    'heads',
+    'length',
+    'token'
+  ])
+  await page.keyboard.press('ArrowRight')
+  assert.match((await page.textContent('#sentence')) ?? '', /^“was” looks/)
+  for (let back = 0; back < 4; back++) await page.keyboard.press('Shift+Tab')
+  await page.keyboard.press('ArrowUp')
+  await settled(page)
+  assert.ok(await page.isChecked('input[value="graph"]'))
+  assert.deepEqual(await kinds(page), ['graph', 'heatmap'])
+  await page.focus('#text')
+  await page.keyboard.press('Control+A')
+  await page.keyboard.type('I know that')
+  await settled(page)
+  assert.deepEqual(await tokens(page), ['[CLS]', 'i', 'know', 'that', '[SEP]'])
+  const ring = await page.evaluate(() => getComputedStyle(/** @type {Element} */ (document.activeElement)).outlineStyle)
+  assert.equal(ring, 'solid')
+  await context.close()
+})
+
+/**
+ * What axe finds fault with.
+ *
+ * @param {Page} page
+ * @param {object} [options]
+ */
+async function faultsByAxe(page, options = {}) {
+  const { violations, passes } = await page.evaluate((own) => /** @type {any} */ (globalThis).axe.run(own), options)
+  assert.ok(passes.length > 0)
+  return violations.map((/** @type {any} */ { id, nodes }) => `${id}: ${nodes[0].html}`)
+}
+
+test('axe finds no fault, whatever the mechanism', async () => {
+  const { context, page } = await browser.open()
+  await page.evaluate(axe)
+  await type(page, 'A cat sees it.')
+  await table(page)
+  for (const mechanism of ['multi-head', 'dot-product', 'linear', 'hyperbolic', 'graph']) {
+    await choose(page, 'mechanism', mechanism)
+    assert.deepEqual(await faultsByAxe(page), [], mechanism)
+  }
+  await context.close()
+})
+
+test('axe finds enough contrast on dark paper', async () => {
+  const { context, page } = await browser.open({ colorScheme: 'dark' })
+  await page.evaluate(axe)
+  await type(page, 'A cat sees it.')
+  await choose(page, 'heads', 'chosen')
+  for (const mechanism of ['linear', 'hyperbolic', 'graph']) {
+    await choose(page, 'mechanism', mechanism)
+    assert.deepEqual(await faultsByAxe(page, { runOnly: 'color-contrast' }), [], mechanism)
+  }
+  await context.close()
+})
+
+test('paper follows the system, or the choice, which is remembered', async () => {
+  const { context, page } = await browser.open({ colorScheme: 'dark' })
+  const papers = () =>
+    page.evaluate(() => [
+      getComputedStyle(document.body).backgroundColor,
+      document.querySelector('#pictures svg rect')?.getAttribute('fill')
+    ])
+  const dark = ['rgb(11, 14, 20)', '#12161f']
+  const light = ['rgb(243, 245, 249)', '#ffffff']
+  assert.deepEqual(await papers(), dark)
+  await choose(page, 'theme', 'light')
+  await page.waitForSelector('#pictures svg rect[fill="#ffffff"]')
+  assert.deepEqual(await papers(), light)
+  await page.reload()
+  await settled(page)
+  assert.deepEqual(await papers(), light)
+  await choose(page, 'theme', 'auto')
+  await page.waitForSelector('#pictures svg rect[fill="#12161f"]')
+  assert.deepEqual(await papers(), dark)
+  await page.emulateMedia({ colorScheme: 'light' })
+  await page.waitForSelector('#pictures svg rect[fill="#ffffff"]')
+  await context.close()
+})
+
+test('on a narrow screen nothing stands out of the page', async () => {
+  const { context, page } = await browser.open({ viewport: { width: 360, height: 740 } })
+  for (const mechanism of ['multi-head', 'hyperbolic', 'graph']) {
+    await choose(page, 'mechanism', mechanism)
+    const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth])
+    assert.ok(wide <= room, `${mechanism} is ${wide} pixels wide`)
+  }
+  await context.close()
+})
+
+/** Runs in the page: notes how long it takes from one frame to the next. */
+function watchFrames() {
+  const seen = { longest: 0, frames: 0, last: performance.now() }
+  Object.assign(globalThis, { frameTimes: seen })
+  const next = () => {
+    const now = performance.now()
+    seen.longest = Math.max(seen.longest, now - seen.last)
+    seen.last = now
+    seen.frames += 1
+    requestAnimationFrame(next)
+  }
+  requestAnimationFrame(next)
+}
+
+/** @returns {{ longest: number, frames: number }} */
+function framesSeen() {
+  return /** @type {any} */ (globalThis).frameTimes
+}

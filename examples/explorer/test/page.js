@@ -1,0 +1,104 @@
+// The page as a person sees it, for the tests: opens it in Chromium, chooses, waits, reads.
+
+import { chromium } from 'playwright-core'
+import { findBrowser } from '../../../scripts/setup.mjs'
+import { serve } from './serve.js'
+
+/** @typedef {import('playwright-core').Page} Page */
+
+export async function openBrowser() {
+  const executablePath = findBrowser()
+  if (!executablePath) throw new Error('no Chromium or Chrome was found: install one, or name it in CHROME_PATH')
+  const { address, close } = await serve()
+  const args = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking']
+  const browser = await chromium.launch({ executablePath, args })
+  return {
+    address,
+    /**
+     * A page of its own, once its first picture is there.
+     *
+     * @param {import('playwright-core').BrowserContextOptions} [options]
+     */
+    async open(options = {}) {
+      const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
+      const page = await context.newPage()
+      /** What went wrong, and where the page looked for anything. @type {string[]} */
+      const faults = []
+      /** @type {Set<string>} */
+      const origins = new Set()
+      page.on('console', (message) => message.type() === 'error' && faults.push(message.text()))
+      page.on('pageerror', (error) => faults.push(String(error)))
+      context.on('request', (request) => origins.add(new URL(request.url()).origin))
+      await page.goto(address)
+      await settled(page)
+      return { context, page, faults, origins }
+    },
+    async close() {
+      await browser.close()
+      close()
+    }
+  }
+}
+
+/**
+ * Waits until nothing is under way.
+ *
+ * @param {Page} page
+ */
+export async function settled(page) {
+  await page.waitForFunction(
+    () => !document.body.hasAttribute('data-busy') && document.querySelector('#pictures svg') !== null,
+    undefined,
+    { timeout: 30_000 }
+  )
+}
+
+/**
+ * Presses a radio button or a box, as a click on its label does.
+ *
+ * @param {Page} page
+ * @param {string} name
+ * @param {string} value
+ */
+export async function choose(page, name, value) {
+  await page.locator(`input[name="${name}"][value="${value}"]`).locator('xpath=..').click()
+  await settled(page)
+}
+
+/** @param {Page} page @param {string} text */
+export async function type(page, text) {
+  await page.fill('#text', text)
+  await settled(page)
+}
+
+/** The tokens on the page. @param {Page} page */
+export const tokens = (page) => page.locator('#tokens .word').allTextContents()
+
+/** The kinds of pictures that are there. @param {Page} page */
+export const kinds = (page) =>
+  page.locator('#pictures figure').evaluateAll((figures) => figures.map((figure) => figure.dataset.kind))
+
+/**
+ * The cells of the heatmap as their tooltips say them.
+ *
+ * @param {Page} page
+ * @returns {Promise<{ head?: number, query: string, key: string, value: string }[]>}
+ */
+export async function cells(page) {
+  const titles = await page.locator('figure[data-kind="heatmap"] path > title').allTextContents()
+  return titles.map((title) => {
+    const [, head, query, key, value] = /^(?:head (\d+): )?(\S+) → (\S+) (.+)$/.exec(title) ?? []
+    return { ...(head && { head: Number(head) }), query, key, value }
+  })
+}
+
+/** The weights as the table has them, rows of per cent. @param {Page} page */
+export async function table(page) {
+  if (!(await page.locator('#numbers').evaluate((details) => /** @type {HTMLDetailsElement} */ (details).open))) {
+    await page.click('#numbers summary')
+    await page.waitForSelector('#numbers tbody td')
+  }
+  return page
+    .locator('#numbers tbody tr')
+    .evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll('td')].map((cell) => Number(cell.textContent))))
+}

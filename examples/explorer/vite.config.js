@@ -1,0 +1,71 @@
+// Builds the page from the repository itself: the package by alias, its files as they are, a policy, and a service worker.
+
+import { createHash } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
+const wasm = (/** @type {string} */ variant) => path(`../../packages/wasm/attention.${variant}.wasm`)
+
+/** Nothing from elsewhere, no scripts in the page, no styles in markup. */
+export const policy = [
+  "default-src 'none'",
+  "script-src 'self' 'wasm-unsafe-eval'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "worker-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'"
+].join('; ')
+
+/** The policy in the page itself, wherever it is served from. */
+const policyInPage = {
+  name: 'policy',
+  apply: /** @type {const} */ ('build'),
+  transformIndexHtml: () => [
+    {
+      tag: 'meta',
+      attrs: { 'http-equiv': 'Content-Security-Policy', content: policy },
+      injectTo: /** @type {const} */ ('head-prepend')
+    }
+  ]
+}
+
+/** The service worker, with the names of all files of the build. */
+const offline = {
+  name: 'offline',
+  apply: /** @type {const} */ ('build'),
+  enforce: /** @type {const} */ ('post'),
+  /** @this {any} @param {unknown} _ @param {Record<string, any>} bundle */
+  generateBundle(_, bundle) {
+    const names = Object.keys(bundle).filter((name) => !name.endsWith('.html'))
+    const files = ['./', './icon.svg', ...names.map((name) => `./${name}`)]
+    const hash = createHash('sha256')
+    for (const name of Object.keys(bundle)) hash.update(name).update(bundle[name].code ?? bundle[name].source)
+    const source = readFileSync(path('src/offline.js'), 'utf8')
+      .replace('__FILES__', () => JSON.stringify(files))
+      .replace('__VERSION__', () => hash.digest('hex').slice(0, 12))
+    this.emitFile({ type: 'asset', fileName: 'offline.js', source })
+  }
+}
+
+export default {
+  base: './',
+  resolve: {
+    // As the package's own map of exports has it; files keep what is asked of them (`?url`).
+    alias: [
+      { find: /^@ruvector\/attention\/(attention\.\w+\.wasm)/, replacement: `${path('../../packages/wasm/')}$1` },
+      { find: /^@ruvector\/attention\/external$/, replacement: path('../../lib/entries/external.js') },
+      { find: /^@ruvector\/attention\/plot$/, replacement: path('../../lib/plot/index.js') }
+    ]
+  },
+  define: {
+    __WASM_BYTES__: JSON.stringify({ simd: statSync(wasm('simd')).size, relaxed: statSync(wasm('relaxed')).size })
+  },
+  assetsInclude: ['**/*.safetensors'],
+  worker: { format: /** @type {const} */ ('es') },
+  server: { fs: { allow: ['../..'] } },
+  build: { target: 'es2023', assetsInlineLimit: 0, modulePreload: { polyfill: false } },
+  plugins: [policyInPage, offline]
+}

@@ -1,0 +1,178 @@
+// Makes the data of examples/explorer from all-MiniLM-L6-v2: the embeddings of its most common tokens in 16 bits, and the tokenizer
+// over these alone. Words that are not among them are split into pieces that are, at the worst into letters.
+
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { fetchModel, modelFolder } from './model.mjs'
+import { root } from './shell.mjs'
+
+/** Where the page's data are. */
+export const dataFolder = join(root, 'examples', 'explorer', 'data')
+const SIZE = 384
+/** How many of the model's 30,522 tokens the page gets. */
+const COUNT = 2900
+/** From here on BERT's vocabulary lists words and pieces from the most common one on; before are characters. */
+const FIRST_WORD = 1996
+const ALWAYS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
+
+/** @typedef {{ dtype: 'F16' | 'F32', shape: number[], data: Float32Array }} Entry */
+
+/**
+ * The numbers of a tensor of 32 bits in a safetensors file.
+ *
+ * @param {Buffer} file
+ * @param {string} name
+ */
+function readTensor(file, name) {
+  const length = Number(file.readBigUInt64LE(0))
+  const [start, end] = JSON.parse(file.subarray(8, 8 + length).toString())[name].data_offsets
+  return new Float32Array(Uint8Array.from(file.subarray(8 + length + start, 8 + length + end)).buffer)
+}
+
+/**
+ * The bits of the nearest number of 16 bits, ties to even.
+ *
+ * @param {number} value
+ */
+function toHalf(value) {
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0
+  const size = Math.abs(value)
+  if (size >= 65520) return sign | 0x7c00
+  const exponent = Math.max(Math.floor(Math.log2(size || 1e-30)), -14)
+  const scaled = size * 2 ** (10 - exponent)
+  const floor = Math.floor(scaled)
+  const rest = scaled - floor
+  const steps = floor + (rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? 1 : 0)
+  // A fraction that is rounded up to a whole carries into the exponent by itself.
+  return sign | (((exponent + 14) << 10) + steps)
+}
+
+/** @param {Entry} entry */
+function bytesOf({ dtype, data }) {
+  if (dtype === 'F32') return Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+  return Buffer.from(Uint16Array.from(data, toHalf).buffer)
+}
+
+/**
+ * @param {Record<string, Entry>} entries
+ * @param {Record<string, string>} metadata
+ */
+function safetensors(entries, metadata) {
+  const bodies = Object.values(entries).map(bytesOf)
+  let end = 0
+  const tensors = Object.entries(entries).map(([name, { dtype, shape }], index) => {
+    const start = end
+    end += bodies[index].length
+    return [name, { dtype, shape, data_offsets: [start, end] }]
+  })
+  const json = JSON.stringify({ __metadata__: metadata, ...Object.fromEntries(tensors) })
+  const header = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8))
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(header.length))
+  return Buffer.concat([length, header, ...bodies])
+}
+
+/**
+ * The tokens that the page knows: marks, single characters, everyday words and those of its own sentences, then the most common
+ * ones, without numbers, of which years are the most.
+ *
+ * @param {readonly string[]} vocabulary  all tokens, by their number
+ */
+function chooseTokens(vocabulary) {
+  const read = (/** @type {string} */ name) => JSON.parse(readFileSync(join(dataFolder, name), 'utf8'))
+  /** @type {string[]} */
+  const words =
+    [...read('sentences.json'), ...read('everyday.json')]
+      .join(' ')
+      .toLowerCase()
+      .match(/\p{L}+/gu) ?? []
+  const isCharacter = (/** @type {string} */ token) => /^(##)?[!-~]$/.test(token)
+  const known = new Set(vocabulary)
+  const chosen = new Set([...ALWAYS, ...vocabulary.filter(isCharacter), ...words.filter((word) => known.has(word))])
+  for (const token of vocabulary.slice(FIRST_WORD)) {
+    if (chosen.size >= COUNT) break
+    if (/^(##)?[!-/:-~]+$/.test(token)) chosen.add(token)
+  }
+  return vocabulary.filter((token) => chosen.has(token))
+}
+
+/**
+ * The embeddings of the tokens, and those of the positions, as a safetensors file.
+ *
+ * @param {Record<string, number>} ids  of all tokens
+ * @param {readonly string[]} tokens  those that are kept
+ */
+function embeddingsOf(ids, tokens) {
+  const file = readFileSync(join(modelFolder, 'model.safetensors'))
+  const part = (/** @type {string} */ name) => readTensor(file, `embeddings.${name}`)
+  const all = part('word_embeddings.weight')
+  const words = new Float32Array(tokens.length * SIZE)
+  tokens.forEach((token, row) => words.set(all.subarray(ids[token] * SIZE, (ids[token] + 1) * SIZE), row * SIZE))
+  // Each token of one sentence has the first type: its embedding goes into those of the positions.
+  const type = part('token_type_embeddings.weight').subarray(0, SIZE)
+  const positions = part('position_embeddings.weight').map((value, index) => value + type[index % SIZE])
+  return safetensors(
+    {
+      words: { dtype: 'F16', shape: [tokens.length, SIZE], data: words },
+      positions: { dtype: 'F16', shape: [positions.length / SIZE, SIZE], data: positions },
+      'norm.weight': { dtype: 'F32', shape: [SIZE], data: part('LayerNorm.weight') },
+      'norm.bias': { dtype: 'F32', shape: [SIZE], data: part('LayerNorm.bias') }
+    },
+    {
+      model: 'sentence-transformers/all-MiniLM-L6-v2',
+      licence: 'Apache-2.0',
+      part: `embeddings of ${tokens.length} of ${Object.keys(ids).length} tokens, rounded to 16 bits; positions with the first token type added`
+    }
+  )
+}
+
+/**
+ * The tokenizer over the tokens that are kept, whose numbers are their rows; without padding and cutting off.
+ *
+ * @param {any} tokenizer  the model's
+ * @param {readonly string[]} tokens
+ */
+function tokenizerOf({ added_tokens, normalizer, pre_tokenizer, decoder, model }, tokens) {
+  const rows = Object.fromEntries(tokens.map((token, row) => [token, row]))
+  const mark = (/** @type {string} */ id) => ({ SpecialToken: { id, type_id: 0 } })
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: added_tokens.map((/** @type {{ content: string }} */ token) => ({
+      ...token,
+      id: rows[token.content]
+    })),
+    normalizer,
+    pre_tokenizer,
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [mark('[CLS]'), { Sequence: { id: 'A', type_id: 0 } }, mark('[SEP]')],
+      pair: [],
+      special_tokens: Object.fromEntries(['[CLS]', '[SEP]'].map((id) => [id, { id, ids: [rows[id]], tokens: [id] }]))
+    },
+    decoder,
+    model: { ...model, vocab: rows }
+  }
+}
+
+/** What the page fetches, by the names of its files; the model has to be there. */
+export function makeData() {
+  const tokenizer = JSON.parse(readFileSync(join(modelFolder, 'tokenizer.json'), 'utf8'))
+  /** @type {Record<string, number>} */
+  const ids = tokenizer.model.vocab
+  const tokens = chooseTokens(Object.keys(ids).sort((a, b) => ids[a] - ids[b]))
+  return {
+    'embeddings.safetensors': embeddingsOf(ids, tokens),
+    'tokenizer.json': Buffer.from(`${JSON.stringify(tokenizerOf(tokenizer, tokens))}\n`)
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await fetchModel()
+  for (const [name, bytes] of Object.entries(makeData())) {
+    writeFileSync(join(dataFolder, name), bytes)
+    console.log(`${name}: ${bytes.length} bytes`)
+  }
+}
