@@ -27,6 +27,15 @@ function settle(value, world) {
   return value
 }
 
+/** @param {any} list */
+function isLong(list) {
+  try {
+    return list.length > 1e6
+  } catch {
+    return false
+  }
+}
+
 /** @param {Promise<any>} promise */
 async function patiently(promise) {
   /** @type {any} */
@@ -53,6 +62,8 @@ function perform(world, entry) {
     const target = entry.of(world)
     const right = entry.args(world, target)
     const args = entry.isPlain ? right : mutateArguments(world, right)
+    // A batch runs as many jobs as it is given inputs, here billions.
+    if (entry.name === 'process' && isLong(args[0])) args[0] = []
     if (entry.isNew) return { outcome: { value: settle(new target(...args), world) } }
     const member = target[/** @type {string} */ (entry.name)]
     const value = typeof member === 'function' ? member.apply(target, args) : member

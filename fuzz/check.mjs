@@ -1,6 +1,7 @@
 // What has to hold of every call: which failures there may be, which results two backends share, what no call changes.
 
 import { AttentionError } from '../lib/errors.js'
+import { arrayType, lengthOf } from '../lib/tensor.js'
 
 /** How far the same number may differ between backends, relative to those beyond 1. */
 const TOLERANCE = 1e-5
@@ -25,8 +26,13 @@ export function problemOf({ error, isRefused }, own, BatchError) {
   if (error instanceof BatchError)
     return error.errors.map((one) => problemOf({ error: one, isRefused: true }, own, BatchError)).find(Boolean)
   if (error?.name === 'AbortError') return undefined
-  // A job, or the inputs' iterator, that the caller's engine refuses to run.
-  if (error instanceof TypeError && /^Class constructor|not a typed array|values on a detached/.test(error.message))
+  // A job or an iterator of the caller's, or something up the prototypes of its object, that the engine refuses to touch.
+  if (
+    error instanceof TypeError &&
+    /^Class constructor|requires 'new'|not a typed array|values on a detached|'ownKeys' on a proxy that/.test(
+      error.message
+    )
+  )
     return undefined
   return `${error?.name ?? typeof error}: ${error?.message ?? String(error)}`.slice(0, 300)
 }
@@ -64,7 +70,10 @@ function compare(a, b, isExtreme, path) {
     return `${path}: ${a} and ${b}`
   }
   if (ArrayBuffer.isView(a) || Array.isArray(a)) {
-    const [x, y] = /** @type {any[]} */ ([a, b])
+    // The caller's own arrays may say anything of their lengths.
+    const [x, y] = [a, b].map((list) =>
+      arrayType(list) ? Array.from({ length: lengthOf(list) }, (_, at) => list[at]) : list
+    )
     if (x.length !== y?.length) return `${path}: lengths ${x.length} and ${y?.length}`
     for (let at = 0; at < x.length; at++) {
       const difference = compare(x[at], y[at], isExtreme || path.endsWith('indices.data'), `${path}[${at}]`)

@@ -2,7 +2,7 @@
 
 import { describe, fault, isArray, isObject } from './errors.js'
 import { encodeConfig } from './options.js'
-import { allocateTensor, checkTensor, elements, formatShape, isLength, lengthOf } from './tensor.js'
+import { allocateTensor, attached, checkTensor, elements, formatShape, isLength, lengthOf } from './tensor.js'
 
 /** @typedef {import('./tensor.js').Checked} Checked */
 
@@ -23,9 +23,11 @@ function stack(kind, tensors) {
       throw fault('SHAPE', `parts[${index}].${kind}`, expected, formatShape(tensor.shape))
     }
     // A getter of a later part may have detached it.
-    const length = lengthOf(tensor.data)
-    if (length !== size) throw fault('SHAPE', `parts[${index}].${kind}`, `${size} elements`, `${length}`)
-    stacked.data.set(tensor.data, index * size)
+    const data = attached(tensor.data)
+    if (lengthOf(data) !== size) {
+      throw fault('SHAPE', `parts[${index}].${kind}`, `${size} elements`, `${lengthOf(data)}`)
+    }
+    stacked.data.set(data, index * size)
   }
   return stacked
 }

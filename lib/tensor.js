@@ -85,6 +85,17 @@ export function attached(array) {
 }
 
 /**
+ * Part of an array, without asking the array itself.
+ *
+ * @param {Float32Array} array
+ * @param {number} start
+ * @param {number} end
+ */
+export function floatsBetween(array, start, end) {
+  return new Float32Array(buffer.call(array), byteOffset.call(array) + 4 * start, end - start)
+}
+
+/**
  * Part of a typed array's bytes.
  *
  * @param {ArrayBufferView} array
