@@ -63,11 +63,12 @@ export function attend(backend, operation, { query, key, value, resident }, give
       result.topWeights = { values, indices: { data: indices, shape: values.shape.slice() } }
     }
   }
+  const operations = key && !result.weights && !result.topWeights ? operationsOf(query, key, given.layout) : 0
   const call = resident ? backend.call(operation, resident).input(query) : backend.call(operation).input(query)
   // A cache has its keys and values already.
   if (key) call.input(key).input(value)
   // The weights are computed in a second pass over all rows.
-  if (key && !result.weights && !result.topWeights) call.divisible(operationsOf(query, key, given.layout))
+  call.divisible(operations)
   return call
     .given(given)
     .output(output.data)

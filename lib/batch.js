@@ -1,7 +1,7 @@
 // Many calls, a few at a time: results in the order of the inputs, memory for no more than are under way.
 
-import { Watch } from './async/watch.js'
-import { describe, fault } from './errors.js'
+import { Watch, throwIfAborted } from './async/watch.js'
+import { describe, fault, isFunction, isObject } from './errors.js'
 import { pickOptions } from './options.js'
 
 /** @typedef {import('../index.d.ts').AsyncOptions} AsyncOptions */
@@ -110,11 +110,14 @@ class Results {
    */
   constructor(inputs, job, concurrency, { signal, onProgress }) {
     const given = /** @type {any} */ (inputs)
-    const open = given?.[Symbol.asyncIterator] ?? given?.[Symbol.iterator]
-    if (typeof open !== 'function') throw fault('OPTION', 'inputs', 'an iterable', describe(inputs))
-    if (typeof job !== 'function') throw fault('OPTION', 'job', 'a function', describe(job))
+    const isAsked = isObject(inputs) || isFunction(inputs) || typeof inputs === 'string'
+    const open = isAsked ? (given[Symbol.asyncIterator] ?? given[Symbol.iterator]) : undefined
+    if (!isFunction(open)) throw fault('OPTION', 'inputs', 'an iterable', describe(inputs))
+    if (!isFunction(job)) throw fault('OPTION', 'job', 'a function', describe(job))
     /** @type {Iterator<I> | AsyncIterator<I>} */
-    this.#inputs = open.call(given)
+    const iterator = Reflect.apply(open, given, [])
+    if (!isObject(iterator)) throw fault('OPTION', 'inputs', 'an iterable that has an iterator', describe(iterator))
+    this.#inputs = iterator
     this.#job = job
     this.#concurrency = concurrency
     this.#signal = signal
@@ -147,7 +150,7 @@ class Results {
     if (this.#hasEnded) return { done: true, value: undefined }
     try {
       await this.#fill()
-      this.#signal?.throwIfAborted()
+      throwIfAborted(this.#signal)
     } catch (error) {
       await this.#end(error)
       throw error
@@ -165,11 +168,20 @@ class Results {
   /** Starts jobs until as many are under way as may be, or no input is left. */
   async #fill() {
     while (!this.#isExhausted && this.#ahead.length < this.#concurrency) {
-      this.#signal?.throwIfAborted()
-      const { done, value } = await this.#inputs.next()
+      throwIfAborted(this.#signal)
+      const { done, value } = await this.#nextInput()
       if (done) this.#isExhausted = true
       else this.#ahead.push(this.#start(value))
     }
+  }
+
+  /** @returns {Promise<IteratorResult<I, any>>} */
+  async #nextInput() {
+    const { next } = this.#inputs
+    if (!isFunction(next)) throw fault('OPTION', 'inputs', 'an iterable whose iterator has next()', describe(next))
+    const result = await Reflect.apply(next, this.#inputs, [])
+    if (!isObject(result)) throw fault('OPTION', 'inputs', 'an iterable of results', describe(result))
+    return /** @type {IteratorResult<I, any>} */ (result)
   }
 
   /** @param {I} input @returns {Promise<O>} */
@@ -261,7 +273,7 @@ export function createBatches(backend) {
           if (done) break
           settled.push({ status: 'fulfilled', value })
         } catch (reason) {
-          watch.signal?.throwIfAborted()
+          throwIfAborted(watch.signal)
           settled.push({ status: 'rejected', reason })
         }
       }

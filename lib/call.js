@@ -1,8 +1,10 @@
 // A call of a binding, put together piece by piece: its header, and each array in its slot.
 
 import { Request } from './async/request.js'
+import { throwIfAborted } from './async/watch.js'
 import { FIRST_OBJECT, HEADER } from './async/worker-calls.js'
 import { inWordsOf } from './errors.js'
+import { attached } from './tensor.js'
 
 /** @typedef {import('./backend.js').Backend} Backend */
 /** @typedef {import('./tensor.js').Checked} Checked */
@@ -101,7 +103,7 @@ export class Call {
    * @param {Float32Array | undefined} array
    */
   array(array) {
-    this.#inputs[this.#input++] = array
+    this.#inputs[this.#input++] = array && attached(array)
     return this
   }
 
@@ -123,8 +125,8 @@ export class Call {
   given(given) {
     this.#options = given.json
     if (given.mask) this.#shape(given.mask.shape)
-    this.#bytes = given.booleanMask
-    this.#inputs[3] = given.floatMask
+    this.#bytes = given.booleanMask && attached(given.booleanMask)
+    this.#inputs[3] = given.floatMask && attached(given.floatMask)
     return this.integers(given.queryOffset, given.kvLengths)
   }
 
@@ -141,8 +143,8 @@ export class Call {
    * @param {Int32Array} [second]
    */
   integers(first, second) {
-    this.#integers1 = first
-    this.#integers2 = second
+    this.#integers1 = first && attached(first)
+    this.#integers2 = second && attached(second)
     return this
   }
 
@@ -152,7 +154,7 @@ export class Call {
    * @param {Float32Array | undefined} array
    */
   output(array) {
-    this.#outputs[this.#output++] = array
+    this.#outputs[this.#output++] = array && attached(array)
     return this
   }
 
@@ -234,7 +236,10 @@ export class Call {
    */
   later(watch) {
     const backend = /** @type {Backend} */ (this.#backend)
-    watch.signal?.throwIfAborted()
+    if (watch.isAborted) {
+      this.#clear()
+      return Promise.reject(watch.reason)
+    }
     if (!backend.hasElsewhere) return this.#here(watch)
     try {
       const request = new Request({
@@ -263,9 +268,10 @@ export class Call {
    *
    * @param {import('./async/watch.js').Watch} watch
    */
-  async #here({ onProgress }) {
+  async #here({ signal, onProgress }) {
     const result = this.run()
     await new Promise((resolve) => setTimeout(resolve))
+    throwIfAborted(signal)
     onProgress?.(1)
     return result
   }

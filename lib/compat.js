@@ -1,7 +1,7 @@
 // The object model of the project's original plan, as thin adapters: bare Float32Arrays with their shapes in, Float32Arrays out.
 
-import { describe, fault } from './errors.js'
-import { arrayType, elements, formatShape } from './tensor.js'
+import { describe, fault, isArray, isObject } from './errors.js'
+import { arrayType, checkArray, checkShape, elements, formatShape, lengthOf } from './tensor.js'
 
 /** @typedef {import('../index.d.ts').Tensor} Tensor */
 /** @typedef {import('../index.d.ts').MaskOptions} MaskOptions */
@@ -64,12 +64,14 @@ export class PerfTimer {
  */
 function read(names, given) {
   const arrays = names.map((name, index) => {
-    const array = given[index]
-    if (arrayType(array) !== 'Float32Array') throw fault('DTYPE', name, 'a Float32Array', describe(array))
-    return /** @type {Float32Array} */ (array)
+    /** @type {Float32Array} */
+    const array = checkArray(name, given[index], 'Float32Array')
+    return array
   })
   const rest = given.slice(names.length)
-  const shapes = /** @type {number[][]} */ (rest.splice(0, countShapes(names, rest)))
+  const shapes = rest
+    .splice(0, countShapes(names, rest))
+    .map((shape, index) => checkShape(`${names[index]}Shape`, shape))
   if (shapes.length === 0) throw fault('SHAPE', `${names[0]}Shape`, 'a list of dimensions', describe(rest[0]))
   const tensors = arrays.map((data, index) => {
     const shape = shapes[Math.min(index, shapes.length - 1)]
@@ -88,7 +90,7 @@ function read(names, given) {
  */
 function countShapes(names, rest) {
   let count = 0
-  while (count < names.length && Array.isArray(rest[count])) count++
+  while (count < names.length && isArray(rest[count])) count++
   return count
 }
 
@@ -107,7 +109,8 @@ function readMask(mask, [query, key = query]) {
   }
   const type = arrayType(mask)
   if (type !== 'Float32Array' && type !== 'Uint8Array') return { mask: /** @type {Tensor} */ (mask) }
-  const data = /** @type {Float32Array} */ (mask)
+  /** @type {Float32Array} */
+  const data = checkArray('mask', mask, /** @type {'Float32Array'} */ (type))
   const [batch, length, keys] = [query.shape[0], query.shape.at(-2) ?? 0, key.shape.at(-2) ?? 0]
   const heads = query.shape.length === 4 ? query.shape[1] : 1
   const shapes = [
@@ -124,6 +127,22 @@ function readMask(mask, [query, key = query]) {
   }
   return { mask: { data, shape } }
 }
+
+/**
+ * What there is to copy of a configuration, which a revoked proxy has nothing of.
+ *
+ * @template T
+ * @param {T} config
+ * @returns {T}
+ */
+const members = (config) => (isObject(config) ? config : /** @type {any} */ ({}))
+
+/**
+ * The shape of one point.
+ *
+ * @param {unknown} array
+ */
+const pointShape = (array) => [1, arrayType(array) === undefined ? 0 : lengthOf(/** @type {Float32Array} */ (array))]
 
 /**
  * Gives a class further names for what it has.
@@ -228,7 +247,7 @@ export function createCompat(attention) {
   class Hyperbolic extends Adapter {
     /** @param {import('../index.d.ts').HyperbolicConfig} config */
     constructor(config) {
-      const inner = new attention.HyperbolicAttention({ ...config, inputs: 'tangent' })
+      const inner = new attention.HyperbolicAttention({ ...members(config), inputs: 'tangent' })
       super(QKV, ...calls(inner))
       this.curvature = inner.curvature
       this.inner = inner
@@ -241,7 +260,7 @@ export function createCompat(attention) {
      * @param {Float32Array} b
      */
     distance(a, b) {
-      const { tensors } = read(['a', 'b'], [a, b, [1, a?.length], [1, b?.length]])
+      const { tensors } = read(['a', 'b'], [a, b, pointShape(a), pointShape(b)])
       return this.inner.distance(tensors[0], tensors[1]).data[0]
     }
 
@@ -255,7 +274,7 @@ export function createCompat(attention) {
      * @param {Float32Array} x
      * @param {number[]} [shape]  one point unless given
      */
-    projectToBall(x, shape = [1, x?.length]) {
+    projectToBall(x, shape = pointShape(x)) {
       return this.inner.projectToBall(read(['x'], [x, shape]).tensors[0]).data
     }
   }
@@ -321,7 +340,7 @@ export function createCompat(attention) {
       new ScaledDotProduct(headDim, dropout),
     /** @param {import('../index.d.ts').AttentionConfig} config */
     createMultiHead(config) {
-      const layer = new attention.MultiHeadAttention({ ...config })
+      const layer = new attention.MultiHeadAttention({ ...members(config) })
       return new LayerAdapter(layer, QKV, ...calls(layer))
     },
     createHyperbolic: (/** @type {HyperbolicConfig} */ config) => new Hyperbolic(config),
@@ -329,7 +348,7 @@ export function createCompat(attention) {
       new Linear(modelDim, featureDim),
     /** @param {import('../index.d.ts').AttentionConfig} config */
     createCross(config) {
-      const layer = new attention.CrossAttention({ ...config })
+      const layer = new attention.CrossAttention({ ...members(config) })
       return new LayerAdapter(
         layer,
         ['query', 'context'],
@@ -339,7 +358,7 @@ export function createCompat(attention) {
     },
     /** @param {import('../index.d.ts').AttentionConfig} config */
     createSelf(config) {
-      const layer = new attention.SelfAttention({ ...config })
+      const layer = new attention.SelfAttention({ ...members(config) })
       return new LayerAdapter(
         layer,
         ['x'],

@@ -76,6 +76,50 @@ function parseReport(text) {
 }
 
 /**
+ * Whether a value is a proxy that was revoked: no question can be put to it but this one.
+ *
+ * @param {unknown} value
+ */
+function isRevoked(value) {
+  try {
+    Array.isArray(value)
+    return false
+  } catch {
+    return true
+  }
+}
+
+/**
+ * Whether it is an array, of any realm.
+ *
+ * @param {unknown} value
+ * @returns {value is any[]}
+ */
+export function isArray(value) {
+  return !isRevoked(value) && Array.isArray(value)
+}
+
+/**
+ * Whether it is an object with members that can be asked for.
+ *
+ * @param {unknown} value
+ * @returns {value is object}
+ */
+export function isObject(value) {
+  return typeof value === 'object' && value !== null && !isRevoked(value)
+}
+
+/**
+ * Whether it can be called.
+ *
+ * @param {unknown} value
+ * @returns {value is (...args: any[]) => any}
+ */
+export function isFunction(value) {
+  return typeof value === 'function' && !isRevoked(value)
+}
+
+/**
  * What a value is, in words for an error's `actual`.
  *
  * @param {unknown} value
@@ -85,6 +129,7 @@ export function describe(value) {
   if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`
   if (typeof value === 'bigint') return `the bigint ${value}n`
   if (typeof value !== 'object' || value === null) return String(value)
+  if (isRevoked(value)) return 'a revoked proxy'
   if (Array.isArray(value)) return 'an array'
   const tag = Object.prototype.toString.call(value).slice('[object '.length, -1)
   return tag === 'Object' ? 'an object' : `${/^[AEIOU]/.test(tag) ? 'an' : 'a'} ${tag}`

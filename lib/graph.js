@@ -1,11 +1,20 @@
 // Graphs: edges that live in a backend, messages along them, and the layers of graph networks.
 
 import { later } from './async/watch.js'
-import { describe, fault } from './errors.js'
+import { describe, fault, isObject } from './errors.js'
 import { Layer, disposeSymbol, residentOf } from './layers.js'
 import { encodeConfig, splitOptions } from './options.js'
 import { Resident } from './resident.js'
-import { allocateIndices, allocateTensor, arrayType, checkArray, checkTensor, withLast } from './tensor.js'
+import {
+  allocateIndices,
+  allocateTensor,
+  arrayType,
+  attached,
+  checkArray,
+  checkTensor,
+  listLengthOf,
+  withLast
+} from './tensor.js'
 
 /** @typedef {import('./tensor.js').Checked} Checked */
 /** @typedef {import('../index.d.ts').GraphOutput} GraphOutput */
@@ -17,14 +26,16 @@ import { allocateIndices, allocateTensor, arrayType, checkArray, checkTensor, wi
  * @param {any} nodes
  */
 function copyNodes(name, nodes) {
-  if (typeof nodes !== 'object' || nodes === null || !Number.isSafeInteger(nodes.length) || nodes.length < 0) {
-    throw fault('DTYPE', name, 'an Int32Array or a list of integers', describe(nodes))
-  }
-  const copy = allocateIndices(name, nodes.length)
   if (arrayType(nodes) === 'Int32Array') {
-    copy.set(nodes)
+    /** @type {Int32Array} */
+    const own = attached(checkArray(name, nodes, 'Int32Array'))
+    const copy = allocateIndices(name, own.length)
+    copy.set(own)
     return copy
   }
+  const length = listLengthOf(nodes)
+  if (length === undefined) throw fault('DTYPE', name, 'an Int32Array or a list of integers', describe(nodes))
+  const copy = allocateIndices(name, length)
   for (let index = 0; index < copy.length; index++) {
     const node = nodes[index]
     if (typeof node !== 'number') throw fault('DTYPE', `${name}[${index}]`, 'a number', describe(node))
@@ -89,7 +100,7 @@ export function createGraphs(backend) {
 
     static {
       graphOf = (graph) => {
-        if (typeof graph !== 'object' || graph === null || !(#resident in graph)) {
+        if (!isObject(graph) || !(#resident in graph)) {
           throw fault('DTYPE', 'graph', 'a Graph of this backend', describe(graph))
         }
         return { resident: graph.#resident, ...graph.#sizes }

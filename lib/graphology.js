@@ -1,7 +1,7 @@
 // Graphs of the graphology library as graphs of this one: nodes by number, in graphology's order.
 
 import { Graph as DefaultGraph } from '@ruvector/attention'
-import { describe, fault } from './errors.js'
+import { describe, fault, isFunction, isObject } from './errors.js'
 import { pickOptions } from './options.js'
 
 /** @typedef {import('./graphology.d.ts').GraphologyGraph} GraphologyGraph */
@@ -11,11 +11,14 @@ import { pickOptions } from './options.js'
  * @returns {GraphologyGraph}
  */
 function checkGraph(graph) {
-  const methods = /** @type {any} */ (graph)
-  if (typeof methods?.forEachNode !== 'function' || typeof methods.forEachEdge !== 'function') {
+  const { forEachNode, forEachEdge } = isObject(graph) ? /** @type {any} */ (graph) : {}
+  if (!isFunction(forEachNode) || !isFunction(forEachEdge)) {
     throw fault('DTYPE', 'graph', 'a graph of graphology', describe(graph))
   }
-  return methods
+  return {
+    forEachNode: (visit) => Reflect.apply(forEachNode, graph, [visit]),
+    forEachEdge: (visit) => Reflect.apply(forEachEdge, graph, [visit])
+  }
 }
 
 /** @type {typeof import('./graphology.d.ts').fromGraphology} */
@@ -24,6 +27,10 @@ export function fromGraphology(graphology, options) {
   const { weight, Graph = DefaultGraph } = pickOptions(options, ['weight', 'Graph'])
   if (weight !== undefined && typeof weight !== 'string') {
     throw fault('OPTION', 'weight', "the name of an edge's attribute", describe(weight))
+  }
+  const isAsked = isFunction(Graph) || isObject(Graph)
+  if (!isAsked || !isFunction(/** @type {any} */ (Graph).fromEdges)) {
+    throw fault('OPTION', 'Graph', 'the class Graph of a backend', describe(Graph))
   }
   /** @type {string[]} */
   const nodes = []

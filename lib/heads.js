@@ -21,10 +21,9 @@ import { checkTensor, formatShape } from './tensor.js'
 function readSettings(backend, operation, headDim, options) {
   const given = withDefaults({}, options)
   if (given.headDim !== undefined) throw fault('OPTION', 'headDim', 'no option: it is the first argument', 'an option')
-  backend
-    .call(operation)
-    .options(encodeConfig({ ...given, headDim }))
-    .run()
+  // Before the call begins: values may have getters that call back in.
+  const json = encodeConfig({ ...given, headDim })
+  backend.call(operation).options(json).run()
   return given
 }
 

@@ -1,8 +1,8 @@
 // Attention over parts of the keys, joined into attention over all of them.
 
-import { describe, fault } from './errors.js'
+import { describe, fault, isArray, isObject } from './errors.js'
 import { encodeConfig } from './options.js'
-import { allocateTensor, checkTensor, formatShape } from './tensor.js'
+import { allocateTensor, attached, checkTensor, elements, formatShape, isLength, lengthOf } from './tensor.js'
 
 /** @typedef {import('./tensor.js').Checked} Checked */
 
@@ -14,14 +14,20 @@ import { allocateTensor, checkTensor, formatShape } from './tensor.js'
  * @returns {Checked}
  */
 function stack(kind, tensors) {
-  const [{ data, shape }] = tensors
+  const [{ shape }] = tensors
+  const size = elements(shape)
   const stacked = allocateTensor('parts', [tensors.length, ...shape])
   for (const [index, tensor] of tensors.entries()) {
     if (tensor.shape.length !== shape.length || tensor.shape.some((dim, axis) => dim !== shape[axis])) {
       const expected = `${formatShape(shape)} as in parts[0]`
       throw fault('SHAPE', `parts[${index}].${kind}`, expected, formatShape(tensor.shape))
     }
-    stacked.data.set(tensor.data, index * data.length)
+    // A getter of a later part may have detached it.
+    const data = attached(tensor.data)
+    if (lengthOf(data) !== size) {
+      throw fault('SHAPE', `parts[${index}].${kind}`, `${size} elements`, `${lengthOf(data)}`)
+    }
+    stacked.data.set(data, index * size)
   }
   return stacked
 }
@@ -32,8 +38,8 @@ function stack(kind, tensors) {
  */
 function readPart(part, index) {
   const name = `parts[${index}]`
-  if (typeof part !== 'object' || part === null) throw fault('DTYPE', name, 'a result of attention', describe(part))
-  const { output, logSumExp } = part
+  if (!isObject(part)) throw fault('DTYPE', name, 'a result of attention', describe(part))
+  const { output, logSumExp } = /** @type {any} */ (part)
   if (logSumExp === undefined || logSumExp === null) {
     const expected = 'the logSumExp of the part: call with the option logSumExp: true'
     throw fault('DTYPE', `${name}.logSumExp`, expected, String(logSumExp))
@@ -49,9 +55,14 @@ export function createMerge(backend) {
    * @returns {import('../index.d.ts').AttentionOutput}
    */
   function mergeAttention(parts, options) {
-    if (!Array.isArray(parts)) throw fault('DTYPE', 'parts', 'an array of results of attention', describe(parts))
-    if (parts.length === 0) throw fault('SHAPE', 'parts', 'at least one part', 'none')
-    const read = Array.from(parts, readPart)
+    const count = isArray(parts) ? parts.length : undefined
+    if (!isArray(parts) || !isLength(count)) {
+      throw fault('DTYPE', 'parts', 'an array of results of attention', describe(parts))
+    }
+    if (count === 0) throw fault('SHAPE', 'parts', 'at least one part', 'none')
+    /** @type {ReturnType<typeof readPart>[]} */
+    const read = []
+    for (let index = 0; index < count; index++) read.push(readPart(parts[index], index))
     const json = options === undefined || options === null ? undefined : encodeConfig(options, 'options')
     const outputs = stack(
       'output',

@@ -1,8 +1,21 @@
 // Options as callers write them, split into what a binding takes: arrays as they are, everything else as one JSON text.
 // Names and values of the scalar options are judged in the kernel crate alone, so nothing here knows which exist.
 
-import { describe, fault } from './errors.js'
-import { checkArray, checkMask } from './tensor.js'
+import { describe, fault, isArray, isObject } from './errors.js'
+import { arrayType, checkArray, checkMask, isLength } from './tensor.js'
+
+/** More entries of a list than any option takes, and than an error repeats. */
+const MOST_ENTRIES = 64
+
+/**
+ * Text as JSON. Half of a surrogate pair, which is no character, becomes the one that stands for such.
+ *
+ * @param {string} text
+ */
+export function quote(text) {
+  const json = JSON.stringify(text)
+  return json.includes('\\ud') ? JSON.stringify(text.replace(/\p{Cs}/gu, '\ufffd')) : json
+}
 
 /**
  * The value of one option as JSON. JSON has no NaN or infinity: they travel as strings. An object, which no scalar option
@@ -20,11 +33,11 @@ function encodeValue(name, value, nested = false) {
     case 'number':
       return Number.isFinite(value) ? String(value) : `"${value}"`
     case 'string':
-      return JSON.stringify(value)
+      return quote(value)
     case 'object':
       if (value === null) return 'null'
-      if (!Array.isArray(value)) return '{}'
-      return nested ? '[]' : `[${Array.from(value, (entry) => encodeValue(name, entry, true)).join(',')}]`
+      if (!isArray(value)) return '{}'
+      return nested ? '[]' : encodeList(name, value)
     case 'undefined':
       return 'null'
     default:
@@ -33,11 +46,25 @@ function encodeValue(name, value, nested = false) {
 }
 
 /**
+ * @param {string} name
+ * @param {readonly unknown[]} list
+ */
+function encodeList(name, list) {
+  const { length } = list
+  if (!isLength(length)) throw fault('OPTION', name, 'a list that has a length', describe(length))
+  /** @type {string[]} */
+  const entries = []
+  for (let index = 0; index < Math.min(length, MOST_ENTRIES); index++)
+    entries.push(encodeValue(name, list[index], true))
+  return `[${entries.join(',')}]`
+}
+
+/**
  * @param {string} argument
  * @param {unknown} options
  */
 function checkObject(argument, options) {
-  if (typeof options !== 'object' || options === null || Array.isArray(options) || ArrayBuffer.isView(options)) {
+  if (!isObject(options) || isArray(options) || ArrayBuffer.isView(options)) {
     throw fault('OPTION', argument, 'an object', describe(options))
   }
   return /** @type {Record<string, unknown>} */ (options)
@@ -52,7 +79,7 @@ function checkObject(argument, options) {
  */
 export function encodeConfig(config, argument = 'config') {
   return encodeMembers(checkObject(argument, config), (name, value) =>
-    typeof value !== 'object' || Array.isArray(value) || ArrayBuffer.isView(value)
+    !isObject(value) || isArray(value) || ArrayBuffer.isView(value)
       ? encodeValue(name, value)
       : encodeMembers(/** @type {Record<string, unknown>} */ (value), encodeValue)
   )
@@ -67,7 +94,7 @@ function encodeMembers(object, encode) {
   for (const name in object) {
     const value = object[name]
     if (value === undefined || value === null) continue
-    json += `${json && ','}${JSON.stringify(name)}:${encode(name, value)}`
+    json += `${json && ','}${quote(name)}:${encode(name, value)}`
   }
   return `{${json}}`
 }
@@ -100,7 +127,7 @@ export function withDefaults(defaults, options) {
  */
 export function splitOptions(argument, options, names, watch) {
   /** @type {Record<string, unknown>} */
-  const values = {}
+  const values = Object.create(null)
   let json = ''
   const object = options === undefined || options === null ? {} : checkObject(argument, options)
   for (const name in object) {
@@ -108,7 +135,7 @@ export function splitOptions(argument, options, names, watch) {
     if (value === undefined || value === null) continue
     if (watch?.take(name, value)) continue
     values[name] = value
-    if (!names.includes(name)) json += `${json && ','}${JSON.stringify(name)}:${encodeValue(name, value)}`
+    if (!names.includes(name)) json += `${json && ','}${quote(name)}:${encodeValue(name, value)}`
   }
   return { values, json: `{${json}}` }
 }
@@ -187,7 +214,7 @@ export function readOptions(options, watch) {
       case 'logSumExp':
         call[name] = value
     }
-    json += `${json && ','}${JSON.stringify(name)}:${encodeValue(name, value)}`
+    json += `${json && ','}${quote(name)}:${encodeValue(name, value)}`
   }
   if (json) call.json = `{${json}}`
   return call
@@ -201,7 +228,7 @@ function readMask(call, value) {
   const mask = checkMask('mask', value)
   call.mask = mask
   // The class of the array says what the mask means.
-  if (mask.data.BYTES_PER_ELEMENT === 1) call.booleanMask = /** @type {Uint8Array} */ (mask.data)
+  if (arrayType(mask.data) === 'Uint8Array') call.booleanMask = /** @type {Uint8Array} */ (mask.data)
   else call.floatMask = /** @type {Float32Array} */ (mask.data)
 }
 

@@ -62,7 +62,11 @@ class Hold {
   }
 
   release() {
-    this.#binding.free(this.id)
+    try {
+      this.#binding.free(this.id)
+    } catch {
+      // A trapped instance may refuse; it goes as a whole.
+    }
   }
 }
 

@@ -1,9 +1,9 @@
 // Weights files: a safetensors file as a state dict and back. The format itself is read in the kernel crate.
 
-import { describe, fault } from './errors.js'
+import { describe, fault, isArray, isObject } from './errors.js'
 import { readPrefix } from './options.js'
 import { decodeState, encodeState } from './state.js'
-import { MAX_RANK, arrayType } from './tensor.js'
+import { MAX_RANK, arrayType, bytesBetween, checkArray, isShared } from './tensor.js'
 
 /** @typedef {import('./tensor.js').Checked} Checked */
 /** @typedef {import('./backend.js').Backend} Backend */
@@ -12,14 +12,45 @@ import { MAX_RANK, arrayType } from './tensor.js'
 /** The length of the header's length, the first thing in a file. */
 const LENGTH_BYTES = 8
 
-/** @param {unknown} bytes */
+/** @param {unknown} bytes @returns {Uint8Array} */
 function checkBytes(bytes) {
-  if (arrayType(bytes) === 'Uint8Array') return /** @type {Uint8Array} */ (bytes)
-  const tag = Object.prototype.toString.call(bytes)
-  if (tag === '[object ArrayBuffer]' || tag === '[object SharedArrayBuffer]') {
-    return new Uint8Array(/** @type {ArrayBuffer} */ (bytes))
-  }
+  if (arrayType(bytes) === 'Uint8Array') return checkArray('bytes', bytes, 'Uint8Array')
+  const buffer = /** @type {ArrayBuffer} */ (bytes)
+  // Whatever else says that it is one has no memory to look at.
+  if (lengthOfBuffer(buffer) !== undefined) return isDetached(buffer) ? new Uint8Array(0) : new Uint8Array(buffer)
   throw fault('DTYPE', 'bytes', 'a Uint8Array or an ArrayBuffer', describe(bytes))
+}
+
+/** @type {((this: any) => number)[]} */
+const byteLengths = [ArrayBuffer, globalThis.SharedArrayBuffer]
+  .filter(Boolean)
+  .map(({ prototype }) => /** @type {any} */ (Object.getOwnPropertyDescriptor(prototype, 'byteLength')).get)
+
+/**
+ * How many bytes a buffer of any realm has, or undefined for what is none.
+ *
+ * @param {unknown} buffer
+ * @returns {number | undefined}
+ */
+function lengthOfBuffer(buffer) {
+  for (const byteLength of byteLengths) {
+    try {
+      return byteLength.call(buffer)
+    } catch {
+      // It is not of this kind.
+    }
+  }
+  return undefined
+}
+
+/** @param {ArrayBuffer} buffer */
+function isDetached(buffer) {
+  try {
+    new Uint8Array(buffer)
+    return false
+  } catch {
+    return true
+  }
 }
 
 /**
@@ -29,8 +60,9 @@ function checkBytes(bytes) {
  */
 function headerEnd(file) {
   if (file.length < LENGTH_BYTES) return file.length
-  const length = new DataView(file.buffer, file.byteOffset).getBigUint64(0, true)
-  return LENGTH_BYTES + Number(length)
+  const start = bytesBetween(file, 0, LENGTH_BYTES)
+  const length = new DataView(start.buffer, start.byteOffset).getBigUint64(0, true)
+  return Math.min(LENGTH_BYTES + Number(length), file.length)
 }
 
 /** @param {Entry} entry */
@@ -44,12 +76,15 @@ function checkEntry({ name, shape, dtype }) {
 /** @param {unknown} metadata */
 function encodeMetadata(metadata) {
   if (metadata === undefined || metadata === null) return '{}'
-  if (typeof metadata !== 'object' || Array.isArray(metadata)) {
+  if (!isObject(metadata) || isArray(metadata)) {
     throw fault('OPTION', 'metadata', 'an object of strings', describe(metadata))
   }
   const entries = Object.entries(metadata)
   for (const [name, value] of entries) {
     if (typeof value !== 'string') throw fault('OPTION', `metadata.${name}`, 'a string', describe(value))
+    if (/\p{Cs}/u.test(name + value)) {
+      throw fault('OPTION', `metadata.${name}`, 'text of whole characters', 'half of a surrogate pair')
+    }
   }
   return JSON.stringify(Object.fromEntries(entries))
 }
@@ -68,7 +103,9 @@ export function createSafetensors(backend) {
     /** @type {Entry[]} */
     let entries
     try {
-      entries = JSON.parse(binding.safetensorsEntries(file.subarray(0, headerEnd(file)), file.length))
+      const header = bytesBetween(file, 0, headerEnd(file))
+      // Another thread may write to shared memory while it is read.
+      entries = JSON.parse(binding.safetensorsEntries(isShared(file) ? header.slice() : header, file.length))
     } catch (error) {
       throw backend.fault(error)
     }
@@ -83,11 +120,11 @@ export function createSafetensors(backend) {
    * @param {Entry} entry
    * @param {Float32Array} output
    */
-  function readEntry(file, { dtype, bytes }, output) {
+  function readEntry(file, { dtype, bytes: [start, end] }, output) {
     backend
       .call('widen')
       .options(dtype)
-      .bytes(file.subarray(...bytes))
+      .bytes(bytesBetween(file, start, end))
       .output(output)
       .run()
   }

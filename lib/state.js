@@ -1,7 +1,7 @@
 // State dicts: parameters by name, as callers hold them and as bindings take them.
 
-import { describe, fault } from './errors.js'
-import { allocate, arrayType, checkTensor, elements } from './tensor.js'
+import { describe, fault, isArray, isObject } from './errors.js'
+import { allocate, arrayType, attached, checkTensor, elements } from './tensor.js'
 
 /** @typedef {import('./tensor.js').Checked} Checked */
 /** @typedef {{ name: string, shape: number[] }[]} Entries */
@@ -13,7 +13,7 @@ import { allocate, arrayType, checkTensor, elements } from './tensor.js'
  * @param {string} [prefix]
  */
 export function encodeState(state, prefix = '') {
-  if (typeof state !== 'object' || state === null || Array.isArray(state) || arrayType(state) !== undefined) {
+  if (!isObject(state) || isArray(state) || arrayType(state) !== undefined) {
     throw fault('DTYPE', 'state', 'an object of tensors by name', describe(state))
   }
   /** @type {Entries} */
@@ -22,11 +22,13 @@ export function encodeState(state, prefix = '') {
   const data = []
   for (const [name, tensor] of Object.entries(state)) {
     if (!name.startsWith(prefix)) continue
+    if (/\p{Cs}/u.test(name)) throw fault('FORMAT', name, 'a name of whole characters', 'half of a surrogate pair')
     const checked = checkTensor(name, tensor)
     entries.push({ name, shape: checked.shape })
     data.push(checked.data)
   }
-  return { entries: JSON.stringify(entries), data }
+  // Members that are getters may have detached what came before them.
+  return { entries: JSON.stringify(entries), data: data.map(attached) }
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { describe, fault } from './errors.js'
 import { encodeConfig } from './options.js'
-import { allocateTensor, arrayType, checkShape, checkTensor } from './tensor.js'
+import { allocateBytes, allocateTensor, arrayType, asTensor, checkShape, checkTensor, listLengthOf } from './tensor.js'
 
 /** @typedef {import('./backend.js').Backend} Backend */
 /** @typedef {import('./tensor.js').Checked} Checked */
@@ -14,7 +14,9 @@ import { allocateTensor, arrayType, checkShape, checkTensor } from './tensor.js'
  */
 export function createCausalMask(length, keyLength = length) {
   const mask = allocateTensor('mask', checkShape('length', [length, keyLength]))
-  for (let i = 0; i < length; i++)
+  // Without keys there is nothing to hide, however many rows there are.
+  const rows = keyLength === 0 ? 0 : length
+  for (let i = 0; i < rows; i++)
     mask.data.fill(-Infinity, i * keyLength + Math.min(i + 1, keyLength), (i + 1) * keyLength)
   return mask
 }
@@ -25,12 +27,11 @@ export function createCausalMask(length, keyLength = length) {
  * @returns {{ data: Uint8Array, shape: number[] }}
  */
 export function createPaddingMask(lengths, maxLength) {
-  if (typeof lengths !== 'object' || lengths === null || !Number.isSafeInteger(lengths.length)) {
-    throw fault('DTYPE', 'lengths', 'a list of integers', describe(lengths))
-  }
-  const shape = checkShape('maxLength', [lengths.length, 1, 1, maxLength])
-  const data = new Uint8Array(lengths.length * maxLength)
-  for (let b = 0; b < lengths.length; b++) {
+  const count = listLengthOf(lengths)
+  if (count === undefined) throw fault('DTYPE', 'lengths', 'a list of integers', describe(lengths))
+  const shape = checkShape('maxLength', [count, 1, 1, maxLength])
+  const data = allocateBytes('mask', count * maxLength)
+  for (let b = 0; b < count; b++) {
     const length = lengths[b]
     if (!Number.isInteger(length) || length < 0 || length > maxLength) {
       throw fault('OPTION', `lengths[${b}]`, `an integer from 0 to maxLength ${maxLength}`, describe(length))
@@ -80,10 +81,7 @@ export class PerformanceMonitor {
 export function createUtilities(backend) {
   /** @param {unknown} tensor */
   function computeStats(tensor) {
-    const values =
-      arrayType(tensor) === 'Float32Array'
-        ? { data: /** @type {Float32Array} */ (tensor), shape: [/** @type {Float32Array} */ (tensor).length] }
-        : checkTensor('tensor', tensor)
+    const values = arrayType(tensor) === 'Float32Array' ? asTensor('tensor', tensor) : checkTensor('tensor', tensor)
     const results = new Float32Array(4)
     backend.call('stats').input(values).output(results).run()
     const [mean, std, min, max] = results

@@ -75,6 +75,43 @@ export function loadModel(attention, folder) {
   const encode = (x, kvLengths) => layers.reduce((hidden, layer) => layer.forward(hidden, { kvLengths }).output, x)
 
   /**
+   * The same off the calling thread.
+   *
+   * @param {Tensor} x
+   * @param {Int32Array} kvLengths
+   * @param {AbortSignal} [signal]
+   */
+  async function encodeAsync(x, kvLengths, signal) {
+    let hidden = x
+    for (const layer of layers) hidden = (await layer.forwardAsync(hidden, { kvLengths, signal })).output
+    return hidden
+  }
+
+  /**
+   * Sentences of about the same length together, so that there is little padding.
+   *
+   * @param {readonly string[]} sentences
+   */
+  function batchesOf(sentences) {
+    const rows = sentences.map((sentence, index) => ({ index, ids: tokenize(sentence) }))
+    rows.sort((a, b) => a.ids.length - b.ids.length)
+    return Array.from({ length: Math.ceil(rows.length / BATCH) }, (_, batch) => {
+      const some = rows.slice(batch * BATCH, (batch + 1) * BATCH)
+      return { some, lengths: Int32Array.from(some, ({ ids }) => ids.length), tokens: some.map(({ ids }) => ids) }
+    })
+  }
+
+  /**
+   * @param {Float32Array} output  of all sentences
+   * @param {ReturnType<typeof batchesOf>[number]} batch
+   * @param {Tensor} hidden
+   */
+  function pool(output, { some, lengths }, hidden) {
+    const { data } = meanPool(hidden, { lengths, normalize: true })
+    some.forEach(({ index }, row) => output.set(data.subarray(row * SIZE, (row + 1) * SIZE), index * SIZE))
+  }
+
+  /**
    * A vector of length 1 for each sentence, `[sentences, 384]`.
    *
    * @param {readonly string[]} sentences
@@ -82,21 +119,27 @@ export function loadModel(attention, folder) {
    */
   function embed(sentences) {
     const output = new Float32Array(sentences.length * SIZE)
-    // Sentences of about the same length together, so that there is little padding.
-    const rows = sentences.map((sentence, index) => ({ index, ids: tokenize(sentence) }))
-    rows.sort((a, b) => a.ids.length - b.ids.length)
-    for (let first = 0; first < rows.length; first += BATCH) {
-      const batch = rows.slice(first, first + BATCH)
-      const lengths = Int32Array.from(batch, ({ ids }) => ids.length)
-      const hidden = encode(embedTokens(batch.map(({ ids }) => ids)), lengths)
-      const { data } = meanPool(hidden, { lengths, normalize: true })
-      batch.forEach(({ index }, row) => output.set(data.subarray(row * SIZE, (row + 1) * SIZE), index * SIZE))
+    for (const batch of batchesOf(sentences)) pool(output, batch, encode(embedTokens(batch.tokens), batch.lengths))
+    return { data: output, shape: [sentences.length, SIZE] }
+  }
+
+  /**
+   * The same off the calling thread.
+   *
+   * @param {readonly string[]} sentences
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Tensor>}
+   */
+  async function embedAsync(sentences, signal) {
+    const output = new Float32Array(sentences.length * SIZE)
+    for (const batch of batchesOf(sentences)) {
+      pool(output, batch, await encodeAsync(embedTokens(batch.tokens), batch.lengths, signal))
     }
     return { data: output, shape: [sentences.length, SIZE] }
   }
 
   const dispose = () => layers.forEach((layer) => layer.dispose())
-  return { tokenize, embedTokens, encode, embed, dispose }
+  return { tokenize, embedTokens, encode, embed, embedAsync, dispose }
 }
 
 /**

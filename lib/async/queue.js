@@ -39,18 +39,28 @@ export class Queue {
    */
   submit(request, watch) {
     return new Promise((resolve, reject) => {
-      this.#waiting.push(new Job(request, watch, resolve, reject))
+      const job = new Job(request, watch, resolve, reject)
+      this.#waiting.push(job)
+      // One that is cancelled while it waits leaves nothing behind.
+      job.cancel = () => this.#leave(job)
+      job.listen()
       this.#advance()
     })
+  }
+
+  /** @param {Job} job */
+  #leave(job) {
+    const place = this.#waiting.indexOf(job)
+    if (place >= 0) this.#waiting.splice(place, 1)
+    job.request.release()
   }
 
   #advance() {
     while (this.#taken < this.#executor.places) {
       const job = this.#waiting.shift()
       if (job === undefined) return
-      // One that is cancelled while it waits takes no place.
-      if (job.isSettled) job.request.release()
-      else void this.#run(job)
+      job.cancel = () => {}
+      void this.#run(job)
     }
   }
 
@@ -79,7 +89,7 @@ export class Queue {
 /** One call, from its beginning to the settling of its promise. */
 class Job {
   isSettled = false
-  /** Ends the work, once it has begun. @type {() => void} */
+  /** Takes it from those that wait, or ends its work. @type {() => void} */
   cancel = () => {}
   #watch
   #resolve
@@ -97,14 +107,32 @@ class Job {
     this.#watch = watch
     this.#resolve = resolve
     this.#reject = reject
-    watch.signal?.addEventListener('abort', this.#abort)
+  }
+
+  /** Hears of its signal from now on, and whether it came before. */
+  listen() {
+    const { signal } = this.#watch
+    try {
+      signal?.addEventListener('abort', this.#abort)
+      if (signal?.aborted) this.#abort()
+    } catch (error) {
+      this.#end(() => this.#reject(error))
+    }
   }
 
   get listens() {
     return this.#watch.onProgress !== undefined
   }
 
-  #abort = () => this.#end(() => this.#reject(this.#watch.signal?.reason))
+  #abort = () => this.#end(() => this.#reject(this.#reasonOf()))
+
+  #reasonOf() {
+    try {
+      return this.#watch.signal?.reason
+    } catch (error) {
+      return error
+    }
+  }
 
   /**
    * What is heard never goes back.
@@ -155,6 +183,10 @@ class Job {
 
   #settle() {
     this.isSettled = true
-    this.#watch.signal?.removeEventListener('abort', this.#abort)
+    try {
+      this.#watch.signal?.removeEventListener('abort', this.#abort)
+    } catch {
+      // A signal of the caller's own making; the call has to end all the same.
+    }
   }
 }

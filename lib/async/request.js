@@ -1,7 +1,7 @@
 // A call that waits for its turn: everything it needs, in memory that is nobody else's.
 
 import { AttentionError } from '../errors.js'
-import { allocate } from '../tensor.js'
+import { allocate, lengthOf } from '../tensor.js'
 import { FIRST_OBJECT } from './worker-calls.js'
 
 /** @typedef {import('../resident.js').Resident} Resident */
@@ -81,13 +81,16 @@ export class Request {
  */
 function copy(array, Type) {
   if (array === undefined) return undefined
+  // One that was detached has nothing to copy; its shape tells the kernel crate whether that is right.
+  const length = lengthOf(array)
+  if (length === 0) return new Type(/** @type {any} */ (0))
   try {
     return new Type(array)
   } catch (cause) {
     throw new AttentionError('MEMORY', {
       argument: 'inputs',
       expected: 'a size that fits into memory twice, as the call runs on a copy',
-      actual: `${array.length} elements`,
+      actual: `${length} elements`,
       cause
     })
   }

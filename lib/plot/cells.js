@@ -1,8 +1,8 @@
 // Attention weights as cells of a heatmap: which heads, thinned to so many cells, and where each value lies on the scale.
 
-import { describe, fault } from '../errors.js'
-import { checkTensor, formatShape } from '../tensor.js'
-import { checkIndex, readChoice } from './check.js'
+import { describe, fault, isArray } from '../errors.js'
+import { checkTensor, floatsBetween, formatShape } from '../tensor.js'
+import { checkIndex, readChoice, readEntries } from './check.js'
 import { LEVELS } from './colour.js'
 import { brief } from './text.js'
 
@@ -39,7 +39,7 @@ export function chooseHeads(weights, options) {
   const batch = options.batch === undefined ? 0 : checkIndex('batch', options.batch, batches)
   const heads = readHeads(options.head, numHeads).map((head) => {
     const start = (batch * numHeads + head) * queries * keys
-    return { head, values: data.subarray(start, start + queries * keys) }
+    return { head, values: floatsBetween(data, start, start + queries * keys) }
   })
   return { heads, queries, keys, numHeads, batch, batches }
 }
@@ -51,9 +51,9 @@ export function chooseHeads(weights, options) {
  */
 function readHeads(head, count) {
   if (head === undefined) return Array.from({ length: count }, (_, index) => index)
-  if (!Array.isArray(head)) return [checkIndex('head', head, count)]
+  if (!isArray(head)) return [checkIndex('head', head, count)]
   if (head.length === 0) throw fault('OPTION', 'head', 'at least one head', 'an empty list')
-  return Array.from(head, (entry, index) => checkIndex(`head[${index}]`, entry, count))
+  return readEntries('head', head, (entry, index) => checkIndex(`head[${index}]`, entry, count))
 }
 
 /**
@@ -197,11 +197,12 @@ function rangeOf({ heads }) {
 
 /** @param {unknown} range */
 function checkRange(range) {
-  if (!Array.isArray(range) || range.length !== 2 || !range.every((end) => Number.isFinite(end))) {
+  const [low, high] = isArray(range) && range.length === 2 ? readEntries('range', range, (end) => end) : []
+  if (typeof low !== 'number' || typeof high !== 'number' || !Number.isFinite(low) || !Number.isFinite(high)) {
     throw fault('OPTION', 'range', 'two finite numbers', describe(range))
   }
-  if (range[0] >= range[1]) throw fault('OPTION', 'range', 'a lower end below the upper one', `[${range.join(', ')}]`)
-  return range
+  if (low >= high) throw fault('OPTION', 'range', 'a lower end below the upper one', `[${low}, ${high}]`)
+  return [low, high]
 }
 
 /**

@@ -1,7 +1,10 @@
 // Checks of what the plot functions are given, beside those of tensors.
 
-import { describe, fault } from '../errors.js'
-import { arrayType, checkTensor, formatShape } from '../tensor.js'
+import { describe, fault, isArray } from '../errors.js'
+import { arrayType, checkArray, checkTensor, formatShape, isLength } from '../tensor.js'
+
+/** More entries than any picture shows. */
+const MOST_ENTRIES = 1_000_000
 
 /** @typedef {import('./svg.js').Theme} Theme */
 
@@ -67,6 +70,25 @@ export function checkInteger(argument, value, low, high) {
 }
 
 /**
+ * The entries of a list, each read once; a list has as many as a picture can show.
+ *
+ * @template T
+ * @param {string} argument
+ * @param {readonly unknown[]} list
+ * @param {(entry: unknown, index: number) => T} read
+ */
+export function readEntries(argument, list, read) {
+  const { length } = list
+  if (!isLength(length) || length > MOST_ENTRIES) {
+    throw fault('SHAPE', argument, `at most ${MOST_ENTRIES} entries`, describe(length))
+  }
+  /** @type {T[]} */
+  const entries = []
+  for (let index = 0; index < length; index++) entries.push(read(list[index], index))
+  return entries
+}
+
+/**
  * @template {unknown} T
  * @param {string} argument
  * @param {unknown} value
@@ -76,8 +98,8 @@ export function checkInteger(argument, value, low, high) {
  */
 export function readList(argument, value, expected, read) {
   if (value === undefined) return undefined
-  if (!Array.isArray(value)) throw fault('OPTION', argument, expected, describe(value))
-  return Array.from(value, (entry, index) => read(`${argument}[${index}]`, entry))
+  if (!isArray(value)) throw fault('OPTION', argument, expected, describe(value))
+  return readEntries(argument, value, (entry, index) => read(`${argument}[${index}]`, entry))
 }
 
 /**
@@ -113,7 +135,8 @@ export const readLines = (argument, value) =>
  */
 export function readNumbers(argument, value, count) {
   if (value === undefined) return undefined
-  const numbers = arrayType(value) === 'Float32Array' ? /** @type {Float32Array} */ (value) : listOf(argument, value)
+  const isFloats = arrayType(value) === 'Float32Array'
+  const numbers = isFloats ? checkArray(argument, value, 'Float32Array') : listOf(argument, value)
   if (numbers.length !== count) throw fault('SHAPE', argument, `${count} numbers`, `${numbers.length}`)
   return numbers
 }
@@ -124,8 +147,8 @@ export function readNumbers(argument, value, count) {
  * @returns {ArrayLike<number>}
  */
 function listOf(argument, value) {
-  if (!Array.isArray(value)) return checkTensor(argument, value).data
-  return Array.from(value, (entry, index) => {
+  if (!isArray(value)) return checkTensor(argument, value).data
+  return readEntries(argument, value, (entry, index) => {
     if (typeof entry !== 'number') throw fault('DTYPE', `${argument}[${index}]`, 'a number', describe(entry))
     return entry
   })
@@ -139,12 +162,12 @@ function listOf(argument, value) {
  * @param {number} count
  */
 export function readIndices(argument, value, count) {
-  if (arrayType(value) !== 'Int32Array' && !Array.isArray(value)) {
+  const isIntegers = arrayType(value) === 'Int32Array'
+  if (!isIntegers && !isArray(value)) {
     throw fault('DTYPE', argument, 'an Int32Array or a list of integers', describe(value))
   }
-  return Array.from(/** @type {ArrayLike<unknown>} */ (value), (entry, index) =>
-    checkIndex(`${argument}[${index}]`, entry, count)
-  )
+  const list = /** @type {any} */ (isIntegers ? checkArray(argument, value, 'Int32Array') : value)
+  return readEntries(argument, list, (entry, index) => checkIndex(`${argument}[${index}]`, entry, count))
 }
 
 /**

@@ -1,12 +1,13 @@
 // Points of the Poincaré ball as a picture: the disk, geodesics between points, and names where there is room.
 
-import { describe, fault } from '../errors.js'
+import { describe, fault, isArray } from '../errors.js'
 import { pickOptions } from '../options.js'
 import { arrayType } from '../tensor.js'
 import {
   checkIndex,
   checkInteger,
   checkPlane,
+  readEntries,
   readIndices,
   readLabels,
   readLines,
@@ -100,10 +101,9 @@ function readEdges(value, count) {
     if (flat.length % 2 !== 0) throw fault('SHAPE', 'edges', 'an even number of points', `${flat.length}`)
     return Array.from({ length: flat.length / 2 }, (_, edge) => [flat[2 * edge], flat[2 * edge + 1]])
   }
-  if (!Array.isArray(value)) throw fault('DTYPE', 'edges', 'a list of pairs or an Int32Array', describe(value))
-  return Array.from(value, (pair, edge) => {
-    if (!Array.isArray(pair) || pair.length !== 2)
-      throw fault('OPTION', `edges[${edge}]`, 'a pair of points', describe(pair))
+  if (!isArray(value)) throw fault('DTYPE', 'edges', 'a list of pairs or an Int32Array', describe(value))
+  return readEntries('edges', value, (pair, edge) => {
+    if (!isArray(pair) || pair.length !== 2) throw fault('OPTION', `edges[${edge}]`, 'a pair of points', describe(pair))
     return [checkIndex(`edges[${edge}][0]`, pair[0], count), checkIndex(`edges[${edge}][1]`, pair[1], count)]
   })
 }

@@ -1,8 +1,8 @@
 // A graph as a picture: nodes as discs in the colours of their groups, edges as curves, wide and dark by their weights.
 
-import { describe, fault } from '../errors.js'
+import { describe, fault, isObject } from '../errors.js'
 import { pickOptions } from '../options.js'
-import { arrayType, checkTensor, formatShape } from '../tensor.js'
+import { arrayType, asTensor, checkArray, checkTensor, formatShape } from '../tensor.js'
 import {
   checkIndex,
   checkInteger,
@@ -31,6 +31,9 @@ import { brief, clean, escapeXml, widthOf } from './text.js'
 
 const NAMES = /** @type {const} */ (['labels', 'groups', 'groupLabels', 'positions', 'weights', 'head', 'addSelfLoops', 'selfLoops', 'directed', 'marks', 'title', 'notes', 'theme', 'width']) // prettier-ignore
 
+/** More nodes than any picture shows. */
+const MOST_NODES = 1_000_000
+
 /** Up to so many nodes are numbered and have tooltips. */
 const FEW_NODES = 100
 
@@ -46,11 +49,11 @@ export function graphPlot(graph, given) {
  * @returns {Edges}
  */
 function readGraph(graph) {
-  if (typeof graph !== 'object' || graph === null || !('source' in graph) || !('target' in graph)) {
+  if (!isObject(graph) || !('source' in graph) || !('target' in graph)) {
     throw fault('DTYPE', 'graph', 'the edges { numNodes, source, target }', describe(graph))
   }
   const { numNodes } = /** @type {Partial<Edges>} */ (graph)
-  const count = checkInteger('numNodes', numNodes, 0, 2 ** 31 - 1)
+  const count = checkInteger('numNodes', numNodes, 0, MOST_NODES)
   const [source, target] = [readIndices('source', graph.source, count), readIndices('target', graph.target, count)]
   if (source.length !== target.length) {
     throw fault('SHAPE', 'target', `${source.length} nodes, as many as in source`, `${target.length}`)
@@ -113,10 +116,8 @@ function withSelfLoops({ numNodes, source, target }) {
  */
 function readWeights(weights, head, count) {
   if (weights === undefined) return undefined
-  const isArray = arrayType(weights) === 'Float32Array'
-  const { data, shape } = isArray
-    ? { data: /** @type {Float32Array} */ (weights), shape: [/** @type {Float32Array} */ (weights).length] }
-    : checkTensor('weights', weights)
+  const isBare = arrayType(weights) === 'Float32Array'
+  const { data, shape } = isBare ? asTensor('weights', weights) : checkTensor('weights', weights)
   if (shape.length < 1 || shape.length > 2 || shape[0] !== count || shape[1] === 0) {
     throw fault('SHAPE', 'weights', `[${count}] or [${count}, H], a weight each edge`, formatShape(shape))
   }
@@ -153,7 +154,7 @@ function readNodeLabels(labels, count) {
  */
 function readGroups(groups, count) {
   if (groups === undefined) return undefined
-  const list = arrayType(groups) === 'Int32Array' ? Array.from(/** @type {Int32Array} */ (groups)) : groups
+  const list = arrayType(groups) === 'Int32Array' ? [...checkArray('groups', groups, 'Int32Array')] : groups
   const of = readList('groups', list, 'an Int32Array or a list of numbers or strings', readGroup) ?? []
   if (of.length !== count) throw fault('SHAPE', 'groups', `${count} groups, one each node`, `${of.length}`)
   const names = [...new Set(of)]
@@ -177,7 +178,7 @@ function readGroup(argument, group) {
  */
 function readGroupLabels(labels) {
   if (labels === undefined) return new Map()
-  if (typeof labels !== 'object' || labels === null) {
+  if (!isObject(labels)) {
     throw fault('OPTION', 'groupLabels', 'an object of strings by group', describe(labels))
   }
   return new Map(Object.entries(labels).map(([group, label]) => [group, readText(`groupLabels.${group}`, label)]))

@@ -1,0 +1,978 @@
+// Every public function, class and method, with arguments that are right: what the fuzzer calls.
+
+import { attentionHeatmap, attentionHeatmapText, graphPlot, poincareDisk } from '../lib/plot/index.js'
+import { createCompat } from '../lib/compat.js'
+import { fromGraphology } from '../lib/graphology.js'
+
+/** @typedef {import('./world.mjs').World} World */
+/**
+ * - `of`: makes what the call is a method of, or the function's owner.
+ * - `name`: of the method; undefined for a function that `of` gives itself.
+ * - `args`: right arguments.
+ * - `isAbstract`: whether it is a class that callers cannot make, which is a TypeError as for those of the language.
+ * - `isPlain`: whether it is only called rightly: the classes of errors, which the package makes.
+ *
+ * @typedef {{ of: (w: World) => any, name?: string, isNew?: boolean, isAbstract?: boolean, isPlain?: boolean, args: (w: World, target: any) => any[] }} Entry
+ */
+
+/** Attention's inputs and options. @param {World} w @param {Record<string, number>} [fixed] */
+function attention(w, fixed = {}) {
+  const G = fixed.G ?? w.r.int(1, 2)
+  const dims = { B: w.dim(), G, H: G * w.r.int(1, 2), L: w.dim(), S: w.dim(), D: w.dim(), E: w.dim(), ...fixed }
+  const { B, H, L, S, D, E } = dims
+  const is3D = w.r.chance(0.2) && G === 1 && !('H' in fixed)
+  const layout = !is3D && w.r.chance(0.2) ? 'blhd' : undefined
+  const shape = (/** @type {number} */ heads, /** @type {number} */ length, /** @type {number} */ size) =>
+    is3D ? [B, length, size] : layout ? [B, length, heads, size] : [B, heads, length, size]
+  const heads = is3D ? 1 : H
+  const inputs = [w.tensor(shape(heads, L, D)), w.tensor(shape(G, S, D)), w.tensor(shape(G, S, E))]
+  return { ...dims, H: heads, inputs, layout, is3D, outputLength: B * heads * L * E }
+}
+
+/** @param {World} w @param {{ B: number, H: number, L: number, S: number, is3D?: boolean }} dims */
+function masks(w, { B, H, L, S, is3D }) {
+  const one = (/** @type {number} */ dim) => (w.r.chance(0.3) ? 1 : dim)
+  const shape = () =>
+    (is3D ? [one(B), one(L), one(S)] : [one(B), one(H), one(L), one(S)]).slice(w.r.int(0, is3D ? 2 : 3))
+  const boolean = () => {
+    const dims = shape()
+    const length = dims.reduce((a, b) => a * b, 1)
+    return { data: w.array('Uint8Array', length, () => w.r.int(0, 2)), shape: dims }
+  }
+  const float = () => {
+    const mask = w.tensor(shape())
+    if (mask.data.length > 0 && w.r.chance(0.5)) mask.data[0] = -Infinity
+    return mask
+  }
+  return {
+    mask: () => {
+      const mask = w.r.chance(0.5) ? boolean() : float()
+      w.track(mask.data.buffer)
+      return mask
+    },
+    causal: () => w.r.chance(0.7),
+    window: () => [w.r.int(-1, 4), w.r.int(-1, 4)],
+    kvLengths: () => w.ints(B, 0, S)
+  }
+}
+
+/** @param {World} w */
+const offset = (w, /** @type {number} */ B) => ({
+  queryOffset: () => (w.r.chance(0.5) ? w.r.int(-3, 5) : w.ints(B, -3, 5))
+})
+
+/** @param {World} w @param {ReturnType<typeof attention>} dims @param {string[]} [without] */
+function attentionOptions(w, dims, without = []) {
+  const all = {
+    ...masks(w, dims),
+    ...offset(w, dims.B),
+    scale: () => w.r.next(),
+    softcap: () => w.r.int(0, 5),
+    dropout: () => w.r.pick([0, 0.25, 0.5]),
+    seed: () => w.r.int(0, 1000),
+    weights: () => w.r.chance(0.8),
+    topWeights: () => Math.max(1, w.r.int(1, Math.max(1, dims.S))),
+    logSumExp: () => w.r.chance(0.8),
+    out: () => w.array('Float32Array', dims.outputLength, () => 0, true)
+  }
+  for (const name of without) delete (/** @type {any} */ (all)[name])
+  return { ...w.some(all, w.r.chance(0.3) ? 0.5 : 0.12), ...(dims.layout && { layout: dims.layout }) }
+}
+
+/** Signals and listeners of an asynchronous call. @param {World} w */
+function watch(w) {
+  return w.some(
+    {
+      signal() {
+        const kind = w.r.int(0, 3)
+        if (kind === 0) return new AbortController().signal
+        w.isRacy = true
+        const controller = new AbortController()
+        const reason = w.error('abort')
+        if (kind === 1) controller.abort(reason)
+        else if (kind === 2) queueMicrotask(() => controller.abort(reason))
+        else setTimeout(() => controller.abort(reason))
+        return controller.signal
+      },
+      onProgress() {
+        if (w.r.chance(0.5)) return () => w.reenter()
+        return () => {
+          throw w.error('progress')
+        }
+      }
+    },
+    0.3
+  )
+}
+
+/** @param {World} w @param {string[]} [without] @param {Record<string, number>} [fixed] */
+function attentionCall(w, without, fixed) {
+  const dims = attention(w, fixed)
+  return [...dims.inputs, attentionOptions(w, dims, without)]
+}
+
+/** The same with options of asynchronous calls. @param {(w: World, target: any) => any[]} args */
+const later = (args) => (/** @type {World} */ w, /** @type {any} */ target) => {
+  const given = args(w, target)
+  const last = given.length - 1
+  const options = given[last]
+  if (typeof options === 'object' && options !== null && !('shape' in options)) {
+    given[last] = { ...options, ...watch(w) }
+  }
+  return given
+}
+
+/** @param {World} w */
+function heads(w) {
+  return {
+    numHeads: w.r.int(1, 3),
+    headDim: w.r.int(1, 4),
+    ...w.some({
+      modelDim: () => w.r.int(1, 8),
+      useBias: () => w.r.chance(0.5),
+      dropout: () => 0.25,
+      seed: () => w.r.int(0, 99),
+      rotary: () => ({ ...w.some({ base: () => 100, interleaved: () => w.r.chance(0.5) }) })
+    })
+  }
+}
+
+/** A configuration whose heads are even where positions turn them. @param {World} w */
+function layerConfig(w) {
+  const config = heads(w)
+  if (config.rotary && config.headDim % 2) config.headDim++
+  return config
+}
+
+/** @param {World} w */
+const crossConfig = (w) => ({ ...layerConfig(w), ...w.some({ kDim: () => w.r.int(1, 8), vDim: () => w.r.int(1, 8) }) })
+
+/** @param {World} w @param {any} layer @param {{ B: number, L: number, S: number }} dims */
+function layerOptions(w, layer, { B, L, S }) {
+  const { numHeads: H, modelDim } = layer.config
+  return w.some({
+    ...masks(w, { B, H, L, S }),
+    ...offset(w, B),
+    weights: () => true,
+    averageWeights: () => true,
+    scale: () => w.r.next(),
+    softcap: () => w.r.int(0, 5),
+    seed: () => w.r.int(0, 99),
+    out: () => w.array('Float32Array', B * L * modelDim, () => 0, true)
+  })
+}
+
+/** @param {World} w @param {any} layer */
+function selfCall(w, layer) {
+  const [B, L] = [w.dim(), w.dim()]
+  return [w.tensor([B, L, layer.config.modelDim]), layerOptions(w, layer, { B, L, S: L })]
+}
+
+/** @param {World} w @param {any} layer */
+function crossCall(w, layer) {
+  const [B, L, S] = [w.dim(), w.dim(), w.dim()]
+  const { modelDim, kDim, vDim } = layer.config
+  const inputs = [w.tensor([B, L, modelDim]), w.tensor([B, S, kDim])]
+  if (kDim !== vDim) w.changes.push('sizes that differ')
+  return [...inputs, layerOptions(w, layer, { B, L, S })]
+}
+
+/** @param {World} w @param {any} layer */
+function multiCall(w, layer) {
+  const [B, L, S] = [w.dim(), w.dim(), w.dim()]
+  const { modelDim, kDim, vDim } = layer.config
+  const inputs = [w.tensor([B, L, modelDim]), w.tensor([B, S, kDim]), w.tensor([B, S, vDim])]
+  return [...inputs, layerOptions(w, layer, { B, L, S })]
+}
+
+/** @param {World} w @param {string} name @param {(w: World) => any} config */
+const makeLayer = (w, name, config) => {
+  const layer = w.keep(new w.api[name](config(w)))
+  return w.r.chance(0.2) && layer.train ? layer.train() : layer
+}
+
+/** @param {World} w */
+const encoderConfig = (w) => {
+  const numHeads = w.r.int(1, 2)
+  return {
+    modelDim: numHeads * w.r.int(1, 3),
+    numHeads,
+    feedForwardDim: w.r.int(1, 6),
+    ...w.some({
+      activation: () => w.r.pick(['relu', 'gelu']),
+      normFirst: () => true,
+      epsilon: () => 1e-12,
+      dropout: () => 0.5,
+      seed: () => w.r.int(0, 99)
+    })
+  }
+}
+
+/** What every layer has. @param {string} name @param {(w: World) => any} config @returns {Record<string, Entry>} */
+function layerEntries(name, config) {
+  const of = (/** @type {World} */ w) => makeLayer(w, name, config)
+  return {
+    [`new ${name}`]: { of: (w) => w.api[name], isNew: true, args: (w) => [config(w)] },
+    [`${name}.config`]: { of, name: 'config', args: () => [] },
+    [`${name}.numParameters`]: { of, name: 'numParameters', args: () => [] },
+    [`${name}.stateDict`]: { of, name: 'stateDict', args: () => [] },
+    [`${name}.train`]: { of, name: 'train', args: (w) => [w.r.chance(0.5)] },
+    [`${name}.dispose`]: { of, name: 'dispose', args: () => [] },
+    [`${name}.loadStateDict`]: {
+      of,
+      name: 'loadStateDict',
+      args(w, layer) {
+        const state = layer.stateDict()
+        if (w.r.chance(0.5)) return [state]
+        const prefixed = Object.fromEntries(Object.entries(state).map(([key, value]) => [`a.b.${key}`, value]))
+        return [prefixed, { prefix: w.r.pick(['a.b', 'a.b.']) }]
+      }
+    }
+  }
+}
+
+/** A method, and its asynchronous twin. @param {string} name @param {(w: World) => any} of @param {Entry['args']} args */
+function twins(name, of, args) {
+  const last = /** @type {string} */ (name.split('.').pop())
+  return {
+    [name]: { of, name: last, args },
+    [`${name}Async`]: { of, name: `${last}Async`, args: later(args) }
+  }
+}
+
+/** A function of the API. @param {string} name @param {Entry['args']} args @returns {Record<string, Entry>} */
+const call = (name, args) => ({ [name]: { of: (w) => w.api, name, args } })
+
+/** @param {World} w */
+function graph(w) {
+  const numNodes = w.r.int(1, 5)
+  const count = w.r.int(0, 8)
+  const nodes = () => w.ints(count, 0, numNodes - 1)
+  const made = w.keep(w.api.Graph.fromEdges({ numNodes, source: nodes(), target: nodes() }))
+  return { graph: made, numNodes, count }
+}
+
+/** @param {World} w */
+const graphConfig = (w) => ({
+  inFeatures: w.r.int(1, 4),
+  outFeatures: w.r.int(1, 3),
+  ...w.some({ useBias: () => false, seed: () => 3 })
+})
+
+/** @param {World} w */
+const graphHeads = (w) => ({
+  ...graphConfig(w),
+  ...w.some({
+    numHeads: () => w.r.int(1, 3),
+    concat: () => w.r.chance(0.5),
+    edgeFeatures: () => w.r.int(1, 3),
+    dropout: () => 0.3
+  })
+})
+
+/** @type {Record<string, (w: World) => any>} */
+const graphLayers = {
+  GraphConvolution: (w) => ({ ...graphConfig(w), ...w.some({ addSelfLoops: () => w.r.chance(0.5) }) }),
+  GraphSage: (w) => ({
+    ...graphConfig(w),
+    ...w.some({ reduce: () => w.r.pick(['mean', 'max']), normalize: () => true })
+  }),
+  GraphAttention: (w) => ({
+    ...graphHeads(w),
+    ...w.some({ version: () => w.r.int(1, 2), negativeSlope: () => 0.1, addSelfLoops: () => w.r.chance(0.5) })
+  }),
+  GraphTransformer: (w) => ({ ...graphHeads(w), ...w.some({ beta: () => true }) })
+}
+
+/** @param {World} w @param {any} layer */
+function graphCall(w, layer) {
+  const { graph: edges, numNodes, count } = graph(w)
+  const { inFeatures, edgeFeatures, numHeads } = layer.config
+  const options = w.some({ weights: () => true, seed: () => w.r.int(0, 9) })
+  if (numHeads === undefined) delete options.weights
+  if (numHeads === undefined && 'addSelfLoops' in layer.config && w.r.chance(0.4))
+    options.edgeWeight = w.floats(count).map(Math.abs)
+  return [
+    edges,
+    w.tensor([numNodes, inFeatures]),
+    { ...options, ...(edgeFeatures && { edgeAttr: w.tensor([count, edgeFeatures]) }) }
+  ]
+}
+
+/** @param {World} w */
+function linearConfig(w) {
+  const numHeads = w.r.int(1, 2)
+  const featureMap = w.r.pick(['elu', 'relu', 'favor+', undefined])
+  return {
+    modelDim: numHeads * w.r.int(1, 4),
+    ...(numHeads > 1 && { numHeads }),
+    ...(featureMap && { featureMap }),
+    ...(featureMap === 'favor+' && w.some({ featureDim: () => w.r.int(1, 9), seed: () => 4 }))
+  }
+}
+
+/** @param {World} w */
+const linear = (w) => w.keep(new w.api.LinearAttention(linearConfig(w)))
+
+/** @param {World} w @param {any} layer @param {number} [S] */
+function linearInputs(w, layer, S) {
+  const { modelDim, numHeads } = layer.config
+  const [B, L] = [w.r.int(1, 2), w.dim()]
+  const width = numHeads * w.r.int(1, 3)
+  const keys = S ?? w.dim()
+  return {
+    B,
+    L,
+    S: keys,
+    width,
+    inputs: [w.tensor([B, L, modelDim]), w.tensor([B, keys, modelDim]), w.tensor([B, keys, width])]
+  }
+}
+
+/** @param {World} w @param {any} layer */
+function linearCall(w, layer) {
+  const { B, L, S, width, inputs } = linearInputs(w, layer)
+  const options = {
+    causal: () => S === L,
+    kvLengths: () => w.ints(B, 0, S),
+    out: () => w.array('Float32Array', B * L * width, () => 0, true)
+  }
+  return [...inputs, w.some(options)]
+}
+
+/** @param {World} w */
+const hyperbolicConfig = (w) => ({
+  curvature: -w.r.next() - 0.1,
+  ...w.some({
+    manifold: () => w.r.pick(['poincare', 'lorentz', 'hyperboloid']),
+    temperature: () => 0.5 + w.r.next(),
+    inputs: () => 'tangent'
+  })
+})
+
+/** @param {World} w */
+const hyperbolic = (w) => w.keep(new w.api.HyperbolicAttention(hyperbolicConfig(w)))
+
+/** Points of the space. @param {World} w @param {any} space @param {number[]} rows @param {number} size */
+function points(w, space, rows, size) {
+  return space.expMap0(w.tensor([...rows, size], 0.2))
+}
+
+/** @param {World} w @param {any} space */
+function hyperbolicCall(w, space) {
+  const [B, L, S, D] = [w.dim(), w.dim(), w.dim(), w.r.int(1, 4)]
+  const take = (/** @type {number} */ rows) =>
+    space.config.inputs === 'tangent' ? w.tensor([B, rows, D], 0.2) : points(w, space, [B, rows], D)
+  const inputs = [take(L), take(S), take(S)]
+  const width = inputs[0].shape[2]
+  const options = {
+    ...masks(w, { B, H: 1, L, S, is3D: true }),
+    ...offset(w, B),
+    weights: () => true,
+    out: () => w.array('Float32Array', B * L * width, () => 0, true)
+  }
+  return [...inputs, w.some(options)]
+}
+
+/** @param {string} name @param {(w: World, space: any) => any[]} args @returns {Record<string, Entry>} */
+const geometry = (name, args) => ({ [`HyperbolicAttention.${name}`]: { of: hyperbolic, name, args } })
+
+/** @param {World} w @param {any} space */
+const pair = (w, space) => {
+  const [rows, size] = [w.r.int(1, 4), w.r.int(1, 4)]
+  return [points(w, space, [rows], size), points(w, space, [rows], size)]
+}
+
+/** @param {World} w */
+function cache(w) {
+  const config = { kvHeads: w.r.int(1, 2), headDim: w.r.int(1, 4), capacity: w.r.int(1, 12) }
+  const made = w.keep(
+    new w.api.KVCache({
+      ...config,
+      ...w.some({
+        batch: () => w.r.int(1, 2),
+        valueDim: () => w.r.int(1, 4),
+        window: () => w.r.int(1, config.capacity)
+      })
+    })
+  )
+  const steps = w.r.int(0, 3)
+  for (let step = 0; step < steps; step++) {
+    try {
+      made.append(...appendCall(w, made))
+    } catch {
+      // It is full.
+    }
+  }
+  return made
+}
+
+/** @param {World} w @param {any} made */
+function appendCall(w, made) {
+  const { batch, kvHeads, headDim, valueDim } = made.config
+  const count = w.r.int(0, 4)
+  return [w.tensor([batch, kvHeads, count, headDim]), w.tensor([batch, kvHeads, count, valueDim])]
+}
+
+/** @param {World} w @param {any} made */
+function attendCall(w, made) {
+  const { batch: B, kvHeads, headDim, valueDim } = made.config
+  const [H, L] = [kvHeads * w.r.int(1, 2), w.r.int(0, Math.max(1, made.length))]
+  const dims = {
+    B,
+    H,
+    L,
+    S: made.length,
+    inputs: [],
+    layout: undefined,
+    is3D: false,
+    outputLength: B * H * L * valueDim
+  }
+  return [w.tensor([B, H, L, headDim]), attentionOptions(w, /** @type {any} */ (dims), ['queryOffset', 'kvLengths'])]
+}
+
+/** A file of weights, now and then spoilt. @param {World} w */
+function file(w) {
+  const state = { 'a.x': w.tensor([2, 3]), 'a.y': w.tensor([w.dim()]), b: w.tensor([]) }
+  const bytes = w.api.saveSafetensors(state, w.r.chance(0.3) ? { format: 'pt' } : undefined)
+  const count = w.r.pick([0, 0, 1, 2, 8])
+  for (let change = 0; change < count; change++) {
+    const at = w.r.int(0, Math.min(bytes.length - 1, 160))
+    bytes[at] = w.r.chance(0.5)
+      ? w.r.int(0, 255)
+      : /** @type {number} */ ('{}[]":,0123456789-.eaFB'.codePointAt(w.r.int(0, 22)))
+  }
+  const cut = w.r.chance(0.2) ? bytes.subarray(0, w.r.int(0, bytes.length)) : bytes
+  w.track(cut.buffer)
+  return cut
+}
+
+/** @param {World} w */
+function parts(w) {
+  const dims = attention(w)
+  const options = { logSumExp: true, ...(dims.layout && { layout: dims.layout }) }
+  return [
+    Array.from({ length: w.r.int(1, 3) }, () => w.api.scaledDotProductAttention(...dims.inputs, options)),
+    ...(dims.layout ? [{ layout: dims.layout }] : [])
+  ]
+}
+
+/** @param {World} w */
+const batches = (w) => new w.api.BatchProcessor(w.r.chance(0.5) ? { concurrency: w.r.int(1, 4) } : undefined)
+
+/** @param {World} w */
+function batchCall(w) {
+  const inputs = Array.from({ length: w.r.int(0, 5) }, (_, at) => w.tensor([1, at, 2]))
+  const failing = w.r.chance(0.3) ? w.r.int(0, 5) : -1
+  const job = async (/** @type {any} */ x, /** @type {any} */ options) => {
+    if (inputs.indexOf(x) === failing) throw w.error('job')
+    return w.api.scaledDotProductAttentionAsync(x, x, x, options)
+  }
+  const source = w.r.pick([
+    () => inputs,
+    () => new Set(inputs),
+    function* () {
+      yield* inputs
+    },
+    async function* () {
+      yield* inputs
+    }
+  ])
+  return [source(), job, watch(w)]
+}
+
+/** Reads a stream to its end, or leaves early. @param {World} w @param {any[]} args */
+async function readStream(w, args) {
+  const found = []
+  const most = w.r.chance(0.3) ? w.r.int(0, 3) : Infinity
+  for await (const { output } of batches(w).stream(.../** @type {[any, any]} */ (args))) {
+    found.push(output)
+    if (found.length > most) break
+  }
+  return found
+}
+
+/** The same inputs as bare arrays with shapes. @param {readonly any[]} tensors */
+const bare = (tensors) => [...tensors.map(({ data }) => data), ...tensors.map(({ shape }) => shape)]
+
+/** @param {World} w */
+const compat = (w) => createCompat(w.api).ruVector
+
+/** @param {World} w @param {{ L: number, S: number }} dims */
+const compatMask = (w, { L, S }) =>
+  w.r.pick([[], [0], [1], [null], [w.floats(L * S)], [w.array('Uint8Array', L * S, () => w.r.int(0, 1))]])
+
+/** @param {string} name @param {(w: World) => any} of @param {(w: World, target: any) => any[]} args */
+const compatTwins = (name, of, args) => {
+  const [method] = name.split('.').slice(-1)
+  return {
+    [`compat ${name}`]: { of, name: method, args },
+    [`compat ${name}Async`]: { of, name: `${method}Async`, args }
+  }
+}
+
+/** @param {World} w */
+function compatAttention(w) {
+  const dims = attention(w, { G: 1, H: 1, D: 4, E: 4 })
+  const tensors = dims.inputs.map(({ data, shape }) => ({ data, shape: [shape[0], ...shape.slice(-2)] }))
+  return [
+    ...bare(tensors.map((tensor, at) => ({ ...tensor, shape: [dims.B, at === 0 ? dims.L : dims.S, 4] }))),
+    ...compatMask(w, dims)
+  ]
+}
+
+/** @param {World} w */
+const compatSelf = (w) => {
+  const [B, L] = [w.dim(), w.dim()]
+  return [...bare([w.tensor([B, L, 4])]), ...compatMask(w, { L, S: L })]
+}
+
+const compatHeads = { numHeads: 2, headDim: 2 }
+
+/** @param {World} w */
+const compatCross = (w) => {
+  const [B, L, S] = [w.dim(), w.dim(), w.dim()]
+  return [...bare([w.tensor([B, L, 4]), w.tensor([B, S, 4])]), ...compatMask(w, { L, S })]
+}
+
+/** @param {World} w */
+const plotWeights = (w) => {
+  const tensor = w.tensor([w.r.int(1, 3), w.r.int(0, 6), w.r.int(0, 6)])
+  for (let at = 0; at < tensor.data.length; at++) tensor.data[at] = Math.abs(tensor.data[at])
+  w.track(tensor.data.buffer)
+  return tensor
+}
+
+/** @param {World} w @param {any} weights */
+const heatmapOptions = (w, weights) => {
+  const [, L, S] = weights.shape
+  const labels = (/** @type {number} */ count) =>
+    Array.from({ length: count }, (_, at) => w.r.pick([`t${at}`, null, '<&"', '\u0007', 'é']))
+  return w.some({
+    queryLabels: () => labels(L),
+    keyLabels: () => labels(S),
+    head: () => 0,
+    reduce: () => w.r.pick(['sum', 'mean', 'max']),
+    range: () => [0, 1],
+    scale: () => w.r.pick(['sqrt', 'linear']),
+    title: () => 'A < B',
+    maxCells: () => w.r.int(1, 20)
+  })
+}
+
+/** @param {World} w */
+function edges(w) {
+  const numNodes = w.r.int(0, 5)
+  const count = numNodes && w.r.int(0, 6)
+  return { numNodes, source: w.ints(count, 0, numNodes - 1), target: w.ints(count, 0, numNodes - 1) }
+}
+
+/** What graphology's graphs offer. @param {World} w */
+function graphologyGraph(w) {
+  const { numNodes, source, target } = edges(w)
+  return {
+    forEachNode: (/** @type {any} */ visit) => Array.from({ length: numNodes }, (_, at) => visit(`n${at}`)),
+    forEachEdge: (/** @type {any} */ visit) =>
+      source.forEach((from, at) => visit(`e${at}`, { w: 1 }, `n${from}`, `n${target[at]}`, {}, {}, at % 2 === 0))
+  }
+}
+
+/** @type {Record<string, Entry>} */
+export const entries = {
+  ...call('createTensor', (w) => [
+    w.r.pick([w.floats(6), [1, 2, 3, 4, 5, 6], { ...[1, 2, 3, 4, 5, 6], length: 6 }]),
+    w.r.pick([[6], [2, 3]])
+  ]),
+  ...call('reshape', (w) => [w.tensor([2, 3]), w.r.pick([[6], [3, 2], [1, 6, 1]])]),
+  ...call('backend', () => []),
+  ...call('memoryUsage', () => []),
+  ...call('scaledDotProductAttention', (w) => attentionCall(w)),
+  ...call(
+    'scaledDotProductAttentionAsync',
+    later((w) => attentionCall(w))
+  ),
+  ...call('attentionWeights', (w) => {
+    const dims = attention(w)
+    const [q, k] = dims.inputs
+    const length = dims.B * dims.H * dims.L * dims.S
+    const options = attentionOptions(w, { ...dims, outputLength: length }, ['weights', 'topWeights', 'logSumExp'])
+    return [q, k, { ...options, ...w.some({ stage: () => w.r.pick(['scores', 'softcapped', 'biased', 'weights']) }) }]
+  }),
+  ...call('rotaryEmbedding', (w) => {
+    const [B, H, L] = [w.dim(), w.dim(), w.dim()]
+    const D = 2 * w.r.int(1, 3)
+    const options = {
+      positions: () => w.ints(w.r.chance(0.5) ? L : B * L, 0, 99),
+      base: () => 100,
+      interleaved: () => w.r.chance(0.5),
+      dim: () => 2,
+      scale: () => w.r.next(),
+      layout: () => 'bhld'
+    }
+    return [w.tensor([B, H, L, D]), w.some(options)]
+  }),
+  ...call('mergeAttention', parts),
+  ...call('softmax', (w) => [w.tensor(w.r.pick([[], [w.dim()], [w.dim(), w.dim()], [2, w.dim(), 3, 1]]))]),
+  ...call('linear', (w) => {
+    const [n, from, to] = [w.dim(), w.dim(), w.dim()]
+    return [w.tensor([n, from]), w.tensor([to, from]), ...w.r.pick([[], [null], [w.tensor([to])]])]
+  }),
+  ...call('layerNorm', (w) => {
+    const M = w.dim()
+    return [
+      w.tensor([w.dim(), M]),
+      w.some({ weight: () => w.tensor([M]), bias: () => w.tensor([M]), epsilon: () => 1e-3 })
+    ]
+  }),
+  ...call('rmsNorm', (w) => {
+    const M = w.dim()
+    return [w.tensor([w.dim(), M]), w.some({ weight: () => w.tensor([M]), epsilon: () => 1e-3 })]
+  }),
+  ...call('gelu', (w) => [w.tensor([w.dim(), w.dim()]), w.some({ approximate: () => w.r.pick(['none', 'tanh']) })]),
+  ...call('silu', (w) => [w.tensor([w.dim(), w.dim()])]),
+  ...call('meanPool', (w) => {
+    const [B, L, M] = [w.dim(), w.dim(), w.dim()]
+    return [w.tensor([B, L, M]), w.some({ lengths: () => w.ints(B, 0, L), normalize: () => w.r.chance(0.5) })]
+  }),
+  ...call('createCausalMask', (w) => [w.r.int(0, 5), ...w.r.pick([[], [w.r.int(0, 5)]])]),
+  ...call('createPaddingMask', (w) => [w.r.pick([w.ints(3, 0, 4), [1, 2, 0]]), 4]),
+  ...call('computeStats', (w) => [w.r.pick([w.tensor([w.dim(), 2]), w.floats(w.dim())])]),
+  ...call('normalize', (w) => [w.tensor([w.dim(), w.dim()]), w.some({ epsilon: () => 1e-3 })]),
+  ...call('propagate', (w) => {
+    const { graph: made, numNodes, count } = graph(w)
+    return [
+      made,
+      w.tensor([numNodes, w.dim()]),
+      w.some({ reduce: () => w.r.pick(['sum', 'mean', 'max', 'min']), edgeWeight: () => w.floats(count) })
+    ]
+  }),
+  ...call('edgeSoftmax', (w) => {
+    const { graph: made, count } = graph(w)
+    return [made, w.tensor(w.r.pick([[count], [count, w.dim()]]))]
+  }),
+  ...call('loadSafetensors', (w) => [
+    w.r.pick([file, (/** @type {World} */ w) => file(w).slice().buffer])(w),
+    ...w.r.pick([[], [{ prefix: 'a' }]])
+  ]),
+  ...call('saveSafetensors', (w) => [
+    { x: w.tensor([2, w.dim()]), 'y.z': w.tensor([w.dim()]) },
+    ...w.r.pick([[], [null], [{ a: 'b' }]])
+  ]),
+
+  'new PerformanceMonitor': { of: (w) => w.api.PerformanceMonitor, isNew: true, args: () => [] },
+  'PerformanceMonitor.mark': { of: (w) => new w.api.PerformanceMonitor(), name: 'mark', args: () => ['a'] },
+  'PerformanceMonitor.measure': {
+    of(w) {
+      const monitor = new w.api.PerformanceMonitor()
+      monitor.mark('a')
+      return { measure: (/** @type {any[]} */ ...args) => typeof monitor.measure(.../** @type {[string]} */ (args)) }
+    },
+    name: 'measure',
+    args: (w) => w.r.pick([['a'], ['a', 'a']])
+  },
+  'PerformanceMonitor.clear': { of: (w) => new w.api.PerformanceMonitor(), name: 'clear', args: () => [] },
+
+  'new ScaledDotProductAttention': {
+    of: (w) => w.api.ScaledDotProductAttention,
+    isNew: true,
+    args: (w) => [w.r.int(1, 8), w.some({ dropout: () => 0.5, scale: () => 0.5, seed: () => 1 })]
+  },
+  ...twins(
+    'ScaledDotProductAttention.forward',
+    (w) => new w.api.ScaledDotProductAttention(4, w.some({ scale: () => 0.5 })),
+    (w) => attentionCall(w, [], { D: 4 })
+  ),
+  'ScaledDotProductAttention.attentionWeights': {
+    of: (w) => new w.api.ScaledDotProductAttention(4),
+    name: 'attentionWeights',
+    args: (w) => {
+      const dims = attention(w, { D: 4 })
+      return [dims.inputs[0], dims.inputs[1], attentionOptions(w, dims, ['weights', 'topWeights', 'logSumExp', 'out'])]
+    }
+  },
+  'ScaledDotProductAttention.headDim': {
+    of: (w) => new w.api.ScaledDotProductAttention(4),
+    name: 'headDim',
+    args: () => []
+  },
+  'ScaledDotProductAttention.scale': {
+    of: (w) => new w.api.ScaledDotProductAttention(4),
+    name: 'scale',
+    args: () => []
+  },
+  'new FlashAttention': {
+    of: (w) => w.api.FlashAttention,
+    isNew: true,
+    args: (w) => [w.r.int(1, 8), w.some({ blockSize: () => w.r.int(1, 9) })]
+  },
+  ...twins(
+    'FlashAttention.forward',
+    (w) => new w.api.FlashAttention(4, { blockSize: w.r.int(1, 5) }),
+    (w) => attentionCall(w, ['weights'], { D: 4 })
+  ),
+  'FlashAttention.headDim': { of: (w) => new w.api.FlashAttention(4), name: 'headDim', args: () => [] },
+  'FlashAttention.blockSize': { of: (w) => new w.api.FlashAttention(4), name: 'blockSize', args: () => [] },
+
+  'new Layer': { of: (w) => w.api.Layer, isNew: true, isAbstract: true, args: () => [{}] },
+  ...layerEntries('MultiHeadAttention', crossConfig),
+  ...twins('MultiHeadAttention.forward', (w) => makeLayer(w, 'MultiHeadAttention', crossConfig), multiCall),
+  ...layerEntries('SelfAttention', layerConfig),
+  ...twins('SelfAttention.forward', (w) => makeLayer(w, 'SelfAttention', layerConfig), selfCall),
+  ...layerEntries('CrossAttention', (w) => ({ ...layerConfig(w), kDim: 3 })),
+  ...twins(
+    'CrossAttention.forward',
+    (w) => makeLayer(w, 'CrossAttention', (w) => ({ ...layerConfig(w), kDim: 3 })),
+    crossCall
+  ),
+  ...layerEntries('TransformerEncoderLayer', encoderConfig),
+  ...twins('TransformerEncoderLayer.forward', (w) => makeLayer(w, 'TransformerEncoderLayer', encoderConfig), selfCall),
+
+  'new KVCache': {
+    of: (w) => w.api.KVCache,
+    isNew: true,
+    args: (w) => [{ kvHeads: 1, headDim: 2, capacity: 4, ...w.some({ window: () => 2, batch: () => 2 }) }]
+  },
+  'KVCache.append': { of: cache, name: 'append', args: appendCall },
+  'KVCache.attend': { of: cache, name: 'attend', args: attendCall },
+  'KVCache.truncate': { of: cache, name: 'truncate', args: (w, made) => [w.r.int(0, made.length)] },
+  'KVCache.length': { of: cache, name: 'length', args: () => [] },
+  'KVCache.capacity': { of: cache, name: 'capacity', args: () => [] },
+  'KVCache.config': { of: cache, name: 'config', args: () => [] },
+  'KVCache.dispose': { of: cache, name: 'dispose', args: () => [] },
+
+  'new LinearAttention': { of: (w) => w.api.LinearAttention, isNew: true, args: (w) => [linearConfig(w)] },
+  ...twins('LinearAttention.forward', linear, linearCall),
+  'LinearAttention.featureMap': {
+    of: linear,
+    name: 'featureMap',
+    args: (w, layer) => [w.tensor([w.dim(), w.dim(), layer.config.modelDim])]
+  },
+  'LinearAttention.featureDim': { of: linear, name: 'featureDim', args: () => [] },
+  'LinearAttention.config': { of: linear, name: 'config', args: () => [] },
+  'LinearAttention.stream': {
+    of: linear,
+    name: 'stream',
+    args: (w) => [w.some({ batch: () => 2, valueDim: () => 3 })]
+  },
+  'LinearAttention.dispose': { of: linear, name: 'dispose', args: () => [] },
+  'LinearStream.step': {
+    of: (w) => {
+      const layer = linear(w)
+      return Object.assign(w.keep(layer.stream({ batch: 1, valueDim: 2 })), { layer })
+    },
+    name: 'step',
+    args(w, { layer }) {
+      const { modelDim, numHeads } = layer.config
+      const L = w.dim()
+      return [w.tensor([1, L, modelDim]), w.tensor([1, L, modelDim]), w.tensor([1, L, 2 * numHeads])]
+    }
+  },
+  'LinearStream.reset': { of: (w) => w.keep(linear(w).stream()), name: 'reset', args: () => [] },
+  'LinearStream.dispose': { of: (w) => linear(w).stream(), name: 'dispose', args: () => [] },
+
+  'new HyperbolicAttention': { of: (w) => w.api.HyperbolicAttention, isNew: true, args: (w) => [hyperbolicConfig(w)] },
+  ...twins('HyperbolicAttention.forward', hyperbolic, hyperbolicCall),
+  'HyperbolicAttention.config': { of: hyperbolic, name: 'config', args: () => [] },
+  'HyperbolicAttention.curvature': { of: hyperbolic, name: 'curvature', args: () => [] },
+  'HyperbolicAttention.dispose': { of: hyperbolic, name: 'dispose', args: () => [] },
+  ...geometry('distance', pair),
+  ...geometry('distanceMatrix', pair),
+  ...geometry('projectToBall', (w, space) => pair(w, space).slice(1)),
+  ...geometry('expMap', (w, space) => {
+    const [base, point] = pair(w, space)
+    return [base, space.logMap(base, point)]
+  }),
+  ...geometry('logMap', pair),
+  ...geometry('expMap0', (w) => [w.tensor([w.dim(), w.r.int(1, 4)], 0.2)]),
+  ...geometry('logMap0', (w, space) => pair(w, space).slice(1)),
+  ...geometry('mobiusAdd', pair),
+  ...geometry('mobiusScale', (w, space) => [w.r.normal(), pair(w, space)[0]]),
+  ...geometry('parallelTransport', (w, space) => {
+    const [from, to] = pair(w, space)
+    return [from, to, space.logMap(from, to)]
+  }),
+  ...geometry('midpoint', (w, space) => {
+    const [given] = pair(w, space)
+    const weights = w.tensor([2, given.shape[0]])
+    weights.data.forEach((value, at) => (weights.data[at] = Math.abs(value)))
+    w.track(weights.data.buffer)
+    return w.r.pick([[given], [given, weights]])
+  }),
+  ...geometry('toLorentz', (w) => [w.tensor([w.dim(), w.r.int(1, 4)], 0.05)]),
+  ...geometry('toPoincare', (w, space) => [space.toLorentz(w.tensor([w.dim(), w.r.int(1, 4)], 0.05))]),
+
+  'new Graph': { of: (w) => w.api.Graph, isNew: true, isAbstract: true, args: () => [] },
+  'Graph.fromEdges': { of: (w) => w.api.Graph, name: 'fromEdges', args: (w) => [edges(w)] },
+  'Graph.inDegrees': { of: (w) => graph(w).graph, name: 'inDegrees', args: () => [] },
+  'Graph.reverse': { of: (w) => graph(w).graph, name: 'reverse', args: () => [] },
+  'Graph.numNodes': { of: (w) => graph(w).graph, name: 'numNodes', args: () => [] },
+  'Graph.numEdges': { of: (w) => graph(w).graph, name: 'numEdges', args: () => [] },
+  'Graph.dispose': { of: (w) => graph(w).graph, name: 'dispose', args: () => [] },
+  'new GraphLayer': {
+    of: (w) => w.api.GraphLayer,
+    isNew: true,
+    isAbstract: true,
+    args: () => [{ inFeatures: 1, outFeatures: 1 }]
+  },
+  ...Object.fromEntries(
+    Object.entries(graphLayers).flatMap(([name, config]) =>
+      Object.entries({
+        ...layerEntries(name, config),
+        ...twins(`${name}.forward`, (w) => makeLayer(w, name, config), graphCall)
+      })
+    )
+  ),
+
+  'new BatchProcessor': {
+    of: (w) => w.api.BatchProcessor,
+    isNew: true,
+    args: (w) => [w.some({ concurrency: () => w.r.int(1, 4) }, 0.7)]
+  },
+  'BatchProcessor.concurrency': { of: batches, name: 'concurrency', args: () => [] },
+  'BatchProcessor.process': { of: batches, name: 'process', args: batchCall },
+  'BatchProcessor.stream': {
+    of: (w) => ({ stream: (/** @type {any[]} */ ...args) => readStream(w, args) }),
+    name: 'stream',
+    args: batchCall
+  },
+  'new BatchError': {
+    of: (w) => w.api.BatchError,
+    isNew: true,
+    isPlain: true,
+    args: () => [[{ status: 'rejected', reason: 1 }]]
+  },
+  'new AttentionError': {
+    of: (w) => w.api.AttentionError,
+    isNew: true,
+    isPlain: true,
+    args: () => ['SHAPE', { argument: 'a' }]
+  },
+
+  ...compatTwins('ScaledDotProduct.forward', (w) => compat(w).createScaledDotProduct(4), compatAttention),
+  ...compatTwins('Flash.forward', (w) => compat(w).createFlash(4, 3), compatAttention),
+  ...compatTwins(
+    'Linear.forward',
+    (w) => compat(w).createLinear(4),
+    (w) => compatAttention(w).slice(0, 6)
+  ),
+  ...compatTwins(
+    'Hyperbolic.forward',
+    (w) => compat(w).createHyperbolic(/** @type {any} */ ({ curvature: -1 })),
+    compatAttention
+  ),
+  ...compatTwins('MultiHead.forward', (w) => w.keep(compat(w).createMultiHead(compatHeads)), compatAttention),
+  ...compatTwins('Cross.forward', (w) => w.keep(compat(w).createCross(compatHeads)), compatCross),
+  ...compatTwins('Self.forward', (w) => w.keep(compat(w).createSelf(compatHeads)), compatSelf),
+  'compat createScaledDotProduct': { of: compat, name: 'createScaledDotProduct', args: () => [4, 0.5] },
+  'compat createMultiHead': { of: compat, name: 'createMultiHead', args: (w) => [layerConfig(w)] },
+  'compat createCross': { of: compat, name: 'createCross', args: (w) => [layerConfig(w)] },
+  'compat createSelf': { of: compat, name: 'createSelf', args: (w) => [layerConfig(w)] },
+  'compat createHyperbolic': { of: compat, name: 'createHyperbolic', args: () => [{ curvature: -1, numHeads: 1 }] },
+  'compat createLinear': { of: compat, name: 'createLinear', args: (w) => w.r.pick([[4], [4, 8]]) },
+  'compat createFlash': { of: compat, name: 'createFlash', args: (w) => w.r.pick([[4], [4, 8]]) },
+  'compat getMemoryUsage': { of: compat, name: 'getMemoryUsage', args: () => [] },
+  'compat ScaledDotProduct.attentionWeights': {
+    of: (w) => compat(w).createScaledDotProduct(4),
+    name: 'attentionWeights',
+    args: (w) => compatCross(w)
+  },
+  'compat Hyperbolic.distance': {
+    of: (w) => compat(w).createHyperbolic(/** @type {any} */ ({ curvature: -1 })),
+    name: 'distance',
+    args: (w) => [w.tensor([3], 0.1).data, w.tensor([3], 0.1).data]
+  },
+  'compat Hyperbolic.distanceMatrix': {
+    of: (w) => compat(w).createHyperbolic(/** @type {any} */ ({ curvature: -1 })),
+    name: 'distanceMatrix',
+    args: (w) => bare([w.tensor([2, 3], 0.1), w.tensor([4, 3], 0.1)])
+  },
+  'compat Hyperbolic.projectToBall': {
+    of: (w) => compat(w).createHyperbolic(/** @type {any} */ ({ curvature: -1 })),
+    name: 'projectToBall',
+    args: (w) => [w.floats(3), ...w.r.pick([[], [[1, 3]]])]
+  },
+  'compat Linear.featureMap': {
+    of: (w) => compat(w).createLinear(4),
+    name: 'featureMap',
+    args: (w) => [w.floats(8), [1, 2, 4]]
+  },
+
+  attentionHeatmap: {
+    of: () => ({ attentionHeatmap }),
+    name: 'attentionHeatmap',
+    args: (w) => {
+      const weights = plotWeights(w)
+      return [weights, heatmapOptions(w, weights)]
+    }
+  },
+  attentionHeatmapText: {
+    of: () => ({ attentionHeatmapText }),
+    name: 'attentionHeatmapText',
+    args: (w) => {
+      const weights = plotWeights(w)
+      return [
+        weights,
+        { ...heatmapOptions(w, weights), ...w.some({ color: () => w.r.chance(0.5), width: () => w.r.int(16, 90) }) }
+      ]
+    }
+  },
+  poincareDisk: {
+    of: () => ({ poincareDisk }),
+    name: 'poincareDisk',
+    args: (w) => {
+      const count = w.r.int(0, 5)
+      const options = {
+        labels: () => Array.from({ length: count }, () => 'a'),
+        weights: () => Array.from({ length: count }, () => 1),
+        highlight: () => [],
+        title: () => 'x',
+        edges: () => (count > 1 ? [[0, 1]] : [])
+      }
+      return [w.tensor([count, 2], 0.1), w.some(options)]
+    }
+  },
+  graphPlot: {
+    of: () => ({ graphPlot }),
+    name: 'graphPlot',
+    args: (w) => {
+      const given = edges(w)
+      const options = {
+        labels: () => Array.from({ length: given.numNodes }, () => 'a'),
+        groups: () => Array.from({ length: given.numNodes }, () => 'g'),
+        weights: () => w.floats(given.source.length).map(Math.abs),
+        directed: () => w.r.chance(0.5),
+        positions: () => w.tensor([given.numNodes, 2])
+      }
+      return [given, w.some(options)]
+    }
+  },
+  fromGraphology: {
+    of: () => ({ fromGraphology }),
+    name: 'fromGraphology',
+    args: (w) => [graphologyGraph(w), { Graph: w.api.Graph, ...w.some({ weight: () => 'w' }) }]
+  }
+}
+
+/** What an API offers that is called: functions, constructors, methods and getters, under the names of {@link entries}. @param {any} api */
+export function offered(api) {
+  const names = []
+  for (const [name, value] of Object.entries(api)) {
+    if (typeof value !== 'function') continue
+    if (!/^class\b/.test(Function.prototype.toString.call(value))) {
+      names.push(name)
+      continue
+    }
+    names.push(`new ${name}`)
+    if (/Error$|^Layer$|^GraphLayer$/.test(name)) continue
+    const own = new Set()
+    for (
+      let prototype = value.prototype;
+      prototype !== Object.prototype;
+      prototype = Object.getPrototypeOf(prototype)
+    ) {
+      for (const member of Object.getOwnPropertyNames(prototype)) if (member !== 'constructor') own.add(member)
+    }
+    names.push(...[...own].map((member) => `${name}.${member}`))
+  }
+  return names
+}

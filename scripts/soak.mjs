@@ -1,0 +1,220 @@
+// Millions of calls of every kind on one backend, and what grows meanwhile: `npm run soak -- --seconds 600 --backend wasm`. Layers
+// and caches are dropped without dispose(), calls fail and are cancelled. Ends with an error if memory, threads or handles grow.
+
+import { readdirSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { loadBackend } from '../index.js'
+
+setFlagsFromString('--expose-gc')
+/** @type {() => void} */
+const collect = runInNewContext('gc')
+
+/** What may be more at the end than at the beginning: a page of memory here and there, none of it by the call. */
+const LIMITS = { rss: 24e6, total: 2e6, allocated: 1e6, threads: 1, handles: 2 }
+/** Rounds until caches, code and pools are what they stay. */
+const WARM_UP = 0.15
+
+/** @typedef {import('../index.d.ts').Attention} Attention */
+/** @typedef {Record<keyof typeof LIMITS, number>} Sample */
+
+const { values } = parseArgs({ options: { seconds: { type: 'string', default: '60' }, backend: { type: 'string' } } })
+const kinds = /** @type {import('../index.d.ts').BackendKind[]} */ (
+  values.backend === undefined ? ['native', 'wasm'] : [values.backend]
+)
+
+/** @param {number[]} shape @param {number} step */
+function tensor(shape, step) {
+  const length = shape.reduce((a, b) => a * b, 1)
+  return { data: Float32Array.from({ length }, (_, at) => Math.sin(at * step)), shape }
+}
+
+/** A program of one backend: each of its functions makes the calls that it counts. */
+class Program {
+  calls = 0
+  made = 0
+  collected = 0
+  #registry = new FinalizationRegistry(() => this.collected++)
+  #x = tensor([1, 6, 8], 0.7)
+  #q = tensor([1, 2, 6, 4], 0.3)
+  #long = tensor([1, 2, 256, 32], 0.1)
+  #api
+
+  /** @param {Attention} api */
+  constructor(api) {
+    this.#api = api
+  }
+
+  /** An object that nobody disposes of. @template {object} T @param {T} object */
+  #drop(object) {
+    this.made++
+    this.calls++
+    this.#registry.register(object, undefined)
+    return object
+  }
+
+  #functions() {
+    const { scaledDotProductAttention, softmax, gelu, layerNorm, rotaryEmbedding, mergeAttention } = this.#api
+    const q = this.#q
+    for (let repeat = 0; repeat < 200; repeat++) {
+      const part = scaledDotProductAttention(q, q, q, { logSumExp: true, weights: true, causal: true })
+      mergeAttention([part, part])
+      softmax(q)
+      gelu(q)
+      layerNorm(q)
+      rotaryEmbedding(q)
+    }
+    this.calls += 1200
+  }
+
+  #failures() {
+    const { scaledDotProductAttention, softmax, loadSafetensors, SelfAttention } = /** @type {any} */ (this.#api)
+    const q = this.#q
+    const wrong = [
+      () => softmax({ data: q.data, shape: [3] }),
+      () => scaledDotProductAttention(q, q, q, { scael: 1 }),
+      () => scaledDotProductAttention(q, q, this.#x),
+      () => loadSafetensors(new Uint8Array(100)),
+      () => new SelfAttention({ numHeads: 2 ** 40, headDim: 4 })
+    ]
+    for (let repeat = 0; repeat < 40; repeat++) {
+      for (const call of wrong) {
+        try {
+          call()
+          throw new Error('a wrong call went through')
+        } catch (error) {
+          if (/** @type {any} */ (error).name !== 'AttentionError') throw error
+        }
+      }
+    }
+    this.calls += 40 * wrong.length
+  }
+
+  #objects() {
+    const api = this.#api
+    for (let repeat = 0; repeat < 10; repeat++) {
+      const layer = this.#drop(new api.SelfAttention({ numHeads: 2, headDim: 4, seed: repeat }))
+      layer.forward(this.#x)
+      layer.loadStateDict(api.loadSafetensors(api.saveSafetensors(layer.stateDict())))
+      const cache = this.#drop(new api.KVCache({ kvHeads: 2, headDim: 4, capacity: 12 }))
+      cache.append(this.#q, this.#q).attend(this.#q)
+      const graph = this.#drop(api.Graph.fromEdges({ numNodes: 6, source: [0, 1, 2, 3], target: [1, 2, 3, 4] }))
+      const conv = this.#drop(new api.GraphAttention({ inFeatures: 8, outFeatures: 3, numHeads: 2 }))
+      conv.forward(graph, { data: this.#x.data, shape: [6, 8] })
+      const stream = this.#drop(new api.LinearAttention({ modelDim: 8, featureMap: 'favor+' }).stream())
+      stream.step(this.#x, this.#x, this.#x)
+      const space = this.#drop(new api.HyperbolicAttention({ curvature: -1, inputs: 'tangent' }))
+      space.forward(this.#x, this.#x, this.#x)
+      disposing(new api.TransformerEncoderLayer({ modelDim: 8, numHeads: 2, feedForwardDim: 16 }), (encoder) =>
+        encoder.forward(this.#x)
+      )
+    }
+    this.calls += 10 * 12
+  }
+
+  async #asynchronous() {
+    const api = this.#api
+    const layer = this.#drop(new api.SelfAttention({ numHeads: 2, headDim: 4 }))
+    const calls = Array.from({ length: 40 }, () => layer.forwardAsync(this.#x))
+    const failing = Array.from({ length: 10 }, () => layer.forwardAsync(this.#q).catch(() => {}))
+    const waiting = Array.from({ length: 10 }, () => {
+      const controller = new AbortController()
+      const call = api.scaledDotProductAttentionAsync(this.#q, this.#q, this.#q, { signal: controller.signal })
+      controller.abort()
+      return call.catch(() => {})
+    })
+    await Promise.all([...calls, ...failing, ...waiting])
+    await new api.BatchProcessor().process([this.#x, this.#x, this.#x], (x, options) => layer.forwardAsync(x, options))
+    this.calls += 63
+  }
+
+  /** A call that is cancelled while it runs: in WebAssembly that costs a worker. */
+  async #cancelled() {
+    const controller = new AbortController()
+    const q = this.#long
+    const call = this.#api.scaledDotProductAttentionAsync(q, q, q, { signal: controller.signal, onProgress: () => {} })
+    setTimeout(() => controller.abort(), 1)
+    await call.catch(() => {})
+    this.calls++
+  }
+
+  async round() {
+    this.#functions()
+    this.#failures()
+    this.#objects()
+    await this.#asynchronous()
+    await this.#cancelled()
+  }
+}
+
+/** @template {{ dispose: () => void }} T @param {T} object @param {(object: T) => void} use */
+function disposing(object, use) {
+  use(object)
+  object.dispose()
+}
+
+const isLinux = process.platform === 'linux'
+
+/** @param {Attention} api @returns {Promise<Sample>} */
+async function measure(api) {
+  // Finalizers run in turns of their own.
+  for (let turn = 0; turn < 3; turn++) {
+    collect()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  const { allocated, total } = api.memoryUsage()
+  return {
+    rss: process.memoryUsage.rss(),
+    total,
+    allocated,
+    threads: isLinux ? readdirSync('/proc/self/task').length : 0,
+    handles: process.getActiveResourcesInfo().length
+  }
+}
+
+/** @param {Sample[]} samples @param {keyof Sample} name */
+function median(samples, name) {
+  const sorted = samples.map((sample) => sample[name]).sort((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)]
+}
+
+/** @param {import('../index.d.ts').BackendKind} kind @param {number} seconds */
+async function soak(kind, seconds) {
+  const api = await loadBackend(kind, { threads: 2 })
+  const program = new Program(api)
+  /** @type {{ sample: Sample, time: number }[]} */
+  const taken = []
+  const start = performance.now()
+  const elapsed = () => (performance.now() - start) / 1000
+  // About two hundred samples, however long it takes.
+  let next = 0
+  while (elapsed() < seconds) {
+    await program.round()
+    if (elapsed() < next) continue
+    taken.push({ sample: await measure(api), time: elapsed() })
+    next = elapsed() + seconds / 200
+  }
+  await measure(api)
+  const steady = taken.filter(({ time }) => time > WARM_UP * seconds).map(({ sample }) => sample)
+  const quarter = Math.max(1, Math.floor(steady.length / 4))
+  const [first, last] = [steady.slice(0, quarter), steady.slice(-quarter)]
+  const problems = []
+  console.log(
+    `${kind}: ${program.calls} calls in ${seconds} s, ${taken.length} samples; medians of the first and the last quarter`
+  )
+  for (const name of /** @type {(keyof Sample)[]} */ (Object.keys(LIMITS))) {
+    const [before, after] = [median(first, name), median(last, name)]
+    console.log(`  ${name.padEnd(10)} ${before} → ${after} (${after - before >= 0 ? '+' : ''}${after - before})`)
+    if (after - before > LIMITS[name]) problems.push(`${kind}: ${name} grew by ${after - before}`)
+  }
+  const left = program.made - program.collected
+  console.log(`  objects dropped without dispose(): ${program.made}, collected: ${program.collected}`)
+  if (left > 100) problems.push(`${kind}: ${left} dropped objects were not collected`)
+  return problems
+}
+
+const problems = []
+for (const kind of kinds) problems.push(...(await soak(kind, Number(values.seconds))))
+for (const problem of problems) console.error(`GREW ${problem}`)
+if (problems.length > 0) process.exitCode = 1
