@@ -27,8 +27,15 @@ async function ofLib() {
     .map((name) => `__test__/${name}`)
   // A test that fails does not change what ran.
   await attempt(process.execPath, [
-    ...[toolProgram('c8'), '--all', '--clean', '--include', 'lib/**/*.js', ...reports],
-    ...[process.execPath, npmProgram('ava'), ...specs]
+    toolProgram('c8'),
+    '--all',
+    '--clean',
+    '--include',
+    'lib/**/*.js',
+    ...reports,
+    process.execPath,
+    npmProgram('ava'),
+    ...specs
   ])
   const { total: _, ...files } = JSON.parse(readFileSync(join(folder, 'coverage-summary.json'), 'utf8'))
   return Object.entries(files).map(([file, { lines }]) => ({
