@@ -1,4 +1,4 @@
-// What every consumer does with the package: attention, a layer and asynchronous calls, held against numbers from elsewhere.
+// What every consumer does with the package: attention, a layer and asynchronous calls, held against a formula and fixed numbers.
 
 /** @typedef {typeof import('@ruvector/attention')} Package */
 /** @typedef {{ kind: string, simd: string, threads: number, rejected: string[], needsInit: boolean }} Report */
@@ -26,7 +26,7 @@ function formula([q, k, v], length, dim) {
   return output
 }
 
-/** The layer's first and last outputs, as torch.nn.MultiheadAttention(8, 2) after manual_seed(42) gives them. */
+/** The layer's first and last outputs, as native code gave them when this was written: all consumers have to agree. */
 const LAYER = { first: [0.8565991, 0.0722299, 0.1211474, -0.5872981], last: [-0.157165, -0.0913538] }
 
 /** @param {string} what @param {ArrayLike<number>} actual @param {ArrayLike<number>} expected */
