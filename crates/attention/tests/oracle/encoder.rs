@@ -272,7 +272,11 @@ fn what_drops_depends_on_the_place_and_the_seed_alone() {
     assert_eq!(run(&data, 3, true, Some(9)), trained);
     assert_ne!(run(&data, 3, true, Some(10)), trained);
     assert_ne!(run(&data, 3, false, None), trained);
-    assert_eq!(run(&data[..2 * 7 * 16], 2, true, None), trained[..2 * 7 * 16], "other batch entries change nothing");
+    // Rows at the end of a tile are summed in another order, and which are depends on their number; what dropped would differ by far more.
+    let fewer = run(&data[..2 * 7 * 16], 2, true, None);
+    for (a, b) in fewer.iter().zip(&trained) {
+        assert!((a - b).abs() < 1e-5, "other batch entries change nothing: {a} and {b}");
+    }
 }
 
 #[test]
