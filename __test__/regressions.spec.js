@@ -65,7 +65,7 @@ onBothBackends((kind, given) => {
       t.is(faultOf(t, () => fromGraphology(proxy, null)).code, 'DTYPE')
       t.is(faultOf(t, () => createCompat(attention).ruVector.createSelf(proxy)).code, 'OPTION')
       t.is(
-        faultOf(t, () => createCompat(attention).ruVector.createFlash(4).forward(proxy, proxy, proxy, [1])).code,
+        faultOf(t, () => createCompat(attention).ruVector.createFlash(4, 4).forward(proxy, proxy, proxy, [1])).code,
         'DTYPE'
       )
       t.is(
@@ -198,13 +198,46 @@ onBothBackends((kind, given) => {
     }
     const own = Object.assign([2.5, 1], { map: () => 3, join: undefined, [Symbol.iterator]: () => 3 })
     t.is(faultOf(t, () => softmax({ data: q.data, shape: own })).actual, '[2.5, 1]')
-    const compat = createCompat(attention).ruVector.createFlash(4)
+    const compat = createCompat(attention).ruVector.createFlash(4, 4)
     for (const dim of [Symbol('x'), 3n, '3']) {
       t.is(
         faultOf(t, () => compat.forward(q.data, q.data, q.data, /** @type {Any} */ ([1, dim, 4]), undefined)).code,
         'SHAPE'
       )
     }
+  })
+
+  test(`${kind}: empty tensors with huge other dimensions end at once`, (t) => {
+    const empty = (/** @type {number[]} */ ...shape) => ({ data: new Float32Array(0), shape })
+    const ends = (/** @type {() => any} */ call) => {
+      try {
+        return call()
+      } catch (error) {
+        // Some are more than the backend counts.
+        t.is(/** @type {Any} */ (error).code, 'SHAPE')
+      }
+    }
+    const space = new attention.HyperbolicAttention({ curvature: -1 })
+    const start = performance.now()
+    for (const x of [
+      empty(1e6, 1e6, 1000, 0),
+      empty(1e9, 1e6, 0),
+      empty(2 ** 40, 0),
+      empty(0, 2 ** 53 - 1, 2 ** 53 - 1)
+    ]) {
+      ends(() => scaledDotProductAttention(x, x, x))
+      ends(() => softmax(x))
+      ends(() => attention.gelu(x))
+      ends(() => attention.layerNorm(x))
+      ends(() => attention.meanPool(x))
+      ends(() => attention.rotaryEmbedding(x))
+      ends(() => attention.linear(x, empty(0, x.shape[x.shape.length - 1])))
+      for (const name of ['projectToBall', 'expMap0', 'logMap0']) ends(() => space[name](x))
+      for (const name of ['mobiusAdd', 'expMap', 'logMap']) ends(() => space[name](x, x))
+    }
+    ends(() => attention.mergeAttention([{ output: empty(1, 1e9, 0, 4), logSumExp: empty(1, 1e9, 0) }]))
+    t.true(performance.now() - start < 5000)
+    space.dispose()
   })
 
   test(`${kind}: a batch refuses inputs whose iterators are none`, async (t) => {

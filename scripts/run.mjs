@@ -193,7 +193,11 @@ const ava = (specs = [], env = {}) =>
 /** The specs that hold numbers against references. */
 const numericSpecs = () =>
   readdirSync(join(root, '__test__'))
-    .filter((name) => name.endsWith('.spec.js') && !/^(benchmark|loader|readme|recovery|safetensors)\./.test(name))
+    .filter(
+      (name) =>
+        name.endsWith('.spec.js') &&
+        !/^(benchmark|fuzz|loader|readme|recovery|rerank-server|safetensors|shipped-code)\./.test(name)
+    )
     .map((name) => `__test__/${name}`)
 
 /** Runs them at every instruction set that the machine has below its best, at which all specs have run. */
@@ -283,7 +287,9 @@ const commands = {
   test,
   start: buildAndRun('examples/minilm-heads/index.js'),
   example,
-  bench: buildAndRun('benchmark/run.js')
+  bench: buildAndRun('benchmark/run.js'),
+  fuzz: buildAndRun('scripts/fuzz.mjs'),
+  soak: buildAndRun('scripts/soak.mjs')
 }
 
 /**

@@ -580,7 +580,8 @@ mod tests {
 
     #[test]
     fn a_dimension_beyond_every_memory_is_a_shape_error() {
-        let mut call = call_on(&[1.0, 0.0, 0.0, 1.0, 0.0, 3.0, 1e15, 1e15, 1e15], [Some(&[0.0; 4]), None, None, None]).unwrap();
+        let mut call =
+            call_on(&[1.0, 0.0, 0.0, 1.0, 0.0, 3.0, 1e15, 1e15, 1e15], [Some(&[0.0; 4]), None, None, None]).unwrap();
         assert_eq!(call.tensor("x").unwrap_err().code, Code::Shape);
     }
 
@@ -620,6 +621,9 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), OPERATIONS.len());
-        assert_eq!(call(u32::MAX, &[1.0, 0.0, 0.0, 1.0, 0.0], None, Slots::default()).unwrap_err().code, Code::Internal);
+        assert_eq!(
+            call(u32::MAX, &[1.0, 0.0, 0.0, 1.0, 0.0], None, Slots::default()).unwrap_err().code,
+            Code::Internal
+        );
     }
 }
