@@ -139,7 +139,7 @@ function heads(w) {
 
 /** A configuration whose heads are even where positions turn them. @param {World} w */
 function layerConfig(w) {
-  const config = heads(w)
+  const config = /** @type {any} */ (heads(w))
   if (config.rotary && config.headDim % 2) config.headDim++
   return config
 }
@@ -848,11 +848,11 @@ export const entries = {
     args: () => ['SHAPE', { argument: 'a' }]
   },
 
-  ...compatTwins('ScaledDotProduct.forward', (w) => compat(w).createScaledDotProduct(4), compatAttention),
+  ...compatTwins('ScaledDotProduct.forward', (w) => compat(w).createScaledDotProduct(4, 0), compatAttention),
   ...compatTwins('Flash.forward', (w) => compat(w).createFlash(4, 3), compatAttention),
   ...compatTwins(
     'Linear.forward',
-    (w) => compat(w).createLinear(4),
+    (w) => /** @type {any} */ (compat(w)).createLinear(4),
     (w) => compatAttention(w).slice(0, 6)
   ),
   ...compatTwins(
@@ -872,7 +872,7 @@ export const entries = {
   'compat createFlash': { of: compat, name: 'createFlash', args: (w) => w.r.pick([[4], [4, 8]]) },
   'compat getMemoryUsage': { of: compat, name: 'getMemoryUsage', args: () => [] },
   'compat ScaledDotProduct.attentionWeights': {
-    of: (w) => compat(w).createScaledDotProduct(4),
+    of: (w) => compat(w).createScaledDotProduct(4, 0),
     name: 'attentionWeights',
     args: (w) => compatCross(w)
   },
@@ -892,7 +892,7 @@ export const entries = {
     args: (w) => [w.floats(3), ...w.r.pick([[], [[1, 3]]])]
   },
   'compat Linear.featureMap': {
-    of: (w) => compat(w).createLinear(4),
+    of: (w) => /** @type {any} */ (compat(w)).createLinear(4),
     name: 'featureMap',
     args: (w) => [w.floats(8), [1, 2, 4]]
   },

@@ -24,7 +24,9 @@ export function problemOf({ error, isRefused }, own, BatchError) {
     return typeof error.message === 'string' && error.message ? undefined : 'an error without a message'
   }
   if (error instanceof BatchError)
-    return error.errors.map((one) => problemOf({ error: one, isRefused: true }, own, BatchError)).find(Boolean)
+    return error.errors
+      .map((/** @type {unknown} */ one) => problemOf({ error: one, isRefused: true }, own, BatchError))
+      .find(Boolean)
   if (error?.name === 'AbortError') return undefined
   // A job or an iterator of the caller's, or something up the prototypes of its object, that the engine refuses to touch.
   if (

@@ -11,6 +11,7 @@ const realm = runInContext(
 )
 
 class Floats extends Float32Array {
+  /** @override */
   get length() {
     return super.length
   }
@@ -21,6 +22,7 @@ class Floats extends Float32Array {
 }
 class Ints extends Int32Array {}
 class Bytes extends Uint8Array {
+  /** @override */
   subarray() {
     return /** @type {any} */ (this)
   }
@@ -32,7 +34,7 @@ const classes = { Float32Array, Int32Array, Uint8Array }
 
 /** Numbers that no dimension and few options take; none between, so that nothing takes gigabytes. */
 const NUMBERS = [-0, -1, 0.5, -2.5, NaN, Infinity, -Infinity, 1e-320, 1e-40, 1e38, 1e39, 1e308, -1e308, 33]
-const SIZES = [2 ** 40, 2 ** 52, 2 ** 53 - 1, 2 ** 53, 2 ** 60]
+const SIZES = [2 ** 40, 2 ** 44, 2 ** 53 - 1, 2 ** 53, 2 ** 60]
 const NAMES = [
   '__proto__',
   'constructor',
@@ -213,7 +215,7 @@ const ARRAYS = {
     if (w.r.chance(0.3)) buffer.resize(w.r.chance(0.5) ? 0 : array.byteLength + 4 * w.r.int(1, 16))
     return copy
   },
-  'out of bounds'(w, array, name) {
+  'out of bounds'(_, array, name) {
     const buffer = new /** @type {any} */ (ArrayBuffer)(array.byteLength + 16, { maxByteLength: array.byteLength + 64 })
     const copy = new classes[name](buffer, 16, array.length)
     buffer.resize(4)
@@ -289,7 +291,8 @@ const LISTS = {
   },
   'no elements'(w, list) {
     w.isExtreme = w.isHuge = true
-    return list.map((dim, at) => (at === 0 ? 0 : w.r.chance(0.5) ? w.r.pick([2 ** 31, 2 ** 32, ...SIZES]) : dim))
+    const empty = w.r.int(0, list.length - 1)
+    return list.map((dim, at) => (at === empty ? 0 : w.r.chance(0.5) ? w.r.pick([2 ** 31, 2 ** 32, ...SIZES]) : dim))
   },
   proxy: (_, list) => new Proxy(list, {}),
   'calls back': (w, list) =>

@@ -151,7 +151,9 @@ const numericSpecs = () =>
     .filter(
       (name) =>
         name.endsWith('.spec.js') &&
-        !/^(benchmark|guides|init|links|loader|readme|recovery|release|safetensors|size)\./.test(name)
+        !/^(benchmark|fuzz|guides|init|links|loader|readme|recovery|release|rerank-server|safetensors|shipped-code|size)\./.test(
+          name
+        )
     )
     .map((name) => `__test__/${name}`)
 
@@ -290,7 +292,9 @@ const commands = {
   start: buildAndRun('examples/minilm-heads/index.js'),
   example,
   explorer: serveExplorer,
-  bench: buildAndRun('benchmark/run.js')
+  bench: buildAndRun('benchmark/run.js'),
+  fuzz: buildAndRun('scripts/fuzz.mjs'),
+  soak: buildAndRun('scripts/soak.mjs')
 }
 
 /**

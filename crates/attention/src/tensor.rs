@@ -55,10 +55,11 @@ impl Shape {
         self.dims().iter().try_fold(1usize, |product, &dim| product.checked_mul(dim))
     }
 
-    /// The last dimension and the number of rows before it; a scalar is one row of one.
+    /// The last dimension and the number of rows before it; a scalar is one row of one. Where rows have no elements there may
+    /// be more of them than can be counted.
     pub fn rows_and_columns(&self) -> (usize, usize) {
         match self.dims().split_last() {
-            Some((&columns, outer)) => (outer.iter().product(), columns),
+            Some((&columns, outer)) => (outer.iter().fold(1, |rows: usize, &dim| rows.saturating_mul(dim)), columns),
             None => (1, 1),
         }
     }
@@ -102,6 +103,12 @@ impl<'a, T> Tensor<'a, T> {
                 format!("data of the length that shape {shape} has"),
                 format_args!("{} elements", data.len()),
             ));
+        }
+        // Zero dimensions let huge ones through that no data backs; what is computed from them must not overflow.
+        let volume = dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim.max(1)));
+        if volume.is_none_or(|volume| volume > isize::MAX as usize) {
+            let expected = "dimensions whose product, zeros left out, can be counted";
+            return Err(Error::shape(argument, expected, shape));
         }
         Ok(Self { data, shape })
     }
@@ -157,4 +164,26 @@ pub fn try_zeroed<T: Copy + Default>(what: &str, elements: usize) -> Result<Vec<
     vector.try_reserve_exact(elements).map_err(|_| Error::memory(what, elements))?;
     vector.resize(elements, T::default());
     Ok(vector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_tensor_has_dimensions_that_can_be_counted() {
+        let empty: [f32; 0] = [];
+        assert!(Tensor::new("x", &empty, &[1 << 40, 0, 4]).is_ok());
+        for dims in [&[1 << 40, 0, 1 << 40][..], &[usize::MAX, 0], &[0, usize::MAX, 2]] {
+            let error = Tensor::new("x", &empty, dims).unwrap_err();
+            assert_eq!((error.code, error.argument.as_str()), (crate::Code::Shape, "x"));
+        }
+    }
+
+    #[test]
+    fn rows_that_have_no_elements_are_counted_as_far_as_numbers_go() {
+        let shape = Shape::new("x", &[usize::MAX, 3, 0]).unwrap();
+        assert_eq!(shape.rows_and_columns(), (usize::MAX, 0));
+        assert_eq!(Shape::of([2, 3, 4]).rows_and_columns(), (6, 4));
+    }
 }

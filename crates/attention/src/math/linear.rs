@@ -44,7 +44,7 @@ pub fn linear(
     {
         return Err(Error::shape("bias", format!("[{outputs}]"), bias.shape));
     }
-    check_output("output", output, rows * outputs)?;
+    check_output("output", output, rows.saturating_mul(outputs))?;
     project(context, x.data, rows, depth, weight.data, outputs, bias.map(|bias| bias.data), output)
 }
 

@@ -24,7 +24,11 @@ pub fn mean_pool(
         return Err(Error::shape("x", "3 dimensions [B, L, M]", x.shape));
     };
     check_lengths("lengths", lengths, batch, rows, "rows")?;
-    check_output("output", output, batch * columns)?;
+    check_output("output", output, batch.saturating_mul(columns))?;
+    // Then there may be more empty rows than can be gone through.
+    if output.is_empty() {
+        return Ok(());
+    }
     let output = SharedMut::new(output);
     context.for_each(batch, x.data.len() * 2, |b| {
         let count = lengths.map_or(rows, |lengths| lengths[b] as usize);

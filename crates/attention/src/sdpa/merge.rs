@@ -53,9 +53,12 @@ pub fn merge_attention(
             Shape::new("", log_sum_exps.shape.dims().get(1..).unwrap_or_default())?,
         ));
     }
-    let rows = batch * heads * length;
-    check_output("output", output, rows * size)?;
+    let rows = batch.saturating_mul(heads).saturating_mul(length);
+    check_output("output", output, rows.saturating_mul(size))?;
     check_output("logSumExp", log_sum_exp, rows)?;
+    if rows == 0 {
+        return Ok(());
+    }
     let strides = Strides::new(options.layout, heads, length, size);
     let (output, log_sum_exp) = (SharedMut::new(output), SharedMut::new(log_sum_exp));
     context.for_each(batch * heads, parts.saturating_mul(rows).saturating_mul(2 * size + 32), |head| {

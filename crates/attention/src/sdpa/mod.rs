@@ -58,6 +58,15 @@ pub struct Outputs<'a> {
     pub top: Option<(&'a mut [f32], &'a mut [i32])>,
 }
 
+impl Outputs<'_> {
+    /// Whether there is nothing to compute.
+    fn are_empty(&self) -> bool {
+        let floats =
+            [self.weights.as_deref(), self.log_sum_exp.as_deref(), self.top.as_ref().map(|(values, _)| &**values)];
+        self.output.is_empty() && floats.into_iter().all(|results| results.is_none_or(<[f32]>::is_empty))
+    }
+}
+
 /// A strided view of one of q, k, v or the output: where each batch entry, head and row begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Strides {
@@ -167,9 +176,9 @@ pub(crate) fn attend_into(
     outputs: Outputs<'_>,
 ) -> Result<()> {
     let rows = problem.rows();
-    check_output("out", outputs.output, rows * problem.value_dim)?;
+    check_output("out", outputs.output, rows.saturating_mul(problem.value_dim))?;
     if let Some(weights) = &outputs.weights {
-        check_output("weights", weights, rows * problem.keys)?;
+        check_output("weights", weights, rows.saturating_mul(problem.keys))?;
     }
     if let Some(log_sum_exp) = &outputs.log_sum_exp {
         check_output("logSumExp", log_sum_exp, rows)?;
@@ -182,8 +191,8 @@ pub(crate) fn attend_into(
         count => count,
     };
     if let (Some((values, indices)), Some(count)) = (&outputs.top, top_weights) {
-        check_output("topWeights", values, rows * count)?;
-        check_output("topWeights", indices, rows * count)?;
+        check_output("topWeights", values, rows.saturating_mul(count))?;
+        check_output("topWeights", indices, rows.saturating_mul(count))?;
     }
     attend(context, problem, outputs, WeightsOf::EachHead)
 }
@@ -201,7 +210,10 @@ pub fn attention_weights(
     output: &mut [f32],
 ) -> Result<()> {
     let problem = plan(q, k, None, options, arrays)?;
-    check_output("output", output, problem.rows() * problem.keys)?;
+    check_output("output", output, problem.rows().saturating_mul(problem.keys))?;
+    if output.is_empty() {
+        return Ok(());
+    }
     match options.stage.unwrap_or_default() {
         Stage::Weights => {
             let outputs = Outputs { weights: Some(output), ..Outputs::default() };
@@ -227,6 +239,10 @@ pub(crate) fn attend(
     mut outputs: Outputs<'_>,
     weights_of: WeightsOf,
 ) -> Result<()> {
+    // Without results there may be more empty rows than can be gone through.
+    if outputs.are_empty() {
+        return Ok(());
+    }
     let needs_second_pass = outputs.weights.is_some() || outputs.top.is_some();
     let rows = if needs_second_pass { problem.rows() } else { 0 };
     let mut statistics = emit::Statistics { max: try_zeroed("weights", rows)?, sum: try_zeroed("weights", rows)? };
