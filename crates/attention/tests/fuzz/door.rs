@@ -404,7 +404,7 @@ fn text(input: &mut Unstructured<'_>) -> Result<String> {
     let is_modest = text.bytes().chain([b' ']).all(|byte| {
         let ended = if byte.is_ascii_digit() { 0 } else { run };
         run = if byte.is_ascii_digit() { run + 1 } else { 0 };
-        ended < 2 || ended > 12
+        !(2..=12).contains(&ended)
     });
     Ok(if is_modest { text } else { String::new() })
 }
