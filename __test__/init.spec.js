@@ -147,7 +147,10 @@ test('the entry workerd.js: init() may be called at once and given a module; byt
     format: 'esm',
     plugins: [modules]
   })
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', outputFiles[0].text])
+  const running = promisify(execFile)(process.execPath, ['--input-type=module', '-'])
+  // Longer than an argument may be.
+  running.child.stdin?.end(outputFiles[0].text)
+  const { stdout } = await running
   t.deepEqual(JSON.parse(stdout), [
     'wasm',
     'simd128',

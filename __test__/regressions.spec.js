@@ -213,8 +213,8 @@ onBothBackends((kind, given) => {
       try {
         return call()
       } catch (error) {
-        // Some are more than the backend counts.
-        t.is(/** @type {Any} */ (error).code, 'SHAPE')
+        // Some are more than the backend counts, or than its memory could hold of what goes with them.
+        t.regex(/** @type {Any} */ (error).code, /^(SHAPE|MEMORY)$/)
       }
     }
     const space = new attention.HyperbolicAttention({ curvature: -1 })

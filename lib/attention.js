@@ -2,7 +2,7 @@
 
 import { later } from './async/watch.js'
 import { readOptions } from './options.js'
-import { allocateIndices, allocateTensor, checkTensor, outputFor, withLast } from './tensor.js'
+import { asGiven, allocateIndices, allocateTensor, checkTensor, outputFor, withLast } from './tensor.js'
 
 /** @typedef {import('./tensor.js').Checked} Checked */
 /** @typedef {import('./backend.js').Backend} Backend */
@@ -139,7 +139,7 @@ export function createFunctions(backend) {
     const weights = outputFor(given.out, shape, inputs ?? [])
 
     backend.call('attentionWeights').input(query).input(key).given(given).output(weights.data).run()
-    return weights
+    return { data: asGiven(weights.data), shape: weights.shape }
   }
 
   /**

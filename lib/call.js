@@ -4,7 +4,7 @@ import { Request } from './async/request.js'
 import { throwIfAborted } from './async/watch.js'
 import { FIRST_OBJECT, HEADER } from './async/worker-calls.js'
 import { inWordsOf } from './errors.js'
-import { attached } from './tensor.js'
+import { attached, asGiven } from './tensor.js'
 
 /** @typedef {import('./backend.js').Backend} Backend */
 /** @typedef {import('./tensor.js').Checked} Checked */
@@ -192,6 +192,8 @@ export class Call {
    * @returns {Ready<T>}
    */
   returning(result) {
+    const { output } = /** @type {any} */ (result)
+    if (output) output.data = asGiven(output.data)
     this.#result = result
     return this
   }

@@ -64,8 +64,21 @@ function plain(array, type) {
   }
   const count = lengthOf(array)
   // One that was detached has no memory to look at.
-  return count === 0 ? new Type(0) : new Type(buffer.call(array), byteOffset.call(array), count)
+  const own = count === 0 ? new Type(0) : new Type(buffer.call(array), byteOffset.call(array), count)
+  givenArrays.set(own, array)
+  return own
 }
+
+/** The callers' own arrays behind plain ones. @type {WeakMap<object, any>} */
+const givenArrays = new WeakMap()
+
+/**
+ * The array as the caller gave it: a result that was written there comes back as it.
+ *
+ * @param {Float32Array} array
+ * @returns {Float32Array}
+ */
+export const asGiven = (array) => givenArrays.get(array) ?? array
 
 const NO_FLOATS = new Float32Array(0)
 const NO_INTEGERS = new Int32Array(0)
