@@ -151,7 +151,7 @@ const numericSpecs = () =>
     .filter(
       (name) =>
         name.endsWith('.spec.js') &&
-        !/^(benchmark|fuzz|guides|init|links|loader|readme|recovery|release|rerank-server|safetensors|shipped-code|size)\./.test(
+        !/^(benchmark|cli|faults|fuzz|guides|init|links|loader|readme|recovery|release|rerank-server|safetensors|shipped-code|size)\./.test(
           name
         )
     )
