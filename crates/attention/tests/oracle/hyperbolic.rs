@@ -450,3 +450,61 @@ fn shapes_and_options_that_do_not_fit_are_told_by_name() {
         assert_eq!((error.code, &*error.argument), (Code::Option, argument), "{config}");
     }
 }
+
+#[test]
+fn distances_and_midpoints_are_those_of_the_oracle() {
+    for (c, lorentz) in [(1.0, false), (0.7, false), (1.0, true), (1.3, true)] {
+        let setup = Setup::new(c, lorentz);
+        let attention = setup.attention();
+        let mut random = Random::new(11);
+        let size = 5 + setup.extra();
+        let points: Vec<Vec<f32>> = (0..4).map(|index| setup.point(&mut random, 5, 0.2 * f64::from(index))).collect();
+        let wide: Vec<Vec<f64>> = points.iter().map(|point| point.iter().map(|&x| f64::from(x)).collect()).collect();
+        let data = points.concat();
+        let all = Tensor::new("a", &data, &[4, size]).unwrap();
+        let some = Tensor::new("b", &data[..3 * size], &[3, size]).unwrap();
+
+        let mut distances = [f32::NAN; 12];
+        attention.distance_matrix(Context::default(), all, some, &mut distances).unwrap();
+        for (index, &distance) in distances.iter().enumerate() {
+            let expected = setup.space.distance(&wide[index / 3], &wide[index % 3]);
+            assert!((f64::from(distance) - expected).abs() < 2e-3, "{distance} and {expected}");
+        }
+
+        let weights = [1.0, 0.0, 2.0, 0.5, 0.25, 3.0, 0.0, 1.0];
+        let given = Tensor::new("weights", &weights, &[2, 4]).unwrap();
+        let mut middles = vec![f32::NAN; 2 * size];
+        attention.midpoint(Context::default(), all, Some(given), &mut middles).unwrap();
+        for (middle, weights) in middles.chunks(size).zip(weights.chunks(4)) {
+            let weights: Vec<f64> = weights.iter().map(|&weight| f64::from(weight)).collect();
+            let expected = setup.space.midpoint(&wide, &weights, size);
+            for (a, b) in middle.iter().zip(&expected) {
+                assert!((f64::from(*a) - b).abs() < 1e-4, "{middle:?} and {expected:?}");
+            }
+        }
+        let mut middle = vec![f32::NAN; size];
+        attention.midpoint(Context::default(), all, None, &mut middle).unwrap();
+        let expected = setup.space.midpoint(&wide, &[1.0; 4], size);
+        assert!(middle.iter().zip(&expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-4));
+    }
+}
+
+#[test]
+fn what_no_distance_and_no_midpoint_can_be_taken_of_is_refused() {
+    let attention = Setup::new(1.0, false).attention();
+    let data = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
+    let points = Tensor::new("points", &data, &[3, 2]).unwrap();
+    let refused = |tensor: Tensor<'_>, weights: Option<Tensor<'_>>| {
+        attention.midpoint(Context::default(), tensor, weights, &mut [0.0; 2]).unwrap_err().code
+    };
+    assert_eq!(refused(Tensor::new("points", &data, &[6]).unwrap(), None), Code::Shape);
+    assert_eq!(refused(points, Some(Tensor::new("weights", &data[..2], &[1, 2]).unwrap())), Code::Shape);
+    for wrong in [-1.0, f32::NAN, f32::INFINITY] {
+        let weights = [1.0, wrong, 1.0];
+        assert_eq!(refused(points, Some(Tensor::new("weights", &weights, &[1, 3]).unwrap())), Code::Domain);
+    }
+    let outside = [0.1, 0.2, 3.0, 0.4];
+    let outside = Tensor::new("b", &outside, &[2, 2]).unwrap();
+    let error = attention.distance_matrix(Context::default(), points, outside, &mut [0.0; 6]).unwrap_err();
+    assert_eq!(error.code, Code::Domain);
+}
