@@ -81,8 +81,9 @@ async function ofKernels() {
     'target/coverage'
   ]
   const env = { RUSTFLAGS: '-Cinstrument-coverage', LLVM_PROFILE_FILE: join(folder, '%p-%m.profraw') }
-  const binaries = (await attempt('cargo', [...cargo, '--no-run'], { env })).output.matchAll(/Executable .*\((.*)\)$/gm)
-  const objects = [...binaries].map(([, file]) => file)
+  const build = await attempt('cargo', [...cargo, '--no-run'], { env })
+  if (build.failure) throw build.failure
+  const objects = [...build.output.matchAll(/Executable .*\((.*)\)$/gm)].map(([, file]) => file)
   await attempt('cargo', [...cargo, '--no-fail-fast'], { env })
   const data = join(folder, 'all.profdata')
   const raw = readdirSync(folder).filter((name) => name.endsWith('.profraw'))
