@@ -185,7 +185,16 @@ onBothBackends((kind, given) => {
     const tensor = { data: shared, shape: q.shape }
     t.is(faultOf(t, () => scaledDotProductAttention(tensor, q, q, { out: shared })).argument, 'out')
     t.is(faultOf(t, () => attention.createTensor(new Proxy(q.data, {}), q.shape)).code, 'DTYPE')
-    t.is(faultOf(t, () => attention.createPaddingMask(new Proxy(Int32Array.of(1), {}), 3)).code, 'DTYPE')
+    const foreign = runInContext('Int32Array.of(1)', createContext({}))
+    for (const lengths of [Int32Array.of(1), foreign]) {
+      t.is(faultOf(t, () => attention.createPaddingMask(new Proxy(lengths, {}), 3)).code, 'DTYPE')
+    }
+  })
+
+  test(`${kind}: what the engine throws at a proxy that breaks its rules comes back as it is`, (t) => {
+    const lengths = new Proxy(Object.freeze([1]), { get: () => 7 })
+    t.throws(() => attention.createPaddingMask(lengths, 3), { instanceOf: TypeError, message: /on proxy/ })
+    t.deepEqual([...attention.createPaddingMask(Object.freeze([1]), 3).data], [1, 0, 0])
   })
 
   test(`${kind}: shapes and lists with strange lengths and methods are read entry by entry`, (t) => {

@@ -28,10 +28,11 @@ export function problemOf({ error, isRefused }, own, BatchError) {
       .map((/** @type {unknown} */ one) => problemOf({ error: one, isRefused: true }, own, BatchError))
       .find(Boolean)
   if (error?.name === 'AbortError') return undefined
-  // A job or an iterator of the caller's, or something up the prototypes of its object, that the engine refuses to touch.
+  // A job or an iterator of the caller's, something up the prototypes of its object, or a proxy that says what a proxy of its target
+  // may not say, that the engine refuses to touch.
   if (
     error instanceof TypeError &&
-    /^Class constructor|requires 'new'|not a typed array|values on a detached|'ownKeys' on a proxy that/.test(
+    /^Class constructor|requires 'new'|not a typed array|values on a detached|'ownKeys' on a proxy that|^'\w+' on proxy: /.test(
       error.message
     )
   )

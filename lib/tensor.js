@@ -284,8 +284,8 @@ export function asTensor(argument, array) {
 }
 
 /**
- * How many entries a list has, an array or what looks like one; undefined for what is none. A proxy of a typed array is none:
- * its members refuse to be read.
+ * How many entries a list has, an array or what looks like one; undefined for what is none. A proxy of a typed array, of any realm,
+ * is none: its members refuse to be read.
  *
  * @param {any} list
  * @returns {number | undefined}
@@ -293,7 +293,7 @@ export function asTensor(argument, array) {
 export function listLengthOf(list) {
   if (!isObject(list)) return undefined
   if (arrayType(list) !== undefined) return lengthOf(/** @type {any} */ (list))
-  if (Object.prototype.isPrototypeOf.call(TypedArray.prototype, list)) return undefined
+  if ('BYTES_PER_ELEMENT' in list) return undefined
   const { length } = /** @type {any} */ (list)
   return isLength(length) ? length : undefined
 }
