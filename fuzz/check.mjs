@@ -11,6 +11,20 @@ const TOLERANCE = 1e-5
  */
 
 /**
+ * What the engine says of what it refuses to touch: a job or an iterator of the caller's, something up the prototypes of its object, a
+ * proxy that says what a proxy of its target may not say.
+ */
+const OF_THE_ENGINE = [
+  /^TypeError: Class constructor/,
+  /^TypeError: .*requires 'new'/,
+  /^TypeError: .*not a typed array/,
+  /^TypeError: .*values on a detached/,
+  /^TypeError: .*'ownKeys' on a proxy that/,
+  /^TypeError: '\w+' on proxy: /,
+  /^TypeError: .*\n    at Array Iterator\.next .*\n.*#nextInput/
+]
+
+/**
  * Why an outcome may not be, or undefined.
  *
  * @param {Outcome} outcome
@@ -28,15 +42,7 @@ export function problemOf({ error, isRefused }, own, BatchError) {
       .map((/** @type {unknown} */ one) => problemOf({ error: one, isRefused: true }, own, BatchError))
       .find(Boolean)
   if (error?.name === 'AbortError') return undefined
-  // A job or an iterator of the caller's, something up the prototypes of its object, or a proxy that says what a proxy of its target
-  // may not say, that the engine refuses to touch.
-  if (
-    error instanceof TypeError &&
-    /^Class constructor|requires 'new'|not a typed array|values on a detached|'ownKeys' on a proxy that|^'\w+' on proxy: /.test(
-      error.message
-    )
-  )
-    return undefined
+  if (error instanceof TypeError && OF_THE_ENGINE.some((pattern) => pattern.test(`${error.stack}`))) return undefined
   return `${error?.name ?? typeof error}: ${error?.message ?? String(error)}`.slice(0, 300)
 }
 

@@ -183,16 +183,16 @@ pub(crate) fn attend_into(
     if let Some(log_sum_exp) = &outputs.log_sum_exp {
         check_output("logSumExp", log_sum_exp, rows)?;
     }
-    let top_weights = match top_weights {
-        Some(count) if count > problem.keys => {
-            let expected = format!("an integer from 1 to {}, the number of keys", problem.keys);
-            return Err(Error::option("topWeights", expected, count));
-        }
-        count => count,
-    };
-    if let (Some((values, indices)), Some(count)) = (&outputs.top, top_weights) {
-        check_output("topWeights", values, rows.saturating_mul(count))?;
-        check_output("topWeights", indices, rows.saturating_mul(count))?;
+    if let Some(count) = top_weights
+        && count > problem.keys
+    {
+        let expected = format!("an integer from 1 to {}, the number of keys", problem.keys);
+        return Err(Error::option("topWeights", expected, count));
+    }
+    if let Some((values, indices)) = &outputs.top {
+        let expected = rows.saturating_mul(top_weights.unwrap_or(0));
+        check_output("topWeights", values, expected)?;
+        check_output("topWeights", indices, expected)?;
     }
     attend(context, problem, outputs, WeightsOf::EachHead)
 }

@@ -33,8 +33,8 @@ fn variable(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-/// Seeds whose bytes made the door fail once: rows beyond what can be counted, all of them empty.
-const FOUND: &[u64] = &[];
+/// Seeds whose bytes made the door fail once: arrays for the largest weights of a call that does not ask for them.
+const FOUND: &[u64] = &[0x2_0003_304d];
 
 /// Runs a target on what was found, then on bytes from seeds until the time is over.
 fn fuzz(name: &str, target: fn(&[u8])) {
