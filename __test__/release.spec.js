@@ -7,6 +7,7 @@ import { gzipSync } from 'node:zlib'
 import test from 'ava'
 import { compareVersions, readBinary } from '../scripts/release/binary.mjs'
 import { platforms } from '../scripts/release/platforms.mjs'
+import { integrityOf, standingOf } from '../scripts/release/registry.mjs'
 import { addonFaults, platformFaults, readTarball, rootFaults } from '../scripts/release/tarball.mjs'
 import { entryOf, filesBehind, isPrerelease, isVersion, setVersions, withEntry } from '../scripts/release/versions.mjs'
 
@@ -91,6 +92,18 @@ test('a version is set everywhere, and a second time changes nothing', (t) => {
   const lock = readFileSync(join(folder, 'Cargo.lock'), 'utf8')
   t.is(lock.split('version = "7.8.9-rc.1"').length - 1, 4)
   t.is(JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')).packages[''].version, '7.8.9-rc.1')
+})
+
+test('what is published already decides what can be', (t) => {
+  const release = { name: 'a', version: '1.10.0', tag: 'latest', tarball: Buffer.from('contents') }
+  t.deepEqual(standingOf(release, { versions: [] }), { isThere: false })
+  t.deepEqual(standingOf(release, { versions: ['1.9.0', '2.0.0-rc.1'] }), { isThere: false })
+  const [same, other] = ['contents', 'others'].map((text) => integrityOf(Buffer.from(text)))
+  t.true(standingOf(release, { versions: ['1.10.0', '3.0.0'], integrity: same }).isThere)
+  t.regex(standingOf(release, { versions: ['1.10.0'], integrity: other }).conflict ?? '', /other contents/)
+  t.regex(standingOf(release, { versions: ['1.10.0'], integrity: undefined }).conflict ?? '', /other contents/)
+  t.regex(standingOf(release, { versions: ['0.1.0', '2.2.2'] }).conflict ?? '', /a@2\.2\.2 is published, and higher/)
+  t.deepEqual(standingOf({ ...release, tag: 'next' }, { versions: ['2.2.2'] }), { isThere: false })
 })
 
 test('what is unreleased becomes the entry of a version once', (t) => {

@@ -5,6 +5,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symli
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { platforms } from './release/platforms.mjs'
+import { standing } from './release/registry.mjs'
 import { rehearse } from './release/rehearse.mjs'
 import { writeBills } from './release/sbom.mjs'
 import { platformFaults, rootFaults } from './release/tarball.mjs'
@@ -255,19 +256,29 @@ async function checkForConsumers(file) {
 // ── Publishing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Publishes what is not there yet, so that a release which broke off can be taken up again.
+ * Which of the packages are to be published: a release that broke off is taken up again where it ended. Packages that cannot be are
+ * told of; with --publish nothing is published then.
  *
  * @param {readonly Packed[]} packed
- * @param {string} version
+ * @param {Options} options
+ */
+function choosePackages(packed, { version, tag, publish }) {
+  const standings = packed.map((one) => ({ one, ...standing(one, version, tag) }))
+  const conflicts = standings.flatMap(({ conflict }) => conflict ?? [])
+  if (publish && conflicts.length > 0) throw new Failure(conflicts.join('\n'))
+  for (const conflict of conflicts) console.log(`could not be published: ${conflict}`)
+  for (const { one, isThere } of standings) if (isThere) console.log(`${one.name}@${version} is published already`)
+  return standings.filter(({ isThere }) => !isThere).map(({ one }) => one)
+}
+
+/**
+ * @param {readonly Packed[]} packed
  * @param {string} tag
  */
-async function publish(packed, version, tag) {
+async function publish(packed, tag) {
   // Only a builder that the registry knows can say where a package was built.
   const provenance = process.env.GITHUB_ACTIONS ? ['--provenance'] : []
-  for (const { file, name } of packed) {
-    if (query('npm', ['view', `${name}@${version}`, 'version']) === version) console.log(`${name}@${version} is there`)
-    else await run('npm', ['publish', file, '--access', 'public', '--tag', tag, ...provenance])
-  }
+  for (const { file } of packed) await run('npm', ['publish', file, '--access', 'public', '--tag', tag, ...provenance])
 }
 
 /** @param {Options} options */
@@ -293,8 +304,9 @@ async function release(options) {
   const packed = await step('packages', () => pack(version, chosen))
   await step('contents', () => checkTarballs(packed, version, chosen))
   await step('publint and types', () => checkForConsumers(packed[packed.length - 1].file))
+  const toPublish = await step('what is published', () => choosePackages(packed, options))
   if (!options['skip-rehearsal']) await step('rehearsal', () => rehearse(packed, version, tag))
-  if (options.publish) await step('publish', () => publish(packed, version, tag))
+  if (options.publish) await step('publish', () => publish(toPublish, tag))
   else console.log(`\n${version} is ready in output/release; nothing was published`)
 }
 
