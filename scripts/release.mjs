@@ -293,8 +293,9 @@ async function release(options) {
     // Before the tests, which build for this machine alone.
     if (options['skip-build']) takeBuilds()
   })
-  if (!options['skip-tests']) await step('tests', () => run('npm', ['test']))
+  // What fails soon goes first.
   if (!options['skip-build']) await step('build', build)
+  if (!options['skip-tests']) await step('tests', () => run('npm', ['test']))
   const chosen = choosePlatforms(options)
   if (!options['skip-crate']) {
     const args = ['publish', '--dry-run', '--locked', '--allow-dirty', '--package', 'ruvector-attention']

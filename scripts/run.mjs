@@ -6,7 +6,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildNative, buildWasm } from './build.mjs'
-import { installExplorer, setup, wasmEnvironment } from './setup.mjs'
+import { installExplorer, setup, setupTests, wasmEnvironment } from './setup.mjs'
 import { Failure, attempt, npmProgram, query, root, run } from './shell.mjs'
 
 const explorer = join(root, 'examples', 'explorer')
@@ -203,7 +203,11 @@ const consumers = (...args) =>
 async function test() {
   try {
     await step('set-up', () => setup({ tests: true }))
+    const ready = setupTests()
+    // It is waited for below; a build that fails first has the word.
+    ready.catch(() => {})
     await build()
+    await step('set-up of the tests', () => ready)
     await lint()
     await step('tests of the kernels', () => cargoTest('--package', 'ruvector-attention'))
     await step('tests of the build tool', () => cargoTest('--package', 'xtask', '--profile', 'xtask'))
@@ -261,7 +265,10 @@ async function serveExplorer() {
 
 /** @type {Record<string, () => Promise<void>>} */
 const commands = {
-  setup: () => setup({ tests: true }),
+  setup: async () => {
+    await setup({ tests: true })
+    await setupTests()
+  },
   build: async () => {
     await setup()
     await build()
@@ -285,7 +292,8 @@ const commands = {
   format,
   test,
   'test:consumers': async () => {
-    await setup({ tests: true, consumers: true })
+    await setup()
+    await setupTests({ consumers: true })
     await build()
     await step('the packed package in its consumers', () => consumers(...process.argv.slice(3)))
   },

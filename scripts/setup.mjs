@@ -31,18 +31,26 @@ const debianRustPackages = ['rustc-web', 'cargo-web', 'rust-web-src', 'rust-web-
 const say = (text) => console.log(`setup: ${text}`)
 
 /**
- * Sets up what `npm run build` needs, with `tests` also what `npm test` needs, and with `consumers` what all consumers need.
- * @param {{ tests?: boolean, consumers?: boolean }} [options]
+ * Sets up what `npm run build` needs; with `tests` also Rust's components that check code.
+ * @param {{ tests?: boolean }} [options]
  */
-export async function setup({ tests = false, consumers = false } = {}) {
+export async function setup({ tests = false } = {}) {
   await checkRust(tests)
   await installWasmTarget()
   await installPackages()
-  if (tests) await installExplorer()
-  if (tests) await installBrowser()
-  if (tests) await installOtherBrowsers()
-  if (tests) await installModel()
-  if (tests) await installConsumers(consumers)
+}
+
+/**
+ * Sets up what `npm test` needs besides, and with `consumers` what all consumers need: after `setup`, and beside a build if need be,
+ * since most of it is waiting.
+ * @param {{ consumers?: boolean }} [options]
+ */
+export async function setupTests({ consumers = false } = {}) {
+  await Promise.all([
+    installBrowser().then(installOtherBrowsers),
+    installExplorer().then(() => installConsumers(consumers)),
+    installModel()
+  ])
 }
 
 /** @param {boolean} tests */
@@ -292,7 +300,9 @@ async function asRoot(command, args) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    await setup({ tests: process.argv.includes('--tests') })
+    const tests = process.argv.includes('--tests')
+    await setup({ tests })
+    if (tests) await setupTests()
   } catch (error) {
     if (!(error instanceof Failure)) throw error
     console.error(`setup: ${error.message}`)
