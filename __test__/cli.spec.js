@@ -9,7 +9,7 @@ import { loadBackend, loadSafetensors, saveSafetensors, version } from '@ruvecto
 import { findFits } from '../lib/cli/fits.js'
 import { PUBLISHED } from '../lib/cli/platforms.js'
 import { selfCheck } from '../lib/cli/self-check.js'
-import { platformTriple } from '../lib/loader.js'
+import { platformTriple } from '../lib/platform.js'
 import { normal } from './support/tensors.js'
 
 const root = fileURLToPath(new URL('../', import.meta.url))

@@ -11,7 +11,7 @@ import test from 'ava'
 import { build } from 'esbuild'
 import * as contract from '@ruvector/attention'
 import { createEntry } from '../lib/entry.js'
-import { platformTriple } from '../lib/loader.js'
+import { platformTriple } from '../lib/platform.js'
 import { openSource } from '../lib/wasm.js'
 import { webLoader } from '../lib/web.js'
 

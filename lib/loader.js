@@ -1,6 +1,7 @@
 // How Node, Deno and Bun find a backend: native code if any candidate loads, else WebAssembly from the file beside it.
 
 import { describe, fault } from './errors.js'
+import { platformTriple } from './platform.js'
 import { checkVersion, noBackend, openSource, openWasm, toError, variants } from './wasm.js'
 import { version } from './version.js'
 
@@ -22,31 +23,6 @@ function environment(name) {
 // In this form bundlers for Node leave the calls alone.
 function createRequire() {
   return process.getBuiltinModule('node:module').createRequire(import.meta.url || `${process.cwd()}/`)
-}
-
-/** Whether the C library is musl: the script `ldd` says so, or, where there is none, the report of the process. */
-function isMusl() {
-  try {
-    const ldd = process.getBuiltinModule('node:fs').readFileSync('/usr/bin/ldd', 'latin1')
-    if (ldd.includes('musl')) return true
-    if (ldd.includes('GLIBC') || ldd.includes('GNU libc')) return false
-  } catch {
-    // No such file.
-  }
-  try {
-    const report = /** @type {any} */ (process.report.getReport())
-    return !report.header.glibcVersionRuntime
-  } catch {
-    return false
-  }
-}
-
-/** The name of this platform's build, such as linux-x64-gnu. */
-export function platformTriple() {
-  const { platform, arch } = process
-  if (platform === 'win32') return `win32-${arch}-msvc`
-  if (platform === 'linux') return `linux-${arch}-${isMusl() ? 'musl' : 'gnu'}`
-  return `${platform}-${arch}`
 }
 
 /**

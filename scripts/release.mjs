@@ -4,6 +4,7 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { platformTriple } from '../lib/platform.js'
 import { platforms } from './release/platforms.mjs'
 import { standing } from './release/registry.mjs'
 import { rehearse } from './release/rehearse.mjs'
@@ -141,9 +142,6 @@ function copy(from, to) {
 
 /** Builds for this machine in the copy, with its version. */
 async function build() {
-  // Loaded only here: it takes the glue of WebAssembly with it, which may not be built.
-  const { platformTriple } = await import('../lib/loader.js')
-
   const target = platforms.find((one) => one.triple === platformTriple())?.target
   const program = `import { buildNative, buildWasm } from './scripts/build.mjs'
 await buildNative(${JSON.stringify(target)})

@@ -3,6 +3,7 @@
 
 import { existsSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
+import { platformTriple } from '../platform.js'
 import { version } from '../version.js'
 import { PUBLISHED } from './platforms.js'
 import { program } from './program.js'
@@ -104,17 +105,16 @@ async function diagnose() {
   const environment = Object.fromEntries(
     VARIABLES.flatMap((name) => (process.env[name] ? [[name, String(process.env[name])]] : []))
   )
+  const triple = platformTriple()
   /** @type {typeof import('../loader.js')} */
   let parts
   try {
     parts = await import('../loader.js')
   } catch (error) {
     // The glue of WebAssembly is part of the package's JavaScript.
-    const triple = `${process.platform}-${process.arch}`
     const problem = `the package is not whole: ${reasonOf(error)}`
     return { ...about(triple, environment), runs: null, problem, backends: [], remedy: remedyFor('wasm', triple) }
   }
-  const triple = parts.platformTriple()
   const backends = [await examine('native', parts.loadNative, triple), await examine('wasm', parts.loadWasm, triple)]
   return { ...about(triple, environment), ...outcome(parts.loader, backends), backends }
 }

@@ -6,6 +6,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { platformTriple } from '../../lib/platform.js'
 import { Failure, query, run } from '../shell.mjs'
 import { toolProgram } from './tools.mjs'
 
@@ -26,7 +27,6 @@ console.log(api.backend().kind)
  * @param {string} tag
  */
 export async function rehearse(packed, version, tag) {
-  const { platformTriple } = await import('../../lib/loader.js')
   const folder = mkdtempSync(join(tmpdir(), 'attention-release-'))
   const registry = await startRegistry(folder)
   try {
