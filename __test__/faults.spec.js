@@ -32,9 +32,13 @@ const run = (text, { args = [], env = {} } = {}) =>
 const x = normal([1, 4, 16], 1)
 const long = () => normal([1, 8, 2048, 64], 1)
 
-/** A WebAssembly backend whose workers the test can reach. */
-async function openWorkers() {
-  /** @type {{ worker: import('../lib/async/spawn.js').Spawned, events: import('../lib/async/spawn.js').Events }[]} */
+/**
+ * A WebAssembly backend whose workers the test can reach.
+ *
+ * @param {{ threads?: number, most?: number }} [options]  `most`: how many workers start, before starting fails
+ */
+async function openWorkers({ threads = 2, most = Infinity } = {}) {
+  /** @type {{ worker: import('../lib/async/spawn.js').Spawned, events: import('../lib/async/spawn.js').Events, posts: any[] }[]} */
   const workers = []
   const loaded = await loader.load('wasm')
   const [spawn] = spawns(program)
@@ -44,15 +48,23 @@ async function openWorkers() {
       {
         ...spawn,
         open(events) {
+          if (workers.length >= most) throw new Error('no more')
           const worker = spawn.open(events)
-          workers.push({ worker, events })
+          const { post } = worker
+          /** @type {any[]} */
+          const posts = []
+          worker.post = (message, transfer) => {
+            posts.push(message)
+            post(message, transfer)
+          }
+          workers.push({ worker, events, posts })
           return worker
         }
       }
     ]
   }))
   backend.start()
-  backend.limitThreads(2)
+  backend.limitThreads(threads)
   return { workers, attention: /** @type {Attention} */ (/** @type {unknown} */ (createApi(backend))) }
 }
 
@@ -86,7 +98,7 @@ test('a worker whose instance traps is replaced, with the layers that it had', a
     worker.post = (message, transfer) => {
       worker.post = post
       // The answer of an instance that trapped.
-      if (message.call) setTimeout(() => events.message({ error: 'unreachable' }))
+      if (message.call) setTimeout(() => events.message({ error: 'unreachable', lacks: [] }))
       else post(message, transfer)
     }
   }
@@ -94,6 +106,64 @@ test('a worker whose instance traps is replaced, with the layers that it had', a
   t.like(error, { name: 'AttentionError', code: 'INTERNAL' })
   t.is(bits((await layer.forwardAsync(x)).output), expected)
   t.true(workers.length > started)
+})
+
+test('workers hold no layer that is gone, whenever it went', async (t) => {
+  const { workers, attention } = await openWorkers()
+  const layer = () => new attention.SelfAttention({ numHeads: 2, headDim: 8, seed: 1 })
+  const other = layer()
+  const expected = bits(other.forward(x).output)
+  for (let repeat = 0; repeat < 3; repeat++) {
+    const gone = layer()
+    const during = gone.forwardAsync(x)
+    gone.dispose()
+    t.is(bits((await during).output), expected)
+    const changed = layer()
+    const before = [changed.forwardAsync(x), changed.forwardAsync(x), changed.forwardAsync(x)]
+    changed.loadStateDict(new attention.SelfAttention({ numHeads: 2, headDim: 8, seed: 2 }).stateDict())
+    for (const { output } of await Promise.all(before)) t.is(bits(output), expected)
+    t.not(bits((await changed.forwardAsync(x)).output), expected)
+    changed.dispose()
+  }
+  await other.forwardAsync(x)
+  for (const { posts } of workers) {
+    const made = posts.flatMap(({ call }) => call?.make.map((/** @type {{ key: string }} */ { key }) => key) ?? [])
+    const forgotten = posts.flatMap(({ forget }) => forget ?? [])
+    t.is(new Set(made).size, made.length)
+    t.deepEqual([...made.slice(0, forgotten.length)].sort(), [...forgotten].sort())
+    t.true(made.length - forgotten.length <= 1)
+  }
+})
+
+test('a worker that could not make a layer makes it at the next call', async (t) => {
+  const { workers, attention } = await openWorkers({ threads: 1 })
+  const layer = new attention.SelfAttention({ numHeads: 2, headDim: 8, seed: 1 })
+  await new attention.SelfAttention({ numHeads: 2, headDim: 8 }).forwardAsync(x)
+  const [{ worker }] = workers
+  const { post } = worker
+  worker.post = (message, transfer) => {
+    worker.post = post
+    const make = message.call.make.map((/** @type {object} */ recipe) => ({ ...recipe, config: '{}' }))
+    post({ call: { ...message.call, make } }, transfer)
+  }
+  t.not(/** @type {any} */ (await t.throwsAsync(layer.forwardAsync(x))).code, 'INTERNAL')
+  t.is(bits((await layer.forwardAsync(x)).output), bits(layer.forward(x).output))
+  t.is(workers.length, 1)
+})
+
+test('where only some workers start, calls share those', async (t) => {
+  const { workers, attention } = await openWorkers({ threads: 4, most: 2 })
+  const q = normal([1, 4, 1024, 64], 1)
+  const expected = bits(attention.scaledDotProductAttention(q, q, q).output)
+  for (let repeat = 0; repeat < 2; repeat++) {
+    const calls = Array.from({ length: 6 }, () => attention.scaledDotProductAttentionAsync(q, q, q))
+    for (const { output } of await Promise.all(calls)) t.is(bits(output), expected)
+  }
+  t.deepEqual(attention.backend().rejected, [])
+  // With none left, and none to be had, this thread does it.
+  for (const { worker } of workers) worker.end()
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  t.is(bits((await attention.scaledDotProductAttentionAsync(q, q, q)).output), expected)
 })
 
 test('where no worker starts, calls run on the calling thread, and the backend says why', async (t) => {

@@ -1,12 +1,13 @@
 // What lives in a backend's memory between calls: made, found again after a fault, and freed.
 
+import { freeQuietly } from './async/worker-calls.js'
 import { AttentionError } from './errors.js'
 import { decodeState } from './state.js'
 
 /** @typedef {import('./backend.js').Backend} Backend */
 /** @typedef {import('./binding.d.ts').Binding} Binding */
 
-/** Where an object lives; `key` names it, as it is now, among the workers. @typedef {{ binding: Binding, id: number, backend: Backend, key: string }} Held */
+/** Where an object lives. @typedef {{ binding: Binding, id: number, version: Version }} Held */
 /** @typedef {{ kind: string, config: string, integers: (Int32Array | undefined)[] }} Origin */
 /**
  * What makes the same object elsewhere.
@@ -17,56 +18,73 @@ import { decodeState } from './state.js'
 /** Frees what nobody disposed of. */
 const forgotten = new FinalizationRegistry(release)
 
-let count = 0
-
 /** @param {Held} held */
-function release({ binding, id, backend, key }) {
-  backend.forget(key)
-  try {
-    binding.free(id)
-  } catch {
-    // A trapped instance may refuse; it goes as a whole.
+function release({ binding, id, version }) {
+  version.release()
+  freeQuietly(binding, id)
+}
+
+/** An object's contents as they are at one moment, under the name that workers know them by, until nobody has them any more. */
+class Version {
+  static #count = 0
+  key = `${++Version.#count}`
+  #holders = 1
+  #backend
+
+  /** @param {Backend} backend */
+  constructor(backend) {
+    this.#backend = backend
+  }
+
+  share() {
+    this.#holders++
+    return this
+  }
+
+  release() {
+    if (--this.#holders === 0) this.#backend.forget(this.key)
   }
 }
 
 /** An object as it was at one moment, whatever becomes of it. */
 class Hold {
-  #binding
+  #held
   #origin
 
   /**
-   * @param {Binding} binding
-   * @param {number} id
-   * @param {string} key
+   * @param {Held} held  whose number and version are this one's own
    * @param {Origin} origin
    */
-  constructor(binding, id, key, origin) {
-    this.#binding = binding
-    this.id = id
-    this.key = key
+  constructor(held, origin) {
+    this.#held = held
     this.#origin = origin
+  }
+
+  get id() {
+    return this.#held.id
+  }
+
+  get key() {
+    return this.#held.version.key
   }
 
   /** @returns {Recipe} */
   recipe() {
-    const entries = this.#binding.stateEntries(this.id)
+    const { binding, id } = this.#held
+    const entries = binding.stateEntries(id)
     const read = (/** @type {number} */ index, /** @type {Float32Array} */ output) =>
-      this.#binding.readState(this.id, index, output)
+      binding.readState(id, index, output)
     const data = Object.values(decodeState(JSON.parse(entries), read)).map((tensor) => tensor.data)
     return { key: this.key, ...this.#origin, entries, data }
   }
 
   /** @param {Binding} binding */
   isOf(binding) {
-    return binding === this.#binding
+    return binding === this.#held.binding
   }
 
   release() {
-    try {
-      this.#binding.free(this.id)
-    } catch {
-      // A trapped instance may refuse; it goes as a whole.
-    }
+    release(this.#held)
   }
 }
 
@@ -90,13 +108,8 @@ export class Resident {
   constructor(backend, kind, config, integers1, integers2) {
     this.#backend = backend
     this.#origin = { kind, config, integers: [integers1, integers2] }
-    this.#make = (/** @type {Binding} */ binding) => ({
-      binding,
-      id: binding.create(kind, config, integers1, integers2),
-      backend,
-      key: `${++count}`
-    })
-    this.#hold(this.#guard(this.#make))
+    this.#make = (/** @type {Binding} */ binding) => binding.create(kind, config, integers1, integers2)
+    this.#hold(this.#guard((binding) => ({ binding, id: this.#make(binding), version: new Version(backend) })))
   }
 
   /** The number of the object in the binding that runs now. */
@@ -114,13 +127,9 @@ export class Resident {
   /** The object as it is now, for a call that has still to run. */
   hold() {
     const id = this.use()
-    const { binding, key } = /** @type {Held} */ (this.#held)
-    return new Hold(
-      binding,
-      this.#guard(() => binding.hold(id)),
-      key,
-      this.#origin
-    )
+    const { binding, version } = /** @type {Held} */ (this.#held)
+    const held = this.#guard(() => binding.hold(id))
+    return new Hold({ binding, id: held, version: version.share() }, this.#origin)
   }
 
   /** The configuration with every default filled in. */
@@ -150,8 +159,8 @@ export class Resident {
     const id = this.use()
     this.#guard((binding) => binding.loadState(id, entries, data, prefix))
     const held = /** @type {Held} */ (this.#held)
-    this.#backend.forget(held.key)
-    held.key = `${++count}`
+    held.version.release()
+    held.version = new Version(this.#backend)
   }
 
   dispose() {
@@ -176,10 +185,10 @@ export class Resident {
     const held = this.#guard((binding) => {
       const entries = old.binding.stateEntries(old.id)
       const state = decodeState(JSON.parse(entries), (index, output) => old.binding.readState(old.id, index, output))
-      const fresh = this.#make(binding)
+      const id = this.#make(binding)
       const data = Object.values(state).map((tensor) => tensor.data)
-      if (data.length > 0) binding.loadState(fresh.id, entries, data, '')
-      return fresh
+      if (data.length > 0) binding.loadState(id, entries, data, '')
+      return { binding, id, version: old.version }
     })
     forgotten.unregister(this)
     this.#hold(held)

@@ -2,7 +2,7 @@
 // one text of it and of what it imports (packages/wasm/attention.worker.js).
 
 import { instantiate } from '../../packages/wasm/attention.js'
-import { FIRST_OBJECT, HEADER, makeObject } from './worker-calls.js'
+import { FIRST_OBJECT, HEADER, freeQuietly, makeObject } from './worker-calls.js'
 
 /** @typedef {ReturnType<typeof instantiate>} Instance */
 
@@ -26,7 +26,7 @@ function receive({ module, forget, call }) {
     instance = instantiate(module)
     port.postMessage({ ready: true })
   } else if (forget) {
-    instance.free(/** @type {number} */ (objects.get(forget)))
+    freeQuietly(instance, /** @type {number} */ (objects.get(forget)))
     objects.delete(forget)
   } else {
     answer(call)
@@ -43,7 +43,8 @@ function answer(call) {
       arrays.map((array) => array.buffer)
     )
   } catch (error) {
-    port.postMessage({ error: error instanceof Error ? error.message : String(error) })
+    const lacks = call.make.flatMap((/** @type {{ key: string }} */ { key }) => (objects.has(key) ? [] : [key]))
+    port.postMessage({ error: error instanceof Error ? error.message : String(error), lacks })
   }
 }
 

@@ -1,7 +1,7 @@
 // Calls on workers, each with an instance of the WebAssembly module of its own; on the calling thread where there are none.
 
 import { fromBinding } from '../errors.js'
-import { FIRST_OBJECT, HEADER, makeObject } from './worker-calls.js'
+import { FIRST_OBJECT, HEADER, freeQuietly, makeObject } from './worker-calls.js'
 
 /** @typedef {import('./queue.js').Executor} Executor */
 /** @typedef {import('./queue.js').Report} Report */
@@ -37,6 +37,11 @@ class Pool {
   #idle = []
   /** @type {Set<Handle>} */
   #all = new Set()
+  /** Those who wait for a worker, since no further one starts; undefined tells them that none is left. @type {((handle: Handle | undefined) => void)[]} */
+  #waiting = []
+  #starting = 0
+  /** Whether this way to start workers ever did. */
+  #hasStarted = false
   #module
   #spawns
 
@@ -60,11 +65,8 @@ class Pool {
    * @returns {Promise<Handle | undefined>}
    */
   async take() {
-    const idle = this.#idle.pop()
-    if (idle) {
-      idle.worker.hold(true)
-      return idle
-    }
+    const idle = this.#takeIdle()
+    if (idle) return idle
     for (;;) {
       const spawn = this.#spawns[0]
       if (spawn === undefined) return undefined
@@ -72,19 +74,50 @@ class Pool {
         return await this.#start(spawn)
       } catch (error) {
         // Others that start at the same time may have found out first.
+        if (this.#spawns[0] !== spawn) continue
+        // Where others did start, only this machine has no room for more.
+        const handle = this.#all.size + this.#starting > 0 ? await this.#nextIdle() : undefined
+        if (handle || this.#hasStarted) return handle
         if (this.#spawns[0] === spawn) this.#failed(spawn.candidate, /** @type {Error} */ (error))
       }
     }
+  }
+
+  #takeIdle() {
+    const idle = this.#idle.pop()
+    idle?.worker.hold(true)
+    return idle
+  }
+
+  /** The next worker that is idle; undefined if none is left. @returns {Promise<Handle | undefined>} */
+  #nextIdle() {
+    return new Promise((resolve) => {
+      const idle = this.#takeIdle()
+      if (idle) resolve(idle)
+      else this.#waiting.push(resolve)
+    })
   }
 
   /** @param {string} candidate @param {Error} error */
   #failed(candidate, error) {
     this.failures.push({ candidate, error })
     this.#spawns.shift()
+    this.#hasStarted = false
+  }
+
+  /** @param {Spawn} spawn */
+  async #start(spawn) {
+    this.#starting++
+    try {
+      return await this.#open(spawn)
+    } finally {
+      this.#starting--
+      this.#tellIfNone()
+    }
   }
 
   /** @param {Spawn} spawn @returns {Promise<Handle>} */
-  #start(spawn) {
+  #open(spawn) {
     return new Promise((resolve, reject) => {
       const handle = new Handle(
         spawn.open({
@@ -92,39 +125,48 @@ class Pool {
             if (answer.progress !== undefined) return handle.call?.report?.(answer.progress)
             if (!answer.ready) return handle.call?.resolve(answer)
             handle.isReady = true
+            this.#hasStarted = true
             this.#all.add(handle)
             resolve(handle)
           },
           lost: (error) => {
-            this.#drop(handle)
+            this.kill(handle)
             if (!handle.isReady) return reject(error)
             handle.call?.reject(error)
           }
         })
       )
-      handle.worker.post({ module: this.#module })
+      try {
+        handle.worker.post({ module: this.#module })
+      } catch (error) {
+        this.kill(handle)
+        reject(error)
+      }
     })
   }
 
-  /** @param {Handle} handle */
-  #drop(handle) {
-    this.#all.delete(handle)
-    this.#idle = this.#idle.filter((other) => other !== handle)
-  }
-
   /**
-   * Ends a worker that is at work, or that may hold anything after a fault.
+   * Ends a worker that is at work, that may hold anything after a fault, or that is lost.
    *
    * @param {Handle} handle
    */
   kill(handle) {
-    this.#drop(handle)
+    this.#all.delete(handle)
+    this.#idle = this.#idle.filter((other) => other !== handle)
     handle.worker.end()
+    this.#tellIfNone()
+  }
+
+  /** Those who wait have to know when no worker is left that could be released. */
+  #tellIfNone() {
+    if (this.#all.size + this.#starting === 0) this.#waiting.splice(0).forEach((resolve) => resolve(undefined))
   }
 
   /** @param {Handle} handle */
   release(handle) {
     if (!this.#all.has(handle)) return
+    const next = this.#waiting.shift()
+    if (next) return next(handle)
     handle.worker.hold(false)
     this.#idle.push(handle)
   }
@@ -221,6 +263,7 @@ async function runPart(pool, request, part, count, stop, report) {
       send(handle, request, part, count, report !== undefined)
     })
     if (answer.error === undefined) return answer
+    for (const key of answer.lacks) handle.known.delete(key)
     const error = fromBinding(answer.error)
     // An instance that trapped may hold anything.
     if (error.code === 'INTERNAL') pool.kill(handle)
@@ -246,12 +289,12 @@ function send(handle, request, part, count, reports) {
   header[3] = count
   const lengths = outputs.map((array) => array?.length)
   const make = request.objects.filter(({ key }) => !handle.known.has(key)).map((object) => object.recipe())
-  for (const { key } of make) handle.known.add(key)
   const objects = request.objects.map(({ key }) => key)
   const arrays = { inputs, bytes, integers, lengths, indices: indices?.length }
   // The last one may have the copies themselves.
   const transfer = count > 1 ? [] : [...inputs, bytes, ...integers].flatMap((array) => (array ? [array.buffer] : []))
   handle.worker.post({ call: { operation, header, options, objects, make, reports, ...arrays } }, transfer)
+  for (const { key } of make) handle.known.add(key)
 }
 
 /**
@@ -302,6 +345,6 @@ function runHere(backend, request) {
   } catch (error) {
     throw backend.fault(error)
   } finally {
-    for (const id of made) binding.free(id)
+    for (const id of made) freeQuietly(binding, id)
   }
 }
