@@ -17,7 +17,7 @@ use ruvector_attention::{Error, threads};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use memory::{Memory, bytes_of};
+use memory::{Memory, words_of};
 
 type Result<T> = std::result::Result<T, JsValue>;
 
@@ -89,9 +89,9 @@ pub fn call(
     let inputs = [&input1, &input2, &input3, &input4].map(Option::as_ref);
     let integers = [&integers1, &integers2].map(Option::as_ref);
     let outputs = [&output1, &output2, &output3, &output4].map(Option::as_ref);
-    let floats: usize = inputs.into_iter().chain(outputs).map(bytes_of).sum();
-    let whole: usize = integers.into_iter().chain([indices.as_ref()]).map(bytes_of).sum();
-    let mut memory = Memory::new(floats + whole + bytes_of(bytes.as_ref()))?;
+    let floats: u64 = inputs.into_iter().chain(outputs).map(words_of).sum();
+    let whole: u64 = integers.into_iter().chain([indices.as_ref()]).map(words_of).sum();
+    let mut memory = Memory::new(floats + whole + words_of(bytes.as_ref()))?;
     let mut rest = memory.rest();
     let mut slots = Slots {
         inputs: inputs.map(|array| rest.copy(array)),
@@ -150,7 +150,7 @@ impl Observer for Reporter {
 #[wasm_bindgen]
 pub fn create(kind: &str, config: &str, integers1: Option<Int32Array>, integers2: Option<Int32Array>) -> Result<u32> {
     let integers = [&integers1, &integers2].map(Option::as_ref);
-    let mut memory = Memory::new(integers.into_iter().map(bytes_of).sum())?;
+    let mut memory = Memory::new(integers.into_iter().map(words_of).sum())?;
     let mut rest = memory.rest();
     calls::create(kind, config, integers.map(|array| rest.copy(array))).map_err(thrown)
 }
@@ -177,7 +177,7 @@ pub fn state_entries(id: u32) -> Result<String> {
 
 #[wasm_bindgen(js_name = readState)]
 pub fn read_state(id: u32, index: u32, output: &Float32Array) -> Result<()> {
-    let mut memory = Memory::new(bytes_of(Some(output)))?;
+    let mut memory = Memory::new(words_of(Some(output)))?;
     let values = memory.rest().zeros(Some(output)).unwrap_or_default();
     calls::read_state(id, index, values).map_err(thrown)?;
     output.copy_from(values);
@@ -204,7 +204,7 @@ pub fn save_safetensors(entries: &str, data: Vec<Float32Array>, metadata: &str) 
 
 /// Calls with copies of the arrays.
 fn with_data<T>(arrays: &[Float32Array], call: impl FnOnce(&[&[f32]]) -> std::result::Result<T, Error>) -> Result<T> {
-    let mut memory = Memory::new(arrays.iter().map(|array| bytes_of(Some(array))).sum())?;
+    let mut memory = Memory::new(arrays.iter().map(|array| words_of(Some(array))).sum())?;
     let mut rest = memory.rest();
     let data: Vec<&[f32]> = arrays.iter().filter_map(|array| rest.copy(Some(array))).collect();
     call(&data).map_err(thrown)

@@ -22,10 +22,10 @@ thread_local! {
 pub(crate) struct Memory(Vec<Word>);
 
 impl Memory {
-    /// Room for so many bytes in arrays of whole words, or a `MEMORY` error.
-    pub(crate) fn new(bytes: usize) -> Result<Self> {
+    /// Room for so many words, or a `MEMORY` error.
+    pub(crate) fn new(count: u64) -> Result<Self> {
         let mut words = KEPT.take();
-        let length = bytes.div_ceil(size_of::<Word>());
+        let length = usize::try_from(count).unwrap_or(usize::MAX);
         if words.try_reserve_exact(length).is_err() {
             return Err(thrown(Error::memory("arrays", length)));
         }
@@ -53,7 +53,7 @@ impl<'a> Rest<'a> {
     /// Room for `length` elements of 32 bits or fewer.
     fn take<T>(&mut self, length: usize) -> &'a mut [MaybeUninit<T>] {
         const { assert!(align_of::<T>() <= align_of::<Word>()) };
-        let words = (length * size_of::<T>()).div_ceil(size_of::<Word>());
+        let words = length.saturating_mul(size_of::<T>()).div_ceil(size_of::<Word>());
         let (part, rest) = take(&mut self.0).split_at_mut(words);
         self.0 = rest;
         // SAFETY: the part is long enough, aligned for T, borrowed by nobody else, and uninitialised memory may be anything.
@@ -105,7 +105,7 @@ macro_rules! typed {
 
 typed!(Float32Array: f32, Int32Array: i32, Uint8Array: u8);
 
-/// The bytes that an array takes, in whole words.
-pub(crate) fn bytes_of<T, A: Typed<T>>(array: Option<&A>) -> usize {
-    array.map_or(0, |array| (array.len() * size_of::<T>()).next_multiple_of(size_of::<Word>()))
+/// The words that an array takes. In 64 bits, since several arrays may be more than this memory has addresses for.
+pub(crate) fn words_of<T, A: Typed<T>>(array: Option<&A>) -> u64 {
+    array.map_or(0, |array| (array.len() as u64 * size_of::<T>() as u64).div_ceil(size_of::<Word>() as u64))
 }

@@ -12,7 +12,7 @@ use crate::sdpa::mask::Visibility;
 use crate::sdpa::rotary::{self, Rows};
 use crate::sdpa::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
 use crate::tensor::{Tensor, check_output, try_zeroed};
-use crate::threads::{Context, Share};
+use crate::threads::{Context, Share, expect, operations};
 use crate::weights::{AttentionState, Entry};
 
 /// An attention layer: its configuration and its parameters.
@@ -165,6 +165,21 @@ impl MultiHeadAttention {
         })
     }
 
+    /// Those of a call, of the weights' own pass too where they are asked for.
+    pub(crate) fn operations(&self, plan: &Plan<'_>, has_weights: bool) -> u64 {
+        let config = self.config();
+        let (rows, keys) = (plan.batch * plan.queries, plan.batch * plan.keys);
+        let pass =
+            sdpa::pass_operations(rows * config.num_heads, plan.keys, 2 * config.head_dim, plan.visibility.causal());
+        [
+            operations([4, rows, config.model_dim, config.query_width()]),
+            operations([2, keys, config.k_dim + config.v_dim, config.kv_width()]),
+            pass.saturating_mul(if has_weights { 2 } else { 1 }),
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+
     /// A call that was checked; `inputs` have the shapes that `plan` was made for.
     pub(crate) fn run(
         &self,
@@ -175,6 +190,7 @@ impl MultiHeadAttention {
         output: &mut [f32],
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
+        expect(self.operations(&plan, weights.is_some()));
         let config = self.config();
         let Plan { batch, queries, keys, .. } = plan;
         let key = inputs.key.unwrap_or(inputs.query);
@@ -224,7 +240,7 @@ impl MultiHeadAttention {
             ball: None,
         };
         let width = config.query_width();
-        let mut joined = try_zeroed("out", batch * queries * width)?;
+        let mut joined = try_zeroed("working memory", batch * queries * width)?;
         let outputs = Outputs { output: &mut joined, weights, ..Outputs::default() };
         sdpa::attend(context, &problem, outputs, plan.weights_of)?;
         let (weight, bias) = (self.state.output_weight(), self.state.output_bias());
@@ -245,7 +261,7 @@ impl MultiHeadAttention {
         let (query_width, kv_width) = (config.query_width(), config.kv_width());
         if let (Some(weight), None, None) = (state.input_weight(), inputs.key, inputs.value) {
             let width = query_width + 2 * kv_width;
-            let mut data = try_zeroed("q", query_rows * width)?;
+            let mut data = try_zeroed("working memory", query_rows * width)?;
             let (x, depth) = (inputs.query.data, config.model_dim);
             project(context, x, query_rows, depth, weight, width, state.input_bias(), &mut data)?;
             // Rows of nothing have no second column to begin at.
@@ -253,7 +269,7 @@ impl MultiHeadAttention {
             let (key, value) = (start(query_width), start(query_width + kv_width));
             return Ok(Projected { key, value, query_row: width, kv_row: width, data });
         }
-        let mut data = try_zeroed("q", query_rows * query_width + 2 * kv_rows * kv_width)?;
+        let mut data = try_zeroed("working memory", query_rows * query_width + 2 * kv_rows * kv_width)?;
         let (q, kv) = data.split_at_mut(query_rows * query_width);
         let (k, v) = kv.split_at_mut(kv_rows * kv_width);
         let parts = [

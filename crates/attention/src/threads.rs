@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::simd::Level;
 
@@ -25,23 +25,28 @@ impl Default for Context {
 }
 
 /// Operations below which a call stays on its own thread: about a millisecond's work, as waking another costs some of it.
-const SERIAL_OPERATIONS: usize = 1 << 25;
+const SERIAL_OPERATIONS: u64 = 1 << 25;
+
+/// The product of these factors, as a number of operations.
+pub fn operations<const N: usize>(factors: [usize; N]) -> u64 {
+    factors.into_iter().fold(1, |product, factor| product.saturating_mul(factor as u64))
+}
 
 impl Context {
     /// Calls `work` once for each item, in no order that it may rely on. `operations` is the cost of all items together.
-    pub fn for_each(self, items: usize, operations: usize, work: impl Fn(usize) + Sync) {
+    pub fn for_each(self, items: usize, operations: u64, work: impl Fn(usize) + Sync) {
         // Not generic from here on: kernels would be compiled once for each way to call them.
         self.distribute(items, operations, &work);
     }
 
-    fn distribute(self, items: usize, operations: usize, work: &(dyn Fn(usize) + Sync)) {
+    fn distribute(self, items: usize, operations: u64, work: &(dyn Fn(usize) + Sync)) {
         let threads = if operations < SERIAL_OPERATIONS { 1 } else { self.threads.min(items) };
         let run = |work: &(dyn Fn(usize) + Sync)| {
             if threads <= 1 { (0..items).for_each(work) } else { pool::for_each(threads, items, work) }
         };
         let Some(watch) = Watch::current() else { return run(work) };
-        let share = operations / items.max(1);
-        watch.expect(share.saturating_mul(items));
+        let share = operations / items.max(1) as u64;
+        watch.expect(operations);
         run(&|item| {
             if !watch.observer.is_cancelled() {
                 work(item);
@@ -55,15 +60,15 @@ impl Context {
 pub trait Observer: Sync {
     /// Whether nobody wants the result any more: the items that have not begun are left out.
     fn is_cancelled(&self) -> bool;
-    /// How much of the work that is known of is done, from 0 to 1. Comes from several threads.
+    /// How much of the work is done, from 0 to 1, as far as it is foreseen. Comes from several threads.
     fn progress(&self, fraction: f32);
 }
 
 /// One observed call.
 struct Watch<'a> {
     observer: &'a dyn Observer,
-    expected: AtomicUsize,
-    done: AtomicUsize,
+    expected: AtomicU64,
+    done: AtomicU64,
 }
 
 thread_local! {
@@ -80,26 +85,26 @@ impl Watch<'_> {
         WATCH.get().map(|watch| unsafe { &*watch.cast::<Watch<'a>>() })
     }
 
-    fn expect(&self, operations: usize) {
+    fn expect(&self, operations: u64) {
         let done = self.done.load(Ordering::Relaxed);
         self.expected.fetch_max(done.saturating_add(operations), Ordering::Relaxed);
     }
 
-    fn advance(&self, operations: usize) {
-        let done = self.done.fetch_add(operations, Ordering::Relaxed) + operations;
+    fn advance(&self, operations: u64) {
+        let done = self.done.fetch_add(operations, Ordering::Relaxed).saturating_add(operations);
         self.observer.progress(done as f32 / self.expected.load(Ordering::Relaxed).max(1) as f32);
     }
 }
 
 /// Runs a call under the eyes of `observer`.
 pub fn observed<T>(observer: &dyn Observer, run: impl FnOnce() -> T) -> T {
-    let watch = Watch { observer, expected: AtomicUsize::new(0), done: AtomicUsize::new(0) };
+    let watch = Watch { observer, expected: AtomicU64::new(0), done: AtomicU64::new(0) };
     let _restored = Restore { cell: &WATCH, before: WATCH.replace(Some((&raw const watch).cast())) };
     run()
 }
 
-/// Says how many operations the call at hand takes in all, where it takes more than one [`Context::for_each`].
-pub fn expect(operations: usize) {
+/// Says how many operations are still to come in the call at hand, where they are more than one [`Context::for_each`] does.
+pub fn expect(operations: u64) {
     if let Some(watch) = Watch::current() {
         watch.expect(operations);
     }
@@ -279,7 +284,8 @@ mod pool {
         });
         {
             let mut pool = lock(&POOL);
-            while pool.workers.len() < threads - 1 {
+            // A pool that is being shut down would leave without a word those that come now.
+            while !pool.stopping && pool.workers.len() < threads - 1 {
                 // A machine out of threads still computes: the caller takes every item that nobody helps with.
                 let Ok(worker) = std::thread::Builder::new().name("ruvector-attention".into()).spawn(serve) else {
                     break;
@@ -363,7 +369,7 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..200 {
                         let counts: Vec<AtomicUsize> = (0..37).map(|_| AtomicUsize::new(0)).collect();
-                        context(4).for_each(37, usize::MAX, |item| {
+                        context(4).for_each(37, u64::MAX, |item| {
                             counts[item].fetch_add(1, Ordering::Relaxed);
                         });
                         assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
@@ -376,11 +382,11 @@ mod tests {
     #[test]
     fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
         let outcome = std::panic::catch_unwind(|| {
-            context(3).for_each(64, usize::MAX, |item| assert!(item != 40, "item forty"));
+            context(3).for_each(64, u64::MAX, |item| assert!(item != 40, "item forty"));
         });
         assert!(outcome.is_err());
         let sum = AtomicUsize::new(0);
-        context(3).for_each(64, usize::MAX, |item| {
+        context(3).for_each(64, u64::MAX, |item| {
             sum.fetch_add(item, Ordering::Relaxed);
         });
         assert_eq!(sum.into_inner(), 64 * 63 / 2);
@@ -389,7 +395,7 @@ mod tests {
     #[test]
     fn the_pool_starts_again_after_it_was_shut_down() {
         for _ in 0..3 {
-            context(4).for_each(8, usize::MAX, |_| {});
+            context(4).for_each(8, u64::MAX, |_| {});
             shut_down();
         }
     }

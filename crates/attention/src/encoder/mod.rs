@@ -15,7 +15,7 @@ use crate::multi_head::{Inputs, Plan};
 use crate::options::LayerOptions;
 use crate::sdpa::Arrays;
 use crate::tensor::{Tensor, check_output, try_zeroed};
-use crate::threads::Context;
+use crate::threads::{Context, expect, operations};
 use crate::weights::Entry;
 
 pub use config::EncoderConfig;
@@ -121,7 +121,12 @@ impl TransformerEncoderLayer {
         let first = norm(Part::Norm1Weight, Part::Norm1Bias);
         let second = norm(Part::Norm2Weight, Part::Norm2Bias);
 
-        let mut attended = try_zeroed("out", x.data.len())?;
+        let (rows, width) = (x.data.len() / size, config.feed_forward_dim);
+        let norms = operations([2, x.data.len(), 8]);
+        let feed_forward = operations([4, rows, size, width]).saturating_add(norms);
+        expect(state.attention().operations(&plan, weights.is_some()).saturating_add(feed_forward));
+
+        let mut attended = try_zeroed("working memory", x.data.len())?;
         let finish = Finish { dropout: dropout(AFTER_ATTENTION), residual: Some(x.data), ..Finish::default() };
         if config.norm_first {
             // Until the sum is there, the output is room for the normalised input.
@@ -139,8 +144,7 @@ impl TransformerEncoderLayer {
         }
         let normalised: &[f32] = if config.norm_first { output } else { &attended };
 
-        let (rows, width) = (x.data.len() / size, config.feed_forward_dim);
-        let mut hidden = try_zeroed("out", rows * width)?;
+        let mut hidden = try_zeroed("working memory", rows * width)?;
         let [weight, bias] = [Part::Linear1Weight, Part::Linear1Bias].map(|part| state.part(part));
         let finish = Finish { activation: Some(config.activation), dropout: dropout(AFTER_ACTIVATION), residual: None };
         project_and(context, normalised, rows, size, weight, width, Some(bias), finish, &mut hidden)?;

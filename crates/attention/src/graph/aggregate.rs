@@ -90,9 +90,8 @@ impl<'a> Aggregation<'a> {
 
     /// Writes the first `features` values of every row of the output.
     pub fn run(&self, context: Context, output: &mut [f32]) {
-        let edges = self.graph.edges.len() + self.graph.num_nodes();
         let output = SharedMut::new(output);
-        context.for_each(self.graph.items(), edges.saturating_mul(2 * self.features + 16), |item| {
+        context.for_each(self.graph.items(), self.graph.operations(2 * self.features + 16), |item| {
             context.level.run(Item { of: self, rows: self.graph.item(item, false), output: &output });
         });
     }

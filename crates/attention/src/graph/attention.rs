@@ -73,9 +73,8 @@ impl Attention<'_> {
 
     /// Writes the output `[N, width]`, where [`Finish::Skip`] finds what it adds, and the weights `[K′, heads]`.
     pub fn run(&self, context: Context, output: &mut [f32], weights: Option<&mut [f32]>) {
-        let edges = self.graph.edges.len() + self.graph.num_nodes();
         let (output, weights) = (SharedMut::new(output), weights.map(SharedMut::new));
-        context.for_each(self.graph.items(), edges.saturating_mul(6 * self.width() + 32), |item| {
+        context.for_each(self.graph.items(), self.graph.operations(6 * self.width() + 32), |item| {
             // Without values there is nothing to write for a node without edges.
             let rows = self.graph.item(item, self.channels == 0);
             context.level.run(Item { of: self, rows, output: &output, weights: weights.as_ref() });

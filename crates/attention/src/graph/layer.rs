@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::math::linear::project;
 use crate::math::random::Dropout;
 use crate::tensor::{Tensor, check_output, try_zeroed};
-use crate::threads::Context;
+use crate::threads::{Context, expect, operations};
 use crate::weights::Entry;
 
 /// A graph layer: its configuration and its parameters.
@@ -83,6 +83,7 @@ impl GraphLayer {
         let dropout = training.then(|| Dropout::new(self.config.dropout(), seed)).flatten();
         let without = if self.config.add_self_loops() { &*graph.loops } else { &[] };
         let graph = if self.config.add_self_loops() { graph.with_self_loops()? } else { graph };
+        expect(self.operations(graph));
         let call = Call { layer: self, context, graph, without, x: inputs.x.data, edge_attr, dropout };
         match self.config.kind() {
             Kind::Convolution => call.convolution(inputs.edge_weight, output),
@@ -91,6 +92,17 @@ impl GraphLayer {
             Kind::Attention => call.joint(output, weights),
             Kind::Transformer => call.transformer(output, weights),
         }
+    }
+
+    /// Those of a call: every parameter meets every node about once, and what is made of it goes along every edge.
+    fn operations(&self, graph: &Graph) -> u64 {
+        let config = &self.config;
+        let along_edges = match config.kind() {
+            kind if kind.attends() => 6 * config.num_heads() * config.out_features() + 32,
+            Kind::Sage => 2 * config.in_features() + 16,
+            _ => 2 * config.out_features() + 16,
+        };
+        operations([2, graph.num_nodes(), self.parameters.len()]).saturating_add(graph.operations(along_edges))
     }
 
     /// How many edges of a graph the layer has weights for.

@@ -17,6 +17,7 @@ use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
 use crate::tensor::{check_output, try_zeroed};
+use crate::threads;
 
 /// Edges and nodes of one work item: a fraction of a millisecond, and enough items for every thread.
 const ITEM: usize = 2048;
@@ -120,6 +121,11 @@ impl Graph {
         }
         graph.edges = edges;
         Ok(graph)
+    }
+
+    /// The operations of a pass along the edges that costs so many for each, and as many for each node.
+    fn operations(&self, an_edge: usize) -> u64 {
+        threads::operations([self.edges.len() + self.num_nodes(), an_edge])
     }
 
     /// How many nodes there are.

@@ -127,6 +127,11 @@ impl Size {
 }
 
 impl Parameters {
+    /// How many numbers they are.
+    pub fn len(&self) -> usize {
+        self.elements.len()
+    }
+
     /// Parameters of zeros.
     fn zeroed(config: &GraphConfig) -> Result<Self> {
         let descriptions = match config.kind() {

@@ -8,7 +8,7 @@ use crate::sdpa::ball::Ball;
 use crate::sdpa::mask::Visibility;
 use crate::sdpa::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
 use crate::tensor::{Shape, Tensor, check_output, try_zeroed};
-use crate::threads::{Context, SharedMut};
+use crate::threads::{Context, SharedMut, expect, operations};
 
 use super::ball::{self, Point};
 use super::{HyperbolicAttention, check_point};
@@ -51,6 +51,11 @@ struct Dims {
     heads: usize,
     length: usize,
     size: usize,
+}
+
+/// The operations of reading or writing so many rows of such a size.
+fn row_operations(rows: usize, size: usize) -> u64 {
+    operations([rows, size + 8, 8])
 }
 
 impl Dims {
@@ -158,6 +163,10 @@ impl HyperbolicAttention {
         let sees = |b, h, i, j| visibility.sees([b, h, i], j);
         let sees_any = |[b, h, i]: [usize; 3]| (0..keys.length).any(|j| sees(b, h, i, j));
         let seen_by_any = |[b, h, j]: [usize; 3]| (0..queries.length).any(|i| sees(b, h, i, j));
+        let maps = if weights.is_some() { 2 } else { 1 };
+        let pairs = operations([maps, queries.rows(), keys.length, 2 * (queries.size + values.size) + 16]);
+        let rows = [queries, keys, values, results].map(|dims| row_operations(dims.rows(), dims.size));
+        expect(rows.into_iter().fold(pairs, u64::saturating_add));
         let square = self.coordinates.root * self.coordinates.root;
         let query = self.read(context, "q", q, queries, &|gap| (square / gap).sqrt(), &sees_any)?;
         let key = self.read(context, "k", k, keys, &|gap| (1.0 / gap).sqrt(), &seen_by_any)?;
@@ -213,11 +222,14 @@ impl HyperbolicAttention {
     ) -> Result<Points> {
         let size = if self.is_tangent { dims.size } else { dims.size - self.coordinates.extra() };
         let count = dims.rows();
-        let mut points =
-            Points { rows: try_zeroed(argument, count * size)?, factors: try_zeroed(argument, count)?, dims: size };
+        let mut points = Points {
+            rows: try_zeroed("working memory", count * size)?,
+            factors: try_zeroed("working memory", count)?,
+            dims: size,
+        };
         let (rows, factors) = (SharedMut::new(&mut points.rows), SharedMut::new(&mut points.factors));
         let inverse = 1.0 / self.coordinates.root;
-        context.for_each(count.div_ceil(ROWS), count * (size + 8) * 8, |item| {
+        context.for_each(count.div_ceil(ROWS), row_operations(count, size), |item| {
             let (mut point, mut vector) = (Point::default(), Vec::new());
             for row in item * ROWS..count.min((item + 1) * ROWS) {
                 let off = self.read_row(&tensor.data[dims.start(row)..][..dims.size], &mut point, &mut vector);
@@ -263,7 +275,7 @@ impl HyperbolicAttention {
         let extra = if self.is_tangent { 0 } else { self.coordinates.extra() };
         let count = dims.rows();
         let output = SharedMut::new(output);
-        context.for_each(count.div_ceil(ROWS), count * (dims.size + 8) * 8, |item| {
+        context.for_each(count.div_ceil(ROWS), row_operations(count, dims.size), |item| {
             let (mut point, mut vector) = (Point::default(), Vec::new());
             for row in item * ROWS..count.min((item + 1) * ROWS) {
                 // SAFETY: each row belongs to one item, which writes it once.

@@ -3,7 +3,7 @@
 use crate::error::{Code, Error, Result};
 use crate::options::parse::{Given, read_into, read_options};
 use crate::tensor::{Tensor, check_output};
-use crate::threads::{Context, SharedMut};
+use crate::threads::{Context, SharedMut, operations};
 
 use super::ball::{self, Point};
 use super::model::{Coordinates, Model};
@@ -275,7 +275,7 @@ impl HyperbolicAttention {
             memory.read(reader, &arguments, row)?;
         }
         let output = SharedMut::new(output);
-        context.for_each(rows.div_ceil(ROWS), rows * (dims + 4) * 64, |item| {
+        context.for_each(rows.div_ceil(ROWS), operations([rows, dims + 4, 64]), |item| {
             let mut memory = Row::default();
             for row in item * ROWS..rows.min((item + 1) * ROWS) {
                 // The same rows were read above, without a fault.
@@ -296,7 +296,7 @@ impl HyperbolicAttention {
         let (b, _) = self.read_matrix("b", b, Some(dims))?;
         check_output("output", output, a.len() * b.len())?;
         let output = SharedMut::new(output);
-        context.for_each(a.len(), a.len() * b.len() * (dims + 32), |row| {
+        context.for_each(a.len(), operations([a.len(), b.len(), dims + 32]), |row| {
             // SAFETY: each row belongs to one item, which writes it once.
             let distances = unsafe { output.slice(row * b.len(), b.len()) };
             for (distance, point) in distances.iter_mut().zip(&b) {
@@ -342,7 +342,7 @@ impl HyperbolicAttention {
             return Err(Error::new(Code::Domain, "weights", "finite numbers of at least 0", actual));
         }
         let output = SharedMut::new(output);
-        context.for_each(rows, rows * count * (dims + 4) * 4, |row| {
+        context.for_each(rows, operations([rows, count, dims + 4, 4]), |row| {
             let weight = |point| weights.map_or(1.0, |weights| f64::from(weights[row * count + point]));
             let mut middle = Point::default();
             ball::midpoint_of(&points, weight, dims, &mut middle);

@@ -25,7 +25,7 @@ use crate::scratch;
 use crate::sdpa::{self, Arrays, Problem, Strides};
 use crate::simd::{Kernel, Simd, scatter_rows};
 use crate::tensor::{Shape, Tensor, check_output, try_zeroed};
-use crate::threads::{Context, SharedMut};
+use crate::threads::{Context, SharedMut, expect, operations};
 
 use features::FeatureMap;
 pub use features::Kind;
@@ -224,6 +224,8 @@ impl LinearAttention {
         }
         let own = PassSums::Own(SharedMut::new(&mut sums));
         let part = if parts == 1 { keys } else { part };
+        let items = queries.div_ceil(ROW_BLOCK);
+        expect(self.operations(&plan, parts, part).saturating_add(self.operations(&plan, items, ROW_BLOCK)));
         self.run(context, &plan, &Pass { items: parts, part, block: 0, is_causal: false, sums: own }, &output);
         if parts > 1 && MOST_PARTS > 1 {
             for sums in sums.chunks_exact_mut(parts * len) {
@@ -231,9 +233,16 @@ impl LinearAttention {
                 context.level.run(Merge { first, others });
             }
         }
-        let (items, shared) = (queries.div_ceil(ROW_BLOCK), PassSums::Shared(&sums, parts * len));
+        let shared = PassSums::Shared(&sums, parts * len);
         self.run(context, &plan, &Pass { items, part: 0, block: ROW_BLOCK, is_causal: false, sums: shared }, &output);
         Ok(())
+    }
+
+    /// Those of a pass over every pair, of so many items of so many rows.
+    fn operations(&self, plan: &Plan<'_>, items: usize, rows: usize) -> u64 {
+        let projection = if self.map.is_exponential() { self.map.size } else { 16 };
+        let pairs = plan.problem.batch * plan.problem.heads;
+        operations([2, pairs, items, rows, self.map.features, plan.layout.value_dim + projection])
     }
 
     /// Runs a pass over every pair.
@@ -241,10 +250,7 @@ impl LinearAttention {
         let &Plan { ref problem, layout, sums_len: len } = plan;
         let &Pass { items, part, block, is_causal, ref sums } = pass;
         let &Problem { batch, heads, queries, keys, .. } = problem;
-        let projection = if self.map.is_exponential() { self.map.size } else { 16 };
-        let products =
-            items.saturating_mul(part + block).saturating_mul(self.map.features * (layout.value_dim + projection));
-        context.for_each(batch * heads * items, (2 * batch * heads).saturating_mul(products), |item| {
+        context.for_each(batch * heads * items, self.operations(plan, items, part + block), |item| {
             let (pair, index) = (item / items, item % items);
             let (b, h) = (pair / heads, pair % heads);
             // All keys up to the last one's position are those of the batch entry.
@@ -288,7 +294,7 @@ impl LinearAttention {
         let lanes = context.level.tile_lanes();
         scratch::reserve((map.size + map.features).saturating_mul(lanes))?;
         let output = SharedMut::new(output);
-        let operations = rows * map.features * if map.is_exponential() { 2 * map.size } else { 16 };
+        let operations = operations([rows, map.features, if map.is_exponential() { 2 * map.size } else { 16 }]);
         context.for_each(rows.div_ceil(ROW_BLOCK), operations, |item| {
             let first = item * ROW_BLOCK;
             let rows = first..rows.min(first + ROW_BLOCK);

@@ -5,7 +5,7 @@ use crate::math::exp::exp_less;
 use crate::options::parse::{Given, read_into, read_options};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
-use crate::threads::{Context, SharedMut};
+use crate::threads::{Context, SharedMut, operations};
 
 /// A function of each value by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub fn activate(context: Context, activation: Activation, x: Tensor<'_>, output:
     // About 20 µs of work an item.
     const VALUES_AN_ITEM: usize = 1 << 14;
     let shared = SharedMut::new(output);
-    context.for_each(x.data.len().div_ceil(VALUES_AN_ITEM), x.data.len() * 32, |item| {
+    context.for_each(x.data.len().div_ceil(VALUES_AN_ITEM), operations([x.data.len(), 32]), |item| {
         let start = item * VALUES_AN_ITEM;
         let source = &x.data[start..x.data.len().min(start + VALUES_AN_ITEM)];
         // SAFETY: items cover disjoint ranges of the output.

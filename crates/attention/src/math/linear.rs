@@ -7,7 +7,7 @@ use crate::math::random::RowDropout;
 use crate::scratch::{self, Scratch};
 use crate::simd::{Along, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product, scatter_rows};
 use crate::tensor::{Tensor, check_output};
-use crate::threads::{Context, Share, SharedMut};
+use crate::threads::{Context, Share, SharedMut, operations};
 
 /// Numbers of a tile of x that one pass of the microkernel runs over: half of the first-level cache.
 const TILE: usize = 4096;
@@ -96,7 +96,7 @@ pub(crate) fn project_and(
     let output_blocks = outputs.div_ceil(output_block);
     let output = SharedMut::new(output);
     let share = Share::current();
-    let operations = 2usize.saturating_mul(rows).saturating_mul(depth).saturating_mul(outputs);
+    let operations = operations([2, rows, depth, outputs]);
     context.for_each(row_blocks * output_blocks, operations, |item| {
         let block = item / output_blocks;
         if !share.owns(block) {

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
-use crate::threads::{Context, SharedMut};
+use crate::threads::{Context, SharedMut, operations};
 
 /// How rows are normalised.
 #[derive(Debug, Clone, Copy, Default)]
@@ -84,7 +84,7 @@ impl Norm<'_> {
         let rows_an_item = (1usize << 15).div_ceil(columns);
         let len = rows.len();
         let shared = SharedMut::new(rows);
-        context.for_each((len / columns).div_ceil(rows_an_item), len * 8, |item| {
+        context.for_each((len / columns).div_ceil(rows_an_item), operations([len, 8]), |item| {
             let start = item * rows_an_item * columns;
             // SAFETY: items cover disjoint ranges of rows.
             let rows = unsafe { shared.slice(start, (rows_an_item * columns).min(len - start)) };

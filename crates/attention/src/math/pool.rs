@@ -5,7 +5,7 @@ use crate::math::dot::dot;
 use crate::options::parse::{Given, read_into, read_options};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_lengths, check_output};
-use crate::threads::{Context, SharedMut};
+use crate::threads::{Context, SharedMut, operations};
 
 /// The mean over the first `lengths[b]` rows of each batch entry, all where there are no lengths: x `[B, L, M]` → `[B, M]`.
 /// `normalize` divides each mean by its Euclidean length, or by 10⁻¹² where that is longer, as
@@ -30,7 +30,7 @@ pub fn mean_pool(
         return Ok(());
     }
     let output = SharedMut::new(output);
-    context.for_each(batch, x.data.len() * 2, |b| {
+    context.for_each(batch, operations([x.data.len(), 2]), |b| {
         let count = lengths.map_or(rows, |lengths| lengths[b] as usize);
         let rows = &x.data[b * rows * columns..][..count * columns];
         // SAFETY: items differ in the batch entry.

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::math::exp::exp;
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
-use crate::threads::{Context, SharedMut};
+use crate::threads::{Context, SharedMut, operations};
 
 /// `torch.softmax(x, dim=-1)`: each row along the last dimension becomes `exp(x − max) / Σ exp(x − max)`.
 ///
@@ -22,7 +22,7 @@ pub fn softmax(context: Context, x: Tensor<'_>, output: &mut [f32]) -> Result<()
     let rows_an_item = (1usize << 15).div_ceil(columns);
     let shared = SharedMut::new(output);
     let rows = x.data.len() / columns;
-    context.for_each(rows.div_ceil(rows_an_item), x.data.len() * 16, |item| {
+    context.for_each(rows.div_ceil(rows_an_item), operations([x.data.len(), 16]), |item| {
         let start = item * rows_an_item * columns;
         let end = x.data.len().min(start + rows_an_item * columns);
         // SAFETY: items cover disjoint ranges of the output.

@@ -46,8 +46,8 @@ impl Ball<'_> {
         }
         let [b, h, _] = lanes.rows[0];
         let keys = &self.keys[(b * problem.heads + h) * problem.keys + from..];
-        // Logarithms are to base 2, as are scores but those in natural units.
-        let factor = simd.splat(self.factor * if problem.natural_units() { std::f32::consts::LN_2 } else { 1.0 });
+        // Logarithms here are to base 2.
+        let factor = simd.splat(self.factor * std::f32::consts::LN_2);
         let queries: [S::F; VECTORS] = std::array::from_fn(|v| simd.load(&queries[v * S::LANES..]));
         for (distances, &key) in tile.chunks_exact_mut(VECTORS * S::LANES).zip(keys) {
             let key = simd.splat(key);

@@ -273,14 +273,16 @@ impl KvCache {
     ///
     /// # Errors
     /// `OPTION` for a length that is more than there are, or so little that keys are missing which have left the window.
-    pub fn truncate(&self, length: usize) -> Result<()> {
+    pub fn truncate(&self, length: u64) -> Result<()> {
         let mut contents = self.write();
+        // One beyond every address is beyond the length too, and said as it was given.
+        let (given, length) = (length, usize::try_from(length).unwrap_or(usize::MAX));
         // The next query stands at `length`, and sees as far back as the window reaches.
         let least = if contents.kept == 0 { 0 } else { contents.kept + self.config.reach().unwrap_or(0) };
         if length > contents.length || (length < least && length > 0) {
             let or_nothing = if least > 0 { "0, or " } else { "" };
             let expected = format_args!("{or_nothing}an integer from {least} to the length {}", contents.length);
-            return Err(Error::option("length", expected, length));
+            return Err(Error::option("length", expected, given));
         }
         if length == 0 {
             (contents.kept, contents.in_memory) = (0, 0);
@@ -316,18 +318,18 @@ const LENGTH: &str = "an integer of at least 0";
 
 #[derive(Default)]
 struct TruncateOptions {
-    length: Option<usize>,
+    length: Option<u64>,
 }
 
 /// The length that `truncate` goes back to, from `{ "length" }`.
-pub(crate) fn parse_length(json: Option<&str>) -> Result<usize> {
+pub(crate) fn parse_length(json: Option<&str>) -> Result<u64> {
     let mut options = TruncateOptions::default();
     read_into!(options, json, &[], |names| names, { "length" => length: length, })?;
     options.length.ok_or_else(|| Error::option("length", LENGTH, "nothing"))
 }
 
-fn length(given: &Given<'_>) -> Result<Option<usize>> {
-    Ok(usize::try_from(given.integer(0, i64::MAX, LENGTH)?).ok())
+fn length(given: &Given<'_>) -> Result<Option<u64>> {
+    Ok(u64::try_from(given.integer(0, i64::MAX, LENGTH)?).ok())
 }
 
 /// Where a block goes in the rows of each head.

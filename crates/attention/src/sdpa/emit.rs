@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::options::Stage;
 use crate::scratch::{self, Scratch};
-use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, exponential, head_rows, query_scale};
+use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, head_rows, weight};
 use crate::sdpa::{Problem, WeightsOf};
 use crate::simd::{Kernel, MAX_TILE_LANES, Simd, scatter_rows};
 use crate::threads::{Context, SharedMut};
@@ -140,7 +140,6 @@ impl Emit<'_> {
     fn emit<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, simd: S, mut rest: &mut [f32]) {
         let problem = self.problem;
         let lanes = VECTORS * S::LANES;
-        let natural_units = matches!(self.values, Values::Scores(_)) || problem.natural_units();
         let query_len = problem.head_dim * lanes;
         let queries = scratch::take(&mut rest, self.heads.len() * query_len);
         let tile = scratch::take(&mut rest, problem.key_block * lanes);
@@ -149,8 +148,7 @@ impl Emit<'_> {
         let rows_of_head = |h: usize| self.queries.clone().map(move |i| [self.b, h, i]);
         for (index, h) in self.heads.clone().enumerate() {
             let queries = &mut queries[index * query_len..][..query_len];
-            let scale = query_scale(problem, natural_units);
-            Lanes::new(problem, 0..problem.keys, rows_of_head(h)).load_queries(simd, problem, scale, lanes, queries);
+            Lanes::new(problem, 0..problem.keys, rows_of_head(h)).load_queries(simd, problem, lanes, queries);
         }
         let first_head = Lanes::new(problem, 0..problem.keys, rows_of_head(self.heads.start));
         for from in (0..problem.keys).step_by(problem.key_block) {
@@ -172,7 +170,7 @@ impl Emit<'_> {
                     && are_bounded(simd, queries, query_len, query_len, 1)
                     && are_bounded(simd, &data[from * stride..], stride, problem.head_dim, to - from);
                 let scores = ScoreTile { problem, lanes: lanes_of_head, queries, keys, from, to, is_bounded };
-                self.fill::<S, ROWS, VECTORS>(simd, &scores, natural_units, &mut buffers, tile);
+                self.fill::<S, ROWS, VECTORS>(simd, &scores, &mut buffers, tile);
                 if self.heads.len() > 1 {
                     add_mean(tile, mean, index, self.heads.len());
                 }
@@ -209,7 +207,6 @@ impl Emit<'_> {
         &self,
         simd: S,
         scores: &ScoreTile<'_>,
-        natural_units: bool,
         buffers: &mut TileBuffers<'_>,
         tile: &mut [f32],
     ) {
@@ -230,7 +227,7 @@ impl Emit<'_> {
         }
         for values in tile.chunks_exact_mut(lanes) {
             for v in (0..lanes).step_by(S::LANES) {
-                let power = exponential(simd, natural_units, simd.sub(simd.load(&values[v..]), simd.load(&max[v..])));
+                let power = weight(simd, simd.sub(simd.load(&values[v..]), simd.load(&max[v..])));
                 simd.store(&mut values[v..], simd.mul(power, simd.load(&scale[v..])));
             }
         }

@@ -4,7 +4,6 @@
 //! tiles (`tiled`), a few along their length (`decode`); few rows before many keys are several items, each with a fixed part
 //! of the keys, so that the result does not depend on how many threads there are.
 
-use std::f32::consts::LN_2;
 use std::ops::Range;
 
 use crate::error::Result;
@@ -12,7 +11,7 @@ use crate::scratch;
 use crate::sdpa::emit::Statistics;
 use crate::sdpa::{Problem, decode, tiled};
 use crate::tensor::try_zeroed;
-use crate::threads::{Context, Share, SharedMut};
+use crate::threads::{Context, Share, SharedMut, operations};
 
 /// Keys of one part where few rows are before many.
 const PART_KEYS: usize = 4096;
@@ -49,7 +48,6 @@ pub(super) fn run(
         sum: SharedMut::new(&mut statistics.sum),
         has_statistics,
         parts: (part_count > 1).then_some(shared_parts),
-        natural_units: along_rows || problem.natural_units(),
     };
     let item = |head: usize, rows: Range<usize>, part: usize| Item {
         problem,
@@ -83,7 +81,7 @@ pub(super) fn run(
         }
     });
     if part_count > 1 {
-        context.for_each(heads, heads * part_count * rows * problem.value_dim, |head| {
+        context.for_each(heads, operations([heads, part_count, rows, problem.value_dim]), |head| {
             item(head, 0..rows, 0).join_parts(part_count);
         });
     }
@@ -133,7 +131,6 @@ pub(super) struct Results<'a> {
     sum: SharedMut<'a, f32>,
     has_statistics: bool,
     parts: Option<SharedParts<'a>>,
-    natural_units: bool,
 }
 
 /// One work item.
@@ -156,11 +153,6 @@ impl<'a> Item<'a> {
     pub(super) fn row(&self, row: usize) -> [usize; 3] {
         let group = self.problem.group();
         [self.b, self.kv_head * group + row % group, row / group]
-    }
-
-    /// Whether scores are in natural units, or scaled by log₂ e.
-    pub(super) fn natural_units(&self) -> bool {
-        self.results.natural_units
     }
 
     /// The keys of this item that lie between those that a row sees.
@@ -201,7 +193,6 @@ impl<'a> Item<'a> {
         let [b, h, i] = self.row(row);
         let index = (b * self.problem.heads + h) * self.problem.queries + i;
         if let Some(log_sum_exp) = &self.results.log_sum_exp {
-            let max = if self.natural_units() { max } else { max * LN_2 };
             // A row without a visible key sums to 0, and the logarithm of 0 is −∞.
             let value = if sum == 0.0 { f32::NEG_INFINITY } else { max + sum.ln() };
             // SAFETY: each row belongs to one item.
@@ -223,10 +214,7 @@ impl<'a> Item<'a> {
             // SAFETY: the items that wrote the parts have ended; from here on they are only read.
             let statistics = |part| unsafe { (parts.max.slice(index(part), 1)[0], parts.sum.slice(index(part), 1)[0]) };
             let max = (0..part_count).fold(f32::MIN, |max, part| max.max(statistics(part).0));
-            let share = |part| {
-                let below = statistics(part).0 - max;
-                if self.natural_units() { below.exp() } else { below.exp2() }
-            };
+            let share = |part| (statistics(part).0 - max).exp();
             let sum: f32 = (0..part_count).map(|part| share(part) * statistics(part).1).sum();
             let [b, h, i] = self.row(row);
             // SAFETY: each row belongs to one item.

@@ -81,11 +81,6 @@ impl<'a> Visibility<'a> {
         self.right == Some(0)
     }
 
-    /// Whether scores are added to.
-    pub(crate) fn adds_bias(&self) -> bool {
-        self.mask.is_some_and(|mask| matches!(mask.elements, Elements::Float(_)))
-    }
-
     /// Whether there is a mask, of either kind.
     pub(crate) fn has_mask(&self) -> bool {
         self.mask.is_some()

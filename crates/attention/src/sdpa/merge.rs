@@ -6,7 +6,7 @@ use crate::options::parse::{read_into, read_options};
 use crate::sdpa::forward::reciprocal;
 use crate::sdpa::{Dims, Strides};
 use crate::tensor::{Shape, Tensor, check_output};
-use crate::threads::{Context, SharedMut};
+use crate::threads::{Context, SharedMut, operations};
 
 /// The options of `mergeAttention`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,7 +61,7 @@ pub fn merge_attention(
     }
     let strides = Strides::new(options.layout, heads, length, size);
     let (output, log_sum_exp) = (SharedMut::new(output), SharedMut::new(log_sum_exp));
-    context.for_each(batch * heads, parts.saturating_mul(rows).saturating_mul(2 * size + 32), |head| {
+    context.for_each(batch * heads, operations([parts, rows, 2 * size + 32]), |head| {
         for row in head * length..(head + 1) * length {
             let logarithm = |part: usize| log_sum_exps.data[part * rows + row];
             let max = (0..parts).map(logarithm).fold(f32::MIN, f32::max);

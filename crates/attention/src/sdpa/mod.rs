@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::math::random::Dropout;
 use crate::options::{AttentionOptions, Layout, Stage};
 use crate::tensor::{Shape, Tensor, check_output, try_zeroed};
-use crate::threads::Context;
+use crate::threads::{Context, expect, operations};
 use ball::Ball;
 use mask::{Mask, Visibility};
 
@@ -136,16 +136,15 @@ impl Problem<'_> {
         (b * self.heads + h) * self.queries + i
     }
 
-    /// Whether scores are kept in natural units: where they are capped or biased. Otherwise they are scaled by log₂ e, which
-    /// saves a product in each exponential; a bias of −3.4e38 times log₂ e would be −∞.
-    fn natural_units(&self) -> bool {
-        self.softcap > 0.0 || self.visibility.adds_bias()
+    /// Those of one pass over all pairs of queries and keys.
+    fn operations(&self) -> u64 {
+        pass_operations(self.rows(), self.keys, self.head_dim + self.value_dim, self.visibility.causal())
     }
+}
 
-    fn operations(&self) -> usize {
-        let pairs = self.rows().saturating_mul(self.keys);
-        pairs.saturating_mul(2 * (self.head_dim + self.value_dim) + 16) / if self.visibility.causal() { 2 } else { 1 }
-    }
+/// The operations of one pass over so many rows and keys.
+pub(crate) fn pass_operations(rows: usize, keys: usize, size: usize, causal: bool) -> u64 {
+    operations([rows, keys, 2 * size + 16]) / if causal { 2 } else { 1 }
 }
 
 /// `torch.nn.functional.scaled_dot_product_attention`, and everything that the options add to it.
@@ -245,7 +244,10 @@ pub(crate) fn attend(
     }
     let needs_second_pass = outputs.weights.is_some() || outputs.top.is_some();
     let rows = if needs_second_pass { problem.rows() } else { 0 };
-    let mut statistics = emit::Statistics { max: try_zeroed("weights", rows)?, sum: try_zeroed("weights", rows)? };
+    let passes = 1 + u64::from(outputs.weights.is_some()) + u64::from(outputs.top.is_some());
+    expect(problem.operations().saturating_mul(passes));
+    let mut statistics =
+        emit::Statistics { max: try_zeroed("working memory", rows)?, sum: try_zeroed("working memory", rows)? };
     forward::run(context, problem, take(&mut outputs.output), outputs.log_sum_exp, &mut statistics)?;
     if let Some(weights) = outputs.weights {
         emit::weights(context, problem, &statistics, weights, weights_of)?;

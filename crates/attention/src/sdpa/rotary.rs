@@ -9,7 +9,7 @@ use crate::scratch::{self, Scratch};
 use crate::sdpa::{Dims, Strides};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output, try_zeroed};
-use crate::threads::{Context, SharedMut};
+use crate::threads::{Context, SharedMut, operations};
 
 /// The options of `rotaryEmbedding`; a layer's configuration has the first three of them.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,7 +159,7 @@ pub(crate) fn rotate(
     }
     scratch::reserve(2 * half)?;
     let blocks = rows.length.div_ceil(BLOCK);
-    let operations = rows.batch.saturating_mul(rows.length).saturating_mul((4 * rows.heads + 40) * half);
+    let operations = operations([rows.batch, rows.length, 4 * rows.heads + 40, half]);
     let (data, length) = (SharedMut::new(rows.data), rows.length);
     context.for_each(rows.batch * blocks, operations, |item| {
         let (b, first) = (item / blocks, item % blocks * BLOCK);

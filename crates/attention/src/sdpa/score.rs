@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::math::exp::{LOG2_E, exp, exp2, tanh};
+use crate::math::exp::{LOG2_E, exp2, tanh};
 use crate::scratch;
 use crate::sdpa::mask::Cover;
 use crate::sdpa::{Problem, Strides};
@@ -53,17 +53,10 @@ impl Lanes {
         lanes
     }
 
-    /// Writes the queries, scaled, as a tile `[D][lanes]`.
+    /// Writes the queries, times the problem's scale, as a tile `[D][lanes]`.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    pub(super) fn load_queries<S: Simd>(
-        &self,
-        simd: S,
-        problem: &Problem<'_>,
-        scale: f32,
-        lanes: usize,
-        tile: &mut [f32],
-    ) {
+    pub(super) fn load_queries<S: Simd>(&self, simd: S, problem: &Problem<'_>, lanes: usize, tile: &mut [f32]) {
         if self.count < lanes {
             // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
             tile.fill(0.0);
@@ -73,19 +66,11 @@ impl Lanes {
             *start = problem.q_strides.row(b, h, i);
         }
         gather_columns(problem.q, &starts[..self.count], problem.head_dim, tile, lanes);
-        let scale = simd.splat(scale);
+        // Points of a ball stay where they are.
+        let scale = simd.splat(if problem.ball.is_some() { 1.0 } else { problem.scale });
         for chunk in tile.chunks_exact_mut(S::LANES) {
             simd.store(chunk, simd.mul(simd.load(chunk), scale));
         }
-    }
-}
-
-/// The factor that queries are loaded with; points of a ball stay where they are.
-pub(super) fn query_scale(problem: &Problem<'_>, natural_units: bool) -> f32 {
-    match problem.ball {
-        Some(_) => 1.0,
-        None if natural_units => problem.scale,
-        None => problem.scale * LOG2_E,
     }
 }
 
@@ -272,8 +257,9 @@ pub(super) fn soft_cap<S: Simd>(simd: S, cap: f32, scores: &mut [f32]) {
     }
 }
 
-/// `e^x` or, where scores are scaled by log₂ e, `2^x`.
+/// `e^x` for a score that lies x below the largest. What rounding the product does grows with −x, while the weight falls; scores that
+/// were scaled by log₂ e themselves would be rounded before their difference is taken.
 #[inline(always)]
-pub(super) fn exponential<S: Simd>(simd: S, natural_units: bool, x: S::F) -> S::F {
-    if natural_units { exp(simd, x) } else { exp2(simd, x) }
+pub(super) fn weight<S: Simd>(simd: S, x: S::F) -> S::F {
+    exp2(simd, simd.mul(x, simd.splat(LOG2_E)))
 }

@@ -5,7 +5,7 @@ use crate::sdpa::Problem;
 use crate::sdpa::ball::{Block, Midpoints};
 use crate::sdpa::forward::Item;
 use crate::sdpa::mask::Cover;
-use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, exponential, head_rows, query_scale};
+use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, head_rows, weight};
 use crate::simd::{Along, BLOCK_TILES, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, product, scatter_rows};
 
 /// Query tiles of one work item.
@@ -77,7 +77,6 @@ impl Item<'_> {
         let problem = self.problem;
         let (head_dim, value_dim) = (problem.head_dim, problem.value_dim);
         let lanes = VECTORS * S::LANES;
-        let natural_units = self.natural_units();
         let count = self.rows.len().div_ceil(lanes);
         let tiles: [Lanes; TILES] = std::array::from_fn(|tile| {
             let first = self.rows.start + tile * lanes;
@@ -86,7 +85,7 @@ impl Item<'_> {
         });
         let tiles = &tiles[..count];
         for (lanes_of_tile, queries) in tiles.iter().zip(buffers.queries.chunks_exact_mut((head_dim * lanes).max(1))) {
-            lanes_of_tile.load_queries(simd, problem, query_scale(problem, natural_units), lanes, queries);
+            lanes_of_tile.load_queries(simd, problem, lanes, queries);
         }
         let size = head_dim * lanes;
         let is_masked = problem.visibility.has_mask();
@@ -130,7 +129,7 @@ impl Item<'_> {
                 let weights = &mut buffers.weights[..(to - from) * lanes];
                 scores.compute::<S, ROWS, VECTORS>(simd, Until::Masked, cover, &mut buffers.tile, weights);
                 let online = &mut online[tile];
-                let rescale = online.update::<S, VECTORS>(simd, natural_units, weights);
+                let rescale = online.update::<S, VECTORS>(simd, weights);
                 if let Some(dropout) = problem.dropout {
                     for (lane, row) in lanes_of_tile.rows[..lanes_of_tile.count].iter().enumerate() {
                         dropout.apply(*row, from, weights[lane..].iter_mut().step_by(lanes));
@@ -205,7 +204,7 @@ impl Online {
     /// Whether what was summed before has to be rescaled.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn update<S: Simd, const VECTORS: usize>(&mut self, simd: S, natural_units: bool, scores: &mut [f32]) -> bool {
+    fn update<S: Simd, const VECTORS: usize>(&mut self, simd: S, scores: &mut [f32]) -> bool {
         let lanes = VECTORS * S::LANES;
         let before: [S::F; VECTORS] = std::array::from_fn(|v| simd.load(&self.max[v * S::LANES..]));
         let mut max = before;
@@ -226,7 +225,7 @@ impl Online {
         let mut sums: [S::F; VECTORS] = std::array::from_fn(|v| simd.load(&self.sum[v * S::LANES..]));
         if rose {
             for v in 0..VECTORS {
-                let rescale = exponential(simd, natural_units, simd.sub(before[v], max[v]));
+                let rescale = weight(simd, simd.sub(before[v], max[v]));
                 sums[v] = simd.mul(sums[v], rescale);
                 simd.store(&mut self.rescale[v * S::LANES..], rescale);
                 simd.store(&mut self.max[v * S::LANES..], max[v]);
@@ -235,7 +234,7 @@ impl Online {
         for scores in scores.chunks_exact_mut(lanes) {
             for v in 0..VECTORS {
                 let chunk = &mut scores[v * S::LANES..];
-                let weight = exponential(simd, natural_units, simd.sub(simd.load(chunk), max[v]));
+                let weight = weight(simd, simd.sub(simd.load(chunk), max[v]));
                 sums[v] = simd.add(sums[v], weight);
                 simd.store(chunk, weight);
             }

@@ -79,7 +79,7 @@ impl Model {
     }
 
     fn truncate(&mut self, length: usize) {
-        self.cache.truncate(length).unwrap();
+        self.cache.truncate(length as u64).unwrap();
         self.length = length;
         if length == 0 {
             (self.before_block, self.has_dropped) = (0, false);

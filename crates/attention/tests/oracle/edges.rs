@@ -1,8 +1,10 @@
 //! What the semantics promise at the edges, one sentence a test.
 
-use ruvector_attention::Context;
 use ruvector_attention::options::{AttentionOptions, Layout};
+use ruvector_attention::sdpa::mask::Mask;
+use ruvector_attention::sdpa::{Arrays, attention_weights};
 use ruvector_attention::simd::Level;
+use ruvector_attention::{Context, Tensor};
 
 use crate::support::{Case, MaskCase, Problem, assert_near, contexts};
 
@@ -198,6 +200,42 @@ fn scores_of_ten_thousand_neither_overflow_nor_lose_the_row() {
         problem.q.fill(100.0 * sign);
         problem.k = [-100.0, -50.0, 0.0, 99.9, 100.0, 100.0, 1.0].to_vec();
         problem.check();
+    }
+}
+
+#[test]
+fn scores_of_ten_thousand_that_are_exact_keep_their_differences() {
+    // Whole numbers, so that every score is one: the weights of 1 over e⁰, e¹, … come out as they do near 0.
+    for (queries, mask) in [(1, false), (5, false), (40, false), (40, true)] {
+        for level in Level::available() {
+            let (q, mut k) = (vec![1.0; queries], vec![0.0; 70]);
+            for (key, value) in k.iter_mut().enumerate() {
+                *value = 11_397.0 - (key * 31 % 70) as f32;
+            }
+            let bias = vec![1.0; 70];
+            let mut output = vec![f32::NAN; queries * 70];
+            let arrays = Arrays {
+                mask: mask.then(|| Mask::Float(Tensor::new("mask", &bias, &[70]).unwrap())),
+                ..Arrays::default()
+            };
+            attention_weights(
+                Context { level, threads: 1 },
+                Tensor::new("q", &q, &[1, queries, 1]).unwrap(),
+                Tensor::new("k", &k, &[1, 70, 1]).unwrap(),
+                &AttentionOptions { scale: Some(1.0), ..AttentionOptions::default() },
+                arrays,
+                &mut output,
+            )
+            .unwrap();
+            let sum: f64 = (0..70).map(|below| f64::from(-below).exp()).sum();
+            for (index, &weight) in output.iter().enumerate() {
+                let expected = f64::from(-((index % 70 * 31 % 70) as i32)).exp() / sum;
+                assert!(
+                    (f64::from(weight) - expected).abs() < 2e-7,
+                    "{level:?} {queries} {index}: {weight} {expected}"
+                );
+            }
+        }
     }
 }
 

@@ -13,5 +13,6 @@ mod hyperbolic;
 mod layers;
 mod linear;
 mod merge;
+mod progress;
 mod rotary;
 mod support;
