@@ -54,7 +54,7 @@ export type WasmSource =
 export interface InitOptions {
   /**
    * Where the WebAssembly module comes from: a URL (in Node also a path), a Response, the bytes or the compiled module.
-   * Default: the one shipped with the package. Where native code runs, it is not read.
+   * Default: the one shipped with the package. Where native code runs, or once a backend runs, it is not read.
    */
   wasm?: WasmSource
   /**
@@ -113,8 +113,8 @@ export const version: string
 export interface MaskOptions {
   /**
    * Uint8Array: boolean, non-zero attends. Float32Array: added to the scores; −∞ hides a key, a huge negative number
-   * does not. Rank 1 to 4, broadcast to `[B,H,L,S]` from the right; any dimension may be 1. With 3-D inputs a mask of
-   * rank 3 is `[B,L,S]`.
+   * does not. Rank 1 to 4, broadcast to `[B,H,L,S]` from the right; any dimension may be 1. Beside 3-D inputs of a function,
+   * or of hyperbolic attention with one head, a mask of rank 3 is `[B,L,S]`; layers have heads, and there it is `[H,L,S]`.
    */
   mask?: Tensor<Uint8Array> | Tensor<Float32Array> | null
   /** Query `i` sees the keys `j ≤ i + queryOffset`. Default: false. */
@@ -130,7 +130,7 @@ export interface MaskOptions {
 export interface AttentionOptions extends MaskOptions {
   /** The order of dimensions of 4-D inputs and the output: heads before length, or length before heads. Default: 'bhld'. */
   layout?: 'bhld' | 'blhd' | null
-  /** The factor of `q · k`, finite, at least 0. Default: 1/√D. */
+  /** The factor of `q · k`, finite. Default: 1/√D. */
   scale?: number | null
   /** Scores become `softcap · tanh(score / softcap)` before masks; 0 leaves them. Default: 0. */
   softcap?: number | null
@@ -242,7 +242,10 @@ export function rotaryEmbedding(
 /**
  * Joins attention over parts of the keys into attention over all of them, exactly: long keys split over calls, workers or
  * machines. Each part is a result with `logSumExp`, all of the same shapes; rows for which a part has no visible key add
- * nothing. Outputs and log-sum-exps are joined, `weights` and `topWeights` are not. `layout` is that of the outputs.
+ * nothing. Outputs and log-sum-exps are joined, `weights` and `topWeights` are not.
+ *
+ * `layout` is that of the outputs. Results of this package know theirs; of others, such as copies that came from a worker, it is read
+ * from the shapes, where with as many heads as rows `'bhld'` is meant.
  *
  * @throws {AttentionError} SHAPE or DTYPE, naming `parts[i]`; OPTION, MEMORY
  */
@@ -470,7 +473,8 @@ export declare class KVCache implements Disposable {
   /**
    * Attention of the last `L` positions, `q [B,H,L,headDim]` with `H` a multiple of `G`, over the keys so far; causal unless
    * `causal: false`. `S` is `length`, for a ring `min(length, L + window − 1)`: its last keys. A ring attends from the
-   * positions of the block appended last; earlier ones have lost keys that they see.
+   * positions of the block appended last; earlier ones have lost keys that they see. With `causal: false` and no window there
+   * may be more queries than keys, as nothing depends on where they stand: cross attention over what a cache holds.
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION (`queryOffset` and `kvLengths` too, which the cache knows), MEMORY, DISPOSED
    */
@@ -546,7 +550,7 @@ export interface LayerOptions extends MaskOptions {
   weights?: boolean | null
   /** Return the mean of the weights over the heads, `[B,L,S]`. Default: false. */
   averageWeights?: boolean | null
-  /** The factor of the scores, finite, at least 0. Default: 1/√headDim. */
+  /** The factor of the scores, finite. Default: 1/√headDim. */
   scale?: number | null
   /** Scores become `softcap · tanh(score / softcap)` before masks; 0 leaves them. Default: 0. */
   softcap?: number | null
@@ -1078,7 +1082,7 @@ export declare class BatchProcessor {
    */
   process<I, O>(
     inputs: Iterable<I> | AsyncIterable<I>,
-    job: (input: I, options: AsyncOptions) => Promise<O>,
+    job: (input: I, options: JobOptions) => Promise<O>,
     options?: AsyncOptions | null
   ): Promise<O[]>
   /**
@@ -1087,15 +1091,21 @@ export declare class BatchProcessor {
    */
   stream<I, O>(
     inputs: Iterable<I> | AsyncIterable<I>,
-    job: (input: I, options: AsyncOptions) => Promise<O>,
+    job: (input: I, options: JobOptions) => Promise<O>,
     options?: AsyncOptions | null
   ): AsyncIterableIterator<O>
 }
 
-/** What a batch ends with when jobs failed: `errors` has what they threw. */
+/** What a job of a batch gets to hand on to an asynchronous call. */
+export interface JobOptions {
+  signal: AbortSignal
+  onProgress: (fraction: number) => void
+}
+
+/** What a batch ends with when jobs failed: `errors` has what they threw, and what the inputs threw, if they did. */
 export declare class BatchError extends AggregateError {
   constructor(results: PromiseSettledResult<any>[])
-  /** What became of each input, in their order: what is done is not lost. */
+  /** What became of each input, in their order: what is done is not lost. Where the inputs threw, that stands at the end. */
   readonly results: PromiseSettledResult<any>[]
 }
 
@@ -1108,7 +1118,7 @@ export declare class BatchError extends AggregateError {
  * - `DOMAIN`: a value outside the domain of a function.
  * - `FORMAT`: a weights file that cannot be read.
  * - `MEMORY`: an allocation that cannot be had.
- * - `DISPOSED`: use of a layer or a cache after its dispose().
+ * - `DISPOSED`: use of a layer, cache, graph, stream or space after its dispose().
  * - `NOT_INITIALIZED`: a call before init() where it is needed.
  * - `BACKEND`: no backend could be loaded; the message lists every reason.
  * - `INTERNAL`: a fault of this package.

@@ -23,6 +23,17 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     close(t, output, v, 1e-7)
   })
 
+  test(`${kind}: a negative scale is that of queries turned round, however many there are`, (t) => {
+    for (const length of [1, 5, 40]) {
+      const { q, k, v } = inputs([2, 2, length, 8])
+      const turned = { data: q.data.map((value) => -value), shape: q.shape }
+      for (const scale of [-0.5, -3]) {
+        const { output } = scaledDotProductAttention(q, k, v, { scale, softcap: 2 })
+        close(t, output, scaledDotProductAttention(turned, k, v, { scale: -scale, softcap: 2 }).output, 1e-6)
+      }
+    }
+  })
+
   test(`${kind}: causal is aligned at the top left, with more keys than queries and with fewer`, (t) => {
     for (const [length, keys] of [
       [3, 5],

@@ -76,6 +76,64 @@ test('a failing job loses no other result, and is told by its error and its plac
   )
 })
 
+test('inputs that fail lose no result of those before', async (t) => {
+  const mistake = new Error('no more')
+  for (const count of [0, 1, 3, 4, 7]) {
+    const places = Array.from({ length: count }, (_, place) => place)
+    function* inputs() {
+      yield* places
+      throw mistake
+    }
+    const processor = new BatchProcessor({ concurrency: 3 })
+    const error = /** @type {import('@ruvector/attention').BatchError} */ (
+      await t.throwsAsync(processor.process(inputs(), async (input) => input * 2))
+    )
+    t.deepEqual(error.errors, [mistake])
+    t.deepEqual(error.results, [
+      ...places.map((input) => ({ status: 'fulfilled', value: input * 2 })),
+      { status: 'rejected', reason: mistake }
+    ])
+    const stream = processor.stream(inputs(), async (input) => input * 2)
+    for (const input of places) t.deepEqual(await stream.next(), { done: false, value: input * 2 })
+    t.is(await t.throwsAsync(stream.next()), mistake)
+    t.deepEqual(await stream.next(), { done: true, value: undefined })
+  }
+})
+
+test('a stream that is closed while a result is awaited cancels its job, and begins none', async (t) => {
+  let cancelled = 0
+  let started = 0
+  const job = (/** @type {number} */ _input, /** @type {import('@ruvector/attention').JobOptions} */ { signal }) => {
+    started++
+    return new Promise((_, reject) =>
+      signal.addEventListener('abort', () => {
+        cancelled++
+        reject(signal.reason)
+      })
+    )
+  }
+  const stream = new BatchProcessor({ concurrency: 1 }).stream(upTo(3), job)
+  const next = stream.next()
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  t.deepEqual(await stream.return?.(), { done: true, value: undefined })
+  t.deepEqual(await next, { done: true, value: undefined })
+  t.deepEqual([started, cancelled], [1, 1])
+  // And one whose next input is still to come.
+  /** @type {(value: number) => void} */
+  let give = () => {}
+  async function* late() {
+    yield await new Promise((resolve) => (give = resolve))
+  }
+  const other = new BatchProcessor({ concurrency: 1 }).stream(late(), job)
+  const pending = other.next()
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  const closed = other.return?.()
+  give(1)
+  t.deepEqual(await pending, { done: true, value: undefined })
+  t.deepEqual(await closed, { done: true, value: undefined })
+  t.is(started, 1)
+})
+
 test('a stream goes on after a failed job', async (t) => {
   const stream = new BatchProcessor({ concurrency: 2 }).stream(upTo(4), async (input) => {
     if (input === 1) throw new Error('one')

@@ -197,6 +197,18 @@ onBothBackends((kind, attention) => {
     t.is(cache.append(rows(k, 5, 6), rows(k, 5, 6)).length, 5)
   })
 
+  test(`${kind}: without order and windows there may be more queries than keys, as in cross attention`, (t) => {
+    const [k, v, q] = [normal([1, 2, 3, 4], 1), normal([1, 2, 3, 4], 2), normal([1, 2, 12, 4], 3)]
+    const cache = made(t, { kvHeads: 2, headDim: 4, capacity: 6 })
+    const before = cache.attend(q, { causal: false, logSumExp: true })
+    t.true(before.output.data.every((value) => value === 0))
+    t.true(before.logSumExp?.data.every((value) => value === -Infinity))
+    cache.append(k, v)
+    close(t, cache.attend(q, { causal: false }).output, scaledDotProductAttention(q, k, v).output, 1e-6)
+    t.is(faultOf(t, () => cache.attend(q)).argument, 'q')
+    t.is(faultOf(t, () => cache.attend(q, { causal: false, window: [1, 1] })).argument, 'q')
+  })
+
   test(`${kind}: a ring never fills, and goes back as far as it still has keys`, (t) => {
     const k = normal([1, 1, 6, 4], 1)
     const cache = made(t, { kvHeads: 1, headDim: 4, capacity: 6, window: 4 })

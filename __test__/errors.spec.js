@@ -85,7 +85,6 @@ const wrongOptions = [
   ['a scale of NaN', { scale: NaN }, 'OPTION', 'scale', /finite/, /NaN/],
   ['an infinite scale', { scale: Infinity }, 'OPTION', 'scale', /finite/, /Infinity/],
   ['a scale beyond 32 bits', { scale: 1e300 }, 'OPTION', 'scale', /finite/],
-  ['a negative scale', { scale: -0.5 }, 'OPTION', 'scale', /at least 0/, /-0\.5/],
   ['a scale that is a text', { scale: '0.5' }, 'OPTION', 'scale', /number/, /0\.5/],
   ['a scale that is a function', { scale: () => 1 }, 'OPTION', 'scale', /number/, /function/],
   ['a scale that is a bigint', { scale: 1n }, 'OPTION', 'scale', /number/, /1n/],
@@ -190,7 +189,7 @@ onBothBackends((kind, attention) => {
   test(`${kind}: out is left alone by a call that is refused`, (t) => {
     const out = new Float32Array(72).fill(7)
     for (const options of [
-      { out, scale: -1 },
+      { out, softcap: -1 },
       { out, mask: bytes([4]) },
       { out, unknown: 1 }
     ]) {
@@ -364,7 +363,7 @@ onBothBackends((kind, attention) => {
     refuses(t, forward(x, { layout: 'bhld' }), 'OPTION', 'layout')
     refuses(t, forward(x, { topWeights: 1 }), 'OPTION', 'topWeights')
     refuses(t, forward(x, { averageWeight: true }), 'OPTION', 'averageWeight', /averageWeights/)
-    refuses(t, forward(x, { scale: -1 }), 'OPTION', 'scale')
+    refuses(t, forward(x, { softcap: -1 }), 'OPTION', 'softcap')
     refuses(t, forward(), 'DTYPE', 'x')
     refuses(t, () => /** @type {Any} */ (cross).forward(x), 'DTYPE', 'context')
     refuses(t, () => layer.train(/** @type {Any} */ ('yes')), 'OPTION', 'mode', /boolean/, /"yes"/)

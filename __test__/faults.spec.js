@@ -206,6 +206,16 @@ onBothBackends((kind, attention) => {
     for (const capacity of [2 ** 16, 2 ** 20, 2 ** 31 - 1]) t.is(faultOf(t, () => cache(capacity)).code, 'MEMORY')
     t.notThrows(() => cache(4))
     t.is(bits(attention.softmax(x)), expected)
+    if (kind === 'native') return
+    // More than 32 bits count; the pages are never touched.
+    for (const length of [2 ** 29, 2 ** 30]) {
+      const large = { data: new Float32Array(length), shape: [length] }
+      t.is(faultOf(t, () => attention.softmax(large)).code, 'MEMORY')
+    }
+    const long = { data: new Float32Array(2 ** 15), shape: [1, 2 ** 15, 1] }
+    const weights = () => attention.scaledDotProductAttention(long, long, long, { weights: true })
+    t.is(faultOf(t, weights).code, 'MEMORY')
+    t.is(bits(attention.softmax(x)), expected)
   })
 
   test(`${kind}: a process ends with 0 while calls are under way`, async (t) => {

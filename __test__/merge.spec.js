@@ -25,6 +25,31 @@ function keysOf({ data, shape }, isBlhd, from, to) {
 }
 
 onBothBackends((kind, { scaledDotProductAttention, mergeAttention }) => {
+  test(`${kind}: parts in layout blhd join without a word on it`, (t) => {
+    const layout = /** @type {const} */ ('blhd')
+    for (const [length, heads] of [
+      [2, 2],
+      [3, 2],
+      [1, 4]
+    ]) {
+      const q = normal([2, length, heads, 4], 1)
+      const [k, v] = [normal([2, 6, heads, 4], 2), normal([2, 6, heads, 5], 3)]
+      const whole = scaledDotProductAttention(q, k, v, { layout, logSumExp: true })
+      const parts = [0, 2, 4].map((from) =>
+        scaledDotProductAttention(q, keysOf(k, true, from, from + 2), keysOf(v, true, from, from + 2), {
+          layout,
+          logSumExp: true
+        })
+      )
+      const joined = mergeAttention(parts)
+      close(t, joined.output, whole.output, 1e-6)
+      // What was joined knows its layout too, and says of copies what their shapes say.
+      close(t, mergeAttention([joined]).output, whole.output, 1e-6)
+      const copies = structuredClone(parts)
+      close(t, mergeAttention(copies, length === heads ? { layout } : undefined).output, whole.output, 1e-6)
+    }
+  })
+
   test(`${kind}: parts of the keys, cut anywhere, join to what one call over all of them gives`, (t) => {
     const one = (/** @type {number} */ min, /** @type {number} */ max) => fc.integer({ min, max })
     const cases = fc.record({

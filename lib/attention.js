@@ -23,6 +23,15 @@ function rowsOf([a, b, c, d, ...more], layout) {
   return layout === 'blhd' ? [a, c, b] : [a, b, c]
 }
 
+/** The log-sum-exps beside outputs in layout `blhd`, whose shapes alone do not tell. @type {WeakSet<object>} */
+const besideHeadsLast = new WeakSet()
+
+/** @param {object} logSumExp */
+export const markHeadsLast = (logSumExp) => void besideHeadsLast.add(logSumExp)
+
+/** Whether a log-sum-exp came with an output in layout `blhd`. @param {unknown} logSumExp */
+export const isHeadsLast = (logSumExp) => besideHeadsLast.has(/** @type {object} */ (logSumExp))
+
 /**
  * S of keys; 0 where they do not fit the queries.
  *
@@ -56,7 +65,10 @@ export function attend(backend, operation, { query, key, value, resident }, give
     const rows = rowsOf(query.shape, given.layout)
     const keys = keyCount ?? (key ? keysOf(query, key, given.layout) : 0)
     if (given.weights === true) result.weights = allocateTensor('weights', [...rows, keys])
-    if (given.logSumExp === true) result.logSumExp = allocateTensor('logSumExp', rows)
+    if (given.logSumExp === true) {
+      result.logSumExp = allocateTensor('logSumExp', rows)
+      if (given.layout === 'blhd' && query.shape.length === 4) markHeadsLast(result.logSumExp)
+    }
     if (typeof top === 'number' && Number.isInteger(top) && top >= 1 && top <= keys) {
       const values = allocateTensor('topWeights', [...rows, top])
       const indices = allocateIndices('topWeights', values.data.length)

@@ -101,7 +101,11 @@ export class Backend {
   fault(thrown) {
     const error = fromBinding(thrown)
     if (error.code === 'INTERNAL' && this.#loaded?.restart) {
-      this.binding = this.#loaded.restart()
+      try {
+        this.binding = this.#loaded.restart()
+      } catch {
+        // There may be no memory for another one now; the next fault of the old one tries again.
+      }
     }
     return error
   }

@@ -4,10 +4,9 @@ import { Watch, throwIfAborted } from './async/watch.js'
 import { describe, fault, isFunction, isObject } from './errors.js'
 import { pickOptions } from './options.js'
 
-/** @typedef {import('../index.d.ts').AsyncOptions} AsyncOptions */
 /**
  * @template I, O
- * @typedef {(input: I, options: AsyncOptions) => Promise<O>} Job
+ * @typedef {(input: I, options: import('../index.d.ts').JobOptions) => Promise<O>} Job
  */
 
 /** What a batch ends with when jobs failed: their errors, and what became of every input. */
@@ -90,8 +89,12 @@ class Results {
   /** The results under way, the oldest first. @type {Promise<O>[]} */
   #ahead = []
   #taken = 0
+  #running = 0
   #isExhausted = false
+  /** What the inputs threw: it stands behind the results of those that were taken before. @type {{ error: unknown } | undefined} */
+  #failure
   #hasEnded = false
+  #isClosed = false
   /** One reader after the other. @type {Promise<unknown>} */
   #turn = Promise.resolve()
   /** Ends the jobs under way. */
@@ -139,6 +142,7 @@ class Results {
 
   /** Ends it early: jobs under way are cancelled, no further input is taken. @returns {Promise<IteratorResult<O, undefined>>} */
   async return() {
+    this.#isClosed = true
     await this.#end(new Error('the stream was closed'))
     return { done: true, value: undefined }
   }
@@ -157,11 +161,19 @@ class Results {
     }
     const oldest = this.#ahead.shift()
     if (oldest) {
-      const value = await this.#unlessAborted(oldest)
-      return { done: false, value }
+      try {
+        return { done: false, value: await this.#unlessAborted(oldest) }
+      } catch (error) {
+        // What a stream that was closed still waited for is nothing.
+        if (this.#isClosed) return { done: true, value: undefined }
+        throw error
+      }
     }
-    this.#progress.end()
+    if (!this.#hasEnded && !this.#failure) this.#progress.end()
     await this.#end(undefined)
+    const failure = this.#failure
+    this.#failure = undefined
+    if (failure) throw failure.error
     return { done: true, value: undefined }
   }
 
@@ -169,9 +181,15 @@ class Results {
   async #fill() {
     while (!this.#isExhausted && this.#ahead.length < this.#concurrency) {
       throwIfAborted(this.#signal)
-      const { done, value } = await this.#nextInput()
-      if (done) this.#isExhausted = true
-      else this.#ahead.push(this.#start(value))
+      try {
+        const { done, value } = await this.#nextInput()
+        if (this.#hasEnded) return
+        if (done) this.#isExhausted = true
+        else this.#ahead.push(this.#start(value))
+      } catch (error) {
+        this.#isExhausted = true
+        if (!this.#hasEnded) this.#failure = { error }
+      }
     }
   }
 
@@ -189,7 +207,11 @@ class Results {
     const place = this.#taken++
     const onProgress = (/** @type {number} */ fraction) => this.#progress.advance(place, fraction)
     const run = async () => this.#job(input, { signal: this.#stop.signal, onProgress })
-    const result = run().finally(() => this.#progress.finish(place))
+    this.#running++
+    const result = run().finally(() => {
+      this.#running--
+      this.#progress.finish(place)
+    })
     // Whoever reads the results hears of it in its turn.
     result.catch(() => {})
     return result
@@ -220,7 +242,7 @@ class Results {
     if (this.#hasEnded) return
     this.#hasEnded = true
     this.#signal?.removeEventListener('abort', this.#abort)
-    if (this.#ahead.length > 0) this.#stop.abort(reason)
+    if (this.#running > 0) this.#stop.abort(reason)
     this.#ahead = []
     if (!this.#isExhausted) await this.#inputs.return?.()
   }

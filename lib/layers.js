@@ -102,7 +102,9 @@ export function attend(backend, layer, names, q, k, v, options, watch, operation
   const key = k === undefined || k === null ? undefined : checkTensor(names[1], k)
   const value = v === undefined || v === null ? undefined : checkTensor(names[2], v)
   const given = readOptions(options, watch)
-  const { modelDim, numHeads } = layer.config
+  // Once: a subclass may have a getter of its own.
+  const { config } = layer
+  const { modelDim, numHeads } = config
 
   const inputs = given.out && [query.data, key?.data, value?.data, given.floatMask, given.booleanMask]
   const output = outputFor(given.out, withLast(query.shape, modelDim), inputs ?? [])
@@ -125,7 +127,7 @@ export function attend(backend, layer, names, q, k, v, options, watch, operation
     .output(result.weights?.data)
     .named(names)
   // Rows of one sequence can be computed apart.
-  if (query.shape[0] === 1 && !result.weights) call.divisible(operationsOf(query, key ?? query, layer.config))
+  if (query.shape[0] === 1 && !result.weights) call.divisible(operationsOf(query, key ?? query, config))
   return call.returning(result)
 }
 

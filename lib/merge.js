@@ -1,5 +1,6 @@
 // Attention over parts of the keys, joined into attention over all of them.
 
+import { isHeadsLast, markHeadsLast } from './attention.js'
 import { describe, fault, isArray, isObject } from './errors.js'
 import { encodeConfig } from './options.js'
 import { allocateTensor, attached, checkTensor, elements, formatShape, isLength, lengthOf } from './tensor.js'
@@ -44,7 +45,24 @@ function readPart(part, index) {
     const expected = 'the logSumExp of the part: call with the option logSumExp: true'
     throw fault('DTYPE', `${name}.logSumExp`, expected, String(logSumExp))
   }
-  return { output: checkTensor(`${name}.output`, output), logSumExp: checkTensor(`${name}.logSumExp`, logSumExp) }
+  return {
+    output: checkTensor(`${name}.output`, output),
+    logSumExp: checkTensor(`${name}.logSumExp`, logSumExp),
+    isHeadsLast: isHeadsLast(logSumExp)
+  }
+}
+
+/**
+ * Whether outputs are in layout `blhd`: as they came from attention, or as the shapes say where there are not as many heads as rows.
+ *
+ * @param {ReturnType<typeof readPart>[]} parts
+ */
+function areHeadsLast(parts) {
+  if (parts.every(({ isHeadsLast }) => isHeadsLast)) return true
+  const [{ output, logSumExp }] = parts
+  const [, first, second] = output.shape
+  const [, heads, length] = logSumExp.shape
+  return output.shape.length === 4 && first !== second && first === length && second === heads
 }
 
 /** @param {import('./backend.js').Backend} backend */
@@ -63,7 +81,8 @@ export function createMerge(backend) {
     /** @type {ReturnType<typeof readPart>[]} */
     const read = []
     for (let index = 0; index < count; index++) read.push(readPart(parts[index], index))
-    const json = options === undefined || options === null ? undefined : encodeConfig(options, 'options')
+    const given = options === undefined || options === null ? {} : JSON.parse(encodeConfig(options, 'options'))
+    given.layout ??= areHeadsLast(read) ? 'blhd' : 'bhld'
     const outputs = stack(
       'output',
       read.map(({ output }) => output)
@@ -78,10 +97,11 @@ export function createMerge(backend) {
       .call('mergeAttention')
       .input(outputs)
       .input(sums)
-      .options(json)
+      .options(JSON.stringify(given))
       .output(output.data)
       .output(logSumExp.data)
       .run()
+    if (given.layout === 'blhd') markHeadsLast(logSumExp)
     return { output, logSumExp }
   }
 

@@ -250,11 +250,40 @@ export function pickOptions(options, names) {
     if (value === undefined || value === null) continue
     const known = names.find((candidate) => candidate === name)
     if (known === undefined) {
-      throw fault('OPTION', name, `a known option: ${names.join(' or ')}`, 'an unknown name')
+      throw fault('OPTION', name, `a known option; the nearest is '${nearest(name, names)}'`, 'an unknown name')
     }
     picked[known] = value
   }
   return picked
+}
+
+/**
+ * The candidate with the smallest edit distance to a name, the earliest of equals, as the kernel crate finds it for its own options.
+ *
+ * @param {string} name
+ * @param {readonly string[]} candidates
+ */
+function nearest(name, candidates) {
+  const fold = (/** @type {string} */ text) => text.replaceAll(/[-_]/g, '').slice(0, 64).toLowerCase()
+  const distances = candidates.map((candidate) => editDistance(fold(name), fold(candidate)))
+  return candidates[distances.indexOf(Math.min(...distances))]
+}
+
+/**
+ * Levenshtein's distance: the insertions, deletions and substitutions that turn `a` into `b`.
+ *
+ * @param {string} a
+ * @param {string} b
+ */
+function editDistance(a, b) {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 0; i < a.length; i++) {
+    const next = [i + 1]
+    for (let j = 0; j < b.length; j++)
+      next.push(Math.min(row[j] + (a[i] === b[j] ? 0 : 1), row[j + 1] + 1, next[j] + 1))
+    row = next
+  }
+  return row[b.length]
 }
 
 /**

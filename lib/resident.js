@@ -116,7 +116,9 @@ export class Resident {
   use() {
     if (this.#held === undefined) {
       throw new AttentionError('DISPOSED', {
+        argument: 'this',
         expected: 'an object that has not been disposed',
+        actual: 'one that has been',
         message: 'this object has been disposed: make a new one, or dispose it later'
       })
     }

@@ -13,7 +13,8 @@ import { allocateBytes, allocateTensor, arrayType, asTensor, checkShape, checkTe
  * @returns {Checked}
  */
 export function createCausalMask(length, keyLength = length) {
-  const mask = allocateTensor('mask', checkShape('length', [length, keyLength]))
+  const shape = [...checkShape('length', [length]), ...checkShape('keyLength', [keyLength])]
+  const mask = allocateTensor('mask', shape)
   // Without keys there is nothing to hide, however many rows there are.
   const rows = keyLength === 0 ? 0 : length
   for (let i = 0; i < rows; i++)

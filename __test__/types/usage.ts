@@ -1,6 +1,7 @@
 // What callers may write in TypeScript, and, by @ts-expect-error, what they may not.
 import {
   AttentionError,
+  BatchProcessor,
   CrossAttention,
   FlashAttention,
   KVCache,
@@ -53,7 +54,11 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
     softcap: undefined,
     topWeights: 1
   })
-  const indices: Int32Array | undefined = result.topWeights?.indices.data
+  // A job that was written for options without null.
+  const job = async (input: Tensor, { signal }: { signal?: AbortSignal; onProgress?: (fraction: number) => void }) =>
+    signal?.aborted ? 0 : input.data.length
+  const lengths: number[] = await new BatchProcessor().process([q], job)
+  const indices: Int32Array | undefined = lengths[0] > 0 ? result.topWeights?.indices.data : undefined
   const weights: Tensor = attentionWeights(q, q, { stage: 'softcapped', queryOffset: 2 })
   const projected: Tensor = linear(softmax(weights), q, null)
 

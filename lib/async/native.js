@@ -30,17 +30,16 @@ export function nativeExecutor(backend) {
       // Results do not depend on the number of threads: a call that is alone gets all, others share them.
       request.header[0] = free === 1 ? Math.max(1, Math.floor(backend.threads / this.places)) : backend.threads
       const control = new Int32Array(2)
-      const timer = report && setInterval(() => report(control[1] / WHOLE), POLL_MILLISECONDS)
       if (!watchesExit) globalThis.process.once('exit', () => underWay.forEach((running) => (running[0] = 1)))
       watchesExit = true
-      underWay.add(control)
       const { operation, header, options, inputs, bytes, integers, outputs, indices } = request
-      const done = binding
-        .callLater(operation, header, options, inputs, bytes, integers, outputs, indices, control)
-        .finally(() => {
-          underWay.delete(control)
-          clearInterval(timer)
-        })
+      const result = binding.callLater(operation, header, options, inputs, bytes, integers, outputs, indices, control)
+      underWay.add(control)
+      const timer = report && setInterval(() => report(control[1] / WHOLE), POLL_MILLISECONDS)
+      const done = result.finally(() => {
+        underWay.delete(control)
+        clearInterval(timer)
+      })
       return { done, cancel: () => void (control[0] = 1) }
     }
   }

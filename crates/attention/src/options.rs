@@ -111,7 +111,7 @@ impl AttentionOptions {
             "causal" => causal: Given::boolean,
             "queryOffset" => query_offset: query_offset,
             "window" => window: window,
-            "scale" => scale: optional_non_negative,
+            "scale" => scale: score_scale,
             "softcap" => softcap: non_negative,
             "dropout" => dropout: probability,
             "seed" => seed: seed,
@@ -175,7 +175,7 @@ impl LayerOptions {
             "window" => window: window,
             "weights" => weights: Given::boolean,
             "averageWeights" => average_weights: Given::boolean,
-            "scale" => scale: optional_non_negative,
+            "scale" => scale: score_scale,
             "softcap" => softcap: non_negative,
             "seed" => seed: optional_seed,
         })?;
@@ -387,8 +387,9 @@ pub(crate) fn non_negative(given: &Given<'_>) -> Result<f32> {
     given.number(0.0..f32::INFINITY, "a finite number of at least 0")
 }
 
-pub(crate) fn optional_non_negative(given: &Given<'_>) -> Result<Option<f32>> {
-    non_negative(given).map(Some)
+/// The factor of the scores, if it is given.
+pub(crate) fn score_scale(given: &Given<'_>) -> Result<Option<f32>> {
+    given.number(f32::MIN..f32::INFINITY, "a finite number").map(Some)
 }
 
 pub(crate) fn probability(given: &Given<'_>) -> Result<f32> {

@@ -215,7 +215,9 @@ impl KvCache {
         let contents = self.read();
         let queries = dims.length;
         let most = contents.attendable(config);
-        if queries > most {
+        // Where neither order nor window counts, it is nowhere that a query stands.
+        let counts_positions = options.causal || options.window.is_some() || config.window.is_some();
+        if queries > most && counts_positions {
             let expected = format_args!("at most {most} queries, the last positions that the cache has all keys of");
             return Err(Error::shape("q", expected, queries));
         }
@@ -228,7 +230,7 @@ impl KvCache {
             head: config.rows() * size,
             row: size,
         };
-        let offset = (keys - queries) as i64;
+        let offset = keys as i64 - queries as i64;
         let problem = Problem {
             q: q.data,
             k: &contents.keys[first_row * config.head_dim..],

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::options::parse::{Given, read_options};
-use crate::options::{COUNT, count, optional_non_negative, probability, seed};
+use crate::options::{COUNT, count, score_scale, probability, seed};
 
 /// Checks `{ headDim, dropout, scale, seed }`.
 pub(crate) fn check_scaled_dot_product(json: Option<&str>) -> Result<()> {
@@ -19,7 +19,7 @@ fn check(json: Option<&str>, names: &[&str]) -> Result<()> {
     let mut has_size = false;
     read_options(json, names, &[], &mut |given: &Given<'_>| match given.name {
         "dropout" => probability(given).map(drop),
-        "scale" => optional_non_negative(given).map(drop),
+        "scale" => score_scale(given).map(drop),
         "seed" => seed(given).map(drop),
         name => {
             has_size |= name == "headDim";
