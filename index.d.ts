@@ -27,14 +27,14 @@ export interface Tensor<T extends TensorData = Float32Array> {
 /**
  * A tensor over `data`: a Float32Array is taken as it is, without a copy; other lists of numbers are copied.
  *
- * @throws {AttentionError} SHAPE if the length is not the product of `shape`; DTYPE if an entry is not a number.
+ * @throws {AttentionError} SHAPE if the length is not the product of `shape`; DTYPE if an entry is not a number; MEMORY
  */
 export function createTensor(data: Float32Array | ArrayLike<number>, shape: readonly number[]): Tensor
 
 /**
  * The same numbers under another shape; shares `data` with `tensor`.
  *
- * @throws {AttentionError} SHAPE if the shapes hold different numbers of elements.
+ * @throws {AttentionError} SHAPE if the shapes hold different numbers of elements; DTYPE for what is no tensor.
  */
 export function reshape<T extends TensorData = Float32Array>(tensor: Tensor<T>, shape: readonly number[]): Tensor<T>
 
@@ -91,7 +91,7 @@ export function backend(): {
 /**
  * The whole API bound to one backend, for comparing them in one process; `threads` holds for that API alone.
  *
- * @throws {AttentionError} BACKEND if it can't be had.
+ * @throws {AttentionError} BACKEND if it can't be had; OPTION
  */
 export function loadBackend(kind: BackendKind, options?: InitOptions): Promise<Attention>
 
@@ -414,7 +414,11 @@ export function normalize(tensor: Tensor, options?: { epsilon?: number | null } 
 
 /** Times between marks, in milliseconds, by the clock of `performance.now()`. */
 export declare class PerformanceMonitor {
-  /** Notes the present time under a label; an earlier mark of the same label is forgotten. */
+  /**
+   * Notes the present time under a label; an earlier mark of the same label is forgotten.
+   *
+   * @throws {AttentionError} OPTION for a label that is no string.
+   */
   mark(label: string): void
   /**
    * From the mark `start` to the mark `end`, or to now.
@@ -509,7 +513,8 @@ export declare abstract class Layer implements Disposable {
    * Takes the parameters from `state`, by the names of PyTorch, BERT, Llama or Whisper. With `prefix`, such as
    * `'encoder.layer.0.attention'`, only the entries under it count, less the prefix and its dot.
    *
-   * @throws {AttentionError} SHAPE, DTYPE or FORMAT for missing, extra or wrongly shaped entries; nothing changes then.
+   * @throws {AttentionError} SHAPE, DTYPE or FORMAT for missing, extra or wrongly shaped entries; nothing changes then. OPTION, MEMORY,
+   * DISPOSED
    */
   loadStateDict(state: StateDict, options?: { prefix?: string | null } | null): this
   /** Turns dropout on, or with `false` off, where it is at first. */
@@ -757,7 +762,11 @@ export interface LinearStream extends Disposable {
    * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED; a step that fails changes nothing.
    */
   step(q: Tensor, k: Tensor, v: Tensor): AttentionOutput
-  /** Forgets every position. */
+  /**
+   * Forgets every position.
+   *
+   * @throws {AttentionError} DISPOSED
+   */
   reset(): void
   /** Frees the memory now. Calling it again does nothing. */
   dispose(): void
@@ -897,9 +906,17 @@ export declare class Graph implements Disposable {
   }): Graph
   readonly numNodes: number
   readonly numEdges: number
-  /** The number of incoming edges of each node. */
+  /**
+   * The number of incoming edges of each node.
+   *
+   * @throws {AttentionError} MEMORY, DISPOSED
+   */
   inDegrees(): Int32Array
-  /** The graph of the same edges, in the same order, with source and target exchanged. */
+  /**
+   * The graph of the same edges, in the same order, with source and target exchanged.
+   *
+   * @throws {AttentionError} MEMORY, DISPOSED
+   */
   reverse(): Graph
   /** Frees the edges now. Calling it again does nothing. */
   dispose(): void
@@ -1047,14 +1064,15 @@ export declare class GraphTransformer extends GraphLayer {
  * less the prefix and its dot.
  *
  * @throws {AttentionError} FORMAT for a file that is cut short, inconsistent or of another element type; DTYPE if
- * `bytes` are no bytes.
+ * `bytes` are no bytes; OPTION, MEMORY
  */
 export function loadSafetensors(bytes: Uint8Array | ArrayBuffer, options?: { prefix?: string | null } | null): StateDict
 
 /**
  * The state dict as the bytes of a safetensors file, in F32.
  *
- * @throws {AttentionError} SHAPE or DTYPE for what is no tensor; OPTION for metadata other than strings.
+ * @throws {AttentionError} SHAPE or DTYPE for what is no tensor; FORMAT for a name that is no text; OPTION for metadata other than
+ * strings; MEMORY
  */
 export function saveSafetensors(state: StateDict, metadata?: Record<string, string> | null): Uint8Array
 

@@ -130,7 +130,7 @@ test('workers hold no layer that is gone, whenever it went', async (t) => {
     const made = posts.flatMap(({ call }) => call?.make.map((/** @type {{ key: string }} */ { key }) => key) ?? [])
     const forgotten = posts.flatMap(({ forget }) => forget ?? [])
     t.is(new Set(made).size, made.length)
-    t.deepEqual([...made.slice(0, forgotten.length)].sort(), [...forgotten].sort())
+    t.deepEqual(made.slice(0, forgotten.length).sort(), [...forgotten].sort())
     t.true(made.length - forgotten.length <= 1)
   }
 })

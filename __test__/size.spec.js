@@ -8,30 +8,40 @@ import { build } from 'esbuild'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 
-/** KiB after gzip, a little above what is true today, and to be lowered with it. The goal is 90. */
-const GATE_ONE_VARIANT = 148
+/** KB after gzip, a little above what is true today, and to be lowered with it. The goal is 90. */
+const GATE_ONE_VARIANT = 152
 /** The entry as it is shipped, with a variant for each kind of engine. */
-const GATE_SHIPPED = 272
+const GATE_SHIPPED = 279
 /** A module as a file, which `/external` fetches. */
-const GATE_FILE = 125
+const GATE_FILE = 128
+
+/** How far the documents may be off, as a part: what changes a little with each commit is not worth one of its own. */
+const TOLERANCE = 0.02
+
+const kb = (/** @type {{ length: number }} */ { length }) => Math.round(length / 100) / 10
 
 /**
- * @param {boolean} isWhole  with both variants of the module, as shipped
- * @returns {Promise<{ raw: number, gzip: number, brotli: number }>} KiB
+ * KB, as it is, and compressed by gzip and brotli.
+ *
+ * @param {Uint8Array} bytes
  */
-async function sizes(isWhole) {
+const sizesOf = (bytes) => [kb(bytes), kb(gzipSync(bytes, { level: 9 })), kb(brotliCompressSync(bytes))]
+
+/**
+ * @param {string} entry
+ * @param {import('esbuild').Plugin[]} plugins
+ */
+async function sizesOfBundle(entry, plugins = []) {
   const { outputFiles } = await build({
-    stdin: { contents: "export * from './lib/entries/browser.js'", resolveDir: root },
+    stdin: { contents: `export * from './lib/entries/${entry}.js'`, resolveDir: root },
     bundle: true,
     minify: true,
     write: false,
     format: 'esm',
     target: 'es2022',
-    plugins: isWhole ? [] : [oneVariant]
+    plugins
   })
-  const { contents } = outputFiles[0]
-  const kib = (/** @type {{ length: number }} */ { length }) => Math.round(length / 102.4) / 10
-  return { raw: kib(contents), gzip: kib(gzipSync(contents, { level: 9 })), brotli: kib(brotliCompressSync(contents)) }
+  return sizesOf(outputFiles[0].contents)
 }
 
 /** @type {import('esbuild').Plugin} */
@@ -44,21 +54,50 @@ const oneVariant = {
   }
 }
 
+const fileOf = (/** @type {string} */ variant) => readFileSync(join(root, `packages/wasm/attention.${variant}.wasm`))
+
 test('with one variant of the module, the bundle for browsers is no larger than its gate', async (t) => {
-  const found = await sizes(false)
-  const shipped = await sizes(true)
-  t.log('KiB with one variant', found)
-  t.log('KiB as shipped', shipped)
-  t.true(found.raw < 0.7 * shipped.raw, 'one variant is left out')
-  t.true(found.gzip <= GATE_ONE_VARIANT, `${found.gzip} KiB`)
-  t.true(shipped.gzip <= GATE_SHIPPED, `${shipped.gzip} KiB`)
+  const [raw, gzip] = await sizesOfBundle('browser', [oneVariant])
+  const [rawShipped, gzipShipped] = await sizesOfBundle('browser')
+  t.log(`KB with one variant ${raw}, gzipped ${gzip}; as shipped ${rawShipped}, gzipped ${gzipShipped}`)
+  t.true(raw < 0.7 * rawShipped, 'one variant is left out')
+  t.true(gzip <= GATE_ONE_VARIANT, `${gzip} KB`)
+  t.true(gzipShipped <= GATE_SHIPPED, `${gzipShipped} KB`)
 })
 
 test('the modules as files, for the entry that fetches them, are no larger than theirs', (t) => {
   for (const variant of ['simd', 'relaxed']) {
-    const bytes = readFileSync(join(root, `packages/wasm/attention.${variant}.wasm`))
-    const gzip = Math.round(gzipSync(bytes, { level: 9 }).length / 102.4) / 10
-    t.log(`${variant}: ${(bytes.length / 1024).toFixed(1)} KiB, ${gzip} after gzip`)
-    t.true(gzip <= GATE_FILE, `${gzip} KiB`)
+    const [raw, gzip] = sizesOf(fileOf(variant))
+    t.log(`${variant}: ${raw} KB, ${gzip} after gzip`)
+    t.true(gzip <= GATE_FILE, `${gzip} KB`)
+  }
+})
+
+test('documents say how large these are', async (t) => {
+  const [shipped, one, external] = await Promise.all([
+    sizesOfBundle('browser'),
+    sizesOfBundle('browser', [oneVariant]),
+    sizesOfBundle('external')
+  ])
+  const file = sizesOf(fileOf('simd'))
+  /** @type {[document: string, row: RegExp, expected: number[]][]} */
+  const rows = [
+    ['README.md', /^\| a WebAssembly module/, file.slice(0, 2)],
+    ['README.md', /^\| a page's bundle/, shipped.slice(0, 2)],
+    ['README.md', /^\| the same by/, external.slice(0, 2)],
+    ['docs/runtimes.md', /^\| `@ruvector\/attention`, as shipped/, shipped],
+    ['docs/runtimes.md', /^\| `@ruvector\/attention` with one variant/, one],
+    ['docs/runtimes.md', /^\| `\/external`: the script/, external],
+    ['docs/runtimes.md', /^\| `\/external`: attention.simd.wasm/, file]
+  ]
+  for (const [document, pattern, expected] of rows) {
+    const line = readFileSync(join(root, document), 'utf8')
+      .split('\n')
+      .find((text) => pattern.test(text))
+    const [, , ...cells] = /** @type {string} */ (line).split('|')
+    const said = [...cells.join(' ').matchAll(/[\d.]+/g)].map(([number]) => Number(number))
+    t.is(said.length, expected.length, `${document}: ${line}`)
+    const isNear = said.every((number, index) => Math.abs(number / expected[index] - 1) <= TOLERANCE)
+    t.true(isNear, `${document}: ${line}: ${expected.join(', ')} KB now`)
   }
 })

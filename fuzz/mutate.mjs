@@ -190,7 +190,7 @@ function number(w) {
 }
 
 /** Something else altogether. @param {World} w */
-export function junk(w) {
+function junk(w) {
   w.isExtreme = true
   return w.r.pick(JUNK)(w)
 }

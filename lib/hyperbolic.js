@@ -18,7 +18,7 @@ const DEFAULTS = { numHeads: 1, manifold: 'poincare', temperature: 1, inputs: 'm
 const leading = ({ shape }) => shape.slice(0, -1)
 
 /** @param {Checked} tensor */
-const lastOf = ({ shape }) => shape[shape.length - 1] ?? 0
+const sizeOf = ({ shape }) => shape[shape.length - 1] ?? 0
 
 /** @param {Backend} backend */
 export function createHyperbolic(backend) {
@@ -81,7 +81,7 @@ export function createHyperbolic(backend) {
       const value = checkTensor('v', v)
       const given = readOptions(options, watch)
       const inputs = given.out && [query.data, key.data, value.data, given.floatMask, given.booleanMask]
-      const output = outputFor(given.out, withLast(query.shape, lastOf(value)), inputs ?? [])
+      const output = outputFor(given.out, withLast(query.shape, sizeOf(value)), inputs ?? [])
       /** @type {AttentionOutput} */
       const result = { output }
       if (given.weights === true) {
@@ -113,7 +113,7 @@ export function createHyperbolic(backend) {
      */
     #apply(name, inputs, more, factor) {
       const rows = leading(inputs.find((input) => elements(leading(input)) !== 1) ?? inputs[0])
-      const shape = more === undefined ? rows : [...rows, Math.max(0, lastOf(inputs[0]) + more)]
+      const shape = more === undefined ? rows : [...rows, Math.max(0, sizeOf(inputs[0]) + more)]
       const output = allocateTensor('output', shape)
       const { json } = splitOptions('options', { function: name, factor }, [])
       const call = backend.call('hyperbolicFunction', this.#resident)
@@ -207,7 +207,7 @@ export function createHyperbolic(backend) {
       const rows = checkTensor('points', points)
       const shares = weights === undefined || weights === null ? undefined : checkTensor('weights', weights)
       const count = shares === undefined ? 1 : elements(leading(shares))
-      const output = allocateTensor('output', [count, lastOf(rows)])
+      const output = allocateTensor('output', [count, sizeOf(rows)])
       backend.call('hyperbolicMidpoint', this.#resident).input(rows).input(shares).output(output.data).run()
       return output
     }

@@ -1,6 +1,7 @@
 // Linear attention: what of it lives in a backend, and the streams that it feeds.
 
 import { later } from './async/watch.js'
+import { lastOf } from './attention.js'
 import { disposeSymbol } from './layers.js'
 import { encodeConfig, splitOptions } from './options.js'
 import { Resident } from './resident.js'
@@ -8,9 +9,6 @@ import { allocateTensor, checkArray, checkTensor, outputFor, withLast } from './
 
 /** @typedef {import('./backend.js').Backend} Backend */
 /** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
-
-/** @param {readonly number[]} shape */
-const lastOf = (shape) => shape[shape.length - 1] ?? 1
 
 /**
  * One call over queries, keys and values.

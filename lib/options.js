@@ -12,7 +12,7 @@ const MOST_ENTRIES = 64
  *
  * @param {string} text
  */
-export function quote(text) {
+function quote(text) {
   const json = JSON.stringify(text)
   return json.includes('\\ud') ? JSON.stringify(text.replace(/\p{Cs}/gu, '\ufffd')) : json
 }

@@ -3,7 +3,7 @@
 
 import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { installTools, toolProgram } from './release/tools.mjs'
+import { installReleaseTools, toolProgram } from './release/tools.mjs'
 import { Failure, attempt, npmProgram, query, root, run } from './shell.mjs'
 
 /** Percent of the lines. */
@@ -19,7 +19,7 @@ const TIMED = /^(benchmark)\./
 
 /** @returns {Promise<Row[]>} */
 async function ofLib() {
-  await installTools()
+  await installReleaseTools()
   const folder = join(output, 'lib')
   const reports = ['--reporter', 'json-summary', '--reporter', 'html', '--reports-dir', folder]
   const specs = readdirSync(join(root, '__test__'))

@@ -10,15 +10,16 @@ import { standing } from './release/registry.mjs'
 import { rehearse } from './release/rehearse.mjs'
 import { writeBills } from './release/sbom.mjs'
 import { platformFaults, rootFaults } from './release/tarball.mjs'
-import { installTools, toolProgram } from './release/tools.mjs'
+import { installReleaseTools, toolProgram } from './release/tools.mjs'
 import { entryOf, filesBehind, isPrerelease, isVersion, setVersions, withEntry } from './release/versions.mjs'
-import { Failure, npmProgram, query, root, run } from './shell.mjs'
+import { Failure, npmProgram, query, root, run, step } from './shell.mjs'
 
 const USAGE = `Usage: npm run release -- VERSION [options]
 
 Builds, tests, packs and checks a release in output/release, and rehearses it on a registry of this machine. Nothing is published
 and no file of the repository changes, unless one of these is given:
 
+  --dry-run            publish nothing, which is what happens unless --publish is given
   --prepare            set the version everywhere, and make what is unreleased its entry in the changelog; nothing more
   --publish            publish, the platforms' packages first; the repository has to be clean and prepared
 
@@ -45,7 +46,6 @@ function commandLine() {
     options: {
       prepare: flag,
       publish: flag,
-      // What happens anyway; for those who like to say so.
       'dry-run': flag,
       'skip-build': flag,
       'skip-tests': flag,
@@ -68,21 +68,6 @@ function commandLine() {
 }
 
 /** @typedef {NonNullable<ReturnType<typeof commandLine>>} Options */
-
-/**
- * Runs one step, with its name before it and its time after it.
- *
- * @template T
- * @param {string} name
- * @param {() => T | Promise<T>} action
- */
-async function step(name, action) {
-  console.log(`\n── ${name}`)
-  const start = performance.now()
-  const result = await action()
-  console.log(`── ${name}: ${((performance.now() - start) / 1000).toFixed(1)} s`)
-  return result
-}
 
 // ── The repository and its copy ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -283,7 +268,7 @@ async function publish(packed, tag) {
 async function release(options) {
   const { version, tag } = options
   if (options.publish) checkPrepared(version)
-  await step('tools', installTools)
+  await step('tools', installReleaseTools)
   await step('copy', () => {
     copyTree()
     prepare(tree, version)

@@ -7,25 +7,12 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildNative, buildWasm } from './build.mjs'
 import { installExplorer, setup, setupTests, wasmEnvironment } from './setup.mjs'
-import { Failure, attempt, npmProgram, query, root, run } from './shell.mjs'
+import { Failure, attempt, npmProgram, query, root, run, step } from './shell.mjs'
 
 const explorer = join(root, 'examples', 'explorer')
 
 /** The sums over all suites of tests. */
 const counts = { passed: 0, failed: 0 }
-
-/**
- * Runs one step, with its name before it and its time after it.
- *
- * @param {string} name
- * @param {() => Promise<void>} action
- */
-async function step(name, action) {
-  console.log(`\n── ${name}`)
-  const start = performance.now()
-  await action()
-  console.log(`── ${name}: ${((performance.now() - start) / 1000).toFixed(1)} s`)
-}
 
 /**
  * Runs a program that an npm package brings.

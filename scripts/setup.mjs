@@ -164,10 +164,11 @@ const installPackages = () => installLocked(root, 'the npm packages')
 export const installExplorer = () => installLocked(join(root, 'examples', 'explorer'), "the explorer's npm packages")
 
 /**
- * @param {string} folder  with a lock file
+ * Installs a folder's packages, unless what is installed is what its lock says.
+ * @param {string} folder
  * @param {string} what
  */
-async function installLocked(folder, what) {
+export async function installLocked(folder, what) {
   const lock = readFileSync(join(folder, 'package-lock.json'))
   // A copy of the lock that was last satisfied.
   const satisfied = join(folder, 'node_modules', '.satisfied-lock.json')

@@ -14,6 +14,21 @@ export class Failure extends Error {}
 /** @typedef {{ cwd?: string, env?: Record<string, string> }} RunOptions `env` is added to the environment of this process. */
 
 /**
+ * Runs one step, with its name before it and its time after it.
+ *
+ * @template T
+ * @param {string} name
+ * @param {() => T | Promise<T>} action
+ */
+export async function step(name, action) {
+  console.log(`\n── ${name}`)
+  const start = performance.now()
+  const result = await action()
+  console.log(`── ${name}: ${((performance.now() - start) / 1000).toFixed(1)} s`)
+  return result
+}
+
+/**
  * Runs a program and shows its output as it comes.
  *
  * @param {string} command

@@ -111,7 +111,7 @@ function scale(stops) {
 let scales
 
 /** The colours of the values, from nothing to the most, on light and on dark paper. */
-export function valueScales() {
+function valueScales() {
   scales ??= { light: scale(STOPS.light), dark: scale(STOPS.dark) }
   return scales
 }

@@ -12,7 +12,7 @@ const STRAIGHT = 1e4
  * @param {Point} a
  * @param {Point} b
  */
-export function circleThrough([ax, ay], [bx, by]) {
+function circleThrough([ax, ay], [bx, by]) {
   const area = 2 * (ax * by - ay * bx)
   const [a, b] = [ax * ax + ay * ay + 1, bx * bx + by * by + 1]
   const [x, y] = [(a * by - b * ay) / area, (b * ax - a * bx) / area]

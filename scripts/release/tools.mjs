@@ -1,22 +1,14 @@
 // The programs that only a release and coverage need: a package of their own in this folder, installed when they are asked for.
 
 import { createRequire } from 'node:module'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { npmProgram, root, run } from '../shell.mjs'
+import { installLocked } from '../setup.mjs'
+import { npmProgram, root } from '../shell.mjs'
 
 const folder = join(root, 'scripts', 'release')
 const installed = join(folder, 'node_modules')
 
-/** Installs them, unless what is installed is what the lock says. */
-export async function installTools() {
-  const lock = readFileSync(join(folder, 'package-lock.json'))
-  const satisfied = join(installed, '.satisfied-lock.json')
-  if (existsSync(satisfied) && readFileSync(satisfied).equals(lock)) return
-  console.log('installing the tools of a release')
-  await run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: folder })
-  writeFileSync(satisfied, lock)
-}
+export const installReleaseTools = () => installLocked(folder, 'the tools of a release')
 
 /**
  * The file to hand to Node for one of the programs.

@@ -1,7 +1,6 @@
 // What a person can choose, and which choices have a meaning for which mechanism.
 
-export const MECHANISMS = ['dot-product', 'multi-head', 'linear', 'hyperbolic', 'graph'] as const
-export type Mechanism = (typeof MECHANISMS)[number]
+export type Mechanism = 'dot-product' | 'multi-head' | 'linear' | 'hyperbolic' | 'graph'
 
 export type MaskKind = 'none' | 'causal' | 'window' | 'padding'
 export type Stage = 'scores' | 'biased' | 'weights'
