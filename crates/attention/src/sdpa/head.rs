@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::options::parse::{Given, read_options};
-use crate::options::{COUNT, count, score_scale, probability, seed};
+use crate::options::{COUNT, count, probability, score_scale, seed};
 
 /// Checks `{ headDim, dropout, scale, seed }`.
 pub(crate) fn check_scaled_dot_product(json: Option<&str>) -> Result<()> {
