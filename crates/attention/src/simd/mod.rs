@@ -38,6 +38,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Whether so many rows fill a vector that tiles of half the width are worth their code.
     const HAS_HALF_TILES: bool = Self::LANES >= 8;
+    /// Whether there are instructions that split a number and scale another by its whole part.
+    const HAS_SCALE: bool = false;
     /// A vector.
     type F: Copy;
     /// A truth value for each lane.
@@ -93,6 +95,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn sqrt(self, x: Self::F) -> Self::F;
     /// Mantissa and exponent of a positive normal number: `x = mantissa · 2^exponent`, the mantissa from √½ to √2.
     fn split(self, x: Self::F) -> (Self::F, Self::F);
+    /// `x − ⌊x⌋`, and 0 for −∞. Only where [`Simd::HAS_SCALE`].
+    fn fraction(self, x: Self::F) -> Self::F {
+        x
+    }
+    /// `mantissa · 2^⌊x⌋`. Only where [`Simd::HAS_SCALE`].
+    fn scale(self, mantissa: Self::F, _x: Self::F) -> Self::F {
+        mantissa
+    }
     /// Shifts the bits of each lane left by 23, into the exponent field.
     fn bits_to_exponent(self, x: Self::F) -> Self::F;
     /// The sum of the lanes, in a fixed order.

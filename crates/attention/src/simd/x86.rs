@@ -207,6 +207,7 @@ impl Simd for Avx2 {
 
 impl Simd for Avx512 {
     const LANES: usize = 16;
+    const HAS_SCALE: bool = true;
     type F = __m512;
     type M = __mmask16;
 
@@ -239,6 +240,8 @@ impl Simd for Avx512 {
             let mantissa = _mm512_sub_epi32(bits, _mm512_slli_epi32::<23>(exponent));
             (_mm512_castsi512_ps(mantissa), _mm512_cvtepi32_ps(exponent))
         };
+        fn fraction(x: __m512) -> __m512 = _mm512_reduce_ps::<{ _MM_FROUND_TO_NEG_INF }>(x);
+        fn scale(mantissa: __m512, x: __m512) -> __m512 = _mm512_scalef_ps(mantissa, x);
         fn bits_to_exponent(x: __m512) -> __m512 =
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(x)));
         fn reduce_sum(x: __m512) -> f32 = {
