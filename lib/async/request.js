@@ -65,7 +65,8 @@ export class Request {
           actual: `${out.length} elements: it was detached or resized meanwhile`
         })
       }
-      Float32Array.prototype.set.call(out, made)
+      // An empty one may have been detached.
+      if (made.length > 0) Float32Array.prototype.set.call(out, made)
     }
     return this.result
   }
