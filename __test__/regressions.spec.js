@@ -249,6 +249,24 @@ onBothBackends((kind, given) => {
     space.dispose()
   })
 
+  test(`${kind}: an empty tensor of dimensions beyond every address is saved or refused, and no fault of the package`, (t) => {
+    const x = { data: new Float32Array(0), shape: [2 ** 53 - 1, 0] }
+    if (kind === 'native') t.true(attention.saveSafetensors({ x }).length > 0)
+    else
+      t.like(
+        faultOf(t, () => attention.saveSafetensors({ x })),
+        { code: 'SHAPE', argument: 'x' }
+      )
+  })
+
+  test(`${kind}: an empty out that is given away meanwhile does no harm`, async (t) => {
+    const out = new Float32Array(0)
+    const layer = new SelfAttention({ numHeads: 1, headDim: 4 })
+    const call = layer.forwardAsync({ data: new Float32Array(0), shape: [1, 0, 4] }, { out })
+    detach(out)
+    t.is((await call).output.data.length, 0)
+  })
+
   test(`${kind}: a batch refuses inputs whose iterators are none`, async (t) => {
     const batch = new attention.BatchProcessor()
     const job = async () => 1

@@ -74,9 +74,10 @@ pub fn parse_entries<'a>(json: &str, data: &[&'a [f32]]) -> Result<Vec<Entry<'a>
     let described = json.items().filter(|items| items.len() == data.len()).ok_or_else(|| malformed(data.len()))?;
     let mut entries = Vec::with_capacity(data.len());
     for (description, &data) in described.iter().zip(data) {
-        let name = description.member("name").and_then(Json::string);
-        let shape = description.member("shape").and_then(Json::sizes);
-        let (Some(name), Some(shape)) = (name, shape) else { return Err(malformed(entries.len())) };
+        let (name, shape) = (description.member("name").and_then(Json::string), description.member("shape"));
+        let (Some(name), Some(given)) = (name, shape) else { return Err(malformed(entries.len())) };
+        // An empty tensor may have dimensions beyond every address of a smaller machine.
+        let shape = given.sizes().ok_or_else(|| Error::shape(name, "dimensions that are counted here", given.text))?;
         Tensor::new(name, data, &shape)?;
         entries.push(Entry { name: Cow::Owned(name.to_owned()), shape, data });
     }
