@@ -163,10 +163,10 @@ impl HyperbolicAttention {
         let sees = |b, h, i, j| visibility.sees([b, h, i], j);
         let sees_any = |[b, h, i]: [usize; 3]| (0..keys.length).any(|j| sees(b, h, i, j));
         let seen_by_any = |[b, h, j]: [usize; 3]| (0..queries.length).any(|i| sees(b, h, i, j));
-        let maps = if weights.is_some() { 2 } else { 1 };
-        let pairs = operations([maps, queries.rows(), keys.length, 2 * (queries.size + values.size) + 16]);
+        let pass = sdpa::pass_operations(queries.rows(), keys.length, queries.size + values.size, visibility.causal());
+        let passes = pass.saturating_mul(if weights.is_some() { 2 } else { 1 });
         let rows = [queries, keys, values, results].map(|dims| row_operations(dims.rows(), dims.size));
-        expect(rows.into_iter().fold(pairs, u64::saturating_add));
+        expect(rows.into_iter().fold(passes, u64::saturating_add));
         let square = self.coordinates.root * self.coordinates.root;
         let query = self.read(context, "q", q, queries, &|gap| (square / gap).sqrt(), &sees_any)?;
         let key = self.read(context, "k", k, keys, &|gap| (1.0 / gap).sqrt(), &seen_by_any)?;

@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::options::Stage;
 use crate::scratch::{self, Scratch};
-use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, head_rows, weight};
+use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, head_rows, weight_of};
 use crate::sdpa::{Problem, WeightsOf};
 use crate::simd::{Kernel, MAX_TILE_LANES, Simd, scatter_rows};
 use crate::threads::{Context, SharedMut};
@@ -227,7 +227,7 @@ impl Emit<'_> {
         }
         for values in tile.chunks_exact_mut(lanes) {
             for v in (0..lanes).step_by(S::LANES) {
-                let power = weight(simd, simd.sub(simd.load(&values[v..]), simd.load(&max[v..])));
+                let power = weight_of(simd, simd.sub(simd.load(&values[v..]), simd.load(&max[v..])));
                 simd.store(&mut values[v..], simd.mul(power, simd.load(&scale[v..])));
             }
         }

@@ -260,6 +260,6 @@ pub(super) fn soft_cap<S: Simd>(simd: S, cap: f32, scores: &mut [f32]) {
 /// `e^x` for a score that lies x below the largest. What rounding the product does grows with −x, while the weight falls; scores that
 /// were scaled by log₂ e themselves would be rounded before their difference is taken.
 #[inline(always)]
-pub(super) fn weight<S: Simd>(simd: S, x: S::F) -> S::F {
+pub(super) fn weight_of<S: Simd>(simd: S, x: S::F) -> S::F {
     exp2(simd, simd.mul(x, simd.splat(LOG2_E)))
 }

@@ -5,7 +5,7 @@ use crate::sdpa::Problem;
 use crate::sdpa::ball::{Block, Midpoints};
 use crate::sdpa::forward::Item;
 use crate::sdpa::mask::Cover;
-use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, head_rows, weight};
+use crate::sdpa::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, head_rows, weight_of};
 use crate::simd::{Along, BLOCK_TILES, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, product, scatter_rows};
 
 /// Query tiles of one work item.
@@ -225,7 +225,7 @@ impl Online {
         let mut sums: [S::F; VECTORS] = std::array::from_fn(|v| simd.load(&self.sum[v * S::LANES..]));
         if rose {
             for v in 0..VECTORS {
-                let rescale = weight(simd, simd.sub(before[v], max[v]));
+                let rescale = weight_of(simd, simd.sub(before[v], max[v]));
                 sums[v] = simd.mul(sums[v], rescale);
                 simd.store(&mut self.rescale[v * S::LANES..], rescale);
                 simd.store(&mut self.max[v * S::LANES..], max[v]);
@@ -234,7 +234,7 @@ impl Online {
         for scores in scores.chunks_exact_mut(lanes) {
             for v in 0..VECTORS {
                 let chunk = &mut scores[v * S::LANES..];
-                let weight = weight(simd, simd.sub(simd.load(chunk), max[v]));
+                let weight = weight_of(simd, simd.sub(simd.load(chunk), max[v]));
                 sums[v] = simd.add(sums[v], weight);
                 simd.store(chunk, weight);
             }

@@ -96,12 +96,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Mantissa and exponent of a positive normal number: `x = mantissa · 2^exponent`, the mantissa from √½ to √2.
     fn split(self, x: Self::F) -> (Self::F, Self::F);
     /// `x − ⌊x⌋`, and 0 for −∞. Only where [`Simd::HAS_SCALE`].
-    fn fraction(self, x: Self::F) -> Self::F {
-        x
+    fn fraction(self, _x: Self::F) -> Self::F {
+        unreachable!("asked for only where HAS_SCALE says so")
     }
     /// `mantissa · 2^⌊x⌋`. Only where [`Simd::HAS_SCALE`].
-    fn scale(self, mantissa: Self::F, _x: Self::F) -> Self::F {
-        mantissa
+    fn scale(self, _mantissa: Self::F, _x: Self::F) -> Self::F {
+        unreachable!("asked for only where HAS_SCALE says so")
     }
     /// Shifts the bits of each lane left by 23, into the exponent field.
     fn bits_to_exponent(self, x: Self::F) -> Self::F;
