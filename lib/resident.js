@@ -1,6 +1,6 @@
 // What lives in a backend's memory between calls: made, found again after a fault, and freed.
 
-import { freeQuietly } from './async/worker-calls.js'
+import { freeQuietly, makeObject } from './async/worker-calls.js'
 import { AttentionError } from './errors.js'
 import { decodeState } from './state.js'
 
@@ -46,6 +46,20 @@ class Version {
   }
 }
 
+/**
+ * What makes the same object elsewhere. The memory of an instance that trapped can still be read.
+ *
+ * @param {Held} held
+ * @param {Origin} origin
+ * @returns {Recipe}
+ */
+function recipeOf({ binding, id, version }, origin) {
+  const entries = binding.stateEntries(id)
+  const read = (/** @type {number} */ index, /** @type {Float32Array} */ output) => binding.readState(id, index, output)
+  const data = Object.values(decodeState(JSON.parse(entries), read)).map((tensor) => tensor.data)
+  return { key: version.key, ...origin, entries, data }
+}
+
 /** An object as it was at one moment, whatever becomes of it. */
 class Hold {
   #held
@@ -68,14 +82,8 @@ class Hold {
     return this.#held.version.key
   }
 
-  /** @returns {Recipe} */
   recipe() {
-    const { binding, id } = this.#held
-    const entries = binding.stateEntries(id)
-    const read = (/** @type {number} */ index, /** @type {Float32Array} */ output) =>
-      binding.readState(id, index, output)
-    const data = Object.values(decodeState(JSON.parse(entries), read)).map((tensor) => tensor.data)
-    return { key: this.key, ...this.#origin, entries, data }
+    return recipeOf(this.#held, this.#origin)
   }
 
   /** @param {Binding} binding */
@@ -94,7 +102,6 @@ export class Resident {
   /** @type {Held | undefined} */
   #held
   #backend
-  #make
   /** @type {Origin} */
   #origin
 
@@ -108,8 +115,13 @@ export class Resident {
   constructor(backend, kind, config, integers1, integers2) {
     this.#backend = backend
     this.#origin = { kind, config, integers: [integers1, integers2] }
-    this.#make = (/** @type {Binding} */ binding) => binding.create(kind, config, integers1, integers2)
-    this.#hold(this.#guard((binding) => ({ binding, id: this.#make(binding), version: new Version(backend) })))
+    this.#hold(
+      this.#guard((binding) => ({
+        binding,
+        id: binding.create(kind, config, integers1, integers2),
+        version: new Version(backend)
+      }))
+    )
   }
 
   /** The number of the object in the binding that runs now. */
@@ -179,19 +191,16 @@ export class Resident {
   }
 
   /**
-   * Carries the object over from an instance that trapped; its memory can still be read.
+   * Carries the object over from an instance that trapped.
    *
    * @param {Held} old
    */
   #revive(old) {
-    const held = this.#guard((binding) => {
-      const entries = old.binding.stateEntries(old.id)
-      const state = decodeState(JSON.parse(entries), (index, output) => old.binding.readState(old.id, index, output))
-      const id = this.#make(binding)
-      const data = Object.values(state).map((tensor) => tensor.data)
-      if (data.length > 0) binding.loadState(id, entries, data, '')
-      return { binding, id, version: old.version }
-    })
+    const held = this.#guard((binding) => ({
+      binding,
+      id: makeObject(binding, recipeOf(old, this.#origin)),
+      version: old.version
+    }))
     forgotten.unregister(this)
     this.#hold(held)
   }
