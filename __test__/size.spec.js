@@ -84,7 +84,7 @@ test('documents say how large these are', async (t) => {
   const rows = [
     ['README.md', /^\| a WebAssembly module/, file.slice(0, 2)],
     ['README.md', /^\| a page's bundle/, shipped.slice(0, 2)],
-    ['README.md', /^\| the same by/, external.slice(0, 2)],
+    ['README.md', /^\| the same with/, external.slice(0, 2)],
     ['docs/runtimes.md', /^\| `@ruvector\/attention`, as shipped/, shipped],
     ['docs/runtimes.md', /^\| `@ruvector\/attention` with one variant/, one],
     ['docs/runtimes.md', /^\| `\/external`: the script/, external],
