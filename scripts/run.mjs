@@ -138,7 +138,7 @@ const numericSpecs = () =>
     .filter(
       (name) =>
         name.endsWith('.spec.js') &&
-        !/^(benchmark|cli|faults|fuzz|guides|init|links|loader|readme|recovery|release|rerank-server|safetensors|shipped-code|size)\./.test(
+        !/^(benchmark|cli|faults|fuzz|guides|init|links|loader|readme|recovery|release|rerank-server|safetensors|shipped-code|size|speed)\./.test(
           name
         )
     )
