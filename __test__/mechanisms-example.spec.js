@@ -1,4 +1,4 @@
-// The example that tours all mechanisms: none is left out, both backends agree on each, and its tables say what was measured.
+// The example that tours all mechanisms: it leaves none out, both backends agree on each, and its tables are complete.
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -26,7 +26,7 @@ test('every mechanism of the guide is toured', (t) => {
   const rows = guide.split('\n').filter((line) => line.startsWith('| ') && line.includes('`'))
   const named = rows.flatMap((row) => [...row.split('|')[2].matchAll(/`([\w.]+)`/g)].map(([, name]) => name))
   t.true(named.length > 15)
-  // What follows the comma is a way to use it; `window` is in the guide the option of a cache.
+  // A name continues with its variant after a comma: the guide lists `window` as well as `KVCache`.
   const toured = new Set(mechanisms.flatMap(({ name }) => [name, ...name.split(', ')]))
   t.deepEqual(
     named.filter((name) => !toured.has(name)),

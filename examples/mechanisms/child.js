@@ -1,5 +1,5 @@
-// In a process of its own, so that the peak of memory is the mechanism's: measures the mechanism that the argument names on both
-// backends, and writes JSON. Results that differ, and backends that are missing, are in `problems`.
+// Measures the mechanism named by the argument on both backends, and writes JSON. It runs in a separate process, so that the peak
+// of memory belongs to one mechanism. `problems` lists missing backends and results that differ.
 
 import { loadBackend } from '@ruvector/attention'
 import { measure } from './measure.js'
@@ -8,7 +8,7 @@ import { mechanisms } from './mechanisms.js'
 /** @typedef {Omit<ReturnType<typeof measure>, 'output'> & { kind: string, simd: string, shape: readonly number[] }} Measured */
 /** @typedef {{ results: Measured[], difference?: number, problems: string[] }} Visit */
 
-/** The largest difference between right results, relative to numbers beyond 1. */
+/** The largest difference between correct results, relative for numbers beyond 1. */
 const TOLERANCE = 1e-4
 
 /** @param {ArrayLike<number>} one @param {ArrayLike<number>} other */

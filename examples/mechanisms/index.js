@@ -1,6 +1,6 @@
-// A tour of all mechanisms on both backends: what each computes on which shapes, its parameters, the memory and time that it
-// needs, and how far the backends differ. Ends with an error if a backend is missing or the two do not agree.
-//   npm run example -- mechanisms [TEXT]    those whose name holds TEXT
+// Tours all mechanisms on both backends: the formula, shapes and parameters of each, its memory and time, and how far the backends
+// differ. Fails if a backend is missing or the two do not agree.
+//   npm run example -- mechanisms [TEXT]    only mechanisms whose name contains TEXT
 
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -16,7 +16,7 @@ const child = fileURLToPath(new URL('child.js', import.meta.url))
 /** @param {readonly number[]} shape */
 const bracketed = (shape) => `[${shape.join(',')}]`
 
-/** Inputs of one shape share it. @param {Mechanism} mechanism */
+/** Lists inputs with their shapes; inputs of the same shape share an entry. @param {Mechanism} mechanism */
 function shapesOf({ inputs, edges, name }) {
   /** @type {Map<string, string[]>} */
   const names = new Map()
@@ -34,7 +34,7 @@ const duration = (/** @type {number} */ milliseconds) =>
   milliseconds < 1 ? `${(milliseconds * 1000).toFixed(1)} µs` : `${milliseconds.toFixed(2)} ms`
 
 /**
- * Columns side by side, those of `left` aligned to the left and all others to the right.
+ * Joins columns; the ones listed in `left` are aligned to the left, all others to the right.
  *
  * @param {readonly string[][]} lines
  * @param {readonly number[]} left
@@ -51,7 +51,7 @@ const chosen = mechanisms.filter(({ name }) => name.toLowerCase().includes(wante
 if (chosen.length === 0) {
   const names = mechanisms.map(({ name }) => `  ${name}`).join('\n')
   console.error(
-    `usage: npm run example -- mechanisms [TEXT]\nno mechanism has ${wanted} in its name; there are\n${names}`
+    `usage: npm run example -- mechanisms [TEXT]\nno mechanism has '${wanted}' in its name; the mechanisms are\n${names}`
   )
   process.exit(2)
 }
@@ -85,9 +85,9 @@ for (const mechanism of chosen) {
 console.log('What each mechanism computes\n')
 console.log(table(computed, [0, 1, 2, 3]))
 console.log(
-  '\nWhat each needs: the median time of a call, and what the backend has allocated before the mechanism is made,'
+  '\nWhat each needs: the median time of a call, and the memory that the backend has allocated before the mechanism'
 )
-console.log('after its first call, at most, and after its end\n')
+console.log('is made, held after its first call, at the peak, and after its disposal\n')
 console.log(table(needed, [0, 2]))
 console.log(`\n${chosen.length} mechanisms; native and wasm differ by ${largest.toExponential(1)} at most`)
 for (const problem of problems) console.error(problem)

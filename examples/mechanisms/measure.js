@@ -1,4 +1,4 @@
-// One mechanism on one backend: its result, and the parameters, memory and time that it needs.
+// Measures one mechanism on one backend: its result, parameters, memory and time.
 
 import { random } from '../decode/model.js'
 
@@ -6,12 +6,12 @@ import { random } from '../decode/model.js'
 /** @typedef {import('@ruvector/attention').Tensor} Tensor */
 /** @typedef {import('./mechanisms.js').Mechanism} Mechanism */
 
-/** Milliseconds of calls before a median is taken, while an engine may still compile, and of the calls that it is taken of. */
+/** Milliseconds of calls while the engine may still compile, and of the calls whose median is reported. */
 const [WARM_UP, SPAN] = [60, 40]
 const FEWEST_CALLS = 5
 
 /**
- * The same numbers between −1 and 1 on every backend.
+ * Draws numbers between −1 and 1, the same on every backend.
  *
  * @param {Mechanism['inputs']} shapes
  * @returns {Record<string, Tensor>}
@@ -42,8 +42,9 @@ function times(call, span) {
 }
 
 /**
- * `memory` is what the backend has allocated, in bytes: before the mechanism is made, after its first call, at most until then,
- * and after its end. A backend never forgets its peak, so that `peak` is the mechanism's own in a fresh process only.
+ * `memory` counts the bytes that the backend has allocated: `before` the mechanism is made, `held` after its first call, at the
+ * `peak` until then, and `after` its objects are disposed. A backend never forgets its peak: only a fresh process gives the peak
+ * of one mechanism.
  *
  * @param {Attention} attention  the API of a backend
  * @param {Mechanism} mechanism
@@ -62,7 +63,7 @@ export function measure(attention, { inputs, prepare }) {
     const after = attention.memoryUsage().allocated
     return { output, parameters, milliseconds, memory: { before, held, peak, after } }
   } finally {
-    // Again where a call failed; a second time does nothing.
+    // For calls that failed: disposing twice does nothing.
     for (const object of owned) object.dispose()
   }
 }

@@ -1,13 +1,13 @@
-// Every mechanism of the package on a problem of its own: what it computes, the shapes of its inputs, and how it is called.
+// Every mechanism of the package with a problem for it: the formula, the shapes of the inputs, and the call.
 
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 /** @typedef {import('@ruvector/attention').Tensor} Tensor */
 /** @typedef {{ dispose: () => void, numParameters?: number }} Owned */
 /**
  * - `computes`: the result as a formula.
- * - `inputs`: the tensors by name, as shapes.
- * - `edges`: of a graph over the rows of `x`; each node has that many incoming ones.
- * - `prepare`: makes the objects that outlive a call, and the call, which returns the result.
+ * - `inputs`: the shape of each tensor, by name.
+ * - `edges`: incoming edges per node, where the mechanism works on a graph.
+ * - `prepare`: makes the objects that outlive a call (`owned`), and the call, which returns the result.
  *
  * @typedef {{
  *   name: string,
@@ -25,7 +25,7 @@ const [NODES, FEATURES, EDGES_PER_NODE] = [1000, 64, 8]
 const heads = [BATCH, HEADS, LENGTH, DIM]
 const qkv = { q: heads, k: heads, v: heads }
 const token = { q: [BATCH, HEADS, 1, DIM], k: heads, v: heads }
-/** Small heads: points of many dimensions crowd the boundary of hyperbolic space. */
+/** Small heads: points with many coordinates crowd at the boundary of hyperbolic space. */
 const points = [BATCH, HEADS, LENGTH, 16]
 const rows = { x: [BATCH, LENGTH, MODEL] }
 const layer = { numHeads: HEADS, headDim: DIM, seed: 42 }
@@ -63,7 +63,7 @@ const hyperbolic = (manifold) => ({
   computes: 'midpoints of v under softmax(−distance(q, k))',
   inputs: { q: points, k: points, v: points },
   prepare({ HyperbolicAttention }, { q, k, v }) {
-    // Vectors at the origin, which a network's numbers are, in either model.
+    // Any vector is a tangent vector at the origin, on both manifolds.
     const space = new HyperbolicAttention({ curvature: -1, numHeads: HEADS, manifold, inputs: 'tangent' })
     return { call: () => space.forward(q, k, v).output, owned: [space] }
   }
