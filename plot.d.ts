@@ -1,106 +1,120 @@
 /**
- * Pictures of results: attention weights as heatmaps, points of the Poincaré ball, graphs with their attention. Pure
- * functions of plain tensors; they need no backend, and run wherever JavaScript does.
+ * Pictures of results: attention weights as heatmaps, points of the Poincaré ball, and graphs with their attention. All
+ * functions are pure, take plain tensors, need no backend, and run wherever JavaScript runs.
  *
- * Pictures are SVG, complete documents that can stand alone, in an `<img>` or inside a page: no scripts, no fonts or files
- * from elsewhere, every text of the caller's escaped. Each has a title and a description for readers who don't see it. The
- * same input gives the same text.
+ * Pictures are complete SVG documents, for a file, an `<img>` or inline use in a page. They contain no scripts and no
+ * external fonts or files, and every text from the caller is escaped. Each has a title and a description for screen
+ * readers. The same input always gives the same SVG text.
  *
- * An option that is `undefined` or `null` is absent; one that is not known is an AttentionError of code OPTION.
+ * An option that is `undefined` or `null` counts as absent; an unknown option is an AttentionError with code OPTION.
  *
  * @module @ruvector/attention/plot
  */
 import type { Tensor } from './index.js'
 
-/** What a picture is drawn on: light paper, dark paper, or by the reader's `prefers-color-scheme`. */
+/** The background of a picture: light, dark, or following the reader's `prefers-color-scheme`. */
 export type Theme = 'auto' | 'light' | 'dark'
 
 export interface WeightsOptions {
-  /** A label each query, `L` of them; null for none. Default: numbers. */
+  /** One label per query, `L` in all; null for none. Default: numbers. */
   queryLabels?: readonly (string | null)[] | null
-  /** A label each key, `S` of them; null for none. Default: numbers. */
+  /** One label per key, `S` in all; null for none. Default: numbers. */
   keyLabels?: readonly (string | null)[] | null
-  /** The head to draw, or several, in this order. Default: all. */
+  /** The head to draw, or several, in the order given. Default: all. */
   head?: number | readonly number[] | null
   /** The batch entry of `[B,H,L,S]`. Default: 0. */
   batch?: number | null
   /**
-   * How the values of several tokens become one cell's, where there are too many: `'sum'` over its keys and mean over its
-   * queries, so that the sums of rows stay; `'mean'`; `'max'`. Default: 'sum' where rows add up to 1, otherwise 'mean'.
+   * How a cell that covers several tokens combines their values: `'sum'` adds over its keys and averages over its
+   * queries, which preserves row sums; `'mean'`; `'max'`. Default: 'sum' if every row sums to 1, otherwise 'mean'.
    */
   reduce?: 'sum' | 'mean' | 'max' | null
-  /** The values at the ends of the scale, the same for all heads. Default: 0 or the smallest, if it is below, to the largest. */
+  /**
+   * The values at the ends of the color scale, shared by all heads. Default: from 0, or the smallest value if negative,
+   * to the largest.
+   */
   range?: readonly [low: number, high: number] | null
-  /** How values spread over the scale. Default: 'sqrt', which shows small ones, and 'linear' where some are below 0. */
+  /**
+   * How values map to the color scale. Default: 'sqrt', which keeps small values visible; 'linear' if any value is
+   * negative.
+   */
   scale?: 'sqrt' | 'linear' | null
 }
 
 export interface HeatmapOptions extends WeightsOptions {
-  /** Default: 'Attention weights', or 'Attention scores' where rows do not add up to 1; '' for none. */
+  /** Default: 'Attention weights', or 'Attention scores' if rows do not sum to 1; '' for none. */
   title?: string | null
   /** Lines below the title. */
   notes?: readonly string[] | null
   /** Default: 'auto'. */
   theme?: Theme | null
-  /** The most rows and the most columns of a panel; more tokens are thinned, which the picture says. Default: from 16 to 160, by the number of heads. */
+  /**
+   * The maximum number of rows and columns per panel; longer inputs are downsampled, and the picture says so. Default:
+   * 16 to 160, depending on the number of heads.
+   */
   maxCells?: number | null
-  /** Lines above each head that is drawn, in their order. */
+  /** Lines of text above each drawn head, in the same order. */
   captions?: readonly (readonly string[] | null)[] | null
-  /** A cell to ring in each head that is drawn, in their order. */
+  /** A cell to mark with a ring in each drawn head, in the same order. */
   marks?: readonly ({ query: number; key: number } | null)[] | null
-  /** What the rings mean. */
+  /** The meaning of the rings, for the legend. */
   markLabel?: string | null
-  /** Panels side by side. Default: as many as look well. */
+  /** Number of panels per row. Default: chosen automatically. */
   columns?: number | null
 }
 
 /**
- * Attention weights as an SVG: a panel a head, a row a query, a column a key, all on one scale of colours. Its steps are even
- * to the eye and its lightness goes one way, so that colour-blind readers see the same.
+ * Attention weights as SVG: one panel per head, one row per query, one column per key, all on the same color scale. The
+ * scale is perceptually uniform and its lightness is monotonic, so it also works for color-blind readers.
  *
- * `weights` is `[L,S]`, `[H,L,S]` or `[B,H,L,S]`, as attention returns them on request, or earlier stages of them: NaN and
- * infinities are drawn as what they are, −∞ as hidden. The mean over heads, `[B,L,S]`, has its batch entries drawn as heads.
+ * `weights` is `[L,S]`, `[H,L,S]` or `[B,H,L,S]`: attention weights, or values of an earlier stage. NaN and infinities
+ * get their own markings; −∞ is drawn as hidden. For the mean over heads, `[B,L,S]`, batch entries are drawn in place
+ * of heads.
  *
- * @throws {AttentionError} SHAPE for other ranks and a wrong number of labels; DTYPE; OPTION
+ * @throws {AttentionError} SHAPE for other ranks or a wrong number of labels; DTYPE; OPTION
  */
 export function attentionHeatmap(weights: Tensor, options?: HeatmapOptions | null): string
 
 export interface TextHeatmapOptions extends WeightsOptions {
-  /** A line above. Default: none. */
+  /** A heading line. Default: none. */
   title?: string | null
-  /** Colours of 24 bits; otherwise shades of characters. Default: what standard output shows. */
+  /** Use 24-bit color; otherwise shading characters. Default: whatever standard output supports. */
   color?: boolean | null
   /** The background of the terminal. Default: 'dark'. */
   theme?: 'dark' | 'light' | null
-  /** Columns of the terminal, at least 16; more keys than fit are thinned. Default: standard output's, or 80. */
+  /**
+   * Width of the terminal in columns, at least 16; keys that do not fit are downsampled. Default: that of standard
+   * output, or 80.
+   */
   width?: number | null
-  /** The most rows and the most columns of a head. Default: 64 rows, and as many columns as fit. */
+  /** The maximum number of rows and columns per head. Default: 64 rows, and as many columns as fit. */
   maxCells?: number | null
 }
 
 /**
- * Attention weights as text for a terminal: a line a query, one or two columns a key, heads below each other. Labels are
- * cleaned of control characters, and wide characters count for two columns. Has no line end at its end.
+ * Attention weights as text for a terminal: one line per query, one or two columns per key, heads one below the other.
+ * Control characters in labels are replaced, and wide characters count as two columns. The text does not end with a
+ * newline.
  *
- * @throws {AttentionError} as {@link attentionHeatmap}
+ * @throws {AttentionError} as {@link attentionHeatmap} does
  */
 export function attentionHeatmapText(weights: Tensor, options?: TextHeatmapOptions | null): string
 
-/** Numbers by edge or by point: a tensor, its bare data, or a list. */
+/** One number per edge or per point: a tensor, its bare data, or a list. */
 export type Numbers = Tensor | Float32Array | readonly number[]
 
 export interface DiskOptions {
-  /** The curvature of the ball, below 0: its radius is `1/√−curvature`. Default: −1. */
+  /** The curvature of the ball, negative; the radius is `1/√−curvature`. Default: −1. */
   curvature?: number | null
-  /** A label each point; null for none. Those that would lie on others are made smaller or left out. */
+  /** One label per point; null for none. Labels that would overlap others are shrunk or omitted. */
   labels?: readonly (string | null)[] | null
-  /** Pairs of points, as lists of two or one after the other in an Int32Array. They are joined by geodesics. */
+  /** Pairs of points, as a list of pairs or flat in an Int32Array. Geodesics connect them. */
   edges?: readonly (readonly [number, number])[] | Int32Array | null
-  /** A number of at least 0 for each point: larger ones are larger and stronger in colour, and named first. */
+  /** One number ≥ 0 per point: points with larger weights are bigger, more intense in color, and labeled first. */
   weights?: Numbers | null
-  /** A number of at least 0 for each edge: larger ones are wider and darker. */
+  /** One number ≥ 0 per edge: edges with larger weights are wider and darker. */
   edgeWeights?: Numbers | null
-  /** Points to emphasise. */
+  /** Points to emphasize. */
   highlight?: readonly number[] | Int32Array | null
   /** Default: 'Poincaré disk'; '' for none. */
   title?: string | null
@@ -113,14 +127,17 @@ export interface DiskOptions {
 }
 
 /**
- * Points of the Poincaré ball in two dimensions as an SVG: `points` is `[N,2]`, such as a `HyperbolicAttention` takes.
- * Edges are true geodesics: arcs of circles that meet the boundary at right angles, straight through the centre.
+ * Points of the two-dimensional Poincaré ball as SVG. `points` is `[N,2]`, such as a `HyperbolicAttention` takes. Edges
+ * are true geodesics: circular arcs that meet the boundary at right angles, or straight lines through the center.
  *
- * @throws {AttentionError} DOMAIN for a point outside the ball, naming its row; SHAPE, DTYPE, OPTION
+ * @throws {AttentionError} DOMAIN for a point outside the ball, named by its row; SHAPE, DTYPE, OPTION
  */
 export function poincareDisk(points: Tensor, options?: DiskOptions | null): string
 
-/** Edges `source[k] → target[k]`: what `Graph.fromEdges` takes. A Graph itself keeps its edges in the backend's memory. */
+/**
+ * Edges `source[k] → target[k]`, as `Graph.fromEdges` takes them. A Graph itself stores its edges in the backend's
+ * memory.
+ */
 export interface Edges {
   numNodes: number
   source: Int32Array | readonly number[]
@@ -128,28 +145,31 @@ export interface Edges {
 }
 
 export interface GraphPlotOptions {
-  /** A label each node; null for none. Default: numbers, where there are at most 100 nodes. */
+  /** One label per node; null for none. Default: numbers, for up to 100 nodes. */
   labels?: readonly (string | number | null)[] | null
-  /** The group of each node, which its colour shows; the first eight have one of their own. */
+  /** The group of each node, shown by color; the first eight groups have distinct colors. */
   groups?: readonly (string | number)[] | Int32Array | null
-  /** What groups are called in the legend, by group. Default: the groups themselves. */
+  /** Names of the groups in the legend, keyed by group. Default: the groups themselves. */
   groupLabels?: Readonly<Record<string | number, string>> | null
-  /** Where the nodes are, `[N,2]`, x to the right and y down, in any unit. Default: a layout by springs, the same at every run. */
+  /** Node positions, `[N,2]`, x to the right and y down, in any unit. Default: a deterministic spring layout. */
   positions?: Tensor | null
-  /** Attention or another number of at least 0 for each edge, `[K]` or `[K,H]`. */
+  /** Attention, or another number ≥ 0, for each edge: `[K]` or `[K,H]`. */
   weights?: Tensor | Float32Array | null
   /** The head of `[K,H]`. Default: the mean over the heads. */
   head?: number | null
   /**
-   * Whether `weights` come from a layer that added self-loops (`config.addSelfLoops`): one for each node, after the edges
-   * that are none. Default: false.
+   * Set this if `weights` come from a layer that added self-loops (`config.addSelfLoops`): one per node, following the
+   * edges that are not self-loops. Default: false.
    */
   addSelfLoops?: boolean | null
   /** Draw edges from a node to itself. Default: true. */
   selfLoops?: boolean | null
-  /** Draw the direction of edges: as curves with arrowheads, one each way; otherwise as straight lines. Default: true. */
+  /**
+   * Draw edge directions, as curves with arrowheads, one curve per direction; otherwise draw straight lines. Default:
+   * true.
+   */
   directed?: boolean | null
-  /** Nodes to ring, and what that means; the ring has the colour of `group`, if given. */
+  /** Nodes to mark with a ring, and the meaning of the ring, which takes the color of `group` if given. */
   marks?: readonly { nodes: readonly number[]; label: string; group?: string | number | null }[] | null
   /** Default: 'Graph'; '' for none. */
   title?: string | null
@@ -162,9 +182,10 @@ export interface GraphPlotOptions {
 }
 
 /**
- * A graph as an SVG: nodes as discs, larger with their incoming edges, and edges as curves, wide and dark by their weights.
+ * A graph as SVG: nodes are discs that grow with the number of incoming edges, edges are curves that get wider and
+ * darker with their weights.
  *
- * @throws {AttentionError} OPTION for an edge that names no node, by its index; DOMAIN for positions or weights that cannot be
- * drawn; SHAPE, DTYPE
+ * @throws {AttentionError} OPTION for an edge with an invalid node, named by its index; DOMAIN for positions or weights
+ * that cannot be drawn; SHAPE, DTYPE
  */
 export function graphPlot(graph: Edges, options?: GraphPlotOptions | null): string

@@ -105,8 +105,8 @@ test('where both backends run, the doctor names them with their numbers, and end
       `@ruvector/attention ${version}, Node ${process.versions.node}, ${process.platform} ${process.arch}`
     )
   )
-  t.regex(text, new RegExp(`✔ native  ${simd}, ${threads} threads?; agrees with plain JavaScript to \\de-\\d`))
-  t.true(text.endsWith('Programs get the native backend.\n'))
+  t.regex(text, new RegExp(`✔ native  ${simd}, ${threads} threads?; matches plain JavaScript to \\de-\\d`))
+  t.true(text.endsWith('Programs use the native backend.\n'))
 })
 
 test('where native code does not load, the doctor says why and what to do, and still ends with 0', async (t) => {
@@ -114,8 +114,8 @@ test('where native code does not load, the doctor says why and what to do, and s
   const { code, stdout } = await run(['doctor'], { env })
   t.is(code, 0)
   t.regex(stdout, /✘ native {2}does not run\n {4}\/no\/such\/addon\.node: Cannot find module/)
-  t.regex(stdout, /To mend it: unset RUVECTOR_ATTENTION_NATIVE_PATH/)
-  t.regex(stdout, /Programs get WebAssembly, as native code does not run/)
+  t.regex(stdout, /To fix it: unset RUVECTOR_ATTENTION_NATIVE_PATH/)
+  t.regex(stdout, /Programs use WebAssembly because the native backend does not run/)
 
   const installed = await run(['doctor', '--json'], { folder: copyOf(t, ['packages/wasm']) })
   t.is(installed.code, 0)
@@ -133,13 +133,13 @@ test('where programs get no backend, the doctor ends with 1', async (t) => {
   for (const env of [missing, { RUVECTOR_ATTENTION_BACKEND: 'gpu' }]) {
     const { code, stdout } = await run(['doctor'], { env })
     t.is(code, 1)
-    t.regex(stdout, /\nPrograms get no backend: /)
+    t.regex(stdout, /\nPrograms have no backend: /)
   }
   // Without the modules, and without the JavaScript beside them.
   const glue = ['packages/wasm/attention.js', 'packages/wasm/attention.worker.js']
   for (const [parts, problem] of /** @type {const} */ ([
     [glue, /^no backend could be loaded/],
-    [[], /^the package is not whole: /]
+    [[], /^the package is incomplete: /]
   ])) {
     const { code, stdout } = await run(['doctor', '--json'], { folder: copyOf(t, parts) })
     t.is(code, 1)
@@ -352,7 +352,7 @@ test('of a file of many gigabytes the header alone is read', async (t) => {
   t.like(JSON.parse(stdout), { bytes: start.length + size, parameters: size / 4 })
   const wasm = await run(['inspect', path], { env: { RUVECTOR_ATTENTION_BACKEND: 'wasm' } })
   t.is(wasm.code, 1)
-  t.regex(wasm.stderr, /larger than 4 GiB, which takes the native backend/)
+  t.regex(wasm.stderr, /larger than 4 GiB, which requires the native backend/)
 })
 
 test('a file that is missing or broken ends with 1 and one line that says what is wrong', async (t) => {
@@ -373,7 +373,7 @@ test('a file that is missing or broken ends with 1 and one line that says what i
       t.true(stderr.startsWith(`${path}: `) && stderr.includes(String(words)), stderr)
     }
   }
-  t.is((await run(['inspect', join(folder, 'none')])).stderr, `${join(folder, 'none')}: there is no such file\n`)
+  t.is((await run(['inspect', join(folder, 'none')])).stderr, `${join(folder, 'none')}: no such file\n`)
   t.deepEqual((await run(['inspect', folder])).code, 1)
 })
 

@@ -288,7 +288,7 @@ test('thinning says so, keeps the sums of rows, or takes means or the largest', 
   const whole = Array.from({ length: 37 }, (_, row) => weights.data.subarray(row * 53, (row + 1) * 53))
   const values = (/** @type {'sum' | 'mean' | 'max'} */ reduce) => {
     const svg = attentionHeatmap(weights, { maxCells: 10, reduce })
-    t.regex(svg, />Thinned: a cell is 4 queries × 6 keys and shows /)
+    t.regex(svg, />Downsampled: each cell covers 4 queries × 6 keys and shows /)
     const cells = tooltips(svg).map((words) => Number(/ ([\d.]+) %$/.exec(words)?.[1]) / 100)
     t.is(cells.length, 10 * 9)
     return Array.from({ length: 10 }, (_, row) => cells.slice(row * 9, (row + 1) * 9))
@@ -314,7 +314,7 @@ test('thinning says so, keeps the sums of rows, or takes means or the largest', 
     near(means[row][column], cell.reduce((sum, value) => sum + value, 0) / cell.length, 0.005)
     near(largest[row][column], Math.max(...cell), 0.005)
   }
-  t.notRegex(attentionHeatmap(weights), /Thinned/)
+  t.notRegex(attentionHeatmap(weights), /Downsampled/)
 })
 
 test('a value that is not a number shows through thinning, and one that is hidden does not', (t) => {
@@ -419,7 +419,7 @@ test('lines are no wider than the terminal, as more keys than fit are thinned', 
   )
   t.notThrows(() => fc.assert(property, { numRuns: 100, includeErrorInReport: true }))
   const text = attentionHeatmapText(shares([2, 512]), { color: false, width: 60 })
-  t.regex(text, /Thinned: a cell is 1 query × \d+ keys/)
+  t.regex(text, /Downsampled: each cell covers 1 query × \d+ keys/)
 })
 
 test('keys with labels of their own have them above, written downwards', (t) => {
@@ -520,12 +520,12 @@ test('a point outside of the ball is refused by its row, one on the rim by round
   t.like(draw([0, 0, 0.8, 0.7], {}), {
     code: 'DOMAIN',
     argument: 'points[1]',
-    expected: 'a point inside of the ball of radius 1'
+    expected: 'a point inside the ball of radius 1'
   })
   t.like(draw([0.6, 0], { curvature: -4 }), {
     code: 'DOMAIN',
     argument: 'points[0]',
-    expected: 'a point inside of the ball of radius 0.5'
+    expected: 'a point inside the ball of radius 0.5'
   })
   t.like(draw([0, 0, NaN, 0], {}), { code: 'DOMAIN', argument: 'points[1]', actual: '[NaN, 0]' })
   t.notThrows(() =>
@@ -641,7 +641,7 @@ test('weights of heads are their mean or one of them, and self-loops of a layer 
   t.is(count(draw({ selfLoops: false })), 2)
   t.like(
     faultOf(t, () => graphPlot(graph, { weights })),
-    { code: 'SHAPE', argument: 'weights', expected: '[3] or [3, H], a weight each edge', actual: '[5, 2]' }
+    { code: 'SHAPE', argument: 'weights', expected: '[3] or [3, H], one weight per edge', actual: '[5, 2]' }
   )
 })
 

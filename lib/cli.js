@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-// The command line: `npx @ruvector/attention <command>`. Each command is a program of its own, loaded when it is asked for.
+// The command line: `npx @ruvector/attention <command>`. Each command is a separate program, loaded on demand.
 
 const COMMANDS = {
-  bench: { file: '../benchmark/run.js', about: 'time the native and the WebAssembly backend side by side' },
-  doctor: { file: './cli/doctor.js', about: 'say which backends run here, and how to mend one that does not' },
-  inspect: { file: './cli/inspect.js', about: 'list what a safetensors file holds, and which layers it fits' }
+  bench: { file: '../benchmark/run.js', about: 'time the native and the WebAssembly backend' },
+  doctor: { file: './cli/doctor.js', about: 'report which backends run here, and how to fix one that does not' },
+  inspect: { file: './cli/inspect.js', about: 'list the tensors in a safetensors file, and the layers they fit' }
 }
 
 const USAGE = `Usage: npx @ruvector/attention <command> [options]
@@ -24,6 +24,6 @@ if (command) {
 } else if (name === undefined || name === '--help') {
   process.stdout.write(USAGE)
 } else {
-  process.stderr.write(`there is no command ${name}\n\n${USAGE}`)
+  process.stderr.write(`unknown command: ${name}\n\n${USAGE}`)
   process.exitCode = 2
 }

@@ -1,6 +1,6 @@
-// What this machine is, by the names of the platforms' packages. Imports nothing, so that scripts can ask before anything is built.
+// Names this machine as the platform packages do. Imports nothing, so that scripts can use it before anything is built.
 
-/** Whether the C library is musl: the script `ldd` says so, or, where there is none, the report of the process. */
+/** Detects musl as the C library: from the script `ldd`, or, if there is none, from the process report. */
 function isMusl() {
   try {
     const ldd = process.getBuiltinModule('node:fs').readFileSync('/usr/bin/ldd', 'latin1')

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// `npx @ruvector/attention doctor`: which backends run here, why another does not, and the one command that mends it.
+// `npx @ruvector/attention doctor`: reports which backends run here, why others do not, and the command that fixes
+// each.
 
 import { existsSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
@@ -11,13 +12,13 @@ import { selfCheck } from './self-check.js'
 
 const USAGE = `Usage: npx @ruvector/attention doctor [--json]
 
-Says which backends run on this machine, with which instruction set and how many threads, whether their numbers are those of
-plain JavaScript, and, where one does not run, what each of its candidates said and the command that mends it.
+Reports which backends run on this machine, with their instruction set and number of threads, and compares their numbers with
+plain JavaScript. For a backend that does not run, prints the error of each candidate and the command that fixes it.
 
-  --json    the same as JSON
+  --json    print the report as JSON
   --help    show this text
 
-Ends with 0 if programs get a backend, if only WebAssembly; 1 if they get none, or one with wrong numbers.
+Exits with 0 if programs get a working backend, native or WebAssembly; with 1 if they get none, or one with wrong numbers.
 `
 
 const VARIABLES = ['RUVECTOR_ATTENTION_BACKEND', 'RUVECTOR_ATTENTION_NATIVE_PATH', 'RUVECTOR_ATTENTION_SIMD']
@@ -42,24 +43,24 @@ const reasonOf = (error) => (error instanceof Error ? error.message : String(err
 const isClone = existsSync(new URL('../../Cargo.toml', import.meta.url))
 
 /**
- * The command that gets what is missing.
+ * The command that installs or builds a missing backend.
  *
  * @param {BackendKind} kind
  * @param {string} triple
  */
 function remedyFor(kind, triple) {
   if (kind === 'native' && process.env.RUVECTOR_ATTENTION_NATIVE_PATH) {
-    return `unset RUVECTOR_ATTENTION_NATIVE_PATH, or let it name a build of version ${version}`
+    return `unset RUVECTOR_ATTENTION_NATIVE_PATH, or set it to a build of version ${version}`
   }
   if (isClone) return `npm run build:${kind}`
   if (kind === 'wasm') return `npm install @ruvector/attention@${version}`
   return PUBLISHED.includes(triple)
     ? `npm install @ruvector/attention-${triple}@${version}`
-    : `nothing to install: there is no native build for ${triple}, and WebAssembly takes its place`
+    : `nothing to install: there is no native build for ${triple}, and WebAssembly is used instead`
 }
 
 /**
- * Looks at one backend.
+ * Loads one backend and checks its numbers.
  *
  * @param {BackendKind} kind
  * @param {(rejected: Rejection[]) => Loaded | undefined} load
@@ -81,12 +82,12 @@ async function examine(kind, load, triple) {
     const { simd, threads } = backend.describe()
     return { ...finding, runs: true, simd, threads, check }
   } catch (error) {
-    finding.rejected.push({ candidate: 'its first call', reason: reasonOf(error) })
+    finding.rejected.push({ candidate: 'first call', reason: reasonOf(error) })
     return { ...finding, remedy: remedyFor(kind, triple) }
   }
 }
 
-/** The runtime, by the name that it gives itself. */
+/** The runtime's name and version. */
 function runtime() {
   const { bun, deno, node } = /** @type {Record<string, string | undefined>} */ (process.versions)
   if (bun) return { name: 'Bun', version: bun }
@@ -111,8 +112,8 @@ async function diagnose() {
   try {
     parts = await import('../loader.js')
   } catch (error) {
-    // The glue of WebAssembly is part of the package's JavaScript.
-    const problem = `the package is not whole: ${reasonOf(error)}`
+    // The JavaScript glue of the WebAssembly module is missing or broken.
+    const problem = `the package is incomplete: ${reasonOf(error)}`
     return { ...about(triple, environment), runs: null, problem, backends: [], remedy: remedyFor('wasm', triple) }
   }
   const backends = [await examine('native', parts.loadNative, triple), await examine('wasm', parts.loadWasm, triple)]
@@ -138,7 +139,7 @@ function about(triple, environment) {
 }
 
 /**
- * What a program gets.
+ * The backend that a program gets.
  *
  * @param {import('../entry.js').Loader} loader
  * @param {readonly Finding[]} backends
@@ -147,8 +148,8 @@ function outcome(loader, backends) {
   try {
     const { kind } = loader.loadSync()
     const found = backends.find((finding) => finding.kind === kind)
-    if (!found?.runs) return { runs: null, problem: `${kind} loads, but does not run` }
-    if (!found.check?.passed) return { runs: kind, problem: `${kind} gives wrong numbers: please report it` }
+    if (!found?.runs) return { runs: null, problem: `${kind} loads but does not run` }
+    if (!found.check?.passed) return { runs: kind, problem: `${kind} returns wrong numbers: please report this` }
     return { runs: kind, problem: null }
   } catch (error) {
     return { runs: null, problem: reasonOf(error) }
@@ -158,42 +159,43 @@ function outcome(loader, backends) {
 /** @typedef {Awaited<ReturnType<typeof diagnose>>} Diagnosis */
 
 /** @param {number} count @param {string} thing */
-const counted = (count, thing) => `${count} ${thing}${count === 1 ? '' : 's'}`
+const plural = (count, thing) => `${count} ${thing}${count === 1 ? '' : 's'}`
 
 /** @param {Finding} finding */
 function describe({ kind, runs, simd, threads, check, rejected, remedy }) {
   const numbers = check?.passed
-    ? `agrees with plain JavaScript to ${check.difference.toExponential(0)}`
-    : `is off plain JavaScript by ${check?.difference.toExponential(0)}`
-  const state = runs ? `${simd}, ${counted(threads ?? 1, 'thread')}; ${numbers}` : 'does not run'
+    ? `matches plain JavaScript to ${check.difference.toExponential(0)}`
+    : `differs from plain JavaScript by ${check?.difference.toExponential(0)}`
+  const state = runs ? `${simd}, ${plural(threads ?? 1, 'thread')}; ${numbers}` : 'does not run'
   return [
     `${runs && check?.passed ? '✔' : '✘'} ${kind.padEnd(7)} ${state}`,
     ...rejected.map(({ candidate, reason }) => `    ${candidate}: ${reason}`),
-    ...(remedy === undefined ? [] : [`    To mend it: ${remedy}`])
+    ...(remedy === undefined ? [] : [`    To fix it: ${remedy}`])
   ]
 }
 
 /** @param {Diagnosis} diagnosis */
 function verdict({ runs, problem, environment }) {
   const forced = environment.RUVECTOR_ATTENTION_BACKEND
-  if (runs === null) return `Programs get no backend: ${problem}.`
-  if (problem !== null) return `Programs get ${runs}, and ${problem}.`
-  if (runs === 'native') return 'Programs get the native backend.'
-  const why = forced === 'wasm' ? 'as RUVECTOR_ATTENTION_BACKEND asks for it' : 'as native code does not run'
-  return `Programs get WebAssembly, ${why}: the same numbers on one thread.`
+  if (runs === null) return `Programs have no backend: ${problem}.`
+  if (problem !== null) return `Programs use ${runs}, but ${problem}.`
+  if (runs === 'native') return 'Programs use the native backend.'
+  const why =
+    forced === 'wasm' ? 'because RUVECTOR_ATTENTION_BACKEND is set to it' : 'because the native backend does not run'
+  return `Programs use WebAssembly ${why}: the same numbers, on one thread.`
 }
 
 /** @param {Diagnosis} diagnosis */
-function inWords(diagnosis) {
+function formatDiagnosis(diagnosis) {
   const { runtime, platform, arch, libc, processor, environment, backends } = diagnosis
   const system = [`${runtime.name} ${runtime.version}`, `${platform} ${arch}${libc ? ` with ${libc}` : ''}`]
   const lines = [
     `@ruvector/attention ${version}, ${system.join(', ')}`,
-    `${processor.model}, ${counted(processor.threads, 'processor')}`,
+    `${processor.model}, ${plural(processor.threads, 'processor')}`,
     ...Object.entries(environment).map(([name, value]) => `${name}=${value}`),
     '',
     ...backends.flatMap(describe),
-    ...(backends.length === 0 && 'remedy' in diagnosis ? [`✘ To mend it: ${diagnosis.remedy}`] : []),
+    ...(backends.length === 0 && 'remedy' in diagnosis ? [`✘ To fix it: ${diagnosis.remedy}`] : []),
     '',
     verdict(diagnosis)
   ]
@@ -203,7 +205,7 @@ function inWords(diagnosis) {
 await program(USAGE, {}, async ({ json }) => {
   const diagnosis = await diagnose()
   return {
-    text: json ? `${JSON.stringify(diagnosis, null, 2)}\n` : inWords(diagnosis),
+    text: json ? `${JSON.stringify(diagnosis, null, 2)}\n` : formatDiagnosis(diagnosis),
     code: diagnosis.problem === null ? 0 : 1
   }
 })

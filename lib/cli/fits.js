@@ -1,26 +1,28 @@
-// Which layers of the package the tensors of a file fit, told by their names and shapes. A layer takes exactly the names that
-// its loadStateDict takes: what is missing, what is too much and what has another shape keeps it from fitting.
+// Finds the layers of this package that the tensors of a file fit, by names and shapes. A layer fits if the names are
+// exactly
+// those that its loadStateDict takes: no tensor may be missing, extra, or of another shape.
 
 /** @typedef {{ name: string, shape: number[], dtype: string }} Entry */
 /** @typedef {{ layer: string, naming: string, prefix: string, config: Record<string, unknown> }} Fit */
 /** @typedef {Record<string, number>} Sizes */
 /**
- * A layer under one set of names. A shape is a list of sizes by name, those of one name being equal; `3*m` is three times
- * `m`. The first name tells the layer.
+ * A layer under one naming scheme. A shape is a list of named sizes; equal names must have equal sizes, and `3*m` is
+ * three times `m`. The first required name identifies the layer.
  *
  * @typedef {object} Rule
  * @property {string} layer
  * @property {string} naming
  * @property {Record<string, string>} required
  * @property {Record<string, string>} [optional]
- * @property {(sizes: Sizes, has: (name: string) => boolean) => Fit['config'] | undefined} config  undefined where sizes do not fit each other
+ * @property {(sizes: Sizes, has: (name: string) => boolean) => Fit['config'] | undefined} config  undefined if the
+ * sizes contradict each other
  */
 
 const READABLE = ['F32', 'F16', 'BF16']
 const ATTENTION = 'MultiHeadAttention, SelfAttention, CrossAttention'
 
 /**
- * The sizes of attention: those of its input, and of all heads of queries and of keys together.
+ * The configuration of attention, from the sizes of its inputs and the total sizes of all query and key heads.
  *
  * @param {Sizes} sizes
  * @param {boolean} useBias
@@ -185,7 +187,7 @@ const LAYERS = [
     config: ({ in: inFeatures, w, o, e }, has) => {
       const biases = ['lin_key.bias', 'lin_query.bias', 'lin_value.bias', 'lin_skip.bias'].filter(has).length
       if (biases % 4 !== 0) return undefined
-      // Heads leave no trace where they stand side by side.
+      // Concatenated heads cannot be told apart by shapes.
       const sizes = w === o ? { 'numHeads · outFeatures': w } : { outFeatures: o, numHeads: w / o, concat: false }
       if (w % o !== 0) return undefined
       return {
@@ -224,7 +226,7 @@ function graphConfig({ in: inFeatures, h, c, w, o, e }, useBias, version) {
     inFeatures,
     outFeatures: c,
     numHeads: h,
-    // One head is its own mean.
+    // With a single head, concatenation and mean are the same.
     ...(useBias && o !== w && { concat: false }),
     ...version,
     ...(e && { edgeFeatures: e }),
@@ -233,7 +235,7 @@ function graphConfig({ in: inFeatures, h, c, w, o, e }, useBias, version) {
 }
 
 /**
- * Whether a shape is what its description says, with the sizes so far; new ones are added to them.
+ * True if a shape matches its description and the sizes known so far; adds new sizes to them.
  *
  * @param {readonly number[]} shape
  * @param {string} description
@@ -256,7 +258,7 @@ function matches(shape, description, sizes) {
 /**
  * @param {Rule} rule
  * @param {string} prefix
- * @param {ReadonlyMap<string, Entry>} members  under the prefix, by the rest of their names
+ * @param {ReadonlyMap<string, Entry>} members  tensors under the prefix, by their remaining names
  * @returns {Fit | undefined}
  */
 function fit({ layer, naming, required, optional = {}, config }, prefix, members) {
@@ -277,26 +279,26 @@ function fit({ layer, naming, required, optional = {}, config }, prefix, members
 }
 
 /**
- * The fits of some layers, by what the first name of each tells.
+ * The layers that fit, found by the first required name of each rule.
  *
  * @param {readonly Rule[]} rules
  * @param {readonly Entry[]} entries
  */
 function fitsOf(rules, entries) {
   return rules.flatMap((rule) => {
-    const [telling] = Object.keys(rule.required)
+    const [key] = Object.keys(rule.required)
     return entries.flatMap(({ name }) => {
-      if (name !== telling && !name.endsWith(`.${telling}`)) return []
-      const prefix = name.slice(0, name.length - telling.length)
-      const own = entries.filter((entry) => entry.name.startsWith(prefix))
-      const found = fit(rule, prefix, new Map(own.map((entry) => [entry.name.slice(prefix.length), entry])))
+      if (name !== key && !name.endsWith(`.${key}`)) return []
+      const prefix = name.slice(0, name.length - key.length)
+      const members = entries.filter((entry) => entry.name.startsWith(prefix))
+      const found = fit(rule, prefix, new Map(members.map((entry) => [entry.name.slice(prefix.length), entry])))
       return found ? [found] : []
     })
   })
 }
 
 /**
- * Norms: a weight, and perhaps a bias, of one dimension, under a name that says so.
+ * Norms: a one-dimensional weight, with an optional bias, under a name that contains 'norm' or 'ln_'.
  *
  * @param {readonly Entry[]} entries
  * @returns {Fit[]}
@@ -321,15 +323,15 @@ function norms(entries) {
 }
 
 /**
- * The layers that the tensors fit; what is part of an encoder layer is not named again.
+ * All layers that the tensors fit. Parts of an encoder layer are not listed separately.
  *
  * @param {readonly Entry[]} entries
  * @returns {Fit[]}
  */
 export function findFits(entries) {
   const encoders = fitsOf(ENCODERS, entries)
-  const isFree = (/** @type {Fit} */ { prefix }) =>
+  const isStandalone = (/** @type {Fit} */ { prefix }) =>
     !encoders.some((encoder) => encoder.prefix === '' || `${prefix}.`.startsWith(`${encoder.prefix}.`))
-  const others = [...fitsOf(LAYERS, entries), ...norms(entries)].filter(isFree)
+  const others = [...fitsOf(LAYERS, entries), ...norms(entries)].filter(isStandalone)
   return [...encoders, ...others].sort((a, b) => a.prefix.localeCompare(b.prefix, 'en', { numeric: true }))
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// `npx @ruvector/attention inspect FILE.safetensors`: what a weights file holds, and which layers it fits. Reads its header alone.
+// `npx @ruvector/attention inspect FILE.safetensors`: lists the tensors in a weights file and the layers they fit.
+// Reads only the header.
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { basename } from 'node:path'
@@ -11,25 +12,25 @@ import { Failure, UsageError, program } from './program.js'
 const USAGE = `Usage: npx @ruvector/attention inspect FILE.safetensors [--json]
 
 Lists the tensors of a weights file with shapes, element types and sizes, its metadata, and the layers of this package that
-it fits, with the prefix to load them under. Reads the header alone, however large the file is.
+they fit, with the prefix to load each under. Reads only the header, so files may be of any size.
 
-  --json    the same as JSON
+  --json    print the report as JSON
   --help    show this text
 
-Ends with 0; 1 if the file is missing or broken; 2 for a wrong command line.
+Exits with 0; with 1 if the file is missing or invalid; with 2 for a wrong command line.
 `
 
 const LENGTH_BYTES = 8
-/** As long as headers may be. */
-const LONGEST_HEADER = 100_000_000
-/** What WebAssembly can address. */
+/** The maximum length of a header. */
+const MAX_HEADER_BYTES = 100_000_000
+/** The address space of WebAssembly. */
 const FOUR_GIB = 2 ** 32
 
 /** @typedef {import('../safetensors.js').Entry} Entry */
 /** @typedef {ReturnType<typeof inspect>} Inspection */
 
 /**
- * The beginning of a file as far as its header goes, and the length of the whole.
+ * Reads the header of a file, and the file's size.
  *
  * @param {string} path
  */
@@ -37,12 +38,12 @@ function readHeader(path) {
   const file = openSync(path, 'r')
   try {
     const stat = fstatSync(file)
-    if (!stat.isFile()) throw new Error('it is no file')
+    if (!stat.isFile()) throw new Error('not a file')
     const length = Math.min(LENGTH_BYTES, stat.size)
     const start = readBytes(file, length)
     if (length < LENGTH_BYTES) return { start, size: stat.size }
     const header = Number(new DataView(start.buffer).getBigUint64(0, true))
-    const known = header <= LONGEST_HEADER ? header : 64
+    const known = header <= MAX_HEADER_BYTES ? header : 64
     return { start: readBytes(file, Math.min(LENGTH_BYTES + known, stat.size)), size: stat.size }
   } finally {
     closeSync(file)
@@ -64,7 +65,7 @@ function readBytes(file, length) {
 }
 
 /**
- * The tensors, as the kernel crate has checked them.
+ * The tensors of the header, checked by the kernel crate.
  *
  * @param {Uint8Array} start
  * @param {number} size
@@ -73,7 +74,7 @@ function readBytes(file, length) {
  */
 function readEntries(start, size, { kind, binding }) {
   if (kind === 'wasm' && size >= FOUR_GIB) {
-    throw new Error('it is larger than 4 GiB, which takes the native backend: see npx @ruvector/attention doctor')
+    throw new Error('it is larger than 4 GiB, which requires the native backend: see npx @ruvector/attention doctor')
   }
   try {
     return JSON.parse(binding.safetensorsEntries(start, size))
@@ -117,10 +118,10 @@ function formatBytes(bytes) {
   return `${power === 0 ? number : number.toFixed(number < 10 ? 1 : 0)} ${units[power]}`
 }
 
-const inNumbers = new Intl.NumberFormat('en')
+const numberFormat = new Intl.NumberFormat('en')
 
 /**
- * Rows with their columns below each other; numbers, in the last column, end together.
+ * Formats rows with aligned columns; the last column, with numbers, is aligned to the right.
  *
  * @param {readonly (readonly string[])[]} rows
  */
@@ -136,11 +137,11 @@ function table(rows) {
 }
 
 /**
- * Fits that differ in the numbers of their prefixes alone, as one.
+ * Groups fits whose prefixes differ only in numbers.
  *
  * @param {Inspection['fits']} fits
  */
-function grouped(fits) {
+function groupFits(fits) {
   /** @type {Map<string, Inspection['fits']>} */
   const groups = new Map()
   for (const fit of fits) {
@@ -153,7 +154,7 @@ function grouped(fits) {
 }
 
 /** @param {Inspection['fits']} group */
-function fitInWords(group) {
+function formatFit(group) {
   const [{ layer, naming, config, prefix }] = group
   const last = group[group.length - 1].prefix
   const sizes = Object.entries(config).map(([name, value]) => `${name} ${value}`)
@@ -165,10 +166,10 @@ function fitInWords(group) {
 }
 
 /** @param {Inspection} inspection */
-function inWords({ file, bytes, parameters, metadata, tensors, fits }) {
+function formatInspection({ file, bytes, parameters, metadata, tensors, fits }) {
   const counts = [
     `${tensors.length} ${tensors.length === 1 ? 'tensor' : 'tensors'}`,
-    `${inNumbers.format(parameters)} parameters`
+    `${numberFormat.format(parameters)} parameters`
   ]
   const rows = tensors.map(({ name, shape, dtype, bytes }) => [
     clean(name),
@@ -179,14 +180,14 @@ function inWords({ file, bytes, parameters, metadata, tensors, fits }) {
   const words = Object.entries(metadata).map(
     ([name, value]) => `  ${clean(name)}: ${clean(value.length > 200 ? `${value.slice(0, 200)}…` : value)}`
   )
-  // Norms are functions, which load nothing.
+  // Norms are functions and load nothing.
   const example = fits.find(({ layer }) => !layer.endsWith('Norm'))
   const lines = [
     `${clean(basename(file))}: ${[...counts, formatBytes(bytes)].join(', ')}`,
     ...(rows.length > 0 ? ['', ...table(rows)] : []),
     ...(words.length > 0 ? ['', 'metadata', ...words] : []),
     '',
-    ...(fits.length > 0 ? ['fits', ...grouped(fits).flatMap(fitInWords)] : ['fits no layer of this package as it is']),
+    ...(fits.length > 0 ? ['fits', ...groupFits(fits).flatMap(formatFit)] : ['fits no layer of this package']),
     ...(example
       ? ['', `layer.loadStateDict(loadSafetensors(bytes, { prefix: ${JSON.stringify(example.prefix)} }))`]
       : [])
@@ -198,20 +199,20 @@ function inWords({ file, bytes, parameters, metadata, tensors, fits }) {
 function reasonOf(error) {
   const { code, message } = /** @type {NodeJS.ErrnoException} */ (error)
   const known = /** @type {Record<string, string>} */ ({
-    ENOENT: 'there is no such file',
-    EACCES: 'it may not be read',
-    EISDIR: 'it is no file'
+    ENOENT: 'no such file',
+    EACCES: 'no permission to read the file',
+    EISDIR: 'not a file'
   })
   return known[code ?? ''] ?? message.split('\n')[0]
 }
 
 await program(USAGE, { positionals: true }, async ({ json, positionals }) => {
   const [file, ...more] = positionals
-  if (file === undefined || more.length > 0) throw new UsageError('one file is needed')
+  if (file === undefined || more.length > 0) throw new UsageError('expected exactly one file')
   try {
     const { loader } = await import('../loader.js')
     const inspection = inspect(file, loader.loadSync())
-    return { text: json ? `${JSON.stringify(inspection, null, 2)}\n` : inWords(inspection) }
+    return { text: json ? `${JSON.stringify(inspection, null, 2)}\n` : formatInspection(inspection) }
   } catch (error) {
     if (error instanceof AttentionError && error.code === 'BACKEND') throw new Failure(`${error.message}`)
     throw new Failure(`${clean(file)}: ${reasonOf(error)}`)

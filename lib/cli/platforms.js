@@ -1,4 +1,4 @@
-// The platforms that a native build is published for, by the names of their packages.
+// The platforms with a published native build, by the names of their packages.
 
 export const PUBLISHED = [
   'linux-x64-gnu',

@@ -1,11 +1,11 @@
-// What the commands share: arguments by Node's own parser, help, and the exit codes of wrong command lines.
+// Shared by the commands: argument parsing, help, and exit codes.
 
 import { parseArgs } from 'node:util'
 
-/** A command line that is wrong: its message and exit code 2. */
+/** A wrong command line: prints its message and exits with code 2. */
 export class UsageError extends Error {}
 
-/** What cannot be done, in one line: its message and exit code 1. */
+/** An expected failure: prints its message in one line and exits with code 1. */
 export class Failure extends Error {}
 
 /** @typedef {{ json: boolean, positionals: string[] }} Arguments */

@@ -1,13 +1,13 @@
-// A tiny attention computed twice: by a backend, and here in plain JavaScript, as its definition reads.
+// Computes a small attention with a backend and in plain JavaScript, and compares the two.
 
 /** @typedef {import('../../index.d.ts').Tensor} Tensor */
 
 const [HEADS, QUERIES, KEYS, SIZE] = [2, 5, 19, 12]
-/** A rounding of 32 bits, a few times over. */
+/** A few roundings of 32-bit floats. */
 const TOLERANCE = 1e-5
 
 /**
- * Numbers between −2 and 2, the same at every run.
+ * Deterministic numbers between −2 and 2.
  *
  * @param {number[]} shape
  * @param {number} salt
@@ -19,7 +19,7 @@ function numbers(shape, salt) {
 }
 
 /**
- * `softmax(q kᵀ / √D) v` for the keys up to the query's own place from the end, in doubles.
+ * Causal `softmax(q kᵀ / √D) v` in doubles, with the last query aligned with the last key.
  *
  * @param {Tensor} q
  * @param {Tensor} k
@@ -46,7 +46,8 @@ function plainAttention(q, k, v) {
 }
 
 /**
- * The largest difference of a backend's causal attention from plain JavaScript's, and whether it is small enough.
+ * Compares a backend's causal attention with plain JavaScript: the largest difference, and whether it is within
+ * tolerance.
  *
  * @param {Pick<import('../../index.d.ts').Attention, 'scaledDotProductAttention'>} attention
  */

@@ -1,26 +1,26 @@
-// Attention weights as cells of a heatmap: which heads, thinned to so many cells, and where each value lies on the scale.
+// Heatmap cells of attention weights: selects heads, downsamples long sequences, and maps values to the color scale.
 
 import { describe, fault, isArray } from '../errors.js'
 import { checkTensor, floatsBetween, formatShape } from '../tensor.js'
 import { checkIndex, readChoice, readEntries } from './check.js'
-import { LEVELS } from './colour.js'
+import { LEVELS } from './color.js'
 import { brief } from './text.js'
 
 /** @typedef {'sum' | 'mean' | 'max'} Reduce */
 /** @typedef {'sqrt' | 'linear'} Scale */
 /**
- * The weights that are drawn: for each head its number and its values, row by row.
+ * The weights to draw: for each head its index and its values, row by row.
  *
  * @typedef {object} Chosen
  * @property {{ head: number, values: Float32Array }[]} heads
  * @property {number} queries
  * @property {number} keys
- * @property {number} numHeads  that there are
+ * @property {number} numHeads  in the tensor, selected or not
  * @property {number} batch
  * @property {number} batches
  */
 
-/** What stands in place of a level where a value has none. */
+/** Markers in position of a level, for values without one. */
 export const NOT_A_NUMBER = -1
 export const INFINITE = -2
 export const HIDDEN = -3
@@ -57,7 +57,7 @@ function readHeads(head, count) {
 }
 
 /**
- * Whether every row is a share-out of 1, as weights of attention are; a row that sees nothing is all zeros.
+ * True if every row sums to 1, as attention weights do, or to 0, as the weights of a query without visible keys do.
  *
  * @param {Chosen} chosen
  */
@@ -70,7 +70,7 @@ export function areShares({ heads, queries, keys }) {
         if (value < 0) return false
         sum += value
       }
-      // What is not a number shows as such, and says nothing about the others.
+      // NaN passes these comparisons: it is drawn as such and does not affect the decision.
       if (sum !== 0 && Math.abs(sum - 1) > 1e-3) return false
     }
     return true
@@ -78,8 +78,8 @@ export function areShares({ heads, queries, keys }) {
 }
 
 /**
- * How the values of several tokens become one cell's. Sums over keys and means over queries leave the sums of rows as they
- * are, so that is what shares get.
+ * How a cell combines the values of several tokens. Summing over keys and averaging over queries preserves row sums, so
+ * it is the default for rows that sum to 1.
  *
  * @param {unknown} reduce
  * @param {boolean} shares
@@ -91,7 +91,7 @@ export function readReduce(reduce, shares) {
 }
 
 /**
- * @typedef {object} Thinned
+ * @typedef {object} CellGrid
  * @property {number} rows
  * @property {number} columns
  * @property {number} queriesPerCell
@@ -100,14 +100,15 @@ export function readReduce(reduce, shares) {
  */
 
 /**
- * The cells of each head, none more than so many in a row or a column: equal squares of tokens, the last ones smaller.
+ * Combines tokens into at most `most.rows` × `most.columns` cells per head. All cells cover equally many tokens, except
+ * smaller ones at the ends.
  *
  * @param {Chosen} chosen
  * @param {{ rows: number, columns: number }} most
  * @param {Reduce} reduce
- * @returns {Thinned}
+ * @returns {CellGrid}
  */
-export function thin({ heads, queries, keys }, most, reduce) {
+export function downsample({ heads, queries, keys }, most, reduce) {
   const [queriesPerCell, keysPerCell] = [Math.ceil(queries / most.rows), Math.ceil(keys / most.columns)]
   const [rows, columns] = [Math.ceil(queries / queriesPerCell), Math.ceil(keys / keysPerCell)]
   return {
@@ -128,7 +129,8 @@ export function thin({ heads, queries, keys }, most, reduce) {
 }
 
 /**
- * One cell's value. What is not a number or is infinite shows in it, but −∞, which hides, only where there is nothing else.
+ * The value of one cell. NaN and infinity take precedence. −∞, which hides a key, only shows if the cell contains
+ * nothing else.
  *
  * @param {Float32Array} values
  * @param {number} keys
@@ -154,35 +156,35 @@ function reduceCell(values, keys, rows, columns, reduce) {
 }
 
 /**
- * The scale of the values: from where to where, and how a value's place on it is found.
+ * The scale of the values: its range, and the position of a value on it.
  *
- * @param {Thinned} thinned
+ * @param {CellGrid} grid
  * @param {{ range?: unknown, scale?: unknown }} options
  */
-export function readScale(thinned, options) {
-  const [low, high] = options.range === undefined ? rangeOf(thinned) : checkRange(options.range)
+export function readScale(grid, options) {
+  const [low, high] = options.range === undefined ? rangeOf(grid) : checkRange(options.range)
   const [first, second] =
     low < 0 ? /** @type {const} */ (['linear', 'sqrt']) : /** @type {const} */ (['sqrt', 'linear'])
   const scale = readChoice('scale', options.scale, [first, second])
-  const place = (/** @type {number} */ value) => {
+  const position = (/** @type {number} */ value) => {
     const share = Math.min(Math.max((value - low) / (high - low || 1), 0), 1)
     return scale === 'sqrt' ? Math.sqrt(share) : share
   }
   return {
-    /** How many decimals tell values of this scale apart. */
+    /** Number of decimals that distinguishes values on this scale. */
     decimals: Math.min(Math.max(2 - Math.floor(Math.log10(high - low)), 0), 20),
     /** @param {number} value */
     levelOf(value) {
       if (Number.isNaN(value)) return NOT_A_NUMBER
       if (!Number.isFinite(value)) return value > 0 ? INFINITE : HIDDEN
-      return Math.round(place(value) * LEVELS)
+      return Math.round(position(value) * LEVELS)
     },
-    /** The value at a place, from 0 to 1. @param {number} place */
-    valueAt: (place) => low + (high - low) * (scale === 'sqrt' ? place ** 2 : place)
+    /** The value at a position from 0 to 1. @param {number} position */
+    valueAt: (position) => low + (high - low) * (scale === 'sqrt' ? position ** 2 : position)
   }
 }
 
-/** @param {Thinned} thinned */
+/** @param {CellGrid} grid */
 function rangeOf({ heads }) {
   let [low, high] = [0, -Infinity]
   for (const { values } of heads) {
@@ -206,7 +208,7 @@ function checkRange(range) {
 }
 
 /**
- * A value in words: shares in per cent, other numbers to three digits or as many decimals.
+ * Formats a value: shares in percent, other numbers to three significant digits or to `decimals`.
  *
  * @param {number} value
  * @param {boolean} shares
@@ -222,32 +224,32 @@ export function formatValue(value, shares, decimals) {
 }
 
 /**
- * What a cell of several tokens shows, in words.
+ * Describes the downsampling, for the picture's text.
  *
- * @param {Thinned} thinned
+ * @param {CellGrid} grid
  * @param {Reduce} reduce
  */
-export function thinningInWords({ queriesPerCell, keysPerCell }, reduce) {
+export function describeDownsampling({ queriesPerCell, keysPerCell }, reduce) {
   if (queriesPerCell === 1 && keysPerCell === 1) return undefined
   const what = {
     sum: 'the sum over its keys, mean over its queries',
     mean: 'the mean over its tokens',
-    max: 'the largest of its values'
+    max: 'its largest value'
   }
   const size = [
     `${queriesPerCell} ${queriesPerCell === 1 ? 'query' : 'queries'}`,
     `${keysPerCell} ${keysPerCell === 1 ? 'key' : 'keys'}`
   ]
-  return `Thinned: a cell is ${size.join(' × ')} and shows ${what[reduce]}.`
+  return `Downsampled: each cell covers ${size.join(' × ')} and shows ${what[reduce]}.`
 }
 
 /**
- * What is drawn, in words: sizes, and of each head the largest value.
+ * Describes the picture: its dimensions, and the largest value of each head.
  *
  * @param {Chosen} chosen
  * @param {{ shares: boolean, queryLabels?: readonly string[], keyLabels?: readonly string[] }} reading
  */
-export function inWords({ heads, queries, keys, batch, batches }, { shares, queryLabels, keyLabels }) {
+export function describeWeights({ heads, queries, keys, batch, batches }, { shares, queryLabels, keyLabels }) {
   const described = heads.slice(0, 16).map(({ head, values }) => {
     let best = 0
     for (let index = 0; index < values.length; index++) {

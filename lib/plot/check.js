@@ -1,20 +1,20 @@
-// Checks of what the plot functions are given, beside those of tensors.
+// Argument checks of the plot functions; checks of tensors are in ../tensor.js.
 
 import { describe, fault, isArray } from '../errors.js'
 import { arrayType, checkArray, checkTensor, formatShape, isLength } from '../tensor.js'
 
-/** More entries than any picture shows. */
-const MOST_ENTRIES = 1_000_000
+/** Upper limit for list lengths, more than any picture can show. */
+const MAX_ENTRIES = 1_000_000
 
 /** @typedef {import('./svg.js').Theme} Theme */
 
 /**
  * @param {string} argument
  * @param {unknown} value
- * @param {string} [otherwise]
+ * @param {string} [fallback]
  */
-export function readText(argument, value, otherwise = '') {
-  if (value === undefined) return otherwise
+export function readText(argument, value, fallback = '') {
+  if (value === undefined) return fallback
   if (typeof value !== 'string') throw fault('OPTION', argument, 'a string', describe(value))
   return value
 }
@@ -23,7 +23,7 @@ export function readText(argument, value, otherwise = '') {
  * @template {string} Choice
  * @param {string} argument
  * @param {unknown} value
- * @param {readonly Choice[]} choices  the first one is the default
+ * @param {readonly Choice[]} choices  the first is the default
  * @returns {Choice}
  */
 export function readChoice(argument, value, choices) {
@@ -42,13 +42,13 @@ export function readChoice(argument, value, choices) {
 export const readTheme = (value) => readChoice('theme', value, /** @type {const} */ (['auto', 'light', 'dark']))
 
 /**
- * @template Otherwise
+ * @template Fallback
  * @param {string} argument
  * @param {unknown} value
- * @param {Otherwise} otherwise
+ * @param {Fallback} fallback
  */
-export function readBoolean(argument, value, otherwise) {
-  if (value === undefined) return otherwise
+export function readBoolean(argument, value, fallback) {
+  if (value === undefined) return fallback
   if (typeof value !== 'boolean') throw fault('OPTION', argument, 'a boolean', describe(value))
   return value
 }
@@ -70,7 +70,7 @@ export function checkInteger(argument, value, low, high) {
 }
 
 /**
- * The entries of a list, each read once; a list has as many as a picture can show.
+ * Reads each entry of a list once. Rejects lists longer than a picture can show.
  *
  * @template T
  * @param {string} argument
@@ -79,8 +79,8 @@ export function checkInteger(argument, value, low, high) {
  */
 export function readEntries(argument, list, read) {
   const { length } = list
-  if (!isLength(length) || length > MOST_ENTRIES) {
-    throw fault('SHAPE', argument, `at most ${MOST_ENTRIES} entries`, describe(length))
+  if (!isLength(length) || length > MAX_ENTRIES) {
+    throw fault('SHAPE', argument, `at most ${MAX_ENTRIES} entries`, describe(length))
   }
   /** @type {T[]} */
   const entries = []
@@ -103,7 +103,7 @@ export function readList(argument, value, expected, read) {
 }
 
 /**
- * A label each of `count` things; null stands for none.
+ * One label for each of `count` items; null means none.
  *
  * @param {string} argument
  * @param {unknown} value
@@ -127,7 +127,7 @@ export const readLines = (argument, value) =>
   readList(argument, value, 'a list of strings', (name, line) => readText(name, line)) ?? []
 
 /**
- * A number each of `count` things: a tensor, a typed array or a list.
+ * One number for each of `count` items, from a tensor, a typed array or a list.
  *
  * @param {string} argument
  * @param {unknown} value
@@ -155,7 +155,7 @@ function listOf(argument, value) {
 }
 
 /**
- * Numbers of nodes or points, each below `count`: an Int32Array or a list.
+ * Indices of nodes or points, each below `count`, from an Int32Array or a list.
  *
  * @param {string} argument
  * @param {unknown} value
@@ -177,12 +177,12 @@ export function readIndices(argument, value, count) {
  */
 export function checkIndex(argument, value, count) {
   if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < count) return value
-  const expected = count === 0 ? 'nothing, as there is none' : `an integer from 0 to ${count - 1}`
+  const expected = count === 0 ? 'no index, as there are no entries' : `an integer from 0 to ${count - 1}`
   throw fault('OPTION', argument, expected, describe(value))
 }
 
 /**
- * Places in the plane, `[N,2]`, every one of them finite.
+ * Points in the plane, `[N,2]`, all finite.
  *
  * @param {string} argument
  * @param {unknown} value

@@ -1,8 +1,8 @@
-// How text stands in the columns of a terminal: wide characters take two, marks none, and nothing in it is an order.
+// Text in terminal columns: wide characters take two, combining marks none, and control characters are removed.
 
 import { clean, cut, graphemes } from './text.js'
 
-/** Ranges of characters that take two columns (Unicode's East Asian wide and fullwidth ones, and pictures). */
+/** Ranges of characters that take two columns: Unicode's East Asian wide and fullwidth characters, and emoji. */
 // prettier-ignore
 const WIDE = [
   [0x1100, 0x115f], [0x231a, 0x231b], [0x2329, 0x232a], [0x23e9, 0x23ec], [0x23f0, 0x23f0], [0x23f3, 0x23f3], [0x25fd, 0x25fe],
@@ -20,7 +20,7 @@ const WIDE = [
   [0x1f90c, 0x1f93a], [0x1f93c, 0x1f945], [0x1f947, 0x1f9ff], [0x1fa70, 0x1faff], [0x20000, 0x3fffd]
 ]
 
-/** @param {string} grapheme  what users see as one character */
+/** @param {string} grapheme  one user-perceived character */
 function widthOfGrapheme(grapheme) {
   const code = /** @type {number} */ (grapheme.codePointAt(0))
   if (grapheme.includes('\ufe0f')) return 2
@@ -29,7 +29,7 @@ function widthOfGrapheme(grapheme) {
 }
 
 /**
- * The columns that text takes.
+ * The number of terminal columns that a text occupies.
  *
  * @param {string} text
  */
@@ -38,7 +38,7 @@ export function columnsOf(text) {
 }
 
 /**
- * A caller's text in no more than so many columns.
+ * Shortens a caller's text to at most `columns` columns.
  *
  * @param {string} text
  * @param {number} columns
@@ -48,7 +48,7 @@ export function fit(text, columns) {
 }
 
 /**
- * Text moved to the right end, or the left, of so many columns.
+ * Pads a text to `columns` columns, on the left or the right.
  *
  * @param {string} text
  * @param {number} columns

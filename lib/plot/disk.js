@@ -1,4 +1,4 @@
-// Points of the Poincaré ball as a picture: the disk, geodesics between points, and names where there is room.
+// The Poincaré disk as a picture: points, geodesics between them, and labels where they fit.
 
 import { describe, fault, isArray } from '../errors.js'
 import { pickOptions } from '../options.js'
@@ -16,7 +16,7 @@ import {
   readTheme
 } from './check.js'
 import { geodesicPath } from './geodesic.js'
-import { placeLabels } from './places.js'
+import { placeLabels } from './label-placement.js'
 import { lineStyle, readStrengths, strengthKeys } from './strengths.js'
 import { MARGIN, createPalette, frame, header, round, text } from './svg.js'
 import { brief, escapeXml } from './text.js'
@@ -28,9 +28,9 @@ import { brief, escapeXml } from './text.js'
 
 const NAMES = /** @type {const} */ (['curvature', 'labels', 'edges', 'weights', 'edgeWeights', 'highlight', 'title', 'notes', 'theme', 'size']) // prettier-ignore
 
-/** Up to so many points have tooltips. */
+/** Maximum number of points with tooltips. */
 const FEW_POINTS = 400
-/** Edges of fewer pixels are not seen. */
+/** Edges shorter than this many pixels are omitted. */
 const SHORTEST_EDGE = 0.7
 
 /** @type {typeof import('../../plot.d.ts').poincareDisk} */
@@ -45,7 +45,7 @@ export function poincareDisk(points, given) {
 }
 
 /**
- * The points as those of a disk of radius 1. One that rounding has put onto the boundary will do.
+ * Scales the points to a disk of radius 1. Points that rounding has put on the boundary are accepted.
  *
  * @param {unknown} points
  * @param {number} radius
@@ -57,7 +57,7 @@ function readPoints(points, radius) {
     const [x, y] = [data[2 * row], data[2 * row + 1]]
     const length = Math.hypot(x, y)
     if (length > radius * (1 + 1e-6)) {
-      const ball = `a point inside of the ball of radius ${Number(radius.toPrecision(6))}`
+      const ball = `a point inside the ball of radius ${Number(radius.toPrecision(6))}`
       throw fault('DOMAIN', `points[${row}]`, ball, `[${x}, ${y}]`)
     }
     const scale = 1 / Math.max(radius, length)
@@ -72,7 +72,7 @@ function readPoints(points, radius) {
 function readOptions(given, count) {
   const edges = readEdges(given.edges, count)
   if (given.edgeWeights !== undefined && given.edges === undefined) {
-    throw fault('OPTION', 'edgeWeights', 'nothing where there are no edges', describe(given.edgeWeights))
+    throw fault('OPTION', 'edgeWeights', 'no weights without edges', describe(given.edgeWeights))
   }
   return {
     edges,
@@ -83,7 +83,7 @@ function readOptions(given, count) {
     title: readText('title', given.title, 'Poincaré disk'),
     notes: readLines('notes', given.notes),
     theme: readTheme(given.theme),
-    /** Few points are larger. */
+    /** Points are larger if there are few. */
     large: Math.min(Math.max((200 / count) ** 0.25, 1), 1.8),
     size: given.size === undefined ? 800 : checkInteger('size', given.size, 100, 4000)
   }
@@ -134,7 +134,7 @@ function draw(points, options) {
     width,
     height,
     title: options.title || 'Poincaré disk',
-    description: inWords(points, options, names.length),
+    description: describeDisk(points, options, names.length),
     palette,
     parts
   })
@@ -149,7 +149,7 @@ function keysOf({ weights, edgeWeights }) {
 }
 
 /**
- * Things look smaller towards the boundary, as they are further away.
+ * Discs shrink towards the boundary, where hyperbolic distances appear smaller.
  *
  * @param {Point} point
  * @param {number} index
@@ -193,7 +193,7 @@ function edges(points, { edges, edgeWeights }, palette, disk) {
 }
 
 /**
- * The points, strong ones on top; where many lie on one spot, as at the boundary, one is drawn.
+ * Draws the points, strong ones on top. Where many overlap, as near the boundary, only one is drawn.
  *
  * @param {readonly Disc[]} discs
  * @param {Options} options
@@ -209,15 +209,15 @@ function dots(discs, { weights, labels, highlight }, palette) {
     const spot = highlight.has(index) ? index : `${grid.toFixed(1)} ${Math.round(x / grid)} ${Math.round(y / grid)}`
     return seen.has(spot) ? false : seen.add(spot)
   })
-  /** By strength, so that what they share is said once. @type {Map<number, string>} */
+  /** Circles by strength, so that each group shares its attributes. @type {Map<number, string>} */
   const groups = new Map()
   for (const index of drawn.reverse()) {
     const { x, y, radius } = discs[index]
     const step = Math.round(10 * strength(index))
-    const place = `cx="${round(x)}" cy="${round(y)}" r="${round(radius)}"`
+    const geometry = `cx="${round(x)}" cy="${round(y)}" r="${round(radius)}"`
     const title = escapeXml(nameOf(index, labels, weights))
     const circle =
-      discs.length <= FEW_POINTS ? `<circle ${place}><title>${title}</title></circle>` : `<circle ${place}/>`
+      discs.length <= FEW_POINTS ? `<circle ${geometry}><title>${title}</title></circle>` : `<circle ${geometry}/>`
     groups.set(step, (groups.get(step) ?? '') + circle)
   }
   return Array.from(groups, ([step, circles]) => {
@@ -237,7 +237,7 @@ function nameOf(index, labels, weights) {
 }
 
 /**
- * Names, the highlighted first, then the strongest, then those nearest to the centre.
+ * Places the labels: highlighted points first, then the strongest, then those nearest to the center.
  *
  * @param {readonly Disc[]} discs
  * @param {Options} options
@@ -258,9 +258,9 @@ function labels(discs, { labels: given, weights, highlight }, palette, disk) {
       const emphasis = highlight.has(index)
       return { ...discs[index], label, size: emphasis ? 17 : 12.5, weight: emphasis ? 700 : undefined }
     })
-  // Among many points a label covers small ones rather than not being there.
-  const stands = (/** @type {number} */ index) => highlight.has(index) || (weights?.strengths[index] ?? 0) > 0.1
-  const obstacles = discs.filter((_, index) => discs.length <= 60 || stands(index))
+  // Among many points, a label may cover unimportant ones.
+  const isImportant = (/** @type {number} */ index) => highlight.has(index) || (weights?.strengths[index] ?? 0) > 0.1
+  const obstacles = discs.filter((_, index) => discs.length <= 60 || isImportant(index))
   const [left, right] = [disk.x - disk.radius - MARGIN + 4, disk.x + disk.radius + MARGIN - 4]
   const bounds = { left, right, top: disk.y - disk.radius - 4, bottom: disk.y + disk.radius + 12 }
   return placeLabels(wanted, obstacles, bounds, disk.radius / 5).map(({ x, y, label, ...style }) =>
@@ -273,19 +273,19 @@ function labels(discs, { labels: given, weights, highlight }, palette, disk) {
  * @param {Options} options
  * @param {number} named
  */
-function inWords(points, { edges, highlight, labels, weights }, named) {
+function describeDisk(points, { edges, highlight, labels, weights }, named) {
   const strongest = weights
     ? [...weights.strengths.keys()].sort((a, b) => weights.strengths[b] - weights.strengths[a]).slice(0, 5)
     : []
   return [
     `${points.length} points in the Poincaré disk, ${edges.length} of their pairs joined by geodesics.`,
     highlight.size > 0 &&
-      `Emphasised: ${[...highlight]
+      `Emphasized: ${[...highlight]
         .slice(0, 10)
         .map((index) => nameOf(index, labels, undefined))
         .join(', ')}.`,
     strongest.length > 0 && `Largest weights: ${strongest.map((index) => nameOf(index, labels, weights)).join(', ')}.`,
-    labels && `${named} of ${labels.filter((label) => label !== '').length} names are shown.`
+    labels && `${named} of ${labels.filter((label) => label !== '').length} labels are shown.`
   ]
     .filter(Boolean)
     .join(' ')

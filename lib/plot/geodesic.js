@@ -1,13 +1,14 @@
-// Geodesics of the Poincaré disk of radius 1: arcs of circles that meet its boundary at right angles, or its diameters.
+// Geodesics of the Poincaré disk of radius 1: circular arcs that meet the boundary at right angles, or diameters.
 
 /** @typedef {readonly [x: number, y: number]} Point */
 
-/** Circles so large are straight within any picture. */
+/** Circles with a larger radius are straight lines at any picture size. */
 const STRAIGHT = 1e4
 
 /**
- * The circle of the geodesic through two points, or undefined where it is a diameter. With `|c|² = r² + 1` it meets the
- * boundary at right angles, and both points lie on it: `2 c·p = |p|² + 1` (Needham, Visual Complex Analysis, ch. 6).
+ * The circle of the geodesic through two points, or undefined if it is a diameter. It meets the boundary at right
+ * angles because `|c|² = r² + 1`; both points lie on it because `2 c·p = |p|² + 1` (Needham, Visual Complex Analysis,
+ * ch. 6).
  *
  * @param {Point} a
  * @param {Point} b
@@ -21,7 +22,7 @@ function circleThrough([ax, ay], [bx, by]) {
 }
 
 /**
- * The geodesic from one point to another as part of a path of SVG, `place` putting the disk into the picture.
+ * The geodesic between two points as SVG path data, in the coordinates of the picture's `disk`.
  *
  * @param {Point} a
  * @param {Point} b
@@ -37,7 +38,7 @@ export function geodesicPath(a, b, disk) {
 }
 
 /**
- * Two decimals: an arc's ends and its radius have to fit each other.
+ * Rounds to two decimals, so that the end points of an arc match its radius.
  *
  * @param {number} value
  */

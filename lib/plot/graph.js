@@ -1,4 +1,4 @@
-// A graph as a picture: nodes as discs in the colours of their groups, edges as curves, wide and dark by their weights.
+// A graph as SVG: nodes as discs in the colors of their groups, edges as curves, wider and darker with their weights.
 
 import { describe, fault, isObject } from '../errors.js'
 import { pickOptions } from '../options.js'
@@ -14,10 +14,10 @@ import {
   readText,
   readTheme
 } from './check.js'
-import { GROUP_COLOURS } from './colour.js'
+import { GROUP_COLORS } from './color.js'
 import { drawCurves } from './curves.js'
 import { moveApart, springLayout } from './layout.js'
-import { placeLabels } from './places.js'
+import { placeLabels } from './label-placement.js'
 import { readStrengths, strengthKeys } from './strengths.js'
 import { MARGIN, createPalette, frame, header, round, text } from './svg.js'
 import { brief, clean, escapeXml, widthOf } from './text.js'
@@ -31,10 +31,10 @@ import { brief, clean, escapeXml, widthOf } from './text.js'
 
 const NAMES = /** @type {const} */ (['labels', 'groups', 'groupLabels', 'positions', 'weights', 'head', 'addSelfLoops', 'selfLoops', 'directed', 'marks', 'title', 'notes', 'theme', 'width']) // prettier-ignore
 
-/** More nodes than any picture shows. */
-const MOST_NODES = 1_000_000
+/** Upper limit for the number of nodes, more than any picture can show. */
+const MAX_NODES = 1_000_000
 
-/** Up to so many nodes are numbered and have tooltips. */
+/** Maximum number of nodes that are numbered and have tooltips. */
 const FEW_NODES = 100
 
 /** @type {typeof import('../../plot.d.ts').graphPlot} */
@@ -53,10 +53,10 @@ function readGraph(graph) {
     throw fault('DTYPE', 'graph', 'the edges { numNodes, source, target }', describe(graph))
   }
   const { numNodes } = /** @type {Partial<Edges>} */ (graph)
-  const count = checkInteger('numNodes', numNodes, 0, MOST_NODES)
+  const count = checkInteger('numNodes', numNodes, 0, MAX_NODES)
   const [source, target] = [readIndices('source', graph.source, count), readIndices('target', graph.target, count)]
   if (source.length !== target.length) {
-    throw fault('SHAPE', 'target', `${source.length} nodes, as many as in source`, `${target.length}`)
+    throw fault('SHAPE', 'target', `${source.length} nodes, the length of source`, `${target.length}`)
   }
   return { numNodes: count, source, target }
 }
@@ -68,7 +68,7 @@ function readGraph(graph) {
 function readOptions(given, edges) {
   const { numNodes } = edges
   const added = readBoolean('addSelfLoops', given.addSelfLoops, false)
-  if (added && given.weights === undefined) throw fault('OPTION', 'addSelfLoops', 'weights that it is about', 'none')
+  if (added && given.weights === undefined) throw fault('OPTION', 'addSelfLoops', 'weights of such a layer', 'none')
   if (given.head !== undefined && given.weights === undefined)
     throw fault('OPTION', 'head', 'weights with heads', 'none')
   const all = added ? withSelfLoops(edges) : edges
@@ -92,7 +92,7 @@ function readOptions(given, edges) {
 }
 
 /**
- * The edges that the weights of a layer with self-loops of its own stand for.
+ * The edges that a layer's weights refer to if the layer added self-loops.
  *
  * @param {Edges} edges
  * @returns {Edges}
@@ -108,7 +108,7 @@ function withSelfLoops({ numNodes, source, target }) {
 }
 
 /**
- * A weight each edge: of one head, or the mean over all.
+ * One weight per edge: that of one head, or the mean over all heads.
  *
  * @param {unknown} weights
  * @param {unknown} head
@@ -119,7 +119,7 @@ function readWeights(weights, head, count) {
   const isBare = arrayType(weights) === 'Float32Array'
   const { data, shape } = isBare ? asTensor('weights', weights) : checkTensor('weights', weights)
   if (shape.length < 1 || shape.length > 2 || shape[0] !== count || shape[1] === 0) {
-    throw fault('SHAPE', 'weights', `[${count}] or [${count}, H], a weight each edge`, formatShape(shape))
+    throw fault('SHAPE', 'weights', `[${count}] or [${count}, H], one weight per edge`, formatShape(shape))
   }
   const heads = shape[1] ?? 1
   const chosen = head === undefined ? undefined : checkIndex('head', head, heads)
@@ -147,7 +147,7 @@ function readNodeLabels(labels, count) {
 }
 
 /**
- * The group of each node, and the groups in their order: numbers by size, names as they come.
+ * The group of each node, and the distinct groups: numbers in ascending order, names in order of appearance.
  *
  * @param {unknown} groups
  * @param {number} count
@@ -155,11 +155,11 @@ function readNodeLabels(labels, count) {
 function readGroups(groups, count) {
   if (groups === undefined) return undefined
   const list = arrayType(groups) === 'Int32Array' ? [...checkArray('groups', groups, 'Int32Array')] : groups
-  const of = readList('groups', list, 'an Int32Array or a list of numbers or strings', readGroup) ?? []
-  if (of.length !== count) throw fault('SHAPE', 'groups', `${count} groups, one each node`, `${of.length}`)
-  const names = [...new Set(of)]
+  const byNode = readList('groups', list, 'an Int32Array or a list of numbers or strings', readGroup) ?? []
+  if (byNode.length !== count) throw fault('SHAPE', 'groups', `${count} groups, one per node`, `${byNode.length}`)
+  const names = [...new Set(byNode)]
   if (names.every((name) => String(Number(name)) === name)) names.sort((a, b) => Number(a) - Number(b))
-  return { of, names, colour: new Map(names.map((name, index) => [name, Math.min(index, GROUP_COLOURS)])) }
+  return { byNode, names, color: new Map(names.map((name, index) => [name, Math.min(index, GROUP_COLORS)])) }
 }
 
 /**
@@ -179,7 +179,7 @@ function readGroup(argument, group) {
 function readGroupLabels(labels) {
   if (labels === undefined) return new Map()
   if (!isObject(labels)) {
-    throw fault('OPTION', 'groupLabels', 'an object of strings by group', describe(labels))
+    throw fault('OPTION', 'groupLabels', 'an object with a string per group', describe(labels))
   }
   return new Map(Object.entries(labels).map(([group, label]) => [group, readText(`groupLabels.${group}`, label)]))
 }
@@ -195,8 +195,8 @@ function readMark(argument, mark, count, groups) {
   if (typeof mark !== 'object' || mark === null) throw fault('OPTION', argument, 'an object', describe(mark))
   const { nodes, label, group } = /** @type {Record<string, unknown>} */ (mark)
   const name = group === undefined || group === null ? undefined : readGroup(`${argument}.group`, group)
-  if (name !== undefined && !groups?.colour.has(name)) {
-    throw fault('OPTION', `${argument}.group`, 'a group of some node', describe(group))
+  if (name !== undefined && !groups?.color.has(name)) {
+    throw fault('OPTION', `${argument}.group`, 'a group that at least one node has', describe(group))
   }
   return {
     nodes: readIndices(`${argument}.nodes`, nodes, count),
@@ -217,14 +217,14 @@ function draw(options) {
     width: options.width,
     height,
     title: options.title || 'Graph',
-    description: inWords(options),
+    description: describeGraph(options),
     palette,
     parts
   })
 }
 
 /**
- * The discs of the nodes: their areas grow with the incoming edges.
+ * The discs of the nodes; their areas grow with the number of incoming edges.
  *
  * @param {Options} options
  * @param {number} top
@@ -280,25 +280,25 @@ function fromLayout({ numNodes, source, target }, width, radii, ringed) {
     points,
     radii.map((radius) => radius + 2 + ringed * 0.6)
   )
-  return { points: within(points, width, height), height }
+  return { points: fitInto(points, width, height), height }
 }
 
 /**
- * Points back inside, where moving them apart has pushed some out.
+ * Moves points back inside the picture if separating them has pushed some out.
  *
  * @param {readonly Point[]} points
  * @param {number} width
  * @param {number} height
  * @returns {Point[]}
  */
-function within(points, width, height) {
+function fitInto(points, width, height) {
   const [x, y] = [points.map((point) => point.x), points.map((point) => point.y)]
-  const into = (/** @type {readonly number[]} */ values, /** @type {number} */ room) => {
+  const rescale = (/** @type {readonly number[]} */ values, /** @type {number} */ room) => {
     const low = values.reduce((least, value) => Math.min(least, value), 0)
     const high = values.reduce((most, value) => Math.max(most, value), room)
     return (/** @type {number} */ value) => ((value - low) / (high - low)) * room
   }
-  const [placeX, placeY] = [into(x, width), into(y, height)]
+  const [placeX, placeY] = [rescale(x, width), rescale(y, height)]
   return points.map((point) => ({ x: placeX(point.x), y: placeY(point.y) }))
 }
 
@@ -313,28 +313,28 @@ function edgesOf(palette, { edges, weights, selfLoops, directed }, discs) {
 }
 
 /**
- * Discs, rings, and labels: inside where they fit, otherwise beside where there is room.
+ * Draws discs, rings, and labels: inside a disc if they fit, otherwise next to it if there is room.
  *
  * @param {Palette} palette
  * @param {Options} options
  * @param {readonly Disc[]} discs
  */
 function nodes(palette, { edges, labels, groups, marks, width }, discs) {
-  const colourOf = (/** @type {number} */ node) => groups?.colour.get(groups.of[node]) ?? 0
+  const colorOf = (/** @type {number} */ node) => groups?.color.get(groups.byNode[node]) ?? 0
   const edge = discs.length > FEW_NODES ? 1 : 2
-  /** By colour, so that it is said once. @type {Map<number, string>} */
+  /** Circles by color, so that each group shares its attributes. @type {Map<number, string>} */
   const circles = new Map()
   for (const [node, { x, y, radius }] of discs.entries()) {
-    const place = `cx="${round(x)}" cy="${round(y)}" r="${round(radius)}"`
-    const words = [labels[node] || `node ${node}`, ...(groups ? [groups.of[node]] : [])].map(brief).join(', ')
+    const geometry = `cx="${round(x)}" cy="${round(y)}" r="${round(radius)}"`
+    const words = [labels[node] || `node ${node}`, ...(groups ? [groups.byNode[node]] : [])].map(brief).join(', ')
     const circle =
       discs.length > 4 * FEW_NODES
-        ? `<circle ${place}/>`
-        : `<circle ${place}><title>${escapeXml(words)}</title></circle>`
-    circles.set(colourOf(node), (circles.get(colourOf(node)) ?? '') + circle)
+        ? `<circle ${geometry}/>`
+        : `<circle ${geometry}><title>${escapeXml(words)}</title></circle>`
+    circles.set(colorOf(node), (circles.get(colorOf(node)) ?? '') + circle)
   }
-  const paint = (/** @type {number} */ colour) => palette.paint({ fill: `group-${colour}`, stroke: 'paper' })
-  const coloured = Array.from(circles, ([colour, own]) => `<g stroke-width="${edge}" ${paint(colour)}>${own}</g>`)
+  const paint = (/** @type {number} */ color) => palette.paint({ fill: `group-${color}`, stroke: 'paper' })
+  const colored = Array.from(circles, ([color, group]) => `<g stroke-width="${edge}" ${paint(color)}>${group}</g>`)
   const fits = labels.map((label, node) => {
     const size = Math.min(13, discs[node].radius)
     return label !== '' && size >= 8 && widthOf(clean(label.slice(0, 40)), size) <= 1.75 * discs[node].radius
@@ -347,7 +347,7 @@ function nodes(palette, { edges, labels, groups, marks, width }, discs) {
       text(palette, x, y + size * 0.35, label, {
         size,
         weight: 600,
-        fill: `on-group-${colourOf(node)}`,
+        fill: `on-group-${colorOf(node)}`,
         anchor: 'middle'
       })
     ]
@@ -361,7 +361,7 @@ function nodes(palette, { edges, labels, groups, marks, width }, discs) {
   const beside = placeLabels(wanted, discs, bounds, 40 + edges.numNodes / 10).map(({ x, y, label, ...style }) =>
     text(palette, x, y, label, { ...style, halo: true })
   )
-  return [...coloured, ...marks.flatMap((mark) => rings(palette, mark, groups, discs)), ...inside, ...beside]
+  return [...colored, ...marks.flatMap((mark) => rings(palette, mark, groups, discs)), ...inside, ...beside]
 }
 
 /**
@@ -373,7 +373,7 @@ function nodes(palette, { edges, labels, groups, marks, width }, discs) {
 function rings(palette, { nodes, group }, groups, discs) {
   return nodes.map((node) => {
     const { x, y, radius } = discs[node]
-    return ringAt(palette, x, y, radius, group === undefined ? undefined : groups?.colour.get(group))
+    return ringAt(palette, x, y, radius, group === undefined ? undefined : groups?.color.get(group))
   })
 }
 
@@ -391,7 +391,7 @@ function ringAt(palette, x, y, radius, group) {
 }
 
 /**
- * Groups, marks and strengths, in as many lines as they need.
+ * The legend of groups, marks and strengths, in as many lines as needed.
  *
  * @param {Palette} palette
  * @param {Options} options
@@ -407,17 +407,17 @@ function drawLegend(palette, { groups, groupLabels, marks, weights, width }, top
     parts.push(sign(x + 8, y - 4), text(palette, x + 22, y, words, { size: 12.5, fill: 'muted', room: 380 }))
     x += size + 12
   }
-  const disc = (/** @type {number} */ colour) => (/** @type {number} */ x, /** @type {number} */ y) =>
-    `<circle cx="${x}" cy="${y}" r="7" ${palette.paint({ fill: `group-${colour}` })}/>`
-  for (const [index, name] of (groups?.names ?? []).slice(0, GROUP_COLOURS).entries()) {
+  const disc = (/** @type {number} */ color) => (/** @type {number} */ x, /** @type {number} */ y) =>
+    `<circle cx="${x}" cy="${y}" r="7" ${palette.paint({ fill: `group-${color}` })}/>`
+  for (const [index, name] of (groups?.names ?? []).slice(0, GROUP_COLORS).entries()) {
     entry(disc(index), groupLabels.get(name) ?? name)
   }
-  if (groups && groups.names.length > GROUP_COLOURS) entry(disc(GROUP_COLOURS), 'other groups')
+  if (groups && groups.names.length > GROUP_COLORS) entry(disc(GROUP_COLORS), 'other groups')
   const labels = new Set()
   for (const { label, group } of marks) {
     if (label === '' || labels.has(label)) continue
     labels.add(label)
-    entry((x, y) => ringAt(palette, x, y, 5, group === undefined ? undefined : groups?.colour.get(group)), label)
+    entry((x, y) => ringAt(palette, x, y, 5, group === undefined ? undefined : groups?.color.get(group)), label)
   }
   if (weights) {
     if (x + 360 > width && x > MARGIN) [x, y] = [MARGIN, y + 24]
@@ -427,12 +427,12 @@ function drawLegend(palette, { groups, groupLabels, marks, weights, width }, top
 }
 
 /** @param {Options} options */
-function inWords({ edges, labels, groups, groupLabels, weights, marks }) {
+function describeGraph({ edges, labels, groups, groupLabels, weights, marks }) {
   const { numNodes, source, target } = edges
   const nameOf = (/** @type {number} */ node) => brief(labels[node] || `node ${node}`)
   const sizes = groups?.names
     .slice(0, 12)
-    .map((name) => `${brief(groupLabels.get(name) ?? name)}: ${groups.of.filter((of) => of === name).length}`)
+    .map((name) => `${brief(groupLabels.get(name) ?? name)}: ${groups.byNode.filter((group) => group === name).length}`)
   const strongest = weights
     ? [...weights.strengths.keys()]
         .filter((edge) => source[edge] !== target[edge])

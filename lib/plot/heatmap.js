@@ -1,4 +1,4 @@
-// Attention weights as a picture: a panel a head, a row a query, a column a key, all on one scale.
+// Attention weights as SVG: one panel per head, one row per query, one column per key, all on the same scale.
 
 import { fault } from '../errors.js'
 import { pickOptions } from '../options.js'
@@ -9,36 +9,36 @@ import {
   areShares,
   chooseHeads,
   formatValue,
-  inWords,
+  describeWeights,
   readReduce,
   readScale,
-  thin,
-  thinningInWords
+  downsample,
+  describeDownsampling
 } from './cells.js'
 import { checkIndex, checkInteger, readLabels, readLines, readList, readText, readTheme } from './check.js'
-import { LEVELS } from './colour.js'
+import { LEVELS } from './color.js'
 import { MARGIN, createPalette, frame, header, round, text, texts } from './svg.js'
 import { brief, clean, escapeXml, widthOf } from './text.js'
 
 /** @typedef {import('./cells.js').Chosen} Chosen */
-/** @typedef {import('./cells.js').Thinned} Thinned */
+/** @typedef {import('./cells.js').CellGrid} CellGrid */
 /** @typedef {import('./svg.js').Palette} Palette */
 /** @typedef {{ query: number, key: number }} Mark */
 /** @typedef {ReturnType<typeof readOptions>} Options */
-/** @typedef {ReturnType<typeof sizesOf>} Sizes */
-/** @typedef {{ palette: Palette, options: Options, thinned: Thinned, scale: ReturnType<typeof readScale>, sizes: Sizes }} Drawing */
+/** @typedef {ReturnType<typeof panelSizes>} Sizes */
+/** @typedef {{ palette: Palette, options: Options, grid: CellGrid, scale: ReturnType<typeof readScale>, sizes: Sizes }} Drawing */
 
 const NAMES = /** @type {const} */ (['queryLabels', 'keyLabels', 'head', 'batch', 'title', 'notes', 'captions', 'marks', 'markLabel', 'columns', 'theme', 'maxCells', 'reduce', 'range', 'scale']) // prettier-ignore
 
-/** How many cells all panels have together at most, unless told otherwise: what keeps the text of the picture short. */
-const MOST_CELLS = 36_000
-/** Up to so many cells in all, each has a tooltip; up to as many again times eight, those that stand out. */
+/** Default limit for the cells of all panels together; it bounds the size of the SVG. */
+const MAX_CELLS = 36_000
+/** Up to this many cells in total, each has a tooltip; up to eight times as many, only those with large values. */
 const FEW_CELLS = 512
 const LABEL_SIZE = 11
-/** What a row of labels needs in height, and a column of turned ones in width. */
+/** Height of a row of labels, and width of a column of rotated ones. */
 const LABEL_PITCH = 13
-const TURN = -58
-const [SINE, COSINE] = [Math.sin((-TURN * Math.PI) / 180), Math.cos((-TURN * Math.PI) / 180)]
+const LABEL_ANGLE = -58
+const [SINE, COSINE] = [Math.sin((-LABEL_ANGLE * Math.PI) / 180), Math.cos((-LABEL_ANGLE * Math.PI) / 180)]
 const GUTTER = 24
 
 /** @type {typeof import('../../plot.d.ts').attentionHeatmap} */
@@ -47,13 +47,13 @@ export function attentionHeatmap(weights, given) {
   const chosen = chooseHeads(weights, picked)
   const options = readOptions(picked, chosen)
   const most = Math.min(Math.max(options.maxCells, 1), 4096)
-  const thinned = thin(chosen, { rows: most, columns: most }, options.reduce)
+  const grid = downsample(chosen, { rows: most, columns: most }, options.reduce)
   const drawing = {
     palette: createPalette(options.theme),
     options,
-    thinned,
-    scale: readScale(thinned, picked),
-    sizes: sizesOf(chosen, thinned, options)
+    grid,
+    scale: readScale(grid, picked),
+    sizes: panelSizes(chosen, grid, options)
   }
   return draw(chosen, drawing)
 }
@@ -65,7 +65,7 @@ export function attentionHeatmap(weights, given) {
 function readOptions(given, chosen) {
   const { heads, queries, keys, numHeads } = chosen
   const shares = areShares(chosen)
-  const usual = Math.min(Math.max(Math.floor(Math.sqrt(MOST_CELLS / heads.length)), 16), 160)
+  const usual = Math.min(Math.max(Math.floor(Math.sqrt(MAX_CELLS / heads.length)), 16), 160)
   return {
     shares,
     queryLabels: readLabels('queryLabels', given.queryLabels, queries),
@@ -91,7 +91,7 @@ function readOptions(given, chosen) {
  * @param {(name: string, entry: unknown) => T} read
  */
 function readPerHead(argument, value, count, read) {
-  const list = readList(argument, value, 'a list with an entry for each head that is drawn', (name, entry) =>
+  const list = readList(argument, value, 'a list with one entry per drawn head', (name, entry) =>
     entry === undefined || entry === null ? undefined : read(name, entry)
   )
   if (list !== undefined && list.length !== count) throw fault('SHAPE', argument, `${count} entries`, `${list.length}`)
@@ -111,13 +111,13 @@ function readMark(argument, mark, queries, keys) {
 }
 
 /**
- * Where everything in a panel goes.
+ * The dimensions of a panel.
  *
  * @param {Chosen} chosen
- * @param {Thinned} thinned
+ * @param {CellGrid} grid
  * @param {Options} options
  */
-function sizesOf({ heads, queries, keys }, { rows, columns, queriesPerCell, keysPerCell }, options) {
+function panelSizes({ heads, queries, keys }, { rows, columns, queriesPerCell, keysPerCell }, options) {
   const wanted = heads.length === 1 ? 480 : heads.length <= 16 ? 256 : heads.length <= 48 ? 192 : 128
   const most = heads.length === 1 ? 48 : 26
   const size = Math.min(Math.max(wanted / Math.max(rows, columns), 2), most)
@@ -133,11 +133,11 @@ function sizesOf({ heads, queries, keys }, { rows, columns, queriesPerCell, keys
     Math.min(Math.max(...labels.map((label) => widthOf(clean(label.slice(0, 200)), LABEL_SIZE))), room)
   const left = 8 + widest(rowLabels.labels, 130)
   const labelLength = widest(columnLabels.labels, 96)
-  const turned = columnLabels.every
+  const rotated = columnLabels.every
   const captionLines = Math.max(0, ...options.captions.map((lines) => lines?.length ?? 0))
   const captionTop = options.named ? 18 : 0
-  const top = captionTop + captionLines * 16 + (turned ? labelLength * SINE + 12 : 18)
-  const overhang = turned ? Math.max(0, labelLength * COSINE - cellWidth / 2) : 8
+  const top = captionTop + captionLines * 16 + (rotated ? labelLength * SINE + 12 : 18)
+  const overhang = rotated ? Math.max(0, labelLength * COSINE - cellWidth / 2) : 8
   const width = left + columns * cellWidth
   return {
     rowLabels,
@@ -146,7 +146,7 @@ function sizesOf({ heads, queries, keys }, { rows, columns, queriesPerCell, keys
     cellHeight,
     left,
     top,
-    turned,
+    rotated,
     captionTop,
     labelLength,
     width: width + Math.max(overhang, GUTTER),
@@ -155,7 +155,7 @@ function sizesOf({ heads, queries, keys }, { rows, columns, queriesPerCell, keys
 }
 
 /**
- * The labels of rows or columns: the caller's where each has its own, otherwise the numbers of tokens now and then.
+ * Labels of rows or columns: the caller's, if each token has its own cell, otherwise token numbers at intervals.
  *
  * @param {readonly string[] | undefined} given
  * @param {number} tokens
@@ -170,30 +170,30 @@ function labelsOf(given, tokens, perCell) {
  * @param {Chosen} chosen
  * @param {Drawing} drawing
  */
-function draw(chosen, { palette, options, thinned, scale, sizes }) {
-  const drawing = { palette, options, thinned, scale, sizes }
-  const count = thinned.heads.length
+function draw(chosen, { palette, options, grid, scale, sizes }) {
+  const drawing = { palette, options, grid, scale, sizes }
+  const count = grid.heads.length
   const most = options.columns ?? Math.max(1, Math.floor(1500 / sizes.width))
   const across = options.columns === undefined ? Math.ceil(count / Math.ceil(count / most)) : Math.min(most, count)
   const width = Math.max(2 * MARGIN + across * sizes.width - GUTTER / 2, 440)
-  const thinning = thinningInWords(thinned, options.reduce)
+  const downsampling = describeDownsampling(grid, options.reduce)
   const head = header(palette, {
     title: options.title,
     notes: [
       ...options.notes,
       ...(chosen.batches > 1 ? [`Batch entry ${chosen.batch}.`] : []),
-      ...(thinning ? [thinning] : [])
+      ...(downsampling ? [downsampling] : [])
     ],
     width
   })
   const key = legend(drawing, head.bottom)
-  const panels = thinned.heads.map((panel, index) => {
+  const panels = grid.heads.map((panel, index) => {
     const x = MARGIN + (index % across) * sizes.width
     const y = key.bottom + Math.floor(index / across) * sizes.height
     return `<g transform="translate(${round(x)} ${round(y)})">\n${drawPanel(drawing, panel, index)}\n</g>`
   })
   const height = key.bottom + Math.ceil(count / across) * sizes.height - GUTTER + MARGIN
-  const description = [inWords(chosen, options), thinning].filter(Boolean).join(' ')
+  const description = [describeWeights(chosen, options), downsampling].filter(Boolean).join(' ')
   return frame({
     width,
     height,
@@ -206,12 +206,12 @@ function draw(chosen, { palette, options, thinned, scale, sizes }) {
 
 /**
  * @param {Drawing} drawing
- * @param {Thinned['heads'][number]} panel
+ * @param {CellGrid['heads'][number]} panel
  * @param {number} index
  */
 function drawPanel(drawing, { head, values }, index) {
   const { palette, options, sizes } = drawing
-  // To the edge of the picture at least, and less than to the next caption.
+  // Reaches at least to the edge of the picture, but not to the next caption.
   const room = sizes.width - sizes.left + 14
   const lines = options.captions[index] ?? []
   return [
@@ -225,7 +225,7 @@ function drawPanel(drawing, { head, values }, index) {
 }
 
 /**
- * A line above a head, somewhat smaller where it is long.
+ * A line above a head; long lines use a smaller font.
  *
  * @param {Palette} palette
  * @param {number} x
@@ -239,13 +239,13 @@ function caption(palette, x, y, line, room) {
 }
 
 /**
- * The cells: runs of one level in a row are one stroke, so wide as a row is high.
+ * Draws the cells. A run of equal levels in a row is one stroke, as wide as the row is high.
  *
  * @param {Drawing} drawing
  * @param {Float64Array} values
  */
-function drawCells({ palette, options, thinned, scale, sizes }, values) {
-  const { rows, columns } = thinned
+function drawCells({ palette, options, grid, scale, sizes }, values) {
+  const { rows, columns } = grid
   const { left, top, cellWidth, cellHeight } = sizes
   /** @type {Map<number, string>} */
   const runs = new Map()
@@ -263,11 +263,10 @@ function drawCells({ palette, options, thinned, scale, sizes }, values) {
   const parts = [
     `<rect x="${round(left)}" y="${round(top)}" width="${width}" height="${height}" ${palette.paint({ fill: 'level-0' })}/>`,
     `<g transform="translate(${round(left)} ${round(top + cellHeight / 2)}) scale(${cellWidth} ${cellHeight})" shape-rendering="crispEdges">${strokes.join('')}</g>`,
-    crosses(palette, sizes, thinned, (cell) => scale.levelOf(values[cell]))
+    crosses(palette, sizes, grid, (cell) => scale.levelOf(values[cell]))
   ]
-  if (Math.min(cellWidth, cellHeight) >= 8) parts.push(gridLines(palette, sizes, thinned))
-  if (Math.min(cellWidth, cellHeight) >= 34)
-    parts.push(...numbers(palette, sizes, thinned, scale, options.shares, values))
+  if (Math.min(cellWidth, cellHeight) >= 8) parts.push(gridLines(palette, sizes, grid))
+  if (Math.min(cellWidth, cellHeight) >= 34) parts.push(...numbers(palette, sizes, grid, scale, options.shares, values))
   return parts.join('\n')
 }
 
@@ -278,15 +277,15 @@ function roleOf(level) {
 }
 
 /**
- * Crosses over what is not a number or infinite, a stroke over what −∞ hides.
+ * Draws a cross over NaN and infinite values, and a slash over cells that −∞ hides.
  *
  * @param {Palette} palette
  * @param {Sizes} sizes
- * @param {Thinned} thinned
+ * @param {CellGrid} grid
  * @param {(cell: number) => number} levelOf
  */
 function crosses(palette, { left, top, cellWidth, cellHeight }, { rows, columns }, levelOf) {
-  // In smaller cells the colour has to do.
+  // Smaller cells show these values by color only.
   if (Math.min(cellWidth, cellHeight) < 8) return ''
   /** @type {Map<number, string>} */
   const paths = new Map()
@@ -307,7 +306,7 @@ function crosses(palette, { left, top, cellWidth, cellHeight }, { rows, columns 
 /**
  * @param {Palette} palette
  * @param {Sizes} sizes
- * @param {Thinned} thinned
+ * @param {CellGrid} grid
  */
 function gridLines(palette, { left, top, cellWidth, cellHeight }, { rows, columns }) {
   const [x, y] = [round(left), round(top)]
@@ -320,11 +319,11 @@ function gridLines(palette, { left, top, cellWidth, cellHeight }, { rows, column
 }
 
 /**
- * The values themselves, where cells are large enough.
+ * Prints the values in the cells, if they are large enough.
  *
  * @param {Palette} palette
  * @param {Sizes} sizes
- * @param {Thinned} thinned
+ * @param {CellGrid} grid
  * @param {Drawing['scale']} scale
  * @param {boolean} shares
  * @param {Float64Array} values
@@ -343,10 +342,10 @@ function numbers(palette, { left, top, cellWidth, cellHeight }, { columns }, sca
  * @param {Drawing} drawing
  * @param {Mark | undefined} mark
  */
-function drawMark({ palette, thinned, sizes }, mark) {
+function drawMark({ palette, grid, sizes }, mark) {
   if (mark === undefined) return []
-  const x = sizes.left + Math.floor(mark.key / thinned.keysPerCell) * sizes.cellWidth
-  const y = sizes.top + Math.floor(mark.query / thinned.queriesPerCell) * sizes.cellHeight
+  const x = sizes.left + Math.floor(mark.key / grid.keysPerCell) * sizes.cellWidth
+  const y = sizes.top + Math.floor(mark.query / grid.queriesPerCell) * sizes.cellHeight
   return [ring(palette, x, y, sizes.cellWidth, sizes.cellHeight)]
 }
 
@@ -358,23 +357,23 @@ function drawMark({ palette, thinned, sizes }, mark) {
  * @param {number} height
  */
 function ring(palette, x, y, width, height) {
-  const place = `x="${round(x - 0.5)}" y="${round(y - 0.5)}" width="${width + 1}" height="${height + 1}"`
-  return `<rect ${place} fill="none" stroke-width="1.8" ${palette.paint({ stroke: 'mark' })}/>`
+  const geometry = `x="${round(x - 0.5)}" y="${round(y - 0.5)}" width="${width + 1}" height="${height + 1}"`
+  return `<rect ${geometry} fill="none" stroke-width="1.8" ${palette.paint({ stroke: 'mark' })}/>`
 }
 
 /** @param {Drawing} drawing */
-function drawLabels({ palette, thinned, sizes }) {
+function drawLabels({ palette, grid, sizes }) {
   const { rowLabels, columnLabels, left, top, cellWidth, cellHeight, labelLength } = sizes
-  const rows = ticks(rowLabels, thinned.rows, thinned.queriesPerCell, cellHeight, LABEL_PITCH, 20)
-  const columns = ticks(columnLabels, thinned.columns, thinned.keysPerCell, cellWidth, LABEL_PITCH, 34)
+  const rows = ticks(rowLabels, grid.rows, grid.queriesPerCell, cellHeight, LABEL_PITCH, 20)
+  const columns = ticks(columnLabels, grid.columns, grid.keysPerCell, cellWidth, LABEL_PITCH, 34)
   const fill = (/** @type {{ every: boolean }} */ { every }) => (every ? 'ink' : 'muted')
   const rowTexts = rows.map(({ label, at }) => ({ x: left - 5, y: top + (at + 0.5) * cellHeight + 4, content: label }))
   const columnTexts = columns.map(({ label, at }) => ({
-    x: left + (at + 0.5) * cellWidth + (sizes.turned ? 3 : 0),
+    x: left + (at + 0.5) * cellWidth + (sizes.rotated ? 3 : 0),
     y: top - 5,
     content: label
   }))
-  const across = sizes.turned ? { turn: TURN, room: labelLength } : { anchor: /** @type {const} */ ('middle') }
+  const across = sizes.rotated ? { turn: LABEL_ANGLE, room: labelLength } : { anchor: /** @type {const} */ ('middle') }
   return [
     texts(palette, { anchor: 'end', room: 130, fill: fill(rowLabels) }, rowTexts),
     texts(palette, { ...across, fill: fill(columnLabels) }, columnTexts)
@@ -382,14 +381,14 @@ function drawLabels({ palette, thinned, sizes }) {
 }
 
 /**
- * Which labels there is room for, and at which cell: each of the caller's or every so manieth, or round numbers.
+ * Selects the labels that fit, with their cells: every `step`-th of the caller's labels, or round numbers.
  *
  * @param {{ every: boolean, labels: readonly string[] }} labels
  * @param {number} cells
  * @param {number} perCell
  * @param {number} size
- * @param {number} pitch  of the caller's labels
- * @param {number} apart  numbers
+ * @param {number} pitch  minimum distance of the caller's labels
+ * @param {number} apart  minimum distance of numbers
  */
 function ticks({ every, labels }, cells, perCell, size, pitch, apart) {
   if (every) {
@@ -407,15 +406,15 @@ function ticks({ every, labels }, cells, perCell, size, pitch, apart) {
 }
 
 /**
- * What a pointer reads: of every cell where they are few, of the strong ones where they are not many.
+ * Tooltips for every cell if there are few, for cells with large values if there are more, otherwise none.
  *
  * @param {Drawing} drawing
  * @param {number} head
  * @param {Float64Array} values
  */
-function tooltips({ options, thinned, scale, sizes }, head, values) {
-  const { rows, columns, queriesPerCell, keysPerCell } = thinned
-  const cells = rows * columns * thinned.heads.length
+function tooltips({ options, grid, scale, sizes }, head, values) {
+  const { rows, columns, queriesPerCell, keysPerCell } = grid
+  const cells = rows * columns * grid.heads.length
   if (cells > 8 * FEW_CELLS) return []
   const from = cells > FEW_CELLS ? LEVELS / 3 : -Infinity
   const name = (
@@ -431,36 +430,42 @@ function tooltips({ options, thinned, scale, sizes }, head, values) {
     const words = `${options.named ? `head ${head}: ` : ''}${names.map(brief).join(' → ')} ${formatValue(value, options.shares)}`
     return `<path d="M${column} ${row}h1v1h-1z"><title>${escapeXml(words)}</title></path>`
   }).join('')
-  const place = `translate(${round(sizes.left)} ${round(sizes.top)}) scale(${sizes.cellWidth} ${sizes.cellHeight})`
-  return titles === '' ? [] : [`<g transform="${place}" fill="none" pointer-events="all">${titles}</g>`]
+  const transform = `translate(${round(sizes.left)} ${round(sizes.top)}) scale(${sizes.cellWidth} ${sizes.cellHeight})`
+  return titles === '' ? [] : [`<g transform="${transform}" fill="none" pointer-events="all">${titles}</g>`]
 }
 
 /**
- * The colours with their values, what marks mean, and what stands where a value is no number.
+ * The legend: colors with their values, marks, and the signs for values that are not finite.
  *
  * @param {Drawing} drawing
  * @param {number} top
  */
-function legend({ palette, options, thinned, scale }, top) {
+function legend({ palette, options, grid, scale }, top) {
   const width = 224
   const [x, y] = [MARGIN, top + 14]
-  const heading = options.shares ? 'share of a query’s attention' : 'value'
+  const heading = options.shares ? 'share of the query’s attention' : 'value'
   const step = width / (LEVELS + 1)
   const parts = [text(palette, x, y, heading, { size: 12, fill: 'muted' })]
   for (let level = 0; level <= LEVELS; level++) {
-    const place = `x="${round(x + level * step)}" y="${y + 7}" width="${round(step + 0.4)}" height="12"`
-    parts.push(`<rect ${place} ${palette.paint({ fill: `level-${level}` })} shape-rendering="crispEdges"/>`)
+    const geometry = `x="${round(x + level * step)}" y="${y + 7}" width="${round(step + 0.4)}" height="12"`
+    parts.push(`<rect ${geometry} ${palette.paint({ fill: `level-${level}` })} shape-rendering="crispEdges"/>`)
   }
-  for (const [index, place] of [0, 0.25, 0.5, 0.75, 1].entries()) {
+  for (const [index, position] of [0, 0.25, 0.5, 0.75, 1].entries()) {
     const anchor = index === 0 ? 'start' : index === 4 ? 'end' : 'middle'
     parts.push(
-      text(palette, x + place * width, y + 33, formatValue(scale.valueAt(place), options.shares, scale.decimals), {
-        anchor
-      })
+      text(
+        palette,
+        x + position * width,
+        y + 33,
+        formatValue(scale.valueAt(position), options.shares, scale.decimals),
+        {
+          anchor
+        }
+      )
     )
   }
   const found = new Set(
-    thinned.heads.flatMap(({ values }) => Array.from(values, scale.levelOf)).filter((level) => level < 0)
+    grid.heads.flatMap(({ values }) => Array.from(values, scale.levelOf)).filter((level) => level < 0)
   )
   const entries = [
     ...(options.markLabel === '' ? [] : [{ level: undefined, words: options.markLabel }]),
@@ -489,7 +494,7 @@ function keys(palette, entries, x, y, width) {
     const sign =
       level === undefined
         ? ring(palette, left + 1, top + 1, 10, 10)
-        : `<rect x="${left}" y="${top}" width="12" height="12" ${palette.paint({ fill: roleOf(level) })}/>${crosses(palette, /** @type {Sizes} */ (cell), /** @type {Thinned} */ ({ rows: 1, columns: 1 }), () => level)}`
+        : `<rect x="${left}" y="${top}" width="12" height="12" ${palette.paint({ fill: roleOf(level) })}/>${crosses(palette, /** @type {Sizes} */ (cell), /** @type {CellGrid} */ ({ rows: 1, columns: 1 }), () => level)}`
     return [sign, text(palette, left + 20, top + 10, words, { size: 12, fill: 'muted' })]
   })
 }

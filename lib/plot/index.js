@@ -1,4 +1,4 @@
-// The subpath @ruvector/attention/plot: pictures of results, as SVG or for a terminal. Takes no part of a backend.
+// The subpath @ruvector/attention/plot: pictures of results, as SVG or as text for a terminal. Independent of backends.
 
 export { attentionHeatmap } from './heatmap.js'
 export { attentionHeatmapText } from './terminal.js'

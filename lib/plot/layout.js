@@ -1,14 +1,14 @@
-// Where the nodes of a graph stand in a picture: springs along the edges, and everything pushes everything else away.
+// Spring layout of a graph: edges attract their nodes, and all nodes repel each other.
 
 /** @typedef {{ x: number, y: number }} Point */
 
-/** How many pairs of nodes are looked at in all: large graphs get fewer rounds. */
-const PAIRS = 1e8
-/** Up to so many nodes each pair pushes by itself; beyond, far nodes push together. */
-const SMALL = 400
+/** Upper limit for the pairs of nodes processed in total; large graphs get fewer rounds. */
+const MAX_PAIRS = 1e8
+/** Up to this many nodes, all pairs repel each other individually; beyond, distant nodes are grouped. */
+const MAX_EXACT_NODES = 400
 
 /**
- * Positions in the unit square, the same at every run (Fruchterman & Reingold 1991).
+ * Node positions in the unit square; deterministic (Fruchterman & Reingold 1991).
  *
  * @param {number} nodes
  * @param {readonly number[]} source
@@ -19,10 +19,10 @@ export function springLayout(nodes, source, target) {
   const distance = 1 / Math.sqrt(nodes)
   const [x, y] = spiral(nodes)
   const [forceX, forceY] = [new Float64Array(nodes), new Float64Array(nodes)]
-  const perRound = nodes <= SMALL ? nodes ** 2 / 2 : nodes * 300
-  const rounds = Math.round(Math.min(Math.max(PAIRS / Math.max(perRound, 1), 60), 600))
+  const perRound = nodes <= MAX_EXACT_NODES ? nodes ** 2 / 2 : nodes * 300
+  const rounds = Math.round(Math.min(Math.max(MAX_PAIRS / Math.max(perRound, 1), 60), 600))
   for (let round = 0; round < rounds; round++) {
-    // A little towards the middle, or loose ends would drift away.
+    // A weak pull to the center, so that disconnected parts do not drift away.
     for (let node = 0; node < nodes; node++) {
       forceX[node] = -x[node] * distance
       forceY[node] = -y[node] * distance
@@ -37,7 +37,7 @@ export function springLayout(nodes, source, target) {
       forceX[node] -= dx * force
       forceY[node] -= dy * force
     }
-    if (nodes <= SMALL) eachPair(x, y, push)
+    if (nodes <= MAX_EXACT_NODES) eachPair(x, y, push)
     else eachCluster(x, y, push)
     for (let edge = 0; edge < source.length; edge++) {
       const [a, b] = [source[edge], target[edge]]
@@ -60,7 +60,7 @@ export function springLayout(nodes, source, target) {
 }
 
 /**
- * A spiral of golden angles: even, and no two alike.
+ * Start positions on a spiral with the golden angle: evenly spread, and all different.
  *
  * @param {number} nodes
  */
@@ -91,7 +91,7 @@ function eachPair(x, y, push) {
 }
 
 /**
- * Each node with the others, those of a square far away all at once, from their middle (Barnes & Hut 1986).
+ * Repulsion of each node by the others; distant squares act as a single mass at their center (Barnes & Hut 1986).
  *
  * @param {Float64Array} x
  * @param {Float64Array} y
@@ -117,7 +117,7 @@ function eachCluster(x, y, push) {
 /** @typedef {{ x: number, y: number, size: number, mass: number, nodes: number[], parts: Square[] }} Square */
 
 /**
- * Nodes in squares of squares, down to a few in each.
+ * Builds a quadtree with a few nodes per leaf.
  *
  * @param {Float64Array} x
  * @param {Float64Array} y
@@ -135,7 +135,7 @@ function buildTree(x, y, nodes) {
     nodes,
     parts: /** @type {Square[]} */ ([])
   }
-  // Nodes in one place cannot be told apart.
+  // Coincident nodes cannot be separated.
   if (nodes.length <= 8 || size < 1e-9) return square
   const quarters = [0, 1, 2, 3].map((quarter) =>
     nodes.filter((node) => Number(x[node] > acrossX.middle) + 2 * Number(y[node] > acrossY.middle) === quarter)
@@ -159,7 +159,7 @@ function extentOf(values, nodes) {
 }
 
 /**
- * The pairs of nodes in one square of a grid or in neighbouring ones.
+ * Visits the pairs of nodes in the same or in neighboring squares of a grid.
  *
  * @param {Float64Array} x
  * @param {Float64Array} y
@@ -172,7 +172,7 @@ function eachNearPair(x, y, size, visit) {
   const squareOf = (/** @type {number} */ node) => [Math.floor(x[node] / size), Math.floor(y[node] / size)]
   for (let node = 0; node < x.length; node++) {
     const [column, row] = squareOf(node)
-    // Every pair once: a node meets those that came before it.
+    // Each pair once: a node meets those inserted before it.
     for (let near = -1; near <= 1; near++) {
       for (let next = -1; next <= 1; next++) {
         for (const other of squares.get(`${column + near} ${row + next}`) ?? []) visit(other, node)
@@ -200,14 +200,14 @@ function intoUnitSquare(x, y) {
 }
 
 /**
- * Moves discs apart that would touch, a little at a time.
+ * Moves overlapping discs apart, a little per round.
  *
  * @param {Point[]} points
  * @param {readonly number[]} radii
  */
 export function moveApart(points, radii) {
   const size = 2 * radii.reduce((most, radius) => Math.max(most, radius), 1)
-  // Thousands have no room to part in, and take their time.
+  // Thousands of discs have no room to separate, and each round takes long.
   const rounds = Math.min(50, Math.ceil(50_000 / points.length))
   for (let round = 0; round < rounds; round++) {
     let touching = false
@@ -219,7 +219,7 @@ export function moveApart(points, radii) {
       const missing = radii[a] + radii[b] - distance
       if (missing <= 0.01) return
       touching = true
-      // Two in one place part along the row.
+      // Coincident discs separate horizontally.
       const share = missing / 2 / Math.max(distance, 1e-6)
       const [moveX, moveY] = distance > 1e-6 ? [dx * share, dy * share] : [missing / 2, 0]
       from.x -= moveX

@@ -1,4 +1,4 @@
-// Weights of points and edges as strengths from 0 to 1, and the part of a legend that tells which is which.
+// Weights of points and edges as strengths from 0 to 1, and their samples in the legend.
 
 import { fault } from '../errors.js'
 import { round, text } from './svg.js'
@@ -7,7 +7,7 @@ import { widthOf } from './text.js'
 /** @typedef {{ values: ArrayLike<number>, strengths: Float64Array, largest: number }} Strengths */
 
 /**
- * Weights as shares of the largest one, or undefined where there are none.
+ * Weights relative to the largest, or undefined if there are none.
  *
  * @param {string} argument
  * @param {ArrayLike<number> | undefined} values
@@ -27,7 +27,7 @@ export function readStrengths(argument, values) {
 }
 
 /**
- * The width of a line, and its opacity.
+ * The width and opacity of a line.
  *
  * @param {number} strength
  */
@@ -37,14 +37,14 @@ export const lineStyle = (strength) => ({
 })
 
 /**
- * A number of a legend: two digits.
+ * Formats a number for the legend: two significant digits.
  *
  * @param {number} value
  */
 const short = (value) => String(Number(value.toPrecision(2)))
 
 /**
- * Values to show in a legend: a round one up to the largest, its half, and its tenth.
+ * Sample values for the legend: a round number up to the largest, its half, and its tenth.
  *
  * @param {number} largest
  */
@@ -56,7 +56,7 @@ function samplesUpTo(largest) {
 }
 
 /**
- * Samples of strengths with their values, in a row from `x` on.
+ * Draws samples of strengths with their values, in a row starting at `x`.
  *
  * @param {import('./svg.js').Palette} palette
  * @param {number} x

@@ -1,6 +1,6 @@
-// What every picture is made of: a palette that knows light and dark paper, a frame with title and description, lines of text.
+// The common parts of pictures: a palette for light and dark backgrounds, a frame with title and description, and text.
 
-import { coloursOf } from './colour.js'
+import { colorsOf } from './color.js'
 import { escapeXml, shorten, wrap } from './text.js'
 
 /** @typedef {'light' | 'dark' | 'auto'} Theme */
@@ -11,21 +11,21 @@ const FONT = 'system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial,
 export const MARGIN = 28
 
 /**
- * A number as pictures write it: no more digits than are seen.
+ * Rounds a number to the precision that is visible in a picture.
  *
  * @param {number} value
  */
 export const round = (value) => Number(value.toFixed(1))
 
 /**
- * Colours by role, as attributes. On paper that follows the reader's settings they get a class as well, and a style sheet
- * gives the dark ones; otherwise a picture has no style sheet, and stands anywhere.
+ * Colors by role, as SVG attributes. With theme 'auto', painted elements also get a class, and a style sheet sets their
+ * dark colors. With a fixed theme, the picture has no style sheet and works in any context.
  *
  * @param {Theme} theme
  */
 export function createPalette(theme) {
   const side = theme === 'dark' ? 1 : 0
-  /** Class and rule of what was painted. @type {Map<string, { name: string, rule: string }>} */
+  /** Class and CSS rule of each painted role. @type {Map<string, { name: string, rule: string }>} */
   const dark = new Map()
 
   /**
@@ -36,7 +36,7 @@ export function createPalette(theme) {
     const known = dark.get(property + role)
     if (known) return known.name
     const name = `c${dark.size}`
-    dark.set(property + role, { name, rule: `{${property}:${coloursOf(role)[1]}}` })
+    dark.set(property + role, { name, rule: `{${property}:${colorsOf(role)[1]}}` })
     return name
   }
 
@@ -44,13 +44,13 @@ export function createPalette(theme) {
     /** @param {Paint} paint */
     paint(paint) {
       const painted = /** @type {['fill' | 'stroke', string][]} */ (Object.entries(paint))
-      const attributes = painted.map(([property, role]) => `${property}="${coloursOf(role)[side]}"`)
+      const attributes = painted.map(([property, role]) => `${property}="${colorsOf(role)[side]}"`)
       if (theme === 'auto') {
         attributes.push(`class="${painted.map(([property, role]) => className(property, role)).join(' ')}"`)
       }
       return attributes.join(' ')
     },
-    /** @param {string} scope  the class of the whole picture */
+    /** @param {string} scope  the class of the root element */
     style(scope) {
       if (dark.size === 0) return ''
       const rules = [...dark.values()].map(({ name, rule }) => `.${scope} .${name}${rule}`)
@@ -60,7 +60,7 @@ export function createPalette(theme) {
 }
 
 /**
- * A name for what a picture refers to within itself: pictures on one page must not share it, unless they are the same.
+ * An id prefix for references within a picture. Different pictures on one page must not share it.
  *
  * @param {string} content
  */
@@ -71,7 +71,7 @@ function nameFor(content) {
 }
 
 /**
- * A whole document.
+ * A complete SVG document.
  *
  * @param {{ width: number, height: number, title: string, description: string, palette: Palette, parts: readonly string[] }} picture
  */
@@ -92,15 +92,15 @@ ${palette.style(name)}${body}
  * @typedef {object} TextStyle
  * @property {number} [size]
  * @property {number} [weight]
- * @property {string} [fill]  a role
+ * @property {string} [fill]  color role
  * @property {'start' | 'middle' | 'end'} [anchor]
- * @property {number} [room]  the width that it may take
- * @property {boolean} [halo]  whether it stands out from what is below it
- * @property {number} [turn]  degrees, of lines in a group
+ * @property {number} [room]  maximum width
+ * @property {boolean} [halo]  draw an outline, so that it stands out from the background
+ * @property {number} [turn]  rotation in degrees, of lines in a group
  */
 
 /**
- * A line of text; `content` is the caller's, as it came.
+ * One line of text; `content` comes from the caller and is escaped here.
  *
  * @param {Palette} palette
  * @param {number} x
@@ -122,25 +122,25 @@ export function text(palette, x, y, content, style = {}) {
 }
 
 /**
- * Lines of text that look alike: what they share is said once.
+ * Lines of text with common attributes, which their group element holds.
  *
  * @param {Palette} palette
- * @param {TextStyle} style  without what differs: a turn is about each line's own place
+ * @param {TextStyle} style  common to all lines; each line rotates about its own position
  * @param {readonly { x: number, y: number, content: string }[]} lines
  */
 export function texts(palette, { size = 11, fill = 'ink', anchor = 'start', room = Infinity, turn }, lines) {
   if (lines.length === 0) return ''
   const rows = lines.map(({ x, y, content }) => {
-    const place = turn
+    const position = turn
       ? `transform="translate(${round(x)} ${round(y)}) rotate(${turn})"`
       : `x="${round(x)}" y="${round(y)}"`
-    return `<text ${place}>${escapeXml(shorten(content, room, size))}</text>`
+    return `<text ${position}>${escapeXml(shorten(content, room, size))}</text>`
   })
   return `<g font-size="${size}" text-anchor="${anchor}" ${palette.paint({ fill })}>${rows.join('')}</g>`
 }
 
 /**
- * Title and notes at the top of a picture, broken into lines that fit.
+ * Title and notes at the top of a picture, wrapped to its width.
  *
  * @param {Palette} palette
  * @param {{ title: string, notes: readonly string[], width: number }} header

@@ -1,4 +1,5 @@
-// Attention weights for a terminal: a line a query, a column or two a key; in colour, or in shades made of characters.
+// Attention weights for a terminal: one line per query, one or two columns per key, in color or with shading
+// characters.
 
 import { pickOptions } from '../options.js'
 import {
@@ -9,29 +10,29 @@ import {
   formatValue,
   readReduce,
   readScale,
-  thin,
-  thinningInWords
+  downsample,
+  describeDownsampling
 } from './cells.js'
 import { checkInteger, readBoolean, readChoice, readLabels, readText } from './check.js'
-import { LEVELS, coloursOf } from './colour.js'
+import { LEVELS, colorsOf } from './color.js'
 import { columnsOf, fit, pad } from './columns.js'
 import { graphemes } from './text.js'
 
 /** @typedef {ReturnType<typeof readOptions>} Options */
 /** @typedef {import('./cells.js').Chosen} Chosen */
-/** @typedef {import('./cells.js').Thinned} Thinned */
-/** @typedef {{ options: Options, thinned: Thinned, scale: ReturnType<typeof readScale>, cell: number, left: number, names: string[] }} Drawing */
+/** @typedef {import('./cells.js').CellGrid} CellGrid */
+/** @typedef {{ options: Options, grid: CellGrid, scale: ReturnType<typeof readScale>, cell: number, left: number, names: string[] }} Drawing */
 
 const NAMES = /** @type {const} */ (['queryLabels', 'keyLabels', 'head', 'batch', 'title', 'color', 'theme', 'width', 'maxCells', 'reduce', 'range', 'scale']) // prettier-ignore
-const MOST_LINES = 64
-const LONGEST_LABEL = 24
-/** How far labels of columns hang down, a character a line. */
-const LONGEST_COLUMN = 10
-/** From nothing, where a point keeps the eye in its column, to the most. */
+const MAX_LINES = 64
+const MAX_LABEL_WIDTH = 24
+/** Maximum height of vertical column labels, one character per line. */
+const MAX_LABEL_HEIGHT = 10
+/** Shading characters from zero, a dot that guides the eye, to the maximum. */
 const SHADES = ['·', '░', '▒', '▓', '█']
 const RESET = '\u001b[0m'
 
-/** What the terminal of this process shows, where there is one. */
+/** The capabilities of this process's terminal, if it has one. */
 function terminal() {
   const stream = globalThis.process?.stdout
   const shows = stream?.isTTY && typeof stream.hasColors === 'function' && stream.hasColors(2 ** 24)
@@ -43,16 +44,20 @@ export function attentionHeatmapText(weights, given) {
   const picked = pickOptions(given, NAMES)
   const chosen = chooseHeads(weights, picked)
   const options = readOptions(picked, chosen)
-  const rows = Math.min(options.maxCells, MOST_LINES)
-  // Thinned rows have no names.
+  const rows = Math.min(options.maxCells, MAX_LINES)
+  // Downsampled rows have no labels.
   const named = chosen.queries <= rows ? (options.queryLabels ?? []) : []
-  const names = named.map((label) => fit(label, LONGEST_LABEL))
+  const names = named.map((label) => fit(label, MAX_LABEL_WIDTH))
   const digits = String(chosen.queries - 1).length
   const left = Math.max(0, ...names.map(columnsOf)) + (names.length > 0 ? 1 : 0) + Math.max(digits, 2) + 1
   const room = Math.max(4, options.width - left)
   const cell = Math.ceil(chosen.keys / Math.ceil(chosen.keys / Math.min(options.maxCells, room))) * 2 <= room ? 2 : 1
-  const thinned = thin(chosen, { rows, columns: Math.min(options.maxCells, Math.floor(room / cell)) }, options.reduce)
-  return draw(chosen, { options, thinned, scale: readScale(thinned, picked), cell, left, names })
+  const grid = downsample(
+    chosen,
+    { rows, columns: Math.min(options.maxCells, Math.floor(room / cell)) },
+    options.reduce
+  )
+  return draw(chosen, { options, grid, scale: readScale(grid, picked), cell, left, names })
 }
 
 /**
@@ -82,9 +87,9 @@ function readOptions(given, chosen) {
  * @param {Drawing} drawing
  */
 function draw(chosen, drawing) {
-  const { options, thinned } = drawing
-  const thinning = thinningInWords(thinned, options.reduce)
-  const panels = thinned.heads.flatMap(({ head, values }) => [
+  const { options, grid } = drawing
+  const downsampling = describeDownsampling(grid, options.reduce)
+  const panels = grid.heads.flatMap(({ head, values }) => [
     ...(options.named ? ['', `Head ${head}`] : []),
     ...columnHeads(chosen, drawing),
     ...rowsOf(drawing, values)
@@ -93,7 +98,7 @@ function draw(chosen, drawing) {
     ...(options.title === '' ? [] : [fit(options.title, options.width)]),
     ...(options.title === '' && options.named ? panels.slice(1) : panels),
     legend(drawing),
-    ...(thinning === undefined ? [] : wrapWords(thinning, options.width))
+    ...(downsampling === undefined ? [] : wrapWords(downsampling, options.width))
   ]
   return lines.join('\n')
 }
@@ -102,13 +107,13 @@ function draw(chosen, drawing) {
  * @param {Drawing} drawing
  * @param {Float64Array} values
  */
-function rowsOf({ options, thinned, scale, cell, left, names }, values) {
-  const { rows, columns, queriesPerCell } = thinned
+function rowsOf({ options, grid, scale, cell, left, names }, values) {
+  const { rows, columns, queriesPerCell } = grid
   return Array.from({ length: rows }, (_, row) => {
     const query = row * queriesPerCell
     const name = names.length > 0 ? `${names[query]} ` : ''
     const cells = Array.from(values.subarray(row * columns, (row + 1) * columns), scale.levelOf)
-    return `${pad(`${name}${String(query).padStart(2)}`, left - 1)} ${options.color ? inColour(cells, cell, options.theme) : cells.map((level) => shade(level, cell)).join('')}`
+    return `${pad(`${name}${String(query).padStart(2)}`, left - 1)} ${options.color ? colorLine(cells, cell, options.theme) : cells.map((level) => shade(level, cell)).join('')}`
   })
 }
 
@@ -117,7 +122,7 @@ function rowsOf({ options, thinned, scale, cell, left, names }, values) {
  * @param {number} width
  * @param {'light' | 'dark'} theme
  */
-function inColour(levels, width, theme) {
+function colorLine(levels, width, theme) {
   let line = ''
   for (const [index, level] of levels.entries()) {
     if (level !== levels[index - 1]) line += background(level, theme)
@@ -132,7 +137,7 @@ function inColour(levels, width, theme) {
  */
 function background(level, theme) {
   if (level === NOT_A_NUMBER || level === HIDDEN) return RESET
-  const [light, dark] = coloursOf(`level-${level < 0 ? LEVELS : level}`)
+  const [light, dark] = colorsOf(`level-${level < 0 ? LEVELS : level}`)
   const [red, green, blue] = [1, 3, 5].map((start) =>
     parseInt((theme === 'dark' ? dark : light).slice(start, start + 2), 16)
   )
@@ -151,21 +156,21 @@ function shade(level, width) {
 }
 
 /**
- * What stands above the columns: numbers where rows say which key each is, the keys' own labels otherwise.
+ * The header of the columns: numbers if the row labels already name the keys, otherwise the keys' own labels.
  *
  * @param {Chosen} chosen
  * @param {Drawing} drawing
  */
-function columnHeads({ keys }, { options, thinned, cell, left }) {
+function columnHeads({ keys }, { options, grid, cell, left }) {
   const { keyLabels, queryLabels } = options
-  const { columns, keysPerCell } = thinned
+  const { columns, keysPerCell } = grid
   const isSame = keyLabels !== undefined && keyLabels.join('\n') === queryLabels?.join('\n')
   if (keyLabels !== undefined && !isSame && keysPerCell === 1) return hanging(keyLabels, cell, left)
   const apart = String(keys - 1).length + 1
   const every = Math.max(1, Math.ceil(apart / cell))
   let line = ' '.repeat(left)
   for (let column = 0; column < columns; column += every) {
-    // Numbers end where their column ends.
+    // Each number ends at the end of its column.
     line = line.padEnd(left + column * cell)
     const number = String(column * keysPerCell).padStart(cell)
     if (line.length + number.length <= options.width) line += number
@@ -174,7 +179,7 @@ function columnHeads({ keys }, { options, thinned, cell, left }) {
 }
 
 /**
- * Labels written downwards, each over its column.
+ * Vertical labels, one above each column.
  *
  * @param {readonly string[]} labels
  * @param {number} cell
@@ -183,13 +188,13 @@ function columnHeads({ keys }, { options, thinned, cell, left }) {
 function hanging(labels, cell, left) {
   const letters = labels.map((label) => {
     const all = graphemes(fit(label, 200)).filter((letter) => columnsOf(letter) > 0)
-    return all.length > LONGEST_COLUMN ? [...all.slice(0, LONGEST_COLUMN - 1), '…'] : all
+    return all.length > MAX_LABEL_HEIGHT ? [...all.slice(0, MAX_LABEL_HEIGHT - 1), '…'] : all
   })
   const height = Math.max(...letters.map(({ length }) => length))
   return Array.from({ length: height }, (_, line) => {
     const row = letters.map((own) => {
       const letter = own[line - height + own.length] ?? ''
-      // One column has no room for a wide letter.
+      // A single column has no room for a wide character.
       return pad(columnsOf(letter) > cell ? '·' : letter, cell)
     })
     return `${' '.repeat(left)}${row.join('')}`.trimEnd()
@@ -198,11 +203,11 @@ function hanging(labels, cell, left) {
 
 /** @param {Drawing} drawing */
 function legend({ options, scale, left }) {
-  const places = [0, 0.25, 0.5, 0.75, 1]
-  const entries = places.map((place) => {
-    const level = Math.round(place * LEVELS)
-    const sample = options.color ? inColour([level], 2, options.theme) : shade(level, 1)
-    return `${sample} ${formatValue(scale.valueAt(place), options.shares, scale.decimals)}`
+  const positions = [0, 0.25, 0.5, 0.75, 1]
+  const entries = positions.map((position) => {
+    const level = Math.round(position * LEVELS)
+    const sample = options.color ? colorLine([level], 2, options.theme) : shade(level, 1)
+    return `${sample} ${formatValue(scale.valueAt(position), options.shares, scale.decimals)}`
   })
   return `${' '.repeat(left)}${entries.join('  ')}`
 }

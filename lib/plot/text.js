@@ -1,16 +1,16 @@
-// Labels as pictures show them: safe in XML, no wider than their place. Widths are estimates, as no font is at hand here.
+// Labels in pictures: safe in XML, and shortened to fit. Widths are estimates, as no font metrics are available here.
 
 /** @type {Record<string, string>} */
 const ENTITIES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 
-/** Line ends and tabs, which a picture would show as nothing. @type {Record<string, string>} */
+/** Visible symbols for line ends and tabs, which a picture would not show. @type {Record<string, string>} */
 const VISIBLE = { '\n': '⏎', '\r': '␍', '\t': '⇥' }
 
-/** What XML cannot hold at all, and controls that would turn the text around them. */
+/** Characters that XML cannot contain, and controls that change the direction of surrounding text. */
 const FORBIDDEN = /[\p{Cc}\p{Cs}\ufffe\uffff\u202a-\u202e\u2066-\u2069]/gu
 
 /**
- * A caller's text with nothing in it that would be lost or harmful: spaces that are all there is become visible.
+ * Replaces everything in a caller's text that would be lost or harmful. Text that consists of spaces becomes visible.
  *
  * @param {string} text
  */
@@ -20,7 +20,7 @@ export function clean(text) {
 }
 
 /**
- * Text for an element or an attribute of XML.
+ * Escapes text for an XML element or attribute.
  *
  * @param {string} text
  */
@@ -29,7 +29,7 @@ export function escapeXml(text) {
 }
 
 /**
- * About how wide a character is, in ems.
+ * Estimated width of a character, in ems.
  *
  * @param {string} character
  */
@@ -48,7 +48,7 @@ function emsOf(character) {
 }
 
 /**
- * About how wide text is, in the unit of `size`, the font's.
+ * Estimated width of a text, in the unit of the font's `size`.
  *
  * @param {string} text
  * @param {number} size
@@ -60,7 +60,7 @@ export function widthOf(text, size) {
 }
 
 /**
- * What users see as one character each, so that none is cut in two.
+ * Splits a text into user-perceived characters.
  *
  * @param {string} text
  * @returns {string[]}
@@ -71,14 +71,14 @@ export function graphemes(text) {
 }
 
 /**
- * The longest beginning that fits, and an ellipsis where something was left out.
+ * The longest prefix that fits, with an ellipsis if something was cut.
  *
  * @param {string} text
  * @param {number} room
  * @param {(text: string) => number} measure
  */
 export function cut(text, room, measure) {
-  // Long before anything is measured: the rest of a megabyte is not looked at.
+  // Cut before measuring, so that huge texts are not scanned.
   const start = text.length > 2000 ? text.slice(0, 2000) : text
   if (start === text && measure(text) <= room) return text
   let kept = ''
@@ -92,17 +92,17 @@ export function cut(text, room, measure) {
 }
 
 /**
- * A name within a sentence or a tooltip: its first 80 characters.
+ * Shortens a name for use in a sentence or tooltip to 80 characters.
  *
  * @param {string} text
  */
 export function brief(text) {
-  // By whole characters: what is left of a half one goes as well.
+  // Cut at whole code points: an incomplete surrogate pair is removed too.
   return text.length <= 80 ? text : `${Array.from(text.slice(0, 80)).slice(0, -1).join('')}…`
 }
 
 /**
- * A caller's text, cleaned and shortened to a width.
+ * Cleans a caller's text and shortens it to a width.
  *
  * @param {string} text
  * @param {number} width
@@ -113,7 +113,7 @@ export function shorten(text, width, size) {
 }
 
 /**
- * Text in lines of at most a width, broken at spaces; a word that is wider is shortened.
+ * Wraps text to lines of at most `width`, at spaces; a single wider word is shortened.
  *
  * @param {string} text
  * @param {number} width

@@ -1,9 +1,9 @@
-// The colours of pictures, a pair each: on light and on dark paper. The scale of values goes in equal steps of OKLab, its
-// lightness one way only, so that it reads the same to colour-blind readers and in print without colour.
+// Colors of pictures, in pairs for light and dark backgrounds. The value scale is perceptually uniform in OKLab with
+// monotonic lightness, so it also works for color-blind readers and in grayscale print.
 
 /** @typedef {readonly [light: string, dark: string]} Pair */
 
-/** The steps between the ends of the scale. */
+/** Number of steps between the ends of the value scale. */
 export const LEVELS = 32
 
 /** @type {Record<string, Pair>} */
@@ -19,7 +19,7 @@ const NAMED = {
   nan: ['#f7c9b0', '#8a4a22']
 }
 
-/** The fills of groups and the ink on each; neighbours in the list differ in lightness as well as in hue. */
+/** Fill colors of groups, with the text color for each. Neighbors in the list differ in lightness as well as hue. */
 const GROUPS = /** @type {const} */ ([
   { fill: ['#1f5fa8', '#6aa9ee'], on: ['#ffffff', '#12161f'] },
   { fill: ['#f0a830', '#f0b34e'], on: ['#1c2333', '#12161f'] },
@@ -32,10 +32,10 @@ const GROUPS = /** @type {const} */ ([
 ])
 const OTHERS = /** @type {const} */ ({ fill: ['#8f98a8', '#79839a'], on: ['#1c2333', '#12161f'] })
 
-/** How many groups have a colour of their own. */
-export const GROUP_COLOURS = GROUPS.length
+/** Number of groups with a distinct color. */
+export const GROUP_COLORS = GROUPS.length
 
-/** Lightness, chroma and hue of OKLab that the scale passes through, on light and on dark paper. */
+/** Stops of the value scale in OKLab (lightness, chroma, hue), for light and dark backgrounds. */
 const STOPS = {
   light: [
     [0.972, 0.006, 255],
@@ -56,7 +56,7 @@ const STOPS = {
 /** @typedef {readonly [lightness: number, a: number, b: number]} Lab */
 
 /**
- * OKLab as a colour of sRGB (Ottosson 2020).
+ * Converts OKLab to an sRGB hex color (Ottosson 2020).
  *
  * @param {Lab} lab
  */
@@ -72,7 +72,7 @@ function toHex([lightness, a, b]) {
   return `#${channels.map(hexOf).join('')}`
 }
 
-/** @param {number} linear  a channel of linear light */
+/** @param {number} linear  one channel, linear light */
 function hexOf(linear) {
   const light = Math.min(Math.max(linear, 0), 1)
   const encoded = light <= 0.0031308 ? 12.92 * light : 1.055 * light ** (1 / 2.4) - 0.055
@@ -82,7 +82,7 @@ function hexOf(linear) {
 }
 
 /**
- * Colours in equal steps along the line through the stops.
+ * Colors at equal steps along the line through the stops.
  *
  * @param {readonly (readonly number[])[]} stops
  */
@@ -110,19 +110,19 @@ function scale(stops) {
 /** @type {{ light: ReturnType<typeof scale>, dark: ReturnType<typeof scale> } | undefined} */
 let scales
 
-/** The colours of the values, from nothing to the most, on light and on dark paper. */
+/** The colors of the value scale, lowest to highest, for light and dark backgrounds. */
 function valueScales() {
   scales ??= { light: scale(STOPS.light), dark: scale(STOPS.dark) }
   return scales
 }
 
 /**
- * The colours of a role: a name, `level-7`, `on-level-7` for text over it, `group-2`, `on-group-2`.
+ * The colors of a role: a name, `level-7`, `on-level-7` for text over it, `group-2`, or `on-group-2`.
  *
  * @param {string} role
  * @returns {Pair}
  */
-export function coloursOf(role) {
+export function colorsOf(role) {
   const [, on, kind, number] = /^(on-)?(level|group)-(\d+)$/.exec(role) ?? []
   if (kind === undefined) return NAMED[role]
   if (kind === 'group') {
@@ -130,7 +130,7 @@ export function coloursOf(role) {
     return on ? text : fill
   }
   const { light, dark } = valueScales()
-  const colours = [light[Number(number)], dark[Number(number)]]
-  const [onLight, onDark] = colours.map(({ hex, lightness }) => (on ? (lightness > 0.6 ? '#12161f' : '#ffffff') : hex))
+  const colors = [light[Number(number)], dark[Number(number)]]
+  const [onLight, onDark] = colors.map(({ hex, lightness }) => (on ? (lightness > 0.6 ? '#12161f' : '#ffffff') : hex))
   return [onLight, onDark]
 }

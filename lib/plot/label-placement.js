@@ -1,26 +1,26 @@
-// Where labels stand, so that none lies on another: the first place of several that is free, in the order of importance.
+// Label placement without overlap: each label, in order of importance, takes the first free position of several.
 
 import { clean, cut, widthOf } from './text.js'
 
 /** @typedef {{ left: number, top: number, right: number, bottom: number }} Box */
 /**
- * @typedef {object} Wanted
- * @property {number} x  of the point
+ * @typedef {object} LabelRequest
+ * @property {number} x  of the point's center
  * @property {number} y
- * @property {number} radius  of its disc
+ * @property {number} radius  of the point's disc
  * @property {string} label
- * @property {number} size  of the font
+ * @property {number} size  font size
  * @property {number} [weight]
  */
 /** @typedef {{ x: number, y: number, label: string, size: number, weight?: number, anchor: 'start' | 'middle' | 'end' }} Placed */
 
 const BIN = 40
 const LONGEST = 220
-/** What stays free around a label. */
-const AIR = 2
+/** Free space around a label. */
+const PADDING = 2
 
-/** Boxes that are taken, by the squares that they touch. */
-class Taken {
+/** Occupied boxes, indexed by the grid squares that they touch. */
+class OccupiedBoxes {
   /** @type {Map<string, Box[]>} */
   #bins = new Map()
 
@@ -54,39 +54,39 @@ class Taken {
 }
 
 /**
- * The places of labels, of the most important first; one that finds none is smaller or left out.
+ * Positions of labels, the most important first. A label without a free position is shrunk or omitted.
  *
- * @param {readonly Wanted[]} wanted
- * @param {readonly { x: number, y: number, radius: number }[]} discs  that labels leave free
+ * @param {readonly LabelRequest[]} wanted
+ * @param {readonly { x: number, y: number, radius: number }[]} discs  obstacles
  * @param {Box} bounds
- * @param {number} most  labels
+ * @param {number} most  maximum number of labels
  * @returns {Placed[]}
  */
 export function placeLabels(wanted, discs, bounds, most) {
-  const taken = new Taken()
+  const occupied = new OccupiedBoxes()
   for (const { x, y, radius } of discs)
-    taken.add({ left: x - radius, top: y - radius, right: x + radius, bottom: y + radius })
+    occupied.add({ left: x - radius, top: y - radius, right: x + radius, bottom: y + radius })
   /** @type {Placed[]} */
   const labels = []
   for (const label of wanted) {
     if (labels.length >= most) break
-    const placed = place(label, taken, bounds)
+    const placed = placeLabel(label, occupied, bounds)
     if (placed !== undefined) labels.push(placed)
   }
   return labels
 }
 
 /**
- * @param {Wanted} wanted
- * @param {Taken} taken
+ * @param {LabelRequest} wanted
+ * @param {OccupiedBoxes} occupied
  * @param {Box} bounds
  * @returns {Placed | undefined}
  */
-function place({ x, y, radius, label, size: wantedSize, weight }, taken, bounds) {
+function placeLabel({ x, y, radius, label, size: wantedSize, weight }, occupied, bounds) {
   const shown = cut(clean(label.slice(0, 400)), LONGEST, (part) => widthOf(part, wantedSize))
   for (const size of [wantedSize, Math.max(9, wantedSize - 3)]) {
     const width = widthOf(shown, size) * (weight ? 1.07 : 1)
-    const gap = radius + 3 + AIR
+    const gap = radius + 3 + PADDING
     const middle = y + size * 0.35
     const places = /** @type {const} */ ([
       { anchor: 'start', x: x + gap, y: middle },
@@ -101,15 +101,15 @@ function place({ x, y, radius, label, size: wantedSize, weight }, taken, bounds)
     for (const candidate of places) {
       const left = candidate.x - { start: 0, middle: width / 2, end: width }[candidate.anchor]
       const box = {
-        left: left - AIR,
-        top: candidate.y - size * 0.8 - AIR,
-        right: left + width + AIR,
-        bottom: candidate.y + size * 0.25 + AIR
+        left: left - PADDING,
+        top: candidate.y - size * 0.8 - PADDING,
+        right: left + width + PADDING,
+        bottom: candidate.y + size * 0.25 + PADDING
       }
       const inside =
         box.left >= bounds.left && box.right <= bounds.right && box.top >= bounds.top && box.bottom <= bounds.bottom
-      if (!inside || !taken.isFree(box)) continue
-      taken.add(box)
+      if (!inside || !occupied.isFree(box)) continue
+      occupied.add(box)
       return { ...candidate, label: shown, size, weight }
     }
   }
