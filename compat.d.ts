@@ -1,132 +1,517 @@
 /**
- * The object model of the project's original plan, as thin adapters over `@ruvector/attention`: bare Float32Arrays with their
- * shapes in, Float32Arrays out. New code is better served by the package's main entry.
+ * The interface of the project's original plan, over `@ruvector/attention`: programs written for the plan run with no change but
+ * the name of the import. Adapters are thin, so the numbers are those of the main entry, which serves new code better.
  *
- * A call is `forward(arrays…, shapes…, mask?)`: a shape that is left out is that of the array before. Shapes are checked, and
- * every wrong input is an AttentionError. A mask is a {@link MaskType}, a tensor, or a bare array (Uint8Array: non-zero
- * attends; Float32Array: added) as long as `[L,S]`, `[B,H,L,S]`, `[B,1,L,S]`, `[B,1,1,S]` or `[1,S]`, the first that fits.
+ * Letters in shapes: `B` batch, `H` heads, `L` query length, `S` key length, `D` size of a head, `M` model size. Arrays are flat
+ * and row-major. Every class has `free()` and `Symbol.dispose`. Classes without memory outside the JavaScript heap stay usable after it.
+ *
+ * Everything that is thrown is an `AttentionError` of the main entry and a {@link WasmErrorInfo}.
  *
  * @module @ruvector/attention/compat
  */
-import type { AttentionConfig as LayerConfig, Tensor } from './index.js'
+import type {
+  AsyncOptions,
+  AttentionConfig as LayerConfig,
+  AttentionError,
+  BatchError,
+  HyperbolicConfig as SpaceConfig,
+  Tensor as MainTensor
+} from './index.js'
 
-export type Shape = readonly number[]
-export type Mask = MaskType | Float32Array | Uint8Array | Tensor | Tensor<Uint8Array> | null
+/** A list of dimensions. */
+export type Shape = readonly number[] | Uint32Array
 
-/** What a mask argument may be in place of an array; `Padding` and `Custom` are given as the mask itself. */
-export declare const MaskType: { readonly None: 0; readonly Causal: 1; readonly Padding: 2; readonly Custom: 3 }
-export type MaskType = (typeof MaskType)[keyof typeof MaskType]
+/**
+ * A mask. `'causal'` and `'none'` act; `'padding'` is an error that asks for the mask itself. A Float32Array is added to the scores,
+ * non-zero entries of a Uint8Array attend. A bare array is as long as `[L,S]`, `[B,S]` (padding), `[B,L,S]` or `[B,1,L,S]`,
+ * `[B,H,L,S]`, or `[1,S]`; the first form that fits counts. Arrays that {@link createPaddingMask} made are padding, also where
+ * `B = L`. A tensor has a shape of its own.
+ */
+export type Mask =
+  | Float32Array
+  | Uint8Array
+  | MainTensor
+  | MainTensor<Uint8Array>
+  | MaskType
+  | AttentionMaskType
+  | 'causal'
+  | 'padding'
+  | 'none'
+  | null
+  | undefined
 
-/** The configuration of a layer; every further field of the main entry's configuration may be set on it. */
-export declare class AttentionConfig implements LayerConfig {
-  constructor(numHeads: number, headDim: number)
-  numHeads: number
-  headDim: number
-  modelDim?: number
-  kvHeads?: number
-  kDim?: number
-  vDim?: number
-  useBias?: boolean
-  dropout?: number
-  seed?: number
+// ── The wrapper ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+interface Freed extends Disposable {
+  /** Frees memory outside the JavaScript heap, if there is some. */
+  free(): void
 }
 
-/** The configuration of hyperbolic attention: `curvature` below 0, heads that split the last dimension. */
-export declare class HyperbolicConfig {
-  constructor(curvature: number, numHeads?: number)
-  curvature: number
-  numHeads: number
-  manifold?: 'poincare' | 'lorentz' | 'hyperboloid'
-  temperature?: number
+/** Makes every mechanism; {@link ruVector} is the one instance that programs need. */
+export declare class RuVectorAttention implements Freed {
+  /**
+   * Gets the backend ready, once. Pages have to await it before anything is made; Node, Deno, Bun and Cloudflare's runtime need not.
+   * `wasm` and `threads` are those of the main entry's `init`.
+   */
+  init(options?: { wasm?: unknown; threads?: number }): Promise<void>
+  /** @param dropout The probability, in [0, 1), with which a weight is dropped in every call. Default: 0. */
+  createScaledDotProduct(headDim: number, dropout?: number): WasmScaledDotProduct
+  createMultiHead(config: AttentionConfig | IAttentionConfig): WasmMultiHeadAttention
+  createHyperbolic(config: HyperbolicConfig | IHyperbolicConfig): WasmHyperbolicAttention
+  /** @param featureDim Random features that estimate softmax attention. Default: none; the feature map is elu + 1. */
+  createLinear(modelDim: number, featureDim?: number): WasmLinearAttention
+  createCross(config: AttentionConfig | IAttentionConfig): WasmCrossAttention
+  createSelf(config: AttentionConfig | IAttentionConfig): WasmSelfAttention
+  /** @param blockSize Keys of a tile. Default: 64. */
+  createFlash(headDim: number, blockSize?: number): WasmFlashAttention
+  getMemoryUsage(): MemoryUsage
+  free(): void
+  [Symbol.dispose](): void
 }
 
-/** Milliseconds since it was made or last reset. */
-export declare class PerfTimer {
-  constructor(name?: string)
-  name: string
-  elapsed(): number
-  reset(): void
+export declare const ruVector: RuVectorAttention
+export default ruVector
+
+// ── Mechanisms ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Base of the mechanisms. */
+interface Mechanism extends Freed {
+  /** The same as `free`. */
+  dispose(): void
 }
 
-export interface QueryKeyValue {
+/** Shapes of the arrays, where one that is left out is that of the array before, and a mask. */
+type ShapesAndMask = [queryShape: Shape, ...rest: (Shape | Mask)[]]
+
+/** Shapes and mask, and what watches an asynchronous call. */
+type ShapesMaskAndWatch = [queryShape: Shape, ...rest: (Shape | Mask | AsyncOptions)[]]
+
+/** Softmax attention of one head, as `ScaledDotProductAttention`. */
+export declare class WasmScaledDotProduct implements Mechanism {
+  constructor(headDim: number, dropout?: number)
+  /** `query [B,L,D]`, `key [B,S,D]` and `value [B,S,E]` give `[B,L,E]`; 4-D shapes `[B,H,L,D]` work too. */
   forward(
     query: Float32Array,
     key: Float32Array,
     value: Float32Array,
-    ...shapesAndMask: [queryShape: Shape, ...rest: (Shape | Mask | undefined)[]]
+    queryShape: Shape,
+    keyShape: Shape,
+    valueShape: Shape,
+    mask?: Mask
   ): Float32Array
+  forward(query: Float32Array, key: Float32Array, value: Float32Array, ...shapesAndMask: ShapesAndMask): Float32Array
   /** As `forward`, off the calling thread. */
-  forwardAsync(...call: Parameters<QueryKeyValue['forward']>): Promise<Float32Array>
-}
-
-export interface WithParameters {
-  readonly numParameters: number
-  readonly num_parameters: number
-  dispose(): void
-  free(): void
-}
-
-export interface ScaledDotProduct extends QueryKeyValue {
-  readonly scale: number
-  attentionWeights(
+  forwardAsync(
     query: Float32Array,
     key: Float32Array,
-    ...shapesAndMask: [queryShape: Shape, ...rest: (Shape | Mask | undefined)[]]
+    value: Float32Array,
+    ...shapesMaskAndWatch: ShapesMaskAndWatch
+  ): Promise<Float32Array>
+  /** Weights `[B,L,S]`, without values. */
+  attention_weights(
+    query: Float32Array,
+    key: Float32Array,
+    queryShape: Shape,
+    keyShape: Shape,
+    mask?: Mask
   ): Float32Array
-  attention_weights: ScaledDotProduct['attentionWeights']
+  attention_weights(query: Float32Array, key: Float32Array, ...shapesAndMask: ShapesAndMask): Float32Array
+  attentionWeights: WasmScaledDotProduct['attention_weights']
+  /** Factor of `q · k`: 1/√D. */
+  readonly scale: number
+  dispose(): void
+  free(): void
+  [Symbol.dispose](): void
 }
 
-export interface MultiHead extends QueryKeyValue, WithParameters {}
+/** What the mechanisms with parameters have. */
+interface LayerMechanism extends Mechanism {
+  /** A copy of the configuration, with every default filled in. */
+  readonly config: AttentionConfig
+  /** Sets whether the layer trains, which is when its dropout acts. Default: true. */
+  train(mode?: boolean): void
+  num_parameters(): number
+  readonly numParameters: number
+}
 
-export interface Cross extends WithParameters {
+/** Multi-head attention, as `MultiHeadAttention`. */
+export declare class WasmMultiHeadAttention implements LayerMechanism {
+  /** @throws an error of type InvalidConfig for a configuration that doesn't fit */
+  constructor(config: AttentionConfig | IAttentionConfig)
+  /**
+   * `query [B,L,M]`, `key [B,S,M]` and `value [B,S,M]` give `output [B,L,M]` and `weights [B,H,L,S]`.
+   *
+   * @param shape `[batch, queryLength, keyLength, modelDim]`; `modelDim` is heads · size unless the configuration says otherwise
+   */
   forward(
     query: Float32Array,
-    context: Float32Array,
-    ...shapesAndMask: [queryShape: Shape, ...rest: (Shape | Mask | undefined)[]]
-  ): Float32Array
-  forwardAsync(...call: Parameters<Cross['forward']>): Promise<Float32Array>
+    key: Float32Array,
+    value: Float32Array,
+    shape: Shape,
+    mask?: Mask
+  ): IAttentionResult & { weights: Float32Array }
+  /** As `forward`, off the calling thread. `options` has `signal` and `onProgress`. */
+  forwardAsync(
+    query: Float32Array,
+    key: Float32Array,
+    value: Float32Array,
+    shape: Shape,
+    mask?: Mask,
+    options?: AsyncOptions
+  ): Promise<IAttentionResult & { weights: Float32Array }>
+  readonly config: AttentionConfig
+  train(mode?: boolean): void
+  num_parameters(): number
+  readonly numParameters: number
+  dispose(): void
+  free(): void
+  [Symbol.dispose](): void
 }
 
-export interface Self extends WithParameters {
-  forward(x: Float32Array, shape: Shape, mask?: Mask): Float32Array
-  forwardAsync(...call: Parameters<Self['forward']>): Promise<Float32Array>
-}
-
-/** Takes any vectors, as tangent vectors at the origin; distances are between points of the ball. */
-export interface Hyperbolic extends QueryKeyValue {
-  readonly curvature: number
+/** Attention in hyperbolic space, as `HyperbolicAttention` with tangent vectors as inputs. */
+export declare class WasmHyperbolicAttention implements Mechanism {
+  constructor(config: HyperbolicConfig | IHyperbolicConfig)
+  /** Any vectors `[B,L,D]`, taken as tangent vectors at the origin, give such vectors. The heads divide `D`. */
+  forward(query: Float32Array, key: Float32Array, value: Float32Array, ...shapesAndMask: ShapesAndMask): Float32Array
+  /** As `forward`, off the calling thread. */
+  forwardAsync(
+    query: Float32Array,
+    key: Float32Array,
+    value: Float32Array,
+    ...shapesMaskAndWatch: ShapesMaskAndWatch
+  ): Promise<Float32Array>
+  /** Geodesic distances of points `[L,D]` and `[S,D]`: `[L,S]`. Without shapes each array is one point. */
+  distance_matrix(a: Float32Array, b: Float32Array, aShape?: Shape, bShape?: Shape): Float32Array
+  distanceMatrix: WasmHyperbolicAttention['distance_matrix']
+  /** Geodesic distance of two points. */
   distance(a: Float32Array, b: Float32Array): number
-  /** Points `[L, D]` and `[S, D]` give `[L, S]`. */
-  distanceMatrix(a: Float32Array, b: Float32Array, aShape: Shape, bShape?: Shape): Float32Array
-  distance_matrix: Hyperbolic['distanceMatrix']
-  /** One point, or `shape` many. */
-  projectToBall(x: Float32Array, shape?: Shape): Float32Array
-  project_to_ball: Hyperbolic['projectToBall']
+  /** Points moved onto the manifold; without a shape one point. Points of the hyperboloid have `x₀` first, and it is set. */
+  project_to_ball(points: Float32Array, shape?: Shape): Float32Array
+  projectToBall: WasmHyperbolicAttention['project_to_ball']
+  readonly curvature: number
+  dispose(): void
+  free(): void
+  [Symbol.dispose](): void
 }
 
-export interface Linear extends QueryKeyValue {
-  readonly featureDim: number
+/** Attention linear in the length, as `LinearAttention`. */
+export declare class WasmLinearAttention implements Mechanism {
+  /** @param featureDim Random features that estimate softmax attention. Default: none; the feature map is elu + 1. */
+  constructor(modelDim: number, featureDim?: number)
+  /** `query`, `key` and `value` `[B,L,M]` give `[B,L,M]`. Of the masks `'causal'` and `'none'` have a meaning. */
+  forward(
+    query: Float32Array,
+    key: Float32Array,
+    value: Float32Array,
+    ...shapesAndMask: [queryShape: Shape, ...rest: (Shape | 'causal' | 'none' | null | undefined)[]]
+  ): Float32Array
+  /** As `forward`, off the calling thread. */
+  forwardAsync(
+    query: Float32Array,
+    key: Float32Array,
+    value: Float32Array,
+    ...shapesMaskAndWatch: [queryShape: Shape, ...rest: (Shape | 'causal' | 'none' | AsyncOptions | null | undefined)[]]
+  ): Promise<Float32Array>
+  /** Rows of `modelDim` numbers give rows of `feature_dim`, flat. */
+  feature_map(input: Float32Array, shape?: Shape): Float32Array
+  featureMap: WasmLinearAttention['feature_map']
   readonly feature_dim: number
-  featureMap(x: Float32Array, shape: Shape): Float32Array
-  feature_map: Linear['featureMap']
+  readonly featureDim: number
+  dispose(): void
+  free(): void
+  [Symbol.dispose](): void
 }
 
-export interface Flash extends QueryKeyValue {
-  readonly blockSize: number
+/** Attention of one sequence to another. */
+export declare class WasmCrossAttention implements LayerMechanism {
+  constructor(config: AttentionConfig | IAttentionConfig)
+  /** `query [B,L,M]`, `key` and `value` `[B,S,M]` give `[B,L,M]`. Keys and values are separate arrays of one shape. */
+  forward(
+    query: Float32Array,
+    key: Float32Array,
+    value: Float32Array,
+    queryShape: Shape,
+    kvShape: Shape,
+    mask?: Mask
+  ): Float32Array
+  /** As `forward`, off the calling thread. */
+  forwardAsync(
+    query: Float32Array,
+    key: Float32Array,
+    value: Float32Array,
+    queryShape: Shape,
+    kvShape: Shape,
+    mask?: Mask,
+    options?: AsyncOptions
+  ): Promise<Float32Array>
+  readonly config: AttentionConfig
+  train(mode?: boolean): void
+  num_parameters(): number
+  readonly numParameters: number
+  dispose(): void
+  free(): void
+  [Symbol.dispose](): void
+}
+
+/** Attention of a sequence to itself, as `SelfAttention`. */
+export declare class WasmSelfAttention implements LayerMechanism {
+  constructor(config: AttentionConfig | IAttentionConfig)
+  /** `x [B,L,M]` gives `[B,L,M]`. */
+  forward(x: Float32Array, shape: Shape, mask?: Mask): Float32Array
+  /** As `forward`, off the calling thread. */
+  forwardAsync(x: Float32Array, shape: Shape, mask?: Mask, options?: AsyncOptions): Promise<Float32Array>
+  readonly config: AttentionConfig
+  train(mode?: boolean): void
+  num_parameters(): number
+  readonly numParameters: number
+  dispose(): void
+  free(): void
+  [Symbol.dispose](): void
+}
+
+/** Softmax attention in tiles, as `FlashAttention`. */
+export declare class WasmFlashAttention implements Mechanism {
+  /** @param blockSize Keys of a tile. Default: 64. */
+  constructor(headDim: number, blockSize?: number)
+  /** `query`, `key` and `value` `[B,L,D]` give `[B,L,D]`. */
+  forward(query: Float32Array, key: Float32Array, value: Float32Array, ...shapesAndMask: ShapesAndMask): Float32Array
+  /** As `forward`, off the calling thread. */
+  forwardAsync(
+    query: Float32Array,
+    key: Float32Array,
+    value: Float32Array,
+    ...shapesMaskAndWatch: ShapesMaskAndWatch
+  ): Promise<Float32Array>
   readonly block_size: number
+  readonly blockSize: number
+  dispose(): void
+  free(): void
+  [Symbol.dispose](): void
 }
 
-export declare const ruVector: {
-  /** Gets the backend ready; browsers await it once before the first call. */
-  init(): Promise<void>
-  createScaledDotProduct(headDim: number, dropout?: number): ScaledDotProduct
-  createMultiHead(config: LayerConfig): MultiHead
-  createHyperbolic(config: HyperbolicConfig): Hyperbolic
-  /** With `featureDim`, that many random features estimate softmax attention; without, the feature map is elu + 1. */
-  createLinear(modelDim: number, featureDim?: number): Linear
-  createCross(config: LayerConfig): Cross
-  createSelf(config: LayerConfig): Self
-  createFlash(headDim: number, blockSize?: number): Flash
-  /** Bytes: allocated now, taken from the system, and the most that was ever allocated. */
-  getMemoryUsage(): { allocated: number; total: number; peak: number }
+/** Multi-head attention off the calling thread: Node's threads natively, workers in WebAssembly. */
+export declare class AsyncMultiHeadAttention extends WasmMultiHeadAttention {
+  forward_async(
+    ...call: Parameters<WasmMultiHeadAttention['forwardAsync']>
+  ): ReturnType<WasmMultiHeadAttention['forwardAsync']>
+}
+
+/** Many calls, of which `batchSize` run at once. */
+export declare class BatchProcessor implements Freed {
+  constructor()
+  /**
+   * Results in the order of the inputs, each as the mechanism's `forward` gives it. By default as many calls run at once as the backend has
+   * threads, and one more.
+   *
+   * @throws {BatchError} if calls failed, with what became of every input; options that are wrong reject before anything runs
+   */
+  process_batch(inputs: readonly BatchInput[], options?: IBatchOptions): Promise<unknown[]>
+  free(): void
+  [Symbol.dispose](): void
+}
+
+/** One call of a batch. */
+export interface BatchInput {
+  /** Any mechanism of this entry. */
+  attention?: object
+  /** In place of `attention`: multi-head attention of this configuration, made once for all inputs that name the same object. */
+  config?: AttentionConfig | IAttentionConfig
+  query: Float32Array
+  /** Self attention alone can do without keys and values. */
+  key?: Float32Array
+  value?: Float32Array
+  /** The one shape that a call takes, or `shapes` in its order. */
+  shape?: Shape
+  shapes?: Shape[]
+  mask?: Mask
+}
+
+// ── Configurations ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Configuration of a layer. Members of the main entry's configuration may be set on it, and the main entry takes it. */
+export declare class AttentionConfig implements LayerConfig, Freed {
+  constructor(numHeads: number, headDim: number)
+  numHeads: number
+  headDim: number
+  /** The probability, in [0, 1), with which a weight is dropped in training. Default: 0. */
+  dropout: number
+  /** Default: true. */
+  useBias: boolean
+  modelDim?: number
+  kvHeads?: number
+  kDim?: number
+  vDim?: number
+  rotary?: NonNullable<LayerConfig['rotary']>
+  seed?: number
+  num_heads: number
+  head_dim: number
+  use_bias: boolean
+  set_dropout(dropout: number): void
+  set_use_bias(useBias: boolean): void
+  free(): void
+  [Symbol.dispose](): void
+}
+
+/** Configuration of hyperbolic attention. */
+export declare class HyperbolicConfig implements SpaceConfig, Freed {
+  /**
+   * @param curvature Below 0.
+   * @param numHeads Heads that split the last dimension. Default: 1.
+   */
+  constructor(curvature: number, numHeads?: number)
+  curvature: number
+  numHeads: number
+  /** Default: 'poincare'. */
+  manifold: NonNullable<SpaceConfig['manifold']>
+  /** What distances are divided by, above 0. Default: 1. */
+  temperature: number
+  num_heads: number
+  manifoldType: string
+  manifold_type: string
+  set_manifold_type(type: string): void
+  free(): void
+  [Symbol.dispose](): void
+}
+
+/** Strings that a mask argument may be. */
+export declare const MaskType: { readonly Causal: 'causal'; readonly Padding: 'padding'; readonly None: 'none' }
+export type MaskType = 'causal' | 'padding' | 'none'
+/** Another name of {@link MaskType}. */
+export declare const AttentionMaskType: typeof MaskType
+export type AttentionMaskType = MaskType
+
+// ── Tools ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Milliseconds since it was made or last reset. */
+export declare class PerfTimer implements Freed {
+  constructor(name?: string)
+  readonly name: string
+  elapsed(): number
+  reset(): void
+  free(): void
+  [Symbol.dispose](): void
+}
+
+/** Milliseconds between marks. */
+export declare class PerformanceMonitor implements Freed {
+  mark(label: string): void
+  /** From one mark to another, or to now. @throws an error of type InvalidConfig: "No mark found for: …" */
+  measure(startLabel: string, endLabel?: string): number
+  clear(): void
+  free(): void
+  [Symbol.dispose](): void
+}
+
+/** @throws an error of type InvalidDimensions if the length is not the product of the shape, or an entry is not a number */
+export declare function createTensor(data: readonly number[] | Float32Array, shape: Shape): Tensor
+/** Whether a tensor has this many dimensions. */
+export declare function validateTensorShape(
+  tensor: { readonly data: Float32Array; readonly shape: Shape },
+  expectedDims: number
+): boolean
+/** The same array, if the shape has as many elements. @throws an error of type InvalidDimensions: "Cannot reshape array of length …" */
+export declare function reshape(data: Float32Array, shape: Shape): Float32Array
+/** `[seqLen · seqLen]`: 0 where a query attends, −Infinity behind it. */
+export declare function createCausalMask(seqLen: number): Float32Array
+/** `[batch · maxLen]`: 0 for keys within each length, −Infinity behind. */
+export declare function createPaddingMask(lengths: readonly number[], maxLen: number): Float32Array
+/** Computed in doubles; the standard deviation is over n. Of an empty array NaN, NaN, Infinity and −Infinity. */
+export declare function computeStats(data: Float32Array): TensorStats
+/** `(x − mean) / (std + 1e-8)`. */
+export declare function normalize(data: Float32Array): Float32Array
+export declare function memory_usage(): MemoryUsage
+export declare function get_memory_usage(): MemoryUsage
+/** The version of this package. */
+export declare function version(): string
+
+// ── Types ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface Tensor {
+  data: Float32Array
+  shape: number[]
+}
+
+export interface ITensor {
+  data: Float32Array
+  shape: number[]
+  dtype?: 'float32' | 'float64'
+}
+
+export interface AttentionOutput {
+  output: Float32Array
+  weights?: Float32Array
+}
+
+export interface IAttentionResult {
+  output: Float32Array
+  weights?: Float32Array
+  /**
+   * Milliseconds that the call took, and the most bytes of the backend's memory that it needed at once. The counter is the backend's: calls
+   * that run at the same time share it.
+   */
+  metadata?: { computeTime: number; memoryUsed: number }
+}
+
+/** Bytes: allocated now, taken from the system, and the most that was ever allocated. */
+export interface MemoryUsage {
+  allocated: number
+  total: number
+  peak: number
+}
+
+export interface TensorStats {
+  mean: number
+  std: number
+  min: number
+  max: number
+}
+
+/** Configuration of a layer as a plain object. */
+export interface IAttentionConfig {
+  numHeads: number
+  headDim: number
+  dropout?: number
+  useBias?: boolean
+  modelDim?: number
+  kvHeads?: number
+  kDim?: number
+  vDim?: number
+  rotary?: NonNullable<LayerConfig['rotary']>
+  seed?: number
+}
+
+/** Configuration of hyperbolic attention as a plain object. */
+export interface IHyperbolicConfig {
+  curvature: number
+  numHeads: number
+  manifoldType?: 'poincare' | 'lorentz' | 'hyperboloid'
+  temperature?: number
+}
+
+export interface IPerformanceMetrics {
+  forwardTime: number
+  backwardTime?: number
+  memoryPeak: number
+  flops?: number
+}
+
+export interface IBatchOptions {
+  /** How many calls may run at once. */
+  batchSize: number
+  /** `false` runs one call after the other on the calling thread. Default: true. */
+  async?: boolean
+  /** Called with the completed fraction, up to 1. */
+  progressCallback?: (progress: number) => void
+}
+
+/**
+ * What everything here throws, an `AttentionError` of the main entry. `error_type` is `'InvalidDimensions'` (codes SHAPE and DTYPE),
+ * `'InvalidConfig'` (OPTION), `'ComputationError'` (DOMAIN, INTERNAL, NOT_INITIALIZED, BACKEND), `'MemoryError'` (MEMORY, DISPOSED) or
+ * `'SerializationError'` (FORMAT).
+ */
+export declare class WasmErrorInfo extends AttentionError implements Freed {
+  private constructor()
+  readonly error_type: 'InvalidDimensions' | 'InvalidConfig' | 'ComputationError' | 'MemoryError' | 'SerializationError'
+  free(): void
+  [Symbol.dispose](): void
 }

@@ -496,11 +496,22 @@ async function readStream(w, args) {
 const bare = (tensors) => [...tensors.map(({ data }) => data), ...tensors.map(({ shape }) => shape)]
 
 /** @param {World} w */
-const compat = (w) => createCompat(w.api).ruVector
+const plan = (w) => createCompat(w.api)
+
+/** @param {World} w */
+const compat = (w) => plan(w).ruVector
 
 /** @param {World} w @param {{ L: number, S: number }} dims */
 const compatMask = (w, { L, S }) =>
-  w.r.pick([[], [0], [1], [null], [w.floats(L * S)], [w.array('Uint8Array', L * S, () => w.r.int(0, 1))]])
+  w.r.pick([
+    [],
+    ['none'],
+    ['causal'],
+    ['padding'],
+    [null],
+    [w.floats(L * S)],
+    [w.array('Uint8Array', L * S, () => w.r.int(0, 1))]
+  ])
 
 /** @param {string} name @param {(w: World) => any} of @param {(w: World, target: any) => any[]} args */
 const compatTwins = (name, of, args) => {
@@ -521,6 +532,20 @@ function compatAttention(w) {
   ]
 }
 
+/** @param {World} w @returns {any[]} */
+function compatMultiHead(w) {
+  const [B, L, S] = [w.dim(), w.dim(), w.dim()]
+  const arrays = [w.tensor([B, L, 4]), w.tensor([B, S, 4]), w.tensor([B, S, 4])].map(({ data }) => data)
+  return [...arrays, [B, L, S, 4], ...compatMask(w, { L, S })]
+}
+
+/** @param {World} w */
+function compatBatch(w) {
+  const [query, key, value, shape, mask] = compatMultiHead(w)
+  const input = { config: compatHeads, query, key, value, shape, mask }
+  return [w.r.pick([[], [input], [input, input]]), { batchSize: w.r.int(1, 3), async: w.r.pick([true, false]) }]
+}
+
 /** @param {World} w */
 const compatSelf = (w) => {
   const [B, L] = [w.dim(), w.dim()]
@@ -531,6 +556,12 @@ const compatHeads = { numHeads: 2, headDim: 2 }
 
 /** @param {World} w */
 const compatCross = (w) => {
+  const [query, key, value, [B, L, S], ...mask] = compatMultiHead(w)
+  return [query, key, value, [B, L, 4], [B, S, 4], ...mask]
+}
+
+/** @param {World} w */
+const compatKeys = (w) => {
   const [B, L, S] = [w.dim(), w.dim(), w.dim()]
   return [...bare([w.tensor([B, L, 4]), w.tensor([B, S, 4])]), ...compatMask(w, { L, S })]
 }
@@ -860,7 +891,7 @@ export const entries = {
     (w) => compat(w).createHyperbolic(/** @type {any} */ ({ curvature: -1 })),
     compatAttention
   ),
-  ...compatTwins('MultiHead.forward', (w) => w.keep(compat(w).createMultiHead(compatHeads)), compatAttention),
+  ...compatTwins('MultiHead.forward', (w) => w.keep(compat(w).createMultiHead(compatHeads)), compatMultiHead),
   ...compatTwins('Cross.forward', (w) => w.keep(compat(w).createCross(compatHeads)), compatCross),
   ...compatTwins('Self.forward', (w) => w.keep(compat(w).createSelf(compatHeads)), compatSelf),
   'compat createScaledDotProduct': { of: compat, name: 'createScaledDotProduct', args: () => [4, 0.5] },
@@ -874,7 +905,7 @@ export const entries = {
   'compat ScaledDotProduct.attentionWeights': {
     of: (w) => compat(w).createScaledDotProduct(4, 0),
     name: 'attentionWeights',
-    args: (w) => compatCross(w)
+    args: compatKeys
   },
   'compat Hyperbolic.distance': {
     of: (w) => compat(w).createHyperbolic(/** @type {any} */ ({ curvature: -1 })),
@@ -894,8 +925,25 @@ export const entries = {
   'compat Linear.featureMap': {
     of: (w) => /** @type {any} */ (compat(w)).createLinear(4),
     name: 'featureMap',
-    args: (w) => [w.floats(8), [1, 2, 4]]
+    args: (w) => [w.floats(8), ...w.r.pick([[], [[1, 2, 4]], [Uint32Array.of(1, 2, 4)]])]
   },
+  'compat AsyncMultiHead.forward_async': {
+    of: (w) => w.keep(new (plan(w).AsyncMultiHeadAttention)(compatHeads)),
+    name: 'forward_async',
+    args: compatMultiHead
+  },
+  'compat BatchProcessor.process_batch': {
+    of: (w) => new (plan(w).BatchProcessor)(),
+    name: 'process_batch',
+    args: compatBatch
+  },
+  'compat createTensor': { of: plan, name: 'createTensor', args: (w) => [w.floats(6), [2, 3]] },
+  'compat validateTensorShape': { of: plan, name: 'validateTensorShape', args: (w) => [w.tensor([2, 3]), 2] },
+  'compat reshape': { of: plan, name: 'reshape', args: (w) => [w.floats(6), [3, 2]] },
+  'compat createCausalMask': { of: plan, name: 'createCausalMask', args: (w) => [w.dim()] },
+  'compat createPaddingMask': { of: plan, name: 'createPaddingMask', args: () => [[1, 2], 3] },
+  'compat computeStats': { of: plan, name: 'computeStats', args: (w) => [w.floats(5)] },
+  'compat normalize': { of: plan, name: 'normalize', args: (w) => [w.floats(5)] },
 
   attentionHeatmap: {
     of: () => ({ attentionHeatmap }),

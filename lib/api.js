@@ -17,14 +17,28 @@ import { createTensor, reshape } from './tensor.js'
 import { createUtilities } from './utilities.js'
 import { version } from './version.js'
 
-/** @param {import('./backend.js').Backend} backend */
+/** @typedef {import('./backend.js').Backend} Backend */
+
+/** Backends by the `memoryUsage` of their API. @type {WeakMap<() => unknown, Backend>} */
+const backends = new WeakMap()
+
+/**
+ * The backend behind an API, for adapters that are handed the API alone.
+ *
+ * @param {() => unknown} memoryUsage  of the API
+ */
+export const backendOf = (memoryUsage) => /** @type {Backend} */ (backends.get(memoryUsage))
+
+/** @param {Backend} backend */
 export function createApi(backend) {
+  const memoryUsage = () => backend.memoryUsage()
+  backends.set(memoryUsage, backend)
   const functions = createFunctions(backend)
   return {
     createTensor,
     reshape,
     backend: () => backend.describe(),
-    memoryUsage: () => backend.memoryUsage(),
+    memoryUsage,
     version,
     ...functions,
     ...createHeads(backend, functions),

@@ -1,148 +1,51 @@
-// The object model of the project's original plan, as thin adapters: bare Float32Arrays with their shapes in, Float32Arrays out.
+// The interface of the project's original plan, as thin adapters: bare Float32Arrays with their shapes in, Float32Arrays out.
 
-import { describe, fault, isArray, isObject } from './errors.js'
-import { arrayType, checkArray, checkShape, elements, formatShape, lengthOf } from './tensor.js'
+import { backendOf } from './api.js'
+import { guard, guardAsync } from './compat/errors.js'
+import { AttentionConfig, ownMembers } from './compat/config.js'
+import { readCall, readMultiHead, readPoints } from './compat/read.js'
+import * as tools from './compat/tools.js'
+import { describe, fault, isArray, isFunction, isObject } from './errors.js'
+import { disposeSymbol } from './layers.js'
+import { pickOptions } from './options.js'
 
-/** @typedef {import('../index.d.ts').Tensor} Tensor */
-/** @typedef {import('../index.d.ts').MaskOptions} MaskOptions */
+/** @typedef {import('./compat/read.js').Read} Read */
 /** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
-/** @typedef {Pick<typeof import('../index.d.ts'), 'init' | 'memoryUsage' | 'ScaledDotProductAttention' | 'MultiHeadAttention' | 'HyperbolicAttention' | 'LinearAttention' | 'CrossAttention' | 'SelfAttention' | 'FlashAttention'>} Package */
-/** @typedef {{ tensors: Tensor[], options: MaskOptions }} Read */
-
-/** What a mask argument may be in place of an array. */
-export const MaskType = Object.freeze({ None: 0, Causal: 1, Padding: 2, Custom: 3 })
-
-// Classes, since the plan's callers write `new`.
-// oxlint-disable-next-line typescript/no-extraneous-class
-export class AttentionConfig {
-  /**
-   * @param {number} numHeads
-   * @param {number} headDim
-   */
-  constructor(numHeads, headDim) {
-    this.numHeads = numHeads
-    this.headDim = headDim
-  }
-}
-
-// oxlint-disable-next-line typescript/no-extraneous-class
-export class HyperbolicConfig {
-  /**
-   * @param {number} curvature  below 0
-   * @param {number} [numHeads]
-   */
-  constructor(curvature, numHeads = 1) {
-    this.curvature = curvature
-    this.numHeads = numHeads
-  }
-}
-
-/** Milliseconds since it was made or last reset. */
-export class PerfTimer {
-  #start = performance.now()
-
-  /** @param {string} [name] */
-  constructor(name = '') {
-    this.name = name
-  }
-
-  elapsed() {
-    return performance.now() - this.#start
-  }
-
-  reset() {
-    this.#start = performance.now()
-  }
-}
-
+/** @typedef {Pick<typeof import('../index.d.ts'), 'init' | 'memoryUsage' | 'BatchProcessor' | 'ScaledDotProductAttention' | 'MultiHeadAttention' | 'HyperbolicAttention' | 'LinearAttention' | 'SelfAttention' | 'FlashAttention'>} Package */
+/** @typedef {{ output: Float32Array, weights: Float32Array, metadata: { computeTime: number, memoryUsed: number } }} Result */
 /**
- * Splits `arrays…, shapes…, mask?` into tensors and what the mask says. A shape that is left out is that of the tensor before.
+ * How an adapter calls the object behind it, now and later.
  *
- * @param {readonly string[]} names  of the arrays
- * @param {readonly unknown[]} given
- * @returns {Read}
+ * @typedef {{ run: (read: Read) => AttentionOutput, later: (read: Read) => Promise<AttentionOutput> }} Calls
  */
-function read(names, given) {
-  const arrays = names.map((name, index) => {
-    /** @type {Float32Array} */
-    const array = checkArray(name, given[index], 'Float32Array')
-    return array
-  })
-  const rest = given.slice(names.length)
-  const shapes = rest
-    .splice(0, countShapes(names, rest))
-    .map((shape, index) => checkShape(`${names[index]}Shape`, shape))
-  if (shapes.length === 0) throw fault('SHAPE', `${names[0]}Shape`, 'a list of dimensions', describe(rest[0]))
-  const tensors = arrays.map((data, index) => {
-    const shape = shapes[Math.min(index, shapes.length - 1)]
-    if (elements(shape) !== data.length) {
-      throw fault('SHAPE', `${names[index]}Shape`, `the shape of ${data.length} elements`, formatShape(shape))
-    }
-    return { data, shape }
-  })
-  if (rest.length > 1) throw fault('OPTION', 'arguments', `${names.length} arrays, their shapes and a mask`, 'more')
-  return { tensors, options: readMask(rest[0], tensors) }
+
+const QKV = ['query', 'key', 'value']
+
+/** Arguments that may follow the shapes: a mask; of an asynchronous call also `{ signal, onProgress }`. */
+const MASK = 1
+const MASK_AND_WATCH = 2
+
+/**
+ * Options of an asynchronous call.
+ *
+ * @param {Read} read
+ */
+function optionsLater({ options, watch }) {
+  const asked = pickOptions(watch, ['signal', 'onProgress'])
+  return { ...options, .../** @type {import('../index.d.ts').AsyncOptions} */ (asked) }
 }
 
 /**
- * @param {readonly string[]} names
- * @param {readonly unknown[]} rest
- */
-function countShapes(names, rest) {
-  let count = 0
-  while (count < names.length && isArray(rest[count])) count++
-  return count
-}
-
-/**
- * A mask as the options of a call. A bare array is as long as one of the shapes that masks have.
+ * Calls of an object that takes queries, keys and values.
  *
- * @param {unknown} mask
- * @param {readonly Tensor[]} tensors
- * @returns {MaskOptions}
+ * @param {any} inner
+ * @param {object} [asked]  options of every call
+ * @returns {Calls}
  */
-function readMask(mask, [query, key = query]) {
-  if (mask === undefined || mask === null || mask === MaskType.None) return {}
-  if (mask === MaskType.Causal) return { causal: true }
-  if (typeof mask === 'number') {
-    throw fault('OPTION', 'mask', 'MaskType.None, MaskType.Causal, or the mask itself', describe(mask))
-  }
-  const type = arrayType(mask)
-  if (type !== 'Float32Array' && type !== 'Uint8Array') return { mask: /** @type {Tensor} */ (mask) }
-  /** @type {Float32Array} */
-  const data = checkArray('mask', mask, /** @type {'Float32Array'} */ (type))
-  const [batch, length, keys] = [query.shape[0], query.shape.at(-2) ?? 0, key.shape.at(-2) ?? 0]
-  const heads = query.shape.length === 4 ? query.shape[1] : 1
-  const shapes = [
-    [length, keys],
-    [batch, heads, length, keys],
-    [batch, 1, length, keys],
-    [batch, 1, 1, keys],
-    [1, keys]
-  ]
-  const shape = shapes.find((candidate) => elements(candidate) === data.length)
-  if (!shape) {
-    const expected = `as many elements as one of ${shapes.map(formatShape).join(', ')}`
-    throw fault('SHAPE', 'mask', expected, `${data.length}`)
-  }
-  return { mask: { data, shape } }
-}
-
-/**
- * What there is to copy of a configuration, which a revoked proxy has nothing of.
- *
- * @template T
- * @param {T} config
- * @returns {T}
- */
-const members = (config) => (isObject(config) ? config : /** @type {any} */ ({}))
-
-/**
- * The shape of one point.
- *
- * @param {unknown} array
- */
-const pointShape = (array) => [1, arrayType(array) === undefined ? 0 : lengthOf(/** @type {Float32Array} */ (array))]
+const callsOf = (inner, asked) => ({
+  run: ({ tensors: [q, k, v], options }) => inner.forward(q, k, v, { ...options, ...asked }),
+  later: (read) => inner.forwardAsync(...read.tensors, { ...optionsLater(read), ...asked })
+})
 
 /**
  * Gives a class further names for what it has.
@@ -159,215 +62,472 @@ function alias(target, aliases) {
 
 /** @param {Package} attention */
 export function createCompat(attention) {
-  const QKV = ['query', 'key', 'value']
+  const backend = backendOf(attention.memoryUsage)
 
-  /** What every adapter has: the tensors of a call, and the same call as a promise. */
-  class Adapter {
+  /** Base of every mechanism: a call, the same call as a promise, and the end of its memory. */
+  class Mechanism {
+    #calls
     #names
-    #run
-    #later
+    #heads
+    #release
 
     /**
-     * @param {readonly string[]} names
-     * @param {(read: Read) => AttentionOutput} run
-     * @param {(read: Read) => Promise<AttentionOutput>} later
+     * @param {Calls} calls
+     * @param {{ names?: readonly string[], heads?: number, release?: () => void }} [about]  its arrays, the heads that a mask
+     *   may speak of, and what frees its memory
      */
-    constructor(names, run, later) {
+    constructor(calls, { names = QKV, heads, release } = {}) {
+      this.#calls = calls
       this.#names = names
-      this.#run = run
-      this.#later = later
+      this.#heads = heads
+      this.#release = release
     }
 
-    /** @param {unknown[]} given */
+    /** Names of the arrays of a call. */
+    static namesOf(/** @type {Mechanism} */ mechanism) {
+      return mechanism.#names
+    }
+
+    /** @param {unknown[]} given  arrays, shapes and a mask */
     forward(...given) {
-      return this.#run(read(this.#names, given)).output.data
+      return guard(() => this.#calls.run(readCall(this.#names, given, MASK, this.#heads)).output.data)
     }
 
-    /** @param {unknown[]} given */
-    async forwardAsync(...given) {
-      const { output } = await this.#later(read(this.#names, given))
-      return output.data
+    /** @param {unknown[]} given  as `forward` takes them, and `{ signal, onProgress }` */
+    forwardAsync(...given) {
+      return guardAsync(async () => {
+        const { output } = await this.#calls.later(readCall(this.#names, given, MASK_AND_WATCH, this.#heads))
+        return output.data
+      })
+    }
+
+    free() {
+      this.#release?.()
+    }
+
+    dispose() {
+      this.free()
+    }
+
+    [disposeSymbol]() {
+      this.free()
     }
   }
 
-  /**
-   * A call of q, k and v, now and later.
-   *
-   * @param {Pick<import('../index.d.ts').FlashAttention, 'forward' | 'forwardAsync'>} inner
-   * @returns {[(read: Read) => AttentionOutput, (read: Read) => Promise<AttentionOutput>]}
-   */
-  const calls = (inner) => [
-    ({ tensors: [q, k, v], options }) => inner.forward(q, k, v, options),
-    ({ tensors: [q, k, v], options }) => inner.forwardAsync(q, k, v, options)
-  ]
+  class WasmScaledDotProduct extends Mechanism {
+    #inner
 
-  class ScaledDotProduct extends Adapter {
     /**
      * @param {number} headDim
      * @param {number} [dropout]
      */
     constructor(headDim, dropout = 0) {
-      const inner = new attention.ScaledDotProductAttention(headDim, { dropout })
-      super(QKV, ...calls(inner))
-      this.scale = inner.scale
-      this.inner = inner
+      const inner = guard(() => new attention.ScaledDotProductAttention(headDim, { dropout }))
+      super(callsOf(inner))
+      this.#inner = inner
+    }
+
+    get scale() {
+      return this.#inner.scale
     }
 
     /** @param {unknown[]} given */
     attentionWeights(...given) {
-      const { tensors, options } = read(QKV.slice(0, 2), given)
-      return this.inner.attentionWeights(tensors[0], tensors[1], options).data
+      return guard(() => {
+        const { tensors, options } = readCall(QKV.slice(0, 2), given)
+        return this.#inner.attentionWeights(tensors[0], tensors[1], options).data
+      })
     }
   }
-  alias(ScaledDotProduct, { attention_weights: 'attentionWeights' })
+  alias(WasmScaledDotProduct, { attention_weights: 'attentionWeights' })
 
-  /** An adapter of a layer with parameters. */
-  class LayerAdapter extends Adapter {
+  /** Base of the mechanisms with parameters. */
+  class LayerMechanism extends Mechanism {
+    #layer
+
     /**
-     * @param {import('../index.d.ts').Layer} layer
-     * @param {readonly string[]} names
-     * @param {(read: Read) => AttentionOutput} run
-     * @param {(read: Read) => Promise<AttentionOutput>} later
+     * @param {import('../index.d.ts').MultiHeadAttention | import('../index.d.ts').SelfAttention} layer
+     * @param {Calls} calls
+     * @param {readonly string[]} [names]
      */
-    constructor(layer, names, run, later) {
-      super(names, run, later)
-      this.layer = layer
+    constructor(layer, calls, names = QKV) {
+      super(calls, { names, heads: layer.config.numHeads, release: () => layer.dispose() })
+      this.#layer = layer
+    }
+
+    /** A copy of the configuration, with every default filled in. */
+    get config() {
+      const { numHeads, headDim } = this.#layer.config
+      return Object.assign(new AttentionConfig(numHeads, headDim), this.#layer.config)
     }
 
     get numParameters() {
-      return this.layer.numParameters
+      return guard(() => this.#layer.numParameters)
     }
 
-    dispose() {
-      this.layer.dispose()
+    num_parameters() {
+      return this.numParameters
+    }
+
+    /** @param {boolean} [mode] */
+    train(mode) {
+      guard(() => void this.#layer.train(mode))
     }
   }
-  alias(LayerAdapter, { num_parameters: 'numParameters', free: 'dispose' })
 
-  class Hyperbolic extends Adapter {
-    /** @param {import('../index.d.ts').HyperbolicConfig} config */
+  class WasmMultiHeadAttention extends LayerMechanism {
+    #calls
+    #layerConfig
+
+    /** @param {unknown} config */
     constructor(config) {
-      const inner = new attention.HyperbolicAttention({ ...members(config), inputs: 'tangent' })
-      super(QKV, ...calls(inner))
-      this.curvature = inner.curvature
-      this.inner = inner
+      const layer = guard(() => new attention.MultiHeadAttention(ownMembers(config)))
+      const calls = callsOf(layer, { weights: true })
+      super(layer, calls)
+      this.#calls = calls
+      this.#layerConfig = layer.config
     }
 
     /**
-     * The geodesic distance of two points of the ball.
+     * @override
+     * @param {unknown[]} given  query, key, value, `[batch, queryLength, keyLength, modelDim]` and a mask
+     * @returns {any}
+     */
+    forward(...given) {
+      return guard(() => {
+        const finish = begin()
+        return finish(this.#calls.run(readMultiHead(given, this.#layerConfig, MASK)))
+      })
+    }
+
+    /**
+     * @override
+     * @param {unknown[]} given  as `forward` takes them, and `{ signal, onProgress }`
+     * @returns {Promise<any>}
+     */
+    forwardAsync(...given) {
+      return guardAsync(async () => {
+        const finish = begin()
+        return finish(await this.#calls.later(readMultiHead(given, this.#layerConfig, MASK_AND_WATCH)))
+      })
+    }
+  }
+
+  /** Begins to measure a call; the function it returns makes the plan's result of what the call gave. */
+  function begin() {
+    const readPeak = backend.measurePeak()
+    const start = performance.now()
+    return (/** @type {AttentionOutput} */ { output, weights }) => ({
+      output: output.data,
+      weights: /** @type {import('../index.d.ts').Tensor} */ (weights).data,
+      metadata: { computeTime: performance.now() - start, memoryUsed: readPeak() }
+    })
+  }
+
+  class WasmHyperbolicAttention extends Mechanism {
+    #inner
+
+    /** @param {unknown} config */
+    constructor(config) {
+      const inner = guard(() => {
+        const members = ownMembers(config)
+        return new attention.HyperbolicAttention(isObject(members) ? { ...members, inputs: 'tangent' } : members)
+      })
+      super(callsOf(inner), { heads: inner.config.numHeads, release: () => inner.dispose() })
+      this.#inner = inner
+    }
+
+    get curvature() {
+      return this.#inner.curvature
+    }
+
+    /**
+     * Geodesic distance of two points.
      *
-     * @param {Float32Array} a
-     * @param {Float32Array} b
+     * @param {unknown} a
+     * @param {unknown} b
      */
     distance(a, b) {
-      const { tensors } = read(['a', 'b'], [a, b, pointShape(a), pointShape(b)])
-      return this.inner.distance(tensors[0], tensors[1]).data[0]
+      return guard(() => {
+        const [first, second] = readPoints(['a', 'b'], [a, b])
+        return this.#inner.distance(first, second).data[0]
+      })
     }
 
-    /** @param {unknown[]} given  points `a [L, D]` and `b [S, D]` with their shapes */
+    /** @param {unknown[]} given  points `a [L,D]` and `b [S,D]`, and their shapes */
     distanceMatrix(...given) {
-      const { tensors } = read(['a', 'b'], given)
-      return this.inner.distanceMatrix(tensors[0], tensors[1]).data
+      return guard(() => {
+        const [a, b] = readPoints(['a', 'b'], given)
+        return this.#inner.distanceMatrix(a, b).data
+      })
     }
 
-    /**
-     * @param {Float32Array} x
-     * @param {number[]} [shape]  one point unless given
-     */
-    projectToBall(x, shape = pointShape(x)) {
-      return this.inner.projectToBall(read(['x'], [x, shape]).tensors[0]).data
+    /** @param {unknown[]} given  points and their shape */
+    projectToBall(...given) {
+      return guard(() => this.#inner.projectToBall(readPoints(['points'], given)[0]).data)
     }
   }
-  alias(Hyperbolic, { distance_matrix: 'distanceMatrix', project_to_ball: 'projectToBall' })
+  alias(WasmHyperbolicAttention, { distance_matrix: 'distanceMatrix', project_to_ball: 'projectToBall' })
 
-  class Linear extends Adapter {
+  class WasmLinearAttention extends Mechanism {
+    #inner
+
     /**
      * @param {number} modelDim
      * @param {number} [featureDim]  random features that estimate softmax; without it, elu + 1
      */
     constructor(modelDim, featureDim) {
-      const inner = new attention.LinearAttention(
-        featureDim === undefined ? { modelDim } : { modelDim, featureDim, featureMap: 'favor+' }
-      )
-      const withoutMask = (/** @type {Read} */ { tensors, options: { mask, ...options } }) => {
-        const expected = 'MaskType.Causal or none: linear attention has no weights to mask'
-        if (mask) throw fault('OPTION', 'mask', expected, 'a mask')
-        return { tensors, options }
-      }
-      const [run, later] = calls(/** @type {any} */ (inner))
+      const features = featureDim === undefined || featureDim === null ? {} : { featureDim, featureMap: 'favor+' }
+      const inner = guard(() => new attention.LinearAttention(/** @type {any} */ ({ modelDim, ...features })))
+      const { run, later } = callsOf(inner)
       super(
-        QKV,
-        (read) => run(withoutMask(read)),
-        (read) => later(withoutMask(read))
+        { run: (read) => run(withoutMask(read)), later: (read) => later(withoutMask(read)) },
+        { release: () => inner.dispose() }
       )
-      this.inner = inner
+      this.#inner = inner
     }
 
     get featureDim() {
-      return this.inner.featureDim
+      return this.#inner.featureDim
     }
 
-    /**
-     * @param {Float32Array} x
-     * @param {number[]} shape
-     */
-    featureMap(x, shape) {
-      return this.inner.featureMap(read(['x'], [x, shape]).tensors[0]).data
+    /** @param {unknown[]} given  rows of `modelDim` numbers, and their shape */
+    featureMap(...given) {
+      return guard(() => {
+        const { modelDim } = this.#inner.config
+        const [array, shape = [1, Math.floor(/** @type {any} */ (array)?.length / modelDim) || 0, modelDim]] = given
+        return this.#inner.featureMap(readPoints(['input'], [array, shape, ...given.slice(2)])[0]).data
+      })
     }
   }
-  alias(Linear, { feature_dim: 'featureDim', feature_map: 'featureMap' })
+  alias(WasmLinearAttention, { feature_dim: 'featureDim', feature_map: 'featureMap' })
 
-  class Flash extends Adapter {
+  class WasmCrossAttention extends LayerMechanism {
+    /** @param {unknown} config */
+    constructor(config) {
+      // Keys and values are arrays of their own, which the main entry's multi-head attention takes.
+      const layer = guard(() => new attention.MultiHeadAttention(ownMembers(config)))
+      super(layer, callsOf(layer))
+    }
+  }
+
+  class WasmSelfAttention extends LayerMechanism {
+    /** @param {unknown} config */
+    constructor(config) {
+      const layer = guard(() => new attention.SelfAttention(ownMembers(config)))
+      const calls = {
+        run: (/** @type {Read} */ { tensors: [x], options }) => layer.forward(x, options),
+        later: (/** @type {Read} */ read) => layer.forwardAsync(read.tensors[0], optionsLater(read))
+      }
+      super(layer, calls, ['x'])
+    }
+  }
+
+  class WasmFlashAttention extends Mechanism {
+    #inner
+
     /**
      * @param {number} headDim
      * @param {number} [blockSize]
      */
     constructor(headDim, blockSize) {
-      const inner = new attention.FlashAttention(headDim, blockSize === undefined ? {} : { blockSize })
-      super(QKV, ...calls(inner))
-      this.inner = inner
+      const inner = guard(() => new attention.FlashAttention(headDim, { blockSize }))
+      super(callsOf(inner))
+      this.#inner = inner
     }
 
     get blockSize() {
-      return this.inner.blockSize
+      return this.#inner.blockSize
     }
   }
-  alias(Flash, { block_size: 'blockSize' })
+  alias(WasmFlashAttention, { block_size: 'blockSize' })
 
-  const ruVector = {
-    init: attention.init,
-    createScaledDotProduct: (/** @type {number} */ headDim, /** @type {number} */ dropout) =>
-      new ScaledDotProduct(headDim, dropout),
-    /** @param {import('../index.d.ts').AttentionConfig} config */
-    createMultiHead(config) {
-      const layer = new attention.MultiHeadAttention({ ...members(config) })
-      return new LayerAdapter(layer, QKV, ...calls(layer))
-    },
-    createHyperbolic: (/** @type {HyperbolicConfig} */ config) => new Hyperbolic(config),
-    createLinear: (/** @type {number} */ modelDim, /** @type {number} */ featureDim) =>
-      new Linear(modelDim, featureDim),
-    /** @param {import('../index.d.ts').AttentionConfig} config */
-    createCross(config) {
-      const layer = new attention.CrossAttention({ ...members(config) })
-      return new LayerAdapter(
-        layer,
-        ['query', 'context'],
-        ({ tensors: [query, context], options }) => layer.forward(query, context, options),
-        ({ tensors: [query, context], options }) => layer.forwardAsync(query, context, options)
-      )
-    },
-    /** @param {import('../index.d.ts').AttentionConfig} config */
-    createSelf(config) {
-      const layer = new attention.SelfAttention({ ...members(config) })
-      return new LayerAdapter(
-        layer,
-        ['x'],
-        ({ tensors: [x], options }) => layer.forward(x, options),
-        ({ tensors: [x], options }) => layer.forwardAsync(x, options)
-      )
-    },
-    createFlash: (/** @type {number} */ headDim, /** @type {number} */ blockSize) => new Flash(headDim, blockSize),
-    getMemoryUsage: attention.memoryUsage
+  class AsyncMultiHeadAttention extends WasmMultiHeadAttention {
+    /** @param {unknown[]} given */
+    forward_async(...given) {
+      return this.forwardAsync(...given)
+    }
   }
-  return { ruVector, AttentionConfig, HyperbolicConfig, MaskType, PerfTimer }
+
+  /** Many calls, some at a time, results in the order of their inputs. */
+  class BatchProcessor {
+    /**
+     * @param {unknown} inputs
+     * @param {unknown} [options]
+     */
+    process_batch(inputs, options) {
+      return guardAsync(async () => {
+        if (!isArray(inputs)) throw fault('OPTION', 'inputs', 'an array of inputs', describe(inputs))
+        const { batchSize, isAsync, onProgress } = readBatchOptions(options)
+        const layers = new Layers()
+        const processor = new attention.BatchProcessor({ concurrency: isAsync ? batchSize : 1 })
+        try {
+          return await processor.process(
+            inputs,
+            async (input, watch) => {
+              const { mechanism, given } = guard(() => readInput(input, layers))
+              return isAsync ? mechanism.forwardAsync(...given, watch) : mechanism.forward(...given)
+            },
+            { onProgress }
+          )
+        } finally {
+          layers.free()
+        }
+      })
+    }
+
+    free() {}
+
+    [disposeSymbol]() {}
+  }
+
+  /** Layers that a batch makes of configurations, one of each. */
+  class Layers {
+    /** @type {Map<unknown, WasmMultiHeadAttention>} */
+    #made = new Map()
+
+    /** @param {unknown} config */
+    of(config) {
+      const layer = this.#made.get(config) ?? new WasmMultiHeadAttention(config)
+      this.#made.set(config, layer)
+      return layer
+    }
+
+    free() {
+      for (const layer of this.#made.values()) layer.free()
+    }
+  }
+
+  /**
+   * The call that an input of a batch stands for.
+   *
+   * @param {unknown} input
+   * @param {Layers} layers
+   * @returns {{ mechanism: Mechanism, given: unknown[] }}
+   */
+  function readInput(input, layers) {
+    if (!isObject(input)) throw fault('OPTION', 'input', 'an object', describe(input))
+    const names = /** @type {const} */ (['attention', 'config', 'query', 'key', 'value', 'shape', 'shapes', 'mask'])
+    const { attention: given, config, query, key, value, shape, shapes, mask } = pickOptions(input, names)
+    if ((given === undefined) === (config === undefined)) {
+      throw fault('OPTION', 'attention', 'either attention or config', given ? 'both' : 'neither')
+    }
+    const mechanism = given ?? layers.of(config)
+    if (!(mechanism instanceof Mechanism)) {
+      throw fault('OPTION', 'attention', 'an attention object of this entry', describe(mechanism))
+    }
+    if ((shape === undefined) === (shapes === undefined)) {
+      throw fault('SHAPE', 'shape', 'either shape or shapes', shape ? 'both' : 'neither')
+    }
+    if (shapes !== undefined && !isArray(shapes)) throw fault('SHAPE', 'shapes', 'a list of shapes', describe(shapes))
+    const arrays = [query, key, value].slice(0, Mechanism.namesOf(mechanism).length)
+    if (arrays.length === 1 && [key, value].some((array) => array !== undefined && array !== query)) {
+      throw fault('OPTION', 'key', 'nothing, or the query itself: self attention has one input', 'another array')
+    }
+    return { mechanism, given: [...arrays, ...(shapes ?? [shape]), mask] }
+  }
+
+  const memoryUsage = () => guard(() => attention.memoryUsage())
+
+  class RuVectorAttention {
+    /** @param {any} [options] */
+    init(options) {
+      return guardAsync(() => attention.init(options))
+    }
+
+    /**
+     * @param {number} headDim
+     * @param {number} [dropout]
+     */
+    createScaledDotProduct(headDim, dropout) {
+      return new WasmScaledDotProduct(headDim, dropout)
+    }
+
+    /** @param {unknown} config */
+    createMultiHead(config) {
+      return new WasmMultiHeadAttention(config)
+    }
+
+    /** @param {unknown} config */
+    createHyperbolic(config) {
+      return new WasmHyperbolicAttention(config)
+    }
+
+    /**
+     * @param {number} modelDim
+     * @param {number} [featureDim]
+     */
+    createLinear(modelDim, featureDim) {
+      return new WasmLinearAttention(modelDim, featureDim)
+    }
+
+    /** @param {unknown} config */
+    createCross(config) {
+      return new WasmCrossAttention(config)
+    }
+
+    /** @param {unknown} config */
+    createSelf(config) {
+      return new WasmSelfAttention(config)
+    }
+
+    /**
+     * @param {number} headDim
+     * @param {number} [blockSize]
+     */
+    createFlash(headDim, blockSize) {
+      return new WasmFlashAttention(headDim, blockSize)
+    }
+
+    getMemoryUsage() {
+      return memoryUsage()
+    }
+
+    free() {}
+
+    [disposeSymbol]() {}
+  }
+
+  return {
+    ...tools,
+    RuVectorAttention,
+    ruVector: new RuVectorAttention(),
+    WasmScaledDotProduct,
+    WasmMultiHeadAttention,
+    WasmHyperbolicAttention,
+    WasmLinearAttention,
+    WasmCrossAttention,
+    WasmSelfAttention,
+    WasmFlashAttention,
+    AsyncMultiHeadAttention,
+    BatchProcessor,
+    memory_usage: memoryUsage,
+    get_memory_usage: memoryUsage
+  }
+}
+
+/**
+ * Linear attention has no weights that a mask could act on.
+ *
+ * @param {Read} read
+ * @returns {Read}
+ */
+function withoutMask(read) {
+  if (read.options.mask)
+    throw fault('OPTION', 'mask', "'causal' or 'none': linear attention masks no weights", 'a mask')
+  return read
+}
+
+/** @param {unknown} options */
+function readBatchOptions(options) {
+  const picked = pickOptions(options, ['batchSize', 'async', 'progressCallback'])
+  const { batchSize, async: isAsync = true, progressCallback: onProgress } = picked
+  if (batchSize !== undefined && !(Number.isSafeInteger(batchSize) && Number(batchSize) >= 1)) {
+    throw fault('OPTION', 'batchSize', 'an integer of at least 1', describe(batchSize))
+  }
+  if (typeof isAsync !== 'boolean') throw fault('OPTION', 'async', 'a boolean', describe(isAsync))
+  if (onProgress !== undefined && !isFunction(onProgress)) {
+    throw fault('OPTION', 'progressCallback', 'a function', describe(onProgress))
+  }
+  return { batchSize: /** @type {number | undefined} */ (batchSize), isAsync, onProgress }
 }

@@ -47,17 +47,25 @@ const titles = { chromium: 'Chromium', firefox: 'Firefox', webkit: 'WebKitGTK' }
 /** Chromium's driver comes with the repository. @param {BrowserName} browser */
 const setOf = (browser) => (browser === 'chromium' ? 'node' : browser)
 
-/** @param {BrowserName} browser @returns {Consumer} */
-const example = (browser) => ({
-  name: `${titles[browser]}: examples/browser-page`,
+/**
+ * An example whose page shows its results in elements with ids.
+ *
+ * @param {BrowserName} browser
+ * @param {string} name
+ * @param {Record<string, RegExp>} expected  what each element has to show
+ * @returns {Consumer}
+ */
+const example = (browser, name, expected) => ({
+  name: `${titles[browser]}: examples/${name}`,
   core: browser !== 'webkit',
   tools: setOf(browser),
   async run(project) {
-    project.takeExample('browser-page', (code) => code.replaceAll('../../lib', home))
-    const { page, worker } = await project.read('.', { browser, ids: ['page', 'worker'] })
-    if (!/^1 × 5 × 8 on \S*simd/.test(page)) throw new Failure(`on the page: ${page}`)
-    if (!/^1 × 8 × 512 × 64 in \d+ ms$/.test(worker)) throw new Failure(`in the worker: ${worker}`)
-    return { note: `${page}; ${worker}` }
+    project.takeExample(name, (code) => code.replaceAll('../../lib', home))
+    const shown = await project.read('.', { browser, ids: Object.keys(expected) })
+    for (const [id, pattern] of Object.entries(expected)) {
+      if (!pattern.test(shown[id])) throw new Failure(`${id}: ${shown[id]}`)
+    }
+    return { note: Object.values(shown).join('; ') }
   }
 })
 
@@ -72,7 +80,17 @@ const pagesIn = (browser) => [
   }),
   page(browser, 'CSP with worker-src blob:', { script: 'page.js', policy: `${strict} blob:`, expected: wasm }),
   page(browser, 'strict CSP, /external', { script: 'external.js', policy: strict, expected: wasm }),
-  example(browser)
+  example(browser, 'browser-page', {
+    page: /^1 × 5 × 8 on \S*simd/,
+    worker: /^1 × 8 × 512 × 64 in \d+ ms$/
+  }),
+  example(browser, 'plan', {
+    parameters: /^1,050,624$/,
+    output: /^2 × 10 × 512: -?\d/,
+    time: /^\d+\.\d ms$/,
+    memory: /^[1-9][\d,]* bytes for the call, \d+\.\d MB in all$/,
+    worker: /^16 calls in \d+ ms$/
+  })
 ]
 
 /** @type {Consumer[]} */

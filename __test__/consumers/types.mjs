@@ -14,6 +14,8 @@ const layer = new attention.SelfAttention({ numHeads: 1, headDim: 2 })
 export const later: Promise<AttentionOutput> = layer.forwardAsync(q, { causal: true })
 export const picture: string = attentionHeatmap({ data: output.data, shape: [2, 2] })
 export const old: Float32Array = ruVector.createFlash(2).forward(q.data, q.data, q.data, [1, 2, 2])
+export const planned: IAttentionResult = wrapper.createMultiHead(new AttentionConfig(1, 2)).forward(q.data, q.data, q.data, [1, 2, 2, 2])
+export const planExternally: typeof ruVector = planExternal.ruVector
 export const edges: number = fromGraphology(new Graphology()).graph.numEdges
 export const kind: 'native' | 'wasm' = attention.backend().kind
 export { weights }
@@ -25,7 +27,8 @@ const imports = `import { DirectedGraph as Graphology } from 'graphology'
 import * as attention from '@ruvector/attention'
 import type { AttentionOutput, Tensor } from '@ruvector/attention'
 import * as external from '@ruvector/attention/external'
-import { ruVector } from '@ruvector/attention/compat'
+import wrapper, { AttentionConfig, ruVector, type IAttentionResult } from '@ruvector/attention/compat'
+import * as planExternal from '@ruvector/attention/compat/external'
 import { attentionHeatmap } from '@ruvector/attention/plot'
 import { fromGraphology } from '@ruvector/attention/graphology'
 export const same: typeof attention = external

@@ -11,3 +11,19 @@ export const entries: (typeof contract)[] = [browser, external, workerd, createE
 // And no entry has more.
 type Extra = Exclude<keyof typeof browser | keyof typeof external | keyof typeof workerd, keyof typeof contract>
 export const nothing: [Extra] extends [never] ? true : false = true
+
+import * as compatContract from '../../compat.js'
+import * as compatNode from '../../lib/entries/compat.js'
+import * as compatBrowser from '../../lib/entries/compat-browser.js'
+import * as compatExternal from '../../lib/entries/compat-external.js'
+import * as compatWorkerd from '../../lib/entries/compat-workerd.js'
+
+// Every entry of the plan's interface has the same names; the specs call each of them.
+export const compatNames: Record<keyof typeof compatContract, unknown>[] = [
+  compatNode,
+  compatBrowser,
+  compatExternal,
+  compatWorkerd
+]
+type CompatExtra = Exclude<keyof typeof compatNode, keyof typeof compatContract>
+export const nothingMore: [CompatExtra] extends [never] ? true : false = true

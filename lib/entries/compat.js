@@ -1,5 +1,21 @@
-// The original plan's object model for Node, Deno and Bun.
+// The original plan's interface over the entry of Node, Deno and Bun.
 import * as attention from '../../index.js'
 import { createCompat } from '../compat.js'
 
-export const { ruVector, AttentionConfig, HyperbolicConfig, MaskType, PerfTimer } = createCompat(attention)
+export * from '../compat/tools.js'
+export const {
+  AsyncMultiHeadAttention,
+  BatchProcessor,
+  RuVectorAttention,
+  WasmCrossAttention,
+  WasmFlashAttention,
+  WasmHyperbolicAttention,
+  WasmLinearAttention,
+  WasmMultiHeadAttention,
+  WasmScaledDotProduct,
+  WasmSelfAttention,
+  get_memory_usage,
+  memory_usage,
+  ruVector
+} = createCompat(attention)
+export { ruVector as default }

@@ -81,11 +81,15 @@ export async function check(attention, options) {
  * @param {typeof import('@ruvector/attention/compat')} compat
  * @param {typeof import('@ruvector/attention/plot')} plot
  */
-export async function checkSubpaths({ ruVector }, { attentionHeatmap }) {
+export async function checkSubpaths({ ruVector, AttentionConfig, default: wrapper }, { attentionHeatmap }) {
   await ruVector.init()
   const x = waves([1, 1, 5, 4], 0)
   const ones = new Float32Array(20).fill(1)
   close('compat', ruVector.createFlash(4).forward(x.data, x.data, ones, [1, 5, 4]), ones)
+  if (wrapper !== ruVector) throw new Error('compat: the default export is another wrapper')
+  const layer = ruVector.createMultiHead(new AttentionConfig(2, 2))
+  const { weights } = layer.forward(x.data, x.data, ones, [1, 5, 5, 4], 'causal')
+  close('compat weights', weights.subarray(0, 5), [1, 0, 0, 0, 0])
   const picture = attentionHeatmap({ data: Float32Array.of(1, 0, 0.5, 0.5), shape: [2, 2] })
   if (!picture.startsWith('<svg')) throw new Error(`plot: ${picture.slice(0, 40)}`)
 }

@@ -1,0 +1,11 @@
+// The plan's interface over the backend that a test runs on.
+import { createCompat } from '../../lib/compat.js'
+
+/** @typedef {typeof import('@ruvector/attention/compat')} Compat */
+
+/**
+ * @param {import('@ruvector/attention').Attention} attention
+ * @returns {Compat}
+ */
+export const compatOf = (attention) =>
+  /** @type {any} */ (createCompat(/** @type {any} */ ({ ...attention, init: async () => {} })))

@@ -1,0 +1,82 @@
+// Errors of the plan's interface: AttentionErrors with the plan's `error_type` and the beginnings of its messages.
+
+import { AttentionError, inWordsOf } from '../errors.js'
+import { disposeSymbol } from '../layers.js'
+
+/** @typedef {import('../../index.d.ts').AttentionErrorCode} Code */
+
+/** The plan's type of each code, and how its messages begin. @type {Record<Code, [type: string, beginning: string]>} */
+const TYPES = {
+  SHAPE: ['InvalidDimensions', 'Invalid dimensions: '],
+  DTYPE: ['InvalidDimensions', 'Invalid dimensions: '],
+  OPTION: ['InvalidConfig', 'Invalid attention configuration: '],
+  DOMAIN: ['ComputationError', 'Computation failed: '],
+  INTERNAL: ['ComputationError', 'Computation failed: '],
+  MEMORY: ['MemoryError', 'Memory error: '],
+  FORMAT: ['SerializationError', 'Serialization error: '],
+  // The plan has no error type for these three. Their messages stand alone.
+  DISPOSED: ['MemoryError', ''],
+  NOT_INITIALIZED: ['ComputationError', ''],
+  BACKEND: ['ComputationError', '']
+}
+
+export class WasmErrorInfo extends AttentionError {
+  /**
+   * @param {AttentionError} error
+   * @param {string} [message]  the plan's own words, where it has some
+   */
+  constructor(error, message) {
+    const { code, argument, expected, actual, cause } = error
+    const beginning = TYPES[code][1]
+    super(code, { argument, expected, actual, cause, message: message ?? `${beginning}${error.message}` })
+  }
+
+  get error_type() {
+    return TYPES[this.code][0]
+  }
+
+  free() {}
+
+  [disposeSymbol]() {}
+}
+
+/**
+ * An error in the plan's words; whatever is not an AttentionError stays as it is.
+ *
+ * @param {unknown} error
+ */
+function inPlanWords(error) {
+  if (!(error instanceof AttentionError) || error instanceof WasmErrorInfo) return error
+  if (error.code !== 'NOT_INITIALIZED') return new WasmErrorInfo(inWordsOf(['query', 'key', 'value'], error))
+  return new WasmErrorInfo(error, 'RuVector WASM not initialized. Call init() first.')
+}
+
+/**
+ * Runs a call whose errors leave in the plan's words.
+ *
+ * @template T
+ * @param {() => T} call
+ * @returns {T}
+ */
+export function guard(call) {
+  try {
+    return call()
+  } catch (error) {
+    throw inPlanWords(error)
+  }
+}
+
+/**
+ * Runs an asynchronous call whose errors leave in the plan's words.
+ *
+ * @template T
+ * @param {() => T | Promise<T>} call
+ * @returns {Promise<T>}
+ */
+export async function guardAsync(call) {
+  try {
+    return await call()
+  } catch (error) {
+    throw inPlanWords(error)
+  }
+}
