@@ -73,10 +73,44 @@ test('the table names what was measured and which goals hold', async (t) => {
   t.regex(stdout, /\.wasm, gzipped +≤ 70\.0 KB +\d+(\.\d+)? KB +(holds|misses)/)
 })
 
+test('the grid counts calls of multi-head attention and of attention alone, by batch and length', async (t) => {
+  const { code, stdout, stderr } = await bench('--grid', '--quick', '--filter', 'B=2 L=16', '--json', '-')
+  t.is(code, 0, stderr)
+  /** @type {import('../benchmark/types.d.ts').Report} */
+  const { rows, figures, remarks } = JSON.parse(stdout)
+  t.deepEqual([figures, remarks], [[], []])
+  const cases = rows.filter(({ family }) => family === 'native').map((row) => row.case)
+  t.deepEqual(
+    cases.map(({ name, kind, batch, queries, heads, dim }) => ({ name, kind, shape: [batch, queries, heads, dim] })),
+    [
+      { name: 'multi-head M=512, 8 heads, B=2 L=16', kind: 'layer', shape: [2, 16, 8, 64] },
+      { name: 'attention D=64, 8 heads, B=2 L=16', kind: 'attention', shape: [2, 16, 8, 64] }
+    ]
+  )
+  // Four projections of 32 rows, and attention.
+  t.deepEqual(
+    cases.map(({ flops }) => flops),
+    [4 * 2 * 32 * 512 * 512 + 4 * 2 * 16 * 16 * 512, 4 * 2 * 16 * 16 * 512]
+  )
+  for (const { rate, milliseconds } of rows) t.true(Math.abs(rate * milliseconds.median - 1000) < 1e-6)
+})
+
+test('the grid is a table of operations per second for each backend', async (t) => {
+  const { code, stdout } = await bench('--grid', '--quick', '--filter', 'attention D=64, 8 heads, B=1 L=')
+  t.is(code, 0)
+  t.regex(stdout, /^attention D=64, 8 heads: operations per second\n +L=16 +L=64 +L=128 +L=256\n {2}native/m)
+  t.is(stdout.match(/^ {2}(native|wasm) \S+ +B=1( +\d[\d.]*){4}$/gm)?.length, stdout.match(/B=1/g)?.length)
+})
+
+test('whatever is compiled is reported with its time', async (t) => {
+  const { stderr } = await bench('--quick', '--filter', 'call')
+  t.regex(stderr, /^bench: compiling attention\.simd\.wasm: [\d.]+ (µs|ms|s)$/m)
+})
+
 test('--help shows the options and ends well', async (t) => {
   const { code, stdout } = await bench('--help')
   t.is(code, 0)
-  for (const option of ['--peers', '--filter', '--quick', '--json', '--html']) t.true(stdout.includes(option))
+  for (const option of ['--grid', '--peers', '--filter', '--quick', '--json', '--html']) t.true(stdout.includes(option))
 })
 
 for (const [title, args, message] of /** @type {const} */ ([

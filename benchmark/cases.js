@@ -40,17 +40,18 @@ const square = (length, dim = 64) => attention({ name: `S=${length} D=${dim}`, g
 const causal = (length) =>
   attention({ name: `S=${length} D=64 causal`, group: 'causal', queries: length, causal: true })
 
-/** @param {number} length @param {number} heads @param {number} dim */
-function layer(length, heads, dim) {
+/** @param {number} length @param {number} heads @param {number} dim @param {number} [batch] */
+function layer(length, heads, dim, batch = 1) {
   const model = heads * dim
   const base = attention({
     name: `layer ${length}×${model}, ${heads} heads`,
     group: 'layer',
+    batch,
     queries: length,
     heads,
     dim
   })
-  return { ...base, kind: /** @type {const} */ ('layer'), flops: base.flops + 8 * length * model * model }
+  return { ...base, kind: /** @type {const} */ ('layer'), flops: base.flops + 8 * batch * length * model * model }
 }
 
 /** @param {number} length @param {number} heads @param {number} dim */
@@ -192,5 +193,32 @@ export function cases({ isQuick }) {
       name: `${problem.name}, ${allThreads} threads`,
       threads: allThreads
     }))
+  ]
+}
+
+const GRID = { batches: [1, 2, 4, 8], lengths: [16, 64, 128, 256], heads: 8, dim: 64 }
+
+/**
+ * The cases of the grid: multi-head attention of model size 512, and attention alone, by batch and length on one thread.
+ *
+ * @returns {Case[]}
+ */
+export function grid() {
+  const { batches, lengths, heads, dim } = GRID
+  /** @param {string} group @param {(batch: number, queries: number) => Case} make */
+  const cells = (group, make) =>
+    batches.flatMap((batch) =>
+      lengths.map((length) => ({
+        ...make(batch, length),
+        name: `${group}, B=${batch} L=${length}`,
+        group,
+        unit: /** @type {const} */ ('op/s')
+      }))
+    )
+  return [
+    ...cells(`multi-head M=${heads * dim}, ${heads} heads`, (batch, length) => layer(length, heads, dim, batch)),
+    ...cells(`attention D=${dim}, ${heads} heads`, (batch, queries) =>
+      attention({ name: '', group: '', batch, queries, heads, dim })
+    )
   ]
 }

@@ -4,15 +4,15 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { reported } from './building.js'
 import { Conversation } from './process.js'
 
 /** @typedef {import('./types.d.ts').Found} Found */
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** @returns {string | Error} the program, or what stands in the way */
+/** @returns {string | Error} the program, or the reason why it cannot be built */
 function build() {
-  if (!existsSync(`${root}crates/attention/examples/machine.rs`)) return new Error('it is built from the repository')
   const args = ['build', '--release', '--locked', '--package', 'ruvector-attention', '--example', 'machine']
   const { status, error, stdout, stderr } = spawnSync('cargo', [...args, '--message-format=json-render-diagnostics'], {
     cwd: root,
@@ -24,10 +24,17 @@ function build() {
   return JSON.parse(`"${program}"`)
 }
 
+/** Whether a speed in this unit is limited by arithmetic or memory. @param {import('./types.d.ts').Case['unit']} unit */
+export const isLimited = (unit) => unit === 'GF/s' || unit === 'GB/s'
+
 /** @returns {Promise<Found>} */
 export async function machine() {
-  const program = build()
-  if (program instanceof Error) return { absent: 'the machine itself', reason: program.message }
+  const absent = 'the machine itself'
+  if (!existsSync(`${root}crates/attention/examples/machine.rs`)) {
+    return { absent, reason: 'it is built from the repository' }
+  }
+  const program = await reported('building the program that measures this machine, with cargo', build)
+  if (program instanceof Error) return { absent, reason: program.message }
   const conversation = new Conversation(program, [])
   const level = await conversation.line()
   return {
@@ -40,7 +47,7 @@ export async function machine() {
         warmsUp: false,
         threaded: true,
         prepare({ unit, threads, flops, bytes }) {
-          if (unit === 'µs') return 'a call has no such limit'
+          if (!isLimited(unit)) return 'a call has no such limit'
           const isRead = unit === 'GB/s'
           return {
             async time(count) {

@@ -1,7 +1,9 @@
 // Our own package as contenders: the native backend, and each WebAssembly module that this engine runs.
 
+import { readFileSync } from 'node:fs'
 import { loadBackend } from '../index.js'
 import { variants } from '../lib/wasm.js'
+import { reported } from './building.js'
 import { encoderConfig } from './inputs.js'
 
 /** @typedef {import('./types.d.ts').Contender} Contender */
@@ -55,7 +57,7 @@ async function contender(name, isNative, load) {
         const { heads, dim } = problem
         const layer =
           problem.kind === 'layer'
-            ? new api.SelfAttention({ numHeads: heads, headDim: dim })
+            ? new api.MultiHeadAttention({ numHeads: heads, headDim: dim })
             : new api.TransformerEncoderLayer(encoderConfig(heads, dim))
         layer.loadStateDict(state)
         return { run: () => layer.forward(x).output.data, read: (data) => data, dispose: () => layer.dispose() }
@@ -75,29 +77,35 @@ async function contender(name, isNative, load) {
   }
 }
 
+/** The native backend, at the instruction set that this process runs at. */
+export const nativeContender = () => contender('native', true, (threads) => loadBackend('native', { threads }))
+
+/** @param {import('../lib/wasm.js').Variant} variant */
+async function wasmContender(variant) {
+  const name = `attention.${variant}.wasm`
+  const bytes = readFileSync(new URL(`../packages/wasm/${name}`, import.meta.url))
+  // Once: each case starts an instance.
+  const module = await reported(`compiling ${name}`, () => WebAssembly.compile(bytes))
+  return contender('wasm', false, () => loadBackend('wasm', { wasm: module }))
+}
+
 /**
  * The contenders of this package, native code first, and why others are missing.
  *
  * @returns {Promise<{ contenders: Contender[], absent: { absent: string, reason: string }[] }>}
  */
 export async function ours() {
-  /** @type {{ name: string, isNative: boolean, load: (threads: number) => Promise<Attention> }[]} */
   const candidates = [
-    { name: 'native', isNative: true, load: (threads) => loadBackend('native', { threads }) },
+    { name: 'native', make: nativeContender },
     ...variants()
       .toReversed()
-      .map((variant) => ({
-        name: 'wasm',
-        isNative: false,
-        load: () =>
-          loadBackend('wasm', { wasm: new URL(`../packages/wasm/attention.${variant}.wasm`, import.meta.url) })
-      }))
+      .map((variant) => ({ name: 'wasm', make: () => wasmContender(variant) }))
   ]
   const contenders = []
   const absent = []
-  for (const { name, isNative, load } of candidates) {
+  for (const { name, make } of candidates) {
     try {
-      contenders.push(await contender(name, isNative, load))
+      contenders.push(await make())
     } catch (error) {
       absent.push({ absent: name, reason: /** @type {Error} */ (error).message })
     }

@@ -4,7 +4,8 @@
 
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { cases } from './cases.js'
+import { cases, grid } from './cases.js'
+import { installCommand } from './building.js'
 import { tasks } from './figures.js'
 import { jsonReport } from './report/json.js'
 import { terminalReport } from './report/terminal.js'
@@ -15,13 +16,17 @@ const USAGE = `Usage: npx @ruvector/attention bench [options]
 
 Times the native and the WebAssembly backend side by side, and says which of the project's goals hold.
 
-  --peers         beside ONNX Runtime, TensorFlow.js, PyTorch and others; needs npm install --prefix benchmark,
+  --grid          operations per second of multi-head attention (model size 512, 8 heads) and of attention alone,
+                  for batches of 1 to 8 and lengths of 16 to 256, in place of the other measurements
+  --peers         beside ONNX Runtime, TensorFlow.js, PyTorch and others; needs ${installCommand},
                   and for PyTorch a python3 that has it, or another one named by the environment variable PYTHON
   --filter TEXT   only measurements whose name holds TEXT; may be given more than once
   --quick         fewer shapes and shorter samples: less than a minute without peers
   --json FILE     write all results as JSON; - is standard output, in place of the table
-  --html FILE     write a page with charts; needs npm install --prefix benchmark
+  --html FILE     write a page with charts; needs ${installCommand}
   --help          show this text
+
+Everything that is built or compiled on the way is reported with its time on standard error.
 
 Ends with 0, also where goals are missed; 1 if a backend gave wrong results or failed; 2 for a wrong command line.
 `
@@ -34,6 +39,7 @@ function readArguments(args) {
     const { values } = parseArgs({
       args,
       options: {
+        grid: { type: 'boolean', default: false },
         peers: { type: 'boolean', default: false },
         filter: { type: 'string', multiple: true, default: [] },
         quick: { type: 'boolean', default: false },
@@ -64,7 +70,7 @@ async function main(args) {
   if (options.help) return void process.stdout.write(USAGE)
 
   const isQuick = options.quick
-  const [everyCase, everyTask] = [cases({ isQuick }), tasks({ isQuick })]
+  const [everyCase, everyTask] = options.grid ? [grid(), []] : [cases({ isQuick }), tasks({ isQuick })]
   const chosenCases = chosen(everyCase, options.filter)
   const chosenTasks = chosen(everyTask, options.filter)
   if (chosenCases.length + chosenTasks.length === 0) {

@@ -4,7 +4,7 @@ import { arch, availableParallelism, cpus, platform } from 'node:os'
 import { version } from '../index.js'
 import { judge } from './goals.js'
 import { makeInputs } from './inputs.js'
-import { machine } from './machine.js'
+import { isLimited, machine } from './machine.js'
 import { ours } from './ours.js'
 import { findPeers } from './peers/index.js'
 import { Progress } from './report/progress.js'
@@ -85,8 +85,8 @@ export async function runBenchmark({ cases, tasks, isQuick, withPeers }) {
 async function gather(cases, withPeers) {
   const own = await ours()
   const found = [{ contenders: own.contenders }, ...own.absent]
-  // It is compiled first, so not for cases that say nothing of the machine.
-  if (cases.some(({ unit }) => unit !== 'µs')) found.push(await machine())
+  // It is built first, so not for cases whose speed has no limit.
+  if (cases.some(({ unit }) => isLimited(unit))) found.push(await machine())
   if (withPeers && cases.length > 0) found.push(...(await findPeers()))
   return {
     contenders: found.flatMap((item) => ('contenders' in item ? item.contenders : [])),
@@ -214,6 +214,7 @@ function toRow(problem, entry, entries, difference) {
     rounds: seconds.length,
     gflops: problem.flops / middle / 1e9,
     gbps: problem.bytes / middle / 1e9,
+    rate: 1 / middle,
     ...(difference !== undefined && { difference }),
     ratios: Object.fromEntries(ratios)
   }

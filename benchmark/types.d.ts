@@ -21,8 +21,8 @@ interface Shape {
   ownOnly?: boolean
   /** Whether our calls write into memory that they are given. */
   out: boolean
-  /** What the case says: floating-point operations, bytes, or only time. */
-  unit: 'GF/s' | 'GB/s' | 'µs'
+  /** The unit of speed: floating-point operations, bytes, calls, or only time. */
+  unit: 'GF/s' | 'GB/s' | 'op/s' | 'µs'
   /** Of attention over a graph. */
   version?: 1 | 2
 }
@@ -99,6 +99,8 @@ export interface Row {
   rounds: number
   gflops: number
   gbps: number
+  /** Calls per second. */
+  rate: number
   /** The largest absolute difference from our own output. */
   difference?: number
   /** How many times as long it takes as each of ours: the median over the rounds in which both ran. */

@@ -1,5 +1,6 @@
 // Who the package is compared with, in the order of the tables. A peer that is not installed says so.
 
+import { installCommand } from '../building.js'
 import { onnxruntimeNode, onnxruntimeWeb } from './onnxruntime.js'
 import { plain } from './plain.js'
 import { pytorch } from './pytorch.js'
@@ -27,7 +28,7 @@ export async function findPeers() {
     } catch (error) {
       const { code, message } = /** @type {NodeJS.ErrnoException} */ (error)
       const isMissing = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND'
-      found.push({ absent, reason: isMissing ? 'npm install --prefix benchmark' : message.split('\n')[0] })
+      found.push({ absent, reason: isMissing ? installCommand : message.split('\n')[0] })
     }
   }
   return found

@@ -3,6 +3,7 @@
 
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
+import { reported } from '../building.js'
 import { additiveMask, headsFirst, headsLast } from '../inputs.js'
 import { attentionGraph, encoderLayerGraph } from './onnx-layers.js'
 import { onnxModel } from './onnx-model.js'
@@ -98,12 +99,17 @@ function contenders(ort, about) {
     async prepare(problem, inputs) {
       const planned = plan(problem, inputs)
       if (typeof planned === 'string') return planned
-      const session = await ort.InferenceSession.create(onnxModel(planned.model), {
+      const options = {
         intraOpNumThreads: problem.threads,
         interOpNumThreads: 1,
         executionMode: 'sequential',
         logSeverityLevel: 3
-      })
+      }
+      const model = onnxModel(planned.model)
+      const session = await reported(
+        `compiling the ONNX model of ${problem.name} for ${about.family}'s ${operator}`,
+        () => ort.InferenceSession.create(model, options)
+      )
       const feeds = Object.fromEntries(
         Object.entries(planned.feeds).map(([name, { data, shape }]) => [
           name,

@@ -2,6 +2,7 @@
 
 import { createRequire } from 'node:module'
 import { dirname, sep } from 'node:path'
+import { reported } from '../building.js'
 import { additiveMask, transposed } from '../inputs.js'
 
 /** @typedef {import('../types.d.ts').Found} Found */
@@ -15,8 +16,10 @@ export async function tfjs() {
   const { default: wasm } = await import(backend)
   const folder = dirname(createRequire(import.meta.url).resolve(backend))
   wasm.setWasmPaths(folder + sep)
-  await tf.setBackend('wasm')
-  await tf.ready()
+  await reported("compiling TensorFlow.js's WebAssembly module", async () => {
+    await tf.setBackend('wasm')
+    await tf.ready()
+  })
 
   /** @param {any} q @param {any} k @param {any} v @param {number} dim @param {any} [bias] */
   const attention = (q, k, v, dim, bias) => {

@@ -17,9 +17,10 @@ export function duration(milliseconds) {
   return `${significant(milliseconds / 1000)} s`
 }
 
-/** @param {Row} row  its speed in what its case is about; empty where that is time alone */
-export function speed({ case: { unit }, gflops, gbps }) {
+/** @param {Row} row  its speed in the unit of its case; empty where that is time alone */
+export function speed({ case: { unit }, gflops, gbps, rate }) {
   if (unit === 'µs') return ''
+  if (unit === 'op/s') return `${significant(rate)} ${unit}`
   return `${significant(unit === 'GB/s' ? gbps : gflops)} ${unit}`
 }
 
@@ -31,3 +32,20 @@ export function quantity(value, unit) {
 
 /** @param {Goal} goal */
 export const limit = ({ limit, atLeast, unit }) => `${atLeast ? '≥' : '≤'} ${quantity(limit, unit)}`
+
+/**
+ * Aligns columns: those that `left` lists to the left, all others to the right.
+ *
+ * @param {string[][]} lines
+ * @param {number[]} [left]
+ */
+export function columns(lines, left = [0]) {
+  const count = Math.max(0, ...lines.map((line) => line.length))
+  const widths = Array.from({ length: count }, (_, i) => Math.max(...lines.map((line) => (line[i] ?? '').length)))
+  return lines.map((line) =>
+    line
+      .map((cell, i) => (left.includes(i) ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+      .join('  ')
+      .trimEnd()
+  )
+}

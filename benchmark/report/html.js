@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { installCommand } from '../building.js'
 import { limit, quantity, significant } from './format.js'
 
 /** @typedef {import('../types.d.ts').Report} Report */
@@ -23,7 +24,7 @@ function library(name, file) {
       // The next folder up.
     }
   }
-  throw new Error(`${name} is not installed: npm install --prefix benchmark`)
+  throw new Error(`${name} is not installed: ${installCommand}`)
 }
 
 /** The plotting libraries' code; throws where they are not installed. */
@@ -67,7 +68,7 @@ export function htmlReport(report, libraries) {
     String(row.rounds),
     row.difference === undefined ? '' : row.difference.toExponential(1)
   ])
-  const figureLines = figures.map(({ name, value, unit, detail }) => [name, `${significant(value)} ${unit}`, detail])
+  const figureLines = figures.map(({ name, value, unit, detail }) => [name, quantity(value, unit), detail])
   const notes = [
     ...Object.values(report.machine),
     ...report.peers.map(({ name, version }) => `${name} ${version}`),

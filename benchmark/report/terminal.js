@@ -1,27 +1,11 @@
 // The tables at the end of a run, as text.
 
-import { duration, limit, quantity, significant, speed } from './format.js'
+import { columns, duration, limit, quantity, significant, speed } from './format.js'
+import { gridTables } from './grid.js'
 
 /** @typedef {import('../types.d.ts').Report} Report */
 /** @typedef {import('../types.d.ts').Row} Row */
 /** @typedef {(text: string) => string} Style */
-
-/**
- * Columns of text, the first one to the left and the others to the right, unless `left` names them too.
- *
- * @param {string[][]} lines
- * @param {number[]} [left]
- */
-function columns(lines, left = [0]) {
-  const count = Math.max(0, ...lines.map((line) => line.length))
-  const widths = Array.from({ length: count }, (_, i) => Math.max(...lines.map((line) => (line[i] ?? '').length)))
-  return lines.map((line) =>
-    line
-      .map((cell, i) => (left.includes(i) ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
-      .join('  ')
-      .trimEnd()
-  )
-}
 
 /** @param {readonly Row[]} rows */
 function casesOf(rows) {
@@ -54,9 +38,16 @@ export function terminalReport(report, hasColours) {
   for (const { name, version } of report.peers) lines.push(dim(`${name} ${version}`))
   for (const { name, reason } of report.absent) lines.push(`${name}: absent (${reason})`)
 
-  if (report.rows.length) {
-    const cases = casesOf(report.rows)
-    const ours = [...new Set(report.rows.filter(({ side }) => side === 'ours').map(({ contender }) => contender))]
+  const inGrid = (/** @type {Row} */ row) => row.case.unit === 'op/s'
+  for (const { title, lines: table } of gridTables(report.rows.filter(inGrid))) {
+    const [head, ...body] = table
+    lines.push('', bold(title), dim(head), ...body)
+  }
+
+  const rows = report.rows.filter((row) => !inGrid(row))
+  if (rows.length) {
+    const cases = casesOf(rows)
+    const ours = [...new Set(rows.filter(({ side }) => side === 'ours').map(({ contender }) => contender))]
     const head = ['', 'median', 'speed', ...ours.map((name) => `× ${name}`)]
     const [title, ...formatted] = columns([head, ...cases.flatMap((rows) => caseLines(rows, ours))])
     lines.push('', dim(title))
@@ -74,7 +65,7 @@ export function terminalReport(report, hasColours) {
     lines.push('', bold('Start, memory, size'))
     lines.push(
       ...columns(
-        report.figures.map(({ name, value, unit, detail }) => [`  ${name}`, `${significant(value)} ${unit}`, detail]),
+        report.figures.map(({ name, value, unit, detail }) => [`  ${name}`, quantity(value, unit), detail]),
         [0, 2]
       )
     )
@@ -93,6 +84,7 @@ export function terminalReport(report, hasColours) {
   }
 
   const judged = report.goals.filter(({ status }) => status !== 'not measured')
+  if (judged.length === 0) return `${lines.join('\n')}\n`
   lines.push('', bold('Goals'))
   const formatted = columns(
     judged.map((goal) => [
