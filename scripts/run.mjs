@@ -68,6 +68,7 @@ async function lint() {
       env: { RUSTDOCFLAGS: '-D warnings' }
     })
   )
+  await step('entries', () => run(process.execPath, ['scripts/entries.mjs', '--check']))
   await step('Prettier', () => runNpm('prettier', '--check', '--log-level', 'warn', '.'))
   await step('oxlint', () => runNpm('oxlint', '--deny-warnings'))
   const tsc = (/** @type {string} */ project) =>
@@ -84,6 +85,7 @@ async function buildDocs() {
 
 async function format() {
   await run('cargo', ['fmt', '--all'])
+  await run(process.execPath, ['scripts/entries.mjs'])
   await runNpm('prettier', '--write', '--log-level', 'warn', '.')
 }
 
