@@ -41,6 +41,8 @@ export class Backend {
   #workers
   /** @type {Queue | undefined} */
   #queue
+  /** The most bytes that a call on workers needed since {@link measurePeak}. */
+  #neededOnWorkers = 0
 
   /** @param {() => Loaded} load  finds a backend when the first call needs one */
   constructor(load) {
@@ -113,6 +115,25 @@ export class Backend {
   memoryUsage() {
     const [allocated, total, peak] = (this.binding ?? this.start()).memoryUsage()
     return { allocated, total, peak }
+  }
+
+  /**
+   * Starts to measure how much of the backend's memory calls need; calls that run at the same time share the measurement.
+   *
+   * @returns {() => number} the most bytes needed since
+   */
+  measurePeak() {
+    ;(this.binding ?? this.start()).resetPeak()
+    this.#neededOnWorkers = 0
+    return () => {
+      const [, , , needed] = (this.binding ?? this.start()).memoryUsage()
+      return Math.max(needed, this.#neededOnWorkers)
+    }
+  }
+
+  /** @param {number} bytes  that a call needed in the memories of workers */
+  countOnWorkers(bytes) {
+    this.#neededOnWorkers = Math.max(this.#neededOnWorkers, bytes)
   }
 
   describe() {

@@ -13,8 +13,13 @@ export interface Binding {
   /** Threads the machine (its cgroup) offers to one call. */
   defaultThreads(): number
 
-  /** Bytes: allocated now, reserved from the system, and the most that ever were allocated. */
+  /**
+   * Bytes: allocated now, reserved from the system, the most that ever were allocated, and the most that calls needed since
+   * `resetPeak`. The last number counts memory that is kept from call to call once it is used again.
+   */
   memoryUsage(): Float64Array
+  /** Starts the last number of `memoryUsage` anew; calls that run at the same time share it. */
+  resetPeak(): void
   /** The names of the operations in the order of their numbers, separated by commas. */
   operations(): string
   /**

@@ -36,10 +36,12 @@ function receive({ module, forget, call }) {
 /** @param {any} call */
 function answer(call) {
   try {
+    instance.resetPeak()
     const { outputs, indices } = run(call)
+    const [, , , needed] = instance.memoryUsage()
     const arrays = [...outputs, indices].filter((array) => array !== undefined)
     port.postMessage(
-      { outputs, indices },
+      { outputs, indices, needed },
       arrays.map((array) => array.buffer)
     )
   } catch (error) {

@@ -230,6 +230,8 @@ export function workerExecutor(backend, module, spawns) {
         const answers = outcomes.map((outcome) => /** @type {PromiseFulfilledResult<any>} */ (outcome).value)
         if (answers.includes(undefined)) return runHere(backend, request)
         gather(request, answers)
+        // Parts run at the same time, each in a memory of its own.
+        backend.countOnWorkers(answers.reduce((sum, { needed }) => sum + needed, 0))
       })
       return { done, cancel: () => stops.abort() }
     }

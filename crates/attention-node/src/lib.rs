@@ -12,7 +12,7 @@ use napi::bindgen_prelude::{
 };
 use napi_derive::napi;
 use ruvector_attention::calls::{self, Slots};
-use ruvector_attention::memory::{Counting, usage};
+use ruvector_attention::memory::{self, Counting};
 use ruvector_attention::simd::Level;
 use ruvector_attention::weights::{self, SafetensorsIndex, parse_entries};
 use ruvector_attention::{Error, threads};
@@ -63,9 +63,14 @@ pub fn default_threads() -> u32 {
 
 #[napi(catch_unwind)]
 pub fn memory_usage() -> Float64Array {
-    let [allocated, peak] = usage();
+    let [allocated, peak] = memory::usage();
     // What is freed goes back to the process at once.
-    Float64Array::new([allocated, allocated, peak].map(|bytes| bytes as f64).into())
+    Float64Array::new([allocated, allocated, peak, memory::needed()].map(|bytes| bytes as f64).into())
+}
+
+#[napi(catch_unwind)]
+pub fn reset_peak() {
+    memory::reset_peak();
 }
 
 #[napi(catch_unwind)]

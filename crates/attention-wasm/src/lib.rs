@@ -58,7 +58,12 @@ pub fn default_threads() -> u32 {
 pub fn memory_usage() -> Vec<f64> {
     let [allocated, peak] = counted::usage();
     let total = core::arch::wasm32::memory_size::<0>() << 16;
-    [allocated, total, peak].map(|bytes| bytes as f64).into()
+    [allocated, total, peak, counted::needed()].map(|bytes| bytes as f64).into()
+}
+
+#[wasm_bindgen(js_name = resetPeak)]
+pub fn reset_peak() {
+    counted::reset_peak();
 }
 
 #[wasm_bindgen]

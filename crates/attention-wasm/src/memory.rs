@@ -6,6 +6,7 @@ use std::slice;
 
 use js_sys::{Float32Array, Int32Array, Uint8Array};
 use ruvector_attention::Error;
+use ruvector_attention::memory::Kept;
 
 use crate::{Result, thrown};
 
@@ -16,6 +17,7 @@ type Word = MaybeUninit<u32>;
 
 thread_local! {
     static KEPT: Cell<Vec<Word>> = const { Cell::new(Vec::new()) };
+    static COUNTED: Cell<Kept> = const { Cell::new(Kept::NEW) };
 }
 
 /// The memory of one call.
@@ -26,6 +28,9 @@ impl Memory {
     pub(crate) fn new(count: u64) -> Result<Self> {
         let mut words = KEPT.take();
         let length = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut counted = COUNTED.get();
+        counted.count(length.saturating_mul(size_of::<Word>()), words.capacity() * size_of::<Word>());
+        COUNTED.set(counted);
         if words.try_reserve_exact(length).is_err() {
             return Err(thrown(Error::memory("arrays", length)));
         }

@@ -6,14 +6,80 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
+/// How often the second peak was reset.
+static MEASUREMENT: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that were allocated when the second peak was last reset.
+static BEFORE: AtomicUsize = AtomicUsize::new(0);
+/// Bytes kept from earlier calls that were used again since then.
+static REUSED: AtomicUsize = AtomicUsize::new(0);
+/// The most bytes since then, allocated or used again.
+static RECENT_PEAK: AtomicUsize = AtomicUsize::new(0);
+
 /// Bytes that are allocated through a [`Counting`] allocator, and the most that ever were.
 pub fn usage() -> [usize; 2] {
     [ALLOCATED.load(Ordering::Relaxed), PEAK.load(Ordering::Relaxed)]
 }
 
+/// Starts to measure anew what [`needed`] returns. Calls that run at the same time share the measurement.
+pub fn reset_peak() {
+    let allocated = ALLOCATED.load(Ordering::Relaxed);
+    MEASUREMENT.fetch_add(1, Ordering::Relaxed);
+    BEFORE.store(allocated, Ordering::Relaxed);
+    REUSED.store(0, Ordering::Relaxed);
+    RECENT_PEAK.store(allocated, Ordering::Relaxed);
+}
+
+/// The most bytes in use at once since [`reset_peak`], beyond those allocated before it. Memory that threads keep from
+/// call to call counts as soon as it is used again, so that equal calls need the same.
+pub fn needed() -> usize {
+    RECENT_PEAK.load(Ordering::Relaxed).saturating_sub(BEFORE.load(Ordering::Relaxed))
+}
+
 fn add(bytes: usize) {
     let allocated = ALLOCATED.fetch_add(bytes, Ordering::Relaxed) + bytes;
     PEAK.fetch_max(allocated, Ordering::Relaxed);
+    raise_recent_peak(allocated);
+}
+
+fn raise_recent_peak(allocated: usize) {
+    RECENT_PEAK.fetch_max(allocated + REUSED.load(Ordering::Relaxed), Ordering::Relaxed);
+}
+
+/// How much of the memory that a thread keeps from call to call has been counted in the measurement at hand.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Kept {
+    measurement: usize,
+    counted: usize,
+}
+
+impl Kept {
+    /// Nothing has been counted.
+    pub const NEW: Self = Self { measurement: 0, counted: 0 };
+
+    /// Counts the use of `bytes` of memory of which `kept` are allocated already; the rest is about to be.
+    #[inline]
+    pub fn count(&mut self, bytes: usize, kept: usize) {
+        if self.measurement != MEASUREMENT.load(Ordering::Relaxed) || bytes > self.counted {
+            self.count_more(bytes, kept);
+        }
+    }
+
+    #[cold]
+    fn count_more(&mut self, bytes: usize, kept: usize) {
+        let reused = self.reused(MEASUREMENT.load(Ordering::Relaxed), bytes, kept);
+        REUSED.fetch_add(reused, Ordering::Relaxed);
+        raise_recent_peak(ALLOCATED.load(Ordering::Relaxed));
+    }
+
+    /// How many of the `kept` bytes the measurement has not counted yet.
+    fn reused(&mut self, measurement: usize, bytes: usize, kept: usize) -> usize {
+        if self.measurement != measurement {
+            *self = Self { measurement, counted: 0 };
+        }
+        let reused = bytes.min(kept).saturating_sub(self.counted);
+        self.counted = bytes.max(self.counted);
+        reused
+    }
 }
 
 /// An allocator that counts what it hands out.
@@ -80,5 +146,17 @@ mod tests {
             allocator.dealloc(second, layout);
         }
         assert_eq!(usage()[0], before);
+    }
+
+    #[test]
+    fn kept_memory_counts_once_a_measurement_as_far_as_it_is_used() {
+        let mut kept = Kept::NEW;
+        for measurement in 1..3 {
+            assert_eq!(kept.reused(measurement, 300, 1000), 300);
+            assert_eq!(kept.reused(measurement, 200, 1000), 0);
+            // Beyond what is kept, the allocator counts.
+            assert_eq!(kept.reused(measurement, 2000, 1000), 700);
+            assert_eq!(kept.reused(measurement, 2000, 2000), 0);
+        }
     }
 }

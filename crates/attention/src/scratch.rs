@@ -1,19 +1,29 @@
 //! Working memory that a thread keeps from call to call, so that small calls touch no allocator.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::error::{Error, Result};
+use crate::memory::Kept;
 
 /// A cache line in f32 values: tiles start on one, or half of their loads would straddle two.
 const LINE: usize = 16;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static KEPT: Cell<Kept> = const { Cell::new(Kept::NEW) };
+}
+
+/// Counts the use of `len` values of working memory.
+fn count(len: usize, memory: &Vec<f32>) {
+    let mut kept = KEPT.get();
+    kept.count(len.saturating_mul(size_of::<f32>()), memory.capacity() * size_of::<f32>());
+    KEPT.set(kept);
 }
 
 /// Makes sure that this thread has `len` values of working memory, so that [`Scratch::take`] cannot fail for want of them.
 pub fn reserve(len: usize) -> Result<()> {
     SCRATCH.with_borrow_mut(|scratch| {
+        count(len + LINE, scratch);
         let missing = (len + LINE).saturating_sub(scratch.len());
         scratch.try_reserve_exact(missing).map_err(|_| Error::memory("working memory", len))
     })
@@ -34,6 +44,7 @@ impl Scratch {
     pub fn take(len: usize) -> Self {
         // Taken out while it is in use: work inside work gets memory of its own.
         let mut memory = SCRATCH.take();
+        count(len + LINE, &memory);
         if memory.len() < len + LINE {
             memory.resize(len + LINE, 0.0);
         }
