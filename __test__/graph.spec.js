@@ -429,8 +429,8 @@ onBothBackends((kind, attention) => {
     const faults = [
       [edges({ source: [0, 3], target: [1, 1] }), 'OPTION', 'source[1]', 'a node from 0 to 2', '3'],
       [edges({ target: [-1] }), 'OPTION', 'target[0]', 'a node from 0 to 2', '-1'],
-      [edges({ target: [2 ** 32] }), 'OPTION', 'target[0]', 'a node, an integer of 32 bits', '4294967296'],
-      [edges({ target: [0.5] }), 'OPTION', 'target[0]', 'a node, an integer of 32 bits', '0.5'],
+      [edges({ target: [2 ** 32] }), 'OPTION', 'target[0]', 'a 32-bit integer', '4294967296'],
+      [edges({ target: [0.5] }), 'OPTION', 'target[0]', 'a 32-bit integer', '0.5'],
       [edges({ target: ['1'] }), 'DTYPE', 'target[0]', 'a number', '"1"'],
       [edges({ target: [1, 2] }), 'SHAPE', 'target', 'a length of 1, as source has', '2'],
       [edges({ source: 3 }), 'DTYPE', 'source', 'an Int32Array or a list of integers', '3'],

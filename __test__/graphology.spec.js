@@ -56,7 +56,7 @@ onBothBackends((kind, attention) => {
 test('what is no graph, and a weight that is no number, are told', (t) => {
   const any = (/** @type {any} */ value) => value
   const { message: _, ...found } = faultOf(t, () => fromGraphology(any({ nodes: [] })))
-  t.deepEqual(found, { code: 'DTYPE', argument: 'graph', expected: 'a graph of graphology', actual: 'an object' })
+  t.deepEqual(found, { code: 'DTYPE', argument: 'graph', expected: 'a graphology graph', actual: 'an object' })
   const graphology = new Graph()
   graphology.mergeEdgeWithKey('e', 'a', 'b', { weight: '3' })
   t.like(

@@ -136,7 +136,7 @@ onBothBackends((kind, { scaledDotProductAttention, mergeAttention }) => {
       [
         [good, good, other],
         undefined,
-        { code: 'SHAPE', argument: 'parts[2].output', expected: '[1, 2, 4, 3] as in parts[0]', actual: '[1, 2, 5, 3]' }
+        { code: 'SHAPE', argument: 'parts[2].output', expected: '[1, 2, 4, 3], as in parts[0]', actual: '[1, 2, 5, 3]' }
       ],
       [[good, { ...good, logSumExp: other.logSumExp }], undefined, { code: 'SHAPE', argument: 'parts[1].logSumExp' }],
       [

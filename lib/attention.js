@@ -1,4 +1,4 @@
-// The stateless functions: scaled dot-product attention and what it is made of.
+// The stateless functions: scaled dot-product attention and its parts.
 
 import { later } from './async/watch.js'
 import { readOptions } from './options.js'
@@ -12,7 +12,7 @@ import { asGiven, allocateIndices, allocateTensor, checkTensor, outputFor, withL
 export const lastOf = (shape) => (shape.length === 0 ? 1 : shape[shape.length - 1])
 
 /**
- * [B, H, L] of queries; empty where the rank fits no layout, which the kernel crate then refuses.
+ * [B, H, L] of the queries; [0] if the rank fits no layout, which the kernel crate then rejects.
  *
  * @param {readonly number[]} shape
  * @param {unknown} layout
@@ -23,17 +23,17 @@ function rowsOf([a, b, c, d, ...more], layout) {
   return layout === 'blhd' ? [a, c, b] : [a, b, c]
 }
 
-/** The log-sum-exps beside outputs in layout `blhd`, whose shapes alone do not tell. @type {WeakSet<object>} */
-const besideHeadsLast = new WeakSet()
+/** Log-sum-exps whose outputs are in layout `blhd`, which shapes alone cannot prove. @type {WeakSet<object>} */
+const headsLastResults = new WeakSet()
 
 /** @param {object} logSumExp */
-export const markHeadsLast = (logSumExp) => void besideHeadsLast.add(logSumExp)
+export const markHeadsLast = (logSumExp) => void headsLastResults.add(logSumExp)
 
-/** Whether a log-sum-exp came with an output in layout `blhd`. @param {unknown} logSumExp */
-export const isHeadsLast = (logSumExp) => besideHeadsLast.has(/** @type {object} */ (logSumExp))
+/** True if a log-sum-exp belongs to an output in layout `blhd`. @param {unknown} logSumExp */
+export const isHeadsLast = (logSumExp) => headsLastResults.has(/** @type {object} */ (logSumExp))
 
 /**
- * S of keys; 0 where they do not fit the queries.
+ * The number of keys S; 0 if the keys do not fit the queries.
  *
  * @param {Checked} q
  * @param {Checked} k
@@ -45,14 +45,14 @@ function keysOf(q, k, layout) {
 }
 
 /**
- * One call of attention, with room for the results that the options ask for.
+ * Prepares one attention call, with memory for the requested results.
  *
  * @param {Backend} backend
  * @param {string} operation
  * @param {{ query: Checked, key?: Checked, value?: Checked, resident?: import('./resident.js').Resident }} inputs
  * @param {Readonly<import('./options.js').CallOptions>} given
  * @param {number} valueSize
- * @param {number} [keyCount]  how many keys there are, where that is not for the keys to say
+ * @param {number} [keyCount]  the number of keys, if they are in a cache
  * @returns {import('./call.js').Ready<AttentionOutput>}
  */
 export function attend(backend, operation, { query, key, value, resident }, given, valueSize, keyCount) {
@@ -77,9 +77,9 @@ export function attend(backend, operation, { query, key, value, resident }, give
   }
   const operations = key && !result.weights && !result.topWeights ? operationsOf(query, key, given.layout) : 0
   const call = resident ? backend.call(operation, resident).input(query) : backend.call(operation).input(query)
-  // A cache has its keys and values already.
+  // A cache already has its keys and values.
   if (key) call.input(key).input(value)
-  // The weights are computed in a second pass over all rows.
+  // Weights come from a second pass over all rows, so such calls are not split.
   call.divisible(operations)
   return call
     .given(given)
@@ -92,7 +92,7 @@ export function attend(backend, operation, { query, key, value, resident }, give
 }
 
 /**
- * About how many operations attention takes.
+ * Approximate number of operations in an attention call.
  *
  * @param {Checked} q
  * @param {Checked} k

@@ -1,4 +1,4 @@
-// Many calls, a few at a time: results in the order of the inputs, memory for no more than are under way.
+// Runs many calls, a few at a time: results in the order of the inputs, memory only for running jobs.
 
 import { Watch, throwIfAborted } from './async/watch.js'
 import { describe, fault, isFunction, isObject } from './errors.js'
@@ -9,12 +9,12 @@ import { pickOptions } from './options.js'
  * @typedef {(input: I, options: import('../index.d.ts').JobOptions) => Promise<O>} Job
  */
 
-/** What a batch ends with when jobs failed: their errors, and what became of every input. */
+/** Thrown at the end of a batch if jobs failed: their errors, and the outcome of every input. */
 export class BatchError extends AggregateError {
   /** @param {PromiseSettledResult<any>[]} results  in the order of the inputs */
   constructor(results) {
     const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
-    super(errors, `${errors.length} of ${results.length} jobs failed; \`results\` has what became of each input`)
+    super(errors, `${errors.length} of ${results.length} jobs failed; \`results\` has the outcome of each input`)
     this.results = results
   }
 }
@@ -29,9 +29,9 @@ function readWatch(options) {
   return watch
 }
 
-/** How far a batch is: by its jobs' own fractions where it is known how many inputs there are, and else only at its end. */
+/** Progress of a batch: the mean over its jobs if the number of inputs is known, otherwise only the end. */
 class Progress {
-  /** Fractions of the jobs under way, by the place of their inputs. @type {Map<number, number>} */
+  /** Progress of the running jobs, by the index of their inputs. @type {Map<number, number>} */
   #fractions = new Map()
   #finished = 0
   #reported = 0
@@ -47,31 +47,31 @@ class Progress {
     this.#listener = listener
   }
 
-  /** @param {number} place @param {number} fraction */
-  advance(place, fraction) {
-    this.#fractions.set(place, fraction)
+  /** @param {number} index @param {number} fraction */
+  advance(index, fraction) {
+    this.#fractions.set(index, fraction)
     this.#report()
   }
 
-  /** @param {number} place */
-  finish(place) {
-    this.#fractions.delete(place)
+  /** @param {number} index */
+  finish(index) {
+    this.#fractions.delete(index)
     this.#finished++
     this.#report()
   }
 
   end() {
-    this.#tell(1)
+    this.#notify(1)
   }
 
   #report() {
     if (!this.#total) return
     const partly = [...this.#fractions.values()].reduce((sum, fraction) => sum + fraction, 0)
-    this.#tell(Math.min(1, (this.#finished + partly) / this.#total))
+    this.#notify(Math.min(1, (this.#finished + partly) / this.#total))
   }
 
   /** @param {number} fraction */
-  #tell(fraction) {
+  #notify(fraction) {
     if (!(fraction > this.#reported)) return
     this.#reported = fraction
     this.#listener?.(fraction)
@@ -79,25 +79,27 @@ class Progress {
 }
 
 /**
- * The results of jobs in the order of their inputs. At most `concurrency` inputs are taken ahead of whoever reads the results,
- * whose pace is that of the whole. A failed job rejects its own result; the ones after it go on.
+ * The results of jobs, in the order of their inputs. At most `concurrency` inputs are read ahead of the consumer, who
+ * determines the pace. A failed job rejects only its own result; later jobs continue.
  *
  * @template I, O
  * @implements {AsyncIterableIterator<O>}
  */
 class Results {
-  /** The results under way, the oldest first. @type {Promise<O>[]} */
-  #ahead = []
-  #taken = 0
+  /** Pending results, the oldest first. @type {Promise<O>[]} */
+  #pending = []
+  #started = 0
   #running = 0
   #isExhausted = false
-  /** What the inputs threw: it stands behind the results of those that were taken before. @type {{ error: unknown } | undefined} */
+  /**
+   * An exception from the inputs, reported after the results of earlier inputs. @type {{ error: unknown } | undefined}
+   */
   #failure
   #hasEnded = false
   #isClosed = false
-  /** One reader after the other. @type {Promise<unknown>} */
+  /** Serializes concurrent calls of next(). @type {Promise<unknown>} */
   #turn = Promise.resolve()
-  /** Ends the jobs under way. */
+  /** Cancels the running jobs. */
   #stop = new AbortController()
   #inputs
   #job
@@ -113,13 +115,13 @@ class Results {
    */
   constructor(inputs, job, concurrency, { signal, onProgress }) {
     const given = /** @type {any} */ (inputs)
-    const isAsked = isObject(inputs) || isFunction(inputs) || typeof inputs === 'string'
-    const open = isAsked ? (given[Symbol.asyncIterator] ?? given[Symbol.iterator]) : undefined
+    const canBeIterable = isObject(inputs) || isFunction(inputs) || typeof inputs === 'string'
+    const open = canBeIterable ? (given[Symbol.asyncIterator] ?? given[Symbol.iterator]) : undefined
     if (!isFunction(open)) throw fault('OPTION', 'inputs', 'an iterable', describe(inputs))
     if (!isFunction(job)) throw fault('OPTION', 'job', 'a function', describe(job))
     /** @type {Iterator<I> | AsyncIterator<I>} */
     const iterator = Reflect.apply(open, given, [])
-    if (!isObject(iterator)) throw fault('OPTION', 'inputs', 'an iterable that has an iterator', describe(iterator))
+    if (!isObject(iterator)) throw fault('OPTION', 'inputs', 'an iterable that returns an iterator', describe(iterator))
     this.#inputs = iterator
     this.#job = job
     this.#concurrency = concurrency
@@ -140,7 +142,10 @@ class Results {
     return result
   }
 
-  /** Ends it early: jobs under way are cancelled, no further input is taken. @returns {Promise<IteratorResult<O, undefined>>} */
+  /**
+   * Ends the stream early: cancels running jobs and reads no further input. @returns {Promise<IteratorResult<O,
+   * undefined>>}
+   */
   async return() {
     this.#isClosed = true
     await this.#end(new Error('the stream was closed'))
@@ -159,12 +164,12 @@ class Results {
       await this.#end(error)
       throw error
     }
-    const oldest = this.#ahead.shift()
+    const oldest = this.#pending.shift()
     if (oldest) {
       try {
         return { done: false, value: await this.#unlessAborted(oldest) }
       } catch (error) {
-        // What a stream that was closed still waited for is nothing.
+        // A closed stream has no more results.
         if (this.#isClosed) return { done: true, value: undefined }
         throw error
       }
@@ -177,15 +182,15 @@ class Results {
     return { done: true, value: undefined }
   }
 
-  /** Starts jobs until as many are under way as may be, or no input is left. */
+  /** Starts jobs until `concurrency` of them are pending, or no input is left. */
   async #fill() {
-    while (!this.#isExhausted && this.#ahead.length < this.#concurrency) {
+    while (!this.#isExhausted && this.#pending.length < this.#concurrency) {
       throwIfAborted(this.#signal)
       try {
         const { done, value } = await this.#nextInput()
         if (this.#hasEnded) return
         if (done) this.#isExhausted = true
-        else this.#ahead.push(this.#start(value))
+        else this.#pending.push(this.#start(value))
       } catch (error) {
         this.#isExhausted = true
         if (!this.#hasEnded) this.#failure = { error }
@@ -196,23 +201,24 @@ class Results {
   /** @returns {Promise<IteratorResult<I, any>>} */
   async #nextInput() {
     const { next } = this.#inputs
-    if (!isFunction(next)) throw fault('OPTION', 'inputs', 'an iterable whose iterator has next()', describe(next))
+    if (!isFunction(next)) throw fault('OPTION', 'inputs', 'an iterator with a next() function', describe(next))
     const result = await Reflect.apply(next, this.#inputs, [])
-    if (!isObject(result)) throw fault('OPTION', 'inputs', 'an iterable of results', describe(result))
+    if (!isObject(result))
+      throw fault('OPTION', 'inputs', 'an iterator whose next() returns an object', describe(result))
     return /** @type {IteratorResult<I, any>} */ (result)
   }
 
   /** @param {I} input @returns {Promise<O>} */
   #start(input) {
-    const place = this.#taken++
-    const onProgress = (/** @type {number} */ fraction) => this.#progress.advance(place, fraction)
+    const index = this.#started++
+    const onProgress = (/** @type {number} */ fraction) => this.#progress.advance(index, fraction)
     const run = async () => this.#job(input, { signal: this.#stop.signal, onProgress })
     this.#running++
     const result = run().finally(() => {
       this.#running--
-      this.#progress.finish(place)
+      this.#progress.finish(index)
     })
-    // Whoever reads the results hears of it in its turn.
+    // The consumer sees a failure when it reaches this result.
     result.catch(() => {})
     return result
   }
@@ -243,7 +249,7 @@ class Results {
     this.#hasEnded = true
     this.#signal?.removeEventListener('abort', this.#abort)
     if (this.#running > 0) this.#stop.abort(reason)
-    this.#ahead = []
+    this.#pending = []
     if (!this.#isExhausted) await this.#inputs.return?.()
   }
 }
@@ -262,7 +268,7 @@ export function createBatches(backend) {
       this.#concurrency = /** @type {number | undefined} */ (concurrency)
     }
 
-    /** By default one more than can run, so that no thread waits for its next call to be prepared. */
+    /** Default: one more than can run at a time, so that the next call is ready when a thread becomes free. */
     get concurrency() {
       return this.#concurrency ?? backend.describe().threads + 1
     }

@@ -1,4 +1,4 @@
-// The key/value cache: keys and values that live in the backend's memory while a decoder runs.
+// The key/value cache, which keeps keys and values in the backend's memory during decoding.
 
 import { attend } from './attention.js'
 import { disposeSymbol } from './layers.js'

@@ -3,7 +3,7 @@
 import { Request } from './async/request.js'
 import { throwIfAborted } from './async/watch.js'
 import { FIRST_OBJECT, HEADER } from './async/worker-calls.js'
-import { inWordsOf } from './errors.js'
+import { renameArgument } from './errors.js'
 import { attached, asGiven } from './tensor.js'
 
 /** @typedef {import('./backend.js').Backend} Backend */
@@ -224,7 +224,7 @@ export class Call {
       )
       return this.#result
     } catch (error) {
-      throw inWordsOf(this.#names, backend.fault(error))
+      throw renameArgument(this.#names, backend.fault(error))
     } finally {
       this.#clear()
     }

@@ -1,4 +1,4 @@
-// Encoder layers, and what models have beside attention: norms, activations, means over tokens.
+// Encoder layers, and other transformer building blocks: norms, activations, and the mean over tokens.
 
 import { later } from './async/watch.js'
 import { attend, Layer } from './layers.js'
@@ -15,9 +15,9 @@ export function createEncoder(backend) {
    * @param {string} operation
    * @param {unknown} x
    * @param {unknown} options
-   * @param {readonly string[]} vectors  the options that are tensors
+   * @param {readonly string[]} vectors  options that are tensors
    */
-  function normalised(operation, x, options, vectors) {
+  function applyElementwise(operation, x, options, vectors) {
     const input = checkTensor('x', x)
     const { values, json } = splitOptions('options', options, vectors)
     const given = vectors.map((name) => (values[name] === undefined ? undefined : checkTensor(name, values[name])))
@@ -33,7 +33,7 @@ export function createEncoder(backend) {
    * @param {unknown} [options]
    */
   function layerNorm(x, options) {
-    return normalised('layerNorm', x, options, ['weight', 'bias'])
+    return applyElementwise('layerNorm', x, options, ['weight', 'bias'])
   }
 
   /**
@@ -41,7 +41,7 @@ export function createEncoder(backend) {
    * @param {unknown} [options]
    */
   function rmsNorm(x, options) {
-    return normalised('rmsNorm', x, options, ['weight'])
+    return applyElementwise('rmsNorm', x, options, ['weight'])
   }
 
   /**
@@ -49,12 +49,12 @@ export function createEncoder(backend) {
    * @param {unknown} [options]
    */
   function gelu(x, options) {
-    return normalised('gelu', x, options, [])
+    return applyElementwise('gelu', x, options, [])
   }
 
   /** @param {unknown} x */
   function silu(x) {
-    return normalised('silu', x, undefined, [])
+    return applyElementwise('silu', x, undefined, [])
   }
 
   /**

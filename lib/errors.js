@@ -1,4 +1,4 @@
-// The one error class of the package, and how the faults of a backend become it.
+// The error class of the package, the conversion of backend errors, and the description of values in messages.
 
 /** @typedef {import('../index.d.ts').AttentionErrorCode} Code */
 /** @typedef {{ argument?: string, expected?: string, actual?: string }} Report */
@@ -19,7 +19,7 @@ export class AttentionError extends Error {
 Object.defineProperty(AttentionError.prototype, 'name', { value: 'AttentionError', configurable: true, writable: true })
 
 /**
- * An error about one argument.
+ * Creates an error about one argument.
  *
  * @param {Code} code
  * @param {string} argument
@@ -31,7 +31,7 @@ export function fault(code, argument, expected, actual) {
 }
 
 /**
- * What a backend threw, as an AttentionError: its own reports by their fields, everything else as INTERNAL.
+ * Converts an exception from a backend to an AttentionError: reports keep their fields, anything else becomes INTERNAL.
  *
  * @param {unknown} error
  * @returns {AttentionError}
@@ -44,18 +44,18 @@ export function fromBinding(error) {
   const reason = report?.actual || text
   return new AttentionError('INTERNAL', {
     actual: reason,
-    message: `internal fault: ${reason}. This is a bug of the package: please report it with the call that led here`,
+    message: `internal fault: ${reason}. This is a bug in the package; please report it with the call that caused it`,
     cause: error
   })
 }
 
 /**
- * An error about an input under the name that the caller knows it by.
+ * Renames the argument of an error from q, k or v to the caller's name for it.
  *
  * @param {readonly string[] | undefined} names
  * @param {AttentionError} error
  */
-export function inWordsOf(names, error) {
+export function renameArgument(names, error) {
   const argument = names?.[['q', 'k', 'v'].indexOf(error.argument ?? '')]
   if (argument === undefined || error.code === 'INTERNAL') return error
   return new AttentionError(error.code, { argument, expected: error.expected, actual: error.actual })
@@ -76,7 +76,7 @@ function parseReport(text) {
 }
 
 /**
- * Whether a value is a proxy that was revoked: no question can be put to it but this one.
+ * True for a revoked proxy; any other operation on it would throw.
  *
  * @param {unknown} value
  */
@@ -90,7 +90,7 @@ function isRevoked(value) {
 }
 
 /**
- * Whether it is an array, of any realm.
+ * True for an array of any realm.
  *
  * @param {unknown} value
  * @returns {value is any[]}
@@ -100,7 +100,7 @@ export function isArray(value) {
 }
 
 /**
- * Whether it is an object with members that can be asked for.
+ * True for an object whose members can be read.
  *
  * @param {unknown} value
  * @returns {value is object}
@@ -110,7 +110,7 @@ export function isObject(value) {
 }
 
 /**
- * Whether it can be called.
+ * True for a function that can be called.
  *
  * @param {unknown} value
  * @returns {value is (...args: any[]) => any}
@@ -120,7 +120,7 @@ export function isFunction(value) {
 }
 
 /**
- * What a value is, in words for an error's `actual`.
+ * Describes a value for the `actual` field of an error.
  *
  * @param {unknown} value
  */

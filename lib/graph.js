@@ -1,4 +1,4 @@
-// Graphs: edges that live in a backend, messages along them, and the layers of graph networks.
+// Graphs in a backend's memory, message passing along their edges, and graph network layers.
 
 import { later } from './async/watch.js'
 import { describe, fault, isObject } from './errors.js'
@@ -20,7 +20,7 @@ import {
 /** @typedef {import('../index.d.ts').GraphOutput} GraphOutput */
 
 /**
- * A copy of the nodes at one end of the edges: a backend that starts anew takes them again.
+ * Copies the nodes at one end of the edges, from which the graph is recreated after a fault.
  *
  * @param {string} name
  * @param {any} nodes
@@ -28,9 +28,9 @@ import {
 function copyNodes(name, nodes) {
   if (arrayType(nodes) === 'Int32Array') {
     /** @type {Int32Array} */
-    const own = attached(checkArray(name, nodes, 'Int32Array'))
-    const copy = allocateIndices(name, own.length)
-    copy.set(own)
+    const checked = attached(checkArray(name, nodes, 'Int32Array'))
+    const copy = allocateIndices(name, checked.length)
+    copy.set(checked)
     return copy
   }
   const length = listLengthOf(nodes)
@@ -40,7 +40,7 @@ function copyNodes(name, nodes) {
     const node = nodes[index]
     if (typeof node !== 'number') throw fault('DTYPE', `${name}[${index}]`, 'a number', describe(node))
     copy[index] = node
-    if (copy[index] !== node) throw fault('OPTION', `${name}[${index}]`, 'a node, an integer of 32 bits', `${node}`)
+    if (copy[index] !== node) throw fault('OPTION', `${name}[${index}]`, 'a 32-bit integer', `${node}`)
   }
   return copy
 }
@@ -56,7 +56,7 @@ function readEdgeWeight(value) {
 /** @param {import('./backend.js').Backend} backend */
 export function createGraphs(backend) {
   /**
-   * What of a graph lives in the backend's memory, and its sizes.
+   * The resident part of a graph, and its sizes.
    *
    * @type {(graph: unknown) => { resident: Resident, numNodes: number, numEdges: number, numSelfLoops: number }}
    */
@@ -69,14 +69,14 @@ export function createGraphs(backend) {
     #sizes
 
     /**
-     * What {@link Graph.fromEdges} hands up.
+     * Only for {@link Graph.fromEdges}.
      *
      * @param {Resident} [resident]
      * @param {Int32Array} [source]
      * @param {Int32Array} [target]
      */
     constructor(resident, source, target) {
-      if (!(resident instanceof Resident)) throw new TypeError('make a graph with Graph.fromEdges')
+      if (!(resident instanceof Resident)) throw new TypeError('use Graph.fromEdges to create a graph')
       this.#resident = resident
       this.#source = /** @type {Int32Array} */ (source)
       this.#target = /** @type {Int32Array} */ (target)
@@ -141,7 +141,7 @@ export function createGraphs(backend) {
     #config
 
     /**
-     * What subclasses of the package hand up; a subclass of a user's cannot make one.
+     * Only for subclasses inside the package; subclasses by users cannot construct a layer.
      *
      * @param {Resident} [resident]
      */
@@ -189,7 +189,7 @@ export function createGraphs(backend) {
       const output = allocateTensor('output', withLast(input.shape, concat ? outFeatures * numHeads : outFeatures))
       /** @type {GraphOutput} */
       const result = { output }
-      // Layers without heads refuse the request, and all of them an x that does not fit the graph.
+      // The kernel crate rejects weights from a layer without heads, and an x that does not fit the graph.
       if (values.weights === true && numHeads !== undefined && input.shape[0] === numNodes) {
         const edges = addSelfLoops ? numEdges - numSelfLoops + numNodes : numEdges
         result.weights = allocateTensor('weights', [edges, numHeads])

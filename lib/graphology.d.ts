@@ -1,11 +1,11 @@
 /**
- * Graphs of graphology as graphs of this package.
+ * Converts graphs of the graphology library to graphs of this package.
  *
  * @module @ruvector/attention/graphology
  */
 import type { Graph } from '@ruvector/attention'
 
-/** What is asked of a graph of graphology: any of its kinds will do. */
+/** The methods used of a graphology graph; every kind of graphology graph has them. */
 export interface GraphologyGraph {
   forEachNode(visit: (node: string) => void): void
   forEachEdge(
@@ -22,12 +22,12 @@ export interface GraphologyGraph {
 }
 
 /**
- * A graph of graphology as a {@link Graph}. Nodes are numbered, and edges ordered, as graphology goes through them; an
- * undirected edge stands for two, one each way, the second right behind the first, unless it leads from a node to itself.
+ * Converts a graphology graph to a {@link Graph}. Nodes are numbered and edges ordered as graphology iterates over
+ * them. An undirected edge becomes two consecutive edges, one in each direction, except for a self-loop.
  *
- * @param options.weight The name of the edges' attribute that gives `edgeWeight`.
- * @param options.Graph The class of one backend's API. Default: that of `@ruvector/attention`.
- * @throws {AttentionError} DTYPE for what is no such graph, and for a weight that is no number; OPTION
+ * @param options.weight The edge attribute to read `edgeWeight` from.
+ * @param options.Graph The Graph class of a specific backend. Default: that of `@ruvector/attention`.
+ * @throws {AttentionError} DTYPE if the argument is not such a graph, or a weight is not a number; OPTION
  */
 export function fromGraphology(
   graph: GraphologyGraph,
@@ -38,8 +38,8 @@ export function fromGraphology(
   nodes: string[]
   /** The number of each node, by its key. */
   index: Map<string, number>
-  /** The key of the edge that each of the graph's edges comes from. */
+  /** For each edge of the result, the key of its original edge. */
   edges: string[]
-  /** `[K]`, where `weight` names an attribute. */
+  /** `[K]`, present if `weight` names an attribute. */
   edgeWeight?: Float32Array
 }

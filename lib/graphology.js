@@ -1,4 +1,4 @@
-// Graphs of the graphology library as graphs of this one: nodes by number, in graphology's order.
+// Converts graphs of the graphology library: nodes are numbered in graphology's order.
 
 import { Graph as DefaultGraph } from '@ruvector/attention'
 import { describe, fault, isFunction, isObject } from './errors.js'
@@ -13,7 +13,7 @@ import { pickOptions } from './options.js'
 function checkGraph(graph) {
   const { forEachNode, forEachEdge } = isObject(graph) ? /** @type {any} */ (graph) : {}
   if (!isFunction(forEachNode) || !isFunction(forEachEdge)) {
-    throw fault('DTYPE', 'graph', 'a graph of graphology', describe(graph))
+    throw fault('DTYPE', 'graph', 'a graphology graph', describe(graph))
   }
   return {
     forEachNode: (visit) => Reflect.apply(forEachNode, graph, [visit]),
@@ -30,7 +30,7 @@ export function fromGraphology(graphology, options) {
   }
   const isAsked = isFunction(Graph) || isObject(Graph)
   if (!isAsked || !isFunction(/** @type {any} */ (Graph).fromEdges)) {
-    throw fault('OPTION', 'Graph', 'the class Graph of a backend', describe(Graph))
+    throw fault('OPTION', 'Graph', 'the Graph class of a backend', describe(Graph))
   }
   /** @type {string[]} */
   const nodes = []
@@ -53,7 +53,7 @@ export function fromGraphology(graphology, options) {
     const ends = [Number(index.get(from)), Number(index.get(to))]
     const number = weight === undefined ? 1 : attributes[weight]
     if (typeof number !== 'number') throw fault('DTYPE', `${edge}.${weight}`, 'a number', describe(number))
-    // An undirected edge leads both ways, but from a node to itself there is one way only.
+    // An undirected edge becomes two edges, except for a self-loop.
     for (const [a, b] of undirected && from !== to ? [ends, [ends[1], ends[0]]] : [ends]) {
       edges.push(edge)
       source.push(a)

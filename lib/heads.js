@@ -1,4 +1,4 @@
-// Attention with its settings kept: ScaledDotProductAttention and FlashAttention. They own no memory of the backend.
+// Attention objects that keep their settings: ScaledDotProductAttention and FlashAttention. They own no backend memory.
 
 import { attend, lastOf } from './attention.js'
 import { later } from './async/watch.js'
@@ -11,7 +11,7 @@ import { checkTensor, formatShape } from './tensor.js'
 /** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
 
 /**
- * The options that a constructor was given, checked together with its head size.
+ * Reads the options of a constructor, and checks them together with the head size.
  *
  * @param {Backend} backend
  * @param {string} operation
@@ -20,8 +20,9 @@ import { checkTensor, formatShape } from './tensor.js'
  */
 function readSettings(backend, operation, headDim, options) {
   const given = withDefaults({}, options)
-  if (given.headDim !== undefined) throw fault('OPTION', 'headDim', 'no option: it is the first argument', 'an option')
-  // Before the call begins: values may have getters that call back in.
+  if (given.headDim !== undefined)
+    throw fault('OPTION', 'headDim', 'no such option, as it is the first argument', 'an option')
+  // Encode before the call begins: values may have getters that re-enter the API.
   const json = encodeConfig({ ...given, headDim })
   backend.call(operation).options(json).run()
   return given

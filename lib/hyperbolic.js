@@ -1,4 +1,4 @@
-// Hyperbolic attention, and the geometry of its space: what of it lives in a backend, and the shapes of its results.
+// Hyperbolic attention and the geometry of its space.
 
 import { later } from './async/watch.js'
 import { describe, fault } from './errors.js'
@@ -41,7 +41,7 @@ export function createHyperbolic(backend) {
       return this.#config.curvature
     }
 
-    /** How many coordinates a point has beyond those of the ball. */
+    /** The number of additional coordinates compared with a point in the ball. */
     get #extra() {
       return this.#config.manifold === 'poincare' ? 0 : 1
     }
@@ -88,7 +88,7 @@ export function createHyperbolic(backend) {
         const [batch, second, third] = query.shape
         const rows = query.shape.length === 4 ? [batch, second, third] : [batch, this.#config.numHeads, second]
         const keys = key.shape[key.shape.length - 2]
-        // Other ranks are refused by the kernel crate.
+        // The kernel crate rejects other ranks.
         const fits = query.shape.length >= 3 && key.shape.length === query.shape.length
         result.weights = allocateTensor('weights', fits ? [...rows, keys] : [0])
       }
@@ -104,16 +104,17 @@ export function createHyperbolic(backend) {
     }
 
     /**
-     * A function of rows, whose result has a row, or a number, for each row of the arguments.
+     * Calls a row-wise function, whose result has one row or one number per row of the arguments.
      *
      * @param {string} name
      * @param {readonly Checked[]} inputs
-     * @param {number | undefined} more  how many more coordinates the result has than the first argument; undefined for numbers
+     * @param {number | undefined} extra  additional coordinates of a result row compared with the first argument;
+     * undefined for a result of numbers
      * @param {number} [factor]
      */
-    #apply(name, inputs, more, factor) {
+    #apply(name, inputs, extra, factor) {
       const rows = leading(inputs.find((input) => elements(leading(input)) !== 1) ?? inputs[0])
-      const shape = more === undefined ? rows : [...rows, Math.max(0, sizeOf(inputs[0]) + more)]
+      const shape = extra === undefined ? rows : [...rows, Math.max(0, sizeOf(inputs[0]) + extra)]
       const output = allocateTensor('output', shape)
       const { json } = splitOptions('options', { function: name, factor }, [])
       const call = backend.call('hyperbolicFunction', this.#resident)

@@ -1,4 +1,4 @@
-// Layers: parameters that live in a backend, and the three attention layers over them.
+// Layers with parameters in a backend's memory, and the three attention layers.
 
 import { later } from './async/watch.js'
 import { describe, fault } from './errors.js'
@@ -13,14 +13,14 @@ import { allocateTensor, checkTensor, elements, outputFor, withLast } from './te
 /** @typedef {import('../index.d.ts').MultiHeadAttention['config']} Config */
 
 /**
- * Where an engine has no such symbol, the `using` that compilers write falls back to this registered one.
+ * If an engine lacks Symbol.dispose, compilers' `using` helpers fall back to this registered symbol.
  *
  * @type {typeof Symbol.dispose}
  */
 export const disposeSymbol = /** @type {typeof Symbol.dispose} */ (Symbol.dispose ?? Symbol.for('Symbol.dispose'))
 
 /**
- * The part of a layer that lives in the backend's memory.
+ * The resident part of a layer.
  *
  * @type {(layer: Layer) => Resident}
  */
@@ -31,12 +31,12 @@ export class Layer {
   #resident
 
   /**
-   * What subclasses of the package hand up; a subclass of a user's cannot make one.
+   * Only for subclasses inside the package; subclasses by users cannot construct a layer.
    *
    * @param {Resident} [resident]
    */
   constructor(resident) {
-    if (!(resident instanceof Resident)) throw new TypeError('Layer is abstract: make one of its subclasses')
+    if (!(resident instanceof Resident)) throw new TypeError('Layer is abstract; use one of its subclasses')
     this.#resident = resident
   }
 
@@ -84,7 +84,7 @@ export class Layer {
 }
 
 /**
- * One call of a layer with attention inside; `names` are those of its arguments.
+ * Prepares one call of a layer that contains attention; `names` are the caller's names of its arguments.
  *
  * @param {Backend} backend
  * @param {Layer & { config: Pick<Config, 'modelDim' | 'numHeads'> & { feedForwardDim?: number } }} layer
@@ -102,7 +102,7 @@ export function attend(backend, layer, names, q, k, v, options, watch, operation
   const key = k === undefined || k === null ? undefined : checkTensor(names[1], k)
   const value = v === undefined || v === null ? undefined : checkTensor(names[2], v)
   const given = readOptions(options, watch)
-  // Once: a subclass may have a getter of its own.
+  // Read once: a subclass may override the getter.
   const { config } = layer
   const { modelDim, numHeads } = config
 
@@ -126,13 +126,13 @@ export function attend(backend, layer, names, q, k, v, options, watch, operation
     .output(output.data)
     .output(result.weights?.data)
     .named(names)
-  // Rows of one sequence can be computed apart.
+  // The rows of a single sequence can be computed independently.
   if (query.shape[0] === 1 && !result.weights) call.divisible(operationsOf(query, key ?? query, config))
   return call.returning(result)
 }
 
 /**
- * About how many operations a layer takes: projections, attention, and the network behind it where there is one.
+ * Approximate number of operations in a layer: projections, attention, and the feed-forward network if present.
  *
  * @param {Checked} query
  * @param {Checked} key
@@ -245,7 +245,7 @@ export function createLayers(backend) {
      * @param {import('./async/watch.js').Watch} [watch]
      */
     #attend(query, context, options, watch) {
-      // Required here, where the other layers may leave it out.
+      // Required here, although the other layers accept its absence.
       checkTensor('context', context)
       return attend(backend, this, ['query', 'context'], query, context, undefined, options, watch)
     }

@@ -1,4 +1,4 @@
-// Linear attention: what of it lives in a backend, and the streams that it feeds.
+// Linear attention: the layer and its streams.
 
 import { later } from './async/watch.js'
 import { lastOf } from './attention.js'
@@ -11,7 +11,7 @@ import { allocateTensor, checkArray, checkTensor, outputFor, withLast } from './
 /** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
 
 /**
- * One call over queries, keys and values.
+ * Prepares one call over queries, keys and values.
  *
  * @param {Backend} backend
  * @param {string} operation

@@ -1,4 +1,4 @@
-// Attention over parts of the keys, joined into attention over all of them.
+// Merges attention over separate parts of the keys into attention over all keys.
 
 import { isHeadsLast, markHeadsLast } from './attention.js'
 import { describe, fault, isArray, isObject } from './errors.js'
@@ -8,7 +8,7 @@ import { allocateTensor, attached, checkTensor, elements, formatShape, isLength,
 /** @typedef {import('./tensor.js').Checked} Checked */
 
 /**
- * The tensors of one kind, one after the other, all of which have to be of the first one's shape.
+ * Concatenates tensors along a new first dimension. All must have the first tensor's shape.
  *
  * @param {string} kind
  * @param {readonly Checked[]} tensors
@@ -20,7 +20,7 @@ function stack(kind, tensors) {
   const stacked = allocateTensor('parts', [tensors.length, ...shape])
   for (const [index, tensor] of tensors.entries()) {
     if (tensor.shape.length !== shape.length || tensor.shape.some((dim, axis) => dim !== shape[axis])) {
-      const expected = `${formatShape(shape)} as in parts[0]`
+      const expected = `${formatShape(shape)}, as in parts[0]`
       throw fault('SHAPE', `parts[${index}].${kind}`, expected, formatShape(tensor.shape))
     }
     // A getter of a later part may have detached it.
@@ -39,10 +39,10 @@ function stack(kind, tensors) {
  */
 function readPart(part, index) {
   const name = `parts[${index}]`
-  if (!isObject(part)) throw fault('DTYPE', name, 'a result of attention', describe(part))
+  if (!isObject(part)) throw fault('DTYPE', name, 'an attention result', describe(part))
   const { output, logSumExp } = /** @type {any} */ (part)
   if (logSumExp === undefined || logSumExp === null) {
-    const expected = 'the logSumExp of the part: call with the option logSumExp: true'
+    const expected = 'a logSumExp, which attention returns with the option logSumExp: true'
     throw fault('DTYPE', `${name}.logSumExp`, expected, String(logSumExp))
   }
   return {
@@ -53,7 +53,8 @@ function readPart(part, index) {
 }
 
 /**
- * Whether outputs are in layout `blhd`: as they came from attention, or as the shapes say where there are not as many heads as rows.
+ * True if the outputs are in layout `blhd`: either attention marked them so, or the shapes prove it because the numbers
+ * of heads and rows differ.
  *
  * @param {ReturnType<typeof readPart>[]} parts
  */
@@ -75,7 +76,7 @@ export function createMerge(backend) {
   function mergeAttention(parts, options) {
     const count = isArray(parts) ? parts.length : undefined
     if (!isArray(parts) || !isLength(count)) {
-      throw fault('DTYPE', 'parts', 'an array of results of attention', describe(parts))
+      throw fault('DTYPE', 'parts', 'an array of attention results', describe(parts))
     }
     if (count === 0) throw fault('SHAPE', 'parts', 'at least one part', 'none')
     /** @type {ReturnType<typeof readPart>[]} */

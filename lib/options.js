@@ -1,14 +1,15 @@
-// Options as callers write them, split into what a binding takes: arrays as they are, everything else as one JSON text.
-// Names and values of the scalar options are judged in the kernel crate alone, so nothing here knows which exist.
+// Splits the caller's options into array options, which are passed as they are, and scalar options, passed as one JSON
+// text.
+// Only the kernel crate knows and checks the scalar options.
 
 import { describe, fault, isArray, isObject } from './errors.js'
 import { arrayType, checkArray, checkMask, isLength } from './tensor.js'
 
-/** More entries of a list than any option takes, and than an error repeats. */
-const MOST_ENTRIES = 64
+/** Upper limit for list entries passed on: more than any option takes, and than an error repeats. */
+const MAX_ENTRIES = 64
 
 /**
- * Text as JSON. Half of a surrogate pair, which is no character, becomes the one that stands for such.
+ * Quotes text as JSON. A lone surrogate, which is not a character, becomes U+FFFD.
  *
  * @param {string} text
  */
@@ -18,12 +19,13 @@ function quote(text) {
 }
 
 /**
- * The value of one option as JSON. JSON has no NaN or infinity: they travel as strings. An object, which no scalar option
- * can be, travels as `{}`, so that the kernel crate can say whether its name or its value is wrong.
+ * Encodes the value of one option as JSON. JSON has no NaN or infinity, so they are passed as strings. An object is
+ * never a valid scalar value; it is passed as `{}`, so that the kernel crate can report whether the name or the value
+ * is wrong.
  *
  * @param {string} name
  * @param {unknown} value
- * @param {boolean} [nested]  whether it is an entry of a list
+ * @param {boolean} [nested]  for an entry of a list
  * @returns {string}
  */
 function encodeValue(name, value, nested = false) {
@@ -51,11 +53,10 @@ function encodeValue(name, value, nested = false) {
  */
 function encodeList(name, list) {
   const { length } = list
-  if (!isLength(length)) throw fault('OPTION', name, 'a list that has a length', describe(length))
+  if (!isLength(length)) throw fault('OPTION', name, 'a list with a valid length', describe(length))
   /** @type {string[]} */
   const entries = []
-  for (let index = 0; index < Math.min(length, MOST_ENTRIES); index++)
-    entries.push(encodeValue(name, list[index], true))
+  for (let index = 0; index < Math.min(length, MAX_ENTRIES); index++) entries.push(encodeValue(name, list[index], true))
   return `[${entries.join(',')}]`
 }
 
@@ -71,11 +72,11 @@ function checkObject(argument, options) {
 }
 
 /**
- * A layer's configuration, or options that are no arrays, as JSON; absent values are left out. A value may be an object of
- * options itself.
+ * Encodes a layer's configuration, or options without arrays, as JSON. Absent values are omitted. A value may itself be
+ * an object of options.
  *
  * @param {unknown} config
- * @param {string} [argument]  what the caller calls it
+ * @param {string} [argument]  the caller's name for it
  */
 export function encodeConfig(config, argument = 'config') {
   return encodeMembers(checkObject(argument, config), (name, value) =>
@@ -100,7 +101,7 @@ function encodeMembers(object, encode) {
 }
 
 /**
- * Options with defaults in place of those that are absent.
+ * Merges options over defaults; absent options keep their default.
  *
  * @param {Record<string, unknown>} defaults
  * @param {unknown} options
@@ -118,12 +119,12 @@ export function withDefaults(defaults, options) {
 }
 
 /**
- * Options split into those of these names, as they are, and all others as JSON; absent ones are left out of both.
+ * Splits options into those listed in `names`, unchanged, and all others as JSON. Absent options are omitted from both.
  *
  * @param {string} argument
  * @param {unknown} options
  * @param {readonly string[]} names
- * @param {import('./async/watch.js').Watch} [watch]  takes the options of a call that runs elsewhere
+ * @param {import('./async/watch.js').Watch} [watch]  receives the options of an asynchronous call
  */
 export function splitOptions(argument, options, names, watch) {
   /** @type {Record<string, unknown>} */
@@ -140,9 +141,9 @@ export function splitOptions(argument, options, names, watch) {
   return { values, json: `{${json}}` }
 }
 
-/** What a call of attention was given beside its tensors. */
+/** The options of an attention call, split into arrays and JSON. */
 export class CallOptions {
-  /** The scalar options, or undefined where there are none. @type {string | undefined} */
+  /** The scalar options, or undefined if there are none. @type {string | undefined} */
   json = undefined
   /** @type {import('./tensor.js').Checked<Uint8Array | Float32Array> | undefined} */
   mask = undefined
@@ -156,7 +157,7 @@ export class CallOptions {
   kvLengths = undefined
   /** @type {Float32Array | undefined} */
   out = undefined
-  // The scalar options that decide which results there are, as the caller wrote them: judged in the kernel crate.
+  // Scalar options that determine which results to allocate, as the caller passed them; checked by the kernel crate.
   /** @type {unknown} */
   layout = undefined
   /** @type {unknown} */
@@ -169,17 +170,17 @@ export class CallOptions {
   logSumExp = undefined
 }
 
-const NONE = Object.freeze(new CallOptions())
+const NO_OPTIONS = Object.freeze(new CallOptions())
 
 /**
- * Reads every option once.
+ * Reads the options of an attention call, each exactly once.
  *
  * @param {unknown} options
- * @param {import('./async/watch.js').Watch} [watch]  takes the options of a call that runs elsewhere
+ * @param {import('./async/watch.js').Watch} [watch]  receives the options of an asynchronous call
  * @returns {Readonly<CallOptions>}
  */
 export function readOptions(options, watch) {
-  if (options === undefined || options === null) return NONE
+  if (options === undefined || options === null) return NO_OPTIONS
   const object = checkObject('options', options)
   const call = new CallOptions()
   let json = ''
@@ -199,7 +200,7 @@ export function readOptions(options, watch) {
         continue
       case 'signal':
       case 'onProgress':
-        // The kernel crate knows neither.
+        // The kernel crate knows neither option.
         if (watch === undefined) break
         watch.take(name, value)
         continue
@@ -227,17 +228,17 @@ export function readOptions(options, watch) {
 function readMask(call, value) {
   const mask = checkMask('mask', value)
   call.mask = mask
-  // The class of the array says what the mask means.
+  // The array's class determines the kind of mask.
   if (arrayType(mask.data) === 'Uint8Array') call.booleanMask = /** @type {Uint8Array} */ (mask.data)
   else call.floatMask = /** @type {Float32Array} */ (mask.data)
 }
 
 /**
- * The options of a function that has no kernel behind it, read once.
+ * Reads the options of a function that has no kernel, each exactly once.
  *
  * @template {string} Name
  * @param {unknown} options
- * @param {readonly Name[]} names  every option there is
+ * @param {readonly Name[]} names  all known options
  * @returns {{ [name in Name]?: unknown }}
  */
 export function pickOptions(options, names) {
@@ -258,7 +259,7 @@ export function pickOptions(options, names) {
 }
 
 /**
- * The candidate with the smallest edit distance to a name, the earliest of equals, as the kernel crate finds it for its own options.
+ * The candidate with the smallest edit distance to a name; ties go to the earliest, as in the kernel crate.
  *
  * @param {string} name
  * @param {readonly string[]} candidates
@@ -270,7 +271,7 @@ function nearest(name, candidates) {
 }
 
 /**
- * Levenshtein's distance: the insertions, deletions and substitutions that turn `a` into `b`.
+ * Levenshtein distance: the number of insertions, deletions and substitutions that turn `a` into `b`.
  *
  * @param {string} a
  * @param {string} b
@@ -287,7 +288,7 @@ function editDistance(a, b) {
 }
 
 /**
- * A dotted prefix of parameter names: `'encoder.0'` and `'encoder.0.'` mean the same.
+ * Reads a dotted prefix of parameter names; `'encoder.0'` and `'encoder.0.'` are equivalent.
  *
  * @param {unknown} options
  */

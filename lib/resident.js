@@ -1,4 +1,4 @@
-// What lives in a backend's memory between calls: made, found again after a fault, and freed.
+// Objects in a backend's memory that outlive a call: created, recreated after a fault, and freed.
 
 import { freeQuietly, makeObject } from './async/worker-calls.js'
 import { AttentionError } from './errors.js'
@@ -7,28 +7,28 @@ import { decodeState } from './state.js'
 /** @typedef {import('./backend.js').Backend} Backend */
 /** @typedef {import('./binding.d.ts').Binding} Binding */
 
-/** Where an object lives. @typedef {{ binding: Binding, id: number, version: Version }} Held */
+/** The binding and id of an object. @typedef {{ binding: Binding, id: number, version: Version }} Location */
 /** @typedef {{ kind: string, config: string, integers: (Int32Array | undefined)[] }} Origin */
 /**
- * What makes the same object elsewhere.
+ * Everything needed to recreate an object in another instance.
  *
  * @typedef {Origin & { key: string, entries: string, data: Float32Array[] }} Recipe
  */
 
-/** Frees what nobody disposed of. */
-const forgotten = new FinalizationRegistry(release)
+/** Frees objects that were never disposed of. */
+const registry = new FinalizationRegistry(release)
 
-/** @param {Held} held */
+/** @param {Location} location */
 function release({ binding, id, version }) {
   version.release()
   freeQuietly(binding, id)
 }
 
-/** An object's contents as they are at one moment, under the name that workers know them by, until nobody has them any more. */
+/** A reference-counted snapshot of an object's contents; `key` identifies it to workers. */
 class Version {
   static #count = 0
   key = `${++Version.#count}`
-  #holders = 1
+  #references = 1
   #backend
 
   /** @param {Backend} backend */
@@ -36,20 +36,20 @@ class Version {
     this.#backend = backend
   }
 
-  share() {
-    this.#holders++
+  retain() {
+    this.#references++
     return this
   }
 
   release() {
-    if (--this.#holders === 0) this.#backend.forget(this.key)
+    if (--this.#references === 0) this.#backend.forget(this.key)
   }
 }
 
 /**
- * What makes the same object elsewhere. The memory of an instance that trapped can still be read.
+ * Reads the recipe of an object. The memory of an instance that trapped can still be read.
  *
- * @param {Held} held
+ * @param {Location} location
  * @param {Origin} origin
  * @returns {Recipe}
  */
@@ -60,47 +60,47 @@ function recipeOf({ binding, id, version }, origin) {
   return { key: version.key, ...origin, entries, data }
 }
 
-/** An object as it was at one moment, whatever becomes of it. */
-class Hold {
-  #held
+/** Keeps an object alive in its current state, independently of later changes to the original. */
+class PinnedObject {
+  #location
   #origin
 
   /**
-   * @param {Held} held  whose number and version are this one's own
+   * @param {Location} location  exclusive to this object
    * @param {Origin} origin
    */
-  constructor(held, origin) {
-    this.#held = held
+  constructor(location, origin) {
+    this.#location = location
     this.#origin = origin
   }
 
   get id() {
-    return this.#held.id
+    return this.#location.id
   }
 
   get key() {
-    return this.#held.version.key
+    return this.#location.version.key
   }
 
   recipe() {
-    return recipeOf(this.#held, this.#origin)
+    return recipeOf(this.#location, this.#origin)
   }
 
   /** @param {Binding} binding */
   isOf(binding) {
-    return binding === this.#held.binding
+    return binding === this.#location.binding
   }
 
   release() {
-    release(this.#held)
+    release(this.#location)
   }
 }
 
 export class Resident {
-  /** Whether a layer trains. */
+  /** True in training mode. */
   training = false
-  /** @type {Held | undefined} */
-  #held
+  /** @type {Location | undefined} */
+  #location
   #backend
   /** @type {Origin} */
   #origin
@@ -115,7 +115,7 @@ export class Resident {
   constructor(backend, kind, config, integers1, integers2) {
     this.#backend = backend
     this.#origin = { kind, config, integers: [integers1, integers2] }
-    this.#hold(
+    this.#setLocation(
       this.#guard((binding) => ({
         binding,
         id: binding.create(kind, config, integers1, integers2),
@@ -124,35 +124,35 @@ export class Resident {
     )
   }
 
-  /** The number of the object in the binding that runs now. */
+  /** The object's id in the current binding; recreates the object first if its instance trapped. */
   use() {
-    if (this.#held === undefined) {
+    if (this.#location === undefined) {
       throw new AttentionError('DISPOSED', {
         argument: 'this',
         expected: 'an object that has not been disposed',
-        actual: 'one that has been',
-        message: 'this object has been disposed: make a new one, or dispose it later'
+        actual: 'a disposed object',
+        message: 'this object has been disposed; create a new one, or dispose of it later'
       })
     }
-    if (this.#held.binding !== this.#backend.binding) this.#revive(this.#held)
-    return this.#held.id
+    if (this.#location.binding !== this.#backend.binding) this.#revive(this.#location)
+    return this.#location.id
   }
 
-  /** The object as it is now, for a call that has still to run. */
+  /** Pins the object in its current state, for a call that will run later. */
   hold() {
     const id = this.use()
-    const { binding, version } = /** @type {Held} */ (this.#held)
-    const held = this.#guard(() => binding.hold(id))
-    return new Hold({ binding, id: held, version: version.share() }, this.#origin)
+    const { binding, version } = /** @type {Location} */ (this.#location)
+    const pinnedId = this.#guard(() => binding.hold(id))
+    return new PinnedObject({ binding, id: pinnedId, version: version.retain() }, this.#origin)
   }
 
-  /** The configuration with every default filled in. */
+  /** The configuration, including all defaults. */
   describe() {
     const id = this.use()
     return JSON.parse(this.#guard((binding) => binding.describe(id)))
   }
 
-  /** The names and shapes of its parameters. @returns {import('./state.js').Entries} */
+  /** The names and shapes of the parameters. @returns {import('./state.js').Entries} */
   entries() {
     const id = this.use()
     return JSON.parse(this.#guard((binding) => binding.stateEntries(id)))
@@ -172,37 +172,37 @@ export class Resident {
   load({ entries, data }, prefix) {
     const id = this.use()
     this.#guard((binding) => binding.loadState(id, entries, data, prefix))
-    const held = /** @type {Held} */ (this.#held)
-    held.version.release()
-    held.version = new Version(this.#backend)
+    const location = /** @type {Location} */ (this.#location)
+    location.version.release()
+    location.version = new Version(this.#backend)
   }
 
   dispose() {
-    if (this.#held === undefined) return
-    forgotten.unregister(this)
-    release(this.#held)
-    this.#held = undefined
+    if (this.#location === undefined) return
+    registry.unregister(this)
+    release(this.#location)
+    this.#location = undefined
   }
 
-  /** @param {Held} held */
-  #hold(held) {
-    this.#held = held
-    forgotten.register(this, held, this)
+  /** @param {Location} location */
+  #setLocation(location) {
+    this.#location = location
+    registry.register(this, location, this)
   }
 
   /**
-   * Carries the object over from an instance that trapped.
+   * Recreates the object after its instance trapped.
    *
-   * @param {Held} old
+   * @param {Location} old
    */
   #revive(old) {
-    const held = this.#guard((binding) => ({
+    const location = this.#guard((binding) => ({
       binding,
       id: makeObject(binding, recipeOf(old, this.#origin)),
       version: old.version
     }))
-    forgotten.unregister(this)
-    this.#hold(held)
+    registry.unregister(this)
+    this.#setLocation(location)
   }
 
   /**

@@ -1,4 +1,4 @@
-// Rotary positions for queries and keys.
+// Rotary position embeddings for queries and keys.
 
 import { splitOptions } from './options.js'
 import { allocateTensor, checkArray, checkTensor } from './tensor.js'

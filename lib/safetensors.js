@@ -1,4 +1,4 @@
-// Weights files: a safetensors file as a state dict and back. The format itself is read in the kernel crate.
+// Reads and writes safetensors files as state dicts. The kernel crate parses and checks the format.
 
 import { describe, fault, isArray, isObject } from './errors.js'
 import { readPrefix } from './options.js'
@@ -9,14 +9,14 @@ import { MAX_RANK, arrayType, bytesBetween, checkArray, isShared } from './tenso
 /** @typedef {import('./backend.js').Backend} Backend */
 /** @typedef {{ name: string, shape: number[], dtype: string, bytes: [start: number, end: number] }} Entry */
 
-/** The length of the header's length, the first thing in a file. */
+/** Size of the header length, which starts the file. */
 const LENGTH_BYTES = 8
 
 /** @param {unknown} bytes @returns {Uint8Array} */
 function checkBytes(bytes) {
   if (arrayType(bytes) === 'Uint8Array') return checkArray('bytes', bytes, 'Uint8Array')
   const buffer = /** @type {ArrayBuffer} */ (bytes)
-  // Whatever else says that it is one has no memory to look at.
+  // Only genuine buffers have memory; other objects may claim to be buffers.
   if (lengthOfBuffer(buffer) !== undefined) return isDetached(buffer) ? new Uint8Array(0) : new Uint8Array(buffer)
   throw fault('DTYPE', 'bytes', 'a Uint8Array or an ArrayBuffer', describe(bytes))
 }
@@ -27,7 +27,7 @@ const byteLengths = [ArrayBuffer, globalThis.SharedArrayBuffer]
   .map(({ prototype }) => /** @type {any} */ (Object.getOwnPropertyDescriptor(prototype, 'byteLength')).get)
 
 /**
- * How many bytes a buffer of any realm has, or undefined for what is none.
+ * The byte length of a buffer of any realm, or undefined for anything else.
  *
  * @param {unknown} buffer
  * @returns {number | undefined}
@@ -37,7 +37,7 @@ function lengthOfBuffer(buffer) {
     try {
       return byteLength.call(buffer)
     } catch {
-      // It is not of this kind.
+      // Not a buffer of this kind.
     }
   }
   return undefined
@@ -54,7 +54,7 @@ function isDetached(buffer) {
 }
 
 /**
- * Where the header of a file ends, if it says so truly.
+ * The end of a file's header, limited to the size of the file.
  *
  * @param {Uint8Array} file
  */
@@ -83,7 +83,7 @@ function encodeMetadata(metadata) {
   for (const [name, value] of entries) {
     if (typeof value !== 'string') throw fault('OPTION', `metadata.${name}`, 'a string', describe(value))
     if (/\p{Cs}/u.test(name + value)) {
-      throw fault('OPTION', `metadata.${name}`, 'text of whole characters', 'half of a surrogate pair')
+      throw fault('OPTION', `metadata.${name}`, 'text without lone surrogates', 'a lone surrogate')
     }
   }
   return JSON.stringify(Object.fromEntries(entries))
@@ -104,13 +104,13 @@ export function createSafetensors(backend) {
     let entries
     try {
       const header = bytesBetween(file, 0, headerEnd(file))
-      // Another thread may write to shared memory while it is read.
+      // Copy the header out of shared memory, which another thread could change meanwhile.
       entries = JSON.parse(binding.safetensorsEntries(isShared(file) ? header.slice() : header, file.length))
     } catch (error) {
       throw backend.fault(error)
     }
     const wanted = entries.filter(({ name }) => name.startsWith(prefix))
-    // Before memory is taken for any of them.
+    // Check all entries before allocating any.
     wanted.forEach(checkEntry)
     return decodeState(wanted, (_, output, entry) => readEntry(file, entry, output), prefix)
   }

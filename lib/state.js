@@ -1,4 +1,4 @@
-// State dicts: parameters by name, as callers hold them and as bindings take them.
+// State dicts: parameters by name, converted between the caller's form and the bindings'.
 
 import { describe, fault, isArray, isObject } from './errors.js'
 import { allocate, arrayType, attached, checkTensor, elements } from './tensor.js'
@@ -7,7 +7,7 @@ import { allocate, arrayType, attached, checkTensor, elements } from './tensor.j
 /** @typedef {{ name: string, shape: number[] }[]} Entries */
 
 /**
- * A state dict, or what of it lies under `prefix`, as a binding takes it.
+ * Converts a state dict, or its part under `prefix`, to the binding's form.
  *
  * @param {unknown} state
  * @param {string} [prefix]
@@ -22,22 +22,22 @@ export function encodeState(state, prefix = '') {
   const data = []
   for (const [name, tensor] of Object.entries(state)) {
     if (!name.startsWith(prefix)) continue
-    if (/\p{Cs}/u.test(name)) throw fault('FORMAT', name, 'a name of whole characters', 'half of a surrogate pair')
+    if (/\p{Cs}/u.test(name)) throw fault('FORMAT', name, 'a name without lone surrogates', 'a lone surrogate')
     const checked = checkTensor(name, tensor)
     entries.push({ name, shape: checked.shape })
     data.push(checked.data)
   }
-  // Members that are getters may have detached what came before them.
+  // Getters of later members may have detached earlier arrays.
   return { entries: JSON.stringify(entries), data: data.map(attached) }
 }
 
 /**
- * The tensors of a state dict, each filled by `read`.
+ * Converts entries to a state dict, each tensor filled by `read`.
  *
  * @template {{ name: string, shape: number[] }} Entry
  * @param {readonly Entry[]} entries
  * @param {(index: number, output: Float32Array, entry: Entry) => void} read
- * @param {string} [prefix]  takes only the entries under it, and takes it off their names
+ * @param {string} [prefix]  includes only entries under this prefix, with the prefix removed
  * @returns {Record<string, Checked>}
  */
 export function decodeState(entries, read, prefix = '') {
@@ -49,6 +49,6 @@ export function decodeState(entries, read, prefix = '') {
     read(index, data, entry)
     state.push([entry.name.slice(prefix.length), { data, shape: entry.shape }])
   }
-  // Not by assignment, which a tensor named __proto__ would turn into something else.
+  // Assignment would misinterpret a tensor named __proto__.
   return Object.fromEntries(state)
 }

@@ -1,10 +1,10 @@
-// Tensors as callers hand them in: what they have to be, checked once, and the two functions that make them.
+// Checks of tensors, arrays and shapes that callers pass in, and allocation of results.
 
 import { AttentionError, describe, fault, isArray, isObject } from './errors.js'
 
 /** @typedef {import('../index.d.ts').TensorData} TensorData */
 /**
- * A checked tensor: its data, and a copy of its shape that the caller can no longer change.
+ * A checked tensor: its data, and a private copy of its shape.
  *
  * @template {TensorData} [T=Float32Array]
  * @typedef {{ data: T, shape: number[] }} Checked
@@ -15,13 +15,13 @@ export const MAX_RANK = 8
 const TypedArray = Object.getPrototypeOf(Uint8Array)
 
 /**
- * A getter that every typed array of every realm answers to, whatever its class or the array itself says.
+ * A getter that reads a typed array of any realm directly, bypassing overrides in its class or on the array itself.
  *
  * @param {string | symbol} name
  */
 const getter = (name) => /** @type {() => any} */ (Object.getOwnPropertyDescriptor(TypedArray.prototype, name)?.get)
 
-/** Undefined for what is no typed array. @type {() => string | undefined} */
+/** Undefined for anything but a typed array. @type {() => string | undefined} */
 const typeTag = getter(Symbol.toStringTag)
 /** @type {() => number} */
 const length = getter('length')
@@ -36,7 +36,7 @@ const buffer = getter('buffer')
 const TYPES = { Float32Array, Int32Array, Uint8Array }
 
 /**
- * How many elements a typed array has now.
+ * The current number of elements of a typed array.
  *
  * @param {ArrayBufferView} array
  */
@@ -45,15 +45,15 @@ export function lengthOf(array) {
 }
 
 /**
- * The same memory as an array without anything of the caller's own: subclasses and arrays with members of their own could
- * call back in, or say what is not true.
+ * An array over the same memory without user code: subclasses, and arrays with overridden members, could re-enter the
+ * API or misreport their length.
  *
  * @template {ArrayBufferView} T
  * @param {T} array
  * @param {string} type
  * @returns {T}
  */
-function plain(array, type) {
+function asPlain(array, type) {
   const Type = TYPES[type]
   if (
     Object.getPrototypeOf(array) === Type.prototype &&
@@ -63,29 +63,29 @@ function plain(array, type) {
     return array
   }
   const count = lengthOf(array)
-  // One that was detached has no memory to look at.
-  const own = count === 0 ? new Type(0) : new Type(buffer.call(array), byteOffset.call(array), count)
-  givenArrays.set(own, array)
-  return own
+  // A detached array has no buffer to view.
+  const plain = count === 0 ? new Type(0) : new Type(buffer.call(array), byteOffset.call(array), count)
+  callerArrays.set(plain, array)
+  return plain
 }
 
-/** The callers' own arrays behind plain ones. @type {WeakMap<object, any>} */
-const givenArrays = new WeakMap()
+/** The caller's arrays, by the plain arrays that replace them. @type {WeakMap<object, any>} */
+const callerArrays = new WeakMap()
 
 /**
- * The array as the caller gave it: a result that was written there comes back as it.
+ * The array that the caller passed in, so that a result written to `out` is returned as the same object.
  *
  * @param {Float32Array} array
  * @returns {Float32Array}
  */
-export const asGiven = (array) => givenArrays.get(array) ?? array
+export const asGiven = (array) => callerArrays.get(array) ?? array
 
 const NO_FLOATS = new Float32Array(0)
 const NO_INTEGERS = new Int32Array(0)
 const NO_BYTES = new Uint8Array(0)
 
 /**
- * The array, or an empty one in place of one that was detached: a getter may have done so after it was checked.
+ * The array itself, or an empty one if it is detached; a getter may have detached it after it was checked.
  *
  * @template {TensorData} T
  * @param {T} array
@@ -98,7 +98,7 @@ export function attached(array) {
 }
 
 /**
- * Part of an array, without asking the array itself.
+ * A view of part of an array, without calling the array's own methods.
  *
  * @param {Float32Array} array
  * @param {number} start
@@ -109,7 +109,7 @@ export function floatsBetween(array, start, end) {
 }
 
 /**
- * Part of a typed array's bytes.
+ * A view of part of a typed array's bytes.
  *
  * @param {ArrayBufferView} array
  * @param {number} start
@@ -122,7 +122,7 @@ export function bytesBetween(array, start, end) {
 }
 
 /**
- * The name of a typed array's class, or undefined for everything else.
+ * The class name of a typed array, or undefined for any other value.
  *
  * @param {unknown} value
  */
@@ -131,7 +131,7 @@ export function arrayType(value) {
 }
 
 /**
- * The number of elements that a checked shape stands for.
+ * The number of elements in a checked shape.
  *
  * @param {readonly number[]} shape
  */
@@ -157,9 +157,9 @@ export function formatShape(shape) {
  * @param {unknown} shape
  */
 export function checkShape(argument, shape) {
-  if (!isArray(shape)) throw fault('SHAPE', argument, 'a shape that is an array of dimensions', describe(shape))
+  if (!isArray(shape)) throw fault('SHAPE', argument, 'an array of dimensions', describe(shape))
   const rank = shape.length
-  if (!isLength(rank)) throw fault('SHAPE', argument, 'a shape that has a length', describe(rank))
+  if (!isLength(rank)) throw fault('SHAPE', argument, 'an array with a valid length', describe(rank))
   if (rank > MAX_RANK) throw fault('SHAPE', argument, `at most ${MAX_RANK} dimensions`, `${rank}`)
   /** @type {number[]} */
   const dims = []
@@ -197,7 +197,7 @@ function checkLength(argument, length, shape) {
  * @template {TensorData} T
  * @param {string} argument
  * @param {any} tensor
- * @param {readonly string[]} types  the classes of typed array that will do
+ * @param {readonly string[]} types  the accepted classes of typed arrays
  * @returns {Checked<T>}
  */
 function read(argument, tensor, types) {
@@ -222,7 +222,7 @@ function read(argument, tensor, types) {
  */
 function check(argument, tensor, types) {
   const checked = read(argument, tensor, types)
-  checked.data = plain(checked.data, /** @type {string} */ (arrayType(checked.data)))
+  checked.data = asPlain(checked.data, /** @type {string} */ (arrayType(checked.data)))
   return /** @type {Checked<T>} */ (checked)
 }
 
@@ -231,7 +231,7 @@ const MASKS = ['Uint8Array', 'Float32Array']
 const ANY = ['Float32Array', 'Uint8Array', 'Int32Array']
 
 /**
- * A tensor of 32-bit floats, or an error that names `argument`.
+ * Checks a tensor of 32-bit floats; errors name `argument`.
  *
  * @param {string} argument
  * @param {unknown} tensor
@@ -242,7 +242,7 @@ export function checkTensor(argument, tensor) {
 }
 
 /**
- * A boolean or a float mask.
+ * Checks a boolean or float mask.
  *
  * @param {string} argument
  * @param {unknown} tensor
@@ -253,7 +253,7 @@ export function checkMask(argument, tensor) {
 }
 
 /**
- * A typed array of one class.
+ * Checks a typed array of one class.
  *
  * @template {TensorData} T
  * @param {string} argument
@@ -265,13 +265,15 @@ export function checkArray(argument, array, type) {
   if (arrayType(array) !== type) {
     throw fault('DTYPE', argument, `${/^[AEIOU]/.test(type) ? 'an' : 'a'} ${type}`, describe(array))
   }
-  const own = plain(/** @type {T} */ (array), type)
-  // What is checked has to stay so: another thread may write to shared memory meanwhile.
-  return type === 'Int32Array' && isShared(own) ? /** @type {any} */ (new Int32Array(/** @type {any} */ (own))) : own
+  const plain = asPlain(/** @type {T} */ (array), type)
+  // Copy checked integers out of shared memory, where another thread could still change them.
+  return type === 'Int32Array' && isShared(plain)
+    ? /** @type {any} */ (new Int32Array(/** @type {any} */ (plain)))
+    : plain
 }
 
 /**
- * A bare array as a tensor of one dimension.
+ * Checks a bare array and returns it as a one-dimensional tensor.
  *
  * @param {string} argument
  * @param {unknown} array
@@ -284,8 +286,8 @@ export function asTensor(argument, array) {
 }
 
 /**
- * How many entries a list has, an array or what looks like one; undefined for what is none. A proxy of a typed array, of any realm,
- * is none: its members refuse to be read.
+ * The length of a list, either an array or an array-like object; undefined for anything else. A proxy of a typed array
+ * does not count, as its members cannot be read.
  *
  * @param {any} list
  * @returns {number | undefined}
@@ -304,7 +306,7 @@ export function isShared(array) {
 }
 
 /**
- * Fresh memory for a result.
+ * Allocates the floats of a result.
  *
  * @param {string} what
  * @param {number} length
@@ -356,7 +358,7 @@ function outOfMemory(argument, length, cause) {
 }
 
 /**
- * Memory for a result: the caller's `out`, or fresh.
+ * The tensor for a result: in the caller's `out` if given, otherwise newly allocated.
  *
  * @param {Float32Array | undefined} out
  * @param {number[]} shape
@@ -370,14 +372,15 @@ export function outputFor(out, shape, inputs) {
   const end = (/** @type {ArrayBufferView} */ array) => byteOffset.call(array) + byteLength.call(array)
   for (const input of inputs) {
     if (input === undefined || buffer.call(input) !== buffer.call(out)) continue
-    const apart = end(input) <= byteOffset.call(out) || end(out) <= byteOffset.call(input)
-    if (!apart) throw fault('OPTION', 'out', 'memory that no input lies in', 'memory shared with an input')
+    const isDisjoint = end(input) <= byteOffset.call(out) || end(out) <= byteOffset.call(input)
+    if (!isDisjoint)
+      throw fault('OPTION', 'out', 'memory that does not overlap an input', 'memory shared with an input')
   }
   return { data: out, shape }
 }
 
 /**
- * The shape of `x` with another last dimension.
+ * The shape with its last dimension replaced.
  *
  * @param {readonly number[]} shape
  * @param {number} last
@@ -389,7 +392,7 @@ export function withLast(shape, last) {
 }
 
 /**
- * Fresh memory for a tensor.
+ * Allocates a tensor.
  *
  * @param {string} what
  * @param {number[]} shape

@@ -1,4 +1,4 @@
-// Masks ready to use, what a tensor's values are as a whole, and a stopwatch.
+// Mask constructors, statistics of tensors, and a stopwatch.
 
 import { describe, fault } from './errors.js'
 import { encodeConfig } from './options.js'
@@ -15,7 +15,7 @@ import { allocateBytes, allocateTensor, arrayType, asTensor, checkShape, checkTe
 export function createCausalMask(length, keyLength = length) {
   const shape = [...checkShape('length', [length]), ...checkShape('keyLength', [keyLength])]
   const mask = allocateTensor('mask', shape)
-  // Without keys there is nothing to hide, however many rows there are.
+  // Without keys there is nothing to fill, whatever the number of rows.
   const rows = keyLength === 0 ? 0 : length
   for (let i = 0; i < rows; i++)
     mask.data.fill(-Infinity, i * keyLength + Math.min(i + 1, keyLength), (i + 1) * keyLength)
@@ -42,7 +42,7 @@ export function createPaddingMask(lengths, maxLength) {
   return { data, shape }
 }
 
-/** Times between marks, in milliseconds. */
+/** Measures times between marks, in milliseconds. */
 export class PerformanceMonitor {
   /** @type {Map<string, number>} */
   #marks = new Map()
@@ -58,7 +58,7 @@ export class PerformanceMonitor {
    * @param {string} [end]
    */
   measure(start, end) {
-    // Before anything else takes time.
+    // Take the time first, before any other work.
     const now = performance.now()
     return (end === undefined ? now : this.#at('end', end)) - this.#at('start', start)
   }
@@ -73,7 +73,7 @@ export class PerformanceMonitor {
    */
   #at(argument, label) {
     const time = this.#marks.get(label)
-    if (time === undefined) throw fault('OPTION', argument, 'a label that was marked', describe(label))
+    if (time === undefined) throw fault('OPTION', argument, 'the label of a mark', describe(label))
     return time
   }
 }

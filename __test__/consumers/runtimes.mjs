@@ -216,7 +216,7 @@ export default {
         return expectReport(JSON.parse(text), {
           kind: 'wasm',
           workers: false,
-          rejected: [/^workers: this runtime starts no/]
+          rejected: [/^workers: this runtime cannot start/]
         })
       })
     }

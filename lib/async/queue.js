@@ -1,23 +1,22 @@
-// Calls that run elsewhere, in the order in which they came, as many at once as there is room for.
+// Starts asynchronous calls in order, as many at a time as the executor has slots.
 
-import { inWordsOf } from '../errors.js'
+import { renameArgument } from '../errors.js'
 
 /** @typedef {import('./request.js').Request} Request */
 /** @typedef {import('./watch.js').Watch} Watch */
 /** @typedef {(fraction: number) => void} Report */
 /**
- * One call under way: `done` settles when its place is free again, also after `cancel`.
+ * A running call. `done` settles when its slots are free again, also after `cancel`.
  *
  * @typedef {{ done: Promise<unknown>, cancel: () => void }} Run
  */
 /**
- * Where calls run: `places` at once. A call may take as many places as are `free`; `report`, where somebody listens, hears
- * how far it is.
+ * Runs calls in a number of slots. A call may use up to `free` slots, and passes its progress to `report` if given.
  *
  * @typedef {object} Executor
- * @property {number} places
+ * @property {number} slots
  * @property {(request: Request, free: number, report: Report | undefined) => Run} run
- * @property {(request: Request, free: number) => number} taken  how many places the call will take
+ * @property {(request: Request, free: number) => number} slotsFor  number of slots that the call will use
  * @property {(error: unknown) => import('../errors.js').AttentionError} fault
  */
 
@@ -25,7 +24,7 @@ export class Queue {
   #executor
   /** @type {Job[]} */
   #waiting = []
-  #taken = 0
+  #usedSlots = 0
 
   /** @param {Executor} executor */
   constructor(executor) {
@@ -41,22 +40,22 @@ export class Queue {
     return new Promise((resolve, reject) => {
       const job = new Job(request, watch, resolve, reject)
       this.#waiting.push(job)
-      // One that is cancelled while it waits leaves nothing behind.
-      job.cancel = () => this.#leave(job)
+      // A call that is cancelled while queued leaves no trace.
+      job.cancel = () => this.#withdraw(job)
       job.listen()
       this.#advance()
     })
   }
 
   /** @param {Job} job */
-  #leave(job) {
-    const place = this.#waiting.indexOf(job)
-    if (place >= 0) this.#waiting.splice(place, 1)
+  #withdraw(job) {
+    const index = this.#waiting.indexOf(job)
+    if (index >= 0) this.#waiting.splice(index, 1)
     job.request.release()
   }
 
   #advance() {
-    while (this.#taken < this.#executor.places) {
+    while (this.#usedSlots < this.#executor.slots) {
       const job = this.#waiting.shift()
       if (job === undefined) return
       job.cancel = () => {}
@@ -67,29 +66,29 @@ export class Queue {
   /** @param {Job} job */
   async #run(job) {
     const executor = this.#executor
-    // What waits behind it is worth more than a call that spreads.
-    const free = this.#waiting.length > 0 ? 1 : executor.places - this.#taken
-    const places = executor.taken(job.request, free)
-    this.#taken += places
+    // A queued call makes better use of a slot than splitting this one.
+    const free = this.#waiting.length > 0 ? 1 : executor.slots - this.#usedSlots
+    const slots = executor.slotsFor(job.request, free)
+    this.#usedSlots += slots
     try {
-      const run = executor.run(job.request, free, job.listens ? (fraction) => job.report(fraction) : undefined)
+      const run = executor.run(job.request, free, job.hasListener ? (fraction) => job.report(fraction) : undefined)
       job.cancel = run.cancel
       await run.done
       job.succeed()
     } catch (error) {
-      job.fail(inWordsOf(job.request.names, executor.fault(error)))
+      job.fail(renameArgument(job.request.names, executor.fault(error)))
     } finally {
       job.request.release()
-      this.#taken -= places
+      this.#usedSlots -= slots
       this.#advance()
     }
   }
 }
 
-/** One call, from its beginning to the settling of its promise. */
+/** A call from its submission until its promise settles. */
 class Job {
   isSettled = false
-  /** Takes it from those that wait, or ends its work. @type {() => void} */
+  /** Removes the job from the queue, or stops its work. @type {() => void} */
   cancel = () => {}
   #watch
   #resolve
@@ -109,7 +108,7 @@ class Job {
     this.#reject = reject
   }
 
-  /** Hears of its signal from now on, and whether it came before. */
+  /** Subscribes to the signal, and handles one that is already aborted. */
   listen() {
     const { signal } = this.#watch
     try {
@@ -120,7 +119,7 @@ class Job {
     }
   }
 
-  get listens() {
+  get hasListener() {
     return this.#watch.onProgress !== undefined
   }
 
@@ -135,7 +134,7 @@ class Job {
   }
 
   /**
-   * What is heard never goes back.
+   * Reports progress, which never decreases.
    *
    * @param {number} fraction
    */
@@ -170,7 +169,7 @@ class Job {
   }
 
   /**
-   * Ends a call whose result nobody wants any more.
+   * Settles the promise early and cancels the work.
    *
    * @param {() => void} reject
    */
@@ -186,7 +185,7 @@ class Job {
     try {
       this.#watch.signal?.removeEventListener('abort', this.#abort)
     } catch {
-      // A signal of the caller's own making; the call has to end all the same.
+      // A caller-defined signal may throw; the call must settle regardless.
     }
   }
 }

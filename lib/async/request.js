@@ -1,4 +1,4 @@
-// A call that waits for its turn: everything it needs, in memory that is nobody else's.
+// A pending asynchronous call, with private copies of all its inputs.
 
 import { AttentionError } from '../errors.js'
 import { allocate, lengthOf } from '../tensor.js'
@@ -6,9 +6,9 @@ import { FIRST_OBJECT } from './worker-calls.js'
 
 /** @typedef {import('../resident.js').Resident} Resident */
 /**
- * - `operations`: about how many there are, where parts of the call can be computed apart; else 0.
- * - `names`: those under which the caller knows q, k and v.
- * - `result`: what the caller gets once the outputs are filled.
+ * - `operations`: approximate number of operations if the call can be split, otherwise 0.
+ * - `names`: the caller's names for q, k and v.
+ * - `result`: the value to return once the outputs are filled.
  *
  * @typedef {object} Parts
  * @property {number} operation
@@ -27,7 +27,7 @@ import { FIRST_OBJECT } from './worker-calls.js'
  */
 
 export class Request {
-  /** @param {Parts} parts  what is the caller's is copied */
+  /** @param {Parts} parts  the caller's arrays are copied */
   constructor({ inputs, bytes, integers, outputs, out, residents, ...rest }) {
     const { operation, header, options, indices, names, operations, result } = rest
     this.operation = operation
@@ -41,19 +41,19 @@ export class Request {
     this.bytes = copy(bytes, Uint8Array)
     this.integers = integers.map((array) => copy(array, Int32Array))
     this.out = out
-    // The caller may change `out`, or give it away, before there is a result.
+    // The caller may change or transfer `out` before the result is ready.
     this.outputs = outputs.map((array) => (array && array === out ? allocate('output', array.length) : array))
-    /** What the call works on, as it is now. */
+    /** The objects of the call, pinned in their current state. */
     this.objects = residents.map((resident) => resident.hold())
     this.objects.forEach(({ id }, index) => (header[FIRST_OBJECT + index] = id))
   }
 
-  /** Lets go of what the call works on. */
+  /** Releases the objects of the call. */
   release() {
     for (const object of this.objects) object.release()
   }
 
-  /** What the caller gets, once the outputs are filled. */
+  /** Completes the result once the outputs are filled. */
   finish() {
     const { out } = this
     if (out !== undefined) {
@@ -61,11 +61,11 @@ export class Request {
       if (out.length !== made.length) {
         throw new AttentionError('DTYPE', {
           argument: 'out',
-          expected: `memory for ${made.length} elements until the call has ended`,
+          expected: `memory for ${made.length} elements until the call ends`,
           actual: `${out.length} elements: it was detached or resized meanwhile`
         })
       }
-      // An empty one may have been detached.
+      // An empty array may have been detached.
       if (made.length > 0) Float32Array.prototype.set.call(out, made)
     }
     return this.result
@@ -73,7 +73,7 @@ export class Request {
 }
 
 /**
- * Without asking the array's own class, which may be a subclass of the caller's.
+ * Copies an array without using its class, which may be a subclass defined by the caller.
  *
  * @template {Float32Array | Int32Array | Uint8Array} T
  * @param {T | undefined} array
@@ -82,7 +82,7 @@ export class Request {
  */
 function copy(array, Type) {
   if (array === undefined) return undefined
-  // One that was detached has nothing to copy; its shape tells the kernel crate whether that is right.
+  // A detached array is empty; the kernel crate checks its length against the shape.
   const length = lengthOf(array)
   if (length === 0) return new Type(/** @type {any} */ (0))
   try {

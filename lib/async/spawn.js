@@ -1,13 +1,13 @@
-// How a runtime starts a worker: from the text of its program, so that no bundler and no server has to find a file.
+// The ways to start a worker from the source text of its program, so that no bundler or server has to locate a file.
 
 /**
- * - `message`: what the worker says.
- * - `lost`: it has ended, or never began.
+ * - `message`: receives the worker's messages.
+ * - `lost`: called when the worker has ended or could not start.
  *
  * @typedef {{ message: (data: any) => void, lost: (error: Error) => void }} Events
  */
 /**
- * A worker. One that is not held does not keep the process alive.
+ * A running worker. While it is not held, it does not keep the process alive.
  *
  * @typedef {{ post: (message: any, transfer?: ArrayBufferLike[]) => void, hold: (held: boolean) => void, end: () => void }} Spawned
  */
@@ -26,14 +26,14 @@ function overEvents(worker, { message, lost }) {
   })
   return {
     post: (data, transfer = []) => worker.postMessage(data, transfer),
-    // Bun knows these, browsers have no process to keep alive.
+    // Bun has these methods; browsers have no process to keep alive.
     hold: (held) => (held ? worker.ref?.() : worker.unref?.()),
     end: () => worker.terminate()
   }
 }
 
 /**
- * A module worker of a file.
+ * Starts a module worker from a file.
  *
  * @param {() => Worker} open
  * @returns {Spawn}
@@ -44,7 +44,7 @@ export const fromFile = (open) => ({
 })
 
 /**
- * WebKit refuses at once, and says only that it is insecure; others report it later, as an event.
+ * Opens a worker from a blob URL. WebKit throws at once with only a security error; other browsers fire an event later.
  *
  * @param {string} address
  * @param {() => void} free
@@ -89,7 +89,7 @@ const fromText = (program) => ({
   candidate: 'worker_threads',
   open({ message, lost }) {
     const { Worker } = globalThis.process.getBuiltinModule('node:worker_threads')
-    // Flags of the process, such as one that makes texts modules, are not for this program.
+    // Flags of the process, such as those that change the module type of text, must not affect this program.
     const worker = new Worker(program, { eval: true, execArgv: [], env: {}, name: NAME })
     worker.on('message', message)
     worker.on('messageerror', lost)
@@ -104,20 +104,20 @@ const fromText = (program) => ({
 })
 
 /**
- * The ways to start a worker that this runtime has.
+ * The ways to start a worker in this runtime, the best first.
  *
  * @param {string} program
  * @returns {Spawn[]}
  */
 export function spawns(program) {
   const { process, Worker, Bun } = /** @type {any} */ (globalThis)
-  // In Deno as well, where only these workers let the process end while they are idle.
+  // Also in Deno, where only these workers let the process end while they are idle.
   const hasThreads = process?.versions?.node !== undefined && !Bun
   if (hasThreads) return [fromText(program)]
   return typeof Worker === 'function' && typeof URL.createObjectURL === 'function' ? [fromBlob(program)] : []
 }
 
-/** How many workers the machine has processors for. */
+/** The number of processors available for workers. */
 export function processors() {
   const { process, navigator } = /** @type {any} */ (globalThis)
   return process?.getBuiltinModule?.('node:os').availableParallelism() ?? navigator?.hardwareConcurrency ?? 1

@@ -1,9 +1,9 @@
-// What a caller says of a call that runs elsewhere: how it is cancelled, who hears how far it is, where its result goes.
+// The options of an asynchronous call: its signal, its progress listener, and the destination of its result.
 
 import { describe, fault, isFunction, isObject } from '../errors.js'
 
 /**
- * Throws the signal's reason where it is aborted. A signal may be one of the caller's own making.
+ * Throws the signal's reason if it is aborted. The signal may be defined by the caller.
  *
  * @param {AbortSignal | undefined} signal
  */
@@ -14,17 +14,17 @@ export function throwIfAborted(signal) {
 export class Watch {
   /** @type {AbortSignal | undefined} */
   signal = undefined
-  /** Whether it was aborted when the options were read, and why. */
+  /** The signal's state when the options were read, with its reason. */
   isAborted = false
   /** @type {unknown} */
   reason = undefined
   /** @type {((fraction: number) => void) | undefined} */
   onProgress = undefined
-  /** The caller's own memory for the result. @type {Float32Array | undefined} */
+  /** The caller's array for the result. @type {Float32Array | undefined} */
   out = undefined
 
   /**
-   * Takes an option if it is one of these.
+   * Stores the option if it is one of these, and returns true.
    *
    * @param {string} name
    * @param {any} value
@@ -54,7 +54,7 @@ export class Watch {
 }
 
 /**
- * Puts a call together now, and runs it elsewhere. Whatever goes wrong rejects the promise.
+ * Prepares a call now and runs it asynchronously. Every error rejects the promise.
  *
  * @template T
  * @param {(watch: Watch) => import('../call.js').Ready<T>} prepare

@@ -1,9 +1,9 @@
-// What the two sides of a worker have in common: the form of a call's header, how an object is made from its recipe, and its end.
+// Shared by both sides of a worker: the layout of a call's header, and how objects are created and freed.
 
 /** The length of a header. */
 export const HEADER = 64
 
-/** Where the numbers of the objects begin in it. */
+/** Index of the first object id in the header. */
 export const FIRST_OBJECT = 5
 
 /**
@@ -22,7 +22,7 @@ export function makeObject(binding, { kind, config, integers, entries, data }) {
 }
 
 /**
- * Frees an object, unless its instance trapped and refuses.
+ * Frees an object; ignores errors from an instance that trapped.
  *
  * @param {Pick<import('../binding.d.ts').Binding, 'free'>} binding
  * @param {number} id
@@ -31,6 +31,6 @@ export function freeQuietly(binding, id) {
   try {
     binding.free(id)
   } catch {
-    // Such an instance goes as a whole.
+    // The whole instance is about to be discarded.
   }
 }

@@ -1,5 +1,6 @@
-// The program of a worker: an instance of the module, the objects that calls work on, one call after the other. The build makes
-// one text of it and of what it imports (packages/wasm/attention.worker.js).
+// The worker program: holds an instance of the module and its objects, and runs one call at a time. The build bundles
+// it with
+// its imports into one source text (packages/wasm/attention.worker.js).
 
 import { instantiate } from '../../packages/wasm/attention.js'
 import { FIRST_OBJECT, HEADER, freeQuietly, makeObject } from './worker-calls.js'
@@ -8,14 +9,14 @@ import { FIRST_OBJECT, HEADER, freeQuietly, makeObject } from './worker-calls.js
 
 /** @type {any} */
 const scope = globalThis
-// Node's workers have a port of their own; all others are their own port.
+// Node's workers have a separate port; elsewhere the global scope is the port.
 const port = scope.postMessage
   ? scope
   : /** @type {any} */ (scope.process.getBuiltinModule('node:worker_threads').parentPort)
 
 /** @type {Instance} */
 let instance
-/** The numbers of the objects, by their keys. @type {Map<string, number>} */
+/** Ids of the objects, by their keys. @type {Map<string, number>} */
 const objects = new Map()
 
 scope.reportAttentionProgress = (/** @type {number} */ progress) => port.postMessage({ progress })

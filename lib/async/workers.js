@@ -1,4 +1,4 @@
-// Calls on workers, each with an instance of the WebAssembly module of its own; on the calling thread where there are none.
+// Runs calls on workers, each with its own instance of the WebAssembly module; without workers, on the calling thread.
 
 import { fromBinding } from '../errors.js'
 import { FIRST_OBJECT, HEADER, freeQuietly, makeObject } from './worker-calls.js'
@@ -9,15 +9,15 @@ import { FIRST_OBJECT, HEADER, freeQuietly, makeObject } from './worker-calls.js
 /** @typedef {import('./spawn.js').Spawned} Spawned */
 /** @typedef {import('./spawn.js').Spawn} Spawn */
 
-/** Operations below which a call is not split: what copying to another worker takes has to be little beside it. */
+/** Minimum number of operations for splitting a call: below, copying to several workers costs too much. */
 const SPLIT_OPERATIONS = 2e8
 
-/** Ends the workers of backends that nobody has any more. */
-const forgotten = new FinalizationRegistry((/** @type {Pool} */ pool) => pool.end())
+/** Ends the workers of backends that were garbage-collected. */
+const registry = new FinalizationRegistry((/** @type {Pool} */ pool) => pool.end())
 
-/** A worker, and what it holds. */
+/** A worker and its state. */
 class Handle {
-  /** The keys of the objects that it has made. @type {Set<string>} */
+  /** Keys of the objects that the worker holds. @type {Set<string>} */
   known = new Set()
   /** @type {{ resolve: (answer: any) => void, reject: (error: unknown) => void, report?: Report } | undefined} */
   call
@@ -29,30 +29,33 @@ class Handle {
   }
 }
 
-/** The workers of one backend. It knows nothing of that backend, so that both can go. */
+/** The workers of one backend. Holds no reference to the backend, so that both can be garbage-collected. */
 class Pool {
-  /** Why there are none. @type {{ candidate: string, error: Error }[]} */
+  /** Reasons why workers could not start. @type {{ candidate: string, error: Error }[]} */
   failures = []
   /** @type {Handle[]} */
   #idle = []
   /** @type {Set<Handle>} */
   #all = new Set()
-  /** Those who wait for a worker, since no further one starts; undefined tells them that none is left. @type {((handle: Handle | undefined) => void)[]} */
+  /**
+   * Callbacks waiting for an idle worker when no more can start; undefined means that no worker is left. @type
+   * {((handle: Handle | undefined) => void)[]}
+   */
   #waiting = []
   #starting = 0
-  /** Whether this way to start workers ever did. */
+  /** True once the current way of starting workers has succeeded. */
   #hasStarted = false
   #module
   #spawns
 
   /**
    * @param {WebAssembly.Module} module
-   * @param {readonly Spawn[]} spawns  the ways to start a worker, the best one first
+   * @param {readonly Spawn[]} spawns  ways to start a worker, the best first
    */
   constructor(module, spawns) {
     this.#module = module
     this.#spawns = [...spawns]
-    if (spawns.length === 0) this.#failed('workers', new Error('this runtime starts no workers'))
+    if (spawns.length === 0) this.#failed('workers', new Error('this runtime cannot start workers'))
   }
 
   get canWork() {
@@ -60,7 +63,7 @@ class Pool {
   }
 
   /**
-   * An idle worker, or a new one; undefined where none can be started.
+   * Returns an idle worker or starts one; undefined if none can be started.
    *
    * @returns {Promise<Handle | undefined>}
    */
@@ -73,9 +76,9 @@ class Pool {
       try {
         return await this.#start(spawn)
       } catch (error) {
-        // Others that start at the same time may have found out first.
+        // A concurrent attempt may have discarded this way already.
         if (this.#spawns[0] !== spawn) continue
-        // Where others did start, only this machine has no room for more.
+        // If other workers did start, the machine only has no room for more.
         const handle = this.#all.size + this.#starting > 0 ? await this.#nextIdle() : undefined
         if (handle || this.#hasStarted) return handle
         if (this.#spawns[0] === spawn) this.#failed(spawn.candidate, /** @type {Error} */ (error))
@@ -89,7 +92,7 @@ class Pool {
     return idle
   }
 
-  /** The next worker that is idle; undefined if none is left. @returns {Promise<Handle | undefined>} */
+  /** Waits for an idle worker; undefined if no worker is left. @returns {Promise<Handle | undefined>} */
   #nextIdle() {
     return new Promise((resolve) => {
       const idle = this.#takeIdle()
@@ -112,7 +115,7 @@ class Pool {
       return await this.#open(spawn)
     } finally {
       this.#starting--
-      this.#tellIfNone()
+      this.#notifyIfNone()
     }
   }
 
@@ -146,7 +149,7 @@ class Pool {
   }
 
   /**
-   * Ends a worker that is at work, that may hold anything after a fault, or that is lost.
+   * Ends a worker that is busy, lost, or in an unknown state after a fault.
    *
    * @param {Handle} handle
    */
@@ -154,11 +157,11 @@ class Pool {
     this.#all.delete(handle)
     this.#idle = this.#idle.filter((other) => other !== handle)
     handle.worker.end()
-    this.#tellIfNone()
+    this.#notifyIfNone()
   }
 
-  /** Those who wait have to know when no worker is left that could be released. */
-  #tellIfNone() {
+  /** Notifies the waiting callbacks if no worker is left. */
+  #notifyIfNone() {
     if (this.#all.size + this.#starting === 0) this.#waiting.splice(0).forEach((resolve) => resolve(undefined))
   }
 
@@ -171,7 +174,7 @@ class Pool {
     this.#idle.push(handle)
   }
 
-  /** @param {string} key  of an object that nobody will use again */
+  /** @param {string} key  of an object that is no longer in use */
   forget(key) {
     for (const { known, worker } of this.#all) {
       if (known.delete(key)) worker.post({ forget: key })
@@ -191,15 +194,15 @@ class Pool {
  */
 export function workerExecutor(backend, module, spawns) {
   const pool = new Pool(module, spawns)
-  forgotten.register(backend, pool)
-  const most = () => (pool.canWork ? backend.workers : 1)
+  registry.register(backend, pool)
+  const slots = () => (pool.canWork ? backend.workers : 1)
 
   /** @param {Request} request @param {number} free */
   const parts = ({ operations }, free) => (pool.canWork && operations >= SPLIT_OPERATIONS ? Math.max(1, free) : 1)
 
   return {
-    get places() {
-      return most()
+    get slots() {
+      return slots()
     },
     get failures() {
       return pool.failures
@@ -209,17 +212,17 @@ export function workerExecutor(backend, module, spawns) {
     },
     forget: (key) => pool.forget(key),
     fault: fromBinding,
-    taken: parts,
+    slotsFor: parts,
     run(request, free, report) {
       const count = parts(request, free)
-      const shares = new Float64Array(count)
+      const progress = new Float64Array(count)
       const stops = new AbortController()
       const runs = Array.from({ length: count }, (_, part) => {
         const listen =
           report &&
           ((/** @type {number} */ fraction) => {
-            shares[part] = fraction
-            report(shares.reduce((sum, share) => sum + share, 0) / count)
+            progress[part] = fraction
+            report(progress.reduce((sum, fraction) => sum + fraction, 0) / count)
           })
         return runPart(pool, request, part, count, stops.signal, listen)
       })
@@ -239,7 +242,7 @@ export function workerExecutor(backend, module, spawns) {
 }
 
 /**
- * One part of a call on one worker: what it answers, or undefined where there are no workers.
+ * Runs one part of a call on a worker and returns its answer, or undefined without workers.
  *
  * @param {Pool} pool
  * @param {Request} request
@@ -267,7 +270,7 @@ async function runPart(pool, request, part, count, stop, report) {
     if (answer.error === undefined) return answer
     for (const key of answer.lacks) handle.known.delete(key)
     const error = fromBinding(answer.error)
-    // An instance that trapped may hold anything.
+    // After a trap the state of the instance is unknown.
     if (error.code === 'INTERNAL') pool.kill(handle)
     throw error
   } finally {
@@ -293,21 +296,21 @@ function send(handle, request, part, count, reports) {
   const make = request.objects.filter(({ key }) => !handle.known.has(key)).map((object) => object.recipe())
   const objects = request.objects.map(({ key }) => key)
   const arrays = { inputs, bytes, integers, lengths, indices: indices?.length }
-  // The last one may have the copies themselves.
+  // A call in one part can transfer its copies.
   const transfer = count > 1 ? [] : [...inputs, bytes, ...integers].flatMap((array) => (array ? [array.buffer] : []))
   handle.worker.post({ call: { operation, header, options, objects, make, reports, ...arrays } }, transfer)
   for (const { key } of make) handle.known.add(key)
 }
 
 /**
- * Copies what workers computed to where the caller gets it: of a call in parts, each answer is zero outside of its own.
+ * Merges the workers' answers into the outputs. In a split call, each answer is zero outside its own part.
  *
  * @param {Request} request
  * @param {readonly { outputs: (Float32Array | undefined)[], indices?: Int32Array }[]} answers
  */
 function gather({ outputs, indices }, answers) {
   for (const [part, answer] of answers.entries()) {
-    const merge = part === 0 ? fill : unite
+    const merge = part === 0 ? fill : mergeBits
     outputs.forEach((output, index) => output && merge(output, /** @type {Float32Array} */ (answer.outputs[index])))
     if (indices) merge(indices, /** @type {Int32Array} */ (answer.indices))
   }
@@ -317,13 +320,13 @@ function gather({ outputs, indices }, answers) {
 const fill = (to, from) => to.set(from)
 
 /** @template {Float32Array | Int32Array} T @param {T} to @param {T} from */
-function unite(to, from) {
+function mergeBits(to, from) {
   const [target, bits] = [to, from].map(({ buffer, byteOffset, length }) => new Int32Array(buffer, byteOffset, length))
   for (let index = 0; index < bits.length; index++) target[index] |= bits[index]
 }
 
 /**
- * Where workers turned out not to start: on the calling thread after all.
+ * Runs the call on the calling thread after all, if workers could not start.
  *
  * @param {import('../backend.js').Backend} backend
  * @param {Request} request
@@ -334,11 +337,11 @@ function runHere(backend, request) {
   const header = new Float64Array(HEADER)
   header.set(request.header)
   /** @type {number[]} */
-  const made = []
+  const created = []
   try {
     objects.forEach((object, index) => {
-      // After a fault the numbers are those of an instance that is gone.
-      if (!object.isOf(binding)) made.push((header[FIRST_OBJECT + index] = makeObject(binding, object.recipe())))
+      // After a fault, ids refer to an instance that no longer exists.
+      if (!object.isOf(binding)) created.push((header[FIRST_OBJECT + index] = makeObject(binding, object.recipe())))
     })
     const [input1, input2, input3, input4] = inputs
     const [output1, output2, output3, output4] = outputs
@@ -347,6 +350,6 @@ function runHere(backend, request) {
   } catch (error) {
     throw backend.fault(error)
   } finally {
-    for (const id of made) freeQuietly(binding, id)
+    for (const id of created) freeQuietly(binding, id)
   }
 }
