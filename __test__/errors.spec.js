@@ -201,7 +201,7 @@ onBothBackends((kind, attention) => {
   test(`${kind}: an out that an input lies in is refused, and one beside it is not`, (t) => {
     const memory = new Float32Array(1000)
     const inside = { data: memory.subarray(0, 96), shape: q.shape }
-    refuses(t, () => call(inside, k, v, { out: memory.subarray(90, 162) }), 'OPTION', 'out', /no input/)
+    refuses(t, () => call(inside, k, v, { out: memory.subarray(90, 162) }), 'OPTION', 'out', /does not overlap an input/)
     refuses(t, () => call(q, k, v, { out: memory.subarray(0, 72), mask: { data: memory.subarray(71, 76), shape: [5] } }), 'OPTION', 'out') // prettier-ignore
     t.is(call(inside, k, v, { out: memory.subarray(96, 168) }).output.data.byteOffset, 96 * 4)
   })

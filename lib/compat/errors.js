@@ -1,6 +1,6 @@
 // Errors of the plan's interface: AttentionErrors with the plan's `error_type` and the beginnings of its messages.
 
-import { AttentionError, inWordsOf } from '../errors.js'
+import { AttentionError, renameArgument } from '../errors.js'
 import { disposeSymbol } from '../layers.js'
 
 /** @typedef {import('../../index.d.ts').AttentionErrorCode} Code */
@@ -47,7 +47,7 @@ export class WasmErrorInfo extends AttentionError {
  */
 function inPlanWords(error) {
   if (!(error instanceof AttentionError) || error instanceof WasmErrorInfo) return error
-  if (error.code !== 'NOT_INITIALIZED') return new WasmErrorInfo(inWordsOf(['query', 'key', 'value'], error))
+  if (error.code !== 'NOT_INITIALIZED') return new WasmErrorInfo(renameArgument(['query', 'key', 'value'], error))
   return new WasmErrorInfo(error, 'RuVector WASM not initialized. Call init() first.')
 }
 
