@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import test from 'ava'
 import { build } from 'esbuild'
 import { createEntry } from '../lib/entry.js'
+import { openInlined } from '../lib/inlined.js'
 import { loader } from '../lib/loader.js'
 import { openSource } from '../lib/wasm.js'
 import { webLoader } from '../lib/web.js'
@@ -35,6 +36,125 @@ async function serve(t, answer) {
 const browserEntry = () => createEntry(webLoader(openSource))
 /** Node's entry, held to WebAssembly, so that what is given counts. */
 const nodeEntry = () => createEntry({ ...loader, load: (kind, wasm) => loader.load(kind ?? 'wasm', wasm) })
+
+/** Both ways to a module in a browser: the one that is in the JavaScript, and one that is fetched. */
+const inlinedEntry = () => createEntry(webLoader(openInlined))
+
+/**
+ * Puts something in place of a member, until the test ends.
+ *
+ * @param {T} t
+ * @param {any} object
+ * @param {string} name
+ * @param {unknown} value
+ */
+function stub(t, object, name, value) {
+  const descriptor = /** @type {PropertyDescriptor} */ (Object.getOwnPropertyDescriptor(object, name))
+  Object.defineProperty(object, name, { configurable: true, writable: true, value })
+  t.teardown(() => Object.defineProperty(object, name, descriptor))
+}
+
+const refuse = async () => {
+  throw new WebAssembly.CompileError('wasm-simd is not enabled')
+}
+/** @param {string} format */
+function refusesFormat(format) {
+  throw new TypeError(`Unsupported compression format: '${format}'`)
+}
+const withoutInflate = /import @ruvector\/attention\/external, which needs no such thing\.$/
+const INFLATE =
+  "DecompressionStream('deflate-raw'), for which it has to be at least Chrome or Edge 103, Firefox 113, Safari 16.4,"
+
+for (const [what, reason, remedy, change] of /** @type {[string, string, RegExp, (t: T) => void][]} */ ([
+  ['DecompressionStream', INFLATE, withoutInflate, (t) => stub(t, globalThis, 'DecompressionStream', undefined)],
+  ['its format deflate-raw', INFLATE, withoutInflate, (t) => stub(t, globalThis, 'DecompressionStream', refusesFormat)],
+  [
+    'Blob.stream',
+    'Blob.stream, for which it has to be at least Chrome 76, Edge 79, Firefox 69, Safari 14.1,',
+    withoutInflate,
+    (t) => stub(t, Blob.prototype, 'stream', undefined)
+  ]
+])) {
+  test.serial(
+    `where an engine lacks ${what}, the module in the JavaScript says so, and one that is handed over runs`,
+    async (t) => {
+      const entry = inlinedEntry()
+      change(t)
+      const { message = '' } = (await t.throwsAsync(entry.init(), { code: 'BACKEND' })) ?? {}
+      t.true(message.includes(`the inlined module: this engine has no ${reason}`), message)
+      t.regex(message, remedy)
+      const other = browserEntry()
+      await other.init({ wasm: new Uint8Array(bytes) })
+      t.deepEqual([...other.softmax(one).data], [0.5, 0.5])
+    }
+  )
+}
+
+/** Engines of earlier years: none of WebAssembly, none of a feature of it. @type {[string, string, (t: T) => void][]} */
+const early = [
+  ['WebAssembly', 'WebAssembly, for which', (t) => stub(t, globalThis, 'WebAssembly', undefined)],
+  [
+    'SIMD',
+    'WebAssembly SIMD, for which it has to be at least Chrome or Edge 91, Firefox 89, Safari 16.4,',
+    (t) => {
+      stub(t, WebAssembly, 'validate', () => false)
+      stub(t, WebAssembly, 'compile', refuse)
+    }
+  ],
+  [
+    'reference types',
+    'WebAssembly reference types, for which it has to be at least Chrome or Edge 96, Firefox 79, Safari 15,',
+    (t) => {
+      const { validate } = WebAssembly
+      // All but modules with a table.
+      stub(
+        t,
+        WebAssembly,
+        'validate',
+        (/** @type {Uint8Array<ArrayBuffer>} */ probe) => probe[8] !== 4 && validate(probe)
+      )
+      stub(t, WebAssembly, 'compile', refuse)
+    }
+  ]
+]
+for (const [what, reason, change] of early) {
+  test.serial(
+    `where an engine lacks ${what}, every way to a module says so, with the first versions that have it`,
+    async (t) => {
+      const { address } = await serve(t, (response) => {
+        response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(bytes)
+      })
+      // Node compiles a module of its own for its first fetch.
+      await (await fetch(address)).arrayBuffer()
+      change(t)
+      const response = () => new Response(new Uint8Array(bytes), { headers: { 'content-type': 'text/plain' } })
+      for (const init of [
+        () => inlinedEntry().init(),
+        () => browserEntry().init({ wasm: address }),
+        () => browserEntry().init({ wasm: new Uint8Array(bytes) }),
+        () => browserEntry().init({ wasm: response() })
+      ]) {
+        const { message = '' } = (await t.throwsAsync(init(), { code: 'BACKEND' })) ?? {}
+        t.true(message.includes(`: this engine has no ${reason}`), message)
+        t.regex(message, /\nUpdate it\.$/)
+      }
+    }
+  )
+}
+
+test.serial(
+  'where nothing is missing, the reason is what the engine said, and the remedy is about a policy',
+  async (t) => {
+    stub(t, WebAssembly, 'compile', async () => {
+      throw new WebAssembly.CompileError('unsafe-eval is not allowed')
+    })
+    const { message = '' } = (await t.throwsAsync(inlinedEntry().init(), { code: 'BACKEND' })) ?? {}
+    t.regex(
+      message,
+      /the inlined module: unsafe-eval is not allowed\nUnder a content security policy, .*'wasm-unsafe-eval'/
+    )
+  }
+)
 
 for (const [name, make] of /** @type {const} */ ([
   ['of browsers', browserEntry],

@@ -1,5 +1,6 @@
 // How Node, Deno and Bun find a backend: native code if any candidate loads, else WebAssembly from the file beside it.
 
+import { compiling } from './engine.js'
 import { describe, fault } from './errors.js'
 import { platformTriple } from './platform.js'
 import { checkVersion, noBackend, openSource, openWasm, toError, variants } from './wasm.js'
@@ -83,7 +84,11 @@ function readShipped(variant) {
 export function loadWasm(rejected) {
   for (const variant of variants()) {
     try {
-      return openWasm(new WebAssembly.Module(readShipped(variant)), rejected)
+      const bytes = readShipped(variant)
+      return openWasm(
+        compiling(() => new WebAssembly.Module(bytes)),
+        rejected
+      )
     } catch (error) {
       rejected.push({ candidate: `packages/wasm/attention.${variant}.wasm`, error: toError(error) })
     }

@@ -3,6 +3,7 @@
 import { instantiate } from '../packages/wasm/attention.js'
 import { program } from '../packages/wasm/attention.worker.js'
 import { spawns } from './async/spawn.js'
+import { MissingFeature, compiling, hasWebAssembly, validates } from './engine.js'
 import { AttentionError, describe, fault } from './errors.js'
 import { version } from './version.js'
 
@@ -19,7 +20,7 @@ const RELAXED_PROBE = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2
  * @returns {Variant[]}
  */
 export function variants() {
-  return WebAssembly.validate(new Uint8Array(RELAXED_PROBE)) ? ['relaxed', 'simd'] : ['simd']
+  return hasWebAssembly() && validates(RELAXED_PROBE) ? ['relaxed', 'simd'] : ['simd']
 }
 
 /**
@@ -82,7 +83,7 @@ export async function only(candidate, remedy, attempt) {
     return await attempt()
   } catch (error) {
     if (error instanceof AttentionError) throw error
-    throw noBackend([{ candidate, error: toError(error) }], remedy)
+    throw noBackend([{ candidate, error: toError(error) }], error instanceof MissingFeature ? error.remedy : remedy)
   }
 }
 
@@ -159,13 +160,14 @@ async function compileResponse(response) {
   if (!response.ok) throw new Error(`${where} answered with status ${response.status}`)
   const type = response.headers.get('content-type') ?? ''
   // The engine streams only what is declared as wasm and nothing more; servers that say otherwise still hand out the right bytes.
-  if (type === 'application/wasm' && typeof WebAssembly.compileStreaming === 'function') {
-    return WebAssembly.compileStreaming(response)
+  if (type === 'application/wasm' && hasWebAssembly() && typeof WebAssembly.compileStreaming === 'function') {
+    return compiling(() => WebAssembly.compileStreaming(response))
   }
   const bytes = new Uint8Array(await response.arrayBuffer())
   try {
     return await compileBytes(bytes)
   } catch (error) {
+    if (error instanceof MissingFeature) throw error
     throw new Error(`${where}: ${toError(error).message} (content type ${type || 'not given'})`, { cause: error })
   }
 }
@@ -179,5 +181,5 @@ async function compileBytes(source) {
   if (text.startsWith('<')) {
     throw new Error(`HTML came instead of WebAssembly (${text.slice(0, 24)}…): the server has no such file`)
   }
-  return WebAssembly.compile(/** @type {BufferSource} */ (bytes))
+  return compiling(() => WebAssembly.compile(/** @type {BufferSource} */ (bytes)))
 }

@@ -50,3 +50,45 @@ test('where a page comes in place of the module, external.js says so with its ad
   await entry.init({ wasm: fetch('/packages/wasm/attention.simd.wasm') })
   t.is(entry.backend().simd, 'simd128')
 })
+
+for (const { lacking, stub, reason } of [
+  {
+    lacking: 'DecompressionStream',
+    stub: undefined,
+    reason: /DecompressionStream\('deflate-raw'\).*Chrome or Edge 103/
+  },
+  {
+    lacking: 'the format deflate-raw',
+    stub() {
+      throw new TypeError('Unsupported compression format')
+    },
+    reason: /DecompressionStream\('deflate-raw'\).*Firefox 113/
+  }
+]) {
+  test(`where a page lacks ${lacking}, browser.js says so, and external.js starts`, async (t) => {
+    const [browser, external] = await Promise.all(
+      ['browser', 'external'].map((name) => import(/** @type {string} */ (`/lib/entries/${name}.js`)))
+    )
+    const { DecompressionStream } = globalThis
+    t.teardown(() => Object.assign(globalThis, { DecompressionStream }))
+    Object.assign(globalThis, { DecompressionStream: stub })
+    const error = await t.throwsAsync(browser.loadBackend('wasm'), { code: 'BACKEND', message: reason })
+    t.regex(error.message, /attention\/external/)
+    t.is((await external.loadBackend('wasm')).backend().kind, 'wasm')
+  })
+}
+
+test('init({ log }) of a page has a line for the backend and one for each call', async (t) => {
+  const entry = await import(/** @type {string} */ ('/lib/entries/external.js'))
+  /** @type {string[]} */
+  const lines = []
+  await entry.init({ log: (/** @type {string} */ line) => lines.push(line) })
+  const x = { data: Float32Array.of(1, 2), shape: [1, 1, 2] }
+  entry.softmax(x)
+  await entry.scaledDotProductAttentionAsync(x, x, x)
+  t.regex(
+    lines.join('\n'),
+    /wasm \((simd128|relaxed-simd)\), \d+ threads?, version .*\n.*softmax \[1,1,2\]: [\d.]+ ms\n/
+  )
+  t.regex(lines.at(-1) ?? '', /scaledDotProductAttention \[1,1,2\] \[1,1,2\] \[1,1,2\] elsewhere: [\d.]+ ms$/)
+})

@@ -1,0 +1,109 @@
+// What the modules need of an engine, and the first versions that have each feature (MDN's tables and webassembly.org/features).
+
+/**
+ * - `least`: the first versions that have it.
+ * - `remedy`: what to do without it.
+ *
+ * @typedef {{ name: string, least: string, remedy?: string, isThere: () => boolean }} Feature
+ */
+
+// Modules of a single function with i8x16.popcnt, and of a single table of references.
+const SIMD_PROBE = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11] // prettier-ignore
+const REFERENCES_PROBE = [0, 97, 115, 109, 1, 0, 0, 0, 4, 4, 1, 111, 0, 0]
+
+/** @param {readonly number[]} probe  the bytes of a module that only engines with a feature take */
+export const validates = (probe) => WebAssembly.validate(new Uint8Array(probe))
+
+export const hasWebAssembly = () => typeof WebAssembly === 'object'
+
+/** What every module needs. @type {readonly Feature[]} */
+const MODULE = [
+  {
+    name: 'WebAssembly',
+    least: 'Chrome 57, Edge 16, Firefox 52, Safari 11, Node 8 or Deno 1.0',
+    isThere: hasWebAssembly
+  },
+  {
+    name: 'WebAssembly SIMD',
+    least: 'Chrome or Edge 91, Firefox 89, Safari 16.4, Node 16.4 or Deno 1.9',
+    isThere: () => validates(SIMD_PROBE)
+  },
+  {
+    name: 'WebAssembly reference types',
+    least: 'Chrome or Edge 96, Firefox 79, Safari 15, Node 17.2 or Deno 1.16',
+    isThere: () => validates(REFERENCES_PROBE)
+  }
+]
+
+const WITHOUT_INFLATE = 'Update it, or import @ruvector/attention/external, which needs no such thing.'
+
+/** What the module inside the JavaScript needs besides. @type {readonly Feature[]} */
+const INFLATE = [
+  {
+    name: 'Blob.stream',
+    least: 'Chrome 76, Edge 79, Firefox 69, Safari 14.1, Node 16.7, Deno 1.0 or Bun 1.0',
+    remedy: WITHOUT_INFLATE,
+    isThere: () => typeof Blob === 'function' && typeof Blob.prototype.stream === 'function'
+  },
+  {
+    name: "DecompressionStream('deflate-raw')",
+    least: 'Chrome or Edge 103, Firefox 113, Safari 16.4, Node 20.12, Deno 1.23 or Bun 1.3.3',
+    remedy: WITHOUT_INFLATE,
+    isThere() {
+      try {
+        return new DecompressionStream('deflate-raw') instanceof DecompressionStream
+      } catch {
+        return false
+      }
+    }
+  }
+]
+
+/** A feature that this engine lacks. */
+export class MissingFeature extends Error {
+  /**
+   * @param {Feature} feature
+   * @param {unknown} cause
+   */
+  constructor({ name, least, remedy = 'Update it.' }, cause) {
+    super(`this engine has no ${name}, for which it has to be at least ${least}`, { cause })
+    this.remedy = remedy
+  }
+}
+
+/**
+ * Runs what needs the features; if it fails and one of them is missing, the error says so.
+ *
+ * @template T
+ * @param {readonly Feature[]} features
+ * @param {() => T} attempt
+ * @returns {T}
+ */
+function needing(features, attempt) {
+  const explain = (/** @type {unknown} */ error) => {
+    const missing = features.find(({ isThere }) => !isThere())
+    throw missing ? new MissingFeature(missing, error) : error
+  }
+  try {
+    const result = attempt()
+    return result instanceof Promise ? /** @type {any} */ (result.catch(explain)) : result
+  } catch (error) {
+    return explain(error)
+  }
+}
+
+/**
+ * Runs what compiles a module.
+ *
+ * @template T
+ * @param {() => T} compile
+ */
+export const compiling = (compile) => needing(MODULE, compile)
+
+/**
+ * Runs what opens a deflated module.
+ *
+ * @template T
+ * @param {() => T} inflate
+ */
+export const inflating = (inflate) => needing(INFLATE, inflate)
