@@ -83,6 +83,76 @@ test('a RUVECTOR_ATTENTION_BACKEND that there is not is refused by the first cal
   t.regex(error.message, /'native' or 'wasm', got "gpu"/)
 })
 
+/** What a program writes to standard error, with this value of RUVECTOR_ATTENTION_DEBUG. @param {string} value @param {string} program */
+async function written(value, program, env = {}) {
+  const code = `import * as attention from '@ruvector/attention'
+    const one = attention.createTensor([1, 2], [2])
+    ${program}`
+  const { stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', code], {
+    cwd: root,
+    env: { ...process.env, RUVECTOR_ATTENTION_DEBUG: value, ...env }
+  })
+  return stderr
+}
+
+for (const kind of ['native', 'wasm']) {
+  test(`${kind}: RUVECTOR_ATTENTION_DEBUG=1 writes the backend and each operation to standard error, from the first call on`, async (t) => {
+    const env = { RUVECTOR_ATTENTION_BACKEND: kind }
+    t.regex(
+      await written('1', 'attention.softmax(one); await attention.init(); attention.gelu(one)', env),
+      new RegExp(
+        String.raw`^ruvector-attention: ${kind} \([\w-]+\), \d+ threads?, version ${version}
+ruvector-attention: softmax \[2\]: \d+\.\d{3} ms
+ruvector-attention: gelu \[2\]: \d+\.\d{3} ms
+$`
+      )
+    )
+    for (const value of ['', '0']) t.is(await written(value, 'attention.softmax(one)', env), '')
+  })
+}
+
+test('RUVECTOR_ATTENTION_DEBUG=1 writes one line for each candidate that was passed over, and for a backend that is not found', async (t) => {
+  const env = { RUVECTOR_ATTENTION_NATIVE_PATH: '/no/such.node' }
+  const [first, second] = (await written('1', 'attention.softmax(one)', env)).split('\n')
+  t.regex(first, /^ruvector-attention: rejected \/no\/such\.node: Cannot find module/)
+  t.regex(second, /^ruvector-attention: wasm /)
+  const program = `for (const call of [() => attention.softmax(one), () => attention.init()]) await (async () => call())().catch(() => {})`
+  const lines = (await written('1', program, { ...env, RUVECTOR_ATTENTION_BACKEND: 'native' })).trimEnd().split('\n')
+  t.is(lines.length, 2)
+  for (const line of lines) t.regex(line, /^ruvector-attention: no backend: \/no\/such\.node: Cannot find module/)
+})
+
+test('RUVECTOR_ATTENTION_DEBUG=1 holds for loadBackend too, unless that has a log of its own', async (t) => {
+  const program = `const log = (line) => console.error('own ' + line.split(' ')[1])
+    for (const options of [{}, { log }]) (await attention.loadBackend('wasm', options)).softmax(one)`
+  const lines = (await written('1', program)).trimEnd().split('\n')
+  t.deepEqual(lines.slice(2), ['own wasm', 'own softmax'])
+  t.regex(lines[1], /^ruvector-attention: softmax \[2\]: /)
+})
+
+test('a RUVECTOR_ATTENTION_DEBUG that there is not is refused by whatever starts a backend, and not by the import', async (t) => {
+  const program = `const rejection = (promise) => promise.then(() => 'none', ({ code, argument, message }) => ({ code, argument, message }))
+    report([caught(ran), await rejection(attention.init()), await rejection(attention.loadBackend('wasm'))])`
+  for (const error of await run(program, { env: { RUVECTOR_ATTENTION_DEBUG: 'yes' } })) {
+    t.like(error, { code: 'BACKEND', argument: 'RUVECTOR_ATTENTION_DEBUG' })
+    t.regex(error.message, /expected '0' or '1', got "yes"/)
+  }
+})
+
+test('init({ log }) tells what runs already, and a later log takes the place of an earlier one', async (t) => {
+  const program = `const [first, second] = [[], []]
+    ran()
+    const log = (line) => first.push(line.split(' ')[1])
+    await attention.init({ log })
+    await attention.init({ log })
+    ran()
+    await attention.init({ log: (line) => second.push(line.split(' ')[1]), threads: 1 })
+    ran()
+    report({ first, second })`
+  const { first, second } = await run(program, { env: { RUVECTOR_ATTENTION_BACKEND: 'wasm' } })
+  t.deepEqual({ first, second }, { first: ['wasm', 'softmax'], second: ['wasm', 'softmax'] })
+})
+
 test('RUVECTOR_ATTENTION_NATIVE_PATH is loaded, and nothing beside it', async (t) => {
   t.like(await run(tellBackend, { env: { RUVECTOR_ATTENTION_NATIVE_PATH: addon } }), { kind: 'native', rejected: [] })
   const missing = join(tmpdir(), 'no-such.node')
@@ -187,6 +257,8 @@ test('loadBackend and init refuse what they do not know', async (t) => {
     [() => loadBackend('wasm', { wasm: 5 }), 'OPTION', 'wasm'],
     [() => loadBackend('native', { wasm: simd }), 'OPTION', 'wasm'],
     [() => init({ threads: NaN }), 'OPTION', 'threads'],
+    [() => loadBackend('wasm', { log: 'console' }), 'OPTION', 'log'],
+    [() => init({ log: {} }), 'OPTION', 'log'],
     [() => init({ worker: true }), 'OPTION', 'worker'],
     [() => init('wasm'), 'OPTION', 'options']
   ])) {

@@ -6,6 +6,7 @@ import { processors } from './async/spawn.js'
 import { workerExecutor } from './async/workers.js'
 import { Call } from './call.js'
 import { describe, fault, fromBinding } from './errors.js'
+import { Log } from './log.js'
 
 /** @typedef {import('./binding.d.ts').Binding} Binding */
 /** @typedef {import('../index.d.ts').BackendKind} BackendKind */
@@ -19,6 +20,7 @@ import { describe, fault, fromBinding } from './errors.js'
  * @typedef {{ kind: BackendKind, binding: Binding, restart?: () => Binding, module?: WebAssembly.Module, spawns?: import('./async/spawn.js').Spawn[], rejected: Rejection[] }} Loaded
  */
 
+/** The one call that is put together, in every backend without a log. */
 const call = new Call()
 
 export class Backend {
@@ -29,8 +31,14 @@ export class Backend {
   /** The most workers there may be. */
   workers = 1
 
+  /** The call that is put together. */
+  #call = call
   /** @type {() => Loaded} */
   #load
+  /** @type {() => import('./log.js').Write | undefined} */
+  #defaultLog
+  /** @type {Log | undefined} */
+  #log
   /** @type {Loaded | undefined} */
   #loaded
   /** @type {number | undefined} */
@@ -44,13 +52,42 @@ export class Backend {
   /** The most bytes that a call on workers needed since {@link measurePeak}. */
   #neededOnWorkers = 0
 
-  /** @param {() => Loaded} load  finds a backend when the first call needs one */
-  constructor(load) {
+  /**
+   * @param {() => Loaded} load  finds a backend when the first call needs one
+   * @param {() => import('./log.js').Write | undefined} [defaultLog]  where lines go unless `logTo` names another place
+   */
+  constructor(load, defaultLog = () => undefined) {
     this.#load = load
+    this.#defaultLog = defaultLog
   }
 
-  /** Takes what a loader found, and hands out its binding. */
-  start(loaded = this.#load()) {
+  /** Finds a backend and hands out its binding. */
+  start() {
+    this.#openLog()
+    let loaded
+    try {
+      loaded = this.#load()
+    } catch (error) {
+      throw this.#notFound(error)
+    }
+    return this.#take(loaded)
+  }
+
+  /**
+   * Starts with what is found where there is time to wait, unless a call came first.
+   *
+   * @param {() => Promise<Loaded>} load
+   */
+  async startWith(load) {
+    this.#openLog()
+    const loaded = await load().catch((error) => {
+      throw this.#notFound(error)
+    })
+    if (this.binding === undefined) this.#take(loaded)
+  }
+
+  /** @param {Loaded} loaded */
+  #take(loaded) {
     this.#loaded = loaded
     this.binding = loaded.binding
     this.#operations = Object.fromEntries(
@@ -58,7 +95,31 @@ export class Backend {
     )
     if (loaded.module) this.#workers = workerExecutor(this, loaded.module, loaded.spawns ?? [])
     this.limitThreads(this.#threadLimit)
+    this.#log?.started()
     return loaded.binding
+  }
+
+  #openLog() {
+    if (this.#log === undefined) this.logTo(this.#defaultLog())
+  }
+
+  /** @param {unknown} error */
+  #notFound(error) {
+    this.#log?.failed(error)
+    return error
+  }
+
+  /** @param {import('./log.js').Write | undefined} write  takes each line from now on; absent, all stays as it is */
+  logTo(write) {
+    if (write === undefined || write === this.#log?.write) return
+    this.#log = new Log(this, write)
+    this.#call = this.#log.call
+    if (this.binding) this.#log.started()
+  }
+
+  /** @param {number} operation */
+  nameOf(operation) {
+    return Object.keys(this.#operations)[operation]
   }
 
   /** Whether there is another thread than the caller's. */
@@ -84,7 +145,7 @@ export class Backend {
    */
   call(operation, ...objects) {
     if (this.binding === undefined) this.start()
-    return call.start(this, this.#operations[operation], objects)
+    return this.#call.start(this, this.#operations[operation], objects)
   }
 
   /** @param {number | undefined} threads */
@@ -136,16 +197,21 @@ export class Backend {
     this.#neededOnWorkers = Math.max(this.#neededOnWorkers, bytes)
   }
 
+  /** Every candidate that failed until now. @returns {Rejection[]} */
+  get rejected() {
+    return [...(this.#loaded?.rejected ?? []), ...(this.#workers?.failures ?? [])]
+  }
+
   describe() {
     const binding = this.binding ?? this.start()
-    const { kind, rejected } = /** @type {Loaded} */ (this.#loaded)
+    const { kind } = /** @type {Loaded} */ (this.#loaded)
     try {
       return {
         kind,
         simd: binding.simdLevel(),
         threads: kind === 'native' ? this.threads : this.hasElsewhere ? this.workers : 1,
         version: binding.version(),
-        rejected: [...rejected, ...(this.#workers?.failures ?? [])].map((rejection) => ({ ...rejection }))
+        rejected: this.rejected.map((rejection) => ({ ...rejection }))
       }
     } catch (error) {
       throw this.fault(error)

@@ -87,6 +87,18 @@ export class Call {
     for (let index = 0; index < shape.length; index++) header[this.#end++] = shape[index]
   }
 
+  /** The shapes of the tensors that it was given until now, a mask's last. @returns {number[][]} */
+  get shapes() {
+    const shapes = []
+    let start = FIRST_OBJECT + this.#residents.length
+    while (start < this.#end) {
+      const end = start + 1 + header[start]
+      shapes.push([...header.subarray(start + 1, end)])
+      start = end
+    }
+    return shapes
+  }
+
   /**
    * The next tensor argument; one that is absent leaves its slot empty.
    *

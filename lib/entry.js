@@ -3,26 +3,30 @@
 import { createApi } from './api.js'
 import { Backend, checkThreads } from './backend.js'
 import { describe, fault } from './errors.js'
+import { checkLog } from './log.js'
 import { pickOptions } from './options.js'
 
 /** @typedef {import('./backend.js').Loaded} Loaded */
 /** @typedef {import('../index.d.ts').BackendKind} BackendKind */
 /**
  * How a runtime finds a backend: at once, or throwing NOT_INITIALIZED; and with time to wait, of one kind or the best
- * there is, from one WebAssembly source or the one shipped.
+ * there is, from one WebAssembly source or the one shipped. `log` takes lines where the environment asks for them.
  *
- * @typedef {{ loadSync: () => Loaded, load: (kind?: BackendKind, wasm?: unknown) => Promise<Loaded> }} Loader
+ * @typedef {object} Loader
+ * @property {() => Loaded} loadSync
+ * @property {(kind?: BackendKind, wasm?: unknown) => Promise<Loaded>} load
+ * @property {() => import('./log.js').Write | undefined} [log]
  */
 
 /** @param {unknown} options */
 function readInit(options) {
-  const { wasm, threads } = pickOptions(options, ['wasm', 'threads'])
-  return { wasm, threads: checkThreads(threads) }
+  const { wasm, threads, log } = pickOptions(options, ['wasm', 'threads', 'log'])
+  return { wasm, threads: checkThreads(threads), log: checkLog(log) }
 }
 
 /** @param {Loader} loader */
 export function createEntry(loader) {
-  const backend = new Backend(loader.loadSync)
+  const backend = new Backend(loader.loadSync, loader.log)
   /** @type {Promise<void> | undefined} */
   let running
 
@@ -38,6 +42,7 @@ export function createEntry(loader) {
       return Promise.reject(error)
     }
     if (given.threads !== undefined) backend.limitThreads(given.threads)
+    backend.logTo(given.log)
     running ??= begin(given.wasm).catch((error) => {
       running = undefined
       throw error
@@ -47,10 +52,7 @@ export function createEntry(loader) {
 
   /** @param {unknown} wasm */
   async function begin(wasm) {
-    if (backend.binding) return
-    const loaded = await loader.load(undefined, wasm)
-    // A call may have come first.
-    if (!backend.binding) backend.start(loaded)
+    if (!backend.binding) await backend.startWith(() => loader.load(undefined, wasm))
   }
 
   /**
@@ -59,14 +61,14 @@ export function createEntry(loader) {
    */
   async function loadBackend(kind, options) {
     if (kind !== 'native' && kind !== 'wasm') throw fault('OPTION', 'kind', "'native' or 'wasm'", describe(kind))
-    const { wasm, threads } = readInit(options)
+    const { wasm, threads, log } = readInit(options)
     if (kind === 'native' && wasm !== undefined) {
       throw fault('OPTION', 'wasm', "nothing for the backend 'native'", describe(wasm))
     }
-    const loaded = await loader.load(kind, wasm)
-    const own = new Backend(() => loaded)
-    own.start()
+    const own = new Backend(loader.loadSync, loader.log)
     own.limitThreads(threads)
+    own.logTo(log)
+    await own.startWith(() => loader.load(kind, wasm))
     return createApi(own)
   }
 

@@ -162,5 +162,14 @@ async function load(kind = forcedKind(), wasm) {
   return native ?? { ...(await openSource(wasm)), rejected }
 }
 
+/** Standard error, where the environment asks for a log. @returns {import('./log.js').Write | undefined} */
+function log() {
+  const name = 'RUVECTOR_ATTENTION_DEBUG'
+  const value = environment(name)
+  if (value === undefined || value === '0') return undefined
+  if (value !== '1') throw fault('BACKEND', name, "'0' or '1'", describe(value))
+  return (line) => console.error(line)
+}
+
 /** @type {import('./entry.js').Loader} */
-export const loader = { loadSync: () => loadSync(), load }
+export const loader = { loadSync: () => loadSync(), load, log }

@@ -21,7 +21,7 @@ plain JavaScript. For a backend that does not run, prints the error of each cand
 Exits with 0 if programs get a working backend, native or WebAssembly; with 1 if they get none, or one with wrong numbers.
 `
 
-const VARIABLES = ['RUVECTOR_ATTENTION_BACKEND', 'RUVECTOR_ATTENTION_NATIVE_PATH', 'RUVECTOR_ATTENTION_SIMD']
+const VARIABLES = ['BACKEND', 'NATIVE_PATH', 'SIMD', 'DEBUG'].map((name) => `RUVECTOR_ATTENTION_${name}`)
 
 /** @typedef {import('../backend.js').Loaded} Loaded */
 /** @typedef {import('../backend.js').Rejection} Rejection */

@@ -1,0 +1,148 @@
+// A backend's log: what was rejected and chosen, then each operation with its shapes and its time, one line each.
+
+import { Call } from './call.js'
+import { AttentionError, describe, fault, isFunction } from './errors.js'
+
+/** @typedef {import('./backend.js').Backend} Backend */
+/** @typedef {(line: string) => void} Write */
+
+export class Log {
+  /** Takes the place of the call without a log. */
+  call = new LoggedCall(this)
+  #backend
+  /** How many of the backend's rejections have their line. */
+  #told = 0
+
+  /**
+   * @param {Backend} backend
+   * @param {Write} write
+   */
+  constructor(backend, write) {
+    this.#backend = backend
+    this.write = write
+  }
+
+  /** @param {string} text */
+  line(text) {
+    const { write } = this
+    write(`ruvector-attention: ${text.replaceAll(/\s*\n\s*/g, ' ')}`)
+  }
+
+  /** Reports what runs, and what was passed over for it. */
+  started() {
+    this.rejections()
+    const { kind, simd, threads, version } = this.#backend.describe()
+    this.line(`${kind} (${simd}), ${threads} ${threads === 1 ? 'thread' : 'threads'}, version ${version}`)
+  }
+
+  /** Reports rejections that are new: how workers start is found out by the first call that needs one. */
+  rejections() {
+    const { rejected } = this.#backend
+    for (; this.#told < rejected.length; this.#told++) {
+      const { candidate, error } = rejected[this.#told]
+      this.line(`rejected ${candidate}: ${error.message.split('\n')[0]}`)
+    }
+  }
+
+  /**
+   * Reports that there is no backend, with the reason of each candidate.
+   *
+   * @param {unknown} error
+   */
+  failed(error) {
+    const reason = error instanceof AttentionError ? error.actual : undefined
+    this.line(`no backend: ${reason ?? reasonOf(error)}`)
+  }
+}
+
+/** A call that writes a line when it has ended. */
+class LoggedCall extends Call {
+  #log
+  /** @type {Backend | undefined} */
+  #backend
+  #operation = ''
+
+  /** @param {Log} log */
+  constructor(log) {
+    super()
+    this.#log = log
+  }
+
+  /**
+   * @override
+   * @param {Backend} backend
+   * @param {number} operation
+   * @param {readonly import('./resident.js').Resident[]} objects
+   */
+  start(backend, operation, objects) {
+    this.#backend = backend
+    this.#operation = backend.nameOf(operation)
+    return super.start(backend, operation, objects)
+  }
+
+  /** @override */
+  run() {
+    const end = this.#begin('')
+    let result
+    try {
+      result = super.run()
+    } catch (error) {
+      end(error)
+      throw error
+    }
+    end()
+    return result
+  }
+
+  /**
+   * @override
+   * @param {import('./async/watch.js').Watch} watch
+   * @returns {Promise<any>}
+   */
+  async later(watch) {
+    // On the calling thread it comes to `run`.
+    if (!this.#backend?.hasElsewhere) return super.later(watch)
+    const end = this.#begin(' elsewhere')
+    let result
+    try {
+      result = await super.later(watch)
+    } catch (error) {
+      end(error)
+      throw error
+    }
+    end()
+    return result
+  }
+
+  /**
+   * Takes down what the call is, before it runs and forgets everything.
+   *
+   * @param {string} where
+   * @returns {(error?: unknown) => void} writes the line; to be called when the call has ended
+   */
+  #begin(where) {
+    const log = this.#log
+    const title = [this.#operation, ...this.shapes.map((shape) => `[${shape}]`)].join(' ') + where
+    const start = performance.now()
+    return (error) => {
+      const time = `${(performance.now() - start).toFixed(3)} ms`
+      log.rejections()
+      log.line(`${title}: ${error === undefined ? time : `${reasonOf(error)} after ${time}`}`)
+    }
+  }
+}
+
+/** @param {unknown} error */
+function reasonOf(error) {
+  if (error instanceof AttentionError) return error.code
+  return error instanceof Error ? error.name : describe(error)
+}
+
+/**
+ * @param {unknown} log
+ * @returns {Write | undefined}
+ */
+export function checkLog(log) {
+  if (log === undefined || isFunction(log)) return log
+  throw fault('OPTION', 'log', 'a function', describe(log))
+}
