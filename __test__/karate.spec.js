@@ -15,7 +15,7 @@ onBothBackends((kind, attention) => {
       t.is(difference(weights, result.expected.weights[layer], { absolute: 2e-5 }), undefined)
     }
     // What scripts/golden/karate.py prints.
-    t.deepEqual(score(result), { right: 26, of: 30 })
+    t.deepEqual(score(result), { correct: 26, total: 30 })
   })
 
   test(`${kind}: the picture has a disc a member and a curve an edge, on the canvas`, (t) => {

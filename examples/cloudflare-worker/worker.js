@@ -1,5 +1,6 @@
-// Attention as a service on Cloudflare: a POST of { queries, keys, values }, each an array of rows, answers with the rows attended to.
-// No init() is needed: the module comes compiled with the Worker.
+// Attention as a service on Cloudflare: POST { queries, keys, values }, each an array of rows, and get the output rows
+// back.
+// No init() is needed: the module is compiled together with the Worker.
 import { AttentionError, backend, createTensor, scaledDotProductAttention } from '@ruvector/attention'
 
 /** @param {number[][]} rows */
@@ -19,7 +20,7 @@ export default {
     try {
       return Response.json({ output: attend(await request.json()) })
     } catch (error) {
-      // What was sent, and not this program, is wrong.
+      // The request is wrong, not this program.
       const isTheirs = error instanceof AttentionError || error instanceof SyntaxError || error instanceof TypeError
       if (!isTheirs) throw error
       return Response.json({ error: error.message }, { status: 400 })

@@ -1,5 +1,6 @@
-// Streams tokens from a small decoder through key/value caches, on both backends: how fast, and how far each row is from what the
-// model gives for the whole text at once. Ends with an error if a backend is missing or its rows differ.
+// Streams tokens from a small decoder through key/value caches, on both backends. Prints the speed, and compares each
+// row with one
+// pass over the whole text. Exits with an error if a backend is missing or its rows differ.
 //   npm run example -- decode [TOKENS] [SEED]
 import { loadBackend } from '@ruvector/attention'
 import { Decoder, random, sample, shape } from './model.js'
@@ -15,7 +16,7 @@ const vowels = ['a', 'e', 'i', 'o']
 const syllables = ['b', 'd', 'k', 'l', 'm', 'n', 'r', 's', 't', 'v', 'sh', 'th'].flatMap((consonant) =>
   vowels.map((vowel) => consonant + vowel)
 )
-/** What stands for each token: syllables, and now and then the end of a word. */
+/** The text of each token: a syllable, or a space that ends a word. */
 const pieces = Array.from({ length: shape.vocabulary }, (_, token) => syllables[token] ?? ' ')
 
 /** @param {'native' | 'wasm'} kind */
@@ -62,13 +63,17 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
 console.log('\n')
 for (const { kind, difference, rate } of results) {
   console.log(
-    `${kind.padEnd(7)} ${rate.toFixed(0).padStart(6)} tokens a second; rows differ from one pass over the whole text by ${difference.toExponential(1)} at most`
+    `${kind.padEnd(7)} ${rate.toFixed(0).padStart(6)} tokens per second; largest difference from one pass over the whole text: ${difference.toExponential(1)}`
   )
-  if (!(difference <= tolerance)) problems.push(`${kind}: the streamed rows are not those of the whole text`)
+  if (!(difference <= tolerance)) problems.push(`${kind}: the streamed rows differ from one pass over the whole text`)
 }
 if (results.length === 2) {
   const [native, wasm] = results.map(({ tokens }) => tokens.join())
-  console.log(native === wasm ? 'Both backends said the same.' : 'The backends parted at a token whose odds are even.')
+  console.log(
+    native === wasm
+      ? 'Both backends produced the same text.'
+      : 'The backends diverged at a token with nearly equal odds.'
+  )
 }
 for (const problem of problems) console.error(problem)
 if (problems.length > 0) process.exitCode = 1

@@ -1,5 +1,6 @@
-// A small decoder with random weights, made of this package's public functions: grouped heads, rotary positions, pre-norm, and a
-// feed-forward part with SiLU. It says nothing of sense, but it says the same with a cache as without.
+// A small decoder with random weights, built from this package's public functions: grouped heads, rotary positions,
+// pre-norm, and
+// a feed-forward network with SiLU. Its text is meaningless, but it is the same with and without a cache.
 
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 /** @typedef {import('@ruvector/attention').KVCache} KVCache */
@@ -9,7 +10,7 @@
 export const shape = { vocabulary: 64, layers: 4, modelDim: 256, heads: 8, kvHeads: 2, headDim: 32, innerDim: 512 }
 
 /**
- * Numbers in [0, 1), the same for the same seed (mulberry32).
+ * Deterministic numbers in [0, 1) from a seed (mulberry32).
  *
  * @param {number} seed
  */
@@ -36,7 +37,10 @@ export class Decoder {
    */
   constructor(attention, seed) {
     const next = random(seed)
-    /** @type {(rows: number, columns: number) => Tensor} A matrix whose products keep the size of what they multiply. */
+    /**
+     * @type {(rows: number, columns: number) => Tensor} A random matrix whose products keep the magnitude of their
+     * input.
+     */
     const matrix = (rows, columns) => {
       const width = Math.sqrt(3 / columns)
       return {
@@ -57,7 +61,7 @@ export class Decoder {
   }
 
   /**
-   * Empty caches, one a layer, for a text of so many tokens; they have to be disposed.
+   * Creates empty caches, one per layer, for a text of `capacity` tokens. The caller must dispose of them.
    *
    * @param {number} capacity
    */
@@ -67,8 +71,8 @@ export class Decoder {
   }
 
   /**
-   * What the model expects after each token, [1, tokens, vocabulary]. With caches the tokens follow those that the caches
-   * hold; without, they are the whole text.
+   * Logits after each token, [1, tokens, vocabulary]. With caches, the tokens continue those in the caches; without,
+   * they are the whole text.
    *
    * @param {readonly number[]} tokens
    * @param {readonly KVCache[]} [caches]
@@ -92,7 +96,7 @@ export class Decoder {
   /**
    * @param {Layer} layer
    * @param {Tensor} x  [1, tokens, modelDim]
-   * @param {number} first  the position of the first token
+   * @param {number} first  position of the first token
    * @param {KVCache} [cache]
    */
   #attend(layer, x, first, cache) {
@@ -114,7 +118,7 @@ export class Decoder {
 }
 
 /**
- * A token drawn with the probabilities of the last row of logits, sharpened by a temperature.
+ * Samples a token from the last row of logits at a temperature.
  *
  * @param {Tensor} logits
  * @param {number} temperature
@@ -130,7 +134,7 @@ export function sample({ data, shape: [, , size] }, temperature, next) {
 }
 
 /**
- * Rows of length 1 in the mean square, [1, tokens, modelDim].
+ * Scales rows to a root mean square of 1, [1, tokens, modelDim].
  *
  * @param {Float32Array} x
  * @returns {Tensor}
@@ -156,7 +160,7 @@ const silu = (x) => x / (1 + Math.exp(-x))
 const sum = (x, y) => x.map((value, at) => value + y[at])
 
 /**
- * The columns from `start` on of [1, tokens, width] as [1, heads, tokens, size].
+ * Converts columns of [1, tokens, width], beginning at `start`, to [1, heads, tokens, size].
  *
  * @param {Tensor} x
  * @param {number} heads
@@ -176,7 +180,7 @@ function headsFirst({ data, shape: [, length, width] }, heads, start, size) {
 }
 
 /**
- * [1, heads, tokens, size] as [1, tokens, heads · size].
+ * Converts [1, heads, tokens, size] to [1, tokens, heads · size].
  *
  * @param {Tensor} x
  * @returns {Tensor}

@@ -1,6 +1,8 @@
-// Runs a graph attention network, trained in PyTorch Geometric, on Zachary's karate club on both backends: how far from PyTorch
-// Geometric, how many members it sorts rightly, whom they look at. Draws output/karate.svg. Ends with an error if a backend is
-// missing or wrong.
+// Runs a graph attention network, trained in PyTorch Geometric, on Zachary's karate club on both backends. Prints the
+// difference
+// from PyTorch Geometric and the number of members classified correctly. Draws output/karate.svg, which shows whom each
+// member
+// attends to. Exits with an error if a backend is missing or wrong.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { loadBackend } from '@ruvector/attention'
@@ -19,8 +21,8 @@ function largestDifference({ output, weights, expected }) {
 }
 
 console.log('Zachary’s karate club: 34 members, 78 friendships, 4 communities')
-console.log('GATv2 of two layers, trained in PyTorch Geometric on one label a community\n')
-console.log('backend  SIMD          sorted rightly  largest difference from PyTorch Geometric')
+console.log('Two-layer GATv2, trained in PyTorch Geometric on one label per community\n')
+console.log('backend  SIMD          correct         largest difference from PyTorch Geometric')
 
 const problems = []
 let picture = ''
@@ -28,10 +30,10 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
   try {
     const attention = await loadBackend(kind)
     const result = runNetwork(attention)
-    const { right, of } = score(result)
+    const { correct, total } = score(result)
     const difference = largestDifference(result)
-    picture ||= drawClub(result, { right, of })
-    const columns = [kind.padEnd(8), attention.backend().simd.padEnd(13), `${right} of ${of}`.padEnd(15)]
+    picture ||= drawClub(result, { correct, total })
+    const columns = [kind.padEnd(8), attention.backend().simd.padEnd(13), `${correct} of ${total}`.padEnd(15)]
     console.log([...columns, difference.toExponential(1)].join(' '))
     if (!(difference <= tolerance)) problems.push(`${kind} differs from PyTorch Geometric by more than ${tolerance}`)
   } catch (error) {
@@ -44,7 +46,7 @@ if (picture) {
   const file = new URL('karate.svg', folder)
   mkdirSync(folder, { recursive: true })
   writeFileSync(file, picture)
-  console.log(`\nWhom they look at: ${fileURLToPath(file)}`)
+  console.log(`\nPicture of the attention: ${fileURLToPath(file)}`)
 }
 
 for (const problem of problems) console.error(problem)

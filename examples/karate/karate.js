@@ -1,4 +1,4 @@
-// Zachary's karate club, a graph attention network of two layers trained on it, and what it makes of each member.
+// Zachary's karate club, a two-layer graph attention network trained on it, and its prediction for each member.
 import { readFileSync } from 'node:fs'
 
 /** @typedef {import('@ruvector/attention').Tensor} Tensor */
@@ -29,11 +29,11 @@ export function runNetwork(attention) {
     source,
     target,
     labels,
-    /** Whether the network was told a member's label in training. */
+    /** True for members whose label was given in training. */
     trained: [...tensors.trained.data].map(Boolean),
     predicted: largestColumns(result.output),
     output: result.output,
-    /** Of each layer, `[K′, heads]`: the edges in order, then a self-loop for each member. */
+    /** Weights of each layer, `[K′, heads]`: the edges in order, then one self-loop per member. */
     weights: [hidden.weights, result.weights],
     expected: {
       output: tensors['expected.output'],
@@ -43,17 +43,17 @@ export function runNetwork(attention) {
 }
 
 /**
- * How many of the members whose label training did not see the network sorts rightly.
+ * Counts the correct predictions among members whose label was not given in training.
  *
  * @param {Pick<ReturnType<typeof runNetwork>, 'labels' | 'trained' | 'predicted'>} result
  */
 export function score({ labels, trained, predicted }) {
   const unseen = labels.map((_, node) => node).filter((node) => !trained[node])
-  return { right: unseen.filter((node) => predicted[node] === labels[node]).length, of: unseen.length }
+  return { correct: unseen.filter((node) => predicted[node] === labels[node]).length, total: unseen.length }
 }
 
 /**
- * A member is described by nothing but its number.
+ * One-hot features: a member's number is its only feature.
  *
  * @param {number} size
  * @returns {Tensor}

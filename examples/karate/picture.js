@@ -1,9 +1,9 @@
-// The picture of the example: members in the colours of their communities, and whom they look at.
+// The picture of the example: members in the colors of their communities, and whom they attend to.
 import { graphPlot } from '@ruvector/attention/plot'
 
 /**
  * @param {ReturnType<typeof import('./karate.js').runNetwork>} result
- * @param {{ right: number, of: number }} score
+ * @param {{ correct: number, total: number }} score
  */
 export function drawClub({ source, target, labels, trained, predicted, weights }, score) {
   const members = labels.map((_, member) => member)
@@ -11,7 +11,7 @@ export function drawClub({ source, target, labels, trained, predicted, weights }
   return graphPlot(
     { numNodes: labels.length, source, target },
     {
-      // Numbered from 1, as in Zachary's paper.
+      // Numbering starts at 1, as in Zachary's paper.
       labels: members.map((member) => member + 1),
       groups: labels,
       groupLabels: Object.fromEntries(communities.map((community) => [community, `community ${community + 1}`])),
@@ -19,17 +19,17 @@ export function drawClub({ source, target, labels, trained, predicted, weights }
       addSelfLoops: true,
       selfLoops: false,
       marks: [
-        { nodes: members.filter((member) => trained[member]), label: 'told in training' },
+        { nodes: members.filter((member) => trained[member]), label: 'label given in training' },
         ...communities.map((group) => ({
           nodes: members.filter((member) => predicted[member] === group && labels[member] !== group),
-          label: 'sorted into the ring’s colour',
+          label: 'predicted as the ring’s color',
           group
         }))
       ],
-      title: 'Whom the members of Zachary’s karate club look at',
+      title: 'Attention among the members of Zachary’s karate club',
       notes: [
-        'Attention of a graph network’s first layer, mean of four heads: an arrow points to the member who looks.',
-        `The network was told the community of four members, and sorts ${score.right} of the other ${score.of} rightly.`
+        'Mean attention of four heads in the first layer. An arrow points to the member who attends.',
+        `Trained with the communities of four members, the network predicts ${score.correct} of the other ${score.total} correctly.`
       ]
     }
   )

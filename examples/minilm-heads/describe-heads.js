@@ -1,11 +1,12 @@
-// Puts into words what attention heads look at: each head's habit (the previous word, one word, …) and its strongest pairs.
+// Describes attention heads in words: each head's habit (the previous word, a single word, …) and its strongest pairs.
 
 /** @typedef {{ data: Float32Array, shape: readonly number[] }} Tensor */
 /**
  * @typedef {object} HeadDescription
  * @property {number} head
- * @property {string} habit where the head looks, with its share of attention: "almost only at the previous word (93 %)"
- * @property {number} share that share, 0 to 1
+ * @property {string} habit the head's main target with its share of attention: "almost only at the previous word (93
+ * %)"
+ * @property {number} share the share, 0 to 1
  * @property {{ query: number, key: number, weight: number }[]} pairs strongest word pairs, strongest first
  */
 
@@ -13,11 +14,11 @@ const percent = (/** @type {number} */ share) => `${Math.round(share * 100)} %`
 const mean = (/** @type {number[]} */ values) =>
   values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length
 
-/** `[CLS]`, `[SEP]` and their like: marks of the model, not words of the sentence. */
+/** `[CLS]`, `[SEP]` and similar tokens, which belong to the model and not to the sentence. */
 const isSpecial = (/** @type {string} */ token) => /^\[.+\]$/.test(token)
 const isWord = (/** @type {string} */ token) => !isSpecial(token) && /[\p{L}\p{N}]/u.test(token)
 
-/** How strongly a share is worded; below a quarter a head has no habit worth the name. */
+/** Wording for shares of attention; below a quarter, a head has no clear habit. */
 const degrees = [
   { from: 0.8, word: 'almost only' },
   { from: 0.5, word: 'mostly' },
@@ -25,7 +26,7 @@ const degrees = [
 ]
 
 /**
- * How many tokens a row of weights is spread over: the exponential of its entropy, 1 for a single token.
+ * The number of tokens that a row of weights is spread over: the exponential of its entropy, 1 for a single token.
  * @param {Float32Array} row
  */
 function spread(row) {
@@ -35,10 +36,10 @@ function spread(row) {
 }
 
 /**
- * The share of attention, in the mean over the sentence's tokens, that goes to each kind of place.
+ * The share of attention for each kind of target, averaged over the sentence's tokens.
  * @param {Float32Array[]} rows
  * @param {readonly string[]} tokens
- * @returns {{ place: string, share: number }[]}
+ * @returns {{ target: string, share: number }[]}
  */
 function shares(rows, tokens) {
   const queries = tokens.map((_, i) => i).filter((i) => !isSpecial(tokens[i]))
@@ -46,26 +47,26 @@ function shares(rows, tokens) {
   const share = (/** @type {number[]} */ from, /** @type {(i: number, j: number) => boolean} */ chosen) =>
     mean(from.map((i) => rows[i].reduce((sum, weight, j) => (chosen(i, j) ? sum + weight : sum), 0)))
 
-  const places = [
-    { place: 'at the previous word', share: share(queries, (i, j) => j === i - 1 && !isSpecial(tokens[j])) },
-    { place: 'at the next word', share: share(queries, (i, j) => j === i + 1 && !isSpecial(tokens[j])) },
-    { place: 'at the word itself', share: share(queries, (i, j) => j === i) }
+  const targets = [
+    { target: 'at the previous word', share: share(queries, (i, j) => j === i - 1 && !isSpecial(tokens[j])) },
+    { target: 'at the next word', share: share(queries, (i, j) => j === i + 1 && !isSpecial(tokens[j])) },
+    { target: 'at the word itself', share: share(queries, (i, j) => j === i) }
   ]
   for (const special of new Set(tokens.filter(isSpecial)))
-    places.push({ place: `at ${special}`, share: share(queries, (_, j) => tokens[j] === special) })
+    targets.push({ target: `at ${special}`, share: share(queries, (_, j) => tokens[j] === special) })
   for (const word of new Set(words.map((j) => tokens[j]))) {
     const others = queries.filter((i) => tokens[i] !== word)
-    places.push({ place: `at “${word}”`, share: share(others, (_, j) => tokens[j] === word) })
+    targets.push({ target: `at “${word}”`, share: share(others, (_, j) => tokens[j] === word) })
   }
-  // Measured over the repeated words alone: no other word could look at a copy.
+  // Measured over repeated words only, as no other word can have a copy.
   const repeated = words.filter((i) => words.some((j) => j !== i && tokens[i] === tokens[j]))
   const copies = share(repeated, (i, j) => i !== j && tokens[i] === tokens[j])
-  places.push({ place: 'at another copy of the same word', share: copies })
-  return places
+  targets.push({ target: 'at another copy of the same word', share: copies })
+  return targets
 }
 
 /**
- * The strongest pairs of two different words, each pair of spellings once.
+ * The strongest pairs of different words; equal spellings count as one pair.
  * @param {Float32Array[]} rows
  * @param {readonly string[]} tokens
  * @param {number} count
@@ -74,7 +75,7 @@ function strongestPairs(rows, tokens, count) {
   const pairs = rows
     .flatMap((row, query) => Array.from(row, (weight, key) => ({ query, key, weight })))
     .filter(({ query, key }) => query !== key && isWord(tokens[query]) && isWord(tokens[key]))
-    // Weights that print alike keep the order of the sentence, whichever backend rounded them.
+    // Weights that print alike keep the sentence's order, so that rounding differences between backends do not matter.
     .sort((a, b) => Math.round(b.weight * 1e4) - Math.round(a.weight * 1e4))
   const seen = new Set()
   return pairs
@@ -88,7 +89,7 @@ function strongestPairs(rows, tokens, count) {
 /**
  * @param {Tensor} weights attention weights of one sentence, `[1, heads, tokens, tokens]`
  * @param {readonly string[]} tokens
- * @param {{ pairs?: number }} [options] how many pairs to name for each head; 3 unless given
+ * @param {{ pairs?: number }} [options] number of pairs per head; default 3
  * @returns {HeadDescription[]}
  */
 export function describeHeads(weights, tokens, { pairs = 3 } = {}) {
@@ -97,26 +98,26 @@ export function describeHeads(weights, tokens, { pairs = 3 } = {}) {
     const rows = tokens.map((_, i) =>
       weights.data.subarray((head * length + i) * length, (head * length + i + 1) * length)
     )
-    const favourite = shares(rows, tokens).reduce((best, place) => (place.share > best.share ? place : best))
-    const degree = degrees.find(({ from }) => favourite.share >= from)
-    const where = `${favourite.place} (${percent(favourite.share)})`
+    const favorite = shares(rows, tokens).reduce((best, target) => (target.share > best.share ? target : best))
+    const degree = degrees.find(({ from }) => favorite.share >= from)
+    const where = `${favorite.target} (${percent(favorite.share)})`
     const habit =
       degree === undefined
         ? `over ~${Math.round(mean(rows.map(spread)))} of ${length} tokens, most ${where}`
         : `${degree.word} ${where}`
-    return { head, habit, share: favourite.share, pairs: strongestPairs(rows, tokens, pairs) }
+    return { head, habit, share: favorite.share, pairs: strongestPairs(rows, tokens, pairs) }
   })
 }
 
 /**
- * A pair in words: "it → suitcase 43 %".
+ * Formats a pair: "it → suitcase 43 %".
  * @param {HeadDescription['pairs'][number]} pair
  * @param {readonly string[]} tokens
  */
 export const pairInWords = ({ query, key, weight }, tokens) => `${tokens[query]} → ${tokens[key]} ${percent(weight)}`
 
 /**
- * A head in one line: "head  2: almost only at the previous word (93 %); it → because 100 %, …".
+ * Formats a head as one line: "head  2: almost only at the previous word (93 %); it → because 100 %, …".
  * @param {HeadDescription} description
  * @param {readonly string[]} tokens
  */

@@ -1,5 +1,7 @@
-// Runs the first attention layer of a real language model on a real sentence, on both backends: how fast, how far from
-// PyTorch, and what its heads look at. Draws output/minilm-heads.svg. Ends with an error if a backend is missing or wrong.
+// Runs the first attention layer of a real language model on a real sentence, on both backends. Prints times,
+// differences from
+// PyTorch, and what each head attends to. Draws output/minilm-heads.svg. Exits with an error if a backend is missing or
+// wrong.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { loadBackend } from '@ruvector/attention'
@@ -44,7 +46,7 @@ const duration = (milliseconds) =>
   milliseconds < 1 ? `${(milliseconds * 1000).toFixed(0)} µs` : `${milliseconds.toFixed(2)} ms`
 
 const { sentence, tokens } = input
-console.log(`all-MiniLM-L6-v2, layer 0: self attention with 12 heads of 32 over ${tokens.length} tokens`)
+console.log(`all-MiniLM-L6-v2, layer 0: self-attention with 12 heads of size 32 over ${tokens.length} tokens`)
 console.log(`“${sentence}”\n`)
 console.log(`backend  SIMD          threads  median of ${runs} runs  largest difference from PyTorch`)
 
@@ -71,12 +73,12 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
 if (results.length > 0) {
   const { weights } = results[0]
   const descriptions = describeHeads(weights, tokens)
-  // The sharpest pair of words in a head that has no simple habit.
+  // The strongest pair of words in a head without a clear habit.
   const free = descriptions.filter(({ share }) => share < 0.25)
   const sharpest = free.reduce((best, other) => (other.pairs[0].weight > best.pairs[0].weight ? other : best))
-  console.log('\nWhat each head looks at:')
+  console.log('\nWhat each head attends to:')
   for (const description of descriptions) console.log(`  ${headInWords(description, tokens)}`)
-  console.log(`\nHead ${sharpest.head}, a row for the token that looks:`)
+  console.log(`\nHead ${sharpest.head}, one row per query token:`)
   const { head } = sharpest
   console.log(attentionHeatmapText(weights, { head, queryLabels: tokens, keyLabels: tokens }))
 

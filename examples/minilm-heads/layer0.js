@@ -1,9 +1,10 @@
-// Loads the example's data: a trained self-attention layer, one sentence's hidden states, and PyTorch's answer for them.
+// Loads the example's data: a trained self-attention layer, one sentence's hidden states, and PyTorch's output for
+// them.
 import { readFileSync } from 'node:fs'
 
 const read = (/** @type {string} */ name) => readFileSync(new URL(name, import.meta.url))
 
-/** The sentence and its tokens, with where the weights come from. */
+/** The sentence, its tokens, and the origin of the weights. */
 export const input = JSON.parse(read('sentence.json').toString())
 
 /**
@@ -29,7 +30,7 @@ export function largestDifference(a, b) {
   let largest = 0
   for (let i = 0; i < a.data.length; i++) {
     const difference = Math.abs(a.data[i] - b.data[i])
-    // Also true for not-a-number.
+    // Also true for NaN.
     if (!(difference <= largest)) largest = Number.isNaN(difference) ? Infinity : difference
   }
   return largest

@@ -17,7 +17,7 @@ export function drawHeads(weights, descriptions, { sentence, tokens }) {
     ]),
     marks: descriptions.map(({ pairs }) => pairs[0]),
     markLabel: 'a head’s strongest pair of words',
-    title: `What the ${descriptions.length} heads of all-MiniLM-L6-v2’s first layer look at`,
-    notes: [`“${sentence}”`, 'A row is the token that looks, a column the token it looks at.']
+    title: `Attention of the ${descriptions.length} heads in the first layer of all-MiniLM-L6-v2`,
+    notes: [`“${sentence}”`, 'Rows are query tokens, columns are the tokens they attend to.']
   })
 }

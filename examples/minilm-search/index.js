@@ -1,5 +1,7 @@
-// Finds sentences by their meaning: embeds 316 facts with all-MiniLM-L6-v2 on each backend, holds the vectors against those of
-// transformers, and answers questions, those on the command line or its own. Ends with an error if a backend is missing or wrong.
+// Searches sentences by meaning: embeds 316 facts with all-MiniLM-L6-v2 on each backend, compares the vectors with
+// those of
+// transformers, and answers questions from the command line or its own. Exits with an error if a backend is missing or
+// wrong.
 import { readFileSync } from 'node:fs'
 import { loadBackend } from '@ruvector/attention'
 import { fetchModel, modelFolder } from '../../scripts/model.mjs'
@@ -24,7 +26,7 @@ const questions =
 /** @param {number[]} values */
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]
 
-/** The median seconds of some calls, after some more. @param {() => unknown} task @param {number} runs */
+/** The median time of some calls in seconds, after a warm-up. @param {() => unknown} task @param {number} runs */
 async function seconds(task, runs) {
   await task()
   const times = []
@@ -36,7 +38,7 @@ async function seconds(task, runs) {
   return median(times)
 }
 
-/** The largest difference between the vectors and those of transformers. @param {Float32Array} vectors */
+/** The largest difference of the vectors from those of transformers. @param {Float32Array} vectors */
 const largestDifference = (vectors) =>
   golden.embeddings.flat().reduce((largest, value, index) => {
     const difference = Math.abs(value - vectors[index])
@@ -45,7 +47,7 @@ const largestDifference = (vectors) =>
 
 await fetchModel()
 console.log(
-  `all-MiniLM-L6-v2: ${sentences.length} sentences as vectors, and 16 sentences of 32 tokens through its six layers\n`
+  `all-MiniLM-L6-v2: ${sentences.length} sentences embedded, and 16 sentences of 32 tokens through the six layers\n`
 )
 console.log('                                  sentences/s  tokens/s of the layers  difference from transformers')
 

@@ -1,5 +1,6 @@
-// all-MiniLM-L6-v2 from its files: tokens, embeddings, six encoder layers, the mean over the tokens. Gives sentences as vectors
-// of length 1, so that the product of two is how near their meanings are.
+// all-MiniLM-L6-v2 from its files: tokens, embeddings, six encoder layers, mean pooling. Embeds sentences as unit
+// vectors; the
+// dot product of two vectors measures how close their meanings are.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Tokenizer } from '@huggingface/tokenizers'
@@ -9,9 +10,9 @@ import { Tokenizer } from '@huggingface/tokenizers'
 
 const EPSILON = 1e-12
 const SIZE = 384
-/** What sentence-transformers cuts sentences off at. */
-const MOST_TOKENS = 256
-/** Sentences of one pass through the layers. */
+/** Length at which sentence-transformers truncates sentences, in tokens. */
+const MAX_TOKENS = 256
+/** Number of sentences per pass through the layers. */
 const BATCH = 32
 
 /**
@@ -40,14 +41,14 @@ export function loadModel(attention, folder) {
     }).loadStateDict(state, { prefix: `layer.${index}` })
   )
 
-  /** The token ids of a sentence, with those that mark its start and end. @param {string} sentence */
+  /** The token ids of a sentence, including start and end markers. @param {string} sentence */
   function tokenize(sentence) {
     const { ids } = tokenizer.encode(sentence)
-    return ids.length <= MOST_TOKENS ? ids : [...ids.slice(0, MOST_TOKENS - 1), ids[ids.length - 1]]
+    return ids.length <= MAX_TOKENS ? ids : [...ids.slice(0, MAX_TOKENS - 1), ids[ids.length - 1]]
   }
 
   /**
-   * What goes into the first layer, padded to the longest.
+   * The input of the first layer, padded to the longest sentence.
    *
    * @param {readonly number[][]} batch  the token ids of some sentences
    * @returns {Tensor}
@@ -67,7 +68,7 @@ export function loadModel(attention, folder) {
   }
 
   /**
-   * The layers over embedded tokens, `[B, L, 384]`.
+   * Runs the layers over embedded tokens, `[B, L, 384]`.
    *
    * @param {Tensor} x
    * @param {Int32Array} [kvLengths]
@@ -75,7 +76,7 @@ export function loadModel(attention, folder) {
   const encode = (x, kvLengths) => layers.reduce((hidden, layer) => layer.forward(hidden, { kvLengths }).output, x)
 
   /**
-   * The same off the calling thread.
+   * The same, asynchronously.
    *
    * @param {Tensor} x
    * @param {Int32Array} kvLengths
@@ -88,7 +89,7 @@ export function loadModel(attention, folder) {
   }
 
   /**
-   * Sentences of about the same length together, so that there is little padding.
+   * Groups sentences of similar length, so that little padding is needed.
    *
    * @param {readonly string[]} sentences
    */
@@ -102,7 +103,7 @@ export function loadModel(attention, folder) {
   }
 
   /**
-   * @param {Float32Array} output  of all sentences
+   * @param {Float32Array} output  vectors of all sentences
    * @param {ReturnType<typeof batchesOf>[number]} batch
    * @param {Tensor} hidden
    */
@@ -112,7 +113,7 @@ export function loadModel(attention, folder) {
   }
 
   /**
-   * A vector of length 1 for each sentence, `[sentences, 384]`.
+   * Embeds sentences as unit vectors, `[sentences, 384]`.
    *
    * @param {readonly string[]} sentences
    * @returns {Tensor}
@@ -124,7 +125,7 @@ export function loadModel(attention, folder) {
   }
 
   /**
-   * The same off the calling thread.
+   * The same, asynchronously.
    *
    * @param {readonly string[]} sentences
    * @param {AbortSignal} [signal]
@@ -143,7 +144,7 @@ export function loadModel(attention, folder) {
 }
 
 /**
- * The sentences nearest in meaning to each query, best first.
+ * The sentences closest in meaning to each query, best first.
  *
  * @param {Attention} attention
  * @param {Tensor} queries  `[Q, 384]`
@@ -152,7 +153,7 @@ export function loadModel(attention, folder) {
  * @returns {{ index: number, score: number }[][]}
  */
 export function search(attention, queries, vectors, count) {
-  // The product of vectors of length 1 is the cosine of their angle.
+  // The dot product of unit vectors is the cosine of their angle.
   const { data } = attention.linear(queries, vectors)
   const size = vectors.shape[0]
   return Array.from({ length: queries.shape[0] }, (_, query) => {

@@ -1,4 +1,5 @@
-// The same six layers in ONNX Runtime, where the benchmark's packages are installed (`npm run bench -- --peers` installs them).
+// The same six layers in ONNX Runtime, if the benchmark's packages are installed (`npm run bench -- --peers` installs
+// them).
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -15,7 +16,8 @@ const SIZE = 384
 /**
  * @param {Tensor} x  embedded tokens `[B, L, 384]`
  * @param {number} threads
- * @returns {Promise<{ run: () => Promise<unknown>, dispose: () => Promise<void> } | string>} or why it is not there
+ * @returns {Promise<{ run: () => Promise<unknown>, dispose: () => Promise<void> } | string>} or the reason why it is
+ * unavailable
  */
 export async function layersInOnnxRuntime(x, threads) {
   /** @type {any} */

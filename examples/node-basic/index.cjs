@@ -1,4 +1,4 @@
-// The smallest program of CommonJS, with a layer that computes on other threads than this one.
+// A minimal CommonJS program, with a layer that computes on another thread.
 //   node examples/node-basic/index.cjs
 const { createTensor, SelfAttention } = require('@ruvector/attention')
 

@@ -1,4 +1,4 @@
-// The smallest program: which key does each query look at?
+// A minimal program: which key does each query attend to?
 //   npm run example -- node-basic
 import { backend, createTensor, scaledDotProductAttention } from '@ruvector/attention'
 

@@ -1,5 +1,6 @@
-// A re-ranking service over HTTP: all-MiniLM-L6-v2 says which documents answer a query, in asynchronous calls, so that the server
-// stays responsive. `npm run example -- rerank-server`, then
+// A re-ranking service over HTTP: all-MiniLM-L6-v2 ranks documents by how well they answer a query, in asynchronous
+// calls, so that
+// the server stays responsive. `npm run example -- rerank-server`, then
 //   curl -d '{"query": "Why do ships not sink?", "top": 3}' http://127.0.0.1:8080/rerank
 import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -14,9 +15,9 @@ const { values } = parseArgs({
     port: { type: 'string', default: '8080' },
     backend: { type: 'string', default: 'native' },
     threads: { type: 'string' },
-    /** The most requests under way. */
+    /** Maximum number of concurrent requests. */
     queue: { type: 'string', default: '64' },
-    /** Calls on the thread of the server itself, to see what that does to it. */
+    /** Use synchronous calls, to show how they block the server. */
     sync: { type: 'boolean', default: false }
   }
 })
@@ -58,7 +59,7 @@ server.listen(Number(values.port), '127.0.0.1', () => {
   console.log(`listening on http://127.0.0.1:${port}`)
 })
 
-/** Ends once every request that was taken has its answer. */
+/** Exits once every accepted request has been answered. */
 async function end() {
   await stop()
   delay.disable()

@@ -1,5 +1,6 @@
-// Loads the server with requests, asynchronous calls beside synchronous ones, on one thread and on two: requests a second, the time
-// of an answer, and how long the server's event loop keeps others waiting. `node examples/rerank-server/load.js --seconds 20`
+// Loads the server with requests, with asynchronous and with synchronous calls, on one thread and on two. Measures
+// requests per
+// second, response times, and the delay of the server's event loop. `node examples/rerank-server/load.js --seconds 20`
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -20,7 +21,7 @@ const sentences = readFileSync(new URL('../minilm-search/sentences.txt', import.
   .trim()
   .split('\n')
 
-/** @param {string[]} options  of the server */
+/** @param {string[]} options  command-line options of the server */
 async function startServer(options) {
   const program = fileURLToPath(new URL('index.js', import.meta.url))
   const running = spawn(process.execPath, [program, '--port', '0', '--backend', values.backend, ...options], {
@@ -85,14 +86,14 @@ async function measure(mode, threads) {
 }
 
 console.log(
-  `${values.backend}, ${values.connections} connections, ${values.documents} documents a request; milliseconds\n`
+  `${values.backend}, ${values.connections} connections, ${values.documents} documents per request; times in milliseconds\n`
 )
 const names = [
   'calls',
   'threads',
   'requests/s',
-  'answer p50',
-  'answer p99',
+  'response p50',
+  'response p99',
   'loop p50',
   'loop p99',
   'errors',

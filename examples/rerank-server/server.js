@@ -1,16 +1,16 @@
-// An HTTP server that ranks documents for a query, with so many requests under way at most, and a stop that drops none of them.
+// An HTTP server that ranks documents for a query, with a limit on concurrent requests and a graceful stop.
 import { createServer } from 'node:http'
 
-/** The most bytes of a request. */
-const LARGEST_BODY = 1_000_000
-const MOST_DOCUMENTS = 256
+/** Maximum size of a request body in bytes. */
+const MAX_BODY_BYTES = 1_000_000
+const MAX_DOCUMENTS = 256
 const STATUS = { wrong: 400, unknown: 404, large: 413, busy: 503 }
 
 /** @typedef {{ index: number, score: number }[]} Ranking */
 /** @typedef {(query: string, documents: readonly string[] | undefined, signal: AbortSignal) => Promise<Ranking> | Ranking} Rank */
 
-/** What the client is told. */
-class Refusal extends Error {
+/** An error that is reported to the client. */
+class RequestError extends Error {
   /** @param {number} status @param {string} message */
   constructor(status, message) {
     super(message)
@@ -19,7 +19,7 @@ class Refusal extends Error {
 }
 
 /**
- * By events, since a loop that is left ends the connection, and with it the answer.
+ * Reads by events, because breaking out of a `for await` loop would close the connection before the response.
  *
  * @param {import('node:http').IncomingMessage} request
  * @returns {Promise<string>}
@@ -31,12 +31,12 @@ function readBody(request) {
     let length = 0
     request.on('data', (chunk) => {
       length += chunk.length
-      if (length <= LARGEST_BODY) chunks.push(chunk)
-      else reject(new Refusal(STATUS.large, `at most ${LARGEST_BODY} bytes`))
+      if (length <= MAX_BODY_BYTES) chunks.push(chunk)
+      else reject(new RequestError(STATUS.large, `at most ${MAX_BODY_BYTES} bytes`))
     })
     request.on('end', () => resolve(Buffer.concat(chunks).toString()))
     request.on('error', reject)
-    request.on('close', () => reject(new Refusal(STATUS.wrong, 'the request ended early')))
+    request.on('close', () => reject(new RequestError(STATUS.wrong, 'the request was closed early')))
   })
 }
 
@@ -46,23 +46,24 @@ function readQuestion(body) {
   try {
     question = JSON.parse(body)
   } catch {
-    throw new Refusal(STATUS.wrong, 'the body has to be JSON: { query, documents?, top? }')
+    throw new RequestError(STATUS.wrong, 'the body must be JSON: { query, documents?, top? }')
   }
   const { query, documents, top = 10 } = question ?? {}
-  if (typeof query !== 'string' || query === '') throw new Refusal(STATUS.wrong, 'query: expected a text')
+  if (typeof query !== 'string' || query === '')
+    throw new RequestError(STATUS.wrong, 'query: expected a non-empty string')
   const isList = Array.isArray(documents) && documents.every((document) => typeof document === 'string')
-  if (documents !== undefined && (!isList || documents.length > MOST_DOCUMENTS)) {
-    throw new Refusal(STATUS.wrong, `documents: expected a list of at most ${MOST_DOCUMENTS} texts`)
+  if (documents !== undefined && (!isList || documents.length > MAX_DOCUMENTS)) {
+    throw new RequestError(STATUS.wrong, `documents: expected a list of at most ${MAX_DOCUMENTS} strings`)
   }
-  if (!Number.isInteger(top) || top < 1) throw new Refusal(STATUS.wrong, 'top: expected an integer of at least 1')
+  if (!Number.isInteger(top) || top < 1) throw new RequestError(STATUS.wrong, 'top: expected an integer of at least 1')
   return { query, documents, top }
 }
 
 /**
  * @param {object} options
  * @param {Rank} options.rank
- * @param {readonly string[]} options.sentences  what is ranked where a request brings no documents
- * @param {number} options.most  requests under way; further ones get 503
+ * @param {readonly string[]} options.sentences  documents to rank if a request contains none
+ * @param {number} options.most  maximum number of concurrent requests; further ones get 503
  * @param {() => unknown} options.health
  */
 export function createRerankServer({ rank, sentences, most, health }) {
@@ -75,7 +76,7 @@ export function createRerankServer({ rank, sentences, most, health }) {
     response.writeHead(status, {
       'content-type': 'application/json',
       ...(status === STATUS.busy && { 'retry-after': '1' }),
-      // Nothing comes after what is under way when the server stops.
+      // Close the connection after the pending response when the server stops.
       ...(isStopping && { connection: 'close' })
     })
     response.end(`${JSON.stringify(body)}\n`)
@@ -83,8 +84,8 @@ export function createRerankServer({ rank, sentences, most, health }) {
 
   /** @param {import('node:http').IncomingMessage} request @param {import('node:http').ServerResponse} response */
   async function rerank(request, response) {
-    if (underWay >= most) throw new Refusal(STATUS.busy, `${most} requests are under way: try again`)
-    // Whoever goes away takes the work along.
+    if (underWay >= most) throw new RequestError(STATUS.busy, `${most} requests are in progress; try again later`)
+    // A client that disconnects cancels its work.
     const gone = new AbortController()
     response.on('close', () => response.writableFinished || gone.abort())
     underWay++
@@ -105,17 +106,17 @@ export function createRerankServer({ rank, sentences, most, health }) {
       const route = `${request.method} ${request.url}`
       if (route === 'GET /health') return send(response, 200, { underWay, .../** @type {object} */ (health()) })
       if (route === 'POST /rerank') return await rerank(request, response)
-      throw new Refusal(STATUS.unknown, 'POST /rerank or GET /health')
+      throw new RequestError(STATUS.unknown, 'POST /rerank or GET /health')
     } catch (error) {
-      // What was sent is taken in, so that the client reads the answer.
+      // Consume the rest of the request, so that the client reads the response.
       request.resume()
-      if (error instanceof Refusal) send(response, error.status, { error: error.message })
+      if (error instanceof RequestError) send(response, error.status, { error: error.message })
       else send(response, 500, { error: error instanceof Error ? error.message : String(error) })
     }
   }
 
   const server = createServer(answer)
-  /** Takes no further request, and waits for those under way. @returns {Promise<void>} */
+  /** Accepts no further requests, and waits for those in progress. @returns {Promise<void>} */
   const stop = () => {
     isStopping = true
     return new Promise((resolve) => {

@@ -1,13 +1,14 @@
-// Draws what words look at as they are typed. No configuration of Vite is needed: the WebAssembly is in the package's JavaScript.
+// Draws the attention between words as you type. Vite needs no configuration: the WebAssembly is in the package's
+// JavaScript.
 import { MultiHeadAttention, backend, createTensor, init } from '@ruvector/attention'
 import { attentionHeatmap } from '@ruvector/attention/plot'
 
 const size = 16
 await init()
-// Not trained: what it looks at has no meaning.
+// The layer is not trained, so its weights carry no meaning.
 const layer = new MultiHeadAttention({ numHeads: 1, headDim: size, seed: 7 })
 
-/** Numbers that a word alone decides. @param {string} word */
+/** Deterministic features of a word. @param {string} word */
 const embed = (word) =>
   Array.from(
     { length: size },
@@ -21,7 +22,7 @@ const result = /** @type {Element} */ (document.querySelector('#result'))
 async function draw() {
   const words = input.value.trim().split(/\s+/)
   const x = createTensor(words.flatMap(embed), [1, words.length, size])
-  // On a worker that the package starts: the page stays free.
+  // Runs on a worker that the package starts, so the page stays responsive.
   const { weights } = await layer.forwardAsync(x, x, x, { weights: true })
   if (weights) {
     const drawn = { data: weights.data, shape: [words.length, words.length] }

@@ -1,10 +1,10 @@
-// What a concept looks at: hyperbolic attention from its point to all others.
+// Hyperbolic attention from the point of one concept to all others.
 
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 /** @typedef {import('@ruvector/attention').Tensor} Tensor */
 
 /**
- * The weights of every concept for one, and the plane as it looks from there: every point moved so that the one is in the centre.
+ * The attention weights of one concept over all concepts, and the points moved so that this concept is at the center.
  *
  * @param {Attention} attention
  * @param {Tensor} points  `[N, 2]` in the ball of curvature −1
@@ -25,7 +25,7 @@ export function lookFrom({ HyperbolicAttention }, points, concept) {
 }
 
 /**
- * The concepts with the largest weights, the one that looks left out.
+ * The concepts with the largest weights, excluding the concept itself.
  *
  * @param {Float32Array} weights
  * @param {number} concept

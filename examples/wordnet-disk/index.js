@@ -1,5 +1,6 @@
-// WordNet's animals in the hyperbolic plane: what a concept looks at by hyperbolic attention, on both backends. The concept is the
-// argument, or a wolf. Draws output/wordnet-disk.svg. Ends with an error if a backend is missing or the two differ.
+// WordNet's animals in the hyperbolic plane: computes what a concept attends to, on both backends. The concept is the
+// argument, or
+// a wolf. Draws output/wordnet-disk.svg. Exits with an error if a backend is missing or the two differ.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { loadBackend } from '@ruvector/attention'
@@ -48,7 +49,7 @@ if (first) {
   const { weights, seen } = first
   const best = strongest(weights, concept, 12)
   console.log(
-    `\n“${concepts[concept].name}” looks at itself with ${(100 * weights[concept]).toFixed(1)} % of its attention, and at`
+    `\n“${concepts[concept].name}” attends to itself with ${(100 * weights[concept]).toFixed(1)} % of its attention, and to`
   )
   for (const index of best) {
     const { name, parent } = concepts[index]
@@ -59,7 +60,7 @@ if (first) {
   const file = new URL('wordnet-disk.svg', folder)
   mkdirSync(folder, { recursive: true })
   writeFileSync(file, drawDisk(concepts, seen, weights, concept, strongest(weights, concept, 60)))
-  console.log(`\nThe disk as it looks from there: ${fileURLToPath(file)}`)
+  console.log(`\nThe disk centered on it: ${fileURLToPath(file)}`)
 }
 
 for (const problem of problems) console.error(problem)

