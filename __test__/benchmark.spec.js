@@ -139,5 +139,5 @@ test('the command line names its commands, and refuses others', async (t) => {
   t.regex(help.stdout, /^Usage: npx @ruvector\/attention <command>.*\n\n {2}bench /)
   const unknown = await run('banch')
   t.is(unknown.code, 2)
-  t.regex(unknown.stderr, /no command banch/)
+  t.regex(unknown.stderr, /^unknown command: banch/)
 })
