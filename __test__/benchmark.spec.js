@@ -4,6 +4,8 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
+import { judge } from '../benchmark/goals.js'
+import { TARGETS } from '../benchmark/targets.js'
 
 const execute = promisify(execFile)
 const program = fileURLToPath(new URL('../lib/cli.js', import.meta.url))
@@ -102,6 +104,82 @@ test('the grid is a table of operations per second for each backend', async (t) 
   t.is(stdout.match(/^ {2}(native|wasm) \S+ +B=1( +\d[\d.]*){4}$/gm)?.length, stdout.match(/B=1/g)?.length)
 })
 
+test("the plan's targets: every entry's bundle is measured, and judged by its size", async (t) => {
+  const { code, stdout, stderr } = await bench('--targets', '--quick', '--filter', 'bundle', '--json', '-')
+  t.is(code, 0, stderr)
+  /** @type {import('../benchmark/types.d.ts').Report} */
+  const { figures, goals, remarks } = JSON.parse(stdout)
+  t.deepEqual(remarks, [])
+  const names = figures.map(({ name }) => name)
+  for (const subpath of ['', '/external', '/compat', '/plot', '/graphology']) {
+    t.true(names.includes(`bundle, @ruvector/attention${subpath}`), subpath)
+  }
+  const judged = goals.filter(({ status }) => status !== 'not measured')
+  t.deepEqual(
+    judged.map(({ name, measured, detail }) => ({ name, value: measured, detail })),
+    figures.map(({ name, value, detail }) => ({ name, value, detail }))
+  )
+  for (const { limit, measured, status } of judged) {
+    t.is(limit, 500)
+    t.is(status, Number(measured) <= limit ? 'holds' : 'misses')
+  }
+  t.regex(stderr, /^bench: bundling @ruvector\/attention\/external: /m)
+})
+
+test("the plan's targets: WebAssembly beside native code of equal width and at its best", async (t) => {
+  const { code, stdout, stderr } = await bench('--targets', '--quick', '--filter', 'S=64 D=64', '--json', '-')
+  t.is(code, 0, stderr)
+  /** @type {import('../benchmark/types.d.ts').Report} */
+  const { rows, goals, remarks } = JSON.parse(stdout)
+  t.deepEqual(remarks, [])
+  for (const { difference } of rows) t.true(Number(difference) < 1e-4)
+  const native = rows.map(({ contender }) => contender).filter((name) => name.startsWith('native'))
+  t.true(['native sse2', 'native neon'].includes(native[native.length - 1]), native.join())
+  const shares = goals.filter(({ name, status }) => name.includes('wasm simd128 / native') && status !== 'not measured')
+  t.is(shares.length, 2)
+  const wasm = rows.find(({ contender }) => contender === 'wasm simd128')
+  t.deepEqual(
+    shares.map(({ measured }) => measured),
+    [native[native.length - 1], native[0]].map(
+      (name) => rows.find(({ contender }) => contender === name)?.ratios[String(wasm?.contender)]
+    )
+  )
+})
+
+test("the plan's targets are a Markdown table, with the machine and the day above it", async (t) => {
+  const { code, stdout } = await bench('--targets', '--quick', '--filter', 'bundle, @ruvector/attention/plot')
+  t.is(code, 0)
+  const [machine, , ...table] = stdout.trimEnd().split('\n')
+  t.regex(machine, /^On .*, \d+ threads, .*Node [\d.]+.*; \d{4}-\d\d-\d\d\.$/)
+  t.is(table.length, 3)
+  t.is(new Set(table.map(({ length }) => length)).size, 1, 'columns are aligned')
+  t.regex(table[2], /^\| bundle, @ruvector\/attention\/plot \| < 500 KB \| [\d.]+ KB +\| holds +\| [\d.]+ KB gzipped/)
+})
+
+test('a target is judged by its figure', (t) => {
+  const figure = (/** @type {string} */ name, /** @type {number} */ value) => {
+    const [group] = name.split(',')
+    return { name, group: group.replace('memory ', ''), value, unit: '', detail: `${name}; here` }
+  }
+  const figures = [
+    figure('init, Chromium', 12),
+    figure('init, Firefox', 120),
+    figure('memory overhead, native', 0.02),
+    figure('memory overhead, wasm', 0.5)
+  ]
+  const judged = judge(TARGETS, { rows: [], figures }).filter(({ status }) => status !== 'not measured')
+  t.deepEqual(
+    judged.map(({ name, measured, status }) => [name, measured, status]),
+    [
+      ['init, Chromium', 12, 'holds'],
+      ['init, Firefox', 120, 'misses'],
+      ['memory overhead, native', 0.02, 'holds'],
+      ['memory overhead, wasm', 0.5, 'misses'],
+      ['browsers', 2, 'misses']
+    ]
+  )
+})
+
 test('whatever is compiled is reported with its time', async (t) => {
   const { stderr } = await bench('--quick', '--filter', 'call')
   t.regex(stderr, /^bench: compiling attention\.simd\.wasm: [\d.]+ (µs|ms|s)$/m)
@@ -110,13 +188,15 @@ test('whatever is compiled is reported with its time', async (t) => {
 test('--help shows the options and ends well', async (t) => {
   const { code, stdout } = await bench('--help')
   t.is(code, 0)
-  for (const option of ['--grid', '--peers', '--filter', '--quick', '--json', '--html']) t.true(stdout.includes(option))
+  for (const option of ['--grid', '--targets', '--peers', '--filter', '--quick', '--json', '--html'])
+    t.true(stdout.includes(option))
 })
 
 for (const [title, args, message] of /** @type {const} */ ([
   ['an unknown option', ['--fast'], /--fast/],
   ['an option without its value', ['--json'], /--json/],
   ['an argument that is no option', ['fast'], /fast/],
+  ['the grid and the targets at once', ['--grid', '--targets'], /--grid and --targets/],
   ['a filter that fits nothing', ['--filter', 'no such case'], /no such case[^]*S=512 D=64/]
 ])) {
   test(`${title} ends with 2 and says so`, async (t) => {

@@ -2,9 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { brotliCompressSync, gzipSync } from 'node:zlib'
 import test from 'ava'
-import { build } from 'esbuild'
+import { bundle, sizesOf } from '../benchmark/bundles.js'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 
@@ -17,32 +16,6 @@ const GATE_FILE = 128
 
 /** How far the documents may be off, as a part: what changes a little with each commit is not worth one of its own. */
 const TOLERANCE = 0.02
-
-const kb = (/** @type {{ length: number }} */ { length }) => Math.round(length / 100) / 10
-
-/**
- * KB, as it is, and compressed by gzip and brotli.
- *
- * @param {Uint8Array} bytes
- */
-const sizesOf = (bytes) => [kb(bytes), kb(gzipSync(bytes, { level: 9 })), kb(brotliCompressSync(bytes))]
-
-/**
- * @param {string} entry
- * @param {import('esbuild').Plugin[]} plugins
- */
-async function sizesOfBundle(entry, plugins = []) {
-  const { outputFiles } = await build({
-    stdin: { contents: `export * from './lib/entries/${entry}.js'`, resolveDir: root },
-    bundle: true,
-    minify: true,
-    write: false,
-    format: 'esm',
-    target: 'es2022',
-    plugins
-  })
-  return sizesOf(outputFiles[0].contents)
-}
 
 /** @type {import('esbuild').Plugin} */
 const oneVariant = {
@@ -57,8 +30,8 @@ const oneVariant = {
 const fileOf = (/** @type {string} */ variant) => readFileSync(join(root, `packages/wasm/attention.${variant}.wasm`))
 
 test('with one variant of the module, the bundle for browsers is no larger than its gate', async (t) => {
-  const [raw, gzip] = await sizesOfBundle('browser', [oneVariant])
-  const [rawShipped, gzipShipped] = await sizesOfBundle('browser')
+  const [raw, gzip] = sizesOf(await bundle('.', [oneVariant]))
+  const [rawShipped, gzipShipped] = sizesOf(await bundle('.'))
   t.log(`KB with one variant ${raw}, gzipped ${gzip}; as shipped ${rawShipped}, gzipped ${gzipShipped}`)
   t.true(raw < 0.7 * rawShipped, 'one variant is left out')
   t.true(gzip <= GATE_ONE_VARIANT, `${gzip} KB`)
@@ -74,11 +47,8 @@ test('the modules as files, for the entry that fetches them, are no larger than 
 })
 
 test('documents say how large these are', async (t) => {
-  const [shipped, one, external] = await Promise.all([
-    sizesOfBundle('browser'),
-    sizesOfBundle('browser', [oneVariant]),
-    sizesOfBundle('external')
-  ])
+  const bundles = await Promise.all([bundle('.'), bundle('.', [oneVariant]), bundle('./external')])
+  const [shipped, one, external] = bundles.map(sizesOf)
   const file = sizesOf(fileOf('simd'))
   /** @type {[document: string, row: RegExp, expected: number[]][]} */
   const rows = [

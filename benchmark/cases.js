@@ -222,3 +222,23 @@ export function grid() {
     )
   ]
 }
+
+/**
+ * The cases on which the plan's target for throughput is judged: every kind of call, on one thread.
+ *
+ * @returns {Case[]}
+ */
+export const throughputCases = () =>
+  [
+    square(64),
+    square(512),
+    causal(512),
+    masked.boolean,
+    cached[0],
+    layer(128, 8, 64, 4),
+    sentence,
+    encoder,
+    linear[1],
+    hyperbolic,
+    ...graphs
+  ].map((problem) => ({ ...problem, unit: 'µs' }))

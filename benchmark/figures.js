@@ -13,21 +13,39 @@ import { median } from './timing.js'
 
 const execute = promisify(execFile)
 const STARTS = 5
-const MEGABYTE = 1e6
+export const MEGABYTE = 1e6
 
-/** @param {string} script @param {string[]} args */
-async function child(script, ...args) {
+/**
+ * Runs a program of `children/` and returns the JSON of its last line; what it reports meanwhile is shown.
+ *
+ * @param {string} script
+ * @param {string[]} args
+ */
+export async function child(script, ...args) {
   const path = fileURLToPath(new URL(`children/${script}`, import.meta.url))
-  const { stdout } = await execute(process.execPath, [path, ...args])
-  return JSON.parse(stdout)
+  const running = execute(process.execPath, [path, ...args])
+  running.child.stderr?.pipe(process.stderr)
+  const { stdout } = await running
+  const result = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '')
+  if (result.error) throw new Error(result.error)
+  return result
+}
+
+/**
+ * The results of several starts, each in a fresh process.
+ *
+ * @param {string} script
+ * @param {string[]} args
+ */
+export async function starts(script, ...args) {
+  const found = []
+  for (let start = 0; start < STARTS; start++) found.push(await child(script, ...args))
+  return found
 }
 
 /** @param {string} script @param {string[]} args */
-async function startTime(script, ...args) {
-  const times = []
-  for (let start = 0; start < STARTS; start++) times.push((await child(script, ...args)).milliseconds)
-  return median(times)
-}
+const startTime = async (script, ...args) =>
+  median((await starts(script, ...args)).map(({ milliseconds }) => milliseconds))
 
 /** @param {string} kind @returns {Task} */
 const start = (kind) => ({
@@ -48,7 +66,11 @@ const startInBrowser = {
   isQuick: true,
   async measure() {
     try {
-      return { value: await startTime('browser.js'), unit: 'ms', detail: 'init() and the first call, in Chromium' }
+      return {
+        value: await startTime('browser.js', 'Chromium'),
+        unit: 'ms',
+        detail: 'init() and the first call, in Chromium'
+      }
     } catch {
       const value = await startTime('init.js', 'browser')
       return { value, unit: 'ms', detail: "no browser is there: its entry in Node's engine, import included" }

@@ -19,7 +19,7 @@ const isOf = (family, row) => row.family === family || row.family.startsWith(`${
  * @param {string} theirs
  * @returns {(results: Results) => Finding[]}
  */
-const against = (isMeant, ours, theirs) => (results) =>
+export const against = (isMeant, ours, theirs) => (results) =>
   results.rows
     .filter((row) => isMeant(row.case) && isOf(ours, row))
     .flatMap((row) => {
@@ -139,9 +139,9 @@ const inParallel = (isMeant) => (/** @type {Case} */ problem) => problem.threads
 /** @param {string} name @param {number} limit @param {Aim['find']} find @returns {Aim} */
 const times = (name, limit, find) => ({ name, limit, atLeast: true, unit: '×', find })
 /** @param {string} name @param {number} limit @param {Aim['find']} find @returns {Aim} */
-const share = (name, limit, find) => ({ name, limit, atLeast: true, unit: '', find })
+export const share = (name, limit, find) => ({ name, limit, atLeast: true, unit: '', find })
 /** @param {string} name @param {number} limit @param {string} unit @param {Aim['find']} find @returns {Aim} */
-const atMost = (name, limit, unit, find) => ({ name, limit, atLeast: false, unit, find })
+export const atMost = (name, limit, unit, find) => ({ name, limit, atLeast: false, unit, find })
 
 /** @param {string} suffix @param {typeof serially} when */
 const againstNativePeers = (suffix, when) =>
@@ -171,7 +171,7 @@ const againstNativePeers = (suffix, when) =>
   ])
 
 /** @type {Aim[]} */
-const AIMS = [
+export const GOALS = [
   share(
     'native, S ≥ 256: share of the multiply-add peak',
     0.8,
@@ -234,11 +234,12 @@ const AIMS = [
 /**
  * Each goal with the worst of what was found for it.
  *
+ * @param {readonly Aim[]} aims
  * @param {Results} results
  * @returns {Goal[]}
  */
-export function judge(results) {
-  return AIMS.map(({ find, ...goal }) => {
+export function judge(aims, results) {
+  return aims.map(({ find, ...goal }) => {
     const found = find(results).toSorted((a, b) => (goal.atLeast ? a.value - b.value : b.value - a.value))
     if (found.length === 0) return { ...goal, detail: '', status: /** @type {const} */ ('not measured') }
     const [{ value, where }] = found

@@ -14,9 +14,10 @@ export class Conversation {
   /**
    * @param {string} command
    * @param {readonly string[]} args
+   * @param {NodeJS.ProcessEnv} [env]
    */
-  constructor(command, args) {
-    this.child = spawn(command, args, { stdio: 'pipe' })
+  constructor(command, args, env = process.env) {
+    this.child = spawn(command, args, { stdio: 'pipe', env })
     this.child.stdout.on('data', (bytes) => {
       this.#received = Buffer.concat([this.#received, bytes])
       this.#wake?.()

@@ -4,12 +4,15 @@
 
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { cases, grid } from './cases.js'
+import { cases, grid, throughputCases } from './cases.js'
 import { installCommand } from './building.js'
 import { tasks } from './figures.js'
+import { GOALS } from './goals.js'
 import { jsonReport } from './report/json.js'
+import { targetsReport } from './report/targets.js'
 import { terminalReport } from './report/terminal.js'
 import { runBenchmark } from './session.js'
+import { TARGETS, targetTasks } from './targets.js'
 
 const USAGE = `Usage: npx @ruvector/attention bench [options]
        npm run bench -- [options]                    in the repository
@@ -18,6 +21,8 @@ Times the native and the WebAssembly backend side by side, and says which of the
 
   --grid          operations per second of multi-head attention (model size 512, 8 heads) and of attention alone,
                   for batches of 1 to 8 and lengths of 16 to 256, in place of the other measurements
+  --targets       the five targets of the project's plan, as a Markdown table: size, start in each browser, memory,
+                  speed of WebAssembly beside native code; sizes and browsers need the repository
   --peers         beside ONNX Runtime, TensorFlow.js, PyTorch and others; needs ${installCommand},
                   and for PyTorch a python3 that has it, or another one named by the environment variable PYTHON
   --filter TEXT   only measurements whose name holds TEXT; may be given more than once
@@ -40,6 +45,7 @@ function readArguments(args) {
       args,
       options: {
         grid: { type: 'boolean', default: false },
+        targets: { type: 'boolean', default: false },
         peers: { type: 'boolean', default: false },
         filter: { type: 'string', multiple: true, default: [] },
         quick: { type: 'boolean', default: false },
@@ -64,13 +70,24 @@ const chosen = (all, filters) =>
     ({ name }) => filters.length === 0 || filters.some((text) => name.toLowerCase().includes(text.toLowerCase()))
   )
 
+/**
+ * @param {{ quick: boolean, grid: boolean, targets: boolean }} options
+ * @returns {[import('./types.d.ts').Case[], import('./figures.js').Task[]]}
+ */
+function measurements({ quick: isQuick, grid: isGrid, targets: isOfTargets }) {
+  if (isGrid) return [grid(), []]
+  if (isOfTargets) return [throughputCases(), targetTasks({ isQuick })]
+  return [cases({ isQuick }), tasks({ isQuick })]
+}
+
 /** @param {string[]} args */
 async function main(args) {
   const options = readArguments(args)
   if (options.help) return void process.stdout.write(USAGE)
 
   const isQuick = options.quick
-  const [everyCase, everyTask] = options.grid ? [grid(), []] : [cases({ isQuick }), tasks({ isQuick })]
+  if (options.grid && options.targets) throw new UsageError('--grid and --targets are two runs')
+  const [everyCase, everyTask] = measurements(options)
   const chosenCases = chosen(everyCase, options.filter)
   const chosenTasks = chosen(everyTask, options.filter)
   if (chosenCases.length + chosenTasks.length === 0) {
@@ -82,11 +99,19 @@ async function main(args) {
   // Before the long work rather than after it.
   const page = options.html === undefined ? undefined : await loadPage()
 
-  const report = await runBenchmark({ cases: chosenCases, tasks: chosenTasks, isQuick, withPeers: options.peers })
+  const report = await runBenchmark({
+    cases: chosenCases,
+    tasks: chosenTasks,
+    aims: options.targets ? TARGETS : GOALS,
+    isQuick,
+    withPeers: options.peers,
+    withEqualWidth: options.targets
+  })
   if (options.json !== undefined) write(options.json, jsonReport(report))
   if (options.html !== undefined && page) write(options.html, page(report))
   const hasColours = Boolean(process.stdout.isTTY) && !process.env.NO_COLOR
-  if (options.json !== '-' && options.html !== '-') process.stdout.write(terminalReport(report, hasColours))
+  const text = options.targets ? targetsReport(report) : terminalReport(report, hasColours)
+  if (options.json !== '-' && options.html !== '-') process.stdout.write(text)
 
   const isOurs = (/** @type {string} */ contender) => /^(native|wasm)\b/.test(contender)
   if (report.remarks.some(({ kind, contender }) => kind !== 'skipped' && isOurs(contender))) process.exitCode = 1

@@ -1,25 +1,26 @@
 // One run: gets the contenders ready, checks their results against each other, times them, and gathers the report.
 
-import { arch, availableParallelism, cpus, platform } from 'node:os'
+import { arch, availableParallelism, cpus, loadavg, platform } from 'node:os'
 import { version } from '../index.js'
+import { EQUAL_WIDTH, equalWidth } from './equal-width.js'
 import { judge } from './goals.js'
 import { makeInputs } from './inputs.js'
 import { isLimited, machine } from './machine.js'
 import { ours } from './ours.js'
 import { findPeers } from './peers/index.js'
 import { Progress } from './report/progress.js'
-import { median, ratio, sample } from './timing.js'
+import { median, outputOf, ratio, sample } from './timing.js'
 
 /** @typedef {import('./types.d.ts').Case} Case */
 /** @typedef {import('./types.d.ts').Contender} Contender */
 /** @typedef {import('./types.d.ts').Figure} Figure */
 /** @typedef {import('./types.d.ts').Inputs} Inputs */
-/** @typedef {import('./types.d.ts').Prepared} Prepared */
 /** @typedef {import('./types.d.ts').Remark} Remark */
 /** @typedef {import('./types.d.ts').Report} Report */
 /** @typedef {import('./types.d.ts').Row} Row */
 /** @typedef {import('./timing.js').Entry} Entry */
 /** @typedef {import('./figures.js').Task} Task */
+/** @typedef {import('./goals.js').Aim} Aim */
 
 /** The largest difference between two right results. */
 const TOLERANCE = 1e-3
@@ -30,13 +31,17 @@ const EFFORT = {
 }
 
 /**
- * @param {{ cases: Case[], tasks: Task[], isQuick: boolean, withPeers: boolean }} plan
+ * - `aims`: the goals that the results are judged by.
+ * - `withEqualWidth`: adds the native backend at vectors of 128 bits.
+ *
+ * @param {{ cases: Case[], tasks: Task[], aims: readonly Aim[], isQuick: boolean, withPeers: boolean, withEqualWidth: boolean }} plan
  * @returns {Promise<Report>}
  */
-export async function runBenchmark({ cases, tasks, isQuick, withPeers }) {
+export async function runBenchmark({ cases, tasks, aims, isQuick, withPeers, withEqualWidth }) {
+  const [load] = loadavg()
   const progress = new Progress(0, process.stderr)
   progress.show('getting ready')
-  const { contenders, absent } = await gather(cases, withPeers)
+  const { contenders, absent } = await gather(cases, withPeers, withEqualWidth)
   progress.total = cases.length + tasks.length
 
   /** @type {Row[]} */
@@ -67,24 +72,27 @@ export async function runBenchmark({ cases, tasks, isQuick, withPeers }) {
   return {
     date: new Date().toISOString(),
     version,
-    machine: describeMachine(contenders),
+    machine: describeMachine(contenders, load),
     quick: isQuick,
     peers: describePeers(contenders),
     absent,
     rows,
     figures,
     remarks,
-    goals: judge({ rows, figures })
+    goals: judge(aims, { rows, figures })
   }
 }
 
 /**
  * @param {readonly Case[]} cases
  * @param {boolean} withPeers
+ * @param {boolean} withEqualWidth
  */
-async function gather(cases, withPeers) {
+async function gather(cases, withPeers, withEqualWidth) {
   const own = await ours()
   const found = [{ contenders: own.contenders }, ...own.absent]
+  const isNarrow = own.contenders.some(({ name }) => EQUAL_WIDTH.includes(name))
+  if (withEqualWidth && !isNarrow && cases.length > 0) found.push(await equalWidth())
   // It is built first, so not for cases whose speed has no limit.
   if (cases.some(({ unit }) => isLimited(unit))) found.push(await machine())
   if (withPeers && cases.length > 0) found.push(...(await findPeers()))
@@ -94,15 +102,19 @@ async function gather(cases, withPeers) {
   }
 }
 
-/** @param {readonly Contender[]} contenders */
-function describeMachine(contenders) {
+/**
+ * @param {readonly Contender[]} contenders
+ * @param {number} load  the average before the run; 0 where the system counts none
+ */
+function describeMachine(contenders, load) {
   const simd = contenders.find(({ family }) => family === 'native')?.name.replace('native ', '')
   return {
     processor: cpus()[0]?.model.trim() ?? 'unknown processor',
     threads: `${availableParallelism()} threads`,
     ...(simd && { simd }),
     system: `${platform()} ${arch()}`,
-    node: `Node ${process.version.slice(1)}`
+    node: `Node ${process.version.slice(1)}`,
+    ...(load > 0 && { load: `load ${load.toFixed(1)} before the run` })
   }
 }
 
@@ -170,12 +182,6 @@ async function runCase(problem, contenders, effort, progress, remarks) {
     for (const { prepared } of entries) await prepared.dispose?.()
   }
   return entries.map((entry) => toRow(problem, entry, entries, differences.get(entry)))
-}
-
-/** @param {Prepared} prepared  its result; a copy, since the next call may write to the same memory */
-async function outputOf(prepared) {
-  if ('time' in prepared) return prepared.output?.()
-  return prepared.read(await prepared.run()).slice()
 }
 
 /** @param {Float32Array} one @param {Float32Array} other  NaN where they cannot be compared */

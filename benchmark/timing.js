@@ -28,7 +28,7 @@ const MOST_ROUNDS = 200
 const MOST_CALLS = 1e5
 
 /** @param {Prepared} prepared @param {number} count @returns {Promise<number>} seconds for all calls */
-async function time(prepared, count) {
+export async function time(prepared, count) {
   if ('time' in prepared) return prepared.time(count)
   const { run } = prepared
   const start = performance.now()
@@ -40,6 +40,12 @@ async function time(prepared, count) {
     for (let i = 1; i < count; i++) run()
   }
   return (performance.now() - start) / 1000
+}
+
+/** @param {Prepared} prepared  the result as a copy, since the next call may write to the same memory */
+export async function outputOf(prepared) {
+  if ('time' in prepared) return prepared.output?.()
+  return prepared.read(await prepared.run()).slice()
 }
 
 /**

@@ -48,6 +48,9 @@ export const folderOf = (name) => join(cache, `${name}-${hash(JSON.stringify(too
 /** Written when an installation has come to its end. */
 const stamp = '.installed'
 
+/** @param {ToolSet} name */
+export const isInstalled = (name) => existsSync(join(folderOf(name), stamp))
+
 /**
  * The folder of a set, as a project whose dependencies are these tools. Installs it where it is missing.
  *
@@ -56,7 +59,7 @@ const stamp = '.installed'
  */
 export async function installTools(name) {
   const folder = folderOf(name)
-  if (existsSync(join(folder, stamp))) return folder
+  if (isInstalled(name)) return folder
   // What an earlier version left, or an installation that broke off.
   mkdirSync(cache, { recursive: true })
   for (const other of readdirSync(cache)) {

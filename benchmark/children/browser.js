@@ -1,14 +1,30 @@
-// The milliseconds that `init()` and the first call take in Chromium, in a fresh page. Needs the repository's own tools: its
-// browser test drives the same browser.
+// The milliseconds that `init()` and the first call take in a fresh browser, which the argument names, as JSON with its version. Needs
+// the repository, whose tests drive the same browsers.
 
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { extname } from 'node:path'
+import { reported } from '../building.js'
+
+/** @typedef {import('../../__test__/consumers/browsers.mjs').Browser} Browser */
 
 const root = new URL('../..', import.meta.url)
 /** @type {Record<string, string>} */
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript' }
-const PAGE = '<!doctype html><title>init</title>'
+
+/** The time counts from where the page has the script, as the network is not the package's. */
+const PAGE = `<!doctype html>
+<title>init</title>
+<script type="module">
+  globalThis.outcome = import('/lib/entries/browser.js').then(async (entry) => {
+    const x = { data: new Float32Array(8).fill(1), shape: [1, 1, 1, 8] }
+    const start = performance.now()
+    await entry.init()
+    entry.scaledDotProductAttention(x, x, x)
+    return performance.now() - start
+  })
+</script>`
 
 const server = createServer(async (request, response) => {
   const path = request.url ?? '/'
@@ -20,33 +36,37 @@ const server = createServer(async (request, response) => {
   }
 })
 
+/** @param {string} name @returns {Promise<Browser>} */
+async function open(name) {
+  const file = new URL('__test__/consumers/browsers.mjs', root)
+  if (!existsSync(file)) throw new Error('browsers are driven from the repository')
+  /** @type {typeof import('../../__test__/consumers/browsers.mjs')} */
+  const { openChromium, openFirefox, openWebKit } = await import(file.href)
+  /** @type {typeof import('../../__test__/consumers/tools.mjs')} */
+  const { installTools, isInstalled } = await import(new URL('tools.mjs', file).href)
+  const [start, driver] = /** @type {const} */ ({
+    Chromium: [openChromium, undefined],
+    Firefox: [openFirefox, 'firefox'],
+    WebKitGTK: [openWebKit, 'webkit']
+  })[/** @type {'Chromium' | 'Firefox' | 'WebKitGTK'} */ (name)]
+  if (driver && !isInstalled(driver)) await reported(`installing the driver of ${name}`, () => installTools(driver))
+  return start()
+}
+
 async function measure() {
-  const { findBrowser } = await import(new URL('scripts/setup.mjs', root).href)
-  const executablePath = findBrowser()
-  if (!executablePath) throw new Error('no Chromium or Chrome is there')
-  const { chromium } = await import('playwright-core')
+  const browser = await open(process.argv[2])
   await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
-  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] })
   try {
-    const page = await browser.newPage()
-    await page.goto(`http://127.0.0.1:${port}/`)
-    return await page.evaluate(async () => {
-      const address = '/lib/entries/browser.js'
-      const entry = await import(address)
-      const x = { data: new Float32Array(8).fill(1), shape: [1, 1, 1, 8] }
-      const start = performance.now()
-      await entry.init()
-      entry.scaledDotProductAttention(x, x, x)
-      return performance.now() - start
-    })
+    const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+    return { milliseconds: await browser.outcome(`http://127.0.0.1:${port}/`), version: browser.version }
   } finally {
     await browser.close()
+    server.close()
   }
 }
 
 try {
-  console.log(JSON.stringify({ milliseconds: await measure() }))
-} finally {
-  server.close()
+  console.log(JSON.stringify(await measure()))
+} catch (error) {
+  console.log(JSON.stringify({ error: error instanceof Error ? error.message : String(error) }))
 }

@@ -27,6 +27,7 @@ export function speed({ case: { unit }, gflops, gbps, rate }) {
 /** @param {number} value @param {string} unit */
 export function quantity(value, unit) {
   if (unit === '') return `${significant(value * 100)} %`
+  if (unit.startsWith('of ')) return `${value} ${unit}`
   return unit === '×' ? `${significant(value)}×` : `${significant(value)} ${unit}`
 }
 
@@ -38,14 +39,15 @@ export const limit = ({ limit, atLeast, unit }) => `${atLeast ? '≥' : '≤'} $
  *
  * @param {string[][]} lines
  * @param {number[]} [left]
+ * @param {string} [between]
  */
-export function columns(lines, left = [0]) {
+export function columns(lines, left = [0], between = '  ') {
   const count = Math.max(0, ...lines.map((line) => line.length))
   const widths = Array.from({ length: count }, (_, i) => Math.max(...lines.map((line) => (line[i] ?? '').length)))
   return lines.map((line) =>
     line
       .map((cell, i) => (left.includes(i) ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
-      .join('  ')
+      .join(between)
       .trimEnd()
   )
 }
