@@ -2,6 +2,7 @@
 
 import { createEntry } from './lib/entry.js'
 import { loader } from './lib/loader.js'
+import { shared } from './lib/shared.js'
 
 export const {
   AttentionError,
@@ -51,4 +52,4 @@ export const {
   silu,
   softmax,
   version
-} = createEntry(loader)
+} = shared('api', () => createEntry(loader))

@@ -496,9 +496,8 @@ onBothBackends((kind, attention) => {
     let turns = 0
     const timer = setInterval(() => turns++, 1)
     const start = performance.now()
-    const result = await layer.forward_async(...given)
+    const result = await layer.forward_async(...given).finally(() => clearInterval(timer))
     const elapsed = performance.now() - start
-    clearInterval(timer)
     const { output, weights } = new plan.WasmMultiHeadAttention(config).forward(...given)
     close(t, result.output, output)
     close(t, result.weights, weights)

@@ -1,9 +1,11 @@
 // The error class of the package, the conversion of backend errors, and the description of values in messages.
 
+import { shared } from './shared.js'
+
 /** @typedef {import('../index.d.ts').AttentionErrorCode} Code */
 /** @typedef {{ argument?: string, expected?: string, actual?: string }} Report */
 
-export class AttentionError extends Error {
+class OwnAttentionError extends Error {
   /**
    * @param {Code} code
    * @param {Report & { message?: string, cause?: unknown }} details
@@ -16,7 +18,15 @@ export class AttentionError extends Error {
     this.actual = actual
   }
 }
-Object.defineProperty(AttentionError.prototype, 'name', { value: 'AttentionError', configurable: true, writable: true })
+Object.defineProperty(OwnAttentionError.prototype, 'name', {
+  value: 'AttentionError',
+  configurable: true,
+  writable: true
+})
+Object.defineProperty(OwnAttentionError, 'name', { value: 'AttentionError' })
+
+/** @typedef {OwnAttentionError} AttentionError */
+export const AttentionError = shared('AttentionError', () => OwnAttentionError)
 
 /**
  * Creates an error about one argument.

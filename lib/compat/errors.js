@@ -2,6 +2,7 @@
 
 import { AttentionError, renameArgument } from '../errors.js'
 import { disposeSymbol } from '../layers.js'
+import { shared } from '../shared.js'
 
 /** @typedef {import('../../index.d.ts').AttentionErrorCode} Code */
 
@@ -20,7 +21,7 @@ const TYPES = {
   BACKEND: ['ComputationError', '']
 }
 
-export class WasmErrorInfo extends AttentionError {
+class OwnErrorInfo extends AttentionError {
   /**
    * @param {AttentionError} error
    * @param {string} [message]  the plan's own words, where it has some
@@ -39,6 +40,10 @@ export class WasmErrorInfo extends AttentionError {
 
   [disposeSymbol]() {}
 }
+
+Object.defineProperty(OwnErrorInfo, 'name', { value: 'WasmErrorInfo' })
+
+export const WasmErrorInfo = shared('WasmErrorInfo', () => OwnErrorInfo)
 
 /**
  * An error in the plan's words; whatever is not an AttentionError stays as it is.

@@ -1,6 +1,7 @@
 // The original plan's interface over the entry of Node, Deno and Bun.
 import * as attention from '../../index.js'
 import { createCompat } from '../compat.js'
+import { shared } from '../shared.js'
 
 export * from '../compat/tools.js'
 export const {
@@ -17,5 +18,5 @@ export const {
   get_memory_usage,
   memory_usage,
   ruVector
-} = createCompat(attention)
+} = shared('compat', () => createCompat(attention))
 export { ruVector as default }

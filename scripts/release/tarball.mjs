@@ -19,6 +19,8 @@ const ROOT_FILES = [
   /^(index\.js|(index|compat|plot)\.d\.ts)$/,
   /^lib\/([a-z-]+\/)*[a-z-]+\.js$/,
   /^lib\/graphology\.d\.ts$/,
+  /^lib\/commonjs\.cjs$/,
+  /^lib\/cjs\/[a-z]+\.(cjs|d\.cts)$/,
   /^benchmark\/([a-z-]+\/)*[a-z\d-]+\.(js|css|py|d\.ts)$/,
   /^benchmark\/package\.json$/,
   /^packages\/wasm\/attention\.((inline\.|worker\.)?js|(simd|relaxed)\.wasm)$/
