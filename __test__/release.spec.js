@@ -1,4 +1,5 @@
 // What a release decides by: versions, the changelog, and what may be in a tarball.
+import { spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -205,4 +206,22 @@ test('a tarball is refused for what it holds besides, and for what it lacks', (t
     'names other platform packages',
     'states devDependencies'
   ])
+})
+
+test('npm publish in the repository is refused, and names the way to publish', (t) => {
+  // Nothing would be sent, were it not refused.
+  const { status, stderr } = spawnSync('npm', ['publish', '--dry-run', '--offline'], {
+    cwd: root,
+    encoding: 'utf8',
+    shell: process.platform === 'win32'
+  })
+  t.not(status, 0)
+  t.regex(stderr, /npm run release -- VERSION/)
+})
+
+test('typesVersions has every subpath with types, as exports has them', (t) => {
+  const { exports, typesVersions } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const typed = Object.entries(exports).filter(([path, { types }]) => path !== '.' && types !== undefined)
+  const expected = typed.map(([path, { types }]) => [path.slice('./'.length), [types]])
+  t.deepEqual(typesVersions, { '*': Object.fromEntries(expected) })
 })

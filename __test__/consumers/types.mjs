@@ -70,6 +70,16 @@ const typescript = (version, how, { file, code = imports + use, options }) => ({
 
 /** @param {string} version @returns {Consumer[]} */
 const typescripts = (version) => [
+  // It knows nothing of exports, and finds subpaths by typesVersions.
+  typescript(version, 'node10', {
+    file: 'main.ts',
+    options: {
+      module: 'esnext',
+      moduleResolution: 'node10',
+      lib: ['es2022', 'dom'],
+      ...(version === 'typescript' && { ignoreDeprecations: '6.0' })
+    }
+  }),
   typescript(version, 'bundler', {
     file: 'main.ts',
     options: { module: 'esnext', moduleResolution: 'bundler', lib: ['es2022', 'dom'] }

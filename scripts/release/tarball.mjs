@@ -89,8 +89,10 @@ function namedFiles(value) {
 export function rootFaults(tarball, version, platforms) {
   const entries = readTarball(tarball)
   const manifest = manifestOf(entries)
-  const { main, types, exports, bin, optionalDependencies = {} } = manifest
-  const wanted = [...new Set([...namedFiles({ main, types, exports, bin }), ...LICENCES, 'README.md', 'CHANGELOG.md'])]
+  const { main, types, typesVersions, exports, bin, optionalDependencies = {} } = manifest
+  const wanted = [
+    ...new Set([...namedFiles({ main, types, typesVersions, exports, bin }), ...LICENCES, 'README.md', 'CHANGELOG.md'])
+  ]
   const has = (/** @type {string} */ name) => entries.some(({ path }) => path === name)
   const expected = Object.fromEntries(platforms.map(({ name }) => [name, version]))
   return [
