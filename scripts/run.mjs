@@ -2,7 +2,7 @@
 // Uses only Node's own modules, since it has to run before anything is installed.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildNative, buildWasm } from './build.mjs'
@@ -68,14 +68,20 @@ async function lint() {
       env: { RUSTDOCFLAGS: '-D warnings' }
     })
   )
+  await lintScripts()
+  await step('tsc of the explorer', () => tsc('examples/explorer'))
+  await step('TypeDoc', buildDocs)
+}
+
+const tsc = (/** @type {string} */ project) =>
+  run(process.execPath, [npmProgram('typescript', 'tsc'), '--project', project])
+
+/** The checks of everything but Rust. */
+async function lintScripts() {
   await step('entries', () => run(process.execPath, ['scripts/entries.mjs', '--check']))
   await step('Prettier', () => runNpm('prettier', '--check', '--log-level', 'warn', '.'))
   await step('oxlint', () => runNpm('oxlint', '--deny-warnings'))
-  const tsc = (/** @type {string} */ project) =>
-    run(process.execPath, [npmProgram('typescript', 'tsc'), '--project', project])
   await step('tsc', () => tsc('.'))
-  await step('tsc of the explorer', () => tsc('examples/explorer'))
-  await step('TypeDoc', buildDocs)
 }
 
 /** The site of the guides and the reference; a warning, such as a link without an end, is an error. */
@@ -189,29 +195,60 @@ const consumers = (...args) =>
     /^consumers: \d+ passed, (\d+) failed/gm
   )
 
-async function test() {
+/**
+ * Runs steps until one fails, then prints how many tests passed and failed.
+ *
+ * @param {() => Promise<void>} steps
+ */
+async function counted(steps) {
   try {
-    await step('set-up', () => setup({ tests: true }))
-    const ready = setupTests()
-    // It is waited for below; a build that fails first has the word.
-    ready.catch(() => {})
-    await build()
-    await step('set-up of the tests', () => ready)
-    await lint()
-    await step('tests of the kernels', () => cargoTest('--package', 'ruvector-attention'))
-    await step('tests of the build tool', () => cargoTest('--package', 'xtask', '--profile', 'xtask'))
-    await step('tests of the package on both backends', () => ava())
-    await avaAtLowerLevels()
-    await step('tests in the browser', browser)
-    await step('tests of the explorer', testExplorer)
-    await step('tests of the packed package in its consumers', () => consumers('--core'))
-    await step('publint', () => runNpm('publint', '--strict'))
+    await steps()
   } catch (error) {
     // A check that is no test counts as one when it fails.
     counts.failed ||= 1
     report(error)
   }
   console.log(`\n${counts.passed} passed, ${counts.failed} failed`)
+}
+
+/** @param {{ all?: boolean }} [options]  all consumers, instead of the core of them */
+async function test({ all = false } = {}) {
+  await step('set-up', () => setup({ tests: true }))
+  const ready = setupTests({ consumers: all })
+  // It is waited for below; a build that fails first has the word.
+  ready.catch(() => {})
+  await build()
+  await step('set-up of the tests', () => ready)
+  await lint()
+  await step('tests of the kernels', () => cargoTest('--package', 'ruvector-attention'))
+  await step('tests of the build tool', () => cargoTest('--package', 'xtask', '--profile', 'xtask'))
+  await step('tests of the package on both backends', () => ava())
+  await avaAtLowerLevels()
+  await step('tests in the browser', browser)
+  await step('tests of the explorer', testExplorer)
+  await step('tests of the packed package in its consumers', () => consumers(...(all ? [] : ['--core'])))
+  await step('publint', () => runNpm('publint', '--strict'))
+}
+
+/** All of `npm test`, every consumer, and what takes long: a fuzzer and a soak of five minutes each. */
+async function testAll() {
+  await test({ all: true })
+  for (const name of ['fuzz', 'soak']) {
+    await step(name, () => run(process.execPath, [`scripts/${name}.mjs`, '--seconds', '300']))
+  }
+}
+
+/** The checks and specs of the JavaScript, on what is built. */
+async function testScripts() {
+  await lintScripts()
+  await step('tests of the package on both backends', () => ava())
+}
+
+/** The specs on WebAssembly alone, on what is built: in Node, and in the browser. */
+async function testWasm() {
+  const specs = numericSpecs().filter((path) => !readFileSync(join(root, path), 'utf8').includes("'native'"))
+  await step('tests of the package on WebAssembly', () => ava(specs, { RUVECTOR_ATTENTION_BACKEND: 'wasm' }))
+  await step('tests in the browser', browser)
 }
 
 // ── Programs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -279,7 +316,10 @@ const commands = {
     await buildDocs()
   },
   format,
-  test,
+  test: () => counted(test),
+  'test:all': () => counted(testAll),
+  'test:js': () => counted(testScripts),
+  'test:wasm': () => counted(testWasm),
   'test:consumers': async () => {
     await setup()
     await setupTests({ consumers: true })

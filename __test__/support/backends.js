@@ -1,11 +1,12 @@
-// The backends that tests run on: both where addons load, WebAssembly alone in browsers.
+// The backends that tests run on: both where addons load, WebAssembly alone in browsers and where the environment forces it.
 import { loadBackend } from '@ruvector/attention'
 
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 /** @typedef {import('@ruvector/attention').BackendKind} BackendKind */
 
 /** @type {readonly BackendKind[]} */
-const kinds = 'document' in globalThis ? ['wasm'] : ['native', 'wasm']
+const kinds =
+  'document' in globalThis || process.env.RUVECTOR_ATTENTION_BACKEND === 'wasm' ? ['wasm'] : ['native', 'wasm']
 export const backends = await Promise.all(kinds.map(async (kind) => ({ kind, attention: await loadBackend(kind) })))
 
 /**
