@@ -209,7 +209,37 @@ test("installed with its platform's package, the package runs native code", asyn
   mkdirSync(platform)
   cpSync(addon, join(platform, 'attention.node'))
   writeFileSync(join(platform, 'package.json'), JSON.stringify({ main: 'attention.node', version }))
-  t.like(await run(tellBackend, { folder }), { kind: 'native', ran: true })
+  t.like(await run(tellBackend, { folder }), { kind: 'native', ran: true, rejected: [] })
+})
+
+test('a RUVECTOR_ATTENTION_SIMD that this machine does not have is an error, not another instruction set', async (t) => {
+  for (const level of ['foo', process.arch === 'x64' ? 'neon' : 'avx2']) {
+    const env = { RUVECTOR_ATTENTION_SIMD: level, RUVECTOR_ATTENTION_BACKEND: 'native' }
+    for (const error of await run('report([caught(ran), caught(() => attention.backend())])', { env })) {
+      t.like(error, { code: 'BACKEND', argument: 'RUVECTOR_ATTENTION_SIMD' })
+      t.regex(error.message, new RegExp(`'portable', .* got "${level}"`))
+    }
+  }
+  const env = { RUVECTOR_ATTENTION_SIMD: 'portable', RUVECTOR_ATTENTION_BACKEND: 'native' }
+  t.like(await run('report({ simd: attention.backend().simd })', { env }), { simd: 'portable' })
+})
+
+test('asking for the C library asks no name server, and leaves the settings of reports alone', async (t) => {
+  const program = `const { platformTriple } = await import(${JSON.stringify(new URL('../lib/platform.js', import.meta.url).href)})
+    const { getBuiltinModule } = process
+    process.getBuiltinModule = (name) => (name === 'node:fs' ? { readFileSync() { throw new Error('no such file') } } : getBuiltinModule(name))
+    const seen = []
+    process.report.getReport = () => {
+      seen.push(process.report.excludeNetwork)
+      if (seen.length === 2) throw new Error('no report')
+      return { header: { glibcVersionRuntime: '2.36' } }
+    }
+    process.report.excludeNetwork = false
+    report({ names: [platformTriple(), platformTriple()], seen, after: process.report.excludeNetwork })`
+  const { names, seen, after } = await run(program)
+  if (process.platform !== 'linux') return t.pass()
+  t.deepEqual(names, [`linux-${process.arch}-gnu`, `linux-${process.arch}-gnu`])
+  t.deepEqual({ seen, after }, { seen: [true, true], after: false })
 })
 
 test('installed without any backend, importing works and the first call lists every candidate', async (t) => {
@@ -477,7 +507,7 @@ test('pictures bring no backend along: a bundle of them has none of its code and
   })
   const inputs = Object.keys(metafile.inputs).filter((path) => path !== '<stdin>')
   const outside = inputs.filter((path) => !path.startsWith('lib/plot/')).sort()
-  t.deepEqual(outside, ['lib/errors.js', 'lib/options.js', 'lib/tensor.js'])
+  t.deepEqual(outside, ['lib/errors.js', 'lib/options.js', 'lib/shared.js', 'lib/tensor.js'])
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', outputFiles[0].text])
   t.is(stdout, ' 0 ██\n')
 })

@@ -1,7 +1,7 @@
 // How Node, Deno and Bun find a backend: native code if any candidate loads, else WebAssembly from the file beside it.
 
 import { compiling } from './engine.js'
-import { describe, fault } from './errors.js'
+import { AttentionError, describe, fault } from './errors.js'
 import { platformTriple } from './platform.js'
 import { checkVersion, noBackend, openSource, openWasm, toError, variants } from './wasm.js'
 import { version } from './version.js'
@@ -48,12 +48,31 @@ export function loadNative(rejected) {
       /** @type {Binding} */
       const binding = open()
       checkVersion(binding)
-      return { kind: 'native', binding, rejected }
+      checkLevel(binding.simdLevel())
+      // Only a clone has a build of its own: where the platform's package runs, nothing better was passed over.
+      return { kind: 'native', binding, rejected: rejected.filter(({ error }) => !isMissing(error)) }
     } catch (error) {
+      if (error instanceof AttentionError) throw error
       rejected.push({ candidate, error: toError(error) })
     }
   }
   return undefined
+}
+
+/** @param {Error & { code?: string }} error */
+const isMissing = ({ code }) => code === 'MODULE_NOT_FOUND'
+
+/**
+ * Refuses an instruction set that RUVECTOR_ATTENTION_SIMD asks for, if native code does not run at it.
+ *
+ * @param {string} level  at which it runs
+ */
+function checkLevel(level) {
+  const name = 'RUVECTOR_ATTENTION_SIMD'
+  const asked = environment(name)
+  if (asked === undefined || asked === level) return
+  const expected = "'avx512', 'avx2', 'sse2', 'neon' or 'portable', as far as this machine has them"
+  throw fault('BACKEND', name, expected, describe(asked))
 }
 
 // Both as literals: bundlers carry the file along then, and one made of parts they may take for another file.

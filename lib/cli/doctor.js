@@ -72,8 +72,17 @@ async function examine(kind, load, triple) {
   const rejected = []
   /** @type {Finding} */
   const finding = { kind, runs: false, rejected: [] }
-  const loaded = load(rejected)
-  finding.rejected = rejected.map(({ candidate, error }) => ({ candidate, reason: reasonOf(error) }))
+  /** @type {Loaded | undefined} */
+  let loaded
+  try {
+    loaded = load(rejected)
+  } catch (error) {
+    rejected.push({ candidate: 'environment', error: /** @type {Error} */ (error) })
+  }
+  finding.rejected = (loaded?.rejected ?? rejected).map(({ candidate, error }) => ({
+    candidate,
+    reason: reasonOf(error)
+  }))
   if (loaded === undefined) return { ...finding, remedy: remedyFor(kind, triple) }
   try {
     const [{ Backend }, { createApi }] = await Promise.all([import('../backend.js'), import('../api.js')])
