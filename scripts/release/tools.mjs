@@ -1,4 +1,4 @@
-// The programs that only a release and coverage need: a package of their own in this folder, installed when they are asked for.
+// The programs that only a release needs: a package of their own in this folder, installed when they are asked for.
 
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
