@@ -1,8 +1,12 @@
 // Runs the specs of __test__ in headless Chromium, on the package's browser entry, under a strict content security policy.
+// `--coverage FOLDER` writes V8's counters of the pages into the folder, and the bundles with their source maps beside it.
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { extname, join, normalize } from 'node:path'
+import { dirname, extname, join, normalize } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
 import { chromium } from 'playwright-core'
 import { findBrowser } from '../../scripts/setup.mjs'
@@ -27,6 +31,8 @@ const pages = /** @type {Record<string, { policy: string, only?: RegExp }>} */ (
 const needsNode = (/** @type {string} */ name) =>
   /from '(node:|\.\.\/)|import\('(node:|\.\.\/)/.test(readFileSync(join(folder, name), 'utf8'))
 
+const { coverage } = parseArgs({ options: { coverage: { type: 'string' } } }).values
+
 const specs = readdirSync(folder).filter((name) => name.endsWith('.spec.js'))
 const chosen = specs.filter((name) => !needsNode(name))
 console.log(`specs: ${chosen.join(', ')}`)
@@ -34,7 +40,10 @@ console.log(`for Node alone: ${specs.filter(needsNode).join(', ')}`)
 
 const bundles = Object.fromEntries(
   await Promise.all(
-    Object.entries(pages).map(async ([path, { only }]) => [`${bundlePath}?${path}`, await bundle(only)])
+    Object.entries(pages).map(async ([path, { only }], index) => [
+      `${bundlePath}?${path}`,
+      await bundle(`specs-${index}.js`, only)
+    ])
   )
 )
 const server = createServer(serve).listen(0, '127.0.0.1')
@@ -54,11 +63,12 @@ try {
 /**
  * One module with the chosen specs, which runs them and leaves the outcomes in `globalThis.outcomes`.
  *
+ * @param {string} name  of its file, where coverage is asked for
  * @param {RegExp} [only]
- * @returns {Promise<string>}
  */
-async function bundle(only = /./) {
+async function bundle(name, only = /./) {
   const imports = ['./browser/entries.js', ...chosen.map((name) => `./${name}`)].filter((path) => only.test(path))
+  const file = join(dirname(coverage ?? folder), name)
   const { outputFiles } = await build({
     stdin: {
       contents: [
@@ -72,6 +82,8 @@ async function bundle(only = /./) {
       resolveDir: folder
     },
     bundle: true,
+    outfile: file,
+    sourcemap: coverage ? 'external' : false,
     write: false,
     format: 'esm',
     target: 'es2022',
@@ -80,7 +92,18 @@ async function bundle(only = /./) {
     external: ['/lib/*', `${hollow}/*`],
     logLevel: 'warning'
   })
-  return outputFiles[0].text
+  if (coverage) for (const { path, contents } of outputFiles) writeFileSync(path, contents)
+  const [{ text }] = outputFiles.filter(({ path }) => path === file)
+  return { file, text }
+}
+
+/**
+ * The path in the repository that a page's path stands for.
+ *
+ * @param {string} pathname
+ */
+function pathOf(pathname) {
+  return normalize(pathname.replace(new RegExp(`^${hollow}/`), '/'))
 }
 
 /**
@@ -104,9 +127,9 @@ function serve({ url = '/', headers }, response) {
     const script = `<script type="module" src="${bundlePath}?${pathname}"></script>`
     return send('text/html', `<!doctype html><meta charset="utf-8"><title>Specs</title>${script}`)
   }
-  if (pathname === bundlePath) return send('text/javascript', bundles[pathname + search])
+  if (pathname === bundlePath) return send('text/javascript', bundles[pathname + search].text)
   if (pathname.startsWith(hollow) && pathname.endsWith('.wasm')) return send('text/html', '<!doctype html>')
-  const path = normalize(pathname.replace(new RegExp(`^${hollow}/`), '/'))
+  const path = pathOf(pathname)
   const type = types[extname(path)]
   try {
     if (type === undefined || !/^\/(lib|packages\/wasm|__test__)\//.test(path)) throw new Error('not for the page')
@@ -156,6 +179,24 @@ async function runPage(browser, address) {
   const late = new Promise((_, reject) => {
     setTimeout(() => reject(new Error(`the tests took more than ${timeLimit / 1000} s`)), timeLimit).unref()
   })
+  if (coverage) await tab.coverage.startJSCoverage({ resetOnNavigation: false })
   await tab.goto(address)
-  return await Promise.race([tab.evaluate(() => /** @type {any} */ (globalThis).outcomes), broken, late])
+  const outcomes = await Promise.race([tab.evaluate(() => /** @type {any} */ (globalThis).outcomes), broken, late])
+  if (coverage) writeCounters(coverage, await tab.coverage.stopJSCoverage())
+  return outcomes
+}
+
+/**
+ * Writes the counters of a page under the names of the files that its scripts came from.
+ *
+ * @param {string} folder
+ * @param {{ url: string, functions: object[] }[]} scripts
+ */
+function writeCounters(folder, scripts) {
+  const result = scripts.map(({ url, functions }) => {
+    const { pathname, search } = new URL(url)
+    const file = bundles[pathname + search]?.file ?? join(root, pathOf(pathname))
+    return { url: pathToFileURL(file).href, functions }
+  })
+  writeFileSync(join(folder, `coverage-page-${randomUUID()}.json`), JSON.stringify({ result }))
 }
