@@ -4,6 +4,7 @@
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { root } from '../shell.mjs'
 
 /** @typedef {{ scriptId: string, url: string, functions: any[] }} Script  the counters of one script, as V8 writes them */
 /** @typedef {Map<number, boolean>} Lines  whether each line that starts a statement ran */
@@ -31,8 +32,7 @@ export async function linesThatRan(folder, sources) {
     const own = await statements({ scriptId: '', url: pathToFileURL(file).href, functions: [] })
     lines.set(file, new Map((own.get(file) ?? []).map(({ line }) => [line, false])))
   }
-  const isWanted = (/** @type {string} */ file) => lines.has(file) || dirname(file) === dirname(folder)
-  for (const same of readScripts(folder, isWanted).values()) {
+  for (const same of readScripts(folder, sources).values()) {
     for (const [file, found] of await statements(mergeScriptCovs(same))) {
       const known = lines.get(file)
       // Bundlers may place statements on lines of their own; only lines of the source count.
@@ -43,25 +43,44 @@ export async function linesThatRan(folder, sources) {
 }
 
 /**
- * Counters of the wanted files, grouped by file.
+ * Counters of the sources and of their bundles, grouped by file.
  *
  * @param {string} folder
- * @param {(file: string) => boolean} isWanted
+ * @param {readonly string[]} sources
  */
-function readScripts(folder, isWanted) {
+function readScripts(folder, sources) {
   /** @type {Map<string, Script[]>} */
   const scripts = new Map()
+  const sizes = new Map(sources.map((file) => [file, readFileSync(file, 'utf8').length]))
   for (const name of readdirSync(folder)) {
     /** @type {{ result: Script[] }} */
     const { result } = JSON.parse(readFileSync(join(folder, name), 'utf8'))
     for (const script of result) {
       // A module that was imported twice has a query.
       const url = script.url.replace(/[?#].*$/, '')
-      if (!url.startsWith('file:') || !isWanted(fileURLToPath(url))) continue
-      scripts.set(url, [...(scripts.get(url) ?? []), { ...script, url }])
+      if (!url.startsWith('file:')) continue
+      const path = fileURLToPath(url)
+      const file = dirname(path) === dirname(folder) ? path : sourceOf(path, script, sizes)
+      if (file === undefined) continue
+      scripts.set(file, [...(scripts.get(file) ?? []), { ...script, url: pathToFileURL(file).href }])
     }
   }
   return scripts
+}
+
+/**
+ * The source that a script is, or is a copy of: specs install the package in folders that are gone by now.
+ *
+ * @param {string} path
+ * @param {Script} script
+ * @param {ReadonlyMap<string, number>} sizes  of the sources
+ */
+function sourceOf(path, { functions }, sizes) {
+  if (sizes.has(path)) return path
+  const [, name] = path.match(/[\\/](lib[\\/].*)$/) ?? []
+  const file = name && join(root, name)
+  const size = Math.max(...functions.flatMap(({ ranges }) => ranges.map((/** @type {any} */ range) => range.endOffset)))
+  return file && sizes.get(file) === size ? file : undefined
 }
 
 /**
