@@ -320,6 +320,7 @@ onBothBackends((kind, attention) => {
     cache.append(k, k)
     cache.dispose()
     cache.dispose()
+    cache[Symbol.dispose]()
     for (const use of [() => cache.append(k, k), () => cache.attend(k), () => cache.truncate(0), () => cache.length]) {
       t.is(faultOf(t, use).code, 'DISPOSED')
     }

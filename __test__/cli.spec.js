@@ -128,6 +128,21 @@ test('where native code does not load, the doctor says why and what to do, and s
   )
 })
 
+test('where an addon loads and its first call fails, the doctor says so and how to get rid of it', async (t) => {
+  const broken = join(scratch(t), 'broken.cjs')
+  writeFileSync(broken, `module.exports = { version: () => '${version}' }`)
+  const { code, stdout } = await run(['doctor', '--json'], { env: { RUVECTOR_ATTENTION_NATIVE_PATH: broken } })
+  const { runs, backends } = JSON.parse(stdout)
+  t.is(code, 1)
+  t.is(runs, null)
+  t.deepEqual(
+    backends.map((/** @type {any} */ backend) => backend.runs),
+    [false, true]
+  )
+  t.is(backends[0].rejected[0].candidate, 'first call')
+  t.regex(backends[0].remedy, /^unset RUVECTOR_ATTENTION_NATIVE_PATH/)
+})
+
 test('where programs get no backend, the doctor ends with 1', async (t) => {
   const missing = { RUVECTOR_ATTENTION_NATIVE_PATH: '/no/such/addon.node', RUVECTOR_ATTENTION_BACKEND: 'native' }
   for (const env of [missing, { RUVECTOR_ATTENTION_BACKEND: 'gpu' }]) {

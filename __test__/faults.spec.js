@@ -38,7 +38,7 @@ const long = () => normal([1, 8, 2048, 64], 1)
  * @param {{ threads?: number, most?: number }} [options]  `most`: how many workers start, before starting fails
  */
 async function openWorkers({ threads = 2, most = Infinity } = {}) {
-  /** @type {{ worker: import('../lib/async/spawn.js').Spawned, events: import('../lib/async/spawn.js').Events, posts: any[] }[]} */
+  /** @type {{ worker: import('../lib/async/spawn.js').Spawned, events: import('../lib/async/spawn.js').Events, posts: any[], ended: Promise<unknown> }[]} */
   const workers = []
   const loaded = await loader.load('wasm')
   const [spawn] = spawns(program)
@@ -49,7 +49,16 @@ async function openWorkers({ threads = 2, most = Infinity } = {}) {
         ...spawn,
         open(events) {
           if (workers.length >= most) throw new Error('no more')
-          const worker = spawn.open(events)
+          /** @type {(error: Error) => void} */
+          let end = () => {}
+          const ended = new Promise((resolve) => {
+            end = resolve
+          })
+          const lost = (/** @type {Error} */ error) => {
+            events.lost(error)
+            end(error)
+          }
+          const worker = spawn.open({ ...events, lost })
           const { post } = worker
           /** @type {any[]} */
           const posts = []
@@ -57,7 +66,7 @@ async function openWorkers({ threads = 2, most = Infinity } = {}) {
             posts.push(message)
             post(message, transfer)
           }
-          workers.push({ worker, events, posts })
+          workers.push({ worker, events, posts, ended })
           return worker
         }
       }
@@ -135,19 +144,24 @@ test('workers hold no layer that is gone, whenever it went', async (t) => {
   }
 })
 
-test('a worker that could not make a layer makes it at the next call', async (t) => {
+test('a worker that could not make a layer, or load its parameters, makes it at the next call', async (t) => {
   const { workers, attention } = await openWorkers({ threads: 1 })
-  const layer = new attention.SelfAttention({ numHeads: 2, headDim: 8, seed: 1 })
   await new attention.SelfAttention({ numHeads: 2, headDim: 8 }).forwardAsync(x)
   const [{ worker }] = workers
   const { post } = worker
-  worker.post = (message, transfer) => {
-    worker.post = post
-    const make = message.call.make.map((/** @type {object} */ recipe) => ({ ...recipe, config: '{}' }))
-    post({ call: { ...message.call, make } }, transfer)
+  for (const spoil of [
+    () => ({ config: '{}' }),
+    (/** @type {{ data: Float32Array[] }} */ { data }) => ({ data: [data[0].subarray(1), ...data.slice(1)] })
+  ]) {
+    const layer = new attention.SelfAttention({ numHeads: 2, headDim: 8, seed: 1 })
+    worker.post = (message, transfer) => {
+      worker.post = post
+      const make = message.call.make.map((/** @type {any} */ recipe) => ({ ...recipe, ...spoil(recipe) }))
+      post({ call: { ...message.call, make } }, transfer)
+    }
+    t.not(/** @type {any} */ (await t.throwsAsync(layer.forwardAsync(x))).code, 'INTERNAL')
+    t.is(bits((await layer.forwardAsync(x)).output), bits(layer.forward(x).output))
   }
-  t.not(/** @type {any} */ (await t.throwsAsync(layer.forwardAsync(x))).code, 'INTERNAL')
-  t.is(bits((await layer.forwardAsync(x)).output), bits(layer.forward(x).output))
   t.is(workers.length, 1)
 })
 
@@ -162,7 +176,7 @@ test('where only some workers start, calls share those', async (t) => {
   t.deepEqual(attention.backend().rejected, [])
   // With none left, and none to be had, this thread does it.
   for (const { worker } of workers) worker.end()
-  await new Promise((resolve) => setTimeout(resolve, 200))
+  await Promise.all(workers.map(({ ended }) => ended))
   t.is(bits((await attention.scaledDotProductAttentionAsync(q, q, q)).output), expected)
 })
 
@@ -181,7 +195,17 @@ test('where no worker starts, calls run on the calling thread, and the backend s
       return { post() {}, hold() {}, end() {} }
     }
   }
-  for (const spawns of [[], [refused], [silent, refused]]) {
+  const deaf = {
+    candidate: 'workers that take no module',
+    open: () => ({
+      post() {
+        throw new Error('not to be cloned')
+      },
+      hold() {},
+      end() {}
+    })
+  }
+  for (const spawns of [[], [refused], [silent, refused], [deaf]]) {
     const backend = new Backend(() => ({ ...loaded, spawns }))
     backend.start()
     const attention = /** @type {Attention} */ (/** @type {unknown} */ (createApi(backend)))
@@ -195,6 +219,8 @@ test('where no worker starts, calls run on the calling thread, and the backend s
     t.is(threads, 1)
     t.is(rejected.length, Math.max(1, spawns.length))
     t.like(await t.throwsAsync(layer.forwardAsync(normal([3], 1))), { code: 'SHAPE' })
+    const mismatched = attention.scaledDotProductAttentionAsync(x, normal([1, 4, 8], 1), x)
+    t.like(await t.throwsAsync(mismatched), { code: 'SHAPE', argument: 'k' })
   }
 })
 

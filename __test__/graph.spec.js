@@ -291,6 +291,7 @@ onBothBackends((kind, attention) => {
     t.is(faultOf(t, () => attention.propagate(graph, x)).code, 'DISPOSED')
     t.notThrows(() => attention.propagate(turned, x))
     graph.dispose()
+    graph[Symbol.dispose]()
   })
 
   test(`${kind}: what happens to the arrays of a graph after it was made does not matter`, (t) => {

@@ -71,4 +71,10 @@ test('what is no graph, and a weight that is no number, are told', (t) => {
     faultOf(t, () => fromGraphology(graphology, any({ wait: 1 }))),
     { argument: 'wait', code: 'OPTION' }
   )
+  for (const other of ['Graph', {}, Map, { fromEdges: 1 }]) {
+    t.like(
+      faultOf(t, () => fromGraphology(graphology, { Graph: any(other) })),
+      { argument: 'Graph', code: 'OPTION', expected: 'the Graph class of a backend' }
+    )
+  }
 })

@@ -443,6 +443,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
     const space = new HyperbolicAttention({ curvature: -1 })
     space.dispose()
     space.dispose()
+    space[Symbol.dispose]()
     const error = t.throws(() => space.logMap0(tensor([2], [0, 0])), { instanceOf: AttentionError })
     t.is(/** @type {Any} */ (error).code, 'DISPOSED')
   })

@@ -26,12 +26,12 @@ const simd = join(root, 'packages/wasm/attention.simd.wasm')
  * Runs a program in a process of its own, with the package as `attention`, and hands out what it reports.
  *
  * @param {string} program  calls `report` once
- * @param {{ env?: Record<string, string>, folder?: string, start?: string }} [how]
+ * @param {{ env?: Record<string, string>, folder?: string, start?: string, flags?: readonly string[] }} [how]
  * @returns {Promise<any>}
  */
 async function run(
   program,
-  { env = {}, folder = root, start = "import * as attention from '@ruvector/attention'" } = {}
+  { env = {}, folder = root, start = "import * as attention from '@ruvector/attention'", flags = [] } = {}
 ) {
   const helpers = `const report = (value) => console.log(JSON.stringify(value))
     const caught = (call) => { try { call() } catch ({ name, code, message, argument }) { return { name, code, message, argument } } }
@@ -41,7 +41,7 @@ async function run(
   const type = start.startsWith('import') ? 'module' : 'commonjs'
   const code =
     type === 'module' ? `${start}\n${helpers}\n${program}` : `${start}\n${helpers};(async () => { ${program} })()`
-  const { stdout } = await promisify(execFile)(process.execPath, [`--input-type=${type}`, '--eval', code], {
+  const { stdout } = await promisify(execFile)(process.execPath, [...flags, `--input-type=${type}`, '--eval', code], {
     cwd: folder,
     env: { ...inherited, ...env }
   })
@@ -250,6 +250,58 @@ test('installed without any backend, importing works and the first call lists ev
   for (const candidate of ['packages/native', `@ruvector/attention-${platformTriple()}`, 'attention.simd.wasm']) {
     t.true(message.includes(candidate), message)
   }
+})
+
+test('where the environment may not be read, as in Deno, the package finds a backend all the same', async (t) => {
+  const program = `const { env } = process
+    process.env = new Proxy(env, {
+      get(env, name) {
+        if (String(name).startsWith('RUVECTOR_')) throw new Error('NotCapable')
+        return env[name]
+      }
+    })
+    const found = attention.backend()
+    process.env = env
+    report({ kind: found.kind, rejected: found.rejected.length })`
+  const found = await run(program, { env: { RUVECTOR_ATTENTION_BACKEND: 'wasm' } })
+  t.deepEqual(found, { kind: 'native', rejected: 0 })
+})
+
+test('where the engine has relaxed SIMD, that variant runs', async (t) => {
+  const program = `const { variants } = await import('./lib/wasm.js')
+    report({ variants: variants(), simd: attention.backend().simd, ran: ran() })`
+  const flags = Number(process.versions.node.split('.')[0]) < 22 ? ['--experimental-wasm-relaxed-simd'] : []
+  const found = await run(program, { env: { RUVECTOR_ATTENTION_BACKEND: 'wasm' }, flags })
+  t.deepEqual(found, { variants: ['relaxed', 'simd'], simd: 'relaxed-simd', ran: true })
+})
+
+test("each machine's package has the name of its platform, processor and C library", async (t) => {
+  const alpine = '#!/bin/sh\nexec /lib/ld-musl-x86_64.so.1 --list "$@"\n'
+  const debian = '#! /bin/bash\n# This file is part of the GNU C Library.\nGNU libc\n'
+  const machines = /** @type {[string, string, string | null, string | undefined, string][]} */ ([
+    ['linux', 'x64', alpine, '2.36', 'linux-x64-musl'],
+    ['linux', 'arm64', debian, undefined, 'linux-arm64-gnu'],
+    // Without the script `ldd`, and with one that names no C library, the report of the process has the word.
+    ['linux', 'x64', null, '2.36', 'linux-x64-gnu'],
+    ['linux', 'x64', null, undefined, 'linux-x64-musl'],
+    ['linux', 'arm64', '#!/bin/sh\n', undefined, 'linux-arm64-musl'],
+    ['darwin', 'arm64', null, undefined, 'darwin-arm64'],
+    ['win32', 'x64', null, undefined, 'win32-x64-msvc']
+  ])
+  const program = `const { platformTriple } = await import('./lib/platform.js')
+    const fs = process.getBuiltinModule('node:fs')
+    const be = (name, value) => Object.defineProperty(process, name, { value })
+    report(${JSON.stringify(machines)}.map(([platform, arch, ldd, glibcVersionRuntime]) => {
+      be('platform', platform)
+      be('arch', arch)
+      be('report', { getReport: () => ({ header: { glibcVersionRuntime } }) })
+      fs.readFileSync = () => { if (ldd === null) throw new Error('ENOENT'); return ldd }
+      return platformTriple()
+    }))`
+  t.deepEqual(
+    await run(program),
+    machines.map(([, , , , triple]) => triple)
+  )
 })
 
 test('require() takes the package as import does', async (t) => {

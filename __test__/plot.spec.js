@@ -558,6 +558,17 @@ test('two thousand points of a tree make a picture of a bearable size', (t) => {
   t.true(svg.length < 400_000, `${svg.length}`)
 })
 
+test('edges of a disk are drawn from the lightest to the heaviest, edges of one strength as one path', (t) => {
+  const points = tensor([0, 0, 0.5, 0, 0, 0.5, -0.5, 0, 0, -0.5], [5, 2])
+  const edges = Int32Array.of(0, 1, 0, 2, 0, 3, 0, 4)
+  const widths = (/** @type {any} */ edgeWeights) =>
+    [
+      ...poincareDisk(points, { edges, edgeWeights }).matchAll(/<path [^>]*stroke-width="([\d.]+)" stroke-opacity/g)
+    ].map(([, width]) => Number(width))
+  t.deepEqual(widths([4, 0, 2, 4]).slice(0, 3), [0.6, 2.8, 5])
+  t.deepEqual(widths(undefined), [0.9])
+})
+
 // ── Graphs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 test('positions keep their proportions, and a layout of its own is the same at every run and leaves no node on another', (t) => {
@@ -720,6 +731,9 @@ test('what cannot be drawn is told by argument, expectation and value', (t) => {
   t.like(heat(square, { maxCells: 0 }), { code: 'OPTION', argument: 'maxCells' })
   t.like(heat(square, { reduce: 'min' }), { code: 'OPTION', argument: 'reduce', expected: "'sum' or 'mean' or 'max'" })
   t.like(heat(square, { range: [1, 0] }), { code: 'OPTION', argument: 'range' })
+  for (const range of [[0], [0, 1, 2], [0, NaN], [-Infinity, 0], ['0', 1], 1]) {
+    t.like(heat(square, { range }), { code: 'OPTION', argument: 'range', expected: 'two finite numbers' })
+  }
   t.like(heat(square, { scale: 'log' }), { code: 'OPTION', argument: 'scale' })
   t.like(
     faultOf(t, () => attentionHeatmap(square, any({ colour: 1 }))),
@@ -780,6 +794,9 @@ test('what cannot be drawn is told by argument, expectation and value', (t) => {
   t.like(graph({ ...pair, source: 'x' }, {}), { code: 'DTYPE', argument: 'source' })
   t.like(graph(pair, { groups: [1] }), { code: 'SHAPE', argument: 'groups' })
   t.like(graph(pair, { labels: [{}, 1] }), { code: 'OPTION', argument: 'labels[0]' })
+  t.like(graph(pair, { labels: ['a'] }), { code: 'SHAPE', argument: 'labels', expected: '2 labels', actual: '1' })
+  t.like(graph(pair, { groupLabels: 'ants' }), { code: 'OPTION', argument: 'groupLabels', actual: '"ants"' })
+  t.like(graph(pair, { groupLabels: { a: 1 } }), { code: 'OPTION', argument: 'groupLabels.a', actual: '1' })
   t.like(graph(pair, { positions: tensor([0, 0], [1, 2]) }), {
     code: 'SHAPE',
     argument: 'positions',

@@ -127,6 +127,35 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
   })
 }
 
+test('wasm: where no new instance can be had after a trap, the error is the same, and the next fault tries again', async (t) => {
+  const loaded = await loader.load('wasm')
+  let restarts = 0
+  const backend = new Backend(() => ({
+    ...loaded,
+    restart() {
+      if (++restarts < 3) throw new RangeError('WebAssembly.Instance(): Out of memory')
+      return /** @type {() => Binding} */ (loaded.restart)()
+    }
+  }))
+  const attention = createApi(backend)
+  const trap = new WebAssembly.RuntimeError('unreachable')
+  backend.start()
+  backend.binding = {
+    .../** @type {Binding} */ (backend.binding),
+    call() {
+      throw trap
+    }
+  }
+  for (let fault = 1; fault <= 3; fault++) {
+    t.like(
+      t.throws(() => attention.softmax(x)),
+      { code: 'INTERNAL', cause: trap }
+    )
+    t.is(restarts, fault)
+  }
+  t.is(attention.softmax(x).data.length, 64)
+})
+
 test('wasm: a trap, or a stack that overflows, makes a new instance of the same module', async (t) => {
   const loaded = await loader.load('wasm')
   const backend = new Backend(() => loaded)

@@ -298,6 +298,18 @@ onBothBackends((kind, given) => {
       removeEventListener() {}
     }
     await t.throwsAsync(call(late), { message: 'late' })
+    const silent = {
+      get aborted() {
+        return reads++ > 0
+      },
+      get reason() {
+        return failing()
+      },
+      addEventListener() {},
+      removeEventListener() {}
+    }
+    reads = 0
+    await t.throwsAsync(call(silent), { message: 'odd' })
   })
 })
 

@@ -40,6 +40,24 @@ for (const { name, workers } of [
   })
 }
 
+test('where an engine refuses workers at once, as WebKit does, calls run here and the reason is reported', async (t) => {
+  const attention = await import(/** @type {string} */ ('/lib/entries/browser.js'))
+  const { Worker } = globalThis
+  globalThis.Worker = /** @type {any} */ (
+    function refuse() {
+      throw new DOMException('The operation is insecure.', 'SecurityError')
+    }
+  )
+  t.teardown(() => (globalThis.Worker = Worker))
+  const own = await attention.loadBackend('wasm')
+  const x = { data: Float32Array.of(1, 2, 3, 4), shape: [1, 2, 2] }
+  const { output } = await own.scaledDotProductAttentionAsync(x, x, x)
+  t.deepEqual(output, own.scaledDotProductAttention(x, x, x).output)
+  const { threads, rejected } = own.backend()
+  t.is(threads, 1)
+  t.is(rejected[0].error.message, 'The operation is insecure: a content security policy may forbid it')
+})
+
 test('where a page comes in place of the module, external.js says so with its address, and starts with another one', async (t) => {
   const entry = await import(/** @type {string} */ ('/without-wasm/lib/entries/external.js'))
   const error = await t.throwsAsync(entry.init(), { code: 'BACKEND' })
