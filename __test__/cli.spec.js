@@ -130,7 +130,7 @@ test('where native code does not load, the doctor says why and what to do, and s
 
 test('where an addon loads and its first call fails, the doctor says so and how to get rid of it', async (t) => {
   const broken = join(scratch(t), 'broken.cjs')
-  writeFileSync(broken, `module.exports = { version: () => '${version}' }`)
+  writeFileSync(broken, `module.exports = { version: () => '${version}', simdLevel: () => 'portable' }`)
   const { code, stdout } = await run(['doctor', '--json'], { env: { RUVECTOR_ATTENTION_NATIVE_PATH: broken } })
   const { runs, backends } = JSON.parse(stdout)
   t.is(code, 1)
