@@ -1,5 +1,4 @@
-// The entries that pages use, as a bundler minifies them, and the size of what a server sends. Needs esbuild, which the repository
-// has.
+// Bundles the entries that pages use, and measures what a server sends. Needs esbuild, which the repository has.
 
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

@@ -1,5 +1,5 @@
-// The native backend with vectors as wide as WebAssembly's, 128 bits, as a contender: in a process of its own, since a process runs
-// at one instruction set.
+// The native backend with vectors as wide as WebAssembly's, 128 bits, as a contender. It runs in a separate process, since the
+// instruction set holds for a process.
 
 import { fileURLToPath } from 'node:url'
 import { Conversation } from './process.js'

@@ -1,5 +1,5 @@
-// The milliseconds that `init()` and the first call take in a fresh browser, which the argument names, as JSON with its version. Needs
-// the repository, whose tests drive the same browsers.
+// Measures the milliseconds that `init()` and the first call take in a fresh browser, named by the argument. Needs the repository,
+// whose tests drive the same browsers.
 
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -13,7 +13,7 @@ const root = new URL('../..', import.meta.url)
 /** @type {Record<string, string>} */
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript' }
 
-/** The time counts from where the page has the script, as the network is not the package's. */
+/** The clock starts once the page has the script: the network is not the package's. */
 const PAGE = `<!doctype html>
 <title>init</title>
 <script type="module">

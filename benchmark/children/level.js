@@ -1,5 +1,5 @@
-// The native backend at a lower instruction set, which holds for a whole process: `RUVECTOR_ATTENTION_SIMD` names it. Answers each
-// line of JSON with one: the name of the contender first, then a case's output, or the seconds of so many calls.
+// Runs the native backend at the instruction set that `RUVECTOR_ATTENTION_SIMD` names for the whole process. Writes its name first,
+// then a line of JSON for each that it reads: the output of a case, or the seconds that a number of calls took.
 
 import { createInterface } from 'node:readline'
 import { makeInputs } from '../inputs.js'
