@@ -99,7 +99,7 @@ const figure =
     figures.filter((found) => found.name === name).map(({ value, detail }) => ({ value, where: detail }))
 
 /**
- * The speed of a variant of the module as a share of native speed: the least of all cases, with the median beside it.
+ * The speed of a variant of the module as a share of native speed: the median over the cases, with the least one named.
  *
  * @param {string} variant
  * @param {(results: Parameters<Aim['find']>[0]) => string} family  of native code
@@ -108,9 +108,11 @@ const figure =
 const throughput = (variant, family) => (results) => {
   const found = against(() => true, `wasm ${variant}`, family(results))(results)
   if (found.length === 0) return []
-  const { value, where } = found.reduce((least, other) => (other.value < least.value ? other : least))
-  const middle = median(found.map((finding) => finding.value))
-  return [{ value, where: `${where}, the worst of ${found.length}; their median is ${quantity(middle, '')}` }]
+  const { value, where } = found.reduce((one, other) => (other.value < one.value ? other : one))
+  const least = `${quantity(value, '')} in ${where}`
+  return [
+    { value: median(found.map((finding) => finding.value)), where: `median of ${found.length} cases; least: ${least}` }
+  ]
 }
 
 /** @param {Parameters<Aim['find']>[0]} results */
