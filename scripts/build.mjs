@@ -14,8 +14,9 @@ export const OLDEST_GLIBC = '2.28'
  * Builds the addon. For a target that is named, it is built to be published: without symbols, and on Linux for old C libraries.
  *
  * @param {string} [target]  a Rust target; that of this machine, unless named
+ * @param {boolean} [isForDevelopment]  whether the addon keeps its symbols
  */
-export async function buildNative(target) {
+export async function buildNative(target, isForDevelopment = false) {
   const scratch = join('target', target ? `napi-${target}` : 'napi')
   const crate = ['--package', 'ruvector-attention-node', '--manifest-path', 'crates/attention-node/Cargo.toml']
   const output = ['--output-dir', scratch, '--dts', 'binding.d.ts', '--no-js']
@@ -23,7 +24,7 @@ export async function buildNative(target) {
   const cargo = ['--', '--quiet', '--locked']
   const program = [npmProgram('@napi-rs/cli', 'napi'), 'build', '--platform', '--release']
   await run(process.execPath, [...program, ...machine, ...crate, ...output, ...cargo], {
-    env: target ? publishedEnvironment(target) : {}
+    env: target ? publishedEnvironment(target) : isForDevelopment ? { CARGO_PROFILE_RELEASE_STRIP: 'none' } : {}
   })
   for (const name of readdirSync(join(root, scratch))) {
     if (name.endsWith('.node')) replace(join(scratch, name), join(native, name))
@@ -78,8 +79,8 @@ function replace(from, to) {
 }
 
 /** Builds the variants of WebAssembly, their glue, and the program of the workers. */
-export async function buildWasm() {
-  await run('cargo', ['xtask', 'wasm'])
+export async function buildWasm(isForDevelopment = false) {
+  await run('cargo', ['xtask', 'wasm', ...(isForDevelopment ? ['--dev'] : [])])
   await buildWorker()
   await buildCommonJs()
 }

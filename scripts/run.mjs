@@ -30,9 +30,16 @@ function targetGiven() {
   return values.target
 }
 
-async function build() {
-  await step('build native', () => buildNative())
-  await step('build WebAssembly', buildWasm)
+/** Builds both backends; for development with symbols, and WebAssembly as one module that is not optimized further. */
+async function build(isForDevelopment = false) {
+  await step('build native', () => buildNative(undefined, isForDevelopment))
+  await step('build WebAssembly', () => buildWasm(isForDevelopment))
+}
+
+/** Whether the command line asks for a build for development: `npm run build -- --dev`. */
+function isDevelopmentGiven() {
+  const { values } = parseArgs({ args: process.argv.slice(3), options: { dev: { type: 'boolean' } } })
+  return values.dev
 }
 
 // ── Checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -296,8 +303,9 @@ const commands = {
     await setupTests()
   },
   build: async () => {
+    const isForDevelopment = isDevelopmentGiven()
     await setup()
-    await build()
+    await build(isForDevelopment)
   },
   'build:native': async () => {
     await setup()

@@ -9,8 +9,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["wasm"] => wasm::build(),
+        ["wasm", "--dev"] => wasm::build_for_development(),
         _ => {
-            eprintln!("usage: cargo xtask wasm");
+            eprintln!("usage: cargo xtask wasm [--dev]");
             return ExitCode::from(2);
         }
     };
