@@ -1,4 +1,4 @@
-// Calls off the calling thread: the same bits, inputs as they were when the call was made, cancellation, progress, errors.
+// Asynchronous calls: equal bits, inputs as they were when the call was made, cancellation, progress, errors.
 import test from 'ava'
 import { backends, onBothBackends } from './support/backends.js'
 import { bits, normal } from './support/tensors.js'
@@ -7,7 +7,7 @@ import { bits, normal } from './support/tensors.js'
 /** @typedef {import('@ruvector/attention').Tensor} Tensor */
 
 /**
- * The AttentionError that a promise rejects with, by its fields.
+ * The fields of the AttentionError that a promise rejects with.
  *
  * @param {import('ava').ExecutionContext} t
  * @param {Promise<unknown>} promise
@@ -18,10 +18,10 @@ async function rejection(t, promise) {
   return { name, code, argument, message }
 }
 
-/** Long enough on every backend to be cancelled on the way. @returns {[Tensor, Tensor, Tensor]} */
+/** Inputs large enough to be cancelled midway on every backend. @returns {[Tensor, Tensor, Tensor]} */
 const long = () => [normal([1, 8, 2048, 64], 1), normal([1, 8, 2048, 64], 2), normal([1, 8, 2048, 64], 3)]
 
-/** The backends whose calls have another thread to run on: a page may be forbidden to start workers. */
+/** Backends with another thread for calls: a page may not be allowed to start workers. */
 const elsewhere = new Set()
 for (const { kind, attention } of backends) {
   const q = normal([1, 1, 1, 8], 1)
@@ -29,7 +29,7 @@ for (const { kind, attention } of backends) {
   if (attention.backend().threads > 1) elsewhere.add(kind)
 }
 
-/** Every call that has an asynchronous twin. @param {Attention} api */
+/** Every call that has an asynchronous counterpart. @param {Attention} api */
 function twins(api) {
   const [q, k, v] = [normal([2, 4, 33, 16], 1), normal([2, 2, 70, 16], 2), normal([2, 2, 70, 8], 3)]
   const x = normal([2, 21, 32], 4)
@@ -107,7 +107,7 @@ const everyBit = (result) =>
 
 onBothBackends((kind, attention) => {
   for (const [name, [now, later, given]] of Object.entries(twins(attention))) {
-    test(`${kind}: ${name} gives the same bits later as at once`, async (t) => {
+    test(`${kind}: ${name} gives the same bits asynchronously`, async (t) => {
       t.deepEqual(everyBit(await later(...given)), everyBit(now(...given)))
     })
   }
@@ -120,7 +120,7 @@ onBothBackends((kind, attention) => {
     }
   })
 
-  test(`${kind}: large layers, whole or split, give the same bits`, async (t) => {
+  test(`${kind}: large layers give the same bits, split or not`, async (t) => {
     const config = { numHeads: 4, headDim: 32, seed: 3 }
     const grouped = new attention.SelfAttention({ ...config, kvHeads: 2 })
     const self = new attention.SelfAttention({ ...config, dropout: 0.2, rotary: {} }).train()
@@ -128,7 +128,7 @@ onBothBackends((kind, attention) => {
     const sizes = { modelDim: 128, numHeads: 4, feedForwardDim: 512, seed: 3 }
     const encoders = [false, true].map((normFirst) => new attention.TransformerEncoderLayer({ ...sizes, normFirst }))
     const context = normal([1, 900, 128], 8)
-    // Lengths that end inside of blocks, and a batch, which is not split.
+    // Lengths that end inside a block, and a batch, which is not split.
     for (const shape of [
       [1, 1000, 128],
       [1, 700, 128],
@@ -145,7 +145,7 @@ onBothBackends((kind, attention) => {
     }
   })
 
-  test(`${kind}: sixty-four calls at a time give what they give one by one`, async (t) => {
+  test(`${kind}: sixty-four concurrent calls give the results of single calls`, async (t) => {
     const layer = new attention.SelfAttention({ numHeads: 2, headDim: 8, seed: 1 })
     const inputs = Array.from({ length: 64 }, (_, seed) => normal([1, 5 + (seed % 7), 16], seed))
     const results = await Promise.all(inputs.map((x) => layer.forwardAsync(x)))
@@ -155,7 +155,7 @@ onBothBackends((kind, attention) => {
     )
   })
 
-  test(`${kind}: what is changed after the call changes nothing`, async (t) => {
+  test(`${kind}: changes after the call do not affect it`, async (t) => {
     const [q, k, v] = [normal([1, 1, 40, 8], 1), normal([1, 1, 50, 8], 2), normal([1, 1, 50, 8], 3)]
     const mask = { data: new Uint8Array(50).fill(1), shape: [50] }
     const kvLengths = Int32Array.of(30)
@@ -178,7 +178,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(found, [...Array(5).fill(expected[0]), ...Array(5).fill(expected[1])])
   })
 
-  test(`${kind}: a layer that took other parameters computes with them`, async (t) => {
+  test(`${kind}: a layer that loaded other parameters computes with them`, async (t) => {
     const layer = new attention.SelfAttention({ numHeads: 1, headDim: 8, seed: 1 })
     const x = normal([1, 4, 8], 5)
     for (const seed of [2, 3, 4]) {
@@ -187,7 +187,7 @@ onBothBackends((kind, attention) => {
     }
   })
 
-  test(`${kind}: out takes the result, and is the output's memory`, async (t) => {
+  test(`${kind}: out receives the result, and is the memory of the output`, async (t) => {
     const q = normal([1, 1, 40, 8], 1)
     const out = new Float32Array(320)
     const { output } = await attention.scaledDotProductAttentionAsync(q, q, q, { out })
@@ -195,7 +195,7 @@ onBothBackends((kind, attention) => {
     t.is(bits(output), bits(attention.scaledDotProductAttention(q, q, q).output))
   })
 
-  test(`${kind}: whatever is wrong rejects, and the next call works`, async (t) => {
+  test(`${kind}: every error rejects, and the next call works`, async (t) => {
     const [q, k] = [normal([1, 1, 4, 8], 1), normal([1, 1, 4, 9], 2)]
     const later = attention.scaledDotProductAttentionAsync
     const any = (/** @type {unknown} */ value) => /** @type {any} */ (value)
@@ -209,21 +209,21 @@ onBothBackends((kind, attention) => {
     layer.dispose()
     t.like(await rejection(t, layer.forwardAsync(normal([1, 2, 8], 1))), { code: 'DISPOSED' })
     t.is(bits((await later(q, q, q)).output), bits(attention.scaledDotProductAttention(q, q, q).output))
-    // A call that does not wait knows nothing of these options.
+    // A synchronous call does not know these options.
     const sync = /** @type {any} */ (
       t.throws(() => attention.scaledDotProductAttention(q, q, q, any({ onProgress() {} })))
     )
     t.is(sync?.code, 'OPTION')
   })
 
-  test(`${kind}: a call that was cancelled before it began computes nothing`, async (t) => {
+  test(`${kind}: a call that is already cancelled computes nothing`, async (t) => {
     const q = normal([1, 1, 4, 8], 1)
     const reason = new Error('no longer wanted')
     const signal = AbortSignal.abort(reason)
     t.is(await t.throwsAsync(attention.scaledDotProductAttentionAsync(q, q, q, { signal })), reason)
   })
 
-  test(`${kind}: nothing is left on the signal of a call that has ended`, async (t) => {
+  test(`${kind}: a completed call leaves no listener on its signal`, async (t) => {
     const q = normal([1, 1, 4, 8], 1)
     const { signal } = new AbortController()
     const counts = { added: 0, removed: 0 }
@@ -240,7 +240,7 @@ onBothBackends((kind, attention) => {
     t.is(counts.added, counts.removed)
   })
 
-  test(`${kind}: progress grows to 1, and what its listener throws rejects the call`, async (t) => {
+  test(`${kind}: progress grows to 1, and an exception from its listener rejects the call`, async (t) => {
     /** @type {number[]} */
     const heard = []
     const given = long()
@@ -255,7 +255,7 @@ onBothBackends((kind, attention) => {
   })
 
   if (elsewhere.has(kind)) {
-    test(`${kind}: an out that is given away meanwhile rejects`, async (t) => {
+    test(`${kind}: a call rejects if its out is transferred in the meantime`, async (t) => {
       const q = normal([1, 1, 40, 8], 1)
       const out = new Float32Array(320)
       const call = attention.scaledDotProductAttentionAsync(q, q, q, { out })
@@ -263,7 +263,7 @@ onBothBackends((kind, attention) => {
       t.like(await rejection(t, call), { name: 'AttentionError', code: 'DTYPE', argument: 'out' })
     })
 
-    test(`${kind}: the calling thread goes on meanwhile`, async (t) => {
+    test(`${kind}: the calling thread is free in the meantime`, async (t) => {
       let turns = 0
       const timer = setInterval(() => turns++, 1)
       await attention.scaledDotProductAttentionAsync(...long())
@@ -271,7 +271,7 @@ onBothBackends((kind, attention) => {
       t.true(turns >= 5, `${turns} turns`)
     })
 
-    test(`${kind}: a running call is cancelled within 20 ms of the signal, waiting ones at once, and others go on`, async (t) => {
+    test(`${kind}: a running call is cancelled within 20 ms of the signal, queued ones at once, and others continue`, async (t) => {
       const given = long()
       const reason = new Error('enough')
       for (let repeat = 0; repeat < 3; repeat++) {

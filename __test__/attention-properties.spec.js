@@ -1,4 +1,4 @@
-// Every combination of shapes, layouts, heads, masks and options, held against the definition.
+// Every combination of shapes, layouts, heads, masks and options, compared with the definition.
 import test from 'ava'
 import fc from 'fast-check'
 import { onBothBackends } from './support/backends.js'
@@ -19,20 +19,20 @@ const cases = fc.record({
   keys: fc.oneof({ weight: 4, arbitrary: one(0, 24) }, one(60, 140)),
   size: fc.oneof(one(1, 20), fc.constantFrom(32, 64, 65)),
   valueSize: fc.oneof(one(0, 20), fc.constantFrom(32, 64, 65)),
-  /** Whether the tensors are 3-D. */
+  /** True for 3-D tensors. */
   flat: fc.boolean(),
   layout: fc.constantFrom('bhld', 'blhd', undefined),
   seed: one(0, 1e6),
   mask: fc.constantFrom('none', 'boolean', 'float'),
   maskRank: one(1, 4),
-  /** Which of the mask's dimensions are 1. */
+  /** The dimensions of the mask that are 1. */
   maskOnes: fc.tuple(fc.boolean(), fc.boolean(), fc.boolean(), fc.boolean()),
   causal: fc.constantFrom(undefined, false, true),
   offset: fc.option(fc.oneof(one(-6, 30), three(one(-6, 30))), { nil: undefined }),
   window: fc.option(fc.tuple(one(-1, 9), one(-1, 9)), { nil: undefined }),
   /** Parts of the keys, in eighths. */
   lengths: fc.option(three(one(0, 8)), { nil: undefined }),
-  // Larger ones make scores so large that 32 bits no longer tell their differences to 1e-5.
+  // With larger values, 32-bit floats could not resolve score differences to 1e-5.
   scale: fc.constantFrom(undefined, 0, 0.125, 0.5),
   softcap: fc.constantFrom(undefined, 0, 0.5, 8)
 })
@@ -44,7 +44,7 @@ const cases = fc.record({
  */
 function maskFor({ mask, maskRank, maskOnes, batch, length, keys, flat, seed }, heads) {
   if (mask === 'none') return undefined
-  // With 3-D inputs a mask of rank 3 has no dimension of heads.
+  // With 3-D inputs, a mask of rank 3 has no head dimension.
   const axes = flat && maskRank === 3 ? [0, 2, 3] : [0, 1, 2, 3].slice(4 - maskRank)
   const shape = axes.map((axis) => (maskOnes[axis] ? 1 : [batch, heads, length, keys][axis]))
   const { data } = eighths(shape, seed + 3)
@@ -86,7 +86,7 @@ function callOf(test) {
 }
 
 onBothBackends((kind, { scaledDotProductAttention, attentionWeights }) => {
-  test(`${kind}: attention is its definition, whatever the shapes, layout, heads, masks and options`, (t) => {
+  test(`${kind}: attention matches its definition for all shapes, layouts, heads, masks and options`, (t) => {
     const property = fc.property(cases, (given) => {
       const { q, k, v, options } = callOf(given)
       const expected = oracle(q, k, v, options)
@@ -99,7 +99,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights }) => {
     t.notThrows(() => fc.assert(property, { numRuns: 200, includeErrorInReport: true }))
   })
 
-  test(`${kind}: topWeights are the largest weights of each row, whatever the call`, (t) => {
+  test(`${kind}: topWeights are the largest weights of each row, for any call`, (t) => {
     const property = fc.property(cases, one(1, 9), (given, count) => {
       const keys = Math.max(1, given.keys)
       const { q, k, v, options } = callOf({ ...given, keys })
@@ -117,7 +117,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights }) => {
   })
 
   for (const stage of /** @type {const} */ (['scores', 'softcapped', 'biased', 'weights'])) {
-    test(`${kind}: the stage '${stage}' of attentionWeights is its definition, whatever the call`, (t) => {
+    test(`${kind}: the stage '${stage}' of attentionWeights matches its definition, for any call`, (t) => {
       const property = fc.property(cases, (given) => {
         const { q, k, options } = callOf(given)
         const { shape, data } = attentionWeights(q, k, { ...options, stage })

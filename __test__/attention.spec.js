@@ -1,4 +1,4 @@
-// What semantics promise of scaled dot-product attention beyond its numbers: rows without keys, NaN, dropout, memory, bits.
+// The semantics of scaled dot-product attention beyond its numbers: rows without keys, NaN, dropout, memory, bits.
 import test from 'ava'
 import { loadBackend } from '@ruvector/attention'
 import { onBothBackends } from './support/backends.js'
@@ -16,14 +16,14 @@ const inputs = (/** @type {readonly number[]} */ shape, seed = 1) => ({
 })
 
 onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, linear }) => {
-  test(`${kind}: a boolean mask lets any non-zero byte attend`, (t) => {
+  test(`${kind}: in a boolean mask, any nonzero byte attends`, (t) => {
     const { q, k, v } = inputs([1, 1, 2, 4])
     const mask = { data: Uint8Array.of(1, 0, 0, 255), shape: [2, 2] }
     const { output } = scaledDotProductAttention(q, k, v, { mask })
     close(t, output, v, 1e-7)
   })
 
-  test(`${kind}: a negative scale is that of queries turned round, however many there are`, (t) => {
+  test(`${kind}: a negative scale is the same as negated queries`, (t) => {
     for (const length of [1, 5, 40]) {
       const { q, k, v } = inputs([2, 2, length, 8])
       const turned = { data: q.data.map((value) => -value), shape: q.shape }
@@ -34,7 +34,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     }
   })
 
-  test(`${kind}: causal is aligned at the top left, with more keys than queries and with fewer`, (t) => {
+  test(`${kind}: causal masks are aligned at the top left, with more keys than queries and with fewer`, (t) => {
     for (const [length, keys] of [
       [3, 5],
       [5, 3]
@@ -47,7 +47,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     }
   })
 
-  test(`${kind}: a row that sees no key gives zeros and a logSumExp of -Infinity, whatever hides its keys`, (t) => {
+  test(`${kind}: a row without visible keys gives zeros and a logSumExp of -Infinity, whatever hides its keys`, (t) => {
     const { q, k, v } = inputs([2, 2, 3, 5])
     const all = { weights: true, logSumExp: true, topWeights: 2 }
     for (const [name, options] of Object.entries({
@@ -104,7 +104,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     }
   })
 
-  test(`${kind}: NaN in one query row spoils that row and no other`, (t) => {
+  test(`${kind}: NaN in one query row affects only that row`, (t) => {
     const { q, k, v } = inputs([1, 1, 21, 8])
     const clean = scaledDotProductAttention(q, k, v).output.data
     const dirty = { data: q.data.slice(), shape: q.shape }
@@ -115,7 +115,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     close(t, data.subarray(14 * 8), clean.subarray(14 * 8), 0)
   })
 
-  test(`${kind}: a huge finite bias on every key of a row leaves it uniform, and beside other keys hides them`, (t) => {
+  test(`${kind}: a huge finite bias on every key of a row leaves it uniform, and hides keys next to unbiased ones`, (t) => {
     const { q, k, v } = inputs([1, 1, 2, 4])
     for (const bias of [-3.4e38, -1e9, -65504]) {
       const mask = tensor([2, 2], [bias, bias, bias, 0])
@@ -187,7 +187,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     }
   })
 
-  test(`${kind}: a 3-D call is the 4-D call of one head`, (t) => {
+  test(`${kind}: a 3-D call is a 4-D call with one head`, (t) => {
     const { q, k, v } = inputs([2, 5, 8])
     const mask = normal([2, 5, 5], 9)
     const raise = (/** @type {Tensor} */ { data, shape }) => ({ data, shape: [shape[0], 1, ...shape.slice(1)] })
@@ -200,7 +200,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     t.deepEqual(flat.output.shape, [2, 5, 8])
   })
 
-  test(`${kind}: grouped heads give bit for bit what repeated keys and values give`, (t) => {
+  test(`${kind}: grouped heads give the same bits as repeated keys and values`, (t) => {
     const q = normal([2, 6, 9, 8], 1)
     const [k, v] = [normal([2, 2, 11, 8], 2), normal([2, 2, 11, 5], 3)]
     const repeat = (/** @type {Tensor} */ { data, shape: [batch, groups, keys, size] }) => {
@@ -237,7 +237,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     close(t, found.weights, expected.weights, 1e-7)
   })
 
-  test(`${kind}: one call over all keys is causal row for row what calls with an offset are`, (t) => {
+  test(`${kind}: one causal call over all keys gives the same rows as calls with an offset`, (t) => {
     const { q, k, v } = inputs([1, 2, 20, 8])
     const whole = scaledDotProductAttention(q, k, v, { causal: true }).output.data
     for (let at = 0; at < 20; at += 5) {
@@ -273,7 +273,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     }
   })
 
-  test(`${kind}: which weights drop depends on the seed and the place alone`, (t) => {
+  test(`${kind}: the seed and the position alone determine which weights are dropped`, (t) => {
     const dropped = (/** @type {any} */ options, length = 30, seed = 1) => {
       const { q, k, v } = inputs([1, 2, length, 8], seed)
       const { weights } = scaledDotProductAttention(q, k, v, { dropout: 0.5, weights: true, ...options })
@@ -293,7 +293,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     t.true(dropped({ dropout: 0 }).every((drop) => !drop))
   })
 
-  test(`${kind}: optional results are there when asked for, and only then`, (t) => {
+  test(`${kind}: optional results are returned only on request`, (t) => {
     const { q, k, v } = inputs([1, 2, 3, 4])
     t.deepEqual(Object.keys(scaledDotProductAttention(q, k, v)), ['output'])
     t.deepEqual(Object.keys(scaledDotProductAttention(q, k, v, { weights: false, logSumExp: false })), ['output'])
@@ -305,7 +305,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     t.deepEqual(bits(all.output), bits(scaledDotProductAttention(q, k, v, { weights: true }).output))
   })
 
-  test(`${kind}: topWeights put equal weights in the order of their keys`, (t) => {
+  test(`${kind}: topWeights order equal weights by their keys`, (t) => {
     const q = tensor([1, 1, 1, 1], [0])
     const k = tensor([1, 1, 6, 1], [1, 2, 3, 4, 5, 6])
     const mask = { data: Uint8Array.of(0, 1, 1, 0, 1, 1), shape: [6] }
@@ -314,7 +314,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     t.deepEqual([...(topWeights?.indices.data ?? [])], [1, 2, 4, 5, 0, 3])
   })
 
-  test(`${kind}: out is filled and handed back, and gives the bits that fresh memory gives`, (t) => {
+  test(`${kind}: out is filled and returned, and gives the same bits as new memory`, (t) => {
     const { q, k, v } = inputs([1, 2, 5, 8])
     const expected = scaledDotProductAttention(q, k, v)
     const buffer = new Float32Array(90).fill(7)
@@ -327,7 +327,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     t.deepEqual(bits(weights), bits(attentionWeights(q, k)))
   })
 
-  test(`${kind}: views into larger buffers are as good as arrays of their own`, (t) => {
+  test(`${kind}: views into larger buffers work like separate arrays`, (t) => {
     const view = (/** @type {Tensor} */ { data, shape }, offset = 3) => {
       const buffer = new Float32Array(data.length + 9).fill(NaN)
       buffer.set(data, offset)
@@ -355,8 +355,8 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     t.deepEqual(bits(linear(view(q), view(weight), view(short))), bits(linear(q, weight, short)))
   })
 
-  test(`${kind}: memory shared between threads will do for inputs and out`, (t) => {
-    // Pages have it only where they are isolated from other origins.
+  test(`${kind}: memory shared between threads works for inputs and out`, (t) => {
+    // Pages have shared memory only in isolation from other origins.
     if (!('SharedArrayBuffer' in globalThis)) return t.pass()
     const share = (/** @type {Tensor} */ { data, shape }) => {
       const shared = new Float32Array(new SharedArrayBuffer(data.byteLength))
@@ -370,7 +370,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     t.deepEqual([...output.data], [...scaledDotProductAttention(q, k, v).output.data])
   })
 
-  test(`${kind}: inputs are not written to, and no later call touches a result`, (t) => {
+  test(`${kind}: inputs are never written to, and no later call touches a result`, (t) => {
     const { q, k, v } = inputs([2, 2, 33, 16])
     const mask = normal([33, 33], 4)
     const before = [q, k, v, mask].map(bits)
@@ -398,7 +398,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
     }
   })
 
-  test(`${kind}: the number of threads changes no bit`, async (t) => {
+  test(`${kind}: the number of threads does not change any bit`, async (t) => {
     const q = normal([1, 4, 260, 64], 1)
     const [k, v] = [normal([1, 2, 260, 64], 2), normal([1, 2, 260, 64], 3)]
     const step = normal([1, 4, 1, 64], 4)
@@ -417,7 +417,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
       t.deepEqual(run(await loadBackend(kind, { threads })), single, `${threads} threads`)
   })
 
-  test(`${kind}: softmax is that of each row, and a row of only -Infinity gives zeros`, (t) => {
+  test(`${kind}: softmax applies to each row, and a row of only -Infinity gives zeros`, (t) => {
     const x = normal([3, 2, 17], 1)
     const ones = normal([3, 2, 1], 2)
     const { weights } = oracle(

@@ -1,4 +1,4 @@
-// Batches: order, bounds on what is under way, progress, cancellation, and what becomes of the others when a job fails.
+// Batches: order, concurrency, progress, cancellation, and the other jobs when one fails.
 import test from 'ava'
 import fc from 'fast-check'
 import { backends } from './support/backends.js'
@@ -9,12 +9,12 @@ const { BatchProcessor, BatchError } = attention
 
 const pause = (/** @type {number} */ milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 
-/** Inputs one by one, without a length. @param {number} count */
+/** Yields inputs one by one, without a length. @param {number} count */
 async function* upTo(count) {
   for (let input = 0; input < count; input++) yield input
 }
 
-/** A job that knows how many run at a time. */
+/** A job that records how many jobs run at a time. */
 function counted() {
   const counts = { running: 0, most: 0, started: 0 }
   const job = async (/** @type {number} */ input) => {
@@ -27,7 +27,7 @@ function counted() {
   return { counts, job }
 }
 
-test('results stand in the order of the inputs, and never more run than concurrency says', async (t) => {
+test('results are in the order of the inputs, and at most `concurrency` jobs run at a time', async (t) => {
   const property = fc.asyncProperty(
     fc.integer({ min: 0, max: 30 }),
     fc.integer({ min: 1, max: 8 }),
@@ -47,7 +47,7 @@ test('results stand in the order of the inputs, and never more run than concurre
   await t.notThrowsAsync(fc.assert(property, { numRuns: 30 }))
 })
 
-test('a batch of layers gives what the layer gives', async (t) => {
+test('a batch of layer calls gives the results of the single calls', async (t) => {
   const layer = new attention.SelfAttention({ numHeads: 2, headDim: 8, seed: 1 })
   const inputs = Array.from({ length: 20 }, (_, seed) => normal([1, 3 + (seed % 5), 16], seed))
   const results = await new BatchProcessor().process(inputs, (x, options) => layer.forwardAsync(x, options))
@@ -57,7 +57,7 @@ test('a batch of layers gives what the layer gives', async (t) => {
   )
 })
 
-test('a failing job loses no other result, and is told by its error and its place', async (t) => {
+test('a failing job loses no other result, and is reported with its error and index', async (t) => {
   const mistakes = [new Error('three'), new Error('five')]
   const job = async (/** @type {number} */ input) => {
     if (input === 3) throw mistakes[0]
@@ -76,7 +76,7 @@ test('a failing job loses no other result, and is told by its error and its plac
   )
 })
 
-test('inputs that fail lose no result of those before', async (t) => {
+test('inputs that fail lose none of the earlier results', async (t) => {
   const mistake = new Error('no more')
   for (const count of [0, 1, 3, 4, 7]) {
     const places = Array.from({ length: count }, (_, place) => place)
@@ -100,7 +100,7 @@ test('inputs that fail lose no result of those before', async (t) => {
   }
 })
 
-test('a stream that is closed while a result is awaited cancels its job, and begins none', async (t) => {
+test('closing a stream while a result is pending cancels its job and starts no other', async (t) => {
   let cancelled = 0
   let started = 0
   const job = (/** @type {number} */ _input, /** @type {import('@ruvector/attention').JobOptions} */ { signal }) => {
@@ -118,7 +118,7 @@ test('a stream that is closed while a result is awaited cancels its job, and beg
   t.deepEqual(await stream.return?.(), { done: true, value: undefined })
   t.deepEqual(await next, { done: true, value: undefined })
   t.deepEqual([started, cancelled], [1, 1])
-  // And one whose next input is still to come.
+  // The same while the next input is still pending.
   /** @type {(value: number) => void} */
   let give = () => {}
   async function* late() {
@@ -134,7 +134,7 @@ test('a stream that is closed while a result is awaited cancels its job, and beg
   t.is(started, 1)
 })
 
-test('a stream goes on after a failed job', async (t) => {
+test('a stream continues after a failed job', async (t) => {
   const stream = new BatchProcessor({ concurrency: 2 }).stream(upTo(4), async (input) => {
     if (input === 1) throw new Error('one')
     return input
@@ -147,7 +147,7 @@ test('a stream goes on after a failed job', async (t) => {
   t.deepEqual(await stream.next(), { done: true, value: undefined })
 })
 
-test('a stream takes no input that its reader is not near', async (t) => {
+test('a stream reads inputs only shortly ahead of its consumer', async (t) => {
   let taken = 0
   async function* inputs() {
     for (;;) yield taken++
@@ -162,7 +162,7 @@ test('a stream takes no input that its reader is not near', async (t) => {
   t.deepEqual(read, [...Array(20).keys()])
 })
 
-test('several readers of one stream get every result once, in order', async (t) => {
+test('several concurrent readers of one stream get every result once, in order', async (t) => {
   const stream = new BatchProcessor({ concurrency: 2 }).stream(upTo(9), async (input) => input)
   const results = await Promise.all(Array.from({ length: 10 }, () => stream.next()))
   t.deepEqual(
@@ -171,7 +171,7 @@ test('several readers of one stream get every result once, in order', async (t) 
   )
 })
 
-test('leaving a loop early closes the inputs and cancels the jobs under way', async (t) => {
+test('leaving a loop early closes the inputs and cancels the running jobs', async (t) => {
   let closed = false
   /** @type {AbortSignal[]} */
   const signals = []
@@ -195,7 +195,7 @@ test('leaving a loop early closes the inputs and cancels the jobs under way', as
   t.true(signals.length > 1 && signals.every(({ aborted }) => aborted))
 })
 
-test('a cancelled batch rejects with the reason, cancels its jobs, and takes no further input', async (t) => {
+test('a cancelled batch rejects with the reason, cancels its jobs, and reads no further input', async (t) => {
   const controller = new AbortController()
   const reason = new Error('enough')
   const { counts } = counted()
@@ -219,7 +219,7 @@ test('a cancelled batch rejects with the reason, cancels its jobs, and takes no 
   t.is(await t.throwsAsync(late), reason)
 })
 
-test('progress counts inputs and the fractions of their jobs, and tells the end alone where nobody knows how many there are', async (t) => {
+test('progress counts inputs and the fractions of their jobs, and only reports the end if the number of inputs is unknown', async (t) => {
   /** @type {number[]} */
   const heard = []
   const listen = (/** @type {number} */ fraction) => heard.push(fraction)
@@ -236,7 +236,7 @@ test('progress counts inputs and the fractions of their jobs, and tells the end 
   t.deepEqual(heard, [1])
 })
 
-test('inputs that fail end the batch with what was done', async (t) => {
+test('a batch whose inputs fail ends with the results so far', async (t) => {
   async function* inputs() {
     yield 1
     throw new Error('no more')
@@ -250,7 +250,7 @@ test('inputs that fail end the batch with what was done', async (t) => {
   )
 })
 
-test('wrong options and arguments are told by name', async (t) => {
+test('errors name invalid options and arguments', async (t) => {
   const any = (/** @type {unknown} */ value) => /** @type {any} */ (value)
   for (const concurrency of [0, -1, 1.5, NaN, '2']) {
     t.is(faultOf(t, () => new BatchProcessor({ concurrency: any(concurrency) })).argument, 'concurrency')

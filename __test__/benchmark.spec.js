@@ -1,4 +1,4 @@
-// The benchmark's command line: what it prints and writes is checked, never how long anything took.
+// The benchmark's command line: its output and files are checked, but no times.
 
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -19,7 +19,7 @@ async function bench(...args) {
   }
 }
 
-test('a run gives a row for each backend, with times, speeds and ratios that belong together', async (t) => {
+test('a run gives a row for each backend, with consistent times, speeds and ratios', async (t) => {
   const { code, stdout, stderr } = await bench('--quick', '--filter', 'call', '--json', '-')
   t.is(code, 0, stderr)
   /** @type {import('../benchmark/types.d.ts').Report} */
@@ -46,7 +46,7 @@ test('a run gives a row for each backend, with times, speeds and ratios that bel
   }
 })
 
-test('a goal is judged by what this run measured, and by nothing else', async (t) => {
+test('a goal is judged only by what this run measured', async (t) => {
   const { stdout } = await bench('--quick', '--filter', 'attention.simd.wasm', '--json', '-')
   const { figures, goals } = /** @type {import('../benchmark/types.d.ts').Report} */ (JSON.parse(stdout))
   t.deepEqual(
@@ -68,7 +68,7 @@ test('a goal is judged by what this run measured, and by nothing else', async (t
   }
 })
 
-test('the table names what was measured and which goals hold', async (t) => {
+test('the table names the measurements and the goals that hold', async (t) => {
   const { code, stdout } = await bench('--quick', '--filter', 'attention.simd.wasm')
   t.is(code, 0)
   t.regex(stdout, /attention\.simd\.wasm, gzipped +\d+(\.\d+)? KB/)

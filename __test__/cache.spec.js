@@ -1,4 +1,5 @@
-// The key/value cache: whatever is appended, attended and truncated, its rows are those of one call over the whole sequence.
+// The key/value cache: for any appending, attending and truncating, rows equal those of one call over the whole
+// sequence.
 import test from 'ava'
 import fc from 'fast-check'
 import { onBothBackends } from './support/backends.js'
@@ -26,7 +27,7 @@ function rows({ data, shape: [batch, heads, length, size] }, from, to) {
 const one = (/** @type {number} */ min, /** @type {number} */ max) => fc.integer({ min, max })
 const runs = fc.record({
   sizes: fc.tuple(one(1, 2), one(1, 2), one(1, 3), one(1, 12), one(1, 12), one(1, 24)),
-  /** Of the capacity, or none. */
+  /** Fraction of the capacity, or none. */
   window: fc.option(fc.double({ min: 0, max: 1, noNaN: true }), { nil: undefined }),
   steps: fc.array(fc.tuple(fc.constantFrom('append', 'append', 'token', 'fill', 'back', 'empty'), one(0, 1e6)), {
     minLength: 1,
@@ -40,7 +41,7 @@ const runs = fc.record({
 /** @typedef {typeof runs extends fc.Arbitrary<infer Run> ? Run : never} Run */
 
 /**
- * One run of a cache, checked after each step against one call over the whole sequence.
+ * One run of a cache, compared after each step with one call over the whole sequence.
  *
  * @param {Attention} attention
  * @param {Run} run
@@ -49,7 +50,7 @@ function check({ KVCache, scaledDotProductAttention }, { sizes, window: part, st
   const [batch, kvHeads, group, headDim, valueDim, capacity] = sizes
   const window = part === undefined ? undefined : 1 + Math.floor(part * (capacity - 1))
   const cache = new KVCache({ batch, kvHeads, headDim, valueDim, capacity, window })
-  // Longer than any run: `length` of it has been appended, and truncated rows are appended again as they were.
+  // Longer than any run. `length` of it has been appended; truncated rows are appended again unchanged.
   const whole = 16 * capacity
   const [k, v] = [eighths([batch, kvHeads, whole, headDim], seed), eighths([batch, kvHeads, whole, valueDim], seed + 1)]
   const q = eighths([batch, kvHeads * group, whole, headDim], seed + 2)
@@ -98,7 +99,7 @@ function check({ KVCache, scaledDotProductAttention }, { sizes, window: part, st
 onBothBackends((kind, attention) => {
   const { KVCache, scaledDotProductAttention } = attention
   /**
-   * A cache that goes when its test ends.
+   * A cache that is disposed when its test ends.
    *
    * @param {import('ava').ExecutionContext} t
    * @param {ConstructorParameters<typeof KVCache>[0]} config
@@ -109,7 +110,7 @@ onBothBackends((kind, attention) => {
     return cache
   }
 
-  test(`${kind}: a cache gives what one call over the whole sequence gives, whatever is appended and truncated`, (t) => {
+  test(`${kind}: a cache gives the same as one call over the whole sequence, for any appending and truncating`, (t) => {
     const property = fc.property(runs, (run) => check(attention, run))
     t.notThrows(() => fc.assert(property, { numRuns: 150, includeErrorInReport: true }))
   })
@@ -128,7 +129,7 @@ onBothBackends((kind, attention) => {
     }
   })
 
-  test(`${kind}: three dimensions are one head, and layout 'blhd' holds for queries and output`, (t) => {
+  test(`${kind}: three dimensions mean one head, and layout 'blhd' applies to queries and output`, (t) => {
     const [q, k, v] = [normal([2, 3, 4], 1), normal([2, 7, 4], 2), normal([2, 7, 4], 3)]
     const flat = made(t, { batch: 2, kvHeads: 1, headDim: 4, capacity: 9 }).append(k, v)
     const { output } = flat.attend(q)
@@ -139,7 +140,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(blhd.output, { data: output.data, shape: [2, 3, 1, 4] })
   })
 
-  test(`${kind}: weights, their largest and masks are over the keys that the cache holds`, (t) => {
+  test(`${kind}: weights, largest weights and masks refer to the keys in the cache`, (t) => {
     const [q, k, v] = [normal([1, 2, 9, 4], 1), normal([1, 2, 9, 4], 2), normal([1, 2, 9, 4], 3)]
     const plain = made(t, { kvHeads: 2, headDim: 4, capacity: 9 }).append(k, v)
     const options = {
@@ -171,7 +172,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(topWeights?.indices, seen.topWeights?.indices)
   })
 
-  test(`${kind}: a full cache throws and keeps what it has; going back makes room`, (t) => {
+  test(`${kind}: a full cache throws and keeps its contents; truncating makes room`, (t) => {
     const [k, q] = [normal([1, 1, 6, 4], 1), normal([1, 1, 1, 4], 2)]
     const cache = made(t, { kvHeads: 1, headDim: 4, capacity: 5 }).append(rows(k, 0, 4), rows(k, 0, 4))
     const before = bits(cache.attend(q).output)
@@ -197,7 +198,7 @@ onBothBackends((kind, attention) => {
     t.is(cache.append(rows(k, 5, 6), rows(k, 5, 6)).length, 5)
   })
 
-  test(`${kind}: without order and windows there may be more queries than keys, as in cross attention`, (t) => {
+  test(`${kind}: without causality and windows there may be more queries than keys, as in cross-attention`, (t) => {
     const [k, v, q] = [normal([1, 2, 3, 4], 1), normal([1, 2, 3, 4], 2), normal([1, 2, 12, 4], 3)]
     const cache = made(t, { kvHeads: 2, headDim: 4, capacity: 6 })
     const before = cache.attend(q, { causal: false, logSumExp: true })
@@ -209,7 +210,7 @@ onBothBackends((kind, attention) => {
     t.is(faultOf(t, () => cache.attend(q, { causal: false, window: [1, 1] })).argument, 'q')
   })
 
-  test(`${kind}: a ring never fills, and goes back as far as it still has keys`, (t) => {
+  test(`${kind}: a ring never fills up, and goes back as far as it still has keys`, (t) => {
     const k = normal([1, 1, 6, 4], 1)
     const cache = made(t, { kvHeads: 1, headDim: 4, capacity: 6, window: 4 })
     for (let block = 0; block < 50; block++) cache.append(k, k)
@@ -230,7 +231,7 @@ onBothBackends((kind, attention) => {
     t.is(cache.truncate(0).append(k, k).length, 6)
   })
 
-  test(`${kind}: the cache decides offset and lengths itself`, (t) => {
+  test(`${kind}: the cache determines offset and lengths itself`, (t) => {
     const k = normal([1, 1, 3, 4], 1)
     const cache = made(t, { kvHeads: 1, headDim: 4, capacity: 3 }).append(k, k)
     for (const [options, argument, actual] of [
@@ -247,7 +248,7 @@ onBothBackends((kind, attention) => {
     }
   })
 
-  test(`${kind}: what does not fit a cache is told by its name and changes nothing`, (t) => {
+  test(`${kind}: errors name arguments that do not fit a cache, and change nothing`, (t) => {
     const cache = made(t, { batch: 2, kvHeads: 2, headDim: 3, valueDim: 4, capacity: 9 })
     const append = (/** @type {number[]} */ k, /** @type {number[]} */ v) =>
       faultOf(t, () => cache.append(normal(k, 1), normal(v, 2)))
@@ -290,7 +291,7 @@ onBothBackends((kind, attention) => {
     t.is(cache.length, 5)
   })
 
-  test(`${kind}: a configuration that cannot be is told, and one that can is told in full`, (t) => {
+  test(`${kind}: an invalid configuration is an error, and a valid one is completed with defaults`, (t) => {
     const fault = (/** @type {any} */ config) => faultOf(t, () => new KVCache(config))
     const good = { kvHeads: 2, headDim: 4, capacity: 8 }
     t.like(fault({ ...good, capacity: 0 }), { code: 'OPTION', argument: 'capacity', actual: '0' })
@@ -314,7 +315,7 @@ onBothBackends((kind, attention) => {
     })
   })
 
-  test(`${kind}: a disposed cache is told at every use`, (t) => {
+  test(`${kind}: every use of a disposed cache throws`, (t) => {
     const cache = new KVCache({ kvHeads: 1, headDim: 4, capacity: 3 })
     const k = normal([1, 1, 1, 4], 1)
     cache.append(k, k)

@@ -1,4 +1,4 @@
-// The command line, as programs of their own: what the commands print, and how they end.
+// The command line, run as separate processes: output and exit codes.
 import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -58,7 +58,7 @@ function copyOf(t, parts) {
 
 // ── The program ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-test('every command says what it takes, and a wrong command line ends with 2', async (t) => {
+test('every command has help, and a wrong command line exits with 2', async (t) => {
   const { code, stdout } = await run([])
   t.is(code, 0)
   for (const command of ['bench', 'doctor', 'inspect']) {
@@ -79,7 +79,7 @@ test('every command says what it takes, and a wrong command line ends with 2', a
 
 // ── doctor ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-test('where both backends run, the doctor names them with their numbers, and ends with 0', async (t) => {
+test('if both backends run, the doctor reports them with their numbers, and exits with 0', async (t) => {
   const { code, stdout } = await run(['doctor', '--json'])
   t.is(code, 0)
   const found = JSON.parse(stdout)
@@ -109,7 +109,7 @@ test('where both backends run, the doctor names them with their numbers, and end
   t.true(text.endsWith('Programs use the native backend.\n'))
 })
 
-test('where native code does not load, the doctor says why and what to do, and still ends with 0', async (t) => {
+test('if native code does not load, the doctor reports the reason and the fix, and still exits with 0', async (t) => {
   const env = { RUVECTOR_ATTENTION_NATIVE_PATH: '/no/such/addon.node' }
   const { code, stdout } = await run(['doctor'], { env })
   t.is(code, 0)
@@ -128,7 +128,7 @@ test('where native code does not load, the doctor says why and what to do, and s
   )
 })
 
-test('where an addon loads and its first call fails, the doctor says so and how to get rid of it', async (t) => {
+test('if an addon loads but its first call fails, the doctor reports it and the fix', async (t) => {
   const broken = join(scratch(t), 'broken.cjs')
   writeFileSync(broken, `module.exports = { version: () => '${version}', simdLevel: () => 'portable' }`)
   const { code, stdout } = await run(['doctor', '--json'], { env: { RUVECTOR_ATTENTION_NATIVE_PATH: broken } })
@@ -143,14 +143,14 @@ test('where an addon loads and its first call fails, the doctor says so and how 
   t.regex(backends[0].remedy, /^unset RUVECTOR_ATTENTION_NATIVE_PATH/)
 })
 
-test('where programs get no backend, the doctor ends with 1', async (t) => {
+test('if programs have no backend, the doctor exits with 1', async (t) => {
   const missing = { RUVECTOR_ATTENTION_NATIVE_PATH: '/no/such/addon.node', RUVECTOR_ATTENTION_BACKEND: 'native' }
   for (const env of [missing, { RUVECTOR_ATTENTION_BACKEND: 'gpu' }]) {
     const { code, stdout } = await run(['doctor'], { env })
     t.is(code, 1)
     t.regex(stdout, /\nPrograms have no backend: /)
   }
-  // Without the modules, and without the JavaScript beside them.
+  // Without the modules, and without their JavaScript.
   const glue = ['packages/wasm/attention.js', 'packages/wasm/attention.worker.js']
   for (const [parts, problem] of /** @type {const} */ ([
     [glue, /^no backend could be loaded/],
@@ -165,7 +165,7 @@ test('where programs get no backend, the doctor ends with 1', async (t) => {
   }
 })
 
-test('the doctor tells right numbers from wrong ones', (t) => {
+test('the doctor distinguishes right numbers from wrong ones', (t) => {
   t.true(selfCheck(attention).passed)
   const spoiled = (/** @type {number} */ value) =>
     selfCheck({
@@ -179,7 +179,7 @@ test('the doctor tells right numbers from wrong ones', (t) => {
   t.false(spoiled(NaN).passed)
 })
 
-test('the platforms that the doctor sends to npm are those that are published', (t) => {
+test('the doctor recommends packages exactly for the published platforms', (t) => {
   const { napi } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const parts = (/** @type {string} */ target) => {
     const [cpu, , os, libc] = target.split('-')
@@ -192,7 +192,7 @@ test('the platforms that the doctor sends to npm are those that are published', 
 
 // ── inspect ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-test('the inspection lists every tensor of a file, its metadata, and sums them up', async (t) => {
+test('the inspection lists every tensor of a file and its metadata, with totals', async (t) => {
   const file = 'examples/minilm-heads/layer0.safetensors'
   const { code, stdout } = await run(['inspect', file, '--json'])
   t.is(code, 0)
@@ -224,7 +224,7 @@ test('the inspection lists every tensor of a file, its metadata, and sums them u
 })
 
 /**
- * A layer of the kind and the sizes that a fit names; heads, of which files say nothing, as few as can be.
+ * Constructs the layer that a fit names. Files do not record heads, so their number is the minimum.
  *
  * @param {any} fit
  * @returns {import('@ruvector/attention').Layer}
@@ -252,7 +252,7 @@ for (const [file, least] of /** @type {const} */ ([
   ['__test__/golden/torch-geometric.safetensors', 50],
   ['examples/karate/karate.safetensors', 2]
 ])) {
-  test(`${file}: every layer of the references is found, and takes the tensors under the prefix that is named`, async (t) => {
+  test(`${file}: ${file}: every layer of the references is found, and loads the tensors under its prefix`, async (t) => {
     const { code, stdout } = await run(['inspect', file, '--json'])
     t.is(code, 0)
     const { fits, tensors } = JSON.parse(stdout)
@@ -267,7 +267,7 @@ for (const [file, least] of /** @type {const} */ ([
         JSON.stringify(fit)
       )
     }
-    // Parameters that no fit covers are a layer that was missed.
+    // A parameter that no fit covers belongs to a layer that was missed.
     const isState = (/** @type {string} */ name) => /\/state\.|^conv\d\./.test(name)
     const missed = tensors
       .map((/** @type {any} */ { name }) => name)
@@ -282,7 +282,7 @@ for (const [file, least] of /** @type {const} */ ([
 /** @type {(names: Record<string, number[]>, dtype?: string) => { name: string, shape: number[], dtype: string }[]} */
 const entries = (names, dtype = 'F32') => Object.entries(names).map(([name, shape]) => ({ name, shape, dtype }))
 
-test('Llama’s and Whisper’s attention is found with fewer key heads, and norms by what they have', (t) => {
+test('attention of Llama and Whisper is found with fewer key heads, and norms by their parameters', (t) => {
   const llama = {
     'q_proj.weight': [64, 32],
     'k_proj.weight': [16, 32],
@@ -334,7 +334,7 @@ test('Llama’s and Whisper’s attention is found with fewer key heads, and nor
   )
 })
 
-test('what a layer would refuse does not fit it: another tensor, another shape, integers, half of the biases', (t) => {
+test('a layer does not fit tensors it would reject: an extra tensor, a wrong shape, integers, half of the biases', (t) => {
   const llama = {
     'a.q_proj.weight': [8, 8],
     'a.k_proj.weight': [8, 8],
@@ -347,11 +347,11 @@ test('what a layer would refuse does not fit it: another tensor, another shape, 
   t.deepEqual(findFits(entries({ ...llama, 'a.q_proj.bias': [8] })), [])
   t.deepEqual(findFits(entries(llama, 'I8')), [])
   t.deepEqual(findFits(entries({ ...llama, 'a.q_proj.weight': [8] })), [])
-  // What lies beside the prefix does no harm.
+  // Tensors outside the prefix do not matter.
   t.is(findFits(entries({ ...llama, 'b.rotary.inv_freq': [4] })).length, 1)
 })
 
-test('of a file of many gigabytes the header alone is read', async (t) => {
+test('of a file of many gigabytes, only the header is read', async (t) => {
   const path = join(scratch(t), 'large.safetensors')
   const size = 20 * 2 ** 30
   const header = JSON.stringify({
@@ -370,7 +370,7 @@ test('of a file of many gigabytes the header alone is read', async (t) => {
   t.regex(wasm.stderr, /larger than 4 GiB, which requires the native backend/)
 })
 
-test('a file that is missing or broken ends with 1 and one line that says what is wrong', async (t) => {
+test('a missing or broken file exits with 1 and one line that names the problem', async (t) => {
   const folder = scratch(t)
   const whole = saveSafetensors({ a: normal([4, 4], 1) })
   const broken = {
@@ -392,7 +392,7 @@ test('a file that is missing or broken ends with 1 and one line that says what i
   t.deepEqual((await run(['inspect', folder])).code, 1)
 })
 
-test('names and metadata bring no control characters to the terminal', async (t) => {
+test('names and metadata send no control characters to the terminal', async (t) => {
   const path = join(scratch(t), 'names.safetensors')
   writeFileSync(path, saveSafetensors({ 'a\u001b[31m\u0007': normal([1], 1) }, { 'k\u001b[0m': 'v\u001b]0;x\u0007' }))
   const { code, stdout } = await run(['inspect', path])

@@ -1,17 +1,17 @@
-// The example that streams tokens: what it computes with caches is what it computes without.
+// The example that streams tokens: results with and without caches are the same.
 import test from 'ava'
 import { Decoder, random, sample, shape } from '../examples/decode/model.js'
 import { onBothBackends } from './support/backends.js'
 import { close } from './support/tensors.js'
 
 onBothBackends((kind, attention) => {
-  test(`${kind}: a decoder streams the rows that it gives for the whole text`, (t) => {
+  test(`${kind}: a decoder streams the same rows as for the whole text`, (t) => {
     const model = new Decoder(attention, 3)
     const next = random(5)
     const caches = model.createCaches(24)
     t.teardown(() => caches.forEach((cache) => cache.dispose()))
     const tokens = [1, 2, 3, 4, 5]
-    // A prompt at once, then token by token.
+    // The prompt at once, then token by token.
     const rows = [...model.forward(tokens, caches).data]
     while (tokens.length < 24) {
       tokens.push(sample({ data: Float32Array.from(rows), shape: [1, tokens.length, shape.vocabulary] }, 0.7, next))

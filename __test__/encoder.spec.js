@@ -1,4 +1,4 @@
-// Encoder layers, norms, activations and means: PyTorch's numbers, their definitions on any shape, and what they refuse.
+// Encoder layers, norms, activations and means: PyTorch's numbers, their definitions for any shape, and their errors.
 import test from 'ava'
 import fc from 'fast-check'
 import { onBothBackends } from './support/backends.js'
@@ -9,11 +9,11 @@ import { bits, close, faultOf, normal, requireClose } from './support/tensors.js
 /** @typedef {import('@ruvector/attention').StateDict} StateDict */
 /** @typedef {import('@ruvector/attention').EncoderConfig} EncoderConfig */
 /** @typedef {import('./support/golden.js').Case} Case */
-/** Calls with wrong arguments are what the types refuse. @typedef {any} Any */
+/** Type of deliberately wrong arguments. @typedef {any} Any */
 
 const { cases } = readGolden('torch-encoder')
 
-/** What a reference in 64 bits, rounded to 32, allows. */
+/** Tolerance for a 64-bit reference rounded to 32 bits. */
 const tolerance = { absolute: 1e-5, relative: 2e-6 }
 
 /** @param {Case} golden @returns {StateDict} */
@@ -46,7 +46,10 @@ const byRow = ({ data, shape }, each) => {
 /** @param {readonly number[]} row */
 const meanOf = (row) => row.reduce((sum, value) => sum + value, 0) / row.length
 
-/** Random parameters of a layer, of such a size that values keep theirs. @param {StateDict} state @param {number} seed */
+/**
+ * Random parameters of a layer, scaled so that values keep their magnitude. @param {StateDict} state @param {number}
+ * seed
+ */
 const parameters = (state, seed) =>
   Object.fromEntries(
     Object.entries(state).map(([name, { shape }], index) => {
@@ -107,7 +110,7 @@ onBothBackends((kind, attention) => {
 
   for (const normFirst of [false, true]) {
     for (const activation of /** @type {const} */ (['relu', 'gelu'])) {
-      test(`${kind}: a layer with norm ${normFirst ? 'first' : 'after'} and ${activation} is the functions that it is made of`, (t) => {
+      test(`${kind}: a layer with norm ${normFirst ? 'first' : 'after'} and ${activation} equals the composition of its functions`, (t) => {
         const config = { modelDim: 24, numHeads: 4, feedForwardDim: 70, activation, normFirst, epsilon: 1e-3 }
         const layer = owned(t, new TransformerEncoderLayer(config))
         const state = parameters(layer.stateDict(), 5)
@@ -158,7 +161,7 @@ onBothBackends((kind, attention) => {
     }
   }
 
-  test(`${kind}: a layer returns weights by head or their mean, and writes where it is told to`, (t) => {
+  test(`${kind}: a layer returns weights per head or their mean, and writes to the given out`, (t) => {
     const layer = owned(t, new TransformerEncoderLayer({ modelDim: 12, numHeads: 3, feedForwardDim: 8, seed: 4 }))
     const x = normal([2, 5, 12], 1)
     const out = new Float32Array(x.data.length)
@@ -178,7 +181,7 @@ onBothBackends((kind, attention) => {
     t.is(layer.forward(x).weights, undefined)
   })
 
-  test(`${kind}: tokens beyond kvLengths change nothing for those before them, whatever they are`, (t) => {
+  test(`${kind}: tokens beyond kvLengths do not affect those before them, whatever they are`, (t) => {
     const layer = owned(
       t,
       new TransformerEncoderLayer({ modelDim: 8, numHeads: 2, feedForwardDim: 16, activation: 'gelu' })
@@ -190,7 +193,7 @@ onBothBackends((kind, attention) => {
     close(t, output.data.subarray(0, 32), layer.forward(x).output, 1e-6)
   })
 
-  test(`${kind}: training drops by seed and place alone, and only in training`, (t) => {
+  test(`${kind}: dropout depends on seed and position alone, and only applies in training`, (t) => {
     const layer = owned(
       t,
       new TransformerEncoderLayer({ modelDim: 16, numHeads: 2, feedForwardDim: 32, dropout: 0.4, seed: 7 })
@@ -208,7 +211,7 @@ onBothBackends((kind, attention) => {
     t.is(bits(layer.train(false).forward(x).output), still)
   })
 
-  test(`${kind}: without dropout training changes nothing, and PyTorch's 0.1 is the default`, (t) => {
+  test(`${kind}: without dropout, training changes nothing, and PyTorch's 0.1 is the default`, (t) => {
     const x = normal([1, 6, 8], 2)
     const base = { modelDim: 8, numHeads: 2, feedForwardDim: 32 }
     const none = owned(t, new TransformerEncoderLayer({ ...base, dropout: 0 }))
@@ -220,7 +223,7 @@ onBothBackends((kind, attention) => {
     t.not(bits(usual.train().forward(x).output), still)
   })
 
-  test(`${kind}: a configuration has PyTorch's defaults`, (t) => {
+  test(`${kind}: the configuration has PyTorch's defaults`, (t) => {
     const { config } = owned(t, new TransformerEncoderLayer({ modelDim: 4, numHeads: 2 }))
     t.deepEqual(config, {
       modelDim: 4,
@@ -235,7 +238,7 @@ onBothBackends((kind, attention) => {
     t.true(Object.isFrozen(config))
   })
 
-  test(`${kind}: a state dict goes through its own entries, under a prefix too`, (t) => {
+  test(`${kind}: a state dict survives a round trip, also under a prefix`, (t) => {
     const config = { modelDim: 6, numHeads: 3, feedForwardDim: 5 }
     const first = owned(t, new TransformerEncoderLayer({ ...config, seed: 3 }))
     const second = owned(t, new TransformerEncoderLayer(config))
@@ -252,7 +255,7 @@ onBothBackends((kind, attention) => {
     ["PyTorch's", stateOf(/** @type {Case} */ (cases.find(({ name }) => name === 'norm after, gelu'))), ''],
     ["BERT's", stateOf(bert), 'encoder.layer.3']
   ])) {
-    test(`${kind}: a state dict under ${names} names that does not fit is told by name and changes nothing`, (t) => {
+    test(`${kind}: a state dict under ${names} names that does not fit is an error by name and changes nothing`, (t) => {
       const [modelDim, numHeads] = prefix ? [12, 3] : [8, 2]
       const layer = owned(t, new TransformerEncoderLayer({ modelDim, numHeads, feedForwardDim: 20 }))
       const before = layer.stateDict()
@@ -274,7 +277,7 @@ onBothBackends((kind, attention) => {
     })
   }
 
-  test(`${kind}: a layer is of no use once it is disposed`, (t) => {
+  test(`${kind}: every use of a disposed layer throws`, (t) => {
     const layer = new TransformerEncoderLayer({ modelDim: 4, numHeads: 2, feedForwardDim: 4 })
     layer.dispose()
     layer.dispose()
@@ -300,7 +303,7 @@ onBothBackends((kind, attention) => {
     ["PyTorch's spelling", { modelDim: 8, numHeads: 2, norm_first: true }, 'norm_first', /'normFirst'/, /unknown/],
     ['nothing', undefined, 'config', /an object/, /undefined/]
   ])) {
-    test(`${kind}: a layer with ${title} cannot be made`, (t) => {
+    test(`${kind}: a layer with ${title} is an error`, (t) => {
       const fault = faultOf(t, () => new TransformerEncoderLayer(config))
       t.is(fault.argument, argument)
       t.is(fault.code, 'OPTION')
@@ -450,7 +453,7 @@ onBothBackends((kind, attention) => {
     ]
   ]
   for (const [title, call, code, argument, expected, actual] of wrong) {
-    test(`${kind}: ${title} is refused, and the next call works`, (t) => {
+    test(`${kind}: ${title} is an error, and the next call works`, (t) => {
       const fault = faultOf(t, call)
       t.deepEqual([fault.code, fault.argument], [code, argument])
       t.regex(fault.expected ?? '', expected)
@@ -463,7 +466,7 @@ onBothBackends((kind, attention) => {
   const shapes = fc
     .array(fc.integer({ min: 0, max: 5 }), { maxLength: 3 })
     .chain((outer) => fc.integer({ min: 1, max: 140 }).map((last) => [...outer, last]))
-  test(`${kind}: norms of any shape are their definitions, and leave their inputs alone`, (t) => {
+  test(`${kind}: norms match their definitions for any shape, and leave their inputs unchanged`, (t) => {
     fc.assert(
       fc.property(
         shapes,
@@ -498,7 +501,7 @@ onBothBackends((kind, attention) => {
     t.pass()
   })
 
-  test(`${kind}: the mean over rows of any shape is its definition, padding unread`, (t) => {
+  test(`${kind}: the mean over rows matches its definition for any shape, and padding is not read`, (t) => {
     const size = fc.integer({ min: 0, max: 40 })
     fc.assert(
       fc.property(
@@ -531,7 +534,7 @@ onBothBackends((kind, attention) => {
     t.pass()
   })
 
-  test(`${kind}: activations of any length act on each number by itself`, (t) => {
+  test(`${kind}: activations of any length apply to each number separately`, (t) => {
     fc.assert(
       fc.property(fc.array(fc.float({ noNaN: true, min: -30, max: 30 }), { maxLength: 70 }), (values) => {
         const input = { data: Float32Array.from(values), shape: [values.length] }

@@ -1,10 +1,11 @@
-// Every wrong input: a clear AttentionError with its fields, nothing changed, and the next call works on the same instance.
+// Every invalid input: an AttentionError with the right fields, nothing changed, and the next call on the same instance
+// works.
 import test from 'ava'
 import { AttentionError } from '@ruvector/attention'
 import { onBothBackends } from './support/backends.js'
 import { bits, faultOf, normal } from './support/tensors.js'
 
-/** Calls with wrong arguments are what the types refuse. @typedef {any} Any */
+/** Type of deliberately wrong arguments. @typedef {any} Any */
 
 const q = normal([1, 4, 3, 8], 1)
 const k = normal([1, 2, 5, 8], 2)
@@ -175,18 +176,18 @@ onBothBackends((kind, attention) => {
   }
 
   for (const [title, given, ...fault] of wrongTensors) {
-    test(`${kind}: attention refuses ${title}, and the next call works`, (t) => {
+    test(`${kind}: attention rejects ${title}, and the next call works`, (t) => {
       refuses(t, () => call(...given), ...fault)
     })
   }
 
   for (const [title, options, ...fault] of wrongOptions) {
-    test(`${kind}: attention refuses ${title}, and the next call works`, (t) => {
+    test(`${kind}: attention rejects ${title}, and the next call works`, (t) => {
       refuses(t, () => call(q, k, v, options), ...fault)
     })
   }
 
-  test(`${kind}: out is left alone by a call that is refused`, (t) => {
+  test(`${kind}: a rejected call does not touch out`, (t) => {
     const out = new Float32Array(72).fill(7)
     for (const options of [
       { out, softcap: -1 },
@@ -198,10 +199,16 @@ onBothBackends((kind, attention) => {
     }
   })
 
-  test(`${kind}: an out that an input lies in is refused, and one beside it is not`, (t) => {
+  test(`${kind}: an out that overlaps an input is rejected, and an adjacent one is not`, (t) => {
     const memory = new Float32Array(1000)
     const inside = { data: memory.subarray(0, 96), shape: q.shape }
-    refuses(t, () => call(inside, k, v, { out: memory.subarray(90, 162) }), 'OPTION', 'out', /does not overlap an input/)
+    refuses(
+      t,
+      () => call(inside, k, v, { out: memory.subarray(90, 162) }),
+      'OPTION',
+      'out',
+      /does not overlap an input/
+    )
     refuses(t, () => call(q, k, v, { out: memory.subarray(0, 72), mask: { data: memory.subarray(71, 76), shape: [5] } }), 'OPTION', 'out') // prettier-ignore
     t.is(call(inside, k, v, { out: memory.subarray(96, 168) }).output.data.byteOffset, 96 * 4)
   })
@@ -217,7 +224,7 @@ onBothBackends((kind, attention) => {
     }
   })
 
-  test(`${kind}: each option is read once, from wherever the object has it`, (t) => {
+  test(`${kind}: each option is read exactly once, including inherited ones`, (t) => {
     /** @type {Record<string, number>} */
     const reads = {}
     const values = {
@@ -242,7 +249,7 @@ onBothBackends((kind, attention) => {
     )
   })
 
-  test(`${kind}: a getter that calls back in, or throws, spoils no call`, (t) => {
+  test(`${kind}: a getter that re-enters the API, or throws, affects no call`, (t) => {
     const shape = [1, 4, 3, 8]
     const nested = {
       get causal() {
@@ -260,7 +267,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(bits(call(q, k, v).output), expected)
   })
 
-  test(`${kind}: a shape that changes after the call, or while it is read, changes nothing`, (t) => {
+  test(`${kind}: a shape that changes after the call, or while it is read, has no effect`, (t) => {
     const shape = [1, 4, 3, 8]
     const { output } = call({ data: q.data, shape }, k, v)
     shape[0] = 9
@@ -275,7 +282,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(call({ data: q.data, shape: moving }, k, v).output.shape, [1, 4, 3, 6])
   })
 
-  test(`${kind}: results too large for memory are refused with MEMORY`, (t) => {
+  test(`${kind}: results too large for memory throw MEMORY`, (t) => {
     const long = { data: new Float32Array(2 ** 20), shape: [1, 1, 2 ** 20, 1] }
     const fault = faultOf(t, () => call(long, long, long, { weights: true }))
     t.is(fault.code, 'MEMORY')
@@ -286,13 +293,13 @@ onBothBackends((kind, attention) => {
     t.deepEqual(bits(call(q, k, v).output), expected)
   })
 
-  test(`${kind}: a detached buffer is refused as data of the wrong length`, (t) => {
+  test(`${kind}: a detached buffer is rejected as data of the wrong length`, (t) => {
     const detached = { data: q.data.slice(), shape: q.shape }
     structuredClone(detached.data, { transfer: [detached.data.buffer] })
     refuses(t, () => call(detached, k, v), 'SHAPE', 'q', /96 elements/, /0/)
   })
 
-  test(`${kind}: attentionWeights refuses what it does not take`, (t) => {
+  test(`${kind}: attentionWeights rejects options that it does not take`, (t) => {
     const weights = /** @type {(...given: Any[]) => Any} */ (attentionWeights)
     refuses(
       t,
@@ -310,7 +317,7 @@ onBothBackends((kind, attention) => {
     refuses(t, () => weights(q, k, { out: new Float32Array(3) }), 'SHAPE', 'out', /60/, /3/)
   })
 
-  test(`${kind}: softmax and linear refuse what does not fit`, (t) => {
+  test(`${kind}: softmax and linear reject inputs that do not fit`, (t) => {
     const x = floats([2, 8])
     const product = /** @type {(...given: Any[]) => Any} */ (linear)
     refuses(t, () => softmax(/** @type {Any} */ ([1, 2])), 'DTYPE', 'x')
@@ -324,7 +331,7 @@ onBothBackends((kind, attention) => {
     refuses(t, () => product(x, floats([3, 8]), [1, 2, 3]), 'DTYPE', 'bias')
   })
 
-  test(`${kind}: layers refuse configurations that do not fit`, (t) => {
+  test(`${kind}: layers reject invalid configurations`, (t) => {
     const { MultiHeadAttention, SelfAttention, CrossAttention } = attention
     const make =
       (/** @type {Any} */ config, /** @type {Any} */ Layer = MultiHeadAttention) =>
@@ -352,7 +359,7 @@ onBothBackends((kind, attention) => {
     refuses(t, make({ ...config, kDim: 9, vDim: 8 }, CrossAttention), 'OPTION', 'vDim')
   })
 
-  test(`${kind}: layers refuse options of other functions and inputs that are no tensors`, (t) => {
+  test(`${kind}: layers reject options of other functions, and inputs that are not tensors`, (t) => {
     const layer = new attention.SelfAttention({ numHeads: 2, headDim: 4 })
     const x = floats([1, 3, 8])
     const forward =
@@ -372,7 +379,7 @@ onBothBackends((kind, attention) => {
     cross.dispose()
   })
 
-  test(`${kind}: createTensor takes a Float32Array as it is and copies every other list of numbers`, (t) => {
+  test(`${kind}: createTensor uses a Float32Array directly and copies any other list of numbers`, (t) => {
     const data = Float32Array.of(1, 2, 3, 4)
     t.is(createTensor(data, [2, 2]).data, data)
     for (const list of [
@@ -391,7 +398,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(createTensor([], [0, 5]), { data: new Float32Array(0), shape: [0, 5] })
   })
 
-  test(`${kind}: createTensor refuses lengths and entries that do not fit`, (t) => {
+  test(`${kind}: createTensor rejects wrong lengths and entries`, (t) => {
     const create = /** @type {(...given: Any[]) => Any} */ (createTensor)
     refuses(t, () => create(new Float32Array(3), [2, 2]), 'SHAPE', 'data', /4 elements/, /3/)
     refuses(t, () => create([1, 2, 3], [2, 2]), 'SHAPE', 'data', /4 elements/, /3/)
@@ -405,7 +412,7 @@ onBothBackends((kind, attention) => {
     refuses(t, () => create(null, [0]), 'DTYPE', 'data', /list of numbers/, /null/)
   })
 
-  test(`${kind}: reshape shares the data and refuses another number of elements`, (t) => {
+  test(`${kind}: reshape shares the data and rejects another number of elements`, (t) => {
     t.is(reshape(q, [12, 8]).data, q.data)
     t.deepEqual(reshape(q, [12, 8]).shape, [12, 8])
     t.deepEqual(reshape(bytes([6]), [2, 3]).shape, [2, 3])

@@ -1,4 +1,4 @@
-// What must not take a process or an instance down: workers that die or trap, memory that runs out, ends with work under way.
+// Faults that must not end a process or an instance: workers that die or trap, exhausted memory, exits during calls.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -17,7 +17,7 @@ const folder = fileURLToPath(new URL('..', import.meta.url))
 const execute = promisify(execFile)
 
 /**
- * Runs a program that has the package as `attention`, in a process of its own.
+ * Runs a program in a separate process, with the package as `attention`.
  *
  * @param {string} text
  * @param {{ args?: string[], env?: Record<string, string> }} [options]
@@ -77,7 +77,7 @@ async function openWorkers({ threads = 2, most = Infinity } = {}) {
   return { workers, attention: /** @type {Attention} */ (/** @type {unknown} */ (createApi(backend))) }
 }
 
-test('a worker that is killed rejects its call alone, and the next calls work', async (t) => {
+test('a killed worker rejects only its own call, and the next calls work', async (t) => {
   const { workers, attention } = await openWorkers()
   const layer = new attention.SelfAttention({ numHeads: 2, headDim: 8, seed: 1 })
   const expected = bits(layer.forward(x).output)
@@ -97,7 +97,7 @@ test('a worker that is killed rejects its call alone, and the next calls work', 
   t.is(attention.backend().threads, 2)
 })
 
-test('a worker whose instance traps is replaced, with the layers that it had', async (t) => {
+test('a worker whose instance traps is replaced, together with its layers', async (t) => {
   const { workers, attention } = await openWorkers()
   const layer = new attention.SelfAttention({ numHeads: 2, headDim: 8, seed: 1 })
   const expected = bits((await layer.forwardAsync(x)).output)
@@ -117,7 +117,7 @@ test('a worker whose instance traps is replaced, with the layers that it had', a
   t.true(workers.length > started)
 })
 
-test('workers hold no layer that is gone, whenever it went', async (t) => {
+test('workers hold no disposed layer, whenever it was disposed', async (t) => {
   const { workers, attention } = await openWorkers()
   const layer = () => new attention.SelfAttention({ numHeads: 2, headDim: 8, seed: 1 })
   const other = layer()
@@ -144,7 +144,7 @@ test('workers hold no layer that is gone, whenever it went', async (t) => {
   }
 })
 
-test('a worker that could not make a layer, or load its parameters, makes it at the next call', async (t) => {
+test('a worker that could not create a layer, or load its parameters, creates it for the next call', async (t) => {
   const { workers, attention } = await openWorkers({ threads: 1 })
   await new attention.SelfAttention({ numHeads: 2, headDim: 8 }).forwardAsync(x)
   const [{ worker }] = workers
@@ -165,7 +165,7 @@ test('a worker that could not make a layer, or load its parameters, makes it at 
   t.is(workers.length, 1)
 })
 
-test('where only some workers start, calls share those', async (t) => {
+test('if only some workers start, calls share those', async (t) => {
   const { workers, attention } = await openWorkers({ threads: 4, most: 2 })
   const q = normal([1, 4, 1024, 64], 1)
   const expected = bits(attention.scaledDotProductAttention(q, q, q).output)
@@ -174,13 +174,13 @@ test('where only some workers start, calls share those', async (t) => {
     for (const { output } of await Promise.all(calls)) t.is(bits(output), expected)
   }
   t.deepEqual(attention.backend().rejected, [])
-  // With none left, and none to be had, this thread does it.
+  // If no worker is left and none can start, this thread runs the call.
   for (const { worker } of workers) worker.end()
   await Promise.all(workers.map(({ ended }) => ended))
   t.is(bits((await attention.scaledDotProductAttentionAsync(q, q, q)).output), expected)
 })
 
-test('where no worker starts, calls run on the calling thread, and the backend says why', async (t) => {
+test('if no worker starts, calls run on the calling thread, and the backend reports why', async (t) => {
   const loaded = await loader.load('wasm')
   const refused = {
     candidate: 'workers of a test',
@@ -225,7 +225,7 @@ test('where no worker starts, calls run on the calling thread, and the backend s
 })
 
 onBothBackends((kind, attention) => {
-  test(`${kind}: memory that cannot be had is a MEMORY error, and the next call works`, async (t) => {
+  test(`${kind}: a failed allocation is a MEMORY error, and the next call works`, async (t) => {
     const expected = bits(attention.softmax(x))
     const cache = (/** @type {number} */ capacity) =>
       new attention.KVCache({ kvHeads: 1024, headDim: 1024, capacity }).dispose()
@@ -233,7 +233,7 @@ onBothBackends((kind, attention) => {
     t.notThrows(() => cache(4))
     t.is(bits(attention.softmax(x)), expected)
     if (kind === 'native') return
-    // More than 32 bits count; the pages are never touched.
+    // Lengths beyond 32 bits; the pages are never touched.
     for (const length of [2 ** 29, 2 ** 30]) {
       const large = { data: new Float32Array(length), shape: [length] }
       t.is(faultOf(t, () => attention.softmax(large)).code, 'MEMORY')
@@ -244,7 +244,7 @@ onBothBackends((kind, attention) => {
     t.is(bits(attention.softmax(x)), expected)
   })
 
-  test(`${kind}: a process ends with 0 while calls are under way`, async (t) => {
+  test(`${kind}: a process exits with 0 while calls are running`, async (t) => {
     const program = `const q = attention.createTensor(new Float32Array(8 * 2048 * 64), [1, 8, 2048, 64])
       for (let call = 0; call < 8; call++) attention.scaledDotProductAttentionAsync(q, q, q)
       setTimeout(() => process.exit(0), 30)`
@@ -253,14 +253,14 @@ onBothBackends((kind, attention) => {
     t.true(performance.now() - start < 5000)
   })
 
-  test(`${kind}: a process that only waits for its calls ends when they have`, async (t) => {
+  test(`${kind}: a process that only waits for its calls ends when they finish`, async (t) => {
     const program = `const q = attention.createTensor(new Float32Array(64), [1, 1, 8, 8])
       for (let call = 0; call < 8; call++) attention.scaledDotProductAttentionAsync(q, q, q).then(() => console.log('done'))`
     const { stdout } = await run(program, { env: { RUVECTOR_ATTENTION_BACKEND: kind } })
     t.is(stdout, 'done\n'.repeat(8))
   })
 
-  test(`${kind}: fifty worker_threads end, or are ended, with calls under way, and the process with 0`, async (t) => {
+  test(`${kind}: fifty worker_threads end, or are terminated, during calls, and the process exits with 0`, async (t) => {
     const program = `import { Worker } from 'node:worker_threads'
       const text = \`import('@ruvector/attention').then((attention) => {
         const q = attention.createTensor(new Float32Array(8 * 512 * 64), [1, 8, 512, 64])
@@ -281,7 +281,7 @@ onBothBackends((kind, attention) => {
   })
 })
 
-test('two copies of the package live in one process', async (t) => {
+test('two copies of the package work in one process', async (t) => {
   const program = `import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
     import { tmpdir } from 'node:os'
     import { join } from 'node:path'
@@ -299,7 +299,7 @@ test('two copies of the package live in one process', async (t) => {
   }
 })
 
-test('calls from four worker_threads at a time give what one thread gives', async (t) => {
+test('concurrent calls from four worker_threads give the same results as one thread', async (t) => {
   const program = `import { Worker } from 'node:worker_threads'
     const text = \`import('@ruvector/attention').then(async (attention) => {
       const layer = new attention.SelfAttention({ numHeads: 4, headDim: 16, seed: 3 })

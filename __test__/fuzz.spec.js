@@ -1,4 +1,4 @@
-// The fuzzer and the soak for a few seconds: the same cases each time, and others whose seed a failure prints.
+// Runs the fuzzer and the soak for a few seconds: fixed cases, and new ones whose seed a failure prints.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -19,7 +19,7 @@ async function run(script, ...args) {
   }
 }
 
-test('the fuzzer knows every function, class, method and getter of the package', (t) => {
+test('the fuzzer covers every function, class, method and getter of the package', (t) => {
   const known = new Set(Object.keys(entries))
   t.deepEqual(
     offered(backends[0].attention).filter((name) => !known.has(name)),
@@ -32,14 +32,14 @@ test.serial('cases of a fixed seed find nothing', async (t) => {
   t.regex(found, /^4000 calls on native and on wasm, 0 faults/m)
 })
 
-test.serial('cases of a seed of this moment find nothing', async (t) => {
+test.serial('cases of a time-dependent seed find nothing', async (t) => {
   const found = await run('fuzz', '--seconds', '6')
   t.log(found.match(/--seed \d+/)?.[0])
   t.regex(found, /, 0 faults/)
 })
 
 for (const kind of ['native', 'wasm']) {
-  test.serial(`${kind}: mixed calls for some seconds leave memory, threads and handles as they were`, async (t) => {
+  test.serial(`${kind}: several seconds of mixed calls leave memory, threads and handles unchanged`, async (t) => {
     const grown = await run('soak', '--seconds', '10', '--backend', kind)
     t.regex(grown, new RegExp(`^${kind}: \\d{3,} calls`, 'm'))
     t.notRegex(grown, /GREW/)

@@ -1,4 +1,4 @@
-// Holds both backends against what PyTorch and ONNX compute: golden data made by scripts/golden.
+// Compares both backends with PyTorch and ONNX, on golden data made by scripts/golden.
 import test from 'ava'
 import { onBothBackends } from './support/backends.js'
 import { difference, readGolden } from './support/golden.js'
@@ -6,7 +6,7 @@ import { difference, readGolden } from './support/golden.js'
 /** @typedef {import('./support/golden.js').Case} Case */
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 
-/** What a reference in 64 bits, rounded to 32, allows; the relative part is for log-sum-exp and scores far from 1. */
+/** Tolerance for a 64-bit reference rounded to 32 bits; the relative part is for log-sum-exp and scores far from 1. */
 const tolerance = { absolute: 1e-5, relative: 2e-6 }
 const stages = /** @type {const} */ (['scores', 'softcapped', 'biased', 'weights'])
 
@@ -23,7 +23,7 @@ function optionsOf({ options, tensors }) {
   }
 }
 
-/** Names what a golden file comes from in the titles of tests. */
+/** The source of each golden file, for test titles. */
 const sources = /** @type {Record<string, string>} */ ({
   'torch-sdpa': 'scaled_dot_product_attention of PyTorch',
   'onnx-attention': 'Attention of ONNX',
@@ -31,7 +31,7 @@ const sources = /** @type {Record<string, string>} */ ({
 })
 
 /**
- * Adds a test a case and backend.
+ * Adds one test per case and backend.
  * @param {string} file
  * @param {(t: import('ava').ExecutionContext, attention: Attention, golden: Case) => void} check
  * @param {(golden: Case) => boolean} [chosen]
@@ -147,7 +147,7 @@ onBothBackends((kind, { AttentionError, loadSafetensors, saveSafetensors }) => {
     }
   })
 
-  test(`${kind}: loadSafetensors refuses a file with tensors of another type, and names one`, (t) => {
+  test(`${kind}: loadSafetensors rejects a file with tensors of another type, and names one`, (t) => {
     const { bytes, tensors } = readGolden('torch-layers')
     const error = t.throws(() => loadSafetensors(bytes), { instanceOf: AttentionError })
     t.is(error.code, 'FORMAT')
@@ -155,7 +155,7 @@ onBothBackends((kind, { AttentionError, loadSafetensors, saveSafetensors }) => {
   })
 
   for (const dtype of ['f16', 'bf16']) {
-    test(`${kind}: loadSafetensors widens ${dtype} as PyTorch does, denormals, infinities and zeros of both signs included`, (t) => {
+    test(`${kind}: loadSafetensors converts ${dtype} like PyTorch, including denormals, infinities and signed zeros`, (t) => {
       const { bytes, tensors } = readGolden('halves')
       const { data } = loadSafetensors(bytes)[dtype]
       const expected = tensors[`${dtype}.widened`].data
@@ -174,7 +174,7 @@ onBothBackends((kind, { AttentionError, loadSafetensors, saveSafetensors }) => {
     t.deepEqual(none, { data: new Float32Array(0), shape: [0, 3] })
   })
 
-  test(`${kind}: saveSafetensors writes what an independent reader reads`, (t) => {
+  test(`${kind}: saveSafetensors writes a file that an independent reader can read`, (t) => {
     const { tensors } = readGolden('halves')
     const saved = saveSafetensors(
       { f32: tensors.f32, empty: { data: new Float32Array(0), shape: [2, 0] } },

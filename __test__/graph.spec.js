@@ -1,4 +1,5 @@
-// Graphs, messages along their edges and the layers of graph networks: held against PyTorch Geometric, and what holds of them in general.
+// Graphs, message passing and graph network layers: compared with PyTorch Geometric, and checked for general
+// properties.
 import test from 'ava'
 import fc from 'fast-check'
 import { onBothBackends } from './support/backends.js'
@@ -13,7 +14,7 @@ import { bits, close, faultOf, normal, random, requireClose } from './support/te
 /** @typedef {'GraphConvolution' | 'GraphSage' | 'GraphAttention' | 'GraphTransformer'} Name */
 
 const { reference, cases } = readGolden('torch-geometric')
-/** What a reference in 64 bits, rounded to 32, allows. */
+/** Tolerance for a 64-bit reference rounded to 32 bits. */
 const tolerance = { absolute: 3e-5 }
 
 /**
@@ -95,7 +96,7 @@ onBothBackends((kind, attention) => {
 })
 
 /**
- * The edges that weights stand for, as the documentation orders them: `[2, K′]`, flat.
+ * The edges that the weights belong to, in the documented order: `[2, K′]`, flat.
  *
  * @param {Tensor} edges
  * @param {number} numNodes
@@ -139,7 +140,7 @@ function draw({ nodes, edges, features, edgeFeatures, seed }) {
 }
 
 /**
- * Every layer, with all that it takes.
+ * Every layer, with all its options.
  *
  * @param {Attention} attention
  * @param {Problem} problem
@@ -181,7 +182,7 @@ const optionsFor = (takes, { edgeAttr, edgeWeight }) =>
   takes === 'edgeAttr' ? { edgeAttr } : takes === 'edgeWeight' ? { edgeWeight } : {}
 
 onBothBackends((kind, attention) => {
-  test(`${kind}: numbering the nodes anew numbers the outputs anew`, (t) => {
+  test(`${kind}: renumbering the nodes renumbers the outputs`, (t) => {
     const holds = fc.property(problems, (problem) => {
       const drawn = draw(problem)
       const order = permutation(problem.nodes, problem.seed + 3)
@@ -220,7 +221,7 @@ onBothBackends((kind, attention) => {
         source: order.map((edge) => source[edge]),
         target: order.map((edge) => target[edge])
       })
-      // With the self-loops taken away the places of the edges left would differ.
+      // With self-loops removed, the remaining edges would have other positions.
       for (const { layer, takes } of layersOf(attention, { ...problem, flag: false })) {
         const weights = takes === 'edgeAttr'
         const expected = layer.forward(graph, x, { ...optionsFor(takes, drawn), weights })
@@ -235,7 +236,7 @@ onBothBackends((kind, attention) => {
     t.notThrows(() => fc.assert(holds, { numRuns: 60 }))
   })
 
-  test(`${kind}: the weights of the edges that reach a node add up to 1, and are what its output is the sum by`, (t) => {
+  test(`${kind}: the weights of edges with the same target sum to 1, and the output is their weighted sum`, (t) => {
     const holds = fc.property(problems, (problem) => {
       const { source, target, x } = draw(problem)
       const graph = attention.Graph.fromEdges({ numNodes: problem.nodes, source, target })
@@ -273,7 +274,7 @@ onBothBackends((kind, attention) => {
     t.notThrows(() => fc.assert(holds, { numRuns: 40 }))
   })
 
-  test(`${kind}: a graph tells its sizes and degrees, and turns around`, (t) => {
+  test(`${kind}: a graph reports its sizes and degrees, and can be reversed`, (t) => {
     const graph = attention.Graph.fromEdges({
       numNodes: 5,
       source: [3, 3, 0, 1, 3],
@@ -294,7 +295,7 @@ onBothBackends((kind, attention) => {
     graph[Symbol.dispose]()
   })
 
-  test(`${kind}: what happens to the arrays of a graph after it was made does not matter`, (t) => {
+  test(`${kind}: later changes to the arrays of a graph do not affect it`, (t) => {
     const source = Int32Array.of(0, 1, 2)
     const target = Int32Array.of(1, 2, 0)
     const graph = attention.Graph.fromEdges({ numNodes: 3, source, target })
@@ -305,7 +306,7 @@ onBothBackends((kind, attention) => {
     t.is(bits(attention.propagate(graph.reverse(), x)), before)
   })
 
-  test(`${kind}: a node without incoming edges gets zeros, and of a layer what an empty sum gives`, (t) => {
+  test(`${kind}: a node without incoming edges gets zeros, and from a layer the result of an empty sum`, (t) => {
     const graph = attention.Graph.fromEdges({ numNodes: 3, source: [0, 2], target: [1, 1] })
     const x = { data: Float32Array.of(1, 2, -3, 4, 5, -6), shape: [3, 2] }
     for (const [reduce, middle] of /** @type {const} */ ([
@@ -322,7 +323,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual([...data.subarray(0, 2), ...data.subarray(4)], [7, 8, 7, 8])
   })
 
-  test(`${kind}: graphs without nodes or edges, and features of any rank, are as good as others`, (t) => {
+  test(`${kind}: graphs without nodes or edges, and features of any rank, work like others`, (t) => {
     const none = attention.Graph.fromEdges({ numNodes: 0, source: [], target: [] })
     const x = { data: new Float32Array(), shape: [0, 3] }
     t.deepEqual(attention.propagate(none, x).shape, [0, 3])
@@ -342,7 +343,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(attention.propagate(ring, { data: new Float32Array(), shape: [3, 0] }).shape, [3, 0])
   })
 
-  test(`${kind}: NaN weights and features spoil what they reach and nothing else`, (t) => {
+  test(`${kind}: NaN weights and features affect only what they reach`, (t) => {
     const graph = attention.Graph.fromEdges({ numNodes: 4, source: [0, 1, 2, 0], target: [1, 2, 3, 3] })
     const x = normal([4, 3], 1)
     const edgeWeight = Float32Array.of(1, NaN, 2, 3)
@@ -385,7 +386,7 @@ onBothBackends((kind, attention) => {
       layer.train(false)
       t.is(bits({ data: weights(), shape: [] }), bits({ data: kept, shape: [] }))
     }
-    // As PyTorch Geometric: this layer's weights are those before dropout.
+    // As in PyTorch Geometric, this layer's weights are those before dropout.
     const transformer = new attention.GraphTransformer(sizes)
     const before = transformer.forward(graph, x, { weights: true })
     const trained = transformer.train().forward(graph, x, { weights: true })
@@ -393,7 +394,7 @@ onBothBackends((kind, attention) => {
     t.not(bits(trained.output), bits(before.output))
   })
 
-  test(`${kind}: state dicts of older releases and under a prefix load as they are`, (t) => {
+  test(`${kind}: state dicts of older releases, and under a prefix, load unchanged`, (t) => {
     const config = { inFeatures: 3, outFeatures: 4, numHeads: 2, version: /** @type {const} */ (1) }
     const layer = new attention.GraphAttention({ ...config, seed: 8 })
     const { 'lin.weight': weight, ...rest } = layer.stateDict()
@@ -416,7 +417,7 @@ onBothBackends((kind, attention) => {
     t.is(faultOf(t, () => layer.stateDict()).code, 'DISPOSED')
   })
 
-  test(`${kind}: every wrong input is told by its fields, and the next call works`, (t) => {
+  test(`${kind}: every invalid input is an error with the right fields, and the next call works`, (t) => {
     const { Graph, GraphAttention, GraphConvolution, GraphSage, GraphTransformer } = attention
     const graph = Graph.fromEdges({ numNodes: 3, source: [0, 1], target: [1, 2] })
     const x = normal([3, 2], 1)
@@ -550,7 +551,7 @@ onBothBackends((kind, attention) => {
     t.throws(() => Reflect.construct(attention.GraphLayer, [sizes]), { instanceOf: TypeError })
   })
 
-  test(`${kind}: a graph of nearly 2^31 nodes costs what its edges cost`, (t) => {
+  test(`${kind}: the cost of a graph of nearly 2^31 nodes depends on its edges`, (t) => {
     const last = 2 ** 31 - 2
     const graph = attention.Graph.fromEdges({ numNodes: 2 ** 31 - 1, source: [0, last, 7], target: [last, last, 0] })
     t.is(graph.numNodes, 2 ** 31 - 1)
@@ -574,7 +575,7 @@ const [first, second] = await (async () => {
 })()
 
 if (second) {
-  test('both backends give the same, and neither takes a graph of the other', (t) => {
+  test('both backends give the same results, and neither accepts a graph of the other', (t) => {
     const problem = { ...problemOf(), nodes: 200, edges: 3000, features: 33, outputs: 17 }
     const drawn = draw(problem)
     const { source, target, x } = drawn

@@ -34,7 +34,7 @@ test('nodes and edges keep their order, and an undirected edge leads both ways',
 })
 
 onBothBackends((kind, attention) => {
-  test(`${kind}: messages along a graph of graphology go where its own neighbours say`, (t) => {
+  test(`${kind}: messages along a graphology graph reach its own neighbors`, (t) => {
     const graphology = new Graph({ type: 'directed' })
     for (let node = 0; node < 40; node++) graphology.addNode(`n${node}`)
     for (let edge = 0; edge < 200; edge++) {
@@ -53,7 +53,7 @@ onBothBackends((kind, attention) => {
   })
 })
 
-test('what is no graph, and a weight that is no number, are told', (t) => {
+test('an invalid graph and a non-numeric weight are errors', (t) => {
   const any = (/** @type {any} */ value) => value
   const { message: _, ...found } = faultOf(t, () => fromGraphology(any({ nodes: [] })))
   t.deepEqual(found, { code: 'DTYPE', argument: 'graph', expected: 'a graphology graph', actual: 'an object' })

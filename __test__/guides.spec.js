@@ -1,4 +1,5 @@
-// Runs the programs of the README and of every guide on both backends: they print what is written there. Those for pages are bundled.
+// Runs the programs of the README and of every guide on both backends, and compares their output. Programs for pages
+// are bundled.
 import { mkdtempSync, existsSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +13,7 @@ const root = fileURLToPath(new URL('../', import.meta.url))
 const guides = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'))
 const documents = ['README.md', ...guides.map((name) => `docs/${name}`)]
 
-/** What a page gets: the module that the package's map of exports names for it. @param {string} code */
+/** Bundles code for a page, with the module that the exports map names for it. @param {string} code */
 const bundle = (code) =>
   build({
     stdin: { contents: code, resolveDir: root },
@@ -24,11 +25,12 @@ const bundle = (code) =>
     logLevel: 'silent'
   })
 
-/** Where the packages lie that the benchmark compares with, where they are installed. */
+/** The installed packages that the benchmark compares with, if any. */
 const peers = join(root, 'benchmark', 'node_modules')
 
 /**
- * Runs a program that needs another package in a folder that has it, beside the model that the guide makes in Python.
+ * Runs a program that needs another package, in a folder with that package and the model that the guide makes in
+ * Python.
  *
  * @param {string} code
  */
@@ -43,7 +45,7 @@ async function besidePeers(code) {
   }
 }
 
-/** One node of attention. */
+/** A model with a single attention node. */
 function attentionModel() {
   const tensor = { data: new Float32Array(8), shape: [1, 1, 2, 4] }
   return onnxModel({
@@ -58,7 +60,7 @@ for (const name of documents) {
     const place = `${name}, line ${line}`
     if (mark === undefined) {
       for (const kind of ['native', 'wasm']) {
-        test(`${kind}: the program of ${place} prints what stands there`, async (t) => {
+        test(`${kind}: the program of ${place} prints the documented output`, async (t) => {
           const printed = await linesOf(code, kind)
           t.deepEqual(printed, lines.length > 0 ? lines : [''])
         })
@@ -75,7 +77,7 @@ for (const name of documents) {
         t.deepEqual(warnings, [])
       })
     } else {
-      test(`the program of ${place} prints what stands there, with ${mark}`, async (t) => {
+      test(`the program of ${place} prints the documented output, with ${mark}`, async (t) => {
         t.deepEqual(await besidePeers(code), lines)
       })
     }
@@ -94,7 +96,7 @@ test('the README runs its programs, and so does each guide that has any', (t) =>
   }
 })
 
-test('programs in Rust stand in the README of the crate too, where they are doctests', (t) => {
+test('programs in Rust are also in the README of the crate, where they are doctests', (t) => {
   const crate = readFileSync(join(root, 'crates', 'attention', 'README.md'), 'utf8')
   for (const name of documents) {
     for (const [, code] of readFileSync(join(root, name), 'utf8').matchAll(/^```rust\n([^]*?)^```/gm)) {

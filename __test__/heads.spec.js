@@ -1,4 +1,5 @@
-// Attention with its settings kept: ScaledDotProductAttention, and FlashAttention, whose tiles do not show in its results.
+// Attention objects with settings: ScaledDotProductAttention, and FlashAttention, whose tile size does not affect
+// results.
 import test from 'ava'
 import fc from 'fast-check'
 import { onBothBackends } from './support/backends.js'
@@ -9,7 +10,7 @@ const one = (/** @type {number} */ min, /** @type {number} */ max) => fc.integer
 onBothBackends((kind, attention) => {
   const { scaledDotProductAttention, attentionWeights, ScaledDotProductAttention, FlashAttention } = attention
 
-  test(`${kind}: flash attention is scaled dot-product attention for every block size`, (t) => {
+  test(`${kind}: flash attention equals scaled dot-product attention for every block size`, (t) => {
     const cases = fc.record({
       sizes: fc.tuple(one(1, 2), one(1, 2), one(1, 3), one(0, 40), one(0, 150), one(1, 16), one(0, 16)),
       blockSize: fc.oneof(one(1, 20), fc.constantFrom(31, 64, 65, 100, 4096, 1e6)),
@@ -56,7 +57,7 @@ onBothBackends((kind, attention) => {
     t.notThrows(() => fc.assert(property, { numRuns: 200, includeErrorInReport: true }))
   })
 
-  test(`${kind}: flash attention with the usual block is scaled dot-product attention to the bit`, (t) => {
+  test(`${kind}: flash attention with the default block size gives the same bits as scaled dot-product attention`, (t) => {
     const [q, k, v] = [1, 2, 3].map((seed) => normal([2, 3, 70, 24], seed))
     const out = new Float32Array(q.data.length)
     const flash = new FlashAttention(24)
@@ -67,7 +68,7 @@ onBothBackends((kind, attention) => {
     t.is(bits(found.output), bits(scaledDotProductAttention(q, k, v, { causal: true }).output))
   })
 
-  test(`${kind}: the settings of an object hold for each of its calls, and a call's own go before them`, (t) => {
+  test(`${kind}: the settings of an object apply to each call, and options of a call override them`, (t) => {
     const [q, k, v] = [1, 2, 3].map((seed) => normal([2, 3, 5, 16], seed))
     const settings = { scale: 0.5, dropout: 0.4, seed: 9 }
     const head = new ScaledDotProductAttention(16, settings)
@@ -79,13 +80,13 @@ onBothBackends((kind, attention) => {
     same(head.attentionWeights(q, k, { stage: 'scores' }), attentionWeights(q, k, { scale: 0.5, stage: 'scores' }))
     const own = { scale: 0.25, dropout: 0, causal: true, weights: true }
     t.deepEqual(head.forward(q, k, v, own), scaledDotProductAttention(q, k, v, own))
-    // What is null is absent, here as everywhere.
+    // Here as everywhere, null means absent.
     same(head.forward(q, k, v, { scale: null, seed: undefined }).output, head.forward(q, k, v).output)
     t.is(new ScaledDotProductAttention(10).scale, 1 / Math.sqrt(10))
     same(new ScaledDotProductAttention(16).forward(q, k, v).output, scaledDotProductAttention(q, k, v).output)
   })
 
-  test(`${kind}: settings that cannot be are told when the object is made`, (t) => {
+  test(`${kind}: invalid settings throw when the object is created`, (t) => {
     const made = (/** @type {any} */ Kind, /** @type {any[]} */ ...given) => faultOf(t, () => new Kind(...given))
     for (const Kind of [ScaledDotProductAttention, FlashAttention]) {
       for (const [headDim, actual] of [
@@ -118,7 +119,7 @@ onBothBackends((kind, attention) => {
     t.like(made(ScaledDotProductAttention, 8, { blockSize: 4 }), { argument: 'blockSize', actual: 'an unknown name' })
   })
 
-  test(`${kind}: a query of another head size is refused, as are weights of flash attention`, (t) => {
+  test(`${kind}: a query of another head size is rejected, as are weights of flash attention`, (t) => {
     const q = normal([1, 2, 4, 6], 1)
     const [head, flash] = [new ScaledDotProductAttention(8), new FlashAttention(8)]
     const fault = { code: 'SHAPE', argument: 'q', expected: 'head size 8', actual: '[1, 2, 4, 6]' }

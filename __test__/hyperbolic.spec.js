@@ -10,13 +10,13 @@ import { close, faultOf, normal, random, requireClose } from './support/tensors.
 /** @typedef {import('@ruvector/attention').HyperbolicConfig} HyperbolicConfig */
 /** @typedef {import('@ruvector/attention').Tensor} Tensor */
 /** @typedef {import('./support/golden.js').Case} Case */
-/** Calls with wrong arguments are what the types refuse. @typedef {any} Any */
+/** Type of deliberately wrong arguments. @typedef {any} Any */
 
 /** @param {readonly number[]} shape @param {ArrayLike<number>} data @returns {Tensor} */
 const tensor = (shape, data) => ({ data: Float32Array.from(data), shape })
 
 /**
- * Points of the ball of radius 1/√c, of which the furthest are at `reach` of the radius.
+ * Points of the ball of radius 1/√c, the farthest at `reach` times the radius.
  *
  * @param {number} c
  * @param {readonly number[]} shape
@@ -43,7 +43,7 @@ const argumentsOf = ([name, inputs, factor]) => (name === 'mobiusScale' ? [facto
 
 onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
   for (const golden of cases.filter((found) => found.kind === 'functions')) {
-    test(`${kind}: geometry is that of geoopt: ${golden.name}`, (t) => {
+    test(`${kind}: geometry matches geoopt: ${golden.name}`, (t) => {
       const space = new HyperbolicAttention(golden.config)
       const { a, b, vector, tangent, weights, far, ...results } = golden.tensors
       /** @type {Record<string, any[]>} */
@@ -65,7 +65,8 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
       for (const [name, expected] of Object.entries(results)) {
         const call = /** @type {Any} */ (space)[name].bind(space)
         const found = call(...argumentsOf([name, inputs[name], golden.factor]))
-        // Relative to the largest number of a result: rounded coordinates of a far point are as uncertain as that.
+        // Relative to the largest number of a result, because rounding of a distant point's coordinates is as
+        // uncertain.
         const largest = expected.data.reduce(
           (/** @type {number} */ most, /** @type {number} */ x) => Math.max(most, Math.abs(x)),
           1
@@ -77,7 +78,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
   }
 
   for (const golden of cases.filter((found) => found.kind === 'attention')) {
-    test(`${kind}: attention is that of geoopt's distances and midpoints: ${golden.name}`, (t) => {
+    test(`${kind}: attention matches geoopt's distances and midpoints: ${golden.name}`, (t) => {
       const { q, k, v, output, weights, mask } = golden.tensors
       const { kvLengths, ...options } = golden.options
       const result = new HyperbolicAttention(golden.config).forward(q, k, v, {
@@ -165,7 +166,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
     t.notThrows(() => fc.assert(property, { numRuns: 60 }))
   })
 
-  test(`${kind}: attention is the softmax of its own distances and the midpoint of its own weights`, (t) => {
+  test(`${kind}: attention is the softmax of its own distances and the midpoint under its own weights`, (t) => {
     for (const manifold of models) {
       const space = new HyperbolicAttention({ curvature: -1, manifold, temperature: 0.7 })
       const ball = new HyperbolicAttention({ curvature: -1 })
@@ -187,7 +188,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
     }
   })
 
-  test(`${kind}: heads of 3-D inputs are slices of the last dimension, each in a space of its own`, (t) => {
+  test(`${kind}: heads of 3-D inputs are slices of the last dimension, each in its own space`, (t) => {
     const space = new HyperbolicAttention({ curvature: -1, numHeads: 3 })
     const one = new HyperbolicAttention({ curvature: -1 })
     const inputs = [4, 9, 9].map((length, index) => pointsOfBall(1, [2, 3, length, 5], 80 + index))
@@ -212,7 +213,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
     close(t, output.data.slice(0, 20), alone.output, 1e-7, 'the first head')
   })
 
-  test(`${kind}: tangent vectors go in by exp₀ and come out by log₀, in both models`, (t) => {
+  test(`${kind}: tangent vectors pass through exp₀ on input and log₀ on output, in both models`, (t) => {
     for (const manifold of models) {
       const tangent = new HyperbolicAttention({ curvature: -0.5, manifold, inputs: 'tangent' })
       const points = new HyperbolicAttention({ curvature: -0.5, manifold })
@@ -227,7 +228,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
 
   test(`${kind}: distances keep their accuracy at the boundary`, (t) => {
     const space = new HyperbolicAttention({ curvature: -1 })
-    // By the formula in 60 digits, of the points as 32 bits have them.
+    // From the formula in 60 digits, for the points as rounded to 32 bits.
     for (const [a, b, expected] of /** @type {const} */ ([
       [[0.99999, 0], [0.99998, 0], 0.6931521873877087],
       [[0.99999, 0], [0.99999, 9.9999e-6], 0.9612082148011021],
@@ -246,7 +247,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
     }
   })
 
-  test(`${kind}: where one key is seen, the output is its value, at the boundary too`, (t) => {
+  test(`${kind}: with one visible key, the output is its value, also at the boundary`, (t) => {
     for (const manifold of models) {
       const ball = new HyperbolicAttention({ curvature: -1 })
       const space = new HyperbolicAttention({ curvature: -1, manifold })
@@ -256,7 +257,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
     }
   })
 
-  test(`${kind}: a row without a visible key is the origin, with weights of 0`, (t) => {
+  test(`${kind}: a row without a visible key gives the origin, with weights of 0`, (t) => {
     const lengths = { kvLengths: Int32Array.of(0), weights: true }
     for (const [manifold, inputs, origin] of /** @type {const} */ ([
       ['poincare', 'manifold', [0, 0]],
@@ -275,7 +276,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
     t.deepEqual([...space.midpoint(tensor([1, 2], [0.5, 0]), tensor([1, 1], [0])).data], [0.5, 0])
   })
 
-  test(`${kind}: what lies in hidden keys does not matter, as padding for one`, (t) => {
+  test(`${kind}: hidden keys, such as padding, may have any value`, (t) => {
     const space = new HyperbolicAttention({ curvature: -1, manifold: 'lorentz', numHeads: 2 })
     const ball = new HyperbolicAttention({ curvature: -1 })
     const [q, k, v] = [4, 6, 6].map((length, index) => ball.toLorentz(pointsOfBall(1, [1, 2, length, 3], 30 + index)))
@@ -293,7 +294,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
     }
   })
 
-  test(`${kind}: out takes the output, and inputs are not written to`, (t) => {
+  test(`${kind}: out receives the output, and inputs are not written to`, (t) => {
     const space = new HyperbolicAttention({ curvature: -1 })
     const x = pointsOfBall(1, [1, 5, 4], 3)
     const before = x.data.slice()
@@ -305,7 +306,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
     t.is(faultOf(t, () => space.forward(x, x, x, { out: x.data })).argument, 'out')
   })
 
-  test(`${kind}: one row stands for all, and a point alone has no leading dimension`, (t) => {
+  test(`${kind}: a single row broadcasts, and a single point has no leading dimension`, (t) => {
     const space = new HyperbolicAttention({ curvature: -1 })
     const many = pointsOfBall(1, [2, 3, 4], 5)
     const one = pointsOfBall(1, [4], 6)
@@ -319,7 +320,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
     t.deepEqual(space.distanceMatrix(tensor([0, 4], []), tensor([2, 4], new Float32Array(8))).shape, [0, 2])
   })
 
-  test(`${kind}: configurations that make no space are errors that name the option`, (t) => {
+  test(`${kind}: invalid configurations are errors that name the option`, (t) => {
     for (const [config, argument, actual] of /** @type {[Any, string, string][]} */ ([
       [{}, 'curvature', 'nothing'],
       [{ curvature: 0 }, 'curvature', '0'],
@@ -398,7 +399,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
       fault(() => tangent.forward(vectors, vectors, vectors)),
       ['DOMAIN', 'q', 'batch 0, row 0, head 0 with NaN or infinity']
     )
-    // Rounding puts nothing off it.
+    // Rounding does not move a point off the manifold.
     const rounded = new HyperbolicAttention({ curvature: -1 })
     t.notThrows(() => rounded.distance(tensor([2], [1.0009, 0]), tensor([2], [1, 0])))
     t.notThrows(() => rounded.toPoincare(tensor([2], [1000.0005, 1000])))
@@ -439,7 +440,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
     t.is(faultOf(t, () => lorentz.forward(zeros(1, 3, 0), zeros(1, 3, 0), zeros(1, 3, 4))).code, 'SHAPE')
   })
 
-  test(`${kind}: a disposed space says so`, (t) => {
+  test(`${kind}: every use of a disposed space throws`, (t) => {
     const space = new HyperbolicAttention({ curvature: -1 })
     space.dispose()
     space.dispose()

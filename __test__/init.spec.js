@@ -1,4 +1,5 @@
-// How init() fails and is called again, in the entry of Node and in those of browsers: offline, wrong answers, several calls at once.
+// Failures and repeated calls of init(), in the entry of Node and in those of browsers: offline, wrong answers,
+// concurrent calls.
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { execFile } from 'node:child_process'
@@ -19,7 +20,7 @@ const bytes = readFileSync(new URL('../packages/wasm/attention.simd.wasm', impor
 const one = { data: Float32Array.of(0, 0), shape: [2] }
 
 /**
- * A server that answers as it is told at the time.
+ * A server with a changeable response.
  *
  * @param {T} t
  * @param {(response: import('node:http').ServerResponse) => void} answer
@@ -34,14 +35,14 @@ async function serve(t, answer) {
 
 /** The entry of browsers, which has no module of its own here. */
 const browserEntry = () => createEntry(webLoader(openSource))
-/** Node's entry, held to WebAssembly, so that what is given counts. */
+/** Node's entry, forced to WebAssembly, so that the given module counts. */
 const nodeEntry = () => createEntry({ ...loader, load: (kind, wasm) => loader.load(kind ?? 'wasm', wasm) })
 
-/** Both ways to a module in a browser: the one that is in the JavaScript, and one that is fetched. */
+/** Both sources of a module in a browser: inlined in the JavaScript, and fetched. */
 const inlinedEntry = () => createEntry(webLoader(openInlined))
 
 /**
- * Puts something in place of a member, until the test ends.
+ * Replaces a member until the test ends.
  *
  * @param {T} t
  * @param {any} object
@@ -90,7 +91,10 @@ for (const [what, reason, remedy, change] of /** @type {[string, string, RegExp,
   )
 }
 
-/** Engines of earlier years: none of WebAssembly, none of a feature of it. @type {[string, string, (t: T) => void][]} */
+/**
+ * Engines of earlier years: without WebAssembly, or without one of its features. @type {[string, string, (t: T) =>
+ * void][]}
+ */
 const early = [
   ['WebAssembly', 'WebAssembly, for which', (t) => stub(t, globalThis, 'WebAssembly', undefined)],
   [
@@ -160,7 +164,7 @@ for (const [name, make] of /** @type {const} */ ([
   ['of browsers', browserEntry],
   ['of Node', nodeEntry]
 ])) {
-  test(`the entry ${name}: offline, init() names the address, and once the server answers it starts`, async (t) => {
+  test(`the entry ${name}: offline, init() names the address, and it starts once the server responds`, async (t) => {
     const entry = make()
     const { server, address } = await serve(t, (response) => {
       response.writeHead(200, { 'content-type': 'application/wasm' }).end(bytes)
@@ -174,7 +178,7 @@ for (const [name, make] of /** @type {const} */ ([
     t.deepEqual([...entry.softmax(one).data], [0.5, 0.5])
   })
 
-  test(`the entry ${name}: many calls of init() at once fetch once, fail together, and start together`, async (t) => {
+  test(`the entry ${name}: concurrent calls of init() fetch once, fail together, and start together`, async (t) => {
     const entry = make()
     let [asked, isThere] = [0, false]
     const { address } = await serve(t, (response) => {
@@ -196,7 +200,7 @@ for (const [name, make] of /** @type {const} */ ([
     t.is(asked, 2, 'what has started does not start again')
   })
 
-  test(`the entry ${name}: a module is taken under a type with a charset, in capitals, and under none`, async (t) => {
+  test(`the entry ${name}: a module is accepted with a MIME type with charset, in capitals, and without one`, async (t) => {
     for (const type of ['application/wasm', 'application/wasm; charset=utf-8', 'Application/WASM', '']) {
       const { address } = await serve(t, (response) => {
         response.writeHead(200, type ? { 'content-type': type } : {}).end(bytes)
@@ -207,7 +211,7 @@ for (const [name, make] of /** @type {const} */ ([
     }
   })
 
-  test(`the entry ${name}: a Response that failed, or that somebody has read, is refused with its reason`, async (t) => {
+  test(`the entry ${name}: a Response that failed, or was already read, is rejected with the reason`, async (t) => {
     const read = new Response(new Uint8Array(bytes), { headers: { 'content-type': 'application/wasm' } })
     await read.arrayBuffer()
     for (const [wasm, reason] of /** @type {[any, RegExp][]} */ ([
@@ -225,7 +229,7 @@ for (const [name, make] of /** @type {const} */ ([
   })
 }
 
-test("the entry of Node: a call that comes before init() has finished starts the package's own module, and that stays", async (t) => {
+test("the entry of Node: a call before init() has finished starts the package's own module, which stays", async (t) => {
   const entry = nodeEntry()
   const { address } = await serve(t, (response) => {
     setTimeout(() => response.writeHead(404).end(), 100)
@@ -237,11 +241,11 @@ test("the entry of Node: a call that comes before init() has finished starts the
   t.deepEqual([...entry.softmax(one).data], [0.5, 0.5])
 })
 
-test('the entry workerd.js: init() may be called at once and given a module; bytes that the runtime refuses are named', async (t) => {
+test('the entry workerd.js: init() may be called at once and with a module; bytes that the runtime rejects are named', async (t) => {
   const contents = `import * as attention from './lib/entries/workerd.js'
     import module from './packages/wasm/attention.simd.wasm'
     const caught = (promise) => promise.then(() => 'nothing', ({ code, message }) => code + ' ' + message.split('\\n')[1].trim())
-    // As that runtime does.
+    // The runtime behaves this way.
     WebAssembly.compile = async () => { throw new WebAssembly.CompileError('Wasm code generation disallowed by embedder') }
     await Promise.all([attention.init(), attention.init({ wasm: module })])
     const other = await attention.loadBackend('wasm', { wasm: module })
@@ -279,7 +283,7 @@ test('the entry workerd.js: init() may be called at once and given a module; byt
   ])
 })
 
-test('the entry of Node: where no variant can be compiled, init() lists each that was tried', async (t) => {
+test('the entry of Node: if no variant can be compiled, init() lists each one tried', async (t) => {
   const program = `import { init } from '@ruvector/attention'
     // Node compiles small modules of its own, for fetch.
     for (const name of ['Module', 'compile']) {

@@ -1,4 +1,5 @@
-// The example on Zachary's karate club, and the guide to graphs: PyTorch Geometric's numbers, and what their comments say.
+// The example on Zachary's karate club, and the guide to graphs: PyTorch Geometric's numbers, and the documented
+// output.
 import test from 'ava'
 import { runNetwork, score } from '../examples/karate/karate.js'
 import { drawClub } from '../examples/karate/picture.js'
@@ -8,17 +9,17 @@ import { linesOf, programsOf } from './support/programs.js'
 import { readXml } from './support/xml.js'
 
 onBothBackends((kind, attention) => {
-  test(`${kind}: the network sorts the members as it does in PyTorch Geometric, and looks at the same ones`, (t) => {
+  test(`${kind}: the network classifies the members as in PyTorch Geometric, with the same attention`, (t) => {
     const result = runNetwork(attention)
     t.is(difference(result.output, result.expected.output, { absolute: 2e-5 }), undefined)
     for (const [layer, weights] of result.weights.entries()) {
       t.is(difference(weights, result.expected.weights[layer], { absolute: 2e-5 }), undefined)
     }
-    // What scripts/golden/karate.py prints.
+    // The output of scripts/golden/karate.py.
     t.deepEqual(score(result), { correct: 26, total: 30 })
   })
 
-  test(`${kind}: the picture has a disc a member and a curve an edge, on the canvas`, (t) => {
+  test(`${kind}: the picture has one disc per member and one curve per edge, on the canvas`, (t) => {
     const result = runNetwork(attention)
     const svg = drawClub(result, score(result))
     const { texts } = readXml(svg)
@@ -28,7 +29,7 @@ onBothBackends((kind, attention) => {
       labels,
       Array.from({ length: 34 }, (_, node) => node + 1)
     )
-    // Four were told in training, and four are sorted wrongly, one ring of each kind in the legend.
+    // Four labels were given in training, and four predictions are wrong; the legend has one ring of each kind.
     t.is(svg.match(/<circle [^>]*fill="none" stroke-width="1.6"/g)?.length, 4 + 1)
     t.is(svg.match(/<circle [^>]*stroke-dasharray/g)?.length, 4 + 1)
     const [, width, height] = (/viewBox="0 0 (\d+) (\d+)"/.exec(svg) ?? []).map(Number)
@@ -40,7 +41,7 @@ onBothBackends((kind, attention) => {
 })
 
 for (const kind of ['native', 'wasm']) {
-  test(`${kind}: the programs in the guide print what their comments say`, async (t) => {
+  test(`${kind}: the programs in the guide print the documented output`, async (t) => {
     const programs = programsOf('docs/graphs.md')
     t.is(programs.length, 4)
     for (const { code, lines } of programs) {

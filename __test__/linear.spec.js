@@ -1,4 +1,4 @@
-// Linear attention: golden data, its definition whatever the call, its streams, and how FAVOR+ estimates softmax.
+// Linear attention: golden data, its definition for any call, its streams, and FAVOR+ as an estimate of softmax.
 import test from 'ava'
 import fc from 'fast-check'
 import { loadBackend } from '@ruvector/attention'
@@ -10,10 +10,10 @@ import { bits, close, eighths, faultOf, normal, requireClose } from './support/t
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 /** @typedef {import('@ruvector/attention').LinearConfig} LinearConfig */
 /** @typedef {import('@ruvector/attention').Tensor} Tensor */
-/** Calls with wrong arguments are what the types refuse. @typedef {any} Any */
+/** Type of deliberately wrong arguments. @typedef {any} Any */
 
 /**
- * What goes when its test ends.
+ * Disposes a resource when its test ends.
  *
  * @template {{ dispose(): void }} Kind
  * @param {import('ava').ExecutionContext} t
@@ -28,7 +28,7 @@ function owned(t, held) {
 const maps = { elu: (x) => (x > 0 ? x + 1 : Math.exp(x)), relu: (x) => Math.max(x, 0) + 1e-3 }
 
 /**
- * Features of a row; FAVOR+'s are given by ω, and scaled as they come.
+ * Features of a row; those of FAVOR+ come from ω, unnormalized.
  *
  * @param {string} map
  * @param {number[]} row
@@ -47,7 +47,7 @@ function featuresOf(map, row, omega = []) {
  * Linear attention by its definition, in doubles: the weight of a key is the product of its features with the query's.
  *
  * @param {string} map
- * @param {number} heads  into which 3-D inputs are split
+ * @param {number} heads  in 3-D inputs
  * @param {Tensor[]} inputs
  * @param {{ causal?: boolean, kvLengths?: ArrayLike<number> }} [options]
  * @param {number[][]} [omega]
@@ -83,8 +83,8 @@ function oracle(map, heads, [q, k, v], { causal, kvLengths } = {}, omega) {
 }
 
 /**
- * ω of FAVOR+ as its results tell it, `[m][D]`: the features of `D^¼` times a unit vector give its products with ω but for what
- * they have in common, and that is the weight of such a key beside a key of zeros for a query of zeros.
+ * Recovers ω of FAVOR+ from results, `[m][D]`. The features of `D^¼` times a unit vector give its products with ω, up to a
+ * common factor. This factor is the weight of such a key next to a zero key, for a zero query.
  *
  * @param {import('@ruvector/attention').LinearAttention} attention
  * @param {number} size
@@ -125,7 +125,7 @@ const calls = fc.record({
   size: fc.oneof(one(1, 12), fc.constantFrom(16, 17)),
   valueSize: fc.oneof(one(1, 20), fc.constantFrom(32, 64, 65)),
   features: one(1, 40),
-  /** Whether the tensors are 3-D. */
+  /** True for 3-D tensors. */
   flat: fc.boolean(),
   causal: fc.constantFrom(undefined, false, true),
   /** Parts of the keys, in eighths. */
@@ -158,7 +158,7 @@ function callOf({ map, batch, heads, length, keys, size, valueSize, features, fl
 }
 
 /**
- * Some positions of a tensor.
+ * A range of positions of a tensor.
  *
  * @param {Tensor} tensor
  * @param {number} from
@@ -180,7 +180,7 @@ onBothBackends((kind, attention) => {
   const { LinearAttention, scaledDotProductAttention } = attention
 
   for (const golden of readGolden('linear-attention').cases) {
-    test(`${kind} gives what Katharopoulos et al. give: ${golden.name}`, (t) => {
+    test(`${kind} gives the results of Katharopoulos et al.: ${golden.name}`, (t) => {
       const { q, k, v, output, features } = golden.tensors
       const { kvLengths, ...options } = golden.options
       const linear = owned(t, new LinearAttention(golden.config))
@@ -191,14 +191,14 @@ onBothBackends((kind, attention) => {
     })
   }
 
-  test(`${kind}: linear attention is its definition, whatever the shapes, features and options`, (t) => {
+  test(`${kind}: linear attention matches its definition for all shapes, features and options`, (t) => {
     const property = fc.property(calls, (given) => {
       const { config, inputs, options } = callOf(given)
       const linear = new LinearAttention(config)
       try {
         const { output } = linear.forward(...inputs, options)
         const omega = given.map === 'favor+' ? omegaOf(linear, given.size) : undefined
-        // ω comes from logarithms of 32-bit results.
+        // ω is derived from logarithms of 32-bit results.
         const tolerance = omega ? 2e-4 : 1e-5
         requireClose(output, oracle(given.map, given.heads, inputs, options, omega), tolerance, 'output')
         requireClose(output.shape, [...inputs[0].shape.slice(0, -1), inputs[2].shape.at(-1) ?? 0], 0, 'shape')
@@ -229,7 +229,7 @@ onBothBackends((kind, attention) => {
     t.notThrows(() => fc.assert(property, { numRuns: 60, includeErrorInReport: true }))
   })
 
-  test(`${kind}: a stream is forgotten by reset, and streams do not know of each other`, (t) => {
+  test(`${kind}: reset discards a stream's positions, and streams are independent`, (t) => {
     const linear = owned(t, new LinearAttention({ modelDim: 8, numHeads: 2 }))
     const [one, other] = [owned(t, linear.stream()), owned(t, linear.stream())]
     const step = (/** @type {typeof one} */ stream, /** @type {number} */ seed) => {
@@ -242,7 +242,7 @@ onBothBackends((kind, attention) => {
     t.is(step(one, 1), first)
   })
 
-  test(`${kind}: NaN behind the lengths or later than a causal row does no harm`, (t) => {
+  test(`${kind}: NaN beyond the lengths, or later than a causal row, does no harm`, (t) => {
     for (const featureMap of /** @type {const} */ (['elu', 'relu', 'favor+'])) {
       const linear = owned(t, new LinearAttention({ modelDim: 6, featureMap }))
       const [q, k, v] = [1, 2, 3].map((seed) => normal([1, 90, 6], seed))
@@ -269,7 +269,7 @@ onBothBackends((kind, attention) => {
     }
   })
 
-  test(`${kind}: featureMap gives positive features, FAVOR+'s largest of each row at 1/√m`, (t) => {
+  test(`${kind}: featureMap gives positive features, for FAVOR+ with a maximum of 1/√m per row`, (t) => {
     const x = normal([2, 5, 12], 1)
     const elu = owned(t, new LinearAttention({ modelDim: 12, numHeads: 3 }))
     close(t, elu.featureMap(x), [...x.data].map(maps.elu), 1e-6)
@@ -285,7 +285,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(favor.featureMap(normal([1, 2, 3, 4], 1)).shape, [1, 2, 3, 50])
   })
 
-  test(`${kind}: the number of features is a head's size, for FAVOR+ whole blocks of it`, (t) => {
+  test(`${kind}: the number of features is the head size, and for FAVOR+ a multiple of it`, (t) => {
     const featureDim = (/** @type {LinearConfig} */ config) => owned(t, new LinearAttention(config)).featureDim
     t.is(featureDim({ modelDim: 64 }), 64)
     t.is(featureDim({ modelDim: 64, numHeads: 4, featureMap: 'relu', featureDim: 16 }), 16)
@@ -312,14 +312,14 @@ onBothBackends((kind, attention) => {
         }
       }
     }
-    // χ² of 8 has the mean 8 and the variance 16.
+    // χ² with 8 degrees of freedom has mean 8 and variance 16.
     const squares = omega.map((row) => dot(row, row))
     const mean = squares.reduce((sum, square) => sum + square, 0) / features
     const variance = squares.reduce((sum, square) => sum + (square - mean) ** 2, 0) / features
     t.true(Math.abs(mean - 8) < 0.9 && Math.abs(variance - 16) < 5, `mean ${mean}, variance ${variance}`)
   })
 
-  test(`${kind}: FAVOR+'s error against softmax attention falls as one over the root of the features`, (t) => {
+  test(`${kind}: the error of FAVOR+ against softmax attention falls with the square root of the number of features`, (t) => {
     const [size, length] = [16, 40]
     const small = (/** @type {number} */ seed) => normal([1, length, size], seed).data.map((x) => x / 2)
     const shape = [1, length, size]
@@ -381,7 +381,7 @@ onBothBackends((kind, attention) => {
     ['an unknown name', { modelDim: 8, heads: 2 }, 'heads', /numHeads/, /unknown/]
   ]
   for (const [title, config, argument, expected, actual] of wrongConfigs) {
-    test(`${kind}: a configuration with ${title} is refused`, (t) => {
+    test(`${kind}: a configuration with ${title} is rejected`, (t) => {
       const fault = faultOf(t, () => new LinearAttention(config))
       t.is(fault.code, 'OPTION')
       t.is(fault.argument, argument)
@@ -390,7 +390,7 @@ onBothBackends((kind, attention) => {
     })
   }
 
-  test(`${kind}: wrong calls are refused by their fields, and the next call works`, (t) => {
+  test(`${kind}: invalid calls are rejected with the right fields, and the next call works`, (t) => {
     const linear = owned(t, new LinearAttention({ modelDim: 8, numHeads: 2 }))
     const x = normal([2, 3, 8], 1)
     const apart = normal([2, 3, 5, 4], 1)
@@ -433,7 +433,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(linear.forward(x, x, x).output.shape, [2, 3, 8])
   })
 
-  test(`${kind}: a step that does not fit is refused and changes nothing`, (t) => {
+  test(`${kind}: a step that does not fit is rejected and changes nothing`, (t) => {
     const linear = owned(t, new LinearAttention({ modelDim: 4 }))
     const stream = owned(t, linear.stream({ batch: 2, valueDim: 3 }))
     const [x, v] = [normal([2, 1, 4], 1), normal([2, 1, 3], 2)]
@@ -451,7 +451,7 @@ onBothBackends((kind, attention) => {
     close(t, stream.step(x, x, v).output, v, 1e-6)
   })
 
-  test(`${kind}: after dispose every use throws DISPOSED, and dispose itself does nothing more`, (t) => {
+  test(`${kind}: after dispose every use throws DISPOSED, and a second dispose does nothing`, (t) => {
     const x = normal([1, 1, 4], 1)
     const linear = new LinearAttention({ modelDim: 4, featureMap: 'favor+' })
     const stream = linear.stream()
@@ -473,7 +473,7 @@ onBothBackends((kind, attention) => {
     other.dispose()
   })
 
-  test(`${kind}: with many features FAVOR+ is close to scaledDotProductAttention, causal too`, (t) => {
+  test(`${kind}: with many features, FAVOR+ is close to scaledDotProductAttention, also when causal`, (t) => {
     const linear = owned(t, new LinearAttention({ modelDim: 16, numHeads: 2, featureMap: 'favor+', featureDim: 4000 }))
     const [q, k, v] = [1, 2, 3].map((seed) => normal([1, 2, 50, 8], seed))
     for (const tensor of [q, k]) tensor.data.forEach((x, index) => (tensor.data[index] = x / 2))

@@ -1,4 +1,4 @@
-// Every relative link of every Markdown file leads to a file that is there, and to a heading that it has. Asks no network.
+// Every relative link in every Markdown file leads to an existing file and heading. Uses no network.
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -19,7 +19,7 @@ function markdownIn(folder) {
 /** @param {string} path */
 const textOf = (path) => readFileSync(join(root, path), 'utf8').replace(/^(```+)[^]*?^\1/gm, '')
 
-/** The anchors that GitHub gives a file's headings. @param {string} path */
+/** The anchors that GitHub generates for a file's headings. @param {string} path */
 function anchorsOf(path) {
   /** @type {Map<string, number>} */
   const seen = new Map()
@@ -53,7 +53,7 @@ test('every Markdown file is found', (t) => {
 })
 
 for (const file of files) {
-  test(`the links of ${file} have an end`, (t) => {
+  test(`the links of ${file} lead to existing targets`, (t) => {
     for (const target of linksOf(file)) {
       if (/^[a-z][a-z0-9+.-]*:/i.test(target)) {
         t.notThrows(() => new URL(target), target)

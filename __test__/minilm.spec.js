@@ -1,4 +1,4 @@
-// The example on all-MiniLM-L6-v2's first layer: PyTorch's numbers on both backends, and a picture that is sound XML.
+// The example on the first layer of all-MiniLM-L6-v2: PyTorch's numbers on both backends, and a well-formed picture.
 import test from 'ava'
 import { describeHeads, headInWords } from '../examples/minilm-heads/describe-heads.js'
 import { input, loadLayer } from '../examples/minilm-heads/layer0.js'
@@ -21,7 +21,7 @@ onBothBackends((kind, attention) => {
     layer.dispose()
   })
 
-  test(`${kind}: tokens beyond kvLengths change nothing for those before them`, (t) => {
+  test(`${kind}: tokens beyond kvLengths do not affect those before them`, (t) => {
     const { layer, hidden, reference } = loadLayer(attention)
     const padded = { data: new Float32Array(20 * 384).fill(7), shape: [1, 20, 384] }
     padded.data.set(hidden.data)
@@ -32,7 +32,7 @@ onBothBackends((kind, attention) => {
   })
 })
 
-test('each head is put into words that its weights bear out', (t) => {
+test('the description of each head agrees with its weights', (t) => {
   const heads = describeHeads(weights, tokens)
   t.is(heads.length, 12)
   t.is(
@@ -49,7 +49,7 @@ test('each head is put into words that its weights bear out', (t) => {
   }
 })
 
-test('a head that looks at one token only, and one that looks at all alike, are told apart', (t) => {
+test('a head that attends to a single token is distinguished from one that attends evenly', (t) => {
   const words = ['[CLS]', 'a', 'b', 'c', '[SEP]']
   const data = new Float32Array(2 * 25).fill(0.2)
   for (let i = 0; i < 5; i++) for (let j = 0; j < 5; j++) data[i * 5 + j] = j === 4 ? 1 : 0
@@ -58,12 +58,12 @@ test('a head that looks at one token only, and one that looks at all alike, are 
   t.regex(all.habit, /^over ~5 of 5 tokens/)
 })
 
-test('the picture is well-formed and carries every label', (t) => {
+test('the picture is well-formed and contains every label', (t) => {
   const { elements, texts } = readXml(drawHeads(weights, describeHeads(weights, tokens), input))
   t.is(elements.get('svg'), 1)
   t.true(texts.some((text) => text.includes(sentence)))
   for (let head = 0; head < 12; head++) t.true(texts.includes(`Head ${head}`))
   const times = (/** @type {string} */ label) => texts.filter((text) => text === label).length
-  // A row and a column in each of twelve panels; "the" stands twice in the sentence.
+  // One row and one column label in each of twelve panels; "the" occurs twice in the sentence.
   for (const token of new Set(tokens)) t.is(times(token), 12 * 2 * (token === 'the' ? 2 : 1), token)
 })

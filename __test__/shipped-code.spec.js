@@ -1,4 +1,4 @@
-// What the package ships makes no code from texts: it runs under a content security policy without 'unsafe-eval'.
+// The package never evaluates text as code: it runs under a content security policy without 'unsafe-eval'.
 import { readFileSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
@@ -13,23 +13,23 @@ const scriptsIn = (folder) =>
 
 const shipped = ['index.js', ...scriptsIn('lib'), ...scriptsIn('packages/wasm')]
 
-/** The ways to make code from a text. */
+/** The ways to evaluate text as code. */
 const MAKES_CODE =
   /\beval\s*\(|\bnew\s+Function\b|[^.\w]Function\s*\(|\bsetTimeout\s*\(\s*['"`]|\bimportScripts\s*\(|\(0,\s*eval\)|\.constructor\s*\(\s*['"`]/
 
-test('no shipped script calls eval or makes a function from a text', (t) => {
+test('no shipped script calls eval or creates a function from text', (t) => {
   t.true(shipped.length > 60)
   for (const name of shipped) t.notRegex(readFileSync(`${root}${name}`, 'utf8'), MAKES_CODE, name)
 })
 
-test('the pattern finds what it looks for', (t) => {
+test('the pattern matches these ways', (t) => {
   for (const code of ['eval("1")', 'new Function("a")', 'x = Function("a")', 'setTimeout("a", 1)', '(0, eval)("1")']) {
     t.regex(code, MAKES_CODE)
   }
   for (const code of ['retrieval(x)', 'isFunction(x)', '{ eval: true }', '[Function: x]']) t.notRegex(code, MAKES_CODE)
 })
 
-test('the one option of that name starts a worker of Node from the text that the build made', (t) => {
+test('the only option of that name starts a Node worker from the text that the build generated', (t) => {
   const found = shipped.filter((name) => /\beval\b/.test(readFileSync(`${root}${name}`, 'utf8')))
   t.deepEqual(found, ['lib/async/spawn.js'])
 })

@@ -1,4 +1,4 @@
-// What a browser downloads for the package: the inline entry as a bundler minifies it, compressed as servers do.
+// The download size of the package for a browser: the inline entry, minified by a bundler and compressed as servers do.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -7,14 +7,14 @@ import { bundle, sizesOf } from '../benchmark/bundles.js'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 
-/** KB after gzip, a little above what is true today, and to be lowered with it. The goal is 90. */
+/** KB after gzip, slightly above the current size, to be lowered with it. The goal is 90. */
 const GATE_ONE_VARIANT = 153
-/** The entry as it is shipped, with a variant for each kind of engine. */
+/** The entry as shipped, with a variant for each kind of engine. */
 const GATE_SHIPPED = 280
 /** A module as a file, which `/external` fetches. */
 const GATE_FILE = 128
 
-/** How far the documents may be off, as a part: what changes a little with each commit is not worth one of its own. */
+/** Relative tolerance of the documented sizes, so that small changes need no update. */
 const TOLERANCE = 0.02
 
 /** @type {import('esbuild').Plugin} */
@@ -29,7 +29,7 @@ const oneVariant = {
 
 const fileOf = (/** @type {string} */ variant) => readFileSync(join(root, `packages/wasm/attention.${variant}.wasm`))
 
-test('with one variant of the module, the bundle for browsers is no larger than its gate', async (t) => {
+test('with one variant of the module, the bundle for browsers is no larger than its limit', async (t) => {
   const [raw, gzip] = sizesOf(await bundle('.', [oneVariant]))
   const [rawShipped, gzipShipped] = sizesOf(await bundle('.'))
   t.log(`KB with one variant ${raw}, gzipped ${gzip}; as shipped ${rawShipped}, gzipped ${gzipShipped}`)
@@ -46,7 +46,7 @@ test('the modules as files, for the entry that fetches them, are no larger than 
   }
 })
 
-test('documents say how large these are', async (t) => {
+test('the documents state these sizes', async (t) => {
   const bundles = await Promise.all([bundle('.'), bundle('.', [oneVariant]), bundle('./external')])
   const [shipped, one, external] = bundles.map(sizesOf)
   const file = sizesOf(fileOf('simd'))

@@ -1,13 +1,13 @@
-// A generous bound on time: only a large fault exceeds it, such as code that has lost its vector instructions.
+// A generous limit on time, which only a large fault exceeds, such as code without its vector instructions.
 import test from 'ava'
 import { onBothBackends } from './support/backends.js'
 import { normal } from './support/tensors.js'
 
 const [BATCH, LENGTH, HEADS, HEAD_DIM] = [4, 128, 8, 64]
 
-/** Milliseconds that a call may take. */
+/** Maximum milliseconds of a call. */
 const LIMIT = 1000
-/** Calls before it counts as too slow: other programs may have the processor meanwhile. */
+/** Number of attempts, since other programs may use the processor in the meantime. */
 const ATTEMPTS = 3
 
 onBothBackends((kind, { MultiHeadAttention }) => {

@@ -1,4 +1,4 @@
-// Masks that are ready to use, statistics over a tensor, and the stopwatch.
+// Mask constructors, statistics of tensors, and the stopwatch.
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import fc from 'fast-check'
@@ -10,7 +10,7 @@ import { bits, close, faultOf, normal } from './support/tensors.js'
 onBothBackends((kind, attention) => {
   const { createCausalMask, createPaddingMask, computeStats, normalize, scaledDotProductAttention } = attention
 
-  test(`${kind}: a causal mask says what the option causal says, also where keys and queries differ in number`, (t) => {
+  test(`${kind}: a causal mask equals the option causal, also with different numbers of keys and queries`, (t) => {
     t.deepEqual([...createCausalMask(2).data], [0, -Infinity, 0, 0])
     for (const [length, keys] of [
       [5, 5],
@@ -30,7 +30,7 @@ onBothBackends((kind, attention) => {
     }
   })
 
-  test(`${kind}: a padding mask says what kvLengths says`, (t) => {
+  test(`${kind}: a padding mask equals kvLengths`, (t) => {
     const lengths = Int32Array.of(3, 0, 5)
     const mask = createPaddingMask(lengths, 5)
     t.deepEqual(mask.shape, [3, 1, 1, 5])
@@ -41,7 +41,7 @@ onBothBackends((kind, attention) => {
     close(t, scaledDotProductAttention(q, k, k, { mask }).output, expected)
   })
 
-  test(`${kind}: statistics are those of the definition, of any numbers`, (t) => {
+  test(`${kind}: statistics match their definition, for any numbers`, (t) => {
     const property = fc.property(
       fc.array(fc.float({ noNaN: true, min: -1e6, max: 1e6 }), { minLength: 1, maxLength: 300 }),
       (values) => {
@@ -64,7 +64,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(computeStats(Float32Array.of(1, NaN)), { mean: NaN, std: NaN, min: NaN, max: NaN })
   })
 
-  test(`${kind}: what is normalized has mean 0 and variance 1, and keeps its shape`, (t) => {
+  test(`${kind}: normalized values have mean 0 and variance 1, and keep their shape`, (t) => {
     const x = normal([3, 50], 1)
     x.data.forEach((value, index) => (x.data[index] = 100 + 7 * value))
     const before = bits(x)
@@ -78,7 +78,7 @@ onBothBackends((kind, attention) => {
     t.is(normalize({ data: new Float32Array(0), shape: [0, 3] }).data.length, 0)
   })
 
-  test(`${kind}: wrong inputs are told by code and argument`, (t) => {
+  test(`${kind}: invalid inputs are errors with code and argument`, (t) => {
     for (const [code, argument, call] of /** @type {[string, string, () => unknown][]} */ ([
       ['SHAPE', 'length', () => createCausalMask(-1)],
       ['SHAPE', 'length', () => createCausalMask(2.5, 3)],
@@ -102,7 +102,7 @@ onBothBackends((kind, attention) => {
     }
   })
 
-  test(`${kind}: the monitor measures between marks, and to now`, async (t) => {
+  test(`${kind}: the monitor measures between marks, and until now`, async (t) => {
     const monitor = new attention.PerformanceMonitor()
     monitor.mark('start')
     await sleep(20)

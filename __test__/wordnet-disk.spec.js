@@ -1,4 +1,4 @@
-// The example on WordNet: its taxonomy, its layout in the ball, and what a concept looks at, on both backends.
+// The example on WordNet: its taxonomy, its layout in the ball, and the attention of a concept, on both backends.
 import test from 'ava'
 import { lookFrom, strongest } from '../examples/wordnet-disk/attend.js'
 import { drawDisk } from '../examples/wordnet-disk/picture.js'
@@ -9,7 +9,7 @@ const concepts = readTaxonomy(15568)
 const points = layOut(concepts)
 const wolf = concepts.findIndex(({ name }) => name === 'wolf')
 
-test('the taxonomy is a tree of a few thousand concepts, each below its kind', (t) => {
+test('the taxonomy is a tree of a few thousand concepts, each below its parent', (t) => {
   t.true(concepts.length > 3000)
   t.is(concepts[0].name, 'animal')
   for (const { parent, depth } of concepts.slice(1)) t.is(depth, concepts[parent].depth + 1)
@@ -20,7 +20,7 @@ test('the taxonomy is a tree of a few thousand concepts, each below its kind', (
 onBothBackends((kind, attention) => {
   const { weights, seen } = lookFrom(attention, points, wolf)
 
-  test(`${kind}: a concept looks at itself most, at its nearest next, and at everything together with weight 1`, (t) => {
+  test(`${kind}: a concept attends most to itself, then to its nearest neighbor, and the weights sum to 1`, (t) => {
     t.true(Math.abs(weights.reduce((sum, weight) => sum + weight, 0) - 1) < 1e-5)
     t.is(
       weights.reduce((best, weight, index) => (weight > weights[best] ? index : best), 0),
@@ -30,7 +30,7 @@ onBothBackends((kind, attention) => {
     for (const relative of [concepts[wolf].parent, ...concepts[wolf].children]) t.true(near.includes(relative))
   })
 
-  test(`${kind}: seen from a concept, it is in the centre and distances are what they were`, (t) => {
+  test(`${kind}: moved to the center, a concept keeps its distances to all others`, (t) => {
     t.true(Math.hypot(seen[2 * wolf], seen[2 * wolf + 1]) < 1e-3)
     const { HyperbolicAttention } = attention
     const space = new HyperbolicAttention({ curvature: -1 })
@@ -45,7 +45,7 @@ onBothBackends((kind, attention) => {
     space.dispose()
   })
 
-  test(`${kind}: the picture names the concept and draws only what is inside of the disk`, (t) => {
+  test(`${kind}: the picture names the concept and draws nothing outside the disk`, (t) => {
     const picture = drawDisk(concepts, seen, weights, wolf, strongest(weights, wolf, 20))
     t.regex(picture, /^<svg .*<\/svg>\n$/s)
     t.regex(picture, />wolf<\/text>/)

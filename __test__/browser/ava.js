@@ -1,4 +1,4 @@
-// Stands in for ava in the browser: the same specs register the same tests here, which run one after the other.
+// Replaces ava in the browser: the same specs register their tests here, which run one after the other.
 
 /** @typedef {{ title: string, body: (t: Assertions) => unknown }} Test */
 /** @typedef {{ title: string, error?: string }} Outcome */
@@ -20,7 +20,7 @@ test.before = (/** @type {() => unknown} */ hook) => before.push(hook)
 test.after = (/** @type {() => unknown} */ hook) => after.push(hook)
 
 /**
- * Runs everything that was registered.
+ * Runs all registered tests.
  *
  * @returns {Promise<Outcome[]>}
  */
@@ -46,7 +46,7 @@ async function runTest(body) {
   }
 }
 
-/** What ava hands to a test, as far as the specs use it. */
+/** The assertions that ava passes to a test, as far as the specs use them. */
 class Assertions {
   #made = 0
   /** @type {number | undefined} */
@@ -55,7 +55,7 @@ class Assertions {
   teardowns = []
 
   constructor() {
-    // Specs may take the methods off the object.
+    // Specs may detach the methods from the object.
     for (const name of Object.getOwnPropertyNames(Assertions.prototype)) {
       const member = /** @type {any} */ (this)[name]
       if (name !== 'constructor') Object.defineProperty(this, name, { value: member.bind(this) })

@@ -1,4 +1,4 @@
-// Registers the tests of the entries as a page loads them without a bundler.
+// Registers tests of the entries, loaded by a page without a bundler.
 import test from './ava.js'
 import { smoke } from './smoke.js'
 
@@ -23,7 +23,8 @@ test('the content security policy holds: text is not run as code', (t) => {
 })
 
 for (const { name, workers } of [
-  // The page's policy forbids scripts from blobs: this entry's calls run on the calling thread, and it says why.
+  // The page's policy forbids scripts from blobs, so the calls of this entry run on the calling thread, and it reports
+  // why.
   { name: 'browser', workers: false },
   { name: 'external', workers: true }
 ]) {

@@ -1,4 +1,4 @@
-// Stands in for node:fs in the browser: the golden files come from the test's server.
+// Replaces node:fs in the browser: the test server provides the golden files.
 
 /** The part of Node's Buffer that the readers of golden files use. */
 class Bytes extends Uint8Array {
@@ -16,7 +16,7 @@ class Bytes extends Uint8Array {
 export function readFileSync(url) {
   const request = new XMLHttpRequest()
   request.open('GET', url, false)
-  // Synchronous requests give text alone; in this encoding each byte is one code unit, its low half the byte.
+  // Synchronous requests only return text; in this encoding, the low byte of each code unit is the byte.
   request.overrideMimeType('text/plain; charset=x-user-defined')
   request.send()
   if (request.status !== 200) throw new Error(`${url}: status ${request.status}`)

@@ -1,5 +1,5 @@
-// Runs the specs of __test__ in headless Chromium, on the package's browser entry, under a strict content security policy.
-// `--coverage FOLDER` writes V8's counters of the pages into the folder, and the bundles with their source maps beside it.
+// Runs the specs of __test__ in headless Chromium, on the package's browser entry, under a strict content security
+// policy. `--coverage FOLDER` writes V8's counters of the pages, and the bundles with their source maps, to the folder.
 
 import { randomUUID } from 'node:crypto'
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
@@ -16,18 +16,18 @@ const folder = join(root, '__test__')
 const fewestTests = 200
 const timeLimit = 300_000
 
-/** Where the bundle pretends to be, so that the specs' relative URLs find the golden files. */
+/** The address that the bundle pretends to have, so that the specs' relative URLs find the golden files. */
 const bundlePath = '/__test__/browser/specs.js'
-/** Under this path the package has no .wasm: pages come instead, as from servers of single-page apps. */
+/** Under this path no .wasm exists: the server responds with pages, like servers of single-page apps. */
 const hollow = '/without-wasm'
 const strict = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'"
-/** Pages and their policies: all specs under the strict one, those of asynchronous calls also where workers may start. */
+/** Pages and their policies: all specs under the strict one, those of asynchronous calls also with workers allowed. */
 const pages = /** @type {Record<string, { policy: string, only?: RegExp }>} */ ({
   '/': { policy: strict },
   '/with-workers': { policy: `${strict} blob:`, only: /^\.\/(async|batch)\./ }
 })
 
-/** A spec that itself takes Node's modules, or anything outside of __test__, is for Node. */
+/** A spec that imports Node's modules, or anything outside __test__, only runs in Node. */
 const needsNode = (/** @type {string} */ name) =>
   /from '(node:|\.\.\/)|import\('(node:|\.\.\/)/.test(readFileSync(join(folder, name), 'utf8'))
 
@@ -61,7 +61,7 @@ try {
 }
 
 /**
- * One module with the chosen specs, which runs them and leaves the outcomes in `globalThis.outcomes`.
+ * A module with the selected specs, which runs them and stores the outcomes in `globalThis.outcomes`.
  *
  * @param {string} name  of its file, where coverage is asked for
  * @param {RegExp} [only]
@@ -73,7 +73,7 @@ async function bundle(name, only = /./) {
     stdin: {
       contents: [
         "import { runTests } from 'ava'",
-        // One after the other, and so that an error while a spec loads is an outcome too.
+        // One after the other, so that an error while loading a spec becomes an outcome too.
         'globalThis.outcomes = (async () => {',
         ...imports.map((path) => `  await import('${path}')`),
         '  return runTests()',
@@ -107,7 +107,7 @@ function pathOf(pathname) {
 }
 
 /**
- * Serves the pages, the bundles and the files of the repository that a page may ask for.
+ * Serves the pages, the bundles, and the repository files that a page may request.
  *
  * @param {import('node:http').IncomingMessage} request
  * @param {import('node:http').ServerResponse} response

@@ -1,8 +1,8 @@
-// What the entries have to do where nothing bundles them: load, start, and compute; in a page and in a worker.
+// Smoke test of the entries without a bundler: they must load, start and compute, in a page and in a worker.
 
 /**
  * @param {typeof import('@ruvector/attention')} entry
- * @returns {Promise<string>} the instruction set that ran
+ * @returns {Promise<string>} the instruction set in use
  */
 export async function smoke(entry) {
   const error = caught(() => entry.softmax(entry.createTensor([1], [1])))

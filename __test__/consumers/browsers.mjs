@@ -1,4 +1,5 @@
-// The browsers that consumers run in, each behind the same few calls: Chromium, Firefox, and WebKitGTK as what is nearest to Safari here.
+// Drivers for the browsers that consumers run in: Chromium, Firefox, and WebKitGTK, the closest to Safari on this
+// platform.
 
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -12,13 +13,13 @@ import { serveWith } from './processes.mjs'
 import { installTools } from './tools.mjs'
 
 /**
- * - `outcome`: opens an address and hands out what its page leaves in `globalThis.outcome`, a promise.
- * - `texts`: opens an address and hands out what its page writes into the elements of these ids.
+ * - `outcome`: opens an address and returns the promise that its page stores in `globalThis.outcome`.
+ * - `texts`: opens an address and returns the texts that its page writes into the elements with these ids.
  *
  * @typedef {{ version: string, outcome: (address: string) => Promise<any>, texts: (address: string, ids: string[]) => Promise<Record<string, string>>, close: () => Promise<void> }} Browser
  */
 
-/** Why a consumer cannot run on this machine. */
+/** The reason why a consumer cannot run on this machine. */
 export class NotHere extends Error {}
 
 const patience = 30_000
@@ -65,7 +66,7 @@ export async function openChromium() {
 }
 
 /**
- * What both of these drivers do in the same way: a tab for each visit, whose messages explain a failure.
+ * The common part of both drivers: each visit has a tab, whose messages explain a failure.
  *
  * @param {() => Promise<any>} newTab
  * @returns {Pick<Browser, 'outcome' | 'texts'>}

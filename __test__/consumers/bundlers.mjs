@@ -1,4 +1,4 @@
-// Consumers that bundle the package: for browsers, where the bundle is run in Chromium, and for Node.
+// Consumers that bundle the package, for browsers (the bundle runs in Chromium) and for Node.
 
 import { cpSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,15 +10,15 @@ import { cache, toolProgram } from './tools.mjs'
 /** @typedef {import('./project.mjs').Project} Project */
 
 const inBrowser = /** @type {const} */ ({ kind: 'wasm', workers: true, needsInit: true })
-/** The bundle lies elsewhere than the package, and finds the platform's package from there. */
+/** The bundle is in another folder than the package, and resolves the platform's package from there. */
 const inNode = /** @type {const} */ ({ kind: 'native', workers: true, rejected: [/^packages\/native/] })
 
 /**
- * A page of the shared programs.
+ * A page with the shared programs.
  *
  * @param {Project} project
  * @param {string} script
- * @param {Record<string, string>} [files]  what the bundler needs beside it
+ * @param {Record<string, string>} [files]  additional files for the bundler
  */
 function takePage(project, script, files = {}) {
   project.take(['check.js', script, 'worker.js'])
@@ -38,7 +38,7 @@ async function viteDev(project) {
   }
 }
 
-/** Before Vite 8 what lies beside a pre-bundled dependency is not beside it any more: this one is left as it is. */
+/** Before Vite 8, pre-bundling separates a dependency from its neighboring files, so this one is excluded. */
 const excluded = { 'vite.config.js': "export default { optimizeDeps: { exclude: ['@ruvector/attention'] } }\n" }
 
 /** @param {'vite' | 'vite7'} tools @param {number} major @returns {Consumer[]} */
@@ -224,7 +224,7 @@ const parcel = (script, how) => ({
   tools: 'parcel',
   async run(project) {
     takePage(project, script)
-    // Parcel reads the exports of packages only where it is told to.
+    // Parcel reads the exports of packages only if configured to.
     project.change('package.json', (manifest) => ({
       ...manifest,
       '@parcel/resolver-default': { packageExports: true }
@@ -274,7 +274,7 @@ const nextConfig = (options) => ({
 
 /**
  * @param {Project} project
- * @param {readonly string[]} command  of Node
+ * @param {readonly string[]} command  Node command
  * @param {boolean} isNative
  */
 async function visitNext(project, command, isNative) {
@@ -315,7 +315,7 @@ const next = (how, { options = '', native = true, command, builds = true }) => (
 const start = (/** @type {string} */ program) => [program, 'start', '-H', '127.0.0.1', '-p', '0']
 
 /**
- * Moves what Next puts together for a server to where nothing else is, with the files that it leaves to a CDN.
+ * Moves Next's server build to an isolated folder, together with the files that it leaves to a CDN.
  *
  * @param {Project} project
  */
@@ -327,7 +327,7 @@ function moveStandalone({ folder }) {
   return join(moved, 'server.js')
 }
 
-/** The package itself is carried along, and the platform's package where it is named. */
+/** The package itself is included, and the platform's package if it is named. */
 const standalone = `output: 'standalone', serverExternalPackages: ['@ruvector/attention'],
   outputFileTracingIncludes: { '/api/*': ['./node_modules/@ruvector/attention-*/**'] }`
 

@@ -1,4 +1,5 @@
-// Packs the package as it would be published, and installs it with npm into folders of its own: with its platform's package and without.
+// Packs the package as it would be published, and installs it with npm into separate folders, with and without its
+// platform's package.
 
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -13,7 +14,7 @@ const triple = platformTriple()
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
 /**
- * @param {string} folder  what to pack
+ * @param {string} folder  the folder to pack
  * @param {string} to
  * @returns {Promise<string>} the tarball
  */
@@ -23,7 +24,10 @@ async function pack(folder, to) {
   return join(to, filename)
 }
 
-/** The package of this platform, as releases make it of what `npm run build:native` builds: a manifest and the addon. */
+/**
+ * The package of this platform, as a release creates it from the result of `npm run build:native`: a manifest and the
+ * addon.
+ */
 async function packPlatform() {
   const name = `attention.${triple}.node`
   const addon = join(root, 'packages', 'native', name)
@@ -60,7 +64,7 @@ async function install(name, tarballs) {
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'consumer', version: '1.0.0', private: true }))
   const paths = tarballs.map((path) => join('..', basename(path)))
-  // Offline: what is not in the tarballs is not needed.
+  // Offline: everything needed is in the tarballs.
   await capture('npm', ['install', '--offline', '--no-audit', '--no-fund', '--loglevel=error', ...paths], {
     cwd: folder
   })

@@ -1,4 +1,5 @@
-// Consumers that are pages without a bundler: modules by their paths from a static server, with and without a content security policy.
+// Consumers that are pages without a bundler: modules by path from a static server, with and without a content security
+// policy.
 
 import { Failure, expectReport } from './project.mjs'
 
@@ -6,7 +7,7 @@ import { Failure, expectReport } from './project.mjs'
 /** @typedef {'chromium' | 'firefox' | 'webkit'} BrowserName */
 
 const home = './node_modules/@ruvector/attention/lib'
-/** Where a page without an import map finds what a specifier stands for. */
+/** The file that a specifier refers to in a page without an import map. */
 const paths = /** @type {Record<string, string>} */ ({
   '@ruvector/attention': `${home}/entries/browser.js`,
   '@ruvector/attention/compat': `${home}/entries/compat-browser.js`,
@@ -44,7 +45,7 @@ const page = (browser, how, { script, policy, expected }) => ({
 
 const titles = { chromium: 'Chromium', firefox: 'Firefox', webkit: 'WebKitGTK' }
 
-/** Chromium's driver comes with the repository. @param {BrowserName} browser */
+/** Chromium's driver is part of the repository. @param {BrowserName} browser */
 const setOf = (browser) => (browser === 'chromium' ? 'node' : browser)
 
 /**
@@ -52,7 +53,7 @@ const setOf = (browser) => (browser === 'chromium' ? 'node' : browser)
  *
  * @param {BrowserName} browser
  * @param {string} name
- * @param {Record<string, RegExp>} expected  what each element has to show
+ * @param {Record<string, RegExp>} expected  expected text of each element
  * @returns {Consumer}
  */
 const example = (browser, name, expected) => ({

@@ -1,14 +1,14 @@
-// Programs that consumers run: what they print is kept, and shown only where they fail; servers are awaited and ended.
+// Runs programs of consumers: captures their output, shows it only on failure, and starts and ends servers.
 
 import { spawn } from 'node:child_process'
 import { Failure } from '../../scripts/shell.mjs'
 
 /** @typedef {{ cwd: string, env?: Record<string, string | undefined>, seconds?: number }} How */
 
-/** Variables that would choose the backend, or draw colours between the words. @param {How['env']} env */
+/** Removes variables that would select the backend, or color the output. @param {How['env']} env */
 function environment(env) {
   const { RUVECTOR_ATTENTION_BACKEND: _, RUVECTOR_ATTENTION_NATIVE_PATH: __, FORCE_COLOR: ___, ...rest } = process.env
-  // Tools of consumers count their users, unless they are told not to.
+  // Disables the telemetry of consumers' tools.
   const quiet = { NO_COLOR: '1', CI: '1', NEXT_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' }
   return /** @type {NodeJS.ProcessEnv} */ ({ ...rest, ...quiet, ...env })
 }
@@ -47,7 +47,7 @@ export function capture(command, args, { cwd, env, seconds = 120 }) {
 }
 
 /**
- * Starts a server and waits until it prints what `ready` finds.
+ * Starts a server and waits until its output matches `ready`.
  *
  * @param {string} command
  * @param {readonly string[]} args
@@ -56,7 +56,7 @@ export function capture(command, args, { cwd, env, seconds = 120 }) {
  */
 export function serveWith(command, args, { cwd, env, ready, seconds = 60 }) {
   return new Promise((resolve, reject) => {
-    // A group of its own, so that its children end with it.
+    // A separate process group, so that its children end with it.
     const child = spawn(command, args, {
       cwd,
       env: environment(env),

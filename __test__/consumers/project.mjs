@@ -1,4 +1,5 @@
-// A consumer's project: a folder with its tools and the installed package, files to write into it, and what its reports have to say.
+// A consumer's project: a folder with its tools and the installed package, its files, and the expectations on its
+// reports.
 
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -11,11 +12,11 @@ import { freshProject, toolProgram } from './tools.mjs'
 
 /** @typedef {import('./programs/check.js').Report & { inWorker?: import('./programs/check.js').Report }} Report */
 /** @typedef {import('./tools.mjs').ToolSet} ToolSet */
-/** @typedef {{ report?: Report, note?: string }} Outcome `note` is for what the report does not say. */
+/** @typedef {{ report?: Report, note?: string }} Outcome `note` adds to the report. */
 /**
- * - `core`: it is part of `npm test`.
- * - `tools`: what its project depends on.
- * - `native`: whether the platform's package is installed too.
+ * - `core`: part of `npm test`.
+ * - `tools`: the project's dependencies.
+ * - `native`: true if the platform's package is installed too.
  *
  * @typedef {{ name: string, core?: boolean, tools: ToolSet, native?: boolean, run: (project: Project) => Promise<Outcome> }} Consumer
  */
@@ -24,7 +25,7 @@ import { freshProject, toolProgram } from './tools.mjs'
 
 const programs = fileURLToPath(new URL('programs/', import.meta.url))
 
-/** The browsers, each started when it is first needed. */
+/** The browsers, each started on first use. */
 export class Browsers {
   #openers = { chromium: openChromium, firefox: openFirefox, webkit: openWebKit }
   /** @type {Map<string, Promise<import('./browsers.mjs').Browser>>} */
@@ -57,7 +58,7 @@ export class Project {
     this.packed = packed
   }
 
-  /** @param {Record<string, string>} files  by their names */
+  /** Writes files, given by name. @param {Record<string, string>} files */
   write(files) {
     for (const [name, content] of Object.entries(files)) {
       mkdirSync(dirname(join(this.folder, name)), { recursive: true })
@@ -65,18 +66,21 @@ export class Project {
     }
   }
 
-  /** Changes a file of JSON. @param {string} name @param {(content: any) => unknown} change */
+  /** Changes a JSON file. @param {string} name @param {(content: any) => unknown} change */
   change(name, change) {
     this.write({ [name]: JSON.stringify(change(JSON.parse(readFileSync(join(this.folder, name), 'utf8')))) })
   }
 
-  /** Takes programs that all consumers share. @param {readonly string[]} names @param {(code: string) => string} [change] */
+  /**
+   * Copies programs that all consumers share. @param {readonly string[]} names @param {(code: string) => string}
+   * [change]
+   */
   take(names, change = (code) => code) {
     this.write(Object.fromEntries(names.map((name) => [name, change(readFileSync(join(programs, name), 'utf8'))])))
   }
 
   /**
-   * Takes an example of the repository, but for the versions that it asks for: what is here is what it gets.
+   * Copies an example of the repository, with the installed versions of its dependencies.
    *
    * @param {string} name
    * @param {(code: string) => string} [change]
@@ -89,9 +93,9 @@ export class Project {
   }
 
   /**
-   * Runs a program of the tools with this Node.
+   * Runs a program of the tools with this version of Node.
    *
-   * @param {readonly [name: string, program?: string]} program  of a package, where it is called otherwise than that
+   * @param {readonly [name: string, program?: string]} program  the package, and the program if its name differs
    * @param {readonly string[]} args
    * @param {Omit<import('./processes.mjs').How, 'cwd'>} [how]
    */
@@ -110,9 +114,9 @@ export class Project {
   }
 
   /**
-   * What a page of this project leaves in a browser.
+   * The outcome of a page of this project in a browser.
    *
-   * @param {string} [folder]  of the project, with an index.html
+   * @param {string} [folder]  folder in the project with an index.html
    * @param {Where} [how]
    * @returns {Promise<Report>}
    */
@@ -120,13 +124,13 @@ export class Project {
     return this.#visit(folder, how, (opened, address) => opened.outcome(address))
   }
 
-  /** What the page at an address leaves, where another server than ours runs. @param {string} address */
+  /** The outcome of the page at an address, served by another server. @param {string} address */
   async openAt(address) {
     return /** @type {Report} */ (await (await this.browsers.get('chromium')).outcome(address))
   }
 
   /**
-   * What a page of this project writes into elements.
+   * The texts that a page of this project writes into elements.
    *
    * @param {string} folder
    * @param {Where & { ids: string[] }} how
@@ -164,7 +168,7 @@ export function reportOf(output) {
 }
 
 /**
- * Holds a report against what this consumer has to come to: never less than it can have.
+ * Compares a report with the expectations on this consumer.
  *
  * @param {Report} report
  * @param {{ kind: 'native' | 'wasm', workers: boolean, rejected?: readonly RegExp[], needsInit?: boolean }} expected

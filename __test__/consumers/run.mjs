@@ -1,5 +1,5 @@
-// Installs the package in the projects of many consumers, runs attention in each, and ends with a table of what each came to.
-//   npm run test:consumers [-- [--core] [NAME…]]   NAME: a part of consumers' names
+// Installs the package in the projects of many consumers, runs attention in each, and ends with a table of the results.
+//   npm run test:consumers [-- [--core] [NAME…]]   NAME: part of a consumer's name
 
 import { NotHere, Browsers, Project } from './project.mjs'
 import { installPackage } from './package.mjs'
@@ -46,7 +46,7 @@ async function runConsumer({ name, tools, native, run }, packed, browsers) {
 }
 
 /**
- * Two at a time, but for those that share a folder with their tools.
+ * Two at a time, except for those that share a folder with their tools.
  *
  * @param {readonly Consumer[]} consumers
  * @returns {Promise<Row[]>} in the order of the consumers
@@ -80,6 +80,6 @@ const rows = await runAll(chosen)
 console.log(`\n${table(rows)}\n`)
 const count = (/** @type {Row['result']} */ result) => rows.filter((row) => row.result === result).length
 console.log(`consumers: ${count('passed')} passed, ${count('failed')} failed, ${count('not here')} not on this machine`)
-// What npm test takes can be had wherever CI runs it.
+// Everything that npm test needs is available wherever CI runs it.
 const isMissing = core && process.env.CI !== undefined && count('not here') > 0
 process.exitCode = count('failed') > 0 || isMissing || rows.length === 0 ? 1 : 0

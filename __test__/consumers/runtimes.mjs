@@ -1,4 +1,4 @@
-// Consumers outside of browsers: versions of Node with and without permissions, Bun, Deno, and Cloudflare's workerd.
+// Consumers outside browsers: versions of Node with and without permissions, Bun, Deno, and Cloudflare's workerd.
 
 import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -9,7 +9,7 @@ import { folderOf } from './tools.mjs'
 /** @typedef {import('./project.mjs').Consumer} Consumer */
 /** @typedef {import('./project.mjs').Project} Project */
 
-/** A candidate that is not there where the package is installed. */
+/** A candidate that is not installed with the package. */
 const noBuild = /^packages\/native\/.*Cannot find module/
 const noPackage = /^@ruvector\/attention-.*Cannot find module/
 const files = ['check.js', 'node.js', 'node.cjs', 'threads.js', 'init-first.js']
@@ -52,7 +52,7 @@ function node(major, how, { args, native = false, expected }) {
 function nodeConsumers(major) {
   const permission = major < 22 ? '--experimental-permission' : '--permission'
   const restricted = [permission, '--allow-fs-read=*', '--no-warnings']
-  // An addon is refused before it is looked for.
+  // Permissions reject an addon before it is resolved.
   const refused = [noBuild, /^@ruvector\/attention-.*Cannot load native addon/]
   const withNative = /** @type {const} */ ({ kind: 'native', workers: true, rejected: [noBuild] })
   const withoutNative = /** @type {const} */ ({ kind: 'wasm', workers: true, rejected: [noBuild, noPackage] })
@@ -96,7 +96,7 @@ const other = (tools, how, { args, native = false, expected }) => ({
   native,
   async run(project) {
     project.take(files)
-    // As a program, since what npm links is a script of Node's that looks for it.
+    // A direct command, since the program that npm links is a Node script that searches for it.
     const program = join(project.folder, 'node_modules', '.bin', tools)
     return expectReport(reportOf(await project.run(program, args)), expected)
   }
@@ -128,7 +128,7 @@ const others = [
   other('deno', 'no permissions', {
     args: ['run', '--no-prompt', 'init-first.js'],
     native: true,
-    // Its files cannot be read, so that the inlined module takes their place, which needs init().
+    // Its files cannot be read, so the inlined module is used, which requires init().
     expected: { kind: 'wasm', workers: true, rejected: [/./, /./, /Requires read access/, /Requires read access/] }
   })
 ]
@@ -136,7 +136,7 @@ const others = [
 // ── workerd ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Bundles a Worker as wrangler does: the .wasm files stay modules of their own, beside the script.
+ * Bundles a Worker as wrangler does: the .wasm files stay separate modules next to the script.
  *
  * @param {Project} project
  * @param {string} entry

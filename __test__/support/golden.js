@@ -1,5 +1,5 @@
-// Reads the golden files of scripts/golden and compares with them. Has a safetensors reader of its own, so that a fault in the
-// package's cannot hide itself.
+// Reads the golden files of scripts/golden and compares results with them. Uses a separate safetensors reader, so that
+// a fault in the package's own cannot hide itself.
 import { readFileSync } from 'node:fs'
 
 /** @typedef {{ readonly data: any, readonly shape: readonly number[] }} Tensor */
@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs'
 const arrays = { F32: Float32Array, U16: Uint16Array, F16: Uint16Array, BF16: Uint16Array, BOOL: Uint8Array }
 
 /**
- * The tensors of a safetensors file and its metadata; halves come as their bits.
+ * The tensors of a safetensors file and its metadata; 16-bit floats are returned as bits.
  * @param {URL} file
  */
 export function readTensors(file) {
@@ -26,7 +26,7 @@ export function readTensors(file) {
 }
 
 /**
- * A golden file's cases, each with its own tensors.
+ * The cases of a golden file, each with its tensors.
  * @param {string} name
  * @returns {{ bytes: Uint8Array, reference: string, cases: Case[], tensors: Record<string, Tensor> }}
  */
@@ -43,8 +43,8 @@ export function readGolden(name) {
 }
 
 /**
- * Why `actual` is not `expected`, or nothing if it is, to `absolute + relative · |expected|` in each element. Infinities have to be
- * equal; not-a-number is equal to itself only.
+ * Compares each element with tolerance `absolute + relative · |expected|`. Returns the first difference as text, or
+ * undefined. Infinities must be equal; NaN only equals NaN.
  * @param {Tensor | undefined} actual
  * @param {Tensor} expected
  * @param {{ absolute: number, relative?: number }} tolerance
@@ -60,7 +60,7 @@ export function difference(actual, expected, { absolute, relative = 0 }) {
     const [found, wanted] = [actual.data[index], expected.data[index]]
     if (Object.is(found, wanted)) continue
     const excess = Math.abs(found - wanted) - absolute - relative * Math.abs(wanted)
-    // Also true for not-a-number, which is beyond any tolerance.
+    // Also true for NaN, which exceeds any tolerance.
     if (!(excess <= worst.excess)) worst = { excess: Number.isNaN(excess) ? Infinity : excess, index }
   }
   if (worst.index < 0) return undefined

@@ -5,7 +5,7 @@
 /** @typedef {import('@ruvector/attention').AttentionOptions} Options */
 
 /**
- * Access by batch entry, head, position and coordinate; a 3-D tensor is one head.
+ * Access by batch entry, head, position and coordinate; a 3-D tensor has one head.
  *
  * @param {Numbers} tensor
  * @param {string | null} [layout]
@@ -22,10 +22,10 @@ function heads({ data, shape }, layout) {
 }
 
 /**
- * The entry of a mask that broadcasts to [B, H, L, S] from the right; with 3-D inputs one of rank 3 is [B, L, S].
+ * The entry of a mask, right-aligned to [B, H, L, S]; with 3-D inputs, a mask of rank 3 is [B, L, S].
  *
  * @param {Numbers} mask
- * @param {number} rank  of the inputs
+ * @param {number} rank  rank of the inputs
  * @param {number[]} position
  */
 function maskAt(mask, rank, [b, h, i, j]) {
@@ -34,7 +34,7 @@ function maskAt(mask, rank, [b, h, i, j]) {
 }
 
 /**
- * Every result of scaled dot-product attention and its stages, without dropout.
+ * All results and stages of scaled dot-product attention, without dropout.
  *
  * @param {Numbers} q
  * @param {Numbers} k
@@ -90,10 +90,10 @@ export function attention(q, k, v, options = {}) {
 }
 
 /**
- * The indices of the largest weights of each row, descending; of equal weights the lower index first.
+ * The indices of the largest weights of each row, descending; among equal weights, lower indices come first.
  *
  * @param {readonly number[]} weights
- * @param {number} size  of a row
+ * @param {number} size  row length
  * @param {number} count
  */
 export function largest(weights, size, count) {
@@ -123,7 +123,7 @@ export function linear(x, weight, bias) {
 }
 
 /**
- * A multi-head layer with the parameters of a state dict that has one matrix a projection.
+ * A multi-head layer, with parameters from a state dict that has one matrix per projection.
  *
  * @param {{ numHeads: number, kvHeads: number, headDim: number }} config
  * @param {Record<string, Numbers>} state  under the names q_proj.weight, q_proj.bias and so on, out_proj last

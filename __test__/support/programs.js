@@ -1,4 +1,4 @@
-// The programs in guides: each prints what the comments behind its console.log say, or the block of text that follows it.
+// The programs in guides: each must print the comments after its console.log calls, or the text block that follows it.
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -10,15 +10,15 @@ const root = new URL('../../', import.meta.url)
 /**
  * A program of a guide.
  *
- * - `mark`: the second word behind the fence. None: it runs in Node on both backends. `browser`: it is for a page, and bundled.
- *   `excerpt`: a part of a program, and parsed. Anything else is the package that it needs.
- * - `lines`: what it has to print.
+ * - `mark`: the second word of the fence. None: runs in Node on both backends. `browser`: for a page, so it is bundled.
+ *   `excerpt`: part of a program, so it is parsed. Anything else names a required package.
+ * - `lines`: the expected output.
  *
  * @typedef {{ code: string, mark: string | undefined, lines: string[], line: number }} Program
  */
 
 /**
- * The programs of a guide with the lines that each has to print.
+ * The programs of a guide with their expected output.
  *
  * @param {string} name  of a file of the repository
  * @returns {Program[]}
@@ -35,13 +35,13 @@ export function programsOf(name) {
   }))
 }
 
-/** Those that run now, and whoever waits for one to end: no more at once than there are processors. */
+/** Running programs and those waiting to start, limited by the number of processors. */
 let running = 0
 /** @type {(() => void)[]} */
 const waiting = []
 
 /**
- * Runs a program on one backend, in the repository's folder unless told otherwise, and gives the lines that it prints.
+ * Runs a program on one backend, by default in the repository's folder, and returns the lines it prints.
  *
  * @param {string} code
  * @param {string} kind

@@ -1,10 +1,10 @@
-// Inputs for tests, drawn from seeds, and the comparison of results with what they should be.
+// Test inputs from seeds, and comparison of results with expected values.
 
 /** @typedef {import('@ruvector/attention').Tensor} Tensor */
 /** @typedef {import('@ruvector/attention').TensorData} TensorData */
 
 /**
- * Numbers in [0, 1), the same for the same seed (mulberry32).
+ * Deterministic numbers in [0, 1) from a seed (mulberry32).
  *
  * @param {number} seed
  */
@@ -28,7 +28,7 @@ function fill(shape, draw) {
 }
 
 /**
- * A tensor of N(0, 1).
+ * A tensor with values from N(0, 1).
  *
  * @param {readonly number[]} shape
  * @param {number} seed
@@ -39,7 +39,7 @@ export function normal(shape, seed) {
 }
 
 /**
- * A tensor of eighths in [-2, 2]: products and sums of them are exact, so that a failure is a fault and not rounding.
+ * A tensor of eighths in [-2, 2]. Their products and sums are exact, so a failure is a fault and not rounding.
  *
  * @param {readonly number[]} shape
  * @param {number} seed
@@ -50,7 +50,7 @@ export function eighths(shape, seed) {
 }
 
 /**
- * The first entry that is further from what it should be than `tolerance`, or undefined.
+ * The first entry that differs from the expected one by more than `tolerance`, or undefined.
  *
  * @param {ArrayLike<number>} actual
  * @param {ArrayLike<number>} expected
@@ -67,7 +67,7 @@ function firstDifference(actual, expected, tolerance) {
 }
 
 /**
- * Throws unless numbers are what they should be, relative to those beyond 1; infinities and NaN have to be the same.
+ * Throws unless numbers are close, relative to those above 1 in magnitude; infinities and NaN must be equal.
  *
  * @param {Tensor | ArrayLike<number> | undefined} actual
  * @param {Tensor | ArrayLike<number> | undefined} expected
@@ -81,7 +81,7 @@ export function requireClose(actual, expected, tolerance = 1e-5, what = 'numbers
 }
 
 /**
- * Asserts the same.
+ * The same as an assertion.
  *
  * @param {import('ava').ExecutionContext} t
  * @param {Tensor | ArrayLike<number> | undefined} actual
@@ -94,7 +94,7 @@ export function close(t, actual, expected, tolerance, what) {
 }
 
 /**
- * What tells the bits of floats apart, short enough to read in a report: shape and hash.
+ * A fingerprint of the bits of floats, short enough to read in a report: shape and hash.
  *
  * @param {Tensor | undefined} tensor
  */
@@ -109,7 +109,7 @@ export function bits(tensor) {
 }
 
 /**
- * The AttentionError that `call` throws, by its fields.
+ * The fields of the AttentionError that `call` throws.
  *
  * @param {import('ava').ExecutionContext} t
  * @param {() => unknown} call

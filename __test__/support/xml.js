@@ -1,8 +1,8 @@
-// Reads the pictures that tests look at: XML that every viewer takes, and what of it can be seen.
+// Reads the pictures under test: XML that every viewer accepts, and its visible parts.
 
 /**
- * Reads XML strictly enough to find what a viewer would refuse: tags that don't nest, bare `<` and `&`, doubled attributes. Where
- * there is a browser, its own parser reads it as well.
+ * Parses XML strictly enough to find what a viewer would reject: tags that do not nest, bare `<` and `&`, duplicate
+ * attributes. In a browser, its own parser reads the text as well.
  *
  * @param {string} xml
  * @returns {{ elements: Map<string, number>, texts: string[] }}
@@ -43,7 +43,7 @@ export function readXml(xml) {
   sound(xml.slice(position))
   if (open.length > 0) throw new Error(`<${open[0]}> is not closed`)
   if (typeof DOMParser === 'function') {
-    // The page's policy refuses style sheets, with a line in the log for each.
+    // The page's policy blocks style sheets and logs each one.
     const plain = xml.replace(/<style>[^<]*<\/style>/, '')
     const problem = new DOMParser().parseFromString(plain, 'image/svg+xml').querySelector('parsererror')
     if (problem) throw new Error(problem.textContent ?? 'no XML')

@@ -1,4 +1,4 @@
-// Every entry is what index.d.ts declares, with the same types; and loadBackend's API is what the entry offers.
+// Checks that every entry matches index.d.ts, and that the API of loadBackend matches the entry.
 import * as contract from '../../index.js'
 import * as browser from '../../lib/entries/browser.js'
 import * as external from '../../lib/entries/external.js'
@@ -8,7 +8,7 @@ import { loader } from '../../lib/loader.js'
 
 export const entries: (typeof contract)[] = [browser, external, workerd, createEntry(loader)]
 
-// And no entry has more.
+// No entry has additional exports.
 type Extra = Exclude<keyof typeof browser | keyof typeof external | keyof typeof workerd, keyof typeof contract>
 export const nothing: [Extra] extends [never] ? true : false = true
 

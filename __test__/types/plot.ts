@@ -1,4 +1,4 @@
-// What callers of the pictures may write in TypeScript, and, by @ts-expect-error, what they may not.
+// Valid uses of the plot functions in TypeScript, and invalid ones marked by @ts-expect-error.
 import type { AttentionOutput, GraphOutput, Tensor } from '@ruvector/attention'
 import {
   attentionHeatmap,
@@ -49,7 +49,7 @@ export function uses(result: AttentionOutput, points: Tensor, edges: Edges, laye
 }
 
 export function refused(weights: Tensor, points: Tensor, edges: Edges) {
-  // @ts-expect-error bare arrays are no tensors
+  // @ts-expect-error bare arrays are not tensors
   attentionHeatmap(new Float32Array(4))
   // @ts-expect-error there is no such option
   attentionHeatmap(weights, { labels: ['a'] })

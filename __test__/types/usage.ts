@@ -1,4 +1,4 @@
-// What callers may write in TypeScript, and, by @ts-expect-error, what they may not.
+// Valid uses of the API in TypeScript, and invalid ones marked by @ts-expect-error.
 import {
   AttentionError,
   BatchProcessor,
@@ -54,7 +54,7 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
     softcap: undefined,
     topWeights: 1
   })
-  // A job that was written for options without null.
+  // A job written for options without null.
   const job = async (input: Tensor, { signal }: { signal?: AbortSignal; onProgress?: (fraction: number) => void }) =>
     signal?.aborted ? 0 : input.data.length
   const lengths: number[] = await new BatchProcessor().process([q], job)
@@ -102,7 +102,7 @@ export function handles(error: unknown): AttentionErrorCode | undefined {
 }
 
 export function refused(q: Tensor, layer: MultiHeadAttention, api: Attention) {
-  // @ts-expect-error bare arrays are no tensors
+  // @ts-expect-error bare arrays are not tensors
   softmax(new Float32Array(2))
   // @ts-expect-error a mask is boolean or float
   scaledDotProductAttention(q, q, q, { mask: { data: new Int32Array(1), shape: [1] } })
@@ -114,9 +114,9 @@ export function refused(q: Tensor, layer: MultiHeadAttention, api: Attention) {
   attentionWeights(q, q, { stage: 'logits' })
   // @ts-expect-error lengths are an Int32Array
   scaledDotProductAttention(q, q, q, { kvLengths: [1] })
-  // @ts-expect-error tiles hold no weights
+  // @ts-expect-error flash attention returns no weights
   new FlashAttention(2).forward(q, q, q, { weights: true })
-  // @ts-expect-error a cache knows its offset
+  // @ts-expect-error a cache determines its offset
   new KVCache({ kvHeads: 1, headDim: 2, capacity: 8 }).attend(q, { queryOffset: 1 })
   // @ts-expect-error a layer has no layout
   layer.forward(q, q, q, { layout: 'bhld' })
@@ -126,12 +126,12 @@ export function refused(q: Tensor, layer: MultiHeadAttention, api: Attention) {
   rmsNorm(q, { bias: q })
   // @ts-expect-error there is no such activation
   new TransformerEncoderLayer({ modelDim: 4, numHeads: 2, activation: 'silu' })
-  // @ts-expect-error the configuration is settled
+  // @ts-expect-error the configuration is read-only
   layer.config.numHeads = 3
   // @ts-expect-error an API of one backend does not start others
   api.loadBackend('native')
   // @ts-expect-error there are two kinds
   loadBackend('gpu')
-  // @ts-expect-error shapes are not to be changed
+  // @ts-expect-error shapes are read-only
   q.shape[0] = 2
 }

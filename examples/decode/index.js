@@ -1,6 +1,5 @@
 // Streams tokens from a small decoder through key/value caches, on both backends. Prints the speed, and compares each
-// row with one
-// pass over the whole text. Exits with an error if a backend is missing or its rows differ.
+// row with one pass over the whole text. Exits with an error if a backend is missing or its rows differ.
 //   npm run example -- decode [TOKENS] [SEED]
 import { loadBackend } from '@ruvector/attention'
 import { Decoder, random, sample, shape } from './model.js'

@@ -1,6 +1,5 @@
 // A small decoder with random weights, built from this package's public functions: grouped heads, rotary positions,
-// pre-norm, and
-// a feed-forward network with SiLU. Its text is meaningless, but it is the same with and without a cache.
+// pre-norm, and a feed-forward network with SiLU. Its text is meaningless, but it is the same with and without a cache.
 
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 /** @typedef {import('@ruvector/attention').KVCache} KVCache */

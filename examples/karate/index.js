@@ -1,8 +1,6 @@
 // Runs a graph attention network, trained in PyTorch Geometric, on Zachary's karate club on both backends. Prints the
-// difference
-// from PyTorch Geometric and the number of members classified correctly. Draws output/karate.svg, which shows whom each
-// member
-// attends to. Exits with an error if a backend is missing or wrong.
+// difference from PyTorch Geometric and the number of members classified correctly. Draws output/karate.svg, which
+// shows whom each member attends to. Exits with an error if a backend is missing or wrong.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { loadBackend } from '@ruvector/attention'

@@ -1,7 +1,6 @@
 // Searches sentences by meaning: embeds 316 facts with all-MiniLM-L6-v2 on each backend, compares the vectors with
-// those of
-// transformers, and answers questions from the command line or its own. Exits with an error if a backend is missing or
-// wrong.
+// those of transformers, and answers questions from the command line or its own. Exits with an error if a backend is
+// missing or wrong.
 import { readFileSync } from 'node:fs'
 import { loadBackend } from '@ruvector/attention'
 import { fetchModel, modelFolder } from '../../scripts/model.mjs'

@@ -1,6 +1,5 @@
 // all-MiniLM-L6-v2 from its files: tokens, embeddings, six encoder layers, mean pooling. Embeds sentences as unit
-// vectors; the
-// dot product of two vectors measures how close their meanings are.
+// vectors; the dot product of two vectors measures how close their meanings are.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Tokenizer } from '@huggingface/tokenizers'

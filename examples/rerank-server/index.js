@@ -1,6 +1,5 @@
 // A re-ranking service over HTTP: all-MiniLM-L6-v2 ranks documents by how well they answer a query, in asynchronous
-// calls, so that
-// the server stays responsive. `npm run example -- rerank-server`, then
+// calls, so that the server stays responsive. `npm run example -- rerank-server`, then
 //   curl -d '{"query": "Why do ships not sink?", "top": 3}' http://127.0.0.1:8080/rerank
 import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'

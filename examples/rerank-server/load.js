@@ -1,6 +1,6 @@
 // Loads the server with requests, with asynchronous and with synchronous calls, on one thread and on two. Measures
-// requests per
-// second, response times, and the delay of the server's event loop. `node examples/rerank-server/load.js --seconds 20`
+// requests per second, response times, and the delay of the server's event loop. `node examples/rerank-server/load.js
+// --seconds 20`
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'

@@ -1,6 +1,5 @@
 // WordNet's animals in the hyperbolic plane: computes what a concept attends to, on both backends. The concept is the
-// argument, or
-// a wolf. Draws output/wordnet-disk.svg. Exits with an error if a backend is missing or the two differ.
+// argument, or a wolf. Draws output/wordnet-disk.svg. Exits with an error if a backend is missing or the two differ.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { loadBackend } from '@ruvector/attention'

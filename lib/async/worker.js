@@ -1,6 +1,5 @@
 // The worker program: holds an instance of the module and its objects, and runs one call at a time. The build bundles
-// it with
-// its imports into one source text (packages/wasm/attention.worker.js).
+// it with its imports into one source text (packages/wasm/attention.worker.js).
 
 import { instantiate } from '../../packages/wasm/attention.js'
 import { FIRST_OBJECT, HEADER, freeQuietly, makeObject } from './worker-calls.js'

@@ -1,6 +1,5 @@
 // Finds the layers of this package that the tensors of a file fit, by names and shapes. A layer fits if the names are
-// exactly
-// those that its loadStateDict takes: no tensor may be missing, extra, or of another shape.
+// exactly those that its loadStateDict takes: no tensor may be missing, extra, or of another shape.
 
 /** @typedef {{ name: string, shape: number[], dtype: string }} Entry */
 /** @typedef {{ layer: string, naming: string, prefix: string, config: Record<string, unknown> }} Fit */
