@@ -1,4 +1,4 @@
-// Every public function, class and method, with arguments that are right: what the fuzzer calls.
+// Every public function, class and method, with valid arguments: the calls that the fuzzer mutates.
 
 import { attentionHeatmap, attentionHeatmapText, graphPlot, poincareDisk } from '../lib/plot/index.js'
 import { createCompat } from '../lib/compat.js'
@@ -6,16 +6,16 @@ import { fromGraphology } from '../lib/graphology.js'
 
 /** @typedef {import('./world.mjs').World} World */
 /**
- * - `of`: makes what the call is a method of, or the function's owner.
- * - `name`: of the method; undefined for a function that `of` gives itself.
- * - `args`: right arguments.
- * - `isAbstract`: whether it is a class that callers cannot make, which is a TypeError as for those of the language.
- * - `isPlain`: whether it is only called rightly: the classes of errors, which the package makes.
+ * - `of`: creates the object of a method, or the owner of a function.
+ * - `name`: the method's name; undefined for a function that `of` returns itself.
+ * - `args`: valid arguments.
+ * - `isAbstract`: true for a class that callers cannot construct, which throws a TypeError.
+ * - `isPlain`: true if it is only called with valid arguments: error classes, which the package constructs.
  *
  * @typedef {{ of: (w: World) => any, name?: string, isNew?: boolean, isAbstract?: boolean, isPlain?: boolean, args: (w: World, target: any) => any[] }} Entry
  */
 
-/** Attention's inputs and options. @param {World} w @param {Record<string, number>} [fixed] */
+/** Inputs and options of attention. @param {World} w @param {Record<string, number>} [fixed] */
 function attention(w, fixed = {}) {
   const G = fixed.G ?? w.r.int(1, 2)
   const dims = { B: w.dim(), G, H: G * w.r.int(1, 2), L: w.dim(), S: w.dim(), D: w.dim(), E: w.dim(), ...fixed }
@@ -137,7 +137,7 @@ function heads(w) {
   }
 }
 
-/** A configuration whose heads are even where positions turn them. @param {World} w */
+/** A configuration with even head sizes if rotary positions are used. @param {World} w */
 function layerConfig(w) {
   const config = /** @type {any} */ (heads(w))
   if (config.rotary && config.headDim % 2) config.headDim++
@@ -208,7 +208,10 @@ const encoderConfig = (w) => {
   }
 }
 
-/** What every layer has. @param {string} name @param {(w: World) => any} config @returns {Record<string, Entry>} */
+/**
+ * The entries that every layer has. @param {string} name @param {(w: World) => any} config @returns {Record<string,
+ * Entry>}
+ */
 function layerEntries(name, config) {
   const of = (/** @type {World} */ w) => makeLayer(w, name, config)
   return {
@@ -231,7 +234,10 @@ function layerEntries(name, config) {
   }
 }
 
-/** A method, and its asynchronous twin. @param {string} name @param {(w: World) => any} of @param {Entry['args']} args */
+/**
+ * A method and its asynchronous counterpart. @param {string} name @param {(w: World) => any} of @param {Entry['args']}
+ * args
+ */
 function twins(name, of, args) {
   const last = /** @type {string} */ (name.split('.').pop())
   return {
@@ -401,7 +407,7 @@ function cache(w) {
     try {
       made.append(...appendCall(w, made))
     } catch {
-      // It is full.
+      // The cache is full.
     }
   }
   return made
@@ -431,7 +437,7 @@ function attendCall(w, made) {
   return [w.tensor([B, H, L, headDim]), attentionOptions(w, /** @type {any} */ (dims), ['queryOffset', 'kvLengths'])]
 }
 
-/** A file of weights, now and then spoilt. @param {World} w */
+/** A weights file, sometimes corrupted. @param {World} w */
 function file(w) {
   const state = { 'a.x': w.tensor([2, 3]), 'a.y': w.tensor([w.dim()]), b: w.tensor([]) }
   const bytes = w.api.saveSafetensors(state, w.r.chance(0.3) ? { format: 'pt' } : undefined)
@@ -598,7 +604,7 @@ function edges(w) {
   return { numNodes, source: w.ints(count, 0, numNodes - 1), target: w.ints(count, 0, numNodes - 1) }
 }
 
-/** What graphology's graphs offer. @param {World} w */
+/** A graph with the methods of graphology. @param {World} w */
 function graphologyGraph(w) {
   const { numNodes, source, target } = edges(w)
   return {
@@ -1001,7 +1007,10 @@ export const entries = {
   }
 }
 
-/** What an API offers that is called: functions, constructors, methods and getters, under the names of {@link entries}. @param {any} api */
+/**
+ * The callable members of an API: functions, constructors, methods and getters, named as in {@link entries}. @param
+ * {any} api
+ */
 export function offered(api) {
   const names = []
   for (const [name, value] of Object.entries(api)) {

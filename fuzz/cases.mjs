@@ -1,4 +1,4 @@
-// Cases of the fuzzer: each is made from a seed and a number alone, runs on every backend, and ends with the problems found.
+// Cases of the fuzzer. Each depends only on a seed and a number, runs on every backend, and returns the problems found.
 
 import { entries } from './calls.mjs'
 import { createReference, differenceOf, problemOf } from './check.mjs'
@@ -9,19 +9,19 @@ import { mix } from './random.mjs'
 /** @typedef {{ kind: string, api: any, isRight: () => string | undefined }} Subject */
 /** @typedef {{ name: string, number: number, kind: string, problem: string, changes: string }} Finding */
 
-/** Calls that wait for a thread or a worker take as long as hundreds that do not. */
+/** Asynchronous calls take as long as hundreds of synchronous ones, so fewer of them run. */
 const SYNCHRONOUS_SHARE = 12
 
 const names = Object.keys(entries).flatMap((name) =>
   Array.from({ length: /Async$|^BatchProcessor\.(process|stream)$/.test(name) ? 1 : SYNCHRONOUS_SHARE }, () => name)
 )
-/** How long a promise may take to settle. */
+/** Maximum time for a promise to settle, in milliseconds. */
 const PATIENCE = 20_000
 
 /** @param {{ kind: string, api: any }[]} backends @returns {Subject[]} */
 export const subjects = (backends) => backends.map(({ kind, api }) => ({ kind, api, isRight: createReference(api) }))
 
-/** What was made, without what belongs to nobody's comparison. @param {any} value @param {World} world */
+/** The results of a call, without members that cannot be compared. @param {any} value @param {World} world */
 function settle(value, world) {
   if (typeof value?.dispose === 'function') world.keep(value)
   return value
@@ -51,7 +51,7 @@ async function patiently(promise) {
 }
 
 /**
- * One call of an entry.
+ * Performs one call of an entry.
  *
  * @param {World} world
  * @param {import('./calls.mjs').Entry} entry
@@ -62,7 +62,7 @@ function perform(world, entry) {
     const target = entry.of(world)
     const right = entry.args(world, target)
     const args = entry.isPlain ? right : mutateArguments(world, right)
-    // A batch runs as many jobs as it is given inputs, here billions.
+    // A batch runs one job per input, here billions.
     if (entry.name === 'process' && isLong(args[0])) args[0] = []
     if (entry.isNew) return { outcome: { value: settle(new target(...args), world) } }
     const member = target[/** @type {string} */ (entry.name)]
@@ -83,7 +83,7 @@ async function outcomeOf(promise, world) {
   }
 }
 
-/** Whose values are of one backend or one moment. */
+/** Entries whose values depend on the backend or the time. */
 const PRIVATE =
   /^(backend|memoryUsage|compat getMemoryUsage|BatchProcessor\.concurrency|new |LinearAttention\.stream|compat create)/
 
@@ -104,7 +104,7 @@ export async function runCase(all, seed, number) {
   for (const { kind, api, isRight } of all) {
     let isInside = false
     const world = new World(api, mix(choice, 1), () => {
-      // A call within a call within a call says nothing more.
+      // Deeper nesting of calls adds nothing.
       if (isInside) return
       isInside = true
       const wrong = isRight()

@@ -1,9 +1,9 @@
-// What has to hold of every call: which failures there may be, which results two backends share, what no call changes.
+// Checks that hold for every call: allowed failures, equal results on both backends, and untouched inputs.
 
 import { AttentionError } from '../lib/errors.js'
 import { arrayType, lengthOf } from '../lib/tensor.js'
 
-/** How far the same number may differ between backends, relative to those beyond 1. */
+/** Maximum difference of a number between backends, relative to those above 1 in magnitude. */
 const TOLERANCE = 1e-5
 
 /**
@@ -11,8 +11,8 @@ const TOLERANCE = 1e-5
  */
 
 /**
- * What the engine says of what it refuses to touch: a job or an iterator of the caller's, something up the prototypes of its object, a
- * proxy that says what a proxy of its target may not say.
+ * Messages of the engine about objects of the caller that it rejects: a job or an iterator, something in the prototype
+ * chain, or a proxy that violates the rules for its target.
  */
 const OF_THE_ENGINE = [
   /^TypeError: Class constructor/,
@@ -25,10 +25,10 @@ const OF_THE_ENGINE = [
 ]
 
 /**
- * Why an outcome may not be, or undefined.
+ * The reason why an outcome is not allowed, or undefined.
  *
  * @param {Outcome} outcome
- * @param {Set<unknown>} own  errors of the caller's own
+ * @param {Set<unknown>} own  errors thrown by the caller's code
  * @param {any} BatchError
  */
 export function problemOf({ error, isRefused }, own, BatchError) {
@@ -54,7 +54,7 @@ function refusalOf({ error }, own, BatchError) {
 }
 
 /**
- * Where two backends disagree, or undefined.
+ * The difference between the outcomes of two backends, or undefined.
  *
  * @param {{ outcome: Outcome, world: import('./world.mjs').World, api: any }[]} runs
  */
@@ -64,7 +64,7 @@ export function differenceOf([one, other]) {
     outcome.isRefused ? refusalOf(outcome, world.own, api.BatchError) : 'a result'
   )
   if (a !== b) {
-    // Sizes beyond what 32 bits count are there natively alone.
+    // Only native code supports sizes beyond 32 bits.
     return one.world.isHuge ? undefined : `${a} instead of ${b}`
   }
   if (one.outcome.isRefused) return undefined
@@ -79,7 +79,7 @@ function compare(a, b, isExtreme, path) {
     return `${path}: ${a} and ${b}`
   }
   if (ArrayBuffer.isView(a) || Array.isArray(a)) {
-    // The caller's own arrays may say anything of their lengths.
+    // The caller's own arrays may misreport their lengths.
     const [x, y] = [a, b].map((list) =>
       arrayType(list) ? Array.from({ length: lengthOf(list) }, (_, at) => list[at]) : list
     )
@@ -106,7 +106,7 @@ function compare(a, b, isExtreme, path) {
 }
 
 /**
- * A small call of each kind whose bits may never change.
+ * A set of small calls whose bits must never change.
  *
  * @param {any} api
  */

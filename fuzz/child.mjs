@@ -1,5 +1,6 @@
-// The process in which cases run: writes the number of the case it is at to a file, so that whoever watches it knows which
-// one ended it, and what it finds to standard output, a line of JSON each.
+// The process in which cases run. It writes the number of the current case to a file, so that its parent knows which
+// case
+// ended it, and its findings to standard output, one line of JSON each.
 
 import { openSync, writeSync } from 'node:fs'
 import { loadBackend } from '../index.js'
@@ -11,17 +12,17 @@ const file = openSync(progress, 'w')
 const place = new Float64Array(1)
 const say = (/** @type {unknown} */ line) => writeSync(1, `${JSON.stringify(line)}\n`)
 
-/** What nobody waited for and still failed: in a program of a user's it would end the process. */
+/** A rejection that nobody awaited; in a user's program, it would end the process. */
 const stray = (/** @type {any} */ error) =>
   say({
-    name: 'nobody waited',
+    name: 'unhandled rejection',
     number: place[0],
     kind: 'both',
     problem: String(error?.stack ?? error).slice(0, 500),
     changes: ''
   })
 process.on('unhandledRejection', (reason) => {
-  // What the fuzzer's own iterators and jobs threw is its own affair.
+  // Errors from the fuzzer's own iterators and jobs are expected.
   if (/** @type {any} */ (reason)?.constructor?.name !== 'OwnError') stray(reason)
 })
 process.on('uncaughtException', stray)
@@ -34,7 +35,7 @@ for (let number = from; number < end && Date.now() < until; number++) {
   place[0] = number
   writeSync(file, place, 0, 8, 0)
   for (const finding of await runCase(all, seed, number)) say(finding)
-  // Timers and finalizers have their turn.
+  // Lets timers and finalizers run.
   if (number % 64 === 0) await new Promise((resolve) => setImmediate(resolve))
 }
 place[0] = -1 - Math.max(0, place[0] - from + 1)

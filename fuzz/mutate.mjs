@@ -1,4 +1,4 @@
-// Turns right arguments into wrong or strange ones: other types, getters, proxies, arrays of every kind of memory.
+// Mutates valid arguments: other types, getters, proxies, and arrays over every kind of memory.
 
 import { createContext, runInContext } from 'node:vm'
 
@@ -32,7 +32,9 @@ const subclasses = { Float32Array: Floats, Int32Array: Ints, Uint8Array: Bytes }
 /** @type {Record<string, any>} */
 const classes = { Float32Array, Int32Array, Uint8Array }
 
-/** Numbers that no dimension and few options take; none between, so that nothing takes gigabytes. */
+/**
+ * Numbers that no dimension and few options accept. Moderate sizes are excluded, so that nothing allocates gigabytes.
+ */
 const NUMBERS = [-0, -1, 0.5, -2.5, NaN, Infinity, -Infinity, 1e-320, 1e-40, 1e38, 1e39, 1e308, -1e308, 33]
 const SIZES = [2 ** 40, 2 ** 44, 2 ** 53 - 1, 2 ** 53, 2 ** 60]
 const NAMES = [
@@ -79,7 +81,7 @@ function isArray(value) {
   }
 }
 
-/** Whether looking at it throws. @param {any} value */
+/** True if inspecting the value throws. @param {any} value */
 function isStrange(value) {
   try {
     return Object.keys(value).some((name) => value[name] === value)
@@ -189,14 +191,14 @@ function number(w) {
   return w.r.pick(SIZES)
 }
 
-/** Something else altogether. @param {World} w */
+/** An unrelated value. @param {World} w */
 function junk(w) {
   w.isExtreme = true
   return w.r.pick(JUNK)(w)
 }
 
 /**
- * Another array of the same numbers, or nearly.
+ * Another array with the same numbers, or almost the same.
  *
  * @type {Record<string, (w: World, array: any, name: string) => any>}
  */
@@ -421,7 +423,7 @@ function anyName(w, object) {
 
 /** @param {any} object @param {string} name @param {unknown} value */
 function withMember(object, name, value) {
-  // Not by assignment, which __proto__ would turn into something else.
+  // Assignment would misinterpret __proto__.
   return Object.defineProperty({ ...object }, name, { value, enumerable: true, configurable: true, writable: true })
 }
 
@@ -436,7 +438,7 @@ function withinMember(w, object) {
   return withMember(object, name, mutate(w, object[name]))
 }
 
-/** Detaches every array that can be reached. @param {World} w @param {any} value @param {number} depth */
+/** Detaches every reachable array. @param {World} w @param {any} value @param {number} depth */
 function detach(w, value, depth) {
   if (typeof value !== 'object' || value === null || depth > 3) return
   if (ArrayBuffer.isView(value)) {
@@ -446,7 +448,7 @@ function detach(w, value, depth) {
     try {
       structuredClone(buffer, { transfer: [buffer] })
     } catch {
-      // Gone already.
+      // Already detached.
     }
     return
   }
@@ -455,7 +457,7 @@ function detach(w, value, depth) {
 }
 
 /**
- * Something else in place of a right value.
+ * Replaces a valid value with another.
  *
  * @param {World} w
  * @param {any} value
@@ -465,7 +467,7 @@ export function mutate(w, value) {
   try {
     return different(w, value)
   } catch {
-    // What was changed before may be too strange to be changed again.
+    // An earlier mutation may prevent another one.
     return value
   }
 }
@@ -498,7 +500,7 @@ function said(w, what, value) {
   return value
 }
 
-/** Arguments of which none, one or several are changed. @param {World} w @param {any[]} args */
+/** Mutates none, one or several of the arguments. @param {World} w @param {any[]} args */
 export function mutateArguments(w, args) {
   const count = w.r.pick([0, 1, 1, 1, 2, 3])
   const changedArgs = [...args]

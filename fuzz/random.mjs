@@ -1,6 +1,6 @@
-// Random choices from a seed: the same seed gives the same choices on every machine.
+// Random choices from a seed, identical on every machine.
 
-/** Mixes two integers into a seed of 32 bits. @param {number} a @param {number} b */
+/** Mixes two integers into a 32-bit seed. @param {number} a @param {number} b */
 export function mix(a, b) {
   let mixed = Math.imul(a ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(b + 0x7f4a7c15, 0xc2b2ae35)
   mixed = Math.imul(mixed ^ (mixed >>> 15), 0x2c1b3c6d)
@@ -39,7 +39,7 @@ export class Random {
     return list[this.int(0, list.length - 1)]
   }
 
-  /** About N(0, 1), from four uniform numbers. */
+  /** Approximately N(0, 1), from four uniform numbers. */
   normal() {
     return (this.next() + this.next() + this.next() + this.next() - 2) * 1.73
   }

@@ -1,26 +1,26 @@
-// What one case of the fuzzer works in: its random choices, the arrays that no call may write to, and the errors of its own.
+// The environment of one fuzzer case: its random choices, the arrays that no call may write to, and its own errors.
 
 import { Random } from './random.mjs'
 
-/** What the fuzzer's own getters, iterators and jobs throw. */
+/** Thrown by the fuzzer's own getters, iterators and jobs. */
 export class OwnError extends Error {}
 
-/** Words around each array that no call may touch. */
+/** Elements around each array that no call may touch. */
 const MARGIN = 4
 const TYPES = /** @type {const} */ ({ Float32Array, Int32Array, Uint8Array })
 
 export class World {
-  /** What may be thrown beside AttentionErrors. @type {Set<unknown>} */
+  /** Exceptions that are allowed besides AttentionErrors. @type {Set<unknown>} */
   own = new Set()
-  /** Whether numbers are such that two backends may differ: overflows, or saturated softmaxes. */
+  /** True if two backends may differ because of overflow or saturated softmax. */
   isExtreme = false
-  /** Whether the outcome depends on time: signals that come late. */
+  /** True if the outcome depends on timing, such as late signals. */
   isRacy = false
-  /** Whether sizes are beyond what 32 bits count: one backend may say OPTION or SHAPE where the other says MEMORY. */
+  /** True if sizes exceed 32 bits: one backend may throw OPTION or SHAPE where the other throws MEMORY. */
   isHuge = false
-  /** What was changed on the way, to be read in a report. @type {string[]} */
+  /** The mutations made, for a report. @type {string[]} */
   changes = []
-  /** What is to be disposed at the end. @type {any[]} */
+  /** Objects to dispose at the end. @type {any[]} */
   objects = []
   /** Arrays that calls write to. @type {WeakSet<object>} */
   outputs = new WeakSet()
@@ -30,7 +30,7 @@ export class World {
   /**
    * @param {any} api
    * @param {number} seed
-   * @param {() => void} reenter  calls back into the API
+   * @param {() => void} reenter  re-enters the API
    */
   constructor(api, seed, reenter) {
     this.api = api
@@ -38,7 +38,7 @@ export class World {
     this.reenter = reenter
   }
 
-  /** An error that may come back. @param {string} what */
+  /** An error that a call may rethrow. @param {string} what */
   error(what) {
     const error = new OwnError(what)
     this.own.add(error)
@@ -46,7 +46,7 @@ export class World {
   }
 
   /**
-   * A typed array inside of a larger buffer, which is watched.
+   * A typed array inside a larger buffer, which is checked for changes.
    *
    * @template {keyof typeof TYPES} T
    * @param {T} type
@@ -74,12 +74,12 @@ export class World {
     this.#tracked.push({ bytes, before: bytes.slice(), ...(free && { free }) })
   }
 
-  /** No longer watches a buffer, whose owner changes it. @param {ArrayBufferLike} buffer */
+  /** Stops checking a buffer that its owner changes. @param {ArrayBufferLike} buffer */
   untrack(buffer) {
     this.#tracked = this.#tracked.filter(({ bytes }) => bytes.buffer !== buffer)
   }
 
-  /** Whether every array is as it was. */
+  /** True if every array is unchanged. */
   isUntouched() {
     return this.#tracked.every(({ bytes, before, free: [start, end] = [0, 0] }) => {
       if (bytes.length === 0) return true
@@ -106,12 +106,15 @@ export class World {
     return { data: this.array('Float32Array', length, () => size * this.r.normal()), shape }
   }
 
-  /** A dimension, now and then 0. */
+  /** A dimension, sometimes 0. */
   dim() {
     return this.r.chance(0.05) ? 0 : this.r.int(1, 6)
   }
 
-  /** Some of the members, each with a chance. @param {Record<string, () => unknown>} members @param {number} [chance] */
+  /**
+   * Some of the members, each with a probability. @param {Record<string, () => unknown>} members @param {number}
+   * [chance]
+   */
   some(members, chance = 0.2) {
     /** @type {Record<string, unknown>} */
     const chosen = {}

@@ -1,5 +1,6 @@
-// How long a cancelled call takes to reject, and how long until a call that waited behind it has run: two hundred times on each
-// backend, on one thread. `node scripts/cancellation.mjs`
+// Measures how long a cancelled call takes to reject, and how long until a call queued behind it has run: two hundred
+// times on
+// each backend, on one thread. `node scripts/cancellation.mjs`
 
 import { loadBackend } from '../index.js'
 

@@ -1,5 +1,6 @@
-// Makes the data of examples/explorer from all-MiniLM-L6-v2: the embeddings of its most common tokens in 16 bits, and the tokenizer
-// over these alone. Words that are not among them are split into pieces that are, at the worst into letters.
+// Generates the data of examples/explorer from all-MiniLM-L6-v2: 16-bit embeddings of its most common tokens, and a
+// tokenizer
+// limited to them. Other words are split into known pieces, in the worst case into letters.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,19 +8,19 @@ import { fileURLToPath } from 'node:url'
 import { fetchModel, modelFolder } from './model.mjs'
 import { root } from './shell.mjs'
 
-/** Where the page's data are. */
+/** The folder of the page's data. */
 export const dataFolder = join(root, 'examples', 'explorer', 'data')
 const SIZE = 384
-/** How many of the model's 30,522 tokens the page gets. */
+/** Number of tokens for the page, of the model's 30,522. */
 const COUNT = 2900
-/** From here on BERT's vocabulary lists words and pieces from the most common one on; before are characters. */
+/** From this index on, BERT's vocabulary lists words and pieces, the most common first; characters come before. */
 const FIRST_WORD = 1996
 const ALWAYS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
 
 /** @typedef {{ dtype: 'F16' | 'F32', shape: number[], data: Float32Array }} Entry */
 
 /**
- * The numbers of a tensor of 32 bits in a safetensors file.
+ * The values of a 32-bit tensor in a safetensors file.
  *
  * @param {Buffer} file
  * @param {string} name
@@ -31,7 +32,7 @@ function readTensor(file, name) {
 }
 
 /**
- * The bits of the nearest number of 16 bits, ties to even.
+ * The bits of the nearest 16-bit float, ties to even.
  *
  * @param {number} value
  */
@@ -44,7 +45,7 @@ function toHalf(value) {
   const floor = Math.floor(scaled)
   const rest = scaled - floor
   const steps = floor + (rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? 1 : 0)
-  // A fraction that is rounded up to a whole carries into the exponent by itself.
+  // A fraction that rounds up to 1 carries into the exponent.
   return sign | (((exponent + 14) << 10) + steps)
 }
 
@@ -74,10 +75,10 @@ function safetensors(entries, metadata) {
 }
 
 /**
- * The tokens that the page knows: marks, single characters, everyday words and those of its own sentences, then the most common
- * ones, without numbers, of which years are the most.
+ * Selects the tokens of the page: markers, single characters, everyday words, the words of its own sentences, then the
+ * most common tokens. Numbers, mostly years, are excluded.
  *
- * @param {readonly string[]} vocabulary  all tokens, by their number
+ * @param {readonly string[]} vocabulary  all tokens, by id
  */
 function chooseTokens(vocabulary) {
   const read = (/** @type {string} */ name) => JSON.parse(readFileSync(join(dataFolder, name), 'utf8'))
@@ -98,10 +99,10 @@ function chooseTokens(vocabulary) {
 }
 
 /**
- * The embeddings of the tokens, and those of the positions, as a safetensors file.
+ * The embeddings of the tokens and of the positions, as a safetensors file.
  *
- * @param {Record<string, number>} ids  of all tokens
- * @param {readonly string[]} tokens  those that are kept
+ * @param {Record<string, number>} ids  ids of all tokens
+ * @param {readonly string[]} tokens  tokens to keep
  */
 function embeddingsOf(ids, tokens) {
   const file = readFileSync(join(modelFolder, 'model.safetensors'))
@@ -109,7 +110,7 @@ function embeddingsOf(ids, tokens) {
   const all = part('word_embeddings.weight')
   const words = new Float32Array(tokens.length * SIZE)
   tokens.forEach((token, row) => words.set(all.subarray(ids[token] * SIZE, (ids[token] + 1) * SIZE), row * SIZE))
-  // Each token of one sentence has the first type: its embedding goes into those of the positions.
+  // Single sentences only use the first token type, so its embedding is added to the positions.
   const type = part('token_type_embeddings.weight').subarray(0, SIZE)
   const positions = part('position_embeddings.weight').map((value, index) => value + type[index % SIZE])
   return safetensors(
@@ -128,9 +129,9 @@ function embeddingsOf(ids, tokens) {
 }
 
 /**
- * The tokenizer over the tokens that are kept, whose numbers are their rows; without padding and cutting off.
+ * A tokenizer limited to the kept tokens, with their row numbers as ids; without padding and truncation.
  *
- * @param {any} tokenizer  the model's
+ * @param {any} tokenizer  the model's tokenizer
  * @param {readonly string[]} tokens
  */
 function tokenizerOf({ added_tokens, normalizer, pre_tokenizer, decoder, model }, tokens) {
@@ -157,7 +158,7 @@ function tokenizerOf({ added_tokens, normalizer, pre_tokenizer, decoder, model }
   }
 }
 
-/** What the page fetches, by the names of its files; the model has to be there. */
+/** Generates the files that the page fetches, by name; requires the model. */
 export function makeData() {
   const tokenizer = JSON.parse(readFileSync(join(modelFolder, 'tokenizer.json'), 'utf8'))
   /** @type {Record<string, number>} */

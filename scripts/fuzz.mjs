@@ -1,5 +1,6 @@
-// Calls everything that the package offers with right and wrong arguments drawn from a seed, on both backends, and says what does
-// not hold: `npm run fuzz -- --seconds 600 --seed 1 --backend wasm`. A case that ends the process, or its patience, is found too.
+// Fuzzes all exports of the package with valid and mutated arguments from a seed, on both backends, and reports
+// violations:
+// `npm run fuzz -- --seconds 600 --seed 1 --backend wasm`. Cases that end the process or take too long are found too.
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -10,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const child = fileURLToPath(new URL('../fuzz/child.mjs', import.meta.url))
-/** Seconds that one case may take. */
+/** Maximum duration of one case in seconds. */
 const PATIENCE = 30
 
 const { values } = parseArgs({
@@ -28,7 +29,7 @@ const kinds = values.backend === undefined ? ['native', 'wasm'] : [values.backen
 const folder = mkdtempSync(join(tmpdir(), 'attention-fuzz-'))
 const progress = join(folder, 'progress')
 
-/** Findings of the same kind count as one. @type {Map<string, { finding: any, count: number }>} */
+/** Similar findings count as one. @type {Map<string, { finding: any, count: number }>} */
 const found = new Map()
 
 /** @param {any} finding */
@@ -44,8 +45,8 @@ function note(finding) {
 const describe = ({ name, number, kind, problem, changes }) =>
   `FOUND ${name} (${kind}; --seed ${seed} --from ${number} --calls 1): ${problem}${changes ? ` [${changes}]` : ''}`
 
-/** The number of the case under way; below 0, how many were run in all, less 1. */
-function place() {
+/** The number of the current case; if negative, −1 minus the total number of cases run. */
+function readPosition() {
   try {
     const bytes = readFileSync(progress)
     return bytes.length === 8 ? bytes.readDoubleLE() : undefined
@@ -55,7 +56,7 @@ function place() {
 }
 
 /**
- * Runs cases until time, or a case, ends the process.
+ * Runs cases until the time is over, or a case ends the process.
  *
  * @param {number} from
  * @param {number} calls
@@ -72,14 +73,14 @@ function run(from, calls, until) {
   running.stderr.on('data', (text) => (errors = `${errors}${text}`.slice(-2000)))
   let [last, since, late] = [from, Date.now(), false]
   const watch = setInterval(() => {
-    const now = place() ?? last
+    const now = readPosition() ?? last
     if (now !== last) [last, since] = [now, Date.now()]
     else if (Date.now() - since > PATIENCE * 1000) late = running.kill('SIGKILL')
   }, 250)
   return new Promise((resolve) => {
     running.on('close', (code, signal) => {
       clearInterval(watch)
-      const at = place() ?? from
+      const at = readPosition() ?? from
       const ended = late ? `no end within ${PATIENCE} s` : `the process ended with ${signal ?? code} ${errors}`
       resolve({ at, ended: at < 0 && code === 0 ? undefined : ended })
     })

@@ -1,5 +1,7 @@
-// Millions of calls of every kind on one backend, and what grows meanwhile: `npm run soak -- --seconds 600 --backend wasm`. Layers
-// and caches are dropped without dispose(), calls fail and are cancelled. Ends with an error if memory, threads or handles grow.
+// Makes millions of calls of every kind on one backend and measures what grows: `npm run soak -- --seconds 600
+// --backend wasm`.
+// Layers and caches are dropped without dispose(), calls fail and are cancelled. Exits with an error if memory, threads
+// or handles grow.
 
 import { readdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -11,9 +13,9 @@ setFlagsFromString('--expose-gc')
 /** @type {() => void} */
 const collect = runInNewContext('gc')
 
-/** What may be more at the end than at the beginning: a page of memory here and there, none of it by the call. */
+/** Allowed growth from beginning to end: some pages of memory, but nothing per call. */
 const LIMITS = { rss: 40e6, heap: 4e6, total: 2e6, allocated: 1e6, threads: 1, handles: 2 }
-/** Rounds until caches, code and pools are what they stay. */
+/** Share of the time until caches, code and pools have reached their final size. */
 const WARM_UP = 0.15
 
 /** @typedef {import('../index.d.ts').Attention} Attention */
@@ -30,7 +32,7 @@ function tensor(shape, step) {
   return { data: Float32Array.from({ length }, (_, at) => Math.sin(at * step)), shape }
 }
 
-/** A program of one backend: each of its functions makes the calls that it counts. */
+/** Calls on one backend; each method counts the calls that it makes. */
 class Program {
   calls = 0
   made = 0
@@ -46,7 +48,7 @@ class Program {
     this.#api = api
   }
 
-  /** An object that nobody disposes of. @template {object} T @param {T} object */
+  /** Drops an object without disposing of it. @template {object} T @param {T} object */
   #drop(object) {
     this.made++
     this.calls++
@@ -82,7 +84,7 @@ class Program {
       for (const call of wrong) {
         try {
           call()
-          throw new Error('a wrong call went through')
+          throw new Error('an invalid call succeeded')
         } catch (error) {
           if (/** @type {any} */ (error).name !== 'AttentionError') throw error
         }
@@ -129,7 +131,7 @@ class Program {
     this.calls += 63
   }
 
-  /** A call that is cancelled while it runs: in WebAssembly that costs a worker. */
+  /** Cancels a running call, which costs a worker in WebAssembly. */
   async #cancelled() {
     const controller = new AbortController()
     const q = this.#long
@@ -158,7 +160,7 @@ const isLinux = process.platform === 'linux'
 
 /** @param {Attention} api @returns {Promise<Sample>} */
 async function measure(api) {
-  // Finalizers run in turns of their own.
+  // Finalizers run in separate turns.
   for (let turn = 0; turn < 3; turn++) {
     collect()
     await new Promise((resolve) => setTimeout(resolve, 5))
@@ -188,7 +190,7 @@ async function soak(kind, seconds) {
   const taken = []
   const start = performance.now()
   const elapsed = () => (performance.now() - start) / 1000
-  // About two hundred samples, however long it takes.
+  // About two hundred samples, whatever the duration.
   let next = 0
   while (elapsed() < seconds) {
     await program.round()

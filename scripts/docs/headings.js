@@ -1,4 +1,4 @@
-// A plugin of TypeDoc: names each document by its first heading, which Markdown files have anyway.
+// A TypeDoc plugin that titles each document with its first heading.
 import { Converter } from 'typedoc'
 
 /** @param {import('typedoc').Application} application */

@@ -1,4 +1,4 @@
-// What TypeDoc makes the site of: the guides in the order in which they are read, and the types of every entry.
+// The TypeDoc configuration of the site: the guides in reading order, and the types of every entry.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../shell.mjs'
@@ -21,14 +21,14 @@ const guides = [
   'internals'
 ].map((name) => `docs/${name}.md`)
 
-/** One that is not written yet leaves links without an end, which then is no fault of the site. */
+/** A guide that does not exist yet would leave dead links. */
 const written = guides.filter((path) => existsSync(join(root, path)))
 
 /** @type {Partial<import('typedoc').TypeDocOptions>} */
 export default {
   name: '@ruvector/attention',
   entryPoints: ['index.d.ts', 'plot.d.ts', 'compat.d.ts', 'lib/graphology.d.ts'].map((path) => join(root, path)),
-  // The declarations alone, so that nothing has to be built first.
+  // Declarations only, so that nothing has to be built first.
   tsconfig: join(root, 'scripts', 'docs', 'tsconfig.json'),
   readme: join(root, 'README.md'),
   projectDocuments: [...written, 'CHANGELOG.md', 'CONTRIBUTING.md'].map((path) => join(root, path)),
@@ -36,19 +36,19 @@ export default {
   out: join(root, 'output', 'docs'),
   customCss: join(root, 'scripts', 'docs', 'style.css'),
   highlightLanguages: ['js', 'ts', 'py', 'rust', 'sh', 'html', 'json', 'toml'],
-  // What only the classes of the plan's interface share.
+  // Base types that only the classes of the plan's interface share.
   intentionallyNotExported: ['Freed', 'Mechanism', 'LayerMechanism', 'ShapesAndMask', 'ShapesMaskAndWatch'],
   includeVersion: true,
   hideGenerator: true,
   disableSources: true,
   preservedTypeAnnotationTags: ['@throws'],
-  // As the files have them: what belongs together stands together.
+  // Source order keeps related declarations together.
   sort: ['source-order'],
   sortEntryPoints: false,
   kindSortOrder: ['Document', 'Module', 'Function', 'Class', 'Interface', 'TypeAlias', 'Variable'],
   headings: { readme: false, document: false },
   navigation: { includeGroups: false, includeCategories: false, includeFolders: false },
-  // What only the class hierarchy says, the text says too.
+  // The class hierarchy is also described in the text.
   validation: {
     notExported: true,
     invalidLink: true,

@@ -55,7 +55,7 @@ def activations():
 
 
 def pools():
-    """As sentence-transformers' Pooling (mean) and Normalize."""
+    """Like sentence-transformers' Pooling (mean) and Normalize."""
     for index, (shape, lengths, normalize) in enumerate([((2, 5, 7), None, False), ((3, 6, 33), [6, 1, 4], False), ((3, 6, 33), [6, 0, 4], True), ((1, 40, 100), [37], True), ((2, 0, 4), None, True)]):
         x = normal((420, index), *shape)
         mask = (torch.arange(shape[1])[None] < torch.tensor(lengths or [shape[1]] * shape[0])[:, None]).double()[..., None]
@@ -73,7 +73,7 @@ def layer(seed, model_dim, heads, inner=None, activation="relu", norm_first=Fals
 
 
 def config(seed, model_dim, heads, inner=None, activation="relu", norm_first=False, epsilon=1e-5):
-    """The layer's configuration in our terms."""
+    """The layer's configuration in this package's terms."""
     described = {"modelDim": model_dim, "numHeads": heads, "seed": seed}
     described |= {} if inner is None else {"feedForwardDim": inner}
     described |= {} if activation == "relu" else {"activation": activation}
@@ -107,7 +107,7 @@ def forward(name, arguments, batch=2, length=5, mask=None, causal=False, kv_leng
     x = normal((seed, 0), batch, length, arguments["model_dim"])
     hidden = None
     if mask is not None:
-        # torch.nn.TransformerEncoderLayer hides where a boolean mask is True, as MultiheadAttention does.
+        # torch.nn.TransformerEncoderLayer hides keys where a boolean mask is True, like MultiheadAttention.
         hidden = ~torch.from_numpy(mask) if mask.dtype == np.bool_ else double(mask)
     elif causal:
         hidden = torch.ones(length, length, dtype=torch.bool).triu(1)
@@ -118,7 +118,7 @@ def forward(name, arguments, batch=2, length=5, mask=None, causal=False, kv_leng
             padding = torch.zeros(padding.shape, dtype=torch.float64).masked_fill(padding, -torch.inf)
     exact = copy.deepcopy(module).double().eval()
     with torch.no_grad():
-        # With gradients off and all else as it is here PyTorch may take its fused path, which leaves padded rows out.
+        # Without gradients, PyTorch may use its fused path, which omits padded rows.
         torch.backends.mha.set_fastpath_enabled(False)
         output = exact(double(x), src_mask=hidden, src_key_padding_mask=padding)
         before = exact.norm1(double(x)) if arguments.get("norm_first") else double(x)
@@ -146,7 +146,7 @@ def encoders():
 
 
 def bert():
-    """A BERT layer under transformers' names, and under those of checkpoints from before they were changed."""
+    """A BERT layer under transformers' names, and under the names of older checkpoints."""
     size, heads, inner, epsilon = 12, 3, 20, 1e-12
     described = BertConfig(hidden_size=size, num_attention_heads=heads, intermediate_size=inner, layer_norm_eps=epsilon, hidden_act="gelu", attn_implementation="eager")
     torch.manual_seed(11)

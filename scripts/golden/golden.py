@@ -1,4 +1,4 @@
-"""What the generators share: seeded inputs, and safetensors files with a description of their cases.
+"""Shared by the generators: seeded inputs, and safetensors files that describe their cases.
 
 A golden file holds tensors named `<case>/<tensor>` and one metadata entry, `golden`: the JSON
 `{ "reference": ..., "cases": [{ "name": ..., ... }] }`. One entry only, since the order of several is not fixed.
@@ -24,7 +24,7 @@ class Golden:
         self.tensors = {}
 
     def add(self, name, tensors, **description):
-        """Adds a case; tensors that are None are left out, float64 ones are rounded to float32."""
+        """Adds a case; None tensors are omitted, float64 tensors are rounded to float32."""
         assert all(case["name"] != name for case in self.cases), f"two cases are called {name}"
         for key, value in tensors.items():
             if value is None:

@@ -16,7 +16,7 @@ from golden import Golden, normal
 reference = f"PyTorch Geometric {torch_geometric.__version__}, PyTorch {torch.__version__.split('+')[0]}"
 golden = Golden("torch-geometric", reference)
 
-# Our names of the constructors' options, and which layer of ours each of PyTorch Geometric's is.
+# This package's names for constructor options and layers of PyTorch Geometric.
 NAMES = {
     "in_channels": "inFeatures",
     "out_channels": "outFeatures",
@@ -37,7 +37,7 @@ LAYERS = {
 
 
 def made(kind, seed, arguments):
-    """The layer, and how a case describes it."""
+    """The layer, and its description in a case."""
     torch.manual_seed(seed)
     name, config = LAYERS[kind]
     config = {NAMES.get(key, key): value for key, value in arguments.items()} | config | {"seed": seed}
@@ -63,7 +63,7 @@ def graph(seed, nodes, edges, loops=0):
     return index[:, random.permutation(edges)].astype(np.int32)
 
 
-# Every layer with every option away from its default, alone and with others.
+# Every layer with every option at a non-default value, alone and combined.
 OPTIONS = [
     (GCNConv, {}),
     (GCNConv, {"add_self_loops": False}),
@@ -138,7 +138,7 @@ def forward(kind, options, seed, inputs, outputs, nodes, edges, loops, weighted=
 def layers():
     seed = 100
     for kind, options in OPTIONS:
-        # Sizes on both sides of the vectors' lengths.
+        # Sizes on both sides of the SIMD vector lengths.
         for inputs, outputs, nodes, edges, loops in ((6, 5, 12, 30, 3), (9, 16, 7, 24, 0)):
             forward(kind, options, seed, inputs, outputs, nodes, edges, loops)
             seed += 1

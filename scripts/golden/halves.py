@@ -1,4 +1,4 @@
-"""Writes halves.safetensors: F16 and BF16 tensors as safetensors for Python stores them, and their float32 values by PyTorch.
+"""Writes halves.safetensors: F16 and BF16 tensors as stored by safetensors for Python, and their float32 values from PyTorch.
 
 Every sign and exponent with mantissas at both ends and in the middle: zeros of both signs, denormals, infinities, not-a-numbers.
 """

@@ -24,7 +24,7 @@ def rounded(x):
 
 
 class Space:
-    """One manifold of geoopt, and where it calls things otherwise."""
+    """One manifold of geoopt, with its naming differences."""
 
     def __init__(self, model, c):
         self.model, self.c, self.root = model, c, math.sqrt(c)
@@ -112,7 +112,7 @@ def attention(name, space, seed, batch=2, heads=2, length=4, keys=6, dim=5, valu
     value_dim = value_dim or dim
     if tangent:
         shapes = [(length, dim), (keys, dim), (keys, value_dim)]
-        # Not so far out that geoopt's artanh, which stops at 1 − 1e-7, shows in its midpoints.
+        # Close enough to the origin that geoopt's artanh limit, 1 − 1e-7, does not affect midpoints.
         scale = np.float32(0.6 / space.root)
         given = [normal((seed, i), batch, heads, *shape) * scale for i, shape in enumerate(shapes)]
         q, k, v = (space.exp0(f64(x)) for x in given)
@@ -146,7 +146,7 @@ def attention(name, space, seed, batch=2, heads=2, length=4, keys=6, dim=5, valu
 
 if __name__ == "__main__":
     for model in ("poincare", "lorentz"):
-        # Curvatures that float32 holds, as geoopt keeps them in it.
+        # Curvatures representable in float32, which geoopt uses for them.
         for index, c in enumerate((1.0, 0.25, 2.0)):
             space = Space(model, c)
             for dim in (2, 5, 16):

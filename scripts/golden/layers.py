@@ -19,7 +19,7 @@ def layer(seed, model_dim, heads, k_dim=None, v_dim=None, bias=True):
 
 
 def config(seed, model_dim, heads, k_dim=None, v_dim=None, bias=True):
-    """The layer's configuration in our terms."""
+    """The layer's configuration in this package's terms."""
     described = {"numHeads": heads, "headDim": model_dim // heads, "seed": seed}
     described |= {} if k_dim is None else {"kDim": k_dim}
     described |= {} if v_dim is None else {"vDim": v_dim}
@@ -47,7 +47,7 @@ def initial():
 
 
 def forward(name, arguments, batch=2, length=5, keys=None, mask=None, causal=False, kv_lengths=None):
-    """A forward pass with random biases; keys=None is self attention."""
+    """A forward pass with random biases; keys=None is self-attention."""
     module = layer(**arguments)
     tensors = {}
     with torch.no_grad():
@@ -67,7 +67,7 @@ def forward(name, arguments, batch=2, length=5, keys=None, mask=None, causal=Fal
 
         hidden = None
         if mask is not None:
-            # torch.nn.MultiheadAttention hides where a boolean mask is True, the opposite of the function below it.
+            # torch.nn.MultiheadAttention hides keys where a boolean mask is True, unlike scaled_dot_product_attention.
             hidden = ~torch.from_numpy(mask) if mask.dtype == np.bool_ else torch.from_numpy(mask).double()
             if hidden.dim() == 4:
                 heads = arguments["heads"]

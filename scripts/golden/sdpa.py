@@ -38,7 +38,7 @@ def visible(shape, mask, causal, window, query_offset, kv_lengths):
 
 
 def attention(q, k, v, mask=None, causal=False, window=None, query_offset=None, kv_lengths=None, scale=None, softcap=None):
-    """The formula, [B, H, L, D] in float64; keys and values that no query sees are left out, whatever they hold."""
+    """The formula, [B, H, L, D] in float64; keys and values that no query sees are omitted, whatever they contain."""
     heads, groups = q.shape[1], k.shape[1]
     k, v = (x.repeat_interleave(heads // groups, dim=1) for x in (k, v))
     stages = {"scores": q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)}
