@@ -180,6 +180,24 @@ export interface AttentionOutput {
   logSumExp?: Tensor
 }
 
+/** Options that ask for a result beside the output. */
+type Asking = { weights: true } | { averageWeights: true } | { topWeights: number } | { logSumExp: true }
+
+/** Names of the results that options ask for. */
+type AskedFor<Options> =
+  | (Options extends { weights: true } | { averageWeights: true } ? 'weights' : never)
+  | (Options extends { topWeights: number } ? 'topWeights' : never)
+  | (Options extends { logSumExp: true } ? 'logSumExp' : never)
+
+/**
+ * The results of a call with these options. Results that the options ask for with a literal `true`, or with a number of
+ * `topWeights`, are there.
+ */
+export type AttentionResult<Options> = AttentionOutput & Pick<Required<AttentionOutput>, AskedFor<Options>>
+
+/** Options without names that the call does not know. */
+type Known<Options, All> = Options & { [Name in Exclude<keyof Options, keyof All>]: never }
+
 /**
  * Options of a call that runs on another thread: Node's thread pool natively, workers in WebAssembly. Inputs are copied
  * when the call is made; later changes do not affect it. Results equal those of the synchronous call, bit for bit.
@@ -209,6 +227,12 @@ export interface AsyncOptions {
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
  */
+export function scaledDotProductAttention<const Options extends AttentionOptions & Asking>(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: Known<Options, AttentionOptions>
+): AttentionResult<Options>
 export function scaledDotProductAttention(
   q: Tensor,
   k: Tensor,
@@ -217,6 +241,12 @@ export function scaledDotProductAttention(
 ): AttentionOutput
 
 /** Asynchronous {@link scaledDotProductAttention}: see {@link AsyncOptions}. */
+export function scaledDotProductAttentionAsync<const Options extends (AttentionOptions & AsyncOptions) & Asking>(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: Known<Options, AttentionOptions & AsyncOptions>
+): Promise<AttentionResult<Options>>
 export function scaledDotProductAttentionAsync(
   q: Tensor,
   k: Tensor,
@@ -281,7 +311,7 @@ export function rotaryEmbedding(
 export function mergeAttention(
   parts: readonly AttentionOutput[],
   options?: { layout?: 'bhld' | 'blhd' | null } | null
-): AttentionOutput
+): AttentionResult<{ logSumExp: true }>
 
 /**
  * {@link scaledDotProductAttention} as an object with settings; options passed to a call override them. `dropout`
@@ -299,8 +329,20 @@ export declare class ScaledDotProductAttention {
   /** The factor of `q · k`; default: 1/√headDim. */
   readonly scale: number
   /** @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY */
+  forward<const Options extends AttentionOptions & Asking>(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: Known<Options, AttentionOptions>
+  ): AttentionResult<Options>
   forward(q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync<const Options extends (AttentionOptions & AsyncOptions) & Asking>(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: Known<Options, AttentionOptions & AsyncOptions>
+  ): Promise<AttentionResult<Options>>
   forwardAsync(
     q: Tensor,
     k: Tensor,
@@ -333,6 +375,12 @@ export declare class FlashAttention {
   readonly headDim: number
   readonly blockSize: number
   /** @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY */
+  forward<const Options extends (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null }) & Asking>(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: Known<Options, Omit<AttentionOptions, 'weights'> & { blockSize?: number | null }>
+  ): AttentionResult<Options>
   forward(
     q: Tensor,
     k: Tensor,
@@ -340,6 +388,14 @@ export declare class FlashAttention {
     options?: (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null }) | null
   ): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync<
+    const Options extends (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null } & AsyncOptions) & Asking
+  >(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: Known<Options, Omit<AttentionOptions, 'weights'> & { blockSize?: number | null } & AsyncOptions>
+  ): Promise<AttentionResult<Options>>
   forwardAsync(
     q: Tensor,
     k: Tensor,
@@ -518,6 +574,10 @@ export declare class KVCache implements Disposable {
    * @throws {AttentionError} SHAPE, DTYPE, OPTION (also for `queryOffset` and `kvLengths`, which the cache determines),
    * MEMORY, DISPOSED
    */
+  attend<const Options extends Omit<AttentionOptions, 'queryOffset' | 'kvLengths'> & Asking>(
+    q: Tensor,
+    options: Known<Options, Omit<AttentionOptions, 'queryOffset' | 'kvLengths'>>
+  ): AttentionResult<Options>
   attend(q: Tensor, options?: Omit<AttentionOptions, 'queryOffset' | 'kvLengths'> | null): AttentionOutput
   /**
    * Truncates the cache to its first `length` positions. A ring that has discarded keys can go back at most to the
@@ -622,8 +682,20 @@ export declare class MultiHeadAttention extends Layer {
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
+  forward<const Options extends LayerOptions & Asking>(
+    q: Tensor,
+    k: Tensor | null | undefined,
+    v: Tensor | null | undefined,
+    options: Known<Options, LayerOptions>
+  ): AttentionResult<Options>
   forward(q: Tensor, k?: Tensor | null, v?: Tensor | null, options?: LayerOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & Asking>(
+    q: Tensor,
+    k: Tensor | null | undefined,
+    v: Tensor | null | undefined,
+    options: Known<Options, LayerOptions & AsyncOptions>
+  ): Promise<AttentionResult<Options>>
   forwardAsync(
     q: Tensor,
     k?: Tensor | null,
@@ -642,8 +714,16 @@ export declare class SelfAttention extends Layer {
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
+  forward<const Options extends LayerOptions & Asking>(
+    x: Tensor,
+    options: Known<Options, LayerOptions>
+  ): AttentionResult<Options>
   forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & Asking>(
+    x: Tensor,
+    options: Known<Options, LayerOptions & AsyncOptions>
+  ): Promise<AttentionResult<Options>>
   forwardAsync(x: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
 }
 
@@ -657,8 +737,18 @@ export declare class CrossAttention extends Layer {
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
+  forward<const Options extends LayerOptions & Asking>(
+    query: Tensor,
+    context: Tensor,
+    options: Known<Options, LayerOptions>
+  ): AttentionResult<Options>
   forward(query: Tensor, context: Tensor, options?: LayerOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & Asking>(
+    query: Tensor,
+    context: Tensor,
+    options: Known<Options, LayerOptions & AsyncOptions>
+  ): Promise<AttentionResult<Options>>
   forwardAsync(query: Tensor, context: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
 }
 
@@ -702,8 +792,16 @@ export declare class TransformerEncoderLayer extends Layer {
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
+  forward<const Options extends LayerOptions & Asking>(
+    x: Tensor,
+    options: Known<Options, LayerOptions>
+  ): AttentionResult<Options>
   forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & Asking>(
+    x: Tensor,
+    options: Known<Options, LayerOptions & AsyncOptions>
+  ): Promise<AttentionResult<Options>>
   forwardAsync(x: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
 }
 
@@ -877,8 +975,20 @@ export declare class HyperbolicAttention implements Disposable {
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, DOMAIN, MEMORY, DISPOSED
    */
+  forward<const Options extends HyperbolicOptions & Asking>(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: Known<Options, HyperbolicOptions>
+  ): AttentionResult<Options>
   forward(q: Tensor, k: Tensor, v: Tensor, options?: HyperbolicOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync<const Options extends (HyperbolicOptions & AsyncOptions) & Asking>(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: Known<Options, HyperbolicOptions & AsyncOptions>
+  ): Promise<AttentionResult<Options>>
   forwardAsync(
     q: Tensor,
     k: Tensor,
@@ -1012,6 +1122,9 @@ export interface GraphOutput {
   weights?: Tensor
 }
 
+/** The results of a graph layer with these options; weights that a literal `true` asks for are there. */
+export type GraphResult<Options> = GraphOutput & Pick<Required<GraphOutput>, AskedFor<Options> & 'weights'>
+
 /**
  * A layer of PyTorch Geometric: its state dict has the same names, and its parameters are initialized like there after
  * `torch.manual_seed(seed)`. Time is linear in the number of edges, and messages are never stored.
@@ -1024,8 +1137,18 @@ export declare abstract class GraphLayer extends Layer {
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
+  forward<const Options extends GraphOptions & { weights: true }>(
+    graph: Graph,
+    x: Tensor,
+    options: Known<Options, GraphOptions>
+  ): GraphResult<Options>
   forward(graph: Graph, x: Tensor, options?: GraphOptions | null): GraphOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync<const Options extends (GraphOptions & AsyncOptions) & { weights: true }>(
+    graph: Graph,
+    x: Tensor,
+    options: Known<Options, GraphOptions & AsyncOptions>
+  ): Promise<GraphResult<Options>>
   forwardAsync(graph: Graph, x: Tensor, options?: (GraphOptions & AsyncOptions) | null): Promise<GraphOutput>
 }
 

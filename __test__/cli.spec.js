@@ -169,8 +169,8 @@ test('the doctor distinguishes right numbers from wrong ones', (t) => {
   t.true(selfCheck(attention).passed)
   const spoiled = (/** @type {number} */ value) =>
     selfCheck({
-      scaledDotProductAttention(...call) {
-        const result = attention.scaledDotProductAttention(...call)
+      scaledDotProductAttention(/** @type {[any, any, any, any?]} */ ...call) {
+        const result = /** @type {any} */ (attention.scaledDotProductAttention(...call))
         result.output.data[7] += value
         return result
       }

@@ -69,7 +69,7 @@ onBothBackends((kind, attention) => {
       const { state, options } = inputsOf(golden)
       const layer = make(golden.layer, { ...golden.config, seed: 1 }).loadStateDict(state)
       const graph = graphOf(attention, edges, x.shape[0])
-      const found = layer.forward(graph, x, (weights && { ...options, weights: true }) || options)
+      const found = layer.forward(graph, x, { ...options, weights: weights !== undefined })
       t.is(difference(found.output, output, tolerance), undefined)
       if (!weights) return t.is(found.weights, undefined)
       t.is(difference(found.weights, weights, tolerance), undefined)

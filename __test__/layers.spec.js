@@ -343,7 +343,7 @@ onBothBackends((kind, attention) => {
       layer.dispose()
       layer.dispose()
       for (const use of [
-        () => layer.forward(x, /** @type {any} */ (layer instanceof SelfAttention ? {} : x)),
+        () => /** @type {any} */ (layer).forward(x, layer instanceof SelfAttention ? {} : x),
         () => layer.stateDict(),
         () => layer.loadStateDict(state),
         () => layer.train(),

@@ -6,7 +6,7 @@ import { asGiven, allocateIndices, allocateTensor, checkTensor, outputFor, withL
 
 /** @typedef {import('./tensor.js').Checked} Checked */
 /** @typedef {import('./backend.js').Backend} Backend */
-/** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
+/** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../index.d.ts').AttentionOutput>} AttentionOutput */
 
 /** @param {readonly number[]} shape */
 export const lastOf = (shape) => (shape.length === 0 ? 1 : shape[shape.length - 1])
@@ -60,7 +60,7 @@ export function attend(backend, operation, { query, key, value, resident }, give
   const inputs = given.out && [query.data, key?.data, value?.data, given.floatMask, given.booleanMask]
   const output = outputFor(given.out, withLast(query.shape, valueSize), inputs ?? [])
   /** @type {AttentionOutput} */
-  const result = { output }
+  const result = /** @type {any} */ ({ output })
   if (given.json !== undefined) {
     const rows = rowsOf(query.shape, given.layout)
     const keys = keyCount ?? (key ? keysOf(query, key, given.layout) : 0)

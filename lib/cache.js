@@ -51,7 +51,7 @@ export function createCache(backend) {
     /**
      * @param {unknown} q
      * @param {unknown} [options]
-     * @returns {import('../index.d.ts').AttentionOutput}
+     * @returns {Required<import('../index.d.ts').AttentionOutput>}
      */
     attend(q, options) {
       const query = checkTensor('q', q)

@@ -8,6 +8,7 @@ import * as tools from './compat/tools.js'
 import { describe, fault, isArray, isFunction, isObject } from './errors.js'
 import { disposeSymbol } from './layers.js'
 import { pickOptions } from './options.js'
+import { arrayType, lengthOf } from './tensor.js'
 
 /** @typedef {import('./compat/read.js').Read} Read */
 /** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
@@ -295,8 +296,8 @@ export function createCompat(attention) {
     featureMap(...given) {
       return guard(() => {
         const { modelDim } = this.#inner.config
-        const [array, shape = [1, Math.floor(/** @type {any} */ (array)?.length / modelDim) || 0, modelDim]] = given
-        return this.#inner.featureMap(readPoints(['input'], [array, shape, ...given.slice(2)])[0]).data
+        const [array, shape = [1, Math.floor(countOf(array) / modelDim), modelDim], ...more] = given
+        return this.#inner.featureMap(readPoints(['input'], [array, shape, ...more])[0]).data
       })
     }
   }
@@ -505,6 +506,13 @@ export function createCompat(attention) {
     get_memory_usage: memoryUsage
   }
 }
+
+/**
+ * How many elements a typed array has; anything else has none.
+ *
+ * @param {unknown} array
+ */
+const countOf = (array) => (arrayType(array) === undefined ? 0 : lengthOf(/** @type {Float32Array} */ (array)))
 
 /**
  * Linear attention has no weights that a mask could act on.

@@ -17,7 +17,7 @@ import {
 } from './tensor.js'
 
 /** @typedef {import('./tensor.js').Checked} Checked */
-/** @typedef {import('../index.d.ts').GraphOutput} GraphOutput */
+/** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../index.d.ts').GraphOutput>} GraphOutput */
 
 /**
  * Copies the nodes at one end of the edges, from which the graph is recreated after a fault.
@@ -188,7 +188,7 @@ export function createGraphs(backend) {
       const { outFeatures, numHeads, concat, addSelfLoops } = this.#config
       const output = allocateTensor('output', withLast(input.shape, concat ? outFeatures * numHeads : outFeatures))
       /** @type {GraphOutput} */
-      const result = { output }
+      const result = /** @type {any} */ ({ output })
       // The kernel crate rejects weights from a layer without heads, and an x that does not fit the graph.
       if (values.weights === true && numHeads !== undefined && input.shape[0] === numNodes) {
         const edges = addSelfLoops ? numEdges - numSelfLoops + numNodes : numEdges

@@ -8,7 +8,7 @@ import { checkTensor, formatShape } from './tensor.js'
 
 /** @typedef {import('./tensor.js').Checked} Checked */
 /** @typedef {import('./backend.js').Backend} Backend */
-/** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
+/** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../index.d.ts').AttentionOutput>} AttentionOutput */
 
 /**
  * Reads the options of a constructor, and checks them together with the head size.

@@ -9,7 +9,7 @@ import { allocateTensor, checkTensor, elements, outputFor, withLast } from './te
 
 /** @typedef {import('./tensor.js').Checked} Checked */
 /** @typedef {import('./backend.js').Backend} Backend */
-/** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
+/** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../index.d.ts').AttentionOutput>} AttentionOutput */
 /** @typedef {import('../index.d.ts').HyperbolicAttention['config']} Config */
 
 const DEFAULTS = { numHeads: 1, manifold: 'poincare', temperature: 1, inputs: 'manifold' }
@@ -83,7 +83,7 @@ export function createHyperbolic(backend) {
       const inputs = given.out && [query.data, key.data, value.data, given.floatMask, given.booleanMask]
       const output = outputFor(given.out, withLast(query.shape, sizeOf(value)), inputs ?? [])
       /** @type {AttentionOutput} */
-      const result = { output }
+      const result = /** @type {any} */ ({ output })
       if (given.weights === true) {
         const [batch, second, third] = query.shape
         const rows = query.shape.length === 4 ? [batch, second, third] : [batch, this.#config.numHeads, second]

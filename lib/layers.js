@@ -9,7 +9,7 @@ import { allocateTensor, checkTensor, elements, outputFor, withLast } from './te
 
 /** @typedef {import('./tensor.js').Checked} Checked */
 /** @typedef {import('./backend.js').Backend} Backend */
-/** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
+/** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../index.d.ts').AttentionOutput>} AttentionOutput */
 /** @typedef {import('../index.d.ts').MultiHeadAttention['config']} Config */
 
 /**
@@ -109,7 +109,7 @@ export function attend(backend, layer, names, q, k, v, options, watch, operation
   const inputs = given.out && [query.data, key?.data, value?.data, given.floatMask, given.booleanMask]
   const output = outputFor(given.out, withLast(query.shape, modelDim), inputs ?? [])
   /** @type {AttentionOutput} */
-  const result = { output }
+  const result = /** @type {any} */ ({ output })
   if ((given.weights === true || given.averageWeights === true) && query.shape.length === 3) {
     const [batch, length] = query.shape
     const keys = (key ?? query).shape[1] ?? 0

@@ -71,7 +71,7 @@ export function createMerge(backend) {
   /**
    * @param {unknown} parts
    * @param {unknown} [options]
-   * @returns {import('../index.d.ts').AttentionOutput}
+   * @returns {{ output: Checked, logSumExp: Checked }}
    */
   function mergeAttention(parts, options) {
     const count = isArray(parts) ? parts.length : undefined
