@@ -84,7 +84,8 @@ export function query(command, args, options = {}) {
     ...spawnOptions(command, options),
     stdio: ['ignore', 'pipe', 'ignore'],
     encoding: 'utf8',
-    timeout: 300_000
+    timeout: 300_000,
+    maxBuffer: 2 ** 28
   })
   return result.status === 0 ? result.stdout.trim() : undefined
 }
