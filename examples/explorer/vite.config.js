@@ -1,4 +1,5 @@
-// Builds the page from the repository itself: the package by alias, its files as they are, a policy, and a service worker.
+// Builds the page from the repository: the package by alias, its files unchanged, a security policy, and a service
+// worker.
 
 import { createHash } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
@@ -7,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
 const wasm = (/** @type {string} */ variant) => path(`../../packages/wasm/attention.${variant}.wasm`)
 
-/** Nothing from elsewhere, no scripts in the page, no styles in markup. */
+/** No external resources, no inline scripts, no inline styles. */
 export const policy = [
   "default-src 'none'",
   "script-src 'self' 'wasm-unsafe-eval'",
@@ -19,7 +20,7 @@ export const policy = [
   "form-action 'none'"
 ].join('; ')
 
-/** The policy in the page itself, wherever it is served from. */
+/** The policy inside the page, so that it applies wherever the page is served. */
 const policyInPage = {
   name: 'policy',
   apply: /** @type {const} */ ('build'),
@@ -53,7 +54,7 @@ const offline = {
 export default {
   base: './',
   resolve: {
-    // As the package's own map of exports has it; files keep what is asked of them (`?url`).
+    // The package's exports map as aliases; queries such as `?url` are kept.
     alias: [
       { find: /^@ruvector\/attention\/(attention\.\w+\.wasm)/, replacement: `${path('../../packages/wasm/')}$1` },
       { find: /^@ruvector\/attention\/external$/, replacement: path('../../lib/entries/external.js') },

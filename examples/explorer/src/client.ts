@@ -1,15 +1,15 @@
-// The page's side of the worker: numbers its requests, hears its answers, and ends a worker that does not let go.
+// The page's side of the worker: numbers requests, dispatches answers, and terminates a worker that does not stop.
 
 import type { FromWorker, ToWorker, View } from './protocol.ts'
 import type { Settings } from './settings.ts'
 
-/** How long a worker may take to say that it has stopped. */
+/** Maximum time for a worker to confirm that it has stopped, in milliseconds. */
 const PATIENCE = 1500
 
 export class Client {
   #worker: Worker
   #id = 0
-  /** The run or measurement under way. */
+  /** The current run or measurement. */
   #busy: number | undefined
   /** The run whose result is shown. */
   #shown = 0
@@ -43,7 +43,7 @@ export class Client {
     this.#ask({ type: 'measure', id: ++this.#id, settings })
   }
 
-  /** Draws the result that is shown once more. */
+  /** Redraws the current result. */
   draw(view: View) {
     this.#post({ type: 'draw', id: this.#shown, view })
   }
@@ -65,7 +65,7 @@ export class Client {
     this.#timer = setTimeout(() => this.#restart(id), PATIENCE)
   }
 
-  /** Where the backend has no workers of its own, a call cannot be broken off, but with the worker that it runs on. */
+  /** If the backend has no workers of its own, a call can only be stopped together with its worker. */
   #restart(id: number) {
     if (this.#busy !== id) return
     this.#worker.terminate()
@@ -75,7 +75,7 @@ export class Client {
 
   #receive(message: FromWorker) {
     if (message.type === 'ready') return this.#hear(message)
-    // What belongs to a request that another has replaced is of no interest; 0 is the loading.
+    // Ignore messages about requests that were replaced; 0 is the loading.
     const expected = message.type === 'pictures' ? this.#shown : this.#busy
     if (message.id !== expected && !(message.id === 0 && message.type !== 'cancelled')) return
     if (message.type === 'result') this.#shown = message.id

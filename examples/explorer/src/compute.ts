@@ -1,4 +1,4 @@
-// One run: tokens, the mechanism, its time, and the weights of the heads that are shown, thinned where the text is long.
+// One run: tokens, the mechanism, its time, and the weights of the selected heads, downsampled for long texts.
 
 import { backend, memoryUsage } from '@ruvector/attention/external'
 import type { Attention, Tensor } from '@ruvector/attention'
@@ -6,29 +6,29 @@ import { start } from './mechanisms.ts'
 import type { Input, Running } from './mechanisms.ts'
 import type { Model } from './model.ts'
 import type { Fact } from './protocol.ts'
-import { HEADS, LONG, MODEL_SIZE, MOST_TOKENS, effective } from './settings.ts'
+import { HEADS, LONG, MODEL_SIZE, MAX_TOKENS, effective } from './settings.ts'
 import type { Settings } from './settings.ts'
 import { bytes, count, duration, percent } from './words.ts'
 
-/** Cells across a panel of a long text. */
+/** Number of cells per row of a panel for long texts. */
 const CELLS = 64
-/** How long a short run may be repeated for its time, and how often. */
+/** Time for repeating a short run, in milliseconds, and the maximum number of repetitions. */
 const BUDGET = 120
 const MOST_TIMES = 15
-/** Clocks of browsers are coarse: what is shorter is run several times between two looks at one. */
+/** Browser clocks are coarse, so shorter runs are repeated several times per measurement. */
 const SHORTEST = 4
 
 export interface Computed {
   settings: Settings
   input: Input
-  /** Tokens beyond those that a sentence may have. */
+  /** Number of tokens cut off at the end of the sentence. */
   left: number
-  /** The heads that are drawn; none for one panel without a number. */
+  /** The heads to draw; empty for a single panel without a number. */
   panels: number[]
-  /** `[heads, rows, columns]`, what is drawn: a cell is `perCell` tokens in either direction. */
+  /** The drawn values, `[heads, rows, columns]`; a cell covers `perCell` tokens in each direction. */
   matrix: Tensor
   perCell: number
-  /** The attention of the first tokens to all, `[n, L]`, mean over the heads shown. */
+  /** The attention of the first tokens to all tokens, `[n, L]`, averaged over the selected heads. */
   rows: Float32Array
   rowCount: number
   points?: Tensor | undefined
@@ -41,7 +41,7 @@ export interface Task {
   report: (fraction: number, doing: string) => void
 }
 
-/** Lets messages in, such as one that cancels. */
+/** Lets messages arrive, such as a cancellation. */
 export const breathe = () =>
   new Promise<void>((resolve) => {
     const { port1, port2 } = new MessageChannel()
@@ -76,7 +76,7 @@ export async function compute(api: Attention, model: Model, given: Settings, tas
     const facts = factsOf(input, running, settings, time, model)
     if (settings.mechanism === 'linear' && input.names.length <= LONG) {
       const elsewhere = await shareElsewhere(api, model, input, settings, running, chosen, task)
-      facts.splice(1, 0, { name: 'Elsewhere than with softmax', value: `${percent(elsewhere)} of the attention` })
+      facts.splice(1, 0, { name: 'Difference from softmax', value: `${percent(elsewhere)} of the attention` })
     }
     return { settings, input, left, panels, ...gathered, points, graph, facts }
   } finally {
@@ -84,7 +84,7 @@ export async function compute(api: Attention, model: Model, given: Settings, tas
   }
 }
 
-/** The time of the mechanism: the median of several runs here, or of one on other workers where the text is long. */
+/** The time of the mechanism: the median of several runs here, or of a single run on other workers for a long text. */
 async function timeOf(running: Running, { names }: Input, { signal, report }: Task) {
   if (names.length > LONG) {
     const begin = performance.now()
@@ -94,7 +94,7 @@ async function timeOf(running: Running, { names }: Input, { signal, report }: Ta
   return medianTime(() => running.forward(), BUDGET, MOST_TIMES)
 }
 
-/** The median time of a run, from as many measurements as fit; at least three. */
+/** The median time of a run, from as many measurements as fit into the budget; at least three. */
 export function medianTime(run: () => unknown, budget: number, most: number) {
   run()
   const timeOf = (runs: number) => {
@@ -103,7 +103,7 @@ export function medianTime(run: () => unknown, budget: number, most: number) {
     return performance.now() - start
   }
   let batch = 1
-  // Twice, for something else may have had the processor in between.
+  // Measured twice, since another program may have used the processor in between.
   while (batch < 4096 && Math.min(timeOf(batch), timeOf(batch)) < SHORTEST) batch *= 2
   const times: number[] = []
   const begin = performance.now()
@@ -118,7 +118,7 @@ export function median(values: readonly number[]) {
   return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.ceil((sorted.length - 1) / 2)]) / 2
 }
 
-/** How much of the attention goes elsewhere than under softmax: half of the differences, in the mean over rows and heads. */
+/** The share of attention that differs from softmax: half the absolute differences, averaged over rows and heads. */
 async function shareElsewhere(
   api: Attention,
   model: Model,
@@ -138,11 +138,11 @@ async function shareElsewhere(
   return sum / (2 * heads.length * input.names.length)
 }
 
-/** What is drawn and said of each head, one head after the other, so that never more than one has all of its weights. */
+/** Collects the values and captions of each head, one head at a time, so that only one head's weights are in memory. */
 async function gather(running: Running, length: number, settings: Settings, heads: readonly number[], task: Task) {
   const perCell = length > LONG ? Math.ceil(length / CELLS) : 1
   const cells = Math.ceil(length / perCell)
-  const rowCount = Math.min(length, MOST_TOKENS)
+  const rowCount = Math.min(length, MAX_TOKENS)
   const isMean = settings.heads === 'mean'
   const matrix = new Float32Array((isMean ? 1 : running.heads) * cells ** 2)
   const rows = new Float32Array(rowCount * length)
@@ -153,7 +153,7 @@ async function gather(running: Running, length: number, settings: Settings, head
     addTo(rows, weights.data, share)
     const drawn = settings.stage === 'weights' ? weights : (running.stage?.(head, settings.stage) ?? weights)
     const offset = isMean ? 0 : head * cells ** 2
-    addTo(matrix.subarray(offset, offset + cells ** 2), thinned(drawn, perCell, settings), isMean ? share : 1)
+    addTo(matrix.subarray(offset, offset + cells ** 2), downsampled(drawn, perCell, settings), isMean ? share : 1)
     if (length > LONG) await breathe()
     task.signal.throwIfAborted()
   }
@@ -164,8 +164,11 @@ function addTo(sums: Float32Array, values: Float32Array, factor: number) {
   for (let index = 0; index < sums.length; index++) sums[index] += values[index] * factor
 }
 
-/** A cell has the sum over its keys and the mean over its queries, as weights do in the package's pictures; scores, the mean. */
-function thinned({ data, shape: [length] }: Tensor, perCell: number, { stage }: Settings) {
+/**
+ * For weights, a cell sums over keys and averages over queries, as in the package's pictures; for scores, it is the
+ * mean.
+ */
+function downsampled({ data, shape: [length] }: Tensor, perCell: number, { stage }: Settings) {
   if (perCell === 1) return data
   const cells = Math.ceil(length / perCell)
   const sums = new Float32Array(cells ** 2)
@@ -195,7 +198,7 @@ function factsOf({ names }: Input, running: Running, settings: Settings, time: T
   const size = settings.mechanism === 'hyperbolic' ? '2 coordinates' : `${HEADS} heads, ${MODEL_SIZE} features`
   const weights = running.graph ? running.graph.weights.data.length : running.heads * names.length ** 2
   const where = isLong ? count(threads, 'worker') : 'one thread'
-  const held = isLong && !running.graph ? ', held a head at a time' : ''
+  const held = isLong && !running.graph ? ', computed one head at a time' : ''
   return [
     { name: 'Time', value: `${duration(time.milliseconds)}, ${runs}` },
     { name: 'Runs on', value: `WebAssembly, ${simd}, ${where}` },
@@ -203,11 +206,14 @@ function factsOf({ names }: Input, running: Running, settings: Settings, time: T
     { name: 'Weights', value: `${count(weights, 'number')}, ${bytes(4 * weights)}${held}` },
     {
       name: 'Backend’s memory',
-      value: `${bytes(memory.allocated)} in use, ${bytes(memory.peak)} at most, ${bytes(memory.total)} taken${isLong ? '; workers have their own' : ''}`
+      value: `${bytes(memory.allocated)} in use, ${bytes(memory.peak)} at peak, ${bytes(memory.total)} reserved${isLong ? '; workers have their own' : ''}`
     },
-    { name: 'Fetched: module', value: bytes(simd.includes('relaxed') ? __WASM_BYTES__.relaxed : __WASM_BYTES__.simd) },
-    { name: 'Fetched: layer', value: bytes(model.sizes.layer) },
-    { name: 'Fetched: embeddings', value: bytes(model.sizes.embeddings) },
+    {
+      name: 'Downloaded: module',
+      value: bytes(simd.includes('relaxed') ? __WASM_BYTES__.relaxed : __WASM_BYTES__.simd)
+    },
+    { name: 'Downloaded: layer', value: bytes(model.sizes.layer) },
+    { name: 'Downloaded: embeddings', value: bytes(model.sizes.embeddings) },
     { name: 'Largest difference from PyTorch', value: `${model.difference.toExponential(0)}, on the example’s weights` }
   ]
 }

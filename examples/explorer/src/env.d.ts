@@ -1,4 +1,4 @@
-// What the build puts in: addresses of files, and the sizes of the modules.
+// Values that the build inserts: addresses of files, and the sizes of the modules.
 
 declare module '*?url' {
   const address: string

@@ -1,4 +1,4 @@
-// The settings as the form has them: read from its controls, and the controls told which of them have a meaning.
+// The settings form: reads its controls, and enables those that apply to the mechanism.
 
 import sentences from '../data/sentences.json'
 import { HEADS, whyNot } from './settings.ts'
@@ -6,8 +6,8 @@ import type { Settings } from './settings.ts'
 
 export class Form {
   readonly element
-  /** Said where a choice was taken back because it has no meaning any more. */
-  #told: string | undefined
+  /** A message about a setting that was reverted because it does not apply. */
+  #notice: string | undefined
 
   constructor(element: HTMLFormElement) {
     this.element = element
@@ -73,7 +73,7 @@ export class Form {
     }
   }
 
-  /** A number as the field allows it, and the field shows what counts. */
+  /** A number within the limits of its field, which then shows it. */
   #number(name: string) {
     const input = this.#find<HTMLInputElement>(`input[name="${name}"]`)
     const value = Math.round(input.valueAsNumber)
@@ -93,14 +93,14 @@ export class Form {
     this.update()
   }
 
-  /** Why what was chosen before does not hold any more, once. */
-  takeTold() {
-    const told = this.#told
-    this.#told = undefined
+  /** Returns the message about a reverted setting, once. */
+  takeNotice() {
+    const told = this.#notice
+    this.#notice = undefined
     return told
   }
 
-  /** Shows what belongs to the choices, and closes what has no meaning, with the reason beside it. */
+  /** Shows the controls that apply, and disables the others with a reason. */
   update() {
     this.#keepOneHead()
     const settings = this.read()
@@ -125,12 +125,12 @@ export class Form {
     this.#explain(choice, reason)
     if (reason === undefined) return
     if (control instanceof HTMLOptionElement && control.selected) {
-      this.#select('links').value = 'neighbours'
-      this.#told = reason
+      this.#select('links').value = 'neighbors'
+      this.#notice = reason
     }
     if (control instanceof HTMLInputElement && control.checked) {
       this.#find<HTMLInputElement>('input[name="mask"][value="none"]').checked = true
-      this.#told = reason
+      this.#notice = reason
     }
   }
 
@@ -140,12 +140,12 @@ export class Form {
     hint.hidden = reason === undefined
   }
 
-  /** Without any head there is nothing to see: the last one stays. */
+  /** Keeps the last head selected, since without heads there is nothing to show. */
   #keepOneHead() {
     const boxes = [...this.element.querySelectorAll<HTMLInputElement>('input[name="head"]')]
     if (boxes.some((box) => box.checked)) return
     const last = boxes.find((box) => box === document.activeElement) ?? boxes[0]
     last.checked = true
-    this.#told = 'One head has to stay.'
+    this.#notice = 'At least one head must stay selected.'
   }
 }

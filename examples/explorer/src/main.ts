@@ -1,4 +1,4 @@
-// The page: settings go to the worker whenever they change, and its answers onto the page.
+// The page: sends settings to the worker when they change, and shows its answers.
 
 import { Client } from './client.ts'
 import { Form } from './form.ts'
@@ -6,9 +6,9 @@ import type { FromWorker, View } from './protocol.ts'
 import { Results } from './results.ts'
 import { followTheme, paper } from './theme.ts'
 
-/** How long after a change the worker is asked, so that typing asks once. */
+/** Delay in milliseconds before the worker is asked, so that typing sends one request. */
 const PAUSE = 180
-/** Work that is done sooner needs no bar. */
+/** Work shorter than this many milliseconds shows no progress bar. */
 const UNNOTICED = 250
 
 const status = document.getElementById('status') as HTMLElement
@@ -21,7 +21,7 @@ const results = new Results(() => client.draw(view()))
 const client = new Client(hear)
 let waiting: ReturnType<typeof setTimeout> | undefined
 let slow: ReturnType<typeof setTimeout> | undefined
-/** What is under way, in words. */
+/** Description of the current work. */
 let doing = ''
 let isLoaded = false
 
@@ -53,10 +53,10 @@ function begin(what: string) {
 
 function end(said: string) {
   clearTimeout(slow)
-  // Another run may be about to begin.
+  // Another run may be about to start.
   document.body.toggleAttribute('data-busy', waiting !== undefined)
   document.body.removeAttribute('data-slow')
-  // The button goes away, and the focus must not go with it.
+  // The button disappears, so the focus moves elsewhere.
   if (document.activeElement === cancel) document.getElementById('results')?.focus({ preventScroll: true })
   status.textContent = said
 }
@@ -74,7 +74,7 @@ function hear(message: FromWorker) {
     case 'result': {
       results.show(message.result)
       const [time] = message.result.facts
-      const told = form.takeTold()
+      const told = form.takeNotice()
       return end(
         `${told ? `${told} ` : ''}${message.result.tokens.length.toLocaleString('en')} tokens in ${time.value}.`
       )
@@ -83,11 +83,11 @@ function hear(message: FromWorker) {
       return results.showPictures(message.pictures)
     case 'timings':
       results.showTimings(message.timings)
-      return end('Every backend is timed.')
+      return end('All backends have been timed.')
     case 'cancelled':
-      return end(results.isThere ? 'Cancelled: the results are those of before.' : 'Cancelled.')
+      return end(results.isThere ? 'Cancelled. The previous results are shown.' : 'Cancelled.')
     case 'failed':
-      return end(`It failed: ${message.message}`)
+      return end(`Failed: ${message.message}`)
   }
 }
 
@@ -111,11 +111,11 @@ new ResizeObserver(() => {
   client.draw(view())
 }).observe(document.getElementById('pictures') as HTMLElement)
 
-// Twelve panels below each other are long for a telephone.
+// Twelve panels are too long for a phone.
 if (innerWidth < 600) form.choose('heads', 'mean')
 ask()
 
 if (import.meta.env.PROD && 'serviceWorker' in navigator) {
-  // Without it the page works as well, but not without a network once it is closed.
+  // Without it the page works too, but needs a network when it is opened again.
   navigator.serviceWorker.register('./offline.js').catch(() => {})
 }

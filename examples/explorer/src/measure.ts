@@ -1,4 +1,4 @@
-// Times of the mechanism on every backend that runs in this browser: both variants of the module, and all workers together.
+// Times the mechanisms on every backend in this browser: both variants of the module, and all workers together.
 
 import { backend, loadBackend } from '@ruvector/attention/external'
 import type { Attention } from '@ruvector/attention'
@@ -23,7 +23,7 @@ interface Candidate {
   threads: number
 }
 
-/** Those that there may be: what cannot be had is found out by trying. */
+/** All candidates; those that do not work are detected by running them. */
 function candidates(isLong: boolean): Candidate[] {
   const { threads, simd } = backend()
   const variants = [
@@ -31,7 +31,7 @@ function candidates(isLong: boolean): Candidate[] {
     { name: 'SIMD', bytes: __WASM_BYTES__.simd, address: simdAddress, threads: 1 }
   ]
   if (!isLong || threads === 1) return variants
-  // Short calls are never split, so that more workers make no difference to them.
+  // Short calls are never split, so more workers make no difference.
   const best = simd.includes('relaxed') ? variants[0] : variants[1]
   return [...variants, { ...best, name: `${best.name}, ${threads} workers`, threads }]
 }
@@ -69,7 +69,7 @@ async function timesOn(api: Attention, model: Model, settings: Settings, { signa
     for (let run = 0; run <= LONG_RUNS; run++) {
       const begin = performance.now()
       await running.forwardAsync({ signal })
-      // The first one starts the workers, and does not count.
+      // The first run starts the workers and does not count.
       if (run > 0) times.push(performance.now() - begin)
       report((run + 1) / (LONG_RUNS + 1), '')
     }

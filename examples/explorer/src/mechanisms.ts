@@ -1,4 +1,4 @@
-// The five mechanisms over one text, each on the backend that it is given: what is timed, and the weights of each head.
+// The five mechanisms over a text, on a given backend: the timed call, and the weights of each head.
 
 import type { AsyncOptions, Attention, MaskOptions, Tensor } from '@ruvector/attention'
 import type { Edges } from '@ruvector/attention/plot'
@@ -8,25 +8,25 @@ import { principalPlane } from './plane.ts'
 import { HEADS, HEAD_SIZE, MODEL_SIZE } from './settings.ts'
 import type { Settings, Stage } from './settings.ts'
 
-/** What every mechanism works on. */
+/** The input of every mechanism. */
 export interface Input {
   names: readonly string[]
   /** The embedded tokens, `[1, L, 384]`. */
   x: Tensor
-  /** Tokens that are no padding. */
+  /** Number of tokens that are not padding. */
   valid: number
 }
 
 export interface Running {
   heads: number
-  /** Runs the whole mechanism, without weights: what is timed. */
+  /** Runs the complete mechanism without weights, for timing. */
   forward(): unknown
   forwardAsync(options: AsyncOptions): Promise<unknown>
   /** The weights of a head, `[L, L]`; valid until the next call. */
   weights(head: number, options: AsyncOptions): Promise<Tensor>
-  /** What the weights of a head were at an earlier stage, where there are stages. */
+  /** The weights of a head at an earlier stage, if the mechanism has stages. */
   stage?(head: number, stage: Stage): Tensor
-  /** Points of the ball, `[L, 2]`. */
+  /** Points in the ball, `[L, 2]`. */
   points?: Tensor
   graph?: { edges: Edges; weights: Tensor }
   dispose(): void
@@ -44,14 +44,14 @@ const START: Record<Settings['mechanism'], Start> = {
 
 export const start: Start = (api, model, input, settings) => START[settings.mechanism](api, model, input, settings)
 
-/** The mask as the package's options have it. */
+/** The mask as options of the package. */
 function maskOf({ mask, reach }: Settings, valid: number): MaskOptions {
   if (mask === 'causal') return { causal: true }
   if (mask === 'window') return { window: [reach, reach] }
   return mask === 'padding' ? { kvLengths: Int32Array.of(valid) } : {}
 }
 
-/** A head's columns of `[1, L, 384]`, as `[1, L, 32]`. */
+/** The columns of a head in `[1, L, 384]`, as `[1, L, 32]`. */
 function columnsOf({ data, shape: [, length] }: Tensor, head: number): Tensor {
   const columns = new Float32Array(length * HEAD_SIZE)
   for (let row = 0; row < length; row++) {
@@ -61,10 +61,10 @@ function columnsOf({ data, shape: [, length] }: Tensor, head: number): Tensor {
   return { data: columns, shape: [1, length, HEAD_SIZE] }
 }
 
-/** All heads side by side as a dimension of its own. */
+/** A view with the heads as a separate dimension. */
 const inHeads = ({ data, shape: [, length] }: Tensor): Tensor => ({ data, shape: [1, length, HEADS, HEAD_SIZE] })
 
-/** The last two dimensions of a tensor whose others are 1. */
+/** The last two dimensions of a tensor whose other dimensions are 1. */
 function asMatrix(tensor: Tensor | undefined): Tensor {
   if (tensor === undefined) throw new Error('the backend returned no weights')
   return { data: tensor.data, shape: tensor.shape.slice(-2) }
@@ -90,7 +90,7 @@ function startDotProduct(api: Attention, model: Model, { x, valid }: Input, sett
   }
 }
 
-/** The whole layer; its heads' weights are those of the scaled dot-product over their queries and keys. */
+/** The complete layer; its heads' weights are scaled dot-product attention over their queries and keys. */
 function startMultiHead(api: Attention, model: Model, input: Input, settings: Settings): Running {
   const layer = new api.SelfAttention({ numHeads: HEADS, headDim: HEAD_SIZE }).loadStateDict(model.layer)
   const mask = maskOf(settings, input.valid)
@@ -104,7 +104,7 @@ function startMultiHead(api: Attention, model: Model, input: Input, settings: Se
   }
 }
 
-/** Linear attention never holds weights: over values that are the unit vectors, its output is what they would be. */
+/** Linear attention computes no weights. With unit vectors as values, its output equals the weights. */
 function startLinear(api: Attention, model: Model, { x, valid }: Input, settings: Settings): Running {
   const { query, key, value } = model.project(x)
   const [, length] = x.shape
@@ -155,7 +155,7 @@ function startHyperbolic(api: Attention, _: Model, { x, valid }: Input, settings
   }
 }
 
-/** The trained queries, keys and values along the links of a graph alone. */
+/** The trained queries, keys and values, only along the links of a graph. */
 function startGraph(api: Attention, model: Model, { names, x, valid }: Input, settings: Settings): Running {
   const edges = linksOf(names, valid, settings)
   const graph = api.Graph.fromEdges(edges)
@@ -183,7 +183,7 @@ function startGraph(api: Attention, model: Model, { names, x, valid }: Input, se
   }
 }
 
-/** The layer's projections under the names of a graph transformer, which adds nothing of a node's own here. */
+/** The layer's projections under the names of a graph transformer, with a zero skip connection. */
 function graphState({ layer }: Model) {
   const none = { weight: new Float32Array(MODEL_SIZE ** 2), bias: new Float32Array(MODEL_SIZE) }
   return {

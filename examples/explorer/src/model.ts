@@ -1,4 +1,4 @@
-// The model of the page: the tokens that it knows with their embeddings, and the first layer of all-MiniLM-L6-v2.
+// The model of the page: its tokens with embeddings, and the first layer of all-MiniLM-L6-v2.
 
 import { Tokenizer } from '@huggingface/tokenizers'
 import { SelfAttention, layerNorm, linear, loadSafetensors } from '@ruvector/attention/external'
@@ -6,38 +6,38 @@ import type { StateDict, Tensor } from '@ruvector/attention'
 import embeddingsAddress from '../data/embeddings.safetensors?url'
 import tokenizerAddress from '../data/tokenizer.json?url'
 import layerAddress from '../../minilm-heads/layer0.safetensors?url'
-import { HEADS, HEAD_SIZE, MODEL_SIZE, MOST_TOKENS } from './settings.ts'
+import { HEADS, HEAD_SIZE, MODEL_SIZE, MAX_TOKENS } from './settings.ts'
 
-/** Where the layer's tensors stand in the file. */
+/** Prefix of the layer's tensors in the file. */
 const PREFIX = 'encoder.layer.0.attention'
 
 export interface Tokens {
   ids: number[]
   names: string[]
-  /** Tokens that did not fit. */
+  /** Number of tokens that did not fit. */
   left: number
 }
 
 export interface Model {
   tokenize(text: string): Tokens
-  /** The tokens that stand behind a sentence to fill it up. */
+  /** Padding tokens to append to a sentence. */
   padding(count: number): Tokens
-  /** The text over and over, until there are so many tokens. */
+  /** Repeats the text until it has `length` tokens. */
   repeat(tokens: Tokens, length: number): Tokens
   embed(ids: readonly number[]): Tensor
-  /** Queries, keys and values of every token, all heads side by side: `[1, L, 384]` each. */
+  /** Queries, keys and values of all tokens, with all heads: `[1, L, 384]` each. */
   project(x: Tensor): Record<'query' | 'key' | 'value', Tensor>
   /** The parameters of the layer. */
   layer: StateDict
-  /** How many positions were trained; later ones begin anew. */
+  /** Number of trained positions; longer texts start again at the first. */
   positions: number
-  /** The largest difference of the layer's weights here from those that PyTorch gave for the sentence in its file. */
+  /** Largest difference of the weights from PyTorch's, for the sentence in the layer's file. */
   difference: number
-  /** Bytes of what was fetched. */
+  /** Downloaded bytes. */
   sizes: { embeddings: number; layer: number }
 }
 
-/** Fetches a file and says how far that is, from 0 to 1. */
+/** Fetches a file and reports the progress from 0 to 1. */
 async function fetchBytes(address: string, report: (fraction: number) => void) {
   const response = await fetch(address)
   if (!response.ok || response.body === null) throw new Error(`${address} could not be fetched: ${response.status}`)
@@ -56,7 +56,7 @@ async function fetchBytes(address: string, report: (fraction: number) => void) {
   return new Uint8Array(await new Blob(chunks).arrayBuffer())
 }
 
-/** Has to be called when the backend is ready. */
+/** Requires a ready backend. */
 export async function loadModel(report: (fraction: number) => void): Promise<Model> {
   const shares = [0, 0]
   const part = (index: number) => (fraction: number) => {
@@ -92,7 +92,7 @@ export async function loadModel(report: (fraction: number) => void): Promise<Mod
   }
 }
 
-/** The file of the layer has the input and the weights that PyTorch gave: the backend is held against them once. */
+/** Compares the backend's weights once with those from PyTorch in the layer's file. */
 function differenceFrom(file: StateDict, state: StateDict) {
   const layer = new SelfAttention({ numHeads: HEADS, headDim: HEAD_SIZE }).loadStateDict(state)
   try {
@@ -107,10 +107,10 @@ function differenceFrom(file: StateDict, state: StateDict) {
 
 function tokenize(tokenizer: Tokenizer, text: string): Tokens {
   const { ids, tokens } = tokenizer.encode(text)
-  if (ids.length <= MOST_TOKENS) return { ids, names: tokens, left: 0 }
-  // The mark of the end stays.
-  const cut = <T>(list: T[]) => [...list.slice(0, MOST_TOKENS - 1), list[list.length - 1]]
-  return { ids: cut(ids), names: cut(tokens), left: ids.length - MOST_TOKENS }
+  if (ids.length <= MAX_TOKENS) return { ids, names: tokens, left: 0 }
+  // Keep the end marker.
+  const cut = <T>(list: T[]) => [...list.slice(0, MAX_TOKENS - 1), list[list.length - 1]]
+  return { ids: cut(ids), names: cut(tokens), left: ids.length - MAX_TOKENS }
 }
 
 function repeat({ ids, names }: Tokens, length: number): Tokens {

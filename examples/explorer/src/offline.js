@@ -1,4 +1,5 @@
-// The page's service worker: keeps every file of one build, so that the page opens without a network. The build puts the list in.
+// The page's service worker: caches every file of one build, so that the page opens offline. The build inserts the
+// list.
 
 const files = /** @type {string[]} */ (JSON.parse('__FILES__'))
 const name = 'attention-explorer-__VERSION__'

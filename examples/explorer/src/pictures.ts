@@ -1,4 +1,4 @@
-// The pictures of a run, by the package's own plot functions; drawn in the worker, so that the page need not wait.
+// The pictures of a run, from the package's plot functions. The worker draws them, so that the page stays responsive.
 
 import { attentionHeatmap, graphPlot, poincareDisk } from '@ruvector/attention/plot'
 import type { Tensor } from '@ruvector/attention'
@@ -8,10 +8,10 @@ import type { Picture, View as Asked } from './protocol.ts'
 import { HEADS } from './settings.ts'
 import { percent } from './words.ts'
 
-/** What a panel of a head needs across. */
+/** Width of a panel. */
 const PANEL = 330
-/** Nodes of a long text's graph that are drawn. */
-const MOST_NODES = 40
+/** Maximum number of drawn nodes for a long text's graph. */
+const MAX_NODES = 40
 
 type View = Asked & { token: number }
 
@@ -25,7 +25,7 @@ export function draw(computed: Computed, view: View): Picture[] {
 
 const isSentence = ({ perCell }: Computed) => perCell === 1
 
-function headsInWords({ panels, settings }: Computed) {
+function nameHeads({ panels, settings }: Computed) {
   if (settings.mechanism === 'hyperbolic') return 'Weights by distance in the disk'
   const what = settings.stage === 'weights' ? 'Weights' : settings.stage === 'scores' ? 'Scores' : 'Masked scores'
   if (panels.length === 0) return `${what}, mean of ${HEADS} heads`
@@ -45,13 +45,15 @@ function drawHeatmap(computed: Computed, { theme, width, token }: View) {
     keyLabels: labels,
     ...(isOne ? {} : { head: panels }),
     ...(captions && { captions }),
-    ...(marks && { marks, markLabel: `where “${input.names[token]}” looks most` }),
+    ...(marks && { marks, markLabel: `strongest attention of “${input.names[token]}”` }),
     ...(range && { range }),
-    title: headsInWords(computed),
+    title: nameHeads(computed),
     notes: [
-      'A row is the token that looks, a column the token it looks at.',
-      ...(range ? ['The ends of the scale stand for scores beyond them as well.'] : []),
-      ...(perCell > 1 ? [`A cell is ${perCell} × ${perCell} tokens: ${cellInWords(settings.stage)}.`] : [])
+      'Rows are query tokens, columns are the tokens they attend to.',
+      ...(range ? ['Scores beyond the ends of the scale have the color of the end.'] : []),
+      ...(perCell > 1
+        ? [`Each cell covers ${perCell} × ${perCell} tokens and shows ${describeCell(settings.stage)}.`]
+        : [])
     ],
     columns: Math.max(1, Math.min(shown, Math.floor(width / (PANEL * (perCell > 1 ? 1 : widening(matrix)))))),
     maxCells: 160,
@@ -59,11 +61,11 @@ function drawHeatmap(computed: Computed, { theme, width, token }: View) {
   })
 }
 
-/** The numbers of tokens now and then, where a cell is several. */
+/** Token numbers at intervals, if a cell covers several tokens. */
 const numbersOf = (cells: number, perCell: number) =>
   Array.from({ length: cells }, (_, cell) => (cell % 8 === 0 ? String(cell * perCell) : null))
 
-/** Scores of a few heads are far larger than all others: a scale for most of them. */
+/** A few heads have much larger scores than others, so the scale covers most of them. */
 function rangeOf({ settings, matrix, panels }: Computed): [number, number] | undefined {
   if (settings.stage === 'weights') return undefined
   const size = matrix.shape[1] ** 2
@@ -76,13 +78,13 @@ function rangeOf({ settings, matrix, panels }: Computed): [number, number] | und
   return low < high && (low > at(0) || high < at(1)) ? [low, high] : undefined
 }
 
-const cellInWords = (stage: string) =>
-  stage === 'weights' ? 'sum over its keys, mean over its queries' : 'the mean of its scores'
+const describeCell = (stage: string) =>
+  stage === 'weights' ? 'the sum over its keys, mean over its queries' : 'the mean of its scores'
 
 /** Panels of longer sentences are wider. */
 const widening = ({ shape }: Tensor) => Math.max(1, Math.min(shape[1], 48) / 20)
 
-/** What each head looks at, in words, above its panel. */
+/** A description of each head's attention, above its panel. */
 function captionsOf(computed: Computed) {
   const { panels, matrix, input, settings } = computed
   if (panels.length === 0 || !isSentence(computed) || settings.stage !== 'weights') return undefined
@@ -93,7 +95,7 @@ function captionsOf(computed: Computed) {
   })
 }
 
-/** The largest weight in the row of the chosen token, in each panel. */
+/** The largest weight in the row of the selected token, for each panel. */
 function markRow(computed: Computed, token: number) {
   const { matrix, panels, settings } = computed
   if (!isSentence(computed) || settings.stage === 'scores') return undefined
@@ -116,10 +118,10 @@ function drawDisk({ points, input, rows, rowCount, settings }: Computed, { theme
     edgeWeights: seen.map((index) => others[index]),
     weights: others,
     highlight: [token],
-    title: `Where “${input.names[token]}” looks from its place in the disk`,
+    title: `Attention of “${input.names[token]}” from its position in the disk`,
     notes: [
-      `Lines are geodesics, the shortest ways at curvature −${settings.curvature}; wider ones have more of its attention.`,
-      `It keeps ${percent(row[token])} for itself.`
+      `Lines are geodesics, the shortest paths at curvature −${settings.curvature}; wider lines carry more of its attention.`,
+      `It attends to itself with ${percent(row[token])}.`
     ],
     size: Math.round(Math.min(Math.max(width - 56, 280), 600)),
     theme
@@ -129,7 +131,7 @@ function drawDisk({ points, input, rows, rowCount, settings }: Computed, { theme
 function drawGraph({ graph, input, panels }: Computed, { theme, width, token }: View) {
   if (graph === undefined) return ''
   const { edges, weights } = graph
-  const shown = Math.min(input.names.length, MOST_NODES)
+  const shown = Math.min(input.names.length, MAX_NODES)
   const kept = Array.from(edges.source, (_, edge) => edge).filter(
     (edge) => edges.source[edge] < shown && edges.target[edge] < shown
   )
@@ -147,10 +149,10 @@ function drawGraph({ graph, input, panels }: Computed, { theme, width, token }: 
       positions: aroundEllipse(shown, width),
       weights: Float32Array.from(kept, mean),
       selfLoops: false,
-      marks: token < shown ? [{ nodes: [token], label: 'the token chosen' }] : [],
-      title: 'Who looks along which link',
+      marks: token < shown ? [{ nodes: [token], label: 'the selected token' }] : [],
+      title: 'Attention along the links',
       notes: [
-        `An arrow points to the token that looks; wide and dark by ${of}.`,
+        `An arrow points to the query token; width and darkness show the weight of ${of}.`,
         ...(shown < input.names.length ? [`The first ${shown} of ${input.names.length} tokens.`] : [])
       ],
       width: Math.round(Math.min(Math.max(width, 300), 860)),
@@ -159,7 +161,7 @@ function drawGraph({ graph, input, panels }: Computed, { theme, width, token }: 
   )
 }
 
-/** The tokens clockwise in the order of the sentence, from the left on. */
+/** Positions of the tokens on an ellipse, clockwise in the order of the sentence, from the left. */
 function aroundEllipse(count: number, width: number): Tensor {
   const flat = width > 600 ? 0.62 : 1.1
   const data = Float32Array.from({ length: 2 * count }, (_, index) => {

@@ -1,13 +1,13 @@
-// What the page and its worker say to each other.
+// The messages between the page and its worker.
 
 import type { Settings } from './settings.ts'
 
-/** How pictures are drawn: what of the page they depend on, and what not of the numbers. */
+/** The page's settings that affect pictures but not numbers. */
 export interface View {
   theme: 'light' | 'dark'
-  /** Pixels that pictures have across. */
+  /** Width of pictures in pixels. */
   width: number
-  /** The token whose attention is looked at; undefined where nobody has chosen one yet. */
+  /** The query token; undefined before one is selected. */
   token: number | undefined
 }
 
@@ -24,16 +24,16 @@ export interface Picture {
 
 export interface Result {
   tokens: string[]
-  /** The token whose attention is looked at. */
+  /** The query token. */
   token: number
-  /** How many of them, from the first on, can be looked from. */
+  /** Number of tokens, from the first, that can be the query token. */
   rowCount: number
-  /** The attention of each of these to every token: `[rowCount, tokens]`, the mean over the heads shown. */
+  /** Their attention to all tokens, `[rowCount, tokens]`, averaged over the selected heads. */
   rows: Float32Array
-  /** What the rows are a mean of. */
+  /** Description of the average. */
   rowsAre: string
   facts: Fact[]
-  /** What a reader has to know of this result. */
+  /** Notes for the reader about this result. */
   notes: string[]
   pictures: Picture[]
 }
@@ -45,11 +45,11 @@ export interface Fact {
 
 export interface Timing {
   name: string
-  /** The size of the module in bytes. */
+  /** Size of the module in bytes. */
   bytes: number
   milliseconds?: number
   runs?: number
-  /** Why there is no time. */
+  /** The reason why there is no time. */
   failure?: string
 }
 

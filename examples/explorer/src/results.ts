@@ -1,10 +1,10 @@
-// The results on the page: the tokens to choose from, what the chosen one looks at, pictures, figures, times.
+// The results on the page: selectable tokens, the attention of the selected one, pictures, figures, times.
 
 import type { Fact, Picture, Result, Timing } from './protocol.ts'
-import { bytes, duration, inOneSentence, largest, percent } from './words.ts'
+import { bytes, duration, describeRow, largest, percent } from './words.ts'
 
-/** Rows and columns of the table at most. */
-const MOST_CELLS = 40
+/** Maximum number of rows and columns of the table. */
+const MAX_CELLS = 40
 const MOST_WORDS = 8
 
 const byId = <T extends HTMLElement>(id: string) => document.getElementById(id) as T
@@ -18,12 +18,12 @@ function element<Name extends keyof HTMLElementTagNameMap>(name: Name, text = ''
 
 export class Results {
   #result: Result | undefined
-  /** The token that somebody has chosen, by its place; the worker proposes one before. */
+  /** The index of the token that the user selected; before, the worker proposes one. */
   picked: number | undefined
   #token = 0
   #chosen
 
-  /** @param chosen hears of another token */
+  /** @param chosen called when another token is selected */
   constructor(chosen: () => void) {
     this.#chosen = chosen
     byId('tokens').addEventListener('change', (event) => {
@@ -39,7 +39,7 @@ export class Results {
     return this.#result !== undefined
   }
 
-  /** Pixels that pictures have across. */
+  /** Width of pictures in pixels. */
   get width() {
     return byId('pictures').clientWidth
   }
@@ -76,12 +76,12 @@ export class Results {
     if (input) input.checked = true
   }
 
-  /** The row of the chosen token. */
+  /** The row of the selected token. */
   #row({ rows, tokens: { length } }: Result) {
     return rows.subarray(this.#token * length, (this.#token + 1) * length)
   }
 
-  /** What the chosen token looks at: in one sentence, in a list, and below each token. */
+  /** Shows the attention of the selected token: in a sentence, in a list, and below each token. */
   #tell() {
     const result = this.#result
     if (!result) return
@@ -94,14 +94,14 @@ export class Results {
         const share = chip.querySelector('.share')
         if (share) share.textContent = percent(row[index])
       })
-    byId('sentence').textContent = inOneSentence(result.tokens, this.#token, row)
+    byId('sentence').textContent = describeRow(result.tokens, this.#token, row)
     const keys = largest(row, MOST_WORDS).filter((key) => row[key] > 0)
     byId('words').replaceChildren(...keys.map((key) => this.#word(result, key, row[key], most)))
   }
 
   #word({ tokens, rowsAre }: Result, key: number, share: number, most: number) {
     const name = tokens[key]
-    // Of several copies of a word, which one.
+    // Distinguishes copies of a word.
     const place = tokens.indexOf(name) === tokens.lastIndexOf(name) ? '' : ` at ${key + 1}`
     const item = element('li')
     item.append(element('span', `${name}${place}`, 'word'), element('span', percent(share), 'share'))
@@ -120,7 +120,7 @@ export class Results {
       figure.setAttribute('aria-label', names[kind])
       const width = Number(parsed.getAttribute('width'))
       const picture = document.adoptNode(parsed) as unknown as SVGSVGElement
-      // A picture shrinks as far as it can be read, and scrolls beyond.
+      // A picture shrinks while it stays readable, and scrolls beyond that.
       picture.style.minWidth = `${Math.round(width * 0.6)}px`
       figure.append(picture)
       return figure
@@ -128,7 +128,7 @@ export class Results {
     const focused = byId('pictures').contains(document.activeElement)
     const place = [...byId('pictures').children].indexOf(document.activeElement as Element)
     byId('pictures').replaceChildren(...figures)
-    // What can be scrolled can be focused, so that keys scroll it too.
+    // Scrollable figures can be focused, so that keys scroll them.
     for (const figure of figures) if (figure.scrollWidth > figure.clientWidth) figure.tabIndex = 0
     if (focused) figures[Math.min(Math.max(place, 0), figures.length - 1)]?.focus({ preventScroll: true })
   }
@@ -161,17 +161,17 @@ export class Results {
     table.hidden = false
   }
 
-  /** The weights of the heads shown as a table, once somebody opens it. */
+  /** Shows the weights of the selected heads as a table, once it is opened. */
   #showTable() {
     const details = byId<HTMLDetailsElement>('numbers')
     const result = this.#result
     if (!details.open || !result) return
     const { tokens, rows, rowsAre } = result
     const { length } = tokens
-    const shown = Math.min(length, MOST_CELLS)
+    const shown = Math.min(length, MAX_CELLS)
     const table = element('table')
     const some = shown < length ? `, of the first ${shown} tokens` : ''
-    table.createCaption().textContent = `Row looks at column, in per cent${rowsAre && `, ${rowsAre}`}${some}`
+    table.createCaption().textContent = `Attention of the row token to the column token, in percent${rowsAre && `, ${rowsAre}`}${some}`
     const head = table.createTHead().insertRow()
     head.append(element('td'), ...tokens.slice(0, shown).map((token) => scoped('col', token)))
     const body = table.createTBody()

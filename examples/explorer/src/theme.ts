@@ -1,4 +1,4 @@
-// Light or dark paper: by the reader's system, or as chosen here, which is remembered.
+// Light or dark theme: from the system, or as selected here and stored.
 
 type Choice = 'auto' | 'light' | 'dark'
 
@@ -19,11 +19,11 @@ function remember(choice: Choice) {
     if (choice === 'auto') localStorage.removeItem(KEY)
     else localStorage.setItem(KEY, choice)
   } catch {
-    // A browser that keeps nothing forgets the choice with the page.
+    // If the browser stores nothing, the selection ends with the page.
   }
 }
 
-/** What pictures are drawn on now. */
+/** The current background of pictures. */
 export const paper = () => {
   const { theme } = document.documentElement.dataset
   return theme === 'light' || theme === 'dark' ? theme : dark.matches ? 'dark' : 'light'
@@ -35,7 +35,7 @@ function apply(choice: Choice) {
   else root.dataset.theme = choice
 }
 
-/** Follows the radio buttons and the system, and says when the paper has changed. */
+/** Follows the radio buttons and the system, and reports changes of the theme. */
 export function followTheme(buttons: HTMLElement, changed: () => void) {
   const choice = remembered()
   apply(choice)

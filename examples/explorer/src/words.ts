@@ -1,4 +1,4 @@
-// Numbers in words: shares, times, sizes.
+// Formats numbers: shares, times, sizes.
 
 export const percent = (share: number) => {
   const value = share * 100
@@ -20,16 +20,16 @@ export function bytes(count: number) {
 export const count = (value: number, one: string, many = `${one}s`) =>
   `${value.toLocaleString('en')} ${value === 1 ? one : many}`
 
-/** The indices of the largest values, descending; of equal ones the earlier first. */
+/** The indices of the largest values, descending; among equal values, the earlier first. */
 export const largest = (values: ArrayLike<number>, most: number) =>
   Array.from(values, (_, index) => index)
     .sort((a, b) => values[b] - values[a])
     .slice(0, most)
 
-/** “it” looks most at “trophy” (31 %), “suitcase” (12 %) and “was” (9.1 %). */
-export function inOneSentence(tokens: readonly string[], token: number, row: Float32Array) {
+/** “it” attends most to “trophy” (31 %), “suitcase” (12 %) and “was” (9.1 %). */
+export function describeRow(tokens: readonly string[], token: number, row: Float32Array) {
   const seen = largest(row, 3).filter((key) => row[key] > 0)
   if (seen.length === 0) return `“${tokens[token]}” sees no token.`
   const parts = seen.map((key) => `${key === token ? 'itself' : `“${tokens[key]}”`} (${percent(row[key])})`)
-  return `“${tokens[token]}” looks most at ${new Intl.ListFormat('en').format(parts)}.`
+  return `“${tokens[token]}” attends most to ${new Intl.ListFormat('en').format(parts)}.`
 }

@@ -1,4 +1,4 @@
-// The worker of the page: loads the backend and the model, runs what the page asks for, one run at a time, and draws.
+// The page's worker: loads the backend and the model, runs one request at a time, and draws.
 
 import * as attention from '@ruvector/attention/external'
 import { compute } from './compute.ts'
@@ -36,7 +36,7 @@ function redraw(id: number, view: View) {
   if (last?.id === id) say({ type: 'pictures', id, pictures: draw(last.computed, fitting(last.computed, view)) })
 }
 
-/** A new run ends the one under way. */
+/** A new run replaces the current one. */
 function begin(message: Extract<ToWorker, { type: 'run' | 'measure' }>) {
   const earlier = running
   const controller = new AbortController()
@@ -65,7 +65,9 @@ async function settle(message: Extract<ToWorker, { type: 'run' | 'measure' }>, {
   }
 }
 
-/** The view, with a token that there is: at first a pronoun, for where it looks is the question, else the first word. */
+/**
+ * The view with an existing token: initially a pronoun, whose attention is the most interesting, else the first word.
+ */
 function fitting({ input: { names }, rowCount }: Computed, view: View) {
   const { token = Math.max(names.indexOf('it'), 1) } = view
   return { ...view, token: Math.min(token, rowCount - 1) }
@@ -80,24 +82,23 @@ function resultOf(computed: Computed, view: View, positions: number): Result {
     token: seen.token,
     rowCount,
     rows,
-    rowsAre: settings.mechanism === 'hyperbolic' ? '' : isMean ? `mean of ${HEADS} heads` : headsInWords(panels),
+    rowsAre: settings.mechanism === 'hyperbolic' ? '' : isMean ? `mean of ${HEADS} heads` : nameHeads(panels),
     facts,
     notes: notesOf(computed, positions),
     pictures: draw(computed, seen)
   }
 }
 
-const headsInWords = (panels: readonly number[]) =>
+const nameHeads = (panels: readonly number[]) =>
   panels.length === 1 ? `head ${panels[0]}` : `mean of ${panels.length} heads`
 
 function notesOf({ input, left, settings }: Computed, positions: number) {
   const { names } = input
   const pieces = names.some((name) => name.startsWith('##'))
   return [
-    pieces && 'Words that the page has no embedding of are split into pieces; ## marks a piece that goes on.',
-    names.includes('[UNK]') && '[UNK] stands for characters that the page does not know.',
-    left > 0 && `The text is cut off: ${left} more tokens would follow.`,
-    settings.length > positions &&
-      `The model has ${positions} positions: the text begins anew at the first one after these.`
+    pieces && 'Words without an embedding in this page are split into pieces; ## marks the continuation of a word.',
+    names.includes('[UNK]') && '[UNK] replaces unknown characters.',
+    left > 0 && `The text was cut off after the maximum length; ${left} tokens are omitted.`,
+    settings.length > positions && `The model has ${positions} positions; longer texts start again at the first.`
   ].filter((note): note is string => note !== false)
 }

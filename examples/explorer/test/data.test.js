@@ -1,4 +1,4 @@
-// The page's data are what the script makes of the real model, to the last bit.
+// Checks that the page's data equal the script's output for the real model, bit for bit.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -8,7 +8,7 @@ import { dataFolder, makeData } from '../../../scripts/explorer-data.mjs'
 import { hasModel } from '../../../scripts/model.mjs'
 
 test('the embeddings and the tokenizer are those of the model', (t) => {
-  if (!hasModel()) return t.skip('the model is not there: node scripts/model.mjs fetches it')
+  if (!hasModel()) return t.skip('the model is missing: node scripts/model.mjs fetches it')
   for (const [name, bytes] of Object.entries(makeData())) {
     assert.ok(readFileSync(join(dataFolder, name)).equals(bytes), `${name} differs: run node scripts/explorer-data.mjs`)
   }

@@ -1,4 +1,5 @@
-// The built page from end to end in Chromium, served under its policy: what is typed and chosen shows, and nothing else happens.
+// End-to-end test of the built page in Chromium, served under its policy: settings take effect, and nothing else
+// happens.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -9,12 +10,15 @@ import { cells, choose, kinds, openBrowser, settled, table, tokens, type } from 
 /** @typedef {import('playwright-core').Page} Page */
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-/** How long the page may stand still at most, on a machine that others use too; with the work in it, it would for seconds. */
+/** Maximum time the page may freeze, on a shared machine; with the work on its thread it would freeze for seconds. */
 const LONGEST_GAP = 1000
 
 /** @type {Awaited<ReturnType<typeof openBrowser>>} */
 let browser
-/** The page that most tests share, each from its first state. @type {Awaited<ReturnType<typeof browser.open>>} */
+/**
+ * The page that most tests share, each starting from its initial state. @type {Awaited<ReturnType<typeof
+ * browser.open>>}
+ */
 let shared
 
 before(async () => {
@@ -36,7 +40,7 @@ const onPage = (title, body) =>
 /** @param {Page} page */
 const status = (page) => page.textContent('#status')
 
-onPage('what is typed becomes tokens, and the heatmap a cell for each two of them', async (page) => {
+onPage('typed text becomes tokens, and the heatmap has a cell per pair of tokens', async (page) => {
   await choose(page, 'heads', 'mean')
   await type(page, 'The dog sees the cat.')
   const expected = ['[CLS]', 'the', 'dog', 'sees', 'the', 'cat', '.', '[SEP]']
@@ -59,10 +63,10 @@ onPage('a word without an embedding is split into pieces, and the page says so',
   const found = await tokens(page)
   assert.equal(found.slice(1, -2).join('').replaceAll('##', ''), 'zylophonik')
   assert.equal(found.at(-2), '[UNK]')
-  assert.match((await page.textContent('#notes')) ?? '', /split into pieces.*\[UNK\] stands for/)
+  assert.match((await page.textContent('#notes')) ?? '', /split into pieces.*\[UNK\] replaces unknown/)
 })
 
-onPage('without any words there are the two marks alone', async (page) => {
+onPage('without words there are only the two markers', async (page) => {
   await type(page, '')
   assert.deepEqual(await tokens(page), ['[CLS]', '[SEP]'])
   assert.equal((await cells(page)).length, 4 * 12)
@@ -73,10 +77,10 @@ onPage('a sentence that is too long is cut off, and the page says so', async (pa
   const found = await tokens(page)
   assert.equal(found.length, 96)
   assert.equal(found.at(-1), '[SEP]')
-  assert.match((await page.textContent('#notes')) ?? '', /cut off: 56 more tokens/)
+  assert.match((await page.textContent('#notes')) ?? '', /cut off after the maximum length; 56 tokens are omitted/)
 })
 
-onPage('each mechanism draws its pictures, and its weights are shares of 1', async (page) => {
+onPage('each mechanism draws its pictures, and its weights sum to 1', async (page) => {
   const expected = {
     'multi-head': ['heatmap'],
     'dot-product': ['heatmap'],
@@ -94,7 +98,7 @@ onPage('each mechanism draws its pictures, and its weights are shares of 1', asy
   }
 })
 
-onPage('scaled dot-product and a graph with all links give the weights of the layer itself', async (page) => {
+onPage('scaled dot-product and a graph with all links give the weights of the layer', async (page) => {
   const layer = await table(page)
   await choose(page, 'mechanism', 'dot-product')
   assert.deepEqual(await table(page), layer)
@@ -106,7 +110,7 @@ onPage('scaled dot-product and a graph with all links give the weights of the la
   assert.deepEqual(await table(page), layer)
 })
 
-onPage('stages of the scaled dot-product are scores, scores that a mask hides, and weights', async (page) => {
+onPage('the stages of scaled dot-product attention are scores, masked scores and weights', async (page) => {
   await choose(page, 'mechanism', 'dot-product')
   await choose(page, 'heads', 'mean')
   await choose(page, 'mask', 'causal')
@@ -150,12 +154,12 @@ onPage('features of linear attention change its weights', async (page) => {
     weights.flat().reduce((sum, weight, index) => sum + Math.abs(weight - softmax.flat()[index]), 0)
   const [favor, elu, relu] = found.map(distance)
   const elsewhere = (await page.textContent('#facts')) ?? ''
-  assert.match(elsewhere, /Elsewhere than with softmax\d+ % of the attention/)
+  assert.match(elsewhere, /Difference from softmax\d+ % of the attention/)
   assert.ok(favor > 0 && elu > 0 && relu > 0 && elu !== relu)
 })
 
 for (const mechanism of ['multi-head', 'linear', 'hyperbolic', 'graph']) {
-  onPage(`under a causal mask nobody sees what comes later: ${mechanism}`, async (page) => {
+  onPage(`under a causal mask no token sees later ones: ${mechanism}`, async (page) => {
     await choose(page, 'mechanism', mechanism)
     await choose(page, 'mask', 'causal')
     for (const [query, row] of (await table(page)).entries()) {
@@ -165,7 +169,7 @@ for (const mechanism of ['multi-head', 'linear', 'hyperbolic', 'graph']) {
   })
 }
 
-onPage('under a causal mask the upper triangle of the heatmap is empty', async (page) => {
+onPage('under a causal mask, the upper triangle of the heatmap is empty', async (page) => {
   await choose(page, 'heads', 'mean')
   await choose(page, 'mask', 'causal')
   const found = await cells(page)
@@ -175,7 +179,7 @@ onPage('under a causal mask the upper triangle of the heatmap is empty', async (
   }
 })
 
-onPage('a window leaves its tokens to either side', async (page) => {
+onPage('a window keeps the tokens to either side', async (page) => {
   await choose(page, 'mask', 'window')
   for (const reach of [2, 0]) {
     await page.fill('#reach', String(reach))
@@ -186,7 +190,7 @@ onPage('a window leaves its tokens to either side', async (page) => {
   }
 })
 
-onPage('padding stands behind the sentence, and nobody sees it', async (page) => {
+onPage('padding follows the sentence, and no token sees it', async (page) => {
   await choose(page, 'mask', 'padding')
   await page.fill('#padding', '4')
   await settled(page)
@@ -197,7 +201,7 @@ onPage('padding stands behind the sentence, and nobody sees it', async (page) =>
   }
 })
 
-onPage('linear attention has no windows: the choice is closed, taken back, and the page says why', async (page) => {
+onPage('linear attention has no windows: the option is disabled, reverted, and the page says why', async (page) => {
   await choose(page, 'mask', 'window')
   await choose(page, 'mechanism', 'linear')
   assert.ok(await page.locator('input[name="mask"][value="window"]').isDisabled())
@@ -215,18 +219,18 @@ onPage('one head, several, all, or their mean', async (page) => {
   await choose(page, 'head', '7')
   assert.deepEqual(await panels(), ['Head 4', 'Head 7'])
   assert.notDeepEqual(await table(page), one)
-  // The last one stays.
+  // The last head stays selected.
   await choose(page, 'head', '4')
   await choose(page, 'head', '7')
   assert.deepEqual(await panels(), ['Head 7'])
-  assert.match((await status(page)) ?? '', /^One head has to stay\./)
+  assert.match((await status(page)) ?? '', /^At least one head must stay selected\./)
   assert.ok(await page.locator('input[name="head"][value="7"]').isChecked())
   await choose(page, 'heads', 'mean')
   assert.deepEqual(await panels(), [])
 })
 
-onPage('a token that is chosen says in words where it looks', async (page) => {
-  assert.match((await page.textContent('#sentence')) ?? '', /^“it” looks most at /)
+onPage('the attention of the selected token is described in words', async (page) => {
+  assert.match((await page.textContent('#sentence')) ?? '', /^“it” attends most to /)
   await choose(page, 'heads', 'chosen')
   await choose(page, 'token', '5')
   const rows = await table(page)
@@ -235,11 +239,11 @@ onPage('a token that is chosen says in words where it looks', async (page) => {
   assert.equal(names[5], 'fit')
   const [first] = await page.locator('#words li .word').allTextContents()
   assert.equal(first, names[best])
-  assert.ok(((await page.textContent('#sentence')) ?? '').startsWith(`“fit” looks most at “${names[best]}” (`))
-  await page.locator('figure[data-kind="heatmap"] svg text', { hasText: 'where “fit” looks most' }).waitFor()
+  assert.ok(((await page.textContent('#sentence')) ?? '').startsWith(`“fit” attends most to “${names[best]}” (`))
+  await page.locator('figure[data-kind="heatmap"] svg text', { hasText: 'strongest attention of “fit”' }).waitFor()
 })
 
-onPage('every backend of the browser is timed, and its memory and sizes are there', async (page) => {
+onPage('every backend of the browser is timed, and memory and sizes are shown', async (page) => {
   await page.click('#measure')
   await settled(page)
   const rows = await page.locator('#timings tbody tr').allTextContents()
@@ -247,11 +251,11 @@ onPage('every backend of the browser is timed, and its memory and sizes are ther
   for (const row of rows) assert.match(row, /^(Relaxed )?SIMD[\d.]+ (µs|ms)\d+\d{3} kB$/)
   const facts = (await page.textContent('#facts')) ?? ''
   assert.match(facts, /WebAssembly, (relaxed-simd|simd128)/)
-  assert.match(facts, /[\d.]+ [kM]B in use, [\d.]+ MB at most, [\d.]+ MB taken/)
+  assert.match(facts, /[\d.]+ [kM]B in use, [\d.]+ MB at peak, [\d.]+ MB reserved/)
   assert.match(facts, /Largest difference from PyTorch\d(\.\d)?e-[67]/)
 })
 
-onPage('a long text can be cancelled at once, and the page never stands still', async (page, t) => {
+onPage('a long text can be cancelled at once, and the page never freezes', async (page, t) => {
   const before = await page.textContent('#sentence')
   await page.evaluate(watchFrames)
   await page.selectOption('#length', '4096')
@@ -267,17 +271,17 @@ onPage('a long text can be cancelled at once, and the page never stands still', 
   assert.ok(took < 1000, `cancelling took ${took} ms`)
   assert.equal(await page.textContent('#sentence'), before)
   assert.equal(await page.evaluate(() => document.activeElement?.id), 'results')
-  // The worker is free again, and the same one.
+  // The worker is free again, and still the same.
   await page.selectOption('#length', '1024')
   await settled(page)
   assert.match((await status(page)) ?? '', /^1,024 tokens in .*, one run\.$/)
   const { longest, frames } = await page.evaluate(framesSeen)
   t.diagnostic(`cancelling took ${took} ms; the longest of ${frames} frames, ${Math.round(longest)} ms`)
   assert.ok(frames > 20)
-  assert.ok(longest < LONGEST_GAP, `the page stood still for ${longest} ms`)
+  assert.ok(longest < LONGEST_GAP, `the page froze for ${longest} ms`)
 })
 
-onPage('progress of a long text only grows', async (page) => {
+onPage('the progress of a long text never decreases', async (page) => {
   await page.evaluate(() => {
     const progress = /** @type {HTMLProgressElement} */ (document.getElementById('progress'))
     const seen = /** @type {number[]} */ ([])
@@ -292,10 +296,10 @@ onPage('progress of a long text only grows', async (page) => {
   assert.ok(own.length > 10)
   own.forEach((value, index) => assert.ok(index === 0 || value >= own[index - 1]))
   assert.equal((await kinds(page)).length, 1)
-  assert.match((await page.textContent('figure[data-kind="heatmap"]')) ?? '', /A cell is 32 × 32 tokens/)
+  assert.match((await page.textContent('figure[data-kind="heatmap"]')) ?? '', /Each cell covers 32 × 32 tokens/)
 })
 
-onPage('new settings replace a run that is under way', async (page) => {
+onPage('new settings replace the current run', async (page) => {
   await page.selectOption('#length', '4096')
   await page.waitForSelector('body[data-slow]')
   await page.selectOption('#length', '0')
@@ -307,12 +311,12 @@ test('a file that cannot be fetched is named', async () => {
   const { context, page } = await browser.open({ serviceWorkers: 'block' })
   await context.route('**/*.safetensors', (route) => route.fulfill({ status: 503 }))
   await page.reload()
-  await page.waitForFunction(() => document.getElementById('status')?.textContent?.startsWith('It failed'))
+  await page.waitForFunction(() => document.getElementById('status')?.textContent?.startsWith('Failed'))
   assert.match((await status(page)) ?? '', /(embeddings|layer0)-\S+\.safetensors could not be fetched: 503/)
   await context.close()
 })
 
-test('it works without a network once it is loaded, and never looks elsewhere', async () => {
+test('once loaded, the page works offline and never contacts other hosts', async () => {
   const { context, page, faults, origins } = await browser.open()
   await page.evaluate(() => navigator.serviceWorker.ready)
   await context.setOffline(true)
@@ -328,7 +332,7 @@ test('it works without a network once it is loaded, and never looks elsewhere', 
   await context.close()
 })
 
-test('all of it can be used from the keyboard', async () => {
+test('everything can be used from the keyboard', async () => {
   const { context, page } = await browser.open()
   const focused = () =>
     page.evaluate(() => {
@@ -352,7 +356,7 @@ test('all of it can be used from the keyboard', async () => {
     'token'
   ])
   await page.keyboard.press('ArrowRight')
-  assert.match((await page.textContent('#sentence')) ?? '', /^“was” looks/)
+  assert.match((await page.textContent('#sentence')) ?? '', /^“was” attends/)
   for (let back = 0; back < 4; back++) await page.keyboard.press('Shift+Tab')
   await page.keyboard.press('ArrowUp')
   await settled(page)
@@ -369,7 +373,7 @@ test('all of it can be used from the keyboard', async () => {
 })
 
 /**
- * What axe finds fault with.
+ * The problems that axe finds.
  *
  * @param {Page} page
  * @param {object} [options]
@@ -380,7 +384,7 @@ async function faultsByAxe(page, options = {}) {
   return violations.map((/** @type {any} */ { id, nodes }) => `${id}: ${nodes[0].html}`)
 }
 
-test('axe finds no fault, whatever the mechanism', async () => {
+test('axe finds no problem with any mechanism', async () => {
   const { context, page } = await browser.open()
   await page.evaluate(axe)
   await type(page, 'A cat sees it.')
@@ -392,7 +396,7 @@ test('axe finds no fault, whatever the mechanism', async () => {
   await context.close()
 })
 
-test('axe finds enough contrast on dark paper', async () => {
+test('axe finds enough contrast in the dark theme', async () => {
   const { context, page } = await browser.open({ colorScheme: 'dark' })
   await page.evaluate(axe)
   await type(page, 'A cat sees it.')
@@ -404,7 +408,7 @@ test('axe finds enough contrast on dark paper', async () => {
   await context.close()
 })
 
-test('paper follows the system, or the choice, which is remembered', async () => {
+test('the theme follows the system, or the selection, which is stored', async () => {
   const { context, page } = await browser.open({ colorScheme: 'dark' })
   const papers = () =>
     page.evaluate(() => [
@@ -428,7 +432,7 @@ test('paper follows the system, or the choice, which is remembered', async () =>
   await context.close()
 })
 
-test('on a narrow screen nothing stands out of the page', async () => {
+test('on a narrow screen nothing overflows the page', async () => {
   const { context, page } = await browser.open({ viewport: { width: 360, height: 740 } })
   for (const mechanism of ['multi-head', 'hyperbolic', 'graph']) {
     await choose(page, 'mechanism', mechanism)
@@ -438,7 +442,7 @@ test('on a narrow screen nothing stands out of the page', async () => {
   await context.close()
 })
 
-/** Runs in the page: notes how long it takes from one frame to the next. */
+/** Runs in the page: records the time between frames. */
 function watchFrames() {
   const seen = { longest: 0, frames: 0, last: performance.now() }
   Object.assign(globalThis, { frameTimes: seen })

@@ -1,4 +1,5 @@
-// The built page in Firefox and in WebKit, where the machine has them: it starts, draws, follows a choice, and computes a long text.
+// The built page in Firefox and WebKit, if the machine has them: it starts, draws, follows a setting, and computes a
+// long text.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -13,17 +14,17 @@ import { serve } from './serve.js'
 
 const TIME_LIMIT = 45_000
 
-/** Runs in the page: whether nothing is under way and the picture is there. */
+/** Runs in the page: true if no work is in progress and the picture is shown. */
 const isSettled = `!document.body.hasAttribute('data-busy') && document.querySelector('#pictures svg') !== null`
-/** Runs in the page: chooses hyperbolic attention. */
+/** Runs in the page: selects hyperbolic attention. */
 const chooseHyperbolic = `document.querySelector('input[value="hyperbolic"]').click()`
-/** Runs in the page: chooses a text that is long enough for the backend's own workers. */
+/** Runs in the page: selects a text that is long enough for the backend's own workers. */
 const chooseLong = `(() => {
   const length = document.querySelector('#length')
   length.value = '1024'
   length.dispatchEvent(new Event('change', { bubbles: true }))
 })()`
-/** Runs in the page: what it shows. */
+/** Runs in the page: describes its contents. */
 const seen = `JSON.stringify({
   tokens: document.querySelectorAll('#tokens input').length,
   kinds: [...document.querySelectorAll('#pictures figure')].map((figure) => figure.dataset.kind),
@@ -40,7 +41,9 @@ before(async () => {
 
 after(() => server?.close())
 
-/** @param {readonly string[]} names  of programs @param {readonly string[]} [places]  beside the usual ones */
+/**
+ * @param {readonly string[]} names  of programs @param {readonly string[]} [places]  in addition to the usual folders
+ */
 function findProgram(names, places = []) {
   const folders = (process.env.PATH ?? '').split(delimiter)
   return [...names.flatMap((name) => folders.map((folder) => join(folder, name))), ...places].find((path) =>
@@ -94,7 +97,7 @@ test('it runs in Firefox', async (t) => {
 
 // ── WebKit ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A display that nobody sees, for WebKit's own browser draws on one. */
+/** A virtual display, as WebKit's browser requires one. */
 async function openDisplay() {
   const name = `:${90 + (process.pid % 900)}`
   const display = spawn('Xvfb', [name, '-screen', '0', '1280x900x24', '-nolisten', 'tcp'], { stdio: 'ignore' })
@@ -103,7 +106,7 @@ async function openDisplay() {
 }
 
 /**
- * WebDriver's protocol, as much of it as the test needs.
+ * The part of WebDriver's protocol that the test needs.
  *
  * @param {string} address
  */
@@ -142,7 +145,7 @@ test('it runs in WebKit', async (t) => {
     t.diagnostic(`${browserName} ${browserVersion}: ${status} ${facts.match(/WebAssembly, [\w-]+/)}`)
     await fetch(`http://127.0.0.1:${port}/session/${sessionId}`, { method: 'DELETE' })
   } finally {
-    // The browser's processes too, which would still write their caches.
+    // Also kill the browser's processes, which would still write their caches.
     process.kill(-Number(driver.pid), 'SIGKILL')
     await once(driver, 'exit')
     display.close()

@@ -1,4 +1,4 @@
-// The page as a person sees it, for the tests: opens it in Chromium, chooses, waits, reads.
+// A page object for the tests: opens the page in Chromium, selects, waits, reads.
 
 import { chromium } from 'playwright-core'
 import { findBrowser } from '../../../scripts/setup.mjs'
@@ -15,14 +15,14 @@ export async function openBrowser() {
   return {
     address,
     /**
-     * A page of its own, once its first picture is there.
+     * Opens a new page and waits for its first picture.
      *
      * @param {import('playwright-core').BrowserContextOptions} [options]
      */
     async open(options = {}) {
       const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
       const page = await context.newPage()
-      /** What went wrong, and where the page looked for anything. @type {string[]} */
+      /** Errors, and the origins that the page contacted. @type {string[]} */
       const faults = []
       /** @type {Set<string>} */
       const origins = new Set()
@@ -41,7 +41,7 @@ export async function openBrowser() {
 }
 
 /**
- * Waits until nothing is under way.
+ * Waits until no work is in progress.
  *
  * @param {Page} page
  */
@@ -54,7 +54,7 @@ export async function settled(page) {
 }
 
 /**
- * Presses a radio button or a box, as a click on its label does.
+ * Toggles a radio button or checkbox by clicking its label.
  *
  * @param {Page} page
  * @param {string} name
@@ -79,7 +79,7 @@ export const kinds = (page) =>
   page.locator('#pictures figure').evaluateAll((figures) => figures.map((figure) => figure.dataset.kind))
 
 /**
- * The cells of the heatmap as their tooltips say them.
+ * The cells of the heatmap, from their tooltips.
  *
  * @param {Page} page
  * @returns {Promise<{ head?: number, query: string, key: string, value: string }[]>}
@@ -92,7 +92,7 @@ export async function cells(page) {
   })
 }
 
-/** The weights as the table has them, rows of per cent. @param {Page} page */
+/** The weights in the table, rows of percentages. @param {Page} page */
 export async function table(page) {
   if (!(await page.locator('#numbers').evaluate((details) => /** @type {HTMLDetailsElement} */ (details).open))) {
     await page.click('#numbers summary')

@@ -1,4 +1,4 @@
-// A tiny static server for the built page, under the page's own policy as a header.
+// A minimal static server for the built page, with the page's own policy as a header.
 
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
