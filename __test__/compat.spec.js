@@ -328,7 +328,8 @@ onBothBackends((kind, attention) => {
         close(t, result.weights, expected.weights)
         t.is(result.weights.length, batch * 2 * rows * keys)
         const { computeTime, memoryUsed } = /** @type {NonNullable<typeof result.metadata>} */ (result.metadata)
-        t.true(computeTime > 0 && computeTime < 60_000, `${computeTime}`)
+        // Browsers' clocks are coarse.
+        t.true(computeTime >= 0 && computeTime < 60_000, `${computeTime}`)
         t.true(memoryUsed >= 0 && memoryUsed < 1e8, `${memoryUsed}`)
       }
     }
@@ -504,8 +505,8 @@ onBothBackends((kind, attention) => {
     const { output, weights } = new plan.WasmMultiHeadAttention(config).forward(...given)
     close(t, result.output, output)
     close(t, result.weights, weights)
-    // Browsers may wait 4 ms between turns.
-    t.true(turns >= Math.min(3, elapsed / 10), `${turns} turns in ${elapsed} ms`)
+    // Browsers may wait 4 ms between turns; where a page's policy forbids workers, the call ran on this thread.
+    if (attention.backend().threads > 1) t.true(turns >= Math.min(3, elapsed / 10), `${turns} turns in ${elapsed} ms`)
     /** @type {number[]} */
     const fractions = []
     const onProgress = (/** @type {number} */ fraction) => void fractions.push(fraction)

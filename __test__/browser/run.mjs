@@ -24,7 +24,7 @@ const strict = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connec
 /** Pages and their policies: all specs under the strict one, those of asynchronous calls also with workers allowed. */
 const pages = /** @type {Record<string, { policy: string, only?: RegExp }>} */ ({
   '/': { policy: strict },
-  '/with-workers': { policy: `${strict} blob:`, only: /^\.\/(async|batch)\./ }
+  '/with-workers': { policy: `${strict} blob:`, only: /^\.\/(async|batch|compat)\./ }
 })
 
 /** A spec that imports Node's modules, or anything outside __test__, only runs in Node. */
