@@ -641,8 +641,7 @@ export interface AttentionConfig {
   seed?: number | null
   /**
    * Rotates the projected queries and keys like {@link rotaryEmbedding}: query `i` at position `i + queryOffset`, key
-   * `j`
-   * at position `j`. Default: no positions.
+   * `j` at position `j`. Default: no positions.
    */
   rotary?: { base?: number | null; interleaved?: boolean | null; dim?: number | null } | null
 }

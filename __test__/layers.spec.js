@@ -1,4 +1,4 @@
-// The attention layers: their numbers by the definition, their state dicts under every known name, their life.
+// The attention layers: numbers by definition, state dicts under every supported naming, lifetime.
 import test from 'ava'
 import { loadBackend } from '@ruvector/attention'
 import { onBothBackends } from './support/backends.js'
@@ -10,7 +10,7 @@ import { bits, close, faultOf, normal } from './support/tensors.js'
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 
 /**
- * Random parameters, a matrix a projection.
+ * Random parameters, one matrix per projection.
  *
  * @param {{ numHeads: number, headDim: number, kvHeads?: number, modelDim?: number, kDim?: number, vDim?: number, useBias?: boolean }} config
  * @param {number} seed
@@ -23,7 +23,7 @@ function parameters(config, seed) {
   /** @type {StateDict} */
   const state = {}
   for (const [index, [name, shape]] of Object.entries(shapes).entries()) {
-    // Small enough that outputs are of the size of the inputs, as in a trained layer.
+    // Small enough that outputs have the magnitude of the inputs, as in a trained layer.
     const { data } = normal(shape, seed + index)
     state[`${name}_proj.weight`] = { data: data.map((weight) => weight / Math.sqrt(shape[1])), shape }
     if (config.useBias !== false) state[`${name}_proj.bias`] = normal([shape[0]], seed + 10 + index)
@@ -35,7 +35,7 @@ function parameters(config, seed) {
  * The same parameters under other names.
  *
  * @param {StateDict} state
- * @param {Record<string, string>} names  what stands for `q_proj`, `k_proj`, `v_proj` and `out_proj`
+ * @param {Record<string, string>} names  the names for `q_proj`, `k_proj`, `v_proj` and `out_proj`
  * @param {string} [prefix]
  */
 const rename = (state, names, prefix = '') =>
@@ -53,7 +53,7 @@ const stack = (...parts) => ({
 })
 
 /**
- * A layer that goes when its test ends.
+ * A layer that is disposed when its test ends.
  *
  * @template {import('@ruvector/attention').Layer} Kind
  * @param {import('ava').ExecutionContext} t
@@ -78,7 +78,7 @@ onBothBackends((kind, attention) => {
     'keys and values of other sizes': { numHeads: 2, headDim: 8, kDim: 5, vDim: 9 },
     'all of it': { numHeads: 4, headDim: 3, kvHeads: 2, modelDim: 10, kDim: 7, vDim: 9 }
   })) {
-    test(`${kind}: a multi-head layer is its definition with ${title}`, (t) => {
+    test(`${kind}: a multi-head layer matches its definition with ${title}`, (t) => {
       const layer = owned(t, new MultiHeadAttention(given))
       const { kvHeads, modelDim, kDim, vDim } = layer.config
       const state = parameters({ ...given, vDim }, 1)
@@ -105,7 +105,7 @@ onBothBackends((kind, attention) => {
     })
   }
 
-  test(`${kind}: without keys they are the queries, and without values they are the keys`, (t) => {
+  test(`${kind}: keys default to the queries, and values to the keys`, (t) => {
     const layer = owned(t, new MultiHeadAttention({ ...config, seed: 3 }))
     const [q, k] = [normal([1, 5, 24], 1), normal([1, 3, 24], 2)]
     t.deepEqual(bits(layer.forward(q).output), bits(layer.forward(q, q, q).output))
@@ -116,7 +116,7 @@ onBothBackends((kind, attention) => {
     )
   })
 
-  test(`${kind}: self attention is the multi-head layer of one input`, (t) => {
+  test(`${kind}: self-attention is the multi-head layer of one input`, (t) => {
     const multi = owned(t, new MultiHeadAttention({ ...config, seed: 5 }))
     const self = owned(t, new SelfAttention({ ...config, seed: 5 }))
     const x = normal([2, 6, 24], 1)
@@ -125,7 +125,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(self.forward(x, options), multi.forward(x, x, x, options))
   })
 
-  test(`${kind}: cross attention is the multi-head layer of a query and a context`, (t) => {
+  test(`${kind}: cross-attention is the multi-head layer of a query and a context`, (t) => {
     const multi = owned(t, new MultiHeadAttention({ ...config, kDim: 9, vDim: 9, seed: 5 }))
     const cross = owned(t, new CrossAttention({ ...config, kDim: 9, seed: 5 }))
     const [query, context] = [normal([2, 6, 24], 1), normal([2, 4, 9], 2)]
@@ -136,7 +136,7 @@ onBothBackends((kind, attention) => {
     )
   })
 
-  test(`${kind}: averageWeights are the mean of the heads' weights`, (t) => {
+  test(`${kind}: averageWeights are the mean of the weights over the heads`, (t) => {
     const layer = owned(t, new SelfAttention(config))
     const x = normal([2, 5, 24], 1)
     const heads = /** @type {Tensor} */ (layer.forward(x, { weights: true }).weights).data
@@ -150,7 +150,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(Object.keys(layer.forward(x)), ['output'])
   })
 
-  test(`${kind}: config has every default filled in and cannot be changed`, (t) => {
+  test(`${kind}: config includes every default and is immutable`, (t) => {
     const layer = owned(t, new MultiHeadAttention({ numHeads: 2, headDim: 3, kDim: 5 }))
     t.deepEqual(layer.config, {
       numHeads: 2,
@@ -172,7 +172,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual({ vDim, useBias, dropout, seed }, { vDim: 5, useBias: false, dropout: 0.25, seed: 9 })
   })
 
-  test(`${kind}: the same seed draws the same parameters, and without one it is 0`, (t) => {
+  test(`${kind}: the same seed gives the same parameters, and the default seed is 0`, (t) => {
     const draw = (/** @type {any} */ more) => owned(t, new SelfAttention({ ...config, ...more })).stateDict()
     t.deepEqual(draw({ seed: 8 }), draw({ seed: 8 }))
     t.deepEqual(draw({}), draw({ seed: 0 }))
@@ -180,7 +180,7 @@ onBothBackends((kind, attention) => {
     t.true(draw({})['in_proj_bias'].data.every((value) => value === 0))
   })
 
-  test(`${kind}: dropout acts in training only, by the seed of the call or else of the layer`, (t) => {
+  test(`${kind}: dropout applies only in training, with the seed of the call or else of the layer`, (t) => {
     const layer = owned(t, new SelfAttention({ ...config, dropout: 0.5, seed: 4 }))
     const x = normal([1, 20, 24], 1)
     const zeros = (options = {}) =>
@@ -197,7 +197,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(zeros(), none)
   })
 
-  test(`${kind}: a layer fills the out it is given`, (t) => {
+  test(`${kind}: a layer fills the given out`, (t) => {
     const layer = owned(t, new SelfAttention(config))
     const x = normal([2, 5, 24], 1)
     const expected = layer.forward(x).output
@@ -212,7 +212,7 @@ onBothBackends((kind, attention) => {
     ["Whisper's names, which have no key bias", {}, ['k_proj.bias']],
     ["Qwen2's names, which have no output bias", { out_proj: 'o_proj' }, ['out_proj.bias']]
   ])) {
-    test(`${kind}: a state dict loads under ${title}, with a prefix and without`, (t) => {
+    test(`${kind}: a state dict loads under ${title}, with and without a prefix`, (t) => {
       const state = parameters(config, 7)
       for (const name of missing) delete state[name]
       const zeroed = { ...state, ...Object.fromEntries(missing.map((name) => [name, normal([24], 0)])) }
@@ -253,7 +253,7 @@ onBothBackends((kind, attention) => {
     }
   })
 
-  test(`${kind}: in_proj_weight and in_proj_bias are those of query, key and value one under the other`, (t) => {
+  test(`${kind}: in_proj_weight and in_proj_bias concatenate those of query, key and value`, (t) => {
     const state = parameters({ ...config, kvHeads: 2 }, 3)
     const layer = owned(t, new SelfAttention({ ...config, kvHeads: 2 }))
     const loaded = layer.loadStateDict(state).stateDict()
@@ -261,7 +261,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(loaded['in_proj_bias'], stack(...['q', 'k', 'v'].map((name) => state[`${name}_proj.bias`])))
   })
 
-  test(`${kind}: stateDict is a copy, and the arrays that were loaded are not kept`, (t) => {
+  test(`${kind}: stateDict returns a copy, and loaded arrays are not kept`, (t) => {
     const layer = owned(t, new SelfAttention(config))
     const state = layer.stateDict()
     const kept = structuredClone(state)
@@ -273,7 +273,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(layer.stateDict(), kept)
   })
 
-  test(`${kind}: a state dict that does not fit is refused by name and changes nothing`, (t) => {
+  test(`${kind}: a state dict that does not fit is rejected by name and changes nothing`, (t) => {
     const layer = owned(t, new SelfAttention(config))
     const before = layer.stateDict()
     const good = parameters(config, 5)
@@ -297,7 +297,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(layer.loadStateDict(good).stateDict()['out_proj.weight'], good['out_proj.weight'])
   })
 
-  test(`${kind}: inputs of the wrong shape are refused under the names of the call, and the next call works`, (t) => {
+  test(`${kind}: inputs of the wrong shape are rejected under the names of the call, and the next call works`, (t) => {
     const multi = owned(t, new MultiHeadAttention({ ...config, kDim: 7, vDim: 9 }))
     const self = owned(t, new SelfAttention(config))
     const cross = owned(t, new CrossAttention({ ...config, kDim: 7 }))
@@ -336,7 +336,7 @@ onBothBackends((kind, attention) => {
     close(t, output, [...state['out_proj.bias'].data, ...state['out_proj.bias'].data], 1e-6)
   })
 
-  test(`${kind}: after dispose every use throws DISPOSED, and dispose itself does nothing more`, (t) => {
+  test(`${kind}: after dispose every use throws DISPOSED, and a second dispose does nothing`, (t) => {
     const x = normal([1, 2, 24], 1)
     for (const layer of [new MultiHeadAttention(config), new SelfAttention(config), new CrossAttention(config)]) {
       const state = layer.stateDict()
@@ -357,7 +357,7 @@ onBothBackends((kind, attention) => {
     t.is(faultOf(t, () => layer.forward(x)).code, 'DISPOSED')
   })
 
-  test(`${kind}: layers are instances of Layer, which makes none itself`, (t) => {
+  test(`${kind}: layers are instances of Layer, which cannot be constructed`, (t) => {
     const layer = owned(t, new SelfAttention(config))
     t.true(layer instanceof Layer)
     t.false(layer instanceof MultiHeadAttention)
