@@ -1,8 +1,10 @@
-//! The WebAssembly binding: conversions only. Inputs are copied in once, results out once, into arrays that JavaScript made.
+//! The WebAssembly binding: conversions only. Inputs are copied in and results out, into arrays that JavaScript made: all of
+//! them once for a small call, part by part for a large one that has parts.
 
 #![allow(missing_docs, reason = "lib/binding.d.ts documents the functions of both bindings once")]
 
 mod memory;
+mod views;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +20,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use memory::{Memory, words_of};
+use views::Views;
 
 type Result<T> = std::result::Result<T, JsValue>;
 
@@ -95,8 +98,19 @@ pub fn call(
     let integers = [&integers1, &integers2].map(Option::as_ref);
     let outputs = [&output1, &output2, &output3, &output4].map(Option::as_ref);
     let floats: u64 = inputs.into_iter().chain(outputs).map(words_of).sum();
-    let whole: u64 = integers.into_iter().chain([indices.as_ref()]).map(words_of).sum();
-    let mut memory = Memory::new(floats + whole + words_of(bytes.as_ref()))?;
+    let whole: u64 = integers.into_iter().map(words_of).sum();
+    let rest = words_of(bytes.as_ref()) + words_of(indices.as_ref());
+    if calls::WORDS_IN_PARTS.contains(&(floats + rest)) {
+        let views = Views::new(inputs, bytes.as_ref(), outputs, indices.as_ref());
+        let mut memory = Memory::new(whole)?;
+        let mut rest = memory.rest();
+        let integers = integers.map(|array| rest.copy(array));
+        let done = observed(|| calls::call_in_parts(operation, &numbers, options.as_deref(), integers, &views));
+        if let Some(done) = done {
+            return done.map_err(thrown);
+        }
+    }
+    let mut memory = Memory::new(floats + whole + rest)?;
     let mut rest = memory.rest();
     let mut slots = Slots {
         inputs: inputs.map(|array| rest.copy(array)),
@@ -105,8 +119,7 @@ pub fn call(
         outputs: outputs.map(|array| rest.zeros(array)),
         indices: rest.zeros(indices.as_ref()),
     };
-    let mut run = || calls::call(operation, &numbers, options.as_deref(), slots.reborrow());
-    if REPORTS.get() { threads::observed(&Reporter::default(), run) } else { run() }.map_err(thrown)?;
+    observed(|| calls::call(operation, &numbers, options.as_deref(), slots.reborrow())).map_err(thrown)?;
     for (array, result) in outputs.into_iter().zip(&slots.outputs) {
         if let (Some(array), Some(result)) = (array, result) {
             array.copy_from(result);
@@ -116,6 +129,11 @@ pub fn call(
         array.copy_from(result);
     }
     Ok(())
+}
+
+/// Runs a call, reporting its progress where that is wanted.
+fn observed<T>(run: impl FnOnce() -> T) -> T {
+    if REPORTS.get() { threads::observed(&Reporter::default(), run) } else { run() }
 }
 
 thread_local! {

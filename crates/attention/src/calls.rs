@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::encoder::TransformerEncoderLayer;
@@ -21,6 +22,7 @@ use crate::sdpa::cache::{self, KvCache};
 use crate::sdpa::head;
 use crate::sdpa::mask::Mask;
 use crate::sdpa::merge::{self, MergeOptions};
+use crate::sdpa::parts::{Outside, Parts};
 use crate::sdpa::rotary::{self, RotaryOptions};
 use crate::sdpa::{self, Arrays, Outputs};
 use crate::simd::Level;
@@ -119,6 +121,36 @@ pub fn call(operation: u32, header: &[f64], options: Option<&str>, slots: Slots<
     run(find_operation(operation)?, header, find_objects(header)?, options, slots)
 }
 
+/// Words of 32 bits in all arrays of a call with which [`call_in_parts`] is worth its time and can count in 32 bits.
+pub const WORDS_IN_PARTS: Range<u64> = 1 << 20..1 << 30;
+
+/// Runs an operation on arrays outside of this memory, of which one part is here at a time. `None`, and nothing has been
+/// written, for an operation that needs all of them at once; also where something is wrong, which [`call`] then reports.
+pub fn call_in_parts(
+    operation: u32,
+    header: &[f64],
+    options: Option<&str>,
+    integers: [Option<&[i32]>; 2],
+    outside: &dyn Outside,
+) -> Option<Result<()>> {
+    let &(name, operation) = OPERATIONS.get(operation as usize)?;
+    let has_values = match name {
+        "scaledDotProductAttention" | "flashAttention" => true,
+        "attentionWeights" => false,
+        _ => return None,
+    };
+    // Heads come last in layout `blhd`, so that none of them lies together.
+    if options.is_some_and(|json| json.as_bytes().windows(4).any(|text| text == b"blhd")) {
+        return None;
+    }
+    let parts = Parts::new(header, integers, has_values, outside.lengths())?;
+    let share = share(header).ok()?;
+    Some(parts.run(outside, &mut |header, slots| {
+        let mut call = Call::new(header, Vec::new(), options, slots)?;
+        share.run(|| operation(&mut call))
+    }))
+}
+
 /// A call whose objects are at hand, so that any thread can run it.
 pub struct Pending {
     operation: Operation,
@@ -154,8 +186,13 @@ fn run(
     slots: Slots<'_>,
 ) -> Result<()> {
     let mut call = Call::new(header, objects, options, slots)?;
+    share(header)?.run(|| operation(&mut call))
+}
+
+/// Which part of a split call is to be computed.
+fn share(header: &[f64]) -> Result<Share> {
     let &[_, _, part, parts, ..] = header else { return Err(cut_short()) };
-    Share { index: part as usize, count: (parts as usize).max(1) }.run(|| operation(&mut call))
+    Ok(Share { index: part as usize, count: (parts as usize).max(1) })
 }
 
 /// The names of the operations in the order of their numbers, separated by commas.

@@ -238,6 +238,7 @@ impl MultiHeadAttention {
             key_block: sdpa::KEY_BLOCK,
             dropout: plan.dropout,
             ball: None,
+            part_of: None,
         };
         let width = config.query_width();
         let mut joined = try_zeroed("working memory", batch * queries * width)?;

@@ -201,6 +201,7 @@ impl HyperbolicAttention {
                 values: &value.factors,
                 moments: SharedMut::new(&mut moments),
             }),
+            part_of: None,
         };
         // A point's sums stand where its coordinates in the ball would: behind the first coordinate, where it has one.
         let sums = output.get_mut(extra..).unwrap_or_default();

@@ -163,6 +163,8 @@ pub struct Dropout {
     key: [u32; 2],
     threshold: u32,
     scale: f32,
+    /// (b, h, i) of the first row.
+    first: [usize; 3],
 }
 
 impl Dropout {
@@ -172,13 +174,20 @@ impl Dropout {
             key: [seed as u32, (seed >> 32) as u32],
             threshold: (f64::from(probability) * 4_294_967_296.0) as u32,
             scale: (1.0 / (1.0 - f64::from(probability))) as f32,
+            first: [0; 3],
         })
+    }
+
+    /// The same for a part of the rows, whose first one is row (b, h, i) of the whole.
+    pub fn from(self, first: [usize; 3]) -> Self {
+        Self { first, ..self }
     }
 
     /// The factors of the four weights from key `4 · block` on: 0 where a weight drops, `1/(1 − probability)` where it
     /// stays.
     pub fn factors(&self, [b, h, i]: [usize; 3], block: usize) -> [f32; 4] {
-        philox4x32([block, i, h, b].map(|index| index as u32), self.key)
+        let [first_b, first_h, first_i] = self.first;
+        philox4x32([block, first_i + i, first_h + h, first_b + b].map(|index| index as u32), self.key)
             .map(|word| if word < self.threshold { 0.0 } else { self.scale })
     }
 

@@ -259,6 +259,7 @@ impl KvCache {
             dropout: Dropout::new(options.dropout, options.seed),
             key_block: sdpa::KEY_BLOCK,
             ball: None,
+            part_of: None,
         };
         sdpa::attend_into(context, &problem, options.top_weights, outputs)
     }

@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::scratch;
 use crate::sdpa::emit::Statistics;
+use crate::sdpa::parts::PartOf;
 use crate::sdpa::{Problem, decode, tiled};
 use crate::tensor::try_zeroed;
 use crate::threads::{Context, Share, SharedMut, operations};
@@ -28,17 +29,19 @@ pub(super) fn run(
     if rows == 0 || problem.batch == 0 {
         return Ok(());
     }
+    let heads = problem.batch * problem.kv_heads;
+    // A part decides as its whole does, so that both have the same bits.
+    let whole = problem.part_of.unwrap_or(PartOf { rows, heads, head: 0, first: [0; 3] });
     let lanes = context.level.tile_lanes();
     // What the second pass computes has to be what the maximum was taken of, to the last bit.
     let has_statistics = !statistics.is_empty();
     let is_flat = problem.ball.is_none();
-    let along_rows = rows <= FEW_ROWS && !has_statistics && is_flat;
+    let along_rows = whole.rows <= FEW_ROWS && !has_statistics && is_flat;
     let rows_an_item = if along_rows { rows } else { context.level.block_rows() };
     let scratch_len = if along_rows { decode::scratch_len(problem, rows) } else { tiled::scratch_len(problem, lanes) };
     scratch::reserve(scratch_len)?;
     let blocks = rows.div_ceil(rows_an_item);
-    let heads = problem.batch * problem.kv_heads;
-    let part_count = if rows <= lanes && is_flat { problem.keys.div_ceil(PART_KEYS).max(1) } else { 1 };
+    let part_count = if whole.rows <= lanes && is_flat { problem.keys.div_ceil(PART_KEYS).max(1) } else { 1 };
     let mut parts = Parts::new(problem, if part_count > 1 { heads * part_count * rows } else { 0 })?;
     let shared_parts = parts.share();
     let results = Results {
@@ -65,12 +68,15 @@ pub(super) fn run(
         Share { index: 0, .. } => Share::WHOLE,
         _ => return Ok(()),
     };
-    let has_blocks = blocks >= share.count;
+    let whole_blocks = whole.rows.div_ceil(rows_an_item);
+    let has_blocks = whole_blocks >= share.count;
     context.for_each(heads * blocks * part_count, problem.operations(), |index| {
         let (part, index) = (index % part_count, index / part_count);
         // Later blocks see more keys when causal: the heaviest items first, so that no thread is left with one at the end.
         let (block, head) = (blocks - 1 - index / heads, index % heads);
-        if !share.owns(if has_blocks { block } else { index }) {
+        let whole_block = whole.first[2] * problem.group() / rows_an_item + block;
+        let whole_item = (whole_blocks - 1 - whole_block) * whole.heads + whole.head + head;
+        if !share.owns(if has_blocks { whole_block } else { whole_item }) {
             return;
         }
         let item = item(head, block * rows_an_item..rows.min((block + 1) * rows_an_item), part);

@@ -22,6 +22,8 @@ pub(crate) struct Visibility<'a> {
     left: Option<i64>,
     offset: i64,
     offsets: Option<&'a [i32]>,
+    /// Which query of the whole call row 0 is.
+    pub first: usize,
     kv_lengths: Option<&'a [i32]>,
     mask: Option<BroadcastMask<'a>>,
 }
@@ -71,6 +73,7 @@ impl<'a> Visibility<'a> {
             left,
             offset,
             offsets: arrays.query_offset,
+            first: 0,
             kv_lengths: arrays.kv_lengths,
             mask: arrays.mask.map(|mask| BroadcastMask::new(mask, shape, rank)).transpose()?,
         })
@@ -88,7 +91,7 @@ impl<'a> Visibility<'a> {
 
     /// The key position of row i of batch entry b.
     pub(crate) fn position(&self, b: usize, i: usize) -> i64 {
-        i as i64 + self.offsets.map_or(self.offset, |offsets| i64::from(offsets[b]))
+        (self.first + i) as i64 + self.offsets.map_or(self.offset, |offsets| i64::from(offsets[b]))
     }
 
     /// The keys `start .. end` between which everything lies that row i of batch entry b sees.

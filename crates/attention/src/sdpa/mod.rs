@@ -7,6 +7,7 @@
 //! - [`rotary`]: positions turned into queries and keys beforehand;
 //! - [`cache`]: keys and values that stay between calls;
 //! - [`merge`]: attention over parts of the keys, joined;
+//! - [`parts`]: a call over arrays outside of this memory, divided so that few of them are here at a time;
 //! - `head`: what `ScaledDotProductAttention` and `FlashAttention` are made with;
 //! - `emit`: a second pass that writes out weights or scores, for those who ask for them.
 //!
@@ -20,6 +21,7 @@ mod forward;
 pub(crate) mod head;
 pub mod mask;
 pub mod merge;
+pub mod parts;
 pub mod rotary;
 mod score;
 mod tiled;
@@ -33,6 +35,7 @@ use crate::tensor::{Shape, Tensor, check_output, try_zeroed};
 use crate::threads::{Context, expect, operations};
 use ball::Ball;
 use mask::{Mask, Visibility};
+use parts::PartOf;
 
 /// The array-valued options of an attention call.
 #[derive(Debug, Clone, Copy, Default)]
@@ -113,6 +116,8 @@ pub(crate) struct Problem<'a> {
     pub key_block: usize,
     /// Rows are points of a ball; scale, softcap and dropout do not apply, and heads are not grouped.
     pub ball: Option<Ball<'a>>,
+    /// Where the problem lies in a larger one, if it is a part.
+    pub part_of: Option<PartOf>,
 }
 
 /// Keys of one tile, unless the caller wants others.
@@ -245,7 +250,12 @@ pub(crate) fn attend(
     let needs_second_pass = outputs.weights.is_some() || outputs.top.is_some();
     let rows = if needs_second_pass { problem.rows() } else { 0 };
     let passes = 1 + u64::from(outputs.weights.is_some()) + u64::from(outputs.top.is_some());
-    expect(problem.operations().saturating_mul(passes));
+    let operations = problem.operations().saturating_mul(passes);
+    // The first part of a call announces the others.
+    let first_of = problem.part_of.filter(|part| part.head == 0 && part.first[2] == 0);
+    expect(first_of.map_or(operations, |whole| {
+        operations.saturating_mul((whole.rows * whole.heads) as u64) / problem.rows() as u64
+    }));
     let mut statistics =
         emit::Statistics { max: try_zeroed("working memory", rows)?, sum: try_zeroed("working memory", rows)? };
     forward::run(context, problem, take(&mut outputs.output), outputs.log_sum_exp, &mut statistics)?;
@@ -321,6 +331,11 @@ pub(crate) fn plan<'a>(
     let shape = [queries.batch, queries.heads, queries.length, keys.length];
     check_volume(shape, queries.size.max(value_dim))?;
     let strides = |dims: &Dims, size| Strides::new(layout, dims.heads, dims.length, size);
+    let part_of = PartOf::current();
+    let first = part_of.map_or([0; 3], |part| part.first);
+    let mut visibility =
+        Visibility::new(shape, q.shape.rank(), options.causal, options.window, options.query_offset, &arrays)?;
+    visibility.first = first[2];
     Ok(Problem {
         q: q.data,
         k: k.data,
@@ -339,17 +354,11 @@ pub(crate) fn plan<'a>(
         // With D = 0 every score is an empty sum, whatever the factor.
         scale: options.scale.unwrap_or(1.0 / (queries.size.max(1) as f32).sqrt()),
         softcap: options.softcap,
-        visibility: Visibility::new(
-            shape,
-            q.shape.rank(),
-            options.causal,
-            options.window,
-            options.query_offset,
-            &arrays,
-        )?,
-        dropout: Dropout::new(options.dropout, options.seed),
+        visibility,
+        dropout: Dropout::new(options.dropout, options.seed).map(|dropout| dropout.from(first)),
         key_block: options.block_size.unwrap_or(KEY_BLOCK).min(LARGEST_KEY_BLOCK),
         ball: None,
+        part_of,
     })
 }
 
