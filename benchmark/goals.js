@@ -207,7 +207,7 @@ export const GOALS = [
   atMost('call overhead, wasm', 4, 'µs', callTime('wasm')),
   atMost(
     'memory at S = 16,384, beyond the inputs',
-    155.6,
+    55,
     'MB',
     figure('memory', () => true)
   ),
