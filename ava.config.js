@@ -3,7 +3,7 @@ export default {
   files: ['__test__/*.spec.js'],
   // Property tests of one file take long on a small machine.
   timeout: '5m',
-  // The addon has a thread pool of its own, and two worker threads at once are enough to fill such a machine.
+  // The addon has its own thread pool, and two concurrent worker threads are enough to fill such a machine.
   concurrency: 2,
   workerThreads: false
 }

@@ -1,4 +1,5 @@
-// The log of init({ log }) and loadBackend(kind, { log }): which lines there are, with what in them, and none without it.
+// The log of init({ log }) and loadBackend(kind, { log }): which lines it receives, their contents, and no output
+// without a log.
 import test from 'ava'
 import * as contract from '@ruvector/attention'
 import { onBothBackends } from './support/backends.js'
@@ -8,7 +9,7 @@ const small = { data: new Float32Array(4), shape: [1, 1, 1, 4] }
 const TIME = String.raw`\d+\.\d{3} ms$`
 
 /**
- * An API with a log, and the lines that came until they were taken.
+ * An API with a log, and a function that returns the lines since its last call.
  *
  * @param {import('@ruvector/attention').BackendKind} kind
  */
@@ -22,7 +23,7 @@ async function logged(kind) {
 /**
  * @param {import('ava').ExecutionContext} t
  * @param {readonly string[]} lines
- * @param {readonly string[]} patterns  what is in a line each
+ * @param {readonly string[]} patterns  one pattern per line
  */
 function holds(t, lines, patterns) {
   t.is(lines.length, patterns.length, lines.join('\n'))
@@ -32,14 +33,14 @@ function holds(t, lines, patterns) {
 const title = (/** @type {string} */ text) => text.replaceAll(/[[\]]/g, String.raw`\$&`)
 
 onBothBackends((kind, plain) => {
-  test(`${kind}: the first line names the backend that was chosen`, async (t) => {
+  test(`${kind}: the first line names the chosen backend`, async (t) => {
     const { api, take } = await logged(kind)
     const { simd, threads, version } = api.backend()
     const many = threads === 1 ? '1 thread' : `${threads} threads`
     t.deepEqual(take(), [`ruvector-attention: ${kind} (${simd}), ${many}, version ${version}`])
   })
 
-  test(`${kind}: each operation has a line with its shapes and its time, and the result of a call without a log`, async (t) => {
+  test(`${kind}: each operation has a line with its shapes and its time, and the same result as without a log`, async (t) => {
     const { api, take } = await logged(kind)
     take()
     const mask = { data: Uint8Array.of(1), shape: [1, 1] }
@@ -58,7 +59,7 @@ onBothBackends((kind, plain) => {
     ])
   })
 
-  test(`${kind}: a call that fails has a line with its error's code, and the next one works`, async (t) => {
+  test(`${kind}: a failing call has a line with its error code, and the next one works`, async (t) => {
     const { api, take } = await logged(kind)
     take()
     t.throws(() => api.scaledDotProductAttention(x, small, small), { name: 'AttentionError', code: 'SHAPE' })
@@ -69,14 +70,14 @@ onBothBackends((kind, plain) => {
     ])
   })
 
-  test(`${kind}: calls that run elsewhere have their line when they end, be it by an error or a signal`, async (t) => {
+  test(`${kind}: asynchronous calls have a line when they end, also after an error or a signal`, async (t) => {
     const { api, take } = await logged(kind)
     take()
     const { output } = await api.scaledDotProductAttentionAsync(x, x, x)
     t.deepEqual(output, plain.scaledDotProductAttention(x, x, x).output)
     const first = take()
     const elsewhere = api.backend().threads > 1 ? ' elsewhere' : ''
-    // Where a policy forbids workers, it is the first such call that finds out.
+    // If a policy forbids workers, the first such call detects it.
     const rejected = api.backend().rejected.map(({ candidate }) => `rejected ${candidate}: `)
     const attempted = elsewhere || rejected.length > 0 ? ' elsewhere' : ''
     const call = 'scaledDotProductAttention [1,1,1,8] [1,1,1,8] [1,1,1,8]'
@@ -91,7 +92,7 @@ onBothBackends((kind, plain) => {
     holds(t, take(), [title(`${call} elsewhere: RangeError after ${TIME}`)])
   })
 
-  test(`${kind}: calls that run at the same time have a line each`, async (t) => {
+  test(`${kind}: concurrent calls have one line each`, async (t) => {
     const { api, take } = await logged(kind)
     take()
     await Promise.all([1, 2, 3].map((count) => api.scaledDotProductAttentionAsync(x, ofLength(count), ofLength(count))))
@@ -103,7 +104,7 @@ onBothBackends((kind, plain) => {
     ])
   })
 
-  test(`${kind}: what a log throws, its call throws, and the next call works`, async (t) => {
+  test(`${kind}: an exception from a log propagates from the call, and the next call works`, async (t) => {
     let isBroken = false
     const log = () => {
       if (isBroken) throw new RangeError('full')
@@ -116,7 +117,7 @@ onBothBackends((kind, plain) => {
     t.deepEqual(api.softmax(x), plain.softmax(x))
   })
 
-  test(`${kind}: a log may call the API whose line it takes`, async (t) => {
+  test(`${kind}: a log may call the API that it logs`, async (t) => {
     /** @type {unknown[]} */
     const seen = []
     const log = (/** @type {string} */ line) => {
@@ -127,7 +128,7 @@ onBothBackends((kind, plain) => {
     t.deepEqual(seen, [plain.gelu(x)])
   })
 
-  test(`${kind}: a log of one API takes no lines of another`, async (t) => {
+  test(`${kind}: a log receives no lines of another API`, async (t) => {
     const [one, other] = [await logged(kind), await logged(kind)]
     one.take()
     other.take()
@@ -137,7 +138,7 @@ onBothBackends((kind, plain) => {
     t.deepEqual(other.take(), [])
   })
 
-  test(`${kind}: what is no function is refused as a log`, async (t) => {
+  test(`${kind}: a log that is not a function is rejected`, async (t) => {
     for (const log of /** @type {any[]} */ ([true, 'console', 1, {}, console])) {
       const expected = { name: 'AttentionError', code: 'OPTION', message: /^log: expected a function, got / }
       await t.throwsAsync(contract.loadBackend(kind, { log }), expected)

@@ -1,4 +1,5 @@
-// The example that tours all mechanisms: it leaves none out, both backends agree on each, and its tables are complete.
+// The example that tours all mechanisms: it is complete, both backends agree on each mechanism, and its tables are
+// complete.
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -21,12 +22,12 @@ async function tour(...args) {
   }
 }
 
-test('every mechanism of the guide is toured', (t) => {
+test('the tour includes every mechanism of the guide', (t) => {
   const guide = readFileSync(new URL('../docs/mechanisms.md', import.meta.url), 'utf8')
   const rows = guide.split('\n').filter((line) => line.startsWith('| ') && line.includes('`'))
   const named = rows.flatMap((row) => [...row.split('|')[2].matchAll(/`([\w.]+)`/g)].map(([, name]) => name))
   t.true(named.length > 15)
-  // A name continues with its variant after a comma: the guide lists `window` as well as `KVCache`.
+  // A variant follows the name after a comma: the guide lists `window` as well as `KVCache`.
   const toured = new Set(mechanisms.flatMap(({ name }) => [name, ...name.split(', ')]))
   t.deepEqual(
     named.filter((name) => !toured.has(name)),
@@ -46,7 +47,7 @@ const parameters = {
   TransformerEncoderLayer: 4 * (512 * 512 + 512) + (2048 * 512 + 2048) + (512 * 2048 + 512) + 4 * 512,
   GraphConvolution: 64 * 64 + 64,
   GraphSage: 2 * 64 * 64 + 64,
-  // Two projections with biases, the scores' vector, and the bias of the output.
+  // Two projections with biases, the scoring vector, and the bias of the output.
   GraphAttention: 2 * (64 * 64 + 64) + 64 + 64,
   GraphTransformer: 4 * (64 * 64 + 64)
 }
@@ -79,7 +80,7 @@ test.serial('the backends agree on each mechanism', (t) => {
   }
 })
 
-test('the tables have a line for each mechanism and backend that was asked for', async (t) => {
+test('the tables have one line per selected mechanism and backend', async (t) => {
   const { code, stdout, stderr } = await tour('linear')
   t.is(code, 0, stderr)
   for (const name of ['LinearAttention, elu', 'LinearAttention, relu', 'LinearAttention, favor+']) {
@@ -92,7 +93,7 @@ test('the tables have a line for each mechanism and backend that was asked for',
   t.regex(stdout, /^4 mechanisms; native and wasm differ by \d\.\de-\d at most$/m)
 })
 
-test('a text that no name holds ends with 2, and names those there are', async (t) => {
+test('a text that matches no name exits with 2, and lists the names', async (t) => {
   const { code, stdout, stderr } = await tour('no such mechanism')
   t.is(code, 2)
   t.is(stdout, '')

@@ -1,4 +1,4 @@
-// The memory that calls need beside their inputs and results, as the backend counts it.
+// The additional memory that calls need apart from inputs and results, as the backend counts it.
 import test from 'ava'
 import { createApi } from '../lib/api.js'
 import { Backend } from '../lib/backend.js'
@@ -8,11 +8,11 @@ import { bits, normal, random, requireClose } from './support/tensors.js'
 /** @typedef {import('@ruvector/attention').AttentionOptions} AttentionOptions */
 /** @typedef {import('@ruvector/attention').Tensor} Tensor */
 
-/** Elements in all arrays of a call from which on WebAssembly copies them part by part. */
+/** Total number of array elements from which WebAssembly copies the arrays of a call part by part. */
 const LARGE = 2 ** 20
 
 /**
- * A backend of its own, whose measurements nobody else resets.
+ * A separate backend, whose measurements nothing else resets.
  *
  * @param {import('@ruvector/attention').BackendKind} kind
  */
@@ -36,7 +36,7 @@ function blockOf(tensor, index, shape) {
 }
 
 /**
- * A large call: its shapes and options.
+ * The shapes and options of a large call.
  *
  * @param {() => number} next
  */
@@ -59,27 +59,30 @@ function drawCase(next) {
 }
 
 for (const kind of /** @type {const} */ (['native', 'wasm'])) {
-  test.serial(`${kind}: equal calls need equal amounts of memory, although the first leaves some behind`, async (t) => {
-    const { backend, attention } = await open(kind)
-    const x = normal([1, 2, 200, 64], 1)
-    // Natively arrays are borrowed.
-    const copies = kind === 'wasm' ? 4 * x.data.byteLength : 0
-    // The first call of an instance makes tables that stay.
-    attention.softmax(normal([1], 1))
-    const needs = Array.from({ length: 3 }, () => {
-      const needed = backend.measurePeak()
-      t.is(needed(), 0)
-      attention.scaledDotProductAttention(x, x, x)
-      return needed()
-    })
-    t.true(needs[0] > copies && needs[0] < copies + 1_000_000, `${needs[0]} bytes`)
-    t.deepEqual(needs, Array(3).fill(needs[0]))
-    const { peak } = attention.memoryUsage()
-    backend.measurePeak()
-    t.true(attention.memoryUsage().peak >= peak)
-  })
+  test.serial(
+    `${kind}: equal calls need equal amounts of memory, although the first one leaves permanent tables`,
+    async (t) => {
+      const { backend, attention } = await open(kind)
+      const x = normal([1, 2, 200, 64], 1)
+      // Native code borrows arrays.
+      const copies = kind === 'wasm' ? 4 * x.data.byteLength : 0
+      // The first call of an instance creates permanent tables.
+      attention.softmax(normal([1], 1))
+      const needs = Array.from({ length: 3 }, () => {
+        const needed = backend.measurePeak()
+        t.is(needed(), 0)
+        attention.scaledDotProductAttention(x, x, x)
+        return needed()
+      })
+      t.true(needs[0] > copies && needs[0] < copies + 1_000_000, `${needs[0]} bytes`)
+      t.deepEqual(needs, Array(3).fill(needs[0]))
+      const { peak } = attention.memoryUsage()
+      backend.measurePeak()
+      t.true(attention.memoryUsage().peak >= peak)
+    }
+  )
 
-  test.serial(`${kind}: calls on other threads are measured, too`, async (t) => {
+  test.serial(`${kind}: calls on other threads are measured too`, async (t) => {
     const { backend, attention } = await open(kind)
     const x = normal([1, 2, 200, 64], 1)
     const needed = backend.measurePeak()
@@ -87,15 +90,18 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
     t.true(needed() > (kind === 'wasm' ? 4 * x.data.byteLength : 0), `${needed()} bytes`)
   })
 
-  test.serial(`${kind}: large attention needs less than a tenth of its inputs and results beside them`, async (t) => {
-    const { backend, attention } = await open(kind)
-    const x = normal([1, 8, 4096, 64], 1)
-    const needed = backend.measurePeak()
-    attention.scaledDotProductAttention(x, x, x, { causal: true })
-    t.true(needed() < 0.1 * 4 * x.data.byteLength, `${needed()} bytes`)
-  })
+  test.serial(
+    `${kind}: large attention needs less than a tenth of the size of its inputs and results in addition`,
+    async (t) => {
+      const { backend, attention } = await open(kind)
+      const x = normal([1, 8, 4096, 64], 1)
+      const needed = backend.measurePeak()
+      attention.scaledDotProductAttention(x, x, x, { causal: true })
+      t.true(needed() < 0.1 * 4 * x.data.byteLength, `${needed()} bytes`)
+    }
+  )
 
-  test.serial(`${kind}: a large call has the bits of calls for each head`, async (t) => {
+  test.serial(`${kind}: a large call gives the same bits as one call per head`, async (t) => {
     const { attention } = await open(kind)
     const next = random(1)
     for (let round = 0; round < 6; round++) {
@@ -127,7 +133,7 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
   })
 }
 
-test.serial('a large call gives the same on both backends, whatever its options', async (t) => {
+test.serial('a large call gives the same results on both backends, with any options', async (t) => {
   const [{ attention: native }, { attention: wasm }] = [await open('native'), await open('wasm')]
   const next = random(2)
   for (let round = 0; round < 10; round++) {

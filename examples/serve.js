@@ -1,4 +1,4 @@
-// Serves an example's page, the package beside it and nothing else, as any server of files would.
+// Serves an example's page and the package, and nothing else, as a static file server.
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { extname, join, normalize } from 'node:path'
@@ -8,8 +8,8 @@ const root = fileURLToPath(new URL('../', import.meta.url))
 const types = /** @type {Record<string, string>} */ ({ '.html': 'text/html', '.js': 'text/javascript' })
 
 /**
- * @param {string} example  the folder's name
- * @param {number} [port]  any free one, unless given
+ * @param {string} example  name of the folder
+ * @param {number} [port]  default: any free port
  * @returns {Promise<{ address: string, close: () => void }>}
  */
 export function serveExample(example, port = 0) {

@@ -1,8 +1,8 @@
 /**
- * What both generated modules (the napi-rs addon and the wasm-bindgen glue) offer, under the same names; lib/ calls nothing else.
- * Mechanisms do not show here: operations and kinds of objects are tables in the kernel crate (`calls.rs`).
+ * The common interface of both generated modules (the napi-rs addon and the wasm-bindgen glue); lib/ calls nothing
+ * else. Mechanisms do not appear here: operations and kinds of objects are tables in the kernel crate (`calls.rs`).
  *
- * A wrong input throws an Error whose message is the JSON `{ code, argument, expected, actual }`.
+ * Invalid input throws an Error whose message is the JSON `{ code, argument, expected, actual }`.
  */
 type Optional<T> = T | undefined | null
 
@@ -10,28 +10,29 @@ export interface Binding {
   version(): string
   /** The instruction set in use: 'avx512' | 'avx2' | 'sse2' | 'neon' | 'portable' | 'simd128' | 'relaxed-simd'. */
   simdLevel(): string
-  /** Threads the machine (its cgroup) offers to one call. */
+  /** Number of threads that the machine, or its cgroup, offers to one call. */
   defaultThreads(): number
 
   /**
-   * Bytes: allocated now, reserved from the system, the most that ever were allocated, and the most that calls needed since
-   * `resetPeak`. The last number counts memory that is kept from call to call once it is used again.
+   * Bytes allocated now, reserved from the system, allocated at the peak, and needed at most by calls since
+   * `resetPeak`. The last number counts memory that is kept between calls only when it is used again.
    */
   memoryUsage(): Float64Array
-  /** Starts the last number of `memoryUsage` anew; calls that run at the same time share it. */
+  /** Resets the last number of `memoryUsage`; concurrent calls share it. */
   resetPeak(): void
-  /** The names of the operations in the order of their numbers, separated by commas. */
+  /** The names of the operations in the order of their ids, separated by commas. */
   operations(): string
   /**
-   * Runs the operation of this number.
+   * Runs the operation with this id.
    *
-   * - `header`, 64 numbers: `[threads, training, part, parts, objects, id, …, rank, dim, …, rank, dim, …]`: which part of how
-   *   many is to be computed, the objects that the call works on, then every tensor's shape in the order of the arguments, the mask's last where one is given.
-   * - `options` is a JSON object of the scalar options as the caller wrote them, or nothing; unknown names are refused by the
-   *   kernel crate. A number that JSON cannot hold is written as the string "NaN", "Infinity" or "-Infinity".
-   * - Inputs stand in their arguments' slots, a float mask in the fourth; `bytes` is a boolean mask or part of a file;
-   *   integers are offsets or positions, then lengths.
-   * - Outputs are arrays that lib/ made; their lengths are checked, their contents overwritten.
+   * - `header`, 64 numbers: `[threads, training, part, parts, objects, id, …, rank, dim, …, rank, dim, …]`. `part` of
+   *   `parts` is to be computed; `id`s name the objects of the call; then follow the shapes of all tensors in argument
+   *   order, that of a mask last.
+   * - `options` is a JSON object of the caller's scalar options, or undefined; the kernel crate rejects unknown names.
+   *   Numbers that JSON cannot represent are the strings "NaN", "Infinity" or "-Infinity".
+   * - Inputs are in the slots of their arguments, a float mask in the fourth; `bytes` is a boolean mask or part of a
+   *   file; integers are offsets or positions, then lengths.
+   * - Outputs are arrays allocated by lib/; their lengths are checked, their contents overwritten.
    */
   call(
     operation: number,
@@ -52,8 +53,8 @@ export interface Binding {
   ): void
 
   /**
-   * As `call`, on another thread; natively alone. The arrays are the call's until it ends. `control` is shared with it: a first
-   * number other than 0 ends it between two pieces of work, the second one says how many millionths are done.
+   * Like `call`, on another thread; native only. The call owns the arrays until it ends, and shares `control`: a
+   * nonzero first number cancels it between two work items, and the second number is its progress in millionths.
    */
   callLater?(
     operation: number,
@@ -66,25 +67,28 @@ export interface Binding {
     indices: Optional<Int32Array>,
     control: Int32Array
   ): Promise<unknown>
-  /** Whether calls tell the global function `reportAttentionProgress` how far they are; in WebAssembly alone. */
+  /** Makes calls report their progress to the global function `reportAttentionProgress`; WebAssembly only. */
   setReports?(reports: boolean): void
 
-  /** Makes an object that lives in the backend's memory until it is freed, and gives its number. */
+  /** Creates an object in the backend's memory, which exists until it is freed, and returns its id. */
   create(kind: string, config: string, integers1: Optional<Int32Array>, integers2: Optional<Int32Array>): number
-  /** A further number for an object as it is now; it stays so, whatever becomes of the other. */
+  /** Returns another id for the current state of an object, independent of later changes. */
   hold(id: number): number
   free(id: number): void
-  /** The configuration of an object with every default filled in, as JSON. */
+  /** The configuration of an object including all defaults, as JSON. */
   describe(id: number): string
   /** The parameters of an object, in PyTorch's order: JSON `[{ "name", "shape" }]`. */
   stateEntries(id: number): string
   readState(id: number, index: number, output: Float32Array): void
-  /** Takes a state dict under any of the known names, or throws and changes nothing; `entries` describes `data` in its order. */
+  /**
+   * Loads a state dict under any of the supported names, or throws and changes nothing; `entries` describes `data` in
+   * order.
+   */
   loadState(id: number, entries: string, data: Float32Array[], prefix: string): void
 
   /**
-   * What a safetensors file holds: JSON `[{ "name", "shape", "dtype", "bytes": [start, end] }]`, sorted by name. `start` is the
-   * file as far as its header goes, or all of it.
+   * The tensors of a safetensors file: JSON `[{ "name", "shape", "dtype", "bytes": [start, end] }]`, sorted by name.
+   * `start` is the file up to the end of its header, or all of it.
    */
   safetensorsEntries(start: Uint8Array, fileLength: number): string
   /** `entries` is JSON `[{ "name", "shape" }]`, in the order of `data`; `metadata` a JSON object of strings. */

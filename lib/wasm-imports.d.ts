@@ -1,4 +1,4 @@
-// What runtimes with WebAssembly imports make of a .wasm file.
+// The type of an imported .wasm file in runtimes that support it.
 declare module '*.wasm' {
   const module: WebAssembly.Module
   export default module

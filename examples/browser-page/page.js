@@ -1,5 +1,6 @@
-// Attention in a page without a bundler: small things on the page itself, long ones in a module worker that keeps the page free.
-// On a site of your own the paths are those of the installed package, say /node_modules/@ruvector/attention/lib/entries/browser.js.
+// Attention in a page without a bundler: short calls run on the page itself, long ones in a module worker. On your own
+// site, use the
+// paths of the installed package, such as /node_modules/@ruvector/attention/lib/entries/browser.js.
 import { backend, createTensor, init, scaledDotProductAttention } from '../../lib/entries/browser.js'
 import { attentionHeatmap } from '../../lib/plot/index.js'
 

@@ -1,4 +1,4 @@
-// A worker of the page's own: it has the package for itself, and a long call here stops nothing there.
+// A worker of the page with its own instance of the package, so that long calls do not block the page.
 import { createTensor, init, scaledDotProductAttention } from '../../lib/entries/browser.js'
 
 addEventListener('message', async ({ data: { length } }) => {

@@ -1,11 +1,11 @@
-// The entry that fetches the .wasm as a file of its own: the smaller choice where the bundler or server can carry it.
+// The entry that fetches the .wasm as a separate file: smaller, if the bundler or server can deliver it.
 
 import { fromFile } from '../async/spawn.js'
 import { createEntry } from '../entry.js'
 import { openSource, variants } from '../wasm.js'
 import { webLoader } from '../web.js'
 
-// Both as literals, in the one form that bundlers recognise.
+// Both are literals, in the only form that bundlers recognize.
 const simd = () => new URL('../../packages/wasm/attention.simd.wasm', import.meta.url)
 const relaxed = () => new URL('../../packages/wasm/attention.relaxed.wasm', import.meta.url)
 const worker = fromFile(() => new Worker(new URL('../async/worker.js', import.meta.url), { type: 'module' }))

@@ -1,5 +1,5 @@
-// The entry of Cloudflare's runtime, which compiles no bytes: the module comes compiled, by import, and starts at once.
-// One variant for all machines, so that results do not depend on where a request lands.
+// The entry of Cloudflare's runtime, which does not compile bytes: the module is imported compiled, and starts at once.
+// There is one variant for all machines, so that results do not depend on where a request is handled.
 
 import module from '../../packages/wasm/attention.simd.wasm'
 import { createEntry } from '../entry.js'

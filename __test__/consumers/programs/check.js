@@ -1,15 +1,20 @@
-// What every consumer does with the package: attention, a layer and asynchronous calls, held against a formula and fixed numbers.
+// The check of every consumer: attention, a layer and asynchronous calls, compared with a formula and fixed numbers.
 
 /** @typedef {typeof import('@ruvector/attention')} Package */
 /** @typedef {{ kind: string, simd: string, threads: number, rejected: string[], needsInit: boolean }} Report */
 
-/** Sines, so that every runtime has the same numbers without a generator. @param {number[]} shape @param {number} from */
+/**
+ * Sines, so that every runtime has the same numbers without a generator. @param {number[]} shape @param {number} from
+ */
 const waves = (shape, from) => ({
   data: Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, index) => Math.sin(from + index)),
   shape
 })
 
-/** Causal attention over `[1, 1, L, D]`, as its formula stands. @param {Float32Array[]} tensors @param {number} length @param {number} dim */
+/**
+ * Causal attention over `[1, 1, L, D]` by its formula. @param {Float32Array[]} tensors @param {number} length @param
+ * {number} dim
+ */
 function formula([q, k, v], length, dim) {
   const output = new Float64Array(length * dim)
   for (let row = 0; row < length; row++) {
@@ -26,7 +31,7 @@ function formula([q, k, v], length, dim) {
   return output
 }
 
-/** The layer's first and last outputs, as native code gave them when this was written: all consumers have to agree. */
+/** The layer's first and last outputs, recorded from native code: all consumers must agree. */
 const LAYER = { first: [0.8565991, 0.0722299, 0.1211474, -0.5872981], last: [-0.157165, -0.0913538] }
 
 /** @param {string} what @param {ArrayLike<number>} actual @param {ArrayLike<number>} expected */
@@ -38,7 +43,7 @@ function close(what, actual, expected) {
   }
 }
 
-/** Whether calls need init() before them. @param {Package} attention */
+/** True if calls need init() first. @param {Package} attention */
 function needsInit(attention) {
   try {
     attention.softmax(waves([1], 0))
@@ -96,7 +101,7 @@ export async function checkSubpaths({ ruVector, AttentionConfig, default: wrappe
 
 /**
  * @param {typeof import('@ruvector/attention/graphology').fromGraphology} fromGraphology
- * @param {any} Graphology  the class of graphology
+ * @param {any} Graphology  graphology's class
  */
 export function checkGraphology(fromGraphology, Graphology) {
   const graph = new Graphology()

@@ -1,4 +1,6 @@
-// Runs the check on the entry that fetches its files, where the bundler carries none along and the .wasm was copied beside the script.
+// Runs the check on the entry that fetches its files, for bundlers that do not copy them: the .wasm was copied next to
+// the
+// script.
 import * as attention from '@ruvector/attention/external'
 import { check } from './check.js'
 

@@ -1,4 +1,4 @@
-// Runs the check on the entry that fetches its files, and leaves the outcome where the driver of a browser looks.
+// Runs the check on the entry that fetches its files, and stores the outcome for the browser driver.
 import * as attention from '@ruvector/attention/external'
 import { check } from './check.js'
 

@@ -1,4 +1,4 @@
-// Runs the check in a page and in a module worker of that page, and leaves the outcome where the driver of a browser looks.
+// Runs the check in a page and in a module worker of that page, and stores the outcome for the browser driver.
 import * as attention from '@ruvector/attention'
 import * as compat from '@ruvector/attention/compat'
 import * as plot from '@ruvector/attention/plot'

@@ -1,4 +1,4 @@
-// Runs the check and prints the report, without an await at the top, which bundles of CommonJS cannot have.
+// Runs the check and prints the report, without top-level await, which CommonJS bundles do not support.
 import * as attention from '@ruvector/attention'
 import * as compat from '@ruvector/attention/compat'
 import * as plot from '@ruvector/attention/plot'

@@ -1,4 +1,4 @@
-// Runs the check in a page, for bundlers that leave workers of one's own to their users.
+// Runs the check in a page, for bundlers that leave additional workers to their users.
 import * as attention from '@ruvector/attention'
 import * as compat from '@ruvector/attention/compat'
 import * as plot from '@ruvector/attention/plot'

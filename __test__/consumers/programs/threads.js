@@ -1,4 +1,4 @@
-// Runs the check on a thread of Node's worker_threads, which starts workers of its own for asynchronous calls.
+// Runs the check on a thread of Node's worker_threads, which starts its own workers for asynchronous calls.
 import { Worker, isMainThread, parentPort } from 'node:worker_threads'
 import * as attention from '@ruvector/attention'
 import { check } from './check.js'

@@ -1,4 +1,4 @@
-// Measures how long init() takes in a page that is new to the package, and how soon the first result is there.
+// Measures the time of init() in a page that has not cached the package, and the time of the first result.
 import { createTensor, init, scaledDotProductAttention } from '@ruvector/attention'
 
 async function measure() {
@@ -9,7 +9,7 @@ async function measure() {
   const { output } = scaledDotProductAttention(x, x, x)
   const first = performance.now()
   if (output.data[0] !== 0.5) throw new Error(`the first number is ${output.data[0]}`)
-  // The clock of a page begins with the navigation.
+  // The clock of a page starts with the navigation.
   return { init: ready - start, firstCall: first - ready, sinceNavigation: first }
 }
 
