@@ -180,23 +180,23 @@ export interface AttentionOutput {
   logSumExp?: Tensor
 }
 
-/** Options that ask for a result beside the output. */
-type Asking = { weights: true } | { averageWeights: true } | { topWeights: number } | { logSumExp: true }
+/** Options that request results in addition to the output. */
+type ResultRequest = { weights: true } | { averageWeights: true } | { topWeights: number } | { logSumExp: true }
 
-/** Names of the results that options ask for. */
-type AskedFor<Options> =
+/** The names of the requested results. */
+type RequestedName<Options> =
   | (Options extends { weights: true } | { averageWeights: true } ? 'weights' : never)
   | (Options extends { topWeights: number } ? 'topWeights' : never)
   | (Options extends { logSumExp: true } ? 'logSumExp' : never)
 
 /**
- * The results of a call with these options. Results that the options ask for with a literal `true`, or with a number of
- * `topWeights`, are there.
+ * The results of a call with these options. Results requested with a literal `true`, or with a number for `topWeights`,
+ * are present.
  */
-export type AttentionResult<Options> = AttentionOutput & Pick<Required<AttentionOutput>, AskedFor<Options>>
+export type AttentionResult<Options> = AttentionOutput & Pick<Required<AttentionOutput>, RequestedName<Options>>
 
-/** Options without names that the call does not know. */
-type Known<Options, All> = Options & { [Name in Exclude<keyof Options, keyof All>]: never }
+/** Rejects options that the call does not know. */
+type KnownOptions<Options, All> = Options & { [Name in Exclude<keyof Options, keyof All>]: never }
 
 /**
  * Options of a call that runs on another thread: Node's thread pool natively, workers in WebAssembly. Inputs are copied
@@ -227,11 +227,11 @@ export interface AsyncOptions {
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
  */
-export function scaledDotProductAttention<const Options extends AttentionOptions & Asking>(
+export function scaledDotProductAttention<const Options extends AttentionOptions & ResultRequest>(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  options: Known<Options, AttentionOptions>
+  options: KnownOptions<Options, AttentionOptions>
 ): AttentionResult<Options>
 export function scaledDotProductAttention(
   q: Tensor,
@@ -241,11 +241,11 @@ export function scaledDotProductAttention(
 ): AttentionOutput
 
 /** Asynchronous {@link scaledDotProductAttention}: see {@link AsyncOptions}. */
-export function scaledDotProductAttentionAsync<const Options extends (AttentionOptions & AsyncOptions) & Asking>(
+export function scaledDotProductAttentionAsync<const Options extends (AttentionOptions & AsyncOptions) & ResultRequest>(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  options: Known<Options, AttentionOptions & AsyncOptions>
+  options: KnownOptions<Options, AttentionOptions & AsyncOptions>
 ): Promise<AttentionResult<Options>>
 export function scaledDotProductAttentionAsync(
   q: Tensor,
@@ -329,19 +329,19 @@ export declare class ScaledDotProductAttention {
   /** The factor of `q · k`; default: 1/√headDim. */
   readonly scale: number
   /** @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY */
-  forward<const Options extends AttentionOptions & Asking>(
+  forward<const Options extends AttentionOptions & ResultRequest>(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    options: Known<Options, AttentionOptions>
+    options: KnownOptions<Options, AttentionOptions>
   ): AttentionResult<Options>
   forward(q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (AttentionOptions & AsyncOptions) & Asking>(
+  forwardAsync<const Options extends (AttentionOptions & AsyncOptions) & ResultRequest>(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    options: Known<Options, AttentionOptions & AsyncOptions>
+    options: KnownOptions<Options, AttentionOptions & AsyncOptions>
   ): Promise<AttentionResult<Options>>
   forwardAsync(
     q: Tensor,
@@ -375,11 +375,11 @@ export declare class FlashAttention {
   readonly headDim: number
   readonly blockSize: number
   /** @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY */
-  forward<const Options extends (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null }) & Asking>(
+  forward<const Options extends (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null }) & ResultRequest>(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    options: Known<Options, Omit<AttentionOptions, 'weights'> & { blockSize?: number | null }>
+    options: KnownOptions<Options, Omit<AttentionOptions, 'weights'> & { blockSize?: number | null }>
   ): AttentionResult<Options>
   forward(
     q: Tensor,
@@ -389,12 +389,13 @@ export declare class FlashAttention {
   ): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
   forwardAsync<
-    const Options extends (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null } & AsyncOptions) & Asking
+    const Options extends (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null } & AsyncOptions) &
+      ResultRequest
   >(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    options: Known<Options, Omit<AttentionOptions, 'weights'> & { blockSize?: number | null } & AsyncOptions>
+    options: KnownOptions<Options, Omit<AttentionOptions, 'weights'> & { blockSize?: number | null } & AsyncOptions>
   ): Promise<AttentionResult<Options>>
   forwardAsync(
     q: Tensor,
@@ -574,9 +575,9 @@ export declare class KVCache implements Disposable {
    * @throws {AttentionError} SHAPE, DTYPE, OPTION (also for `queryOffset` and `kvLengths`, which the cache determines),
    * MEMORY, DISPOSED
    */
-  attend<const Options extends Omit<AttentionOptions, 'queryOffset' | 'kvLengths'> & Asking>(
+  attend<const Options extends Omit<AttentionOptions, 'queryOffset' | 'kvLengths'> & ResultRequest>(
     q: Tensor,
-    options: Known<Options, Omit<AttentionOptions, 'queryOffset' | 'kvLengths'>>
+    options: KnownOptions<Options, Omit<AttentionOptions, 'queryOffset' | 'kvLengths'>>
   ): AttentionResult<Options>
   attend(q: Tensor, options?: Omit<AttentionOptions, 'queryOffset' | 'kvLengths'> | null): AttentionOutput
   /**
@@ -681,19 +682,19 @@ export declare class MultiHeadAttention extends Layer {
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
-  forward<const Options extends LayerOptions & Asking>(
+  forward<const Options extends LayerOptions & ResultRequest>(
     q: Tensor,
     k: Tensor | null | undefined,
     v: Tensor | null | undefined,
-    options: Known<Options, LayerOptions>
+    options: KnownOptions<Options, LayerOptions>
   ): AttentionResult<Options>
   forward(q: Tensor, k?: Tensor | null, v?: Tensor | null, options?: LayerOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & Asking>(
+  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & ResultRequest>(
     q: Tensor,
     k: Tensor | null | undefined,
     v: Tensor | null | undefined,
-    options: Known<Options, LayerOptions & AsyncOptions>
+    options: KnownOptions<Options, LayerOptions & AsyncOptions>
   ): Promise<AttentionResult<Options>>
   forwardAsync(
     q: Tensor,
@@ -713,15 +714,15 @@ export declare class SelfAttention extends Layer {
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
-  forward<const Options extends LayerOptions & Asking>(
+  forward<const Options extends LayerOptions & ResultRequest>(
     x: Tensor,
-    options: Known<Options, LayerOptions>
+    options: KnownOptions<Options, LayerOptions>
   ): AttentionResult<Options>
   forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & Asking>(
+  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & ResultRequest>(
     x: Tensor,
-    options: Known<Options, LayerOptions & AsyncOptions>
+    options: KnownOptions<Options, LayerOptions & AsyncOptions>
   ): Promise<AttentionResult<Options>>
   forwardAsync(x: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
 }
@@ -736,17 +737,17 @@ export declare class CrossAttention extends Layer {
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
-  forward<const Options extends LayerOptions & Asking>(
+  forward<const Options extends LayerOptions & ResultRequest>(
     query: Tensor,
     context: Tensor,
-    options: Known<Options, LayerOptions>
+    options: KnownOptions<Options, LayerOptions>
   ): AttentionResult<Options>
   forward(query: Tensor, context: Tensor, options?: LayerOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & Asking>(
+  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & ResultRequest>(
     query: Tensor,
     context: Tensor,
-    options: Known<Options, LayerOptions & AsyncOptions>
+    options: KnownOptions<Options, LayerOptions & AsyncOptions>
   ): Promise<AttentionResult<Options>>
   forwardAsync(query: Tensor, context: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
 }
@@ -791,15 +792,15 @@ export declare class TransformerEncoderLayer extends Layer {
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
-  forward<const Options extends LayerOptions & Asking>(
+  forward<const Options extends LayerOptions & ResultRequest>(
     x: Tensor,
-    options: Known<Options, LayerOptions>
+    options: KnownOptions<Options, LayerOptions>
   ): AttentionResult<Options>
   forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & Asking>(
+  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & ResultRequest>(
     x: Tensor,
-    options: Known<Options, LayerOptions & AsyncOptions>
+    options: KnownOptions<Options, LayerOptions & AsyncOptions>
   ): Promise<AttentionResult<Options>>
   forwardAsync(x: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
 }
@@ -974,19 +975,19 @@ export declare class HyperbolicAttention implements Disposable {
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, DOMAIN, MEMORY, DISPOSED
    */
-  forward<const Options extends HyperbolicOptions & Asking>(
+  forward<const Options extends HyperbolicOptions & ResultRequest>(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    options: Known<Options, HyperbolicOptions>
+    options: KnownOptions<Options, HyperbolicOptions>
   ): AttentionResult<Options>
   forward(q: Tensor, k: Tensor, v: Tensor, options?: HyperbolicOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (HyperbolicOptions & AsyncOptions) & Asking>(
+  forwardAsync<const Options extends (HyperbolicOptions & AsyncOptions) & ResultRequest>(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    options: Known<Options, HyperbolicOptions & AsyncOptions>
+    options: KnownOptions<Options, HyperbolicOptions & AsyncOptions>
   ): Promise<AttentionResult<Options>>
   forwardAsync(
     q: Tensor,
@@ -1122,7 +1123,7 @@ export interface GraphOutput {
 }
 
 /** The results of a graph layer with these options; weights that a literal `true` asks for are there. */
-export type GraphResult<Options> = GraphOutput & Pick<Required<GraphOutput>, AskedFor<Options> & 'weights'>
+export type GraphResult<Options> = GraphOutput & Pick<Required<GraphOutput>, RequestedName<Options> & 'weights'>
 
 /**
  * A layer of PyTorch Geometric: its state dict has the same names, and its parameters are initialized like there after
@@ -1139,14 +1140,14 @@ export declare abstract class GraphLayer extends Layer {
   forward<const Options extends GraphOptions & { weights: true }>(
     graph: Graph,
     x: Tensor,
-    options: Known<Options, GraphOptions>
+    options: KnownOptions<Options, GraphOptions>
   ): GraphResult<Options>
   forward(graph: Graph, x: Tensor, options?: GraphOptions | null): GraphOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
   forwardAsync<const Options extends (GraphOptions & AsyncOptions) & { weights: true }>(
     graph: Graph,
     x: Tensor,
-    options: Known<Options, GraphOptions & AsyncOptions>
+    options: KnownOptions<Options, GraphOptions & AsyncOptions>
   ): Promise<GraphResult<Options>>
   forwardAsync(graph: Graph, x: Tensor, options?: (GraphOptions & AsyncOptions) | null): Promise<GraphOutput>
 }

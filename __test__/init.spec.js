@@ -62,7 +62,7 @@ const refuse = async () => {
 function refusesFormat(format) {
   throw new TypeError(`Unsupported compression format: '${format}'`)
 }
-const withoutInflate = /import @ruvector\/attention\/external, which needs no such thing\.$/
+const withoutInflate = /import @ruvector\/attention\/external, which does not need it\.$/
 const INFLATE =
   "DecompressionStream('deflate-raw'), for which it has to be at least Chrome or Edge 103, Firefox 113, Safari 16.4,"
 

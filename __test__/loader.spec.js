@@ -83,7 +83,12 @@ test('an unknown RUVECTOR_ATTENTION_BACKEND is rejected by the first call and no
   t.regex(error.message, /'native' or 'wasm', got "gpu"/)
 })
 
-/** What a program writes to standard error, with this value of RUVECTOR_ATTENTION_DEBUG. @param {string} value @param {string} program */
+/**
+ * Runs a program with a value of RUVECTOR_ATTENTION_DEBUG, and returns its standard error.
+ *
+ * @param {string} value
+ * @param {string} program
+ */
 async function written(value, program, env = {}) {
   const code = `import * as attention from '@ruvector/attention'
     const one = attention.createTensor([1, 2], [2])
@@ -111,7 +116,7 @@ $`
   })
 }
 
-test('RUVECTOR_ATTENTION_DEBUG=1 writes one line for each candidate that was passed over, and for a backend that is not found', async (t) => {
+test('RUVECTOR_ATTENTION_DEBUG=1 writes one line per skipped candidate, and one if no backend is found', async (t) => {
   const env = { RUVECTOR_ATTENTION_NATIVE_PATH: '/no/such.node' }
   const [first, second] = (await written('1', 'attention.softmax(one)', env)).split('\n')
   t.regex(first, /^ruvector-attention: rejected \/no\/such\.node: Cannot find module/)
@@ -122,7 +127,7 @@ test('RUVECTOR_ATTENTION_DEBUG=1 writes one line for each candidate that was pas
   for (const line of lines) t.regex(line, /^ruvector-attention: no backend: \/no\/such\.node: Cannot find module/)
 })
 
-test('RUVECTOR_ATTENTION_DEBUG=1 holds for loadBackend too, unless that has a log of its own', async (t) => {
+test('RUVECTOR_ATTENTION_DEBUG=1 applies to loadBackend too, unless that has its own log', async (t) => {
   const program = `const log = (line) => console.error('own ' + line.split(' ')[1])
     for (const options of [{}, { log }]) (await attention.loadBackend('wasm', options)).softmax(one)`
   const lines = (await written('1', program)).trimEnd().split('\n')
@@ -130,7 +135,7 @@ test('RUVECTOR_ATTENTION_DEBUG=1 holds for loadBackend too, unless that has a lo
   t.regex(lines[1], /^ruvector-attention: softmax \[2\]: /)
 })
 
-test('a RUVECTOR_ATTENTION_DEBUG that there is not is refused by whatever starts a backend, and not by the import', async (t) => {
+test('an unknown RUVECTOR_ATTENTION_DEBUG is rejected when a backend starts, and not by the import', async (t) => {
   const program = `const rejection = (promise) => promise.then(() => 'none', ({ code, argument, message }) => ({ code, argument, message }))
     report([caught(ran), await rejection(attention.init()), await rejection(attention.loadBackend('wasm'))])`
   for (const error of await run(program, { env: { RUVECTOR_ATTENTION_DEBUG: 'yes' } })) {
@@ -139,7 +144,7 @@ test('a RUVECTOR_ATTENTION_DEBUG that there is not is refused by whatever starts
   }
 })
 
-test('init({ log }) tells what runs already, and a later log takes the place of an earlier one', async (t) => {
+test('init({ log }) reports a backend that already runs, and a later log replaces an earlier one', async (t) => {
   const program = `const [first, second] = [[], []]
     ran()
     const log = (line) => first.push(line.split(' ')[1])

@@ -1,4 +1,4 @@
-// The whole API, bound to one backend: what the entries export, and what loadBackend hands out.
+// The complete API, bound to one backend: the exports of the entries, and the result of loadBackend.
 
 import { createFunctions } from './attention.js'
 import { createBatches } from './batch.js'

@@ -1,22 +1,23 @@
-// What the modules need of an engine, and the first versions that have each feature (MDN's tables and webassembly.org/features).
+// Engine features that the modules require, with the first versions that support them (MDN's tables and
+// webassembly.org/features).
 
 /**
- * - `least`: the first versions that have it.
- * - `remedy`: what to do without it.
+ * - `least`: the first versions with the feature.
+ * - `remedy`: the advice without it.
  *
  * @typedef {{ name: string, least: string, remedy?: string, isThere: () => boolean }} Feature
  */
 
-// Modules of a single function with i8x16.popcnt, and of a single table of references.
+// Probe modules: a function with i8x16.popcnt, and a table of references.
 const SIMD_PROBE = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11] // prettier-ignore
 const REFERENCES_PROBE = [0, 97, 115, 109, 1, 0, 0, 0, 4, 4, 1, 111, 0, 0]
 
-/** @param {readonly number[]} probe  the bytes of a module that only engines with a feature take */
+/** @param {readonly number[]} probe  a module that is only valid in engines with a feature */
 export const validates = (probe) => WebAssembly.validate(new Uint8Array(probe))
 
 export const hasWebAssembly = () => typeof WebAssembly === 'object'
 
-/** What every module needs. @type {readonly Feature[]} */
+/** Required by every module. @type {readonly Feature[]} */
 const MODULE = [
   {
     name: 'WebAssembly',
@@ -35,9 +36,9 @@ const MODULE = [
   }
 ]
 
-const WITHOUT_INFLATE = 'Update it, or import @ruvector/attention/external, which needs no such thing.'
+const WITHOUT_INFLATE = 'Update it, or import @ruvector/attention/external, which does not need it.'
 
-/** What the module inside the JavaScript needs besides. @type {readonly Feature[]} */
+/** Additionally required by the module inside the JavaScript. @type {readonly Feature[]} */
 const INFLATE = [
   {
     name: 'Blob.stream',
@@ -72,7 +73,7 @@ export class MissingFeature extends Error {
 }
 
 /**
- * Runs what needs the features; if it fails and one of them is missing, the error says so.
+ * Runs an attempt that requires features. If it fails and one of them is missing, the error names the feature.
  *
  * @template T
  * @param {readonly Feature[]} features
@@ -93,7 +94,7 @@ function needing(features, attempt) {
 }
 
 /**
- * Runs what compiles a module.
+ * Compiles a module.
  *
  * @template T
  * @param {() => T} compile
@@ -101,7 +102,7 @@ function needing(features, attempt) {
 export const compiling = (compile) => needing(MODULE, compile)
 
 /**
- * Runs what opens a deflated module.
+ * Decompresses a module.
  *
  * @template T
  * @param {() => T} inflate

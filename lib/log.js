@@ -1,4 +1,4 @@
-// A backend's log: what was rejected and chosen, then each operation with its shapes and its time, one line each.
+// The log of a backend: rejected candidates, the chosen backend, then one line per operation with its shapes and time.
 
 import { Call } from './call.js'
 import { AttentionError, describe, fault, isFunction } from './errors.js'
@@ -7,11 +7,11 @@ import { AttentionError, describe, fault, isFunction } from './errors.js'
 /** @typedef {(line: string) => void} Write */
 
 export class Log {
-  /** Takes the place of the call without a log. */
+  /** Used in place of the call without a log. */
   call = new LoggedCall(this)
   #backend
-  /** How many of the backend's rejections have their line. */
-  #told = 0
+  /** Number of rejections already logged. */
+  #reported = 0
 
   /**
    * @param {Backend} backend
@@ -28,24 +28,24 @@ export class Log {
     write(`ruvector-attention: ${text.replaceAll(/\s*\n\s*/g, ' ')}`)
   }
 
-  /** Reports what runs, and what was passed over for it. */
+  /** Logs the running backend, after its rejected candidates. */
   started() {
     this.rejections()
     const { kind, simd, threads, version } = this.#backend.describe()
     this.line(`${kind} (${simd}), ${threads} ${threads === 1 ? 'thread' : 'threads'}, version ${version}`)
   }
 
-  /** Reports rejections that are new: how workers start is found out by the first call that needs one. */
+  /** Logs new rejections; the first asynchronous call determines how workers start. */
   rejections() {
     const { rejected } = this.#backend
-    for (; this.#told < rejected.length; this.#told++) {
-      const { candidate, error } = rejected[this.#told]
+    for (; this.#reported < rejected.length; this.#reported++) {
+      const { candidate, error } = rejected[this.#reported]
       this.line(`rejected ${candidate}: ${error.message.split('\n')[0]}`)
     }
   }
 
   /**
-   * Reports that there is no backend, with the reason of each candidate.
+   * Logs that no backend was found, with the reason of each candidate.
    *
    * @param {unknown} error
    */
@@ -55,7 +55,7 @@ export class Log {
   }
 }
 
-/** A call that writes a line when it has ended. */
+/** A call that logs one line when it ends. */
 class LoggedCall extends Call {
   #log
   /** @type {Backend | undefined} */
@@ -100,7 +100,7 @@ class LoggedCall extends Call {
    * @returns {Promise<any>}
    */
   async later(watch) {
-    // On the calling thread it comes to `run`.
+    // On the calling thread, `super.later` calls `run`, which logs.
     if (!this.#backend?.hasElsewhere) return super.later(watch)
     const end = this.#begin(' elsewhere')
     let result
@@ -115,10 +115,10 @@ class LoggedCall extends Call {
   }
 
   /**
-   * Takes down what the call is, before it runs and forgets everything.
+   * Records the operation and its shapes before the call runs and clears them.
    *
    * @param {string} where
-   * @returns {(error?: unknown) => void} writes the line; to be called when the call has ended
+   * @returns {(error?: unknown) => void} writes the line; call it when the operation has ended
    */
   #begin(where) {
     const log = this.#log

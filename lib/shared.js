@@ -1,13 +1,13 @@
-// Values that the ES modules and the CommonJS build of one installed package share where a process loads both.
+// Values that the ES modules and the CommonJS build of one installed package share, in case a process loads both.
 
-/** Folder of the package: lib/commonjs.cjs lies beside this file. */
+/** The package's folder; lib/commonjs.cjs is in the same folder as this file. */
 const location = (import.meta.url ?? '').replace(/[^/]*\/[^/]*$/, '')
 const key = Symbol.for(`@ruvector/attention in ${location}`)
 
 /** @returns {Record<string, any>} */
 function registry() {
   const global = /** @type {any} */ (globalThis)
-  // A frozen global object has no room; the two builds then live side by side.
+  // If the global object is frozen, the two builds do not share values.
   if (!global[key] && Object.isExtensible(global)) Object.defineProperty(global, key, { value: Object.create(null) })
   return global[key] ?? {}
 }

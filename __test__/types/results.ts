@@ -1,4 +1,5 @@
-// Results are there where options ask for them, and only there: no check for undefined is needed, and none can be forgotten.
+// Checks that requested results have non-optional types, so that no check for undefined is needed, and that others do
+// not.
 import {
   CrossAttention,
   FlashAttention,
@@ -80,7 +81,7 @@ export function refused(q: Tensor, graph: Graph, options: AttentionOptions, flag
   const other: Tensor = scaledDotProductAttention(q, q, q, { weights: true }).logSumExp
   // @ts-expect-error nobody asked for weights
   const edges: Tensor = graphs.forward(graph, q).weights
-  // @ts-expect-error there is no such option, also where others ask for results
+  // @ts-expect-error there is no such option, even if others request results
   scaledDotProductAttention(q, q, q, { weights: true, isCausal: true })
   // @ts-expect-error tiles hold no weights
   new FlashAttention(2).forward(q, q, q, { logSumExp: true, weights: true })
