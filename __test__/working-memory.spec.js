@@ -31,7 +31,10 @@ async function open(kind) {
  */
 function blockOf(tensor, index, shape) {
   const length = shape.reduce((a, b) => a * b, 1)
-  const data = /** @type {Float32Array} */ (tensor?.data).subarray(index * length, (index + 1) * length)
+  const data = /** @type {import('@ruvector/attention').Tensor} */ (tensor).data.subarray(
+    index * length,
+    (index + 1) * length
+  )
   return { data, shape: [...shape] }
 }
 

@@ -11,7 +11,7 @@ import { cache, toolProgram } from './tools.mjs'
 
 const inBrowser = /** @type {const} */ ({ kind: 'wasm', workers: true, needsInit: true })
 /** The bundle is in another folder than the package, and resolves the platform's package from there. */
-const inNode = /** @type {const} */ ({ kind: 'native', workers: true, rejected: [/^packages\/native/] })
+const inNode = /** @type {const} */ ({ kind: 'native', workers: true, rejected: [] })
 
 /**
  * A page with the shared programs.

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import { Failure } from '../../scripts/shell.mjs'
 
-/** @typedef {{ cwd: string, env?: Record<string, string | undefined>, seconds?: number }} How */
+/** @typedef {{ cwd: string, env?: Record<string, string | undefined>, seconds?: number, withErrors?: boolean }} How */
 
 /** Removes variables that would select the backend, or color the output. @param {How['env']} env */
 function environment(env) {
@@ -23,9 +23,9 @@ const told = (command, args, output) =>
  * @param {string} command
  * @param {readonly string[]} args
  * @param {How} how
- * @returns {Promise<string>} its standard output
+ * @returns {Promise<string>} its standard output, and with `withErrors` its standard error behind it
  */
-export function capture(command, args, { cwd, env, seconds = 120 }) {
+export function capture(command, args, { cwd, env, seconds = 120, withErrors = false }) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       cwd,
@@ -39,7 +39,7 @@ export function capture(command, args, { cwd, env, seconds = 120 }) {
     child.stderr.setEncoding('utf8').on('data', (text) => (errors += text))
     child.on('error', (error) => reject(new Failure(`${command}: ${error.message}`)))
     child.on('close', (status, signal) => {
-      if (status === 0) return resolve(output)
+      if (status === 0) return resolve(withErrors ? output + errors : output)
       const end = signal ? `was ended by ${signal} (after ${seconds} s at most)` : `ended with exit code ${status}`
       reject(new Failure(`${end}: ${told(command, args, output + errors)}`))
     })

@@ -5,6 +5,7 @@ import { NotHere, Browsers, Project } from './project.mjs'
 import { installPackage } from './package.mjs'
 import { bundlers } from './bundlers.mjs'
 import { pages } from './pages.mjs'
+import { runners } from './runners.mjs'
 import { runtimes } from './runtimes.mjs'
 import { table } from './table.mjs'
 import { installTools } from './tools.mjs'
@@ -15,7 +16,7 @@ import { types } from './types.mjs'
 
 const core = process.argv.includes('--core')
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'))
-const chosen = [...runtimes, ...pages, ...bundlers, ...types].filter(
+const chosen = [...runtimes, ...pages, ...bundlers, ...types, ...runners].filter(
   (consumer) =>
     (!core || consumer.core) &&
     (names.length === 0 || names.some((name) => consumer.name.toLowerCase().includes(name.toLowerCase())))

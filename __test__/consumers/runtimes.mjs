@@ -54,7 +54,7 @@ function nodeConsumers(major) {
   const restricted = [permission, '--allow-fs-read=*', '--no-warnings']
   // Permissions reject an addon before it is resolved.
   const refused = [noBuild, /^@ruvector\/attention-.*Cannot load native addon/]
-  const withNative = /** @type {const} */ ({ kind: 'native', workers: true, rejected: [noBuild] })
+  const withNative = /** @type {const} */ ({ kind: 'native', workers: true, rejected: [] })
   const withoutNative = /** @type {const} */ ({ kind: 'wasm', workers: true, rejected: [noBuild, noPackage] })
   return [
     node(major, 'import', { args: ['node.js'], native: true, expected: withNative }),
@@ -102,7 +102,7 @@ const other = (tools, how, { args, native = false, expected }) => ({
   }
 })
 
-const withNative = /** @type {const} */ ({ kind: 'native', workers: true, rejected: [/^packages\/native/] })
+const withNative = /** @type {const} */ ({ kind: 'native', workers: true, rejected: [] })
 const withoutNative = /** @type {const} */ ({ kind: 'wasm', workers: true, rejected: [/^packages/, /^@ruvector/] })
 
 /** @type {Consumer[]} */

@@ -30,6 +30,17 @@ export const tools = /** @type {const} */ ({
     graphology: '0.26.0',
     'graphology-types': '0.24.8'
   },
+  jest: {
+    jest: '30.5.2',
+    'jest-environment-jsdom': '30.5.2',
+    '@babel/preset-env': '7.29.14',
+    'ts-jest': '29.4.15',
+    '@types/jest': '30.0.0',
+    typescript: '5.9.3'
+  },
+  vitest: { vitest: '4.1.12', jsdom: '27.3.0', 'happy-dom': '20.14.6' },
+  mocha: { mocha: '11.8.0' },
+  tsx: { tsx: '4.23.15' },
   attw: { '@arethetypeswrong/cli': '0.18.5' },
   firefox: { 'puppeteer-core': '24.43.1' },
   webkit: { 'selenium-webdriver': '4.35.0' }
