@@ -222,6 +222,6 @@ test('npm publish in the repository is refused, and names the way to publish', (
 test('typesVersions has every subpath with types, as exports has them', (t) => {
   const { exports, typesVersions } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const typed = Object.entries(exports).filter(([path, { types }]) => path !== '.' && types !== undefined)
-  const expected = typed.map(([path, { types }]) => [path.slice('./'.length), [types]])
+  const expected = typed.map(([path, { types }]) => [path.slice('./'.length), [types.default ?? types]])
   t.deepEqual(typesVersions, { '*': Object.fromEntries(expected) })
 })

@@ -7,6 +7,9 @@ import { only, openWasm, variants } from './wasm.js'
 /** @param {string} text */
 async function inflate(text) {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+  // Node's own also serves emulated DOMs, which replace Blob and leave DecompressionStream out.
+  const zlib = globalThis.process?.getBuiltinModule?.('node:zlib')
+  if (zlib) return zlib.inflateRawSync(bytes)
   const stream = inflating(() => new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw')))
   return new Response(stream).arrayBuffer()
 }
