@@ -77,6 +77,24 @@ test('every command has help, and a wrong command line exits with 2', async (t) 
   }
 })
 
+test('version and help come in every usual way, and a misspelled command is guessed', async (t) => {
+  for (const flag of ['--version', '-v'])
+    t.deepEqual(await run([flag]), { code: 0, stdout: `${version}\n`, stderr: '' })
+  const { stdout: usage } = await run([])
+  for (const args of [['--help'], ['-h'], ['help']])
+    t.deepEqual(await run(args), { code: 0, stdout: usage, stderr: '' })
+  t.deepEqual(await run(['help', 'doctor']), await run(['doctor', '--help']))
+  for (const [name, meant] of [
+    ['docter', '; did you mean doctor?'],
+    ['Bench', '; did you mean bench?'],
+    ['cure', '']
+  ]) {
+    const { code, stderr } = await run([name])
+    t.is(code, 2)
+    t.is(stderr, `unknown command: ${name}${meant}\n\n${usage}`)
+  }
+})
+
 // ── doctor ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 test('if both backends run, the doctor reports them with their numbers, and exits with 0', async (t) => {

@@ -564,7 +564,7 @@ test('pictures do not depend on a backend: a bundle of them has none of its code
   })
   const inputs = Object.keys(metafile.inputs).filter((path) => path !== '<stdin>')
   const outside = inputs.filter((path) => !path.startsWith('lib/plot/')).sort()
-  t.deepEqual(outside, ['lib/errors.js', 'lib/options.js', 'lib/shared.js', 'lib/tensor.js'])
+  t.deepEqual(outside, ['lib/errors.js', 'lib/nearest.js', 'lib/options.js', 'lib/shared.js', 'lib/tensor.js'])
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', outputFiles[0].text])
   t.is(stdout, ' 0 ██\n')
 })

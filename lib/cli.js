@@ -1,6 +1,9 @@
 #!/usr/bin/env node
 // The command line: `npx @ruvector/attention <command>`. Each command is a separate program, loaded on demand.
 
+import { suggestion } from './nearest.js'
+import { version } from './version.js'
+
 const COMMANDS = {
   bench: { file: '../benchmark/run.js', about: 'time the native and the WebAssembly backend' },
   doctor: { file: './cli/doctor.js', about: 'report which backends run here, and how to fix one that does not' },
@@ -13,17 +16,29 @@ ${Object.entries(COMMANDS)
   .map(([name, { about }]) => `  ${name.padEnd(9)}${about}`)
   .join('\n')}
 
-<command> --help lists the options of a command.
+<command> --help lists the options of a command; --version prints the version.
 `
 
-const [name, ...rest] = process.argv.slice(2)
-const command = Object.entries(COMMANDS).find(([known]) => known === name)?.[1]
-if (command) {
-  process.argv.splice(2, Infinity, ...rest)
-  await import(command.file)
-} else if (name === undefined || name === '--help') {
-  process.stdout.write(USAGE)
-} else {
-  process.stderr.write(`unknown command: ${name}\n\n${USAGE}`)
-  process.exitCode = 2
+/**
+ * @param {readonly string[]} args
+ * @returns {Promise<void>}
+ */
+async function main([name, ...rest]) {
+  const command = Object.entries(COMMANDS).find(([known]) => known === name)?.[1]
+  if (command) {
+    process.argv.splice(2, Infinity, ...rest)
+    await import(command.file)
+  } else if (name === 'help' && rest.length > 0) {
+    await main([rest[0], '--help'])
+  } else if (name === undefined || ['--help', '-h', 'help'].includes(name)) {
+    process.stdout.write(USAGE)
+  } else if (['--version', '-v'].includes(name)) {
+    process.stdout.write(`${version}\n`)
+  } else {
+    const meant = suggestion(name, [...Object.keys(COMMANDS), 'help'])
+    process.stderr.write(`unknown command: ${name}${meant ? `; did you mean ${meant}?` : ''}\n\n${USAGE}`)
+    process.exitCode = 2
+  }
 }
+
+await main(process.argv.slice(2))

@@ -3,6 +3,7 @@
 // Only the kernel crate knows and checks the scalar options.
 
 import { describe, fault, isArray, isObject } from './errors.js'
+import { nearest } from './nearest.js'
 import { arrayType, checkArray, checkMask, isLength } from './tensor.js'
 
 /** Upper limit for list entries passed on: more than any option takes, and than an error repeats. */
@@ -256,35 +257,6 @@ export function pickOptions(options, names) {
     picked[known] = value
   }
   return picked
-}
-
-/**
- * The candidate with the smallest edit distance to a name; ties go to the earliest, as in the kernel crate.
- *
- * @param {string} name
- * @param {readonly string[]} candidates
- */
-function nearest(name, candidates) {
-  const fold = (/** @type {string} */ text) => text.replaceAll(/[-_]/g, '').slice(0, 64).toLowerCase()
-  const distances = candidates.map((candidate) => editDistance(fold(name), fold(candidate)))
-  return candidates[distances.indexOf(Math.min(...distances))]
-}
-
-/**
- * Levenshtein distance: the number of insertions, deletions and substitutions that turn `a` into `b`.
- *
- * @param {string} a
- * @param {string} b
- */
-function editDistance(a, b) {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 0; i < a.length; i++) {
-    const next = [i + 1]
-    for (let j = 0; j < b.length; j++)
-      next.push(Math.min(row[j] + (a[i] === b[j] ? 0 : 1), row[j + 1] + 1, next[j] + 1))
-    row = next
-  }
-  return row[b.length]
 }
 
 /**
