@@ -202,6 +202,10 @@ export class Backend {
     return [...(this.#loaded?.rejected ?? []), ...(this.#workers?.failures ?? [])]
   }
 
+  get kind() {
+    return this.#loaded?.kind
+  }
+
   describe() {
     const binding = this.binding ?? this.start()
     const { kind } = /** @type {Loaded} */ (this.#loaded)

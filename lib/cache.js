@@ -1,6 +1,7 @@
 // The key/value cache, which keeps keys and values in the backend's memory during decoding.
 
 import { attend } from './attention.js'
+import { showInConsole } from './inspect.js'
 import { disposeSymbol } from './layers.js'
 import { encodeConfig, readOptions } from './options.js'
 import { Resident } from './resident.js'
@@ -78,6 +79,8 @@ export function createCache(backend) {
       this.dispose()
     }
   }
+
+  showInConsole(KVCache, (cache) => ({ ...cache.config, length: cache.length, backend: backend.kind }))
 
   return { KVCache }
 }

@@ -2,6 +2,7 @@
 
 import { later } from './async/watch.js'
 import { describe, fault, isObject } from './errors.js'
+import { showInConsole } from './inspect.js'
 import { Layer, disposeSymbol, residentOf } from './layers.js'
 import { encodeConfig, splitOptions } from './options.js'
 import { Resident } from './resident.js'
@@ -105,6 +106,7 @@ export function createGraphs(backend) {
         }
         return { resident: graph.#resident, ...graph.#sizes }
       }
+      showInConsole(Graph, (graph) => ({ ...graph.#sizes, backend: graph.#resident.backendKind }))
     }
 
     /** @returns {number} */

@@ -3,6 +3,7 @@
 import { attend, lastOf } from './attention.js'
 import { later } from './async/watch.js'
 import { fault } from './errors.js'
+import { showInConsole } from './inspect.js'
 import { encodeConfig, readOptions, withDefaults } from './options.js'
 import { checkTensor, formatShape } from './tensor.js'
 
@@ -160,6 +161,9 @@ export function createHeads(backend, functions) {
       return attend(backend, 'flashAttention', inputs, given, lastOf(inputs.value.shape))
     }
   }
+
+  showInConsole(ScaledDotProductAttention, ({ headDim, scale }) => ({ headDim, scale }))
+  showInConsole(FlashAttention, ({ headDim, blockSize }) => ({ headDim, blockSize }))
 
   return { ScaledDotProductAttention, FlashAttention }
 }

@@ -2,6 +2,7 @@
 
 import { later } from './async/watch.js'
 import { describe, fault } from './errors.js'
+import { showInConsole } from './inspect.js'
 import { disposeSymbol } from './layers.js'
 import { encodeConfig, readOptions, splitOptions } from './options.js'
 import { Resident } from './resident.js'
@@ -31,6 +32,10 @@ export function createHyperbolic(backend) {
     constructor(config) {
       this.#resident = new Resident(backend, 'hyperbolic', encodeConfig(config))
       this.#config = Object.freeze({ ...DEFAULTS, ...this.#resident.describe() })
+    }
+
+    static {
+      showInConsole(HyperbolicAttention, (space) => ({ ...space.#config, backend: space.#resident.backendKind }))
     }
 
     get config() {

@@ -2,6 +2,7 @@
 
 import { later } from './async/watch.js'
 import { describe, fault } from './errors.js'
+import { showInConsole } from './inspect.js'
 import { encodeConfig, readOptions, readPrefix } from './options.js'
 import { Resident } from './resident.js'
 import { encodeState } from './state.js'
@@ -82,6 +83,12 @@ export class Layer {
     this.dispose()
   }
 }
+
+showInConsole(Layer, (layer) => ({
+  .../** @type {{ config?: object }} */ (/** @type {unknown} */ (layer)).config,
+  numParameters: layer.numParameters,
+  backend: residentOf(layer).backendKind
+}))
 
 /**
  * Prepares one call of a layer that contains attention; `names` are the caller's names of its arguments.

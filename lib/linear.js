@@ -2,6 +2,7 @@
 
 import { later } from './async/watch.js'
 import { lastOf } from './attention.js'
+import { showInConsole } from './inspect.js'
 import { disposeSymbol } from './layers.js'
 import { encodeConfig, splitOptions } from './options.js'
 import { Resident } from './resident.js'
@@ -88,6 +89,13 @@ export function createLinear(backend) {
     constructor(config) {
       this.#resident = new Resident(backend, 'linear', encodeConfig(config))
       this.#config = Object.freeze(this.#resident.describe())
+    }
+
+    static {
+      showInConsole(LinearAttention, (attention) => ({
+        ...attention.#config,
+        backend: attention.#resident.backendKind
+      }))
     }
 
     get config() {

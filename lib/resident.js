@@ -138,6 +138,12 @@ export class Resident {
     return this.#location.id
   }
 
+  /** The kind of backend that the object lives in. */
+  get backendKind() {
+    this.use()
+    return this.#backend.kind
+  }
+
   /** Pins the object in its current state, for a call that will run later. */
   hold() {
     const id = this.use()
