@@ -1,13 +1,12 @@
 // What stands behind the npm scripts: set-up, builds, checks and tests, each as named and timed steps.
 // Uses only Node's own modules, since it has to run before anything is installed.
 
-import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildNative, buildWasm } from './build.mjs'
 import { installExplorer, setup, setupTests, wasmEnvironment } from './setup.mjs'
-import { Failure, attempt, npmProgram, query, root, run, step } from './shell.mjs'
+import { Failure, attempt, npmProgram, query, root, run, runOnTerminal, step } from './shell.mjs'
 
 const explorer = join(root, 'examples', 'explorer')
 
@@ -270,9 +269,7 @@ const buildAndRun =
     await step('set-up', () => setup())
     await build()
     console.log()
-    // On this terminal itself, so that it can draw there, and its exit code is ours.
-    const { status } = spawnSync(process.execPath, [program, ...args], { cwd: root, stdio: 'inherit' })
-    process.exitCode = status ?? 1
+    process.exitCode = await runOnTerminal([program, ...args], root)
   }
 
 /** Runs the example that the command line names. */
@@ -292,8 +289,7 @@ async function serveExplorer() {
   await build()
   await step("the explorer's packages", installExplorer)
   const vite = npmProgram('vite', 'vite', explorer)
-  const { status } = spawnSync(process.execPath, [vite, ...process.argv.slice(3)], { cwd: explorer, stdio: 'inherit' })
-  process.exitCode = status ?? 1
+  process.exitCode = await runOnTerminal([vite, ...process.argv.slice(3)], explorer)
 }
 
 /** @type {Record<string, () => Promise<void>>} */

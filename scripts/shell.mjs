@@ -72,6 +72,23 @@ export async function run(command, args, options) {
 }
 
 /**
+ * Runs a Node program on this terminal, so that it can draw there. Signals that would end this process end the program.
+ *
+ * @param {readonly string[]} args
+ * @param {string} cwd
+ * @returns {Promise<number>} its exit code
+ */
+export function runOnTerminal(args, cwd) {
+  const child = spawn(process.execPath, args, { cwd, stdio: 'inherit' })
+  for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+    process.on(signal, () => child.kill(signal))
+  }
+  return new Promise((resolve, reject) => {
+    child.once('error', reject).once('exit', (code) => resolve(code ?? 1))
+  })
+}
+
+/**
  * What a program prints, or undefined where it is missing, fails, or takes more than five minutes.
  *
  * @param {string} command
