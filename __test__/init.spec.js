@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { build } from 'esbuild'
+import { createCompat } from '../lib/compat.js'
 import { createEntry } from '../lib/entry.js'
 import { openInlined } from '../lib/inlined.js'
 import { loader } from '../lib/loader.js'
@@ -92,6 +93,30 @@ for (const [what, reason, remedy, change] of /** @type {[string, string, RegExp,
     }
   )
 }
+
+test.serial("in a page, the plan's interface asks for init() first, in the plan's words", async (t) => {
+  const { ruVector, WasmFlashAttention, WasmErrorInfo, memory_usage } = createCompat(inlinedEntry())
+  const config = { numHeads: 1, headDim: 2 }
+  for (const call of /** @type {(() => unknown)[]} */ ([
+    () => ruVector.createScaledDotProduct(2),
+    () => ruVector.createMultiHead(config),
+    () => ruVector.createHyperbolic({ curvature: -1, numHeads: 1 }),
+    () => ruVector.createLinear(2),
+    () => ruVector.createCross(config),
+    () => ruVector.createSelf(config),
+    () => ruVector.createFlash(2),
+    () => new WasmFlashAttention(2),
+    () => ruVector.getMemoryUsage(),
+    memory_usage
+  ])) {
+    const error = /** @type {any} */ (t.throws(call, { instanceOf: WasmErrorInfo }))
+    t.is(error.message, 'RuVector WASM not initialized. Call init() first.')
+    t.deepEqual([error.code, error.error_type], ['NOT_INITIALIZED', 'ComputationError'])
+  }
+  await ruVector.init()
+  t.is(ruVector.createFlash(2).block_size, 64)
+  await ruVector.init()
+})
 
 test.serial('in an emulated DOM, whose blobs have no streams, the module in the JavaScript runs', async (t) => {
   const entry = inlinedEntry()
