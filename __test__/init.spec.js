@@ -114,7 +114,7 @@ test.serial("in a page, the plan's interface asks for init() first, in the plan'
     t.deepEqual([error.code, error.error_type], ['NOT_INITIALIZED', 'ComputationError'])
   }
   await ruVector.init()
-  t.is(ruVector.createFlash(2).block_size, 64)
+  t.is(ruVector.createFlash(2).blockSize, 64)
   await ruVector.init()
 })
 
