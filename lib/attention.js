@@ -53,7 +53,7 @@ function keysOf(q, k, layout) {
  * @param {Readonly<import('./options.js').CallOptions>} given
  * @param {number} valueSize
  * @param {number} [keyCount]  the number of keys, if they are in a cache
- * @returns {import('./call.js').Ready<AttentionOutput>}
+ * @returns {import('./call.js').PreparedCall<AttentionOutput>}
  */
 export function attend(backend, operation, { query, key, value, resident }, given, valueSize, keyCount) {
   const { topWeights: top } = given

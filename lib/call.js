@@ -20,7 +20,7 @@ const NO_RESIDENTS = []
  * A call that is put together.
  *
  * @template T
- * @typedef {{ run: () => T, later: (watch: import('./async/watch.js').Watch) => Promise<T> }} Ready
+ * @typedef {{ run: () => T, later: (watch: import('./async/watch.js').Watch) => Promise<T> }} PreparedCall
  */
 
 /**
@@ -201,7 +201,7 @@ export class Call {
    *
    * @template T
    * @param {T} result
-   * @returns {Ready<T>}
+   * @returns {PreparedCall<T>}
    */
   returning(result) {
     const { output } = /** @type {any} */ (result)

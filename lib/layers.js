@@ -102,7 +102,7 @@ showInConsole(Layer, (layer) => ({
  * @param {unknown} options
  * @param {import('./async/watch.js').Watch} [watch]
  * @param {string} [operation]
- * @returns {import('./call.js').Ready<AttentionOutput>}
+ * @returns {import('./call.js').PreparedCall<AttentionOutput>}
  */
 export function attend(backend, layer, names, q, k, v, options, watch, operation = 'multiHeadAttention') {
   const query = checkTensor(names[0], q)

@@ -20,7 +20,7 @@ import { allocateTensor, checkArray, checkTensor, outputFor, withLast } from './
  * @param {readonly unknown[]} inputs  q, k and v
  * @param {unknown} [options]
  * @param {import('./async/watch.js').Watch} [watch]
- * @returns {import('./call.js').Ready<AttentionOutput>}
+ * @returns {import('./call.js').PreparedCall<AttentionOutput>}
  */
 function attend(backend, operation, objects, inputs, options, watch) {
   const [query, key, value] = ['q', 'k', 'v'].map((name, index) => checkTensor(name, inputs[index]))

@@ -57,7 +57,7 @@ export class Watch {
  * Prepares a call now and runs it asynchronously. Every error rejects the promise.
  *
  * @template T
- * @param {(watch: Watch) => import('../call.js').Ready<T>} prepare
+ * @param {(watch: Watch) => import('../call.js').PreparedCall<T>} prepare
  * @returns {Promise<T>}
  */
 export async function later(prepare) {
