@@ -1,4 +1,4 @@
-// The benchmark's command line: its output and files are checked, but no times.
+// The benchmark's command line: checks its output and files, but not the times.
 
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -47,7 +47,7 @@ test('a run gives a row for each backend, with consistent times, speeds and rati
 })
 
 test('a goal is judged only by what this run measured', async (t) => {
-  const { stdout } = await bench('--quick', '--filter', 'attention.simd.wasm', '--json', '-')
+  const { stdout } = await bench('--quick', '--goals', '--filter', 'attention.simd.wasm', '--json', '-')
   const { figures, goals } = /** @type {import('../benchmark/types.d.ts').Report} */ (JSON.parse(stdout))
   t.deepEqual(
     figures.map(({ name, unit }) => [name, unit]),
@@ -68,11 +68,20 @@ test('a goal is judged only by what this run measured', async (t) => {
   }
 })
 
-test('the table names the measurements and the goals that hold', async (t) => {
-  const { code, stdout } = await bench('--quick', '--filter', 'attention.simd.wasm')
+test('the table lists the measurements, and with --goals the verdict on each goal', async (t) => {
+  const { code, stdout } = await bench('--quick', '--goals', '--filter', 'attention.simd.wasm')
   t.is(code, 0)
   t.regex(stdout, /attention\.simd\.wasm, gzipped +\d+(\.\d+)? KB/)
   t.regex(stdout, /\.wasm, gzipped +≤ 70\.0 KB +\d+(\.\d+)? KB +(holds|misses)/)
+})
+
+test('without --goals no result is judged', async (t) => {
+  const { code, stdout } = await bench('--quick', '--filter', 'attention.simd.wasm')
+  t.is(code, 0)
+  t.regex(stdout, /attention\.simd\.wasm, gzipped +\d+(\.\d+)? KB/)
+  t.notRegex(stdout, /goal|holds|misses/i)
+  const json = await bench('--quick', '--filter', 'attention.simd.wasm', '--json', '-')
+  t.deepEqual(JSON.parse(json.stdout).goals, [])
 })
 
 test('the grid counts calls of multi-head attention and of attention alone, by batch and length', async (t) => {
@@ -188,15 +197,16 @@ test('whatever is compiled is reported with its time', async (t) => {
 test('--help shows the options and ends well', async (t) => {
   const { code, stdout } = await bench('--help')
   t.is(code, 0)
-  for (const option of ['--grid', '--targets', '--peers', '--filter', '--quick', '--json', '--html'])
+  for (const option of ['--grid', '--targets', '--goals', '--peers', '--filter', '--quick', '--json', '--html'])
     t.true(stdout.includes(option))
 })
 
 for (const [title, args, message] of /** @type {const} */ ([
   ['an unknown option', ['--fast'], /--fast/],
   ['an option without its value', ['--json'], /--json/],
-  ['an argument that is no option', ['fast'], /fast/],
+  ['an argument that is not an option', ['fast'], /fast/],
   ['the grid and the targets at once', ['--grid', '--targets'], /--grid and --targets/],
+  ['the targets and the goals at once', ['--targets', '--goals'], /--targets and --goals/],
   ['a filter that fits nothing', ['--filter', 'no such case'], /no such case[^]*S=512 D=64/]
 ])) {
   test(`${title} ends with 2 and says so`, async (t) => {

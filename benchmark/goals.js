@@ -1,4 +1,4 @@
-// What the package is meant to reach, as ratios within one run, and whether this run shows it. Timings gate nothing.
+// The project's goals, as ratios within one run, and the verdict on each. No check fails because of a timing.
 
 /** @typedef {import('./types.d.ts').Case} Case */
 /** @typedef {import('./types.d.ts').Figure} Figure */
@@ -12,7 +12,7 @@
 const isOf = (family, row) => row.family === family || row.family.startsWith(`${family} `)
 
 /**
- * How many times as long the fastest way of `theirs` takes as `ours`, for each case.
+ * The time of the fastest contender of `theirs` as a multiple of the time of `ours`, for each case.
  *
  * @param {(problem: Case) => boolean} isMeant
  * @param {string} ours
@@ -42,7 +42,7 @@ const figure =
       .map((found) => ({ value: value(found), where: found.name }))
 
 /**
- * How many times as long attention by distance takes as exact attention of the same shape, for each contender of `ours`.
+ * The time of hyperbolic attention as a multiple of exact attention of the same shape, for each contender of `ours`.
  *
  * @param {string} ours
  * @returns {(results: Results) => Finding[]}
@@ -93,7 +93,7 @@ const maskedShare =
       })
 
 /**
- * How many times as long exact attention takes as linear attention of the same length, for each contender of `ours`.
+ * The time of exact attention as a multiple of linear attention of the same length, for each contender of `ours`.
  *
  * @param {string} ours
  * @returns {(results: Results) => Finding[]}
@@ -186,7 +186,7 @@ export const GOALS = [
   times('wasm simd128 / onnxruntime-web', 1.6, against(isFull, 'wasm simd128', 'onnxruntime-web')),
   times('wasm simd128 / onnxruntime-web, causal', 3, against(isCausal, 'wasm simd128', 'onnxruntime-web')),
   times('wasm / tfjs-backend-wasm', 15, against(isFull, 'wasm', 'tfjs-backend-wasm')),
-  // Of two of ours, the other one's time is what counts: native is the one that the row is compared with.
+  // The ratio divides native time by WebAssembly time, which is the share of native speed.
   share('wasm simd128: share of native speed', 0.65, against(serially(isFull), 'wasm simd128', 'native')),
   share('wasm relaxed-simd: share of native speed', 0.8, against(serially(isFull), 'wasm relaxed-simd', 'native')),
   share('decode, native: share of the read bandwidth', 0.85, against(serially(isDecode), 'native', 'machine')),
@@ -201,8 +201,8 @@ export const GOALS = [
   share('masks, wasm: share of the speed without', 0.85, maskedShare('wasm')),
   times('linear / exact at S = 16,384, native', 20, againstExact('native')),
   times('linear / exact at S = 16,384, wasm', 20, againstExact('wasm')),
-  atMost('hyperbolic: time beside exact, native', 2.5, '×', hyperbolicTime('native')),
-  atMost('hyperbolic: time beside exact, wasm', 2.5, '×', hyperbolicTime('wasm')),
+  atMost('hyperbolic: time relative to exact, native', 2.5, '×', hyperbolicTime('native')),
+  atMost('hyperbolic: time relative to exact, wasm', 2.5, '×', hyperbolicTime('wasm')),
   atMost('call overhead, native', 2, 'µs', callTime('native')),
   atMost('call overhead, wasm', 4, 'µs', callTime('wasm')),
   atMost(
@@ -232,7 +232,7 @@ export const GOALS = [
 ]
 
 /**
- * Each goal with the worst of what was found for it.
+ * Returns each goal with the worst of its findings.
  *
  * @param {readonly Aim[]} aims
  * @param {Results} results

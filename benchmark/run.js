@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The benchmark's command line: measures the backends of this package, with `--peers` beside the other ways to compute
-// attention from JavaScript, and says which goals hold.
+// The benchmark's command line: measures the backends of this package, with `--peers` also other libraries that compute
+// attention.
 
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -17,23 +17,24 @@ import { TARGETS, targetTasks } from './targets.js'
 const USAGE = `Usage: npx @ruvector/attention bench [options]
        npm run bench -- [options]                    in the repository
 
-Times the native and the WebAssembly backend side by side, and says which of the project's goals hold.
+Times the native and the WebAssembly backend side by side.
 
   --grid          operations per second of multi-head attention (model size 512, 8 heads) and of attention alone,
-                  for batches of 1 to 8 and lengths of 16 to 256, in place of the other measurements
+                  for batches of 1 to 8 and lengths of 16 to 256, instead of the other measurements
   --targets       the five targets of the project's plan, as a Markdown table: size, start in each browser, memory,
-                  speed of WebAssembly beside native code; sizes and browsers need the repository
-  --peers         beside ONNX Runtime, TensorFlow.js, PyTorch and others; needs ${installCommand},
-                  and for PyTorch a python3 that has it, or another one named by the environment variable PYTHON
-  --filter TEXT   only measurements whose name holds TEXT; may be given more than once
+                  and the speed of WebAssembly relative to native code; sizes and browsers need the repository
+  --goals         also judge the results by the project's goals; neither with --grid nor with --targets
+  --peers         also measure ONNX Runtime, TensorFlow.js, PyTorch and others; needs ${installCommand},
+                  and for PyTorch a python3 that has it, or the one that the environment variable PYTHON names
+  --filter TEXT   only measurements whose name contains TEXT; may be repeated
   --quick         fewer shapes and shorter samples: less than a minute without peers
-  --json FILE     write all results as JSON; - is standard output, in place of the table
+  --json FILE     write all results as JSON; - means standard output, instead of the table
   --html FILE     write a page with charts; needs ${installCommand}
   --help          show this text
 
-Everything that is built or compiled on the way is reported with its time on standard error.
+Everything built or compiled during the run is reported with its time on standard error.
 
-Ends with 0, also where goals are missed; 1 if a backend gave wrong results or failed; 2 for a wrong command line.
+Exit codes: 0, even if goals are missed; 1 if a backend failed or gave wrong results; 2 for a wrong command line.
 `
 
 class UsageError extends Error {}
@@ -46,6 +47,7 @@ function readArguments(args) {
       options: {
         grid: { type: 'boolean', default: false },
         targets: { type: 'boolean', default: false },
+        goals: { type: 'boolean', default: false },
         peers: { type: 'boolean', default: false },
         filter: { type: 'string', multiple: true, default: [] },
         quick: { type: 'boolean', default: false },
@@ -86,23 +88,24 @@ async function main(args) {
   if (options.help) return void process.stdout.write(USAGE)
 
   const isQuick = options.quick
-  if (options.grid && options.targets) throw new UsageError('--grid and --targets are two runs')
+  const runs = ['grid', 'targets', 'goals'].filter((name) => options[/** @type {'grid'} */ (name)])
+  if (runs.length > 1) throw new UsageError(`${runs.map((name) => `--${name}`).join(' and ')} need separate runs`)
   const [everyCase, everyTask] = measurements(options)
   const chosenCases = chosen(everyCase, options.filter)
   const chosenTasks = chosen(everyTask, options.filter)
   if (chosenCases.length + chosenTasks.length === 0) {
     const names = [...everyCase, ...everyTask].map(({ name }) => `  ${name}`)
     throw new UsageError(
-      `no measurement has ${options.filter.join(' or ')} in its name; there are\n${names.join('\n')}`
+      `no measurement has ${options.filter.join(' or ')} in its name; the measurements are\n${names.join('\n')}`
     )
   }
-  // Before the long work rather than after it.
+  // Loaded first, so that a missing package is reported before the long work.
   const page = options.html === undefined ? undefined : await loadPage()
 
   const report = await runBenchmark({
     cases: chosenCases,
     tasks: chosenTasks,
-    aims: options.targets ? TARGETS : GOALS,
+    aims: options.targets ? TARGETS : options.goals ? GOALS : [],
     isQuick,
     withPeers: options.peers,
     withEqualWidth: options.targets

@@ -1,4 +1,4 @@
-// The page of a run: one file, with its data, its charts' code and Observable Plot inside.
+// The page of a run: one file that contains the data, the code of the charts, and Observable Plot.
 
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -15,19 +15,19 @@ const own = (path) => readFileSync(new URL(path, import.meta.url), 'utf8')
 
 /** @param {string} name @param {string} file  in the package's folder */
 function library(name, file) {
-  // Neither package offers its browser file for `require`, but both lie in a folder that it finds.
+  // Neither package exports its browser file, so it is read from the folders that `require` searches.
   const paths = require.resolve.paths(name) ?? []
   for (const path of paths) {
     try {
       return readFileSync(join(path, name, file), 'utf8')
     } catch {
-      // The next folder up.
+      // Continue with the next folder up.
     }
   }
   throw new Error(`${name} is not installed: ${installCommand}`)
 }
 
-/** The plotting libraries' code; throws where they are not installed. */
+/** The code of the plotting libraries; throws if they are not installed. */
 export function plottingCode() {
   return [library('d3', 'dist/d3.min.js'), library('@observablehq/plot', 'dist/plot.umd.min.js')]
 }
@@ -43,22 +43,33 @@ function table(head, lines, rowClass = () => '') {
   return `<div class="wide"><table><thead><tr>${row('th', head)}</tr></thead><tbody>\n${body}\n</tbody></table></div>`
 }
 
-/** @param {Report} report @param {string[]} libraries */
-export function htmlReport(report, libraries) {
-  // Nothing in a script may look like its end.
-  const data = JSON.stringify(report).replaceAll('<', '\\u003c')
-  const scripts = [...libraries, `window.report = ${data}`, own('page/charts.js')]
-  const { goals, rows, figures } = report
+/** @param {readonly import('../types.d.ts').Goal[]} goals */
+function goalSection(goals) {
   const counts = ['holds', 'misses', 'not measured'].map(
     (status) => goals.filter((goal) => goal.status === status).length
   )
-  const goalLines = goals.map((goal) => [
+  const lines = goals.map((goal) => [
     goal.name,
     limit(goal),
     goal.measured === undefined ? '' : quantity(goal.measured, goal.unit),
     goal.status,
     goal.detail
   ])
+  return `<h2>Goals</h2>
+<p><b class="holds">${counts[0]} hold</b>, <b class="misses">${counts[1]} miss</b>, ${counts[2]} not measured.
+Right of the line is better than the goal.</p>
+<figure id="goals"></figure>
+<details><summary>Goals in figures</summary>
+${table(['goal', 'limit', 'measured', 'status', 'where'], lines, (line) => line[3].replace(' ', '-'))}
+</details>`
+}
+
+/** @param {Report} report @param {string[]} libraries */
+export function htmlReport(report, libraries) {
+  // Escaped, so that no text in the data can end the script.
+  const data = JSON.stringify(report).replaceAll('<', '\\u003c')
+  const scripts = [...libraries, `window.report = ${data}`, own('page/charts.js')]
+  const { goals, rows, figures } = report
   const rowLines = rows.map((row) => [
     row.case.name,
     row.contender,
@@ -83,19 +94,13 @@ export function htmlReport(report, libraries) {
 ${own('page/style.css')}</style>
 <h1>@ruvector/attention ${escape(report.version)}: benchmark</h1>
 <p>${escape(report.date)}${report.quick ? ' · quick run' : ''} · ${notes.map(escape).join(' · ')}</p>
-<h2>Goals</h2>
-<p><b class="holds">${counts[0]} hold</b>, <b class="misses">${counts[1]} miss</b>, ${counts[2]} not measured.
-Right of the line is better than the goal.</p>
-<figure id="goals"></figure>
-<details><summary>Goals in figures</summary>
-${table(['goal', 'limit', 'measured', 'status', 'where'], goalLines, (line) => line[3].replace(' ', '-'))}
-</details>
+${goals.length ? goalSection(goals) : ''}
 <h2>Speed by length</h2>
-<p>D = 64, 8 heads, one thread; higher is better. Point at a dot for its figures.</p>
+<p>D = 64, 8 heads, one thread; higher is better. Hover over a dot for its figures.</p>
 <figure id="native"></figure>
 <figure id="wasm"></figure>
-<h2>Time of the others as a multiple of ours</h2>
-<p>Right of the line, ours is faster. Peers in native code stand against the native backend, the others against WebAssembly.</p>
+<h2>Time of peers as a multiple of ours</h2>
+<p>Right of the line, ours is faster. Peers in native code are compared with the native backend, all others with WebAssembly.</p>
 <figure id="ratios"></figure>
 <h2>Start, memory, size</h2>
 ${table(['', 'value', ''], figureLines)}

@@ -22,17 +22,17 @@
   const colours = Object.fromEntries(FAMILIES)
   const OF_NATIVE = ['native', 'machine', 'onnxruntime-node', 'PyTorch', 'PyTorch Geometric']
 
-  /** @param {string} id @param {object | undefined} plot  undefined where there is nothing to show */
+  /** @param {string} id @param {object | 0 | undefined} plot  falsy if there is nothing to show */
   const show = (id, plot) => {
-    const figure = /** @type {HTMLElement} */ (document.getElementById(id))
-    if (plot) figure.append(/** @type {Node} */ (plot))
-    else figure.remove()
+    const figure = document.getElementById(id)
+    if (plot) figure?.append(/** @type {Node} */ (plot))
+    else figure?.remove()
   }
 
   /** @param {number} value */
   const short = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3))
 
-  /** @param {readonly string[]} families  @returns a scale of their colours, with its legend */
+  /** @param {readonly string[]} families  @returns a scale of their colors, with its legend */
   const colourScale = (families) => {
     const domain = FAMILIES.map(([family]) => family).filter((family) => families.includes(family))
     const tickFormat = (/** @type {string} */ family) => (family === 'machine' ? 'this machine at best' : family)
@@ -53,7 +53,7 @@
     }
   }
 
-  // The better operator of a peer stands for it.
+  // Of each peer's operators, the fastest represents it.
   const best = (/** @type {Row[]} */ rows) => {
     const found = new Map()
     for (const row of rows) {
