@@ -63,7 +63,7 @@ function perform(world, entry) {
     const right = entry.args(world, target)
     const args = entry.isPlain ? right : mutateArguments(world, right)
     // A batch runs one job per input, here billions.
-    if (entry.name === 'process' && isLong(args[0])) args[0] = []
+    if (/^process(_batch)?$/.test(String(entry.name)) && isLong(args[0])) args[0] = []
     if (entry.isNew) return { outcome: { value: settle(new target(...args), world) } }
     const member = target[/** @type {string} */ (entry.name)]
     const value = typeof member === 'function' ? member.apply(target, args) : member
