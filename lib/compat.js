@@ -8,7 +8,7 @@ import * as tools from './compat/tools.js'
 import { describe, fault, isArray, isFunction, isObject } from './errors.js'
 import { disposeSymbol } from './layers.js'
 import { pickOptions } from './options.js'
-import { arrayType, lengthOf } from './tensor.js'
+import { arrayType, lengthOf, listLengthOf } from './tensor.js'
 
 /** @typedef {import('./compat/read.js').Read} Read */
 /** @typedef {import('../index.d.ts').AttentionOutput} AttentionOutput */
@@ -358,13 +358,14 @@ export function createCompat(attention) {
      */
     process_batch(inputs, options) {
       return guardAsync(async () => {
-        if (!isArray(inputs)) throw fault('OPTION', 'inputs', 'an array of inputs', describe(inputs))
+        const list = entriesOf(inputs)
+        if (!list) throw fault('OPTION', 'inputs', 'an array of inputs', describe(inputs))
         const { batchSize, isAsync, onProgress } = readBatchOptions(options)
         const layers = new Layers()
         const processor = new attention.BatchProcessor({ concurrency: isAsync ? batchSize : 1 })
         try {
           return await processor.process(
-            inputs,
+            list,
             async (input, watch) => {
               const { mechanism, given } = guard(() => readInput(input, layers))
               return isAsync ? mechanism.forwardAsync(...given, watch) : mechanism.forward(...given)
@@ -420,12 +421,13 @@ export function createCompat(attention) {
     if ((shape === undefined) === (shapes === undefined)) {
       throw fault('SHAPE', 'shape', 'either shape or shapes', shape ? 'both' : 'neither')
     }
-    if (shapes !== undefined && !isArray(shapes)) throw fault('SHAPE', 'shapes', 'a list of shapes', describe(shapes))
+    const list = shapes === undefined ? [shape] : entriesOf(shapes)
+    if (!list || list.length > QKV.length) throw fault('SHAPE', 'shapes', 'a list of up to 3 shapes', describe(shapes))
     const arrays = [query, key, value].slice(0, Mechanism.namesOf(mechanism).length)
     if (arrays.length === 1 && [key, value].some((array) => array !== undefined && array !== query)) {
       throw fault('OPTION', 'key', 'nothing, or the query itself: self attention has one input', 'another array')
     }
-    return { mechanism, given: [...arrays, ...(shapes ?? [shape]), mask] }
+    return { mechanism, given: [...arrays, ...list, mask] }
   }
 
   const memoryUsage = () => guard(() => attention.memoryUsage())
@@ -504,6 +506,22 @@ export function createCompat(attention) {
     BatchProcessor,
     memory_usage: memoryUsage,
     get_memory_usage: memoryUsage
+  }
+}
+
+/**
+ * The entries of an array, each read when its turn comes; undefined for anything else, and for one without a proper length.
+ *
+ * @param {unknown} array
+ */
+function entriesOf(array) {
+  const length = isArray(array) ? listLengthOf(array) : undefined
+  if (length === undefined) return undefined
+  return {
+    length,
+    *[Symbol.iterator]() {
+      for (let index = 0; index < length; index++) yield /** @type {any[]} */ (array)[index]
+    }
   }
 }
 
