@@ -91,7 +91,7 @@ test('a version is set everywhere, and setting it again changes nothing', (t) =>
   t.deepEqual(setVersions(folder, '7.8.9-rc.1'), [])
   t.deepEqual(filesBehind(folder, '7.8.9-rc.1'), [])
   const lock = readFileSync(join(folder, 'Cargo.lock'), 'utf8')
-  t.is(lock.split('version = "7.8.9-rc.1"').length - 1, 4)
+  t.is(lock.split('version = "7.8.9-rc.1"').length - 1, 6)
   t.is(JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')).packages[''].version, '7.8.9-rc.1')
 })
 

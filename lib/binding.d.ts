@@ -1,6 +1,6 @@
 /**
  * The common interface of both generated modules (the napi-rs addon and the wasm-bindgen glue); lib/ calls nothing
- * else. Mechanisms do not appear here: operations and kinds of objects are tables in the kernel crate (`calls.rs`).
+ * else. Mechanisms do not appear here: operations and kinds of objects are tables in `crates/attention-calls`.
  *
  * Invalid input throws an Error whose message is the JSON `{ code, argument, expected, actual }`.
  */

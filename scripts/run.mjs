@@ -43,6 +43,9 @@ function isDevelopmentGiven() {
 
 // ── Checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** The crates of the kernels and of the calls that both bindings share. */
+const KERNELS = ['--package', 'ruvector-attention', '--package', 'ruvector-attention-calls']
+
 /**
  * @param {readonly string[]} args
  * @param {Record<string, string>} [env]
@@ -50,7 +53,9 @@ function isDevelopmentGiven() {
 const clippy = (args, env) => run('cargo', ['clippy', '--quiet', '--locked', ...args, '--', '-D', 'warnings'], { env })
 
 async function clippyForNative() {
-  await clippy(['--all-targets', '--package', 'ruvector-attention', '--package', 'xtask'])
+  await clippy(['--all-targets', ...KERNELS, '--package', 'ruvector-attention-oracle', '--package', 'xtask'])
+  // As a Rust program takes it, without the feature that the calls of the bindings turn on.
+  await clippy(['--package', 'ruvector-attention'])
   // Its exports exist only where Node loads it, not in a test.
   await clippy(['--package', 'ruvector-attention-node'])
 }
@@ -58,7 +63,7 @@ async function clippyForNative() {
 async function clippyForWasm() {
   const environment = wasmEnvironment()
   if (!environment) throw new Failure('no Rust compiler has the WebAssembly target: run `npm run setup`')
-  const crates = ['--package', 'ruvector-attention', '--package', 'ruvector-attention-wasm']
+  const crates = [...KERNELS, '--package', 'ruvector-attention-wasm']
   const target = ['--target', 'wasm32-unknown-unknown', '--target-dir', 'target/wasm/clippy']
   for (const features of ['+simd128', '+simd128,+relaxed-simd']) {
     await clippy([...crates, ...target], { ...environment, RUSTFLAGS: `-Ctarget-feature=${features}` })
@@ -70,7 +75,7 @@ async function lint() {
   await step('clippy', clippyForNative)
   await step('clippy for WebAssembly', clippyForWasm)
   await step('rustdoc', () =>
-    run('cargo', ['doc', '--quiet', '--locked', '--no-deps', '--package', 'ruvector-attention'], {
+    run('cargo', ['doc', '--quiet', '--locked', '--no-deps', ...KERNELS], {
       env: { RUSTDOCFLAGS: '-D warnings' }
     })
   )
@@ -226,7 +231,7 @@ async function test({ all = false } = {}) {
   await build()
   await step('set-up of the tests', () => ready)
   await lint()
-  await step('tests of the kernels', () => cargoTest('--package', 'ruvector-attention'))
+  await step('tests of the kernels', () => cargoTest(...KERNELS, '--package', 'ruvector-attention-oracle'))
   await step('tests of the build tool', () => cargoTest('--package', 'xtask', '--profile', 'xtask'))
   await step('tests of the package on both backends', () => ava())
   await avaAtLowerLevels()

@@ -41,7 +41,7 @@ const ofManifest = at(/^( {2}"version": ")[^"]*(")/m)
 const PLACES = /** @type {[string, Edit][]} */ ([
   ['Cargo.toml', at(/^(version = ")[^"]*(")/m)],
   ['Cargo.toml', at(/^(ruvector-attention = \{ path = "[^"]*", version = ")[^"]*(")/m)],
-  ['Cargo.lock', at(/^(name = "(?:ruvector-attention(?:-node|-wasm)?|xtask)"\nversion = ")[^"]*("$)/gm)],
+  ['Cargo.lock', at(/^(name = "(?:ruvector-attention(?:-calls|-node|-oracle|-wasm)?|xtask)"\nversion = ")[^"]*("$)/gm)],
   ['lib/version.js', at(/^(export const version = ')[^']*(')/m)],
   ['package.json', ofManifest],
   ['package-lock.json', inLock],

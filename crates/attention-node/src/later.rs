@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use napi::bindgen_prelude::{AsyncTask, Float32Array, Int32Array, Result, Task, Uint8Array};
 use napi_derive::napi;
-use ruvector_attention::calls::{Pending, Slots};
-use ruvector_attention::threads::Observer;
+use ruvector_attention::context::Observer;
+use ruvector_attention_calls::{Pending, Slots};
 
 use crate::thrown;
 

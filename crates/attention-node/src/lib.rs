@@ -11,11 +11,10 @@ use napi::bindgen_prelude::{
     Env, Float32ArraySlice, Float64Array, Int32ArraySlice, Object, Result, Uint8Array, Uint8ArraySlice,
 };
 use napi_derive::napi;
-use ruvector_attention::calls::{self, Slots};
 use ruvector_attention::memory::{self, Counting};
 use ruvector_attention::simd::Level;
-use ruvector_attention::weights::{self, SafetensorsIndex, parse_entries};
-use ruvector_attention::{Error, threads};
+use ruvector_attention::{Error, context};
+use ruvector_attention_calls::{self as calls, SafetensorsIndex, Slots, parse_entries};
 
 #[global_allocator]
 static ALLOCATOR: Counting<System> = Counting(System);
@@ -29,7 +28,7 @@ pub fn register(_exports: Object, env: Env) -> Result<()> {
     env.add_env_cleanup_hook((), |()| {
         // Threads that outlive the process's environments crash it at exit.
         if ENVIRONMENTS.fetch_sub(1, Ordering::SeqCst) == 1 {
-            threads::shut_down();
+            context::shut_down();
         }
     })?;
     Ok(())
@@ -37,7 +36,7 @@ pub fn register(_exports: Object, env: Env) -> Result<()> {
 
 /// The error as JavaScript gets it: its fields as JSON in the message.
 fn thrown(error: Error) -> napi::Error {
-    napi::Error::from_reason(error.to_json())
+    napi::Error::from_reason(calls::to_json(&error))
 }
 
 /// The memory of an array that a result is written to.
@@ -58,7 +57,7 @@ pub fn simd_level() -> &'static str {
 
 #[napi(catch_unwind)]
 pub fn default_threads() -> u32 {
-    u32::try_from(threads::available_threads()).unwrap_or(u32::MAX)
+    u32::try_from(context::available_threads()).unwrap_or(u32::MAX)
 }
 
 #[napi(catch_unwind)]
@@ -162,5 +161,5 @@ pub fn safetensors_entries(start: &[u8], file_length: f64) -> Result<String> {
 pub fn save_safetensors(entries: String, data: Vec<Float32ArraySlice>, metadata: String) -> Result<Uint8Array> {
     let data: Vec<&[f32]> = data.iter().map(AsRef::as_ref).collect();
     let entries = parse_entries(&entries, &data).map_err(thrown)?;
-    weights::save_safetensors(&entries, &metadata).map(Uint8Array::from).map_err(thrown)
+    calls::save_safetensors(&entries, &metadata).map(Uint8Array::from).map_err(thrown)
 }

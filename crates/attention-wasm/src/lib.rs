@@ -10,12 +10,11 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use js_sys::{Float32Array, Float64Array, Int32Array, Uint8Array};
-use ruvector_attention::calls::{self, Slots};
+use ruvector_attention::Error;
+use ruvector_attention::context::{self, Observer};
 use ruvector_attention::memory::{self as counted, Counting};
 use ruvector_attention::simd::Level;
-use ruvector_attention::threads::Observer;
-use ruvector_attention::weights::{self, SafetensorsIndex, parse_entries};
-use ruvector_attention::{Error, threads};
+use ruvector_attention_calls::{self as calls, SafetensorsIndex, Slots, parse_entries};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -39,7 +38,7 @@ fn start() {
 
 /// The error as JavaScript gets it: its fields as JSON in the message.
 fn thrown(error: Error) -> JsValue {
-    js_sys::Error::new(&error.to_json()).into()
+    js_sys::Error::new(&calls::to_json(&error)).into()
 }
 
 #[wasm_bindgen]
@@ -54,7 +53,7 @@ pub fn simd_level() -> String {
 
 #[wasm_bindgen(js_name = defaultThreads)]
 pub fn default_threads() -> u32 {
-    u32::try_from(threads::available_threads()).unwrap_or(u32::MAX)
+    u32::try_from(context::available_threads()).unwrap_or(u32::MAX)
 }
 
 #[wasm_bindgen(js_name = memoryUsage)]
@@ -102,7 +101,7 @@ pub fn call(
     let rest = words_of(bytes.as_ref()) + words_of(indices.as_ref());
     if calls::WORDS_IN_PARTS.contains(&(floats + rest)) {
         let views = Views::new(inputs, bytes.as_ref(), outputs, indices.as_ref());
-        let mut memory = Memory::new(whole)?;
+        let mut memory = Memory::new(whole).map_err(thrown)?;
         let mut rest = memory.rest();
         let integers = integers.map(|array| rest.copy(array));
         let done = observed(|| calls::call_in_parts(operation, &numbers, options.as_deref(), integers, &views));
@@ -110,7 +109,7 @@ pub fn call(
             return done.map_err(thrown);
         }
     }
-    let mut memory = Memory::new(floats + whole + rest)?;
+    let mut memory = Memory::new(floats + whole + rest).map_err(thrown)?;
     let mut rest = memory.rest();
     let mut slots = Slots {
         inputs: inputs.map(|array| rest.copy(array)),
@@ -133,7 +132,7 @@ pub fn call(
 
 /// Runs a call, reporting its progress where that is wanted.
 fn observed<T>(run: impl FnOnce() -> T) -> T {
-    if REPORTS.get() { threads::observed(&Reporter::default(), run) } else { run() }
+    if REPORTS.get() { context::observed(&Reporter::default(), run) } else { run() }
 }
 
 thread_local! {
@@ -173,7 +172,7 @@ impl Observer for Reporter {
 #[wasm_bindgen]
 pub fn create(kind: &str, config: &str, integers1: Option<Int32Array>, integers2: Option<Int32Array>) -> Result<u32> {
     let integers = [&integers1, &integers2].map(Option::as_ref);
-    let mut memory = Memory::new(integers.into_iter().map(words_of).sum())?;
+    let mut memory = Memory::new(integers.into_iter().map(words_of).sum()).map_err(thrown)?;
     let mut rest = memory.rest();
     calls::create(kind, config, integers.map(|array| rest.copy(array))).map_err(thrown)
 }
@@ -200,7 +199,7 @@ pub fn state_entries(id: u32) -> Result<String> {
 
 #[wasm_bindgen(js_name = readState)]
 pub fn read_state(id: u32, index: u32, output: &Float32Array) -> Result<()> {
-    let mut memory = Memory::new(words_of(Some(output)))?;
+    let mut memory = Memory::new(words_of(Some(output))).map_err(thrown)?;
     let values = memory.rest().zeros(Some(output)).unwrap_or_default();
     calls::read_state(id, index, values).map_err(thrown)?;
     output.copy_from(values);
@@ -220,14 +219,14 @@ pub fn safetensors_entries(start: &[u8], file_length: f64) -> Result<String> {
 #[wasm_bindgen(js_name = saveSafetensors)]
 pub fn save_safetensors(entries: &str, data: Vec<Float32Array>, metadata: &str) -> Result<Uint8Array> {
     with_data(&data, |data| {
-        let bytes = weights::save_safetensors(&parse_entries(entries, data)?, metadata)?;
+        let bytes = calls::save_safetensors(&parse_entries(entries, data)?, metadata)?;
         Ok(Uint8Array::from(bytes.as_slice()))
     })
 }
 
 /// Calls with copies of the arrays.
 fn with_data<T>(arrays: &[Float32Array], call: impl FnOnce(&[&[f32]]) -> std::result::Result<T, Error>) -> Result<T> {
-    let mut memory = Memory::new(arrays.iter().map(|array| words_of(Some(array))).sum())?;
+    let mut memory = Memory::new(arrays.iter().map(|array| words_of(Some(array))).sum()).map_err(thrown)?;
     let mut rest = memory.rest();
     let data: Vec<&[f32]> = arrays.iter().filter_map(|array| rest.copy(Some(array))).collect();
     call(&data).map_err(thrown)

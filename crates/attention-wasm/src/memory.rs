@@ -5,10 +5,8 @@ use std::mem::{MaybeUninit, take};
 use std::slice;
 
 use js_sys::{Float32Array, Int32Array, Uint8Array};
-use ruvector_attention::Error;
 use ruvector_attention::memory::Kept;
-
-use crate::{Result, thrown};
+use ruvector_attention::{Error, Result};
 
 /// Memory that is kept for the next call. Small: what is kept is missing elsewhere, and large calls have work to do beside.
 const KEPT_BYTES: usize = 1 << 20;
@@ -32,7 +30,7 @@ impl Memory {
         counted.count(length.saturating_mul(size_of::<Word>()), words.capacity() * size_of::<Word>());
         COUNTED.set(counted);
         if words.try_reserve_exact(length).is_err() {
-            return Err(thrown(Error::memory("arrays", length)));
+            return Err(Error::memory("arrays", length));
         }
         Ok(Self(words))
     }

@@ -1,9 +1,9 @@
-//! The arrays of a large call where JavaScript has them, as the kernel crate reads and writes them part by part.
+//! The arrays of a large call where JavaScript has them, as a call in parts reads and writes them.
 
 use std::slice;
 
 use js_sys::{Float32Array, Int32Array, Uint8Array};
-use ruvector_attention::sdpa::parts::{Lengths, Outside};
+use ruvector_attention_calls::{Lengths, Outside};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 

@@ -5,10 +5,12 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
-use ruvector_attention::hyperbolic::{ForwardOptions, HyperbolicAttention};
+use ruvector_attention::attention::{self, mask::Mask};
+use ruvector_attention::hyperbolic::InputKind::{Manifold as Points, Tangent};
+use ruvector_attention::hyperbolic::Manifold::{Lorentz, Poincare};
+use ruvector_attention::hyperbolic::{HyperbolicAttention, HyperbolicConfig, HyperbolicOptions};
 use ruvector_attention::math::linear::linear;
 use ruvector_attention::options::AttentionOptions;
-use ruvector_attention::sdpa::{self, mask::Mask};
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Context, Tensor};
 
@@ -95,15 +97,15 @@ fn bench_sdpa(criterion: &mut Criterion) {
                 )),
                 Hidden::Float => Some(Mask::Float(tensor("mask", &bias, &[queries, keys]))),
             };
-            let arrays = sdpa::Arrays { mask, ..sdpa::Arrays::default() };
+            let arrays = attention::Arrays { mask, ..attention::Arrays::default() };
             let options = AttentionOptions { causal: hidden == Hidden::Causal, ..AttentionOptions::default() };
             let q = tensor("q", &q, &[1, HEADS, queries, dim]);
             let k = tensor("k", &kv, &[1, kv_heads, keys, dim]);
             let mut output = vec![0.0; HEADS * queries * dim];
             group.bench_function(name, |bencher| {
                 bencher.iter(|| {
-                    let outputs = sdpa::Outputs { output: &mut output, ..sdpa::Outputs::default() };
-                    sdpa::scaled_dot_product_attention(context, black_box(q), k, k, &options, arrays, outputs)
+                    let outputs = attention::Outputs { output: &mut output, ..attention::Outputs::default() };
+                    attention::scaled_dot_product_attention(context, black_box(q), k, k, &options, arrays, outputs)
                         .expect("a valid problem");
                 });
             });
@@ -114,25 +116,23 @@ fn bench_sdpa(criterion: &mut Criterion) {
 fn bench_hyperbolic(criterion: &mut Criterion) {
     at_every_level(criterion, "hyperbolic", |group, context| {
         for (name, manifold, inputs, queries, dim) in [
-            ("S=64 D=64", "poincare", "manifold", 64, 64),
-            ("S=512 D=64", "poincare", "manifold", 512, 64),
-            ("S=512 D=64", "poincare", "tangent", 512, 64),
-            ("S=512 D=64", "lorentz", "tangent", 512, 64),
+            ("S=64 D=64", Poincare, Points, 64, 64),
+            ("S=512 D=64", Poincare, Points, 512, 64),
+            ("S=512 D=64", Poincare, Tangent, 512, 64),
+            ("S=512 D=64", Lorentz, Tangent, 512, 64),
         ] {
-            let space = HyperbolicAttention::new(&format!(
-                r#"{{"curvature":-1,"numHeads":{HEADS},"manifold":"{manifold}","inputs":"{inputs}"}}"#
-            ))
-            .expect("a valid configuration");
+            let config = HyperbolicConfig { curvature: -1.0, num_heads: HEADS, manifold, inputs, ..Default::default() };
+            let space = HyperbolicAttention::new(config).expect("a valid configuration");
             let x: Vec<f32> = numbers(HEADS * queries * dim).into_iter().map(|x| x * 0.15).collect();
             let x = tensor("x", &x, &[1, HEADS, queries, dim]);
             let mut output = vec![0.0; HEADS * queries * dim];
-            let options = ForwardOptions::default();
+            let options = HyperbolicOptions::default();
             group.throughput(Throughput::Elements((4 * HEADS * queries * queries * dim) as u64));
-            group.bench_function(format!("{name} {manifold} {inputs}"), |bencher| {
+            group.bench_function(format!("{name} {manifold:?} {inputs:?}"), |bencher| {
                 bencher.iter(|| {
                     let inputs = [black_box(x), x, x];
                     space
-                        .forward(context, inputs, &options, sdpa::Arrays::default(), &mut output, None)
+                        .forward(context, inputs, &options, attention::Arrays::default(), &mut output, None)
                         .expect("a valid problem");
                 });
             });

@@ -1,11 +1,9 @@
-//! The one error type: a code, the argument at fault, what was expected and what came.
+//! The one error type: a code, the argument at fault, the expectation and the actual value.
 
 use std::fmt;
 use std::ops::Deref;
 
-use crate::json::push_string;
-
-/// What kind of fault an [`Error`] reports; the names are those of the JavaScript `AttentionError.code`.
+/// The kind of fault that an [`Error`] reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     /// Dimensions or lengths that do not fit each other.
@@ -25,7 +23,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// The name that JavaScript knows it by.
+    /// The name in capitals, as error messages of bindings have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Shape => "SHAPE",
@@ -54,6 +52,8 @@ pub struct Fault {
     pub expected: String,
     /// What it was.
     pub actual: String,
+    /// Whether `actual` is the argument's own value, so that a binding may show it as its caller wrote it.
+    pub is_value: bool,
 }
 
 /// The result of everything that checks its input.
@@ -76,7 +76,7 @@ impl Error {
     #[inline(never)]
     fn of(code: Code, texts: [&dyn fmt::Display; 3]) -> Self {
         let [argument, expected, actual] = texts.map(|text| format!("{text}"));
-        Self(Box::new(Fault { code, argument, expected, actual }))
+        Self(Box::new(Fault { code, argument, expected, actual, is_value: false }))
     }
 
     /// Dimensions or lengths that do not fit.
@@ -91,10 +91,25 @@ impl Error {
         Self::new(Code::Option, argument, expected, actual)
     }
 
+    /// An option whose `value` is out of range.
+    #[cold]
+    pub fn value(argument: impl fmt::Display, expected: impl fmt::Display, value: impl fmt::Display) -> Self {
+        let mut error = Self::option(argument, expected, value);
+        error.0.is_value = true;
+        error
+    }
+
     /// Memory for `what` that cannot be had.
     #[cold]
     pub fn memory(what: &str, elements: usize) -> Self {
         Self::new(Code::Memory, what, "a size that fits into memory", format_args!("{elements} elements"))
+    }
+
+    /// The same error with the value as the caller wrote it.
+    #[cold]
+    pub fn showing(mut self, actual: String) -> Self {
+        self.0.actual = actual;
+        self
     }
 
     /// The same about a member of `outer`, an option that is an object: `outer.argument`.
@@ -102,26 +117,6 @@ impl Error {
     pub fn within(mut self, outer: &str) -> Self {
         self.0.argument = format!("{outer}.{}", self.0.argument);
         self
-    }
-
-    /// The error as the JSON text that the bindings throw and `lib/errors.js` reads.
-    pub fn to_json(&self) -> String {
-        let mut json = String::new();
-        let mut separator = '{';
-        for (name, text) in [
-            ("code", self.code.name()),
-            ("argument", &self.argument),
-            ("expected", &self.expected),
-            ("actual", &self.actual),
-        ] {
-            json.push(separator);
-            push_string(&mut json, name);
-            json.push(':');
-            push_string(&mut json, text);
-            separator = ',';
-        }
-        json.push('}');
-        json
     }
 }
 
@@ -140,3 +135,31 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// `'a', 'b' or 'c'`.
+pub fn alternatives(names: &[&str]) -> String {
+    let mut text = String::new();
+    for (index, name) in names.iter().enumerate() {
+        let separator = match index {
+            0 => "",
+            _ if index + 1 == names.len() => " or ",
+            _ => ", ",
+        };
+        for part in [separator, "'", name, "'"] {
+            text.push_str(part);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alternatives_read_as_a_sentence() {
+        assert_eq!(alternatives(&["a"]), "'a'");
+        assert_eq!(alternatives(&["a", "b"]), "'a' or 'b'");
+        assert_eq!(alternatives(&["a", "b", "c"]), "'a', 'b' or 'c'");
+    }
+}

@@ -126,6 +126,14 @@ pub fn check_output<T>(argument: &str, buffer: &[T], elements: usize) -> Result<
     Ok(())
 }
 
+/// Checks that a result that the options ask for has an output to go to.
+pub(crate) fn check_requested(argument: &str, is_requested: bool, has_output: bool) -> Result<()> {
+    if is_requested && !has_output {
+        return Err(Error::shape(argument, "an output, as the options ask for this result", "none"));
+    }
+    Ok(())
+}
+
 /// Checks that there is one length for each batch entry, none below 0 or above `most`, the number of `what`.
 pub(crate) fn check_lengths(
     argument: &str,

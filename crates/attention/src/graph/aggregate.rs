@@ -3,15 +3,16 @@
 use std::ops::Range;
 
 use super::{Graph, Rows};
+use crate::context::{Context, SharedMut};
 use crate::error::{Error, Result};
 use crate::math::dot::weighted_sum;
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output, try_zeroed};
-use crate::threads::{Context, SharedMut};
 
-/// What becomes of the messages that reach a node.
+/// How the messages that reach a node are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum Reduce {
     /// Their sum.
     #[default]

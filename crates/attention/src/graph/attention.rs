@@ -3,13 +3,13 @@
 
 use super::aggregate::{Columns, add, gather_sum, scale, widest};
 use super::{Graph, Rows};
+use crate::context::{Context, SharedMut};
 use crate::math::dot::dot;
 use crate::math::exp::exp;
 use crate::math::random::Dropout;
 use crate::math::softmax::{exp_sum, row_max};
 use crate::scratch::{self, Scratch};
 use crate::simd::{Kernel, Simd};
-use crate::threads::{Context, SharedMut};
 
 /// How an edge from `j` to `i` is scored.
 #[derive(Clone, Copy)]

@@ -3,19 +3,21 @@
 use super::Graph;
 use super::aggregate::{Aggregation, add, check_edge_weight, scale};
 use super::attention::{Attention, EdgeFeatures, Finish, Score};
-use super::options::{ForwardOptions, GraphConfig, Kind};
+use super::options::{GraphConfig, GraphOptions, Kind, Settings};
 use super::parameters::Parameters;
+use crate::context::{Context, expect, operations};
 use crate::error::{Error, Result};
+use crate::layers::Entry;
 use crate::math::linear::project;
 use crate::math::random::Dropout;
-use crate::tensor::{Tensor, check_output, try_zeroed};
-use crate::threads::{Context, expect, operations};
-use crate::weights::Entry;
+use crate::ranges;
+use crate::tensor::{Tensor, check_output, check_requested, try_zeroed};
 
 /// A graph layer: its configuration and its parameters.
 #[derive(Debug, Clone)]
 pub struct GraphLayer {
     config: GraphConfig,
+    settings: Settings,
     parameters: Parameters,
 }
 
@@ -31,26 +33,47 @@ pub struct Inputs<'a> {
 }
 
 impl GraphLayer {
-    /// A layer from its configuration, a JSON object, with the parameters that its seed draws.
+    /// A layer with the parameters that PyTorch Geometric's draws after `torch.manual_seed(seed)`.
+    ///
+    /// ```
+    /// use ruvector_attention::graph::layer::GraphLayer;
+    /// use ruvector_attention::graph::options::GraphAttentionConfig;
+    ///
+    /// let config = GraphAttentionConfig { in_features: 16, out_features: 8, num_heads: 4, ..Default::default() };
+    /// assert_eq!(GraphLayer::new(config)?.output_width(), 32);
+    /// # Ok::<(), ruvector_attention::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `OPTION` for a configuration that does not fit, `MEMORY`.
-    pub fn new(config: &str, kind: Kind) -> Result<Self> {
-        let config = GraphConfig::parse(config, kind)?;
-        Ok(Self { parameters: Parameters::init(&config)?, config })
+    pub fn new(config: impl Into<GraphConfig>) -> Result<Self> {
+        let config = config.into();
+        let settings = Settings::of(&config)?;
+        Ok(Self { parameters: Parameters::init(&settings)?, settings, config })
     }
 
-    /// The layer of this configuration with the parameters that `entries` hold under `prefix`.
+    /// A layer of the same configuration with the parameters that `entries` hold under `prefix`.
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` for entries that do not fit, `MEMORY`.
-    pub fn loaded(config: &GraphConfig, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
-        Ok(Self { parameters: Parameters::load(config, entries, prefix)?, config: config.clone() })
+    pub fn loaded(&self, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
+        let Self { config, settings, .. } = *self;
+        Ok(Self { parameters: Parameters::load(&settings, entries, prefix)?, settings, config })
     }
 
-    /// The configuration with every default filled in.
+    /// The configuration.
     pub fn config(&self) -> &GraphConfig {
         &self.config
+    }
+
+    /// The configuration as settings that every kind of layer has.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The width of a row of the output.
+    pub fn output_width(&self) -> usize {
+        self.settings.output_width()
     }
 
     /// Names, shapes and elements of the parameters.
@@ -69,45 +92,47 @@ impl GraphLayer {
         context: Context,
         graph: &Graph,
         inputs: Inputs<'_>,
-        options: &ForwardOptions,
+        options: &GraphOptions,
         training: bool,
         output: &mut [f32],
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
+        ranges::seed("seed", options.seed.unwrap_or(0))?;
         let edge_attr = self.check(graph, inputs, options)?;
-        check_output("output", output, graph.num_nodes() * self.config.output_width())?;
+        check_output("output", output, graph.num_nodes() * self.settings.output_width())?;
+        check_requested("weights", options.weights, weights.is_some())?;
         if let Some(weights) = &weights {
-            check_output("weights", weights, self.num_weighted_edges(graph) * self.config.num_heads())?;
+            check_output("weights", weights, self.num_weighted_edges(graph) * self.settings.num_heads)?;
         }
-        let seed = options.seed.unwrap_or(self.config.seed());
-        let dropout = training.then(|| Dropout::new(self.config.dropout(), seed)).flatten();
-        let without = if self.config.add_self_loops() { &*graph.loops } else { &[] };
-        let graph = if self.config.add_self_loops() { graph.with_self_loops()? } else { graph };
+        let seed = options.seed.unwrap_or(self.settings.seed);
+        let dropout = training.then(|| Dropout::new(self.settings.dropout, seed)).flatten();
+        let without = if self.settings.add_self_loops { &*graph.loops } else { &[] };
+        let graph = if self.settings.add_self_loops { graph.with_self_loops()? } else { graph };
         expect(self.operations(graph));
         let call = Call { layer: self, context, graph, without, x: inputs.x.data, edge_attr, dropout };
-        match self.config.kind() {
+        match self.settings.kind {
             Kind::Convolution => call.convolution(inputs.edge_weight, output),
             Kind::Sage => call.sage(output),
-            Kind::Attention if self.config.is_additive() => call.additive(output, weights),
+            Kind::Attention if self.settings.is_additive => call.additive(output, weights),
             Kind::Attention => call.joint(output, weights),
             Kind::Transformer => call.transformer(output, weights),
         }
     }
 
-    /// Those of a call: every parameter meets every node about once, and what is made of it goes along every edge.
+    /// Operations in one call: every parameter meets every node about once, and the products pass along every edge.
     fn operations(&self, graph: &Graph) -> u64 {
-        let config = &self.config;
-        let along_edges = match config.kind() {
-            kind if kind.attends() => 6 * config.num_heads() * config.out_features() + 32,
-            Kind::Sage => 2 * config.in_features() + 16,
-            _ => 2 * config.out_features() + 16,
+        let config = &self.settings;
+        let along_edges = match config.kind {
+            kind if kind.attends() => 6 * config.num_heads * config.out_features + 32,
+            Kind::Sage => 2 * config.in_features + 16,
+            _ => 2 * config.out_features + 16,
         };
         operations([2, graph.num_nodes(), self.parameters.len()]).saturating_add(graph.operations(along_edges))
     }
 
     /// How many edges of a graph the layer has weights for.
     pub fn num_weighted_edges(&self, graph: &Graph) -> usize {
-        match self.config.add_self_loops() {
+        match self.settings.add_self_loops {
             true => graph.num_edges() - graph.num_self_loops() + graph.num_nodes(),
             false => graph.num_edges(),
         }
@@ -115,9 +140,9 @@ impl GraphLayer {
 
     /// Checks the inputs, and gives the features of the edges.
     #[inline(never)]
-    fn check<'a>(&self, graph: &Graph, inputs: Inputs<'a>, options: &ForwardOptions) -> Result<Option<&'a [f32]>> {
-        let (nodes, edges, kind) = (graph.num_nodes(), graph.num_edges(), self.config.kind());
-        let (features, size) = (self.config.in_features(), self.config.edge_features());
+    fn check<'a>(&self, graph: &Graph, inputs: Inputs<'a>, options: &GraphOptions) -> Result<Option<&'a [f32]>> {
+        let (nodes, edges, kind) = (graph.num_nodes(), graph.num_edges(), self.settings.kind);
+        let (features, size) = (self.settings.in_features, self.settings.edge_features);
         if inputs.x.shape.dims() != [nodes, features] {
             return Err(Error::shape("x", format_args!("[{nodes}, {features}]"), inputs.x.shape));
         }
@@ -168,7 +193,7 @@ impl<'a> Call<'a> {
     /// The product of other features of the nodes, as many, with the weight of a part of the layer.
     #[inline(never)]
     fn part_of(&self, x: &[f32], weight: &str, bias: &str) -> Result<Vec<f32>> {
-        let (inputs, parameters) = (self.layer.config.in_features(), &self.layer.parameters);
+        let (inputs, parameters) = (self.layer.settings.in_features, &self.layer.parameters);
         let (weight, bias) = (parameters.get(weight), parameters.find(bias));
         let (nodes, outputs) = (self.graph.num_nodes(), weight.len() / inputs);
         let mut output = try_zeroed("working memory", nodes * outputs)?;
@@ -193,7 +218,7 @@ impl<'a> Call<'a> {
         let mut aggregation = Aggregation {
             edge_weight: edge_weight.map(|_| &*weights),
             bias: self.layer.parameters.find("bias"),
-            ..Aggregation::of(self.graph, &x, self.layer.config.out_features())
+            ..Aggregation::of(self.graph, &x, self.layer.settings.out_features)
         };
         let roots = aggregation.inverse_root_degrees()?;
         aggregation.node_factors = Some(&roots);
@@ -204,16 +229,16 @@ impl<'a> Call<'a> {
     /// Hamilton, Ying & Leskovec 2017: `SAGEConv`.
     #[inline(never)]
     fn sage(&self, output: &mut [f32]) -> Result<()> {
-        let config = &self.layer.config;
+        let config = &self.layer.settings;
         let mut around = try_zeroed("working memory", self.x.len())?;
-        let aggregation = Aggregation::of(self.graph, self.x, config.in_features());
-        Aggregation { reduce: config.reduce(), ..aggregation }.run(self.context, &mut around);
+        let aggregation = Aggregation::of(self.graph, self.x, config.in_features);
+        Aggregation { reduce: config.reduce, ..aggregation }.run(self.context, &mut around);
         let own = self.part("lin_r.weight", "")?;
         let around = self.part_of(&around, "lin_l.weight", "lin_l.bias")?;
         output.copy_from_slice(&around);
         add(output, &own);
-        if config.normalize() {
-            for row in output.chunks_exact_mut(config.out_features()) {
+        if config.normalize {
+            for row in output.chunks_exact_mut(config.out_features) {
                 let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
                 // A length of NaN stays.
                 scale(row, 1.0 / if length < 1e-12 { 1e-12 } else { length });
@@ -225,26 +250,26 @@ impl<'a> Call<'a> {
     /// Veličković et al. 2018: `GATConv`.
     fn additive(&self, output: &mut [f32], weights: Option<&mut [f32]>) -> Result<()> {
         let values = self.part("lin.weight", "")?;
-        let inputs = self.layer.config.in_features();
+        let inputs = self.layer.settings.in_features;
         let sources = self.scores("att_src", "lin.weight", self.x, inputs)?;
         let targets = self.scores("att_dst", "lin.weight", self.x, inputs)?;
         let edges = match self.edge_attr {
             Some(features) => {
-                Some(self.scores("att_edge", "lin_edge.weight", features, self.layer.config.edge_features())?)
+                Some(self.scores("att_edge", "lin_edge.weight", features, self.layer.settings.edge_features)?)
             }
             None => None,
         };
-        let (slope, edges) = (self.layer.config.negative_slope(), edges.as_deref());
+        let (slope, edges) = (self.layer.settings.negative_slope, edges.as_deref());
         self.attend(&values, Score::Additive { nodes: [&sources, &targets], edges, slope }, output, weights)
     }
 
     /// `attention · (W x)` for each row of x and each head, as `(Wᵀ attention) · x`.
     #[inline(never)]
     fn scores(&self, attention: &str, weight: &str, x: &[f32], inputs: usize) -> Result<Vec<f32>> {
-        let (parameters, heads) = (&self.layer.parameters, self.layer.config.num_heads());
+        let (parameters, heads) = (&self.layer.parameters, self.layer.settings.num_heads);
         let (attention, weight) = (parameters.get(attention), parameters.get(weight));
         let mut folded = try_zeroed("working memory", heads * inputs)?;
-        let channels = self.layer.config.out_features();
+        let channels = self.layer.settings.out_features;
         for (index, value) in folded.iter_mut().enumerate() {
             let (head, input) = (index / inputs, index % inputs);
             let mut sum = 0.0;
@@ -264,7 +289,7 @@ impl<'a> Call<'a> {
         let values = self.part("lin_l.weight", "lin_l.bias")?;
         let targets = self.part("lin_r.weight", "lin_r.bias")?;
         let edge_weight = self.edge_weight()?;
-        let (attention, slope) = (self.layer.parameters.get("att"), self.layer.config.negative_slope());
+        let (attention, slope) = (self.layer.parameters.get("att"), self.layer.settings.negative_slope);
         let edges = self.edge_features(&edge_weight);
         self.attend(&values, Score::Joint { targets: &targets, attention, slope, edges }, output, weights)
     }
@@ -272,29 +297,29 @@ impl<'a> Call<'a> {
     /// Shi et al. 2021: `TransformerConv`.
     #[inline(never)]
     fn transformer(&self, output: &mut [f32], weights: Option<&mut [f32]>) -> Result<()> {
-        let config = &self.layer.config;
+        let config = &self.layer.settings;
         let keys = self.part("lin_key.weight", "lin_key.bias")?;
         let queries = self.part("lin_query.weight", "lin_query.bias")?;
         let values = self.part("lin_value.weight", "lin_value.bias")?;
         let edge_weight = self.edge_weight()?;
         let edges = self.edge_features(&edge_weight);
         output.copy_from_slice(&self.part("lin_skip.weight", "lin_skip.bias")?);
-        let scale = 1.0 / (config.out_features() as f32).sqrt();
+        let scale = 1.0 / (config.out_features as f32).sqrt();
         self.attend(&values, Score::Product { queries: &queries, keys: &keys, scale, edges }, output, weights)
     }
 
     fn attend(&self, values: &[f32], score: Score<'_>, output: &mut [f32], weights: Option<&mut [f32]>) -> Result<()> {
-        let (config, parameters) = (&self.layer.config, &self.layer.parameters);
-        let transformer = config.kind() == Kind::Transformer;
+        let (config, parameters) = (&self.layer.settings, &self.layer.parameters);
+        let transformer = config.kind == Kind::Transformer;
         let attention = Attention {
             graph: self.graph,
-            heads: config.num_heads(),
-            channels: config.out_features(),
+            heads: config.num_heads,
+            channels: config.out_features,
             values,
             score,
             dropout: self.dropout,
             weights_before_dropout: transformer,
-            concat: config.concat(),
+            concat: config.concat,
             without: self.without,
             finish: match transformer {
                 true => Finish::Skip { gate: parameters.find("lin_beta.weight") },
@@ -308,7 +333,7 @@ impl<'a> Call<'a> {
     /// The transposed weight of the edges' features and the numbers of its rows; empty where edges have none.
     #[inline(never)]
     fn edge_weight(&self) -> Result<(Vec<f32>, Vec<u32>)> {
-        let (size, width) = (self.layer.config.edge_features(), self.layer.config.width());
+        let (size, width) = (self.layer.settings.edge_features, self.layer.settings.width());
         let weight = self.layer.parameters.get("lin_edge.weight");
         let mut transposed = try_zeroed("working memory", weight.len())?;
         let mut rows = try_zeroed("working memory", size)?;

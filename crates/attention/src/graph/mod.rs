@@ -6,7 +6,6 @@
 
 pub mod aggregate;
 mod attention;
-pub(crate) mod calls;
 pub mod layer;
 pub mod options;
 mod parameters;
@@ -15,9 +14,9 @@ pub mod softmax;
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use crate::context;
 use crate::error::{Error, Result};
 use crate::tensor::{check_output, try_zeroed};
-use crate::threads;
 
 /// Edges and nodes of one work item: a fraction of a millisecond, and enough items for every thread.
 const ITEM: usize = 2048;
@@ -125,7 +124,7 @@ impl Graph {
 
     /// The operations of a pass along the edges that costs so many for each, and as many for each node.
     fn operations(&self, an_edge: usize) -> u64 {
-        threads::operations([self.edges.len() + self.num_nodes(), an_edge])
+        context::operations([self.edges.len() + self.num_nodes(), an_edge])
     }
 
     /// How many nodes there are.
@@ -192,12 +191,6 @@ impl Graph {
         }
         closed.rows[self.nodes] = [self.nodes as u32, edges as u32];
         Ok(self.closed.get_or_init(|| Box::new(closed)))
-    }
-
-    /// The graph's sizes as a JSON object.
-    pub fn to_json(&self) -> String {
-        let (nodes, edges, loops) = (self.nodes, self.given, self.loops.len());
-        format!("{{\"numNodes\":{nodes},\"numEdges\":{edges},\"numSelfLoops\":{loops}}}")
     }
 
     /// How many work items there are.

@@ -1,374 +1,376 @@
 //! The configurations of the graph layers, and the options of their calls.
 
-use std::fmt::Write;
-
-use super::Graph;
 use super::aggregate::Reduce;
 use crate::error::{Error, Result};
-use crate::options::parse::{Given, read_options};
-use crate::options::{COUNT, count, optional_seed, probability, push_fraction, seed};
+use crate::options::MOST_ELEMENTS;
+use crate::ranges;
 
-/// Which layer of PyTorch Geometric a layer is.
+/// The layer of PyTorch Geometric that a layer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Kind {
     /// `GCNConv`.
-    Convolution = 1,
+    Convolution,
     /// `SAGEConv`.
-    Sage = 2,
+    Sage,
     /// `GATConv` (version 1) or `GATv2Conv` (version 2).
-    Attention = 4,
+    Attention,
     /// `TransformerConv`.
-    Transformer = 8,
+    Transformer,
 }
 
 impl Kind {
     /// Whether the layer has attention weights.
     pub fn attends(self) -> bool {
-        self as u8 & ATTENTION != 0
+        matches!(self, Self::Attention | Self::Transformer)
     }
 }
 
-/// The kinds of layers that have heads, and all kinds.
-const ATTENTION: u8 = Kind::Attention as u8 | Kind::Transformer as u8;
-const ALL: u8 = ATTENTION | Kind::Convolution as u8 | Kind::Sage as u8;
-
-/// What the values of an option are; each is held as a double.
-#[derive(Clone, Copy)]
-enum Values {
-    Count,
-    Boolean,
-    Seed,
-    Probability,
-    Slope,
-    Version,
-    Reduce,
+/// The configuration of a [`Kind::Convolution`]. Both sizes have to be given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
+pub struct ConvolutionConfig {
+    /// Features of a node.
+    pub in_features: usize,
+    /// Features of an output.
+    pub out_features: usize,
+    /// Whether each node gets one self-loop; true by default.
+    pub add_self_loops: bool,
+    /// Whether there are biases; true by default.
+    pub use_bias: bool,
+    /// The parameters are drawn from it; less than 2⁵³.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
+    pub seed: u64,
 }
 
-/// How many options all layers together have.
-const MOST_OPTIONS: usize = 14;
-/// The options of all layers: name, values, what is the default, and which kinds have it. A count of 0 is none.
-static OPTIONS: [(&str, Values, f64, u8); MOST_OPTIONS] = [
-    ("inFeatures", Values::Count, 0.0, ALL),
-    ("outFeatures", Values::Count, 0.0, ALL),
-    ("numHeads", Values::Count, 1.0, ATTENTION),
-    ("concat", Values::Boolean, 1.0, ATTENTION),
-    ("edgeFeatures", Values::Count, 0.0, ATTENTION),
-    ("version", Values::Version, 2.0, Kind::Attention as u8),
-    ("negativeSlope", Values::Slope, 0.2, Kind::Attention as u8),
-    ("beta", Values::Boolean, 0.0, Kind::Transformer as u8),
-    ("reduce", Values::Reduce, 0.0, Kind::Sage as u8),
-    ("normalize", Values::Boolean, 0.0, Kind::Sage as u8),
-    ("addSelfLoops", Values::Boolean, 1.0, Kind::Attention as u8 | Kind::Convolution as u8),
-    ("useBias", Values::Boolean, 1.0, ALL),
-    ("dropout", Values::Probability, 0.0, ATTENTION),
-    ("seed", Values::Seed, 0.0, ALL),
-];
-
-/// The configuration of a graph layer with every default filled in.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GraphConfig {
-    kind: Kind,
-    /// In the order of [`OPTIONS`]; what its kind does not have is at its default.
-    values: [f64; MOST_OPTIONS],
+impl Default for ConvolutionConfig {
+    fn default() -> Self {
+        Self { in_features: 0, out_features: 0, add_self_loops: true, use_bias: true, seed: 0 }
+    }
 }
 
-impl GraphConfig {
-    /// The most elements that one parameter may have.
-    const MOST_ELEMENTS: usize = i32::MAX as usize;
+/// How a [`Kind::Sage`] joins the features of a node's neighbors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
+pub enum SageReduce {
+    /// Their mean.
+    #[default]
+    Mean,
+    /// The largest, feature by feature.
+    Max,
+}
 
-    /// The configuration of a layer of this kind.
+/// The configuration of a [`Kind::Sage`]. Both sizes have to be given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
+pub struct SageConfig {
+    /// Features of a node.
+    pub in_features: usize,
+    /// Features of an output.
+    pub out_features: usize,
+    /// How the features of neighbors are joined; by their mean by default.
+    pub reduce: SageReduce,
+    /// Whether each output is divided by its length.
+    pub normalize: bool,
+    /// Whether there are biases; true by default.
+    pub use_bias: bool,
+    /// The parameters are drawn from it; less than 2⁵³.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
+    pub seed: u64,
+}
+
+impl Default for SageConfig {
+    fn default() -> Self {
+        let reduce = SageReduce::Mean;
+        Self { in_features: 0, out_features: 0, reduce, normalize: false, use_bias: true, seed: 0 }
+    }
+}
+
+/// The configuration of a [`Kind::Attention`]. Both sizes have to be given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
+pub struct GraphAttentionConfig {
+    /// Features of a node.
+    pub in_features: usize,
+    /// Features of an output, or of one head of it.
+    pub out_features: usize,
+    /// Heads; 1 by default.
+    pub num_heads: usize,
+    /// Whether heads stand side by side in the output, the default, or their mean does.
+    pub concat: bool,
+    /// Features of an edge; none where absent.
+    pub edge_features: Option<usize>,
+    /// 1 is `GATConv`, which scores the ends of an edge apart; 2, the default, is `GATv2Conv`.
+    pub version: u8,
+    /// The slope of the leaky rectifier below 0, at most 1; 0.2 by default.
+    pub negative_slope: f32,
+    /// Whether each node gets one self-loop; true by default.
+    pub add_self_loops: bool,
+    /// Whether there are biases; true by default.
+    pub use_bias: bool,
+    /// The probability with which training drops a weight, less than 1.
+    pub dropout: f32,
+    /// The parameters are drawn from it, and so is what training drops; less than 2⁵³.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
+    pub seed: u64,
+}
+
+impl Default for GraphAttentionConfig {
+    fn default() -> Self {
+        Self {
+            in_features: 0,
+            out_features: 0,
+            num_heads: 1,
+            concat: true,
+            edge_features: None,
+            version: 2,
+            negative_slope: 0.2,
+            add_self_loops: true,
+            use_bias: true,
+            dropout: 0.0,
+            seed: 0,
+        }
+    }
+}
+
+/// The configuration of a [`Kind::Transformer`]. Both sizes have to be given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
+pub struct GraphTransformerConfig {
+    /// Features of a node.
+    pub in_features: usize,
+    /// Features of an output, or of one head of it.
+    pub out_features: usize,
+    /// Heads; 1 by default.
+    pub num_heads: usize,
+    /// Whether heads stand side by side in the output, the default, or their mean does.
+    pub concat: bool,
+    /// Features of an edge; none where absent.
+    pub edge_features: Option<usize>,
+    /// Whether a gate weighs the skip connection.
+    pub beta: bool,
+    /// Whether there are biases; true by default.
+    pub use_bias: bool,
+    /// The probability with which training drops a weight, less than 1.
+    pub dropout: f32,
+    /// The parameters are drawn from it, and so is what training drops; less than 2⁵³.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
+    pub seed: u64,
+}
+
+impl Default for GraphTransformerConfig {
+    fn default() -> Self {
+        Self {
+            in_features: 0,
+            out_features: 0,
+            num_heads: 1,
+            concat: true,
+            edge_features: None,
+            beta: false,
+            use_bias: true,
+            dropout: 0.0,
+            seed: 0,
+        }
+    }
+}
+
+/// The configuration of a graph layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum GraphConfig {
+    /// Of a `GCNConv`.
+    Convolution(ConvolutionConfig),
+    /// Of a `SAGEConv`.
+    Sage(SageConfig),
+    /// Of a `GATConv` or `GATv2Conv`.
+    Attention(GraphAttentionConfig),
+    /// Of a `TransformerConv`.
+    Transformer(GraphTransformerConfig),
+}
+
+impl From<ConvolutionConfig> for GraphConfig {
+    fn from(config: ConvolutionConfig) -> Self {
+        Self::Convolution(config)
+    }
+}
+
+impl From<SageConfig> for GraphConfig {
+    fn from(config: SageConfig) -> Self {
+        Self::Sage(config)
+    }
+}
+
+impl From<GraphAttentionConfig> for GraphConfig {
+    fn from(config: GraphAttentionConfig) -> Self {
+        Self::Attention(config)
+    }
+}
+
+impl From<GraphTransformerConfig> for GraphConfig {
+    fn from(config: GraphTransformerConfig) -> Self {
+        Self::Transformer(config)
+    }
+}
+
+/// The settings of a layer of any kind; those that its kind lacks have no effect.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "the configurations document them")]
+pub struct Settings {
+    pub kind: Kind,
+    pub in_features: usize,
+    pub out_features: usize,
+    pub num_heads: usize,
+    pub concat: bool,
+    /// 0 if edges have no features.
+    pub edge_features: usize,
+    /// Whether it is `GATConv`, which scores the ends of an edge apart, and not `GATv2Conv`.
+    pub is_additive: bool,
+    pub negative_slope: f32,
+    pub beta: bool,
+    pub reduce: Reduce,
+    pub normalize: bool,
+    pub add_self_loops: bool,
+    pub use_bias: bool,
+    pub dropout: f32,
+    pub seed: u64,
+}
+
+impl Settings {
+    /// The settings of a configuration whose every value is in range.
     ///
     /// # Errors
-    /// `OPTION` for an unknown name, a value out of range, or sizes that make a parameter too large.
+    /// `OPTION` for a value out of range, or sizes that make a parameter too large.
     #[inline(never)]
-    pub fn parse(json: &str, kind: Kind) -> Result<Self> {
-        let mut config = Self { kind, values: [0.0; MOST_OPTIONS] };
-        let mut known = Vec::with_capacity(MOST_OPTIONS);
-        for (value, &(name, _, default, kinds)) in config.values.iter_mut().zip(&OPTIONS) {
-            *value = default;
-            if kinds & kind as u8 != 0 {
-                known.push(name);
+    pub(super) fn of(config: &GraphConfig) -> Result<Self> {
+        let none = Self {
+            kind: Kind::Convolution,
+            in_features: 0,
+            out_features: 0,
+            num_heads: 1,
+            concat: true,
+            edge_features: 0,
+            is_additive: false,
+            negative_slope: 0.0,
+            beta: false,
+            reduce: Reduce::Mean,
+            normalize: false,
+            add_self_loops: false,
+            use_bias: true,
+            dropout: 0.0,
+            seed: 0,
+        };
+        let settings = match *config {
+            GraphConfig::Convolution(ConvolutionConfig {
+                in_features,
+                out_features,
+                add_self_loops,
+                use_bias,
+                seed,
+            }) => Self { in_features, out_features, add_self_loops, use_bias, seed, ..none },
+            GraphConfig::Sage(SageConfig { in_features, out_features, reduce, normalize, use_bias, seed }) => {
+                let reduce = match reduce {
+                    SageReduce::Mean => Reduce::Mean,
+                    SageReduce::Max => Reduce::Max,
+                };
+                Self { kind: Kind::Sage, in_features, out_features, reduce, normalize, use_bias, seed, ..none }
             }
-        }
-        read_options(Some(json), &known, &[], &mut |given| {
-            for (value, &(name, values, ..)) in config.values.iter_mut().zip(&OPTIONS) {
-                if name == given.name {
-                    *value = read(given, values)?;
+            GraphConfig::Attention(config) => {
+                ranges::optional_count("edgeFeatures", config.edge_features)?;
+                if !matches!(config.version, 1 | 2) {
+                    return Err(Error::value("version", "1 or 2", config.version));
+                }
+                let slope = config.negative_slope;
+                ranges::number("negativeSlope", slope, (0.0..=1.0).contains(&slope), "a number from 0 to 1")?;
+                Self {
+                    kind: Kind::Attention,
+                    in_features: config.in_features,
+                    out_features: config.out_features,
+                    num_heads: config.num_heads,
+                    concat: config.concat,
+                    edge_features: config.edge_features.unwrap_or(0),
+                    is_additive: config.version == 1,
+                    negative_slope: config.negative_slope,
+                    add_self_loops: config.add_self_loops,
+                    use_bias: config.use_bias,
+                    dropout: config.dropout,
+                    seed: config.seed,
+                    ..none
                 }
             }
-            Ok(())
-        })?;
-        if config.in_features().min(config.out_features()) == 0 {
-            let missing = if config.in_features() == 0 { "inFeatures" } else { "outFeatures" };
-            return Err(Error::option(missing, COUNT, "nothing"));
-        }
-        let inputs = config.in_features().max(config.edge_features()).max(3);
-        let elements =
-            config.num_heads().checked_mul(config.out_features()).and_then(|width| width.checked_mul(inputs));
-        if elements.is_none_or(|elements| elements > Self::MOST_ELEMENTS) {
-            let expected = format_args!("parameters of at most {} elements", Self::MOST_ELEMENTS);
-            let (outputs, heads) = (config.out_features(), config.num_heads());
-            let actual = format_args!("{outputs} for {heads} heads of {inputs} inputs");
+            GraphConfig::Transformer(config) => {
+                ranges::optional_count("edgeFeatures", config.edge_features)?;
+                Self {
+                    kind: Kind::Transformer,
+                    in_features: config.in_features,
+                    out_features: config.out_features,
+                    num_heads: config.num_heads,
+                    concat: config.concat,
+                    edge_features: config.edge_features.unwrap_or(0),
+                    beta: config.beta,
+                    use_bias: config.use_bias,
+                    dropout: config.dropout,
+                    seed: config.seed,
+                    ..none
+                }
+            }
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<()> {
+        let &Self { in_features, out_features, num_heads, .. } = self;
+        ranges::count("numHeads", num_heads)?;
+        ranges::probability("dropout", self.dropout)?;
+        ranges::seed("seed", self.seed)?;
+        ranges::count("inFeatures", in_features)?;
+        ranges::count("outFeatures", out_features)?;
+        let inputs = in_features.max(self.edge_features).max(3);
+        let elements = num_heads.checked_mul(out_features).and_then(|width| width.checked_mul(inputs));
+        if elements.is_none_or(|elements| elements > MOST_ELEMENTS) {
+            let expected = format_args!("parameters of at most {MOST_ELEMENTS} elements");
+            let actual = format_args!("{out_features} for {num_heads} heads of {inputs} inputs");
             return Err(Error::option("outFeatures", expected, actual));
         }
-        Ok(config)
-    }
-
-    /// The configuration as a JSON object under the names of the public interface.
-    pub fn to_json(&self) -> String {
-        let mut json = String::new();
-        for (value, &(name, values, _, kinds)) in self.values.iter().zip(&OPTIONS) {
-            if kinds & self.kind as u8 == 0 {
-                continue;
-            }
-            json.push(if json.is_empty() { '{' } else { ',' });
-            // Writing to a String does not fail.
-            let _ = write!(json, "\"{name}\":");
-            let text = match (values, *value != 0.0) {
-                (Values::Boolean, false) => "false",
-                (Values::Boolean, true) => "true",
-                (Values::Reduce, false) => "\"mean\"",
-                (Values::Reduce, true) => "\"max\"",
-                (Values::Count, false) => "null",
-                (Values::Probability | Values::Slope, _) => {
-                    push_fraction(&mut json, *value as f32);
-                    ""
-                }
-                _ => {
-                    let _ = write!(json, "{}", *value as u64);
-                    ""
-                }
-            };
-            json.push_str(text);
-        }
-        json.push('}');
-        json
-    }
-
-    /// Which layer it is.
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    /// Features of a node.
-    pub fn in_features(&self) -> usize {
-        self.values[0] as usize
-    }
-
-    /// Features of an output, or of one head of it.
-    pub fn out_features(&self) -> usize {
-        self.values[1] as usize
-    }
-
-    /// Heads; 1 for a layer without.
-    pub fn num_heads(&self) -> usize {
-        self.values[2] as usize
-    }
-
-    /// Whether heads stand side by side in the output, or their mean does.
-    pub fn concat(&self) -> bool {
-        self.values[3] != 0.0
-    }
-
-    /// Features of an edge, 0 if edges have none.
-    pub fn edge_features(&self) -> usize {
-        self.values[4] as usize
-    }
-
-    /// Whether it is `GATConv`, which scores the ends of an edge apart, and not `GATv2Conv`.
-    pub fn is_additive(&self) -> bool {
-        self.kind == Kind::Attention && self.values[5] == 1.0
-    }
-
-    /// The slope of the leaky rectifier below 0.
-    pub fn negative_slope(&self) -> f32 {
-        self.values[6] as f32
-    }
-
-    /// Whether `GraphTransformer` gates its skip connection.
-    pub fn beta(&self) -> bool {
-        self.values[7] != 0.0
-    }
-
-    /// How `GraphSage` aggregates.
-    pub fn reduce(&self) -> Reduce {
-        if self.values[8] == 0.0 { Reduce::Mean } else { Reduce::Max }
-    }
-
-    /// Whether `GraphSage` divides each output by its length.
-    pub fn normalize(&self) -> bool {
-        self.values[9] != 0.0
-    }
-
-    /// Whether each node gets one self-loop.
-    pub fn add_self_loops(&self) -> bool {
-        self.values[10] != 0.0 && matches!(self.kind, Kind::Attention | Kind::Convolution)
-    }
-
-    /// Whether there are biases.
-    pub fn use_bias(&self) -> bool {
-        self.values[11] != 0.0
-    }
-
-    /// The probability with which training drops a weight.
-    pub fn dropout(&self) -> f32 {
-        self.values[12] as f32
-    }
-
-    /// What the parameters are drawn from, and what training drops.
-    pub fn seed(&self) -> u64 {
-        self.values[13] as u64
+        Ok(())
     }
 
     /// `num_heads · out_features`: the width of what the heads see.
     pub fn width(&self) -> usize {
-        self.num_heads() * self.out_features()
+        self.num_heads * self.out_features
     }
 
     /// The width of the output.
     pub fn output_width(&self) -> usize {
-        if self.concat() { self.width() } else { self.out_features() }
+        if self.concat { self.width() } else { self.out_features }
     }
-}
-
-fn read(given: &Given<'_>, values: Values) -> Result<f64> {
-    Ok(match values {
-        Values::Count => count(given)?.unwrap_or_default() as f64,
-        Values::Boolean => f64::from(u8::from(given.boolean()?)),
-        Values::Seed => seed(given)? as f64,
-        Values::Probability => probability(given)?.into(),
-        Values::Slope => given.number(0.0..1.0f32.next_up(), "a number from 0 to 1")?.into(),
-        Values::Version => given.integer(1, 2, "1 or 2")? as f64,
-        Values::Reduce => given.choice(&["mean", "max"])? as f64,
-    })
 }
 
 /// The options of a graph layer's `forward`.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct ForwardOptions {
-    /// Return the weights of the edges.
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
+pub struct GraphOptions {
+    /// Return the weights of the edges; their output has to be given.
     pub weights: bool,
-    /// What training drops; the layer's own seed where absent.
+    /// Selects what training drops, less than 2⁵³; the layer's own seed where absent.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::optional"))]
     pub seed: Option<u64>,
-}
-
-impl ForwardOptions {
-    /// The options of one call.
-    pub fn parse(json: Option<&str>) -> Result<Self> {
-        let mut options = Self::default();
-        read_options(json, &["weights", "seed"], &["edgeAttr", "edgeWeight"], &mut |given| {
-            match given.name {
-                "weights" => options.weights = given.boolean()?,
-                _ => options.seed = optional_seed(given)?,
-            }
-            Ok(())
-        })?;
-        Ok(options)
-    }
-}
-
-/// The `reduce` of `propagate`.
-pub fn parse_reduce(json: Option<&str>) -> Result<Reduce> {
-    let mut reduce = Reduce::Sum;
-    read_options(json, &["reduce"], &["edgeWeight"], &mut |given| {
-        let all = [Reduce::Sum, Reduce::Mean, Reduce::Max, Reduce::Min];
-        reduce = all[given.choice(&["sum", "mean", "max", "min"])?];
-        Ok(())
-    })?;
-    Ok(reduce)
-}
-
-/// The `numNodes` of a graph.
-pub fn parse_nodes(json: &str) -> Result<usize> {
-    const EXPECTED: &str = "an integer from 0 to 2147483647";
-    let mut nodes = None;
-    read_options(Some(json), &["numNodes"], &["source", "target"], &mut |given| {
-        nodes = Some(given.integer(0, Graph::MOST_NODES as i64, EXPECTED)? as usize);
-        Ok(())
-    })?;
-    nodes.ok_or_else(|| Error::option("numNodes", EXPECTED, "nothing"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fault<T: std::fmt::Debug>(result: Result<T>) -> (String, String, String) {
-        let error = result.unwrap_err();
-        (error.argument.clone(), error.expected.clone(), error.actual.clone())
-    }
-
-    #[test]
-    fn configurations_fill_their_defaults() {
-        for (kind, given, expected) in [
-            (
-                Kind::Convolution,
-                r#"{"inFeatures":3,"outFeatures":4}"#,
-                r#"{"inFeatures":3,"outFeatures":4,"addSelfLoops":true,"useBias":true,"seed":0}"#,
-            ),
-            (
-                Kind::Sage,
-                r#"{"inFeatures":3,"outFeatures":4,"reduce":"max"}"#,
-                r#"{"inFeatures":3,"outFeatures":4,"reduce":"max","normalize":false,"useBias":true,"seed":0}"#,
-            ),
-            (
-                Kind::Attention,
-                r#"{"inFeatures":3,"outFeatures":4,"dropout":0.5,"version":1,"negativeSlope":1}"#,
-                r#"{"inFeatures":3,"outFeatures":4,"numHeads":1,"concat":true,"edgeFeatures":null,"version":1,"negativeSlope":1,"addSelfLoops":true,"useBias":true,"dropout":0.5,"seed":0}"#,
-            ),
-            (
-                Kind::Transformer,
-                r#"{"inFeatures":3,"outFeatures":4,"edgeFeatures":2,"numHeads":5,"concat":false}"#,
-                r#"{"inFeatures":3,"outFeatures":4,"numHeads":5,"concat":false,"edgeFeatures":2,"beta":false,"useBias":true,"dropout":0,"seed":0}"#,
-            ),
-        ] {
-            let config = GraphConfig::parse(given, kind).unwrap();
-            assert_eq!(config.to_json(), expected);
-            assert_eq!(GraphConfig::parse(expected, kind).unwrap(), config);
-        }
-    }
-
-    #[test]
-    fn a_configuration_that_cannot_be_is_told() {
-        for (kind, json, argument, expected, actual) in [
-            (Kind::Sage, r#"{"outFeatures":4}"#, "inFeatures", COUNT, "nothing"),
-            (Kind::Sage, r#"{"inFeatures":4}"#, "outFeatures", COUNT, "nothing"),
-            (Kind::Sage, r#"{"inFeatures":0,"outFeatures":4}"#, "inFeatures", COUNT, "0"),
-            (Kind::Sage, r#"{"reduce":"sum"}"#, "reduce", "'mean' or 'max'", "\"sum\""),
-            (
-                Kind::Sage,
-                r#"{"numHeads":2}"#,
-                "numHeads",
-                "a known option; the nearest is 'useBias'",
-                "an unknown name",
-            ),
-            (Kind::Attention, r#"{"version":3}"#, "version", "1 or 2", "3"),
-            (Kind::Attention, r#"{"negativeSlope":1.5}"#, "negativeSlope", "a number from 0 to 1", "1.5"),
-            (Kind::Attention, r#"{"edgeFeatures":0}"#, "edgeFeatures", COUNT, "0"),
-            (Kind::Transformer, r#"{"dropout":1}"#, "dropout", "a number of at least 0 and less than 1", "1"),
-        ] {
-            let found = fault(GraphConfig::parse(json, kind));
-            assert_eq!(found, (argument.into(), expected.into(), actual.into()), "{json}");
-        }
-        let json = r#"{"inFeatures":65536,"outFeatures":65536}"#;
-        assert_eq!(fault(GraphConfig::parse(json, Kind::Convolution)).0, "outFeatures");
-    }
-
-    #[test]
-    fn options_of_calls_are_read() {
-        let options = ForwardOptions::parse(Some(r#"{"weights":true,"seed":4}"#)).unwrap();
-        assert_eq!(options, ForwardOptions { weights: true, seed: Some(4) });
-        let (argument, expected, _) = fault(ForwardOptions::parse(Some(r#"{"edgeAttribute":1}"#)));
-        assert_eq!(
-            (argument.as_str(), expected.as_str()),
-            ("edgeAttribute", "a known option; the nearest is 'edgeAttr'")
-        );
-        assert_eq!(parse_reduce(None), Ok(Reduce::Sum));
-        assert_eq!(parse_reduce(Some(r#"{"reduce":"min"}"#)), Ok(Reduce::Min));
-        assert_eq!(fault(parse_reduce(Some(r#"{"reduce":"mul"}"#))).1, "'sum', 'mean', 'max' or 'min'");
-        assert_eq!(parse_nodes(r#"{"numNodes":2147483647}"#), Ok(Graph::MOST_NODES));
-        assert_eq!(fault(parse_nodes(r#"{"numNodes":2147483648}"#)).2, "2147483648");
-        assert_eq!(fault(parse_nodes("{}")).2, "nothing");
-    }
 }

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use super::options::{GraphConfig, Kind};
+use super::options::{Kind, Settings};
+use crate::error::alternatives;
 use crate::error::{Code, Error, Result};
+use crate::layers::Entry;
 use crate::math::random::Mt19937;
-use crate::options::alternatives;
 use crate::tensor::{Shape, Tensor, try_zeroed};
-use crate::weights::Entry;
 
 /// How a parameter is drawn at first.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,21 +102,21 @@ pub struct Parameters {
 
 impl Size {
     /// Whether a layer has such a parameter.
-    fn is_there(self, config: &GraphConfig) -> bool {
+    fn is_there(self, settings: &Settings) -> bool {
         match self {
-            Self::Edge | Self::EdgeAttention => config.edge_features() > 0,
-            Self::Gate => config.beta(),
-            Self::WideBias | Self::OutputBias => config.use_bias(),
+            Self::Edge | Self::EdgeAttention => settings.edge_features > 0,
+            Self::Gate => settings.beta,
+            Self::WideBias | Self::OutputBias => settings.use_bias,
             _ => true,
         }
     }
 
-    fn shape(self, config: &GraphConfig) -> Result<Shape> {
-        let (inputs, width, output) = (config.in_features(), config.width(), config.output_width());
+    fn shape(self, settings: &Settings) -> Result<Shape> {
+        let (inputs, width, output) = (settings.in_features, settings.width(), settings.output_width());
         let dims: &[usize] = match self {
-            Self::Attention | Self::EdgeAttention => &[1, config.num_heads(), config.out_features()],
+            Self::Attention | Self::EdgeAttention => &[1, settings.num_heads, settings.out_features],
             Self::Matrix => &[width, inputs],
-            Self::Edge => &[width, config.edge_features()],
+            Self::Edge => &[width, settings.edge_features],
             Self::Skip => &[output, inputs],
             Self::Gate => &[1, 3 * output],
             Self::WideBias => &[width],
@@ -133,19 +133,19 @@ impl Parameters {
     }
 
     /// Parameters of zeros.
-    fn zeroed(config: &GraphConfig) -> Result<Self> {
-        let descriptions = match config.kind() {
+    fn zeroed(settings: &Settings) -> Result<Self> {
+        let descriptions = match settings.kind {
             Kind::Convolution => CONVOLUTION,
             Kind::Sage => SAGE,
-            Kind::Attention if config.is_additive() => ADDITIVE,
+            Kind::Attention if settings.is_additive => ADDITIVE,
             Kind::Attention => JOINT,
             Kind::Transformer => TRANSFORMER,
         };
         let mut list = Vec::with_capacity(descriptions.len());
         let mut end = 0;
         for &(name, size, initial) in descriptions {
-            if size.is_there(config) {
-                let (shape, start) = (size.shape(config)?, end);
+            if size.is_there(settings) {
+                let (shape, start) = (size.shape(settings)?, end);
                 end += shape.dims().iter().product::<usize>();
                 list.push(Parameter { name, shape, initial, start, end });
             }
@@ -157,9 +157,9 @@ impl Parameters {
     ///
     /// # Errors
     /// `MEMORY`.
-    pub fn init(config: &GraphConfig) -> Result<Self> {
-        let Self { list, mut elements } = Self::zeroed(config)?;
-        let mut generator = Mt19937::new(config.seed());
+    pub(super) fn init(settings: &Settings) -> Result<Self> {
+        let Self { list, mut elements } = Self::zeroed(settings)?;
+        let mut generator = Mt19937::new(settings.seed);
         // Each part draws when it is made and again when the whole layer is reset, which then draws what is its own.
         for parts in [true, true, false] {
             for &Parameter { name, shape, initial, start, end } in &list {
@@ -169,7 +169,7 @@ impl Parameters {
                 let slope = 5f64.sqrt();
                 let (rows, columns) = match *shape.dims() {
                     [.., rows, columns] => (rows, columns),
-                    _ => (0, config.in_features()),
+                    _ => (0, settings.in_features),
                 };
                 let square = match initial {
                     Initial::Zeros => continue,
@@ -189,9 +189,9 @@ impl Parameters {
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` for missing, further and wrongly shaped entries.
-    pub fn load(config: &GraphConfig, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
+    pub(super) fn load(settings: &Settings, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
         let dot = if prefix.is_empty() || prefix.ends_with('.') { "" } else { "." };
-        let Self { list, mut elements } = Self::zeroed(config)?;
+        let Self { list, mut elements } = Self::zeroed(settings)?;
         let mut found = 0u32;
         for entry in entries {
             let name = entry.name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix(dot));
@@ -201,7 +201,7 @@ impl Parameters {
                 Some(name) => name,
             };
             let Some(index) = list.iter().position(|parameter| parameter.name == name) else {
-                return Err(unknown(&list, config, entry));
+                return Err(unknown(&list, settings, entry));
             };
             let Parameter { shape, start, end, .. } = list[index];
             let given = Tensor::new(&entry.name, entry.data, &entry.shape)?.shape;
@@ -250,8 +250,8 @@ impl Parameters {
 
 /// The error about an entry that is no parameter.
 #[cold]
-fn unknown(list: &[Parameter], config: &GraphConfig, entry: &Entry<'_>) -> Error {
-    if entry.name.ends_with("bias") && !config.use_bias() {
+fn unknown(list: &[Parameter], settings: &Settings, entry: &Entry<'_>) -> Error {
+    if entry.name.ends_with("bias") && !settings.use_bias {
         return fault(&entry.name, &"no biases, as useBias is false", "a bias");
     }
     let names: Vec<&str> = list.iter().map(|parameter| parameter.name).collect();

@@ -2,9 +2,9 @@
 
 use super::Graph;
 use super::attention::{Attention, Finish, Score};
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::tensor::{Tensor, check_output};
-use crate::threads::Context;
 
 /// The softmax of scores `[K]` or `[K, H]` over the edges that share a target, in the order in which the edges were given,
 /// as `torch_geometric.utils.softmax`. −∞ gives 0; a node whose scores are all −∞ gives zeros; a NaN spoils its node's.

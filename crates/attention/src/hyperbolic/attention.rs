@@ -1,14 +1,14 @@
-//! Attention by distance: points are read into the ball, the tiles of [`crate::sdpa`] score and sum them, midpoints are
+//! Attention by distance: points are read into the ball, the tiles of [`crate::attention`] score and sum them, midpoints are
 //! written.
 
+use crate::attention::ball::Ball;
+use crate::attention::mask::Visibility;
+use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
+use crate::context::{Context, SharedMut, expect, operations};
 use crate::error::{Code, Error, Result};
-use crate::options::parse::{Given, read_into, read_options};
-use crate::options::{BESIDE, Layout, query_offset, window};
-use crate::sdpa::ball::Ball;
-use crate::sdpa::mask::Visibility;
-use crate::sdpa::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
-use crate::tensor::{Shape, Tensor, check_output, try_zeroed};
-use crate::threads::{Context, SharedMut, expect, operations};
+use crate::options::Layout;
+use crate::ranges;
+use crate::tensor::{Shape, Tensor, check_output, check_requested, try_zeroed};
 
 use super::ball::{self, Point};
 use super::{HyperbolicAttention, check_point};
@@ -18,28 +18,30 @@ const ROWS: usize = 64;
 
 /// The options of [`HyperbolicAttention::forward`].
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct ForwardOptions {
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
+pub struct HyperbolicOptions {
     /// Query `i` sees the keys `j ≤ i + query_offset`.
     pub causal: bool,
-    /// The key position of query 0.
-    pub query_offset: i64,
+    /// The key position of query 0, of 32 bits; 0 where absent.
+    pub query_offset: Option<i64>,
     /// Keys from `left` before to `right` after the query's position; −1 leaves a side open.
     pub window: Option<[i64; 2]>,
-    /// Return the weights.
+    /// Return the weights; their output has to be given.
     pub weights: bool,
 }
 
-impl ForwardOptions {
-    /// The options of one call.
-    pub fn parse(json: Option<&str>) -> Result<Self> {
-        let mut options = Self::default();
-        read_into!(options, json, BESIDE, |names| names, {
-            "causal" => causal: Given::boolean,
-            "queryOffset" => query_offset: query_offset,
-            "window" => window: window,
-            "weights" => weights: Given::boolean,
-        })?;
-        Ok(options)
+impl HyperbolicOptions {
+    /// Checks the range of every option.
+    ///
+    /// # Errors
+    /// `OPTION` for a value out of range.
+    pub fn check(&self) -> Result<()> {
+        ranges::query_offset("queryOffset", self.query_offset)?;
+        ranges::window("window", self.window)
     }
 }
 
@@ -116,12 +118,13 @@ impl HyperbolicAttention {
         &self,
         context: Context,
         [q, k, v]: [Tensor<'_>; 3],
-        options: &ForwardOptions,
+        options: &HyperbolicOptions,
         arrays: Arrays<'_>,
         output: &mut [f32],
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
-        let heads = self.heads;
+        options.check()?;
+        let heads = self.config.num_heads;
         let extra = if self.is_tangent { 0 } else { self.coordinates.extra() };
         let [queries, keys, values] =
             [Dims::of("q", q.shape, heads)?, Dims::of("k", k.shape, heads)?, Dims::of("v", v.shape, heads)?];
@@ -145,25 +148,27 @@ impl HyperbolicAttention {
             }
         }
         let shape = [queries.batch, heads, queries.length, keys.length];
-        sdpa::check_volume(shape, queries.size.max(values.size))?;
+        attention::check_volume(shape, queries.size.max(values.size))?;
         let visibility = Visibility::new(
             shape,
             // A mask of three dimensions is [B, L, S] where there is one head only.
             if heads == 1 { q.shape.rank() } else { 4 },
             options.causal,
             options.window,
-            options.query_offset,
+            options.query_offset.unwrap_or(0),
             &arrays,
         )?;
         let results = Dims { size: values.size, ..queries };
         check_output("out", output, results.rows() * results.size)?;
+        check_requested("weights", options.weights, weights.is_some())?;
         if let Some(weights) = &weights {
             check_output("weights", weights, queries.rows() * keys.length)?;
         }
         let sees = |b, h, i, j| visibility.sees([b, h, i], j);
         let sees_any = |[b, h, i]: [usize; 3]| (0..keys.length).any(|j| sees(b, h, i, j));
         let seen_by_any = |[b, h, j]: [usize; 3]| (0..queries.length).any(|i| sees(b, h, i, j));
-        let pass = sdpa::pass_operations(queries.rows(), keys.length, queries.size + values.size, visibility.causal());
+        let pass =
+            attention::pass_operations(queries.rows(), keys.length, queries.size + values.size, visibility.causal());
         let passes = pass.saturating_mul(if weights.is_some() { 2 } else { 1 });
         let rows = [queries, keys, values, results].map(|dims| row_operations(dims.rows(), dims.size));
         expect(rows.into_iter().fold(passes, u64::saturating_add));
@@ -192,10 +197,10 @@ impl HyperbolicAttention {
             softcap: 0.0,
             visibility,
             dropout: None,
-            key_block: sdpa::KEY_BLOCK,
+            key_block: attention::KEY_BLOCK,
             ball: Some(Ball {
                 curvature: square as f32,
-                factor: (-2.0 / (self.coordinates.root * self.temperature)) as f32,
+                factor: (-2.0 / (self.coordinates.root * self.config.temperature)) as f32,
                 queries: &query.factors,
                 keys: &key.factors,
                 values: &value.factors,
@@ -206,7 +211,7 @@ impl HyperbolicAttention {
         // A point's sums stand where its coordinates in the ball would: behind the first coordinate, where it has one.
         let sums = output.get_mut(extra..).unwrap_or_default();
         let outputs = Outputs { output: sums, weights, ..Outputs::default() };
-        sdpa::attend(context, &problem, outputs, WeightsOf::EachHead)?;
+        attention::attend(context, &problem, outputs, WeightsOf::EachHead)?;
         self.write_midpoints(context, results, &moments, output);
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! The geometry as callers have it: functions of rows of points and tangent vectors, checked, then computed in doubles.
 
+use crate::context::{Context, SharedMut, operations};
 use crate::error::{Code, Error, Result};
-use crate::options::parse::{Given, read_into, read_options};
+use crate::ranges;
 use crate::tensor::{Tensor, check_output};
-use crate::threads::{Context, SharedMut, operations};
 
 use super::ball::{self, Point};
 use super::model::{Coordinates, Model};
@@ -14,6 +14,7 @@ const ROWS: usize = 64;
 
 /// A function of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum Function {
     /// `distance(a, b)`.
     Distance,
@@ -40,21 +41,6 @@ pub enum Function {
 }
 
 use Function::*;
-
-/// The functions under the names that they are called by.
-const FUNCTIONS: [(&str, Function); 11] = [
-    ("distance", Distance),
-    ("projectToBall", ProjectToBall),
-    ("expMap", ExpMap),
-    ("logMap", LogMap),
-    ("expMap0", ExpMap0),
-    ("logMap0", LogMap0),
-    ("mobiusAdd", MobiusAdd),
-    ("mobiusScale", MobiusScale),
-    ("parallelTransport", ParallelTransport),
-    ("toLorentz", ToLorentz),
-    ("toPoincare", ToPoincare),
-];
 
 /// What an argument or a result is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,31 +83,22 @@ impl Function {
 
 /// A function of rows and the number that it may take.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
 pub struct FunctionOptions {
-    /// Which function.
+    /// The function; the distance by default.
     pub function: Function,
-    /// What `mobiusScale` multiplies distances from the origin with.
+    /// The factor by which `mobiusScale` multiplies distances from the origin; finite, 1 by default.
     pub factor: f64,
 }
 
-impl FunctionOptions {
-    /// `{ "function": name, "factor": number }`.
-    pub fn parse(json: Option<&str>) -> Result<Self> {
-        let mut options = Self { function: Distance, factor: 1.0 };
-        read_into!(options, json, &[], |names| names, {
-            "function" => function: function,
-            "factor" => factor: factor,
-        })?;
-        Ok(options)
+impl Default for FunctionOptions {
+    fn default() -> Self {
+        Self { function: Distance, factor: 1.0 }
     }
-}
-
-fn function(given: &Given<'_>) -> Result<Function> {
-    Ok(FUNCTIONS[given.choice(&FUNCTIONS.map(|(name, _)| name))?].1)
-}
-
-fn factor(given: &Given<'_>) -> Result<f64> {
-    given.double(f64::MIN..f64::INFINITY, "a finite number")
 }
 
 /// An argument: a row for each row of the result, or one for all.
@@ -235,6 +212,8 @@ impl HyperbolicAttention {
         tensors: [Option<Tensor<'_>>; 3],
         output: &mut [f32],
     ) -> Result<()> {
+        let FunctionOptions { factor, .. } = *options;
+        ranges::number("factor", factor, factor.is_finite(), "a finite number")?;
         let at = |model| Coordinates { model, ..self.coordinates };
         let (reader, writer) = match options.function {
             ToLorentz => (at(Model::Poincare), at(Model::Lorentz)),

@@ -3,7 +3,7 @@
 //! - `model`: the coordinates of the Poincaré ball and of the hyperboloid (Lorentz) model;
 //! - `ball`: the geometry itself, in doubles, in the unit ball, through which every model goes;
 //! - [`functions`]: distances, exponential maps and their kin, of rows;
-//! - `attention`: softmax over distances and midpoints of values, on the tiles of [`crate::sdpa`].
+//! - `attention`: softmax over distances and midpoints of values, on the tiles of [`crate::attention`].
 
 mod attention;
 mod ball;
@@ -12,85 +12,114 @@ mod model;
 
 use std::fmt;
 
-use crate::calls::Object;
 use crate::error::{Code, Error, Result};
-use crate::options::count;
-use crate::options::parse::{Given, read_into, read_options};
+use crate::ranges;
 
-pub use attention::ForwardOptions;
-pub use model::Model;
-use model::{Coordinates, TOLERANCE};
+pub use attention::HyperbolicOptions;
+use model::{Coordinates, Model, TOLERANCE};
 
-/// What is given to a space and to attention in it.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct Config {
-    curvature: Option<f64>,
-    heads: Option<usize>,
-    model: Model,
-    temperature: Option<f64>,
-    is_tangent: bool,
+/// The configuration of a space and of attention in it. `curvature` has to be given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
+pub struct HyperbolicConfig {
+    /// The curvature −c, from −10³⁰ to −10⁻³⁰.
+    pub curvature: f64,
+    /// The heads that inputs have or are split into; 1 by default.
+    pub num_heads: usize,
+    /// The coordinates of points.
+    pub manifold: Manifold,
+    /// Distances are divided by it; above 0, 1 by default.
+    pub temperature: f64,
+    /// Whether inputs and outputs are points or tangent vectors.
+    pub inputs: InputKind,
+}
+
+/// The coordinates of the points of a hyperbolic space of curvature −c.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
+pub enum Manifold {
+    /// The ball of radius 1/√c.
+    #[default]
+    Poincare,
+    /// The hyperboloid `−x₀² + x₁² + … = −1/c`, x₀ > 0 first.
+    Lorentz,
+    /// Another name of [`Manifold::Lorentz`].
+    Hyperboloid,
+}
+
+/// The inputs and outputs of hyperbolic attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
+pub enum InputKind {
+    /// Points of the manifold.
+    #[default]
+    Manifold,
+    /// Tangent vectors at the origin.
+    Tangent,
+}
+
+impl Default for HyperbolicConfig {
+    fn default() -> Self {
+        let (manifold, inputs) = (Manifold::Poincare, InputKind::Manifold);
+        Self { curvature: 0.0, num_heads: 1, manifold, temperature: 1.0, inputs }
+    }
+}
+
+impl HyperbolicConfig {
+    /// Checks the range of every value.
+    ///
+    /// # Errors
+    /// `OPTION` for a value out of range.
+    pub fn check(&self) -> Result<()> {
+        let &Self { curvature, num_heads, temperature, .. } = self;
+        ranges::count("numHeads", num_heads)?;
+        let fits = (f64::MIN_POSITIVE..f64::INFINITY).contains(&temperature);
+        ranges::number("temperature", temperature, fits, "a finite number above 0")?;
+        let fits = (-1e30..-1e-30).contains(&curvature);
+        ranges::number("curvature", curvature, fits, "a number below 0, from -1e30 to -1e-30")
+    }
 }
 
 /// A hyperbolic space, and attention in it.
 #[derive(Debug, Clone)]
 pub struct HyperbolicAttention {
+    config: HyperbolicConfig,
     coordinates: Coordinates,
-    heads: usize,
-    temperature: f64,
     /// Whether inputs and outputs are tangent vectors at the origin.
     is_tangent: bool,
-    config: String,
 }
 
 impl HyperbolicAttention {
-    /// The space and attention of a configuration, a JSON object: `curvature` below 0, `numHeads` (1), `manifold`
-    /// (`'poincare'`, `'lorentz'` or, the same, `'hyperboloid'`), `temperature` (1), `inputs` (`'manifold'`, `'tangent'`).
+    /// The space and attention of a configuration.
+    ///
+    /// ```
+    /// use ruvector_attention::hyperbolic::{HyperbolicAttention, HyperbolicConfig, Manifold};
+    ///
+    /// let config = HyperbolicConfig { curvature: -1.0, manifold: Manifold::Lorentz, ..HyperbolicConfig::default() };
+    /// assert!(HyperbolicAttention::new(config).is_ok());
+    /// assert_eq!(HyperbolicAttention::new(HyperbolicConfig::default()).unwrap_err().argument, "curvature");
+    /// ```
     ///
     /// # Errors
-    /// `OPTION` for names that it does not know and values that it does not take.
-    pub fn new(config: &str) -> Result<Self> {
-        let mut given = Config::default();
-        read_into!(given, Some(config), &[], |names| names, {
-            "curvature" => curvature: curvature,
-            "numHeads" => heads: count,
-            "manifold" => model: model,
-            "temperature" => temperature: temperature,
-            "inputs" => is_tangent: is_tangent,
-        })?;
-        let Some(curvature) = given.curvature else { return Err(Error::option("curvature", CURVATURE, "nothing")) };
+    /// `OPTION` for a value out of range.
+    pub fn new(config: HyperbolicConfig) -> Result<Self> {
+        config.check()?;
+        let model = if config.manifold == Manifold::Poincare { Model::Poincare } else { Model::Lorentz };
         Ok(Self {
-            coordinates: Coordinates { model: given.model, root: (-curvature).sqrt() },
-            heads: given.heads.unwrap_or(1),
-            temperature: given.temperature.unwrap_or(1.0),
-            is_tangent: given.is_tangent,
-            config: config.to_owned(),
+            coordinates: Coordinates { model, root: (-config.curvature).sqrt() },
+            is_tangent: config.inputs == InputKind::Tangent,
+            config,
         })
     }
-}
 
-impl Object for HyperbolicAttention {
-    /// The configuration as it was given.
-    fn config(&self) -> String {
-        self.config.clone()
+    /// The configuration.
+    pub fn config(&self) -> &HyperbolicConfig {
+        &self.config
     }
-}
-
-const CURVATURE: &str = "a number below 0, from -1e30 to -1e-30";
-
-fn curvature(given: &Given<'_>) -> Result<Option<f64>> {
-    given.double(-1e30..-1e-30, CURVATURE).map(Some)
-}
-
-fn temperature(given: &Given<'_>) -> Result<Option<f64>> {
-    given.double(f64::MIN_POSITIVE..f64::INFINITY, "a finite number above 0").map(Some)
-}
-
-fn model(given: &Given<'_>) -> Result<Model> {
-    Ok([Model::Poincare, Model::Lorentz, Model::Lorentz][given.choice(&["poincare", "lorentz", "hyperboloid"])?])
-}
-
-fn is_tangent(given: &Given<'_>) -> Result<bool> {
-    Ok(given.choice(&["manifold", "tangent"])? == 1)
 }
 
 /// The error for a point that lies off its manifold by more than the tolerance; `place` says which it is.

@@ -13,11 +13,10 @@ const SMALLEST_GAP: f64 = 1e-18;
 /// How far a point may lie off its manifold, relative to the ball's radius or to the first coordinate.
 pub(super) const TOLERANCE: f64 = 1e-3;
 
-/// Which coordinates points have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Model {
+/// The coordinates that points have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Model {
     /// The ball of radius 1/√c.
-    #[default]
     Poincare,
     /// The hyperboloid `−x₀² + x₁² + … = −1/c`, x₀ > 0 first.
     Lorentz,

@@ -1,5 +1,6 @@
 //! φ: what makes a query or a key into positive features, whose products stand for the exponentials of softmax.
 
+use crate::context::SharedMut;
 use crate::error::Result;
 use crate::linear::projection;
 use crate::linear::rows::Rows;
@@ -7,31 +8,25 @@ use crate::math::dot::dot;
 use crate::math::exp::exp;
 use crate::math::softmax::{exp_sum, row_max};
 use crate::simd::{Along, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product, scatter_rows};
-use crate::threads::SharedMut;
 
-/// Which φ.
+/// φ, which makes positive features of queries and keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Kind {
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
+pub enum FeatureMap {
     /// `elu(x) + 1`.
     #[default]
     Elu,
     /// `max(x, 0) + 1e-3`.
     Relu,
     /// `exp(ωᵀx̂ − ‖x̂‖²/2 − c)/√m`.
+    #[cfg_attr(feature = "serde", serde(rename = "favor+"))]
     FavorPlus,
-}
-
-impl Kind {
-    /// The names of the public interface, in the order of the kinds.
-    pub const NAMES: [&str; 3] = ["elu", "relu", "favor+"];
-    /// The kinds in the order of their names.
-    pub const ALL: [Self; 3] = [Self::Elu, Self::Relu, Self::FavorPlus];
 }
 
 /// φ for rows of one size.
 #[derive(Debug, Clone)]
-pub(super) struct FeatureMap {
-    pub kind: Kind,
+pub(super) struct Features {
+    pub kind: FeatureMap,
     /// D, the size of a row.
     pub size: usize,
     /// F, how many features a row gets.
@@ -40,14 +35,15 @@ pub(super) struct FeatureMap {
     pub projection: Vec<f32>,
 }
 
-impl FeatureMap {
-    pub(super) fn new(kind: Kind, size: usize, features: usize, seed: u64) -> Result<Self> {
-        let projection = if kind == Kind::FavorPlus { projection::draw(features, size, seed)? } else { Vec::new() };
+impl Features {
+    pub(super) fn new(kind: FeatureMap, size: usize, features: usize, seed: u64) -> Result<Self> {
+        let projection =
+            if kind == FeatureMap::FavorPlus { projection::draw(features, size, seed)? } else { Vec::new() };
         Ok(Self { kind, size, features, projection })
     }
 
     pub(super) fn is_exponential(&self) -> bool {
-        self.kind == Kind::FavorPlus
+        self.kind == FeatureMap::FavorPlus
     }
 
     /// φ of the queries that begin at `starts`, `[F][lanes]`. For FAVOR+ a query's largest feature is 1: what a query's features
@@ -116,7 +112,7 @@ impl FeatureMap {
         }
     }
 
-    /// What [`FeatureMap::of_keys`] gives for one row, or without its square what [`FeatureMap::of_queries`] takes the
+    /// What [`Features::of_keys`] gives for one row, or without its square what [`Features::of_queries`] takes the
     /// exponential of, and the largest of it: along the row, for when there are no others to fill the lanes. `output` has room
     /// for whole vectors.
     #[cfg_attr(target_family = "wasm", inline(never))]
@@ -200,10 +196,10 @@ fn largest<S: Simd, const VECTORS: usize>(
 /// Replaces each value by its feature, a vector at a time; NaN stays.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn activate<S: Simd>(simd: S, kind: Kind, values: &mut [f32]) {
+fn activate<S: Simd>(simd: S, kind: FeatureMap, values: &mut [f32]) {
     for chunk in values.chunks_exact_mut(S::LANES) {
         let x = simd.load(chunk);
-        let feature = if kind == Kind::Relu {
+        let feature = if kind == FeatureMap::Relu {
             // Negative zero, as the bound has to be negative.
             simd.add(simd.at_least(x, -0.0), simd.splat(1e-3))
         } else {

@@ -8,27 +8,23 @@
 //! Letters: B batch, H heads, L queries, S keys, D head size, E value head size, F features. Time and memory grow with L + S.
 //! What stays of the keys, F·(E + 1) sums a head, is the same whatever S is.
 
-pub(crate) mod calls;
 mod features;
 mod projection;
 mod rows;
 pub mod stream;
 mod sums;
 
-use std::fmt::Write;
-
-use crate::calls::Object;
+use crate::attention::{self, Arrays, Problem, Strides};
+use crate::context::{Context, SharedMut, expect, operations};
 use crate::error::{Error, Result};
-use crate::options::parse::{Given, read_into, read_options};
-use crate::options::{AttentionConfig, AttentionOptions, COUNT, Layout as Order, count, seed};
+use crate::options::{AttentionOptions, Layout as Order, MOST_ELEMENTS};
+use crate::ranges;
 use crate::scratch;
-use crate::sdpa::{self, Arrays, Problem, Strides};
 use crate::simd::{Kernel, Simd, scatter_rows};
 use crate::tensor::{Shape, Tensor, check_output, try_zeroed};
-use crate::threads::{Context, SharedMut, expect, operations};
 
-use features::FeatureMap;
-pub use features::Kind;
+pub use features::FeatureMap;
+use features::Features;
 use rows::Rows;
 use sums::{CHUNK, Head, Item, Layout, Merge, Sums, clear, scratch_len};
 
@@ -39,99 +35,74 @@ const MOST_PARTS: usize = if cfg!(target_family = "wasm") { 1 } else { 16 };
 /// Rows of one work item.
 const ROW_BLOCK: usize = 256;
 
-/// The configuration of linear attention with every default filled in.
+/// The configuration of linear attention. `model_dim` has to be given.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
 pub struct LinearConfig {
     /// The size of 3-D inputs, all heads together.
     pub model_dim: usize,
-    /// The heads that 3-D inputs are split into; 1 unless given.
+    /// The heads that 3-D inputs are split into, a divisor of `model_dim`; 1 by default.
     pub num_heads: usize,
-    /// F; D unless given, for FAVOR+ the whole blocks of D that hold `D · ln D`.
-    pub feature_dim: usize,
-    /// φ; [`Kind::Elu`] unless given.
-    pub feature_map: Kind,
-    /// What ω of FAVOR+ is drawn from; 0 unless given.
+    /// F; D where absent, for FAVOR+ the whole blocks of D that hold `D · ln D`. Only FAVOR+ takes another number than D.
+    pub feature_dim: Option<usize>,
+    /// φ; [`FeatureMap::Elu`] by default.
+    pub feature_map: FeatureMap,
+    /// ω of FAVOR+ is drawn from it; less than 2⁵³.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
     pub seed: u64,
 }
 
-#[derive(Default)]
-struct GivenConfig {
-    model_dim: Option<usize>,
-    num_heads: Option<usize>,
-    feature_dim: Option<usize>,
-    feature_map: Kind,
-    seed: u64,
+impl Default for LinearConfig {
+    fn default() -> Self {
+        Self { model_dim: 0, num_heads: 1, feature_dim: None, feature_map: FeatureMap::Elu, seed: 0 }
+    }
 }
 
 impl LinearConfig {
-    /// The configuration that a JSON object gives.
+    /// The configuration with every default filled in, if every value is in range and all fit each other.
     ///
     /// # Errors
-    /// `OPTION` for what it cannot be.
-    pub fn parse(json: &str) -> Result<Self> {
-        let mut given = GivenConfig::default();
-        read_into!(given, Some(json), &[], |names| names, {
-            "modelDim" => model_dim: count,
-            "featureDim" => feature_dim: count,
-            "numHeads" => num_heads: count,
-            "featureMap" => feature_map: feature_map,
-            "seed" => seed: seed,
-        })?;
-        let model_dim = given.model_dim.ok_or_else(|| Error::option("modelDim", COUNT, "nothing"))?;
-        let num_heads = given.num_heads.unwrap_or(1);
+    /// `OPTION` for a value that does not fit.
+    pub fn resolved(self) -> Result<Self> {
+        ranges::count("numHeads", self.num_heads)?;
+        ranges::optional_count("featureDim", self.feature_dim)?;
+        ranges::seed("seed", self.seed)?;
+        ranges::count("modelDim", self.model_dim)?;
+        let Self { model_dim, num_heads, .. } = self;
         if !model_dim.is_multiple_of(num_heads) {
-            return Err(Error::option("numHeads", format_args!("a divisor of modelDim {model_dim}"), num_heads));
+            return Err(Error::value("numHeads", format_args!("a divisor of modelDim {model_dim}"), num_heads));
         }
         let size = model_dim / num_heads;
-        let projects = given.feature_map == Kind::FavorPlus;
+        let projects = self.feature_map == FeatureMap::FavorPlus;
         let default = if projects { projection::default_features(size) } else { size };
-        let feature_dim = given.feature_dim.unwrap_or(default);
+        let feature_dim = self.feature_dim.unwrap_or(default);
         if !projects && feature_dim != size {
             let expected =
                 format_args!("{size}, a head's size: only featureMap 'favor+' has another number of features");
-            return Err(Error::option("featureDim", expected, feature_dim));
+            return Err(Error::value("featureDim", expected, feature_dim));
         }
-        if feature_dim.checked_mul(size).is_none_or(|elements| elements > AttentionConfig::MOST_ELEMENTS) {
-            let expected = format_args!("at most {} elements in featureDim × modelDim / numHeads", i32::MAX);
+        if feature_dim.checked_mul(size).is_none_or(|elements| elements > MOST_ELEMENTS) {
+            let expected = format_args!("at most {MOST_ELEMENTS} elements in featureDim × modelDim / numHeads");
             return Err(Error::option("featureDim", expected, format_args!("{feature_dim} × {size}")));
         }
-        Ok(Self { model_dim, num_heads, feature_dim, feature_map: given.feature_map, seed: given.seed })
+        Ok(Self { feature_dim: Some(feature_dim), ..self })
     }
-
-    fn to_json(&self) -> String {
-        let Self { model_dim, num_heads, feature_dim, feature_map, seed } = self;
-        let name = Kind::NAMES[*feature_map as usize];
-        let mut json = String::new();
-        // Writing to a String does not fail.
-        let _ = write!(
-            json,
-            r#"{{"modelDim":{model_dim},"numHeads":{num_heads},"featureDim":{feature_dim},"featureMap":"{name}","seed":{seed}}}"#
-        );
-        json
-    }
-}
-
-fn feature_map(given: &Given<'_>) -> Result<Kind> {
-    Ok(Kind::ALL[given.choice(&Kind::NAMES)?])
 }
 
 /// The options of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
 pub struct LinearOptions {
     /// Query `i` sees the keys `j ≤ i`.
     pub causal: bool,
-}
-
-impl LinearOptions {
-    /// The options of a call.
-    ///
-    /// # Errors
-    /// `OPTION` for unknown names and for values that an option does not take.
-    pub fn parse(json: Option<&str>) -> Result<Self> {
-        let mut options = Self::default();
-        read_into!(options, json, &["kvLengths", "out"], |names| names, { "causal" => causal: Given::boolean, })?;
-        Ok(options)
-    }
 }
 
 /// Attention whose weights are products of positive features, `φ(q)·φ(k)`, so that keys and values can be summed up before any
@@ -142,7 +113,7 @@ impl LinearOptions {
 #[derive(Debug, Clone)]
 pub struct LinearAttention {
     config: LinearConfig,
-    map: FeatureMap,
+    map: Features,
 }
 
 /// A checked call. Every head of a batch entry, a pair of the two, is a problem of its own.
@@ -172,14 +143,23 @@ enum PassSums<'a> {
 }
 
 impl LinearAttention {
-    /// Linear attention by its configuration, a JSON object.
+    /// Linear attention of this configuration.
+    ///
+    /// ```
+    /// use ruvector_attention::linear::{FeatureMap, LinearAttention, LinearConfig};
+    ///
+    /// let feature_map = FeatureMap::FavorPlus;
+    /// let attention = LinearAttention::new(LinearConfig { model_dim: 64, feature_map, ..LinearConfig::default() })?;
+    /// assert_eq!(attention.config().feature_dim, Some(320)); // the 5 blocks of 64 that hold 64 · ln 64
+    /// # Ok::<(), ruvector_attention::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `OPTION` for a configuration that does not fit, `MEMORY`.
-    pub fn new(config: &str) -> Result<Self> {
-        let config = LinearConfig::parse(config)?;
+    pub fn new(config: LinearConfig) -> Result<Self> {
+        let config = config.resolved()?;
         let size = config.model_dim / config.num_heads;
-        let map = FeatureMap::new(config.feature_map, size, config.feature_dim, config.seed)?;
+        let map = Features::new(config.feature_map, size, config.feature_dim.unwrap_or(size), config.seed)?;
         Ok(Self { config, map })
     }
 
@@ -238,7 +218,7 @@ impl LinearAttention {
         Ok(())
     }
 
-    /// Those of a pass over every pair, of so many items of so many rows.
+    /// Operations in a pass over every pair, each of `items` items of `rows` rows.
     fn operations(&self, plan: &Plan<'_>, items: usize, rows: usize) -> u64 {
         let projection = if self.map.is_exponential() { self.map.size } else { 16 };
         let pairs = plan.problem.batch * plan.problem.heads;
@@ -326,7 +306,7 @@ impl LinearAttention {
     ) -> Result<Plan<'a>> {
         self.check("q", q.shape)?;
         let arrays = Arrays { kv_lengths, ..Arrays::default() };
-        let mut problem = sdpa::plan(q, k, Some(v), &AttentionOptions::default(), arrays)?;
+        let mut problem = attention::plan(q, k, Some(v), &AttentionOptions::default(), arrays)?;
         if problem.kv_heads != problem.heads {
             let expected = format_args!("{} heads, as many as q has", problem.heads);
             return Err(Error::shape("k", expected, format_args!("{} in {}", problem.kv_heads, k.shape)));
@@ -373,16 +353,9 @@ fn new_sums(count: usize, len: usize) -> Result<Vec<f32>> {
     Ok(sums)
 }
 
-impl Object for LinearAttention {
-    // ω comes from the configuration, so it is no state.
-    fn config(&self) -> String {
-        self.config.to_json()
-    }
-}
-
 /// Features of rows that lie one behind the other.
 struct MapRows<'a> {
-    map: &'a FeatureMap,
+    map: &'a Features,
     x: &'a [f32],
     rows: std::ops::Range<usize>,
     output: &'a SharedMut<'a, f32>,

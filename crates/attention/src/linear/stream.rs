@@ -1,23 +1,18 @@
 //! Sums that stay between calls: causal linear attention a few positions at a time.
 
-use std::fmt::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::calls::Object;
+use crate::attention::Problem;
+use crate::context::{Context, SharedMut};
 use crate::error::{Code, Error, Result};
+use crate::layers::Entry;
 use crate::linear::{LinearAttention, Pass, new_sums};
-use crate::options::count;
-use crate::options::parse::{read_into, read_options};
-use crate::sdpa::Problem;
+use crate::ranges;
 use crate::tensor::Tensor;
-use crate::threads::{Context, SharedMut};
-use crate::weights::Entry;
 
 /// The state of causal linear attention after the positions so far.
 pub struct Stream {
-    batch: usize,
-    /// E; D unless given.
-    value_dim: Option<usize>,
+    config: StreamConfig,
     state: Mutex<State>,
 }
 
@@ -28,24 +23,41 @@ struct State {
     sums: Vec<f32>,
 }
 
-#[derive(Default)]
-struct GivenConfig {
-    batch: Option<usize>,
-    value_dim: Option<usize>,
+/// The sizes of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
+pub struct StreamConfig {
+    /// Batch entries; 1 by default.
+    pub batch: usize,
+    /// The size of a head's values; that of its queries where absent.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub value_dim: Option<usize>,
+}
+
+impl Default for StreamConfig {
+    fn default() -> Self {
+        Self { batch: 1, value_dim: None }
+    }
 }
 
 impl Stream {
-    /// A stream before its first position, by its configuration, a JSON object.
+    /// A stream before its first position.
     ///
     /// # Errors
     /// `OPTION` for a configuration that does not fit.
-    pub fn new(config: &str) -> Result<Self> {
-        let mut given = GivenConfig::default();
-        read_into!(given, Some(config), &[], |names| names, {
-            "batch" => batch: count,
-            "valueDim" => value_dim: count,
-        })?;
-        Ok(Self { batch: given.batch.unwrap_or(1), value_dim: given.value_dim, state: Mutex::default() })
+    pub fn new(config: StreamConfig) -> Result<Self> {
+        ranges::count("batch", config.batch)?;
+        ranges::optional_count("valueDim", config.value_dim)?;
+        Ok(Self { config, state: Mutex::default() })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &StreamConfig {
+        &self.config
     }
 
     // A panic leaves sums of the right size, if not of whole positions.
@@ -70,10 +82,10 @@ impl Stream {
         let &Problem { batch, heads, queries, keys, value_dim, .. } = &plan.problem;
         let mut state = self.state();
         let heads_so_far = if state.heads == 0 { heads } else { state.heads };
-        expect("q", "the stream's batch size", self.batch, batch)?;
+        expect("q", "the stream's batch size", self.config.batch, batch)?;
         expect("q", "the number of heads of earlier steps,", heads_so_far, heads)?;
         expect("k", "the length of q,", queries, keys)?;
-        expect("v", "the stream's valueDim", self.value_dim.unwrap_or(attention.map.size), value_dim)?;
+        expect("v", "the stream's valueDim", self.config.value_dim.unwrap_or(attention.map.size), value_dim)?;
         if output.is_empty() {
             return Ok(());
         }
@@ -99,32 +111,30 @@ fn expect(argument: &str, what: &str, expected: usize, actual: usize) -> Result<
     Err(Error::shape(argument, format_args!("{what} {expected}"), actual))
 }
 
-impl Object for Stream {
-    fn config(&self) -> String {
-        let mut json = String::new();
-        // Writing to a String does not fail.
-        let _ = write!(json, "{{\"batch\":{}", self.batch);
-        if let Some(value_dim) = self.value_dim {
-            let _ = write!(json, ",\"valueDim\":{value_dim}");
-        }
-        json.push('}');
-        json
-    }
-
-    fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
+impl Stream {
+    /// Gives `visit` the entries that [`Self::revived`] takes: the sums, once there are some.
+    ///
+    /// # Errors
+    /// Those of `visit`.
+    pub fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
         let state = self.state();
         if state.heads == 0 {
             return visit(&[]);
         }
-        let shape = vec![self.batch, state.heads, state.sums.len() / (self.batch * state.heads)];
+        let batch = self.config.batch;
+        let shape = vec![batch, state.heads, state.sums.len() / (batch * state.heads)];
         visit(&[Entry { name: "sums".into(), shape, data: &state.sums }])
     }
 
-    fn with_entries(&self, entries: &[Entry<'_>], _prefix: &str) -> Result<Arc<dyn Object>> {
+    /// A stream of the same configuration with the sums that [`Self::visit_entries`] gave.
+    ///
+    /// # Errors
+    /// `INTERNAL` for other entries.
+    pub fn revived(&self, entries: &[Entry<'_>]) -> Result<Self> {
         let malformed = || Error::new(Code::Internal, "entries", "the sums of a stream", "others");
         let [Entry { shape, data, .. }] = entries else { return Err(malformed()) };
         let &[_, heads, _] = &shape[..] else { return Err(malformed()) };
         let state = Mutex::new(State { heads, sums: data.to_vec() });
-        Ok(Arc::new(Self { batch: self.batch, value_dim: self.value_dim, state }))
+        Ok(Self { config: self.config.clone(), state })
     }
 }

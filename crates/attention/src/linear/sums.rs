@@ -6,13 +6,13 @@
 
 use std::ops::Range;
 
+use crate::context::SharedMut;
 use crate::error::{Error, Result};
-use crate::linear::features::{FeatureMap, exponentiate, scale_columns};
+use crate::linear::features::{Features, exponentiate, scale_columns};
 use crate::linear::rows::Rows;
 use crate::math::dot::dot;
 use crate::scratch::{self, Scratch};
 use crate::simd::{Along, Kernel, Level, MAX_TILE_LANES, Matrix, Simd, Start, product, scatter_rows};
-use crate::threads::SharedMut;
 
 /// Keys that are taken in at a time. A causal row sees those of its own chunk through their products with it, all earlier
 /// ones through the sums.
@@ -58,7 +58,7 @@ pub(super) fn clear(sums: &mut [f32]) {
 /// One head: where its rows lie.
 #[derive(Clone, Copy)]
 pub(super) struct Head<'a> {
-    pub map: &'a FeatureMap,
+    pub map: &'a Features,
     pub layout: Layout,
     pub queries: Rows<'a>,
     pub keys: Rows<'a>,
@@ -102,14 +102,14 @@ struct Buffers<'a> {
 }
 
 impl<'a> Buffers<'a> {
-    fn sizes(map: &FeatureMap, layout: Layout) -> [usize; 7] {
+    fn sizes(map: &Features, layout: Layout) -> [usize; 7] {
         let Layout { features, value_dim, lanes } = layout;
         let width = value_dim.next_multiple_of(lanes);
         let inputs = if map.is_exponential() { map.size * lanes } else { 0 };
         [inputs, features * lanes, CHUNK * features + lanes, CHUNK, CHUNK * width, CHUNK * lanes, width * lanes]
     }
 
-    fn new(map: &FeatureMap, layout: Layout, mut rest: &'a mut [f32]) -> Self {
+    fn new(map: &Features, layout: Layout, mut rest: &'a mut [f32]) -> Self {
         let [inputs, tile, keys, maxima, values, weights, results] =
             Self::sizes(map, layout).map(|len| scratch::take(&mut rest, len));
         Self { inputs, tile, keys, maxima, values, weights, results }
@@ -117,7 +117,7 @@ impl<'a> Buffers<'a> {
 }
 
 /// The working memory of an item. The layout has to have a length.
-pub(super) fn scratch_len(map: &FeatureMap, layout: Layout) -> usize {
+pub(super) fn scratch_len(map: &Features, layout: Layout) -> usize {
     Buffers::sizes(map, layout).iter().fold(0, |sum, &len| sum.saturating_add(len))
 }
 

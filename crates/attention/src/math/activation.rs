@@ -1,23 +1,37 @@
 //! The activations of feed-forward layers, and what a projection may do to its rows while they are in the cache.
 
+use crate::context::{Context, SharedMut, operations};
 use crate::error::Result;
 use crate::math::exp::exp_less;
-use crate::options::parse::{Given, read_into, read_options};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
-use crate::threads::{Context, SharedMut, operations};
 
 /// A function of each value by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum Activation {
     /// `max(x, 0)`.
     Relu,
     /// `x · Φ(x)` with the normal distribution's Φ: `torch.nn.functional.gelu`.
     Gelu,
     /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`: the same with `approximate='tanh'`.
+    #[cfg_attr(feature = "serde", serde(skip))]
     GeluTanh,
     /// `x · σ(x)`: `torch.nn.functional.silu`.
+    #[cfg_attr(feature = "serde", serde(skip))]
     Silu,
+}
+
+impl Activation {
+    /// The name of its PyTorch function.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu by tanh",
+            Self::Silu => "silu",
+        }
+    }
 }
 
 /// `activation` of each value of x. `Gelu` is within 8 ULP of its value down to x = −13, `Silu` within 4 down to −87, and below
@@ -40,17 +54,6 @@ pub fn activate(context: Context, activation: Activation, x: Tensor<'_>, output:
         context.level.run(Activate { activation, values });
     });
     Ok(())
-}
-
-/// The one of GELU's forms that the option `approximate` names.
-pub(crate) fn parse_gelu(json: Option<&str>) -> Result<Activation> {
-    struct Options {
-        form: Activation,
-    }
-    let mut options = Options { form: Activation::Gelu };
-    let form = |given: &Given<'_>| Ok([Activation::Gelu, Activation::GeluTanh][given.choice(&["none", "tanh"])?]);
-    read_into!(options, json, &[], |names| names, { "approximate" => form: form, })?;
-    Ok(options.form)
 }
 
 struct Activate<'a> {
@@ -145,68 +148,4 @@ fn normal_tail_ratio<S: Simd>(simd: S, t: S::F) -> S::F {
         series = simd.mul_add(series, w, simd.splat(coefficient));
     }
     simd.mul(series, inverse)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::reference;
-    use crate::simd::Level;
-
-    /// The largest difference from the oracle over every level, in what `unit` makes of the exact result.
-    fn worst(activation: Activation, low: f32, high: f32, unit: fn(f64) -> f64) -> f64 {
-        let count = 1 << 19;
-        let inputs: Vec<f32> = (0..=count).map(|at| low + (high - low) * (at as f32 / count as f32)).collect();
-        let mut worst = 0.0f64;
-        for level in Level::available() {
-            let mut values = inputs.clone();
-            level.run(Activate { activation, values: &mut values });
-            for (&x, &y) in inputs.iter().zip(&values) {
-                let expected = reference::encoder::activation(activation, f64::from(x));
-                worst = worst.max((f64::from(y) - expected).abs() / unit(expected));
-            }
-        }
-        worst
-    }
-
-    fn ulp(exact: f64) -> f64 {
-        2f64.powi(exact.abs().max(1e-37).log2().floor() as i32 - 23)
-    }
-
-    #[test]
-    fn gelu_is_within_eight_ulp_of_its_value_even_where_erf_is_all_but_minus_one() {
-        for (low, high) in [(-13.0, -6.0), (-6.0, -2.0), (-2.0, 2.0), (-1e-3, 1e-3), (2.0, 30.0)] {
-            let worst = worst(Activation::Gelu, low, high, ulp);
-            assert!(worst <= 8.0, "{worst} ULP from {low} to {high}");
-        }
-    }
-
-    #[test]
-    fn silu_is_within_four_ulp_of_its_value() {
-        for (low, high) in [(-87.0, -8.0), (-8.0, 8.0), (-1e-3, 1e-3), (8.0, 100.0)] {
-            let worst = worst(Activation::Silu, low, high, ulp);
-            assert!(worst <= 4.0, "{worst} ULP from {low} to {high}");
-        }
-    }
-
-    #[test]
-    fn gelu_by_tanh_is_as_near_to_its_formula_as_f32_allows_around_one() {
-        for (low, high) in [(-100.0, -4.0), (-4.0, 4.0), (-1e-3, 1e-3), (4.0, 100.0)] {
-            let worst = worst(Activation::GeluTanh, low, high, |exact| exact.abs().max(0.5) * 2f64.powi(-23));
-            assert!(worst <= 2.0, "{worst} from {low} to {high}");
-        }
-    }
-
-    #[test]
-    fn far_values_infinities_and_nan_are_what_pytorch_makes_of_them() {
-        for level in Level::available() {
-            for activation in [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
-                // Seven values: a whole vector and a tail at most levels.
-                let mut values = [f32::INFINITY, f32::MAX, 1e30, -1e30, f32::MIN, 0.0, f32::NAN];
-                level.run(Activate { activation, values: &mut values });
-                assert_eq!(values[..6], [f32::INFINITY, f32::MAX, 1e30, 0.0, 0.0, 0.0], "{activation:?}");
-                assert!(values[6].is_nan(), "{activation:?} {}", level.name());
-            }
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! `y = x Wᵀ + b`, with rows of x in SIMD lanes and the weights read where they lie.
 
+use crate::context::{Context, Share, SharedMut, operations};
 use crate::error::{Error, Result};
 use crate::math::activation::{self, Activation};
 use crate::math::dot::dot;
@@ -7,7 +8,6 @@ use crate::math::random::RowDropout;
 use crate::scratch::{self, Scratch};
 use crate::simd::{Along, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product, scatter_rows};
 use crate::tensor::{Tensor, check_output};
-use crate::threads::{Context, Share, SharedMut, operations};
 
 /// Numbers of a tile of x that one pass of the microkernel runs over: half of the first-level cache.
 const TILE: usize = 4096;

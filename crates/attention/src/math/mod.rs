@@ -1,8 +1,9 @@
-//! What the mechanisms share: exponentials, logarithms, angles, softmax, products along rows, random numbers. Generic over
+//! Shared by the mechanisms: exponentials, logarithms, angles, softmax, products along rows, random numbers. Generic over
 //! [`crate::simd`].
 
 pub mod activation;
 pub mod angle;
+pub mod decimal;
 pub mod dot;
 pub mod exp;
 pub mod linear;

@@ -1,11 +1,12 @@
 //! Layer norm and root-mean-square norm over contiguous rows.
 
+use crate::context::{Context, SharedMut, operations};
 use crate::error::{Error, Result};
+use crate::ranges;
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
-use crate::threads::{Context, SharedMut, operations};
 
-/// How rows are normalised.
+/// How rows are normalized.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Norm<'a> {
     /// Whether the mean is taken away first: layer norm.
@@ -21,7 +22,8 @@ pub struct Norm<'a> {
 /// `torch.nn.functional.layer_norm` over the last dimension: `(x − mean) / √(variance + epsilon) · weight + bias`.
 ///
 /// # Errors
-/// `SHAPE` if weight or bias is not of the last dimension's size, or `output` has another length than `x`.
+/// `SHAPE` if weight or bias is not of the last dimension's size, or `output` has another length than `x`; `OPTION` for an
+/// epsilon that is negative or not finite.
 pub fn layer_norm(
     context: Context,
     x: Tensor<'_>,
@@ -57,6 +59,7 @@ pub(crate) fn norm(
     epsilon: f32,
     output: &mut [f32],
 ) -> Result<()> {
+    ranges::non_negative("epsilon", epsilon)?;
     let Some(&columns) = x.shape.dims().last() else {
         return Err(Error::shape("x", "at least 1 dimension", x.shape));
     };
@@ -75,7 +78,7 @@ pub(crate) fn norm(
 }
 
 impl Norm<'_> {
-    /// Normalises each row of `columns` values in its place.
+    /// Normalizes each row of `columns` values in place.
     pub(crate) fn apply(self, context: Context, rows: &mut [f32], columns: usize) {
         if rows.is_empty() {
             return;

@@ -1,11 +1,10 @@
 //! Means over the rows of each batch entry.
 
+use crate::context::{Context, SharedMut, operations};
 use crate::error::{Error, Result};
 use crate::math::dot::dot;
-use crate::options::parse::{Given, read_into, read_options};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_lengths, check_output};
-use crate::threads::{Context, SharedMut, operations};
 
 /// The mean over the first `lengths[b]` rows of each batch entry, all where there are no lengths: x `[B, L, M]` → `[B, M]`.
 /// `normalize` divides each mean by its Euclidean length, or by 10⁻¹² where that is longer, as
@@ -38,16 +37,6 @@ pub fn mean_pool(
         context.level.run(Mean { rows, count, normalize, mean });
     });
     Ok(())
-}
-
-/// The option `normalize`.
-pub(crate) fn parse_normalize(json: Option<&str>) -> Result<bool> {
-    struct Options {
-        normalize: bool,
-    }
-    let mut options = Options { normalize: false };
-    read_into!(options, json, &["lengths"], |names| names, { "normalize" => normalize: Given::boolean, })?;
-    Ok(options.normalize)
 }
 
 struct Mean<'a> {

@@ -1,10 +1,10 @@
 //! Softmax over contiguous rows.
 
+use crate::context::{Context, SharedMut, operations};
 use crate::error::Result;
 use crate::math::exp::exp;
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
-use crate::threads::{Context, SharedMut, operations};
 
 /// `torch.softmax(x, dim=-1)`: each row along the last dimension becomes `exp(x − max) / Σ exp(x − max)`.
 ///

@@ -1,8 +1,7 @@
 //! What the values of a tensor are as a whole, in doubles, and a tensor brought to mean 0 and variance 1.
 
 use crate::error::Result;
-use crate::options::non_negative;
-use crate::options::parse::{read_into, read_options};
+use crate::ranges;
 use crate::tensor::{Tensor, check_output};
 
 /// Mean, standard deviation, smallest and largest value.
@@ -46,21 +45,12 @@ pub fn stats(values: &[f32]) -> Stats {
     Stats { mean, deviation, smallest, largest }
 }
 
-/// The one scalar option of [`normalize`] and of norms, beside arrays of these names.
-pub fn parse_epsilon(json: Option<&str>, beside: &[&str], default: f32) -> Result<f32> {
-    struct Options {
-        epsilon: f32,
-    }
-    let mut options = Options { epsilon: default };
-    read_into!(options, json, beside, |names| names, { "epsilon" => epsilon: non_negative, })?;
-    Ok(options.epsilon)
-}
-
 /// `(x − mean) / √(variance + epsilon)` over all values together.
 ///
 /// # Errors
 /// `SHAPE` if `output` has another length than `x`.
 pub fn normalize(x: Tensor<'_>, epsilon: f32, output: &mut [f32]) -> Result<()> {
+    ranges::non_negative("epsilon", epsilon)?;
     check_output("output", output, x.data.len())?;
     let Stats { mean, deviation, .. } = stats(x.data);
     let scale = 1.0 / (deviation * deviation + f64::from(epsilon)).sqrt();

@@ -4,6 +4,7 @@
 //! to call. Kernels are written once, as a [`Kernel`] generic over the token, and compiled once for every level.
 
 // WebAssembly without SIMD is built for nobody, and with it the portable level would only double the module.
+mod bits;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
 mod rows;
@@ -22,9 +23,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub use rows::{SIDE_BY_SIDE, add_rows, dots};
 pub use tile::{Along, Matrix, Start, product};
 pub use transpose::{gather_columns, scatter_rows};
-
-/// The bits of √½: what lies above them in a number's bits is its exponent, rounded so that mantissas surround 1.
-const SQRT_HALF: i32 = std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32;
 
 /// The most query rows that any level holds side by side in its lanes.
 pub const MAX_TILE_LANES: usize = 32;

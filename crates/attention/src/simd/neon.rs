@@ -2,7 +2,8 @@
 
 use std::arch::aarch64::*;
 
-use super::{Kernel, SQRT_HALF, Simd};
+use super::bits::SQRT_HALF;
+use super::{Kernel, Simd};
 
 #[derive(Clone, Copy)]
 pub(super) struct Neon(());

@@ -1,6 +1,7 @@
 //! Arrays of four: the level for machines without a faster one, and the plainest to read.
 
-use super::{Kernel, SQRT_HALF, Simd};
+use super::bits::SQRT_HALF;
+use super::{Kernel, Simd};
 
 #[derive(Clone, Copy)]
 pub(super) struct Portable;

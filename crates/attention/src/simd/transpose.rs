@@ -1,6 +1,6 @@
 //! Transposes between rows that lie anywhere and tiles whose columns sit in lanes, in blocks of 4 × 4.
 
-use crate::threads::SharedMut;
+use crate::context::SharedMut;
 
 /// `dst[c · dst_stride + r] = src[rows[r] + c]` for `columns` values of each row.
 ///

@@ -2,7 +2,8 @@
 
 use std::arch::wasm32::*;
 
-use super::{Kernel, SQRT_HALF, Simd};
+use super::bits::SQRT_HALF;
+use super::{Kernel, Simd};
 
 #[derive(Clone, Copy)]
 pub(super) struct Simd128;

@@ -2,7 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, SQRT_HALF, Simd};
+use super::bits::SQRT_HALF;
+use super::{Kernel, Simd};
 
 // Each token can be made only in this file, by the function that carries its target features.
 #[derive(Clone, Copy)]

@@ -1,8 +1,8 @@
 //! What the semantics promise at the edges, one sentence a test.
 
+use ruvector_attention::attention::mask::Mask;
+use ruvector_attention::attention::{Arrays, attention_weights};
 use ruvector_attention::options::{AttentionOptions, Layout};
-use ruvector_attention::sdpa::mask::Mask;
-use ruvector_attention::sdpa::{Arrays, attention_weights};
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Context, Tensor};
 
@@ -35,7 +35,8 @@ fn every_length_up_to_a_few_tiles_is_exact() {
 #[test]
 fn one_query_over_many_keys_is_exact() {
     for (queries, group, keys) in [(1, 1, 4096), (1, 8, 1000), (2, 1, 777), (1, 4, 65), (3, 2, 513)] {
-        let options = AttentionOptions { causal: true, query_offset: keys as i64 - queries as i64, ..all_outputs() };
+        let options =
+            AttentionOptions { causal: true, query_offset: Some(keys as i64 - queries as i64), ..all_outputs() };
         Case { queries, keys, group, kv_heads: 2, head_dim: 64, value_dim: 64, options, ..Case::default() }
             .problem()
             .check();
@@ -47,8 +48,8 @@ fn keys_beyond_one_part_are_joined_exactly_and_alike_for_every_number_of_threads
     let shown = |boolean, dims: &[usize]| Some(MaskCase { boolean, dims: dims.to_vec(), shown: 0.7 });
     for (queries, group, options, kv_lengths, mask) in [
         (1, 1, AttentionOptions { log_sum_exp: true, ..AttentionOptions::default() }, None, None),
-        (2, 1, AttentionOptions { window: Some([5000, 10]), query_offset: 8500, ..all_outputs() }, None, None),
-        (5, 2, AttentionOptions { causal: true, query_offset: 4094, ..AttentionOptions::default() }, None, None),
+        (2, 1, AttentionOptions { window: Some([5000, 10]), query_offset: Some(8500), ..all_outputs() }, None, None),
+        (5, 2, AttentionOptions { causal: true, query_offset: Some(4094), ..AttentionOptions::default() }, None, None),
         (3, 1, AttentionOptions { log_sum_exp: true, softcap: 5.0, ..AttentionOptions::default() }, Some(4000), None),
         (1, 2, AttentionOptions { log_sum_exp: true, ..AttentionOptions::default() }, Some(0), None),
         (1, 1, AttentionOptions::default(), None, shown(true, &[9000])),
@@ -138,7 +139,7 @@ fn a_call_with_an_offset_gives_the_last_rows_of_the_whole() {
         let mut last = whole.clone();
         last.q.drain(..past * whole.case.head_dim);
         last.case.queries -= past;
-        last.case.options.query_offset = past as i64;
+        last.case.options.query_offset = Some(past as i64);
         for context in contexts() {
             let found = last.run(context).output;
             assert_near(&found, &expected.output[past * whole.case.value_dim..], 5e-6, context.level.name());
@@ -172,9 +173,9 @@ fn a_row_without_visible_keys_is_zeros_on_every_way_to_it() {
             Case { mask: hidden(true), ..Case::default() },
             Case { mask: hidden(false), ..Case::default() },
             Case { kv_lengths: Some(vec![0]), ..Case::default() },
-            Case { options: options(true, -100, None), ..Case::default() },
-            Case { options: options(false, 100, Some([2, 2])), ..Case::default() },
-            Case { options: options(false, -100, Some([2, 2])), ..Case::default() },
+            Case { options: options(true, Some(-100), None), ..Case::default() },
+            Case { options: options(false, Some(100), Some([2, 2])), ..Case::default() },
+            Case { options: options(false, Some(-100), Some([2, 2])), ..Case::default() },
         ] {
             let options = AttentionOptions { weights: true, log_sum_exp: true, top_weights: Some(3), ..case.options };
             let mut problem = Case { queries, options, ..case }.problem();

@@ -1,8 +1,8 @@
 //! Wrong inputs: each an error that names the argument, before anything is written.
 
+use ruvector_attention::attention::mask::Mask;
+use ruvector_attention::attention::{Arrays, Outputs, scaled_dot_product_attention};
 use ruvector_attention::options::AttentionOptions;
-use ruvector_attention::sdpa::mask::Mask;
-use ruvector_attention::sdpa::{Arrays, Outputs, scaled_dot_product_attention};
 use ruvector_attention::{Code, Context, Tensor};
 
 const VALUES: [f32; 512] = [1.0; 512];

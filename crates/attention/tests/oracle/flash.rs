@@ -18,15 +18,3 @@ proptest! {
         problem.check();
     }
 }
-
-#[test]
-fn flash_attention_refuses_the_weights() {
-    let parse = |json| AttentionOptions::parse_for_flash(Some(json)).map_err(|error| error.argument.clone());
-    assert_eq!(parse(r#"{"blockSize":7}"#).unwrap().block_size, Some(7));
-    assert_eq!(parse(r#"{"weights":false,"topWeights":2}"#).unwrap().top_weights, Some(2));
-    assert_eq!(parse(r#"{"weights":true}"#), Err("weights".into()));
-    assert_eq!(parse(r#"{"stage":"scores"}"#), Err("stage".into()));
-    assert_eq!(parse(r#"{"blockSize":0}"#), Err("blockSize".into()));
-    assert!(AttentionOptions::parse(Some(r#"{"blockSize":7}"#)).is_err());
-    assert!(AttentionOptions::parse_for_weights(Some(r#"{"blockSize":7}"#)).is_err());
-}

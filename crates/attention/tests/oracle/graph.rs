@@ -4,14 +4,16 @@ use proptest::prelude::*;
 use ruvector_attention::graph::Graph;
 use ruvector_attention::graph::aggregate::{Reduce, propagate};
 use ruvector_attention::graph::layer::{GraphLayer, Inputs};
-use ruvector_attention::graph::options::{ForwardOptions, Kind};
+use ruvector_attention::graph::options::{
+    ConvolutionConfig, GraphAttentionConfig, GraphConfig, GraphOptions, GraphTransformerConfig, Kind, SageConfig,
+};
 use ruvector_attention::graph::softmax::edge_softmax;
-use ruvector_attention::reference::graph::{self as reference, Edges};
+use ruvector_attention::layers::Entry;
 use ruvector_attention::simd::Level;
-use ruvector_attention::weights::Entry;
 use ruvector_attention::{Code, Context, Tensor};
+use ruvector_attention_oracle::graph::{self as reference, Edges};
 
-use crate::support::{Random, assert_near, contexts};
+use crate::support::{Random, assert_near, contexts, from_json};
 
 /// A graph as edges, and what its edges and nodes carry.
 #[derive(Debug, Clone)]
@@ -78,9 +80,19 @@ fn layer_config() -> impl Strategy<Value = (Kind, String, usize)> {
     )
 }
 
+fn new_layer(kind: Kind, json: &str) -> GraphLayer {
+    let config: GraphConfig = match kind {
+        Kind::Convolution => from_json::<ConvolutionConfig>(json).into(),
+        Kind::Sage => from_json::<SageConfig>(json).into(),
+        Kind::Attention => from_json::<GraphAttentionConfig>(json).into(),
+        Kind::Transformer => from_json::<GraphTransformerConfig>(json).into(),
+    };
+    GraphLayer::new(config).unwrap()
+}
+
 /// The layer with parameters that are none of them zero.
 fn layer(kind: Kind, config: &str, random: &mut Random) -> GraphLayer {
-    let layer = GraphLayer::new(config, kind).unwrap();
+    let layer = new_layer(kind, config);
     let data: Vec<Vec<f32>> = layer
         .parameters()
         .entries()
@@ -97,7 +109,7 @@ fn layer(kind: Kind, config: &str, random: &mut Random) -> GraphLayer {
         .zip(&data)
         .map(|(entry, data)| Entry { name: entry.name.to_string().into(), shape: entry.shape.clone(), data })
         .collect();
-    GraphLayer::loaded(layer.config(), &entries, "").unwrap()
+    layer.loaded(&entries, "").unwrap()
 }
 
 /// Everything that a layer's call depends on.
@@ -125,20 +137,20 @@ impl Call {
     }
 
     fn run(&self, context: Context, training: bool) -> (Vec<f32>, Vec<f32>) {
-        let (graph, config) = (self.case.graph(), self.layer.config());
+        let (graph, config) = (self.case.graph(), self.layer.settings());
         let inputs = Inputs {
-            x: Tensor::new("x", &self.x, &[self.case.nodes, config.in_features()]).unwrap(),
+            x: Tensor::new("x", &self.x, &[self.case.nodes, config.in_features]).unwrap(),
             edge_attr: self
                 .edge_attr
                 .as_ref()
                 .map(|(data, size)| Tensor::new("edgeAttr", data, &[self.case.source.len(), *size]).unwrap()),
             edge_weight: self.edge_weight.as_deref(),
         };
-        let attends = config.kind().attends();
-        let options = ForwardOptions { weights: attends, seed: None };
+        let attends = config.kind.attends();
+        let options = GraphOptions { weights: attends, seed: None };
         let mut output = vec![f32::NAN; self.case.nodes * config.output_width()];
         let edges = if attends { self.layer.num_weighted_edges(&graph) } else { 0 };
-        let mut weights = vec![f32::NAN; edges * config.num_heads()];
+        let mut weights = vec![f32::NAN; edges * config.num_heads];
         let place = attends.then_some(&mut weights[..]);
         self.layer.forward(context, &graph, inputs, &options, training, &mut output, place).unwrap();
         (output, weights)
@@ -147,7 +159,7 @@ impl Call {
     fn expected(&self, training: bool) -> reference::Output {
         let features = self.edge_attr.as_ref().map(|(data, _)| data.as_slice());
         let edges = self.case.edges(features, self.edge_weight.as_deref());
-        reference::forward(&self.layer, &edges, &self.x, training, self.layer.config().seed())
+        reference::forward(&self.layer, &edges, &self.x, training, self.layer.settings().seed)
     }
 }
 
@@ -231,7 +243,7 @@ fn every_layer_computes_the_same_bits_for_every_number_of_threads() {
             let alone = call.run(Context { level, threads: 1 }, true);
             assert!(alone.0.iter().chain(&alone.1).all(|value| value.is_finite()));
             for threads in [2, 3, 5] {
-                let kind = call.layer.config().kind();
+                let kind = call.layer.settings().kind;
                 assert!(call.run(Context { level, threads }, true) == alone, "{kind:?} {} on {threads}", level.name());
             }
         }
@@ -245,8 +257,8 @@ fn a_nan_spoils_only_the_nodes_that_it_reaches() {
         let node = call.case.source[7] as usize;
         call.x[node * call.case.features + 3] = f32::NAN;
         let found = call.run(Context::default(), false).0;
-        let width = call.layer.config().output_width();
-        let kind = call.layer.config().kind();
+        let width = call.layer.output_width();
+        let kind = call.layer.settings().kind;
         for (at, (found, clean)) in found.chunks(width).zip(clean.chunks(width)).enumerate() {
             let edges = call.case.source.iter().zip(&call.case.target);
             let reached = at == node || { edges }.any(|(from, to)| (*from as usize, *to as usize) == (node, at));
@@ -264,14 +276,14 @@ fn wrong_inputs_are_told_by_their_argument_before_anything_is_written() {
     let tensor = |name, dims: &[usize]| Tensor::new(name, &numbers[..dims.iter().product()], dims).unwrap();
     let fault =
         |kind, config: &str, x: &[usize], attr: Option<&[usize]>, weight: Option<usize>, asked, sizes: [usize; 2]| {
-            let layer = GraphLayer::new(&format!(r#"{{"inFeatures":3,"outFeatures":2{config}}}"#), kind).unwrap();
+            let layer = new_layer(kind, &format!(r#"{{"inFeatures":3,"outFeatures":2{config}}}"#));
             let inputs = Inputs {
                 x: tensor("x", x),
                 edge_attr: attr.map(|dims| tensor("edgeAttr", dims)),
                 edge_weight: weight.map(|length| &numbers[..length]),
             };
             let (mut output, mut weights) = (vec![7.0; sizes[0]], vec![7.0; sizes[1]]);
-            let options = ForwardOptions { weights: asked, seed: None };
+            let options = GraphOptions { weights: asked, seed: None };
             let place = asked.then_some(&mut weights[..]);
             let result = layer.forward(Context::default(), &graph, inputs, &options, false, &mut output, place);
             let error = result.unwrap_err();
@@ -301,7 +313,7 @@ fn wrong_inputs_are_told_by_their_argument_before_anything_is_written() {
 
 #[test]
 fn state_dicts_are_taken_by_every_name_of_their_parameters_or_not_at_all() {
-    let layer = GraphLayer::new(r#"{"inFeatures":2,"outFeatures":1,"version":1}"#, Kind::Attention).unwrap();
+    let layer = new_layer(Kind::Attention, r#"{"inFeatures":2,"outFeatures":1,"version":1}"#);
     static NUMBERS: [f32; 4] = [0.5, -1.0, 2.0, 3.0];
     let entry = |name: &'static str, shape: &[usize]| Entry {
         name: name.into(),
@@ -309,7 +321,7 @@ fn state_dicts_are_taken_by_every_name_of_their_parameters_or_not_at_all() {
         data: &NUMBERS[..shape.iter().product()],
     };
     let load = |entries: &[Entry<'_>], prefix: &str| {
-        GraphLayer::loaded(layer.config(), entries, prefix).map_err(|error| (error.code, error.argument.clone()))
+        layer.loaded(entries, prefix).map_err(|error| (error.code, error.argument.clone()))
     };
     let own = [entry("a.att_src", &[1, 1, 1]), entry("a.att_dst", &[1, 1, 1]), entry("a.bias", &[1])];
     let with = |further: &[Entry<'static>]| [own.to_vec(), further.to_vec()].concat();

@@ -1,18 +1,18 @@
 //! Layers and row-wise functions against the oracle.
 
 use proptest::prelude::*;
+use ruvector_attention::attention::Arrays;
+use ruvector_attention::attention::mask::Mask;
+use ruvector_attention::layers::Entry;
+use ruvector_attention::layers::multi_head::{Inputs, MultiHeadAttention};
 use ruvector_attention::math::linear::linear;
 use ruvector_attention::math::softmax::softmax;
-use ruvector_attention::multi_head::{Inputs, MultiHeadAttention};
-use ruvector_attention::options::{LayerKind, LayerOptions};
-use ruvector_attention::reference;
-use ruvector_attention::sdpa::Arrays;
-use ruvector_attention::sdpa::mask::Mask;
+use ruvector_attention::options::LayerOptions;
 use ruvector_attention::simd::Level;
-use ruvector_attention::weights::Entry;
 use ruvector_attention::{Code, Context, Tensor};
+use ruvector_attention_oracle as reference;
 
-use crate::support::{Random, assert_near, contexts};
+use crate::support::{Random, assert_near, contexts, from_json};
 
 /// A layer's call: its configuration, which inputs are given, and the options.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ fn call() -> impl Strategy<Value = Call> {
 /// The layer with parameters that are none of them zero, each matrix so wide that what it computes keeps the size of its
 /// input: larger scores would ask for more digits than f32 has.
 fn layer(config: &str, random: &mut Random) -> MultiHeadAttention {
-    let mut layer = MultiHeadAttention::new(config, LayerKind::MultiHead).unwrap();
+    let mut layer = MultiHeadAttention::new(from_json(config)).unwrap();
     let parameters: Vec<(String, Vec<usize>, Vec<f32>)> = layer
         .state()
         .entries()
@@ -87,12 +87,12 @@ fn check(call: &Call) {
     let layer = layer(&call.config, &mut random);
     let config = layer.config();
     let Call { batch, queries, keys, .. } = *call;
-    let q = random.normals(batch * queries * config.model_dim);
-    let k = random.normals(batch * keys * config.k_dim);
-    let v = random.normals(batch * keys * config.v_dim);
-    let query = Tensor::new("q", &q, &[batch, queries, config.model_dim]).unwrap();
-    let key = Tensor::new("k", &k, &[batch, keys, config.k_dim]).unwrap();
-    let value = Tensor::new("v", &v, &[batch, keys, config.v_dim]).unwrap();
+    let q = random.normals(batch * queries * config.model_dim());
+    let k = random.normals(batch * keys * config.k_dim());
+    let v = random.normals(batch * keys * config.v_dim());
+    let query = Tensor::new("q", &q, &[batch, queries, config.model_dim()]).unwrap();
+    let key = Tensor::new("k", &k, &[batch, keys, config.k_dim()]).unwrap();
+    let value = Tensor::new("v", &v, &[batch, keys, config.v_dim()]).unwrap();
     let inputs = Inputs { query, key: (call.inputs > 1).then_some(key), value: (call.inputs > 2).then_some(value) };
     let mask = random.normals(config.num_heads * keys);
     let mask = Tensor::new("mask", &mask, &[config.num_heads, 1, keys]).unwrap();
@@ -113,7 +113,7 @@ fn check(call: &Call) {
     let mean = call.options.average_weights;
     let expected_weights = if mean { mean_over_heads(&expected) } else { expected.weights };
     for context in contexts() {
-        let mut output = vec![f32::NAN; batch * queries * config.model_dim];
+        let mut output = vec![f32::NAN; batch * queries * config.model_dim()];
         let mut weights = vec![f32::NAN; expected_weights.len()];
         layer.forward(context, inputs, &call.options, arrays, call.training, &mut output, Some(&mut weights)).unwrap();
         assert_near(&output, &expected.output, 1e-5, &format!("{} output", context.level.name()));

@@ -1,15 +1,15 @@
 //! Linear attention against the oracle, and against what its definition promises.
 
 use proptest::prelude::*;
-use ruvector_attention::linear::stream::Stream;
+use ruvector_attention::attention::{Arrays, Outputs, scaled_dot_product_attention};
+use ruvector_attention::linear::stream::{Stream, StreamConfig};
 use ruvector_attention::linear::{LinearAttention, LinearOptions};
 use ruvector_attention::options::AttentionOptions;
-use ruvector_attention::reference::{self, linear as oracle};
-use ruvector_attention::sdpa::{Arrays, Outputs, scaled_dot_product_attention};
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Code, Context, Result, Tensor};
+use ruvector_attention_oracle::{self as reference, linear as oracle};
 
-use crate::support::{Random, assert_near, contexts};
+use crate::support::{Random, assert_near, contexts, from_json};
 
 const MAPS: [&str; 3] = ["elu", "relu", "favor+"];
 
@@ -84,7 +84,7 @@ impl Case {
         let v = random.normals(pairs * self.keys * self.value_dim);
         let mut length = || random.below(self.keys + 1) as i32;
         let lengths = self.lengths.then(|| (0..self.batch).map(|_| length()).collect());
-        let attention = LinearAttention::new(&self.config()).unwrap();
+        let attention = LinearAttention::new(from_json(&self.config())).unwrap();
         Problem { case: self.clone(), attention, q, k, v, lengths }
     }
 
@@ -118,7 +118,7 @@ impl Problem {
     /// What a stream gives, `steps` positions at a time; the shape is that of [`Problem::run`].
     fn stream(&self, context: Context, steps: &[usize]) -> Vec<f32> {
         let Case { batch, heads, queries, size, value_dim, .. } = self.case;
-        let stream = Stream::new(&format!(r#"{{"batch":{batch},"valueDim":{value_dim}}}"#)).unwrap();
+        let stream = Stream::new(StreamConfig { batch, value_dim: Some(value_dim) }).unwrap();
         let mut output = vec![f32::NAN; batch * heads * queries * value_dim];
         let mut first = 0;
         for &step in steps.iter().cycle() {
@@ -394,7 +394,7 @@ fn values_of_one_are_averaged_to_one() {
 fn a_stream_begins_anew_after_a_reset() {
     let problem = Case { map: "favor+", causal: true, queries: 9, keys: 9, ..Case::default() }.problem();
     let context = Context::default();
-    let stream = Stream::new("{}").unwrap();
+    let stream = Stream::new(from_json("{}")).unwrap();
     let run = || {
         let mut output = vec![0.0; 72];
         stream.step(&problem.attention, context, problem.tensors(), &mut output).unwrap();
@@ -414,7 +414,7 @@ fn omega(attention: &LinearAttention, size: usize) -> Vec<f64> {
 
 fn favor(size: usize, features: usize, seed: u64) -> LinearAttention {
     let config = format!(r#"{{"modelDim":{size},"featureDim":{features},"featureMap":"favor+","seed":{seed}}}"#);
-    LinearAttention::new(&config).unwrap()
+    LinearAttention::new(from_json(&config)).unwrap()
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -475,7 +475,7 @@ fn omega_depends_on_the_whole_seed_and_on_nothing_else() {
     assert_ne!(draw(30, 5), draw(30, 6));
     assert_ne!(draw(30, 5), draw(30, 5 + (1 << 32)));
     let config = r#"{"modelDim":8,"featureMap":"favor+"}"#;
-    assert_eq!(LinearAttention::new(config).unwrap().projection(), draw(24, 0));
+    assert_eq!(LinearAttention::new(from_json(config)).unwrap().projection(), draw(24, 0));
 }
 
 #[test]
@@ -544,7 +544,6 @@ fn a_configuration_that_cannot_be_is_told() {
     for (config, argument) in [
         ("{}", "modelDim"),
         (r#"{"modelDim":0}"#, "modelDim"),
-        (r#"{"modelDim":8.5}"#, "modelDim"),
         (r#"{"modelDim":8,"numHeads":3}"#, "numHeads"),
         (r#"{"modelDim":8,"numHeads":0}"#, "numHeads"),
         (r#"{"modelDim":8,"numHeads":16}"#, "numHeads"),
@@ -553,17 +552,12 @@ fn a_configuration_that_cannot_be_is_told() {
         (r#"{"modelDim":8,"numHeads":2,"featureDim":8,"featureMap":"relu"}"#, "featureDim"),
         (r#"{"modelDim":8,"featureDim":1000000000,"featureMap":"favor+"}"#, "featureDim"),
         (r#"{"modelDim":9007199254740991,"featureMap":"favor+"}"#, "featureDim"),
-        (r#"{"modelDim":8,"featureMap":"favor"}"#, "featureMap"),
-        (r#"{"modelDim":8,"featureMap":"softmax"}"#, "featureMap"),
         (r#"{"modelDim":8,"seed":-1}"#, "seed"),
-        (r#"{"modelDim":8,"headDim":4}"#, "headDim"),
     ] {
-        assert_eq!(fault(LinearAttention::new(config)), (Code::Option, argument.into()), "{config}");
+        assert_eq!(fault(LinearAttention::new(from_json(config))), (Code::Option, argument.into()), "{config}");
     }
-    for (config, argument) in
-        [(r#"{"batch":0}"#, "batch"), (r#"{"valueDim":0}"#, "valueDim"), (r#"{"heads":2}"#, "heads")]
-    {
-        let found = Stream::new(config).map(|_| ());
+    for (config, argument) in [(r#"{"batch":0}"#, "batch"), (r#"{"valueDim":0}"#, "valueDim")] {
+        let found = Stream::new(from_json(config)).map(|_| ());
         assert_eq!(fault(found), (Code::Option, argument.into()), "{config}");
     }
 }
@@ -571,7 +565,7 @@ fn a_configuration_that_cannot_be_is_told() {
 #[test]
 fn shapes_that_do_not_fit_are_told_before_anything_is_written() {
     let data = [1.0; 512];
-    let attention = LinearAttention::new(r#"{"modelDim":8,"numHeads":2}"#).unwrap();
+    let attention = LinearAttention::new(from_json(r#"{"modelDim":8,"numHeads":2}"#)).unwrap();
     let run = |dims: [&[usize]; 3], lengths: Option<&[i32]>, elements: usize| {
         let mut index = 0;
         let tensors = dims.map(|dims| {
@@ -617,24 +611,10 @@ fn shapes_that_do_not_fit_are_told_before_anything_is_written() {
 }
 
 #[test]
-fn options_that_act_on_scores_are_refused() {
-    assert!(LinearOptions::parse(Some(r#"{"causal":true}"#)).unwrap().causal);
-    for (json, argument) in [
-        (r#"{"causal":1}"#, "causal"),
-        (r#"{"mask":{}}"#, "mask"),
-        (r#"{"scale":1}"#, "scale"),
-        (r#"{"window":[1,1]}"#, "window"),
-        (r#"{"queryOffset":1}"#, "queryOffset"),
-    ] {
-        assert_eq!(fault(LinearOptions::parse(Some(json))), (Code::Option, argument.into()));
-    }
-}
-
-#[test]
 fn a_step_that_does_not_fit_changes_nothing() {
     let data = [0.5; 512];
-    let attention = LinearAttention::new(r#"{"modelDim":4}"#).unwrap();
-    let stream = Stream::new(r#"{"batch":2,"valueDim":3}"#).unwrap();
+    let attention = LinearAttention::new(from_json(r#"{"modelDim":4}"#)).unwrap();
+    let stream = Stream::new(from_json(r#"{"batch":2,"valueDim":3}"#)).unwrap();
     let step = |dims: [&[usize]; 3], elements: usize| {
         let tensors = dims.map(|dims| Tensor::new("x", &data[..dims.iter().product()], dims).unwrap());
         let mut output = vec![7.0; elements];

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, reason = "test names are sentences")]
 
+mod activation;
 mod attention;
 mod cache;
 mod edges;
@@ -13,6 +14,5 @@ mod hyperbolic;
 mod layers;
 mod linear;
 mod merge;
-mod progress;
 mod rotary;
 mod support;

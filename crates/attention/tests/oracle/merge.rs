@@ -1,9 +1,9 @@
 //! Parts of the keys joined again, against one call over all of them.
 
 use proptest::prelude::*;
+use ruvector_attention::attention::merge::{MergeOptions, merge_attention};
+use ruvector_attention::attention::{Arrays, Outputs, scaled_dot_product_attention};
 use ruvector_attention::options::{AttentionOptions, Layout};
-use ruvector_attention::sdpa::merge::{MergeOptions, merge_attention};
-use ruvector_attention::sdpa::{Arrays, Outputs, scaled_dot_product_attention};
 use ruvector_attention::{Code, Context, Tensor};
 
 use crate::support::{Random, assert_near, contexts};

@@ -1,14 +1,15 @@
 //! Rotary positions against the oracle, alone and inside a layer.
 
 use proptest::prelude::*;
-use ruvector_attention::multi_head::{Inputs, MultiHeadAttention};
-use ruvector_attention::options::{LayerKind, LayerOptions, Layout};
-use ruvector_attention::sdpa::Arrays;
-use ruvector_attention::sdpa::rotary::{RotaryOptions, rotary_embedding};
+use ruvector_attention::attention::Arrays;
+use ruvector_attention::attention::rotary::{RotaryOptions, rotary_embedding};
+use ruvector_attention::layers::multi_head::{Inputs, MultiHeadAttention};
+use ruvector_attention::options::{LayerOptions, Layout};
 use ruvector_attention::simd::Level;
-use ruvector_attention::{Code, Context, Tensor, reference};
+use ruvector_attention::{Code, Context, Tensor};
+use ruvector_attention_oracle as reference;
 
-use crate::support::{Random, assert_near, contexts};
+use crate::support::{Random, assert_near, contexts, from_json};
 
 /// Which positions rows have.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +57,7 @@ proptest! {
         let expected = reference::rotary::rotary_embedding(x, &options, positions.as_deref());
         for context in contexts() {
             let mut found = vec![f32::NAN; data.len()];
-            rotary_embedding(context, x, options.clone(), positions.as_deref(), &mut found).unwrap();
+            rotary_embedding(context, x, options, positions.as_deref(), &mut found).unwrap();
             assert_near(&found, &expected, 3e-7, context.level.name());
         }
     }
@@ -71,7 +72,7 @@ proptest! {
         let turned = |data: &[f32], position: i32| {
             let x = Tensor::new("x", data, &[1, 1, 64]).unwrap();
             let mut found = vec![0.0; 64];
-            rotary_embedding(Context::default(), x, options.clone(), Some(&[position]), &mut found).unwrap();
+            rotary_embedding(Context::default(), x, options, Some(&[position]), &mut found).unwrap();
             found
         };
         let score = |shift: i32| -> f32 {
@@ -97,13 +98,13 @@ proptest! {
             seed >> 11,
             2 * half
         );
-        let layer = MultiHeadAttention::new(&config, LayerKind::MultiHead).unwrap();
+        let layer = MultiHeadAttention::new(from_json(&config)).unwrap();
         let (q, k) = (random.normals(batch * queries * 24), random.normals(batch * keys * 24));
         let query = Tensor::new("q", &q, &[batch, queries, 24]).unwrap();
         let key = (!self_attention).then(|| Tensor::new("k", &k, &[batch, keys, 24]).unwrap());
         let offsets: Option<Vec<i32>> = offsets.then(|| (0..batch).map(|_| random.below(90) as i32 - 20).collect());
         let arrays = Arrays { query_offset: offsets.as_deref(), ..Arrays::default() };
-        let options = LayerOptions { causal, query_offset, ..LayerOptions::default() };
+        let options = LayerOptions { causal, query_offset: Some(query_offset), ..LayerOptions::default() };
         let inputs = [query, key.unwrap_or(query), key.unwrap_or(query)];
         let expected = reference::multi_head(layer.state(), inputs, false, &options, arrays);
         for context in contexts() {
@@ -134,8 +135,7 @@ fn what_does_not_fit_is_told_by_its_name_before_anything_is_written() {
     let run = |dims: &[usize], json: &str, positions: Option<&[i32]>| {
         let x = Tensor::new("x", &data[..dims.iter().product()], dims).unwrap();
         let mut output = vec![7.0; x.data.len()];
-        let result = RotaryOptions::parse(Some(json))
-            .and_then(|options| rotary_embedding(Context::default(), x, options, positions, &mut output));
+        let result = rotary_embedding(Context::default(), x, from_json(json), positions, &mut output);
         result.map_err(|error| {
             assert!(output.iter().all(|&value| value == 7.0));
             (error.code, error.argument.clone())
@@ -150,35 +150,9 @@ fn what_does_not_fit_is_told_by_its_name_before_anything_is_written() {
     assert_eq!(run(&[2, 3, 6], "{}", Some(&[0, 1])), fault(Code::Shape, "positions"));
     assert_eq!(run(&[2, 3, 6], "{}", Some(&[0, 1, -1])), fault(Code::Option, "positions"));
     assert_eq!(run(&[2, 3, 6], r#"{"scale":3}"#, Some(&[0, 1, i32::MAX])), fault(Code::Option, "scale"));
-    for (json, argument) in [
-        (r#"{"dim":3}"#, "dim"),
-        (r#"{"dim":0}"#, "dim"),
-        (r#"{"base":0.5}"#, "base"),
-        (r#"{"base":"Infinity"}"#, "base"),
-        (r#"{"scale":-1}"#, "scale"),
-        (r#"{"scale":"NaN"}"#, "scale"),
-        (r#"{"interleaved":1}"#, "interleaved"),
-        (r#"{"layout":"hbld"}"#, "layout"),
-        (r#"{"theta":10000}"#, "theta"),
-    ] {
+    for (json, argument) in
+        [(r#"{"dim":3}"#, "dim"), (r#"{"dim":0}"#, "dim"), (r#"{"base":0.5}"#, "base"), (r#"{"scale":-1}"#, "scale")]
+    {
         assert_eq!(run(&[2, 3, 6], json, None), fault(Code::Option, argument), "{json}");
     }
-}
-
-#[test]
-fn a_layer_s_rotary_options_are_told_by_their_path() {
-    let fault = |rotary: &str| {
-        let config = format!(r#"{{"numHeads":2,"headDim":6,"rotary":{rotary}}}"#);
-        let error = MultiHeadAttention::new(&config, LayerKind::SelfAttention).unwrap_err();
-        (error.code, error.argument.clone(), error.expected.clone())
-    };
-    let option = |argument: &str, expected: &str| (Code::Option, argument.to_owned(), expected.to_owned());
-    assert_eq!(fault(r#"{"dim":8}"#), option("rotary.dim", "an even integer from 2 to the head size 6"));
-    assert_eq!(fault(r#"{"dim":5}"#), option("rotary.dim", "an even integer of at least 2"));
-    assert_eq!(fault(r#"{"bas":5}"#), option("rotary.bas", "a known option; the nearest is 'base'"));
-    assert_eq!(fault(r#"{"scale":1}"#).1, "rotary.scale");
-    assert_eq!(fault("true"), option("rotary", "an object { base, interleaved, dim }"));
-    let config = r#"{"numHeads":2,"headDim":6,"rotary":{"base":10000.5}}"#;
-    let layer = MultiHeadAttention::new(config, LayerKind::SelfAttention).unwrap();
-    assert!(layer.config().to_json().ends_with(r#","rotary":{"base":10000.5,"interleaved":false,"dim":6}}"#));
 }

@@ -1,12 +1,12 @@
 //! Attention problems as data: drawn by proptest or written by hand, run at a level, and compared with the oracle.
 
 use proptest::prelude::*;
+use ruvector_attention::attention::mask::Mask;
+use ruvector_attention::attention::{Arrays, Outputs, attention_weights, scaled_dot_product_attention};
 use ruvector_attention::options::{AttentionOptions, Layout, Stage};
-use ruvector_attention::reference::{self, Attention};
-use ruvector_attention::sdpa::mask::Mask;
-use ruvector_attention::sdpa::{Arrays, Outputs, attention_weights, scaled_dot_product_attention};
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Context, Tensor};
+use ruvector_attention_oracle::{self as reference, Attention};
 
 /// A context for each level, on one thread.
 pub fn contexts() -> impl Iterator<Item = Context> {
@@ -37,6 +37,11 @@ impl Random {
     pub fn normals(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.normal()).collect()
     }
+}
+
+/// The options or the configuration of a JSON text.
+pub fn from_json<T: serde::de::DeserializeOwned>(json: &str) -> T {
+    serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}"))
 }
 
 /// The shape of a mask, and what is in it.
@@ -331,7 +336,7 @@ fn options() -> impl Strategy<Value = AttentionOptions> {
         .prop_map(|((blhd, causal, window, offset, shifted), scale, softcap, dropout, asked)| AttentionOptions {
             layout: if blhd { Layout::Blhd } else { Layout::Bhld },
             causal,
-            query_offset: if shifted { offset } else { 0 },
+            query_offset: shifted.then_some(offset),
             window,
             scale,
             softcap,

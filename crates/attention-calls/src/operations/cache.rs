@@ -1,0 +1,62 @@
+//! Key/value caches.
+
+use std::sync::Arc;
+
+use ruvector_attention::attention::cache::{CacheConfig, KvCache};
+use ruvector_attention::layers::Entry;
+use ruvector_attention::options::AttentionOptions;
+use ruvector_attention::{Error, Result};
+use serde::Deserialize;
+
+use super::attention::ARRAY_OPTIONS;
+use crate::call::Call;
+use crate::object::Object;
+use crate::options::{Names, read, read_with, write};
+
+pub(super) fn make(config: Option<&str>) -> Result<Arc<dyn Object>> {
+    let config: CacheConfig = read(config, Names::default())?;
+    Ok(Arc::new(KvCache::new(config)?))
+}
+
+impl Object for KvCache {
+    fn config(&self) -> Result<String> {
+        write(self.config())
+    }
+
+    fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
+        self.visit_entries(visit)
+    }
+
+    fn with_entries(&self, entries: &[Entry<'_>], _prefix: &str) -> Result<Arc<dyn Object>> {
+        Ok(Arc::new(self.revived(entries)?))
+    }
+}
+
+pub(super) fn append(call: &mut Call<'_>) -> Result<()> {
+    let (k, v) = (call.tensor("k")?, call.tensor("v")?);
+    call.object::<KvCache>(0)?.append(k, v)
+}
+
+/// Attention over a cache is causal unless the options say otherwise.
+pub(super) fn attend(call: &mut Call<'_>) -> Result<()> {
+    let q = call.tensor("q")?;
+    let names = Names { beside: ARRAY_OPTIONS, without: &["stage", "blockSize"] };
+    let (mut options, is_given): (AttentionOptions, bool) = read_with(call.options, names, "causal")?;
+    options.causal |= !is_given;
+    let (arrays, outputs) = (call.arrays()?, call.attention_outputs());
+    call.object::<KvCache>(0)?.attend(call.context, q, &options, arrays, outputs)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TruncateOptions {
+    length: Option<i64>,
+}
+
+pub(super) fn truncate(call: &mut Call<'_>) -> Result<()> {
+    let TruncateOptions { length } = read(call.options, Names::default())?;
+    let Some(length) = length.and_then(|length| u64::try_from(length).ok()) else {
+        return Err(Error::value("length", "an integer of at least 0", ""));
+    };
+    call.object::<KvCache>(0)?.truncate(length)
+}

@@ -1,0 +1,624 @@
+//! Options from their JSON text, and configurations back to it: one small serde format.
+//!
+//! The format has the types of options alone, and knows no range. A value of a wrong type reads as one that no option
+//! takes (NaN, 0, the least integer), so that the mechanism's own check refuses it with its expectation; [`shown`] then
+//! puts the text in its place that the caller wrote.
+
+use std::borrow::Cow;
+use std::fmt::{self, Display, Write};
+
+use ruvector_attention::error::alternatives;
+use ruvector_attention::math::decimal::Decimal;
+use ruvector_attention::ranges::LARGEST_EXACT_INTEGER;
+use ruvector_attention::{Code, Error, Result};
+use serde::de::value::StrDeserializer;
+use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Visitor};
+use serde::ser::{self, Impossible, Serialize};
+use serde::{Deserializer, Serializer, forward_to_deserialize_any};
+
+use crate::json::{Json, Value};
+
+/// The names that a call takes besides those of its options.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Names<'a> {
+    /// Options that come as arrays beside the JSON; suggested for misspelt ones.
+    pub beside: &'a [&'a str],
+    /// Fields of the structure that this call does not take.
+    pub without: &'a [&'a str],
+}
+
+/// The options that a JSON object holds; without a text, or for `null`, each takes its default.
+///
+/// # Errors
+/// `OPTION` for an unknown name, and for a wrong type that no value stands for.
+pub fn read<'de, T: Deserialize<'de> + Default>(json: Option<&'de str>, names: Names<'de>) -> Result<T> {
+    read_with(json, names, "").map(|(options, _)| options)
+}
+
+/// The same, and whether the option `name` is given.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with<'de, T: Deserialize<'de> + Default>(
+    json: Option<&'de str>,
+    names: Names<'de>,
+    name: &str,
+) -> Result<(T, bool)> {
+    let Some(text) = json else { return Ok((T::default(), false)) };
+    let json = parse(text)?;
+    let is_given = json.member(name).is_some_and(|json| json.value != Value::Null);
+    let options = T::deserialize(Root { json: &json, names });
+    options.map(|options| (options, is_given)).map_err(|Fault(error)| error)
+}
+
+/// The error with the value of its argument as the caller wrote it in the JSON.
+#[cold]
+pub fn shown(error: Error, json: Option<&str>) -> Error {
+    if !error.is_value {
+        return error;
+    }
+    let Ok(json) = Json::parse(json.unwrap_or("{}")) else { return error };
+    let given = error.argument.split('.').try_fold(&json, |json, name| json.member(name));
+    let actual = match given {
+        Some(Json { value: Value::Null, .. }) | None => "nothing".to_owned(),
+        Some(given) => Written(given).to_string(),
+    };
+    error.showing(actual)
+}
+
+fn parse(text: &str) -> Result<Json<'_>> {
+    Json::parse(text)
+        .map_err(|at| Error::new(Code::Internal, "options", "a JSON text", format_args!("{text} up to byte {at}")))
+}
+
+type Read<T> = std::result::Result<T, Fault>;
+
+/// An error as serde carries it.
+#[derive(Debug)]
+struct Fault(Error);
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl Fault {
+    /// Structures and this format do not fit each other.
+    #[cold]
+    #[inline(never)]
+    fn unfit() -> Self {
+        Self(Error::new(Code::Internal, "options", "a structure of options", "another"))
+    }
+}
+
+impl de::Error for Fault {
+    #[cold]
+    fn custom<T: Display>(_: T) -> Self {
+        Self::unfit()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn duplicate_field(field: &'static str) -> Self {
+        Self(Error::option(field, "one option of this name", "two"))
+    }
+}
+
+impl ser::Error for Fault {
+    fn custom<T: Display>(_: T) -> Self {
+        Self::unfit()
+    }
+}
+
+/// A member of an object.
+type Member<'de> = (Cow<'de, str>, Json<'de>);
+
+/// The object of all options.
+#[derive(Clone, Copy)]
+struct Root<'a, 'de> {
+    json: &'a Json<'de>,
+    names: Names<'a>,
+}
+
+/// A value under its name.
+#[derive(Clone, Copy)]
+struct Given<'a, 'de> {
+    json: &'a Json<'de>,
+    name: &'a str,
+}
+
+// What is not generic stays out of line: each field of each structure would have its own copy.
+impl<'a, 'de> Given<'a, 'de> {
+    #[cold]
+    #[inline(never)]
+    fn fault(self, expected: &str) -> Fault {
+        Fault(Error::option(self.name, expected, Written(self.json)))
+    }
+
+    /// The number; NaN if it is none.
+    #[inline(never)]
+    fn number(self) -> f64 {
+        self.json.number().unwrap_or(f64::NAN)
+    }
+
+    /// The integer, if a double holds it exactly.
+    #[inline(never)]
+    fn integer(self) -> Option<i64> {
+        let number = self.number();
+        (number.trunc() == number && number.abs() <= LARGEST_EXACT_INTEGER as f64).then_some(number as i64)
+    }
+
+    /// A number of things; what memory cannot count saturates, and is refused with the sizes that it makes.
+    #[inline(never)]
+    fn count(self) -> u64 {
+        let integer = self.integer().and_then(|integer| u64::try_from(integer).ok());
+        integer.unwrap_or(0).min(usize::MAX as u64)
+    }
+
+    #[inline(never)]
+    fn boolean(self) -> Read<bool> {
+        match self.json.value {
+            Value::Boolean(value) => Ok(value),
+            _ => Err(self.fault("a boolean")),
+        }
+    }
+
+    #[inline(never)]
+    fn choice(self, variants: &[&str]) -> Read<&'a str> {
+        let text = self.json.string().filter(|text| variants.contains(text));
+        text.ok_or_else(|| self.fault(&alternatives(variants)))
+    }
+
+    /// The members of an object that has names of fields alone.
+    #[inline(never)]
+    fn members(self, names: Names<'_>, fields: &[&str]) -> Read<Members<'a, 'de>> {
+        let Some(members) = self.json.members() else {
+            return Err(match self.name {
+                OPTIONS => self.fault("an object"),
+                _ => self.fault(&format!("an object {{ {} }}", fields.join(", "))),
+            });
+        };
+        let Names { beside, without } = names;
+        let is_known = |name: &str| fields.contains(&name) && !without.contains(&name);
+        if let Some((name, _)) = members.iter().find(|(name, _)| !is_known(name)) {
+            let known = fields.iter().filter(|field| !without.contains(field)).chain(beside);
+            let nearest = nearest(name, known.copied()).unwrap_or_default();
+            let expected = format_args!("a known option; the nearest is '{nearest}'");
+            return Err(Fault(Error::option(name, expected, "an unknown name")));
+        }
+        Ok(Members { rest: members.iter(), value: None })
+    }
+}
+
+/// The argument that faults of the whole object name.
+const OPTIONS: &str = "options";
+
+/// The members of an object, those that are `null` left out.
+struct Members<'a, 'de> {
+    rest: std::slice::Iter<'a, Member<'de>>,
+    value: Option<&'a Member<'de>>,
+}
+
+impl<'a, 'de> Members<'a, 'de> {
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a str> {
+        self.value = self.rest.find(|(_, json)| json.value != Value::Null);
+        self.value.map(|(name, _)| &**name)
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Members<'_, 'de> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Read<Option<K::Value>> {
+        let Some(name) = self.next() else { return Ok(None) };
+        let name: StrDeserializer<'_, Fault> = name.into_deserializer();
+        seed.deserialize(name).map(Some)
+    }
+
+    #[inline(never)]
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Read<V::Value> {
+        match self.value {
+            Some((name, json)) => seed.deserialize(Given { json, name }),
+            None => Err(Fault::unfit()),
+        }
+    }
+}
+
+/// The items of a list of fixed length; integers that no option takes for another value or another length.
+struct Items<'a, 'de> {
+    given: Given<'a, 'de>,
+    items: &'a [Json<'de>],
+    next: usize,
+}
+
+static NOTHING: Json<'static> = Json { text: "null", value: Value::Null };
+
+impl<'de> de::SeqAccess<'de> for Items<'_, 'de> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Read<Option<T::Value>> {
+        let json = self.items.get(self.next).unwrap_or(&NOTHING);
+        self.next += 1;
+        seed.deserialize(Given { json, ..self.given }).map(Some)
+    }
+}
+
+impl<'de> Deserializer<'de> for Root<'_, 'de> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Read<V::Value> {
+        Err(Fault::unfit())
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Read<V::Value> {
+        visitor.visit_map(Given { json: self.json, name: OPTIONS }.members(self.names, fields)?)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+impl<'de> Deserializer<'de> for Given<'_, 'de> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Read<V::Value> {
+        Err(Fault::unfit())
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        visitor.visit_bool(self.boolean()?)
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        visitor.visit_i64(self.integer().unwrap_or(i64::MIN))
+    }
+
+    fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        visitor.visit_u8(u8::try_from(self.count()).unwrap_or(0))
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        visitor.visit_u64(self.count())
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        visitor.visit_f32(self.number() as f32)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        visitor.visit_f64(self.number())
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Read<V::Value> {
+        let items = self.json.items().filter(|items| items.len() == length).unwrap_or_default();
+        visitor.visit_seq(Items { given: self, items, next: 0 })
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Read<V::Value> {
+        let variant: StrDeserializer<'_, Fault> = self.choice(variants)?.into_deserializer();
+        visitor.visit_enum(variant)
+    }
+
+    /// Faults of a member of a member are told by both names.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Read<V::Value> {
+        let within = |fault: Fault| Fault(fault.0.within(self.name));
+        if self.json.members().is_none() {
+            return Err(self.members(Names::default(), fields).err().unwrap_or_else(Fault::unfit));
+        }
+        let members = self.members(Names::default(), fields).map_err(within)?;
+        visitor.visit_map(members).map_err(within)
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i128 u16 u32 u128 char str string bytes byte_buf unit unit_struct newtype_struct seq tuple_struct map
+        identifier ignored_any
+    }
+}
+
+/// The candidate with the smallest edit distance to `name`, the earliest of equals; case, `_` and `-` do not count.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = folded(name);
+    candidates.into_iter().min_by_key(|candidate| distance(&name, &folded(candidate)))
+}
+
+/// `name` in the one spelling in which names are compared; capped, as a name of any length may arrive.
+fn folded(name: &str) -> Vec<u8> {
+    name.bytes().filter(|byte| !matches!(byte, b'_' | b'-')).take(64).map(|byte| byte.to_ascii_lowercase()).collect()
+}
+
+/// Levenshtein's distance: the insertions, deletions and substitutions that turn `a` into `b`.
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// A value as the caller wrote it: JSON, but for the numbers that JSON cannot hold and for texts too long to repeat.
+struct Written<'a, 'de>(&'a Json<'de>);
+
+impl Display for Written<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 60;
+        if let Some(text @ ("NaN" | "Infinity" | "-Infinity")) = self.0.string() {
+            return f.write_str(text);
+        }
+        let text = self.0.text;
+        match text.char_indices().nth(LONGEST) {
+            Some((end, _)) => f.write_str(text.get(..end).unwrap_or_default()).and_then(|()| f.write_str("…")),
+            None => f.write_str(text),
+        }
+    }
+}
+
+/// A configuration as a JSON object.
+///
+/// # Errors
+/// `INTERNAL` for a type that configurations do not have.
+pub fn write(config: &impl Serialize) -> Result<String> {
+    let mut json = String::new();
+    config.serialize(Writer(&mut json)).map_err(|Fault(error)| error)?;
+    Ok(json)
+}
+
+/// Appends values to a JSON text.
+struct Writer<'a>(&'a mut String);
+
+impl Writer<'_> {
+    #[inline(never)]
+    fn text(self, text: &dyn Display) -> Read<()> {
+        // Writing to a String does not fail.
+        let _ = write!(self.0, "{text}");
+        Ok(())
+    }
+}
+
+macro_rules! written {
+    ($($method:ident: $type:ty),*) => {$(
+        fn $method(self, value: $type) -> Read<()> {
+            self.text(&value)
+        }
+    )*};
+}
+
+macro_rules! unfit {
+    ($($method:ident($($type:ty),*) -> $result:ty;)*) => {$(
+        fn $method(self, $(_: $type),*) -> Read<$result> {
+            Err(Fault::unfit())
+        }
+    )*};
+}
+
+impl<'a> Serializer for Writer<'a> {
+    type Ok = ();
+    type Error = Fault;
+    type SerializeSeq = Impossible<(), Fault>;
+    type SerializeTuple = Impossible<(), Fault>;
+    type SerializeTupleStruct = Impossible<(), Fault>;
+    type SerializeTupleVariant = Impossible<(), Fault>;
+    type SerializeMap = Impossible<(), Fault>;
+    type SerializeStruct = Object<'a>;
+    type SerializeStructVariant = Impossible<(), Fault>;
+
+    written!(serialize_bool: bool, serialize_u8: u8, serialize_u64: u64);
+
+    fn serialize_f32(self, value: f32) -> Read<()> {
+        self.text(&Decimal::from(value))
+    }
+
+    fn serialize_f64(self, value: f64) -> Read<()> {
+        self.text(&Decimal::from(value))
+    }
+
+    fn serialize_none(self) -> Read<()> {
+        self.text(&"null")
+    }
+
+    fn serialize_some<T: ?Sized + Serialize>(self, value: &T) -> Read<()> {
+        value.serialize(self)
+    }
+
+    fn collect_str<T: ?Sized + Display>(self, _: &T) -> Read<()> {
+        Err(Fault::unfit())
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Read<()> {
+        self.text(&format_args!("\"{variant}\""))
+    }
+
+    fn serialize_struct(self, _: &'static str, _: usize) -> Read<Object<'a>> {
+        self.0.push('{');
+        Ok(Object(self.0))
+    }
+
+    unfit! {
+        serialize_i8(i8) -> ();
+        serialize_i16(i16) -> ();
+        serialize_i32(i32) -> ();
+        serialize_i64(i64) -> ();
+        serialize_u16(u16) -> ();
+        serialize_u32(u32) -> ();
+        serialize_char(char) -> ();
+        serialize_str(&str) -> ();
+        serialize_bytes(&[u8]) -> ();
+        serialize_unit() -> ();
+        serialize_unit_struct(&'static str) -> ();
+        serialize_seq(Option<usize>) -> Self::SerializeSeq;
+        serialize_tuple(usize) -> Self::SerializeTuple;
+        serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct;
+        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Self::SerializeTupleVariant;
+        serialize_map(Option<usize>) -> Self::SerializeMap;
+        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Self::SerializeStructVariant;
+    }
+
+    fn serialize_newtype_struct<T: ?Sized + Serialize>(self, _: &'static str, _: &T) -> Read<()> {
+        Err(Fault::unfit())
+    }
+
+    fn serialize_newtype_variant<T: ?Sized + Serialize>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Read<()> {
+        Err(Fault::unfit())
+    }
+}
+
+/// The members of an object that is being written.
+struct Object<'a>(&'a mut String);
+
+impl ser::SerializeStruct for Object<'_> {
+    type Ok = ();
+    type Error = Fault;
+
+    #[inline(never)]
+    fn serialize_field<T: ?Sized + Serialize>(&mut self, name: &'static str, value: &T) -> Read<()> {
+        let comma = if self.0.ends_with('{') { "" } else { "," };
+        Writer(self.0).text(&format_args!("{comma}\"{name}\":"))?;
+        value.serialize(Writer(self.0))
+    }
+
+    fn end(self) -> Read<()> {
+        self.0.push('}');
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ruvector_attention::options::{AttentionConfig, AttentionOptions, Layout};
+
+    #[test]
+    fn absent_and_null_options_take_their_defaults() {
+        let nulls = r#"{"layout":null,"causal":null,"queryOffset":null,"window":null,"scale":null,"softcap":null,
+            "dropout":null,"seed":null,"weights":null,"topWeights":null,"logSumExp":null,"blockSize":null}"#;
+        for json in [None, Some("{}"), Some(nulls)] {
+            assert_eq!(read::<AttentionOptions>(json, Names::default()), Ok(AttentionOptions::default()));
+        }
+        let names = Names { without: &["stage"], ..Names::default() };
+        assert!(read::<AttentionOptions>(Some(r#"{"stage":null}"#), names).is_err());
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let json = r#"{"layout":"blhd","causal":true,"queryOffset":-3,"window":[1e3,-1.0],"scale":0,"softcap":-0.0,
+            "dropout":0.25,"seed":9007199254740991,"weights":true,"topWeights":2.0,"logSumExp":true}"#;
+        let expected = AttentionOptions {
+            layout: Layout::Blhd,
+            causal: true,
+            query_offset: Some(-3),
+            window: Some([1000, -1]),
+            scale: Some(0.0),
+            softcap: 0.0,
+            dropout: 0.25,
+            seed: (1 << 53) - 1,
+            weights: true,
+            top_weights: Some(2),
+            log_sum_exp: true,
+            stage: None,
+            block_size: None,
+        };
+        assert_eq!(read(Some(json), Names::default()), Ok(expected));
+        let json = r#"{"causal":null}"#;
+        assert!(!read_with::<AttentionOptions>(Some(json), Names::default(), "causal").unwrap().1);
+        let json = r#"{"causal":false}"#;
+        assert!(read_with::<AttentionOptions>(Some(json), Names::default(), "causal").unwrap().1);
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_with_the_nearest_known_one() {
+        let names = Names { beside: &["mask", "kvLengths"], without: &["stage"] };
+        for (json, name, nearest) in [
+            (r#"{"isCausal":true}"#, "isCausal", "causal"),
+            (r#"{"attn_mask":[]}"#, "attn_mask", "mask"),
+            (r#"{"kvLength":null}"#, "kvLength", "kvLengths"),
+            (r#"{"dropOut":0.1}"#, "dropOut", "dropout"),
+            (r#"{"stage":"scores"}"#, "stage", "scale"),
+        ] {
+            let error = read::<AttentionOptions>(Some(json), names).unwrap_err();
+            let expected = format!("a known option; the nearest is '{nearest}'");
+            assert_eq!((error.code, &*error.argument, &*error.expected), (Code::Option, name, &*expected));
+            assert_eq!(error.actual, "an unknown name");
+        }
+    }
+
+    #[test]
+    fn texts_that_are_no_options_are_refused() {
+        let fault = |json| read::<AttentionOptions>(Some(json), Names::default()).unwrap_err();
+        assert_eq!(fault("{").code, Code::Internal);
+        let error = fault("[1]");
+        assert_eq!((&*error.argument, &*error.expected, &*error.actual), ("options", "an object", "[1]"));
+        assert_eq!(fault(r#"{"seed":1,"seed":2}"#).argument, "seed");
+    }
+
+    #[test]
+    fn a_configuration_is_written_as_it_is_read() {
+        let json = r#"{"numHeads":2,"headDim":6,"dropout":0.1,"seed":7,"rotary":{"base":10000.5}}"#;
+        let config = read::<AttentionConfig>(Some(json), Names::default()).unwrap().resolved().unwrap();
+        let written = write(&config).unwrap();
+        assert_eq!(
+            written,
+            r#"{"numHeads":2,"headDim":6,"modelDim":12,"kvHeads":2,"kDim":12,"vDim":12,"useBias":true,"dropout":0.1,"seed":7,"rotary":{"base":10000.5,"interleaved":false,"dim":6}}"#
+        );
+        assert_eq!(read(Some(&written), Names::default()), Ok(config));
+    }
+
+    #[test]
+    fn the_nearest_name_ignores_case_and_separators() {
+        let known = ["causal", "scale", "queryOffset", "window"];
+        assert_eq!(nearest("isCausal", known), Some("causal"));
+        assert_eq!(nearest("query_offset", known), Some("queryOffset"));
+        assert_eq!(nearest("windw", known), Some("window"));
+        assert_eq!(nearest("", known), Some("scale"));
+        assert_eq!(nearest("x", []), None);
+    }
+
+    #[test]
+    fn distance_counts_single_edits() {
+        assert_eq!(distance(b"kitten", b"sitting"), 3);
+        assert_eq!(distance(b"", b"abc"), 3);
+        assert_eq!(distance(b"abc", b""), 3);
+        assert_eq!(distance(b"same", b"same"), 0);
+    }
+
+    #[test]
+    fn long_values_are_shortened_in_errors() {
+        let text = format!("\"{}\"", "é".repeat(500));
+        assert_eq!(Written(&Json::parse(&text).unwrap()).to_string().chars().count(), 61);
+    }
+}

@@ -1,0 +1,257 @@
+//! The oracle of the graphs: lists of edges, one edge at a time, as PyTorch Geometric writes the layers down.
+
+use super::{dot, doubles, linear, softmax};
+use ruvector_attention::graph::aggregate::Reduce;
+use ruvector_attention::graph::layer::GraphLayer;
+use ruvector_attention::graph::options::Kind;
+use ruvector_attention::math::random::Dropout;
+
+/// A graph as a list of edges with what they carry.
+#[derive(Debug, Clone, Default)]
+pub struct Edges {
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// The source of each edge.
+    pub source: Vec<usize>,
+    /// The target of each edge.
+    pub target: Vec<usize>,
+    /// The features of each edge; empty where edges have none.
+    pub features: Vec<Vec<f64>>,
+    /// The weight of each edge.
+    pub weight: Vec<f64>,
+    /// The number by which dropout knows each edge.
+    pub number: Vec<usize>,
+}
+
+/// What a layer computes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// `[N, width]`.
+    pub output: Vec<f64>,
+    /// `[K′, heads]`; empty where the layer has no attention.
+    pub weights: Vec<f64>,
+}
+
+impl Edges {
+    /// The graph of these edges, each with its features `[K, size]` and its weight, 1 where there is none.
+    pub fn new(nodes: usize, ends: [&[i32]; 2], features: Option<&[f32]>, weight: Option<&[f32]>) -> Self {
+        let [source, target] = ends.map(|ends| ends.iter().map(|&node| node as usize).collect::<Vec<_>>());
+        let edges = source.len();
+        Self {
+            nodes,
+            features: features
+                .map_or(vec![], |all| all.chunks((all.len() / edges.max(1)).max(1)).map(doubles).collect()),
+            weight: weight.map_or(vec![1.0; edges], doubles),
+            number: (0..edges).collect(),
+            source,
+            target,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn incoming(&self, node: usize) -> impl Iterator<Item = usize> {
+        (0..self.len()).filter(move |&edge| self.target[edge] == node)
+    }
+
+    /// The graph with the self-loops taken out and one for each node put at the end: its features the mean of its other
+    /// incoming edges', its weight that of the last self-loop taken out, or 1.
+    fn with_self_loops(&self) -> Self {
+        let mut edges = Self { nodes: self.nodes, ..Self::default() };
+        for edge in (0..self.len()).filter(|&edge| self.source[edge] != self.target[edge]) {
+            edges.source.push(self.source[edge]);
+            edges.target.push(self.target[edge]);
+            edges.features.extend(self.features.get(edge).cloned());
+            edges.weight.push(self.weight[edge]);
+            edges.number.push(edge);
+        }
+        let others = edges.clone();
+        for node in 0..self.nodes {
+            let incoming: Vec<usize> = others.incoming(node).collect();
+            if let Some(size) = self.features.first().map(Vec::len) {
+                let sum = |feature: usize| incoming.iter().map(|&edge| others.features[edge][feature]).sum::<f64>();
+                let mean = |feature| sum(feature) / incoming.len().max(1) as f64;
+                edges.features.push((0..size).map(mean).collect());
+            }
+            let given = self.incoming(node).filter(|&edge| self.source[edge] == node).last();
+            edges.weight.push(given.map_or(1.0, |edge| self.weight[edge]));
+            edges.source.push(node);
+            edges.target.push(node);
+            edges.number.push(self.len() + node);
+        }
+        edges
+    }
+}
+
+/// Sum, mean, largest or smallest of `weight · x[source]` over the incoming edges of each node.
+pub fn propagate(edges: &Edges, x: &[f64], reduce: Reduce) -> Vec<f64> {
+    let features = x.len() / edges.nodes.max(1);
+    let mut output = Vec::new();
+    for node in 0..edges.nodes {
+        for feature in 0..features {
+            let messages: Vec<f64> = edges
+                .incoming(node)
+                .map(|edge| edges.weight[edge] * x[edges.source[edge] * features + feature])
+                .collect();
+            let sum: f64 = messages.iter().sum();
+            output.push(match reduce {
+                _ if messages.is_empty() => 0.0,
+                Reduce::Sum => sum,
+                Reduce::Mean => sum / messages.len() as f64,
+                _ if sum.is_nan() && messages.iter().any(|message| message.is_nan()) => f64::NAN,
+                Reduce::Max => messages.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                Reduce::Min => messages.iter().copied().fold(f64::INFINITY, f64::min),
+            });
+        }
+    }
+    output
+}
+
+/// The softmax of scores `[K, heads]` over the edges that share a target.
+pub fn edge_softmax(edges: &Edges, scores: &[f64], heads: usize) -> Vec<f64> {
+    let mut weights = vec![0.0; scores.len()];
+    for node in 0..edges.nodes {
+        let incoming: Vec<usize> = edges.incoming(node).collect();
+        for head in 0..heads {
+            let row: Vec<f64> = incoming.iter().map(|&edge| scores[edge * heads + head]).collect();
+            for (&edge, weight) in incoming.iter().zip(softmax(&row).0) {
+                weights[edge * heads + head] = weight;
+            }
+        }
+    }
+    weights
+}
+
+/// A layer's forward pass over the nodes' features x.
+pub fn forward(layer: &GraphLayer, edges: &Edges, x: &[f32], training: bool, seed: u64) -> Output {
+    let x = doubles(x);
+    match layer.settings().kind {
+        Kind::Convolution => Output { output: convolution(layer, edges, &x), weights: vec![] },
+        Kind::Sage => Output { output: sage(layer, edges, &x), weights: vec![] },
+        _ => attention(layer, edges, &x, training, seed),
+    }
+}
+
+fn part(layer: &GraphLayer, x: &[f64], inputs: usize, name: &str) -> Vec<f64> {
+    let find = |kind| layer.parameters().find(&format!("{name}.{kind}"));
+    linear(x, inputs, find("weight").unwrap_or_default(), find("bias"))
+}
+
+fn add_bias(output: &mut [f64], bias: Option<&[f32]>) {
+    let Some(bias) = bias else { return };
+    for (value, bias) in output.iter_mut().zip(bias.iter().cycle()) {
+        *value += f64::from(*bias);
+    }
+}
+
+fn convolution(layer: &GraphLayer, edges: &Edges, x: &[f64]) -> Vec<f64> {
+    let config = layer.settings();
+    let mut edges = if config.add_self_loops { edges.with_self_loops() } else { edges.clone() };
+    let degree = |node| edges.incoming(node).map(|edge| edges.weight[edge]).sum::<f64>();
+    let root = |node| if degree(node) == 0.0 { 0.0 } else { degree(node).powf(-0.5) };
+    let roots: Vec<f64> = (0..edges.nodes).map(root).collect();
+    for edge in 0..edges.len() {
+        edges.weight[edge] *= roots[edges.source[edge]] * roots[edges.target[edge]];
+    }
+    let mut output = propagate(&edges, &part(layer, x, config.in_features, "lin"), Reduce::Sum);
+    add_bias(&mut output, layer.parameters().find("bias"));
+    output
+}
+
+fn sage(layer: &GraphLayer, edges: &Edges, x: &[f64]) -> Vec<f64> {
+    let config = layer.settings();
+    let (inputs, outputs) = (config.in_features, config.out_features);
+    let mut output = part(layer, &propagate(edges, x, config.reduce), inputs, "lin_l");
+    let own = part(layer, x, inputs, "lin_r");
+    output.iter_mut().zip(own).for_each(|(value, own)| *value += own);
+    if config.normalize {
+        for row in output.chunks_mut(outputs) {
+            let length = dot(row, row).sqrt().max(1e-12);
+            row.iter_mut().for_each(|value| *value /= length);
+        }
+    }
+    output
+}
+
+fn attention(layer: &GraphLayer, edges: &Edges, x: &[f64], training: bool, seed: u64) -> Output {
+    let (config, parameters) = (layer.settings(), layer.parameters());
+    let (inputs, channels, heads) = (config.in_features, config.out_features, config.num_heads);
+    let transformer = config.kind == Kind::Transformer;
+    let edges = if config.add_self_loops { edges.with_self_loops() } else { edges.clone() };
+    let width = config.width();
+    let [keys, queries, values] = match (transformer, config.is_additive) {
+        (true, _) => ["lin_key", "lin_query", "lin_value"],
+        (false, true) => ["lin"; 3],
+        (false, _) => ["lin_l", "lin_r", "lin_l"],
+    }
+    .map(|name| part(layer, x, inputs, name));
+    let of_edges: Vec<Vec<f64>> =
+        edges.features.iter().map(|features| part(layer, features, features.len(), "lin_edge")).collect();
+    let of_edge = |edge: usize, at: usize| of_edges.get(edge).map_or(0.0, |values| values[at]);
+    let vector = |name| doubles(parameters.get(name));
+    let (att, src, dst, by_edge) = (vector("att"), vector("att_src"), vector("att_dst"), vector("att_edge"));
+    let leaky = |score: f64| if score > 0.0 { score } else { f64::from(config.negative_slope) * score };
+    let mut scores = Vec::new();
+    for edge in 0..edges.len() {
+        let (from, to) = (edges.source[edge] * width, edges.target[edge] * width);
+        for head in 0..heads {
+            let sum = |term: &dyn Fn(usize) -> f64| (head * channels..(head + 1) * channels).map(term).sum::<f64>();
+            scores.push(match (transformer, config.is_additive) {
+                (true, _) => {
+                    sum(&|at| queries[to + at] * (keys[from + at] + of_edge(edge, at))) / (channels as f64).sqrt()
+                }
+                (false, true) => leaky(sum(&|at| {
+                    keys[from + at] * src[at]
+                        + queries[to + at] * dst[at]
+                        + by_edge.get(at).map_or(0.0, |by_edge| of_edge(edge, at) * by_edge)
+                })),
+                _ => sum(&|at| att[at] * leaky(keys[from + at] + queries[to + at] + of_edge(edge, at))),
+            });
+        }
+    }
+    let softened = edge_softmax(&edges, &scores, heads);
+    let mut weights = softened.clone();
+    if let Some(dropout) = training.then(|| Dropout::new(config.dropout, seed)).flatten() {
+        for (index, weight) in weights.iter_mut().enumerate() {
+            let (edge, head) = (edges.number[index / heads], index % heads);
+            *weight *= f64::from(dropout.factors([0, 0, edge], head / 4)[head % 4]);
+        }
+    }
+    let mut sums = vec![0.0; edges.nodes * width];
+    for edge in 0..edges.len() {
+        for at in 0..width {
+            let beside = if transformer { of_edge(edge, at) } else { 0.0 };
+            let value = values[edges.source[edge] * width + at] + beside;
+            sums[edges.target[edge] * width + at] += weights[edge * heads + at / channels] * value;
+        }
+    }
+    let mut output = sums;
+    if !config.concat {
+        let mean = |row: &[f64], at: usize| row.iter().skip(at).step_by(channels).sum::<f64>() / heads as f64;
+        output = output.chunks(width).flat_map(|row| (0..channels).map(move |at| mean(row, at))).collect();
+    }
+    if transformer {
+        skip(layer, x, &mut output);
+        return Output { output, weights: softened };
+    }
+    add_bias(&mut output, parameters.find("bias"));
+    Output { output, weights }
+}
+
+fn skip(layer: &GraphLayer, x: &[f64], output: &mut [f64]) {
+    let config = layer.settings();
+    let own = part(layer, x, config.in_features, "lin_skip");
+    let size = config.output_width();
+    let gate = layer.parameters().find("lin_beta.weight").map(doubles);
+    for (sum, own) in output.chunks_mut(size).zip(own.chunks(size)) {
+        let joined =
+            sum.iter().copied().chain(own.iter().copied()).chain(sum.iter().zip(own).map(|(sum, own)| sum - own));
+        let open =
+            gate.as_ref().map(|gate| dot(gate, &joined.collect::<Vec<_>>())).map(|open| 1.0 / (1.0 + (-open).exp()));
+        for (sum, own) in sum.iter_mut().zip(own) {
+            *sum = open.map_or(*sum + own, |open| open * own + (1.0 - open) * *sum);
+        }
+    }
+}

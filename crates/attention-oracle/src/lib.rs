@@ -1,0 +1,283 @@
+//! The oracle for tests: each mechanism from its definition, in doubles, one position at a time, for clarity and not for
+//! speed.
+
+pub mod encoder;
+pub mod graph;
+pub mod hyperbolic;
+pub mod linear;
+pub mod rotary;
+
+use ruvector_attention::attention::Arrays;
+use ruvector_attention::attention::mask::Mask;
+use ruvector_attention::attention::rotary::{Rotary, RotaryOptions};
+use ruvector_attention::layers::AttentionState;
+use ruvector_attention::math::random::Dropout;
+use ruvector_attention::options::{AttentionOptions, LayerOptions, Layout};
+use ruvector_attention::tensor::Tensor;
+
+/// Every intermediate result of attention, `[B, H, L, S]` but for the output and the logarithms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attention {
+    /// B, H, L and S.
+    pub shape: [usize; 4],
+    /// `scale · (q · k)`.
+    pub scores: Vec<f64>,
+    /// After the soft cap.
+    pub softcapped: Vec<f64>,
+    /// After the float mask, −∞ where a key is not visible.
+    pub biased: Vec<f64>,
+    /// After softmax and dropout.
+    pub weights: Vec<f64>,
+    /// `[B, H, L]`.
+    pub log_sum_exp: Vec<f64>,
+    /// `[B, H, L, E]`, or `[B, L, H, E]` in that layout.
+    pub output: Vec<f64>,
+}
+
+/// A tensor of doubles with named dimensions; three dimensions are one head.
+struct Heads {
+    data: Vec<f64>,
+    layout: Layout,
+    batch: usize,
+    heads: usize,
+    length: usize,
+    size: usize,
+}
+
+impl Heads {
+    fn new(data: Vec<f64>, dims: &[usize], layout: Layout) -> Self {
+        let (batch, heads, length, size) = match (dims, layout) {
+            (&[batch, length, size], _) => (batch, 1, length, size),
+            (&[batch, heads, length, size], Layout::Bhld) | (&[batch, length, heads, size], Layout::Blhd) => {
+                (batch, heads, length, size)
+            }
+            _ => panic!("attention of shape {dims:?}"),
+        };
+        Self { data, layout, batch, heads, length, size }
+    }
+
+    fn of(tensor: Tensor<'_>, layout: Layout) -> Self {
+        Self::new(doubles(tensor.data), tensor.shape.dims(), layout)
+    }
+
+    fn row(&self, b: usize, h: usize, i: usize) -> std::ops::Range<usize> {
+        let row = match self.layout {
+            Layout::Bhld => (b * self.heads + h) * self.length + i,
+            Layout::Blhd => (b * self.length + i) * self.heads + h,
+        };
+        row * self.size..(row + 1) * self.size
+    }
+}
+
+fn doubles(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&value| f64::from(value)).collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Scaled dot-product attention with every option.
+pub fn attention(
+    q: Tensor<'_>,
+    k: Tensor<'_>,
+    v: Tensor<'_>,
+    options: &AttentionOptions,
+    arrays: Arrays<'_>,
+) -> Attention {
+    let rank = q.shape.rank();
+    let [q, k, v] = [q, k, v].map(|tensor| Heads::of(tensor, options.layout));
+    attend(&q, &k, &v, rank, options, arrays)
+}
+
+fn attend(q: &Heads, k: &Heads, v: &Heads, rank: usize, options: &AttentionOptions, arrays: Arrays<'_>) -> Attention {
+    let shape = [q.batch, q.heads, q.length, k.length];
+    let scale = options.scale.map_or(1.0 / (q.size.max(1) as f64).sqrt(), f64::from);
+    let softcap = f64::from(options.softcap);
+    let dropout = Dropout::new(options.dropout, options.seed);
+    let mut output = Heads { data: vec![], size: v.size, ..*q };
+    output.data = vec![0.0; q.batch * q.heads * q.length * v.size];
+    let mut result = Attention {
+        shape,
+        scores: vec![],
+        softcapped: vec![],
+        biased: vec![],
+        weights: vec![],
+        log_sum_exp: vec![],
+        output: vec![],
+    };
+    for (b, h, i) in rows(shape) {
+        let group = h / (q.heads / k.heads);
+        let scores: Vec<f64> =
+            (0..k.length).map(|j| scale * dot(&q.data[q.row(b, h, i)], &k.data[k.row(b, group, j)])).collect();
+        let cap = |score: f64| if softcap > 0.0 { softcap * (score / softcap).tanh() } else { score };
+        let softcapped: Vec<f64> = scores.iter().map(|&score| cap(score)).collect();
+        let biased: Vec<f64> = (0..k.length)
+            .map(|j| match bias(rank, options, arrays, [b, h, i, j]) {
+                f64::NEG_INFINITY => f64::NEG_INFINITY,
+                bias => softcapped[j] + bias,
+            })
+            .collect();
+        let (mut weights, log_sum_exp) = softmax(&biased);
+        for (j, weight) in weights.iter_mut().enumerate() {
+            if let Some(dropout) = dropout {
+                *weight *= f64::from(dropout.factors([b, h, i], j / 4)[j % 4]);
+            }
+            // A key that is not visible is left out; its value may be anything.
+            if biased[j] != f64::NEG_INFINITY {
+                let value = &v.data[v.row(b, group, j)];
+                let row = output.row(b, h, i);
+                output.data[row].iter_mut().zip(value).for_each(|(sum, value)| *sum += *weight * value);
+            }
+        }
+        result.scores.extend(scores);
+        result.softcapped.extend(softcapped);
+        result.biased.extend(biased);
+        result.weights.extend(weights);
+        result.log_sum_exp.push(log_sum_exp);
+    }
+    result.output = output.data;
+    result
+}
+
+fn rows([batch, heads, queries, _]: [usize; 4]) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..batch).flat_map(move |b| (0..heads).flat_map(move |h| (0..queries).map(move |i| (b, h, i))))
+}
+
+/// What is added to the score at `[b, h, i, j]`; −∞ where the key is not visible.
+fn bias(rank: usize, options: &AttentionOptions, arrays: Arrays<'_>, at @ [b, _, i, j]: [usize; 4]) -> f64 {
+    let offset = arrays.query_offset.map_or(options.query_offset.unwrap_or(0), |offsets| i64::from(offsets[b]));
+    let (position, key) = (i as i64 + offset, j as i64);
+    let [left, right] = options.window.unwrap_or([-1, -1]);
+    let visible = (!options.causal || key <= position)
+        && (left == -1 || position - left <= key)
+        && (right == -1 || key <= position + right)
+        && arrays.kv_lengths.is_none_or(|lengths| key < i64::from(lengths[b]));
+    match arrays.mask {
+        _ if !visible => f64::NEG_INFINITY,
+        None => 0.0,
+        Some(Mask::Boolean(mask)) if mask.data[broadcast(mask.shape.dims(), rank, at)] == 0 => f64::NEG_INFINITY,
+        Some(Mask::Boolean(_)) => 0.0,
+        Some(Mask::Float(mask)) => f64::from(mask.data[broadcast(mask.shape.dims(), rank, at)]),
+    }
+}
+
+/// The element of a mask of dimensions `dims` that broadcasting puts at position `at`.
+fn broadcast(dims: &[usize], rank: usize, at: [usize; 4]) -> usize {
+    let [b, _, i, j] = at;
+    // With three-dimensional inputs there is no dimension of heads, in the mask neither.
+    let at = if rank == 3 && dims.len() == 3 { vec![b, i, j] } else { at[4 - dims.len()..].to_vec() };
+    dims.iter().zip(at).fold(0, |index, (&dim, at)| index * dim + if dim == 1 { 0 } else { at })
+}
+
+/// The softmax of a row and the logarithm of its sum of exponentials; a row of −∞ alone gives zeros and −∞.
+pub fn softmax(row: &[f64]) -> (Vec<f64>, f64) {
+    let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let visible = |score: f64| score != f64::NEG_INFINITY;
+    if !row.iter().copied().any(visible) {
+        return (vec![0.0; row.len()], f64::NEG_INFINITY);
+    }
+    let exponentials: Vec<f64> =
+        row.iter().map(|&score| if visible(score) { (score - max).exp() } else { 0.0 }).collect();
+    let sum: f64 = exponentials.iter().sum();
+    let weights = row.iter().zip(&exponentials).map(|(&score, e)| if visible(score) { e / sum } else { 0.0 }).collect();
+    (weights, max + sum.ln())
+}
+
+/// `x Wᵀ + b` with x `[rows, in]` and W `[out, in]`.
+pub fn linear(x: &[f64], inputs: usize, weight: &[f32], bias: Option<&[f32]>) -> Vec<f64> {
+    let weight = doubles(weight);
+    let outputs = weight.len() / inputs;
+    x.chunks(inputs)
+        .flat_map(|x| {
+            let weight = &weight;
+            (0..outputs).map(move |o| {
+                dot(x, &weight[o * inputs..(o + 1) * inputs]) + bias.map_or(0.0, |bias| f64::from(bias[o]))
+            })
+        })
+        .collect()
+}
+
+/// Multi-head attention on f32 inputs: q `[B, L, modelDim]`, k `[B, S, kDim]`, v `[B, S, vDim]`; the output is `[B, L, modelDim]`.
+pub fn multi_head(
+    state: &AttentionState,
+    [q, k, v]: [Tensor<'_>; 3],
+    training: bool,
+    options: &LayerOptions,
+    arrays: Arrays<'_>,
+) -> Attention {
+    let dims = |x: Tensor<'_>| match *x.shape.dims() {
+        [batch, length, _] => [batch, length],
+        _ => panic!("an input of shape {}", x.shape),
+    };
+    let inputs = [q, k, v].map(|x| (doubles(x.data), dims(x)));
+    multi_head_of_doubles(state, inputs, training, options, arrays)
+}
+
+/// Multi-head attention on doubles, each input with its batch size and length.
+fn multi_head_of_doubles(
+    state: &AttentionState,
+    [q, k, v]: [(Vec<f64>, [usize; 2]); 3],
+    training: bool,
+    options: &LayerOptions,
+    arrays: Arrays<'_>,
+) -> Attention {
+    let config = state.config();
+    let project = |(x, [batch, length]): (Vec<f64>, [usize; 2]), inputs, heads, weight, bias| {
+        Heads::new(linear(&x, inputs, weight, bias), &[batch, length, heads, config.head_dim], Layout::Blhd)
+    };
+    let inner = AttentionOptions {
+        layout: Layout::Blhd,
+        causal: options.causal,
+        query_offset: options.query_offset,
+        window: options.window,
+        scale: options.scale,
+        softcap: options.softcap,
+        dropout: if training { config.dropout } else { 0.0 },
+        seed: options.seed.unwrap_or(config.seed),
+        ..AttentionOptions::default()
+    };
+    let mut q = project(q, config.model_dim(), config.num_heads, state.query_weight(), state.query_bias());
+    let mut k = project(k, config.k_dim(), config.kv_heads(), state.key_weight(), state.key_bias());
+    if let Some(Rotary { base, interleaved, dim }) = config.rotary {
+        let options = &RotaryOptions { base, interleaved, dim, ..RotaryOptions::default() };
+        let offset =
+            |b: usize| arrays.query_offset.map_or(inner.query_offset.unwrap_or(0), |offsets| i64::from(offsets[b]));
+        rotary::rotate(&mut q, options, |b, i| (i as i64 + offset(b)) as f64);
+        rotary::rotate(&mut k, options, |_, j| j as f64);
+    }
+    let v = project(v, config.v_dim(), config.kv_heads(), state.value_weight(), state.value_bias());
+    let mut result = attend(&q, &k, &v, 4, &inner, arrays);
+    result.output = linear(&result.output, config.query_width(), state.output_weight(), state.output_bias());
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attention_of_two_keys_is_the_formula_by_hand() {
+        let (q, k, v) = ([1.0, 2.0], [0.5, 0.0, 0.0, 1.0], [10.0, 20.0]);
+        let tensor = |data, dims: &[usize]| Tensor::new("x", data, dims).unwrap();
+        let options = AttentionOptions { scale: Some(1.0), ..AttentionOptions::default() };
+        let found = attention(
+            tensor(&q, &[1, 1, 2]),
+            tensor(&k, &[1, 2, 2]),
+            tensor(&v, &[1, 2, 1]),
+            &options,
+            Arrays::default(),
+        );
+        let first = 0.5f64.exp() / (0.5f64.exp() + 2f64.exp());
+        assert_eq!(found.scores, [0.5, 2.0]);
+        assert!((found.weights[0] - first).abs() < 1e-15);
+        assert!((found.output[0] - (10.0 * first + 20.0 * (1.0 - first))).abs() < 1e-14);
+        assert!((found.log_sum_exp[0] - (0.5f64.exp() + 2f64.exp()).ln()).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_row_without_visible_keys_is_zeros() {
+        assert_eq!(softmax(&[f64::NEG_INFINITY; 3]), (vec![0.0; 3], f64::NEG_INFINITY));
+        assert_eq!(softmax(&[]), (vec![], f64::NEG_INFINITY));
+    }
+}

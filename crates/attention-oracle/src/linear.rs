@@ -1,0 +1,90 @@
+//! Linear attention from its definition: the weight of a key is the product of its features with the query's.
+
+use super::{Heads, dot, doubles};
+use ruvector_attention::linear::{FeatureMap, LinearAttention};
+use ruvector_attention::options::Layout;
+use ruvector_attention::tensor::Tensor;
+
+/// φ of one row. FAVOR+'s is returned as its exponents `ωᵀx̂ − ‖x̂‖²/2`, for the caller to choose c.
+fn features(attention: &LinearAttention, row: &[f64]) -> Vec<f64> {
+    let root = (row.len() as f64).sqrt();
+    let half_square = dot(row, row) / root / 2.0;
+    match attention.config().feature_map {
+        FeatureMap::Elu => row.iter().map(|&x| if x > 0.0 { x + 1.0 } else { x.exp() }).collect(),
+        FeatureMap::Relu => row.iter().map(|&x| if x < 0.0 { 1e-3 } else { x + f64::from(1e-3f32) }).collect(),
+        FeatureMap::FavorPlus => {
+            let projection = doubles(attention.projection());
+            // The projection is ω over D^¼, so that its product with x is ω's with x̂.
+            projection.chunks(row.len()).map(|direction| dot(direction, row) - half_square).collect()
+        }
+    }
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// φ of every row of x, `[rows, D]`, as the public interface has it: FAVOR+'s with the largest exponent of each row as c.
+pub fn feature_map(attention: &LinearAttention, x: &[f32]) -> Vec<f64> {
+    let config = attention.config();
+    let size = config.model_dim / config.num_heads;
+    let mapped = x.chunks(size).flat_map(|row| {
+        let features = features(attention, &doubles(row));
+        match config.feature_map {
+            FeatureMap::FavorPlus => {
+                let (c, scale) = (largest(&features), 1.0 / (features.len() as f64).sqrt());
+                features.iter().map(|exponent| (exponent - c).exp() * scale).collect()
+            }
+            _ => features,
+        }
+    });
+    mapped.collect()
+}
+
+/// `[B, H, L, E]` from four dimensions, `[B, L, H·E]` from three.
+pub fn linear_attention(
+    attention: &LinearAttention,
+    tensors: [Tensor<'_>; 3],
+    causal: bool,
+    kv_lengths: Option<&[i32]>,
+) -> Vec<f64> {
+    let config = attention.config();
+    let [q, k, v] = tensors.map(|tensor| match *tensor.shape.dims() {
+        [batch, length, width] => {
+            let dims = [batch, length, config.num_heads, width / config.num_heads];
+            Heads::new(doubles(tensor.data), &dims, Layout::Blhd)
+        }
+        _ => Heads::of(tensor, Layout::Bhld),
+    });
+    let mut output = Heads { data: vec![0.0; q.batch * q.heads * q.length * v.size], size: v.size, ..q };
+    for b in 0..q.batch {
+        for h in 0..q.heads {
+            let keys = kv_lengths.map_or(k.length, |lengths| lengths[b] as usize);
+            let of_keys: Vec<Vec<f64>> = (0..keys).map(|j| features(attention, &k.data[k.row(b, h, j)])).collect();
+            for i in 0..q.length {
+                let of_query = features(attention, &q.data[q.row(b, h, i)]);
+                let seen = if causal { keys.min(i + 1) } else { keys };
+                let weights = weights(config.feature_map, &of_query, &of_keys[..seen]);
+                let total: f64 = weights.iter().sum();
+                let row = output.row(b, h, i);
+                for (j, weight) in weights.iter().enumerate() {
+                    let values = &v.data[v.row(b, h, j)];
+                    output.data[row.clone()].iter_mut().zip(values).for_each(|(sum, v)| *sum += weight / total * v);
+                }
+            }
+        }
+    }
+    output.data
+}
+
+/// The weight of each key before they are divided by their total.
+fn weights(map: FeatureMap, query: &[f64], keys: &[Vec<f64>]) -> Vec<f64> {
+    if map != FeatureMap::FavorPlus {
+        return keys.iter().map(|key| dot(query, key)).collect();
+    }
+    let exponents: Vec<Vec<f64>> =
+        keys.iter().map(|key| key.iter().zip(query).map(|(key, query)| key + query).collect()).collect();
+    // What all have in common is divided out.
+    let c = exponents.iter().map(|exponents| largest(exponents)).fold(f64::NEG_INFINITY, f64::max);
+    exponents.iter().map(|exponents| exponents.iter().map(|exponent| (exponent - c).exp()).sum()).collect()
+}

@@ -1,0 +1,213 @@
+//! What is different where rows are points of a ball: scores are distances and outputs are midpoints, both hyperbolic.
+//!
+//! With `g = 1 − c|x|²` and λ = 2/g of a point, `d(q, k) = (2/√c) arsinh(√c |q − k| / √(g_q g_k))`. The midpoint of values v
+//! under weights p is made from the moments of `w = p λ`: their sum W, their mean, and the sum of squared distances from
+//! it. None of these forms cancels, however near to each other and to the boundary the points lie.
+
+use crate::attention::Problem;
+use crate::attention::score::Lanes;
+use crate::attention::tiled::TILES;
+use crate::context::SharedMut;
+use crate::math::log::log2;
+use crate::scratch;
+use crate::simd::{Along, MAX_TILE_LANES, Matrix, Simd, Start, product};
+
+/// What the kernels have to know of the points, in rows (b, h, i) one after the other.
+pub(crate) struct Ball<'a> {
+    /// c.
+    pub curvature: f32,
+    /// What `ln(e^(√c d / 2))` is multiplied with to be a score: −2/√c over the temperature.
+    pub factor: f32,
+    /// `√(c / g)` of each query, `[B, H, L]`.
+    pub queries: &'a [f32],
+    /// `1/√g` of each key, `[B, H, S]`.
+    pub keys: &'a [f32],
+    /// λ of each value, `[B, H, S]`.
+    pub values: &'a [f32],
+    /// The moments of each row, `[B, H, L, 2]`: W, and c times the sum of squared distances, over the sum of p as the output is.
+    pub moments: SharedMut<'a, f32>,
+}
+
+impl Ball<'_> {
+    /// Turns a tile of squared Euclidean distances from the keys `from ..` on into scores.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    pub(super) fn score<S: Simd, const VECTORS: usize>(
+        &self,
+        simd: S,
+        problem: &Problem<'_>,
+        lanes: &Lanes,
+        from: usize,
+        tile: &mut [f32],
+    ) {
+        let mut queries = [0.0; MAX_TILE_LANES];
+        for (query, row) in queries.iter_mut().zip(&lanes.rows[..lanes.count]) {
+            *query = self.queries[problem.row(*row)];
+        }
+        let [b, h, _] = lanes.rows[0];
+        let keys = &self.keys[(b * problem.heads + h) * problem.keys + from..];
+        // Logarithms here are to base 2.
+        let factor = simd.splat(self.factor * std::f32::consts::LN_2);
+        let queries: [S::F; VECTORS] = std::array::from_fn(|v| simd.load(&queries[v * S::LANES..]));
+        for (distances, &key) in tile.chunks_exact_mut(VECTORS * S::LANES).zip(keys) {
+            let key = simd.splat(key);
+            for (v, &query) in queries.iter().enumerate() {
+                let chunk = &mut distances[v * S::LANES..];
+                let sinh = simd.mul(simd.mul(simd.sqrt(simd.load(chunk)), query), key);
+                let cosh = simd.sqrt(simd.mul_add(sinh, sinh, simd.splat(1.0)));
+                simd.store(chunk, simd.mul(factor, log2(simd, simd.add(sinh, cosh))));
+            }
+        }
+    }
+
+    /// Writes a row's moments.
+    pub(super) fn write_moments(&self, row: usize, moments: [f32; 2]) {
+        // SAFETY: each row belongs to one item, which writes it once.
+        unsafe { self.moments.slice(2 * row, 2).copy_from_slice(&moments) };
+    }
+}
+
+/// The working memory of midpoints; nothing where there is no ball.
+pub(super) struct Midpoints<'a> {
+    /// The mean of a block of keys, `[E][lanes]`.
+    mean: &'a mut [f32],
+    /// The squared distances of its values from the mean, keys × lanes.
+    distances: &'a mut [f32],
+    /// W of each tile's lanes, and c times the sums of squared distances.
+    weight: &'a mut [f32],
+    spread: &'a mut [f32],
+}
+
+/// One tile's block of keys, as it is added to the midpoints.
+pub(super) struct Block<'a> {
+    /// Which of the item's tiles.
+    pub tile: usize,
+    /// c.
+    pub curvature: f32,
+    /// λ of each value.
+    pub lambdas: &'a [f32],
+    /// The values.
+    pub values: &'a [f32],
+    pub stride: usize,
+    pub value_dim: usize,
+    /// What everything so far is multiplied with.
+    pub rescale: &'a [f32; MAX_TILE_LANES],
+}
+
+impl<'a> Midpoints<'a> {
+    pub(super) fn len(problem: &Problem<'_>, lanes: usize) -> usize {
+        if problem.ball.is_some() { lanes * (problem.value_dim + problem.key_block + 2 * TILES) } else { 0 }
+    }
+
+    pub(super) fn take(problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
+        let lanes = if problem.ball.is_some() { lanes } else { 0 };
+        let weight = scratch::take(rest, TILES * lanes);
+        let spread = scratch::take(rest, TILES * lanes);
+        weight.fill(0.0);
+        spread.fill(0.0);
+        Self {
+            mean: scratch::take(rest, problem.value_dim * lanes),
+            distances: scratch::take(rest, problem.key_block * lanes),
+            weight,
+            spread,
+        }
+    }
+
+    /// W and c times the sum of squared distances of a tile's lane.
+    pub(super) fn moments(&self, tile: usize, lane: usize) -> [f32; 2] {
+        let index = tile * (self.weight.len() / TILES) + lane;
+        [self.weight[index], self.spread[index]]
+    }
+
+    /// Adds a block of values with their weights p, which become w, to `sums`, the sums of `w v`, and to the moments, as Chan,
+    /// Golub and LeVeque (1983) join those of two samples.
+    ///
+    /// The block's own squared distances are what is left of `Σ w c|v|² = Σ w − 2 Σ p` without the mean's part, unless too
+    /// little is left of it to be exact: then they are summed up one by one.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    pub(super) fn add<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &mut self,
+        simd: S,
+        block: &Block<'_>,
+        weights: &mut [f32],
+        sums: &mut [f32],
+    ) {
+        let lanes = VECTORS * S::LANES;
+        let count = weights.len() / lanes;
+        let mut given = [simd.splat(0.0); VECTORS];
+        let mut added = given;
+        for (weights, &lambda) in weights.chunks_exact_mut(lanes).zip(block.lambdas) {
+            for v in 0..VECTORS {
+                let chunk = &mut weights[v * S::LANES..];
+                let share = simd.load(chunk);
+                let weight = simd.mul(share, simd.splat(lambda));
+                given[v] = simd.add(given[v], share);
+                added[v] = simd.add(added[v], weight);
+                simd.store(chunk, weight);
+            }
+        }
+        let values = Matrix { data: block.values, stride: block.stride, along: Along::Rows };
+        product::<S, ROWS, VECTORS>(simd, values, block.value_dim, count, weights, self.mean, Start::Zero);
+        let curvature = simd.splat(block.curvature);
+        let mut spreads = [simd.splat(0.0); VECTORS];
+        // Which lanes keep too little; each lane is decided by itself, so that no row's result hangs on its neighbours'.
+        let mut is_vague = [simd.lt(simd.splat(0.0), simd.splat(0.0)); VECTORS];
+        for (v, &added) in added.iter().enumerate() {
+            let inverse = reciprocal(simd, added);
+            let mut square = simd.splat(0.0);
+            for mean in self.mean.chunks_exact_mut(lanes) {
+                let chunk = &mut mean[v * S::LANES..];
+                let mean = simd.mul(simd.load(chunk), inverse);
+                square = simd.mul_add(mean, mean, square);
+                simd.store(chunk, mean);
+            }
+            let given = simd.add(given[v], given[v]);
+            let left = simd.sub(added, simd.mul(simd.mul(curvature, square), added));
+            spreads[v] = simd.sub(left, given);
+            // Where all values lie near the origin, what is left matters little.
+            let is_far = simd.lt(simd.add(given, given), added);
+            let is_little = simd.lt(spreads[v], simd.mul(added, simd.splat(1.0 / 16.0)));
+            is_vague[v] = simd.and(is_far, is_little);
+        }
+        if is_vague.iter().any(|&mask| simd.any(mask)) {
+            let values = Matrix { along: Along::DepthApart, ..values };
+            product::<S, ROWS, VECTORS>(simd, values, count, block.value_dim, self.mean, self.distances, Start::Zero);
+            for (v, spread) in spreads.iter_mut().enumerate() {
+                let mut sum = simd.splat(0.0);
+                for (weights, distances) in weights.chunks_exact(lanes).zip(self.distances.chunks_exact(lanes)) {
+                    let (weight, distance) =
+                        (simd.load(&weights[v * S::LANES..]), simd.load(&distances[v * S::LANES..]));
+                    sum = simd.mul_add(weight, distance, sum);
+                }
+                *spread = simd.select(is_vague[v], simd.mul(sum, curvature), *spread);
+            }
+        }
+        for (v, &added) in added.iter().enumerate() {
+            let lane = v * S::LANES;
+            let at = block.tile * lanes + lane;
+            let rescale = simd.load(&block.rescale[lane..]);
+            let before = simd.mul(simd.load(&self.weight[at..]), rescale);
+            let spread = simd.mul_add(simd.load(&self.spread[at..]), rescale, spreads[v]);
+            let inverse = reciprocal(simd, before);
+            let mut apart = simd.splat(0.0);
+            for (sums, mean) in sums.chunks_exact_mut(lanes).zip(self.mean.chunks_exact(lanes)) {
+                let (mean, sum) = (simd.load(&mean[lane..]), simd.mul(simd.load(&sums[lane..]), rescale));
+                let difference = simd.sub(mean, simd.mul(sum, inverse));
+                apart = simd.mul_add(difference, difference, apart);
+                simd.store(&mut sums[lane..], simd.mul_add(added, mean, sum));
+            }
+            let weight = simd.add(before, added);
+            let share = simd.mul(simd.mul(before, reciprocal(simd, weight)), simd.mul(added, curvature));
+            simd.store(&mut self.weight[at..], weight);
+            simd.store(&mut self.spread[at..], simd.mul_add(share, apart, spread));
+        }
+    }
+}
+
+/// `1/x`, or 0 for what is too little to have one, as the weights of keys that a row does not see are.
+#[inline(always)]
+fn reciprocal<S: Simd>(simd: S, x: S::F) -> S::F {
+    let is_nothing = simd.lt(x, simd.splat(1e-37));
+    simd.select(is_nothing, simd.splat(0.0), simd.div(simd.splat(1.0), x))
+}

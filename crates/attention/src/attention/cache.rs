@@ -1,0 +1,367 @@
+//! Keys and values that stay between calls: what a decoder appends token by token and attends over.
+//!
+//! Each key/value head has its rows in one piece, `[B, G, rows, D]`, so that decoding streams them. With a window the rows
+//! are `capacity + window − 1`: when a block no longer fits behind the others, the `window − 1` rows that its first query
+//! still sees move to the front. That happens once in `capacity` rows at most, and costs less than a row each.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::attention::mask::Visibility;
+use crate::attention::{self, Arrays, Dims, Outputs, Problem, Strides, check_volume};
+use crate::context::Context;
+use crate::error::{Code, Error, Result};
+use crate::layers::Entry;
+use crate::math::random::Dropout;
+use crate::options::{AttentionOptions, Layout};
+use crate::ranges;
+use crate::tensor::{Tensor, try_zeroed};
+
+/// The sizes of a cache. `kv_heads`, `head_dim` and `capacity` have to be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
+pub struct CacheConfig {
+    /// Batch entries; 1 by default.
+    pub batch: usize,
+    /// Key/value heads.
+    pub kv_heads: usize,
+    /// The size of a head's keys.
+    pub head_dim: usize,
+    /// The size of a head's values; `head_dim` where absent.
+    pub value_dim: Option<usize>,
+    /// The most keys; with a window the most keys of one block.
+    pub capacity: usize,
+    /// How many keys a query sees, its own position included, at most `capacity`; all where absent.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub window: Option<usize>,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { batch: 1, kv_heads: 0, head_dim: 0, value_dim: None, capacity: 0, window: None }
+    }
+}
+
+impl CacheConfig {
+    /// The size of a head's values.
+    pub fn value_dim(&self) -> usize {
+        self.value_dim.unwrap_or(self.head_dim)
+    }
+
+    /// The configuration with every default filled in, if every value is in range and all fit each other.
+    ///
+    /// # Errors
+    /// `OPTION` for a value that does not fit.
+    pub fn resolved(self) -> Result<Self> {
+        ranges::count("batch", self.batch)?;
+        ranges::optional_count("valueDim", self.value_dim)?;
+        ranges::optional_count("window", self.window)?;
+        for (name, value) in [("kvHeads", self.kv_heads), ("headDim", self.head_dim), ("capacity", self.capacity)] {
+            ranges::count(name, value)?;
+        }
+        if let Some(window) = self.window.filter(|&window| window > self.capacity) {
+            let expected = format_args!("an integer from 1 to the capacity {}", self.capacity);
+            return Err(Error::value("window", expected, window));
+        }
+        Ok(Self { value_dim: Some(self.value_dim()), ..self })
+    }
+
+    /// The length of a block of rows of `size`, which has to be `count` if that is given.
+    #[inline(never)]
+    fn check_block(&self, argument: &str, tensor: Tensor<'_>, size: usize, count: Option<usize>) -> Result<usize> {
+        let dims = Dims::of(argument, tensor.shape, Layout::Bhld, ["G", "n", "D"])?;
+        let length = count.unwrap_or(dims.length);
+        if [dims.batch, dims.heads, dims.length, dims.size] == [self.batch, self.kv_heads, length, size] {
+            return Ok(length);
+        }
+        let expected = format_args!("[{}, {}, {length}, {size}]", self.batch, self.kv_heads);
+        Err(Error::shape(argument, expected, tensor.shape))
+    }
+
+    /// Rows of memory of each head.
+    fn rows(&self) -> usize {
+        self.capacity.saturating_add(self.window.unwrap_or(1) - 1)
+    }
+
+    /// Positions before a query that it sees, or `None` for all.
+    fn reach(&self) -> Option<usize> {
+        self.window.map(|window| window - 1)
+    }
+}
+
+/// Keys and values of the positions so far.
+pub struct KvCache {
+    config: CacheConfig,
+    contents: RwLock<Contents>,
+}
+
+/// Positions count from the first key that was ever appended. `in_memory ≤ kept ≤ length`.
+struct Contents {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    /// The position after the last one.
+    length: usize,
+    /// Positions before it have left the window for good.
+    kept: usize,
+    /// The position of row 0.
+    in_memory: usize,
+}
+
+impl KvCache {
+    /// An empty cache of this configuration, with all its memory.
+    ///
+    /// # Errors
+    /// `OPTION` for a configuration that does not fit, `MEMORY`.
+    pub fn new(config: CacheConfig) -> Result<Self> {
+        let config = config.resolved()?;
+        let allocate = |size: usize| {
+            let elements =
+                [config.kv_heads, config.rows(), size].iter().try_fold(config.batch, |a, &b| a.checked_mul(b));
+            try_zeroed("capacity", elements.unwrap_or(usize::MAX))
+        };
+        let (keys, values) = (allocate(config.head_dim)?, allocate(config.value_dim())?);
+        let contents = RwLock::new(Contents { keys, values, length: 0, kept: 0, in_memory: 0 });
+        Ok(Self { config, contents })
+    }
+
+    /// The configuration with every default filled in.
+    pub fn config(&self) -> &CacheConfig {
+        &self.config
+    }
+
+    /// The positions so far: keys appended, less those truncated.
+    pub fn length(&self) -> usize {
+        self.read().length
+    }
+
+    // What a panic leaves behind is whole: the length is set last.
+    fn read(&self) -> RwLockReadGuard<'_, Contents> {
+        self.contents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Contents> {
+        self.contents.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends keys `[B, G, n, D]` and values `[B, G, n, E]`, or `[B, n, D]` and `[B, n, E]` for one head.
+    ///
+    /// # Errors
+    /// `SHAPE` where the shapes do not fit, or where the cache has no room for n more; nothing is changed then.
+    pub fn append(&self, k: Tensor<'_>, v: Tensor<'_>) -> Result<()> {
+        let config = &self.config;
+        let count = config.check_block("k", k, config.head_dim, None)?;
+        config.check_block("v", v, config.value_dim(), Some(count))?;
+        let mut contents = self.write();
+        let room = config.capacity - if config.window.is_some() { 0 } else { contents.length };
+        if count > room {
+            let expected = format_args!("a length of at most {room}, what capacity {} has room for", config.capacity);
+            return Err(Error::shape("k", expected, count));
+        }
+        if count > 0 {
+            contents.append(config, k.data, v.data, count);
+        }
+        Ok(())
+    }
+
+    /// Attention of the last L positions, q `[B, H, L, D]` or `[B, L, H, D]` in layout `blhd` or `[B, L, D]`, over the keys
+    /// so far: causal unless the options say otherwise, and with a window as far as it reaches. S is the number of keys so
+    /// far, with a window no more than `L + window − 1`.
+    ///
+    /// # Errors
+    /// `SHAPE` where shapes, lengths or outputs do not fit, or q has more rows than positions are left to attend from;
+    /// `OPTION` where an option's value does not fit or the cache itself decides it; `MEMORY`.
+    pub fn attend(
+        &self,
+        context: Context,
+        q: Tensor<'_>,
+        options: &AttentionOptions,
+        arrays: Arrays<'_>,
+        outputs: Outputs<'_>,
+    ) -> Result<()> {
+        let config = &self.config;
+        options.check()?;
+        options.check_no_stage()?;
+        if let Some(offset) = options.query_offset {
+            let expected = "no value: the queries are the cache's last positions";
+            return Err(Error::value("queryOffset", expected, offset));
+        }
+        for (name, array) in [("queryOffset", arrays.query_offset), ("kvLengths", arrays.kv_lengths)] {
+            if array.is_some() {
+                return Err(Error::option(name, "no value: the cache knows its lengths", "an Int32Array"));
+            }
+        }
+        let dims = Dims::of("q", q.shape, options.layout, ["H", "L", "D"])?;
+        if dims.batch != config.batch || dims.size != config.head_dim || !dims.heads.is_multiple_of(config.kv_heads) {
+            let &CacheConfig { batch, kv_heads, head_dim, .. } = config;
+            let expected =
+                format_args!("batch size {batch}, heads in multiples of {kv_heads} and head size {head_dim}");
+            return Err(Error::shape("q", expected, q.shape));
+        }
+        let contents = self.read();
+        let queries = dims.length;
+        let most = contents.attendable(config);
+        // Where neither order nor window counts, it is nowhere that a query stands.
+        let counts_positions = options.causal || options.window.is_some() || config.window.is_some();
+        if queries > most && counts_positions {
+            let expected = format_args!("at most {most} queries, the last positions that the cache has all keys of");
+            return Err(Error::shape("q", expected, queries));
+        }
+        let keys = config.reach().map_or(contents.length, |reach| contents.length.min(queries + reach));
+        let first_row = contents.length - keys - contents.in_memory;
+        let shape = [config.batch, dims.heads, queries, keys];
+        check_volume(shape, config.head_dim.max(config.value_dim()))?;
+        let strides = |size: usize| Strides {
+            batch: config.kv_heads * config.rows() * size,
+            head: config.rows() * size,
+            row: size,
+        };
+        let offset = keys as i64 - queries as i64;
+        let problem = Problem {
+            q: q.data,
+            k: &contents.keys[first_row * config.head_dim..],
+            v: &contents.values[first_row * config.value_dim()..],
+            q_strides: Strides::new(options.layout, dims.heads, queries, config.head_dim),
+            k_strides: strides(config.head_dim),
+            v_strides: strides(config.value_dim()),
+            output_strides: Strides::new(options.layout, dims.heads, queries, config.value_dim()),
+            batch: config.batch,
+            heads: dims.heads,
+            kv_heads: config.kv_heads,
+            queries,
+            keys,
+            head_dim: config.head_dim,
+            value_dim: config.value_dim(),
+            scale: options.scale.unwrap_or(1.0 / (config.head_dim as f32).sqrt()),
+            softcap: options.softcap,
+            visibility: Visibility::new(
+                shape,
+                q.shape.rank(),
+                options.causal,
+                self.window(options.window),
+                offset,
+                &arrays,
+            )?,
+            dropout: Dropout::new(options.dropout, options.seed),
+            key_block: attention::key_block(options),
+            ball: None,
+            part_of: None,
+        };
+        attention::attend_into(context, &problem, options, outputs)
+    }
+
+    /// The caller's window, no wider to the left than the cache's.
+    fn window(&self, given: Option<[i64; 2]>) -> Option<[i64; 2]> {
+        let Some(reach) = self.config.reach() else { return given };
+        let [left, right] = given.unwrap_or([-1, -1]);
+        let reach = reach as i64;
+        Some([if left < 0 { reach } else { left.min(reach) }, right])
+    }
+
+    /// Goes back to the first `length` positions.
+    ///
+    /// # Errors
+    /// `OPTION` for a length that is more than there are, or so little that keys are missing which have left the window.
+    pub fn truncate(&self, length: u64) -> Result<()> {
+        let mut contents = self.write();
+        // One beyond every address is beyond the length too, and said as it was given.
+        let (given, length) = (length, usize::try_from(length).unwrap_or(usize::MAX));
+        // The next query stands at `length`, and sees as far back as the window reaches.
+        let least = if contents.kept == 0 { 0 } else { contents.kept + self.config.reach().unwrap_or(0) };
+        if length > contents.length || (length < least && length > 0) {
+            let or_nothing = if least > 0 { "0, or " } else { "" };
+            let expected = format_args!("{or_nothing}an integer from {least} to the length {}", contents.length);
+            return Err(Error::option("length", expected, given));
+        }
+        if length == 0 {
+            (contents.kept, contents.in_memory) = (0, 0);
+        }
+        contents.length = length;
+        Ok(())
+    }
+}
+
+impl Contents {
+    /// How many of the last positions have all the keys that they see.
+    fn attendable(&self, config: &CacheConfig) -> usize {
+        if self.kept == 0 { self.length } else { self.length - self.kept - config.reach().unwrap_or(0) }
+    }
+
+    fn append(&mut self, config: &CacheConfig, k: &[f32], v: &[f32], count: usize) {
+        let rows = config.rows();
+        if let Some(reach) = config.reach() {
+            self.kept = self.kept.max(self.length.saturating_sub(reach));
+        }
+        let mut used = self.length - self.in_memory;
+        let stale = if used + count > rows { self.kept - self.in_memory } else { 0 };
+        let place = Place { rows, stale, used, count };
+        place.fill(&mut self.keys, k, config.head_dim);
+        place.fill(&mut self.values, v, config.value_dim());
+        used -= stale;
+        self.in_memory += stale;
+        self.length = self.in_memory + used + count;
+    }
+}
+
+/// Where a block goes in the rows of each head.
+struct Place {
+    rows: usize,
+    /// Rows that make room first.
+    stale: usize,
+    used: usize,
+    count: usize,
+}
+
+impl Place {
+    #[inline(never)]
+    fn fill(&self, memory: &mut [f32], block: &[f32], size: usize) {
+        let (stale, used) = (self.stale * size, self.used * size);
+        for (head, block) in memory.chunks_exact_mut(self.rows * size).zip(block.chunks_exact(self.count * size)) {
+            if stale > 0 {
+                head.copy_within(stale..used, 0);
+            }
+            head[used - stale..][..block.len()].copy_from_slice(block);
+        }
+    }
+}
+
+impl KvCache {
+    /// Gives `visit` the entries that [`Self::revived`] takes: the positions as a shape, and the memory.
+    ///
+    /// # Errors
+    /// Those of `visit`.
+    pub fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
+        let contents = self.read();
+        let positions = vec![contents.length, contents.kept, contents.in_memory, 0];
+        visit(&[
+            Entry { name: "positions".into(), shape: positions, data: &[] },
+            Entry { name: "keys".into(), shape: vec![contents.keys.len()], data: &contents.keys },
+            Entry { name: "values".into(), shape: vec![contents.values.len()], data: &contents.values },
+        ])
+    }
+
+    /// A cache of the same configuration with the contents that [`Self::visit_entries`] gave.
+    ///
+    /// # Errors
+    /// `INTERNAL` for other entries, `MEMORY`.
+    pub fn revived(&self, entries: &[Entry<'_>]) -> Result<Self> {
+        let cache = Self::new(self.config.clone())?;
+        let mut contents = cache.write();
+        if let [positions, keys, values] = entries
+            && let [length, kept, in_memory, _] = positions.shape[..]
+            && [keys.data.len(), values.data.len()] == [contents.keys.len(), contents.values.len()]
+            && in_memory <= kept
+            && kept <= length
+            && length - in_memory <= self.config.rows()
+        {
+            contents.keys.copy_from_slice(keys.data);
+            contents.values.copy_from_slice(values.data);
+            (contents.length, contents.kept, contents.in_memory) = (length, kept, in_memory);
+            drop(contents);
+            return Ok(cache);
+        }
+        Err(Error::new(Code::Internal, "entries", "those of a cache", entries.len()))
+    }
+}

@@ -1,0 +1,310 @@
+//! The pass over the few rows of one key/value head, along their length: what decoding is.
+//!
+//! Memory is the limit, so each key and value is read once for all rows, in their order, a block at a time; while one of them
+//! is read the other is fetched.
+
+use std::ops::Range;
+
+use crate::attention::Problem;
+use crate::attention::forward::Item;
+use crate::attention::score::{head_rows, soft_cap};
+use crate::math::exp::exp;
+use crate::math::softmax::{exp_sum, row_max};
+use crate::scratch::{self, Scratch};
+use crate::simd::{Kernel, SIDE_BY_SIDE, Simd, add_rows, dots};
+
+/// The most keys of a block: so few that the work on one block hides the wait for the next.
+const LARGEST_BLOCK: usize = 16;
+
+/// Values of a cache line.
+const LINE: usize = 16;
+
+/// The working memory of an item.
+pub(super) fn scratch_len(problem: &Problem<'_>, rows: usize) -> usize {
+    State::len(problem, rows)
+}
+
+/// The pass over one item, scores in natural units.
+pub(super) struct Decode<'a>(pub Item<'a>);
+
+/// The working memory of a decoding item.
+struct State<'a> {
+    /// For each row the scores, then weights, of a block of keys.
+    scores: &'a mut [f32],
+    bias: &'a mut [f32],
+    /// The places in the block of the scores that a mask leaves.
+    places: &'a mut [f32],
+    queries: &'a mut [f32],
+    sums: &'a mut [f32],
+    max: &'a mut [f32],
+    sum: &'a mut [f32],
+}
+
+impl<'a> State<'a> {
+    fn len(problem: &Problem<'_>, rows: usize) -> usize {
+        2 * LARGEST_BLOCK + rows * (LARGEST_BLOCK + problem.head_dim + problem.value_dim + 2)
+    }
+
+    fn new(problem: &Problem<'_>, rows: usize, mut rest: &'a mut [f32]) -> Self {
+        Self {
+            scores: scratch::take(&mut rest, rows * LARGEST_BLOCK),
+            bias: scratch::take(&mut rest, LARGEST_BLOCK),
+            places: scratch::take(&mut rest, LARGEST_BLOCK),
+            queries: scratch::take(&mut rest, rows * problem.head_dim),
+            sums: scratch::take(&mut rest, rows * problem.value_dim),
+            max: scratch::take(&mut rest, rows),
+            sum: scratch::take(&mut rest, rows),
+        }
+    }
+}
+
+/// Keys of one block.
+fn key_block(problem: &Problem<'_>) -> usize {
+    problem.key_block.min(LARGEST_BLOCK)
+}
+
+impl Kernel for Decode<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+        let mut scratch = Scratch::take(self.0.scratch_len);
+        self.0.run_decode(simd, State::new(self.0.problem, self.0.rows.len(), scratch.values()));
+    }
+}
+
+/// Rows of k or v as they lie in memory, from a block's first key on.
+#[derive(Clone, Copy)]
+struct Stream<'a> {
+    data: &'a [f32],
+    stride: usize,
+    width: usize,
+}
+
+impl<'a> Stream<'a> {
+    /// From key `first` on; from nowhere where there is no such key, or no memory as rows have no width.
+    fn new((data, stride): (&'a [f32], usize), width: usize, first: usize) -> Self {
+        Self { data: data.get(first * stride..).unwrap_or_default(), stride, width }
+    }
+
+    /// Begins to fetch some rows.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, simd: S, rows: Range<usize>) {
+        for row in rows {
+            for at in (0..self.width).step_by(LINE) {
+                simd.prefetch(self.data, row * self.stride + at);
+            }
+        }
+    }
+}
+
+impl Item<'_> {
+    #[inline(always)]
+    fn run_decode<S: Simd>(&self, simd: S, mut state: State<'_>) {
+        let problem = self.problem;
+        let (head_dim, value_dim) = (problem.head_dim, problem.value_dim);
+        let (mut first, mut last) = (problem.keys, 0);
+        for row in self.rows.clone() {
+            let [b, h, i] = self.row(row);
+            let query = &problem.q[problem.q_strides.row(b, h, i)..][..head_dim];
+            for (scaled, &query) in state.queries[row * head_dim..].iter_mut().zip(query) {
+                *scaled = query * problem.scale;
+            }
+            let keys = self.visible_keys(b, i);
+            (first, last) = (first.min(keys.start), last.max(keys.end));
+        }
+        state.sums.fill(0.0);
+        state.max.fill(f32::MIN);
+        state.sum.fill(0.0);
+        let key_block = key_block(problem);
+        for block in (first / key_block * key_block..last).step_by(key_block) {
+            let mut rows = self.rows.start..self.rows.start;
+            while rows.end < self.rows.end {
+                rows = rows.end..rows.end + 1;
+                let keys = self.keys_in_block(rows.start, block);
+                // Rows that see the same keys go over them together; a mask may hide others from each.
+                while !problem.visibility.has_mask()
+                    && rows.end < self.rows.end
+                    && keys == self.keys_in_block(rows.end, block)
+                {
+                    rows.end += 1;
+                }
+                if !keys.is_empty() {
+                    self.add_block(simd, &mut state, rows.clone(), keys);
+                }
+            }
+        }
+        for row in self.rows.clone() {
+            let scale = self.output_scale(state.sum[row]);
+            let (output, start) = self.output_row(row);
+            // SAFETY: each output row belongs to one item, which writes it once.
+            let output = unsafe { output.slice(start, value_dim) };
+            for (output, sum) in output.iter_mut().zip(&state.sums[row * value_dim..]) {
+                *output = sum * scale;
+            }
+            self.write_statistics(row, state.max[row], state.sum[row]);
+        }
+    }
+
+    /// The keys from `block` on that a row sees in it.
+    fn keys_in_block(&self, row: usize, block: usize) -> Range<usize> {
+        let [b, _, i] = self.row(row);
+        let keys = self.visible_keys(b, i);
+        keys.start.max(block)..keys.end.min(block + key_block(self.problem))
+    }
+
+    /// Adds some keys of a block to the sums of rows that all see them, but for a mask, with which it is one row.
+    #[inline(always)]
+    fn add_block<S: Simd>(&self, simd: S, state: &mut State<'_>, rows: Range<usize>, keys: Range<usize>) {
+        let problem = self.problem;
+        let (head_dim, value_dim) = (problem.head_dim, problem.value_dim);
+        let count = keys.len();
+        let k = head_rows(problem.k, problem.k_strides, self.b, self.kv_head);
+        let v = head_rows(problem.v, problem.v_strides, self.b, self.kv_head);
+        let values = Stream::new(v, value_dim, keys.start);
+        let queries = &state.queries[rows.start * head_dim..rows.end * head_dim];
+        let ahead = Stream::new(k, head_dim, keys.start + key_block(problem));
+        let scores = &mut state.scores[..rows.len() * LARGEST_BLOCK];
+        score_rows(simd, queries, rows.len(), Stream::new(k, head_dim, keys.start), count, scores, values);
+        let has_mask = problem.visibility.has_mask();
+        let mut kept = count;
+        for (row, scores) in rows.clone().zip(scores.chunks_exact_mut(LARGEST_BLOCK)) {
+            let [b, h, i] = self.row(row);
+            if problem.softcap > 0.0 {
+                // Whole vectors: what lies behind the last score is capped too, and never read.
+                soft_cap(simd, problem.softcap, scores);
+            }
+            if has_mask {
+                problem.visibility.bias_row(simd, problem.visibility.mask_row(b, h, i), keys.start, count, state.bias);
+                kept = keep_visible(scores, &state.bias[..count], state.places);
+            }
+            let scores = &mut scores[..kept];
+            let max = state.max[row].max(row_max(simd, scores));
+            if max != state.max[row] {
+                let rescale = scalar_exp(simd, state.max[row] - max);
+                state.sum[row] *= rescale;
+                state.sums[row * value_dim..][..value_dim].iter_mut().for_each(|sum| *sum *= rescale);
+            }
+            state.sum[row] += exp_sum(simd, scores, max);
+            state.max[row] = max;
+            if let Some(dropout) = problem.dropout {
+                for (n, score) in scores.iter_mut().enumerate() {
+                    let place = if has_mask { state.places[n] as usize } else { n };
+                    dropout.apply([b, h, i], keys.start + place, std::iter::once(score));
+                }
+            }
+        }
+        let places = has_mask.then_some(&*state.places);
+        let sums = &mut state.sums[rows.start * value_dim..rows.end * value_dim];
+        sum_rows(simd, scores, rows.len(), values, kept, places, sums, ahead);
+    }
+}
+
+/// The scores of `count` keys for each query, a block's length apart. Fetches as many rows of `ahead` meanwhile.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn score_rows<S: Simd>(
+    simd: S,
+    queries: &[f32],
+    rows: usize,
+    keys: Stream<'_>,
+    count: usize,
+    scores: &mut [f32],
+    ahead: Stream<'_>,
+) {
+    let width = keys.width;
+    let mut n = 0;
+    while n < count {
+        let data = &keys.data[n * keys.stride..];
+        if n + SIDE_BY_SIDE <= count {
+            ahead.prefetch(simd, n..n + SIDE_BY_SIDE);
+            let mut r = 0;
+            while r + 2 <= rows {
+                let [a, b] = dots::<S, 2>(simd, &queries[r * width..], data, keys.stride, width);
+                scores[r * LARGEST_BLOCK + n..][..SIDE_BY_SIDE].copy_from_slice(&a);
+                scores[(r + 1) * LARGEST_BLOCK + n..][..SIDE_BY_SIDE].copy_from_slice(&b);
+                r += 2;
+            }
+            if r < rows {
+                let [a] = dots::<S, 1>(simd, &queries[r * width..], data, keys.stride, width);
+                scores[r * LARGEST_BLOCK + n..][..SIDE_BY_SIDE].copy_from_slice(&a);
+            }
+            n += SIDE_BY_SIDE;
+        } else {
+            // At most three, at the ends of what a row sees.
+            for r in 0..rows {
+                let query = &queries[r * width..][..width];
+                scores[r * LARGEST_BLOCK + n] = query.iter().zip(data).map(|(query, key)| query * key).sum();
+            }
+            n += 1;
+        }
+    }
+}
+
+/// Adds `count` rows of values, each with its weight, to each sum; `places` says which rows, if not the first ones.
+/// Fetches as many rows of `ahead` meanwhile.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn sum_rows<S: Simd>(
+    simd: S,
+    weights: &[f32],
+    rows: usize,
+    values: Stream<'_>,
+    count: usize,
+    places: Option<&[f32]>,
+    sums: &mut [f32],
+    ahead: Stream<'_>,
+) {
+    let width = values.width;
+    let start = |n: usize| places.map_or(n, |places| places[n] as usize) * values.stride;
+    let quad = |r: usize, n: usize| {
+        let at = &weights[r * LARGEST_BLOCK + n..][..SIDE_BY_SIDE];
+        [at[0], at[1], at[2], at[3]]
+    };
+    let mut n = 0;
+    while n < count {
+        if n + SIDE_BY_SIDE <= count {
+            ahead.prefetch(simd, n..n + SIDE_BY_SIDE);
+            let starts = [start(n), start(n + 1), start(n + 2), start(n + 3)];
+            let mut r = 0;
+            while r + 2 <= rows {
+                let pair = [quad(r, n), quad(r + 1, n)];
+                add_rows(simd, pair, values.data, starts, width, &mut sums[r * width..]);
+                r += 2;
+            }
+            if r < rows {
+                add_rows(simd, [quad(r, n)], values.data, starts, width, &mut sums[r * width..]);
+            }
+            n += SIDE_BY_SIDE;
+        } else {
+            for r in 0..rows {
+                let weight = weights[r * LARGEST_BLOCK + n];
+                let sums = &mut sums[r * width..][..width];
+                sums.iter_mut().zip(&values.data[start(n)..]).for_each(|(sum, value)| *sum += weight * value);
+            }
+            n += 1;
+        }
+    }
+}
+
+/// Adds the bias and moves the scores that it does not hide to the front, with their places beside them; how many there are.
+fn keep_visible(scores: &mut [f32], bias: &[f32], places: &mut [f32]) -> usize {
+    let mut count = 0;
+    for (key, &bias) in bias.iter().enumerate() {
+        if bias != f32::NEG_INFINITY {
+            scores[count] = scores[key] + bias;
+            // A block is so short that this is exact.
+            places[count] = key as f32;
+            count += 1;
+        }
+    }
+    count
+}
+
+/// The vector exponential of one value, so that every path rounds alike.
+#[inline(always)]
+fn scalar_exp<S: Simd>(simd: S, x: f32) -> f32 {
+    let mut lanes = [0.0; 16];
+    simd.store(&mut lanes, exp(simd, simd.splat(x)));
+    lanes[0]
+}

@@ -1,0 +1,76 @@
+//! Attention over parts of the keys, joined into attention over all of them by their log-sum-exps.
+
+use crate::attention::forward::reciprocal;
+use crate::attention::{Dims, Strides};
+use crate::context::{Context, SharedMut, operations};
+use crate::error::{Error, Result};
+use crate::options::Layout;
+use crate::tensor::{Shape, Tensor, check_output};
+
+/// The options of [`merge_attention`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
+pub struct MergeOptions {
+    /// The order of the dimensions of 4-D outputs.
+    pub layout: Layout,
+}
+
+/// `lse = log Σ exp(lse_p)` and `output = Σ exp(lse_p − lse) · output_p`: what one call over all keys gives.
+///
+/// `outputs` holds those of P parts, `[P, B, H, L, E]`, or `[P, B, L, H, E]` in layout `blhd`, or `[P, B, L, E]`;
+/// `log_sum_exps` is `[P, B, H, L]`. A part's row without a visible key, whose log-sum-exp is −∞, adds nothing, whatever
+/// its output holds; a row that no part has a key for is zeros and −∞. The results have the shapes of one part.
+///
+/// # Errors
+/// `SHAPE` where the tensors or the results do not fit each other.
+pub fn merge_attention(
+    context: Context,
+    outputs: Tensor<'_>,
+    log_sum_exps: Tensor<'_>,
+    options: MergeOptions,
+    output: &mut [f32],
+    log_sum_exp: &mut [f32],
+) -> Result<()> {
+    let (&parts, part) = outputs.shape.dims().split_first().unwrap_or((&0, &[]));
+    let part = Shape::new("parts[0].output", part)?;
+    let Dims { batch, heads, length, size } = Dims::of("parts[0].output", part, options.layout, ["H", "L", "E"])?;
+    if log_sum_exps.shape.dims() != [parts, batch, heads, length] {
+        let expected = format_args!("[{batch}, {heads}, {length}] to fit an output {part}");
+        return Err(Error::shape(
+            "parts[0].logSumExp",
+            expected,
+            Shape::new("", log_sum_exps.shape.dims().get(1..).unwrap_or_default())?,
+        ));
+    }
+    let rows = batch.saturating_mul(heads).saturating_mul(length);
+    check_output("output", output, rows.saturating_mul(size))?;
+    check_output("logSumExp", log_sum_exp, rows)?;
+    if rows == 0 {
+        return Ok(());
+    }
+    let strides = Strides::new(options.layout, heads, length, size);
+    let (output, log_sum_exp) = (SharedMut::new(output), SharedMut::new(log_sum_exp));
+    context.for_each(batch * heads, operations([parts, rows, 2 * size + 32]), |head| {
+        for row in head * length..(head + 1) * length {
+            let logarithm = |part: usize| log_sum_exps.data[part * rows + row];
+            let max = (0..parts).map(logarithm).fold(f32::MIN, f32::max);
+            let share = |part: usize| (logarithm(part) - max).exp();
+            let total: f32 = (0..parts).map(share).sum();
+            let start = strides.row(head / heads, head % heads, row % length);
+            // SAFETY: each row belongs to one item, which writes it once.
+            let (output, sum) = unsafe { (output.slice(start, size), log_sum_exp.slice(row, 1)) };
+            output.fill(0.0);
+            sum[0] = if total == 0.0 { f32::NEG_INFINITY } else { max + total.ln() };
+            for part in (0..parts).filter(|&part| logarithm(part) != f32::NEG_INFINITY) {
+                let factor = share(part) * reciprocal(total);
+                let values = &outputs.data[part * rows * size + start..][..size];
+                output.iter_mut().zip(values).for_each(|(output, value)| *output += value * factor);
+            }
+        }
+    });
+    Ok(())
+}

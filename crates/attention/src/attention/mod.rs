@@ -1,0 +1,394 @@
+//! Scaled dot-product attention: checks and plans here, the work in the rooms below.
+//!
+//! - [`mask`]: which keys a query row sees, and the bias it adds;
+//! - `score`: one tile of scores, queries in lanes, shared by everything that needs scores;
+//! - `ball`: what is different where rows are points of a hyperbolic ball;
+//! - `forward`: the work items of the pass that computes the output; `tiled` and `decode` are its two forms;
+//! - [`rotary`]: positions turned into queries and keys beforehand;
+//! - [`cache`]: keys and values that stay between calls;
+//! - [`merge`]: attention over parts of the keys, joined;
+//! - `emit`: a second pass that writes out weights or scores, for those who ask for them.
+//!
+//! Letters as everywhere: B batch, H query heads, G key/value heads, L queries, S keys, D head size, E value head size.
+
+pub(crate) mod ball;
+pub mod cache;
+mod decode;
+mod emit;
+mod forward;
+pub mod mask;
+pub mod merge;
+#[doc(hidden)]
+pub mod part;
+pub mod rotary;
+mod score;
+mod tiled;
+
+use std::mem::take;
+
+use crate::context::{Context, expect, operations};
+use crate::error::{Error, Result};
+use crate::math::random::Dropout;
+use crate::options::{AttentionOptions, Layout, Stage};
+use crate::tensor::{Shape, Tensor, check_output, check_requested, try_zeroed};
+use ball::Ball;
+use mask::{Mask, Visibility};
+use part::PartOf;
+
+/// The array-valued options of an attention call.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Arrays<'a> {
+    /// Broadcast to `[B, H, L, S]`, of rank 1 to 4.
+    pub mask: Option<Mask<'a>>,
+    /// The key position of query 0 for each batch entry, `[B]`; overrides the scalar option.
+    pub query_offset: Option<&'a [i32]>,
+    /// Valid keys of each batch entry, `[B]`.
+    pub kv_lengths: Option<&'a [i32]>,
+}
+
+/// Where the results of an attention call go. Those that the options ask for have to be there.
+#[derive(Debug, Default)]
+pub struct Outputs<'a> {
+    /// `[B, H, L, E]`, or `[B, L, H, E]` in that layout.
+    pub output: &'a mut [f32],
+    /// `[B, H, L, S]`.
+    pub weights: Option<&'a mut [f32]>,
+    /// `[B, H, L]`.
+    pub log_sum_exp: Option<&'a mut [f32]>,
+    /// `[B, H, L, k]`: the k largest weights of each row and their keys.
+    pub top: Option<(&'a mut [f32], &'a mut [i32])>,
+}
+
+impl Outputs<'_> {
+    /// Whether there is nothing to compute.
+    fn are_empty(&self) -> bool {
+        let floats =
+            [self.weights.as_deref(), self.log_sum_exp.as_deref(), self.top.as_ref().map(|(values, _)| &**values)];
+        self.output.is_empty() && floats.into_iter().all(|results| results.is_none_or(<[f32]>::is_empty))
+    }
+}
+
+/// A strided view of one of q, k, v or the output: where each batch entry, head and row begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Strides {
+    pub batch: usize,
+    pub head: usize,
+    pub row: usize,
+}
+
+impl Strides {
+    pub(crate) fn new(layout: Layout, heads: usize, rows: usize, size: usize) -> Self {
+        match layout {
+            Layout::Bhld => Self { batch: heads * rows * size, head: rows * size, row: size },
+            Layout::Blhd => Self { batch: heads * rows * size, head: size, row: heads * size },
+        }
+    }
+
+    pub(crate) fn row(&self, b: usize, h: usize, i: usize) -> usize {
+        b * self.batch + h * self.head + i * self.row
+    }
+}
+
+/// A checked attention problem; nothing below this door checks shapes again.
+pub(crate) struct Problem<'a> {
+    pub q: &'a [f32],
+    pub k: &'a [f32],
+    /// Empty where only the weights are wanted; `value_dim` is 0 then.
+    pub v: &'a [f32],
+    pub q_strides: Strides,
+    pub k_strides: Strides,
+    pub v_strides: Strides,
+    pub output_strides: Strides,
+    pub batch: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub queries: usize,
+    pub keys: usize,
+    pub head_dim: usize,
+    pub value_dim: usize,
+    pub scale: f32,
+    pub softcap: f32,
+    pub visibility: Visibility<'a>,
+    pub dropout: Option<Dropout>,
+    /// Keys of one tile.
+    pub key_block: usize,
+    /// Rows are points of a ball; scale, softcap and dropout do not apply, and heads are not grouped.
+    pub ball: Option<Ball<'a>>,
+    /// Where the problem lies in a larger one, if it is a part.
+    pub part_of: Option<PartOf>,
+}
+
+/// Keys of one tile, unless the caller wants others.
+pub(crate) const KEY_BLOCK: usize = 64;
+/// The most keys of a tile, whatever the caller wants.
+const LARGEST_KEY_BLOCK: usize = 1 << 12;
+
+/// Keys of one tile, as the options have it.
+fn key_block(options: &AttentionOptions) -> usize {
+    options.block_size.unwrap_or(KEY_BLOCK).min(LARGEST_KEY_BLOCK)
+}
+
+impl Problem<'_> {
+    /// Query heads that share one key/value head.
+    fn group(&self) -> usize {
+        self.heads.checked_div(self.kv_heads).unwrap_or(0)
+    }
+
+    /// Rows of the output: one per batch entry, head and query.
+    pub(crate) fn rows(&self) -> usize {
+        self.batch * self.heads * self.queries
+    }
+
+    /// The index of row (b, h, i) among them.
+    fn row(&self, [b, h, i]: [usize; 3]) -> usize {
+        (b * self.heads + h) * self.queries + i
+    }
+
+    /// Operations in one pass over all pairs of queries and keys.
+    fn operations(&self) -> u64 {
+        pass_operations(self.rows(), self.keys, self.head_dim + self.value_dim, self.visibility.causal())
+    }
+}
+
+/// Operations in one pass over `rows` queries and `keys` keys.
+pub(crate) fn pass_operations(rows: usize, keys: usize, size: usize, causal: bool) -> u64 {
+    operations([rows, keys, 2 * size + 16]) / if causal { 2 } else { 1 }
+}
+
+/// `torch.nn.functional.scaled_dot_product_attention`, and everything that the options add to it.
+///
+/// q `[B, H, L, D]`, k `[B, G, S, D]`, v `[B, G, S, E]` with G a divisor of H; or `[B, L, H, D]` and so on in layout `blhd`;
+/// or three dimensions `[B, L, D]` for one head.
+///
+/// # Errors
+/// `SHAPE` where shapes, lengths or outputs do not fit, `OPTION` where an option's value does not, `MEMORY`.
+pub fn scaled_dot_product_attention(
+    context: Context,
+    q: Tensor<'_>,
+    k: Tensor<'_>,
+    v: Tensor<'_>,
+    options: &AttentionOptions,
+    arrays: Arrays<'_>,
+    outputs: Outputs<'_>,
+) -> Result<()> {
+    options.check_no_stage()?;
+    let problem = plan(q, k, Some(v), options, arrays)?;
+    attend_into(context, &problem, options, outputs)
+}
+
+/// Runs a problem whose results are not checked yet.
+pub(crate) fn attend_into(
+    context: Context,
+    problem: &Problem<'_>,
+    options: &AttentionOptions,
+    outputs: Outputs<'_>,
+) -> Result<()> {
+    let top_weights = options.top_weights;
+    let rows = problem.rows();
+    check_output("out", outputs.output, rows.saturating_mul(problem.value_dim))?;
+    if let Some(weights) = &outputs.weights {
+        check_output("weights", weights, rows.saturating_mul(problem.keys))?;
+    }
+    if let Some(log_sum_exp) = &outputs.log_sum_exp {
+        check_output("logSumExp", log_sum_exp, rows)?;
+    }
+    if let Some(count) = top_weights
+        && count > problem.keys
+    {
+        let expected = format!("an integer from 1 to {}, the number of keys", problem.keys);
+        return Err(Error::value("topWeights", expected, count));
+    }
+    check_requested("weights", options.weights, outputs.weights.is_some())?;
+    check_requested("logSumExp", options.log_sum_exp, outputs.log_sum_exp.is_some())?;
+    check_requested("topWeights", top_weights.is_some(), outputs.top.is_some())?;
+    if let Some((values, indices)) = &outputs.top {
+        let expected = rows.saturating_mul(top_weights.unwrap_or(0));
+        check_output("topWeights", values, expected)?;
+        check_output("topWeights", indices, expected)?;
+    }
+    attend(context, problem, outputs, WeightsOf::EachHead)
+}
+
+/// The weights alone, or the scores at an earlier stage: `[B, H, L, S]` (the ONNX operator's `qk_matmul_output`).
+///
+/// # Errors
+/// As [`scaled_dot_product_attention`].
+pub fn attention_weights(
+    context: Context,
+    q: Tensor<'_>,
+    k: Tensor<'_>,
+    options: &AttentionOptions,
+    arrays: Arrays<'_>,
+    output: &mut [f32],
+) -> Result<()> {
+    options.check_weights_alone()?;
+    let problem = plan(q, k, None, options, arrays)?;
+    check_output("output", output, problem.rows().saturating_mul(problem.keys))?;
+    if output.is_empty() {
+        return Ok(());
+    }
+    match options.stage.unwrap_or_default() {
+        Stage::Weights => {
+            let outputs = Outputs { weights: Some(output), ..Outputs::default() };
+            attend(context, &problem, outputs, WeightsOf::EachHead)
+        }
+        stage => emit::scores(context, &problem, stage, output),
+    }
+}
+
+/// The heads that a row of weights belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WeightsOf {
+    /// `[B, H, L, S]`.
+    EachHead,
+    /// `[B, L, S]`: the mean over the heads.
+    MeanHead,
+}
+
+/// Runs a checked problem.
+pub(crate) fn attend(
+    context: Context,
+    problem: &Problem<'_>,
+    mut outputs: Outputs<'_>,
+    weights_of: WeightsOf,
+) -> Result<()> {
+    // Without results there may be more empty rows than can be gone through.
+    if outputs.are_empty() {
+        return Ok(());
+    }
+    let needs_second_pass = outputs.weights.is_some() || outputs.top.is_some();
+    let rows = if needs_second_pass { problem.rows() } else { 0 };
+    let passes = 1 + u64::from(outputs.weights.is_some()) + u64::from(outputs.top.is_some());
+    let operations = problem.operations().saturating_mul(passes);
+    // The first part of a call announces the others.
+    let first_of = problem.part_of.filter(|part| part.head == 0 && part.first[2] == 0);
+    expect(first_of.map_or(operations, |whole| {
+        operations.saturating_mul((whole.rows * whole.heads) as u64) / problem.rows() as u64
+    }));
+    let mut statistics =
+        emit::Statistics { max: try_zeroed("working memory", rows)?, sum: try_zeroed("working memory", rows)? };
+    forward::run(context, problem, take(&mut outputs.output), outputs.log_sum_exp, &mut statistics)?;
+    if let Some(weights) = outputs.weights {
+        emit::weights(context, problem, &statistics, weights, weights_of)?;
+    }
+    if let Some((values, indices)) = outputs.top {
+        emit::top_weights(context, problem, &statistics, values, indices)?;
+    }
+    Ok(())
+}
+
+/// Batch, heads, length and size of one input.
+struct Dims {
+    batch: usize,
+    heads: usize,
+    length: usize,
+    size: usize,
+}
+
+impl Dims {
+    /// `letters` are the names of heads, length and size in messages.
+    fn of(argument: &str, shape: Shape, layout: Layout, [heads, length, size]: [&str; 3]) -> Result<Self> {
+        match (shape.dims(), layout) {
+            (&[batch, length, size], _) => Ok(Self { batch, heads: 1, length, size }),
+            (&[batch, heads, length, size], Layout::Bhld) | (&[batch, length, heads, size], Layout::Blhd) => {
+                Ok(Self { batch, heads, length, size })
+            }
+            (_, Layout::Bhld) => Err(format!("[B, {heads}, {length}, {size}]")),
+            (_, Layout::Blhd) => Err(format!("[B, {length}, {heads}, {size}]")),
+        }
+        .map_err(|four| Error::shape(argument, format!("{four} or [B, {length}, {size}]"), shape))
+    }
+}
+
+/// Checks that the shapes fit each other, and lays the problem out.
+pub(crate) fn plan<'a>(
+    q: Tensor<'a>,
+    k: Tensor<'a>,
+    v: Option<Tensor<'a>>,
+    options: &AttentionOptions,
+    arrays: Arrays<'a>,
+) -> Result<Problem<'a>> {
+    options.check()?;
+    let layout = options.layout;
+    let queries = Dims::of("q", q.shape, layout, ["H", "L", "D"])?;
+    let keys = Dims::of("k", k.shape, layout, ["G", "S", "D"])?;
+    let fits = |argument: &str, tensor: Tensor<'_>, what: &str, expected: usize, actual: usize| {
+        if tensor.shape.rank() != q.shape.rank() {
+            let expected = format!("{} dimensions, as many as q has", q.shape.rank());
+            return Err(Error::shape(argument, expected, tensor.shape));
+        }
+        if expected != actual {
+            let expected = format!("{what} {expected} to fit {}", if argument == "k" { "q" } else { "k" });
+            return Err(Error::shape(argument, expected, format_args!("{actual} in {}", tensor.shape)));
+        }
+        Ok(())
+    };
+    fits("k", k, "batch size", queries.batch, keys.batch)?;
+    fits("k", k, "head size", queries.size, keys.size)?;
+    let groups_fit = if keys.heads == 0 { queries.heads == 0 } else { queries.heads.is_multiple_of(keys.heads) };
+    if !groups_fit {
+        let expected = format!("a number of heads that divides q's {}", queries.heads);
+        return Err(Error::shape("k", expected, format_args!("{} in {}", keys.heads, k.shape)));
+    }
+    let mut value_dim = 0;
+    if let Some(v) = v {
+        let values = Dims::of("v", v.shape, layout, ["G", "S", "E"])?;
+        fits("v", v, "batch size", keys.batch, values.batch)?;
+        fits("v", v, "number of heads", keys.heads, values.heads)?;
+        fits("v", v, "length", keys.length, values.length)?;
+        value_dim = values.size;
+    }
+    let shape = [queries.batch, queries.heads, queries.length, keys.length];
+    check_volume(shape, queries.size.max(value_dim))?;
+    let strides = |dims: &Dims, size| Strides::new(layout, dims.heads, dims.length, size);
+    let part_of = PartOf::current();
+    let first = part_of.map_or([0; 3], |part| part.first);
+    let mut visibility = Visibility::new(
+        shape,
+        q.shape.rank(),
+        options.causal,
+        options.window,
+        options.query_offset.unwrap_or(0),
+        &arrays,
+    )?;
+    visibility.first = first[2];
+    Ok(Problem {
+        q: q.data,
+        k: k.data,
+        v: v.map_or(&[], |v| v.data),
+        q_strides: strides(&queries, queries.size),
+        k_strides: strides(&keys, keys.size),
+        v_strides: strides(&keys, value_dim),
+        output_strides: strides(&queries, value_dim),
+        batch: queries.batch,
+        heads: queries.heads,
+        kv_heads: keys.heads,
+        queries: queries.length,
+        keys: keys.length,
+        head_dim: queries.size,
+        value_dim,
+        // With D = 0 every score is an empty sum, whatever the factor.
+        scale: options.scale.unwrap_or(1.0 / (queries.size.max(1) as f32).sqrt()),
+        softcap: options.softcap,
+        visibility,
+        dropout: Dropout::new(options.dropout, options.seed).map(|dropout| dropout.from(first)),
+        key_block: key_block(options),
+        ball: None,
+        part_of,
+    })
+}
+
+/// Zero-length dimensions let huge ones through that no data backs; what is computed from them must not overflow.
+pub(crate) fn check_volume([batch, heads, queries, keys]: [usize; 4], size: usize) -> Result<()> {
+    let rows = [batch, heads, queries].iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+    let fits = rows.and_then(|rows| rows.checked_mul(size.max(1))).is_some() && i32::try_from(keys).is_ok();
+    // Row indices are counted in 32 bits where randomness is drawn from them.
+    if fits && u32::try_from(batch.max(heads).max(queries)).is_ok() {
+        return Ok(());
+    }
+    Err(Error::shape(
+        "q",
+        "dimensions below 2^31",
+        format_args!("batch {batch}, heads {heads}, queries {queries}, keys {keys}"),
+    ))
+}

@@ -1,0 +1,265 @@
+//! One tile of scores: keys × queries, queries in SIMD lanes, so that softmax works lane by lane.
+
+use std::ops::Range;
+
+use crate::attention::mask::Cover;
+use crate::attention::{Problem, Strides};
+use crate::math::exp::{LOG2_E, exp2, tanh};
+use crate::scratch;
+use crate::simd::{Along, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product};
+
+/// The query rows that share a tile: which they are, and what each sees.
+pub(super) struct Lanes {
+    pub count: usize,
+    /// (b, h, i) of each row.
+    pub rows: [[usize; 3]; MAX_TILE_LANES],
+    mask_rows: [usize; MAX_TILE_LANES],
+    /// The range of keys of each row. Lanes without a row have an empty one.
+    start: [usize; MAX_TILE_LANES],
+    end: [usize; MAX_TILE_LANES],
+    /// The keys that any row sees lie in `first .. last`, those that every row sees in `all_from .. all_to`.
+    pub first: usize,
+    pub last: usize,
+    all_from: usize,
+    all_to: usize,
+}
+
+impl Lanes {
+    /// The lanes for these rows, at most as many as a tile has, as far as they look at `keys`.
+    pub(super) fn new(problem: &Problem<'_>, keys: Range<usize>, rows: impl Iterator<Item = [usize; 3]>) -> Self {
+        let mut lanes = Self {
+            count: 0,
+            rows: [[0; 3]; MAX_TILE_LANES],
+            mask_rows: [0; MAX_TILE_LANES],
+            start: [0; MAX_TILE_LANES],
+            end: [0; MAX_TILE_LANES],
+            first: problem.keys,
+            last: 0,
+            all_from: 0,
+            all_to: problem.keys,
+        };
+        for (lane, row @ [b, h, i]) in rows.enumerate() {
+            let (start, end) = problem.visibility.range(b, i);
+            let (start, end) = (start.max(keys.start), end.min(keys.end));
+            lanes.count = lane + 1;
+            lanes.rows[lane] = row;
+            lanes.mask_rows[lane] = problem.visibility.mask_row(b, h, i);
+            (lanes.start[lane], lanes.end[lane]) = (start, end);
+            if start < end {
+                (lanes.first, lanes.last) = (lanes.first.min(start), lanes.last.max(end));
+            }
+            (lanes.all_from, lanes.all_to) = (lanes.all_from.max(start), lanes.all_to.min(end));
+        }
+        lanes
+    }
+
+    /// Writes the queries, times the problem's scale, as a tile `[D][lanes]`.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    pub(super) fn load_queries<S: Simd>(&self, simd: S, problem: &Problem<'_>, lanes: usize, tile: &mut [f32]) {
+        if self.count < lanes {
+            // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
+            tile.fill(0.0);
+        }
+        let mut starts = [0; MAX_TILE_LANES];
+        for (start, &[b, h, i]) in starts.iter_mut().zip(&self.rows) {
+            *start = problem.q_strides.row(b, h, i);
+        }
+        gather_columns(problem.q, &starts[..self.count], problem.head_dim, tile, lanes);
+        // Points of a ball stay where they are.
+        let scale = simd.splat(if problem.ball.is_some() { 1.0 } else { problem.scale });
+        for chunk in tile.chunks_exact_mut(S::LANES) {
+            simd.store(chunk, simd.mul(simd.load(chunk), scale));
+        }
+    }
+}
+
+/// One head's rows of k or v for batch entry b: from its first element on, and the stride between them.
+pub(super) fn head_rows(data: &[f32], strides: Strides, b: usize, h: usize) -> (&[f32], usize) {
+    // Without a key there is no element that the row could begin at.
+    (data.get(strides.row(b, h, 0)..).unwrap_or_default(), strides.row)
+}
+
+/// How far a tile of scores goes towards softmax.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Until {
+    Scores,
+    Softcapped,
+    /// Biased, with −∞ where a key is not visible.
+    Masked,
+}
+
+/// Memory for one tile of scores.
+pub(super) struct TileBuffers<'a> {
+    bias: &'a mut [f32],
+    rows: &'a mut [f32],
+}
+
+impl<'a> TileBuffers<'a> {
+    /// How many values the buffers take: none where there is no mask.
+    pub(super) fn len(problem: &Problem<'_>, lanes: usize) -> usize {
+        if problem.visibility.has_mask() { 2 * problem.key_block * lanes } else { 0 }
+    }
+
+    pub(super) fn take(problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
+        let half = Self::len(problem, lanes) / 2;
+        Self { bias: scratch::take(rest, half), rows: scratch::take(rest, half) }
+    }
+}
+
+/// The scores of the keys `from .. to` (at most a block of the problem's) for a tile of queries: `scores[key − from][lane]`.
+pub(super) struct ScoreTile<'a> {
+    pub problem: &'a Problem<'a>,
+    pub lanes: &'a Lanes,
+    pub queries: &'a [f32],
+    /// The head's keys and their stride.
+    pub keys: (&'a [f32], usize),
+    pub from: usize,
+    pub to: usize,
+    /// Whether every query and key is so small that no score overflows.
+    pub is_bounded: bool,
+}
+
+impl ScoreTile<'_> {
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    pub(super) fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        until: Until,
+        cover: Cover,
+        buffers: &mut TileBuffers<'_>,
+        scores: &mut [f32],
+    ) {
+        let lanes = VECTORS * S::LANES;
+        let count = self.to - self.from;
+        let (keys, stride) = self.keys;
+        // Without features there may be no memory at all to point into.
+        let data = if self.problem.head_dim == 0 { &[] } else { &keys[self.from * stride..] };
+        let keys = Matrix { data, stride, along: Along::Depth };
+        let scores = &mut scores[..count * lanes];
+        let caps = until >= Until::Softcapped && self.problem.softcap > 0.0;
+        let is_biased = until >= Until::Masked && cover != Cover::Everything;
+        // The bias is what the product starts from, if nothing comes between them and if no product can turn its −∞ into NaN.
+        let starts_biased = is_biased && !caps && self.problem.ball.is_none() && self.is_bounded;
+        if starts_biased {
+            self.load_bias(simd, lanes, buffers.rows, scores);
+        }
+        let start = if starts_biased { Start::Keep } else { Start::Zero };
+        let head_dim = self.problem.head_dim;
+        if let Some(ball) = &self.problem.ball {
+            let keys = Matrix { along: Along::DepthApart, ..keys };
+            product::<S, ROWS, VECTORS>(simd, keys, count, head_dim, self.queries, scores, Start::Zero);
+            ball.score::<S, VECTORS>(simd, self.problem, self.lanes, self.from, scores);
+        } else {
+            product::<S, ROWS, VECTORS>(simd, keys, count, head_dim, self.queries, scores, start);
+        }
+        if caps {
+            soft_cap(simd, self.problem.softcap, scores);
+        }
+        if is_biased && !starts_biased {
+            self.load_bias(simd, lanes, buffers.rows, buffers.bias);
+            for (scores, bias) in scores.chunks_exact_mut(S::LANES).zip(buffers.bias.chunks_exact(S::LANES)) {
+                simd.store(scores, add_bias(simd, simd.load(scores), simd.load(bias)));
+            }
+        }
+        if until >= Until::Masked && self.crosses_a_limit() {
+            self.hide_out_of_range::<S, VECTORS>(simd, scores);
+        }
+    }
+
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn load_bias<S: Simd>(&self, simd: S, lanes: usize, rows: &mut [f32], tile: &mut [f32]) {
+        let mask_rows = &self.lanes.mask_rows[..self.lanes.count];
+        self.problem.visibility.bias_tile(simd, mask_rows, self.from, self.to - self.from, lanes, rows, tile);
+    }
+
+    /// What the mask says about the tile as a whole.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    pub(super) fn cover(&self) -> Cover {
+        self.problem.visibility.cover(&self.lanes.mask_rows[..self.lanes.count], self.from, self.to)
+    }
+
+    /// Whether some row does not see all of these keys, be it for its range or for a mask.
+    pub(super) fn may_hide(&self, cover: Cover) -> bool {
+        cover != Cover::Everything || self.crosses_a_limit()
+    }
+
+    fn crosses_a_limit(&self) -> bool {
+        self.from < self.lanes.all_from || self.to > self.lanes.all_to
+    }
+
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn hide_out_of_range<S: Simd, const VECTORS: usize>(&self, simd: S, scores: &mut [f32]) {
+        let lanes = VECTORS * S::LANES;
+        // Relative to the tile and cut to it, so that f32 holds them exactly.
+        let relative = |limit: usize| limit.clamp(self.from, self.to).wrapping_sub(self.from) as f32;
+        let start = self.lanes.start.map(relative);
+        let end = self.lanes.end.map(relative);
+        for (key, scores) in scores.chunks_exact_mut(lanes).enumerate() {
+            let (after, here) = (simd.splat(key as f32 + 0.5), simd.splat(key as f32));
+            for v in 0..VECTORS {
+                let start = simd.load(&start[v * S::LANES..]);
+                let end = simd.load(&end[v * S::LANES..]);
+                let visible = simd.and(simd.lt(start, after), simd.lt(here, end));
+                let chunk = &mut scores[v * S::LANES..];
+                let shown = simd.select(visible, simd.load(chunk), simd.splat(f32::NEG_INFINITY));
+                simd.store(chunk, shown);
+            }
+        }
+    }
+}
+
+/// Whether every value of these rows is so small that no product of two such rows overflows.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+pub(super) fn are_bounded<S: Simd>(simd: S, data: &[f32], stride: usize, size: usize, rows: usize) -> bool {
+    for row in 0..rows {
+        if !is_below_1e15(simd, &data[row * stride..][..size]) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether every value lies below 3.4e15 in magnitude: what does not overflows by the factor, and ∞ · 0 is NaN, as NaN is.
+#[inline(always)]
+fn is_below_1e15<S: Simd>(simd: S, values: &[f32]) -> bool {
+    const FACTOR: f32 = 1e23;
+    let mut zeros = simd.splat(0.0);
+    let mut chunks = values.chunks_exact(S::LANES);
+    for chunk in &mut chunks {
+        zeros = simd.mul_add(simd.mul(simd.load(chunk), simd.splat(FACTOR)), simd.splat(0.0), zeros);
+    }
+    simd.reduce_sum(zeros) == 0.0 && chunks.remainder().iter().all(|value| value.abs() < 1e15)
+}
+
+/// `score + bias`, −∞ where the bias is −∞, whatever the score.
+#[inline(always)]
+pub(super) fn add_bias<S: Simd>(simd: S, score: S::F, bias: S::F) -> S::F {
+    let hidden = simd.splat(f32::NEG_INFINITY);
+    // A NaN bias is not below −∞'s neighbour, so it is asked for from the other side.
+    let is_hidden = simd.lt(bias, simd.splat(f32::MIN));
+    simd.select(is_hidden, hidden, simd.add(score, bias))
+}
+
+/// `cap · tanh(s / cap)`; `scores` holds whole vectors.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+pub(super) fn soft_cap<S: Simd>(simd: S, cap: f32, scores: &mut [f32]) {
+    let (cap, inverse) = (simd.splat(cap), simd.splat(1.0 / cap));
+    for chunk in scores.chunks_exact_mut(S::LANES) {
+        let capped = tanh(simd, simd.mul(simd.load(chunk), inverse));
+        simd.store(chunk, simd.mul(capped, cap));
+    }
+}
+
+/// `e^x` for a score that lies x below the largest. What rounding the product does grows with −x, while the weight falls; scores that
+/// were scaled by log₂ e themselves would be rounded before their difference is taken.
+#[inline(always)]
+pub(super) fn weight_of<S: Simd>(simd: S, x: S::F) -> S::F {
+    exp2(simd, simd.mul(x, simd.splat(LOG2_E)))
+}

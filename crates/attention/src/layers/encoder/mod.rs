@@ -1,0 +1,174 @@
+//! An encoder layer as `torch.nn.TransformerEncoderLayer(batch_first=True)`: self attention, then a feed-forward network, each
+//! added to its input, with a layer norm after each sum or before each part.
+
+mod config;
+mod state;
+
+use crate::attention::Arrays;
+use crate::context::{Context, expect, operations};
+use crate::error::{Error, Result};
+use crate::layers::entries::Entry;
+use crate::layers::multi_head::{Inputs, Plan};
+use crate::math::linear::{Finish, project_and};
+use crate::math::norm::Norm;
+use crate::math::random::{Dropout, RowDropout};
+use crate::options::LayerOptions;
+use crate::tensor::{Tensor, check_output, try_zeroed};
+
+pub use config::EncoderConfig;
+pub use state::{EncoderState, Part};
+
+/// An encoder layer: its configuration and its parameters.
+#[derive(Debug, Clone)]
+pub struct TransformerEncoderLayer {
+    state: EncoderState,
+}
+
+/// What training drops from, beside the attention weights: the outputs of the attention, of the activation and of the
+/// feed-forward network.
+const AFTER_ATTENTION: u32 = 0;
+const AFTER_ACTIVATION: u32 = 1;
+const AFTER_FEED_FORWARD: u32 = 2;
+
+impl TransformerEncoderLayer {
+    /// A layer with the parameters that `torch.nn.TransformerEncoderLayer` draws after `torch.manual_seed(seed)`.
+    ///
+    /// ```
+    /// use ruvector_attention::layers::encoder::{EncoderConfig, TransformerEncoderLayer};
+    ///
+    /// let config = EncoderConfig { model_dim: 32, num_heads: 4, norm_first: true, ..EncoderConfig::default() };
+    /// let layer = TransformerEncoderLayer::new(config)?;
+    /// assert_eq!(layer.config().feed_forward_dim, 2048);
+    /// # Ok::<(), ruvector_attention::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `OPTION` for a configuration that does not fit, `MEMORY`.
+    pub fn new(config: EncoderConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Self { state: EncoderState::init(&config)? })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &EncoderConfig {
+        self.state.config()
+    }
+
+    /// Names, shapes and elements of the parameters.
+    pub fn state(&self) -> &EncoderState {
+        &self.state
+    }
+
+    /// Loads the parameters of a state dict, under PyTorch's names or a BERT layer's below `prefix`.
+    ///
+    /// # Errors
+    /// `SHAPE` or `FORMAT` for entries that do not fit; nothing is changed then.
+    pub fn load(&mut self, entries: &[Entry<'_>], prefix: &str) -> Result<()> {
+        *self = self.loaded(entries, prefix)?;
+        Ok(())
+    }
+
+    /// A layer of the same configuration with the parameters of a state dict, as [`Self::load`] takes them.
+    ///
+    /// # Errors
+    /// `SHAPE` or `FORMAT` for entries that do not fit.
+    pub fn loaded(&self, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
+        Ok(Self { state: EncoderState::load(self.config(), entries, prefix)? })
+    }
+
+    /// x and output `[B, L, modelDim]`; weights `[B, H, L, L]`, or `[B, L, L]` where the options ask for their mean.
+    /// Dropout acts in training only.
+    ///
+    /// # Errors
+    /// `SHAPE` where shapes or lengths do not fit, `OPTION` where an option's value does not, `MEMORY`.
+    pub fn forward(
+        &self,
+        context: Context,
+        x: Tensor<'_>,
+        options: &LayerOptions,
+        arrays: Arrays<'_>,
+        training: bool,
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let (state, config) = (&self.state, self.config());
+        let size = config.model_dim;
+        if !matches!(*x.shape.dims(), [_, _, last] if last == size) {
+            return Err(Error::shape("x", format_args!("[B, L, {size}]"), x.shape));
+        }
+        let inputs = Inputs { query: x, key: None, value: None };
+        let plan = state.attention().plan(inputs, options, arrays, training, weights.as_deref())?;
+        check_output("out", output, x.data.len())?;
+        let Some(share) = state.attention().share(context, &plan, weights.is_some()) else { return Ok(()) };
+        share.run(|| self.run(context, x, options, plan, training, output, weights))?;
+        // The norms ran over every row; zero the rows that belong to other parts.
+        for (block, rows) in output.chunks_mut(context.level.block_rows() * size.max(1)).enumerate() {
+            if !share.owns(block) {
+                rows.fill(0.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// A call that was checked.
+    fn run(
+        &self,
+        context: Context,
+        x: Tensor<'_>,
+        options: &LayerOptions,
+        plan: Plan<'_>,
+        training: bool,
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let (state, config) = (&self.state, self.config());
+        let size = config.model_dim;
+        let length = x.shape.dims()[1];
+        let seed = options.seed.unwrap_or(config.seed);
+        let dropout = training.then(|| Dropout::new(config.dropout, seed)).flatten();
+        let dropout = |stream| dropout.map(|dropout| RowDropout { dropout, stream, length });
+        let norm = |weight, bias| Norm {
+            centred: true,
+            weight: Some(state.part(weight)),
+            bias: Some(state.part(bias)),
+            epsilon: config.epsilon,
+        };
+        let first = norm(Part::Norm1Weight, Part::Norm1Bias);
+        let second = norm(Part::Norm2Weight, Part::Norm2Bias);
+
+        let (rows, width) = (x.data.len() / size, config.feed_forward_dim);
+        let norms = operations([2, x.data.len(), 8]);
+        let feed_forward = operations([4, rows, size, width]).saturating_add(norms);
+        expect(state.attention().operations(&plan, weights.is_some()).saturating_add(feed_forward));
+
+        let mut attended = try_zeroed("working memory", x.data.len())?;
+        let finish = Finish { dropout: dropout(AFTER_ATTENTION), residual: Some(x.data), ..Finish::default() };
+        if config.norm_first {
+            // `output` doubles as scratch for the normalized input until the sum is written.
+            output.copy_from_slice(x.data);
+            first.apply(context, output, size);
+            let query = Tensor { data: output, shape: x.shape };
+            let inputs = Inputs { query, key: None, value: None };
+            state.attention().run(context, inputs, plan, finish, &mut attended, weights)?;
+            output.copy_from_slice(&attended);
+            second.apply(context, output, size);
+        } else {
+            let inputs = Inputs { query: x, key: None, value: None };
+            state.attention().run(context, inputs, plan, finish, &mut attended, weights)?;
+            first.apply(context, &mut attended, size);
+        }
+        let normalized: &[f32] = if config.norm_first { output } else { &attended };
+
+        let mut hidden = try_zeroed("working memory", rows * width)?;
+        let [weight, bias] = [Part::Linear1Weight, Part::Linear1Bias].map(|part| state.part(part));
+        let finish = Finish { activation: Some(config.activation), dropout: dropout(AFTER_ACTIVATION), residual: None };
+        project_and(context, normalized, rows, size, weight, width, Some(bias), finish, &mut hidden)?;
+        let [weight, bias] = [Part::Linear2Weight, Part::Linear2Bias].map(|part| state.part(part));
+        let finish = Finish { activation: None, dropout: dropout(AFTER_FEED_FORWARD), residual: Some(&attended) };
+        project_and(context, &hidden, rows, width, weight, size, Some(bias), finish, output)?;
+        if !config.norm_first {
+            second.apply(context, output, size);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,318 @@
+//! Multi-head attention as `torch.nn.MultiheadAttention(batch_first=True)`: projections, heads, output projection; self and
+//! cross attention are the same layer with fewer inputs.
+
+use crate::attention::mask::Visibility;
+use crate::attention::rotary::{self, Rows};
+use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
+use crate::context::{Context, Share, expect, operations};
+use crate::error::{Error, Result};
+use crate::layers::attention_state::AttentionState;
+use crate::layers::entries::Entry;
+use crate::math::linear::{Finish, project, project_and};
+use crate::math::random::Dropout;
+use crate::options::{AttentionConfig, LayerOptions, Layout};
+use crate::tensor::{Tensor, check_output, check_requested, try_zeroed};
+
+/// An attention layer: its configuration and its parameters.
+#[derive(Debug, Clone)]
+pub struct MultiHeadAttention {
+    state: AttentionState,
+}
+
+/// The inputs of one call; the value defaults to the key, the key to the query.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// `[B, L, modelDim]`.
+    pub query: Tensor<'a>,
+    /// `[B, S, kDim]`.
+    pub key: Option<Tensor<'a>>,
+    /// `[B, S, vDim]`.
+    pub value: Option<Tensor<'a>>,
+}
+
+/// A layer's q, k and v after projection, each `[B, length, heads · headDim]` inside rows of some width.
+struct Projected {
+    data: Vec<f32>,
+    /// Where k and v begin, and how far apart the rows of q and of k and v are.
+    key: usize,
+    value: usize,
+    query_row: usize,
+    kv_row: usize,
+}
+
+/// What a call that was checked computes.
+pub(crate) struct Plan<'a> {
+    batch: usize,
+    queries: usize,
+    keys: usize,
+    visibility: Visibility<'a>,
+    weights_of: WeightsOf,
+    scale: f32,
+    softcap: f32,
+    dropout: Option<Dropout>,
+}
+
+impl MultiHeadAttention {
+    /// A layer with these parameters.
+    pub(crate) fn with_state(state: AttentionState) -> Self {
+        Self { state }
+    }
+
+    /// A layer with the parameters that `torch.nn.MultiheadAttention` draws after `torch.manual_seed(seed)`.
+    ///
+    /// ```
+    /// use ruvector_attention::layers::multi_head::MultiHeadAttention;
+    /// use ruvector_attention::options::AttentionConfig;
+    ///
+    /// let config = AttentionConfig { num_heads: 4, head_dim: 8, seed: 42, ..AttentionConfig::default() };
+    /// let layer = MultiHeadAttention::new(config)?;
+    /// assert_eq!(layer.config().model_dim(), 32);
+    /// # Ok::<(), ruvector_attention::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `OPTION` for a configuration that does not fit, `MEMORY`.
+    pub fn new(config: AttentionConfig) -> Result<Self> {
+        Ok(Self { state: AttentionState::init(&config.resolved()?)? })
+    }
+
+    /// The configuration with every default filled in.
+    pub fn config(&self) -> &AttentionConfig {
+        self.state.config()
+    }
+
+    /// Names, shapes and elements of the parameters.
+    pub fn state(&self) -> &AttentionState {
+        &self.state
+    }
+
+    /// Loads the parameters of a state dict, under the names of PyTorch, BERT, Llama or Whisper below `prefix`.
+    ///
+    /// # Errors
+    /// `SHAPE` or `FORMAT` for entries that do not fit; nothing is changed then.
+    pub fn load(&mut self, entries: &[Entry<'_>], prefix: &str) -> Result<()> {
+        *self = self.loaded(entries, prefix)?;
+        Ok(())
+    }
+
+    /// A layer of the same configuration with the parameters of a state dict, as [`Self::load`] takes them.
+    ///
+    /// # Errors
+    /// `SHAPE` or `FORMAT` for entries that do not fit.
+    pub fn loaded(&self, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
+        Ok(Self { state: AttentionState::load(self.config(), entries, prefix)? })
+    }
+
+    /// Where the configuration has `rotary`, query i turns by position `i + queryOffset` and key j by position j.
+    ///
+    /// Output `[B, L, modelDim]`; weights `[B, H, L, S]`, or `[B, L, S]` where the options ask for their mean.
+    /// Dropout acts in training only.
+    ///
+    /// # Errors
+    /// `SHAPE` where shapes or lengths do not fit, `OPTION` where an option's value does not, `MEMORY`.
+    pub fn forward(
+        &self,
+        context: Context,
+        inputs: Inputs<'_>,
+        options: &LayerOptions,
+        arrays: Arrays<'_>,
+        training: bool,
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let plan = self.plan(inputs, options, arrays, training, weights.as_deref())?;
+        check_output("out", output, inputs.query.data.len())?;
+        let Some(share) = self.share(context, &plan, weights.is_some()) else { return Ok(()) };
+        share.run(|| self.run(context, inputs, plan, Finish::default(), output, weights))
+    }
+
+    /// The part that this call is to compute: of a call that cannot be split, the first one is all of it, and there is no
+    /// other.
+    ///
+    /// Only rows of one sequence, with heads of their own for keys and values, fall into the same blocks in each step.
+    pub(crate) fn share(&self, context: Context, plan: &Plan<'_>, has_weights: bool) -> Option<Share> {
+        let share = Share::current();
+        let config = self.config();
+        let has_blocks = plan.queries >= share.count * context.level.block_rows();
+        if plan.batch == 1 && has_blocks && config.kv_heads() == config.num_heads && !has_weights {
+            return Some(share);
+        }
+        (share.index == 0).then_some(Share::WHOLE)
+    }
+
+    /// Checks everything that a call is given but the output.
+    pub(crate) fn plan<'a>(
+        &self,
+        inputs: Inputs<'_>,
+        options: &LayerOptions,
+        arrays: Arrays<'a>,
+        training: bool,
+        weights: Option<&[f32]>,
+    ) -> Result<Plan<'a>> {
+        options.check()?;
+        let config = self.config();
+        let [batch, queries] = dims("q", inputs.query, config.model_dim())?;
+        let key = inputs.key.unwrap_or(inputs.query);
+        let [key_batch, keys] = dims("k", key, config.k_dim())?;
+        let value = inputs.value.unwrap_or(key);
+        let value_dims = dims("v", value, config.v_dim())?;
+        if key_batch != batch {
+            return Err(Error::shape("k", format!("batch size {batch} to fit q"), key.shape));
+        }
+        if value_dims != [batch, keys] {
+            return Err(Error::shape("v", format!("[{batch}, {keys}, {}] to fit k", config.v_dim()), value.shape));
+        }
+        let heads = config.num_heads;
+        let shape = [batch, heads, queries, keys];
+        let visibility =
+            Visibility::new(shape, 4, options.causal, options.window, options.query_offset.unwrap_or(0), &arrays)?;
+        check_requested("weights", options.weights, weights.is_some())?;
+        let weights_of = if options.average_weights { WeightsOf::MeanHead } else { WeightsOf::EachHead };
+        if let Some(weights) = weights {
+            let maps = if weights_of == WeightsOf::MeanHead { 1 } else { heads };
+            check_output("weights", weights, batch * maps * queries * keys)?;
+        }
+        Ok(Plan {
+            batch,
+            queries,
+            keys,
+            visibility,
+            weights_of,
+            scale: options.scale.unwrap_or(1.0 / (config.head_dim as f32).sqrt()),
+            softcap: options.softcap,
+            dropout: training.then(|| Dropout::new(config.dropout, options.seed.unwrap_or(config.seed))).flatten(),
+        })
+    }
+
+    /// Operations in one call, including the second pass when weights are requested.
+    pub(crate) fn operations(&self, plan: &Plan<'_>, has_weights: bool) -> u64 {
+        let config = self.config();
+        let (rows, keys) = (plan.batch * plan.queries, plan.batch * plan.keys);
+        let pass = attention::pass_operations(
+            rows * config.num_heads,
+            plan.keys,
+            2 * config.head_dim,
+            plan.visibility.causal(),
+        );
+        [
+            operations([4, rows, config.model_dim(), config.query_width()]),
+            operations([2, keys, config.k_dim() + config.v_dim(), config.kv_width()]),
+            pass.saturating_mul(if has_weights { 2 } else { 1 }),
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+
+    /// A call that was checked; `inputs` have the shapes that `plan` was made for.
+    pub(crate) fn run(
+        &self,
+        context: Context,
+        inputs: Inputs<'_>,
+        plan: Plan<'_>,
+        finish: Finish<'_>,
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+    ) -> Result<()> {
+        expect(self.operations(&plan, weights.is_some()));
+        let config = self.config();
+        let Plan { batch, queries, keys, .. } = plan;
+        let key = inputs.key.unwrap_or(inputs.query);
+        let value = inputs.value.unwrap_or(key);
+        // Every part needs all keys and values.
+        let mut projected =
+            Share::WHOLE.run(|| self.project_inputs(context, inputs, key, value, batch * queries, batch * keys))?;
+        let strides = |rows: usize, row: usize| Strides { batch: rows * row, head: config.head_dim, row };
+        if let Some(rotary) = config.rotary {
+            let rows = Rows {
+                data: &mut projected.data,
+                strides: strides(queries, projected.query_row),
+                batch,
+                heads: config.num_heads,
+                length: queries,
+            };
+            rotary::rotate(context, rotary, 1.0, rows, &|b, i| plan.visibility.position(b, i) as f64)?;
+            let rows = Rows {
+                data: &mut projected.data[projected.key..],
+                strides: strides(keys, projected.kv_row),
+                batch,
+                heads: config.kv_heads(),
+                length: keys,
+            };
+            rotary::rotate(context, rotary, 1.0, rows, &|_, j| j as f64)?;
+        }
+        let problem = Problem {
+            q: &projected.data,
+            k: &projected.data[projected.key..],
+            v: &projected.data[projected.value..],
+            q_strides: strides(queries, projected.query_row),
+            k_strides: strides(keys, projected.kv_row),
+            v_strides: strides(keys, projected.kv_row),
+            output_strides: Strides::new(Layout::Blhd, config.num_heads, queries, config.head_dim),
+            batch,
+            heads: config.num_heads,
+            kv_heads: config.kv_heads(),
+            queries,
+            keys,
+            head_dim: config.head_dim,
+            value_dim: config.head_dim,
+            scale: plan.scale,
+            softcap: plan.softcap,
+            visibility: plan.visibility,
+            key_block: attention::KEY_BLOCK,
+            dropout: plan.dropout,
+            ball: None,
+            part_of: None,
+        };
+        let width = config.query_width();
+        let mut joined = try_zeroed("working memory", batch * queries * width)?;
+        let outputs = Outputs { output: &mut joined, weights, ..Outputs::default() };
+        attention::attend(context, &problem, outputs, plan.weights_of)?;
+        let (weight, bias) = (self.state.output_weight(), self.state.output_bias());
+        project_and(context, &joined, batch * queries, width, weight, config.model_dim(), bias, finish, output)
+    }
+
+    /// q, k and v: by one product where they come from one input, or by three.
+    fn project_inputs(
+        &self,
+        context: Context,
+        inputs: Inputs<'_>,
+        key: Tensor<'_>,
+        value: Tensor<'_>,
+        query_rows: usize,
+        kv_rows: usize,
+    ) -> Result<Projected> {
+        let (state, config) = (&self.state, self.config());
+        let (query_width, kv_width) = (config.query_width(), config.kv_width());
+        if let (Some(weight), None, None) = (state.input_weight(), inputs.key, inputs.value) {
+            let width = query_width + 2 * kv_width;
+            let mut data = try_zeroed("working memory", query_rows * width)?;
+            let (x, depth) = (inputs.query.data, config.model_dim());
+            project(context, x, query_rows, depth, weight, width, state.input_bias(), &mut data)?;
+            // Rows of nothing have no second column to begin at.
+            let start = |column: usize| column.min(data.len());
+            let (key, value) = (start(query_width), start(query_width + kv_width));
+            return Ok(Projected { key, value, query_row: width, kv_row: width, data });
+        }
+        let mut data = try_zeroed("working memory", query_rows * query_width + 2 * kv_rows * kv_width)?;
+        let (q, kv) = data.split_at_mut(query_rows * query_width);
+        let (k, v) = kv.split_at_mut(kv_rows * kv_width);
+        let parts = [
+            (inputs.query, query_rows, config.model_dim(), state.query_weight(), query_width, state.query_bias(), q),
+            (key, kv_rows, config.k_dim(), state.key_weight(), kv_width, state.key_bias(), k),
+            (value, kv_rows, config.v_dim(), state.value_weight(), kv_width, state.value_bias(), v),
+        ];
+        for (x, rows, depth, weight, width, bias, output) in parts {
+            project(context, x.data, rows, depth, weight, width, bias, output)?;
+        }
+        let key = query_rows * query_width;
+        Ok(Projected { key, value: key + kv_rows * kv_width, query_row: query_width, kv_row: kv_width, data })
+    }
+}
+
+/// Batch size and length of an input whose last dimension is `size`.
+fn dims(argument: &str, input: Tensor<'_>, size: usize) -> Result<[usize; 2]> {
+    match *input.shape.dims() {
+        [batch, length, last] if last == size => Ok([batch, length]),
+        _ => Err(Error::shape(argument, format!("[B, length, {size}]"), input.shape)),
+    }
+}
