@@ -1,4 +1,4 @@
-// Reports everything that the benchmark installs, builds or compiles, so that nobody wonders what it waits for.
+// Reports everything that the benchmark installs, builds or compiles, so that users see the reason for each wait.
 
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,10 +10,10 @@ const folder = relative(process.cwd(), fileURLToPath(new URL('.', import.meta.ur
 export const installCommand = `npm install --prefix ${folder || '.'}`
 
 /**
- * Does `work`, and reports it with its time on standard error: `bench: compiling attention.simd.wasm: 31.4 ms`.
+ * Runs `work`, and reports it with its time on standard error: `bench: compiling attention.simd.wasm: 31.4 ms`.
  *
  * @template T
- * @param {string} what  begins with a verb, such as "compiling"
+ * @param {string} what  starts with a verb, such as "compiling"
  * @param {() => T | Promise<T>} work
  */
 export async function reported(what, work) {

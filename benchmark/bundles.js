@@ -1,4 +1,4 @@
-// Bundles the entries that pages use, and measures what a server sends. Needs esbuild, which the repository has.
+// Bundles the entries for pages, and measures the bytes that a server sends. Needs esbuild, as in the repository.
 
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -15,7 +15,7 @@ export const subpaths = Object.entries(manifest.exports)
   .map(([subpath]) => subpath)
 
 /**
- * The script of a page that imports everything from a subpath.
+ * Bundles the script of a page that imports everything from a subpath.
  *
  * @param {string} subpath
  * @param {import('esbuild').Plugin[]} [plugins]
@@ -36,7 +36,7 @@ export async function bundle(subpath, plugins = []) {
 }
 
 /**
- * KB as they are, and compressed by gzip and by brotli, as servers do.
+ * Returns the size in KB: uncompressed, and compressed by gzip and by brotli as servers do.
  *
  * @param {Uint8Array} bytes
  */

@@ -1,4 +1,4 @@
-// The problems that are timed. Each names itself in the tables, and `--filter` looks for its text in that name.
+// The problems to time. Tables show the name of each, and `--filter` searches in it.
 
 import { availableParallelism } from 'node:os'
 
@@ -108,7 +108,7 @@ const groupedDecode = attention({
   kvHeads: 8,
   unit: 'GB/s'
 })
-/** What decoders do: the keys are in a cache, where peers are given them with each token. */
+/** Steps of a decoder: our keys are in a cache; peers receive them with each token. */
 const cached = [decode, groupedDecode].map((problem) => ({
   ...problem,
   name: `cached ${problem.name}`,
@@ -123,14 +123,14 @@ const withOut = [64, 512].map((length) => ({
   out: true
 }))
 const sentence = layer(512, 12, 32)
-// Beside each other: what is linear in the length, and what is not. Peers may hold all of the exact one's scores at once.
+// Linear and exact attention at the same length. No peers: they may store all scores of exact attention at once.
 const long = attention({ name: 'S=16384 D=64, 1 head', group: 'long', queries: 16384, heads: 1, ownOnly: true })
 const linear = [16384, 4096].map((length) => ({
   ...attention({ name: `linear S=${length} D=64, 1 head`, group: 'linear', queries: length, heads: 1, ownOnly: true }),
   kind: /** @type {const} */ ('linear'),
   flops: 4 * length * 64 * 64
 }))
-/** Points of the ball in place of vectors, distances in place of products. */
+/** Points of the ball instead of vectors, distances instead of products. */
 const hyperbolic = {
   ...attention({ name: 'hyperbolic S=512 D=64', group: 'hyperbolic', queries: 512, ownOnly: true }),
   kind: /** @type {const} */ ('hyperbolic')
@@ -164,7 +164,7 @@ const full = [
   call
 ]
 
-/** Where several threads have enough to do. */
+/** Cases that are large enough for several threads. */
 const parallel = {
   quick: [square(512), causal(512)],
   full: [
@@ -178,7 +178,7 @@ const parallel = {
 }
 
 /**
- * The cases, those on one thread first.
+ * Returns all cases, starting with those on one thread.
  *
  * @param {{ isQuick: boolean }} options
  * @returns {Case[]}
@@ -199,7 +199,7 @@ export function cases({ isQuick }) {
 const GRID = { batches: [1, 2, 4, 8], lengths: [16, 64, 128, 256], heads: 8, dim: 64 }
 
 /**
- * The cases of the grid: multi-head attention of model size 512, and attention alone, by batch and length on one thread.
+ * Returns the cases of the grid: multi-head attention of model size 512, and attention alone, by batch and length on one thread.
  *
  * @returns {Case[]}
  */
@@ -224,7 +224,7 @@ export function grid() {
 }
 
 /**
- * The cases on which the plan's target for throughput is judged: every kind of call, on one thread.
+ * Returns the cases that the plan's target for throughput is judged by: every kind of call, on one thread.
  *
  * @returns {Case[]}
  */

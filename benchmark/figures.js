@@ -1,5 +1,5 @@
-// What is measured by itself: the time to start, memory, and the size of what is shipped. Times and memory come from fresh
-// processes.
+// Measurements without contenders: start time, memory, and the size of the shipped modules. Times and memory come from
+// fresh processes.
 
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -16,7 +16,7 @@ const STARTS = 5
 export const MEGABYTE = 1e6
 
 /**
- * Runs a program of `children/` and returns the JSON of its last line; what it reports meanwhile is shown.
+ * Runs a program of `children/`, shows its reports, and returns the JSON of its last line.
  *
  * @param {string} script
  * @param {string[]} args
@@ -32,7 +32,7 @@ export async function child(script, ...args) {
 }
 
 /**
- * The results of several starts, each in a fresh process.
+ * Returns the results of several starts, each in a fresh process.
  *
  * @param {string} script
  * @param {string[]} args
@@ -73,7 +73,7 @@ const startInBrowser = {
       }
     } catch {
       const value = await startTime('init.js', 'browser')
-      return { value, unit: 'ms', detail: "no browser is there: its entry in Node's engine, import included" }
+      return { value, unit: 'ms', detail: "no browser was found: its entry in Node's engine, including the import" }
     }
   }
 }
@@ -89,7 +89,7 @@ const memory = (kind) => ({
     return {
       value: growth / MEGABYTE,
       unit: 'MB',
-      detail: `growth over the call; allowed are ${(allowed / MEGABYTE).toFixed(1)} MB, 1.1 times the ${((inputs + outputs) / MEGABYTE).toFixed(1)} MB of inputs and output, and 8 MB`
+      detail: `growth over the call; the limit is ${(allowed / MEGABYTE).toFixed(1)} MB, 1.1 times the ${((inputs + outputs) / MEGABYTE).toFixed(1)} MB of inputs and output, and 8 MB`
     }
   }
 })
@@ -101,7 +101,7 @@ const graphMemory = (kind) => ({
   isQuick: false,
   async measure() {
     const { growth, messages } = await child('graph-memory.js', kind)
-    const detail = `growth over the call; a message for each edge would take ${(messages / MEGABYTE).toFixed(0)} MB`
+    const detail = `growth over the call; one message per edge would take ${(messages / MEGABYTE).toFixed(0)} MB`
     return { value: growth / MEGABYTE, unit: 'MB', detail }
   }
 })

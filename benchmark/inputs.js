@@ -1,4 +1,4 @@
-// The numbers that all contenders get: the same ones in every run.
+// The inputs of all contenders, identical in every run.
 
 import { GraphAttention, SelfAttention, TransformerEncoderLayer } from '../index.js'
 
@@ -6,7 +6,7 @@ import { GraphAttention, SelfAttention, TransformerEncoderLayer } from '../index
 /** @typedef {import('./types.d.ts').Inputs} Inputs */
 
 /**
- * Evenly spread numbers from −1 to 1 by Marsaglia's xorshift32.
+ * Draws uniform numbers from −1 to 1 by Marsaglia's xorshift32.
  *
  * @param {number} seed  not 0
  */
@@ -35,7 +35,7 @@ export function randomTensor(shape, seed) {
 function randomMask(queries, keys, kind) {
   const bias = randomTensor([queries, keys], 11)
   if (kind === 'float') return bias
-  // A key in ten is hidden.
+  // Hides one key in ten.
   return { data: Uint8Array.from(bias.data, (number) => Number(number > -0.8)), shape: bias.shape }
 }
 
@@ -58,7 +58,7 @@ function randomNodes(nodes, count, seed) {
 export function makeInputs({ kind, batch, heads, kvHeads, queries, keys, dim, mask, version }) {
   const none = randomTensor([0], 1)
   if (kind === 'layer') {
-    // With the tables' shapes: enough to tell a mistake in any projection from rounding.
+    // Large enough to distinguish a mistake in any projection from rounding.
     const state = new SelfAttention({ numHeads: heads, headDim: dim, seed: 5 }).stateDict()
     return { q: none, k: none, v: none, x: randomTensor([batch, queries, heads * dim], 7), state }
   }
@@ -83,7 +83,7 @@ export function makeInputs({ kind, batch, heads, kvHeads, queries, keys, dim, ma
 }
 
 /**
- * `[B,H,L,D]` as `[B,L,H·D]`.
+ * Converts `[B,H,L,D]` to `[B,L,H·D]`.
  *
  * @param {import('../index.js').Tensor} tensor
  */
@@ -92,7 +92,7 @@ export function headsLast({ data, shape: [batch, heads, length, dim] }) {
 }
 
 /**
- * `[B,L,H·D]` as `[B,H,L,D]`.
+ * Converts `[B,L,H·D]` to `[B,H,L,D]`.
  *
  * @param {Float32Array} data
  * @param {Case} problem
@@ -102,7 +102,7 @@ export function headsFirst(data, { batch, heads, queries, dim }) {
 }
 
 /**
- * Swaps the second and third dimension.
+ * Swaps the second and the third dimension.
  *
  * @param {Float32Array} data
  * @param {number} batch
@@ -124,11 +124,11 @@ function permute(data, batch, first, second, dim) {
 }
 
 /**
- * A mask that is added to the scores, as floats, for peers that have no other; −∞ hides.
+ * Makes a float mask that is added to the scores, for peers without other masks; −∞ hides a key.
  *
  * @param {Case} problem
  * @param {Inputs} inputs
- * @param {boolean} withCausal  whether the mask has to say what `causal` says
+ * @param {boolean} withCausal  whether the mask has to include `causal`
  * @param {number} [hidden]
  */
 export function additiveMask({ queries, keys, causal }, { mask }, withCausal, hidden = -Infinity) {
@@ -143,7 +143,7 @@ export function additiveMask({ queries, keys, causal }, { mask }, withCausal, hi
 }
 
 /**
- * `[out, in]` as `[in, out]`.
+ * Transposes `[out, in]` to `[in, out]`.
  *
  * @param {import('../index.js').Tensor} weight
  */

@@ -1,5 +1,5 @@
-// What the machine itself can do, as a contender: the time that a case would take at the peak of multiply-adds, or, where memory
-// is the limit, at the speed at which it is read. Needs the repository and cargo.
+// The limit of the machine, as a contender: the time of a case at the peak of multiply-adds or, if memory limits it, at
+// the read bandwidth. Needs the repository and cargo.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -11,27 +11,27 @@ import { Conversation } from './process.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** @returns {string | Error} the program, or the reason why it cannot be built */
+/** @returns {string | Error} the program, or the reason that it cannot be built */
 function build() {
   const args = ['build', '--release', '--locked', '--package', 'ruvector-attention', '--example', 'machine']
   const { status, error, stdout, stderr } = spawnSync('cargo', [...args, '--message-format=json-render-diagnostics'], {
     cwd: root,
     encoding: 'utf8'
   })
-  if (error) return new Error('it is built by cargo, which is not there')
+  if (error) return new Error('building it needs cargo, which was not found')
   const program = stdout.match(/"executable":"((?:[^"\\]|\\.)*machine(?:\.exe)?)"/)?.[1]
   if (status !== 0 || !program) return new Error(stderr.trim().split('\n')[0])
   return JSON.parse(`"${program}"`)
 }
 
-/** Whether a speed in this unit is limited by arithmetic or memory. @param {import('./types.d.ts').Case['unit']} unit */
+/** Returns true if arithmetic or memory limits a speed in this unit. @param {import('./types.d.ts').Case['unit']} unit */
 export const isLimited = (unit) => unit === 'GF/s' || unit === 'GB/s'
 
 /** @returns {Promise<Found>} */
 export async function machine() {
   const absent = 'the machine itself'
   if (!existsSync(`${root}crates/attention/examples/machine.rs`)) {
-    return { absent, reason: 'it is built from the repository' }
+    return { absent, reason: 'building it needs the repository' }
   }
   const program = await reported('building the program that measures this machine, with cargo', build)
   if (program instanceof Error) return { absent, reason: program.message }
@@ -47,7 +47,7 @@ export async function machine() {
         warmsUp: false,
         threaded: true,
         prepare({ unit, threads, flops, bytes }) {
-          if (!isLimited(unit)) return 'a call has no such limit'
+          if (!isLimited(unit)) return 'calls have no such limit'
           const isRead = unit === 'GB/s'
           return {
             async time(count) {

@@ -1,4 +1,4 @@
-// Our own package as contenders: the native backend, and each WebAssembly module that this engine runs.
+// This package as contenders: the native backend, and each WebAssembly module that this engine supports.
 
 import { readFileSync } from 'node:fs'
 import { loadBackend } from '../index.js'
@@ -10,7 +10,7 @@ import { encoderConfig } from './inputs.js'
 /** @typedef {import('../index.js').Attention} Attention */
 
 /**
- * Well inside of the unit ball.
+ * Scales points well into the unit ball.
  *
  * @param {import('../index.js').Tensor} tensor
  */
@@ -78,20 +78,20 @@ async function contender(name, isNative, load) {
   }
 }
 
-/** The native backend, at the instruction set that this process runs at. */
+/** The native backend, at the instruction set of this process. */
 export const nativeContender = () => contender('native', true, (threads) => loadBackend('native', { threads }))
 
 /** @param {import('../lib/wasm.js').Variant} variant */
 async function wasmContender(variant) {
   const name = `attention.${variant}.wasm`
   const bytes = readFileSync(new URL(`../packages/wasm/${name}`, import.meta.url))
-  // Once: each case starts an instance.
+  // Compiled once; each case creates an instance.
   const module = await reported(`compiling ${name}`, () => WebAssembly.compile(bytes))
   return contender('wasm', false, () => loadBackend('wasm', { wasm: module }))
 }
 
 /**
- * The contenders of this package, native code first, and why others are missing.
+ * Returns the contenders of this package, native code first, and the reasons for missing ones.
  *
  * @returns {Promise<{ contenders: Contender[], absent: { absent: string, reason: string }[] }>}
  */

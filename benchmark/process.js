@@ -1,4 +1,4 @@
-// A child process that answers requests one after the other: a line, and bytes after it where both sides know how many.
+// A child process that answers requests one at a time: a line, followed by bytes if both sides know their number.
 
 import { spawn } from 'node:child_process'
 
@@ -23,7 +23,7 @@ export class Conversation {
       this.#wake?.()
     })
     this.child.stderr.setEncoding('utf8').on('data', (text) => (this.#errors += text))
-    // What it could not be told, its end tells.
+    // Write errors are ignored: the exit of the process reports the reason.
     this.child.stdin.on('error', () => {})
     this.child.on('error', (error) => this.#ended(error))
     this.child.on('close', () => {
@@ -61,7 +61,7 @@ export class Conversation {
     return this.#take(length)
   }
 
-  /** Ends it and waits for that. */
+  /** Ends the process and waits for its exit. */
   async close() {
     this.child.stdin.end()
     if (!this.#end) await new Promise((resolve) => (this.#wake = () => this.#end && resolve(undefined)))

@@ -1,4 +1,4 @@
-// One run: gets the contenders ready, checks their results against each other, times them, and gathers the report.
+// One run: prepares the contenders, checks their results against each other, times them, and collects the report.
 
 import { arch, availableParallelism, cpus, loadavg, platform } from 'node:os'
 import { version } from '../index.js'
@@ -22,7 +22,7 @@ import { median, outputOf, ratio, sample } from './timing.js'
 /** @typedef {import('./figures.js').Task} Task */
 /** @typedef {import('./goals.js').Aim} Aim */
 
-/** The largest difference between two right results. */
+/** The largest difference between two correct results. */
 const TOLERANCE = 1e-3
 
 const EFFORT = {
@@ -31,8 +31,8 @@ const EFFORT = {
 }
 
 /**
- * - `aims`: the goals that the results are judged by.
- * - `withEqualWidth`: adds the native backend at vectors of 128 bits.
+ * - `aims`: the goals to judge the results by; may be empty.
+ * - `withEqualWidth`: adds the native backend with vectors of 128 bits.
  *
  * @param {{ cases: Case[], tasks: Task[], aims: readonly Aim[], isQuick: boolean, withPeers: boolean, withEqualWidth: boolean }} plan
  * @returns {Promise<Report>}
@@ -40,7 +40,7 @@ const EFFORT = {
 export async function runBenchmark({ cases, tasks, aims, isQuick, withPeers, withEqualWidth }) {
   const [load] = loadavg()
   const progress = new Progress(0, process.stderr)
-  progress.show('getting ready')
+  progress.show('preparing')
   const { contenders, absent } = await gather(cases, withPeers, withEqualWidth)
   progress.total = cases.length + tasks.length
 
@@ -93,7 +93,7 @@ async function gather(cases, withPeers, withEqualWidth) {
   const found = [{ contenders: own.contenders }, ...own.absent]
   const isNarrow = own.contenders.some(({ name }) => EQUAL_WIDTH.includes(name))
   if (withEqualWidth && !isNarrow && cases.length > 0) found.push(await equalWidth())
-  // It is built first, so not for cases whose speed has no limit.
+  // It has to be built, so it is omitted if no case has a limited speed.
   if (cases.some(({ unit }) => isLimited(unit))) found.push(await machine())
   if (withPeers && cases.length > 0) found.push(...(await findPeers()))
   return {
@@ -104,7 +104,7 @@ async function gather(cases, withPeers, withEqualWidth) {
 
 /**
  * @param {readonly Contender[]} contenders
- * @param {number} load  the average before the run; 0 where the system counts none
+ * @param {number} load  the average before the run; 0 if the system does not report one
  */
 function describeMachine(contenders, load) {
   const simd = contenders.find(({ family }) => family === 'native')?.name.replace('native ', '')
@@ -134,7 +134,7 @@ const messageOf = (error) => (error instanceof Error ? error.message : String(er
  * @param {readonly Contender[]} contenders
  * @param {import('./timing.js').Effort} effort
  * @param {Progress} progress
- * @param {Remark[]} remarks  takes what could not run or gave other results
+ * @param {Remark[]} remarks  receives contenders that could not run or gave different results
  * @returns {Promise<Row[]>}
  */
 async function runCase(problem, contenders, effort, progress, remarks) {
@@ -184,7 +184,7 @@ async function runCase(problem, contenders, effort, progress, remarks) {
   return entries.map((entry) => toRow(problem, entry, entries, differences.get(entry)))
 }
 
-/** @param {Float32Array} one @param {Float32Array} other  NaN where they cannot be compared */
+/** @param {Float32Array} one @param {Float32Array} other  @returns NaN if their lengths differ */
 function largestDifference(one, other) {
   if (one.length !== other.length) return NaN
   return one.reduce((largest, value, i) => {

@@ -1,5 +1,5 @@
-// The five targets of the project's plan: what a page downloads, the time to start in each browser, the memory beyond inputs and
-// results, the speed of WebAssembly as a share of native speed, and the browsers that run the package.
+// The five targets of the project's plan: the download of a page, the start time in each browser, the memory beyond inputs
+// and results, the speed of WebAssembly as a share of native speed, and the browsers that run the package.
 
 import { readFileSync } from 'node:fs'
 import { version } from 'node:process'
@@ -38,7 +38,7 @@ const entrySize = (subpath) => ({
   isQuick: true,
   async measure() {
     const script = await reported(`bundling ${subpath.replace('.', '@ruvector/attention')}`, () => bundle(subpath))
-    // The entries for files by URL fetch one of the two modules; the larger one counts.
+    // External entries fetch one of the two modules; the larger one counts.
     const fetched = subpath.endsWith('/external')
       ? [readFileSync(new URL('../packages/wasm/attention.relaxed.wasm', import.meta.url))]
       : []
@@ -61,7 +61,7 @@ const init = (browser) => ({
     const times = found.map(({ milliseconds }) => milliseconds)
     const middle = duration(median(times))
     const detail = `${found[0].version}; \`init()\` and the first call, fastest of ${times.length} starts, median ${middle}`
-    // Other programs on the machine can only add to the time.
+    // Other programs can only increase the time, so the minimum counts.
     return { value: Math.min(...times), unit: 'ms', detail }
   }
 })
@@ -99,7 +99,7 @@ const figure =
     figures.filter((found) => found.name === name).map(({ value, detail }) => ({ value, where: detail }))
 
 /**
- * The speed of a variant of the module as a share of native speed: the median over the cases, with the least one named.
+ * The speed of a module variant as a share of native speed: the median over the cases, and the name of the slowest.
  *
  * @param {string} variant
  * @param {(results: Parameters<Aim['find']>[0]) => string} family  of native code

@@ -1,30 +1,30 @@
-// Timing several contenders against each other: checked, warmed up, then sampled in turns, so that whatever the machine does
-// meanwhile strikes all of them alike.
+// Times several contenders against each other: checked, warmed up, then sampled in turns, so that other load on the
+// machine affects all of them alike.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** @typedef {import('./types.d.ts').Prepared} Prepared */
 /** @typedef {import('./types.d.ts').Contender} Contender */
 /**
- * - `seconds`: of one call, by round.
+ * - `seconds`: the time of one call, by round.
  *
  * @typedef {{ contender: Contender, prepared: Prepared, seconds: number[] }} Entry
  */
 
 /**
- * - `span`: seconds that the samples of one contender add up to.
- * - `warmUp`: seconds of calls before the first sample, where an engine optimises meanwhile; others need a tenth.
- * - `rounds`: the fewest samples, however long they take.
+ * - `span`: total seconds of the samples of one contender.
+ * - `warmUp`: seconds of calls before the first sample for engines that optimize at run time; others need a tenth.
+ * - `rounds`: the minimum number of samples, however long they take.
  *
  * @typedef {{ span: number, warmUp: number, rounds: number }} Effort
  */
 
-/** Long enough for the clock, short enough to change turns often. */
+/** Seconds of a sample: long enough for the clock, short enough for frequent turns. */
 const SAMPLE_SECONDS = 0.005
-/** Where threads have to wake first, and the scheduler has to find each a processor of its own. */
+/** Samples on several threads, which first wake and move to separate processors. */
 const PARALLEL = { seconds: 0.1, rounds: 7, pause: 50 }
 const MOST_ROUNDS = 200
-/** In a sample, whatever the clock says of one. */
+/** The maximum number of calls in a sample. */
 const MOST_CALLS = 1e5
 
 /** @param {Prepared} prepared @param {number} count @returns {Promise<number>} seconds for all calls */
@@ -53,7 +53,7 @@ export async function outputOf(prepared) {
  *
  * @param {Entry[]} entries
  * @param {Effort} effort
- * @param {boolean} isParallel  whether contenders run on several threads, which wait in a loop for a moment before they sleep
+ * @param {boolean} isParallel  whether contenders run on several threads, which spin briefly before they sleep
  */
 export async function sample(entries, effort, isParallel) {
   const { seconds: length, rounds, pause } = isParallel ? PARALLEL : { seconds: SAMPLE_SECONDS, ...effort, pause: 0 }
@@ -65,7 +65,7 @@ export async function sample(entries, effort, isParallel) {
   for (let round = 0; round < MOST_ROUNDS; round++) {
     const due = turns.filter(({ spent }) => round < rounds || spent < effort.span)
     if (due.length === 0) return
-    // Nobody always comes after the same one.
+    // The order varies, so that no contender always follows the same one.
     for (let i = 0; i < due.length; i++) {
       const turn = due[(i + round) % due.length]
       if (pause) {
@@ -80,7 +80,7 @@ export async function sample(entries, effort, isParallel) {
 }
 
 /**
- * Calls until the code is compiled and the caches are warm; finds out how many calls make a sample.
+ * Calls until the code is compiled and the caches are warm; determines the number of calls per sample.
  *
  * @param {Entry} entry
  * @param {Effort} effort
@@ -108,7 +108,7 @@ export function median(values, quantile = 0.5) {
 }
 
 /**
- * How many times as long the one took as the other, in the middle of the rounds in which both ran.
+ * Returns the time of one contender divided by the other's: the median over the rounds in which both ran.
  *
  * @param {Entry} one
  * @param {Entry} other

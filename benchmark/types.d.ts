@@ -1,9 +1,9 @@
-// What the parts of the benchmark hand to each other.
+// Types shared by the modules of the benchmark.
 
 import type { Tensor } from '../index.js'
 
 interface Shape {
-  /** What the tables and `--filter` call it. */
+  /** The name in tables and for `--filter`. */
   name: string
   group: string
   batch: number
@@ -11,25 +11,25 @@ interface Shape {
   kvHeads: number
   queries: number
   keys: number
-  /** Of a head. */
+  /** The size of a head. */
   dim: number
   causal: boolean
   mask?: 'boolean' | 'float'
-  /** Whether our keys and values lie in a cache. */
+  /** True if our keys and values are in a cache. */
   cached?: boolean
-  /** Whether peers are left out. */
+  /** True if peers do not take part. */
   ownOnly?: boolean
-  /** Whether our calls write into memory that they are given. */
+  /** True if our calls write into given memory. */
   out: boolean
   /** The unit of speed: floating-point operations, bytes, calls, or only time. */
   unit: 'GF/s' | 'GB/s' | 'op/s' | 'µs'
-  /** Of attention over a graph. */
+  /** The edges, for attention over a graph. */
   version?: 1 | 2
 }
 
 /**
- * Attention by itself, by hyperbolic distance, or linear; a layer of self attention, or of an encoder, with GELU and a feed-forward network four
- * times as wide as the model, as BERT's; or a layer of attention over the `keys` edges of `queries` nodes.
+ * Exact, hyperbolic or linear attention; a layer of self-attention; an encoder layer with GELU and a feed-forward network
+ * four times as wide as the model, as in BERT; or a layer of attention over the `keys` edges of `queries` nodes.
  */
 export type Kind = 'attention' | 'linear' | 'hyperbolic' | 'layer' | 'encoder' | 'graph'
 
@@ -39,11 +39,11 @@ export interface Case extends Shape {
   threads: number
   /** Floating-point operations, halved when causal. */
   flops: number
-  /** Of the keys and values. */
+  /** Bytes of the keys and values. */
   bytes: number
 }
 
-/** `q`, `k`, `v` are `[B,H,L,D]` and `[B,G,S,D]`; a layer has `x [B,L,M]`, one over a graph `x [N,M]`, and its parameters. */
+/** `q`, `k`, `v` are `[B,H,L,D]` and `[B,G,S,D]`; layers have `x [B,L,M]`, or `x [N,M]` over a graph, and parameters. */
 export interface Inputs {
   q: Tensor
   k: Tensor
@@ -51,50 +51,50 @@ export interface Inputs {
   mask?: Tensor<Uint8Array> | Tensor<Float32Array>
   x: Tensor
   state: Record<string, Tensor>
-  /** Of a graph. */
+  /** The edges of a graph. */
   edges?: { source: Int32Array; target: Int32Array }
 }
 
-/** A contender that is ready to run one case: it is timed from here, or times itself. */
+/** A contender that is ready to run one case: either we time it, or it times itself. */
 export type Prepared = { dispose?: () => unknown } & (
   | { run: () => unknown; read: (result: any) => Float32Array }
   | {
-      /** Runs so many times; gives the seconds that all of them took. */
+      /** Runs `count` times; returns the total in seconds. */
       time: (count: number) => Promise<number>
-      /** The result as the case's layout has it; undefined where there is none to check. */
+      /** The result in the layout of the case; undefined if there is none to check. */
       output?: () => Promise<Float32Array>
     }
 )
 
 export interface Contender {
   name: string
-  /** Which package it belongs to: peers that are one program in several ways share it. */
+  /** The package that it belongs to; several ways to use one package share it. */
   family: string
   side: 'ours' | 'peer' | 'machine'
   version: string
-  /** Whether it runs in an engine that optimises while it runs. */
+  /** True if it runs in an engine that optimizes code at run time. */
   warmsUp: boolean
-  /** Floating-point operations beyond which a single call would take too long. */
+  /** The maximum number of floating-point operations; a larger call would take too long. */
   mostFlops?: number
-  /** Whether it has more than one thread to offer. */
+  /** True if it can use more than one thread. */
   threaded: boolean
-  /** What it computes; attention and layers unless given. */
+  /** The kinds of cases that it supports. Default: attention and layers. */
   kinds?: readonly Kind[]
-  /** Gets ready for a case, or says why it cannot run it. */
+  /** Prepares a case, or returns the reason that it cannot run it. */
   prepare: (problem: Case, inputs: Inputs) => Promise<Prepared | string> | Prepared | string
   close?: () => unknown
 }
 
-/** A peer that is here, or why it is not. */
+/** An available peer, or the reason that it is missing. */
 export type Found = { contenders: Contender[] } | { absent: string; reason: string }
 
-/** One contender's times in one case. */
+/** The times of one contender in one case. */
 export interface Row {
   case: Case
   contender: string
   family: string
   side: Contender['side']
-  /** Of one call: the median, the least, and the quartiles. */
+  /** The time of one call: median, minimum and quartiles. */
   milliseconds: { median: number; best: number; low: number; high: number }
   rounds: number
   gflops: number
@@ -103,11 +103,11 @@ export interface Row {
   rate: number
   /** The largest absolute difference from our own output. */
   difference?: number
-  /** How many times as long it takes as each of ours: the median over the rounds in which both ran. */
+  /** The time divided by that of each of ours: the median over the rounds in which both ran. */
   ratios: Record<string, number>
 }
 
-/** What is measured once rather than against others. */
+/** A measurement without contenders. */
 export interface Figure {
   name: string
   group: string
@@ -116,7 +116,7 @@ export interface Figure {
   detail: string
 }
 
-/** A contender that could not run a case, or gave another result. */
+/** A contender that could not run a case, or returned a different result. */
 export interface Remark {
   case: string
   contender: string

@@ -1,5 +1,5 @@
-// Measures the milliseconds that `init()` and the first call take in a fresh browser, named by the argument. Needs the repository,
-// whose tests drive the same browsers.
+// Measures the milliseconds of `init()` and the first call in a fresh browser, which the argument names. Needs the
+// repository, whose tests drive the same browsers.
 
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -13,7 +13,7 @@ const root = new URL('../..', import.meta.url)
 /** @type {Record<string, string>} */
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript' }
 
-/** The clock starts once the page has the script: the network is not the package's. */
+/** The clock starts once the page has loaded the script, which excludes the network. */
 const PAGE = `<!doctype html>
 <title>init</title>
 <script type="module">
@@ -39,7 +39,7 @@ const server = createServer(async (request, response) => {
 /** @param {string} name @returns {Promise<Browser>} */
 async function open(name) {
   const file = new URL('__test__/consumers/browsers.mjs', root)
-  if (!existsSync(file)) throw new Error('browsers are driven from the repository')
+  if (!existsSync(file)) throw new Error('driving browsers needs the repository')
   /** @type {typeof import('../../__test__/consumers/browsers.mjs')} */
   const { openChromium, openFirefox, openWebKit } = await import(file.href)
   /** @type {typeof import('../../__test__/consumers/tools.mjs')} */

@@ -1,5 +1,5 @@
-// In a process of its own: how far the resident set grows over one call of attention over a large graph. The argument is a
-// backend.
+// Measures, in a separate process, the growth of the resident set over one call of attention over a large graph. The
+// argument is a backend.
 
 import { loadBackend } from '../../index.js'
 import { cases } from '../cases.js'
@@ -14,6 +14,6 @@ const graph = api.Graph.fromEdges({ numNodes: queries, source: edges?.source ?? 
 const layer = new api.GraphAttention({ inFeatures: heads * dim, outFeatures: dim, numHeads: heads })
 const before = process.memoryUsage.rss()
 layer.forward(graph, x)
-// In KiB, and the largest there has been.
+// The peak so far, in KiB.
 const peak = process.resourceUsage().maxRSS * 1024
 console.log(JSON.stringify({ growth: peak - before, messages: 4 * keys * heads * dim }))

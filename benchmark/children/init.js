@@ -1,5 +1,5 @@
-// In a process of its own: the milliseconds from nothing to the first result. The argument is a backend, or `browser` for the
-// entry that browsers get.
+// Measures, in a separate process, the milliseconds from import to the first result. The argument is a backend, or
+// `browser` for the entry that browsers use.
 
 /** @typedef {Pick<import('../../index.js').Attention, 'scaledDotProductAttention'>} Api */
 

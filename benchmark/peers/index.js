@@ -1,4 +1,4 @@
-// Who the package is compared with, in the order of the tables. A peer that is not installed says so.
+// The peers of the package, in the order of the tables. Each missing peer is reported with the reason.
 
 import { installCommand } from '../building.js'
 import { onnxruntimeNode, onnxruntimeWeb } from './onnxruntime.js'

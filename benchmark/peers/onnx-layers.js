@@ -1,4 +1,4 @@
-// Layers as ONNX graphs, from their state dicts under PyTorch's names: nodes and constants to be put into a model.
+// Builds layers as ONNX graphs, nodes and constants, from state dicts with PyTorch's names.
 
 import { transposed } from '../inputs.js'
 
@@ -25,13 +25,13 @@ export const joined = (parts) => ({
 })
 
 /**
- * Self attention: three projections and MultiHeadAttention, or ONNX Runtime's fused Attention, which has the projections inside.
+ * Self-attention: three projections and MultiHeadAttention, or ONNX Runtime's fused Attention, which includes projections.
  *
  * @param {StateDict} state
  * @param {string} prefix  of the names in the state dict, and in the graph
  * @param {{ heads: number, isFused: boolean }} options
  * @param {string} x  the graph's name of the input
- * @param {string} y  and of the output
+ * @param {string} y  the graph's name of the output
  * @returns {Graph}
  */
 export function attentionGraph(state, prefix, { heads, isFused }, x, y) {
@@ -56,7 +56,7 @@ export function attentionGraph(state, prefix, { heads, isFused }, x, y) {
 }
 
 /**
- * An encoder layer with the norms behind the sums and GELU.
+ * An encoder layer with GELU and with norms after the sums.
  *
  * @param {StateDict} state
  * @param {string} prefix

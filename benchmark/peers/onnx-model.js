@@ -1,4 +1,4 @@
-// The few bytes of an ONNX model: protocol-buffer messages written by hand, as onnx.proto numbers their fields.
+// Encodes an ONNX model as protocol-buffer messages, with the field numbers of onnx.proto.
 
 /** @typedef {import('../../index.js').Tensor} Tensor */
 /** @typedef {{ op: string, domain?: string, inputs: string[], output: string, attributes?: Record<string, number> }} Node */
@@ -34,7 +34,7 @@ function block(field, content) {
   return Buffer.concat([Buffer.from([...varint(field * 8 + 2), ...varint(bytes.length)]), bytes])
 }
 
-/** @param {string} name @param {number} value  a whole number is an integer attribute */
+/** @param {string} name @param {number} value  integers become integer attributes */
 const attribute = (name, value) =>
   Number.isInteger(value)
     ? [block(1, name), integer(3, value), integer(20, 2)]

@@ -1,5 +1,5 @@
-// ONNX Runtime for Node and for the web (WebAssembly, one thread), each with two operators: its own MultiHeadAttention, and
-// ONNX's Attention.
+// ONNX Runtime for Node and for the web (WebAssembly, one thread), each with two operators: its own MultiHeadAttention
+// and ONNX's Attention.
 
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
@@ -14,8 +14,8 @@ import { onnxModel } from './onnx-model.js'
 /** @typedef {import('../types.d.ts').Inputs} Inputs */
 /** @typedef {{ data: Float32Array | Uint8Array, shape: readonly number[] }} Feed */
 /**
- * - `feeds`: what the model's inputs get.
- * - `read`: its output in our layout, where it has another.
+ * - `feeds`: the inputs of the model.
+ * - `read`: converts its output to our layout, if necessary.
  *
  * @typedef {{ model: Parameters<typeof onnxModel>[0], feeds: Record<string, Feed>, read?: (output: Float32Array) => Float32Array }} Plan
  */
@@ -26,7 +26,7 @@ function multiHeadAttention(problem, inputs) {
   if (kvHeads !== heads) return 'no grouped heads'
   if (inputs.mask?.data instanceof Uint8Array) return 'no boolean masks'
   const bias = additiveMask(problem, inputs, false)
-  // A cache's layout for one query, the layout of projections for many: each is the faster one.
+  // The faster layout for each: that of a cache for one query, that of projections for several.
   const [key, value] = queries === 1 ? [inputs.k, inputs.v] : [headsLast(inputs.k), headsLast(inputs.v)]
   const feeds = {
     q: headsLast(inputs.q),
@@ -58,8 +58,8 @@ function attention({ causal }, { q, k, v, mask }) {
 }
 
 /**
- * A layer with the operator in its middle: three projections and MultiHeadAttention, or ONNX Runtime's fused Attention, which
- * has the projections inside.
+ * A layer around the operator: three projections and MultiHeadAttention, or ONNX Runtime's fused Attention, which includes
+ * projections.
  *
  * @param {Case} problem
  * @param {Inputs} inputs
@@ -72,7 +72,7 @@ function layer({ heads }, { x, state }, isFused) {
 }
 
 /**
- * An encoder layer around either; ONNX Runtime fuses what it can of the rest when it reads the model.
+ * An encoder layer around either operator; ONNX Runtime fuses other nodes when it loads the model.
  *
  * @param {Case} problem
  * @param {Inputs} inputs

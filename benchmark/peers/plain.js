@@ -1,4 +1,4 @@
-// The attention that one writes in an afternoon, over sequences and over graphs: loops over Float32Arrays.
+// Straightforward attention over sequences and graphs in plain JavaScript: loops over Float32Arrays.
 
 import { additiveMask } from '../inputs.js'
 
@@ -42,7 +42,7 @@ function attention({ batch, heads, kvHeads, queries, keys, dim, causal }, { q, k
 }
 
 /**
- * GAT or GATv2 over the edges in the order given, with a self-loop for each node.
+ * GAT or GATv2 over the edges in the given order, with a self-loop for each node.
  *
  * @param {Case} problem
  * @param {Inputs} inputs

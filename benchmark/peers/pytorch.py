@@ -1,4 +1,4 @@
-"""PyTorch's side of the benchmark: takes a case and its tensors on standard input, then times it as often as it is asked to."""
+"""PyTorch's side of the benchmark: reads a case and its tensors from standard input, then times it on request."""
 
 import json
 import sys

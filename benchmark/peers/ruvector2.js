@@ -1,4 +1,4 @@
-// @ruvector/attention 2.2, the package of the same name that came before: one query a call.
+// @ruvector/attention 2.2, an earlier package of the same name: one query per call.
 
 /** @typedef {import('../types.d.ts').Found} Found */
 

@@ -1,4 +1,4 @@
-// TensorFlow.js on its WebAssembly backend: products of whole batches and a softmax between them.
+// TensorFlow.js on its WebAssembly backend: two batched matrix products and a softmax.
 
 import { createRequire } from 'node:module'
 import { dirname, sep } from 'node:path'

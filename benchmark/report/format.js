@@ -1,4 +1,4 @@
-// Numbers and goals as people read them.
+// Formats numbers and goals for display.
 
 /** @typedef {import('../types.d.ts').Goal} Goal */
 /** @typedef {import('../types.d.ts').Row} Row */
@@ -17,7 +17,7 @@ export function duration(milliseconds) {
   return `${significant(milliseconds / 1000)} s`
 }
 
-/** @param {Row} row  its speed in the unit of its case; empty where that is time alone */
+/** @param {Row} row  @returns the speed in the unit of the case, or '' if the case has only a time */
 export function speed({ case: { unit }, gflops, gbps, rate }) {
   if (unit === 'µs') return ''
   if (unit === 'op/s') return `${significant(rate)} ${unit}`
@@ -35,7 +35,7 @@ export function quantity(value, unit) {
 export const limit = ({ limit, atLeast, unit }) => `${atLeast ? '≥' : '≤'} ${quantity(limit, unit)}`
 
 /**
- * Aligns columns: those that `left` lists to the left, all others to the right.
+ * Aligns the columns in `left` to the left, and all others to the right.
  *
  * @param {string[][]} lines
  * @param {number[]} [left]

@@ -1,4 +1,4 @@
-// The grid as text: calls per second by batch and length, a block for each way to compute them.
+// Formats the grid as text: calls per second by batch and length, one block per contender.
 
 import { columns, significant } from './format.js'
 

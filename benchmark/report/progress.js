@@ -1,4 +1,4 @@
-// How far a run is: a bar on the last line of a terminal, and nothing where there is none.
+// Shows the progress of a run as a bar on the last line of a terminal; shows nothing without a terminal.
 
 const BAR = 24
 
@@ -8,7 +8,7 @@ export class Progress {
   #shown = false
 
   /**
-   * @param {number} total  how many steps there are
+   * @param {number} total  the number of steps
    * @param {NodeJS.WriteStream} stream
    */
   constructor(total, stream) {
@@ -16,7 +16,7 @@ export class Progress {
     this.stream = stream
   }
 
-  /** @param {string} text  what runs now */
+  /** @param {string} text  the current step */
   show(text) {
     if (!this.stream.isTTY) return
     const share = this.total ? this.#done / this.total : 1
@@ -31,7 +31,7 @@ export class Progress {
     this.#done += steps
   }
 
-  /** Takes the bar away. */
+  /** Removes the bar. */
   clear() {
     if (this.#shown) this.stream.write('\r\u001B[2K')
   }

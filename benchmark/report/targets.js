@@ -1,4 +1,4 @@
-// The plan's targets as a Markdown table, such as docs/performance.md has.
+// Formats the plan's targets as a Markdown table for docs/performance.md.
 
 import { columns, quantity } from './format.js'
 
@@ -12,7 +12,7 @@ export function targetsReport({ machine, date, goals, absent, remarks }) {
     .filter(({ status }) => status !== 'not measured')
     .map(({ name, limit, atLeast, unit, measured = NaN, status, detail }) => [
       name,
-      // A count may be all of them.
+      // A count may reach its limit.
       `${unit.startsWith('of ') ? '≥' : atLeast ? '>' : '<'} ${quantity(limit, unit)}`,
       quantity(measured, unit),
       status,
@@ -29,6 +29,6 @@ export function targetsReport({ machine, date, goals, absent, remarks }) {
     ...remarks.map(({ case: name, contender, kind, text }) => `- ${name}, ${contender}, ${kind}: ${text}`)
   ]
   const lines = [`On ${Object.values(machine).join(', ')}; ${date.slice(0, 10)}.`, '', ...table]
-  if (missing.length) lines.push('', 'Left out, or different:', '', ...missing)
+  if (missing.length) lines.push('', 'Skipped, failed or different:', '', ...missing)
   return `${lines.join('\n')}\n`
 }

@@ -1,4 +1,4 @@
-// The tables at the end of a run, as text.
+// Formats the tables at the end of a run as text.
 
 import { columns, duration, limit, quantity, significant, speed } from './format.js'
 import { gridTables } from './grid.js'
@@ -58,7 +58,7 @@ export function terminalReport(report, hasColours) {
         lines.push(row.side === 'machine' ? dim(line) : line)
       }
     }
-    lines.push(dim('× is how many times as long it takes as that backend.'))
+    lines.push(dim('× is the time as a multiple of that backend.'))
   }
 
   if (report.figures.length) {
@@ -72,7 +72,7 @@ export function terminalReport(report, hasColours) {
   }
 
   if (report.remarks.length) {
-    lines.push('', bold('Left out, or different'))
+    lines.push('', bold('Skipped, failed or different'))
     const unique = new Map(
       report.remarks.map((remark) => [`${remark.contender}: ${remark.text}`, /** @type {string[]} */ ([])])
     )
