@@ -314,7 +314,7 @@ test('the entry workerd.js: init() may be called at once and with a module; byte
     'wasm',
     'simd128',
     'BACKEND Uint8Array: Wasm code generation disallowed by embedder',
-    'BACKEND native: this runtime loads no addons'
+    'BACKEND native: this runtime does not load addons'
   ])
 })
 
@@ -333,5 +333,5 @@ test('the entry of Node: if no variant can be compiled, init() lists each one tr
     env: { ...process.env, RUVECTOR_ATTENTION_BACKEND: 'wasm' }
   })
   t.regex(stdout, /^BACKEND no backend/)
-  t.regex(stdout, /attention\.simd\.wasm: no Module\n {2}the inlined module: no compile\nTo mend it/)
+  t.regex(stdout, /attention\.simd\.wasm: no Module\n {2}the inlined module: no compile\nTo fix it/)
 })

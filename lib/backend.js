@@ -1,4 +1,4 @@
-// A running backend: its binding, its thread limit, and how it comes back after a WebAssembly trap.
+// A running backend: its binding, its thread limit, and its recovery from a WebAssembly trap.
 
 import { nativeExecutor } from './async/native.js'
 import { Queue } from './async/queue.js'
@@ -12,26 +12,26 @@ import { Log } from './log.js'
 /** @typedef {import('../index.d.ts').BackendKind} BackendKind */
 /** @typedef {{ candidate: string, error: Error }} Rejection */
 /**
- * What a loader found.
+ * The result of a loader.
  *
- * - `restart`: makes a new binding where a fault can spoil the old one.
- * - `module`, `spawns`: for workers, what runs on them and how they start.
+ * - `restart`: creates a new binding, if a fault can corrupt the old one.
+ * - `module`, `spawns`: the module that workers run, and the ways to start them.
  *
  * @typedef {{ kind: BackendKind, binding: Binding, restart?: () => Binding, module?: WebAssembly.Module, spawns?: import('./async/spawn.js').Spawn[], rejected: Rejection[] }} Loaded
  */
 
-/** The one call that is put together, in every backend without a log. */
+/** The builder of calls, shared by all backends without a log. */
 const call = new Call()
 
 export class Backend {
   /** Undefined until the first call. @type {Binding | undefined} */
   binding = undefined
-  /** The thread limit that goes into each call's header. */
+  /** The thread limit, written into the header of each call. */
   threads = 1
-  /** The most workers there may be. */
+  /** The maximum number of workers. */
   workers = 1
 
-  /** The call that is put together. */
+  /** The builder of this backend's calls. */
   #call = call
   /** @type {() => Loaded} */
   #load
@@ -43,13 +43,13 @@ export class Backend {
   #loaded
   /** @type {number | undefined} */
   #threadLimit
-  /** The numbers of the operations. @type {Record<string, number>} */
+  /** The number of each operation, by name. @type {Record<string, number>} */
   #operations = {}
   /** @type {ReturnType<typeof workerExecutor> | undefined} */
   #workers
   /** @type {Queue | undefined} */
   #queue
-  /** The most bytes that a call on workers needed since {@link measurePeak}. */
+  /** The maximum number of bytes that a call on workers needed since {@link measurePeak}. */
   #neededOnWorkers = 0
 
   /**
@@ -61,7 +61,7 @@ export class Backend {
     this.#defaultLog = defaultLog
   }
 
-  /** Finds a backend and hands out its binding. */
+  /** Finds a backend and returns its binding. */
   start() {
     this.#openLog()
     let loaded
@@ -74,7 +74,7 @@ export class Backend {
   }
 
   /**
-   * Starts with what is found where there is time to wait, unless a call came first.
+   * Starts with an asynchronous loader, unless a call started the backend first.
    *
    * @param {() => Promise<Loaded>} load
    */
@@ -109,7 +109,7 @@ export class Backend {
     return error
   }
 
-  /** @param {import('./log.js').Write | undefined} write  takes each line from now on; absent, all stays as it is */
+  /** @param {import('./log.js').Write | undefined} write  receives each line from now on; if undefined, nothing changes */
   logTo(write) {
     if (write === undefined || write === this.#log?.write) return
     this.#log = new Log(this, write)
@@ -122,26 +122,26 @@ export class Backend {
     return Object.keys(this.#operations)[operation]
   }
 
-  /** Whether there is another thread than the caller's. */
+  /** True if calls can run on another thread than the caller's. */
   get hasElsewhere() {
     return this.#workers?.canWork ?? true
   }
 
-  /** The calls that run elsewhere. */
+  /** The queue of asynchronous calls. */
   get queue() {
     return (this.#queue ??= new Queue(this.#workers ?? nativeExecutor(this)))
   }
 
-  /** @param {string} key  of an object that workers need no more */
+  /** @param {string} key  of an object that workers no longer need */
   forget(key) {
     this.#workers?.forget(key)
   }
 
   /**
-   * Begins a call of an operation, to be put together and run before anything else happens.
+   * Begins a call of an operation. The caller must complete and run it before any other call begins.
    *
    * @param {string} operation
-   * @param {...import('./resident.js').Resident} objects  what the call works on
+   * @param {...import('./resident.js').Resident} objects  the objects that the call uses
    */
   call(operation, ...objects) {
     if (this.binding === undefined) this.start()
@@ -152,12 +152,12 @@ export class Backend {
   limitThreads(threads) {
     this.#threadLimit = threads
     if (this.#loaded?.kind === 'native') this.threads = threads ?? this.#loaded.binding.defaultThreads()
-    // WebAssembly runs on one thread, the calling one or a worker's.
+    // WebAssembly runs on a single thread: the calling thread or a worker.
     else this.workers = threads ?? processors()
   }
 
   /**
-   * The error for what a call threw. An instance that trapped may hold anything, so a new one takes its place.
+   * Converts what a call threw into an error. An instance that trapped may be corrupt, so a new one replaces it.
    *
    * @param {unknown} thrown
    */
@@ -167,7 +167,7 @@ export class Backend {
       try {
         this.binding = this.#loaded.restart()
       } catch {
-        // There may be no memory for another one now; the next fault of the old one tries again.
+        // Memory may be too short for another instance now; the next fault of the old one tries again.
       }
     }
     return error
@@ -179,9 +179,9 @@ export class Backend {
   }
 
   /**
-   * Starts to measure how much of the backend's memory calls need; calls that run at the same time share the measurement.
+   * Starts to measure how much of the backend's memory calls need. Concurrent calls share the measurement.
    *
-   * @returns {() => number} the most bytes needed since
+   * @returns {() => number} the maximum number of bytes needed since the start
    */
   measurePeak() {
     ;(this.binding ?? this.start()).resetPeak()
@@ -192,12 +192,12 @@ export class Backend {
     }
   }
 
-  /** @param {number} bytes  that a call needed in the memories of workers */
+  /** @param {number} bytes  needed by a call in the memory of workers */
   countOnWorkers(bytes) {
     this.#neededOnWorkers = Math.max(this.#neededOnWorkers, bytes)
   }
 
-  /** Every candidate that failed until now. @returns {Rejection[]} */
+  /** All candidates that have failed so far. @returns {Rejection[]} */
   get rejected() {
     return [...(this.#loaded?.rejected ?? []), ...(this.#workers?.failures ?? [])]
   }

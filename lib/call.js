@@ -1,4 +1,4 @@
-// A call of a binding, put together piece by piece: its header, and each array in its slot.
+// Builds a call of a binding piece by piece: its header, and each array in its slot.
 
 import { Request } from './async/request.js'
 import { throwIfAborted } from './async/watch.js'
@@ -10,22 +10,22 @@ import { attached, asGiven } from './tensor.js'
 /** @typedef {import('./tensor.js').Checked} Checked */
 /** @typedef {import('./options.js').CallOptions} CallOptions */
 
-/** Never allocated again: thread limit, training, part of parts, the number of objects, their ids, then every shape. */
+/** Allocated once: thread limit, training, part and number of parts, number of objects, their ids, then every shape. */
 const header = new Float64Array(HEADER)
 
 /** @type {readonly import('./resident.js').Resident[]} */
 const NO_RESIDENTS = []
 
 /**
- * A call that is put together.
+ * A complete call: `run` makes it on the calling thread, `later` on another thread.
  *
  * @template T
  * @typedef {{ run: () => T, later: (watch: import('./async/watch.js').Watch) => Promise<T> }} PreparedCall
  */
 
 /**
- * The one call that is being put together. Nothing of the caller's runs between {@link Backend.call} and {@link Call.run}: a getter
- * or a proxy could call back in.
+ * Builder of the current call. No user code may run between {@link Backend.call} and {@link Call.run}: a getter or proxy could
+ * re-enter.
  */
 export class Call {
   /** @type {Backend | undefined} */
@@ -59,7 +59,7 @@ export class Call {
   /**
    * @param {Backend} backend
    * @param {number} operation
-   * @param {readonly import('./resident.js').Resident[]} objects  what the call works on; the first one says whether it trains
+   * @param {readonly import('./resident.js').Resident[]} objects  the objects that the call uses; the first one determines whether it trains
    */
   start(backend, operation, objects) {
     this.#backend = backend
@@ -87,7 +87,7 @@ export class Call {
     for (let index = 0; index < shape.length; index++) header[this.#end++] = shape[index]
   }
 
-  /** The shapes of the tensors that it was given until now, a mask's last. @returns {number[][]} */
+  /** The shapes of all tensors added so far; the mask's comes last. @returns {number[][]} */
   get shapes() {
     const shapes = []
     let start = FIRST_OBJECT + this.#residents.length
@@ -100,7 +100,7 @@ export class Call {
   }
 
   /**
-   * The next tensor argument; one that is absent leaves its slot empty.
+   * Adds the next tensor argument; an absent one leaves its slot empty.
    *
    * @param {Checked | undefined} tensor
    */
@@ -110,7 +110,7 @@ export class Call {
   }
 
   /**
-   * The next argument, an array without a shape of its own.
+   * Adds the next argument, an array without a shape.
    *
    * @param {Float32Array | undefined} array
    */
@@ -120,7 +120,7 @@ export class Call {
   }
 
   /**
-   * The scalar options, as JSON.
+   * Sets the scalar options, as JSON.
    *
    * @param {string | undefined} json
    */
@@ -130,7 +130,7 @@ export class Call {
   }
 
   /**
-   * Scalar options, mask, offsets and lengths, behind every tensor.
+   * Sets scalar options, mask, offsets and lengths; call it after all tensors.
    *
    * @param {Readonly<CallOptions>} given
    */
@@ -149,7 +149,7 @@ export class Call {
   }
 
   /**
-   * Offsets or positions, then lengths.
+   * Sets offsets or positions, then lengths.
    *
    * @param {Int32Array | undefined} first
    * @param {Int32Array} [second]
@@ -161,7 +161,7 @@ export class Call {
   }
 
   /**
-   * Where the next result goes; one that nobody asked for leaves its slot empty.
+   * Adds the array for the next result; a result that was not requested leaves its slot empty.
    *
    * @param {Float32Array | undefined} array
    */
@@ -170,14 +170,14 @@ export class Call {
     return this
   }
 
-  /** @param {Int32Array | undefined} array  where indices go */
+  /** @param {Int32Array | undefined} array  receives indices */
   indices(array) {
     this.#indices = array
     return this
   }
 
   /**
-   * The names under which the caller knows q, k and v.
+   * Sets the caller's names for q, k and v.
    *
    * @param {readonly string[]} names
    */
@@ -187,7 +187,7 @@ export class Call {
   }
 
   /**
-   * Says that parts of the call can be computed apart, and how many operations there are in all.
+   * Declares that parts of the call can be computed separately, and the number of operations in total.
    *
    * @param {number} operations
    */
@@ -197,7 +197,7 @@ export class Call {
   }
 
   /**
-   * What the call gives once it has run.
+   * Completes the call, which returns `result` after it has run.
    *
    * @template T
    * @param {T} result
@@ -243,7 +243,7 @@ export class Call {
   }
 
   /**
-   * Runs the call elsewhere, on copies of all that is the caller's; rejects with an AttentionError or the signal's reason.
+   * Runs the call on another thread, on copies of the caller's arrays; rejects with an AttentionError or the signal's reason.
    *
    * @param {import('./async/watch.js').Watch} watch
    * @returns {Promise<any>}
@@ -278,7 +278,7 @@ export class Call {
   }
 
   /**
-   * Runs the call on the calling thread, which then has a turn for whatever waits.
+   * Runs the call on the calling thread, then lets waiting tasks run.
    *
    * @param {import('./async/watch.js').Watch} watch
    */
@@ -290,7 +290,7 @@ export class Call {
     return result
   }
 
-  /** Lets go of everything: what is the caller's is not kept. */
+  /** Releases all references, so that the builder does not keep the caller's arrays alive. */
   #clear() {
     const inputs = this.#inputs
     const outputs = this.#outputs

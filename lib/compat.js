@@ -1,4 +1,4 @@
-// The interface of the project's original plan, as thin adapters: bare Float32Arrays with their shapes in, Float32Arrays out.
+// The interface of the project's original plan, as thin adapters that take and return bare Float32Arrays.
 
 import { backendOf } from './api.js'
 import { guard, guardAsync } from './compat/errors.js'
@@ -15,19 +15,19 @@ import { arrayType, lengthOf, listLengthOf } from './tensor.js'
 /** @typedef {Pick<typeof import('../index.d.ts'), 'init' | 'memoryUsage' | 'BatchProcessor' | 'ScaledDotProductAttention' | 'MultiHeadAttention' | 'HyperbolicAttention' | 'LinearAttention' | 'SelfAttention' | 'FlashAttention'>} Package */
 /** @typedef {{ output: Float32Array, weights: Float32Array, metadata: { computeTime: number, memoryUsed: number } }} Result */
 /**
- * How an adapter calls the object behind it, now and later.
+ * The calls of the object behind an adapter: synchronous and asynchronous.
  *
  * @typedef {{ run: (read: Read) => AttentionOutput, later: (read: Read) => Promise<AttentionOutput> }} Calls
  */
 
 const QKV = ['query', 'key', 'value']
 
-/** Arguments that may follow the shapes: a mask; of an asynchronous call also `{ signal, onProgress }`. */
+/** Numbers of arguments that may follow the shapes: a mask; in asynchronous calls also `{ signal, onProgress }`. */
 const MASK = 1
 const MASK_AND_WATCH = 2
 
 /**
- * Options of an asynchronous call.
+ * Returns the options of an asynchronous call.
  *
  * @param {Read} read
  */
@@ -37,7 +37,7 @@ function optionsLater({ options, watch }) {
 }
 
 /**
- * Calls of an object that takes queries, keys and values.
+ * Returns the calls of an object that takes queries, keys and values.
  *
  * @param {any} inner
  * @param {object} [asked]  options of every call
@@ -49,7 +49,7 @@ const callsOf = (inner, asked) => ({
 })
 
 /**
- * Gives a class further names for what it has.
+ * Adds aliases of members to a class.
  *
  * @param {new (...args: any[]) => unknown} target
  * @param {Record<string, string>} aliases
@@ -65,7 +65,7 @@ function alias(target, aliases) {
 export function createCompat(attention) {
   const backend = backendOf(attention.memoryUsage)
 
-  /** Base of every mechanism: a call, the same call as a promise, and the end of its memory. */
+  /** Base of every mechanism: a synchronous call, an asynchronous call, and the release of its memory. */
   class Mechanism {
     #calls
     #names
@@ -84,7 +84,7 @@ export function createCompat(attention) {
       this.#release = release
     }
 
-    /** Names of the arrays of a call. */
+    /** Names of the arrays that a call takes. */
     static namesOf(/** @type {Mechanism} */ mechanism) {
       return mechanism.#names
     }
@@ -214,7 +214,7 @@ export function createCompat(attention) {
     }
   }
 
-  /** Begins to measure a call; the function it returns makes the plan's result of what the call gave. */
+  /** Starts to measure a call; the returned function converts its output into the plan's result. */
   function begin() {
     const readPeak = backend.measurePeak()
     const start = performance.now()
@@ -243,7 +243,7 @@ export function createCompat(attention) {
     }
 
     /**
-     * Geodesic distance of two points.
+     * Returns the geodesic distance between two points.
      *
      * @param {unknown} a
      * @param {unknown} b
@@ -306,7 +306,7 @@ export function createCompat(attention) {
   class WasmCrossAttention extends LayerMechanism {
     /** @param {unknown} config */
     constructor(config) {
-      // Keys and values are arrays of their own, which the main entry's multi-head attention takes.
+      // Keys and values are separate arrays, which the main entry's multi-head attention accepts.
       const layer = guard(() => new attention.MultiHeadAttention(ownMembers(config)))
       super(layer, callsOf(layer))
     }
@@ -350,7 +350,7 @@ export function createCompat(attention) {
     }
   }
 
-  /** Many calls, some at a time, results in the order of their inputs. */
+  /** Runs many calls, several at a time; results keep the order of the inputs. */
   class BatchProcessor {
     /**
      * @param {unknown} inputs
@@ -383,7 +383,7 @@ export function createCompat(attention) {
     [disposeSymbol]() {}
   }
 
-  /** Layers that a batch makes of configurations, one of each. */
+  /** Layers that a batch creates from configurations, one per configuration. */
   class Layers {
     /** @type {Map<unknown, WasmMultiHeadAttention>} */
     #made = new Map()
@@ -401,7 +401,7 @@ export function createCompat(attention) {
   }
 
   /**
-   * The call that an input of a batch stands for.
+   * Converts an input of a batch into its call.
    *
    * @param {unknown} input
    * @param {Layers} layers
@@ -510,7 +510,7 @@ export function createCompat(attention) {
 }
 
 /**
- * The entries of an array, each read when its turn comes; undefined for anything else, and for one without a proper length.
+ * Returns the entries of an array, each read on demand; undefined for anything else, or without a valid length.
  *
  * @param {unknown} array
  */
@@ -526,14 +526,14 @@ function entriesOf(array) {
 }
 
 /**
- * How many elements a typed array has; anything else has none.
+ * Returns the number of elements of a typed array, or 0 for anything else.
  *
  * @param {unknown} array
  */
 const countOf = (array) => (arrayType(array) === undefined ? 0 : lengthOf(/** @type {Float32Array} */ (array)))
 
 /**
- * Linear attention has no weights that a mask could act on.
+ * Returns the call unless it has a mask; linear attention has no weights that a mask could apply to.
  *
  * @param {Read} read
  * @returns {Read}

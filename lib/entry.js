@@ -1,4 +1,4 @@
-// What every entry exports, given how its runtime finds a backend.
+// The exports of every entry, made from a loader for its runtime.
 
 import { createApi } from './api.js'
 import { Backend, checkThreads } from './backend.js'
@@ -9,8 +9,11 @@ import { pickOptions } from './options.js'
 /** @typedef {import('./backend.js').Loaded} Loaded */
 /** @typedef {import('../index.d.ts').BackendKind} BackendKind */
 /**
- * How a runtime finds a backend: at once, or throwing NOT_INITIALIZED; and with time to wait, of one kind or the best
- * there is, from one WebAssembly source or the one shipped. `log` takes lines where the environment asks for them.
+ * Finds the backend of a runtime.
+ *
+ * - `loadSync`: loads at once, or throws NOT_INITIALIZED.
+ * - `load`: loads asynchronously, one kind of backend or the best available; WebAssembly comes from `wasm` or the package.
+ * - `log`: returns the receiver of log lines if the environment asks for a log.
  *
  * @typedef {object} Loader
  * @property {() => Loaded} loadSync

@@ -1,4 +1,4 @@
-// The WebAssembly modules whose bytes are in the package's JavaScript, deflated and in base 64.
+// The WebAssembly modules contained in the package's JavaScript, compressed by deflate and encoded as base64.
 
 import { relaxed, simd } from '../packages/wasm/attention.inline.js'
 import { compiling, inflating } from './engine.js'
@@ -7,20 +7,20 @@ import { only, openWasm, variants } from './wasm.js'
 /** @param {string} text */
 async function inflate(text) {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
-  // Node's own also serves emulated DOMs, which replace Blob and leave DecompressionStream out.
+  // Node's zlib also works in emulated DOMs, which replace Blob and lack DecompressionStream.
   const zlib = globalThis.process?.getBuiltinModule?.('node:zlib')
   if (zlib) return zlib.inflateRawSync(bytes)
   const stream = inflating(() => new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw')))
   return new Response(stream).arrayBuffer()
 }
 
-/** The better variant that this engine runs. */
+/** Compiles the fastest variant that this engine supports. */
 export async function compileInlined() {
   const bytes = await inflate(variants()[0] === 'relaxed' ? relaxed : simd)
   return compiling(() => WebAssembly.compile(bytes))
 }
 
-/** A backend over it. */
+/** Makes a backend from the inlined module. */
 export function openInlined() {
   return only(
     'the inlined module',

@@ -1,4 +1,4 @@
-// How Node, Deno and Bun find a backend: native code if any candidate loads, else WebAssembly from the file beside it.
+// Finds the backend in Node, Deno and Bun: native code if any candidate loads, else WebAssembly from the package's file.
 
 import { compiling } from './engine.js'
 import { AttentionError, describe, fault } from './errors.js'
@@ -16,18 +16,18 @@ function environment(name) {
   try {
     return process.env[name] || undefined
   } catch {
-    // Deno asks for a permission first.
+    // Deno throws without a permission.
     return undefined
   }
 }
 
-// In this form bundlers for Node leave the calls alone.
+// Bundlers for Node do not rewrite calls in this form.
 function createRequire() {
   return process.getBuiltinModule('node:module').createRequire(import.meta.url || `${process.cwd()}/`)
 }
 
 /**
- * @param {Rejection[]} rejected  takes the reason of each candidate that fails
+ * @param {Rejection[]} rejected  receives the reason for each candidate that fails
  * @returns {Loaded | undefined}
  */
 export function loadNative(rejected) {
@@ -49,7 +49,7 @@ export function loadNative(rejected) {
       const binding = open()
       checkVersion(binding)
       checkLevel(binding.simdLevel())
-      // Only a clone has a build of its own: where the platform's package runs, nothing better was passed over.
+      // A missing local build is normal outside a clone, so it is not reported once the platform's package loads.
       return { kind: 'native', binding, rejected: rejected.filter(({ error }) => !isMissing(error)) }
     } catch (error) {
       if (error instanceof AttentionError) throw error
@@ -63,9 +63,9 @@ export function loadNative(rejected) {
 const isMissing = ({ code }) => code === 'MODULE_NOT_FOUND'
 
 /**
- * Refuses an instruction set that RUVECTOR_ATTENTION_SIMD asks for, if native code does not run at it.
+ * Throws if native code does not run at the instruction set that RUVECTOR_ATTENTION_SIMD names.
  *
- * @param {string} level  at which it runs
+ * @param {string} level  the instruction set in use
  */
 function checkLevel(level) {
   const name = 'RUVECTOR_ATTENTION_SIMD'
@@ -75,7 +75,7 @@ function checkLevel(level) {
   throw fault('BACKEND', name, expected, describe(asked))
 }
 
-// Both as literals: bundlers carry the file along then, and one made of parts they may take for another file.
+// Literals, so that bundlers copy the files; a composed name could resolve to another file.
 const shipped = {
   simd: () => new URL('../packages/wasm/attention.simd.wasm', import.meta.url),
   relaxed: () => new URL('../packages/wasm/attention.relaxed.wasm', import.meta.url)
@@ -87,7 +87,7 @@ function readShipped(variant) {
   try {
     return fs.readFileSync(shipped[variant]())
   } catch (error) {
-    // A bundle has moved this code away from the file, but not from the package.
+    // In a bundle, this code is no longer next to the file, but the package can still be resolved.
     try {
       return fs.readFileSync(createRequire().resolve(`@ruvector/attention/attention.${variant}.wasm`))
     } catch {
@@ -97,7 +97,7 @@ function readShipped(variant) {
 }
 
 /**
- * @param {Rejection[]} rejected  takes the reason of each variant that fails
+ * @param {Rejection[]} rejected  receives the reason for each variant that fails
  * @returns {Loaded | undefined}
  */
 export function loadWasm(rejected) {
@@ -125,12 +125,12 @@ function forcedKind() {
 /**
  * @param {BackendKind | undefined} kind
  * @param {Rejection[]} rejected
- * @param {boolean} [canWait]  whether init() might still find one
+ * @param {boolean} [canWait]  whether init() might still find a backend
  */
 function failure(kind, rejected, canWait = false) {
   const install = `npm install @ruvector/attention-${platformTriple()}@${version} (in a clone: npm run build)`
   const wait = canWait && kind !== 'native' ? ', or await init() before the first call, which needs no file' : ''
-  return noBackend(rejected, `To mend it: ${install}${wait}`)
+  return noBackend(rejected, `To fix it: ${install}${wait}`)
 }
 
 /** @param {BackendKind | undefined} kind @param {Rejection[]} rejected */
@@ -148,7 +148,8 @@ function loadSync(kind = forcedKind()) {
 }
 
 /**
- * With time to wait no file is needed: neither in a bundle that left it behind, nor in Deno without a permission to read.
+ * Loads a backend from the package. Asynchronously this needs no file, so it works in bundles without the file and in Deno
+ * without permission to read.
  *
  * @param {BackendKind} [kind]
  * @returns {Promise<Loaded>}
@@ -181,7 +182,7 @@ async function load(kind = forcedKind(), wasm) {
   return native ?? { ...(await openSource(wasm)), rejected }
 }
 
-/** Standard error, where the environment asks for a log. @returns {import('./log.js').Write | undefined} */
+/** Writes to standard error if the environment asks for a log. @returns {import('./log.js').Write | undefined} */
 function log() {
   const name = 'RUVECTOR_ATTENTION_DEBUG'
   const value = environment(name)

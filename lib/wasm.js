@@ -1,4 +1,4 @@
-// WebAssembly modules: which variant the engine runs, where the bytes come from, and a backend made of them.
+// WebAssembly modules: selects the variant for the engine, loads its bytes, and makes a backend from them.
 
 import { instantiate } from '../packages/wasm/attention.js'
 import { program } from '../packages/wasm/attention.worker.js'
@@ -11,11 +11,11 @@ import { version } from './version.js'
 /** @typedef {import('./backend.js').Rejection} Rejection */
 /** @typedef {'simd' | 'relaxed'} Variant */
 
-// The smallest module that holds an i8x16.relaxed_swizzle.
+// The smallest module that contains an i8x16.relaxed_swizzle.
 const RELAXED_PROBE = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15, 253, 128, 2, 11] // prettier-ignore
 
 /**
- * The variants that this engine runs, the better one first. Where it has no SIMD at all, compiling says so.
+ * The variants that this engine supports, the faster one first. Without any SIMD, compiling reports the error.
  *
  * @returns {Variant[]}
  */
@@ -24,7 +24,7 @@ export function variants() {
 }
 
 /**
- * A backend over a compiled module.
+ * Makes a backend from a compiled module.
  *
  * @param {WebAssembly.Module} module
  * @param {readonly Rejection[]} [rejected]
@@ -44,7 +44,7 @@ export function openWasm(module, rejected = []) {
 }
 
 /**
- * Refuses a build of another version, such as a file that a cache kept.
+ * Throws for a build of another version, such as a cached file.
  *
  * @param {import('./binding.d.ts').Binding} binding
  */
@@ -54,7 +54,7 @@ export function checkVersion(binding) {
 }
 
 /**
- * The error when nothing could be loaded.
+ * Makes the error for the case that no candidate could be loaded.
  *
  * @param {Rejection[]} rejected
  * @param {string} remedy
@@ -71,7 +71,7 @@ export function noBackend(rejected, remedy) {
 }
 
 /**
- * Turns what `attempt` throws into a BACKEND error that names the candidate.
+ * Converts what `attempt` throws into a BACKEND error that names the candidate.
  *
  * @template T
  * @param {string} candidate
@@ -93,7 +93,7 @@ export function toError(error) {
 }
 
 /**
- * A module from whatever `init({ wasm })` takes.
+ * Makes a backend from any value that `init({ wasm })` accepts.
  *
  * @param {unknown} source
  * @returns {Promise<Loaded>}
@@ -136,16 +136,16 @@ async function compile(source) {
 }
 
 /**
- * The path or file URL that an address stands for, or undefined where it has to be fetched.
+ * Returns the path or file URL of an address, or undefined if it has to be fetched.
  *
  * @param {string} address
  * @returns {string | URL | undefined}
  */
 function fileOf(address) {
-  // Not `process` alone, for which bundlers bring a stand-in along.
+  // `process` alone does not prove Node, since bundlers substitute it.
   if (globalThis.process?.getBuiltinModule === undefined) return undefined
   if (address.startsWith('file:')) return new URL(address)
-  // A drive letter is no scheme.
+  // A drive letter is not a scheme.
   return /^[a-z][a-z0-9+.-]+:/i.test(address) ? undefined : address
 }
 
@@ -159,7 +159,7 @@ async function compileResponse(response) {
   const where = response.url || 'the response'
   if (!response.ok) throw new Error(`${where} answered with status ${response.status}`)
   const type = response.headers.get('content-type') ?? ''
-  // The engine streams only what is declared as wasm and nothing more; servers that say otherwise still hand out the right bytes.
+  // The engine compiles streams only of exactly this type; with another type, the bytes may still be right.
   if (type === 'application/wasm' && hasWebAssembly() && typeof WebAssembly.compileStreaming === 'function') {
     return compiling(() => WebAssembly.compileStreaming(response))
   }

@@ -1,4 +1,4 @@
-// What the entries without native code share: nothing runs before init(), and 'native' cannot be had.
+// Shared by the entries without native code: calls throw before init(), and 'native' is not available.
 
 import { AttentionError } from './errors.js'
 import { noBackend } from './wasm.js'
@@ -25,6 +25,6 @@ export function webLoader(open) {
 }
 
 export function noNative() {
-  const error = new Error('this runtime loads no addons')
-  return noBackend([{ candidate: 'native', error }], "Take the backend 'wasm' here.")
+  const error = new Error('this runtime does not load addons')
+  return noBackend([{ candidate: 'native', error }], "Use the backend 'wasm' here.")
 }

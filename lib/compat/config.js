@@ -3,7 +3,7 @@
 import { describe, fault, isArray, isObject } from '../errors.js'
 import { disposeSymbol } from '../layers.js'
 
-/** Strings that a mask argument may be. */
+/** The strings that a mask argument accepts. */
 export const MaskType = Object.freeze({
   Causal: /** @type {const} */ ('causal'),
   Padding: /** @type {const} */ ('padding'),
@@ -11,8 +11,8 @@ export const MaskType = Object.freeze({
 })
 
 /**
- * Configuration of an attention layer. Its own members have the main entry's names, so the main entry takes it too; the plan's
- * names are accessors on the prototype.
+ * Configuration of an attention layer. Its own members have the main entry's names, so the main entry accepts it too; the
+ * plan's names are accessors on the prototype.
  */
 export class AttentionConfig {
   dropout = 0
@@ -116,13 +116,13 @@ export class HyperbolicConfig {
 }
 
 /**
- * Own members of a configuration as the main entry takes them; a plain object may say `manifoldType`.
+ * Returns a configuration in the form of the main entry; a plain object may contain `manifoldType`.
  *
  * @param {unknown} config
  * @returns {any}
  */
 export function ownMembers(config) {
-  // The main entry refuses whatever else it is.
+  // The main entry rejects anything else.
   if (!isObject(config) || isArray(config) || ArrayBuffer.isView(config)) return config
   const { manifoldType, ...members } = /** @type {Record<string, unknown>} */ ({ ...config })
   if (manifoldType === undefined || manifoldType === null) return members

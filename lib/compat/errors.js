@@ -6,7 +6,7 @@ import { shared } from '../shared.js'
 
 /** @typedef {import('../../index.d.ts').AttentionErrorCode} Code */
 
-/** The plan's type of each code, and how its messages begin. @type {Record<Code, [type: string, beginning: string]>} */
+/** The plan's error type and message prefix for each code. @type {Record<Code, [type: string, beginning: string]>} */
 const TYPES = {
   SHAPE: ['InvalidDimensions', 'Invalid dimensions: '],
   DTYPE: ['InvalidDimensions', 'Invalid dimensions: '],
@@ -24,7 +24,7 @@ const TYPES = {
 class OwnErrorInfo extends AttentionError {
   /**
    * @param {AttentionError} error
-   * @param {string} [message]  the plan's own words, where it has some
+   * @param {string} [message]  the plan's own message, if it defines one
    */
   constructor(error, message) {
     const { code, argument, expected, actual, cause } = error
@@ -46,7 +46,7 @@ Object.defineProperty(OwnErrorInfo, 'name', { value: 'WasmErrorInfo' })
 export const WasmErrorInfo = shared('WasmErrorInfo', () => OwnErrorInfo)
 
 /**
- * An error in the plan's words; whatever is not an AttentionError stays as it is.
+ * Converts an AttentionError into an error of the plan; any other value is returned unchanged.
  *
  * @param {unknown} error
  */
@@ -57,7 +57,7 @@ function inPlanWords(error) {
 }
 
 /**
- * Runs a call whose errors leave in the plan's words.
+ * Runs a call and converts its errors into errors of the plan.
  *
  * @template T
  * @param {() => T} call
@@ -72,7 +72,7 @@ export function guard(call) {
 }
 
 /**
- * Runs an asynchronous call whose errors leave in the plan's words.
+ * Runs an asynchronous call and converts its errors into errors of the plan.
  *
  * @template T
  * @param {() => T | Promise<T>} call

@@ -1,4 +1,4 @@
-// Arguments of the plan's interface, bare arrays with their shapes and a mask, as tensors and options of the main entry.
+// Converts arguments of the plan's interface (bare arrays, shapes and a mask) into tensors and options of the main entry.
 
 import { describe, fault, isArray } from '../errors.js'
 import { arrayType, checkArray, checkShape, elements, formatShape, lengthOf } from '../tensor.js'
@@ -9,7 +9,7 @@ import { WasmErrorInfo } from './errors.js'
 /** @typedef {import('../../index.d.ts').MaskOptions} MaskOptions */
 /** @typedef {{ tensors: Tensor[], options: MaskOptions, watch: unknown }} Read */
 
-/** Masks that `createPaddingMask` made: padding, whatever other form they would fit. @type {WeakSet<Float32Array>} */
+/** Masks made by `createPaddingMask`; they are padding, even if another form fits their length. @type {WeakSet<Float32Array>} */
 const paddingMasks = new WeakSet()
 
 /** @param {Float32Array} mask */
@@ -22,7 +22,7 @@ export function markAsPadding(mask) {
 const isShape = (value) => isArray(value) || arrayType(value) === 'Uint32Array'
 
 /**
- * A list of dimensions: an array or a Uint32Array.
+ * Reads a list of dimensions: an array or a Uint32Array.
  *
  * @param {string} argument
  * @param {unknown} shape
@@ -55,11 +55,11 @@ function toTensor(argument, data, shape) {
 }
 
 /**
- * Splits `arrays…, shapes…, mask?, watch?` into tensors and options. A shape that is left out is that of the array before.
+ * Splits `arrays…, shapes…, mask?, watch?` into tensors and options. An omitted shape equals that of the previous array.
  *
  * @param {readonly string[]} names  of the arrays
  * @param {readonly unknown[]} given
- * @param {number} [extras]  how many arguments may follow the shapes: a mask, and what watches an asynchronous call
+ * @param {number} [extras]  number of arguments that may follow the shapes: a mask, and `{ signal, onProgress }`
  * @param {number} [heads]  of the layer behind the call
  * @returns {Read}
  */
@@ -89,7 +89,7 @@ function checkCount(rest, most, expected) {
 }
 
 /**
- * A call of multi-head attention: `query, key, value, [batch, queryLength, keyLength, modelDim], mask?, watch?`.
+ * Reads a call of multi-head attention: `query, key, value, [batch, queryLength, keyLength, modelDim], mask?, watch?`.
  *
  * @param {readonly unknown[]} given
  * @param {{ kDim: number, vDim: number, numHeads: number }} config
@@ -122,7 +122,7 @@ export function readMultiHead(given, { kDim, vDim, numHeads }, extras = 1) {
 }
 
 /**
- * A mask as options of a call. Of the forms that masks have, the first that a bare array is as long as counts.
+ * Converts a mask into options of a call. The length of a bare array determines its form; the first match counts.
  *
  * @param {unknown} mask
  * @param {readonly Tensor[]} tensors
@@ -155,7 +155,7 @@ function readMask(mask, [query, key = query], heads = query.shape.length === 4 ?
 }
 
 /**
- * Points with their shapes. Without any shape each array is one point; a second one that is left out is the first.
+ * Reads points with their shapes. Without shapes, each array is one point; an omitted second shape equals the first.
  *
  * @param {readonly string[]} names
  * @param {readonly unknown[]} given  arrays, then shapes

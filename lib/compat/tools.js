@@ -1,4 +1,4 @@
-// Tools of the plan's interface that need no backend: tensors, masks, statistics and stopwatches.
+// Tools of the plan's interface that do not need a backend: tensors, masks, statistics and timers.
 
 import { describe, fault, isObject } from '../errors.js'
 import { disposeSymbol } from '../layers.js'
@@ -26,7 +26,7 @@ export function createTensor(data, shape) {
 }
 
 /**
- * Whether a tensor has this many dimensions.
+ * Returns true if a tensor has this number of dimensions.
  *
  * @param {unknown} tensor
  * @param {unknown} expectedDims
@@ -73,7 +73,7 @@ export function createPaddingMask(lengths, maxLen) {
 }
 
 /**
- * Mean, standard deviation over n, least and largest value, in doubles.
+ * Computes the mean, the standard deviation over n, the minimum and the maximum, in doubles.
  *
  * @param {Float32Array} data
  */
@@ -106,7 +106,7 @@ export function normalize(data) {
   })
 }
 
-/** Milliseconds since it was made or last reset. */
+/** Measures milliseconds since its creation or last reset. */
 export class PerfTimer {
   #start = performance.now()
 
