@@ -8,9 +8,16 @@ import { gzipSync } from 'node:zlib'
 import test from 'ava'
 import { compareVersions, readBinary } from '../scripts/release/binary.mjs'
 import { platforms } from '../scripts/release/platforms.mjs'
-import { integrityOf, standingOf } from '../scripts/release/registry.mjs'
+import { integrityOf, publishedState } from '../scripts/release/registry.mjs'
 import { addonFaults, platformFaults, readTarball, rootFaults } from '../scripts/release/tarball.mjs'
-import { entryOf, filesBehind, isPrerelease, isVersion, setVersions, withEntry } from '../scripts/release/versions.mjs'
+import {
+  changelogEntry,
+  filesBehind,
+  isPrerelease,
+  isVersion,
+  setVersions,
+  withEntry
+} from '../scripts/release/versions.mjs'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const platform = /** @type {import('../scripts/release/platforms.mjs').Platform} */ (platforms[0])
@@ -97,25 +104,28 @@ test('a version is set everywhere, and setting it again changes nothing', (t) =>
 
 test('published versions determine which versions can be released', (t) => {
   const release = { name: 'a', version: '1.10.0', tag: 'latest', tarball: Buffer.from('contents') }
-  t.deepEqual(standingOf(release, { versions: [] }), { isThere: false })
-  t.deepEqual(standingOf(release, { versions: ['1.9.0', '2.0.0-rc.1'] }), { isThere: false })
+  t.deepEqual(publishedState(release, { versions: [] }), { isThere: false })
+  t.deepEqual(publishedState(release, { versions: ['1.9.0', '2.0.0-rc.1'] }), { isThere: false })
   const [same, other] = ['contents', 'others'].map((text) => integrityOf(Buffer.from(text)))
-  t.true(standingOf(release, { versions: ['1.10.0', '3.0.0'], integrity: same }).isThere)
-  t.regex(standingOf(release, { versions: ['1.10.0'], integrity: other }).conflict ?? '', /other contents/)
-  t.regex(standingOf(release, { versions: ['1.10.0'], integrity: undefined }).conflict ?? '', /other contents/)
-  t.regex(standingOf(release, { versions: ['0.1.0', '2.2.2'] }).conflict ?? '', /a@2\.2\.2 is published, and higher/)
-  t.deepEqual(standingOf({ ...release, tag: 'next' }, { versions: ['2.2.2'] }), { isThere: false })
+  t.true(publishedState(release, { versions: ['1.10.0', '3.0.0'], integrity: same }).isThere)
+  t.regex(publishedState(release, { versions: ['1.10.0'], integrity: other }).conflict ?? '', /other contents/)
+  t.regex(publishedState(release, { versions: ['1.10.0'], integrity: undefined }).conflict ?? '', /other contents/)
+  t.regex(
+    publishedState(release, { versions: ['0.1.0', '2.2.2'] }).conflict ?? '',
+    /a@2\.2\.2 is published, and higher/
+  )
+  t.deepEqual(publishedState({ ...release, tag: 'next' }, { versions: ['2.2.2'] }), { isThere: false })
 })
 
 test('the unreleased changes become the entry of a version exactly once', (t) => {
   const before = '# Changelog\n\n## [Unreleased]\n\n### Added\n\n- A thing.\n\n## [0.1.0] - 2026-01-01\n\n- All.\n'
   const after = withEntry(before, '0.2.0', '2026-02-03')
-  t.is(entryOf(after, '0.2.0'), '### Added\n\n- A thing.')
-  t.is(entryOf(after, '0.1.0'), '- All.')
-  t.is(entryOf(after, 'Unreleased'), undefined)
+  t.is(changelogEntry(after, '0.2.0'), '### Added\n\n- A thing.')
+  t.is(changelogEntry(after, '0.1.0'), '- All.')
+  t.is(changelogEntry(after, 'Unreleased'), undefined)
   t.true(after.includes('## [0.2.0] - 2026-02-03'))
   t.is(withEntry(after, '0.2.0', '2026-02-04'), after)
-  t.is(entryOf(withEntry(after, '0.3.0', '2026-02-04'), '0.3.0'), undefined)
+  t.is(changelogEntry(withEntry(after, '0.3.0', '2026-02-04'), '0.3.0'), undefined)
 })
 
 test('every platform has its package, under the name that the loader uses', (t) => {

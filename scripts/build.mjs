@@ -7,11 +7,11 @@ import { Failure, npmProgram, query, root, run } from './shell.mjs'
 
 const native = join('packages', 'native')
 
-/** The oldest glibc that what is published runs with: that of Debian 10, RHEL 8 and Amazon Linux 2023. */
+/** The oldest supported glibc: that of Debian 10, RHEL 8 and Amazon Linux 2023. */
 export const OLDEST_GLIBC = '2.28'
 
 /**
- * Builds the addon. For a target that is named, it is built to be published: without symbols, and on Linux for old C libraries.
+ * Builds the addon. With `target` it is built for publishing: without symbols, and on Linux for old C libraries.
  *
  * @param {string} [target]  a Rust target; that of this machine, unless named
  * @param {boolean} [isForDevelopment]  whether the addon keeps its symbols
@@ -48,7 +48,7 @@ function publishedEnvironment(target) {
 }
 
 /**
- * Writes a linker that takes the C library from zig, which has each at every version; `cargo-zigbuild`, of PyPI or of crates.io,
+ * Writes a linker that uses the C library of zig, which includes every version. `cargo-zigbuild`, from PyPI or crates.io,
  * translates the arguments.
  *
  * @param {string} target  as zig calls it
@@ -65,7 +65,7 @@ function zigLinker(target) {
 }
 
 /**
- * Puts a copy of a file in place of another, if they differ. A process that has the old one loaded keeps it.
+ * Replaces a file by a copy of another if they differ. A process that has loaded the old one keeps it.
  *
  * @param {string} from
  * @param {string} to
@@ -102,7 +102,7 @@ export async function bundleWorker(options) {
   })
 }
 
-/** The program of the workers as one text, which a worker can be started from wherever the package lies. */
+/** Bundles the program of the workers as one text, so that workers start from any location of the package. */
 async function buildWorker() {
   const { outputFiles = [] } = await bundleWorker({ minify: true, write: false })
   const program = outputFiles[0].text.trim()
@@ -115,7 +115,7 @@ async function buildWorker() {
   writeFileSync(join(root, 'packages', 'wasm', 'attention.worker.d.ts'), types)
 }
 
-/** Subpaths of the package that CommonJS can require, and their modules. */
+/** Subpaths of the package that CommonJS can require, with their modules. */
 const subpaths = {
   index: 'index.js',
   compat: 'lib/entries/compat.js',
@@ -124,8 +124,8 @@ const subpaths = {
 }
 
 /**
- * The package for runtimes and test runners whose `require` takes no ES modules, such as Jest's: one bundle of the same sources, and a
- * file and declarations for each subpath.
+ * Builds the package for runtimes and test runners whose `require` does not support ES modules, such as Jest: one bundle of
+ * the same sources, with a file and declarations for each subpath.
  */
 export async function buildCommonJs() {
   const { build } = await import('esbuild')
@@ -142,7 +142,7 @@ export async function buildCommonJs() {
     format: 'cjs',
     platform: 'node',
     target: 'node20',
-    // The last resort of the loader stays a file of its own: the module's bytes are in it once more.
+    // The loader's last resort stays a separate file, because it contains the bytes of the module.
     external: ['./inlined.js', 'graphology'],
     define: { 'import.meta.url': 'moduleUrl' },
     banner: {

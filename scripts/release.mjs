@@ -1,5 +1,5 @@
-// `npm run release -- VERSION`: builds, tests, packs and checks a release in a copy of the repository, rehearses it on a registry of
-// this machine and, only with --publish, publishes it. With --prepare it sets the version in the repository itself, and no more.
+// `npm run release -- VERSION`: builds, tests, packs and checks a release in a copy of the repository, rehearses it with a
+// local registry and, only with --publish, publishes it. With --prepare it only sets the version in the repository.
 
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -11,7 +11,7 @@ import { rehearse } from './release/rehearse.mjs'
 import { writeBills } from './release/sbom.mjs'
 import { platformFaults, rootFaults } from './release/tarball.mjs'
 import { installReleaseTools, toolProgram } from './release/tools.mjs'
-import { entryOf, filesBehind, isPrerelease, isVersion, setVersions, withEntry } from './release/versions.mjs'
+import { changelogEntry, filesBehind, isPrerelease, isVersion, setVersions, withEntry } from './release/versions.mjs'
 import { Failure, npmProgram, query, root, run, step } from './shell.mjs'
 
 const USAGE = `Usage: npm run release -- VERSION [options]
@@ -82,25 +82,26 @@ function prepare(folder, version) {
   const path = join(folder, 'CHANGELOG.md')
   const before = readFileSync(path, 'utf8')
   const after = withEntry(before, version, new Date().toISOString().slice(0, 10))
-  if (!entryOf(after, version)) throw new Failure(`CHANGELOG.md has no entry for ${version}, and nothing unreleased`)
+  if (!changelogEntry(after, version))
+    throw new Failure(`CHANGELOG.md has no entry for ${version}, and nothing unreleased`)
   if (after === before) return changed
   writeFileSync(path, after)
   return [...changed, 'CHANGELOG.md']
 }
 
-/** Refuses to publish what nobody could find again in the history. @param {string} version */
+/** Refuses to publish a state that is not in the history. @param {string} version */
 function checkPrepared(version) {
   const behind = filesBehind(root, version)
   const remedy = `run \`npm run release -- ${version} --prepare\` and commit`
-  if (behind.length > 0) throw new Failure(`another version stands in ${behind.join(', ')}: ${remedy}`)
-  if (!entryOf(readFileSync(join(root, 'CHANGELOG.md'), 'utf8'), version)) {
+  if (behind.length > 0) throw new Failure(`another version is in ${behind.join(', ')}: ${remedy}`)
+  if (!changelogEntry(readFileSync(join(root, 'CHANGELOG.md'), 'utf8'), version)) {
     throw new Failure(`CHANGELOG.md has no entry for ${version}: ${remedy}`)
   }
   const status = query('git', ['status', '--porcelain', '--untracked-files=no'])
   if (status !== '') throw new Failure(`the repository has changes that are not committed:\n${status}`)
 }
 
-/** Copies what git knows of; an earlier copy's builds stay, for cargo to go on from. */
+/** Copies the files that git tracks; builds of an earlier copy stay, so that cargo can reuse them. */
 function copyTree() {
   mkdirSync(tree, { recursive: true })
   for (const name of readdirSync(tree))
@@ -134,7 +135,7 @@ await buildWasm()`
   await run(process.execPath, ['--input-type=module', '-e', program], { cwd: tree })
 }
 
-/** Takes what was built here or, for the other platforms, elsewhere. */
+/** Copies builds made here or, for other platforms, elsewhere. */
 function takeBuilds() {
   for (const name of ['native', 'wasm']) copy(join(root, 'packages', name), join(tree, 'packages', name))
 }
@@ -162,8 +163,8 @@ function choosePlatforms({ platforms: list, publish }) {
 }
 
 /**
- * Writes the manifest that is published: with the platforms' packages, which a clone must not ask for before they exist, and
- * without what only a clone uses.
+ * Writes the published manifest: it adds the platforms' packages, which a clone must not request before they exist, and
+ * omits entries that only a clone uses.
  *
  * @param {string} version
  * @param {readonly Platform[]} chosen
@@ -221,10 +222,10 @@ function checkTarballs(packed, version, chosen) {
   if (faults.length > 0) throw new Failure(faults.join('\n'))
 }
 
-/** The published types and entries, as others' tools see them. @param {string} file */
+/** Checks the published types and entries with third-party tools. @param {string} file */
 async function checkForConsumers(file) {
   await run(process.execPath, [npmProgram('publint'), file, '--strict'])
-  // The package is a module, which `require` takes from Node 20.19 on: what older resolutions make of it does not count.
+  // The package is a module, which `require` supports from Node 20.19 on; results for older resolutions do not count.
   await run(process.execPath, [
     toolProgram('@arethetypeswrong/cli', 'attw'),
     file,
@@ -239,8 +240,8 @@ async function checkForConsumers(file) {
 // ── Publishing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Which of the packages are to be published: a release that broke off is taken up again where it ended. Packages that cannot be are
- * told of; with --publish nothing is published then.
+ * Selects the packages to publish, so that an interrupted release can be resumed. Packages that cannot be published are
+ * reported; with --publish, nothing is published then.
  *
  * @param {readonly Packed[]} packed
  * @param {Options} options
@@ -259,7 +260,7 @@ function choosePackages(packed, { version, tag, publish }) {
  * @param {string} tag
  */
 async function publish(packed, tag) {
-  // Only a builder that the registry knows can say where a package was built.
+  // Only a builder that the registry trusts can attest where a package was built.
   const provenance = process.env.GITHUB_ACTIONS ? ['--provenance'] : []
   for (const { file } of packed) await run('npm', ['publish', file, '--access', 'public', '--tag', tag, ...provenance])
 }
@@ -272,11 +273,14 @@ async function release(options) {
   await step('copy', () => {
     copyTree()
     prepare(tree, version)
-    writeFileSync(join(output, 'notes.md'), `${entryOf(readFileSync(join(tree, 'CHANGELOG.md'), 'utf8'), version)}\n`)
+    writeFileSync(
+      join(output, 'notes.md'),
+      `${changelogEntry(readFileSync(join(tree, 'CHANGELOG.md'), 'utf8'), version)}\n`
+    )
     // Before the tests, which build for this machine alone.
     if (options['skip-build']) takeBuilds()
   })
-  // What fails soon goes first.
+  // Fast checks run first.
   if (!options['skip-build']) await step('build', build)
   if (!options['skip-tests']) await step('tests', () => run('npm', ['test']))
   const chosen = choosePlatforms(options)

@@ -1,4 +1,4 @@
-// What stands behind the npm scripts: set-up, builds, checks and tests, each as named and timed steps.
+// Implements the npm scripts: set-up, builds, checks and tests, each as named and timed steps.
 // Uses only Node's own modules, since it has to run before anything is installed.
 
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
@@ -35,7 +35,7 @@ async function build(isForDevelopment = false) {
   await step('build WebAssembly', () => buildWasm(isForDevelopment))
 }
 
-/** Whether the command line asks for a build for development: `npm run build -- --dev`. */
+/** True if the command line requests a build for development: `npm run build -- --dev`. */
 function isDevelopmentGiven() {
   const { values } = parseArgs({ args: process.argv.slice(3), options: { dev: { type: 'boolean' } } })
   return values.dev
@@ -118,7 +118,7 @@ async function format() {
  * @param {Record<string, string>} [env]
  */
 async function suite(command, args, passed, failed, env = {}) {
-  // Colours would stand between the numbers and the words.
+  // Color codes would separate the numbers from the words.
   const { failure, output } = await attempt(command, args, { env: { FORCE_COLOR: '0', NO_COLOR: '1', ...env } })
   const sum = (/** @type {RegExp} */ pattern) =>
     [...output.matchAll(pattern)].reduce((total, [, number]) => total + Number(number), 0)
@@ -151,7 +151,7 @@ const ava = (specs = [], env = {}) =>
     env
   )
 
-/** The specs that hold numbers against references. */
+/** The specs that verify numbers against references. */
 const numericSpecs = () =>
   readdirSync(join(root, '__test__'))
     .filter(

@@ -201,7 +201,7 @@ export function findBrowser() {
 }
 
 /**
- * Where on PATH the first of these is.
+ * Finds the first of these programs on PATH.
  * @param {readonly string[]} names
  * @returns {string | undefined}
  */
@@ -233,11 +233,11 @@ async function installOtherBrowsers() {
 
 // ── Consumers of the package ─────────────────────────────────────────────────────────────────────────────────────────
 
-/** The sets of tools that `npm test` takes. */
+/** The sets of tools that `npm test` uses. */
 const coreTools = /** @type {const} */ (['bun', 'deno', 'workerd', 'esbuild', 'vite', 'typescript', 'firefox'])
 
 /**
- * What cannot be had here is named by the consumer that needs it.
+ * Installs the tools of consumers. A consumer reports tools that are not available on this machine.
  * @param {boolean} all  and not only those of `npm test`
  */
 async function installConsumers(all) {
@@ -254,7 +254,7 @@ async function installConsumers(all) {
 
 // ── The model ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Where it cannot be had, its test says so: as a failure where CI runs it, else as a test that was skipped. */
+/** Fetches the model. If it is not available, its test fails on CI and is skipped elsewhere. */
 async function installModel() {
   try {
     await fetchModel()
@@ -271,7 +271,7 @@ let aptIsUpdated = false
 /**
  * Installs those of the Debian packages that are missing.
  * @param {readonly string[]} packages
- * @returns {Promise<boolean>} false where the machine has no apt, or nobody to run it as
+ * @returns {Promise<boolean>} false if the machine has no apt, or the user may not run it
  */
 async function aptInstall(packages) {
   if (!query('apt-get', ['--version']) || !rootPrefix()) return false
@@ -284,7 +284,7 @@ async function aptInstall(packages) {
   return true
 }
 
-/** @returns {string[] | undefined} what comes before a command that needs root */
+/** @returns {string[] | undefined} the prefix of a command that needs root */
 function rootPrefix() {
   if (process.getuid?.() === 0) return []
   return query('sudo', ['-n', 'true']) === undefined ? undefined : ['sudo', '-n']

@@ -1,14 +1,14 @@
-// Running programs from the scripts: their output goes to the terminal, a failure stops the script with its command line.
+// Runs programs for the scripts: their output goes to the terminal, and a failure stops the script and names the command.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** The folder of the repository. */
+/** The root folder of the repository. */
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
-/** A failure that the user can read without a stack trace. */
+/** A failure that is reported without a stack trace. */
 export class Failure extends Error {}
 
 /** @typedef {{ cwd?: string, env?: Record<string, string> }} RunOptions `env` is added to the environment of this process. */
@@ -89,7 +89,7 @@ export function runOnTerminal(args, cwd) {
 }
 
 /**
- * What a program prints, or undefined where it is missing, fails, or takes more than five minutes.
+ * Returns the output of a program, or undefined if it is missing, fails, or takes more than five minutes.
  *
  * @param {string} command
  * @param {readonly string[]} args
@@ -108,11 +108,11 @@ export function query(command, args, options = {}) {
 }
 
 /**
- * The file to hand to Node for a program that an npm package brings: works without a shell on every platform.
+ * Returns the file that Node runs for a program of an npm package, which works without a shell on every platform.
  *
  * @param {string} name  of the package
- * @param {string} [program]  where it is called otherwise than the package
- * @param {string} [base]  the folder whose packages are meant
+ * @param {string} [program]  its name, if it differs from the package's
+ * @param {string} [base]  the folder that contains the packages
  */
 export function npmProgram(name, program = name, base = root) {
   const folder = join(base, 'node_modules', name)
@@ -125,7 +125,7 @@ export function npmProgram(name, program = name, base = root) {
  * @param {RunOptions} options
  */
 function spawnOptions(command, { cwd = root, env }) {
-  // npm is a batch file on Windows, which only a shell starts.
+  // npm is a batch file on Windows, which only a shell can start.
   const shell = process.platform === 'win32' && command === 'npm'
   return { cwd, shell, env: env ? { ...process.env, ...env } : process.env }
 }

@@ -1,5 +1,5 @@
-// Lines of lib/ that ran, from the counters of V8 in Node processes, workers and pages: counters of one script are merged, then mapped
-// to the lines where statements start, through a source map where the script is a bundle.
+// Lines of lib/ that ran, from V8's counters in Node processes, workers and pages. Counters of the same script are merged,
+// then mapped to the lines where statements start; for bundles, through their source map.
 
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -10,7 +10,7 @@ import { root } from '../shell.mjs'
 /** @typedef {Map<number, boolean>} Lines  whether each line that starts a statement ran */
 
 /**
- * Imports a package of this folder, which is unknown to the type checker: it runs where they are not installed.
+ * Imports a package of this folder, which the type checker does not know, because it may not be installed.
  *
  * @param {string} name
  * @returns {Promise<any>}
@@ -18,9 +18,9 @@ import { root } from '../shell.mjs'
 const load = (name) => import(name)
 
 /**
- * Lines of each source file that ran, by any script made of it.
+ * Returns the lines of each source file that ran, in any script built from it.
  *
- * @param {string} folder  of the counters: JSON files as `NODE_V8_COVERAGE` has them; bundles and their source maps are beside it
+ * @param {string} folder  with the counters, JSON files as `NODE_V8_COVERAGE` writes them; bundles and their source maps are next to it
  * @param {readonly string[]} sources  files to report, whether they ran or not
  * @returns {Promise<Map<string, Lines>>}
  */
@@ -35,7 +35,7 @@ export async function linesThatRan(folder, sources) {
   for (const same of readScripts(folder, sources).values()) {
     for (const [file, found] of await statements(mergeScriptCovs(same))) {
       const known = lines.get(file)
-      // Bundlers may place statements on lines of their own; only lines of the source count.
+      // Bundlers may split statements over additional lines; only lines of the source count.
       for (const { line, count } of found) if (count > 0 && known?.has(line)) known.set(line, true)
     }
   }
@@ -56,7 +56,7 @@ function readScripts(folder, sources) {
     /** @type {{ result: Script[] }} */
     const { result } = JSON.parse(readFileSync(join(folder, name), 'utf8'))
     for (const script of result) {
-      // A module that was imported twice has a query.
+      // A module that was imported twice has a query in its URL.
       const url = script.url.replace(/[?#].*$/, '')
       if (!url.startsWith('file:')) continue
       const path = fileURLToPath(url)
@@ -69,7 +69,7 @@ function readScripts(folder, sources) {
 }
 
 /**
- * The source that a script is, or is a copy of: specs install the package in folders that are gone by now.
+ * Finds the source of a script, which may be a copy: specs install the package in temporary folders.
  *
  * @param {string} path
  * @param {Script} script
@@ -84,7 +84,8 @@ function sourceOf(path, { functions }, sizes) {
 }
 
 /**
- * Where the statements of a script's sources start, and how often they ran. A script with a source map has it in a file beside it.
+ * Returns the lines where the statements of a script's sources start, with their counts. A source map is in a file with the
+ * same name and `.map`.
  *
  * @param {Script} coverage
  * @returns {Promise<Map<string, { line: number, count: number }[]>>}

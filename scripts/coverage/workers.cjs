@@ -1,5 +1,6 @@
-// Preloaded by `npm run coverage` into every Node process: counts the lines of the package's workers. Node writes the counters of a
-// thread at its regular end, but the package ends its workers by `terminate()`, so they are written after each message instead.
+// Preloaded by `npm run coverage` into every Node process: counts the lines of the package's workers. Node writes the
+// counters of a thread when it exits, but the package ends its workers by `terminate()`, so they are written after each
+// message.
 
 'use strict'
 
@@ -27,7 +28,7 @@ function countWorkers(folder) {
 }
 
 /**
- * Runs the program of workers in this thread, under counters.
+ * Runs the program of the workers in this thread, with counters.
  *
  * @param {string} folder
  */
@@ -56,5 +57,5 @@ function runCounted(folder) {
 }
 
 module.exports = { runCounted }
-// Workers of the package have no environment, and start no others.
+// Workers of the package have no environment and do not start other workers.
 if (process.env.NODE_V8_COVERAGE) countWorkers(process.env.NODE_V8_COVERAGE)

@@ -1,12 +1,12 @@
-// What an addon is made for, read from its own headers: the machine, the C library and its version, and whether it has symbols.
+// Reads the headers of an addon: its machine, its C library with the version, and whether it has symbols.
 
 /**
  * @typedef {object} Binary
  * @property {'linux' | 'darwin' | 'win32'} system
  * @property {string} machine  x64 or arm64, or the number that the header gives
- * @property {string[]} libraries  those that it names as needed; on Linux alone
- * @property {string[]} glibc  the versions of glibc that it asks for, in rising order; on Linux alone
- * @property {boolean} hasSymbols  whether it has a table of symbols that only debuggers read; on Linux alone
+ * @property {string[]} libraries  required libraries; on Linux only
+ * @property {string[]} glibc  required versions of glibc, in ascending order; on Linux only
+ * @property {boolean} hasSymbols  true if it has a symbol table for debuggers; on Linux only
  */
 
 const ELF_MACHINES = /** @type {Record<number, string>} */ ({ 62: 'x64', 183: 'arm64' })
@@ -17,7 +17,7 @@ const nothing = { libraries: [], glibc: [], hasSymbols: false }
 
 /**
  * @param {Buffer} bytes
- * @returns {Binary | undefined} undefined if it is no native code that is known here
+ * @returns {Binary | undefined} undefined if the format is unknown
  */
 export function readBinary(bytes) {
   const magic = bytes.length < 64 ? 0 : bytes.readUInt32BE(0)
@@ -86,7 +86,7 @@ function elfSections(bytes) {
 const textAt = (bytes, at) => bytes.toString('latin1', at, bytes.indexOf(0, at))
 
 /**
- * The names of versions in a chain of libraries, each with a chain of versions.
+ * Returns the names of versions from a linked list of libraries, each with a linked list of versions.
  *
  * @param {Buffer} bytes
  * @param {number} start
@@ -120,7 +120,7 @@ function neededLibraries(bytes, dynamic, names) {
 }
 
 /**
- * Orders versions such as 2.9 and 2.28 by their numbers.
+ * Orders versions such as 2.9 and 2.28 numerically.
  *
  * @param {string} a
  * @param {string} b

@@ -1,4 +1,4 @@
-// The platforms of a release: the folder, package, file and Rust target of each, by the names that the loader gives them.
+// The platforms of a release, by the loader's names: folder, package, file and Rust target of each.
 
 import { PUBLISHED } from '../../lib/cli/platforms.js'
 
@@ -26,5 +26,5 @@ function describe(triple) {
   }
 }
 
-/** All that are published. */
+/** All published platforms. */
 export const platforms = PUBLISHED.map(describe)

@@ -1,4 +1,5 @@
-// What npm has of the packages already, and what that means for a release: a version is published once and for all, and a name may have had others.
+// Compares a release with the versions on npm: a published version never changes, and an earlier package may have used the
+// name.
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -17,23 +18,23 @@ import { isPrerelease } from './versions.mjs'
  * @returns {Published}
  */
 function published(name, version) {
-  // One version alone comes without brackets; where the package is unknown, or nobody answers, nothing comes.
+  // npm prints a single version without brackets, and nothing for an unknown package or without a connection.
   const versions = [JSON.parse(query('npm', ['view', name, 'versions', '--json']) ?? '[]')].flat()
   if (!versions.includes(version)) return { versions }
   return { versions, integrity: query('npm', ['view', `${name}@${version}`, 'dist.integrity']) }
 }
 
-/** As npm computes it. @param {Buffer} tarball */
+/** Computes the integrity as npm does. @param {Buffer} tarball */
 export const integrityOf = (tarball) => `sha512-${createHash('sha512').update(tarball).digest('base64')}`
 
 /**
- * Where a tarball stands: whether it is published already, and why it cannot be, if it cannot.
+ * Returns whether a tarball is already published, and the reason if it cannot be published.
  *
  * @param {{ name: string, version: string, tag: string, tarball: Buffer }} release
  * @param {Published} known
  * @returns {{ isThere: boolean, conflict?: string }}
  */
-export function standingOf({ name, version, tag, tarball }, { versions, integrity }) {
+export function publishedState({ name, version, tag, tarball }, { versions, integrity }) {
   if (versions.includes(version)) {
     if (integrity === integrityOf(tarball)) return { isThere: true }
     return { isThere: false, conflict: `${name}@${version} is published with other contents: take another version` }
@@ -50,11 +51,11 @@ export function standingOf({ name, version, tag, tarball }, { versions, integrit
 }
 
 /**
- * {@link standingOf} for what npm has now.
+ * {@link publishedState} with the current state of npm.
  *
  * @param {{ name: string, file: string }} packed
  * @param {string} version
  * @param {string} tag
  */
 export const standing = ({ name, file }, version, tag) =>
-  standingOf({ name, version, tag, tarball: readFileSync(file) }, published(name, version))
+  publishedState({ name, version, tag, tarball: readFileSync(file) }, published(name, version))

@@ -1,4 +1,4 @@
-// The rehearsal of a release: a registry on this machine takes the tarballs, and fresh folders install from it and run the package.
+// Rehearses a release: a local registry receives the tarballs, and the package is installed from it in new folders and run.
 
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -12,7 +12,7 @@ import { toolProgram } from './tools.mjs'
 
 /** @typedef {{ file: string, name: string, triple?: string }} Packed */
 
-/** One call, whose right result is followed by the backend that gave it. */
+/** One call: checks its result, then prints the backend. */
 const CALL = `const q = api.createTensor([4, 0, 0, 4], [1, 2, 2])
 const k = api.createTensor([1, 0, 0, 1, 1, 1], [1, 3, 2])
 const v = api.createTensor([10, 20, 30], [1, 3, 1])
@@ -44,7 +44,7 @@ export async function rehearse(packed, version, tag) {
 }
 
 /**
- * npm with this registry, a cache of its own, and nothing of the user's.
+ * Runs npm with this registry, a separate cache, and none of the user's settings.
  *
  * @param {string} folder
  * @param {string} address
@@ -62,7 +62,7 @@ function npmEnvironment(folder, address) {
   }
 }
 
-/** @returns {Promise<number>} a port that is free */
+/** @returns {Promise<number>} a free port */
 const freePort = () =>
   new Promise((resolve, reject) => {
     const server = createServer()
@@ -74,7 +74,7 @@ const freePort = () =>
   })
 
 /**
- * Verdaccio, which knows of no other registry.
+ * Starts Verdaccio without a connection to another registry.
  *
  * @param {string} folder
  */
@@ -153,5 +153,5 @@ async function install(folder, version, kind, env, flags) {
 async function doctor(kind, options) {
   await run('npx', ['--no-install', 'attention', 'doctor'], options)
   const report = JSON.parse(query('npx', ['--no-install', 'attention', 'doctor', '--json'], options) ?? '{}')
-  if (report.runs !== kind) throw new Failure(`the doctor says that ${report.runs} runs, not ${kind}`)
+  if (report.runs !== kind) throw new Failure(`the doctor reports that ${report.runs} runs, not ${kind}`)
 }

@@ -1,4 +1,4 @@
-// Bills of materials in CycloneDX: one of the npm package, one of the crates that both backends are made of.
+// Writes bills of materials in CycloneDX format: one for the npm package, one for the crates of both backends.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -32,7 +32,7 @@ export async function writeBills(tree, output) {
 async function validate(file) {
   const { Validation, Spec } = toolModule('@cyclonedx/cyclonedx-library')
   const fault = await new Validation.JsonStrictValidator(Spec.Version.v1dot6).validate(readFileSync(file, 'utf8'))
-  if (fault !== null) throw new Failure(`${file} is no CycloneDX ${SPECIFICATION}: ${JSON.stringify(fault)}`)
+  if (fault !== null) throw new Failure(`${file} is not valid CycloneDX ${SPECIFICATION}: ${JSON.stringify(fault)}`)
 }
 
 /**
@@ -76,7 +76,7 @@ function cargoBill(tree) {
 }
 
 /**
- * What is linked in, from the roots on: what only tests and build scripts use is left out.
+ * Collects the crates linked into the roots, without those that only tests and build scripts use.
  *
  * @param {readonly Node[]} nodes
  * @param {readonly Crate[]} roots
@@ -121,7 +121,7 @@ function componentOf(crate, checksums) {
     version: crate.version,
     ...(crate.description ? { description: crate.description.trim() } : {}),
     ...(checksum ? { hashes: [{ alg: 'SHA-256', content: checksum }] } : {}),
-    // Some crates still write the former form of `MIT OR Apache-2.0`.
+    // Some crates still use the former notation for `MIT OR Apache-2.0`.
     ...(crate.license ? { licenses: [{ expression: crate.license.replaceAll('/', ' OR ') }] } : {}),
     purl: reference
   }

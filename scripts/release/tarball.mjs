@@ -1,4 +1,4 @@
-// What a tarball of npm holds, and whether that is what its package is to hold: nothing that is missing, nothing besides.
+// Checks the contents of an npm tarball against those of its package: nothing may be missing or additional.
 
 import { gunzipSync } from 'node:zlib'
 import { OLDEST_GLIBC } from '../build.mjs'
@@ -7,13 +7,13 @@ import { compareVersions, readBinary } from './binary.mjs'
 /** @typedef {{ path: string, bytes: Buffer }} Entry */
 /** @typedef {import('./platforms.mjs').Platform} Platform */
 
-/** Bytes, of the tarball as of what it holds. */
+/** Limits in bytes, compressed and uncompressed. */
 const PLATFORM_LIMIT = 2_000_000
 const ROOT_LIMITS = { packed: 1_000_000, unpacked: 2_000_000 }
 
 const LICENCES = ['LICENSE-APACHE', 'LICENSE-MIT']
 
-/** The whole of the root package. */
+/** The contents of the root package. */
 const ROOT_FILES = [
   /^(package\.json|README\.md|CHANGELOG\.md|LICENSE-(MIT|APACHE))$/,
   /^(index\.js|(index|compat|plot)\.d\.ts)$/,
@@ -39,7 +39,7 @@ export function readTarball(tarball) {
     const size = Number.parseInt(text(at + 124, 12), 8)
     const path = [text(at + 345, 155), text(at, 100)].filter(Boolean).join('/')
     const type = text(at + 156, 1)
-    if (type !== '' && type !== '0') throw new Error(`${path}: an entry of type ${type}, where only files are expected`)
+    if (type !== '' && type !== '0') throw new Error(`${path}: expected only files, got an entry of type ${type}`)
     entries.push({ path: path.replace(/^package\//, ''), bytes: tar.subarray(at + 512, at + 512 + size) })
     at += 512 + Math.ceil(size / 512) * 512
   }
@@ -74,7 +74,7 @@ const identityFaults = (manifest, name, version) =>
     ? []
     : [`states ${manifest.name}@${manifest.version}, not ${name}@${version}`]
 
-/** Every file that the manifest names. @param {unknown} value @returns {string[]} */
+/** Returns every file that the manifest names. @param {unknown} value @returns {string[]} */
 function namedFiles(value) {
   if (typeof value === 'string') return value.startsWith('./') ? [value.slice(2)] : []
   return value && typeof value === 'object' ? Object.values(value).flatMap(namedFiles) : []
@@ -83,7 +83,7 @@ function namedFiles(value) {
 /**
  * @param {Buffer} tarball
  * @param {string} version
- * @param {readonly Platform[]} platforms  those that it is published with
+ * @param {readonly Platform[]} platforms  the platforms of the release
  * @returns {string[]} what is wrong
  */
 export function rootFaults(tarball, version, platforms) {

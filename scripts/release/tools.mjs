@@ -1,4 +1,4 @@
-// The programs that only a release needs: a package of their own in this folder, installed when they are asked for.
+// The programs that only a release needs: a separate package in this folder, installed on demand.
 
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -11,17 +11,17 @@ const installed = join(folder, 'node_modules')
 export const installReleaseTools = () => installLocked(folder, 'the tools of a release')
 
 /**
- * The file to hand to Node for one of the programs.
+ * Returns the file that Node runs for one of the programs.
  *
  * @param {string} name  of its package
- * @param {string} [program]  where it is called otherwise than the package
+ * @param {string} [program]  its name, if it differs from the package's
  */
 export const toolProgram = (name, program) => npmProgram(name, program, folder)
 
 const require = createRequire(join(installed, 'index.js'))
 
 /**
- * What one of them exports. It is not known to the type checker, which runs where they are not installed.
+ * Imports one of the packages, which the type checker does not know, because it may not be installed.
  *
  * @param {string} name
  * @returns {any}

@@ -1,4 +1,4 @@
-// Every place that states the version of the package, and the entry of the changelog that belongs to it.
+// Sets the version in every file that states it, and reads and writes its changelog entry.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,22 +8,22 @@ import { platforms } from './platforms.mjs'
 const SEMVER =
   /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-(0|[1-9]\d*|\d*[a-zA-Z-][\da-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][\da-zA-Z-]*))*)?$/
 
-/** Whether npm and cargo both take it as a version; build metadata, which npm drops, is left out. */
+/** Returns true if npm and cargo both accept it as a version; build metadata, which npm drops, is not allowed. */
 export const isVersion = (/** @type {string} */ text) => SEMVER.test(text)
 
-/** Whether it is a version that nobody gets without asking for it. */
+/** Returns true for a prerelease, which is only installed on request. */
 export const isPrerelease = (/** @type {string} */ version) => version.includes('-')
 
 /** @typedef {(text: string, version: string) => string} Edit */
 
 /**
- * An edit that puts the version where a pattern finds one, between its two groups.
+ * Makes an edit that replaces the text between the two groups of a pattern by the version.
  *
  * @param {RegExp} pattern  with two groups, around the version
  * @returns {Edit}
  */
 const at = (pattern) => (text, version) => {
-  if (text.search(pattern) < 0) throw new Failure(`there is no version where ${pattern} looks for it`)
+  if (text.search(pattern) < 0) throw new Failure(`no version matches ${pattern}`)
   return text.replace(pattern, (_, before, after) => `${before}${version}${after}`)
 }
 
@@ -37,7 +37,7 @@ const inLock = (text, version) => {
 
 const ofManifest = at(/^( {2}"version": ")[^"]*(")/m)
 
-/** What changes which file: the crates of the workspace are those of the lock that come from nowhere else. */
+/** The edits of each file. In the lock file, the crates of the workspace are those without a source. */
 const PLACES = /** @type {[string, Edit][]} */ ([
   ['Cargo.toml', at(/^(version = ")[^"]*(")/m)],
   ['Cargo.toml', at(/^(ruvector-attention = \{ path = "[^"]*", version = ")[^"]*(")/m)],
@@ -49,7 +49,7 @@ const PLACES = /** @type {[string, Edit][]} */ ([
 ])
 
 /**
- * Sets every version; a second time changes nothing.
+ * Sets the version everywhere; repeating it changes nothing.
  *
  * @param {string} folder  of the repository, or a copy of it
  * @param {string} version
@@ -69,7 +69,7 @@ export function setVersions(folder, version) {
 }
 
 /**
- * The files that state another version.
+ * Returns the files that state another version.
  *
  * @param {string} folder
  * @param {string} version
@@ -84,25 +84,25 @@ export const filesBehind = (folder, version) => [
 ]
 
 /**
- * What the changelog says of a version; undefined if it has no entry, or an empty one.
+ * Returns the changelog entry of a version; undefined if there is none or it is empty.
  *
  * @param {string} changelog
  * @param {string} version
  */
-export function entryOf(changelog, version) {
+export function changelogEntry(changelog, version) {
   const [, ...sections] = changelog.split(/^## /m)
   const section = sections.find((text) => text.startsWith(`[${version}]`))
   return section?.slice(section.indexOf('\n')).trim() || undefined
 }
 
 /**
- * Makes what is unreleased the entry of a version, unless it has one.
+ * Turns the unreleased changes into the entry of a version, unless it has one.
  *
  * @param {string} changelog
  * @param {string} version
  * @param {string} date  such as 2026-01-31
  */
 export function withEntry(changelog, version, date) {
-  if (entryOf(changelog, version) || !entryOf(changelog, 'Unreleased')) return changelog
+  if (changelogEntry(changelog, version) || !changelogEntry(changelog, 'Unreleased')) return changelog
   return changelog.replace(/^## \[Unreleased\]$/m, `## [Unreleased]\n\n## [${version}] - ${date}`)
 }
