@@ -1,4 +1,4 @@
-// The interface of the original plan: every member, its numbers beside the main entry's, and every error.
+// The interface of the original plan: every member, its numbers compared with the main entry's, and every error.
 import test from 'ava'
 import * as main from '@ruvector/attention'
 import ruVectorByDefault, * as compat from '@ruvector/attention/compat'

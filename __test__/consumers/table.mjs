@@ -1,4 +1,4 @@
-// The table at the end of a run, as text that is also valid Markdown.
+// Formats the table at the end of a run as text that is also valid Markdown.
 
 /** @typedef {{ name: string, result: 'passed' | 'failed' | 'not here', seconds: number, report?: import('./project.mjs').Report, note?: string }} Row */
 
