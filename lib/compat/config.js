@@ -27,30 +27,6 @@ export class AttentionConfig {
     this.headDim = headDim
   }
 
-  get num_heads() {
-    return this.numHeads
-  }
-
-  set num_heads(numHeads) {
-    this.numHeads = numHeads
-  }
-
-  get head_dim() {
-    return this.headDim
-  }
-
-  set head_dim(headDim) {
-    this.headDim = headDim
-  }
-
-  get use_bias() {
-    return this.useBias
-  }
-
-  set use_bias(useBias) {
-    this.useBias = useBias
-  }
-
   /** @param {number} dropout */
   set_dropout(dropout) {
     this.dropout = dropout
@@ -81,30 +57,6 @@ export class HyperbolicConfig {
     this.numHeads = numHeads
   }
 
-  get num_heads() {
-    return this.numHeads
-  }
-
-  set num_heads(numHeads) {
-    this.numHeads = numHeads
-  }
-
-  get manifoldType() {
-    return this.manifold
-  }
-
-  set manifoldType(type) {
-    this.manifold = type
-  }
-
-  get manifold_type() {
-    return this.manifold
-  }
-
-  set manifold_type(type) {
-    this.manifold = type
-  }
-
   /** @param {string} type */
   set_manifold_type(type) {
     this.manifold = type
@@ -114,6 +66,28 @@ export class HyperbolicConfig {
 
   [disposeSymbol]() {}
 }
+
+/**
+ * Adds accessors for members under further names. They are not enumerable, so the main entry does not see them.
+ *
+ * @param {new (...args: any[]) => unknown} target
+ * @param {Record<string, string>} names  members by their further names
+ */
+function addNames(target, names) {
+  for (const [name, member] of Object.entries(names)) {
+    Object.defineProperty(target.prototype, name, {
+      configurable: true,
+      get() {
+        return this[member]
+      },
+      set(value) {
+        this[member] = value
+      }
+    })
+  }
+}
+addNames(AttentionConfig, { num_heads: 'numHeads', head_dim: 'headDim', use_bias: 'useBias' })
+addNames(HyperbolicConfig, { num_heads: 'numHeads', manifoldType: 'manifold', manifold_type: 'manifold' })
 
 /**
  * Returns a configuration in the form of the main entry; a plain object may contain `manifoldType`.
