@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use ruvector_attention::attention::mask::Mask;
 use ruvector_attention::attention::{Arrays, Outputs};
-use ruvector_attention::context::Share;
-use ruvector_attention::simd::Level;
+use ruvector_attention::context::Partition;
 use ruvector_attention::tensor::MAX_RANK;
 use ruvector_attention::{Code, Context, Error, Result, Tensor};
 
@@ -46,7 +45,7 @@ impl Slots<'_> {
 
 /// One call, its header read as far as the shapes.
 pub(crate) struct Call<'a> {
-    pub context: Context,
+    pub context: Context<'a>,
     /// Whether a layer trains.
     pub training: bool,
     /// The scalar options.
@@ -58,15 +57,18 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// `context` has the level and the observer; threads and partition come from the header.
     pub(crate) fn new(
+        context: Context<'a>,
         header: &'a [f64],
         objects: Vec<Arc<dyn Object>>,
         options: Option<&'a str>,
         slots: Slots<'a>,
     ) -> Result<Self> {
         let (_, shapes) = split_header(header)?;
+        let partition = Partition { index: header[2] as usize, count: (header[3] as usize).max(1) };
         Ok(Self {
-            context: Context { level: Level::current(), threads: (header[0] as usize).max(1) },
+            context: Context { threads: (header[0] as usize).max(1), partition, ..context },
             training: header[1] != 0.0,
             options,
             objects,
@@ -176,12 +178,6 @@ pub(crate) fn object_ids(header: &[f64]) -> Result<impl Iterator<Item = u32>> {
     Ok(split_header(header)?.0.iter().map(|&id| id as u32))
 }
 
-/// The part that a header asks for.
-pub(crate) fn share(header: &[f64]) -> Result<Share> {
-    let &[_, _, part, parts, ..] = header else { return Err(cut_short()) };
-    Ok(Share { index: part as usize, count: (parts as usize).max(1) })
-}
-
 #[cold]
 fn cut_short() -> Error {
     Error::new(Code::Internal, "header", "a shape for each tensor", "fewer")
@@ -190,9 +186,10 @@ fn cut_short() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ruvector_attention::simd::Level;
 
     fn call_on<'a>(header: &'a [f64], inputs: [Option<&'a [f32]>; 4]) -> Result<Call<'a>> {
-        Call::new(header, Vec::new(), None, Slots { inputs, ..Slots::default() })
+        Call::new(Context::new(Level::Portable, 1), header, Vec::new(), None, Slots { inputs, ..Slots::default() })
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! whatever depends on the number of rows is decided by that of the whole.
 
 use ruvector_attention::Result;
-use ruvector_attention::attention::part::PartOf;
+use ruvector_attention::context::Section;
 use ruvector_attention::simd::Level;
 use ruvector_attention::tensor::try_zeroed;
 
@@ -127,11 +127,11 @@ impl<'a> Parts<'a> {
         Some(Self { header, integers, dims, mask, is_boolean: lengths.bytes.is_some(), widths, queries })
     }
 
-    /// Calls `call` with the header and the arrays of each part.
+    /// Calls `call` with the position, the header and the arrays of each section.
     pub(crate) fn run(
         &self,
         outside: &dyn Outside,
-        call: &mut dyn FnMut(&[f64], Slots<'_>) -> Result<()>,
+        call: &mut dyn FnMut(&Section, &[f64], Slots<'_>) -> Result<()>,
     ) -> Result<()> {
         let [batch, heads, length, size, groups, keys, value_size] = self.dims;
         let (group, widths, mask) = (heads / groups, self.widths, self.mask);
@@ -206,8 +206,8 @@ impl<'a> Parts<'a> {
                 indices: None,
             };
             let first = [b, head % groups * group, first];
-            let part = PartOf { rows: group * length, heads: batch * groups, head, first };
-            part.run(|| call(&header, slots))?;
+            let section = Section { rows: group * length, heads: batch * groups, head, first };
+            call(&section, &header, slots)?;
             for (slot, &width) in widths.iter().enumerate() {
                 for h in 0..if width > 0 { group } else { 0 } {
                     outside.write(slot, row(h) * width, &results[slot][h * count * width..][..count * width]);
@@ -379,11 +379,11 @@ mod tests {
                 outputs: expected.each_mut().map(Option::as_deref_mut),
                 indices: None,
             };
-            call(number(name), &header, Some(&options), whole).unwrap();
+            call(number(name), &header, Some(&options), whole, None).unwrap();
             // Marked, so that what nobody writes differs.
             let slots = Slots { inputs: slots.inputs, bytes: slots.bytes, integers, ..Slots::default() };
             let here = Here { slots, outputs: RefCell::new(room(f32::NAN)) };
-            let done = call_in_parts(number(name), &header, Some(&options), integers, &here);
+            let done = call_in_parts(number(name), &header, Some(&options), integers, &here, None);
             done.unwrap_or_else(|| panic!("case {case} has no parts: {header:?}")).unwrap();
             assert_eq!(bits(&here.outputs.into_inner()), bits(&expected), "case {case}, {header:?}, {options}");
         }
@@ -412,7 +412,7 @@ mod tests {
             let [output, sums] = outputs.map(|length| Some(vec![7.0; length]));
             let here = Here { slots, outputs: RefCell::new([output, None, sums, None]) };
             let number = number("scaledDotProductAttention");
-            let done = call_in_parts(number, &header, Some(options), [None, limits], &here);
+            let done = call_in_parts(number, &header, Some(options), [None, limits], &here, None);
             assert!(done.is_none_or(|done| done.is_err()), "{options}");
             assert!(here.outputs.into_inner().iter().flatten().flatten().all(|&value| value == 7.0));
         }

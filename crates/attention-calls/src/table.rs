@@ -3,18 +3,27 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use ruvector_attention::context::{self, Observer};
-use ruvector_attention::{Code, Error, Result};
+use ruvector_attention::context::{Observation, Observer};
+use ruvector_attention::simd::Level;
+use ruvector_attention::{Code, Context, Error, Result};
 
-use crate::call::{Call, Slots, object_ids, share};
+use crate::call::{Call, Slots, object_ids};
 use crate::object::{self, Object};
 use crate::operations::{OPERATIONS, Operation, make};
 use crate::options::shown;
 use crate::parts::{Outside, Parts};
 
 /// Runs the operation of this number.
-pub fn call(operation: u32, header: &[f64], options: Option<&str>, slots: Slots<'_>) -> Result<()> {
-    run(find_operation(operation)?, header, find_objects(header)?, options, slots)
+pub fn call(
+    operation: u32,
+    header: &[f64],
+    options: Option<&str>,
+    slots: Slots<'_>,
+    observer: Option<&dyn Observer>,
+) -> Result<()> {
+    let observation = observer.map(Observation::new);
+    let context = observed_by(observation.as_ref());
+    run(context, find_operation(operation)?, header, find_objects(header)?, options, slots)
 }
 
 /// Words of 32 bits in all arrays of a call with which [`call_in_parts`] is worth its time and can count in 32 bits.
@@ -28,6 +37,7 @@ pub fn call_in_parts(
     options: Option<&str>,
     integers: [Option<&[i32]>; 2],
     outside: &dyn Outside,
+    observer: Option<&dyn Observer>,
 ) -> Option<Result<()>> {
     let &(name, operation) = OPERATIONS.get(operation as usize)?;
     let has_values = match name {
@@ -40,7 +50,11 @@ pub fn call_in_parts(
         return None;
     }
     let parts = Parts::new(header, integers, has_values, outside.lengths())?;
-    Some(parts.run(outside, &mut |header, slots| run(operation, header, Vec::new(), options, slots)))
+    let observation = observer.map(Observation::new);
+    let context = observed_by(observation.as_ref());
+    Some(parts.run(outside, &mut |section, header, slots| {
+        run(Context { section: Some(section), ..context }, operation, header, Vec::new(), options, slots)
+    }))
 }
 
 /// A call whose objects are at hand, so that any thread can run it.
@@ -61,7 +75,9 @@ impl Pending {
     /// Runs it, once.
     pub fn run(&mut self, observer: &dyn Observer, slots: Slots<'_>) -> Result<()> {
         let objects = std::mem::take(&mut self.objects);
-        context::observed(observer, || run(self.operation, &self.header, objects, self.options.as_deref(), slots))
+        let observation = Observation::new(observer);
+        let context = observed_by(Some(&observation));
+        run(context, self.operation, &self.header, objects, self.options.as_deref(), slots)
     }
 }
 
@@ -70,15 +86,21 @@ fn find_operation(number: u32) -> Result<Operation> {
     found.ok_or_else(|| Error::new(Code::Internal, "operation", "a number in the table", number))
 }
 
+/// The context of a call before its header is read.
+fn observed_by<'a>(observer: Option<&'a Observation<'a>>) -> Context<'a> {
+    Context { observer, ..Context::new(Level::current(), 1) }
+}
+
 fn run(
+    context: Context<'_>,
     operation: Operation,
     header: &[f64],
     objects: Vec<Arc<dyn Object>>,
     options: Option<&str>,
     slots: Slots<'_>,
 ) -> Result<()> {
-    let mut call = Call::new(header, objects, options, slots)?;
-    share(header)?.run(|| operation(&mut call)).map_err(|error| shown(error, options))
+    let mut call = Call::new(context, header, objects, options, slots)?;
+    operation(&mut call).map_err(|error| shown(error, options))
 }
 
 /// The names of the operations in the order of their numbers, separated by commas.
@@ -145,7 +167,7 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), OPERATIONS.len());
         assert_eq!(
-            call(u32::MAX, &[1.0, 0.0, 0.0, 1.0, 0.0], None, Slots::default()).unwrap_err().code,
+            call(u32::MAX, &[1.0, 0.0, 0.0, 1.0, 0.0], None, Slots::default(), None).unwrap_err().code,
             Code::Internal
         );
     }

@@ -30,7 +30,7 @@ fn slots<'a>(input: &'a [f32], output: &'a mut [f32]) -> Slots<'a> {
 #[test]
 fn a_call_that_runs_on_another_thread_gives_the_same_bits() {
     let mut expected = [0.0; 6];
-    calls::call(number("softmax"), &HEADER, None, slots(&VALUES, &mut expected)).unwrap();
+    calls::call(number("softmax"), &HEADER, None, slots(&VALUES, &mut expected), None).unwrap();
     let mut pending = Pending::new(number("softmax"), &HEADER, None).unwrap();
     let output = std::thread::spawn(move || {
         let mut output = [0.0; 6];
@@ -48,7 +48,7 @@ fn a_call_keeps_the_object_that_it_was_made_with_after_that_is_freed() {
     let header = [1.0, 0.0, 0.0, 1.0, 1.0, f64::from(id), 3.0, 1.0, 2.0, 3.0];
     let operation = number("multiHeadAttention");
     let mut expected = [0.0; 6];
-    calls::call(operation, &header, None, slots(&VALUES, &mut expected)).unwrap();
+    calls::call(operation, &header, None, slots(&VALUES, &mut expected), None).unwrap();
     let mut pending = Pending::new(operation, &header, None).unwrap();
     calls::free(id);
     let mut output = [0.0; 6];
@@ -72,7 +72,7 @@ fn an_error_is_json_with_its_code_its_argument_and_what_was_expected_and_given()
     assert!(error.to_string().contains(": expected "), "{error}");
 
     let mut output = [0.0; 6];
-    let error = calls::call(number("softmax"), &HEADER, None, slots(&VALUES[..5], &mut output)).unwrap_err();
+    let error = calls::call(number("softmax"), &HEADER, None, slots(&VALUES[..5], &mut output), None).unwrap_err();
     assert!(to_json(&error).starts_with(r#"{"code":"SHAPE","#), "{}", to_json(&error));
     let names = [Code::Shape, Code::Dtype, Code::Option, Code::Domain, Code::Format, Code::Memory, Code::Internal];
     assert_eq!(names.map(Code::name), ["SHAPE", "DTYPE", "OPTION", "DOMAIN", "FORMAT", "MEMORY", "INTERNAL"]);

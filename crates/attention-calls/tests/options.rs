@@ -49,6 +49,7 @@ fn call(operation: &str, objects: &[u32], inputs: &[&[usize]], options: &str) ->
             outputs: std::array::from_fn(|index| results[index].take()),
             ..Slots::default()
         },
+        None,
     )
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Mutex;
 
-use ruvector_attention::context::{Observer, observed};
+use ruvector_attention::context::Observer;
 use ruvector_attention_calls::{self as calls, Slots};
 
 /// Keeps every fraction.
@@ -40,7 +40,7 @@ fn heard(operation: &str, objects: &[u32], inputs: &[&[usize]], options: &str, o
         ..Slots::default()
     };
     let observer = Heard::default();
-    observed(&observer, || calls::call(operation as u32, &header, Some(options), slots)).unwrap();
+    calls::call(operation as u32, &header, Some(options), slots, Some(&observer)).unwrap();
     observer.0.into_inner().unwrap()
 }
 

@@ -108,7 +108,7 @@ pub fn call(
         // SAFETY: the call runs on the thread that owns the array, which lib/ made for this call.
         indices: indices.as_mut().map(|array| unsafe { array.as_mut() }),
     };
-    calls::call(operation, header, options.as_deref(), slots).map_err(thrown)
+    calls::call(operation, header, options.as_deref(), slots, None).map_err(thrown)
 }
 
 #[napi(catch_unwind)]

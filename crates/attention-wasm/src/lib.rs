@@ -99,12 +99,14 @@ pub fn call(
     let floats: u64 = inputs.into_iter().chain(outputs).map(words_of).sum();
     let whole: u64 = integers.into_iter().map(words_of).sum();
     let rest = words_of(bytes.as_ref()) + words_of(indices.as_ref());
+    let reporter = Reporter::default();
+    let observer = REPORTS.get().then_some(&reporter as &dyn Observer);
     if calls::WORDS_IN_PARTS.contains(&(floats + rest)) {
         let views = Views::new(inputs, bytes.as_ref(), outputs, indices.as_ref());
         let mut memory = Memory::new(whole).map_err(thrown)?;
         let mut rest = memory.rest();
         let integers = integers.map(|array| rest.copy(array));
-        let done = observed(|| calls::call_in_parts(operation, &numbers, options.as_deref(), integers, &views));
+        let done = calls::call_in_parts(operation, &numbers, options.as_deref(), integers, &views, observer);
         if let Some(done) = done {
             return done.map_err(thrown);
         }
@@ -118,7 +120,7 @@ pub fn call(
         outputs: outputs.map(|array| rest.zeros(array)),
         indices: rest.zeros(indices.as_ref()),
     };
-    observed(|| calls::call(operation, &numbers, options.as_deref(), slots.reborrow())).map_err(thrown)?;
+    calls::call(operation, &numbers, options.as_deref(), slots.reborrow(), observer).map_err(thrown)?;
     for (array, result) in outputs.into_iter().zip(&slots.outputs) {
         if let (Some(array), Some(result)) = (array, result) {
             array.copy_from(result);
@@ -128,11 +130,6 @@ pub fn call(
         array.copy_from(result);
     }
     Ok(())
-}
-
-/// Runs a call, reporting its progress where that is wanted.
-fn observed<T>(run: impl FnOnce() -> T) -> T {
-    if REPORTS.get() { context::observed(&Reporter::default(), run) } else { run() }
 }
 
 thread_local! {

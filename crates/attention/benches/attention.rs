@@ -70,11 +70,11 @@ fn tensor<'a>(name: &'static str, data: &'a [f32], dims: &[usize]) -> Tensor<'a>
 fn at_every_level(
     criterion: &mut Criterion,
     name: &str,
-    benchmarks: impl Fn(&mut BenchmarkGroup<'_, WallTime>, Context),
+    benchmarks: impl Fn(&mut BenchmarkGroup<'_, WallTime>, Context<'_>),
 ) {
     for level in Level::available() {
         let mut group = criterion.benchmark_group(format!("{name}/{}", level.name()));
-        benchmarks(&mut group, Context { level, threads: 1 });
+        benchmarks(&mut group, Context::new(level, 1));
         group.finish();
     }
 }

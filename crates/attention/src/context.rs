@@ -1,26 +1,35 @@
-//! The pool that work items run on (native), or a plain loop (WebAssembly), and what the items share.
+//! How a call runs: its instruction set, its threads, its observer, and the part of it that is computed.
 //!
-//! Items are independent and write disjoint memory, so results do not depend on how many threads there are.
+//! Work items run on a pool of threads (native) or in a plain loop (WebAssembly). They are independent and write disjoint
+//! memory, so results do not depend on the number of threads.
 
-use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::error::Result;
 use crate::simd::Level;
+use crate::tensor::try_zeroed;
 
-/// How a call runs: at which instruction set and on how many threads at most.
+/// How a call runs. [`Context::default`] uses everything that the machine offers.
 #[derive(Debug, Clone, Copy)]
-pub struct Context {
+pub struct Context<'a> {
     /// The instruction set.
     pub level: Level,
     /// The most threads that the call uses, the calling one included.
     pub threads: usize,
+    /// Receives the progress of the call and can cancel it.
+    pub observer: Option<&'a Observation<'a>>,
+    /// The part of a split call that is computed; all other results stay zero.
+    pub partition: Partition,
+    /// The position of these tensors in a larger call that is computed one section at a time.
+    #[doc(hidden)]
+    pub section: Option<&'a Section>,
 }
 
-impl Default for Context {
+impl Default for Context<'_> {
     /// The best instruction set and every thread that the machine offers.
     fn default() -> Self {
-        Self { level: Level::current(), threads: available_threads() }
+        Self::new(Level::current(), available_threads())
     }
 }
 
@@ -32,107 +41,147 @@ pub fn operations<const N: usize>(factors: [usize; N]) -> u64 {
     factors.into_iter().fold(1, |product, factor| product.saturating_mul(factor as u64))
 }
 
-impl Context {
-    /// Calls `work` once for each item, in no order that it may rely on. `operations` is the cost of all items together.
-    pub fn for_each(self, items: usize, operations: u64, work: impl Fn(usize) + Sync) {
+impl<'a> Context<'a> {
+    /// A whole call without an observer, at an instruction set and on at most `threads` threads.
+    pub const fn new(level: Level, threads: usize) -> Self {
+        Self { level, threads, observer: None, partition: Partition::WHOLE, section: None }
+    }
+
+    /// The same context for another part of the call.
+    #[must_use]
+    pub const fn with_partition(self, partition: Partition) -> Self {
+        Self { partition, ..self }
+    }
+
+    /// Announces how many operations the call still has to do, where they are more than one [`Self::for_each`] does.
+    pub fn announce_work(&self, operations: u64) {
+        if let Some(observation) = self.observer {
+            observation.announce(operations);
+        }
+    }
+
+    /// Calls `work` once for each item, in no particular order. `operations` is the cost of all items together.
+    pub fn for_each(&self, items: usize, operations: u64, work: impl Fn(usize) + Sync) {
         // Not generic from here on: kernels would be compiled once for each way to call them.
         self.distribute(items, operations, &work);
     }
 
-    fn distribute(self, items: usize, operations: u64, work: &(dyn Fn(usize) + Sync)) {
+    fn distribute(&self, items: usize, operations: u64, work: &(dyn Fn(usize) + Sync)) {
         let threads = if operations < SERIAL_OPERATIONS { 1 } else { self.threads.min(items) };
         let run = |work: &(dyn Fn(usize) + Sync)| {
             if threads <= 1 { (0..items).for_each(work) } else { pool::for_each(threads, items, work) }
         };
-        let Some(watch) = Watch::current() else { return run(work) };
-        let share = operations / items.max(1) as u64;
-        watch.expect(operations);
+        let Some(observation) = self.observer else { return run(work) };
+        let item_operations = operations / items.max(1) as u64;
+        observation.announce(operations);
         run(&|item| {
-            if !watch.observer.is_cancelled() {
+            if !observation.observer.is_cancelled() {
                 work(item);
-                watch.advance(share);
+                observation.advance(item_operations);
             }
         });
     }
+
+    /// Adds the sums of `blocks` blocks to `output`: `work` adds block `index` to a slice of zeros of the same length.
+    /// `operations` is the cost of all blocks together.
+    ///
+    /// The sums are added in the order of the blocks. If shapes alone decide what a block is, results do not depend on the
+    /// number of threads. At most as many blocks as there are threads are in memory at a time.
+    ///
+    /// # Errors
+    /// `MEMORY`; nothing is added then.
+    pub fn reduce_in_order(
+        &self,
+        blocks: usize,
+        operations: u64,
+        output: &mut [f32],
+        work: impl Fn(usize, &mut [f32]) + Sync,
+    ) -> Result<()> {
+        self.reduce_blocks(blocks, operations, output, &work)
+    }
+
+    fn reduce_blocks(
+        &self,
+        blocks: usize,
+        operations: u64,
+        output: &mut [f32],
+        work: &(dyn Fn(usize, &mut [f32]) + Sync),
+    ) -> Result<()> {
+        let len = output.len();
+        if len == 0 {
+            return Ok(());
+        }
+        let at_once = self.threads.clamp(1, blocks.max(1));
+        let mut sums = try_zeroed("working memory", len.saturating_mul(at_once))?;
+        self.announce_work(operations);
+        for first in (0..blocks).step_by(at_once) {
+            let count = at_once.min(blocks - first);
+            let sums = &mut sums[..count * len];
+            sums.fill(0.0);
+            let operations = operations / blocks as u64 * count as u64;
+            let shared = SharedMut::new(sums);
+            self.for_each(count, operations, |index| {
+                // SAFETY: each block has its own part.
+                work(first + index, unsafe { shared.slice(index * len, len) });
+            });
+            for sums in sums.chunks_exact(len) {
+                output.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Who started a call that runs elsewhere: told how far it is, and asked whether it is still wanted.
+/// Observes a call running on another thread: receives its progress and is polled for cancellation.
 pub trait Observer: Sync {
-    /// Whether nobody wants the result any more: the items that have not begun are left out.
+    /// Whether the call was cancelled; work items not yet started are then skipped.
     fn is_cancelled(&self) -> bool;
-    /// How much of the work is done, from 0 to 1, as far as it is foreseen. Comes from several threads.
+    /// Receives the fraction of the announced work that is done, from 0 to 1, on several threads.
     fn progress(&self, fraction: f32);
 }
 
-/// One observed call.
-struct Watch<'a> {
+/// One observed call: its observer, and counters of announced and finished operations.
+pub struct Observation<'a> {
     observer: &'a dyn Observer,
-    expected: AtomicU64,
+    announced: AtomicU64,
     done: AtomicU64,
 }
 
-thread_local! {
-    /// The watch over what this thread runs, for as long as [`observed`] is on its stack.
-    static WATCH: Cell<Option<*const Watch<'static>>> = const { Cell::new(None) };
-    /// Which part of a call that is split this thread computes, and of how many.
-    static SHARE: Cell<Share> = const { Cell::new(Share::WHOLE) };
+impl std::fmt::Debug for Observation<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observation").field("announced", &self.announced).field("done", &self.done).finish()
+    }
 }
 
-impl Watch<'_> {
-    fn current<'a>() -> Option<&'a Watch<'a>> {
-        // SAFETY: `observed` takes the pointer back before the watch ends, and `for_each`, which alone asks for it, returns
-        // before `observed` does.
-        WATCH.get().map(|watch| unsafe { &*watch.cast::<Watch<'a>>() })
+impl<'a> Observation<'a> {
+    /// The observation of one call, of which nothing is done.
+    pub const fn new(observer: &'a dyn Observer) -> Self {
+        Self { observer, announced: AtomicU64::new(0), done: AtomicU64::new(0) }
     }
 
-    fn expect(&self, operations: u64) {
+    fn announce(&self, operations: u64) {
         let done = self.done.load(Ordering::Relaxed);
-        self.expected.fetch_max(done.saturating_add(operations), Ordering::Relaxed);
+        self.announced.fetch_max(done.saturating_add(operations), Ordering::Relaxed);
     }
 
     fn advance(&self, operations: u64) {
         let done = self.done.fetch_add(operations, Ordering::Relaxed).saturating_add(operations);
-        self.observer.progress(done as f32 / self.expected.load(Ordering::Relaxed).max(1) as f32);
+        self.observer.progress(done as f32 / self.announced.load(Ordering::Relaxed).max(1) as f32);
     }
 }
 
-/// Runs a call under the eyes of `observer`.
-pub fn observed<T>(observer: &dyn Observer, run: impl FnOnce() -> T) -> T {
-    let watch = Watch { observer, expected: AtomicU64::new(0), done: AtomicU64::new(0) };
-    let _restored = Restore { cell: &WATCH, before: WATCH.replace(Some((&raw const watch).cast())) };
-    run()
-}
-
-/// Says how many operations are still to come in the call at hand, where they are more than one [`Context::for_each`] does.
-pub fn expect(operations: u64) {
-    if let Some(watch) = Watch::current() {
-        watch.expect(operations);
-    }
-}
-
-/// One of the parts of a call that is split: it computes every so manieth block of rows, and leaves the others' results zero.
+/// One part of a split call: computes every `count`-th block of rows, starting at `index`; all other results stay zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
-    /// Which one.
+pub struct Partition {
+    /// The index of the part, less than `count`.
     pub index: usize,
-    /// Of how many.
+    /// The number of parts, at least 1.
     pub count: usize,
 }
 
-impl Share {
+impl Partition {
     /// The whole call.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
-
-    /// The part that this thread is to compute.
-    pub fn current() -> Self {
-        SHARE.get()
-    }
-
-    /// Runs what is to compute this part alone.
-    pub fn run<T>(self, run: impl FnOnce() -> T) -> T {
-        let _restored = Restore { cell: &SHARE, before: SHARE.replace(self) };
-        run()
-    }
 
     /// Whether a block of rows belongs to this part. Parts take turns, since later blocks see more keys when causal.
     pub fn owns(self, block: usize) -> bool {
@@ -140,16 +189,18 @@ impl Share {
     }
 }
 
-/// Puts a thread's value back, also where a panic passes.
-struct Restore<T: Copy + 'static> {
-    cell: &'static std::thread::LocalKey<Cell<T>>,
-    before: T,
-}
-
-impl<T: Copy> Drop for Restore<T> {
-    fn drop(&mut self) {
-        self.cell.set(self.before);
-    }
+/// A section of a larger attention call: one key/value head with some of its query rows.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// Rows of each key/value head of the whole call.
+    pub rows: usize,
+    /// Key/value heads of the whole call, over all batch entries.
+    pub heads: usize,
+    /// The index of the section's head among them.
+    pub head: usize,
+    /// (b, h, i) of the first row in the whole call; the first row of a work item.
+    pub first: [usize; 3],
 }
 
 /// The threads that the machine, or this process's share of it, offers.
@@ -358,8 +409,33 @@ mod tests {
 
     use super::*;
 
-    fn context(threads: usize) -> Context {
-        Context { level: Level::current(), threads }
+    fn context(threads: usize) -> Context<'static> {
+        Context::new(Level::current(), threads)
+    }
+
+    #[test]
+    fn sums_over_blocks_have_the_same_bits_on_any_number_of_threads() {
+        // Values of very different sizes, so that another order of additions rounds differently.
+        let value =
+            |block: usize, index: usize| ((block * 31 + index * 7) % 13) as f32 * 10f32.powi(block as i32 % 9 - 4);
+        let sums = |threads: usize| {
+            let mut output = vec![0.5; 40];
+            let add = |block: usize, sums: &mut [f32]| {
+                assert!(sums.iter().all(|&sum| sum == 0.0));
+                for (index, sum) in sums.iter_mut().enumerate() {
+                    *sum += value(block, index);
+                }
+            };
+            context(threads).reduce_in_order(23, u64::MAX, &mut output, add).unwrap();
+            output
+        };
+        let expected: Vec<f32> =
+            (0..40).map(|index| (0..23).fold(0.5, |sum, block| sum + value(block, index))).collect();
+        for threads in [1, 2, 5] {
+            assert_eq!(sums(threads), expected, "{threads} threads");
+        }
+        context(2).reduce_in_order(0, 0, &mut [1.0], |_, _| unreachable!()).unwrap();
+        context(2).reduce_in_order(3, 0, &mut [], |_, _| unreachable!()).unwrap();
     }
 
     #[test]

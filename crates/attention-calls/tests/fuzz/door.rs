@@ -321,7 +321,7 @@ fn call(input: &mut Unstructured<'_>, world: &World) -> Result<()> {
         outputs: outputs.each_mut().map(|output| output.as_deref_mut()),
         indices: indices.as_deref_mut(),
     };
-    let _ = calls::call(operation, &header, options.as_deref(), slots);
+    let _ = calls::call(operation, &header, options.as_deref(), slots, None);
     Ok(())
 }
 

@@ -175,7 +175,7 @@ impl KvCache {
     /// `OPTION` where an option's value does not fit or the cache itself decides it; `MEMORY`.
     pub fn attend(
         &self,
-        context: Context,
+        context: Context<'_>,
         q: Tensor<'_>,
         options: &AttentionOptions,
         arrays: Arrays<'_>,
@@ -247,7 +247,7 @@ impl KvCache {
             dropout: Dropout::new(options.dropout, options.seed),
             key_block: attention::key_block(options),
             ball: None,
-            part_of: None,
+            section: None,
         };
         attention::attend_into(context, &problem, options, outputs)
     }

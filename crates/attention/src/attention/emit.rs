@@ -40,7 +40,7 @@ enum Sink<'a> {
 }
 
 /// Writes the scores at a stage before softmax, `[B, H, L, S]`.
-pub(super) fn scores(context: Context, problem: &Problem<'_>, stage: Stage, output: &mut [f32]) -> Result<()> {
+pub(super) fn scores(context: Context<'_>, problem: &Problem<'_>, stage: Stage, output: &mut [f32]) -> Result<()> {
     let until = match stage {
         Stage::Scores => Until::Scores,
         Stage::Softcapped => Until::Softcapped,
@@ -52,7 +52,7 @@ pub(super) fn scores(context: Context, problem: &Problem<'_>, stage: Stage, outp
 
 /// Writes the weights after dropout, `[B, H, L, S]` or `[B, L, S]`.
 pub(super) fn weights(
-    context: Context,
+    context: Context<'_>,
     problem: &Problem<'_>,
     statistics: &Statistics,
     output: &mut [f32],
@@ -63,7 +63,7 @@ pub(super) fn weights(
 
 /// Writes each row's largest weights, descending, and their keys; among equals the lower key comes first.
 pub(super) fn top_weights(
-    context: Context,
+    context: Context<'_>,
     problem: &Problem<'_>,
     statistics: &Statistics,
     values: &mut [f32],
@@ -75,7 +75,7 @@ pub(super) fn top_weights(
 }
 
 fn run(
-    context: Context,
+    context: Context<'_>,
     problem: &Problem<'_>,
     values: Values<'_>,
     sink: Sink<'_>,

@@ -7,9 +7,8 @@
 use std::ops::Range;
 
 use crate::attention::emit::Statistics;
-use crate::attention::part::PartOf;
 use crate::attention::{Problem, decode, tiled};
-use crate::context::{Context, Share, SharedMut, operations};
+use crate::context::{Context, Partition, Section, SharedMut, operations};
 use crate::error::Result;
 use crate::scratch;
 use crate::tensor::try_zeroed;
@@ -19,7 +18,7 @@ const PART_KEYS: usize = 4096;
 
 /// Computes the output, the log-sum-exp where it is asked for, and the statistics where they have room.
 pub(super) fn run(
-    context: Context,
+    context: Context<'_>,
     problem: &Problem<'_>,
     output: &mut [f32],
     log_sum_exp: Option<&mut [f32]>,
@@ -30,8 +29,8 @@ pub(super) fn run(
         return Ok(());
     }
     let heads = problem.batch * problem.kv_heads;
-    // A part decides as its whole does, so that both have the same bits.
-    let whole = problem.part_of.unwrap_or(PartOf { rows, heads, head: 0, first: [0; 3] });
+    // A section decides as its whole call does, so that both have the same bits.
+    let whole = problem.section.unwrap_or(Section { rows, heads, head: 0, first: [0; 3] });
     let lanes = context.level.tile_lanes();
     // What the second pass computes has to be what the maximum was taken of, to the last bit.
     let has_statistics = !statistics.is_empty();
@@ -62,21 +61,21 @@ pub(super) fn run(
         first_part_row: (head * part_count + part) * problem.group() * problem.queries,
         scratch_len,
     };
-    // Of a call that is split, one whose items depend on each other has one part.
-    let share = match Share::current() {
-        share if part_count == 1 => share,
-        Share { index: 0, .. } => Share::WHOLE,
+    // If items depend on each other the call cannot be split: part 0 does everything.
+    let partition = match context.partition {
+        partition if part_count == 1 => partition,
+        Partition { index: 0, .. } => Partition::WHOLE,
         _ => return Ok(()),
     };
     let whole_blocks = whole.rows.div_ceil(rows_an_item);
-    let has_blocks = whole_blocks >= share.count;
+    let has_blocks = whole_blocks >= partition.count;
     context.for_each(heads * blocks * part_count, problem.operations(), |index| {
         let (part, index) = (index % part_count, index / part_count);
         // Later blocks see more keys when causal: the heaviest items first, so that no thread is left with one at the end.
         let (block, head) = (blocks - 1 - index / heads, index % heads);
         let whole_block = whole.first[2] * problem.group() / rows_an_item + block;
         let whole_item = (whole_blocks - 1 - whole_block) * whole.heads + whole.head + head;
-        if !share.owns(if has_blocks { whole_block } else { whole_item }) {
+        if !partition.owns(if has_blocks { whole_block } else { whole_item }) {
             return;
         }
         let item = item(head, block * rows_an_item..rows.min((block + 1) * rows_an_item), part);

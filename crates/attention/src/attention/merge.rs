@@ -28,7 +28,7 @@ pub struct MergeOptions {
 /// # Errors
 /// `SHAPE` where the tensors or the results do not fit each other.
 pub fn merge_attention(
-    context: Context,
+    context: Context<'_>,
     outputs: Tensor<'_>,
     log_sum_exps: Tensor<'_>,
     options: MergeOptions,

@@ -18,22 +18,19 @@ mod emit;
 mod forward;
 pub mod mask;
 pub mod merge;
-#[doc(hidden)]
-pub mod part;
 pub mod rotary;
 mod score;
 mod tiled;
 
 use std::mem::take;
 
-use crate::context::{Context, expect, operations};
+use crate::context::{Context, Section, operations};
 use crate::error::{Error, Result};
 use crate::math::random::Dropout;
 use crate::options::{AttentionOptions, Layout, Stage};
 use crate::tensor::{Shape, Tensor, check_output, check_requested, try_zeroed};
 use ball::Ball;
 use mask::{Mask, Visibility};
-use part::PartOf;
 
 /// The array-valued options of an attention call.
 #[derive(Debug, Clone, Copy, Default)]
@@ -114,8 +111,8 @@ pub(crate) struct Problem<'a> {
     pub key_block: usize,
     /// Rows are points of a ball; scale, softcap and dropout do not apply, and heads are not grouped.
     pub ball: Option<Ball<'a>>,
-    /// Where the problem lies in a larger one, if it is a part.
-    pub part_of: Option<PartOf>,
+    /// The position of the problem in a larger one, if it is a section of it.
+    pub section: Option<Section>,
 }
 
 /// Keys of one tile, unless the caller wants others.
@@ -163,7 +160,7 @@ pub(crate) fn pass_operations(rows: usize, keys: usize, size: usize, causal: boo
 /// # Errors
 /// `SHAPE` where shapes, lengths or outputs do not fit, `OPTION` where an option's value does not, `MEMORY`.
 pub fn scaled_dot_product_attention(
-    context: Context,
+    context: Context<'_>,
     q: Tensor<'_>,
     k: Tensor<'_>,
     v: Tensor<'_>,
@@ -172,13 +169,13 @@ pub fn scaled_dot_product_attention(
     outputs: Outputs<'_>,
 ) -> Result<()> {
     options.check_no_stage()?;
-    let problem = plan(q, k, Some(v), options, arrays)?;
+    let problem = plan(context, q, k, Some(v), options, arrays)?;
     attend_into(context, &problem, options, outputs)
 }
 
 /// Runs a problem whose results are not checked yet.
 pub(crate) fn attend_into(
-    context: Context,
+    context: Context<'_>,
     problem: &Problem<'_>,
     options: &AttentionOptions,
     outputs: Outputs<'_>,
@@ -214,7 +211,7 @@ pub(crate) fn attend_into(
 /// # Errors
 /// As [`scaled_dot_product_attention`].
 pub fn attention_weights(
-    context: Context,
+    context: Context<'_>,
     q: Tensor<'_>,
     k: Tensor<'_>,
     options: &AttentionOptions,
@@ -222,7 +219,7 @@ pub fn attention_weights(
     output: &mut [f32],
 ) -> Result<()> {
     options.check_weights_alone()?;
-    let problem = plan(q, k, None, options, arrays)?;
+    let problem = plan(context, q, k, None, options, arrays)?;
     check_output("output", output, problem.rows().saturating_mul(problem.keys))?;
     if output.is_empty() {
         return Ok(());
@@ -247,7 +244,7 @@ pub(crate) enum WeightsOf {
 
 /// Runs a checked problem.
 pub(crate) fn attend(
-    context: Context,
+    context: Context<'_>,
     problem: &Problem<'_>,
     mut outputs: Outputs<'_>,
     weights_of: WeightsOf,
@@ -260,9 +257,9 @@ pub(crate) fn attend(
     let rows = if needs_second_pass { problem.rows() } else { 0 };
     let passes = 1 + u64::from(outputs.weights.is_some()) + u64::from(outputs.top.is_some());
     let operations = problem.operations().saturating_mul(passes);
-    // The first part of a call announces the others.
-    let first_of = problem.part_of.filter(|part| part.head == 0 && part.first[2] == 0);
-    expect(first_of.map_or(operations, |whole| {
+    // The first section of a call announces the others.
+    let first_of = problem.section.filter(|section| section.head == 0 && section.first[2] == 0);
+    context.announce_work(first_of.map_or(operations, |whole| {
         operations.saturating_mul((whole.rows * whole.heads) as u64) / problem.rows() as u64
     }));
     let mut statistics =
@@ -302,6 +299,7 @@ impl Dims {
 
 /// Checks that the shapes fit each other, and lays the problem out.
 pub(crate) fn plan<'a>(
+    context: Context<'_>,
     q: Tensor<'a>,
     k: Tensor<'a>,
     v: Option<Tensor<'a>>,
@@ -341,8 +339,8 @@ pub(crate) fn plan<'a>(
     let shape = [queries.batch, queries.heads, queries.length, keys.length];
     check_volume(shape, queries.size.max(value_dim))?;
     let strides = |dims: &Dims, size| Strides::new(layout, dims.heads, dims.length, size);
-    let part_of = PartOf::current();
-    let first = part_of.map_or([0; 3], |part| part.first);
+    let section = context.section.copied();
+    let first = section.map_or([0; 3], |section| section.first);
     let mut visibility = Visibility::new(
         shape,
         q.shape.rank(),
@@ -374,7 +372,7 @@ pub(crate) fn plan<'a>(
         dropout: Dropout::new(options.dropout, options.seed).map(|dropout| dropout.from(first)),
         key_block: key_block(options),
         ball: None,
-        part_of,
+        section,
     })
 }
 

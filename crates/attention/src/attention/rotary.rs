@@ -97,7 +97,7 @@ impl Default for RotaryOptions {
 /// `SHAPE` where x, the positions or the output have the wrong dimensions, `OPTION` for a `dim` that x has no room for, for
 /// negative positions and for a scale that makes them larger than 2³¹.
 pub fn rotary_embedding(
-    context: Context,
+    context: Context<'_>,
     x: Tensor<'_>,
     options: RotaryOptions,
     positions: Option<&[i32]>,
@@ -153,7 +153,7 @@ const BLOCK: usize = 32;
 
 /// Turns the rows in place; row l of batch entry b has position `scale · position(b, l)`. `rotary` is resolved.
 pub(crate) fn rotate(
-    context: Context,
+    context: Context<'_>,
     rotary: Rotary,
     scale: f64,
     rows: Rows<'_>,

@@ -31,7 +31,7 @@ pub enum Reduce {
 /// # Errors
 /// `SHAPE` if `x` has not one row a node, `edge_weight` not one weight an edge, or `output` another length than `x`.
 pub fn propagate(
-    context: Context,
+    context: Context<'_>,
     graph: &Graph,
     x: Tensor<'_>,
     reduce: Reduce,
@@ -90,7 +90,7 @@ impl<'a> Aggregation<'a> {
     }
 
     /// Writes the first `features` values of every row of the output.
-    pub fn run(&self, context: Context, output: &mut [f32]) {
+    pub fn run(&self, context: Context<'_>, output: &mut [f32]) {
         let output = SharedMut::new(output);
         context.for_each(self.graph.items(), self.graph.operations(2 * self.features + 16), |item| {
             context.level.run(Item { of: self, rows: self.graph.item(item, false), output: &output });

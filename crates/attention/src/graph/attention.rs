@@ -72,7 +72,7 @@ impl Attention<'_> {
     }
 
     /// Writes the output `[N, width]`, where [`Finish::Skip`] finds what it adds, and the weights `[K′, heads]`.
-    pub fn run(&self, context: Context, output: &mut [f32], weights: Option<&mut [f32]>) {
+    pub fn run(&self, context: Context<'_>, output: &mut [f32], weights: Option<&mut [f32]>) {
         let (output, weights) = (SharedMut::new(output), weights.map(SharedMut::new));
         context.for_each(self.graph.items(), self.graph.operations(6 * self.width() + 32), |item| {
             // Without values there is nothing to write for a node without edges.

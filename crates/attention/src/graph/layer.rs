@@ -5,7 +5,7 @@ use super::aggregate::{Aggregation, add, check_edge_weight, scale};
 use super::attention::{Attention, EdgeFeatures, Finish, Score};
 use super::options::{GraphConfig, GraphOptions, Kind, Settings};
 use super::parameters::Parameters;
-use crate::context::{Context, expect, operations};
+use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::layers::Entry;
 use crate::math::linear::project;
@@ -89,7 +89,7 @@ impl GraphLayer {
     /// `SHAPE` where shapes or lengths do not fit, `OPTION` for what this layer does not take, `MEMORY`.
     pub fn forward(
         &self,
-        context: Context,
+        context: Context<'_>,
         graph: &Graph,
         inputs: Inputs<'_>,
         options: &GraphOptions,
@@ -108,7 +108,7 @@ impl GraphLayer {
         let dropout = training.then(|| Dropout::new(self.settings.dropout, seed)).flatten();
         let without = if self.settings.add_self_loops { &*graph.loops } else { &[] };
         let graph = if self.settings.add_self_loops { graph.with_self_loops()? } else { graph };
-        expect(self.operations(graph));
+        context.announce_work(self.operations(graph));
         let call = Call { layer: self, context, graph, without, x: inputs.x.data, edge_attr, dropout };
         match self.settings.kind {
             Kind::Convolution => call.convolution(inputs.edge_weight, output),
@@ -175,7 +175,7 @@ impl GraphLayer {
 /// One call with inputs that fit.
 struct Call<'a> {
     layer: &'a GraphLayer,
-    context: Context,
+    context: Context<'a>,
     /// As it was given, or closed by self-loops, and then without these.
     graph: &'a Graph,
     without: &'a [[u32; 2]],

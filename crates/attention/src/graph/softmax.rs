@@ -11,7 +11,7 @@ use crate::tensor::{Tensor, check_output};
 ///
 /// # Errors
 /// `SHAPE` if there is not one score an edge, or `output` has another length; `MEMORY`.
-pub fn edge_softmax(context: Context, graph: &Graph, scores: Tensor<'_>, output: &mut [f32]) -> Result<()> {
+pub fn edge_softmax(context: Context<'_>, graph: &Graph, scores: Tensor<'_>, output: &mut [f32]) -> Result<()> {
     let edges = graph.num_edges();
     let heads = match *scores.shape.dims() {
         [rows] if rows == edges => 1,

@@ -4,7 +4,7 @@
 use crate::attention::ball::Ball;
 use crate::attention::mask::Visibility;
 use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
-use crate::context::{Context, SharedMut, expect, operations};
+use crate::context::{Context, SharedMut, operations};
 use crate::error::{Code, Error, Result};
 use crate::options::Layout;
 use crate::ranges;
@@ -116,7 +116,7 @@ impl HyperbolicAttention {
     /// more than 1e-3, or for a tangent vector that is not finite; `OPTION`, `MEMORY`.
     pub fn forward(
         &self,
-        context: Context,
+        context: Context<'_>,
         [q, k, v]: [Tensor<'_>; 3],
         options: &HyperbolicOptions,
         arrays: Arrays<'_>,
@@ -171,7 +171,7 @@ impl HyperbolicAttention {
             attention::pass_operations(queries.rows(), keys.length, queries.size + values.size, visibility.causal());
         let passes = pass.saturating_mul(if weights.is_some() { 2 } else { 1 });
         let rows = [queries, keys, values, results].map(|dims| row_operations(dims.rows(), dims.size));
-        expect(rows.into_iter().fold(passes, u64::saturating_add));
+        context.announce_work(rows.into_iter().fold(passes, u64::saturating_add));
         let square = self.coordinates.root * self.coordinates.root;
         let query = self.read(context, "q", q, queries, &|gap| (square / gap).sqrt(), &sees_any)?;
         let key = self.read(context, "k", k, keys, &|gap| (1.0 / gap).sqrt(), &seen_by_any)?;
@@ -206,7 +206,7 @@ impl HyperbolicAttention {
                 values: &value.factors,
                 moments: SharedMut::new(&mut moments),
             }),
-            part_of: None,
+            section: None,
         };
         // A point's sums stand where its coordinates in the ball would: behind the first coordinate, where it has one.
         let sums = output.get_mut(extra..).unwrap_or_default();
@@ -219,7 +219,7 @@ impl HyperbolicAttention {
     /// Reads every row into the ball. A row that cannot be one is an error if it `is_seen`, and else the origin.
     fn read(
         &self,
-        context: Context,
+        context: Context<'_>,
         argument: &str,
         tensor: Tensor<'_>,
         dims: Dims,
@@ -277,7 +277,7 @@ impl HyperbolicAttention {
     }
 
     /// Replaces each row's sums by the midpoint that they and the moments stand for.
-    fn write_midpoints(&self, context: Context, dims: Dims, moments: &[f32], output: &mut [f32]) {
+    fn write_midpoints(&self, context: Context<'_>, dims: Dims, moments: &[f32], output: &mut [f32]) {
         let extra = if self.is_tangent { 0 } else { self.coordinates.extra() };
         let count = dims.rows();
         let output = SharedMut::new(output);

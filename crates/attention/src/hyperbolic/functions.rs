@@ -207,7 +207,7 @@ impl HyperbolicAttention {
     /// `SHAPE` where shapes do not fit each other, `DOMAIN` for points that lie off the manifold by more than 1e-3.
     pub fn apply(
         &self,
-        context: Context,
+        context: Context<'_>,
         options: &FunctionOptions,
         tensors: [Option<Tensor<'_>>; 3],
         output: &mut [f32],
@@ -270,7 +270,13 @@ impl HyperbolicAttention {
     ///
     /// # Errors
     /// As [`Self::apply`].
-    pub fn distance_matrix(&self, context: Context, a: Tensor<'_>, b: Tensor<'_>, output: &mut [f32]) -> Result<()> {
+    pub fn distance_matrix(
+        &self,
+        context: Context<'_>,
+        a: Tensor<'_>,
+        b: Tensor<'_>,
+        output: &mut [f32],
+    ) -> Result<()> {
         let (a, dims) = self.read_matrix("a", a, None)?;
         let (b, _) = self.read_matrix("b", b, Some(dims))?;
         check_output("output", output, a.len() * b.len())?;
@@ -293,7 +299,7 @@ impl HyperbolicAttention {
     /// As [`Self::apply`]; `DOMAIN` for weights below 0 or without a value.
     pub fn midpoint(
         &self,
-        context: Context,
+        context: Context<'_>,
         points: Tensor<'_>,
         weights: Option<Tensor<'_>>,
         output: &mut [f32],

@@ -4,7 +4,7 @@
 use crate::attention::mask::Visibility;
 use crate::attention::rotary::{self, Rows};
 use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
-use crate::context::{Context, Share, expect, operations};
+use crate::context::{Context, Partition, operations};
 use crate::error::{Error, Result};
 use crate::layers::attention_state::AttentionState;
 use crate::layers::entries::Entry;
@@ -112,7 +112,7 @@ impl MultiHeadAttention {
     /// `SHAPE` where shapes or lengths do not fit, `OPTION` where an option's value does not, `MEMORY`.
     pub fn forward(
         &self,
-        context: Context,
+        context: Context<'_>,
         inputs: Inputs<'_>,
         options: &LayerOptions,
         arrays: Arrays<'_>,
@@ -122,22 +122,21 @@ impl MultiHeadAttention {
     ) -> Result<()> {
         let plan = self.plan(inputs, options, arrays, training, weights.as_deref())?;
         check_output("out", output, inputs.query.data.len())?;
-        let Some(share) = self.share(context, &plan, weights.is_some()) else { return Ok(()) };
-        share.run(|| self.run(context, inputs, plan, Finish::default(), output, weights))
+        let Some(partition) = self.partition(context, &plan, weights.is_some()) else { return Ok(()) };
+        self.run(context.with_partition(partition), inputs, plan, Finish::default(), output, weights)
     }
 
-    /// The part that this call is to compute: of a call that cannot be split, the first one is all of it, and there is no
-    /// other.
+    /// The part that this call computes. If the call cannot be split, part 0 does everything and the others do nothing.
     ///
-    /// Only rows of one sequence, with heads of their own for keys and values, fall into the same blocks in each step.
-    pub(crate) fn share(&self, context: Context, plan: &Plan<'_>, has_weights: bool) -> Option<Share> {
-        let share = Share::current();
+    /// Only rows of one sequence, each of whose heads has its own keys and values, fall into the same blocks in each step.
+    pub(crate) fn partition(&self, context: Context<'_>, plan: &Plan<'_>, has_weights: bool) -> Option<Partition> {
+        let partition = context.partition;
         let config = self.config();
-        let has_blocks = plan.queries >= share.count * context.level.block_rows();
+        let has_blocks = plan.queries >= partition.count * context.level.block_rows();
         if plan.batch == 1 && has_blocks && config.kv_heads() == config.num_heads && !has_weights {
-            return Some(share);
+            return Some(partition);
         }
-        (share.index == 0).then_some(Share::WHOLE)
+        (partition.index == 0).then_some(Partition::WHOLE)
     }
 
     /// Checks everything that a call is given but the output.
@@ -206,21 +205,21 @@ impl MultiHeadAttention {
     /// A call that was checked; `inputs` have the shapes that `plan` was made for.
     pub(crate) fn run(
         &self,
-        context: Context,
+        context: Context<'_>,
         inputs: Inputs<'_>,
         plan: Plan<'_>,
         finish: Finish<'_>,
         output: &mut [f32],
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
-        expect(self.operations(&plan, weights.is_some()));
+        context.announce_work(self.operations(&plan, weights.is_some()));
         let config = self.config();
         let Plan { batch, queries, keys, .. } = plan;
         let key = inputs.key.unwrap_or(inputs.query);
         let value = inputs.value.unwrap_or(key);
         // Every part needs all keys and values.
-        let mut projected =
-            Share::WHOLE.run(|| self.project_inputs(context, inputs, key, value, batch * queries, batch * keys))?;
+        let whole = context.with_partition(Partition::WHOLE);
+        let mut projected = self.project_inputs(whole, inputs, key, value, batch * queries, batch * keys)?;
         let strides = |rows: usize, row: usize| Strides { batch: rows * row, head: config.head_dim, row };
         if let Some(rotary) = config.rotary {
             let rows = Rows {
@@ -261,7 +260,7 @@ impl MultiHeadAttention {
             key_block: attention::KEY_BLOCK,
             dropout: plan.dropout,
             ball: None,
-            part_of: None,
+            section: None,
         };
         let width = config.query_width();
         let mut joined = try_zeroed("working memory", batch * queries * width)?;
@@ -274,7 +273,7 @@ impl MultiHeadAttention {
     /// q, k and v: by one product where they come from one input, or by three.
     fn project_inputs(
         &self,
-        context: Context,
+        context: Context<'_>,
         inputs: Inputs<'_>,
         key: Tensor<'_>,
         value: Tensor<'_>,

@@ -15,7 +15,7 @@ pub mod stream;
 mod sums;
 
 use crate::attention::{self, Arrays, Problem, Strides};
-use crate::context::{Context, SharedMut, expect, operations};
+use crate::context::{Context, SharedMut, operations};
 use crate::error::{Error, Result};
 use crate::options::{AttentionOptions, Layout as Order, MOST_ELEMENTS};
 use crate::ranges;
@@ -181,7 +181,7 @@ impl LinearAttention {
     /// `SHAPE` where shapes or lengths do not fit, `OPTION` where a length is out of range, `MEMORY`.
     pub fn forward(
         &self,
-        context: Context,
+        context: Context<'_>,
         [q, k, v]: [Tensor<'_>; 3],
         options: LinearOptions,
         kv_lengths: Option<&[i32]>,
@@ -205,7 +205,8 @@ impl LinearAttention {
         let own = PassSums::Own(SharedMut::new(&mut sums));
         let part = if parts == 1 { keys } else { part };
         let items = queries.div_ceil(ROW_BLOCK);
-        expect(self.operations(&plan, parts, part).saturating_add(self.operations(&plan, items, ROW_BLOCK)));
+        let writing = self.operations(&plan, items, ROW_BLOCK);
+        context.announce_work(self.operations(&plan, parts, part).saturating_add(writing));
         self.run(context, &plan, &Pass { items: parts, part, block: 0, is_causal: false, sums: own }, &output);
         if parts > 1 && MOST_PARTS > 1 {
             for sums in sums.chunks_exact_mut(parts * len) {
@@ -226,7 +227,7 @@ impl LinearAttention {
     }
 
     /// Runs a pass over every pair.
-    fn run(&self, context: Context, plan: &Plan<'_>, pass: &Pass<'_>, output: &SharedMut<'_, f32>) {
+    fn run(&self, context: Context<'_>, plan: &Plan<'_>, pass: &Pass<'_>, output: &SharedMut<'_, f32>) {
         let &Plan { ref problem, layout, sums_len: len } = plan;
         let &Pass { items, part, block, is_causal, ref sums } = pass;
         let &Problem { batch, heads, queries, keys, .. } = problem;
@@ -266,7 +267,7 @@ impl LinearAttention {
     ///
     /// # Errors
     /// `SHAPE` where shapes do not fit, `MEMORY`.
-    pub fn feature_map(&self, context: Context, x: Tensor<'_>, output: &mut [f32]) -> Result<()> {
+    pub fn feature_map(&self, context: Context<'_>, x: Tensor<'_>, output: &mut [f32]) -> Result<()> {
         self.check("x", x.shape)?;
         let Self { map, .. } = self;
         let rows = x.data.len() / map.size;
@@ -299,14 +300,14 @@ impl LinearAttention {
     /// Checks that shapes, lengths and output fit each other, and that there is working memory.
     fn plan<'a>(
         &self,
-        context: Context,
+        context: Context<'_>,
         [q, k, v]: [Tensor<'a>; 3],
         kv_lengths: Option<&'a [i32]>,
         output: &[f32],
     ) -> Result<Plan<'a>> {
         self.check("q", q.shape)?;
         let arrays = Arrays { kv_lengths, ..Arrays::default() };
-        let mut problem = attention::plan(q, k, Some(v), &AttentionOptions::default(), arrays)?;
+        let mut problem = attention::plan(context, q, k, Some(v), &AttentionOptions::default(), arrays)?;
         if problem.kv_heads != problem.heads {
             let expected = format_args!("{} heads, as many as q has", problem.heads);
             return Err(Error::shape("k", expected, format_args!("{} in {}", problem.kv_heads, k.shape)));

@@ -74,7 +74,7 @@ impl Stream {
     pub fn step(
         &self,
         attention: &LinearAttention,
-        context: Context,
+        context: Context<'_>,
         [q, k, v]: [Tensor<'_>; 3],
         output: &mut [f32],
     ) -> Result<()> {

@@ -40,7 +40,7 @@ impl Activation {
 ///
 /// # Errors
 /// `SHAPE` if `output` has another length than `x`.
-pub fn activate(context: Context, activation: Activation, x: Tensor<'_>, output: &mut [f32]) -> Result<()> {
+pub fn activate(context: Context<'_>, activation: Activation, x: Tensor<'_>, output: &mut [f32]) -> Result<()> {
     check_output("output", output, x.data.len())?;
     // About 20 µs of work an item.
     const VALUES_AN_ITEM: usize = 1 << 14;

@@ -1,6 +1,6 @@
 //! `y = x Wᵀ + b`, with rows of x in SIMD lanes and the weights read where they lie.
 
-use crate::context::{Context, Share, SharedMut, operations};
+use crate::context::{Context, SharedMut, operations};
 use crate::error::{Error, Result};
 use crate::math::activation::{self, Activation};
 use crate::math::dot::dot;
@@ -23,7 +23,7 @@ const FEW_ROWS: usize = 6;
 /// # Errors
 /// `SHAPE` if the inner sizes differ, the weight is not a matrix, or `output` has the wrong length.
 pub fn linear(
-    context: Context,
+    context: Context<'_>,
     x: Tensor<'_>,
     weight: Tensor<'_>,
     bias: Option<Tensor<'_>>,
@@ -59,7 +59,7 @@ pub(crate) struct Finish<'a> {
 
 /// [`linear`] on slices that fit each other: `x [rows, depth]`, `weight [outputs, depth]` → `output [rows, outputs]`.
 pub(crate) fn project(
-    context: Context,
+    context: Context<'_>,
     x: &[f32],
     rows: usize,
     depth: usize,
@@ -73,7 +73,7 @@ pub(crate) fn project(
 
 /// [`project`], and what else is to be done to each row.
 pub(crate) fn project_and(
-    context: Context,
+    context: Context<'_>,
     x: &[f32],
     rows: usize,
     depth: usize,
@@ -95,11 +95,10 @@ pub(crate) fn project_and(
     scratch::reserve(scratch_len(lanes, depth, output_block))?;
     let output_blocks = outputs.div_ceil(output_block);
     let output = SharedMut::new(output);
-    let share = Share::current();
     let operations = operations([2, rows, depth, outputs]);
     context.for_each(row_blocks * output_blocks, operations, |item| {
         let block = item / output_blocks;
-        if !share.owns(block) {
+        if !context.partition.owns(block) {
             return;
         }
         let first_row = block * block_rows;
@@ -247,7 +246,7 @@ mod tests {
     fn linear_is_exact_at_every_edge_of_tiles_and_blocks() {
         let value = |seed: usize| ((seed * 5 + 1) % 17) as f32 / 8.0 - 1.0;
         for level in Level::available() {
-            let context = Context { level, threads: 2 };
+            let context = Context::new(level, 2);
             for (rows, depth, outputs) in
                 [(1, 1, 1), (3, 0, 2), (5, 17, 3), (33, 300, 130), (64, 8, 257), (131, 513, 7), (0, 4, 4), (4, 4, 0)]
             {

@@ -25,7 +25,7 @@ pub struct Norm<'a> {
 /// `SHAPE` if weight or bias is not of the last dimension's size, or `output` has another length than `x`; `OPTION` for an
 /// epsilon that is negative or not finite.
 pub fn layer_norm(
-    context: Context,
+    context: Context<'_>,
     x: Tensor<'_>,
     weight: Option<Tensor<'_>>,
     bias: Option<Tensor<'_>>,
@@ -40,7 +40,7 @@ pub fn layer_norm(
 /// # Errors
 /// As [`layer_norm`].
 pub fn rms_norm(
-    context: Context,
+    context: Context<'_>,
     x: Tensor<'_>,
     weight: Option<Tensor<'_>>,
     epsilon: f32,
@@ -51,7 +51,7 @@ pub fn rms_norm(
 
 /// [`layer_norm`] where the rows are `centred`, else [`rms_norm`].
 pub(crate) fn norm(
-    context: Context,
+    context: Context<'_>,
     x: Tensor<'_>,
     centred: bool,
     weight: Option<Tensor<'_>>,
@@ -79,7 +79,7 @@ pub(crate) fn norm(
 
 impl Norm<'_> {
     /// Normalizes each row of `columns` values in place.
-    pub(crate) fn apply(self, context: Context, rows: &mut [f32], columns: usize) {
+    pub(crate) fn apply(self, context: Context<'_>, rows: &mut [f32], columns: usize) {
         if rows.is_empty() {
             return;
         }

@@ -13,7 +13,7 @@ use crate::tensor::{Tensor, check_lengths, check_output};
 /// # Errors
 /// `SHAPE` if x has not 3 dimensions, or lengths or `output` another length; `OPTION` for a length beyond L.
 pub fn mean_pool(
-    context: Context,
+    context: Context<'_>,
     x: Tensor<'_>,
     lengths: Option<&[i32]>,
     normalize: bool,

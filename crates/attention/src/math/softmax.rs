@@ -12,7 +12,7 @@ use crate::tensor::{Tensor, check_output};
 ///
 /// # Errors
 /// `SHAPE` if `output` has another length than `x`.
-pub fn softmax(context: Context, x: Tensor<'_>, output: &mut [f32]) -> Result<()> {
+pub fn softmax(context: Context<'_>, x: Tensor<'_>, output: &mut [f32]) -> Result<()> {
     check_output("output", output, x.data.len())?;
     let (_, columns) = x.shape.rows_and_columns();
     if x.data.is_empty() {

@@ -9,7 +9,7 @@ use ruvector_attention_oracle::encoder as reference;
 fn run(level: Level, activation: Activation, inputs: &[f32]) -> Vec<f32> {
     let mut values = vec![f32::NAN; inputs.len()];
     let x = Tensor::new("x", inputs, &[inputs.len()]).unwrap();
-    activate(Context { level, threads: 1 }, activation, x, &mut values).unwrap();
+    activate(Context::new(level, 1), activation, x, &mut values).unwrap();
     values
 }
 

@@ -134,9 +134,9 @@ fn results_are_the_same_for_every_number_of_threads() {
         }
         .problem();
         for level in Level::available() {
-            let alone = problem.run(Context { level, threads: 1 }).bits();
+            let alone = problem.run(Context::new(level, 1)).bits();
             for threads in [2, 3, 5] {
-                let found = problem.run(Context { level, threads }).bits();
+                let found = problem.run(Context::new(level, threads)).bits();
                 assert!(found == alone, "{} on {threads} threads", level.name());
             }
         }

@@ -360,7 +360,7 @@ fn a_cache_attends_the_same_for_every_number_of_threads() {
         let mut output = vec![f32::NAN; 8 * 64];
         let outputs = Outputs { output: &mut output, ..Outputs::default() };
         let options = AttentionOptions { causal: true, ..AttentionOptions::default() };
-        model.cache.attend(Context { level, threads }, q, &options, Arrays::default(), outputs).unwrap();
+        model.cache.attend(Context::new(level, threads), q, &options, Arrays::default(), outputs).unwrap();
         output
     };
     for level in Level::available() {

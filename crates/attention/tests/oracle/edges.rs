@@ -70,9 +70,9 @@ fn keys_beyond_one_part_are_joined_exactly_and_alike_for_every_number_of_threads
         .problem();
         problem.check();
         for level in Level::available() {
-            let alone = problem.run(Context { level, threads: 1 }).bits();
+            let alone = problem.run(Context::new(level, 1)).bits();
             for threads in [2, 3] {
-                let found = problem.run(Context { level, threads }).bits();
+                let found = problem.run(Context::new(level, threads)).bits();
                 assert!(found == alone, "{} on {threads} threads", level.name());
             }
         }
@@ -220,7 +220,7 @@ fn scores_of_ten_thousand_that_are_exact_keep_their_differences() {
                 ..Arrays::default()
             };
             attention_weights(
-                Context { level, threads: 1 },
+                Context::new(level, 1),
                 Tensor::new("q", &q, &[1, queries, 1]).unwrap(),
                 Tensor::new("k", &k, &[1, 70, 1]).unwrap(),
                 &AttentionOptions { scale: Some(1.0), ..AttentionOptions::default() },
@@ -279,7 +279,7 @@ fn dropout_drops_the_same_weights_however_they_are_computed() {
     let case = Case { group: 2, queries: 70, keys: 150, options, ..Case::default() };
     let whole = case.problem();
     let dropped = |weights: &[f32]| weights.iter().map(|&weight| weight == 0.0).collect::<Vec<_>>();
-    let expected = dropped(&whole.run(Context { level: Level::Portable, threads: 1 }).weights);
+    let expected = dropped(&whole.run(Context::new(Level::Portable, 1)).weights);
     let share = expected.iter().filter(|&&dropped| dropped).count() as f64 / expected.len() as f64;
     assert!((share - 0.4).abs() < 0.02, "{share}");
     for context in contexts() {

@@ -247,9 +247,9 @@ fn results_are_the_same_for_every_number_of_threads() {
             results
         };
         for level in Level::available() {
-            let alone = run(Context { level, threads: 1 });
+            let alone = run(Context::new(level, 1));
             for threads in [2, 3, 5] {
-                assert!(run(Context { level, threads }) == alone, "{} on {threads} threads", level.name());
+                assert!(run(Context::new(level, threads)) == alone, "{} on {threads} threads", level.name());
             }
         }
     }

@@ -136,7 +136,7 @@ impl Call {
         }
     }
 
-    fn run(&self, context: Context, training: bool) -> (Vec<f32>, Vec<f32>) {
+    fn run(&self, context: Context<'_>, training: bool) -> (Vec<f32>, Vec<f32>) {
         let (graph, config) = (self.case.graph(), self.layer.settings());
         let inputs = Inputs {
             x: Tensor::new("x", &self.x, &[self.case.nodes, config.in_features]).unwrap(),
@@ -240,11 +240,15 @@ fn calls(nodes: usize, edges: usize) -> Vec<Call> {
 fn every_layer_computes_the_same_bits_for_every_number_of_threads() {
     for call in calls(9000, 60_000) {
         for level in Level::available() {
-            let alone = call.run(Context { level, threads: 1 }, true);
+            let alone = call.run(Context::new(level, 1), true);
             assert!(alone.0.iter().chain(&alone.1).all(|value| value.is_finite()));
             for threads in [2, 3, 5] {
                 let kind = call.layer.settings().kind;
-                assert!(call.run(Context { level, threads }, true) == alone, "{kind:?} {} on {threads}", level.name());
+                assert!(
+                    call.run(Context::new(level, threads), true) == alone,
+                    "{kind:?} {} on {threads}",
+                    level.name()
+                );
             }
         }
     }

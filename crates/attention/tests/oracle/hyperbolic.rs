@@ -192,7 +192,7 @@ impl Attention {
         Self { setup, problem, options }
     }
 
-    fn run(&self, context: Context) -> Result<(Vec<f32>, Vec<f32>), Error> {
+    fn run(&self, context: Context<'_>) -> Result<(Vec<f32>, Vec<f32>), Error> {
         let case = &self.problem.case;
         let mut output = vec![f32::NAN; case.rows() * case.value_dim];
         let mut weights = vec![f32::NAN; case.rows() * case.keys];
@@ -374,9 +374,9 @@ fn results_are_the_same_for_every_number_of_threads() {
             Case { batch: 2, kv_heads: 3, queries: 130, keys: 333, head_dim: 64, value_dim: 48, ..Case::default() };
         let attention = Attention::new(Setup { is_tangent, ..Setup::new(1.0, is_tangent) }, &case, 2.0);
         for level in Level::available() {
-            let alone = attention.run(Context { level, threads: 1 }).unwrap();
+            let alone = attention.run(Context::new(level, 1)).unwrap();
             for threads in [2, 5] {
-                assert!(attention.run(Context { level, threads }).unwrap() == alone, "{} on {threads}", level.name());
+                assert!(attention.run(Context::new(level, threads)).unwrap() == alone, "{} on {threads}", level.name());
             }
         }
     }

@@ -107,7 +107,7 @@ impl Problem {
         oracle::linear_attention(&self.attention, self.tensors(), self.case.causal, self.lengths.as_deref())
     }
 
-    fn run(&self, context: Context) -> Vec<f32> {
+    fn run(&self, context: Context<'_>) -> Vec<f32> {
         let Case { batch, heads, queries, value_dim, causal, .. } = self.case;
         let mut output = vec![f32::NAN; batch * heads * queries * value_dim];
         let options = LinearOptions { causal };
@@ -116,7 +116,7 @@ impl Problem {
     }
 
     /// What a stream gives, `steps` positions at a time; the shape is that of [`Problem::run`].
-    fn stream(&self, context: Context, steps: &[usize]) -> Vec<f32> {
+    fn stream(&self, context: Context<'_>, steps: &[usize]) -> Vec<f32> {
         let Case { batch, heads, queries, size, value_dim, .. } = self.case;
         let stream = Stream::new(StreamConfig { batch, value_dim: Some(value_dim) }).unwrap();
         let mut output = vec![f32::NAN; batch * heads * queries * value_dim];
@@ -294,9 +294,9 @@ fn results_are_the_same_for_every_number_of_threads() {
             let case = Case { map, causal, heads, features: 80, queries: 2100, keys: 6200, ..Case::default() };
             let problem = Case { size: 64, value_dim: 64, ..case }.problem();
             for level in Level::available() {
-                let alone = bits(&problem.run(Context { level, threads: 1 }));
+                let alone = bits(&problem.run(Context::new(level, 1)));
                 for threads in [2, 3, 5] {
-                    let found = bits(&problem.run(Context { level, threads }));
+                    let found = bits(&problem.run(Context::new(level, threads)));
                     assert!(found == alone, "{map} at {} on {threads} threads", level.name());
                 }
             }

@@ -10,7 +10,7 @@ use crate::support::{Random, assert_near, contexts};
 
 /// Output and log-sum-exp of one call.
 fn attend(
-    context: Context,
+    context: Context<'_>,
     dims: [&[usize]; 3],
     data: [&[f32]; 3],
     options: &AttentionOptions,

@@ -122,7 +122,7 @@ fn positions_are_turned_the_same_for_every_number_of_threads() {
     let x = Tensor::new("x", &data, &[2, 8, 700, 64]).unwrap();
     let run = |threads| {
         let mut found = vec![f32::NAN; data.len()];
-        let context = Context { level: Level::current(), threads };
+        let context = Context::new(Level::current(), threads);
         rotary_embedding(context, x, RotaryOptions::default(), None, &mut found).unwrap();
         found
     };

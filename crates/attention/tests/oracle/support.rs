@@ -9,8 +9,8 @@ use ruvector_attention::{Context, Tensor};
 use ruvector_attention_oracle::{self as reference, Attention};
 
 /// A context for each level, on one thread.
-pub fn contexts() -> impl Iterator<Item = Context> {
-    Level::available().map(|level| Context { level, threads: 1 })
+pub fn contexts() -> impl Iterator<Item = Context<'static>> {
+    Level::available().map(|level| Context::new(level, 1))
 }
 
 /// Values that look normal: twelve uniform ones added up, from a 64-bit linear congruential generator.
@@ -188,7 +188,7 @@ impl Problem {
     }
 
     /// All results of one call; those that the options do not ask for stay empty.
-    pub fn run(&self, context: Context) -> Results {
+    pub fn run(&self, context: Context<'_>) -> Results {
         let (case, options) = (&self.case, &self.case.options);
         let (rows, [q, k, v]) = (case.rows(), self.tensors());
         let asked = |asked: bool, count: usize| vec![f32::NAN; if asked { count } else { 0 }];
@@ -211,7 +211,7 @@ impl Problem {
     }
 
     /// What `attentionWeights` gives at a stage.
-    pub fn run_stage(&self, context: Context, stage: Stage) -> Vec<f32> {
+    pub fn run_stage(&self, context: Context<'_>, stage: Stage) -> Vec<f32> {
         let [q, k, _] = self.tensors();
         let options = AttentionOptions {
             stage: Some(stage),

@@ -5,7 +5,7 @@ mod config;
 mod state;
 
 use crate::attention::Arrays;
-use crate::context::{Context, expect, operations};
+use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::layers::entries::Entry;
 use crate::layers::multi_head::{Inputs, Plan};
@@ -83,7 +83,7 @@ impl TransformerEncoderLayer {
     /// `SHAPE` where shapes or lengths do not fit, `OPTION` where an option's value does not, `MEMORY`.
     pub fn forward(
         &self,
-        context: Context,
+        context: Context<'_>,
         x: Tensor<'_>,
         options: &LayerOptions,
         arrays: Arrays<'_>,
@@ -99,11 +99,11 @@ impl TransformerEncoderLayer {
         let inputs = Inputs { query: x, key: None, value: None };
         let plan = state.attention().plan(inputs, options, arrays, training, weights.as_deref())?;
         check_output("out", output, x.data.len())?;
-        let Some(share) = state.attention().share(context, &plan, weights.is_some()) else { return Ok(()) };
-        share.run(|| self.run(context, x, options, plan, training, output, weights))?;
+        let Some(partition) = state.attention().partition(context, &plan, weights.is_some()) else { return Ok(()) };
+        self.run(context.with_partition(partition), x, options, plan, training, output, weights)?;
         // The norms ran over every row; zero the rows that belong to other parts.
         for (block, rows) in output.chunks_mut(context.level.block_rows() * size.max(1)).enumerate() {
-            if !share.owns(block) {
+            if !partition.owns(block) {
                 rows.fill(0.0);
             }
         }
@@ -113,7 +113,7 @@ impl TransformerEncoderLayer {
     /// A call that was checked.
     fn run(
         &self,
-        context: Context,
+        context: Context<'_>,
         x: Tensor<'_>,
         options: &LayerOptions,
         plan: Plan<'_>,
@@ -139,7 +139,7 @@ impl TransformerEncoderLayer {
         let (rows, width) = (x.data.len() / size, config.feed_forward_dim);
         let norms = operations([2, x.data.len(), 8]);
         let feed_forward = operations([4, rows, size, width]).saturating_add(norms);
-        expect(state.attention().operations(&plan, weights.is_some()).saturating_add(feed_forward));
+        context.announce_work(state.attention().operations(&plan, weights.is_some()).saturating_add(feed_forward));
 
         let mut attended = try_zeroed("working memory", x.data.len())?;
         let finish = Finish { dropout: dropout(AFTER_ATTENTION), residual: Some(x.data), ..Finish::default() };
