@@ -1,8 +1,8 @@
 // The entry of Node, Deno and Bun: chooses a backend at the first call, and hands out the API bound to it.
 
-import { createEntry } from './lib/entry.js'
-import { loader } from './lib/loader.js'
-import { shared } from './lib/shared.js'
+import { createEntry } from './lib/entries/entry.js'
+import { loader } from './lib/loaders/loader.js'
+import { shared } from './lib/checks/shared.js'
 
 export const {
   AttentionError,

@@ -8,7 +8,7 @@ import { judge } from '../benchmark/goals.js'
 import { TARGETS } from '../benchmark/targets.js'
 
 const execute = promisify(execFile)
-const program = fileURLToPath(new URL('../lib/cli.js', import.meta.url))
+const program = fileURLToPath(new URL('../lib/cli/index.js', import.meta.url))
 
 /** @param {string[]} args */
 async function bench(...args) {

@@ -9,7 +9,7 @@ import { loadBackend, loadSafetensors, saveSafetensors, version } from '@ruvecto
 import { findFits } from '../lib/cli/fits.js'
 import { PUBLISHED } from '../lib/cli/platforms.js'
 import { selfCheck } from '../lib/cli/self-check.js'
-import { platformTriple } from '../lib/platform.js'
+import { platformTriple } from '../lib/loaders/platform.js'
 import { normal } from './support/tensors.js'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
@@ -27,7 +27,7 @@ function run(args, { env = {}, folder = root, flags = [] } = {}) {
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      [...flags, join(folder, 'lib/cli.js'), ...args],
+      [...flags, join(folder, 'lib/cli/index.js'), ...args],
       { cwd: root, env: { ...Object.fromEntries(inherited), ...env }, maxBuffer: 2 ** 26 },
       (error, stdout, stderr) => resolve({ code: Number(error?.code ?? 0), stdout, stderr })
     )

@@ -3,10 +3,10 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
-import { createApi } from '../lib/api.js'
-import { spawns } from '../lib/async/spawn.js'
-import { Backend } from '../lib/backend.js'
-import { loader } from '../lib/loader.js'
+import { createApi } from '../lib/face/api.js'
+import { spawns } from '../lib/runtime/async/spawn.js'
+import { Backend } from '../lib/runtime/backend.js'
+import { loader } from '../lib/loaders/loader.js'
 import { onBothBackends } from './support/backends.js'
 import { bits, faultOf, normal } from './support/tensors.js'
 import { program } from '../packages/wasm/attention.worker.js'
@@ -38,7 +38,7 @@ const long = () => normal([1, 8, 2048, 64], 1)
  * @param {{ threads?: number, most?: number }} [options]  `most`: how many workers start, before starting fails
  */
 async function openWorkers({ threads = 2, most = Infinity } = {}) {
-  /** @type {{ worker: import('../lib/async/spawn.js').Spawned, events: import('../lib/async/spawn.js').Events, posts: any[], ended: Promise<unknown> }[]} */
+  /** @type {{ worker: import('../lib/runtime/async/spawn.js').Spawned, events: import('../lib/runtime/async/spawn.js').Events, posts: any[], ended: Promise<unknown> }[]} */
   const workers = []
   const loaded = await loader.load('wasm')
   const [spawn] = spawns(program)

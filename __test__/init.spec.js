@@ -7,12 +7,12 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { build } from 'esbuild'
-import { createCompat } from '../lib/compat.js'
-import { createEntry } from '../lib/entry.js'
-import { openInlined } from '../lib/inlined.js'
-import { loader } from '../lib/loader.js'
-import { openSource } from '../lib/wasm.js'
-import { webLoader } from '../lib/web.js'
+import { createCompat } from '../lib/compat/index.js'
+import { createEntry } from '../lib/entries/entry.js'
+import { openInlined } from '../lib/loaders/inlined.js'
+import { loader } from '../lib/loaders/loader.js'
+import { openSource } from '../lib/loaders/wasm.js'
+import { webLoader } from '../lib/loaders/web.js'
 
 /** @typedef {import('ava').ExecutionContext} T */
 

@@ -10,10 +10,10 @@ import { promisify } from 'node:util'
 import test from 'ava'
 import { build } from 'esbuild'
 import * as contract from '@ruvector/attention'
-import { createEntry } from '../lib/entry.js'
-import { platformTriple } from '../lib/platform.js'
-import { openSource } from '../lib/wasm.js'
-import { webLoader } from '../lib/web.js'
+import { createEntry } from '../lib/entries/entry.js'
+import { platformTriple } from '../lib/loaders/platform.js'
+import { openSource } from '../lib/loaders/wasm.js'
+import { webLoader } from '../lib/loaders/web.js'
 
 /** @typedef {import('@ruvector/attention').AttentionError} AttentionError */
 
@@ -230,7 +230,7 @@ test('a RUVECTOR_ATTENTION_SIMD that this machine does not have is an error, not
 })
 
 test('asking for the C library asks no name server, and leaves the settings of reports alone', async (t) => {
-  const program = `const { platformTriple } = await import(${JSON.stringify(new URL('../lib/platform.js', import.meta.url).href)})
+  const program = `const { platformTriple } = await import(${JSON.stringify(new URL('../lib/loaders/platform.js', import.meta.url).href)})
     const { getBuiltinModule } = process
     process.getBuiltinModule = (name) => (name === 'node:fs' ? { readFileSync() { throw new Error('no such file') } } : getBuiltinModule(name))
     const seen = []
@@ -273,7 +273,7 @@ test('if the environment may not be read, as in Deno, the package still finds a 
 })
 
 test('if the engine supports relaxed SIMD, that variant runs', async (t) => {
-  const program = `const { variants } = await import('./lib/wasm.js')
+  const program = `const { variants } = await import('./lib/loaders/wasm.js')
     report({ variants: variants(), simd: attention.backend().simd, ran: ran() })`
   const flags = Number(process.versions.node.split('.')[0]) < 22 ? ['--experimental-wasm-relaxed-simd'] : []
   const found = await run(program, { env: { RUVECTOR_ATTENTION_BACKEND: 'wasm' }, flags })
@@ -293,7 +293,7 @@ test("each machine's package is named after its platform, processor and C librar
     ['darwin', 'arm64', null, undefined, 'darwin-arm64'],
     ['win32', 'x64', null, undefined, 'win32-x64-msvc']
   ])
-  const program = `const { platformTriple } = await import('./lib/platform.js')
+  const program = `const { platformTriple } = await import('./lib/loaders/platform.js')
     const fs = process.getBuiltinModule('node:fs')
     const be = (name, value) => Object.defineProperty(process, name, { value })
     report(${JSON.stringify(machines)}.map(([platform, arch, ldd, glibcVersionRuntime]) => {
@@ -564,7 +564,13 @@ test('pictures do not depend on a backend: a bundle of them has none of its code
   })
   const inputs = Object.keys(metafile.inputs).filter((path) => path !== '<stdin>')
   const outside = inputs.filter((path) => !path.startsWith('lib/plot/')).sort()
-  t.deepEqual(outside, ['lib/errors.js', 'lib/nearest.js', 'lib/options.js', 'lib/shared.js', 'lib/tensor.js'])
+  t.deepEqual(outside, [
+    'lib/checks/errors.js',
+    'lib/checks/nearest.js',
+    'lib/checks/options.js',
+    'lib/checks/shared.js',
+    'lib/checks/tensor.js'
+  ])
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', outputFiles[0].text])
   t.is(stdout, ' 0 ██\n')
 })

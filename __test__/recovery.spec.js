@@ -1,12 +1,12 @@
 // After an internal fault: an INTERNAL error, a process that survives, and calls and layers that continue to work.
 import test from 'ava'
-import { createApi } from '../lib/api.js'
-import { Watch } from '../lib/async/watch.js'
-import { Backend } from '../lib/backend.js'
-import { loader } from '../lib/loader.js'
+import { createApi } from '../lib/face/api.js'
+import { Watch } from '../lib/runtime/async/watch.js'
+import { Backend } from '../lib/runtime/backend.js'
+import { loader } from '../lib/loaders/loader.js'
 import { bits, faultOf, normal } from './support/tensors.js'
 
-/** @typedef {import('../lib/binding.d.ts').Binding} Binding */
+/** @typedef {import('../lib/runtime/binding.d.ts').Binding} Binding */
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 
 for (const kind of /** @type {const} */ (['native', 'wasm'])) {

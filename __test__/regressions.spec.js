@@ -2,8 +2,8 @@
 import { createContext, runInContext } from 'node:vm'
 import test from 'ava'
 import { attentionHeatmap, graphPlot, poincareDisk } from '@ruvector/attention/plot'
-import { createCompat } from '../lib/compat.js'
-import { fromGraphology } from '../lib/graphology.js'
+import { createCompat } from '../lib/compat/index.js'
+import { fromGraphology } from '../lib/graphology/index.js'
 import { onBothBackends } from './support/backends.js'
 import { bits, faultOf, normal } from './support/tensors.js'
 

@@ -31,5 +31,5 @@ test('the pattern matches these ways', (t) => {
 
 test('the only option of that name starts a Node worker from the text that the build generated', (t) => {
   const found = shipped.filter((name) => /(?<!unsafe-)\beval\b/.test(readFileSync(`${root}${name}`, 'utf8')))
-  t.deepEqual(found.sort(), ['lib/async/spawn.js', 'lib/commonjs.cjs'])
+  t.deepEqual(found.sort(), ['lib/cjs/bundle.cjs', 'lib/runtime/async/spawn.js'])
 })

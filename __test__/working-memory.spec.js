@@ -1,8 +1,8 @@
 // The additional memory that calls need apart from inputs and results, as the backend counts it.
 import test from 'ava'
-import { createApi } from '../lib/api.js'
-import { Backend } from '../lib/backend.js'
-import { loader } from '../lib/loader.js'
+import { createApi } from '../lib/face/api.js'
+import { Backend } from '../lib/runtime/backend.js'
+import { loader } from '../lib/loaders/loader.js'
 import { bits, normal, random, requireClose } from './support/tensors.js'
 
 /** @typedef {import('@ruvector/attention').AttentionOptions} AttentionOptions */

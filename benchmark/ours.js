@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { loadBackend } from '../index.js'
-import { variants } from '../lib/wasm.js'
+import { variants } from '../lib/loaders/wasm.js'
 import { reported } from './building.js'
 import { encoderConfig } from './inputs.js'
 
@@ -81,7 +81,7 @@ async function contender(name, isNative, load) {
 /** The native backend, at the instruction set of this process. */
 export const nativeContender = () => contender('native', true, (threads) => loadBackend('native', { threads }))
 
-/** @param {import('../lib/wasm.js').Variant} variant */
+/** @param {import('../lib/loaders/wasm.js').Variant} variant */
 async function wasmContender(variant) {
   const name = `attention.${variant}.wasm`
   const bytes = readFileSync(new URL(`../packages/wasm/${name}`, import.meta.url))

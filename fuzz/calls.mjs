@@ -1,8 +1,8 @@
 // Every public function, class and method, with valid arguments: the calls that the fuzzer mutates.
 
 import { attentionHeatmap, attentionHeatmapText, graphPlot, poincareDisk } from '../lib/plot/index.js'
-import { createCompat } from '../lib/compat.js'
-import { fromGraphology } from '../lib/graphology.js'
+import { createCompat } from '../lib/compat/index.js'
+import { fromGraphology } from '../lib/graphology/index.js'
 
 /** @typedef {import('./world.mjs').World} World */
 /**

@@ -1,7 +1,7 @@
 // Checks that hold for every call: allowed failures, equal results on both backends, and untouched inputs.
 
-import { AttentionError } from '../lib/errors.js'
-import { arrayType, lengthOf } from '../lib/tensor.js'
+import { AttentionError } from '../lib/checks/errors.js'
+import { arrayType, lengthOf } from '../lib/checks/tensor.js'
 
 /** Maximum difference of a number between backends, relative to those above 1 in magnitude. */
 const TOLERANCE = 1e-5

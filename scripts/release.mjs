@@ -4,7 +4,7 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { platformTriple } from '../lib/platform.js'
+import { platformTriple } from '../lib/loaders/platform.js'
 import { platforms } from './release/platforms.mjs'
 import { standing } from './release/registry.mjs'
 import { rehearse } from './release/rehearse.mjs'

@@ -3,7 +3,7 @@
 
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { platformTriple } from '../../lib/platform.js'
+import { platformTriple } from '../../lib/loaders/platform.js'
 import { Failure, root } from '../../scripts/shell.mjs'
 import { capture } from './processes.mjs'
 import { cache, hash } from './tools.mjs'

@@ -1,5 +1,5 @@
 // The plan's interface over the backend that a test runs on.
-import { createCompat } from '../../lib/compat.js'
+import { createCompat } from '../../lib/compat/index.js'
 
 /** @typedef {typeof import('@ruvector/attention/compat')} Compat */
 

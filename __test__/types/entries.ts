@@ -3,8 +3,8 @@ import * as contract from '../../index.js'
 import * as browser from '../../lib/entries/browser.js'
 import * as external from '../../lib/entries/external.js'
 import * as workerd from '../../lib/entries/workerd.js'
-import { createEntry } from '../../lib/entry.js'
-import { loader } from '../../lib/loader.js'
+import { createEntry } from '../../lib/entries/entry.js'
+import { loader } from '../../lib/loaders/loader.js'
 
 export const entries: (typeof contract)[] = [browser, external, workerd, createEntry(loader)]
 

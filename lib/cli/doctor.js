@@ -4,7 +4,7 @@
 
 import { existsSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
-import { platformTriple } from '../platform.js'
+import { platformTriple } from '../loaders/platform.js'
 import { version } from '../version.js'
 import { PUBLISHED } from './platforms.js'
 import { program } from './program.js'
@@ -23,8 +23,8 @@ Exits with 0 if programs get a working backend, native or WebAssembly; with 1 if
 
 const VARIABLES = ['BACKEND', 'NATIVE_PATH', 'SIMD', 'DEBUG'].map((name) => `RUVECTOR_ATTENTION_${name}`)
 
-/** @typedef {import('../backend.js').Loaded} Loaded */
-/** @typedef {import('../backend.js').Rejection} Rejection */
+/** @typedef {import('../runtime/backend.js').Loaded} Loaded */
+/** @typedef {import('../runtime/backend.js').Rejection} Rejection */
 /** @typedef {import('../../index.d.ts').BackendKind} BackendKind */
 /**
  * @typedef {object} Finding
@@ -85,7 +85,7 @@ async function examine(kind, load, triple) {
   }))
   if (loaded === undefined) return { ...finding, remedy: remedyFor(kind, triple) }
   try {
-    const [{ Backend }, { createApi }] = await Promise.all([import('../backend.js'), import('../api.js')])
+    const [{ Backend }, { createApi }] = await Promise.all([import('../runtime/backend.js'), import('../face/api.js')])
     const backend = new Backend(() => loaded)
     const check = selfCheck(createApi(backend))
     const { simd, threads } = backend.describe()
@@ -116,10 +116,10 @@ async function diagnose() {
     VARIABLES.flatMap((name) => (process.env[name] ? [[name, String(process.env[name])]] : []))
   )
   const triple = platformTriple()
-  /** @type {typeof import('../loader.js')} */
+  /** @type {typeof import('../loaders/loader.js')} */
   let parts
   try {
-    parts = await import('../loader.js')
+    parts = await import('../loaders/loader.js')
   } catch (error) {
     // The JavaScript glue of the WebAssembly module is missing or broken.
     const problem = `the package is incomplete: ${reasonOf(error)}`
@@ -150,7 +150,7 @@ function about(triple, environment) {
 /**
  * The backend that a program gets.
  *
- * @param {import('../entry.js').Loader} loader
+ * @param {import('../entries/entry.js').Loader} loader
  * @param {readonly Finding[]} backends
  */
 function outcome(loader, backends) {

@@ -4,7 +4,7 @@
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { basename } from 'node:path'
-import { AttentionError, fromBinding } from '../errors.js'
+import { AttentionError, fromBinding } from '../checks/errors.js'
 import { clean } from '../plot/text.js'
 import { findFits } from './fits.js'
 import { Failure, UsageError, program } from './program.js'
@@ -26,7 +26,7 @@ const MAX_HEADER_BYTES = 100_000_000
 /** The address space of WebAssembly. */
 const FOUR_GIB = 2 ** 32
 
-/** @typedef {import('../safetensors.js').Entry} Entry */
+/** @typedef {import('../face/safetensors.js').Entry} Entry */
 /** @typedef {ReturnType<typeof inspect>} Inspection */
 
 /**
@@ -69,7 +69,7 @@ function readBytes(file, length) {
  *
  * @param {Uint8Array} start
  * @param {number} size
- * @param {import('../backend.js').Loaded} loaded
+ * @param {import('../runtime/backend.js').Loaded} loaded
  * @returns {Entry[]}
  */
 function readEntries(start, size, { kind, binding }) {
@@ -87,7 +87,7 @@ function readEntries(start, size, { kind, binding }) {
 
 /**
  * @param {string} path
- * @param {import('../backend.js').Loaded} loaded
+ * @param {import('../runtime/backend.js').Loaded} loaded
  */
 function inspect(path, loaded) {
   const { start, size } = readHeader(path)
@@ -210,7 +210,7 @@ await program(USAGE, { positionals: true }, async ({ json, positionals }) => {
   const [file, ...more] = positionals
   if (file === undefined || more.length > 0) throw new UsageError('expected exactly one file')
   try {
-    const { loader } = await import('../loader.js')
+    const { loader } = await import('../loaders/loader.js')
     const inspection = inspect(file, loader.loadSync())
     return { text: json ? `${JSON.stringify(inspection, null, 2)}\n` : formatInspection(inspection) }
   } catch (error) {

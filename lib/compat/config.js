@@ -1,7 +1,7 @@
 // Configurations and mask types of the plan's interface.
 
-import { describe, fault, isArray, isObject } from '../errors.js'
-import { disposeSymbol } from '../layers.js'
+import { describe, fault, isArray, isObject } from '../checks/errors.js'
+import { disposeSymbol } from '../face/layers.js'
 
 /** The strings that a mask argument accepts. */
 export const MaskType = Object.freeze({

@@ -1,8 +1,8 @@
 // Errors of the plan's interface: AttentionErrors with the plan's `error_type` and the beginnings of its messages.
 
-import { AttentionError, renameArgument } from '../errors.js'
-import { disposeSymbol } from '../layers.js'
-import { shared } from '../shared.js'
+import { AttentionError, renameArgument } from '../checks/errors.js'
+import { disposeSymbol } from '../face/layers.js'
+import { shared } from '../checks/shared.js'
 
 /** @typedef {import('../../index.d.ts').AttentionErrorCode} Code */
 

@@ -1,7 +1,7 @@
 // Converts arguments of the plan's interface (bare arrays, shapes and a mask) into tensors and options of the main entry.
 
-import { describe, fault, isArray } from '../errors.js'
-import { arrayType, checkArray, checkShape, elements, formatShape, lengthOf } from '../tensor.js'
+import { describe, fault, isArray } from '../checks/errors.js'
+import { arrayType, checkArray, checkShape, elements, formatShape, lengthOf } from '../checks/tensor.js'
 import { MaskType } from './config.js'
 import { WasmErrorInfo } from './errors.js'
 

@@ -1,13 +1,13 @@
 // Tools of the plan's interface that do not need a backend: tensors, masks, statistics and timers.
 
-import { describe, fault, isObject } from '../errors.js'
-import { disposeSymbol } from '../layers.js'
-import { allocate, checkArray, createTensor as toTensor, elements } from '../tensor.js'
+import { describe, fault, isObject } from '../checks/errors.js'
+import { disposeSymbol } from '../face/layers.js'
+import { allocate, checkArray, createTensor as toTensor, elements } from '../checks/tensor.js'
 import {
   PerformanceMonitor as Monitor,
   createCausalMask as causalMask,
   createPaddingMask as paddingMask
-} from '../utilities.js'
+} from '../face/utilities.js'
 import { version as packageVersion } from '../version.js'
 import { WasmErrorInfo, guard } from './errors.js'
 import { markAsPadding, readShape } from './read.js'
@@ -147,7 +147,7 @@ export class PerformanceMonitor extends Monitor {
       try {
         return super.measure(startLabel, endLabel)
       } catch (error) {
-        const missing = /** @type {import('../errors.js').AttentionError} */ (error)
+        const missing = /** @type {import('../checks/errors.js').AttentionError} */ (error)
         const label = missing.argument === 'start' ? startLabel : endLabel
         throw new WasmErrorInfo(missing, `No mark found for: ${label}`)
       }

@@ -1,9 +1,9 @@
 // The entry of browsers and their bundlers: the WebAssembly bytes are in the JavaScript, so no file has to be located.
 
-import { createEntry } from '../entry.js'
-import { openInlined } from '../inlined.js'
-import { openSource } from '../wasm.js'
-import { webLoader } from '../web.js'
+import { createEntry } from './entry.js'
+import { openInlined } from '../loaders/inlined.js'
+import { openSource } from '../loaders/wasm.js'
+import { webLoader } from '../loaders/web.js'
 
 export const {
   AttentionError,

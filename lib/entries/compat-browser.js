@@ -1,6 +1,6 @@
 // The original plan's interface over the entry of browsers.
 import * as attention from './browser.js'
-import { createCompat } from '../compat.js'
+import { createCompat } from '../compat/index.js'
 
 export * from '../compat/tools.js'
 export const {

@@ -1,6 +1,6 @@
 // The original plan's interface over the entry that fetches the module as a file.
 import * as attention from './external.js'
-import { createCompat } from '../compat.js'
+import { createCompat } from '../compat/index.js'
 
 export * from '../compat/tools.js'
 export const {

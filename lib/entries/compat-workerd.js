@@ -1,6 +1,6 @@
 // The original plan's interface over the entry of Cloudflare's runtime.
 import * as attention from './workerd.js'
-import { createCompat } from '../compat.js'
+import { createCompat } from '../compat/index.js'
 
 export * from '../compat/tools.js'
 export const {

@@ -1,7 +1,7 @@
 // The original plan's interface over the entry of Node, Deno and Bun.
 import * as attention from '../../index.js'
-import { createCompat } from '../compat.js'
-import { shared } from '../shared.js'
+import { createCompat } from '../compat/index.js'
+import { shared } from '../checks/shared.js'
 
 export * from '../compat/tools.js'
 export const {

@@ -1,14 +1,14 @@
 // The entry that fetches the .wasm as a separate file: smaller, if the bundler or server can deliver it.
 
-import { fromFile } from '../async/spawn.js'
-import { createEntry } from '../entry.js'
-import { openSource, variants } from '../wasm.js'
-import { webLoader } from '../web.js'
+import { fromFile } from '../runtime/async/spawn.js'
+import { createEntry } from './entry.js'
+import { openSource, variants } from '../loaders/wasm.js'
+import { webLoader } from '../loaders/web.js'
 
 // Both are literals, in the only form that bundlers recognize.
 const simd = () => new URL('../../packages/wasm/attention.simd.wasm', import.meta.url)
 const relaxed = () => new URL('../../packages/wasm/attention.relaxed.wasm', import.meta.url)
-const worker = fromFile(() => new Worker(new URL('../async/worker.js', import.meta.url), { type: 'module' }))
+const worker = fromFile(() => new Worker(new URL('../runtime/async/worker.js', import.meta.url), { type: 'module' }))
 
 /** @param {unknown} source */
 async function open(source = variants()[0] === 'relaxed' ? relaxed() : simd()) {

@@ -2,9 +2,9 @@
 // There is one variant for all machines, so that results do not depend on where a request is handled.
 
 import module from '../../packages/wasm/attention.simd.wasm'
-import { createEntry } from '../entry.js'
-import { openSource, openWasm } from '../wasm.js'
-import { noNative } from '../web.js'
+import { createEntry } from './entry.js'
+import { openSource, openWasm } from '../loaders/wasm.js'
+import { noNative } from '../loaders/web.js'
 
 export const {
   AttentionError,

@@ -1,7 +1,7 @@
 // Heatmap cells of attention weights: selects heads, downsamples long sequences, and maps values to the color scale.
 
-import { describe, fault, isArray } from '../errors.js'
-import { checkTensor, floatsBetween, formatShape } from '../tensor.js'
+import { describe, fault, isArray } from '../checks/errors.js'
+import { checkTensor, floatsBetween, formatShape } from '../checks/tensor.js'
 import { checkIndex, readChoice, readEntries } from './check.js'
 import { LEVELS } from './color.js'
 import { brief } from './text.js'

@@ -1,7 +1,7 @@
 // Argument checks of the plot functions; checks of tensors are in ../tensor.js.
 
-import { describe, fault, isArray } from '../errors.js'
-import { arrayType, checkArray, checkTensor, formatShape, isLength } from '../tensor.js'
+import { describe, fault, isArray } from '../checks/errors.js'
+import { arrayType, checkArray, checkTensor, formatShape, isLength } from '../checks/tensor.js'
 
 /** Upper limit for list lengths, more than any picture can show. */
 const MAX_ENTRIES = 1_000_000

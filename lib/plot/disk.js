@@ -1,8 +1,8 @@
 // The Poincaré disk as a picture: points, geodesics between them, and labels where they fit.
 
-import { describe, fault, isArray } from '../errors.js'
-import { pickOptions } from '../options.js'
-import { arrayType } from '../tensor.js'
+import { describe, fault, isArray } from '../checks/errors.js'
+import { pickOptions } from '../checks/options.js'
+import { arrayType } from '../checks/tensor.js'
 import {
   checkIndex,
   checkInteger,

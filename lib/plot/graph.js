@@ -1,8 +1,8 @@
 // A graph as SVG: nodes as discs in the colors of their groups, edges as curves, wider and darker with their weights.
 
-import { describe, fault, isObject } from '../errors.js'
-import { pickOptions } from '../options.js'
-import { arrayType, asTensor, checkArray, checkTensor, formatShape } from '../tensor.js'
+import { describe, fault, isObject } from '../checks/errors.js'
+import { pickOptions } from '../checks/options.js'
+import { arrayType, asTensor, checkArray, checkTensor, formatShape } from '../checks/tensor.js'
 import {
   checkIndex,
   checkInteger,

@@ -1,7 +1,7 @@
 // Attention weights as SVG: one panel per head, one row per query, one column per key, all on the same scale.
 
-import { fault } from '../errors.js'
-import { pickOptions } from '../options.js'
+import { fault } from '../checks/errors.js'
+import { pickOptions } from '../checks/options.js'
 import {
   HIDDEN,
   INFINITE,

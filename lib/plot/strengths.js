@@ -1,6 +1,6 @@
 // Weights of points and edges as strengths from 0 to 1, and their samples in the legend.
 
-import { fault } from '../errors.js'
+import { fault } from '../checks/errors.js'
 import { round, text } from './svg.js'
 import { widthOf } from './text.js'
 

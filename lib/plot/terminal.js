@@ -1,7 +1,7 @@
 // Attention weights for a terminal: one line per query, one or two columns per key, in color or with shading
 // characters.
 
-import { pickOptions } from '../options.js'
+import { pickOptions } from '../checks/options.js'
 import {
   HIDDEN,
   NOT_A_NUMBER,

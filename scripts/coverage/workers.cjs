@@ -12,7 +12,7 @@ const { pathToFileURL } = require('node:url')
 const { runInThisContext } = require('node:vm')
 const workerThreads = require('node:worker_threads')
 
-/** The name that lib/async/spawn.js gives its workers. */
+/** The name that lib/runtime/async/spawn.js gives its workers. */
 const NAME = 'ruvector-attention'
 
 /** @param {string} folder of the counters; the workers' program with its source map is beside it */

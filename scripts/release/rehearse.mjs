@@ -6,7 +6,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { platformTriple } from '../../lib/platform.js'
+import { platformTriple } from '../../lib/loaders/platform.js'
 import { Failure, query, run } from '../shell.mjs'
 import { toolProgram } from './tools.mjs'
 

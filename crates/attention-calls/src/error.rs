@@ -4,7 +4,7 @@ use ruvector_attention::Error;
 
 use crate::json::push_string;
 
-/// The error as the JSON text that the bindings throw and `lib/errors.js` reads.
+/// The error as the JSON text that the bindings throw and `lib/checks/errors.js` reads.
 pub fn to_json(error: &Error) -> String {
     let mut json = String::new();
     let mut separator = '{';

@@ -1,6 +1,6 @@
 //! The Node-API binding: conversions only. Typed arrays are borrowed, results written into arrays that JavaScript made.
 
-#![allow(missing_docs, reason = "lib/binding.d.ts documents the functions of both bindings once")]
+#![allow(missing_docs, reason = "lib/runtime/binding.d.ts documents the functions of both bindings once")]
 
 mod later;
 

@@ -1,7 +1,7 @@
 //! The WebAssembly binding: conversions only. Inputs are copied in and results out, into arrays that JavaScript made: all of
 //! them once for a small call, part by part for a large one that has parts.
 
-#![allow(missing_docs, reason = "lib/binding.d.ts documents the functions of both bindings once")]
+#![allow(missing_docs, reason = "lib/runtime/binding.d.ts documents the functions of both bindings once")]
 
 mod memory;
 mod views;

@@ -1,0 +1,271 @@
+// Splits the caller's options into array options, which are passed as they are, and scalar options, passed as one JSON
+// text.
+// Only the kernel crate knows and checks the scalar options.
+
+import { describe, fault, isArray, isObject } from './errors.js'
+import { nearest } from './nearest.js'
+import { arrayType, checkArray, checkMask, isLength } from './tensor.js'
+
+/** Upper limit for list entries passed on: more than any option takes, and than an error repeats. */
+const MAX_ENTRIES = 64
+
+/**
+ * Quotes text as JSON. A lone surrogate, which is not a character, becomes U+FFFD.
+ *
+ * @param {string} text
+ */
+function quote(text) {
+  const json = JSON.stringify(text)
+  return json.includes('\\ud') ? JSON.stringify(text.replace(/\p{Cs}/gu, '\ufffd')) : json
+}
+
+/**
+ * Encodes the value of one option as JSON. JSON has no NaN or infinity, so they are passed as strings. An object is
+ * never a valid scalar value; it is passed as `{}`, so that the kernel crate can report whether the name or the value
+ * is wrong.
+ *
+ * @param {string} name
+ * @param {unknown} value
+ * @param {boolean} [nested]  for an entry of a list
+ * @returns {string}
+ */
+function encodeValue(name, value, nested = false) {
+  switch (typeof value) {
+    case 'boolean':
+      return value ? 'true' : 'false'
+    case 'number':
+      return Number.isFinite(value) ? String(value) : `"${value}"`
+    case 'string':
+      return quote(value)
+    case 'object':
+      if (value === null) return 'null'
+      if (!isArray(value)) return '{}'
+      return nested ? '[]' : encodeList(name, value)
+    case 'undefined':
+      return 'null'
+    default:
+      throw fault('OPTION', name, 'a number, a boolean, a string or a list', describe(value))
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {readonly unknown[]} list
+ */
+function encodeList(name, list) {
+  const { length } = list
+  if (!isLength(length)) throw fault('OPTION', name, 'a list with a valid length', describe(length))
+  /** @type {string[]} */
+  const entries = []
+  for (let index = 0; index < Math.min(length, MAX_ENTRIES); index++) entries.push(encodeValue(name, list[index], true))
+  return `[${entries.join(',')}]`
+}
+
+/**
+ * @param {string} argument
+ * @param {unknown} options
+ */
+function checkObject(argument, options) {
+  if (!isObject(options) || isArray(options) || ArrayBuffer.isView(options)) {
+    throw fault('OPTION', argument, 'an object', describe(options))
+  }
+  return /** @type {Record<string, unknown>} */ (options)
+}
+
+/**
+ * Encodes a layer's configuration, or options without arrays, as JSON. Absent values are omitted. A value may itself be
+ * an object of options.
+ *
+ * @param {unknown} config
+ * @param {string} [argument]  the caller's name for it
+ */
+export function encodeConfig(config, argument = 'config') {
+  return encodeMembers(checkObject(argument, config), (name, value) =>
+    !isObject(value) || isArray(value) || ArrayBuffer.isView(value)
+      ? encodeValue(name, value)
+      : encodeMembers(/** @type {Record<string, unknown>} */ (value), encodeValue)
+  )
+}
+
+/**
+ * @param {Record<string, unknown>} object
+ * @param {(name: string, value: unknown) => string} encode
+ */
+function encodeMembers(object, encode) {
+  let json = ''
+  for (const name in object) {
+    const value = object[name]
+    if (value === undefined || value === null) continue
+    json += `${json && ','}${quote(name)}:${encode(name, value)}`
+  }
+  return `{${json}}`
+}
+
+/**
+ * Merges options over defaults; absent options keep their default.
+ *
+ * @param {Record<string, unknown>} defaults
+ * @param {unknown} options
+ */
+export function withDefaults(defaults, options) {
+  /** @type {Record<string, unknown>} */
+  const merged = Object.assign(Object.create(null), defaults)
+  if (options === undefined || options === null) return merged
+  const object = checkObject('options', options)
+  for (const name in object) {
+    const value = object[name]
+    if (value !== undefined && value !== null) merged[name] = value
+  }
+  return merged
+}
+
+/**
+ * Splits options into those listed in `names`, unchanged, and all others as JSON. Absent options are omitted from both.
+ *
+ * @param {string} argument
+ * @param {unknown} options
+ * @param {readonly string[]} names
+ * @param {import('../runtime/async/watch.js').Watch} [watch]  receives the options of an asynchronous call
+ */
+export function splitOptions(argument, options, names, watch) {
+  /** @type {Record<string, unknown>} */
+  const values = Object.create(null)
+  let json = ''
+  const object = options === undefined || options === null ? {} : checkObject(argument, options)
+  for (const name in object) {
+    const value = object[name]
+    if (value === undefined || value === null) continue
+    if (watch?.take(name, value)) continue
+    values[name] = value
+    if (!names.includes(name)) json += `${json && ','}${quote(name)}:${encodeValue(name, value)}`
+  }
+  return { values, json: `{${json}}` }
+}
+
+/** The options of an attention call, split into arrays and JSON. */
+export class CallOptions {
+  /** The scalar options, or undefined if there are none. @type {string | undefined} */
+  json = undefined
+  /** @type {import('./tensor.js').Checked<Uint8Array | Float32Array> | undefined} */
+  mask = undefined
+  /** @type {Uint8Array | undefined} */
+  booleanMask = undefined
+  /** @type {Float32Array | undefined} */
+  floatMask = undefined
+  /** @type {Int32Array | undefined} */
+  queryOffset = undefined
+  /** @type {Int32Array | undefined} */
+  kvLengths = undefined
+  /** @type {Float32Array | undefined} */
+  out = undefined
+  // Scalar options that determine which results to allocate, as the caller passed them; checked by the kernel crate.
+  /** @type {unknown} */
+  layout = undefined
+  /** @type {unknown} */
+  weights = undefined
+  /** @type {unknown} */
+  averageWeights = undefined
+  /** @type {unknown} */
+  topWeights = undefined
+  /** @type {unknown} */
+  logSumExp = undefined
+}
+
+const NO_OPTIONS = Object.freeze(new CallOptions())
+
+/**
+ * Reads the options of an attention call, each exactly once.
+ *
+ * @param {unknown} options
+ * @param {import('../runtime/async/watch.js').Watch} [watch]  receives the options of an asynchronous call
+ * @returns {Readonly<CallOptions>}
+ */
+export function readOptions(options, watch) {
+  if (options === undefined || options === null) return NO_OPTIONS
+  const object = checkObject('options', options)
+  const call = new CallOptions()
+  let json = ''
+  for (const name in object) {
+    const value = object[name]
+    if (value === undefined || value === null) continue
+    switch (name) {
+      case 'mask':
+        readMask(call, value)
+        continue
+      case 'kvLengths':
+        call.kvLengths = checkArray(name, value, 'Int32Array')
+        continue
+      case 'out':
+        call.out = checkArray(name, value, 'Float32Array')
+        if (watch) watch.out = call.out
+        continue
+      case 'signal':
+      case 'onProgress':
+        // The kernel crate knows neither option.
+        if (watch === undefined) break
+        watch.take(name, value)
+        continue
+      case 'queryOffset':
+        if (typeof value === 'number') break
+        call.queryOffset = checkArray(name, value, 'Int32Array')
+        continue
+      case 'layout':
+      case 'weights':
+      case 'averageWeights':
+      case 'topWeights':
+      case 'logSumExp':
+        call[name] = value
+    }
+    json += `${json && ','}${quote(name)}:${encodeValue(name, value)}`
+  }
+  if (json) call.json = `{${json}}`
+  return call
+}
+
+/**
+ * @param {CallOptions} call
+ * @param {unknown} value
+ */
+function readMask(call, value) {
+  const mask = checkMask('mask', value)
+  call.mask = mask
+  // The array's class determines the kind of mask.
+  if (arrayType(mask.data) === 'Uint8Array') call.booleanMask = /** @type {Uint8Array} */ (mask.data)
+  else call.floatMask = /** @type {Float32Array} */ (mask.data)
+}
+
+/**
+ * Reads the options of a function that has no kernel, each exactly once.
+ *
+ * @template {string} Name
+ * @param {unknown} options
+ * @param {readonly Name[]} names  all known options
+ * @returns {{ [name in Name]?: unknown }}
+ */
+export function pickOptions(options, names) {
+  /** @type {{ [name in Name]?: unknown }} */
+  const picked = {}
+  if (options === undefined || options === null) return picked
+  const object = checkObject('options', options)
+  for (const name in object) {
+    const value = object[name]
+    if (value === undefined || value === null) continue
+    const known = names.find((candidate) => candidate === name)
+    if (known === undefined) {
+      throw fault('OPTION', name, `a known option; the nearest is '${nearest(name, names)}'`, 'an unknown name')
+    }
+    picked[known] = value
+  }
+  return picked
+}
+
+/**
+ * Reads a dotted prefix of parameter names; `'encoder.0'` and `'encoder.0.'` are equivalent.
+ *
+ * @param {unknown} options
+ */
+export function readPrefix(options) {
+  const { prefix = '' } = pickOptions(options, ['prefix'])
+  if (typeof prefix !== 'string') throw fault('OPTION', 'prefix', 'a string', describe(prefix))
+  return prefix === '' || prefix.endsWith('.') ? prefix : `${prefix}.`
+}

@@ -1,0 +1,439 @@
+// Checks of tensors, arrays and shapes that callers pass in, and allocation of results.
+
+import { AttentionError, describe, fault, isArray, isObject } from './errors.js'
+
+/** @typedef {import('../../index.d.ts').TensorData} TensorData */
+/**
+ * A checked tensor: its data, and a private copy of its shape.
+ *
+ * @template {TensorData} [T=Float32Array]
+ * @typedef {{ data: T, shape: number[] }} Checked
+ */
+
+export const MAX_RANK = 8
+
+const TypedArray = Object.getPrototypeOf(Uint8Array)
+
+/**
+ * A getter that reads a typed array of any realm directly, bypassing overrides in its class or on the array itself.
+ *
+ * @param {string | symbol} name
+ */
+const getter = (name) => /** @type {() => any} */ (Object.getOwnPropertyDescriptor(TypedArray.prototype, name)?.get)
+
+/** Undefined for anything but a typed array. @type {() => string | undefined} */
+const typeTag = getter(Symbol.toStringTag)
+/** @type {() => number} */
+const length = getter('length')
+/** @type {() => number} */
+const byteOffset = getter('byteOffset')
+/** @type {() => number} */
+const byteLength = getter('byteLength')
+/** @type {() => ArrayBufferLike} */
+const buffer = getter('buffer')
+
+/** @type {Record<string, new (buffer: any, start?: number, length?: number) => any>} */
+const TYPES = { Float32Array, Int32Array, Uint8Array }
+
+/**
+ * The current number of elements of a typed array.
+ *
+ * @param {ArrayBufferView} array
+ */
+export function lengthOf(array) {
+  return length.call(array)
+}
+
+/**
+ * An array over the same memory without user code: subclasses, and arrays with overridden members, could re-enter the
+ * API or misreport their length.
+ *
+ * @template {ArrayBufferView} T
+ * @param {T} array
+ * @param {string} type
+ * @returns {T}
+ */
+function asPlain(array, type) {
+  const Type = TYPES[type]
+  if (
+    Object.getPrototypeOf(array) === Type.prototype &&
+    !Object.hasOwn(array, 'length') &&
+    !Object.hasOwn(array, 'set')
+  ) {
+    return array
+  }
+  const count = lengthOf(array)
+  // A detached array has no buffer to view.
+  const plain = count === 0 ? new Type(0) : new Type(buffer.call(array), byteOffset.call(array), count)
+  callerArrays.set(plain, array)
+  return plain
+}
+
+/** The caller's arrays, by the plain arrays that replace them. @type {WeakMap<object, any>} */
+const callerArrays = new WeakMap()
+
+/**
+ * The array that the caller passed in, so that a result written to `out` is returned as the same object.
+ *
+ * @param {Float32Array} array
+ * @returns {Float32Array}
+ */
+export const asGiven = (array) => callerArrays.get(array) ?? array
+
+const NO_FLOATS = new Float32Array(0)
+const NO_INTEGERS = new Int32Array(0)
+const NO_BYTES = new Uint8Array(0)
+
+/**
+ * The array itself, or an empty one if it is detached; a getter may have detached it after it was checked.
+ *
+ * @template {TensorData} T
+ * @param {T} array
+ * @returns {T}
+ */
+export function attached(array) {
+  if (lengthOf(array) > 0) return array
+  const type = arrayType(array)
+  return /** @type {T} */ (type === 'Float32Array' ? NO_FLOATS : type === 'Int32Array' ? NO_INTEGERS : NO_BYTES)
+}
+
+/**
+ * A view of part of an array, without calling the array's own methods.
+ *
+ * @param {Float32Array} array
+ * @param {number} start
+ * @param {number} end
+ */
+export function floatsBetween(array, start, end) {
+  return new Float32Array(buffer.call(array), byteOffset.call(array) + 4 * start, end - start)
+}
+
+/**
+ * A view of part of a typed array's bytes.
+ *
+ * @param {ArrayBufferView} array
+ * @param {number} start
+ * @param {number} end
+ */
+export function bytesBetween(array, start, end) {
+  return start >= end
+    ? new Uint8Array(0)
+    : new Uint8Array(buffer.call(array), byteOffset.call(array) + start, end - start)
+}
+
+/**
+ * The class name of a typed array, or undefined for any other value.
+ *
+ * @param {unknown} value
+ */
+export function arrayType(value) {
+  return typeTag.call(value)
+}
+
+/**
+ * The number of elements in a checked shape.
+ *
+ * @param {readonly number[]} shape
+ */
+export function elements(shape) {
+  let product = 1
+  for (let index = 0; index < shape.length; index++) product *= shape[index]
+  return product
+}
+
+/** @param {readonly unknown[]} shape */
+export function formatShape(shape) {
+  /** @type {unknown[]} */
+  const dims = []
+  for (let index = 0; index < Math.min(shape.length, MAX_RANK); index++) {
+    const dim = shape[index]
+    dims.push(typeof dim === 'number' ? dim : describe(dim))
+  }
+  return `[${dims.join(', ')}]`
+}
+
+/**
+ * @param {string} argument
+ * @param {unknown} shape
+ */
+export function checkShape(argument, shape) {
+  if (!isArray(shape)) throw fault('SHAPE', argument, 'an array of dimensions', describe(shape))
+  const rank = shape.length
+  if (!isLength(rank)) throw fault('SHAPE', argument, 'an array with a valid length', describe(rank))
+  if (rank > MAX_RANK) throw fault('SHAPE', argument, `at most ${MAX_RANK} dimensions`, `${rank}`)
+  /** @type {number[]} */
+  const dims = []
+  for (let index = 0; index < rank; index++) {
+    const dim = shape[index]
+    if (!Number.isSafeInteger(dim) || dim < 0) {
+      throw fault('SHAPE', argument, 'a shape of non-negative integers', formatShape(shape))
+    }
+    dims.push(dim)
+  }
+  return dims
+}
+
+/**
+ * @param {unknown} value
+ * @returns {value is number}
+ */
+export function isLength(value) {
+  return Number.isSafeInteger(value) && Number(value) >= 0
+}
+
+/**
+ * @param {string} argument
+ * @param {number} length
+ * @param {number[]} shape
+ */
+function checkLength(argument, length, shape) {
+  const expected = elements(shape)
+  if (length !== expected) {
+    throw fault('SHAPE', argument, `${expected} elements for shape ${formatShape(shape)}`, `${length}`)
+  }
+}
+
+/**
+ * @template {TensorData} T
+ * @param {string} argument
+ * @param {any} tensor
+ * @param {readonly string[]} types  the accepted classes of typed arrays
+ * @returns {Checked<T>}
+ */
+function read(argument, tensor, types) {
+  if (!isObject(tensor) || arrayType(tensor) !== undefined) {
+    throw fault('DTYPE', argument, `a tensor { data: ${types.join(' | ')}, shape: number[] }`, describe(tensor))
+  }
+  const { data, shape } = /** @type {any} */ (tensor)
+  if (!types.includes(/** @type {string} */ (arrayType(data)))) {
+    throw fault('DTYPE', argument, `data in a ${types.join(' or ')}`, describe(data))
+  }
+  const dims = checkShape(argument, shape)
+  checkLength(argument, lengthOf(data), dims)
+  return { data, shape: dims }
+}
+
+/**
+ * @template {TensorData} T
+ * @param {string} argument
+ * @param {any} tensor
+ * @param {readonly string[]} types
+ * @returns {Checked<T>}
+ */
+function check(argument, tensor, types) {
+  const checked = read(argument, tensor, types)
+  checked.data = asPlain(checked.data, /** @type {string} */ (arrayType(checked.data)))
+  return /** @type {Checked<T>} */ (checked)
+}
+
+const FLOATS = ['Float32Array']
+const MASKS = ['Uint8Array', 'Float32Array']
+const ANY = ['Float32Array', 'Uint8Array', 'Int32Array']
+
+/**
+ * Checks a tensor of 32-bit floats; errors name `argument`.
+ *
+ * @param {string} argument
+ * @param {unknown} tensor
+ * @returns {Checked}
+ */
+export function checkTensor(argument, tensor) {
+  return check(argument, tensor, FLOATS)
+}
+
+/**
+ * Checks a boolean or float mask.
+ *
+ * @param {string} argument
+ * @param {unknown} tensor
+ * @returns {Checked<Uint8Array | Float32Array>}
+ */
+export function checkMask(argument, tensor) {
+  return check(argument, tensor, MASKS)
+}
+
+/**
+ * Checks a typed array of one class.
+ *
+ * @template {TensorData} T
+ * @param {string} argument
+ * @param {unknown} array
+ * @param {'Float32Array' | 'Int32Array' | 'Uint8Array'} type
+ * @returns {T}
+ */
+export function checkArray(argument, array, type) {
+  if (arrayType(array) !== type) {
+    throw fault('DTYPE', argument, `${/^[AEIOU]/.test(type) ? 'an' : 'a'} ${type}`, describe(array))
+  }
+  const plain = asPlain(/** @type {T} */ (array), type)
+  // Copy checked integers out of shared memory, where another thread could still change them.
+  return type === 'Int32Array' && isShared(plain)
+    ? /** @type {any} */ (new Int32Array(/** @type {any} */ (plain)))
+    : plain
+}
+
+/**
+ * Checks a bare array and returns it as a one-dimensional tensor.
+ *
+ * @param {string} argument
+ * @param {unknown} array
+ * @returns {Checked}
+ */
+export function asTensor(argument, array) {
+  /** @type {Float32Array} */
+  const data = checkArray(argument, array, 'Float32Array')
+  return { data, shape: [lengthOf(data)] }
+}
+
+/**
+ * The length of a list, either an array or an array-like object; undefined for anything else. A proxy of a typed array
+ * does not count, as its members cannot be read.
+ *
+ * @param {any} list
+ * @returns {number | undefined}
+ */
+export function listLengthOf(list) {
+  if (!isObject(list)) return undefined
+  if (arrayType(list) !== undefined) return lengthOf(/** @type {any} */ (list))
+  if ('BYTES_PER_ELEMENT' in list) return undefined
+  const { length } = /** @type {any} */ (list)
+  return isLength(length) ? length : undefined
+}
+
+/** @param {ArrayBufferView} array */
+export function isShared(array) {
+  return Object.prototype.toString.call(buffer.call(array)) === '[object SharedArrayBuffer]'
+}
+
+/**
+ * Allocates the floats of a result.
+ *
+ * @param {string} what
+ * @param {number} length
+ */
+export function allocate(what, length) {
+  try {
+    return new Float32Array(length)
+  } catch (cause) {
+    throw outOfMemory(what, length, cause)
+  }
+}
+
+/**
+ * @param {string} what
+ * @param {number} length
+ */
+export function allocateIndices(what, length) {
+  try {
+    return new Int32Array(length)
+  } catch (cause) {
+    throw outOfMemory(what, length, cause)
+  }
+}
+
+/**
+ * @param {string} what
+ * @param {number} length
+ */
+export function allocateBytes(what, length) {
+  try {
+    return new Uint8Array(length)
+  } catch (cause) {
+    throw outOfMemory(what, length, cause)
+  }
+}
+
+/**
+ * @param {string} argument
+ * @param {number} length
+ * @param {unknown} cause
+ */
+function outOfMemory(argument, length, cause) {
+  return new AttentionError('MEMORY', {
+    argument,
+    expected: 'a size that fits into memory',
+    actual: `${length} elements`,
+    cause
+  })
+}
+
+/**
+ * The tensor for a result: in the caller's `out` if given, otherwise newly allocated.
+ *
+ * @param {Float32Array | undefined} out
+ * @param {number[]} shape
+ * @param {readonly (ArrayBufferView | undefined)[]} inputs
+ * @returns {Checked}
+ */
+export function outputFor(out, shape, inputs) {
+  const length = elements(shape)
+  if (out === undefined) return { data: allocate('output', length), shape }
+  if (out.length !== length) throw fault('SHAPE', 'out', `a length of ${length}`, `a length of ${out.length}`)
+  const end = (/** @type {ArrayBufferView} */ array) => byteOffset.call(array) + byteLength.call(array)
+  for (const input of inputs) {
+    if (input === undefined || buffer.call(input) !== buffer.call(out)) continue
+    const isDisjoint = end(input) <= byteOffset.call(out) || end(out) <= byteOffset.call(input)
+    if (!isDisjoint)
+      throw fault('OPTION', 'out', 'memory that does not overlap an input', 'memory shared with an input')
+  }
+  return { data: out, shape }
+}
+
+/**
+ * The shape with its last dimension replaced.
+ *
+ * @param {readonly number[]} shape
+ * @param {number} last
+ */
+export function withLast(shape, last) {
+  const result = shape.slice()
+  if (result.length > 0) result[result.length - 1] = last
+  return result
+}
+
+/**
+ * Allocates a tensor.
+ *
+ * @param {string} what
+ * @param {number[]} shape
+ * @returns {Checked}
+ */
+export function allocateTensor(what, shape) {
+  return { data: allocate(what, elements(shape)), shape }
+}
+
+/**
+ * @param {Float32Array | ArrayLike<number>} data
+ * @param {readonly number[]} shape
+ * @returns {Checked}
+ */
+export function createTensor(data, shape) {
+  const dims = checkShape('shape', shape)
+  if (arrayType(data) === 'Float32Array') {
+    checkLength('data', lengthOf(/** @type {Float32Array} */ (data)), dims)
+    return { data: /** @type {Float32Array} */ (data), shape: dims }
+  }
+  const length = listLengthOf(data)
+  if (length === undefined) throw fault('DTYPE', 'data', 'a Float32Array or a list of numbers', describe(data))
+  checkLength('data', length, dims)
+  const floats = allocate('data', length)
+  for (let index = 0; index < floats.length; index++) {
+    const value = data[index]
+    if (typeof value !== 'number') throw fault('DTYPE', `data[${index}]`, 'a number', describe(value))
+    floats[index] = value
+  }
+  return { data: floats, shape: dims }
+}
+
+/**
+ * @template {TensorData} T
+ * @param {import('../../index.d.ts').Tensor<T>} tensor
+ * @param {readonly number[]} shape
+ * @returns {Checked<T>}
+ */
+export function reshape(tensor, shape) {
+  const { data } = /** @type {Checked<T>} */ (read('tensor', tensor, ANY))
+  const dims = checkShape('shape', shape)
+  checkLength('shape', lengthOf(data), dims)
+  return { data, shape: dims }
+}

@@ -1,0 +1,79 @@
+// The exports of every entry, made from a loader for its runtime.
+
+import { createApi } from '../face/api.js'
+import { Backend, checkThreads } from '../runtime/backend.js'
+import { describe, fault } from '../checks/errors.js'
+import { checkLog } from '../runtime/log.js'
+import { pickOptions } from '../checks/options.js'
+
+/** @typedef {import('../runtime/backend.js').Loaded} Loaded */
+/** @typedef {import('../../index.d.ts').BackendKind} BackendKind */
+/**
+ * Finds the backend of a runtime.
+ *
+ * - `loadSync`: loads at once, or throws NOT_INITIALIZED.
+ * - `load`: loads asynchronously, one kind of backend or the best available; WebAssembly comes from `wasm` or the package.
+ * - `log`: returns the receiver of log lines if the environment asks for a log.
+ *
+ * @typedef {object} Loader
+ * @property {() => Loaded} loadSync
+ * @property {(kind?: BackendKind, wasm?: unknown) => Promise<Loaded>} load
+ * @property {() => import('../runtime/log.js').Write | undefined} [log]
+ */
+
+/** @param {unknown} options */
+function readInit(options) {
+  const { wasm, threads, log } = pickOptions(options, ['wasm', 'threads', 'log'])
+  return { wasm, threads: checkThreads(threads), log: checkLog(log) }
+}
+
+/** @param {Loader} loader */
+export function createEntry(loader) {
+  const backend = new Backend(loader.loadSync, loader.log)
+  /** @type {Promise<void> | undefined} */
+  let running
+
+  /**
+   * @param {unknown} [options]
+   * @returns {Promise<void>}
+   */
+  function init(options) {
+    let given
+    try {
+      given = readInit(options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    if (given.threads !== undefined) backend.limitThreads(given.threads)
+    backend.logTo(given.log)
+    running ??= begin(given.wasm).catch((error) => {
+      running = undefined
+      throw error
+    })
+    return running
+  }
+
+  /** @param {unknown} wasm */
+  async function begin(wasm) {
+    if (!backend.binding) await backend.startWith(() => loader.load(undefined, wasm))
+  }
+
+  /**
+   * @param {BackendKind} kind
+   * @param {unknown} [options]
+   */
+  async function loadBackend(kind, options) {
+    if (kind !== 'native' && kind !== 'wasm') throw fault('OPTION', 'kind', "'native' or 'wasm'", describe(kind))
+    const { wasm, threads, log } = readInit(options)
+    if (kind === 'native' && wasm !== undefined) {
+      throw fault('OPTION', 'wasm', "nothing for the backend 'native'", describe(wasm))
+    }
+    const own = new Backend(loader.loadSync, loader.log)
+    own.limitThreads(threads)
+    own.logTo(log)
+    await own.startWith(() => loader.load(kind, wasm))
+    return createApi(own)
+  }
+
+  return { init, loadBackend, ...createApi(backend) }
+}

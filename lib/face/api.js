@@ -1,0 +1,59 @@
+// The complete API, bound to one backend: the exports of the entries, and the result of loadBackend.
+
+import { createFunctions } from './attention.js'
+import { createBatches } from './batch.js'
+import { createCache } from './cache.js'
+import { AttentionError } from '../checks/errors.js'
+import { createEncoder } from './encoder.js'
+import { createGraphs } from './graph.js'
+import { createHeads } from './heads.js'
+import { createHyperbolic } from './hyperbolic.js'
+import { createLayers, Layer } from './layers.js'
+import { createMerge } from './merge.js'
+import { createRotary } from './rotary.js'
+import { createLinear } from './linear.js'
+import { createSafetensors } from './safetensors.js'
+import { createTensor, reshape } from '../checks/tensor.js'
+import { createUtilities } from './utilities.js'
+import { version } from '../version.js'
+
+/** @typedef {import('../runtime/backend.js').Backend} Backend */
+
+/** Backends by the `memoryUsage` of their API. @type {WeakMap<() => unknown, Backend>} */
+const backends = new WeakMap()
+
+/**
+ * The backend behind an API, for adapters that are handed the API alone.
+ *
+ * @param {() => unknown} memoryUsage  of the API
+ */
+export const backendOf = (memoryUsage) => /** @type {Backend} */ (backends.get(memoryUsage))
+
+/** @param {Backend} backend */
+export function createApi(backend) {
+  const memoryUsage = () => backend.memoryUsage()
+  backends.set(memoryUsage, backend)
+  const functions = createFunctions(backend)
+  return {
+    createTensor,
+    reshape,
+    backend: () => backend.describe(),
+    memoryUsage,
+    version,
+    ...functions,
+    ...createHeads(backend, functions),
+    ...createRotary(backend),
+    ...createMerge(backend),
+    ...createCache(backend),
+    Layer,
+    ...createLayers(backend),
+    ...createEncoder(backend),
+    ...createGraphs(backend),
+    ...createLinear(backend),
+    ...createHyperbolic(backend),
+    ...createSafetensors(backend),
+    ...createUtilities(backend),
+    ...createBatches(backend),
+    AttentionError
+  }
+}

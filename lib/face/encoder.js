@@ -1,0 +1,117 @@
+// Encoder layers, and other transformer building blocks: norms, activations, and the mean over tokens.
+
+import { later } from '../runtime/async/watch.js'
+import { attend, Layer } from './layers.js'
+import { encodeConfig, splitOptions } from '../checks/options.js'
+import { Resident } from '../runtime/resident.js'
+import { allocateTensor, checkArray, checkTensor } from '../checks/tensor.js'
+
+/** @typedef {import('../checks/tensor.js').Checked} Checked */
+/** @typedef {import('../runtime/backend.js').Backend} Backend */
+
+/** @param {Backend} backend */
+export function createEncoder(backend) {
+  /**
+   * @param {string} operation
+   * @param {unknown} x
+   * @param {unknown} options
+   * @param {readonly string[]} vectors  options that are tensors
+   */
+  function applyElementwise(operation, x, options, vectors) {
+    const input = checkTensor('x', x)
+    const { values, json } = splitOptions('options', options, vectors)
+    const given = vectors.map((name) => (values[name] === undefined ? undefined : checkTensor(name, values[name])))
+    const output = allocateTensor('output', input.shape)
+    const call = backend.call(operation).input(input).options(json)
+    for (const vector of given) call.input(vector)
+    call.output(output.data).run()
+    return output
+  }
+
+  /**
+   * @param {unknown} x
+   * @param {unknown} [options]
+   */
+  function layerNorm(x, options) {
+    return applyElementwise('layerNorm', x, options, ['weight', 'bias'])
+  }
+
+  /**
+   * @param {unknown} x
+   * @param {unknown} [options]
+   */
+  function rmsNorm(x, options) {
+    return applyElementwise('rmsNorm', x, options, ['weight'])
+  }
+
+  /**
+   * @param {unknown} x
+   * @param {unknown} [options]
+   */
+  function gelu(x, options) {
+    return applyElementwise('gelu', x, options, [])
+  }
+
+  /** @param {unknown} x */
+  function silu(x) {
+    return applyElementwise('silu', x, undefined, [])
+  }
+
+  /**
+   * @param {unknown} x
+   * @param {unknown} [options]
+   */
+  function meanPool(x, options) {
+    const input = checkTensor('x', x)
+    const { values, json } = splitOptions('options', options, ['lengths'])
+    /** @type {Int32Array | undefined} */
+    const lengths = values.lengths === undefined ? undefined : checkArray('lengths', values.lengths, 'Int32Array')
+    const [batch = 0, , size = 0] = input.shape
+    const output = allocateTensor('output', [batch, size])
+    backend.call('meanPool').input(input).options(json).integers(lengths).output(output.data).run()
+    return output
+  }
+
+  class TransformerEncoderLayer extends Layer {
+    /** @type {import('../../index.d.ts').TransformerEncoderLayer['config']} */
+    #config
+
+    /** @param {unknown} config */
+    constructor(config) {
+      const resident = new Resident(backend, 'encoder-layer', encodeConfig(config))
+      super(resident)
+      this.#config = Object.freeze(resident.describe())
+    }
+
+    get config() {
+      return this.#config
+    }
+
+    /**
+     * @param {unknown} x
+     * @param {unknown} [options]
+     */
+    forward(x, options) {
+      return this.#attend(x, options).run()
+    }
+
+    /**
+     * @param {unknown} x
+     * @param {unknown} [options]
+     */
+    forwardAsync(x, options) {
+      return later((watch) => this.#attend(x, options, watch))
+    }
+
+    /**
+     * @param {unknown} x
+     * @param {unknown} options
+     * @param {import('../runtime/async/watch.js').Watch} [watch]
+     */
+    #attend(x, options, watch) {
+      return attend(backend, this, ['x'], x, undefined, undefined, options, watch, 'transformerEncoderLayer')
+    }
+  }
+
+  return { layerNorm, rmsNorm, gelu, silu, meanPool, TransformerEncoderLayer }
+}

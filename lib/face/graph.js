@@ -1,0 +1,274 @@
+// Graphs in a backend's memory, message passing along their edges, and graph network layers.
+
+import { later } from '../runtime/async/watch.js'
+import { describe, fault, isObject } from '../checks/errors.js'
+import { showInConsole } from './inspect.js'
+import { Layer, disposeSymbol, residentOf } from './layers.js'
+import { encodeConfig, splitOptions } from '../checks/options.js'
+import { Resident } from '../runtime/resident.js'
+import {
+  allocateIndices,
+  allocateTensor,
+  arrayType,
+  attached,
+  checkArray,
+  checkTensor,
+  listLengthOf,
+  withLast
+} from '../checks/tensor.js'
+
+/** @typedef {import('../checks/tensor.js').Checked} Checked */
+/** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../../index.d.ts').GraphOutput>} GraphOutput */
+
+/**
+ * Copies the nodes at one end of the edges, from which the graph is recreated after a fault.
+ *
+ * @param {string} name
+ * @param {any} nodes
+ */
+function copyNodes(name, nodes) {
+  if (arrayType(nodes) === 'Int32Array') {
+    /** @type {Int32Array} */
+    const checked = attached(checkArray(name, nodes, 'Int32Array'))
+    const copy = allocateIndices(name, checked.length)
+    copy.set(checked)
+    return copy
+  }
+  const length = listLengthOf(nodes)
+  if (length === undefined) throw fault('DTYPE', name, 'an Int32Array or a list of integers', describe(nodes))
+  const copy = allocateIndices(name, length)
+  for (let index = 0; index < copy.length; index++) {
+    const node = nodes[index]
+    if (typeof node !== 'number') throw fault('DTYPE', `${name}[${index}]`, 'a number', describe(node))
+    copy[index] = node
+    if (copy[index] !== node) throw fault('OPTION', `${name}[${index}]`, 'a 32-bit integer', `${node}`)
+  }
+  return copy
+}
+
+/**
+ * @param {unknown} value
+ * @returns {Float32Array | undefined}
+ */
+function readEdgeWeight(value) {
+  return value === undefined ? undefined : checkArray('edgeWeight', value, 'Float32Array')
+}
+
+/** @param {import('../runtime/backend.js').Backend} backend */
+export function createGraphs(backend) {
+  /**
+   * The resident part of a graph, and its sizes.
+   *
+   * @type {(graph: unknown) => { resident: Resident, numNodes: number, numEdges: number, numSelfLoops: number }}
+   */
+  let graphOf
+
+  class Graph {
+    #resident
+    #source
+    #target
+    #sizes
+
+    /**
+     * Only for {@link Graph.fromEdges}.
+     *
+     * @param {Resident} [resident]
+     * @param {Int32Array} [source]
+     * @param {Int32Array} [target]
+     */
+    constructor(resident, source, target) {
+      if (!(resident instanceof Resident)) throw new TypeError('use Graph.fromEdges to create a graph')
+      this.#resident = resident
+      this.#source = /** @type {Int32Array} */ (source)
+      this.#target = /** @type {Int32Array} */ (target)
+      this.#sizes = resident.describe()
+    }
+
+    /** @param {unknown} edges */
+    static fromEdges(edges) {
+      const { values, json } = splitOptions('edges', edges, ['source', 'target'])
+      return Graph.#of(json, copyNodes('source', values.source), copyNodes('target', values.target))
+    }
+
+    /**
+     * @param {string} json
+     * @param {Int32Array} source
+     * @param {Int32Array} target
+     */
+    static #of(json, source, target) {
+      return new Graph(new Resident(backend, 'graph', json, source, target), source, target)
+    }
+
+    static {
+      graphOf = (graph) => {
+        if (!isObject(graph) || !(#resident in graph)) {
+          throw fault('DTYPE', 'graph', 'a Graph of this backend', describe(graph))
+        }
+        return { resident: graph.#resident, ...graph.#sizes }
+      }
+      showInConsole(Graph, (graph) => ({ ...graph.#sizes, backend: graph.#resident.backendKind }))
+    }
+
+    /** @returns {number} */
+    get numNodes() {
+      return this.#sizes.numNodes
+    }
+
+    /** @returns {number} */
+    get numEdges() {
+      return this.#sizes.numEdges
+    }
+
+    inDegrees() {
+      this.#resident.use()
+      const degrees = allocateIndices('output', this.numNodes)
+      backend.call('inDegrees', this.#resident).indices(degrees).run()
+      return degrees
+    }
+
+    reverse() {
+      this.#resident.use()
+      return Graph.#of(`{"numNodes":${this.numNodes}}`, this.#target, this.#source)
+    }
+
+    dispose() {
+      this.#resident.dispose()
+    }
+
+    [disposeSymbol]() {
+      this.dispose()
+    }
+  }
+  class GraphLayer extends Layer {
+    #config
+
+    /**
+     * Only for subclasses inside the package; subclasses by users cannot construct a layer.
+     *
+     * @param {Resident} [resident]
+     */
+    constructor(resident) {
+      super(resident)
+      this.#config = Object.freeze(/** @type {Resident} */ (resident).describe())
+    }
+
+    get config() {
+      return this.#config
+    }
+
+    /**
+     * @param {unknown} graph
+     * @param {unknown} x
+     * @param {unknown} [options]
+     */
+    forward(graph, x, options) {
+      return this.#attend(graph, x, options).run()
+    }
+
+    /**
+     * @param {unknown} graph
+     * @param {unknown} x
+     * @param {unknown} [options]
+     * @returns {Promise<GraphOutput>}
+     */
+    forwardAsync(graph, x, options) {
+      return later((watch) => this.#attend(graph, x, options, watch))
+    }
+
+    /**
+     * @param {unknown} graph
+     * @param {unknown} x
+     * @param {unknown} options
+     * @param {import('../runtime/async/watch.js').Watch} [watch]
+     */
+    #attend(graph, x, options, watch) {
+      const { resident, numNodes, numEdges, numSelfLoops } = graphOf(graph)
+      const input = checkTensor('x', x)
+      const { values, json } = splitOptions('options', options, ['edgeAttr', 'edgeWeight'], watch)
+      const edgeAttr = values.edgeAttr === undefined ? undefined : checkTensor('edgeAttr', values.edgeAttr)
+      const edgeWeight = readEdgeWeight(values.edgeWeight)
+      const { outFeatures, numHeads, concat, addSelfLoops } = this.#config
+      const output = allocateTensor('output', withLast(input.shape, concat ? outFeatures * numHeads : outFeatures))
+      /** @type {GraphOutput} */
+      const result = /** @type {any} */ ({ output })
+      // The kernel crate rejects weights from a layer without heads, and an x that does not fit the graph.
+      if (values.weights === true && numHeads !== undefined && input.shape[0] === numNodes) {
+        const edges = addSelfLoops ? numEdges - numSelfLoops + numNodes : numEdges
+        result.weights = allocateTensor('weights', [edges, numHeads])
+      }
+      return backend
+        .call('graphLayer', residentOf(this), resident)
+        .input(input)
+        .input(edgeAttr)
+        .array(edgeWeight)
+        .options(json)
+        .output(output.data)
+        .output(result.weights?.data)
+        .returning(result)
+    }
+  }
+
+  /**
+   * @param {string} kind
+   * @param {unknown} config
+   */
+  const make = (kind, config) => new Resident(backend, kind, encodeConfig(config))
+
+  class GraphConvolution extends GraphLayer {
+    /** @param {unknown} config */
+    constructor(config) {
+      super(make('graph-convolution', config))
+    }
+  }
+
+  class GraphSage extends GraphLayer {
+    /** @param {unknown} config */
+    constructor(config) {
+      super(make('graph-sage', config))
+    }
+  }
+
+  class GraphAttention extends GraphLayer {
+    /** @param {unknown} config */
+    constructor(config) {
+      super(make('graph-attention', config))
+    }
+  }
+
+  class GraphTransformer extends GraphLayer {
+    /** @param {unknown} config */
+    constructor(config) {
+      super(make('graph-transformer', config))
+    }
+  }
+
+  /**
+   * @param {unknown} graph
+   * @param {unknown} x
+   * @param {unknown} [options]
+   */
+  function propagate(graph, x, options) {
+    const { resident } = graphOf(graph)
+    const input = checkTensor('x', x)
+    const { values, json } = splitOptions('options', options, ['edgeWeight'])
+    const edgeWeight = readEdgeWeight(values.edgeWeight)
+    const output = allocateTensor('output', input.shape)
+    backend.call('propagate', resident).input(input).array(edgeWeight).options(json).output(output.data).run()
+    return output
+  }
+
+  /**
+   * @param {unknown} graph
+   * @param {unknown} scores
+   */
+  function edgeSoftmax(graph, scores) {
+    const { resident } = graphOf(graph)
+    const input = checkTensor('scores', scores)
+    const output = allocateTensor('output', input.shape)
+    backend.call('edgeSoftmax', resident).input(input).output(output.data).run()
+    return output
+  }
+
+  const layers = { GraphLayer, GraphConvolution, GraphSage, GraphAttention, GraphTransformer }
+  return { Graph, ...layers, propagate, edgeSoftmax }
+}

@@ -1,0 +1,262 @@
+// Layers with parameters in a backend's memory, and the three attention layers.
+
+import { later } from '../runtime/async/watch.js'
+import { describe, fault } from '../checks/errors.js'
+import { showInConsole } from './inspect.js'
+import { encodeConfig, readOptions, readPrefix } from '../checks/options.js'
+import { Resident } from '../runtime/resident.js'
+import { encodeState } from '../runtime/state.js'
+import { allocateTensor, checkTensor, elements, outputFor, withLast } from '../checks/tensor.js'
+
+/** @typedef {import('../checks/tensor.js').Checked} Checked */
+/** @typedef {import('../runtime/backend.js').Backend} Backend */
+/** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../../index.d.ts').AttentionOutput>} AttentionOutput */
+/** @typedef {import('../../index.d.ts').MultiHeadAttention['config']} Config */
+
+/**
+ * If an engine lacks Symbol.dispose, compilers' `using` helpers fall back to this registered symbol.
+ *
+ * @type {typeof Symbol.dispose}
+ */
+export const disposeSymbol = /** @type {typeof Symbol.dispose} */ (Symbol.dispose ?? Symbol.for('Symbol.dispose'))
+
+/**
+ * The resident part of a layer.
+ *
+ * @type {(layer: Layer) => Resident}
+ */
+export let residentOf
+
+export class Layer {
+  /** @type {Resident | undefined} */
+  #resident
+
+  /**
+   * Only for subclasses inside the package; subclasses by users cannot construct a layer.
+   *
+   * @param {Resident} [resident]
+   */
+  constructor(resident) {
+    if (!(resident instanceof Resident)) throw new TypeError('Layer is abstract; use one of its subclasses')
+    this.#resident = resident
+  }
+
+  static {
+    residentOf = (layer) => /** @type {Resident} */ (layer.#resident)
+  }
+
+  get numParameters() {
+    return residentOf(this)
+      .entries()
+      .reduce((sum, { shape }) => sum + elements(shape), 0)
+  }
+
+  /** @returns {Record<string, Checked>} */
+  stateDict() {
+    return residentOf(this).state()
+  }
+
+  /**
+   * @param {unknown} state
+   * @param {unknown} [options]
+   */
+  loadStateDict(state, options) {
+    const prefix = readPrefix(options)
+    residentOf(this).load(encodeState(state, prefix), prefix)
+    return this
+  }
+
+  /** @param {boolean} [mode] */
+  train(mode = true) {
+    if (typeof mode !== 'boolean') throw fault('OPTION', 'mode', 'a boolean', describe(mode))
+    const resident = residentOf(this)
+    resident.use()
+    resident.training = mode
+    return this
+  }
+
+  dispose() {
+    residentOf(this).dispose()
+  }
+
+  [disposeSymbol]() {
+    this.dispose()
+  }
+}
+
+showInConsole(Layer, (layer) => ({
+  .../** @type {{ config?: object }} */ (/** @type {unknown} */ (layer)).config,
+  numParameters: layer.numParameters,
+  backend: residentOf(layer).backendKind
+}))
+
+/**
+ * Prepares one call of a layer that contains attention; `names` are the caller's names of its arguments.
+ *
+ * @param {Backend} backend
+ * @param {Layer & { config: Pick<Config, 'modelDim' | 'numHeads'> & { feedForwardDim?: number } }} layer
+ * @param {readonly string[]} names
+ * @param {unknown} q
+ * @param {unknown} k
+ * @param {unknown} v
+ * @param {unknown} options
+ * @param {import('../runtime/async/watch.js').Watch} [watch]
+ * @param {string} [operation]
+ * @returns {import('../runtime/call.js').PreparedCall<AttentionOutput>}
+ */
+export function attend(backend, layer, names, q, k, v, options, watch, operation = 'multiHeadAttention') {
+  const query = checkTensor(names[0], q)
+  const key = k === undefined || k === null ? undefined : checkTensor(names[1], k)
+  const value = v === undefined || v === null ? undefined : checkTensor(names[2], v)
+  const given = readOptions(options, watch)
+  // Read once: a subclass may override the getter.
+  const { config } = layer
+  const { modelDim, numHeads } = config
+
+  const inputs = given.out && [query.data, key?.data, value?.data, given.floatMask, given.booleanMask]
+  const output = outputFor(given.out, withLast(query.shape, modelDim), inputs ?? [])
+  /** @type {AttentionOutput} */
+  const result = /** @type {any} */ ({ output })
+  if ((given.weights === true || given.averageWeights === true) && query.shape.length === 3) {
+    const [batch, length] = query.shape
+    const keys = (key ?? query).shape[1] ?? 0
+    const rows = given.averageWeights === true ? [batch, length, keys] : [batch, numHeads, length, keys]
+    result.weights = allocateTensor('weights', rows)
+  }
+
+  const call = backend
+    .call(operation, residentOf(layer))
+    .input(query)
+    .input(key)
+    .input(value)
+    .given(given)
+    .output(output.data)
+    .output(result.weights?.data)
+    .named(names)
+  // The rows of a single sequence can be computed independently.
+  if (query.shape[0] === 1 && !result.weights) call.divisible(operationsOf(query, key ?? query, config))
+  return call.returning(result)
+}
+
+/**
+ * Approximate number of operations in a layer: projections, attention, and the feed-forward network if present.
+ *
+ * @param {Checked} query
+ * @param {Checked} key
+ * @param {{ modelDim: number, feedForwardDim?: number }} config
+ */
+const operationsOf = (query, key, { modelDim, feedForwardDim = 0 }) =>
+  4 * query.data.length * (2 * modelDim + (key.shape[1] ?? 0) + feedForwardDim)
+
+/** @param {Backend} backend */
+export function createLayers(backend) {
+  class AttentionLayer extends Layer {
+    /** @type {Config} */
+    #config
+
+    /**
+     * @param {string} kind
+     * @param {unknown} config
+     */
+    constructor(kind, config) {
+      const resident = new Resident(backend, kind, encodeConfig(config))
+      super(resident)
+      const described = resident.describe()
+      if (described.rotary) Object.freeze(described.rotary)
+      this.#config = Object.freeze(described)
+    }
+
+    get config() {
+      return this.#config
+    }
+  }
+
+  class MultiHeadAttention extends AttentionLayer {
+    /** @param {unknown} config */
+    constructor(config) {
+      super('multi-head', config)
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} [k]
+     * @param {unknown} [v]
+     * @param {unknown} [options]
+     */
+    forward(q, k, v, options) {
+      return attend(backend, this, ['q', 'k', 'v'], q, k, v, options).run()
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} [k]
+     * @param {unknown} [v]
+     * @param {unknown} [options]
+     */
+    forwardAsync(q, k, v, options) {
+      return later((watch) => attend(backend, this, ['q', 'k', 'v'], q, k, v, options, watch))
+    }
+  }
+
+  class SelfAttention extends AttentionLayer {
+    /** @param {unknown} config */
+    constructor(config) {
+      super('self', config)
+    }
+
+    /**
+     * @param {unknown} x
+     * @param {unknown} [options]
+     */
+    forward(x, options) {
+      return attend(backend, this, ['x'], x, undefined, undefined, options).run()
+    }
+
+    /**
+     * @param {unknown} x
+     * @param {unknown} [options]
+     */
+    forwardAsync(x, options) {
+      return later((watch) => attend(backend, this, ['x'], x, undefined, undefined, options, watch))
+    }
+  }
+
+  class CrossAttention extends AttentionLayer {
+    /** @param {unknown} config */
+    constructor(config) {
+      super('cross', config)
+    }
+
+    /**
+     * @param {unknown} query
+     * @param {unknown} context
+     * @param {unknown} [options]
+     */
+    forward(query, context, options) {
+      return this.#attend(query, context, options).run()
+    }
+
+    /**
+     * @param {unknown} query
+     * @param {unknown} context
+     * @param {unknown} [options]
+     */
+    forwardAsync(query, context, options) {
+      return later((watch) => this.#attend(query, context, options, watch))
+    }
+
+    /**
+     * @param {unknown} query
+     * @param {unknown} context
+     * @param {unknown} options
+     * @param {import('../runtime/async/watch.js').Watch} [watch]
+     */
+    #attend(query, context, options, watch) {
+      // Required here, although the other layers accept its absence.
+      checkTensor('context', context)
+      return attend(backend, this, ['query', 'context'], query, context, undefined, options, watch)
+    }
+  }
+
+  return { MultiHeadAttention, SelfAttention, CrossAttention }
+}

@@ -1,0 +1,157 @@
+// Linear attention: the layer and its streams.
+
+import { later } from '../runtime/async/watch.js'
+import { lastOf } from './attention.js'
+import { showInConsole } from './inspect.js'
+import { disposeSymbol } from './layers.js'
+import { encodeConfig, splitOptions } from '../checks/options.js'
+import { Resident } from '../runtime/resident.js'
+import { allocateTensor, checkArray, checkTensor, outputFor, withLast } from '../checks/tensor.js'
+
+/** @typedef {import('../runtime/backend.js').Backend} Backend */
+/** @typedef {import('../../index.d.ts').AttentionOutput} AttentionOutput */
+
+/**
+ * Prepares one call over queries, keys and values.
+ *
+ * @param {Backend} backend
+ * @param {string} operation
+ * @param {readonly Resident[]} objects
+ * @param {readonly unknown[]} inputs  q, k and v
+ * @param {unknown} [options]
+ * @param {import('../runtime/async/watch.js').Watch} [watch]
+ * @returns {import('../runtime/call.js').PreparedCall<AttentionOutput>}
+ */
+function attend(backend, operation, objects, inputs, options, watch) {
+  const [query, key, value] = ['q', 'k', 'v'].map((name, index) => checkTensor(name, inputs[index]))
+  const { values, json } = splitOptions('options', options, ['kvLengths', 'out'], watch)
+  const { kvLengths, out } = values
+  const lengths = kvLengths === undefined ? undefined : checkArray('kvLengths', kvLengths, 'Int32Array')
+  /** @type {Float32Array | undefined} */
+  const target = out === undefined ? undefined : checkArray('out', out, 'Float32Array')
+  if (watch) watch.out = target
+
+  const shape = withLast(query.shape, lastOf(value.shape))
+  const output = outputFor(/** @type {any} */ (target), shape, [query.data, key.data, value.data])
+  return backend
+    .call(operation, ...objects)
+    .input(query)
+    .input(key)
+    .input(value)
+    .options(json)
+    .integers(/** @type {any} */ (lengths))
+    .output(output.data)
+    .returning({ output })
+}
+
+/** @param {Backend} backend */
+export function createLinear(backend) {
+  class LinearStream {
+    #attention
+    #sums
+
+    /**
+     * @param {Resident} attention
+     * @param {Resident} sums
+     */
+    constructor(attention, sums) {
+      this.#attention = attention
+      this.#sums = sums
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} v
+     */
+    step(q, k, v) {
+      return attend(backend, 'linearStreamStep', [this.#attention, this.#sums], [q, k, v]).run()
+    }
+
+    reset() {
+      backend.call('linearStreamReset', this.#sums).run()
+    }
+
+    dispose() {
+      this.#sums.dispose()
+    }
+
+    [disposeSymbol]() {
+      this.dispose()
+    }
+  }
+
+  class LinearAttention {
+    #resident
+    #config
+
+    /** @param {unknown} config */
+    constructor(config) {
+      this.#resident = new Resident(backend, 'linear', encodeConfig(config))
+      this.#config = Object.freeze(this.#resident.describe())
+    }
+
+    static {
+      showInConsole(LinearAttention, (attention) => ({
+        ...attention.#config,
+        backend: attention.#resident.backendKind
+      }))
+    }
+
+    get config() {
+      return this.#config
+    }
+
+    /** @returns {number} */
+    get featureDim() {
+      return this.#config.featureDim
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} v
+     * @param {unknown} [options]
+     */
+    forward(q, k, v, options) {
+      return attend(backend, 'linearAttention', [this.#resident], [q, k, v], options).run()
+    }
+
+    /**
+     * @param {unknown} q
+     * @param {unknown} k
+     * @param {unknown} v
+     * @param {unknown} [options]
+     */
+    forwardAsync(q, k, v, options) {
+      return later((watch) => attend(backend, 'linearAttention', [this.#resident], [q, k, v], options, watch))
+    }
+
+    /** @param {unknown} x */
+    featureMap(x) {
+      const input = checkTensor('x', x)
+      const { numHeads, featureDim } = this.#config
+      const width = input.shape.length === 3 ? numHeads * featureDim : featureDim
+      const output = allocateTensor('output', withLast(input.shape, width))
+      backend.call('linearFeatureMap', this.#resident).input(input).output(output.data).run()
+      return output
+    }
+
+    /** @param {unknown} [options] */
+    stream(options) {
+      this.#resident.use()
+      const { json } = splitOptions('options', options, [])
+      return new LinearStream(this.#resident, new Resident(backend, 'linear-stream', json))
+    }
+
+    dispose() {
+      this.#resident.dispose()
+    }
+
+    [disposeSymbol]() {
+      this.dispose()
+    }
+  }
+
+  return { LinearAttention }
+}

@@ -1,0 +1,30 @@
+// The WebAssembly modules contained in the package's JavaScript, compressed by deflate and encoded as base64.
+
+import { relaxed, simd } from '../../packages/wasm/attention.inline.js'
+import { compiling, inflating } from './engine.js'
+import { only, openWasm, variants } from './wasm.js'
+
+/** @param {string} text */
+async function inflate(text) {
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+  // Node's zlib also works in emulated DOMs, which replace Blob and lack DecompressionStream.
+  const zlib = globalThis.process?.getBuiltinModule?.('node:zlib')
+  if (zlib) return zlib.inflateRawSync(bytes)
+  const stream = inflating(() => new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw')))
+  return new Response(stream).arrayBuffer()
+}
+
+/** Compiles the fastest variant that this engine supports. */
+export async function compileInlined() {
+  const bytes = await inflate(variants()[0] === 'relaxed' ? relaxed : simd)
+  return compiling(() => WebAssembly.compile(bytes))
+}
+
+/** Makes a backend from the inlined module. */
+export function openInlined() {
+  return only(
+    'the inlined module',
+    "Under a content security policy, its script-src needs 'wasm-unsafe-eval'.",
+    async () => openWasm(await compileInlined())
+  )
+}

@@ -1,0 +1,30 @@
+// Shared by the entries without native code: calls throw before init(), and 'native' is not available.
+
+import { AttentionError } from '../checks/errors.js'
+import { noBackend } from './wasm.js'
+
+/** @typedef {import('../entries/entry.js').Loader} Loader */
+
+/**
+ * @param {(source: unknown) => Promise<import('../runtime/backend.js').Loaded>} open  opens the shipped module, or the given one
+ * @returns {Loader}
+ */
+export function webLoader(open) {
+  return {
+    loadSync() {
+      throw new AttentionError('NOT_INITIALIZED', {
+        expected: 'init() to have finished',
+        message: 'not initialized: await init() once before the first call'
+      })
+    },
+    async load(kind, source) {
+      if (kind === 'native') throw noNative()
+      return open(source)
+    }
+  }
+}
+
+export function noNative() {
+  const error = new Error('this runtime does not load addons')
+  return noBackend([{ candidate: 'native', error }], "Use the backend 'wasm' here.")
+}

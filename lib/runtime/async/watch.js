@@ -1,0 +1,66 @@
+// The options of an asynchronous call: its signal, its progress listener, and the destination of its result.
+
+import { describe, fault, isFunction, isObject } from '../../checks/errors.js'
+
+/**
+ * Throws the signal's reason if it is aborted. The signal may be defined by the caller.
+ *
+ * @param {AbortSignal | undefined} signal
+ */
+export function throwIfAborted(signal) {
+  if (signal?.aborted) throw signal.reason
+}
+
+export class Watch {
+  /** @type {AbortSignal | undefined} */
+  signal = undefined
+  /** The signal's state when the options were read, with its reason. */
+  isAborted = false
+  /** @type {unknown} */
+  reason = undefined
+  /** @type {((fraction: number) => void) | undefined} */
+  onProgress = undefined
+  /** The caller's array for the result. @type {Float32Array | undefined} */
+  out = undefined
+
+  /**
+   * Stores the option if it is one of these, and returns true.
+   *
+   * @param {string} name
+   * @param {any} value
+   */
+  take(name, value) {
+    if (name === 'signal') {
+      const aborted = isObject(value) ? /** @type {any} */ (value).aborted : undefined
+      if (
+        typeof aborted !== 'boolean' ||
+        !isFunction(value.addEventListener) ||
+        !isFunction(value.removeEventListener)
+      ) {
+        throw fault('OPTION', name, 'an AbortSignal', describe(value))
+      }
+      this.signal = value
+      this.isAborted = aborted
+      if (aborted) this.reason = value.reason
+      return true
+    }
+    if (name === 'onProgress') {
+      if (!isFunction(value)) throw fault('OPTION', name, 'a function', describe(value))
+      this.onProgress = value
+      return true
+    }
+    return false
+  }
+}
+
+/**
+ * Prepares a call now and runs it asynchronously. Every error rejects the promise.
+ *
+ * @template T
+ * @param {(watch: Watch) => import('../call.js').PreparedCall<T>} prepare
+ * @returns {Promise<T>}
+ */
+export async function later(prepare) {
+  const watch = new Watch()
+  return prepare(watch).later(watch)
+}

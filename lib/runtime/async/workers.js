@@ -1,0 +1,355 @@
+// Runs calls on workers, each with its own instance of the WebAssembly module; without workers, on the calling thread.
+
+import { fromBinding } from '../../checks/errors.js'
+import { FIRST_OBJECT, HEADER, freeQuietly, makeObject } from './worker-calls.js'
+
+/** @typedef {import('./queue.js').Executor} Executor */
+/** @typedef {import('./queue.js').Report} Report */
+/** @typedef {import('./request.js').Request} Request */
+/** @typedef {import('./spawn.js').Spawned} Spawned */
+/** @typedef {import('./spawn.js').Spawn} Spawn */
+
+/** Minimum number of operations for splitting a call: below, copying to several workers costs too much. */
+const SPLIT_OPERATIONS = 2e8
+
+/** Ends the workers of backends that were garbage-collected. */
+const registry = new FinalizationRegistry((/** @type {Pool} */ pool) => pool.end())
+
+/** A worker and its state. */
+class Handle {
+  /** Keys of the objects that the worker holds. @type {Set<string>} */
+  known = new Set()
+  /** @type {{ resolve: (answer: any) => void, reject: (error: unknown) => void, report?: Report } | undefined} */
+  call
+  isReady = false
+
+  /** @param {Spawned} worker */
+  constructor(worker) {
+    this.worker = worker
+  }
+}
+
+/** The workers of one backend. Holds no reference to the backend, so that both can be garbage-collected. */
+class Pool {
+  /** Reasons why workers could not start. @type {{ candidate: string, error: Error }[]} */
+  failures = []
+  /** @type {Handle[]} */
+  #idle = []
+  /** @type {Set<Handle>} */
+  #all = new Set()
+  /**
+   * Callbacks waiting for an idle worker when no more can start; undefined means that no worker is left. @type
+   * {((handle: Handle | undefined) => void)[]}
+   */
+  #waiting = []
+  #starting = 0
+  /** True once the current way of starting workers has succeeded. */
+  #hasStarted = false
+  #module
+  #spawns
+
+  /**
+   * @param {WebAssembly.Module} module
+   * @param {readonly Spawn[]} spawns  ways to start a worker, the best first
+   */
+  constructor(module, spawns) {
+    this.#module = module
+    this.#spawns = [...spawns]
+    if (spawns.length === 0) this.#failed('workers', new Error('this runtime cannot start workers'))
+  }
+
+  get canWork() {
+    return this.#spawns.length > 0
+  }
+
+  /**
+   * Returns an idle worker or starts one; undefined if none can be started.
+   *
+   * @returns {Promise<Handle | undefined>}
+   */
+  async take() {
+    const idle = this.#takeIdle()
+    if (idle) return idle
+    for (;;) {
+      const spawn = this.#spawns[0]
+      if (spawn === undefined) return undefined
+      try {
+        return await this.#start(spawn)
+      } catch (error) {
+        // A concurrent attempt may have discarded this way already.
+        if (this.#spawns[0] !== spawn) continue
+        // If other workers did start, the machine only has no room for more.
+        const handle = this.#all.size + this.#starting > 0 ? await this.#nextIdle() : undefined
+        if (handle || this.#hasStarted) return handle
+        if (this.#spawns[0] === spawn) this.#failed(spawn.candidate, /** @type {Error} */ (error))
+      }
+    }
+  }
+
+  #takeIdle() {
+    const idle = this.#idle.pop()
+    idle?.worker.hold(true)
+    return idle
+  }
+
+  /** Waits for an idle worker; undefined if no worker is left. @returns {Promise<Handle | undefined>} */
+  #nextIdle() {
+    return new Promise((resolve) => {
+      const idle = this.#takeIdle()
+      if (idle) resolve(idle)
+      else this.#waiting.push(resolve)
+    })
+  }
+
+  /** @param {string} candidate @param {Error} error */
+  #failed(candidate, error) {
+    this.failures.push({ candidate, error })
+    this.#spawns.shift()
+    this.#hasStarted = false
+  }
+
+  /** @param {Spawn} spawn */
+  async #start(spawn) {
+    this.#starting++
+    try {
+      return await this.#open(spawn)
+    } finally {
+      this.#starting--
+      this.#notifyIfNone()
+    }
+  }
+
+  /** @param {Spawn} spawn @returns {Promise<Handle>} */
+  #open(spawn) {
+    return new Promise((resolve, reject) => {
+      const handle = new Handle(
+        spawn.open({
+          message: (answer) => {
+            if (answer.progress !== undefined) return handle.call?.report?.(answer.progress)
+            if (!answer.ready) return handle.call?.resolve(answer)
+            handle.isReady = true
+            this.#hasStarted = true
+            this.#all.add(handle)
+            resolve(handle)
+          },
+          lost: (error) => {
+            this.kill(handle)
+            if (!handle.isReady) return reject(error)
+            handle.call?.reject(error)
+          }
+        })
+      )
+      try {
+        handle.worker.post({ module: this.#module })
+      } catch (error) {
+        this.kill(handle)
+        reject(error)
+      }
+    })
+  }
+
+  /**
+   * Ends a worker that is busy, lost, or in an unknown state after a fault.
+   *
+   * @param {Handle} handle
+   */
+  kill(handle) {
+    this.#all.delete(handle)
+    this.#idle = this.#idle.filter((other) => other !== handle)
+    handle.worker.end()
+    this.#notifyIfNone()
+  }
+
+  /** Notifies the waiting callbacks if no worker is left. */
+  #notifyIfNone() {
+    if (this.#all.size + this.#starting === 0) this.#waiting.splice(0).forEach((resolve) => resolve(undefined))
+  }
+
+  /** @param {Handle} handle */
+  release(handle) {
+    if (!this.#all.has(handle)) return
+    const next = this.#waiting.shift()
+    if (next) return next(handle)
+    handle.worker.hold(false)
+    this.#idle.push(handle)
+  }
+
+  /** @param {string} key  of an object that is no longer in use */
+  forget(key) {
+    for (const { known, worker } of this.#all) {
+      if (known.delete(key)) worker.post({ forget: key })
+    }
+  }
+
+  end() {
+    for (const handle of this.#all) this.kill(handle)
+  }
+}
+
+/**
+ * @param {import('../backend.js').Backend} backend
+ * @param {WebAssembly.Module} module
+ * @param {readonly Spawn[]} spawns
+ * @returns {Executor & Pick<Pool, 'failures' | 'canWork' | 'forget'>}
+ */
+export function workerExecutor(backend, module, spawns) {
+  const pool = new Pool(module, spawns)
+  registry.register(backend, pool)
+  const slots = () => (pool.canWork ? backend.workers : 1)
+
+  /** @param {Request} request @param {number} free */
+  const parts = ({ operations }, free) => (pool.canWork && operations >= SPLIT_OPERATIONS ? Math.max(1, free) : 1)
+
+  return {
+    get slots() {
+      return slots()
+    },
+    get failures() {
+      return pool.failures
+    },
+    get canWork() {
+      return pool.canWork
+    },
+    forget: (key) => pool.forget(key),
+    fault: fromBinding,
+    slotsFor: parts,
+    run(request, free, report) {
+      const count = parts(request, free)
+      const progress = new Float64Array(count)
+      const stops = new AbortController()
+      const runs = Array.from({ length: count }, (_, part) => {
+        const listen =
+          report &&
+          ((/** @type {number} */ fraction) => {
+            progress[part] = fraction
+            report(progress.reduce((sum, fraction) => sum + fraction, 0) / count)
+          })
+        return runPart(pool, request, part, count, stops.signal, listen)
+      })
+      const done = Promise.allSettled(runs).then((outcomes) => {
+        if (stops.signal.aborted) return
+        const failed = outcomes.find(({ status }) => status === 'rejected')
+        if (failed) throw /** @type {PromiseRejectedResult} */ (failed).reason
+        const answers = outcomes.map((outcome) => /** @type {PromiseFulfilledResult<any>} */ (outcome).value)
+        if (answers.includes(undefined)) return runHere(backend, request)
+        gather(request, answers)
+        // Parts run at the same time, each in a memory of its own.
+        backend.countOnWorkers(answers.reduce((sum, { needed }) => sum + needed, 0))
+      })
+      return { done, cancel: () => stops.abort() }
+    }
+  }
+}
+
+/**
+ * Runs one part of a call on a worker and returns its answer, or undefined without workers.
+ *
+ * @param {Pool} pool
+ * @param {Request} request
+ * @param {number} part
+ * @param {number} count
+ * @param {AbortSignal} stop
+ * @param {Report | undefined} report
+ */
+async function runPart(pool, request, part, count, stop, report) {
+  const handle = await pool.take()
+  if (handle === undefined) return undefined
+  /** @type {(() => void) | undefined} */
+  let kill
+  try {
+    const answer = await new Promise((resolve, reject) => {
+      kill = () => {
+        pool.kill(handle)
+        reject(stop.reason)
+      }
+      if (stop.aborted) return reject(stop.reason)
+      stop.addEventListener('abort', kill)
+      handle.call = { resolve, reject, ...(report && { report }) }
+      send(handle, request, part, count, report !== undefined)
+    })
+    if (answer.error === undefined) return answer
+    for (const key of answer.lacks) handle.known.delete(key)
+    const error = fromBinding(answer.error)
+    // After a trap the state of the instance is unknown.
+    if (error.code === 'INTERNAL') pool.kill(handle)
+    throw error
+  } finally {
+    if (kill) stop.removeEventListener('abort', kill)
+    handle.call = undefined
+    pool.release(handle)
+  }
+}
+
+/**
+ * @param {Handle} handle
+ * @param {Request} request
+ * @param {number} part
+ * @param {number} count
+ * @param {boolean} reports
+ */
+function send(handle, request, part, count, reports) {
+  const { operation, options, inputs, bytes, integers, outputs, indices } = request
+  const header = request.header.slice()
+  header[2] = part
+  header[3] = count
+  const lengths = outputs.map((array) => array?.length)
+  const make = request.objects.filter(({ key }) => !handle.known.has(key)).map((object) => object.recipe())
+  const objects = request.objects.map(({ key }) => key)
+  const arrays = { inputs, bytes, integers, lengths, indices: indices?.length }
+  // A call in one part can transfer its copies.
+  const transfer = count > 1 ? [] : [...inputs, bytes, ...integers].flatMap((array) => (array ? [array.buffer] : []))
+  handle.worker.post({ call: { operation, header, options, objects, make, reports, ...arrays } }, transfer)
+  for (const { key } of make) handle.known.add(key)
+}
+
+/**
+ * Merges the workers' answers into the outputs. In a split call, each answer is zero outside its own part.
+ *
+ * @param {Request} request
+ * @param {readonly { outputs: (Float32Array | undefined)[], indices?: Int32Array }[]} answers
+ */
+function gather({ outputs, indices }, answers) {
+  for (const [part, answer] of answers.entries()) {
+    const merge = part === 0 ? fill : mergeBits
+    outputs.forEach((output, index) => output && merge(output, /** @type {Float32Array} */ (answer.outputs[index])))
+    if (indices) merge(indices, /** @type {Int32Array} */ (answer.indices))
+  }
+}
+
+/** @template {Float32Array | Int32Array} T @param {T} to @param {T} from */
+const fill = (to, from) => to.set(from)
+
+/** @template {Float32Array | Int32Array} T @param {T} to @param {T} from */
+function mergeBits(to, from) {
+  const [target, bits] = [to, from].map(({ buffer, byteOffset, length }) => new Int32Array(buffer, byteOffset, length))
+  for (let index = 0; index < bits.length; index++) target[index] |= bits[index]
+}
+
+/**
+ * Runs the call on the calling thread after all, if workers could not start.
+ *
+ * @param {import('../backend.js').Backend} backend
+ * @param {Request} request
+ */
+function runHere(backend, request) {
+  const { operation, options, inputs, bytes, integers, outputs, indices, objects } = request
+  const binding = backend.binding ?? backend.start()
+  const header = new Float64Array(HEADER)
+  header.set(request.header)
+  /** @type {number[]} */
+  const created = []
+  try {
+    objects.forEach((object, index) => {
+      // After a fault, ids refer to an instance that no longer exists.
+      if (!object.isOf(binding)) created.push((header[FIRST_OBJECT + index] = makeObject(binding, object.recipe())))
+    })
+    const [input1, input2, input3, input4] = inputs
+    const [output1, output2, output3, output4] = outputs
+    // prettier-ignore
+    binding.call(operation, header, options, input1, input2, input3, input4, bytes, integers[0], integers[1], output1, output2, output3, output4, indices)
+  } catch (error) {
+    throw backend.fault(error)
+  } finally {
+    for (const id of created) freeQuietly(binding, id)
+  }
+}

@@ -1,0 +1,227 @@
+// Objects in a backend's memory that outlive a call: created, recreated after a fault, and freed.
+
+import { freeQuietly, makeObject } from './async/worker-calls.js'
+import { AttentionError } from '../checks/errors.js'
+import { decodeState } from './state.js'
+
+/** @typedef {import('./backend.js').Backend} Backend */
+/** @typedef {import('./binding.d.ts').Binding} Binding */
+
+/** The binding and id of an object. @typedef {{ binding: Binding, id: number, version: Version }} Location */
+/** @typedef {{ kind: string, config: string, integers: (Int32Array | undefined)[] }} Origin */
+/**
+ * Everything needed to recreate an object in another instance.
+ *
+ * @typedef {Origin & { key: string, entries: string, data: Float32Array[] }} Recipe
+ */
+
+/** Frees objects that were never disposed of. */
+const registry = new FinalizationRegistry(release)
+
+/** @param {Location} location */
+function release({ binding, id, version }) {
+  version.release()
+  freeQuietly(binding, id)
+}
+
+/** A reference-counted snapshot of an object's contents; `key` identifies it to workers. */
+class Version {
+  static #count = 0
+  key = `${++Version.#count}`
+  #references = 1
+  #backend
+
+  /** @param {Backend} backend */
+  constructor(backend) {
+    this.#backend = backend
+  }
+
+  retain() {
+    this.#references++
+    return this
+  }
+
+  release() {
+    if (--this.#references === 0) this.#backend.forget(this.key)
+  }
+}
+
+/**
+ * Reads the recipe of an object. The memory of an instance that trapped can still be read.
+ *
+ * @param {Location} location
+ * @param {Origin} origin
+ * @returns {Recipe}
+ */
+function recipeOf({ binding, id, version }, origin) {
+  const entries = binding.stateEntries(id)
+  const read = (/** @type {number} */ index, /** @type {Float32Array} */ output) => binding.readState(id, index, output)
+  const data = Object.values(decodeState(JSON.parse(entries), read)).map((tensor) => tensor.data)
+  return { key: version.key, ...origin, entries, data }
+}
+
+/** Keeps an object alive in its current state, independently of later changes to the original. */
+class PinnedObject {
+  #location
+  #origin
+
+  /**
+   * @param {Location} location  exclusive to this object
+   * @param {Origin} origin
+   */
+  constructor(location, origin) {
+    this.#location = location
+    this.#origin = origin
+  }
+
+  get id() {
+    return this.#location.id
+  }
+
+  get key() {
+    return this.#location.version.key
+  }
+
+  recipe() {
+    return recipeOf(this.#location, this.#origin)
+  }
+
+  /** @param {Binding} binding */
+  isOf(binding) {
+    return binding === this.#location.binding
+  }
+
+  release() {
+    release(this.#location)
+  }
+}
+
+export class Resident {
+  /** True in training mode. */
+  training = false
+  /** @type {Location | undefined} */
+  #location
+  #backend
+  /** @type {Origin} */
+  #origin
+
+  /**
+   * @param {Backend} backend
+   * @param {string} kind
+   * @param {string} config  as JSON
+   * @param {Int32Array} [integers1]
+   * @param {Int32Array} [integers2]
+   */
+  constructor(backend, kind, config, integers1, integers2) {
+    this.#backend = backend
+    this.#origin = { kind, config, integers: [integers1, integers2] }
+    this.#setLocation(
+      this.#guard((binding) => ({
+        binding,
+        id: binding.create(kind, config, integers1, integers2),
+        version: new Version(backend)
+      }))
+    )
+  }
+
+  /** The object's id in the current binding; recreates the object first if its instance trapped. */
+  use() {
+    if (this.#location === undefined) {
+      throw new AttentionError('DISPOSED', {
+        argument: 'this',
+        expected: 'an object that has not been disposed',
+        actual: 'a disposed object',
+        message: 'this object has been disposed; create a new one, or dispose of it later'
+      })
+    }
+    if (this.#location.binding !== this.#backend.binding) this.#revive(this.#location)
+    return this.#location.id
+  }
+
+  /** The kind of backend that the object lives in. */
+  get backendKind() {
+    this.use()
+    return this.#backend.kind
+  }
+
+  /** Pins the object in its current state, for a call that will run later. */
+  hold() {
+    const id = this.use()
+    const { binding, version } = /** @type {Location} */ (this.#location)
+    const pinnedId = this.#guard(() => binding.hold(id))
+    return new PinnedObject({ binding, id: pinnedId, version: version.retain() }, this.#origin)
+  }
+
+  /** The configuration, including all defaults. */
+  describe() {
+    const id = this.use()
+    return JSON.parse(this.#guard((binding) => binding.describe(id)))
+  }
+
+  /** The names and shapes of the parameters. @returns {import('./state.js').Entries} */
+  entries() {
+    const id = this.use()
+    return JSON.parse(this.#guard((binding) => binding.stateEntries(id)))
+  }
+
+  state() {
+    const id = this.use()
+    return this.#guard((binding) =>
+      decodeState(JSON.parse(binding.stateEntries(id)), (index, output) => binding.readState(id, index, output))
+    )
+  }
+
+  /**
+   * @param {{ entries: string, data: Float32Array[] }} state
+   * @param {string} prefix
+   */
+  load({ entries, data }, prefix) {
+    const id = this.use()
+    this.#guard((binding) => binding.loadState(id, entries, data, prefix))
+    const location = /** @type {Location} */ (this.#location)
+    location.version.release()
+    location.version = new Version(this.#backend)
+  }
+
+  dispose() {
+    if (this.#location === undefined) return
+    registry.unregister(this)
+    release(this.#location)
+    this.#location = undefined
+  }
+
+  /** @param {Location} location */
+  #setLocation(location) {
+    this.#location = location
+    registry.register(this, location, this)
+  }
+
+  /**
+   * Recreates the object after its instance trapped.
+   *
+   * @param {Location} old
+   */
+  #revive(old) {
+    const location = this.#guard((binding) => ({
+      binding,
+      id: makeObject(binding, recipeOf(old, this.#origin)),
+      version: old.version
+    }))
+    registry.unregister(this)
+    this.#setLocation(location)
+  }
+
+  /**
+   * @template T
+   * @param {(binding: Binding) => T} call
+   */
+  #guard(call) {
+    const backend = this.#backend
+    const binding = backend.binding ?? backend.start()
+    try {
+      return call(binding)
+    } catch (error) {
+      throw backend.fault(error)
+    }
+  }
+}
