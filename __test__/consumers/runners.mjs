@@ -33,8 +33,10 @@ const { ruVector } = require('@ruvector/attention/compat')
 const asTest = `test('the package runs', async () => {${body}})\n`
 
 /**
+ * Runs a tool's program, or Node itself.
+ *
  * @param {string} name
- * @param {{ tools: ToolSet, core?: boolean, files: Record<string, string>, commonJs?: boolean, program: readonly [string, string?], args?: readonly string[], env?: Record<string, string>, passed: RegExp }} what
+ * @param {{ tools: ToolSet, core?: boolean, files: Record<string, string>, commonJs?: boolean, program?: readonly [string, string?], args?: readonly string[], env?: Record<string, string>, passed: RegExp }} what
  * @returns {Consumer}
  */
 const runner = (name, { tools, core = false, files, commonJs = false, program, args = [], env, passed }) => ({
@@ -45,7 +47,8 @@ const runner = (name, { tools, core = false, files, commonJs = false, program, a
   async run(project) {
     project.write(files)
     if (commonJs) project.change('package.json', (manifest) => ({ ...manifest, type: 'commonjs' }))
-    const output = await project.tool(program, args, { env: { CI: '1', NO_COLOR: '1', ...env }, withErrors: true })
+    const how = { env: { CI: '1', NO_COLOR: '1', ...env }, withErrors: true }
+    const output = await (program ? project.tool(program, args, how) : project.run(process.execPath, args, how))
     if (!passed.test(output)) throw new Failure(`the test did not pass: ${output}`)
     return {}
   }
@@ -53,6 +56,7 @@ const runner = (name, { tools, core = false, files, commonJs = false, program, a
 
 const jest = /** @type {const} */ ({ tools: 'jest', program: ['jest'], passed: /^Tests: +1 passed, 1 total$/m })
 const vitest = /** @type {const} */ ({ tools: 'vitest', program: ['vitest'], passed: /Tests +1 passed/ })
+const nodeTest = /** @type {const} */ ({ tools: 'node', core: true, args: ['--test'], passed: /^# pass 1$/m })
 const tsconfig = JSON.stringify({
   compilerOptions: { module: 'commonjs', target: 'es2022', esModuleInterop: true, types: ['jest'], skipLibCheck: true }
 })
@@ -109,6 +113,14 @@ export const runners = [
     commonJs: true,
     files: { 'test/a.js': asRequire + asTest.replace('test(', 'it(') },
     passed: /1 passing/
+  }),
+  runner('node:test: import', {
+    ...nodeTest,
+    files: { 'a.test.mjs': `import test from 'node:test'\n${asImport}${asTest}` }
+  }),
+  runner('node:test: require', {
+    ...nodeTest,
+    files: { 'a.test.cjs': `const test = require('node:test')\n${asRequire}${asTest}` }
   }),
   ...['ts', 'cts'].map((extension) =>
     runner(`tsx: .${extension}`, {

