@@ -95,9 +95,10 @@ async function lintScripts() {
   await step('tsc', () => tsc('.'))
 }
 
-/** The site of the guides and the reference; a warning, such as a link without an end, is an error. */
+/** Builds the site of the guides and the reference; warnings and broken links are errors. */
 async function buildDocs() {
   await runNpm('typedoc', '--options', join('scripts', 'docs', 'typedoc.js'))
+  await run(process.execPath, [join('scripts', 'docs', 'crawl.mjs')])
 }
 
 async function format() {
