@@ -595,7 +595,17 @@ export declare class KVCache implements Disposable {
 // ── Layers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Parameters by name. */
-export type StateDict = Record<string, Tensor>
+export type StateDict<T = Tensor> = Record<string, T>
+
+/** A tensor of 16-bit floats, given as their bits: IEEE binary16, or bfloat16. */
+export interface HalfTensor {
+  readonly type: 'f16' | 'bf16'
+  readonly data: Uint16Array
+  readonly shape: readonly number[]
+}
+
+/** Any entry of a file of weights: floats, integers, bytes and Booleans, or 16-bit floats. */
+export type StateEntry = Tensor | Tensor<Int32Array> | Tensor<Uint8Array> | HalfTensor
 
 /**
  * Owns memory outside the JavaScript heap: free it with `using` or dispose(); a finalizer is the fallback. Use after
@@ -607,18 +617,32 @@ export declare abstract class Layer implements Disposable {
   /** A copy of the parameters under PyTorch's names, in PyTorch's order. */
   stateDict(): StateDict
   /**
-   * Loads the parameters from `state`, under the names of PyTorch, BERT, Llama or Whisper. With `prefix`, such as
-   * `'encoder.layer.0.attention'`, only entries under it are read, without the prefix and its dot.
+   * Loads the parameters from `state`, under the names of PyTorch, BERT, Llama or Whisper.
    *
-   * @throws {AttentionError} SHAPE, DTYPE or FORMAT for entries that are missing, unexpected or of the wrong shape; the
-   * layer then stays unchanged. OPTION, MEMORY, DISPOSED
+   * Passes over buffers that checkpoints hold beside parameters, such as `rotary_emb.inv_freq`, `position_ids` or GPT-2's
+   * causal mask, and over entries of integers that are not parameters. Widens 16-bit floats.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE or FORMAT for entries that are missing, unexpected or of the wrong shape, and
+   * for a prefix without entries; the layer then stays unchanged. OPTION, MEMORY, DISPOSED
    */
-  loadStateDict(state: StateDict, options?: { prefix?: string | null } | null): this
+  loadStateDict(state: StateDict<StateEntry>, options?: LoadOptions | null): this
   /** Enables dropout, or disables it with `false`, which is the initial mode. */
   train(mode?: boolean): this
   /** Frees the parameters now. Further calls do nothing. */
   dispose(): void
   [Symbol.dispose](): void
+}
+
+export interface LoadOptions {
+  /** Read only entries under this prefix, such as `'encoder.layer.0.attention'`, without the prefix and its dot. */
+  prefix?: string | null
+  /** Refuse entries that are not parameters of the layer; missing ones are always an error. Default: true. */
+  strict?: boolean | null
+  /**
+   * The layer's names by the names below the prefix, or a function that returns them; null leaves an entry out. Names that
+   * a record lacks stay as they are.
+   */
+  rename?: Readonly<Record<string, string | null>> | ((name: string) => string | null) | null
 }
 
 export interface AttentionConfig {
@@ -1229,22 +1253,126 @@ export declare class GraphTransformer extends GraphLayer {
 
 // ── Weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/**
- * Reads the tensors of a safetensors file: F32 unchanged, F16 and BF16 converted to 32 bits. With `prefix`, reads only
- * the entries under it, without the prefix and its dot.
- *
- * @throws {AttentionError} FORMAT for a file that is truncated, inconsistent or of another element type; DTYPE if
- * `bytes` is not a byte array; OPTION, MEMORY
- */
-export function loadSafetensors(bytes: Uint8Array | ArrayBuffer, options?: { prefix?: string | null } | null): StateDict
+/** Which entries of a file are read. */
+export interface EntrySelection {
+  /** Read only entries under this prefix, without the prefix and its dot. Default: all. */
+  prefix?: string | null
+  /** Read only entries whose name in the file it accepts. Default: all. */
+  filter?: ((name: string) => boolean) | null
+  /** Throw FORMAT for selected entries of 4, 6 or 8-bit floats or complex numbers, or skip them. Default: 'throw'. */
+  unsupported?: 'throw' | 'skip' | null
+}
+
+export interface HalvesOptions {
+  /** Widen F16 and BF16 to 32 bits, exactly, or keep their bits as a {@link HalfTensor}. Default: 'widen'. */
+  halves?: 'widen' | 'keep' | null
+}
 
 /**
- * Writes a state dict as the bytes of a safetensors file, in F32.
+ * Reads the tensors of a [safetensors](https://github.com/huggingface/safetensors#format) file.
+ *
+ * - F32, F16, BF16 and F64 become floats of 32 bits; F64 is rounded.
+ * - I8, I16, I32, I64, U16, U32 and U64 become an Int32Array if every value fits.
+ * - U8 and BOOL become a Uint8Array.
+ *
+ * The type of the result says that all entries are floats; name another one where a file holds integers:
+ * `loadSafetensors<StateEntry>(bytes)`. Needs no `init()`.
+ *
+ * @throws {AttentionError} FORMAT for a file that is cut short, inconsistent or of another format, and for an integer
+ * beyond 32 bits or an unsupported type in a selected entry; DTYPE if `bytes` is not a byte array; OPTION, MEMORY
+ */
+export function loadSafetensors<T extends StateEntry = Tensor>(
+  bytes: Uint8Array | ArrayBuffer,
+  options?: (EntrySelection & { halves?: 'widen' | null }) | null
+): StateDict<T>
+export function loadSafetensors<T extends StateEntry = Tensor | HalfTensor>(
+  bytes: Uint8Array | ArrayBuffer,
+  options: EntrySelection & HalvesOptions
+): StateDict<T>
+
+/** A source of {@link openSafetensors}: `read` returns the `length` bytes from `offset` on. */
+export interface ByteReader {
+  readonly size: number
+  /** Absent, which tells it from an open file. */
+  readonly stat?: undefined
+  read(offset: number, length: number): Promise<Uint8Array>
+}
+
+/** An open file of Node's `fs/promises`. It stays open when the safetensors file is closed. */
+export interface OpenFileHandle {
+  read(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number
+  ): Promise<{ bytesRead: number; buffer: Uint8Array }>
+  stat(): Promise<{ size: number; mtimeMs: number; isDirectory(): boolean }>
+}
+
+/** A path, an address, a Blob or File, an open file of Node, or a function that reads bytes. */
+export type SafetensorsSource =
+  | string
+  | (typeof globalThis extends { URL: { prototype: infer Url } } ? Url : never)
+  | (typeof globalThis extends { Blob: { prototype: infer Blob } } ? Blob : never)
+  | OpenFileHandle
+  | ByteReader
+
+/** An open safetensors file or sharded model. Only the headers are in memory. */
+export interface SafetensorsFile<T extends StateEntry = Tensor> extends AsyncDisposable {
+  /** All names, sorted. */
+  readonly names: readonly string[]
+  /** The metadata of the file; for a sharded model also that of its index, numbers as text. */
+  readonly metadata: Readonly<Record<string, string>>
+  /**
+   * The element type in the file, such as 'F32' or 'BF16', the shape and the size in bytes.
+   *
+   * @throws {AttentionError} FORMAT for a name that is not in the file
+   */
+  describe(name: string): { type: string; shape: readonly number[]; bytes: number }
+  /**
+   * Reads one tensor, as {@link loadSafetensors} does.
+   *
+   * @throws {AttentionError} FORMAT for a name that is not in the file, an unsupported type, and a file that changed, was
+   * cut short or cannot be read; MEMORY; DISPOSED after `close()`
+   */
+  tensor<E extends StateEntry = StateEntry>(name: string): Promise<E>
+  /**
+   * Reads the selected tensors, for example one layer by its prefix.
+   *
+   * @throws {AttentionError} as `tensor`; OPTION
+   */
+  stateDict<E extends StateEntry = T>(options?: EntrySelection | null): Promise<StateDict<E>>
+  /** Closes the files that were opened by path. Further calls do nothing. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens a safetensors file, or the `model.safetensors.index.json` of a sharded model, and reads its headers. Tensors are
+ * read when they are asked for, so files may be of any size. Needs no `init()`.
+ *
+ * A string is a path where the runtime has files, otherwise an address relative to the page. Servers must answer range
+ * requests. An index must be given by its path or URL, with its shards in the same folder.
+ *
+ * @throws {AttentionError} FORMAT for a file that cannot be read, is cut short, inconsistent or of another format, for a
+ * server without ranges, and for an index with missing shards or entries; DTYPE for another source; OPTION
+ */
+export function openSafetensors(
+  source: SafetensorsSource,
+  options?: { halves?: 'widen' | null } | null
+): Promise<SafetensorsFile>
+export function openSafetensors(
+  source: SafetensorsSource,
+  options: HalvesOptions
+): Promise<SafetensorsFile<Tensor | HalfTensor>>
+
+/**
+ * Writes a state dict as the bytes of a safetensors file: floats as F32, an Int32Array as I32, a Uint8Array as U8, and
+ * 16-bit floats as F16 or BF16. Equal entries give equal bytes. Needs no `init()`.
  *
  * @throws {AttentionError} SHAPE or DTYPE for an entry that is not a tensor; FORMAT for a name with lone surrogates;
  * OPTION for metadata other than strings; MEMORY
  */
-export function saveSafetensors(state: StateDict, metadata?: Record<string, string> | null): Uint8Array
+export function saveSafetensors(state: StateDict<StateEntry>, metadata?: Record<string, string> | null): Uint8Array
 
 // ── Batches ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 

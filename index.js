@@ -42,6 +42,7 @@ export const {
   memoryUsage,
   mergeAttention,
   normalize,
+  openSafetensors,
   propagate,
   reshape,
   rmsNorm,

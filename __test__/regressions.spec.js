@@ -249,14 +249,9 @@ onBothBackends((kind, given) => {
     space.dispose()
   })
 
-  test(`${kind}: an empty tensor with dimensions beyond any address is saved or rejected, and is not an internal fault`, (t) => {
+  test(`${kind}: an empty tensor with dimensions beyond any address is saved and loaded`, (t) => {
     const x = { data: new Float32Array(0), shape: [2 ** 53 - 1, 0] }
-    if (kind === 'native') t.true(attention.saveSafetensors({ x }).length > 0)
-    else
-      t.like(
-        faultOf(t, () => attention.saveSafetensors({ x })),
-        { code: 'SHAPE', argument: 'x' }
-      )
+    t.deepEqual(attention.loadSafetensors(attention.saveSafetensors({ x })), { x })
   })
 
   test(`${kind}: an empty out that is transferred in the meantime does no harm`, async (t) => {

@@ -228,7 +228,20 @@ function layerEntries(name, config) {
         const state = layer.stateDict()
         if (w.r.chance(0.5)) return [state]
         const prefixed = Object.fromEntries(Object.entries(state).map(([key, value]) => [`a.b.${key}`, value]))
-        return [prefixed, { prefix: w.r.pick(['a.b', 'a.b.']) }]
+        const other = {
+          ids: { data: w.array('Int32Array', 2, () => w.r.int(-9, 9)), shape: [2] },
+          'x.inv_freq': w.tensor([2])
+        }
+        return [
+          w.r.chance(0.5) ? prefixed : { ...prefixed, 'a.b.ids': other.ids, 'a.b.x.inv_freq': other['x.inv_freq'] },
+          {
+            prefix: w.r.pick(['a.b', 'a.b.']),
+            ...w.some({
+              strict: () => w.r.chance(0.5),
+              rename: () => w.r.pick([{ 'b.c': null }, (/** @type {string} */ name) => name])
+            })
+          }
+        ]
       }
     }
   }
@@ -437,9 +450,45 @@ function attendCall(w, made) {
   return [w.tensor([B, H, L, headDim]), attentionOptions(w, /** @type {any} */ (dims), ['queryOffset', 'kvLengths'])]
 }
 
+/** Entries that are not floats of 32 bits. @param {World} w */
+const entriesOfOtherTypes = (w) =>
+  w.some({
+    ids: () => ({ data: w.array('Int32Array', 2, () => w.r.int(-9, 9)), shape: [2] }),
+    flags: () => ({ data: w.array('Uint8Array', 3, () => w.r.int(0, 2)), shape: [3, 1] }),
+    half: () => ({ type: w.r.pick(['f16', 'bf16']), data: Uint16Array.of(w.r.int(0, 65535)), shape: [] })
+  })
+
+/** Which entries of a file are read. @param {World} w */
+const selection = (w) =>
+  w.some({
+    prefix: () => w.r.pick(['a', 'a.', 'c']),
+    filter: () => (/** @type {string} */ name) => name.length < 4,
+    unsupported: () => w.r.pick(['throw', 'skip'])
+  })
+
+/** A weights file to be opened, sometimes corrupted, or one that gives fewer bytes. @param {World} w */
+function source(w) {
+  const bytes = file(w)
+  const missing = w.r.pick([0, 0, 0, 1])
+  return w.r.pick([
+    () => new Blob([bytes]),
+    () => ({
+      size: bytes.length,
+      read: async (/** @type {number} */ offset, /** @type {number} */ length) =>
+        bytes.slice(offset, offset + length - missing)
+    })
+  ])()
+}
+
+/** Reads the selected entries of a file. @param {World} w @param {unknown} source @param {unknown} [options] */
+async function readFile(w, source, options) {
+  const file = await w.api.openSafetensors(source)
+  return file.stateDict(options)
+}
+
 /** A weights file, sometimes corrupted. @param {World} w */
 function file(w) {
-  const state = { 'a.x': w.tensor([2, 3]), 'a.y': w.tensor([w.dim()]), b: w.tensor([]) }
+  const state = { 'a.x': w.tensor([2, 3]), 'a.y': w.tensor([w.dim()]), b: w.tensor([]), ...entriesOfOtherTypes(w) }
   const bytes = w.api.saveSafetensors(state, w.r.chance(0.3) ? { format: 'pt' } : undefined)
   const count = w.r.pick([0, 0, 1, 2, 8])
   for (let change = 0; change < count; change++) {
@@ -689,10 +738,15 @@ export const entries = {
   }),
   ...call('loadSafetensors', (w) => [
     w.r.pick([file, (/** @type {World} */ w) => file(w).slice().buffer])(w),
-    ...w.r.pick([[], [{ prefix: 'a' }]])
+    ...w.r.pick([[], [{ ...selection(w), ...w.some({ halves: () => w.r.pick(['widen', 'keep']) }) }]])
   ]),
+  ...call('openSafetensors', (w) => [source(w), ...w.r.pick([[], [{}], [{ halves: 'keep' }], [{ halves: 'widen' }]])]),
+  'SafetensorsFile.stateDict': {
+    of: () => readFile,
+    args: (w) => [w, source(w), ...w.r.pick([[], [selection(w)]])]
+  },
   ...call('saveSafetensors', (w) => [
-    { x: w.tensor([2, w.dim()]), 'y.z': w.tensor([w.dim()]) },
+    { x: w.tensor([2, w.dim()]), 'y.z': w.tensor([w.dim()]), ...entriesOfOtherTypes(w) },
     ...w.r.pick([[], [null], [{ a: 'b' }]])
   ]),
 

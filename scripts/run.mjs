@@ -158,7 +158,7 @@ const numericSpecs = () =>
     .filter(
       (name) =>
         name.endsWith('.spec.js') &&
-        !/^(benchmark|cli|faults|fuzz|guides|init|links|loader|readme|recovery|release|rerank-server|safetensors|shipped-code|size|speed)\./.test(
+        !/^(benchmark|cli|faults|fuzz|guides|init|links|loader|open-safetensors|readme|recovery|release|rerank-server|safetensors|shipped-code|size|sparse-model|speed|state-dicts)\./.test(
           name
         )
     )

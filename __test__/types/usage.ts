@@ -1,4 +1,5 @@
 // Valid uses of the API in TypeScript, and invalid ones marked by @ts-expect-error.
+import { open as openFile } from 'node:fs/promises'
 import {
   AttentionError,
   BatchProcessor,
@@ -20,6 +21,7 @@ import {
   loadSafetensors,
   mergeAttention,
   meanPool,
+  openSafetensors,
   reshape,
   rotaryEmbedding,
   rmsNorm,
@@ -30,8 +32,11 @@ import {
   type Attention,
   type AttentionErrorCode,
   type AttentionOutput,
+  type HalfTensor,
   type Layer,
+  type SafetensorsFile,
   type StateDict,
+  type StateEntry,
   type Tensor
 } from '@ruvector/attention'
 
@@ -66,6 +71,29 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
   const heads: number = layer.config.kvHeads + layer.numParameters
   const state: StateDict = loadSafetensors(saveSafetensors(layer.stateDict(), { format: 'pt' }), { prefix: 'a' })
   const same: MultiHeadAttention = layer.loadStateDict(state, { prefix: 'b' }).train(false)
+  layer
+    .loadStateDict(state, { strict: false, rename: { x: 'y', z: null } })
+    .loadStateDict(loadSafetensors<StateEntry>(new Uint8Array()), { rename: (name) => (name === 'x' ? null : name) })
+  const kept: StateDict<Tensor | HalfTensor> = loadSafetensors(new Uint8Array(), {
+    halves: 'keep',
+    unsupported: 'skip'
+  })
+  const whole: StateDict<Tensor<Int32Array>> = loadSafetensors<Tensor<Int32Array>>(
+    saveSafetensors({ ...state, ...kept })
+  )
+  {
+    await using file: SafetensorsFile = await openSafetensors(new URL('https://example.org/model.safetensors'))
+    const part: StateDict = await file.stateDict({ prefix: 'a', filter: (name) => name !== 'b' })
+    const one: Tensor | Tensor<Int32Array> | Tensor<Uint8Array> | HalfTensor = await file.tensor(file.names[0])
+    const bytes: number = file.describe('x').bytes + (await file.tensor<Tensor>('y')).data.length
+    const opened = await openSafetensors({ size: bytes, read: async (_, length) => new Uint8Array(length) })
+    await opened.close()
+    layer.loadStateDict({ ...part, one, ...whole })
+    const halves = await openSafetensors(await openFile('x'), { halves: 'keep' })
+    const all: StateDict<Tensor | HalfTensor> = await halves.stateDict()
+    const blob: SafetensorsFile = await openSafetensors(new Blob([saveSafetensors(all, file.metadata).slice()]), null)
+    await blob.close()
+  }
   layer.forward(q, null, null, { averageWeights: true })
   new CrossAttention({ numHeads: 1, headDim: 2, kDim: 3 }).forward(q, q, { weights: true }).weights?.shape
   const turned: Tensor = rotaryEmbedding(q, { positions: Int32Array.of(3), base: 500000, layout: 'blhd' })

@@ -39,7 +39,7 @@ function distanceOf(a, b) {
  * @param {string} a
  * @param {string} b
  */
-function editDistance(a, b) {
+export function editDistance(a, b) {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j)
   for (let i = 0; i < a.length; i++) {
     const next = [i + 1]

@@ -260,12 +260,11 @@ export function pickOptions(options, names) {
 }
 
 /**
- * Reads a dotted prefix of parameter names; `'encoder.0'` and `'encoder.0.'` are equivalent.
+ * Checks a dotted prefix of parameter names, and ends it with a dot; `'encoder.0'` and `'encoder.0.'` are equivalent.
  *
- * @param {unknown} options
+ * @param {unknown} prefix
  */
-export function readPrefix(options) {
-  const { prefix = '' } = pickOptions(options, ['prefix'])
+export function checkPrefix(prefix = '') {
   if (typeof prefix !== 'string') throw fault('OPTION', 'prefix', 'a string', describe(prefix))
   return prefix === '' || prefix.endsWith('.') ? prefix : `${prefix}.`
 }

@@ -33,7 +33,7 @@ const byteLength = getter('byteLength')
 const buffer = getter('buffer')
 
 /** @type {Record<string, new (buffer: any, start?: number, length?: number) => any>} */
-const TYPES = { Float32Array, Int32Array, Uint8Array }
+const TYPES = { Float32Array, Int32Array, Uint8Array, Uint16Array }
 
 /**
  * The current number of elements of a typed array.
@@ -87,7 +87,7 @@ const NO_BYTES = new Uint8Array(0)
 /**
  * The array itself, or an empty one if it is detached; a getter may have detached it after it was checked.
  *
- * @template {TensorData} T
+ * @template {TensorData | Uint16Array} T
  * @param {T} array
  * @returns {T}
  */
@@ -229,6 +229,7 @@ function check(argument, tensor, types) {
 const FLOATS = ['Float32Array']
 const MASKS = ['Uint8Array', 'Float32Array']
 const ANY = ['Float32Array', 'Uint8Array', 'Int32Array']
+const HALVES = ['Uint16Array']
 
 /**
  * Checks a tensor of 32-bit floats; errors name `argument`.
@@ -239,6 +240,28 @@ const ANY = ['Float32Array', 'Uint8Array', 'Int32Array']
  */
 export function checkTensor(argument, tensor) {
   return check(argument, tensor, FLOATS)
+}
+
+/**
+ * Checks a tensor of floats, integers or bytes; errors name `argument`.
+ *
+ * @param {string} argument
+ * @param {unknown} tensor
+ * @returns {Checked<TensorData>}
+ */
+export function checkAnyTensor(argument, tensor) {
+  return check(argument, tensor, ANY)
+}
+
+/**
+ * Checks a tensor of 16-bit floats, given as bits.
+ *
+ * @param {string} argument
+ * @param {unknown} tensor
+ * @returns {{ data: Uint16Array, shape: number[] }}
+ */
+export function checkHalfTensor(argument, tensor) {
+  return /** @type {any} */ (check(argument, tensor, HALVES))
 }
 
 /**
@@ -306,42 +329,32 @@ export function isShared(array) {
 }
 
 /**
- * Allocates the floats of a result.
+ * Allocates an array of zeros of one class.
  *
  * @param {string} what
+ * @param {string} type
  * @param {number} length
  */
-export function allocate(what, length) {
+export function allocateArray(what, type, length) {
   try {
-    return new Float32Array(length)
+    return new TYPES[type](/** @type {any} */ (length))
   } catch (cause) {
     throw outOfMemory(what, length, cause)
   }
 }
 
 /**
- * @param {string} what
- * @param {number} length
+ * Allocates the floats of a result.
+ *
+ * @type {(what: string, length: number) => Float32Array}
  */
-export function allocateIndices(what, length) {
-  try {
-    return new Int32Array(length)
-  } catch (cause) {
-    throw outOfMemory(what, length, cause)
-  }
-}
+export const allocate = (what, length) => allocateArray(what, 'Float32Array', length)
 
-/**
- * @param {string} what
- * @param {number} length
- */
-export function allocateBytes(what, length) {
-  try {
-    return new Uint8Array(length)
-  } catch (cause) {
-    throw outOfMemory(what, length, cause)
-  }
-}
+/** @type {(what: string, length: number) => Int32Array} */
+export const allocateIndices = (what, length) => allocateArray(what, 'Int32Array', length)
+
+/** @type {(what: string, length: number) => Uint8Array} */
+export const allocateBytes = (what, length) => allocateArray(what, 'Uint8Array', length)
 
 /**
  * @param {string} argument

@@ -1,6 +1,8 @@
 // Finds the layers of this package that the tensors of a file fit, by names and shapes. A layer fits if the names are
 // exactly those that its loadStateDict takes: no tensor may be missing, extra, or of another shape.
 
+import { isBuffer } from '../weights/buffers.js'
+
 /** @typedef {{ name: string, shape: number[], dtype: string }} Entry */
 /** @typedef {{ layer: string, naming: string, prefix: string, config: Record<string, unknown> }} Fit */
 /** @typedef {Record<string, number>} Sizes */
@@ -17,7 +19,7 @@
  * sizes contradict each other
  */
 
-const READABLE = ['F32', 'F16', 'BF16']
+const READABLE = ['F32', 'F16', 'BF16', 'F64']
 const ATTENTION = 'MultiHeadAttention, SelfAttention, CrossAttention'
 
 /**
@@ -265,13 +267,13 @@ function fit({ layer, naming, required, optional = {}, config }, prefix, members
   if (missing || members.size > Object.keys(required).length + Object.keys(optional).length) return undefined
   /** @type {Sizes} */
   const sizes = {}
-  for (const [name, { shape, dtype }] of members) {
+  for (const [name, { shape }] of members) {
     const description = Object.hasOwn(required, name)
       ? required[name]
       : Object.hasOwn(optional, name)
         ? optional[name]
         : undefined
-    if (description === undefined || !READABLE.includes(dtype) || !matches(shape, description, sizes)) return undefined
+    if (description === undefined || !matches(shape, description, sizes)) return undefined
   }
   const found = config(sizes, (name) => members.has(name))
   return found && { layer, naming, prefix: prefix.replace(/\.$/, ''), config: found }
@@ -304,9 +306,9 @@ function fitsOf(rules, entries) {
  */
 function norms(entries) {
   const byName = new Map(entries.map((entry) => [entry.name, entry]))
-  return entries.flatMap(({ name, shape, dtype }) => {
+  return entries.flatMap(({ name, shape }) => {
     const [, prefix, kind] = /^(.*norm[^.]*|(?:.*\.)?ln_[^.]*)\.(weight|gamma)$/i.exec(name) ?? []
-    if (prefix === undefined || shape.length !== 1 || !READABLE.includes(dtype)) return []
+    if (prefix === undefined || shape.length !== 1) return []
     const bias = byName.get(`${prefix}.${kind === 'weight' ? 'bias' : 'beta'}`)
     if (bias !== undefined && bias.shape.join() !== shape.join()) return []
     const layer = bias ? 'layerNorm' : 'rmsNorm'
@@ -322,12 +324,14 @@ function norms(entries) {
 }
 
 /**
- * All layers that the tensors fit. Parts of an encoder layer are not listed separately.
+ * All layers that the tensors fit. Parts of an encoder layer are not listed separately. Tensors that loadStateDict passes
+ * over do not count.
  *
- * @param {readonly Entry[]} entries
+ * @param {readonly Entry[]} all
  * @returns {Fit[]}
  */
-export function findFits(entries) {
+export function findFits(all) {
+  const entries = all.filter(({ name, shape, dtype }) => READABLE.includes(dtype) && !isBuffer(name, shape))
   const encoders = fitsOf(ENCODERS, entries)
   const isStandalone = (/** @type {Fit} */ { prefix }) =>
     !encoders.some((encoder) => encoder.prefix === '' || `${prefix}.`.startsWith(`${encoder.prefix}.`))

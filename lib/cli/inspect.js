@@ -1,18 +1,19 @@
 #!/usr/bin/env node
-// `npx @ruvector/attention inspect FILE.safetensors`: lists the tensors in a weights file and the layers they fit.
-// Reads only the header.
+// `npx @ruvector/attention inspect FILE.safetensors`: lists the tensors in a weights file, or in the shards of an index,
+// and the layers they fit. Reads only headers.
 
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { basename } from 'node:path'
-import { AttentionError, fromBinding } from '../checks/errors.js'
+import { elements } from '../checks/tensor.js'
 import { clean } from '../plot/text.js'
+import { closeAll, openContents } from '../weights/open.js'
 import { findFits } from './fits.js'
 import { Failure, UsageError, program } from './program.js'
 
 const USAGE = `Usage: npx @ruvector/attention inspect FILE.safetensors [--json]
 
 Lists the tensors of a weights file with shapes, element types and sizes, its metadata, and the layers of this package that
-they fit, with the prefix to load each under. Reads only the header, so files may be of any size.
+they fit, with the prefix to load each under. Takes the model.safetensors.index.json of a sharded model too. Reads only
+headers, so files may be of any size.
 
   --json    print the report as JSON
   --help    show this text
@@ -20,91 +21,24 @@ they fit, with the prefix to load each under. Reads only the header, so files ma
 Exits with 0; with 1 if the file is missing or invalid; with 2 for a wrong command line.
 `
 
-const LENGTH_BYTES = 8
-/** The maximum length of a header. */
-const MAX_HEADER_BYTES = 100_000_000
-/** The address space of WebAssembly. */
-const FOUR_GIB = 2 ** 32
+/** @typedef {Awaited<ReturnType<typeof inspect>>} Inspection */
 
-/** @typedef {import('../face/safetensors.js').Entry} Entry */
-/** @typedef {ReturnType<typeof inspect>} Inspection */
-
-/**
- * Reads the header of a file, and the file's size.
- *
- * @param {string} path
- */
-function readHeader(path) {
-  const file = openSync(path, 'r')
-  try {
-    const stat = fstatSync(file)
-    if (!stat.isFile()) throw new Error('not a file')
-    const length = Math.min(LENGTH_BYTES, stat.size)
-    const start = readBytes(file, length)
-    if (length < LENGTH_BYTES) return { start, size: stat.size }
-    const header = Number(new DataView(start.buffer).getBigUint64(0, true))
-    const known = header <= MAX_HEADER_BYTES ? header : 64
-    return { start: readBytes(file, Math.min(LENGTH_BYTES + known, stat.size)), size: stat.size }
-  } finally {
-    closeSync(file)
-  }
-}
-
-/**
- * @param {number} file
- * @param {number} length
- */
-function readBytes(file, length) {
-  const bytes = new Uint8Array(length)
-  for (let done = 0; done < length;) {
-    const read = readSync(file, bytes, done, length - done, done)
-    if (read === 0) return bytes.subarray(0, done)
-    done += read
-  }
-  return bytes
-}
-
-/**
- * The tensors of the header, checked by the kernel crate.
- *
- * @param {Uint8Array} start
- * @param {number} size
- * @param {import('../runtime/backend.js').Loaded} loaded
- * @returns {Entry[]}
- */
-function readEntries(start, size, { kind, binding }) {
-  if (kind === 'wasm' && size >= FOUR_GIB) {
-    throw new Error('it is larger than 4 GiB, which requires the native backend: see npx @ruvector/attention doctor')
-  }
-  try {
-    return JSON.parse(binding.safetensorsEntries(start, size))
-  } catch (error) {
-    const { argument, expected, actual } = fromBinding(error)
-    const where = argument === undefined || argument === 'bytes' ? '' : `${argument}: `
-    throw new Error(`${where}expected ${expected}, got ${actual}`, { cause: error })
-  }
-}
-
-/**
- * @param {string} path
- * @param {import('../runtime/backend.js').Loaded} loaded
- */
-function inspect(path, loaded) {
-  const { start, size } = readHeader(path)
-  const entries = readEntries(start, size, loaded)
-  const header = JSON.parse(new TextDecoder().decode(start.subarray(LENGTH_BYTES)))
+/** @param {string} path */
+async function inspect(path) {
+  const { sources, entries, metadata } = await openContents(path)
+  await closeAll(sources)
   const tensors = entries.map(({ name, shape, dtype, bytes: [from, to] }) => ({
     name,
     shape,
     dtype,
-    parameters: shape.reduce((product, dim) => product * dim, 1),
+    parameters: elements(shape),
     bytes: to - from
   }))
   return {
     file: path,
-    bytes: size,
+    bytes: sources.reduce((sum, { size }) => sum + size, 0),
     parameters: tensors.reduce((sum, { parameters }) => sum + parameters, 0),
-    metadata: /** @type {Record<string, string>} */ (header.__metadata__ ?? {}),
+    metadata,
     tensors,
     fits: findFits(entries)
   }
@@ -197,24 +131,23 @@ function formatInspection({ file, bytes, parameters, metadata, tensors, fits }) 
 
 /** @param {unknown} error */
 function reasonOf(error) {
-  const { code, message } = /** @type {NodeJS.ErrnoException} */ (error)
+  const { message, cause } = /** @type {Error & { cause?: NodeJS.ErrnoException }} */ (error)
   const known = /** @type {Record<string, string>} */ ({
     ENOENT: 'no such file',
     EACCES: 'no permission to read the file',
     EISDIR: 'not a file'
   })
-  return known[code ?? ''] ?? message.split('\n')[0]
+  // The command names the file itself.
+  return known[cause?.code ?? ''] ?? message.split('\n')[0].replace(/^source: /, '')
 }
 
 await program(USAGE, { positionals: true }, async ({ json, positionals }) => {
   const [file, ...more] = positionals
   if (file === undefined || more.length > 0) throw new UsageError('expected exactly one file')
   try {
-    const { loader } = await import('../loaders/loader.js')
-    const inspection = inspect(file, loader.loadSync())
+    const inspection = await inspect(file)
     return { text: json ? `${JSON.stringify(inspection, null, 2)}\n` : formatInspection(inspection) }
   } catch (error) {
-    if (error instanceof AttentionError && error.code === 'BACKEND') throw new Failure(`${error.message}`)
     throw new Failure(`${clean(file)}: ${reasonOf(error)}`)
   }
 })

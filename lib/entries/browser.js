@@ -43,6 +43,7 @@ export const {
   memoryUsage,
   mergeAttention,
   normalize,
+  openSafetensors,
   propagate,
   reshape,
   rmsNorm,

@@ -54,6 +54,7 @@ export const {
   memoryUsage,
   mergeAttention,
   normalize,
+  openSafetensors,
   propagate,
   reshape,
   rmsNorm,

@@ -44,6 +44,7 @@ export const {
   memoryUsage,
   mergeAttention,
   normalize,
+  openSafetensors,
   propagate,
   reshape,
   rmsNorm,

@@ -12,10 +12,12 @@ import { createLayers, Layer } from './layers.js'
 import { createMerge } from './merge.js'
 import { createRotary } from './rotary.js'
 import { createLinear } from './linear.js'
-import { createSafetensors } from './safetensors.js'
 import { createTensor, reshape } from '../checks/tensor.js'
 import { createUtilities } from './utilities.js'
 import { version } from '../version.js'
+import { loadSafetensors } from '../weights/load.js'
+import { openSafetensors } from '../weights/open.js'
+import { saveSafetensors } from '../weights/save.js'
 
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
 
@@ -51,7 +53,9 @@ export function createApi(backend) {
     ...createGraphs(backend),
     ...createLinear(backend),
     ...createHyperbolic(backend),
-    ...createSafetensors(backend),
+    loadSafetensors,
+    openSafetensors,
+    saveSafetensors,
     ...createUtilities(backend),
     ...createBatches(backend),
     AttentionError

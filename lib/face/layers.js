@@ -3,10 +3,10 @@
 import { later } from '../runtime/async/watch.js'
 import { describe, fault } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
-import { encodeConfig, readOptions, readPrefix } from '../checks/options.js'
+import { encodeConfig, readOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
-import { encodeState } from '../runtime/state.js'
 import { allocateTensor, checkTensor, elements, outputFor, withLast } from '../checks/tensor.js'
+import { encodeState } from '../weights/state.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
@@ -61,8 +61,7 @@ export class Layer {
    * @param {unknown} [options]
    */
   loadStateDict(state, options) {
-    const prefix = readPrefix(options)
-    residentOf(this).load(encodeState(state, prefix), prefix)
+    residentOf(this).load(encodeState(state, options))
     return this
   }
 

@@ -82,15 +82,7 @@ export interface Binding {
   readState(id: number, index: number, output: Float32Array): void
   /**
    * Loads a state dict under any of the supported names, or throws and changes nothing; `entries` describes `data` in
-   * order.
+   * order. Entries that are not parameters are an error if it is `strict`.
    */
-  loadState(id: number, entries: string, data: Float32Array[], prefix: string): void
-
-  /**
-   * The tensors of a safetensors file: JSON `[{ "name", "shape", "dtype", "bytes": [start, end] }]`, sorted by name.
-   * `start` is the file up to the end of its header, or all of it.
-   */
-  safetensorsEntries(start: Uint8Array, fileLength: number): string
-  /** `entries` is JSON `[{ "name", "shape" }]`, in the order of `data`; `metadata` a JSON object of strings. */
-  saveSafetensors(entries: string, data: Float32Array[], metadata: string): Uint8Array
+  loadState(id: number, entries: string, data: Float32Array[], prefix: string, strict: boolean): void
 }

@@ -142,12 +142,6 @@ export class Call {
     return this.integers(given.queryOffset, given.kvLengths)
   }
 
-  /** @param {Uint8Array} bytes */
-  bytes(bytes) {
-    this.#bytes = bytes
-    return this
-  }
-
   /**
    * Sets offsets or positions, then lengths.
    *

@@ -2,7 +2,7 @@
 
 import { freeQuietly, makeObject } from './async/worker-calls.js'
 import { AttentionError } from '../checks/errors.js'
-import { decodeState } from './state.js'
+import { decodeState, explainIntegers } from '../weights/state.js'
 
 /** @typedef {import('./backend.js').Backend} Backend */
 /** @typedef {import('./binding.d.ts').Binding} Binding */
@@ -158,7 +158,7 @@ export class Resident {
     return JSON.parse(this.#guard((binding) => binding.describe(id)))
   }
 
-  /** The names and shapes of the parameters. @returns {import('./state.js').Entries} */
+  /** The names and shapes of the parameters. @returns {import('../weights/state.js').Entries} */
   entries() {
     const id = this.use()
     return JSON.parse(this.#guard((binding) => binding.stateEntries(id)))
@@ -171,13 +171,14 @@ export class Resident {
     )
   }
 
-  /**
-   * @param {{ entries: string, data: Float32Array[] }} state
-   * @param {string} prefix
-   */
-  load({ entries, data }, prefix) {
+  /** @param {ReturnType<typeof import('../weights/state.js').encodeState>} state */
+  load({ entries, data, prefix, strict, integers }) {
     const id = this.use()
-    this.#guard((binding) => binding.loadState(id, entries, data, prefix))
+    try {
+      this.#guard((binding) => binding.loadState(id, entries, data, prefix, strict))
+    } catch (error) {
+      throw explainIntegers(error, integers)
+    }
     const location = /** @type {Location} */ (this.#location)
     location.version.release()
     location.version = new Version(this.#backend)

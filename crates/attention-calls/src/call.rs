@@ -103,11 +103,6 @@ impl<'a> Call<'a> {
         self.slots.inputs.get(self.next_input - 1).copied().flatten()
     }
 
-    /// The bytes; none if there are none.
-    pub fn bytes(&self) -> &'a [u8] {
-        self.slots.bytes.unwrap_or_default()
-    }
-
     /// The array of integers at `index`, or the absence of one.
     pub fn integers(&self, index: usize) -> Option<&'a [i32]> {
         self.slots.integers.get(index).copied().flatten()

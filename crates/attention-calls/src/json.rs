@@ -1,4 +1,4 @@
-//! JSON as options, state dicts and weights files need it. A general library would be a third of the WebAssembly module, and
+//! JSON as options and state dicts need it. A general library would be a third of the WebAssembly module, and
 //! would lose each value's text, which errors repeat.
 
 use std::borrow::Cow;

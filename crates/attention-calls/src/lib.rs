@@ -5,13 +5,11 @@
 
 mod call;
 mod error;
-mod half;
 mod json;
 mod object;
 mod operations;
 mod options;
 mod parts;
-mod safetensors;
 mod state;
 mod table;
 
@@ -19,6 +17,4 @@ pub use call::Slots;
 pub use error::to_json;
 pub use object::{describe, free, hold, load_state, read_state, state_entries};
 pub use parts::{Lengths, Outside};
-pub use safetensors::{SafetensorsIndex, save_safetensors, widen};
-pub use state::parse_entries;
 pub use table::{Pending, WORDS_IN_PARTS, call, call_in_parts, create, operations};

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use ruvector_attention::layers::Entry;
+use ruvector_attention::layers::{Entry, LoadOptions};
 use ruvector_attention::{Code, Error, Result};
 
 use crate::state::{describe_entries, parse_entries, read_entry};
@@ -30,11 +30,11 @@ pub trait Object: Any + Send + Sync {
         visit(&self.entries())
     }
 
-    /// The same object with the parameters that `entries` hold below `prefix`, under any of the known names.
+    /// The same object with the parameters that `entries` hold below a prefix, under any of the known names.
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` for entries that do not fit.
-    fn with_entries(&self, _entries: &[Entry<'_>], _prefix: &str) -> Result<Arc<dyn Object>> {
+    fn with_entries(&self, _entries: &[Entry<'_>], _options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
         Err(Error::new(Code::Internal, "state", "an object with parameters", "one without"))
     }
 }
@@ -90,9 +90,9 @@ pub fn read_state(id: u32, index: u32, output: &mut [f32]) -> Result<()> {
     find(id)?.visit_entries(&mut |entries| read_entry(entries, index as usize, output))
 }
 
-/// Loads the parameters of a state dict below `prefix`, or fails and changes nothing.
-pub fn load_state(id: u32, entries: &str, data: &[&[f32]], prefix: &str) -> Result<()> {
-    let loaded = find(id)?.with_entries(&parse_entries(entries, data)?, prefix)?;
+/// Loads the parameters of a state dict, or fails and changes nothing.
+pub fn load_state(id: u32, entries: &str, data: &[&[f32]], options: LoadOptions<'_>) -> Result<()> {
+    let loaded = find(id)?.with_entries(&parse_entries(entries, data)?, options)?;
     OBJECTS.with_borrow_mut(|objects| objects[id as usize] = Some(loaded));
     Ok(())
 }

@@ -29,19 +29,14 @@ pub fn parse_entries<'a>(json: &str, data: &[&'a [f32]]) -> Result<Vec<Entry<'a>
 pub fn describe_entries(entries: &[Entry<'_>]) -> String {
     let mut json = String::from("[");
     for entry in entries {
-        push_description(&mut json, &entry.name, &entry.shape);
+        json.push_str(if json.len() > 1 { ",{\"name\":" } else { "{\"name\":" });
+        push_string(&mut json, &entry.name);
+        json.push_str(",\"shape\":");
+        push_sizes(&mut json, &entry.shape);
         json.push('}');
     }
     json.push(']');
     json
-}
-
-/// Appends `{ "name", "shape"`, to which more can be added, with a comma before it where it is not the first.
-pub(crate) fn push_description(json: &mut String, name: &str, shape: &[usize]) {
-    json.push_str(if json.len() > 1 { ",{\"name\":" } else { "{\"name\":" });
-    push_string(json, name);
-    json.push_str(",\"shape\":");
-    push_sizes(json, shape);
 }
 
 /// Copies the elements of entry `index` to `output`.

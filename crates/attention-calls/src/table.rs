@@ -140,14 +140,16 @@ mod tests {
         assert_ne!(first, second);
         let mut weight = [0.0; 12];
         read_state(first, 0, &mut weight).unwrap();
-        load_state(second, &state_entries(second).unwrap(), &[&weight, &[1.0; 6], &[2.0; 4], &[3.0; 2]], "").unwrap();
+        load_state(second, &state_entries(second).unwrap(), &[&weight, &[1.0; 6], &[2.0; 4], &[3.0; 2]], "".into())
+            .unwrap();
         let mut read = [0.0; 12];
         read_state(second, 0, &mut read).unwrap();
         assert_eq!(read, weight);
-        assert!(load_state(second, "[]", &[], "").is_err());
+        assert!(load_state(second, "[]", &[], "".into()).is_err());
         assert!(describe(second).unwrap().contains("\"seed\":2"));
         let held = hold(second).unwrap();
-        load_state(second, &state_entries(first).unwrap(), &[&[0.0; 12], &[1.0; 6], &[2.0; 4], &[3.0; 2]], "").unwrap();
+        load_state(second, &state_entries(first).unwrap(), &[&[0.0; 12], &[1.0; 6], &[2.0; 4], &[3.0; 2]], "".into())
+            .unwrap();
         read_state(held, 0, &mut read).unwrap();
         assert_eq!(read, weight);
         free(held);

@@ -11,10 +11,11 @@ use napi::bindgen_prelude::{
     Env, Float32ArraySlice, Float64Array, Int32ArraySlice, Object, Result, Uint8Array, Uint8ArraySlice,
 };
 use napi_derive::napi;
+use ruvector_attention::layers::LoadOptions;
 use ruvector_attention::memory::{self, Counting};
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Error, context};
-use ruvector_attention_calls::{self as calls, SafetensorsIndex, Slots, parse_entries};
+use ruvector_attention_calls::{self as calls, Slots};
 
 #[global_allocator]
 static ALLOCATOR: Counting<System> = Counting(System);
@@ -147,19 +148,7 @@ pub fn read_state(id: u32, index: u32, mut out: Float32ArraySlice) -> Result<()>
 }
 
 #[napi(catch_unwind)]
-pub fn load_state(id: u32, entries: String, data: Vec<Float32ArraySlice>, prefix: String) -> Result<()> {
+pub fn load_state(id: u32, entries: String, data: Vec<Float32ArraySlice>, prefix: String, strict: bool) -> Result<()> {
     let data: Vec<&[f32]> = data.iter().map(AsRef::as_ref).collect();
-    calls::load_state(id, &entries, &data, &prefix).map_err(thrown)
-}
-
-#[napi(catch_unwind)]
-pub fn safetensors_entries(start: &[u8], file_length: f64) -> Result<String> {
-    SafetensorsIndex::parse(start, file_length as usize).map(|index| index.describe()).map_err(thrown)
-}
-
-#[napi(catch_unwind)]
-pub fn save_safetensors(entries: String, data: Vec<Float32ArraySlice>, metadata: String) -> Result<Uint8Array> {
-    let data: Vec<&[f32]> = data.iter().map(AsRef::as_ref).collect();
-    let entries = parse_entries(&entries, &data).map_err(thrown)?;
-    calls::save_safetensors(&entries, &metadata).map(Uint8Array::from).map_err(thrown)
+    calls::load_state(id, &entries, &data, LoadOptions { prefix: &prefix, strict }).map_err(thrown)
 }

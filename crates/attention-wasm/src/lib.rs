@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use js_sys::{Float32Array, Float64Array, Int32Array, Uint8Array};
 use ruvector_attention::Error;
 use ruvector_attention::context::{self, Observer};
+use ruvector_attention::layers::LoadOptions;
 use ruvector_attention::memory::{self as counted, Counting};
 use ruvector_attention::simd::Level;
-use ruvector_attention_calls::{self as calls, SafetensorsIndex, Slots, parse_entries};
+use ruvector_attention_calls::{self as calls, Slots};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -204,21 +205,8 @@ pub fn read_state(id: u32, index: u32, output: &Float32Array) -> Result<()> {
 }
 
 #[wasm_bindgen(js_name = loadState)]
-pub fn load_state(id: u32, entries: &str, data: Vec<Float32Array>, prefix: &str) -> Result<()> {
-    with_data(&data, |data| calls::load_state(id, entries, data, prefix))
-}
-
-#[wasm_bindgen(js_name = safetensorsEntries)]
-pub fn safetensors_entries(start: &[u8], file_length: f64) -> Result<String> {
-    SafetensorsIndex::parse(start, file_length as usize).map(|index| index.describe()).map_err(thrown)
-}
-
-#[wasm_bindgen(js_name = saveSafetensors)]
-pub fn save_safetensors(entries: &str, data: Vec<Float32Array>, metadata: &str) -> Result<Uint8Array> {
-    with_data(&data, |data| {
-        let bytes = calls::save_safetensors(&parse_entries(entries, data)?, metadata)?;
-        Ok(Uint8Array::from(bytes.as_slice()))
-    })
+pub fn load_state(id: u32, entries: &str, data: Vec<Float32Array>, prefix: &str, strict: bool) -> Result<()> {
+    with_data(&data, |data| calls::load_state(id, entries, data, LoadOptions { prefix, strict }))
 }
 
 /// Calls with copies of the arrays.

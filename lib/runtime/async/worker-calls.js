@@ -13,7 +13,7 @@ export const FIRST_OBJECT = 5
 export function makeObject(binding, { kind, config, integers, entries, data }) {
   const id = binding.create(kind, config, integers[0], integers[1])
   try {
-    if (data.length > 0) binding.loadState(id, entries, data, '')
+    if (data.length > 0) binding.loadState(id, entries, data, '', true)
   } catch (error) {
     freeQuietly(binding, id)
     throw error

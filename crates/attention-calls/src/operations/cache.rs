@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ruvector_attention::attention::cache::{CacheConfig, KvCache};
-use ruvector_attention::layers::Entry;
+use ruvector_attention::layers::{Entry, LoadOptions};
 use ruvector_attention::options::AttentionOptions;
 use ruvector_attention::{Error, Result};
 use serde::Deserialize;
@@ -27,7 +27,7 @@ impl Object for KvCache {
         self.visit_entries(visit)
     }
 
-    fn with_entries(&self, entries: &[Entry<'_>], _prefix: &str) -> Result<Arc<dyn Object>> {
+    fn with_entries(&self, entries: &[Entry<'_>], _options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
         Ok(Arc::new(self.revived(entries)?))
     }
 }

@@ -7,7 +7,6 @@ use serde::Deserialize;
 
 use crate::call::Call;
 use crate::options::{Names, read};
-use crate::safetensors;
 
 pub(super) fn softmax(call: &mut Call<'_>) -> Result<()> {
     let x = call.tensor("x")?;
@@ -17,11 +16,6 @@ pub(super) fn softmax(call: &mut Call<'_>) -> Result<()> {
 pub(super) fn linear(call: &mut Call<'_>) -> Result<()> {
     let (x, weight, bias) = (call.tensor("x")?, call.tensor("weight")?, call.optional_tensor("bias")?);
     linear::linear(call.context, x, weight, bias, call.output())
-}
-
-/// The options are the element type of a safetensors file.
-pub(super) fn widen(call: &mut Call<'_>) -> Result<()> {
-    safetensors::widen(call.options.unwrap_or_default(), call.bytes(), call.output())
 }
 
 #[derive(Default, Deserialize)]

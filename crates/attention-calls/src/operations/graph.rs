@@ -6,7 +6,7 @@ use ruvector_attention::graph::aggregate::{self, Reduce};
 use ruvector_attention::graph::layer::{GraphLayer, Inputs};
 use ruvector_attention::graph::options::{GraphConfig, GraphOptions};
 use ruvector_attention::graph::{Graph, softmax};
-use ruvector_attention::layers::Entry;
+use ruvector_attention::layers::{Entry, LoadOptions};
 use ruvector_attention::{Error, Result};
 use serde::Deserialize;
 
@@ -58,8 +58,8 @@ impl Object for GraphLayer {
         self.parameters().entries()
     }
 
-    fn with_entries(&self, entries: &[Entry<'_>], prefix: &str) -> Result<Arc<dyn Object>> {
-        Ok(Arc::new(self.loaded(entries, prefix)?))
+    fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+        Ok(Arc::new(self.loaded(entries, options)?))
     }
 }
 

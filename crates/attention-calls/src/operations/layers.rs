@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use ruvector_attention::Result;
-use ruvector_attention::layers::Entry;
 use ruvector_attention::layers::encoder::{EncoderConfig, TransformerEncoderLayer};
 use ruvector_attention::layers::multi_head::{Inputs, MultiHeadAttention};
+use ruvector_attention::layers::{Entry, LoadOptions};
 use ruvector_attention::options::{AttentionConfig, LayerKind, LayerOptions};
 
 use super::attention::ARRAY_OPTIONS;
@@ -33,8 +33,8 @@ impl Object for MultiHeadAttention {
         self.state().entries()
     }
 
-    fn with_entries(&self, entries: &[Entry<'_>], prefix: &str) -> Result<Arc<dyn Object>> {
-        Ok(Arc::new(self.loaded(entries, prefix)?))
+    fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+        Ok(Arc::new(self.loaded(entries, options)?))
     }
 }
 
@@ -62,8 +62,8 @@ impl Object for TransformerEncoderLayer {
         self.state().entries()
     }
 
-    fn with_entries(&self, entries: &[Entry<'_>], prefix: &str) -> Result<Arc<dyn Object>> {
-        Ok(Arc::new(self.loaded(entries, prefix)?))
+    fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+        Ok(Arc::new(self.loaded(entries, options)?))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ruvector_attention::Result;
-use ruvector_attention::layers::Entry;
+use ruvector_attention::layers::{Entry, LoadOptions};
 use ruvector_attention::linear::stream::{Stream, StreamConfig};
 use ruvector_attention::linear::{LinearAttention, LinearConfig, LinearOptions};
 
@@ -37,7 +37,7 @@ impl Object for Stream {
         self.visit_entries(visit)
     }
 
-    fn with_entries(&self, entries: &[Entry<'_>], _prefix: &str) -> Result<Arc<dyn Object>> {
+    fn with_entries(&self, entries: &[Entry<'_>], _options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
         Ok(Arc::new(self.revived(entries)?))
     }
 }

@@ -34,7 +34,6 @@ pub(crate) const OPERATIONS: &[(&str, Operation)] = &[
     ("softmax", functions::softmax),
     ("linear", functions::linear),
     ("multiHeadAttention", layers::multi_head_attention),
-    ("widen", functions::widen),
     ("stats", functions::stats),
     ("normalize", functions::normalize),
     ("propagate", graph::propagate),

@@ -2,6 +2,7 @@
 //! right; panics, writes out of bounds and endless work are not.
 
 use arbitrary::{Result, Unstructured};
+use ruvector_attention::layers::LoadOptions;
 use ruvector_attention_calls::{self as calls, Slots};
 
 /// Names of options and configurations, right for some mechanism.
@@ -254,7 +255,7 @@ fn load(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
     let arrays: Vec<Vec<f32>> = (0..count).map(|_| floats(input, None)).collect::<Result<_>>()?;
     let arrays: Vec<&[f32]> = arrays.iter().map(Vec::as_slice).collect();
     let prefix = if input.ratio(1, 4)? { text(input)? } else { String::new() };
-    let _ = calls::load_state(id, &described, &arrays, &prefix);
+    let _ = calls::load_state(id, &described, &arrays, LoadOptions { prefix: &prefix, strict: input.arbitrary()? });
     Ok(())
 }
 

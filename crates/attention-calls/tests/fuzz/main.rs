@@ -2,7 +2,6 @@
 //! libFuzzer; `FUZZ_SECONDS` makes these runs longer, and `FUZZ_SEED` others.
 
 mod door;
-mod safetensors;
 
 use std::time::{Duration, Instant};
 
@@ -56,9 +55,4 @@ fn fuzz(name: &str, target: fn(&[u8])) {
 #[test]
 fn whatever_comes_to_the_door_is_a_result_or_an_error() {
     fuzz("door", door::run);
-}
-
-#[test]
-fn whatever_a_weights_file_says_is_a_result_or_an_error() {
-    fuzz("safetensors", safetensors::run);
 }

@@ -7,7 +7,7 @@ use super::options::{GraphConfig, GraphOptions, Kind, Settings};
 use super::parameters::Parameters;
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
-use crate::layers::Entry;
+use crate::layers::{Entry, LoadOptions};
 use crate::math::linear::project;
 use crate::math::random::Dropout;
 use crate::ranges;
@@ -52,13 +52,13 @@ impl GraphLayer {
         Ok(Self { parameters: Parameters::init(&settings)?, settings, config })
     }
 
-    /// A layer of the same configuration with the parameters that `entries` hold under `prefix`.
+    /// A layer of the same configuration with the parameters that `entries` hold under a prefix.
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` for entries that do not fit, `MEMORY`.
-    pub fn loaded(&self, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
+    pub fn loaded<'a>(&self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
         let Self { config, settings, .. } = *self;
-        Ok(Self { parameters: Parameters::load(&settings, entries, prefix)?, settings, config })
+        Ok(Self { parameters: Parameters::load(&settings, entries, options.into())?, settings, config })
     }
 
     /// The configuration.

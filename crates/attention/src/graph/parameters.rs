@@ -6,7 +6,7 @@ use std::fmt::Display;
 use super::options::{Kind, Settings};
 use crate::error::alternatives;
 use crate::error::{Code, Error, Result};
-use crate::layers::Entry;
+use crate::layers::{Entry, LoadOptions};
 use crate::math::random::Mt19937;
 use crate::tensor::{Shape, Tensor, try_zeroed};
 
@@ -183,13 +183,14 @@ impl Parameters {
         Ok(Self { list, elements })
     }
 
-    /// The parameters that `entries` hold under `prefix`. Entries outside the prefix do not count.
+    /// The parameters that `entries` hold under a prefix. Entries outside the prefix do not count.
     ///
     /// Up to release 2.4 the one weight of `GATConv` had two names, `lin_src.weight` and `lin_dst.weight`.
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` for missing, further and wrongly shaped entries.
-    pub(super) fn load(settings: &Settings, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
+    pub(super) fn load(settings: &Settings, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Self> {
+        let LoadOptions { prefix, strict } = options;
         let dot = if prefix.is_empty() || prefix.ends_with('.') { "" } else { "." };
         let Self { list, mut elements } = Self::zeroed(settings)?;
         let mut found = 0u32;
@@ -201,7 +202,10 @@ impl Parameters {
                 Some(name) => name,
             };
             let Some(index) = list.iter().position(|parameter| parameter.name == name) else {
-                return Err(unknown(&list, settings, entry));
+                if strict {
+                    return Err(unknown(&list, settings, entry));
+                }
+                continue;
             };
             let Parameter { shape, start, end, .. } = list[index];
             let given = Tensor::new(&entry.name, entry.data, &entry.shape)?.shape;

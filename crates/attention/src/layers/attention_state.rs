@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::error::{Error, Result, alternatives};
-use crate::layers::entries::{Entry, below, dotted, fault, unknown};
+use crate::layers::entries::{Entry, LoadOptions, below, dotted, fault, unknown};
 use crate::math::random::Mt19937;
 use crate::options::AttentionConfig;
 use crate::tensor::{Shape, try_zeroed};
@@ -198,12 +198,12 @@ impl AttentionState {
         Ok(state)
     }
 
-    /// The parameters that `entries` hold under `prefix`, by PyTorch's, BERT's, Llama's or Whisper's names.
+    /// The parameters that `entries` hold under a prefix, by PyTorch's, BERT's, Llama's or Whisper's names.
     ///
     /// Missing, further and wrongly shaped entries are errors, and so is a mixture of namings. Entries outside the
     /// prefix do not count.
-    pub(crate) fn load(config: &AttentionConfig, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
-        let prefix = dotted(prefix);
+    pub(crate) fn load(config: &AttentionConfig, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Self> {
+        let prefix = dotted(options.prefix);
         let entries = below(entries, &prefix);
         let naming = Naming::of(&entries, config, &prefix)?;
         let mut state = Self::zeroed(config)?;
@@ -212,7 +212,10 @@ impl AttentionState {
             if naming.companions.contains(&name) {
                 continue;
             }
-            let part = naming.part(name, config, entry)?;
+            let part = match naming.part(name, config, entry) {
+                Err(_) if !options.strict => continue,
+                part => part?,
+            };
             if found.contains(&part) {
                 return Err(fault(&entry.name, "one entry of a name", "two"));
             }

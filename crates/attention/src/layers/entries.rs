@@ -17,6 +17,22 @@ pub struct Entry<'a> {
     pub data: &'a [f32],
 }
 
+/// Which entries of a state dict a layer loads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadOptions<'a> {
+    /// Entries outside this prefix do not count; it may lack its last dot.
+    pub prefix: &'a str,
+    /// Refuses entries that are not parameters of the layer. Missing ones are always an error.
+    pub strict: bool,
+}
+
+/// A prefix alone: strict, as PyTorch's `load_state_dict` is by default.
+impl<'a> From<&'a str> for LoadOptions<'a> {
+    fn from(prefix: &'a str) -> Self {
+        Self { prefix, strict: true }
+    }
+}
+
 impl Entry<'_> {
     /// Checks that the entry has these dimensions, and as many elements.
     pub(crate) fn check_shape(&self, expected: Shape) -> Result<()> {

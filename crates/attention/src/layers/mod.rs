@@ -6,4 +6,4 @@ mod entries;
 pub mod multi_head;
 
 pub use attention_state::AttentionState;
-pub use entries::Entry;
+pub use entries::{Entry, LoadOptions};

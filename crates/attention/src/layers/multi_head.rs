@@ -7,7 +7,7 @@ use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
 use crate::context::{Context, Partition, operations};
 use crate::error::{Error, Result};
 use crate::layers::attention_state::AttentionState;
-use crate::layers::entries::Entry;
+use crate::layers::entries::{Entry, LoadOptions};
 use crate::math::linear::{Finish, project, project_and};
 use crate::math::random::Dropout;
 use crate::options::{AttentionConfig, LayerOptions, Layout};
@@ -86,12 +86,12 @@ impl MultiHeadAttention {
         &self.state
     }
 
-    /// Loads the parameters of a state dict, under the names of PyTorch, BERT, Llama or Whisper below `prefix`.
+    /// Loads the parameters of a state dict, under the names of PyTorch, BERT, Llama or Whisper below a prefix.
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` for entries that do not fit; nothing is changed then.
-    pub fn load(&mut self, entries: &[Entry<'_>], prefix: &str) -> Result<()> {
-        *self = self.loaded(entries, prefix)?;
+    pub fn load<'a>(&mut self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<()> {
+        *self = self.loaded(entries, options)?;
         Ok(())
     }
 
@@ -99,8 +99,8 @@ impl MultiHeadAttention {
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` for entries that do not fit.
-    pub fn loaded(&self, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
-        Ok(Self { state: AttentionState::load(self.config(), entries, prefix)? })
+    pub fn loaded<'a>(&self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
+        Ok(Self { state: AttentionState::load(self.config(), entries, options.into())? })
     }
 
     /// Where the configuration has `rotary`, query i turns by position `i + queryOffset` and key j by position j.

@@ -7,7 +7,7 @@ mod state;
 use crate::attention::Arrays;
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
-use crate::layers::entries::Entry;
+use crate::layers::entries::{Entry, LoadOptions};
 use crate::layers::multi_head::{Inputs, Plan};
 use crate::math::linear::{Finish, project_and};
 use crate::math::norm::Norm;
@@ -59,12 +59,12 @@ impl TransformerEncoderLayer {
         &self.state
     }
 
-    /// Loads the parameters of a state dict, under PyTorch's names or a BERT layer's below `prefix`.
+    /// Loads the parameters of a state dict, under PyTorch's names or a BERT layer's below a prefix.
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` for entries that do not fit; nothing is changed then.
-    pub fn load(&mut self, entries: &[Entry<'_>], prefix: &str) -> Result<()> {
-        *self = self.loaded(entries, prefix)?;
+    pub fn load<'a>(&mut self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<()> {
+        *self = self.loaded(entries, options)?;
         Ok(())
     }
 
@@ -72,8 +72,8 @@ impl TransformerEncoderLayer {
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` for entries that do not fit.
-    pub fn loaded(&self, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
-        Ok(Self { state: EncoderState::load(self.config(), entries, prefix)? })
+    pub fn loaded<'a>(&self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
+        Ok(Self { state: EncoderState::load(self.config(), entries, options.into())? })
     }
 
     /// x and output `[B, L, modelDim]`; weights `[B, H, L, L]`, or `[B, L, L]` where the options ask for their mean.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::layers::attention_state::AttentionState;
 use crate::layers::encoder::EncoderConfig;
-use crate::layers::entries::{Entry, below, dotted, fault, unknown};
+use crate::layers::entries::{Entry, LoadOptions, below, dotted, fault, unknown};
 use crate::layers::multi_head::MultiHeadAttention;
 use crate::math::random::Mt19937;
 use crate::tensor::{Shape, try_zeroed};
@@ -119,21 +119,22 @@ impl EncoderState {
         Ok(state)
     }
 
-    /// The parameters that `entries` hold under `prefix`, by PyTorch's names or a BERT layer's.
+    /// The parameters that `entries` hold under a prefix, by PyTorch's names or a BERT layer's.
     ///
     /// Missing, further and wrongly shaped entries are errors, and so is a mixture of namings. Entries outside the
     /// prefix do not count.
-    pub(crate) fn load(config: &EncoderConfig, entries: &[Entry<'_>], prefix: &str) -> Result<Self> {
-        let prefix = dotted(prefix);
+    pub(crate) fn load(config: &EncoderConfig, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Self> {
+        let prefix = dotted(options.prefix);
         let own = below(entries, &prefix);
         let naming = if own.iter().any(|(name, _)| name.starts_with(BERT.attention)) { &BERT } else { &TORCH };
         let attention = format!("{prefix}{}", naming.attention);
-        let attention = AttentionState::load(&config.attention().resolved()?, entries, &attention)?;
+        let options = LoadOptions { prefix: &attention, ..options };
+        let attention = AttentionState::load(&config.attention().resolved()?, entries, options)?;
         let mut state = Self::zeroed(config, attention)?;
         let mut found = Vec::new();
         for (name, entry) in own {
             let Some(&(_, part)) = naming.names.iter().find(|(known, _)| *known == name) else {
-                if name.starts_with(naming.attention) {
+                if name.starts_with(naming.attention) || !options.strict {
                     continue;
                 }
                 let known: Vec<&str> = naming.names.iter().map(|(known, _)| *known).collect();

@@ -1,0 +1,106 @@
+// Files of weights for the specs: a large model without data, and a server that answers range requests.
+
+import { createReadStream } from 'node:fs'
+import { open, stat, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { join, normalize } from 'node:path'
+
+const [MODEL, INNER] = [768, 3072]
+
+/** A layer of BERT base: 28 MB. @type {Record<string, number[]>} */
+const LAYER = {
+  'attention.self.query.weight': [MODEL, MODEL],
+  'attention.self.query.bias': [MODEL],
+  'attention.self.key.weight': [MODEL, MODEL],
+  'attention.self.key.bias': [MODEL],
+  'attention.self.value.weight': [MODEL, MODEL],
+  'attention.self.value.bias': [MODEL],
+  'attention.output.dense.weight': [MODEL, MODEL],
+  'attention.output.dense.bias': [MODEL],
+  'attention.output.LayerNorm.weight': [MODEL],
+  'attention.output.LayerNorm.bias': [MODEL],
+  'intermediate.dense.weight': [INNER, MODEL],
+  'intermediate.dense.bias': [INNER],
+  'output.dense.weight': [MODEL, INNER],
+  'output.dense.bias': [MODEL],
+  'output.LayerNorm.weight': [MODEL],
+  'output.LayerNorm.bias': [MODEL]
+}
+
+/**
+ * Writes a model of 3 GB in four shards with an index, all zeros but the first element of each layer, its number. The
+ * files are sparse and take no room on disk.
+ *
+ * @param {string} folder
+ */
+export async function writeSparseModel(folder) {
+  const [shards, each] = [4, 27]
+  /** @type {Record<string, string>} */
+  const map = {}
+  for (let shard = 0; shard < shards; shard++) {
+    const name = `model-${shard + 1}-of-${shards}.safetensors`
+    /** @type {Record<string, unknown>} */
+    const header = {}
+    /** @type {[offset: number, value: number][]} */
+    const firsts = []
+    let end = 0
+    for (let layer = shard * each; layer < (shard + 1) * each; layer++) {
+      firsts.push([end, layer])
+      for (const [suffix, shape] of Object.entries(LAYER)) {
+        const start = end
+        end += 4 * shape.reduce((product, dim) => product * dim, 1)
+        header[`encoder.layer.${layer}.${suffix}`] = { dtype: 'F32', shape, data_offsets: [start, end] }
+        map[`encoder.layer.${layer}.${suffix}`] = name
+      }
+    }
+    const text = Buffer.from(JSON.stringify(header))
+    const length = Buffer.alloc(8)
+    length.writeBigUInt64LE(BigInt(text.length))
+    const file = await open(join(folder, name), 'w')
+    await file.write(Buffer.concat([length, text]))
+    await file.truncate(8 + text.length + end)
+    for (const [offset, value] of firsts)
+      await file.write(Buffer.from(Float32Array.of(value).buffer), 0, 4, 8 + text.length + offset)
+    await file.close()
+  }
+  const path = join(folder, 'model.safetensors.index.json')
+  await writeFile(path, JSON.stringify({ metadata: { total_size: 0 }, weight_map: map }))
+  return { path, layers: shards * each }
+}
+
+/**
+ * Answers with a file of a folder, or the range of it that is asked for.
+ *
+ * @param {string} folder
+ * @returns {import('node:http').RequestListener}
+ */
+export const rangesOf = (folder) => async (request, response) => {
+  const path = join(folder, normalize(decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname)))
+  const found = await stat(path).catch(() => undefined)
+  if (!found?.isFile()) return void response.writeHead(404).end()
+  const headers = { 'accept-ranges': 'bytes', 'content-type': 'application/octet-stream', etag: `"${found.mtimeMs}"` }
+  const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? []
+  if (from === undefined) {
+    response.writeHead(200, { ...headers, 'content-length': found.size })
+    return void (request.method === 'HEAD' ? response.end() : createReadStream(path).pipe(response))
+  }
+  const [start, end] = [Number(from), Math.min(Number(to), found.size - 1)]
+  if (start > end) return void response.writeHead(416, { 'content-range': `bytes */${found.size}` }).end()
+  const range = { 'content-range': `bytes ${start}-${end}/${found.size}`, 'content-length': end - start + 1 }
+  response.writeHead(206, { ...headers, ...range })
+  createReadStream(path, { start, end }).pipe(response)
+}
+
+/**
+ * Serves a folder; returns its address.
+ *
+ * @param {import('ava').ExecutionContext} t
+ * @param {string} folder
+ */
+export async function serveFiles(t, folder) {
+  const server = createServer(rangesOf(folder)).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  t.teardown(() => server.close())
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  return `http://127.0.0.1:${port}/`
+}

@@ -1,0 +1,208 @@
+// Converts the elements of a safetensors file to the typed arrays of tensors.
+
+import { describe, fault } from '../checks/errors.js'
+import { MAX_RANK, allocateArray, elements } from '../checks/tensor.js'
+
+/** @typedef {import('./header.js').Entry} Entry */
+/** How 16-bit floats are returned. @typedef {'widen' | 'keep'} Halves */
+/** @typedef {import('../../index.d.ts').StateEntry} StateEntry */
+
+/** @type {Readonly<Record<string, 'f16' | 'bf16'>>} */
+const HALVES = { F16: 'f16', BF16: 'bf16' }
+
+/** Types whose elements are stored as the arrays hold them. @type {Readonly<Record<string, string>>} */
+const STORED = { F32: 'Float32Array', I32: 'Int32Array', U8: 'Uint8Array', BOOL: 'Uint8Array' }
+
+/**
+ * Writes converted elements to `data`, from index `at` on.
+ *
+ * @typedef {(bytes: Uint8Array, data: any, at: number, name: string) => void} Convert
+ */
+
+/** All other types: the array that they become, and their conversion. @type {Readonly<Record<string, readonly [type: string, convert: Convert]>>} */
+const CONVERTED = {
+  F16: ['Float32Array', widenF16],
+  BF16: ['Float32Array', widenBf16],
+  F64: ['Float32Array', (bytes, data, at) => data.set(view(bytes, Float64Array), at)],
+  I8: ['Int32Array', (bytes, data, at) => data.set(view(bytes, Int8Array), at)],
+  I16: ['Int32Array', (bytes, data, at) => data.set(view(bytes, Int16Array), at)],
+  U16: ['Int32Array', (bytes, data, at) => data.set(view(bytes, Uint16Array), at)],
+  U32: ['Int32Array', narrowU32],
+  I64: ['Int32Array', (bytes, data, at, name) => narrow64(bytes, data, at, name, 'I64')],
+  U64: ['Int32Array', (bytes, data, at, name) => narrow64(bytes, data, at, name, 'U64')]
+}
+
+/**
+ * Whether tensors can hold elements of a type.
+ *
+ * @param {string} dtype
+ */
+export const isSupported = (dtype) => dtype in STORED || dtype in CONVERTED
+
+/**
+ * Checks that an entry can become a tensor, before anything is allocated.
+ *
+ * @param {Entry} entry
+ */
+export function checkEntry({ name, shape, dtype }) {
+  if (!isSupported(dtype)) throw fault('FORMAT', name, 'elements of 16 or 32 bits, of F64, or integers', dtype)
+  if (shape.length > MAX_RANK) throw fault('FORMAT', name, `at most ${MAX_RANK} dimensions`, `${shape.length}`)
+}
+
+/**
+ * The tensor of an entry, yet without its elements. If `bytes` is there, the file's bytes go into it as they are;
+ * otherwise `convert` takes them piece by piece, each a multiple of `width`.
+ *
+ * @param {Entry} entry
+ * @param {Halves} halves
+ * @returns {{ tensor: StateEntry, bytes?: Uint8Array, convert: (piece: Uint8Array, at: number) => void, width: number }}
+ */
+export function prepareTensor(entry, halves) {
+  const { name, shape, dtype } = entry
+  checkEntry(entry)
+  const count = elements(shape)
+  const width = count && (entry.bytes[1] - entry.bytes[0]) / count
+  const kept = halves === 'keep' ? HALVES[dtype] : undefined
+  const stored = kept ? 'Uint16Array' : STORED[dtype]
+  const [type, convert] = stored ? [stored] : CONVERTED[dtype]
+  const data = allocateArray(name, type, count)
+  const tensor = /** @type {StateEntry} */ (kept ? { type: kept, data, shape } : { data, shape })
+  return {
+    tensor,
+    width,
+    bytes: convert ? undefined : new Uint8Array(data.buffer),
+    convert: (piece, at) => convert?.(piece, data, at, name)
+  }
+}
+
+/**
+ * The tensor of an entry whose bytes are all there.
+ *
+ * @param {Entry} entry
+ * @param {Uint8Array} bytes
+ * @param {Halves} halves
+ */
+export function readTensor(entry, bytes, halves) {
+  const prepared = prepareTensor(entry, halves)
+  if (prepared.bytes) prepared.bytes.set(bytes)
+  else prepared.convert(bytes, 0)
+  return prepared.tensor
+}
+
+/**
+ * The bytes as elements of a type; copied if they are not aligned.
+ *
+ * @template T
+ * @param {Uint8Array} bytes
+ * @param {{ new (buffer: ArrayBufferLike, offset: number, length: number): T, BYTES_PER_ELEMENT: number }} Type
+ */
+function view(bytes, Type) {
+  const width = Type.BYTES_PER_ELEMENT
+  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice()
+  return new Type(aligned.buffer, aligned.byteOffset, aligned.byteLength / width)
+}
+
+/** The bits of every f16 widened to 32 bits; made when the first one is read. @type {Uint32Array | undefined} */
+let widened
+
+function widenedBits() {
+  if (widened) return widened
+  widened = new Uint32Array(1 << 16)
+  const value = new Float32Array(1)
+  const bits = new Uint32Array(value.buffer)
+  for (let half = 0; half < 1 << 15; half++) {
+    const [exponent, mantissa] = [half >> 10, half & 0x3ff]
+    // A denormal is a multiple of 2⁻²⁴, and that product is exact.
+    value[0] = mantissa * 2 ** -24
+    if (exponent === 31) bits[0] = 0x7f800000 | (mantissa << 13)
+    else if (exponent > 0) bits[0] = ((exponent + 127 - 15) << 23) | (mantissa << 13)
+    widened[half] = bits[0]
+    widened[half | 0x8000] = bits[0] | 0x80000000
+  }
+  return widened
+}
+
+/**
+ * The bits of floats; copied as integers, NaN keep their payload.
+ *
+ * @param {Float32Array} floats
+ */
+const bitsOf = (floats) => new Uint32Array(floats.buffer, floats.byteOffset, floats.length)
+
+/** @type {Convert} */
+function widenF16(bytes, data, at) {
+  const halves = view(bytes, Uint16Array)
+  const bits = bitsOf(data)
+  const table = widenedBits()
+  for (let index = 0; index < halves.length; index++) bits[at + index] = table[halves[index]]
+}
+
+/** @type {Convert} */
+function widenBf16(bytes, data, at) {
+  const halves = view(bytes, Uint16Array)
+  const bits = bitsOf(data)
+  for (let index = 0; index < halves.length; index++) bits[at + index] = halves[index] << 16
+}
+
+/**
+ * 16-bit floats widened to 32 bits, exactly.
+ *
+ * @param {string} name
+ * @param {'f16' | 'bf16'} type
+ * @param {Uint16Array} halves
+ * @returns {Float32Array}
+ */
+export function widenHalves(name, type, halves) {
+  const data = allocateArray(name, 'Float32Array', halves.length)
+  const bytes = new Uint8Array(halves.buffer, halves.byteOffset, halves.byteLength)
+  const convert = type === 'f16' ? widenF16 : widenBf16
+  convert(bytes, data, 0, name)
+  return data
+}
+
+/**
+ * @param {string} name
+ * @param {string} dtype
+ * @param {number | bigint} value
+ */
+const tooLarge = (name, dtype, value) => fault('FORMAT', name, `${dtype} values that fit into 32 bits`, `${value}`)
+
+/** @type {Convert} */
+function narrowU32(bytes, data, at, name) {
+  const values = view(bytes, Uint32Array)
+  for (let index = 0; index < values.length; index++) {
+    if (values[index] > 0x7fffffff) throw tooLarge(name, 'U32', values[index])
+    data[at + index] = values[index]
+  }
+}
+
+/**
+ * @param {Uint8Array} bytes
+ * @param {Int32Array} data
+ * @param {number} at
+ * @param {string} name
+ * @param {'I64' | 'U64'} dtype
+ */
+function narrow64(bytes, data, at, name, dtype) {
+  // The words of a little-endian integer: the low one, then the high one.
+  const words = view(bytes, Int32Array)
+  for (let index = 0; 2 * index < words.length; index++) {
+    const [low, high] = [words[2 * index], words[2 * index + 1]]
+    const isNegative = low < 0
+    const fits = dtype === 'I64' ? high === (isNegative ? -1 : 0) : high === 0 && !isNegative
+    if (!fits) {
+      const value = (BigInt(high) << 32n) | BigInt(low >>> 0)
+      throw tooLarge(name, dtype, dtype === 'I64' ? value : BigInt.asUintN(64, value))
+    }
+    data[at + index] = low
+  }
+}
+
+/**
+ * @param {unknown} value
+ * @returns {Halves}
+ */
+export function checkHalves(value = 'widen') {
+  if (value !== 'widen' && value !== 'keep') throw fault('OPTION', 'halves', "'widen' or 'keep'", describe(value))
+  return value
+}

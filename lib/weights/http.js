@@ -1,0 +1,178 @@
+// Reads files at http(s) addresses by range requests.
+
+import { fault } from '../checks/errors.js'
+import { isLength } from '../checks/tensor.js'
+import { cutShort, malformed, unreadable } from './faults.js'
+import { formatOf } from './formats.js'
+
+/** @typedef {import('./sources.js').Source} Source */
+
+/** Bytes of the first request: the whole header of most files. */
+const FIRST_BYTES = 1 << 16
+/** The longest index that is read from a server without ranges. */
+const MAX_WHOLE_BYTES = 100_000_000
+
+/**
+ * @param {URL} url
+ * @param {string} label
+ * @returns {Promise<Source>}
+ */
+export async function openUrl(url, label) {
+  const response = await request(url, label, 0, FIRST_BYTES)
+  const { start, size } = response.status === 206 ? await startOf(response, url, label) : await wholeOf(response, label)
+  const etag = response.headers.get('etag')
+  return {
+    label,
+    size,
+    async read(target, offset) {
+      const end = offset + target.length
+      if (end <= start.length) return target.set(start.subarray(offset, end))
+      const part = await request(url, label, offset, target.length)
+      const total = totalOf(part)
+      const isSame = part.status === 206 && (total ?? size) === size && part.headers.get('etag') === etag
+      if (!isSame) {
+        await part.body?.cancel()
+        if (part.status === 416 || (total !== undefined && total < end)) throw cutShort(label, size, total ?? offset)
+        throw fault('FORMAT', label, 'a file that stays as it is', `another file, with status ${part.status}`)
+      }
+      const done = await fill(target, part, label)
+      if (done < target.length) throw cutShort(label, size, offset + done)
+    },
+    close: async () => {},
+    sibling: (name) => openUrl(new URL(name.split('/').map(encodeURIComponent).join('/'), url), name)
+  }
+}
+
+/**
+ * @param {URL} url
+ * @param {string} label
+ * @param {number} offset
+ * @param {number} length
+ */
+async function request(url, label, offset, length) {
+  let response
+  try {
+    response = await fetch(url, { headers: { range: `bytes=${offset}-${offset + length - 1}` } })
+  } catch (cause) {
+    throw unreadable(label, cause)
+  }
+  if (response.ok || response.status === 416) return response
+  await response.body?.cancel()
+  throw fault('FORMAT', label, `a file at ${url.href}`, `status ${response.status} ${response.statusText}`.trim())
+}
+
+/**
+ * The size of the whole file, where the server says it and the page may read it.
+ *
+ * @param {Response} response
+ */
+function totalOf(response) {
+  const total = /\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1]
+  return total === undefined ? undefined : Number(total)
+}
+
+/**
+ * The first bytes of a file, and its size.
+ *
+ * @param {Response} response
+ * @param {URL} url
+ * @param {string} label
+ */
+async function startOf(response, url, label) {
+  const size = totalOf(response) ?? (await sizeAt(url, label))
+  const start = new Uint8Array(Math.min(FIRST_BYTES, size))
+  const done = await fill(start, response, label)
+  if (done < start.length) throw cutShort(label, size, done)
+  return { start, size }
+}
+
+/**
+ * The size by a request for the head alone: other origins show `content-length`, but not always `content-range`.
+ *
+ * @param {URL} url
+ * @param {string} label
+ */
+async function sizeAt(url, label) {
+  const response = await fetch(url, { method: 'HEAD' }).catch((error) => {
+    throw unreadable(label, error)
+  })
+  const size = Number(response.headers.get('content-length') ?? NaN)
+  if (response.ok && isLength(size)) return size
+  throw fault('FORMAT', label, 'a server that shows the size in content-range or content-length', 'neither header')
+}
+
+/**
+ * The contents from a server that gave the whole file in place of a range: an index, which is small, or an error.
+ *
+ * @param {Response} response
+ * @param {string} label
+ */
+async function wholeOf(response, label) {
+  if (response.status === 416) throw cutShort(label, 8, 0)
+  const body = /** @type {ReadableStream<Uint8Array>} */ (response.body)
+  /** @type {Uint8Array[]} */
+  const pieces = []
+  let size = 0
+  for await (const piece of piecesOf(body, label)) {
+    pieces.push(piece)
+    size += piece.length
+    const isIndex = pieces[0][0] === '{'.charCodeAt(0) && size <= MAX_WHOLE_BYTES
+    if (isIndex || size < 64) continue
+    break
+  }
+  const start = new Uint8Array(size)
+  let at = 0
+  for (const piece of pieces) {
+    start.set(piece, at)
+    at += piece.length
+  }
+  if (start[0] === '{'.charCodeAt(0) && size <= MAX_WHOLE_BYTES) return { start, size }
+  const format = formatOf(start)
+  if (format) throw malformed(label, format)
+  throw fault(
+    'FORMAT',
+    label,
+    'a server that answers range requests; else fetch the file and use loadSafetensors',
+    `the whole file, with status ${response.status}`
+  )
+}
+
+/**
+ * Fills a target with the body of a response; returns how many bytes there were.
+ *
+ * @param {Uint8Array} target
+ * @param {Response} response
+ * @param {string} label
+ */
+async function fill(target, response, label) {
+  let done = 0
+  for await (const piece of piecesOf(/** @type {ReadableStream<Uint8Array>} */ (response.body), label)) {
+    const length = Math.min(piece.length, target.length - done)
+    target.set(piece.subarray(0, length), done)
+    done += length
+    if (done === target.length) break
+  }
+  return done
+}
+
+/**
+ * The pieces of a body; a loop that ends early cancels it. Safari's streams have no iterator.
+ *
+ * @param {ReadableStream<Uint8Array> | null} body
+ * @param {string} label
+ */
+async function* piecesOf(body, label) {
+  const reader = body?.getReader()
+  if (!reader) return
+  try {
+    for (;;) {
+      const { done, value } = await reader.read().catch((error) => {
+        throw unreadable(label, error)
+      })
+      if (done) return
+      yield value
+    }
+  } finally {
+    await reader.cancel().catch(() => {})
+  }
+}

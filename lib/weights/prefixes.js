@@ -1,0 +1,62 @@
+// The message for a prefix under which there is nothing.
+
+import { AttentionError } from '../checks/errors.js'
+import { editDistance } from '../checks/nearest.js'
+
+/** Prefixes that a message lists. */
+const MOST_LISTED = 3
+/** Characters of a prefix that are compared. */
+const LONGEST = 200
+
+/**
+ * @param {string} prefix
+ * @param {readonly string[]} names
+ */
+export function noEntryUnder(prefix, names) {
+  const wanted = prefix.replace(/\.$/, '').slice(0, LONGEST)
+  const found = nearestPrefixes(wanted, names)
+  const listed = found.slice(0, MOST_LISTED).map((name) => `'${name}'`)
+  const others = found.length > MOST_LISTED ? [...listed, '…'] : listed
+  const present =
+    found.length > 0
+      ? `there are ${others.join(', ')}`
+      : names.length > 0
+        ? 'no name has a prefix'
+        : 'there are no entries'
+  return new AttentionError('FORMAT', {
+    argument: 'prefix',
+    expected: `entries under '${wanted}'`,
+    actual: present,
+    message: `no entry under '${wanted}'; ${present}`
+  })
+}
+
+/**
+ * The prefixes of names, the likeliest first: those that end as the wanted one does, then those spelled alike.
+ *
+ * @param {string} wanted
+ * @param {readonly string[]} names
+ */
+function nearestPrefixes(wanted, names) {
+  /** @type {Set<string>} */
+  const prefixes = new Set()
+  for (const name of names) {
+    for (let end = name.indexOf('.'); end >= 0; end = name.indexOf('.', end + 1)) prefixes.add(name.slice(0, end))
+  }
+  // Each prefix is compared up to the number of parts of the wanted one, and one more for a missing first part.
+  const most = wanted.split('.').length + 1
+  const rated = [...prefixes]
+    .filter((prefix) => prefix.split('.').length <= most && prefix.length < LONGEST)
+    .map((prefix) => ({ prefix, distance: distanceOf(wanted, prefix) }))
+  rated.sort((a, b) => a.distance - b.distance)
+  return rated.map(({ prefix }) => prefix)
+}
+
+/**
+ * @param {string} wanted
+ * @param {string} prefix
+ */
+function distanceOf(wanted, prefix) {
+  if (prefix.endsWith(`.${wanted}`) || wanted.endsWith(`.${prefix}`)) return 0.5
+  return editDistance(wanted, prefix)
+}

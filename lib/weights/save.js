@@ -1,0 +1,89 @@
+// Writes state dicts as safetensors files.
+
+import { describe, fault, isArray, isObject } from '../checks/errors.js'
+import { allocateBytes, arrayType, attached, bytesBetween, lengthOf } from '../checks/tensor.js'
+import { checkState } from './state.js'
+import { LENGTH_BYTES, METADATA } from './header.js'
+
+/** @typedef {import('./state.js').CheckedEntry} CheckedEntry */
+
+const utf8 = new TextEncoder()
+
+/** @type {Readonly<Record<string, string>>} */
+const TYPES = { Float32Array: 'F32', Int32Array: 'I32', Uint8Array: 'U8' }
+
+/** @param {CheckedEntry} entry */
+const dtypeOf = ({ type, data }) => type?.toUpperCase() ?? TYPES[/** @type {string} */ (arrayType(data))]
+
+/** @type {(a: string, b: string) => number} */
+const byName = (a, b) => (a < b ? -1 : Number(a > b))
+
+/** @param {unknown} metadata @returns {Record<string, string>} */
+function checkMetadata(metadata) {
+  if (metadata === undefined || metadata === null) return {}
+  if (!isObject(metadata) || isArray(metadata)) {
+    throw fault('OPTION', 'metadata', 'an object of strings', describe(metadata))
+  }
+  const entries = Object.entries(metadata)
+  for (const [name, value] of entries) {
+    if (typeof value !== 'string') throw fault('OPTION', `metadata.${name}`, 'a string', describe(value))
+    if (/\p{Cs}/u.test(name + value)) {
+      throw fault('OPTION', `metadata.${name}`, 'text without lone surrogates', 'a lone surrogate')
+    }
+  }
+  return Object.fromEntries(entries.sort(([a], [b]) => byName(a, b)))
+}
+
+/**
+ * An object as JSON with its members in this order, also where names are numbers.
+ *
+ * @param {readonly (readonly [name: string, value: unknown])[]} members
+ */
+const toJson = (members) =>
+  `{${members.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join(',')}}`
+
+/**
+ * @param {unknown} state
+ * @param {unknown} [metadata]
+ * @returns {Uint8Array}
+ */
+export function saveSafetensors(state, metadata) {
+  const given = checkState(state)
+  const words = checkMetadata(metadata)
+  // Wide elements come first, which aligns all of them.
+  const width = (/** @type {CheckedEntry} */ { data }) => data.BYTES_PER_ELEMENT
+  const sorted = given.sort((a, b) => width(b) - width(a) || byName(a.name, b.name))
+  let offset = 0
+  const members = sorted.map((entry) => {
+    const { name, shape } = entry
+    if (name === METADATA) throw fault('FORMAT', METADATA, 'a name that the format does not reserve', METADATA)
+    // Getters of later members may have detached earlier arrays.
+    const data = attached(entry.data)
+    const start = offset
+    offset += lengthOf(data) * width(entry)
+    return /** @type {const} */ ([name, { dtype: dtypeOf(entry), shape, data_offsets: [start, offset] }])
+  })
+  const hasMetadata = Object.keys(words).length > 0
+  const json = toJson([...(hasMetadata ? [/** @type {const} */ ([METADATA, words])] : []), ...members])
+  const header = utf8.encode(json)
+  // Spaces fill the header up to a multiple of eight bytes.
+  const dataStart = LENGTH_BYTES + Math.ceil(header.length / 8) * 8
+  const file = allocateBytes('safetensors file', dataStart + offset)
+  new DataView(file.buffer).setBigUint64(0, BigInt(dataStart - LENGTH_BYTES), true)
+  file.fill(32, LENGTH_BYTES, dataStart)
+  file.set(header, LENGTH_BYTES)
+  members.forEach(
+    (
+      [
+        ,
+        {
+          data_offsets: [start, end]
+        }
+      ],
+      index
+    ) => {
+      file.set(bytesBetween(sorted[index].data, 0, end - start), dataStart + start)
+    }
+  )
+  return file
+}

@@ -1,0 +1,188 @@
+// Files that are read piece by piece: on disk, at an address, in a Blob, or behind a caller's own function.
+
+import { AttentionError, describe, fault, isFunction, isObject } from '../checks/errors.js'
+import { arrayType, bytesBetween, isLength, lengthOf } from '../checks/tensor.js'
+import { changed, cutShort, malformed, unreadable } from './faults.js'
+import { openUrl } from './http.js'
+
+/**
+ * A file of known size. `read` fills `target` with the bytes from `offset` on, or rejects. `sibling` opens another file
+ * in the same folder.
+ *
+ * @typedef {object} Source
+ * @property {string} label  the caller's name for it, for messages
+ * @property {number} size
+ * @property {(target: Uint8Array, offset: number) => Promise<void>} read
+ * @property {() => Promise<void>} close
+ * @property {(name: string) => Promise<Source>} [sibling]
+ */
+
+/** The most bytes asked of a file, a Blob or a function at a time. */
+const PIECE_BYTES = 1 << 24
+
+/**
+ * Opens the caller's source.
+ *
+ * @param {unknown} source
+ * @returns {Promise<Source>}
+ */
+export async function openSource(source) {
+  const label = 'source'
+  if (typeof source === 'string') return openAddress(source, label)
+  if (isObject(source) && arrayType(source) === undefined) {
+    const tag = Object.prototype.toString.call(source)
+    if (tag === '[object URL]') return openAddress(`${source}`, label)
+    if (tag === '[object Blob]' || tag === '[object File]') return openBlob(/** @type {Blob} */ (source), label)
+    const { read, stat } = /** @type {any} */ (source)
+    if (isFunction(read) && isFunction(stat)) return openHandle(/** @type {any} */ (source), label)
+    if (isFunction(read)) return openReader(/** @type {any} */ (source), label)
+  }
+  const isBytes = ArrayBuffer.isView(source) || Object.prototype.toString.call(source).endsWith('ArrayBuffer]')
+  throw fault(
+    'DTYPE',
+    label,
+    `a path, a URL, a Blob, a FileHandle or { size, read }${isBytes ? '; loadSafetensors takes bytes' : ''}`,
+    describe(source)
+  )
+}
+
+/**
+ * @param {string} address  a path where there are files, or a URL
+ * @param {string} label
+ * @returns {Promise<Source>}
+ */
+async function openAddress(address, label) {
+  const process = /** @type {any} */ (globalThis).process
+  const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(address)?.[1].toLowerCase()
+  if (scheme === undefined || scheme === 'file') {
+    const fs = process?.getBuiltinModule?.('node:fs/promises')
+    if (fs) {
+      const path = scheme ? process.getBuiltinModule('node:url').fileURLToPath(address) : address
+      return openPath(fs, process.getBuiltinModule('node:path'), path, label)
+    }
+  }
+  const { document, location } = /** @type {any} */ (globalThis)
+  let url
+  try {
+    url = new URL(address, document?.baseURI ?? location?.href)
+  } catch {
+    throw fault('OPTION', label, 'a URL; this runtime reads no files', describe(address))
+  }
+  if (url.protocol === 'http:' || url.protocol === 'https:') return openUrl(url, label)
+  return openBlob(await fetchWhole(url, label), label)
+}
+
+/**
+ * The contents of a URL without ranges, such as `blob:` and `data:`.
+ *
+ * @param {URL} url
+ * @param {string} label
+ */
+async function fetchWhole(url, label) {
+  try {
+    return await (await fetch(url)).blob()
+  } catch (cause) {
+    throw unreadable(label, cause)
+  }
+}
+
+/**
+ * @param {typeof import('node:fs/promises')} fs
+ * @param {typeof import('node:path')} paths
+ * @param {string} path
+ * @param {string} label
+ * @returns {Promise<Source>}
+ */
+async function openPath(fs, paths, path, label) {
+  /** @type {import('node:fs/promises').FileHandle | undefined} */
+  let handle
+  try {
+    handle = await fs.open(path, 'r')
+    const opened = handle
+    const source = await openHandle(opened, label)
+    return {
+      ...source,
+      close: () => opened.close(),
+      sibling: (name) => openPath(fs, paths, paths.join(paths.dirname(path), name), name)
+    }
+  } catch (error) {
+    await handle?.close()
+    throw error instanceof AttentionError ? error : unreadable(label, error)
+  }
+}
+
+/**
+ * @param {import('node:fs/promises').FileHandle} handle
+ * @param {string} label
+ * @returns {Promise<Source>}
+ */
+async function openHandle(handle, label) {
+  const first = await handle.stat()
+  const { size, mtimeMs, isDirectory } = first
+  if (isFunction(isDirectory) && isDirectory.call(first)) {
+    throw malformed(label, 'a folder: name its model.safetensors or model.safetensors.index.json')
+  }
+  if (!isLength(size)) throw fault('OPTION', `${label}.stat`, 'a size in bytes', describe(size))
+  return {
+    label,
+    size,
+    async read(target, offset) {
+      for (let done = 0; done < target.length;) {
+        const length = Math.min(target.length - done, PIECE_BYTES)
+        const { bytesRead } = await handle.read(target, done, length, offset + done)
+        if (!(bytesRead > 0 && bytesRead <= length)) throw cutShort(label, size, offset + done)
+        done += bytesRead
+      }
+      const now = await handle.stat()
+      if (now.size !== size || now.mtimeMs !== mtimeMs) throw changed(label)
+    },
+    close: async () => {}
+  }
+}
+
+/**
+ * @param {Blob} blob
+ * @param {string} label
+ * @returns {Promise<Source>}
+ */
+async function openBlob(blob, label) {
+  const read = async (/** @type {number} */ offset, /** @type {number} */ length) => {
+    try {
+      return new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer())
+    } catch (cause) {
+      // The file behind it was changed or removed.
+      throw unreadable(label, cause)
+    }
+  }
+  return openReader({ size: blob.size, read }, label)
+}
+
+/**
+ * @param {{ size: number, read(offset: number, length: number): Promise<Uint8Array> }} reader
+ * @param {string} label
+ * @returns {Promise<Source>}
+ */
+async function openReader(reader, label) {
+  const { size } = reader
+  if (!isLength(size)) throw fault('OPTION', `${label}.size`, 'a number of bytes', describe(size))
+  return {
+    label,
+    size,
+    async read(target, offset) {
+      for (let done = 0; done < target.length;) {
+        const length = Math.min(target.length - done, PIECE_BYTES)
+        const bytes = await reader.read(offset + done, length)
+        if (arrayType(bytes) !== 'Uint8Array') {
+          throw fault('DTYPE', `${label}.read`, 'a promise of a Uint8Array', describe(bytes))
+        }
+        const count = lengthOf(bytes)
+        if (count < length) throw cutShort(label, size, offset + done + count)
+        if (count > length) throw fault('FORMAT', `${label}.read`, `${length} bytes`, `${count} bytes`)
+        target.set(bytesBetween(bytes, 0, length), done)
+        done += length
+      }
+      if (reader.size !== size) throw changed(label)
+    },
+    close: async () => {}
+  }
+}
