@@ -1293,8 +1293,6 @@ export function loadSafetensors<T extends StateEntry = Tensor | HalfTensor>(
 /** A source of {@link openSafetensors}: `read` returns the `length` bytes from `offset` on. */
 export interface ByteReader {
   readonly size: number
-  /** Absent, which tells it from an open file. */
-  readonly stat?: undefined
   read(offset: number, length: number): Promise<Uint8Array>
 }
 

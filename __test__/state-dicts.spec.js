@@ -79,7 +79,7 @@ onBothBackends(
     test(`${kind}: further entries are refused by name, and passed over where the state need not be strict`, (t) => {
       const layer = new SelfAttention({ ...config, useBias: false })
       /** @type {Record<string, StateEntry>} */
-    const state = { ...llama('a.'), 'a.q_norm.weight': zeros(4), 'a.q_proj.bias': zeros(8) }
+      const state = { ...llama('a.'), 'a.q_norm.weight': zeros(4), 'a.q_proj.bias': zeros(8) }
       t.like(
         faultOf(t, () => layer.loadStateDict(state, { prefix: 'a' })),
         { code: 'FORMAT', argument: 'a.q_norm.weight' }

@@ -86,7 +86,10 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
     const part: StateDict = await file.stateDict({ prefix: 'a', filter: (name) => name !== 'b' })
     const one: Tensor | Tensor<Int32Array> | Tensor<Uint8Array> | HalfTensor = await file.tensor(file.names[0])
     const bytes: number = file.describe('x').bytes + (await file.tensor<Tensor>('y')).data.length
-    const opened = await openSafetensors({ size: bytes, read: async (_, length) => new Uint8Array(length) })
+    const opened = await openSafetensors({
+      size: bytes,
+      read: async (_: number, length: number) => new Uint8Array(length)
+    })
     await opened.close()
     layer.loadStateDict({ ...part, one, ...whole })
     const halves = await openSafetensors(await openFile('x'), { halves: 'keep' })
