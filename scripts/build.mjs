@@ -3,12 +3,10 @@
 
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Failure, npmProgram, query, root, run } from './shell.mjs'
+import { Failure, npmProgram, query, root, run } from '../tools/shell.mjs'
+import { OLDEST_GLIBC } from '../tools/release/platforms.mjs'
 
 const native = join('packages', 'native')
-
-/** The oldest supported glibc: that of Debian 10, RHEL 8 and Amazon Linux 2023. */
-export const OLDEST_GLIBC = '2.28'
 
 /**
  * Builds the addon. With `target` it is built for publishing: without symbols, and on Linux for old C libraries.

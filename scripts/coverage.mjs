@@ -7,7 +7,7 @@ import { join, relative, sep } from 'node:path'
 import { bundleWorker } from './build.mjs'
 import { linesThatRan } from './coverage/lines.mjs'
 import { installLocked } from './setup.mjs'
-import { Failure, attempt, npmProgram, query, root, run } from './shell.mjs'
+import { Failure, attempt, npmProgram, query, root, run } from '../tools/shell.mjs'
 
 /** The goal, in percent of the lines. */
 const GOAL = 98
@@ -15,9 +15,6 @@ const GOAL = 98
 const output = join(root, 'output', 'coverage')
 
 /** @typedef {{ file: string, lines: number, covered: number, uncovered: number[] }} Row  `uncovered`: the lines that did not run */
-
-/** Specs that measure time, which counters would distort. */
-const TIMED = /^(benchmark)\./
 
 /** Crates without kernels: bindings, which only a host loads; the oracle of the tests; tools. */
 const OTHER_CRATES = ['attention-node', 'attention-wasm', 'attention-oracle', 'xtask']
@@ -59,13 +56,10 @@ async function ofLib() {
   const counters = emptied(join(folder, 'counters'))
   // Workers run this text instead of the shipped one, which cannot be mapped to lines.
   await bundleWorker({ outfile: join(folder, 'worker.js'), sourcemap: 'external' })
-  const specs = readdirSync(join(root, '__test__'))
-    .filter((name) => name.endsWith('.spec.js') && !TIMED.test(name))
-    .map((name) => `__test__/${name}`)
   const preload = `--require ${JSON.stringify(join(root, 'scripts', 'coverage', 'workers.cjs'))}`
   const env = { NODE_V8_COVERAGE: counters, NODE_OPTIONS: [process.env.NODE_OPTIONS, preload].join(' ') }
   // A test that fails does not change what ran.
-  await attempt(process.execPath, [npmProgram('ava'), '--timeout=20m', ...specs], { env })
+  await attempt(process.execPath, [npmProgram('ava'), '--timeout=20m'], { env })
   await attempt(process.execPath, ['__test__/browser/run.mjs', '--coverage', counters])
   const sources = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.js'))

@@ -4,7 +4,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
-import { root } from './shell.mjs'
+import { root } from '../tools/shell.mjs'
 
 const main = ['browser', 'external', 'workerd'].map((name) => `lib/entries/${name}.js`)
 const compat = ['', '-browser', '-external', '-workerd'].map((name) => `lib/entries/compat${name}.js`)

@@ -5,8 +5,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { fetchModel, modelFolder } from './model.mjs'
-import { root } from './shell.mjs'
+import { fetchModel, modelFolder } from '../tools/model.mjs'
+import { root } from '../tools/shell.mjs'
 
 /** The folder of the page's data. */
 export const dataFolder = join(root, 'examples', 'explorer', 'data')

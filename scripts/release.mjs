@@ -5,14 +5,21 @@ import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symli
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { platformTriple } from '../lib/loaders/platform.js'
-import { platforms } from './release/platforms.mjs'
-import { standing } from './release/registry.mjs'
+import { platforms } from '../tools/release/platforms.mjs'
+import { standing } from '../tools/release/registry.mjs'
 import { rehearse } from './release/rehearse.mjs'
 import { writeBills } from './release/sbom.mjs'
-import { platformFaults, rootFaults } from './release/tarball.mjs'
+import { platformFaults, rootFaults } from '../tools/release/tarball.mjs'
 import { installReleaseTools, toolProgram } from './release/tools.mjs'
-import { changelogEntry, filesBehind, isPrerelease, isVersion, setVersions, withEntry } from './release/versions.mjs'
-import { Failure, npmProgram, query, root, run, step } from './shell.mjs'
+import {
+  changelogEntry,
+  filesBehind,
+  isPrerelease,
+  isVersion,
+  setVersions,
+  withEntry
+} from '../tools/release/versions.mjs'
+import { Failure, npmProgram, query, root, run, step } from '../tools/shell.mjs'
 
 const USAGE = `Usage: npm run release -- VERSION [options]
 
@@ -32,7 +39,7 @@ and no file of the repository changes, unless one of these is given:
   --help               show this text
 `
 
-/** @typedef {import('./release/platforms.mjs').Platform} Platform */
+/** @typedef {import('../tools/release/platforms.mjs').Platform} Platform */
 /** @typedef {{ file: string, name: string, triple?: string }} Packed */
 
 const output = join(root, 'output', 'release')

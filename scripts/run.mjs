@@ -1,12 +1,12 @@
 // Implements the npm scripts: set-up, builds, checks and tests, each as named and timed steps.
 // Uses only Node's own modules, since it has to run before anything is installed.
 
-import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildNative, buildWasm } from './build.mjs'
 import { installExplorer, setup, setupTests, wasmEnvironment } from './setup.mjs'
-import { Failure, attempt, npmProgram, query, root, run, runOnTerminal, step } from './shell.mjs'
+import { Failure, attempt, npmProgram, query, root, run, runOnTerminal, step } from '../tools/shell.mjs'
 
 const explorer = join(root, 'examples', 'explorer')
 
@@ -152,19 +152,10 @@ const ava = (specs = [], env = {}) =>
     env
   )
 
-/** The specs that verify numbers against references. */
-const numericSpecs = () =>
-  readdirSync(join(root, '__test__'))
-    .filter(
-      (name) =>
-        name.endsWith('.spec.js') &&
-        !/^(benchmark|cli|faults|fuzz|guides|init|links|loader|open-safetensors|readme|recovery|release|rerank-server|safetensors|shipped-code|size|sparse-model|speed|state-dicts)\./.test(
-          name
-        )
-    )
-    .map((name) => `__test__/${name}`)
+/** Folders of the specs that verify numbers: on every backend and in browsers, or in Node. */
+const NUMERIC = ['__test__/everywhere/**', '__test__/node/**']
 
-/** Runs them at every instruction set that the machine has below its best, at which all specs have run. */
+/** Runs the numeric specs at every instruction set that the machine has below its best, at which all specs have run. */
 async function avaAtLowerLevels() {
   const levelWith = (/** @type {Record<string, string>} */ env) =>
     query(process.execPath, ['--input-type=module', '-e', "console.log((await import('./index.js')).backend().simd)"], {
@@ -175,7 +166,7 @@ async function avaAtLowerLevels() {
     const env = { RUVECTOR_ATTENTION_SIMD: level }
     // One that the machine does not have is passed over.
     if (level === best || levelWith(env) !== level) continue
-    await step(`tests of the package at the instruction set ${level}`, () => ava(numericSpecs(), env))
+    await step(`tests of the package at the instruction set ${level}`, () => ava(NUMERIC, env))
   }
 }
 
@@ -258,8 +249,8 @@ async function testScripts() {
 
 /** The specs on WebAssembly alone, on what is built: in Node, and in the browser. */
 async function testWasm() {
-  const specs = numericSpecs().filter((path) => !readFileSync(join(root, path), 'utf8').includes("'native'"))
-  await step('tests of the package on WebAssembly', () => ava(specs, { RUVECTOR_ATTENTION_BACKEND: 'wasm' }))
+  const env = { RUVECTOR_ATTENTION_BACKEND: 'wasm' }
+  await step('tests of the package on WebAssembly', () => ava(['__test__/everywhere/**'], env))
   await step('tests in the browser', browser)
 }
 

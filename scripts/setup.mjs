@@ -15,9 +15,10 @@ import {
 import { tmpdir } from 'node:os'
 import { basename, delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { installTools, tools } from '../__test__/consumers/tools.mjs'
-import { fetchModel } from './model.mjs'
-import { Failure, query, root, run } from './shell.mjs'
+import { installTools, tools } from '../tools/consumers.mjs'
+import { fetchModel } from '../tools/model.mjs'
+import { findBrowser } from '../tools/programs.mjs'
+import { Failure, query, root, run } from '../tools/shell.mjs'
 
 const WASM_TARGET = 'wasm32-unknown-unknown'
 const OLDEST_RUST = [1, 95]
@@ -180,39 +181,6 @@ export async function installLocked(folder, what) {
 
 // ── The browser ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/**
- * The Chromium or Chrome that the browser test drives: `CHROME_PATH`, or the usual names and places.
- * @returns {string | undefined}
- */
-export function findBrowser() {
-  const named = process.env.CHROME_PATH
-  if (named) {
-    if (!existsSync(named)) throw new Failure(`CHROME_PATH names ${named}, which does not exist`)
-    return named
-  }
-  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome']
-  const places = [
-    '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
-    '/Applications/Chromium.app/Contents/MacOS/Chromium',
-    'C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe',
-    'C:\\Program Files (x86)\\Microsoft\\Edge\\Application\\msedge.exe'
-  ]
-  return findProgram(names) ?? places.find((path) => existsSync(path))
-}
-
-/**
- * Finds the first of these programs on PATH.
- * @param {readonly string[]} names
- * @returns {string | undefined}
- */
-export function findProgram(names) {
-  const folders = (process.env.PATH ?? '').split(delimiter)
-  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path))
-}
-
-/** The Firefox for the consumers of the package: `FIREFOX_PATH`, or the usual names. */
-export const findFirefox = () => process.env.FIREFOX_PATH ?? findProgram(['firefox-esr', 'firefox'])
-
 async function installBrowser() {
   if (findBrowser()) return
   say('installing Chromium for the browser test')
@@ -241,7 +209,7 @@ const coreTools = /** @type {const} */ (['bun', 'deno', 'workerd', 'esbuild', 'v
  * @param {boolean} all  and not only those of `npm test`
  */
 async function installConsumers(all) {
-  const sets = all ? /** @type {import('../__test__/consumers/tools.mjs').ToolSet[]} */ (Object.keys(tools)) : coreTools
+  const sets = all ? /** @type {import('../tools/consumers.mjs').ToolSet[]} */ (Object.keys(tools)) : coreTools
   for (const set of sets) {
     try {
       await installTools(set)

@@ -4,15 +4,16 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { dirname, extname, join, normalize } from 'node:path'
+import { dirname, extname, join, normalize, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
 import { chromium } from 'playwright-core'
-import { findBrowser } from '../../scripts/setup.mjs'
-import { root } from '../../scripts/shell.mjs'
+import { findBrowser } from '../../tools/programs.mjs'
+import { root } from '../../tools/shell.mjs'
 
-const folder = join(root, '__test__')
+/** The specs that run everywhere; those in a folder of their own also run on a page that allows workers. */
+const folder = join(root, '__test__', 'everywhere')
 const fewestTests = 200
 const timeLimit = 300_000
 
@@ -21,28 +22,19 @@ const bundlePath = '/__test__/browser/specs.js'
 /** Under this path no .wasm exists: the server responds with pages, like servers of single-page apps. */
 const hollow = '/without-wasm'
 const strict = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'"
-/** Pages and their policies: all specs under the strict one, those of asynchronous calls also with workers allowed. */
-const pages = /** @type {Record<string, { policy: string, only?: RegExp }>} */ ({
-  '/': { policy: strict },
-  '/with-workers': { policy: `${strict} blob:`, only: /^\.\/(async|batch|compat)\./ }
+/** Pages with their policies and specs: all under the strict policy, and those of workers where workers are allowed. */
+const pages = /** @type {Record<string, { policy: string, modules: string[] }>} */ ({
+  '/': { policy: strict, modules: ['../browser/entries.js', ...specsIn('.')] },
+  '/with-workers': { policy: `${strict} blob:`, modules: specsIn('with-workers') }
 })
-
-/** A spec that imports Node's modules, or anything outside __test__, only runs in Node. */
-const needsNode = (/** @type {string} */ name) =>
-  /from '(node:|\.\.\/)|import\('(node:|\.\.\/)/.test(readFileSync(join(folder, name), 'utf8'))
 
 const { coverage } = parseArgs({ options: { coverage: { type: 'string' } } }).values
 
-const specs = readdirSync(folder).filter((name) => name.endsWith('.spec.js'))
-const chosen = specs.filter((name) => !needsNode(name))
-console.log(`specs: ${chosen.join(', ')}`)
-console.log(`for Node alone: ${specs.filter(needsNode).join(', ')}`)
-
 const bundles = Object.fromEntries(
   await Promise.all(
-    Object.entries(pages).map(async ([path, { only }], index) => [
+    Object.entries(pages).map(async ([path, { modules }], index) => [
       `${bundlePath}?${path}`,
-      await bundle(`specs-${index}.js`, only)
+      await bundle(`specs-${index}.js`, modules)
     ])
   )
 )
@@ -61,13 +53,23 @@ try {
 }
 
 /**
- * A module with the selected specs, which runs them and stores the outcomes in `globalThis.outcomes`.
+ * The paths of the specs in a folder and the folders below it, relative to the folder of all.
+ *
+ * @param {string} below
+ */
+function specsIn(below) {
+  return readdirSync(join(folder, below), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.spec.js'))
+    .map((name) => `./${join(below, name).replaceAll(sep, '/')}`)
+}
+
+/**
+ * A module with these specs, which runs them and stores the outcomes in `globalThis.outcomes`.
  *
  * @param {string} name  of its file, where coverage is asked for
- * @param {RegExp} [only]
+ * @param {readonly string[]} modules
  */
-async function bundle(name, only = /./) {
-  const imports = ['./browser/entries.js', ...chosen.map((name) => `./${name}`)].filter((path) => only.test(path))
+async function bundle(name, modules) {
   const file = join(dirname(coverage ?? folder), name)
   const { outputFiles } = await build({
     stdin: {
@@ -75,7 +77,7 @@ async function bundle(name, only = /./) {
         "import { runTests } from 'ava'",
         // One after the other, so that an error while loading a spec becomes an outcome too.
         'globalThis.outcomes = (async () => {',
-        ...imports.map((path) => `  await import('${path}')`),
+        ...modules.map((path) => `  await import('${path}')`),
         '  return runTests()',
         '})()'
       ].join('\n'),
@@ -88,7 +90,7 @@ async function bundle(name, only = /./) {
     format: 'esm',
     target: 'es2022',
     conditions: ['browser'],
-    alias: { ava: join(folder, 'browser', 'ava.js'), 'node:fs': join(folder, 'browser', 'fs.js') },
+    alias: { ava: join(root, '__test__/browser/ava.js'), 'node:fs': join(root, '__test__/browser/fs.js') },
     external: ['/lib/*', `${hollow}/*`],
     logLevel: 'warning'
   })

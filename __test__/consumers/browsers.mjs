@@ -8,9 +8,9 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { chromium } from 'playwright-core'
-import { findBrowser, findFirefox, findProgram } from '../../scripts/setup.mjs'
+import { findBrowser, findFirefox, findProgram } from '../../tools/programs.mjs'
 import { serveWith } from './processes.mjs'
-import { installTools } from './tools.mjs'
+import { installTools } from '../../tools/consumers.mjs'
 
 /**
  * - `outcome`: opens an address and returns the promise that its page stores in `globalThis.outcome`.
@@ -198,7 +198,7 @@ async function answers(port) {
 }
 
 /**
- * @param {import('./tools.mjs').ToolSet} set
+ * @param {import('../../tools/consumers.mjs').ToolSet} set
  * @param {string} name
  * @returns {Promise<any>}
  */

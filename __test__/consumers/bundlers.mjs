@@ -4,7 +4,7 @@ import { cpSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { htmlFor } from './pages.mjs'
 import { Failure, expectReport, reportOf } from './project.mjs'
-import { cache, toolProgram } from './tools.mjs'
+import { cache, toolProgram } from '../../tools/consumers.mjs'
 
 /** @typedef {import('./project.mjs').Consumer} Consumer */
 /** @typedef {import('./project.mjs').Project} Project */

@@ -3,7 +3,7 @@
 
 import { join } from 'node:path'
 import { Failure } from './project.mjs'
-import { toolProgram } from './tools.mjs'
+import { toolProgram } from '../../tools/consumers.mjs'
 
 /** @typedef {import('./project.mjs').Consumer} Consumer */
 

@@ -4,9 +4,9 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { platformTriple } from '../../lib/loaders/platform.js'
-import { Failure, root } from '../../scripts/shell.mjs'
+import { Failure, root } from '../../tools/shell.mjs'
 import { capture } from './processes.mjs'
-import { cache, hash } from './tools.mjs'
+import { cache, hash } from '../../tools/consumers.mjs'
 
 /** @typedef {{ native: string | undefined, wasm: string, tarball: string }} Installed folders with `node_modules/@ruvector` */
 

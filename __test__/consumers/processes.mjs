@@ -1,7 +1,7 @@
 // Runs programs of consumers: captures their output, shows it only on failure, and starts and ends servers.
 
 import { spawn } from 'node:child_process'
-import { Failure } from '../../scripts/shell.mjs'
+import { Failure } from '../../tools/shell.mjs'
 
 /** @typedef {{ cwd: string, env?: Record<string, string | undefined>, seconds?: number, withErrors?: boolean }} How */
 

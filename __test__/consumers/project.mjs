@@ -4,14 +4,14 @@
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Failure, root } from '../../scripts/shell.mjs'
+import { Failure, root } from '../../tools/shell.mjs'
 import { NotHere, openChromium, openFirefox, openWebKit } from './browsers.mjs'
 import { capture, serveWith } from './processes.mjs'
 import { serveFolder } from './serve.mjs'
-import { freshProject, toolProgram } from './tools.mjs'
+import { freshProject, toolProgram } from '../../tools/consumers.mjs'
 
 /** @typedef {import('./programs/check.js').Report & { inWorker?: import('./programs/check.js').Report }} Report */
-/** @typedef {import('./tools.mjs').ToolSet} ToolSet */
+/** @typedef {import('../../tools/consumers.mjs').ToolSet} ToolSet */
 /** @typedef {{ report?: Report, note?: string }} Outcome `note` adds to the report. */
 /**
  * - `core`: part of `npm test`.

@@ -9,7 +9,7 @@ import { pages } from './pages.mjs'
 import { runners } from './runners.mjs'
 import { runtimes } from './runtimes.mjs'
 import { table } from './table.mjs'
-import { installTools } from './tools.mjs'
+import { installTools } from '../../tools/consumers.mjs'
 import { types } from './types.mjs'
 
 /** @typedef {import('./project.mjs').Consumer} Consumer */

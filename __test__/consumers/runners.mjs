@@ -3,7 +3,7 @@
 import { Failure } from './project.mjs'
 
 /** @typedef {import('./project.mjs').Consumer} Consumer */
-/** @typedef {import('./tools.mjs').ToolSet} ToolSet */
+/** @typedef {import('../../tools/consumers.mjs').ToolSet} ToolSet */
 
 const names = 'AttentionError, SelfAttention, backend, createTensor, init, scaledDotProductAttention'
 

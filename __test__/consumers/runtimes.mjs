@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { importTool } from './browsers.mjs'
 import { Failure, NotHere, expectReport, reportOf } from './project.mjs'
-import { folderOf } from './tools.mjs'
+import { folderOf } from '../../tools/consumers.mjs'
 
 /** @typedef {import('./project.mjs').Consumer} Consumer */
 /** @typedef {import('./project.mjs').Project} Project */
@@ -18,7 +18,7 @@ const files = ['check.js', 'node.js', 'node.cjs', 'threads.js', 'init-first.js']
 
 const ownMajor = Number(process.versions.node.split('.')[0])
 
-/** @param {number} major @returns {import('./tools.mjs').ToolSet} */
+/** @param {number} major @returns {import('../../tools/consumers.mjs').ToolSet} */
 const toolsFor = (major) => (major === ownMajor ? 'node' : /** @type {any} */ (`node${major}`))
 
 /** @param {number} major */

@@ -8,7 +8,7 @@ import { NotHere } from './browsers.mjs'
 import { installPackage } from './package.mjs'
 import { htmlFor } from './pages.mjs'
 import { Browsers, Project } from './project.mjs'
-import { installTools } from './tools.mjs'
+import { installTools } from '../../tools/consumers.mjs'
 
 const tabs = Number(process.argv[2] ?? 9)
 

@@ -1,7 +1,7 @@
 // Consumers that read the package's manifest and types: TypeScript with each module resolution, publint,
 // are-the-types-wrong.
 
-import { npmProgram } from '../../scripts/shell.mjs'
+import { npmProgram } from '../../tools/shell.mjs'
 import { expectReport, reportOf } from './project.mjs'
 
 /** @typedef {import('./project.mjs').Consumer} Consumer */

@@ -42,8 +42,8 @@ async function open(name) {
   if (!existsSync(file)) throw new Error('driving browsers needs the repository')
   /** @type {typeof import('../../__test__/consumers/browsers.mjs')} */
   const { openChromium, openFirefox, openWebKit } = await import(file.href)
-  /** @type {typeof import('../../__test__/consumers/tools.mjs')} */
-  const { installTools, isInstalled } = await import(new URL('tools.mjs', file).href)
+  /** @type {typeof import('../../tools/consumers.mjs')} */
+  const { installTools, isInstalled } = await import(new URL('tools/consumers.mjs', root).href)
   const [start, driver] = /** @type {const} */ ({
     Chromium: [openChromium, undefined],
     Firefox: [openFirefox, 'firefox'],

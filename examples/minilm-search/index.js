@@ -3,7 +3,7 @@
 // missing or wrong.
 import { readFileSync } from 'node:fs'
 import { loadBackend } from '@ruvector/attention'
-import { fetchModel, modelFolder } from '../../scripts/model.mjs'
+import { fetchModel, modelFolder } from '../../tools/model.mjs'
 import { loadModel, search } from './model.js'
 import { layersInOnnxRuntime } from './onnxruntime.js'
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { loadSafetensors, TransformerEncoderLayer } from '@ruvector/attention'
 import { encoderLayerGraph, joined } from '../../benchmark/peers/onnx-layers.js'
 import { onnxModel } from '../../benchmark/peers/onnx-model.js'
-import { modelFolder } from '../../scripts/model.mjs'
+import { modelFolder } from '../../tools/model.mjs'
 
 /** @typedef {import('@ruvector/attention').Tensor} Tensor */
 

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { parseArgs } from 'node:util'
 import { loadBackend } from '@ruvector/attention'
-import { fetchModel, modelFolder } from '../../scripts/model.mjs'
+import { fetchModel, modelFolder } from '../../tools/model.mjs'
 import { loadModel, search } from '../minilm-search/model.js'
 import { createRerankServer } from './server.js'
 

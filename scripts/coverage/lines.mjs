@@ -4,7 +4,7 @@
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { root } from '../shell.mjs'
+import { root } from '../../tools/shell.mjs'
 
 /** @typedef {{ scriptId: string, url: string, functions: any[] }} Script  the counters of one script, as V8 writes them */
 /** @typedef {Map<number, boolean>} Lines  whether each line that starts a statement ran */

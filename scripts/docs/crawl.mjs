@@ -4,7 +4,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { root } from '../shell.mjs'
+import { root } from '../../tools/shell.mjs'
 
 /** @typedef {{ page: string, link: string, why: string }} BrokenLink */
 

@@ -1,7 +1,7 @@
 // The TypeDoc configuration of the site: the guides in reading order, and the types of every entry.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { root } from '../shell.mjs'
+import { root } from '../../tools/shell.mjs'
 
 const guides = [
   'getting-started',

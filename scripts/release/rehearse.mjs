@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { platformTriple } from '../../lib/loaders/platform.js'
-import { Failure, query, run } from '../shell.mjs'
+import { Failure, query, run } from '../../tools/shell.mjs'
 import { toolProgram } from './tools.mjs'
 
 /** @typedef {{ file: string, name: string, triple?: string }} Packed */
@@ -148,7 +148,7 @@ async function install(folder, version, kind, env, flags) {
 
 /**
  * @param {string} kind
- * @param {import('../shell.mjs').RunOptions} options
+ * @param {import('../../tools/shell.mjs').RunOptions} options
  */
 async function doctor(kind, options) {
   await run('npx', ['--no-install', 'attention', 'doctor'], options)

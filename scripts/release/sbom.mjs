@@ -2,7 +2,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Failure, query, run } from '../shell.mjs'
+import { Failure, query, run } from '../../tools/shell.mjs'
 import { toolModule, toolProgram } from './tools.mjs'
 
 const SPECIFICATION = '1.6'

@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { installLocked } from '../setup.mjs'
-import { npmProgram, root } from '../shell.mjs'
+import { npmProgram, root } from '../../tools/shell.mjs'
 
 const folder = join(root, 'scripts', 'release')
 const installed = join(folder, 'node_modules')

@@ -1,7 +1,7 @@
 // A page object for the tests: opens the page in Chromium, selects, waits, reads.
 
 import { chromium } from 'playwright-core'
-import { findBrowser } from '../../../scripts/setup.mjs'
+import { findBrowser } from '../../../tools/programs.mjs'
 import { serve } from './serve.js'
 
 /** @typedef {import('playwright-core').Page} Page */
