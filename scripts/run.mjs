@@ -130,14 +130,36 @@ async function suite(command, args, passed, failed, env = {}) {
   if (ran === 0) throw new Failure(`\`${[command, ...args].join(' ')}\` ran no test`)
 }
 
-/** @param {readonly string[]} args */
-const cargoTest = (...args) =>
+/**
+ * @param {readonly string[]} args
+ * @param {Record<string, string>} [env]
+ */
+const cargoTest = (args, env) =>
   suite(
     'cargo',
     ['test', '--quiet', '--locked', ...args],
     /^test result: .*? (\d+) passed/gm,
-    /(\d+) failed; \d+ ignored/g
+    /(\d+) failed; \d+ ignored/g,
+    env
   )
+
+/** Tests the crates with checks of overflow and debug assertions, which take long to compile. */
+const testChecked = () =>
+  step('tests of the kernels with checks', () => cargoTest([...KERNELS, '--lib', '--tests', '--profile', 'checked']))
+
+/** Tests the crates and the fuzz targets with AddressSanitizer, whose runtime comes with the toolchain of Linux and macOS. */
+async function testSanitize() {
+  const [, target] = query('rustc', ['-vV'])?.match(/^host: (.*)$/m) ?? []
+  if (!target) throw new Failure('no Rust compiler answers: run `npm run setup`')
+  // A folder of its own, since other flags make Cargo compile everything again.
+  const env = {
+    RUSTC_BOOTSTRAP: '1',
+    RUSTFLAGS: '-Zsanitizer=address',
+    CARGO_TARGET_DIR: join(root, 'target', 'sanitize')
+  }
+  const args = [...KERNELS, '--lib', '--tests', '--profile', 'checked', '--target', target]
+  await step('tests of the kernels with AddressSanitizer', () => cargoTest(args, env))
+}
 
 /**
  * @param {readonly string[]} [specs]  all of them, unless named
@@ -223,8 +245,8 @@ async function test({ all = false } = {}) {
   await build()
   await step('set-up of the tests', () => ready)
   await lint()
-  await step('tests of the kernels', () => cargoTest(...KERNELS, '--package', 'ruvector-attention-oracle'))
-  await step('tests of the build tool', () => cargoTest('--package', 'xtask', '--profile', 'xtask'))
+  await step('tests of the kernels', () => cargoTest([...KERNELS, '--package', 'ruvector-attention-oracle']))
+  await step('tests of the build tool', () => cargoTest(['--package', 'xtask', '--profile', 'xtask']))
   await step('tests of the package on both backends', () => ava())
   await avaAtLowerLevels()
   await step('tests in the browser', browser)
@@ -233,9 +255,11 @@ async function test({ all = false } = {}) {
   await step('publint', () => runNpm('publint', '--strict'))
 }
 
-/** All of `npm test`, every consumer, and what takes long: a fuzzer and a soak of five minutes each. */
+/** All of `npm test`, every consumer, tests with checks and sanitizer, and five minutes each of the fuzzer and the soak. */
 async function testAll() {
   await test({ all: true })
+  await testChecked()
+  await testSanitize()
   for (const name of ['fuzz', 'soak']) {
     await step(name, () => run(process.execPath, [`scripts/${name}.mjs`, '--seconds', '300']))
   }
@@ -319,6 +343,8 @@ const commands = {
   format,
   test: () => counted(test),
   'test:all': () => counted(testAll),
+  'test:checked': () => counted(testChecked),
+  'test:sanitize': () => counted(testSanitize),
   'test:js': () => counted(testScripts),
   'test:wasm': () => counted(testWasm),
   'test:consumers': async () => {
