@@ -1,0 +1,76 @@
+// Imports within lib/ point from a room to a lower one, and files form no circle. Imports of types alone do not count.
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import test from 'ava'
+import { build } from 'esbuild'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** The rooms that the files of each room may import, besides their own; every room may import `lib/version.js`. */
+const BELOW = /** @type {Record<string, string[]>} */ ({
+  checks: [],
+  weights: ['checks'],
+  runtime: ['weights', 'checks'],
+  loaders: ['runtime', 'checks'],
+  face: ['runtime', 'weights', 'checks'],
+  graphology: ['checks'],
+  plot: ['checks'],
+  compat: ['face', 'checks'],
+  entries: ['compat', 'face', 'loaders', 'runtime', 'checks'],
+  cli: ['plot', 'face', 'loaders', 'runtime', 'weights', 'checks']
+})
+
+/** The room of a file; `index.js` is an entry. @param {string} path */
+const roomOf = (path) => (path === 'index.js' ? 'entries' : path.match(/^lib\/([^/]+)\//)?.[1])
+
+/** The files that each file imports, with `import()`, by paths from the root. */
+async function readArrows() {
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.js'))
+      .map((name) => join('lib', name)),
+    bundle: true,
+    metafile: true,
+    write: false,
+    outdir: 'output',
+    format: 'esm',
+    platform: 'node',
+    packages: 'external',
+    external: ['*.wasm'],
+    logLevel: 'error'
+  })
+  return Object.entries(metafile.inputs).map(([path, { imports }]) => ({
+    path,
+    targets: imports.filter(({ external }) => !external).map((found) => found.path)
+  }))
+}
+
+const arrows = await readArrows()
+
+test('every room of lib/ imports only from the rooms below it', (t) => {
+  const upward = arrows.flatMap(({ path, targets }) => {
+    const room = roomOf(path)
+    if (room === undefined) return targets.map((target) => `${path} → ${target}`)
+    const allowed = [room, ...(BELOW[room] ?? []), undefined]
+    return targets.filter((target) => !allowed.includes(roomOf(target))).map((target) => `${path} → ${target}`)
+  })
+  t.deepEqual(upward, [])
+  t.deepEqual(
+    [...new Set(arrows.map(({ path }) => roomOf(path)))].filter((room) => room !== undefined).sort(),
+    Object.keys(BELOW).sort()
+  )
+})
+
+test('imports of files form no circle', (t) => {
+  const remaining = new Map(arrows.map(({ path, targets }) => [path, new Set(targets)]))
+  // Files without imports are taken away until only circles, and files that import from them, are left.
+  let leaves
+  do {
+    leaves = [...remaining].filter(([, targets]) => targets.size === 0).map(([path]) => path)
+    for (const path of leaves) remaining.delete(path)
+    for (const targets of remaining.values()) for (const path of leaves) targets.delete(path)
+  } while (leaves.length > 0)
+  t.deepEqual(Object.fromEntries([...remaining].map(([path, targets]) => [path, [...targets]])), {})
+})
