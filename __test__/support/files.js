@@ -27,14 +27,20 @@ const LAYER = {
   'output.LayerNorm.bias': [MODEL]
 }
 
+/** 3 GB. */
+const LAYERS = 108
+
 /**
- * Writes a model of 3 GB in four shards with an index, all zeros but the first element of each layer, its number. The
- * files are sparse and take no room on disk.
+ * Writes a model of 3 GB with an index, all zeros but the first element of each layer, its number. The files are sparse
+ * and take no room on disk.
  *
  * @param {string} folder
+ * @param {number} [shards]  a divisor of the number of layers
  */
-export async function writeSparseModel(folder) {
-  const [shards, each] = [4, 27]
+export async function writeSparseModel(folder, shards = 4) {
+  const each = LAYERS / shards
+  /** @type {string[]} */
+  const paths = []
   /** @type {Record<string, string>} */
   const map = {}
   for (let shard = 0; shard < shards; shard++) {
@@ -56,6 +62,7 @@ export async function writeSparseModel(folder) {
     const text = Buffer.from(JSON.stringify(header))
     const length = Buffer.alloc(8)
     length.writeBigUInt64LE(BigInt(text.length))
+    paths.push(join(folder, name))
     const file = await open(join(folder, name), 'w')
     await file.write(Buffer.concat([length, text]))
     await file.truncate(8 + text.length + end)
@@ -63,9 +70,9 @@ export async function writeSparseModel(folder) {
       await file.write(Buffer.from(Float32Array.of(value).buffer), 0, 4, 8 + text.length + offset)
     await file.close()
   }
-  const path = join(folder, 'model.safetensors.index.json')
+  const path = join(folder, shards === 4 ? 'model.safetensors.index.json' : `${shards}.index.json`)
   await writeFile(path, JSON.stringify({ metadata: { total_size: 0 }, weight_map: map }))
-  return { path, layers: shards * each }
+  return { path, shards: paths, layers: LAYERS }
 }
 
 /**

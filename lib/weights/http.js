@@ -114,7 +114,7 @@ async function wholeOf(response, label) {
   const pieces = []
   let size = 0
   for await (const piece of piecesOf(body, label)) {
-    pieces.push(piece)
+    pieces.push(piece.slice())
     size += piece.length
     const isIndex = pieces[0][0] === '{'.charCodeAt(0) && size <= MAX_WHOLE_BYTES
     if (isIndex || size < 64) continue
@@ -156,23 +156,47 @@ async function fill(target, response, label) {
 }
 
 /**
- * The pieces of a body; a loop that ends early cancels it. Safari's streams have no iterator.
+ * The pieces of a body, each valid until the next one; a loop that ends early cancels the body. Safari's streams have no
+ * iterator.
  *
  * @param {ReadableStream<Uint8Array> | null} body
  * @param {string} label
  */
 async function* piecesOf(body, label) {
-  const reader = body?.getReader()
-  if (!reader) return
+  if (!body) return
+  const { reader, next } = readerOf(body)
   try {
     for (;;) {
-      const { done, value } = await reader.read().catch((error) => {
+      const { done, value } = await next().catch((error) => {
         throw unreadable(label, error)
       })
-      if (done) return
+      if (done || value === undefined) return
       yield value
     }
   } finally {
     await reader.cancel().catch(() => {})
+  }
+}
+
+/**
+ * Reads into one buffer again and again where the engine can: otherwise the pieces of a large tensor wait for the garbage
+ * collector, and take its size once more.
+ *
+ * @param {ReadableStream<Uint8Array>} body
+ * @returns {{ reader: { cancel(): Promise<void> }, next: () => Promise<{ done: boolean, value?: Uint8Array }> }}
+ */
+function readerOf(body) {
+  try {
+    const reader = body.getReader({ mode: 'byob' })
+    let buffer = new ArrayBuffer(FIRST_BYTES)
+    const next = async () => {
+      const result = await reader.read(new Uint8Array(buffer))
+      if (result.value) buffer = result.value.buffer
+      return result
+    }
+    return { reader, next }
+  } catch {
+    const reader = body.getReader()
+    return { reader, next: () => reader.read() }
   }
 }

@@ -18,7 +18,9 @@ pub fn parse_entries<'a>(json: &str, data: &[&'a [f32]]) -> Result<Vec<Entry<'a>
         let (name, shape) = (description.member("name").and_then(Json::string), description.member("shape"));
         let (Some(name), Some(given)) = (name, shape) else { return Err(malformed(entries.len())) };
         // An empty tensor may have dimensions beyond every address of a smaller machine.
-        let shape = given.sizes().ok_or_else(|| Error::shape(name, "dimensions that are counted here", given.text))?;
+        let shape = given
+            .sizes()
+            .ok_or_else(|| Error::shape(name, format_args!("dimensions of at most {}", usize::MAX), given.text))?;
         Tensor::new(name, data, &shape)?;
         entries.push(Entry { name: Cow::Owned(name.to_owned()), shape, data });
     }

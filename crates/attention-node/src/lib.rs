@@ -7,9 +7,7 @@ mod later;
 use std::alloc::System;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use napi::bindgen_prelude::{
-    Env, Float32ArraySlice, Float64Array, Int32ArraySlice, Object, Result, Uint8Array, Uint8ArraySlice,
-};
+use napi::bindgen_prelude::{Env, Float32ArraySlice, Float64Array, Int32ArraySlice, Object, Result, Uint8ArraySlice};
 use napi_derive::napi;
 use ruvector_attention::layers::LoadOptions;
 use ruvector_attention::memory::{self, Counting};

@@ -107,7 +107,7 @@ impl<'a, T> Tensor<'a, T> {
         // Zero dimensions let huge ones through that no data backs; what is computed from them must not overflow.
         let volume = dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim.max(1)));
         if volume.is_none_or(|volume| volume > isize::MAX as usize) {
-            let expected = "dimensions whose product, zeros left out, can be counted";
+            let expected = format_args!("dimensions whose product, zeros left out, is at most {}", isize::MAX);
             return Err(Error::shape(argument, expected, shape));
         }
         Ok(Self { data, shape })

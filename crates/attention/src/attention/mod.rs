@@ -378,15 +378,16 @@ pub(crate) fn plan<'a>(
 
 /// Zero-length dimensions let huge ones through that no data backs; what is computed from them must not overflow.
 pub(crate) fn check_volume([batch, heads, queries, keys]: [usize; 4], size: usize) -> Result<()> {
-    let rows = [batch, heads, queries].iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
-    let fits = rows.and_then(|rows| rows.checked_mul(size.max(1))).is_some() && i32::try_from(keys).is_ok();
-    // Row indices are counted in 32 bits where randomness is drawn from them.
-    if fits && u32::try_from(batch.max(heads).max(queries)).is_ok() {
-        return Ok(());
+    let elements =
+        [batch, heads, queries, size.max(1)].iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+    // Row indices are counted in 32 bits where randomness is drawn from them, and keys are indices of results.
+    if u32::try_from(batch.max(heads).max(queries)).is_err() || i32::try_from(keys).is_err() {
+        let actual = format_args!("batch {batch}, heads {heads}, queries {queries}, keys {keys}");
+        return Err(Error::shape("q", "batch, heads and queries below 2^32, and keys below 2^31", actual));
     }
-    Err(Error::shape(
-        "q",
-        "dimensions below 2^31",
-        format_args!("batch {batch}, heads {heads}, queries {queries}, keys {keys}"),
-    ))
+    if elements.is_none() {
+        let expected = format_args!("a product of batch, heads, queries and head size of at most {}", usize::MAX);
+        return Err(Error::shape("q", expected, format_args!("{batch} × {heads} × {queries} × {size}")));
+    }
+    Ok(())
 }

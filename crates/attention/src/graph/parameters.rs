@@ -142,11 +142,12 @@ impl Parameters {
             Kind::Transformer => TRANSFORMER,
         };
         let mut list = Vec::with_capacity(descriptions.len());
-        let mut end = 0;
+        let mut end = 0usize;
         for &(name, size, initial) in descriptions {
             if size.is_there(settings) {
                 let (shape, start) = (size.shape(settings)?, end);
-                end += shape.dims().iter().product::<usize>();
+                // Each is within range, but in 32 bits their sum may not be.
+                end = start.saturating_add(shape.dims().iter().product());
                 list.push(Parameter { name, shape, initial, start, end });
             }
         }
