@@ -972,9 +972,11 @@ export interface HyperbolicOptions extends MaskOptions {
  * hyperboloid's first coordinate would always be 0 and is omitted.
  *
  * A point that is off the manifold by more than 1e-3, relative to the ball's radius or to `x₀`, is a DOMAIN error that
- * names its row. In the ball, points at or slightly beyond the boundary are projected as by `projectToBall`; the same
- * applies to results beyond `1 − 1e-5` of the radius. On the hyperboloid, `x₀` is recomputed from the other
- * coordinates, which 32-bit floats represent more accurately.
+ * names its row. In the ball, points beyond `1 − 3e-8` of the radius count as that far out, so that distances from the
+ * origin never decrease towards the boundary; results beyond `1 − 1e-5` of the radius are projected as by
+ * `projectToBall`. On the hyperboloid, `x₀` is recomputed from the other coordinates, which 32-bit floats represent more
+ * accurately. A result that they cannot hold is a DOMAIN error: points from about `88/√c` from the origin on. `forward`
+ * treats points of the hyperboloid beyond `42.8/√c` as if they were that far away.
  *
  * Functions of several tensors take equal leading dimensions, or a single row that is used for all. Holds memory
  * outside the JavaScript heap: free it with `using` or dispose(); a finalizer is the fallback.
@@ -1037,7 +1039,11 @@ export declare class HyperbolicAttention implements Disposable {
   expMap(base: Tensor, tangent: Tensor): Tensor
   /** The tangent vector at `base` that `expMap` maps to `point`. */
   logMap(base: Tensor, point: Tensor): Tensor
-  /** `expMap` at the origin: `[…,D]` gives points. In the ball, the distance is twice the vector's length. */
+  /**
+   * `expMap` at the origin: `[…,D]` gives points. In the ball, the distance is twice the vector's length, up to
+   * `1 − 1e-5` of the radius. On the hyperboloid it is the vector's length, and a point whose coordinates overflow, about
+   * `88/√c` from the origin, is a DOMAIN error.
+   */
   expMap0(tangent: Tensor): Tensor
   /** `logMap` at the origin: points give `[…,D]`. */
   logMap0(point: Tensor): Tensor

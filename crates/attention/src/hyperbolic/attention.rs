@@ -13,6 +13,10 @@ use crate::tensor::{Shape, Tensor, check_output, check_requested, try_zeroed};
 use super::ball::{self, Point};
 use super::{HyperbolicAttention, check_point};
 
+/// The smallest gap of a point of the hyperboloid, at a distance of 42.8/√c: beyond, single precision cannot square the
+/// coordinates.
+const SMALLEST_GAP: f64 = 1e-18;
+
 /// Rows of one work item while they are read and written.
 const ROWS: usize = 64;
 
@@ -109,7 +113,8 @@ impl HyperbolicAttention {
     /// `[B, heads, L, S]`; or four dimensions `[B, heads, L, D]` and so on. D and E count the coordinates of the model;
     /// tangent vectors have as many as the ball.
     ///
-    /// A row without a visible key gives weights of 0 and the origin, which is a point like any other.
+    /// A row without a visible key gives weights of 0 and the origin, which is a point like any other. Points of the hyperboloid
+    /// further from the origin than 42.8/√c count as that far.
     ///
     /// # Errors
     /// `SHAPE` where shapes or lengths do not fit, `DOMAIN` for a point that some row sees and that lies off the manifold by
@@ -243,7 +248,7 @@ impl HyperbolicAttention {
                 // SAFETY: each row belongs to one item, which writes it once.
                 let (coordinates, gap) = unsafe { (rows.slice(row * size, size), factors.slice(row, 1)) };
                 // Not a number marks what is none; a row of it stays the origin.
-                gap[0] = if is_point { factor(point.gap) as f32 } else { f32::NAN };
+                gap[0] = if is_point { factor(point.gap.max(SMALLEST_GAP)) as f32 } else { f32::NAN };
                 if is_point {
                     coordinates.iter_mut().zip(&point.x).for_each(|(to, x)| *to = (x * inverse) as f32);
                 }

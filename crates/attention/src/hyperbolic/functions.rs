@@ -1,5 +1,7 @@
 //! The geometry as callers have it: functions of rows of points and tangent vectors, checked, then computed in doubles.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::context::{Context, SharedMut, operations};
 use crate::error::{Code, Error, Result};
 use crate::ranges;
@@ -201,10 +203,12 @@ impl HyperbolicAttention {
     ///
     /// Points and tangent vectors have the coordinates of the model, also where the function's name comes from the ball; but
     /// `toLorentz` takes a point of the ball, `toPoincare` one of the hyperboloid, each of the same space. Results beyond
-    /// `1 − 1e-5` of the ball's radius are put there.
+    /// `1 − 1e-5` of the ball's radius are put there; points given beyond `1 − 3e-8` of it, by at most 1e-3 also outside, count
+    /// as that far, so that distances from the origin never fall towards the boundary. On the hyperboloid nothing is drawn in.
     ///
     /// # Errors
-    /// `SHAPE` where shapes do not fit each other, `DOMAIN` for points that lie off the manifold by more than 1e-3.
+    /// `SHAPE` where shapes do not fit each other, `DOMAIN` for points that lie off the manifold by more than 1e-3, and for
+    /// results that 32-bit coordinates cannot hold: points of the hyperboloid from about 88/√c from the origin on.
     pub fn apply(
         &self,
         context: Context<'_>,
@@ -254,15 +258,30 @@ impl HyperbolicAttention {
             memory.read(reader, &arguments, row)?;
         }
         let output = SharedMut::new(output);
+        let first_fault = AtomicUsize::new(usize::MAX);
         context.for_each(rows.div_ceil(ROWS), operations([rows, dims + 4, 64]), |item| {
             let mut memory = Row::default();
             for row in item * ROWS..rows.min((item + 1) * ROWS) {
                 // The same rows were read above, without a fault.
                 let _ = memory.read(reader, &arguments, row);
                 // SAFETY: each row belongs to one item, which writes it once.
-                memory.apply(writer, options, kind, unsafe { output.slice(row * size, size) });
+                let result = unsafe { output.slice(row * size, size) };
+                memory.apply(writer, options, kind, result);
+                if !result.iter().all(|value| value.is_finite()) {
+                    first_fault.fetch_min(row, Ordering::Relaxed);
+                }
             }
         });
+        let (row, argument) = (first_fault.into_inner(), signature.last().map_or("x", |(name, _)| name));
+        if row < rows {
+            let actual = format_args!("row {row}, which leads beyond them");
+            return Err(Error::new(
+                Code::Domain,
+                argument,
+                "a result whose coordinates 32-bit floats can hold",
+                actual,
+            ));
+        }
         Ok(())
     }
 

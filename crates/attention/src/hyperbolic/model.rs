@@ -4,11 +4,12 @@
 
 use super::ball::{self, Point, dot};
 
-/// Points further from the centre than this are put there, as geoopt does in doubles.
+/// Results further from the centre than this are put there, as geoopt does in doubles.
 const FURTHEST: f64 = 1.0 - 1e-5;
 
-/// The smallest gap that a point of the hyperboloid has: beyond, single precision cannot square its coordinates.
-const SMALLEST_GAP: f64 = 1e-18;
+/// Points given further from the centre than this are read as if they lay there, so that none on the boundary or beyond is
+/// nearer to the centre than one inside: single precision has no coordinate between it and 1.
+const EDGE: f64 = 1.0 - 1.0 / (1 << 25) as f64;
 
 /// How far a point may lie off its manifold, relative to the ball's radius or to the first coordinate.
 pub(super) const TOLERANCE: f64 = 1e-3;
@@ -45,25 +46,21 @@ impl Coordinates {
         match self.model {
             Model::Poincare => {
                 point.gap = 1.0 - square;
-                if point.gap > 0.0 {
-                    return 0.0;
-                }
-                self.bound(point);
+                bound(point, EDGE);
                 // Not a number where any coordinate is none.
-                square.sqrt() - 1.0
+                if square < 1.0 { 0.0 } else { square.sqrt() - 1.0 }
             }
             Model::Lorentz => {
                 // The first coordinate follows from the others, which single precision leaves more exact.
                 let time = (1.0 + square).sqrt();
                 point.x.iter_mut().for_each(|x| *x /= 1.0 + time);
                 point.gap = 2.0 / (1.0 + time);
-                self.bound(point);
                 (f64::from(given[0]) * self.root - time).abs() / time
             }
         }
     }
 
-    /// Writes a point that was computed, within the bounds that hold for one.
+    /// Writes a point that was computed, within the bounds that hold for one. Coordinates of the hyperboloid may be infinite.
     pub(super) fn write_point(self, point: &mut Point, result: &mut [f32]) {
         self.bound(point);
         let scale = match self.model {
@@ -76,16 +73,10 @@ impl Coordinates {
         self.write(&point.x, scale, &mut result[self.extra()..]);
     }
 
-    /// Draws a point in that lies too far out to be told from the boundary.
+    /// Draws a result in that lies too far out to be told from the boundary of the ball. The hyperboloid has none.
     fn bound(self, point: &mut Point) {
-        if self.model == Model::Lorentz {
-            point.gap = point.gap.max(SMALLEST_GAP);
-            return;
-        }
-        let length = dot(&point.x, &point.x).sqrt();
-        if length > FURTHEST {
-            point.x.iter_mut().for_each(|x| *x *= FURTHEST / length);
-            point.gap = 1.0 - FURTHEST * FURTHEST;
+        if self.model == Model::Poincare {
+            bound(point, FURTHEST);
         }
     }
 
@@ -137,5 +128,14 @@ impl Coordinates {
     fn write(self, values: &[f64], scale: f64, result: &mut [f32]) {
         let scale = scale / self.root;
         result.iter_mut().zip(values).for_each(|(result, value)| *result = (value * scale) as f32);
+    }
+}
+
+/// Draws a point in to `furthest` from the centre of the ball.
+fn bound(point: &mut Point, furthest: f64) {
+    let length = dot(&point.x, &point.x).sqrt();
+    if length > furthest {
+        point.x.iter_mut().for_each(|x| *x *= furthest / length);
+        point.gap = 1.0 - furthest * furthest;
     }
 }

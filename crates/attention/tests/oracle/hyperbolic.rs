@@ -417,9 +417,49 @@ fn a_point_off_the_manifold_is_told_by_argument_row_and_distance() {
 fn points_just_beyond_the_ball_are_drawn_in() {
     let setup = Setup::new(1.0, false);
     let found = setup.call(r#"{"function":"distance"}"#, &[(&[1.0009, 0.0], &[2]), (&[0.0, 0.0], &[2])], 1).unwrap();
-    assert!((found[0] - 2.0 * (1.0f32 - 1e-5).atanh()).abs() < 0.02);
+    // As far as 1 − 2⁻²⁵ of the radius.
+    assert!((f64::from(found[0]) - 2.0 * (1.0 - 0.5f64.powi(25)).atanh()).abs() < 1e-5, "{}", found[0]);
     let projected = setup.call(r#"{"function":"projectToBall"}"#, &[(&[30.0, 40.0], &[2])], 2).unwrap();
     assert_vector(&projected, &[0.6 * (1.0 - 1e-5), 0.8 * (1.0 - 1e-5)], 1e-7, "projected");
+}
+
+#[test]
+fn distances_from_the_origin_never_fall_towards_the_boundary() {
+    let setup = Setup::new(1.0, false);
+    let lengths = (0..4000).map(|step| 1.0 - 1e-3 + 5e-7 * step as f32).chain([1.0 - 1e-6, 1.0 - 6e-8, 1.0, 1.0009]);
+    let mut lengths: Vec<f32> = lengths.filter(|&length| length <= 1.0009).collect();
+    lengths.sort_by(f32::total_cmp);
+    let points: Vec<f32> = lengths.iter().flat_map(|length| [length * 0.6, length * 0.8]).collect();
+    // As doubles see them: the coordinates are rounded.
+    let radius = |point: &[f32]| f64::from(point[0]).hypot(f64::from(point[1]));
+    let shape = [lengths.len(), 2];
+    let function = r#"{"function":"distance"}"#;
+    let found = setup.call(function, &[(&points, &shape), (&[0.0, 0.0], &[2])], lengths.len()).unwrap();
+    let mut pairs: Vec<_> = points.chunks_exact(2).map(radius).zip(found).collect();
+    pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    assert!(pairs.windows(2).all(|pair| pair[0].1 <= pair[1].1));
+    let [inside, boundary] =
+        [1.0 - 1e-6, 1.0].map(|x: f32| setup.call(function, &[(&[x, 0.0], &[2]), (&[0.0, 0.0], &[2])], 1).unwrap()[0]);
+    assert!(inside < boundary, "{inside} {boundary}");
+}
+
+#[test]
+fn the_hyperboloid_is_exact_until_its_coordinates_overflow() {
+    for curvature in [0.25f32, 1.0, 4.0] {
+        let (setup, root) = (Setup::new(curvature.into(), true), curvature.sqrt());
+        for step in 1..=88 {
+            let length = step as f32 / root;
+            let tangent = [0.6 * length, 0.0, -0.8 * length];
+            let point = setup.call(r#"{"function":"expMap0"}"#, &[(&tangent, &[3])], 4).unwrap();
+            let found = setup.call(r#"{"function":"logMap0"}"#, &[(&point, &[4])], 3).unwrap();
+            for (found, given) in found.iter().zip(tangent) {
+                assert!((found - given).abs() <= 2e-6 * length.max(1.0), "{found} instead of {given}");
+            }
+        }
+        let error = setup.call(r#"{"function":"expMap0"}"#, &[(&[0.0, 91.0 / root], &[2])], 3).unwrap_err();
+        assert_eq!((error.code, &*error.argument), (Code::Domain, "tangent"));
+        assert_eq!(error.actual, "row 0, which leads beyond them");
+    }
 }
 
 #[test]
