@@ -17,6 +17,29 @@
 export type TensorData = Float32Array | Uint8Array | Int32Array
 
 /**
+ * A list of 32-bit integers. An Int32Array is used as it is; an array of another class or a plain array is copied, and
+ * its values are checked.
+ */
+export type Integers =
+  | Int32Array
+  | Int8Array
+  | Int16Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | Uint16Array
+  | Uint32Array
+  | BigInt64Array
+  | BigUint64Array
+  | readonly (number | bigint)[]
+
+/**
+ * The flags of a boolean mask in another form than a Uint8Array: true or 1 means attend, false or 0 does not, and any
+ * other value is an error. Tokenizers return such attention masks.
+ */
+export type Flags =
+  Exclude<Integers, Uint8Array | readonly (number | bigint)[]> | readonly (boolean | number | bigint)[]
+
+/**
  * An array and its shape: row-major and contiguous. `data.length` is the product of `shape`, which has at most 8
  * dimensions; dimensions may be zero. A plain object works, and `data` may be a view of a larger buffer.
  */
@@ -127,21 +150,21 @@ export const version: string
 export interface MaskOptions {
   /**
    * Uint8Array: boolean, nonzero means attend. Float32Array: added to the scores; −∞ hides a key, a huge negative
-   * number does not. Rank 1 to 4, right-aligned to `[B,H,L,S]`, broadcast along dimensions of size 1. With
+   * number does not. {@link Flags}: boolean, each true, false, 0 or 1. Rank 1 to 4, right-aligned to `[B,H,L,S]`, broadcast along dimensions of size 1. With
    * three-dimensional inputs of a function, or of hyperbolic attention with one head, a mask of rank 3 is `[B,L,S]`; in
    * layers, it is `[H,L,S]`.
    */
-  mask?: Tensor<Uint8Array> | Tensor<Float32Array> | null
+  mask?: Tensor<Uint8Array> | Tensor<Float32Array> | { data: Flags; shape: readonly number[] } | null
   /** Query `i` sees the keys `j ≤ i + queryOffset`. Default: false. */
   causal?: boolean | null
   /** The key position of query 0: one number, or one per batch entry; may be negative. Default: 0. */
-  queryOffset?: number | Int32Array | null
+  queryOffset?: number | Integers | null
   /**
    * Query `i` sees `i + queryOffset − left ≤ j ≤ i + queryOffset + right`; −1 leaves a side open. Default: all keys.
    */
   window?: readonly [left: number, right: number] | null
   /** Valid keys of each batch entry, `[B]`, each from 0 to `S`. Default: all. */
-  kvLengths?: Int32Array | null
+  kvLengths?: Integers | null
 }
 
 export interface AttentionOptions extends MaskOptions {
@@ -280,7 +303,7 @@ export function rotaryEmbedding(
   x: Tensor,
   options?: {
     /** `L` positions shared by all batch entries, or `B·L` of them, each at least 0. Default: 0, 1, 2, … */
-    positions?: Int32Array | null
+    positions?: Integers | null
     /** At least 1, and less than 1e15. Default: 10000. */
     base?: number | null
     /**
@@ -465,10 +488,7 @@ export function silu(x: Tensor): Tensor
  * @param options `lengths`, `[B]`, each from 0 to `L`, default: all rows; `normalize` default: false
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
  */
-export function meanPool(
-  x: Tensor,
-  options?: { lengths?: Int32Array | null; normalize?: boolean | null } | null
-): Tensor
+export function meanPool(x: Tensor, options?: { lengths?: Integers | null; normalize?: boolean | null } | null): Tensor
 
 // ── Masks, statistics, times ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -862,7 +882,7 @@ export interface LinearOptions {
   /** Query `i` sees the keys `j ≤ i`. Default: false. */
   causal?: boolean | null
   /** Valid keys of each batch entry, `[B]`, each from 0 to `S`. Default: all. */
-  kvLengths?: Int32Array | null
+  kvLengths?: Integers | null
   /** Memory for the output, of exactly its length, not overlapping any input. Default: newly allocated. */
   out?: Float32Array | null
 }
@@ -1085,8 +1105,8 @@ export declare class Graph implements Disposable {
    */
   static fromEdges(edges: {
     numNodes: number
-    source: Int32Array | ArrayLike<number>
-    target: Int32Array | ArrayLike<number>
+    source: ArrayLike<number | bigint>
+    target: ArrayLike<number | bigint>
   }): Graph
   readonly numNodes: number
   readonly numEdges: number

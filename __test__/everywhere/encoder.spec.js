@@ -415,12 +415,12 @@ onBothBackends((kind, attention) => {
       /-1/
     ],
     [
-      'meanPool with lengths in a list',
-      () => meanPool(x, { lengths: /** @type {Any} */ ([1, 2]) }),
-      'DTYPE',
-      'lengths',
-      /Int32Array/,
-      /array/
+      'meanPool with a fraction in a list of lengths',
+      () => meanPool(x, { lengths: [1, 2.5] }),
+      'OPTION',
+      'lengths[1]',
+      /integer/,
+      /2\.5/
     ],
     [
       'meanPool with a text for a truth value',

@@ -117,10 +117,10 @@ const wrongOptions = [
   ['a logSumExp that is a text', { logSumExp: 'yes' }, 'OPTION', 'logSumExp', /boolean/, /yes/],
   ['a queryOffset that is no integer', { queryOffset: 0.5 }, 'OPTION', 'queryOffset', /integer/, /0\.5/],
   ['a queryOffset beyond 32 bits', { queryOffset: 2 ** 31 }, 'OPTION', 'queryOffset', /32 bits/],
-  ['a queryOffset that is a list', { queryOffset: [1] }, 'DTYPE', 'queryOffset', /Int32Array/, /array/],
+  ['a queryOffset in a list of texts', { queryOffset: ['1'] }, 'DTYPE', 'queryOffset[0]', /number/, /"1"/],
   ['a queryOffset that is a text', { queryOffset: '1' }, 'DTYPE', 'queryOffset', /Int32Array/, /"1"/],
   ['too many queryOffsets', { queryOffset: Int32Array.of(1, 2) }, 'SHAPE', 'queryOffset', /1/, /2/],
-  ['kvLengths that are a list', { kvLengths: [5] }, 'DTYPE', 'kvLengths', /Int32Array/, /array/],
+  ['kvLengths with a fraction', { kvLengths: [2.5] }, 'OPTION', 'kvLengths[0]', /integer/, /2\.5/],
   ['kvLengths that are floats', { kvLengths: Float32Array.of(5) }, 'DTYPE', 'kvLengths', /Int32Array/, /Float32Array/],
   ['too many kvLengths', { kvLengths: Int32Array.of(5, 5) }, 'SHAPE', 'kvLengths', /1/, /2/],
   ['no kvLengths', { kvLengths: new Int32Array(0) }, 'SHAPE', 'kvLengths', /1/, /0/],
@@ -128,14 +128,21 @@ const wrongOptions = [
   ['a negative kvLength', { kvLengths: Int32Array.of(-1) }, 'OPTION', 'kvLengths', /0/, /-1/],
   ['a mask that is a bare array', { mask: new Uint8Array(5) }, 'DTYPE', 'mask', /tensor/, /Uint8Array/],
   [
-    'a mask of booleans',
-    { mask: { data: [true], shape: [1] } },
+    'a mask of doubles',
+    { mask: { data: new Float64Array(5), shape: [5] } },
     'DTYPE',
     'mask',
-    /Uint8Array or Float32Array/,
-    /array/
+    /Uint8Array, Float32Array or a list/,
+    /Float64Array/
   ],
-  ['a mask of Int32', { mask: { data: new Int32Array(5), shape: [5] } }, 'DTYPE', 'mask', /Uint8Array/, /Int32Array/],
+  [
+    'a mask of integers',
+    { mask: { data: Int32Array.of(1, 0, 2, 1, 1), shape: [5] } },
+    'OPTION',
+    'mask',
+    /0 and 1/,
+    /^2 at index 2/
+  ],
   ['a mask that is a text', { mask: 'causal' }, 'DTYPE', 'mask', /tensor/, /"causal"/],
   [
     'a mask whose data is not of its shape',

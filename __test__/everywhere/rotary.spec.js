@@ -164,7 +164,7 @@ onBothBackends((kind, { rotaryEmbedding, scaledDotProductAttention, MultiHeadAtt
       [x, { layout: 'x' }, 'OPTION', 'layout', "'bhld' or 'blhd'", '"x"'],
       [x, { rotaryDim: 2 }, 'OPTION', 'rotaryDim', "a known option; the nearest is 'dim'", 'an unknown name'],
       [x, { position: 2 }, 'OPTION', 'position', "a known option; the nearest is 'positions'", 'an unknown name'],
-      [x, { positions: [0, 1, 2] }, 'DTYPE', 'positions', 'an Int32Array', 'an array'],
+      [x, { positions: [0, 1.5, 2] }, 'OPTION', 'positions[1]', 'a 32-bit integer', '1.5'],
       [x, { positions: Int32Array.of(0, 1, -1) }, 'OPTION', 'positions', 'integers of at least 0', '-1'],
       [
         x,

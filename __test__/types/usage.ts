@@ -136,15 +136,15 @@ export function refused(q: Tensor, layer: MultiHeadAttention, api: Attention) {
   // @ts-expect-error bare arrays are not tensors
   softmax(new Float32Array(2))
   // @ts-expect-error a mask is boolean or float
-  scaledDotProductAttention(q, q, q, { mask: { data: new Int32Array(1), shape: [1] } })
+  scaledDotProductAttention(q, q, q, { mask: { data: new Float64Array(1), shape: [1] } })
   // @ts-expect-error there is no such option
   scaledDotProductAttention(q, q, q, { isCausal: true })
   // @ts-expect-error stages are for attentionWeights
   scaledDotProductAttention(q, q, q, { stage: 'scores' })
   // @ts-expect-error there is no such stage
   attentionWeights(q, q, { stage: 'logits' })
-  // @ts-expect-error lengths are an Int32Array
-  scaledDotProductAttention(q, q, q, { kvLengths: [1] })
+  // @ts-expect-error lengths are integers
+  scaledDotProductAttention(q, q, q, { kvLengths: [true] })
   // @ts-expect-error flash attention returns no weights
   new FlashAttention(2).forward(q, q, q, { weights: true })
   // @ts-expect-error a cache determines its offset

@@ -198,18 +198,21 @@ function checkLength(argument, length, shape) {
  * @param {string} argument
  * @param {any} tensor
  * @param {readonly string[]} types  the accepted classes of typed arrays
+ * @param {string} [lists]  these classes and lists of integers, if lists are accepted
  * @returns {Checked<T>}
  */
-function read(argument, tensor, types) {
+function read(argument, tensor, types, lists) {
   if (!isObject(tensor) || arrayType(tensor) !== undefined) {
     throw fault('DTYPE', argument, `a tensor { data: ${types.join(' | ')}, shape: number[] }`, describe(tensor))
   }
   const { data, shape } = /** @type {any} */ (tensor)
-  if (!types.includes(/** @type {string} */ (arrayType(data)))) {
-    throw fault('DTYPE', argument, `data in a ${types.join(' or ')}`, describe(data))
+  const isTyped = types.includes(/** @type {string} */ (arrayType(data)))
+  const length = isTyped ? lengthOf(data) : lists && integersIn(data)
+  if (length === undefined) {
+    throw fault('DTYPE', argument, `data in a ${lists ?? types.join(' or ')}`, describe(data))
   }
   const dims = checkShape(argument, shape)
-  checkLength(argument, lengthOf(data), dims)
+  checkLength(argument, /** @type {number} */ (length), dims)
   return { data, shape: dims }
 }
 
@@ -265,18 +268,86 @@ export function checkHalfTensor(argument, tensor) {
 }
 
 /**
- * Checks a boolean or float mask.
+ * Checks a boolean or float mask. Lists of booleans, or of 0 and 1, become the bytes of a boolean mask.
  *
  * @param {string} argument
  * @param {unknown} tensor
  * @returns {Checked<Uint8Array | Float32Array>}
  */
 export function checkMask(argument, tensor) {
-  return check(argument, tensor, MASKS)
+  const checked = read(argument, tensor, MASKS, 'Uint8Array, Float32Array or a list of 0 and 1')
+  const type = /** @type {string} */ (arrayType(checked.data))
+  checked.data = MASKS.includes(type) ? asPlain(checked.data, type) : bytesOf(argument, checked.data)
+  return /** @type {Checked<Uint8Array | Float32Array>} */ (checked)
+}
+
+/** Arrays of integers that are read like lists of numbers. */
+const INTEGERS = new Set([
+  'Int8Array',
+  'Int16Array',
+  'Int32Array',
+  'Uint8Array',
+  'Uint8ClampedArray',
+  'Uint16Array',
+  'Uint32Array',
+  'BigInt64Array',
+  'BigUint64Array'
+])
+
+/**
+ * The length of a list of integers or booleans; undefined for any other value.
+ *
+ * @param {any} list
+ * @returns {number | undefined}
+ */
+function integersIn(list) {
+  const type = arrayType(list)
+  if (type === undefined) return isArray(list) ? listLengthOf(list) : undefined
+  return INTEGERS.has(type) ? lengthOf(list) : undefined
 }
 
 /**
- * Checks a typed array of one class.
+ * Copies the flags of a list.
+ *
+ * @param {string} argument
+ * @param {any} list
+ */
+function bytesOf(argument, list) {
+  const bytes = allocateBytes(argument, /** @type {number} */ (integersIn(list)))
+  for (let index = 0; index < bytes.length; index++) {
+    const flag = list[index]
+    const value = typeof flag === 'boolean' || typeof flag === 'bigint' ? Number(flag) : flag
+    if (value !== 0 && value !== 1) {
+      const expected = 'only 0 and 1 outside of a Uint8Array; a Float32Array is added to the scores'
+      throw fault('OPTION', argument, expected, `${describe(flag)} at index ${index}`)
+    }
+    bytes[index] = value
+  }
+  return bytes
+}
+
+/**
+ * Copies the integers of a list.
+ *
+ * @param {string} argument
+ * @param {any} list
+ */
+function integersOf(argument, list) {
+  const length = integersIn(list)
+  if (length === undefined) throw fault('DTYPE', argument, 'an Int32Array or a list of integers', describe(list))
+  const integers = allocateIndices(argument, length)
+  for (let index = 0; index < length; index++) {
+    const given = list[index]
+    const value = typeof given === 'bigint' ? Number(given) : given
+    if (typeof value !== 'number') throw fault('DTYPE', `${argument}[${index}]`, 'a number', describe(given))
+    integers[index] = value
+    if (integers[index] !== value) throw fault('OPTION', `${argument}[${index}]`, 'a 32-bit integer', `${value}`)
+  }
+  return integers
+}
+
+/**
+ * Checks a typed array of one class. Integers may also come in a list or an array of another class, which is copied.
  *
  * @template {TensorData} T
  * @param {string} argument
@@ -286,7 +357,8 @@ export function checkMask(argument, tensor) {
  */
 export function checkArray(argument, array, type) {
   if (arrayType(array) !== type) {
-    throw fault('DTYPE', argument, `${/^[AEIOU]/.test(type) ? 'an' : 'a'} ${type}`, describe(array))
+    if (type === 'Int32Array') return /** @type {any} */ (integersOf(argument, array))
+    throw fault('DTYPE', argument, `a ${type}`, describe(array))
   }
   const plain = asPlain(/** @type {T} */ (array), type)
   // Copy checked integers out of shared memory, where another thread could still change them.

@@ -38,7 +38,8 @@ function copyNodes(name, nodes) {
   if (length === undefined) throw fault('DTYPE', name, 'an Int32Array or a list of integers', describe(nodes))
   const copy = allocateIndices(name, length)
   for (let index = 0; index < copy.length; index++) {
-    const node = nodes[index]
+    const given = nodes[index]
+    const node = typeof given === 'bigint' ? Number(given) : given
     if (typeof node !== 'number') throw fault('DTYPE', `${name}[${index}]`, 'a number', describe(node))
     copy[index] = node
     if (copy[index] !== node) throw fault('OPTION', `${name}[${index}]`, 'a 32-bit integer', `${node}`)
