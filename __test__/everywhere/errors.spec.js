@@ -296,7 +296,9 @@ onBothBackends((kind, attention) => {
     t.is(fault.argument, 'weights')
     t.regex(fault.actual ?? '', /1099511627776 elements/)
     const wide = { data: new Float32Array(0), shape: [2 ** 50, 0] }
-    t.is(faultOf(t, () => linear(wide, { data: new Float32Array(0), shape: [2 ** 40, 0] })).code, 'MEMORY')
+    // WebAssembly cannot count such dimensions at all.
+    const code = kind === 'native' ? 'MEMORY' : 'SHAPE'
+    t.is(faultOf(t, () => linear(wide, { data: new Float32Array(0), shape: [2 ** 40, 0] })).code, code)
     t.deepEqual(bits(call(q, k, v).output), expected)
   })
 

@@ -54,6 +54,7 @@ onBothBackends((kind, plain) => {
     api.softmax({ data: Float32Array.of(1), shape: [] })
     holds(t, take(), [
       title(`scaledDotProductAttention [1,1,1,8] [1,1,1,8] [1,1,1,8] [1,1]: ${TIME}`),
+      title(`createSelfAttention: ${TIME}`),
       title(`multiHeadAttention [1,2,8]: ${TIME}`),
       title(`softmax []: ${TIME}`)
     ])

@@ -111,13 +111,13 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
       const { backend, attention } = await open()
       const { call } = /** @type {Binding} */ (backend.binding)
       let failing = true
-      backend.binding = {
+      backend.use({
         .../** @type {Binding} */ (backend.binding),
         call(...given) {
           if (failing) throw thrown
-          call(...given)
+          return call(...given)
         }
-      }
+      })
       const error = /** @type {Error & { code: string }} */ (t.throws(() => attention.softmax(x)))
       t.is(error.code, 'INTERNAL')
       t.is(error.cause, thrown)
@@ -140,12 +140,12 @@ test('wasm: if no new instance can start after a trap, the error is the same, an
   const attention = createApi(backend)
   const trap = new WebAssembly.RuntimeError('unreachable')
   backend.start()
-  backend.binding = {
+  backend.use({
     .../** @type {Binding} */ (backend.binding),
     call() {
       throw trap
     }
-  }
+  })
   for (let fault = 1; fault <= 3; fault++) {
     t.like(
       t.throws(() => attention.softmax(x)),
@@ -165,12 +165,12 @@ test('wasm: a trap, or a stack overflow, starts a new instance of the same modul
     new WebAssembly.RuntimeError('unreachable'),
     new RangeError('Maximum call stack size exceeded')
   ]) {
-    backend.binding = {
+    backend.use({
       ...first,
       call() {
         throw thrown
       }
-    }
+    })
     const broken = backend.binding
     t.is(faultOf(t, () => attention.softmax(x)).code, 'INTERNAL')
     t.not(backend.binding, broken)

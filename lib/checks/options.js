@@ -4,7 +4,7 @@
 
 import { describe, fault, isArray, isObject } from './errors.js'
 import { nearest } from './nearest.js'
-import { arrayType, checkArray, checkMask, isLength } from './tensor.js'
+import { checkArray, checkMask, isLength } from './tensor.js'
 
 /** Upper limit for list entries passed on: more than any option takes, and than an error repeats. */
 const MAX_ENTRIES = 64
@@ -148,27 +148,14 @@ export class CallOptions {
   json = undefined
   /** @type {import('./tensor.js').Checked<Uint8Array | Float32Array> | undefined} */
   mask = undefined
-  /** @type {Uint8Array | undefined} */
-  booleanMask = undefined
-  /** @type {Float32Array | undefined} */
-  floatMask = undefined
   /** @type {Int32Array | undefined} */
   queryOffset = undefined
   /** @type {Int32Array | undefined} */
   kvLengths = undefined
   /** @type {Float32Array | undefined} */
   out = undefined
-  // Scalar options that determine which results to allocate, as the caller passed them; checked by the kernel crate.
-  /** @type {unknown} */
+  /** The layout as the caller passed it; checked by the kernel crate. @type {unknown} */
   layout = undefined
-  /** @type {unknown} */
-  weights = undefined
-  /** @type {unknown} */
-  averageWeights = undefined
-  /** @type {unknown} */
-  topWeights = undefined
-  /** @type {unknown} */
-  logSumExp = undefined
 }
 
 const NO_OPTIONS = Object.freeze(new CallOptions())
@@ -190,7 +177,7 @@ export function readOptions(options, watch) {
     if (value === undefined || value === null) continue
     switch (name) {
       case 'mask':
-        readMask(call, value)
+        call.mask = checkMask(name, value)
         continue
       case 'kvLengths':
         call.kvLengths = checkArray(name, value, 'Int32Array')
@@ -210,28 +197,12 @@ export function readOptions(options, watch) {
         call.queryOffset = checkArray(name, value, 'Int32Array')
         continue
       case 'layout':
-      case 'weights':
-      case 'averageWeights':
-      case 'topWeights':
-      case 'logSumExp':
-        call[name] = value
+        call.layout = value
     }
     json += `${json && ','}${quote(name)}:${encodeValue(name, value)}`
   }
   if (json) call.json = `{${json}}`
   return call
-}
-
-/**
- * @param {CallOptions} call
- * @param {unknown} value
- */
-function readMask(call, value) {
-  const mask = checkMask('mask', value)
-  call.mask = mask
-  // The array's class determines the kind of mask.
-  if (arrayType(mask.data) === 'Uint8Array') call.booleanMask = /** @type {Uint8Array} */ (mask.data)
-  else call.floatMask = /** @type {Float32Array} */ (mask.data)
 }
 
 /**

@@ -443,25 +443,20 @@ function outOfMemory(argument, length, cause) {
 }
 
 /**
- * The tensor for a result: in the caller's `out` if given, otherwise newly allocated.
+ * Checks that the caller's memory for a result shares none with an input.
  *
- * @param {Float32Array | undefined} out
- * @param {number[]} shape
- * @param {readonly (ArrayBufferView | undefined)[]} inputs
- * @returns {Checked}
+ * @param {Float32Array} out
+ * @param {readonly ArrayBufferView[]} inputs
  */
-export function outputFor(out, shape, inputs) {
-  const length = elements(shape)
-  if (out === undefined) return { data: allocate('output', length), shape }
-  if (out.length !== length) throw fault('SHAPE', 'out', `a length of ${length}`, `a length of ${out.length}`)
+export function checkOut(out, inputs) {
   const end = (/** @type {ArrayBufferView} */ array) => byteOffset.call(array) + byteLength.call(array)
   for (const input of inputs) {
-    if (input === undefined || buffer.call(input) !== buffer.call(out)) continue
+    if (buffer.call(input) !== buffer.call(out)) continue
     const isDisjoint = end(input) <= byteOffset.call(out) || end(out) <= byteOffset.call(input)
     if (!isDisjoint)
       throw fault('OPTION', 'out', 'memory that does not overlap an input', 'memory shared with an input')
   }
-  return { data: out, shape }
+  return out
 }
 
 /**

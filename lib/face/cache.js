@@ -21,7 +21,7 @@ export function createCache(backend) {
 
     /** @param {unknown} config */
     constructor(config) {
-      this.#resident = new Resident(backend, 'kv-cache', encodeConfig(config))
+      this.#resident = new Resident(backend, 'createKVCache', encodeConfig(config))
       this.#config = Object.freeze(this.#resident.describe())
     }
 
@@ -57,10 +57,7 @@ export function createCache(backend) {
     attend(q, options) {
       const query = checkTensor('q', q)
       const given = readOptions(options)
-      const { valueDim, window } = this.#config
-      const queries = query.shape[query.shape.length === 4 && given.layout !== 'blhd' ? 2 : 1] ?? 0
-      const keys = window === undefined ? this.#length : Math.min(this.#length, queries + window - 1)
-      return attend(backend, 'kvCacheAttend', { query, resident: this.#resident }, given, valueDim, keys).run()
+      return attend(backend, 'kvCacheAttend', [query], given, this.#resident).run()
     }
 
     /** @param {number} length */

@@ -4,7 +4,7 @@ import { later } from '../runtime/async/watch.js'
 import { attend, Layer } from './layers.js'
 import { encodeConfig, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
-import { allocateTensor, checkArray, checkTensor } from '../checks/tensor.js'
+import { checkArray, checkTensor } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
@@ -12,7 +12,7 @@ import { allocateTensor, checkArray, checkTensor } from '../checks/tensor.js'
 /** @param {Backend} backend */
 export function createEncoder(backend) {
   /**
-   * @param {string} operation
+   * @param {'layerNorm' | 'rmsNorm' | 'gelu' | 'silu'} operation
    * @param {unknown} x
    * @param {unknown} options
    * @param {readonly string[]} vectors  options that are tensors
@@ -21,11 +21,9 @@ export function createEncoder(backend) {
     const input = checkTensor('x', x)
     const { values, json } = splitOptions('options', options, vectors)
     const given = vectors.map((name) => (values[name] === undefined ? undefined : checkTensor(name, values[name])))
-    const output = allocateTensor('output', input.shape)
     const call = backend.call(operation).input(input).options(json)
     for (const vector of given) call.input(vector)
-    call.output(output.data).run()
-    return output
+    return call.run()
   }
 
   /**
@@ -66,10 +64,7 @@ export function createEncoder(backend) {
     const { values, json } = splitOptions('options', options, ['lengths'])
     /** @type {Int32Array | undefined} */
     const lengths = values.lengths === undefined ? undefined : checkArray('lengths', values.lengths, 'Int32Array')
-    const [batch = 0, , size = 0] = input.shape
-    const output = allocateTensor('output', [batch, size])
-    backend.call('meanPool').input(input).options(json).integers(lengths).output(output.data).run()
-    return output
+    return backend.call('meanPool').input(input).integers(lengths).options(json).run()
   }
 
   class TransformerEncoderLayer extends Layer {
@@ -78,7 +73,7 @@ export function createEncoder(backend) {
 
     /** @param {unknown} config */
     constructor(config) {
-      const resident = new Resident(backend, 'encoder-layer', encodeConfig(config))
+      const resident = new Resident(backend, 'createTransformerEncoderLayer', encodeConfig(config))
       super(resident)
       this.#config = Object.freeze(resident.describe())
     }

@@ -1,21 +1,13 @@
 // Graphs in a backend's memory, message passing along their edges, and graph network layers.
 
 import { later } from '../runtime/async/watch.js'
+import { attentionOutput } from './attention.js'
 import { describe, fault, isObject } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
 import { Layer, disposeSymbol, residentOf } from './layers.js'
 import { encodeConfig, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
-import {
-  allocateIndices,
-  allocateTensor,
-  arrayType,
-  attached,
-  checkArray,
-  checkTensor,
-  listLengthOf,
-  withLast
-} from '../checks/tensor.js'
+import { allocateIndices, arrayType, attached, checkArray, checkTensor, listLengthOf } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../../index.d.ts').GraphOutput>} GraphOutput */
@@ -97,7 +89,7 @@ export function createGraphs(backend) {
      * @param {Int32Array} target
      */
     static #of(json, source, target) {
-      return new Graph(new Resident(backend, 'graph', json, source, target), source, target)
+      return new Graph(new Resident(backend, 'createGraph', json, source, target), source, target)
     }
 
     static {
@@ -122,9 +114,7 @@ export function createGraphs(backend) {
 
     inDegrees() {
       this.#resident.use()
-      const degrees = allocateIndices('output', this.numNodes)
-      backend.call('inDegrees', this.#resident).indices(degrees).run()
-      return degrees
+      return backend.call('inDegrees', this.#resident).run().data
     }
 
     reverse() {
@@ -183,63 +173,52 @@ export function createGraphs(backend) {
      * @param {import('../runtime/async/watch.js').Watch} [watch]
      */
     #attend(graph, x, options, watch) {
-      const { resident, numNodes, numEdges, numSelfLoops } = graphOf(graph)
+      const { resident } = graphOf(graph)
       const input = checkTensor('x', x)
       const { values, json } = splitOptions('options', options, ['edgeAttr', 'edgeWeight'], watch)
       const edgeAttr = values.edgeAttr === undefined ? undefined : checkTensor('edgeAttr', values.edgeAttr)
       const edgeWeight = readEdgeWeight(values.edgeWeight)
-      const { outFeatures, numHeads, concat, addSelfLoops } = this.#config
-      const output = allocateTensor('output', withLast(input.shape, concat ? outFeatures * numHeads : outFeatures))
-      /** @type {GraphOutput} */
-      const result = /** @type {any} */ ({ output })
-      // The kernel crate rejects weights from a layer without heads, and an x that does not fit the graph.
-      if (values.weights === true && numHeads !== undefined && input.shape[0] === numNodes) {
-        const edges = addSelfLoops ? numEdges - numSelfLoops + numNodes : numEdges
-        result.weights = allocateTensor('weights', [edges, numHeads])
-      }
       return backend
         .call('graphLayer', residentOf(this), resident)
         .input(input)
         .input(edgeAttr)
-        .array(edgeWeight)
+        .floats(edgeWeight)
         .options(json)
-        .output(output.data)
-        .output(result.weights?.data)
-        .returning(result)
+        .returning(/** @type {(results: any[]) => GraphOutput} */ (attentionOutput))
     }
   }
 
   /**
-   * @param {string} kind
+   * @param {'createGraphConvolution' | 'createGraphSage' | 'createGraphAttention' | 'createGraphTransformer'} operation
    * @param {unknown} config
    */
-  const make = (kind, config) => new Resident(backend, kind, encodeConfig(config))
+  const make = (operation, config) => new Resident(backend, operation, encodeConfig(config))
 
   class GraphConvolution extends GraphLayer {
     /** @param {unknown} config */
     constructor(config) {
-      super(make('graph-convolution', config))
+      super(make('createGraphConvolution', config))
     }
   }
 
   class GraphSage extends GraphLayer {
     /** @param {unknown} config */
     constructor(config) {
-      super(make('graph-sage', config))
+      super(make('createGraphSage', config))
     }
   }
 
   class GraphAttention extends GraphLayer {
     /** @param {unknown} config */
     constructor(config) {
-      super(make('graph-attention', config))
+      super(make('createGraphAttention', config))
     }
   }
 
   class GraphTransformer extends GraphLayer {
     /** @param {unknown} config */
     constructor(config) {
-      super(make('graph-transformer', config))
+      super(make('createGraphTransformer', config))
     }
   }
 
@@ -253,9 +232,7 @@ export function createGraphs(backend) {
     const input = checkTensor('x', x)
     const { values, json } = splitOptions('options', options, ['edgeWeight'])
     const edgeWeight = readEdgeWeight(values.edgeWeight)
-    const output = allocateTensor('output', input.shape)
-    backend.call('propagate', resident).input(input).array(edgeWeight).options(json).output(output.data).run()
-    return output
+    return backend.call('propagate', resident).input(input).floats(edgeWeight).options(json).run()
   }
 
   /**
@@ -265,9 +242,7 @@ export function createGraphs(backend) {
   function edgeSoftmax(graph, scores) {
     const { resident } = graphOf(graph)
     const input = checkTensor('scores', scores)
-    const output = allocateTensor('output', input.shape)
-    backend.call('edgeSoftmax', resident).input(input).output(output.data).run()
-    return output
+    return backend.call('edgeSoftmax', resident).input(input).run()
   }
 
   const layers = { GraphLayer, GraphConvolution, GraphSage, GraphAttention, GraphTransformer }

@@ -1,6 +1,6 @@
 // Attention objects that keep their settings: ScaledDotProductAttention and FlashAttention. They own no backend memory.
 
-import { attend, lastOf } from './attention.js'
+import { attend } from './attention.js'
 import { later } from '../runtime/async/watch.js'
 import { fault } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
@@ -15,7 +15,7 @@ import { checkTensor, formatShape } from '../checks/tensor.js'
  * Reads the options of a constructor, and checks them together with the head size.
  *
  * @param {Backend} backend
- * @param {string} operation
+ * @param {'scaledDotProductOptions' | 'flashOptions'} operation
  * @param {unknown} headDim
  * @param {unknown} options
  */
@@ -35,7 +35,7 @@ function readSettings(backend, operation, headDim, options) {
  */
 function checkQuery(q, headDim) {
   const query = checkTensor('q', q)
-  if (lastOf(query.shape) !== headDim) throw fault('SHAPE', 'q', `head size ${headDim}`, formatShape(query.shape))
+  if ((query.shape.at(-1) ?? 1) !== headDim) throw fault('SHAPE', 'q', `head size ${headDim}`, formatShape(query.shape))
   return query
 }
 
@@ -156,9 +156,9 @@ export function createHeads(backend, functions) {
      */
     #attend(q, k, v, options, watch) {
       const query = checkQuery(q, this.#headDim)
-      const inputs = { query, key: checkTensor('k', k), value: checkTensor('v', v) }
+      const inputs = [query, checkTensor('k', k), checkTensor('v', v)]
       const given = readOptions(withDefaults({ blockSize: this.#blockSize }, options), watch)
-      return attend(backend, 'flashAttention', inputs, given, lastOf(inputs.value.shape))
+      return attend(backend, 'flashAttention', inputs, given)
     }
   }
 

@@ -1,12 +1,13 @@
 // Hyperbolic attention and the geometry of its space.
 
 import { later } from '../runtime/async/watch.js'
+import { attend } from './attention.js'
 import { describe, fault } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
 import { disposeSymbol } from './layers.js'
 import { encodeConfig, readOptions, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
-import { allocateTensor, checkTensor, elements, outputFor, withLast } from '../checks/tensor.js'
+import { checkTensor } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
@@ -14,12 +15,6 @@ import { allocateTensor, checkTensor, elements, outputFor, withLast } from '../c
 /** @typedef {import('../../index.d.ts').HyperbolicAttention['config']} Config */
 
 const DEFAULTS = { numHeads: 1, manifold: 'poincare', temperature: 1, inputs: 'manifold' }
-
-/** @param {Checked} tensor */
-const leading = ({ shape }) => shape.slice(0, -1)
-
-/** @param {Checked} tensor */
-const sizeOf = ({ shape }) => shape[shape.length - 1] ?? 0
 
 /** @param {Backend} backend */
 export function createHyperbolic(backend) {
@@ -30,7 +25,7 @@ export function createHyperbolic(backend) {
 
     /** @param {unknown} config */
     constructor(config) {
-      this.#resident = new Resident(backend, 'hyperbolic', encodeConfig(config))
+      this.#resident = new Resident(backend, 'createHyperbolicAttention', encodeConfig(config))
       this.#config = Object.freeze({ ...DEFAULTS, ...this.#resident.describe() })
     }
 
@@ -44,11 +39,6 @@ export function createHyperbolic(backend) {
 
     get curvature() {
       return this.#config.curvature
-    }
-
-    /** The number of additional coordinates compared with a point in the ball. */
-    get #extra() {
-      return this.#config.manifold === 'poincare' ? 0 : 1
     }
 
     /**
@@ -85,27 +75,7 @@ export function createHyperbolic(backend) {
       const key = checkTensor('k', k)
       const value = checkTensor('v', v)
       const given = readOptions(options, watch)
-      const inputs = given.out && [query.data, key.data, value.data, given.floatMask, given.booleanMask]
-      const output = outputFor(given.out, withLast(query.shape, sizeOf(value)), inputs ?? [])
-      /** @type {AttentionOutput} */
-      const result = /** @type {any} */ ({ output })
-      if (given.weights === true) {
-        const [batch, second, third] = query.shape
-        const rows = query.shape.length === 4 ? [batch, second, third] : [batch, this.#config.numHeads, second]
-        const keys = key.shape[key.shape.length - 2]
-        // The kernel crate rejects other ranks.
-        const fits = query.shape.length >= 3 && key.shape.length === query.shape.length
-        result.weights = allocateTensor('weights', fits ? [...rows, keys] : [0])
-      }
-      return backend
-        .call('hyperbolicAttention', this.#resident)
-        .input(query)
-        .input(key)
-        .input(value)
-        .given(given)
-        .output(output.data)
-        .output(result.weights?.data)
-        .returning(result)
+      return attend(backend, 'hyperbolicAttention', [query, key, value], given, this.#resident)
     }
 
     /**
@@ -113,19 +83,13 @@ export function createHyperbolic(backend) {
      *
      * @param {string} name
      * @param {readonly Checked[]} inputs
-     * @param {number | undefined} extra  additional coordinates of a result row compared with the first argument;
-     * undefined for a result of numbers
      * @param {number} [factor]
      */
-    #apply(name, inputs, extra, factor) {
-      const rows = leading(inputs.find((input) => elements(leading(input)) !== 1) ?? inputs[0])
-      const shape = extra === undefined ? rows : [...rows, Math.max(0, sizeOf(inputs[0]) + extra)]
-      const output = allocateTensor('output', shape)
+    #apply(name, inputs, factor) {
       const { json } = splitOptions('options', { function: name, factor }, [])
       const call = backend.call('hyperbolicFunction', this.#resident)
       for (const input of inputs) call.input(input)
-      call.options(json).output(output.data).run()
-      return output
+      return call.options(json).run()
     }
 
     /**
@@ -133,7 +97,7 @@ export function createHyperbolic(backend) {
      * @param {unknown} b
      */
     distance(a, b) {
-      return this.#apply('distance', [checkTensor('a', a), checkTensor('b', b)], undefined)
+      return this.#apply('distance', [checkTensor('a', a), checkTensor('b', b)])
     }
 
     /**
@@ -142,14 +106,12 @@ export function createHyperbolic(backend) {
      */
     distanceMatrix(a, b) {
       const [first, second] = [checkTensor('a', a), checkTensor('b', b)]
-      const output = allocateTensor('output', [...first.shape.slice(0, 1), ...second.shape.slice(0, 1)])
-      backend.call('hyperbolicDistances', this.#resident).input(first).input(second).output(output.data).run()
-      return output
+      return backend.call('hyperbolicDistances', this.#resident).input(first).input(second).run()
     }
 
     /** @param {unknown} x */
     projectToBall(x) {
-      return this.#apply('projectToBall', [checkTensor('x', x)], 0)
+      return this.#apply('projectToBall', [checkTensor('x', x)])
     }
 
     /**
@@ -157,7 +119,7 @@ export function createHyperbolic(backend) {
      * @param {unknown} tangent
      */
     expMap(base, tangent) {
-      return this.#apply('expMap', [checkTensor('base', base), checkTensor('tangent', tangent)], 0)
+      return this.#apply('expMap', [checkTensor('base', base), checkTensor('tangent', tangent)])
     }
 
     /**
@@ -165,17 +127,17 @@ export function createHyperbolic(backend) {
      * @param {unknown} point
      */
     logMap(base, point) {
-      return this.#apply('logMap', [checkTensor('base', base), checkTensor('point', point)], 0)
+      return this.#apply('logMap', [checkTensor('base', base), checkTensor('point', point)])
     }
 
     /** @param {unknown} tangent */
     expMap0(tangent) {
-      return this.#apply('expMap0', [checkTensor('tangent', tangent)], this.#extra)
+      return this.#apply('expMap0', [checkTensor('tangent', tangent)])
     }
 
     /** @param {unknown} point */
     logMap0(point) {
-      return this.#apply('logMap0', [checkTensor('point', point)], -this.#extra)
+      return this.#apply('logMap0', [checkTensor('point', point)])
     }
 
     /**
@@ -183,7 +145,7 @@ export function createHyperbolic(backend) {
      * @param {unknown} b
      */
     mobiusAdd(a, b) {
-      return this.#apply('mobiusAdd', [checkTensor('a', a), checkTensor('b', b)], 0)
+      return this.#apply('mobiusAdd', [checkTensor('a', a), checkTensor('b', b)])
     }
 
     /**
@@ -192,7 +154,7 @@ export function createHyperbolic(backend) {
      */
     mobiusScale(factor, x) {
       if (typeof factor !== 'number') throw fault('OPTION', 'factor', 'a finite number', describe(factor))
-      return this.#apply('mobiusScale', [checkTensor('x', x)], 0, factor)
+      return this.#apply('mobiusScale', [checkTensor('x', x)], factor)
     }
 
     /**
@@ -202,7 +164,7 @@ export function createHyperbolic(backend) {
      */
     parallelTransport(from, to, tangent) {
       const points = [checkTensor('from', from), checkTensor('to', to)]
-      return this.#apply('parallelTransport', [...points, checkTensor('tangent', tangent)], 0)
+      return this.#apply('parallelTransport', [...points, checkTensor('tangent', tangent)])
     }
 
     /**
@@ -212,20 +174,17 @@ export function createHyperbolic(backend) {
     midpoint(points, weights) {
       const rows = checkTensor('points', points)
       const shares = weights === undefined || weights === null ? undefined : checkTensor('weights', weights)
-      const count = shares === undefined ? 1 : elements(leading(shares))
-      const output = allocateTensor('output', [count, sizeOf(rows)])
-      backend.call('hyperbolicMidpoint', this.#resident).input(rows).input(shares).output(output.data).run()
-      return output
+      return backend.call('hyperbolicMidpoint', this.#resident).input(rows).input(shares).run()
     }
 
     /** @param {unknown} x */
     toLorentz(x) {
-      return this.#apply('toLorentz', [checkTensor('x', x)], 1)
+      return this.#apply('toLorentz', [checkTensor('x', x)])
     }
 
     /** @param {unknown} x */
     toPoincare(x) {
-      return this.#apply('toPoincare', [checkTensor('x', x)], -1)
+      return this.#apply('toPoincare', [checkTensor('x', x)])
     }
 
     dispose() {

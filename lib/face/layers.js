@@ -1,12 +1,13 @@
 // Layers with parameters in a backend's memory, and the three attention layers.
 
 import { later } from '../runtime/async/watch.js'
+import { attentionOutput } from './attention.js'
 import { describe, fault } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
 import { encodeConfig, readOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
-import { allocateTensor, checkTensor, elements, outputFor, withLast } from '../checks/tensor.js'
 import { encodeState } from '../weights/state.js'
+import { checkTensor, elements } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
@@ -93,14 +94,14 @@ showInConsole(Layer, (layer) => ({
  * Prepares one call of a layer that contains attention; `names` are the caller's names of its arguments.
  *
  * @param {Backend} backend
- * @param {Layer & { config: Pick<Config, 'modelDim' | 'numHeads'> & { feedForwardDim?: number } }} layer
+ * @param {Layer} layer
  * @param {readonly string[]} names
  * @param {unknown} q
  * @param {unknown} k
  * @param {unknown} v
  * @param {unknown} options
  * @param {import('../runtime/async/watch.js').Watch} [watch]
- * @param {string} [operation]
+ * @param {'multiHeadAttention' | 'transformerEncoderLayer'} [operation]
  * @returns {import('../runtime/call.js').PreparedCall<AttentionOutput>}
  */
 export function attend(backend, layer, names, q, k, v, options, watch, operation = 'multiHeadAttention') {
@@ -108,44 +109,10 @@ export function attend(backend, layer, names, q, k, v, options, watch, operation
   const key = k === undefined || k === null ? undefined : checkTensor(names[1], k)
   const value = v === undefined || v === null ? undefined : checkTensor(names[2], v)
   const given = readOptions(options, watch)
-  // Read once: a subclass may override the getter.
-  const { config } = layer
-  const { modelDim, numHeads } = config
-
-  const inputs = given.out && [query.data, key?.data, value?.data, given.floatMask, given.booleanMask]
-  const output = outputFor(given.out, withLast(query.shape, modelDim), inputs ?? [])
-  /** @type {AttentionOutput} */
-  const result = /** @type {any} */ ({ output })
-  if ((given.weights === true || given.averageWeights === true) && query.shape.length === 3) {
-    const [batch, length] = query.shape
-    const keys = (key ?? query).shape[1] ?? 0
-    const rows = given.averageWeights === true ? [batch, length, keys] : [batch, numHeads, length, keys]
-    result.weights = allocateTensor('weights', rows)
-  }
-
-  const call = backend
-    .call(operation, residentOf(layer))
-    .input(query)
-    .input(key)
-    .input(value)
-    .given(given)
-    .output(output.data)
-    .output(result.weights?.data)
-    .named(names)
-  // The rows of a single sequence can be computed independently.
-  if (query.shape[0] === 1 && !result.weights) call.divisible(operationsOf(query, key ?? query, config))
-  return call.returning(result)
+  const call = backend.call(operation, residentOf(layer)).input(query)
+  if (operation === 'multiHeadAttention') call.input(key).input(value)
+  return call.given(given).named(names).returning(attentionOutput)
 }
-
-/**
- * Approximate number of operations in a layer: projections, attention, and the feed-forward network if present.
- *
- * @param {Checked} query
- * @param {Checked} key
- * @param {{ modelDim: number, feedForwardDim?: number }} config
- */
-const operationsOf = (query, key, { modelDim, feedForwardDim = 0 }) =>
-  4 * query.data.length * (2 * modelDim + (key.shape[1] ?? 0) + feedForwardDim)
 
 /** @param {Backend} backend */
 export function createLayers(backend) {
@@ -154,11 +121,11 @@ export function createLayers(backend) {
     #config
 
     /**
-     * @param {string} kind
+     * @param {'createMultiHeadAttention' | 'createSelfAttention' | 'createCrossAttention'} operation
      * @param {unknown} config
      */
-    constructor(kind, config) {
-      const resident = new Resident(backend, kind, encodeConfig(config))
+    constructor(operation, config) {
+      const resident = new Resident(backend, operation, encodeConfig(config))
       super(resident)
       const described = resident.describe()
       if (described.rotary) Object.freeze(described.rotary)
@@ -173,7 +140,7 @@ export function createLayers(backend) {
   class MultiHeadAttention extends AttentionLayer {
     /** @param {unknown} config */
     constructor(config) {
-      super('multi-head', config)
+      super('createMultiHeadAttention', config)
     }
 
     /**
@@ -200,7 +167,7 @@ export function createLayers(backend) {
   class SelfAttention extends AttentionLayer {
     /** @param {unknown} config */
     constructor(config) {
-      super('self', config)
+      super('createSelfAttention', config)
     }
 
     /**
@@ -223,7 +190,7 @@ export function createLayers(backend) {
   class CrossAttention extends AttentionLayer {
     /** @param {unknown} config */
     constructor(config) {
-      super('cross', config)
+      super('createCrossAttention', config)
     }
 
     /**

@@ -1,12 +1,12 @@
 // Linear attention: the layer and its streams.
 
 import { later } from '../runtime/async/watch.js'
-import { lastOf } from './attention.js'
+import { attentionOutput } from './attention.js'
 import { showInConsole } from './inspect.js'
 import { disposeSymbol } from './layers.js'
 import { encodeConfig, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
-import { allocateTensor, checkArray, checkTensor, outputFor, withLast } from '../checks/tensor.js'
+import { checkArray, checkTensor } from '../checks/tensor.js'
 
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
 /** @typedef {import('../../index.d.ts').AttentionOutput} AttentionOutput */
@@ -15,7 +15,7 @@ import { allocateTensor, checkArray, checkTensor, outputFor, withLast } from '..
  * Prepares one call over queries, keys and values.
  *
  * @param {Backend} backend
- * @param {string} operation
+ * @param {'linearAttention' | 'linearStreamStep'} operation
  * @param {readonly Resident[]} objects
  * @param {readonly unknown[]} inputs  q, k and v
  * @param {unknown} [options]
@@ -31,17 +31,13 @@ function attend(backend, operation, objects, inputs, options, watch) {
   const target = out === undefined ? undefined : checkArray('out', out, 'Float32Array')
   if (watch) watch.out = target
 
-  const shape = withLast(query.shape, lastOf(value.shape))
-  const output = outputFor(/** @type {any} */ (target), shape, [query.data, key.data, value.data])
-  return backend
+  const call = backend
     .call(operation, ...objects)
     .input(query)
     .input(key)
     .input(value)
-    .options(json)
-    .integers(/** @type {any} */ (lengths))
-    .output(output.data)
-    .returning({ output })
+  if (operation === 'linearAttention') call.integers(/** @type {any} */ (lengths))
+  return call.options(json).into(target).returning(attentionOutput)
 }
 
 /** @param {Backend} backend */
@@ -65,7 +61,9 @@ export function createLinear(backend) {
      * @param {unknown} v
      */
     step(q, k, v) {
-      return attend(backend, 'linearStreamStep', [this.#attention, this.#sums], [q, k, v]).run()
+      const output = attend(backend, 'linearStreamStep', [this.#attention, this.#sums], [q, k, v]).run()
+      this.#sums.weigh()
+      return output
     }
 
     reset() {
@@ -87,7 +85,7 @@ export function createLinear(backend) {
 
     /** @param {unknown} config */
     constructor(config) {
-      this.#resident = new Resident(backend, 'linear', encodeConfig(config))
+      this.#resident = new Resident(backend, 'createLinearAttention', encodeConfig(config))
       this.#config = Object.freeze(this.#resident.describe())
     }
 
@@ -130,18 +128,14 @@ export function createLinear(backend) {
     /** @param {unknown} x */
     featureMap(x) {
       const input = checkTensor('x', x)
-      const { numHeads, featureDim } = this.#config
-      const width = input.shape.length === 3 ? numHeads * featureDim : featureDim
-      const output = allocateTensor('output', withLast(input.shape, width))
-      backend.call('linearFeatureMap', this.#resident).input(input).output(output.data).run()
-      return output
+      return backend.call('linearFeatureMap', this.#resident).input(input).run()
     }
 
     /** @param {unknown} [options] */
     stream(options) {
       this.#resident.use()
       const { json } = splitOptions('options', options, [])
-      return new LinearStream(this.#resident, new Resident(backend, 'linear-stream', json))
+      return new LinearStream(this.#resident, new Resident(backend, 'createLinearStream', json))
     }
 
     dispose() {

@@ -92,18 +92,15 @@ export function createMerge(backend) {
       'logSumExp',
       read.map(({ logSumExp }) => logSumExp)
     )
-    const output = allocateTensor('output', outputs.shape.slice(1))
-    const logSumExp = allocateTensor('logSumExp', sums.shape.slice(1))
-    backend
+    const result = backend
       .call('mergeAttention')
       .input(outputs)
       .input(sums)
       .options(JSON.stringify(given))
-      .output(output.data)
-      .output(logSumExp.data)
+      .returning(([output, logSumExp]) => ({ output, logSumExp }))
       .run()
-    if (given.layout === 'blhd') markHeadsLast(logSumExp)
-    return { output, logSumExp }
+    if (given.layout === 'blhd') markHeadsLast(result.logSumExp)
+    return result
   }
 
   return { mergeAttention }

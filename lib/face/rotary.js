@@ -1,7 +1,7 @@
 // Rotary position embeddings for queries and keys.
 
 import { splitOptions } from '../checks/options.js'
-import { allocateTensor, checkArray, checkTensor } from '../checks/tensor.js'
+import { checkArray, checkTensor } from '../checks/tensor.js'
 
 /** @param {import('../runtime/backend.js').Backend} backend */
 export function createRotary(backend) {
@@ -15,15 +15,12 @@ export function createRotary(backend) {
     const { values, json } = splitOptions('options', options, ['positions'])
     const positions =
       values.positions === undefined ? undefined : checkArray('positions', values.positions, 'Int32Array')
-    const output = allocateTensor('output', input.shape)
-    backend
+    return backend
       .call('rotaryEmbedding')
       .input(input)
-      .options(json)
       .integers(/** @type {Int32Array | undefined} */ (positions))
-      .output(output.data)
+      .options(json)
       .run()
-    return output
   }
 
   return { rotaryEmbedding }

@@ -91,9 +91,7 @@ export function createUtilities(backend) {
   /** @param {unknown} tensor */
   function computeStats(tensor) {
     const values = arrayType(tensor) === 'Float32Array' ? asTensor('tensor', tensor) : checkTensor('tensor', tensor)
-    const results = new Float32Array(4)
-    backend.call('stats').input(values).output(results).run()
-    const [mean, std, min, max] = results
+    const [mean, std, min, max] = backend.call('stats').input(values).run().data
     return { mean, std, min, max }
   }
 
@@ -105,9 +103,7 @@ export function createUtilities(backend) {
   function normalize(tensor, options) {
     const input = checkTensor('tensor', tensor)
     const json = options === undefined || options === null ? undefined : encodeConfig(options, 'options')
-    const output = allocateTensor('output', input.shape)
-    backend.call('normalize').input(input).options(json).output(output.data).run()
-    return output
+    return backend.call('normalize').input(input).options(json).run()
   }
 
   return { createCausalMask, createPaddingMask, computeStats, normalize, PerformanceMonitor }

@@ -7,6 +7,7 @@ import { workerExecutor } from './async/workers.js'
 import { Call } from './call.js'
 import { describe, fault, fromBinding } from '../checks/errors.js'
 import { Log } from './log.js'
+import { CallMemory } from './call-memory.js'
 
 /** @typedef {import('./binding.d.ts').Binding} Binding */
 /** @typedef {import('../../index.d.ts').BackendKind} BackendKind */
@@ -26,6 +27,8 @@ const call = new Call()
 export class Backend {
   /** Undefined until the first call. @type {Binding | undefined} */
   binding = undefined
+  /** The memory of the binding's calls. @type {CallMemory | undefined} */
+  memory = undefined
   /** The thread limit, written into the header of each call. */
   threads = 1
   /** The maximum number of workers. */
@@ -43,8 +46,6 @@ export class Backend {
   #loaded
   /** @type {number | undefined} */
   #threadLimit
-  /** The number of each operation, by name. @type {Record<string, number>} */
-  #operations = {}
   /** @type {ReturnType<typeof workerExecutor> | undefined} */
   #workers
   /** @type {Queue | undefined} */
@@ -89,14 +90,17 @@ export class Backend {
   /** @param {Loaded} loaded */
   #take(loaded) {
     this.#loaded = loaded
-    this.binding = loaded.binding
-    this.#operations = Object.fromEntries(
-      Object.entries(loaded.binding.operations().split(',')).map(([number, name]) => [name, Number(number)])
-    )
+    this.use(loaded.binding)
     if (loaded.module) this.#workers = workerExecutor(this, loaded.module, loaded.spawns ?? [])
     this.limitThreads(this.#threadLimit)
     this.#log?.started()
     return loaded.binding
+  }
+
+  /** @param {Binding} binding  on which calls run from now on */
+  use(binding) {
+    this.memory = new CallMemory(binding)
+    this.binding = binding
   }
 
   #openLog() {
@@ -117,11 +121,6 @@ export class Backend {
     if (this.binding) this.#log.started()
   }
 
-  /** @param {number} operation */
-  nameOf(operation) {
-    return Object.keys(this.#operations)[operation]
-  }
-
   /** True if calls can run on another thread than the caller's. */
   get hasElsewhere() {
     return this.#workers?.canWork ?? true
@@ -140,12 +139,12 @@ export class Backend {
   /**
    * Begins a call of an operation. The caller must complete and run it before any other call begins.
    *
-   * @param {string} operation
+   * @param {import('./operations.js').Operation} operation
    * @param {...import('./resident.js').Resident} objects  the objects that the call uses
    */
   call(operation, ...objects) {
     if (this.binding === undefined) this.start()
-    return this.#call.start(this, this.#operations[operation], objects)
+    return this.#call.start(this, operation, objects)
   }
 
   /** @param {number | undefined} threads */
@@ -165,7 +164,7 @@ export class Backend {
     const error = fromBinding(thrown)
     if (error.code === 'INTERNAL' && this.#loaded?.restart) {
       try {
-        this.binding = this.#loaded.restart()
+        this.use(this.#loaded.restart())
       } catch {
         // Memory may be too short for another instance now; the next fault of the old one tries again.
       }

@@ -20,61 +20,53 @@ export interface Binding {
   memoryUsage(): Float64Array
   /** Resets the last number of `memoryUsage`; concurrent calls share it. */
   resetPeak(): void
-  /** The names of the operations in the order of their ids, separated by commas. */
-  operations(): string
   /**
-   * Runs the operation with this id.
+   * The memory of the calls of this binding's thread, laid out as `CallMemory` of `crates/attention-calls`. Growth of
+   * WebAssembly's memory detaches it; the same memory is then found by another call of this function.
+   */
+  callMemory(): Uint8Array
+  /**
+   * Runs the operation with this number on the inputs that its memory describes.
    *
-   * - `header`, 64 numbers: `[threads, training, part, parts, objects, id, …, rank, dim, …, rank, dim, …]`. `part` of
-   *   `parts` is to be computed; `id`s name the objects of the call; then follow the shapes of all tensors in argument
-   *   order, that of a mask last.
    * - `options` is a JSON object of the caller's scalar options, or undefined; the kernel crate rejects unknown names.
    *   Numbers that JSON cannot represent are the strings "NaN", "Infinity" or "-Infinity".
-   * - Inputs are in the slots of their arguments, a float mask in the fourth; `bytes` is a boolean mask or part of a
-   *   file; integers are offsets or positions, then lengths.
-   * - Outputs are arrays allocated by lib/; their lengths are checked, their contents overwritten.
+   * - `arrays` are the inputs that are too large for the memory, in their order.
+   * - `out` receives the first result, and is checked for its length.
+   *
+   * Returns the results that are too large for the memory, in their order; the memory describes all of them.
    */
   call(
     operation: number,
-    header: Float64Array,
     options: Optional<string>,
-    input1: Optional<Float32Array>,
-    input2: Optional<Float32Array>,
-    input3: Optional<Float32Array>,
-    input4: Optional<Float32Array>,
-    bytes: Optional<Uint8Array>,
-    integers1: Optional<Int32Array>,
-    integers2: Optional<Int32Array>,
-    output1: Optional<Float32Array>,
-    output2: Optional<Float32Array>,
-    output3: Optional<Float32Array>,
-    output4: Optional<Float32Array>,
-    indices: Optional<Int32Array>
-  ): void
+    arrays: Optional<unknown[]>,
+    out: Optional<Float32Array>
+  ): Optional<unknown[]>
+  /**
+   * The number of operations of the call in the memory if parts of it can be computed separately, otherwise 0;
+   * WebAssembly only. Only the shapes of the inputs count.
+   */
+  divisible?(operation: number, options: Optional<string>): number
 
   /**
-   * Like `call`, on another thread; native only. The call owns the arrays until it ends, and shares `control`: a
-   * nonzero first number cancels it between two work items, and the second number is its progress in millionths.
+   * Like `call`, on another thread; native only. `memory` is a copy of the call's memory, which describes the results when
+   * the call has ended. The call owns the arrays until then, and shares `control`: a nonzero first number cancels it
+   * between two work items, and the second number is its progress in millionths.
    */
   callLater?(
     operation: number,
-    header: Float64Array,
+    memory: Uint8Array,
     options: Optional<string>,
-    inputs: (Float32Array | undefined)[],
-    bytes: Optional<Uint8Array>,
-    integers: (Int32Array | undefined)[],
-    outputs: (Float32Array | undefined)[],
-    indices: Optional<Int32Array>,
+    arrays: Optional<unknown[]>,
     control: Int32Array
-  ): Promise<unknown>
+  ): Promise<any>
   /** Makes calls report their progress to the global function `reportAttentionProgress`; WebAssembly only. */
   setReports?(reports: boolean): void
 
-  /** Creates an object in the backend's memory, which exists until it is freed, and returns its id. */
-  create(kind: string, config: string, integers1: Optional<Int32Array>, integers2: Optional<Int32Array>): number
   /** Returns another id for the current state of an object, independent of later changes. */
   hold(id: number): number
   free(id: number): void
+  /** The bytes that an object occupies; WebAssembly only, since the native binding reports them to the engine itself. */
+  bytesOf?(id: number): number
   /** The configuration of an object including all defaults, as JSON. */
   describe(id: number): string
   /** The parameters of an object, in PyTorch's order: JSON `[{ "name", "shape" }]`. */

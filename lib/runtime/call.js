@@ -1,20 +1,24 @@
-// Builds a call of a binding piece by piece: its header, and each array in its slot.
+// Builds a call of a binding piece by piece: its inputs in the order of its operation's signature, options and objects.
 
 import { Request } from './async/request.js'
 import { throwIfAborted } from './async/watch.js'
-import { FIRST_OBJECT, HEADER } from './async/worker-calls.js'
 import { renameArgument } from '../checks/errors.js'
-import { attached, asGiven } from '../checks/tensor.js'
+import { ELEMENTS, OPERATIONS } from './operations.js'
+import { arrayType, asGiven, attached, checkOut, lengthOf } from '../checks/tensor.js'
 
 /** @typedef {import('./backend.js').Backend} Backend */
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../checks/options.js').CallOptions} CallOptions */
+/** @typedef {import('./operations.js').Operation} Operation */
+/** @typedef {import('./call-memory.js').Result} Result */
 
-/** Allocated once: thread limit, training, part and number of parts, number of objects, their ids, then every shape. */
-const header = new Float64Array(HEADER)
+const { Float32Array: F32, Int32Array: I32, Uint8Array: U8 } = ELEMENTS
 
 /** @type {readonly import('./resident.js').Resident[]} */
 const NO_RESIDENTS = []
+
+/** @param {Result[]} results */
+const first = (results) => results[0]
 
 /**
  * A complete call: `run` makes it on the calling thread, `later` on another thread.
@@ -30,93 +34,90 @@ const NO_RESIDENTS = []
 export class Call {
   /** @type {Backend | undefined} */
   #backend
-  #operation = 0
-  #end = 0
-  #input = 0
-  #output = 0
+  /** @type {import('./call-memory.js').CallMemory} */
+  #memory = /** @type {any} */ (undefined)
+  /** @type {(typeof OPERATIONS)[Operation]} */
+  #operation = OPERATIONS.softmax
+  #inputs = 0
+  /** All arrays among the inputs so far. @type {any[]} */
+  #given = []
   /** @type {string | undefined} */
   #options
-  /** @type {(Float32Array | undefined)[]} */
-  #inputs = [undefined, undefined, undefined, undefined]
-  /** @type {Uint8Array | undefined} */
-  #bytes
-  /** @type {Int32Array | undefined} */
-  #integers1
-  /** @type {Int32Array | undefined} */
-  #integers2
-  /** @type {(Float32Array | undefined)[]} */
-  #outputs = [undefined, undefined, undefined, undefined]
-  /** @type {Int32Array | undefined} */
-  #indices
+  /** @type {Float32Array | undefined} */
+  #out
   /** @type {readonly import('./resident.js').Resident[]} */
-  #residents = []
+  #residents = NO_RESIDENTS
   /** @type {readonly string[] | undefined} */
   #names
-  /** @type {any} */
-  #result
-  #operations = 0
+  /** @type {(results: Result[]) => any} */
+  #build = first
 
   /**
    * @param {Backend} backend
-   * @param {number} operation
-   * @param {readonly import('./resident.js').Resident[]} objects  the objects that the call uses; the first one determines whether it trains
+   * @param {Operation} operation
+   * @param {readonly import('./resident.js').Resident[]} residents  the objects that the call uses; the first one determines whether it trains
    */
-  start(backend, operation, objects) {
+  start(backend, operation, residents) {
+    // An object may have to be recreated, which is a call of its own.
+    const ids = residents.map((resident) => resident.use())
     this.#backend = backend
-    this.#operation = operation
-    let end = FIRST_OBJECT
-    let training = 0
-    for (const object of objects) {
-      if (end === FIRST_OBJECT && object.training) training = 1
-      header[end++] = object.use()
-    }
-    header[0] = backend.threads
-    header[1] = training
-    header[2] = 0
-    header[3] = 1
-    header[4] = objects.length
-    this.#residents = objects
-    this.#end = end
-    this.#input = this.#output = 0
+    this.#operation = OPERATIONS[operation]
+    this.#memory = /** @type {import('./call-memory.js').CallMemory} */ (backend.memory)
+    this.#memory.start(backend.threads, residents.length > 0 && residents[0].training, ids)
+    this.#residents = residents
+    this.#inputs = 0
     return this
   }
 
-  /** @param {readonly number[]} shape */
-  #shape(shape) {
-    header[this.#end++] = shape.length
-    for (let index = 0; index < shape.length; index++) header[this.#end++] = shape[index]
-  }
-
-  /** The shapes of all tensors added so far; the mask's comes last. @returns {number[][]} */
+  /** The shapes of all inputs added so far. @returns {number[][]} */
   get shapes() {
-    const shapes = []
-    let start = FIRST_OBJECT + this.#residents.length
-    while (start < this.#end) {
-      const end = start + 1 + header[start]
-      shapes.push([...header.subarray(start + 1, end)])
-      start = end
-    }
-    return shapes
+    return this.#memory.shapes()
   }
 
   /**
-   * Adds the next tensor argument; an absent one leaves its slot empty.
+   * Adds the next input; an absent one leaves its slot empty.
+   *
+   * @param {number} element
+   * @param {any} data
+   * @param {readonly number[] | undefined} shape  by default that of a vector
+   */
+  #add(element, data, shape) {
+    this.#inputs++
+    if (data === undefined) this.#memory.skip()
+    else {
+      const array = attached(data)
+      const length = lengthOf(array)
+      this.#given.push(array)
+      this.#memory.add(element, array, length, shape ?? [length])
+    }
+    return this
+  }
+
+  /**
+   * Adds the next input, a tensor of floats.
    *
    * @param {Checked | undefined} tensor
    */
   input(tensor) {
-    if (tensor) this.#shape(tensor.shape)
-    return this.array(tensor?.data)
+    return this.#add(F32, tensor?.data, tensor?.shape)
   }
 
   /**
-   * Adds the next argument, an array without a shape.
+   * Adds the next input, floats without a shape.
    *
    * @param {Float32Array | undefined} array
    */
-  array(array) {
-    this.#inputs[this.#input++] = array && attached(array)
-    return this
+  floats(array) {
+    return this.#add(F32, array, undefined)
+  }
+
+  /**
+   * Adds the next input, integers.
+   *
+   * @param {Int32Array | undefined} array
+   */
+  integers(array) {
+    return this.#add(I32, array, undefined)
   }
 
   /**
@@ -130,43 +131,20 @@ export class Call {
   }
 
   /**
-   * Sets scalar options, mask, offsets and lengths; call it after all tensors.
+   * Adds the inputs mask, queryOffset and kvLengths, and sets the scalar options and the destination.
    *
    * @param {Readonly<CallOptions>} given
    */
-  given(given) {
-    this.#options = given.json
-    if (given.mask) this.#shape(given.mask.shape)
-    this.#bytes = given.booleanMask && attached(given.booleanMask)
-    this.#inputs[3] = given.floatMask && attached(given.floatMask)
-    return this.integers(given.queryOffset, given.kvLengths)
+  given({ json, mask, queryOffset, kvLengths, out }) {
+    this.#options = json
+    this.#out = out
+    this.#add(mask && arrayType(mask.data) === 'Uint8Array' ? U8 : F32, mask?.data, mask?.shape)
+    return this.integers(queryOffset).integers(kvLengths)
   }
 
-  /**
-   * Sets offsets or positions, then lengths.
-   *
-   * @param {Int32Array | undefined} first
-   * @param {Int32Array} [second]
-   */
-  integers(first, second) {
-    this.#integers1 = first && attached(first)
-    this.#integers2 = second && attached(second)
-    return this
-  }
-
-  /**
-   * Adds the array for the next result; a result that was not requested leaves its slot empty.
-   *
-   * @param {Float32Array | undefined} array
-   */
-  output(array) {
-    this.#outputs[this.#output++] = array && attached(array)
-    return this
-  }
-
-  /** @param {Int32Array | undefined} array  receives indices */
-  indices(array) {
-    this.#indices = array
+  /** @param {Float32Array | undefined} array  receives the first result */
+  into(array) {
+    this.#out = array
     return this
   }
 
@@ -181,59 +159,43 @@ export class Call {
   }
 
   /**
-   * Declares that parts of the call can be computed separately, and the number of operations in total.
+   * Completes the call, which returns what `build` makes of its results; by default the first one.
    *
-   * @param {number} operations
+   * @template T
+   * @param {(results: Result[]) => T} build
+   * @returns {PreparedCall<T>}
    */
-  divisible(operations) {
-    this.#operations = operations
+  returning(build) {
+    this.#build = build
     return this
   }
 
-  /**
-   * Completes the call, which returns `result` after it has run.
-   *
-   * @template T
-   * @param {T} result
-   * @returns {PreparedCall<T>}
-   */
-  returning(result) {
-    const { output } = /** @type {any} */ (result)
-    if (output) output.data = asGiven(output.data)
-    this.#result = result
-    return this
+  /** Leaves out all remaining inputs. */
+  #complete() {
+    while (this.#inputs < this.#operation.inputs) {
+      this.#inputs++
+      this.#memory.skip()
+    }
   }
 
   /** Runs the call; throws an AttentionError. */
   run() {
     const backend = /** @type {Backend} */ (this.#backend)
-    const { binding } = backend
-    const inputs = this.#inputs
-    const outputs = this.#outputs
+    const build = this.#build
+    const out = this.#out
+    /** @type {Result[]} */
+    let results
     try {
-      ;/** @type {import('./binding.d.ts').Binding} */ (binding).call(
-        this.#operation,
-        header,
-        this.#options,
-        inputs[0],
-        inputs[1],
-        inputs[2],
-        inputs[3],
-        this.#bytes,
-        this.#integers1,
-        this.#integers2,
-        outputs[0],
-        outputs[1],
-        outputs[2],
-        outputs[3],
-        this.#indices
-      )
-      return this.#result
+      this.#complete()
+      const array = out && checkOut(attached(out), this.#given)
+      results = this.#memory.run(this.#operation.number, this.#options, array)
     } catch (error) {
       throw renameArgument(this.#names, backend.fault(error))
     } finally {
       this.#clear()
     }
+    if (out) results[0].data = asGiven(out)
+    return build(results)
   }
 
   /**
@@ -249,26 +211,30 @@ export class Call {
       return Promise.reject(watch.reason)
     }
     if (!backend.hasElsewhere) return this.#here(watch)
+    /** @type {Request} */
+    let request
     try {
-      const request = new Request({
-        operation: this.#operation,
-        header: header.slice(0, this.#end),
+      this.#complete()
+      const { number } = this.#operation
+      if (this.#out) checkOut(attached(this.#out), this.#given)
+      request = new Request({
+        operation: number,
+        bytes: this.#memory.bytes.slice(),
         options: this.#options,
-        inputs: this.#inputs,
-        bytes: this.#bytes,
-        integers: [this.#integers1, this.#integers2],
-        outputs: this.#outputs,
-        indices: this.#indices,
+        arrays: this.#memory.arrays,
         residents: this.#residents,
         names: this.#names,
-        operations: this.#operations,
-        result: this.#result,
-        out: watch.out
+        operations: this.#memory.divisible(number, this.#options),
+        build: this.#build,
+        out: this.#out
       })
-      return backend.queue.submit(request, watch)
+    } catch (error) {
+      return Promise.reject(renameArgument(this.#names, backend.fault(error)))
     } finally {
       this.#clear()
     }
+    // The signal may be the caller's own object, which could make another call.
+    return backend.queue.submit(request, watch)
   }
 
   /**
@@ -286,13 +252,10 @@ export class Call {
 
   /** Releases all references, so that the builder does not keep the caller's arrays alive. */
   #clear() {
-    const inputs = this.#inputs
-    const outputs = this.#outputs
-    inputs[0] = inputs[1] = inputs[2] = inputs[3] = undefined
-    outputs[0] = outputs[1] = outputs[2] = outputs[3] = undefined
-    this.#options = this.#bytes = this.#integers1 = this.#integers2 = this.#indices = undefined
-    this.#names = this.#result = undefined
-    this.#operations = 0
+    this.#memory.arrays = undefined
+    this.#given.length = 0
+    this.#options = this.#names = this.#out = undefined
+    this.#build = first
     this.#residents = NO_RESIDENTS
   }
 }

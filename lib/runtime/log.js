@@ -71,12 +71,12 @@ class LoggedCall extends Call {
   /**
    * @override
    * @param {Backend} backend
-   * @param {number} operation
+   * @param {import('./operations.js').Operation} operation
    * @param {readonly import('./resident.js').Resident[]} objects
    */
   start(backend, operation, objects) {
     this.#backend = backend
-    this.#operation = backend.nameOf(operation)
+    this.#operation = operation
     return super.start(backend, operation, objects)
   }
 

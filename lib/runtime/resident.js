@@ -3,12 +3,14 @@
 import { freeQuietly, makeObject } from './async/worker-calls.js'
 import { AttentionError } from '../checks/errors.js'
 import { decodeState, explainIntegers } from '../weights/state.js'
+import { OPERATIONS } from './operations.js'
 
 /** @typedef {import('./backend.js').Backend} Backend */
 /** @typedef {import('./binding.d.ts').Binding} Binding */
+/** @typedef {import('./call-memory.js').CallMemory} CallMemory */
 
 /** The binding and id of an object. @typedef {{ binding: Binding, id: number, version: Version }} Location */
-/** @typedef {{ kind: string, config: string, integers: (Int32Array | undefined)[] }} Origin */
+/** The call that creates an object. @typedef {{ operation: number, config: string, arrays: Int32Array[] }} Origin */
 /**
  * Everything needed to recreate an object in another instance.
  *
@@ -17,6 +19,9 @@ import { decodeState, explainIntegers } from '../weights/state.js'
 
 /** Frees objects that were never disposed of. */
 const registry = new FinalizationRegistry(release)
+
+/** Bytes below which an engine need not know of an object in WebAssembly. */
+const LEAST_WEIGHT = 1 << 16
 
 /** @param {Location} location */
 function release({ binding, id, version }) {
@@ -99,6 +104,13 @@ class PinnedObject {
 export class Resident {
   /** True in training mode. */
   training = false
+  /**
+   * An untouched buffer of the object's size, by which an engine knows how much it would free. Only in WebAssembly: the
+   * native binding reports sizes itself.
+   *
+   * @type {ArrayBuffer | undefined}
+   */
+  #weight
   /** @type {Location | undefined} */
   #location
   #backend
@@ -107,21 +119,17 @@ export class Resident {
 
   /**
    * @param {Backend} backend
-   * @param {string} kind
+   * @param {import('./operations.js').Operation} operation  creates the object
    * @param {string} config  as JSON
-   * @param {Int32Array} [integers1]
-   * @param {Int32Array} [integers2]
+   * @param {...Int32Array} arrays
    */
-  constructor(backend, kind, config, integers1, integers2) {
+  constructor(backend, operation, config, ...arrays) {
     this.#backend = backend
-    this.#origin = { kind, config, integers: [integers1, integers2] }
-    this.#setLocation(
-      this.#guard((binding) => ({
-        binding,
-        id: binding.create(kind, config, integers1, integers2),
-        version: new Version(backend)
-      }))
-    )
+    this.#origin = { operation: OPERATIONS[operation].number, config, arrays }
+    const call = backend.call(operation).options(config)
+    for (const array of arrays) call.integers(array)
+    const id = call.run()
+    this.#setLocation({ binding: /** @type {Binding} */ (backend.binding), id, version: new Version(backend) })
   }
 
   /** The object's id in the current binding; recreates the object first if its instance trapped. */
@@ -182,18 +190,32 @@ export class Resident {
     const location = /** @type {Location} */ (this.#location)
     location.version.release()
     location.version = new Version(this.#backend)
+    this.weigh()
+  }
+
+  /** Tells the engine how large the object is now; call it after anything that may change that. */
+  weigh() {
+    const location = this.#location
+    const bytes = location?.binding.bytesOf?.(location.id) ?? 0
+    if (bytes === (this.#weight?.byteLength ?? 0)) return
+    try {
+      this.#weight = bytes < LEAST_WEIGHT ? undefined : new ArrayBuffer(bytes)
+    } catch {
+      // Without room for the buffer the engine knows already that memory is short.
+    }
   }
 
   dispose() {
     if (this.#location === undefined) return
     registry.unregister(this)
     release(this.#location)
-    this.#location = undefined
+    this.#location = this.#weight = undefined
   }
 
   /** @param {Location} location */
   #setLocation(location) {
     this.#location = location
+    this.weigh()
     registry.register(this, location, this)
   }
 
@@ -205,7 +227,7 @@ export class Resident {
   #revive(old) {
     const location = this.#guard((binding) => ({
       binding,
-      id: makeObject(binding, recipeOf(old, this.#origin)),
+      id: makeObject(binding, /** @type {CallMemory} */ (this.#backend.memory), recipeOf(old, this.#origin)),
       version: old.version
     }))
     registry.unregister(this)

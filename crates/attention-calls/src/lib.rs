@@ -1,11 +1,14 @@
 //! The calls that both bindings of [`ruvector_attention`] share.
 //!
-//! A call is an operation's number, a header, a JSON text of options, and arrays. Bindings only convert; an operation that is
-//! added to the table here is available in both. Objects, such as layers and caches, live between calls under a number.
+//! A call is an operation's number, its [`CallMemory`], a JSON text of options, and the arrays that are too large for that
+//! memory. Bindings only convert; an operation that is added to the table here is available in both. Objects, such as layers
+//! and caches, live between calls under a number.
 
+mod builder;
 mod call;
 mod error;
 mod json;
+mod memory;
 mod object;
 mod operations;
 mod options;
@@ -13,8 +16,13 @@ mod parts;
 mod state;
 mod table;
 
-pub use call::Slots;
+pub use builder::{Builder, number};
+pub use call::Outside;
 pub use error::to_json;
-pub use object::{describe, free, hold, load_state, read_state, state_entries};
-pub use parts::{Lengths, Outside};
-pub use table::{Pending, WORDS_IN_PARTS, call, call_in_parts, create, operations};
+pub use memory::{
+    Array, ArrayMut, BYTES, CallMemory, Element, FLOATS, HEADER, INTEGERS, Owned, OwnedArray, RESULTS, Results,
+};
+pub use object::{bytes_of, describe, free, hold, load_state, read_state, state_entries, take_growth};
+pub use operations::{Input, OPERATIONS, Operation, Place};
+pub use parts::{Distant, PARTS_FROM, call_in_parts};
+pub use table::{Pending, call, divisible, elements_outside};

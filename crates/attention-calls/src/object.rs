@@ -1,7 +1,7 @@
 //! The objects that live between calls, by number.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use ruvector_attention::layers::{Entry, LoadOptions};
@@ -22,6 +22,11 @@ pub trait Object: Any + Send + Sync {
         Vec::new()
     }
 
+    /// The bytes that it occupies.
+    fn bytes(&self) -> usize {
+        self.entries().iter().map(|entry| size_of_val(entry.data)).sum()
+    }
+
     /// Gives `visit` the entries from which [`Object::with_entries`] makes the same object again.
     ///
     /// # Errors
@@ -39,27 +44,80 @@ pub trait Object: Any + Send + Sync {
     }
 }
 
+/// An object and the bytes that were reported for it.
+struct Entered {
+    object: Arc<dyn Object>,
+    bytes: usize,
+}
+
 thread_local! {
-    /// The objects of this thread, and so of one JavaScript environment: an object's number is its place.
-    static OBJECTS: RefCell<Vec<Option<Arc<dyn Object>>>> = const { RefCell::new(Vec::new()) };
+    /// The objects of this thread, and so of one JavaScript environment: an object's number is its index.
+    static OBJECTS: RefCell<Vec<Option<Entered>>> = const { RefCell::new(Vec::new()) };
+    /// The bytes that objects grew by since they were last asked for.
+    static GROWTH: Cell<i64> = const { Cell::new(0) };
+}
+
+/// The bytes that the objects of this thread grew by since the last call of this function; negative if they shrank. A
+/// garbage collector that knows them collects objects that nobody disposed of in time.
+pub fn take_growth() -> i64 {
+    GROWTH.take()
+}
+
+fn grow(from: usize, to: usize) {
+    GROWTH.set(GROWTH.get() + to as i64 - from as i64);
 }
 
 pub(crate) fn find(id: u32) -> Result<Arc<dyn Object>> {
-    let object = OBJECTS.with_borrow(|objects| objects.get(id as usize).cloned().flatten());
+    let object = OBJECTS.with_borrow(|objects| {
+        let entered = objects.get(id as usize).and_then(Option::as_ref);
+        entered.map(|entered| entered.object.clone())
+    });
     // lib/ never names an object that it has freed.
     object.ok_or_else(|| Error::new(Code::Internal, "object", "one that is still held", id))
 }
 
+/// Counts the bytes of these objects again, after a call that may have changed them.
+pub(crate) fn weigh(ids: impl Iterator<Item = u32>) {
+    OBJECTS.with_borrow_mut(|objects| {
+        for id in ids {
+            if let Some(Some(Entered { object, bytes })) = objects.get_mut(id as usize) {
+                // A number that was held shares the memory of the first one.
+                let now = if *bytes == SHARED { SHARED } else { object.bytes() };
+                if now != *bytes {
+                    grow(*bytes, now);
+                    *bytes = now;
+                }
+            }
+        }
+    });
+}
+
+/// Stands for the bytes of a number that shares its object with another.
+const SHARED: usize = usize::MAX;
+
+/// The bytes that count for an entry.
+fn counted(bytes: usize) -> usize {
+    if bytes == SHARED { 0 } else { bytes }
+}
+
 /// A further number for an object as it is now; changes under the other number do not reach it.
 pub fn hold(id: u32) -> Result<u32> {
-    find(id).map(keep)
+    find(id).map(|object| enter(Entered { object, bytes: SHARED }))
 }
 
 pub(crate) fn keep(object: Arc<dyn Object>) -> u32 {
+    let bytes = object.bytes();
+    enter(Entered { object, bytes })
+}
+
+fn enter(entered: Entered) -> u32 {
+    grow(0, counted(entered.bytes));
     OBJECTS.with_borrow_mut(|objects| {
         let id = objects.iter().position(Option::is_none).unwrap_or(objects.len());
-        objects.resize(objects.len().max(id + 1), None);
-        objects[id] = Some(object);
+        if id == objects.len() {
+            objects.push(None);
+        }
+        objects[id] = Some(entered);
         id as u32
     })
 }
@@ -67,7 +125,14 @@ pub(crate) fn keep(object: Arc<dyn Object>) -> u32 {
 /// Lets go of an object; calls that are still at work on it go on.
 pub fn free(id: u32) {
     let freed = OBJECTS.with_borrow_mut(|objects| objects.get_mut(id as usize).and_then(Option::take));
-    drop(freed);
+    if let Some(freed) = freed {
+        grow(counted(freed.bytes), 0);
+    }
+}
+
+/// The bytes that an object occupies.
+pub fn bytes_of(id: u32) -> Result<usize> {
+    find(id).map(|object| object.bytes())
 }
 
 /// An object's configuration with every default filled in, as JSON.
@@ -92,7 +157,9 @@ pub fn read_state(id: u32, index: u32, output: &mut [f32]) -> Result<()> {
 
 /// Loads the parameters of a state dict, or fails and changes nothing.
 pub fn load_state(id: u32, entries: &str, data: &[&[f32]], options: LoadOptions<'_>) -> Result<()> {
-    let loaded = find(id)?.with_entries(&parse_entries(entries, data)?, options)?;
-    OBJECTS.with_borrow_mut(|objects| objects[id as usize] = Some(loaded));
+    let object = find(id)?.with_entries(&parse_entries(entries, data)?, options)?;
+    let bytes = object.bytes();
+    let before = OBJECTS.with_borrow_mut(|objects| objects[id as usize].replace(Entered { object, bytes }));
+    grow(before.map_or(0, |before| counted(before.bytes)), bytes);
     Ok(())
 }

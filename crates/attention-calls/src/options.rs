@@ -17,12 +17,15 @@ use serde::ser::{self, Impossible, Serialize};
 use serde::{Deserializer, Serializer, forward_to_deserialize_any};
 
 use crate::json::{Json, Value};
+use crate::operations::{Input, Place};
 
 /// The names that a call takes besides those of its options.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Names<'a> {
-    /// Options that come as arrays beside the JSON; suggested for misspelt ones.
-    pub beside: &'a [&'a str],
+    /// Inputs of the operation; those that are options are suggested for misspelt ones.
+    pub inputs: &'a [Input],
+    /// Whether `out` is an option.
+    pub takes_out: bool,
     /// Fields of the structure that this call does not take.
     pub without: &'a [&'a str],
 }
@@ -181,11 +184,12 @@ impl<'a, 'de> Given<'a, 'de> {
                 _ => self.fault(&format!("an object {{ {} }}", fields.join(", "))),
             });
         };
-        let Names { beside, without } = names;
+        let Names { inputs, takes_out, without } = names;
         let is_known = |name: &str| fields.contains(&name) && !without.contains(&name);
         if let Some((name, _)) = members.iter().find(|(name, _)| !is_known(name)) {
-            let known = fields.iter().filter(|field| !without.contains(field)).chain(beside);
-            let nearest = nearest(name, known.copied()).unwrap_or_default();
+            let arrays = inputs.iter().filter(|input| input.place == Place::Option).map(|input| input.name);
+            let known = fields.iter().filter(|field| !without.contains(field)).copied().chain(arrays);
+            let nearest = nearest(name, known.chain(takes_out.then_some("out"))).unwrap_or_default();
             let expected = format_args!("a known option; the nearest is '{nearest}'");
             return Err(Fault(Error::option(name, expected, "an unknown name")));
         }
@@ -521,6 +525,7 @@ impl ser::SerializeStruct for Object<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operations::OPERATIONS;
     use ruvector_attention::options::{AttentionConfig, AttentionOptions, Layout};
 
     #[test]
@@ -562,7 +567,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_with_the_nearest_known_one() {
-        let names = Names { beside: &["mask", "kvLengths"], without: &["stage"] };
+        let names = Names { inputs: OPERATIONS[0].inputs, takes_out: true, without: &["stage"] };
         for (json, name, nearest) in [
             (r#"{"isCausal":true}"#, "isCausal", "causal"),
             (r#"{"attn_mask":[]}"#, "attn_mask", "mask"),

@@ -4,134 +4,222 @@
 //! A part is a call of its own, and gives the bits that the whole would give: blocks end where work items end, and
 //! whatever depends on the number of rows is decided by that of the whole.
 
-use ruvector_attention::Result;
-use ruvector_attention::context::Section;
-use ruvector_attention::simd::Level;
-use ruvector_attention::tensor::try_zeroed;
+use std::cell::RefCell;
+use std::ops::Range;
 
-use crate::call::Slots;
+use ruvector_attention::context::{Observation, Observer, Section};
+use ruvector_attention::options::AttentionOptions;
+use ruvector_attention::simd::Level;
+use ruvector_attention::tensor::{Shape, try_zeroed};
+use ruvector_attention::{Context, Result};
+
+use crate::builder::Builder;
+use crate::call::{Outside, Slot, Start};
+use crate::memory::{Array, ArrayMut, CallMemory, Element, Results};
+use crate::operations::{OPERATIONS, Operation};
+use crate::options::{Names, read};
+use crate::table::{observed_by, run};
+
+/// Elements in all arrays of a call from which parts are worth their time.
+pub const PARTS_FROM: Range<u64> = 1 << 20..1 << 30;
 
 /// Values of one block: its query rows, their results and their part of a mask. Small in unit tests, so that small calls
 /// have blocks.
 const BLOCK_VALUES: usize = if cfg!(test) { 1 << 9 } else { 1 << 17 };
 
-/// Arrays of a call that lie outside of this memory, under the numbers of their slots.
-pub trait Outside {
-    /// How many elements each array has.
-    fn lengths(&self) -> Lengths;
-    /// Copies the elements of an input from `start` on.
-    fn read(&self, input: usize, start: usize, target: &mut [f32]);
-    /// Copies the bytes from `start` on.
-    fn read_bytes(&self, start: usize, target: &mut [u8]);
-    /// Overwrites the elements of a result from `start` on.
-    fn write(&self, output: usize, start: usize, source: &[f32]);
+/// Arrays of a call that lie outside of this memory, by their index in the list of the call's arrays.
+pub trait Distant {
+    /// The number of elements of an array.
+    fn len(&self, array: usize) -> usize;
+    /// Copies floats of an array from `start` on.
+    fn read(&self, array: usize, start: usize, target: &mut [f32]);
+    /// Copies bytes of an array from `start` on.
+    fn read_bytes(&self, array: usize, start: usize, target: &mut [u8]);
+    /// Copies integers of an array from its start on.
+    fn read_integers(&self, array: usize, target: &mut [i32]);
+    /// Makes room for a result of so many floats, called `name`; results count from 0.
+    ///
+    /// # Errors
+    /// `MEMORY`; `SHAPE` for the first result, if the caller's memory for it has another length.
+    fn create(&self, name: &str, len: u64) -> Result<()>;
+    /// Overwrites the floats of a result from `start` on.
+    fn write(&self, result: usize, start: usize, source: &[f32]);
 }
 
-/// The lengths of the arrays of a call; `None` for those that are absent.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Lengths {
-    /// Of tensors and arrays of 32-bit floats; a float mask is the last.
-    pub inputs: [Option<usize>; 4],
-    /// Of a boolean mask.
-    pub bytes: Option<usize>,
-    /// Of results.
-    pub outputs: [Option<usize>; 4],
-    /// Of indices.
-    pub indices: Option<usize>,
+/// Runs an operation on arrays outside of this memory, of which one part is here at a time. `None`, and nothing has been
+/// written, for an operation that needs all of them at once; also for a call with a fault, which
+/// [`call`](crate::call) then reports.
+pub fn call_in_parts(
+    operation: u32,
+    memory: &mut CallMemory,
+    options: Option<&str>,
+    distant: &dyn Distant,
+    observer: Option<&dyn Observer>,
+) -> Option<Result<()>> {
+    let operation = OPERATIONS.get(operation as usize)?;
+    let has_values = match operation.name {
+        "scaledDotProductAttention" | "flashAttention" => true,
+        "attentionWeights" => false,
+        _ => return None,
+    };
+    // Heads come last in layout `blhd`, so that none of them lies together.
+    if options.is_some_and(|json| json.as_bytes().windows(4).any(|text| text == b"blhd")) {
+        return None;
+    }
+    let parts = Parts::new(operation, memory, options, has_values, distant)?;
+    let observation = observer.map(Observation::new);
+    Some(parts.run(observed_by(observation.as_ref()), operation, memory, options, distant))
+}
+
+/// An input, in the call's memory or outside of it.
+#[derive(Clone, Copy)]
+enum Source {
+    /// Where it begins in its area.
+    Here(usize),
+    /// Its index in the list of arrays.
+    There(usize),
 }
 
 /// How a call divides.
-pub(crate) struct Parts<'a> {
-    header: &'a [f64],
-    integers: [Option<&'a [i32]>; 2],
+struct Parts {
+    /// q, k, v and the mask; those that are absent are never read.
+    sources: [Source; 4],
+    /// queryOffset and kvLengths, one number per batch entry.
+    integers: [Option<Vec<i32>>; 2],
     /// B, H, L and D of the queries, G and S of the keys, E of the values.
     dims: [usize; 7],
     /// Of a mask, `[B, H, L, S]` or 1 each; 0 where there is none.
     mask: [usize; 4],
     is_boolean: bool,
     /// Values of a row in each result; 0 for one that nobody asks for.
-    widths: [usize; 4],
+    widths: [usize; 3],
+    /// The results that the operation may have.
+    num_results: usize,
+    /// The shapes of the results.
+    shapes: [[f64; 4]; 3],
+    /// The number of dimensions of the queries, and so of the output.
+    rank: usize,
     /// Queries of one block.
     queries: usize,
 }
 
-impl<'a> Parts<'a> {
+impl Parts {
     /// `None` where the call has no parts, and where something is wrong with it.
-    pub(crate) fn new(
-        header: &'a [f64],
-        integers: [Option<&'a [i32]>; 2],
+    fn new(
+        operation: &'static Operation,
+        memory: &CallMemory,
+        options: Option<&str>,
         has_values: bool,
-        lengths: Lengths,
+        distant: &dyn Distant,
     ) -> Option<Self> {
-        let mut rest = header.get(5..).filter(|_| header[4] == 0.0)?;
-        // Shapes as numbers of the header, whose products are exact as far as there is memory.
-        let mut next = |length: usize, is_mask: bool| {
-            let (&rank, after) = rest.split_first()?;
-            let (dims, after) = after.split_at_checked(rank as usize)?;
-            rest = after;
+        let start = Start::new(&memory.header).ok()?;
+        let names = Names { inputs: operation.inputs, takes_out: operation.takes_out, without: &[] };
+        let AttentionOptions { weights, log_sum_exp, top_weights, .. } = read(options, names).ok()?;
+        let mut slots = start.slots();
+        let mut next = |name: &str| slots.next(name).ok();
+        let (q, k) = (next("q")??, next("k")??);
+        let v = if has_values { Some(next("v")??) } else { None };
+        let (mask, offsets, limits) = (next("mask")?, next("queryOffset")?, next("kvLengths")?);
+        let source = |slot: &Slot| match slot.place < 0.0 {
+            true => Source::There((-1.0 - slot.place) as usize),
+            false => Source::Here(slot.place as usize),
+        };
+        // Lengths as doubles, whose products are exact as far as there is memory.
+        let dims_of = |slot: &Slot, is_mask: bool| {
+            let dims = slot.shape.dims();
             let mut shape = [1.0; 4];
             match *dims {
                 // Without a dimension of heads.
-                [b, l, d] if !is_mask => shape = [b, 1.0, l, d],
+                [b, l, d] if !is_mask => shape = [b, 1, l, d].map(|dim| dim as f64),
                 _ if is_mask || dims.len() == 4 => {
-                    shape.get_mut(4usize.checked_sub(dims.len())?..)?.copy_from_slice(dims)
+                    let last = shape.get_mut(4usize.checked_sub(dims.len())?..)?;
+                    last.iter_mut().zip(dims).for_each(|(to, &dim)| *to = dim as f64);
                 }
                 _ => return None,
             }
-            (shape.iter().product::<f64>() == length as f64 && length > 0).then_some((shape, dims.len()))
+            let length = match source(slot) {
+                Source::There(array) => distant.len(array),
+                Source::Here(_) => slot.shape.checked_len()?,
+            };
+            (shape.iter().product::<f64>() == length as f64 && length > 0).then_some(shape)
         };
-        let [q_len, k_len, v_len, mask_len] = lengths.inputs;
-        let ((q, rank), (k, k_rank)) = (next(q_len?, false)?, next(k_len?, false)?);
-        let [batch, heads, queries, size] = q;
-        let [_, groups, keys, _] = k;
-        let (v, v_rank) = if has_values { next(v_len?, false)? } else { ([batch, groups, keys, 0.0], rank) };
-        let is_fit = k == [batch, groups, keys, size]
-            && v[..3] == k[..3]
+        let rank = q.shape.rank();
+        let same_rank = |shape: Shape| shape.rank() == rank;
+        let [batch, heads, queries, size] = dims_of(&q, false)?;
+        let keys_shape = dims_of(&k, false)?;
+        let [_, groups, keys, _] = keys_shape;
+        let values_shape = match &v {
+            Some(v) => dims_of(v, false)?,
+            None => [batch, groups, keys, 0.0],
+        };
+        let is_fit = keys_shape == [batch, groups, keys, size]
+            && values_shape[..3] == keys_shape[..3]
             && (heads as usize).is_multiple_of(groups as usize)
-            && [k_rank, v_rank] == [rank; 2];
-        let mut mask = [0.0; 4];
-        if let Some(length) = lengths.bytes.or(mask_len) {
-            let (dims, mask_rank) = next(length, true)?;
+            && same_rank(k.shape)
+            && v.as_ref().is_none_or(|v| same_rank(v.shape));
+        let mut mask_dims = [0.0; 4];
+        if let Some(mask) = &mask {
+            let dims = dims_of(mask, true)?;
             // With three dimensions it is not the heads that a mask of three starts with.
             let is_fit = dims.iter().zip([batch, heads, queries, keys]).all(|(&dim, whole)| dim == 1.0 || dim == whole);
-            if !is_fit || rank == 3 && mask_rank == 3 {
+            if !is_fit || rank == 3 && mask.shape.rank() == 3 {
                 return None;
             }
-            mask = dims;
+            mask_dims = dims;
         }
-        let [offsets, limits] = integers;
-        let are_per_batch = integers.iter().flatten().all(|values| values.len() as f64 == batch);
-        let are_limits = limits.is_none_or(|limits| limits.iter().all(|&limit| limit >= 0 && f64::from(limit) <= keys));
-        let asked = [if has_values { v[3] } else { keys }, keys, 1.0];
-        let rows = batch * heads * queries;
-        let mut widths = [0; 4];
-        for slot in 0..asked.len() {
-            if let Some(length) = lengths.outputs[slot] {
-                if rows * asked[slot] != length as f64 {
-                    return None;
-                }
-                widths[slot] = asked[slot] as usize;
+        let numbers = |slot: &Option<Slot>| {
+            let Some(slot) = slot else { return Some(None) };
+            let mut values: Vec<i32> = try_zeroed("arrays", batch as usize).ok()?;
+            if slot.shape.checked_len()? != values.len() {
+                return None;
             }
-        }
-        let has_results = lengths.outputs[0].is_some() && lengths.outputs[3].is_none() && lengths.indices.is_none();
-        if !(is_fit && are_per_batch && are_limits && has_results) {
+            match source(slot) {
+                Source::Here(start) => values.copy_from_slice(memory.integers.get(start..start + batch as usize)?),
+                Source::There(array) => distant.read_integers(array, &mut values),
+            }
+            Some(Some(values))
+        };
+        let integers = [numbers(&offsets)?, numbers(&limits)?];
+        let are_limits = integers[1].iter().flatten().all(|&limit| limit >= 0 && f64::from(limit) <= keys);
+        if !(is_fit && are_limits) || top_weights.is_some() {
             return None;
         }
-        let dims = [batch, heads, queries, size, groups, keys, v[3]].map(|dim| dim as usize);
-        let mask = mask.map(|dim| dim as usize);
-        let a_query =
-            dims[1] / dims[4] * (dims[3] + widths.iter().sum::<usize>() + if mask[2] > 1 { mask[3] } else { 0 });
+        let value_size = values_shape[3];
+        let asked =
+            if has_values { [value_size, f64::from(weights) * keys, f64::from(log_sum_exp)] } else { [keys, 0.0, 0.0] };
+        let output = if rank == 3 { [batch, queries, asked[0], 0.0] } else { [batch, heads, queries, asked[0]] };
+        let output = if has_values { output } else { [batch, heads, queries, keys] };
+        let shapes = [output, [batch, heads, queries, keys], [batch, heads, queries, 0.0]];
+        let dims = [batch, heads, queries, size, groups, keys, value_size].map(|dim| dim as usize);
+        let mask_dims = mask_dims.map(|dim| dim as usize);
+        let widths = asked.map(|width| width as usize);
+        let a_query = dims[1] / dims[4]
+            * (dims[3] + widths.iter().sum::<usize>() + if mask_dims[2] > 1 { mask_dims[3] } else { 0 });
         let block = Level::current().block_rows();
         let queries = ((BLOCK_VALUES / a_query.max(1) / block).max(1) * block).min(dims[2]);
-        let integers = [offsets, limits];
-        Some(Self { header, integers, dims, mask, is_boolean: lengths.bytes.is_some(), widths, queries })
+        let absent = Source::Here(0);
+        Some(Self {
+            sources: [source(&q), source(&k), v.as_ref().map_or(absent, source), mask.as_ref().map_or(absent, source)],
+            integers,
+            dims,
+            mask: mask_dims,
+            is_boolean: mask.is_some_and(|mask| mask.element == Element::U8),
+            widths,
+            num_results: if has_values { 3 } else { 1 },
+            shapes,
+            rank: if has_values { rank } else { 4 },
+            queries,
+        })
     }
 
-    /// Calls `call` with the position, the header and the arrays of each section.
-    pub(crate) fn run(
+    /// Runs the operation on each part.
+    fn run(
         &self,
-        outside: &dyn Outside,
-        call: &mut dyn FnMut(&Section, &[f64], Slots<'_>) -> Result<()>,
+        context: Context<'_>,
+        operation: &'static Operation,
+        memory: &mut CallMemory,
+        options: Option<&str>,
+        distant: &dyn Distant,
     ) -> Result<()> {
         let [batch, heads, length, size, groups, keys, value_size] = self.dims;
         let (group, widths, mask) = (heads / groups, self.widths, self.mask);
@@ -140,14 +228,27 @@ impl<'a> Parts<'a> {
         let mask_len = mask_heads * mask_rows * mask[3];
         let (mask_floats, mask_bytes) = if self.is_boolean { (0, mask_len) } else { (mask_len, 0) };
         // All memory is taken before the first result is written, so that nothing is written where it is too little.
+        for (&name, &width) in operation.results.iter().zip(&widths).filter(|&(_, &width)| width > 0) {
+            let rows = [batch, heads, length, width];
+            distant.create(name, rows.iter().fold(1, |product, &dim| product.saturating_mul(dim as u64)))?;
+        }
         let rows = group * self.queries;
         let floats = keys * (size + value_size) + rows * (size + widths.iter().sum::<usize>());
-        let mut memory = try_zeroed("arrays", floats + mask_floats)?;
+        let mut here = try_zeroed("arrays", floats + mask_floats)?;
         let mut mask_bytes = try_zeroed("arrays", mask_bytes)?;
-        let rest = &mut &mut memory[..];
+        let rest = &mut &mut here[..];
         let (k, v, q) = (take(rest, keys * size), take(rest, keys * value_size), take(rest, rows * size));
         let mut results = widths.map(|width| take(rest, rows * width));
         let mask_floats = take(rest, mask_floats);
+        let Start { threads, partition, .. } = Start::new(&memory.header)?;
+        let read = |input: usize, start: usize, target: &mut [f32]| match self.sources[input] {
+            Source::Here(place) => target.copy_from_slice(&memory.floats[place + start..][..target.len()]),
+            Source::There(array) => distant.read(array, start, target),
+        };
+        let read_bytes = |start: usize, target: &mut [u8]| match self.sources[3] {
+            Source::Here(place) => target.copy_from_slice(&memory.bytes[place + start..][..target.len()]),
+            Source::There(array) => distant.read_bytes(array, start, target),
+        };
         for place in 0..batch * groups * length.div_ceil(self.queries) {
             let (head, first) =
                 (place / length.div_ceil(self.queries), place % length.div_ceil(self.queries) * self.queries);
@@ -155,11 +256,13 @@ impl<'a> Parts<'a> {
             // Of the group's query heads, those of all batch entries.
             let row = |h: usize| (head * group + h) * length + first;
             if first == 0 {
-                outside.read(1, head * k.len(), k);
-                outside.read(2, head * v.len(), v);
+                read(1, head * k.len(), k);
+                if value_size > 0 {
+                    read(2, head * v.len(), v);
+                }
             }
             for h in 0..group {
-                outside.read(0, row(h) * size, &mut q[h * count * size..][..count * size]);
+                read(0, row(h) * size, &mut q[h * count * size..][..count * size]);
             }
             let rows_here = if mask[2] > 1 { count } else { mask[2] };
             let mask_head = rows_here * mask[3];
@@ -168,53 +271,83 @@ impl<'a> Parts<'a> {
                 let outer = at(mask[0], b) * mask[1] + at(mask[1], head % groups * group + h);
                 let start = (outer * mask[2] + at(mask[2], first)) * mask[3];
                 if self.is_boolean {
-                    outside.read_bytes(start, &mut mask_bytes[h * mask_head..][..mask_head]);
+                    read_bytes(start, &mut mask_bytes[h * mask_head..][..mask_head]);
                 } else {
-                    outside.read(3, start, &mut mask_floats[h * mask_head..][..mask_head]);
+                    read(3, start, &mut mask_floats[h * mask_head..][..mask_head]);
                 }
             }
-            let shapes =
-                [[group, count, size], [1, keys, size], [1, keys, value_size], [mask_heads, rows_here, mask[3]]];
-            let mut header = [1.0; 5 + 4 * 5];
-            header[..5].copy_from_slice(&self.header[..5]);
+            let mut call = Builder::new(threads, &[]).part(partition.index, partition.count);
+            call.add(Array::F32(&q[..group * count * size]), &[1, group, count, size]);
+            call.add(Array::F32(k), &[1, 1, keys, size]);
+            if operation.inputs[2].name == "v" {
+                call.add(Array::F32(v), &[1, 1, keys, value_size]);
+            }
             let mask_len = mask_heads * mask_head;
-            let mut at = 5;
-            for shape in shapes.iter().filter(|shape| shape[2] > 0) {
-                header[at] = 4.0;
-                for dim in 0..3 {
-                    header[at + 2 + dim] = shape[dim] as f64;
+            let mask_shape = [1, mask_heads, rows_here, mask[3]];
+            match self.is_boolean {
+                _ if mask_len == 0 => call.absent(),
+                true => call.add(Array::U8(&mask_bytes[..mask_len]), &mask_shape),
+                false => call.add(Array::F32(&mask_floats[..mask_len]), &mask_shape),
+            }
+            for values in &self.integers {
+                match values {
+                    Some(values) => call.add(Array::I32(&values[b..=b]), &[1]),
+                    None => call.absent(),
                 }
-                at += 5;
             }
             let mut lengths = widths.map(|width| group * count * width).into_iter();
-            let outputs = results.each_mut().map(|results| {
+            let prepared = results.each_mut().map(|results| {
                 let results = &mut results[..lengths.next().unwrap_or(0)];
                 // The rows that another part of a split call computes stay zero.
                 results.fill(0.0);
-                (!results.is_empty()).then_some(results)
+                results
             });
-            let slots = Slots {
-                inputs: [
-                    Some(&q[..group * count * size]),
-                    Some(&*k),
-                    (value_size > 0).then_some(&*v),
-                    mask_floats.get(..mask_len).filter(|mask| !mask.is_empty()),
-                ],
-                bytes: mask_bytes.get(..mask_len).filter(|mask| !mask.is_empty()),
-                integers: self.integers.map(|values| values.map(|values| &values[b..=b])),
-                outputs,
-                indices: None,
-            };
             let first = [b, head % groups * group, first];
             let section = Section { rows: group * length, heads: batch * groups, head, first };
-            call(&section, &header, slots)?;
-            for (slot, &width) in widths.iter().enumerate() {
-                for h in 0..if width > 0 { group } else { 0 } {
-                    outside.write(slot, row(h) * width, &results[slot][h * count * width..][..count * width]);
+            let results_here =
+                Prepared(RefCell::new(prepared.into_iter().filter(|results| !results.is_empty()).collect()));
+            let Builder { mut memory, arrays, .. } = call;
+            let outside = Outside { arrays: &arrays, results: &results_here };
+            let context = Context { section: Some(&section), ..context };
+            run(context, operation, &mut memory, options, &[], outside, None)?;
+            let mut result = 0;
+            for (slot, &width) in widths.iter().enumerate().filter(|&(_, &width)| width > 0) {
+                for h in 0..group {
+                    distant.write(result, row(h) * width, &results[slot][h * count * width..][..count * width]);
                 }
+                result += 1;
             }
         }
+        self.describe(&mut memory.results);
         Ok(())
+    }
+
+    /// Describes the results to the other side.
+    fn describe(&self, results: &mut [f64]) {
+        results.fill(-1.0);
+        let (mut next, mut result) = (0, 0.0);
+        for (slot, &width) in self.widths.iter().enumerate().take(self.num_results) {
+            if width == 0 {
+                results[next] = 0.0;
+                next += 1;
+                continue;
+            }
+            result -= 1.0;
+            let rank = [self.rank, 4, 3][slot];
+            results[next..next + 3].copy_from_slice(&[Element::F32.number(), result, rank as f64]);
+            results[next + 3..][..rank].copy_from_slice(&self.shapes[slot][..rank]);
+            next += 3 + rank;
+        }
+    }
+}
+
+/// Results whose memory is there already, in their order.
+struct Prepared<'a>(RefCell<std::collections::VecDeque<&'a mut [f32]>>);
+
+impl Results for Prepared<'_> {
+    fn allocate(&self, _: Element, len: usize) -> Option<ArrayMut<'_>> {
+        let prepared = self.0.borrow_mut().pop_front().filter(|memory| memory.len() == len);
+        prepared.map(ArrayMut::F32)
     }
 }
 
@@ -227,42 +360,49 @@ fn take<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use super::*;
+    use crate::builder::number;
+    use crate::memory::{Owned, OwnedArray};
+    use crate::table::call;
+    use ruvector_attention::Error;
     use ruvector_attention::math::random::philox4x32;
 
-    use crate::table::{call, call_in_parts, operations};
-
     /// Arrays that are in this memory after all.
-    struct Here<'a> {
-        slots: Slots<'a>,
-        outputs: RefCell<[Option<Vec<f32>>; 4]>,
+    struct Near<'a> {
+        arrays: &'a [Array<'a>],
+        results: RefCell<Vec<Vec<f32>>>,
+        /// The longest result that there is room for.
+        room: usize,
     }
 
-    impl Outside for Here<'_> {
-        fn lengths(&self) -> Lengths {
-            Lengths {
-                inputs: self.slots.inputs.map(|input| input.map(<[f32]>::len)),
-                bytes: self.slots.bytes.map(<[u8]>::len),
-                outputs: self.outputs.borrow().each_ref().map(|output| output.as_ref().map(Vec::len)),
-                indices: None,
+    impl Distant for Near<'_> {
+        fn len(&self, array: usize) -> usize {
+            self.arrays[array].len()
+        }
+
+        fn read(&self, array: usize, start: usize, target: &mut [f32]) {
+            target.copy_from_slice(&self.arrays[array].f32().unwrap()[start..][..target.len()]);
+        }
+
+        fn read_bytes(&self, array: usize, start: usize, target: &mut [u8]) {
+            target.copy_from_slice(&self.arrays[array].u8().unwrap()[start..][..target.len()]);
+        }
+
+        fn read_integers(&self, array: usize, target: &mut [i32]) {
+            target.copy_from_slice(self.arrays[array].i32().unwrap());
+        }
+
+        fn create(&self, name: &str, len: u64) -> Result<()> {
+            if len > self.room as u64 {
+                return Err(Error::memory(name, len as usize));
             }
+            // Marked, so that what nobody writes differs.
+            self.results.borrow_mut().push(vec![f32::NAN; len as usize]);
+            Ok(())
         }
 
-        fn read(&self, input: usize, start: usize, target: &mut [f32]) {
-            if let Some(input) = self.slots.inputs[input] {
-                target.copy_from_slice(&input[start..][..target.len()]);
-            }
-        }
-
-        fn read_bytes(&self, start: usize, target: &mut [u8]) {
-            target.copy_from_slice(&self.slots.bytes.unwrap()[start..][..target.len()]);
-        }
-
-        fn write(&self, output: usize, start: usize, source: &[f32]) {
-            let mut outputs = self.outputs.borrow_mut();
-            outputs[output].as_mut().unwrap()[start..][..source.len()].copy_from_slice(source);
+        fn write(&self, result: usize, start: usize, source: &[f32]) {
+            self.results.borrow_mut()[result][start..][..source.len()].copy_from_slice(source);
         }
     }
 
@@ -292,17 +432,8 @@ mod tests {
         }
     }
 
-    fn number(name: &str) -> u32 {
-        operations().split(',').position(|other| other == name).unwrap() as u32
-    }
-
-    fn shape_into(header: &mut Vec<f64>, shape: &[usize]) {
-        header.push(shape.len() as f64);
-        header.extend(shape.iter().map(|&dim| dim as f64));
-    }
-
-    fn bits(values: &[Option<Vec<f32>>; 4]) -> Vec<Vec<u32>> {
-        values.iter().flatten().map(|values| values.iter().map(|value| value.to_bits()).collect()).collect()
+    fn bits<'a>(values: impl IntoIterator<Item = &'a Vec<f32>>) -> Vec<Vec<u32>> {
+        values.into_iter().map(|values| values.iter().map(|value| value.to_bits()).collect()).collect()
     }
 
     /// Compares a random call in parts with the whole one, for each share of a split call.
@@ -316,14 +447,6 @@ mod tests {
         let keys = [1, 7, 70, 130, if queries < 4 { 4200 } else { 65 }][draws.up_to(4)];
         let (size, value_size) = (1 + draws.up_to(16), 1 + draws.up_to(9));
         let has_values = draws.up_to(3) > 0;
-        let mut header = vec![1.0, 0.0, 0.0, 1.0, 0.0];
-        for shape in [[batch, heads, queries, size], [batch, groups, keys, size], [batch, groups, keys, value_size]]
-            .iter()
-            .take(if has_values { 3 } else { 2 })
-        {
-            let flat = [shape[0], shape[2], shape[3]];
-            shape_into(&mut header, if is_flat { &flat } else { shape });
-        }
         let q = draws.floats(batch * heads * queries * size);
         let (k, v) = (draws.floats(batch * groups * keys * size), draws.floats(batch * groups * keys * value_size));
         let mask_shape = [batch, heads, queries, keys].map(|dim| if draws.coin() { dim } else { 1 });
@@ -332,12 +455,9 @@ mod tests {
             draws.floats(mask_len).iter().map(|&x| if x < -0.5 { f32::NEG_INFINITY } else { x }).collect();
         let bytes: Vec<u8> = (0..mask_len).map(|_| u8::from(draws.up_to(3) > 0)).collect();
         let mask_kind = draws.up_to(2);
-        if mask_kind > 0 {
-            let leading = mask_shape.iter().take_while(|&&dim| dim == 1).count().min(3);
-            // Three dimensions mean something else where there is no dimension of heads.
-            let leading = if is_flat && leading == 1 { 0 } else { leading };
-            shape_into(&mut header, &mask_shape[leading..]);
-        }
+        let leading = mask_shape.iter().take_while(|&&dim| dim == 1).count().min(3);
+        // Three dimensions mean something else where there is no dimension of heads.
+        let mask_shape = &mask_shape[if is_flat && leading == 1 { 0 } else { leading }..];
         let offsets: Vec<i32> = (0..batch).map(|_| draws.up_to(50) as i32 - 20).collect();
         let limits: Vec<i32> = (0..batch).map(|_| draws.up_to(keys) as i32).collect();
         let integers = [draws.coin().then_some(&offsets[..]), draws.coin().then_some(&limits[..])];
@@ -350,42 +470,52 @@ mod tests {
         if draws.coin() {
             options += &format!(r#","window":[{},{}]"#, window[0], window[1]);
         }
-        let (name, widths) = if has_values {
+        let name = if has_values {
             options += &format!(r#","weights":{asks_weights},"logSumExp":{asks_sums}"#);
-            let widths = [Some(value_size), asks_weights.then_some(keys), asks_sums.then_some(1), None];
-            ("scaledDotProductAttention", widths)
+            "scaledDotProductAttention"
         } else {
             let stage = ["scores", "softcapped", "biased", "weights"][draws.up_to(3)];
             options += &format!(r#","stage":"{stage}""#);
-            ("attentionWeights", [Some(keys), None, None, None])
+            "attentionWeights"
         };
         options += "}";
-        let slots = Slots {
-            inputs: [Some(&q), Some(&k), has_values.then_some(&v), (mask_kind == 1).then_some(&mask)],
-            bytes: (mask_kind == 2).then_some(&bytes),
-            integers,
-            ..Slots::default()
-        };
-        let shares: &[[f64; 2]] =
-            if widths[1].is_none() && has_values { &[[0.0, 1.0], [0.0, 2.0], [1.0, 2.0]] } else { &[[0.0, 1.0]] };
-        for share in shares {
-            header[2..4].copy_from_slice(share);
-            let room = |value: f32| widths.map(|width| width.map(|width| vec![value; batch * heads * queries * width]));
-            let mut expected = room(0.0);
-            let whole = Slots {
-                inputs: slots.inputs,
-                bytes: slots.bytes,
-                integers,
-                outputs: expected.each_mut().map(Option::as_deref_mut),
-                indices: None,
+        let shares: &[[usize; 2]] = if has_values && !asks_weights { &[[0, 1], [0, 2], [1, 2]] } else { &[[0, 1]] };
+        for &[index, count] in shares {
+            let build = || {
+                let mut call = Builder::new(1, &[]).part(index, count);
+                let shapes =
+                    [[batch, heads, queries, size], [batch, groups, keys, size], [batch, groups, keys, value_size]];
+                for (data, shape) in [&q, &k, &v].into_iter().zip(shapes).take(if has_values { 3 } else { 2 }) {
+                    let flat = [shape[0], shape[2], shape[3]];
+                    call.add(Array::F32(data), if is_flat { &flat } else { &shape });
+                }
+                match mask_kind {
+                    0 => call.absent(),
+                    1 => call.add(Array::F32(&mask), mask_shape),
+                    _ => call.add(Array::U8(&bytes), mask_shape),
+                }
+                for values in integers {
+                    match values {
+                        Some(values) => call.add(Array::I32(values), &[batch]),
+                        None => call.absent(),
+                    }
+                }
+                call
             };
-            call(number(name), &header, Some(&options), whole, None).unwrap();
-            // Marked, so that what nobody writes differs.
-            let slots = Slots { inputs: slots.inputs, bytes: slots.bytes, integers, ..Slots::default() };
-            let here = Here { slots, outputs: RefCell::new(room(f32::NAN)) };
-            let done = call_in_parts(number(name), &header, Some(&options), integers, &here, None);
-            done.unwrap_or_else(|| panic!("case {case} has no parts: {header:?}")).unwrap();
-            assert_eq!(bits(&here.outputs.into_inner()), bits(&expected), "case {case}, {header:?}, {options}");
+            let (mut whole, results) = (build(), Owned::default());
+            let outside = Outside { arrays: &whole.arrays, results: &results };
+            call(number(name).unwrap(), &mut whole.memory, Some(&options), outside, None, None).unwrap();
+            let expected = results.into_arrays().map(|array| match array {
+                OwnedArray::F32(values) => values,
+                other => panic!("{other:?}"),
+            });
+            let expected: Vec<Vec<f32>> = expected.collect();
+            let mut parts = build();
+            let near = Near { arrays: &parts.arrays, results: RefCell::default(), room: usize::MAX };
+            let done = call_in_parts(number(name).unwrap(), &mut parts.memory, Some(&options), &near, None);
+            done.unwrap_or_else(|| panic!("case {case} has no parts: {options}")).unwrap();
+            assert_eq!(bits(&*near.results.borrow()), bits(&expected), "case {case}, {options}");
+            assert_eq!(parts.memory.results, whole.memory.results, "case {case}, {options}");
         }
     }
 
@@ -398,23 +528,26 @@ mod tests {
     fn a_call_with_a_mistake_has_no_parts_or_fails_before_anything_is_written() {
         let data = [0.5; 24];
         let limits = [4];
-        for (q, k, options, limits, outputs) in [
-            ([1, 2, 3, 4], [1, 2, 3, 2], "{}", None, [24, 6]),
-            ([1, 2, 3, 4], [1, 2, 3, 4], "{}", None, [23, 6]),
-            ([1, 2, 3, 4], [1, 2, 3, 4], "{}", None, [24, 5]),
-            ([1, 2, 3, 4], [1, 2, 3, 4], "{}", Some(&limits[..]), [24, 6]),
-            ([1, 2, 3, 4], [1, 2, 3, 4], r#"{"casual":true}"#, None, [24, 6]),
-            ([1, 2, 3, 4], [1, 2, 3, 4], r#"{"layout":"blhd"}"#, None, [24, 6]),
+        for (q, k, options, limits, room) in [
+            ([1, 2, 3, 4], [1, 2, 3, 2], "{}", None, 24),
+            ([1, 2, 3, 4], [1, 2, 3, 4], "{}", None, 23),
+            ([1, 2, 3, 4], [1, 2, 3, 4], "{}", Some(&limits[..]), 24),
+            ([1, 2, 3, 4], [1, 2, 3, 4], r#"{"casual":true}"#, None, 24),
+            ([1, 2, 3, 4], [1, 2, 3, 4], r#"{"layout":"blhd"}"#, None, 24),
         ] {
-            let mut header = vec![1.0, 0.0, 0.0, 1.0, 0.0];
-            [q, k, k].iter().for_each(|shape| shape_into(&mut header, shape));
-            let slots = Slots { inputs: [Some(&data[..]), Some(&data[..]), Some(&data[..]), None], ..Slots::default() };
-            let [output, sums] = outputs.map(|length| Some(vec![7.0; length]));
-            let here = Here { slots, outputs: RefCell::new([output, None, sums, None]) };
-            let number = number("scaledDotProductAttention");
-            let done = call_in_parts(number, &header, Some(options), [None, limits], &here, None);
+            let mut call = Builder::new(1, &[]);
+            [q, k, k].iter().for_each(|shape| call.add(Array::F32(&data), shape));
+            call.absent();
+            call.absent();
+            match limits {
+                Some(limits) => call.add(Array::I32(limits), &[1]),
+                None => call.absent(),
+            }
+            let near = Near { arrays: &call.arrays, results: RefCell::default(), room };
+            let number = number("scaledDotProductAttention").unwrap();
+            let done = call_in_parts(number, &mut call.memory, Some(options), &near, None);
             assert!(done.is_none_or(|done| done.is_err()), "{options}");
-            assert!(here.outputs.into_inner().iter().flatten().flatten().all(|&value| value == 7.0));
+            assert!(near.results.borrow().iter().flatten().all(|value| value.is_nan()));
         }
     }
 }

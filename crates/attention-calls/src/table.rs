@@ -1,140 +1,126 @@
 //! The way in: calls by the number of their operation, and objects by the name of their kind.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use ruvector_attention::context::{Observation, Observer};
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Code, Context, Error, Result};
 
-use crate::call::{Call, Slots, object_ids};
+use crate::call::{Call, Outside, Start};
+use crate::memory::{ArrayMut, CallMemory, Element, Results};
 use crate::object::{self, Object};
-use crate::operations::{OPERATIONS, Operation, make};
+use crate::operations::{OPERATIONS, Operation};
 use crate::options::shown;
-use crate::parts::{Outside, Parts};
 
-/// Runs the operation of this number.
-pub fn call(
+/// Runs the call that lies in `memory`: the operation of this number under `options`, a JSON object. `out` is the caller's
+/// memory for the first result.
+pub fn call<'a>(
     operation: u32,
-    header: &[f64],
-    options: Option<&str>,
-    slots: Slots<'_>,
-    observer: Option<&dyn Observer>,
+    memory: &'a mut CallMemory,
+    options: Option<&'a str>,
+    outside: Outside<'a>,
+    out: Option<&'a mut [f32]>,
+    observer: Option<&'a dyn Observer>,
 ) -> Result<()> {
+    let start = Start::new(&memory.header)?;
+    let (ids, objects) = (start.ids(), start.objects()?);
     let observation = observer.map(Observation::new);
     let context = observed_by(observation.as_ref());
-    run(context, find_operation(operation)?, header, find_objects(header)?, options, slots)
+    let done = run(context, find_operation(operation)?, memory, options, &objects, outside, out);
+    object::weigh(ids);
+    done
 }
 
-/// Words of 32 bits in all arrays of a call with which [`call_in_parts`] is worth its time and can count in 32 bits.
-pub const WORDS_IN_PARTS: Range<u64> = 1 << 20..1 << 30;
-
-/// Runs an operation on arrays outside of this memory, of which one part is here at a time. `None`, and nothing has been
-/// written, for an operation that needs all of them at once; also for a call with a fault, which [`call`] then reports.
-pub fn call_in_parts(
-    operation: u32,
-    header: &[f64],
-    options: Option<&str>,
-    integers: [Option<&[i32]>; 2],
-    outside: &dyn Outside,
-    observer: Option<&dyn Observer>,
-) -> Option<Result<()>> {
-    let &(name, operation) = OPERATIONS.get(operation as usize)?;
-    let has_values = match name {
-        "scaledDotProductAttention" | "flashAttention" => true,
-        "attentionWeights" => false,
-        _ => return None,
-    };
-    // Heads come last in layout `blhd`, so that none of them lies together.
-    if options.is_some_and(|json| json.as_bytes().windows(4).any(|text| text == b"blhd")) {
-        return None;
+/// The element types of the arrays of a call that do not lie in its memory, in their order.
+pub fn elements_outside(operation: u32, memory: &CallMemory) -> Result<Vec<Element>> {
+    let mut slots = Start::new(&memory.header)?.slots();
+    let mut elements = Vec::new();
+    for input in find_operation(operation)?.inputs {
+        elements.extend(slots.next(input.name)?.filter(|slot| slot.place < 0.0).map(|slot| slot.element));
     }
-    let parts = Parts::new(header, integers, has_values, outside.lengths())?;
-    let observation = observer.map(Observation::new);
-    let context = observed_by(observation.as_ref());
-    Some(parts.run(outside, &mut |section, header, slots| {
-        run(Context { section: Some(section), ..context }, operation, header, Vec::new(), options, slots)
-    }))
+    Ok(elements)
+}
+
+/// Scalar operations of a call whose parts can be computed apart; 0 if they cannot. Only the shapes of its inputs count.
+pub fn divisible(operation: u32, memory: &mut CallMemory, options: Option<&str>) -> Result<u64> {
+    /// No results.
+    struct None;
+    impl Results for None {
+        fn allocate(&self, _: Element, _: usize) -> Option<ArrayMut<'_>> {
+            Option::None
+        }
+    }
+    let operation = find_operation(operation)?;
+    let Some(divisible) = operation.divisible else { return Ok(0) };
+    let objects = Start::new(&memory.header)?.objects()?;
+    let outside = Outside { arrays: &[], results: &None };
+    divisible(&mut Call::new(observed_by(Option::None), operation, memory, options, &objects, outside, Option::None)?)
 }
 
 /// A call whose objects are at hand, so that any thread can run it.
 pub struct Pending {
-    operation: Operation,
-    header: Vec<f64>,
+    operation: &'static Operation,
+    memory: Box<CallMemory>,
     objects: Vec<Arc<dyn Object>>,
     options: Option<String>,
 }
 
 impl Pending {
     /// Finds the objects of the call, which are this thread's.
-    pub fn new(operation: u32, header: &[f64], options: Option<String>) -> Result<Self> {
-        let (operation, objects) = (find_operation(operation)?, find_objects(header)?);
-        Ok(Self { operation, header: header.to_vec(), objects, options })
+    pub fn new(operation: u32, memory: Box<CallMemory>, options: Option<String>) -> Result<Self> {
+        let (operation, objects) = (find_operation(operation)?, Start::new(&memory.header)?.objects()?);
+        Ok(Self { operation, memory, objects, options })
     }
 
     /// Runs it, once.
-    pub fn run(&mut self, observer: &dyn Observer, slots: Slots<'_>) -> Result<()> {
+    pub fn run(&mut self, observer: &dyn Observer, outside: Outside<'_>) -> Result<()> {
         let objects = std::mem::take(&mut self.objects);
+        let (memory, options) = (&mut self.memory, self.options.as_deref());
         let observation = Observation::new(observer);
-        let context = observed_by(Some(&observation));
-        run(context, self.operation, &self.header, objects, self.options.as_deref(), slots)
+        run(observed_by(Some(&observation)), self.operation, memory, options, &objects, outside, None)
+    }
+
+    /// The memory of the call, after it ran with its results.
+    pub fn memory(&self) -> &CallMemory {
+        &self.memory
     }
 }
 
-fn find_operation(number: u32) -> Result<Operation> {
-    let found = OPERATIONS.get(number as usize).map(|&(_, operation)| operation);
+fn find_operation(number: u32) -> Result<&'static Operation> {
+    let found = OPERATIONS.get(number as usize);
     found.ok_or_else(|| Error::new(Code::Internal, "operation", "a number in the table", number))
 }
 
 /// The context of a call before its header is read.
-fn observed_by<'a>(observer: Option<&'a Observation<'a>>) -> Context<'a> {
+pub(crate) fn observed_by<'a>(observer: Option<&'a Observation<'a>>) -> Context<'a> {
     Context { observer, ..Context::new(Level::current(), 1) }
 }
 
-fn run(
-    context: Context<'_>,
-    operation: Operation,
-    header: &[f64],
-    objects: Vec<Arc<dyn Object>>,
-    options: Option<&str>,
-    slots: Slots<'_>,
+pub(crate) fn run<'a>(
+    context: Context<'a>,
+    operation: &'static Operation,
+    memory: &'a mut CallMemory,
+    options: Option<&'a str>,
+    objects: &'a [Arc<dyn Object>],
+    outside: Outside<'a>,
+    out: Option<&'a mut [f32]>,
 ) -> Result<()> {
-    let mut call = Call::new(context, header, objects, options, slots)?;
-    operation(&mut call).map_err(|error| shown(error, options))
-}
-
-/// The names of the operations in the order of their numbers, separated by commas.
-pub fn operations() -> String {
-    let mut names = String::new();
-    for (name, _) in OPERATIONS {
-        names.push_str(if names.is_empty() { "" } else { "," });
-        names.push_str(name);
-    }
-    names
-}
-
-/// Makes an object of a kind from its configuration, a JSON object, and gives its number.
-///
-/// # Errors
-/// `OPTION` for a configuration that does not fit, `MEMORY`.
-pub fn create(kind: &str, config: &str, integers: [Option<&[i32]>; 2]) -> Result<u32> {
-    make(kind, config, integers).map(object::keep).map_err(|error| shown(error, Some(config)))
-}
-
-fn find_objects(header: &[f64]) -> Result<Vec<Arc<dyn Object>>> {
-    object_ids(header)?.map(object::find).collect()
+    let mut call = Call::new(context, operation, memory, options, objects, outside, out)?;
+    (operation.run)(&mut call).map_err(|error| shown(error, options))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builder::{Builder, number};
+    use crate::memory::{Array, FLOATS, Owned, OwnedArray};
     use crate::object::{describe, free, hold, load_state, read_state, state_entries};
 
     #[test]
     fn objects_are_known_by_number_until_they_are_freed() {
         let make = |seed: u32| {
             let config = format!(r#"{{"numHeads":1,"headDim":2,"seed":{seed}}}"#);
-            create("self", &config, [None; 2]).unwrap()
+            Builder::new(1, &[]).create("createSelfAttention", &config).unwrap()
         };
         let (first, second) = (make(1), make(2));
         assert_ne!(first, second);
@@ -157,20 +143,60 @@ mod tests {
         free(second);
         assert_eq!(describe(second).unwrap_err().code, Code::Internal);
         assert_eq!(make(3), second);
-        assert_eq!(create("other", "{}", [None; 2]).unwrap_err().code, Code::Internal);
     }
 
     #[test]
     fn every_operation_has_a_name_of_its_own() {
-        let names = operations();
-        let mut names: Vec<&str> = names.split(',').collect();
-        assert_eq!(names.len(), OPERATIONS.len());
+        let mut names: Vec<&str> = OPERATIONS.iter().map(|operation| operation.name).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), OPERATIONS.len());
-        assert_eq!(
-            call(u32::MAX, &[1.0, 0.0, 0.0, 1.0, 0.0], None, Slots::default(), None).unwrap_err().code,
-            Code::Internal
-        );
+        let outside = Outside { arrays: &[], results: &Owned::default() };
+        let unknown = call(u32::MAX, &mut Builder::new(1, &[]).memory, None, outside, None, None);
+        assert_eq!(unknown.unwrap_err().code, Code::Internal);
+    }
+
+    #[test]
+    fn small_results_lie_in_the_memory_of_the_call_and_large_ones_outside() {
+        for (len, is_inside) in [(8, true), (FLOATS / 2 + 1, false)] {
+            let data = vec![0.5; len];
+            let mut memory = CallMemory::EMPTY;
+            memory.header[..11].copy_from_slice(&[1.0, 0.0, 0.0, 1.0, len as f64, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
+            memory.header[11] = len as f64;
+            memory.floats[..len].copy_from_slice(&data);
+            let results = Owned::default();
+            let outside = Outside { arrays: &[], results: &results };
+            call(number("softmax").unwrap(), &mut memory, None, outside, None, None).unwrap();
+            let place = if is_inside { len as f64 } else { -1.0 };
+            assert_eq!(memory.results[..5], [1.0, place, 1.0, len as f64, -1.0]);
+            let made: Vec<OwnedArray> = results.into_arrays().collect();
+            let expected = vec![1.0 / len as f32; len];
+            match is_inside {
+                true => assert_eq!(memory.floats[len..2 * len], expected),
+                false => assert_eq!(made, [OwnedArray::F32(expected)]),
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_cut_short_or_names_other_arrays_is_a_fault() {
+        let data = [0.5; 6];
+        let mut sound = Builder::new(1, &[]);
+        sound.add(Array::F32(&data), &[2, 3]);
+        let run = |change: &dyn Fn(&mut CallMemory), arrays: &[Array<'_>]| {
+            let mut memory = CallMemory::from_bytes(sound.memory.as_bytes());
+            change(&mut memory);
+            let outside = Outside { arrays, results: &Owned::default() };
+            call(number("softmax").unwrap(), &mut memory, None, outside, None, None).map_err(|error| error.code)
+        };
+        let arrays = [Array::F32(&data)];
+        assert_eq!(run(&|_| {}, &arrays), Ok(()));
+        assert_eq!(run(&|_| {}, &[]), Err(Code::Internal));
+        assert_eq!(run(&|_| {}, &[Array::I32(&[1; 6])]), Err(Code::Internal));
+        assert_eq!(run(&|memory| memory.header[7] = 1.0, &arrays), Err(Code::Internal));
+        assert_eq!(run(&|memory| memory.header[7] = 1e9, &arrays), Err(Code::Internal));
+        assert_eq!(run(&|memory| memory.header[8] = 2.0, &arrays), Err(Code::Internal));
+        assert_eq!(run(&|memory| memory.header[10] = 9.0, &arrays), Err(Code::Shape));
+        assert_eq!(run(&|memory| memory.header[11] = 1e15, &arrays), Err(Code::Shape));
     }
 }

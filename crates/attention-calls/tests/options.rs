@@ -21,40 +21,25 @@ use ruvector_attention::math::norm::{layer_norm, rms_norm};
 use ruvector_attention::math::stats::normalize;
 use ruvector_attention::options::{AttentionConfig, AttentionOptions, LayerKind, LayerOptions, Stage};
 use ruvector_attention::{Context, Error, Result, Tensor};
-use ruvector_attention_calls::{self as calls, Slots};
+use ruvector_attention_calls::{self as calls, Array, Builder};
 
 /// Code, argument, expectation and actual value.
 fn told(error: &Error) -> [String; 4] {
     [error.code.name().into(), error.argument.clone(), error.expected.clone(), error.actual.clone()]
 }
 
-/// Calls an operation on equal tensors, with outputs as long as they.
+/// Calls an operation on equal tensors.
 fn call(operation: &str, objects: &[u32], inputs: &[&[usize]], options: &str) -> Result<()> {
-    let operation = calls::operations().split(',').position(|name| name == operation).unwrap();
-    let mut header = vec![1.0, 0.0, 0.0, 1.0, objects.len() as f64];
-    header.extend(objects.iter().map(|&id| f64::from(id)));
-    for shape in inputs {
-        header.push(shape.len() as f64);
-        header.extend(shape.iter().map(|&dim| dim as f64));
-    }
     let data: Vec<Vec<f32>> = inputs.iter().map(|shape| vec![0.25; shape.iter().product()]).collect();
-    let mut output = vec![0.0; data[0].len()];
-    let mut results = [Some(&mut *output), None, None, None];
-    calls::call(
-        operation as u32,
-        &header,
-        Some(options),
-        Slots {
-            inputs: std::array::from_fn(|index| data.get(index).map(Vec::as_slice)),
-            outputs: std::array::from_fn(|index| results[index].take()),
-            ..Slots::default()
-        },
-        None,
-    )
+    let mut call = Builder::new(1, objects);
+    for (data, shape) in data.iter().zip(inputs) {
+        call.add(Array::F32(data), shape);
+    }
+    call.run(operation, Some(options)).map(drop)
 }
 
-fn create(kind: &str, config: &str) -> Result<u32> {
-    calls::create(kind, config, [None; 2])
+fn create(operation: &str, config: &str) -> Result<u32> {
+    Builder::new(1, &[]).create(operation, config)
 }
 
 const VALUES: [f32; 64] = [0.25; 64];
@@ -74,8 +59,8 @@ fn same<T>(json: &str, through_json: Result<T>, through_types: Result<T>) {
 fn configurations_are_refused_in_the_same_words_through_json_and_types() {
     let attention = |kind: &str, json: &str, config: AttentionConfig| {
         let kind_of = match kind {
-            "self" => LayerKind::SelfAttention,
-            "cross" => LayerKind::CrossAttention,
+            "createSelfAttention" => LayerKind::SelfAttention,
+            "createCrossAttention" => LayerKind::CrossAttention,
             _ => LayerKind::MultiHead,
         };
         let made = MultiHeadAttention::new(AttentionConfig { kind: kind_of, ..config });
@@ -84,65 +69,85 @@ fn configurations_are_refused_in_the_same_words_through_json_and_types() {
     let base = AttentionConfig { num_heads: 6, head_dim: 8, ..AttentionConfig::default() };
     let rotary = |rotary| AttentionConfig { rotary: Some(rotary), ..base.clone() };
     for (kind, json, config) in [
-        ("multi-head", r#"{"numHeads":0,"headDim":8}"#, AttentionConfig { num_heads: 0, ..base.clone() }),
-        ("multi-head", r#"{"numHeads":6,"headDim":0}"#, AttentionConfig { head_dim: 0, ..base.clone() }),
+        ("createMultiHeadAttention", r#"{"numHeads":0,"headDim":8}"#, AttentionConfig { num_heads: 0, ..base.clone() }),
+        ("createMultiHeadAttention", r#"{"numHeads":6,"headDim":0}"#, AttentionConfig { head_dim: 0, ..base.clone() }),
         (
-            "multi-head",
+            "createMultiHeadAttention",
             r#"{"numHeads":6,"headDim":8,"kvHeads":4}"#,
             AttentionConfig { kv_heads: Some(4), ..base.clone() },
         ),
         (
-            "multi-head",
+            "createMultiHeadAttention",
             r#"{"numHeads":6,"headDim":8,"kvHeads":0}"#,
             AttentionConfig { kv_heads: Some(0), ..base.clone() },
         ),
         (
-            "multi-head",
+            "createMultiHeadAttention",
             r#"{"numHeads":6,"headDim":8,"modelDim":0}"#,
             AttentionConfig { model_dim: Some(0), ..base.clone() },
         ),
-        ("multi-head", r#"{"numHeads":6,"headDim":8,"kDim":0}"#, AttentionConfig { k_dim: Some(0), ..base.clone() }),
-        ("multi-head", r#"{"numHeads":6,"headDim":8,"vDim":0}"#, AttentionConfig { v_dim: Some(0), ..base.clone() }),
-        ("multi-head", r#"{"numHeads":6,"headDim":8,"dropout":1}"#, AttentionConfig { dropout: 1.0, ..base.clone() }),
         (
-            "multi-head",
+            "createMultiHeadAttention",
+            r#"{"numHeads":6,"headDim":8,"kDim":0}"#,
+            AttentionConfig { k_dim: Some(0), ..base.clone() },
+        ),
+        (
+            "createMultiHeadAttention",
+            r#"{"numHeads":6,"headDim":8,"vDim":0}"#,
+            AttentionConfig { v_dim: Some(0), ..base.clone() },
+        ),
+        (
+            "createMultiHeadAttention",
+            r#"{"numHeads":6,"headDim":8,"dropout":1}"#,
+            AttentionConfig { dropout: 1.0, ..base.clone() },
+        ),
+        (
+            "createMultiHeadAttention",
             r#"{"numHeads":6,"headDim":8,"dropout":"NaN"}"#,
             AttentionConfig { dropout: f32::NAN, ..base.clone() },
         ),
         (
-            "multi-head",
+            "createMultiHeadAttention",
             r#"{"numHeads":6,"headDim":8,"seed":9007199254740992}"#,
             AttentionConfig { seed: 1 << 53, ..base.clone() },
         ),
-        ("self", r#"{"numHeads":6,"headDim":8,"kDim":9}"#, AttentionConfig { k_dim: Some(9), ..base.clone() }),
-        ("self", r#"{"numHeads":6,"headDim":8,"vDim":9}"#, AttentionConfig { v_dim: Some(9), ..base.clone() }),
         (
-            "cross",
+            "createSelfAttention",
+            r#"{"numHeads":6,"headDim":8,"kDim":9}"#,
+            AttentionConfig { k_dim: Some(9), ..base.clone() },
+        ),
+        (
+            "createSelfAttention",
+            r#"{"numHeads":6,"headDim":8,"vDim":9}"#,
+            AttentionConfig { v_dim: Some(9), ..base.clone() },
+        ),
+        (
+            "createCrossAttention",
             r#"{"numHeads":6,"headDim":8,"kDim":9,"vDim":7}"#,
             AttentionConfig { k_dim: Some(9), v_dim: Some(7), ..base.clone() },
         ),
         (
-            "multi-head",
+            "createMultiHeadAttention",
             r#"{"numHeads":60000,"headDim":60000}"#,
             AttentionConfig { num_heads: 60_000, head_dim: 60_000, ..base.clone() },
         ),
         (
-            "multi-head",
+            "createMultiHeadAttention",
             r#"{"numHeads":6,"headDim":8,"rotary":{"dim":5}}"#,
             rotary(Rotary { dim: Some(5), ..Rotary::default() }),
         ),
         (
-            "multi-head",
+            "createMultiHeadAttention",
             r#"{"numHeads":6,"headDim":8,"rotary":{"dim":10}}"#,
             rotary(Rotary { dim: Some(10), ..Rotary::default() }),
         ),
         (
-            "multi-head",
+            "createMultiHeadAttention",
             r#"{"numHeads":6,"headDim":8,"rotary":{"base":0.5}}"#,
             rotary(Rotary { base: 0.5, ..Rotary::default() }),
         ),
         (
-            "multi-head",
+            "createMultiHeadAttention",
             r#"{"numHeads":6,"headDim":7,"rotary":{}}"#,
             AttentionConfig { head_dim: 7, ..rotary(Rotary::default()) },
         ),
@@ -164,7 +169,11 @@ fn configurations_are_refused_in_the_same_words_through_json_and_types() {
         (r#"{"modelDim":8,"numHeads":2,"seed":9007199254740992}"#, EncoderConfig { seed: 1 << 53, ..base.clone() }),
         (r#"{"modelDim":40000,"numHeads":2}"#, EncoderConfig { model_dim: 40_000, ..base.clone() }),
     ] {
-        same(json, create("encoder-layer", json).map(drop), TransformerEncoderLayer::new(config).map(drop));
+        same(
+            json,
+            create("createTransformerEncoderLayer", json).map(drop),
+            TransformerEncoderLayer::new(config).map(drop),
+        );
     }
     let base = CacheConfig { kv_heads: 2, head_dim: 3, capacity: 5, ..CacheConfig::default() };
     for (json, config) in [
@@ -176,7 +185,7 @@ fn configurations_are_refused_in_the_same_words_through_json_and_types() {
         (r#"{"kvHeads":2,"headDim":3,"capacity":5,"window":0}"#, CacheConfig { window: Some(0), ..base.clone() }),
         (r#"{"kvHeads":2,"headDim":3,"capacity":5,"window":6}"#, CacheConfig { window: Some(6), ..base.clone() }),
     ] {
-        same(json, create("kv-cache", json).map(drop), KvCache::new(config).map(drop));
+        same(json, create("createKVCache", json).map(drop), KvCache::new(config).map(drop));
     }
     let base = LinearConfig { model_dim: 8, num_heads: 2, ..LinearConfig::default() };
     let feature_map = FeatureMap::FavorPlus;
@@ -192,13 +201,13 @@ fn configurations_are_refused_in_the_same_words_through_json_and_types() {
         ),
         (r#"{"modelDim":8,"seed":9007199254740992}"#, LinearConfig { seed: 1 << 53, ..base.clone() }),
     ] {
-        same(json, create("linear", json).map(drop), LinearAttention::new(config).map(drop));
+        same(json, create("createLinearAttention", json).map(drop), LinearAttention::new(config).map(drop));
     }
     for (json, config) in [
         (r#"{"batch":0}"#, StreamConfig { batch: 0, ..StreamConfig::default() }),
         (r#"{"valueDim":0}"#, StreamConfig { value_dim: Some(0), ..StreamConfig::default() }),
     ] {
-        same(json, create("linear-stream", json).map(drop), Stream::new(config).map(drop));
+        same(json, create("createLinearStream", json).map(drop), Stream::new(config).map(drop));
     }
     let base = HyperbolicConfig { curvature: -1.0, ..HyperbolicConfig::default() };
     for (json, config) in [
@@ -210,7 +219,7 @@ fn configurations_are_refused_in_the_same_words_through_json_and_types() {
         (r#"{"curvature":-1,"temperature":0}"#, HyperbolicConfig { temperature: 0.0, ..base }),
         (r#"{"curvature":-1,"temperature":"Infinity"}"#, HyperbolicConfig { temperature: f64::INFINITY, ..base }),
     ] {
-        same(json, create("hyperbolic", json).map(drop), HyperbolicAttention::new(config).map(drop));
+        same(json, create("createHyperbolicAttention", json).map(drop), HyperbolicAttention::new(config).map(drop));
     }
 }
 
@@ -220,14 +229,22 @@ fn configurations_of_graph_layers_are_refused_in_the_same_words_through_json_and
         same(json, create(kind, json).map(drop), GraphLayer::new(config).map(drop));
     }
     let base = ConvolutionConfig { in_features: 3, out_features: 4, ..ConvolutionConfig::default() };
-    check("graph-convolution", r#"{"inFeatures":0,"outFeatures":4}"#, ConvolutionConfig { in_features: 0, ..base });
-    check("graph-convolution", r#"{"inFeatures":3,"outFeatures":0}"#, ConvolutionConfig { out_features: 0, ..base });
+    check(
+        "createGraphConvolution",
+        r#"{"inFeatures":0,"outFeatures":4}"#,
+        ConvolutionConfig { in_features: 0, ..base },
+    );
+    check(
+        "createGraphConvolution",
+        r#"{"inFeatures":3,"outFeatures":0}"#,
+        ConvolutionConfig { out_features: 0, ..base },
+    );
     let json = r#"{"inFeatures":3,"outFeatures":4,"seed":9007199254740992}"#;
-    check("graph-convolution", json, ConvolutionConfig { seed: 1 << 53, ..base });
+    check("createGraphConvolution", json, ConvolutionConfig { seed: 1 << 53, ..base });
     let json = r#"{"inFeatures":65536,"outFeatures":65536}"#;
-    check("graph-convolution", json, ConvolutionConfig { in_features: 65_536, out_features: 65_536, ..base });
+    check("createGraphConvolution", json, ConvolutionConfig { in_features: 65_536, out_features: 65_536, ..base });
     let base = SageConfig { in_features: 3, out_features: 4, ..SageConfig::default() };
-    check("graph-sage", r#"{"inFeatures":0,"outFeatures":4}"#, SageConfig { in_features: 0, ..base });
+    check("createGraphSage", r#"{"inFeatures":0,"outFeatures":4}"#, SageConfig { in_features: 0, ..base });
     let base = GraphAttentionConfig { in_features: 3, out_features: 4, ..GraphAttentionConfig::default() };
     for (json, config) in [
         (r#"{"inFeatures":3,"outFeatures":4,"numHeads":0}"#, GraphAttentionConfig { num_heads: 0, ..base }),
@@ -242,7 +259,7 @@ fn configurations_of_graph_layers_are_refused_in_the_same_words_through_json_and
         ),
         (r#"{"inFeatures":3,"outFeatures":4,"dropout":1}"#, GraphAttentionConfig { dropout: 1.0, ..base }),
     ] {
-        check("graph-attention", json, config);
+        check("createGraphAttention", json, config);
     }
     let base = GraphTransformerConfig { in_features: 3, out_features: 4, ..GraphTransformerConfig::default() };
     for (json, config) in [
@@ -253,7 +270,7 @@ fn configurations_of_graph_layers_are_refused_in_the_same_words_through_json_and
         ),
         (r#"{"inFeatures":3,"outFeatures":4,"dropout":-0.5}"#, GraphTransformerConfig { dropout: -0.5, ..base }),
     ] {
-        check("graph-transformer", json, config);
+        check("createGraphTransformer", json, config);
     }
 }
 
@@ -290,7 +307,7 @@ fn options_of_attention_are_refused_in_the_same_words_through_json_and_types() {
         let outputs = Outputs { output: &mut output, ..Outputs::default() };
         cache.attend(Context::default(), x, options, Arrays::default(), outputs)
     };
-    let id = create("kv-cache", r#"{"kvHeads":1,"headDim":2,"capacity":4}"#).unwrap();
+    let id = create("createKVCache", r#"{"kvHeads":1,"headDim":2,"capacity":4}"#).unwrap();
     call("kvCacheAppend", &[id], &[X, X], "{}").unwrap();
     let weights = |options: &AttentionOptions| {
         attention_weights(Context::default(), x, x, options, Arrays::default(), &mut [0.0; 4])
@@ -334,9 +351,9 @@ fn options_of_other_calls_are_refused_in_the_same_words_through_json_and_types()
     let x = tensor(&[1, 2, 2]);
     let dims: &[usize] = &[1, 2, 2];
     let context = Context::default();
-    let id = create("self", r#"{"numHeads":1,"headDim":2}"#).unwrap();
+    let id = create("createSelfAttention", r#"{"numHeads":1,"headDim":2}"#).unwrap();
     let layer = MultiHeadAttention::new(AttentionConfig { num_heads: 1, head_dim: 2, ..Default::default() }).unwrap();
-    let encoder_id = create("encoder-layer", r#"{"modelDim":2,"numHeads":1}"#).unwrap();
+    let encoder_id = create("createTransformerEncoderLayer", r#"{"modelDim":2,"numHeads":1}"#).unwrap();
     let encoder =
         TransformerEncoderLayer::new(EncoderConfig { model_dim: 2, num_heads: 1, ..Default::default() }).unwrap();
     for (json, options) in [
@@ -352,7 +369,7 @@ fn options_of_other_calls_are_refused_in_the_same_words_through_json_and_types()
         let found = encoder.forward(context, x, &options, Arrays::default(), false, &mut [0.0; 4], None);
         same(json, call("transformerEncoderLayer", &[encoder_id], &[dims], json), found);
     }
-    let id = create("hyperbolic", r#"{"curvature":-1}"#).unwrap();
+    let id = create("createHyperbolicAttention", r#"{"curvature":-1}"#).unwrap();
     let space = HyperbolicAttention::new(HyperbolicConfig { curvature: -1.0, ..Default::default() }).unwrap();
     for (json, options) in [
         (r#"{"queryOffset":2147483648}"#, HyperbolicOptions { query_offset: Some(1 << 31), ..Default::default() }),
@@ -382,8 +399,10 @@ fn options_of_other_calls_are_refused_in_the_same_words_through_json_and_types()
     same(json, call("rmsNorm", &[], &[dims], json), rms_norm(context, x, weight, -1.0, &mut [0.0; 4]));
     same(json, call("normalize", &[], &[dims], json), normalize(x, -1.0, &mut [0.0; 4]));
     let ends = [0, 1];
-    let graph_id = calls::create("graph", r#"{"numNodes":2}"#, [Some(&ends); 2]).unwrap();
-    let id = create("graph-attention", r#"{"inFeatures":2,"outFeatures":2}"#).unwrap();
+    let mut edges = Builder::new(1, &[]);
+    (0..2).for_each(|_| edges.add(Array::I32(&ends), &[ends.len()]));
+    let graph_id = edges.create("createGraph", r#"{"numNodes":2}"#).unwrap();
+    let id = create("createGraphAttention", r#"{"inFeatures":2,"outFeatures":2}"#).unwrap();
     let graph = Graph::from_edges(2, &ends, &ends).unwrap();
     let config = GraphAttentionConfig { in_features: 2, out_features: 2, ..Default::default() };
     let layer = GraphLayer::new(config).unwrap();
@@ -439,104 +458,116 @@ fn a_wrong_value_is_told_as_it_was_written_with_what_the_option_takes() {
         assert_eq!(found, ["window", "two integers of at least -1, where -1 leaves a side open", window]);
     }
     for (kind, json, argument, expected, actual) in [
-        ("multi-head", r#"{"headDim":8}"#, "numHeads", INTEGER, "nothing"),
-        ("multi-head", r#"{"numHeads":8,"headDim":null}"#, "headDim", INTEGER, "nothing"),
-        ("multi-head", r#"{"numHeads":2.5,"headDim":8}"#, "numHeads", INTEGER, "2.5"),
-        ("multi-head", r#"{"numHeads":6,"headDim":8,"useBias":0}"#, "useBias", "a boolean", "0"),
+        ("createMultiHeadAttention", r#"{"headDim":8}"#, "numHeads", INTEGER, "nothing"),
+        ("createMultiHeadAttention", r#"{"numHeads":8,"headDim":null}"#, "headDim", INTEGER, "nothing"),
+        ("createMultiHeadAttention", r#"{"numHeads":2.5,"headDim":8}"#, "numHeads", INTEGER, "2.5"),
+        ("createMultiHeadAttention", r#"{"numHeads":6,"headDim":8,"useBias":0}"#, "useBias", "a boolean", "0"),
         (
-            "self",
+            "createSelfAttention",
             r#"{"numHeads":2,"headDim":6,"rotary":{"dim":8}}"#,
             "rotary.dim",
             "an even integer from 2 to the head size 6",
             "8",
         ),
         (
-            "self",
+            "createSelfAttention",
             r#"{"numHeads":2,"headDim":6,"rotary":{"dim":0}}"#,
             "rotary.dim",
             "an even integer of at least 2",
             "0",
         ),
         (
-            "self",
+            "createSelfAttention",
             r#"{"numHeads":2,"headDim":6,"rotary":{"bas":5}}"#,
             "rotary.bas",
             "a known option; the nearest is 'base'",
             "an unknown name",
         ),
         (
-            "self",
+            "createSelfAttention",
             r#"{"numHeads":2,"headDim":6,"rotary":{"scale":1}}"#,
             "rotary.scale",
             "a known option; the nearest is 'base'",
             "an unknown name",
         ),
         (
-            "self",
+            "createSelfAttention",
             r#"{"numHeads":2,"headDim":6,"rotary":true}"#,
             "rotary",
             "an object { base, interleaved, dim }",
             "true",
         ),
-        ("encoder-layer", r#"{"numHeads":2}"#, "modelDim", INTEGER, "nothing"),
-        ("encoder-layer", r#"{"modelDim":8}"#, "numHeads", INTEGER, "nothing"),
+        ("createTransformerEncoderLayer", r#"{"numHeads":2}"#, "modelDim", INTEGER, "nothing"),
+        ("createTransformerEncoderLayer", r#"{"modelDim":8}"#, "numHeads", INTEGER, "nothing"),
         (
-            "encoder-layer",
+            "createTransformerEncoderLayer",
             r#"{"modelDim":8,"numHeads":2,"activation":"silu"}"#,
             "activation",
             "'relu' or 'gelu'",
             "\"silu\"",
         ),
-        ("encoder-layer", r#"{"modelDim":8,"numHeads":2,"normFirst":1}"#, "normFirst", "a boolean", "1"),
         (
-            "encoder-layer",
+            "createTransformerEncoderLayer",
+            r#"{"modelDim":8,"numHeads":2,"normFirst":1}"#,
+            "normFirst",
+            "a boolean",
+            "1",
+        ),
+        (
+            "createTransformerEncoderLayer",
             r#"{"modelDim":8,"nhead":2}"#,
             "nhead",
             "a known option; the nearest is 'numHeads'",
             "an unknown name",
         ),
-        ("kv-cache", r#"{"headDim":2,"capacity":5}"#, "kvHeads", INTEGER, "nothing"),
+        ("createKVCache", r#"{"headDim":2,"capacity":5}"#, "kvHeads", INTEGER, "nothing"),
         (
-            "kv-cache",
+            "createKVCache",
             r#"{"kvHeads":2,"headDim":5,"capacity":5,"size":1}"#,
             "size",
             "a known option; the nearest is 'batch'",
             "an unknown name",
         ),
-        ("hyperbolic", "{}", "curvature", "a number below 0, from -1e30 to -1e-30", "nothing"),
+        ("createHyperbolicAttention", "{}", "curvature", "a number below 0, from -1e30 to -1e-30", "nothing"),
         (
-            "hyperbolic",
+            "createHyperbolicAttention",
             r#"{"curvature":-1,"manifold":"sphere"}"#,
             "manifold",
             "'poincare', 'lorentz' or 'hyperboloid'",
             "\"sphere\"",
         ),
         (
-            "hyperbolic",
+            "createHyperbolicAttention",
             r#"{"curvature":-1,"inputs":"euclidean"}"#,
             "inputs",
             "'manifold' or 'tangent'",
             "\"euclidean\"",
         ),
         (
-            "linear",
+            "createLinearAttention",
             r#"{"modelDim":8,"featureMap":"softmax"}"#,
             "featureMap",
             "'elu', 'relu' or 'favor+'",
             "\"softmax\"",
         ),
-        ("graph-sage", r#"{"outFeatures":4}"#, "inFeatures", INTEGER, "nothing"),
-        ("graph-sage", r#"{"inFeatures":4}"#, "outFeatures", INTEGER, "nothing"),
-        ("graph-sage", r#"{"reduce":"sum"}"#, "reduce", "'mean' or 'max'", "\"sum\""),
-        ("graph-sage", r#"{"numHeads":2}"#, "numHeads", "a known option; the nearest is 'useBias'", "an unknown name"),
-        ("graph-attention", r#"{"version":3}"#, "version", "1 or 2", "3"),
-        ("graph-attention", r#"{"negativeSlope":1.5}"#, "negativeSlope", "a number from 0 to 1", "1.5"),
-        ("graph", "{}", "numNodes", "an integer from 0 to 2147483647", "nothing"),
-        ("graph", r#"{"numNodes":2147483648}"#, "numNodes", "an integer from 0 to 2147483647", "2147483648"),
+        ("createGraphSage", r#"{"outFeatures":4}"#, "inFeatures", INTEGER, "nothing"),
+        ("createGraphSage", r#"{"inFeatures":4}"#, "outFeatures", INTEGER, "nothing"),
+        ("createGraphSage", r#"{"reduce":"sum"}"#, "reduce", "'mean' or 'max'", "\"sum\""),
+        (
+            "createGraphSage",
+            r#"{"numHeads":2}"#,
+            "numHeads",
+            "a known option; the nearest is 'useBias'",
+            "an unknown name",
+        ),
+        ("createGraphAttention", r#"{"version":3}"#, "version", "1 or 2", "3"),
+        ("createGraphAttention", r#"{"negativeSlope":1.5}"#, "negativeSlope", "a number from 0 to 1", "1.5"),
+        ("createGraph", "{}", "numNodes", "an integer from 0 to 2147483647", "nothing"),
+        ("createGraph", r#"{"numNodes":2147483648}"#, "numNodes", "an integer from 0 to 2147483647", "2147483648"),
     ] {
         assert_eq!(fault(create(kind, json)), [argument, expected, actual], "{json}");
     }
-    let id = create("kv-cache", r#"{"kvHeads":1,"headDim":2,"capacity":4}"#).unwrap();
+    let id = create("createKVCache", r#"{"kvHeads":1,"headDim":2,"capacity":4}"#).unwrap();
     for (json, actual) in [("{}", "nothing"), (r#"{"length":-1}"#, "-1"), (r#"{"length":0.5}"#, "0.5")] {
         let found = fault(call("kvCacheTruncate", &[id], &[X], json));
         assert_eq!(found, ["length", "an integer of at least 0", actual], "{json}");
@@ -596,48 +627,48 @@ fn a_wrong_value_is_told_as_it_was_written_with_what_the_option_takes() {
 fn configurations_are_described_with_every_default_filled_in() {
     for (kind, given, expected) in [
         (
-            "multi-head",
+            "createMultiHeadAttention",
             r#"{"numHeads":4,"headDim":8}"#,
             r#"{"numHeads":4,"headDim":8,"modelDim":32,"kvHeads":4,"kDim":32,"vDim":32,"useBias":true,"dropout":0,"seed":0}"#,
         ),
         (
-            "encoder-layer",
+            "createTransformerEncoderLayer",
             r#"{"modelDim":8,"numHeads":2}"#,
             r#"{"modelDim":8,"numHeads":2,"feedForwardDim":2048,"activation":"relu","normFirst":false,"epsilon":0.00001,"dropout":0.1,"seed":0}"#,
         ),
         (
-            "kv-cache",
+            "createKVCache",
             r#"{"kvHeads":1,"headDim":2,"capacity":3}"#,
             r#"{"batch":1,"kvHeads":1,"headDim":2,"valueDim":2,"capacity":3}"#,
         ),
-        ("linear-stream", "{}", r#"{"batch":1}"#),
+        ("createLinearStream", "{}", r#"{"batch":1}"#),
         (
-            "linear",
+            "createLinearAttention",
             r#"{"modelDim":8,"featureMap":"favor+"}"#,
             r#"{"modelDim":8,"numHeads":1,"featureDim":24,"featureMap":"favor+","seed":0}"#,
         ),
         (
-            "hyperbolic",
+            "createHyperbolicAttention",
             r#"{"curvature":-0.3,"manifold":"hyperboloid"}"#,
             r#"{"curvature":-0.3,"numHeads":1,"manifold":"hyperboloid","temperature":1,"inputs":"manifold"}"#,
         ),
         (
-            "graph-convolution",
+            "createGraphConvolution",
             r#"{"inFeatures":3,"outFeatures":4}"#,
             r#"{"inFeatures":3,"outFeatures":4,"addSelfLoops":true,"useBias":true,"seed":0}"#,
         ),
         (
-            "graph-sage",
+            "createGraphSage",
             r#"{"inFeatures":3,"outFeatures":4,"reduce":"max"}"#,
             r#"{"inFeatures":3,"outFeatures":4,"reduce":"max","normalize":false,"useBias":true,"seed":0}"#,
         ),
         (
-            "graph-attention",
+            "createGraphAttention",
             r#"{"inFeatures":3,"outFeatures":4,"dropout":0.5,"version":1,"negativeSlope":1}"#,
             r#"{"inFeatures":3,"outFeatures":4,"numHeads":1,"concat":true,"edgeFeatures":null,"version":1,"negativeSlope":1,"addSelfLoops":true,"useBias":true,"dropout":0.5,"seed":0}"#,
         ),
         (
-            "graph-transformer",
+            "createGraphTransformer",
             r#"{"inFeatures":3,"outFeatures":4,"edgeFeatures":2,"numHeads":5,"concat":false}"#,
             r#"{"inFeatures":3,"outFeatures":4,"numHeads":5,"concat":false,"edgeFeatures":2,"beta":false,"useBias":true,"dropout":0,"seed":0}"#,
         ),

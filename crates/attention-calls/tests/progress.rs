@@ -5,7 +5,7 @@
 use std::sync::Mutex;
 
 use ruvector_attention::context::Observer;
-use ruvector_attention_calls::{self as calls, Slots};
+use ruvector_attention_calls::{Array, Builder};
 
 /// Keeps every fraction.
 #[derive(Default)]
@@ -22,52 +22,44 @@ impl Observer for Heard {
 }
 
 /// Runs one call on one thread, and returns the fractions that it reported.
-fn heard(operation: &str, objects: &[u32], inputs: &[&[usize]], options: &str, outputs: &[usize]) -> Vec<f32> {
-    let operation = calls::operations().split(',').position(|name| name == operation).unwrap();
-    let mut header = vec![1.0, 0.0, 0.0, 1.0, objects.len() as f64];
-    header.extend(objects.iter().map(|&id| f64::from(id)));
-    for shape in inputs {
-        header.push(shape.len() as f64);
-        header.extend(shape.iter().map(|&dim| dim as f64));
-    }
+fn heard(operation: &str, objects: &[u32], inputs: &[&[usize]], options: &str) -> Vec<f32> {
     let wave = |length: usize| (0..length).map(|i| (i as f32 * 0.37).sin() * 0.01).collect();
     let data: Vec<Vec<f32>> = inputs.iter().map(|shape| wave(shape.iter().product())).collect();
-    let mut results: Vec<Vec<f32>> = outputs.iter().map(|&length| vec![0.0; length]).collect();
-    let mut results = results.iter_mut();
-    let slots = Slots {
-        inputs: std::array::from_fn(|index| data.get(index).map(Vec::as_slice)),
-        outputs: std::array::from_fn(|_| results.next().map(Vec::as_mut_slice)),
-        ..Slots::default()
-    };
+    let mut call = Builder::new(1, objects);
+    for (data, shape) in data.iter().zip(inputs) {
+        call.add(Array::F32(data), shape);
+    }
     let observer = Heard::default();
-    calls::call(operation as u32, &header, Some(options), slots, Some(&observer)).unwrap();
+    call.run_observed(operation, Some(options), Some(&observer)).unwrap();
     observer.0.into_inner().unwrap()
 }
 
 #[test]
 fn progress_of_calls_in_several_steps_never_goes_back_and_reaches_the_whole_at_the_end() {
-    let object = |kind: &str, config: &str| calls::create(kind, config, [None, None]).unwrap();
+    let object = |kind: &str, config: &str| Builder::new(1, &[]).create(kind, config).unwrap();
     let source: Vec<i32> = (0..4000).map(|edge| edge * 7 % 500).collect();
     let target: Vec<i32> = (0..4000).map(|edge| edge * 13 % 500).collect();
-    let graph = calls::create("graph", r#"{"numNodes":500}"#, [Some(&source), Some(&target)]).unwrap();
-    let gat = object("graph-attention", r#"{"inFeatures":64,"outFeatures":16,"numHeads":4}"#);
-    let gcn = object("graph-convolution", r#"{"inFeatures":64,"outFeatures":16}"#);
+    let mut edges = Builder::new(1, &[]);
+    [&source, &target].into_iter().for_each(|ends| edges.add(Array::I32(ends), &[ends.len()]));
+    let graph = edges.create("createGraph", r#"{"numNodes":500}"#).unwrap();
+    let gat = object("createGraphAttention", r#"{"inFeatures":64,"outFeatures":16,"numHeads":4}"#);
+    let gcn = object("createGraphConvolution", r#"{"inFeatures":64,"outFeatures":16}"#);
     let nodes: &[usize] = &[500, 64];
     let x: &[usize] = &[1, 256, 64];
-    let size = 256 * 64;
-    let encoder = object("encoder-layer", r#"{"modelDim":64,"numHeads":4,"feedForwardDim":256}"#);
-    let heads = object("self", r#"{"numHeads":4,"headDim":16}"#);
-    let linear = object("linear", r#"{"modelDim":64,"numHeads":4}"#);
-    let hyperbolic = object("hyperbolic", r#"{"curvature":-1,"numHeads":4}"#);
+    let encoder = object("createTransformerEncoderLayer", r#"{"modelDim":64,"numHeads":4,"feedForwardDim":256}"#);
+    let heads = object("createSelfAttention", r#"{"numHeads":4,"headDim":16}"#);
+    let linear = object("createLinearAttention", r#"{"modelDim":64,"numHeads":4}"#);
+    let hyperbolic = object("createHyperbolicAttention", r#"{"curvature":-1,"numHeads":4}"#);
+    const WEIGHTS: &str = r#"{"weights":true}"#;
     let calls = [
-        ("encoder", heard("transformerEncoderLayer", &[encoder], &[x], "{}", &[size])),
-        ("encoder and weights", heard("transformerEncoderLayer", &[encoder], &[x], "{}", &[size, 4 * 256 * 256])),
-        ("heads", heard("multiHeadAttention", &[heads], &[x], "{}", &[size])),
-        ("heads and weights", heard("multiHeadAttention", &[heads], &[x], "{}", &[size, 4 * 256 * 256])),
-        ("linear", heard("linearAttention", &[linear], &[x, x, x], "{}", &[size])),
-        ("gat", heard("graphLayer", &[gat, graph], &[nodes], "{}", &[500 * 64])),
-        ("gcn", heard("graphLayer", &[gcn, graph], &[nodes], "{}", &[500 * 16])),
-        ("hyperbolic", heard("hyperbolicAttention", &[hyperbolic], &[x, x, x], "{}", &[size, 4 * 256 * 256])),
+        ("encoder", heard("transformerEncoderLayer", &[encoder], &[x], "{}")),
+        ("encoder and weights", heard("transformerEncoderLayer", &[encoder], &[x], WEIGHTS)),
+        ("heads", heard("multiHeadAttention", &[heads], &[x], "{}")),
+        ("heads and weights", heard("multiHeadAttention", &[heads], &[x], WEIGHTS)),
+        ("linear", heard("linearAttention", &[linear], &[x, x, x], "{}")),
+        ("gat", heard("graphLayer", &[gat, graph], &[nodes], "{}")),
+        ("gcn", heard("graphLayer", &[gcn, graph], &[nodes], "{}")),
+        ("hyperbolic", heard("hyperbolicAttention", &[hyperbolic], &[x, x, x], WEIGHTS)),
     ];
     for (name, heard) in calls {
         assert!(heard.len() > 3, "{name}: {heard:?}");

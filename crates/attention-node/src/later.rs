@@ -1,28 +1,29 @@
 //! Calls that run on a thread of the runtime's pool, while JavaScript goes on.
 
 use std::any::Any;
+use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use napi::bindgen_prelude::{AsyncTask, Float32Array, Int32Array, Result, Task, Uint8Array};
+use napi::Task;
+use napi::bindgen_prelude::{AsyncTask, Env, Int32Array, Result, Uint8Array, Unknown};
 use napi_derive::napi;
 use ruvector_attention::context::Observer;
-use ruvector_attention_calls::{Pending, Slots};
+use ruvector_attention_calls::{Array, CallMemory, Outside, Pending};
 
+use crate::arrays::{self, Elsewhere, Kept, Raw};
 use crate::thrown;
 
 /// What a whole is in the control's second number.
 const WHOLE: f32 = 1e6;
 
-/// A call with the arrays that it holds on to. lib/ made all of them for this call alone: inputs are copies, and nobody else
-/// reads the results before it has ended.
+/// A call and the arrays that it keeps alive. lib/ made all of them for this call alone.
 pub struct Later {
     call: Pending,
-    inputs: Vec<Option<Float32Array>>,
-    bytes: Option<Uint8Array>,
-    integers: Vec<Option<Int32Array>>,
-    outputs: Vec<Option<Float32Array>>,
-    indices: Option<Int32Array>,
+    inputs: Vec<Raw>,
+    kept: Option<Kept>,
+    results: Elsewhere,
+    memory: Uint8Array,
     control: Int32Array,
 }
 
@@ -42,34 +43,35 @@ impl Observer for Control<'_> {
 
 impl Later {
     fn run(&mut self) -> Result<()> {
-        // SAFETY: the array outlives the call, which holds on to it, and an AtomicI32 is laid out as an i32 is.
+        // SAFETY: the array outlives the call, which keeps it alive, and an AtomicI32 is laid out as an i32 is.
         let words = unsafe { &*(std::ptr::from_ref::<[i32]>(&self.control) as *const [AtomicI32]) };
-        let mut outputs = self.outputs.iter_mut().map(|array| {
-            // SAFETY: nobody else has the array before the call has ended.
-            array.as_mut().map(|array| unsafe { array.as_mut() })
-        });
-        let slots = Slots {
-            inputs: std::array::from_fn(|index| self.inputs.get(index)?.as_deref()),
-            bytes: self.bytes.as_deref(),
-            integers: std::array::from_fn(|index| self.integers.get(index)?.as_deref()),
-            outputs: std::array::from_fn(|_| outputs.next().flatten()),
-            // SAFETY: as for the outputs.
-            indices: self.indices.as_mut().map(|array| unsafe { array.as_mut() }),
-        };
-        self.call.run(&Control(words), slots).map_err(thrown)
+        // SAFETY: inputs are copies that nobody else has, and are kept alive.
+        let inputs: Vec<Array<'_>> = self.inputs.iter().map(|array| unsafe { array.borrow() }).collect();
+        let outside = Outside { arrays: &inputs, results: &self.results };
+        self.call.run(&Control(words), outside).map_err(thrown)
     }
 }
 
 impl Task for Later {
     type Output = ();
-    type JsValue = ();
+    type JsValue = Option<Unknown<'static>>;
 
     fn compute(&mut self) -> Result<()> {
         // A panic that left this thread would end the process.
         catch_unwind(AssertUnwindSafe(|| self.run())).unwrap_or_else(|panic| Err(panicked(&*panic)))
     }
 
-    fn resolve(&mut self, _: napi::Env, (): ()) -> Result<()> {
+    fn resolve(&mut self, env: Env, (): ()) -> Result<Self::JsValue> {
+        // SAFETY: lib/ reads the memory when the call has ended.
+        let memory = unsafe { self.memory.as_mut() };
+        memory.copy_from_slice(self.call.memory().as_bytes());
+        take(&mut self.results).into_list(&env)
+    }
+
+    fn finally(self, env: Env) -> Result<()> {
+        if let Some(kept) = self.kept {
+            kept.release(&env);
+        }
         Ok(())
     }
 }
@@ -82,19 +84,18 @@ fn panicked(panic: &(dyn Any + Send)) -> napi::Error {
 /// As `call`, on another thread; fails at once where the call cannot begin.
 #[napi(catch_unwind)]
 pub fn call_later(
+    env: Env,
     operation: u32,
-    header: &[f64],
+    memory: Uint8Array,
     options: Option<String>,
-    inputs: Vec<Option<Float32Array>>,
-    bytes: Option<Uint8Array>,
-    integers: Vec<Option<Int32Array>>,
-    outputs: Vec<Option<Float32Array>>,
-    indices: Option<Int32Array>,
+    arrays: Option<Unknown>,
     control: Int32Array,
 ) -> Result<AsyncTask<Later>> {
-    if control.len() < 2 {
-        return Err(napi::Error::from_reason("control has two numbers"));
+    if control.len() < 2 || memory.len() != size_of::<CallMemory>() {
+        return Err(napi::Error::from_reason("control has two numbers, and memory the size of a call's"));
     }
-    let call = Pending::new(operation, header, options).map_err(thrown)?;
-    Ok(AsyncTask::new(Later { call, inputs, bytes, integers, outputs, indices, control }))
+    let inputs = arrays.as_ref().map_or_else(|| Ok(Vec::new()), |arrays| arrays::of_list(&env, arrays))?;
+    let call = Pending::new(operation, Box::new(CallMemory::from_bytes(&memory)), options).map_err(thrown)?;
+    let kept = arrays.map(|arrays| Kept::new(&env, &arrays)).transpose()?;
+    Ok(AsyncTask::new(Later { call, inputs, kept, results: Elsewhere::default(), memory, control }))
 }

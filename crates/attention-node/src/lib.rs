@@ -1,19 +1,21 @@
 //! The Node-API binding: conversions only. Typed arrays are borrowed, results written into arrays that JavaScript made.
 
-#![allow(missing_docs, reason = "lib/runtime/binding.d.ts documents the functions of both bindings once")]
+#![allow(missing_docs, reason = "lib/binding.d.ts documents the functions of both bindings once")]
 
+mod arrays;
 mod later;
 
 use std::alloc::System;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use napi::bindgen_prelude::{Env, Float32ArraySlice, Float64Array, Int32ArraySlice, Object, Result, Uint8ArraySlice};
+use arrays::Made;
+use napi::bindgen_prelude::{Env, Float32ArraySlice, Float64Array, Object, Result, Unknown};
 use napi_derive::napi;
 use ruvector_attention::layers::LoadOptions;
 use ruvector_attention::memory::{self, Counting};
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Error, context};
-use ruvector_attention_calls::{self as calls, Slots};
+use ruvector_attention_calls::{self as calls, Outside};
 
 #[global_allocator]
 static ALLOCATOR: Counting<System> = Counting(System);
@@ -72,52 +74,37 @@ pub fn reset_peak() {
 }
 
 #[napi(catch_unwind)]
-pub fn operations() -> String {
-    calls::operations()
+pub fn call_memory(env: Env) -> Result<Unknown<'static>> {
+    arrays::call_memory(&env)
 }
 
 #[napi(catch_unwind)]
 pub fn call(
+    env: Env,
     operation: u32,
-    header: &[f64],
     options: Option<String>,
-    input1: Option<Float32ArraySlice>,
-    input2: Option<Float32ArraySlice>,
-    input3: Option<Float32ArraySlice>,
-    input4: Option<Float32ArraySlice>,
-    bytes: Option<Uint8ArraySlice>,
-    integers1: Option<Int32ArraySlice>,
-    integers2: Option<Int32ArraySlice>,
-    mut output1: Option<Float32ArraySlice>,
-    mut output2: Option<Float32ArraySlice>,
-    mut output3: Option<Float32ArraySlice>,
-    mut output4: Option<Float32ArraySlice>,
-    mut indices: Option<Int32ArraySlice>,
-) -> Result<()> {
-    let slots = Slots {
-        inputs: [input1.as_deref(), input2.as_deref(), input3.as_deref(), input4.as_deref()],
-        bytes: bytes.as_deref(),
-        integers: [integers1.as_deref(), integers2.as_deref()],
-        outputs: [
-            output1.as_mut().map(output),
-            output2.as_mut().map(output),
-            output3.as_mut().map(output),
-            output4.as_mut().map(output),
-        ],
-        // SAFETY: the call runs on the thread that owns the array, which lib/ made for this call.
-        indices: indices.as_mut().map(|array| unsafe { array.as_mut() }),
-    };
-    calls::call(operation, header, options.as_deref(), slots, None).map_err(thrown)
+    arrays: Option<Unknown>,
+    mut out: Option<Float32ArraySlice>,
+) -> Result<Option<Unknown<'static>>> {
+    let inputs = arrays.as_ref().map_or_else(|| Ok(Vec::new()), |arrays| arrays::of_list(&env, arrays))?;
+    // SAFETY: the call runs on the thread that owns the arrays; lib/ sees to it that no result shares their memory.
+    let inputs: Vec<calls::Array<'_>> = inputs.into_iter().map(|array| unsafe { array.borrow() }).collect();
+    let results = Made::new(&env);
+    let outside = Outside { arrays: &inputs, results: &results };
+    let out = out.as_mut().map(output);
+    let done =
+        arrays::with_call_memory(|memory| calls::call(operation, memory, options.as_deref(), outside, out, None))?;
+    report_growth(&env)?;
+    done.map_err(thrown)?;
+    results.into_list()
 }
 
-#[napi(catch_unwind)]
-pub fn create(
-    kind: String,
-    config: String,
-    integers1: Option<Int32ArraySlice>,
-    integers2: Option<Int32ArraySlice>,
-) -> Result<u32> {
-    calls::create(&kind, &config, [integers1.as_deref(), integers2.as_deref()]).map_err(thrown)
+/// Tells the engine by how much objects grew: its garbage collector knows no other memory of ours.
+fn report_growth(env: &Env) -> Result<()> {
+    match calls::take_growth() {
+        0 => Ok(()),
+        growth => env.adjust_external_memory(growth).map(drop),
+    }
 }
 
 #[napi(catch_unwind)]
@@ -126,8 +113,9 @@ pub fn hold(id: u32) -> Result<u32> {
 }
 
 #[napi(catch_unwind)]
-pub fn free(id: u32) {
+pub fn free(env: Env, id: u32) -> Result<()> {
     calls::free(id);
+    report_growth(&env)
 }
 
 #[napi(catch_unwind)]
@@ -146,7 +134,15 @@ pub fn read_state(id: u32, index: u32, mut out: Float32ArraySlice) -> Result<()>
 }
 
 #[napi(catch_unwind)]
-pub fn load_state(id: u32, entries: String, data: Vec<Float32ArraySlice>, prefix: String, strict: bool) -> Result<()> {
+pub fn load_state(
+    env: Env,
+    id: u32,
+    entries: String,
+    data: Vec<Float32ArraySlice>,
+    prefix: String,
+    strict: bool,
+) -> Result<()> {
     let data: Vec<&[f32]> = data.iter().map(AsRef::as_ref).collect();
-    calls::load_state(id, &entries, &data, LoadOptions { prefix: &prefix, strict }).map_err(thrown)
+    calls::load_state(id, &entries, &data, LoadOptions { prefix: &prefix, strict }).map_err(thrown)?;
+    report_growth(&env)
 }

@@ -1,25 +1,25 @@
 //! The WebAssembly binding: conversions only. Inputs are copied in and results out, into arrays that JavaScript made: all of
 //! them once for a small call, part by part for a large one that has parts.
 
-#![allow(missing_docs, reason = "lib/runtime/binding.d.ts documents the functions of both bindings once")]
+#![allow(missing_docs, reason = "lib/binding.d.ts documents the functions of both bindings once")]
 
 mod memory;
 mod views;
 
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use js_sys::{Float32Array, Float64Array, Int32Array, Uint8Array};
+use js_sys::{Array, Float32Array, Uint8Array};
 use ruvector_attention::Error;
 use ruvector_attention::context::{self, Observer};
 use ruvector_attention::layers::LoadOptions;
 use ruvector_attention::memory::{self as counted, Counting};
 use ruvector_attention::simd::Level;
-use ruvector_attention_calls::{self as calls, Slots};
+use ruvector_attention_calls::{self as calls, CallMemory, Outside, Owned};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use memory::{Memory, words_of};
+use memory::{Memory, TypedArray, words_of};
 use views::Views;
 
 type Result<T> = std::result::Result<T, JsValue>;
@@ -27,9 +27,6 @@ type Result<T> = std::result::Result<T, JsValue>;
 /// A fifth of the standard library's allocator in size, and as fast.
 #[global_allocator]
 static ALLOCATOR: Counting<talc::wasm::WasmDynamicTalc> = Counting(talc::wasm::new_wasm_dynamic_allocator());
-
-/// The most numbers that a header has.
-const HEADER: usize = 64;
 
 #[wasm_bindgen(start)]
 fn start() {
@@ -69,68 +66,73 @@ pub fn reset_peak() {
     counted::reset_peak();
 }
 
+thread_local! {
+    /// The memory of the call at hand.
+    static CALL: UnsafeCell<CallMemory> = const { UnsafeCell::new(CallMemory::EMPTY) };
+}
+
+/// The bytes of the memory that calls lie in, until this module's memory grows.
+#[wasm_bindgen(js_name = callMemory)]
+pub fn call_memory() -> Uint8Array {
+    // SAFETY: lib/ writes to it only while no call runs, and the memory is this thread's for good.
+    CALL.with(|call| unsafe { Uint8Array::view_mut_raw(call.get().cast(), size_of::<CallMemory>()) })
+}
+
+/// Lends the memory of the call at hand.
+fn with_memory<T>(run: impl FnOnce(&mut CallMemory) -> T) -> T {
+    // SAFETY: a call runs to its end before the next one begins, and JavaScript does not run during a call, but for the
+    // report of its progress, which begins no call.
+    CALL.with(|call| run(unsafe { &mut *call.get() }))
+}
+
 #[wasm_bindgen]
-pub fn operations() -> String {
-    calls::operations()
+pub fn divisible(operation: u32, options: Option<String>) -> Result<f64> {
+    with_memory(|memory| calls::divisible(operation, memory, options.as_deref()))
+        .map(|operations| operations as f64)
+        .map_err(thrown)
 }
 
 #[wasm_bindgen]
 pub fn call(
     operation: u32,
-    header: &Float64Array,
     options: Option<String>,
-    input1: Option<Float32Array>,
-    input2: Option<Float32Array>,
-    input3: Option<Float32Array>,
-    input4: Option<Float32Array>,
-    bytes: Option<Uint8Array>,
-    integers1: Option<Int32Array>,
-    integers2: Option<Int32Array>,
-    output1: Option<Float32Array>,
-    output2: Option<Float32Array>,
-    output3: Option<Float32Array>,
-    output4: Option<Float32Array>,
-    indices: Option<Int32Array>,
-) -> Result<()> {
-    let mut numbers = [0.0; HEADER];
-    header.copy_to(&mut numbers);
-    let inputs = [&input1, &input2, &input3, &input4].map(Option::as_ref);
-    let integers = [&integers1, &integers2].map(Option::as_ref);
-    let outputs = [&output1, &output2, &output3, &output4].map(Option::as_ref);
-    let floats: u64 = inputs.into_iter().chain(outputs).map(words_of).sum();
-    let whole: u64 = integers.into_iter().map(words_of).sum();
-    let rest = words_of(bytes.as_ref()) + words_of(indices.as_ref());
+    arrays: Option<Array>,
+    out: Option<Float32Array>,
+) -> Result<Option<Array>> {
+    let options = options.as_deref();
+    let arrays: Vec<TypedArray> = match arrays {
+        Some(arrays) => with_memory(|memory| calls::elements_outside(operation, memory))
+            .map_err(thrown)?
+            .into_iter()
+            .zip(arrays.iter())
+            .map(|(element, array)| TypedArray::new(element, array))
+            .collect(),
+        None => Vec::new(),
+    };
     let reporter = Reporter::default();
     let observer = REPORTS.get().then_some(&reporter as &dyn Observer);
-    if calls::WORDS_IN_PARTS.contains(&(floats + rest)) {
-        let views = Views::new(inputs, bytes.as_ref(), outputs, indices.as_ref());
-        let mut memory = Memory::new(whole).map_err(thrown)?;
-        let mut rest = memory.rest();
-        let integers = integers.map(|array| rest.copy(array));
-        let done = calls::call_in_parts(operation, &numbers, options.as_deref(), integers, &views, observer);
-        if let Some(done) = done {
-            return done.map_err(thrown);
+    let elements = arrays.iter().map(|array| array.len() as u64).sum();
+    if calls::PARTS_FROM.contains(&elements) {
+        let views = Views::new(&arrays, out.as_ref());
+        let run = |memory: &mut CallMemory| calls::call_in_parts(operation, memory, options, &views, observer);
+        if let Some(done) = with_memory(run) {
+            return done.map(|()| Some(views.into_results())).map_err(thrown);
         }
     }
-    let mut memory = Memory::new(floats + whole + rest).map_err(thrown)?;
+    let words = arrays.iter().map(TypedArray::words).sum();
+    let mut memory = Memory::new(words).map_err(thrown)?;
     let mut rest = memory.rest();
-    let mut slots = Slots {
-        inputs: inputs.map(|array| rest.copy(array)),
-        bytes: rest.copy(bytes.as_ref()),
-        integers: integers.map(|array| rest.copy(array)),
-        outputs: outputs.map(|array| rest.zeros(array)),
-        indices: rest.zeros(indices.as_ref()),
-    };
-    calls::call(operation, &numbers, options.as_deref(), slots.reborrow(), observer).map_err(thrown)?;
-    for (array, result) in outputs.into_iter().zip(&slots.outputs) {
-        if let (Some(array), Some(result)) = (array, result) {
-            array.copy_from(result);
-        }
+    let copies: Vec<calls::Array<'_>> = arrays.iter().map(|array| array.copy(&mut rest)).collect();
+    let results = Owned::default();
+    let mut written = out.as_ref().map(|out| vec![0.0; out.length() as usize]);
+    let outside = Outside { arrays: &copies, results: &results };
+    with_memory(|memory| calls::call(operation, memory, options, outside, written.as_deref_mut(), observer))
+        .map_err(thrown)?;
+    if let (Some(out), Some(written)) = (out, written) {
+        out.copy_from(&written);
     }
-    if let (Some(array), Some(result)) = (&indices, &slots.indices) {
-        array.copy_from(result);
-    }
-    Ok(())
+    let results: Array = results.into_arrays().map(memory::into_value).collect();
+    Ok((results.length() > 0).then_some(results))
 }
 
 thread_local! {
@@ -168,16 +170,13 @@ impl Observer for Reporter {
 }
 
 #[wasm_bindgen]
-pub fn create(kind: &str, config: &str, integers1: Option<Int32Array>, integers2: Option<Int32Array>) -> Result<u32> {
-    let integers = [&integers1, &integers2].map(Option::as_ref);
-    let mut memory = Memory::new(integers.into_iter().map(words_of).sum()).map_err(thrown)?;
-    let mut rest = memory.rest();
-    calls::create(kind, config, integers.map(|array| rest.copy(array))).map_err(thrown)
-}
-
-#[wasm_bindgen]
 pub fn hold(id: u32) -> Result<u32> {
     calls::hold(id).map_err(thrown)
+}
+
+#[wasm_bindgen(js_name = bytesOf)]
+pub fn bytes_of(id: u32) -> Result<f64> {
+    calls::bytes_of(id).map(|bytes| bytes as f64).map_err(thrown)
 }
 
 #[wasm_bindgen]
@@ -213,6 +212,6 @@ pub fn load_state(id: u32, entries: &str, data: Vec<Float32Array>, prefix: &str,
 fn with_data<T>(arrays: &[Float32Array], call: impl FnOnce(&[&[f32]]) -> std::result::Result<T, Error>) -> Result<T> {
     let mut memory = Memory::new(arrays.iter().map(|array| words_of(Some(array))).sum()).map_err(thrown)?;
     let mut rest = memory.rest();
-    let data: Vec<&[f32]> = arrays.iter().filter_map(|array| rest.copy(Some(array))).collect();
+    let data: Vec<&[f32]> = arrays.iter().map(|array| rest.copy(array)).collect();
     call(&data).map_err(thrown)
 }

@@ -1,91 +1,108 @@
 //! The arrays of a large call where JavaScript has them, as a call in parts reads and writes them.
 
+use std::cell::RefCell;
 use std::slice;
 
-use js_sys::{Float32Array, Int32Array, Uint8Array};
-use ruvector_attention_calls::{Lengths, Outside};
+use js_sys::{Array, Float32Array, Int32Array, Uint8Array};
+use ruvector_attention::{Code, Error, Result};
+use ruvector_attention_calls::Distant;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::memory::Typed;
+use crate::memory::TypedArray;
 
 #[wasm_bindgen]
 extern "C" {
     /// `Reflect.get`: a getter that `owner` inherits, called on `array`.
     #[wasm_bindgen(js_namespace = Reflect, js_name = get)]
     fn get_inherited(owner: &Uint8Array, name: &str, array: &JsValue) -> JsValue;
+
+    /// Throws where the engine has no memory for so many elements.
+    #[wasm_bindgen(js_name = Float32Array)]
+    type Floats;
+    #[wasm_bindgen(constructor, catch, js_class = "Float32Array")]
+    fn new(len: u32) -> std::result::Result<Floats, JsValue>;
 }
 
-/// The bytes of each array that a call in parts may have.
-pub(crate) struct Views {
-    inputs: [Option<Uint8Array>; 4],
-    bytes: Option<Uint8Array>,
-    outputs: [Option<Uint8Array>; 4],
-    lengths: Lengths,
+/// The arrays of a call and the results that it makes.
+pub(crate) struct Views<'a> {
+    arrays: &'a [TypedArray],
+    /// The bytes of each array.
+    inputs: Vec<Uint8Array>,
+    out: Option<&'a Float32Array>,
+    /// The results and the bytes of each.
+    results: RefCell<Vec<(JsValue, Uint8Array)>>,
 }
 
-impl Views {
-    pub(crate) fn new(
-        inputs: [Option<&Float32Array>; 4],
-        bytes: Option<&Uint8Array>,
-        outputs: [Option<&Float32Array>; 4],
-        indices: Option<&Int32Array>,
-    ) -> Self {
-        Self {
-            lengths: Lengths {
-                inputs: inputs.map(length),
-                bytes: length(bytes),
-                outputs: outputs.map(length),
-                indices: length(indices),
-            },
-            inputs: inputs.map(view),
-            bytes: view(bytes),
-            outputs: outputs.map(view),
-        }
+impl<'a> Views<'a> {
+    pub(crate) fn new(arrays: &'a [TypedArray], out: Option<&'a Float32Array>) -> Self {
+        let inputs = arrays.iter().map(|array| view(array.as_value())).collect();
+        Self { arrays, inputs, out, results: RefCell::default() }
     }
-}
 
-fn length<T, A: Typed<T>>(array: Option<&A>) -> Option<usize> {
-    array.map(Typed::len)
+    /// The results; the first one is the caller's own array if there is one.
+    pub(crate) fn into_results(self) -> Array {
+        self.results.into_inner().into_iter().map(|(array, _)| array).collect()
+    }
 }
 
 /// The bytes of an array, without asking the array: a member of the caller's own would run in the middle of the call.
-fn view<T, A: Typed<T> + AsRef<JsValue>>(array: Option<&A>) -> Option<Uint8Array> {
-    let array = array?;
+fn view(array: &JsValue) -> Uint8Array {
     let plain = Uint8Array::new_from_slice(&[]);
-    let get = |name| get_inherited(&plain, name, array.as_ref());
-    let start = get("byteOffset").as_f64().unwrap_or(0.0) as u32;
-    let length = array.len() * size_of::<T>();
-    Some(Uint8Array::new_with_byte_offset_and_length(&get("buffer"), start, length as u32))
+    let get = |name| get_inherited(&plain, name, array);
+    let number = |name| get(name).as_f64().unwrap_or(0.0) as u32;
+    Uint8Array::new_with_byte_offset_and_length(&get("buffer"), number("byteOffset"), number("byteLength"))
 }
 
-/// `len` elements of `size` bytes each, from `start` on.
-fn part(array: &Option<Uint8Array>, start: usize, len: usize, size: usize) -> Option<Uint8Array> {
-    array.as_ref().map(|array| array.subarray((start * size) as u32, ((start + len) * size) as u32))
+/// The bytes of `len` elements of `size` bytes each, from `start` on.
+fn part(bytes: &Uint8Array, start: usize, len: usize, size: usize) -> Uint8Array {
+    bytes.subarray((start * size) as u32, ((start + len) * size) as u32)
 }
 
-impl Outside for Views {
-    fn lengths(&self) -> Lengths {
-        self.lengths
+impl Distant for Views<'_> {
+    fn len(&self, array: usize) -> usize {
+        self.arrays.get(array).map_or(0, TypedArray::len)
     }
 
-    fn read(&self, input: usize, start: usize, target: &mut [f32]) {
-        if let Some(part) = part(&self.inputs[input], start, target.len(), size_of::<f32>()) {
-            // SAFETY: the bytes of these numbers, borrowed as they are; any bytes are numbers.
-            part.copy_to(unsafe { slice::from_raw_parts_mut(target.as_mut_ptr().cast(), size_of_val(target)) });
+    fn read(&self, array: usize, start: usize, target: &mut [f32]) {
+        let part = part(&self.inputs[array], start, target.len(), size_of::<f32>());
+        // SAFETY: the bytes of these numbers, borrowed as they are; any bytes are numbers.
+        part.copy_to(unsafe { slice::from_raw_parts_mut(target.as_mut_ptr().cast(), size_of_val(target)) });
+    }
+
+    fn read_bytes(&self, array: usize, start: usize, target: &mut [u8]) {
+        part(&self.inputs[array], start, target.len(), 1).copy_to(target);
+    }
+
+    fn read_integers(&self, array: usize, target: &mut [i32]) {
+        if let TypedArray::I32(array) = &self.arrays[array] {
+            let array: &Int32Array = array;
+            array.copy_to(target);
         }
     }
 
-    fn read_bytes(&self, start: usize, target: &mut [u8]) {
-        if let Some(part) = part(&self.bytes, start, target.len(), 1) {
-            part.copy_to(target);
-        }
+    fn create(&self, name: &str, len: u64) -> Result<()> {
+        let mut results = self.results.borrow_mut();
+        let array: JsValue = match self.out.filter(|_| results.is_empty()) {
+            Some(out) if u64::from(out.length()) == len => out.into(),
+            Some(out) => {
+                let actual = format_args!("a length of {}", out.length());
+                return Err(Error::shape("out", format_args!("a length of {len}"), actual));
+            }
+            None => {
+                let array = u32::try_from(len).ok().and_then(|len| Floats::new(len).ok());
+                let expected = "a size that fits into memory";
+                array.ok_or_else(|| Error::new(Code::Memory, name, expected, format_args!("{len} elements")))?.into()
+            }
+        };
+        let bytes = view(&array);
+        results.push((array, bytes));
+        Ok(())
     }
 
-    fn write(&self, output: usize, start: usize, source: &[f32]) {
-        if let Some(part) = part(&self.outputs[output], start, source.len(), size_of::<f32>()) {
-            // SAFETY: the bytes of these numbers, borrowed as they are.
-            part.copy_from(unsafe { slice::from_raw_parts(source.as_ptr().cast(), size_of_val(source)) });
-        }
+    fn write(&self, result: usize, start: usize, source: &[f32]) {
+        let part = part(&self.results.borrow()[result].1, start, source.len(), size_of::<f32>());
+        // SAFETY: the bytes of these numbers, borrowed as they are.
+        part.copy_from(unsafe { slice::from_raw_parts(source.as_ptr().cast(), size_of_val(source)) });
     }
 }

@@ -1,6 +1,7 @@
 // Runs calls on Node's thread pool, through the native binding.
 
 import { fromBinding } from '../../checks/errors.js'
+import { CallViews } from '../call-memory.js'
 
 /** @typedef {import('./queue.js').Executor} Executor */
 
@@ -31,18 +32,22 @@ export function nativeExecutor(backend) {
     run(request, free, report) {
       const binding = /** @type {Required<import('../binding.d.ts').Binding>} */ (backend.binding)
       // Results do not depend on the number of threads: a single call uses all of them, concurrent calls share them.
-      request.header[0] = free === 1 ? Math.max(1, Math.floor(backend.threads / this.slots)) : backend.threads
+      const views = new CallViews(request.bytes)
+      views.setThreads(free === 1 ? Math.max(1, Math.floor(backend.threads / this.slots)) : backend.threads)
+      request.objects.forEach(({ id }, index) => views.setObject(index, id))
       const control = new Int32Array(2)
       if (!watchesExit) globalThis.process.once('exit', () => runningControls.forEach((running) => (running[0] = 1)))
       watchesExit = true
-      const { operation, header, options, inputs, bytes, integers, outputs, indices } = request
-      const result = binding.callLater(operation, header, options, inputs, bytes, integers, outputs, indices, control)
+      const { operation, bytes, options, arrays } = request
+      const result = binding.callLater(operation, bytes, options, arrays, control)
       runningControls.add(control)
       const timer = report && setInterval(() => report(control[1] / PROGRESS_SCALE), POLL_MILLISECONDS)
-      const done = result.finally(() => {
-        runningControls.delete(control)
-        clearInterval(timer)
-      })
+      const done = result
+        .then((made) => views.results(made))
+        .finally(() => {
+          runningControls.delete(control)
+          clearInterval(timer)
+        })
       return { done, cancel: () => void (control[0] = 1) }
     }
   }

@@ -6,9 +6,9 @@ import { renameArgument } from '../../checks/errors.js'
 /** @typedef {import('./watch.js').Watch} Watch */
 /** @typedef {(fraction: number) => void} Report */
 /**
- * A running call. `done` settles when its slots are free again, also after `cancel`.
+ * A running call. `done` resolves to its results, and settles when its slots are free again, also after `cancel`.
  *
- * @typedef {{ done: Promise<unknown>, cancel: () => void }} Run
+ * @typedef {{ done: Promise<import('../call-memory.js').Result[] | undefined>, cancel: () => void }} Run
  */
 /**
  * Runs calls in a number of slots. A call may use up to `free` slots, and passes its progress to `report` if given.
@@ -73,8 +73,7 @@ export class Queue {
     try {
       const run = executor.run(job.request, free, job.hasListener ? (fraction) => job.report(fraction) : undefined)
       job.cancel = run.cancel
-      await run.done
-      job.succeed()
+      job.succeed(await run.done)
     } catch (error) {
       job.fail(renameArgument(job.request.names, executor.fault(error)))
     } finally {
@@ -148,12 +147,14 @@ class Job {
     }
   }
 
-  succeed() {
+  /** @param {import('../call-memory.js').Result[] | undefined} results  undefined if the call was cancelled */
+  succeed(results) {
+    if (results === undefined) return
     this.report(1)
     if (this.isSettled) return
     let result
     try {
-      result = this.request.finish()
+      result = this.request.finish(results)
     } catch (error) {
       return this.fail(error)
     }

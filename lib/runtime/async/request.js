@@ -1,51 +1,44 @@
 // A pending asynchronous call, with private copies of all its inputs.
 
 import { AttentionError } from '../../checks/errors.js'
-import { allocate, lengthOf } from '../../checks/tensor.js'
-import { FIRST_OBJECT } from './worker-calls.js'
+import { arrayType, asGiven, lengthOf } from '../../checks/tensor.js'
 
 /** @typedef {import('../resident.js').Resident} Resident */
+/** @typedef {import('../call-memory.js').Result} Result */
 /**
+ * - `bytes`: a copy of the call's memory.
  * - `operations`: approximate number of operations if the call can be split, otherwise 0.
  * - `names`: the caller's names for q, k and v.
- * - `result`: the value to return once the outputs are filled.
+ * - `build`: makes the value to return from the results.
  *
  * @typedef {object} Parts
  * @property {number} operation
- * @property {Float64Array} header
+ * @property {Uint8Array} bytes
  * @property {string | undefined} options
- * @property {(Float32Array | undefined)[]} inputs
- * @property {Uint8Array | undefined} bytes
- * @property {(Int32Array | undefined)[]} integers
- * @property {(Float32Array | undefined)[]} outputs
- * @property {Int32Array | undefined} indices
+ * @property {any[] | undefined} arrays
  * @property {readonly Resident[]} residents
  * @property {readonly string[] | undefined} names
  * @property {number} operations
- * @property {any} result
+ * @property {(results: Result[]) => any} build
  * @property {Float32Array | undefined} out
  */
 
 export class Request {
+  #build
+  #out
+
   /** @param {Parts} parts  the caller's arrays are copied */
-  constructor({ inputs, bytes, integers, outputs, out, residents, ...rest }) {
-    const { operation, header, options, indices, names, operations, result } = rest
+  constructor({ operation, bytes, options, arrays, residents, names, operations, build, out }) {
     this.operation = operation
-    this.header = header
+    this.bytes = bytes
     this.options = options
-    this.indices = indices
     this.names = names
     this.operations = operations
-    this.result = result
-    this.inputs = inputs.map((array) => copy(array, Float32Array))
-    this.bytes = copy(bytes, Uint8Array)
-    this.integers = integers.map((array) => copy(array, Int32Array))
-    this.out = out
-    // The caller may change or transfer `out` before the result is ready.
-    this.outputs = outputs.map((array) => (array && array === out ? allocate('output', array.length) : array))
+    this.#build = build
+    this.#out = out
+    this.arrays = arrays?.map(copy)
     /** The objects of the call, pinned in their current state. */
     this.objects = residents.map((resident) => resident.hold())
-    this.objects.forEach(({ id }, index) => (header[FIRST_OBJECT + index] = id))
   }
 
   /** Releases the objects of the call. */
@@ -53,38 +46,43 @@ export class Request {
     for (const object of this.objects) object.release()
   }
 
-  /** Completes the result once the outputs are filled. */
-  finish() {
-    const { out } = this
+  /**
+   * Makes the value to return.
+   *
+   * @param {Result[]} results
+   */
+  finish(results) {
+    const out = this.#out
     if (out !== undefined) {
-      const made = /** @type {Float32Array} */ (this.outputs[0])
-      if (out.length !== made.length) {
+      const made = results[0].data
+      if (lengthOf(out) !== made.length) {
         throw new AttentionError('DTYPE', {
           argument: 'out',
           expected: `memory for ${made.length} elements until the call ends`,
-          actual: `${out.length} elements: it was detached or resized meanwhile`
+          actual: `${lengthOf(out)} elements: it was detached or resized meanwhile`
         })
       }
       // An empty array may have been detached.
       if (made.length > 0) Float32Array.prototype.set.call(out, made)
+      results[0].data = asGiven(out)
     }
-    return this.result
+    return this.#build(results)
   }
 }
+
+/** @type {Record<string, new (source: any) => any>} */
+const CLASSES = { Float32Array, Float64Array, Uint16Array, Int8Array, Uint8Array, Int32Array }
 
 /**
  * Copies an array without using its class, which may be a subclass defined by the caller.
  *
- * @template {Float32Array | Int32Array | Uint8Array} T
- * @param {T | undefined} array
- * @param {new (array: T) => T} Type
- * @returns {T | undefined}
+ * @param {ArrayBufferView} array
  */
-function copy(array, Type) {
-  if (array === undefined) return undefined
+function copy(array) {
+  const Type = CLASSES[/** @type {string} */ (arrayType(array))]
   // A detached array is empty; the kernel crate checks its length against the shape.
   const length = lengthOf(array)
-  if (length === 0) return new Type(/** @type {any} */ (0))
+  if (length === 0) return new Type(0)
   try {
     return new Type(array)
   } catch (cause) {

@@ -1,17 +1,21 @@
-// Shared by both sides of a worker: the layout of a call's header, and how objects are created and freed.
+// Shared by both sides of a worker: how objects are created and freed.
 
-/** The length of a header. */
-export const HEADER = 64
+import { ELEMENTS } from '../operations.js'
 
-/** Index of the first object id in the header. */
-export const FIRST_OBJECT = 5
+/** @typedef {import('../call-memory.js').CallMemory} CallMemory */
+
+const { Int32Array: INTEGERS } = ELEMENTS
 
 /**
  * @param {import('../binding.d.ts').Binding} binding
+ * @param {CallMemory} memory  of this binding
  * @param {import('../resident.js').Recipe} recipe
+ * @returns {number} the id of the object
  */
-export function makeObject(binding, { kind, config, integers, entries, data }) {
-  const id = binding.create(kind, config, integers[0], integers[1])
+export function makeObject(binding, memory, { operation, config, arrays, entries, data }) {
+  memory.start(1, false, [])
+  for (const array of arrays) memory.add(INTEGERS, array, array.length, [array.length])
+  const [id] = memory.run(operation, config)
   try {
     if (data.length > 0) binding.loadState(id, entries, data, '', true)
   } catch (error) {

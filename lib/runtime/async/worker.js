@@ -2,7 +2,8 @@
 // it with its imports into one source text (packages/wasm/attention.worker.js).
 
 import { instantiate } from '../../../packages/wasm/attention.js'
-import { FIRST_OBJECT, HEADER, freeQuietly, makeObject } from './worker-calls.js'
+import { CallMemory } from '../call-memory.js'
+import { freeQuietly, makeObject } from './worker-calls.js'
 
 /** @typedef {ReturnType<typeof instantiate>} Instance */
 
@@ -15,6 +16,8 @@ const port = scope.postMessage
 
 /** @type {Instance} */
 let instance
+/** @type {CallMemory} */
+let memory
 /** Ids of the objects, by their keys. @type {Map<string, number>} */
 const objects = new Map()
 
@@ -24,6 +27,7 @@ scope.reportAttentionProgress = (/** @type {number} */ progress) => port.postMes
 function receive({ module, forget, call }) {
   if (module) {
     instance = instantiate(module)
+    memory = new CallMemory(instance)
     port.postMessage({ ready: true })
   } else if (forget) {
     freeQuietly(instance, /** @type {number} */ (objects.get(forget)))
@@ -37,13 +41,10 @@ function receive({ module, forget, call }) {
 function answer(call) {
   try {
     instance.resetPeak()
-    const { outputs, indices } = run(call)
+    const results = run(call)
     const [, , , needed] = instance.memoryUsage()
-    const arrays = [...outputs, indices].filter((array) => array !== undefined)
-    port.postMessage(
-      { outputs, indices, needed },
-      arrays.map((array) => array.buffer)
-    )
+    const buffers = results.flatMap((result) => (result === undefined ? [] : [result.data.buffer]))
+    port.postMessage({ results, needed }, buffers)
   } catch (error) {
     const lacks = call.make.flatMap((/** @type {{ key: string }} */ { key }) => (objects.has(key) ? [] : [key]))
     port.postMessage({ error: error instanceof Error ? error.message : String(error), lacks })
@@ -51,21 +52,21 @@ function answer(call) {
 }
 
 /** @param {any} call */
-function run({ operation, header, options, objects: keys, make, reports, inputs, bytes, integers, lengths, indices }) {
-  for (const recipe of make) objects.set(recipe.key, makeObject(instance, recipe))
-  const full = new Float64Array(HEADER)
-  full.set(header)
-  keys.forEach((/** @type {string} */ key, /** @type {number} */ index) => {
-    full[FIRST_OBJECT + index] = /** @type {number} */ (objects.get(key))
-  })
-  const outputs = lengths.map((/** @type {number | undefined} */ length) =>
-    length === undefined ? undefined : new Float32Array(length)
-  )
-  const found = indices === undefined ? undefined : new Int32Array(indices)
+function run({ operation, bytes, options, arrays, objects: keys, make, part, parts, reports }) {
+  for (const recipe of make) objects.set(recipe.key, makeObject(instance, memory, recipe))
   instance.setReports(reports)
-  // prettier-ignore
-  instance.call(operation, full, options, inputs[0], inputs[1], inputs[2], inputs[3], bytes, integers[0], integers[1], outputs[0], outputs[1], outputs[2], outputs[3], found)
-  return { outputs, indices: found }
+  return memory.runCopy(
+    bytes,
+    (views) => {
+      views.setPart(part, parts)
+      keys.forEach((/** @type {string} */ key, /** @type {number} */ index) => {
+        views.setObject(index, /** @type {number} */ (objects.get(key)))
+      })
+    },
+    operation,
+    options,
+    arrays
+  )
 }
 
 if (port === scope) scope.addEventListener('message', (/** @type {MessageEvent} */ { data }) => receive(data))

@@ -1,11 +1,13 @@
 // Runs calls on workers, each with its own instance of the WebAssembly module; without workers, on the calling thread.
 
 import { fromBinding } from '../../checks/errors.js'
-import { FIRST_OBJECT, HEADER, freeQuietly, makeObject } from './worker-calls.js'
+import { freeQuietly, makeObject } from './worker-calls.js'
 
 /** @typedef {import('./queue.js').Executor} Executor */
 /** @typedef {import('./queue.js').Report} Report */
 /** @typedef {import('./request.js').Request} Request */
+/** @typedef {import('../call-memory.js').Result} Result */
+/** @typedef {import('../call-memory.js').CallMemory} CallMemory */
 /** @typedef {import('./spawn.js').Spawned} Spawned */
 /** @typedef {import('./spawn.js').Spawn} Spawn */
 
@@ -232,9 +234,9 @@ export function workerExecutor(backend, module, spawns) {
         if (failed) throw /** @type {PromiseRejectedResult} */ (failed).reason
         const answers = outcomes.map((outcome) => /** @type {PromiseFulfilledResult<any>} */ (outcome).value)
         if (answers.includes(undefined)) return runHere(backend, request)
-        gather(request, answers)
         // Parts run at the same time, each in a memory of its own.
         backend.countOnWorkers(answers.reduce((sum, { needed }) => sum + needed, 0))
+        return join(answers.map(({ results }) => results))
       })
       return { done, cancel: () => stops.abort() }
     }
@@ -288,38 +290,29 @@ async function runPart(pool, request, part, count, stop, report) {
  * @param {boolean} reports
  */
 function send(handle, request, part, count, reports) {
-  const { operation, options, inputs, bytes, integers, outputs, indices } = request
-  const header = request.header.slice()
-  header[2] = part
-  header[3] = count
-  const lengths = outputs.map((array) => array?.length)
+  const { operation, bytes, options, arrays } = request
   const make = request.objects.filter(({ key }) => !handle.known.has(key)).map((object) => object.recipe())
   const objects = request.objects.map(({ key }) => key)
-  const arrays = { inputs, bytes, integers, lengths, indices: indices?.length }
   // A call in one part can transfer its copies.
-  const transfer = count > 1 ? [] : [...inputs, bytes, ...integers].flatMap((array) => (array ? [array.buffer] : []))
-  handle.worker.post({ call: { operation, header, options, objects, make, reports, ...arrays } }, transfer)
+  const transfer = count > 1 || arrays === undefined ? [] : arrays.map(({ buffer }) => buffer)
+  const call = { operation, bytes, options, arrays, objects, make, part, parts: count, reports }
+  handle.worker.post({ call }, transfer)
   for (const { key } of make) handle.known.add(key)
 }
 
 /**
- * Merges the workers' answers into the outputs. In a split call, each answer is zero outside its own part.
+ * Joins the results of the parts of a call, row by row: each part leaves zeros where another one computes.
  *
- * @param {Request} request
- * @param {readonly { outputs: (Float32Array | undefined)[], indices?: Int32Array }[]} answers
+ * @param {Result[][]} parts
  */
-function gather({ outputs, indices }, answers) {
-  for (const [part, answer] of answers.entries()) {
-    const merge = part === 0 ? fill : mergeBits
-    outputs.forEach((output, index) => output && merge(output, /** @type {Float32Array} */ (answer.outputs[index])))
-    if (indices) merge(indices, /** @type {Int32Array} */ (answer.indices))
+function join([whole, ...others]) {
+  for (const part of others) {
+    whole.forEach((result, index) => result && mergeBits(result.data, part[index].data))
   }
+  return whole
 }
 
-/** @template {Float32Array | Int32Array} T @param {T} to @param {T} from */
-const fill = (to, from) => to.set(from)
-
-/** @template {Float32Array | Int32Array} T @param {T} to @param {T} from */
+/** @param {Float32Array | Int32Array} to @param {Float32Array | Int32Array} from */
 function mergeBits(to, from) {
   const [target, bits] = [to, from].map(({ buffer, byteOffset, length }) => new Int32Array(buffer, byteOffset, length))
   for (let index = 0; index < bits.length; index++) target[index] |= bits[index]
@@ -332,24 +325,26 @@ function mergeBits(to, from) {
  * @param {Request} request
  */
 function runHere(backend, request) {
-  const { operation, options, inputs, bytes, integers, outputs, indices, objects } = request
+  const { operation, bytes, options, arrays, objects } = request
   const binding = backend.binding ?? backend.start()
-  const header = new Float64Array(HEADER)
-  header.set(request.header)
+  const memory = /** @type {CallMemory} */ (backend.memory)
   /** @type {number[]} */
   const created = []
   try {
-    objects.forEach((object, index) => {
+    const ids = objects.map((object) => {
       // After a fault, ids refer to an instance that no longer exists.
-      if (!object.isOf(binding)) created.push((header[FIRST_OBJECT + index] = makeObject(binding, object.recipe())))
+      if (object.isOf(binding)) return object.id
+      const id = makeObject(binding, memory, object.recipe())
+      created.push(id)
+      return id
     })
-    const [input1, input2, input3, input4] = inputs
-    const [output1, output2, output3, output4] = outputs
-    // prettier-ignore
-    binding.call(operation, header, options, input1, input2, input3, input4, bytes, integers[0], integers[1], output1, output2, output3, output4, indices)
+    const setIds = (/** @type {import('../call-memory.js').CallViews} */ views) =>
+      ids.forEach((id, index) => views.setObject(index, id))
+    return memory.runCopy(bytes, setIds, operation, options, arrays)
   } catch (error) {
     throw backend.fault(error)
   } finally {
+    memory.arrays = undefined
     for (const id of created) freeQuietly(binding, id)
   }
 }

@@ -8,19 +8,23 @@ use ruvector_attention::options::AttentionOptions;
 use ruvector_attention::{Error, Result};
 use serde::Deserialize;
 
-use super::attention::ARRAY_OPTIONS;
+use super::attention::{Rows, outputs};
 use crate::call::Call;
 use crate::object::Object;
-use crate::options::{Names, read, read_with, write};
+use crate::options::write;
 
-pub(super) fn make(config: Option<&str>) -> Result<Arc<dyn Object>> {
-    let config: CacheConfig = read(config, Names::default())?;
-    Ok(Arc::new(KvCache::new(config)?))
+pub(super) fn create(call: &mut Call<'_>) -> Result<()> {
+    let config: CacheConfig = call.options(&[])?;
+    call.keep(Arc::new(KvCache::new(config)?))
 }
 
 impl Object for KvCache {
     fn config(&self) -> Result<String> {
         write(self.config())
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes()
     }
 
     fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
@@ -33,18 +37,20 @@ impl Object for KvCache {
 }
 
 pub(super) fn append(call: &mut Call<'_>) -> Result<()> {
-    let (k, v) = (call.tensor("k")?, call.tensor("v")?);
+    let (k, v) = (call.tensor()?, call.tensor()?);
     call.object::<KvCache>(0)?.append(k, v)
 }
 
 /// Attention over a cache is causal unless the options say otherwise.
 pub(super) fn attend(call: &mut Call<'_>) -> Result<()> {
-    let q = call.tensor("q")?;
-    let names = Names { beside: ARRAY_OPTIONS, without: &["stage", "blockSize"] };
-    let (mut options, is_given): (AttentionOptions, bool) = read_with(call.options, names, "causal")?;
+    let q = call.tensor()?;
+    let arrays = call.arrays()?;
+    let (mut options, is_given): (AttentionOptions, bool) = call.options_with(&["stage", "blockSize"], "causal")?;
     options.causal |= !is_given;
-    let (arrays, outputs) = (call.arrays()?, call.attention_outputs());
-    call.object::<KvCache>(0)?.attend(call.context, q, &options, arrays, outputs)
+    let cache: &KvCache = call.object(0)?;
+    let rows = Rows::new(q.shape, options.layout);
+    let outputs = outputs(call, rows, cache.attended(rows.queries()), cache.config().value_dim(), &options)?;
+    cache.attend(call.context, q, &options, arrays, outputs)
 }
 
 #[derive(Default, Deserialize)]
@@ -54,7 +60,7 @@ struct TruncateOptions {
 }
 
 pub(super) fn truncate(call: &mut Call<'_>) -> Result<()> {
-    let TruncateOptions { length } = read(call.options, Names::default())?;
+    let TruncateOptions { length } = call.options(&[])?;
     let Some(length) = length.and_then(|length| u64::try_from(length).ok()) else {
         return Err(Error::value("length", "an integer of at least 0", ""));
     };

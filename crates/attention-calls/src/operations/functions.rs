@@ -6,16 +6,17 @@ use ruvector_attention::math::{linear, norm, pool, softmax, stats};
 use serde::Deserialize;
 
 use crate::call::Call;
-use crate::options::{Names, read};
 
 pub(super) fn softmax(call: &mut Call<'_>) -> Result<()> {
-    let x = call.tensor("x")?;
-    softmax::softmax(call.context, x, call.output())
+    let x = call.tensor()?;
+    let output = call.output(x.shape.dims())?;
+    softmax::softmax(call.context, x, output)
 }
 
 pub(super) fn linear(call: &mut Call<'_>) -> Result<()> {
-    let (x, weight, bias) = (call.tensor("x")?, call.tensor("weight")?, call.optional_tensor("bias")?);
-    linear::linear(call.context, x, weight, bias, call.output())
+    let (x, weight, bias) = (call.tensor()?, call.tensor()?, call.optional_tensor()?);
+    let output = call.output_like(x.shape, weight.shape.dims().first().copied().unwrap_or(0))?;
+    linear::linear(call.context, x, weight, bias, output)
 }
 
 #[derive(Default, Deserialize)]
@@ -25,16 +26,18 @@ struct NormOptions {
 }
 
 pub(super) fn layer_norm(call: &mut Call<'_>) -> Result<()> {
-    let (x, weight, bias) = (call.tensor("x")?, call.optional_tensor("weight")?, call.optional_tensor("bias")?);
-    let NormOptions { epsilon } = read(call.options, Names { beside: &["weight", "bias"], without: &[] })?;
-    norm::layer_norm(call.context, x, weight, bias, epsilon.unwrap_or(1e-5), call.output())
+    let (x, weight, bias) = (call.tensor()?, call.optional_tensor()?, call.optional_tensor()?);
+    let NormOptions { epsilon } = call.options(&[])?;
+    let output = call.output(x.shape.dims())?;
+    norm::layer_norm(call.context, x, weight, bias, epsilon.unwrap_or(1e-5), output)
 }
 
 /// The default epsilon is PyTorch's for 32 bits.
 pub(super) fn rms_norm(call: &mut Call<'_>) -> Result<()> {
-    let (x, weight) = (call.tensor("x")?, call.optional_tensor("weight")?);
-    let NormOptions { epsilon } = read(call.options, Names { beside: &["weight"], without: &[] })?;
-    norm::rms_norm(call.context, x, weight, epsilon.unwrap_or(f32::EPSILON), call.output())
+    let (x, weight) = (call.tensor()?, call.optional_tensor()?);
+    let NormOptions { epsilon } = call.options(&[])?;
+    let output = call.output(x.shape.dims())?;
+    norm::rms_norm(call.context, x, weight, epsilon.unwrap_or(f32::EPSILON), output)
 }
 
 /// The forms of GELU.
@@ -53,18 +56,20 @@ struct GeluOptions {
 }
 
 pub(super) fn gelu(call: &mut Call<'_>) -> Result<()> {
-    let x = call.tensor("x")?;
-    let GeluOptions { approximate } = read(call.options, Names::default())?;
+    let x = call.tensor()?;
+    let GeluOptions { approximate } = call.options(&[])?;
     let form = match approximate {
         Approximate::None => Activation::Gelu,
         Approximate::Tanh => Activation::GeluTanh,
     };
-    activation::activate(call.context, form, x, call.output())
+    let output = call.output(x.shape.dims())?;
+    activation::activate(call.context, form, x, output)
 }
 
 pub(super) fn silu(call: &mut Call<'_>) -> Result<()> {
-    let x = call.tensor("x")?;
-    activation::activate(call.context, Activation::Silu, x, call.output())
+    let x = call.tensor()?;
+    let output = call.output(x.shape.dims())?;
+    activation::activate(call.context, Activation::Silu, x, output)
 }
 
 #[derive(Default, Deserialize)]
@@ -74,20 +79,26 @@ struct PoolOptions {
 }
 
 pub(super) fn mean_pool(call: &mut Call<'_>) -> Result<()> {
-    let x = call.tensor("x")?;
-    let PoolOptions { normalize } = read(call.options, Names { beside: &["lengths"], without: &[] })?;
-    pool::mean_pool(call.context, x, call.integers(0), normalize, call.output())
+    let (x, lengths) = (call.tensor()?, call.integers()?);
+    let PoolOptions { normalize } = call.options(&[])?;
+    let output = match *x.shape.dims() {
+        [batch, _, size] => call.output(&[batch, size])?,
+        // The mechanism refuses it.
+        _ => call.output(&[0])?,
+    };
+    pool::mean_pool(call.context, x, lengths, normalize, output)
 }
 
 pub(super) fn stats(call: &mut Call<'_>) -> Result<()> {
-    let found = stats::stats(call.tensor("tensor")?.data);
+    let found = stats::stats(call.tensor()?.data);
     let values = [found.mean as f32, found.deviation as f32, found.smallest, found.largest];
-    call.output().iter_mut().zip(values).for_each(|(output, value)| *output = value);
+    call.output(&[values.len()])?.iter_mut().zip(values).for_each(|(output, value)| *output = value);
     Ok(())
 }
 
 pub(super) fn normalize(call: &mut Call<'_>) -> Result<()> {
-    let x = call.tensor("tensor")?;
-    let NormOptions { epsilon } = read(call.options, Names::default())?;
-    stats::normalize(x, epsilon.unwrap_or(1e-5), call.output())
+    let x = call.tensor()?;
+    let NormOptions { epsilon } = call.options(&[])?;
+    let output = call.output(x.shape.dims())?;
+    stats::normalize(x, epsilon.unwrap_or(1e-5), output)
 }

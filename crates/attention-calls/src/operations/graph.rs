@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::call::Call;
 use crate::object::Object;
-use crate::options::{Names, read, write};
+use crate::options::write;
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -21,15 +21,19 @@ struct EdgesConfig {
 }
 
 /// A graph from the ends of its edges.
-pub(super) fn make(config: Option<&str>, integers: [Option<&[i32]>; 2]) -> Result<Arc<dyn Object>> {
-    let EdgesConfig { num_nodes } = read(config, Names { beside: &["source", "target"], without: &[] })?;
+pub(super) fn create(call: &mut Call<'_>) -> Result<()> {
+    let [source, target] = [call.integers()?, call.integers()?].map(Option::unwrap_or_default);
+    let EdgesConfig { num_nodes } = call.options(&[])?;
     let nodes = num_nodes.and_then(|nodes| usize::try_from(nodes).ok()).filter(|&nodes| nodes <= Graph::MOST_NODES);
     let nodes = nodes.ok_or_else(|| Error::value("numNodes", "an integer from 0 to 2147483647", ""))?;
-    let [source, target] = integers.map(Option::unwrap_or_default);
-    Ok(Arc::new(Graph::from_edges(nodes, source, target)?))
+    call.keep(Arc::new(Graph::from_edges(nodes, source, target)?))
 }
 
 impl Object for Graph {
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+
     fn config(&self) -> Result<String> {
         let (nodes, edges, loops) = (self.num_nodes(), self.num_edges(), self.num_self_loops());
         Ok(format!("{{\"numNodes\":{nodes},\"numEdges\":{edges},\"numSelfLoops\":{loops}}}"))
@@ -37,11 +41,11 @@ impl Object for Graph {
 }
 
 /// A layer of the kind that the type of its configuration says.
-pub(super) fn make_layer<C: for<'de> Deserialize<'de> + Default + Into<GraphConfig>>(
-    config: Option<&str>,
-) -> Result<Arc<dyn Object>> {
-    let config: C = read(config, Names::default())?;
-    Ok(Arc::new(GraphLayer::new(config)?))
+pub(super) fn create_layer<C: for<'de> Deserialize<'de> + Default + Into<GraphConfig>>(
+    call: &mut Call<'_>,
+) -> Result<()> {
+    let config: C = call.options(&[])?;
+    call.keep(Arc::new(GraphLayer::new(config)?))
 }
 
 impl Object for GraphLayer {
@@ -71,30 +75,34 @@ struct PropagateOptions {
 
 /// `propagate` of x along a graph's edges, with a weight for each edge beside it.
 pub(super) fn propagate(call: &mut Call<'_>) -> Result<()> {
-    let (x, edge_weight) = (call.tensor("x")?, call.optional_input());
-    let PropagateOptions { reduce } = read(call.options, Names { beside: &["edgeWeight"], without: &[] })?;
-    let output = call.output();
+    let (x, edge_weight) = (call.tensor()?, call.floats()?);
+    let PropagateOptions { reduce } = call.options(&[])?;
+    let output = call.output(x.shape.dims())?;
     aggregate::propagate(call.context, call.object(0)?, x, reduce, edge_weight, output)
 }
 
 /// `edgeSoftmax` of scores over a graph's edges.
 pub(super) fn edge_softmax(call: &mut Call<'_>) -> Result<()> {
-    let (scores, output) = (call.tensor("scores")?, call.output());
+    let scores = call.tensor()?;
+    let output = call.output(scores.shape.dims())?;
     softmax::edge_softmax(call.context, call.object(0)?, scores, output)
 }
 
 /// `Graph.inDegrees`.
 pub(super) fn in_degrees(call: &mut Call<'_>) -> Result<()> {
-    let output = call.indices().unwrap_or_default();
-    call.object::<Graph>(0)?.in_degrees(output)
+    let graph: &Graph = call.object(0)?;
+    graph.in_degrees(call.integer_output(&[graph.num_nodes()])?)
 }
 
 /// A layer's `forward` over a graph: x, the features of edges, the weights of edges.
 pub(super) fn forward(call: &mut Call<'_>) -> Result<()> {
-    let (x, edge_attr) = (call.tensor("x")?, call.optional_tensor("edgeAttr")?);
-    let inputs = Inputs { x, edge_attr, edge_weight: call.optional_input() };
-    let options: GraphOptions = read(call.options, Names { beside: &["edgeAttr", "edgeWeight"], without: &[] })?;
-    let (output, weights) = (call.output(), call.optional_output(1));
-    let (layer, graph) = (call.object::<GraphLayer>(0)?, call.object::<Graph>(1)?);
+    let inputs = Inputs { x: call.tensor()?, edge_attr: call.optional_tensor()?, edge_weight: call.floats()? };
+    let options: GraphOptions = call.options(&[])?;
+    let (layer, graph): (&GraphLayer, &Graph) = (call.object(0)?, call.object(1)?);
+    let output = call.output_like(inputs.x.shape, layer.output_width())?;
+    // The mechanism refuses to give weights of a layer without heads, and nodes that are not the graph's.
+    let fits = inputs.x.shape.dims().first() == Some(&graph.num_nodes());
+    let asks = options.weights && layer.has_weights() && fits;
+    let weights = call.output_if(asks, &[layer.num_weighted_edges(graph), layer.settings().num_heads])?;
     layer.forward(call.context, graph, inputs, &options, call.training, output, weights)
 }

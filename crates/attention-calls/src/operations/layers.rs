@@ -2,26 +2,32 @@
 
 use std::sync::Arc;
 
-use ruvector_attention::Result;
 use ruvector_attention::layers::encoder::{EncoderConfig, TransformerEncoderLayer};
 use ruvector_attention::layers::multi_head::{Inputs, MultiHeadAttention};
 use ruvector_attention::layers::{Entry, LoadOptions};
 use ruvector_attention::options::{AttentionConfig, LayerKind, LayerOptions};
+use ruvector_attention::tensor::Shape;
+use ruvector_attention::{Result, Tensor};
 
-use super::attention::ARRAY_OPTIONS;
 use crate::call::Call;
 use crate::object::Object;
-use crate::options::{Names, read, write};
+use crate::options::write;
 
-/// A layer of the kind `self`, `cross` or any other of attention.
-pub(super) fn make_attention(kind: &str, config: Option<&str>) -> Result<Arc<dyn Object>> {
-    let kind = match kind {
-        "self" => LayerKind::SelfAttention,
-        "cross" => LayerKind::CrossAttention,
-        _ => LayerKind::MultiHead,
-    };
-    let config: AttentionConfig = read(config, Names::default())?;
-    Ok(Arc::new(MultiHeadAttention::new(AttentionConfig { kind, ..config })?))
+pub(super) fn create_multi_head_attention(call: &mut Call<'_>) -> Result<()> {
+    create_attention(call, LayerKind::MultiHead)
+}
+
+pub(super) fn create_self_attention(call: &mut Call<'_>) -> Result<()> {
+    create_attention(call, LayerKind::SelfAttention)
+}
+
+pub(super) fn create_cross_attention(call: &mut Call<'_>) -> Result<()> {
+    create_attention(call, LayerKind::CrossAttention)
+}
+
+fn create_attention(call: &mut Call<'_>, kind: LayerKind) -> Result<()> {
+    let config: AttentionConfig = call.options(&[])?;
+    call.keep(Arc::new(MultiHeadAttention::new(AttentionConfig { kind, ..config })?))
 }
 
 impl Object for MultiHeadAttention {
@@ -39,18 +45,67 @@ impl Object for MultiHeadAttention {
 }
 
 pub(super) fn multi_head_attention(call: &mut Call<'_>) -> Result<()> {
-    let (query, key, value) = (call.tensor("q")?, call.optional_tensor("k")?, call.optional_tensor("v")?);
-    let options = layer_options(call)?;
+    let inputs = Inputs { query: call.tensor()?, key: call.optional_tensor()?, value: call.optional_tensor()? };
     let arrays = call.arrays()?;
-    let (output, weights) = (call.output(), call.optional_output(1));
-    let inputs = Inputs { query, key, value };
+    let options: LayerOptions = call.options(&[])?;
     let layer: &MultiHeadAttention = call.object(0)?;
+    let config = layer.config();
+    let output = call.output_like(inputs.query.shape, config.model_dim())?;
+    let weights = weights(call, inputs.query, inputs.key, &options, config.num_heads)?;
     layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
 }
 
-pub(super) fn make_encoder(config: Option<&str>) -> Result<Arc<dyn Object>> {
-    let config: EncoderConfig = read(config, Names::default())?;
-    Ok(Arc::new(TransformerEncoderLayer::new(config)?))
+/// Memory for the weights of attention, if they are asked for.
+fn weights<'a>(
+    call: &mut Call<'a>,
+    query: Tensor<'_>,
+    key: Option<Tensor<'_>>,
+    options: &LayerOptions,
+    num_heads: usize,
+) -> Result<Option<&'a mut [f32]>> {
+    let (&[batch, length, _], &[_, keys, _]) = (query.shape.dims(), key.unwrap_or(query).shape.dims()) else {
+        // The mechanism refuses other ranks.
+        return call.absent().map(|()| None);
+    };
+    if options.average_weights {
+        return call.output(&[batch, length, keys]).map(Some);
+    }
+    call.output_if(options.weights, &[batch, num_heads, length, keys])
+}
+
+/// The rows of a single sequence can be computed apart.
+pub(super) fn divisible_attention(call: &mut Call<'_>) -> Result<u64> {
+    let (query, key) = (call.shape()?, call.shape()?);
+    divisible(call, query, key, call.object::<MultiHeadAttention>(0)?.config().model_dim(), 0)
+}
+
+pub(super) fn divisible_encoder(call: &mut Call<'_>) -> Result<u64> {
+    let (query, config) = (call.shape()?, call.object::<TransformerEncoderLayer>(0)?.config());
+    divisible(call, query, None, config.model_dim, config.feed_forward_dim)
+}
+
+fn divisible(
+    call: &Call<'_>,
+    query: Option<Shape>,
+    key: Option<Shape>,
+    model_dim: usize,
+    feed_forward_dim: usize,
+) -> Result<u64> {
+    let options: LayerOptions = call.options(&[])?;
+    let Some(query) = query.filter(|query| query.dims().first() == Some(&1)) else { return Ok(0) };
+    if options.weights || options.average_weights {
+        return Ok(0);
+    }
+    let keys = key.unwrap_or(query).dims().get(1).copied().unwrap_or(0);
+    let (rows, columns) = query.rows_and_columns();
+    Ok((4 * rows as u64)
+        .saturating_mul(columns as u64)
+        .saturating_mul(2 * model_dim as u64 + keys as u64 + feed_forward_dim as u64))
+}
+
+pub(super) fn create_encoder_layer(call: &mut Call<'_>) -> Result<()> {
+    let config: EncoderConfig = call.options(&[])?;
+    call.keep(Arc::new(TransformerEncoderLayer::new(config)?))
 }
 
 impl Object for TransformerEncoderLayer {
@@ -68,14 +123,11 @@ impl Object for TransformerEncoderLayer {
 }
 
 pub(super) fn transformer_encoder_layer(call: &mut Call<'_>) -> Result<()> {
-    let x = call.tensor("x")?;
-    let options = layer_options(call)?;
+    let x = call.tensor()?;
     let arrays = call.arrays()?;
-    let (output, weights) = (call.output(), call.optional_output(1));
+    let options: LayerOptions = call.options(&[])?;
     let layer: &TransformerEncoderLayer = call.object(0)?;
+    let output = call.output(x.shape.dims())?;
+    let weights = weights(call, x, None, &options, layer.config().num_heads)?;
     layer.forward(call.context, x, &options, arrays, call.training, output, weights)
-}
-
-fn layer_options(call: &Call<'_>) -> Result<LayerOptions> {
-    read(call.options, Names { beside: ARRAY_OPTIONS, without: &[] })
 }

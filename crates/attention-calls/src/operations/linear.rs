@@ -7,30 +7,39 @@ use ruvector_attention::layers::{Entry, LoadOptions};
 use ruvector_attention::linear::stream::{Stream, StreamConfig};
 use ruvector_attention::linear::{LinearAttention, LinearConfig, LinearOptions};
 
+use super::attention::last;
 use crate::call::Call;
 use crate::object::Object;
-use crate::options::{Names, read, write};
+use crate::options::write;
 
-pub(super) fn make(config: Option<&str>) -> Result<Arc<dyn Object>> {
-    let config: LinearConfig = read(config, Names::default())?;
-    Ok(Arc::new(LinearAttention::new(config)?))
+pub(super) fn create(call: &mut Call<'_>) -> Result<()> {
+    let config: LinearConfig = call.options(&[])?;
+    call.keep(Arc::new(LinearAttention::new(config)?))
 }
 
 /// Its projection follows from the configuration, so there are no entries.
 impl Object for LinearAttention {
+    fn bytes(&self) -> usize {
+        size_of_val(self.projection())
+    }
+
     fn config(&self) -> Result<String> {
         write(self.config())
     }
 }
 
-pub(super) fn make_stream(config: Option<&str>) -> Result<Arc<dyn Object>> {
-    let config: StreamConfig = read(config, Names::default())?;
-    Ok(Arc::new(Stream::new(config)?))
+pub(super) fn create_stream(call: &mut Call<'_>) -> Result<()> {
+    let config: StreamConfig = call.options(&[])?;
+    call.keep(Arc::new(Stream::new(config)?))
 }
 
 impl Object for Stream {
     fn config(&self) -> Result<String> {
         write(self.config())
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes()
     }
 
     fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
@@ -42,25 +51,30 @@ impl Object for Stream {
     }
 }
 
-/// The object is the attention; lengths are the first array of integers.
+/// The object is the attention.
 pub(super) fn forward(call: &mut Call<'_>) -> Result<()> {
-    let tensors = [call.tensor("q")?, call.tensor("k")?, call.tensor("v")?];
-    let options: LinearOptions = read(call.options, Names { beside: &["kvLengths", "out"], without: &[] })?;
-    let (kv_lengths, output) = (call.integers(0), call.output());
-    call.object::<LinearAttention>(0)?.forward(call.context, tensors, options, kv_lengths, output)
+    let [q, k, v] = [call.tensor()?, call.tensor()?, call.tensor()?];
+    let kv_lengths = call.integers()?;
+    let options: LinearOptions = call.options(&[])?;
+    let output = call.output_like(q.shape, last(v.shape))?;
+    call.object::<LinearAttention>(0)?.forward(call.context, [q, k, v], options, kv_lengths, output)
 }
 
 /// The object is the attention.
 pub(super) fn feature_map(call: &mut Call<'_>) -> Result<()> {
-    let (x, output) = (call.tensor("x")?, call.output());
-    call.object::<LinearAttention>(0)?.feature_map(call.context, x, output)
+    let x = call.tensor()?;
+    let attention: &LinearAttention = call.object(0)?;
+    let config = attention.config();
+    let heads = if x.shape.rank() == 3 { config.num_heads } else { 1 };
+    let output = call.output_like(x.shape, heads * attention.feature_dim())?;
+    attention.feature_map(call.context, x, output)
 }
 
 /// The objects are the attention and its stream.
 pub(super) fn step(call: &mut Call<'_>) -> Result<()> {
-    let tensors = [call.tensor("q")?, call.tensor("k")?, call.tensor("v")?];
-    let output = call.output();
-    call.object::<Stream>(1)?.step(call.object(0)?, call.context, tensors, output)
+    let [q, k, v] = [call.tensor()?, call.tensor()?, call.tensor()?];
+    let output = call.output_like(q.shape, last(v.shape))?;
+    call.object::<Stream>(1)?.step(call.object(0)?, call.context, [q, k, v], output)
 }
 
 /// The object is the stream.

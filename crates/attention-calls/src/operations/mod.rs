@@ -1,4 +1,4 @@
-//! The operations and the kinds of objects, one file per family.
+//! The operations, one file per family. Adding one adds a row to the table here, and to neither binding.
 
 mod attention;
 mod cache;
@@ -8,71 +8,173 @@ mod hyperbolic;
 mod layers;
 mod linear;
 
-use std::sync::Arc;
-
+use ruvector_attention::Result;
 use ruvector_attention::graph::options::{ConvolutionConfig, GraphAttentionConfig, GraphTransformerConfig, SageConfig};
-use ruvector_attention::{Code, Error, Result};
 
 use crate::call::Call;
-use crate::object::Object;
+use crate::memory::Element;
 
-/// Takes tensors, options and outputs from a call, and hands them to a mechanism.
-pub(crate) type Operation = fn(&mut Call<'_>) -> Result<()>;
+/// Takes inputs, options and memory for results from a call, and hands them to a mechanism.
+pub(crate) type Run = fn(&mut Call<'_>) -> Result<()>;
 
-/// Every operation under its name; its number is its index.
-pub(crate) const OPERATIONS: &[(&str, Operation)] = &[
-    ("scaledDotProductAttention", attention::scaled_dot_product_attention),
-    ("attentionWeights", attention::attention_weights),
-    ("scaledDotProductOptions", attention::check_scaled_dot_product),
-    ("flashOptions", attention::check_flash),
-    ("flashAttention", attention::flash_attention),
-    ("mergeAttention", attention::merge_attention),
-    ("rotaryEmbedding", attention::rotary_embedding),
-    ("kvCacheAppend", cache::append),
-    ("kvCacheAttend", cache::attend),
-    ("kvCacheTruncate", cache::truncate),
-    ("softmax", functions::softmax),
-    ("linear", functions::linear),
-    ("multiHeadAttention", layers::multi_head_attention),
-    ("stats", functions::stats),
-    ("normalize", functions::normalize),
-    ("propagate", graph::propagate),
-    ("edgeSoftmax", graph::edge_softmax),
-    ("inDegrees", graph::in_degrees),
-    ("graphLayer", graph::forward),
-    ("linearAttention", linear::forward),
-    ("linearFeatureMap", linear::feature_map),
-    ("linearStreamStep", linear::step),
-    ("linearStreamReset", linear::reset),
-    ("hyperbolicAttention", hyperbolic::forward),
-    ("hyperbolicFunction", hyperbolic::function),
-    ("hyperbolicDistances", hyperbolic::distances),
-    ("hyperbolicMidpoint", hyperbolic::midpoint),
-    ("layerNorm", functions::layer_norm),
-    ("rmsNorm", functions::rms_norm),
-    ("gelu", functions::gelu),
-    ("silu", functions::silu),
-    ("meanPool", functions::mean_pool),
-    ("transformerEncoderLayer", layers::transformer_encoder_layer),
-    // Test hook: panics on purpose.
-    ("provokePanic", |call| panic!("{}", call.options.unwrap_or_default())),
-];
+/// An operation and its signature, from which the calls of lib/ and the inputs of fuzzers follow.
+pub struct Operation {
+    /// The name, under which lib/ calls it.
+    pub name: &'static str,
+    /// The inputs in their order.
+    pub inputs: &'static [Input],
+    /// The results in their order, an object's included.
+    pub results: &'static [&'static str],
+    /// Whether the caller may give memory for the first result, as the option `out`.
+    pub takes_out: bool,
+    pub(crate) run: Run,
+    /// Scalar operations of a call whose work items can be computed apart, and whose results are then joined row by row;
+    /// 0 where that doesn't hold. It knows the shapes of the inputs, not their elements.
+    pub(crate) divisible: Option<fn(&mut Call<'_>) -> Result<u64>>,
+}
 
-/// Makes an object of a kind from its configuration, a JSON object.
-pub(crate) fn make(kind: &str, config: &str, integers: [Option<&[i32]>; 2]) -> Result<Arc<dyn Object>> {
-    let config = Some(config);
-    match kind {
-        "multi-head" | "self" | "cross" => layers::make_attention(kind, config),
-        "encoder-layer" => layers::make_encoder(config),
-        "kv-cache" => cache::make(config),
-        "linear" => linear::make(config),
-        "linear-stream" => linear::make_stream(config),
-        "hyperbolic" => hyperbolic::make(config),
-        "graph" => graph::make(config, integers),
-        "graph-convolution" => graph::make_layer::<ConvolutionConfig>(config),
-        "graph-sage" => graph::make_layer::<SageConfig>(config),
-        "graph-attention" => graph::make_layer::<GraphAttentionConfig>(config),
-        "graph-transformer" => graph::make_layer::<GraphTransformerConfig>(config),
-        _ => Err(Error::new(Code::Internal, "kind", "a kind of object", kind)),
+/// An input of an operation.
+pub struct Input {
+    /// The name in the public interface.
+    pub name: &'static str,
+    /// The element types that it may have.
+    pub elements: &'static [Element],
+    /// How a caller gives it.
+    pub place: Place,
+}
+
+/// How a caller gives an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// As an argument.
+    Argument,
+    /// As an argument that may be left out.
+    OptionalArgument,
+    /// As an option.
+    Option,
+}
+
+impl Input {
+    /// Whether it may be absent.
+    pub fn is_optional(&self) -> bool {
+        self.place != Place::Argument
     }
 }
+
+const fn input(name: &'static str, elements: &'static [Element], place: Place) -> Input {
+    Input { name, elements, place }
+}
+
+/// A tensor of floats.
+const fn tensor(name: &'static str) -> Input {
+    input(name, &[Element::F32], Place::Argument)
+}
+
+/// A tensor of floats that may be absent.
+const fn optional(name: &'static str) -> Input {
+    input(name, &[Element::F32], Place::OptionalArgument)
+}
+
+/// An option that is a tensor of floats.
+const fn option(name: &'static str) -> Input {
+    input(name, &[Element::F32], Place::Option)
+}
+
+/// Integers.
+const fn integers(name: &'static str) -> Input {
+    input(name, &[Element::I32], Place::Argument)
+}
+
+/// An option that is an array of integers.
+const fn integer_option(name: &'static str) -> Input {
+    input(name, &[Element::I32], Place::Option)
+}
+
+const MASK: Input = input("mask", &[Element::U8, Element::F32], Place::Option);
+const QUERY_OFFSET: Input = integer_option("queryOffset");
+const KV_LENGTHS: Input = integer_option("kvLengths");
+
+const fn operation(
+    name: &'static str,
+    inputs: &'static [Input],
+    results: &'static [&'static str],
+    run: Run,
+) -> Operation {
+    Operation { name, inputs, results, takes_out: false, run, divisible: None }
+}
+
+impl Operation {
+    const fn with_out(self) -> Self {
+        Self { takes_out: true, ..self }
+    }
+
+    const fn divisible(self, operations: fn(&mut Call<'_>) -> Result<u64>) -> Self {
+        Self { divisible: Some(operations), ..self }
+    }
+}
+
+const NOTHING: &[&str] = &[];
+const OUTPUT: &[&str] = &["output"];
+const OBJECT: &[&str] = &["object"];
+const ATTENTION: &[&str] = &["output", "weights", "logSumExp", "topWeights.values", "topWeights.indices"];
+const WEIGHTED: &[&str] = &["output", "weights"];
+
+/// Every operation; its number is its index.
+#[rustfmt::skip]
+pub const OPERATIONS: &[Operation] = &[
+    operation("scaledDotProductAttention", &[tensor("q"), tensor("k"), tensor("v"), MASK, QUERY_OFFSET, KV_LENGTHS], ATTENTION, attention::scaled_dot_product_attention).with_out().divisible(attention::divisible),
+    operation("flashAttention", &[tensor("q"), tensor("k"), tensor("v"), MASK, QUERY_OFFSET, KV_LENGTHS], ATTENTION, attention::flash_attention).with_out().divisible(attention::divisible),
+    operation("attentionWeights", &[tensor("q"), tensor("k"), MASK, QUERY_OFFSET, KV_LENGTHS], OUTPUT, attention::attention_weights).with_out(),
+    operation("scaledDotProductOptions", &[], NOTHING, attention::check_scaled_dot_product),
+    operation("flashOptions", &[], NOTHING, attention::check_flash),
+    operation("mergeAttention", &[tensor("parts"), tensor("parts")], &["output", "logSumExp"], attention::merge_attention),
+    operation("rotaryEmbedding", &[tensor("x"), integer_option("positions")], OUTPUT, attention::rotary_embedding),
+
+    operation("createKVCache", &[], OBJECT, cache::create),
+    operation("kvCacheAppend", &[tensor("k"), tensor("v")], NOTHING, cache::append),
+    operation("kvCacheAttend", &[tensor("q"), MASK, QUERY_OFFSET, KV_LENGTHS], ATTENTION, cache::attend).with_out(),
+    operation("kvCacheTruncate", &[], NOTHING, cache::truncate),
+
+    operation("createMultiHeadAttention", &[], OBJECT, layers::create_multi_head_attention),
+    operation("createSelfAttention", &[], OBJECT, layers::create_self_attention),
+    operation("createCrossAttention", &[], OBJECT, layers::create_cross_attention),
+    operation("multiHeadAttention", &[tensor("q"), optional("k"), optional("v"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, layers::multi_head_attention).with_out().divisible(layers::divisible_attention),
+    operation("createTransformerEncoderLayer", &[], OBJECT, layers::create_encoder_layer),
+    operation("transformerEncoderLayer", &[tensor("x"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, layers::transformer_encoder_layer).with_out().divisible(layers::divisible_encoder),
+
+    operation("softmax", &[tensor("x")], OUTPUT, functions::softmax),
+    operation("linear", &[tensor("x"), tensor("weight"), optional("bias")], OUTPUT, functions::linear),
+    operation("layerNorm", &[tensor("x"), option("weight"), option("bias")], OUTPUT, functions::layer_norm),
+    operation("rmsNorm", &[tensor("x"), option("weight")], OUTPUT, functions::rms_norm),
+    operation("gelu", &[tensor("x")], OUTPUT, functions::gelu),
+    operation("silu", &[tensor("x")], OUTPUT, functions::silu),
+    operation("meanPool", &[tensor("x"), integer_option("lengths")], OUTPUT, functions::mean_pool),
+    operation("stats", &[tensor("tensor")], &["mean, std, min, max"], functions::stats),
+    operation("normalize", &[tensor("tensor")], OUTPUT, functions::normalize),
+
+    operation("createGraph", &[integers("source"), integers("target")], OBJECT, graph::create),
+    operation("inDegrees", &[], OUTPUT, graph::in_degrees),
+    operation("propagate", &[tensor("x"), option("edgeWeight")], OUTPUT, graph::propagate),
+    operation("edgeSoftmax", &[tensor("scores")], OUTPUT, graph::edge_softmax),
+    operation("createGraphConvolution", &[], OBJECT, graph::create_layer::<ConvolutionConfig>),
+    operation("createGraphSage", &[], OBJECT, graph::create_layer::<SageConfig>),
+    operation("createGraphAttention", &[], OBJECT, graph::create_layer::<GraphAttentionConfig>),
+    operation("createGraphTransformer", &[], OBJECT, graph::create_layer::<GraphTransformerConfig>),
+    operation("graphLayer", &[tensor("x"), option("edgeAttr"), option("edgeWeight")], WEIGHTED, graph::forward),
+
+    operation("createLinearAttention", &[], OBJECT, linear::create),
+    operation("linearAttention", &[tensor("q"), tensor("k"), tensor("v"), KV_LENGTHS], OUTPUT, linear::forward).with_out(),
+    operation("linearFeatureMap", &[tensor("x")], OUTPUT, linear::feature_map),
+    operation("createLinearStream", &[], OBJECT, linear::create_stream),
+    operation("linearStreamStep", &[tensor("q"), tensor("k"), tensor("v")], OUTPUT, linear::step),
+    operation("linearStreamReset", &[], NOTHING, linear::reset),
+
+    operation("createHyperbolicAttention", &[], OBJECT, hyperbolic::create),
+    operation("hyperbolicAttention", &[tensor("q"), tensor("k"), tensor("v"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, hyperbolic::forward).with_out(),
+    operation("hyperbolicFunction", &[tensor("first"), optional("second"), optional("third")], OUTPUT, hyperbolic::function),
+    operation("hyperbolicDistances", &[tensor("a"), tensor("b")], OUTPUT, hyperbolic::distances),
+    operation("hyperbolicMidpoint", &[tensor("points"), optional("weights")], OUTPUT, hyperbolic::midpoint),
+
+    // Test hook: panics on purpose.
+    operation("provokePanic", &[], NOTHING, |call| panic!("{}", call.json.unwrap_or_default())),
+];

@@ -3,7 +3,7 @@
 
 use arbitrary::{Result, Unstructured};
 use ruvector_attention::layers::LoadOptions;
-use ruvector_attention_calls::{self as calls, Slots};
+use ruvector_attention_calls::{self as calls, Array, Builder, Element, OPERATIONS};
 
 /// Names of options and configurations, right for some mechanism.
 const NAMES: &[&str] = &[
@@ -138,41 +138,24 @@ const VALUES: &[&str] = &[
     "1.5",
 ];
 
-const KINDS: &[&str] = &[
-    "multi-head",
-    "self",
-    "cross",
-    "encoder-layer",
-    "kv-cache",
-    "linear",
-    "linear-stream",
-    "hyperbolic",
-    "graph",
-    "graph-convolution",
-    "graph-sage",
-    "graph-attention",
-    "graph-transformer",
-    "other",
-];
-
 /// Configurations that are right, for objects to get to.
 const CONFIGS: &[(&str, &str)] = &[
-    ("multi-head", r#"{"numHeads":2,"headDim":2,"modelDim":3,"dropout":0.5}"#),
-    ("self", r#"{"numHeads":2,"headDim":2,"kvHeads":1,"rotary":{}}"#),
-    ("cross", r#"{"numHeads":1,"headDim":3,"kDim":2}"#),
-    ("encoder-layer", r#"{"modelDim":4,"numHeads":2,"feedForwardDim":3}"#),
-    ("kv-cache", r#"{"kvHeads":1,"headDim":2,"capacity":3}"#),
-    ("kv-cache", r#"{"kvHeads":2,"headDim":2,"capacity":4,"window":2,"valueDim":1}"#),
-    ("linear", r#"{"modelDim":4,"numHeads":2}"#),
-    ("linear", r#"{"modelDim":3,"featureMap":"favor+","featureDim":5}"#),
-    ("linear-stream", "{}"),
-    ("hyperbolic", r#"{"curvature":-1}"#),
-    ("hyperbolic", r#"{"curvature":-0.5,"manifold":"lorentz","inputs":"tangent"}"#),
-    ("graph-convolution", r#"{"inFeatures":2,"outFeatures":2}"#),
-    ("graph-sage", r#"{"inFeatures":2,"outFeatures":3,"reduce":"max"}"#),
-    ("graph-attention", r#"{"inFeatures":2,"outFeatures":2,"numHeads":2,"edgeFeatures":1}"#),
-    ("graph-transformer", r#"{"inFeatures":2,"outFeatures":2,"beta":true}"#),
-    ("graph", r#"{"numNodes":3}"#),
+    ("createMultiHeadAttention", r#"{"numHeads":2,"headDim":2,"modelDim":3,"dropout":0.5}"#),
+    ("createSelfAttention", r#"{"numHeads":2,"headDim":2,"kvHeads":1,"rotary":{}}"#),
+    ("createCrossAttention", r#"{"numHeads":1,"headDim":3,"kDim":2}"#),
+    ("createTransformerEncoderLayer", r#"{"modelDim":4,"numHeads":2,"feedForwardDim":3}"#),
+    ("createKVCache", r#"{"kvHeads":1,"headDim":2,"capacity":3}"#),
+    ("createKVCache", r#"{"kvHeads":2,"headDim":2,"capacity":4,"window":2,"valueDim":1}"#),
+    ("createLinearAttention", r#"{"modelDim":4,"numHeads":2}"#),
+    ("createLinearAttention", r#"{"modelDim":3,"featureMap":"favor+","featureDim":5}"#),
+    ("createLinearStream", "{}"),
+    ("createHyperbolicAttention", r#"{"curvature":-1}"#),
+    ("createHyperbolicAttention", r#"{"curvature":-0.5,"manifold":"lorentz","inputs":"tangent"}"#),
+    ("createGraphConvolution", r#"{"inFeatures":2,"outFeatures":2}"#),
+    ("createGraphSage", r#"{"inFeatures":2,"outFeatures":3,"reduce":"max"}"#),
+    ("createGraphAttention", r#"{"inFeatures":2,"outFeatures":2,"numHeads":2,"edgeFeatures":1}"#),
+    ("createGraphTransformer", r#"{"inFeatures":2,"outFeatures":2,"beta":true}"#),
+    ("createGraph", r#"{"numNodes":3}"#),
 ];
 
 /// The most elements of an array, so that calls stay short.
@@ -220,29 +203,21 @@ pub fn run(bytes: &[u8]) {
 
 fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
     match input.int_in_range(0..=9)? {
-        0 => create(input, world),
-        1 => create_rightly(input, world),
+        0 | 1 => create_rightly(input, world),
         2 => load(input, world),
         3 => inspect(input, world),
         _ => call(input, world),
     }
 }
 
-fn create(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
-    let (kind, config) = (*input.choose(KINDS)?, options(input)?);
-    let (first, second) = (integers(input)?, integers(input)?);
-    if let Ok(id) = calls::create(kind, &config, [first.as_deref(), second.as_deref()]) {
-        world.ids.push(id);
-    }
-    Ok(())
-}
-
 fn create_rightly(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
-    let (kind, config) = *input.choose(CONFIGS)?;
+    let (operation, config) = *input.choose(CONFIGS)?;
     let nodes: Vec<i32> = (0..input.int_in_range(0..=5)?).map(|_| input.int_in_range(0..=2)).collect::<Result<_>>()?;
-    let ends = [Some(&nodes[..]), Some(&nodes[..])];
-    let ends = if kind == "graph" { ends } else { [None, None] };
-    world.ids.push(calls::create(kind, config, ends).expect("a configuration that is right"));
+    let mut call = Builder::new(1, &[]);
+    if operation == "createGraph" {
+        (0..2).for_each(|_| call.add(Array::I32(&nodes), &[nodes.len()]));
+    }
+    world.ids.push(call.create(operation, config).expect("a configuration that is right"));
     Ok(())
 }
 
@@ -281,54 +256,64 @@ fn any_id(input: &mut Unstructured<'_>, world: &World) -> Result<Option<u32>> {
     input.choose(&world.ids).copied().map(Some)
 }
 
-fn call(input: &mut Unstructured<'_>, world: &World) -> Result<()> {
-    // Without the last one, which panics on purpose.
-    let count = calls::operations().split(',').count() - 1;
-    let operation = input.int_in_range(0..=count as u32)?;
-    if operation as usize == count {
-        return Ok(());
-    }
-    let mut header = vec![f64::from(input.int_in_range(0..=3u8)?), f64::from(input.arbitrary::<bool>()?)];
-    let parts = input.int_in_range(1..=3u8)?;
-    header.extend([f64::from(input.int_in_range(0..=parts)?), f64::from(parts)]);
-    let objects = input.int_in_range(0..=2)?;
-    header.push(objects as f64);
-    for _ in 0..objects {
-        header.push(any_id(input, world)?.map_or(0.0, f64::from));
-    }
-    let mut inputs: [Option<Vec<f32>>; 4] = [None, None, None, None];
-    let size = input.int_in_range(0..=4usize)?;
-    for slot in &mut inputs {
-        if input.ratio(3, 4)? {
-            let shape = shape(input, size)?;
-            push_shape(&mut header, &shape);
-            *slot = Some(floats(input, Some(&shape))?);
-        }
-    }
-    let mask = if input.ratio(1, 4)? { Some(mask(input, &mut header)?) } else { None };
-    if input.ratio(1, 20)? {
-        header.truncate(input.int_in_range(0..=header.len())?);
-    }
-    let options = if input.ratio(3, 4)? { Some(options(input)?) } else { None };
-    let (first, second) = (integers(input)?, integers(input)?);
-    let mut outputs =
-        [outputs(input, &inputs)?, outputs(input, &inputs)?, outputs(input, &inputs)?, outputs(input, &inputs)?];
-    let mut indices = integers(input)?;
-    let mut outputs = outputs.each_mut();
-    let slots = Slots {
-        inputs: inputs.each_ref().map(Option::as_deref),
-        bytes: mask.as_deref(),
-        integers: [first.as_deref(), second.as_deref()],
-        outputs: outputs.each_mut().map(|output| output.as_deref_mut()),
-        indices: indices.as_deref_mut(),
-    };
-    let _ = calls::call(operation, &header, options.as_deref(), slots, None);
-    Ok(())
+/// An array of the fuzzer's.
+enum Drawn {
+    Floats(Vec<f32>),
+    Integers(Vec<i32>),
+    Bytes(Vec<u8>),
 }
 
-fn push_shape(header: &mut Vec<f64>, shape: &[f64]) {
-    header.push(shape.len() as f64);
-    header.extend(shape);
+/// Any operation on inputs that its signature asks for, mostly.
+fn call(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
+    // Without the last one, which panics on purpose.
+    let operation = input.choose(&OPERATIONS[..OPERATIONS.len() - 1])?;
+    let objects = (0..input.int_in_range(0..=2)?)
+        .map(|_| Ok(any_id(input, world)?.unwrap_or(0)))
+        .collect::<Result<Vec<u32>>>()?;
+    let size = input.int_in_range(0..=4usize)?;
+    let mut drawn = Vec::new();
+    for signature in operation.inputs {
+        if input.ratio(1, if signature.is_optional() { 2 } else { 20 })? {
+            drawn.push(None);
+            continue;
+        }
+        let shape = shape(input, size)?;
+        let element = if input.ratio(1, 20)? { Element::I32 } else { *input.choose(signature.elements)? };
+        let array = match element {
+            Element::F32 => Drawn::Floats(floats(input, Some(&shape))?),
+            Element::U8 => Drawn::Bytes((0..elements(&shape)).map(|index| (index % 3) as u8).collect()),
+            _ => Drawn::Integers(integers(input)?),
+        };
+        let shape = if let Drawn::Integers(integers) = &array { vec![integers.len() as f64] } else { shape };
+        drawn.push(Some((array, shape)));
+    }
+    let parts = input.int_in_range(1..=3usize)?;
+    let mut call = Builder::new(input.int_in_range(0..=3)?, &objects).part(input.int_in_range(0..=parts)?, parts);
+    call.memory.header[1] = f64::from(input.arbitrary::<bool>()?);
+    for drawn in &drawn {
+        let Some((array, shape)) = drawn else {
+            call.absent();
+            continue;
+        };
+        // Dimensions as the header has them, beyond those of this machine too.
+        let dims: Vec<usize> = shape.iter().map(|&dim| dim as usize).collect();
+        match array {
+            Drawn::Floats(floats) => call.add(Array::F32(floats), &dims),
+            Drawn::Integers(integers) => call.add(Array::I32(integers), &dims),
+            Drawn::Bytes(bytes) => call.add(Array::U8(bytes), &dims),
+        }
+    }
+    if input.ratio(1, 20)? {
+        let place = input.int_in_range(0..=40usize)?;
+        call.memory.header[place] = *input.choose(DIMENSIONS)?;
+    }
+    let options = if input.ratio(3, 4)? { Some(options(input)?) } else { None };
+    if operation.results == ["object"] {
+        world.ids.extend(call.create(operation.name, options.as_deref().unwrap_or("{}")));
+    } else {
+        let _ = call.run(operation.name, options.as_deref());
+    }
+    Ok(())
 }
 
 /// A few dimensions, mostly all alike, so that tensors fit each other now and then.
@@ -353,33 +338,10 @@ fn floats(input: &mut Unstructured<'_>, shape: Option<&[f64]>) -> Result<Vec<f32
     Ok(pattern.into_iter().cycle().take(length).collect())
 }
 
-fn mask(input: &mut Unstructured<'_>, header: &mut Vec<f64>) -> Result<Vec<u8>> {
-    let size = input.int_in_range(0..=4)?;
-    let shape = shape(input, size)?;
-    push_shape(header, &shape);
-    Ok((0..elements(&shape)).map(|index| (index % 3) as u8).collect())
-}
-
-fn integers(input: &mut Unstructured<'_>) -> Result<Option<Vec<i32>>> {
-    if input.ratio(1, 2)? {
-        return Ok(None);
-    }
+fn integers(input: &mut Unstructured<'_>) -> Result<Vec<i32>> {
     let length = input.int_in_range(0..=8)?;
     let far = input.ratio(1, 8)?;
-    (0..length)
-        .map(|_| if far { input.arbitrary() } else { input.int_in_range(-2..=5) })
-        .collect::<Result<_>>()
-        .map(Some)
-}
-
-/// An array as long as a result may be: as an input, or as rows and columns of some.
-fn outputs(input: &mut Unstructured<'_>, inputs: &[Option<Vec<f32>>]) -> Result<Option<Vec<f32>>> {
-    if input.ratio(1, 4)? {
-        return Ok(None);
-    }
-    let like = inputs[input.int_in_range(0..=3usize)?].as_ref().map_or(0, Vec::len);
-    let length = if input.ratio(2, 3)? { like } else { input.int_in_range(0..=300)? };
-    Ok(Some(vec![0.0; length]))
+    (0..length).map(|_| if far { input.arbitrary() } else { input.int_in_range(-2..=5) }).collect()
 }
 
 /// Options: mostly an object of names and values that are known, else any text.

@@ -90,6 +90,11 @@ impl CacheConfig {
     fn reach(&self) -> Option<usize> {
         self.window.map(|window| window - 1)
     }
+
+    /// The number of keys that the last `queries` positions of `length` see.
+    fn attended(&self, length: usize, queries: usize) -> usize {
+        self.reach().map_or(length, |reach| length.min(queries + reach))
+    }
 }
 
 /// Keys and values of the positions so far.
@@ -166,6 +171,17 @@ impl KvCache {
         Ok(())
     }
 
+    /// The bytes that the cache occupies.
+    pub fn bytes(&self) -> usize {
+        let contents = self.read();
+        size_of_val(&*contents.keys) + size_of_val(&*contents.values)
+    }
+
+    /// The number of keys that so many queries attend to.
+    pub fn attended(&self, queries: usize) -> usize {
+        self.config.attended(self.length(), queries)
+    }
+
     /// Attention of the last L positions, q `[B, H, L, D]` or `[B, L, H, D]` in layout `blhd` or `[B, L, D]`, over the keys
     /// so far: causal unless the options say otherwise, and with a window as far as it reaches. S is the number of keys so
     /// far, with a window no more than `L + window − 1`.
@@ -209,7 +225,7 @@ impl KvCache {
             let expected = format_args!("at most {most} queries, the last positions that the cache has all keys of");
             return Err(Error::shape("q", expected, queries));
         }
-        let keys = config.reach().map_or(contents.length, |reach| contents.length.min(queries + reach));
+        let keys = config.attended(contents.length, queries);
         let first_row = contents.length - keys - contents.in_memory;
         let shape = [config.batch, dims.heads, queries, keys];
         check_volume(shape, config.head_dim.max(config.value_dim()))?;

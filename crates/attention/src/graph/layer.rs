@@ -130,6 +130,11 @@ impl GraphLayer {
         operations([2, graph.num_nodes(), self.parameters.len()]).saturating_add(graph.operations(along_edges))
     }
 
+    /// Whether the layer attends, and so has weights.
+    pub fn has_weights(&self) -> bool {
+        self.settings.kind.attends()
+    }
+
     /// How many edges of a graph the layer has weights for.
     pub fn num_weighted_edges(&self, graph: &Graph) -> usize {
         match self.settings.add_self_loops {

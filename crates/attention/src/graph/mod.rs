@@ -127,6 +127,12 @@ impl Graph {
         context::operations([self.edges.len() + self.num_nodes(), an_edge])
     }
 
+    /// The bytes that the graph occupies.
+    pub fn bytes(&self) -> usize {
+        let own = size_of_val(&*self.rows) + size_of_val(&*self.sources) + size_of_val(&*self.edges);
+        own + size_of_val(&*self.loops) + self.closed.get().map_or(0, |closed| closed.bytes())
+    }
+
     /// How many nodes there are.
     pub fn num_nodes(&self) -> usize {
         self.nodes

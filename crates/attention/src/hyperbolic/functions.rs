@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::context::{Context, SharedMut, operations};
 use crate::error::{Code, Error, Result};
 use crate::ranges;
-use crate::tensor::{Tensor, check_output};
+use crate::tensor::{MAX_RANK, Shape, Tensor, check_output};
 
 use super::ball::{self, Point};
 use super::model::{Coordinates, Model};
@@ -199,6 +199,40 @@ impl Row {
 }
 
 impl HyperbolicAttention {
+    /// The coordinates of a function's arguments, and those of its result.
+    fn coordinates_of(&self, function: Function) -> (Coordinates, Coordinates) {
+        let at = |model| Coordinates { model, ..self.coordinates };
+        match function {
+            ToLorentz => (at(Model::Poincare), at(Model::Lorentz)),
+            ToPoincare => (at(Model::Lorentz), at(Model::Poincare)),
+            _ => (self.coordinates, self.coordinates),
+        }
+    }
+
+    /// The shape of the result of [`Self::apply`]. It is of no account for arguments that do not fit.
+    pub fn result_shape(&self, options: &FunctionOptions, tensors: [Option<Tensor<'_>>; 3]) -> Shape {
+        let (reader, writer) = self.coordinates_of(options.function);
+        let (signature, kind) = options.function.signature();
+        let is_vector = signature.first().is_some_and(|&(_, kind)| kind == Kind::Vector);
+        let mut tensors = tensors.into_iter().flatten().peekable();
+        let size = tensors.peek().and_then(|first| first.shape.dims().last()).copied().unwrap_or(0);
+        let dims = size.saturating_sub(if is_vector { 0 } else { reader.extra() });
+        let first = tensors.peek().copied();
+        let rows = tensors.find(|tensor| tensor.shape.rows_and_columns().0 != 1).or(first);
+        let leading =
+            rows.as_ref().and_then(|rows| rows.shape.dims().split_last()).map_or(&[][..], |(_, leading)| leading);
+        let mut shape = [0; MAX_RANK];
+        shape[..leading.len()].copy_from_slice(leading);
+        let rank = match kind {
+            Kind::Number => leading.len(),
+            _ => {
+                shape[leading.len()] = dims + if kind == Kind::Vector { 0 } else { writer.extra() };
+                leading.len() + 1
+            }
+        };
+        Shape::new("output", &shape[..rank]).unwrap_or(Shape::of([0]))
+    }
+
     /// A function of rows: each argument has the same leading dimensions, or one row for all. The result has a row for each.
     ///
     /// Points and tangent vectors have the coordinates of the model, also where the function's name comes from the ball; but
@@ -218,12 +252,7 @@ impl HyperbolicAttention {
     ) -> Result<()> {
         let FunctionOptions { factor, .. } = *options;
         ranges::number("factor", factor, factor.is_finite(), "a finite number")?;
-        let at = |model| Coordinates { model, ..self.coordinates };
-        let (reader, writer) = match options.function {
-            ToLorentz => (at(Model::Poincare), at(Model::Lorentz)),
-            ToPoincare => (at(Model::Lorentz), at(Model::Poincare)),
-            _ => (self.coordinates, self.coordinates),
-        };
+        let (reader, writer) = self.coordinates_of(options.function);
         let (signature, kind) = options.function.signature();
         let named = signature.iter().zip(tensors);
         let arguments: Vec<Argument<'_>> =

@@ -168,6 +168,11 @@ impl LinearAttention {
         &self.config
     }
 
+    /// The number of features of a head.
+    pub fn feature_dim(&self) -> usize {
+        self.map.features
+    }
+
     /// FAVOR+'s `ω / D^¼`, `[F, D]`, for tests; empty for the other feature maps.
     #[doc(hidden)]
     pub fn projection(&self) -> &[f32] {

@@ -97,6 +97,11 @@ impl Stream {
         Ok(())
     }
 
+    /// The bytes that the sums occupy.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.state().sums)
+    }
+
     /// Forgets every position.
     pub fn reset(&self) {
         *self.state() = State::default();

@@ -1,0 +1,320 @@
+//! The memory of a call, which JavaScript and the module share, and arrays of any element type.
+//!
+//! A small call passes no array at all: its numbers, its small inputs and its small results lie in one [`CallMemory`] that
+//! both sides see. Creating or borrowing an array through a binding costs more than copying a few hundred numbers.
+
+use std::cell::{RefCell, UnsafeCell};
+use std::ops::Range;
+
+use ruvector_attention::tensor::try_zeroed;
+
+/// Numbers that describe a call: see [`CallMemory::header`].
+pub const HEADER: usize = 512;
+/// Numbers that describe its results.
+pub const RESULTS: usize = 64;
+/// Small inputs and results of 32-bit floats.
+pub const FLOATS: usize = 2048;
+/// Small inputs and results of 32-bit integers.
+pub const INTEGERS: usize = 256;
+/// Small inputs of bytes.
+pub const BYTES: usize = 1024;
+
+/// One call, as both sides of a binding see it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct CallMemory {
+    /// `[threads, training, part, parts, floats, integers, bytes, objects, id, …]`, then the inputs in the order of the
+    /// operation's signature, each `[element, place, rank, dim, …]`, or `[0]` for an absent one.
+    ///
+    /// - `part` of `parts` is to be computed;
+    /// - `floats`, `integers` and `bytes` count the elements that inputs occupy in the areas below;
+    /// - `place` is where an input begins in the area of its element type, or `−1 − index` in the list of arrays.
+    pub header: [f64; HEADER],
+    /// After the call, the results in the order of the signature, each `[element, place, rank, dim, …]` as inputs are,
+    /// `[0]` for an absent one, or `[7, id]` for an object; then `[-1]`.
+    pub results: [f64; RESULTS],
+    /// The area of 32-bit floats.
+    pub floats: [f32; FLOATS],
+    /// The area of 32-bit integers.
+    pub integers: [i32; INTEGERS],
+    /// The area of bytes.
+    pub bytes: [u8; BYTES],
+}
+
+impl CallMemory {
+    /// Memory of nothing but zeros.
+    pub const EMPTY: Self = Self {
+        header: [0.0; HEADER],
+        results: [0.0; RESULTS],
+        floats: [0.0; FLOATS],
+        integers: [0; INTEGERS],
+        bytes: [0; BYTES],
+    };
+
+    /// A copy of the memory that another side wrote, of [`CallMemory`]'s size.
+    ///
+    /// # Panics
+    /// If there are fewer bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut memory = Self::EMPTY;
+        memory.as_mut_bytes().copy_from_slice(&bytes[..size_of::<Self>()]);
+        memory
+    }
+
+    /// The bytes, as the other side reads them.
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: the fields are numbers without gaps between them.
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(self).cast(), size_of::<Self>()) }
+    }
+
+    fn as_mut_bytes(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and any bits are numbers.
+        unsafe { std::slice::from_raw_parts_mut(std::ptr::from_mut(self).cast(), size_of::<Self>()) }
+    }
+}
+
+macro_rules! arrays {
+    ($($name:ident $type:ty, $text:literal, $as:ident;)*) => {
+        /// Element types, under the numbers that headers give them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Element {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Element {
+            /// The element type of this number, which counts from 1.
+            pub fn of(number: f64) -> Option<Self> {
+                const ALL: &[Element] = &[$(Element::$name),*];
+                ALL.get((number as usize).wrapping_sub(1)).copied()
+            }
+
+            /// The number of the element type in headers.
+            pub fn number(self) -> f64 {
+                self as u8 as f64 + 1.0
+            }
+
+            /// The name of its class of typed arrays.
+            pub fn array_name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+
+            /// The size of one element in bytes.
+            pub fn size(self) -> usize {
+                match self {
+                    $(Self::$name => size_of::<$type>(),)*
+                }
+            }
+        }
+
+        /// A borrowed array of any element type.
+        #[derive(Debug, Clone, Copy)]
+        pub enum Array<'a> {
+            $(#[doc = $text] $name(&'a [$type]),)*
+        }
+
+        impl<'a> Array<'a> {
+            /// The type of the elements.
+            pub fn element(self) -> Element {
+                match self {
+                    $(Self::$name(_) => Element::$name,)*
+                }
+            }
+
+            /// The number of elements.
+            pub fn len(self) -> usize {
+                match self {
+                    $(Self::$name(array) => array.len(),)*
+                }
+            }
+
+            /// Whether there are no elements.
+            pub fn is_empty(self) -> bool {
+                self.len() == 0
+            }
+
+            /// Some of the elements.
+            pub fn part(self, range: Range<usize>) -> Option<Self> {
+                Some(match self {
+                    $(Self::$name(array) => Self::$name(array.get(range)?),)*
+                })
+            }
+
+            $(
+                /// The elements, if they are of this type.
+                pub fn $as(self) -> Option<&'a [$type]> {
+                    match self {
+                        Self::$name(array) => Some(array),
+                        _ => None,
+                    }
+                }
+            )*
+        }
+
+        /// An array of any element type that a result is written to.
+        #[derive(Debug)]
+        pub enum ArrayMut<'a> {
+            $(#[doc = $text] $name(&'a mut [$type]),)*
+        }
+
+        /// An array of any element type that Rust owns.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum OwnedArray {
+            $(#[doc = $text] $name(Vec<$type>),)*
+        }
+
+        impl OwnedArray {
+            fn zeros(element: Element, len: usize) -> Option<Self> {
+                Some(match element {
+                    $(Element::$name => Self::$name(try_zeroed("output", len).ok()?),)*
+                })
+            }
+
+            fn borrow_mut(&mut self) -> ArrayMut<'_> {
+                match self {
+                    $(Self::$name(array) => ArrayMut::$name(array),)*
+                }
+            }
+        }
+
+        impl<'a> ArrayMut<'a> {
+            /// The type of the elements.
+            pub fn element(&self) -> Element {
+                match self {
+                    $(Self::$name(_) => Element::$name,)*
+                }
+            }
+
+            /// The number of elements.
+            pub fn len(&self) -> usize {
+                match self {
+                    $(Self::$name(array) => array.len(),)*
+                }
+            }
+
+            /// Whether there are no elements.
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            /// An array of the same type without elements.
+            fn empty(&self) -> Self {
+                match self {
+                    $(Self::$name(_) => Self::$name(&mut []),)*
+                }
+            }
+
+            /// The first `len` elements, or all if there are fewer, and the others.
+            fn split(self, len: usize) -> (Self, Self) {
+                match self {
+                    $(Self::$name(array) => {
+                        let (first, rest) = array.split_at_mut(len.min(array.len()));
+                        (Self::$name(first), Self::$name(rest))
+                    })*
+                }
+            }
+
+            /// The same elements, to be read.
+            fn into_shared(self) -> Array<'a> {
+                match self {
+                    $(Self::$name(array) => Array::$name(array),)*
+                }
+            }
+
+            /// The same array, filled with zeros.
+            fn zeroed(self) -> Self {
+                match self {
+                    $(Self::$name(array) => {
+                        array.fill(Default::default());
+                        Self::$name(array)
+                    })*
+                }
+            }
+
+            $(
+                /// The elements, if they are of this type.
+                pub fn $as(self) -> Option<&'a mut [$type]> {
+                    match self {
+                        Self::$name(array) => Some(array),
+                        _ => None,
+                    }
+                }
+            )*
+        }
+    };
+}
+
+arrays! {
+    F32 f32, "Float32Array", f32;
+    F64 f64, "Float64Array", f64;
+    U16 u16, "Uint16Array", u16;
+    I8 i8, "Int8Array", i8;
+    U8 u8, "Uint8Array", u8;
+    I32 i32, "Int32Array", i32;
+}
+
+/// Where results go that are too large for the call's memory.
+pub trait Results {
+    /// Zeros for the next of these results, as many as `len`; `None` without memory for them.
+    fn allocate(&self, element: Element, len: usize) -> Option<ArrayMut<'_>>;
+}
+
+/// Results that Rust owns, in their order.
+#[derive(Debug, Default)]
+pub struct Owned(RefCell<Vec<Box<UnsafeCell<OwnedArray>>>>);
+
+impl Owned {
+    /// The results.
+    pub fn into_arrays(self) -> impl Iterator<Item = OwnedArray> {
+        self.0.into_inner().into_iter().map(|array| array.into_inner())
+    }
+}
+
+impl Results for Owned {
+    fn allocate(&self, element: Element, len: usize) -> Option<ArrayMut<'_>> {
+        let array = Box::new(UnsafeCell::new(OwnedArray::zeros(element, len)?));
+        let place = array.get();
+        self.0.borrow_mut().push(array);
+        // SAFETY: the box stays where it is as long as `self` does, and is lent once.
+        Some(unsafe { &mut *place }.borrow_mut())
+    }
+}
+
+/// An area of the call's memory: the inputs that lie in it, and the room after them.
+#[derive(Debug)]
+pub(crate) struct Area<'a> {
+    inputs: Array<'a>,
+    rest: ArrayMut<'a>,
+    /// Where the rest begins.
+    start: usize,
+}
+
+impl<'a> Area<'a> {
+    /// The area with its first `used` elements occupied.
+    pub fn new(area: ArrayMut<'a>, used: usize) -> Self {
+        let (inputs, rest) = area.split(used);
+        Self { start: inputs.len(), inputs: inputs.into_shared(), rest }
+    }
+
+    /// The input of this type that begins at `place`.
+    pub fn input(&self, element: Element, place: f64, len: usize) -> Option<Array<'a>> {
+        let start = place as usize;
+        (self.inputs.element() == element).then_some(())?;
+        self.inputs.part(start..start.checked_add(len)?)
+    }
+
+    /// Zeros for a result of this type, and where they begin; `None` without room.
+    pub fn take(&mut self, element: Element, len: usize) -> Option<(ArrayMut<'a>, usize)> {
+        if self.rest.element() != element || len > self.rest.len() {
+            return None;
+        }
+        let empty = self.rest.empty();
+        let (part, rest) = std::mem::replace(&mut self.rest, empty).split(len);
+        let place = self.start;
+        self.start += len;
+        self.rest = rest;
+        Some((part.zeroed(), place))
+    }
+}

@@ -1,0 +1,119 @@
+// Generated from the table of operations in crates/attention-calls by
+// `UPDATE_OPERATIONS=1 cargo test -p ruvector-attention-calls --test operations`.
+
+/** Each operation by its name: its number, and how many inputs it has. */
+export const OPERATIONS = Object.freeze({
+  // (q, k, v, mask, queryOffset, kvLengths) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
+  scaledDotProductAttention: { number: 0, inputs: 6 },
+  // (q, k, v, mask, queryOffset, kvLengths) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
+  flashAttention: { number: 1, inputs: 6 },
+  // (q, k, mask, queryOffset, kvLengths) => (output)
+  attentionWeights: { number: 2, inputs: 5 },
+  // () => ()
+  scaledDotProductOptions: { number: 3, inputs: 0 },
+  // () => ()
+  flashOptions: { number: 4, inputs: 0 },
+  // (parts, parts) => (output, logSumExp)
+  mergeAttention: { number: 5, inputs: 2 },
+  // (x, positions) => (output)
+  rotaryEmbedding: { number: 6, inputs: 2 },
+  // () => (object)
+  createKVCache: { number: 7, inputs: 0 },
+  // (k, v) => ()
+  kvCacheAppend: { number: 8, inputs: 2 },
+  // (q, mask, queryOffset, kvLengths) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
+  kvCacheAttend: { number: 9, inputs: 4 },
+  // () => ()
+  kvCacheTruncate: { number: 10, inputs: 0 },
+  // () => (object)
+  createMultiHeadAttention: { number: 11, inputs: 0 },
+  // () => (object)
+  createSelfAttention: { number: 12, inputs: 0 },
+  // () => (object)
+  createCrossAttention: { number: 13, inputs: 0 },
+  // (q, k, v, mask, queryOffset, kvLengths) => (output, weights)
+  multiHeadAttention: { number: 14, inputs: 6 },
+  // () => (object)
+  createTransformerEncoderLayer: { number: 15, inputs: 0 },
+  // (x, mask, queryOffset, kvLengths) => (output, weights)
+  transformerEncoderLayer: { number: 16, inputs: 4 },
+  // (x) => (output)
+  softmax: { number: 17, inputs: 1 },
+  // (x, weight, bias) => (output)
+  linear: { number: 18, inputs: 3 },
+  // (x, weight, bias) => (output)
+  layerNorm: { number: 19, inputs: 3 },
+  // (x, weight) => (output)
+  rmsNorm: { number: 20, inputs: 2 },
+  // (x) => (output)
+  gelu: { number: 21, inputs: 1 },
+  // (x) => (output)
+  silu: { number: 22, inputs: 1 },
+  // (x, lengths) => (output)
+  meanPool: { number: 23, inputs: 2 },
+  // (tensor) => (mean, std, min, max)
+  stats: { number: 24, inputs: 1 },
+  // (tensor) => (output)
+  normalize: { number: 25, inputs: 1 },
+  // (source, target) => (object)
+  createGraph: { number: 26, inputs: 2 },
+  // () => (output)
+  inDegrees: { number: 27, inputs: 0 },
+  // (x, edgeWeight) => (output)
+  propagate: { number: 28, inputs: 2 },
+  // (scores) => (output)
+  edgeSoftmax: { number: 29, inputs: 1 },
+  // () => (object)
+  createGraphConvolution: { number: 30, inputs: 0 },
+  // () => (object)
+  createGraphSage: { number: 31, inputs: 0 },
+  // () => (object)
+  createGraphAttention: { number: 32, inputs: 0 },
+  // () => (object)
+  createGraphTransformer: { number: 33, inputs: 0 },
+  // (x, edgeAttr, edgeWeight) => (output, weights)
+  graphLayer: { number: 34, inputs: 3 },
+  // () => (object)
+  createLinearAttention: { number: 35, inputs: 0 },
+  // (q, k, v, kvLengths) => (output)
+  linearAttention: { number: 36, inputs: 4 },
+  // (x) => (output)
+  linearFeatureMap: { number: 37, inputs: 1 },
+  // () => (object)
+  createLinearStream: { number: 38, inputs: 0 },
+  // (q, k, v) => (output)
+  linearStreamStep: { number: 39, inputs: 3 },
+  // () => ()
+  linearStreamReset: { number: 40, inputs: 0 },
+  // () => (object)
+  createHyperbolicAttention: { number: 41, inputs: 0 },
+  // (q, k, v, mask, queryOffset, kvLengths) => (output, weights)
+  hyperbolicAttention: { number: 42, inputs: 6 },
+  // (first, second, third) => (output)
+  hyperbolicFunction: { number: 43, inputs: 3 },
+  // (a, b) => (output)
+  hyperbolicDistances: { number: 44, inputs: 2 },
+  // (points, weights) => (output)
+  hyperbolicMidpoint: { number: 45, inputs: 2 },
+  // () => ()
+  provokePanic: { number: 46, inputs: 0 }
+})
+
+/** @typedef {keyof typeof OPERATIONS} Operation */
+
+/** Element types under their numbers in headers. */
+export const ELEMENTS = Object.freeze({
+  Float32Array: 1,
+  Float64Array: 2,
+  Uint16Array: 3,
+  Int8Array: 4,
+  Uint8Array: 5,
+  Int32Array: 6
+})
+
+/** The sizes of the areas of a call's memory, in elements. */
+export const HEADER = 512
+export const RESULTS = 64
+export const FLOATS = 2048
+export const INTEGERS = 256
+export const BYTES = 1024
