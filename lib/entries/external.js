@@ -10,9 +10,19 @@ const simd = () => new URL('../../packages/wasm/attention.simd.wasm', import.met
 const relaxed = () => new URL('../../packages/wasm/attention.relaxed.wasm', import.meta.url)
 const worker = fromFile(() => new Worker(new URL('../runtime/async/worker.js', import.meta.url), { type: 'module' }))
 
+/** Opens the file that was delivered with this entry: esbuild and Rollup, for example, deliver none. */
+function openDelivered() {
+  const [variant] = variants()
+  const remedy = [
+    `Copy node_modules/@ruvector/attention/packages/wasm/attention.${variant}.wasm to that address, since the bundler`,
+    'did not, or tell init({ wasm }) where the file is.'
+  ]
+  return openSource(variant === 'relaxed' ? relaxed() : simd(), remedy.join(' '))
+}
+
 /** @param {unknown} source */
-async function open(source = variants()[0] === 'relaxed' ? relaxed() : simd()) {
-  const loaded = await openSource(source)
+async function open(source) {
+  const loaded = await (source === undefined ? openDelivered() : openSource(source))
   return { ...loaded, spawns: [worker, ...(loaded.spawns ?? [])] }
 }
 

@@ -92,15 +92,17 @@ export function toError(error) {
   return error instanceof Error ? error : new Error(String(error))
 }
 
+const CHECK_SOURCE =
+  'Check what `wasm` names: it has to be the attention.simd.wasm or attention.relaxed.wasm of this version.'
+
 /**
  * Makes a backend from any value that `init({ wasm })` accepts.
  *
  * @param {unknown} source
+ * @param {string} [remedy]  the advice if it does not load
  * @returns {Promise<Loaded>}
  */
-export function openSource(source) {
-  const remedy =
-    'Check what `wasm` names: it has to be the attention.simd.wasm or attention.relaxed.wasm of this version.'
+export function openSource(source, remedy = CHECK_SOURCE) {
   return only(nameOf(source), remedy, async () => openWasm(await compile(source)))
 }
 

@@ -120,7 +120,7 @@ function draw(points, options) {
   const disk = { x: width / 2, y: head.bottom + 4 + radius, radius }
   const discs = points.map((point, index) => discOf(point, index, disk, options))
   const names = labels(discs, options, palette, disk)
-  const legend = strengthKeys(palette, disk.x - radius, disk.y + radius + 24, keysOf(options))
+  const legend = strengthKeys(palette, disk.x - radius, disk.y + radius + 24, disk.x + radius, keysOf(options))
   const parts = [
     ...head.parts,
     `<circle cx="${round(disk.x)}" cy="${round(disk.y)}" r="${radius}" ${palette.paint({ fill: 'wash', stroke: 'line' })}/>`,

@@ -20,7 +20,7 @@ import { moveApart, springLayout } from './layout.js'
 import { placeLabels } from './label-placement.js'
 import { readStrengths, strengthKeys } from './strengths.js'
 import { MARGIN, createPalette, frame, header, round, text } from './svg.js'
-import { brief, clean, escapeXml, widthOf } from './text.js'
+import { brief, clean, escapeXml, widthOf, wrap } from './text.js'
 
 /** @typedef {import('./svg.js').Palette} Palette */
 /** @typedef {import('./layout.js').Point} Point */
@@ -401,11 +401,15 @@ function drawLegend(palette, { groups, groupLabels, marks, weights, width }, top
   /** @type {string[]} */
   const parts = []
   let [x, y] = [MARGIN, top]
+  const style = { size: 12.5, fill: 'muted' }
   const entry = (/** @type {(x: number, y: number) => string} */ sign, /** @type {string} */ words) => {
-    const size = 34 + widthOf(clean(words.slice(0, 60)), 12.5)
-    if (x + size > width - MARGIN && x > MARGIN) [x, y] = [MARGIN, y + 24]
-    parts.push(sign(x + 8, y - 4), text(palette, x + 22, y, words, { size: 12.5, fill: 'muted', room: 380 }))
-    x += size + 12
+    const lines = wrap(words, Math.min(380, width - 2 * MARGIN - 22), style.size)
+    const size = 34 + Math.max(...lines.map((line) => widthOf(line, style.size)))
+    if (x + size - 12 > width - MARGIN && x > MARGIN) [x, y] = [MARGIN, y + 24]
+    parts.push(sign(x + 8, y - 4), ...lines.map((line, at) => text(palette, x + 22, y + 16 * at, line, style)))
+    y += 16 * (lines.length - 1)
+    // Nothing follows beside an entry of several lines.
+    x += lines.length > 1 ? width : size + 12
   }
   const disc = (/** @type {number} */ color) => (/** @type {number} */ x, /** @type {number} */ y) =>
     `<circle cx="${x}" cy="${y}" r="7" ${palette.paint({ fill: `group-${color}` })}/>`
@@ -421,7 +425,9 @@ function drawLegend(palette, { groups, groupLabels, marks, weights, width }, top
   }
   if (weights) {
     if (x + 360 > width && x > MARGIN) [x, y] = [MARGIN, y + 24]
-    parts.push(...strengthKeys(palette, x, y, [{ ...weights, label: 'edge', sign: 'line' }]).parts)
+    const keys = strengthKeys(palette, x, y, width - MARGIN, [{ ...weights, label: 'edge', sign: 'line' }])
+    parts.push(...keys.parts)
+    y += keys.height - 20
   }
   return { parts, bottom: parts.length > 0 ? y : top - 24 }
 }

@@ -18,7 +18,7 @@ import {
 import { checkIndex, checkInteger, readLabels, readLines, readList, readText, readTheme } from './check.js'
 import { LEVELS } from './color.js'
 import { MARGIN, createPalette, frame, header, round, text, texts } from './svg.js'
-import { brief, clean, escapeXml, widthOf } from './text.js'
+import { brief, clean, escapeXml, widthOf, wrap } from './text.js'
 
 /** @typedef {import('./cells.js').Chosen} Chosen */
 /** @typedef {import('./cells.js').CellGrid} CellGrid */
@@ -186,7 +186,7 @@ function draw(chosen, { palette, options, grid, scale, sizes }) {
     ],
     width
   })
-  const key = legend(drawing, head.bottom)
+  const key = legend(drawing, head.bottom, width)
   const panels = grid.heads.map((panel, index) => {
     const x = MARGIN + (index % across) * sizes.width
     const y = key.bottom + Math.floor(index / across) * sizes.height
@@ -439,8 +439,9 @@ function tooltips({ options, grid, scale, sizes }, head, values) {
  *
  * @param {Drawing} drawing
  * @param {number} top
+ * @param {number} pictureWidth
  */
-function legend({ palette, options, grid, scale }, top) {
+function legend({ palette, options, grid, scale }, top, pictureWidth) {
   const width = 224
   const [x, y] = [MARGIN, top + 14]
   const heading = options.shares ? 'share of the query’s attention' : 'value'
@@ -474,27 +475,33 @@ function legend({ palette, options, grid, scale }, top) {
       words: { [NOT_A_NUMBER]: 'not a number', [INFINITE]: '∞', [HIDDEN]: 'hidden (−∞)' }[level] ?? ''
     }))
   ]
-  return {
-    parts: [...parts, ...keys(palette, entries, x, y, width)],
-    bottom: top + 62 + (entries.length > 1 ? 18 * Math.max(0, entries.length - 2) : 0)
-  }
+  const signs = keys(palette, entries, x + width + 28, y + 7, pictureWidth - MARGIN)
+  return { parts: [...parts, ...signs.parts], bottom: Math.max(top + 62, signs.bottom) }
 }
 
 /**
+ * Draws signs with their explanations, one below the other; long explanations continue on further lines.
+ *
  * @param {Palette} palette
  * @param {readonly { level?: number, words: string }[]} entries
- * @param {number} x
- * @param {number} y
- * @param {number} width
+ * @param {number} left
+ * @param {number} middle  where the only line starts; several start above it
+ * @param {number} right
  */
-function keys(palette, entries, x, y, width) {
-  return entries.flatMap(({ level, words }, index) => {
-    const [left, top] = [x + width + 28, y + 7 + 18 * index - (entries.length > 1 ? 9 : 0)]
+function keys(palette, entries, left, middle, right) {
+  const wrapped = entries.map(({ level, words }) => ({ level, lines: wrap(words, right - left - 20, 12) }))
+  const isOneLine = wrapped.length === 1 && wrapped[0].lines.length === 1
+  let next = middle - (isOneLine ? 0 : 9)
+  const parts = wrapped.flatMap(({ level, lines }) => {
+    const top = next
+    next += 3 + 15 * lines.length
     const cell = { left, top, cellWidth: 12, cellHeight: 12 }
     const sign =
       level === undefined
         ? ring(palette, left + 1, top + 1, 10, 10)
         : `<rect x="${left}" y="${top}" width="12" height="12" ${palette.paint({ fill: roleOf(level) })}/>${crosses(palette, /** @type {Sizes} */ (cell), /** @type {CellGrid} */ ({ rows: 1, columns: 1 }), () => level)}`
-    return [sign, text(palette, left + 20, top + 10, words, { size: 12, fill: 'muted' })]
+    const style = { size: 12, fill: 'muted' }
+    return [sign, ...lines.map((line, at) => text(palette, left + 20, top + 10 + 15 * at, line, style))]
   })
+  return { parts, bottom: next + 14 }
 }

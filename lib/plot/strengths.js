@@ -56,31 +56,51 @@ function samplesUpTo(largest) {
 }
 
 /**
- * Draws samples of strengths with their values, in a row starting at `x`.
+ * Draws samples of strengths with their values, in rows between `x` and `end`.
  *
  * @param {import('./svg.js').Palette} palette
  * @param {number} x
- * @param {number} y
+ * @param {number} y  baseline of the first row
+ * @param {number} end
  * @param {readonly { largest: number, label: string, sign: 'disc' | 'line' }[]} scales
  */
-export function strengthKeys(palette, x, y, scales) {
+export function strengthKeys(palette, x, y, end, scales) {
   /** @type {string[]} */
   const parts = []
-  let left = x
+  const style = { size: 12, fill: 'muted' }
+  let [left, base] = [x, y]
+  const makeRoom = (/** @type {number} */ width) => {
+    if (left > x && left + width > end) [left, base] = [x, base + 20]
+  }
   for (const { largest, label, sign } of scales) {
-    parts.push(text(palette, left, y, `weight of ${label}`, { size: 12, fill: 'muted' }))
-    left += widthOf(`weight of ${label}`, 12) + 18
+    const heading = `weight of ${label}`
+    makeRoom(widthOf(heading, 12))
+    parts.push(text(palette, left, base, heading, style))
+    left += widthOf(heading, 12) + 18
     for (const value of samplesUpTo(largest)) {
+      const words = short(value)
+      makeRoom(24 + widthOf(words, 12))
       const strength = value / (largest || 1)
       parts.push(
-        sign === 'disc'
-          ? `<circle cx="${round(left + 6)}" cy="${round(y - 4)}" r="${round(1.5 + 4 * strength)}" ${palette.paint({ fill: 'accent' })} fill-opacity="${round(0.3 + 0.7 * strength)}"/>`
-          : `<path d="M${round(left - 8)} ${round(y - 4)}h24" stroke-linecap="round" ${palette.paint({ stroke: 'edge' })} stroke-width="${lineStyle(strength).width}" stroke-opacity="${lineStyle(strength).opacity}"/>`
+        sign === 'disc' ? discSample(palette, left, base, strength) : lineSample(palette, left, base, strength),
+        text(palette, left + (sign === 'disc' ? 18 : 24), base, words, style)
       )
-      parts.push(text(palette, left + (sign === 'disc' ? 18 : 24), y, short(value), { size: 12, fill: 'muted' }))
-      left += 48 + widthOf(short(value), 12)
+      left += 48 + widthOf(words, 12)
     }
     left += 16
   }
-  return { parts, right: left, height: scales.length > 0 ? 20 : 0 }
+  return { parts, height: scales.length > 0 ? base - y + 20 : 0 }
+}
+
+/** @param {import('./svg.js').Palette} palette @param {number} x @param {number} y @param {number} strength */
+function discSample(palette, x, y, strength) {
+  const geometry = `cx="${round(x + 6)}" cy="${round(y - 4)}" r="${round(1.5 + 4 * strength)}"`
+  return `<circle ${geometry} ${palette.paint({ fill: 'accent' })} fill-opacity="${round(0.3 + 0.7 * strength)}"/>`
+}
+
+/** @param {import('./svg.js').Palette} palette @param {number} x @param {number} y @param {number} strength */
+function lineSample(palette, x, y, strength) {
+  const { width, opacity } = lineStyle(strength)
+  const stroke = `${palette.paint({ stroke: 'edge' })} stroke-width="${width}" stroke-opacity="${opacity}"`
+  return `<path d="M${round(x - 8)} ${round(y - 4)}h24" stroke-linecap="round" ${stroke}/>`
 }

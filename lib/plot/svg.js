@@ -80,7 +80,9 @@ export function frame({ width, height, title, description, palette, parts }) {
   const body = [`<rect width="${w}" height="${h}" rx="10" ${palette.paint({ fill: 'paper' })}/>`, ...parts].join('\n')
   const heading = [escapeXml(title), escapeXml(description)]
   const name = nameFor(heading.join() + body)
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" viewBox="0 0 ${w} ${h}" role="img" aria-labelledby="${name}-title ${name}-desc" class="${name}" font-family="${FONT}" font-size="11">
+  // Shrinks in narrower columns of a page, with its proportions.
+  const size = `width="${w}" height="${h}" style="max-width:100%;height:auto"`
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${size} viewBox="0 0 ${w} ${h}" role="img" aria-labelledby="${name}-title ${name}-desc" class="${name}" font-family="${FONT}" font-size="11">
 <title id="${name}-title">${heading[0]}</title>
 <desc id="${name}-desc">${heading[1]}</desc>
 ${palette.style(name)}${body}
