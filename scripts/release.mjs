@@ -9,6 +9,7 @@ import { platforms } from '../tools/release/platforms.mjs'
 import { standing } from '../tools/release/registry.mjs'
 import { rehearse } from './release/rehearse.mjs'
 import { writeBills } from './release/sbom.mjs'
+import { withAbsoluteLinks } from '../tools/release/readme.mjs'
 import { platformFaults, rootFaults } from '../tools/release/tarball.mjs'
 import { installReleaseTools, toolProgram } from './release/tools.mjs'
 import {
@@ -171,7 +172,7 @@ function choosePlatforms({ platforms: list, publish }) {
 
 /**
  * Writes the published manifest: it adds the platforms' packages, which a clone must not request before they exist, and
- * omits entries that only a clone uses.
+ * omits entries that only a clone uses. Makes the links of the README absolute, as npm's page needs them.
  *
  * @param {string} version
  * @param {readonly Platform[]} chosen
@@ -181,6 +182,8 @@ function writeRootManifest(version, chosen) {
   const { scripts: _scripts, devDependencies: _dev, napi: _napi, ...manifest } = JSON.parse(readFileSync(path, 'utf8'))
   manifest.optionalDependencies = Object.fromEntries(chosen.map(({ name }) => [name, version]))
   writeFileSync(path, `${JSON.stringify(manifest, undefined, 2)}\n`)
+  const readme = join(tree, 'README.md')
+  writeFileSync(readme, withAbsoluteLinks(readFileSync(readme, 'utf8'), manifest.repository))
 }
 
 /**

@@ -2,6 +2,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { attentionHeatmap, attentionHeatmapText, graphPlot, poincareDisk } from '@ruvector/attention/plot'
+import { widthOf } from '../../lib/plot/text.js'
 import { faultOf, random } from '../support/tensors.js'
 import { readXml } from '../support/xml.js'
 
@@ -691,6 +692,39 @@ test('groups have names in the legend, sorted by number or in order of appearanc
     '0.4',
     '0.8'
   ])
+})
+
+test('the words of a legend wrap in a narrow picture: all of them are there, and inside it', (t) => {
+  const long = 'the pair of tokens with the largest gradient of the loss, counted from the start'
+  const graph = { numNodes: 4, source: [0], target: [1] }
+  const mark = { nodes: [0], label: `mark: ${long}` }
+  const lost = tensor([NaN, -Infinity, Infinity, 1], [2, 2])
+  const groups = { groups: ['a', 'b', 'a', 'b'], groupLabels: { a: `group: ${long}` } }
+  const strengths = { weights: Float32Array.of(0.9), marks: [mark], width: 200 }
+  const point = { weights: [0.0123], edges: [[0, 0]], edgeWeights: [0.0123], size: 144 }
+  /** @type {[string, string[]][]} */
+  const pictures = [
+    [attentionHeatmap(shares([2, 2]), { markLabel: long }), [long]],
+    [
+      attentionHeatmap(shares([2, 2]), { captions: [['the words of a caption that is wider than its only panel']] }),
+      []
+    ],
+    [attentionHeatmap(lost, { markLabel: long }), [long, 'not a number', 'hidden (−∞)']],
+    [graphPlot(graph, { ...groups, ...strengths }), [`group: ${long}`, mark.label, 'weight of edge 0.08 0.4 0.8']],
+    [poincareDisk(tensor([0, 0], [1, 2]), any(point)), ['weight of point 0.001 0.005 0.01 weight of edge 0.001']]
+  ]
+  for (const [svg, expected] of pictures) {
+    const width = Number(/ width="(\d+)"/.exec(svg)?.[1])
+    const lines = [...svg.matchAll(/^.*?<text x="([\d.]+)" y="[\d.]+"( font-size="([\d.]+)"[^>]*)>([^<]*)</gm)]
+    const legend = lines
+      .filter(([, , style]) => !style.includes('anchor'))
+      .map(([, x, , size, words]) => {
+        t.true(Number(x) + widthOf(words, Number(size)) <= width, `${words} in ${width}`)
+        return words
+      })
+    for (const words of expected) t.true(legend.join(' ').includes(words), `${words}: ${legend.join(' ')}`)
+    t.true(svg.includes('style="max-width:100%;height:auto"'))
+  }
 })
 
 // ── Faults ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,7 @@
 // concurrent calls.
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
@@ -334,4 +334,34 @@ test('the entry of Node: if no variant can be compiled, init() lists each one tr
   })
   t.regex(stdout, /^BACKEND no backend/)
   t.regex(stdout, /attention\.simd\.wasm: no Module\n {2}the inlined module: no compile\nTo fix it/)
+})
+
+/** The message with which a call of `init()` fails in a process of its own. @param {string} program */
+function messageOf(program) {
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+    cwd: root,
+    encoding: 'utf8'
+  })
+  return stdout + stderr
+}
+
+test('the entry external.js: without the file, the message names it, the address and the option; for a given one, the option', (t) => {
+  const message = messageOf(`globalThis.fetch = async () => new Response('no', { status: 404 })
+process.getBuiltinModule = undefined
+const { init } = await import('./lib/entries/external.js')
+await init().catch((error) => console.log(error.code, error.message))
+await init({ wasm: 'http://127.0.0.1/a.wasm' }).catch((error) => console.log(error.message))`)
+  t.regex(message, /^BACKEND/)
+  t.regex(message, /Copy node_modules\/@ruvector\/attention\/packages\/wasm\/attention\.\w+\.wasm to that address/)
+  t.regex(message, /or tell init\(\{ wasm \}\) where the file is/)
+  t.regex(message, /Check what `wasm` names/)
+})
+
+test('the entry browser.js in an Edge runtime: the message names the runtime, and what to do', (t) => {
+  const message = messageOf(`globalThis.EdgeRuntime = 'edge-runtime'
+WebAssembly.compile = async () => { throw new Error('not allowed') }
+const { init } = await import('./lib/entries/browser.js')
+await init().catch((error) => console.log(error.code, error.message))`)
+  t.regex(message, /^BACKEND[^]*the Edge runtime compiles WebAssembly only while an app is built/)
+  t.regex(message, /Use the runtime 'nodejs' for this route/)
 })

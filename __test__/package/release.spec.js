@@ -9,6 +9,7 @@ import test from 'ava'
 import { compareVersions, readBinary } from '../../tools/release/binary.mjs'
 import { platforms } from '../../tools/release/platforms.mjs'
 import { integrityOf, publishedState } from '../../tools/release/registry.mjs'
+import { relativeLinks, withAbsoluteLinks } from '../../tools/release/readme.mjs'
 import { addonFaults, platformFaults, readTarball, rootFaults } from '../../tools/release/tarball.mjs'
 import {
   changelogEntry,
@@ -234,4 +235,23 @@ test('typesVersions has every subpath with types, as exports has them', (t) => {
   const typed = Object.entries(exports).filter(([path, { types }]) => path !== '.' && types !== undefined)
   const expected = typed.map(([path, { types }]) => [path.slice('./'.length), [types.default ?? types]])
   t.deepEqual(typesVersions, { '*': Object.fromEntries(expected) })
+})
+
+test("links and pictures of the README are absolute on npm's page, and those in programs are not changed", (t) => {
+  const repository = { url: 'git+https://github.com/owner/name.git', directory: 'packages/a' }
+  const markdown = '![a](docs/a.svg) [b\\nb](docs/b.md#c) [c](#d) [d](https://e.f/)\n\n```md\n[e](f.md)\n```\n'
+  const blob = 'https://github.com/owner/name/blob/HEAD/packages/a'
+  const raw = 'https://raw.githubusercontent.com/owner/name/HEAD/packages/a'
+  t.is(
+    withAbsoluteLinks(markdown, repository),
+    markdown.replace('docs/a', `${raw}/docs/a`).replace('docs/b', `${blob}/docs/b`)
+  )
+  t.throws(() => withAbsoluteLinks('', { url: 'https://elsewhere.org/name' }), {
+    message: /not a repository on GitHub/
+  })
+  const readme = readFileSync(join(root, 'README.md'), 'utf8')
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  t.true(relativeLinks(readme).length > 10)
+  t.deepEqual(relativeLinks(withAbsoluteLinks(readme, manifest.repository)), [])
+  t.truthy(manifest.homepage && manifest.bugs.url)
 })

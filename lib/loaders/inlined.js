@@ -20,11 +20,23 @@ export async function compileInlined() {
   return compiling(() => WebAssembly.compile(bytes))
 }
 
+/** Edge runtimes, such as that of Next, state their name in a global variable. */
+const isEdgeRuntime = () => typeof (/** @type {{ EdgeRuntime?: unknown }} */ (globalThis).EdgeRuntime) === 'string'
+
+const OUTSIDE_EDGE =
+  "Use the runtime 'nodejs' for this route, or give init({ wasm }) a WebAssembly.Module that the build compiled."
+
 /** Makes a backend from the inlined module. */
 export function openInlined() {
-  return only(
-    'the inlined module',
-    "Under a content security policy, its script-src needs 'wasm-unsafe-eval'.",
-    async () => openWasm(await compileInlined())
-  )
+  const csp = "Under a content security policy, its script-src needs 'wasm-unsafe-eval'."
+  return only('the inlined module', isEdgeRuntime() ? OUTSIDE_EDGE : csp, async () => {
+    try {
+      return openWasm(await compileInlined())
+    } catch (cause) {
+      if (!isEdgeRuntime()) throw cause
+      throw new Error("the Edge runtime compiles WebAssembly only while an app is built, not from a script's bytes", {
+        cause
+      })
+    }
+  })
 }

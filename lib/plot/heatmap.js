@@ -40,6 +40,7 @@ const LABEL_PITCH = 13
 const LABEL_ANGLE = -58
 const [SINE, COSINE] = [Math.sin((-LABEL_ANGLE * Math.PI) / 180), Math.cos((-LABEL_ANGLE * Math.PI) / 180)]
 const GUTTER = 24
+const [CAPTION, SMALL_CAPTION] = [12, 10.5]
 
 /** @type {typeof import('../../plot.d.ts').attentionHeatmap} */
 export function attentionHeatmap(weights, given) {
@@ -134,11 +135,14 @@ function panelSizes({ heads, queries, keys }, { rows, columns, queriesPerCell, k
   const left = 8 + widest(rowLabels.labels, 130)
   const labelLength = widest(columnLabels.labels, 96)
   const rotated = columnLabels.every
-  const captionLines = Math.max(0, ...options.captions.map((lines) => lines?.length ?? 0))
+  const overhang = rotated ? Math.max(0, labelLength * COSINE - cellWidth / 2) : 8
+  const width = columns * cellWidth + Math.max(overhang, GUTTER)
+  // Captions reach at least to the edge of the picture, but not to the next caption.
+  const room = width + 14
+  const captions = options.captions.map((lines) => lines?.flatMap((line) => wrapCaption(line, room)))
+  const captionLines = Math.max(0, ...captions.map((lines) => lines?.length ?? 0))
   const captionTop = options.named ? 18 : 0
   const top = captionTop + captionLines * 16 + (rotated ? labelLength * SINE + 12 : 18)
-  const overhang = rotated ? Math.max(0, labelLength * COSINE - cellWidth / 2) : 8
-  const width = left + columns * cellWidth
   return {
     rowLabels,
     columnLabels,
@@ -147,9 +151,11 @@ function panelSizes({ heads, queries, keys }, { rows, columns, queriesPerCell, k
     left,
     top,
     rotated,
+    captions,
     captionTop,
+    room,
     labelLength,
-    width: width + Math.max(overhang, GUTTER),
+    width: left + width,
     height: top + rows * cellHeight + GUTTER
   }
 }
@@ -211,17 +217,25 @@ function draw(chosen, { palette, options, grid, scale, sizes }) {
  */
 function drawPanel(drawing, { head, values }, index) {
   const { palette, options, sizes } = drawing
-  // Reaches at least to the edge of the picture, but not to the next caption.
-  const room = sizes.width - sizes.left + 14
-  const lines = options.captions[index] ?? []
+  const lines = sizes.captions[index] ?? []
   return [
     ...(options.named ? [text(palette, sizes.left, 12, `Head ${head}`, { size: 14, weight: 600 })] : []),
-    ...lines.map((line, at) => caption(palette, sizes.left, sizes.captionTop + 12 + at * 16, line, room)),
+    ...lines.map((line, at) => caption(palette, sizes.left, sizes.captionTop + 12 + at * 16, line, sizes.room)),
     drawCells(drawing, values),
     ...drawMark(drawing, options.marks[index]),
     ...drawLabels(drawing),
     ...tooltips(drawing, head, values)
   ].join('\n')
+}
+
+/**
+ * The lines of a caption: one, if it fits at the smaller size.
+ *
+ * @param {string} line
+ * @param {number} room
+ */
+function wrapCaption(line, room) {
+  return widthOf(clean(line.slice(0, 400)), SMALL_CAPTION) > room ? wrap(line, room, CAPTION) : [line]
 }
 
 /**
@@ -234,7 +248,7 @@ function drawPanel(drawing, { head, values }, index) {
  * @param {number} room
  */
 function caption(palette, x, y, line, room) {
-  const size = widthOf(clean(line.slice(0, 400)), 12) > room ? 10.5 : 12
+  const size = widthOf(clean(line.slice(0, 400)), CAPTION) > room ? SMALL_CAPTION : CAPTION
   return text(palette, x, y, line, { size, fill: 'muted', room })
 }
 

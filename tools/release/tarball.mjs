@@ -3,6 +3,7 @@
 import { gunzipSync } from 'node:zlib'
 import { compareVersions, readBinary } from './binary.mjs'
 import { OLDEST_GLIBC } from './platforms.mjs'
+import { relativeLinks } from './readme.mjs'
 
 /** @typedef {{ path: string, bytes: Buffer }} Entry */
 /** @typedef {import('./platforms.mjs').Platform} Platform */
@@ -93,6 +94,7 @@ export function rootFaults(tarball, version, platforms) {
     ...new Set([...namedFiles({ main, types, typesVersions, exports, bin }), ...LICENCES, 'README.md', 'CHANGELOG.md'])
   ]
   const has = (/** @type {string} */ name) => entries.some(({ path }) => path === name)
+  const readme = entries.find(({ path }) => path === 'README.md')?.bytes.toString() ?? ''
   const expected = Object.fromEntries(platforms.map(({ name }) => [name, version]))
   return [
     ...identityFaults(manifest, '@ruvector/attention', version),
@@ -100,6 +102,7 @@ export function rootFaults(tarball, version, platforms) {
     ...wanted.filter((name) => !has(name)).map((name) => `lacks ${name}`),
     ...(JSON.stringify(optionalDependencies) === JSON.stringify(expected) ? [] : ['names other platform packages']),
     ...['dependencies', 'devDependencies', 'scripts'].filter((key) => key in manifest).map((key) => `states ${key}`),
+    ...relativeLinks(readme).map((target) => `links to ${target} from its README`),
     ...sizeFault('a tarball', tarball.length, ROOT_LIMITS.packed),
     ...sizeFault('files', unpackedSize(entries), ROOT_LIMITS.unpacked)
   ]
