@@ -52,6 +52,13 @@ export interface Tensor<T extends TensorData = Float32Array> {
  * Creates a tensor. A Float32Array is used directly, without a copy; other lists of numbers are copied.
  *
  * @throws {AttentionError} SHAPE if the length is not the product of `shape`; DTYPE if an entry is not a number; MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor } from '@ruvector/attention'
+ * const x = createTensor([1, 2, 3, 4, 5, 6], [1, 3, 2]) // [batch, length, size]
+ * console.log(x.shape, x.data.length) // [ 1, 3, 2 ] 6
+ * ```
  */
 export function createTensor(data: Float32Array | ArrayLike<number>, shape: readonly number[]): Tensor
 
@@ -60,6 +67,13 @@ export function createTensor(data: Float32Array | ArrayLike<number>, shape: read
  *
  * @throws {AttentionError} SHAPE if the shapes hold different numbers of elements; DTYPE if the argument is not a
  * tensor.
+ *
+ * @example
+ * ```js
+ * import { createTensor, reshape } from '@ruvector/attention'
+ * const x = createTensor([1, 2, 3, 4], [1, 2, 2])
+ * console.log(reshape(x, [4]).shape) // [ 4 ]
+ * ```
  */
 export function reshape<T extends TensorData = Float32Array>(tensor: Tensor<T>, shape: readonly number[]): Tensor<T>
 
@@ -104,6 +118,13 @@ export interface InitOptions {
  * the next call tries again.
  *
  * @throws {AttentionError} OPTION for unknown options; BACKEND if nothing can be loaded, with every reason.
+ *
+ * @example
+ * ```js
+ * import { backend, init, version } from '@ruvector/attention'
+ * await init({ threads: 2 })
+ * console.log(backend().version === version) // true
+ * ```
  */
 export function init(options?: InitOptions): Promise<void>
 
@@ -114,6 +135,13 @@ export function init(options?: InitOptions): Promise<void>
  * and `rejected` has the reason.
  *
  * @throws {AttentionError} NOT_INITIALIZED, BACKEND
+ *
+ * @example
+ * ```js
+ * import { backend, init } from '@ruvector/attention'
+ * await init()
+ * console.log(backend().rejected.length === 0 || backend().kind === 'wasm') // true
+ * ```
  */
 export function backend(): {
   kind: BackendKind
@@ -128,6 +156,13 @@ export function backend(): {
  * only.
  *
  * @throws {AttentionError} BACKEND if the backend cannot be loaded; OPTION
+ *
+ * @example
+ * ```js
+ * import { createTensor, loadBackend } from '@ruvector/attention'
+ * const wasm = await loadBackend('wasm')
+ * console.log(wasm.backend().kind, wasm.softmax(createTensor([0, 0], [2])).data) // wasm Float32Array(2) [ 0.5, 0.5 ]
+ * ```
  */
 export function loadBackend(kind: BackendKind, options?: InitOptions): Promise<Attention>
 
@@ -136,6 +171,13 @@ export function loadBackend(kind: BackendKind, options?: InitOptions): Promise<A
  * (WebAssembly's memory, which never shrinks; natively equal to `allocated`); and `peak`, the maximum ever allocated.
  *
  * @throws {AttentionError} NOT_INITIALIZED, BACKEND
+ *
+ * @example
+ * ```js
+ * import { memoryUsage } from '@ruvector/attention'
+ * const { allocated, peak } = memoryUsage()
+ * console.log(allocated <= peak) // true
+ * ```
  */
 export function memoryUsage(): { allocated: number; total: number; peak: number }
 
@@ -249,6 +291,14 @@ export interface AsyncOptions {
  * `floor(h / (H/G))`. 3-D inputs `[B,L,D]` have one head. A row with no visible key is all zeros.
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, scaledDotProductAttention } from '@ruvector/attention'
+ * const x = createTensor([1, 0, 0, 1, 1, 1], [1, 3, 2])
+ * const { output, weights } = scaledDotProductAttention(x, x, x, { causal: true, weights: true })
+ * console.log(output.shape, weights.shape, weights.data[1]) // [ 1, 3, 2 ] [ 1, 1, 3, 3 ] 0
+ * ```
  */
 export function scaledDotProductAttention<const Options extends AttentionOptions & ResultRequest>(
   q: Tensor,
@@ -263,7 +313,17 @@ export function scaledDotProductAttention(
   options?: AttentionOptions | null
 ): AttentionOutput
 
-/** Asynchronous {@link scaledDotProductAttention}: see {@link AsyncOptions}. */
+/**
+ * Asynchronous {@link scaledDotProductAttention}: see {@link AsyncOptions}.
+ *
+ * @example
+ * ```js
+ * import { createTensor, scaledDotProductAttentionAsync } from '@ruvector/attention'
+ * const x = createTensor([1, 0, 0, 1, 1, 1], [1, 3, 2])
+ * const { output } = await scaledDotProductAttentionAsync(x, x, x, { causal: true })
+ * console.log(output.shape) // [ 1, 3, 2 ]
+ * ```
+ */
 export function scaledDotProductAttentionAsync<const Options extends (AttentionOptions & AsyncOptions) & ResultRequest>(
   q: Tensor,
   k: Tensor,
@@ -284,6 +344,13 @@ export function scaledDotProductAttentionAsync(
  * rejected, as there is no other result.
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { attentionWeights, createTensor } from '@ruvector/attention'
+ * const x = createTensor([1, 0, 0, 1], [1, 2, 2])
+ * console.log(attentionWeights(x, x, { scale: 1, stage: 'scores' }).data) // Float32Array(4) [ 1, 0, 0, 1 ]
+ * ```
  */
 export function attentionWeights(
   q: Tensor,
@@ -298,6 +365,14 @@ export function attentionWeights(
  * bits, so positions in the millions are as exact as small ones.
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION (positions below 0, positions times `scale` beyond 2^31), MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, rotaryEmbedding } from '@ruvector/attention'
+ * const x = createTensor([1, 0, 1, 0], [1, 2, 2])
+ * const { data } = rotaryEmbedding(x, { positions: Int32Array.of(0, 1) })
+ * console.log(Array.from(data, (value) => value.toFixed(3))) // [ '1.000', '0.000', '0.540', '0.841' ]
+ * ```
  */
 export function rotaryEmbedding(
   x: Tensor,
@@ -330,6 +405,15 @@ export function rotaryEmbedding(
  * worker, it is inferred from the shapes; with equal numbers of heads and rows, `'bhld'` is assumed.
  *
  * @throws {AttentionError} SHAPE or DTYPE, naming `parts[i]`; OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, mergeAttention, scaledDotProductAttention } from '@ruvector/attention'
+ * const q = createTensor([1, 2], [1, 1, 2])
+ * const [k1, k2] = [createTensor([1, 0], [1, 1, 2]), createTensor([0, 1], [1, 1, 2])]
+ * const parts = [k1, k2].map((k) => scaledDotProductAttention(q, k, k, { logSumExp: true }))
+ * console.log(mergeAttention(parts).output.shape) // [ 1, 1, 2 ]
+ * ```
  */
 export function mergeAttention(
   parts: readonly AttentionOutput[],
@@ -341,6 +425,14 @@ export function mergeAttention(
  * applies to every call. The object owns no memory.
  *
  * @throws {AttentionError} OPTION
+ *
+ * @example
+ * ```js
+ * import { ScaledDotProductAttention, createTensor } from '@ruvector/attention'
+ * const attention = new ScaledDotProductAttention(2, { scale: 0.5 })
+ * const x = createTensor([1, 0, 0, 1], [1, 2, 2])
+ * console.log(attention.forward(x, x, x).output.shape) // [ 1, 2, 2 ]
+ * ```
  */
 export declare class ScaledDotProductAttention {
   constructor(
@@ -382,6 +474,14 @@ export declare class ScaledDotProductAttention {
  * which would need the memory that tiling saves. The object owns no memory.
  *
  * @throws {AttentionError} OPTION
+ *
+ * @example
+ * ```js
+ * import { FlashAttention, createTensor } from '@ruvector/attention'
+ * const attention = new FlashAttention(2, { blockSize: 64 })
+ * const x = createTensor([1, 0, 0, 1], [1, 2, 2])
+ * console.log(attention.forward(x, x, x, { causal: true }).output.shape) // [ 1, 2, 2 ]
+ * ```
  */
 export declare class FlashAttention {
   constructor(
@@ -432,6 +532,12 @@ export declare class FlashAttention {
  * Softmax over the last dimension, like `torch.softmax(x, -1)`; a row with only −∞ gives zeros.
  *
  * @throws {AttentionError} SHAPE, DTYPE, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, softmax } from '@ruvector/attention'
+ * console.log(softmax(createTensor([0, 0, -Infinity], [3])).data) // Float32Array(3) [ 0.5, 0.5, 0 ]
+ * ```
  */
 export function softmax(x: Tensor): Tensor
 
@@ -439,6 +545,14 @@ export function softmax(x: Tensor): Tensor
  * `x Wᵀ + b`, like `torch.nn.functional.linear`: `x [..., in]`, `weight [out, in]`, `bias [out]` give `[..., out]`.
  *
  * @throws {AttentionError} SHAPE, DTYPE, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, linear } from '@ruvector/attention'
+ * const x = createTensor([1, 2], [1, 2])
+ * const weight = createTensor([1, 1, 0, 1, 2, 0], [3, 2]) // [out, in]
+ * console.log(linear(x, weight).data) // Float32Array(3) [ 3, 2, 2 ]
+ * ```
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor
 
@@ -450,6 +564,13 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor
  *
  * @param options `weight` default: ones; `bias` default: zeros; `epsilon`, finite, at least 0, default: 1e-5
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, layerNorm } from '@ruvector/attention'
+ * const { data } = layerNorm(createTensor([1, 2, 3], [1, 3]))
+ * console.log(Array.from(data, (value) => value.toFixed(3))) // [ '-1.225', '0.000', '1.225' ]
+ * ```
  */
 export function layerNorm(
   x: Tensor,
@@ -462,6 +583,13 @@ export function layerNorm(
  *
  * @param options `weight` default: ones; `epsilon`, finite, at least 0, default: 2⁻²³, like PyTorch for 32 bits
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, rmsNorm } from '@ruvector/attention'
+ * const { data } = rmsNorm(createTensor([3, 4], [1, 2]))
+ * console.log(Array.from(data, (value) => value.toFixed(3))) // [ '0.849', '1.131' ]
+ * ```
  */
 export function rmsNorm(x: Tensor, options?: { weight?: Tensor | null; epsilon?: number | null } | null): Tensor
 
@@ -470,6 +598,12 @@ export function rmsNorm(x: Tensor, options?: { weight?: Tensor | null; epsilon?:
  * units in the last place, also for negative x. `approximate: 'tanh'` uses the tanh formula.
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, gelu } from '@ruvector/attention'
+ * console.log(gelu(createTensor([1], [1])).data[0].toFixed(4)) // 0.8413
+ * ```
  */
 export function gelu(x: Tensor, options?: { approximate?: 'none' | 'tanh' | null } | null): Tensor
 
@@ -477,6 +611,12 @@ export function gelu(x: Tensor, options?: { approximate?: 'none' | 'tanh' | null
  * `x / (1 + e⁻ˣ)` for each element, like `torch.nn.functional.silu`.
  *
  * @throws {AttentionError} SHAPE, DTYPE, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, silu } from '@ruvector/attention'
+ * console.log(silu(createTensor([1], [1])).data[0].toFixed(4)) // 0.7311
+ * ```
  */
 export function silu(x: Tensor): Tensor
 
@@ -487,6 +627,13 @@ export function silu(x: Tensor): Tensor
  *
  * @param options `lengths`, `[B]`, each from 0 to `L`, default: all rows; `normalize` default: false
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, meanPool } from '@ruvector/attention'
+ * const x = createTensor([1, 2, 3, 4, 9, 9], [1, 3, 2])
+ * console.log(meanPool(x, { lengths: Int32Array.of(2) }).data) // Float32Array(2) [ 2, 3 ]
+ * ```
  */
 export function meanPool(x: Tensor, options?: { lengths?: Integers | null; normalize?: boolean | null } | null): Tensor
 
@@ -497,6 +644,12 @@ export function meanPool(x: Tensor, options?: { lengths?: Integers | null; norma
  * `length`.
  *
  * @throws {AttentionError} SHAPE for an invalid length; MEMORY
+ *
+ * @example
+ * ```js
+ * import { createCausalMask } from '@ruvector/attention'
+ * console.log(createCausalMask(2).data) // Float32Array(4) [ 0, -Infinity, 0, 0 ]
+ * ```
  */
 export function createCausalMask(length: number, keyLength?: number): Tensor
 
@@ -504,6 +657,12 @@ export function createCausalMask(length: number, keyLength?: number): Tensor
  * `kvLengths` as a boolean mask `[B, 1, 1, maxLength]`: 1 for the first `lengths[b]` keys.
  *
  * @throws {AttentionError} OPTION for a length beyond `maxLength`, with its index; SHAPE, DTYPE
+ *
+ * @example
+ * ```js
+ * import { createPaddingMask } from '@ruvector/attention'
+ * console.log(createPaddingMask([2, 3], 3).data) // Uint8Array(6) [ 1, 1, 0, 1, 1, 1 ]
+ * ```
  */
 export function createPaddingMask(lengths: ArrayLike<number>, maxLength: number): Tensor<Uint8Array>
 
@@ -512,6 +671,12 @@ export function createPaddingMask(lengths: ArrayLike<number>, maxLength: number)
  * four NaN; for an empty tensor, mean and deviation are NaN.
  *
  * @throws {AttentionError} SHAPE, DTYPE
+ *
+ * @example
+ * ```js
+ * import { computeStats, createTensor } from '@ruvector/attention'
+ * console.log(computeStats(createTensor([1, 3], [2]))) // { mean: 2, std: 1, min: 1, max: 3 }
+ * ```
  */
 export function computeStats(tensor: Tensor | Float32Array): { mean: number; std: number; min: number; max: number }
 
@@ -519,10 +684,28 @@ export function computeStats(tensor: Tensor | Float32Array): { mean: number; std
  * Scales all values together to mean 0 and variance 1: `(x − mean) / √(variance + epsilon)`. Default `epsilon`: 1e-5.
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, normalize } from '@ruvector/attention'
+ * const { data } = normalize(createTensor([1, 3], [2]), { epsilon: 0 })
+ * console.log(data) // Float32Array(2) [ -1, 1 ]
+ * ```
  */
 export function normalize(tensor: Tensor, options?: { epsilon?: number | null } | null): Tensor
 
-/** Measures times between marks, in milliseconds, with the clock of `performance.now()`. */
+/**
+ * Measures times between marks, in milliseconds, with the clock of `performance.now()`.
+ *
+ * @example
+ * ```js
+ * import { PerformanceMonitor, createTensor, softmax } from '@ruvector/attention'
+ * const monitor = new PerformanceMonitor()
+ * monitor.mark('start')
+ * softmax(createTensor([1, 2], [2]))
+ * console.log(monitor.measure('start') >= 0) // true
+ * ```
+ */
 export declare class PerformanceMonitor {
   /**
    * Records the current time under a label, replacing an earlier mark of the same label.
@@ -570,6 +753,15 @@ export interface KVCacheConfig {
  * dispose() throws DISPOSED.
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
+ *
+ * @example
+ * ```js
+ * import { KVCache, createTensor } from '@ruvector/attention'
+ * const cache = new KVCache({ kvHeads: 1, headDim: 2, capacity: 8 })
+ * const token = createTensor([1, 0], [1, 1, 1, 2]) // [batch, heads, length, size]
+ * cache.append(token, token)
+ * console.log(cache.length, cache.attend(token).output.shape) // 1 [ 1, 1, 1, 2 ]
+ * ```
  */
 export declare class KVCache implements Disposable {
   constructor(config: KVCacheConfig)
@@ -712,6 +904,15 @@ export interface LayerOptions extends MaskOptions {
  * size.
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
+ *
+ * @example
+ * ```js
+ * import { MultiHeadAttention, createTensor } from '@ruvector/attention'
+ * const layer = new MultiHeadAttention({ numHeads: 2, headDim: 2, seed: 1 })
+ * const x = createTensor(new Float32Array(12).fill(0.5), [1, 3, 4])
+ * const { output, weights } = layer.forward(x, x, x, { weights: true })
+ * console.log(output.shape, weights.shape, layer.numParameters) // [ 1, 3, 4 ] [ 1, 2, 3, 3 ] 80
+ * ```
  */
 export declare class MultiHeadAttention extends Layer {
   constructor(config: AttentionConfig)
@@ -748,7 +949,17 @@ export declare class MultiHeadAttention extends Layer {
   ): Promise<AttentionOutput>
 }
 
-/** {@link MultiHeadAttention} of an input with itself. */
+/**
+ * {@link MultiHeadAttention} of an input with itself.
+ *
+ * @example
+ * ```js
+ * import { SelfAttention, createTensor } from '@ruvector/attention'
+ * const layer = new SelfAttention({ numHeads: 2, headDim: 2, seed: 1 })
+ * const x = createTensor(new Float32Array(12).fill(0.5), [1, 3, 4])
+ * console.log(layer.forward(x, { causal: true }).output.shape) // [ 1, 3, 4 ]
+ * ```
+ */
 export declare class SelfAttention extends Layer {
   constructor(config: AttentionConfig)
   /** The configuration, including all defaults. */
@@ -771,7 +982,18 @@ export declare class SelfAttention extends Layer {
   forwardAsync(x: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
 }
 
-/** {@link MultiHeadAttention} of a query input over a context; their sizes may differ. */
+/**
+ * {@link MultiHeadAttention} of a query input over a context; their sizes may differ.
+ *
+ * @example
+ * ```js
+ * import { CrossAttention, createTensor } from '@ruvector/attention'
+ * const layer = new CrossAttention({ numHeads: 2, headDim: 2, seed: 1 })
+ * const x = createTensor(new Float32Array(12).fill(0.5), [1, 3, 4])
+ * const context = createTensor(new Float32Array(20).fill(0.5), [1, 5, 4])
+ * console.log(layer.forward(x, context).output.shape) // [ 1, 3, 4 ]
+ * ```
+ */
 export declare class CrossAttention extends Layer {
   constructor(config: AttentionConfig)
   /** The configuration, including all defaults. */
@@ -826,6 +1048,14 @@ export interface EncoderConfig {
  * feed-forward network. The seed and the value's position alone determine which values are dropped.
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
+ *
+ * @example
+ * ```js
+ * import { TransformerEncoderLayer, createTensor } from '@ruvector/attention'
+ * const layer = new TransformerEncoderLayer({ modelDim: 4, numHeads: 2, feedForwardDim: 8, seed: 1 })
+ * const x = createTensor(new Float32Array(12).fill(0.5), [1, 3, 4])
+ * console.log(layer.forward(x).output.shape) // [ 1, 3, 4 ]
+ * ```
  */
 export declare class TransformerEncoderLayer extends Layer {
   constructor(config: EncoderConfig)
@@ -893,6 +1123,14 @@ export interface LinearOptions {
  * `using` or dispose(); a finalizer is the fallback.
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
+ *
+ * @example
+ * ```js
+ * import { LinearAttention, createTensor } from '@ruvector/attention'
+ * const attention = new LinearAttention({ modelDim: 2, featureMap: 'elu' })
+ * const x = createTensor([1, 0, 0, 1], [1, 2, 2])
+ * console.log(attention.forward(x, x, x, { causal: true }).output.shape) // [ 1, 2, 2 ]
+ * ```
  */
 export declare class LinearAttention implements Disposable {
   constructor(config: LinearConfig)
@@ -1002,6 +1240,14 @@ export interface HyperbolicOptions extends MaskOptions {
  * outside the JavaScript heap: free it with `using` or dispose(); a finalizer is the fallback.
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid
+ *
+ * @example
+ * ```js
+ * import { HyperbolicAttention, createTensor } from '@ruvector/attention'
+ * const attention = new HyperbolicAttention({ curvature: -1 })
+ * const points = createTensor([0.1, 0, 0, 0.2], [1, 2, 2])
+ * console.log(attention.forward(points, points, points).output.shape) // [ 1, 2, 2 ]
+ * ```
  */
 export declare class HyperbolicAttention implements Disposable {
   constructor(config: HyperbolicConfig)
@@ -1093,6 +1339,13 @@ export declare class HyperbolicAttention implements Disposable {
  * Edges `source → target` between nodes `0` to `numNodes − 1`, in the backend's memory: free it with `using` or
  * dispose(); a finalizer is the fallback. Messages flow from source to target, as in PyTorch Geometric. Duplicate edges
  * and self-loops are kept. Letters in shapes: `N` nodes, `K` edges, `H` heads.
+ *
+ * @example
+ * ```js
+ * import { Graph } from '@ruvector/attention'
+ * const graph = Graph.fromEdges({ source: [0, 1], target: [1, 2], numNodes: 3 })
+ * console.log(graph.numNodes, graph.numEdges) // 3 2
+ * ```
  */
 export declare class Graph implements Disposable {
   private constructor()
@@ -1135,6 +1388,14 @@ export declare class Graph implements Disposable {
  * @param options.reduce Default: 'sum'.
  * @param options.edgeWeight `[K]`, in the order of the given edges. Default: all 1.
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+ *
+ * @example
+ * ```js
+ * import { Graph, createTensor, propagate } from '@ruvector/attention'
+ * const graph = Graph.fromEdges({ source: [0, 1], target: [2, 2], numNodes: 3 })
+ * const x = createTensor([1, 2, 0], [3, 1])
+ * console.log(propagate(graph, x, { reduce: 'sum' }).data) // Float32Array(3) [ 0, 0, 3 ]
+ * ```
  */
 export function propagate(
   graph: Graph,
@@ -1147,6 +1408,13 @@ export function propagate(
  * `torch_geometric.utils.softmax`. If all scores of a target are −∞, the result is zeros.
  *
  * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED
+ *
+ * @example
+ * ```js
+ * import { Graph, createTensor, edgeSoftmax } from '@ruvector/attention'
+ * const graph = Graph.fromEdges({ source: [0, 1], target: [2, 2], numNodes: 3 })
+ * console.log(edgeSoftmax(graph, createTensor([1, 1], [2])).data) // Float32Array(2) [ 0.5, 0.5 ]
+ * ```
  */
 export function edgeSoftmax(graph: Graph, scores: Tensor): Tensor
 
@@ -1230,6 +1498,14 @@ interface GraphHeads extends GraphConfig {
  * `edgeWeight`.
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
+ *
+ * @example
+ * ```js
+ * import { Graph, GraphConvolution, createTensor } from '@ruvector/attention'
+ * const graph = Graph.fromEdges({ source: [0, 1], target: [1, 2], numNodes: 3 })
+ * const layer = new GraphConvolution({ inFeatures: 4, outFeatures: 2, seed: 1 })
+ * console.log(layer.forward(graph, createTensor(new Float32Array(12), [3, 4])).output.shape) // [ 3, 2 ]
+ * ```
  */
 export declare class GraphConvolution extends GraphLayer {
   /** @param config.addSelfLoops Add a self-loop of weight 1 to each node without one. Default: true. */
@@ -1241,6 +1517,14 @@ export declare class GraphConvolution extends GraphLayer {
  * 2017).
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
+ *
+ * @example
+ * ```js
+ * import { Graph, GraphSage, createTensor } from '@ruvector/attention'
+ * const graph = Graph.fromEdges({ source: [0, 1], target: [1, 2], numNodes: 3 })
+ * const layer = new GraphSage({ inFeatures: 4, outFeatures: 2, seed: 1 })
+ * console.log(layer.forward(graph, createTensor(new Float32Array(12), [3, 4])).output.shape) // [ 3, 2 ]
+ * ```
  */
 export declare class GraphSage extends GraphLayer {
   /**
@@ -1254,6 +1538,14 @@ export declare class GraphSage extends GraphLayer {
  * `GATv2Conv` (Brody, Alon & Yahav 2022), or with `version: 1` `GATConv` (Veličković et al. 2018).
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
+ *
+ * @example
+ * ```js
+ * import { Graph, GraphAttention, createTensor } from '@ruvector/attention'
+ * const graph = Graph.fromEdges({ source: [0, 1], target: [1, 2], numNodes: 3 })
+ * const layer = new GraphAttention({ inFeatures: 4, outFeatures: 2, numHeads: 2, seed: 1 })
+ * console.log(layer.forward(graph, createTensor(new Float32Array(12), [3, 4])).output.shape) // [ 3, 4 ]
+ * ```
  */
 export declare class GraphAttention extends GraphLayer {
   /**
@@ -1271,6 +1563,14 @@ export declare class GraphAttention extends GraphLayer {
  * `TransformerConv`: scaled dot-product attention over neighbors, with a skip connection (Shi et al. 2021).
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
+ *
+ * @example
+ * ```js
+ * import { Graph, GraphTransformer, createTensor } from '@ruvector/attention'
+ * const graph = Graph.fromEdges({ source: [0, 1], target: [1, 2], numNodes: 3 })
+ * const layer = new GraphTransformer({ inFeatures: 4, outFeatures: 2, numHeads: 2, seed: 1 })
+ * console.log(layer.forward(graph, createTensor(new Float32Array(12), [3, 4])).output.shape) // [ 3, 4 ]
+ * ```
  */
 export declare class GraphTransformer extends GraphLayer {
   /** @param config.beta Gate the skip connection. Default: false. */
@@ -1306,6 +1606,13 @@ export interface HalvesOptions {
  *
  * @throws {AttentionError} FORMAT for a file that is cut short, inconsistent or of another format, and for an integer
  * beyond 32 bits or an unsupported type in a selected entry; DTYPE if `bytes` is not a byte array; OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, loadSafetensors, saveSafetensors } from '@ruvector/attention'
+ * const bytes = saveSafetensors({ 'encoder.weight': createTensor([1, 2], [2]) })
+ * console.log(Object.keys(loadSafetensors(bytes))) // [ 'encoder.weight' ]
+ * ```
  */
 export function loadSafetensors<T extends StateEntry = Tensor>(
   bytes: Uint8Array | ArrayBuffer,
@@ -1379,6 +1686,14 @@ export interface SafetensorsFile<T extends StateEntry = Tensor> extends AsyncDis
  *
  * @throws {AttentionError} FORMAT for a file that cannot be read, is cut short, inconsistent or of another format, for a
  * server without ranges, and for an index with missing shards or entries; DTYPE for another source; OPTION
+ *
+ * @example
+ * ```js
+ * import { createTensor, openSafetensors, saveSafetensors } from '@ruvector/attention'
+ * const bytes = saveSafetensors({ 'a.weight': createTensor([1, 2], [2]), b: createTensor([3], [1]) })
+ * const file = await openSafetensors(new Blob([bytes]))
+ * console.log((await file.tensor('b')).data) // Float32Array(1) [ 3 ]
+ * ```
  */
 export function openSafetensors(
   source: SafetensorsSource,
@@ -1395,6 +1710,13 @@ export function openSafetensors(
  *
  * @throws {AttentionError} SHAPE or DTYPE for an entry that is not a tensor; FORMAT for a name with lone surrogates;
  * OPTION for metadata other than strings; MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, loadSafetensors, saveSafetensors } from '@ruvector/attention'
+ * const bytes = saveSafetensors({ x: createTensor([1, 2], [2]) }, { note: 'two numbers' })
+ * console.log(loadSafetensors(bytes).x.data) // Float32Array(2) [ 1, 2 ]
+ * ```
  */
 export function saveSafetensors(state: StateDict<StateEntry>, metadata?: Record<string, string> | null): Uint8Array
 
@@ -1409,6 +1731,15 @@ export function saveSafetensors(state: StateDict<StateEntry>, metadata?: Record<
  * progress counts.
  *
  * @throws {AttentionError} OPTION
+ *
+ * @example
+ * ```js
+ * import { BatchProcessor, createTensor, scaledDotProductAttentionAsync } from '@ruvector/attention'
+ * const processor = new BatchProcessor({ concurrency: 2 })
+ * const x = createTensor([1, 0, 0, 1], [1, 2, 2])
+ * const results = await processor.process([x, x, x], (input) => scaledDotProductAttentionAsync(input, input, input))
+ * console.log(results.length) // 3
+ * ```
  */
 export declare class BatchProcessor {
   /** @param options.concurrency  maximum number of concurrent jobs, at least 1; default: number of threads plus one */
@@ -1446,6 +1777,20 @@ export interface JobOptions {
 
 /**
  * Thrown by a batch if jobs failed: `errors` has the exceptions of the jobs, and of the inputs if reading them failed.
+ *
+ * @example
+ * ```js
+ * import { BatchError, BatchProcessor } from '@ruvector/attention'
+ * const processor = new BatchProcessor()
+ * try {
+ *   await processor.process([1, 2], async (input) => {
+ *     if (input === 2) throw new Error('not this one')
+ *     return input
+ *   })
+ * } catch (error) {
+ *   console.log(error instanceof BatchError && error.errors.length) // 1
+ * }
+ * ```
  */
 export declare class BatchError extends AggregateError {
   constructor(results: PromiseSettledResult<any>[])
@@ -1479,7 +1824,19 @@ export type AttentionErrorCode =
   | 'BACKEND'
   | 'INTERNAL'
 
-/** Thrown for every invalid input. The message says what to change; the fields provide the same to programs. */
+/**
+ * Thrown for every invalid input. The message says what to change; the fields provide the same to programs.
+ *
+ * @example
+ * ```js
+ * import { AttentionError, createTensor } from '@ruvector/attention'
+ * try {
+ *   createTensor([1, 2], [3])
+ * } catch (error) {
+ *   console.log(error instanceof AttentionError && error.code) // SHAPE
+ * }
+ * ```
+ */
 export declare class AttentionError extends Error {
   constructor(
     code: AttentionErrorCode,
