@@ -771,12 +771,13 @@ export declare class KVCache implements Disposable {
   readonly length: number
   readonly capacity: number
   /**
-   * Appends `k [B,G,n,headDim]` and `v [B,G,n,valueDim]`; for one head also `[B,n,headDim]` and `[B,n,valueDim]`.
+   * Appends `k [B,G,n,headDim]` and `v [B,G,n,valueDim]`, with `layout: 'blhd'` `[B,n,G,headDim]` and `[B,n,G,valueDim]`;
+   * for one head also `[B,n,headDim]` and `[B,n,valueDim]`.
    *
    * @throws {AttentionError} SHAPE, also if there is no room for `n` more keys; the cache then stays unchanged. DTYPE,
-   * DISPOSED
+   * OPTION, DISPOSED
    */
-  append(k: Tensor, v: Tensor): this
+  append(k: Tensor, v: Tensor, options?: { layout?: 'bhld' | 'blhd' | null } | null): this
   /**
    * Attention of the last `L` positions, `q [B,H,L,headDim]` with `H` a multiple of `G`, over all keys so far. Causal
    * unless `causal: false`. `S` is `length`, or `min(length, L + window − 1)` for a ring, which holds only its last
@@ -860,8 +861,8 @@ export interface LoadOptions {
 export interface AttentionConfig {
   /** Query heads `H`. */
   numHeads: number
-  /** Size of a query, key or value in a head. */
-  headDim: number
+  /** Size of a query, key or value in a head. Default: `modelDim / numHeads`; one of the two has to be given. */
+  headDim?: number | null
   /** Size of the query input and of the output. Default: `numHeads · headDim`. */
   modelDim?: number | null
   /** Key/value heads `G`, a divisor of `numHeads`. Default: `numHeads`. */

@@ -360,7 +360,7 @@ onBothBackends((kind, attention) => {
       () => rmsNorm(x, /** @type {Any} */ ({ bias: vector(8) })),
       'OPTION',
       'bias',
-      /known option/,
+      /'\w+'/,
       /unknown/
     ],
     ['rmsNorm with a long weight', () => rmsNorm(x, { weight: vector(9) }), 'SHAPE', 'weight', /\[8\]/, /\[9\]/],
@@ -448,7 +448,7 @@ onBothBackends((kind, attention) => {
       () => forward(x, /** @type {Any} */ ({ dropout: 0.5 })),
       'OPTION',
       'dropout',
-      /known option/,
+      /'\w+'/,
       /unknown/
     ]
   ]

@@ -441,7 +441,7 @@ onBothBackends((kind, attention) => {
       [edges({ numNodes: -1 }), 'OPTION', 'numNodes', 'an integer from 0 to 2147483647', '-1'],
       [edges({ numNodes: undefined }), 'OPTION', 'numNodes', 'an integer from 0 to 2147483647', 'nothing'],
       [edges({ numNodes: 0 }), 'OPTION', 'source[0]', 'no edge, as there is no node', '0'],
-      [edges({ numEdges: 1 }), 'OPTION', 'numEdges', "a known option; the nearest is 'numNodes'", 'an unknown name'],
+      [edges({ numEdges: 1 }), 'OPTION', 'numEdges', "'numNodes'", 'an unknown name'],
       [() => Graph.fromEdges(any(7)), 'OPTION', 'edges', 'an object', '7'],
       [() => attention.propagate(any({}), x), 'DTYPE', 'graph', 'a Graph of this backend', 'an object'],
       [
@@ -477,7 +477,7 @@ onBothBackends((kind, attention) => {
         () => attention.propagate(graph, x, any({ weight: 1 })),
         'OPTION',
         'weight',
-        "a known option; the nearest is 'edgeWeight'",
+        "'reduce' or 'edgeWeight'",
         'an unknown name'
       ],
       [() => attention.edgeSoftmax(graph, x), 'SHAPE', 'scores', '[2] or [2, H], a row for each edge', '[3, 2]'],
@@ -497,13 +497,7 @@ onBothBackends((kind, attention) => {
         'none, as only GraphConvolution takes weights of edges',
         'weights'
       ],
-      [
-        () => plain.forward(graph, x, any({ weight: true })),
-        'OPTION',
-        'weight',
-        "a known option; the nearest is 'weights'",
-        'an unknown name'
-      ],
+      [() => plain.forward(graph, x, any({ weight: true })), 'OPTION', 'weight', "'weights'", 'an unknown name'],
       [
         () => withEdges.forward(graph, x),
         'OPTION',
@@ -538,7 +532,7 @@ onBothBackends((kind, attention) => {
         () => new GraphSage({ ...sizes, ...any({ heads: 2 }) }),
         'OPTION',
         'heads',
-        "a known option; the nearest is 'seed'",
+        "'inFeatures', 'outFeatures', 'reduce', 'normalize', 'useBias' or 'seed'",
         'an unknown name'
       ]
     ]

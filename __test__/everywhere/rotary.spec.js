@@ -162,8 +162,8 @@ onBothBackends((kind, { rotaryEmbedding, scaledDotProductAttention, MultiHeadAtt
       [x, { scale: -1 }, 'OPTION', 'scale', 'a finite number of at least 0', '-1'],
       [x, { interleaved: 'yes' }, 'OPTION', 'interleaved', 'a boolean', '"yes"'],
       [x, { layout: 'x' }, 'OPTION', 'layout', "'bhld' or 'blhd'", '"x"'],
-      [x, { rotaryDim: 2 }, 'OPTION', 'rotaryDim', "a known option; the nearest is 'dim'", 'an unknown name'],
-      [x, { position: 2 }, 'OPTION', 'position', "a known option; the nearest is 'positions'", 'an unknown name'],
+      [x, { rotaryDim: 2 }, 'OPTION', 'rotaryDim', "'dim'", 'an unknown name'],
+      [x, { position: 2 }, 'OPTION', 'position', "'positions'", 'an unknown name'],
       [x, { positions: [0, 1.5, 2] }, 'OPTION', 'positions[1]', 'a 32-bit integer', '1.5'],
       [x, { positions: Int32Array.of(0, 1, -1) }, 'OPTION', 'positions', 'integers of at least 0', '-1'],
       [
@@ -202,7 +202,7 @@ onBothBackends((kind, { rotaryEmbedding, scaledDotProductAttention, MultiHeadAtt
     t.like(fault({ bas: 8 }), {
       code: 'OPTION',
       argument: 'rotary.bas',
-      expected: "a known option; the nearest is 'base'"
+      expected: "'rotary.base'"
     })
     t.like(fault({ scale: 0.5 }), { code: 'OPTION', argument: 'rotary.scale' })
     t.like(fault({ base: {} }), { code: 'OPTION', argument: 'rotary.base' })

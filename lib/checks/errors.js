@@ -1,5 +1,6 @@
 // The error class of the package, the conversion of backend errors, and the description of values in messages.
 
+import { meantNames } from './nearest.js'
 import { shared } from './shared.js'
 
 /** @typedef {import('../../index.d.ts').AttentionErrorCode} Code */
@@ -40,6 +41,26 @@ export function fault(code, argument, expected, actual) {
   return new AttentionError(code, { argument, expected, actual })
 }
 
+const UNKNOWN_NAME = 'an unknown name'
+/** Begins the list of known options in reports of the kernel crate. */
+const ONE_OF = 'one of '
+
+/**
+ * Creates the error for an option that does not exist, with the name that was probably meant, or all names there are.
+ *
+ * @param {string} argument  the option's name, after that of the option it is a member of
+ * @param {readonly string[]} known
+ */
+export function unknownOption(argument, known) {
+  const owner = argument.slice(0, argument.lastIndexOf('.') + 1)
+  const meant = meantNames(argument.slice(owner.length), known)
+  const list = [...new Set(meant.length > 0 ? meant : known)].map((name) => `'${owner}${name}'`)
+  const expected = list.length > 1 ? `${list.slice(0, -1).join(', ')} or ${list.at(-1)}` : `${list[0] ?? 'no option'}`
+  const hint = meant.length > 0 ? `did you mean ${expected}?` : `the options are ${list.join(', ') || 'none'}`
+  const message = `unknown option '${argument}'; ${hint}`
+  return new AttentionError('OPTION', { argument, expected, actual: UNKNOWN_NAME, message })
+}
+
 /**
  * Converts an exception from a backend to an AttentionError: reports keep their fields, anything else becomes INTERNAL.
  *
@@ -50,7 +71,13 @@ export function fromBinding(error) {
   if (error instanceof AttentionError) return error
   const text = error instanceof Error ? error.message : String(error)
   const report = parseReport(text)
-  if (report && report.code !== 'INTERNAL') return new AttentionError(report.code, report)
+  if (report && report.code !== 'INTERNAL') {
+    const { argument = '', expected = '', actual } = report
+    if (actual === UNKNOWN_NAME && expected.startsWith(ONE_OF)) {
+      return unknownOption(argument, expected.slice(ONE_OF.length).split(', '))
+    }
+    return new AttentionError(report.code, report)
+  }
   const reason = report?.actual || text
   return new AttentionError('INTERNAL', {
     actual: reason,

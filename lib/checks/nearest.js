@@ -1,7 +1,7 @@
 // Suggestions for misspelled names.
 
 /**
- * The candidate with the smallest edit distance to a name; ties go to the earliest, as in the kernel crate.
+ * The candidate with the smallest edit distance to a name; ties go to the earliest.
  *
  * @param {string} name
  * @param {readonly string[]} candidates
@@ -29,7 +29,6 @@ export function suggestion(name, candidates) {
  * @param {string} b
  */
 function distanceOf(a, b) {
-  const fold = (/** @type {string} */ text) => text.replaceAll(/[-_]/g, '').slice(0, 64).toLowerCase()
   return editDistance(fold(a), fold(b))
 }
 
@@ -48,4 +47,60 @@ export function editDistance(a, b) {
     row = next
   }
   return row[b.length]
+}
+
+/** The names that options of other libraries have here, the likeliest first. @type {Record<string, readonly string[]>} */
+const OTHER_LIBRARIES = {
+  add_self_loops: ['addSelfLoops'],
+  attention_mask: ['mask', 'kvLengths'],
+  attn_mask: ['mask'],
+  average_attn_weights: ['averageWeights'],
+  bias: ['useBias'],
+  d_model: ['modelDim'],
+  dim_feedforward: ['feedForwardDim'],
+  dropout_p: ['dropout'],
+  edge_dim: ['edgeFeatures'],
+  embed_dim: ['modelDim'],
+  enable_gqa: ['kvHeads'],
+  heads: ['numHeads'],
+  hidden_size: ['modelDim'],
+  in_channels: ['inFeatures'],
+  intermediate_size: ['feedForwardDim'],
+  is_causal: ['causal'],
+  key_padding_mask: ['kvLengths', 'mask'],
+  layer_norm_eps: ['epsilon'],
+  need_weights: ['weights'],
+  nhead: ['numHeads'],
+  num_attention_heads: ['numHeads'],
+  num_heads: ['numHeads'],
+  num_key_value_heads: ['kvHeads'],
+  num_kv_heads: ['kvHeads'],
+  out_channels: ['outFeatures'],
+  output_attentions: ['weights'],
+  rms_norm_eps: ['epsilon'],
+  rope_theta: ['base'],
+  rotary_dim: ['dim'],
+  sliding_window: ['window'],
+  softmax_scale: ['scale'],
+  src_key_padding_mask: ['kvLengths', 'mask'],
+  window_size: ['window']
+}
+
+/** @param {string} name */
+const fold = (name) => name.replaceAll(/[-_]/g, '').slice(0, 64).toLowerCase()
+
+const elsewhere = new Map(Object.entries(OTHER_LIBRARIES).map(([name, names]) => [fold(name), names]))
+
+/**
+ * The known names that somebody who wrote `name` probably meant: those that other libraries call so, or the nearest one.
+ *
+ * @param {string} name
+ * @param {readonly string[]} known
+ * @returns {readonly string[]}
+ */
+export function meantNames(name, known) {
+  const names = elsewhere.get(fold(name))?.filter((candidate) => known.includes(candidate)) ?? []
+  if (names.length > 0 || known.length === 0) return names
+  const near = suggestion(name, known)
+  return near === undefined ? [] : [near]
 }

@@ -2,8 +2,7 @@
 // text.
 // Only the kernel crate knows and checks the scalar options.
 
-import { describe, fault, isArray, isObject } from './errors.js'
-import { nearest } from './nearest.js'
+import { describe, fault, isArray, isObject, unknownOption } from './errors.js'
 import { checkArray, checkMask, isLength } from './tensor.js'
 
 /** Upper limit for list entries passed on: more than any option takes, and than an error repeats. */
@@ -106,17 +105,31 @@ function encodeMembers(object, encode) {
  *
  * @param {Record<string, unknown>} defaults
  * @param {unknown} options
+ * @param {string} [argument]  the caller's name for them
  */
-export function withDefaults(defaults, options) {
+export function withDefaults(defaults, options, argument = 'options') {
   /** @type {Record<string, unknown>} */
   const merged = Object.assign(Object.create(null), defaults)
   if (options === undefined || options === null) return merged
-  const object = checkObject('options', options)
+  const object = checkObject(argument, options)
   for (const name in object) {
     const value = object[name]
     if (value !== undefined && value !== null) merged[name] = value
   }
   return merged
+}
+
+/**
+ * Refuses arguments beyond the last one: options that a function does not take would otherwise be ignored.
+ *
+ * @param {string} name  of the function
+ * @param {readonly unknown[]} more
+ */
+export function refuseMore(name, more) {
+  const isGiven = (/** @type {unknown} */ value) =>
+    value !== undefined && value !== null && !(isObject(value) && Object.keys(value).length === 0)
+  const extra = more.find(isGiven)
+  if (extra !== undefined) throw fault('OPTION', name, 'no further argument', describe(extra))
 }
 
 /**
@@ -223,7 +236,7 @@ export function pickOptions(options, names) {
     if (value === undefined || value === null) continue
     const known = names.find((candidate) => candidate === name)
     if (known === undefined) {
-      throw fault('OPTION', name, `a known option; the nearest is '${nearest(name, names)}'`, 'an unknown name')
+      throw unknownOption(name, names)
     }
     picked[known] = value
   }

@@ -1,7 +1,7 @@
 // The stateless functions: scaled dot-product attention and its parts.
 
 import { later } from '../runtime/async/watch.js'
-import { readOptions } from '../checks/options.js'
+import { readOptions, refuseMore } from '../checks/options.js'
 import { checkTensor } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
@@ -109,9 +109,11 @@ export function createFunctions(backend) {
 
   /**
    * @param {unknown} x
+   * @param {...unknown} more
    * @returns {Checked}
    */
-  function softmax(x) {
+  function softmax(x, ...more) {
+    refuseMore('softmax', more)
     const input = checkTensor('x', x)
     return backend.call('softmax').input(input).run()
   }
@@ -120,9 +122,11 @@ export function createFunctions(backend) {
    * @param {unknown} x
    * @param {unknown} weight
    * @param {unknown} [bias]
+   * @param {...unknown} more
    * @returns {Checked}
    */
-  function linear(x, weight, bias) {
+  function linear(x, weight, bias, ...more) {
+    refuseMore('linear', more)
     const input = checkTensor('x', x)
     const matrix = checkTensor('weight', weight)
     const offset = bias === undefined || bias === null ? undefined : checkTensor('bias', bias)

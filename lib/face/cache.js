@@ -3,7 +3,7 @@
 import { attend } from './attention.js'
 import { showInConsole } from './inspect.js'
 import { disposeSymbol } from './layers.js'
-import { encodeConfig, readOptions } from '../checks/options.js'
+import { encodeConfig, readOptions, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
 import { checkTensor } from '../checks/tensor.js'
 
@@ -41,11 +41,13 @@ export function createCache(backend) {
     /**
      * @param {unknown} k
      * @param {unknown} v
+     * @param {unknown} [options]
      */
-    append(k, v) {
+    append(k, v, options) {
       const [key, value] = [checkTensor('k', k), checkTensor('v', v)]
-      backend.call('kvCacheAppend', this.#resident).input(key).input(value).run()
-      this.#length += key.shape[key.shape.length - 2]
+      const { values, json } = splitOptions('options', options, [])
+      backend.call('kvCacheAppend', this.#resident).input(key).input(value).options(json).run()
+      this.#length += key.shape[key.shape.length === 4 && values.layout === 'blhd' ? 1 : key.shape.length - 2]
       return this
     }
 

@@ -2,7 +2,7 @@
 
 import { later } from '../runtime/async/watch.js'
 import { attend, Layer } from './layers.js'
-import { encodeConfig, splitOptions } from '../checks/options.js'
+import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
 import { checkArray, checkTensor } from '../checks/tensor.js'
 
@@ -50,8 +50,9 @@ export function createEncoder(backend) {
     return applyElementwise('gelu', x, options, [])
   }
 
-  /** @param {unknown} x */
-  function silu(x) {
+  /** @param {unknown} x @param {...unknown} more */
+  function silu(x, ...more) {
+    refuseMore('silu', more)
     return applyElementwise('silu', x, undefined, [])
   }
 

@@ -5,7 +5,7 @@ import { attentionOutput } from './attention.js'
 import { describe, fault, isObject } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
 import { Layer, disposeSymbol, residentOf } from './layers.js'
-import { encodeConfig, splitOptions } from '../checks/options.js'
+import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
 import { allocateIndices, arrayType, attached, checkArray, checkTensor, listLengthOf } from '../checks/tensor.js'
 
@@ -238,8 +238,10 @@ export function createGraphs(backend) {
   /**
    * @param {unknown} graph
    * @param {unknown} scores
+   * @param {...unknown} more
    */
-  function edgeSoftmax(graph, scores) {
+  function edgeSoftmax(graph, scores, ...more) {
+    refuseMore('edgeSoftmax', more)
     const { resident } = graphOf(graph)
     const input = checkTensor('scores', scores)
     return backend.call('edgeSoftmax', resident).input(input).run()

@@ -4,7 +4,7 @@ import { later } from '../runtime/async/watch.js'
 import { attentionOutput } from './attention.js'
 import { describe, fault } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
-import { encodeConfig, readOptions } from '../checks/options.js'
+import { encodeConfig, readOptions, withDefaults } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
 import { encodeState } from '../weights/state.js'
 import { checkTensor, elements } from '../checks/tensor.js'
@@ -114,6 +114,21 @@ export function attend(backend, layer, names, q, k, v, options, watch, operation
   return call.given(given).named(names).returning(attentionOutput)
 }
 
+/**
+ * The configuration with the head size that follows from the size of the input, unless it is given.
+ *
+ * @param {unknown} config
+ */
+function withHeadDim(config) {
+  const given = withDefaults({}, config ?? undefined, 'config')
+  const { headDim, modelDim, numHeads } = given
+  if (headDim === undefined && typeof modelDim === 'number' && typeof numHeads === 'number') {
+    const size = modelDim / numHeads
+    if (Number.isInteger(size)) given.headDim = size
+  }
+  return config === undefined || config === null ? config : given
+}
+
 /** @param {Backend} backend */
 export function createLayers(backend) {
   class AttentionLayer extends Layer {
@@ -125,7 +140,7 @@ export function createLayers(backend) {
      * @param {unknown} config
      */
     constructor(operation, config) {
-      const resident = new Resident(backend, operation, encodeConfig(config))
+      const resident = new Resident(backend, operation, encodeConfig(withHeadDim(config)))
       super(resident)
       const described = resident.describe()
       if (described.rotary) Object.freeze(described.rotary)

@@ -4,7 +4,7 @@ import { later } from '../runtime/async/watch.js'
 import { attentionOutput } from './attention.js'
 import { showInConsole } from './inspect.js'
 import { disposeSymbol } from './layers.js'
-import { encodeConfig, splitOptions } from '../checks/options.js'
+import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
 import { checkArray, checkTensor } from '../checks/tensor.js'
 
@@ -59,8 +59,10 @@ export function createLinear(backend) {
      * @param {unknown} q
      * @param {unknown} k
      * @param {unknown} v
+     * @param {...unknown} more
      */
-    step(q, k, v) {
+    step(q, k, v, ...more) {
+      refuseMore('step', more)
       const output = attend(backend, 'linearStreamStep', [this.#attention, this.#sums], [q, k, v]).run()
       this.#sums.weigh()
       return output
@@ -125,8 +127,9 @@ export function createLinear(backend) {
       return later((watch) => attend(backend, 'linearAttention', [this.#resident], [q, k, v], options, watch))
     }
 
-    /** @param {unknown} x */
-    featureMap(x) {
+    /** @param {unknown} x @param {...unknown} more */
+    featureMap(x, ...more) {
+      refuseMore('featureMap', more)
       const input = checkTensor('x', x)
       return backend.call('linearFeatureMap', this.#resident).input(input).run()
     }

@@ -77,7 +77,7 @@ impl<'a> Builder<'a> {
         let results = Owned::default();
         let outside = Outside { arrays: &self.arrays, results: &results };
         table::call(number(operation)?, &mut self.memory, options, outside, None, observer)?;
-        Ok(results.into_arrays().collect())
+        Ok(results.into_arrays())
     }
 
     /// Runs the call, which returns an object, and returns the object's number.

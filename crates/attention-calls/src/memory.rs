@@ -110,12 +110,26 @@ macro_rules! arrays {
         }
 
         /// A borrowed array of any element type.
-        #[derive(Debug, Clone, Copy)]
+        #[derive(Debug, Clone, Copy, PartialEq)]
         pub enum Array<'a> {
             $(#[doc = $text] $name(&'a [$type]),)*
         }
 
         impl<'a> Array<'a> {
+            /// The array of `len` elements that begins at `data`.
+            ///
+            /// # Safety
+            /// The memory holds so many elements of this type, aligned, and nobody writes to it during `'a`.
+            pub unsafe fn from_raw(element: Element, data: *const u8, len: usize) -> Self {
+                match element {
+                    // SAFETY: the caller vouches for it.
+                    $(Element::$name => Self::$name(match len {
+                        0 => &[],
+                        _ => unsafe { std::slice::from_raw_parts(data.cast(), len) },
+                    }),)*
+                }
+            }
+
             /// The type of the elements.
             pub fn element(self) -> Element {
                 match self {
@@ -159,27 +173,21 @@ macro_rules! arrays {
             $(#[doc = $text] $name(&'a mut [$type]),)*
         }
 
-        /// An array of any element type that Rust owns.
-        #[derive(Debug, Clone, PartialEq)]
-        pub enum OwnedArray {
-            $(#[doc = $text] $name(Vec<$type>),)*
-        }
-
-        impl OwnedArray {
-            fn zeros(element: Element, len: usize) -> Option<Self> {
-                Some(match element {
-                    $(Element::$name => Self::$name(try_zeroed("output", len).ok()?),)*
-                })
-            }
-
-            fn borrow_mut(&mut self) -> ArrayMut<'_> {
-                match self {
-                    $(Self::$name(array) => ArrayMut::$name(array),)*
+        impl<'a> ArrayMut<'a> {
+            /// The array of `len` elements that begins at `data`.
+            ///
+            /// # Safety
+            /// The memory holds so many elements of this type, aligned, and nobody else has it during `'a`.
+            pub unsafe fn from_raw(element: Element, data: *mut u8, len: usize) -> Self {
+                match element {
+                    // SAFETY: the caller vouches for it.
+                    $(Element::$name => Self::$name(match len {
+                        0 => &mut [],
+                        _ => unsafe { std::slice::from_raw_parts_mut(data.cast(), len) },
+                    }),)*
                 }
             }
-        }
 
-        impl<'a> ArrayMut<'a> {
             /// The type of the elements.
             pub fn element(&self) -> Element {
                 match self {
@@ -261,24 +269,49 @@ pub trait Results {
     fn allocate(&self, element: Element, len: usize) -> Option<ArrayMut<'_>>;
 }
 
+/// An array of any element type that Rust owns.
+#[derive(Debug)]
+pub struct OwnedArray {
+    /// The type of the elements.
+    pub element: Element,
+    /// The number of elements.
+    pub len: usize,
+    words: Box<[UnsafeCell<u64>]>,
+}
+
+impl OwnedArray {
+    /// The elements.
+    pub fn as_array(&self) -> Array<'_> {
+        // SAFETY: the words are aligned for any element, and whoever wrote to them does not any more.
+        unsafe { Array::from_raw(self.element, self.words.as_ptr().cast(), self.len) }
+    }
+
+    /// The bytes of the elements.
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.len * self.element.size()) }
+    }
+}
+
 /// Results that Rust owns, in their order.
 #[derive(Debug, Default)]
-pub struct Owned(RefCell<Vec<Box<UnsafeCell<OwnedArray>>>>);
+pub struct Owned(RefCell<Vec<OwnedArray>>);
 
 impl Owned {
     /// The results.
-    pub fn into_arrays(self) -> impl Iterator<Item = OwnedArray> {
-        self.0.into_inner().into_iter().map(|array| array.into_inner())
+    pub fn into_arrays(self) -> Vec<OwnedArray> {
+        self.0.into_inner()
     }
 }
 
 impl Results for Owned {
     fn allocate(&self, element: Element, len: usize) -> Option<ArrayMut<'_>> {
-        let array = Box::new(UnsafeCell::new(OwnedArray::zeros(element, len)?));
-        let place = array.get();
-        self.0.borrow_mut().push(array);
-        // SAFETY: the box stays where it is as long as `self` does, and is lent once.
-        Some(unsafe { &mut *place }.borrow_mut())
+        let words = try_zeroed::<u64>("output", len.checked_mul(element.size())?.div_ceil(size_of::<u64>())).ok()?;
+        let words: Box<[UnsafeCell<u64>]> = words.into_iter().map(UnsafeCell::new).collect();
+        let data = words.as_ptr().cast::<u8>().cast_mut();
+        self.0.borrow_mut().push(OwnedArray { element, len, words });
+        // SAFETY: the words stay where they are as long as `self` does, are aligned for any element, and are lent once.
+        Some(unsafe { ArrayMut::from_raw(element, data, len) })
     }
 }
 

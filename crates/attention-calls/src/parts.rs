@@ -362,7 +362,7 @@ fn take<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
 mod tests {
     use super::*;
     use crate::builder::number;
-    use crate::memory::{Owned, OwnedArray};
+    use crate::memory::Owned;
     use crate::table::call;
     use ruvector_attention::Error;
     use ruvector_attention::math::random::philox4x32;
@@ -505,11 +505,9 @@ mod tests {
             let (mut whole, results) = (build(), Owned::default());
             let outside = Outside { arrays: &whole.arrays, results: &results };
             call(number(name).unwrap(), &mut whole.memory, Some(&options), outside, None, None).unwrap();
-            let expected = results.into_arrays().map(|array| match array {
-                OwnedArray::F32(values) => values,
-                other => panic!("{other:?}"),
-            });
-            let expected: Vec<Vec<f32>> = expected.collect();
+            let expected = results.into_arrays();
+            let expected: Vec<Vec<f32>> =
+                expected.iter().map(|array| array.as_array().f32().unwrap().to_vec()).collect();
             let mut parts = build();
             let near = Near { arrays: &parts.arrays, results: RefCell::default(), room: usize::MAX };
             let done = call_in_parts(number(name).unwrap(), &mut parts.memory, Some(&options), &near, None);

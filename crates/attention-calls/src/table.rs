@@ -113,7 +113,7 @@ pub(crate) fn run<'a>(
 mod tests {
     use super::*;
     use crate::builder::{Builder, number};
-    use crate::memory::{Array, FLOATS, Owned, OwnedArray};
+    use crate::memory::{Array, FLOATS, Owned};
     use crate::object::{describe, free, hold, load_state, read_state, state_entries};
 
     #[test]
@@ -169,11 +169,11 @@ mod tests {
             call(number("softmax").unwrap(), &mut memory, None, outside, None, None).unwrap();
             let place = if is_inside { len as f64 } else { -1.0 };
             assert_eq!(memory.results[..5], [1.0, place, 1.0, len as f64, -1.0]);
-            let made: Vec<OwnedArray> = results.into_arrays().collect();
+            let made = results.into_arrays();
             let expected = vec![1.0 / len as f32; len];
             match is_inside {
                 true => assert_eq!(memory.floats[len..2 * len], expected),
-                false => assert_eq!(made, [OwnedArray::F32(expected)]),
+                false => assert_eq!(made[0].as_array(), Array::F32(&expected)),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
-use std::ptr::{null_mut, slice_from_raw_parts, slice_from_raw_parts_mut};
+use std::ptr::null_mut;
 
 use napi::bindgen_prelude::{Env, JsValue, Result, Unknown};
 use napi::{Status, check_status, sys};
@@ -20,7 +20,7 @@ pub struct Raw {
 unsafe impl Send for Raw {}
 
 macro_rules! classes {
-    ($($element:ident $type:ty, $class:ident;)*) => {
+    ($($element:ident $class:ident;)*) => {
         /// The class of typed arrays for an element type.
         fn class_of(element: Element) -> sys::napi_typedarray_type {
             match element {
@@ -32,46 +32,36 @@ macro_rules! classes {
         fn element_of(class: sys::napi_typedarray_type) -> Option<Element> {
             [$(Element::$element),*].into_iter().find(|&element| class_of(element) == class)
         }
-
-        impl Raw {
-            /// The elements.
-            ///
-            /// # Safety
-            /// Nobody may write to the memory, or free it, during `'a`.
-            pub unsafe fn borrow<'a>(self) -> Array<'a> {
-                match self.element {
-                    $(Element::$element => {
-                        let elements = slice_from_raw_parts(self.data.cast::<$type>(), self.len);
-                        // SAFETY: typed arrays are aligned for their elements; the caller vouches for the rest.
-                        Array::$element(if self.len == 0 { &[] } else { unsafe { &*elements } })
-                    })*
-                }
-            }
-
-            /// The elements, to be written.
-            ///
-            /// # Safety
-            /// Nobody else may have the memory during `'a`.
-            pub unsafe fn borrow_mut<'a>(self) -> ArrayMut<'a> {
-                match self.element {
-                    $(Element::$element => {
-                        let elements = slice_from_raw_parts_mut(self.data.cast::<$type>(), self.len);
-                        // SAFETY: as above.
-                        ArrayMut::$element(if self.len == 0 { &mut [] } else { unsafe { &mut *elements } })
-                    })*
-                }
-            }
-        }
     };
 }
 
 classes! {
-    F32 f32, float32_array;
-    F64 f64, float64_array;
-    U16 u16, uint16_array;
-    I8 i8, int8_array;
-    U8 u8, uint8_array;
-    I32 i32, int32_array;
+    F32 float32_array;
+    F64 float64_array;
+    U16 uint16_array;
+    I8 int8_array;
+    U8 uint8_array;
+    I32 int32_array;
+}
+
+impl Raw {
+    /// The elements.
+    ///
+    /// # Safety
+    /// Nobody may write to the memory, or free it, during `'a`.
+    pub unsafe fn borrow<'a>(self) -> Array<'a> {
+        // SAFETY: typed arrays are aligned for their elements; the caller vouches for the rest.
+        unsafe { Array::from_raw(self.element, self.data, self.len) }
+    }
+
+    /// The elements, to be written.
+    ///
+    /// # Safety
+    /// Nobody else may have the memory during `'a`.
+    unsafe fn borrow_mut<'a>(self) -> ArrayMut<'a> {
+        // SAFETY: as above.
+        unsafe { ArrayMut::from_raw(self.element, self.data, self.len) }
+    }
 }
 
 /// The typed arrays in a list.

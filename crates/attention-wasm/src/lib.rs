@@ -15,11 +15,12 @@ use ruvector_attention::context::{self, Observer};
 use ruvector_attention::layers::LoadOptions;
 use ruvector_attention::memory::{self as counted, Counting};
 use ruvector_attention::simd::Level;
-use ruvector_attention_calls::{self as calls, CallMemory, Outside, Owned};
+use ruvector_attention::tensor::try_zeroed;
+use ruvector_attention_calls::{self as calls, CallMemory, Element, Outside, Owned};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use memory::{Memory, TypedArray, words_of};
+use memory::{Memory, TypedArray};
 use views::Views;
 
 type Result<T> = std::result::Result<T, JsValue>;
@@ -105,13 +106,13 @@ pub fn call(
             .map_err(thrown)?
             .into_iter()
             .zip(arrays.iter())
-            .map(|(element, array)| TypedArray::new(element, array))
+            .map(|(element, array)| TypedArray::new(element, &array))
             .collect(),
         None => Vec::new(),
     };
     let reporter = Reporter::default();
     let observer = REPORTS.get().then_some(&reporter as &dyn Observer);
-    let elements = arrays.iter().map(|array| array.len() as u64).sum();
+    let elements = arrays.iter().map(|array| array.len as u64).sum();
     if calls::PARTS_FROM.contains(&elements) {
         let views = Views::new(&arrays, out.as_ref());
         let run = |memory: &mut CallMemory| calls::call_in_parts(operation, memory, options, &views, observer);
@@ -131,7 +132,7 @@ pub fn call(
     if let (Some(out), Some(written)) = (out, written) {
         out.copy_from(&written);
     }
-    let results: Array = results.into_arrays().map(memory::into_value).collect();
+    let results: Array = results.into_arrays().iter().map(memory::into_value).collect();
     Ok((results.length() > 0).then_some(results))
 }
 
@@ -196,22 +197,17 @@ pub fn state_entries(id: u32) -> Result<String> {
 
 #[wasm_bindgen(js_name = readState)]
 pub fn read_state(id: u32, index: u32, output: &Float32Array) -> Result<()> {
-    let mut memory = Memory::new(words_of(Some(output))).map_err(thrown)?;
-    let values = memory.rest().zeros(Some(output)).unwrap_or_default();
-    calls::read_state(id, index, values).map_err(thrown)?;
-    output.copy_from(values);
+    let mut values = try_zeroed("arrays", output.length() as usize).map_err(thrown)?;
+    calls::read_state(id, index, &mut values).map_err(thrown)?;
+    output.copy_from(&values);
     Ok(())
 }
 
 #[wasm_bindgen(js_name = loadState)]
 pub fn load_state(id: u32, entries: &str, data: Vec<Float32Array>, prefix: &str, strict: bool) -> Result<()> {
-    with_data(&data, |data| calls::load_state(id, entries, data, LoadOptions { prefix, strict }))
-}
-
-/// Calls with copies of the arrays.
-fn with_data<T>(arrays: &[Float32Array], call: impl FnOnce(&[&[f32]]) -> std::result::Result<T, Error>) -> Result<T> {
-    let mut memory = Memory::new(arrays.iter().map(|array| words_of(Some(array))).sum()).map_err(thrown)?;
+    let arrays: Vec<TypedArray> = data.iter().map(|array| TypedArray::new(Element::F32, array)).collect();
+    let mut memory = Memory::new(arrays.iter().map(TypedArray::words).sum()).map_err(thrown)?;
     let mut rest = memory.rest();
-    let data: Vec<&[f32]> = arrays.iter().map(|array| rest.copy(array)).collect();
-    call(&data).map_err(thrown)
+    let data: Vec<&[f32]> = arrays.iter().filter_map(|array| array.copy(&mut rest).f32()).collect();
+    calls::load_state(id, entries, &data, LoadOptions { prefix, strict }).map_err(thrown)
 }

@@ -8,7 +8,8 @@ use js_sys::{Float32Array, Float64Array, Int8Array, Int32Array, Uint8Array, Uint
 use ruvector_attention::memory::Kept;
 use ruvector_attention::{Error, Result};
 use ruvector_attention_calls::{Array, Element, OwnedArray};
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
 
 /// Memory that is kept for the next call. Small: what is kept is missing elsewhere, and large calls have work to do beside.
 const KEPT_BYTES: usize = 1 << 20;
@@ -55,118 +56,72 @@ impl Drop for Memory {
 pub(crate) struct Rest<'a>(&'a mut [MaybeUninit<Word>]);
 
 impl<'a> Rest<'a> {
-    /// Room for `length` elements of 64 bits or fewer.
-    fn take<T>(&mut self, length: usize) -> &'a mut [MaybeUninit<T>] {
-        const { assert!(align_of::<T>() <= align_of::<Word>()) };
-        let words = length.saturating_mul(size_of::<T>()).div_ceil(size_of::<Word>());
+    /// Room for so many words.
+    fn take(&mut self, words: usize) -> &'a mut [MaybeUninit<Word>] {
         let (part, rest) = take(&mut self.0).split_at_mut(words);
         self.0 = rest;
-        // SAFETY: the part is long enough, aligned for T, borrowed by nobody else, and uninitialised memory may be anything.
-        unsafe { slice::from_raw_parts_mut(part.as_mut_ptr().cast(), length) }
+        part
+    }
+}
+
+/// An array of JavaScript's, of any class that calls take.
+pub(crate) struct TypedArray {
+    pub element: Element,
+    pub len: usize,
+    /// The bytes of its elements.
+    pub bytes: Uint8Array,
+}
+
+impl TypedArray {
+    /// The array, which is of the class of this element type. It is never asked itself: a member of the caller's own would run
+    /// in the middle of the call, and its prototype may be another realm's.
+    pub(crate) fn new(element: Element, array: &JsValue) -> Self {
+        let plain = Uint8Array::new_from_slice(&[]);
+        let get = |name| get_inherited(&plain, name, array);
+        let number = |name| get(name).as_f64().unwrap_or(0.0) as u32;
+        let len = number("byteLength");
+        // A detached array has no buffer to view.
+        let bytes = match len {
+            0 => plain.clone(),
+            _ => Uint8Array::new_with_byte_offset_and_length(&get("buffer"), number("byteOffset"), len),
+        };
+        Self { element, len: len as usize / element.size(), bytes }
+    }
+
+    /// The words that a copy takes.
+    pub(crate) fn words(&self) -> u64 {
+        (self.len as u64 * self.element.size() as u64).div_ceil(size_of::<Word>() as u64)
     }
 
     /// A copy of the array.
-    pub(crate) fn copy<T: Copy, A: Typed<T>>(&mut self, array: &A) -> &'a [T] {
-        let part = self.take(array.len());
-        array.read(part);
-        // SAFETY: it was just filled.
-        unsafe { part.assume_init_ref() }
-    }
-
-    /// Zeros, as many as the array has elements.
-    pub(crate) fn zeros<T: Copy + Default, A: Typed<T>>(&mut self, array: Option<&A>) -> Option<&'a mut [T]> {
-        array.map(|array| {
-            let part = self.take(array.len());
-            part.fill(MaybeUninit::new(T::default()));
-            // SAFETY: it was just filled.
-            unsafe { part.assume_init_mut() }
-        })
+    pub(crate) fn copy<'a>(&self, rest: &mut Rest<'a>) -> Array<'a> {
+        let words = rest.take(self.words() as usize);
+        let bytes = self.len * self.element.size();
+        // SAFETY: any bits are bytes, and the words are as long; each of them is written once.
+        let target = unsafe { slice::from_raw_parts_mut(words.as_mut_ptr().cast::<MaybeUninit<u8>>(), bytes) };
+        self.bytes.copy_to_uninit(target);
+        // SAFETY: they were just filled, and are aligned for any element.
+        unsafe { Array::from_raw(self.element, words.as_ptr().cast(), self.len) }
     }
 }
 
-/// A typed array of `T`.
-pub(crate) trait Typed<T> {
-    /// How many elements it has.
-    fn len(&self) -> usize;
-    /// Fills `target`, which is as long as the array.
-    fn read(&self, target: &mut [MaybeUninit<T>]);
+#[wasm_bindgen]
+extern "C" {
+    /// `Reflect.get`: a getter that `owner` inherits, called on `array`.
+    #[wasm_bindgen(js_namespace = Reflect, js_name = get)]
+    fn get_inherited(owner: &Uint8Array, name: &str, array: &JsValue) -> JsValue;
 }
 
-macro_rules! typed {
-    ($($name:ident $array:ident $element:ty;)*) => {
-        $(
-            impl Typed<$element> for $array {
-                fn len(&self) -> usize {
-                    self.length() as usize
-                }
-
-                fn read(&self, target: &mut [MaybeUninit<$element>]) {
-                    self.copy_to_uninit(target);
-                }
-            }
-        )*
-
-        /// A typed array with the elements of a result.
-        pub(crate) fn into_value(array: OwnedArray) -> JsValue {
-            match array {
-                $(OwnedArray::$name(elements) => $array::from(elements.as_slice()).into(),)*
-            }
-        }
-
-        /// A typed array of any class that calls take.
-        pub(crate) enum TypedArray {
-            $($name($array),)*
-        }
-
-        impl TypedArray {
-            /// The array, which is of the class of this element type. Its prototype may be another realm's.
-            pub(crate) fn new(element: Element, value: JsValue) -> Self {
-                match element {
-                    $(Element::$name => Self::$name(value.unchecked_into()),)*
-                }
-            }
-
-            /// How many elements it has.
-            pub(crate) fn len(&self) -> usize {
-                match self {
-                    $(Self::$name(array) => array.len(),)*
-                }
-            }
-
-            /// The words that a copy takes.
-            pub(crate) fn words(&self) -> u64 {
-                match self {
-                    $(Self::$name(array) => words_of(Some(array)),)*
-                }
-            }
-
-            /// A copy of the array.
-            pub(crate) fn copy<'a>(&self, rest: &mut Rest<'a>) -> Array<'a> {
-                match self {
-                    $(Self::$name(array) => Array::$name(rest.copy(array)),)*
-                }
-            }
-
-            /// The array, for what all classes have.
-            pub(crate) fn as_value(&self) -> &JsValue {
-                match self {
-                    $(Self::$name(array) => array.as_ref(),)*
-                }
-            }
-        }
-    };
-}
-
-typed! {
-    F32 Float32Array f32;
-    I32 Int32Array i32;
-    U8 Uint8Array u8;
-    F64 Float64Array f64;
-    U16 Uint16Array u16;
-    I8 Int8Array i8;
-}
-
-/// The words that an array takes. In 64 bits, since several arrays may be more than this memory has addresses for.
-pub(crate) fn words_of<T, A: Typed<T>>(array: Option<&A>) -> u64 {
-    array.map_or(0, |array| (array.len() as u64 * size_of::<T>() as u64).div_ceil(size_of::<Word>() as u64))
+/// A typed array with the elements of a result.
+pub(crate) fn into_value(result: &OwnedArray) -> JsValue {
+    let bytes = Uint8Array::new_from_slice(result.as_bytes());
+    let buffer = bytes.buffer();
+    match result.element {
+        Element::F32 => Float32Array::new(&buffer).into(),
+        Element::F64 => Float64Array::new(&buffer).into(),
+        Element::U16 => Uint16Array::new(&buffer).into(),
+        Element::I8 => Int8Array::new(&buffer).into(),
+        Element::U8 => bytes.into(),
+        Element::I32 => Int32Array::new(&buffer).into(),
+    }
 }

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::slice;
 
-use js_sys::{Array, Float32Array, Int32Array, Uint8Array};
+use js_sys::{Array, Float32Array, Uint8Array};
 use ruvector_attention::{Code, Error, Result};
-use ruvector_attention_calls::Distant;
+use ruvector_attention_calls::{Distant, Element};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -13,10 +13,6 @@ use crate::memory::TypedArray;
 
 #[wasm_bindgen]
 extern "C" {
-    /// `Reflect.get`: a getter that `owner` inherits, called on `array`.
-    #[wasm_bindgen(js_namespace = Reflect, js_name = get)]
-    fn get_inherited(owner: &Uint8Array, name: &str, array: &JsValue) -> JsValue;
-
     /// Throws where the engine has no memory for so many elements.
     #[wasm_bindgen(js_name = Float32Array)]
     type Floats;
@@ -27,8 +23,6 @@ extern "C" {
 /// The arrays of a call and the results that it makes.
 pub(crate) struct Views<'a> {
     arrays: &'a [TypedArray],
-    /// The bytes of each array.
-    inputs: Vec<Uint8Array>,
     out: Option<&'a Float32Array>,
     /// The results and the bytes of each.
     results: RefCell<Vec<(JsValue, Uint8Array)>>,
@@ -36,22 +30,13 @@ pub(crate) struct Views<'a> {
 
 impl<'a> Views<'a> {
     pub(crate) fn new(arrays: &'a [TypedArray], out: Option<&'a Float32Array>) -> Self {
-        let inputs = arrays.iter().map(|array| view(array.as_value())).collect();
-        Self { arrays, inputs, out, results: RefCell::default() }
+        Self { arrays, out, results: RefCell::default() }
     }
 
     /// The results; the first one is the caller's own array if there is one.
     pub(crate) fn into_results(self) -> Array {
         self.results.into_inner().into_iter().map(|(array, _)| array).collect()
     }
-}
-
-/// The bytes of an array, without asking the array: a member of the caller's own would run in the middle of the call.
-fn view(array: &JsValue) -> Uint8Array {
-    let plain = Uint8Array::new_from_slice(&[]);
-    let get = |name| get_inherited(&plain, name, array);
-    let number = |name| get(name).as_f64().unwrap_or(0.0) as u32;
-    Uint8Array::new_with_byte_offset_and_length(&get("buffer"), number("byteOffset"), number("byteLength"))
 }
 
 /// The bytes of `len` elements of `size` bytes each, from `start` on.
@@ -61,24 +46,23 @@ fn part(bytes: &Uint8Array, start: usize, len: usize, size: usize) -> Uint8Array
 
 impl Distant for Views<'_> {
     fn len(&self, array: usize) -> usize {
-        self.arrays.get(array).map_or(0, TypedArray::len)
+        self.arrays.get(array).map_or(0, |array| array.len)
     }
 
     fn read(&self, array: usize, start: usize, target: &mut [f32]) {
-        let part = part(&self.inputs[array], start, target.len(), size_of::<f32>());
+        let part = part(&self.arrays[array].bytes, start, target.len(), size_of::<f32>());
         // SAFETY: the bytes of these numbers, borrowed as they are; any bytes are numbers.
         part.copy_to(unsafe { slice::from_raw_parts_mut(target.as_mut_ptr().cast(), size_of_val(target)) });
     }
 
     fn read_bytes(&self, array: usize, start: usize, target: &mut [u8]) {
-        part(&self.inputs[array], start, target.len(), 1).copy_to(target);
+        part(&self.arrays[array].bytes, start, target.len(), 1).copy_to(target);
     }
 
     fn read_integers(&self, array: usize, target: &mut [i32]) {
-        if let TypedArray::I32(array) = &self.arrays[array] {
-            let array: &Int32Array = array;
-            array.copy_to(target);
-        }
+        let bytes = &self.arrays[array].bytes;
+        // SAFETY: the bytes of these numbers, borrowed as they are; any bytes are numbers.
+        bytes.copy_to(unsafe { slice::from_raw_parts_mut(target.as_mut_ptr().cast(), size_of_val(target)) });
     }
 
     fn create(&self, name: &str, len: u64) -> Result<()> {
@@ -95,7 +79,7 @@ impl Distant for Views<'_> {
                 array.ok_or_else(|| Error::new(Code::Memory, name, expected, format_args!("{len} elements")))?.into()
             }
         };
-        let bytes = view(&array);
+        let TypedArray { bytes, .. } = TypedArray::new(Element::F32, &array);
         results.push((array, bytes));
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruvector_attention::attention::cache::{CacheConfig, KvCache};
+use ruvector_attention::attention::cache::{AppendOptions, CacheConfig, KvCache};
 use ruvector_attention::layers::{Entry, LoadOptions};
 use ruvector_attention::options::AttentionOptions;
 use ruvector_attention::{Error, Result};
@@ -38,7 +38,8 @@ impl Object for KvCache {
 
 pub(super) fn append(call: &mut Call<'_>) -> Result<()> {
     let (k, v) = (call.tensor()?, call.tensor()?);
-    call.object::<KvCache>(0)?.append(k, v)
+    let options: AppendOptions = call.options(&[])?;
+    call.object::<KvCache>(0)?.append_with(k, v, options)
 }
 
 /// Attention over a cache is causal unless the options say otherwise.

@@ -14,7 +14,7 @@ use crate::layers::Entry;
 use crate::math::random::Dropout;
 use crate::options::{AttentionOptions, Layout};
 use crate::ranges;
-use crate::tensor::{Tensor, try_zeroed};
+use crate::tensor::{Shape, Tensor, try_zeroed};
 
 /// The sizes of a cache. `kv_heads`, `head_dim` and `capacity` have to be given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +156,19 @@ impl KvCache {
     /// # Errors
     /// `SHAPE` where the shapes do not fit, or where the cache has no room for n more; nothing is changed then.
     pub fn append(&self, k: Tensor<'_>, v: Tensor<'_>) -> Result<()> {
+        self.append_with(k, v, AppendOptions::default())
+    }
+
+    /// The same for blocks in any layout, `[B, n, G, D]` and `[B, n, G, E]` in `blhd`.
+    ///
+    /// # Errors
+    /// As [`Self::append`]; `MEMORY`.
+    pub fn append_with(&self, k: Tensor<'_>, v: Tensor<'_>, options: AppendOptions) -> Result<()> {
+        let (k, v) = (HeadsFirst::new(k, options.layout)?, HeadsFirst::new(v, options.layout)?);
+        self.append_heads_first(k.tensor(), v.tensor())
+    }
+
+    fn append_heads_first(&self, k: Tensor<'_>, v: Tensor<'_>) -> Result<()> {
         let config = &self.config;
         let count = config.check_block("k", k, config.head_dim, None)?;
         config.check_block("v", v, config.value_dim(), Some(count))?;
@@ -296,6 +309,43 @@ impl KvCache {
         }
         contents.length = length;
         Ok(())
+    }
+}
+
+/// The options of [`KvCache::append_with`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
+pub struct AppendOptions {
+    /// The order of the dimensions of 4-D blocks.
+    pub layout: Layout,
+}
+
+/// A block with its heads before its positions: as given, or rearranged.
+struct HeadsFirst<'a> {
+    given: Tensor<'a>,
+    rearranged: Option<(Vec<f32>, Shape)>,
+}
+
+impl<'a> HeadsFirst<'a> {
+    fn new(given: Tensor<'a>, layout: Layout) -> Result<Self> {
+        let (&[batch, count, heads, size], Layout::Blhd) = (given.shape.dims(), layout) else {
+            return Ok(Self { given, rearranged: None });
+        };
+        let mut data = try_zeroed("working memory", given.data.len())?;
+        let rows = given.data.chunks_exact(size.max(1)).enumerate();
+        for (row, values) in rows {
+            let (b, i, h) = (row / (count * heads), row / heads % count, row % heads);
+            data[((b * heads + h) * count + i) * size..][..size].copy_from_slice(values);
+        }
+        Ok(Self { given, rearranged: Some((data, Shape::of([batch, heads, count, size]))) })
+    }
+
+    fn tensor(&self) -> Tensor<'_> {
+        self.rearranged.as_ref().map_or(self.given, |(data, shape)| Tensor { data, shape: *shape })
     }
 }
 

@@ -434,7 +434,7 @@ mod tests {
     }
 
     fn load_fault(config: &AttentionConfig, owned: &[(String, Vec<usize>, Vec<f32>)], prefix: &str) -> Error {
-        AttentionState::load(config, &borrowed(owned), prefix).unwrap_err()
+        AttentionState::load(config, &borrowed(owned), prefix.into()).unwrap_err()
     }
 
     /// One word for all bits of the values.
@@ -546,7 +546,7 @@ mod tests {
         ] {
             let config = config(json);
             let state = AttentionState::init(&config).unwrap();
-            assert_eq!(AttentionState::load(&config, &state.entries(), "").unwrap(), state);
+            assert_eq!(AttentionState::load(&config, &state.entries(), "".into()).unwrap(), state);
         }
     }
 
@@ -565,7 +565,7 @@ mod tests {
                         owned.push(("encoder.layer.0.attentional".into(), vec![1], vec![0.0]));
                         owned.push(("embeddings.weight".into(), vec![1], vec![0.0]));
                     }
-                    let state = AttentionState::load(&config, &borrowed(&owned), prefix).unwrap();
+                    let state = AttentionState::load(&config, &borrowed(&owned), prefix.into()).unwrap();
                     for (name, part) in naming.names {
                         let (_, _, data) = owned.iter().find(|(found, ..)| found.ends_with(name)).unwrap();
                         assert_eq!(state.slice(*part), data, "{name}");
@@ -579,12 +579,12 @@ mod tests {
     fn separate_projections_make_the_packed_matrix() {
         let config = small();
         let owned = dict(&config, &SEPARATE, "");
-        let state = AttentionState::load(&config, &borrowed(&owned), "").unwrap();
+        let state = AttentionState::load(&config, &borrowed(&owned), "".into()).unwrap();
         let joined: Vec<f32> = owned[..3].iter().flat_map(|(.., data)| data.clone()).collect();
         assert_eq!(state.entries()[0].name, "in_proj_weight");
         assert_eq!(state.entries()[0].data, joined);
         let packed = dict(&config, &PACKED, "");
-        let state = AttentionState::load(&config, &borrowed(&packed), "").unwrap();
+        let state = AttentionState::load(&config, &borrowed(&packed), "".into()).unwrap();
         let (.., matrix) = &packed[0];
         assert_eq!((state.query_weight(), state.value_weight()), (&matrix[..16], &matrix[32..]));
     }
@@ -598,7 +598,7 @@ mod tests {
             assert_eq!(error.code, Code::Format);
             assert!(error.argument.contains("bias"), "{error}");
             owned.retain(|(name, ..)| !name.contains("bias"));
-            AttentionState::load(&config, &borrowed(&owned), "").unwrap();
+            AttentionState::load(&config, &borrowed(&owned), "".into()).unwrap();
             // And a layer with biases does not.
             let error = load_fault(&small(), &owned, "");
             assert!(error.argument.contains("bias"), "{error}");
@@ -611,7 +611,7 @@ mod tests {
         for (naming, absent, part) in [(&WHISPER, "k_proj.bias", KeyBias), (&LLAMA, "o_proj.bias", OutputBias)] {
             let mut owned = dict(&config, naming, "");
             owned.retain(|(name, ..)| name != absent);
-            let state = AttentionState::load(&config, &borrowed(&owned), "").unwrap();
+            let state = AttentionState::load(&config, &borrowed(&owned), "".into()).unwrap();
             assert_eq!(state.slice(part), [0.0; 4]);
             owned.retain(|(name, ..)| name != "v_proj.bias");
             assert_eq!(load_fault(&config, &owned, "").argument, "v_proj.bias");
@@ -627,7 +627,7 @@ mod tests {
         let mut owned = dict(&config, &BERT, "attention.");
         owned.push(("attention.output.LayerNorm.weight".into(), vec![4], vec![1.0; 4]));
         owned.push(("attention.output.LayerNorm.beta".into(), vec![4], vec![1.0; 4]));
-        AttentionState::load(&config, &borrowed(&owned), "attention").unwrap();
+        AttentionState::load(&config, &borrowed(&owned), "attention".into()).unwrap();
         owned.push(("attention.self.distance_embedding.weight".into(), vec![1], vec![1.0]));
         assert_eq!(load_fault(&config, &owned, "attention").argument, "attention.self.distance_embedding.weight");
     }
