@@ -24,7 +24,7 @@ function oracle({ data, shape }, options = {}, positionOf) {
   const [base, scale, dim] = [options.base ?? 10000, options.scale ?? 1, options.dim ?? size]
   const result = Array.from(data)
   const at = (/** @type {number} */ n, /** @type {number} */ l) =>
-    positionOf?.(n, l) ?? (positions ? positions[positions.length === length ? l : n * length + l] : l)
+    positionOf?.(n, l) ?? (positions ? Number(positions[positions.length === length ? l : n * length + l]) : l)
   for (let n = 0; n < batch; n++) {
     for (let h = 0; h < heads; h++) {
       for (let l = 0; l < length; l++) {

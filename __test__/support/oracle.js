@@ -43,7 +43,9 @@ function maskAt(mask, rank, [b, h, i, j]) {
  * @returns {Result}
  */
 export function attention(q, k, v, options = {}) {
-  const { layout, mask, causal, kvLengths } = options
+  const { layout, causal, kvLengths } = options
+  const mask = /** @type {Numbers | null | undefined} */ (options.mask)
+  const offsets = /** @type {number | Int32Array | null | undefined} */ (options.queryOffset)
   const [left, right] = options.window ?? [-1, -1]
   const [Q, K, V] = [q, k, v].map((tensor) => heads(tensor, layout))
   const scale = options.scale ?? 1 / Math.sqrt(Q.size)
@@ -54,7 +56,7 @@ export function attention(q, k, v, options = {}) {
   /** @type {(b: number, h: number, i: number) => void} */
   const attend = (b, h, i) => {
     const g = Math.floor(h / (Q.count / K.count))
-    const offset = options.queryOffset instanceof Int32Array ? options.queryOffset[b] : (options.queryOffset ?? 0)
+    const offset = offsets instanceof Int32Array ? offsets[b] : (offsets ?? 0)
     const row = Array.from({ length: K.length }, (_, j) => {
       let score = 0
       for (let d = 0; d < Q.size; d++) score += scale * Q.at(b, h, i, d) * K.at(b, g, j, d)

@@ -151,8 +151,8 @@ export function refused(q: Tensor, layer: MultiHeadAttention, api: Attention) {
   new KVCache({ kvHeads: 1, headDim: 2, capacity: 8 }).attend(q, { queryOffset: 1 })
   // @ts-expect-error a layer has no layout
   layer.forward(q, q, q, { layout: 'bhld' })
-  // @ts-expect-error headDim is required
-  new SelfAttention({ numHeads: 2 })
+  // Derived from modelDim.
+  new SelfAttention({ modelDim: 4, numHeads: 2 })
   // @ts-expect-error a root-mean-square norm has no bias
   rmsNorm(q, { bias: q })
   // @ts-expect-error there is no such activation

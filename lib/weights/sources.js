@@ -37,7 +37,9 @@ export async function openSource(source) {
     if (isFunction(read) && isFunction(stat)) return openHandle(/** @type {any} */ (source), label)
     if (isFunction(read)) return openReader(/** @type {any} */ (source), label)
   }
-  const isBytes = ArrayBuffer.isView(source) || Object.prototype.toString.call(source).endsWith('ArrayBuffer]')
+  // The tag of a revoked proxy cannot be asked for.
+  const isBuffer = isObject(source) && Object.prototype.toString.call(source).endsWith('ArrayBuffer]')
+  const isBytes = isBuffer || ArrayBuffer.isView(source)
   throw fault(
     'DTYPE',
     label,
