@@ -122,9 +122,9 @@ macro_rules! arrays {
             /// The memory holds so many elements of this type, aligned, and nobody writes to it during `'a`.
             pub unsafe fn from_raw(element: Element, data: *const u8, len: usize) -> Self {
                 match element {
-                    // SAFETY: the caller vouches for it.
                     $(Element::$name => Self::$name(match len {
                         0 => &[],
+                        // SAFETY: the caller vouches for it.
                         _ => unsafe { std::slice::from_raw_parts(data.cast(), len) },
                     }),)*
                 }
@@ -180,9 +180,9 @@ macro_rules! arrays {
             /// The memory holds so many elements of this type, aligned, and nobody else has it during `'a`.
             pub unsafe fn from_raw(element: Element, data: *mut u8, len: usize) -> Self {
                 match element {
-                    // SAFETY: the caller vouches for it.
                     $(Element::$name => Self::$name(match len {
                         0 => &mut [],
+                        // SAFETY: the caller vouches for it.
                         _ => unsafe { std::slice::from_raw_parts_mut(data.cast(), len) },
                     }),)*
                 }

@@ -310,12 +310,11 @@ impl Parts {
             let outside = Outside { arrays: &arrays, results: &results_here };
             let context = Context { section: Some(&section), ..context };
             run(context, operation, &mut memory, options, &[], outside, None)?;
-            let mut result = 0;
-            for (slot, &width) in widths.iter().enumerate().filter(|&(_, &width)| width > 0) {
+            let asked = widths.iter().enumerate().filter(|&(_, &width)| width > 0);
+            for (result, (slot, &width)) in asked.enumerate() {
                 for h in 0..group {
                     distant.write(result, row(h) * width, &results[slot][h * count * width..][..count * width]);
                 }
-                result += 1;
             }
         }
         self.describe(&mut memory.results);
