@@ -165,7 +165,9 @@ async function openBlob(blob, label) {
  * @returns {Promise<Source>}
  */
 async function openReader(reader, label) {
-  const { size } = reader
+  // Read once: a getter may change what it gives.
+  const { size, read } = reader
+  if (!isFunction(read)) throw fault('DTYPE', `${label}.read`, 'a function', describe(read))
   if (!isLength(size)) throw fault('OPTION', `${label}.size`, 'a number of bytes', describe(size))
   return {
     label,
@@ -173,7 +175,7 @@ async function openReader(reader, label) {
     async read(target, offset) {
       for (let done = 0; done < target.length;) {
         const length = Math.min(target.length - done, PIECE_BYTES)
-        const bytes = await reader.read(offset + done, length)
+        const bytes = await read.call(reader, offset + done, length)
         if (arrayType(bytes) !== 'Uint8Array') {
           throw fault('DTYPE', `${label}.read`, 'a promise of a Uint8Array', describe(bytes))
         }
