@@ -8,7 +8,7 @@ use crate::memory::{Array, CallMemory, FLOATS, INTEGERS, Owned, OwnedArray};
 use crate::operations::OPERATIONS;
 use crate::table;
 
-/// Puts a call together whose inputs are arrays of their own, and all of whose results are left to [`Results`].
+/// Puts a call together whose inputs are arrays of their own, and all of whose results are left to [`Results`](crate::Results).
 #[derive(Debug)]
 pub struct Builder<'a> {
     /// The memory of the call.
