@@ -73,12 +73,12 @@ pub fn reset_peak() {
     memory::reset_peak();
 }
 
-#[napi(catch_unwind)]
+#[napi(catch_unwind, ts_return_type = "Uint8Array")]
 pub fn call_memory(env: Env) -> Result<Unknown<'static>> {
     arrays::call_memory(&env)
 }
 
-#[napi(catch_unwind)]
+#[napi(catch_unwind, ts_return_type = "unknown[] | null")]
 pub fn call(
     env: Env,
     operation: u32,
