@@ -1,7 +1,7 @@
 // Names the format of a file that was given in place of a safetensors file, by its first bytes.
 
-/** Characters of code points 0 to 255 stand for bytes. */
-const latin1 = new TextDecoder('latin1')
+import { decoder } from './text.js'
+
 
 /** The start of a file of each format, byte by byte. @type {readonly (readonly [signature: readonly number[] | string, format: string])[]} */
 const SIGNATURES = [
@@ -24,7 +24,8 @@ const PICKLE = 'a PyTorch pickle: save it with safetensors.torch.save_file'
  * @returns {string | undefined}
  */
 export function formatOf(start) {
-  const text = latin1.decode(start.slice(0, 1024))
+  // Characters of code points 0 to 255 stand for bytes.
+  const text = decoder('latin1').decode(start.slice(0, 1024))
   const startsWith = (/** @type {readonly number[] | string} */ signature) =>
     typeof signature === 'string' ? text.startsWith(signature) : signature.every((byte, at) => start[at] === byte)
   const found = SIGNATURES.find(([signature]) => startsWith(signature))

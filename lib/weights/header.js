@@ -5,6 +5,7 @@ import { isArray } from '../checks/errors.js'
 import { elements, isLength } from '../checks/tensor.js'
 import { cutShort, malformed } from './faults.js'
 import { formatOf } from './formats.js'
+import { decoder } from './text.js'
 
 /** A tensor of a file: `bytes` is where its elements begin and end in the file. @typedef {{ name: string, shape: number[], dtype: string, bytes: [start: number, end: number] }} Entry */
 /** @typedef {{ entries: Entry[], metadata: Record<string, string> }} Header  entries are sorted by name */
@@ -26,8 +27,6 @@ const BITS = new Map(
     4: 'F4'
   }).flatMap(([bits, names]) => names.split(' ').map((name) => [name, Number(bits)]))
 )
-
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
  * The end of the header in a file of `size` bytes.
@@ -79,7 +78,7 @@ export function parseObject(bytes, argument, what) {
   /** @type {string} */
   let text
   try {
-    text = utf8.decode(bytes)
+    text = decoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {
     throw malformed(argument, `${what} that is not UTF-8`)
   }

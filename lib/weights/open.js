@@ -7,6 +7,7 @@ import { malformed } from './faults.js'
 import { LENGTH_BYTES, MAX_HEADER_BYTES, byPlace, headerEnd, parseHeader, parseObject } from './header.js'
 import { readSelection, select, toState } from './select.js'
 import { openSource } from './sources.js'
+import { decoder } from './text.js'
 
 /** @typedef {import('./sources.js').Source} Source */
 /** @typedef {import('./header.js').Entry} Entry */
@@ -209,7 +210,7 @@ async function readStart(source) {
     return bytes
   }
   // As the length of a header, the first eight bytes of a JSON text are beyond every file.
-  const isJson = /^\s*\{/.test(new TextDecoder('latin1').decode(first.subarray(0, LENGTH_BYTES)))
+  const isJson = /^\s*\{/.test(decoder('latin1').decode(first.subarray(0, LENGTH_BYTES)))
   if (isJson && source.sibling && !isHeader(first, size)) {
     if (size > MAX_HEADER_BYTES) {
       throw malformed(label, `an index of ${size} bytes, more than the limit of ${MAX_HEADER_BYTES}`)

@@ -4,10 +4,9 @@ import { describe, fault, isArray, isObject } from '../checks/errors.js'
 import { allocateBytes, arrayType, attached, bytesBetween, lengthOf } from '../checks/tensor.js'
 import { checkState } from './state.js'
 import { LENGTH_BYTES, METADATA } from './header.js'
+import { encoder } from './text.js'
 
 /** @typedef {import('./state.js').CheckedEntry} CheckedEntry */
-
-const utf8 = new TextEncoder()
 
 /** @type {Readonly<Record<string, string>>} */
 const TYPES = { Float32Array: 'F32', Int32Array: 'I32', Uint8Array: 'U8' }
@@ -65,7 +64,7 @@ export function saveSafetensors(state, metadata) {
   })
   const hasMetadata = Object.keys(words).length > 0
   const json = toJson([...(hasMetadata ? [/** @type {const} */ ([METADATA, words])] : []), ...members])
-  const header = utf8.encode(json)
+  const header = encoder().encode(json)
   // Spaces fill the header up to a multiple of eight bytes.
   const dataStart = LENGTH_BYTES + Math.ceil(header.length / 8) * 8
   const file = allocateBytes('safetensors file', dataStart + offset)
