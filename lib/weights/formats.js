@@ -2,7 +2,6 @@
 
 import { decoder } from './text.js'
 
-
 /** The start of a file of each format, byte by byte. @type {readonly (readonly [signature: readonly number[] | string, format: string])[]} */
 const SIGNATURES = [
   ['GGUF', 'a GGUF file: convert it to safetensors'],
