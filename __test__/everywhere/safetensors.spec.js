@@ -99,7 +99,7 @@ onBothBackends((kind, attention) => {
     'a header of 2^63 bytes': file(one, floats(1, 2), 2n ** 63n),
     'a header without bytes': file('', floats(1, 2)),
     'a header that is no JSON': file('{"w":', floats(1, 2)),
-    'a header that is no object': file('[1,2]', floats(1, 2)),
+    'a header that is not an object': file('[1,2]', floats(1, 2)),
     'a header that is not UTF-8': (() => {
       const bytes = file(one, floats(1, 2))
       bytes[10] = 0xff

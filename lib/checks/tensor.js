@@ -460,18 +460,6 @@ export function checkOut(out, inputs) {
 }
 
 /**
- * The shape with its last dimension replaced.
- *
- * @param {readonly number[]} shape
- * @param {number} last
- */
-export function withLast(shape, last) {
-  const result = shape.slice()
-  if (result.length > 0) result[result.length - 1] = last
-  return result
-}
-
-/**
  * Allocates a tensor.
  *
  * @param {string} what

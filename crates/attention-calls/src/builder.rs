@@ -19,7 +19,7 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// A call on these objects, on so many threads.
+    /// A call on these objects, on at most `threads` threads.
     pub fn new(threads: usize, objects: &[u32]) -> Self {
         let mut builder = Self { memory: Box::new(CallMemory::EMPTY), arrays: Vec::new(), len: 0 };
         for number in [threads as f64, 0.0, 0.0, 1.0, FLOATS as f64, INTEGERS as f64, 0.0, objects.len() as f64] {
@@ -59,7 +59,7 @@ impl<'a> Builder<'a> {
     /// Runs the call to its end and returns its results.
     ///
     /// # Errors
-    /// Those of the operation; `INTERNAL` for a name that no operation has.
+    /// The operation's own errors; `INTERNAL` for an unknown name.
     pub fn run(self, operation: &str, options: Option<&str>) -> Result<Vec<OwnedArray>> {
         self.run_observed(operation, options, None)
     }

@@ -23,7 +23,7 @@ const END: f64 = -1.0;
 /// The part of a call's header before its inputs.
 pub(crate) struct Start<'a> {
     pub threads: usize,
-    /// Whether a layer trains.
+    /// True if a layer trains.
     pub training: bool,
     pub partition: Partition,
     /// Elements that inputs occupy in the areas of floats, integers and bytes.
@@ -70,7 +70,7 @@ impl<'a> Start<'a> {
 /// An input as the header describes it.
 pub(crate) struct Slot {
     pub element: Element,
-    /// Where it begins in its area, or `−1 − index` in the list of arrays.
+    /// Its start in its area, or `−1 − index` in the list of arrays.
     pub place: f64,
     pub shape: Shape,
 }
@@ -112,7 +112,7 @@ pub struct Outside<'a> {
 /// One call. Its inputs and results are taken in the order of the signature.
 pub(crate) struct Call<'a> {
     pub context: Context<'a>,
-    /// Whether a layer trains.
+    /// True if a layer trains.
     pub training: bool,
     /// The scalar options as JSON.
     pub json: Option<&'a str>,

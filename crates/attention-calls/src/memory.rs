@@ -119,7 +119,7 @@ macro_rules! arrays {
             /// The array of `len` elements that begins at `data`.
             ///
             /// # Safety
-            /// The memory holds so many elements of this type, aligned, and nobody writes to it during `'a`.
+            /// The memory holds `len` elements of this type, aligned, and nobody writes to it during `'a`.
             pub unsafe fn from_raw(element: Element, data: *const u8, len: usize) -> Self {
                 match element {
                     $(Element::$name => Self::$name(match len {
@@ -144,7 +144,7 @@ macro_rules! arrays {
                 }
             }
 
-            /// Whether there are no elements.
+            /// True if there are no elements.
             pub fn is_empty(self) -> bool {
                 self.len() == 0
             }
@@ -177,7 +177,7 @@ macro_rules! arrays {
             /// The array of `len` elements that begins at `data`.
             ///
             /// # Safety
-            /// The memory holds so many elements of this type, aligned, and nobody else has it during `'a`.
+            /// The memory holds `len` elements of this type, aligned, and nobody else has it during `'a`.
             pub unsafe fn from_raw(element: Element, data: *mut u8, len: usize) -> Self {
                 match element {
                     $(Element::$name => Self::$name(match len {
@@ -202,7 +202,7 @@ macro_rules! arrays {
                 }
             }
 
-            /// Whether there are no elements.
+            /// True if there are no elements.
             pub fn is_empty(&self) -> bool {
                 self.len() == 0
             }
@@ -263,7 +263,7 @@ arrays! {
     I32 i32, "Int32Array", i32;
 }
 
-/// Where results go that are too large for the call's memory.
+/// Allocates results that are too large for the call's memory.
 pub trait Results {
     /// Zeros for the next of these results, as many as `len`; `None` without memory for them.
     fn allocate(&self, element: Element, len: usize) -> Option<ArrayMut<'_>>;
@@ -320,7 +320,7 @@ impl Results for Owned {
 pub(crate) struct Area<'a> {
     inputs: Array<'a>,
     rest: ArrayMut<'a>,
-    /// Where the rest begins.
+    /// Index of the first free element.
     start: usize,
 }
 

@@ -22,6 +22,11 @@ pub trait Object: Any + Send + Sync {
         Vec::new()
     }
 
+    /// True if a call can change the bytes that it occupies.
+    fn can_grow(&self) -> bool {
+        false
+    }
+
     /// The bytes that it occupies.
     fn bytes(&self) -> usize {
         self.entries().iter().map(|entry| size_of_val(entry.data)).sum()
@@ -76,14 +81,15 @@ pub(crate) fn find(id: u32) -> Result<Arc<dyn Object>> {
     object.ok_or_else(|| Error::new(Code::Internal, "object", "one that is still held", id))
 }
 
-/// Counts the bytes of these objects again, after a call that may have changed them.
+/// Counts the bytes of those objects again that a call can change. Adding up the parameters of a layer would cost small calls
+/// more than their work.
 pub(crate) fn weigh(ids: impl Iterator<Item = u32>) {
     OBJECTS.with_borrow_mut(|objects| {
         for id in ids {
             if let Some(Some(Entered { object, bytes })) = objects.get_mut(id as usize) {
                 // A number that was held shares the memory of the first one.
-                let now = if *bytes == SHARED { SHARED } else { object.bytes() };
-                if now != *bytes {
+                if *bytes != SHARED && object.can_grow() {
+                    let now = object.bytes();
                     grow(*bytes, now);
                     *bytes = now;
                 }

@@ -24,7 +24,7 @@ use crate::operations::{Input, Place};
 pub struct Names<'a> {
     /// Inputs of the operation; those that are options are named beside the fields.
     pub inputs: &'a [Input],
-    /// Whether `out` is an option.
+    /// True if `out` is an option.
     pub takes_out: bool,
     /// Fields of the structure that this call does not take.
     pub without: &'a [&'a str],

@@ -37,7 +37,7 @@ pub trait Distant {
     fn read_bytes(&self, array: usize, start: usize, target: &mut [u8]);
     /// Copies integers of an array from its start on.
     fn read_integers(&self, array: usize, target: &mut [i32]);
-    /// Makes room for a result of so many floats, called `name`; results count from 0.
+    /// Makes room for a result of `len` floats, called `name`; results count from 0.
     ///
     /// # Errors
     /// `MEMORY`; `SHAPE` for the first result, if the caller's memory for it has another length.
@@ -74,7 +74,7 @@ pub fn call_in_parts(
 /// An input, in the call's memory or outside of it.
 #[derive(Clone, Copy)]
 enum Source {
-    /// Where it begins in its area.
+    /// Its start in its area.
     Here(usize),
     /// Its index in the list of arrays.
     There(usize),

@@ -8,7 +8,7 @@ use napi::bindgen_prelude::{Env, JsValue, Result, Unknown};
 use napi::{Status, check_status, sys};
 use ruvector_attention_calls::{Array, ArrayMut, CallMemory, Element, Results};
 
-/// Where the elements of an array lie.
+/// The address of an array's elements.
 #[derive(Clone, Copy)]
 pub struct Raw {
     element: Element,
@@ -262,7 +262,7 @@ impl Kept {
     }
 }
 
-/// What a thread keeps for its calls.
+/// The state that a thread keeps for its calls.
 #[derive(Clone, Copy)]
 struct CallState {
     memory: *mut CallMemory,

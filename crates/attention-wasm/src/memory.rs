@@ -56,7 +56,7 @@ impl Drop for Memory {
 pub(crate) struct Rest<'a>(&'a mut [MaybeUninit<Word>]);
 
 impl<'a> Rest<'a> {
-    /// Room for so many words.
+    /// Room for `words` words.
     fn take(&mut self, words: usize) -> &'a mut [MaybeUninit<Word>] {
         let (part, rest) = take(&mut self.0).split_at_mut(words);
         self.0 = rest;

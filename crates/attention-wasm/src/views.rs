@@ -13,7 +13,7 @@ use crate::memory::TypedArray;
 
 #[wasm_bindgen]
 extern "C" {
-    /// Throws where the engine has no memory for so many elements.
+    /// Throws if the engine has no memory for `len` elements.
     #[wasm_bindgen(js_name = Float32Array)]
     type Floats;
     #[wasm_bindgen(constructor, catch, js_class = "Float32Array")]

@@ -30,6 +30,11 @@ pub(super) fn create(call: &mut Call<'_>) -> Result<()> {
 }
 
 impl Object for Graph {
+    /// The graph with self-loops is made when a layer first asks for it.
+    fn can_grow(&self) -> bool {
+        true
+    }
+
     fn bytes(&self) -> usize {
         self.bytes()
     }

@@ -34,6 +34,11 @@ pub(super) fn create_stream(call: &mut Call<'_>) -> Result<()> {
 }
 
 impl Object for Stream {
+    /// The first step makes the sums.
+    fn can_grow(&self) -> bool {
+        true
+    }
+
     fn config(&self) -> Result<String> {
         write(self.config())
     }

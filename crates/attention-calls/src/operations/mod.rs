@@ -25,7 +25,7 @@ pub struct Operation {
     pub inputs: &'static [Input],
     /// The results in their order, an object's included.
     pub results: &'static [&'static str],
-    /// Whether the caller may give memory for the first result, as the option `out`.
+    /// True if the caller may give memory for the first result, as the option `out`.
     pub takes_out: bool,
     pub(crate) run: Run,
     /// Scalar operations of a call whose work items can be computed apart, and whose results are then joined row by row;
@@ -55,7 +55,7 @@ pub enum Place {
 }
 
 impl Input {
-    /// Whether it may be absent.
+    /// True if it may be absent.
     pub fn is_optional(&self) -> bool {
         self.place != Place::Argument
     }
