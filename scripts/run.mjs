@@ -255,14 +255,19 @@ async function test({ all = false } = {}) {
   await step('publint', () => runNpm('publint', '--strict'))
 }
 
-/** All of `npm test`, every consumer, tests with checks and sanitizer, and five minutes each of the fuzzer and the soak. */
+/**
+ * All of `npm test`, every consumer, tests with checks and sanitizer, five minutes each of the fuzzer and the soak of
+ * calls, and two of the soak of dropped objects.
+ */
 async function testAll() {
   await test({ all: true })
   await testChecked()
   await testSanitize()
-  for (const name of ['fuzz', 'soak']) {
-    await step(name, () => run(process.execPath, [`scripts/${name}.mjs`, '--seconds', '300']))
-  }
+  const script = (/** @type {string} */ name, /** @type {string[]} */ ...args) =>
+    step([name, ...args].join(' '), () => run(process.execPath, [`scripts/${name}.mjs`, ...args]))
+  await script('fuzz', '--seconds', '300')
+  await script('soak', '--seconds', '300')
+  await script('soak', '--program', 'objects', '--seconds', '60')
 }
 
 /** The checks and specs of the JavaScript, on what is built. */

@@ -1,13 +1,17 @@
-// Makes millions of calls of every kind on one backend and measures what grows: `npm run soak -- --seconds 600
-// --backend wasm`.
-// Layers and caches are dropped without dispose(), calls fail and are cancelled. Exits with an error if memory, threads
-// or handles grow.
+// Runs a program for a long time on one backend and measures what grows:
+// `npm run soak -- --seconds 600 --backend wasm --program objects`.
+// - `calls` makes millions of small calls of every kind, some of which fail or are cancelled, and collects garbage for
+//   each sample. Exits with an error if memory, threads or handles grow.
+// - `objects` drops large objects of every kind without dispose(), and leaves it to the engine when to collect them.
+//   Exits with an error if memory grows or the objects occupy too much of it.
 
 import { readdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { Worker } from 'node:worker_threads'
 import { loadBackend } from '../index.js'
+import { OBJECTS, zeros } from '../__test__/support/objects.js'
 
 setFlagsFromString('--expose-gc')
 /** @type {() => void} */
@@ -15,13 +19,21 @@ const collect = runInNewContext('gc')
 
 /** Allowed growth from beginning to end: some pages of memory, but nothing per call. */
 const LIMITS = { rss: 40e6, heap: 4e6, total: 2e6, allocated: 1e6, threads: 1, handles: 2 }
+/** Bytes that dropped objects may occupy in an instance, and the allowed growth of resident memory, which follows them. */
+const [MOST_DROPPED, GROWTH_DROPPED] = [512e6, 100e6]
 /** Share of the time until caches, code and pools have reached their final size. */
 const WARM_UP = 0.15
 
 /** @typedef {import('../index.d.ts').Attention} Attention */
 /** @typedef {Record<keyof typeof LIMITS, number>} Sample */
 
-const { values } = parseArgs({ options: { seconds: { type: 'string', default: '60' }, backend: { type: 'string' } } })
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '60' },
+    backend: { type: 'string' },
+    program: { type: 'string', default: 'calls' }
+  }
+})
 const kinds = /** @type {import('../index.d.ts').BackendKind[]} */ (
   values.backend === undefined ? ['native', 'wasm'] : [values.backend]
 )
@@ -158,13 +170,18 @@ function disposing(object, use) {
 
 const isLinux = process.platform === 'linux'
 
-/** @param {Attention} api @returns {Promise<Sample>} */
+/** Collects garbage first. @param {Attention} api */
 async function measure(api) {
   // Finalizers run in separate turns.
   for (let turn = 0; turn < 3; turn++) {
     collect()
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
+  return read(api)
+}
+
+/** @param {Attention} api @returns {Sample} */
+function read(api) {
   const { allocated, total } = api.memoryUsage()
   return {
     rss: process.memoryUsage.rss(),
@@ -182,8 +199,29 @@ function median(samples, name) {
   return sorted[Math.floor(sorted.length / 2)]
 }
 
+/** @param {readonly Sample[]} samples  eight medians of resident megabytes */
+function eighthsOf(samples) {
+  return Array.from({ length: 8 }, (_, part) => {
+    const size = samples.length / 8
+    const slice = samples.slice(Math.floor(part * size), Math.ceil((part + 1) * size))
+    return (median(slice, 'rss') / 1e6).toFixed(0)
+  }).join(' ')
+}
+
+/**
+ * The samples after the warm-up, and those of their first and last quarter.
+ *
+ * @param {readonly { sample: Sample, time: number }[]} taken
+ * @param {number} seconds
+ */
+function steadyOf(taken, seconds) {
+  const steady = taken.filter(({ time }) => time > WARM_UP * seconds).map(({ sample }) => sample)
+  const quarter = Math.max(1, Math.floor(steady.length / 4))
+  return { steady, first: steady.slice(0, quarter), last: steady.slice(-quarter) }
+}
+
 /** @param {import('../index.d.ts').BackendKind} kind @param {number} seconds */
-async function soak(kind, seconds) {
+async function soakCalls(kind, seconds) {
   const api = await loadBackend(kind, { threads: 2 })
   const program = new Program(api)
   /** @type {{ sample: Sample, time: number }[]} */
@@ -199,18 +237,12 @@ async function soak(kind, seconds) {
     next = elapsed() + seconds / 200
   }
   await measure(api)
-  const steady = taken.filter(({ time }) => time > WARM_UP * seconds).map(({ sample }) => sample)
-  const quarter = Math.max(1, Math.floor(steady.length / 4))
-  const [first, last] = [steady.slice(0, quarter), steady.slice(-quarter)]
+  const { steady, first, last } = steadyOf(taken, seconds)
   const problems = []
   console.log(
     `${kind}: ${program.calls} calls in ${seconds} s, ${taken.length} samples; medians of the first and the last quarter`
   )
-  const eighths = Array.from({ length: 8 }, (_, part) => {
-    const size = steady.length / 8
-    return (median(steady.slice(Math.floor(part * size), Math.ceil((part + 1) * size)), 'rss') / 1e6).toFixed(0)
-  })
-  console.log(`  resident megabytes, eighth by eighth: ${eighths.join(' ')}`)
+  console.log(`  resident megabytes, eighth by eighth: ${eighthsOf(steady)}`)
   for (const name of /** @type {(keyof Sample)[]} */ (Object.keys(LIMITS))) {
     const [before, after] = [median(first, name), median(last, name)]
     console.log(`  ${name.padEnd(10)} ${before} → ${after} (${after - before >= 0 ? '+' : ''}${after - before})`)
@@ -222,6 +254,76 @@ async function soak(kind, seconds) {
   return problems
 }
 
+// ── Objects that are dropped ─────────────────────────────────────────────────────────────────────────────────────────
+
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+/** Drops an object of each kind in a thread that then ends. @param {import('../index.d.ts').BackendKind} kind */
+async function dropInWorker(kind) {
+  const program = `
+    import { loadBackend } from '${new URL('../index.js', import.meta.url)}'
+    import { OBJECTS } from '${new URL('../__test__/support/objects.js', import.meta.url)}'
+    const attention = await loadBackend('${kind}')
+    for (const make of Object.values(OBJECTS)) make(attention)`
+  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(program)}`))
+  await new Promise((resolve, reject) => worker.once('error', reject).once('exit', resolve))
+}
+
+/** @param {import('../index.d.ts').BackendKind} kind @param {number} seconds */
+async function soakObjects(kind, seconds) {
+  const api = await loadBackend(kind, { threads: 2 })
+  const x = zeros([1, 64, 512])
+  let [made, collected, mostAllocated, mostResident] = [0, 0, 0, 0]
+  const registry = new FinalizationRegistry(() => collected++)
+  /** @type {{ sample: Sample, time: number }[]} */
+  const taken = []
+  const start = performance.now()
+  const elapsed = () => (performance.now() - start) / 1000
+  const drop = (/** @type {object} */ object) => {
+    registry.register(object, undefined)
+    made++
+    const sample = read(api)
+    mostAllocated = Math.max(mostAllocated, sample.allocated)
+    mostResident = Math.max(mostResident, sample.rss)
+    taken.push({ sample, time: elapsed() })
+  }
+  /** Makes a layer that only its call refers to. */
+  const call = () => {
+    const layer = new api.SelfAttention({ modelDim: 512, numHeads: 8 })
+    const result = layer.forwardAsync(x)
+    drop(layer)
+    return result
+  }
+  for (let round = 0; elapsed() < seconds; round++) {
+    const calls = [call(), call(), call()]
+    for (const make of Object.values(OBJECTS)) {
+      drop(make(api))
+      await turn()
+    }
+    await Promise.all(calls)
+    if (round % 20 === 0) await dropInWorker(kind)
+  }
+  const { steady, first, last } = steadyOf(taken, seconds)
+  const { total } = read(api)
+  // Nothing is left but what the last calls have to keep.
+  const { allocated: kept } = await measure(api)
+  const megabytes = (/** @type {number} */ bytes) => `${(bytes / 1e6).toFixed(0)} MB`
+  const [before, after] = [median(first, 'rss'), median(last, 'rss')]
+  console.log(`${kind}: ${made} objects dropped without dispose() in ${seconds} s, ${collected} collected`)
+  console.log(`  resident megabytes, eighth by eighth: ${eighthsOf(steady)}; at most ${megabytes(mostResident)}`)
+  console.log(`  allocated at most ${megabytes(mostAllocated)}, memory of the instance ${megabytes(total)}`)
+  console.log(`  allocated after a last collection ${megabytes(kept)}`)
+  const problems = []
+  if (after - before > GROWTH_DROPPED) problems.push(`${kind}: resident memory grew by ${megabytes(after - before)}`)
+  if (mostAllocated > MOST_DROPPED) problems.push(`${kind}: ${megabytes(mostAllocated)} were allocated`)
+  if (kind === 'wasm' && total > MOST_DROPPED) problems.push(`${kind}: the memory grew to ${megabytes(total)}`)
+  if (made - collected > 3) problems.push(`${kind}: ${made - collected} dropped objects were not collected`)
+  return problems
+}
+
+const programs = /** @type {Record<string, typeof soakCalls>} */ ({ calls: soakCalls, objects: soakObjects })
+const soak = programs[values.program]
+if (!soak) throw new Error(`--program is one of ${Object.keys(programs).join(', ')}`)
 const problems = []
 for (const kind of kinds) problems.push(...(await soak(kind, Number(values.seconds))))
 for (const problem of problems) console.error(`GREW ${problem}`)

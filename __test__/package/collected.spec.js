@@ -1,44 +1,108 @@
 // Objects that nobody disposes of: the engine knows their size, and collects them before memory runs out.
 import test from 'ava'
-import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { linesOf } from '../support/programs.js'
 
-const entry = new URL('../../index.js', import.meta.url).href
-
-/** Makes objects, one per turn of the event loop, and prints the most bytes that were allocated at a time. */
-const program = (/** @type {string} */ kind, /** @type {string} */ make, /** @type {number} */ count) => `
-  import { loadBackend } from '${entry}'
-  const attention = await loadBackend('${kind}')
-  let peak = 0
-  for (let index = 0; index < ${count}; index++) {
-    ${make}
-    peak = Math.max(peak, attention.memoryUsage().allocated)
-    await new Promise((resolve) => setImmediate(resolve))
+const PREAMBLE = `
+  import { setFlagsFromString } from 'node:v8'
+  import { runInNewContext } from 'node:vm'
+  import * as attention from '@ruvector/attention'
+  import { OBJECTS, zeros } from './__test__/support/objects.js'
+  const turn = () => new Promise((resolve) => setImmediate(resolve))
+  /** Collects garbage; finalizers run in turns of their own. */
+  async function collect() {
+    setFlagsFromString('--expose-gc')
+    for (let count = 0; count < 4; count++) {
+      runInNewContext('gc')()
+      await turn()
+    }
   }
-  console.log(peak)`
+  const allocated = () => attention.memoryUsage().allocated`
 
-/** Objects that would occupy gigabytes together. @type {[string, string, number][]} */
-const cases = [
-  ['caches', 'new attention.KVCache({ kvHeads: 12, headDim: 64, capacity: 2048 })', 150],
-  ['layers', 'new attention.SelfAttention({ modelDim: 1024, numHeads: 16 })', 40],
-  [
-    'graphs',
-    `attention.Graph.fromEdges({ numNodes: 10, source: new Int32Array(1e6), target: new Int32Array(1e6) })`,
-    60
-  ]
-]
+/** Drops 700 MB of objects of every kind, and leaves it to the engine when to collect them. */
+const DROPS = `${PREAMBLE}
+  let [peak, made] = [0, 0]
+  while (made < 7e8) {
+    for (const make of Object.values(OBJECTS)) {
+      const before = allocated()
+      make(attention)
+      made += Math.max(0, allocated() - before)
+      peak = Math.max(peak, allocated())
+      await turn()
+    }
+  }
+  await collect()
+  const left = allocated()`
+
+/** Drops them in a thread that ends with an object alive; `after` is what the process has allocated then. */
+const DROPS_IN_WORKER = `${PREAMBLE}
+  import { Worker } from 'node:worker_threads'
+  const before = allocated()
+  const worker = new Worker(${JSON.stringify(`${DROPS}
+    import { parentPort } from 'node:worker_threads'
+    globalThis.kept = new attention.KVCache({ kvHeads: 16, headDim: 64, capacity: 8192 })
+    parentPort.postMessage({ peak, left })`)}, { eval: true, execArgv: ['--input-type=module'] })
+  let answer
+  worker.once('message', (message) => (answer = message))
+  await new Promise((resolve, reject) => worker.once('exit', resolve).once('error', reject))
+  console.log(JSON.stringify({ ...answer, after: allocated() - before }))`
+
+/** Makes layers that only their calls refer to, and collects garbage while the calls run and after they have ended. */
+const CALLS = `${PREAMBLE}
+  const COUNT = 8
+  const x = attention.createTensor(Float32Array.from({ length: 64 * 1024 }, (_, at) => Math.sin(at)), [1, 64, 1024])
+  const make = (seed) => new attention.SelfAttention({ modelDim: 1024, numHeads: 16, seed })
+  const before = allocated()
+  let [collected, ended] = [0, 0]
+  const registry = new FinalizationRegistry(() => collected++)
+  function call(seed) {
+    const layer = make(seed)
+    registry.register(layer)
+    return layer.forwardAsync(x).finally(() => ended++)
+  }
+  const calls = Array.from({ length: COUNT }, (_, seed) => call(seed))
+  await turn()
+  await collect()
+  const [running, early] = [COUNT - ended, collected]
+  const results = await Promise.all(calls)
+  let wrong = 0
+  for (const [seed, { output }] of results.entries()) {
+    const layer = make(seed)
+    if (layer.forward(x).output.data.some((value, at) => Math.abs(value - output.data[at]) > 1e-6)) wrong++
+    layer.dispose()
+  }
+  await collect()
+  console.log(JSON.stringify({ running, early, wrong, collected, left: allocated() - before }))`
+
+/** @param {string} program @param {string} kind @returns {Promise<Record<string, number>>} */
+async function measured(program, kind) {
+  const [line] = await linesOf(program, kind)
+  return JSON.parse(line)
+}
+
+const [MOST, LEFT] = [512e6, 30e6]
 
 for (const kind of ['native', 'wasm']) {
-  for (const [name, make, count] of cases) {
-    test(`${kind}: ${name} that were dropped without dispose() never occupy 512 MB`, async (t) => {
-      const { stdout } = await promisify(execFile)(
-        process.execPath,
-        ['--input-type=module', '--eval', program(kind, make, count)],
-        { cwd: fileURLToPath(new URL('../../', import.meta.url)) }
-      )
-      t.log(`${(Number(stdout) / 1e6).toFixed(0)} MB at most`)
-      t.true(Number(stdout) < 512e6)
-    })
-  }
+  test(`${kind}: objects of every kind that were dropped without dispose() never occupy 512 MB`, async (t) => {
+    const { peak, left } = await measured(`${DROPS}\nconsole.log(JSON.stringify({ peak, left }))`, kind)
+    t.log(`${(peak / 1e6).toFixed(0)} MB at most, ${(left / 1e6).toFixed(0)} MB in the end`)
+    t.true(peak < MOST, `${peak} bytes`)
+    t.true(left < LEFT, `${left} bytes`)
+  })
+
+  test(`${kind}: objects dropped in a worker thread never occupy 512 MB, and end with it`, async (t) => {
+    const { peak, left, after } = await measured(DROPS_IN_WORKER, kind)
+    t.log(`${(peak / 1e6).toFixed(0)} MB at most, ${(after / 1e6).toFixed(1)} MB once it has ended`)
+    t.true(peak < MOST, `${peak} bytes`)
+    t.true(left < LEFT, `${left} bytes`)
+    t.true(after < 1e6, `${after} bytes`)
+  })
+
+  test(`${kind}: layers that only a call refers to live until it has ended, and are collected then`, async (t) => {
+    const { running, early, wrong, collected, left } = await measured(CALLS, kind)
+    t.true(running > 0, 'no call was under way during the collection')
+    t.true(early > 8 - running, 'no layer was collected before its call had ended')
+    t.is(wrong, 0)
+    t.is(collected, 8)
+    t.true(left < LEFT, `${left} bytes`)
+  })
 }
