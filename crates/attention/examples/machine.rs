@@ -60,7 +60,7 @@ impl Kernel for Reads<'_> {
             let mut sums = [simd.splat(0.0); VECTORS_A_STEP];
             for step in self.0.chunks_exact(VECTORS_A_STEP * S::LANES) {
                 for (sum, lanes) in sums.iter_mut().zip(step.chunks_exact(S::LANES)) {
-                    *sum = simd.add(*sum, simd.load(lanes));
+                    *sum = *sum + simd.load(lanes);
                 }
             }
             for sum in sums {

@@ -53,9 +53,9 @@ impl Ball<'_> {
             let key = simd.splat(key);
             for (v, &query) in queries.iter().enumerate() {
                 let chunk = &mut distances[v * S::LANES..];
-                let sinh = simd.mul(simd.mul(simd.sqrt(simd.load(chunk)), query), key);
+                let sinh = simd.sqrt(simd.load(chunk)) * query * key;
                 let cosh = simd.sqrt(simd.mul_add(sinh, sinh, simd.splat(1.0)));
-                simd.store(chunk, simd.mul(factor, log2(simd, simd.add(sinh, cosh))));
+                simd.store(chunk, factor * log2(simd, sinh + cosh));
             }
         }
     }
@@ -141,9 +141,9 @@ impl<'a> Midpoints<'a> {
             for v in 0..VECTORS {
                 let chunk = &mut weights[v * S::LANES..];
                 let share = simd.load(chunk);
-                let weight = simd.mul(share, simd.splat(lambda));
-                given[v] = simd.add(given[v], share);
-                added[v] = simd.add(added[v], weight);
+                let weight = share * lambda;
+                given[v] = given[v] + share;
+                added[v] = added[v] + weight;
                 simd.store(chunk, weight);
             }
         }
@@ -158,16 +158,16 @@ impl<'a> Midpoints<'a> {
             let mut square = simd.splat(0.0);
             for mean in self.mean.chunks_exact_mut(lanes) {
                 let chunk = &mut mean[v * S::LANES..];
-                let mean = simd.mul(simd.load(chunk), inverse);
+                let mean = simd.load(chunk) * inverse;
                 square = simd.mul_add(mean, mean, square);
                 simd.store(chunk, mean);
             }
-            let given = simd.add(given[v], given[v]);
-            let left = simd.sub(added, simd.mul(simd.mul(curvature, square), added));
-            spreads[v] = simd.sub(left, given);
+            let given = given[v] + given[v];
+            let left = added - curvature * square * added;
+            spreads[v] = left - given;
             // Where all values lie near the origin, what is left matters little.
-            let is_far = simd.lt(simd.add(given, given), added);
-            let is_little = simd.lt(spreads[v], simd.mul(added, simd.splat(1.0 / 16.0)));
+            let is_far = simd.lt(given + given, added);
+            let is_little = simd.lt(spreads[v], added * (1.0 / 16.0));
             is_vague[v] = simd.and(is_far, is_little);
         }
         if is_vague.iter().any(|&mask| simd.any(mask)) {
@@ -180,25 +180,25 @@ impl<'a> Midpoints<'a> {
                         (simd.load(&weights[v * S::LANES..]), simd.load(&distances[v * S::LANES..]));
                     sum = simd.mul_add(weight, distance, sum);
                 }
-                *spread = simd.select(is_vague[v], simd.mul(sum, curvature), *spread);
+                *spread = simd.select(is_vague[v], sum * curvature, *spread);
             }
         }
         for (v, &added) in added.iter().enumerate() {
             let lane = v * S::LANES;
             let at = block.tile * lanes + lane;
             let rescale = simd.load(&block.rescale[lane..]);
-            let before = simd.mul(simd.load(&self.weight[at..]), rescale);
+            let before = simd.load(&self.weight[at..]) * rescale;
             let spread = simd.mul_add(simd.load(&self.spread[at..]), rescale, spreads[v]);
             let inverse = reciprocal(simd, before);
             let mut apart = simd.splat(0.0);
             for (sums, mean) in sums.chunks_exact_mut(lanes).zip(self.mean.chunks_exact(lanes)) {
-                let (mean, sum) = (simd.load(&mean[lane..]), simd.mul(simd.load(&sums[lane..]), rescale));
-                let difference = simd.sub(mean, simd.mul(sum, inverse));
+                let (mean, sum) = (simd.load(&mean[lane..]), simd.load(&sums[lane..]) * rescale);
+                let difference = mean - sum * inverse;
                 apart = simd.mul_add(difference, difference, apart);
                 simd.store(&mut sums[lane..], simd.mul_add(added, mean, sum));
             }
-            let weight = simd.add(before, added);
-            let share = simd.mul(simd.mul(before, reciprocal(simd, weight)), simd.mul(added, curvature));
+            let weight = before + added;
+            let share = before * reciprocal(simd, weight) * (added * curvature);
             simd.store(&mut self.weight[at..], weight);
             simd.store(&mut self.spread[at..], simd.mul_add(share, apart, spread));
         }
@@ -209,5 +209,5 @@ impl<'a> Midpoints<'a> {
 #[inline(always)]
 fn reciprocal<S: Simd>(simd: S, x: S::F) -> S::F {
     let is_nothing = simd.lt(x, simd.splat(1e-37));
-    simd.select(is_nothing, simd.splat(0.0), simd.div(simd.splat(1.0), x))
+    simd.select(is_nothing, simd.splat(0.0), simd.splat(1.0) / x)
 }

@@ -227,8 +227,8 @@ impl Emit<'_> {
         }
         for values in tile.chunks_exact_mut(lanes) {
             for v in (0..lanes).step_by(S::LANES) {
-                let power = weight_of(simd, simd.sub(simd.load(&values[v..]), simd.load(&max[v..])));
-                simd.store(&mut values[v..], simd.mul(power, simd.load(&scale[v..])));
+                let power = weight_of(simd, simd.load(&values[v..]) - simd.load(&max[v..]));
+                simd.store(&mut values[v..], power * simd.load(&scale[v..]));
             }
         }
         if let Some(dropout) = self.problem.dropout {

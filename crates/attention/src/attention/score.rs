@@ -69,7 +69,7 @@ impl Lanes {
         // Points of a ball stay where they are.
         let scale = simd.splat(if problem.ball.is_some() { 1.0 } else { problem.scale });
         for chunk in tile.chunks_exact_mut(S::LANES) {
-            simd.store(chunk, simd.mul(simd.load(chunk), scale));
+            simd.store(chunk, simd.load(chunk) * scale);
         }
     }
 }
@@ -232,7 +232,7 @@ fn is_below_1e15<S: Simd>(simd: S, values: &[f32]) -> bool {
     let mut zeros = simd.splat(0.0);
     let mut chunks = values.chunks_exact(S::LANES);
     for chunk in &mut chunks {
-        zeros = simd.mul_add(simd.mul(simd.load(chunk), simd.splat(FACTOR)), simd.splat(0.0), zeros);
+        zeros = simd.mul_add(simd.load(chunk) * FACTOR, simd.splat(0.0), zeros);
     }
     simd.reduce_sum(zeros) == 0.0 && chunks.remainder().iter().all(|value| value.abs() < 1e15)
 }
@@ -243,7 +243,7 @@ pub(super) fn add_bias<S: Simd>(simd: S, score: S::F, bias: S::F) -> S::F {
     let hidden = simd.splat(f32::NEG_INFINITY);
     // A NaN bias is not below −∞'s neighbour, so it is asked for from the other side.
     let is_hidden = simd.lt(bias, simd.splat(f32::MIN));
-    simd.select(is_hidden, hidden, simd.add(score, bias))
+    simd.select(is_hidden, hidden, score + bias)
 }
 
 /// `cap · tanh(s / cap)`; `scores` holds whole vectors.
@@ -252,8 +252,8 @@ pub(super) fn add_bias<S: Simd>(simd: S, score: S::F, bias: S::F) -> S::F {
 pub(super) fn soft_cap<S: Simd>(simd: S, cap: f32, scores: &mut [f32]) {
     let (cap, inverse) = (simd.splat(cap), simd.splat(1.0 / cap));
     for chunk in scores.chunks_exact_mut(S::LANES) {
-        let capped = tanh(simd, simd.mul(simd.load(chunk), inverse));
-        simd.store(chunk, simd.mul(capped, cap));
+        let capped = tanh(simd, simd.load(chunk) * inverse);
+        simd.store(chunk, capped * cap);
     }
 }
 
@@ -261,5 +261,5 @@ pub(super) fn soft_cap<S: Simd>(simd: S, cap: f32, scores: &mut [f32]) {
 /// were scaled by log₂ e themselves would be rounded before their difference is taken.
 #[inline(always)]
 pub(super) fn weight_of<S: Simd>(simd: S, x: S::F) -> S::F {
-    exp2(simd, simd.mul(x, simd.splat(LOG2_E)))
+    exp2(simd, x * LOG2_E)
 }

@@ -178,7 +178,7 @@ impl Item<'_> {
             let scale = online.sum.map(|sum| self.output_scale(sum));
             for sums in sums.chunks_exact_mut(lanes) {
                 for v in (0..lanes).step_by(S::LANES) {
-                    let scaled = simd.mul(simd.load(&sums[v..]), simd.load(&scale[v..]));
+                    let scaled = simd.load(&sums[v..]) * simd.load(&scale[v..]);
                     simd.store(&mut sums[v..], scaled);
                 }
             }
@@ -225,8 +225,8 @@ impl Online {
         let mut sums: [S::F; VECTORS] = std::array::from_fn(|v| simd.load(&self.sum[v * S::LANES..]));
         if rose {
             for v in 0..VECTORS {
-                let rescale = weight_of(simd, simd.sub(before[v], max[v]));
-                sums[v] = simd.mul(sums[v], rescale);
+                let rescale = weight_of(simd, before[v] - max[v]);
+                sums[v] = sums[v] * rescale;
                 simd.store(&mut self.rescale[v * S::LANES..], rescale);
                 simd.store(&mut self.max[v * S::LANES..], max[v]);
             }
@@ -234,8 +234,8 @@ impl Online {
         for scores in scores.chunks_exact_mut(lanes) {
             for v in 0..VECTORS {
                 let chunk = &mut scores[v * S::LANES..];
-                let weight = weight_of(simd, simd.sub(simd.load(chunk), max[v]));
-                sums[v] = simd.add(sums[v], weight);
+                let weight = weight_of(simd, simd.load(chunk) - max[v]);
+                sums[v] = sums[v] + weight;
                 simd.store(chunk, weight);
             }
         }
@@ -281,7 +281,7 @@ fn add_visible<S: Simd, const VECTORS: usize>(
         for v in (0..lanes).step_by(S::LANES) {
             let mut sum = simd.load(&sums[v..]);
             if let Start::Scale(factors) = start {
-                sum = simd.mul(sum, simd.load(&factors[v..]));
+                sum = sum * simd.load(&factors[v..]);
             }
             for (key, weights) in weights.chunks_exact(lanes).enumerate() {
                 let weight = simd.load(&weights[v..]);

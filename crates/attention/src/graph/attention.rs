@@ -316,8 +316,8 @@ fn leaky_dot<S: Simd>(simd: S, attention: &[f32], source: &[f32], target: &[f32]
     let mut sum = zero;
     let whole = attention.len() / S::LANES * S::LANES;
     for at in (0..whole).step_by(S::LANES) {
-        let joint = simd.add(simd.load(&source[at..]), simd.load(&target[at..]));
-        let bent = simd.select(simd.lt(zero, joint), joint, simd.mul(slopes, joint));
+        let joint = simd.load(&source[at..]) + simd.load(&target[at..]);
+        let bent = simd.select(simd.lt(zero, joint), joint, slopes * joint);
         sum = simd.mul_add(simd.load(&attention[at..]), bent, sum);
     }
     let rest = (whole..attention.len()).map(|at| attention[at] * leaky(source[at] + target[at], slope));

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::context::{Context, SharedMut, operations};
+use crate::context::{Context, operations};
 use crate::error::{Code, Error, Result};
 use crate::ranges;
 use crate::tensor::{MAX_RANK, Shape, Tensor, check_output};
@@ -286,17 +286,14 @@ impl HyperbolicAttention {
         for row in 0..rows {
             memory.read(reader, &arguments, row)?;
         }
-        let output = SharedMut::new(output);
         let first_fault = AtomicUsize::new(usize::MAX);
-        context.for_each(rows.div_ceil(ROWS), operations([rows, dims + 4, 64]), |item| {
+        context.for_each_rows(rows, ROWS, operations([rows, dims + 4, 64]), [output], |item, [output]| {
             let mut memory = Row::default();
-            for row in item * ROWS..rows.min((item + 1) * ROWS) {
+            for (row, output) in item.zip(output.chunks_exact_mut(size)) {
                 // The same rows were read above, without a fault.
                 let _ = memory.read(reader, &arguments, row);
-                // SAFETY: each row belongs to one item, which writes it once.
-                let result = unsafe { output.slice(row * size, size) };
-                memory.apply(writer, options, kind, result);
-                if !result.iter().all(|value| value.is_finite()) {
+                memory.apply(writer, options, kind, output);
+                if !output.iter().all(|value| value.is_finite()) {
                     first_fault.fetch_min(row, Ordering::Relaxed);
                 }
             }
@@ -328,12 +325,10 @@ impl HyperbolicAttention {
         let (a, dims) = self.read_matrix("a", a, None)?;
         let (b, _) = self.read_matrix("b", b, Some(dims))?;
         check_output("output", output, a.len() * b.len())?;
-        let output = SharedMut::new(output);
-        context.for_each(a.len(), operations([a.len(), b.len(), dims + 32]), |row| {
-            // SAFETY: each row belongs to one item, which writes it once.
-            let distances = unsafe { output.slice(row * b.len(), b.len()) };
+        let operations = operations([a.len(), b.len(), dims + 32]);
+        context.for_each_rows(a.len(), 1, operations, [output], |item, [distances]| {
             for (distance, point) in distances.iter_mut().zip(&b) {
-                *distance = (ball::distance(&a[row], point) / self.coordinates.root) as f32;
+                *distance = (ball::distance(&a[item.start], point) / self.coordinates.root) as f32;
             }
         });
         Ok(())
@@ -374,14 +369,11 @@ impl HyperbolicAttention {
             let actual = format_args!("{} in row {}", Decimal(f64::from(weight)), index / count);
             return Err(Error::new(Code::Domain, "weights", "finite numbers of at least 0", actual));
         }
-        let output = SharedMut::new(output);
-        context.for_each(rows, operations([rows, count, dims + 4, 4]), |row| {
-            let weight = |point| weights.map_or(1.0, |weights| f64::from(weights[row * count + point]));
+        context.for_each_rows(rows, 1, operations([rows, count, dims + 4, 4]), [output], |item, [output]| {
+            let weight = |point| weights.map_or(1.0, |weights| f64::from(weights[item.start * count + point]));
             let mut middle = Point::default();
             ball::midpoint_of(&points, weight, dims, &mut middle);
-            let size = dims + self.coordinates.extra();
-            // SAFETY: each row belongs to one item, which writes it once.
-            self.coordinates.write_point(&mut middle, unsafe { output.slice(row * size, size) });
+            self.coordinates.write_point(&mut middle, output);
         });
         Ok(())
     }

@@ -67,7 +67,7 @@ impl Features {
         // A vector at a time in one loop: two would be unrolled, exponential and all.
         for (index, exponents) in tile.chunks_exact_mut(S::LANES).enumerate() {
             let max = simd.load(&maxima[index % VECTORS * S::LANES..]);
-            let power = exp(simd, simd.sub(simd.load(exponents), max));
+            let power = exp(simd, simd.load(exponents) - max);
             simd.store(exponents, power);
         }
     }
@@ -186,7 +186,7 @@ fn largest<S: Simd, const VECTORS: usize>(
 ) {
     for (index, exponents) in tile.chunks_exact_mut(S::LANES).enumerate() {
         let v = index % VECTORS * S::LANES;
-        let exponent = simd.sub(simd.load(exponents), simd.load(&half_squares[v..]));
+        let exponent = simd.load(exponents) - simd.load(&half_squares[v..]);
         simd.store(exponents, exponent);
         let max = simd.max(simd.load(&maxima[v..]), exponent);
         simd.store(&mut maxima[v..], max);
@@ -201,10 +201,10 @@ fn activate<S: Simd>(simd: S, kind: FeatureMap, values: &mut [f32]) {
         let x = simd.load(chunk);
         let feature = if kind == FeatureMap::Relu {
             // Negative zero, as the bound has to be negative.
-            simd.add(simd.at_least(x, -0.0), simd.splat(1e-3))
+            simd.at_least(x, -0.0) + 1e-3
         } else {
             // Where it is not taken, the exponential may overflow.
-            simd.select(simd.lt(simd.splat(0.0), x), simd.add(x, simd.splat(1.0)), exp(simd, x))
+            simd.select(simd.lt(simd.splat(0.0), x), x + 1.0, exp(simd, x))
         };
         simd.store(chunk, feature);
     }

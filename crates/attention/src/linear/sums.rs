@@ -208,7 +208,7 @@ impl Item<'_> {
             // First by themselves: added one by one to a long sum they would lose digits.
             let mut added = simd.splat(0.0);
             for key in 0..chunk.count {
-                added = simd.add(added, simd.load(&buffers.keys[key * features + feature..]));
+                added = added + simd.load(&buffers.keys[key * features + feature..]);
             }
             let sum = &mut rest[feature..];
             let total = simd.mul_add(simd.load(sum), simd.splat(chunk.factor), added);
@@ -420,7 +420,7 @@ impl Kernel for Merge<'_> {
             let new_c = larger(c(self.first), c(other));
             let (factor, other_factor) = (power(simd, c(self.first), new_c), power(simd, c(other), new_c));
             for (sum, other) in self.first.chunks_exact_mut(S::LANES).zip(other.chunks_exact(S::LANES)) {
-                let added = simd.mul(simd.load(other), simd.splat(other_factor));
+                let added = simd.load(other) * other_factor;
                 let total = simd.mul_add(simd.load(sum), simd.splat(factor), added);
                 simd.store(sum, total);
             }

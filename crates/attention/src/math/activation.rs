@@ -1,6 +1,6 @@
 //! The activations of feed-forward layers, and what a projection may do to its rows while they are in the cache.
 
-use crate::context::{Context, SharedMut, operations};
+use crate::context::{Context, operations};
 use crate::error::Result;
 use crate::math::exp::exp_less;
 use crate::simd::{Kernel, Simd};
@@ -44,13 +44,9 @@ pub fn activate(context: Context<'_>, activation: Activation, x: Tensor<'_>, out
     check_output("output", output, x.data.len())?;
     // About 20 µs of work an item.
     const VALUES_AN_ITEM: usize = 1 << 14;
-    let shared = SharedMut::new(output);
-    context.for_each(x.data.len().div_ceil(VALUES_AN_ITEM), operations([x.data.len(), 32]), |item| {
-        let start = item * VALUES_AN_ITEM;
-        let source = &x.data[start..x.data.len().min(start + VALUES_AN_ITEM)];
-        // SAFETY: items cover disjoint ranges of the output.
-        let values = unsafe { shared.slice(start, source.len()) };
-        values.copy_from_slice(source);
+    let (count, operations) = (x.data.len(), operations([x.data.len(), 32]));
+    context.for_each_rows(count, VALUES_AN_ITEM, operations, [output], |item, [values]| {
+        values.copy_from_slice(&x.data[item]);
         context.level.run(Activate { activation, values });
     });
     Ok(())
@@ -97,31 +93,30 @@ pub(crate) fn apply<S: Simd>(simd: S, activation: Activation, values: &mut [f32]
 #[inline(always)]
 fn weighed<S: Simd>(simd: S, activation: Activation, x: S::F) -> S::F {
     let (zero, half, one) = (simd.splat(0.0), simd.splat(0.5), simd.splat(1.0));
-    let magnitude = simd.max(x, simd.sub(zero, x));
+    let magnitude = simd.max(x, zero - x);
     // Beyond 14 the normal tail is 0 in f32.
-    let t = simd.sub(zero, simd.at_least(simd.sub(zero, magnitude), -14.0));
+    let t = zero - simd.at_least(zero - magnitude, -14.0);
     let is_normal = activation == Activation::Gelu;
     let (argument, digits) = match activation {
         Activation::Gelu => {
             // t²/2 in two parts: that of t's upper half, which is exact, and the rest (Dekker 1971).
-            let scaled = simd.mul(t, simd.splat(4097.0));
-            let upper = simd.sub(scaled, simd.sub(scaled, t));
-            let rest = simd.mul(simd.sub(t, upper), simd.add(t, upper));
-            (simd.mul(simd.mul(upper, upper), half), simd.mul(rest, half))
+            let scaled = t * 4097.0;
+            let upper = scaled - (scaled - t);
+            let rest = (t - upper) * (t + upper);
+            (upper * upper * half, rest * half)
         }
         Activation::GeluTanh => {
             // 2 · √(2/π) · (t + 0.044715 t³), as 1 + tanh(z) = 2σ(2z).
             const LINEAR: f32 = 1.595_769;
-            let square = simd.mul(magnitude, magnitude);
+            let square = magnitude * magnitude;
             let factor = simd.mul_add(square, simd.splat(0.044715 * LINEAR), simd.splat(LINEAR));
-            (simd.mul(magnitude, factor), zero)
+            (magnitude * factor, zero)
         }
         _ => (magnitude, zero),
     };
-    let power = exp_less(simd, simd.sub(zero, argument), digits);
-    let tail =
-        if is_normal { simd.mul(power, normal_tail_ratio(simd, t)) } else { simd.div(power, simd.add(one, power)) };
-    simd.mul(x, simd.select(simd.lt(x, zero), tail, simd.sub(one, tail)))
+    let power = exp_less(simd, zero - argument, digits);
+    let tail = if is_normal { power * normal_tail_ratio(simd, t) } else { power / (one + power) };
+    x * simd.select(simd.lt(x, zero), tail, one - tail)
 }
 
 /// `e^(t²/2) · Φ(−t)` for t from 0 to 14, as `P(w)/(t + k)` with `w = (t − k)/(t + k)`: a degree-9 minimax fit of P with a
@@ -141,11 +136,11 @@ fn normal_tail_ratio<S: Simd>(simd: S, t: S::F) -> S::F {
         0.000_431_254_86,
         0.000_115_685_3,
     ];
-    let inverse = simd.div(simd.splat(1.0), simd.add(t, simd.splat(K)));
+    let inverse = simd.splat(1.0) / (t + K);
     let w = simd.mul_add(inverse, simd.splat(-2.0 * K), simd.splat(1.0));
     let mut series = simd.splat(P[9]);
     for coefficient in P.into_iter().rev().skip(1) {
         series = simd.mul_add(series, w, simd.splat(coefficient));
     }
-    simd.mul(series, inverse)
+    series * inverse
 }

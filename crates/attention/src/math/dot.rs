@@ -21,7 +21,7 @@ pub fn dot<S: Simd>(simd: S, x: &[f32], y: &[f32]) -> f32 {
     for (x, y) in (&mut xs).zip(&mut ys) {
         sums[0] = simd.mul_add(simd.load(x), simd.load(y), sums[0]);
     }
-    let total = simd.add(simd.add(sums[0], sums[1]), simd.add(sums[2], sums[3]));
+    let total = sums[0] + sums[1] + (sums[2] + sums[3]);
     let tail: f32 = xs.remainder().iter().zip(ys.remainder()).map(|(x, y)| x * y).sum();
     simd.reduce_sum(total) + tail
 }
@@ -69,7 +69,7 @@ fn sum_columns<'a, S: Simd, const VECTORS: usize>(
 ) {
     let sum = &mut sum[start..start + VECTORS * S::LANES];
     let scale = simd.splat(scale);
-    let mut sums: [S::F; VECTORS] = std::array::from_fn(|v| simd.mul(simd.load(&sum[v * S::LANES..]), scale));
+    let mut sums: [S::F; VECTORS] = std::array::from_fn(|v| simd.load(&sum[v * S::LANES..]) * scale);
     for (n, &factor) in factors.iter().enumerate() {
         let row = &rows(n)[start..start + VECTORS * S::LANES];
         let factor = simd.splat(factor);

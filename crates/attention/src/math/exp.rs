@@ -38,9 +38,9 @@ pub fn exp2<S: Simd>(simd: S, x: S::F) -> S::F {
     }
     // The power of two becomes 0 there.
     let x = simd.at_least(x, -127.0);
-    let shifted = simd.add(x, simd.splat(ROUND_AND_BIAS));
-    let rest = simd.sub(x, simd.sub(shifted, simd.splat(ROUND_AND_BIAS)));
-    simd.mul(polynomial(simd, COEFFICIENTS, rest), simd.bits_to_exponent(shifted))
+    let shifted = x + ROUND_AND_BIAS;
+    let rest = x - (shifted - ROUND_AND_BIAS);
+    polynomial(simd, COEFFICIENTS, rest) * simd.bits_to_exponent(shifted)
 }
 
 /// `e^x` for x ≤ 88, within 2 ULP; exactly 0 for x ≤ −88.03 (−∞ included), NaN for NaN.
@@ -55,32 +55,32 @@ pub fn exp_less<S: Simd>(simd: S, x: S::F, digits: S::F) -> S::F {
     // ln 2 in two parts, the first with room for products by integers up to 2¹¹.
     const LN2_HIGH: f32 = f32::from_bits(0x3f31_7000);
     const LN2_LOW: f32 = (std::f64::consts::LN_2 - LN2_HIGH as f64) as f32;
-    let scaled = simd.at_least(simd.mul(x, simd.splat(LOG2_E)), -127.0);
-    let shifted = simd.add(scaled, simd.splat(ROUND_AND_BIAS));
-    let integer = simd.sub(shifted, simd.splat(ROUND_AND_BIAS));
+    let scaled = simd.at_least(x * LOG2_E, -127.0);
+    let shifted = scaled + ROUND_AND_BIAS;
+    let integer = shifted - ROUND_AND_BIAS;
     // Where the clamp took hold the rest below means nothing, but the power of two is 0 and the rest is kept finite.
     let x = simd.at_least(x, -88.1);
     let rest = simd.mul_add(integer, simd.splat(-LN2_HIGH), x);
-    let rest = simd.sub(simd.mul_add(integer, simd.splat(-LN2_LOW), rest), digits);
-    simd.mul(polynomial(simd, COEFFICIENTS, simd.mul(rest, simd.splat(LOG2_E))), simd.bits_to_exponent(shifted))
+    let rest = simd.mul_add(integer, simd.splat(-LN2_LOW), rest) - digits;
+    polynomial(simd, COEFFICIENTS, rest * LOG2_E) * simd.bits_to_exponent(shifted)
 }
 
 /// `tanh(x)`, within 3 ULP.
 #[inline(always)]
 pub fn tanh<S: Simd>(simd: S, x: S::F) -> S::F {
-    let magnitude = simd.max(x, simd.sub(simd.splat(0.0), x));
+    let magnitude = simd.max(x, simd.splat(0.0) - x);
     // Near 0 an odd polynomial (Cephes, tanhf), since 1 − 2/(e²ˣ+1) cancels there.
-    let square = simd.mul(x, x);
+    let square = x * x;
     let mut series = simd.splat(-5.704_988_7e-3);
     for coefficient in [2.063_908_8e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1] {
         series = simd.mul_add(series, square, simd.splat(coefficient));
     }
-    let small = simd.mul_add(simd.mul(series, square), x, x);
+    let small = simd.mul_add(series * square, x, x);
     // Beyond 10 the result is 1 to the last bit, and e²ˣ must not overflow.
-    let bounded = simd.sub(simd.splat(0.0), simd.at_least(simd.sub(simd.splat(0.0), magnitude), -10.0));
-    let power = exp(simd, simd.add(bounded, bounded));
-    let large = simd.sub(simd.splat(1.0), simd.div(simd.splat(2.0), simd.add(power, simd.splat(1.0))));
-    let signed = simd.select(simd.lt(x, simd.splat(0.0)), simd.sub(simd.splat(0.0), large), large);
+    let bounded = simd.splat(0.0) - simd.at_least(simd.splat(0.0) - magnitude, -10.0);
+    let power = exp(simd, bounded + bounded);
+    let large = simd.splat(1.0) - simd.splat(2.0) / (power + 1.0);
+    let signed = simd.select(simd.lt(x, simd.splat(0.0)), simd.splat(0.0) - large, large);
     simd.select(simd.lt(magnitude, simd.splat(0.625)), small, signed)
 }
 
@@ -88,7 +88,7 @@ pub fn tanh<S: Simd>(simd: S, x: S::F) -> S::F {
 #[inline(always)]
 fn polynomial<S: Simd>(simd: S, coefficients: [f32; 7], r: S::F) -> S::F {
     let [c0, c1, c2, c3, c4, c5, c6] = coefficients.map(|c| simd.splat(c));
-    let square = simd.mul(r, r);
+    let square = r * r;
     let low = simd.mul_add(c1, r, c0);
     let middle = simd.mul_add(c3, r, c2);
     let high = simd.mul_add(c6, square, simd.mul_add(c5, r, c4));

@@ -1,12 +1,14 @@
 //! `y = x Wᵀ + b`, with rows of x in SIMD lanes and the weights read where they lie.
 
-use crate::context::{Context, SharedMut, operations};
+use std::ops::Range;
+
+use crate::context::{Context, MatrixBlock, operations};
 use crate::error::{Error, Result};
 use crate::math::activation::{self, Activation};
 use crate::math::dot::dot;
 use crate::math::random::RowDropout;
 use crate::scratch::{self, Scratch};
-use crate::simd::{Along, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product, scatter_rows};
+use crate::simd::{Along, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product};
 use crate::tensor::{Tensor, check_output};
 
 /// Numbers of a tile of x that one pass of the microkernel runs over: half of the first-level cache.
@@ -93,27 +95,9 @@ pub(crate) fn project_and(
     let has_work = context.threads == 1 || row_blocks >= 2 * context.threads;
     let output_block = if !has_work { SMALL_OUTPUT_BLOCK } else { OUTPUT_BLOCK };
     scratch::reserve(scratch_len(lanes, depth, output_block))?;
-    let output_blocks = outputs.div_ceil(output_block);
-    let output = SharedMut::new(output);
     let operations = operations([2, rows, depth, outputs]);
-    context.for_each(row_blocks * output_blocks, operations, |item| {
-        let block = item / output_blocks;
-        if !context.partition.owns(block) {
-            return;
-        }
-        let first_row = block * block_rows;
-        let first_output = item % output_blocks * output_block;
-        context.level.run(Block {
-            x,
-            depth,
-            weight,
-            outputs,
-            bias,
-            finish,
-            output: &output,
-            rows: first_row..rows.min(first_row + block_rows),
-            columns: first_output..outputs.min(first_output + output_block),
-        });
+    context.for_each_block(rows, [block_rows, output_block], operations, output, |output| {
+        context.level.run(Block { x, depth, weight, outputs, bias, finish, output });
     });
     Ok(())
 }
@@ -130,19 +114,18 @@ struct Block<'a> {
     outputs: usize,
     bias: Option<&'a [f32]>,
     finish: Finish<'a>,
-    output: &'a SharedMut<'a, f32>,
-    rows: std::ops::Range<usize>,
-    columns: std::ops::Range<usize>,
+    output: MatrixBlock<'a>,
 }
 
 impl Kernel for Block<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(mut self, simd: S) {
         let lanes = VECTORS * S::LANES;
-        let tiles = self.rows.clone().step_by(lanes).map(|first| first..self.rows.end.min(first + lanes));
-        for rows in tiles {
+        let block = self.output.rows();
+        for first in block.clone().step_by(lanes) {
+            let rows = first..block.end.min(first + lanes);
             if rows.len() <= FEW_ROWS {
                 self.along_rows(simd, rows.clone());
             } else if S::HAS_HALF_TILES && rows.len() <= S::LANES {
@@ -157,55 +140,53 @@ impl Kernel for Block<'_> {
     }
 }
 
-impl Block<'_> {
-    fn x_row(&self, row: usize) -> &[f32] {
+impl<'a> Block<'a> {
+    fn x_row(&self, row: usize) -> &'a [f32] {
         &self.x[row * self.depth..][..self.depth]
-    }
-
-    /// The part of an output row that this item writes.
-    #[allow(clippy::mut_from_ref, reason = "each row's part belongs to this item alone")]
-    fn output_row(&self, row: usize) -> &mut [f32] {
-        // SAFETY: items differ in rows or columns, and an item asks for a row once at a time.
-        unsafe { self.output.slice(row * self.outputs + self.columns.start, self.columns.len()) }
     }
 
     /// What is left to do to this item's part of an output row.
     #[inline(always)]
-    fn finish<S: Simd>(&self, simd: S, row: usize) {
+    fn finish<S: Simd>(&mut self, simd: S, row: usize) {
         let Finish { activation, dropout, residual } = self.finish;
+        let first = self.output.columns().start;
+        let output = self.output.row(row);
         if let Some(activation) = activation {
-            activation::apply(simd, activation, self.output_row(row));
+            activation::apply(simd, activation, output);
         }
         if let Some(dropout) = dropout {
-            dropout.apply(row, self.columns.start, self.output_row(row));
+            dropout.apply(row, first, output);
         }
         if let Some(residual) = residual {
-            let residual = &residual[row * self.outputs + self.columns.start..];
-            self.output_row(row).iter_mut().zip(residual).for_each(|(value, residual)| *value += residual);
+            let residual = &residual[row * self.outputs + first..];
+            output.iter_mut().zip(residual).for_each(|(value, residual)| *value += residual);
         }
     }
 
     #[inline(always)]
-    fn along_rows<S: Simd>(&self, simd: S, rows: std::ops::Range<usize>) {
-        for output in self.columns.clone() {
-            let weight = &self.weight[output * self.depth..][..self.depth];
-            let bias = self.bias.map_or(0.0, |bias| bias[output]);
+    fn along_rows<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
+        let columns = self.output.columns();
+        for column in columns.clone() {
+            let weight = &self.weight[column * self.depth..][..self.depth];
+            let bias = self.bias.map_or(0.0, |bias| bias[column]);
             for row in rows.clone() {
-                self.output_row(row)[output - self.columns.start] = dot(simd, self.x_row(row), weight) + bias;
+                let x = self.x_row(row);
+                self.output.row(row)[column - columns.start] = dot(simd, x, weight) + bias;
             }
         }
     }
 
     #[inline(always)]
-    fn in_lanes<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, simd: S, rows: std::ops::Range<usize>) {
+    fn in_lanes<S: Simd, const ROWS: usize, const VECTORS: usize>(&mut self, simd: S, rows: Range<usize>) {
         let lanes = VECTORS * S::LANES;
-        let mut scratch = Scratch::take(scratch_len(lanes, self.depth, self.columns.len()));
+        let columns = self.output.columns();
+        let mut scratch = Scratch::take(scratch_len(lanes, self.depth, columns.len()));
         let mut rest = scratch.values();
         let depth_block = TILE / lanes;
         let tile = scratch::take(&mut rest, lanes * self.depth.min(depth_block));
-        let sums = scratch::take(&mut rest, lanes * self.columns.len());
+        let sums = scratch::take(&mut rest, lanes * columns.len());
         for (row, sums) in sums.chunks_exact_mut(lanes).enumerate() {
-            sums.fill(self.bias.map_or(0.0, |bias| bias[self.columns.start + row]));
+            sums.fill(self.bias.map_or(0.0, |bias| bias[columns.start + row]));
         }
         for first in (0..self.depth).step_by(depth_block) {
             let depth = depth_block.min(self.depth - first);
@@ -216,20 +197,18 @@ impl Block<'_> {
             let starts = row_starts(rows.clone(), self.depth, first);
             gather_columns(self.x, &starts[..rows.len()], depth, tile, lanes);
             let weight = Matrix {
-                data: &self.weight[self.columns.start * self.depth + first..],
+                data: &self.weight[columns.start * self.depth + first..],
                 stride: self.depth,
                 along: Along::Depth,
             };
-            product::<S, ROWS, VECTORS>(simd, weight, self.columns.len(), depth, tile, sums, Start::Keep);
+            product::<S, ROWS, VECTORS>(simd, weight, columns.len(), depth, tile, sums, Start::Keep);
         }
-        let starts = row_starts(rows.clone(), self.outputs, self.columns.start);
-        // SAFETY: items differ in rows or columns.
-        unsafe { scatter_rows(sums, lanes, self.columns.len(), self.output, &starts[..rows.len()]) };
+        self.output.write_lanes(rows, sums, lanes);
     }
 }
 
 /// Where column `column` of each row begins, for rows of `width` columns.
-fn row_starts(rows: std::ops::Range<usize>, width: usize, column: usize) -> [usize; MAX_TILE_LANES] {
+fn row_starts(rows: Range<usize>, width: usize, column: usize) -> [usize; MAX_TILE_LANES] {
     let mut starts = [0; MAX_TILE_LANES];
     for (start, row) in starts.iter_mut().zip(rows) {
         *start = row * width + column;

@@ -15,8 +15,8 @@ const COEFFICIENTS: [f32; 4] = [
 pub fn log2<S: Simd>(simd: S, x: S::F) -> S::F {
     let (mantissa, exponent) = simd.split(x);
     let one = simd.splat(1.0);
-    let s = simd.div(simd.sub(mantissa, one), simd.add(mantissa, one));
-    let square = simd.mul(s, s);
+    let s = (mantissa - one) / (mantissa + one);
+    let square = s * s;
     let [c0, c1, c2, c3] = COEFFICIENTS.map(|c| simd.splat(c));
     let series = simd.mul_add(simd.mul_add(simd.mul_add(c3, square, c2), square, c1), square, c0);
     simd.mul_add(series, s, exponent)

@@ -1,6 +1,6 @@
 //! Layer norm and root-mean-square norm over contiguous rows.
 
-use crate::context::{Context, SharedMut, operations};
+use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::ranges;
 use crate::simd::{Kernel, Simd};
@@ -85,12 +85,8 @@ impl Norm<'_> {
         }
         // About 20 µs of work an item.
         let rows_an_item = (1usize << 15).div_ceil(columns);
-        let len = rows.len();
-        let shared = SharedMut::new(rows);
-        context.for_each((len / columns).div_ceil(rows_an_item), operations([len, 8]), |item| {
-            let start = item * rows_an_item * columns;
-            // SAFETY: items cover disjoint ranges of rows.
-            let rows = unsafe { shared.slice(start, (rows_an_item * columns).min(len - start)) };
+        let (count, operations) = (rows.len() / columns, operations([rows.len(), 8]));
+        context.for_each_rows(count, rows_an_item, operations, [rows], |_, [rows]| {
             context.level.run(Rows { norm: self, rows, columns });
         });
     }
@@ -138,14 +134,14 @@ fn sums<S: Simd>(simd: S, row: &[f32], shift: f32) -> [f32; 2] {
     let mut pairs = row.chunks_exact(2 * S::LANES);
     for pair in &mut pairs {
         for (half, [sum, squares]) in totals.iter_mut().enumerate() {
-            let x = simd.sub(simd.load(&pair[half * S::LANES..]), shifts);
-            *sum = simd.add(*sum, x);
+            let x = simd.load(&pair[half * S::LANES..]) - shifts;
+            *sum = *sum + x;
             *squares = simd.mul_add(x, x, *squares);
         }
     }
     let [[sum, squares], [other_sum, other_squares]] = totals;
-    let mut sum = simd.reduce_sum(simd.add(sum, other_sum));
-    let mut squares = simd.reduce_sum(simd.add(squares, other_squares));
+    let mut sum = simd.reduce_sum(sum + other_sum);
+    let mut squares = simd.reduce_sum(squares + other_squares);
     for value in pairs.remainder() {
         sum += value - shift;
         squares += (value - shift) * (value - shift);

@@ -1,6 +1,6 @@
 //! Means over the rows of each batch entry.
 
-use crate::context::{Context, SharedMut, operations};
+use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::math::dot::dot;
 use crate::simd::{Kernel, Simd};
@@ -28,12 +28,10 @@ pub fn mean_pool(
     if output.is_empty() {
         return Ok(());
     }
-    let output = SharedMut::new(output);
-    context.for_each(batch, operations([x.data.len(), 2]), |b| {
+    context.for_each_rows(batch, 1, operations([x.data.len(), 2]), [output], |item, [mean]| {
+        let b = item.start;
         let count = lengths.map_or(rows, |lengths| lengths[b] as usize);
         let rows = &x.data[b * rows * columns..][..count * columns];
-        // SAFETY: items differ in the batch entry.
-        let mean = unsafe { output.slice(b * columns, columns) };
         context.level.run(Mean { rows, count, normalize, mean });
     });
     Ok(())

@@ -1,6 +1,6 @@
 //! Softmax over contiguous rows.
 
-use crate::context::{Context, SharedMut, operations};
+use crate::context::{Context, operations};
 use crate::error::Result;
 use crate::math::exp::exp;
 use crate::simd::{Kernel, Simd};
@@ -20,14 +20,9 @@ pub fn softmax(context: Context<'_>, x: Tensor<'_>, output: &mut [f32]) -> Resul
     }
     // About 50 µs of work an item.
     let rows_an_item = (1usize << 15).div_ceil(columns);
-    let shared = SharedMut::new(output);
-    let rows = x.data.len() / columns;
-    context.for_each(rows.div_ceil(rows_an_item), operations([x.data.len(), 16]), |item| {
-        let start = item * rows_an_item * columns;
-        let end = x.data.len().min(start + rows_an_item * columns);
-        // SAFETY: items cover disjoint ranges of the output.
-        let rows = unsafe { shared.slice(start, end - start) };
-        rows.copy_from_slice(&x.data[start..end]);
+    let (count, operations) = (x.data.len() / columns, operations([x.data.len(), 16]));
+    context.for_each_rows(count, rows_an_item, operations, [output], |item, [rows]| {
+        rows.copy_from_slice(&x.data[item.start * columns..item.end * columns]);
         context.level.run(Softmax { rows, columns });
     });
     Ok(())
@@ -74,8 +69,8 @@ pub fn exp_sum<S: Simd>(simd: S, row: &mut [f32], max: f32) -> f32 {
     let mut sum = simd.splat(0.0);
     let mut chunks = row.chunks_exact_mut(S::LANES);
     for chunk in &mut chunks {
-        let power = exp(simd, simd.sub(simd.load(chunk), max));
-        sum = simd.add(sum, power);
+        let power = exp(simd, simd.load(chunk) - max);
+        sum = sum + power;
         simd.store(chunk, power);
     }
     let tail = chunks.into_remainder();
@@ -83,8 +78,8 @@ pub fn exp_sum<S: Simd>(simd: S, row: &mut [f32], max: f32) -> f32 {
         // The rest of a vector is −∞, which adds nothing.
         let mut padded = [f32::NEG_INFINITY; 16];
         padded[..tail.len()].copy_from_slice(tail);
-        let power = exp(simd, simd.sub(simd.load(&padded), max));
-        sum = simd.add(sum, power);
+        let power = exp(simd, simd.load(&padded) - max);
+        sum = sum + power;
         simd.store(&mut padded, power);
         tail.copy_from_slice(&padded[..tail.len()]);
     }

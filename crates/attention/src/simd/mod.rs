@@ -1,10 +1,11 @@
-//! The only place with intrinsics: one trait, a file an instruction set, and the choice between them.
+//! The only place with intrinsics: one trait, one file per instruction set, and the choice between them.
 //!
-//! A [`Simd`] value is a token: it exists only where its instruction set was detected, which is what makes its methods safe
-//! to call. Kernels are written once, as a [`Kernel`] generic over the token, and compiled once for every level.
+//! A [`Simd`] value is a token: it exists only where its instruction set does, so its methods are safe to call. A [`Level`]
+//! holds the token of its instruction set, so that safe code cannot name a level that the machine lacks. Kernels are written
+//! once, as a [`Kernel`] generic over the token, and compiled once for every level.
 
-// WebAssembly without SIMD is built for nobody, and with it the portable level would only double the module.
 mod bits;
+// We never ship WebAssembly without SIMD, and with SIMD the portable level would only double the module size.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
 mod rows;
@@ -18,11 +19,20 @@ mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::ops::{Add, Div, Mul, Sub};
+use std::sync::OnceLock;
 
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+pub use portable::Portable;
 pub use rows::{SIDE_BY_SIDE, add_rows, dots};
 pub use tile::{Along, Matrix, Start, product};
 pub use transpose::{gather_columns, scatter_rows};
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub use wasm::Simd128;
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512, Sse2};
 
 /// The most query rows that any level holds side by side in its lanes.
 pub const MAX_TILE_LANES: usize = 32;
@@ -30,16 +40,44 @@ pub const MAX_TILE_LANES: usize = 32;
 /// Tiles of rows that one work item holds: what shares a tile of keys or weights while it is in the cache.
 pub const BLOCK_TILES: usize = 4;
 
-/// A vector of `LANES` f32 values and the operations that the kernels need on it.
+/// A vector of f32 with operators that round like the instructions of its level. A product that is added has no operator:
+/// [`Simd::mul_add`] says where the rounding is left to the level.
+pub trait Vector:
+    Copy
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Add<f32, Output = Self>
+    + Sub<f32, Output = Self>
+    + Mul<f32, Output = Self>
+    + Div<f32, Output = Self>
+{
+}
+
+impl<T> Vector for T where
+    T: Copy
+        + Add<Output = T>
+        + Sub<Output = T>
+        + Mul<Output = T>
+        + Div<Output = T>
+        + Add<f32, Output = T>
+        + Sub<f32, Output = T>
+        + Mul<f32, Output = T>
+        + Div<f32, Output = T>
+{
+}
+
+/// The operations that kernels need on vectors of `LANES` f32 values.
 pub trait Simd: Copy + Send + Sync + 'static {
     /// How many f32 values a vector holds.
     const LANES: usize;
-    /// Whether so many rows fill a vector that tiles of half the width are worth their code.
+    /// Whether vectors are wide enough for half-width tiles to pay for their code size.
     const HAS_HALF_TILES: bool = Self::LANES >= 8;
     /// Whether there are instructions that split a number and scale another by its whole part.
     const HAS_SCALE: bool = false;
     /// A vector.
-    type F: Copy;
+    type F: Vector;
     /// A truth value for each lane.
     type M: Copy;
 
@@ -51,6 +89,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn store(self, dst: &mut [f32], x: Self::F);
     /// What a boolean mask adds to scores: 0 where one of the first `LANES` bytes is not 0, −∞ where it is.
     fn boolean_bias(self, bytes: &[u8]) -> Self::F;
+    /// The first `LANES` values of `src`, bits of f16 (IEEE 754 binary16), which f32 holds exactly.
+    fn load_f16(self, src: &[u16]) -> Self::F;
+    /// The first `LANES` values of `src`, bits of bfloat16, which f32 holds exactly.
+    fn load_bf16(self, src: &[u16]) -> Self::F;
+    /// The first `LANES` values of `src`.
+    fn load_i8(self, src: &[i8]) -> Self::F;
     /// The `LANES` values at `src`.
     ///
     /// # Safety
@@ -61,17 +105,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `dst` must be valid for writes of `LANES` values.
     unsafe fn store_ptr(self, dst: *mut f32, x: Self::F);
-    /// Begins to fetch what lies `at` behind the start of `data`, be it inside or not, where there is an instruction for that.
+    /// Prefetches `data[at]`, which may be out of bounds; a no-op where the level has no instruction for it.
     #[inline(always)]
     fn prefetch(self, _data: &[f32], _at: usize) {}
-    /// `a + b`.
-    fn add(self, a: Self::F, b: Self::F) -> Self::F;
-    /// `a − b`.
-    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
-    /// `a · b`.
-    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
-    /// `a / b`.
-    fn div(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a · b + c`, fused where the instruction set can.
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// The larger; where either is NaN, it is `a`, or with relaxed-simd either of them.
@@ -123,81 +159,90 @@ pub trait Kernel {
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) -> Self::Output;
 }
 
-/// An instruction set that kernels can run on.
+/// An instruction set that kernels can run on, with its token: a value exists only on a machine that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[non_exhaustive]
 pub enum Level {
     /// Plain arrays of four, for any machine.
-    Portable = 1,
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    Portable(Portable),
     /// x86-64's baseline: 128 bits, no fused multiply-add.
-    Sse2,
-    /// x86-64 with AVX2 and FMA: 256 bits.
-    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Sse2(Sse2),
+    /// x86-64 with AVX2, FMA and F16C: 256 bits.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
     /// x86-64 with AVX-512 (F, BW, DQ, VL): 512 bits.
-    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
     /// AArch64's 128 bits.
-    Neon,
-    /// WebAssembly's 128 bits.
-    Simd128,
-    /// WebAssembly's 128 bits with a fused multiply-add where the machine has one.
-    RelaxedSimd,
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
+    /// WebAssembly's 128 bits, compiled with or without relaxed-simd's fused multiply-add.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128(Simd128),
 }
 
 impl Level {
-    const ALL: [Self; 7] =
-        [Self::Portable, Self::Sse2, Self::Avx2, Self::Avx512, Self::Neon, Self::Simd128, Self::RelaxedSimd];
+    /// The levels of this machine, lowest first.
+    pub fn available() -> impl DoubleEndedIterator<Item = Self> {
+        [
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+            Some(Self::Portable(Portable::new())),
+            #[cfg(target_arch = "x86_64")]
+            Some(Self::Sse2(Sse2::new())),
+            #[cfg(target_arch = "x86_64")]
+            Avx2::detect().map(Self::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Avx512::detect().map(Self::Avx512),
+            #[cfg(target_arch = "aarch64")]
+            Some(Self::Neon(Neon::new())),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Some(Self::Simd128(Simd128::new())),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// The lowest level, which every machine of this architecture has.
+    pub const fn lowest() -> Self {
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        return Self::Portable(Portable::new());
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        return Self::Simd128(Simd128::new());
+    }
 
     /// The name that `backend().simd` gives.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Portable => "portable",
-            Self::Sse2 => "sse2",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-            Self::Neon => "neon",
-            Self::Simd128 => "simd128",
-            Self::RelaxedSimd => "relaxed-simd",
-        }
-    }
-
-    /// The levels that this machine has, lowest first.
-    pub fn available() -> impl DoubleEndedIterator<Item = Self> {
-        Self::ALL.into_iter().filter(|level| level.is_available())
-    }
-
-    fn is_available(self) -> bool {
-        match self {
-            Self::Portable => !cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+            Self::Portable(_) => "portable",
             #[cfg(target_arch = "x86_64")]
-            Self::Sse2 => true,
+            Self::Sse2(_) => "sse2",
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => x86::has_avx2(),
+            Self::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => x86::has_avx512(),
+            Self::Avx512(_) => "avx512",
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => true,
-            Self::Simd128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
-            Self::RelaxedSimd => cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd")),
-            #[allow(unreachable_patterns, reason = "every other pair of level and architecture")]
-            _ => false,
+            Self::Neon(_) => "neon",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::Simd128(_) if cfg!(target_feature = "relaxed-simd") => "relaxed-simd",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::Simd128(_) => "simd128",
         }
     }
 
-    /// The level in use: the highest that the machine has, or the lower one that the environment variable
-    /// `RUVECTOR_ATTENTION_SIMD` names. A name that the machine does not have is passed over.
+    /// The level in use: the highest of the machine, or the lower one that the environment variable
+    /// `RUVECTOR_ATTENTION_SIMD` names. The name of a level that the machine lacks is ignored.
     pub fn current() -> Self {
-        static CURRENT: AtomicU8 = AtomicU8::new(0);
-        let known = CURRENT.load(Ordering::Relaxed);
-        if let Some(level) = Self::ALL.into_iter().find(|level| *level as u8 == known) {
-            return level;
-        }
-        let wanted = std::env::var("RUVECTOR_ATTENTION_SIMD").ok();
-        let level = Self::available()
-            .find(|level| Some(level.name()) == wanted.as_deref())
-            .or_else(|| Self::available().next_back())
-            .unwrap_or(Self::Portable);
-        CURRENT.store(level as u8, Ordering::Relaxed);
-        level
+        static CURRENT: OnceLock<Level> = OnceLock::new();
+        *CURRENT.get_or_init(|| {
+            let wanted = std::env::var("RUVECTOR_ATTENTION_SIMD").ok();
+            Self::available()
+                .find(|level| Some(level.name()) == wanted.as_deref())
+                .or_else(|| Self::available().next_back())
+                .unwrap_or(Self::lowest())
+        })
     }
 
     /// Query rows that one register tile of this level holds side by side.
@@ -219,25 +264,91 @@ impl Level {
     }
 
     /// Runs the kernel compiled for this level.
-    ///
-    /// # Panics
-    /// If the machine does not have the level.
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        debug_assert!(self.is_available(), "{} is not available here", self.name());
         match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Sse2 => x86::run_sse2(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => x86::run_avx2(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => x86::run_avx512(kernel),
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => neon::run(kernel),
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            _ => wasm::run(kernel),
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-            _ => portable::run(kernel),
+            Self::Portable(token) => token.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Sse2(token) => token.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(token) => token.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(token) => token.run(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(token) => token.run(kernel),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::Simd128(token) => token.run(kernel),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Extends the values of a slice, `LANES` at a time.
+    struct Extend<'a> {
+        bits: &'a [u16],
+        values: &'a mut [f32],
+        format: &'a str,
+    }
+
+    impl Kernel for Extend<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+            for (bits, values) in self.bits.chunks_exact(S::LANES).zip(self.values.chunks_exact_mut(S::LANES)) {
+                let mut bytes = [0; 16];
+                for (byte, &bits) in bytes.iter_mut().zip(bits) {
+                    *byte = bits as i8;
+                }
+                let extended = match self.format {
+                    "f16" => simd.load_f16(bits),
+                    "bf16" => simd.load_bf16(bits),
+                    _ => simd.load_i8(&bytes),
+                };
+                simd.store(values, extended);
+            }
+        }
+    }
+
+    /// The value of an f16 by its definition.
+    fn half(bits: u16) -> f32 {
+        let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023) / 1024.0);
+        let magnitude = match exponent {
+            0 => fraction * 2f32.powi(-14),
+            31 if fraction == 0.0 => f32::INFINITY,
+            31 => f32::NAN,
+            _ => (1.0 + fraction) * 2f32.powi(exponent - 15),
+        };
+        if bits >> 15 == 1 { -magnitude } else { magnitude }
+    }
+
+    #[test]
+    fn extending_loads_are_exact_for_every_value_of_each_format() {
+        let bits: Vec<u16> = (0..=u16::MAX).collect();
+        let formats: [(&str, fn(u16) -> f32); 3] = [
+            ("f16", half),
+            ("bf16", |bits| f32::from_bits(u32::from(bits) << 16)),
+            ("i8", |bits| f32::from(bits as i8)),
+        ];
+        for level in Level::available() {
+            for (format, expected) in formats {
+                let mut values = vec![0.0; bits.len()];
+                level.run(Extend { bits: &bits, values: &mut values, format });
+                for (&bits, value) in bits.iter().zip(values) {
+                    let expected = expected(bits);
+                    let is_same = value.to_bits() == expected.to_bits() || (value.is_nan() && expected.is_nan());
+                    assert!(is_same, "{format} {bits:#06x} at {}: {value} for {expected}", level.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_lowest_level_is_the_first_that_is_available_and_the_current_one_is_among_them() {
+        assert_eq!(Level::available().next(), Some(Level::lowest()));
+        assert!(Level::available().any(|level| level == Level::current()));
     }
 }

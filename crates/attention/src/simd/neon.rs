@@ -2,15 +2,25 @@
 
 use std::arch::aarch64::*;
 
-use super::bits::SQRT_HALF;
+use super::bits::{HALF_INFINITY, HALF_SCALE, SQRT_HALF, vector};
 use super::{Kernel, Simd};
 
-#[derive(Clone, Copy)]
-pub(super) struct Neon(());
+/// The token of NEON, which every AArch64 target of Rust's standard library has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neon(());
 
-pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Neon, 8, 2>(Neon(()))
+impl Neon {
+    /// The token.
+    pub const fn new() -> Self {
+        Self(())
+    }
+
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run::<Self, 8, 2>(self)
+    }
 }
+
+vector!(F32x4(float32x4_t), vdupq_n_f32: Add add vaddq_f32, Sub sub vsubq_f32, Mul mul vmulq_f32, Div div vdivq_f32);
 
 /// Writes each method as one expression of intrinsics.
 macro_rules! intrinsics {
@@ -25,65 +35,91 @@ macro_rules! intrinsics {
 
 impl Simd for Neon {
     const LANES: usize = 4;
-    type F = float32x4_t;
+    type F = F32x4;
     type M = uint32x4_t;
 
     #[inline(always)]
-    fn load(self, src: &[f32]) -> float32x4_t {
+    fn load(self, src: &[f32]) -> F32x4 {
         assert!(src.len() >= 4);
         // SAFETY: the slice is long enough.
-        unsafe { vld1q_f32(src.as_ptr()) }
+        F32x4(unsafe { vld1q_f32(src.as_ptr()) })
     }
     #[inline(always)]
-    fn store(self, dst: &mut [f32], x: float32x4_t) {
+    fn store(self, dst: &mut [f32], x: F32x4) {
         assert!(dst.len() >= 4);
         // SAFETY: the slice is long enough.
-        unsafe { vst1q_f32(dst.as_mut_ptr(), x) }
+        unsafe { vst1q_f32(dst.as_mut_ptr(), x.0) }
     }
     #[inline(always)]
-    fn boolean_bias(self, bytes: &[u8]) -> float32x4_t {
+    fn boolean_bias(self, bytes: &[u8]) -> F32x4 {
         let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         // SAFETY: NEON is part of every AArch64 target that Rust's standard library supports.
         unsafe {
             let wide = vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(u64::from(word)))));
-            vreinterpretq_f32_u32(vandq_u32(vceqzq_u32(wide), vdupq_n_u32(f32::NEG_INFINITY.to_bits())))
+            let bias = vandq_u32(vceqzq_u32(wide), vdupq_n_u32(f32::NEG_INFINITY.to_bits()));
+            F32x4(vreinterpretq_f32_u32(bias))
         }
     }
     #[inline(always)]
-    unsafe fn load_ptr(self, src: *const f32) -> float32x4_t {
-        // SAFETY: the caller vouches for four values.
-        unsafe { vld1q_f32(src) }
+    fn load_f16(self, src: &[u16]) -> F32x4 {
+        assert!(src.len() >= 4);
+        // SAFETY: the slice is long enough, and NEON is part of every AArch64 target.
+        unsafe {
+            let bits = vmovl_u16(vld1_u16(src.as_ptr()));
+            let sign = vshlq_n_u32::<16>(vandq_u32(bits, vdupq_n_u32(0x8000)));
+            let magnitude = vshlq_n_u32::<13>(vandq_u32(bits, vdupq_n_u32(0x7fff)));
+            let is_infinite = vcgeq_u32(magnitude, vdupq_n_u32(HALF_INFINITY as u32));
+            let exponent = vandq_u32(is_infinite, vdupq_n_u32(f32::INFINITY.to_bits()));
+            let value = vmulq_f32(vreinterpretq_f32_u32(magnitude), vdupq_n_f32(HALF_SCALE));
+            F32x4(vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(value), vorrq_u32(sign, exponent))))
+        }
     }
     #[inline(always)]
-    unsafe fn store_ptr(self, dst: *mut f32, x: float32x4_t) {
+    fn load_bf16(self, src: &[u16]) -> F32x4 {
+        assert!(src.len() >= 4);
+        // SAFETY: the slice is long enough, and NEON is part of every AArch64 target.
+        F32x4(unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(src.as_ptr()))) })
+    }
+    #[inline(always)]
+    fn load_i8(self, src: &[i8]) -> F32x4 {
+        let word = u32::from_le_bytes([src[0] as u8, src[1] as u8, src[2] as u8, src[3] as u8]);
+        // SAFETY: NEON is part of every AArch64 target that Rust's standard library supports.
+        unsafe {
+            let wide = vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(u64::from(word)))));
+            F32x4(vcvtq_f32_s32(wide))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_ptr(self, src: *const f32) -> F32x4 {
         // SAFETY: the caller vouches for four values.
-        unsafe { vst1q_f32(dst, x) }
+        F32x4(unsafe { vld1q_f32(src) })
+    }
+    #[inline(always)]
+    unsafe fn store_ptr(self, dst: *mut f32, x: F32x4) {
+        // SAFETY: the caller vouches for four values.
+        unsafe { vst1q_f32(dst, x.0) }
     }
     intrinsics! {
-        fn splat(x: f32) -> float32x4_t = vdupq_n_f32(x);
-        fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t = vaddq_f32(a, b);
-        fn sub(a: float32x4_t, b: float32x4_t) -> float32x4_t = vsubq_f32(a, b);
-        fn mul(a: float32x4_t, b: float32x4_t) -> float32x4_t = vmulq_f32(a, b);
-        fn div(a: float32x4_t, b: float32x4_t) -> float32x4_t = vdivq_f32(a, b);
-        fn mul_add(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t = vfmaq_f32(c, a, b);
-        fn max(a: float32x4_t, b: float32x4_t) -> float32x4_t = vbslq_f32(vcgtq_f32(b, a), b, a);
-        fn lt(a: float32x4_t, b: float32x4_t) -> uint32x4_t = vcltq_f32(a, b);
+        fn splat(x: f32) -> F32x4 = F32x4(vdupq_n_f32(x));
+        fn mul_add(a: F32x4, b: F32x4, c: F32x4) -> F32x4 = F32x4(vfmaq_f32(c.0, a.0, b.0));
+        fn max(a: F32x4, b: F32x4) -> F32x4 = F32x4(vbslq_f32(vcgtq_f32(b.0, a.0), b.0, a.0));
+        fn lt(a: F32x4, b: F32x4) -> uint32x4_t = vcltq_f32(a.0, b.0);
         fn and(a: uint32x4_t, b: uint32x4_t) -> uint32x4_t = vandq_u32(a, b);
-        fn select(mask: uint32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t = vbslq_f32(mask, a, b);
+        fn select(mask: uint32x4_t, a: F32x4, b: F32x4) -> F32x4 = F32x4(vbslq_f32(mask, a.0, b.0));
         fn any(mask: uint32x4_t) -> bool = vmaxvq_u32(mask) != 0;
-        fn sqrt(x: float32x4_t) -> float32x4_t = vsqrtq_f32(x);
-        fn split(x: float32x4_t) -> (float32x4_t, float32x4_t) = {
-            let bits = vreinterpretq_s32_f32(x);
+        fn sqrt(x: F32x4) -> F32x4 = F32x4(vsqrtq_f32(x.0));
+        fn split(x: F32x4) -> (F32x4, F32x4) = {
+            let bits = vreinterpretq_s32_f32(x.0);
             let exponent = vshrq_n_s32::<23>(vsubq_s32(bits, vdupq_n_s32(SQRT_HALF)));
             let mantissa = vsubq_s32(bits, vshlq_n_s32::<23>(exponent));
-            (vreinterpretq_f32_s32(mantissa), vcvtq_f32_s32(exponent))
+            (F32x4(vreinterpretq_f32_s32(mantissa)), F32x4(vcvtq_f32_s32(exponent)))
         };
-        fn bits_to_exponent(x: float32x4_t) -> float32x4_t =
-            vreinterpretq_f32_s32(vshlq_n_s32::<23>(vreinterpretq_s32_f32(x)));
-        fn reduce_sum(x: float32x4_t) -> f32 = {
-            let pairs = vadd_f32(vget_low_f32(x), vget_high_f32(x));
+        fn bits_to_exponent(x: F32x4) -> F32x4 =
+            F32x4(vreinterpretq_f32_s32(vshlq_n_s32::<23>(vreinterpretq_s32_f32(x.0))));
+        fn reduce_sum(x: F32x4) -> f32 = {
+            let pairs = vadd_f32(vget_low_f32(x.0), vget_high_f32(x.0));
             vget_lane_f32::<0>(pairs) + vget_lane_f32::<1>(pairs)
         };
-        fn reduce_max(x: float32x4_t) -> f32 = vmaxnmvq_f32(vmaxnmq_f32(x, vdupq_n_f32(f32::NEG_INFINITY)));
+        fn reduce_max(x: F32x4) -> f32 = vmaxnmvq_f32(vmaxnmq_f32(x.0, vdupq_n_f32(f32::NEG_INFINITY)));
     }
 }

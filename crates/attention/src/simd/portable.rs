@@ -1,111 +1,147 @@
 //! Arrays of four: the level for machines without a faster one, and the plainest to read.
 
-use super::bits::SQRT_HALF;
+use super::bits::{HALF_INFINITY, HALF_SCALE, SQRT_HALF, vector};
 use super::{Kernel, Simd};
 
-#[derive(Clone, Copy)]
-pub(super) struct Portable;
+/// The token of plain arrays, which every machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Portable(());
 
-pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Portable, 2, 4>(Portable)
+impl Portable {
+    /// The token.
+    pub const fn new() -> Self {
+        Self(())
+    }
+
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run::<Self, 2, 4>(self)
+    }
 }
 
-#[inline(always)]
-fn zip(a: [f32; 4], b: [f32; 4], f: impl Fn(f32, f32) -> f32) -> [f32; 4] {
-    std::array::from_fn(|lane| f(a[lane], b[lane]))
-}
-
-impl Simd for Portable {
-    const LANES: usize = 4;
-    type F = [f32; 4];
-    type M = [bool; 4];
-
+/// The operations of one lane, on all four.
+mod lanes {
     #[inline(always)]
-    fn splat(self, x: f32) -> Self::F {
+    pub(super) fn zip<R>(a: [f32; 4], b: [f32; 4], f: impl Fn(f32, f32) -> R) -> [R; 4] {
+        std::array::from_fn(|lane| f(a[lane], b[lane]))
+    }
+    #[inline(always)]
+    pub(super) fn splat(x: f32) -> [f32; 4] {
         [x; 4]
     }
     #[inline(always)]
-    fn load(self, src: &[f32]) -> Self::F {
-        [src[0], src[1], src[2], src[3]]
-    }
-    #[inline(always)]
-    fn store(self, dst: &mut [f32], x: Self::F) {
-        dst[..4].copy_from_slice(&x);
-    }
-    #[inline(always)]
-    fn boolean_bias(self, bytes: &[u8]) -> Self::F {
-        std::array::from_fn(|lane| if bytes[lane] == 0 { f32::NEG_INFINITY } else { 0.0 })
-    }
-    #[inline(always)]
-    unsafe fn load_ptr(self, src: *const f32) -> Self::F {
-        // SAFETY: the caller vouches for four values.
-        unsafe { src.cast::<[f32; 4]>().read_unaligned() }
-    }
-    #[inline(always)]
-    unsafe fn store_ptr(self, dst: *mut f32, x: Self::F) {
-        // SAFETY: the caller vouches for four values.
-        unsafe { dst.cast::<[f32; 4]>().write_unaligned(x) }
-    }
-    #[inline(always)]
-    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+    pub(super) fn add(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         zip(a, b, |a, b| a + b)
     }
     #[inline(always)]
-    fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+    pub(super) fn sub(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         zip(a, b, |a, b| a - b)
     }
     #[inline(always)]
-    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+    pub(super) fn mul(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         zip(a, b, |a, b| a * b)
     }
     #[inline(always)]
-    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+    pub(super) fn div(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         zip(a, b, |a, b| a / b)
     }
+}
+
+vector!(F32x4([f32; 4]), lanes::splat: Add add lanes::add, Sub sub lanes::sub, Mul mul lanes::mul, Div div lanes::div);
+
+impl Simd for Portable {
+    const LANES: usize = 4;
+    type F = F32x4;
+    type M = [bool; 4];
+
     #[inline(always)]
-    fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
-        self.add(self.mul(a, b), c)
+    fn splat(self, x: f32) -> F32x4 {
+        F32x4([x; 4])
     }
     #[inline(always)]
-    fn max(self, a: Self::F, b: Self::F) -> Self::F {
-        zip(a, b, |a, b| if b > a { b } else { a })
+    fn load(self, src: &[f32]) -> F32x4 {
+        F32x4([src[0], src[1], src[2], src[3]])
     }
     #[inline(always)]
-    fn lt(self, a: Self::F, b: Self::F) -> Self::M {
-        std::array::from_fn(|lane| a[lane] < b[lane])
+    fn store(self, dst: &mut [f32], x: F32x4) {
+        dst[..4].copy_from_slice(&x.0);
+    }
+    #[inline(always)]
+    fn boolean_bias(self, bytes: &[u8]) -> F32x4 {
+        F32x4(std::array::from_fn(|lane| if bytes[lane] == 0 { f32::NEG_INFINITY } else { 0.0 }))
+    }
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> F32x4 {
+        F32x4(std::array::from_fn(|lane| {
+            let bits = u32::from(src[lane]);
+            let (sign, magnitude) = ((bits & 0x8000) << 16, (bits & 0x7fff) << 13);
+            let exponent = if magnitude >= HALF_INFINITY as u32 { f32::INFINITY.to_bits() } else { 0 };
+            f32::from_bits((f32::from_bits(magnitude) * HALF_SCALE).to_bits() | sign | exponent)
+        }))
+    }
+    #[inline(always)]
+    fn load_bf16(self, src: &[u16]) -> F32x4 {
+        F32x4(std::array::from_fn(|lane| f32::from_bits(u32::from(src[lane]) << 16)))
+    }
+    #[inline(always)]
+    fn load_i8(self, src: &[i8]) -> F32x4 {
+        F32x4(std::array::from_fn(|lane| f32::from(src[lane])))
+    }
+    #[inline(always)]
+    unsafe fn load_ptr(self, src: *const f32) -> F32x4 {
+        // SAFETY: the caller vouches for four values.
+        F32x4(unsafe { src.cast::<[f32; 4]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store_ptr(self, dst: *mut f32, x: F32x4) {
+        // SAFETY: the caller vouches for four values.
+        unsafe { dst.cast::<[f32; 4]>().write_unaligned(x.0) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: F32x4, b: F32x4, c: F32x4) -> F32x4 {
+        a * b + c
+    }
+    #[inline(always)]
+    fn max(self, a: F32x4, b: F32x4) -> F32x4 {
+        F32x4(lanes::zip(a.0, b.0, |a, b| if b > a { b } else { a }))
+    }
+    #[inline(always)]
+    fn lt(self, a: F32x4, b: F32x4) -> Self::M {
+        lanes::zip(a.0, b.0, |a, b| a < b)
     }
     #[inline(always)]
     fn and(self, a: Self::M, b: Self::M) -> Self::M {
         std::array::from_fn(|lane| a[lane] && b[lane])
     }
     #[inline(always)]
-    fn select(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F {
-        std::array::from_fn(|lane| if mask[lane] { a[lane] } else { b[lane] })
+    fn select(self, mask: Self::M, a: F32x4, b: F32x4) -> F32x4 {
+        F32x4(std::array::from_fn(|lane| if mask[lane] { a.0[lane] } else { b.0[lane] }))
     }
     #[inline(always)]
     fn any(self, mask: Self::M) -> bool {
         mask.contains(&true)
     }
     #[inline(always)]
-    fn sqrt(self, x: Self::F) -> Self::F {
-        x.map(f32::sqrt)
+    fn sqrt(self, x: F32x4) -> F32x4 {
+        F32x4(x.0.map(f32::sqrt))
     }
     #[inline(always)]
-    fn split(self, x: Self::F) -> (Self::F, Self::F) {
-        let exponent = x.map(|x| (x.to_bits() as i32 - SQRT_HALF) >> 23);
-        let mantissa = |lane: usize| f32::from_bits((x[lane].to_bits() as i32 - (exponent[lane] << 23)) as u32);
-        (std::array::from_fn(mantissa), exponent.map(|exponent| exponent as f32))
+    fn split(self, x: F32x4) -> (F32x4, F32x4) {
+        let bits = x.0.map(|x| x.to_bits() as i32);
+        let exponent = bits.map(|bits| (bits - SQRT_HALF) >> 23);
+        let mantissa = |lane: usize| f32::from_bits((bits[lane] - (exponent[lane] << 23)) as u32);
+        (F32x4(std::array::from_fn(mantissa)), F32x4(exponent.map(|exponent| exponent as f32)))
     }
     #[inline(always)]
-    fn bits_to_exponent(self, x: Self::F) -> Self::F {
-        x.map(|x| f32::from_bits(x.to_bits() << 23))
+    fn bits_to_exponent(self, x: F32x4) -> F32x4 {
+        F32x4(x.0.map(|x| f32::from_bits(x.to_bits() << 23)))
     }
     #[inline(always)]
-    fn reduce_sum(self, x: Self::F) -> f32 {
-        (x[0] + x[2]) + (x[1] + x[3])
+    fn reduce_sum(self, x: F32x4) -> f32 {
+        let [a, b, c, d] = x.0;
+        (a + c) + (b + d)
     }
     #[inline(always)]
-    fn reduce_max(self, x: Self::F) -> f32 {
-        x.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    fn reduce_max(self, x: F32x4) -> f32 {
+        x.0.into_iter().fold(f32::NEG_INFINITY, f32::max)
     }
 }

@@ -121,7 +121,7 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
                 for v in 0..VECTORS {
                     let factor = simd.load_ptr(factors.as_ptr().add(v * S::LANES));
                     for (r, sums) in sums.iter_mut().enumerate() {
-                        sums[v] = simd.mul(simd.load_ptr(c.add(r * lanes + v * S::LANES)), factor);
+                        sums[v] = simd.load_ptr(c.add(r * lanes + v * S::LANES)) * factor;
                     }
                 }
             }
@@ -216,7 +216,7 @@ unsafe fn step<S: Simd, const ROWS: usize, const VECTORS: usize, const APART: bo
         let a = simd.splat(a(r));
         for (sum, &b) in sums.iter_mut().zip(&b) {
             *sum = if APART {
-                let difference = simd.sub(a, b);
+                let difference = a - b;
                 simd.mul_add(difference, difference, *sum)
             } else {
                 simd.mul_add(a, b, *sum)

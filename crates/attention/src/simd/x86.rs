@@ -2,60 +2,102 @@
 
 use std::arch::x86_64::*;
 
-use super::bits::SQRT_HALF;
+use super::bits::{HALF_INFINITY, HALF_SCALE, SQRT_HALF, vector};
 use super::{Kernel, Simd};
 
-// Each token can be made only in this file, by the function that carries its target features.
-#[derive(Clone, Copy)]
-pub(super) struct Sse2(());
-#[derive(Clone, Copy)]
-pub(super) struct Avx2(());
-#[derive(Clone, Copy)]
-pub(super) struct Avx512(());
+/// The token of SSE2, which every x86-64 processor has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sse2(());
 
-/// Whether the machine has AVX2 with FMA.
-pub(super) fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
-}
+/// The token of AVX2 with FMA and F16C.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Avx2(());
 
-/// Whether the machine has AVX-512 as every processor with it has had since Skylake: floats, bytes, and shorter vectors.
-pub(super) fn has_avx512() -> bool {
-    has_avx2()
-        && is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl")
-}
+/// The token of AVX-512 (F, BW, DQ, VL), as every processor with AVX-512 has had since Skylake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Avx512(());
 
-pub(super) fn run_sse2<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Sse2, 2, 4>(Sse2(()))
-}
-
-pub(super) fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
-    #[target_feature(enable = "avx2,fma")]
-    fn inner<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run::<Avx2, 4, 2>(Avx2(()))
+impl Sse2 {
+    /// The token.
+    pub const fn new() -> Self {
+        Self(())
     }
-    assert!(has_avx2());
-    // SAFETY: both features were just detected.
-    unsafe { inner(kernel) }
+
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run::<Self, 2, 4>(self)
+    }
 }
 
-pub(super) fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn inner<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run::<Avx512, 8, 2>(Avx512(()))
+impl Avx2 {
+    /// The token, if the machine has the instruction set.
+    pub fn detect() -> Option<Self> {
+        let is_detected =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        is_detected.then_some(Self(()))
     }
-    assert!(has_avx512());
-    // SAFETY: the features were just detected.
-    unsafe { inner(kernel) }
+
+    /// The token without detection.
+    ///
+    /// # Safety
+    /// The machine must have AVX2, FMA and F16C.
+    pub const unsafe fn new_unchecked() -> Self {
+        Self(())
+    }
+
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn inner<K: Kernel>(token: Avx2, kernel: K) -> K::Output {
+            kernel.run::<Avx2, 4, 2>(token)
+        }
+        // SAFETY: the token exists only where the features do.
+        unsafe { inner(self, kernel) }
+    }
 }
+
+impl Avx512 {
+    /// The token, if the machine has the instruction set.
+    pub fn detect() -> Option<Self> {
+        let is_detected = Avx2::detect().is_some()
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        is_detected.then_some(Self(()))
+    }
+
+    /// The token without detection.
+    ///
+    /// # Safety
+    /// The machine must have AVX-512 F, BW, DQ and VL, AVX2, FMA and F16C.
+    pub const unsafe fn new_unchecked() -> Self {
+        Self(())
+    }
+
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+        fn inner<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
+            kernel.run::<Avx512, 8, 2>(token)
+        }
+        // SAFETY: the token exists only where the features do.
+        unsafe { inner(self, kernel) }
+    }
+}
+
+vector!(F32x4(__m128), _mm_set1_ps: Add add _mm_add_ps, Sub sub _mm_sub_ps, Mul mul _mm_mul_ps, Div div _mm_div_ps);
+vector!(
+    F32x8(__m256), _mm256_set1_ps:
+    Add add _mm256_add_ps, Sub sub _mm256_sub_ps, Mul mul _mm256_mul_ps, Div div _mm256_div_ps
+);
+vector!(
+    F32x16(__m512), _mm512_set1_ps:
+    Add add _mm512_add_ps, Sub sub _mm512_sub_ps, Mul mul _mm512_mul_ps, Div div _mm512_div_ps
+);
 
 /// Writes each method as one expression of intrinsics.
 macro_rules! intrinsics {
     ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $body:expr;)*) => {$(
         #[inline(always)]
-        #[allow(unused_unsafe, reason = "a mask of bits needs no intrinsic")]
+        #[allow(unused_unsafe, reason = "operators and masks of bits need no intrinsic")]
         fn $name(self, $($arg: $ty),*) -> $ret {
             // SAFETY: the token exists only where its instruction set was detected.
             unsafe { $body }
@@ -65,81 +107,112 @@ macro_rules! intrinsics {
 
 /// The loads and stores of a level, checked for slices and unchecked for pointers.
 macro_rules! memory {
-    ($load:ident, $store:ident) => {
+    ($vector:ident, $load:ident, $store:ident) => {
         #[inline(always)]
         fn prefetch(self, data: &[f32], at: usize) {
             // SAFETY: every address may be prefetched, and x86-64 has the instruction.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().wrapping_add(at).cast()) }
         }
         #[inline(always)]
-        fn load(self, src: &[f32]) -> Self::F {
+        fn load(self, src: &[f32]) -> $vector {
             assert!(src.len() >= Self::LANES);
             // SAFETY: the slice is long enough, and the token proves the instruction set.
-            unsafe { $load(src.as_ptr()) }
+            $vector(unsafe { $load(src.as_ptr()) })
         }
         #[inline(always)]
-        fn store(self, dst: &mut [f32], x: Self::F) {
+        fn store(self, dst: &mut [f32], x: $vector) {
             assert!(dst.len() >= Self::LANES);
             // SAFETY: the slice is long enough, and the token proves the instruction set.
-            unsafe { $store(dst.as_mut_ptr(), x) }
+            unsafe { $store(dst.as_mut_ptr(), x.0) }
         }
         #[inline(always)]
-        unsafe fn load_ptr(self, src: *const f32) -> Self::F {
+        unsafe fn load_ptr(self, src: *const f32) -> $vector {
             // SAFETY: the caller vouches for the memory, the token for the instruction set.
-            unsafe { $load(src) }
+            $vector(unsafe { $load(src) })
         }
         #[inline(always)]
-        unsafe fn store_ptr(self, dst: *mut f32, x: Self::F) {
+        unsafe fn store_ptr(self, dst: *mut f32, x: $vector) {
             // SAFETY: the caller vouches for the memory, the token for the instruction set.
-            unsafe { $store(dst, x) }
+            unsafe { $store(dst, x.0) }
         }
     };
 }
 
 impl Simd for Sse2 {
     const LANES: usize = 4;
-    type F = __m128;
+    type F = F32x4;
     type M = __m128;
 
-    memory!(_mm_loadu_ps, _mm_storeu_ps);
+    memory!(F32x4, _mm_loadu_ps, _mm_storeu_ps);
     #[inline(always)]
-    fn boolean_bias(self, bytes: &[u8]) -> __m128 {
+    fn boolean_bias(self, bytes: &[u8]) -> F32x4 {
         let word = i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         // SAFETY: SSE2 is part of x86-64.
         unsafe {
             let zero = _mm_setzero_si128();
             let wide = _mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_cvtsi32_si128(word), zero), zero);
-            _mm_and_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(wide, zero)), _mm_set1_ps(f32::NEG_INFINITY))
+            F32x4(_mm_and_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(wide, zero)), _mm_set1_ps(f32::NEG_INFINITY)))
+        }
+    }
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> F32x4 {
+        assert!(src.len() >= 4);
+        // SAFETY: the slice is long enough, and SSE2 is part of x86-64.
+        unsafe {
+            let bits = _mm_unpacklo_epi16(_mm_loadl_epi64(src.as_ptr().cast()), _mm_setzero_si128());
+            let sign = _mm_slli_epi32::<16>(_mm_and_si128(bits, _mm_set1_epi32(0x8000)));
+            let magnitude = _mm_slli_epi32::<13>(_mm_and_si128(bits, _mm_set1_epi32(0x7fff)));
+            let is_infinite = _mm_cmpgt_epi32(magnitude, _mm_set1_epi32(HALF_INFINITY - 1));
+            let exponent = _mm_and_si128(is_infinite, _mm_set1_epi32(f32::INFINITY.to_bits() as i32));
+            let value = _mm_mul_ps(_mm_castsi128_ps(magnitude), _mm_set1_ps(HALF_SCALE));
+            F32x4(_mm_or_ps(value, _mm_castsi128_ps(_mm_or_si128(sign, exponent))))
+        }
+    }
+    #[inline(always)]
+    fn load_bf16(self, src: &[u16]) -> F32x4 {
+        assert!(src.len() >= 4);
+        // SAFETY: the slice is long enough, and SSE2 is part of x86-64.
+        unsafe {
+            let bits = _mm_loadl_epi64(src.as_ptr().cast());
+            F32x4(_mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), bits)))
+        }
+    }
+    #[inline(always)]
+    fn load_i8(self, src: &[i8]) -> F32x4 {
+        let word = i32::from_le_bytes([src[0] as u8, src[1] as u8, src[2] as u8, src[3] as u8]);
+        // SAFETY: SSE2 is part of x86-64.
+        unsafe {
+            let zero = _mm_setzero_si128();
+            // Each byte goes to the top of its lane, from where an arithmetic shift extends its sign.
+            let high = _mm_unpacklo_epi16(zero, _mm_unpacklo_epi8(zero, _mm_cvtsi32_si128(word)));
+            F32x4(_mm_cvtepi32_ps(_mm_srai_epi32::<24>(high)))
         }
     }
     intrinsics! {
-        fn splat(x: f32) -> __m128 = _mm_set1_ps(x);
-        fn add(a: __m128, b: __m128) -> __m128 = _mm_add_ps(a, b);
-        fn sub(a: __m128, b: __m128) -> __m128 = _mm_sub_ps(a, b);
-        fn mul(a: __m128, b: __m128) -> __m128 = _mm_mul_ps(a, b);
-        fn div(a: __m128, b: __m128) -> __m128 = _mm_div_ps(a, b);
-        fn mul_add(a: __m128, b: __m128, c: __m128) -> __m128 = _mm_add_ps(_mm_mul_ps(a, b), c);
+        fn splat(x: f32) -> F32x4 = F32x4(_mm_set1_ps(x));
+        fn mul_add(a: F32x4, b: F32x4, c: F32x4) -> F32x4 = a * b + c;
         // maxps gives its second operand where either is NaN.
-        fn max(a: __m128, b: __m128) -> __m128 = _mm_max_ps(b, a);
-        fn lt(a: __m128, b: __m128) -> __m128 = _mm_cmplt_ps(a, b);
+        fn max(a: F32x4, b: F32x4) -> F32x4 = F32x4(_mm_max_ps(b.0, a.0));
+        fn lt(a: F32x4, b: F32x4) -> __m128 = _mm_cmplt_ps(a.0, b.0);
         fn and(a: __m128, b: __m128) -> __m128 = _mm_and_ps(a, b);
-        fn select(mask: __m128, a: __m128, b: __m128) -> __m128 =
-            _mm_or_ps(_mm_and_ps(mask, a), _mm_andnot_ps(mask, b));
+        fn select(mask: __m128, a: F32x4, b: F32x4) -> F32x4 =
+            F32x4(_mm_or_ps(_mm_and_ps(mask, a.0), _mm_andnot_ps(mask, b.0)));
         fn any(mask: __m128) -> bool = _mm_movemask_ps(mask) != 0;
-        fn sqrt(x: __m128) -> __m128 = _mm_sqrt_ps(x);
-        fn split(x: __m128) -> (__m128, __m128) = {
-            let bits = _mm_castps_si128(x);
+        fn sqrt(x: F32x4) -> F32x4 = F32x4(_mm_sqrt_ps(x.0));
+        fn split(x: F32x4) -> (F32x4, F32x4) = {
+            let bits = _mm_castps_si128(x.0);
             let exponent = _mm_srai_epi32::<23>(_mm_sub_epi32(bits, _mm_set1_epi32(SQRT_HALF)));
             let mantissa = _mm_sub_epi32(bits, _mm_slli_epi32::<23>(exponent));
-            (_mm_castsi128_ps(mantissa), _mm_cvtepi32_ps(exponent))
+            (F32x4(_mm_castsi128_ps(mantissa)), F32x4(_mm_cvtepi32_ps(exponent)))
         };
-        fn bits_to_exponent(x: __m128) -> __m128 = _mm_castsi128_ps(_mm_slli_epi32::<23>(_mm_castps_si128(x)));
-        fn reduce_sum(x: __m128) -> f32 = {
-            let pairs = _mm_add_ps(x, _mm_movehl_ps(x, x));
+        fn bits_to_exponent(x: F32x4) -> F32x4 =
+            F32x4(_mm_castsi128_ps(_mm_slli_epi32::<23>(_mm_castps_si128(x.0))));
+        fn reduce_sum(x: F32x4) -> f32 = {
+            let pairs = _mm_add_ps(x.0, _mm_movehl_ps(x.0, x.0));
             _mm_cvtss_f32(_mm_add_ss(pairs, _mm_shuffle_ps::<1>(pairs, pairs)))
         };
-        fn reduce_sums(x: [__m128; 4]) -> [f32; 4] = {
-            let [a, b, c, d] = x;
+        fn reduce_sums(x: [F32x4; 4]) -> [f32; 4] = {
+            let [F32x4(a), F32x4(b), F32x4(c), F32x4(d)] = x;
             // Pairs of lanes two apart, a and b in turns.
             let ab = _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
             let cd = _mm_add_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
@@ -147,8 +220,8 @@ impl Simd for Sse2 {
             _mm_storeu_ps(sums.as_mut_ptr(), _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)));
             sums
         };
-        fn reduce_max(x: __m128) -> f32 = {
-            let x = _mm_max_ps(x, _mm_set1_ps(f32::NEG_INFINITY));
+        fn reduce_max(x: F32x4) -> f32 = {
+            let x = _mm_max_ps(x.0, _mm_set1_ps(f32::NEG_INFINITY));
             let pairs = _mm_max_ps(x, _mm_movehl_ps(x, x));
             _mm_cvtss_f32(_mm_max_ss(pairs, _mm_shuffle_ps::<1>(pairs, pairs)))
         };
@@ -157,51 +230,68 @@ impl Simd for Sse2 {
 
 impl Simd for Avx2 {
     const LANES: usize = 8;
-    type F = __m256;
+    type F = F32x8;
     type M = __m256;
 
-    memory!(_mm256_loadu_ps, _mm256_storeu_ps);
+    memory!(F32x8, _mm256_loadu_ps, _mm256_storeu_ps);
     #[inline(always)]
-    fn boolean_bias(self, bytes: &[u8]) -> __m256 {
+    fn boolean_bias(self, bytes: &[u8]) -> F32x8 {
         assert!(bytes.len() >= 8);
         // SAFETY: the slice is long enough, and the token proves the instruction set.
         unsafe {
             let wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(bytes.as_ptr().cast()));
             let hidden = _mm256_cmpeq_epi32(wide, _mm256_setzero_si256());
-            _mm256_and_ps(_mm256_castsi256_ps(hidden), _mm256_set1_ps(f32::NEG_INFINITY))
+            F32x8(_mm256_and_ps(_mm256_castsi256_ps(hidden), _mm256_set1_ps(f32::NEG_INFINITY)))
         }
     }
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> F32x8 {
+        assert!(src.len() >= 8);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        F32x8(unsafe { _mm256_cvtph_ps(_mm_loadu_si128(src.as_ptr().cast())) })
+    }
+    #[inline(always)]
+    fn load_bf16(self, src: &[u16]) -> F32x8 {
+        assert!(src.len() >= 8);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        unsafe {
+            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(src.as_ptr().cast()));
+            F32x8(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits)))
+        }
+    }
+    #[inline(always)]
+    fn load_i8(self, src: &[i8]) -> F32x8 {
+        assert!(src.len() >= 8);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        F32x8(unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(src.as_ptr().cast()))) })
+    }
     intrinsics! {
-        fn splat(x: f32) -> __m256 = _mm256_set1_ps(x);
-        fn add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
-        fn sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
-        fn mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
-        fn div(a: __m256, b: __m256) -> __m256 = _mm256_div_ps(a, b);
-        fn mul_add(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
-        fn max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(b, a);
-        fn lt(a: __m256, b: __m256) -> __m256 = _mm256_cmp_ps::<_CMP_LT_OQ>(a, b);
+        fn splat(x: f32) -> F32x8 = F32x8(_mm256_set1_ps(x));
+        fn mul_add(a: F32x8, b: F32x8, c: F32x8) -> F32x8 = F32x8(_mm256_fmadd_ps(a.0, b.0, c.0));
+        fn max(a: F32x8, b: F32x8) -> F32x8 = F32x8(_mm256_max_ps(b.0, a.0));
+        fn lt(a: F32x8, b: F32x8) -> __m256 = _mm256_cmp_ps::<_CMP_LT_OQ>(a.0, b.0);
         fn and(a: __m256, b: __m256) -> __m256 = _mm256_and_ps(a, b);
-        fn select(mask: __m256, a: __m256, b: __m256) -> __m256 = _mm256_blendv_ps(b, a, mask);
+        fn select(mask: __m256, a: F32x8, b: F32x8) -> F32x8 = F32x8(_mm256_blendv_ps(b.0, a.0, mask));
         fn any(mask: __m256) -> bool = _mm256_movemask_ps(mask) != 0;
-        fn sqrt(x: __m256) -> __m256 = _mm256_sqrt_ps(x);
-        fn split(x: __m256) -> (__m256, __m256) = {
-            let bits = _mm256_castps_si256(x);
+        fn sqrt(x: F32x8) -> F32x8 = F32x8(_mm256_sqrt_ps(x.0));
+        fn split(x: F32x8) -> (F32x8, F32x8) = {
+            let bits = _mm256_castps_si256(x.0);
             let exponent = _mm256_srai_epi32::<23>(_mm256_sub_epi32(bits, _mm256_set1_epi32(SQRT_HALF)));
             let mantissa = _mm256_sub_epi32(bits, _mm256_slli_epi32::<23>(exponent));
-            (_mm256_castsi256_ps(mantissa), _mm256_cvtepi32_ps(exponent))
+            (F32x8(_mm256_castsi256_ps(mantissa)), F32x8(_mm256_cvtepi32_ps(exponent)))
         };
-        fn bits_to_exponent(x: __m256) -> __m256 =
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x)));
-        fn reduce_sum(x: __m256) -> f32 =
-            Sse2(()).reduce_sum(_mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x)));
-        fn reduce_sums(x: [__m256; 4]) -> [f32; 4] = {
+        fn bits_to_exponent(x: F32x8) -> F32x8 =
+            F32x8(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x.0))));
+        fn reduce_sum(x: F32x8) -> f32 =
+            Sse2::new().reduce_sum(F32x4(_mm256_castps256_ps128(x.0)) + F32x4(_mm256_extractf128_ps::<1>(x.0)));
+        fn reduce_sums(x: [F32x8; 4]) -> [f32; 4] = {
             let [a, b, c, d] = x;
-            let half = |x| _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
-            Sse2(()).reduce_sums([half(a), half(b), half(c), half(d)])
+            let half = |x: F32x8| F32x4(_mm256_castps256_ps128(x.0)) + F32x4(_mm256_extractf128_ps::<1>(x.0));
+            Sse2::new().reduce_sums([half(a), half(b), half(c), half(d)])
         };
-        fn reduce_max(x: __m256) -> f32 = {
-            let x = _mm256_max_ps(x, _mm256_set1_ps(f32::NEG_INFINITY));
-            Sse2(()).reduce_max(_mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x)))
+        fn reduce_max(x: F32x8) -> f32 = {
+            let x = _mm256_max_ps(x.0, _mm256_set1_ps(f32::NEG_INFINITY));
+            Sse2::new().reduce_max(F32x4(_mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x))))
         };
     }
 }
@@ -209,56 +299,73 @@ impl Simd for Avx2 {
 impl Simd for Avx512 {
     const LANES: usize = 16;
     const HAS_SCALE: bool = true;
-    type F = __m512;
+    type F = F32x16;
     type M = __mmask16;
 
-    memory!(_mm512_loadu_ps, _mm512_storeu_ps);
+    memory!(F32x16, _mm512_loadu_ps, _mm512_storeu_ps);
     #[inline(always)]
-    fn boolean_bias(self, bytes: &[u8]) -> __m512 {
+    fn boolean_bias(self, bytes: &[u8]) -> F32x16 {
         assert!(bytes.len() >= 16);
         // SAFETY: the slice is long enough, and the token proves the instruction set.
         unsafe {
             let wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()));
-            _mm512_maskz_mov_ps(_mm512_testn_epi32_mask(wide, wide), _mm512_set1_ps(f32::NEG_INFINITY))
+            F32x16(_mm512_maskz_mov_ps(_mm512_testn_epi32_mask(wide, wide), _mm512_set1_ps(f32::NEG_INFINITY)))
         }
     }
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> F32x16 {
+        assert!(src.len() >= 16);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        F32x16(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(src.as_ptr().cast())) })
+    }
+    #[inline(always)]
+    fn load_bf16(self, src: &[u16]) -> F32x16 {
+        assert!(src.len() >= 16);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        unsafe {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(src.as_ptr().cast()));
+            F32x16(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits)))
+        }
+    }
+    #[inline(always)]
+    fn load_i8(self, src: &[i8]) -> F32x16 {
+        assert!(src.len() >= 16);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        F32x16(unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(src.as_ptr().cast()))) })
+    }
     intrinsics! {
-        fn splat(x: f32) -> __m512 = _mm512_set1_ps(x);
-        fn add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
-        fn sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
-        fn mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
-        fn div(a: __m512, b: __m512) -> __m512 = _mm512_div_ps(a, b);
-        fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
-        fn max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(b, a);
-        fn lt(a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
+        fn splat(x: f32) -> F32x16 = F32x16(_mm512_set1_ps(x));
+        fn mul_add(a: F32x16, b: F32x16, c: F32x16) -> F32x16 = F32x16(_mm512_fmadd_ps(a.0, b.0, c.0));
+        fn max(a: F32x16, b: F32x16) -> F32x16 = F32x16(_mm512_max_ps(b.0, a.0));
+        fn lt(a: F32x16, b: F32x16) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a.0, b.0);
         fn and(a: __mmask16, b: __mmask16) -> __mmask16 = a & b;
-        fn select(mask: __mmask16, a: __m512, b: __m512) -> __m512 = _mm512_mask_blend_ps(mask, b, a);
+        fn select(mask: __mmask16, a: F32x16, b: F32x16) -> F32x16 = F32x16(_mm512_mask_blend_ps(mask, b.0, a.0));
         fn any(mask: __mmask16) -> bool = mask != 0;
-        fn sqrt(x: __m512) -> __m512 = _mm512_sqrt_ps(x);
-        fn split(x: __m512) -> (__m512, __m512) = {
-            let bits = _mm512_castps_si512(x);
+        fn sqrt(x: F32x16) -> F32x16 = F32x16(_mm512_sqrt_ps(x.0));
+        fn split(x: F32x16) -> (F32x16, F32x16) = {
+            let bits = _mm512_castps_si512(x.0);
             let exponent = _mm512_srai_epi32::<23>(_mm512_sub_epi32(bits, _mm512_set1_epi32(SQRT_HALF)));
             let mantissa = _mm512_sub_epi32(bits, _mm512_slli_epi32::<23>(exponent));
-            (_mm512_castsi512_ps(mantissa), _mm512_cvtepi32_ps(exponent))
+            (F32x16(_mm512_castsi512_ps(mantissa)), F32x16(_mm512_cvtepi32_ps(exponent)))
         };
-        fn fraction(x: __m512) -> __m512 = _mm512_reduce_ps::<{ _MM_FROUND_TO_NEG_INF }>(x);
-        fn scale(mantissa: __m512, x: __m512) -> __m512 = _mm512_scalef_ps(mantissa, x);
-        fn bits_to_exponent(x: __m512) -> __m512 =
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(x)));
-        fn reduce_sum(x: __m512) -> f32 = {
-            let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x)));
-            Avx2(()).reduce_sum(_mm256_add_ps(_mm512_castps512_ps256(x), upper))
+        fn fraction(x: F32x16) -> F32x16 = F32x16(_mm512_reduce_ps::<{ _MM_FROUND_TO_NEG_INF }>(x.0));
+        fn scale(mantissa: F32x16, x: F32x16) -> F32x16 = F32x16(_mm512_scalef_ps(mantissa.0, x.0));
+        fn bits_to_exponent(x: F32x16) -> F32x16 =
+            F32x16(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(x.0))));
+        fn reduce_sum(x: F32x16) -> f32 = {
+            let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x.0)));
+            Avx2(()).reduce_sum(F32x8(_mm512_castps512_ps256(x.0)) + F32x8(upper))
         };
-        fn reduce_sums(x: [__m512; 4]) -> [f32; 4] = {
+        fn reduce_sums(x: [F32x16; 4]) -> [f32; 4] = {
             let [a, b, c, d] = x;
-            let upper = |x| _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x)));
-            let half = |x| _mm256_add_ps(_mm512_castps512_ps256(x), upper(x));
+            let upper = |x: F32x16| _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x.0)));
+            let half = |x: F32x16| F32x8(_mm512_castps512_ps256(x.0)) + F32x8(upper(x));
             Avx2(()).reduce_sums([half(a), half(b), half(c), half(d)])
         };
-        fn reduce_max(x: __m512) -> f32 = {
-            let x = _mm512_max_ps(x, _mm512_set1_ps(f32::NEG_INFINITY));
+        fn reduce_max(x: F32x16) -> f32 = {
+            let x = _mm512_max_ps(x.0, _mm512_set1_ps(f32::NEG_INFINITY));
             let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x)));
-            Avx2(()).reduce_max(_mm256_max_ps(_mm512_castps512_ps256(x), upper))
+            Avx2(()).reduce_max(F32x8(_mm256_max_ps(_mm512_castps512_ps256(x), upper)))
         };
     }
 }
