@@ -33,6 +33,7 @@ pub mod options;
 pub mod ranges;
 mod scratch;
 pub mod simd;
+mod sizes;
 pub mod tensor;
 
 pub use context::Context;

@@ -19,7 +19,7 @@ pub enum Layout {
 
 /// Where [`attention_weights`](crate::attention::attention_weights) stops: the stages of the ONNX operator's
 /// `qk_matmul_output`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum Stage {
     /// `scale · (q · k)`.

@@ -4,9 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use crate::error::{Error, Result};
 use crate::memory::Kept;
-
-/// A cache line in f32 values: tiles start on one, or half of their loads would straddle two.
-const LINE: usize = 16;
+use crate::sizes::CACHE_LINE;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
@@ -23,8 +21,8 @@ fn count(len: usize, memory: &Vec<f32>) {
 /// Makes sure that this thread has `len` values of working memory, so that [`Scratch::take`] cannot fail for want of them.
 pub fn reserve(len: usize) -> Result<()> {
     SCRATCH.with_borrow_mut(|scratch| {
-        count(len + LINE, scratch);
-        let missing = (len + LINE).saturating_sub(scratch.len());
+        count(len + CACHE_LINE, scratch);
+        let missing = (len + CACHE_LINE).saturating_sub(scratch.len());
         scratch.try_reserve_exact(missing).map_err(|_| Error::memory("working memory", len))
     })
 }
@@ -44,11 +42,11 @@ impl Scratch {
     pub fn take(len: usize) -> Self {
         // Taken out while it is in use: work inside work gets memory of its own.
         let mut memory = SCRATCH.take();
-        count(len + LINE, &memory);
-        if memory.len() < len + LINE {
-            memory.resize(len + LINE, 0.0);
+        count(len + CACHE_LINE, &memory);
+        if memory.len() < len + CACHE_LINE {
+            memory.resize(len + CACHE_LINE, 0.0);
         }
-        let start = memory.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        let start = memory.as_ptr().align_offset(CACHE_LINE * size_of::<f32>()).min(CACHE_LINE);
         Self { memory, start, len }
     }
 

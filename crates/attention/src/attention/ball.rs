@@ -6,11 +6,10 @@
 
 use crate::attention::Problem;
 use crate::attention::score::Lanes;
-use crate::attention::tiled::TILES;
-use crate::context::SharedMut;
 use crate::math::log::log2;
 use crate::scratch;
-use crate::simd::{Along, MAX_TILE_LANES, Matrix, Simd, Start, product};
+use crate::simd::{Accumulate, Matrix, Order, ReduceKind, Simd, product};
+use crate::sizes::{BLOCK_TILES, MAX_TILE_LANES};
 
 /// What the kernels have to know of the points, in rows (b, h, i) one after the other.
 pub(crate) struct Ball<'a> {
@@ -24,8 +23,6 @@ pub(crate) struct Ball<'a> {
     pub keys: &'a [f32],
     /// λ of each value, `[B, H, S]`.
     pub values: &'a [f32],
-    /// The moments of each row, `[B, H, L, 2]`: W, and c times the sum of squared distances, over the sum of p as the output is.
-    pub moments: SharedMut<'a, f32>,
 }
 
 impl Ball<'_> {
@@ -59,12 +56,6 @@ impl Ball<'_> {
             }
         }
     }
-
-    /// Writes a row's moments.
-    pub(super) fn write_moments(&self, row: usize, moments: [f32; 2]) {
-        // SAFETY: each row belongs to one item, which writes it once.
-        unsafe { self.moments.slice(2 * row, 2).copy_from_slice(&moments) };
-    }
 }
 
 /// The working memory of midpoints; nothing where there is no ball.
@@ -96,13 +87,13 @@ pub(super) struct Block<'a> {
 
 impl<'a> Midpoints<'a> {
     pub(super) fn len(problem: &Problem<'_>, lanes: usize) -> usize {
-        if problem.ball.is_some() { lanes * (problem.value_dim + problem.key_block + 2 * TILES) } else { 0 }
+        if problem.ball.is_some() { lanes * (problem.value_dim + problem.key_block + 2 * BLOCK_TILES) } else { 0 }
     }
 
     pub(super) fn take(problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
         let lanes = if problem.ball.is_some() { lanes } else { 0 };
-        let weight = scratch::take(rest, TILES * lanes);
-        let spread = scratch::take(rest, TILES * lanes);
+        let weight = scratch::take(rest, BLOCK_TILES * lanes);
+        let spread = scratch::take(rest, BLOCK_TILES * lanes);
         weight.fill(0.0);
         spread.fill(0.0);
         Self {
@@ -115,7 +106,7 @@ impl<'a> Midpoints<'a> {
 
     /// W and c times the sum of squared distances of a tile's lane.
     pub(super) fn moments(&self, tile: usize, lane: usize) -> [f32; 2] {
-        let index = tile * (self.weight.len() / TILES) + lane;
+        let index = tile * (self.weight.len() / BLOCK_TILES) + lane;
         [self.weight[index], self.spread[index]]
     }
 
@@ -147,8 +138,8 @@ impl<'a> Midpoints<'a> {
                 simd.store(chunk, weight);
             }
         }
-        let values = Matrix { data: block.values, stride: block.stride, along: Along::Rows };
-        product::<S, ROWS, VECTORS>(simd, values, block.value_dim, count, weights, self.mean, Start::Zero);
+        let values = Matrix::column_major(block.values, block.stride);
+        product::<S, ROWS, VECTORS>(simd, values, block.value_dim, count, weights, self.mean, Accumulate::Overwrite);
         let curvature = simd.splat(block.curvature);
         let mut spreads = [simd.splat(0.0); VECTORS];
         // Which lanes keep too little; each lane is decided by itself, so that no row's result hangs on its neighbours'.
@@ -171,8 +162,16 @@ impl<'a> Midpoints<'a> {
             is_vague[v] = simd.and(is_far, is_little);
         }
         if is_vague.iter().any(|&mask| simd.any(mask)) {
-            let values = Matrix { along: Along::DepthApart, ..values };
-            product::<S, ROWS, VECTORS>(simd, values, count, block.value_dim, self.mean, self.distances, Start::Zero);
+            let values = Matrix { order: Order::RowMajor, reduce: ReduceKind::SquaredDistance, ..values };
+            product::<S, ROWS, VECTORS>(
+                simd,
+                values,
+                count,
+                block.value_dim,
+                self.mean,
+                self.distances,
+                Accumulate::Overwrite,
+            );
             for (v, spread) in spreads.iter_mut().enumerate() {
                 let mut sum = simd.splat(0.0);
                 for (weights, distances) in weights.chunks_exact(lanes).zip(self.distances.chunks_exact(lanes)) {

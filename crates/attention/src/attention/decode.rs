@@ -6,18 +6,13 @@
 use std::ops::Range;
 
 use crate::attention::Problem;
-use crate::attention::forward::Item;
+use crate::attention::forward::{Item, Targets};
 use crate::attention::score::{head_rows, soft_cap};
 use crate::math::exp::exp;
 use crate::math::softmax::{exp_sum, row_max};
 use crate::scratch::{self, Scratch};
 use crate::simd::{Kernel, SIDE_BY_SIDE, Simd, add_rows, dots};
-
-/// The most keys of a block: so few that the work on one block hides the wait for the next.
-const LARGEST_BLOCK: usize = 16;
-
-/// Values of a cache line.
-const LINE: usize = 16;
+use crate::sizes::{CACHE_LINE, DECODE_KEYS};
 
 /// The working memory of an item.
 pub(super) fn scratch_len(problem: &Problem<'_>, rows: usize) -> usize {
@@ -25,15 +20,15 @@ pub(super) fn scratch_len(problem: &Problem<'_>, rows: usize) -> usize {
 }
 
 /// The pass over one item, scores in natural units.
-pub(super) struct Decode<'a>(pub Item<'a>);
+pub(super) struct Decode<'a>(pub Item<'a>, pub Targets<'a>);
 
 /// The working memory of a decoding item.
 struct State<'a> {
     /// For each row the scores, then weights, of a block of keys.
     scores: &'a mut [f32],
     bias: &'a mut [f32],
-    /// The places in the block of the scores that a mask leaves.
-    places: &'a mut [f32],
+    /// Positions within the block of the scores that a mask leaves.
+    slots: &'a mut [f32],
     queries: &'a mut [f32],
     sums: &'a mut [f32],
     max: &'a mut [f32],
@@ -42,14 +37,14 @@ struct State<'a> {
 
 impl<'a> State<'a> {
     fn len(problem: &Problem<'_>, rows: usize) -> usize {
-        2 * LARGEST_BLOCK + rows * (LARGEST_BLOCK + problem.head_dim + problem.value_dim + 2)
+        2 * DECODE_KEYS + rows * (DECODE_KEYS + problem.head_dim + problem.value_dim + 2)
     }
 
     fn new(problem: &Problem<'_>, rows: usize, mut rest: &'a mut [f32]) -> Self {
         Self {
-            scores: scratch::take(&mut rest, rows * LARGEST_BLOCK),
-            bias: scratch::take(&mut rest, LARGEST_BLOCK),
-            places: scratch::take(&mut rest, LARGEST_BLOCK),
+            scores: scratch::take(&mut rest, rows * DECODE_KEYS),
+            bias: scratch::take(&mut rest, DECODE_KEYS),
+            slots: scratch::take(&mut rest, DECODE_KEYS),
             queries: scratch::take(&mut rest, rows * problem.head_dim),
             sums: scratch::take(&mut rest, rows * problem.value_dim),
             max: scratch::take(&mut rest, rows),
@@ -60,7 +55,7 @@ impl<'a> State<'a> {
 
 /// Keys of one block.
 fn key_block(problem: &Problem<'_>) -> usize {
-    problem.key_block.min(LARGEST_BLOCK)
+    problem.key_block.min(DECODE_KEYS)
 }
 
 impl Kernel for Decode<'_> {
@@ -68,8 +63,9 @@ impl Kernel for Decode<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let mut scratch = Scratch::take(self.0.scratch_len);
-        self.0.run_decode(simd, State::new(self.0.problem, self.0.rows.len(), scratch.values()));
+        let Self(item, targets) = self;
+        let mut scratch = Scratch::take(item.scratch_len);
+        item.run_decode(simd, State::new(item.problem, item.rows.len(), scratch.values()), targets);
     }
 }
 
@@ -91,7 +87,7 @@ impl<'a> Stream<'a> {
     #[inline(always)]
     fn prefetch<S: Simd>(&self, simd: S, rows: Range<usize>) {
         for row in rows {
-            for at in (0..self.width).step_by(LINE) {
+            for at in (0..self.width).step_by(CACHE_LINE) {
                 simd.prefetch(self.data, row * self.stride + at);
             }
         }
@@ -100,7 +96,7 @@ impl<'a> Stream<'a> {
 
 impl Item<'_> {
     #[inline(always)]
-    fn run_decode<S: Simd>(&self, simd: S, mut state: State<'_>) {
+    fn run_decode<S: Simd>(&self, simd: S, mut state: State<'_>, mut targets: Targets<'_>) {
         let problem = self.problem;
         let (head_dim, value_dim) = (problem.head_dim, problem.value_dim);
         let (mut first, mut last) = (problem.keys, 0);
@@ -135,14 +131,11 @@ impl Item<'_> {
             }
         }
         for row in self.rows.clone() {
-            let scale = self.output_scale(state.sum[row]);
-            let (output, start) = self.output_row(row);
-            // SAFETY: each output row belongs to one item, which writes it once.
-            let output = unsafe { output.slice(start, value_dim) };
-            for (output, sum) in output.iter_mut().zip(&state.sums[row * value_dim..]) {
+            let scale = targets.output_scale(state.sum[row]);
+            for (output, sum) in targets.output_row(row).iter_mut().zip(&state.sums[row * value_dim..]) {
                 *output = sum * scale;
             }
-            self.write_statistics(row, state.max[row], state.sum[row]);
+            targets.write_statistics(row, state.max[row], state.sum[row]);
         }
     }
 
@@ -153,22 +146,22 @@ impl Item<'_> {
         keys.start.max(block)..keys.end.min(block + key_block(self.problem))
     }
 
-    /// Adds some keys of a block to the sums of rows that all see them, but for a mask, with which it is one row.
+    /// Adds keys of a block to the sums of `rows`, all of which see them; with a mask, `rows` is a single row.
     #[inline(always)]
     fn add_block<S: Simd>(&self, simd: S, state: &mut State<'_>, rows: Range<usize>, keys: Range<usize>) {
         let problem = self.problem;
         let (head_dim, value_dim) = (problem.head_dim, problem.value_dim);
         let count = keys.len();
-        let k = head_rows(problem.k, problem.k_strides, self.b, self.kv_head);
-        let v = head_rows(problem.v, problem.v_strides, self.b, self.kv_head);
+        let k = head_rows(problem.k, problem.k_strides, self.b(), self.kv_head());
+        let v = head_rows(problem.v, problem.v_strides, self.b(), self.kv_head());
         let values = Stream::new(v, value_dim, keys.start);
         let queries = &state.queries[rows.start * head_dim..rows.end * head_dim];
         let ahead = Stream::new(k, head_dim, keys.start + key_block(problem));
-        let scores = &mut state.scores[..rows.len() * LARGEST_BLOCK];
+        let scores = &mut state.scores[..rows.len() * DECODE_KEYS];
         score_rows(simd, queries, rows.len(), Stream::new(k, head_dim, keys.start), count, scores, values);
         let has_mask = problem.visibility.has_mask();
         let mut kept = count;
-        for (row, scores) in rows.clone().zip(scores.chunks_exact_mut(LARGEST_BLOCK)) {
+        for (row, scores) in rows.clone().zip(scores.chunks_exact_mut(DECODE_KEYS)) {
             let [b, h, i] = self.row(row);
             if problem.softcap > 0.0 {
                 // Whole vectors: what lies behind the last score is capped too, and never read.
@@ -176,7 +169,7 @@ impl Item<'_> {
             }
             if has_mask {
                 problem.visibility.bias_row(simd, problem.visibility.mask_row(b, h, i), keys.start, count, state.bias);
-                kept = keep_visible(scores, &state.bias[..count], state.places);
+                kept = keep_visible(scores, &state.bias[..count], state.slots);
             }
             let scores = &mut scores[..kept];
             let max = state.max[row].max(row_max(simd, scores));
@@ -189,14 +182,14 @@ impl Item<'_> {
             state.max[row] = max;
             if let Some(dropout) = problem.dropout {
                 for (n, score) in scores.iter_mut().enumerate() {
-                    let place = if has_mask { state.places[n] as usize } else { n };
-                    dropout.apply([b, h, i], keys.start + place, std::iter::once(score));
+                    let slot = if has_mask { state.slots[n] as usize } else { n };
+                    dropout.apply([b, h, i], keys.start + slot, std::iter::once(score));
                 }
             }
         }
-        let places = has_mask.then_some(&*state.places);
+        let slots = has_mask.then_some(&*state.slots);
         let sums = &mut state.sums[rows.start * value_dim..rows.end * value_dim];
-        sum_rows(simd, scores, rows.len(), values, kept, places, sums, ahead);
+        sum_rows(simd, scores, rows.len(), values, kept, slots, sums, ahead);
     }
 }
 
@@ -221,27 +214,27 @@ fn score_rows<S: Simd>(
             let mut r = 0;
             while r + 2 <= rows {
                 let [a, b] = dots::<S, 2>(simd, &queries[r * width..], data, keys.stride, width);
-                scores[r * LARGEST_BLOCK + n..][..SIDE_BY_SIDE].copy_from_slice(&a);
-                scores[(r + 1) * LARGEST_BLOCK + n..][..SIDE_BY_SIDE].copy_from_slice(&b);
+                scores[r * DECODE_KEYS + n..][..SIDE_BY_SIDE].copy_from_slice(&a);
+                scores[(r + 1) * DECODE_KEYS + n..][..SIDE_BY_SIDE].copy_from_slice(&b);
                 r += 2;
             }
             if r < rows {
                 let [a] = dots::<S, 1>(simd, &queries[r * width..], data, keys.stride, width);
-                scores[r * LARGEST_BLOCK + n..][..SIDE_BY_SIDE].copy_from_slice(&a);
+                scores[r * DECODE_KEYS + n..][..SIDE_BY_SIDE].copy_from_slice(&a);
             }
             n += SIDE_BY_SIDE;
         } else {
             // At most three, at the ends of what a row sees.
             for r in 0..rows {
                 let query = &queries[r * width..][..width];
-                scores[r * LARGEST_BLOCK + n] = query.iter().zip(data).map(|(query, key)| query * key).sum();
+                scores[r * DECODE_KEYS + n] = query.iter().zip(data).map(|(query, key)| query * key).sum();
             }
             n += 1;
         }
     }
 }
 
-/// Adds `count` rows of values, each with its weight, to each sum; `places` says which rows, if not the first ones.
+/// Adds `count` rows of values, each with its weight, to each sum; at `slots` among the rows, or the first ones.
 /// Fetches as many rows of `ahead` meanwhile.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
@@ -251,14 +244,14 @@ fn sum_rows<S: Simd>(
     rows: usize,
     values: Stream<'_>,
     count: usize,
-    places: Option<&[f32]>,
+    slots: Option<&[f32]>,
     sums: &mut [f32],
     ahead: Stream<'_>,
 ) {
     let width = values.width;
-    let start = |n: usize| places.map_or(n, |places| places[n] as usize) * values.stride;
+    let start = |n: usize| slots.map_or(n, |slots| slots[n] as usize) * values.stride;
     let quad = |r: usize, n: usize| {
-        let at = &weights[r * LARGEST_BLOCK + n..][..SIDE_BY_SIDE];
+        let at = &weights[r * DECODE_KEYS + n..][..SIDE_BY_SIDE];
         [at[0], at[1], at[2], at[3]]
     };
     let mut n = 0;
@@ -278,7 +271,7 @@ fn sum_rows<S: Simd>(
             n += SIDE_BY_SIDE;
         } else {
             for r in 0..rows {
-                let weight = weights[r * LARGEST_BLOCK + n];
+                let weight = weights[r * DECODE_KEYS + n];
                 let sums = &mut sums[r * width..][..width];
                 sums.iter_mut().zip(&values.data[start(n)..]).for_each(|(sum, value)| *sum += weight * value);
             }
@@ -287,14 +280,14 @@ fn sum_rows<S: Simd>(
     }
 }
 
-/// Adds the bias and moves the scores that it does not hide to the front, with their places beside them; how many there are.
-fn keep_visible(scores: &mut [f32], bias: &[f32], places: &mut [f32]) -> usize {
+/// Adds the bias and moves the scores that it does not hide to the front, with their slots beside them; how many there are.
+fn keep_visible(scores: &mut [f32], bias: &[f32], slots: &mut [f32]) -> usize {
     let mut count = 0;
     for (key, &bias) in bias.iter().enumerate() {
         if bias != f32::NEG_INFINITY {
             scores[count] = scores[key] + bias;
             // A block is so short that this is exact.
-            places[count] = key as f32;
+            slots[count] = key as f32;
             count += 1;
         }
     }

@@ -1,27 +1,27 @@
-//! The forward pass: what the work items are, what they write, and how parts of the keys come together again.
+//! The forward pass: its work items, where they write, and how parts of the keys are joined.
 //!
 //! An item is one key/value head and a block of its query rows, the rows of grouped heads side by side. Enough rows run in
-//! tiles (`tiled`), a few along their length (`decode`); few rows before many keys are several items, each with a fixed part
-//! of the keys, so that the result does not depend on how many threads there are.
+//! tiles (`tiled`), a few along their length (`decode`). Few rows before many keys are several items, each with a fixed part
+//! of the keys, so that the result does not depend on the number of threads.
 
 use std::ops::Range;
 
-use crate::attention::emit::Statistics;
+use crate::attention::second_pass::Statistics;
 use crate::attention::{Problem, decode, tiled};
-use crate::context::{Context, Partition, Section, SharedMut, operations};
+use crate::context::rows::{ItemRows, OwnRows, RowLayout, Rows};
+use crate::context::{Context, Partition, Section, operations};
 use crate::error::Result;
 use crate::scratch;
+use crate::sizes::{FEW_ROWS, PART_KEYS};
 use crate::tensor::try_zeroed;
 
-/// Keys of one part where few rows are before many.
-const PART_KEYS: usize = 4096;
-
-/// Computes the output, the log-sum-exp where it is asked for, and the statistics where they have room.
+/// Computes the output, the log-sum-exp where it is requested, and the statistics where they have room.
 pub(super) fn run(
     context: Context<'_>,
     problem: &Problem<'_>,
     output: &mut [f32],
     log_sum_exp: Option<&mut [f32]>,
+    moments: Option<&mut [f32]>,
     statistics: &mut Statistics,
 ) -> Result<()> {
     let rows = problem.group() * problem.queries;
@@ -32,209 +32,208 @@ pub(super) fn run(
     // A section decides as its whole call does, so that both have the same bits.
     let whole = problem.section.unwrap_or(Section { rows, heads, head: 0, first: [0; 3] });
     let lanes = context.level.tile_lanes();
-    // What the second pass computes has to be what the maximum was taken of, to the last bit.
+    // The second pass must reproduce, bit for bit, the scores whose maximum was recorded.
     let has_statistics = !statistics.is_empty();
     let is_flat = problem.ball.is_none();
     let along_rows = whole.rows <= FEW_ROWS && !has_statistics && is_flat;
-    let rows_an_item = if along_rows { rows } else { context.level.block_rows() };
+    let rows_per_item = if along_rows { rows } else { context.level.block_rows() };
     let scratch_len = if along_rows { decode::scratch_len(problem, rows) } else { tiled::scratch_len(problem, lanes) };
     scratch::reserve(scratch_len)?;
-    let blocks = rows.div_ceil(rows_an_item);
-    let part_count = if whole.rows <= lanes && is_flat { problem.keys.div_ceil(PART_KEYS).max(1) } else { 1 };
-    let mut parts = Parts::new(problem, if part_count > 1 { heads * part_count * rows } else { 0 })?;
-    let shared_parts = parts.share();
-    let results = Results {
-        output: SharedMut::new(output),
-        log_sum_exp: log_sum_exp.map(SharedMut::new),
-        max: SharedMut::new(&mut statistics.max),
-        sum: SharedMut::new(&mut statistics.sum),
-        has_statistics,
-        parts: (part_count > 1).then_some(shared_parts),
-    };
-    let item = |head: usize, rows: Range<usize>, part: usize| Item {
-        problem,
-        results: &results,
-        b: head / problem.kv_heads,
-        kv_head: head % problem.kv_heads,
-        rows,
-        keys: if part_count > 1 { part * PART_KEYS..(part + 1) * PART_KEYS } else { 0..problem.keys },
-        first_part_row: (head * part_count + part) * problem.group() * problem.queries,
-        scratch_len,
+    let parts = if whole.rows <= lanes && is_flat { problem.keys.div_ceil(PART_KEYS).max(1) } else { 1 };
+    let run = |item: Item<'_>, targets: Targets<'_>| {
+        if along_rows {
+            context.level.run(decode::Decode(item, targets));
+        } else {
+            context.level.run(tiled::Tiled(item, targets));
+        }
     };
     // If items depend on each other the call cannot be split: part 0 does everything.
     let partition = match context.partition {
-        partition if part_count == 1 => partition,
+        partition if parts == 1 => partition,
         Partition { index: 0, .. } => Partition::WHOLE,
         _ => return Ok(()),
     };
-    let whole_blocks = whole.rows.div_ceil(rows_an_item);
-    let has_blocks = whole_blocks >= partition.count;
-    context.for_each(heads * blocks * part_count, problem.operations(), |index| {
-        let (part, index) = (index % part_count, index / part_count);
-        // Later blocks see more keys when causal: the heaviest items first, so that no thread is left with one at the end.
-        let (block, head) = (blocks - 1 - index / heads, index % heads);
-        let whole_block = whole.first[2] * problem.group() / rows_an_item + block;
-        let whole_item = (whole_blocks - 1 - whole_block) * whole.heads + whole.head + head;
-        if !partition.owns(if has_blocks { whole_block } else { whole_item }) {
-            return;
-        }
-        let item = item(head, block * rows_an_item..rows.min((block + 1) * rows_an_item), part);
-        if along_rows {
-            context.level.run(decode::Decode(item));
-        } else {
-            context.level.run(tiled::Tiled(item));
-        }
-    });
-    if part_count > 1 {
-        context.for_each(heads, operations([heads, part_count, rows, problem.value_dim]), |head| {
-            item(head, 0..rows, 0).join_parts(part_count);
+    let final_rows = final_rows(problem, output, log_sum_exp, moments, statistics);
+    if parts > 1 {
+        return run_parts(context, problem, parts, final_rows, &|head, keys, targets| {
+            run(Item { problem, head, rows: 0..rows, keys, scratch_len }, targets);
         });
     }
+    let whole_blocks = whole.rows.div_ceil(rows_per_item);
+    let has_blocks = whole_blocks >= partition.count;
+    let first_block = whole.first[2] * problem.group() / rows_per_item;
+    let sizes = [heads, rows, rows_per_item];
+    context.for_each_head_rows(sizes, problem.operations(), final_rows, None, |ItemRows { head, rows }, outputs, _| {
+        let whole_block = first_block + rows.start / rows_per_item;
+        let whole_item = (whole_blocks - 1 - whole_block) * whole.heads + whole.head + head;
+        if partition.owns(if has_blocks { whole_block } else { whole_item }) {
+            let item = Item { problem, head, rows, keys: 0..problem.keys, scratch_len };
+            run(item, Targets::whole(outputs));
+        }
+    });
     Ok(())
 }
 
-/// Rows that run faster along their length than in the lanes of a tile, most of which they leave empty.
-const FEW_ROWS: usize = 8;
-
-/// What the items of one row's key parts leave for each other: sums that are not yet divided, maxima, sums of exponentials.
-struct Parts {
-    output: Vec<f32>,
-    max: Vec<f32>,
-    sum: Vec<f32>,
+/// The rows of every result: output, log-sum-exp, maxima, sums of exponentials, and the moments of points of a ball.
+fn final_rows<'a>(
+    problem: &'a Problem<'_>,
+    output: &'a mut [f32],
+    log_sum_exp: Option<&'a mut [f32]>,
+    moments: Option<&'a mut [f32]>,
+    statistics: &'a mut Statistics,
+) -> [Option<Rows<'a>>; 5] {
+    let shape = [problem.batch, problem.heads, problem.queries];
+    let contiguous = |width: usize| RowLayout::contiguous(shape, problem.group(), width);
+    let layout = RowLayout::new(shape, problem.group(), problem.output_strides, problem.value_dim);
+    let has_statistics = !statistics.is_empty();
+    [
+        Some(Rows::new(output, layout)),
+        log_sum_exp.map(|values| Rows::new(values, contiguous(1))),
+        has_statistics.then(|| Rows::new(&mut statistics.max, contiguous(1))),
+        has_statistics.then(|| Rows::new(&mut statistics.sum, contiguous(1))),
+        moments.map(|values| Rows::new(values, contiguous(2))),
+    ]
 }
 
-struct SharedParts<'a> {
-    output: SharedMut<'a, f32>,
-    max: SharedMut<'a, f32>,
-    sum: SharedMut<'a, f32>,
-}
+/// Runs the items of rows whose keys are cut into parts, and joins the parts.
+fn run_parts(
+    context: Context<'_>,
+    problem: &Problem<'_>,
+    parts: usize,
+    final_rows: [Option<Rows<'_>>; 5],
+    run: &(dyn Fn(usize, Range<usize>, Targets<'_>) + Sync),
+) -> Result<()> {
+    let (heads, rows) = (problem.batch * problem.kv_heads, problem.group() * problem.queries);
+    let value_dim = problem.value_dim;
+    let allocate = |width: usize| try_zeroed("working memory", heads * parts * rows * width);
+    let (mut values, mut maxima, mut sums) = (allocate(value_dim)?, allocate(1)?, allocate(1)?);
 
-impl Parts {
-    fn new(problem: &Problem<'_>, rows: usize) -> Result<Self> {
-        let what = "working memory";
-        Ok(Self {
-            output: try_zeroed(what, rows * problem.value_dim)?,
-            max: try_zeroed(what, rows)?,
-            sum: try_zeroed(what, rows)?,
-        })
-    }
+    // Step 1: each part of the keys leaves sums that are not divided yet, its maximum and its sum of exponentials.
+    let layout = |width: usize| RowLayout::contiguous([heads * parts, 1, rows], 1, width);
+    let partial = [
+        Some(Rows::new(&mut values, layout(value_dim))),
+        None,
+        Some(Rows::new(&mut maxima, layout(1))),
+        Some(Rows::new(&mut sums, layout(1))),
+        None,
+    ];
+    let sizes = [heads * parts, rows, rows];
+    context.for_each_head_rows(sizes, problem.operations(), partial, None, |item, outputs, _| {
+        let (head, part) = (item.head / parts, item.head % parts);
+        run(head, part * PART_KEYS..(part + 1) * PART_KEYS, Targets { is_part: true, ..Targets::whole(outputs) });
+    });
 
-    fn share(&mut self) -> SharedParts<'_> {
-        SharedParts {
-            output: SharedMut::new(&mut self.output),
-            max: SharedMut::new(&mut self.max),
-            sum: SharedMut::new(&mut self.sum),
+    // Step 2: the parts of a row are added, each times the exponential of its maximum relative to the largest.
+    let operations = operations([heads, parts, rows, value_dim]);
+    context.for_each_head_rows([heads, rows, rows], operations, final_rows, None, |item, outputs, _| {
+        let mut targets = Targets::whole(outputs);
+        for row in item.rows {
+            let index = |part: usize| (item.head * parts + part) * rows + row;
+            let max = (0..parts).fold(f32::MIN, |max, part| max.max(maxima[index(part)]));
+            let share = |part: usize| (maxima[index(part)] - max).exp();
+            let sum: f32 = (0..parts).map(|part| share(part) * sums[index(part)]).sum();
+            let output = targets.output_row(row);
+            output.fill(0.0);
+            // A part without a visible key adds nothing.
+            for part in (0..parts).filter(|&part| sums[index(part)] != 0.0) {
+                let factor = share(part) * reciprocal(sum);
+                let values = &values[index(part) * value_dim..][..value_dim];
+                output.iter_mut().zip(values).for_each(|(output, value)| *output += *value * factor);
+            }
+            targets.write_statistics(row, max, sum);
         }
-    }
-}
-
-/// Where the items write.
-pub(super) struct Results<'a> {
-    output: SharedMut<'a, f32>,
-    log_sum_exp: Option<SharedMut<'a, f32>>,
-    max: SharedMut<'a, f32>,
-    sum: SharedMut<'a, f32>,
-    has_statistics: bool,
-    parts: Option<SharedParts<'a>>,
+    });
+    Ok(())
 }
 
 /// One work item.
 pub(super) struct Item<'a> {
     pub problem: &'a Problem<'a>,
-    results: &'a Results<'a>,
-    pub b: usize,
-    pub kv_head: usize,
+    /// The key/value head, counted over all batch entries.
+    head: usize,
     /// Rows of the key/value head: row r is query r / group of the group's head r mod group.
     pub rows: Range<usize>,
     /// The keys that this item looks at.
     pub keys: Range<usize>,
-    /// Where row 0 of the head's part stands among all parts' rows.
-    first_part_row: usize,
     pub scratch_len: usize,
 }
 
-impl<'a> Item<'a> {
+impl Item<'_> {
+    /// The batch entry.
+    pub(super) fn b(&self) -> usize {
+        self.head / self.problem.kv_heads
+    }
+
+    /// The key/value head within the batch entry.
+    pub(super) fn kv_head(&self) -> usize {
+        self.head % self.problem.kv_heads
+    }
+
     /// (b, h, i) of a row.
     pub(super) fn row(&self, row: usize) -> [usize; 3] {
         let group = self.problem.group();
-        [self.b, self.kv_head * group + row % group, row / group]
+        [self.b(), self.kv_head() * group + row % group, row / group]
     }
 
-    /// The keys of this item that lie between those that a row sees.
+    /// The keys of this item among those that a row sees.
     pub(super) fn visible_keys(&self, b: usize, i: usize) -> Range<usize> {
         let (start, end) = self.problem.visibility.range(b, i);
         start.max(self.keys.start)..end.min(self.keys.end)
     }
+}
 
-    /// The output, or that of the parts, and where the row begins in it.
-    pub(super) fn output_row(&self, row: usize) -> (&'a SharedMut<'a, f32>, usize) {
-        match &self.results.parts {
-            Some(parts) => (&parts.output, (self.first_part_row + row) * self.problem.value_dim),
-            None => {
-                let [b, h, i] = self.row(row);
-                (&self.results.output, self.problem.output_strides.row(b, h, i))
-            }
+/// The rows of the results that one work item writes.
+pub(super) struct Targets<'a> {
+    output: Option<OwnRows<'a>>,
+    log_sum_exp: Option<OwnRows<'a>>,
+    max: Option<OwnRows<'a>>,
+    sum: Option<OwnRows<'a>>,
+    moments: Option<OwnRows<'a>>,
+    /// Whether the rows see part of their keys here, and are divided by their sums when the parts are joined.
+    is_part: bool,
+}
+
+impl<'a> Targets<'a> {
+    fn whole([output, log_sum_exp, max, sum, moments]: [Option<OwnRows<'a>>; 5]) -> Self {
+        Self { output, log_sum_exp, max, sum, moments, is_part: false }
+    }
+
+    /// A row of the output.
+    pub(super) fn output_row(&mut self, row: usize) -> &mut [f32] {
+        self.output.as_mut().map_or(&mut [], |output| output.row(row))
+    }
+
+    /// Writes rows of the output from a tile that has them in its lanes.
+    #[inline(always)]
+    pub(super) fn write_lanes(&mut self, rows: Range<usize>, columns: usize, tile: &[f32], lanes: usize) {
+        if let Some(output) = &mut self.output {
+            output.write_lanes(rows, 0..columns, tile, lanes);
         }
     }
 
-    /// What a row's sums have to be multiplied with before they are written.
+    /// Writes the moments of a row of points of a ball.
+    pub(super) fn write_moments(&mut self, row: usize, moments: [f32; 2]) {
+        if let Some(target) = &mut self.moments {
+            target.row(row).copy_from_slice(&moments);
+        }
+    }
+
+    /// The factor for a row's sums before they are written.
     pub(super) fn output_scale(&self, sum: f32) -> f32 {
-        if self.results.parts.is_some() { 1.0 } else { reciprocal(sum) }
+        if self.is_part { 1.0 } else { reciprocal(sum) }
     }
 
-    /// Writes a row's maximum and sum of exponentials, be it of a part or of all keys.
-    pub(super) fn write_statistics(&self, row: usize, max: f32, sum: f32) {
-        match &self.results.parts {
-            Some(parts) => {
-                let index = self.first_part_row + row;
-                // SAFETY: each part's row belongs to one item.
-                unsafe { (parts.max.slice(index, 1)[0], parts.sum.slice(index, 1)[0]) = (max, sum) };
+    /// Writes a row's maximum and sum of exponentials, and its log-sum-exp, as far as they are requested.
+    pub(super) fn write_statistics(&mut self, row: usize, max: f32, sum: f32) {
+        // A row without a visible key sums to 0, and the logarithm of 0 is −∞.
+        let log_sum_exp = || if sum == 0.0 { f32::NEG_INFINITY } else { max + sum.ln() };
+        if let Some(target) = &mut self.log_sum_exp {
+            target.row(row)[0] = log_sum_exp();
+        }
+        for (target, value) in [(&mut self.max, max), (&mut self.sum, sum)] {
+            if let Some(target) = target {
+                target.row(row)[0] = value;
             }
-            None => self.write_final_statistics(row, max, sum),
-        }
-    }
-
-    fn write_final_statistics(&self, row: usize, max: f32, sum: f32) {
-        let [b, h, i] = self.row(row);
-        let index = (b * self.problem.heads + h) * self.problem.queries + i;
-        if let Some(log_sum_exp) = &self.results.log_sum_exp {
-            // A row without a visible key sums to 0, and the logarithm of 0 is −∞.
-            let value = if sum == 0.0 { f32::NEG_INFINITY } else { max + sum.ln() };
-            // SAFETY: each row belongs to one item.
-            unsafe { log_sum_exp.slice(index, 1)[0] = value };
-        }
-        if self.results.has_statistics {
-            // SAFETY: each row belongs to one item.
-            unsafe { (self.results.max.slice(index, 1)[0], self.results.sum.slice(index, 1)[0]) = (max, sum) };
-        }
-    }
-
-    /// Joins the parts of each row: each counts by the exponential of its maximum, relative to the largest.
-    fn join_parts(&self, part_count: usize) {
-        let Some(parts) = &self.results.parts else { return };
-        let value_dim = self.problem.value_dim;
-        let rows_of_head = self.rows.len();
-        for row in self.rows.clone() {
-            let index = |part: usize| self.first_part_row + part * rows_of_head + row;
-            // SAFETY: the items that wrote the parts have ended; from here on they are only read.
-            let statistics = |part| unsafe { (parts.max.slice(index(part), 1)[0], parts.sum.slice(index(part), 1)[0]) };
-            let max = (0..part_count).fold(f32::MIN, |max, part| max.max(statistics(part).0));
-            let share = |part| (statistics(part).0 - max).exp();
-            let sum: f32 = (0..part_count).map(|part| share(part) * statistics(part).1).sum();
-            let [b, h, i] = self.row(row);
-            // SAFETY: each row belongs to one item.
-            let output = unsafe { self.results.output.slice(self.problem.output_strides.row(b, h, i), value_dim) };
-            output.fill(0.0);
-            for part in 0..part_count {
-                let factor = share(part) * reciprocal(sum);
-                // SAFETY: as for the statistics.
-                let sums = unsafe { parts.output.slice(index(part) * value_dim, value_dim) };
-                // A part without a visible key adds nothing.
-                if statistics(part).1 != 0.0 {
-                    output.iter_mut().zip(sums).for_each(|(output, sum)| *output += *sum * factor);
-                }
-            }
-            self.write_final_statistics(row, max, sum);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::attention::Arrays;
 use crate::error::{Error, Result};
-use crate::simd::{MAX_TILE_LANES, Simd, gather_columns};
+use crate::simd::{Simd, gather_columns};
+use crate::sizes::MAX_TILE_LANES;
 use crate::tensor::{Tensor, check_lengths, check_per_batch};
 
 /// A mask; its element type says what it means.

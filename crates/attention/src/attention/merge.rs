@@ -2,7 +2,8 @@
 
 use crate::attention::forward::reciprocal;
 use crate::attention::{Dims, Strides};
-use crate::context::{Context, SharedMut, operations};
+use crate::context::rows::{RowLayout, Rows};
+use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::options::Layout;
 use crate::tensor::{Shape, Tensor, check_output};
@@ -53,16 +54,22 @@ pub fn merge_attention(
         return Ok(());
     }
     let strides = Strides::new(options.layout, heads, length, size);
-    let (output, log_sum_exp) = (SharedMut::new(output), SharedMut::new(log_sum_exp));
-    context.for_each(batch * heads, operations([parts, rows, 2 * size + 32]), |head| {
-        for row in head * length..(head + 1) * length {
+    let shape = [batch, heads, length];
+    let results = [
+        Some(Rows::new(output, RowLayout::new(shape, 1, strides, size))),
+        Some(Rows::new(log_sum_exp, RowLayout::contiguous(shape, 1, 1))),
+    ];
+    let (sizes, operations) = ([batch * heads, length, length], operations([parts, rows, 2 * size + 32]));
+    context.for_each_head_rows(sizes, operations, results, None, |item, results, _| {
+        let [Some(mut output), Some(mut log_sum_exp)] = results else { return };
+        for i in item.rows {
+            let (head, row) = (item.head, item.head * length + i);
             let logarithm = |part: usize| log_sum_exps.data[part * rows + row];
             let max = (0..parts).map(logarithm).fold(f32::MIN, f32::max);
             let share = |part: usize| (logarithm(part) - max).exp();
             let total: f32 = (0..parts).map(share).sum();
-            let start = strides.row(head / heads, head % heads, row % length);
-            // SAFETY: each row belongs to one item, which writes it once.
-            let (output, sum) = unsafe { (output.slice(start, size), log_sum_exp.slice(row, 1)) };
+            let start = strides.row(head / heads, head % heads, i);
+            let (output, sum) = (output.row(i), log_sum_exp.row(i));
             output.fill(0.0);
             sum[0] = if total == 0.0 { f32::NEG_INFINITY } else { max + total.ln() };
             for part in (0..parts).filter(|&part| logarithm(part) != f32::NEG_INFINITY) {

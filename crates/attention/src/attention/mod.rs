@@ -7,19 +7,19 @@
 //! - [`rotary`]: positions turned into queries and keys beforehand;
 //! - [`cache`]: keys and values that stay between calls;
 //! - [`merge`]: attention over parts of the keys, joined;
-//! - `emit`: a second pass that writes out weights or scores, for those who ask for them.
+//! - `second_pass`: writes weights or scores where they are requested.
 //!
 //! Letters as everywhere: B batch, H query heads, G key/value heads, L queries, S keys, D head size, E value head size.
 
 pub(crate) mod ball;
 pub mod cache;
 mod decode;
-mod emit;
 mod forward;
 pub mod mask;
 pub mod merge;
 pub mod rotary;
 mod score;
+mod second_pass;
 mod tiled;
 
 use std::mem::take;
@@ -28,6 +28,7 @@ use crate::context::{Context, Section, operations};
 use crate::error::{Error, Result};
 use crate::math::random::Dropout;
 use crate::options::{AttentionOptions, Layout, Stage};
+use crate::sizes::{KEY_BLOCK, MAX_KEY_BLOCK};
 use crate::tensor::{Shape, Tensor, check_output, check_requested, try_zeroed};
 use ball::Ball;
 use mask::{Mask, Visibility};
@@ -73,6 +74,12 @@ pub(crate) struct Strides {
     pub row: usize,
 }
 
+impl From<Strides> for [usize; 3] {
+    fn from(strides: Strides) -> Self {
+        [strides.batch, strides.head, strides.row]
+    }
+}
+
 impl Strides {
     pub(crate) fn new(layout: Layout, heads: usize, rows: usize, size: usize) -> Self {
         match layout {
@@ -115,14 +122,9 @@ pub(crate) struct Problem<'a> {
     pub section: Option<Section>,
 }
 
-/// Keys of one tile, unless the caller wants others.
-pub(crate) const KEY_BLOCK: usize = 64;
-/// The most keys of a tile, whatever the caller wants.
-const LARGEST_KEY_BLOCK: usize = 1 << 12;
-
-/// Keys of one tile, as the options have it.
+/// Keys of one tile under these options.
 fn key_block(options: &AttentionOptions) -> usize {
-    options.block_size.unwrap_or(KEY_BLOCK).min(LARGEST_KEY_BLOCK)
+    options.block_size.unwrap_or(KEY_BLOCK).min(MAX_KEY_BLOCK)
 }
 
 impl Problem<'_> {
@@ -203,7 +205,7 @@ pub(crate) fn attend_into(
         check_output("topWeights", values, expected)?;
         check_output("topWeights", indices, expected)?;
     }
-    attend(context, problem, outputs, WeightsOf::EachHead)
+    attend(context, problem, outputs, WeightsOf::EachHead, None)
 }
 
 /// The weights alone, or the scores at an earlier stage: `[B, H, L, S]` (the ONNX operator's `qk_matmul_output`).
@@ -227,9 +229,9 @@ pub fn attention_weights(
     match options.stage.unwrap_or_default() {
         Stage::Weights => {
             let outputs = Outputs { weights: Some(output), ..Outputs::default() };
-            attend(context, &problem, outputs, WeightsOf::EachHead)
+            attend(context, &problem, outputs, WeightsOf::EachHead, None)
         }
-        stage => emit::scores(context, &problem, stage, output),
+        stage => second_pass::scores(context, &problem, stage, output),
     }
 }
 
@@ -242,12 +244,14 @@ pub(crate) enum WeightsOf {
     MeanHead,
 }
 
-/// Runs a checked problem.
+/// Runs a checked problem. `moments`, `[B, H, L, 2]`, receives those of points of a ball: W, and c times the sum of squared
+/// distances, both over the sum of weights as the output is.
 pub(crate) fn attend(
     context: Context<'_>,
     problem: &Problem<'_>,
     mut outputs: Outputs<'_>,
     weights_of: WeightsOf,
+    moments: Option<&mut [f32]>,
 ) -> Result<()> {
     // Without results there may be more empty rows than can be gone through.
     if outputs.are_empty() {
@@ -263,13 +267,13 @@ pub(crate) fn attend(
         operations.saturating_mul((whole.rows * whole.heads) as u64) / problem.rows() as u64
     }));
     let mut statistics =
-        emit::Statistics { max: try_zeroed("working memory", rows)?, sum: try_zeroed("working memory", rows)? };
-    forward::run(context, problem, take(&mut outputs.output), outputs.log_sum_exp, &mut statistics)?;
+        second_pass::Statistics { max: try_zeroed("working memory", rows)?, sum: try_zeroed("working memory", rows)? };
+    forward::run(context, problem, take(&mut outputs.output), outputs.log_sum_exp, moments, &mut statistics)?;
     if let Some(weights) = outputs.weights {
-        emit::weights(context, problem, &statistics, weights, weights_of)?;
+        second_pass::weights(context, problem, &statistics, weights, weights_of)?;
     }
     if let Some((values, indices)) = outputs.top {
-        emit::top_weights(context, problem, &statistics, values, indices)?;
+        second_pass::top_weights(context, problem, &statistics, values, indices)?;
     }
     Ok(())
 }

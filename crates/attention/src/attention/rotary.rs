@@ -2,13 +2,15 @@
 //! `RotaryEmbedding` has it (Su et al. 2021).
 
 use crate::attention::{Dims, Strides};
-use crate::context::{Context, SharedMut, operations};
+use crate::context::rows::{self, OwnRows, RowLayout};
+use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::math::angle::{LARGEST_ANGLE, sin_cos};
 use crate::options::Layout;
 use crate::ranges;
 use crate::scratch::{self, Scratch};
 use crate::simd::{Kernel, Simd};
+use crate::sizes::ROTARY_ROWS;
 use crate::tensor::{Tensor, check_output, try_zeroed};
 
 /// The turns of a layer's queries and keys.
@@ -148,9 +150,6 @@ pub(crate) struct Rows<'a> {
     pub length: usize,
 }
 
-/// Positions of one work item.
-const BLOCK: usize = 32;
-
 /// Turns the rows in place; row l of batch entry b has position `scale · position(b, l)`. `rotary` is resolved.
 pub(crate) fn rotate(
     context: Context<'_>,
@@ -168,19 +167,20 @@ pub(crate) fn rotate(
         *frequency = scale * (-rotary.base.ln() * pair as f64 / half as f64).exp();
     }
     scratch::reserve(2 * half)?;
-    let blocks = rows.length.div_ceil(BLOCK);
-    let operations = operations([rows.batch, rows.length, 4 * rows.heads + 40, half]);
-    let (data, length) = (SharedMut::new(rows.data), rows.length);
-    context.for_each(rows.batch * blocks, operations, |item| {
-        let (b, first) = (item / blocks, item % blocks * BLOCK);
+    let Rows { data, strides, batch, heads, length } = rows;
+    let operations = operations([batch, length, 4 * heads + 40, half]);
+    // All heads of a position follow one another, as they share its sines.
+    let output = [Some(rows::Rows::new(data, RowLayout::new([batch, heads, length], heads, strides, 2 * half)))];
+    let sizes = [batch, length * heads, ROTARY_ROWS * heads];
+    context.for_each_head_rows(sizes, operations, output, None, |item, [features], _| {
+        let Some(features) = features else { return };
         context.level.run(Turn {
             frequencies: &frequencies,
             interleaved: rotary.interleaved,
-            data: &data,
-            strides: rows.strides,
-            b,
-            heads: rows.heads,
-            rows: first..length.min(first + BLOCK),
+            features,
+            b: item.head,
+            heads,
+            positions: item.rows.start / heads..item.rows.end / heads,
             position,
         });
     });
@@ -191,11 +191,10 @@ pub(crate) fn rotate(
 struct Turn<'a> {
     frequencies: &'a [f64],
     interleaved: bool,
-    data: &'a SharedMut<'a, f32>,
-    strides: Strides,
+    features: OwnRows<'a>,
     b: usize,
     heads: usize,
-    rows: std::ops::Range<usize>,
+    positions: std::ops::Range<usize>,
     position: &'a (dyn Fn(usize, usize) -> f64 + Sync),
 }
 
@@ -203,19 +202,18 @@ impl Kernel for Turn<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, _: S) {
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(mut self, _: S) {
         let half = self.frequencies.len();
         let mut scratch = Scratch::take(2 * half);
         let (sines, cosines) = scratch.values().split_at_mut(half);
-        for row in self.rows.clone() {
+        for row in self.positions.clone() {
             let position = (self.position)(self.b, row);
             for ((&frequency, sine), cosine) in self.frequencies.iter().zip(&mut *sines).zip(&mut *cosines) {
                 let (exact_sine, exact_cosine) = sin_cos(position * frequency);
                 (*sine, *cosine) = (exact_sine as f32, exact_cosine as f32);
             }
             for h in 0..self.heads {
-                // SAFETY: each row belongs to one item, which turns it once.
-                let features = unsafe { self.data.slice(self.strides.row(self.b, h, row), 2 * half) };
+                let features = self.features.row(row * self.heads + h);
                 if self.interleaved {
                     for ((pair, sine), cosine) in features.chunks_exact_mut(2).zip(&*sines).zip(&*cosines) {
                         (pair[0], pair[1]) = (pair[0] * cosine - pair[1] * sine, pair[0] * sine + pair[1] * cosine);

@@ -5,8 +5,10 @@ use std::ops::Range;
 use crate::attention::mask::Cover;
 use crate::attention::{Problem, Strides};
 use crate::math::exp::{LOG2_E, exp2, tanh};
+use crate::options::Stage;
 use crate::scratch;
-use crate::simd::{Along, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product};
+use crate::simd::{Accumulate, Matrix, ReduceKind, Simd, gather_columns, product};
+use crate::sizes::MAX_TILE_LANES;
 
 /// The query rows that share a tile: which they are, and what each sees.
 pub(super) struct Lanes {
@@ -80,15 +82,6 @@ pub(super) fn head_rows(data: &[f32], strides: Strides, b: usize, h: usize) -> (
     (data.get(strides.row(b, h, 0)..).unwrap_or_default(), strides.row)
 }
 
-/// How far a tile of scores goes towards softmax.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Until {
-    Scores,
-    Softcapped,
-    /// Biased, with −∞ where a key is not visible.
-    Masked,
-}
-
 /// Memory for one tile of scores.
 pub(super) struct TileBuffers<'a> {
     bias: &'a mut [f32],
@@ -121,12 +114,13 @@ pub(super) struct ScoreTile<'a> {
 }
 
 impl ScoreTile<'_> {
+    /// Computes the scores as far as a stage: biased, with −∞ where a key is not visible, at the latest.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
         simd: S,
-        until: Until,
+        stage: Stage,
         cover: Cover,
         buffers: &mut TileBuffers<'_>,
         scores: &mut [f32],
@@ -136,23 +130,23 @@ impl ScoreTile<'_> {
         let (keys, stride) = self.keys;
         // Without features there may be no memory at all to point into.
         let data = if self.problem.head_dim == 0 { &[] } else { &keys[self.from * stride..] };
-        let keys = Matrix { data, stride, along: Along::Depth };
+        let keys = Matrix::row_major(data, stride);
         let scores = &mut scores[..count * lanes];
-        let caps = until >= Until::Softcapped && self.problem.softcap > 0.0;
-        let is_biased = until >= Until::Masked && cover != Cover::Everything;
+        let caps = stage >= Stage::Softcapped && self.problem.softcap > 0.0;
+        let is_biased = stage >= Stage::Biased && cover != Cover::Everything;
         // The bias is what the product starts from, if nothing comes between them and if no product can turn its −∞ into NaN.
         let starts_biased = is_biased && !caps && self.problem.ball.is_none() && self.is_bounded;
         if starts_biased {
             self.load_bias(simd, lanes, buffers.rows, scores);
         }
-        let start = if starts_biased { Start::Keep } else { Start::Zero };
+        let accumulate = if starts_biased { Accumulate::Add } else { Accumulate::Overwrite };
         let head_dim = self.problem.head_dim;
         if let Some(ball) = &self.problem.ball {
-            let keys = Matrix { along: Along::DepthApart, ..keys };
-            product::<S, ROWS, VECTORS>(simd, keys, count, head_dim, self.queries, scores, Start::Zero);
+            let keys = Matrix { reduce: ReduceKind::SquaredDistance, ..keys };
+            product::<S, ROWS, VECTORS>(simd, keys, count, head_dim, self.queries, scores, Accumulate::Overwrite);
             ball.score::<S, VECTORS>(simd, self.problem, self.lanes, self.from, scores);
         } else {
-            product::<S, ROWS, VECTORS>(simd, keys, count, head_dim, self.queries, scores, start);
+            product::<S, ROWS, VECTORS>(simd, keys, count, head_dim, self.queries, scores, accumulate);
         }
         if caps {
             soft_cap(simd, self.problem.softcap, scores);
@@ -163,7 +157,7 @@ impl ScoreTile<'_> {
                 simd.store(scores, add_bias(simd, simd.load(scores), simd.load(bias)));
             }
         }
-        if until >= Until::Masked && self.crosses_a_limit() {
+        if stage >= Stage::Biased && self.crosses_a_limit() {
             self.hide_out_of_range::<S, VECTORS>(simd, scores);
         }
     }

@@ -1,15 +1,17 @@
 //! The tiled pass: tiles of keys against tiles of queries with an online softmax; memory O(L·D), never an L × S buffer.
+//!
+//! The online softmax is that of Milakov and Gimelshein 2018, "Online normalizer calculation for softmax"; the order of the
+//! loops is that of Dao 2023, "FlashAttention-2".
 
 use crate::attention::Problem;
 use crate::attention::ball::{Block, Midpoints};
-use crate::attention::forward::Item;
+use crate::attention::forward::{Item, Targets};
 use crate::attention::mask::Cover;
-use crate::attention::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, head_rows, weight_of};
+use crate::attention::score::{Lanes, ScoreTile, TileBuffers, are_bounded, head_rows, weight_of};
+use crate::options::Stage;
 use crate::scratch::{self, Scratch};
-use crate::simd::{Along, BLOCK_TILES, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, product, scatter_rows};
-
-/// Query tiles of one work item.
-pub(super) const TILES: usize = BLOCK_TILES;
+use crate::simd::{Accumulate, Kernel, Matrix, Simd, product};
+use crate::sizes::{BLOCK_TILES, MAX_TILE_LANES};
 
 /// The working memory of an item.
 pub(super) fn scratch_len(problem: &Problem<'_>, lanes: usize) -> usize {
@@ -17,12 +19,15 @@ pub(super) fn scratch_len(problem: &Problem<'_>, lanes: usize) -> usize {
 }
 
 /// The tiled pass over one item.
-pub(super) struct Tiled<'a>(pub Item<'a>);
+pub(super) struct Tiled<'a>(pub Item<'a>, pub Targets<'a>);
 
 /// The working memory of a tiled item.
 struct BlockBuffers<'a> {
+    /// Scaled queries of each tile, `[D][lanes]`.
     queries: &'a mut [f32],
+    /// Sums of weighted values of each tile, `[E][lanes]`.
     sums: &'a mut [f32],
+    /// Scores, then weights of one tile, `[keys][lanes]`.
     weights: &'a mut [f32],
     tile: TileBuffers<'a>,
     midpoints: Midpoints<'a>,
@@ -30,15 +35,15 @@ struct BlockBuffers<'a> {
 
 impl<'a> BlockBuffers<'a> {
     fn len(problem: &Problem<'_>, lanes: usize) -> usize {
-        lanes * (TILES * (problem.head_dim + problem.value_dim) + problem.key_block)
+        lanes * (BLOCK_TILES * (problem.head_dim + problem.value_dim) + problem.key_block)
             + TileBuffers::len(problem, lanes)
             + Midpoints::len(problem, lanes)
     }
 
     fn new(problem: &Problem<'_>, lanes: usize, mut rest: &'a mut [f32]) -> Self {
         Self {
-            queries: scratch::take(&mut rest, TILES * problem.head_dim * lanes),
-            sums: scratch::take(&mut rest, TILES * problem.value_dim * lanes),
+            queries: scratch::take(&mut rest, BLOCK_TILES * problem.head_dim * lanes),
+            sums: scratch::take(&mut rest, BLOCK_TILES * problem.value_dim * lanes),
             weights: scratch::take(&mut rest, problem.key_block * lanes),
             tile: TileBuffers::take(problem, lanes, &mut rest),
             midpoints: Midpoints::take(problem, lanes, &mut rest),
@@ -51,7 +56,7 @@ impl<'a> BlockBuffers<'a> {
 struct Online {
     max: [f32; MAX_TILE_LANES],
     sum: [f32; MAX_TILE_LANES],
-    /// What sums so far have to be multiplied with after the last update.
+    /// The factor for earlier sums after the last update.
     rescale: [f32; MAX_TILE_LANES],
 }
 
@@ -60,148 +65,209 @@ impl Kernel for Tiled<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let mut scratch = Scratch::take(self.0.scratch_len);
-        if S::HAS_HALF_TILES && self.0.rows.len() <= S::LANES {
-            let buffers = BlockBuffers::new(self.0.problem, S::LANES, scratch.values());
-            self.0.run_tiled::<S, ROWS, 1>(simd, buffers);
+        let Self(item, targets) = self;
+        let mut scratch = Scratch::take(item.scratch_len);
+        if S::HAS_HALF_TILES && item.rows.len() <= S::LANES {
+            let buffers = BlockBuffers::new(item.problem, S::LANES, scratch.values());
+            item.run_tiled::<S, ROWS, 1>(simd, buffers, targets);
         } else {
-            let buffers = BlockBuffers::new(self.0.problem, VECTORS * S::LANES, scratch.values());
-            self.0.run_tiled::<S, ROWS, VECTORS>(simd, buffers);
+            let buffers = BlockBuffers::new(item.problem, VECTORS * S::LANES, scratch.values());
+            item.run_tiled::<S, ROWS, VECTORS>(simd, buffers, targets);
         }
     }
 }
 
-impl Item<'_> {
+/// The keys and values of one head, with what is known about a block of them once it was asked for.
+struct KeyBlock<'a> {
+    keys: (&'a [f32], usize),
+    values: (&'a [f32], usize),
+    /// The first key of the block, and the number of its keys.
+    first: usize,
+    count: usize,
+    are_keys_bounded: Option<bool>,
+    are_values_finite: Option<bool>,
+}
+
+impl KeyBlock<'_> {
+    /// Whether no score of a bounded query overflows.
     #[inline(always)]
-    fn run_tiled<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, simd: S, mut buffers: BlockBuffers<'_>) {
+    fn are_keys_bounded<S: Simd>(&mut self, simd: S, size: usize) -> bool {
+        if self.are_keys_bounded.is_none() {
+            let (keys, stride) = self.keys;
+            self.are_keys_bounded = Some(are_bounded(simd, &keys[self.first * stride..], stride, size, self.count));
+        }
+        self.are_keys_bounded == Some(true)
+    }
+
+    /// Whether a weight of 0 hides every value: 0 · ∞ is NaN.
+    #[inline(always)]
+    fn are_values_finite<S: Simd>(&mut self, simd: S, size: usize) -> bool {
+        if self.are_values_finite.is_none() {
+            let (values, stride) = self.values;
+            self.are_values_finite = Some(are_finite(simd, &values[self.first * stride..], stride, size, self.count));
+        }
+        self.are_values_finite == Some(true)
+    }
+}
+
+impl Item<'_> {
+    /// All rows of the item, in at most [`BLOCK_TILES`] tiles of `lanes` rows. D is the head size, E that of values.
+    #[inline(always)]
+    fn run_tiled<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        mut buffers: BlockBuffers<'_>,
+        mut targets: Targets<'_>,
+    ) {
         let problem = self.problem;
-        let (head_dim, value_dim) = (problem.head_dim, problem.value_dim);
         let lanes = VECTORS * S::LANES;
         let count = self.rows.len().div_ceil(lanes);
-        let tiles: [Lanes; TILES] = std::array::from_fn(|tile| {
+        let tiles: [Lanes; BLOCK_TILES] = std::array::from_fn(|tile| {
             let first = self.rows.start + tile * lanes;
             let rows = (first..self.rows.end.min(first + lanes)).map(|row| self.row(row));
             Lanes::new(problem, self.keys.clone(), rows)
         });
         let tiles = &tiles[..count];
-        for (lanes_of_tile, queries) in tiles.iter().zip(buffers.queries.chunks_exact_mut((head_dim * lanes).max(1))) {
+
+        // Step 1, load: scaled queries of each tile, [D][lanes]; empty sums, [E][lanes]; an empty softmax.
+        let size = problem.head_dim * lanes;
+        for (lanes_of_tile, queries) in tiles.iter().zip(buffers.queries.chunks_exact_mut(size.max(1))) {
             lanes_of_tile.load_queries(simd, problem, lanes, queries);
         }
-        let size = head_dim * lanes;
         let is_masked = problem.visibility.has_mask();
-        let mut bounded_queries = [false; TILES];
+        let mut bounded_queries = [false; BLOCK_TILES];
         for (tile, is_bounded) in bounded_queries[..count].iter_mut().enumerate() {
             *is_bounded = is_masked && are_bounded(simd, &buffers.queries[tile * size..], size, size, 1);
         }
         buffers.sums.fill(0.0);
         let mut online =
             [Online { max: [f32::MIN; MAX_TILE_LANES], sum: [0.0; MAX_TILE_LANES], rescale: [0.0; MAX_TILE_LANES] };
-                TILES];
-        let keys = head_rows(problem.k, problem.k_strides, self.b, self.kv_head);
-        let (values, value_stride) = head_rows(problem.v, problem.v_strides, self.b, self.kv_head);
+                BLOCK_TILES];
+
+        // Steps 2 to 4 for each block of keys, which stays in the cache, and each tile of queries.
+        let keys = head_rows(problem.k, problem.k_strides, self.b(), self.kv_head());
+        let values = head_rows(problem.v, problem.v_strides, self.b(), self.kv_head());
         let first = tiles.iter().map(|tile| tile.first).min().unwrap_or(0);
         let last = tiles.iter().map(|tile| tile.last).max().unwrap_or(0);
         let key_block = problem.key_block;
-        for block in (first / key_block * key_block..last).step_by(key_block) {
-            let mut finite_values = None;
-            let mut bounded_keys = None;
-            let block_rows = (block + key_block).min(problem.keys) - block;
+        for first in (first / key_block * key_block..last).step_by(key_block) {
+            let count = (first + key_block).min(problem.keys) - first;
+            let mut block = KeyBlock { keys, values, first, count, are_keys_bounded: None, are_values_finite: None };
             for (tile, lanes_of_tile) in tiles.iter().enumerate() {
-                let (from, to) = (block.max(lanes_of_tile.first), (block + key_block).min(lanes_of_tile.last));
+                let (from, to) = (first.max(lanes_of_tile.first), (first + key_block).min(lanes_of_tile.last));
                 if from >= to {
                     continue;
                 }
-                let queries = &buffers.queries[tile * head_dim * lanes..][..head_dim * lanes];
-                let mut is_bounded = bounded_queries[tile];
-                if is_bounded {
-                    let (keys, stride) = keys;
-                    is_bounded = match bounded_keys {
-                        Some(known) => known,
-                        None => are_bounded(simd, &keys[block * stride..], stride, head_dim, block_rows),
-                    };
-                    bounded_keys = Some(is_bounded);
-                }
+
+                // Step 2, score: the visible part of the block, [keys][lanes], biased and masked.
+                let queries = &buffers.queries[tile * size..][..size];
+                let is_bounded = bounded_queries[tile] && block.are_keys_bounded(simd, problem.head_dim);
                 let scores = ScoreTile { problem, lanes: lanes_of_tile, queries, keys, from, to, is_bounded };
                 let cover = scores.cover();
                 if cover == Cover::Nothing {
                     continue;
                 }
                 let weights = &mut buffers.weights[..(to - from) * lanes];
-                scores.compute::<S, ROWS, VECTORS>(simd, Until::Masked, cover, &mut buffers.tile, weights);
+                scores.compute::<S, ROWS, VECTORS>(simd, Stage::Biased, cover, &mut buffers.tile, weights);
+
+                // Step 3, softmax: scores become weights relative to the largest score so far; then dropout.
                 let online = &mut online[tile];
-                let rescale = online.update::<S, VECTORS>(simd, weights);
+                let has_risen = online.update::<S, VECTORS>(simd, weights);
                 if let Some(dropout) = problem.dropout {
                     for (lane, row) in lanes_of_tile.rows[..lanes_of_tile.count].iter().enumerate() {
                         dropout.apply(*row, from, weights[lane..].iter_mut().step_by(lanes));
                     }
                 }
-                if value_dim == 0 {
-                    continue;
-                }
-                let sums = &mut buffers.sums[tile * value_dim * lanes..][..value_dim * lanes];
-                let start = if rescale { Start::Scale(&online.rescale) } else { Start::Keep };
-                let rows = &values[from * value_stride..];
-                if let Some(ball) = &problem.ball {
-                    let block = Block {
-                        tile,
-                        curvature: ball.curvature,
-                        lambdas: &ball.values[(self.b * problem.heads + self.kv_head) * problem.keys + from..],
-                        values: rows,
-                        stride: value_stride,
-                        value_dim,
-                        rescale: if rescale { &online.rescale } else { &[1.0; MAX_TILE_LANES] },
-                    };
-                    buffers.midpoints.add::<S, ROWS, VECTORS>(simd, &block, weights, sums);
-                    continue;
-                }
-                // A weight of 0 hides a finite value only: 0 · ∞ is NaN.
-                let mut hides = scores.may_hide(cover);
-                if hides {
-                    let are_finite = match finite_values {
-                        Some(known) => known,
-                        None => are_finite(simd, &values[block * value_stride..], value_stride, value_dim, block_rows),
-                    };
-                    finite_values = Some(are_finite);
-                    hides = !are_finite;
-                }
-                if hides {
-                    add_visible::<S, VECTORS>(simd, rows, value_stride, value_dim, weights, sums, start);
-                } else {
-                    let rows = Matrix { data: rows, stride: value_stride, along: Along::Rows };
-                    product::<S, ROWS, VECTORS>(simd, rows, value_dim, to - from, weights, sums, start);
+
+                // Step 4, value product: [E][lanes] += values [keys][E], transposed, · weights [keys][lanes].
+                if problem.value_dim > 0 {
+                    let rescale = has_risen.then_some(&online.rescale);
+                    let may_hide = scores.may_hide(cover);
+                    let tile = [tile, from, to];
+                    self.add_values::<S, ROWS, VECTORS>(simd, &mut block, &mut buffers, tile, may_hide, rescale);
                 }
             }
         }
-        for (tile, lanes_of_tile) in tiles.iter().enumerate() {
+
+        // Step 5, write: sums [E][lanes] over each row's sum of weights, transposed into the rows of the output.
+        self.write_tiles::<S, VECTORS>(simd, tiles, &online, &mut buffers, &mut targets);
+    }
+
+    /// Adds the values of the keys `from .. to`, times their weights, to the sums of a tile, which are first multiplied by
+    /// `rescale`.
+    #[inline(always)]
+    fn add_values<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        block: &mut KeyBlock<'_>,
+        buffers: &mut BlockBuffers<'_>,
+        [tile, from, to]: [usize; 3],
+        may_hide: bool,
+        rescale: Option<&[f32; MAX_TILE_LANES]>,
+    ) {
+        let problem = self.problem;
+        let (lanes, value_dim) = (VECTORS * S::LANES, problem.value_dim);
+        let (values, stride) = block.values;
+        let rows = &values[from * stride..];
+        let weights = &mut buffers.weights[..(to - from) * lanes];
+        let sums = &mut buffers.sums[tile * value_dim * lanes..][..value_dim * lanes];
+        if let Some(ball) = &problem.ball {
+            let block = Block {
+                tile,
+                curvature: ball.curvature,
+                lambdas: &ball.values[(self.b() * problem.heads + self.kv_head()) * problem.keys + from..],
+                values: rows,
+                stride,
+                value_dim,
+                rescale: rescale.unwrap_or(&[1.0; MAX_TILE_LANES]),
+            };
+            return buffers.midpoints.add::<S, ROWS, VECTORS>(simd, &block, weights, sums);
+        }
+        let accumulate = rescale.map_or(Accumulate::Add, |factors| Accumulate::ScaleAndAdd(factors));
+        if may_hide && !block.are_values_finite(simd, value_dim) {
+            add_visible::<S, VECTORS>(simd, rows, stride, value_dim, weights, sums, accumulate);
+        } else {
+            let rows = Matrix::column_major(rows, stride);
+            product::<S, ROWS, VECTORS>(simd, rows, value_dim, to - from, weights, sums, accumulate);
+        }
+    }
+
+    /// Writes the results of every tile.
+    #[inline(always)]
+    fn write_tiles<S: Simd, const VECTORS: usize>(
+        &self,
+        simd: S,
+        tiles: &[Lanes],
+        online: &[Online],
+        buffers: &mut BlockBuffers<'_>,
+        targets: &mut Targets<'_>,
+    ) {
+        let (lanes, value_dim) = (VECTORS * S::LANES, self.problem.value_dim);
+        for (tile, (lanes_of_tile, online)) in tiles.iter().zip(online).enumerate() {
             let sums = &mut buffers.sums[tile * value_dim * lanes..][..value_dim * lanes];
-            let online = &online[tile];
-            let scale = online.sum.map(|sum| self.output_scale(sum));
+            let scale = online.sum.map(|sum| targets.output_scale(sum));
             for sums in sums.chunks_exact_mut(lanes) {
                 for v in (0..lanes).step_by(S::LANES) {
                     let scaled = simd.load(&sums[v..]) * simd.load(&scale[v..]);
                     simd.store(&mut sums[v..], scaled);
                 }
             }
-            let first_row = self.rows.start + tile * lanes;
-            let (output, _) = self.output_row(first_row);
-            let mut starts = [0; MAX_TILE_LANES];
-            for (lane, start) in starts[..lanes_of_tile.count].iter_mut().enumerate() {
-                *start = self.output_row(first_row + lane).1;
-                self.write_statistics(first_row + lane, online.max[lane], online.sum[lane]);
-                if let Some(ball) = &problem.ball {
+            let first = self.rows.start + tile * lanes;
+            for lane in 0..lanes_of_tile.count {
+                targets.write_statistics(first + lane, online.max[lane], online.sum[lane]);
+                if self.problem.ball.is_some() {
                     let moments = buffers.midpoints.moments(tile, lane).map(|moment| moment * scale[lane]);
-                    ball.write_moments(problem.row(lanes_of_tile.rows[lane]), moments);
+                    targets.write_moments(first + lane, moments);
                 }
             }
-            // SAFETY: each output row belongs to one item, which writes it once.
-            unsafe { scatter_rows(sums, lanes, value_dim, output, &starts[..lanes_of_tile.count]) };
+            targets.write_lanes(first..first + lanes_of_tile.count, value_dim, sums, lanes);
         }
     }
 }
 
 impl Online {
-    /// Takes a tile of scores in and turns them into weights relative to the new maximum.
-    /// Whether what was summed before has to be rescaled.
+    /// Takes in a tile of scores and turns them into weights relative to the new maximum. Returns whether the maximum has
+    /// risen, so that earlier sums have to be rescaled.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn update<S: Simd, const VECTORS: usize>(&mut self, simd: S, scores: &mut [f32]) -> bool {
@@ -274,13 +340,13 @@ fn add_visible<S: Simd, const VECTORS: usize>(
     value_dim: usize,
     weights: &[f32],
     sums: &mut [f32],
-    start: Start<'_>,
+    accumulate: Accumulate<'_>,
 ) {
     let lanes = VECTORS * S::LANES;
     for (feature, sums) in sums.chunks_exact_mut(lanes).enumerate().take(value_dim) {
         for v in (0..lanes).step_by(S::LANES) {
             let mut sum = simd.load(&sums[v..]);
-            if let Start::Scale(factors) = start {
+            if let Accumulate::ScaleAndAdd(factors) = accumulate {
                 sum = sum * simd.load(&factors[v..]);
             }
             for (key, weights) in weights.chunks_exact(lanes).enumerate() {

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::{Graph, Rows};
-use crate::context::{Context, SharedMut};
+use crate::context::Context;
+use crate::context::rows::SharedMut;
 use crate::error::{Error, Result};
 use crate::math::dot::weighted_sum;
 use crate::scratch::Scratch;

@@ -3,7 +3,8 @@
 
 use super::aggregate::{Columns, add, gather_sum, scale, widest};
 use super::{Graph, Rows};
-use crate::context::{Context, SharedMut};
+use crate::context::Context;
+use crate::context::rows::SharedMut;
 use crate::math::dot::dot;
 use crate::math::exp::exp;
 use crate::math::random::Dropout;

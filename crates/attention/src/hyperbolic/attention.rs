@@ -4,10 +4,12 @@
 use crate::attention::ball::Ball;
 use crate::attention::mask::Visibility;
 use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
-use crate::context::{Context, SharedMut, operations};
+use crate::context::rows::{RowLayout, Rows};
+use crate::context::{Context, operations};
 use crate::error::{Code, Error, Result};
 use crate::options::Layout;
 use crate::ranges;
+use crate::sizes::KEY_BLOCK;
 use crate::tensor::{Shape, Tensor, check_output, check_requested, try_zeroed};
 
 use super::ball::{self, Point};
@@ -202,21 +204,20 @@ impl HyperbolicAttention {
             softcap: 0.0,
             visibility,
             dropout: None,
-            key_block: attention::KEY_BLOCK,
+            key_block: KEY_BLOCK,
             ball: Some(Ball {
                 curvature: square as f32,
                 factor: (-2.0 / (self.coordinates.root * self.config.temperature)) as f32,
                 queries: &query.factors,
                 keys: &key.factors,
                 values: &value.factors,
-                moments: SharedMut::new(&mut moments),
             }),
             section: None,
         };
         // A point's sums stand where its coordinates in the ball would: behind the first coordinate, where it has one.
         let sums = output.get_mut(extra..).unwrap_or_default();
         let outputs = Outputs { output: sums, weights, ..Outputs::default() };
-        attention::attend(context, &problem, outputs, WeightsOf::EachHead)?;
+        attention::attend(context, &problem, outputs, WeightsOf::EachHead, Some(&mut moments))?;
         self.write_midpoints(context, results, &moments, output);
         Ok(())
     }
@@ -238,19 +239,20 @@ impl HyperbolicAttention {
             factors: try_zeroed("working memory", count)?,
             dims: size,
         };
-        let (rows, factors) = (SharedMut::new(&mut points.rows), SharedMut::new(&mut points.factors));
         let inverse = 1.0 / self.coordinates.root;
-        context.for_each(count.div_ceil(ROWS), row_operations(count, size), |item| {
+        let outputs = [&mut *points.rows, &mut *points.factors];
+        context.for_each_rows(count, ROWS, row_operations(count, size), outputs, |item, [rows, gaps]| {
             let (mut point, mut vector) = (Point::default(), Vec::new());
-            for row in item * ROWS..count.min((item + 1) * ROWS) {
+            for (index, row) in item.enumerate() {
                 let off = self.read_row(&tensor.data[dims.start(row)..][..dims.size], &mut point, &mut vector);
                 let is_point = off <= super::TOLERANCE;
-                // SAFETY: each row belongs to one item, which writes it once.
-                let (coordinates, gap) = unsafe { (rows.slice(row * size, size), factors.slice(row, 1)) };
-                // Not a number marks what is none; a row of it stays the origin.
-                gap[0] = if is_point { factor(point.gap.max(SMALLEST_GAP)) as f32 } else { f32::NAN };
+                // NaN marks a row that is not a point; it stays the origin.
+                gaps[index] = if is_point { factor(point.gap.max(SMALLEST_GAP)) as f32 } else { f32::NAN };
                 if is_point {
-                    coordinates.iter_mut().zip(&point.x).for_each(|(to, x)| *to = (x * inverse) as f32);
+                    rows[index * size..][..size]
+                        .iter_mut()
+                        .zip(&point.x)
+                        .for_each(|(to, x)| *to = (x * inverse) as f32);
                 }
             }
         });
@@ -284,13 +286,17 @@ impl HyperbolicAttention {
     /// Replaces each row's sums by the midpoint that they and the moments stand for.
     fn write_midpoints(&self, context: Context<'_>, dims: Dims, moments: &[f32], output: &mut [f32]) {
         let extra = if self.is_tangent { 0 } else { self.coordinates.extra() };
-        let count = dims.rows();
-        let output = SharedMut::new(output);
-        context.for_each(count.div_ceil(ROWS), row_operations(count, dims.size), |item| {
-            let (mut point, mut vector) = (Point::default(), Vec::new());
-            for row in item * ROWS..count.min((item + 1) * ROWS) {
-                // SAFETY: each row belongs to one item, which writes it once.
-                let result = unsafe { output.slice(dims.start(row), dims.size) };
+        if output.is_empty() {
+            return;
+        }
+        let (heads, operations) = (dims.batch * dims.heads, row_operations(dims.rows(), dims.size));
+        let strides = Strides::new(dims.layout, dims.heads, dims.length, dims.size);
+        let shape = [dims.batch, dims.heads, dims.length];
+        let output = [Some(Rows::new(output, RowLayout::new(shape, 1, strides, dims.size)))];
+        context.for_each_head_rows([heads, dims.length, ROWS], operations, output, None, |item, [output], _| {
+            let (Some(mut output), mut point, mut vector) = (output, Point::default(), Vec::new()) else { return };
+            for i in item.rows {
+                let (row, result) = (item.head * dims.length + i, output.row(i));
                 self.coordinates.read_vector(&result[extra..], &mut vector);
                 let [weight, spread] = [moments[2 * row], moments[2 * row + 1]].map(f64::from);
                 ball::midpoint(&vector, weight, spread, &mut point);

@@ -11,6 +11,7 @@ use crate::layers::entries::{Entry, LoadOptions};
 use crate::math::linear::{Finish, project, project_and};
 use crate::math::random::Dropout;
 use crate::options::{AttentionConfig, LayerOptions, Layout};
+use crate::sizes::KEY_BLOCK;
 use crate::tensor::{Tensor, check_output, check_requested, try_zeroed};
 
 /// An attention layer: its configuration and its parameters.
@@ -257,7 +258,7 @@ impl MultiHeadAttention {
             scale: plan.scale,
             softcap: plan.softcap,
             visibility: plan.visibility,
-            key_block: attention::KEY_BLOCK,
+            key_block: KEY_BLOCK,
             dropout: plan.dropout,
             ball: None,
             section: None,
@@ -265,7 +266,7 @@ impl MultiHeadAttention {
         let width = config.query_width();
         let mut joined = try_zeroed("working memory", batch * queries * width)?;
         let outputs = Outputs { output: &mut joined, weights, ..Outputs::default() };
-        attention::attend(context, &problem, outputs, plan.weights_of)?;
+        attention::attend(context, &problem, outputs, plan.weights_of, None)?;
         let (weight, bias) = (self.state.output_weight(), self.state.output_bias());
         project_and(context, &joined, batch * queries, width, weight, config.model_dim(), bias, finish, output)
     }

@@ -1,13 +1,14 @@
 //! φ: what makes a query or a key into positive features, whose products stand for the exponentials of softmax.
 
-use crate::context::SharedMut;
+use crate::context::rows::SharedMut;
 use crate::error::Result;
 use crate::linear::projection;
 use crate::linear::rows::Rows;
 use crate::math::dot::dot;
 use crate::math::exp::exp;
 use crate::math::softmax::{exp_sum, row_max};
-use crate::simd::{Along, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product, scatter_rows};
+use crate::simd::{Accumulate, Matrix, Simd, gather_columns, product, scatter_rows};
+use crate::sizes::MAX_TILE_LANES;
 
 /// φ, which makes positive features of queries and keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -169,8 +170,16 @@ impl Features {
         }
         gather_columns(x, starts, self.size, columns, lanes);
         if self.is_exponential() {
-            let projection = Matrix { data: &self.projection, stride: self.size, along: Along::Depth };
-            product::<S, ROWS, VECTORS>(simd, projection, self.features, self.size, inputs, tile, Start::Zero);
+            let projection = Matrix::row_major(&self.projection, self.size);
+            product::<S, ROWS, VECTORS>(
+                simd,
+                projection,
+                self.features,
+                self.size,
+                inputs,
+                tile,
+                Accumulate::Overwrite,
+            );
         }
     }
 }
@@ -218,8 +227,8 @@ pub(super) fn scale_columns<S: Simd, const ROWS: usize, const VECTORS: usize>(
     rows: usize,
     tile: &mut [f32],
 ) {
-    let nothing = Matrix { data: &[], stride: 0, along: Along::Depth };
-    product::<S, ROWS, VECTORS>(simd, nothing, rows, 0, &[], tile, Start::Scale(factors));
+    let nothing = Matrix::row_major(&[], 0);
+    product::<S, ROWS, VECTORS>(simd, nothing, rows, 0, &[], tile, Accumulate::ScaleAndAdd(factors));
 }
 
 /// `e^(x − max)` in place of each exponent x.

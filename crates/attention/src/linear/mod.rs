@@ -15,7 +15,8 @@ pub mod stream;
 mod sums;
 
 use crate::attention::{self, Arrays, Problem, Strides};
-use crate::context::{Context, SharedMut, operations};
+use crate::context::rows::SharedMut;
+use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::options::{AttentionOptions, Layout as Order, MOST_ELEMENTS};
 use crate::ranges;

@@ -1,6 +1,6 @@
 //! Rows of one head that lie at equal distances in memory.
 
-use crate::simd::MAX_TILE_LANES;
+use crate::sizes::MAX_TILE_LANES;
 
 /// Row `i` is `data[start + i · stride ..][.. size]`.
 #[derive(Debug, Clone, Copy)]

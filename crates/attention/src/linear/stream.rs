@@ -3,7 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::attention::Problem;
-use crate::context::{Context, SharedMut};
+use crate::context::Context;
+use crate::context::rows::SharedMut;
 use crate::error::{Code, Error, Result};
 use crate::layers::Entry;
 use crate::linear::{LinearAttention, Pass, new_sums};

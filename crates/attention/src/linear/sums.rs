@@ -6,13 +6,14 @@
 
 use std::ops::Range;
 
-use crate::context::SharedMut;
+use crate::context::rows::SharedMut;
 use crate::error::{Error, Result};
 use crate::linear::features::{Features, exponentiate, scale_columns};
 use crate::linear::rows::Rows;
 use crate::math::dot::dot;
 use crate::scratch::{self, Scratch};
-use crate::simd::{Along, Kernel, Level, MAX_TILE_LANES, Matrix, Simd, Start, product, scatter_rows};
+use crate::simd::{Accumulate, Kernel, Level, Matrix, Simd, product, scatter_rows};
+use crate::sizes::MAX_TILE_LANES;
 
 /// Keys that are taken in at a time. A causal row sees those of its own chunk through their products with it, all earlier
 /// ones through the sums.
@@ -197,11 +198,11 @@ impl Item<'_> {
         let Sums::Own(sums) = &mut self.sums else { return };
         let Layout { features, lanes, .. } = self.head.layout;
         let factors = [chunk.factor; MAX_TILE_LANES];
-        let start = if chunk.factor == 1.0 { Start::Keep } else { Start::Scale(&factors) };
+        let start = if chunk.factor == 1.0 { Accumulate::Add } else { Accumulate::ScaleAndAdd(&factors) };
         let (products, rest) = sums.split_at_mut(self.head.layout.products());
         let values = buffers.values.chunks_exact(chunk.count * lanes);
         for (products, values) in products.chunks_exact_mut(features * lanes).zip(values) {
-            let keys = Matrix { data: buffers.keys, stride: features, along: Along::Rows };
+            let keys = Matrix::column_major(buffers.keys, features);
             product::<S, ROWS, VECTORS>(simd, keys, features, chunk.count, values, products, start);
         }
         for feature in (0..features).step_by(S::LANES) {
@@ -301,13 +302,13 @@ impl Head<'_> {
         let (products, rest) = sums.split_at(self.layout.products());
         let blocks = results.chunks_exact_mut(lanes * lanes).zip((0..value_dim).step_by(lanes));
         for (products, (results, first)) in products.chunks_exact(features * lanes).zip(blocks) {
-            let products = Matrix { data: products, stride: lanes, along: Along::Rows };
+            let products = Matrix::column_major(products, lanes);
             let columns = lanes.min(value_dim - first);
-            product::<S, ROWS, VECTORS>(simd, products, columns, features, tile, results, Start::Zero);
+            product::<S, ROWS, VECTORS>(simd, products, columns, features, tile, results, Accumulate::Overwrite);
         }
         let mut totals = [0.0; MAX_TILE_LANES];
-        let key_sum = Matrix { data: &rest[..features], stride: features, along: Along::Depth };
-        product::<S, ROWS, VECTORS>(simd, key_sum, 1, features, tile, &mut totals, Start::Zero);
+        let key_sum = Matrix::row_major(&rest[..features], features);
+        product::<S, ROWS, VECTORS>(simd, key_sum, 1, features, tile, &mut totals, Accumulate::Overwrite);
         if let Some(chunk) = chunk {
             self.add_chunk::<S, ROWS, VECTORS>(simd, rows.clone(), chunk, &mut totals, buffers);
         }
@@ -332,18 +333,26 @@ impl Head<'_> {
         let (first_row, end) = (rows.start - chunk.first, rows.end - chunk.first);
         let seen = chunk.count.min(end);
         let weights = &mut buffers.weights[..seen * lanes];
-        let keys = Matrix { data: buffers.keys, stride: features, along: Along::Depth };
-        product::<S, ROWS, VECTORS>(simd, keys, seen, features, buffers.tile, weights, Start::Zero);
+        let keys = Matrix::row_major(buffers.keys, features);
+        product::<S, ROWS, VECTORS>(simd, keys, seen, features, buffers.tile, weights, Accumulate::Overwrite);
         for (key, weights) in weights.chunks_exact_mut(lanes).enumerate().skip(first_row + 1) {
             // Earlier rows do not see it.
             weights[..lanes.min(key - first_row)].fill(0.0);
         }
         let factors = [chunk.factor; MAX_TILE_LANES];
-        let ones = Matrix { data: &[1.0; CHUNK], stride: CHUNK, along: Along::Depth };
-        product::<S, ROWS, VECTORS>(simd, ones, 1, seen, weights, totals, Start::Scale(&factors));
+        let ones = Matrix::row_major(&[1.0; CHUNK], CHUNK);
+        product::<S, ROWS, VECTORS>(simd, ones, 1, seen, weights, totals, Accumulate::ScaleAndAdd(&factors));
         let values = self.values.from(chunk.first);
-        let values = Matrix { data: &values.data[values.start..], stride: values.stride, along: Along::Rows };
-        product::<S, ROWS, VECTORS>(simd, values, value_dim, seen, weights, buffers.results, Start::Scale(&factors));
+        let values = Matrix::column_major(&values.data[values.start..], values.stride);
+        product::<S, ROWS, VECTORS>(
+            simd,
+            values,
+            value_dim,
+            seen,
+            weights,
+            buffers.results,
+            Accumulate::ScaleAndAdd(&factors),
+        );
     }
 
     /// One output row from the sums, along its length.
@@ -366,10 +375,10 @@ impl Head<'_> {
         let scale = scale(dot(simd, query, rest));
         // SAFETY: each output row belongs to one item, which writes it once.
         let output = unsafe { self.output.slice(self.results.start + row * self.results.stride, value_dim) };
-        let query = Matrix { data: query, stride: features, along: Along::Depth };
+        let query = Matrix::row_major(query, features);
         for (products, output) in products.chunks_exact(features * lanes).zip(output.chunks_mut(lanes)) {
             let mut results = [0.0; MAX_TILE_LANES];
-            product::<S, ROWS, VECTORS>(simd, query, 1, features, products, &mut results, Start::Zero);
+            product::<S, ROWS, VECTORS>(simd, query, 1, features, products, &mut results, Accumulate::Overwrite);
             output.iter_mut().zip(results).for_each(|(output, result)| *output = result * scale);
         }
     }

@@ -2,23 +2,18 @@
 
 use std::ops::Range;
 
-use crate::context::{Context, MatrixBlock, operations};
+use crate::context::rows::MatrixBlock;
+use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::math::activation::{self, Activation};
 use crate::math::dot::dot;
 use crate::math::random::RowDropout;
 use crate::scratch::{self, Scratch};
-use crate::simd::{Along, Kernel, MAX_TILE_LANES, Matrix, Simd, Start, gather_columns, product};
+use crate::simd::{Accumulate, Kernel, Matrix, Simd, gather_columns, product};
+use crate::sizes::{
+    FEW_PROJECTION_ROWS, MAX_TILE_LANES, PROJECTION_COLUMNS, PROJECTION_TILE, SMALL_PROJECTION_COLUMNS,
+};
 use crate::tensor::{Tensor, check_output};
-
-/// Numbers of a tile of x that one pass of the microkernel runs over: half of the first-level cache.
-const TILE: usize = 4096;
-/// The most output features of one work item: a tile of x is gathered once for all of them.
-const OUTPUT_BLOCK: usize = 512;
-/// The fewest, where several threads would be left without work.
-const SMALL_OUTPUT_BLOCK: usize = 128;
-/// Rows that run faster along their length than in lanes that they do not fill.
-const FEW_ROWS: usize = 6;
 
 /// `torch.nn.functional.linear`: x `[…, in]`, weight `[out, in]`, bias `[out]` → `[…, out]`.
 ///
@@ -93,7 +88,7 @@ pub(crate) fn project_and(
     let row_blocks = rows.div_ceil(block_rows);
     // What the block is changes no result: each output is summed by itself.
     let has_work = context.threads == 1 || row_blocks >= 2 * context.threads;
-    let output_block = if !has_work { SMALL_OUTPUT_BLOCK } else { OUTPUT_BLOCK };
+    let output_block = if !has_work { SMALL_PROJECTION_COLUMNS } else { PROJECTION_COLUMNS };
     scratch::reserve(scratch_len(lanes, depth, output_block))?;
     let operations = operations([2, rows, depth, outputs]);
     context.for_each_block(rows, [block_rows, output_block], operations, output, |output| {
@@ -103,7 +98,7 @@ pub(crate) fn project_and(
 }
 
 fn scratch_len(lanes: usize, depth: usize, columns: usize) -> usize {
-    lanes * (depth.min(TILE / lanes) + columns)
+    lanes * (depth.min(PROJECTION_TILE / lanes) + columns)
 }
 
 /// One work item: some rows of x against some output features.
@@ -126,7 +121,7 @@ impl Kernel for Block<'_> {
         let block = self.output.rows();
         for first in block.clone().step_by(lanes) {
             let rows = first..block.end.min(first + lanes);
-            if rows.len() <= FEW_ROWS {
+            if rows.len() <= FEW_PROJECTION_ROWS {
                 self.along_rows(simd, rows.clone());
             } else if S::HAS_HALF_TILES && rows.len() <= S::LANES {
                 self.in_lanes::<S, ROWS, 1>(simd, rows.clone());
@@ -182,7 +177,7 @@ impl<'a> Block<'a> {
         let columns = self.output.columns();
         let mut scratch = Scratch::take(scratch_len(lanes, self.depth, columns.len()));
         let mut rest = scratch.values();
-        let depth_block = TILE / lanes;
+        let depth_block = PROJECTION_TILE / lanes;
         let tile = scratch::take(&mut rest, lanes * self.depth.min(depth_block));
         let sums = scratch::take(&mut rest, lanes * columns.len());
         for (row, sums) in sums.chunks_exact_mut(lanes).enumerate() {
@@ -196,12 +191,8 @@ impl<'a> Block<'a> {
             }
             let starts = row_starts(rows.clone(), self.depth, first);
             gather_columns(self.x, &starts[..rows.len()], depth, tile, lanes);
-            let weight = Matrix {
-                data: &self.weight[columns.start * self.depth + first..],
-                stride: self.depth,
-                along: Along::Depth,
-            };
-            product::<S, ROWS, VECTORS>(simd, weight, columns.len(), depth, tile, sums, Start::Keep);
+            let weight = Matrix::row_major(&self.weight[columns.start * self.depth + first..], self.depth);
+            product::<S, ROWS, VECTORS>(simd, weight, columns.len(), depth, tile, sums, Accumulate::Add);
         }
         self.output.write_lanes(rows, sums, lanes);
     }

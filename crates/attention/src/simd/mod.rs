@@ -22,23 +22,19 @@ mod x86;
 use std::ops::{Add, Div, Mul, Sub};
 use std::sync::OnceLock;
 
+use crate::sizes::BLOCK_TILES;
+
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 pub use portable::Portable;
 pub use rows::{SIDE_BY_SIDE, add_rows, dots};
-pub use tile::{Along, Matrix, Start, product};
-pub use transpose::{gather_columns, scatter_rows};
+pub use tile::{Accumulate, Matrix, Order, ReduceKind, product};
+pub use transpose::{gather_columns, scatter_lanes, scatter_rows};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub use wasm::Simd128;
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512, Sse2};
-
-/// The most query rows that any level holds side by side in its lanes.
-pub const MAX_TILE_LANES: usize = 32;
-
-/// Tiles of rows that one work item holds: what shares a tile of keys or weights while it is in the cache.
-pub const BLOCK_TILES: usize = 4;
 
 /// A vector of f32 with operators that round like the instructions of its level. A product that is added has no operator:
 /// [`Simd::mul_add`] says where the rounding is left to the level.

@@ -6,7 +6,7 @@ use super::bits::{HALF_INFINITY, HALF_SCALE, SQRT_HALF, vector};
 use super::{Kernel, Simd};
 
 /// The token of NEON, which every AArch64 target of Rust's standard library has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Neon(());
 
 impl Neon {

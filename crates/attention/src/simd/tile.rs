@@ -1,20 +1,26 @@
-//! The one microkernel: `C[rows × NR] = start + A[rows × depth] · B[depth × NR]`, `NR = VECTORS · LANES`.
+//! The one microkernel: `C[rows × NR] = C₀ + A[rows × depth] · B[depth × NR]`, `NR = VECTORS · LANES`.
 //!
 //! A is read where it lies, by scalar broadcast; B and C are contiguous tiles whose `NR` columns sit in SIMD lanes. Scores
 //! (keys × queries), values (value features × queries) and projections (weight rows × inputs) are all this product.
 
 use super::Simd;
 
-/// Which index of a [`Matrix`] is contiguous in memory.
+/// The index of a [`Matrix`] whose elements are contiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Along {
-    /// Element (row, k) lies at `row · stride + k`: keys or weights as they are.
-    Depth,
-    /// Element (row, k) lies at `k · stride + row`: values, seen transposed.
-    Rows,
-    /// As `Depth`, and what is summed are not products but squares of differences, `(A − B)²`: no matter how near the rows
-    /// lie to the columns, their squared distances do not cancel.
-    DepthApart,
+pub enum Order {
+    /// Element (row, k) is at `row · stride + k`: keys or weights as they are.
+    RowMajor,
+    /// Element (row, k) is at `k · stride + row`: values, seen transposed.
+    ColumnMajor,
+}
+
+/// The terms that are summed over the depth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReduceKind {
+    /// `A · B`.
+    Dot,
+    /// `(A − B)²`: squared distances, which do not cancel, however near the rows are to the columns.
+    SquaredDistance,
 }
 
 /// The left factor: a strided view of memory that nobody packs.
@@ -24,19 +30,33 @@ pub struct Matrix<'a> {
     pub data: &'a [f32],
     /// Between consecutive rows or depths, whichever is not contiguous.
     pub stride: usize,
-    /// Which index is contiguous.
-    pub along: Along,
+    /// The contiguous index.
+    pub order: Order,
+    /// The terms of the sums.
+    pub reduce: ReduceKind,
 }
 
-/// What the product is added to.
+impl<'a> Matrix<'a> {
+    /// Rows of contiguous elements, `stride` apart, for dot products.
+    pub const fn row_major(data: &'a [f32], stride: usize) -> Self {
+        Self { data, stride, order: Order::RowMajor, reduce: ReduceKind::Dot }
+    }
+
+    /// Columns of contiguous elements, `stride` apart, for dot products.
+    pub const fn column_major(data: &'a [f32], stride: usize) -> Self {
+        Self { data, stride, order: Order::ColumnMajor, reduce: ReduceKind::Dot }
+    }
+}
+
+/// How the product is combined with the contents of C.
 #[derive(Clone, Copy, Debug)]
-pub enum Start<'a> {
-    /// Nothing: C is overwritten.
-    Zero,
-    /// What C holds.
-    Keep,
-    /// What C holds, each column times its factor.
-    Scale(&'a [f32]),
+pub enum Accumulate<'a> {
+    /// C is overwritten.
+    Overwrite,
+    /// The product is added.
+    Add,
+    /// The product is added after each column was multiplied by its factor.
+    ScaleAndAdd(&'a [f32]),
 }
 
 /// Multiplies as the module says.
@@ -52,38 +72,38 @@ pub fn product<S: Simd, const ROWS: usize, const VECTORS: usize>(
     depth: usize,
     b: &[f32],
     c: &mut [f32],
-    start: Start<'_>,
+    accumulate: Accumulate<'_>,
 ) {
     let lanes = VECTORS * S::LANES;
     if rows == 0 {
         return;
     }
-    let extent = match a.along {
-        Along::Depth | Along::DepthApart => (rows - 1) * a.stride + depth,
-        Along::Rows => depth.saturating_sub(1) * a.stride + rows,
+    let extent = match a.order {
+        Order::RowMajor => (rows - 1) * a.stride + depth,
+        Order::ColumnMajor => depth.saturating_sub(1) * a.stride + rows,
     };
     assert!(depth == 0 || a.data.len() >= extent);
     assert!(b.len() >= depth * lanes && c.len() >= rows * lanes);
-    if let Start::Scale(factors) = start {
+    if let Accumulate::ScaleAndAdd(factors) = accumulate {
         assert!(factors.len() >= lanes);
     }
     let mut row = 0;
     // SAFETY: the asserts above cover every element that rows below `rows` and depths below `depth` reach.
     unsafe {
         while row + ROWS <= rows {
-            row_group::<S, ROWS, VECTORS>(simd, a, row, depth, b, c, start);
+            row_group::<S, ROWS, VECTORS>(simd, a, row, depth, b, c, accumulate);
             row += ROWS;
         }
         if ROWS > 4 && row + 4 <= rows {
-            row_group::<S, 4, VECTORS>(simd, a, row, depth, b, c, start);
+            row_group::<S, 4, VECTORS>(simd, a, row, depth, b, c, accumulate);
             row += 4;
         }
         if ROWS > 2 && row + 2 <= rows {
-            row_group::<S, 2, VECTORS>(simd, a, row, depth, b, c, start);
+            row_group::<S, 2, VECTORS>(simd, a, row, depth, b, c, accumulate);
             row += 2;
         }
         if row < rows {
-            row_group::<S, 1, VECTORS>(simd, a, row, depth, b, c, start);
+            row_group::<S, 1, VECTORS>(simd, a, row, depth, b, c, accumulate);
         }
     }
 }
@@ -91,7 +111,7 @@ pub fn product<S: Simd, const ROWS: usize, const VECTORS: usize>(
 /// `ROWS` rows of the product, accumulated in registers.
 ///
 /// # Safety
-/// Rows `row .. row + ROWS` and all of `depth` must lie inside the slices, `Scale` must hold a factor for each lane.
+/// Rows `row .. row + ROWS` and all of `depth` must lie inside the slices, `ScaleAndAdd` must hold a factor for each lane.
 #[inline(always)]
 unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
@@ -100,7 +120,7 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
     depth: usize,
     b: &[f32],
     c: &mut [f32],
-    start: Start<'_>,
+    accumulate: Accumulate<'_>,
 ) {
     let lanes = VECTORS * S::LANES;
     // SAFETY: row + ROWS rows of C exist.
@@ -108,16 +128,16 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
     let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
     // SAFETY: each access stays inside the rows, depths and lanes that the caller vouches for.
     unsafe {
-        match start {
-            Start::Zero => {}
-            Start::Keep => {
+        match accumulate {
+            Accumulate::Overwrite => {}
+            Accumulate::Add => {
                 for (r, sums) in sums.iter_mut().enumerate() {
                     for (v, sum) in sums.iter_mut().enumerate() {
                         *sum = simd.load_ptr(c.add(r * lanes + v * S::LANES));
                     }
                 }
             }
-            Start::Scale(factors) => {
+            Accumulate::ScaleAndAdd(factors) => {
                 for v in 0..VECTORS {
                     let factor = simd.load_ptr(factors.as_ptr().add(v * S::LANES));
                     for (r, sums) in sums.iter_mut().enumerate() {
@@ -126,23 +146,24 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
                 }
             }
         }
-        match a.along {
-            Along::Depth | Along::DepthApart => {
-                let rows: [*const f32; ROWS] =
-                    std::array::from_fn(|r| a.data.as_ptr().wrapping_add((row + r) * a.stride));
-                if a.along == Along::Depth {
-                    accumulate(simd, &mut sums, b.as_ptr(), depth, |k, further, r| *rows[r].add(k).add(further));
-                } else {
-                    for k in 0..depth {
-                        step::<S, ROWS, VECTORS, true>(simd, &mut sums, b.as_ptr().add(k * lanes), |r| *rows[r].add(k));
-                    }
-                }
+        let data = a.data.as_ptr();
+        match (a.reduce, a.order) {
+            (ReduceKind::Dot, Order::RowMajor) => {
+                let rows: [*const f32; ROWS] = std::array::from_fn(|r| data.wrapping_add((row + r) * a.stride));
+                sum_products(simd, &mut sums, b.as_ptr(), depth, |k, further, r| *rows[r].add(k).add(further));
             }
-            Along::Rows => {
-                let columns = a.data.as_ptr().wrapping_add(row);
-                accumulate(simd, &mut sums, b.as_ptr(), depth, |k, further, r| {
+            (ReduceKind::Dot, Order::ColumnMajor) => {
+                let columns = data.wrapping_add(row);
+                sum_products(simd, &mut sums, b.as_ptr(), depth, |k, further, r| {
                     *columns.add((k + further) * a.stride).add(r)
                 });
+            }
+            (ReduceKind::SquaredDistance, order) => {
+                let steps = if order == Order::RowMajor { [a.stride, 1] } else { [1, a.stride] };
+                for k in 0..depth {
+                    let element = |r: usize| *data.add((row + r) * steps[0] + k * steps[1]);
+                    step::<S, ROWS, VECTORS, true>(simd, &mut sums, b.as_ptr().add(k * lanes), element);
+                }
             }
         }
         // By reference: an iterator that owns them would be filled in memory first.
@@ -160,7 +181,7 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
 /// # Safety
 /// `b` must be valid for reads of `depth · VECTORS` vectors, `a` for calls with every depth, as a sum of two, and row.
 #[inline(always)]
-unsafe fn accumulate<S: Simd, const ROWS: usize, const VECTORS: usize>(
+unsafe fn sum_products<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     sums: &mut [[S::F; VECTORS]; ROWS],
     b: *const f32,
@@ -233,7 +254,8 @@ mod tests {
     struct Case {
         rows: usize,
         depth: usize,
-        along: Along,
+        order: Order,
+        reduce: ReduceKind,
     }
 
     impl Kernel for Case {
@@ -241,32 +263,37 @@ mod tests {
 
         #[inline(always)]
         fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-            let Self { rows, depth, along } = self;
+            let Self { rows, depth, order, reduce } = self;
             let lanes = VECTORS * S::LANES;
             let value = |seed: usize| ((seed * 7 + 3) % 23) as f32 / 8.0 - 1.0;
-            let stride = if along == Along::Rows { rows + 3 } else { depth + 3 };
+            let stride = if order == Order::ColumnMajor { rows + 3 } else { depth + 3 };
             let a: Vec<f32> = (0..(rows + 1) * (depth + 3) + 3 * rows.max(depth)).map(value).collect();
             let b: Vec<f32> = (0..depth * lanes).map(value).collect();
             let factors: Vec<f32> = (0..lanes).map(|lane| lane as f32 / 4.0).collect();
             let before: Vec<f32> = (0..rows * lanes).map(value).collect();
-            for start in [Start::Zero, Start::Keep, Start::Scale(&factors)] {
+            for accumulate in [Accumulate::Overwrite, Accumulate::Add, Accumulate::ScaleAndAdd(&factors)] {
                 let mut c = before.clone();
-                product::<S, ROWS, VECTORS>(simd, Matrix { data: &a, stride, along }, rows, depth, &b, &mut c, start);
+                let matrix = Matrix { data: &a, stride, order, reduce };
+                product::<S, ROWS, VECTORS>(simd, matrix, rows, depth, &b, &mut c, accumulate);
                 for row in 0..rows {
                     for lane in 0..lanes {
                         let kept = before[row * lanes + lane];
-                        let mut expected = match start {
-                            Start::Zero => 0.0,
-                            Start::Keep => kept,
-                            Start::Scale(factors) => kept * factors[lane],
+                        let mut expected = match accumulate {
+                            Accumulate::Overwrite => 0.0,
+                            Accumulate::Add => kept,
+                            Accumulate::ScaleAndAdd(factors) => kept * factors[lane],
                         };
                         for k in 0..depth {
-                            let index = if along == Along::Rows { k * stride + row } else { row * stride + k };
+                            let index = if order == Order::ColumnMajor { k * stride + row } else { row * stride + k };
                             let (a, b) = (a[index], b[k * lanes + lane]);
-                            expected += if along == Along::DepthApart { (a - b) * (a - b) } else { a * b };
+                            expected += if reduce == ReduceKind::Dot { a * b } else { (a - b) * (a - b) };
                         }
                         // Eighths multiply and add without rounding.
-                        assert_eq!(c[row * lanes + lane], expected, "row {row} lane {lane} {along:?} {start:?}");
+                        assert_eq!(
+                            c[row * lanes + lane],
+                            expected,
+                            "row {row} lane {lane} {order:?} {reduce:?} {accumulate:?}"
+                        );
                     }
                 }
             }
@@ -278,8 +305,10 @@ mod tests {
         for level in Level::available() {
             for rows in (0..=18).chain([64]) {
                 for depth in [0, 1, 2, 5, 16, 33] {
-                    for along in [Along::Depth, Along::Rows, Along::DepthApart] {
-                        level.run(Case { rows, depth, along });
+                    for order in [Order::RowMajor, Order::ColumnMajor] {
+                        for reduce in [ReduceKind::Dot, ReduceKind::SquaredDistance] {
+                            level.run(Case { rows, depth, order, reduce });
+                        }
                     }
                 }
             }

@@ -1,6 +1,9 @@
 //! Transposes between rows that lie anywhere and tiles whose columns sit in lanes, in blocks of 4 × 4.
 
-use crate::context::SharedMut;
+use std::ops::Range;
+
+use crate::context::rows::SharedMut;
+use crate::sizes::MAX_TILE_LANES;
 
 /// `dst[c · dst_stride + r] = src[rows[r] + c]` for `columns` values of each row.
 ///
@@ -81,6 +84,28 @@ pub unsafe fn scatter_rows(src: &[f32], src_stride: usize, columns: usize, dst: 
             *value = src[column * src_stride + r];
         }
     }
+}
+
+/// [`scatter_rows`] into `columns` of the first `rows` rows of `dst`, which are `stride` apart.
+///
+/// # Panics
+/// If `src` or `dst` is shorter than that needs, or a row has fewer columns.
+#[inline(always)]
+pub fn scatter_lanes(
+    src: &[f32],
+    src_stride: usize,
+    dst: &mut [f32],
+    stride: usize,
+    columns: Range<usize>,
+    rows: usize,
+) {
+    assert!(columns.end <= stride);
+    let mut starts = [0; MAX_TILE_LANES];
+    for (row, start) in starts[..rows].iter_mut().enumerate() {
+        *start = row * stride + columns.start;
+    }
+    // SAFETY: the slice is borrowed for this alone, and rows do not overlap.
+    unsafe { scatter_rows(src, src_stride, columns.len(), &SharedMut::new(dst), &starts[..rows]) };
 }
 
 /// Panics unless a tile of this length holds `columns` columns of `rows` values.

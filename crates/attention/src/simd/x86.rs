@@ -6,7 +6,7 @@ use super::bits::{HALF_INFINITY, HALF_SCALE, SQRT_HALF, vector};
 use super::{Kernel, Simd};
 
 /// The token of SSE2, which every x86-64 processor has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sse2(());
 
 /// The token of AVX2 with FMA and F16C.

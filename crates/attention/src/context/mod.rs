@@ -3,12 +3,12 @@
 //! Work items run on a pool of threads (native) or in a plain loop (WebAssembly). They are independent and write disjoint
 //! memory, so results do not depend on the number of threads.
 
-use std::marker::PhantomData;
-use std::ops::Range;
+pub mod rows;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::Result;
-use crate::simd::{Level, MAX_TILE_LANES, scatter_rows};
+use crate::simd::Level;
 use crate::tensor::try_zeroed;
 
 /// How a call runs. [`Context::default`] uses everything that the machine offers.
@@ -79,65 +79,6 @@ impl<'a> Context<'a> {
             if !observation.observer.is_cancelled() {
                 work(item);
                 observation.advance(item_operations);
-            }
-        });
-    }
-
-    /// Hands `rows` rows of each output to work items, at most `rows_per_item` consecutive rows to one: `work` receives their
-    /// range and those rows of each output. `operations` is the cost of all items together.
-    ///
-    /// # Panics
-    /// If an output does not consist of `rows` rows of equal width.
-    pub fn for_each_rows<const N: usize>(
-        &self,
-        rows: usize,
-        rows_per_item: usize,
-        operations: u64,
-        outputs: [&mut [f32]; N],
-        work: impl Fn(Range<usize>, [&mut [f32]; N]) + Sync,
-    ) {
-        let outputs = outputs.map(|output| {
-            assert!(output.len().is_multiple_of(rows), "{} values in {rows} rows", output.len());
-            (output.len().checked_div(rows).unwrap_or(0), SharedMut::new(output))
-        });
-        self.for_each(rows.div_ceil(rows_per_item), operations, |item| {
-            let range = item * rows_per_item..rows.min((item + 1) * rows_per_item);
-            let parts = outputs.each_ref().map(|(width, output)| {
-                // SAFETY: `for_each` runs each item once, and ranges of different items do not overlap.
-                unsafe { output.slice(range.start * width, range.len() * width) }
-            });
-            work(range, parts);
-        });
-    }
-
-    /// Hands blocks of a row-major matrix to work items: `block_sizes` are the most rows and columns of one block, and
-    /// `rows` those of the matrix. Items take all blocks of the same rows one after the other; blocks whose rows belong to
-    /// other parts of a split call are left out.
-    ///
-    /// # Panics
-    /// If the output does not consist of `rows` rows of equal width.
-    pub fn for_each_block(
-        &self,
-        rows: usize,
-        block_sizes: [usize; 2],
-        operations: u64,
-        output: &mut [f32],
-        work: impl Fn(MatrixBlock<'_>) + Sync,
-    ) {
-        assert!(output.len().is_multiple_of(rows), "{} values in {rows} rows", output.len());
-        let columns = output.len().checked_div(rows).unwrap_or(0);
-        let [block_rows, block_columns] = block_sizes;
-        let blocks_beside = columns.div_ceil(block_columns);
-        let output = SharedMut::new(output);
-        self.for_each(rows.div_ceil(block_rows) * blocks_beside, operations, |item| {
-            let (row, column) = (item / blocks_beside, item % blocks_beside);
-            if self.partition.owns(row) {
-                work(MatrixBlock {
-                    output: &output,
-                    width: columns,
-                    rows: row * block_rows..rows.min((row + 1) * block_rows),
-                    columns: column * block_columns..columns.min((column + 1) * block_columns),
-                });
             }
         });
     }
@@ -267,86 +208,6 @@ pub fn available_threads() -> usize {
 /// Ends the pool's threads and waits for them; a later call starts new ones.
 pub fn shut_down() {
     pool::shut_down();
-}
-
-/// A block of a row-major matrix that belongs to one work item.
-pub struct MatrixBlock<'a> {
-    output: &'a SharedMut<'a, f32>,
-    width: usize,
-    rows: Range<usize>,
-    columns: Range<usize>,
-}
-
-impl MatrixBlock<'_> {
-    /// The rows of the matrix that the block consists of.
-    pub fn rows(&self) -> Range<usize> {
-        self.rows.clone()
-    }
-
-    /// The columns of the matrix that the block consists of.
-    pub fn columns(&self) -> Range<usize> {
-        self.columns.clone()
-    }
-
-    /// The block's part of a row of the matrix.
-    ///
-    /// # Panics
-    /// If the row is not in the block.
-    #[inline(always)]
-    pub fn row(&mut self, row: usize) -> &mut [f32] {
-        assert!(self.rows.contains(&row));
-        // SAFETY: blocks do not overlap, and nothing else of this one is borrowed.
-        unsafe { self.output.slice(row * self.width + self.columns.start, self.columns.len()) }
-    }
-
-    /// Writes the block's part of some rows from a tile that has them in its lanes: `tile[column · lanes + lane]`.
-    ///
-    /// # Panics
-    /// If a row is not in the block, or the tile is too short.
-    #[inline(always)]
-    pub fn write_lanes(&mut self, rows: Range<usize>, tile: &[f32], lanes: usize) {
-        assert!(self.rows.start <= rows.start && rows.end <= self.rows.end);
-        let mut starts = [0; MAX_TILE_LANES];
-        let count = rows.len();
-        for (start, row) in starts.iter_mut().zip(rows) {
-            *start = row * self.width + self.columns.start;
-        }
-        // SAFETY: blocks do not overlap, and nothing else of this one is borrowed.
-        unsafe { scatter_rows(tile, lanes, self.columns.len(), self.output, &starts[..count]) };
-    }
-}
-
-/// A slice whose disjoint parts several items write at the same time.
-pub struct SharedMut<'a, T> {
-    start: *mut T,
-    len: usize,
-    slice: PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: only `slice` reaches the memory, and its callers vouch that parts do not overlap.
-unsafe impl<T: Send> Sync for SharedMut<'_, T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Send for SharedMut<'_, T> {}
-
-impl<'a, T> SharedMut<'a, T> {
-    /// Shares the slice for as long as it is borrowed.
-    pub fn new(slice: &'a mut [T]) -> Self {
-        Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
-    }
-
-    /// `len` elements from `start` on.
-    ///
-    /// # Safety
-    /// No other part that is alive may overlap this one.
-    ///
-    /// # Panics
-    /// If the part reaches beyond the slice.
-    #[allow(clippy::mut_from_ref, reason = "the callers keep the parts disjoint")]
-    pub unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [T] {
-        assert!(start <= self.len && len <= self.len - start);
-        // SAFETY: the part lies inside the slice, and the caller keeps it from overlapping another.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
-    }
 }
 
 #[cfg(not(target_family = "wasm"))]

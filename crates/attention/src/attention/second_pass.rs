@@ -1,16 +1,18 @@
-//! The second pass, for those who ask: scores are computed once more, tile by tile, and written out as weights, as scores at
-//! an earlier stage, or as each row's largest. The forward pass never holds an L × S buffer for them.
+//! The second pass, for weights, scores and largest weights: scores are computed again, tile by tile, and written as weights,
+//! as scores at an earlier stage, or as each row's largest weights. The forward pass never holds an L × S buffer.
 
-use crate::attention::score::{Lanes, ScoreTile, TileBuffers, Until, are_bounded, head_rows, weight_of};
+use crate::attention::score::{Lanes, ScoreTile, TileBuffers, are_bounded, head_rows, weight_of};
 use crate::attention::{Problem, WeightsOf};
-use crate::context::{Context, SharedMut};
+use crate::context::Context;
+use crate::context::rows::{ItemRows, OwnRows, RowLayout, Rows};
 use crate::error::Result;
 use crate::options::Stage;
 use crate::scratch::{self, Scratch};
-use crate::simd::{Kernel, MAX_TILE_LANES, Simd, scatter_rows};
+use crate::simd::{Kernel, Simd, scatter_lanes};
+use crate::sizes::MAX_TILE_LANES;
 
-/// What the forward pass found for each row (b, h, i): the largest score, in the problem's units, and the sum of
-/// exponentials relative to it. Empty where nobody asks for weights.
+/// The forward pass's results for each row (b, h, i): the largest score, in the problem's units, and the sum of exponentials
+/// relative to it. Empty unless weights are requested.
 pub(super) struct Statistics {
     pub max: Vec<f32>,
     pub sum: Vec<f32>,
@@ -22,32 +24,32 @@ impl Statistics {
     }
 }
 
-/// What becomes of the scores.
+/// The values that are written.
 #[derive(Clone, Copy)]
 enum Values<'a> {
     /// Scores in natural units, at a stage before softmax.
-    Scores(Until),
+    Scores(Stage),
     /// Weights, after dropout.
     Weights(&'a Statistics),
 }
 
-/// Where they go.
+/// Their destination.
 enum Sink<'a> {
     /// Rows of S values, one for each (b, h, i), or one for each (b, i) with the mean over the heads.
-    Rows(SharedMut<'a, f32>),
+    All(&'a mut [f32]),
     /// The largest values of each row and their keys.
-    Top { values: SharedMut<'a, f32>, keys: SharedMut<'a, i32>, count: usize },
+    Top(&'a mut [f32], &'a mut [i32]),
+}
+
+/// The part of the destination that belongs to one work item.
+enum Target<'a> {
+    All(OwnRows<'a>),
+    Top(OwnRows<'a>, OwnRows<'a, i32>),
 }
 
 /// Writes the scores at a stage before softmax, `[B, H, L, S]`.
 pub(super) fn scores(context: Context<'_>, problem: &Problem<'_>, stage: Stage, output: &mut [f32]) -> Result<()> {
-    let until = match stage {
-        Stage::Scores => Until::Scores,
-        Stage::Softcapped => Until::Softcapped,
-        Stage::Biased | Stage::Weights => Until::Masked,
-    };
-    let sink = Sink::Rows(SharedMut::new(output));
-    run(context, problem, Values::Scores(until), sink, WeightsOf::EachHead)
+    run(context, problem, Values::Scores(stage), Sink::All(output), WeightsOf::EachHead)
 }
 
 /// Writes the weights after dropout, `[B, H, L, S]` or `[B, L, S]`.
@@ -58,7 +60,7 @@ pub(super) fn weights(
     output: &mut [f32],
     weights_of: WeightsOf,
 ) -> Result<()> {
-    run(context, problem, Values::Weights(statistics), Sink::Rows(SharedMut::new(output)), weights_of)
+    run(context, problem, Values::Weights(statistics), Sink::All(output), weights_of)
 }
 
 /// Writes each row's largest weights, descending, and their keys; among equals the lower key comes first.
@@ -69,9 +71,7 @@ pub(super) fn top_weights(
     values: &mut [f32],
     keys: &mut [i32],
 ) -> Result<()> {
-    let count = values.len().checked_div(problem.rows()).unwrap_or(0);
-    let sink = Sink::Top { values: SharedMut::new(values), keys: SharedMut::new(keys), count };
-    run(context, problem, Values::Weights(statistics), sink, WeightsOf::EachHead)
+    run(context, problem, Values::Weights(statistics), Sink::Top(values, keys), WeightsOf::EachHead)
 }
 
 fn run(
@@ -85,59 +85,72 @@ fn run(
         return Ok(());
     }
     let lanes = context.level.tile_lanes();
-    let heads_an_item = if weights_of == WeightsOf::MeanHead { problem.heads } else { 1 };
-    let scratch_len = heads_an_item * problem.head_dim * lanes
+    let heads_per_item = if weights_of == WeightsOf::MeanHead { problem.heads } else { 1 };
+    let scratch_len = heads_per_item * problem.head_dim * lanes
         + 2 * problem.key_block * lanes
         + TileBuffers::len(problem, lanes)
         // The weights of one tile of rows, from which the largest are picked.
-        + if matches!(sink, Sink::Top { .. }) { lanes * problem.keys } else { 0 };
+        + if matches!(sink, Sink::Top(..)) { lanes * problem.keys } else { 0 };
     scratch::reserve(scratch_len)?;
-    let blocks = problem.queries.div_ceil(lanes);
-    let head_items = problem.heads / heads_an_item;
-    context.for_each(problem.batch * head_items * blocks, problem.operations(), |item| {
-        let (outer, block) = (item / blocks, item % blocks);
-        let first_head = outer % head_items * heads_an_item;
-        context.level.run(Emit {
+    let head_items = problem.heads / heads_per_item;
+    let layout = |width: usize| RowLayout::contiguous([problem.batch, head_items, problem.queries], 1, width);
+    let (values_target, keys_target) = match sink {
+        Sink::All(output) => (Rows::new(output, layout(problem.keys)), None),
+        Sink::Top(largest, keys) => {
+            let layout = layout(largest.len() / problem.rows());
+            (Rows::new(largest, layout), Some(Rows::new(keys, layout)))
+        }
+    };
+    let sizes = [problem.batch * head_items, problem.queries, lanes];
+    let outputs = [Some(values_target)];
+    context.for_each_head_rows(sizes, problem.operations(), outputs, keys_target, |item, [values_part], keys_part| {
+        let ItemRows { head, rows } = item;
+        let Some(values_part) = values_part else { return };
+        let first_head = head % head_items * heads_per_item;
+        context.level.run(SecondPass {
             problem,
             values,
-            sink: &sink,
-            b: outer / head_items,
-            heads: first_head..first_head + heads_an_item,
-            queries: block * lanes..problem.queries.min((block + 1) * lanes),
+            target: match keys_part {
+                Some(keys) => Target::Top(values_part, keys),
+                None => Target::All(values_part),
+            },
+            b: head / head_items,
+            heads: first_head..first_head + heads_per_item,
+            queries: rows,
             scratch_len,
         });
     });
     Ok(())
 }
 
-/// One work item: a tile of queries of one head, or of all heads where their mean is wanted.
-struct Emit<'a> {
+/// One work item: a tile of queries of one head, or of all heads where their mean is requested.
+struct SecondPass<'a> {
     problem: &'a Problem<'a>,
     values: Values<'a>,
-    sink: &'a Sink<'a>,
+    target: Target<'a>,
     b: usize,
     heads: std::ops::Range<usize>,
     queries: std::ops::Range<usize>,
     scratch_len: usize,
 }
 
-impl Kernel for Emit<'_> {
+impl Kernel for SecondPass<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(mut self, simd: S) {
         let mut scratch = Scratch::take(self.scratch_len);
         if S::HAS_HALF_TILES && self.queries.len() <= S::LANES {
-            self.emit::<S, ROWS, 1>(simd, scratch.values());
+            self.write::<S, ROWS, 1>(simd, scratch.values());
         } else {
-            self.emit::<S, ROWS, VECTORS>(simd, scratch.values());
+            self.write::<S, ROWS, VECTORS>(simd, scratch.values());
         }
     }
 }
 
-impl Emit<'_> {
+impl SecondPass<'_> {
     #[inline(always)]
-    fn emit<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, simd: S, mut rest: &mut [f32]) {
+    fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(&mut self, simd: S, mut rest: &mut [f32]) {
         let problem = self.problem;
         let lanes = VECTORS * S::LANES;
         let query_len = problem.head_dim * lanes;
@@ -145,7 +158,8 @@ impl Emit<'_> {
         let tile = scratch::take(&mut rest, problem.key_block * lanes);
         let mean = scratch::take(&mut rest, problem.key_block * lanes);
         let mut buffers = TileBuffers::take(problem, lanes, &mut rest);
-        let rows_of_head = |h: usize| self.queries.clone().map(move |i| [self.b, h, i]);
+        let (b, rows) = (self.b, self.queries.clone());
+        let rows_of_head = |h: usize| rows.clone().map(move |i| [b, h, i]);
         for (index, h) in self.heads.clone().enumerate() {
             let queries = &mut queries[index * query_len..][..query_len];
             Lanes::new(problem, 0..problem.keys, rows_of_head(h)).load_queries(simd, problem, lanes, queries);
@@ -176,32 +190,20 @@ impl Emit<'_> {
                 }
             }
             let values = if self.heads.len() > 1 { mean } else { tile };
-            let mut starts = [0; MAX_TILE_LANES];
-            let starts = &mut starts[..first_head.count];
-            for (lane, &[b, h, i]) in first_head.rows[..first_head.count].iter().enumerate() {
-                let row = match self.sink {
-                    Sink::Rows(_) if self.heads.len() == problem.heads => b * problem.queries + i,
-                    Sink::Rows(_) => (b * problem.heads + h) * problem.queries + i,
-                    Sink::Top { .. } => lane,
-                };
-                starts[lane] = row * problem.keys + from;
+            match &mut self.target {
+                Target::All(output) => output.write_lanes(rows.clone(), from..to, values, lanes),
+                // Rows of S weights, one after the other, from which the largest are picked below.
+                Target::Top(..) => scatter_lanes(values, lanes, rest, problem.keys, from..to, rows.len()),
             }
-            let own_rows = SharedMut::new(rest);
-            let target = if let Sink::Rows(output) = self.sink { output } else { &own_rows };
-            // SAFETY: each row belongs to one item, which writes each of its parts once.
-            unsafe { scatter_rows(values, lanes, to - from, target, starts) };
         }
-        if let Sink::Top { values, keys, count } = self.sink {
-            for (&[b, h, i], row) in first_head.rows[..first_head.count].iter().zip(rest.chunks_exact(problem.keys)) {
-                let start = ((b * problem.heads + h) * problem.queries + i) * count;
-                // SAFETY: each row belongs to one item, which writes it once.
-                let (values, keys) = unsafe { (values.slice(start, *count), keys.slice(start, *count)) };
-                largest(row, values, keys);
+        if let Target::Top(largest, keys) = &mut self.target {
+            for (query, row) in rows.zip(rest.chunks_exact(problem.keys)) {
+                pick_largest(row, largest.row(query), keys.row(query));
             }
         }
     }
 
-    /// Fills a tile with what the sink takes.
+    /// Fills a tile with the values that are written.
     #[inline(always)]
     fn fill<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
@@ -212,12 +214,12 @@ impl Emit<'_> {
     ) {
         let lanes = VECTORS * S::LANES;
         let statistics = match self.values {
-            Values::Scores(until) => {
-                return scores.compute::<S, ROWS, VECTORS>(simd, until, scores.cover(), buffers, tile);
+            Values::Scores(stage) => {
+                return scores.compute::<S, ROWS, VECTORS>(simd, stage, scores.cover(), buffers, tile);
             }
             Values::Weights(statistics) => statistics,
         };
-        scores.compute::<S, ROWS, VECTORS>(simd, Until::Masked, scores.cover(), buffers, tile);
+        scores.compute::<S, ROWS, VECTORS>(simd, Stage::Biased, scores.cover(), buffers, tile);
         let rows = &scores.lanes.rows[..scores.lanes.count];
         let (mut max, mut scale) = ([0.0; MAX_TILE_LANES], [0.0; MAX_TILE_LANES]);
         for (lane, [b, h, i]) in rows.iter().enumerate() {
@@ -247,21 +249,21 @@ fn add_mean(tile: &[f32], mean: &mut [f32], index: usize, heads: usize) {
     }
 }
 
-/// The largest of `row`, as many as `values` holds, descending, among equals the lower index first, NaN before everything
-/// (as `torch.topk` has it).
-fn largest(row: &[f32], values: &mut [f32], indices: &mut [i32]) {
+/// Writes the largest of `row`, as many as `values` has room for: descending, among equals the lower index first, NaN before
+/// everything (as `torch.topk` has it).
+fn pick_largest(row: &[f32], values: &mut [f32], indices: &mut [i32]) {
     let goes_before = |a: f32, b: f32| a > b || (a.is_nan() && !b.is_nan());
     let mut held = 0;
     for (index, &value) in row.iter().enumerate() {
         if held == values.len() && !values.last().is_some_and(|&last| goes_before(value, last)) {
             continue;
         }
-        let place = values[..held].partition_point(|&other| !goes_before(value, other));
+        let slot = values[..held].partition_point(|&other| !goes_before(value, other));
         held = values.len().min(held + 1);
-        values.copy_within(place..held - 1, place + 1);
-        indices.copy_within(place..held - 1, place + 1);
-        values[place] = value;
-        indices[place] = index as i32;
+        values.copy_within(slot..held - 1, slot + 1);
+        indices.copy_within(slot..held - 1, slot + 1);
+        values[slot] = value;
+        indices[slot] = index as i32;
     }
 }
 
@@ -272,11 +274,11 @@ mod tests {
     #[test]
     fn the_largest_come_first_and_among_equals_the_lower_index() {
         let (mut values, mut indices) = ([0.0; 3], [0; 3]);
-        largest(&[0.1, 0.5, 0.0, 0.5, 0.2], &mut values, &mut indices);
+        pick_largest(&[0.1, 0.5, 0.0, 0.5, 0.2], &mut values, &mut indices);
         assert_eq!((values, indices), ([0.5, 0.5, 0.2], [1, 3, 4]));
-        largest(&[0.0; 4], &mut values, &mut indices);
+        pick_largest(&[0.0; 4], &mut values, &mut indices);
         assert_eq!((values, indices), ([0.0; 3], [0, 1, 2]));
-        largest(&[0.3, f32::NAN, 0.4, 0.1], &mut values, &mut indices);
+        pick_largest(&[0.3, f32::NAN, 0.4, 0.1], &mut values, &mut indices);
         assert!(values[0].is_nan());
         assert_eq!((&values[1..], indices), (&[0.4, 0.3][..], [1, 2, 0]));
     }

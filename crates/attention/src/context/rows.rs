@@ -1,0 +1,287 @@
+//! Outputs whose rows and blocks belong to work items: what an item receives, nothing else can reach.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use crate::context::Context;
+use crate::simd::scatter_rows;
+use crate::sizes::MAX_TILE_LANES;
+
+/// A slice whose disjoint parts several items write at the same time.
+pub struct SharedMut<'a, T> {
+    start: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: only `slice` reaches the memory, and its callers vouch that parts do not overlap.
+unsafe impl<T: Send> Sync for SharedMut<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for SharedMut<'_, T> {}
+
+impl<'a, T> SharedMut<'a, T> {
+    /// Shares the slice for as long as it is borrowed.
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// `len` elements from `start` on.
+    ///
+    /// # Safety
+    /// No other part that is alive may overlap this one.
+    ///
+    /// # Panics
+    /// If the part reaches beyond the slice.
+    #[allow(clippy::mut_from_ref, reason = "the callers keep the parts disjoint")]
+    pub unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [T] {
+        assert!(start <= self.len && len <= self.len - start);
+        // SAFETY: the part lies inside the slice, and the caller keeps it from overlapping another.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+}
+
+/// A block of a row-major matrix that belongs to one work item.
+pub struct MatrixBlock<'a> {
+    output: &'a SharedMut<'a, f32>,
+    width: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl MatrixBlock<'_> {
+    /// The rows of the matrix that the block consists of.
+    pub fn rows(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
+    /// The columns of the matrix that the block consists of.
+    pub fn columns(&self) -> Range<usize> {
+        self.columns.clone()
+    }
+
+    /// The block's part of a row of the matrix.
+    ///
+    /// # Panics
+    /// If the row is not in the block.
+    #[inline(always)]
+    pub fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(self.rows.contains(&row));
+        // SAFETY: blocks do not overlap, and nothing else of this one is borrowed.
+        unsafe { self.output.slice(row * self.width + self.columns.start, self.columns.len()) }
+    }
+
+    /// Writes the block's part of some rows from a tile that has them in its lanes: `tile[column · lanes + lane]`.
+    ///
+    /// # Panics
+    /// If a row is not in the block, or the tile is too short.
+    #[inline(always)]
+    pub fn write_lanes(&mut self, rows: Range<usize>, tile: &[f32], lanes: usize) {
+        assert!(self.rows.start <= rows.start && rows.end <= self.rows.end);
+        let mut starts = [0; MAX_TILE_LANES];
+        let count = rows.len();
+        for (start, row) in starts.iter_mut().zip(rows) {
+            *start = row * self.width + self.columns.start;
+        }
+        // SAFETY: blocks do not overlap, and nothing else of this one is borrowed.
+        unsafe { scatter_rows(tile, lanes, self.columns.len(), self.output, &starts[..count]) };
+    }
+}
+
+/// Where the rows of an output of attention are: row r of a key/value head is query `r / group` of the group's query head
+/// `r mod group`. Rows never overlap.
+#[derive(Debug, Clone, Copy)]
+pub struct RowLayout {
+    group: usize,
+    kv_heads: usize,
+    /// Between batch entries, query heads and queries.
+    strides: [usize; 3],
+    /// Elements of one row.
+    width: usize,
+}
+
+impl RowLayout {
+    /// The layout of `[batch, heads, queries]` rows, `group` heads to one key/value head.
+    ///
+    /// # Panics
+    /// If rows overlap.
+    pub fn new(
+        [batch, heads, queries]: [usize; 3],
+        group: usize,
+        strides: impl Into<[usize; 3]>,
+        width: usize,
+    ) -> Self {
+        let strides = strides.into();
+        let mut dims = [(strides[0], batch), (strides[1], heads), (strides[2], queries)];
+        dims.sort_unstable();
+        let mut extent = width;
+        for (stride, count) in dims.into_iter().filter(|&(_, count)| count > 1) {
+            assert!(stride >= extent, "rows of {width} elements overlap at strides {strides:?}");
+            extent += stride * (count - 1);
+        }
+        Self { group, kv_heads: heads.checked_div(group).unwrap_or(0), strides, width }
+    }
+
+    /// Rows one after the other, in the order of batch entries, heads and queries.
+    pub fn contiguous([batch, heads, queries]: [usize; 3], group: usize, width: usize) -> Self {
+        Self::new([batch, heads, queries], group, [heads * queries * width, queries * width, width], width)
+    }
+
+    /// The position of a row of key/value head `head`, counted over all batch entries.
+    #[inline(always)]
+    fn start(&self, head: usize, row: usize) -> usize {
+        let (b, kv_head) = (head / self.kv_heads, head % self.kv_heads);
+        let [batch, head, query] = self.strides;
+        b * batch + (kv_head * self.group + row % self.group) * head + row / self.group * query
+    }
+}
+
+/// An output whose rows are handed to work items.
+pub struct Rows<'a, T = f32> {
+    data: SharedMut<'a, T>,
+    layout: RowLayout,
+}
+
+impl<'a, T> Rows<'a, T> {
+    /// The rows of `data` in a layout.
+    pub fn new(data: &'a mut [T], layout: RowLayout) -> Self {
+        Self { data: SharedMut::new(data), layout }
+    }
+
+    /// The rows of one item; no other item may have one of them.
+    fn part(&self, item: &ItemRows) -> OwnRows<'_, T> {
+        OwnRows { output: self, head: item.head, rows: item.rows.clone() }
+    }
+}
+
+/// The rows of an output that belong to one work item: some consecutive ones of a key/value head.
+pub struct OwnRows<'a, T = f32> {
+    output: &'a Rows<'a, T>,
+    head: usize,
+    rows: Range<usize>,
+}
+
+impl<T> OwnRows<'_, T> {
+    /// One row.
+    ///
+    /// # Panics
+    /// If it is another item's.
+    #[inline(always)]
+    pub fn row(&mut self, row: usize) -> &mut [T] {
+        assert!(self.rows.contains(&row));
+        let layout = &self.output.layout;
+        // SAFETY: rows do not overlap, this one is the item's own, and nothing else of it is borrowed.
+        unsafe { self.output.data.slice(layout.start(self.head, row), layout.width) }
+    }
+}
+
+impl OwnRows<'_> {
+    /// Writes a tile that has rows in its lanes, `tile[column · lanes + lane]`, to `columns` of consecutive rows.
+    ///
+    /// # Panics
+    /// If a row is another item's, if the rows have fewer columns, or if the tile is too short.
+    #[inline(always)]
+    pub fn write_lanes(&mut self, rows: Range<usize>, columns: Range<usize>, tile: &[f32], lanes: usize) {
+        let layout = &self.output.layout;
+        assert!(self.rows.start <= rows.start && rows.end <= self.rows.end && columns.end <= layout.width);
+        let mut starts = [0; MAX_TILE_LANES];
+        let count = rows.len();
+        for (start, row) in starts[..count].iter_mut().zip(rows) {
+            *start = layout.start(self.head, row) + columns.start;
+        }
+        // SAFETY: rows do not overlap, these are the item's own, and nothing else of them is borrowed.
+        unsafe { scatter_rows(tile, lanes, columns.len(), &self.output.data, &starts[..count]) };
+    }
+}
+
+/// The rows of one work item: some consecutive ones of a key/value head.
+#[derive(Debug, Clone)]
+pub struct ItemRows {
+    /// The key/value head, counted over all batch entries.
+    pub head: usize,
+    /// Its rows.
+    pub rows: Range<usize>,
+}
+
+impl Context<'_> {
+    /// Hands `rows` rows of each output to work items, at most `rows_per_item` consecutive rows to one: `work` receives their
+    /// range and those rows of each output. `operations` is the cost of all items together.
+    ///
+    /// # Panics
+    /// If an output does not consist of `rows` rows of equal width.
+    pub fn for_each_rows<const N: usize>(
+        &self,
+        rows: usize,
+        rows_per_item: usize,
+        operations: u64,
+        outputs: [&mut [f32]; N],
+        work: impl Fn(Range<usize>, [&mut [f32]; N]) + Sync,
+    ) {
+        let outputs = outputs.map(|output| {
+            assert!(output.len().is_multiple_of(rows), "{} values in {rows} rows", output.len());
+            (output.len().checked_div(rows).unwrap_or(0), SharedMut::new(output))
+        });
+        self.for_each(rows.div_ceil(rows_per_item), operations, |item| {
+            let range = item * rows_per_item..rows.min((item + 1) * rows_per_item);
+            let parts = outputs.each_ref().map(|(width, output)| {
+                // SAFETY: `for_each` runs each item once, and ranges of different items do not overlap.
+                unsafe { output.slice(range.start * width, range.len() * width) }
+            });
+            work(range, parts);
+        });
+    }
+
+    /// Hands blocks of a row-major matrix to work items: `block_sizes` are the most rows and columns of one block, and
+    /// `rows` those of the matrix. Items take all blocks of the same rows one after the other; blocks whose rows belong to
+    /// other parts of a split call are left out.
+    ///
+    /// # Panics
+    /// If the output does not consist of `rows` rows of equal width.
+    pub fn for_each_block(
+        &self,
+        rows: usize,
+        block_sizes: [usize; 2],
+        operations: u64,
+        output: &mut [f32],
+        work: impl Fn(MatrixBlock<'_>) + Sync,
+    ) {
+        assert!(output.len().is_multiple_of(rows), "{} values in {rows} rows", output.len());
+        let columns = output.len().checked_div(rows).unwrap_or(0);
+        let [block_rows, block_columns] = block_sizes;
+        let blocks_beside = columns.div_ceil(block_columns);
+        let output = SharedMut::new(output);
+        self.for_each(rows.div_ceil(block_rows) * blocks_beside, operations, |item| {
+            let (row, column) = (item / blocks_beside, item % blocks_beside);
+            if self.partition.owns(row) {
+                work(MatrixBlock {
+                    output: &output,
+                    width: columns,
+                    rows: row * block_rows..rows.min((row + 1) * block_rows),
+                    columns: column * block_columns..columns.min((column + 1) * block_columns),
+                });
+            }
+        });
+    }
+
+    /// Hands the rows of each of `heads` key/value heads to work items, at most `rows_per_item` consecutive rows to one:
+    /// `work` receives which they are, and exactly those rows of each output. `operations` is the cost of all items together.
+    ///
+    /// The last rows go first: they see more keys if attention is causal, and no thread is left with one of them at the end.
+    pub fn for_each_head_rows<const N: usize>(
+        &self,
+        [heads, rows, rows_per_item]: [usize; 3],
+        operations: u64,
+        outputs: [Option<Rows<'_>>; N],
+        indices: Option<Rows<'_, i32>>,
+        work: impl Fn(ItemRows, [Option<OwnRows<'_>>; N], Option<OwnRows<'_, i32>>) + Sync,
+    ) {
+        let blocks = rows.div_ceil(rows_per_item);
+        self.for_each(heads * blocks, operations, |index| {
+            let (block, head) = (blocks - 1 - index / heads, index % heads);
+            let item = ItemRows { head, rows: block * rows_per_item..rows.min((block + 1) * rows_per_item) };
+            // `for_each` runs each item once, and items differ in the head or in the rows.
+            let outputs = outputs.each_ref().map(|output| output.as_ref().map(|output| output.part(&item)));
+            let indices = indices.as_ref().map(|output| output.part(&item));
+            work(item, outputs, indices);
+        });
+    }
+}
