@@ -113,8 +113,9 @@ impl RowLayout {
         let strides = strides.into();
         let mut dims = [(strides[0], batch), (strides[1], heads), (strides[2], queries)];
         dims.sort_unstable();
+        let is_empty = dims.iter().any(|&(_, count)| count == 0);
         let mut extent = width;
-        for (stride, count) in dims.into_iter().filter(|&(_, count)| count > 1) {
+        for (stride, count) in dims.into_iter().filter(|&(_, count)| count > 1 && !is_empty) {
             assert!(stride >= extent, "rows of {width} elements overlap at strides {strides:?}");
             extent += stride * (count - 1);
         }
