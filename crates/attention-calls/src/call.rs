@@ -86,7 +86,8 @@ impl Slots<'_> {
         let Some(element) = Element::of(element) else { return Ok(None) };
         let &[place, rank, ref rest @ ..] = rest else { return Err(cut_short()) };
         if rank > MAX_RANK as f64 {
-            let actual = format_args!("{rank} dimensions");
+            // As an integer: displaying a float would link 15 KB of the standard library into the module.
+            let actual = format_args!("{} dimensions", rank as u64);
             return Err(Error::shape(name, format_args!("at most {MAX_RANK} dimensions"), actual));
         }
         let (given, rest) = rest.split_at_checked(rank as usize).ok_or_else(cut_short)?;

@@ -116,7 +116,7 @@ impl RowLayout {
         let is_empty = dims.iter().any(|&(_, count)| count == 0);
         let mut extent = width;
         for (stride, count) in dims.into_iter().filter(|&(_, count)| count > 1 && !is_empty) {
-            assert!(stride >= extent, "rows of {width} elements overlap at strides {strides:?}");
+            assert!(stride >= extent, "rows overlap");
             extent += stride * (count - 1);
         }
         Self { group, kv_heads: heads.checked_div(group).unwrap_or(0), strides, width }
@@ -218,7 +218,7 @@ impl Context<'_> {
         work: impl Fn(Range<usize>, [&mut [f32]; N]) + Sync,
     ) {
         let outputs = outputs.map(|output| {
-            assert!(output.len().is_multiple_of(rows), "{} values in {rows} rows", output.len());
+            assert!(output.len().is_multiple_of(rows), "rows of different widths");
             (output.len().checked_div(rows).unwrap_or(0), SharedMut::new(output))
         });
         self.for_each(rows.div_ceil(rows_per_item), operations, |item| {
@@ -245,7 +245,7 @@ impl Context<'_> {
         output: &mut [f32],
         work: impl Fn(MatrixBlock<'_>) + Sync,
     ) {
-        assert!(output.len().is_multiple_of(rows), "{} values in {rows} rows", output.len());
+        assert!(output.len().is_multiple_of(rows), "rows of different widths");
         let columns = output.len().checked_div(rows).unwrap_or(0);
         let [block_rows, block_columns] = block_sizes;
         let blocks_beside = columns.div_ceil(block_columns);

@@ -99,12 +99,12 @@ impl fmt::Display for Decimal {
         let point = digits.len() as i32 + exponent;
         match point {
             1..=21 => {
-                let whole = digits.len().min(point as usize);
-                f.write_str(&digits[..whole])?;
+                let (whole, fraction) = digits.split_at_checked(point as usize).unwrap_or((&digits, ""));
+                f.write_str(whole)?;
                 for _ in digits.len()..point as usize {
                     f.write_char('0')?;
                 }
-                if whole < digits.len() { write!(f, ".{}", &digits[whole..]) } else { Ok(()) }
+                if fraction.is_empty() { Ok(()) } else { write!(f, ".{fraction}") }
             }
             -5..=0 => {
                 f.write_str("0.")?;
@@ -114,9 +114,10 @@ impl fmt::Display for Decimal {
                 f.write_str(&digits)
             }
             _ => {
-                f.write_str(&digits[..1])?;
-                if digits.len() > 1 {
-                    write!(f, ".{}", &digits[1..])?;
+                let (first, fraction) = digits.split_at_checked(1).unwrap_or((&digits, ""));
+                f.write_str(first)?;
+                if !fraction.is_empty() {
+                    write!(f, ".{fraction}")?;
                 }
                 write!(f, "e{}", point - 1)
             }
