@@ -253,10 +253,10 @@ impl Item<'_> {
                 }
             }
             let first = self.rows.start + tile * lanes;
-            for lane in 0..lanes_of_tile.count {
+            for (lane, factor) in scale.into_iter().enumerate().take(lanes_of_tile.count) {
                 targets.write_statistics(first + lane, online.max[lane], online.sum[lane]);
                 if self.problem.ball.is_some() {
-                    let moments = buffers.midpoints.moments(tile, lane).map(|moment| moment * scale[lane]);
+                    let moments = buffers.midpoints.moments(tile, lane).map(|moment| moment * factor);
                     targets.write_moments(first + lane, moments);
                 }
             }

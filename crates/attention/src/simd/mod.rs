@@ -324,7 +324,8 @@ mod tests {
     #[test]
     fn extending_loads_are_exact_for_every_value_of_each_format() {
         let bits: Vec<u16> = (0..=u16::MAX).collect();
-        let formats: [(&str, fn(u16) -> f32); 3] = [
+        type Extension = fn(u16) -> f32;
+        let formats: [(&str, Extension); 3] = [
             ("f16", half),
             ("bf16", |bits| f32::from_bits(u32::from(bits) << 16)),
             ("i8", |bits| f32::from(bits as i8)),
