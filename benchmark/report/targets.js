@@ -4,7 +4,7 @@ import { columns, quantity } from './format.js'
 
 /** @typedef {import('../types.d.ts').Report} Report */
 
-const HEAD = ['target', 'limit', 'measured', 'verdict', 'of what']
+const HEAD = ['target', 'limit', 'measured', 'verdict', 'details']
 
 /** @param {Report} report */
 export function targetsReport({ machine, date, goals, absent, remarks }) {
