@@ -1,11 +1,13 @@
 /**
- * The interface of the project's original plan, over `@ruvector/attention`: programs written for the plan run with no change but
- * the name of the import. Adapters are thin, so the numbers are those of the main entry, which serves new code better.
+ * The interface of the project's original plan, on top of `@ruvector/attention`: programs written for the plan run
+ * unchanged except for the import. The adapters are thin, so results equal those of the main entry. New code should use
+ * the main entry.
  *
- * Letters in shapes: `B` batch, `H` heads, `L` query length, `S` key length, `D` size of a head, `M` model size. Arrays are flat
- * and row-major. Every class has `free()` and `Symbol.dispose`. Classes without memory outside the JavaScript heap stay usable after it.
+ * Letters in shapes: `B` batch, `H` heads, `L` query length, `S` key length, `D` size of a head, `M` model size. Arrays
+ * are flat and row-major. Every class has `free()` and `Symbol.dispose`. Classes without memory outside the JavaScript
+ * heap stay usable afterwards.
  *
- * Everything that is thrown is an `AttentionError` of the main entry and a {@link WasmErrorInfo}.
+ * Every error is both an `AttentionError` of the main entry and a {@link WasmErrorInfo}.
  *
  * @module @ruvector/attention/compat
  */
@@ -22,10 +24,10 @@ import type {
 export type Shape = readonly number[] | Uint32Array
 
 /**
- * A mask. `'causal'` and `'none'` act; `'padding'` is an error that asks for the mask itself. A Float32Array is added to the scores,
- * non-zero entries of a Uint8Array attend. A bare array is as long as `[L,S]`, `[B,S]` (padding), `[B,L,S]` or `[B,1,L,S]`,
- * `[B,H,L,S]`, or `[1,S]`; the first form that fits counts. Arrays that {@link createPaddingMask} made are padding, also where
- * `B = L`. A tensor has a shape of its own.
+ * A mask. `'causal'` and `'none'` work; `'padding'` is an error that asks for the mask itself. A Float32Array is added
+ * to the scores; nonzero entries of a Uint8Array attend. The length of a bare array determines its shape: the first of
+ * `[L,S]`, `[B,S]` (padding), `[B,L,S]` or `[B,1,L,S]`, `[B,H,L,S]`, and `[1,S]` that fits. Arrays from {@link
+ * createPaddingMask} are always padding, even if `B = L`. A tensor has its own shape.
  */
 export type Mask =
   | Float32Array
@@ -43,18 +45,18 @@ export type Mask =
 // ── The wrapper ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 interface Freed extends Disposable {
-  /** Frees memory outside the JavaScript heap, if there is some. */
+  /** Frees memory outside the JavaScript heap, if any. */
   free(): void
 }
 
-/** Makes every mechanism; {@link ruVector} is the one instance that programs need. */
+/** Creates every mechanism; {@link ruVector} is the only instance that programs need. */
 export declare class RuVectorAttention implements Freed {
   /**
-   * Gets the backend ready, once. Pages have to await it before anything is made; Node, Deno, Bun and Cloudflare's runtime need not.
-   * `wasm` and `threads` are those of the main entry's `init`.
+   * Prepares the backend, once. Pages must await it before they create anything; Node, Deno, Bun and Cloudflare's
+   * runtime do not need it. `wasm` and `threads` are the options of the main entry's `init`.
    */
   init(options?: { wasm?: unknown; threads?: number }): Promise<void>
-  /** @param dropout The probability, in [0, 1), with which a weight is dropped in every call. Default: 0. */
+  /** @param dropout The probability, in [0, 1), of dropping a weight, in every call. Default: 0. */
   createScaledDotProduct(headDim: number, dropout?: number): WasmScaledDotProduct
   createMultiHead(config: AttentionConfig | IAttentionConfig): WasmMultiHeadAttention
   createHyperbolic(config: HyperbolicConfig | IHyperbolicConfig): WasmHyperbolicAttention
@@ -62,7 +64,7 @@ export declare class RuVectorAttention implements Freed {
   createLinear(modelDim: number, featureDim?: number): WasmLinearAttention
   createCross(config: AttentionConfig | IAttentionConfig): WasmCrossAttention
   createSelf(config: AttentionConfig | IAttentionConfig): WasmSelfAttention
-  /** @param blockSize Keys of a tile. Default: 64. */
+  /** @param blockSize Keys per tile. Default: 64. */
   createFlash(headDim: number, blockSize?: number): WasmFlashAttention
   getMemoryUsage(): MemoryUsage
   free(): void
@@ -80,13 +82,13 @@ interface Mechanism extends Freed {
   dispose(): void
 }
 
-/** Shapes of the arrays, where one that is left out is that of the array before, and a mask. */
+/** Shapes of the arrays, followed by a mask. An omitted shape equals that of the array before. */
 type ShapesAndMask = [queryShape: Shape, ...rest: (Shape | Mask)[]]
 
-/** Shapes and mask, and what watches an asynchronous call. */
+/** Shapes and mask, followed by the options of an asynchronous call. */
 type ShapesMaskAndWatch = [queryShape: Shape, ...rest: (Shape | Mask | AsyncOptions)[]]
 
-/** Softmax attention of one head, as `ScaledDotProductAttention`. */
+/** Softmax attention of one head, like `ScaledDotProductAttention`. */
 export declare class WasmScaledDotProduct implements Mechanism {
   constructor(headDim: number, dropout?: number)
   /** `query [B,L,D]`, `key [B,S,D]` and `value [B,S,E]` give `[B,L,E]`; 4-D shapes `[B,H,L,D]` work too. */
@@ -100,7 +102,7 @@ export declare class WasmScaledDotProduct implements Mechanism {
     mask?: Mask
   ): Float32Array
   forward(query: Float32Array, key: Float32Array, value: Float32Array, ...shapesAndMask: ShapesAndMask): Float32Array
-  /** As `forward`, off the calling thread. */
+  /** Like `forward`, on another thread. */
   forwardAsync(
     query: Float32Array,
     key: Float32Array,
@@ -124,24 +126,25 @@ export declare class WasmScaledDotProduct implements Mechanism {
   [Symbol.dispose](): void
 }
 
-/** What the mechanisms with parameters have. */
+/** Base of the mechanisms with parameters. */
 interface LayerMechanism extends Mechanism {
   /** A copy of the configuration, with every default filled in. */
   readonly config: AttentionConfig
-  /** Sets whether the layer trains, which is when its dropout acts. Default: true. */
+  /** Enables or disables training mode, in which dropout applies. Default: true. */
   train(mode?: boolean): void
   num_parameters(): number
   readonly numParameters: number
 }
 
-/** Multi-head attention, as `MultiHeadAttention`. */
+/** Multi-head attention, like `MultiHeadAttention`. */
 export declare class WasmMultiHeadAttention implements LayerMechanism {
-  /** @throws an error of type InvalidConfig for a configuration that doesn't fit */
+  /** @throws an error of type InvalidConfig for an invalid configuration */
   constructor(config: AttentionConfig | IAttentionConfig)
   /**
    * `query [B,L,M]`, `key [B,S,M]` and `value [B,S,M]` give `output [B,L,M]` and `weights [B,H,L,S]`.
    *
-   * @param shape `[batch, queryLength, keyLength, modelDim]`; `modelDim` is heads · size unless the configuration says otherwise
+   * @param shape `[batch, queryLength, keyLength, modelDim]`; `modelDim` is `numHeads · headDim` unless the
+   *   configuration sets it
    */
   forward(
     query: Float32Array,
@@ -150,7 +153,7 @@ export declare class WasmMultiHeadAttention implements LayerMechanism {
     shape: Shape,
     mask?: Mask
   ): IAttentionResult & { weights: Float32Array }
-  /** As `forward`, off the calling thread. `options` has `signal` and `onProgress`. */
+  /** Like `forward`, on another thread. `options` has `signal` and `onProgress`. */
   forwardAsync(
     query: Float32Array,
     key: Float32Array,
@@ -168,24 +171,27 @@ export declare class WasmMultiHeadAttention implements LayerMechanism {
   [Symbol.dispose](): void
 }
 
-/** Attention in hyperbolic space, as `HyperbolicAttention` with tangent vectors as inputs. */
+/** Attention in hyperbolic space, like `HyperbolicAttention` with tangent vectors as inputs. */
 export declare class WasmHyperbolicAttention implements Mechanism {
   constructor(config: HyperbolicConfig | IHyperbolicConfig)
-  /** Any vectors `[B,L,D]`, taken as tangent vectors at the origin, give such vectors. The heads divide `D`. */
+  /** Maps arbitrary vectors `[B,L,D]`, read as tangent vectors at the origin, to tangent vectors. Heads split `D`. */
   forward(query: Float32Array, key: Float32Array, value: Float32Array, ...shapesAndMask: ShapesAndMask): Float32Array
-  /** As `forward`, off the calling thread. */
+  /** Like `forward`, on another thread. */
   forwardAsync(
     query: Float32Array,
     key: Float32Array,
     value: Float32Array,
     ...shapesMaskAndWatch: ShapesMaskAndWatch
   ): Promise<Float32Array>
-  /** Geodesic distances of points `[L,D]` and `[S,D]`: `[L,S]`. Without shapes each array is one point. */
+  /** Geodesic distances between points `[L,D]` and `[S,D]`: `[L,S]`. Without shapes, each array is one point. */
   distance_matrix(a: Float32Array, b: Float32Array, aShape?: Shape, bShape?: Shape): Float32Array
   distanceMatrix: WasmHyperbolicAttention['distance_matrix']
-  /** Geodesic distance of two points. */
+  /** Geodesic distance between two points. */
   distance(a: Float32Array, b: Float32Array): number
-  /** Points moved onto the manifold; without a shape one point. Points of the hyperboloid have `x₀` first, and it is set. */
+  /**
+   * Moves points onto the manifold. Without a shape, the array is one point. On the hyperboloid, the first coordinate
+   * `x₀` is set to match the others.
+   */
   project_to_ball(points: Float32Array, shape?: Shape): Float32Array
   projectToBall: WasmHyperbolicAttention['project_to_ball']
   readonly curvature: number
@@ -194,25 +200,25 @@ export declare class WasmHyperbolicAttention implements Mechanism {
   [Symbol.dispose](): void
 }
 
-/** Attention linear in the length, as `LinearAttention`. */
+/** Attention in linear time, like `LinearAttention`. */
 export declare class WasmLinearAttention implements Mechanism {
   /** @param featureDim Random features that estimate softmax attention. Default: none; the feature map is elu + 1. */
   constructor(modelDim: number, featureDim?: number)
-  /** `query`, `key` and `value` `[B,L,M]` give `[B,L,M]`. Of the masks `'causal'` and `'none'` have a meaning. */
+  /** `query`, `key` and `value` `[B,L,M]` give `[B,L,M]`. The only masks are `'causal'` and `'none'`. */
   forward(
     query: Float32Array,
     key: Float32Array,
     value: Float32Array,
     ...shapesAndMask: [queryShape: Shape, ...rest: (Shape | 'causal' | 'none' | null | undefined)[]]
   ): Float32Array
-  /** As `forward`, off the calling thread. */
+  /** Like `forward`, on another thread. */
   forwardAsync(
     query: Float32Array,
     key: Float32Array,
     value: Float32Array,
     ...shapesMaskAndWatch: [queryShape: Shape, ...rest: (Shape | 'causal' | 'none' | AsyncOptions | null | undefined)[]]
   ): Promise<Float32Array>
-  /** Rows of `modelDim` numbers give rows of `feature_dim`, flat. */
+  /** Maps rows of `modelDim` numbers to rows of `feature_dim` numbers. */
   feature_map(input: Float32Array, shape?: Shape): Float32Array
   featureMap: WasmLinearAttention['feature_map']
   readonly feature_dim: number
@@ -234,7 +240,7 @@ export declare class WasmCrossAttention implements LayerMechanism {
     kvShape: Shape,
     mask?: Mask
   ): Float32Array
-  /** As `forward`, off the calling thread. */
+  /** Like `forward`, on another thread. */
   forwardAsync(
     query: Float32Array,
     key: Float32Array,
@@ -253,12 +259,12 @@ export declare class WasmCrossAttention implements LayerMechanism {
   [Symbol.dispose](): void
 }
 
-/** Attention of a sequence to itself, as `SelfAttention`. */
+/** Attention of a sequence to itself, like `SelfAttention`. */
 export declare class WasmSelfAttention implements LayerMechanism {
   constructor(config: AttentionConfig | IAttentionConfig)
   /** `x [B,L,M]` gives `[B,L,M]`. */
   forward(x: Float32Array, shape: Shape, mask?: Mask): Float32Array
-  /** As `forward`, off the calling thread. */
+  /** Like `forward`, on another thread. */
   forwardAsync(x: Float32Array, shape: Shape, mask?: Mask, options?: AsyncOptions): Promise<Float32Array>
   readonly config: AttentionConfig
   train(mode?: boolean): void
@@ -269,13 +275,13 @@ export declare class WasmSelfAttention implements LayerMechanism {
   [Symbol.dispose](): void
 }
 
-/** Softmax attention in tiles, as `FlashAttention`. */
+/** Softmax attention in tiles, like `FlashAttention`. */
 export declare class WasmFlashAttention implements Mechanism {
-  /** @param blockSize Keys of a tile. Default: 64. */
+  /** @param blockSize Keys per tile. Default: 64. */
   constructor(headDim: number, blockSize?: number)
   /** `query`, `key` and `value` `[B,L,D]` give `[B,L,D]`. */
   forward(query: Float32Array, key: Float32Array, value: Float32Array, ...shapesAndMask: ShapesAndMask): Float32Array
-  /** As `forward`, off the calling thread. */
+  /** Like `forward`, on another thread. */
   forwardAsync(
     query: Float32Array,
     key: Float32Array,
@@ -289,21 +295,21 @@ export declare class WasmFlashAttention implements Mechanism {
   [Symbol.dispose](): void
 }
 
-/** Multi-head attention off the calling thread: Node's threads natively, workers in WebAssembly. */
+/** Multi-head attention on other threads: Node's thread pool natively, workers in WebAssembly. */
 export declare class AsyncMultiHeadAttention extends WasmMultiHeadAttention {
   forward_async(
     ...call: Parameters<WasmMultiHeadAttention['forwardAsync']>
   ): ReturnType<WasmMultiHeadAttention['forwardAsync']>
 }
 
-/** Many calls, of which `batchSize` run at once. */
+/** Runs many calls, `batchSize` at a time. */
 export declare class BatchProcessor implements Freed {
   constructor()
   /**
-   * Results in the order of the inputs, each as the mechanism's `forward` gives it. By default as many calls run at once as the backend has
-   * threads, and one more.
+   * Returns results in the order of the inputs, each as returned by the mechanism's `forward`. By default, the number
+   * of concurrent calls is the backend's number of threads plus one.
    *
-   * @throws {BatchError} if calls failed, with what became of every input; options that are wrong reject before anything runs
+   * @throws {BatchError} if calls failed, with the outcome of every input; invalid options reject before anything runs
    */
   process_batch(inputs: readonly BatchInput[], options?: IBatchOptions): Promise<unknown[]>
   free(): void
@@ -314,13 +320,16 @@ export declare class BatchProcessor implements Freed {
 export interface BatchInput {
   /** Any mechanism of this entry. */
   attention?: object
-  /** In place of `attention`: multi-head attention of this configuration, made once for all inputs that name the same object. */
+  /**
+   * Instead of `attention`: multi-head attention with this configuration, created once for all inputs that share the
+   * object.
+   */
   config?: AttentionConfig | IAttentionConfig
   query: Float32Array
-  /** Self attention alone can do without keys and values. */
+  /** Keys; like `value`, optional only for self-attention. */
   key?: Float32Array
   value?: Float32Array
-  /** The one shape that a call takes, or `shapes` in its order. */
+  /** The shape, if the call takes only one; otherwise `shapes`, in the order of its parameters. */
   shape?: Shape
   shapes?: Shape[]
   mask?: Mask
@@ -328,12 +337,12 @@ export interface BatchInput {
 
 // ── Configurations ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Configuration of a layer. Members of the main entry's configuration may be set on it, and the main entry takes it. */
+/** Configuration of a layer. It may also hold other options of the main entry's configuration, which accepts it. */
 export declare class AttentionConfig implements LayerConfig, Freed {
   constructor(numHeads: number, headDim: number)
   numHeads: number
   headDim: number
-  /** The probability, in [0, 1), with which a weight is dropped in training. Default: 0. */
+  /** The probability, in [0, 1), of dropping a weight in training. Default: 0. */
   dropout: number
   /** Default: true. */
   useBias: boolean
@@ -354,8 +363,7 @@ export declare class AttentionConfig implements LayerConfig, Freed {
 
 /** Configuration of hyperbolic attention. */
 export declare class HyperbolicConfig implements SpaceConfig, Freed {
-  /**
-   * @param curvature Below 0.
+  /*   * @param curvature Negative.
    * @param numHeads Heads that split the last dimension. Default: 1.
    */
   constructor(curvature: number, numHeads?: number)
@@ -363,7 +371,7 @@ export declare class HyperbolicConfig implements SpaceConfig, Freed {
   numHeads: number
   /** Default: 'poincare'. */
   manifold: NonNullable<SpaceConfig['manifold']>
-  /** What distances are divided by, above 0. Default: 1. */
+  /** Divisor of the distances before softmax, positive. Default: 1. */
   temperature: number
   num_heads: number
   manifoldType: string
@@ -373,7 +381,7 @@ export declare class HyperbolicConfig implements SpaceConfig, Freed {
   [Symbol.dispose](): void
 }
 
-/** Strings that a mask argument may be. */
+/** The strings allowed as a mask argument. */
 export declare const MaskType: { readonly Causal: 'causal'; readonly Padding: 'padding'; readonly None: 'none' }
 export type MaskType = 'causal' | 'padding' | 'none'
 /** Another name of {@link MaskType}. */
@@ -382,7 +390,7 @@ export type AttentionMaskType = MaskType
 
 // ── Tools ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Milliseconds since it was made or last reset. */
+/** Measures milliseconds since it was created or last reset. */
 export declare class PerfTimer implements Freed {
   constructor(name?: string)
   readonly name: string
@@ -392,7 +400,7 @@ export declare class PerfTimer implements Freed {
   [Symbol.dispose](): void
 }
 
-/** Milliseconds between marks. */
+/** Measures milliseconds between marks. */
 export declare class PerformanceMonitor implements Freed {
   mark(label: string): void
   /** From one mark to another, or to now. @throws an error of type InvalidConfig: "No mark found for: …" */
@@ -402,20 +410,29 @@ export declare class PerformanceMonitor implements Freed {
   [Symbol.dispose](): void
 }
 
-/** @throws an error of type InvalidDimensions if the length is not the product of the shape, or an entry is not a number */
+/**
+ * @throws an error of type InvalidDimensions if the length is not the product of the shape, or an entry is not a number
+ */
 export declare function createTensor(data: readonly number[] | Float32Array, shape: Shape): Tensor
-/** Whether a tensor has this many dimensions. */
+/** Returns true if a tensor has this many dimensions. */
 export declare function validateTensorShape(
   tensor: { readonly data: Float32Array; readonly shape: Shape },
   expectedDims: number
 ): boolean
-/** The same array, if the shape has as many elements. @throws an error of type InvalidDimensions: "Cannot reshape array of length …" */
+/**
+ * Returns the same array if the shape has the same number of elements.
+ *
+ * @throws an error of type InvalidDimensions: "Cannot reshape array of length …"
+ */
 export declare function reshape(data: Float32Array, shape: Shape): Float32Array
-/** `[seqLen · seqLen]`: 0 where a query attends, −Infinity behind it. */
+/** A mask `[seqLen · seqLen]`: 0 for keys up to the query's position, −Infinity after it. */
 export declare function createCausalMask(seqLen: number): Float32Array
-/** `[batch · maxLen]`: 0 for keys within each length, −Infinity behind. */
+/** A mask `[batch · maxLen]`: 0 for keys within each length, −Infinity after it. */
 export declare function createPaddingMask(lengths: readonly number[], maxLen: number): Float32Array
-/** Computed in doubles; the standard deviation is over n. Of an empty array NaN, NaN, Infinity and −Infinity. */
+/**
+ * Statistics, computed in doubles; the standard deviation is over n. For an empty array: mean and deviation NaN,
+ * minimum Infinity, maximum −Infinity.
+ */
 export declare function computeStats(data: Float32Array): TensorStats
 /** `(x − mean) / (std + 1e-8)`. */
 export declare function normalize(data: Float32Array): Float32Array
@@ -446,13 +463,13 @@ export interface IAttentionResult {
   output: Float32Array
   weights?: Float32Array
   /**
-   * Milliseconds that the call took, and the most bytes of the backend's memory that it needed at once. The counter is the backend's: calls
-   * that run at the same time share it.
+   * The call's time in milliseconds, and its peak use of the backend's memory in bytes. Concurrent calls share the
+   * counter of memory.
    */
   metadata?: { computeTime: number; memoryUsed: number }
 }
 
-/** Bytes: allocated now, taken from the system, and the most that was ever allocated. */
+/** Memory in bytes: allocated at present, reserved from the system, and the maximum ever allocated. */
 export interface MemoryUsage {
   allocated: number
   total: number
@@ -496,18 +513,18 @@ export interface IPerformanceMetrics {
 }
 
 export interface IBatchOptions {
-  /** How many calls may run at once. */
+  /** The maximum number of concurrent calls. */
   batchSize: number
-  /** `false` runs one call after the other on the calling thread. Default: true. */
+  /** `false` runs the calls one after another on the calling thread. Default: true. */
   async?: boolean
   /** Called with the completed fraction, up to 1. */
   progressCallback?: (progress: number) => void
 }
 
 /**
- * What everything here throws, an `AttentionError` of the main entry. `error_type` is `'InvalidDimensions'` (codes SHAPE and DTYPE),
- * `'InvalidConfig'` (OPTION), `'ComputationError'` (DOMAIN, INTERNAL, NOT_INITIALIZED, BACKEND), `'MemoryError'` (MEMORY, DISPOSED) or
- * `'SerializationError'` (FORMAT).
+ * The error that everything here throws, an `AttentionError` of the main entry. `error_type` is `'InvalidDimensions'`
+ * (codes SHAPE and DTYPE), `'InvalidConfig'` (OPTION), `'ComputationError'` (DOMAIN, INTERNAL, NOT_INITIALIZED,
+ * BACKEND), `'MemoryError'` (MEMORY, DISPOSED) or `'SerializationError'` (FORMAT).
  */
 export declare class WasmErrorInfo extends AttentionError implements Freed {
   private constructor()

@@ -33,8 +33,8 @@ export type Integers =
   | readonly (number | bigint)[]
 
 /**
- * The flags of a boolean mask in another form than a Uint8Array: true or 1 means attend, false or 0 does not, and any
- * other value is an error. Tokenizers return such attention masks.
+ * The flags of a boolean mask in a form other than a Uint8Array, such as the attention mask of a tokenizer: true or 1
+ * means attend, false or 0 hides the key, and any other value is an error.
  */
 export type Flags =
   Exclude<Integers, Uint8Array | readonly (number | bigint)[]> | readonly (boolean | number | bigint)[]
@@ -192,9 +192,9 @@ export const version: string
 export interface MaskOptions {
   /**
    * Uint8Array: boolean, nonzero means attend. Float32Array: added to the scores; −∞ hides a key, a huge negative
-   * number does not. {@link Flags}: boolean, each true, false, 0 or 1. Rank 1 to 4, right-aligned to `[B,H,L,S]`, broadcast along dimensions of size 1. With
-   * three-dimensional inputs of a function, or of hyperbolic attention with one head, a mask of rank 3 is `[B,L,S]`; in
-   * layers, it is `[H,L,S]`.
+   * number does not. {@link Flags}: boolean, each value true, false, 0 or 1. Rank 1 to 4, right-aligned to `[B,H,L,S]`,
+   * broadcast along dimensions of size 1. With three-dimensional inputs of a function, or of hyperbolic attention with
+   * one head, a mask of rank 3 is `[B,L,S]`; in layers, it is `[H,L,S]`.
    */
   mask?: Tensor<Uint8Array> | Tensor<Float32Array> | { data: Flags; shape: readonly number[] } | null
   /** Query `i` sees the keys `j ≤ i + queryOffset`. Default: false. */
@@ -237,7 +237,7 @@ export interface AttentionOptions extends MaskOptions {
 export interface AttentionOutput {
   /** The shape of the queries, with the value size as last dimension. */
   output: Tensor
-  /** `[B,H,L,S]`, or `[B,L,S]` if a layer was asked for the mean over heads. `H` is 1 for 3-D inputs. */
+  /** `[B,H,L,S]`, or `[B,L,S]` for `averageWeights` of a layer. `H` is 1 for 3-D inputs. */
   weights?: Tensor
   /** `[B,H,L,k]`, descending; among equal weights, lower keys come first. */
   topWeights?: { values: Tensor; indices: Tensor<Int32Array> }
@@ -341,7 +341,7 @@ export function scaledDotProductAttentionAsync(
  * The weights of {@link scaledDotProductAttention}, `[B,H,L,S]`, or an earlier stage of them, like the ONNX operator's
  * `qk_matmul_output`: `'scores'` are scaled products, `'softcapped'` follow the softcap, `'biased'` include masks with
  * −∞, `'weights'` (default) follow softmax and dropout. The options `weights`, `topWeights` and `logSumExp` are
- * rejected, as there is no other result.
+ * rejected, because the weights are the only result.
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
  *
@@ -771,11 +771,11 @@ export declare class KVCache implements Disposable {
   readonly length: number
   readonly capacity: number
   /**
-   * Appends `k [B,G,n,headDim]` and `v [B,G,n,valueDim]`, with `layout: 'blhd'` `[B,n,G,headDim]` and `[B,n,G,valueDim]`;
-   * for one head also `[B,n,headDim]` and `[B,n,valueDim]`.
+   * Appends `k [B,G,n,headDim]` and `v [B,G,n,valueDim]`, or `[B,n,G,headDim]` and `[B,n,G,valueDim]` with
+   * `layout: 'blhd'`. A single head also accepts `[B,n,headDim]` and `[B,n,valueDim]`.
    *
-   * @throws {AttentionError} SHAPE, also if there is no room for `n` more keys; the cache then stays unchanged. DTYPE,
-   * OPTION, DISPOSED
+   * @throws {AttentionError} SHAPE, also if the cache lacks room for `n` more keys; it then stays unchanged. DTYPE,
+   *   OPTION, DISPOSED
    */
   append(k: Tensor, v: Tensor, options?: { layout?: 'bhld' | 'blhd' | null } | null): this
   /**
@@ -817,7 +817,7 @@ export interface HalfTensor {
   readonly shape: readonly number[]
 }
 
-/** Any entry of a file of weights: floats, integers, bytes and Booleans, or 16-bit floats. */
+/** Any entry of a weights file: floats, integers, bytes and booleans, or 16-bit floats. */
 export type StateEntry = Tensor | Tensor<Int32Array> | Tensor<Uint8Array> | HalfTensor
 
 /**
@@ -832,8 +832,8 @@ export declare abstract class Layer implements Disposable {
   /**
    * Loads the parameters from `state`, under the names of PyTorch, BERT, Llama or Whisper.
    *
-   * Passes over buffers that checkpoints hold beside parameters, such as `rotary_emb.inv_freq`, `position_ids` or GPT-2's
-   * causal mask, and over entries of integers that are not parameters. Widens 16-bit floats.
+   * Skips buffers that checkpoints hold in addition to parameters, such as `rotary_emb.inv_freq`, `position_ids` or
+   * GPT-2's causal mask, and integer entries that are not parameters. Widens 16-bit floats.
    *
    * @throws {AttentionError} SHAPE, DTYPE or FORMAT for entries that are missing, unexpected or of the wrong shape, and
    * for a prefix without entries; the layer then stays unchanged. OPTION, MEMORY, DISPOSED
@@ -849,11 +849,11 @@ export declare abstract class Layer implements Disposable {
 export interface LoadOptions {
   /** Read only entries under this prefix, such as `'encoder.layer.0.attention'`, without the prefix and its dot. */
   prefix?: string | null
-  /** Refuse entries that are not parameters of the layer; missing ones are always an error. Default: true. */
+  /** Reject entries that are not parameters of the layer. Missing parameters are always an error. Default: true. */
   strict?: boolean | null
   /**
-   * The layer's names by the names below the prefix, or a function that returns them; null leaves an entry out. Names that
-   * a record lacks stay as they are.
+   * Maps names below the prefix to the layer's names: a record, or a function. null leaves an entry out. Names missing
+   * from a record stay as they are.
    */
   rename?: Readonly<Record<string, string | null>> | ((name: string) => string | null) | null
 }
@@ -861,7 +861,10 @@ export interface LoadOptions {
 export interface AttentionConfig {
   /** Query heads `H`. */
   numHeads: number
-  /** Size of a query, key or value in a head. Default: `modelDim / numHeads`; one of the two has to be given. */
+  /**
+   * Size of a query, key or value in a head. Default: `modelDim / numHeads`; either `headDim` or `modelDim` is
+   * required.
+   */
   headDim?: number | null
   /** Size of the query input and of the output. Default: `numHeads · headDim`. */
   modelDim?: number | null
@@ -871,7 +874,7 @@ export interface AttentionConfig {
   kDim?: number | null
   /** Size of the value input. Default: `modelDim`; for cross-attention `kDim`. */
   vDim?: number | null
-  /** Give the four projections biases. Default: true. */
+  /** Use biases in the four projections. Default: true. */
   useBias?: boolean | null
   /** The probability, in [0, 1), of dropping a weight in training. Default: 0. */
   dropout?: number | null
@@ -1233,9 +1236,9 @@ export interface HyperbolicOptions extends MaskOptions {
  * A point that is off the manifold by more than 1e-3, relative to the ball's radius or to `x₀`, is a DOMAIN error that
  * names its row. In the ball, points beyond `1 − 3e-8` of the radius count as that far out, so that distances from the
  * origin never decrease towards the boundary; results beyond `1 − 1e-5` of the radius are projected as by
- * `projectToBall`. On the hyperboloid, `x₀` is recomputed from the other coordinates, which 32-bit floats represent more
- * accurately. A result that they cannot hold is a DOMAIN error: points from about `88/√c` from the origin on. `forward`
- * treats points of the hyperboloid beyond `42.8/√c` as if they were that far away.
+ * `projectToBall`. On the hyperboloid, `x₀` is recomputed from the other coordinates, which 32-bit floats represent
+ * more accurately. A result that overflows them, about `88/√c` from the origin, is a DOMAIN error. `forward` treats
+ * points of the hyperboloid beyond `42.8/√c` as if they were that far away.
  *
  * Functions of several tensors take equal leading dimensions, or a single row that is used for all. Holds memory
  * outside the JavaScript heap: free it with `using` or dispose(); a finalizer is the fallback.
@@ -1308,8 +1311,8 @@ export declare class HyperbolicAttention implements Disposable {
   logMap(base: Tensor, point: Tensor): Tensor
   /**
    * `expMap` at the origin: `[…,D]` gives points. In the ball, the distance is twice the vector's length, up to
-   * `1 − 1e-5` of the radius. On the hyperboloid it is the vector's length, and a point whose coordinates overflow, about
-   * `88/√c` from the origin, is a DOMAIN error.
+   * `1 − 1e-5` of the radius. On the hyperboloid it is the vector's length, and a point whose coordinates overflow,
+   * about `88/√c` from the origin, is a DOMAIN error.
    */
   expMap0(tangent: Tensor): Tensor
   /** `logMap` at the origin: points give `[…,D]`. */
@@ -1441,12 +1444,12 @@ export interface GraphOutput {
   weights?: Tensor
 }
 
-/** The results of a graph layer with these options; weights that a literal `true` asks for are there. */
+/** The results of a graph layer with these options; weights requested with a literal `true` are present. */
 export type GraphResult<Options> = GraphOutput & Pick<Required<GraphOutput>, RequestedName<Options> & 'weights'>
 
 /**
- * A layer of PyTorch Geometric: its state dict has the same names, and its parameters are initialized like there after
- * `torch.manual_seed(seed)`. Time is linear in the number of edges, and messages are never stored.
+ * A layer of PyTorch Geometric: its state dict has the same names, and its parameters have the same initial values as
+ * there after `torch.manual_seed(seed)`. Time is linear in the number of edges, and messages are never stored.
  */
 export declare abstract class GraphLayer extends Layer {
   /** The configuration, including all defaults; `edgeFeatures` is null if edges have none. */
@@ -1580,11 +1583,11 @@ export declare class GraphTransformer extends GraphLayer {
 
 // ── Weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Which entries of a file are read. */
+/** Selects the entries of a file to read. */
 export interface EntrySelection {
   /** Read only entries under this prefix, without the prefix and its dot. Default: all. */
   prefix?: string | null
-  /** Read only entries whose name in the file it accepts. Default: all. */
+  /** Read only entries for whose name in the file this function returns true. Default: all. */
   filter?: ((name: string) => boolean) | null
   /** Throw FORMAT for selected entries of 4, 6 or 8-bit floats or complex numbers, or skip them. Default: 'throw'. */
   unsupported?: 'throw' | 'skip' | null
@@ -1602,11 +1605,11 @@ export interface HalvesOptions {
  * - I8, I16, I32, I64, U16, U32 and U64 become an Int32Array if every value fits.
  * - U8 and BOOL become a Uint8Array.
  *
- * The type of the result says that all entries are floats; name another one where a file holds integers:
+ * By default, the result's type declares all entries as floats. If a file also holds integers, pass another type:
  * `loadSafetensors<StateEntry>(bytes)`. Needs no `init()`.
  *
- * @throws {AttentionError} FORMAT for a file that is cut short, inconsistent or of another format, and for an integer
- * beyond 32 bits or an unsupported type in a selected entry; DTYPE if `bytes` is not a byte array; OPTION, MEMORY
+ * @throws {AttentionError} FORMAT for a file that is truncated, inconsistent or in another format, and for an integer
+ *   beyond 32 bits or an unsupported type in a selected entry; DTYPE if `bytes` is not a byte array; OPTION, MEMORY
  *
  * @example
  * ```js
@@ -1641,7 +1644,7 @@ export interface OpenFileHandle {
   stat(): Promise<{ size: number; mtimeMs: number; isDirectory(): boolean }>
 }
 
-/** A path, an address, a Blob or File, an open file of Node, or a function that reads bytes. */
+/** A path, a URL, a Blob or File, an open file of Node, or an object that reads bytes. */
 export type SafetensorsSource =
   | string
   | (typeof globalThis extends { URL: { prototype: infer Url } } ? Url : never)
@@ -1664,8 +1667,8 @@ export interface SafetensorsFile<T extends StateEntry = Tensor> extends AsyncDis
   /**
    * Reads one tensor, as {@link loadSafetensors} does.
    *
-   * @throws {AttentionError} FORMAT for a name that is not in the file, an unsupported type, and a file that changed, was
-   * cut short or cannot be read; MEMORY; DISPOSED after `close()`
+   * @throws {AttentionError} FORMAT for a name that is not in the file, an unsupported type, and a file that changed,
+   *   was truncated or cannot be read; MEMORY; DISPOSED after `close()`
    */
   tensor<E extends StateEntry = StateEntry>(name: string): Promise<E>
   /**
@@ -1679,14 +1682,15 @@ export interface SafetensorsFile<T extends StateEntry = Tensor> extends AsyncDis
 }
 
 /**
- * Opens a safetensors file, or the `model.safetensors.index.json` of a sharded model, and reads its headers. Tensors are
- * read when they are asked for, so files may be of any size. Needs no `init()`.
+ * Opens a safetensors file, or the `model.safetensors.index.json` of a sharded model, and reads its headers. Tensors
+ * are read on request, so files may be of any size. Needs no `init()`.
  *
- * A string is a path where the runtime has files, otherwise an address relative to the page. Servers must answer range
+ * A string is a path in runtimes with a file system, otherwise a URL relative to the page. Servers must support range
  * requests. An index must be given by its path or URL, with its shards in the same folder.
  *
- * @throws {AttentionError} FORMAT for a file that cannot be read, is cut short, inconsistent or of another format, for a
- * server without ranges, and for an index with missing shards or entries; DTYPE for another source; OPTION
+ * @throws {AttentionError} FORMAT for a file that cannot be read, or is truncated, inconsistent or in another format,
+ *   for a server without range requests, and for an index with missing shards or entries; DTYPE for another source;
+ *   OPTION
  *
  * @example
  * ```js
