@@ -1,8 +1,10 @@
-//! What is different where rows are points of a ball: scores are distances and outputs are midpoints, both hyperbolic.
+//! Attention between points of a hyperbolic ball: scores come from hyperbolic distances, and outputs are hyperbolic
+//! midpoints.
 //!
-//! With `g = 1 − c|x|²` and λ = 2/g of a point, `d(q, k) = (2/√c) arsinh(√c |q − k| / √(g_q g_k))`. The midpoint of values v
-//! under weights p is made from the moments of `w = p λ`: their sum W, their mean, and the sum of squared distances from
-//! it. None of these forms cancels, however near to each other and to the boundary the points lie.
+//! A point x has the gap `g = 1 − c|x|²` and the conformal factor λ = 2/g. The distance of two points is
+//! `d(q, k) = (2/√c) arsinh(√c |q − k| / √(g_q g_k))`. The midpoint of values v under weights p is computed from the
+//! moments of `w = p λ`: their sum W, their mean, and the sum of squared distances from the mean. None of these forms
+//! suffers from cancellation, however close the points are to each other or to the boundary.
 
 use crate::attention::Problem;
 use crate::attention::score::Lanes;
@@ -11,11 +13,11 @@ use crate::scratch;
 use crate::simd::{Accumulate, Matrix, Order, ReduceKind, Simd, product};
 use crate::sizes::{BLOCK_TILES, MAX_TILE_LANES};
 
-/// What the kernels have to know of the points, in rows (b, h, i) one after the other.
+/// Per-point quantities that the kernels need, with rows in the order (b, h, i).
 pub(crate) struct Ball<'a> {
-    /// c.
+    /// The curvature parameter c, greater than 0.
     pub curvature: f32,
-    /// What `ln(e^(√c d / 2))` is multiplied with to be a score: −2/√c over the temperature.
+    /// Factor that turns `ln(e^(√c d / 2))` into a score: −2/√c, divided by the temperature.
     pub factor: f32,
     /// `√(c / g)` of each query, `[B, H, L]`.
     pub queries: &'a [f32],
@@ -26,7 +28,7 @@ pub(crate) struct Ball<'a> {
 }
 
 impl Ball<'_> {
-    /// Turns a tile of squared Euclidean distances from the keys `from ..` on into scores.
+    /// Turns a tile of squared Euclidean distances, for keys starting at `from`, into scores.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn score<S: Simd, const VECTORS: usize>(
@@ -58,22 +60,22 @@ impl Ball<'_> {
     }
 }
 
-/// The working memory of midpoints; nothing where there is no ball.
+/// Scratch memory for midpoints; empty unless rows are points of a ball.
 pub(super) struct Midpoints<'a> {
     /// The mean of a block of keys, `[E][lanes]`.
     mean: &'a mut [f32],
-    /// The squared distances of its values from the mean, keys × lanes.
+    /// The squared distances of its values from the mean, `[keys][lanes]`.
     distances: &'a mut [f32],
-    /// W of each tile's lanes, and c times the sums of squared distances.
+    /// Each lane's W and c times its sum of squared distances, tile by tile.
     weight: &'a mut [f32],
     spread: &'a mut [f32],
 }
 
-/// One tile's block of keys, as it is added to the midpoints.
+/// One tile's block of keys, to be added to the midpoints.
 pub(super) struct Block<'a> {
-    /// Which of the item's tiles.
+    /// The index of the tile within the item.
     pub tile: usize,
-    /// c.
+    /// The curvature parameter c.
     pub curvature: f32,
     /// λ of each value.
     pub lambdas: &'a [f32],
@@ -81,7 +83,7 @@ pub(super) struct Block<'a> {
     pub values: &'a [f32],
     pub stride: usize,
     pub value_dim: usize,
-    /// What everything so far is multiplied with.
+    /// Each lane's factor for the sums accumulated so far.
     pub rescale: &'a [f32; MAX_TILE_LANES],
 }
 
@@ -104,17 +106,17 @@ impl<'a> Midpoints<'a> {
         }
     }
 
-    /// W and c times the sum of squared distances of a tile's lane.
+    /// Returns W and c times the sum of squared distances for one lane of a tile.
     pub(super) fn moments(&self, tile: usize, lane: usize) -> [f32; 2] {
         let index = tile * (self.weight.len() / BLOCK_TILES) + lane;
         [self.weight[index], self.spread[index]]
     }
 
-    /// Adds a block of values with their weights p, which become w, to `sums`, the sums of `w v`, and to the moments, as Chan,
-    /// Golub and LeVeque (1983) join those of two samples.
+    /// Adds a block of values with weights p, which are replaced by w: to `sums`, which holds the sums of `w v`, and to
+    /// the moments. The moments of two samples are combined as in Chan, Golub and LeVeque (1983).
     ///
-    /// The block's own squared distances are what is left of `Σ w c|v|² = Σ w − 2 Σ p` without the mean's part, unless too
-    /// little is left of it to be exact: then they are summed up one by one.
+    /// The block's own squared distances follow from `Σ w c|v|² = Σ w − 2 Σ p` minus the mean's part. If too little
+    /// remains after the subtraction to be accurate, they are summed one by one instead.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn add<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -142,7 +144,8 @@ impl<'a> Midpoints<'a> {
         product::<S, ROWS, VECTORS>(simd, values, block.value_dim, count, weights, self.mean, Accumulate::Overwrite);
         let curvature = simd.splat(block.curvature);
         let mut spreads = [simd.splat(0.0); VECTORS];
-        // Which lanes keep too little; each lane is decided by itself, so that no row's result hangs on its neighbours'.
+        // Marks lanes with too little left. Each lane decides for itself, so a row's result does not depend on its
+        // neighbors.
         let mut is_vague = [simd.lt(simd.splat(0.0), simd.splat(0.0)); VECTORS];
         for (v, &added) in added.iter().enumerate() {
             let inverse = reciprocal(simd, added);
@@ -156,7 +159,7 @@ impl<'a> Midpoints<'a> {
             let given = given[v] + given[v];
             let left = added - curvature * square * added;
             spreads[v] = left - given;
-            // Where all values lie near the origin, what is left matters little.
+            // If all values are close to the origin, the error of the remainder does not matter.
             let is_far = simd.lt(given + given, added);
             let is_little = simd.lt(spreads[v], added * (1.0 / 16.0));
             is_vague[v] = simd.and(is_far, is_little);
@@ -204,7 +207,7 @@ impl<'a> Midpoints<'a> {
     }
 }
 
-/// `1/x`, or 0 for what is too little to have one, as the weights of keys that a row does not see are.
+/// Returns `1/x`, or 0 if x is too small to invert, as for keys that a row does not see.
 #[inline(always)]
 fn reciprocal<S: Simd>(simd: S, x: S::F) -> S::F {
     let is_nothing = simd.lt(x, simd.splat(1e-37));

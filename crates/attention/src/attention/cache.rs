@@ -1,8 +1,9 @@
-//! Keys and values that stay between calls: what a decoder appends token by token and attends over.
+//! A key/value cache: a decoder appends keys and values token by token and attends over all of them.
 //!
-//! Each key/value head has its rows in one piece, `[B, G, rows, D]`, so that decoding streams them. With a window the rows
-//! are `capacity + window − 1`: when a block no longer fits behind the others, the `window − 1` rows that its first query
-//! still sees move to the front. That happens once in `capacity` rows at most, and costs less than a row each.
+//! Each key/value head stores its rows contiguously, `[B, G, rows, D]`, so that decoding streams through them. With a
+//! window, a head has `capacity + window − 1` rows: when a new block no longer fits, the `window − 1` rows that its
+//! first query still sees move to the front. That happens at most once every `capacity` rows, so the amortized cost is
+//! less than one copied row per appended row.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -16,7 +17,7 @@ use crate::options::{AttentionOptions, Layout};
 use crate::ranges;
 use crate::tensor::{Shape, Tensor, try_zeroed};
 
-/// The sizes of a cache. `kv_heads`, `head_dim` and `capacity` have to be given.
+/// The sizes of a cache. `kv_heads`, `head_dim` and `capacity` are required.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -30,11 +31,11 @@ pub struct CacheConfig {
     pub kv_heads: usize,
     /// The size of a head's keys.
     pub head_dim: usize,
-    /// The size of a head's values; `head_dim` where absent.
+    /// The size of a head's values; defaults to `head_dim`.
     pub value_dim: Option<usize>,
-    /// The most keys; with a window the most keys of one block.
+    /// The maximum number of keys; with a window, the maximum number of keys in one appended block.
     pub capacity: usize,
-    /// How many keys a query sees, its own position included, at most `capacity`; all where absent.
+    /// The number of keys a query sees, including its own position; at most `capacity`. Default: all keys.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub window: Option<usize>,
 }
@@ -46,15 +47,15 @@ impl Default for CacheConfig {
 }
 
 impl CacheConfig {
-    /// The size of a head's values.
+    /// Returns the size of a head's values.
     pub fn value_dim(&self) -> usize {
         self.value_dim.unwrap_or(self.head_dim)
     }
 
-    /// The configuration with every default filled in, if every value is in range and all fit each other.
+    /// Returns the configuration with every default filled in.
     ///
     /// # Errors
-    /// `OPTION` for a value that does not fit.
+    /// `OPTION` if a value is out of range or does not fit the others.
     pub fn resolved(self) -> Result<Self> {
         ranges::count("batch", self.batch)?;
         ranges::optional_count("valueDim", self.value_dim)?;
@@ -69,7 +70,7 @@ impl CacheConfig {
         Ok(Self { value_dim: Some(self.value_dim()), ..self })
     }
 
-    /// The length of a block of rows of `size`, which has to be `count` if that is given.
+    /// Returns the length of a block of rows of `size`; it must equal `count` if that is given.
     #[inline(never)]
     fn check_block(&self, argument: &str, tensor: Tensor<'_>, size: usize, count: Option<usize>) -> Result<usize> {
         let dims = Dims::of(argument, tensor.shape, Layout::Bhld, ["G", "n", "D"])?;
@@ -81,45 +82,45 @@ impl CacheConfig {
         Err(Error::shape(argument, expected, tensor.shape))
     }
 
-    /// Rows of memory of each head.
+    /// Returns the number of rows allocated for each head.
     fn rows(&self) -> usize {
         self.capacity.saturating_add(self.window.unwrap_or(1) - 1)
     }
 
-    /// Positions before a query that it sees, or `None` for all.
+    /// Returns how many positions before its own a query sees, or `None` for all.
     fn reach(&self) -> Option<usize> {
         self.window.map(|window| window - 1)
     }
 
-    /// The number of keys that the last `queries` positions of `length` see.
+    /// Returns the number of keys that the last `queries` of `length` positions see.
     fn attended(&self, length: usize, queries: usize) -> usize {
         self.reach().map_or(length, |reach| length.min(queries + reach))
     }
 }
 
-/// Keys and values of the positions so far.
+/// Keys and values of all positions appended so far.
 pub struct KvCache {
     config: CacheConfig,
     contents: RwLock<Contents>,
 }
 
-/// Positions count from the first key that was ever appended. `in_memory ≤ kept ≤ length`.
+/// State of a cache. Positions count from the first key ever appended; `in_memory ≤ kept ≤ length`.
 struct Contents {
     keys: Vec<f32>,
     values: Vec<f32>,
-    /// The position after the last one.
+    /// One past the last position.
     length: usize,
-    /// Positions before it have left the window for good.
+    /// The first position still inside the window; earlier ones are lost.
     kept: usize,
-    /// The position of row 0.
+    /// The position stored in row 0.
     in_memory: usize,
 }
 
 impl KvCache {
-    /// An empty cache of this configuration, with all its memory.
+    /// Creates an empty cache and allocates all of its memory.
     ///
     /// # Errors
-    /// `OPTION` for a configuration that does not fit, `MEMORY`.
+    /// `OPTION` if the configuration is invalid, `MEMORY` if the allocation fails.
     pub fn new(config: CacheConfig) -> Result<Self> {
         let config = config.resolved()?;
         let allocate = |size: usize| {
@@ -132,17 +133,17 @@ impl KvCache {
         Ok(Self { config, contents })
     }
 
-    /// The configuration with every default filled in.
+    /// Returns the configuration with every default filled in.
     pub fn config(&self) -> &CacheConfig {
         &self.config
     }
 
-    /// The positions so far: keys appended, less those truncated.
+    /// Returns the number of positions: keys appended minus keys truncated.
     pub fn length(&self) -> usize {
         self.read().length
     }
 
-    // What a panic leaves behind is whole: the length is set last.
+    // A poisoned lock is safe to use: the length is set last, so a panic leaves the contents consistent.
     fn read(&self) -> RwLockReadGuard<'_, Contents> {
         self.contents.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,15 +155,15 @@ impl KvCache {
     /// Appends keys `[B, G, n, D]` and values `[B, G, n, E]`, or `[B, n, D]` and `[B, n, E]` for one head.
     ///
     /// # Errors
-    /// `SHAPE` where the shapes do not fit, or where the cache has no room for n more; nothing is changed then.
+    /// `SHAPE` if the shapes do not fit or the cache has no room for n more positions; the cache is then unchanged.
     pub fn append(&self, k: Tensor<'_>, v: Tensor<'_>) -> Result<()> {
         self.append_with(k, v, AppendOptions::default())
     }
 
-    /// The same for blocks in any layout, `[B, n, G, D]` and `[B, n, G, E]` in `blhd`.
+    /// Like [`Self::append`], for blocks in any layout: `[B, n, G, D]` and `[B, n, G, E]` in `blhd`.
     ///
     /// # Errors
-    /// As [`Self::append`]; `MEMORY`.
+    /// The errors of [`Self::append`], and `MEMORY`.
     pub fn append_with(&self, k: Tensor<'_>, v: Tensor<'_>, options: AppendOptions) -> Result<()> {
         let (k, v) = (HeadsFirst::new(k, options.layout)?, HeadsFirst::new(v, options.layout)?);
         self.append_heads_first(k.tensor(), v.tensor())
@@ -184,24 +185,24 @@ impl KvCache {
         Ok(())
     }
 
-    /// The bytes that the cache occupies.
+    /// Returns the number of bytes that the cache occupies.
     pub fn bytes(&self) -> usize {
         let contents = self.read();
         size_of_val(&*contents.keys) + size_of_val(&*contents.values)
     }
 
-    /// The number of keys that so many queries attend to.
+    /// Returns the number of keys that the last `queries` positions attend to.
     pub fn attended(&self, queries: usize) -> usize {
         self.config.attended(self.length(), queries)
     }
 
-    /// Attention of the last L positions, q `[B, H, L, D]` or `[B, L, H, D]` in layout `blhd` or `[B, L, D]`, over the keys
-    /// so far: causal unless the options say otherwise, and with a window as far as it reaches. S is the number of keys so
-    /// far, with a window no more than `L + window − 1`.
+    /// Computes attention of the last L positions over the cached keys: q is `[B, H, L, D]`, `[B, L, H, D]` in layout
+    /// `blhd`, or `[B, L, D]`. Attention is causal unless the options say otherwise, and limited to the window if there
+    /// is one. S is the number of cached keys, with a window at most `L + window − 1`.
     ///
     /// # Errors
-    /// `SHAPE` where shapes, lengths or outputs do not fit, or q has more rows than positions are left to attend from;
-    /// `OPTION` where an option's value does not fit or the cache itself decides it; `MEMORY`.
+    /// `SHAPE` if shapes, lengths or outputs do not fit, or q has more rows than there are positions with all their
+    /// keys; `OPTION` if an option is out of range or is determined by the cache itself; `MEMORY`.
     pub fn attend(
         &self,
         context: Context<'_>,
@@ -232,7 +233,7 @@ impl KvCache {
         let contents = self.read();
         let queries = dims.length;
         let most = contents.attendable(config);
-        // Where neither order nor window counts, it is nowhere that a query stands.
+        // Without a causal limit or a window, the position of a query does not matter.
         let counts_positions = options.causal || options.window.is_some() || config.window.is_some();
         if queries > most && counts_positions {
             let expected = format_args!("at most {most} queries, the last positions that the cache has all keys of");
@@ -281,7 +282,7 @@ impl KvCache {
         attention::attend_into(context, &problem, options, outputs)
     }
 
-    /// The caller's window, no wider to the left than the cache's.
+    /// Returns the caller's window, limited on the left to the cache's.
     fn window(&self, given: Option<[i64; 2]>) -> Option<[i64; 2]> {
         let Some(reach) = self.config.reach() else { return given };
         let [left, right] = given.unwrap_or([-1, -1]);
@@ -289,15 +290,15 @@ impl KvCache {
         Some([if left < 0 { reach } else { left.min(reach) }, right])
     }
 
-    /// Goes back to the first `length` positions.
+    /// Truncates the cache to its first `length` positions.
     ///
     /// # Errors
-    /// `OPTION` for a length that is more than there are, or so little that keys are missing which have left the window.
+    /// `OPTION` if `length` exceeds the current length, or is so small that required keys have already left the window.
     pub fn truncate(&self, length: u64) -> Result<()> {
         let mut contents = self.write();
-        // One beyond every address is beyond the length too, and said as it was given.
+        // A length that does not fit `usize` exceeds the cache's length too; the error reports it as given.
         let (given, length) = (length, usize::try_from(length).unwrap_or(usize::MAX));
-        // The next query stands at `length`, and sees as far back as the window reaches.
+        // The next query is at position `length` and sees as far back as the window reaches.
         let least = if contents.kept == 0 { 0 } else { contents.kept + self.config.reach().unwrap_or(0) };
         if length > contents.length || (length < least && length > 0) {
             let or_nothing = if least > 0 { "0, or " } else { "" };
@@ -324,7 +325,7 @@ pub struct AppendOptions {
     pub layout: Layout,
 }
 
-/// A block with its heads before its positions: as given, or rearranged.
+/// A block with its heads before its positions: borrowed as given, or rearranged into owned memory.
 struct HeadsFirst<'a> {
     given: Tensor<'a>,
     rearranged: Option<(Vec<f32>, Shape)>,
@@ -350,7 +351,7 @@ impl<'a> HeadsFirst<'a> {
 }
 
 impl Contents {
-    /// How many of the last positions have all the keys that they see.
+    /// Returns how many of the last positions still have all the keys they see.
     fn attendable(&self, config: &CacheConfig) -> usize {
         if self.kept == 0 { self.length } else { self.length - self.kept - config.reach().unwrap_or(0) }
     }
@@ -371,10 +372,10 @@ impl Contents {
     }
 }
 
-/// Where a block goes in the rows of each head.
+/// The destination of a block within the rows of each head.
 struct Place {
     rows: usize,
-    /// Rows that make room first.
+    /// Rows to discard first, to make room.
     stale: usize,
     used: usize,
     count: usize,
@@ -394,10 +395,10 @@ impl Place {
 }
 
 impl KvCache {
-    /// Gives `visit` the entries that [`Self::revived`] takes: the positions as a shape, and the memory.
+    /// Passes the entries that [`Self::revived`] accepts to `visit`: the positions, stored as a shape, and the memory.
     ///
     /// # Errors
-    /// Those of `visit`.
+    /// Any error that `visit` returns.
     pub fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
         let contents = self.read();
         let positions = vec![contents.length, contents.kept, contents.in_memory, 0];
@@ -408,10 +409,10 @@ impl KvCache {
         ])
     }
 
-    /// A cache of the same configuration with the contents that [`Self::visit_entries`] gave.
+    /// Returns a cache of the same configuration, with the contents passed on by [`Self::visit_entries`].
     ///
     /// # Errors
-    /// `INTERNAL` for other entries, `MEMORY`.
+    /// `INTERNAL` if the entries have another form, `MEMORY` if the allocation fails.
     pub fn revived(&self, entries: &[Entry<'_>]) -> Result<Self> {
         let cache = Self::new(self.config.clone())?;
         let mut contents = cache.write();

@@ -1,7 +1,7 @@
-//! The pass over the few rows of one key/value head, along their length: what decoding is.
+//! The decoding pass: a few query rows of one key/value head, computed along their length.
 //!
-//! Memory is the limit, so each key and value is read once for all rows, in their order, a block at a time; while one of them
-//! is read the other is fetched.
+//! Memory bandwidth is the limit, so each key and value is read once for all rows, in order and one block at a time.
+//! While keys are read, the values are prefetched, and vice versa.
 
 use std::ops::Range;
 
@@ -14,20 +14,20 @@ use crate::scratch::{self, Scratch};
 use crate::simd::{Kernel, SIDE_BY_SIDE, Simd, add_rows, dots};
 use crate::sizes::{CACHE_LINE, DECODE_KEYS};
 
-/// The working memory of an item.
+/// Returns the scratch memory that one item needs, in values.
 pub(super) fn scratch_len(problem: &Problem<'_>, rows: usize) -> usize {
     State::len(problem, rows)
 }
 
-/// The pass over one item, scores in natural units.
+/// The pass over one item, with scores in natural units.
 pub(super) struct Decode<'a>(pub Item<'a>, pub Targets<'a>);
 
-/// The working memory of a decoding item.
+/// The scratch memory of a decoding item.
 struct State<'a> {
-    /// For each row the scores, then weights, of a block of keys.
+    /// For each row, the scores of a block of keys, later its weights.
     scores: &'a mut [f32],
     bias: &'a mut [f32],
-    /// Positions within the block of the scores that a mask leaves.
+    /// Positions within the block of the scores that the mask leaves visible.
     slots: &'a mut [f32],
     queries: &'a mut [f32],
     sums: &'a mut [f32],
@@ -53,7 +53,7 @@ impl<'a> State<'a> {
     }
 }
 
-/// Keys of one block.
+/// Returns the number of keys in one block.
 fn key_block(problem: &Problem<'_>) -> usize {
     problem.key_block.min(DECODE_KEYS)
 }
@@ -69,7 +69,7 @@ impl Kernel for Decode<'_> {
     }
 }
 
-/// Rows of k or v as they lie in memory, from a block's first key on.
+/// Rows of k or v in their memory layout, starting at a block's first key.
 #[derive(Clone, Copy)]
 struct Stream<'a> {
     data: &'a [f32],
@@ -78,12 +78,12 @@ struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// From key `first` on; from nowhere where there is no such key, or no memory as rows have no width.
+    /// Starts at key `first`. The stream is empty if there is no such key, or no memory because rows have no width.
     fn new((data, stride): (&'a [f32], usize), width: usize, first: usize) -> Self {
         Self { data: data.get(first * stride..).unwrap_or_default(), stride, width }
     }
 
-    /// Begins to fetch some rows.
+    /// Starts prefetching the given rows.
     #[inline(always)]
     fn prefetch<S: Simd>(&self, simd: S, rows: Range<usize>) {
         for row in rows {
@@ -118,7 +118,7 @@ impl Item<'_> {
             while rows.end < self.rows.end {
                 rows = rows.end..rows.end + 1;
                 let keys = self.keys_in_block(rows.start, block);
-                // Rows that see the same keys go over them together; a mask may hide others from each.
+                // Process rows that see the same keys together; with a mask, rows may differ in their hidden keys.
                 while !problem.visibility.has_mask()
                     && rows.end < self.rows.end
                     && keys == self.keys_in_block(rows.end, block)
@@ -139,7 +139,7 @@ impl Item<'_> {
         }
     }
 
-    /// The keys from `block` on that a row sees in it.
+    /// Returns the keys at or after `block` that a row sees within that block.
     fn keys_in_block(&self, row: usize, block: usize) -> Range<usize> {
         let [b, _, i] = self.row(row);
         let keys = self.visible_keys(b, i);
@@ -164,7 +164,7 @@ impl Item<'_> {
         for (row, scores) in rows.clone().zip(scores.chunks_exact_mut(DECODE_KEYS)) {
             let [b, h, i] = self.row(row);
             if problem.softcap > 0.0 {
-                // Whole vectors: what lies behind the last score is capped too, and never read.
+                // Cap whole vectors: the padding after the last score is capped too, but never read.
                 soft_cap(simd, problem.softcap, scores);
             }
             if has_mask {
@@ -193,7 +193,8 @@ impl Item<'_> {
     }
 }
 
-/// The scores of `count` keys for each query, a block's length apart. Fetches as many rows of `ahead` meanwhile.
+/// Computes the scores of `count` keys for each query, stored one block length apart, and prefetches `count` rows of
+/// `ahead`.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn score_rows<S: Simd>(
@@ -224,7 +225,7 @@ fn score_rows<S: Simd>(
             }
             n += SIDE_BY_SIDE;
         } else {
-            // At most three, at the ends of what a row sees.
+            // At most three keys remain, at the ends of the range that a row sees.
             for r in 0..rows {
                 let query = &queries[r * width..][..width];
                 scores[r * DECODE_KEYS + n] = query.iter().zip(data).map(|(query, key)| query * key).sum();
@@ -234,8 +235,8 @@ fn score_rows<S: Simd>(
     }
 }
 
-/// Adds `count` rows of values, each with its weight, to each sum; at `slots` among the rows, or the first ones.
-/// Fetches as many rows of `ahead` meanwhile.
+/// Adds `count` rows of values, each times its weight, to each sum: the rows at `slots`, or the first `count` rows.
+/// Prefetches `count` rows of `ahead`.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn sum_rows<S: Simd>(
@@ -280,13 +281,14 @@ fn sum_rows<S: Simd>(
     }
 }
 
-/// Adds the bias and moves the scores that it does not hide to the front, with their slots beside them; how many there are.
+/// Adds the bias and compacts the visible scores, together with their slots, to the front. Returns how many are
+/// visible.
 fn keep_visible(scores: &mut [f32], bias: &[f32], slots: &mut [f32]) -> usize {
     let mut count = 0;
     for (key, &bias) in bias.iter().enumerate() {
         if bias != f32::NEG_INFINITY {
             scores[count] = scores[key] + bias;
-            // A block is so short that this is exact.
+            // Exact, because a block is short.
             slots[count] = key as f32;
             count += 1;
         }
@@ -294,7 +296,7 @@ fn keep_visible(scores: &mut [f32], bias: &[f32], slots: &mut [f32]) -> usize {
     count
 }
 
-/// The vector exponential of one value, so that every path rounds alike.
+/// Applies the vector exponential to one value, so that every code path rounds alike.
 #[inline(always)]
 fn scalar_exp<S: Simd>(simd: S, x: f32) -> f32 {
     let mut lanes = [0.0; 16];

@@ -1,8 +1,8 @@
-//! The forward pass: its work items, where they write, and how parts of the keys are joined.
+//! The forward pass: its work items, their destinations, and the merging of key parts.
 //!
-//! An item is one key/value head and a block of its query rows, the rows of grouped heads side by side. Enough rows run in
-//! tiles (`tiled`), a few along their length (`decode`). Few rows before many keys are several items, each with a fixed part
-//! of the keys, so that the result does not depend on the number of threads.
+//! An item is a block of query rows of one key/value head, with the rows of grouped heads side by side. Many rows run
+//! in tiles (`tiled`), a few rows run along their length (`decode`). A few rows facing many keys are split into several
+//! items, each with a fixed part of the keys, so that the result does not depend on the number of threads.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use crate::scratch;
 use crate::sizes::{FEW_ROWS, PART_KEYS};
 use crate::tensor::try_zeroed;
 
-/// Computes the output, the log-sum-exp where it is requested, and the statistics where they have room.
+/// Computes the output, the log-sum-exp if requested, and the row statistics if `statistics` is not empty.
 pub(super) fn run(
     context: Context<'_>,
     problem: &Problem<'_>,
@@ -29,7 +29,7 @@ pub(super) fn run(
         return Ok(());
     }
     let heads = problem.batch * problem.kv_heads;
-    // A section decides as its whole call does, so that both have the same bits.
+    // A section makes the same choices as its whole call, so that both produce the same bits.
     let whole = problem.section.unwrap_or(Section { rows, heads, head: 0, first: [0; 3] });
     let lanes = context.level.tile_lanes();
     // The second pass must reproduce, bit for bit, the scores whose maximum was recorded.
@@ -74,7 +74,7 @@ pub(super) fn run(
     Ok(())
 }
 
-/// The rows of every result: output, log-sum-exp, maxima, sums of exponentials, and the moments of points of a ball.
+/// Rows of every result: output, log-sum-exp, maxima, sums of exponentials, and moments of points of a ball.
 fn final_rows<'a>(
     problem: &'a Problem<'_>,
     output: &'a mut [f32],
@@ -95,7 +95,7 @@ fn final_rows<'a>(
     ]
 }
 
-/// Runs the items of rows whose keys are cut into parts, and joins the parts.
+/// Runs the items of rows whose keys are split into parts, and merges the parts.
 fn run_parts(
     context: Context<'_>,
     problem: &Problem<'_>,
@@ -108,7 +108,7 @@ fn run_parts(
     let allocate = |width: usize| try_zeroed("working memory", heads * parts * rows * width);
     let (mut values, mut maxima, mut sums) = (allocate(value_dim)?, allocate(1)?, allocate(1)?);
 
-    // Step 1: each part of the keys leaves sums that are not divided yet, its maximum and its sum of exponentials.
+    // Step 1: for each part of the keys, compute undivided sums, the maximum and the sum of exponentials.
     let layout = |width: usize| RowLayout::contiguous([heads * parts, 1, rows], 1, width);
     let partial = [
         Some(Rows::new(&mut values, layout(value_dim))),
@@ -123,7 +123,7 @@ fn run_parts(
         run(head, part * PART_KEYS..(part + 1) * PART_KEYS, Targets { is_part: true, ..Targets::whole(outputs) });
     });
 
-    // Step 2: the parts of a row are added, each times the exponential of its maximum relative to the largest.
+    // Step 2: add up the parts of each row, each times the exponential of its maximum relative to the largest one.
     let operations = operations([heads, parts, rows, value_dim]);
     context.for_each_head_rows([heads, rows, rows], operations, final_rows, None, |item, outputs, _| {
         let mut targets = Targets::whole(outputs);
@@ -153,29 +153,29 @@ pub(super) struct Item<'a> {
     head: usize,
     /// Rows of the key/value head: row r is query r / group of the group's head r mod group.
     pub rows: Range<usize>,
-    /// The keys that this item looks at.
+    /// The keys that this item processes.
     pub keys: Range<usize>,
     pub scratch_len: usize,
 }
 
 impl Item<'_> {
-    /// The batch entry.
+    /// Returns the batch entry.
     pub(super) fn b(&self) -> usize {
         self.head / self.problem.kv_heads
     }
 
-    /// The key/value head within the batch entry.
+    /// Returns the key/value head within its batch entry.
     pub(super) fn kv_head(&self) -> usize {
         self.head % self.problem.kv_heads
     }
 
-    /// (b, h, i) of a row.
+    /// Returns (b, h, i) of a row.
     pub(super) fn row(&self, row: usize) -> [usize; 3] {
         let group = self.problem.group();
         [self.b(), self.kv_head() * group + row % group, row / group]
     }
 
-    /// The keys of this item among those that a row sees.
+    /// Returns the item's keys that a row sees.
     pub(super) fn visible_keys(&self, b: usize, i: usize) -> Range<usize> {
         let (start, end) = self.problem.visibility.range(b, i);
         start.max(self.keys.start)..end.min(self.keys.end)
@@ -189,7 +189,7 @@ pub(super) struct Targets<'a> {
     max: Option<OwnRows<'a>>,
     sum: Option<OwnRows<'a>>,
     moments: Option<OwnRows<'a>>,
-    /// Whether the rows see part of their keys here, and are divided by their sums when the parts are joined.
+    /// True if the keys are split: sums stay undivided until the parts are merged.
     is_part: bool,
 }
 
@@ -198,12 +198,12 @@ impl<'a> Targets<'a> {
         Self { output, log_sum_exp, max, sum, moments, is_part: false }
     }
 
-    /// A row of the output.
+    /// Returns a row of the output.
     pub(super) fn output_row(&mut self, row: usize) -> &mut [f32] {
         self.output.as_mut().map_or(&mut [], |output| output.row(row))
     }
 
-    /// Writes rows of the output from a tile that has them in its lanes.
+    /// Writes output rows from a tile that holds them in its lanes.
     #[inline(always)]
     pub(super) fn write_lanes(&mut self, rows: Range<usize>, columns: usize, tile: &[f32], lanes: usize) {
         if let Some(output) = &mut self.output {
@@ -211,21 +211,21 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// Writes the moments of a row of points of a ball.
+    /// Writes the moments of one row, for points of a ball.
     pub(super) fn write_moments(&mut self, row: usize, moments: [f32; 2]) {
         if let Some(target) = &mut self.moments {
             target.row(row).copy_from_slice(&moments);
         }
     }
 
-    /// The factor for a row's sums before they are written.
+    /// Returns the factor to apply to a row's sums before they are written.
     pub(super) fn output_scale(&self, sum: f32) -> f32 {
         if self.is_part { 1.0 } else { reciprocal(sum) }
     }
 
-    /// Writes a row's maximum and sum of exponentials, and its log-sum-exp, as far as they are requested.
+    /// Writes a row's maximum, sum of exponentials and log-sum-exp, each only if requested.
     pub(super) fn write_statistics(&mut self, row: usize, max: f32, sum: f32) {
-        // A row without a visible key sums to 0, and the logarithm of 0 is −∞.
+        // Without a visible key the sum is 0, and its logarithm −∞.
         let log_sum_exp = || if sum == 0.0 { f32::NEG_INFINITY } else { max + sum.ln() };
         if let Some(target) = &mut self.log_sum_exp {
             target.row(row)[0] = log_sum_exp();
@@ -238,7 +238,7 @@ impl<'a> Targets<'a> {
     }
 }
 
-/// The reciprocal of a row's sum; 0 for a row without a visible key.
+/// Returns the reciprocal of a row's sum, or 0 for a row without a visible key.
 pub(super) fn reciprocal(sum: f32) -> f32 {
     if sum == 0.0 { 0.0 } else { 1.0 / sum }
 }

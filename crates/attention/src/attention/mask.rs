@@ -1,4 +1,4 @@
-//! Which keys a query row sees: causal limits, windows, key lengths, and masks broadcast without a copy.
+//! Visibility of keys: causal limits, windows, key lengths, and masks broadcast without a copy.
 
 use crate::attention::Arrays;
 use crate::error::{Error, Result};
@@ -6,30 +6,30 @@ use crate::simd::{Simd, gather_columns};
 use crate::sizes::MAX_TILE_LANES;
 use crate::tensor::{Tensor, check_lengths, check_per_batch};
 
-/// A mask; its element type says what it means.
+/// A mask; the element type determines its meaning.
 #[derive(Debug, Clone, Copy)]
 pub enum Mask<'a> {
-    /// Non-zero attends.
+    /// Non-zero means the key is visible.
     Boolean(Tensor<'a, u8>),
     /// Added to the scores; −∞ hides the key.
     Float(Tensor<'a, f32>),
 }
 
-/// What decides whether row (b, h, i) sees key j.
+/// The rules that decide whether row (b, h, i) sees key j.
 pub(crate) struct Visibility<'a> {
     keys: usize,
-    /// Keys after the row's position that it sees, and before; `None` is all.
+    /// The number of keys visible after and before the row's position; `None` means all.
     right: Option<i64>,
     left: Option<i64>,
     offset: i64,
     offsets: Option<&'a [i32]>,
-    /// Which query of the whole call row 0 is.
+    /// The index of row 0 among the queries of the whole call.
     pub first: usize,
     kv_lengths: Option<&'a [i32]>,
     mask: Option<BroadcastMask<'a>>,
 }
 
-/// A mask with the stride of each of B, H, L, S; 0 where it is broadcast.
+/// A mask with the strides of B, H, L and S; the stride of a broadcast dimension is 0.
 #[derive(Clone, Copy)]
 struct BroadcastMask<'a> {
     elements: Elements<'a>,
@@ -42,19 +42,20 @@ enum Elements<'a> {
     Float(&'a [f32]),
 }
 
-/// What a mask says about some rows and keys as a whole.
+/// A mask's effect on a range of rows and keys as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cover {
-    /// Every row sees every key, and nothing is added.
+    /// Every row sees every key, and no bias is added.
     Everything,
     /// No row sees any key.
     Nothing,
-    /// It depends, or a bias is added.
+    /// Some keys may be hidden, or a bias is added.
     Some,
 }
 
 impl<'a> Visibility<'a> {
-    /// Checks the arrays against `[B, H, L, S]`. `rank` is that of q: with 3 dimensions a mask may have them too.
+    /// Checks the arrays against `[B, H, L, S]`. `rank` is the rank of q: if it is 3, a mask may have three dimensions
+    /// too.
     pub(crate) fn new(
         shape: [usize; 4],
         rank: usize,
@@ -80,22 +81,22 @@ impl<'a> Visibility<'a> {
         })
     }
 
-    /// Whether rows see only what comes no later than they do.
+    /// Returns true if rows see only keys at or before their own position.
     pub(crate) fn causal(&self) -> bool {
         self.right == Some(0)
     }
 
-    /// Whether there is a mask, of either kind.
+    /// Returns true if there is a Boolean or float mask.
     pub(crate) fn has_mask(&self) -> bool {
         self.mask.is_some()
     }
 
-    /// The key position of row i of batch entry b.
+    /// Returns the key position of row i of batch entry b.
     pub(crate) fn position(&self, b: usize, i: usize) -> i64 {
         (self.first + i) as i64 + self.offsets.map_or(self.offset, |offsets| i64::from(offsets[b]))
     }
 
-    /// The keys `start .. end` between which everything lies that row i of batch entry b sees.
+    /// Returns the range `start .. end` that contains every key visible to row i of batch entry b.
     pub(crate) fn range(&self, b: usize, i: usize) -> (usize, usize) {
         let keys = self.kv_lengths.map_or(self.keys as i64, |lengths| i64::from(lengths[b]));
         let position = self.position(b, i);
@@ -104,7 +105,7 @@ impl<'a> Visibility<'a> {
         (start as usize, end as usize)
     }
 
-    /// Whether row (b, h, i) sees key j.
+    /// Returns true if row (b, h, i) sees key j.
     pub(crate) fn sees(&self, [b, h, i]: [usize; 3], j: usize) -> bool {
         let (start, end) = self.range(b, i);
         let is_shown = |mask: BroadcastMask<'_>| {
@@ -117,12 +118,12 @@ impl<'a> Visibility<'a> {
         (start..end).contains(&j) && self.mask.is_none_or(is_shown)
     }
 
-    /// Where the mask's row for (b, h, i) begins; 0 without a mask.
+    /// Returns the start of the mask's row for (b, h, i), or 0 without a mask.
     pub(crate) fn mask_row(&self, b: usize, h: usize, i: usize) -> usize {
         self.mask.map_or(0, |mask| b * mask.strides[0] + h * mask.strides[1] + i * mask.strides[2])
     }
 
-    /// What the mask says about the keys `from .. to` of the mask rows that begin at `rows`.
+    /// Returns the mask's effect on the keys `from .. to` of the mask rows that start at `rows`.
     #[inline(always)]
     pub(crate) fn cover(&self, rows: &[usize], from: usize, to: usize) -> Cover {
         let Some(mask) = self.mask else { return Cover::Everything };
@@ -142,7 +143,7 @@ impl<'a> Visibility<'a> {
         if hides { Cover::Nothing } else { Cover::Everything }
     }
 
-    /// Writes the bias of `count` keys from `first` on for the mask row that begins at `row`: what is added, −∞ where hidden.
+    /// Writes the bias of `count` keys from `first` on, for the mask row that starts at `row`; −∞ for hidden keys.
     #[inline(always)]
     pub(crate) fn bias_row<S: Simd>(&self, simd: S, row: usize, first: usize, count: usize, bias: &mut [f32]) {
         let Some(mask) = self.mask else { return };
@@ -166,8 +167,8 @@ impl<'a> Visibility<'a> {
         }
     }
 
-    /// Writes the bias of `count` keys from `first` on for the mask rows of a tile's lanes, keys × lanes.
-    /// `buffer` holds a row of `count` for each lane while Booleans are widened.
+    /// Writes the bias of `count` keys from `first` on, for the mask rows of a tile's lanes: `[keys][lanes]`. `buffer`
+    /// holds `count` values for each lane while Booleans are widened.
     #[inline(always)]
     pub(crate) fn bias_tile<S: Simd>(
         &self,
@@ -181,7 +182,7 @@ impl<'a> Visibility<'a> {
     ) {
         let Some(mask) = self.mask else { return };
         if rows.iter().all(|&row| row == rows[0]) {
-            // One row for all queries, as key padding has: every lane of a key gets the same.
+            // All queries share one mask row, as with key padding: every lane of a key gets the same bias.
             self.bias_row(simd, rows[0], first, count, buffer);
             for (lanes, &bias) in tile.chunks_exact_mut(lanes).zip(&buffer[..count]) {
                 lanes.fill(bias);
@@ -206,14 +207,14 @@ impl<'a> Visibility<'a> {
     }
 }
 
-/// Whether there is a zero among the elements, and whether there is another value.
+/// Returns whether any element is zero, and whether any is not.
 fn kinds(elements: &[u8]) -> (bool, bool) {
     let (words, rest) = elements.as_chunks::<8>();
     let (mut zero, mut other) = (rest.contains(&0), rest.iter().any(|&element| element != 0));
     for &word in words {
         let word = u64::from_le_bytes(word);
         const ONES: u64 = u64::MAX / 255;
-        // The upper bit of a byte is set by the subtraction, and not in the byte itself, where a zero borrows.
+        // Nonzero if some byte is 0: only then does the subtraction borrow and set a top bit that was clear.
         zero |= word.wrapping_sub(ONES) & !word & (ONES << 7) != 0;
         other |= word != 0;
         if zero && other {
@@ -235,7 +236,7 @@ impl<'a> BroadcastMask<'a> {
         };
         let [batch, heads, queries, keys] = shape;
         let dims = mask_shape.dims();
-        // With one head for want of a heads dimension, three dimensions are [B, L, S].
+        // If there is only one head because q has no heads dimension, a mask of three dimensions is [B, L, S].
         let dims = match *dims {
             [b, l, s] if rank == 3 => vec![b, 1, l, s],
             _ => dims.to_vec(),
@@ -267,7 +268,7 @@ mod tests {
     use super::*;
     use crate::simd::{Kernel, Level};
 
-    /// Writes the bias of the row's keys from the third on.
+    /// Kernel that writes the bias of a mask row (field 1) for the keys from the third on.
     struct BiasRow<'a>(&'a Visibility<'a>, usize, &'a mut [f32]);
 
     impl Kernel for BiasRow<'_> {

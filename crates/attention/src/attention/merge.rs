@@ -1,4 +1,4 @@
-//! Attention over parts of the keys, joined into attention over all of them by their log-sum-exps.
+//! Merges attention over separate parts of the keys into attention over all keys, using their log-sum-exps.
 
 use crate::attention::forward::reciprocal;
 use crate::attention::{Dims, Strides};
@@ -20,14 +20,15 @@ pub struct MergeOptions {
     pub layout: Layout,
 }
 
-/// `lse = log Σ exp(lse_p)` and `output = Σ exp(lse_p − lse) · output_p`: what one call over all keys gives.
+/// Merges the results of P calls over separate parts of the keys into the result of one call over all of them: `lse =
+/// log Σ exp(lse_p)` and `output = Σ exp(lse_p − lse) · output_p`.
 ///
-/// `outputs` holds those of P parts, `[P, B, H, L, E]`, or `[P, B, L, H, E]` in layout `blhd`, or `[P, B, L, E]`;
-/// `log_sum_exps` is `[P, B, H, L]`. A part's row without a visible key, whose log-sum-exp is −∞, adds nothing, whatever
-/// its output holds; a row that no part has a key for is zeros and −∞. The results have the shapes of one part.
+/// `outputs` is `[P, B, H, L, E]`, or `[P, B, L, H, E]` in layout `blhd`, or `[P, B, L, E]`; `log_sum_exps` is `[P, B,
+/// H, L]`. A row with log-sum-exp −∞ (no visible key in that part) adds nothing, whatever its output contains. A row
+/// without a visible key in any part becomes zeros and −∞. The results have the shapes of one part.
 ///
 /// # Errors
-/// `SHAPE` where the tensors or the results do not fit each other.
+/// `SHAPE` if the tensors or the outputs do not fit each other.
 pub fn merge_attention(
     context: Context<'_>,
     outputs: Tensor<'_>,

@@ -1,15 +1,15 @@
-//! Scaled dot-product attention: checks and plans here, the work in the rooms below.
+//! Scaled dot-product attention. This file checks and plans calls; the submodules do the work.
 //!
-//! - [`mask`]: which keys a query row sees, and the bias it adds;
-//! - `score`: one tile of scores, queries in lanes, shared by everything that needs scores;
-//! - `ball`: what is different where rows are points of a hyperbolic ball;
-//! - `forward`: the work items of the pass that computes the output; `tiled` and `decode` are its two forms;
-//! - [`rotary`]: positions turned into queries and keys beforehand;
-//! - [`cache`]: keys and values that stay between calls;
-//! - [`merge`]: attention over parts of the keys, joined;
-//! - `second_pass`: writes weights or scores where they are requested.
+//! - [`mask`]: visible keys of a query row, and the bias on its scores;
+//! - `score`: one tile of scores with queries in lanes, shared by every pass that needs scores;
+//! - `ball`: scores and outputs if rows are points of a hyperbolic ball;
+//! - `forward`: work items of the pass that computes the output, in two forms, `tiled` and `decode`;
+//! - [`rotary`]: rotary position embedding of queries and keys;
+//! - [`cache`]: keys and values kept between calls;
+//! - [`merge`]: merging of attention over separate parts of the keys;
+//! - `second_pass`: weights or scores, if requested.
 //!
-//! Letters as everywhere: B batch, H query heads, G key/value heads, L queries, S keys, D head size, E value head size.
+//! Letters: B batch, H query heads, G key/value heads, L queries, S keys, D head size, E value head size.
 
 pub(crate) mod ball;
 pub mod cache;
@@ -36,7 +36,7 @@ use mask::{Mask, Visibility};
 /// The array-valued options of an attention call.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Arrays<'a> {
-    /// Broadcast to `[B, H, L, S]`, of rank 1 to 4.
+    /// Broadcast to `[B, H, L, S]`; rank 1 to 4.
     pub mask: Option<Mask<'a>>,
     /// The key position of query 0 for each batch entry, `[B]`; overrides the scalar option.
     pub query_offset: Option<&'a [i32]>,
@@ -44,21 +44,21 @@ pub struct Arrays<'a> {
     pub kv_lengths: Option<&'a [i32]>,
 }
 
-/// Where the results of an attention call go. Those that the options ask for have to be there.
+/// Destinations for the results of an attention call. Every result that the options request must have one.
 #[derive(Debug, Default)]
 pub struct Outputs<'a> {
-    /// `[B, H, L, E]`, or `[B, L, H, E]` in that layout.
+    /// `[B, H, L, E]`, or `[B, L, H, E]` in layout `blhd`.
     pub output: &'a mut [f32],
     /// `[B, H, L, S]`.
     pub weights: Option<&'a mut [f32]>,
     /// `[B, H, L]`.
     pub log_sum_exp: Option<&'a mut [f32]>,
-    /// `[B, H, L, k]`: the k largest weights of each row and their keys.
+    /// `[B, H, L, k]`: the k largest weights of each row, and the indices of their keys.
     pub top: Option<(&'a mut [f32], &'a mut [i32])>,
 }
 
 impl Outputs<'_> {
-    /// Whether there is nothing to compute.
+    /// Returns true if there is nothing to compute.
     fn are_empty(&self) -> bool {
         let floats =
             [self.weights.as_deref(), self.log_sum_exp.as_deref(), self.top.as_ref().map(|(values, _)| &**values)];
@@ -66,7 +66,7 @@ impl Outputs<'_> {
     }
 }
 
-/// A strided view of one of q, k, v or the output: where each batch entry, head and row begins.
+/// Strides of q, k, v or the output: the distances between batch entries, heads and rows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Strides {
     pub batch: usize,
@@ -93,11 +93,11 @@ impl Strides {
     }
 }
 
-/// A checked attention problem; nothing below this door checks shapes again.
+/// A checked attention problem; code below this level does not check shapes again.
 pub(crate) struct Problem<'a> {
     pub q: &'a [f32],
     pub k: &'a [f32],
-    /// Empty where only the weights are wanted; `value_dim` is 0 then.
+    /// Empty if only the weights are requested; `value_dim` is then 0.
     pub v: &'a [f32],
     pub q_strides: Strides,
     pub k_strides: Strides,
@@ -116,29 +116,29 @@ pub(crate) struct Problem<'a> {
     pub dropout: Option<Dropout>,
     /// Keys of one tile.
     pub key_block: usize,
-    /// Rows are points of a ball; scale, softcap and dropout do not apply, and heads are not grouped.
+    /// Set if rows are points of a ball; scale, softcap and dropout then do not apply, and heads are not grouped.
     pub ball: Option<Ball<'a>>,
-    /// The position of the problem in a larger one, if it is a section of it.
+    /// The position of the problem in a larger call, if it is a section of one.
     pub section: Option<Section>,
 }
 
-/// Keys of one tile under these options.
+/// Returns the number of keys in one tile under these options.
 fn key_block(options: &AttentionOptions) -> usize {
     options.block_size.unwrap_or(KEY_BLOCK).min(MAX_KEY_BLOCK)
 }
 
 impl Problem<'_> {
-    /// Query heads that share one key/value head.
+    /// Returns the number of query heads that share one key/value head.
     fn group(&self) -> usize {
         self.heads.checked_div(self.kv_heads).unwrap_or(0)
     }
 
-    /// Rows of the output: one per batch entry, head and query.
+    /// Returns the number of output rows: one per batch entry, head and query.
     pub(crate) fn rows(&self) -> usize {
         self.batch * self.heads * self.queries
     }
 
-    /// The index of row (b, h, i) among them.
+    /// Returns the index of row (b, h, i) among the output rows.
     fn row(&self, [b, h, i]: [usize; 3]) -> usize {
         (b * self.heads + h) * self.queries + i
     }
@@ -154,13 +154,13 @@ pub(crate) fn pass_operations(rows: usize, keys: usize, size: usize, causal: boo
     operations([rows, keys, 2 * size + 16]) / if causal { 2 } else { 1 }
 }
 
-/// `torch.nn.functional.scaled_dot_product_attention`, and everything that the options add to it.
+/// Computes `torch.nn.functional.scaled_dot_product_attention`, extended by [`AttentionOptions`].
 ///
-/// q `[B, H, L, D]`, k `[B, G, S, D]`, v `[B, G, S, E]` with G a divisor of H; or `[B, L, H, D]` and so on in layout `blhd`;
-/// or three dimensions `[B, L, D]` for one head.
+/// q is `[B, H, L, D]`, k `[B, G, S, D]` and v `[B, G, S, E]`, where G divides H. In layout `blhd`, lengths come before
+/// heads: `[B, L, H, D]` and so on. Three dimensions, `[B, L, D]`, mean one head.
 ///
 /// # Errors
-/// `SHAPE` where shapes, lengths or outputs do not fit, `OPTION` where an option's value does not, `MEMORY`.
+/// `SHAPE` if shapes, lengths or outputs do not fit, `OPTION` if an option is out of range, `MEMORY`.
 pub fn scaled_dot_product_attention(
     context: Context<'_>,
     q: Tensor<'_>,
@@ -175,7 +175,7 @@ pub fn scaled_dot_product_attention(
     attend_into(context, &problem, options, outputs)
 }
 
-/// Runs a problem whose results are not checked yet.
+/// Checks the outputs of a planned problem and runs it.
 pub(crate) fn attend_into(
     context: Context<'_>,
     problem: &Problem<'_>,
@@ -208,10 +208,11 @@ pub(crate) fn attend_into(
     attend(context, problem, outputs, WeightsOf::EachHead, None)
 }
 
-/// The weights alone, or the scores at an earlier stage: `[B, H, L, S]` (the ONNX operator's `qk_matmul_output`).
+/// Computes the weights alone, or the scores at an earlier stage (the ONNX operator's `qk_matmul_output`): `[B, H, L,
+/// S]`.
 ///
 /// # Errors
-/// As [`scaled_dot_product_attention`].
+/// The same as [`scaled_dot_product_attention`].
 pub fn attention_weights(
     context: Context<'_>,
     q: Tensor<'_>,
@@ -235,7 +236,7 @@ pub fn attention_weights(
     }
 }
 
-/// The heads that a row of weights belongs to.
+/// The heads that a row of weights covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WeightsOf {
     /// `[B, H, L, S]`.
@@ -244,8 +245,8 @@ pub(crate) enum WeightsOf {
     MeanHead,
 }
 
-/// Runs a checked problem. `moments`, `[B, H, L, 2]`, receives those of points of a ball: W, and c times the sum of squared
-/// distances, both over the sum of weights as the output is.
+/// Runs a checked problem. `moments`, `[B, H, L, 2]`, receives the moments of points of a ball: W, and c times the sum
+/// of squared distances, both divided by the sum of weights like the output.
 pub(crate) fn attend(
     context: Context<'_>,
     problem: &Problem<'_>,
@@ -253,7 +254,7 @@ pub(crate) fn attend(
     weights_of: WeightsOf,
     moments: Option<&mut [f32]>,
 ) -> Result<()> {
-    // Without results there may be more empty rows than can be gone through.
+    // Without outputs, the number of empty rows may be too large to iterate over.
     if outputs.are_empty() {
         return Ok(());
     }
@@ -261,7 +262,7 @@ pub(crate) fn attend(
     let rows = if needs_second_pass { problem.rows() } else { 0 };
     let passes = 1 + u64::from(outputs.weights.is_some()) + u64::from(outputs.top.is_some());
     let operations = problem.operations().saturating_mul(passes);
-    // The first section of a call announces the others.
+    // The first section of a call announces the work of all sections.
     let first_of = problem.section.filter(|section| section.head == 0 && section.first[2] == 0);
     context.announce_work(first_of.map_or(operations, |whole| {
         operations.saturating_mul((whole.rows * whole.heads) as u64) / problem.rows() as u64
@@ -287,7 +288,7 @@ struct Dims {
 }
 
 impl Dims {
-    /// `letters` are the names of heads, length and size in messages.
+    /// Reads the dimensions of `shape`. `letters` are the names of heads, length and size in messages.
     fn of(argument: &str, shape: Shape, layout: Layout, [heads, length, size]: [&str; 3]) -> Result<Self> {
         match (shape.dims(), layout) {
             (&[batch, length, size], _) => Ok(Self { batch, heads: 1, length, size }),
@@ -301,7 +302,7 @@ impl Dims {
     }
 }
 
-/// Checks that the shapes fit each other, and lays the problem out.
+/// Checks that the shapes fit each other, and plans the problem.
 pub(crate) fn plan<'a>(
     context: Context<'_>,
     q: Tensor<'a>,
@@ -369,7 +370,7 @@ pub(crate) fn plan<'a>(
         keys: keys.length,
         head_dim: queries.size,
         value_dim,
-        // With D = 0 every score is an empty sum, whatever the factor.
+        // With D = 0 every score is an empty sum, so the factor does not matter.
         scale: options.scale.unwrap_or(1.0 / (queries.size.max(1) as f32).sqrt()),
         softcap: options.softcap,
         visibility,
@@ -380,11 +381,11 @@ pub(crate) fn plan<'a>(
     })
 }
 
-/// Zero-length dimensions let huge ones through that no data backs; what is computed from them must not overflow.
+/// Checks sizes derived from the dimensions for overflow: a zero dimension permits huge ones, as no data backs them.
 pub(crate) fn check_volume([batch, heads, queries, keys]: [usize; 4], size: usize) -> Result<()> {
     let elements =
         [batch, heads, queries, size.max(1)].iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
-    // Row indices are counted in 32 bits where randomness is drawn from them, and keys are indices of results.
+    // Random numbers are drawn from 32-bit row indices, and key indices are returned as i32.
     if u32::try_from(batch.max(heads).max(queries)).is_err() || i32::try_from(keys).is_err() {
         let actual = format_args!("batch {batch}, heads {heads}, queries {queries}, keys {keys}");
         return Err(Error::shape("q", "batch, heads and queries below 2^32, and keys below 2^31", actual));

@@ -1,5 +1,5 @@
-//! Rotary positions: pairs of a row's features turn by angles that grow with the row's position, as the ONNX operator
-//! `RotaryEmbedding` has it (Su et al. 2021).
+//! Rotary position embedding: rotates pairs of a row's features by angles proportional to the row's position, as in the
+//! ONNX operator `RotaryEmbedding` (Su et al. 2021).
 
 use crate::attention::{Dims, Strides};
 use crate::context::rows::{self, OwnRows, RowLayout};
@@ -13,7 +13,7 @@ use crate::simd::{Kernel, Simd};
 use crate::sizes::ROTARY_ROWS;
 use crate::tensor::{Tensor, check_output, try_zeroed};
 
-/// The turns of a layer's queries and keys.
+/// Rotary position embedding of a layer's queries and keys.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -21,11 +21,11 @@ use crate::tensor::{Tensor, check_output, try_zeroed};
     serde(default, rename_all = "camelCase", deny_unknown_fields)
 )]
 pub struct Rotary {
-    /// Pair i turns by `position · base^(−2i/dim)`; 10⁴ by default, from 1 to less than 10¹⁵.
+    /// Pair i is rotated by `position · base^(−2i/dim)`; at least 1 and less than 10¹⁵, 10⁴ by default.
     pub base: f64,
-    /// Pairs are neighbors, `(x[2i], x[2i+1])`; otherwise halves face each other, `(x[i], x[i+dim/2])`.
+    /// If true, pairs are neighbors, `(x[2i], x[2i+1])`; otherwise pairs span the two halves, `(x[i], x[i+dim/2])`.
     pub interleaved: bool,
-    /// How many features turn, from the first on; an even number, all where absent.
+    /// The number of leading features to rotate, which must be even. Default: all features.
     pub dim: Option<usize>,
 }
 
@@ -36,7 +36,7 @@ impl Default for Rotary {
 }
 
 impl Rotary {
-    /// The same with `dim` filled in, if it fits rows of `size` features.
+    /// Returns the same options with `dim` filled in, if it fits rows of `size` features.
     pub(crate) fn resolved(self, size: usize) -> Result<Self> {
         self.check()?;
         let dim = self.dim.unwrap_or(size);
@@ -70,11 +70,11 @@ impl Rotary {
     serde(default, rename_all = "camelCase", deny_unknown_fields)
 )]
 pub struct RotaryOptions {
-    /// Pair i turns by `position · scale · base^(−2i/dim)`; 10⁴ by default, from 1 to less than 10¹⁵.
+    /// Pair i is rotated by `position · scale · base^(−2i/dim)`; at least 1 and less than 10¹⁵, 10⁴ by default.
     pub base: f64,
-    /// Pairs are neighbors, `(x[2i], x[2i+1])`; otherwise halves face each other, `(x[i], x[i+dim/2])`.
+    /// If true, pairs are neighbors, `(x[2i], x[2i+1])`; otherwise pairs span the two halves, `(x[i], x[i+dim/2])`.
     pub interleaved: bool,
-    /// How many features turn, from the first on; an even number, all where absent.
+    /// The number of leading features to rotate, which must be even. Default: all features.
     pub dim: Option<usize>,
     /// The factor of the positions, at least 0; 1 by default.
     pub scale: f64,
@@ -89,15 +89,16 @@ impl Default for RotaryOptions {
     }
 }
 
-/// The ONNX operator `RotaryEmbedding`: x `[B, H, L, D]`, or `[B, L, H, D]` in layout `blhd`, or `[B, L, D]` for one head.
+/// Applies the ONNX operator `RotaryEmbedding` to x: `[B, H, L, D]`, `[B, L, H, D]` in layout `blhd`, or `[B, L, D]`
+/// for one head.
 ///
-/// `positions` holds L positions that the batch entries share, or B·L of them; without it row l stands at position l. With
-/// θ = `position · scale · base^(−2i/dim)`, pair i becomes `(x₁ cos θ − x₂ sin θ, x₁ sin θ + x₂ cos θ)`; features from `dim`
-/// on stay as they are.
+/// `positions` holds L positions shared by all batch entries, or B·L separate ones; by default row l has position l.
+/// With θ = `position · scale · base^(−2i/dim)`, pair i becomes `(x₁ cos θ − x₂ sin θ, x₁ sin θ + x₂ cos θ)`. Features
+/// from index `dim` on are unchanged.
 ///
 /// # Errors
-/// `SHAPE` where x, the positions or the output have the wrong dimensions, `OPTION` for a `dim` that x has no room for, for
-/// negative positions and for a scale that makes them larger than 2³¹.
+/// `SHAPE` if x, the positions or the output have the wrong dimensions. `OPTION` if `dim` exceeds D, if a position is
+/// negative, or if the scale makes a position larger than 2³¹.
 pub fn rotary_embedding(
     context: Context<'_>,
     x: Tensor<'_>,
@@ -141,7 +142,7 @@ pub fn rotary_embedding(
     })
 }
 
-/// Rows of features, `[batch, heads, length, size]` in whatever order.
+/// Rows of features, `[batch, heads, length, size]`, in either order of heads and length.
 pub(crate) struct Rows<'a> {
     pub data: &'a mut [f32],
     pub strides: Strides,
@@ -150,7 +151,7 @@ pub(crate) struct Rows<'a> {
     pub length: usize,
 }
 
-/// Turns the rows in place; row l of batch entry b has position `scale · position(b, l)`. `rotary` is resolved.
+/// Rotates the rows in place; row l of batch entry b has position `scale · position(b, l)`. `rotary` must be resolved.
 pub(crate) fn rotate(
     context: Context<'_>,
     rotary: Rotary,
@@ -169,7 +170,7 @@ pub(crate) fn rotate(
     scratch::reserve(2 * half)?;
     let Rows { data, strides, batch, heads, length } = rows;
     let operations = operations([batch, length, 4 * heads + 40, half]);
-    // All heads of a position follow one another, as they share its sines.
+    // All heads of one position are consecutive, since they share its sines and cosines.
     let output = [Some(rows::Rows::new(data, RowLayout::new([batch, heads, length], heads, strides, 2 * half)))];
     let sizes = [batch, length * heads, ROTARY_ROWS * heads];
     context.for_each_head_rows(sizes, operations, output, None, |item, [features], _| {
@@ -187,7 +188,7 @@ pub(crate) fn rotate(
     Ok(())
 }
 
-/// One work item: some positions of a batch entry, in every head.
+/// One work item: a range of positions of one batch entry, in every head.
 struct Turn<'a> {
     frequencies: &'a [f64],
     interleaved: bool,

@@ -1,4 +1,4 @@
-//! One tile of scores: keys × queries, queries in SIMD lanes, so that softmax works lane by lane.
+//! Computes one tile of scores, keys × queries, with queries in SIMD lanes so that softmax works lane by lane.
 
 use std::ops::Range;
 
@@ -10,16 +10,16 @@ use crate::scratch;
 use crate::simd::{Accumulate, Matrix, ReduceKind, Simd, gather_columns, product};
 use crate::sizes::MAX_TILE_LANES;
 
-/// The query rows that share a tile: which they are, and what each sees.
+/// The query rows that share a tile: their indices, and the keys that each one sees.
 pub(super) struct Lanes {
     pub count: usize,
     /// (b, h, i) of each row.
     pub rows: [[usize; 3]; MAX_TILE_LANES],
     mask_rows: [usize; MAX_TILE_LANES],
-    /// The range of keys of each row. Lanes without a row have an empty one.
+    /// Each row's range of keys. Lanes without a row have an empty range.
     start: [usize; MAX_TILE_LANES],
     end: [usize; MAX_TILE_LANES],
-    /// The keys that any row sees lie in `first .. last`, those that every row sees in `all_from .. all_to`.
+    /// `first .. last` contains every key that any row sees; every row sees all keys in `all_from .. all_to`.
     pub first: usize,
     pub last: usize,
     all_from: usize,
@@ -27,7 +27,7 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// The lanes for these rows, at most as many as a tile has, as far as they look at `keys`.
+    /// Assigns lanes to these rows, at most as many as a tile has, restricted to `keys`.
     pub(super) fn new(problem: &Problem<'_>, keys: Range<usize>, rows: impl Iterator<Item = [usize; 3]>) -> Self {
         let mut lanes = Self {
             count: 0,
@@ -60,7 +60,7 @@ impl Lanes {
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn load_queries<S: Simd>(&self, simd: S, problem: &Problem<'_>, lanes: usize, tile: &mut [f32]) {
         if self.count < lanes {
-            // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
+            // Lanes without a row are computed as well, so fill them with zeros rather than leave arbitrary contents.
             tile.fill(0.0);
         }
         let mut starts = [0; MAX_TILE_LANES];
@@ -68,7 +68,7 @@ impl Lanes {
             *start = problem.q_strides.row(b, h, i);
         }
         gather_columns(problem.q, &starts[..self.count], problem.head_dim, tile, lanes);
-        // Points of a ball stay where they are.
+        // Points of a ball are not scaled.
         let scale = simd.splat(if problem.ball.is_some() { 1.0 } else { problem.scale });
         for chunk in tile.chunks_exact_mut(S::LANES) {
             simd.store(chunk, simd.load(chunk) * scale);
@@ -76,9 +76,9 @@ impl Lanes {
     }
 }
 
-/// One head's rows of k or v for batch entry b: from its first element on, and the stride between them.
+/// Returns one head's rows of k or v for batch entry b, from its first element on, and the stride between rows.
 pub(super) fn head_rows(data: &[f32], strides: Strides, b: usize, h: usize) -> (&[f32], usize) {
-    // Without a key there is no element that the row could begin at.
+    // Without keys there is no first element.
     (data.get(strides.row(b, h, 0)..).unwrap_or_default(), strides.row)
 }
 
@@ -89,7 +89,7 @@ pub(super) struct TileBuffers<'a> {
 }
 
 impl<'a> TileBuffers<'a> {
-    /// How many values the buffers take: none where there is no mask.
+    /// Returns the length of the buffers in values; 0 without a mask.
     pub(super) fn len(problem: &Problem<'_>, lanes: usize) -> usize {
         if problem.visibility.has_mask() { 2 * problem.key_block * lanes } else { 0 }
     }
@@ -100,7 +100,7 @@ impl<'a> TileBuffers<'a> {
     }
 }
 
-/// The scores of the keys `from .. to` (at most a block of the problem's) for a tile of queries: `scores[key − from][lane]`.
+/// The scores of the keys `from .. to` (at most one block) for a tile of queries: `scores[key − from][lane]`.
 pub(super) struct ScoreTile<'a> {
     pub problem: &'a Problem<'a>,
     pub lanes: &'a Lanes,
@@ -109,12 +109,12 @@ pub(super) struct ScoreTile<'a> {
     pub keys: (&'a [f32], usize),
     pub from: usize,
     pub to: usize,
-    /// Whether every query and key is so small that no score overflows.
+    /// True if every query and key is so small that no score overflows.
     pub is_bounded: bool,
 }
 
 impl ScoreTile<'_> {
-    /// Computes the scores as far as a stage: biased, with −∞ where a key is not visible, at the latest.
+    /// Computes the scores up to `stage`, at most `Biased`: with the bias, and −∞ where a key is not visible.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -128,13 +128,14 @@ impl ScoreTile<'_> {
         let lanes = VECTORS * S::LANES;
         let count = self.to - self.from;
         let (keys, stride) = self.keys;
-        // Without features there may be no memory at all to point into.
+        // Without features there may be no memory to point into.
         let data = if self.problem.head_dim == 0 { &[] } else { &keys[self.from * stride..] };
         let keys = Matrix::row_major(data, stride);
         let scores = &mut scores[..count * lanes];
         let caps = stage >= Stage::Softcapped && self.problem.softcap > 0.0;
         let is_biased = stage >= Stage::Biased && cover != Cover::Everything;
-        // The bias is what the product starts from, if nothing comes between them and if no product can turn its −∞ into NaN.
+        // The product accumulates onto the bias if no step comes between them and no product can turn the bias −∞ into
+        // NaN.
         let starts_biased = is_biased && !caps && self.problem.ball.is_none() && self.is_bounded;
         if starts_biased {
             self.load_bias(simd, lanes, buffers.rows, scores);
@@ -169,14 +170,14 @@ impl ScoreTile<'_> {
         self.problem.visibility.bias_tile(simd, mask_rows, self.from, self.to - self.from, lanes, rows, tile);
     }
 
-    /// What the mask says about the tile as a whole.
+    /// Returns the mask's effect on the tile as a whole.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn cover(&self) -> Cover {
         self.problem.visibility.cover(&self.lanes.mask_rows[..self.lanes.count], self.from, self.to)
     }
 
-    /// Whether some row does not see all of these keys, be it for its range or for a mask.
+    /// Returns true if some row may not see all of these keys, because of its range or of the mask.
     pub(super) fn may_hide(&self, cover: Cover) -> bool {
         cover != Cover::Everything || self.crosses_a_limit()
     }
@@ -189,7 +190,7 @@ impl ScoreTile<'_> {
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn hide_out_of_range<S: Simd, const VECTORS: usize>(&self, simd: S, scores: &mut [f32]) {
         let lanes = VECTORS * S::LANES;
-        // Relative to the tile and cut to it, so that f32 holds them exactly.
+        // Relative to the tile and clamped to it, so that f32 represents the limits exactly.
         let relative = |limit: usize| limit.clamp(self.from, self.to).wrapping_sub(self.from) as f32;
         let start = self.lanes.start.map(relative);
         let end = self.lanes.end.map(relative);
@@ -207,7 +208,7 @@ impl ScoreTile<'_> {
     }
 }
 
-/// Whether every value of these rows is so small that no product of two such rows overflows.
+/// Returns true if every value of these rows is so small that the dot product of two such rows cannot overflow.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub(super) fn are_bounded<S: Simd>(simd: S, data: &[f32], stride: usize, size: usize, rows: usize) -> bool {
@@ -219,7 +220,8 @@ pub(super) fn are_bounded<S: Simd>(simd: S, data: &[f32], stride: usize, size: u
     true
 }
 
-/// Whether every value lies below 3.4e15 in magnitude: what does not overflows by the factor, and ∞ · 0 is NaN, as NaN is.
+/// Returns true if every value is below 3.4e15 in magnitude. A larger one overflows when multiplied by the factor, and
+/// ∞ · 0 is NaN.
 #[inline(always)]
 fn is_below_1e15<S: Simd>(simd: S, values: &[f32]) -> bool {
     const FACTOR: f32 = 1e23;
@@ -231,16 +233,16 @@ fn is_below_1e15<S: Simd>(simd: S, values: &[f32]) -> bool {
     simd.reduce_sum(zeros) == 0.0 && chunks.remainder().iter().all(|value| value.abs() < 1e15)
 }
 
-/// `score + bias`, −∞ where the bias is −∞, whatever the score.
+/// Returns `score + bias`, or −∞ if the bias is −∞, whatever the score.
 #[inline(always)]
 pub(super) fn add_bias<S: Simd>(simd: S, score: S::F, bias: S::F) -> S::F {
     let hidden = simd.splat(f32::NEG_INFINITY);
-    // A NaN bias is not below −∞'s neighbour, so it is asked for from the other side.
+    // The comparison must be false for a NaN bias, hence "less than `f32::MIN`".
     let is_hidden = simd.lt(bias, simd.splat(f32::MIN));
     simd.select(is_hidden, hidden, score + bias)
 }
 
-/// `cap · tanh(s / cap)`; `scores` holds whole vectors.
+/// Applies `cap · tanh(s / cap)`; `scores` holds whole vectors.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub(super) fn soft_cap<S: Simd>(simd: S, cap: f32, scores: &mut [f32]) {
@@ -251,8 +253,8 @@ pub(super) fn soft_cap<S: Simd>(simd: S, cap: f32, scores: &mut [f32]) {
     }
 }
 
-/// `e^x` for a score that lies x below the largest. What rounding the product does grows with −x, while the weight falls; scores that
-/// were scaled by log₂ e themselves would be rounded before their difference is taken.
+/// Returns `e^x` for a score whose difference from the largest is x ≤ 0. The rounding error of the product grows with
+/// −x, but the weight shrinks faster. Scores scaled by log₂ e up front would be rounded before the difference is taken.
 #[inline(always)]
 pub(super) fn weight_of<S: Simd>(simd: S, x: S::F) -> S::F {
     exp2(simd, x * LOG2_E)

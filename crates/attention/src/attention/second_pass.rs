@@ -1,5 +1,5 @@
-//! The second pass, for weights, scores and largest weights: scores are computed again, tile by tile, and written as weights,
-//! as scores at an earlier stage, or as each row's largest weights. The forward pass never holds an L × S buffer.
+//! The second pass computes the scores again, tile by tile, and writes weights, scores at an earlier stage, or each
+//! row's largest weights. The forward pass never holds an L × S buffer.
 
 use crate::attention::score::{Lanes, ScoreTile, TileBuffers, are_bounded, head_rows, weight_of};
 use crate::attention::{Problem, WeightsOf};
@@ -11,8 +11,8 @@ use crate::scratch::{self, Scratch};
 use crate::simd::{Kernel, Simd, scatter_lanes};
 use crate::sizes::MAX_TILE_LANES;
 
-/// The forward pass's results for each row (b, h, i): the largest score, in the problem's units, and the sum of exponentials
-/// relative to it. Empty unless weights are requested.
+/// Statistics of the forward pass for each row (b, h, i): the largest score, in the problem's units, and the sum of
+/// exponentials relative to it. Empty unless weights are requested.
 pub(super) struct Statistics {
     pub max: Vec<f32>,
     pub sum: Vec<f32>,
@@ -24,7 +24,7 @@ impl Statistics {
     }
 }
 
-/// The values that are written.
+/// The kind of values to write.
 #[derive(Clone, Copy)]
 enum Values<'a> {
     /// Scores in natural units, at a stage before softmax.
@@ -33,11 +33,11 @@ enum Values<'a> {
     Weights(&'a Statistics),
 }
 
-/// Their destination.
+/// The destination of the values.
 enum Sink<'a> {
-    /// Rows of S values, one for each (b, h, i), or one for each (b, i) with the mean over the heads.
+    /// Rows of S values: one per (b, h, i), or one per (b, i) for the mean over the heads.
     All(&'a mut [f32]),
-    /// The largest values of each row and their keys.
+    /// The largest values of each row, and the indices of their keys.
     Top(&'a mut [f32], &'a mut [i32]),
 }
 
@@ -63,7 +63,7 @@ pub(super) fn weights(
     run(context, problem, Values::Weights(statistics), Sink::All(output), weights_of)
 }
 
-/// Writes each row's largest weights, descending, and their keys; among equals the lower key comes first.
+/// Writes each row's largest weights in descending order, and their keys; on a tie the lower key comes first.
 pub(super) fn top_weights(
     context: Context<'_>,
     problem: &Problem<'_>,
@@ -123,7 +123,7 @@ fn run(
     Ok(())
 }
 
-/// One work item: a tile of queries of one head, or of all heads where their mean is requested.
+/// One work item: a tile of queries of one head, or of all heads if their mean is requested.
 struct SecondPass<'a> {
     problem: &'a Problem<'a>,
     values: Values<'a>,
@@ -192,7 +192,7 @@ impl SecondPass<'_> {
             let values = if self.heads.len() > 1 { mean } else { tile };
             match &mut self.target {
                 Target::All(output) => output.write_lanes(rows.clone(), from..to, values, lanes),
-                // Rows of S weights, one after the other, from which the largest are picked below.
+                // Consecutive rows of S weights, from which the largest are picked below.
                 Target::Top(..) => scatter_lanes(values, lanes, rest, problem.keys, from..to, rows.len()),
             }
         }
@@ -203,7 +203,7 @@ impl SecondPass<'_> {
         }
     }
 
-    /// Fills a tile with the values that are written.
+    /// Fills a tile with the values to be written.
     #[inline(always)]
     fn fill<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
@@ -241,7 +241,7 @@ impl SecondPass<'_> {
     }
 }
 
-/// Adds one head's share to the mean over the heads.
+/// Adds one head's contribution to the mean over the heads.
 fn add_mean(tile: &[f32], mean: &mut [f32], index: usize, heads: usize) {
     let share = 1.0 / heads as f32;
     for (mean, value) in mean.iter_mut().zip(tile) {
@@ -249,8 +249,8 @@ fn add_mean(tile: &[f32], mean: &mut [f32], index: usize, heads: usize) {
     }
 }
 
-/// Writes the largest of `row`, as many as `values` has room for: descending, among equals the lower index first, NaN before
-/// everything (as `torch.topk` has it).
+/// Writes the `values.len()` largest elements of `row` and their indices in descending order. On a tie the lower index
+/// comes first, and NaN precedes everything, as in `torch.topk`.
 fn pick_largest(row: &[f32], values: &mut [f32], indices: &mut [i32]) {
     let goes_before = |a: f32, b: f32| a > b || (a.is_nan() && !b.is_nan());
     let mut held = 0;

@@ -1,7 +1,8 @@
-//! The tiled pass: tiles of keys against tiles of queries with an online softmax; memory O(L·D), never an L × S buffer.
+//! The tiled pass: an online softmax over tiles of keys and tiles of queries, in O(L·D) memory and without an L × S
+//! buffer.
 //!
-//! The online softmax is that of Milakov and Gimelshein 2018, "Online normalizer calculation for softmax"; the order of the
-//! loops is that of Dao 2023, "FlashAttention-2".
+//! The online softmax follows Milakov and Gimelshein 2018, "Online normalizer calculation for softmax"; the loop order
+//! follows Dao 2023, "FlashAttention-2".
 
 use crate::attention::Problem;
 use crate::attention::ball::{Block, Midpoints};
@@ -13,7 +14,7 @@ use crate::scratch::{self, Scratch};
 use crate::simd::{Accumulate, Kernel, Matrix, Simd, product};
 use crate::sizes::{BLOCK_TILES, MAX_TILE_LANES};
 
-/// The working memory of an item.
+/// Returns the scratch memory that one item needs, in values.
 pub(super) fn scratch_len(problem: &Problem<'_>, lanes: usize) -> usize {
     BlockBuffers::len(problem, lanes)
 }
@@ -21,13 +22,13 @@ pub(super) fn scratch_len(problem: &Problem<'_>, lanes: usize) -> usize {
 /// The tiled pass over one item.
 pub(super) struct Tiled<'a>(pub Item<'a>, pub Targets<'a>);
 
-/// The working memory of a tiled item.
+/// The scratch memory of a tiled item.
 struct BlockBuffers<'a> {
     /// Scaled queries of each tile, `[D][lanes]`.
     queries: &'a mut [f32],
     /// Sums of weighted values of each tile, `[E][lanes]`.
     sums: &'a mut [f32],
-    /// Scores, then weights of one tile, `[keys][lanes]`.
+    /// Scores of one tile, later its weights: `[keys][lanes]`.
     weights: &'a mut [f32],
     tile: TileBuffers<'a>,
     midpoints: Midpoints<'a>,
@@ -56,7 +57,7 @@ impl<'a> BlockBuffers<'a> {
 struct Online {
     max: [f32; MAX_TILE_LANES],
     sum: [f32; MAX_TILE_LANES],
-    /// The factor for earlier sums after the last update.
+    /// The factor for earlier sums after the latest update.
     rescale: [f32; MAX_TILE_LANES],
 }
 
@@ -77,7 +78,7 @@ impl Kernel for Tiled<'_> {
     }
 }
 
-/// The keys and values of one head, with what is known about a block of them once it was asked for.
+/// The keys and values of one head, with lazily computed properties of one block of them.
 struct KeyBlock<'a> {
     keys: (&'a [f32], usize),
     values: (&'a [f32], usize),
@@ -89,7 +90,7 @@ struct KeyBlock<'a> {
 }
 
 impl KeyBlock<'_> {
-    /// Whether no score of a bounded query overflows.
+    /// Returns true if no score of a bounded query overflows; computed once per block.
     #[inline(always)]
     fn are_keys_bounded<S: Simd>(&mut self, simd: S, size: usize) -> bool {
         if self.are_keys_bounded.is_none() {
@@ -99,7 +100,7 @@ impl KeyBlock<'_> {
         self.are_keys_bounded == Some(true)
     }
 
-    /// Whether a weight of 0 hides every value: 0 · ∞ is NaN.
+    /// Returns true if a weight of 0 cancels every value (0 · ∞ would be NaN); computed once per block.
     #[inline(always)]
     fn are_values_finite<S: Simd>(&mut self, simd: S, size: usize) -> bool {
         if self.are_values_finite.is_none() {
@@ -111,7 +112,8 @@ impl KeyBlock<'_> {
 }
 
 impl Item<'_> {
-    /// All rows of the item, in at most [`BLOCK_TILES`] tiles of `lanes` rows. D is the head size, E that of values.
+    /// Runs all rows of the item, in at most [`BLOCK_TILES`] tiles of `lanes` rows. D is the head size, E the value
+    /// size.
     #[inline(always)]
     fn run_tiled<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
@@ -129,7 +131,7 @@ impl Item<'_> {
         });
         let tiles = &tiles[..count];
 
-        // Step 1, load: scaled queries of each tile, [D][lanes]; empty sums, [E][lanes]; an empty softmax.
+        // Step 1, load: the scaled queries of each tile, [D][lanes]; zeroed sums, [E][lanes]; an empty softmax.
         let size = problem.head_dim * lanes;
         for (lanes_of_tile, queries) in tiles.iter().zip(buffers.queries.chunks_exact_mut(size.max(1))) {
             lanes_of_tile.load_queries(simd, problem, lanes, queries);
@@ -144,7 +146,7 @@ impl Item<'_> {
             [Online { max: [f32::MIN; MAX_TILE_LANES], sum: [0.0; MAX_TILE_LANES], rescale: [0.0; MAX_TILE_LANES] };
                 BLOCK_TILES];
 
-        // Steps 2 to 4 for each block of keys, which stays in the cache, and each tile of queries.
+        // Steps 2 to 4, for each block of keys, which stays in the cache, and each tile of queries.
         let keys = head_rows(problem.k, problem.k_strides, self.b(), self.kv_head());
         let values = head_rows(problem.v, problem.v_strides, self.b(), self.kv_head());
         let first = tiles.iter().map(|tile| tile.first).min().unwrap_or(0);
@@ -189,12 +191,13 @@ impl Item<'_> {
             }
         }
 
-        // Step 5, write: sums [E][lanes] over each row's sum of weights, transposed into the rows of the output.
+        // Step 5, write: divide the sums [E][lanes] by each row's sum of weights, and transpose them into the output
+        // rows.
         self.write_tiles::<S, VECTORS>(simd, tiles, &online, &mut buffers, &mut targets);
     }
 
-    /// Adds the values of the keys `from .. to`, times their weights, to the sums of a tile, which are first multiplied by
-    /// `rescale`.
+    /// Adds the values of the keys `from .. to`, times their weights, to the sums of a tile; those sums are first
+    /// multiplied by `rescale`.
     #[inline(always)]
     fn add_values<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
@@ -266,8 +269,8 @@ impl Item<'_> {
 }
 
 impl Online {
-    /// Takes in a tile of scores and turns them into weights relative to the new maximum. Returns whether the maximum has
-    /// risen, so that earlier sums have to be rescaled.
+    /// Turns a tile of scores into weights relative to the new maximum. Returns true if the maximum has risen, so that
+    /// earlier sums must be rescaled.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn update<S: Simd, const VECTORS: usize>(&mut self, simd: S, scores: &mut [f32]) -> bool {
@@ -278,7 +281,7 @@ impl Online {
         for quad in &mut quads {
             for (v, max) in max.iter_mut().enumerate() {
                 let [a, b, c, d] = std::array::from_fn(|key| simd.load(&quad[key * lanes + v * S::LANES..]));
-                // Each operand that may be NaN stands second, where it is passed over.
+                // An operand that may be NaN comes second, where `max` ignores it.
                 *max = simd.max(simd.max(simd.max(simd.max(*max, a), b), c), d);
             }
         }
@@ -312,7 +315,7 @@ impl Online {
     }
 }
 
-/// Whether every value of the rows is finite: 0 · x is NaN exactly where x is not.
+/// Returns true if every value of the rows is finite: 0 · x is NaN exactly if x is not finite.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn are_finite<S: Simd>(simd: S, values: &[f32], stride: usize, value_dim: usize, rows: usize) -> bool {
@@ -330,7 +333,7 @@ fn are_finite<S: Simd>(simd: S, values: &[f32], stride: usize, value_dim: usize,
     simd.reduce_sum(zeros) + tail == 0.0
 }
 
-/// The value product by selection: a key whose weight is 0 adds nothing, whatever its value.
+/// The value product by selection: a key with weight 0 adds nothing, whatever its value.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn add_visible<S: Simd, const VECTORS: usize>(
@@ -352,7 +355,7 @@ fn add_visible<S: Simd, const VECTORS: usize>(
             for (key, weights) in weights.chunks_exact(lanes).enumerate() {
                 let weight = simd.load(&weights[v..]);
                 let added = simd.mul_add(weight, simd.splat(values[key * stride + feature]), sum);
-                // Below the smallest number above 0, and so not a NaN weight.
+                // True only for a weight of 0: it is below the smallest positive number, and NaN is not.
                 let hidden = simd.lt(weight, simd.splat(f32::from_bits(1)));
                 sum = simd.select(hidden, sum, added);
             }

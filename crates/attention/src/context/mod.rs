@@ -1,7 +1,7 @@
-//! How a call runs: its instruction set, its threads, its observer, and the part of it that is computed.
+//! The execution context of a call: its instruction set, threads, observer, and the part of the call to compute.
 //!
-//! Work items run on a pool of threads (native) or in a plain loop (WebAssembly). They are independent and write disjoint
-//! memory, so results do not depend on the number of threads.
+//! Work items run on a pool of threads (native) or in a plain loop (WebAssembly). They are independent and write
+//! disjoint memory, so results do not depend on the number of threads.
 
 pub mod rows;
 
@@ -11,50 +11,51 @@ use crate::error::Result;
 use crate::simd::Level;
 use crate::tensor::try_zeroed;
 
-/// How a call runs. [`Context::default`] uses everything that the machine offers.
+/// The execution context of a call. [`Context::default`] uses everything that the machine offers.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// The instruction set.
     pub level: Level,
-    /// The most threads that the call uses, the calling one included.
+    /// The maximum number of threads, including the calling one.
     pub threads: usize,
     /// Receives the progress of the call and can cancel it.
     pub observer: Option<&'a Observation<'a>>,
-    /// The part of a split call that is computed; all other results stay zero.
+    /// The part of a split call to compute; all other results stay zero.
     pub partition: Partition,
-    /// The position of these tensors in a larger call that is computed one section at a time.
+    /// The position of these tensors in a larger call that is computed section by section.
     #[doc(hidden)]
     pub section: Option<&'a Section>,
 }
 
 impl Default for Context<'_> {
-    /// The best instruction set and every thread that the machine offers.
+    /// Selects the best instruction set and every thread that the machine offers.
     fn default() -> Self {
         Self::new(Level::current(), available_threads())
     }
 }
 
-/// Operations below which a call stays on its own thread: about a millisecond's work, as waking another costs some of it.
+/// Calls with fewer operations stay on their own thread. This is about a millisecond of work; waking a thread costs
+/// part of that.
 const SERIAL_OPERATIONS: u64 = 1 << 25;
 
-/// The product of these factors, as a number of operations.
+/// Multiplies these factors into a number of operations, saturating on overflow.
 pub fn operations<const N: usize>(factors: [usize; N]) -> u64 {
     factors.into_iter().fold(1, |product, factor| product.saturating_mul(factor as u64))
 }
 
 impl<'a> Context<'a> {
-    /// A whole call without an observer, at an instruction set and on at most `threads` threads.
+    /// Creates the context of a whole call without an observer, at one level and on at most `threads` threads.
     pub const fn new(level: Level, threads: usize) -> Self {
         Self { level, threads, observer: None, partition: Partition::WHOLE, section: None }
     }
 
-    /// The same context for another part of the call.
+    /// Returns the same context for another part of the call.
     #[must_use]
     pub const fn with_partition(self, partition: Partition) -> Self {
         Self { partition, ..self }
     }
 
-    /// Announces how many operations the call still has to do, where they are more than one [`Self::for_each`] does.
+    /// Announces the number of operations still to do, for calls that use [`Self::for_each`] more than once.
     pub fn announce_work(&self, operations: u64) {
         if let Some(observation) = self.observer {
             observation.announce(operations);
@@ -63,7 +64,7 @@ impl<'a> Context<'a> {
 
     /// Calls `work` once for each item, in no particular order. `operations` is the cost of all items together.
     pub fn for_each(&self, items: usize, operations: u64, work: impl Fn(usize) + Sync) {
-        // Not generic from here on: kernels would be compiled once for each way to call them.
+        // Not generic from here on; otherwise each caller's closure would get its own copy of the code.
         self.distribute(items, operations, &work);
     }
 
@@ -83,14 +84,14 @@ impl<'a> Context<'a> {
         });
     }
 
-    /// Adds the sums of `blocks` blocks to `output`: `work` adds block `index` to a slice of zeros of the same length.
+    /// Adds the sums of `blocks` blocks to `output`: `work` adds block `index` to a zeroed slice of the same length.
     /// `operations` is the cost of all blocks together.
     ///
-    /// The sums are added in the order of the blocks. If shapes alone decide what a block is, results do not depend on the
-    /// number of threads. At most as many blocks as there are threads are in memory at a time.
+    /// The sums are added in the order of the blocks. If the blocks depend on shapes alone, results do not depend on
+    /// the number of threads. At most one block per thread is in memory at a time.
     ///
     /// # Errors
-    /// `MEMORY`; nothing is added then.
+    /// `MEMORY` if the allocation fails; nothing is added then.
     pub fn reduce_in_order(
         &self,
         blocks: usize,
@@ -131,9 +132,9 @@ impl<'a> Context<'a> {
 
 /// Observes a call running on another thread: receives its progress and is polled for cancellation.
 pub trait Observer: Sync {
-    /// Whether the call was cancelled; work items not yet started are then skipped.
+    /// Returns true if the call was cancelled; work items not yet started are then skipped.
     fn is_cancelled(&self) -> bool;
-    /// Receives the fraction of the announced work that is done, from 0 to 1, on several threads.
+    /// Receives the completed fraction of the announced work, from 0 to 1. May be called on several threads.
     fn progress(&self, fraction: f32);
 }
 
@@ -151,7 +152,7 @@ impl std::fmt::Debug for Observation<'_> {
 }
 
 impl<'a> Observation<'a> {
-    /// The observation of one call, of which nothing is done.
+    /// Starts the observation of one call.
     pub const fn new(observer: &'a dyn Observer) -> Self {
         Self { observer, announced: AtomicU64::new(0), done: AtomicU64::new(0) }
     }
@@ -180,7 +181,8 @@ impl Partition {
     /// The whole call.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 
-    /// Whether a block of rows belongs to this part. Parts take turns, since later blocks see more keys when causal.
+    /// Returns true if a block of rows belongs to this part. Blocks alternate between parts, since later blocks see
+    /// more keys in a causal call.
     pub fn owns(self, block: usize) -> bool {
         block % self.count == self.index
     }
@@ -194,18 +196,18 @@ pub struct Section {
     pub rows: usize,
     /// Key/value heads of the whole call, over all batch entries.
     pub heads: usize,
-    /// The index of the section's head among them.
+    /// The index of the section's head among `heads`.
     pub head: usize,
-    /// (b, h, i) of the first row in the whole call; the first row of a work item.
+    /// (b, h, i) of the section's first row in the whole call; a work item must start there.
     pub first: [usize; 3],
 }
 
-/// The threads that the machine, or this process's share of it, offers.
+/// Returns the number of threads available to this process.
 pub fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Ends the pool's threads and waits for them; a later call starts new ones.
+/// Stops the pool's threads and waits for them; a later call starts new ones.
 pub fn shut_down() {
     pool::shut_down();
 }
@@ -221,7 +223,7 @@ mod pool {
 
     type Panic = Box<dyn Any + Send>;
 
-    /// One call's items. The closure lives on the caller's stack, which waits until no helper is inside.
+    /// The items of one call. The closure lives on the caller's stack, and the caller waits until no helper uses it.
     struct Job {
         work: &'static (dyn Fn(usize) + Sync),
         items: usize,
@@ -238,7 +240,7 @@ mod pool {
     }
 
     impl Job {
-        /// Takes items until none is left; a panic in one is kept for the caller and ends the job.
+        /// Runs items until none is left. A panic in an item ends the job and is stored for the caller.
         fn run(&self) {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 loop {
@@ -255,7 +257,7 @@ mod pool {
             }
         }
 
-        /// A helper's share: nothing once the caller has closed the job.
+        /// Helps with the job, unless the caller has closed it.
         fn help(&self) {
             {
                 let mut state = lock(&self.state);
@@ -272,7 +274,7 @@ mod pool {
 
     #[derive(Default)]
     struct Pool {
-        /// A job stands here once for each helper that it wants.
+        /// Contains each job once per helper that it requests.
         queue: VecDeque<Arc<Job>>,
         workers: Vec<JoinHandle<()>>,
         stopping: bool,
@@ -281,7 +283,7 @@ mod pool {
     static POOL: Mutex<Pool> = Mutex::new(Pool { queue: VecDeque::new(), workers: Vec::new(), stopping: false });
     static WAKE: Condvar = Condvar::new();
 
-    /// Nothing here panics while it holds a lock, so a poisoned one is as good as any.
+    /// Locks the mutex. No code panics while holding it, so a poisoned one is still consistent.
     fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -299,9 +301,9 @@ mod pool {
         });
         {
             let mut pool = lock(&POOL);
-            // A pool that is being shut down would leave without a word those that come now.
+            // Start no workers while the pool shuts down: they would exit immediately.
             while !pool.stopping && pool.workers.len() < threads - 1 {
-                // A machine out of threads still computes: the caller takes every item that nobody helps with.
+                // If the machine is out of threads, the caller runs the remaining items itself.
                 let Ok(worker) = std::thread::Builder::new().name("ruvector-attention".into()).spawn(serve) else {
                     break;
                 };
@@ -324,7 +326,7 @@ mod pool {
         }
     }
 
-    /// A worker's life: help with one job after the other until the pool stops.
+    /// The main loop of a worker: helps with one job after another until the pool stops.
     fn serve() {
         loop {
             let job = {
@@ -351,7 +353,7 @@ mod pool {
         };
         WAKE.notify_all();
         for worker in workers {
-            // A worker catches its items' panics, so joining cannot fail with one.
+            // Workers catch panics of their items, so joining does not return one.
             let _ = worker.join();
         }
         lock(&POOL).stopping = false;
@@ -379,7 +381,7 @@ mod tests {
 
     #[test]
     fn sums_over_blocks_have_the_same_bits_on_any_number_of_threads() {
-        // Values of very different sizes, so that another order of additions rounds differently.
+        // Use values of very different magnitude, so that another order of additions would round differently.
         let value =
             |block: usize, index: usize| ((block * 31 + index * 7) % 13) as f32 * 10f32.powi(block as i32 % 9 - 4);
         let sums = |threads: usize| {

@@ -1,4 +1,4 @@
-//! Outputs whose rows and blocks belong to work items: what an item receives, nothing else can reach.
+//! Outputs divided among work items: an item can reach only the rows and blocks that it owns.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -7,40 +7,40 @@ use crate::context::Context;
 use crate::simd::scatter_rows;
 use crate::sizes::MAX_TILE_LANES;
 
-/// A slice whose disjoint parts several items write at the same time.
+/// A slice whose disjoint parts are written by several items at the same time.
 pub struct SharedMut<'a, T> {
     start: *mut T,
     len: usize,
     slice: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: only `slice` reaches the memory, and its callers vouch that parts do not overlap.
+// SAFETY: only `slice` reaches the memory, and its callers guarantee that parts do not overlap.
 unsafe impl<T: Send> Sync for SharedMut<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for SharedMut<'_, T> {}
 
 impl<'a, T> SharedMut<'a, T> {
-    /// Shares the slice for as long as it is borrowed.
+    /// Shares the slice for the duration of the borrow.
     pub fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
-    /// `len` elements from `start` on.
+    /// Returns `len` elements from `start` on.
     ///
     /// # Safety
-    /// No other part that is alive may overlap this one.
+    /// The part must not overlap any other part that is still in use.
     ///
     /// # Panics
     /// If the part reaches beyond the slice.
     #[allow(clippy::mut_from_ref, reason = "the callers keep the parts disjoint")]
     pub unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [T] {
         assert!(start <= self.len && len <= self.len - start);
-        // SAFETY: the part lies inside the slice, and the caller keeps it from overlapping another.
+        // SAFETY: the part lies inside the slice, and the caller guarantees that it overlaps no other part in use.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
 }
 
-/// A block of a row-major matrix that belongs to one work item.
+/// A block of a row-major matrix, owned by one work item.
 pub struct MatrixBlock<'a> {
     output: &'a SharedMut<'a, f32>,
     width: usize,
@@ -49,28 +49,28 @@ pub struct MatrixBlock<'a> {
 }
 
 impl MatrixBlock<'_> {
-    /// The rows of the matrix that the block consists of.
+    /// Returns the range of matrix rows that the block covers.
     pub fn rows(&self) -> Range<usize> {
         self.rows.clone()
     }
 
-    /// The columns of the matrix that the block consists of.
+    /// Returns the range of matrix columns that the block covers.
     pub fn columns(&self) -> Range<usize> {
         self.columns.clone()
     }
 
-    /// The block's part of a row of the matrix.
+    /// Returns the block's part of a matrix row.
     ///
     /// # Panics
     /// If the row is not in the block.
     #[inline(always)]
     pub fn row(&mut self, row: usize) -> &mut [f32] {
         assert!(self.rows.contains(&row));
-        // SAFETY: blocks do not overlap, and nothing else of this one is borrowed.
+        // SAFETY: blocks do not overlap, and nothing else of this block is borrowed.
         unsafe { self.output.slice(row * self.width + self.columns.start, self.columns.len()) }
     }
 
-    /// Writes the block's part of some rows from a tile that has them in its lanes: `tile[column · lanes + lane]`.
+    /// Writes the block's part of some rows from a tile that holds them in its lanes: `tile[column · lanes + lane]`.
     ///
     /// # Panics
     /// If a row is not in the block, or the tile is too short.
@@ -82,25 +82,25 @@ impl MatrixBlock<'_> {
         for (start, row) in starts.iter_mut().zip(rows) {
             *start = row * self.width + self.columns.start;
         }
-        // SAFETY: blocks do not overlap, and nothing else of this one is borrowed.
+        // SAFETY: blocks do not overlap, and nothing else of this block is borrowed.
         unsafe { scatter_rows(tile, lanes, self.columns.len(), self.output, &starts[..count]) };
     }
 }
 
-/// Where the rows of an output of attention are: row r of a key/value head is query `r / group` of the group's query head
-/// `r mod group`. Rows never overlap.
+/// The positions of an attention output's rows. Row r of a key/value head is query `r / group` of the group's query
+/// head `r mod group`. Rows never overlap.
 #[derive(Debug, Clone, Copy)]
 pub struct RowLayout {
     group: usize,
     kv_heads: usize,
-    /// Between batch entries, query heads and queries.
+    /// The distances between batch entries, query heads and queries.
     strides: [usize; 3],
-    /// Elements of one row.
+    /// The number of elements in one row.
     width: usize,
 }
 
 impl RowLayout {
-    /// The layout of `[batch, heads, queries]` rows, `group` heads to one key/value head.
+    /// Creates the layout of `[batch, heads, queries]` rows, with `group` query heads per key/value head.
     ///
     /// # Panics
     /// If rows overlap.
@@ -122,12 +122,12 @@ impl RowLayout {
         Self { group, kv_heads: heads.checked_div(group).unwrap_or(0), strides, width }
     }
 
-    /// Rows one after the other, in the order of batch entries, heads and queries.
+    /// Creates the layout of contiguous rows in the order of batch entries, heads and queries.
     pub fn contiguous([batch, heads, queries]: [usize; 3], group: usize, width: usize) -> Self {
         Self::new([batch, heads, queries], group, [heads * queries * width, queries * width, width], width)
     }
 
-    /// The position of a row of key/value head `head`, counted over all batch entries.
+    /// Returns the position of a row of key/value head `head`, counted over all batch entries.
     #[inline(always)]
     fn start(&self, head: usize, row: usize) -> usize {
         let (b, kv_head) = (head / self.kv_heads, head % self.kv_heads);
@@ -136,25 +136,25 @@ impl RowLayout {
     }
 }
 
-/// An output whose rows are handed to work items.
+/// An output whose rows are distributed to work items.
 pub struct Rows<'a, T = f32> {
     data: SharedMut<'a, T>,
     layout: RowLayout,
 }
 
 impl<'a, T> Rows<'a, T> {
-    /// The rows of `data` in a layout.
+    /// Divides `data` into rows by a layout.
     pub fn new(data: &'a mut [T], layout: RowLayout) -> Self {
         Self { data: SharedMut::new(data), layout }
     }
 
-    /// The rows of one item; no other item may have one of them.
+    /// Returns the rows of one item. No other item may own any of them.
     fn part(&self, item: &ItemRows) -> OwnRows<'_, T> {
         OwnRows { output: self, head: item.head, rows: item.rows.clone() }
     }
 }
 
-/// The rows of an output that belong to one work item: some consecutive ones of a key/value head.
+/// The rows of an output that one work item owns: consecutive rows of one key/value head.
 pub struct OwnRows<'a, T = f32> {
     output: &'a Rows<'a, T>,
     head: usize,
@@ -162,24 +162,24 @@ pub struct OwnRows<'a, T = f32> {
 }
 
 impl<T> OwnRows<'_, T> {
-    /// One row.
+    /// Returns one row.
     ///
     /// # Panics
-    /// If it is another item's.
+    /// If the row belongs to another item.
     #[inline(always)]
     pub fn row(&mut self, row: usize) -> &mut [T] {
         assert!(self.rows.contains(&row));
         let layout = &self.output.layout;
-        // SAFETY: rows do not overlap, this one is the item's own, and nothing else of it is borrowed.
+        // SAFETY: rows do not overlap, this item owns the row, and nothing else of it is borrowed.
         unsafe { self.output.data.slice(layout.start(self.head, row), layout.width) }
     }
 }
 
 impl OwnRows<'_> {
-    /// Writes a tile that has rows in its lanes, `tile[column · lanes + lane]`, to `columns` of consecutive rows.
+    /// Writes a tile that holds rows in its lanes, `tile[column · lanes + lane]`, to `columns` of consecutive rows.
     ///
     /// # Panics
-    /// If a row is another item's, if the rows have fewer columns, or if the tile is too short.
+    /// If a row belongs to another item, if the rows have too few columns, or if the tile is too short.
     #[inline(always)]
     pub fn write_lanes(&mut self, rows: Range<usize>, columns: Range<usize>, tile: &[f32], lanes: usize) {
         let layout = &self.output.layout;
@@ -189,12 +189,12 @@ impl OwnRows<'_> {
         for (start, row) in starts[..count].iter_mut().zip(rows) {
             *start = layout.start(self.head, row) + columns.start;
         }
-        // SAFETY: rows do not overlap, these are the item's own, and nothing else of them is borrowed.
+        // SAFETY: rows do not overlap, this item owns these rows, and nothing else of them is borrowed.
         unsafe { scatter_rows(tile, lanes, columns.len(), &self.output.data, &starts[..count]) };
     }
 }
 
-/// The rows of one work item: some consecutive ones of a key/value head.
+/// The rows of one work item: consecutive rows of one key/value head.
 #[derive(Debug, Clone)]
 pub struct ItemRows {
     /// The key/value head, counted over all batch entries.
@@ -204,8 +204,8 @@ pub struct ItemRows {
 }
 
 impl Context<'_> {
-    /// Hands `rows` rows of each output to work items, at most `rows_per_item` consecutive rows to one: `work` receives their
-    /// range and those rows of each output. `operations` is the cost of all items together.
+    /// Distributes `rows` rows of each output to work items, at most `rows_per_item` consecutive rows to each. `work`
+    /// receives the range of rows and the matching part of each output. `operations` is the cost of all items together.
     ///
     /// # Panics
     /// If an output does not consist of `rows` rows of equal width.
@@ -231,11 +231,12 @@ impl Context<'_> {
         });
     }
 
-    /// Hands blocks of a row-major matrix to work items: `block_sizes` are the most rows and columns of one block, and
-    /// `rows` those of the matrix. Items take all blocks of the same rows one after the other; blocks whose rows belong to
-    /// other parts of a split call are left out.
+    /// Distributes blocks of a row-major matrix to work items. `block_sizes` are the maximum rows and columns of one
+    /// block, `rows` the number of matrix rows. Blocks of the same rows are processed consecutively. Blocks whose rows
+    /// belong to other parts of a split call are skipped.
     ///
     /// # Panics
+    /// If the output does not consist of `rows` rows of equal width.
     /// If the output does not consist of `rows` rows of equal width.
     pub fn for_each_block(
         &self,
@@ -263,10 +264,12 @@ impl Context<'_> {
         });
     }
 
-    /// Hands the rows of each of `heads` key/value heads to work items, at most `rows_per_item` consecutive rows to one:
-    /// `work` receives which they are, and exactly those rows of each output. `operations` is the cost of all items together.
+    /// Distributes the rows of each of `heads` key/value heads to work items, at most `rows_per_item` consecutive rows
+    /// to each. `work` receives the item's rows and exactly those rows of each output. `operations` is the cost of all
+    /// items together.
     ///
-    /// The last rows go first: they see more keys if attention is causal, and no thread is left with one of them at the end.
+    /// The last rows go first: in causal attention they see the most keys, and no thread should start one of them at
+    /// the end.
     pub fn for_each_head_rows<const N: usize>(
         &self,
         [heads, rows, rows_per_item]: [usize; 3],
@@ -279,7 +282,7 @@ impl Context<'_> {
         self.for_each(heads * blocks, operations, |index| {
             let (block, head) = (blocks - 1 - index / heads, index % heads);
             let item = ItemRows { head, rows: block * rows_per_item..rows.min((block + 1) * rows_per_item) };
-            // `for_each` runs each item once, and items differ in the head or in the rows.
+            // `for_each` runs each item once, and items differ in head or rows.
             let outputs = outputs.each_ref().map(|output| output.as_ref().map(|output| output.part(&item)));
             let indices = indices.as_ref().map(|output| output.part(&item));
             work(item, outputs, indices);

@@ -1,8 +1,8 @@
-//! The only place with intrinsics: one trait, one file per instruction set, and the choice between them.
+//! All SIMD code: one trait, one file of intrinsics per instruction set, and the choice between them.
 //!
-//! A [`Simd`] value is a token: it exists only where its instruction set does, so its methods are safe to call. A [`Level`]
-//! holds the token of its instruction set, so that safe code cannot name a level that the machine lacks. Kernels are written
-//! once, as a [`Kernel`] generic over the token, and compiled once for every level.
+//! A [`Simd`] value is a token: it exists only where its instruction set is available, so its methods are safe to call.
+//! A [`Level`] holds the token of its instruction set, so safe code cannot name a level that the machine lacks. Kernels
+//! are written once, as a [`Kernel`] generic over the token, and compiled once for every level.
 
 mod bits;
 // We never ship WebAssembly without SIMD, and with SIMD the portable level would only double the module size.
@@ -36,8 +36,8 @@ pub use wasm::Simd128;
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512, Sse2};
 
-/// A vector of f32 with operators that round like the instructions of its level. A product that is added has no operator:
-/// [`Simd::mul_add`] says where the rounding is left to the level.
+/// A vector of f32 with operators that round like the instructions of its level. There is no operator for a product
+/// plus a sum: [`Simd::mul_add`] may or may not fuse them, depending on the level.
 pub trait Vector:
     Copy
     + Add<Output = Self>
@@ -66,32 +66,32 @@ impl<T> Vector for T where
 
 /// The operations that kernels need on vectors of `LANES` f32 values.
 pub trait Simd: Copy + Send + Sync + 'static {
-    /// How many f32 values a vector holds.
+    /// The number of f32 values in a vector.
     const LANES: usize;
-    /// Whether vectors are wide enough for half-width tiles to pay for their code size.
+    /// True if vectors are wide enough for half-width tiles to pay for their code size.
     const HAS_HALF_TILES: bool = Self::LANES >= 8;
-    /// Whether there are instructions that split a number and scale another by its whole part.
+    /// True if there are instructions that split a number and scale another by its integer part.
     const HAS_SCALE: bool = false;
     /// A vector.
     type F: Vector;
-    /// A truth value for each lane.
+    /// A Boolean for each lane.
     type M: Copy;
 
-    /// The value in every lane.
+    /// Returns `x` in every lane.
     fn splat(self, x: f32) -> Self::F;
-    /// The first `LANES` values of `src`.
+    /// Loads the first `LANES` values of `src`.
     fn load(self, src: &[f32]) -> Self::F;
     /// Writes the lanes to the first `LANES` values of `dst`.
     fn store(self, dst: &mut [f32], x: Self::F);
-    /// What a boolean mask adds to scores: 0 where one of the first `LANES` bytes is not 0, −∞ where it is.
+    /// Returns the bias of a Boolean mask for the first `LANES` bytes: −∞ where the byte is 0, else 0.
     fn boolean_bias(self, bytes: &[u8]) -> Self::F;
-    /// The first `LANES` values of `src`, bits of f16 (IEEE 754 binary16), which f32 holds exactly.
+    /// Loads the first `LANES` values of `src`, the bits of f16 (IEEE 754 binary16). The conversion is exact.
     fn load_f16(self, src: &[u16]) -> Self::F;
-    /// The first `LANES` values of `src`, bits of bfloat16, which f32 holds exactly.
+    /// Loads the first `LANES` values of `src`, the bits of bfloat16. The conversion is exact.
     fn load_bf16(self, src: &[u16]) -> Self::F;
-    /// The first `LANES` values of `src`.
+    /// Loads the first `LANES` values of `src`. The conversion is exact.
     fn load_i8(self, src: &[i8]) -> Self::F;
-    /// The `LANES` values at `src`.
+    /// Loads the `LANES` values at `src`.
     ///
     /// # Safety
     /// `src` must be valid for reads of `LANES` values.
@@ -104,62 +104,63 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Prefetches `data[at]`, which may be out of bounds; a no-op where the level has no instruction for it.
     #[inline(always)]
     fn prefetch(self, _data: &[f32], _at: usize) {}
-    /// `a · b + c`, fused where the instruction set can.
+    /// Returns `a · b + c`, fused if the instruction set can.
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
-    /// The larger; where either is NaN, it is `a`, or with relaxed-simd either of them.
+    /// Returns the larger of each pair of lanes. If either is NaN: `a`, or with relaxed-simd either of them.
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
-    /// `x`, but at least `bound`, which is negative; NaN stays at every level.
+    /// Returns `x`, but at least `bound`, which must be negative; NaN stays NaN at every level.
     #[inline(always)]
     fn at_least(self, x: Self::F, bound: f32) -> Self::F {
         self.max(x, self.splat(bound))
     }
-    /// `a < b`, false where either is NaN.
+    /// Returns `a < b`, which is false if either is NaN.
     fn lt(self, a: Self::F, b: Self::F) -> Self::M;
-    /// Both.
+    /// Returns the lanes that are set in both masks.
     fn and(self, a: Self::M, b: Self::M) -> Self::M;
-    /// `a` where the mask is set, else `b`.
+    /// Returns `a` where the mask is set, else `b`.
     fn select(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F;
-    /// Whether any lane is set.
+    /// Returns true if any lane is set.
     fn any(self, mask: Self::M) -> bool;
-    /// The square root; NaN for what is negative.
+    /// Returns the square root; NaN for a negative number.
     fn sqrt(self, x: Self::F) -> Self::F;
-    /// Mantissa and exponent of a positive normal number: `x = mantissa · 2^exponent`, the mantissa from √½ to √2.
+    /// Returns mantissa and exponent of a positive normal number: `x = mantissa · 2^exponent`, the mantissa from √½ to
+    /// √2.
     fn split(self, x: Self::F) -> (Self::F, Self::F);
-    /// `x − ⌊x⌋`, and 0 for −∞. Only where [`Simd::HAS_SCALE`].
+    /// Returns `x − ⌊x⌋`, and 0 for −∞. Available only if [`Simd::HAS_SCALE`].
     fn fraction(self, _x: Self::F) -> Self::F {
         unreachable!("asked for only where HAS_SCALE says so")
     }
-    /// `mantissa · 2^⌊x⌋`. Only where [`Simd::HAS_SCALE`].
+    /// Returns `mantissa · 2^⌊x⌋`. Available only if [`Simd::HAS_SCALE`].
     fn scale(self, _mantissa: Self::F, _x: Self::F) -> Self::F {
         unreachable!("asked for only where HAS_SCALE says so")
     }
     /// Shifts the bits of each lane left by 23, into the exponent field.
     fn bits_to_exponent(self, x: Self::F) -> Self::F;
-    /// The sum of the lanes, in a fixed order.
+    /// Returns the sum of the lanes, added in a fixed order.
     fn reduce_sum(self, x: Self::F) -> f32;
-    /// The sum of the lanes of each, in the order of [`Simd::reduce_sum`].
+    /// Returns the sum of the lanes of each vector, added in the order of [`Simd::reduce_sum`].
     #[inline(always)]
     fn reduce_sums(self, x: [Self::F; 4]) -> [f32; 4] {
         let [a, b, c, d] = x;
         [self.reduce_sum(a), self.reduce_sum(b), self.reduce_sum(c), self.reduce_sum(d)]
     }
-    /// The largest lane; NaN lanes are passed over.
+    /// Returns the largest lane, ignoring NaN.
     fn reduce_max(self, x: Self::F) -> f32;
 }
 
-/// A computation that is compiled once for every instruction set. `ROWS × VECTORS` is the register tile that suits the level.
+/// A computation compiled once for every instruction set. `ROWS × VECTORS` is the register tile that suits the level.
 pub trait Kernel {
-    /// What it returns.
+    /// The result of the computation.
     type Output;
-    /// The computation; implementations are `#[inline(always)]`, or the intrinsics would not be inlined into it.
+    /// Runs the computation. Implementations must be `#[inline(always)]`, or the intrinsics are not inlined into them.
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) -> Self::Output;
 }
 
-/// An instruction set that kernels can run on, with its token: a value exists only on a machine that has it.
+/// An instruction set that kernels can run on, with its token: a value exists only on a machine that supports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Level {
-    /// Plain arrays of four, for any machine.
+    /// Plain arrays of four values, for any machine.
     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Portable(Portable),
     /// x86-64's baseline: 128 bits, no fused multiply-add.
@@ -180,7 +181,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// The levels of this machine, lowest first.
+    /// Returns the levels of this machine, lowest first.
     pub fn available() -> impl DoubleEndedIterator<Item = Self> {
         [
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
@@ -200,7 +201,7 @@ impl Level {
         .flatten()
     }
 
-    /// The lowest level, which every machine of this architecture has.
+    /// Returns the lowest level, which every machine of this architecture has.
     pub const fn lowest() -> Self {
         #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
         return Self::Portable(Portable::new());
@@ -208,7 +209,7 @@ impl Level {
         return Self::Simd128(Simd128::new());
     }
 
-    /// The name that `backend().simd` gives.
+    /// Returns the name that `backend().simd` reports.
     pub fn name(self) -> &'static str {
         match self {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
@@ -228,8 +229,8 @@ impl Level {
         }
     }
 
-    /// The level in use: the highest of the machine, or the lower one that the environment variable
-    /// `RUVECTOR_ATTENTION_SIMD` names. The name of a level that the machine lacks is ignored.
+    /// Returns the level in use: the machine's highest one, or the lower one named by the environment variable
+    /// `RUVECTOR_ATTENTION_SIMD`. The name of a level that the machine lacks is ignored.
     pub fn current() -> Self {
         static CURRENT: OnceLock<Level> = OnceLock::new();
         *CURRENT.get_or_init(|| {
@@ -241,7 +242,7 @@ impl Level {
         })
     }
 
-    /// Query rows that one register tile of this level holds side by side.
+    /// Returns the number of query rows that one register tile of this level holds side by side.
     pub fn tile_lanes(self) -> usize {
         struct TileLanes;
         impl Kernel for TileLanes {
@@ -254,12 +255,12 @@ impl Level {
         self.run(TileLanes)
     }
 
-    /// Rows of one work item of attention or of a projection.
+    /// Returns the number of rows in one work item of attention or of a projection.
     pub fn block_rows(self) -> usize {
         BLOCK_TILES * self.tile_lanes()
     }
 
-    /// Runs the kernel compiled for this level.
+    /// Runs the kernel as compiled for this level.
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
@@ -283,7 +284,7 @@ impl Level {
 mod tests {
     use super::*;
 
-    /// Extends the values of a slice, `LANES` at a time.
+    /// Converts the values of a slice to f32, `LANES` at a time.
     struct Extend<'a> {
         bits: &'a [u16],
         values: &'a mut [f32],
@@ -309,7 +310,7 @@ mod tests {
         }
     }
 
-    /// The value of an f16 by its definition.
+    /// Computes the value of an f16 from its definition.
     fn half(bits: u16) -> f32 {
         let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023) / 1024.0);
         let magnitude = match exponent {

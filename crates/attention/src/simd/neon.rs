@@ -1,4 +1,4 @@
-//! AArch64's 128 bits; thirty-two registers allow a tall tile.
+//! AArch64 with 128-bit NEON; its thirty-two registers allow a tall tile.
 
 use std::arch::aarch64::*;
 
@@ -10,7 +10,7 @@ use super::{Kernel, Simd};
 pub struct Neon(());
 
 impl Neon {
-    /// The token.
+    /// Creates the token.
     pub const fn new() -> Self {
         Self(())
     }
@@ -22,7 +22,7 @@ impl Neon {
 
 vector!(F32x4(float32x4_t), vdupq_n_f32: Add add vaddq_f32, Sub sub vsubq_f32, Mul mul vmulq_f32, Div div vdivq_f32);
 
-/// Writes each method as one expression of intrinsics.
+/// Defines methods whose bodies are a single expression of intrinsics.
 macro_rules! intrinsics {
     ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $body:expr;)*) => {$(
         #[inline(always)]
@@ -91,12 +91,12 @@ impl Simd for Neon {
     }
     #[inline(always)]
     unsafe fn load_ptr(self, src: *const f32) -> F32x4 {
-        // SAFETY: the caller vouches for four values.
+        // SAFETY: the caller guarantees four readable values.
         F32x4(unsafe { vld1q_f32(src) })
     }
     #[inline(always)]
     unsafe fn store_ptr(self, dst: *mut f32, x: F32x4) {
-        // SAFETY: the caller vouches for four values.
+        // SAFETY: the caller guarantees four writable values.
         unsafe { vst1q_f32(dst, x.0) }
     }
     intrinsics! {

@@ -1,14 +1,14 @@
-//! Arrays of four: the level for machines without a faster one, and the plainest to read.
+//! Arrays of four values: the level for machines without a faster one, and the easiest to read.
 
 use super::bits::{HALF_INFINITY, HALF_SCALE, SQRT_HALF, vector};
 use super::{Kernel, Simd};
 
-/// The token of plain arrays, which every machine has.
+/// The token of plain arrays, which work on every machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Portable(());
 
 impl Portable {
-    /// The token.
+    /// Creates the token.
     pub const fn new() -> Self {
         Self(())
     }
@@ -18,7 +18,7 @@ impl Portable {
     }
 }
 
-/// The operations of one lane, on all four.
+/// Applies the operation on one lane to all four.
 mod lanes {
     #[inline(always)]
     pub(super) fn zip<R>(a: [f32; 4], b: [f32; 4], f: impl Fn(f32, f32) -> R) -> [R; 4] {
@@ -88,12 +88,12 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn load_ptr(self, src: *const f32) -> F32x4 {
-        // SAFETY: the caller vouches for four values.
+        // SAFETY: the caller guarantees four readable values.
         F32x4(unsafe { src.cast::<[f32; 4]>().read_unaligned() })
     }
     #[inline(always)]
     unsafe fn store_ptr(self, dst: *mut f32, x: F32x4) {
-        // SAFETY: the caller vouches for four values.
+        // SAFETY: the caller guarantees four writable values.
         unsafe { dst.cast::<[f32; 4]>().write_unaligned(x.0) }
     }
     #[inline(always)]

@@ -1,19 +1,20 @@
-//! Products along rows as they lie in memory, several rows at a time: what decoding streams through.
+//! Products along rows in their memory layout, several rows at a time, for decoding.
 
 use super::Simd;
 
-/// Rows that are read side by side.
+/// The number of rows that are read side by side.
 pub const SIDE_BY_SIDE: usize = 4;
 
-/// How far one step goes along a row: at least two vectors of four lanes, whose addresses are then counted once.
+/// The number of values per step along a row: at least two vectors of four lanes, which then share address arithmetic.
 const fn step<S: Simd>() -> usize {
     if S::LANES < 8 { 2 * S::LANES } else { S::LANES }
 }
 
-/// `result[r][n] = queries_r · keys_n` over rows of `depth` values: queries one after the other, keys `stride` apart.
+/// Computes `result[r][n] = queries_r · keys_n` over rows of `depth` values. Queries are contiguous, keys `stride`
+/// apart.
 ///
 /// # Panics
-/// If a slice is shorter than that needs.
+/// If a slice is too short.
 #[inline(always)]
 pub fn dots<S: Simd, const ROWS: usize>(
     simd: S,
@@ -27,7 +28,7 @@ pub fn dots<S: Simd, const ROWS: usize>(
     let whole = depth - depth % step::<S>();
     for start in (0..whole).step_by(step::<S>()) {
         for at in (start..start + step::<S>()).step_by(S::LANES) {
-            // SAFETY: a vector from `at` on lies inside each row, and each row inside its slice.
+            // SAFETY: a vector starting at `at` lies inside each row, and each row inside its slice.
             unsafe {
                 let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
                 for (n, vector) in vectors.iter_mut().enumerate() {
@@ -54,10 +55,11 @@ pub fn dots<S: Simd, const ROWS: usize>(
     results
 }
 
-/// `sums_r[e] += Σ_n weights[r][n] · values[starts[n] + e]` for rows of `width` values; the sums one after the other.
+/// Computes `sums_r[e] += Σ_n weights[r][n] · values[starts[n] + e]` for rows of `width` values. The sums are
+/// contiguous.
 ///
 /// # Panics
-/// If a slice is shorter than that needs.
+/// If a slice is too short.
 #[inline(always)]
 pub fn add_rows<S: Simd, const ROWS: usize>(
     simd: S,
@@ -80,7 +82,7 @@ pub fn add_rows<S: Simd, const ROWS: usize>(
     let whole = width - width % step::<S>();
     for first in (0..whole).step_by(step::<S>()) {
         for at in (first..first + step::<S>()).step_by(S::LANES) {
-            // SAFETY: a vector from `at` on lies inside each row, and each row inside its slice.
+            // SAFETY: a vector starting at `at` lies inside each row, and each row inside its slice.
             unsafe {
                 let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
                 for (vector, start) in vectors.iter_mut().zip(starts) {

@@ -1,34 +1,35 @@
-//! The one microkernel: `C[rows × NR] = C₀ + A[rows × depth] · B[depth × NR]`, `NR = VECTORS · LANES`.
+//! The only matrix microkernel: `C[rows × NR] = C₀ + A[rows × depth] · B[depth × NR]`, `NR = VECTORS · LANES`.
 //!
-//! A is read where it lies, by scalar broadcast; B and C are contiguous tiles whose `NR` columns sit in SIMD lanes. Scores
-//! (keys × queries), values (value features × queries) and projections (weight rows × inputs) are all this product.
+//! A is read in its original layout by scalar broadcast; B and C are contiguous tiles whose `NR` columns sit in SIMD
+//! lanes. Scores (keys × queries), values (value features × queries) and projections (weight rows × inputs) all use
+//! this product.
 
 use super::Simd;
 
 /// The index of a [`Matrix`] whose elements are contiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Element (row, k) is at `row · stride + k`: keys or weights as they are.
+    /// Element (row, k) is at `row · stride + k`: keys, or weights, in their natural layout.
     RowMajor,
-    /// Element (row, k) is at `k · stride + row`: values, seen transposed.
+    /// Element (row, k) is at `k · stride + row`: values, viewed as transposed.
     ColumnMajor,
 }
 
-/// The terms that are summed over the depth.
+/// The terms to sum over the depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReduceKind {
     /// `A · B`.
     Dot,
-    /// `(A − B)²`: squared distances, which do not cancel, however near the rows are to the columns.
+    /// `(A − B)²`: squared distances, without cancellation however close rows and columns are.
     SquaredDistance,
 }
 
-/// The left factor: a strided view of memory that nobody packs.
+/// The left factor: a strided view of memory, never packed.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
-    /// From the first element on.
+    /// The elements, starting at the first one.
     pub data: &'a [f32],
-    /// Between consecutive rows or depths, whichever is not contiguous.
+    /// The distance between consecutive rows or depths, whichever is not contiguous.
     pub stride: usize,
     /// The contiguous index.
     pub order: Order,
@@ -37,32 +38,32 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Rows of contiguous elements, `stride` apart, for dot products.
+    /// Views rows of contiguous elements, `stride` apart, for dot products.
     pub const fn row_major(data: &'a [f32], stride: usize) -> Self {
         Self { data, stride, order: Order::RowMajor, reduce: ReduceKind::Dot }
     }
 
-    /// Columns of contiguous elements, `stride` apart, for dot products.
+    /// Views columns of contiguous elements, `stride` apart, for dot products.
     pub const fn column_major(data: &'a [f32], stride: usize) -> Self {
         Self { data, stride, order: Order::ColumnMajor, reduce: ReduceKind::Dot }
     }
 }
 
-/// How the product is combined with the contents of C.
+/// The treatment of the existing contents of C.
 #[derive(Clone, Copy, Debug)]
 pub enum Accumulate<'a> {
     /// C is overwritten.
     Overwrite,
     /// The product is added.
     Add,
-    /// The product is added after each column was multiplied by its factor.
+    /// Each column of C is multiplied by its factor, then the product is added.
     ScaleAndAdd(&'a [f32]),
 }
 
-/// Multiplies as the module says.
+/// Computes the product described in the module documentation.
 ///
 /// # Panics
-/// If a slice is shorter than its sizes say.
+/// If a slice is too short for the sizes.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub fn product<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -88,7 +89,7 @@ pub fn product<S: Simd, const ROWS: usize, const VECTORS: usize>(
         assert!(factors.len() >= lanes);
     }
     let mut row = 0;
-    // SAFETY: the asserts above cover every element that rows below `rows` and depths below `depth` reach.
+    // SAFETY: the assertions above cover every element of rows below `rows` and depths below `depth`.
     unsafe {
         while row + ROWS <= rows {
             row_group::<S, ROWS, VECTORS>(simd, a, row, depth, b, c, accumulate);
@@ -108,7 +109,7 @@ pub fn product<S: Simd, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// `ROWS` rows of the product, accumulated in registers.
+/// Computes `ROWS` rows of the product, accumulated in registers.
 ///
 /// # Safety
 /// Rows `row .. row + ROWS` and all of `depth` must lie inside the slices, `ScaleAndAdd` must hold a factor for each lane.
@@ -123,10 +124,10 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
     accumulate: Accumulate<'_>,
 ) {
     let lanes = VECTORS * S::LANES;
-    // SAFETY: row + ROWS rows of C exist.
+    // SAFETY: C has at least row + ROWS rows.
     let c = unsafe { c.as_mut_ptr().add(row * lanes) };
     let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
-    // SAFETY: each access stays inside the rows, depths and lanes that the caller vouches for.
+    // SAFETY: each access stays inside the rows, depths and lanes that the caller guarantees.
     unsafe {
         match accumulate {
             Accumulate::Overwrite => {}
@@ -166,7 +167,7 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
                 }
             }
         }
-        // By reference: an iterator that owns them would be filled in memory first.
+        // Iterate by reference: an owning iterator would first copy the array to memory.
         for (r, sums) in sums.iter().enumerate() {
             for (v, &sum) in sums.iter().enumerate() {
                 simd.store_ptr(c.add(r * lanes + v * S::LANES), sum);
@@ -175,11 +176,13 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// Every depth in turn. Four of them a round, as their distances fold into the addresses; and a way out after each, which
-/// spares a second loop, and keeps compilers from mixing their steps, for which there are too few registers.
+/// Adds the products of all depths. Each round covers four depths, whose offsets fold into the addresses. The exit
+/// after each depth avoids a second loop, and keeps compilers from interleaving the steps, for which there are too few
+/// registers.
 ///
 /// # Safety
-/// `b` must be valid for reads of `depth · VECTORS` vectors, `a` for calls with every depth, as a sum of two, and row.
+/// `b` must be valid for reads of `depth · VECTORS` vectors. `a(k, n, row)` must be callable for every depth k + n and
+/// row.
 #[inline(always)]
 unsafe fn sum_products<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
@@ -219,8 +222,8 @@ unsafe fn sum_products<S: Simd, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// One depth: every sum gets the product of its A element and its B vector or, where they are `APART`, the square of their
-/// difference.
+/// Processes one depth: adds to every sum the product of its A element and its B vector or, if `APART`, the square of
+/// their difference.
 ///
 /// # Safety
 /// `b` must be valid for reads of `VECTORS` vectors.
@@ -231,7 +234,7 @@ unsafe fn step<S: Simd, const ROWS: usize, const VECTORS: usize, const APART: bo
     b: *const f32,
     a: impl Fn(usize) -> f32,
 ) {
-    // SAFETY: the caller vouches for the vectors of B.
+    // SAFETY: the caller guarantees the vectors of B.
     let b: [S::F; VECTORS] = std::array::from_fn(|v| unsafe { simd.load_ptr(b.add(v * S::LANES)) });
     for (r, sums) in sums.iter_mut().enumerate() {
         let a = simd.splat(a(r));
@@ -288,7 +291,7 @@ mod tests {
                             let (a, b) = (a[index], b[k * lanes + lane]);
                             expected += if reduce == ReduceKind::Dot { a * b } else { (a - b) * (a - b) };
                         }
-                        // Eighths multiply and add without rounding.
+                        // Products and sums of multiples of 1/8 are exact.
                         assert_eq!(
                             c[row * lanes + lane],
                             expected,

@@ -1,14 +1,14 @@
-//! Transposes between rows that lie anywhere and tiles whose columns sit in lanes, in blocks of 4 × 4.
+//! Transposes between rows anywhere in memory and tiles whose columns sit in lanes, in blocks of 4 × 4.
 
 use std::ops::Range;
 
 use crate::context::rows::SharedMut;
 use crate::sizes::MAX_TILE_LANES;
 
-/// `dst[c · dst_stride + r] = src[rows[r] + c]` for `columns` values of each row.
+/// Copies rows into a tile: `dst[c · dst_stride + r] = src[rows[r] + c]` for `columns` values of each row.
 ///
 /// # Panics
-/// If a row or `dst` is shorter than that needs.
+/// If a row reaches beyond `src`, or `dst` is too short.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub fn gather_columns(src: &[f32], rows: &[usize], columns: usize, dst: &mut [f32], dst_stride: usize) {
@@ -16,12 +16,13 @@ pub fn gather_columns(src: &[f32], rows: &[usize], columns: usize, dst: &mut [f3
     let mut quads = rows.chunks_exact(4);
     let mut r = 0;
     for quad in &mut quads {
-        // Spelled out: what array::from_fn calls would not be compiled for the level of the kernel around it.
+        // Spelled out because functions called by array::from_fn are not compiled for the surrounding kernel's level.
         let row = |index: usize| &src[quad[index]..][..columns];
         let [a, b, c, d] = [row(0), row(1), row(2), row(3)];
         let mut column = 0;
         while column + 4 <= columns {
-            // SAFETY: four values from `column` on lie inside each row, and those of four columns from r on inside `dst`.
+            // SAFETY: four values from `column` on lie inside each row, and four values from `r` on inside each of four
+            // columns of `dst`.
             unsafe {
                 let block = [a, b, c, d].map(|row| block::load(row.as_ptr().add(column)));
                 let start = dst.as_mut_ptr().add(column * dst_stride + r);
@@ -43,13 +44,13 @@ pub fn gather_columns(src: &[f32], rows: &[usize], columns: usize, dst: &mut [f3
     }
 }
 
-/// `dst[rows[r] + c] = src[c · src_stride + r]` for `columns` values of each row.
+/// Copies a tile into rows: `dst[rows[r] + c] = src[c · src_stride + r]` for `columns` values of each row.
 ///
 /// # Safety
-/// The rows may overlap neither each other nor what anybody else reads or writes meanwhile.
+/// The rows must not overlap each other or any memory that is accessed at the same time.
 ///
 /// # Panics
-/// If `src` is shorter than that needs, or a row reaches beyond `dst`.
+/// If `src` is too short, or a row reaches beyond `dst`.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub unsafe fn scatter_rows(src: &[f32], src_stride: usize, columns: usize, dst: &SharedMut<'_, f32>, rows: &[usize]) {
@@ -62,7 +63,8 @@ pub unsafe fn scatter_rows(src: &[f32], src_stride: usize, columns: usize, dst: 
         let mut target = [row(quad[0]), row(quad[1]), row(quad[2]), row(quad[3])];
         let mut column = 0;
         while column + 4 <= columns {
-            // SAFETY: four values from `column` on lie inside each row, and those of four columns from r on inside `src`.
+            // SAFETY: four values from `column` on lie inside each row, and four values from `r` on inside each of four
+            // columns of `src`.
             unsafe {
                 let start = src.as_ptr().add(column * src_stride + r);
                 let block = [0, 1, 2, 3].map(|index| block::load(start.add(index * src_stride)));
@@ -86,10 +88,10 @@ pub unsafe fn scatter_rows(src: &[f32], src_stride: usize, columns: usize, dst: 
     }
 }
 
-/// [`scatter_rows`] into `columns` of the first `rows` rows of `dst`, which are `stride` apart.
+/// Applies [`scatter_rows`] to `columns` of the first `rows` rows of `dst`, which are `stride` apart.
 ///
 /// # Panics
-/// If `src` or `dst` is shorter than that needs, or a row has fewer columns.
+/// If `src` or `dst` is too short, or a row has too few columns.
 #[inline(always)]
 pub fn scatter_lanes(
     src: &[f32],
@@ -104,17 +106,17 @@ pub fn scatter_lanes(
     for (row, start) in starts[..rows].iter_mut().enumerate() {
         *start = row * stride + columns.start;
     }
-    // SAFETY: the slice is borrowed for this alone, and rows do not overlap.
+    // SAFETY: the slice is borrowed exclusively, and rows do not overlap.
     unsafe { scatter_rows(src, src_stride, columns.len(), &SharedMut::new(dst), &starts[..rows]) };
 }
 
-/// Panics unless a tile of this length holds `columns` columns of `rows` values.
+/// Panics unless a tile of length `len` holds `columns` columns of `rows` values.
 #[inline(always)]
 fn check_tile(rows: usize, columns: usize, len: usize, stride: usize) {
     assert!(rows <= stride && columns.saturating_sub(1) * stride + rows * columns.min(1) <= len);
 }
 
-/// Four vectors of four, by the baseline of each architecture.
+/// 4 × 4 blocks, using the baseline instructions of each architecture.
 #[cfg(target_arch = "x86_64")]
 mod block {
     use std::arch::x86_64::*;
@@ -123,7 +125,7 @@ mod block {
     /// `source` must be valid for reads of four values.
     #[inline(always)]
     pub(super) unsafe fn load(source: *const f32) -> __m128 {
-        // SAFETY: the caller vouches for the memory; SSE is part of x86-64.
+        // SAFETY: the caller guarantees the memory; SSE is part of x86-64.
         unsafe { _mm_loadu_ps(source) }
     }
 
@@ -131,7 +133,7 @@ mod block {
     /// `target` must be valid for writes of four values.
     #[inline(always)]
     pub(super) unsafe fn store(target: *mut f32, values: __m128) {
-        // SAFETY: the caller vouches for the memory; SSE is part of x86-64.
+        // SAFETY: the caller guarantees the memory; SSE is part of x86-64.
         unsafe { _mm_storeu_ps(target, values) }
     }
 
@@ -143,7 +145,7 @@ mod block {
     }
 }
 
-/// Four vectors of four, by the baseline of each architecture.
+/// 4 × 4 blocks, using the baseline instructions of each architecture.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod block {
     use std::arch::wasm32::*;
@@ -152,7 +154,7 @@ mod block {
     /// `source` must be valid for reads of four values.
     #[inline(always)]
     pub(super) unsafe fn load(source: *const f32) -> v128 {
-        // SAFETY: the caller vouches for the memory.
+        // SAFETY: the caller guarantees the memory.
         unsafe { v128_load(source.cast()) }
     }
 
@@ -160,7 +162,7 @@ mod block {
     /// `target` must be valid for writes of four values.
     #[inline(always)]
     pub(super) unsafe fn store(target: *mut f32, values: v128) {
-        // SAFETY: the caller vouches for the memory.
+        // SAFETY: the caller guarantees the memory.
         unsafe { v128_store(target.cast(), values) }
     }
 
@@ -177,14 +179,14 @@ mod block {
     }
 }
 
-/// Four vectors of four, by the baseline of each architecture.
+/// 4 × 4 blocks, using the baseline instructions of each architecture.
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod block {
     /// # Safety
     /// `source` must be valid for reads of four values.
     #[inline(always)]
     pub(super) unsafe fn load(source: *const f32) -> [f32; 4] {
-        // SAFETY: the caller vouches for the memory.
+        // SAFETY: the caller guarantees the memory.
         unsafe { source.cast::<[f32; 4]>().read_unaligned() }
     }
 
@@ -192,7 +194,7 @@ mod block {
     /// `target` must be valid for writes of four values.
     #[inline(always)]
     pub(super) unsafe fn store(target: *mut f32, values: [f32; 4]) {
-        // SAFETY: the caller vouches for the memory.
+        // SAFETY: the caller guarantees the memory.
         unsafe { target.cast::<[f32; 4]>().write_unaligned(values) }
     }
 
@@ -220,7 +222,7 @@ mod tests {
                     }
                 }
                 let mut back = vec![-1.0; rows * columns];
-                // SAFETY: the rows lie one after the other.
+                // SAFETY: the rows are consecutive, so they do not overlap.
                 unsafe { scatter_rows(&tile, 12, columns, &SharedMut::new(&mut back), &starts) };
                 assert_eq!(back, source);
             }

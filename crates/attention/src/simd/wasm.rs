@@ -1,16 +1,16 @@
-//! WebAssembly's 128 bits; built a second time with relaxed-simd, where multiply-add may fuse.
+//! WebAssembly with 128-bit SIMD; built a second time with relaxed-simd, where multiply-add may fuse.
 
 use std::arch::wasm32::*;
 
 use super::bits::{HALF_INFINITY, HALF_SCALE, SQRT_HALF, vector};
 use super::{Kernel, Simd};
 
-/// The token of `simd128`, without which the module does not compile.
+/// The token of `simd128`, which this module requires at compile time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Simd128(());
 
 impl Simd128 {
-    /// The token.
+    /// Creates the token.
     pub const fn new() -> Self {
         Self(())
     }
@@ -22,7 +22,7 @@ impl Simd128 {
 
 vector!(F32x4(v128), f32x4_splat: Add add f32x4_add, Sub sub f32x4_sub, Mul mul f32x4_mul, Div div f32x4_div);
 
-/// Writes each method as one expression of intrinsics.
+/// Defines methods whose bodies are a single expression of intrinsics.
 macro_rules! intrinsics {
     ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $body:expr;)*) => {$(
         #[inline(always)]
@@ -84,12 +84,12 @@ impl Simd for Simd128 {
     }
     #[inline(always)]
     unsafe fn load_ptr(self, src: *const f32) -> F32x4 {
-        // SAFETY: the caller vouches for four values.
+        // SAFETY: the caller guarantees four readable values.
         F32x4(unsafe { v128_load(src.cast()) })
     }
     #[inline(always)]
     unsafe fn store_ptr(self, dst: *mut f32, x: F32x4) {
-        // SAFETY: the caller vouches for four values.
+        // SAFETY: the caller guarantees four writable values.
         unsafe { v128_store(dst.cast(), x.0) }
     }
     #[inline(always)]
@@ -102,8 +102,9 @@ impl Simd for Simd128 {
     #[cfg(target_feature = "relaxed-simd")]
     #[inline(always)]
     fn at_least(self, x: F32x4, bound: f32) -> F32x4 {
-        // The compiler makes pmax, and any choice by `lt`, a relaxed_max, which may lose NaN. It leaves integers alone:
-        // the bits of what lies below a negative bound run from its own to those of −∞, and NaN's lie beyond.
+        // The compiler turns pmax, and any selection by `lt`, into a relaxed_max, which may lose NaN. It leaves
+        // integers alone: the bits of numbers below a negative bound range from its own to those of −∞, and NaN's come
+        // after them.
         let bits = bound.to_bits();
         let offset = i32x4_sub(x.0, u32x4_splat(bits));
         let below = u32x4_lt(offset, u32x4_splat(f32::NEG_INFINITY.to_bits() - bits + 1));
@@ -128,7 +129,7 @@ impl Simd for Simd128 {
         };
         fn reduce_sums(x: [F32x4; 4]) -> [f32; 4] = {
             let [F32x4(a), F32x4(b), F32x4(c), F32x4(d)] = x;
-            // Pairs of lanes two apart, a and b in turns.
+            // Pairs of lanes two apart, alternating between a and b.
             let ab = f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
             let cd = f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
             let (first, second) = (i32x4_shuffle::<0, 1, 4, 5>(ab, cd), i32x4_shuffle::<2, 3, 6, 7>(ab, cd));

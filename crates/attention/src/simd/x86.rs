@@ -13,12 +13,12 @@ pub struct Sse2(());
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Avx2(());
 
-/// The token of AVX-512 (F, BW, DQ, VL), as every processor with AVX-512 has had since Skylake.
+/// The token of AVX-512 (F, BW, DQ, VL), the subset of every AVX-512 processor since Skylake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Avx512(());
 
 impl Sse2 {
-    /// The token.
+    /// Creates the token.
     pub const fn new() -> Self {
         Self(())
     }
@@ -29,14 +29,14 @@ impl Sse2 {
 }
 
 impl Avx2 {
-    /// The token, if the machine has the instruction set.
+    /// Returns the token if the machine has the instruction set.
     pub fn detect() -> Option<Self> {
         let is_detected =
             is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
         is_detected.then_some(Self(()))
     }
 
-    /// The token without detection.
+    /// Creates the token without detection.
     ///
     /// # Safety
     /// The machine must have AVX2, FMA and F16C.
@@ -55,7 +55,7 @@ impl Avx2 {
 }
 
 impl Avx512 {
-    /// The token, if the machine has the instruction set.
+    /// Returns the token if the machine has the instruction set.
     pub fn detect() -> Option<Self> {
         let is_detected = Avx2::detect().is_some()
             && is_x86_feature_detected!("avx512f")
@@ -65,7 +65,7 @@ impl Avx512 {
         is_detected.then_some(Self(()))
     }
 
-    /// The token without detection.
+    /// Creates the token without detection.
     ///
     /// # Safety
     /// The machine must have AVX-512 F, BW, DQ and VL, AVX2, FMA and F16C.
@@ -93,7 +93,7 @@ vector!(
     Add add _mm512_add_ps, Sub sub _mm512_sub_ps, Mul mul _mm512_mul_ps, Div div _mm512_div_ps
 );
 
-/// Writes each method as one expression of intrinsics.
+/// Defines methods whose bodies are a single expression of intrinsics.
 macro_rules! intrinsics {
     ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $body:expr;)*) => {$(
         #[inline(always)]
@@ -105,7 +105,7 @@ macro_rules! intrinsics {
     )*};
 }
 
-/// The loads and stores of a level, checked for slices and unchecked for pointers.
+/// Defines the loads and stores of a level, checked for slices and unchecked for pointers.
 macro_rules! memory {
     ($vector:ident, $load:ident, $store:ident) => {
         #[inline(always)]
@@ -127,12 +127,12 @@ macro_rules! memory {
         }
         #[inline(always)]
         unsafe fn load_ptr(self, src: *const f32) -> $vector {
-            // SAFETY: the caller vouches for the memory, the token for the instruction set.
+            // SAFETY: the caller guarantees the memory, the token the instruction set.
             $vector(unsafe { $load(src) })
         }
         #[inline(always)]
         unsafe fn store_ptr(self, dst: *mut f32, x: $vector) {
-            // SAFETY: the caller vouches for the memory, the token for the instruction set.
+            // SAFETY: the caller guarantees the memory, the token the instruction set.
             unsafe { $store(dst, x.0) }
         }
     };
@@ -183,7 +183,7 @@ impl Simd for Sse2 {
         // SAFETY: SSE2 is part of x86-64.
         unsafe {
             let zero = _mm_setzero_si128();
-            // Each byte goes to the top of its lane, from where an arithmetic shift extends its sign.
+            // Move each byte to the top of its lane, from where an arithmetic shift extends its sign.
             let high = _mm_unpacklo_epi16(zero, _mm_unpacklo_epi8(zero, _mm_cvtsi32_si128(word)));
             F32x4(_mm_cvtepi32_ps(_mm_srai_epi32::<24>(high)))
         }
@@ -191,7 +191,7 @@ impl Simd for Sse2 {
     intrinsics! {
         fn splat(x: f32) -> F32x4 = F32x4(_mm_set1_ps(x));
         fn mul_add(a: F32x4, b: F32x4, c: F32x4) -> F32x4 = a * b + c;
-        // maxps gives its second operand where either is NaN.
+        // maxps returns its second operand if either is NaN.
         fn max(a: F32x4, b: F32x4) -> F32x4 = F32x4(_mm_max_ps(b.0, a.0));
         fn lt(a: F32x4, b: F32x4) -> __m128 = _mm_cmplt_ps(a.0, b.0);
         fn and(a: __m128, b: __m128) -> __m128 = _mm_and_ps(a, b);
@@ -213,7 +213,7 @@ impl Simd for Sse2 {
         };
         fn reduce_sums(x: [F32x4; 4]) -> [f32; 4] = {
             let [F32x4(a), F32x4(b), F32x4(c), F32x4(d)] = x;
-            // Pairs of lanes two apart, a and b in turns.
+            // Pairs of lanes two apart, alternating between a and b.
             let ab = _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
             let cd = _mm_add_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
             let mut sums = [0.0; 4];
