@@ -1,4 +1,4 @@
-//! The one error type: a code, the argument at fault, the expectation and the actual value.
+//! The crate's only error type: a code, the argument at fault, the expectation and the actual value.
 
 use std::fmt;
 use std::ops::Deref;
@@ -16,14 +16,14 @@ pub enum Code {
     Domain,
     /// A weights file that cannot be read.
     Format,
-    /// Memory that cannot be had.
+    /// Memory that cannot be allocated.
     Memory,
-    /// A fault of this crate, never of the caller.
+    /// A fault of this crate, not of the caller.
     Internal,
 }
 
 impl Code {
-    /// The name in capitals, as error messages of bindings have it.
+    /// Returns the name in capitals, as used in the error messages of bindings.
     pub fn name(self) -> &'static str {
         match self {
             Self::Shape => "SHAPE",
@@ -37,30 +37,30 @@ impl Code {
     }
 }
 
-/// A wrong input, found before any work was done. One pointer wide, so that results that may be errors stay small.
+/// An invalid input, found before any work was done. It is a single pointer, which keeps every `Result` small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(Box<Fault>);
 
-/// What an [`Error`] says.
+/// The contents of an [`Error`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What kind of fault it is.
+    /// The kind of fault.
     pub code: Code,
     /// The argument or option at fault, by its name in the public interface.
     pub argument: String,
-    /// What the argument has to be.
+    /// The required type, range or value.
     pub expected: String,
-    /// What it was.
+    /// The actual value, or a description of it.
     pub actual: String,
-    /// Whether `actual` is the argument's own value, so that a binding may show it as its caller wrote it.
+    /// True if `actual` is the argument's own value, so that a binding may show it as its caller wrote it.
     pub is_value: bool,
 }
 
-/// The result of everything that checks its input.
+/// The result of every function that checks its input.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error about `argument`.
+    /// Creates an error about `argument`.
     #[cold]
     pub fn new(
         code: Code,
@@ -71,7 +71,7 @@ impl Error {
         Self::of(code, [&argument, &expected, &actual])
     }
 
-    /// One for all types that the texts come in: each copy of it would be a part of the WebAssembly module.
+    /// Not generic over the text types: each copy would add to the WebAssembly module.
     #[cold]
     #[inline(never)]
     fn of(code: Code, texts: [&dyn fmt::Display; 3]) -> Self {
@@ -79,19 +79,19 @@ impl Error {
         Self(Box::new(Fault { code, argument, expected, actual, is_value: false }))
     }
 
-    /// Dimensions or lengths that do not fit.
+    /// Creates an error about dimensions or lengths that do not fit.
     #[cold]
     pub fn shape(argument: impl fmt::Display, expected: impl fmt::Display, actual: impl fmt::Display) -> Self {
         Self::new(Code::Shape, argument, expected, actual)
     }
 
-    /// An option that cannot be taken.
+    /// Creates an error about an invalid option.
     #[cold]
     pub fn option(argument: impl fmt::Display, expected: impl fmt::Display, actual: impl fmt::Display) -> Self {
         Self::new(Code::Option, argument, expected, actual)
     }
 
-    /// An option whose `value` is out of range.
+    /// Creates an error about an option whose `value` is out of range.
     #[cold]
     pub fn value(argument: impl fmt::Display, expected: impl fmt::Display, value: impl fmt::Display) -> Self {
         let mut error = Self::option(argument, expected, value);
@@ -99,20 +99,20 @@ impl Error {
         error
     }
 
-    /// Memory for `what` that cannot be had.
+    /// Creates an error about memory for `what` that cannot be allocated.
     #[cold]
     pub fn memory(what: &str, elements: usize) -> Self {
         Self::new(Code::Memory, what, "a size that fits into memory", format_args!("{elements} elements"))
     }
 
-    /// The same error with the value as the caller wrote it.
+    /// Returns the same error with the value as the caller wrote it.
     #[cold]
     pub fn showing(mut self, actual: String) -> Self {
         self.0.actual = actual;
         self
     }
 
-    /// The same about a member of `outer`, an option that is an object: `outer.argument`.
+    /// Returns the same error about a member of `outer`, an option that is an object: `outer.argument`.
     #[cold]
     pub fn within(mut self, outer: &str) -> Self {
         self.0.argument = format!("{outer}.{}", self.0.argument);
@@ -136,7 +136,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// `'a', 'b' or 'c'`.
+/// Joins names into a list of alternatives: `'a', 'b' or 'c'`.
 pub fn alternatives(names: &[&str]) -> String {
     let mut text = String::new();
     for (index, name) in names.iter().enumerate() {

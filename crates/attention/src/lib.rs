@@ -2,9 +2,9 @@
 //!
 //! # Modules
 //!
-//! Each mechanism has its own module over shared mathematics, and imports run one way: mechanisms ([`attention`], [`layers`],
-//! [`linear`], [`hyperbolic`], [`graph`]) → [`math`] → [`simd`]. A mechanism checks a call once, where it enters; the call
-//! fails with an [`Error`] or runs over SIMD tiles on the threads of a [`Context`].
+//! Each mechanism has its own module on top of shared mathematics. Imports run in one direction: mechanisms
+//! ([`attention`], [`layers`], [`linear`], [`hyperbolic`], [`graph`]) → [`math`] → [`simd`]. A mechanism checks each
+//! call once, on entry. The call then fails with an [`Error`], or runs over SIMD tiles on the threads of a [`Context`].
 //!
 //! | module | contents |
 //! | --- | --- |

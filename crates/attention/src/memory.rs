@@ -1,4 +1,4 @@
-//! What a backend holds of the machine's memory, counted where it is allocated.
+//! Memory use of a backend, counted by its allocator.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-/// How often the second peak was reset.
+/// The number of times the second peak was reset.
 static MEASUREMENT: AtomicUsize = AtomicUsize::new(0);
-/// Bytes that were allocated when the second peak was last reset.
+/// Bytes allocated at the latest reset of the second peak.
 static BEFORE: AtomicUsize = AtomicUsize::new(0);
-/// Bytes kept from earlier calls that were used again since then.
+/// Bytes kept from earlier calls that have been reused since that reset.
 static REUSED: AtomicUsize = AtomicUsize::new(0);
-/// The most bytes since then, allocated or used again.
+/// The maximum of bytes allocated or reused since that reset.
 static RECENT_PEAK: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes that are allocated through a [`Counting`] allocator, and the most that ever were.
+/// Returns the bytes allocated through a [`Counting`] allocator: now, and at the peak.
 pub fn usage() -> [usize; 2] {
     [ALLOCATED.load(Ordering::Relaxed), PEAK.load(Ordering::Relaxed)]
 }
 
-/// Starts to measure anew what [`needed`] returns. Calls that run at the same time share the measurement.
+/// Starts a new measurement for [`needed`]. Concurrent calls share the measurement.
 pub fn reset_peak() {
     let allocated = ALLOCATED.load(Ordering::Relaxed);
     MEASUREMENT.fetch_add(1, Ordering::Relaxed);
@@ -29,8 +29,8 @@ pub fn reset_peak() {
     RECENT_PEAK.store(allocated, Ordering::Relaxed);
 }
 
-/// The most bytes in use at once since [`reset_peak`], beyond those allocated before it. Memory that threads keep from
-/// call to call counts as soon as it is used again, so that equal calls need the same.
+/// Returns the maximum of bytes in use since [`reset_peak`], beyond those allocated before it. Memory that threads keep
+/// between calls counts as soon as it is reused, so that identical calls report the same figure.
 pub fn needed() -> usize {
     RECENT_PEAK.load(Ordering::Relaxed).saturating_sub(BEFORE.load(Ordering::Relaxed))
 }
@@ -45,7 +45,7 @@ fn raise_recent_peak(allocated: usize) {
     RECENT_PEAK.fetch_max(allocated + REUSED.load(Ordering::Relaxed), Ordering::Relaxed);
 }
 
-/// How much of the memory that a thread keeps from call to call has been counted in the measurement at hand.
+/// How much of a thread's kept memory has been counted in the current measurement.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Kept {
     measurement: usize,
@@ -56,7 +56,7 @@ impl Kept {
     /// Nothing has been counted.
     pub const NEW: Self = Self { measurement: 0, counted: 0 };
 
-    /// Counts the use of `bytes` of memory of which `kept` are allocated already; the rest is about to be.
+    /// Counts the use of `bytes` bytes, of which `kept` are already allocated and the rest is about to be.
     #[inline]
     pub fn count(&mut self, bytes: usize, kept: usize) {
         if self.measurement != MEASUREMENT.load(Ordering::Relaxed) || bytes > self.counted {
@@ -71,7 +71,7 @@ impl Kept {
         raise_recent_peak(ALLOCATED.load(Ordering::Relaxed));
     }
 
-    /// How many of the `kept` bytes the measurement has not counted yet.
+    /// Returns how many of the `kept` bytes the measurement has not counted yet.
     fn reused(&mut self, measurement: usize, bytes: usize, kept: usize) -> usize {
         if self.measurement != measurement {
             *self = Self { measurement, counted: 0 };
@@ -82,14 +82,14 @@ impl Kept {
     }
 }
 
-/// An allocator that counts what it hands out.
+/// An allocator that counts the bytes it hands out.
 #[derive(Debug)]
 pub struct Counting<A>(pub A);
 
-// SAFETY: every method does what the inner allocator does.
+// SAFETY: every method forwards to the inner allocator.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller keeps the contract of `alloc`.
+        // SAFETY: the caller upholds the contract of `alloc`.
         let memory = unsafe { self.0.alloc(layout) };
         if !memory.is_null() {
             add(layout.size());
@@ -98,7 +98,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller keeps the contract of `alloc_zeroed`.
+        // SAFETY: the caller upholds the contract of `alloc_zeroed`.
         let memory = unsafe { self.0.alloc_zeroed(layout) };
         if !memory.is_null() {
             add(layout.size());
@@ -107,7 +107,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller keeps the contract of `realloc`.
+        // SAFETY: the caller upholds the contract of `realloc`.
         let moved = unsafe { self.0.realloc(memory, layout, size) };
         if !moved.is_null() {
             ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
@@ -118,7 +118,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`.
+        // SAFETY: the caller upholds the contract of `dealloc`.
         unsafe { self.0.dealloc(memory, layout) };
     }
 }
@@ -134,7 +134,7 @@ mod tests {
         let allocator = Counting(System);
         let [before, _] = usage();
         let layout = Layout::from_size_align(1000, 8).unwrap();
-        // SAFETY: layouts are not empty, and each block is freed with the layout that it has.
+        // SAFETY: layouts are not empty, and each block is freed with its own layout.
         unsafe {
             let first = allocator.alloc(layout);
             let second = allocator.alloc_zeroed(layout);
@@ -154,7 +154,7 @@ mod tests {
         for measurement in 1..3 {
             assert_eq!(kept.reused(measurement, 300, 1000), 300);
             assert_eq!(kept.reused(measurement, 200, 1000), 0);
-            // Beyond what is kept, the allocator counts.
+            // Bytes beyond the kept memory are counted by the allocator.
             assert_eq!(kept.reused(measurement, 2000, 1000), 700);
             assert_eq!(kept.reused(measurement, 2000, 2000), 0);
         }

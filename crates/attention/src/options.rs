@@ -1,6 +1,6 @@
-//! The options of attention and of its layers: typed, with PyTorch's defaults, checked where a mechanism takes them.
+//! Typed options of attention and of attention layers, with PyTorch's defaults, checked where a mechanism takes them.
 //!
-//! With the feature `serde` every options structure reads and writes the names of the npm package.
+//! With the feature `serde`, every options struct reads and writes the names of the npm package.
 
 use crate::attention::rotary::Rotary;
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ pub enum Layout {
     Blhd,
 }
 
-/// Where [`attention_weights`](crate::attention::attention_weights) stops: the stages of the ONNX operator's
+/// The result of [`attention_weights`](crate::attention::attention_weights), one of the stages of the ONNX operator's
 /// `qk_matmul_output`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
@@ -45,33 +45,33 @@ pub struct AttentionOptions {
     pub layout: Layout,
     /// Query `i` sees the keys `j ≤ i + query_offset`.
     pub causal: bool,
-    /// The key position of query 0, of 32 bits; 0 where absent. A cache knows it and takes none.
+    /// The key position of query 0, within 32 bits; 0 by default. A cache supplies its own.
     pub query_offset: Option<i64>,
-    /// Keys from `left` before to `right` after the query's position; −1 leaves a side open.
+    /// Visible keys, from `left` before to `right` after the query's position; −1 leaves a side unlimited.
     pub window: Option<[i64; 2]>,
-    /// The factor of the scores; 1/√D where absent.
+    /// The factor of the scores; 1/√D by default.
     pub scale: Option<f32>,
-    /// Scores pass through `softcap · tanh(s / softcap)` where this is positive.
+    /// If positive, scores become `softcap · tanh(s / softcap)`.
     pub softcap: f32,
-    /// The probability with which a weight is dropped, less than 1.
+    /// The probability of dropping a weight, less than 1.
     pub dropout: f32,
-    /// Selects the weights that are dropped; less than 2⁵³.
+    /// The seed of dropout; less than 2⁵³.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
     pub seed: u64,
-    /// Return the weights; their output has to be given.
+    /// Return the weights; requires an output for them.
     pub weights: bool,
-    /// Return the `k` largest weights of each row and their keys; their output has to be given.
+    /// Return the `k` largest weights of each row and their keys; requires an output for them.
     pub top_weights: Option<usize>,
-    /// Return the logarithm of each row's sum of exponentials; its output has to be given.
+    /// Return the logarithm of each row's sum of exponentials; requires an output for it.
     pub log_sum_exp: bool,
-    /// Where `attention_weights` stops, [`Stage::Weights`] where absent; nothing else takes one.
+    /// The result of `attention_weights`, [`Stage::Weights`] by default; no other function accepts it.
     pub stage: Option<Stage>,
-    /// Keys in one tile; 64 where absent, and at most 4096.
+    /// The number of keys in one tile, at most 4096; 64 by default.
     pub block_size: Option<usize>,
 }
 
 impl AttentionOptions {
-    /// The defaults of a key/value cache, whose attention is causal.
+    /// Returns the defaults for a key/value cache, whose attention is causal.
     pub fn for_cache() -> Self {
         Self { causal: true, ..Self::default() }
     }
@@ -79,7 +79,7 @@ impl AttentionOptions {
     /// Checks the range of every option.
     ///
     /// # Errors
-    /// `OPTION` for a value out of range.
+    /// `OPTION` if one is out of range.
     pub fn check(&self) -> Result<()> {
         ranges::query_offset("queryOffset", self.query_offset)?;
         ranges::window("window", self.window)?;
@@ -91,7 +91,7 @@ impl AttentionOptions {
         ranges::optional_count("blockSize", self.block_size)
     }
 
-    /// Checks that there is no stage.
+    /// Checks that no stage is given.
     pub(crate) fn check_no_stage(&self) -> Result<()> {
         match self.stage {
             Some(_) => Err(Error::option("stage", "no stage: they are those of attentionWeights", "one")),
@@ -99,7 +99,7 @@ impl AttentionOptions {
         }
     }
 
-    /// Checks that there is no request for a result beside the weights.
+    /// Checks that no result is requested except the weights.
     pub(crate) fn check_weights_alone(&self) -> Result<()> {
         let requests = [
             ("weights", self.weights.then_some(None)),
@@ -127,19 +127,19 @@ impl AttentionOptions {
 pub struct LayerOptions {
     /// Query `i` sees the keys `j ≤ i + query_offset`.
     pub causal: bool,
-    /// The key position of query 0, of 32 bits; 0 where absent.
+    /// The key position of query 0, within 32 bits; 0 by default.
     pub query_offset: Option<i64>,
-    /// Keys from `left` before to `right` after the query's position; −1 leaves a side open.
+    /// Visible keys, from `left` before to `right` after the query's position; −1 leaves a side unlimited.
     pub window: Option<[i64; 2]>,
-    /// Return the weights of each head; their output has to be given.
+    /// Return the weights of each head; requires an output for them.
     pub weights: bool,
-    /// Return the weights' mean over the heads.
+    /// Return the mean of the weights over the heads.
     pub average_weights: bool,
-    /// The factor of the scores; 1/√headDim where absent.
+    /// The factor of the scores; 1/√headDim by default.
     pub scale: Option<f32>,
-    /// Scores pass through `softcap · tanh(s / softcap)` where this is positive.
+    /// If positive, scores become `softcap · tanh(s / softcap)`.
     pub softcap: f32,
-    /// Selects the weights that training drops, less than 2⁵³; the layer's own seed where absent.
+    /// The seed of dropout in training, less than 2⁵³; the layer's seed by default.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::optional"))]
     pub seed: Option<u64>,
 }
@@ -148,7 +148,7 @@ impl LayerOptions {
     /// Checks the range of every option.
     ///
     /// # Errors
-    /// `OPTION` for a value out of range.
+    /// `OPTION` if one is out of range.
     pub fn check(&self) -> Result<()> {
         ranges::query_offset("queryOffset", self.query_offset)?;
         ranges::window("window", self.window)?;
@@ -161,7 +161,7 @@ impl LayerOptions {
 /// The inputs that an attention layer takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LayerKind {
-    /// Query, key and value, the latter two optional.
+    /// Query, key and value; key and value are optional.
     #[default]
     MultiHead,
     /// One input.
@@ -170,7 +170,7 @@ pub enum LayerKind {
     CrossAttention,
 }
 
-/// The configuration of an attention layer. `num_heads` and `head_dim` have to be given.
+/// The configuration of an attention layer. `num_heads` and `head_dim` are required.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -178,29 +178,29 @@ pub enum LayerKind {
     serde(default, rename_all = "camelCase", deny_unknown_fields)
 )]
 pub struct AttentionConfig {
-    /// The inputs of the layer; no part of its JSON.
+    /// The inputs of the layer; not part of its JSON.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub kind: LayerKind,
     /// Query heads.
     pub num_heads: usize,
     /// The size of a head's queries, keys and values.
     pub head_dim: usize,
-    /// The size of the query input and of the output; `num_heads · head_dim` where absent.
+    /// The size of the query input and of the output; `num_heads · head_dim` by default.
     pub model_dim: Option<usize>,
-    /// Key/value heads, a divisor of `num_heads`, which it is where absent.
+    /// Key/value heads, a divisor of `num_heads`; `num_heads` by default.
     pub kv_heads: Option<usize>,
-    /// The size of the key input; `model_dim` where absent.
+    /// The size of the key input; `model_dim` by default.
     pub k_dim: Option<usize>,
-    /// The size of the value input; `model_dim` (for cross attention `k_dim`) where absent.
+    /// The size of the value input; by default `model_dim`, or `k_dim` for cross-attention.
     pub v_dim: Option<usize>,
-    /// Whether the projections have biases; true by default.
+    /// Adds biases to the projections; true by default.
     pub use_bias: bool,
-    /// The probability with which training drops a weight, less than 1.
+    /// The probability of dropping a weight in training, less than 1.
     pub dropout: f32,
-    /// The parameters are drawn from it, and so is what training drops; less than 2⁵³.
+    /// The seed of the initial parameters and of dropout; less than 2⁵³.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
     pub seed: u64,
-    /// Turns projected queries and keys by their positions; they stay as they are where absent.
+    /// Rotates projected queries and keys by their positions; no rotation by default.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub rotary: Option<Rotary>,
 }
@@ -223,50 +223,51 @@ impl Default for AttentionConfig {
     }
 }
 
-/// The most elements that one parameter may have.
+/// The maximum number of elements in one parameter.
 pub(crate) const MOST_ELEMENTS: usize = i32::MAX as usize;
 
 impl AttentionConfig {
-    /// The size of the query input and of the output.
+    /// Returns the size of the query input and of the output.
     pub fn model_dim(&self) -> usize {
         self.model_dim.unwrap_or(self.num_heads.saturating_mul(self.head_dim))
     }
 
-    /// Key/value heads.
+    /// Returns the number of key/value heads.
     pub fn kv_heads(&self) -> usize {
         self.kv_heads.unwrap_or(self.num_heads)
     }
 
-    /// The size of the key input.
+    /// Returns the size of the key input.
     pub fn k_dim(&self) -> usize {
         self.k_dim.unwrap_or(self.model_dim())
     }
 
-    /// The size of the value input.
+    /// Returns the size of the value input.
     pub fn v_dim(&self) -> usize {
         let default = if self.kind == LayerKind::CrossAttention { self.k_dim() } else { self.model_dim() };
         self.v_dim.unwrap_or(default)
     }
 
-    /// `num_heads · head_dim`: the width of the projected queries.
+    /// Returns the width of the projected queries, `num_heads · head_dim`.
     pub fn query_width(&self) -> usize {
         self.num_heads * self.head_dim
     }
 
-    /// `kv_heads · head_dim`: the width of the projected keys and values.
+    /// Returns the width of the projected keys and values, `kv_heads · head_dim`.
     pub fn kv_width(&self) -> usize {
         self.kv_heads() * self.head_dim
     }
 
-    /// Whether query, key and value share an input size, so that PyTorch keeps their projections in one matrix.
+    /// Returns true if query, key and value share an input size, so that PyTorch packs their projections into one
+    /// matrix.
     pub fn is_packed(&self) -> bool {
         self.k_dim() == self.model_dim() && self.v_dim() == self.model_dim()
     }
 
-    /// The configuration with every default filled in, if every value is in range and all fit each other.
+    /// Returns the configuration with every default filled in.
     ///
     /// # Errors
-    /// `OPTION` for a value that does not fit.
+    /// `OPTION` if a value is out of range or does not fit the others.
     pub fn resolved(mut self) -> Result<Self> {
         for (name, count) in
             [("modelDim", self.model_dim), ("kvHeads", self.kv_heads), ("kDim", self.k_dim), ("vDim", self.v_dim)]
@@ -315,7 +316,7 @@ impl AttentionConfig {
     }
 }
 
-/// Seeds as signed integers, so that a negative one is out of range rather than a fault of the format.
+/// Reads seeds as signed integers, so that a negative seed is reported as out of range rather than as a parse error.
 #[cfg(feature = "serde")]
 pub(crate) mod seeds {
     use serde::{Deserialize, Deserializer};

@@ -1,4 +1,4 @@
-//! Working memory that a thread keeps from call to call, so that small calls touch no allocator.
+//! Scratch memory that a thread keeps between calls, so that small calls avoid the allocator.
 
 use std::cell::{Cell, RefCell};
 
@@ -11,14 +11,14 @@ thread_local! {
     static KEPT: Cell<Kept> = const { Cell::new(Kept::NEW) };
 }
 
-/// Counts the use of `len` values of working memory.
+/// Counts the use of `len` values of scratch memory.
 fn count(len: usize, memory: &Vec<f32>) {
     let mut kept = KEPT.get();
     kept.count(len.saturating_mul(size_of::<f32>()), memory.capacity() * size_of::<f32>());
     KEPT.set(kept);
 }
 
-/// Makes sure that this thread has `len` values of working memory, so that [`Scratch::take`] cannot fail for want of them.
+/// Ensures that this thread has `len` values of scratch memory, so that [`Scratch::take`] cannot fail.
 pub fn reserve(len: usize) -> Result<()> {
     SCRATCH.with_borrow_mut(|scratch| {
         count(len + CACHE_LINE, scratch);
@@ -27,10 +27,10 @@ pub fn reserve(len: usize) -> Result<()> {
     })
 }
 
-/// This thread's working memory, held until it is dropped.
+/// Guard of this thread's scratch memory; dropping it releases the memory.
 ///
-/// A guard and not a function that takes a closure: the body of a closure would be compiled without the instruction set of
-/// the kernel around it.
+/// A guard rather than a function that takes a closure, because the closure's body would be compiled without the
+/// instruction set of the surrounding kernel.
 pub struct Scratch {
     memory: Vec<f32>,
     start: usize,
@@ -38,9 +38,9 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// `len` values, from a cache line's start on. Their contents are arbitrary.
+    /// Takes `len` values, starting at a cache line. Their contents are arbitrary.
     pub fn take(len: usize) -> Self {
-        // Taken out while it is in use: work inside work gets memory of its own.
+        // Moved out while in use, so that nested work allocates separate memory.
         let mut memory = SCRATCH.take();
         count(len + CACHE_LINE, &memory);
         if memory.len() < len + CACHE_LINE {
@@ -50,7 +50,7 @@ impl Scratch {
         Self { memory, start, len }
     }
 
-    /// The values.
+    /// Returns the values.
     pub fn values(&mut self) -> &mut [f32] {
         &mut self.memory[self.start..][..self.len]
     }
@@ -62,7 +62,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Cuts the first `len` values off `rest`.
+/// Splits the first `len` values off `rest`.
 pub fn take<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
     let (part, tail) = std::mem::take(rest).split_at_mut(len);
     *rest = tail;

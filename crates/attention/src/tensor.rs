@@ -1,13 +1,13 @@
-//! Shapes and borrowed tensors: row-major, contiguous, checked once where they enter.
+//! Shapes and borrowed tensors: row-major, contiguous, checked once on entry.
 
 use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// The most dimensions that a tensor may have.
+/// The maximum number of dimensions of a tensor.
 pub const MAX_RANK: usize = 8;
 
-/// Up to [`MAX_RANK`] dimensions, held inline.
+/// Up to [`MAX_RANK`] dimensions, stored inline.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     rank: usize,
@@ -15,7 +15,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The shape with these dimensions; `argument` names the tensor in the error for too many.
+    /// Creates a shape; `argument` names the tensor in the error for too many dimensions.
     pub fn new(argument: &str, dims: &[usize]) -> Result<Self> {
         if dims.len() > MAX_RANK {
             return Err(Error::shape(
@@ -29,34 +29,34 @@ impl Shape {
         Ok(shape)
     }
 
-    /// The shape with these few dimensions.
+    /// Creates a shape of fixed rank.
     pub(crate) fn of<const RANK: usize>(dims: [usize; RANK]) -> Self {
         let mut shape = Self { rank: RANK, dims: [1; MAX_RANK] };
         shape.dims[..RANK].copy_from_slice(&dims);
         shape
     }
 
-    /// The dimensions, outermost first.
+    /// Returns the dimensions, outermost first.
     pub fn dims(&self) -> &[usize] {
         &self.dims[..self.rank]
     }
 
-    /// How many dimensions there are.
+    /// Returns the number of dimensions.
     pub fn rank(&self) -> usize {
         self.rank
     }
 
-    /// How many elements a tensor of this shape holds, or `None` where that overflows.
+    /// Returns the number of elements in a tensor of this shape, or `None` if that overflows.
     pub fn checked_len(&self) -> Option<usize> {
-        // A zero dimension makes the tensor empty, however large the others are.
+        // A zero dimension makes the tensor empty, however large the other dimensions are.
         if self.dims().contains(&0) {
             return Some(0);
         }
         self.dims().iter().try_fold(1usize, |product, &dim| product.checked_mul(dim))
     }
 
-    /// The last dimension and the number of rows before it; a scalar is one row of one. Where rows have no elements there may
-    /// be more of them than can be counted.
+    /// Returns the number of rows and the last dimension; a scalar is one row of one element. If rows have no elements,
+    /// their number may saturate.
     pub fn rows_and_columns(&self) -> (usize, usize) {
         match self.dims().split_last() {
             Some((&columns, outer)) => (outer.iter().fold(1, |rows: usize, &dim| rows.saturating_mul(dim)), columns),
@@ -87,14 +87,14 @@ impl fmt::Display for Shape {
 /// A borrowed tensor: elements in row-major order and their shape.
 #[derive(Clone, Copy, Debug)]
 pub struct Tensor<'a, T = f32> {
-    /// The elements; as many as the product of the dimensions.
+    /// The elements; their number is the product of the dimensions.
     pub data: &'a [T],
     /// The dimensions.
     pub shape: Shape,
 }
 
 impl<'a, T> Tensor<'a, T> {
-    /// The tensor over `data`, if its length is the product of `dims`; `argument` names it in the error.
+    /// Creates a tensor over `data`, whose length must be the product of `dims`; `argument` names it in the error.
     pub fn new(argument: &str, data: &'a [T], dims: &[usize]) -> Result<Self> {
         let shape = Shape::new(argument, dims)?;
         if shape.checked_len() != Some(data.len()) {
@@ -104,7 +104,7 @@ impl<'a, T> Tensor<'a, T> {
                 format_args!("{} elements", data.len()),
             ));
         }
-        // Zero dimensions let huge ones through that no data backs; what is computed from them must not overflow.
+        // Checks the volume without zero dimensions for overflow: a zero permits huge ones, as no data backs them.
         let volume = dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim.max(1)));
         if volume.is_none_or(|volume| volume > isize::MAX as usize) {
             let expected = format_args!("dimensions whose product, zeros left out, is at most {}", isize::MAX);
@@ -114,7 +114,7 @@ impl<'a, T> Tensor<'a, T> {
     }
 }
 
-/// Checks that an output buffer holds exactly what the call writes.
+/// Checks that an output buffer has exactly the length that the call writes.
 pub fn check_output<T>(argument: &str, buffer: &[T], elements: usize) -> Result<()> {
     if buffer.len() != elements {
         return Err(Error::shape(
@@ -126,7 +126,7 @@ pub fn check_output<T>(argument: &str, buffer: &[T], elements: usize) -> Result<
     Ok(())
 }
 
-/// Checks that a result that the options ask for has an output to go to.
+/// Checks that a requested result has an output.
 pub(crate) fn check_requested(argument: &str, is_requested: bool, has_output: bool) -> Result<()> {
     if is_requested && !has_output {
         return Err(Error::shape(argument, "an output, as the options ask for this result", "none"));
@@ -134,7 +134,7 @@ pub(crate) fn check_requested(argument: &str, is_requested: bool, has_output: bo
     Ok(())
 }
 
-/// Checks that there is one length for each batch entry, none below 0 or above `most`, the number of `what`.
+/// Checks that there is one length per batch entry, from 0 to `most`, the number of `what`.
 pub(crate) fn check_lengths(
     argument: &str,
     lengths: Option<&[i32]>,
@@ -153,7 +153,7 @@ pub(crate) fn check_lengths(
     }
 }
 
-/// Checks that an array of one value for each batch entry has as many.
+/// Checks that an array has one value per batch entry.
 pub(crate) fn check_per_batch(argument: &str, values: Option<&[i32]>, batch: usize) -> Result<()> {
     match values {
         Some(values) if values.len() != batch => Err(Error::shape(
@@ -165,7 +165,7 @@ pub(crate) fn check_per_batch(argument: &str, values: Option<&[i32]>, batch: usi
     }
 }
 
-/// A zeroed vector, or a `MEMORY` error where an allocation of that size cannot be had.
+/// Allocates a zeroed vector, or returns a `MEMORY` error.
 #[inline(never)]
 pub fn try_zeroed<T: Copy + Default>(what: &str, elements: usize) -> Result<Vec<T>> {
     let mut vector = Vec::new();

@@ -1,5 +1,5 @@
-//! Attention by distance: points are read into the ball, the tiles of [`crate::attention`] score and sum them, midpoints are
-//! written.
+//! Attention by distance: reads points into the ball, runs the tiles of [`crate::attention`] on them, and writes
+//! midpoints.
 
 use crate::attention::ball::Ball;
 use crate::attention::mask::Visibility;
@@ -15,11 +15,11 @@ use crate::tensor::{Shape, Tensor, check_output, check_requested, try_zeroed};
 use super::ball::{self, Point};
 use super::{HyperbolicAttention, check_point};
 
-/// The smallest gap of a point of the hyperboloid, at a distance of 42.8/√c: beyond, single precision cannot square the
-/// coordinates.
+/// The smallest gap of a point of the hyperboloid, at a distance of 42.8/√c. Further out, the squares of the
+/// coordinates overflow single precision.
 const SMALLEST_GAP: f64 = 1e-18;
 
-/// Rows of one work item while they are read and written.
+/// The number of rows that one work item reads or writes.
 const ROWS: usize = 64;
 
 /// The options of [`HyperbolicAttention::forward`].
@@ -32,11 +32,11 @@ const ROWS: usize = 64;
 pub struct HyperbolicOptions {
     /// Query `i` sees the keys `j ≤ i + query_offset`.
     pub causal: bool,
-    /// The key position of query 0, of 32 bits; 0 where absent.
+    /// The key position of query 0, within 32 bits; 0 by default.
     pub query_offset: Option<i64>,
-    /// Keys from `left` before to `right` after the query's position; −1 leaves a side open.
+    /// Visible keys, from `left` before to `right` after the query's position; −1 leaves a side unlimited.
     pub window: Option<[i64; 2]>,
-    /// Return the weights; their output has to be given.
+    /// Return the weights; requires an output for them.
     pub weights: bool,
 }
 
@@ -44,14 +44,14 @@ impl HyperbolicOptions {
     /// Checks the range of every option.
     ///
     /// # Errors
-    /// `OPTION` for a value out of range.
+    /// `OPTION` if one is out of range.
     pub fn check(&self) -> Result<()> {
         ranges::query_offset("queryOffset", self.query_offset)?;
         ranges::window("window", self.window)
     }
 }
 
-/// Batch, length and size of the rows of one input, whose heads are known.
+/// Batch, length and size of the rows of one input with a known number of heads.
 #[derive(Clone, Copy)]
 struct Dims {
     layout: Layout,
@@ -61,7 +61,7 @@ struct Dims {
     size: usize,
 }
 
-/// The operations of reading or writing so many rows of such a size.
+/// Returns the cost of reading or writing `rows` rows of `size` values.
 fn row_operations(rows: usize, size: usize) -> u64 {
     operations([rows, size + 8, 8])
 }
@@ -87,40 +87,42 @@ impl Dims {
         self.batch * self.heads * self.length
     }
 
-    /// (b, h, i) of a row, counted in that order.
+    /// Returns (b, h, i) of a row, counted in that order.
     fn place(&self, row: usize) -> [usize; 3] {
         let (outer, i) = (row / self.length, row % self.length);
         [outer / self.heads, outer % self.heads, i]
     }
 
-    /// Where a row begins in a tensor of this layout.
+    /// Returns the start of a row in a tensor of this layout.
     fn start(&self, row: usize) -> usize {
         let [b, h, i] = self.place(row);
         Strides::new(self.layout, self.heads, self.length, self.size).row(b, h, i)
     }
 }
 
-/// Points as the kernels take them.
+/// Points in the form that the kernels take.
 struct Points {
     /// Coordinates of the ball of radius 1/√c, `[B, H, length, D]`.
     rows: Vec<f32>,
-    /// What the kernels need of each gap, `[B, H, length]`.
+    /// A factor derived from each point's gap, `[B, H, length]`.
     factors: Vec<f32>,
     dims: usize,
 }
 
 impl HyperbolicAttention {
-    /// Each query's midpoint of the values, under weights that are the softmax of −distance / temperature + bias over the
-    /// keys: q `[B, L, heads · D]`, k `[B, S, heads · D]`, v `[B, S, heads · E]` → output `[B, L, heads · E]`, weights
-    /// `[B, heads, L, S]`; or four dimensions `[B, heads, L, D]` and so on. D and E count the coordinates of the model;
-    /// tangent vectors have as many as the ball.
+    /// Computes each query's midpoint of the values, weighted by softmax(−distance / temperature + bias) over the keys.
     ///
-    /// A row without a visible key gives weights of 0 and the origin, which is a point like any other. Points of the hyperboloid
-    /// further from the origin than 42.8/√c count as that far.
+    /// q is `[B, L, heads · D]`, k `[B, S, heads · D]`, v `[B, S, heads · E]` and the output `[B, L, heads · E]`; or
+    /// all have four dimensions, `[B, heads, L, D]` and so on. Weights are `[B, heads, L, S]`. D and E count the
+    /// coordinates of the model; tangent vectors have as many coordinates as points of the ball.
+    ///
+    /// A row without a visible key has zero weights, and the origin as output: a valid point, unlike in plain
+    /// attention. Points of the hyperboloid more than 42.8/√c from the origin are treated as if they were at that
+    /// distance.
     ///
     /// # Errors
-    /// `SHAPE` where shapes or lengths do not fit, `DOMAIN` for a point that some row sees and that lies off the manifold by
-    /// more than 1e-3, or for a tangent vector that is not finite; `OPTION`, `MEMORY`.
+    /// `SHAPE` if shapes or lengths do not fit. `DOMAIN` if a visible point is off the manifold by more than 1e-3, or a
+    /// tangent vector is not finite. `OPTION`, `MEMORY`.
     pub fn forward(
         &self,
         context: Context<'_>,
@@ -158,7 +160,7 @@ impl HyperbolicAttention {
         attention::check_volume(shape, queries.size.max(values.size))?;
         let visibility = Visibility::new(
             shape,
-            // A mask of three dimensions is [B, L, S] where there is one head only.
+            // A mask of three dimensions is [B, L, S], if there is only one head.
             if heads == 1 { q.shape.rank() } else { 4 },
             options.causal,
             options.window,
@@ -214,7 +216,8 @@ impl HyperbolicAttention {
             }),
             section: None,
         };
-        // A point's sums stand where its coordinates in the ball would: behind the first coordinate, where it has one.
+        // Each point's sums are stored in place of its ball coordinates, after the model's extra coordinate if there is
+        // one.
         let sums = output.get_mut(extra..).unwrap_or_default();
         let outputs = Outputs { output: sums, weights, ..Outputs::default() };
         attention::attend(context, &problem, outputs, WeightsOf::EachHead, Some(&mut moments))?;
@@ -222,7 +225,7 @@ impl HyperbolicAttention {
         Ok(())
     }
 
-    /// Reads every row into the ball. A row that cannot be one is an error if it `is_seen`, and else the origin.
+    /// Reads every row into the ball. An invalid row is an error if `is_seen`, and otherwise becomes the origin.
     fn read(
         &self,
         context: Context<'_>,
@@ -246,7 +249,7 @@ impl HyperbolicAttention {
             for (index, row) in item.enumerate() {
                 let off = self.read_row(&tensor.data[dims.start(row)..][..dims.size], &mut point, &mut vector);
                 let is_point = off <= super::TOLERANCE;
-                // NaN marks a row that is not a point; it stays the origin.
+                // NaN marks a row that is not a valid point; its coordinates stay at the origin.
                 gaps[index] = if is_point { factor(point.gap.max(SMALLEST_GAP)) as f32 } else { f32::NAN };
                 if is_point {
                     rows[index * size..][..size]
@@ -273,7 +276,7 @@ impl HyperbolicAttention {
         Ok(points)
     }
 
-    /// Reads one point, or the tangent vector that leads to it; how far off it was.
+    /// Reads one point, or the point that a tangent vector leads to. Returns its deviation from the manifold.
     fn read_row(&self, given: &[f32], point: &mut Point, vector: &mut Vec<f64>) -> f64 {
         if !self.is_tangent {
             return self.coordinates.read_point(given, point);
@@ -283,7 +286,7 @@ impl HyperbolicAttention {
         if given.iter().all(|value| value.is_finite()) { 0.0 } else { f64::NAN }
     }
 
-    /// Replaces each row's sums by the midpoint that they and the moments stand for.
+    /// Replaces each row's sums by the midpoint computed from them and from the moments.
     fn write_midpoints(&self, context: Context<'_>, dims: Dims, moments: &[f32], output: &mut [f32]) {
         let extra = if self.is_tangent { 0 } else { self.coordinates.extra() };
         if output.is_empty() {

@@ -1,42 +1,43 @@
-//! The geometry of the unit ball with curvature −1, point by point in doubles, in forms that do not cancel near the boundary.
+//! Geometry of the unit ball with curvature −1, point by point in doubles, in forms without cancellation near the
+//! boundary.
 //!
-//! Formulas are those of Ungar's gyrovector spaces, as geoopt has them, rewritten over the gap `1 − |x|²` that every point
-//! carries, and over differences of points.
+//! The formulas are those of Ungar's gyrovector spaces, as in geoopt, rewritten in terms of differences of points and
+//! of the gap `1 − |x|²` that every point carries.
 
 /// A point of the unit ball.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Point {
     /// The coordinates.
     pub x: Vec<f64>,
-    /// `1 − |x|²`, which may be known better than from the coordinates.
+    /// `1 − |x|²`, possibly more accurate than when computed from the coordinates.
     pub gap: f64,
 }
 
 impl Point {
-    /// Takes the coordinates `a · scale`.
+    /// Sets the coordinates to `a · scale`.
     pub(super) fn set(&mut self, a: &[f64], scale: f64, gap: f64) {
         self.x.clear();
         self.x.extend(a.iter().map(|a| a * scale));
         self.gap = gap;
     }
 
-    /// λ, the factor by which lengths at the point are longer than they look.
+    /// Returns λ, the ratio of hyperbolic to Euclidean length at the point.
     pub(super) fn lambda(&self) -> f64 {
         2.0 / self.gap
     }
 
-    /// `sinh` of half the distance from the origin.
+    /// Returns `sinh` of half the distance from the origin.
     fn sinh_half(&self) -> f64 {
         (dot(&self.x, &self.x) / self.gap).sqrt()
     }
 }
 
-/// `a · b`, in four sums at a time.
+/// Returns `a · b`, accumulated in four partial sums.
 pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     sum(a, b, |a, b| a * b)
 }
 
-/// `|a − b|²`.
+/// Returns `|a − b|²`.
 fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
     sum(a, b, |a, b| (a - b) * (a - b))
 }
@@ -54,17 +55,17 @@ fn sum(a: &[f64], b: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
     rest.fold((sums[0] + sums[2]) + (sums[1] + sums[3]), |sum, (&a, &b)| sum + term(a, b))
 }
 
-/// The inverse of sinh for x ≥ 0.
+/// Returns the inverse hyperbolic sine for x ≥ 0.
 fn arsinh(x: f64) -> f64 {
     (x + x * x / (1.0 + (1.0 + x * x).sqrt())).ln_1p()
 }
 
-/// The distance of two points: `2 artanh |(−p) ⊕ q|`.
+/// Returns the distance of two points: `2 artanh |(−p) ⊕ q|`.
 pub(super) fn distance(p: &Point, q: &Point) -> f64 {
     2.0 * arsinh((squared_distance(&p.x, &q.x) / (p.gap * q.gap)).sqrt())
 }
 
-/// Where the geodesic from the origin along `u` is after the length `2 |u| stretch`: `tanh(|u| stretch) u/|u|`.
+/// Follows the geodesic from the origin along `u` for the length `2 |u| stretch`: `tanh(|u| stretch) u/|u|`.
 pub(super) fn exp_origin(u: &[f64], stretch: f64, result: &mut Point) {
     let length = dot(u, u).sqrt();
     let decay = -2.0 * length * stretch.abs();
@@ -73,20 +74,20 @@ pub(super) fn exp_origin(u: &[f64], stretch: f64, result: &mut Point) {
     result.set(u, scale, 4.0 * power / ((1.0 + power) * (1.0 + power)));
 }
 
-/// The tangent vector at the origin that [`exp_origin`] takes to `p` with stretch 1: `artanh |p| p/|p|`.
+/// Computes the tangent vector at the origin that [`exp_origin`] maps to `p` with stretch 1: `artanh |p| p/|p|`.
 pub(super) fn log_origin(p: &Point, result: &mut Vec<f64>) {
     let scale = scale_to(arsinh(p.sinh_half()), dot(&p.x, &p.x).sqrt());
     result.clear();
     result.extend(p.x.iter().map(|x| x * scale));
 }
 
-/// `p ⊗ factor`: the point at `factor` times the distance from the origin.
+/// Computes `p ⊗ factor`, the point at `factor` times the distance from the origin.
 pub(super) fn scale(factor: f64, p: &Point, result: &mut Point) {
     let length = dot(&p.x, &p.x).sqrt();
     exp_origin(&p.x, factor * scale_to(arsinh(p.sinh_half()), length), result);
 }
 
-/// `p ⊕ q`.
+/// Computes `p ⊕ q`.
 pub(super) fn add(p: &Point, q: &Point, result: &mut Point) {
     let square = sum(&p.x, &q.x, |p, q| (p + q) * (p + q));
     let denominator = (p.gap * q.gap + square).max(f64::MIN_POSITIVE);
@@ -96,14 +97,14 @@ pub(super) fn add(p: &Point, q: &Point, result: &mut Point) {
     result.gap = p.gap * q.gap / denominator;
 }
 
-/// The geodesic from `p` along the tangent vector `u`, at its end.
+/// Computes the end of the geodesic from `p` along the tangent vector `u`.
 pub(super) fn exp(p: &Point, u: &[f64], result: &mut Point) {
     let mut step = Point::default();
     exp_origin(u, 1.0 / p.gap, &mut step);
     add(p, &step, result);
 }
 
-/// The tangent vector at `p` that [`exp`] takes to `q`.
+/// Computes the tangent vector at `p` that [`exp`] maps to `q`.
 pub(super) fn log(p: &Point, q: &Point, result: &mut Vec<f64>) {
     let square = squared_distance(&p.x, &q.x);
     let gaps = p.gap * q.gap;
@@ -112,7 +113,7 @@ pub(super) fn log(p: &Point, q: &Point, result: &mut Vec<f64>) {
     result.extend(p.x.iter().zip(&q.x).map(|(&p_x, &q_x)| scale * (p.gap * (q_x - p_x) - square * p_x)));
 }
 
-/// Carries the tangent vector `v` from `p` along the geodesic to `q`: `gyr[q, −p] v λ_p / λ_q`.
+/// Transports the tangent vector `v` from `p` along the geodesic to `q`: `gyr[q, −p] v λ_p / λ_q`.
 pub(super) fn transport(p: &Point, q: &Point, v: &mut [f64]) {
     let step: Vec<f64> = p.x.iter().zip(&q.x).map(|(p, q)| q - p).collect();
     let [square, along, p_v, step_v, p_square] =
@@ -125,19 +126,19 @@ pub(super) fn transport(p: &Point, q: &Point, v: &mut [f64]) {
     }
 }
 
-/// The midpoint from the moments of `w = p λ`, over the sum of the p: `sums` is `Σ w x`, `weight` is `Σ w`, `spread` is
-/// `Σ w |x − mean|²`. With weight 0, which nothing has, it is the origin.
+/// Computes the midpoint from moments of `w = p λ`, divided by the sum of the p: `sums` is `Σ w x`, `weight` is `Σ w`,
+/// `spread` is `Σ w |x − mean|²`. For weight 0 (no points), it is the origin.
 pub(super) fn midpoint(sums: &[f64], weight: f64, spread: f64, result: &mut Point) {
     if weight == 0.0 {
         return result.set(sums, 0.0, 1.0);
     }
-    // In coordinates of the hyperboloid, the sums are (weight − 1, sums), of this Lorentzian norm.
+    // In hyperboloid coordinates the sums are (weight − 1, sums), with this Lorentzian norm.
     let norm = (1.0 + weight * spread).sqrt();
     let scale = 1.0 / (norm + (weight - 1.0));
     result.set(sums, scale, 2.0 * norm * scale);
 }
 
-/// The midpoint of points under weights that are not negative: geoopt's `weighted_midpoint`.
+/// Computes the midpoint of points under non-negative weights, like geoopt's `weighted_midpoint`.
 pub(super) fn midpoint_of(points: &[Point], weights: impl Fn(usize) -> f64, dims: usize, result: &mut Point) {
     let (mut total, mut weight, mut spread) = (0.0, 0.0, 0.0);
     let mut sums = vec![0.0; dims];
@@ -147,7 +148,7 @@ pub(super) fn midpoint_of(points: &[Point], weights: impl Fn(usize) -> f64, dims
         weight += share;
         sums.iter_mut().zip(&point.x).for_each(|(sum, x)| *sum += share * x);
     }
-    // Without a total there is no weight either.
+    // If the total is 0, so is the weight; divide by 1 then.
     let (whole, mass) = (if total == 0.0 { 1.0 } else { total }, if weight == 0.0 { 1.0 } else { weight });
     let mean: Vec<f64> = sums.iter().map(|sum| sum / mass).collect();
     for (index, point) in points.iter().enumerate() {
@@ -157,7 +158,7 @@ pub(super) fn midpoint_of(points: &[Point], weights: impl Fn(usize) -> f64, dims
     midpoint(&sums, weight / whole, spread / whole, result);
 }
 
-/// The factor that makes something of length `from` as long as `to`; nothing stays nothing.
+/// Returns the factor that changes a length from `from` to `to`; 0 if `from` is 0.
 fn scale_to(to: f64, from: f64) -> f64 {
     if from == 0.0 { 0.0 } else { to / from }
 }

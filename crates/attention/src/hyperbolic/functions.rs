@@ -1,4 +1,4 @@
-//! The geometry as callers have it: functions of rows of points and tangent vectors, checked, then computed in doubles.
+//! Hyperbolic geometry for callers: functions of rows of points and tangent vectors, checked, then computed in doubles.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,7 +14,7 @@ use super::{Decimal, HyperbolicAttention, check_point};
 /// Rows of one work item.
 const ROWS: usize = 64;
 
-/// A function of rows.
+/// A function applied row by row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum Function {
@@ -44,29 +44,29 @@ pub enum Function {
 
 use Function::*;
 
-/// What an argument or a result is.
+/// The kind of an argument or a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// One number a row.
+    /// One number per row.
     Number,
     /// A point of the manifold.
     Point,
-    /// What is to become one, wherever it lies.
+    /// Any vector, to be projected to a point.
     AnyPoint,
-    /// A tangent vector at the point that is the argument of this index.
+    /// A tangent vector at the point given by the argument with this index.
     TangentAt(usize),
-    /// A tangent vector at the origin, without the coordinate that is 0 for all of them.
+    /// A tangent vector at the origin, without the coordinate that is always 0.
     Vector,
 }
 
 impl Function {
-    /// The names of up to three arguments.
+    /// Returns the names of up to three arguments; unused ones are empty.
     pub fn names(self) -> [&'static str; 3] {
         let (arguments, _) = self.signature();
         [0, 1, 2].map(|index| arguments.get(index).map_or("", |(name, _)| name))
     }
 
-    /// The names and kinds of the arguments, and the kind of the result.
+    /// Returns the names and kinds of the arguments, and the kind of the result.
     fn signature(self) -> (&'static [(&'static str, Kind)], Kind) {
         use Kind::*;
         match self {
@@ -83,7 +83,7 @@ impl Function {
     }
 }
 
-/// A function of rows and the number that it may take.
+/// A function and its numeric parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -91,7 +91,7 @@ impl Function {
     serde(default, rename_all = "camelCase", deny_unknown_fields)
 )]
 pub struct FunctionOptions {
-    /// The function; the distance by default.
+    /// The function to apply; the distance by default.
     pub function: Function,
     /// The factor by which `mobiusScale` multiplies distances from the origin; finite, 1 by default.
     pub factor: f64,
@@ -103,7 +103,7 @@ impl Default for FunctionOptions {
     }
 }
 
-/// An argument: a row for each row of the result, or one for all.
+/// An argument: one row for each row of the result, or a single row for all.
 struct Argument<'a> {
     name: &'static str,
     kind: Kind,
@@ -118,7 +118,8 @@ impl<'a> Argument<'a> {
         Self { name, kind, tensor, rows, size }
     }
 
-    /// Checks that rows have so many dimensions and as many coordinates more as their kind has; how many dimensions they have.
+    /// Checks that rows have `dims` dimensions plus the extra coordinates of their kind. Returns the number of
+    /// dimensions.
     fn check_size(&self, coordinates: Coordinates, dims: Option<usize>) -> Result<usize> {
         let extra = if self.kind == Kind::Vector { 0 } else { coordinates.extra() };
         if self.tensor.shape.rank() > 0 && self.size >= extra && dims.is_none_or(|dims| dims + extra == self.size) {
@@ -132,7 +133,7 @@ impl<'a> Argument<'a> {
         Err(Error::shape(self.name, expected, self.tensor.shape))
     }
 
-    /// The leading dimensions.
+    /// Returns the leading dimensions.
     fn leading(&self) -> &[usize] {
         let dims = self.tensor.shape.dims();
         &dims[..dims.len() - 1]
@@ -144,7 +145,7 @@ impl<'a> Argument<'a> {
     }
 }
 
-/// The memory for one row.
+/// Scratch memory for one row.
 #[derive(Default)]
 struct Row {
     points: [Point; 2],
@@ -153,7 +154,7 @@ struct Row {
 }
 
 impl Row {
-    /// Reads a row of every argument, if all are in the domain of the function.
+    /// Reads a row of every argument; an argument outside the function's domain is an error.
     fn read(&mut self, coordinates: Coordinates, arguments: &[Argument<'_>], row: usize) -> Result<()> {
         for (index, argument) in arguments.iter().enumerate() {
             let given = argument.row(row);
@@ -169,14 +170,14 @@ impl Row {
             match argument.kind {
                 Kind::TangentAt(point) => coordinates.read_tangent(&self.points[point], given, &mut self.vector),
                 Kind::Vector => coordinates.read_vector(given, &mut self.vector),
-                // However far off it is.
+                // Accepted at any distance from the manifold.
                 _ => _ = coordinates.read_point(given, &mut self.points[index]),
             }
         }
         Ok(())
     }
 
-    /// Computes the function of what was read.
+    /// Applies the function to the arguments read.
     fn apply(&mut self, coordinates: Coordinates, options: &FunctionOptions, kind: Kind, output: &mut [f32]) {
         let Self { points: [p, q], vector, result } = self;
         match options.function {
@@ -199,7 +200,7 @@ impl Row {
 }
 
 impl HyperbolicAttention {
-    /// The coordinates of a function's arguments, and those of its result.
+    /// Returns the coordinates of a function's arguments, and of its result.
     fn coordinates_of(&self, function: Function) -> (Coordinates, Coordinates) {
         let at = |model| Coordinates { model, ..self.coordinates };
         match function {
@@ -209,7 +210,7 @@ impl HyperbolicAttention {
         }
     }
 
-    /// The shape of the result of [`Self::apply`]. It is of no account for arguments that do not fit.
+    /// Returns the shape of the result of [`Self::apply`]. For arguments that do not fit, the value is unspecified.
     pub fn result_shape(&self, options: &FunctionOptions, tensors: [Option<Tensor<'_>>; 3]) -> Shape {
         let (reader, writer) = self.coordinates_of(options.function);
         let (signature, kind) = options.function.signature();
@@ -233,16 +234,20 @@ impl HyperbolicAttention {
         Shape::new("output", &shape[..rank]).unwrap_or(Shape::of([0]))
     }
 
-    /// A function of rows: each argument has the same leading dimensions, or one row for all. The result has a row for each.
+    /// Applies a function row by row. Each argument has the same leading dimensions, or a single row for all. The
+    /// result has one row for each.
     ///
-    /// Points and tangent vectors have the coordinates of the model, also where the function's name comes from the ball; but
-    /// `toLorentz` takes a point of the ball, `toPoincare` one of the hyperboloid, each of the same space. Results beyond
-    /// `1 − 1e-5` of the ball's radius are put there; points given beyond `1 − 3e-8` of it, by at most 1e-3 also outside, count
-    /// as that far, so that distances from the origin never fall towards the boundary. On the hyperboloid nothing is drawn in.
+    /// Points and tangent vectors use the coordinates of the configured model, even if the function's name comes from
+    /// the ball. The exceptions are `toLorentz`, which takes a point of the ball, and `toPoincare`, which takes a point
+    /// of the hyperboloid, each of the same space.
+    ///
+    /// In the ball, results beyond `1 − 1e-5` of the radius are moved to that radius. Inputs beyond `1 − 3e-8` of the
+    /// radius, even outside by at most 1e-3, are treated as if they were at that radius, so that distances from the
+    /// origin never decrease toward the boundary. Points of the hyperboloid are not moved.
     ///
     /// # Errors
-    /// `SHAPE` where shapes do not fit each other, `DOMAIN` for points that lie off the manifold by more than 1e-3, and for
-    /// results that 32-bit coordinates cannot hold: points of the hyperboloid from about 88/√c from the origin on.
+    /// `SHAPE` if shapes do not fit each other. `DOMAIN` if a point is off the manifold by more than 1e-3, or if 32-bit
+    /// coordinates cannot represent a result: points of the hyperboloid more than about 88/√c from the origin.
     pub fn apply(
         &self,
         context: Context<'_>,
@@ -278,7 +283,7 @@ impl HyperbolicAttention {
             _ => dims + writer.extra(),
         };
         check_output("output", output, rows.saturating_mul(size))?;
-        // Then there may be more empty rows than can be gone through.
+        // The number of empty rows may be too large to iterate over.
         if output.is_empty() {
             return Ok(());
         }
@@ -290,7 +295,7 @@ impl HyperbolicAttention {
         context.for_each_rows(rows, ROWS, operations([rows, dims + 4, 64]), [output], |item, [output]| {
             let mut memory = Row::default();
             for (row, output) in item.zip(output.chunks_exact_mut(size)) {
-                // The same rows were read above, without a fault.
+                // The same rows were already read above without an error.
                 let _ = memory.read(reader, &arguments, row);
                 memory.apply(writer, options, kind, output);
                 if !output.iter().all(|value| value.is_finite()) {
@@ -311,10 +316,10 @@ impl HyperbolicAttention {
         Ok(())
     }
 
-    /// The distances of each row of a `[L, D]` from each row of b `[S, D]`: `[L, S]`.
+    /// Computes the distances of each row of a `[L, D]` from each row of b `[S, D]`: `[L, S]`.
     ///
     /// # Errors
-    /// As [`Self::apply`].
+    /// The same as [`Self::apply`].
     pub fn distance_matrix(
         &self,
         context: Context<'_>,
@@ -334,12 +339,12 @@ impl HyperbolicAttention {
         Ok(())
     }
 
-    /// The midpoints of points `[S, D]` under each row of weights `[L, S]`, of at least 0, or once under equal weights: `[L, D]`
-    /// (`weighted_midpoint` of geoopt; in the Lorentz model the same point, the Lorentzian centroid). Of no points, or with
-    /// nothing but zeros for weights, it is the origin.
+    /// Computes the midpoints of points `[S, D]`, one for each row of non-negative weights `[L, S]`, or a single one
+    /// under equal weights: `[L, D]`. They are geoopt's `weighted_midpoint`; in the Lorentz model the same point is
+    /// known as the Lorentzian centroid. Without points, or with zero weights only, the midpoint is the origin.
     ///
     /// # Errors
-    /// As [`Self::apply`]; `DOMAIN` for weights below 0 or without a value.
+    /// The same as [`Self::apply`], and `DOMAIN` if a weight is negative or NaN.
     pub fn midpoint(
         &self,
         context: Context<'_>,
@@ -378,7 +383,7 @@ impl HyperbolicAttention {
         Ok(())
     }
 
-    /// The points that are the rows of a matrix, and how many dimensions they have.
+    /// Reads the rows of a matrix as points. Returns them and their number of dimensions.
     fn read_matrix(&self, name: &'static str, tensor: Tensor<'_>, dims: Option<usize>) -> Result<(Vec<Point>, usize)> {
         let argument = Argument::new(name, Kind::Point, tensor);
         if tensor.shape.rank() != 2 {

@@ -1,8 +1,9 @@
-//! Hyperbolic attention: rows are points of a space of constant curvature −c; what is near attends, and means are midpoints.
+//! Hyperbolic attention: rows are points of a space of constant curvature −c. Scores are negative distances, and
+//! outputs are midpoints.
 //!
 //! - `model`: the coordinates of the Poincaré ball and of the hyperboloid (Lorentz) model;
-//! - `ball`: the geometry itself, in doubles, in the unit ball, through which every model goes;
-//! - [`functions`]: distances, exponential maps and their kin, of rows;
+//! - `ball`: geometry in the unit ball, in doubles, used by both models;
+//! - [`functions`]: distances, exponential maps and related functions, applied row by row;
 //! - `attention`: softmax over distances and midpoints of values, on the tiles of [`crate::attention`].
 
 mod attention;
@@ -18,7 +19,7 @@ use crate::ranges;
 pub use attention::HyperbolicOptions;
 use model::{Coordinates, Model, TOLERANCE};
 
-/// The configuration of a space and of attention in it. `curvature` has to be given.
+/// The configuration of a space and of attention in it. `curvature` is required.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -28,13 +29,13 @@ use model::{Coordinates, Model, TOLERANCE};
 pub struct HyperbolicConfig {
     /// The curvature −c, from −10³⁰ to −10⁻³⁰.
     pub curvature: f64,
-    /// The heads that inputs have or are split into; 1 by default.
+    /// The number of heads that inputs have or are split into; 1 by default.
     pub num_heads: usize,
-    /// The coordinates of points.
+    /// The coordinate model of points.
     pub manifold: Manifold,
-    /// Distances are divided by it; above 0, 1 by default.
+    /// The divisor of distances; greater than 0, 1 by default.
     pub temperature: f64,
-    /// Whether inputs and outputs are points or tangent vectors.
+    /// The kind of inputs and outputs: points or tangent vectors.
     pub inputs: InputKind,
 }
 
@@ -45,13 +46,13 @@ pub enum Manifold {
     /// The ball of radius 1/√c.
     #[default]
     Poincare,
-    /// The hyperboloid `−x₀² + x₁² + … = −1/c`, x₀ > 0 first.
+    /// The hyperboloid `−x₀² + x₁² + … = −1/c` with x₀ > 0 as the first coordinate.
     Lorentz,
-    /// Another name of [`Manifold::Lorentz`].
+    /// Another name for [`Manifold::Lorentz`].
     Hyperboloid,
 }
 
-/// The inputs and outputs of hyperbolic attention.
+/// The kind of the inputs and outputs of hyperbolic attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum InputKind {
@@ -73,7 +74,7 @@ impl HyperbolicConfig {
     /// Checks the range of every value.
     ///
     /// # Errors
-    /// `OPTION` for a value out of range.
+    /// `OPTION` if one is out of range.
     pub fn check(&self) -> Result<()> {
         let &Self { curvature, num_heads, temperature, .. } = self;
         ranges::count("numHeads", num_heads)?;
@@ -89,12 +90,12 @@ impl HyperbolicConfig {
 pub struct HyperbolicAttention {
     config: HyperbolicConfig,
     coordinates: Coordinates,
-    /// Whether inputs and outputs are tangent vectors at the origin.
+    /// True if inputs and outputs are tangent vectors at the origin.
     is_tangent: bool,
 }
 
 impl HyperbolicAttention {
-    /// The space and attention of a configuration.
+    /// Creates the space and the attention of a configuration.
     ///
     /// ```
     /// use ruvector_attention::hyperbolic::{HyperbolicAttention, HyperbolicConfig, Manifold};
@@ -105,7 +106,7 @@ impl HyperbolicAttention {
     /// ```
     ///
     /// # Errors
-    /// `OPTION` for a value out of range.
+    /// `OPTION` if a value is out of range.
     pub fn new(config: HyperbolicConfig) -> Result<Self> {
         config.check()?;
         let model = if config.manifold == Manifold::Poincare { Model::Poincare } else { Model::Lorentz };
@@ -116,13 +117,13 @@ impl HyperbolicAttention {
         })
     }
 
-    /// The configuration.
+    /// Returns the configuration.
     pub fn config(&self) -> &HyperbolicConfig {
         &self.config
     }
 }
 
-/// The error for a point that lies off its manifold by more than the tolerance; `place` says which it is.
+/// Returns an error if a point is off its manifold by more than the tolerance; `place` identifies the point.
 fn check_point(model: Model, argument: &str, place: fmt::Arguments<'_>, off: f64) -> Result<()> {
     if off <= TOLERANCE {
         return Ok(());
@@ -137,7 +138,7 @@ fn check_point(model: Model, argument: &str, place: fmt::Arguments<'_>, off: f64
     Err(Error::new(Code::Domain, argument, expected, format_args!("{place}: {} {measure}", Decimal(off))))
 }
 
-/// A number to four places: what the standard library has for that takes a tenth of the WebAssembly module.
+/// A number printed to four places. The standard library's formatting would take a tenth of the WebAssembly module.
 struct Decimal(f64);
 
 impl fmt::Display for Decimal {

@@ -1,29 +1,29 @@
-//! The two models of hyperbolic space: how their coordinates are read into the unit ball and written from it.
+//! The two models of hyperbolic space: conversion of their coordinates to and from the unit ball.
 //!
-//! Everything is scaled by √c on the way in, and back on the way out.
+//! All inputs are scaled by √c, and results are scaled back.
 
 use super::ball::{self, Point, dot};
 
-/// Results further from the centre than this are put there, as geoopt does in doubles.
+/// Results further from the center than this are moved to it, like geoopt in double precision.
 const FURTHEST: f64 = 1.0 - 1e-5;
 
-/// Points given further from the centre than this are read as if they lay there, so that none on the boundary or beyond is
-/// nearer to the centre than one inside: single precision has no coordinate between it and 1.
+/// Inputs further from the center than this are read as if they were there. Otherwise a point on the boundary or beyond
+/// could end up closer to the center than one inside: single precision has no coordinate between this and 1.
 const EDGE: f64 = 1.0 - 1.0 / (1 << 25) as f64;
 
-/// How far a point may lie off its manifold, relative to the ball's radius or to the first coordinate.
+/// The maximum deviation of a point from its manifold, relative to the ball's radius or to the first coordinate.
 pub(super) const TOLERANCE: f64 = 1e-3;
 
-/// The coordinates that points have.
+/// The coordinate model of points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Model {
     /// The ball of radius 1/√c.
     Poincare,
-    /// The hyperboloid `−x₀² + x₁² + … = −1/c`, x₀ > 0 first.
+    /// The hyperboloid `−x₀² + x₁² + … = −1/c` with x₀ > 0 as the first coordinate.
     Lorentz,
 }
 
-/// A model at a scale.
+/// A model together with its scale.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Coordinates {
     pub model: Model,
@@ -32,12 +32,12 @@ pub(super) struct Coordinates {
 }
 
 impl Coordinates {
-    /// How many coordinates a point has beyond those of the ball.
+    /// Returns how many more coordinates a point has than in the ball.
     pub(super) fn extra(self) -> usize {
         usize::from(self.model == Model::Lorentz)
     }
 
-    /// Reads a point, and says how far off the manifold it was: 0 to NaN.
+    /// Reads a point and returns its deviation from the manifold: at least 0, or NaN.
     pub(super) fn read_point(self, given: &[f32], point: &mut Point) -> f64 {
         let space = &given[self.extra()..];
         point.x.clear();
@@ -47,11 +47,11 @@ impl Coordinates {
             Model::Poincare => {
                 point.gap = 1.0 - square;
                 bound(point, EDGE);
-                // Not a number where any coordinate is none.
+                // NaN if any coordinate is NaN.
                 if square < 1.0 { 0.0 } else { square.sqrt() - 1.0 }
             }
             Model::Lorentz => {
-                // The first coordinate follows from the others, which single precision leaves more exact.
+                // Recompute the first coordinate from the others, which single precision represents more accurately.
                 let time = (1.0 + square).sqrt();
                 point.x.iter_mut().for_each(|x| *x /= 1.0 + time);
                 point.gap = 2.0 / (1.0 + time);
@@ -60,7 +60,7 @@ impl Coordinates {
         }
     }
 
-    /// Writes a point that was computed, within the bounds that hold for one. Coordinates of the hyperboloid may be infinite.
+    /// Writes a computed point, moved inside the ball's bounds. Hyperboloid coordinates may be infinite.
     pub(super) fn write_point(self, point: &mut Point, result: &mut [f32]) {
         self.bound(point);
         let scale = match self.model {
@@ -73,14 +73,14 @@ impl Coordinates {
         self.write(&point.x, scale, &mut result[self.extra()..]);
     }
 
-    /// Draws a result in that lies too far out to be told from the boundary of the ball. The hyperboloid has none.
+    /// Moves a result inward if it is too close to the boundary of the ball. The hyperboloid has no boundary.
     fn bound(self, point: &mut Point) {
         if self.model == Model::Poincare {
             bound(point, FURTHEST);
         }
     }
 
-    /// Reads a tangent vector at `point`; what is not tangent to the hyperboloid is projected, as geoopt does.
+    /// Reads a tangent vector at `point`. For the hyperboloid it is projected to the tangent space, as in geoopt.
     pub(super) fn read_tangent(self, point: &Point, given: &[f32], tangent: &mut Vec<f64>) {
         self.read_vector(&given[self.extra()..], tangent);
         if self.model == Model::Lorentz {
@@ -107,13 +107,13 @@ impl Coordinates {
         }
     }
 
-    /// Reads a vector without a point: a tangent vector at the origin.
+    /// Reads a vector without a base point: a tangent vector at the origin.
     pub(super) fn read_vector(self, given: &[f32], vector: &mut Vec<f64>) {
         vector.clear();
         vector.extend(given.iter().map(|&x| f64::from(x) * self.root));
     }
 
-    /// The point that a tangent vector at the origin leads to. In the ball, whose λ is 2 there, that is twice as far.
+    /// Computes the point that a tangent vector at the origin leads to. In the ball, where λ = 2, it is twice as far.
     pub(super) fn exp_origin(self, vector: &[f64], point: &mut Point) {
         ball::exp_origin(vector, if self.model == Model::Lorentz { 0.5 } else { 1.0 }, point);
         self.bound(point);
@@ -131,7 +131,7 @@ impl Coordinates {
     }
 }
 
-/// Draws a point in to `furthest` from the centre of the ball.
+/// Moves a point inward to the distance `furthest` from the center of the ball.
 fn bound(point: &mut Point, furthest: f64) {
     let length = dot(&point.x, &point.x).sqrt();
     if length > furthest {

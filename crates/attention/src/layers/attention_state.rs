@@ -1,4 +1,4 @@
-//! The parameters of an attention layer: PyTorch's initialisation, PyTorch's names, and the names of trained models.
+//! The parameters of an attention layer: PyTorch's initialization, and the names of PyTorch and of trained models.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,9 +9,9 @@ use crate::math::random::Mt19937;
 use crate::options::AttentionConfig;
 use crate::tensor::{Shape, try_zeroed};
 
-/// The projections of an attention layer, each `[out, in]` row-major.
+/// The projections of an attention layer, each `[out, in]` and row-major.
 ///
-/// Those of query, key and value lie one after the other, so that for equal input sizes they are one matrix as well.
+/// The projections of query, key and value are consecutive, so for equal input sizes they also form a single matrix.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionState {
     config: AttentionConfig,
@@ -21,7 +21,7 @@ pub struct AttentionState {
     output_bias: Option<Vec<f32>>,
 }
 
-/// A parameter under one of its names: a matrix or vector of the state, or a part of one.
+/// A parameter under one of its names: a matrix or vector of the state, or part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     InputWeight,
@@ -41,16 +41,16 @@ use Part::{
     ValueWeight,
 };
 
-/// How one family of checkpoints names the parameters.
+/// Parameter names in one family of checkpoints.
 struct Naming {
     names: &'static [(&'static str, Part)],
-    /// Parts that such checkpoints lack where the model has no such bias; zeros then.
+    /// Parts that a checkpoint may lack if its model has no such bias; they become zeros.
     optional: &'static [Part],
-    /// What else such checkpoints hold under the attention's own prefix.
+    /// Other entries that such checkpoints hold under the attention's prefix; they are ignored.
     companions: &'static [&'static str],
 }
 
-/// `torch.nn.MultiheadAttention` whose inputs share a size.
+/// `torch.nn.MultiheadAttention` with inputs of equal size.
 const PACKED: Naming = Naming {
     names: &[
         ("in_proj_weight", InputWeight),
@@ -62,7 +62,7 @@ const PACKED: Naming = Naming {
     companions: &[],
 };
 
-/// `torch.nn.MultiheadAttention` whose inputs differ in size.
+/// `torch.nn.MultiheadAttention` with inputs of different sizes.
 const SEPARATE: Naming = Naming {
     names: &[
         ("q_proj_weight", QueryWeight),
@@ -76,9 +76,8 @@ const SEPARATE: Naming = Naming {
     companions: &[],
 };
 
-/// BERT's `attention` module. It holds the norm behind the residual connection too (under its older names in older
-/// checkpoints),
-/// which is not the attention's; refusing it would refuse every BERT checkpoint.
+/// BERT's `attention` module. It also contains the norm after the residual connection (with other names in older
+/// checkpoints). The norm is not part of the attention, but rejecting it would reject every BERT checkpoint.
 const BERT: Naming = Naming {
     names: &[
         ("self.query.weight", QueryWeight),
@@ -99,7 +98,7 @@ const BERT: Naming = Naming {
     ],
 };
 
-/// Llama's `self_attn` module, and its kin; Qwen2 has biases everywhere but in `o_proj`.
+/// The `self_attn` module of Llama and related models; Qwen2 has biases everywhere except in `o_proj`.
 const LLAMA: Naming = Naming {
     names: &[
         ("q_proj.weight", QueryWeight),
@@ -136,12 +135,12 @@ impl Part {
         matches!(self, InputBias | QueryBias | KeyBias | ValueBias | OutputBias)
     }
 
-    /// Whether its names belong to one naming alone.
+    /// Returns true if the part's names belong to a single naming scheme.
     fn is_telling(self) -> bool {
         !matches!(self, InputBias | OutputWeight | OutputBias)
     }
 
-    /// Rows and columns of a weight, the length of a bias.
+    /// Returns rows and columns of a weight, or the length of a bias.
     fn shape(self, config: &AttentionConfig) -> Shape {
         let (query, kv) = (config.query_width(), config.kv_width());
         match self {
@@ -157,7 +156,7 @@ impl Part {
         }
     }
 
-    /// Where the part lies in its matrix or vector.
+    /// Returns the part's range in its matrix or vector.
     fn range(self, config: &AttentionConfig) -> Range<usize> {
         let length = |part: Self| part.shape(config).dims().iter().product::<usize>();
         let start = match self {
@@ -172,14 +171,14 @@ impl Part {
 }
 
 impl AttentionState {
-    /// The parameters that `torch.nn.MultiheadAttention` draws after `torch.manual_seed(seed)`, bit for bit.
+    /// Draws the parameters that `torch.nn.MultiheadAttention` draws after `torch.manual_seed(seed)`, bit for bit.
     ///
-    /// What PyTorch cannot express follows the same rules: the output projection first, then each input matrix.
+    /// Configurations that PyTorch cannot express follow the same order: the output projection, then each input matrix.
     pub(crate) fn init(config: &AttentionConfig) -> Result<Self> {
         Self::draw(config, &mut Mt19937::new(config.seed))
     }
 
-    /// The parameters that come next from a generator.
+    /// Draws the parameters from a generator in its current state.
     pub(crate) fn draw(config: &AttentionConfig, generator: &mut Mt19937) -> Result<Self> {
         let mut state = Self::zeroed(config)?;
         let inputs = config.query_width();
@@ -198,10 +197,10 @@ impl AttentionState {
         Ok(state)
     }
 
-    /// The parameters that `entries` hold under a prefix, by PyTorch's, BERT's, Llama's or Whisper's names.
+    /// Loads the parameters from the entries below a prefix, by the names of PyTorch, BERT, Llama or Whisper.
     ///
-    /// Missing, further and wrongly shaped entries are errors, and so is a mixture of namings. Entries outside the
-    /// prefix do not count.
+    /// Missing, extra and wrongly shaped entries are errors, and so is a mixture of naming schemes. Entries outside the
+    /// prefix are ignored.
     pub(crate) fn load(config: &AttentionConfig, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Self> {
         let prefix = dotted(options.prefix);
         let entries = below(entries, &prefix);
@@ -237,7 +236,7 @@ impl AttentionState {
         }
     }
 
-    /// Names, shapes and elements in the order of PyTorch's state dict.
+    /// Returns names, shapes and elements in the order of PyTorch's state dict.
     pub fn entries(&self) -> Vec<Entry<'_>> {
         let naming = if self.config.is_packed() { PACKED } else { SEPARATE };
         let wanted = naming.names.iter().filter(|(_, part)| self.config.use_bias || !part.is_bias());
@@ -250,63 +249,63 @@ impl AttentionState {
             .collect()
     }
 
-    /// How many numbers the layer learns.
+    /// Returns the number of trainable values in the layer.
     pub fn num_parameters(&self) -> usize {
         self.entries().iter().map(|entry| entry.data.len()).sum()
     }
 
-    /// The configuration that the shapes follow from.
+    /// Returns the configuration that determines the shapes.
     pub fn config(&self) -> &AttentionConfig {
         &self.config
     }
 
-    /// All input projections as one matrix `[(numHeads + 2 · kvHeads) · headDim, modelDim]`, where the input sizes are
-    /// equal.
+    /// Returns all input projections as one matrix `[(numHeads + 2 · kvHeads) · headDim, modelDim]`, or `None` if the
+    /// input sizes differ.
     pub fn input_weight(&self) -> Option<&[f32]> {
         self.config.is_packed().then_some(&self.input_weight)
     }
 
-    /// `[numHeads · headDim, modelDim]`.
+    /// Returns the query projection, `[numHeads · headDim, modelDim]`.
     pub fn query_weight(&self) -> &[f32] {
         self.slice(QueryWeight)
     }
 
-    /// `[kvHeads · headDim, kDim]`.
+    /// Returns the key projection, `[kvHeads · headDim, kDim]`.
     pub fn key_weight(&self) -> &[f32] {
         self.slice(KeyWeight)
     }
 
-    /// `[kvHeads · headDim, vDim]`.
+    /// Returns the value projection, `[kvHeads · headDim, vDim]`.
     pub fn value_weight(&self) -> &[f32] {
         self.slice(ValueWeight)
     }
 
-    /// The biases of query, key and value, one after the other.
+    /// Returns the biases of query, key and value, concatenated.
     pub fn input_bias(&self) -> Option<&[f32]> {
         self.input_bias.as_deref()
     }
 
-    /// `[numHeads · headDim]`.
+    /// Returns the query bias, `[numHeads · headDim]`.
     pub fn query_bias(&self) -> Option<&[f32]> {
         self.config.use_bias.then(|| self.slice(QueryBias))
     }
 
-    /// `[kvHeads · headDim]`.
+    /// Returns the key bias, `[kvHeads · headDim]`.
     pub fn key_bias(&self) -> Option<&[f32]> {
         self.config.use_bias.then(|| self.slice(KeyBias))
     }
 
-    /// `[kvHeads · headDim]`.
+    /// Returns the value bias, `[kvHeads · headDim]`.
     pub fn value_bias(&self) -> Option<&[f32]> {
         self.config.use_bias.then(|| self.slice(ValueBias))
     }
 
-    /// `[modelDim, numHeads · headDim]`.
+    /// Returns the output projection, `[modelDim, numHeads · headDim]`.
     pub fn output_weight(&self) -> &[f32] {
         &self.output_weight
     }
 
-    /// `[modelDim]`.
+    /// Returns the output bias, `[modelDim]`.
     pub fn output_bias(&self) -> Option<&[f32]> {
         self.output_bias.as_deref()
     }
@@ -344,12 +343,12 @@ impl AttentionState {
 }
 
 impl Naming {
-    /// The naming that the entries follow, told by the names of their input projections.
+    /// Returns the naming scheme of the entries, recognized by the names of their input projections.
     fn of(entries: &[(&str, &Entry<'_>)], config: &AttentionConfig, prefix: &str) -> Result<&'static Self> {
         let has = |name: &str| entries.iter().any(|(found, _)| *found == name);
         let projections = if has("o_proj.weight") { &LLAMA } else { &WHISPER };
         let namings: [&'static Self; 4] = [&PACKED, &SEPARATE, &BERT, projections];
-        // Each with the first of its names that is there.
+        // Collect the matching schemes, each with the first of its names that is present.
         let mut found = Vec::new();
         for naming in namings {
             if let Some((name, _)) = naming.names.iter().find(|(name, part)| part.is_telling() && has(name)) {
@@ -377,7 +376,7 @@ impl Naming {
         }
     }
 
-    /// The part of this name, or the error that the layer has none.
+    /// Returns the part with this name, or the error for an unknown entry.
     fn part(&self, name: &str, config: &AttentionConfig, entry: &Entry<'_>) -> Result<Part> {
         match self.names.iter().find(|(known, _)| *known == name) {
             Some((_, part)) if part.is_bias() && !config.use_bias => {
@@ -418,7 +417,7 @@ mod tests {
         config(r#"{"numHeads":2,"headDim":2}"#)
     }
 
-    /// Owned entries under these names, each filled with numbers of its own.
+    /// Returns owned entries under these names, each filled with different values.
     fn dict(config: &AttentionConfig, naming: &Naming, prefix: &str) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         let filled = |(index, &(name, part)): (usize, &(&str, Part))| {
             let shape = part.shape(config).dims().to_vec();
@@ -437,7 +436,7 @@ mod tests {
         AttentionState::load(config, &borrowed(owned), prefix.into()).unwrap_err()
     }
 
-    /// One word for all bits of the values.
+    /// Hashes the bits of the values into one word.
     fn digest(values: &[f32]) -> u32 {
         values.iter().fold(0u32, |sum, value| sum.wrapping_mul(16_777_619) ^ value.to_bits())
     }
@@ -561,7 +560,7 @@ mod tests {
                     let dotted = if prefix.is_empty() { "" } else { "encoder.layer.0.attention." };
                     let mut owned = dict(&config, naming, dotted);
                     if !prefix.is_empty() {
-                        // Beside the prefix, not under it.
+                        // A name that merely starts like the prefix, without being below it.
                         owned.push(("encoder.layer.0.attentional".into(), vec![1], vec![0.0]));
                         owned.push(("embeddings.weight".into(), vec![1], vec![0.0]));
                     }
@@ -599,7 +598,7 @@ mod tests {
             assert!(error.argument.contains("bias"), "{error}");
             owned.retain(|(name, ..)| !name.contains("bias"));
             AttentionState::load(&config, &borrowed(&owned), "".into()).unwrap();
-            // And a layer with biases does not.
+            // A layer with biases still requires them.
             let error = load_fault(&small(), &owned, "");
             assert!(error.argument.contains("bias"), "{error}");
         }

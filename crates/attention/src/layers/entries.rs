@@ -1,4 +1,4 @@
-//! Parameters by name: the entries of a layer's state dict.
+//! Named parameters: the entries of a layer's state dict.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -9,7 +9,7 @@ use crate::tensor::Shape;
 /// One named tensor of a state dict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry<'a> {
-    /// The name, with whatever prefix it has.
+    /// The full name, including any prefix.
     pub name: Cow<'a, str>,
     /// The dimensions.
     pub shape: Vec<usize>,
@@ -17,16 +17,16 @@ pub struct Entry<'a> {
     pub data: &'a [f32],
 }
 
-/// Which entries of a state dict a layer loads.
+/// The selection of state dict entries that a layer loads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadOptions<'a> {
-    /// Entries outside this prefix do not count; it may lack its last dot.
+    /// Entries outside this prefix are ignored. The trailing dot is optional.
     pub prefix: &'a str,
-    /// Refuses entries that are not parameters of the layer. Missing ones are always an error.
+    /// Rejects entries that are not parameters of the layer. Missing parameters are always an error.
     pub strict: bool,
 }
 
-/// A prefix alone: strict, as PyTorch's `load_state_dict` is by default.
+/// A prefix alone: strict, like PyTorch's `load_state_dict` by default.
 impl<'a> From<&'a str> for LoadOptions<'a> {
     fn from(prefix: &'a str) -> Self {
         Self { prefix, strict: true }
@@ -34,7 +34,7 @@ impl<'a> From<&'a str> for LoadOptions<'a> {
 }
 
 impl Entry<'_> {
-    /// Checks that the entry has these dimensions, and as many elements.
+    /// Checks that the entry has these dimensions and the matching number of elements.
     pub(crate) fn check_shape(&self, expected: Shape) -> Result<()> {
         let actual = Shape::new(&self.name, &self.shape)?;
         if actual != expected {
@@ -47,7 +47,7 @@ impl Entry<'_> {
     }
 }
 
-/// A prefix with its dot; nothing where there is none.
+/// Returns the prefix with a trailing dot, or an empty string if there is none.
 pub(crate) fn dotted(prefix: &str) -> String {
     let mut prefix = prefix.to_owned();
     if !prefix.is_empty() && !prefix.ends_with('.') {
@@ -56,18 +56,18 @@ pub(crate) fn dotted(prefix: &str) -> String {
     prefix
 }
 
-/// The entries below a prefix with its dot, each with the rest of its name.
+/// Returns the entries below a dotted prefix, each with the rest of its name.
 pub(crate) fn below<'e, 'a>(entries: &'e [Entry<'a>], prefix: &str) -> Vec<(&'e str, &'e Entry<'a>)> {
     entries.iter().filter_map(|entry| Some((entry.name.strip_prefix(prefix)?, entry))).collect()
 }
 
-/// The error that a state dict does not hold what it has to.
+/// Creates the error for a state dict that lacks required contents.
 #[cold]
 pub(crate) fn fault(entry: impl Display, expected: impl Display, actual: &str) -> Error {
     Error::new(Code::Format, entry, expected, actual)
 }
 
-/// The error that an entry has none of the names that a layer knows.
+/// Creates the error for an entry whose name the layer does not know.
 #[cold]
 pub(crate) fn unknown(entry: &Entry<'_>, known: &[&str]) -> Error {
     fault(&entry.name, format_args!("one of {}", alternatives(known)), "an entry that is no parameter of this layer")

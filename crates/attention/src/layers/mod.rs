@@ -1,4 +1,4 @@
-//! Layers with parameters: multi-head attention, encoder layers, and the state dicts that they load.
+//! Layers with parameters: multi-head attention and encoder layers, with loading of their state dicts.
 
 mod attention_state;
 pub mod encoder;

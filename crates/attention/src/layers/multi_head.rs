@@ -1,5 +1,5 @@
-//! Multi-head attention as `torch.nn.MultiheadAttention(batch_first=True)`: projections, heads, output projection; self and
-//! cross attention are the same layer with fewer inputs.
+//! Multi-head attention like `torch.nn.MultiheadAttention(batch_first=True)`: input projections, heads, output
+//! projection. Self-attention and cross-attention are the same layer with fewer inputs.
 
 use crate::attention::mask::Visibility;
 use crate::attention::rotary::{self, Rows};
@@ -20,7 +20,7 @@ pub struct MultiHeadAttention {
     state: AttentionState,
 }
 
-/// The inputs of one call; the value defaults to the key, the key to the query.
+/// The inputs of one call. The value defaults to the key, and the key to the query.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
     /// `[B, L, modelDim]`.
@@ -31,17 +31,17 @@ pub struct Inputs<'a> {
     pub value: Option<Tensor<'a>>,
 }
 
-/// A layer's q, k and v after projection, each `[B, length, heads · headDim]` inside rows of some width.
+/// A layer's q, k and v after projection, each `[B, length, heads · headDim]` with strided rows.
 struct Projected {
     data: Vec<f32>,
-    /// Where k and v begin, and how far apart the rows of q and of k and v are.
+    /// The offsets of k and v, and the strides of the rows of q and of k and v.
     key: usize,
     value: usize,
     query_row: usize,
     kv_row: usize,
 }
 
-/// What a call that was checked computes.
+/// A call whose inputs and options were checked.
 pub(crate) struct Plan<'a> {
     batch: usize,
     queries: usize,
@@ -54,12 +54,12 @@ pub(crate) struct Plan<'a> {
 }
 
 impl MultiHeadAttention {
-    /// A layer with these parameters.
+    /// Creates a layer from its parameters.
     pub(crate) fn with_state(state: AttentionState) -> Self {
         Self { state }
     }
 
-    /// A layer with the parameters that `torch.nn.MultiheadAttention` draws after `torch.manual_seed(seed)`.
+    /// Creates a layer with the parameters that `torch.nn.MultiheadAttention` draws after `torch.manual_seed(seed)`.
     ///
     /// ```
     /// use ruvector_attention::layers::multi_head::MultiHeadAttention;
@@ -72,45 +72,47 @@ impl MultiHeadAttention {
     /// ```
     ///
     /// # Errors
-    /// `OPTION` for a configuration that does not fit, `MEMORY`.
+    /// `OPTION` if the configuration is invalid, `MEMORY` if an allocation fails.
     pub fn new(config: AttentionConfig) -> Result<Self> {
         Ok(Self { state: AttentionState::init(&config.resolved()?)? })
     }
 
-    /// The configuration with every default filled in.
+    /// Returns the configuration with every default filled in.
     pub fn config(&self) -> &AttentionConfig {
         self.state.config()
     }
 
-    /// Names, shapes and elements of the parameters.
+    /// Returns the parameters with their names and shapes.
     pub fn state(&self) -> &AttentionState {
         &self.state
     }
 
-    /// Loads the parameters of a state dict, under the names of PyTorch, BERT, Llama or Whisper below a prefix.
+    /// Loads the parameters from a state dict, by the names of PyTorch, BERT, Llama or Whisper below a prefix.
     ///
     /// # Errors
-    /// `SHAPE` or `FORMAT` for entries that do not fit; nothing is changed then.
+    /// `SHAPE` or `FORMAT` if an entry does not fit; the layer is then unchanged.
     pub fn load<'a>(&mut self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<()> {
         *self = self.loaded(entries, options)?;
         Ok(())
     }
 
-    /// A layer of the same configuration with the parameters of a state dict, as [`Self::load`] takes them.
+    /// Returns a layer of the same configuration with the parameters of a state dict, under the rules of
+    /// [`Self::load`].
     ///
     /// # Errors
-    /// `SHAPE` or `FORMAT` for entries that do not fit.
+    /// `SHAPE` or `FORMAT` if an entry does not fit.
     pub fn loaded<'a>(&self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
         Ok(Self { state: AttentionState::load(self.config(), entries, options.into())? })
     }
 
-    /// Where the configuration has `rotary`, query i turns by position `i + queryOffset` and key j by position j.
+    /// Computes the output `[B, L, modelDim]` and, if requested, the weights: `[B, H, L, S]`, or `[B, L, S]` for their
+    /// mean.
     ///
-    /// Output `[B, L, modelDim]`; weights `[B, H, L, S]`, or `[B, L, S]` where the options ask for their mean.
+    /// If the configuration has `rotary`, query i is rotated by position `i + queryOffset` and key j by position j.
     /// Dropout acts in training only.
     ///
     /// # Errors
-    /// `SHAPE` where shapes or lengths do not fit, `OPTION` where an option's value does not, `MEMORY`.
+    /// `SHAPE` if shapes or lengths do not fit, `OPTION` if an option is out of range, `MEMORY`.
     pub fn forward(
         &self,
         context: Context<'_>,
@@ -127,9 +129,11 @@ impl MultiHeadAttention {
         self.run(context.with_partition(partition), inputs, plan, Finish::default(), output, weights)
     }
 
-    /// The part that this call computes. If the call cannot be split, part 0 does everything and the others do nothing.
+    /// Returns the part of the call to compute. If the call cannot be split, part 0 does everything and the others
+    /// nothing.
     ///
-    /// Only rows of one sequence, each of whose heads has its own keys and values, fall into the same blocks in each step.
+    /// A call can be split only for a single sequence in which every head has its own keys and values; only then do its
+    /// steps divide rows into the same blocks.
     pub(crate) fn partition(&self, context: Context<'_>, plan: &Plan<'_>, has_weights: bool) -> Option<Partition> {
         let partition = context.partition;
         let config = self.config();
@@ -140,7 +144,7 @@ impl MultiHeadAttention {
         (partition.index == 0).then_some(Partition::WHOLE)
     }
 
-    /// Checks everything that a call is given but the output.
+    /// Checks all arguments of a call except the output.
     pub(crate) fn plan<'a>(
         &self,
         inputs: Inputs<'_>,
@@ -203,7 +207,7 @@ impl MultiHeadAttention {
         .fold(0, u64::saturating_add)
     }
 
-    /// A call that was checked; `inputs` have the shapes that `plan` was made for.
+    /// Runs a checked call; `inputs` must have the shapes that `plan` was made for.
     pub(crate) fn run(
         &self,
         context: Context<'_>,
@@ -271,7 +275,7 @@ impl MultiHeadAttention {
         project_and(context, &joined, batch * queries, width, weight, config.model_dim(), bias, finish, output)
     }
 
-    /// q, k and v: by one product where they come from one input, or by three.
+    /// Projects q, k and v: with one product if they share an input, otherwise with three.
     fn project_inputs(
         &self,
         context: Context<'_>,
@@ -288,7 +292,7 @@ impl MultiHeadAttention {
             let mut data = try_zeroed("working memory", query_rows * width)?;
             let (x, depth) = (inputs.query.data, config.model_dim());
             project(context, x, query_rows, depth, weight, width, state.input_bias(), &mut data)?;
-            // Rows of nothing have no second column to begin at.
+            // Without rows, the second column has no offset to start at.
             let start = |column: usize| column.min(data.len());
             let (key, value) = (start(query_width), start(query_width + kv_width));
             return Ok(Projected { key, value, query_row: width, kv_row: width, data });
@@ -309,7 +313,7 @@ impl MultiHeadAttention {
     }
 }
 
-/// Batch size and length of an input whose last dimension is `size`.
+/// Returns batch size and length of an input whose last dimension is `size`.
 fn dims(argument: &str, input: Tensor<'_>, size: usize) -> Result<[usize; 2]> {
     match *input.shape.dims() {
         [batch, length, last] if last == size => Ok([batch, length]),

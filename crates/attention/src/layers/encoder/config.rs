@@ -5,7 +5,7 @@ use crate::math::activation::Activation;
 use crate::options::{AttentionConfig, LayerKind, MOST_ELEMENTS};
 use crate::ranges;
 
-/// The configuration of an encoder layer; the defaults are PyTorch's. `model_dim` and `num_heads` have to be given.
+/// The configuration of an encoder layer, with PyTorch's defaults. `model_dim` and `num_heads` are required.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -13,21 +13,21 @@ use crate::ranges;
     serde(default, rename_all = "camelCase", deny_unknown_fields)
 )]
 pub struct EncoderConfig {
-    /// The size of input and output.
+    /// The size of input and output rows.
     pub model_dim: usize,
-    /// Attention heads, a divisor of `model_dim`.
+    /// The number of attention heads, a divisor of `model_dim`.
     pub num_heads: usize,
-    /// The size between the two projections of the feed-forward network; 2048 by default.
+    /// The hidden size of the feed-forward network; 2048 by default.
     pub feed_forward_dim: usize,
-    /// The activation between them: ReLU, the default, or GELU.
+    /// The activation in the feed-forward network: ReLU (the default) or GELU.
     pub activation: Activation,
-    /// Whether each part normalizes its input, rather than the sum of input and output.
+    /// If true, each sublayer normalizes its input; otherwise the sum of its input and output is normalized.
     pub norm_first: bool,
     /// Added to the variance by the norms, less than 1; 10⁻⁵ by default.
     pub epsilon: f32,
-    /// The probability with which training drops a value, less than 1; 0.1 by default.
+    /// The probability of dropping a value in training, less than 1; 0.1 by default.
     pub dropout: f32,
-    /// The parameters are drawn from it, and so is what training drops; less than 2⁵³.
+    /// The seed of the initial parameters and of dropout; less than 2⁵³.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
     pub seed: u64,
 }
@@ -48,10 +48,10 @@ impl Default for EncoderConfig {
 }
 
 impl EncoderConfig {
-    /// Checks that every value is in range and that all fit each other.
+    /// Checks that every value is in range and fits the others.
     ///
     /// # Errors
-    /// `OPTION` for a value that does not fit.
+    /// `OPTION` if one does not.
     pub fn check(&self) -> Result<()> {
         let &Self { model_dim, num_heads, feed_forward_dim, .. } = self;
         ranges::count("feedForwardDim", feed_forward_dim)?;
@@ -66,7 +66,7 @@ impl EncoderConfig {
         if !model_dim.is_multiple_of(num_heads) {
             return Err(Error::value("numHeads", format_args!("a divisor of modelDim {model_dim}"), num_heads));
         }
-        // All parameters beside the attention's are in one vector.
+        // All parameters outside the attention are stored in one vector.
         let fits = |width: usize| {
             let elements = width.checked_mul(2 * model_dim.min(MOST_ELEMENTS));
             elements.is_some_and(|elements| elements <= MOST_ELEMENTS)
@@ -82,7 +82,7 @@ impl EncoderConfig {
         Ok(())
     }
 
-    /// The configuration of the self attention.
+    /// Returns the configuration of the self-attention.
     pub(crate) fn attention(&self) -> AttentionConfig {
         AttentionConfig {
             kind: LayerKind::SelfAttention,

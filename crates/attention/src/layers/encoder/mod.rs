@@ -1,5 +1,5 @@
-//! An encoder layer as `torch.nn.TransformerEncoderLayer(batch_first=True)`: self attention, then a feed-forward network, each
-//! added to its input, with a layer norm after each sum or before each part.
+//! An encoder layer like `torch.nn.TransformerEncoderLayer(batch_first=True)`: self-attention, then a feed-forward
+//! network, each added to its input, with a layer norm after each sum or before each sublayer.
 
 mod config;
 mod state;
@@ -24,14 +24,15 @@ pub struct TransformerEncoderLayer {
     state: EncoderState,
 }
 
-/// What training drops from, beside the attention weights: the outputs of the attention, of the activation and of the
+/// Dropout streams other than that of the attention weights: after the attention, after the activation, and after the
 /// feed-forward network.
 const AFTER_ATTENTION: u32 = 0;
 const AFTER_ACTIVATION: u32 = 1;
 const AFTER_FEED_FORWARD: u32 = 2;
 
 impl TransformerEncoderLayer {
-    /// A layer with the parameters that `torch.nn.TransformerEncoderLayer` draws after `torch.manual_seed(seed)`.
+    /// Creates a layer with the parameters that `torch.nn.TransformerEncoderLayer` draws after
+    /// `torch.manual_seed(seed)`.
     ///
     /// ```
     /// use ruvector_attention::layers::encoder::{EncoderConfig, TransformerEncoderLayer};
@@ -43,44 +44,45 @@ impl TransformerEncoderLayer {
     /// ```
     ///
     /// # Errors
-    /// `OPTION` for a configuration that does not fit, `MEMORY`.
+    /// `OPTION` if the configuration is invalid, `MEMORY` if an allocation fails.
     pub fn new(config: EncoderConfig) -> Result<Self> {
         config.check()?;
         Ok(Self { state: EncoderState::init(&config)? })
     }
 
-    /// The configuration.
+    /// Returns the configuration.
     pub fn config(&self) -> &EncoderConfig {
         self.state.config()
     }
 
-    /// Names, shapes and elements of the parameters.
+    /// Returns the parameters with their names and shapes.
     pub fn state(&self) -> &EncoderState {
         &self.state
     }
 
-    /// Loads the parameters of a state dict, under PyTorch's names or a BERT layer's below a prefix.
+    /// Loads the parameters from a state dict, by the names of PyTorch or of a BERT layer below a prefix.
     ///
     /// # Errors
-    /// `SHAPE` or `FORMAT` for entries that do not fit; nothing is changed then.
+    /// `SHAPE` or `FORMAT` if an entry does not fit; the layer is then unchanged.
     pub fn load<'a>(&mut self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<()> {
         *self = self.loaded(entries, options)?;
         Ok(())
     }
 
-    /// A layer of the same configuration with the parameters of a state dict, as [`Self::load`] takes them.
+    /// Returns a layer of the same configuration with the parameters of a state dict, under the rules of
+    /// [`Self::load`].
     ///
     /// # Errors
-    /// `SHAPE` or `FORMAT` for entries that do not fit.
+    /// `SHAPE` or `FORMAT` if an entry does not fit.
     pub fn loaded<'a>(&self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
         Ok(Self { state: EncoderState::load(self.config(), entries, options.into())? })
     }
 
-    /// x and output `[B, L, modelDim]`; weights `[B, H, L, L]`, or `[B, L, L]` where the options ask for their mean.
-    /// Dropout acts in training only.
+    /// Computes the output `[B, L, modelDim]` of x with the same shape and, if requested, the weights: `[B, H, L, L]`,
+    /// or `[B, L, L]` for their mean. Dropout acts in training only.
     ///
     /// # Errors
-    /// `SHAPE` where shapes or lengths do not fit, `OPTION` where an option's value does not, `MEMORY`.
+    /// `SHAPE` if shapes or lengths do not fit, `OPTION` if an option is out of range, `MEMORY`.
     pub fn forward(
         &self,
         context: Context<'_>,
@@ -110,7 +112,7 @@ impl TransformerEncoderLayer {
         Ok(())
     }
 
-    /// A call that was checked.
+    /// Runs a checked call.
     fn run(
         &self,
         context: Context<'_>,

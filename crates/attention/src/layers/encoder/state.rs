@@ -1,4 +1,4 @@
-//! The parameters of an encoder layer: PyTorch's initialisation, PyTorch's names and those of a BERT layer.
+//! The parameters of an encoder layer: PyTorch's initialization, and the names of PyTorch and BERT.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use crate::layers::multi_head::MultiHeadAttention;
 use crate::math::random::Mt19937;
 use crate::tensor::{Shape, try_zeroed};
 
-/// The attention and the parameters beside it.
+/// All parameters of the layer: those of the attention and the rest.
 #[derive(Debug, Clone)]
 pub struct EncoderState {
     config: EncoderConfig,
@@ -20,7 +20,7 @@ pub struct EncoderState {
     rest: Vec<f32>,
 }
 
-/// A parameter beside those of the attention; weights of projections are `[out, in]`.
+/// A parameter outside the attention; projection weights are `[out, in]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Part {
@@ -36,11 +36,11 @@ pub enum Part {
 
 use Part::{Linear1Bias, Linear1Weight, Linear2Bias, Linear2Weight, Norm1Bias, Norm1Weight, Norm2Bias, Norm2Weight};
 
-/// In the order of PyTorch's state dict.
+/// Every part, in the order of PyTorch's state dict.
 const PARTS: [Part; 8] =
     [Linear1Weight, Linear1Bias, Linear2Weight, Linear2Bias, Norm1Weight, Norm1Bias, Norm2Weight, Norm2Bias];
 
-/// How one family of checkpoints names the parameters; a part may have several names.
+/// Parameter names in one family of checkpoints; a part may have several names.
 struct Naming {
     attention: &'static str,
     names: &'static [(&'static str, Part)],
@@ -61,7 +61,7 @@ const TORCH: Naming = Naming {
     ],
 };
 
-/// BERT's `encoder.layer.N`; older checkpoints call the norms' parameters gamma and beta.
+/// BERT's `encoder.layer.N`; older checkpoints name the norms' parameters gamma and beta.
 const BERT: Naming = Naming {
     attention: "attention.",
     names: &[
@@ -81,7 +81,7 @@ const BERT: Naming = Naming {
 };
 
 impl Part {
-    /// Rows and columns of a weight, the length of a vector.
+    /// Returns rows and columns of a weight, or the length of a vector.
     fn shape(self, config: &EncoderConfig) -> Shape {
         let (model, inner) = (config.model_dim, config.feed_forward_dim);
         match self {
@@ -92,7 +92,7 @@ impl Part {
         }
     }
 
-    /// Where it lies among the parameters beside the attention's.
+    /// Returns the part's range in the vector of parameters outside the attention.
     fn range(self, config: &EncoderConfig) -> Range<usize> {
         let mut range = 0..0;
         for part in &PARTS[..=self as usize] {
@@ -104,7 +104,7 @@ impl Part {
 }
 
 impl EncoderState {
-    /// The parameters that `torch.nn.TransformerEncoderLayer` draws after `torch.manual_seed(seed)`, bit for bit.
+    /// Draws the parameters that `torch.nn.TransformerEncoderLayer` draws after `torch.manual_seed(seed)`, bit for bit.
     pub(crate) fn init(config: &EncoderConfig) -> Result<Self> {
         let mut generator = Mt19937::new(config.seed);
         let attention = AttentionState::draw(&config.attention().resolved()?, &mut generator)?;
@@ -119,10 +119,10 @@ impl EncoderState {
         Ok(state)
     }
 
-    /// The parameters that `entries` hold under a prefix, by PyTorch's names or a BERT layer's.
+    /// Loads the parameters from the entries below a prefix, by the names of PyTorch or of a BERT layer.
     ///
-    /// Missing, further and wrongly shaped entries are errors, and so is a mixture of namings. Entries outside the
-    /// prefix do not count.
+    /// Missing, extra and wrongly shaped entries are errors, and so is a mixture of naming schemes. Entries outside the
+    /// prefix are ignored.
     pub(crate) fn load(config: &EncoderConfig, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Self> {
         let prefix = dotted(options.prefix);
         let own = below(entries, &prefix);
@@ -156,7 +156,7 @@ impl EncoderState {
         }
     }
 
-    /// Names, shapes and elements in the order of PyTorch's state dict.
+    /// Returns names, shapes and elements in the order of PyTorch's state dict.
     pub fn entries(&self) -> Vec<Entry<'_>> {
         let mut entries = self.attention.state().entries();
         for entry in &mut entries {
@@ -170,17 +170,17 @@ impl EncoderState {
         entries
     }
 
-    /// The configuration that the shapes follow from.
+    /// Returns the configuration that determines the shapes.
     pub fn config(&self) -> &EncoderConfig {
         &self.config
     }
 
-    /// The self attention.
+    /// Returns the self-attention.
     pub fn attention(&self) -> &MultiHeadAttention {
         &self.attention
     }
 
-    /// A parameter beside those of the attention.
+    /// Returns a parameter outside the attention.
     pub fn part(&self, part: Part) -> &[f32] {
         &self.rest[part.range(&self.config)]
     }
