@@ -1,4 +1,4 @@
-//! Typed arrays of any class: borrowed as inputs, and made for results.
+//! Typed arrays of any class: borrowed as inputs, and created for results.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
@@ -8,7 +8,7 @@ use napi::bindgen_prelude::{Env, JsValue, Result, Unknown};
 use napi::{Status, check_status, sys};
 use ruvector_attention_calls::{Array, ArrayMut, CallMemory, Element, Results};
 
-/// The address of an array's elements.
+/// The address, length and element type of an array.
 #[derive(Clone, Copy)]
 pub struct Raw {
     element: Element,
@@ -16,19 +16,19 @@ pub struct Raw {
     len: usize,
 }
 
-// SAFETY: a raw array is an address; whoever borrows from it vouches for the memory.
+// SAFETY: a raw array is just an address; whoever borrows from it guarantees that the memory is valid.
 unsafe impl Send for Raw {}
 
 macro_rules! classes {
     ($($element:ident $class:ident;)*) => {
-        /// The class of typed arrays for an element type.
+        /// Returns the class of typed arrays for an element type.
         fn class_of(element: Element) -> sys::napi_typedarray_type {
             match element {
                 $(Element::$element => sys::TypedarrayType::$class,)*
             }
         }
 
-        /// The element type of a class of typed arrays.
+        /// Returns the element type of a class of typed arrays.
         fn element_of(class: sys::napi_typedarray_type) -> Option<Element> {
             [$(Element::$element),*].into_iter().find(|&element| class_of(element) == class)
         }
@@ -45,30 +45,30 @@ classes! {
 }
 
 impl Raw {
-    /// The elements.
+    /// Borrows the elements.
     ///
     /// # Safety
-    /// Nobody may write to the memory, or free it, during `'a`.
+    /// Nothing may write to the memory, or free it, during `'a`.
     pub unsafe fn borrow<'a>(self) -> Array<'a> {
-        // SAFETY: typed arrays are aligned for their elements; the caller vouches for the rest.
+        // SAFETY: typed arrays are aligned for their elements; the caller guarantees the rest.
         unsafe { Array::from_raw(self.element, self.data, self.len) }
     }
 
-    /// The elements, to be written.
+    /// Borrows the elements mutably.
     ///
     /// # Safety
-    /// Nobody else may have the memory during `'a`.
+    /// Nothing else may access the memory during `'a`.
     unsafe fn borrow_mut<'a>(self) -> ArrayMut<'a> {
-        // SAFETY: as above.
+        // SAFETY: as in `borrow`.
         unsafe { ArrayMut::from_raw(self.element, self.data, self.len) }
     }
 }
 
-/// The typed arrays in a list.
+/// Returns the typed arrays in a list.
 pub fn of_list(env: &Env, list: &Unknown<'_>) -> Result<Vec<Raw>> {
     let (env, list) = (env.raw(), list.raw());
     let mut count = 0;
-    // SAFETY: calls of Node-API with values of this scope, on its thread.
+    // SAFETY: Node-API calls with values of this scope, on its thread.
     check_status!(unsafe { sys::napi_get_array_length(env, list, &mut count) })?;
     (0..count)
         .map(|index| {
@@ -86,12 +86,12 @@ pub fn of_list(env: &Env, list: &Unknown<'_>) -> Result<Vec<Raw>> {
         .collect()
 }
 
-/// A new buffer of zeros and where they lie. It comes from JavaScript's own constructor: without memory that one throws, where
-/// Node-API's function ends the process.
+/// Creates a zeroed buffer and returns it with its address. JavaScript's own constructor creates it: when memory runs
+/// out, it throws, whereas the Node-API function ends the process.
 fn new_buffer(env: sys::napi_env, bytes: usize) -> Result<(sys::napi_value, *mut u8)> {
     let constructor = CALL.get().map(|call| call.constructor).ok_or_else(no_memory)?;
     let (mut function, mut size, mut buffer, mut data) = (null_mut(), null_mut(), null_mut(), null_mut());
-    // SAFETY: calls of Node-API with values of this scope, on its thread.
+    // SAFETY: Node-API calls with values of this scope, on its thread.
     unsafe {
         check_status!(sys::napi_get_reference_value(env, constructor, &mut function))?;
         check_status!(sys::napi_create_double(env, bytes as f64, &mut size))?;
@@ -105,31 +105,31 @@ fn no_memory() -> napi::Error {
     napi::Error::from_reason("a call before its memory was asked for")
 }
 
-/// The typed array of `len` elements over a buffer.
+/// Creates the typed array of `len` elements over a buffer.
 fn over(env: sys::napi_env, element: Element, len: usize, buffer: sys::napi_value) -> Result<sys::napi_value> {
     let mut array = null_mut();
-    // SAFETY: calls of Node-API with values of this scope, on its thread.
+    // SAFETY: Node-API call with values of this scope, on its thread.
     check_status!(unsafe { sys::napi_create_typedarray(env, class_of(element), len, buffer, 0, &mut array) })?;
     Ok(array)
 }
 
-/// A list of values; nothing if there are none.
+/// Creates a list of values, or returns `None` if there are none.
 fn list(env: sys::napi_env, values: &[sys::napi_value]) -> Result<Option<Unknown<'static>>> {
     if values.is_empty() {
         return Ok(None);
     }
     let mut list = null_mut();
-    // SAFETY: calls of Node-API with values of this scope, on its thread.
+    // SAFETY: Node-API call with values of this scope, on its thread.
     check_status!(unsafe { sys::napi_create_array_with_length(env, values.len(), &mut list) })?;
     for (index, &value) in values.iter().enumerate() {
         // SAFETY: as above.
         check_status!(unsafe { sys::napi_set_element(env, list, index as u32, value) })?;
     }
-    // SAFETY: the list was just made.
+    // SAFETY: the list is a valid value of this scope.
     Ok(Some(unsafe { Unknown::from_raw_unchecked(env, list) }))
 }
 
-/// Results as arrays of JavaScript's, made while the call runs on its thread.
+/// Results as JavaScript arrays, created while the call runs on the JavaScript thread.
 pub struct Made {
     env: sys::napi_env,
     arrays: RefCell<Vec<sys::napi_value>>,
@@ -140,7 +140,7 @@ impl Made {
         Self { env: env.raw(), arrays: RefCell::default() }
     }
 
-    /// The results in their order.
+    /// Returns the results in order.
     pub fn into_list(self) -> Result<Option<Unknown<'static>>> {
         list(self.env, &self.arrays.into_inner())
     }
@@ -155,18 +155,18 @@ impl Made {
 impl Results for Made {
     fn allocate(&self, element: Element, len: usize) -> Option<ArrayMut<'_>> {
         let Ok(raw) = self.create(element, len) else {
-            // The engine throws an exception, which is taken back.
+            // Clear the exception that the engine has thrown.
             let mut exception = null_mut();
-            // SAFETY: a call of Node-API on its thread.
+            // SAFETY: Node-API call on its thread.
             unsafe { sys::napi_get_and_clear_last_exception(self.env, &mut exception) };
             return None;
         };
-        // SAFETY: the array is new, and reachable from this call alone until it ends.
+        // SAFETY: the array is new, and only this call can reach it until it ends.
         Some(unsafe { raw.borrow_mut() })
     }
 }
 
-/// Results that are made on another thread, from memory that JavaScript owns in the end: it is not counted as the backend's.
+/// Results created on another thread. Their memory is handed over to JavaScript, so it does not count as the backend's.
 #[derive(Default)]
 pub struct Elsewhere(RefCell<Vec<Raw>>);
 
@@ -198,19 +198,19 @@ impl Drop for Elsewhere {
 
 fn free(Raw { element, data, len }: Raw) {
     if let Some(layout) = layout_of(element, len) {
-        // SAFETY: it was allocated with this layout, and has no other owner.
+        // SAFETY: the memory was allocated with this layout, and has no other owner.
         unsafe { System.dealloc(data, layout) };
     }
 }
 
-/// Frees the memory of an array that was collected.
+/// Frees the memory of an array after its garbage collection.
 unsafe extern "C" fn collected(_: sys::napi_env, _: *mut std::ffi::c_void, raw: *mut std::ffi::c_void) {
-    // SAFETY: `into_list` leaked this box for this moment.
+    // SAFETY: `adopt` leaked this box for the finalizer.
     free(*unsafe { Box::from_raw(raw.cast::<Raw>()) });
 }
 
 impl Elsewhere {
-    /// The results as arrays of JavaScript's, without copying them where the runtime lets memory come from outside.
+    /// Returns the results as JavaScript arrays, without a copy if the runtime accepts external memory.
     pub fn into_list(self, env: &Env) -> Result<Option<Unknown<'static>>> {
         let env = env.raw();
         let mut arrays = Vec::new();
@@ -221,11 +221,11 @@ impl Elsewhere {
     }
 }
 
-/// A buffer that owns the memory, or a copy of it.
+/// Creates a buffer that owns the memory, or a copy of it.
 fn adopt(env: sys::napi_env, raw: Raw) -> Result<sys::napi_value> {
     let (mut buffer, bytes) = (null_mut(), raw.len * raw.element.size());
     let hint = Box::into_raw(Box::new(raw));
-    // SAFETY: the memory is this array's alone, and `collected` frees it with its hint.
+    // SAFETY: only this array uses the memory, and `collected` frees it through its hint.
     let status = unsafe {
         sys::napi_create_external_arraybuffer(env, raw.data.cast(), bytes, Some(collected), hint.cast(), &mut buffer)
     };
@@ -234,24 +234,24 @@ fn adopt(env: sys::napi_env, raw: Raw) -> Result<sys::napi_value> {
     }
     let copy = new_buffer(env, bytes);
     if let Ok((_, data)) = copy {
-        // SAFETY: both hold this number of bytes, and the new buffer is nobody else's.
+        // SAFETY: both hold this number of bytes, and the new buffer has no other user.
         unsafe { std::ptr::copy_nonoverlapping(raw.data, data, bytes) };
     }
-    // SAFETY: the runtime did not take the hint.
+    // SAFETY: the runtime did not take ownership of the hint.
     free(*unsafe { Box::from_raw(hint) });
     copy.map(|(buffer, _)| buffer)
 }
 
-/// A value that is kept alive.
+/// A JavaScript value protected from garbage collection.
 pub struct Kept(sys::napi_ref);
 
-// SAFETY: it is only released on the thread that made it.
+// SAFETY: the reference is released only on the thread that created it.
 unsafe impl Send for Kept {}
 
 impl Kept {
     pub fn new(env: &Env, value: &Unknown<'_>) -> Result<Self> {
         let mut reference = null_mut();
-        // SAFETY: calls of Node-API with a value of this scope, on its thread.
+        // SAFETY: Node-API call with a value of this scope, on its thread.
         check_status!(unsafe { sys::napi_create_reference(env.raw(), value.raw(), 1, &mut reference) })?;
         Ok(Self(reference))
     }
@@ -262,11 +262,11 @@ impl Kept {
     }
 }
 
-/// The state that a thread keeps for its calls.
+/// The state that a thread keeps between calls.
 #[derive(Clone, Copy)]
 struct CallState {
     memory: *mut CallMemory,
-    /// Keeps the bytes of that memory.
+    /// A reference that keeps the bytes of `memory` alive.
     bytes: sys::napi_ref,
     /// The constructor `ArrayBuffer`.
     constructor: sys::napi_ref,
@@ -276,12 +276,12 @@ thread_local! {
     static CALL: Cell<Option<CallState>> = const { Cell::new(None) };
 }
 
-/// The bytes of the memory that calls on this thread lie in.
+/// Returns the bytes of this thread's call memory.
 pub fn call_memory(env: &Env) -> Result<Unknown<'static>> {
     let raw = env.raw();
     let mut value = null_mut();
     if let Some(call) = CALL.get() {
-        // SAFETY: calls of Node-API on its thread.
+        // SAFETY: Node-API call on its thread.
         check_status!(unsafe { sys::napi_get_reference_value(raw, call.bytes, &mut value) })?;
     } else {
         let (size, mut data, mut buffer) = (size_of::<CallMemory>(), null_mut(), null_mut());
@@ -301,10 +301,10 @@ pub fn call_memory(env: &Env) -> Result<Unknown<'static>> {
     Ok(unsafe { Unknown::from_raw_unchecked(raw, value) })
 }
 
-/// Lends the memory of the call at hand.
+/// Lends the memory of the current call.
 pub fn with_call_memory<T>(run: impl FnOnce(&mut CallMemory) -> T) -> Result<T> {
     let call = CALL.get().ok_or_else(no_memory)?;
-    // SAFETY: the buffer is kept alive, is as large and as aligned as this memory, holds numbers, for which any bits are
-    // good, and JavaScript does not run during a call.
+    // SAFETY: the buffer is kept alive and has the size and alignment of this memory. It consists of numbers, for which
+    // all bits are valid. JavaScript does not run during a call.
     Ok(run(unsafe { &mut *call.memory }))
 }

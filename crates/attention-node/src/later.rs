@@ -1,4 +1,4 @@
-//! Calls that run on a thread of the runtime's pool, while JavaScript goes on.
+//! Calls that run on a thread of the runtime's pool without blocking JavaScript.
 
 use std::any::Any;
 use std::mem::take;
@@ -14,10 +14,10 @@ use ruvector_attention_calls::{Array, CallMemory, Outside, Pending};
 use crate::arrays::{self, Elsewhere, Kept, Raw};
 use crate::thrown;
 
-/// What a whole is in the control's second number.
+/// The unit of progress: millionths of the whole call.
 const WHOLE: f32 = 1e6;
 
-/// A call and the arrays that it keeps alive. lib/ made all of them for this call alone.
+/// A call and the arrays that it keeps alive. lib/ created all of them for this call alone.
 pub struct Later {
     call: Pending,
     inputs: Vec<Raw>,
@@ -27,7 +27,7 @@ pub struct Later {
     control: Int32Array,
 }
 
-/// Two numbers that JavaScript shares with the call: whether it is to stop, and how many millionths are done.
+/// Two numbers shared with JavaScript: a cancellation flag, and progress in millionths.
 struct Control<'a>(&'a [AtomicI32]);
 
 impl Observer for Control<'_> {
@@ -36,16 +36,16 @@ impl Observer for Control<'_> {
     }
 
     fn progress(&self, fraction: f32) {
-        // Threads may overtake each other here; what is shown never goes back.
+        // Threads may report out of order; progress must never decrease.
         self.0[1].fetch_max((fraction * WHOLE) as i32, Ordering::Relaxed);
     }
 }
 
 impl Later {
     fn run(&mut self) -> Result<()> {
-        // SAFETY: the array outlives the call, which keeps it alive, and an AtomicI32 is laid out as an i32 is.
+        // SAFETY: the call keeps the array alive, and an AtomicI32 has the layout of an i32.
         let words = unsafe { &*(std::ptr::from_ref::<[i32]>(&self.control) as *const [AtomicI32]) };
-        // SAFETY: inputs are copies that nobody else has, and are kept alive.
+        // SAFETY: inputs are private copies, and are kept alive.
         let inputs: Vec<Array<'_>> = self.inputs.iter().map(|array| unsafe { array.borrow() }).collect();
         let outside = Outside { arrays: &inputs, results: &self.results };
         self.call.run(&Control(words), outside).map_err(thrown)
@@ -57,12 +57,12 @@ impl Task for Later {
     type JsValue = Option<Unknown<'static>>;
 
     fn compute(&mut self) -> Result<()> {
-        // A panic that left this thread would end the process.
+        // A panic that escaped this thread would end the process.
         catch_unwind(AssertUnwindSafe(|| self.run())).unwrap_or_else(|panic| Err(panicked(&*panic)))
     }
 
     fn resolve(&mut self, env: Env, (): ()) -> Result<Self::JsValue> {
-        // SAFETY: lib/ reads the memory when the call has ended.
+        // SAFETY: lib/ reads the memory only after the call has ended.
         let memory = unsafe { self.memory.as_mut() };
         memory.copy_from_slice(self.call.memory().as_bytes());
         take(&mut self.results).into_list(&env)
@@ -81,7 +81,7 @@ fn panicked(panic: &(dyn Any + Send)) -> napi::Error {
     napi::Error::from_reason(format!("panic: {}", text.unwrap_or("without a message")))
 }
 
-/// As `call`, on another thread; fails at once where the call cannot begin.
+/// Runs like `call`, but on another thread; fails immediately if the call is invalid.
 #[napi(catch_unwind)]
 pub fn call_later(
     env: Env,

@@ -1,4 +1,5 @@
-//! The Node-API binding: conversions only. Typed arrays are borrowed, results written into arrays that JavaScript made.
+//! The Node-API binding: conversions only. It borrows typed arrays, and writes results into arrays created by
+//! JavaScript.
 
 #![allow(missing_docs, reason = "lib/binding.d.ts documents the functions of both bindings once")]
 
@@ -35,14 +36,14 @@ pub fn register(_exports: Object, env: Env) -> Result<()> {
     Ok(())
 }
 
-/// The error as JavaScript gets it: its fields as JSON in the message.
+/// Converts an error for JavaScript: its message is JSON with the fields.
 fn thrown(error: Error) -> napi::Error {
     napi::Error::from_reason(calls::to_json(&error))
 }
 
-/// The memory of an array that a result is written to.
+/// Returns the memory of an array that a result is written to.
 fn output<'a>(array: &'a mut Float32ArraySlice<'_>) -> &'a mut [f32] {
-    // SAFETY: the call runs on the thread that owns the array; lib/ sees to it that no input shares its memory.
+    // SAFETY: the call runs on the thread that owns the array; lib/ ensures that no input shares its memory.
     unsafe { array.as_mut() }
 }
 
@@ -64,7 +65,7 @@ pub fn default_threads() -> u32 {
 #[napi(catch_unwind)]
 pub fn memory_usage() -> Float64Array {
     let [allocated, peak] = memory::usage();
-    // What is freed goes back to the process at once.
+    // Freed memory returns to the process at once, so the allocated bytes are reported twice.
     Float64Array::new([allocated, allocated, peak, memory::needed()].map(|bytes| bytes as f64).into())
 }
 
@@ -87,7 +88,7 @@ pub fn call(
     mut out: Option<Float32ArraySlice>,
 ) -> Result<Option<Unknown<'static>>> {
     let inputs = arrays.as_ref().map_or_else(|| Ok(Vec::new()), |arrays| arrays::of_list(&env, arrays))?;
-    // SAFETY: the call runs on the thread that owns the arrays; lib/ sees to it that no result shares their memory.
+    // SAFETY: the call runs on the thread that owns the arrays; lib/ ensures that no result shares their memory.
     let inputs: Vec<calls::Array<'_>> = inputs.into_iter().map(|array| unsafe { array.borrow() }).collect();
     let results = Made::new(&env);
     let outside = Outside { arrays: &inputs, results: &results };
@@ -99,7 +100,7 @@ pub fn call(
     results.into_list()
 }
 
-/// Tells the engine by how much objects grew: its garbage collector knows no other memory of ours.
+/// Reports the growth of objects to the engine, whose garbage collector cannot see this memory.
 fn report_growth(env: &Env) -> Result<()> {
     match calls::take_growth() {
         0 => Ok(()),

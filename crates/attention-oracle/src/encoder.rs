@@ -1,4 +1,4 @@
-//! The oracle of encoder layers, and of the norms, activations and means that models are made of beside attention.
+//! The oracle of encoder layers, norms, activations and mean pooling.
 
 use super::{doubles, linear, multi_head_of_doubles};
 use ruvector_attention::attention::Arrays;
@@ -8,7 +8,8 @@ use ruvector_attention::math::random::{Dropout, RowDropout};
 use ruvector_attention::options::LayerOptions;
 use ruvector_attention::tensor::Tensor;
 
-/// `erfc(x)` to about 10⁻¹⁵ of its value: erf's Maclaurin series below 2, Laplace's continued fraction beyond.
+/// Computes `erfc(x)` to a relative error of about 10⁻¹⁵: the Maclaurin series of erf below 2, Laplace's continued
+/// fraction above.
 pub fn erfc(x: f64) -> f64 {
     if x < 0.0 {
         return 2.0 - erfc(-x);
@@ -27,7 +28,7 @@ pub fn erfc(x: f64) -> f64 {
     1.0 - 2.0 / root * sum
 }
 
-/// One activation of one value.
+/// Applies an activation to one value.
 pub fn activation(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Relu => x.max(0.0),
@@ -41,7 +42,7 @@ pub fn activation(activation: Activation, x: f64) -> f64 {
     }
 }
 
-/// Layer norm where `centred`, else root-mean-square norm, of rows of `columns` values.
+/// Normalizes rows of `columns` values: layer norm if `centred`, otherwise root-mean-square norm.
 pub fn norm(
     x: &[f64],
     columns: usize,
@@ -64,7 +65,7 @@ pub fn norm(
     x.chunks(columns.max(1)).flat_map(row).collect()
 }
 
-/// The mean over the first rows of each batch entry.
+/// Computes the mean over the first rows of each batch entry.
 pub fn mean_pool(x: Tensor<'_>, lengths: Option<&[i32]>, normalize: bool) -> Vec<f64> {
     let &[batch, rows, columns] = x.shape.dims() else { panic!("an input of shape {}", x.shape) };
     let mean = |b: usize| {
@@ -78,7 +79,7 @@ pub fn mean_pool(x: Tensor<'_>, lengths: Option<&[i32]>, normalize: bool) -> Vec
     (0..batch).flat_map(mean).collect()
 }
 
-/// An encoder layer's output and its attention's weights `[B, H, L, L]`.
+/// Computes an encoder layer's output, and the weights `[B, H, L, L]` of its attention.
 pub fn encoder_layer(
     state: &EncoderState,
     x: Tensor<'_>,
@@ -137,7 +138,7 @@ mod tests {
 
     #[test]
     fn erfc_gives_the_values_of_the_tables() {
-        // Abramowitz & Stegun, table 7.1 and 7.3, and the Digital Library of Mathematical Functions, 7.23.
+        // Abramowitz & Stegun, tables 7.1 and 7.3, and the Digital Library of Mathematical Functions, 7.23.
         for (x, expected) in [
             (0.0, 1.0),
             (0.5, 0.479_500_122_186_953_5),

@@ -1,4 +1,4 @@
-//! The oracle of the graphs: lists of edges, one edge at a time, as PyTorch Geometric writes the layers down.
+//! The oracle of graph layers: lists of edges, one edge at a time, like the formulas in PyTorch Geometric.
 
 use super::{dot, doubles, linear, softmax};
 use ruvector_attention::graph::aggregate::Reduce;
@@ -6,34 +6,34 @@ use ruvector_attention::graph::layer::GraphLayer;
 use ruvector_attention::graph::options::Kind;
 use ruvector_attention::math::random::Dropout;
 
-/// A graph as a list of edges with what they carry.
+/// A graph as a list of edges with their features and weights.
 #[derive(Debug, Clone, Default)]
 pub struct Edges {
-    /// How many nodes there are.
+    /// The number of nodes.
     pub nodes: usize,
     /// The source of each edge.
     pub source: Vec<usize>,
     /// The target of each edge.
     pub target: Vec<usize>,
-    /// The features of each edge; empty where edges have none.
+    /// The features of each edge; empty if edges have none.
     pub features: Vec<Vec<f64>>,
     /// The weight of each edge.
     pub weight: Vec<f64>,
-    /// The number by which dropout knows each edge.
+    /// The index of each edge in dropout's random numbers.
     pub number: Vec<usize>,
 }
 
-/// What a layer computes.
+/// The results of a layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
     /// `[N, width]`.
     pub output: Vec<f64>,
-    /// `[K′, heads]`; empty where the layer has no attention.
+    /// `[K′, heads]`; empty if the layer has no attention.
     pub weights: Vec<f64>,
 }
 
 impl Edges {
-    /// The graph of these edges, each with its features `[K, size]` and its weight, 1 where there is none.
+    /// Creates a graph from edges with features `[K, size]` and weights, which are 1 if absent.
     pub fn new(nodes: usize, ends: [&[i32]; 2], features: Option<&[f32]>, weight: Option<&[f32]>) -> Self {
         let [source, target] = ends.map(|ends| ends.iter().map(|&node| node as usize).collect::<Vec<_>>());
         let edges = source.len();
@@ -56,8 +56,9 @@ impl Edges {
         (0..self.len()).filter(move |&edge| self.target[edge] == node)
     }
 
-    /// The graph with the self-loops taken out and one for each node put at the end: its features the mean of its other
-    /// incoming edges', its weight that of the last self-loop taken out, or 1.
+    /// Returns the graph without its self-loops, and with one new self-loop per node at the end. The new loop's
+    /// features are the mean of the node's other incoming edges; its weight is that of the last self-loop removed, or
+    /// 1.
     fn with_self_loops(&self) -> Self {
         let mut edges = Self { nodes: self.nodes, ..Self::default() };
         for edge in (0..self.len()).filter(|&edge| self.source[edge] != self.target[edge]) {
@@ -85,7 +86,7 @@ impl Edges {
     }
 }
 
-/// Sum, mean, largest or smallest of `weight · x[source]` over the incoming edges of each node.
+/// Computes the sum, mean, maximum or minimum of `weight · x[source]` over the incoming edges of each node.
 pub fn propagate(edges: &Edges, x: &[f64], reduce: Reduce) -> Vec<f64> {
     let features = x.len() / edges.nodes.max(1);
     let mut output = Vec::new();
@@ -109,7 +110,7 @@ pub fn propagate(edges: &Edges, x: &[f64], reduce: Reduce) -> Vec<f64> {
     output
 }
 
-/// The softmax of scores `[K, heads]` over the edges that share a target.
+/// Computes the softmax of scores `[K, heads]` over the edges that share a target.
 pub fn edge_softmax(edges: &Edges, scores: &[f64], heads: usize) -> Vec<f64> {
     let mut weights = vec![0.0; scores.len()];
     for node in 0..edges.nodes {
@@ -124,7 +125,7 @@ pub fn edge_softmax(edges: &Edges, scores: &[f64], heads: usize) -> Vec<f64> {
     weights
 }
 
-/// A layer's forward pass over the nodes' features x.
+/// Runs a layer's forward pass over the node features x.
 pub fn forward(layer: &GraphLayer, edges: &Edges, x: &[f32], training: bool, seed: u64) -> Output {
     let x = doubles(x);
     match layer.settings().kind {

@@ -1,16 +1,16 @@
-//! The oracle of hyperbolic space: the formulas of geoopt and of the papers as they stand, in doubles.
+//! The oracle of hyperbolic space: the formulas of geoopt and of the papers, unchanged, in doubles.
 
 use super::{Heads, bias, dot, softmax};
 use ruvector_attention::attention::Arrays;
 use ruvector_attention::options::{AttentionOptions, Layout};
 use ruvector_attention::tensor::Tensor;
 
-/// A space, and which coordinates its points have.
+/// A space and the coordinate model of its points.
 #[derive(Debug, Clone, Copy)]
 pub struct Space {
-    /// Minus the curvature.
+    /// The negated curvature.
     pub c: f64,
-    /// The hyperboloid; else the ball.
+    /// True for the hyperboloid, false for the ball.
     pub lorentz: bool,
 }
 
@@ -26,13 +26,13 @@ fn norm(a: &[f64]) -> f64 {
     dot(a, a).sqrt()
 }
 
-/// `−a₀ b₀ + a₁ b₁ + …`.
+/// Computes the Lorentzian product `−a₀ b₀ + a₁ b₁ + …`.
 fn lorentzian(a: &[f64], b: &[f64]) -> f64 {
     dot(&a[1..], &b[1..]) - a[0] * b[0]
 }
 
 impl Space {
-    /// The point whose coordinates are rounded: on the hyperboloid the first follows from the others.
+    /// Corrects a point for the rounding of its coordinates: on the hyperboloid, the first follows from the others.
     pub fn on_manifold(self, x: &[f64]) -> Vec<f64> {
         let mut point = x.to_vec();
         if self.lorentz {
@@ -41,12 +41,12 @@ impl Space {
         point
     }
 
-    /// The tangent vector at x that v is, but for rounding.
+    /// Corrects a tangent vector v at x for the rounding of its coordinates.
     pub fn on_tangent(self, x: &[f64], v: &[f64]) -> Vec<f64> {
         if self.lorentz { combine(v, 1.0, x, self.c * lorentzian(x, v)) } else { v.to_vec() }
     }
 
-    /// The point of the hyperboloid for one of the ball.
+    /// Converts a point of the ball to the hyperboloid.
     pub fn to_lorentz(self, x: &[f64]) -> Vec<f64> {
         let square = self.c * dot(x, x);
         let mut point = vec![(1.0 + square) / (1.0 - square) / self.c.sqrt()];
@@ -54,31 +54,31 @@ impl Space {
         point
     }
 
-    /// The point of the ball for one of the hyperboloid.
+    /// Converts a point of the hyperboloid to the ball.
     pub fn to_poincare(self, x: &[f64]) -> Vec<f64> {
         map(&x[1..], |coordinate| coordinate / (1.0 + self.c.sqrt() * x[0]))
     }
 
-    /// λ of a point of the ball.
+    /// Returns λ of a point of the ball.
     pub fn lambda(self, x: &[f64]) -> f64 {
         2.0 / (1.0 - self.c * dot(x, x))
     }
 
-    /// `x ⊕ y` in the ball.
+    /// Computes `x ⊕ y` in the ball.
     pub fn add(self, x: &[f64], y: &[f64]) -> Vec<f64> {
         let (c, xy, x2, y2) = (self.c, dot(x, y), dot(x, x), dot(y, y));
         let denominator = 1.0 + 2.0 * c * xy + c * c * x2 * y2;
         combine(x, (1.0 + 2.0 * c * xy + c * y2) / denominator, y, (1.0 - c * x2) / denominator)
     }
 
-    /// `factor ⊗ x` in the ball.
+    /// Computes `factor ⊗ x` in the ball.
     pub fn scale(self, factor: f64, x: &[f64]) -> Vec<f64> {
         let length = norm(x).max(1e-15);
         let to = (factor * (self.c.sqrt() * length).atanh()).tanh() / self.c.sqrt();
         map(x, |x| x * to / length)
     }
 
-    /// The distance of two points of the model.
+    /// Computes the distance of two points of the model.
     pub fn distance(self, x: &[f64], y: &[f64]) -> f64 {
         if self.lorentz {
             return (-self.c * lorentzian(x, y)).max(1.0).acosh() / self.c.sqrt();
@@ -86,7 +86,7 @@ impl Space {
         2.0 * (self.c.sqrt() * norm(&self.add(&map(x, |x| -x), y))).min(1.0).atanh() / self.c.sqrt()
     }
 
-    /// The exponential map.
+    /// Computes the exponential map.
     pub fn exp(self, x: &[f64], v: &[f64]) -> Vec<f64> {
         let root = self.c.sqrt();
         if self.lorentz {
@@ -98,7 +98,7 @@ impl Space {
         self.add(x, &step)
     }
 
-    /// The logarithmic map.
+    /// Computes the logarithmic map.
     pub fn log(self, x: &[f64], y: &[f64]) -> Vec<f64> {
         if self.lorentz {
             let direction = combine(y, 1.0, x, self.c * lorentzian(x, y));
@@ -111,7 +111,7 @@ impl Space {
         map(&difference, |difference| difference * to / length)
     }
 
-    /// Parallel transport of v from x to y.
+    /// Transports v in parallel from x to y.
     pub fn transport(self, x: &[f64], y: &[f64], v: &[f64]) -> Vec<f64> {
         if self.lorentz {
             let factor = self.c * lorentzian(y, v) / (1.0 - self.c * lorentzian(x, y));
@@ -123,7 +123,7 @@ impl Space {
         map(&gyration, |coordinate| coordinate * self.lambda(x) / self.lambda(y))
     }
 
-    /// The exponential map at the origin, of a vector without the coordinate that is 0.
+    /// Computes the exponential map at the origin, for a vector without the coordinate that is always 0.
     pub fn exp_origin(self, v: &[f64]) -> Vec<f64> {
         let (root, length) = (self.c.sqrt(), norm(v).max(1e-15));
         if self.lorentz {
@@ -131,11 +131,11 @@ impl Space {
             point.extend(map(v, |v| (root * length).sinh() * v / (root * length)));
             return point;
         }
-        // Drawn in from the boundary, as geoopt does in doubles.
+        // Moved inside the boundary, like geoopt in double precision.
         map(v, |v| (root * length).tanh().min(1.0 - 1e-5) * v / (root * length))
     }
 
-    /// The logarithmic map at the origin, without the coordinate that is 0.
+    /// Computes the logarithmic map at the origin, without the coordinate that is always 0.
     pub fn log_origin(self, x: &[f64]) -> Vec<f64> {
         let root = self.c.sqrt();
         let space = if self.lorentz { &x[1..] } else { x };
@@ -144,7 +144,7 @@ impl Space {
         map(space, |x| x * to / (root * length))
     }
 
-    /// The gyromidpoint, or the Lorentzian centroid.
+    /// Computes the gyromidpoint, or the Lorentzian centroid.
     pub fn midpoint(self, points: &[Vec<f64>], weights: &[f64], size: usize) -> Vec<f64> {
         let mut sum = vec![0.0; size];
         let mut denominator = 0.0;
@@ -167,7 +167,8 @@ impl Space {
     }
 }
 
-/// Attention over a space: q `[B, L, heads · D]` or `[B, heads, L, D]` and so on; its output and weights.
+/// Computes attention over a space for q `[B, L, heads · D]` or `[B, heads, L, D]`, and k and v alike. Returns output
+/// and weights.
 pub fn attention(
     space: Space,
     heads: usize,
@@ -194,7 +195,7 @@ pub fn attention(
         let rank = if heads == 1 { rank } else { 4 };
         let scores: Vec<f64> = (0..k.length)
             .map(|j| match bias(rank, options, arrays, [b, h, i, j]) {
-                // A key that is not visible may be anything.
+                // A hidden key may have any value, including NaN.
                 f64::NEG_INFINITY => f64::NEG_INFINITY,
                 bias => bias - space.distance(&query, &point(&k.data[k.row(b, h, j)])) / temperature,
             })

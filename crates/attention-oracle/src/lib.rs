@@ -1,5 +1,5 @@
-//! The oracle for tests: each mechanism from its definition, in doubles, one position at a time, for clarity and not for
-//! speed.
+//! The oracle for tests: each mechanism implemented from its definition, in doubles and one position at a time. Clarity
+//! takes priority over speed.
 
 pub mod encoder;
 pub mod graph;
@@ -15,7 +15,7 @@ use ruvector_attention::math::random::Dropout;
 use ruvector_attention::options::{AttentionOptions, LayerOptions, Layout};
 use ruvector_attention::tensor::Tensor;
 
-/// Every intermediate result of attention, `[B, H, L, S]` but for the output and the logarithms.
+/// Every intermediate result of attention, `[B, H, L, S]` except for the output and the logarithms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attention {
     /// B, H, L and S.
@@ -24,17 +24,17 @@ pub struct Attention {
     pub scores: Vec<f64>,
     /// After the soft cap.
     pub softcapped: Vec<f64>,
-    /// After the float mask, −∞ where a key is not visible.
+    /// After the float mask; −∞ where a key is not visible.
     pub biased: Vec<f64>,
     /// After softmax and dropout.
     pub weights: Vec<f64>,
     /// `[B, H, L]`.
     pub log_sum_exp: Vec<f64>,
-    /// `[B, H, L, E]`, or `[B, L, H, E]` in that layout.
+    /// `[B, H, L, E]`, or `[B, L, H, E]` in layout `blhd`.
     pub output: Vec<f64>,
 }
 
-/// A tensor of doubles with named dimensions; three dimensions are one head.
+/// A tensor of doubles with named dimensions; three dimensions mean one head.
 struct Heads {
     data: Vec<f64>,
     layout: Layout,
@@ -77,7 +77,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Scaled dot-product attention with every option.
+/// Computes scaled dot-product attention with every option.
 pub fn attention(
     q: Tensor<'_>,
     k: Tensor<'_>,
@@ -123,7 +123,7 @@ fn attend(q: &Heads, k: &Heads, v: &Heads, rank: usize, options: &AttentionOptio
             if let Some(dropout) = dropout {
                 *weight *= f64::from(dropout.factors([b, h, i], j / 4)[j % 4]);
             }
-            // A key that is not visible is left out; its value may be anything.
+            // Skip a hidden key: its value may be NaN.
             if biased[j] != f64::NEG_INFINITY {
                 let value = &v.data[v.row(b, group, j)];
                 let row = output.row(b, h, i);
@@ -144,7 +144,7 @@ fn rows([batch, heads, queries, _]: [usize; 4]) -> impl Iterator<Item = (usize, 
     (0..batch).flat_map(move |b| (0..heads).flat_map(move |h| (0..queries).map(move |i| (b, h, i))))
 }
 
-/// What is added to the score at `[b, h, i, j]`; −∞ where the key is not visible.
+/// Returns the bias of the score at `[b, h, i, j]`; −∞ if the key is not visible.
 fn bias(rank: usize, options: &AttentionOptions, arrays: Arrays<'_>, at @ [b, _, i, j]: [usize; 4]) -> f64 {
     let offset = arrays.query_offset.map_or(options.query_offset.unwrap_or(0), |offsets| i64::from(offsets[b]));
     let (position, key) = (i as i64 + offset, j as i64);
@@ -162,15 +162,15 @@ fn bias(rank: usize, options: &AttentionOptions, arrays: Arrays<'_>, at @ [b, _,
     }
 }
 
-/// The element of a mask of dimensions `dims` that broadcasting puts at position `at`.
+/// Returns the index of the mask element that broadcasting assigns to position `at`; `dims` are the mask's dimensions.
 fn broadcast(dims: &[usize], rank: usize, at: [usize; 4]) -> usize {
     let [b, _, i, j] = at;
-    // With three-dimensional inputs there is no dimension of heads, in the mask neither.
+    // Three-dimensional inputs have no heads dimension, and neither does a three-dimensional mask.
     let at = if rank == 3 && dims.len() == 3 { vec![b, i, j] } else { at[4 - dims.len()..].to_vec() };
     dims.iter().zip(at).fold(0, |index, (&dim, at)| index * dim + if dim == 1 { 0 } else { at })
 }
 
-/// The softmax of a row and the logarithm of its sum of exponentials; a row of −∞ alone gives zeros and −∞.
+/// Computes the softmax of a row, and the logarithm of its sum of exponentials; a row of only −∞ gives zeros and −∞.
 pub fn softmax(row: &[f64]) -> (Vec<f64>, f64) {
     let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let visible = |score: f64| score != f64::NEG_INFINITY;
@@ -184,7 +184,7 @@ pub fn softmax(row: &[f64]) -> (Vec<f64>, f64) {
     (weights, max + sum.ln())
 }
 
-/// `x Wᵀ + b` with x `[rows, in]` and W `[out, in]`.
+/// Computes `x Wᵀ + b` for x `[rows, in]` and W `[out, in]`.
 pub fn linear(x: &[f64], inputs: usize, weight: &[f32], bias: Option<&[f32]>) -> Vec<f64> {
     let weight = doubles(weight);
     let outputs = weight.len() / inputs;
@@ -198,7 +198,8 @@ pub fn linear(x: &[f64], inputs: usize, weight: &[f32], bias: Option<&[f32]>) ->
         .collect()
 }
 
-/// Multi-head attention on f32 inputs: q `[B, L, modelDim]`, k `[B, S, kDim]`, v `[B, S, vDim]`; the output is `[B, L, modelDim]`.
+/// Computes multi-head attention of q `[B, L, modelDim]`, k `[B, S, kDim]` and v `[B, S, vDim]`; the output is
+/// `[B, L, modelDim]`.
 pub fn multi_head(
     state: &AttentionState,
     [q, k, v]: [Tensor<'_>; 3],
@@ -214,7 +215,7 @@ pub fn multi_head(
     multi_head_of_doubles(state, inputs, training, options, arrays)
 }
 
-/// Multi-head attention on doubles, each input with its batch size and length.
+/// Computes multi-head attention of doubles, each input with its batch size and length.
 fn multi_head_of_doubles(
     state: &AttentionState,
     [q, k, v]: [(Vec<f64>, [usize; 2]); 3],

@@ -1,11 +1,11 @@
-//! Linear attention from its definition: the weight of a key is the product of its features with the query's.
+//! The oracle of linear attention: a key's weight is the product of its features with the query's features.
 
 use super::{Heads, dot, doubles};
 use ruvector_attention::linear::{FeatureMap, LinearAttention};
 use ruvector_attention::options::Layout;
 use ruvector_attention::tensor::Tensor;
 
-/// φ of one row. FAVOR+'s is returned as its exponents `ωᵀx̂ − ‖x̂‖²/2`, for the caller to choose c.
+/// Returns φ of one row. For FAVOR+ it returns the exponents `ωᵀx̂ − ‖x̂‖²/2` instead, so that the caller can choose c.
 fn features(attention: &LinearAttention, row: &[f64]) -> Vec<f64> {
     let root = (row.len() as f64).sqrt();
     let half_square = dot(row, row) / root / 2.0;
@@ -14,7 +14,7 @@ fn features(attention: &LinearAttention, row: &[f64]) -> Vec<f64> {
         FeatureMap::Relu => row.iter().map(|&x| if x < 0.0 { 1e-3 } else { x + f64::from(1e-3f32) }).collect(),
         FeatureMap::FavorPlus => {
             let projection = doubles(attention.projection());
-            // The projection is ω over D^¼, so that its product with x is ω's with x̂.
+            // The projection is ω divided by D^¼, so its product with x equals that of ω with x̂.
             projection.chunks(row.len()).map(|direction| dot(direction, row) - half_square).collect()
         }
     }
@@ -24,7 +24,7 @@ fn largest(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
-/// φ of every row of x, `[rows, D]`, as the public interface has it: FAVOR+'s with the largest exponent of each row as c.
+/// Computes φ of every row of x, `[rows, D]`, like the public function: for FAVOR+, c is each row's largest exponent.
 pub fn feature_map(attention: &LinearAttention, x: &[f32]) -> Vec<f64> {
     let config = attention.config();
     let size = config.model_dim / config.num_heads;
@@ -41,7 +41,7 @@ pub fn feature_map(attention: &LinearAttention, x: &[f32]) -> Vec<f64> {
     mapped.collect()
 }
 
-/// `[B, H, L, E]` from four dimensions, `[B, L, H·E]` from three.
+/// Computes linear attention: `[B, H, L, E]` for four dimensions, `[B, L, H·E]` for three.
 pub fn linear_attention(
     attention: &LinearAttention,
     tensors: [Tensor<'_>; 3],
@@ -77,14 +77,14 @@ pub fn linear_attention(
     output.data
 }
 
-/// The weight of each key before they are divided by their total.
+/// Returns the weight of each key before division by the total.
 fn weights(map: FeatureMap, query: &[f64], keys: &[Vec<f64>]) -> Vec<f64> {
     if map != FeatureMap::FavorPlus {
         return keys.iter().map(|key| dot(query, key)).collect();
     }
     let exponents: Vec<Vec<f64>> =
         keys.iter().map(|key| key.iter().zip(query).map(|(key, query)| key + query).collect()).collect();
-    // What all have in common is divided out.
+    // A common factor cancels in the division by the total.
     let c = exponents.iter().map(|exponents| largest(exponents)).fold(f64::NEG_INFINITY, f64::max);
     exponents.iter().map(|exponents| exponents.iter().map(|exponent| (exponent - c).exp()).sum()).collect()
 }

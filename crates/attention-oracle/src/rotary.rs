@@ -1,4 +1,4 @@
-//! Rotary positions by their definition.
+//! The oracle of rotary position embedding.
 
 use std::ops::Range;
 
@@ -7,7 +7,8 @@ use ruvector_attention::tensor::Tensor;
 
 use super::Heads;
 
-/// x with each pair of features turned by its position's angle; `positions` is `[L]` or `[B · L]`, or nothing for 0, 1, ….
+/// Rotates each pair of features of x by its position's angle; `positions` is `[L]` or `[B · L]`, or by default 0, 1,
+/// ….
 pub fn rotary_embedding(x: Tensor<'_>, options: &RotaryOptions, positions: Option<&[i32]>) -> Vec<f64> {
     let mut rows = Heads::of(x, options.layout);
     let length = rows.length;

@@ -1,5 +1,5 @@
-//! The WebAssembly binding: conversions only. Inputs are copied in and results out, into arrays that JavaScript made: all of
-//! them once for a small call, part by part for a large one that has parts.
+//! The WebAssembly binding: conversions only. Inputs are copied in, and results out into arrays created by JavaScript:
+//! all at once for a small call, part by part for a large call that can be split.
 
 #![allow(missing_docs, reason = "lib/binding.d.ts documents the functions of both bindings once")]
 
@@ -25,17 +25,17 @@ use views::Views;
 
 type Result<T> = std::result::Result<T, JsValue>;
 
-/// A fifth of the standard library's allocator in size, and as fast.
+/// A fifth of the size of the standard library's allocator, and just as fast.
 #[global_allocator]
 static ALLOCATOR: Counting<talc::wasm::WasmDynamicTalc> = Counting(talc::wasm::new_wasm_dynamic_allocator());
 
 #[wasm_bindgen(start)]
 fn start() {
-    // A panic ends as a trap, which says nothing: its message has to be thrown before.
+    // A panic ends in a trap without a message, so throw the message first.
     std::panic::set_hook(Box::new(|panic| wasm_bindgen::throw_str(&panic.to_string())));
 }
 
-/// The error as JavaScript gets it: its fields as JSON in the message.
+/// Converts an error for JavaScript: its message is JSON with the fields.
 fn thrown(error: Error) -> JsValue {
     js_sys::Error::new(&calls::to_json(&error)).into()
 }
@@ -68,21 +68,21 @@ pub fn reset_peak() {
 }
 
 thread_local! {
-    /// The memory of the call at hand.
+    /// The memory of the current call.
     static CALL: UnsafeCell<CallMemory> = const { UnsafeCell::new(CallMemory::EMPTY) };
 }
 
-/// The bytes of the memory that calls lie in, until this module's memory grows.
+/// Returns the bytes of the call memory; the view is valid until this module's memory grows.
 #[wasm_bindgen(js_name = callMemory)]
 pub fn call_memory() -> Uint8Array {
-    // SAFETY: lib/ writes to it only while no call runs, and the memory is this thread's for good.
+    // SAFETY: lib/ writes to it only while no call runs, and the memory belongs to this thread for good.
     CALL.with(|call| unsafe { Uint8Array::view_mut_raw(call.get().cast(), size_of::<CallMemory>()) })
 }
 
-/// Lends the memory of the call at hand.
+/// Lends the memory of the current call.
 fn with_memory<T>(run: impl FnOnce(&mut CallMemory) -> T) -> T {
-    // SAFETY: a call runs to its end before the next one begins, and JavaScript does not run during a call, but for the
-    // report of its progress, which begins no call.
+    // SAFETY: a call ends before the next one starts. During a call JavaScript runs only to receive its progress, and
+    // then starts no call.
     CALL.with(|call| run(unsafe { &mut *call.get() }))
 }
 
@@ -140,7 +140,7 @@ thread_local! {
     static REPORTS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether calls say how far they are, to a function of this name among the globals: that of a worker.
+/// Turns progress reports on or off. Reports go to `reportAttentionProgress`, a global function that a worker defines.
 #[wasm_bindgen(js_name = setReports)]
 pub fn set_reports(reports: bool) {
     REPORTS.set(reports);
@@ -152,13 +152,13 @@ extern "C" {
     fn report_attention_progress(fraction: f32);
 }
 
-/// Says so for each hundredth.
+/// Reports progress at every hundredth.
 #[derive(Default)]
 struct Reporter(AtomicU32);
 
 impl Observer for Reporter {
     fn is_cancelled(&self) -> bool {
-        // A worker that is not wanted any more is ended from outside.
+        // A worker whose call is cancelled is terminated from outside.
         false
     }
 

@@ -1,4 +1,4 @@
-//! One stretch of this module's memory for all arrays of a call: one allocation at most, one copy in, one copy out.
+//! One range of this module's memory for all arrays of a call: at most one allocation, one copy in and one copy out.
 
 use std::cell::Cell;
 use std::mem::{MaybeUninit, take};
@@ -11,7 +11,8 @@ use ruvector_attention_calls::{Array, Element, OwnedArray};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Memory that is kept for the next call. Small: what is kept is missing elsewhere, and large calls have work to do beside.
+/// The maximum of memory to keep for the next call. Small, because kept memory is unavailable to others, and a large
+/// call can afford an allocation.
 const KEPT_BYTES: usize = 1 << 20;
 
 type Word = MaybeUninit<u64>;
@@ -25,7 +26,7 @@ thread_local! {
 pub(crate) struct Memory(Vec<Word>);
 
 impl Memory {
-    /// Room for so many words, or a `MEMORY` error.
+    /// Allocates `count` words, or returns a `MEMORY` error.
     pub(crate) fn new(count: u64) -> Result<Self> {
         let mut words = KEPT.take();
         let length = usize::try_from(count).unwrap_or(usize::MAX);
@@ -38,7 +39,7 @@ impl Memory {
         Ok(Self(words))
     }
 
-    /// All of it, to be cut into arrays.
+    /// Returns all of the memory, to be divided into arrays.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         Rest(self.0.spare_capacity_mut())
     }
@@ -52,11 +53,11 @@ impl Drop for Memory {
     }
 }
 
-/// What of a call's memory is free.
+/// The unused part of a call's memory.
 pub(crate) struct Rest<'a>(&'a mut [MaybeUninit<Word>]);
 
 impl<'a> Rest<'a> {
-    /// Room for `words` words.
+    /// Takes `words` words.
     fn take(&mut self, words: usize) -> &'a mut [MaybeUninit<Word>] {
         let (part, rest) = take(&mut self.0).split_at_mut(words);
         self.0 = rest;
@@ -64,7 +65,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// An array of JavaScript's, of any class that calls take.
+/// A JavaScript array of any class that calls accept.
 pub(crate) struct TypedArray {
     pub element: Element,
     pub len: usize,
@@ -73,8 +74,8 @@ pub(crate) struct TypedArray {
 }
 
 impl TypedArray {
-    /// The array, which is of the class of this element type. It is never asked itself: a member of the caller's own would run
-    /// in the middle of the call, and its prototype may be another realm's.
+    /// Wraps an array whose class matches the element type. The array's own members are never used: a member defined by
+    /// the caller would run in the middle of the call, and its prototype may belong to another realm.
     pub(crate) fn new(element: Element, array: &JsValue) -> Self {
         let plain = Uint8Array::new_from_slice(&[]);
         let get = |name| get_inherited(&plain, name, array);
@@ -88,31 +89,31 @@ impl TypedArray {
         Self { element, len: len as usize / element.size(), bytes }
     }
 
-    /// The words that a copy takes.
+    /// Returns the number of words that a copy takes.
     pub(crate) fn words(&self) -> u64 {
         (self.len as u64 * self.element.size() as u64).div_ceil(size_of::<Word>() as u64)
     }
 
-    /// A copy of the array.
+    /// Copies the array.
     pub(crate) fn copy<'a>(&self, rest: &mut Rest<'a>) -> Array<'a> {
         let words = rest.take(self.words() as usize);
         let bytes = self.len * self.element.size();
-        // SAFETY: any bits are bytes, and the words are as long; each of them is written once.
+        // SAFETY: bytes may have any bits, and the words have the same length; each of them is written once.
         let target = unsafe { slice::from_raw_parts_mut(words.as_mut_ptr().cast::<MaybeUninit<u8>>(), bytes) };
         self.bytes.copy_to_uninit(target);
-        // SAFETY: they were just filled, and are aligned for any element.
+        // SAFETY: the words were just filled, and are aligned for any element.
         unsafe { Array::from_raw(self.element, words.as_ptr().cast(), self.len) }
     }
 }
 
 #[wasm_bindgen]
 extern "C" {
-    /// `Reflect.get`: a getter that `owner` inherits, called on `array`.
+    /// `Reflect.get`: calls a getter that `owner` inherits on `array`.
     #[wasm_bindgen(js_namespace = Reflect, js_name = get)]
     fn get_inherited(owner: &Uint8Array, name: &str, array: &JsValue) -> JsValue;
 }
 
-/// A typed array with the elements of a result.
+/// Creates a typed array with the elements of a result.
 pub(crate) fn into_value(result: &OwnedArray) -> JsValue {
     let bytes = Uint8Array::new_from_slice(result.as_bytes());
     let buffer = bytes.buffer();

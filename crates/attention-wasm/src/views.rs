@@ -1,4 +1,4 @@
-//! The arrays of a large call where JavaScript has them, as a call in parts reads and writes them.
+//! The arrays of a large call, which stays in JavaScript's memory and is read and written in parts.
 
 use std::cell::RefCell;
 use std::slice;
@@ -20,7 +20,7 @@ extern "C" {
     fn new(len: u32) -> std::result::Result<Floats, JsValue>;
 }
 
-/// The arrays of a call and the results that it makes.
+/// The arrays of a call and the results that it creates.
 pub(crate) struct Views<'a> {
     arrays: &'a [TypedArray],
     out: Option<&'a Float32Array>,
@@ -33,13 +33,13 @@ impl<'a> Views<'a> {
         Self { arrays, out, results: RefCell::default() }
     }
 
-    /// The results; the first one is the caller's own array if there is one.
+    /// Returns the results; the first one is the caller's own array if there is one.
     pub(crate) fn into_results(self) -> Array {
         self.results.into_inner().into_iter().map(|(array, _)| array).collect()
     }
 }
 
-/// The bytes of `len` elements of `size` bytes each, from `start` on.
+/// Returns the bytes of `len` elements of `size` bytes each, from `start` on.
 fn part(bytes: &Uint8Array, start: usize, len: usize, size: usize) -> Uint8Array {
     bytes.subarray((start * size) as u32, ((start + len) * size) as u32)
 }
@@ -51,7 +51,7 @@ impl Distant for Views<'_> {
 
     fn read(&self, array: usize, start: usize, target: &mut [f32]) {
         let part = part(&self.arrays[array].bytes, start, target.len(), size_of::<f32>());
-        // SAFETY: the bytes of these numbers, borrowed as they are; any bytes are numbers.
+        // SAFETY: a mutable borrow of the numbers' bytes; numbers may have any bits.
         part.copy_to(unsafe { slice::from_raw_parts_mut(target.as_mut_ptr().cast(), size_of_val(target)) });
     }
 
@@ -61,7 +61,7 @@ impl Distant for Views<'_> {
 
     fn read_integers(&self, array: usize, target: &mut [i32]) {
         let bytes = &self.arrays[array].bytes;
-        // SAFETY: the bytes of these numbers, borrowed as they are; any bytes are numbers.
+        // SAFETY: a mutable borrow of the numbers' bytes; numbers may have any bits.
         bytes.copy_to(unsafe { slice::from_raw_parts_mut(target.as_mut_ptr().cast(), size_of_val(target)) });
     }
 
@@ -86,7 +86,7 @@ impl Distant for Views<'_> {
 
     fn write(&self, result: usize, start: usize, source: &[f32]) {
         let part = part(&self.results.borrow()[result].1, start, source.len(), size_of::<f32>());
-        // SAFETY: the bytes of these numbers, borrowed as they are.
+        // SAFETY: a borrow of the numbers' bytes.
         part.copy_from(unsafe { slice::from_raw_parts(source.as_ptr().cast(), size_of_val(source)) });
     }
 }

@@ -1,5 +1,5 @@
-//! The kernels alone, at every instruction set of this machine, on one thread: `cargo bench`, or `cargo bench -- sdpa/avx2`.
-//! How they compare with other programs is what `npm run bench` measures.
+//! Benchmarks of the kernels alone, at every instruction set of this machine, on one thread: `cargo bench`, or
+//! `cargo bench -- sdpa/avx2`. For comparisons with other programs use `npm run bench`.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use ruvector_attention::options::AttentionOptions;
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Context, Tensor};
 
-/// Which keys are hidden.
+/// The keys that are hidden.
 #[derive(Clone, Copy, PartialEq)]
 enum Hidden {
     None,
@@ -54,10 +54,10 @@ const SHAPES: [Shape; 11] = [
     Shape { queries: 1, ..square("decode S=8192 D=64", 8192, 64, Hidden::None) },
 ];
 
-/// Rows, inputs and outputs of a linear layer.
+/// The numbers of rows, inputs and outputs of linear layers.
 const PRODUCTS: [[usize; 3]; 3] = [[16, 384, 384], [512, 384, 384], [512, 384, 1152]];
 
-/// Evenly spread numbers from −1 to 1.
+/// Returns evenly spread numbers from −1 to 1.
 fn numbers(count: usize) -> Vec<f32> {
     (0..count).map(|i| (i.wrapping_mul(2_654_435_761) >> 7) % 1000).map(|step| step as f32 / 500.0 - 1.0).collect()
 }
@@ -66,7 +66,7 @@ fn tensor<'a>(name: &'static str, data: &'a [f32], dims: &[usize]) -> Tensor<'a>
     Tensor::new(name, data, dims).expect("a shape of the data's length")
 }
 
-/// Runs `benchmarks` in a group of each level.
+/// Runs `benchmarks` at every level, in one group per level.
 fn at_every_level(
     criterion: &mut Criterion,
     name: &str,

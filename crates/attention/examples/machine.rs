@@ -1,7 +1,7 @@
-//! What this machine can do at best, for the benchmark to set beside the kernels: multiply-adds on registers, and reads of memory.
+//! Measures this machine's limits, as a reference for the benchmark: multiply-adds on registers, and reads of memory.
 //!
-//! Prints the instruction set in use, then answers each line of standard input with one number:
-//! `peak THREADS` in GF/s, `read THREADS BYTES` in GB/s over a buffer of that size.
+//! Prints the instruction set in use, then answers each line of standard input with one number: `peak THREADS` in GF/s,
+//! `read THREADS BYTES` in GB/s over a buffer of that size.
 
 use std::hint::black_box;
 use std::io::{self, BufRead, Write};
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use ruvector_attention::simd::{Kernel, Level, Simd};
 
-/// How long one answer is measured.
+/// The measuring time for one answer.
 const SPAN: Duration = Duration::from_millis(8);
 
-/// Independent chains of multiply-adds: more than latency times pipes, and no more than there are registers.
+/// Independent chains of multiply-adds: more than latency times execution ports, and no more than there are registers.
 const CHAINS: usize = if cfg!(target_arch = "aarch64") { 24 } else { 12 };
 
-/// Multiply-adds until the span is over; returns how many floating-point operations they were.
+/// Runs multiply-adds for the measuring time; returns the number of floating-point operations.
 struct MultiplyAdds;
 
 impl Kernel for MultiplyAdds {
@@ -45,7 +45,7 @@ impl Kernel for MultiplyAdds {
     }
 }
 
-/// Sums a buffer over and over until the span is over; returns how many bytes it read.
+/// Sums a buffer repeatedly for the measuring time; returns the number of bytes read.
 struct Reads<'a>(&'a [f32]);
 
 impl Kernel for Reads<'_> {
@@ -72,7 +72,7 @@ impl Kernel for Reads<'_> {
     }
 }
 
-/// Runs `work` on so many threads at once, and returns the sum of their results per nanosecond.
+/// Runs `work` on `threads` threads at once, and returns the sum of their results per nanosecond.
 fn rate(threads: usize, work: impl Fn(usize) -> f64 + Sync) -> f64 {
     let barrier = Barrier::new(threads);
     let measure = |index| {
@@ -96,7 +96,7 @@ fn answer(level: Level, line: &str, buffer: &mut Vec<f32>) -> Option<f64> {
         "peak" => Some(rate(threads, |_| level.run(MultiplyAdds))),
         "read" => {
             let bytes: usize = words.next()?.parse().ok()?;
-            // Written to, so that every page has memory of its own.
+            // Written to, so that every page is backed by physical memory.
             buffer.resize(bytes / size_of::<f32>(), 1.0);
             let part = buffer.len().div_ceil(threads).max(1);
             let parts: Vec<_> = buffer.chunks(part).collect();

@@ -1,6 +1,7 @@
-//! Rewrites wasm-bindgen's glue, a module with one global instance, as a function that makes an instance a call.
+//! Rewrites wasm-bindgen's glue, a module with one global instance, as a function that creates an instance on each
+//! call.
 //!
-//! A process needs several: an API of its own for each `loadBackend`, and a fresh instance after a trap.
+//! A process needs several instances: a separate API for each `loadBackend`, and a fresh instance after a trap.
 
 use anyhow::{Context, Result, ensure};
 
@@ -9,16 +10,16 @@ use anyhow::{Context, Result, ensure};
 pub struct Factory {
     /// A module that exports `instantiate(module)`.
     pub javascript: String,
-    /// The types of that module.
+    /// The type declarations of that module.
     pub declarations: String,
-    /// The types of what an instance offers, as wasm-bindgen wrote them.
+    /// The type declarations of an instance's exports, as wasm-bindgen wrote them.
     pub export_declarations: String,
 }
 
-/// What must not stand in a file that every bundler, engine and content security policy has to take.
+/// Text that must not occur in a file that every bundler, engine and content security policy accepts.
 const FORBIDDEN: [&str; 7] = ["import.meta", "import ", "export ", "await ", "eval(", "new Function", "require("];
 
-/// Makes the factory from what wasm-bindgen generates for the `web` target without a default module path.
+/// Creates the factory from wasm-bindgen's output for the `web` target without a default module path.
 pub fn factory(javascript: &str, declarations: &str) -> Result<Factory> {
     let (instance, exports) = instance_body(javascript)?;
     let mut text = String::from(
@@ -49,7 +50,7 @@ pub fn factory(javascript: &str, declarations: &str) -> Result<Factory> {
     })
 }
 
-/// The glue without its asynchronous start and without the word `export`, and the names that it exported.
+/// Returns the glue without its asynchronous start and without the keyword `export`, and the names that it exported.
 fn instance_body(javascript: &str) -> Result<(String, Vec<String>)> {
     let (before_load, rest) = split(javascript, "\nasync function __wbg_load(")?;
     let (_, rest) = split(rest, "\nfunction initSync(module) {")?;

@@ -1,8 +1,8 @@
-//! Imports of the crates run one way: bindings → calls → kernels, and mechanisms → mathematics → SIMD inside the kernels; files form no
-//! circle.
+//! Checks that imports of the crates run in one direction: bindings → calls → kernels, and inside the kernels
+//! mechanisms → mathematics → SIMD, without cycles between files.
 //!
-//! An arrow is an import of a function, a constant or a static, or their use by a path. Imports of types and traits alone, `mod`, and
-//! re-exports of children are none.
+//! An arrow is an import of a function, a constant or a static, or its use by a path. Imports of types and traits
+//! alone, `mod`, and re-exports of children do not count.
 
 #![allow(missing_docs, reason = "test names are sentences")]
 
@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A file's arrows, each by the file that it leads to and the name that it imports.
+/// A file's arrows: for each, the file that it leads to and the name that it imports.
 type Arrows = BTreeMap<String, BTreeSet<(String, String)>>;
 
-/// The source files of one crate by the path of their module, such as `attention::cache`; the root is the empty path.
+/// The source files of one crate by their module path, such as `attention::cache`; the root is the empty path.
 struct Crate {
     sources: BTreeMap<String, String>,
 }
@@ -49,7 +49,7 @@ impl Crate {
                 add(&path);
                 continue;
             }
-            // A module: its functions are used by its name.
+            // The import is a module, whose functions are used through its name.
             let name = target.rsplit("::").next().unwrap_or_default().to_owned();
             for used in used_through(source, &name) {
                 let mut path = path.clone();
@@ -60,7 +60,7 @@ impl Crate {
         for path in inline_paths(source) {
             add(&self.absolute(module, &path));
         }
-        // Functions of children, by their name.
+        // Functions of child modules, used through the child's name.
         for child in self.sources.keys().filter(|other| parent(other) == Some(module)) {
             let name = child.rsplit("::").next().unwrap_or_default();
             for used in used_through(source, name) {
@@ -72,7 +72,7 @@ impl Crate {
         arrows
     }
 
-    /// A path from the crate's root.
+    /// Returns a path relative to the crate's root.
     fn absolute(&self, module: &str, path: &[String]) -> Vec<String> {
         let mut base: Vec<String> = module.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
         let mut rest = path;
@@ -89,7 +89,8 @@ impl Crate {
         base
     }
 
-    /// The file and the item that a path from the root names; no item if it names a module, nothing outside of the crate.
+    /// Returns the file and the item that a path from the root names: no item for a module, `None` outside of the
+    /// crate.
     fn resolve(&self, from: &str, path: &[String]) -> Option<(String, String)> {
         for length in (0..=path.len()).rev() {
             let module = path[..length].join("::");
@@ -98,7 +99,7 @@ impl Crate {
                 return None;
             }
             let item = path.get(length).cloned().unwrap_or_default();
-            // Where the module re-exports the item of a child, it is the child's.
+            // If the module re-exports the item of a child, the item belongs to the child.
             for export in exports(source) {
                 if export.last() == Some(&item) && export.len() > 1 {
                     let exported = self.absolute(&module, &export);
@@ -125,7 +126,7 @@ fn collect(folder: &Path, module: &str, sources: &mut BTreeMap<String, String>) 
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let place = if matches!(&*name, "mod" | "lib" | "main") { module.to_owned() } else { inner };
             let text = fs::read_to_string(&path).unwrap();
-            // Tests may import whatever they like; comments import nothing.
+            // Tests may import anything, and comments import nothing.
             let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
             let text = text.split("#[cfg(all(test").next().unwrap_or_default();
             let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
@@ -141,17 +142,17 @@ fn parent(module: &str) -> Option<&str> {
     }
 }
 
-/// CamelCase names types and traits.
+/// Returns true for CamelCase, the names of types and traits.
 fn is_type(item: &str) -> bool {
     item.is_empty() || (item.starts_with(char::is_uppercase) && item.contains(char::is_lowercase)) || item.len() == 1
 }
 
-/// The paths of every `use` that is no re-export.
+/// Returns the paths of every private `use`, that is, without re-exports.
 fn imports(source: &str) -> Vec<Vec<String>> {
     uses(source, false)
 }
 
-/// The paths of every `pub use`.
+/// Returns the paths of every `pub use`.
 fn exports(source: &str) -> Vec<Vec<String>> {
     uses(source, true)
 }
@@ -171,7 +172,7 @@ fn uses(source: &str, is_public: bool) -> Vec<Vec<String>> {
     paths
 }
 
-/// Every path of a tree such as `a::{b, c::{self, d as e}}`.
+/// Expands a tree such as `a::{b, c::{self, d as e}}` into its paths.
 fn spread(tree: &str, prefix: &[String], paths: &mut Vec<Vec<String>>) {
     let tree = tree.trim();
     if let Some((head, rest)) = tree.split_once('{') {
@@ -202,7 +203,7 @@ fn spread(tree: &str, prefix: &[String], paths: &mut Vec<Vec<String>>) {
     }
 }
 
-/// Every path outside of `use` that begins with `crate::`, `super::` or `self::`.
+/// Returns every path outside of `use` that begins with `crate::`, `super::` or `self::`.
 fn inline_paths(source: &str) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
     for line in source.lines().filter(|line| !line.trim_start().starts_with("use ") && !line.contains("pub(")) {
@@ -220,7 +221,7 @@ fn inline_paths(source: &str) -> Vec<Vec<String>> {
     paths
 }
 
-/// What is used as `name::item`.
+/// Returns the items used as `name::item`.
 fn used_through(source: &str, name: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     let needle = format!("{name}::");
@@ -237,7 +238,7 @@ fn used_through(source: &str, name: &str) -> BTreeSet<String> {
     used
 }
 
-/// A circle of files, if there is one.
+/// Returns a cycle of files, if there is one.
 fn circle(arrows: &Arrows) -> Option<Vec<String>> {
     fn visit<'a>(at: &'a str, arrows: &'a Arrows, path: &mut Vec<&'a str>, done: &mut BTreeSet<&'a str>) -> bool {
         if let Some(start) = path.iter().position(|before| *before == at) {

@@ -5,7 +5,7 @@ use ruvector_attention::simd::Level;
 use ruvector_attention::{Context, Tensor};
 use ruvector_attention_oracle::encoder as reference;
 
-/// The activation of each value, on one thread.
+/// Applies the activation to each value, on one thread.
 fn run(level: Level, activation: Activation, inputs: &[f32]) -> Vec<f32> {
     let mut values = vec![f32::NAN; inputs.len()];
     let x = Tensor::new("x", inputs, &[inputs.len()]).unwrap();
@@ -13,7 +13,7 @@ fn run(level: Level, activation: Activation, inputs: &[f32]) -> Vec<f32> {
     values
 }
 
-/// The largest difference from the oracle over every level, in what `unit` makes of the exact result.
+/// Returns the largest difference from the oracle over all levels, divided by `unit` of the exact result.
 fn worst(activation: Activation, low: f32, high: f32, unit: fn(f64) -> f64) -> f64 {
     let count = 1 << 19;
     let inputs: Vec<f32> = (0..=count).map(|at| low + (high - low) * (at as f32 / count as f32)).collect();

@@ -1,4 +1,4 @@
-//! Any attention problem against the oracle.
+//! Arbitrary attention problems against the oracle.
 
 use proptest::prelude::*;
 use ruvector_attention::Context;
@@ -43,10 +43,10 @@ proptest! {
 
     #[test]
     fn a_nan_spoils_the_rows_that_see_it_and_no_others(case in case(), seed in any::<u64>()) {
-        // A dropped weight times NaN may be either.
+        // A dropped weight times NaN may be 0 or NaN.
         let case = Case { options: AttentionOptions { dropout: 0.0, ..case.options.clone() }, ..case };
         let mut problem = case.problem();
-        // Weights that vanish beside others may hide a NaN value.
+        // A vanishing weight may hide a NaN value, so remove biases that low.
         problem.float_mask.iter_mut().filter(|bias| **bias == -1e30).for_each(|bias| *bias = 0.0);
         let mut random = Random::new(seed);
         for data in [&mut problem.q, &mut problem.k, &mut problem.v] {
@@ -78,7 +78,7 @@ proptest! {
     }
 }
 
-/// The problem with NaN and infinities in every key and value that no row of its heads sees.
+/// Returns the problem with NaN and infinities in every key and value that is hidden from all rows of its heads.
 fn poison(problem: &Problem, biased: &[f64], seed: u64) -> Problem {
     use ruvector_attention::options::Layout;
     let case = &problem.case;

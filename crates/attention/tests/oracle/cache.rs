@@ -1,4 +1,4 @@
-//! The key/value cache against the oracle over the whole sequence, whatever is appended, attended and truncated before.
+//! The key/value cache against the oracle over the whole sequence, after any series of appends, calls and truncations.
 
 use proptest::prelude::*;
 use ruvector_attention::attention::cache::{CacheConfig, KvCache};
@@ -31,14 +31,14 @@ impl Shape {
     }
 }
 
-/// A cache beside everything that was ever appended to it, one row of each batch entry and head after the other.
+/// A cache together with everything ever appended to it, one row of each batch entry and head after the other.
 struct Model {
     shape: Shape,
     cache: KvCache,
     keys: Vec<Vec<f32>>,
     values: Vec<Vec<f32>>,
     length: usize,
-    /// The length before the last block, which a ring cannot go behind once it has dropped keys.
+    /// The length before the last block. Once a ring has dropped keys, it cannot be truncated below this.
     before_block: usize,
     has_dropped: bool,
 }
@@ -83,7 +83,7 @@ impl Model {
         assert_eq!(self.cache.length(), length);
     }
 
-    /// The first length to which it can go back, other than 0; and how many positions it can attend from are those behind it.
+    /// Returns the shortest nonzero length that it can be truncated to. It can attend from the positions after that.
     fn floor(&self) -> usize {
         if self.has_dropped { self.before_block } else { 0 }
     }
@@ -113,7 +113,7 @@ impl Model {
         let whole_options = AttentionOptions {
             window: Some([left, right]),
             query_offset: Some(length as i64 - queries as i64),
-            // The whole sequence is in the one layout.
+            // The whole sequence always has this layout.
             layout,
             ..options.clone()
         };
@@ -179,7 +179,7 @@ impl Model {
         }
     }
 
-    /// Carries the cache over as it is after a fault of the backend.
+    /// Replaces the cache by a revived copy, as after a fault of the backend.
     fn revive(&mut self) {
         let mut revived = None;
         let mut visit = |entries: &[Entry<'_>]| {

@@ -1,4 +1,4 @@
-//! What the semantics promise at the edges, one sentence a test.
+//! Edge cases promised by the semantics, one sentence per test.
 
 use ruvector_attention::attention::mask::Mask;
 use ruvector_attention::attention::{Arrays, attention_weights};
@@ -206,7 +206,7 @@ fn scores_of_ten_thousand_neither_overflow_nor_lose_the_row() {
 
 #[test]
 fn scores_of_ten_thousand_that_are_exact_keep_their_differences() {
-    // Whole numbers, so that every score is one: the weights of 1 over e⁰, e¹, … come out as they do near 0.
+    // Scores are integers, so the weights of 1 over e⁰, e¹, … are the same for large scores as near 0.
     for (queries, mask) in [(1, false), (5, false), (40, false), (40, true)] {
         for level in Level::available() {
             let (q, mut k) = (vec![1.0; queries], vec![0.0; 70]);
@@ -284,7 +284,7 @@ fn dropout_drops_the_same_weights_however_they_are_computed() {
     assert!((share - 0.4).abs() < 0.02, "{share}");
     for context in contexts() {
         assert_eq!(dropped(&whole.run(context).weights), expected, "{}", context.level.name());
-        // The first row alone takes the way of decoding.
+        // The first row alone is computed by the decoding pass.
         let mut first = whole.clone();
         first.case.queries = 1;
         first.q = whole.q.chunks(70 * 8).flat_map(|head| head[..8].to_vec()).collect();

@@ -1,4 +1,4 @@
-//! Encoder layers, norms, activations and means against the oracle.
+//! Encoder layers, norms, activations and mean pooling against the oracle.
 
 use proptest::prelude::*;
 use ruvector_attention::attention::Arrays;
@@ -26,7 +26,7 @@ fn borrowed(state: &State) -> Vec<Entry<'_>> {
     state.iter().map(|(name, shape, data)| Entry { name: name.into(), shape: shape.clone(), data }).collect()
 }
 
-/// Parameters for a layer that are none of them 0 or 1, each matrix so wide that values keep their size.
+/// Draws parameters for a layer, none of them 0 or 1, each matrix scaled so that values keep their magnitude.
 fn state_of(layer: &TransformerEncoderLayer, random: &mut Random) -> State {
     let draw = |entry: &Entry<'_>| {
         let width = 1.0 / (if entry.shape.len() == 2 { entry.shape[1] as f32 } else { 4.0 }).sqrt();
@@ -109,7 +109,7 @@ fn check(call: &Call) {
         let mut output = vec![f32::NAN; data.len()];
         let mut weights = vec![f32::NAN; expected_weights.len()];
         layer.forward(context, x, &call.options, arrays, call.training, &mut output, Some(&mut weights)).unwrap();
-        // A norm of a row of few values that are nearly the same divides by next to nothing, and rounding with it.
+        // A norm over a few nearly equal values divides by almost nothing, which amplifies rounding errors.
         let tolerance = if size < 8 { 1e-3 } else { 3e-5 };
         assert_near(&output, &expected, tolerance, &format!("{} output", context.level.name()));
         let tolerance = if size < 8 { 1e-3 } else { 1e-5 };
@@ -173,7 +173,7 @@ proptest! {
             reference::mean_pool(x, has_lengths.then_some(&lengths), normalize)
         };
         if has_lengths {
-            // What does not count is never read.
+            // Rows beyond the length must never be read.
             for (b, &length) in lengths.iter().enumerate() {
                 data[(b * rows + length as usize) * columns..(b + 1) * rows * columns].fill(f32::NAN);
             }
@@ -190,7 +190,7 @@ proptest! {
 #[test]
 fn a_norm_far_from_zero_keeps_its_digits() {
     let mut random = Random::new(8);
-    // Multiples of 1/64 around 10,000, which f32 holds exactly.
+    // Multiples of 1/64 around 10,000, which f32 represents exactly.
     let data: Vec<f32> = random.normals(4 * 333).iter().map(|value| 10_000.0 + (value * 64.0).round() / 64.0).collect();
     let expected = reference::norm(&doubles(&data), 333, true, None, None, 1e-5);
     for context in contexts() {
@@ -260,7 +260,8 @@ fn what_drops_depends_on_the_place_and_the_seed_alone() {
     let config = r#"{"modelDim":16,"numHeads":2,"feedForwardDim":40,"dropout":0.4,"seed":9}"#;
     let mut random = Random::new(6);
     let layer = layer(config, &mut random);
-    // Whole tiles of rows at every instruction set: at a tile's end, rows are summed in an order that depends on how many there are.
+    // Whole tiles of rows at every instruction set: in a partial tile, the order of summation depends on the number of
+    // rows.
     const LENGTH: usize = 32;
     let data = random.normals(3 * LENGTH * 16);
     let run = |data: &[f32], batch: usize, training, seed| {
@@ -280,7 +281,8 @@ fn what_drops_depends_on_the_place_and_the_seed_alone() {
 
 #[test]
 fn initial_parameters_are_those_of_torch_bit_for_bit() {
-    // torch.manual_seed(42); torch.nn.TransformerEncoderLayer(8, 2, 12).state_dict(): the bits of each first and last number.
+    // torch.manual_seed(42); torch.nn.TransformerEncoderLayer(8, 2, 12).state_dict(): the bits of each first and last
+    // number.
     let layer = TransformerEncoderLayer::new(from_json(r#"{"modelDim":8,"numHeads":2,"feedForwardDim":12,"seed":42}"#))
         .unwrap();
     let expected: [(&str, &[usize], u32, u32); 12] = [
@@ -305,7 +307,7 @@ fn initial_parameters_are_those_of_torch_bit_for_bit() {
     }
 }
 
-/// The names of a BERT layer for PyTorch's, newer and older.
+/// Maps PyTorch's names to those of a BERT layer, new or old.
 fn bert_names(name: &str, is_old: bool) -> Option<String> {
     let (weight, bias) = if is_old { ("gamma", "beta") } else { ("weight", "bias") };
     let kind = if name.ends_with("weight") { weight } else { bias };
@@ -320,7 +322,7 @@ fn bert_names(name: &str, is_old: bool) -> Option<String> {
     Some(renamed)
 }
 
-/// A state dict under a BERT layer's names, each below `prefix`.
+/// Renames a state dict to a BERT layer's names, each below `prefix`.
 fn as_bert(state: &State, prefix: &str, is_old: bool) -> State {
     let mut renamed = State::new();
     for (name, shape, data) in state {
@@ -352,7 +354,7 @@ fn a_bert_layer_fills_the_same_parts() {
             let mut found = TransformerEncoderLayer::new(from_json(SMALL)).unwrap();
             let mut renamed = as_bert(&state, prefix, is_old);
             if !prefix.is_empty() {
-                // Beside the prefix, not under it.
+                // An entry outside the prefix.
                 renamed.push(("embeddings.weight".into(), vec![1], vec![0.0]));
             }
             found.load(&borrowed(&renamed), given).unwrap();

@@ -1,4 +1,4 @@
-//! Wrong inputs: each an error that names the argument, before anything is written.
+//! Invalid inputs: each one must cause an error that names the argument, before anything is written.
 
 use ruvector_attention::attention::mask::Mask;
 use ruvector_attention::attention::{Arrays, Outputs, scaled_dot_product_attention};
@@ -12,7 +12,7 @@ fn tensor<'a>(name: &str, dims: &[usize]) -> Tensor<'a> {
     Tensor::new(name, &VALUES[..dims.iter().product()], dims).unwrap()
 }
 
-/// The fault of a call, which must not have touched its output.
+/// Returns the error of a call, which must leave its output untouched.
 fn fault(dims: [&[usize]; 3], options: &AttentionOptions, arrays: Arrays<'_>, elements: usize) -> (Code, String) {
     let [q, k, v] = [("q", dims[0]), ("k", dims[1]), ("v", dims[2])].map(|(name, dims)| tensor(name, dims));
     let mut output = vec![7.0; elements];

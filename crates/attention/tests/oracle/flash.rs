@@ -1,4 +1,4 @@
-//! Tiles of any number of keys against the oracle.
+//! Tiles with any number of keys against the oracle.
 
 use proptest::prelude::*;
 use ruvector_attention::options::AttentionOptions;

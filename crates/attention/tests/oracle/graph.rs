@@ -1,4 +1,4 @@
-//! Graphs and their layers against the oracle, and what the semantics promise of them.
+//! Graphs and graph layers against the oracle, and properties promised by the semantics.
 
 use proptest::prelude::*;
 use ruvector_attention::graph::Graph;
@@ -15,7 +15,7 @@ use ruvector_attention_oracle::graph::{self as reference, Edges};
 
 use crate::support::{Random, assert_near, contexts, from_json};
 
-/// A graph as edges, and what its edges and nodes carry.
+/// A graph as a list of edges, with the features of its edges and nodes.
 #[derive(Debug, Clone)]
 struct Case {
     nodes: usize,
@@ -26,7 +26,7 @@ struct Case {
 }
 
 impl Case {
-    /// A graph whose last tenth of the nodes stays without edges, with some edges twice and some self-loops.
+    /// Draws a graph with some repeated edges and some self-loops, in which the last tenth of the nodes has no edges.
     fn new(nodes: usize, edges: usize, features: usize, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let connected = nodes - nodes / 10;
@@ -90,7 +90,7 @@ fn new_layer(kind: Kind, json: &str) -> GraphLayer {
     GraphLayer::new(config).unwrap()
 }
 
-/// The layer with parameters that are none of them zero.
+/// Creates a layer without zeros among its parameters.
 fn layer(kind: Kind, config: &str, random: &mut Random) -> GraphLayer {
     let layer = new_layer(kind, config);
     let data: Vec<Vec<f32>> = layer
@@ -112,7 +112,7 @@ fn layer(kind: Kind, config: &str, random: &mut Random) -> GraphLayer {
     layer.loaded(&entries, "").unwrap()
 }
 
-/// Everything that a layer's call depends on.
+/// A layer, and all inputs of one call.
 struct Call {
     layer: GraphLayer,
     case: Case,
@@ -221,7 +221,7 @@ proptest! {
     }
 }
 
-/// A call of each layer with all that it can have, over a graph of so many nodes and edges.
+/// Returns one call of each layer with all of its features, over a graph of `nodes` nodes and `edges` edges.
 fn calls(nodes: usize, edges: usize) -> Vec<Call> {
     let attention = r#""outFeatures":9,"numHeads":3,"dropout":0.3,"edgeFeatures":2"#;
     [
@@ -310,7 +310,7 @@ fn wrong_inputs_are_told_by_their_argument_before_anything_is_written() {
     assert_eq!(fault(Kind::Attention, edges, x, None, None, false, [8, 0]), option("edgeAttr"));
     assert_eq!(fault(Kind::Attention, edges, x, Some(&[3, 1]), None, false, [8, 0]), shape("edgeAttr"));
     assert_eq!(fault(Kind::Attention, edges, x, Some(&[2, 2]), None, false, [8, 0]), shape("edgeAttr"));
-    // The two edges that are no self-loop, and a self-loop for each of the four nodes.
+    // The two edges that are not self-loops, and a self-loop for each of the four nodes.
     assert_eq!(fault(Kind::Attention, "", x, None, None, true, [8, 5]), shape("weights"));
     assert_eq!(fault(Kind::Transformer, "", x, None, None, true, [8, 6]), shape("weights"));
 }

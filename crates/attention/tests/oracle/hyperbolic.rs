@@ -1,4 +1,4 @@
-//! Hyperbolic space and attention in it: against the oracle, against each other's models, and at the boundary.
+//! Hyperbolic space and attention: against the oracle, model against model, and at the boundary.
 
 use proptest::prelude::*;
 use ruvector_attention::hyperbolic::functions::FunctionOptions;
@@ -14,7 +14,7 @@ fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// A space with the attention of the given kind.
+/// A space with its attention and its oracle.
 #[derive(Debug, Clone, Copy)]
 struct Setup {
     space: Space,
@@ -43,7 +43,8 @@ impl Setup {
         usize::from(self.space.lorentz)
     }
 
-    /// A point of so many dimensions at `reach` (of the ball's radius) from the centre, as single precision has it.
+    /// Draws a point of `dims` dimensions, rounded to single precision, at a distance from the center of `reach` times
+    /// the ball's radius.
     fn point(&self, random: &mut Random, dims: usize, reach: f64) -> Vec<f32> {
         let direction: Vec<f64> = random.normals(dims).into_iter().map(f64::from).collect();
         let length = direction.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-9);
@@ -52,7 +53,7 @@ impl Setup {
         point.into_iter().map(|x| x as f32).collect()
     }
 
-    /// Points of which many lie near the boundary: their gaps are 10 to a power from `-decades` to 0.
+    /// Draws points, many of them near the boundary: their gaps are powers of 10 with exponents from `-decades` to 0.
     fn points(&self, random: &mut Random, count: usize, dims: usize, decades: f64) -> Vec<f32> {
         (0..count)
             .flat_map(|_| {
@@ -80,7 +81,8 @@ fn setups() -> impl Strategy<Value = Setup> {
     (prop::sample::select(vec![0.1, 1.0, 2.5]), any::<bool>()).prop_map(|(c, lorentz)| Setup::new(c, lorentz))
 }
 
-/// Equal to within `tolerance` of the larger of 1 and the vector's length: errors of one coordinate are those of the others.
+/// Asserts equality to within `tolerance` times the larger of 1 and the vector's length: an error in one coordinate
+/// affects all others.
 #[track_caller]
 fn assert_vector(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
@@ -96,7 +98,7 @@ proptest! {
     fn every_function_gives_what_the_oracle_gives(setup in setups(), dims in 1usize..=20, seed in any::<u64>()) {
         let (space, size) = (setup.space, dims + setup.extra());
         let mut random = Random::new(seed);
-        // So far out that the oracle's own rounding does not matter.
+        // Far enough from the boundary that the oracle's own rounding does not matter.
         let p = setup.points(&mut random, 1, dims, 2.0);
         let q = setup.points(&mut random, 1, dims, 2.0);
         let v: Vec<f32> = random.normals(dims).iter().map(|x| x * 0.3 / space.c.sqrt() as f32).collect();
@@ -113,7 +115,7 @@ proptest! {
         assert_vector(&call("logMap", &[&p, &q], size), &log, 2e-6, "logMap");
         assert_vector(&call("expMap0", &[&v], size), &space.exp_origin(&u), 2e-7, "expMap0");
         assert_vector(&call("logMap0", &[&p], dims), &space.log_origin(&x), 2e-6, "logMap0");
-        // A tangent vector with half the length of the one to q.
+        // A tangent vector half as long as the one that leads to q.
         let tangent: Vec<f32> = log.iter().map(|x| *x as f32 * 0.5).collect();
         let exact_tangent = space.on_tangent(&x, &doubles(&tangent));
         let halfway = space.exp(&x, &exact_tangent);
@@ -135,7 +137,7 @@ proptest! {
     #[test]
     fn logarithms_undo_exponentials(setup in setups(), dims in 1usize..=12, seed in any::<u64>()) {
         let mut random = Random::new(seed);
-        // Single precision holds tangent vectors of the hyperboloid well where its coordinates are small.
+        // Single precision represents tangent vectors of the hyperboloid well only if its coordinates are small.
         let decades = if setup.space.lorentz { 0.5 } else { 2.0 };
         let p = setup.points(&mut random, 1, dims, decades);
         let q = setup.points(&mut random, 1, dims, decades);
@@ -148,7 +150,7 @@ proptest! {
     }
 }
 
-/// A problem of the general kind, turned into one over points.
+/// An attention problem converted to points.
 #[derive(Debug, Clone)]
 struct Attention {
     setup: Setup,
@@ -265,7 +267,7 @@ proptest! {
                 }
             }
         }
-        // A bias so low that no weight is left hides nothing.
+        // A bias of −1e30 leaves no weight, but does not hide the key.
         prop_assume!(!attention.problem.float_mask.contains(&-1e30));
         for context in contexts() {
             prop_assert_eq!(poisoned.run(context).unwrap(), attention.run(context).unwrap());
@@ -303,7 +305,7 @@ fn the_models_agree() {
 
 #[test]
 fn distances_at_the_boundary_keep_their_accuracy() {
-    // From the formula with 60 digits; points are (x, y) in single precision.
+    // Computed from the formula with 60 digits; points are (x, y) in single precision.
     let cases: [([f32; 2], [f32; 2], f64); 6] = [
         ([0.99999, 0.0], [0.99998, 0.0], 0.693_152_187_387_708_7),
         ([0.99999, 0.0], [0.99999, 9.9999e-6], 0.961_208_214_801_102_1),
@@ -316,7 +318,7 @@ fn distances_at_the_boundary_keep_their_accuracy() {
     for (a, b, expected) in cases {
         let found = setup.call(r#"{"function":"distance"}"#, &[(&a, &[2]), (&b, &[2])], 1).unwrap()[0];
         assert!((f64::from(found) / expected - 1.0).abs() < 1e-6, "{a:?} {b:?}: {found} instead of {expected}");
-        // Two keys: the ratio of their weights says how far apart their distances are.
+        // Two keys: the ratio of their weights gives the difference of their distances.
         let attention = HyperbolicAttention::new(from_json(r#"{"curvature":-1}"#)).unwrap();
         for context in contexts() {
             let keys: Vec<f32> = a.into_iter().chain(b).collect();
@@ -417,7 +419,7 @@ fn a_point_off_the_manifold_is_told_by_argument_row_and_distance() {
 fn points_just_beyond_the_ball_are_drawn_in() {
     let setup = Setup::new(1.0, false);
     let found = setup.call(r#"{"function":"distance"}"#, &[(&[1.0009, 0.0], &[2]), (&[0.0, 0.0], &[2])], 1).unwrap();
-    // As far as 1 − 2⁻²⁵ of the radius.
+    // Clamped to 1 − 2⁻²⁵ of the radius.
     assert!((f64::from(found[0]) - 2.0 * (1.0 - 0.5f64.powi(25)).atanh()).abs() < 1e-5, "{}", found[0]);
     let projected = setup.call(r#"{"function":"projectToBall"}"#, &[(&[30.0, 40.0], &[2])], 2).unwrap();
     assert_vector(&projected, &[0.6 * (1.0 - 1e-5), 0.8 * (1.0 - 1e-5)], 1e-7, "projected");
@@ -430,7 +432,7 @@ fn distances_from_the_origin_never_fall_towards_the_boundary() {
     let mut lengths: Vec<f32> = lengths.filter(|&length| length <= 1.0009).collect();
     lengths.sort_by(f32::total_cmp);
     let points: Vec<f32> = lengths.iter().flat_map(|length| [length * 0.6, length * 0.8]).collect();
-    // As doubles see them: the coordinates are rounded.
+    // In doubles, because the coordinates themselves are rounded.
     let radius = |point: &[f32]| f64::from(point[0]).hypot(f64::from(point[1]));
     let shape = [lengths.len(), 2];
     let function = r#"{"function":"distance"}"#;

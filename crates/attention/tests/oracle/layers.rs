@@ -14,7 +14,7 @@ use ruvector_attention_oracle as reference;
 
 use crate::support::{Random, assert_near, contexts, from_json};
 
-/// A layer's call: its configuration, which inputs are given, and the options.
+/// A call of a layer: its configuration, the inputs given, and the options.
 #[derive(Debug, Clone)]
 struct Call {
     config: String,
@@ -37,7 +37,7 @@ fn call() -> impl Strategy<Value = Call> {
         let (kv_heads, group, head_dim, model_dim, k_dim, v_dim, [own_model, own_k, own_v, bias]) = config;
         let heads = kv_heads * group;
         let model_dim = if own_model { model_dim } else { heads * head_dim };
-        // Fewer inputs share a size.
+        // If fewer inputs are given, they share a size.
         let k_dim = if inputs == 1 || !own_k { model_dim } else { k_dim };
         let v_dim = if inputs < 3 || !own_v { k_dim } else { v_dim };
         let [causal, training, average_weights, lengths, float_mask] = flags;
@@ -60,8 +60,8 @@ fn call() -> impl Strategy<Value = Call> {
     })
 }
 
-/// The layer with parameters that are none of them zero, each matrix so wide that what it computes keeps the size of its
-/// input: larger scores would ask for more digits than f32 has.
+/// Creates a layer without zeros among its parameters. Each matrix is scaled so that results keep the magnitude of the
+/// input: larger scores would need more digits than f32 has.
 fn layer(config: &str, random: &mut Random) -> MultiHeadAttention {
     let mut layer = MultiHeadAttention::new(from_json(config)).unwrap();
     let parameters: Vec<(String, Vec<usize>, Vec<f32>)> = layer
@@ -153,7 +153,7 @@ proptest! {
         for context in contexts() {
             let mut found = vec![f32::NAN; rows * outputs];
             linear(context, x, weight, bias, &mut found).unwrap();
-            // Sums of so many products of about 1 round to some multiple of their length's root.
+            // The rounding error of a sum of products of about 1 grows with the square root of its length.
             assert_near(&found, &expected, 2e-5, context.level.name());
         }
     }
@@ -166,7 +166,7 @@ proptest! {
         let mut x = random.normals(rows * columns);
         x.iter_mut().for_each(|value| *value *= scale);
         x.iter_mut().filter(|_| random.uniform() < hidden).for_each(|value| *value = f32::NEG_INFINITY);
-        // A row of −∞ alone has no softmax; a mask would make it zeros, and this is no mask.
+        // A row of only −∞ has no softmax. In attention a mask gives zeros then, but this is not a mask.
         x.chunks_mut(columns).for_each(|row| row[0] = row[0].max(-100.0));
         let row = |row: &[f32]| reference::softmax(&row.iter().map(|&value| f64::from(value)).collect::<Vec<_>>()).0;
         let expected: Vec<f64> = x.chunks(columns).flat_map(row).collect();

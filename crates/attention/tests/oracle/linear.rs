@@ -1,4 +1,4 @@
-//! Linear attention against the oracle, and against what its definition promises.
+//! Linear attention against the oracle, and properties promised by its definition.
 
 use proptest::prelude::*;
 use ruvector_attention::attention::{Arrays, Outputs, scaled_dot_product_attention};
@@ -17,7 +17,7 @@ const MAPS: [&str; 3] = ["elu", "relu", "favor+"];
 #[derive(Debug, Clone)]
 struct Case {
     map: &'static str,
-    /// Features of FAVOR+.
+    /// The number of FAVOR+ features.
     features: usize,
     batch: usize,
     heads: usize,
@@ -28,7 +28,7 @@ struct Case {
     three_dimensions: bool,
     causal: bool,
     lengths: bool,
-    /// What keys and queries are multiplied with.
+    /// The factor of keys and queries.
     spread: f32,
     seed: u64,
 }
@@ -115,7 +115,7 @@ impl Problem {
         output
     }
 
-    /// What a stream gives, `steps` positions at a time; the shape is that of [`Problem::run`].
+    /// Runs a stream, `steps` positions at a time; the result has the shape of [`Problem::run`].
     fn stream(&self, context: Context<'_>, steps: &[usize]) -> Vec<f32> {
         let Case { batch, heads, queries, size, value_dim, .. } = self.case;
         let stream = Stream::new(StreamConfig { batch, value_dim: Some(value_dim) }).unwrap();
@@ -141,7 +141,7 @@ impl Problem {
         output
     }
 
-    /// Where the rows of these positions lie, in the order in which a tensor of them alone has them.
+    /// Returns the ranges of these positions' rows, in the order of a tensor that contains only these positions.
     fn rows(&self, positions: std::ops::Range<usize>, size: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
         let Case { batch, heads, queries, three_dimensions, .. } = self.case;
         let (outer, inner) = if three_dimensions { (batch, heads) } else { (batch * heads, 1) };
@@ -362,7 +362,8 @@ fn a_row_without_keys_is_zeros() {
 
 #[test]
 fn keys_of_growing_exponents_leave_earlier_rows_their_digits() {
-    // FAVOR+'s exponents grow by about 250 from the first key to the last: beside one c for all, the first rows would vanish.
+    // FAVOR+'s exponents grow by about 250 from the first key to the last; with a single c, the first rows would
+    // vanish.
     let mut problem =
         Case { map: "favor+", features: 64, causal: true, queries: 100, keys: 100, ..Case::default() }.problem();
     for (j, key) in problem.k.chunks_mut(8).enumerate() {
@@ -406,7 +407,7 @@ fn a_stream_begins_anew_after_a_reset() {
     assert_eq!(run(), first);
 }
 
-/// ω itself, `[F, D]`, in doubles.
+/// Returns ω itself, `[F, D]`, in doubles.
 fn omega(attention: &LinearAttention, size: usize) -> Vec<f64> {
     let quarter_root = (size as f64).powf(0.25);
     attention.projection().iter().map(|&value| f64::from(value) * quarter_root).collect()
@@ -453,10 +454,10 @@ fn norms_of_omega_are_chi_distributed_and_directions_even() {
     let variance = mean(&mut squares.iter().map(|square| (square - 16.0).powi(2)));
     let third = mean(&mut squares.iter().map(|square| (square - 16.0).powi(3)));
     assert!((average - 16.0).abs() < 0.2 && (variance - 32.0).abs() < 2.0 && (third - 128.0).abs() < 40.0);
-    // Inside a block no norm says anything of the next.
+    // Norms within a block must be uncorrelated.
     let neighbours = mean(&mut squares.windows(2).map(|pair| (pair[0] - 16.0) * (pair[1] - 16.0)));
     assert!(neighbours.abs() < 1.5);
-    // So every coordinate is N(0, 1), in each place of the block.
+    // Hence every coordinate is N(0, 1), at every index in the block.
     for place in [0, 7, 15] {
         let rows = || omega.chunks(size).skip(place).step_by(size);
         let count = rows().count() as f64 * size as f64;
@@ -484,7 +485,7 @@ fn the_error_against_softmax_attention_falls_as_one_over_the_root_of_the_feature
     let mut random = Random::new(11);
     let mut draw =
         |factor: f32| -> Vec<f32> { random.normals(length * size).iter().map(|value| value * factor).collect() };
-    // Of the size at which a few features already estimate: the variance grows as the exponential of the squares.
+    // Small enough for a few features to estimate well: the variance grows exponentially with the squares.
     let (q, k, v) = (draw(0.5), draw(0.5), draw(1.0));
     let dims = [1, 1, length, size];
     let tensors = [("q", &q), ("k", &k), ("v", &v)].map(|(name, data)| Tensor::new(name, data, &dims).unwrap());
@@ -508,7 +509,7 @@ fn the_error_against_softmax_attention_falls_as_one_over_the_root_of_the_feature
     assert!(errors[3] < 0.01, "{errors:?}");
 }
 
-/// The slope of the straight line that lies nearest to the points.
+/// Returns the slope of the least-squares line through the points.
 fn slope(points: Vec<(f64, f64)>) -> f64 {
     let count = points.len() as f64;
     let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / count, y + point.1 / count));
@@ -628,7 +629,7 @@ fn a_step_that_does_not_fit_changes_nothing() {
     assert_eq!(fault(step([keys, &[2, 3, 2, 4], &[2, 3, 2, 3]], 18)), (Code::Shape, "k".into()));
     assert_eq!(fault(step([keys, keys, keys], 24)), (Code::Shape, "v".into()));
     assert_eq!(fault(step([keys, keys, values], 17)), (Code::Shape, "out".into()));
-    // Equal keys and values: the average stays what it was.
+    // With the same keys and values again, the average does not change.
     let second = step([keys, keys, values], 18).unwrap();
     assert_near(&second, &first.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>(), 1e-6, "second");
 }

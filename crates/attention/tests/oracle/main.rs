@@ -1,4 +1,4 @@
-//! The kernels against the oracle and against what the semantics promise, at every instruction set of this machine.
+//! Tests of the kernels against the oracle and the promised semantics, at every instruction set of this machine.
 
 #![allow(missing_docs, reason = "test names are sentences")]
 

@@ -1,4 +1,4 @@
-//! Parts of the keys joined again, against one call over all of them.
+//! Merged parts of the keys against one call over all keys.
 
 use proptest::prelude::*;
 use ruvector_attention::attention::merge::{MergeOptions, merge_attention};
@@ -8,7 +8,7 @@ use ruvector_attention::{Code, Context, Tensor};
 
 use crate::support::{Random, assert_near, contexts};
 
-/// Output and log-sum-exp of one call.
+/// Returns output and log-sum-exp of one call.
 fn attend(
     context: Context<'_>,
     dims: [&[usize]; 3],
@@ -49,7 +49,7 @@ proptest! {
         let q = random.normals(batch * heads * queries * size);
         let k = random.normals(batch * kv_heads * keys * size);
         let v = random.normals(batch * kv_heads * keys * value_size);
-        // The rows of some keys of every batch entry and head.
+        // Selects the rows of keys `from .. to` of every batch entry and head.
         let part = |data: &[f32], size: usize, from: usize, to: usize| -> Vec<f32> {
             let rows = if blhd { kv_heads } else { 1 };
             data.chunks(keys * rows * size.max(1)).flat_map(|head| head[from * rows * size..to * rows * size].to_vec()).collect()

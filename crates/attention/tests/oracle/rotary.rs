@@ -1,4 +1,4 @@
-//! Rotary positions against the oracle, alone and inside a layer.
+//! Rotary position embedding against the oracle, alone and inside a layer.
 
 use proptest::prelude::*;
 use ruvector_attention::attention::Arrays;
@@ -11,7 +11,7 @@ use ruvector_attention_oracle as reference;
 
 use crate::support::{Random, assert_near, contexts, from_json};
 
-/// Which positions rows have.
+/// The source of the rows' positions.
 #[derive(Debug, Clone, Copy)]
 enum Positions {
     Default,

@@ -8,12 +8,12 @@ use ruvector_attention::simd::Level;
 use ruvector_attention::{Context, Tensor};
 use ruvector_attention_oracle::{self as reference, Attention};
 
-/// A context for each level, on one thread.
+/// Returns a context for each level, on one thread.
 pub fn contexts() -> impl Iterator<Item = Context<'static>> {
     Level::available().map(|level| Context::new(level, 1))
 }
 
-/// Values that look normal: twelve uniform ones added up, from a 64-bit linear congruential generator.
+/// Random numbers from a 64-bit linear congruential generator; normal ones are sums of twelve uniform ones.
 pub struct Random(u64);
 
 impl Random {
@@ -39,21 +39,21 @@ impl Random {
     }
 }
 
-/// The options or the configuration of a JSON text.
+/// Parses options or a configuration from JSON.
 pub fn from_json<T: serde::de::DeserializeOwned>(json: &str) -> T {
     serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}"))
 }
 
-/// The shape of a mask, and what is in it.
+/// The shape and contents of a mask.
 #[derive(Debug, Clone)]
 pub struct MaskCase {
     pub boolean: bool,
     pub dims: Vec<usize>,
-    /// The share of keys that it shows.
+    /// The proportion of visible keys.
     pub shown: f64,
 }
 
-/// Everything that decides a problem.
+/// All parameters of an attention problem.
 #[derive(Debug, Clone)]
 pub struct Case {
     pub batch: usize,
@@ -102,7 +102,7 @@ pub struct Problem {
     pub boolean_mask: Vec<u8>,
 }
 
-/// What a kernel computed.
+/// The results of a kernel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Results {
     pub output: Vec<f32>,
@@ -113,7 +113,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// The bits of everything, for comparisons to which NaN is equal to NaN.
+    /// Returns the bits of all results, so that NaN compares equal to NaN.
     pub fn bits(&self) -> Vec<u32> {
         let floats = [&self.output, &self.weights, &self.log_sum_exp, &self.top_values];
         let keys = self.top_keys.iter().map(|&key| key as u32);
@@ -138,7 +138,7 @@ impl Case {
         }
     }
 
-    /// The case with normally distributed data.
+    /// Draws normally distributed data for the case.
     pub fn problem(&self) -> Problem {
         let mut random = Random::new(self.seed);
         let mut draw = |heads, length, size| random.normals(self.batch * heads * length * size);
@@ -152,7 +152,7 @@ impl Case {
                 boolean_mask.push(if shown { 1 + (kind * 200.0) as u8 } else { 0 });
                 float_mask.push(match shown {
                     false => f32::NEG_INFINITY,
-                    // A number, however far below the others.
+                    // A finite bias, but far below the others.
                     true if kind < 0.05 => -1e30,
                     true => 2.0 * random.normal(),
                 });
@@ -187,7 +187,7 @@ impl Problem {
         reference::attention(q, k, v, &self.case.options, self.arrays())
     }
 
-    /// All results of one call; those that the options do not ask for stay empty.
+    /// Returns all results of one call; results that the options do not request stay empty.
     pub fn run(&self, context: Context<'_>) -> Results {
         let (case, options) = (&self.case, &self.case.options);
         let (rows, [q, k, v]) = (case.rows(), self.tensors());
@@ -210,7 +210,7 @@ impl Problem {
         results
     }
 
-    /// What `attentionWeights` gives at a stage.
+    /// Returns the result of `attention_weights` at a stage.
     pub fn run_stage(&self, context: Context<'_>, stage: Stage) -> Vec<f32> {
         let [q, k, _] = self.tensors();
         let options = AttentionOptions {
@@ -225,7 +225,7 @@ impl Problem {
         output
     }
 
-    /// Runs the problem on every level and compares everything with the oracle.
+    /// Runs the problem on every level and compares all results with the oracle.
     pub fn check(&self) {
         let expected = self.expected();
         for context in contexts() {
@@ -250,7 +250,8 @@ impl Problem {
         }
     }
 
-    /// The k largest weights: as large as the oracle's, where they stand, and nothing larger is left out.
+    /// Compares the k largest weights: each must equal the oracle's weight of its key, and no larger one may be
+    /// missing.
     fn compare_top(&self, expected: &Attention, found: &Results, top: usize, what: &str) {
         let tolerance = 3e-6 / (1.0 - f64::from(self.case.options.dropout));
         let rows = expected.weights.chunks(self.case.keys);
@@ -276,7 +277,7 @@ impl Problem {
     }
 }
 
-/// The rows that a NaN has spoiled; what their weights are does not matter.
+/// Returns the rows that NaN has spoiled, whose weights do not matter.
 fn spoiled_rows(expected: &Attention) -> Vec<bool> {
     expected.log_sum_exp.iter().map(|value| value.is_nan()).collect()
 }
@@ -286,7 +287,7 @@ fn without_rows<T: Copy>(values: &[T], spoiled: &[bool], keys: usize) -> Vec<T> 
     kept.flat_map(|(row, _)| values[row * keys..][..keys].to_vec()).collect()
 }
 
-/// Equal to within `tolerance · (1 + |expected|)`; infinities and NaN have to be what they are.
+/// Asserts equality to within `tolerance · (1 + |expected|)`; infinities and NaN must match exactly.
 #[track_caller]
 pub fn assert_near(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
@@ -301,7 +302,7 @@ pub fn assert_near(found: &[f32], expected: &[f64], tolerance: f64, what: &str) 
     }
 }
 
-/// Lengths at and around the edges of tiles and blocks, and some of every other.
+/// Draws lengths at and around the edges of tiles and blocks, and some others.
 fn length() -> impl Strategy<Value = usize> {
     prop_oneof![
         1 => 0usize..=3,
@@ -350,7 +351,7 @@ fn options() -> impl Strategy<Value = AttentionOptions> {
         })
 }
 
-/// Any problem small enough for the oracle.
+/// Draws any problem small enough for the oracle.
 pub fn case() -> impl Strategy<Value = Case> {
     let shape = (1usize..=3, 1usize..=3, 1usize..=4, length(), length(), size(), size(), prop::bool::weighted(0.2));
     let mask = prop::option::weighted(0.5, (any::<bool>(), 1usize..=4, any::<[bool; 4]>(), 0.0f64..=1.0));
@@ -365,7 +366,7 @@ pub fn case() -> impl Strategy<Value = Case> {
             (case.kv_heads, case.group) = (1, 1);
         }
         shrink_to_oracle(&mut case);
-        // Scales as multiples of the usual one, so that scores keep their size.
+        // Scales are multiples of the usual one, so that scores keep their magnitude.
         case.options.scale = case.options.scale.map(|scale| scale / (case.head_dim.max(1) as f32).sqrt());
         case.options.top_weights = case.options.top_weights.filter(|&top| top <= case.keys);
         case.mask = mask.map(|(boolean, rank, broadcast, shown)| {
@@ -387,7 +388,7 @@ pub fn case() -> impl Strategy<Value = Case> {
     })
 }
 
-/// Cuts down what multiplies the oracle's work most and matters least.
+/// Shrinks the dimensions that cost the oracle most and matter least.
 fn shrink_to_oracle(case: &mut Case) {
     let work = |case: &Case| case.rows() * case.keys * (case.head_dim + case.value_dim + 8);
     let cuts: [fn(&mut Case); 5] = [
