@@ -24,6 +24,16 @@ export function findBrowser() {
   return findProgram(names) ?? places.find((path) => existsSync(path))
 }
 
+/** Lets that browser start in a container, and contact nothing by itself. */
+export const BROWSER_ARGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync'
+]
+
 /**
  * Finds the first of these programs on PATH.
  * @param {readonly string[]} names

@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
 import { chromium } from 'playwright-core'
-import { findBrowser } from '../../tools/programs.mjs'
+import { BROWSER_ARGS, findBrowser } from '../../tools/programs.mjs'
 import { root } from '../../tools/shell.mjs'
 
 /** The specs that run everywhere; those in a folder of their own also run on a page that allows workers. */
@@ -148,17 +148,7 @@ function serve({ url = '/', headers }, response) {
 async function runInBrowser(address) {
   const executablePath = findBrowser()
   if (!executablePath) throw new Error('no Chromium or Chrome was found: install one, or name it in CHROME_PATH')
-  const browser = await chromium.launch({
-    executablePath,
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync'
-    ]
-  })
+  const browser = await chromium.launch({ executablePath, args: BROWSER_ARGS })
   try {
     console.log(`${executablePath}: version ${browser.version()}`)
     const outcomes = []

@@ -8,7 +8,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { chromium } from 'playwright-core'
-import { findBrowser, findFirefox, findProgram } from '../../tools/programs.mjs'
+import { BROWSER_ARGS, findBrowser, findFirefox, findProgram } from '../../tools/programs.mjs'
 import { serveWith } from './processes.mjs'
 import { installTools } from '../../tools/consumers.mjs'
 
@@ -56,8 +56,7 @@ function unwrap({ value, failed }, messages) {
 export async function openChromium() {
   const executablePath = findBrowser()
   if (!executablePath) throw new NotHere('no Chromium or Chrome was found: install one, or name it in CHROME_PATH')
-  const quiet = ['--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
-  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', ...quiet] })
+  const browser = await chromium.launch({ executablePath, args: BROWSER_ARGS })
   return {
     version: `Chromium ${browser.version().split('.')[0]}`,
     ...observer(() => browser.newPage()),

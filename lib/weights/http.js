@@ -4,6 +4,7 @@ import { fault } from '../checks/errors.js'
 import { isLength } from '../checks/tensor.js'
 import { cutShort, malformed, unreadable } from './faults.js'
 import { formatOf } from './formats.js'
+import { fill, piecesOf } from './streams.js'
 
 /** @typedef {import('./sources.js').Source} Source */
 
@@ -35,7 +36,7 @@ export async function openUrl(url, label) {
         if (part.status === 416 || (total !== undefined && total < end)) throw cutShort(label, size, total ?? offset)
         throw fault('FORMAT', label, 'a file that stays as it is', `another file, with status ${part.status}`)
       }
-      const done = await fill(target, part, label)
+      const done = await fill(target, part.body, label)
       if (done < target.length) throw cutShort(label, size, offset + done)
     },
     close: async () => {},
@@ -81,7 +82,7 @@ function totalOf(response) {
 async function startOf(response, url, label) {
   const size = totalOf(response) ?? (await sizeAt(url, label))
   const start = new Uint8Array(Math.min(FIRST_BYTES, size))
-  const done = await fill(start, response, label)
+  const done = await fill(start, response.body, label)
   if (done < start.length) throw cutShort(label, size, done)
   return { start, size }
 }
@@ -135,68 +136,4 @@ async function wholeOf(response, label) {
     'a server that answers range requests; else fetch the file and use loadSafetensors',
     `the whole file, with status ${response.status}`
   )
-}
-
-/**
- * Fills a target with the body of a response; returns how many bytes there were.
- *
- * @param {Uint8Array} target
- * @param {Response} response
- * @param {string} label
- */
-async function fill(target, response, label) {
-  let done = 0
-  for await (const piece of piecesOf(/** @type {ReadableStream<Uint8Array>} */ (response.body), label)) {
-    const length = Math.min(piece.length, target.length - done)
-    target.set(piece.subarray(0, length), done)
-    done += length
-    if (done === target.length) break
-  }
-  return done
-}
-
-/**
- * The pieces of a body, each valid until the next one; a loop that ends early cancels the body. Safari's streams have no
- * iterator.
- *
- * @param {ReadableStream<Uint8Array> | null} body
- * @param {string} label
- */
-async function* piecesOf(body, label) {
-  if (!body) return
-  const { reader, next } = readerOf(body)
-  try {
-    for (;;) {
-      const { done, value } = await next().catch((error) => {
-        throw unreadable(label, error)
-      })
-      if (done || value === undefined) return
-      yield value
-    }
-  } finally {
-    await reader.cancel().catch(() => {})
-  }
-}
-
-/**
- * Reads into one buffer again and again where the engine can: otherwise the pieces of a large tensor wait for the garbage
- * collector, and take its size once more.
- *
- * @param {ReadableStream<Uint8Array>} body
- * @returns {{ reader: { cancel(): Promise<void> }, next: () => Promise<{ done: boolean, value?: Uint8Array }> }}
- */
-function readerOf(body) {
-  try {
-    const reader = body.getReader({ mode: 'byob' })
-    let buffer = new ArrayBuffer(FIRST_BYTES)
-    const next = async () => {
-      const result = await reader.read(new Uint8Array(buffer))
-      if (result.value) buffer = result.value.buffer
-      return result
-    }
-    return { reader, next }
-  } catch {
-    const reader = body.getReader()
-    return { reader, next: () => reader.read() }
-  }
 }

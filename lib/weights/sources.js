@@ -4,6 +4,7 @@ import { AttentionError, describe, fault, isFunction, isObject } from '../checks
 import { arrayType, bytesBetween, isLength, lengthOf } from '../checks/tensor.js'
 import { changed, cutShort, malformed, unreadable } from './faults.js'
 import { openUrl } from './http.js'
+import { fill } from './streams.js'
 
 /**
  * A file of known size. `read` fills `target` with the bytes from `offset` on, or rejects. `sibling` opens another file
@@ -17,7 +18,7 @@ import { openUrl } from './http.js'
  * @property {(name: string) => Promise<Source>} [sibling]
  */
 
-/** The most bytes asked of a file, a Blob or a function at a time. */
+/** The most bytes asked of a file or a function at a time. */
 const PIECE_BYTES = 1 << 24
 
 /**
@@ -148,15 +149,30 @@ async function openHandle(handle, label) {
  * @returns {Promise<Source>}
  */
 async function openBlob(blob, label) {
-  const read = async (/** @type {number} */ offset, /** @type {number} */ length) => {
-    try {
-      return new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer())
-    } catch (cause) {
-      // The file behind it was changed or removed.
-      throw unreadable(label, cause)
-    }
+  const size = checkSize(blob.size, label)
+  return {
+    label,
+    size,
+    async read(target, offset) {
+      // Its parts as buffers would all wait for the garbage collector, and take the size of a tensor once more.
+      try {
+        const done = await fill(target, blob.slice(offset, offset + target.length).stream(), label)
+        if (done < target.length) throw cutShort(label, size, offset + done)
+      } catch (error) {
+        throw error instanceof AttentionError ? error : unreadable(label, error)
+      }
+    },
+    close: async () => {}
   }
-  return openReader({ size: blob.size, read }, label)
+}
+
+/**
+ * @param {unknown} size
+ * @param {string} label
+ */
+function checkSize(size, label) {
+  if (isLength(size)) return size
+  throw fault('OPTION', `${label}.size`, 'a number of bytes', describe(size))
 }
 
 /**
@@ -166,9 +182,9 @@ async function openBlob(blob, label) {
  */
 async function openReader(reader, label) {
   // Read once: a getter may change what it gives.
-  const { size, read } = reader
+  const { size: given, read } = reader
   if (!isFunction(read)) throw fault('DTYPE', `${label}.read`, 'a function', describe(read))
-  if (!isLength(size)) throw fault('OPTION', `${label}.size`, 'a number of bytes', describe(size))
+  const size = checkSize(given, label)
   return {
     label,
     size,

@@ -1,7 +1,7 @@
 // A page object for the tests: opens the page in Chromium, selects, waits, reads.
 
 import { chromium } from 'playwright-core'
-import { findBrowser } from '../../../tools/programs.mjs'
+import { BROWSER_ARGS, findBrowser } from '../../../tools/programs.mjs'
 import { serve } from './serve.js'
 
 /** @typedef {import('playwright-core').Page} Page */
@@ -10,8 +10,7 @@ export async function openBrowser() {
   const executablePath = findBrowser()
   if (!executablePath) throw new Error('no Chromium or Chrome was found: install one, or name it in CHROME_PATH')
   const { address, close } = await serve()
-  const args = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking']
-  const browser = await chromium.launch({ executablePath, args })
+  const browser = await chromium.launch({ executablePath, args: BROWSER_ARGS })
   return {
     address,
     /**
