@@ -1,4 +1,4 @@
-//! Calls that Rust makes: those of parts, and those of tests.
+//! Calls made from Rust: those of the parts of a call, and those of tests.
 
 use ruvector_attention::context::Observer;
 use ruvector_attention::{Code, Error, Result};
@@ -8,7 +8,7 @@ use crate::memory::{Array, CallMemory, FLOATS, INTEGERS, Owned, OwnedArray};
 use crate::operations::OPERATIONS;
 use crate::table;
 
-/// Puts a call together whose inputs are arrays of their own, and all of whose results are left to [`Results`](crate::Results).
+/// Builds a call whose inputs are all separate arrays, and whose results all go to [`Results`](crate::Results).
 #[derive(Debug)]
 pub struct Builder<'a> {
     /// The memory of the call.
@@ -19,7 +19,7 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// A call on these objects, on at most `threads` threads.
+    /// Starts a call on these objects, on at most `threads` threads.
     pub fn new(threads: usize, objects: &[u32]) -> Self {
         let mut builder = Self { memory: Box::new(CallMemory::EMPTY), arrays: Vec::new(), len: 0 };
         for number in [threads as f64, 0.0, 0.0, 1.0, FLOATS as f64, INTEGERS as f64, 0.0, objects.len() as f64] {
@@ -31,7 +31,7 @@ impl<'a> Builder<'a> {
         builder
     }
 
-    /// Sets which part of how many is to be computed.
+    /// Selects the part to compute: `index` of `count`.
     pub fn part(mut self, index: usize, count: usize) -> Self {
         self.memory.header[2..4].copy_from_slice(&[index as f64, count as f64]);
         self
@@ -46,7 +46,7 @@ impl<'a> Builder<'a> {
         self.arrays.push(array);
     }
 
-    /// Leaves the next input out.
+    /// Marks the next input as absent.
     pub fn absent(&mut self) {
         self.push(0.0);
     }
@@ -59,15 +59,15 @@ impl<'a> Builder<'a> {
     /// Runs the call to its end and returns its results.
     ///
     /// # Errors
-    /// The operation's own errors; `INTERNAL` for an unknown name.
+    /// The operation's errors, and `INTERNAL` if no operation has this name.
     pub fn run(self, operation: &str, options: Option<&str>) -> Result<Vec<OwnedArray>> {
         self.run_observed(operation, options, None)
     }
 
-    /// The same under an observer.
+    /// Runs the call like [`Self::run`], under an observer.
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// The same as [`Self::run`].
     pub fn run_observed(
         mut self,
         operation: &str,
@@ -80,10 +80,10 @@ impl<'a> Builder<'a> {
         Ok(results.into_arrays())
     }
 
-    /// Runs the call, which returns an object, and returns the object's number.
+    /// Runs a call that returns an object, and returns the object's number.
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// The same as [`Self::run`].
     pub fn create(mut self, operation: &str, config: &str) -> Result<u32> {
         let outside = Outside { arrays: &self.arrays, results: &Owned::default() };
         table::call(number(operation)?, &mut self.memory, Some(config), outside, None, None)?;
@@ -91,7 +91,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The number of the operation of this name.
+/// Returns the number of the operation with this name.
 ///
 /// # Errors
 /// `INTERNAL` if there is none.

@@ -1,10 +1,10 @@
-//! Errors as the bindings throw them.
+//! Errors in the form that the bindings throw.
 
 use ruvector_attention::Error;
 
 use crate::json::push_string;
 
-/// The error as the JSON text that the bindings throw and `lib/checks/errors.js` reads.
+/// Converts an error into the JSON text that the bindings throw and `lib/checks/errors.js` reads.
 pub fn to_json(error: &Error) -> String {
     let mut json = String::new();
     let mut separator = '{';

@@ -1,30 +1,30 @@
-//! JSON as options and state dicts need it. A general library would be a third of the WebAssembly module, and
-//! would lose each value's text, which errors repeat.
+//! A JSON reader for options and state dicts. A general library would take a third of the WebAssembly module, and would
+//! lose the source text of each value, which errors repeat.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use ruvector_attention::math::decimal::scaled;
 
-/// A value and the text that it was read from.
+/// A value together with its source text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Json<'a> {
-    /// As it was written, without the spaces around it.
+    /// The source text, without surrounding spaces.
     pub text: &'a str,
-    /// What it says.
+    /// The parsed value.
     pub value: Value<'a>,
 }
 
-/// What a JSON text says. Members of an object stay in their order, and names may come twice.
+/// A parsed JSON value. Members of an object keep their order, and names may repeat.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
     /// `null`.
     Null,
     /// `true` or `false`.
     Boolean(bool),
-    /// A number; its value is in the text.
+    /// A number; its value must be read from the text.
     Number,
-    /// A string, its escapes resolved.
+    /// A string with its escapes resolved.
     String(Cow<'a, str>),
     /// A list.
     Array(Vec<Json<'a>>),
@@ -32,11 +32,11 @@ pub enum Value<'a> {
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
 }
 
-/// The most lists and objects inside each other.
+/// The maximum nesting depth of lists and objects.
 const DEEPEST: usize = 64;
 
 impl<'a> Json<'a> {
-    /// Reads a whole text; the fault is the byte where it stops being JSON.
+    /// Reads a whole text; the error is the index of the byte where it stops being JSON.
     pub fn parse(text: &'a str) -> Result<Self, usize> {
         let mut reader = Reader { text, at: 0, depth: 0 };
         match reader.value() {
@@ -45,7 +45,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     pub fn items(&self) -> Option<&[Json<'a>]> {
         match &self.value {
             Value::Array(items) => Some(items),
@@ -53,7 +53,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The text of a string.
+    /// Returns the text of a string.
     pub fn string(&self) -> Option<&str> {
         match &self.value {
             Value::String(text) => Some(text),
@@ -61,7 +61,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The members of an object.
+    /// Returns the members of an object.
     pub fn members(&self) -> Option<&[(Cow<'a, str>, Json<'a>)]> {
         match &self.value {
             Value::Object(members) => Some(members),
@@ -69,12 +69,12 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The member of this name, the first of several.
+    /// Returns the member with this name, the first one if it repeats.
     pub fn member(&self, name: &str) -> Option<&Json<'a>> {
         self.members()?.iter().find_map(|(found, value)| (found == name).then_some(value))
     }
 
-    /// A number, to within a few units in the last place; exact for integers up to 2⁵³.
+    /// Returns a number, to within a few units in the last place; exact for integers up to 2⁵³.
     pub fn number(&self) -> Option<f64> {
         if self.value != Value::Number {
             return None;
@@ -83,7 +83,7 @@ impl<'a> Json<'a> {
         let mut exponent = exponent.bytes().fold((0i32, 1), |(value, sign), byte| match byte {
             b'-' => (value, -1),
             b'+' => (value, sign),
-            // Beyond the reach of doubles either way.
+            // Beyond the range of doubles in either direction.
             digit => ((value * 10 + i32::from(digit - b'0')).min(10_000), sign),
         });
         exponent.0 *= exponent.1;
@@ -96,7 +96,7 @@ impl<'a> Json<'a> {
                     digits = digits * 10 + u64::from(digit - b'0');
                     exponent -= i32::from(in_fraction);
                 }
-                // Digits that a double has no room for.
+                // Digits beyond the precision of doubles.
                 _ => exponent += i32::from(!in_fraction),
             }
         }
@@ -104,7 +104,7 @@ impl<'a> Json<'a> {
         Some(if mantissa.starts_with('-') { -magnitude } else { magnitude })
     }
 
-    /// A number written as a plain integer of at least 0, if this machine's memory can be counted with it.
+    /// Returns a number written as a plain non-negative integer, if it fits `usize`.
     pub fn size(&self) -> Option<usize> {
         if self.value != Value::Number || !self.text.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
@@ -112,7 +112,7 @@ impl<'a> Json<'a> {
         self.text.bytes().try_fold(0usize, |size, digit| size.checked_mul(10)?.checked_add(usize::from(digit - b'0')))
     }
 
-    /// A list of such integers.
+    /// Returns a list of such integers.
     pub fn sizes(&self) -> Option<Vec<usize>> {
         self.items()?.iter().map(Json::size).collect()
     }
@@ -125,7 +125,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The next byte that is no space.
+    /// Returns the next byte that is not a space.
     fn peek(&mut self) -> Option<u8> {
         loop {
             match self.text.as_bytes().get(self.at)? {
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
         Some(Json { text: self.text.get(start..self.at)?, value })
     }
 
-    /// Whether the text goes on with `word`, which is passed over then.
+    /// Skips `word` and returns true if the text continues with it.
     fn skip(&mut self, word: &str) -> bool {
         let found = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
         self.at += if found { word.len() } else { 0 };
@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
         Some(Value::Number)
     }
 
-    /// What stands between a bracket and `end`, separated by commas.
+    /// Reads the items before the closing bracket `end`, separated by commas.
     fn list<T>(&mut self, end: u8, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let mut items = Vec::new();
         self.at += 1;
@@ -266,14 +266,14 @@ impl<'a> Reader<'a> {
                     let low = self.unit()?.wrapping_sub(0xdc00);
                     code = if low < 0x400 { 0x10000 + ((code - 0xd800) << 10) + low } else { code };
                 }
-                // Half a pair is no character.
+                // An unpaired surrogate is not a character.
                 char::from_u32(code)?
             }
             _ => return None,
         })
     }
 
-    /// Four hexadecimal digits.
+    /// Reads four hexadecimal digits.
     fn unit(&mut self) -> Option<u32> {
         let digits = self.text.as_bytes().get(self.at..self.at + 4)?;
         self.at += 4;
@@ -288,7 +288,7 @@ pub fn push_string(json: &mut String, text: &str) {
         match character {
             '"' | '\\' => json.extend(['\\', character]),
             '\0'..' ' => {
-                // Writing to a String does not fail.
+                // Writing to a String cannot fail.
                 let _ = write!(json, "\\u{:04x}", u32::from(character));
             }
             _ => json.push(character),
@@ -312,7 +312,7 @@ mod tests {
 
     use super::*;
 
-    /// The value in the words of serde_json, as an independent judge.
+    /// Converts a value for serde_json, which serves as an independent reference.
     fn translated(json: &Json<'_>) -> serde_json::Value {
         match &json.value {
             Value::Null => serde_json::Value::Null,
@@ -326,12 +326,12 @@ mod tests {
         }
     }
 
-    /// Reads as serde_json does, or refuses what it refuses.
+    /// Asserts that both parsers read the same value, or both reject the text.
     fn agree(text: &str) {
         match (Json::parse(text), serde_json::from_str::<serde_json::Value>(text)) {
             (Ok(found), Ok(expected)) => assert_eq!(translated(&found), expected, "{text:?}"),
             (Err(_), Err(_)) => {}
-            // A number that overflows is a number to JSON.
+            // A number that overflows is still valid JSON.
             (Ok(_), Err(fault)) if fault.to_string().contains("out of range") => {}
             (found, expected) => panic!("{text:?}: {found:?} instead of {expected:?}"),
         }

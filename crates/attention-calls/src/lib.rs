@@ -1,8 +1,8 @@
-//! The calls that both bindings of [`ruvector_attention`] share.
+//! The calls shared by both bindings of [`ruvector_attention`].
 //!
-//! A call is an operation's number, its [`CallMemory`], a JSON text of options, and the arrays that are too large for that
-//! memory. Bindings only convert; an operation that is added to the table here is available in both. Objects, such as layers
-//! and caches, live between calls under a number.
+//! A call consists of an operation's number, its [`CallMemory`], a JSON text of options, and the arrays that are too
+//! large for that memory. Bindings only convert: an operation added to the table here is available in both. Objects,
+//! such as layers and caches, live between calls and are identified by number.
 
 mod builder;
 mod call;

@@ -1,37 +1,38 @@
-//! The memory of a call, which JavaScript and the module share, and arrays of any element type.
+//! The memory of a call, shared by JavaScript and the module, and arrays of any element type.
 //!
-//! A small call passes no array at all: its numbers, its small inputs and its small results lie in one [`CallMemory`] that
-//! both sides see. Creating or borrowing an array through a binding costs more than copying a few hundred numbers.
+//! A small call passes no arrays at all: its numbers, its small inputs and its small results are in one [`CallMemory`]
+//! visible to both sides. Creating or borrowing an array through a binding costs more than copying a few hundred
+//! numbers.
 
 use std::cell::{RefCell, UnsafeCell};
 use std::ops::Range;
 
 use ruvector_attention::tensor::try_zeroed;
 
-/// Numbers that describe a call: see [`CallMemory::header`].
+/// The number of values that describe a call; see [`CallMemory::header`].
 pub const HEADER: usize = 512;
-/// Numbers that describe its results.
+/// The number of values that describe its results.
 pub const RESULTS: usize = 64;
-/// Small inputs and results of 32-bit floats.
+/// The capacity for small inputs and results of 32-bit floats.
 pub const FLOATS: usize = 2048;
-/// Small inputs and results of 32-bit integers.
+/// The capacity for small inputs and results of 32-bit integers.
 pub const INTEGERS: usize = 256;
-/// Small inputs of bytes.
+/// The capacity for small inputs of bytes.
 pub const BYTES: usize = 1024;
 
-/// One call, as both sides of a binding see it.
+/// One call in the memory layout that both sides of a binding share.
 #[repr(C)]
 #[derive(Debug)]
 pub struct CallMemory {
     /// `[threads, training, part, parts, floats, integers, bytes, objects, id, …]`, then the inputs in the order of the
     /// operation's signature, each `[element, place, rank, dim, …]`, or `[0]` for an absent one.
     ///
-    /// - `part` of `parts` is to be computed;
-    /// - `floats`, `integers` and `bytes` count the elements that inputs occupy in the areas below;
-    /// - `place` is where an input begins in the area of its element type, or `−1 − index` in the list of arrays.
+    /// - `part` of `parts` is the part to compute;
+    /// - `floats`, `integers` and `bytes` are the numbers of elements that inputs occupy in the areas below;
+    /// - `place` is the start of an input in the area of its element type, or `−1 − index` in the list of arrays.
     pub header: [f64; HEADER],
-    /// After the call, the results in the order of the signature, each `[element, place, rank, dim, …]` as inputs are,
-    /// `[0]` for an absent one, or `[7, id]` for an object; then `[-1]`.
+    /// After the call, the results in the order of the signature: each is `[element, place, rank, dim, …]` like an
+    /// input, `[0]` if absent, or `[7, id]` for an object. The list ends with `[-1]`.
     pub results: [f64; RESULTS],
     /// The area of 32-bit floats.
     pub floats: [f32; FLOATS],
@@ -42,7 +43,7 @@ pub struct CallMemory {
 }
 
 impl CallMemory {
-    /// Memory of nothing but zeros.
+    /// Zeroed memory.
     pub const EMPTY: Self = Self {
         header: [0.0; HEADER],
         results: [0.0; RESULTS],
@@ -51,31 +52,31 @@ impl CallMemory {
         bytes: [0; BYTES],
     };
 
-    /// A copy of the memory that another side wrote, of [`CallMemory`]'s size.
+    /// Copies the memory that another side wrote, in the layout of [`CallMemory`].
     ///
     /// # Panics
-    /// If there are fewer bytes.
+    /// If there are too few bytes.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut memory = Self::EMPTY;
         memory.as_mut_bytes().copy_from_slice(&bytes[..size_of::<Self>()]);
         memory
     }
 
-    /// The bytes, as the other side reads them.
+    /// Returns the bytes, as the other side reads them.
     pub fn as_bytes(&self) -> &[u8] {
-        // SAFETY: the fields are numbers without gaps between them.
+        // SAFETY: the fields are numbers without padding between them.
         unsafe { std::slice::from_raw_parts(std::ptr::from_ref(self).cast(), size_of::<Self>()) }
     }
 
     fn as_mut_bytes(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and any bits are numbers.
+        // SAFETY: as in `as_bytes`, and numbers may have any bits.
         unsafe { std::slice::from_raw_parts_mut(std::ptr::from_mut(self).cast(), size_of::<Self>()) }
     }
 }
 
 macro_rules! arrays {
     ($($name:ident $type:ty, $text:literal, $as:ident;)*) => {
-        /// Element types, under the numbers that headers give them.
+        /// Element types, with the numbers used in headers.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(u8)]
         pub enum Element {
@@ -83,25 +84,25 @@ macro_rules! arrays {
         }
 
         impl Element {
-            /// The element type of this number, which counts from 1.
+            /// Returns the element type with this number; numbers start at 1.
             pub fn of(number: f64) -> Option<Self> {
                 const ALL: &[Element] = &[$(Element::$name),*];
                 ALL.get((number as usize).wrapping_sub(1)).copied()
             }
 
-            /// The number of the element type in headers.
+            /// Returns the number of the element type in headers.
             pub fn number(self) -> f64 {
                 self as u8 as f64 + 1.0
             }
 
-            /// The name of its class of typed arrays.
+            /// Returns the name of its class of typed arrays.
             pub fn array_name(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
                 }
             }
 
-            /// The size of one element in bytes.
+            /// Returns the size of one element in bytes.
             pub fn size(self) -> usize {
                 match self {
                     $(Self::$name => size_of::<$type>(),)*
@@ -116,40 +117,40 @@ macro_rules! arrays {
         }
 
         impl<'a> Array<'a> {
-            /// The array of `len` elements that begins at `data`.
+            /// Borrows the array of `len` elements that starts at `data`.
             ///
             /// # Safety
-            /// The memory holds `len` elements of this type, aligned, and nobody writes to it during `'a`.
+            /// The memory must hold `len` aligned elements of this type, and nothing may write to it during `'a`.
             pub unsafe fn from_raw(element: Element, data: *const u8, len: usize) -> Self {
                 match element {
                     $(Element::$name => Self::$name(match len {
                         0 => &[],
-                        // SAFETY: the caller vouches for it.
+                        // SAFETY: guaranteed by the caller.
                         _ => unsafe { std::slice::from_raw_parts(data.cast(), len) },
                     }),)*
                 }
             }
 
-            /// The type of the elements.
+            /// Returns the type of the elements.
             pub fn element(self) -> Element {
                 match self {
                     $(Self::$name(_) => Element::$name,)*
                 }
             }
 
-            /// The number of elements.
+            /// Returns the number of elements.
             pub fn len(self) -> usize {
                 match self {
                     $(Self::$name(array) => array.len(),)*
                 }
             }
 
-            /// True if there are no elements.
+            /// Returns true if there are no elements.
             pub fn is_empty(self) -> bool {
                 self.len() == 0
             }
 
-            /// Some of the elements.
+            /// Returns a range of the elements, or `None` if it is out of bounds.
             pub fn part(self, range: Range<usize>) -> Option<Self> {
                 Some(match self {
                     $(Self::$name(array) => Self::$name(array.get(range)?),)*
@@ -157,7 +158,7 @@ macro_rules! arrays {
             }
 
             $(
-                /// The elements, if they are of this type.
+                /// Returns the elements, if they have this type.
                 pub fn $as(self) -> Option<&'a [$type]> {
                     match self {
                         Self::$name(array) => Some(array),
@@ -167,54 +168,54 @@ macro_rules! arrays {
             )*
         }
 
-        /// An array of any element type that a result is written to.
+        /// A result array of any element type.
         #[derive(Debug)]
         pub enum ArrayMut<'a> {
             $(#[doc = $text] $name(&'a mut [$type]),)*
         }
 
         impl<'a> ArrayMut<'a> {
-            /// The array of `len` elements that begins at `data`.
+            /// Borrows the array of `len` elements that starts at `data`.
             ///
             /// # Safety
-            /// The memory holds `len` elements of this type, aligned, and nobody else has it during `'a`.
+            /// The memory must hold `len` aligned elements of this type, and nothing else may access it during `'a`.
             pub unsafe fn from_raw(element: Element, data: *mut u8, len: usize) -> Self {
                 match element {
                     $(Element::$name => Self::$name(match len {
                         0 => &mut [],
-                        // SAFETY: the caller vouches for it.
+                        // SAFETY: guaranteed by the caller.
                         _ => unsafe { std::slice::from_raw_parts_mut(data.cast(), len) },
                     }),)*
                 }
             }
 
-            /// The type of the elements.
+            /// Returns the type of the elements.
             pub fn element(&self) -> Element {
                 match self {
                     $(Self::$name(_) => Element::$name,)*
                 }
             }
 
-            /// The number of elements.
+            /// Returns the number of elements.
             pub fn len(&self) -> usize {
                 match self {
                     $(Self::$name(array) => array.len(),)*
                 }
             }
 
-            /// True if there are no elements.
+            /// Returns true if there are no elements.
             pub fn is_empty(&self) -> bool {
                 self.len() == 0
             }
 
-            /// An array of the same type without elements.
+            /// Returns an empty array of the same type.
             fn empty(&self) -> Self {
                 match self {
                     $(Self::$name(_) => Self::$name(&mut []),)*
                 }
             }
 
-            /// The first `len` elements, or all if there are fewer, and the others.
+            /// Splits off the first `len` elements, or all if there are fewer.
             fn split(self, len: usize) -> (Self, Self) {
                 match self {
                     $(Self::$name(array) => {
@@ -224,14 +225,14 @@ macro_rules! arrays {
                 }
             }
 
-            /// The same elements, to be read.
+            /// Returns the same elements, read-only.
             fn into_shared(self) -> Array<'a> {
                 match self {
                     $(Self::$name(array) => Array::$name(array),)*
                 }
             }
 
-            /// The same array, filled with zeros.
+            /// Fills the array with zeros and returns it.
             fn zeroed(self) -> Self {
                 match self {
                     $(Self::$name(array) => {
@@ -242,7 +243,7 @@ macro_rules! arrays {
             }
 
             $(
-                /// The elements, if they are of this type.
+                /// Returns the elements, if they have this type.
                 pub fn $as(self) -> Option<&'a mut [$type]> {
                     match self {
                         Self::$name(array) => Some(array),
@@ -265,11 +266,11 @@ arrays! {
 
 /// Allocates results that are too large for the call's memory.
 pub trait Results {
-    /// Zeros for the next of these results, as many as `len`; `None` without memory for them.
+    /// Allocates `len` zeros for the next of these results; `None` if memory runs out.
     fn allocate(&self, element: Element, len: usize) -> Option<ArrayMut<'_>>;
 }
 
-/// An array of any element type that Rust owns.
+/// An owned array of any element type.
 #[derive(Debug)]
 pub struct OwnedArray {
     /// The type of the elements.
@@ -280,25 +281,25 @@ pub struct OwnedArray {
 }
 
 impl OwnedArray {
-    /// The elements.
+    /// Returns the elements.
     pub fn as_array(&self) -> Array<'_> {
-        // SAFETY: the words are aligned for any element, and whoever wrote to them does not any more.
+        // SAFETY: the words are aligned for any element, and all writes to them have ended.
         unsafe { Array::from_raw(self.element, self.words.as_ptr().cast(), self.len) }
     }
 
-    /// The bytes of the elements.
+    /// Returns the bytes of the elements.
     pub fn as_bytes(&self) -> &[u8] {
-        // SAFETY: as above.
+        // SAFETY: as in `as_array`.
         unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.len * self.element.size()) }
     }
 }
 
-/// Results that Rust owns, in their order.
+/// Owned results in order.
 #[derive(Debug, Default)]
 pub struct Owned(RefCell<Vec<OwnedArray>>);
 
 impl Owned {
-    /// The results.
+    /// Returns the results.
     pub fn into_arrays(self) -> Vec<OwnedArray> {
         self.0.into_inner()
     }
@@ -310,35 +311,35 @@ impl Results for Owned {
         let words: Box<[UnsafeCell<u64>]> = words.into_iter().map(UnsafeCell::new).collect();
         let data = words.as_ptr().cast::<u8>().cast_mut();
         self.0.borrow_mut().push(OwnedArray { element, len, words });
-        // SAFETY: the words stay where they are as long as `self` does, are aligned for any element, and are lent once.
+        // SAFETY: the words do not move while `self` exists, are aligned for any element, and are lent only once.
         Some(unsafe { ArrayMut::from_raw(element, data, len) })
     }
 }
 
-/// An area of the call's memory: the inputs that lie in it, and the room after them.
+/// An area of the call's memory: the inputs stored in it, and the free space after them.
 #[derive(Debug)]
 pub(crate) struct Area<'a> {
     inputs: Array<'a>,
     rest: ArrayMut<'a>,
-    /// Index of the first free element.
+    /// The index of the first free element.
     start: usize,
 }
 
 impl<'a> Area<'a> {
-    /// The area with its first `used` elements occupied.
+    /// Creates the area with its first `used` elements occupied.
     pub fn new(area: ArrayMut<'a>, used: usize) -> Self {
         let (inputs, rest) = area.split(used);
         Self { start: inputs.len(), inputs: inputs.into_shared(), rest }
     }
 
-    /// The input of this type that begins at `place`.
+    /// Returns the input of this type that starts at `place`.
     pub fn input(&self, element: Element, place: f64, len: usize) -> Option<Array<'a>> {
         let start = place as usize;
         (self.inputs.element() == element).then_some(())?;
         self.inputs.part(start..start.checked_add(len)?)
     }
 
-    /// Zeros for a result of this type, and where they begin; `None` without room.
+    /// Returns zeros for a result of this type, and their start in the area; `None` if they do not fit.
     pub fn take(&mut self, element: Element, len: usize) -> Option<(ArrayMut<'a>, usize)> {
         if self.rest.element() != element || len > self.rest.len() {
             return None;

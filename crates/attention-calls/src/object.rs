@@ -1,4 +1,4 @@
-//! The objects that live between calls, by number.
+//! Objects that live between calls, identified by number.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -11,59 +11,59 @@ use crate::state::{describe_entries, parse_entries, read_entry};
 
 /// State that outlives a call: layers with parameters, and anything too expensive to rebuild each time.
 pub trait Object: Any + Send + Sync {
-    /// The configuration with every default filled in, as JSON.
+    /// Returns the configuration with every default filled in, as JSON.
     ///
     /// # Errors
-    /// `INTERNAL` for a configuration that cannot be written.
+    /// `INTERNAL` if the configuration cannot be written.
     fn config(&self) -> Result<String>;
 
-    /// The parameters in PyTorch's order; objects without parameters have none.
+    /// Returns the parameters in PyTorch's order; empty for objects without parameters.
     fn entries(&self) -> Vec<Entry<'_>> {
         Vec::new()
     }
 
-    /// True if a call can change the bytes that it occupies.
+    /// Returns true if a call can change the number of bytes that the object occupies.
     fn can_grow(&self) -> bool {
         false
     }
 
-    /// The bytes that it occupies.
+    /// Returns the number of bytes that the object occupies.
     fn bytes(&self) -> usize {
         self.entries().iter().map(|entry| size_of_val(entry.data)).sum()
     }
 
-    /// Gives `visit` the entries from which [`Object::with_entries`] makes the same object again.
+    /// Passes to `visit` the entries from which [`Object::with_entries`] recreates the object.
     ///
     /// # Errors
-    /// Those of `visit`.
+    /// Any error that `visit` returns.
     fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
         visit(&self.entries())
     }
 
-    /// The same object with the parameters that `entries` hold below a prefix, under any of the known names.
+    /// Returns the same object with the parameters that `entries` hold below a prefix, under any of the known names.
     ///
     /// # Errors
-    /// `SHAPE` or `FORMAT` for entries that do not fit.
+    /// `SHAPE` or `FORMAT` if an entry does not fit.
     fn with_entries(&self, _entries: &[Entry<'_>], _options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
         Err(Error::new(Code::Internal, "state", "an object with parameters", "one without"))
     }
 }
 
-/// An object and the bytes that were reported for it.
+/// An object and the number of bytes reported for it.
 struct Entered {
     object: Arc<dyn Object>,
     bytes: usize,
 }
 
 thread_local! {
-    /// The objects of this thread, and so of one JavaScript environment: an object's number is its index.
+    /// The objects of this thread, and hence of one JavaScript environment. An object's number is its index.
     static OBJECTS: RefCell<Vec<Option<Entered>>> = const { RefCell::new(Vec::new()) };
-    /// The bytes that objects grew by since they were last asked for.
+    /// The bytes by which objects have grown since the last `take_growth`.
     static GROWTH: Cell<i64> = const { Cell::new(0) };
 }
 
-/// The bytes that the objects of this thread grew by since the last call of this function; negative if they shrank. A
-/// garbage collector that knows them collects objects that nobody disposed of in time.
+/// Returns the bytes by which the objects of this thread have grown since the last call of this function; negative if
+/// they have shrunk. Knowing this, a garbage collector can collect objects that were not disposed of in time.
 pub fn take_growth() -> i64 {
     GROWTH.take()
 }
@@ -77,17 +77,17 @@ pub(crate) fn find(id: u32) -> Result<Arc<dyn Object>> {
         let entered = objects.get(id as usize).and_then(Option::as_ref);
         entered.map(|entered| entered.object.clone())
     });
-    // lib/ never names an object that it has freed.
+    // lib/ never uses the number of a freed object.
     object.ok_or_else(|| Error::new(Code::Internal, "object", "one that is still held", id))
 }
 
-/// Counts the bytes of those objects again that a call can change. Adding up the parameters of a layer would cost small calls
-/// more than their work.
+/// Counts the bytes again for those of the objects whose size a call can change. For a small call, adding up the
+/// parameters of a layer would cost more than the call itself.
 pub(crate) fn weigh(ids: impl Iterator<Item = u32>) {
     OBJECTS.with_borrow_mut(|objects| {
         for id in ids {
             if let Some(Some(Entered { object, bytes })) = objects.get_mut(id as usize) {
-                // A number that was held shares the memory of the first one.
+                // A held number shares the memory of the original one.
                 if *bytes != SHARED && object.can_grow() {
                     let now = object.bytes();
                     grow(*bytes, now);
@@ -98,15 +98,16 @@ pub(crate) fn weigh(ids: impl Iterator<Item = u32>) {
     });
 }
 
-/// Stands for the bytes of a number that shares its object with another.
+/// Marks a number that shares its object with another.
 const SHARED: usize = usize::MAX;
 
-/// The bytes that count for an entry.
+/// Returns the bytes that count for an object.
 fn counted(bytes: usize) -> usize {
     if bytes == SHARED { 0 } else { bytes }
 }
 
-/// A further number for an object as it is now; changes under the other number do not reach it.
+/// Returns another number for an object in its current state; later changes through the original number do not affect
+/// it.
 pub fn hold(id: u32) -> Result<u32> {
     find(id).map(|object| enter(Entered { object, bytes: SHARED }))
 }
@@ -128,7 +129,7 @@ fn enter(entered: Entered) -> u32 {
     })
 }
 
-/// Lets go of an object; calls that are still at work on it go on.
+/// Releases an object; calls that are still using it continue.
 pub fn free(id: u32) {
     let freed = OBJECTS.with_borrow_mut(|objects| objects.get_mut(id as usize).and_then(Option::take));
     if let Some(freed) = freed {
@@ -136,17 +137,17 @@ pub fn free(id: u32) {
     }
 }
 
-/// The bytes that an object occupies.
+/// Returns the number of bytes that an object occupies.
 pub fn bytes_of(id: u32) -> Result<usize> {
     find(id).map(|object| object.bytes())
 }
 
-/// An object's configuration with every default filled in, as JSON.
+/// Returns an object's configuration with every default filled in, as JSON.
 pub fn describe(id: u32) -> Result<String> {
     find(id)?.config()
 }
 
-/// Names and shapes of an object's parameters as a JSON list of `{ "name", "shape" }`.
+/// Returns names and shapes of an object's parameters as a JSON list of `{ "name", "shape" }`.
 pub fn state_entries(id: u32) -> Result<String> {
     let mut described = String::new();
     find(id)?.visit_entries(&mut |entries| {
@@ -161,7 +162,7 @@ pub fn read_state(id: u32, index: u32, output: &mut [f32]) -> Result<()> {
     find(id)?.visit_entries(&mut |entries| read_entry(entries, index as usize, output))
 }
 
-/// Loads the parameters of a state dict, or fails and changes nothing.
+/// Loads the parameters of a state dict; on an error nothing changes.
 pub fn load_state(id: u32, entries: &str, data: &[&[f32]], options: LoadOptions<'_>) -> Result<()> {
     let object = find(id)?.with_entries(&parse_entries(entries, data)?, options)?;
     let bytes = object.bytes();

@@ -1,8 +1,8 @@
-//! Options from their JSON text, and configurations back to it: one small serde format.
+//! A small serde format that reads options from JSON text and writes configurations to it.
 //!
-//! The format has the types of options alone, and knows no range. A value of a wrong type reads as one that no option
-//! takes (NaN, 0, the least integer), so that the mechanism's own check refuses it with its expectation; [`shown`] then
-//! puts the text in its place that the caller wrote.
+//! The format supports only the types that options use, and knows no ranges. A value of a wrong type becomes one that
+//! no option accepts (NaN, 0, the least integer), so the mechanism's own check rejects it with its expectation.
+//! [`shown`] then replaces the actual value in the error with the text that the caller wrote.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
@@ -19,29 +19,29 @@ use serde::{Deserializer, Serializer, forward_to_deserialize_any};
 use crate::json::{Json, Value};
 use crate::operations::{Input, Place};
 
-/// The names that a call takes besides those of its options.
+/// The names that a call accepts, in addition to the fields of its options.
 #[derive(Clone, Copy, Default)]
 pub struct Names<'a> {
-    /// Inputs of the operation; those that are options are named beside the fields.
+    /// Inputs of the operation. Those passed as options are listed along with the fields.
     pub inputs: &'a [Input],
     /// True if `out` is an option.
     pub takes_out: bool,
-    /// Fields of the structure that this call does not take.
+    /// Fields of the struct that this call does not accept.
     pub without: &'a [&'a str],
 }
 
-/// The options that a JSON object holds; without a text, or for `null`, each takes its default.
+/// Reads the options from a JSON object. Without a text, or for `null`, every option has its default.
 ///
 /// # Errors
-/// `OPTION` for an unknown name, and for a wrong type that no value stands for.
+/// `OPTION` for an unknown name, and for a wrong type that no rejected value can represent.
 pub fn read<'de, T: Deserialize<'de> + Default>(json: Option<&'de str>, names: Names<'de>) -> Result<T> {
     read_with(json, names, "").map(|(options, _)| options)
 }
 
-/// The same, and whether the option `name` is given.
+/// Reads the options like [`read`], and returns whether the option `name` is given.
 ///
 /// # Errors
-/// As [`read`].
+/// The same as [`read`].
 pub fn read_with<'de, T: Deserialize<'de> + Default>(
     json: Option<&'de str>,
     names: Names<'de>,
@@ -54,7 +54,7 @@ pub fn read_with<'de, T: Deserialize<'de> + Default>(
     options.map(|options| (options, is_given)).map_err(|Fault(error)| error)
 }
 
-/// The error with the value of its argument as the caller wrote it in the JSON.
+/// Returns the error with the value of its argument as the caller wrote it in the JSON.
 #[cold]
 pub fn shown(error: Error, json: Option<&str>) -> Error {
     if !error.is_value {
@@ -76,7 +76,7 @@ fn parse(text: &str) -> Result<Json<'_>> {
 
 type Read<T> = std::result::Result<T, Fault>;
 
-/// An error as serde carries it.
+/// An [`Error`] that implements serde's error traits.
 #[derive(Debug)]
 struct Fault(Error);
 
@@ -89,7 +89,7 @@ impl Display for Fault {
 impl std::error::Error for Fault {}
 
 impl Fault {
-    /// Structures and this format do not fit each other.
+    /// Returns the error for a struct that this format does not support.
     #[cold]
     #[inline(never)]
     fn unfit() -> Self {
@@ -119,21 +119,21 @@ impl ser::Error for Fault {
 /// A member of an object.
 type Member<'de> = (Cow<'de, str>, Json<'de>);
 
-/// The object of all options.
+/// The top-level object with all options.
 #[derive(Clone, Copy)]
 struct Root<'a, 'de> {
     json: &'a Json<'de>,
     names: Names<'a>,
 }
 
-/// A value under its name.
+/// A value and its name.
 #[derive(Clone, Copy)]
 struct Given<'a, 'de> {
     json: &'a Json<'de>,
     name: &'a str,
 }
 
-// What is not generic stays out of line: each field of each structure would have its own copy.
+// Functions that are not generic stay out of line; otherwise each field of each struct would have its own copy.
 impl<'a, 'de> Given<'a, 'de> {
     #[cold]
     #[inline(never)]
@@ -141,20 +141,20 @@ impl<'a, 'de> Given<'a, 'de> {
         Fault(Error::option(self.name, expected, Written(self.json)))
     }
 
-    /// The number; NaN if it is none.
+    /// Returns the number, or NaN if the value is not one.
     #[inline(never)]
     fn number(self) -> f64 {
         self.json.number().unwrap_or(f64::NAN)
     }
 
-    /// The integer, if a double holds it exactly.
+    /// Returns the integer, if a double represents it exactly.
     #[inline(never)]
     fn integer(self) -> Option<i64> {
         let number = self.number();
         (number.trunc() == number && number.abs() <= LARGEST_EXACT_INTEGER as f64).then_some(number as i64)
     }
 
-    /// A number of things; what memory cannot count saturates, and is refused with the sizes that it makes.
+    /// Returns a count. One that exceeds memory saturates, and is rejected later with the sizes computed from it.
     #[inline(never)]
     fn count(self) -> u64 {
         let integer = self.integer().and_then(|integer| u64::try_from(integer).ok());
@@ -175,7 +175,7 @@ impl<'a, 'de> Given<'a, 'de> {
         text.ok_or_else(|| self.fault(&alternatives(variants)))
     }
 
-    /// The members of an object that has names of fields alone.
+    /// Returns the members of an object, whose names must all be fields or accepted names.
     #[inline(never)]
     fn members(self, names: Names<'_>, fields: &[&str]) -> Read<Members<'a, 'de>> {
         let Some(members) = self.json.members() else {
@@ -197,10 +197,10 @@ impl<'a, 'de> Given<'a, 'de> {
     }
 }
 
-/// The argument that faults of the whole object name.
+/// The argument named in errors about the whole object.
 const OPTIONS: &str = "options";
 
-/// The members of an object, those that are `null` left out.
+/// The members of an object, without those that are `null`.
 struct Members<'a, 'de> {
     rest: std::slice::Iter<'a, Member<'de>>,
     value: Option<&'a Member<'de>>,
@@ -232,7 +232,7 @@ impl<'de> de::MapAccess<'de> for Members<'_, 'de> {
     }
 }
 
-/// The items of a list of fixed length; integers that no option takes for another value or another length.
+/// The items of a list of fixed length. Missing items read as `null`, which no option accepts as an integer.
 struct Items<'a, 'de> {
     given: Given<'a, 'de>,
     items: &'a [Json<'de>],
@@ -323,7 +323,7 @@ impl<'de> Deserializer<'de> for Given<'_, 'de> {
         visitor.visit_enum(variant)
     }
 
-    /// Faults of a member of a member are told by both names.
+    /// Errors about a member of a nested object name both objects.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -344,7 +344,7 @@ impl<'de> Deserializer<'de> for Given<'_, 'de> {
     }
 }
 
-/// A value as the caller wrote it: JSON, but for the numbers that JSON cannot hold and for texts too long to repeat.
+/// A value as the caller wrote it: JSON, except for numbers that JSON cannot represent and texts too long to repeat.
 struct Written<'a, 'de>(&'a Json<'de>);
 
 impl Display for Written<'_, '_> {
@@ -361,10 +361,10 @@ impl Display for Written<'_, '_> {
     }
 }
 
-/// A configuration as a JSON object.
+/// Writes a configuration as a JSON object.
 ///
 /// # Errors
-/// `INTERNAL` for a type that configurations do not have.
+/// `INTERNAL` for a type that configurations do not use.
 pub fn write(config: &impl Serialize) -> Result<String> {
     let mut json = String::new();
     config.serialize(Writer(&mut json)).map_err(|Fault(error)| error)?;
@@ -377,7 +377,7 @@ struct Writer<'a>(&'a mut String);
 impl Writer<'_> {
     #[inline(never)]
     fn text(self, text: &dyn Display) -> Read<()> {
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = write!(self.0, "{text}");
         Ok(())
     }
@@ -476,7 +476,7 @@ impl<'a> Serializer for Writer<'a> {
     }
 }
 
-/// The members of an object that is being written.
+/// The members of an object under construction.
 struct Object<'a>(&'a mut String);
 
 impl ser::SerializeStruct for Object<'_> {

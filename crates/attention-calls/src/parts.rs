@@ -1,8 +1,9 @@
-//! Attention over arrays outside of this memory. One key/value head of a batch entry comes in at a time, then one block of
-//! its query rows after another, so that the memory for copies follows the part and not the call.
+//! Attention over arrays outside of this module's memory. Data is copied in for one key/value head of a batch entry at
+//! a time, and within it for one block of query rows after another. Memory for copies thus depends on the size of a
+//! part, not on that of the call.
 //!
-//! A part is a call of its own, and gives the bits that the whole would give: blocks end where work items end, and
-//! whatever depends on the number of rows is decided by that of the whole.
+//! Each part is a separate call that produces the same bits as the whole call: blocks end where work items end, and
+//! every decision based on the number of rows uses the number in the whole call.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -20,35 +21,36 @@ use crate::operations::{OPERATIONS, Operation};
 use crate::options::{Names, read};
 use crate::table::{observed_by, run};
 
-/// Elements in all arrays of a call from which parts are worth their time.
+/// The total number of elements in a call's arrays for which computing in parts pays off.
 pub const PARTS_FROM: Range<u64> = 1 << 20..1 << 30;
 
-/// Values of one block: its query rows, their results and their part of a mask. Small in unit tests, so that small calls
-/// have blocks.
+/// The maximum number of values in one block: its query rows, their results and their part of a mask. Small in unit
+/// tests, so that small calls have several blocks.
 const BLOCK_VALUES: usize = if cfg!(test) { 1 << 9 } else { 1 << 17 };
 
-/// Arrays of a call that lie outside of this memory, by their index in the list of the call's arrays.
+/// Arrays of a call that are outside of this module's memory, identified by their index in the call's list of arrays.
 pub trait Distant {
-    /// The number of elements of an array.
+    /// Returns the number of elements of an array.
     fn len(&self, array: usize) -> usize;
-    /// Copies floats of an array from `start` on.
+    /// Copies floats of an array, starting at `start`.
     fn read(&self, array: usize, start: usize, target: &mut [f32]);
-    /// Copies bytes of an array from `start` on.
+    /// Copies bytes of an array, starting at `start`.
     fn read_bytes(&self, array: usize, start: usize, target: &mut [u8]);
-    /// Copies integers of an array from its start on.
+    /// Copies integers of an array, starting at its first element.
     fn read_integers(&self, array: usize, target: &mut [i32]);
-    /// Makes room for a result of `len` floats, called `name`; results count from 0.
+    /// Allocates a result of `len` floats named `name`. Results are numbered from 0 in order of creation.
     ///
     /// # Errors
-    /// `MEMORY`; `SHAPE` for the first result, if the caller's memory for it has another length.
+    /// `MEMORY` if it cannot be allocated; `SHAPE` for the first result if the caller's memory for it has another
+    /// length.
     fn create(&self, name: &str, len: u64) -> Result<()>;
-    /// Overwrites the floats of a result from `start` on.
+    /// Overwrites floats of a result, starting at `start`.
     fn write(&self, result: usize, start: usize, source: &[f32]);
 }
 
-/// Runs an operation on arrays outside of this memory, of which one part is here at a time. `None`, and nothing has been
-/// written, for an operation that needs all of them at once; also for a call with a fault, which
-/// [`call`](crate::call) then reports.
+/// Runs an operation on arrays outside of this module's memory, copying one part at a time. Returns `None`, without
+/// having written anything, if the operation needs all arrays at once or the call is invalid; [`call`](crate::call)
+/// then reports the error.
 pub fn call_in_parts(
     operation: u32,
     memory: &mut CallMemory,
@@ -62,7 +64,7 @@ pub fn call_in_parts(
         "attentionWeights" => false,
         _ => return None,
     };
-    // Heads come last in layout `blhd`, so that none of them lies together.
+    // In layout `blhd` the rows of a head are not contiguous.
     if options.is_some_and(|json| json.as_bytes().windows(4).any(|text| text == b"blhd")) {
         return None;
     }
@@ -71,40 +73,40 @@ pub fn call_in_parts(
     Some(parts.run(observed_by(observation.as_ref()), operation, memory, options, distant))
 }
 
-/// An input, in the call's memory or outside of it.
+/// The source of an input, in the call's memory or outside of it.
 #[derive(Clone, Copy)]
 enum Source {
-    /// Its start in its area.
+    /// The start of the input in its area.
     Here(usize),
-    /// Its index in the list of arrays.
+    /// The index of the input in the list of arrays.
     There(usize),
 }
 
-/// How a call divides.
+/// The division of a call into parts.
 struct Parts {
-    /// q, k, v and the mask; those that are absent are never read.
+    /// q, k, v and the mask; absent inputs are never read.
     sources: [Source; 4],
-    /// queryOffset and kvLengths, one number per batch entry.
+    /// queryOffset and kvLengths, one value per batch entry.
     integers: [Option<Vec<i32>>; 2],
     /// B, H, L and D of the queries, G and S of the keys, E of the values.
     dims: [usize; 7],
-    /// Of a mask, `[B, H, L, S]` or 1 each; 0 where there is none.
+    /// The mask's dimensions `[B, H, L, S]`, each possibly 1; 0 without a mask.
     mask: [usize; 4],
     is_boolean: bool,
-    /// Values of a row in each result; 0 for one that nobody asks for.
+    /// The number of values per row of each result; 0 if it is not requested.
     widths: [usize; 3],
-    /// The results that the operation may have.
+    /// The maximum number of results of the operation.
     num_results: usize,
     /// The shapes of the results.
     shapes: [[f64; 4]; 3],
     /// The number of dimensions of the queries, and so of the output.
     rank: usize,
-    /// Queries of one block.
+    /// The number of queries in one block.
     queries: usize,
 }
 
 impl Parts {
-    /// `None` where the call has no parts, and where something is wrong with it.
+    /// Plans the parts. Returns `None` if the call cannot be divided or is invalid.
     fn new(
         operation: &'static Operation,
         memory: &CallMemory,
@@ -124,12 +126,12 @@ impl Parts {
             true => Source::There((-1.0 - slot.place) as usize),
             false => Source::Here(slot.place as usize),
         };
-        // Lengths as doubles, whose products are exact as far as there is memory.
+        // Lengths as doubles: their products are exact within the range of memory sizes.
         let dims_of = |slot: &Slot, is_mask: bool| {
             let dims = slot.shape.dims();
             let mut shape = [1.0; 4];
             match *dims {
-                // Without a dimension of heads.
+                // An input without a heads dimension.
                 [b, l, d] if !is_mask => shape = [b, 1, l, d].map(|dim| dim as f64),
                 _ if is_mask || dims.len() == 4 => {
                     let last = shape.get_mut(4usize.checked_sub(dims.len())?..)?;
@@ -160,7 +162,7 @@ impl Parts {
         let mut mask_dims = [0.0; 4];
         if let Some(mask) = &mask {
             let dims = dims_of(mask, true)?;
-            // With three dimensions it is not the heads that a mask of three starts with.
+            // For three-dimensional inputs, a mask of three dimensions starts with the batch, not with the heads.
             let is_fit = dims.iter().zip([batch, heads, queries, keys]).all(|(&dim, whole)| dim == 1.0 || dim == whole);
             if !is_fit || rank == 3 && mask.shape.rank() == 3 {
                 return None;
@@ -227,7 +229,7 @@ impl Parts {
         let mask_rows = if mask[2] > 1 { self.queries } else { mask[2] };
         let mask_len = mask_heads * mask_rows * mask[3];
         let (mask_floats, mask_bytes) = if self.is_boolean { (0, mask_len) } else { (mask_len, 0) };
-        // All memory is taken before the first result is written, so that nothing is written where it is too little.
+        // Allocate all memory before writing the first result, so that nothing is written if it runs out.
         for (&name, &width) in operation.results.iter().zip(&widths).filter(|&(_, &width)| width > 0) {
             let rows = [batch, heads, length, width];
             distant.create(name, rows.iter().fold(1, |product, &dim| product.saturating_mul(dim as u64)))?;
@@ -253,7 +255,7 @@ impl Parts {
             let (head, first) =
                 (place / length.div_ceil(self.queries), place % length.div_ceil(self.queries) * self.queries);
             let (b, count) = (head / groups, self.queries.min(length - first));
-            // Of the group's query heads, those of all batch entries.
+            // The first row of the group's query head h, counted over all batch entries.
             let row = |h: usize| (head * group + h) * length + first;
             if first == 0 {
                 read(1, head * k.len(), k);
@@ -298,7 +300,7 @@ impl Parts {
             let mut lengths = widths.map(|width| group * count * width).into_iter();
             let prepared = results.each_mut().map(|results| {
                 let results = &mut results[..lengths.next().unwrap_or(0)];
-                // The rows that another part of a split call computes stay zero.
+                // Rows that belong to another part of a split call stay zero.
                 results.fill(0.0);
                 results
             });
@@ -340,7 +342,7 @@ impl Parts {
     }
 }
 
-/// Results whose memory is there already, in their order.
+/// Preallocated results, in order.
 struct Prepared<'a>(RefCell<std::collections::VecDeque<&'a mut [f32]>>);
 
 impl Results for Prepared<'_> {
@@ -350,7 +352,7 @@ impl Results for Prepared<'_> {
     }
 }
 
-/// Cuts the first `len` values off `rest`.
+/// Splits the first `len` values off `rest`.
 fn take<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
     let (part, tail) = std::mem::take(rest).split_at_mut(len);
     *rest = tail;
@@ -366,11 +368,11 @@ mod tests {
     use ruvector_attention::Error;
     use ruvector_attention::math::random::philox4x32;
 
-    /// Arrays that are in this memory after all.
+    /// Test arrays that are actually in this module's memory.
     struct Near<'a> {
         arrays: &'a [Array<'a>],
         results: RefCell<Vec<Vec<f32>>>,
-        /// The longest result that there is room for.
+        /// The maximum length of a result.
         room: usize,
     }
 
@@ -395,7 +397,7 @@ mod tests {
             if len > self.room as u64 {
                 return Err(Error::memory(name, len as usize));
             }
-            // Marked, so that what nobody writes differs.
+            // Filled with NaN, so that values that were never written are detected.
             self.results.borrow_mut().push(vec![f32::NAN; len as usize]);
             Ok(())
         }
@@ -405,7 +407,7 @@ mod tests {
         }
     }
 
-    /// Random numbers of one case.
+    /// The random numbers of one case.
     struct Draws {
         case: u32,
         next: u32,
@@ -417,7 +419,7 @@ mod tests {
             philox4x32([self.next, 0, 0, 0], [self.case, 7])[0]
         }
 
-        /// From 0 to `most`.
+        /// Draws an integer from 0 to `most`.
         fn up_to(&mut self, most: usize) -> usize {
             self.word() as usize % (most + 1)
         }
@@ -435,14 +437,14 @@ mod tests {
         values.into_iter().map(|values| values.iter().map(|value| value.to_bits()).collect()).collect()
     }
 
-    /// Compares a random call in parts with the whole one, for each share of a split call.
+    /// Compares a random call in parts with the whole call, for each part of a split call.
     fn compare(case: u32) {
         let draws = &mut Draws { case, next: 0 };
         let is_flat = draws.up_to(4) == 0;
         let (batch, groups) = (1 + draws.up_to(1), if is_flat { 1 } else { 1 + draws.up_to(2) });
         let heads = groups * if is_flat { 1 } else { 1 + draws.up_to(2) };
         let queries = [1, 3, 40, 150, 333][draws.up_to(4)];
-        // Few rows divide their keys from 4097 on.
+        // From 4097 keys on, calls with few rows split their keys.
         let keys = [1, 7, 70, 130, if queries < 4 { 4200 } else { 65 }][draws.up_to(4)];
         let (size, value_size) = (1 + draws.up_to(16), 1 + draws.up_to(9));
         let has_values = draws.up_to(3) > 0;
@@ -455,7 +457,7 @@ mod tests {
         let bytes: Vec<u8> = (0..mask_len).map(|_| u8::from(draws.up_to(3) > 0)).collect();
         let mask_kind = draws.up_to(2);
         let leading = mask_shape.iter().take_while(|&&dim| dim == 1).count().min(3);
-        // Three dimensions mean something else where there is no dimension of heads.
+        // Without a heads dimension, a mask of three dimensions has another meaning.
         let mask_shape = &mask_shape[if is_flat && leading == 1 { 0 } else { leading }..];
         let offsets: Vec<i32> = (0..batch).map(|_| draws.up_to(50) as i32 - 20).collect();
         let limits: Vec<i32> = (0..batch).map(|_| draws.up_to(keys) as i32).collect();

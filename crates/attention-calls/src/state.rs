@@ -1,4 +1,4 @@
-//! State dicts as the bindings pass them: a JSON list of names and shapes, and the arrays beside it.
+//! State dicts in the form that the bindings pass: a JSON list of names and shapes, and a list of arrays.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use ruvector_attention::{Code, Error, Result, Tensor};
 
 use crate::json::{Json, push_sizes, push_string};
 
-/// The entries that `json`, a list of `{ "name", "shape" }`, describes, over `data` in the same order.
+/// Parses a JSON list of `{ "name", "shape" }` into entries over `data`, which is in the same order.
 pub fn parse_entries<'a>(json: &str, data: &[&'a [f32]]) -> Result<Vec<Entry<'a>>> {
     let malformed = |actual: usize| Error::new(Code::Internal, "entries", "a list of names and shapes", actual);
     let json = Json::parse(json).map_err(malformed)?;
@@ -17,7 +17,7 @@ pub fn parse_entries<'a>(json: &str, data: &[&'a [f32]]) -> Result<Vec<Entry<'a>
     for (description, &data) in described.iter().zip(data) {
         let (name, shape) = (description.member("name").and_then(Json::string), description.member("shape"));
         let (Some(name), Some(given)) = (name, shape) else { return Err(malformed(entries.len())) };
-        // An empty tensor may have dimensions beyond every address of a smaller machine.
+        // An empty tensor may have dimensions beyond the address range of a smaller machine.
         let shape = given
             .sizes()
             .ok_or_else(|| Error::shape(name, format_args!("dimensions of at most {}", usize::MAX), given.text))?;
@@ -27,7 +27,7 @@ pub fn parse_entries<'a>(json: &str, data: &[&'a [f32]]) -> Result<Vec<Entry<'a>
     Ok(entries)
 }
 
-/// Names and shapes of the entries as a JSON list of `{ "name", "shape" }`.
+/// Writes names and shapes of the entries as a JSON list of `{ "name", "shape" }`.
 pub fn describe_entries(entries: &[Entry<'_>]) -> String {
     let mut json = String::from("[");
     for entry in entries {

@@ -1,10 +1,11 @@
-//! Calls that are made on one thread and run on another, as the bindings make them, and their errors as the bindings throw them.
+//! Calls created on one thread and run on another, like those of the bindings, and errors in the form that bindings
+//! throw.
 
 use ruvector_attention::context::Observer;
 use ruvector_attention::{Code, Shape};
 use ruvector_attention_calls::{self as calls, Array, Builder, Outside, Owned, OwnedArray, Pending, number, to_json};
 
-/// Takes progress, and cancels from the start where it is told to.
+/// Receives progress, and cancels from the start if told to.
 struct Watcher(bool);
 
 impl Observer for Watcher {
@@ -17,14 +18,14 @@ impl Observer for Watcher {
 
 const VALUES: [f32; 6] = [0.0, 1.0, -1.0, 2.0, 0.5, -3.0];
 
-/// A call over the values in this shape.
+/// Creates a call over the values in this shape.
 fn over(objects: &[u32], shape: &[usize]) -> Builder<'static> {
     let mut call = Builder::new(1, objects);
     call.add(Array::F32(&VALUES), shape);
     call
 }
 
-/// Runs the call that was made before, and returns its results.
+/// Runs the call created before, and returns its results.
 fn finish(pending: &mut Pending) -> Vec<Vec<f32>> {
     let results = Owned::default();
     pending.run(&Watcher(false), Outside { arrays: &[Array::F32(&VALUES)], results: &results }).unwrap();

@@ -1,5 +1,5 @@
-//! Options through the JSON of the bindings and through the types of Rust: both are refused by the same checks, in the same
-//! words.
+//! Options passed as JSON through the bindings, and as Rust types: the same checks reject both with the same error
+//! texts.
 
 #![allow(missing_docs, reason = "test names are sentences")]
 
@@ -23,12 +23,12 @@ use ruvector_attention::options::{AttentionConfig, AttentionOptions, LayerKind, 
 use ruvector_attention::{Context, Error, Result, Tensor};
 use ruvector_attention_calls::{self as calls, Array, Builder};
 
-/// Code, argument, expectation and actual value.
+/// Returns code, argument, expectation and actual value.
 fn told(error: &Error) -> [String; 4] {
     [error.code.name().into(), error.argument.clone(), error.expected.clone(), error.actual.clone()]
 }
 
-/// Calls an operation on equal tensors.
+/// Runs an operation on equal tensors.
 fn call(operation: &str, objects: &[u32], inputs: &[&[usize]], options: &str) -> Result<()> {
     let data: Vec<Vec<f32>> = inputs.iter().map(|shape| vec![0.25; shape.iter().product()]).collect();
     let mut call = Builder::new(1, objects);
@@ -46,7 +46,7 @@ fn create(operation: &str, config: &str) -> Result<u32> {
     call.create(operation, config)
 }
 
-/// Stands for the list of the options that there are.
+/// Replaces the list of known options in expected errors.
 const KNOWN: &str = "one of …";
 
 const VALUES: [f32; 64] = [0.25; 64];
@@ -281,7 +281,7 @@ fn configurations_of_graph_layers_are_refused_in_the_same_words_through_json_and
     }
 }
 
-/// Values out of range of each option that all attention has.
+/// Returns values out of range for each option that all attention has.
 fn invalid_options() -> Vec<(&'static str, AttentionOptions)> {
     let base = AttentionOptions::default();
     vec![
@@ -344,7 +344,7 @@ fn options_of_attention_are_refused_in_the_same_words_through_json_and_types() {
         (r#"{"logSumExp":true}"#, AttentionOptions { log_sum_exp: true, ..base.clone() }),
     ] {
         same(json, call("attentionWeights", &[], &[X; 2], json), weights(&options));
-        // A result that is requested needs an output.
+        // A requested result needs an output.
         let [code, argument, ..] = told(&run(&options).unwrap_err());
         assert_eq!((code.as_str(), Some(argument.as_str())), ("SHAPE", json.split('"').nth(1)));
     }
@@ -396,7 +396,7 @@ fn options_of_other_calls_are_refused_in_the_same_words_through_json_and_types()
         (r#"{"scale":-0.5}"#, RotaryOptions { scale: -0.5, ..Default::default() }),
     ] {
         let found = rotary_embedding(context, x, options, None, &mut [0.0; 4]);
-        // The largest base that is refused is written as its digits.
+        // The maximum base, which is rejected, is formatted as plain digits.
         let json = if json.contains("1e15") { r#"{"base":1000000000000000}"# } else { json };
         same(json, call("rotaryEmbedding", &[], &[dims], json), found);
     }
@@ -420,7 +420,7 @@ fn options_of_other_calls_are_refused_in_the_same_words_through_json_and_types()
     same(json, call("graphLayer", &[id, graph_id], &[&[2, 2]], json), found);
 }
 
-/// Argument, expectation and actual value of a fault.
+/// Returns argument, expectation and actual value of an error.
 #[track_caller]
 fn fault<T>(result: Result<T>) -> [String; 3] {
     let [code, argument, expected, actual] = told(&result.err().expect("a fault"));

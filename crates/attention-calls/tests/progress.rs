@@ -1,4 +1,4 @@
-//! Progress that an observer receives of calls in several steps: fractions that grow evenly up to 1.
+//! Progress that an observer receives in calls of several steps: fractions must grow evenly up to 1.
 
 #![allow(missing_docs, reason = "test names are sentences")]
 
@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use ruvector_attention::context::Observer;
 use ruvector_attention_calls::{Array, Builder};
 
-/// Keeps every fraction.
+/// Records every fraction.
 #[derive(Default)]
 struct Heard(Mutex<Vec<f32>>);
 
@@ -64,7 +64,7 @@ fn progress_of_calls_in_several_steps_never_goes_back_and_reaches_the_whole_at_t
     for (name, heard) in calls {
         assert!(heard.len() > 3, "{name}: {heard:?}");
         assert!(heard.is_sorted(), "{name}: {heard:?}");
-        // Steps that nobody foresees, such as norms, are a few per cent at most.
+        // Steps that are not announced, such as norms, are at most a few percent.
         assert!(heard[heard.len() - 2] < 1.0 && heard[heard.len() - 1] > 0.95, "{name}: {heard:?}");
     }
 }

@@ -1,11 +1,11 @@
-//! The door under calls that nobody would write: headers, options, arrays and parameters from arbitrary bytes. Errors are
-//! right; panics, writes out of bounds and endless work are not.
+//! Fuzzes calls with headers, options, arrays and parameters from arbitrary bytes. Errors are expected; panics, writes
+//! out of bounds and endless work are not.
 
 use arbitrary::{Result, Unstructured};
 use ruvector_attention::layers::LoadOptions;
 use ruvector_attention_calls::{self as calls, Array, Builder, Element, OPERATIONS};
 
-/// Names of options and configurations, right for some mechanism.
+/// Names of options and configurations, each valid for some mechanism.
 const NAMES: &[&str] = &[
     "numHeads",
     "headDim",
@@ -67,7 +67,7 @@ const NAMES: &[&str] = &[
     "x",
 ];
 
-/// Values of options, right for some of them.
+/// Values of options, each valid for some of them.
 const VALUES: &[&str] = &[
     "true",
     "false",
@@ -138,7 +138,7 @@ const VALUES: &[&str] = &[
     "1.5",
 ];
 
-/// Configurations that are right, for objects to get to.
+/// Valid configurations, so that calls get as far as creating objects.
 const CONFIGS: &[(&str, &str)] = &[
     ("createMultiHeadAttention", r#"{"numHeads":2,"headDim":2,"modelDim":3,"dropout":0.5}"#),
     ("createSelfAttention", r#"{"numHeads":2,"headDim":2,"kvHeads":1,"rotary":{}}"#),
@@ -158,10 +158,10 @@ const CONFIGS: &[(&str, &str)] = &[
     ("createGraph", r#"{"numNodes":3}"#),
 ];
 
-/// The most elements of an array, so that calls stay short.
+/// The maximum number of elements in an array, to keep calls short.
 const MOST_ELEMENTS: usize = 2048;
 
-/// Dimensions of which some are beyond every memory, and which an empty array may have all the same.
+/// Dimensions, some of which exceed any memory but are still allowed for an empty array.
 const DIMENSIONS: &[f64] = &[
     0.0,
     1.0,
@@ -181,13 +181,13 @@ const DIMENSIONS: &[f64] = &[
     1e300,
 ];
 
-/// The objects that the steps have made.
+/// The objects created by earlier steps.
 #[derive(Default)]
 struct World {
     ids: Vec<u32>,
 }
 
-/// Runs the steps that the bytes stand for.
+/// Runs the steps that the bytes encode.
 pub fn run(bytes: &[u8]) {
     let mut input = Unstructured::new(bytes);
     let mut world = World::default();
@@ -221,7 +221,7 @@ fn create_rightly(input: &mut Unstructured<'_>, world: &mut World) -> Result<()>
     Ok(())
 }
 
-/// Parameters as they are, under names as they are, or neither.
+/// Loads parameters with their real shapes and names, or with arbitrary ones.
 fn load(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
     let Some(id) = any_id(input, world)? else { return Ok(()) };
     let described = calls::state_entries(id).unwrap_or_else(|_| "[]".into());
@@ -248,7 +248,7 @@ fn inspect(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
     Ok(())
 }
 
-/// Mostly one that there is.
+/// Chooses an object's number, usually of one that exists.
 fn any_id(input: &mut Unstructured<'_>, world: &World) -> Result<Option<u32>> {
     if world.ids.is_empty() || input.ratio(1, 10)? {
         return Ok(Some(input.int_in_range(0..=40)?));
@@ -256,16 +256,16 @@ fn any_id(input: &mut Unstructured<'_>, world: &World) -> Result<Option<u32>> {
     input.choose(&world.ids).copied().map(Some)
 }
 
-/// An array of the fuzzer's.
+/// An array drawn by the fuzzer.
 enum Drawn {
     Floats(Vec<f32>),
     Integers(Vec<i32>),
     Bytes(Vec<u8>),
 }
 
-/// Any operation on inputs that its signature asks for, mostly.
+/// Runs any operation, usually on inputs that match its signature.
 fn call(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
-    // Without the last one, which panics on purpose.
+    // Exclude the last operation, which panics on purpose.
     let operation = input.choose(&OPERATIONS[..OPERATIONS.len() - 1])?;
     let objects = (0..input.int_in_range(0..=2)?)
         .map(|_| Ok(any_id(input, world)?.unwrap_or(0)))
@@ -295,7 +295,7 @@ fn call(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
             call.absent();
             continue;
         };
-        // Dimensions as the header has them, beyond those of this machine too.
+        // Dimensions as in the header, including those beyond the range of this machine.
         let dims: Vec<usize> = shape.iter().map(|&dim| dim as usize).collect();
         match array {
             Drawn::Floats(floats) => call.add(Array::F32(floats), &dims),
@@ -316,14 +316,14 @@ fn call(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
     Ok(())
 }
 
-/// A few dimensions, mostly all alike, so that tensors fit each other now and then.
+/// Draws a few dimensions, usually all equal, so that tensors sometimes fit each other.
 fn shape(input: &mut Unstructured<'_>, size: usize) -> Result<Vec<f64>> {
     let rank = if input.ratio(1, 10)? { input.int_in_range(0..=10)? } else { input.int_in_range(1..=4)? };
     let is_strange = input.ratio(1, 8)?;
     (0..rank).map(|_| if is_strange { input.choose(DIMENSIONS).copied() } else { Ok(size as f64) }).collect()
 }
 
-/// How many elements a shape has, or a few where that is beyond what a case may take.
+/// Returns the number of elements of a shape, or a small number if that exceeds the limit of a case.
 fn elements(shape: &[f64]) -> usize {
     let product: f64 = shape.iter().product();
     if product.is_finite() && product <= MOST_ELEMENTS as f64 { product as usize } else { 0 }
@@ -344,7 +344,7 @@ fn integers(input: &mut Unstructured<'_>) -> Result<Vec<i32>> {
     (0..length).map(|_| if far { input.arbitrary() } else { input.int_in_range(-2..=5) }).collect()
 }
 
-/// Options: mostly an object of names and values that are known, else any text.
+/// Draws options: usually an object of known names and values, otherwise any text.
 fn options(input: &mut Unstructured<'_>) -> Result<String> {
     if input.ratio(1, 8)? {
         return text(input);
@@ -358,7 +358,7 @@ fn options(input: &mut Unstructured<'_>) -> Result<String> {
     Ok(json)
 }
 
-/// Any text, but no number that would ask for gigabytes.
+/// Draws any text, except for numbers that would allocate gigabytes.
 fn text(input: &mut Unstructured<'_>) -> Result<String> {
     let length = input.int_in_range(0..=200)?;
     let length = input.len().min(length);

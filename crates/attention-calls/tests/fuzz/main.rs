@@ -1,11 +1,12 @@
-//! The fuzz targets on bytes from seeds, first those that made them fail once. `crates/attention-calls/fuzz` runs the same targets under
-//! libFuzzer; `FUZZ_SECONDS` makes these runs longer, and `FUZZ_SEED` others.
+//! Runs the fuzz targets on bytes from seeds, starting with those that once caused a failure.
+//! `crates/attention-calls/fuzz` runs the same targets under libFuzzer. `FUZZ_SECONDS` extends these runs, and
+//! `FUZZ_SEED` selects other seeds.
 
 mod door;
 
 use std::time::{Duration, Instant};
 
-/// Bytes from a seed (SplitMix64), between none and two thousand of them.
+/// Generates up to two thousand bytes from a seed (SplitMix64).
 fn bytes(mut state: u64) -> Vec<u8> {
     let mut next = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -17,7 +18,7 @@ fn bytes(mut state: u64) -> Vec<u8> {
     (0..length).map(|_| next() as u8).collect()
 }
 
-/// Says which seed it was that failed.
+/// Reports the seed that failed.
 struct Case(u64);
 
 impl Drop for Case {
@@ -32,10 +33,10 @@ fn variable(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-/// Seeds whose bytes made the door fail once: arrays for the largest weights of a call that does not ask for them.
+/// Seeds that once caused a failure: arrays for the largest weights in a call that does not request them.
 const FOUND: &[u64] = &[0x2_0003_304d];
 
-/// Runs a target on what was found, then on bytes from seeds until the time is over.
+/// Runs a target on the recorded seeds, then on bytes from new seeds until the time is over.
 fn fuzz(name: &str, target: fn(&[u8])) {
     for &seed in FOUND {
         target(&bytes(seed));
