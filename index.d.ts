@@ -243,6 +243,8 @@ export interface AttentionOutput {
   topWeights?: { values: Tensor; indices: Tensor<Int32Array> }
   /** `[B,H,L]`, natural logarithm over the scaled scores; −∞ for a row without a visible key. */
   logSumExp?: Tensor
+  /** The layout of `output`, which {@link mergeAttention} reads: present with `logSumExp` if it is `'blhd'`. */
+  layout?: 'blhd'
 }
 
 /** Options that request results in addition to the output. */
@@ -401,8 +403,8 @@ export function rotaryEmbedding(
  * without visible keys for a row adds nothing to it. Outputs and log-sum-exps are merged, `weights` and `topWeights`
  * are not.
  *
- * `layout` is the layout of the outputs. Results of this package carry theirs. For other results, such as copies from a
- * worker, it is inferred from the shapes; with equal numbers of heads and rows, `'bhld'` is assumed.
+ * `layout` is the layout of the outputs. Results of this package carry theirs, also as copies from a worker. For parts
+ * without `layout` it is inferred from the shapes; with equal numbers of heads and rows, `'bhld'` is assumed.
  *
  * @throws {AttentionError} SHAPE or DTYPE, naming `parts[i]`; OPTION, MEMORY
  *

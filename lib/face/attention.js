@@ -8,15 +8,6 @@ import { checkTensor } from '../checks/tensor.js'
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
 /** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../../index.d.ts').AttentionOutput>} AttentionOutput */
 
-/** Log-sum-exps whose outputs are in layout `blhd`, which shapes alone cannot prove. @type {WeakSet<object>} */
-const headsLastResults = new WeakSet()
-
-/** @param {object} logSumExp */
-export const markHeadsLast = (logSumExp) => void headsLastResults.add(logSumExp)
-
-/** True if a log-sum-exp belongs to an output in layout `blhd`. @param {unknown} logSumExp */
-export const isHeadsLast = (logSumExp) => headsLastResults.has(/** @type {object} */ (logSumExp))
-
 /**
  * Names the results of attention; those that were not requested are absent.
  *
@@ -33,15 +24,20 @@ export function attentionOutput([output, weights, logSumExp, values, indices]) {
 }
 
 /**
- * The same for outputs in layout `blhd`.
+ * Adds the layout to a part of a merge whose outputs are in `blhd`, as shapes alone cannot always prove it.
  *
- * @param {import('../runtime/call-memory.js').Result[]} results
+ * @template {import('../../index.d.ts').AttentionOutput} Part
+ * @param {Part} part
+ * @param {unknown} layout
+ * @returns {Part}
  */
-function headsLastOutput(results) {
-  const result = attentionOutput(results)
-  if (result.logSumExp && result.output.shape.length === 4) markHeadsLast(result.logSumExp)
-  return result
+export function withLayout(part, layout) {
+  if (layout === 'blhd' && part.logSumExp && part.output.shape.length === 4) part.layout = layout
+  return part
 }
+
+/** The same as `attentionOutput`, in layout `blhd`. @param {import('../runtime/call-memory.js').Result[]} results */
+const headsLastOutput = (results) => withLayout(attentionOutput(results), 'blhd')
 
 /**
  * Prepares one attention call.
@@ -59,6 +55,21 @@ export function attend(backend, operation, inputs, given, ...objects) {
   return call.given(given).returning(given.layout === 'blhd' ? headsLastOutput : attentionOutput)
 }
 
+/**
+ * Prepares one call of scaled dot-product attention.
+ *
+ * @param {Backend} backend
+ * @param {unknown} q
+ * @param {unknown} k
+ * @param {unknown} v
+ * @param {unknown} options
+ * @param {import('../runtime/async/watch.js').Watch} [watch]
+ */
+export function prepareAttention(backend, q, k, v, options, watch) {
+  const inputs = [checkTensor('q', q), checkTensor('k', k), checkTensor('v', v)]
+  return attend(backend, 'scaledDotProductAttention', inputs, readOptions(options, watch))
+}
+
 /** @param {Backend} backend */
 export function createFunctions(backend) {
   /**
@@ -69,7 +80,7 @@ export function createFunctions(backend) {
    * @returns {AttentionOutput}
    */
   function scaledDotProductAttention(q, k, v, options) {
-    return prepare(q, k, v, options).run()
+    return prepareAttention(backend, q, k, v, options).run()
   }
 
   /**
@@ -79,19 +90,7 @@ export function createFunctions(backend) {
    * @param {unknown} [options]
    */
   function scaledDotProductAttentionAsync(q, k, v, options) {
-    return later((watch) => prepare(q, k, v, options, watch))
-  }
-
-  /**
-   * @param {unknown} q
-   * @param {unknown} k
-   * @param {unknown} v
-   * @param {unknown} options
-   * @param {import('../runtime/async/watch.js').Watch} [watch]
-   */
-  function prepare(q, k, v, options, watch) {
-    const inputs = [checkTensor('q', q), checkTensor('k', k), checkTensor('v', v)]
-    return attend(backend, 'scaledDotProductAttention', inputs, readOptions(options, watch))
+    return later((watch) => prepareAttention(backend, q, k, v, options, watch))
   }
 
   /**

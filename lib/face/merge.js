@@ -1,6 +1,6 @@
 // Merges attention over separate parts of the keys into attention over all keys.
 
-import { isHeadsLast, markHeadsLast } from './attention.js'
+import { withLayout } from './attention.js'
 import { describe, fault, isArray, isObject } from '../checks/errors.js'
 import { encodeConfig } from '../checks/options.js'
 import { allocateTensor, attached, checkTensor, elements, formatShape, isLength, lengthOf } from '../checks/tensor.js'
@@ -40,7 +40,7 @@ function stack(kind, tensors) {
 function readPart(part, index) {
   const name = `parts[${index}]`
   if (!isObject(part)) throw fault('DTYPE', name, 'an attention result', describe(part))
-  const { output, logSumExp } = /** @type {any} */ (part)
+  const { output, logSumExp, layout } = /** @type {any} */ (part)
   if (logSumExp === undefined || logSumExp === null) {
     const expected = 'a logSumExp, which attention returns with the option logSumExp: true'
     throw fault('DTYPE', `${name}.logSumExp`, expected, String(logSumExp))
@@ -48,13 +48,13 @@ function readPart(part, index) {
   return {
     output: checkTensor(`${name}.output`, output),
     logSumExp: checkTensor(`${name}.logSumExp`, logSumExp),
-    isHeadsLast: isHeadsLast(logSumExp)
+    isHeadsLast: layout === 'blhd'
   }
 }
 
 /**
- * True if the outputs are in layout `blhd`: either attention marked them so, or the shapes prove it because the numbers
- * of heads and rows differ.
+ * True if the outputs are in layout `blhd`: either every part says so, or the shapes prove it because the numbers of
+ * heads and rows differ.
  *
  * @param {ReturnType<typeof readPart>[]} parts
  */
@@ -71,7 +71,7 @@ export function createMerge(backend) {
   /**
    * @param {unknown} parts
    * @param {unknown} [options]
-   * @returns {{ output: Checked, logSumExp: Checked }}
+   * @returns {import('../../index.d.ts').AttentionResult<{ logSumExp: true }>}
    */
   function mergeAttention(parts, options) {
     const count = isArray(parts) ? parts.length : undefined
@@ -92,15 +92,13 @@ export function createMerge(backend) {
       'logSumExp',
       read.map(({ logSumExp }) => logSumExp)
     )
-    const result = backend
+    return backend
       .call('mergeAttention')
       .input(outputs)
       .input(sums)
       .options(JSON.stringify(given))
-      .returning(([output, logSumExp]) => ({ output, logSumExp }))
+      .returning(([output, logSumExp]) => withLayout({ output, logSumExp }, given.layout))
       .run()
-    if (given.layout === 'blhd') markHeadsLast(result.logSumExp)
-    return result
   }
 
   return { mergeAttention }
