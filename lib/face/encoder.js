@@ -1,7 +1,6 @@
 // Encoder layers, and other transformer building blocks: norms, activations, and the mean over tokens.
 
-import { later } from '../runtime/async/watch.js'
-import { attend, Layer } from './layers.js'
+import { Layer, layerCall } from './layers.js'
 import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
 import { checkArray, checkTensor } from '../checks/tensor.js'
@@ -68,6 +67,8 @@ export function createEncoder(backend) {
     return backend.call('meanPool').input(input).integers(lengths).options(json).run()
   }
 
+  const prepare = layerCall(backend, 'transformerEncoderLayer', ['x'])
+
   class TransformerEncoderLayer extends Layer {
     /** @type {import('../../index.d.ts').TransformerEncoderLayer['config']} */
     #config
@@ -75,37 +76,12 @@ export function createEncoder(backend) {
     /** @param {unknown} config */
     constructor(config) {
       const resident = new Resident(backend, 'createTransformerEncoderLayer', encodeConfig(config))
-      super(resident)
+      super(resident, prepare)
       this.#config = Object.freeze(resident.describe())
     }
 
     get config() {
       return this.#config
-    }
-
-    /**
-     * @param {unknown} x
-     * @param {unknown} [options]
-     */
-    forward(x, options) {
-      return this.#attend(x, options).run()
-    }
-
-    /**
-     * @param {unknown} x
-     * @param {unknown} [options]
-     */
-    forwardAsync(x, options) {
-      return later((watch) => this.#attend(x, options, watch))
-    }
-
-    /**
-     * @param {unknown} x
-     * @param {unknown} options
-     * @param {import('../runtime/async/watch.js').Watch} [watch]
-     */
-    #attend(x, options, watch) {
-      return attend(backend, this, ['x'], x, undefined, undefined, options, watch, 'transformerEncoderLayer')
     }
   }
 

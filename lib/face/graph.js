@@ -1,6 +1,5 @@
 // Graphs in a backend's memory, message passing along their edges, and graph network layers.
 
-import { later } from '../runtime/async/watch.js'
 import { attentionOutput } from './attention.js'
 import { describe, fault, isObject } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
@@ -130,6 +129,8 @@ export function createGraphs(backend) {
       this.dispose()
     }
   }
+
+  /** @extends {Layer<GraphOutput>} */
   class GraphLayer extends Layer {
     #config
 
@@ -139,7 +140,7 @@ export function createGraphs(backend) {
      * @param {Resident} [resident]
      */
     constructor(resident) {
-      super(resident)
+      super(resident, GraphLayer.#prepare)
       this.#config = Object.freeze(/** @type {Resident} */ (resident).describe())
     }
 
@@ -148,38 +149,20 @@ export function createGraphs(backend) {
     }
 
     /**
+     * @param {GraphLayer} layer
+     * @param {import('../runtime/async/watch.js').Watch | undefined} watch
      * @param {unknown} graph
      * @param {unknown} x
      * @param {unknown} [options]
      */
-    forward(graph, x, options) {
-      return this.#attend(graph, x, options).run()
-    }
-
-    /**
-     * @param {unknown} graph
-     * @param {unknown} x
-     * @param {unknown} [options]
-     * @returns {Promise<GraphOutput>}
-     */
-    forwardAsync(graph, x, options) {
-      return later((watch) => this.#attend(graph, x, options, watch))
-    }
-
-    /**
-     * @param {unknown} graph
-     * @param {unknown} x
-     * @param {unknown} options
-     * @param {import('../runtime/async/watch.js').Watch} [watch]
-     */
-    #attend(graph, x, options, watch) {
+    static #prepare(layer, watch, graph, x, options) {
       const { resident } = graphOf(graph)
       const input = checkTensor('x', x)
       const { values, json } = splitOptions('options', options, ['edgeAttr', 'edgeWeight'], watch)
       const edgeAttr = values.edgeAttr === undefined ? undefined : checkTensor('edgeAttr', values.edgeAttr)
       const edgeWeight = readEdgeWeight(values.edgeWeight)
       return backend
-        .call('graphLayer', residentOf(this), resident)
+        .call('graphLayer', residentOf(layer), resident)
         .input(input)
         .input(edgeAttr)
         .floats(edgeWeight)

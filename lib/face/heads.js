@@ -1,7 +1,7 @@
 // Attention objects that keep their settings: ScaledDotProductAttention and FlashAttention. They own no backend memory.
 
-import { attend } from './attention.js'
-import { later } from '../runtime/async/watch.js'
+import { attend, prepareAttention } from './attention.js'
+import { Callable } from './callable.js'
 import { fault } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
 import { encodeConfig, readOptions, withDefaults } from '../checks/options.js'
@@ -44,7 +44,8 @@ function checkQuery(q, headDim) {
  * @param {ReturnType<typeof import('./attention.js').createFunctions>} functions
  */
 export function createHeads(backend, functions) {
-  class ScaledDotProductAttention {
+  /** @extends {Callable<AttentionOutput>} */
+  class ScaledDotProductAttention extends Callable {
     #headDim
     #scale
     #defaults
@@ -54,6 +55,7 @@ export function createHeads(backend, functions) {
      * @param {unknown} [options]
      */
     constructor(headDim, options) {
+      super(ScaledDotProductAttention.#prepare)
       this.#defaults = readSettings(backend, 'scaledDotProductOptions', headDim, options)
       this.#headDim = headDim
       this.#scale = /** @type {number | undefined} */ (this.#defaults.scale) ?? 1 / Math.sqrt(headDim)
@@ -68,27 +70,16 @@ export function createHeads(backend, functions) {
     }
 
     /**
+     * @param {ScaledDotProductAttention} attention
+     * @param {import('../runtime/async/watch.js').Watch | undefined} watch
      * @param {unknown} q
      * @param {unknown} k
      * @param {unknown} v
      * @param {unknown} [options]
-     * @returns {AttentionOutput}
      */
-    forward(q, k, v, options) {
-      const query = checkQuery(q, this.#headDim)
-      return functions.scaledDotProductAttention(query, k, v, withDefaults(this.#defaults, options))
-    }
-
-    /**
-     * @param {unknown} q
-     * @param {unknown} k
-     * @param {unknown} v
-     * @param {unknown} [options]
-     * @returns {Promise<AttentionOutput>}
-     */
-    async forwardAsync(q, k, v, options) {
-      const query = checkQuery(q, this.#headDim)
-      return functions.scaledDotProductAttentionAsync(query, k, v, withDefaults(this.#defaults, options))
+    static #prepare(attention, watch, q, k, v, options) {
+      const query = checkQuery(q, attention.#headDim)
+      return prepareAttention(backend, query, k, v, withDefaults(attention.#defaults, options), watch)
     }
 
     /**
@@ -103,7 +94,8 @@ export function createHeads(backend, functions) {
     }
   }
 
-  class FlashAttention {
+  /** @extends {Callable<AttentionOutput>} */
+  class FlashAttention extends Callable {
     #headDim
     #blockSize
 
@@ -112,6 +104,7 @@ export function createHeads(backend, functions) {
      * @param {unknown} [options]
      */
     constructor(headDim, options) {
+      super(FlashAttention.#prepare)
       const { blockSize = 64 } = readSettings(backend, 'flashOptions', headDim, options)
       this.#headDim = headDim
       this.#blockSize = /** @type {number} */ (blockSize)
@@ -126,38 +119,17 @@ export function createHeads(backend, functions) {
     }
 
     /**
+     * @param {FlashAttention} attention
+     * @param {import('../runtime/async/watch.js').Watch | undefined} watch
      * @param {unknown} q
      * @param {unknown} k
      * @param {unknown} v
      * @param {unknown} [options]
-     * @returns {AttentionOutput}
      */
-    forward(q, k, v, options) {
-      return this.#attend(q, k, v, options).run()
-    }
-
-    /**
-     * @param {unknown} q
-     * @param {unknown} k
-     * @param {unknown} v
-     * @param {unknown} [options]
-     * @returns {Promise<AttentionOutput>}
-     */
-    forwardAsync(q, k, v, options) {
-      return later((watch) => this.#attend(q, k, v, options, watch))
-    }
-
-    /**
-     * @param {unknown} q
-     * @param {unknown} k
-     * @param {unknown} v
-     * @param {unknown} options
-     * @param {import('../runtime/async/watch.js').Watch} [watch]
-     */
-    #attend(q, k, v, options, watch) {
-      const query = checkQuery(q, this.#headDim)
+    static #prepare(attention, watch, q, k, v, options) {
+      const query = checkQuery(q, attention.#headDim)
       const inputs = [query, checkTensor('k', k), checkTensor('v', v)]
-      const given = readOptions(withDefaults({ blockSize: this.#blockSize }, options), watch)
+      const given = readOptions(withDefaults({ blockSize: attention.#blockSize }, options), watch)
       return attend(backend, 'flashAttention', inputs, given)
     }
   }

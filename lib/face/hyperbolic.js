@@ -1,7 +1,7 @@
 // Hyperbolic attention and the geometry of its space.
 
-import { later } from '../runtime/async/watch.js'
 import { attend } from './attention.js'
+import { Callable } from './callable.js'
 import { describe, fault } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
 import { disposeSymbol } from './layers.js'
@@ -18,13 +18,15 @@ const DEFAULTS = { numHeads: 1, manifold: 'poincare', temperature: 1, inputs: 'm
 
 /** @param {Backend} backend */
 export function createHyperbolic(backend) {
-  class HyperbolicAttention {
+  /** @extends {Callable<AttentionOutput>} */
+  class HyperbolicAttention extends Callable {
     #resident
     /** @type {Config} */
     #config
 
     /** @param {unknown} config */
     constructor(config) {
+      super(HyperbolicAttention.#prepare)
       this.#resident = new Resident(backend, 'createHyperbolicAttention', encodeConfig(config))
       this.#config = Object.freeze({ ...DEFAULTS, ...this.#resident.describe() })
     }
@@ -42,40 +44,16 @@ export function createHyperbolic(backend) {
     }
 
     /**
+     * @param {HyperbolicAttention} attention
+     * @param {import('../runtime/async/watch.js').Watch | undefined} watch
      * @param {unknown} q
      * @param {unknown} k
      * @param {unknown} v
      * @param {unknown} [options]
-     * @returns {AttentionOutput}
      */
-    forward(q, k, v, options) {
-      return this.#attend(q, k, v, options).run()
-    }
-
-    /**
-     * @param {unknown} q
-     * @param {unknown} k
-     * @param {unknown} v
-     * @param {unknown} [options]
-     * @returns {Promise<AttentionOutput>}
-     */
-    forwardAsync(q, k, v, options) {
-      return later((watch) => this.#attend(q, k, v, options, watch))
-    }
-
-    /**
-     * @param {unknown} q
-     * @param {unknown} k
-     * @param {unknown} v
-     * @param {unknown} options
-     * @param {import('../runtime/async/watch.js').Watch} [watch]
-     */
-    #attend(q, k, v, options, watch) {
-      const query = checkTensor('q', q)
-      const key = checkTensor('k', k)
-      const value = checkTensor('v', v)
-      const given = readOptions(options, watch)
-      return attend(backend, 'hyperbolicAttention', [query, key, value], given, this.#resident)
+    static #prepare(attention, watch, q, k, v, options) {
+      const inputs = [checkTensor('q', q), checkTensor('k', k), checkTensor('v', v)]
+      return attend(backend, 'hyperbolicAttention', inputs, readOptions(options, watch), attention.#resident)
     }
 
     /**

@@ -1,7 +1,7 @@
 // Layers with parameters in a backend's memory, and the three attention layers.
 
-import { later } from '../runtime/async/watch.js'
 import { attentionOutput } from './attention.js'
+import { Callable } from './callable.js'
 import { describe, fault } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
 import { encodeConfig, readOptions, withDefaults } from '../checks/options.js'
@@ -24,11 +24,15 @@ export const disposeSymbol = /** @type {typeof Symbol.dispose} */ (Symbol.dispos
 /**
  * The resident part of a layer.
  *
- * @type {(layer: Layer) => Resident}
+ * @type {(layer: Layer<any>) => Resident}
  */
 export let residentOf
 
-export class Layer {
+/**
+ * @template [Result=AttentionOutput]
+ * @extends {Callable<Result>}
+ */
+export class Layer extends Callable {
   /** @type {Resident | undefined} */
   #resident
 
@@ -36,8 +40,10 @@ export class Layer {
    * Only for subclasses inside the package; subclasses by users cannot construct a layer.
    *
    * @param {Resident} [resident]
+   * @param {import('./callable.js').Prepare<Result>} [prepare]
    */
-  constructor(resident) {
+  constructor(resident, prepare) {
+    super(/** @type {import('./callable.js').Prepare<Result>} */ (prepare))
     if (!(resident instanceof Resident)) throw new TypeError('Layer is abstract; use one of its subclasses')
     this.#resident = resident
   }
@@ -91,27 +97,29 @@ showInConsole(Layer, (layer) => ({
 }))
 
 /**
- * Prepares one call of a layer that contains attention; `names` are the caller's names of its arguments.
+ * The function that prepares calls of a layer that contains attention, whose arguments are tensors followed by options.
  *
  * @param {Backend} backend
- * @param {Layer} layer
- * @param {readonly string[]} names
- * @param {unknown} q
- * @param {unknown} k
- * @param {unknown} v
- * @param {unknown} options
- * @param {import('../runtime/async/watch.js').Watch} [watch]
- * @param {'multiHeadAttention' | 'transformerEncoderLayer'} [operation]
- * @returns {import('../runtime/call.js').PreparedCall<AttentionOutput>}
+ * @param {'multiHeadAttention' | 'transformerEncoderLayer'} operation
+ * @param {readonly string[]} names  of the tensors
+ * @param {number} [required]  number of tensors that must be given
+ * @returns {import('./callable.js').Prepare<AttentionOutput>}
  */
-export function attend(backend, layer, names, q, k, v, options, watch, operation = 'multiHeadAttention') {
-  const query = checkTensor(names[0], q)
-  const key = k === undefined || k === null ? undefined : checkTensor(names[1], k)
-  const value = v === undefined || v === null ? undefined : checkTensor(names[2], v)
-  const given = readOptions(options, watch)
-  const call = backend.call(operation, residentOf(layer)).input(query)
-  if (operation === 'multiHeadAttention') call.input(key).input(value)
-  return call.given(given).named(names).returning(attentionOutput)
+export function layerCall(backend, operation, names, required = names.length) {
+  const slots = operation === 'multiHeadAttention' ? 3 : 1
+  return (layer, watch, ...given) => {
+    /** @type {(Checked | undefined)[]} */
+    const inputs = []
+    for (let index = 0; index < slots; index++) {
+      const value = index < names.length ? given[index] : undefined
+      const isAbsent = index >= required && (value === undefined || value === null)
+      inputs.push(isAbsent ? undefined : checkTensor(names[index], value))
+    }
+    const options = readOptions(given[names.length], watch)
+    const call = backend.call(operation, residentOf(layer))
+    for (const input of inputs) call.input(input)
+    return call.given(options).named(names).returning(attentionOutput)
+  }
 }
 
 /**
@@ -138,10 +146,11 @@ export function createLayers(backend) {
     /**
      * @param {'createMultiHeadAttention' | 'createSelfAttention' | 'createCrossAttention'} operation
      * @param {unknown} config
+     * @param {import('./callable.js').Prepare<AttentionOutput>} prepare
      */
-    constructor(operation, config) {
+    constructor(operation, config, prepare) {
       const resident = new Resident(backend, operation, encodeConfig(withHeadDim(config)))
-      super(resident)
+      super(resident, prepare)
       const described = resident.describe()
       if (described.rotary) Object.freeze(described.rotary)
       this.#config = Object.freeze(described)
@@ -152,90 +161,28 @@ export function createLayers(backend) {
     }
   }
 
+  const prepareMultiHead = layerCall(backend, 'multiHeadAttention', ['q', 'k', 'v'], 1)
+  const prepareSelf = layerCall(backend, 'multiHeadAttention', ['x'])
+  const prepareCross = layerCall(backend, 'multiHeadAttention', ['query', 'context'])
+
   class MultiHeadAttention extends AttentionLayer {
     /** @param {unknown} config */
     constructor(config) {
-      super('createMultiHeadAttention', config)
-    }
-
-    /**
-     * @param {unknown} q
-     * @param {unknown} [k]
-     * @param {unknown} [v]
-     * @param {unknown} [options]
-     */
-    forward(q, k, v, options) {
-      return attend(backend, this, ['q', 'k', 'v'], q, k, v, options).run()
-    }
-
-    /**
-     * @param {unknown} q
-     * @param {unknown} [k]
-     * @param {unknown} [v]
-     * @param {unknown} [options]
-     */
-    forwardAsync(q, k, v, options) {
-      return later((watch) => attend(backend, this, ['q', 'k', 'v'], q, k, v, options, watch))
+      super('createMultiHeadAttention', config, prepareMultiHead)
     }
   }
 
   class SelfAttention extends AttentionLayer {
     /** @param {unknown} config */
     constructor(config) {
-      super('createSelfAttention', config)
-    }
-
-    /**
-     * @param {unknown} x
-     * @param {unknown} [options]
-     */
-    forward(x, options) {
-      return attend(backend, this, ['x'], x, undefined, undefined, options).run()
-    }
-
-    /**
-     * @param {unknown} x
-     * @param {unknown} [options]
-     */
-    forwardAsync(x, options) {
-      return later((watch) => attend(backend, this, ['x'], x, undefined, undefined, options, watch))
+      super('createSelfAttention', config, prepareSelf)
     }
   }
 
   class CrossAttention extends AttentionLayer {
     /** @param {unknown} config */
     constructor(config) {
-      super('createCrossAttention', config)
-    }
-
-    /**
-     * @param {unknown} query
-     * @param {unknown} context
-     * @param {unknown} [options]
-     */
-    forward(query, context, options) {
-      return this.#attend(query, context, options).run()
-    }
-
-    /**
-     * @param {unknown} query
-     * @param {unknown} context
-     * @param {unknown} [options]
-     */
-    forwardAsync(query, context, options) {
-      return later((watch) => this.#attend(query, context, options, watch))
-    }
-
-    /**
-     * @param {unknown} query
-     * @param {unknown} context
-     * @param {unknown} options
-     * @param {import('../runtime/async/watch.js').Watch} [watch]
-     */
-    #attend(query, context, options, watch) {
-      // Required here, although the other layers accept its absence.
-      checkTensor('context', context)
-      return attend(backend, this, ['query', 'context'], query, context, undefined, options, watch)
+      super('createCrossAttention', config, prepareCross)
     }
   }
 

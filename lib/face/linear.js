@@ -1,7 +1,7 @@
 // Linear attention: the layer and its streams.
 
-import { later } from '../runtime/async/watch.js'
 import { attentionOutput } from './attention.js'
+import { Callable } from './callable.js'
 import { showInConsole } from './inspect.js'
 import { disposeSymbol } from './layers.js'
 import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'
@@ -81,12 +81,14 @@ export function createLinear(backend) {
     }
   }
 
-  class LinearAttention {
+  /** @extends {Callable<AttentionOutput>} */
+  class LinearAttention extends Callable {
     #resident
     #config
 
     /** @param {unknown} config */
     constructor(config) {
+      super(LinearAttention.#prepare)
       this.#resident = new Resident(backend, 'createLinearAttention', encodeConfig(config))
       this.#config = Object.freeze(this.#resident.describe())
     }
@@ -108,23 +110,15 @@ export function createLinear(backend) {
     }
 
     /**
+     * @param {LinearAttention} attention
+     * @param {import('../runtime/async/watch.js').Watch | undefined} watch
      * @param {unknown} q
      * @param {unknown} k
      * @param {unknown} v
      * @param {unknown} [options]
      */
-    forward(q, k, v, options) {
-      return attend(backend, 'linearAttention', [this.#resident], [q, k, v], options).run()
-    }
-
-    /**
-     * @param {unknown} q
-     * @param {unknown} k
-     * @param {unknown} v
-     * @param {unknown} [options]
-     */
-    forwardAsync(q, k, v, options) {
-      return later((watch) => attend(backend, 'linearAttention', [this.#resident], [q, k, v], options, watch))
+    static #prepare(attention, watch, q, k, v, options) {
+      return attend(backend, 'linearAttention', [attention.#resident], [q, k, v], options, watch)
     }
 
     /** @param {unknown} x @param {...unknown} more */
