@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_at_the_edges_of_the_grammar_are_read_as_serde_json_reads_them() {
+    fn edge_cases_of_the_grammar_parse_like_in_serde_json() {
         for text in [
             "",
             " ",
@@ -415,12 +415,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_as_serde_json_reads_it(text in "[\\[\\]{}\",:0-9a-e.+\\\\ -]{0,40}") {
+        fn any_text_parses_like_in_serde_json(text in "[\\[\\]{}\",:0-9a-e.+\\\\ -]{0,40}") {
             agree(&text);
         }
 
         #[test]
-        fn any_string_is_quoted_and_read_again(text in any::<String>()) {
+        fn any_string_survives_quoting_and_parsing(text in any::<String>()) {
             let mut json = String::new();
             push_string(&mut json, &text);
             let read = Json::parse(&json).unwrap();

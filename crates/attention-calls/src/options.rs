@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_told_with_the_options_there_are() {
+    fn an_unknown_name_is_reported_with_the_known_options() {
         let names = Names { inputs: OPERATIONS[0].inputs, takes_out: true, without: &["stage"] };
         for name in ["isCausal", "attn_mask", "kvLength", "stage"] {
             let json = format!(r#"{{"{name}":true}}"#);
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_no_options_are_refused() {
+    fn texts_that_are_not_options_are_rejected() {
         let fault = |json| read::<AttentionOptions>(Some(json), Names::default()).unwrap_err();
         assert_eq!(fault("{").code, Code::Internal);
         let error = fault("[1]");
@@ -562,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_is_written_as_it_is_read() {
+    fn a_configuration_is_written_in_the_form_that_is_read() {
         let json = r#"{"numHeads":2,"headDim":6,"dropout":0.1,"seed":7,"rotary":{"base":10000.5}}"#;
         let config = read::<AttentionConfig>(Some(json), Names::default()).unwrap().resolved().unwrap();
         let written = write(&config).unwrap();

@@ -519,12 +519,12 @@ mod tests {
     }
 
     #[test]
-    fn parts_give_the_bits_of_the_whole_for_any_options() {
+    fn parts_have_the_bits_of_the_whole_call_for_any_options() {
         (0..100).for_each(compare);
     }
 
     #[test]
-    fn a_call_with_a_mistake_has_no_parts_or_fails_before_anything_is_written() {
+    fn an_invalid_call_has_no_parts_or_fails_before_anything_is_written() {
         let data = [0.5; 24];
         let limits = [4];
         for (q, k, options, limits, room) in [

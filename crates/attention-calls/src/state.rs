@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_go_through_their_description() {
+    fn entries_survive_a_round_trip_through_their_description() {
         let (a, b) = ([1.0, 2.0], [3.0]);
         let json = r#"[{"name":"a \"b\"","shape":[1,2]},{"name":"c","shape":[]}]"#;
         let entries = parse_entries(json, &[&a, &b]).unwrap();
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_whose_data_is_not_of_its_shape_is_told_by_name() {
+    fn an_entry_whose_data_does_not_fit_its_shape_is_reported_by_name() {
         let error = parse_entries(r#"[{"name":"x.weight","shape":[3]}]"#, &[&[1.0]]).unwrap_err();
         assert_eq!((error.code, error.argument.as_str()), (Code::Shape, "x.weight"));
         assert_eq!(parse_entries("[]", &[&[1.0]]).unwrap_err().code, Code::Internal);

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_has_a_name_of_its_own() {
+    fn every_operation_has_a_unique_name() {
         let mut names: Vec<&str> = OPERATIONS.iter().map(|operation| operation.name).collect();
         names.sort_unstable();
         names.dedup();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn small_results_lie_in_the_memory_of_the_call_and_large_ones_outside() {
+    fn small_results_are_in_the_memory_of_the_call_and_large_ones_outside() {
         for (len, is_inside) in [(8, true), (FLOATS / 2 + 1, false)] {
             let data = vec![0.5; len];
             let mut memory = CallMemory::EMPTY;
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_cut_short_or_names_other_arrays_is_a_fault() {
+    fn a_truncated_header_or_one_with_other_arrays_is_an_error() {
         let data = [0.5; 6];
         let mut sound = Builder::new(1, &[]);
         sound.add(Array::F32(&data), &[2, 3]);

@@ -47,7 +47,7 @@ fn a_call_that_runs_on_another_thread_gives_the_same_bits() {
 }
 
 #[test]
-fn a_call_keeps_the_object_that_it_was_made_with_after_that_is_freed() {
+fn a_pending_call_keeps_its_object_after_the_object_is_freed() {
     let config = r#"{"numHeads":1,"headDim":3,"seed":1}"#;
     let id = Builder::new(1, &[]).create("createSelfAttention", config).unwrap();
     let operation = number("multiHeadAttention").unwrap();
@@ -60,13 +60,13 @@ fn a_call_keeps_the_object_that_it_was_made_with_after_that_is_freed() {
 }
 
 #[test]
-fn operations_that_do_not_exist_are_refused_before_anything_runs() {
+fn unknown_operations_are_rejected_before_anything_runs() {
     let error = Pending::new(u32::MAX, over(&[], &[2, 3]).memory, None).err().unwrap();
     assert_eq!(error.code, Code::Internal);
 }
 
 #[test]
-fn an_error_is_json_with_its_code_its_argument_and_what_was_expected_and_given() {
+fn an_error_is_json_with_code_argument_expected_and_actual() {
     let error = Builder::new(1, &[]).create("createSelfAttention", r#"{"quote\"\\\n":1}"#).unwrap_err();
     let json = to_json(&error);
     assert!(json.starts_with(r#"{"code":"OPTION","argument":"quote\"\\\u000a","expected":""#), "{json}");
@@ -80,7 +80,7 @@ fn an_error_is_json_with_its_code_its_argument_and_what_was_expected_and_given()
 }
 
 #[test]
-fn a_shape_of_too_many_dimensions_is_an_error_and_others_are_shown_as_they_are_written() {
+fn too_many_dimensions_are_an_error_and_other_shapes_are_displayed_as_lists() {
     assert_eq!(Shape::new("x", &[1; 64]).unwrap_err().code, Code::Shape);
     assert_eq!(format!("{:?}", Shape::new("x", &[2, 3]).unwrap()), "[2, 3]");
 }

@@ -63,7 +63,7 @@ fn same<T>(json: &str, through_json: Result<T>, through_types: Result<T>) {
 }
 
 #[test]
-fn configurations_are_refused_in_the_same_words_through_json_and_types() {
+fn configurations_are_rejected_alike_as_json_and_as_types() {
     let attention = |kind: &str, json: &str, config: AttentionConfig| {
         let kind_of = match kind {
             "createSelfAttention" => LayerKind::SelfAttention,
@@ -231,7 +231,7 @@ fn configurations_are_refused_in_the_same_words_through_json_and_types() {
 }
 
 #[test]
-fn configurations_of_graph_layers_are_refused_in_the_same_words_through_json_and_types() {
+fn graph_layer_configurations_are_rejected_alike_as_json_and_as_types() {
     fn check(kind: &str, json: &str, config: impl Into<GraphConfig>) {
         same(json, create(kind, json).map(drop), GraphLayer::new(config).map(drop));
     }
@@ -300,7 +300,7 @@ fn invalid_options() -> Vec<(&'static str, AttentionOptions)> {
 const X: &[usize] = &[1, 1, 2, 2];
 
 #[test]
-fn options_of_attention_are_refused_in_the_same_words_through_json_and_types() {
+fn attention_options_are_rejected_alike_as_json_and_as_types() {
     let x = tensor(X);
     let run = |options: &AttentionOptions| {
         let mut output = [0.0; 4];
@@ -354,7 +354,7 @@ fn options_of_attention_are_refused_in_the_same_words_through_json_and_types() {
 }
 
 #[test]
-fn options_of_other_calls_are_refused_in_the_same_words_through_json_and_types() {
+fn options_of_other_calls_are_rejected_alike_as_json_and_as_types() {
     let x = tensor(&[1, 2, 2]);
     let dims: &[usize] = &[1, 2, 2];
     let context = Context::default();
@@ -430,7 +430,7 @@ fn fault<T>(result: Result<T>) -> [String; 3] {
 }
 
 #[test]
-fn a_wrong_value_is_told_as_it_was_written_with_what_the_option_takes() {
+fn an_invalid_value_is_reported_as_written_with_the_expectation() {
     const INTEGER: &str = "an integer of at least 1";
     const SHARE: &str = "a number of at least 0 and less than 1";
     const SEED: &str = "an integer from 0 to 2^53 - 1";

@@ -35,7 +35,7 @@ fn heard(operation: &str, objects: &[u32], inputs: &[&[usize]], options: &str) -
 }
 
 #[test]
-fn progress_of_calls_in_several_steps_never_goes_back_and_reaches_the_whole_at_the_end() {
+fn progress_of_calls_in_several_steps_never_decreases_and_ends_at_one() {
     let object = |kind: &str, config: &str| Builder::new(1, &[]).create(kind, config).unwrap();
     let source: Vec<i32> = (0..4000).map(|edge| edge * 7 % 500).collect();
     let target: Vec<i32> = (0..4000).map(|edge| edge * 13 % 500).collect();

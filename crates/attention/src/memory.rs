@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_allocated_is_counted_until_it_is_freed() {
+    fn allocated_bytes_are_counted_until_they_are_freed() {
         let allocator = Counting(System);
         let [before, _] = usage();
         let layout = Layout::from_size_align(1000, 8).unwrap();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn kept_memory_counts_once_a_measurement_as_far_as_it_is_used() {
+    fn kept_memory_counts_once_per_measurement_up_to_its_use() {
         let mut kept = Kept::NEW;
         for measurement in 1..3 {
             assert_eq!(kept.reused(measurement, 300, 1000), 300);

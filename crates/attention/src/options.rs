@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn attention_weights_refuses_requests_for_further_results() {
+    fn attention_weights_rejects_requests_for_other_results() {
         let defaults = AttentionOptions::default();
         assert_eq!(defaults.check_weights_alone(), Ok(()));
         for (options, name, actual) in [

@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_tensor_has_dimensions_that_can_be_counted() {
+    fn an_empty_tensor_has_countable_dimensions() {
         let empty: [f32; 0] = [];
         assert!(Tensor::new("x", &empty, &[1 << 40, 0, 4]).is_ok());
         for dims in [&[1 << 40, 0, 1 << 40][..], &[usize::MAX, 0], &[0, usize::MAX, 2]] {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_have_no_elements_are_counted_as_far_as_numbers_go() {
+    fn the_number_of_rows_without_elements_saturates() {
         let shape = Shape::new("x", &[usize::MAX, 3, 0]).unwrap();
         assert_eq!(shape.rows_and_columns(), (usize::MAX, 0));
         assert_eq!(Shape::of([2, 3, 4]).rows_and_columns(), (6, 4));

@@ -142,7 +142,7 @@ export type InitInput = WebAssembly.Module;
 ";
 
     #[test]
-    fn exports_become_properties_of_what_the_factory_returns() {
+    fn exports_become_properties_of_the_factory_result() {
         let factory = factory(JAVASCRIPT, DECLARATIONS).unwrap();
         assert!(factory.javascript.contains("    class Reader {\n        free() {}\n    }\n"));
         assert!(factory.javascript.contains("return { memory: wasm.memory, Reader, version };"));
@@ -151,7 +151,7 @@ export type InitInput = WebAssembly.Module;
     }
 
     #[test]
-    fn glue_of_another_form_is_refused() {
+    fn glue_of_another_form_is_rejected() {
         for (from, to, complaint) in [
             ("async function __wbg_load(", "function load(", "there is no \"\\nasync function __wbg_load(\""),
             ("export class", "export const", "neither a function nor a class is exported: export const Reader {"),
@@ -164,7 +164,7 @@ export type InitInput = WebAssembly.Module;
     }
 
     #[test]
-    fn an_export_without_a_declaration_is_refused() {
+    fn an_export_without_a_declaration_is_rejected() {
         let error = factory(JAVASCRIPT, &DECLARATIONS.replace("version", "edition")).unwrap_err();
         assert_eq!(error.to_string(), "no declaration of `version`");
     }

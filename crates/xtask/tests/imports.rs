@@ -270,7 +270,7 @@ fn circle(arrows: &Arrows) -> Option<Vec<String>> {
 }
 
 #[test]
-fn imports_among_the_files_of_a_crate_form_no_circle() {
+fn imports_within_a_crate_form_no_cycle() {
     for name in ["attention", "attention-calls", "attention-node", "attention-wasm"] {
         let found = circle(&Crate::read(name).arrows());
         assert!(found.is_none(), "{name}: {}", found.unwrap_or_default().join("\n"));
@@ -294,7 +294,7 @@ fn kernels_import_from_mechanisms_to_mathematics_to_simd() {
 }
 
 #[test]
-fn crates_depend_on_those_below_them_alone() {
+fn crates_depend_only_on_crates_below_them() {
     let manifest = |name: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("Cargo.toml");
         let text = fs::read_to_string(path).unwrap();
@@ -312,7 +312,7 @@ fn crates_depend_on_those_below_them_alone() {
 }
 
 #[test]
-fn a_circle_and_an_arrow_up_are_found() {
+fn a_cycle_and_an_upward_arrow_are_found() {
     let sources = [
         ("", "mod a;\nmod b;"),
         ("a", "use crate::b::{self, helper, Type};\npub fn start() {}"),

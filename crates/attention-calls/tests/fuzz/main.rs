@@ -54,6 +54,6 @@ fn fuzz(name: &str, target: fn(&[u8])) {
 }
 
 #[test]
-fn whatever_comes_to_the_door_is_a_result_or_an_error() {
+fn any_input_leads_to_a_result_or_an_error() {
     fuzz("door", door::run);
 }

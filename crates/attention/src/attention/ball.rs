@@ -146,7 +146,7 @@ impl<'a> Midpoints<'a> {
         let mut spreads = [simd.splat(0.0); VECTORS];
         // Marks lanes with too little left. Each lane decides for itself, so a row's result does not depend on its
         // neighbors.
-        let mut is_vague = [simd.lt(simd.splat(0.0), simd.splat(0.0)); VECTORS];
+        let mut is_inexact = [simd.lt(simd.splat(0.0), simd.splat(0.0)); VECTORS];
         for (v, &added) in added.iter().enumerate() {
             let inverse = reciprocal(simd, added);
             let mut square = simd.splat(0.0);
@@ -161,10 +161,10 @@ impl<'a> Midpoints<'a> {
             spreads[v] = left - given;
             // If all values are close to the origin, the error of the remainder does not matter.
             let is_far = simd.lt(given + given, added);
-            let is_little = simd.lt(spreads[v], added * (1.0 / 16.0));
-            is_vague[v] = simd.and(is_far, is_little);
+            let is_small = simd.lt(spreads[v], added * (1.0 / 16.0));
+            is_inexact[v] = simd.and(is_far, is_small);
         }
-        if is_vague.iter().any(|&mask| simd.any(mask)) {
+        if is_inexact.iter().any(|&mask| simd.any(mask)) {
             let values = Matrix { order: Order::RowMajor, reduce: ReduceKind::SquaredDistance, ..values };
             product::<S, ROWS, VECTORS>(
                 simd,
@@ -182,7 +182,7 @@ impl<'a> Midpoints<'a> {
                         (simd.load(&weights[v * S::LANES..]), simd.load(&distances[v * S::LANES..]));
                     sum = simd.mul_add(weight, distance, sum);
                 }
-                *spread = simd.select(is_vague[v], sum * curvature, *spread);
+                *spread = simd.select(is_inexact[v], sum * curvature, *spread);
             }
         }
         for (v, &added) in added.iter().enumerate() {
@@ -210,6 +210,6 @@ impl<'a> Midpoints<'a> {
 /// Returns `1/x`, or 0 if x is too small to invert, as for keys that a row does not see.
 #[inline(always)]
 fn reciprocal<S: Simd>(simd: S, x: S::F) -> S::F {
-    let is_nothing = simd.lt(x, simd.splat(1e-37));
-    simd.select(is_nothing, simd.splat(0.0), simd.splat(1.0) / x)
+    let is_tiny = simd.lt(x, simd.splat(1e-37));
+    simd.select(is_tiny, simd.splat(0.0), simd.splat(1.0) / x)
 }

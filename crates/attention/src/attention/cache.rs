@@ -104,16 +104,16 @@ pub struct KvCache {
     contents: RwLock<Contents>,
 }
 
-/// State of a cache. Positions count from the first key ever appended; `in_memory ≤ kept ≤ length`.
+/// State of a cache. Positions count from the first key ever appended; `first_stored ≤ first_visible ≤ length`.
 struct Contents {
     keys: Vec<f32>,
     values: Vec<f32>,
     /// One past the last position.
     length: usize,
     /// The first position still inside the window; earlier ones are lost.
-    kept: usize,
+    first_visible: usize,
     /// The position stored in row 0.
-    in_memory: usize,
+    first_stored: usize,
 }
 
 impl KvCache {
@@ -129,7 +129,7 @@ impl KvCache {
             try_zeroed("capacity", elements.unwrap_or(usize::MAX))
         };
         let (keys, values) = (allocate(config.head_dim)?, allocate(config.value_dim())?);
-        let contents = RwLock::new(Contents { keys, values, length: 0, kept: 0, in_memory: 0 });
+        let contents = RwLock::new(Contents { keys, values, length: 0, first_visible: 0, first_stored: 0 });
         Ok(Self { config, contents })
     }
 
@@ -240,7 +240,7 @@ impl KvCache {
             return Err(Error::shape("q", expected, queries));
         }
         let keys = config.attended(contents.length, queries);
-        let first_row = contents.length - keys - contents.in_memory;
+        let first_row = contents.length - keys - contents.first_stored;
         let shape = [config.batch, dims.heads, queries, keys];
         check_volume(shape, config.head_dim.max(config.value_dim()))?;
         let strides = |size: usize| Strides {
@@ -299,14 +299,15 @@ impl KvCache {
         // A length that does not fit `usize` exceeds the cache's length too; the error reports it as given.
         let (given, length) = (length, usize::try_from(length).unwrap_or(usize::MAX));
         // The next query is at position `length` and sees as far back as the window reaches.
-        let least = if contents.kept == 0 { 0 } else { contents.kept + self.config.reach().unwrap_or(0) };
+        let least =
+            if contents.first_visible == 0 { 0 } else { contents.first_visible + self.config.reach().unwrap_or(0) };
         if length > contents.length || (length < least && length > 0) {
             let or_nothing = if least > 0 { "0, or " } else { "" };
             let expected = format_args!("{or_nothing}an integer from {least} to the length {}", contents.length);
             return Err(Error::option("length", expected, given));
         }
         if length == 0 {
-            (contents.kept, contents.in_memory) = (0, 0);
+            (contents.first_visible, contents.first_stored) = (0, 0);
         }
         contents.length = length;
         Ok(())
@@ -353,27 +354,31 @@ impl<'a> HeadsFirst<'a> {
 impl Contents {
     /// Returns how many of the last positions still have all the keys they see.
     fn attendable(&self, config: &CacheConfig) -> usize {
-        if self.kept == 0 { self.length } else { self.length - self.kept - config.reach().unwrap_or(0) }
+        if self.first_visible == 0 {
+            self.length
+        } else {
+            self.length - self.first_visible - config.reach().unwrap_or(0)
+        }
     }
 
     fn append(&mut self, config: &CacheConfig, k: &[f32], v: &[f32], count: usize) {
         let rows = config.rows();
         if let Some(reach) = config.reach() {
-            self.kept = self.kept.max(self.length.saturating_sub(reach));
+            self.first_visible = self.first_visible.max(self.length.saturating_sub(reach));
         }
-        let mut used = self.length - self.in_memory;
-        let stale = if used + count > rows { self.kept - self.in_memory } else { 0 };
-        let place = Place { rows, stale, used, count };
-        place.fill(&mut self.keys, k, config.head_dim);
-        place.fill(&mut self.values, v, config.value_dim());
+        let mut used = self.length - self.first_stored;
+        let stale = if used + count > rows { self.first_visible - self.first_stored } else { 0 };
+        let destination = Destination { rows, stale, used, count };
+        destination.fill(&mut self.keys, k, config.head_dim);
+        destination.fill(&mut self.values, v, config.value_dim());
         used -= stale;
-        self.in_memory += stale;
-        self.length = self.in_memory + used + count;
+        self.first_stored += stale;
+        self.length = self.first_stored + used + count;
     }
 }
 
 /// The destination of a block within the rows of each head.
-struct Place {
+struct Destination {
     rows: usize,
     /// Rows to discard first, to make room.
     stale: usize,
@@ -381,7 +386,7 @@ struct Place {
     count: usize,
 }
 
-impl Place {
+impl Destination {
     #[inline(never)]
     fn fill(&self, memory: &mut [f32], block: &[f32], size: usize) {
         let (stale, used) = (self.stale * size, self.used * size);
@@ -401,7 +406,7 @@ impl KvCache {
     /// Any error that `visit` returns.
     pub fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
         let contents = self.read();
-        let positions = vec![contents.length, contents.kept, contents.in_memory, 0];
+        let positions = vec![contents.length, contents.first_visible, contents.first_stored, 0];
         visit(&[
             Entry { name: "positions".into(), shape: positions, data: &[] },
             Entry { name: "keys".into(), shape: vec![contents.keys.len()], data: &contents.keys },
@@ -417,15 +422,15 @@ impl KvCache {
         let cache = Self::new(self.config.clone())?;
         let mut contents = cache.write();
         if let [positions, keys, values] = entries
-            && let [length, kept, in_memory, _] = positions.shape[..]
+            && let [length, first_visible, first_stored, _] = positions.shape[..]
             && [keys.data.len(), values.data.len()] == [contents.keys.len(), contents.values.len()]
-            && in_memory <= kept
-            && kept <= length
-            && length - in_memory <= self.config.rows()
+            && first_stored <= first_visible
+            && first_visible <= length
+            && length - first_stored <= self.config.rows()
         {
             contents.keys.copy_from_slice(keys.data);
             contents.values.copy_from_slice(values.data);
-            (contents.length, contents.kept, contents.in_memory) = (length, kept, in_memory);
+            (contents.length, contents.first_visible, contents.first_stored) = (length, first_visible, first_stored);
             drop(contents);
             return Ok(cache);
         }

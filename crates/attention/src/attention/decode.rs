@@ -160,7 +160,7 @@ impl Item<'_> {
         let scores = &mut state.scores[..rows.len() * DECODE_KEYS];
         score_rows(simd, queries, rows.len(), Stream::new(k, head_dim, keys.start), count, scores, values);
         let has_mask = problem.visibility.has_mask();
-        let mut kept = count;
+        let mut num_visible = count;
         for (row, scores) in rows.clone().zip(scores.chunks_exact_mut(DECODE_KEYS)) {
             let [b, h, i] = self.row(row);
             if problem.softcap > 0.0 {
@@ -169,9 +169,9 @@ impl Item<'_> {
             }
             if has_mask {
                 problem.visibility.bias_row(simd, problem.visibility.mask_row(b, h, i), keys.start, count, state.bias);
-                kept = keep_visible(scores, &state.bias[..count], state.slots);
+                num_visible = compact_visible(scores, &state.bias[..count], state.slots);
             }
-            let scores = &mut scores[..kept];
+            let scores = &mut scores[..num_visible];
             let max = state.max[row].max(row_max(simd, scores));
             if max != state.max[row] {
                 let rescale = scalar_exp(simd, state.max[row] - max);
@@ -189,7 +189,7 @@ impl Item<'_> {
         }
         let slots = has_mask.then_some(&*state.slots);
         let sums = &mut state.sums[rows.start * value_dim..rows.end * value_dim];
-        sum_rows(simd, scores, rows.len(), values, kept, slots, sums, ahead);
+        sum_rows(simd, scores, rows.len(), values, num_visible, slots, sums, ahead);
     }
 }
 
@@ -283,7 +283,7 @@ fn sum_rows<S: Simd>(
 
 /// Adds the bias and compacts the visible scores, together with their slots, to the front. Returns how many are
 /// visible.
-fn keep_visible(scores: &mut [f32], bias: &[f32], slots: &mut [f32]) -> usize {
+fn compact_visible(scores: &mut [f32], bias: &[f32], slots: &mut [f32]) -> usize {
     let mut count = 0;
     for (key, &bias) in bias.iter().enumerate() {
         if bias != f32::NEG_INFINITY {

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_hide_where_they_are_zero_and_tiles_of_one_kind_are_known() {
+    fn zero_booleans_hide_keys_and_uniform_tiles_are_recognized() {
         for hidden in 0..40 {
             let data: Vec<u8> = (0..40).map(|key| if key == hidden { 0 } else { [1, 128, 255][key % 3] }).collect();
             let none = [0u8; 40];
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_that_does_not_broadcast_is_refused() {
+    fn a_mask_that_does_not_broadcast_is_rejected() {
         let data = [1u8; 200];
         for dims in [&[][..], &[4], &[2, 5], &[3, 3, 4, 5], &[1, 2, 3, 4, 5]] {
             let length: usize = dims.iter().product();

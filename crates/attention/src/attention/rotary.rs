@@ -175,7 +175,7 @@ pub(crate) fn rotate(
     let sizes = [batch, length * heads, ROTARY_ROWS * heads];
     context.for_each_head_rows(sizes, operations, output, None, |item, [features], _| {
         let Some(features) = features else { return };
-        context.level.run(Turn {
+        context.level.run(Rotation {
             frequencies: &frequencies,
             interleaved: rotary.interleaved,
             features,
@@ -189,7 +189,7 @@ pub(crate) fn rotate(
 }
 
 /// One work item: a range of positions of one batch entry, in every head.
-struct Turn<'a> {
+struct Rotation<'a> {
     frequencies: &'a [f64],
     interleaved: bool,
     features: OwnRows<'a>,
@@ -199,7 +199,7 @@ struct Turn<'a> {
     position: &'a (dyn Fn(usize, usize) -> f64 + Sync),
 }
 
-impl Kernel for Turn<'_> {
+impl Kernel for Rotation<'_> {
     type Output = ();
 
     #[inline(always)]

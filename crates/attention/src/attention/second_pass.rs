@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_come_first_and_among_equals_the_lower_index() {
+    fn the_largest_come_first_and_on_a_tie_the_lower_index() {
         let (mut values, mut indices) = ([0.0; 3], [0; 3]);
         pick_largest(&[0.1, 0.5, 0.0, 0.5, 0.2], &mut values, &mut indices);
         assert_eq!((values, indices), ([0.5, 0.5, 0.2], [1, 3, 4]));

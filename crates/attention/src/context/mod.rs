@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_starts_again_after_it_was_shut_down() {
+    fn the_pool_restarts_after_a_shutdown() {
         for _ in 0..3 {
             context(4).for_each(8, u64::MAX, |_| {});
             shut_down();

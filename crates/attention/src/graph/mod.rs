@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn one_self_loop_a_node_takes_the_place_of_those_given() {
+    fn one_self_loop_per_node_replaces_the_given_ones() {
         let graph = Graph::from_edges(3, &[2, 0, 2, 0], &[2, 2, 2, 0]).unwrap();
         let closed = graph.with_self_loops().unwrap();
         assert_eq!(closed.rows, [[0, 0], [1, 1], [2, 2], [3, 4]]);
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_of_nearly_two_to_the_31_nodes_costs_what_its_edges_cost() {
+    fn a_graph_of_nearly_two_to_the_31_nodes_costs_only_as_much_as_its_edges() {
         let nodes = Graph::MOST_NODES;
         let last = nodes as i32 - 1;
         let graph = Graph::from_edges(nodes, &[last, 0, 5], &[last, last, 1 << 22]).unwrap();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_that_names_no_node_is_told_by_its_index() {
+    fn an_edge_without_a_node_is_reported_by_its_index() {
         for (nodes, source, target, argument, expected) in [
             (3, [0, 1, 3], [0, 1, 2], "source[2]", "a node from 0 to 2"),
             (3, [0, 1, 2], [0, -1, 2], "target[1]", "a node from 0 to 2"),

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_score_an_edge_is_asked_for() {
+    fn one_score_per_edge_is_required() {
         let graph = Graph::from_edges(2, &[0, 1, 1], &[1, 1, 0]).unwrap();
         let scores = [0.0; 6];
         let mut output = vec![7.0; 6];

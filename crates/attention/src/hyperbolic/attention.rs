@@ -88,14 +88,14 @@ impl Dims {
     }
 
     /// Returns (b, h, i) of a row, counted in that order.
-    fn place(&self, row: usize) -> [usize; 3] {
+    fn indices(&self, row: usize) -> [usize; 3] {
         let (outer, i) = (row / self.length, row % self.length);
         [outer / self.heads, outer % self.heads, i]
     }
 
     /// Returns the start of a row in a tensor of this layout.
     fn start(&self, row: usize) -> usize {
-        let [b, h, i] = self.place(row);
+        let [b, h, i] = self.indices(row);
         Strides::new(self.layout, self.heads, self.length, self.size).row(b, h, i)
     }
 }
@@ -260,16 +260,16 @@ impl HyperbolicAttention {
             }
         });
         for (row, gap) in points.factors.iter_mut().enumerate().filter(|(_, gap)| gap.is_nan()) {
-            let place @ [b, h, i] = dims.place(row);
-            if is_seen(place) {
+            let indices @ [b, h, i] = dims.indices(row);
+            if is_seen(indices) {
                 let given = &tensor.data[dims.start(row)..][..dims.size];
                 let off = self.read_row(given, &mut Point::default(), &mut Vec::new());
-                let place = format_args!("batch {b}, row {i}, head {h}");
+                let location = format_args!("batch {b}, row {i}, head {h}");
                 if self.is_tangent {
-                    let actual = format_args!("{place} with NaN or infinity");
+                    let actual = format_args!("{location} with NaN or infinity");
                     return Err(Error::new(Code::Domain, argument, "finite tangent vectors", actual));
                 }
-                check_point(self.coordinates.model, argument, place, off)?;
+                check_point(self.coordinates.model, argument, location, off)?;
             }
             *gap = factor(1.0) as f32;
         }

@@ -123,8 +123,8 @@ impl HyperbolicAttention {
     }
 }
 
-/// Returns an error if a point is off its manifold by more than the tolerance; `place` identifies the point.
-fn check_point(model: Model, argument: &str, place: fmt::Arguments<'_>, off: f64) -> Result<()> {
+/// Returns an error if a point is off its manifold by more than the tolerance; `location` identifies the point.
+fn check_point(model: Model, argument: &str, location: fmt::Arguments<'_>, off: f64) -> Result<()> {
     if off <= TOLERANCE {
         return Ok(());
     }
@@ -135,7 +135,7 @@ fn check_point(model: Model, argument: &str, place: fmt::Arguments<'_>, off: f64
             "of that coordinate off it",
         ),
     };
-    Err(Error::new(Code::Domain, argument, expected, format_args!("{place}: {} {measure}", Decimal(off))))
+    Err(Error::new(Code::Domain, argument, expected, format_args!("{location}: {} {measure}", Decimal(off))))
 }
 
 /// A number printed to four places. The standard library's formatting would take a tenth of the WebAssembly module.

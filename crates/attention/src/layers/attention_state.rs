@@ -136,7 +136,7 @@ impl Part {
     }
 
     /// Returns true if the part's names belong to a single naming scheme.
-    fn is_telling(self) -> bool {
+    fn is_distinctive(self) -> bool {
         !matches!(self, InputBias | OutputWeight | OutputBias)
     }
 
@@ -204,7 +204,7 @@ impl AttentionState {
     pub(crate) fn load(config: &AttentionConfig, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Self> {
         let prefix = dotted(options.prefix);
         let entries = below(entries, &prefix);
-        let naming = Naming::of(&entries, config, &prefix)?;
+        let naming = Naming::recognize(&entries, config, &prefix)?;
         let mut state = Self::zeroed(config)?;
         let mut found = Vec::new();
         for &(name, entry) in &entries {
@@ -344,14 +344,14 @@ impl AttentionState {
 
 impl Naming {
     /// Returns the naming scheme of the entries, recognized by the names of their input projections.
-    fn of(entries: &[(&str, &Entry<'_>)], config: &AttentionConfig, prefix: &str) -> Result<&'static Self> {
+    fn recognize(entries: &[(&str, &Entry<'_>)], config: &AttentionConfig, prefix: &str) -> Result<&'static Self> {
         let has = |name: &str| entries.iter().any(|(found, _)| *found == name);
         let projections = if has("o_proj.weight") { &LLAMA } else { &WHISPER };
         let namings: [&'static Self; 4] = [&PACKED, &SEPARATE, &BERT, projections];
         // Collect the matching schemes, each with the first of its names that is present.
         let mut found = Vec::new();
         for naming in namings {
-            if let Some((name, _)) = naming.names.iter().find(|(name, part)| part.is_telling() && has(name)) {
+            if let Some((name, _)) = naming.names.iter().find(|(name, part)| part.is_distinctive() && has(name)) {
                 found.push((naming, *name));
             }
         }
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn initial_parameters_are_those_of_torch_bit_for_bit() {
+    fn initial_parameters_match_torch_bit_for_bit() {
         // torch.manual_seed(seed); torch.nn.MultiheadAttention(…).state_dict(), digested as above.
         type Case = (&'static str, u64, &'static [(&'static str, u32)]);
         let cases: [Case; 5] = [
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_dict_goes_through_its_own_entries() {
+    fn a_state_dict_survives_a_round_trip_through_its_entries() {
         for json in [
             r#"{"numHeads":2,"headDim":2,"seed":1}"#,
             r#"{"numHeads":4,"headDim":3,"kvHeads":2,"kDim":5,"seed":2}"#,
@@ -589,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_without_biases_takes_a_dict_without_biases() {
+    fn a_layer_without_biases_loads_a_dict_without_biases() {
         let config = config(r#"{"numHeads":2,"headDim":2,"useBias":false}"#);
         for naming in [&PACKED, &SEPARATE, &BERT, &LLAMA, &WHISPER] {
             let mut owned = dict(&config, naming, "");
@@ -621,7 +621,7 @@ mod tests {
     }
 
     #[test]
-    fn the_norm_of_a_bert_checkpoint_is_left_alone() {
+    fn the_norm_of_a_bert_checkpoint_is_ignored() {
         let config = small();
         let mut owned = dict(&config, &BERT, "attention.");
         owned.push(("attention.output.LayerNorm.weight".into(), vec![4], vec![1.0; 4]));
@@ -632,7 +632,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_told_by_name() {
+    fn entries_that_do_not_fit_are_reported_by_name() {
         let config = small();
         let mut owned = dict(&config, &PACKED, "attn.");
         let error = load_fault(&config, &owned, "other");

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sine_and_cosine_are_those_of_the_standard_library() {
+    fn sine_and_cosine_match_the_standard_library() {
         let steps = (0..200_000).map(|step| f64::from(step) * 0.001_234_567);
         let integers = [999_999.0, 1e6, 16_777_217.0, 2_147_483_647.0, LARGEST_ANGLE];
         for angle in steps.chain(integers).chain((0..1000).map(|quarter| f64::from(quarter) * FRAC_PI_2)) {

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn singles_are_displayed_as_the_shortest_decimals_that_mean_them() {
+    fn singles_are_displayed_as_the_shortest_decimals_that_round_trip() {
         for (value, text) in [
             (0.0, "0"),
             (-0.0, "0"),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn doubles_are_displayed_as_the_shortest_decimals_that_mean_them() {
+    fn doubles_are_displayed_as_the_shortest_decimals_that_round_trip() {
         for value in [1.0, 10_000.0, 500_000.5, 10_000.1, 1.0 + f64::EPSILON, 1_234.567_890_123, 99_999_999_999_999.9] {
             assert_eq!(Decimal::from(value).to_string(), value.to_string());
         }

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_twister_gives_the_words_of_its_authors() {
+    fn the_twister_matches_the_words_of_its_authors() {
         // The C++ standard fixes the 10,000th word of std::mt19937, whose default seed this is.
         let mut generator = Mt19937::new(5489);
         for _ in 1..10_000 {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn uniform_values_are_those_of_torch_bit_for_bit() {
+    fn uniform_values_match_torch_bit_for_bit() {
         // torch.manual_seed(7); torch.empty(3).uniform_(-0.0613, 0.0613)
         assert_eq!(uniform(7, 0.0613, 3), [0x3b8c_4bda, 0xbd17_407b, 0x3c9f_e70d]);
         // torch.manual_seed(2**32 + 7); torch.empty(20).uniform_(-0.0613, 0.0613)[[0, 1, 2, 15, 16, 19]]
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn philox_gives_the_known_answers_of_random123() {
+    fn philox_matches_the_known_answers_of_random123() {
         let known = [
             ([0; 4], [0; 2], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
             ([u32::MAX; 4], [u32::MAX; 2], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_logarithm_is_that_of_the_mathematics_library() {
+    fn the_logarithm_matches_the_mathematics_library() {
         for step in 0..100_000 {
             let x = 1e-300 * 1.014f64.powi(step);
             if !x.is_finite() {
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn dropout_depends_on_the_position_alone() {
+    fn dropout_depends_only_on_the_position() {
         let dropout = Dropout::new(0.5, 11).unwrap();
         let mut whole = vec![1.0; 37];
         dropout.apply([1, 2, 3], 0, whole.iter_mut());

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statistics_are_those_of_the_definition() {
+    fn statistics_match_their_definition() {
         let found = stats(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, -5.0]);
         assert_eq!((found.mean, found.smallest, found.largest), (4.0, -5.0, 9.0));
         assert!((found.deviation - 15f64.sqrt()).abs() < 1e-12);

@@ -49,7 +49,7 @@ fn silu_is_within_four_ulp_of_its_value() {
 }
 
 #[test]
-fn gelu_by_tanh_is_as_near_to_its_formula_as_f32_allows_around_one() {
+fn tanh_gelu_is_as_close_to_its_formula_as_f32_allows_around_one() {
     for (low, high) in [(-100.0, -4.0), (-4.0, 4.0), (-1e-3, 1e-3), (4.0, 100.0)] {
         let worst = worst(Activation::GeluTanh, low, high, |exact| exact.abs().max(0.5) * 2f64.powi(-23));
         assert!(worst <= 2.0, "{worst} from {low} to {high}");
@@ -57,7 +57,7 @@ fn gelu_by_tanh_is_as_near_to_its_formula_as_f32_allows_around_one() {
 }
 
 #[test]
-fn far_values_infinities_and_nan_are_what_pytorch_makes_of_them() {
+fn large_values_infinities_and_nan_match_pytorch() {
     for level in Level::available() {
         for activation in [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
             // Seven values: a whole vector and a tail at most levels.

@@ -15,7 +15,7 @@ proptest! {
     #![proptest_config(config(400))]
 
     #[test]
-    fn every_option_gives_what_the_oracle_gives(case in case()) {
+    fn every_option_matches_the_oracle(case in case()) {
         case.problem().check();
     }
 }
@@ -24,7 +24,7 @@ proptest! {
     #![proptest_config(config(120))]
 
     #[test]
-    fn every_stage_gives_what_the_oracle_gives(case in case()) {
+    fn every_stage_matches_the_oracle(case in case()) {
         let problem = case.problem();
         let expected = problem.expected();
         let kept = 1.0 - f64::from(case.options.dropout);
@@ -59,7 +59,7 @@ proptest! {
     }
 
     #[test]
-    fn what_lies_in_hidden_keys_and_values_does_not_matter(case in case(), seed in any::<u64>()) {
+    fn the_contents_of_hidden_keys_and_values_do_not_matter(case in case(), seed in any::<u64>()) {
         let problem = case.problem();
         let expected = problem.expected();
         let poisoned = poison(&problem, &expected.biased, seed);

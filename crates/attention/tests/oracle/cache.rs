@@ -196,7 +196,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_cache_gives_what_one_call_over_the_whole_sequence_gives(
+    fn a_cache_matches_one_call_over_the_whole_sequence(
         (batch, kv_heads, group) in (1usize..=2, 1usize..=2, 1usize..=5),
         (head_dim, value_dim) in (1usize..=20, 1usize..=20),
         capacity in 1usize..=50,
@@ -259,7 +259,7 @@ fn cache(config: &str) -> KvCache {
 }
 
 #[test]
-fn a_full_cache_refuses_more_and_keeps_what_it_has() {
+fn a_full_cache_rejects_more_keys_and_stays_unchanged() {
     let cache = cache(r#"{"kvHeads":1,"headDim":2,"capacity":5}"#);
     assert_eq!(ones(&cache, 4), Ok(()));
     assert_eq!(ones(&cache, 2), Err((Code::Shape, "k".into())));
@@ -272,7 +272,7 @@ fn a_full_cache_refuses_more_and_keeps_what_it_has() {
 }
 
 #[test]
-fn a_ring_never_fills_but_goes_back_no_further_than_its_last_block() {
+fn a_ring_never_fills_but_truncates_no_further_than_its_last_block() {
     let cache = cache(r#"{"kvHeads":2,"headDim":2,"capacity":6,"window":4}"#);
     for _ in 0..100 {
         assert_eq!(ones(&cache, 6), Ok(()));
@@ -295,7 +295,7 @@ fn a_ring_never_fills_but_goes_back_no_further_than_its_last_block() {
 }
 
 #[test]
-fn what_does_not_fit_a_cache_is_refused_and_changes_nothing() {
+fn invalid_calls_of_a_cache_are_rejected_and_change_nothing() {
     let cache = cache(r#"{"batch":2,"kvHeads":2,"headDim":3,"valueDim":4,"capacity":9}"#);
     let data = vec![1.0; 512];
     let append = |k: &[usize], v: &[usize]| {
@@ -332,7 +332,7 @@ fn what_does_not_fit_a_cache_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_is_told() {
+fn an_impossible_configuration_is_rejected() {
     for (json, argument) in [
         (r#"{"headDim":2,"capacity":5}"#, "kvHeads"),
         (r#"{"kvHeads":2,"capacity":5}"#, "headDim"),

@@ -44,7 +44,7 @@ fn one_query_over_many_keys_is_exact() {
 }
 
 #[test]
-fn keys_beyond_one_part_are_joined_exactly_and_alike_for_every_number_of_threads() {
+fn keys_in_several_parts_are_merged_exactly_for_every_number_of_threads() {
     let shown = |boolean, dims: &[usize]| Some(MaskCase { boolean, dims: dims.to_vec(), shown: 0.7 });
     for (queries, group, options, kv_lengths, mask) in [
         (1, 1, AttentionOptions { log_sum_exp: true, ..AttentionOptions::default() }, None, None),
@@ -97,7 +97,7 @@ fn grouped_heads_read_the_key_of_their_group() {
 }
 
 #[test]
-fn the_layout_changes_where_values_lie_and_nothing_else() {
+fn the_layout_changes_only_the_order_of_the_values() {
     let (heads, queries, keys, size) = (4, 21, 35, 8);
     let bhld = Case { kv_heads: heads, queries, keys, options: all_outputs(), ..Case::default() }.problem();
     let moved = |data: &[f32], length: usize| {
@@ -131,7 +131,7 @@ fn three_dimensions_are_one_head() {
 }
 
 #[test]
-fn a_call_with_an_offset_gives_the_last_rows_of_the_whole() {
+fn a_call_with_an_offset_returns_the_last_rows_of_the_whole_call() {
     let options = AttentionOptions { causal: true, window: Some([20, -1]), ..AttentionOptions::default() };
     let whole = Case { queries: 50, keys: 50, options, ..Case::default() }.problem();
     let expected = whole.expected();
@@ -165,7 +165,7 @@ fn lengths_of_zero_give_empty_outputs_or_zeros() {
 }
 
 #[test]
-fn a_row_without_visible_keys_is_zeros_on_every_way_to_it() {
+fn a_row_without_visible_keys_is_zeros_in_every_pass() {
     let hidden = |boolean| Some(MaskCase { boolean, dims: vec![7], shown: 0.0 });
     let options = |causal, query_offset, window| AttentionOptions { causal, query_offset, window, ..all_outputs() };
     for queries in [1, 5, 40] {
@@ -241,7 +241,7 @@ fn scores_of_ten_thousand_that_are_exact_keep_their_differences() {
 }
 
 #[test]
-fn a_huge_negative_bias_is_a_number_and_minus_infinity_is_not() {
+fn only_minus_infinity_hides_a_key_not_a_huge_negative_bias() {
     for queries in [1, 20] {
         let mask = Some(MaskCase { boolean: false, dims: vec![1, 7], shown: 1.0 });
         let mut problem = Case { queries, mask, options: all_outputs(), ..Case::default() }.problem();

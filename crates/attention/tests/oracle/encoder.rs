@@ -121,12 +121,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn an_encoder_layer_gives_what_the_oracle_gives(call in call()) {
+    fn an_encoder_layer_matches_the_oracle(call in call()) {
         check(&call);
     }
 
     #[test]
-    fn norms_give_what_the_oracle_gives(
+    fn norms_match_the_oracle(
         rows in 0usize..=20, columns in 1usize..=300, given in any::<[bool; 2]>(), mean in -100.0f32..100.0, seed in any::<u64>(),
     ) {
         let mut random = Random::new(seed);
@@ -147,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn activations_give_what_the_oracle_gives(values in prop::collection::vec(-30.0f32..30.0, 0..70)) {
+    fn activations_match_the_oracle(values in prop::collection::vec(-30.0f32..30.0, 0..70)) {
         let x = Tensor::new("x", &values, &[values.len()]).unwrap();
         for activation in [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
             let expected: Vec<f64> =
@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn means_over_rows_give_what_the_oracle_gives(
+    fn means_over_rows_match_the_oracle(
         batch in 0usize..=3, rows in 0usize..=90, columns in 0usize..=80, flags in any::<[bool; 2]>(), seed in any::<u64>(),
     ) {
         let mut random = Random::new(seed);
@@ -201,7 +201,7 @@ fn a_norm_far_from_zero_keeps_its_digits() {
 }
 
 #[test]
-fn a_nan_spoils_its_own_row_alone() {
+fn a_nan_spoils_only_its_own_row() {
     let mut data = vec![1.5; 3 * 20];
     data[25] = f32::NAN;
     data[3] = -1.0;
@@ -256,7 +256,7 @@ fn results_are_the_same_for_every_number_of_threads() {
 }
 
 #[test]
-fn what_drops_depends_on_the_place_and_the_seed_alone() {
+fn dropout_depends_only_on_the_position_and_the_seed() {
     let config = r#"{"modelDim":16,"numHeads":2,"feedForwardDim":40,"dropout":0.4,"seed":9}"#;
     let mut random = Random::new(6);
     let layer = layer(config, &mut random);
@@ -280,7 +280,7 @@ fn what_drops_depends_on_the_place_and_the_seed_alone() {
 }
 
 #[test]
-fn initial_parameters_are_those_of_torch_bit_for_bit() {
+fn initial_parameters_match_torch_bit_for_bit() {
     // torch.manual_seed(42); torch.nn.TransformerEncoderLayer(8, 2, 12).state_dict(): the bits of each first and last
     // number.
     let layer = TransformerEncoderLayer::new(from_json(r#"{"modelDim":8,"numHeads":2,"feedForwardDim":12,"seed":42}"#))
@@ -364,7 +364,7 @@ fn a_bert_layer_fills_the_same_parts() {
 }
 
 #[test]
-fn a_state_dict_that_does_not_fit_is_told_by_name_and_changes_nothing() {
+fn a_state_dict_that_does_not_fit_is_reported_by_name_and_changes_nothing() {
     let mut random = Random::new(13);
     let mut layer = TransformerEncoderLayer::new(from_json(SMALL)).unwrap();
     let state = state_of(&layer, &mut random);
@@ -420,7 +420,7 @@ fn a_state_dict_that_does_not_fit_is_told_by_name_and_changes_nothing() {
 }
 
 #[test]
-fn wrong_shapes_are_told_before_any_work() {
+fn invalid_shapes_are_reported_before_any_work() {
     let mut random = Random::new(14);
     for norm_first in [false, true] {
         let config = format!(r#"{{"modelDim":8,"numHeads":2,"feedForwardDim":6,"normFirst":{norm_first}}}"#);
@@ -453,7 +453,7 @@ fn wrong_shapes_are_told_before_any_work() {
 }
 
 #[test]
-fn functions_refuse_what_does_not_fit() {
+fn functions_reject_arguments_that_do_not_fit() {
     let values = [1.0; 24];
     let tensor = |dims: &[usize]| Tensor::new("x", &values[..dims.iter().product()], dims).unwrap();
     let context = Context::default();

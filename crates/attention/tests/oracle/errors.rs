@@ -23,7 +23,7 @@ fn fault(dims: [&[usize]; 3], options: &AttentionOptions, arrays: Arrays<'_>, el
 }
 
 #[test]
-fn shapes_that_do_not_fit_are_told_by_the_argument_that_does_not() {
+fn shapes_that_do_not_fit_are_reported_with_their_argument() {
     let defaults = AttentionOptions::default();
     let faults: [([&[usize]; 3], &str); 12] = [
         ([&[4, 3], &[4, 3], &[4, 3]], "q"),
@@ -45,7 +45,7 @@ fn shapes_that_do_not_fit_are_told_by_the_argument_that_does_not() {
 }
 
 #[test]
-fn an_output_of_the_wrong_length_is_refused() {
+fn an_output_of_the_wrong_length_is_rejected() {
     let dims: &[usize] = &[1, 2, 4, 3];
     for elements in [0, 23, 25] {
         let found = fault([dims; 3], &AttentionOptions::default(), Arrays::default(), elements);
@@ -54,7 +54,7 @@ fn an_output_of_the_wrong_length_is_refused() {
 }
 
 #[test]
-fn a_mask_that_does_not_broadcast_is_refused() {
+fn a_mask_that_does_not_broadcast_is_rejected() {
     let dims: &[usize] = &[2, 3, 4, 5];
     let masks: [&[usize]; 7] = [&[4], &[2, 5], &[4, 4], &[2, 4, 5], &[3, 1, 4, 5], &[2, 3, 5, 4], &[1, 2, 3, 4, 4]];
     for mask in masks {
@@ -70,7 +70,7 @@ fn a_mask_that_does_not_broadcast_is_refused() {
 }
 
 #[test]
-fn arrays_of_one_value_a_batch_entry_are_checked() {
+fn arrays_of_one_value_per_batch_entry_are_checked() {
     let dims: &[usize] = &[2, 1, 4, 3];
     let defaults = AttentionOptions::default();
     let lengths = |values| Arrays { kv_lengths: Some(values), ..Arrays::default() };
@@ -83,7 +83,7 @@ fn arrays_of_one_value_a_batch_entry_are_checked() {
 }
 
 #[test]
-fn more_top_weights_than_keys_are_refused() {
+fn more_top_weights_than_keys_are_rejected() {
     let dims: &[usize] = &[1, 1, 4, 3];
     let options = AttentionOptions { top_weights: Some(5), ..AttentionOptions::default() };
     assert_eq!(fault([dims; 3], &options, Arrays::default(), 12), (Code::Option, "topWeights".into()));

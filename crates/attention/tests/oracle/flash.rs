@@ -9,7 +9,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn tiles_of_any_size_give_what_the_oracle_gives(
+    fn tiles_of_any_size_match_the_oracle(
         case in case(),
         block_size in prop_oneof![1usize..=20, prop::sample::select(vec![31usize, 64, 100, 128, 257, 1000, 5000, usize::MAX])],
     ) {

@@ -167,7 +167,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_layer_gives_what_the_oracle_gives(
+    fn every_layer_matches_the_oracle(
         (kind, config, edge_features) in layer_config(), case in case(), weighted in any::<bool>(), training in any::<bool>(),
     ) {
         let call = Call::new(kind, &config, case, edge_features, weighted);
@@ -180,7 +180,7 @@ proptest! {
     }
 
     #[test]
-    fn propagate_gives_what_the_oracle_gives(
+    fn propagate_matches_the_oracle(
         case in case(), weighted in any::<bool>(), spoiled in any::<bool>(),
         reduce in prop::sample::select(vec![Reduce::Sum, Reduce::Mean, Reduce::Max, Reduce::Min]),
     ) {
@@ -205,7 +205,7 @@ proptest! {
     }
 
     #[test]
-    fn edge_softmax_gives_what_the_oracle_gives(case in case(), heads in 1usize..=6, hidden in 0.0f64..=1.0) {
+    fn edge_softmax_matches_the_oracle(case in case(), heads in 1usize..=6, hidden in 0.0f64..=1.0) {
         let mut random = Random::new(case.seed);
         let edges = case.source.len();
         let mut scores = random.normals(edges * heads);
@@ -274,7 +274,7 @@ fn a_nan_spoils_only_the_nodes_that_it_reaches() {
 }
 
 #[test]
-fn wrong_inputs_are_told_by_their_argument_before_anything_is_written() {
+fn invalid_inputs_are_reported_with_their_argument_before_anything_is_written() {
     let numbers = [1.0f32; 64];
     let graph = Graph::from_edges(4, &[0, 1, 2], &[1, 2, 2]).unwrap();
     let tensor = |name, dims: &[usize]| Tensor::new(name, &numbers[..dims.iter().product()], dims).unwrap();
@@ -316,7 +316,7 @@ fn wrong_inputs_are_told_by_their_argument_before_anything_is_written() {
 }
 
 #[test]
-fn state_dicts_are_taken_by_every_name_of_their_parameters_or_not_at_all() {
+fn state_dicts_load_under_every_naming_or_not_at_all() {
     let layer = new_layer(Kind::Attention, r#"{"inFeatures":2,"outFeatures":1,"version":1}"#);
     static NUMBERS: [f32; 4] = [0.5, -1.0, 2.0, 3.0];
     let entry = |name: &'static str, shape: &[usize]| Entry {

@@ -95,7 +95,7 @@ proptest! {
     #![proptest_config(config(300))]
 
     #[test]
-    fn every_function_gives_what_the_oracle_gives(setup in setups(), dims in 1usize..=20, seed in any::<u64>()) {
+    fn every_function_matches_the_oracle(setup in setups(), dims in 1usize..=20, seed in any::<u64>()) {
         let (space, size) = (setup.space, dims + setup.extra());
         let mut random = Random::new(seed);
         // Far enough from the boundary that the oracle's own rounding does not matter.
@@ -242,12 +242,12 @@ proptest! {
     #![proptest_config(config(150))]
 
     #[test]
-    fn attention_gives_what_the_oracle_gives(attention in attentions(1.5)) {
+    fn attention_matches_the_oracle(attention in attentions(1.5)) {
         attention.check(2e-5);
     }
 
     #[test]
-    fn what_lies_in_hidden_keys_and_values_does_not_matter(attention in attentions(1.0), seed in any::<u64>()) {
+    fn the_contents_of_hidden_keys_and_values_do_not_matter(attention in attentions(1.0), seed in any::<u64>()) {
         let (_, weights) = attention.expected();
         let case = &attention.problem.case;
         let mut poisoned = attention.clone();
@@ -338,7 +338,7 @@ fn distances_at_the_boundary_keep_their_accuracy() {
 }
 
 #[test]
-fn a_row_that_sees_one_key_is_its_value_wherever_that_lies() {
+fn a_row_that_sees_one_key_equals_its_value_wherever_the_key_is() {
     for (lorentz, decades, tolerance) in [(false, 5.0, 3e-7), (true, 2.0, 2e-6)] {
         let options = AttentionOptions { causal: true, window: Some([0, 0]), ..AttentionOptions::default() };
         let case = Case { queries: 150, keys: 150, head_dim: 9, value_dim: 9, options, ..Case::default() };
@@ -398,7 +398,7 @@ fn a_row_without_a_visible_key_is_the_origin() {
 }
 
 #[test]
-fn a_point_off_the_manifold_is_told_by_argument_row_and_distance() {
+fn a_point_off_the_manifold_is_reported_with_argument_row_and_distance() {
     let ball = Setup::new(4.0, false);
     let points = [0.1, 0.2, 0.0, 0.6, 0.0, 0.0];
     let error = ball.call(r#"{"function":"distance"}"#, &[(&[0.0; 6], &[3, 2]), (&points, &[3, 2])], 3).unwrap_err();
@@ -416,7 +416,7 @@ fn a_point_off_the_manifold_is_told_by_argument_row_and_distance() {
 }
 
 #[test]
-fn points_just_beyond_the_ball_are_drawn_in() {
+fn points_just_outside_the_ball_are_moved_inside() {
     let setup = Setup::new(1.0, false);
     let found = setup.call(r#"{"function":"distance"}"#, &[(&[1.0009, 0.0], &[2]), (&[0.0, 0.0], &[2])], 1).unwrap();
     // Clamped to 1 − 2⁻²⁵ of the radius.
@@ -426,7 +426,7 @@ fn points_just_beyond_the_ball_are_drawn_in() {
 }
 
 #[test]
-fn distances_from_the_origin_never_fall_towards_the_boundary() {
+fn distances_from_the_origin_never_decrease_toward_the_boundary() {
     let setup = Setup::new(1.0, false);
     let lengths = (0..4000).map(|step| 1.0 - 1e-3 + 5e-7 * step as f32).chain([1.0 - 1e-6, 1.0 - 6e-8, 1.0, 1.0009]);
     let mut lengths: Vec<f32> = lengths.filter(|&length| length <= 1.0009).collect();
@@ -465,7 +465,7 @@ fn the_hyperboloid_is_exact_until_its_coordinates_overflow() {
 }
 
 #[test]
-fn shapes_and_options_that_do_not_fit_are_told_by_name() {
+fn shapes_and_options_that_do_not_fit_are_reported_by_name() {
     let setup = Setup::new(1.0, true);
     let fault = |inputs: &[(&[f32], &[usize])]| {
         let error = setup.call(r#"{"function":"distance"}"#, inputs, 2).unwrap_err();
@@ -478,7 +478,7 @@ fn shapes_and_options_that_do_not_fit_are_told_by_name() {
 }
 
 #[test]
-fn distances_and_midpoints_are_those_of_the_oracle() {
+fn distances_and_midpoints_match_the_oracle() {
     for (c, lorentz) in [(1.0, false), (0.7, false), (1.0, true), (1.3, true)] {
         let setup = Setup::new(c, lorentz);
         let attention = setup.attention();
@@ -516,7 +516,7 @@ fn distances_and_midpoints_are_those_of_the_oracle() {
 }
 
 #[test]
-fn what_no_distance_and_no_midpoint_can_be_taken_of_is_refused() {
+fn invalid_arguments_of_distances_and_midpoints_are_rejected() {
     let attention = Setup::new(1.0, false).attention();
     let data = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
     let points = Tensor::new("points", &data, &[3, 2]).unwrap();

@@ -134,12 +134,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn multi_head_attention_gives_what_the_oracle_gives(call in call()) {
+    fn multi_head_attention_matches_the_oracle(call in call()) {
         check(&call);
     }
 
     #[test]
-    fn linear_gives_what_the_oracle_gives(
+    fn linear_matches_the_oracle(
         rows in 0usize..=80, inputs in 1usize..=300, outputs in 1usize..=150, biased in any::<bool>(), seed in any::<u64>(),
     ) {
         let mut random = Random::new(seed);
@@ -159,7 +159,7 @@ proptest! {
     }
 
     #[test]
-    fn softmax_gives_what_the_oracle_gives(
+    fn softmax_matches_the_oracle(
         rows in 0usize..=20, columns in 1usize..=300, scale in 0.0f32..50.0, hidden in 0.0f64..=1.0, seed in any::<u64>(),
     ) {
         let mut random = Random::new(seed);
@@ -202,7 +202,7 @@ fn a_layer_computes_the_same_for_every_number_of_threads() {
 }
 
 #[test]
-fn a_layer_refuses_what_does_not_fit_and_then_works() {
+fn a_layer_rejects_invalid_inputs_and_then_still_works() {
     let mut random = Random::new(4);
     let layer = layer(r#"{"numHeads":2,"headDim":4,"kDim":6,"vDim":5}"#, &mut random);
     let values = random.normals(2 * 3 * 8);

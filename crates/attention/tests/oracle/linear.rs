@@ -197,12 +197,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_call_gives_what_the_oracle_gives(case in case()) {
+    fn every_call_matches_the_oracle(case in case()) {
         case.problem().check();
     }
 
     #[test]
-    fn a_stream_gives_the_causal_rows_whatever_the_steps(case in case(), steps in prop::collection::vec(1usize..=70, 1..=3)) {
+    fn a_stream_matches_causal_attention_for_any_steps(
+        case in case(),
+        steps in prop::collection::vec(1usize..=70, 1..=3),
+    ) {
         let case = Case { causal: true, keys: case.queries, lengths: false, ..case };
         let problem = case.problem();
         let expected = problem.expected();
@@ -215,7 +218,10 @@ proptest! {
     }
 
     #[test]
-    fn what_lies_behind_the_lengths_does_not_matter(case in case(), poison in prop::sample::select(vec![f32::NAN, f32::INFINITY, -f32::INFINITY, 1e30])) {
+    fn values_beyond_the_lengths_do_not_matter(
+        case in case(),
+        poison in prop::sample::select(vec![f32::NAN, f32::INFINITY, -f32::INFINITY, 1e30]),
+    ) {
         let mut problem = Case { lengths: true, ..case }.problem();
         let expected: Vec<Vec<u32>> = contexts().map(|context| bits(&problem.run(context))).collect();
         let Case { batch, heads, keys, size, value_dim, three_dimensions, .. } = problem.case;
@@ -262,7 +268,7 @@ proptest! {
     }
 
     #[test]
-    fn the_feature_map_is_that_of_the_oracle(case in case()) {
+    fn the_feature_map_matches_the_oracle(case in case()) {
         let problem = case.problem();
         let expected = oracle::feature_map(&problem.attention, &problem.q);
         for context in contexts() {
@@ -305,7 +311,7 @@ fn results_are_the_same_for_every_number_of_threads() {
 }
 
 #[test]
-fn a_nan_in_a_query_spoils_its_row_alone() {
+fn a_nan_in_a_query_spoils_only_its_own_row() {
     for map in MAPS {
         for (causal, queries) in [(false, 40), (true, 40), (true, 3)] {
             let mut problem = Case { map, causal, queries, keys: queries, ..Case::default() }.problem();
@@ -361,7 +367,7 @@ fn a_row_without_keys_is_zeros() {
 }
 
 #[test]
-fn keys_of_growing_exponents_leave_earlier_rows_their_digits() {
+fn keys_with_growing_exponents_do_not_degrade_earlier_rows() {
     // FAVOR+'s exponents grow by about 250 from the first key to the last; with a single c, the first rows would
     // vanish.
     let mut problem =
@@ -379,7 +385,7 @@ fn keys_of_growing_exponents_leave_earlier_rows_their_digits() {
 }
 
 #[test]
-fn values_of_one_are_averaged_to_one() {
+fn values_of_one_average_to_one() {
     for map in MAPS {
         for causal in [false, true] {
             let mut problem = Case { map, causal, queries: 200, keys: 300, ..Case::default() }.problem();
@@ -392,7 +398,7 @@ fn values_of_one_are_averaged_to_one() {
 }
 
 #[test]
-fn a_stream_begins_anew_after_a_reset() {
+fn a_stream_starts_over_after_a_reset() {
     let problem = Case { map: "favor+", causal: true, queries: 9, keys: 9, ..Case::default() }.problem();
     let context = Context::default();
     let stream = Stream::new(from_json("{}")).unwrap();
@@ -444,7 +450,7 @@ fn rows_of_omega_are_orthogonal_inside_a_block_and_not_beyond() {
 }
 
 #[test]
-fn norms_of_omega_are_chi_distributed_and_directions_even() {
+fn norms_of_omega_are_chi_distributed_and_directions_uniform() {
     let (size, features) = (16, 16_000);
     let omega = omega(&favor(size, features, 7), size);
     let squares: Vec<f64> = omega.chunks(size).map(|row| dot(row, row)).collect();
@@ -469,7 +475,7 @@ fn norms_of_omega_are_chi_distributed_and_directions_even() {
 }
 
 #[test]
-fn omega_depends_on_the_whole_seed_and_on_nothing_else() {
+fn omega_depends_on_the_whole_seed_and_nothing_else() {
     let draw = |features, seed| favor(8, features, seed).projection().to_vec();
     assert_eq!(draw(30, 5), draw(30, 5));
     assert_eq!(draw(30, 5), draw(90, 5)[..240]);
@@ -541,7 +547,7 @@ fn fault<T: std::fmt::Debug>(result: Result<T>) -> (Code, String) {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_is_told() {
+fn an_impossible_configuration_is_rejected() {
     for (config, argument) in [
         ("{}", "modelDim"),
         (r#"{"modelDim":0}"#, "modelDim"),
@@ -564,7 +570,7 @@ fn a_configuration_that_cannot_be_is_told() {
 }
 
 #[test]
-fn shapes_that_do_not_fit_are_told_before_anything_is_written() {
+fn shapes_that_do_not_fit_are_reported_before_anything_is_written() {
     let data = [1.0; 512];
     let attention = LinearAttention::new(from_json(r#"{"modelDim":8,"numHeads":2}"#)).unwrap();
     let run = |dims: [&[usize]; 3], lengths: Option<&[i32]>, elements: usize| {

@@ -29,7 +29,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn parts_cut_anywhere_give_what_one_call_gives(
+    fn parts_split_anywhere_match_one_call(
         (batch, kv_heads, group) in (1usize..=2, 1usize..=2, 1usize..=3),
         (queries, keys) in (0usize..=20, 1usize..=90),
         (size, value_size) in (1usize..=20, 0usize..=20),
@@ -96,7 +96,7 @@ fn merge(outputs: &[f32], sums: &[f32], rows: usize, size: usize) -> (Vec<f32>, 
 }
 
 #[test]
-fn a_part_without_visible_keys_adds_nothing_whatever_it_holds() {
+fn a_part_without_visible_keys_adds_nothing_whatever_its_output() {
     let (none, nan) = (f32::NEG_INFINITY, f32::NAN);
     let (output, sum) = merge(&[1.0, nan, nan, nan, 4.0, nan], &[0.5, none, none, none, 2.0, none], 3, 1);
     assert_eq!((output[0], output[1], output[2]), (1.0, 4.0, 0.0));
@@ -112,7 +112,7 @@ fn a_nan_spoils_its_own_row_and_huge_sums_do_not_overflow() {
 }
 
 #[test]
-fn parts_that_do_not_fit_are_refused() {
+fn parts_that_do_not_fit_are_rejected() {
     let data = [1.0; 48];
     let run = |output_dims: &[usize], sum_dims: &[usize], elements: usize| {
         let outputs = Tensor::new("parts", &data[..output_dims.iter().product()], output_dims).unwrap();

@@ -23,7 +23,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn rotary_positions_give_what_the_oracle_gives(
+    fn rotary_positions_match_the_oracle(
         (batch, heads, length) in (1usize..=3, 1usize..=3, 0usize..=70),
         (half, rest) in (0usize..=40, 0usize..=5),
         interleaved in any::<bool>(),
@@ -63,7 +63,7 @@ proptest! {
     }
 
     #[test]
-    fn scores_of_turned_rows_depend_on_the_distance_of_their_positions_alone(
+    fn scores_of_rotated_rows_depend_only_on_the_distance_of_their_positions(
         (first, second, shift) in (0i32..=1000, 0i32..=1000, 0i32..=100_000), interleaved in any::<bool>(), seed in any::<u64>(),
     ) {
         let mut random = Random::new(seed);
@@ -82,7 +82,7 @@ proptest! {
     }
 
     #[test]
-    fn a_layer_turns_its_queries_and_keys(
+    fn a_layer_rotates_its_queries_and_keys(
         (batch, queries, keys) in (1usize..=3, 0usize..=40, 1usize..=50),
         (kv_heads, group, half, rest) in (1usize..=2, 1usize..=3, 1usize..=9, 0usize..=3),
         self_attention in any::<bool>(),
@@ -117,7 +117,7 @@ proptest! {
 }
 
 #[test]
-fn positions_are_turned_the_same_for_every_number_of_threads() {
+fn rotation_is_the_same_for_every_number_of_threads() {
     let data = Random::new(1).normals(2 * 8 * 700 * 64);
     let x = Tensor::new("x", &data, &[2, 8, 700, 64]).unwrap();
     let run = |threads| {
@@ -130,7 +130,7 @@ fn positions_are_turned_the_same_for_every_number_of_threads() {
 }
 
 #[test]
-fn what_does_not_fit_is_told_by_its_name_before_anything_is_written() {
+fn invalid_arguments_are_reported_by_name_before_anything_is_written() {
     let data = [1.0; 2 * 3 * 6];
     let run = |dims: &[usize], json: &str, positions: Option<&[i32]>| {
         let x = Tensor::new("x", &data[..dims.iter().product()], dims).unwrap();
