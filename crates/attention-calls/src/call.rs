@@ -1,4 +1,4 @@
-//! One call: its inputs in the order of its operation's signature, its options, its objects, and its results.
+//! One call: its options and objects, and its inputs and results in the order of the operation's signature.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::object::{self, Object};
 use crate::operations::Operation;
 use crate::options::{Names, read_with};
 
-/// The number that stands for an object among the results.
+/// The number that marks an object among the results.
 const OBJECT: f64 = 7.0;
-/// The number that ends the results.
+/// The number that ends the list of results.
 const END: f64 = -1.0;
 
 /// The part of a call's header before its inputs.
 pub(crate) struct Start<'a> {
     pub threads: usize,
-    /// True if a layer trains.
+    /// True if a layer is in training mode.
     pub training: bool,
     pub partition: Partition,
-    /// Elements that inputs occupy in the areas of floats, integers and bytes.
+    /// The numbers of elements that inputs occupy in the areas of floats, integers and bytes.
     used: [usize; 3],
     objects: &'a [f64],
     inputs: &'a [f64],
@@ -48,7 +48,7 @@ impl<'a> Start<'a> {
         })
     }
 
-    /// The numbers of the objects that the call names.
+    /// Returns the numbers of the objects that the call uses.
     pub fn ids(&self) -> impl Iterator<Item = u32> + use<> {
         let mut ids = [0; 4];
         let count = self.objects.len().min(ids.len());
@@ -56,30 +56,30 @@ impl<'a> Start<'a> {
         ids.into_iter().take(count)
     }
 
-    /// The objects that the call names, which are this thread's.
+    /// Returns the objects that the call uses, which belong to this thread.
     pub fn objects(&self) -> Result<Vec<Arc<dyn Object>>> {
         self.objects.iter().map(|&id| object::find(id as u32)).collect()
     }
 
-    /// The inputs, each where it lies and of which shape.
+    /// Returns the inputs with their positions and shapes.
     pub fn slots(&self) -> Slots<'a> {
         Slots(self.inputs)
     }
 }
 
-/// An input as the header describes it.
+/// An input as described in the header.
 pub(crate) struct Slot {
     pub element: Element,
-    /// Its start in its area, or `−1 − index` in the list of arrays.
+    /// The start of the input in its area, or `−1 − index` in the list of arrays.
     pub place: f64,
     pub shape: Shape,
 }
 
-/// The inputs that the header still has.
+/// The inputs left to read from the header.
 pub(crate) struct Slots<'a>(&'a [f64]);
 
 impl Slots<'_> {
-    /// The next input, or the absence of one; `name` is for errors.
+    /// Returns the next input, or `None` if it is absent; `name` is for errors.
     pub fn next(&mut self, name: &str) -> Result<Option<Slot>> {
         let (&element, rest) = self.0.split_first().ok_or_else(cut_short)?;
         self.0 = rest;
@@ -94,26 +94,26 @@ impl Slots<'_> {
         self.0 = rest;
         let mut dims = [0; MAX_RANK];
         for (dim, &given) in dims.iter_mut().zip(given) {
-            // Whole numbers below 2⁵³: JavaScript checked them. What exceeds this machine's sizes saturates.
+            // An integer below 2⁵³, as JavaScript has checked. One that exceeds this machine's sizes saturates.
             *dim = given as usize;
         }
         Ok(Some(Slot { element, place, shape: Shape::new(name, &dims[..given.len()])? }))
     }
 }
 
-/// The arrays of a call that do not lie in its memory.
+/// The arrays of a call outside of its memory.
 #[derive(Clone, Copy)]
 pub struct Outside<'a> {
-    /// Inputs.
+    /// The inputs.
     pub arrays: &'a [Array<'a>],
-    /// Makes room for results.
+    /// Allocates results.
     pub results: &'a dyn Results,
 }
 
-/// One call. Its inputs and results are taken in the order of the signature.
+/// One call. Its inputs and results must be taken in the order of the signature.
 pub(crate) struct Call<'a> {
     pub context: Context<'a>,
-    /// True if a layer trains.
+    /// True if a layer is in training mode.
     pub training: bool,
     /// The scalar options as JSON.
     pub json: Option<&'a str>,
@@ -129,8 +129,8 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// The call that lies in `memory`; `objects` are those that its header names. `context` has the level and the observer;
-    /// threads and partition come from the header.
+    /// Creates the call described in `memory`; `objects` are those that its header names. Level and observer come from
+    /// `context`, threads and partition from the header.
     pub fn new(
         context: Context<'a>,
         operation: &'static Operation,
@@ -159,18 +159,18 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// The options, of which this operation does not take those in `without`.
+    /// Reads the options, of which this operation does not accept those in `without`.
     pub fn options<T: Deserialize<'a> + Default>(&self, without: &'a [&'a str]) -> Result<T> {
         self.options_with(without, "").map(|(options, _)| options)
     }
 
-    /// The same, and whether the option `name` is given.
+    /// Reads the options like [`Self::options`], and returns whether the option `name` is given.
     pub fn options_with<T: Deserialize<'a> + Default>(&self, without: &'a [&'a str], name: &str) -> Result<(T, bool)> {
         let Operation { inputs, takes_out, .. } = *self.operation;
         read_with(self.json, Names { inputs, takes_out, without }, name)
     }
 
-    /// The object at `index` of the call's, which has to be of this type.
+    /// Returns the call's object at `index`, which must have this type.
     pub fn object<T: Object>(&self, index: usize) -> Result<&'a T> {
         let object = self.objects.get(index).map(|object| &**object as &dyn Any);
         object
@@ -178,7 +178,7 @@ impl<'a> Call<'a> {
             .ok_or_else(|| Error::new(Code::Internal, "object", std::any::type_name::<T>(), "another"))
     }
 
-    /// The next input, or the absence of one.
+    /// Returns the next input, or `None` if it is absent.
     pub fn input(&mut self) -> Result<Option<Given<'a>>> {
         let input = self.operation.inputs.get(self.next_input).ok_or_else(cut_short)?;
         self.next_input += 1;
@@ -200,35 +200,35 @@ impl<'a> Call<'a> {
         Ok(Some(Given { name: input.name, array, shape }))
     }
 
-    /// The shape of the next input, whose elements may be elsewhere.
+    /// Returns the shape of the next input, whose elements need not be available.
     pub fn shape(&mut self) -> Result<Option<Shape>> {
         let input = self.operation.inputs.get(self.next_input).ok_or_else(cut_short)?;
         self.next_input += 1;
         Ok(self.slots.next(input.name)?.map(|slot| slot.shape))
     }
 
-    /// The next input, a tensor of floats.
+    /// Returns the next input, a tensor of floats.
     pub fn tensor(&mut self) -> Result<Tensor<'a>> {
         self.optional_tensor()?.ok_or_else(cut_short)
     }
 
-    /// The next input, a tensor of floats, or the absence of one.
+    /// Returns the next input, a tensor of floats, or `None` if it is absent.
     pub fn optional_tensor(&mut self) -> Result<Option<Tensor<'a>>> {
         let given = self.input()?.and_then(|given| Some((given.array.f32()?, given)));
         given.map(|(data, given)| Tensor::new(given.name, data, given.shape.dims())).transpose()
     }
 
-    /// The next input, floats without a shape of their own, or their absence.
+    /// Returns the next input, floats without a shape, or `None` if it is absent.
     pub fn floats(&mut self) -> Result<Option<&'a [f32]>> {
         Ok(self.input()?.and_then(|given| given.array.f32()))
     }
 
-    /// The next input, integers, or their absence.
+    /// Returns the next input, integers, or `None` if it is absent.
     pub fn integers(&mut self) -> Result<Option<&'a [i32]>> {
         Ok(self.input()?.and_then(|given| given.array.i32()))
     }
 
-    /// The inputs mask, queryOffset and kvLengths.
+    /// Returns the inputs mask, queryOffset and kvLengths.
     pub fn arrays(&mut self) -> Result<Arrays<'a>> {
         let mask = match self.input()? {
             Some(Given { name, array: Array::U8(mask), shape }) => {
@@ -242,7 +242,8 @@ impl<'a> Call<'a> {
         Ok(Arrays { mask, query_offset: self.integers()?, kv_lengths: self.integers()? })
     }
 
-    /// Zeros for the next result, a tensor of floats; the caller's memory if it is the first result and there is any.
+    /// Returns zeros for the next result, a tensor of floats. The first result uses the caller's memory if there is
+    /// any.
     pub fn output(&mut self, shape: &[usize]) -> Result<&'a mut [f32]> {
         let Some(out) = self.out.take() else {
             return self.result(Element::F32, shape)?.f32().ok_or_else(cut_short);
@@ -256,7 +257,7 @@ impl<'a> Call<'a> {
         Ok(out)
     }
 
-    /// The same with the shape of an input, but for its last dimension.
+    /// Returns zeros like [`Self::output`] for the shape of an input, but with another last dimension.
     pub fn output_like(&mut self, shape: Shape, last: usize) -> Result<&'a mut [f32]> {
         let mut dims = [0; MAX_RANK];
         let dims = &mut dims[..shape.rank()];
@@ -267,7 +268,7 @@ impl<'a> Call<'a> {
         self.output(dims)
     }
 
-    /// The same as [`Self::output`] if the result is asked for; otherwise the result is absent.
+    /// Returns zeros like [`Self::output`] if the result is requested; otherwise the result is absent.
     pub fn output_if(&mut self, is_asked: bool, shape: &[usize]) -> Result<Option<&'a mut [f32]>> {
         if !is_asked {
             return self.absent().map(|()| None);
@@ -275,12 +276,12 @@ impl<'a> Call<'a> {
         self.output(shape).map(Some)
     }
 
-    /// Zeros for the next result, integers.
+    /// Returns zeros for the next result, integers.
     pub fn integer_output(&mut self, shape: &[usize]) -> Result<&'a mut [i32]> {
         self.result(Element::I32, shape)?.i32().ok_or_else(cut_short)
     }
 
-    /// Zeros for the next result.
+    /// Returns zeros for the next result.
     pub fn result(&mut self, element: Element, shape: &[usize]) -> Result<ArrayMut<'a>> {
         let len = self.count(shape)?;
         let (memory, place) = match self.areas.iter_mut().find_map(|area| area.take(element, len)) {
@@ -294,9 +295,9 @@ impl<'a> Call<'a> {
         Ok(memory)
     }
 
-    /// The elements of the next result.
+    /// Returns the number of elements of the next result.
     fn count(&self, shape: &[usize]) -> Result<usize> {
-        // A zero dimension makes it empty, however large the others are.
+        // A zero dimension makes the result empty, however large the other dimensions are.
         let len = match shape.contains(&0) {
             true => 0,
             false => shape.iter().fold(1, |product: u64, &dim| product.saturating_mul(dim as u64)),
@@ -311,13 +312,13 @@ impl<'a> Call<'a> {
         Error::new(Code::Memory, name, "a size that fits into memory", format_args!("{len} elements"))
     }
 
-    /// Leaves the next result out.
+    /// Marks the next result as absent.
     pub fn absent(&mut self) -> Result<()> {
         self.results.count += 1;
         self.results.push_number(0.0)
     }
 
-    /// Returns an object, which is this thread's from now on.
+    /// Returns an object as a result; it belongs to this thread from now on.
     pub fn keep(&mut self, object: Arc<dyn Object>) -> Result<()> {
         self.results.push_number(OBJECT)?;
         self.results.push_number(f64::from(object::keep(object)))
@@ -331,10 +332,10 @@ pub(crate) struct Given<'a> {
     pub shape: Shape,
 }
 
-/// The results of a call, as they are described to the other side.
+/// The results of a call, as described to the other side.
 struct Described<'a> {
     rest: &'a mut [f64],
-    /// Results so far, and those of them outside of the call's memory.
+    /// The number of results so far, and how many of them are outside of the call's memory.
     count: usize,
     outside: usize,
 }
@@ -345,7 +346,7 @@ impl<'a> Described<'a> {
         Self { rest, count: 0, outside: 0 }
     }
 
-    /// The place of the next result outside of the call's memory.
+    /// Returns the position of the next result outside of the call's memory.
     fn next_outside(&mut self) -> f64 {
         self.outside += 1;
         -(self.outside as f64)
@@ -358,7 +359,7 @@ impl<'a> Described<'a> {
         Ok(())
     }
 
-    /// Element type, place, rank and dimensions of a result.
+    /// Appends element type, position, rank and dimensions of a result.
     fn push(&mut self, start: &[f64], shape: &[usize]) -> Result<()> {
         self.count += 1;
         for &number in start {

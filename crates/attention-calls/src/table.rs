@@ -1,4 +1,4 @@
-//! The way in: calls by the number of their operation, and objects by the name of their kind.
+//! The entry points: calls by operation number, and objects by the name of their kind.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::object::{self, Object};
 use crate::operations::{OPERATIONS, Operation};
 use crate::options::shown;
 
-/// Runs the call that lies in `memory`: the operation of this number under `options`, a JSON object. `out` is the caller's
-/// memory for the first result.
+/// Runs the call described in `memory`: the operation with this number, with `options`, a JSON object. `out` is the
+/// caller's memory for the first result.
 pub fn call<'a>(
     operation: u32,
     memory: &'a mut CallMemory,
@@ -31,7 +31,7 @@ pub fn call<'a>(
     done
 }
 
-/// The element types of the arrays of a call that do not lie in its memory, in their order.
+/// Returns the element types, in order, of a call's arrays outside of its memory.
 pub fn elements_outside(operation: u32, memory: &CallMemory) -> Result<Vec<Element>> {
     let mut slots = Start::new(&memory.header)?.slots();
     let mut elements = Vec::new();
@@ -41,9 +41,10 @@ pub fn elements_outside(operation: u32, memory: &CallMemory) -> Result<Vec<Eleme
     Ok(elements)
 }
 
-/// Scalar operations of a call whose parts can be computed apart; 0 if they cannot. Only the shapes of its inputs count.
+/// Returns the cost, in scalar operations, of a call that can be split into parts, or 0 if it cannot. Only the shapes
+/// of the inputs are read.
 pub fn divisible(operation: u32, memory: &mut CallMemory, options: Option<&str>) -> Result<u64> {
-    /// No results.
+    /// Rejects every result.
     struct None;
     impl Results for None {
         fn allocate(&self, _: Element, _: usize) -> Option<ArrayMut<'_>> {
@@ -57,7 +58,7 @@ pub fn divisible(operation: u32, memory: &mut CallMemory, options: Option<&str>)
     divisible(&mut Call::new(observed_by(Option::None), operation, memory, options, &objects, outside, Option::None)?)
 }
 
-/// A call whose objects are at hand, so that any thread can run it.
+/// A call that holds its objects, so that any thread can run it.
 pub struct Pending {
     operation: &'static Operation,
     memory: Box<CallMemory>,
@@ -66,13 +67,13 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Finds the objects of the call, which are this thread's.
+    /// Prepares a call on objects of this thread.
     pub fn new(operation: u32, memory: Box<CallMemory>, options: Option<String>) -> Result<Self> {
         let (operation, objects) = (find_operation(operation)?, Start::new(&memory.header)?.objects()?);
         Ok(Self { operation, memory, objects, options })
     }
 
-    /// Runs it, once.
+    /// Runs the call; it can run only once.
     pub fn run(&mut self, observer: &dyn Observer, outside: Outside<'_>) -> Result<()> {
         let objects = std::mem::take(&mut self.objects);
         let (memory, options) = (&mut self.memory, self.options.as_deref());
@@ -80,7 +81,7 @@ impl Pending {
         run(observed_by(Some(&observation)), self.operation, memory, options, &objects, outside, None)
     }
 
-    /// The memory of the call, after it ran with its results.
+    /// Returns the memory of the call, including the results once it has run.
     pub fn memory(&self) -> &CallMemory {
         &self.memory
     }
@@ -91,7 +92,7 @@ fn find_operation(number: u32) -> Result<&'static Operation> {
     found.ok_or_else(|| Error::new(Code::Internal, "operation", "a number in the table", number))
 }
 
-/// The context of a call before its header is read.
+/// Returns the context of a call before its header is read.
 pub(crate) fn observed_by<'a>(observer: Option<&'a Observation<'a>>) -> Context<'a> {
     Context { observer, ..Context::new(Level::current(), 1) }
 }

@@ -1,4 +1,4 @@
-//! Attention of one call, its weights, and what belongs to it.
+//! Scaled dot-product attention, attention weights, and related operations.
 
 use ruvector_attention::attention::merge::{self, MergeOptions};
 use ruvector_attention::attention::rotary::{self, RotaryOptions};
@@ -14,7 +14,7 @@ pub(super) fn scaled_dot_product_attention(call: &mut Call<'_>) -> Result<()> {
     attend(call, &["stage", "blockSize"], &|_| Ok(()))
 }
 
-/// The same in tiles of a given size, which have no memory for the weights.
+/// Runs attention in tiles of a given size; weights are not available.
 pub(super) fn flash_attention(call: &mut Call<'_>) -> Result<()> {
     attend(call, &[], &|options| {
         if options.weights {
@@ -49,11 +49,11 @@ pub(super) fn attention_weights(call: &mut Call<'_>) -> Result<()> {
     attention::attention_weights(call.context, q, k, &options, arrays, output)
 }
 
-/// The shapes of attention's results, which follow from the queries.
+/// The shapes of attention's results, derived from the queries.
 #[derive(Clone, Copy)]
 pub(super) struct Rows {
     q: Shape,
-    /// B, H and L; zeros for a shape that the mechanism refuses.
+    /// B, H and L; zeros for a shape that the mechanism rejects.
     rows: [usize; 3],
 }
 
@@ -69,23 +69,23 @@ impl Rows {
         Self { q, rows }
     }
 
-    /// The number of queries.
+    /// Returns the number of queries.
     pub fn queries(self) -> usize {
         self.rows[2]
     }
 }
 
-/// The last dimension.
+/// Returns the last dimension.
 pub(super) fn last(shape: Shape) -> usize {
     shape.dims().last().copied().unwrap_or(1)
 }
 
-/// The number of keys; 0 for a shape that the mechanism refuses.
+/// Returns the number of keys, or 0 for a shape that the mechanism rejects.
 pub(super) fn keys(q: Shape, k: Shape, layout: Layout) -> usize {
     if q.rank() == k.rank() { Rows::new(k, layout).queries() } else { 0 }
 }
 
-/// Memory for the results that the options ask for.
+/// Allocates the results that the options request.
 pub(super) fn outputs<'a>(
     call: &mut Call<'a>,
     Rows { q, rows: [batch, heads, length] }: Rows,
@@ -96,7 +96,7 @@ pub(super) fn outputs<'a>(
     let output = call.output_like(q, value_dim)?;
     let weights = call.output_if(options.weights, &[batch, heads, length, keys])?;
     let log_sum_exp = call.output_if(options.log_sum_exp, &[batch, heads, length])?;
-    // The mechanism refuses counts beyond the number of keys.
+    // The mechanism rejects counts beyond the number of keys.
     let count = options.top_weights.filter(|&count| (1..=keys).contains(&count));
     let top = match count {
         Some(count) => {
@@ -108,7 +108,7 @@ pub(super) fn outputs<'a>(
     Ok(Outputs { output, weights, log_sum_exp, top })
 }
 
-/// Weights come from a second pass over all rows, so calls for them are not split.
+/// Calls that return weights are not split, because weights need a second pass over all rows.
 pub(super) fn divisible(call: &mut Call<'_>) -> Result<u64> {
     let (Some(q), Some(k)) = (call.shape()?, call.shape()?) else { return Ok(0) };
     let options: AttentionOptions = call.options(&[])?;
@@ -119,7 +119,7 @@ pub(super) fn divisible(call: &mut Call<'_>) -> Result<u64> {
     Ok((4 * keys(q, k, options.layout) as u64).saturating_mul(rows as u64).saturating_mul(columns as u64))
 }
 
-/// The options that `ScaledDotProductAttention` is made with: checked here, and given again with each call.
+/// The options of the `ScaledDotProductAttention` constructor: checked here, and passed again with each call.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct ScaledDotProductConfig {
@@ -136,7 +136,7 @@ pub(super) fn check_scaled_dot_product(call: &mut Call<'_>) -> Result<()> {
     ranges::count("headDim", head_dim)
 }
 
-/// The options that `FlashAttention` is made with.
+/// The options of the `FlashAttention` constructor.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct FlashConfig {

@@ -42,7 +42,7 @@ pub(super) fn append(call: &mut Call<'_>) -> Result<()> {
     call.object::<KvCache>(0)?.append_with(k, v, options)
 }
 
-/// Attention over a cache is causal unless the options say otherwise.
+/// Runs attention over a cache; it is causal unless the options say otherwise.
 pub(super) fn attend(call: &mut Call<'_>) -> Result<()> {
     let q = call.tensor()?;
     let arrays = call.arrays()?;

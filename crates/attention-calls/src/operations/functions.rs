@@ -1,4 +1,4 @@
-//! Functions of rows and values: norms, activations, means, products, statistics.
+//! Functions of rows and values: norms, activations, mean pooling, products, statistics.
 
 use ruvector_attention::Result;
 use ruvector_attention::math::activation::{self, Activation};
@@ -32,7 +32,7 @@ pub(super) fn layer_norm(call: &mut Call<'_>) -> Result<()> {
     norm::layer_norm(call.context, x, weight, bias, epsilon.unwrap_or(1e-5), output)
 }
 
-/// The default epsilon is PyTorch's for 32 bits.
+/// Runs the RMS norm; the default epsilon is PyTorch's for 32 bits.
 pub(super) fn rms_norm(call: &mut Call<'_>) -> Result<()> {
     let (x, weight) = (call.tensor()?, call.optional_tensor()?);
     let NormOptions { epsilon } = call.options(&[])?;
@@ -40,7 +40,7 @@ pub(super) fn rms_norm(call: &mut Call<'_>) -> Result<()> {
     norm::rms_norm(call.context, x, weight, epsilon.unwrap_or(f32::EPSILON), output)
 }
 
-/// The forms of GELU.
+/// The variants of GELU.
 #[derive(Default, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Approximate {
@@ -83,7 +83,7 @@ pub(super) fn mean_pool(call: &mut Call<'_>) -> Result<()> {
     let PoolOptions { normalize } = call.options(&[])?;
     let output = match *x.shape.dims() {
         [batch, _, size] => call.output(&[batch, size])?,
-        // The mechanism refuses it.
+        // The mechanism rejects other ranks.
         _ => call.output(&[0])?,
     };
     pool::mean_pool(call.context, x, lengths, normalize, output)

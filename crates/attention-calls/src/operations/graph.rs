@@ -1,4 +1,4 @@
-//! Graphs and their layers.
+//! Graphs and graph layers.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ struct EdgesConfig {
     num_nodes: Option<i64>,
 }
 
-/// A graph from the ends of its edges.
+/// Creates a graph from the ends of its edges.
 pub(super) fn create(call: &mut Call<'_>) -> Result<()> {
     let [source, target] = [call.integers()?, call.integers()?].map(Option::unwrap_or_default);
     let EdgesConfig { num_nodes } = call.options(&[])?;
@@ -30,7 +30,7 @@ pub(super) fn create(call: &mut Call<'_>) -> Result<()> {
 }
 
 impl Object for Graph {
-    /// The graph with self-loops is made when a layer first asks for it.
+    /// A layer's first use of the graph creates its copy with self-loops.
     fn can_grow(&self) -> bool {
         true
     }
@@ -45,7 +45,7 @@ impl Object for Graph {
     }
 }
 
-/// A layer of the kind that the type of its configuration says.
+/// Creates a layer; the configuration's type determines its kind.
 pub(super) fn create_layer<C: for<'de> Deserialize<'de> + Default + Into<GraphConfig>>(
     call: &mut Call<'_>,
 ) -> Result<()> {
@@ -78,7 +78,7 @@ struct PropagateOptions {
     reduce: Reduce,
 }
 
-/// `propagate` of x along a graph's edges, with a weight for each edge beside it.
+/// Runs `propagate` of x along a graph's edges, with optional edge weights.
 pub(super) fn propagate(call: &mut Call<'_>) -> Result<()> {
     let (x, edge_weight) = (call.tensor()?, call.floats()?);
     let PropagateOptions { reduce } = call.options(&[])?;
@@ -86,26 +86,26 @@ pub(super) fn propagate(call: &mut Call<'_>) -> Result<()> {
     aggregate::propagate(call.context, call.object(0)?, x, reduce, edge_weight, output)
 }
 
-/// `edgeSoftmax` of scores over a graph's edges.
+/// Runs `edgeSoftmax` of scores over a graph's edges.
 pub(super) fn edge_softmax(call: &mut Call<'_>) -> Result<()> {
     let scores = call.tensor()?;
     let output = call.output(scores.shape.dims())?;
     softmax::edge_softmax(call.context, call.object(0)?, scores, output)
 }
 
-/// `Graph.inDegrees`.
+/// Runs `Graph.inDegrees`.
 pub(super) fn in_degrees(call: &mut Call<'_>) -> Result<()> {
     let graph: &Graph = call.object(0)?;
     graph.in_degrees(call.integer_output(&[graph.num_nodes()])?)
 }
 
-/// A layer's `forward` over a graph: x, the features of edges, the weights of edges.
+/// Runs a layer's `forward` over a graph, with x, edge features and edge weights as inputs.
 pub(super) fn forward(call: &mut Call<'_>) -> Result<()> {
     let inputs = Inputs { x: call.tensor()?, edge_attr: call.optional_tensor()?, edge_weight: call.floats()? };
     let options: GraphOptions = call.options(&[])?;
     let (layer, graph): (&GraphLayer, &Graph) = (call.object(0)?, call.object(1)?);
     let output = call.output_like(inputs.x.shape, layer.output_width())?;
-    // The mechanism refuses to give weights of a layer without heads, and nodes that are not the graph's.
+    // The mechanism rejects weights of a layer without heads, and a number of nodes other than the graph's.
     let fits = inputs.x.shape.dims().first() == Some(&graph.num_nodes());
     let asks = options.weights && layer.has_weights() && fits;
     let weights = call.output_if(asks, &[layer.num_weighted_edges(graph), layer.settings().num_heads])?;

@@ -29,7 +29,7 @@ pub(super) fn forward(call: &mut Call<'_>) -> Result<()> {
     let options: HyperbolicOptions = call.options(&[])?;
     let space: &HyperbolicAttention = call.object(0)?;
     let output = call.output_like(q.shape, last(v.shape))?;
-    // The mechanism refuses other ranks.
+    // The mechanism rejects other ranks.
     let rows = match *q.shape.dims() {
         [batch, heads, length, _] => [batch, heads, length],
         [batch, length, _] => [batch, space.config().num_heads, length],

@@ -55,7 +55,7 @@ pub(super) fn multi_head_attention(call: &mut Call<'_>) -> Result<()> {
     layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
 }
 
-/// Memory for the weights of attention, if they are asked for.
+/// Allocates the attention weights, if requested.
 fn weights<'a>(
     call: &mut Call<'a>,
     query: Tensor<'_>,
@@ -64,7 +64,7 @@ fn weights<'a>(
     num_heads: usize,
 ) -> Result<Option<&'a mut [f32]>> {
     let (&[batch, length, _], &[_, keys, _]) = (query.shape.dims(), key.unwrap_or(query).shape.dims()) else {
-        // The mechanism refuses other ranks.
+        // The mechanism rejects other ranks.
         return call.absent().map(|()| None);
     };
     if options.average_weights {
@@ -73,7 +73,7 @@ fn weights<'a>(
     call.output_if(options.weights, &[batch, num_heads, length, keys])
 }
 
-/// The rows of a single sequence can be computed apart.
+/// Only the rows of a single sequence can be computed in separate parts.
 pub(super) fn divisible_attention(call: &mut Call<'_>) -> Result<u64> {
     let (query, key) = (call.shape()?, call.shape()?);
     divisible(call, query, key, call.object::<MultiHeadAttention>(0)?.config().model_dim(), 0)

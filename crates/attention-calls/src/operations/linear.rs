@@ -17,7 +17,7 @@ pub(super) fn create(call: &mut Call<'_>) -> Result<()> {
     call.keep(Arc::new(LinearAttention::new(config)?))
 }
 
-/// Its projection follows from the configuration, so there are no entries.
+/// The configuration determines the projection, so there are no entries.
 impl Object for LinearAttention {
     fn bytes(&self) -> usize {
         size_of_val(self.projection())
@@ -34,7 +34,7 @@ pub(super) fn create_stream(call: &mut Call<'_>) -> Result<()> {
 }
 
 impl Object for Stream {
-    /// The first step makes the sums.
+    /// The first step allocates the sums.
     fn can_grow(&self) -> bool {
         true
     }
@@ -56,7 +56,7 @@ impl Object for Stream {
     }
 }
 
-/// The object is the attention.
+/// Runs linear attention; the object is the attention.
 pub(super) fn forward(call: &mut Call<'_>) -> Result<()> {
     let [q, k, v] = [call.tensor()?, call.tensor()?, call.tensor()?];
     let kv_lengths = call.integers()?;
@@ -65,7 +65,7 @@ pub(super) fn forward(call: &mut Call<'_>) -> Result<()> {
     call.object::<LinearAttention>(0)?.forward(call.context, [q, k, v], options, kv_lengths, output)
 }
 
-/// The object is the attention.
+/// Computes the feature map; the object is the attention.
 pub(super) fn feature_map(call: &mut Call<'_>) -> Result<()> {
     let x = call.tensor()?;
     let attention: &LinearAttention = call.object(0)?;
@@ -75,14 +75,14 @@ pub(super) fn feature_map(call: &mut Call<'_>) -> Result<()> {
     attention.feature_map(call.context, x, output)
 }
 
-/// The objects are the attention and its stream.
+/// Runs one step of a stream; the objects are the attention and its stream.
 pub(super) fn step(call: &mut Call<'_>) -> Result<()> {
     let [q, k, v] = [call.tensor()?, call.tensor()?, call.tensor()?];
     let output = call.output_like(q.shape, last(v.shape))?;
     call.object::<Stream>(1)?.step(call.object(0)?, call.context, [q, k, v], output)
 }
 
-/// The object is the stream.
+/// Resets a stream, the object of the call.
 pub(super) fn reset(call: &mut Call<'_>) -> Result<()> {
     call.object::<Stream>(0)?.reset();
     Ok(())
