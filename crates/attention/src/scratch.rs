@@ -27,7 +27,7 @@ pub fn reserve(len: usize) -> Result<()> {
     })
 }
 
-/// Guard of this thread's scratch memory; dropping it releases the memory.
+/// Guard of this thread's scratch memory; dropping it returns the memory to the thread.
 ///
 /// A guard rather than a function that takes a closure, because the closure's body would be compiled without the
 /// instruction set of the surrounding kernel.

@@ -116,8 +116,7 @@ impl HyperbolicAttention {
     /// all have four dimensions, `[B, heads, L, D]` and so on. Weights are `[B, heads, L, S]`. D and E count the
     /// coordinates of the model; tangent vectors have as many coordinates as points of the ball.
     ///
-    /// A row without a visible key has zero weights, and the origin as output: a valid point, unlike in plain
-    /// attention. Points of the hyperboloid more than 42.8/√c from the origin are treated as if they were at that
+    /// A row without a visible key has zero weights, and its output is the origin, an ordinary point. Points of the hyperboloid more than 42.8/√c from the origin are treated as if they were at that
     /// distance.
     ///
     /// # Errors

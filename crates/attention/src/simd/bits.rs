@@ -5,10 +5,10 @@ pub(super) const SQRT_HALF: i32 = std::f32::consts::FRAC_1_SQRT_2.to_bits() as i
 
 /// 2^112, the ratio of the exponent biases of f32 and f16. The magnitude of an f16, shifted left by 13 bits and read as
 /// an f32, times 2^112 is its value, also for subnormal numbers. The exponent of infinity and NaN is set separately.
-#[allow(dead_code, reason = "x86-64 above SSE2 has an instruction")]
+#[allow(dead_code, reason = "unused where the level has an instruction for it")]
 pub(super) const HALF_SCALE: f32 = f32::from_bits((127 + 112) << 23);
 /// The magnitude of an infinite f16, shifted left by 13 bits.
-#[allow(dead_code, reason = "x86-64 above SSE2 has an instruction")]
+#[allow(dead_code, reason = "unused where the level has an instruction for it")]
 pub(super) const HALF_INFINITY: i32 = 31 << 23;
 
 /// Declares a vector of f32 over a register type, with operators for vectors and for scalars on the right.

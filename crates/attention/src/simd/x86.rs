@@ -97,7 +97,7 @@ vector!(
 macro_rules! intrinsics {
     ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $body:expr;)*) => {$(
         #[inline(always)]
-        #[allow(unused_unsafe, reason = "operators and masks of bits need no intrinsic")]
+        #[allow(unused_unsafe, reason = "operators and bit masks need no intrinsic")]
         fn $name(self, $($arg: $ty),*) -> $ret {
             // SAFETY: the token exists only where its instruction set was detected.
             unsafe { $body }
