@@ -3,7 +3,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { onBothBackends } from '../support/backends.js'
-import { bits, eighths, faultOf, normal, requireClose } from '../support/tensors.js'
+import { bits, eighths, faultOf, groupedInputs, normal, requireClose } from '../support/tensors.js'
 
 const one = (/** @type {number} */ min, /** @type {number} */ max) => fc.integer({ min, max })
 
@@ -24,18 +24,8 @@ onBothBackends((kind, attention) => {
       seed: one(0, 1e6)
     })
     const property = fc.property(cases, ({ sizes, blockSize, mask, top, isBlhd, seed, ...scalars }) => {
-      const [batch, groups, group, length, keys, size, valueSize] = sizes
-      const draw = (
-        /** @type {number} */ heads,
-        /** @type {number} */ rows,
-        /** @type {number} */ last,
-        /** @type {number} */ salt
-      ) => eighths(isBlhd ? [batch, rows, heads, last] : [batch, heads, rows, last], seed + salt)
-      const [q, k, v] = [
-        draw(groups * group, length, size, 0),
-        draw(groups, keys, size, 1),
-        draw(groups, keys, valueSize, 2)
-      ]
+      const [, , , length, keys, size] = sizes
+      const [q, k, v] = groupedInputs(sizes, isBlhd, seed)
       const bias = eighths([length, keys], seed + 3)
       const visible = { data: Uint8Array.from(bias.data, (value) => Number(value < 1)), shape: bias.shape }
       const options = {

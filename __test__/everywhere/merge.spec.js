@@ -2,7 +2,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { onBothBackends } from '../support/backends.js'
-import { bits, close, eighths, faultOf, normal, requireClose } from '../support/tensors.js'
+import { bits, close, eighths, faultOf, groupedInputs, normal, requireClose } from '../support/tensors.js'
 
 /** @typedef {import('@ruvector/attention').Tensor} Tensor */
 
@@ -61,19 +61,9 @@ onBothBackends((kind, { scaledDotProductAttention, mergeAttention }) => {
       seed: one(0, 1e6)
     })
     const property = fc.property(cases, ({ sizes, cuts, isBlhd, isMasked, seed }) => {
-      const [batch, groups, group, length, keys, size, valueSize] = sizes
+      const keys = sizes[4]
       const layout = isBlhd ? /** @type {const} */ ('blhd') : undefined
-      const draw = (
-        /** @type {number} */ heads,
-        /** @type {number} */ rows,
-        /** @type {number} */ last,
-        /** @type {number} */ salt
-      ) => eighths(isBlhd ? [batch, rows, heads, last] : [batch, heads, rows, last], seed + salt)
-      const [q, k, v] = [
-        draw(groups * group, length, size, 0),
-        draw(groups, keys, size, 1),
-        draw(groups, keys, valueSize, 2)
-      ]
+      const [q, k, v] = groupedInputs(sizes, isBlhd, seed)
       const visible = Uint8Array.from(eighths([keys], seed + 3).data, (value) => Number(value < 0.5 || !isMasked))
       const options = { layout, logSumExp: true }
       const mask = (/** @type {number} */ from, /** @type {number} */ to) => ({

@@ -50,6 +50,20 @@ export function eighths(shape, seed) {
 }
 
 /**
+ * Queries, keys and values of grouped heads.
+ *
+ * @param {readonly number[]} sizes  batch, key/value heads, query heads of each, queries, keys, head size, value size
+ * @param {boolean} isBlhd
+ * @param {number} seed
+ */
+export function groupedInputs([batch, groups, group, length, keys, size, valueSize], isBlhd, seed) {
+  /** @param {number} heads @param {number} rows @param {number} last @param {number} salt */
+  const draw = (heads, rows, last, salt) =>
+    eighths(isBlhd ? [batch, rows, heads, last] : [batch, heads, rows, last], seed + salt)
+  return [draw(groups * group, length, size, 0), draw(groups, keys, size, 1), draw(groups, keys, valueSize, 2)]
+}
+
+/**
  * The first entry that differs from the expected one by more than `tolerance`, or undefined.
  *
  * @param {ArrayLike<number>} actual
