@@ -126,21 +126,18 @@ async function openHandle(handle, label) {
     throw malformed(label, 'a folder: name its model.safetensors or model.safetensors.index.json')
   }
   if (!isLength(size)) throw fault('OPTION', `${label}.stat`, 'a size in bytes', describe(size))
-  return {
-    label,
-    size,
-    async read(target, offset) {
-      for (let done = 0; done < target.length;) {
-        const length = Math.min(target.length - done, PIECE_BYTES)
-        const { bytesRead } = await handle.read(target, done, length, offset + done)
-        if (!(bytesRead > 0 && bytesRead <= length)) throw cutShort(label, size, offset + done)
-        done += bytesRead
-      }
-      const now = await handle.stat()
-      if (now.size !== size || now.mtimeMs !== mtimeMs) throw changed(label)
+  return inPieces(label, size, {
+    async readPiece(piece, offset) {
+      const { length } = piece
+      const { bytesRead } = await handle.read(piece, 0, length, offset)
+      if (!(bytesRead > 0 && bytesRead <= length)) throw cutShort(label, size, offset)
+      return bytesRead
     },
-    close: async () => {}
-  }
+    async isChanged() {
+      const now = await handle.stat()
+      return now.size !== size || now.mtimeMs !== mtimeMs
+    }
+  })
 }
 
 /**
@@ -185,23 +182,44 @@ async function openReader(reader, label) {
   const { size: given, read } = reader
   if (!isFunction(read)) throw fault('DTYPE', `${label}.read`, 'a function', describe(read))
   const size = checkSize(given, label)
+  return inPieces(label, size, {
+    async readPiece(piece, offset) {
+      const { length } = piece
+      const bytes = await read.call(reader, offset, length)
+      if (arrayType(bytes) !== 'Uint8Array') {
+        throw fault('DTYPE', `${label}.read`, 'a promise of a Uint8Array', describe(bytes))
+      }
+      const count = lengthOf(bytes)
+      if (count < length) throw cutShort(label, size, offset + count)
+      if (count > length) throw fault('FORMAT', `${label}.read`, `${length} bytes`, `${count} bytes`)
+      piece.set(bytesBetween(bytes, 0, length))
+      return length
+    },
+    isChanged: () => reader.size !== size
+  })
+}
+
+/**
+ * A source that is read in pieces. `readPiece` fills the beginning of a piece from `offset` on, and returns how many
+ * bytes it filled.
+ *
+ * @param {string} label
+ * @param {number} size
+ * @param {object} file
+ * @param {(piece: Uint8Array, offset: number) => Promise<number>} file.readPiece
+ * @param {() => boolean | Promise<boolean>} file.isChanged
+ * @returns {Source}
+ */
+function inPieces(label, size, { readPiece, isChanged }) {
   return {
     label,
     size,
     async read(target, offset) {
       for (let done = 0; done < target.length;) {
-        const length = Math.min(target.length - done, PIECE_BYTES)
-        const bytes = await read.call(reader, offset + done, length)
-        if (arrayType(bytes) !== 'Uint8Array') {
-          throw fault('DTYPE', `${label}.read`, 'a promise of a Uint8Array', describe(bytes))
-        }
-        const count = lengthOf(bytes)
-        if (count < length) throw cutShort(label, size, offset + done + count)
-        if (count > length) throw fault('FORMAT', `${label}.read`, `${length} bytes`, `${count} bytes`)
-        target.set(bytesBetween(bytes, 0, length), done)
-        done += length
+        const end = Math.min(target.length, done + PIECE_BYTES)
+        done += await readPiece(target.subarray(done, end), offset + done)
       }
-      if (reader.size !== size) throw changed(label)
+      if (await isChanged()) throw changed(label)
     },
     close: async () => {}
   }
