@@ -8,17 +8,17 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | [`attention`] | attention in tiles, masks, caches, rotary positions, merging |
+//! | [`attention`] | tiled attention, masks, caches, rotary positions, merging |
 //! | [`layers`] | layers with parameters, and their state dicts |
-//! | [`linear`] | attention linear in the length, and its stream |
+//! | [`linear`] | attention with cost linear in the length, and its stream |
 //! | [`hyperbolic`] | attention and geometry in hyperbolic space |
-//! | [`graph`] | edges by target, messages, graph layers |
+//! | [`graph`] | graphs, message passing, graph layers |
 //! | [`options`] | options and configurations of attention |
 //! | [`ranges`] | the ranges of options |
 //! | [`math`] | exponentials, softmax, products, norms, random numbers |
-//! | [`simd`] | one trait, one file per instruction set |
+//! | [`simd`] | one trait, with one file per instruction set |
 //! | [`context`] | threads, progress and cancellation |
-//! | [`memory`] | an allocator that counts |
+//! | [`memory`] | an allocator that counts its bytes |
 
 pub mod attention;
 pub mod context;

@@ -43,7 +43,7 @@ pub enum Stage {
 pub struct AttentionOptions {
     /// The order of the dimensions of 4-D inputs and outputs.
     pub layout: Layout,
-    /// Query `i` sees the keys `j ≤ i + query_offset`.
+    /// Restricts query `i` to the keys `j ≤ i + query_offset`; false by default.
     pub causal: bool,
     /// The key position of query 0, within 32 bits; 0 by default. A cache supplies its own.
     pub query_offset: Option<i64>,
@@ -51,11 +51,11 @@ pub struct AttentionOptions {
     pub window: Option<[i64; 2]>,
     /// The factor of the scores; 1/√D by default.
     pub scale: Option<f32>,
-    /// If positive, scores become `softcap · tanh(s / softcap)`.
+    /// If positive, scores become `softcap · tanh(s / softcap)`; 0 by default.
     pub softcap: f32,
-    /// The probability of dropping a weight, less than 1.
+    /// The probability of dropping a weight, less than 1; 0 by default.
     pub dropout: f32,
-    /// The seed of dropout; less than 2⁵³.
+    /// The seed of dropout, less than 2⁵³; 0 by default.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
     pub seed: u64,
     /// Return the weights; requires an output for them.
@@ -125,7 +125,7 @@ impl AttentionOptions {
     serde(default, rename_all = "camelCase", deny_unknown_fields)
 )]
 pub struct LayerOptions {
-    /// Query `i` sees the keys `j ≤ i + query_offset`.
+    /// Restricts query `i` to the keys `j ≤ i + query_offset`; false by default.
     pub causal: bool,
     /// The key position of query 0, within 32 bits; 0 by default.
     pub query_offset: Option<i64>,
@@ -137,7 +137,7 @@ pub struct LayerOptions {
     pub average_weights: bool,
     /// The factor of the scores; 1/√headDim by default.
     pub scale: Option<f32>,
-    /// If positive, scores become `softcap · tanh(s / softcap)`.
+    /// If positive, scores become `softcap · tanh(s / softcap)`; 0 by default.
     pub softcap: f32,
     /// The seed of dropout in training, less than 2⁵³; the layer's seed by default.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::optional"))]
@@ -195,7 +195,7 @@ pub struct AttentionConfig {
     pub v_dim: Option<usize>,
     /// Adds biases to the projections; true by default.
     pub use_bias: bool,
-    /// The probability of dropping a weight in training, less than 1.
+    /// The probability of dropping a weight in training, less than 1; 0 by default.
     pub dropout: f32,
     /// The seed of the initial parameters and of dropout; less than 2⁵³.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]

@@ -30,7 +30,7 @@ const ROWS: usize = 64;
     serde(default, rename_all = "camelCase", deny_unknown_fields)
 )]
 pub struct HyperbolicOptions {
-    /// Query `i` sees the keys `j ≤ i + query_offset`.
+    /// Restricts query `i` to the keys `j ≤ i + query_offset`; false by default.
     pub causal: bool,
     /// The key position of query 0, within 32 bits; 0 by default.
     pub query_offset: Option<i64>,

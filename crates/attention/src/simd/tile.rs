@@ -112,7 +112,8 @@ pub fn product<S: Simd, const ROWS: usize, const VECTORS: usize>(
 /// Computes `ROWS` rows of the product, accumulated in registers.
 ///
 /// # Safety
-/// Rows `row .. row + ROWS` and all of `depth` must lie inside the slices, `ScaleAndAdd` must hold a factor for each lane.
+/// Rows `row .. row + ROWS` and all of `depth` must be inside the slices, and `ScaleAndAdd` must hold a factor for each
+/// lane.
 #[inline(always)]
 unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
