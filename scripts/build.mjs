@@ -8,6 +8,10 @@ import { OLDEST_GLIBC } from '../tools/release/platforms.mjs'
 
 const native = join('packages', 'native')
 
+const NAPI_BUILD = [npmProgram('@napi-rs/cli', 'napi'), 'build', '--platform']
+const CRATE = ['--package', 'ruvector-attention-node', '--manifest-path', 'crates/attention-node/Cargo.toml']
+const CARGO = ['--', '--quiet', '--locked']
+
 /**
  * Builds the addon. With `target` it is built for publishing: without symbols, and on Linux for old C libraries.
  *
@@ -16,18 +20,25 @@ const native = join('packages', 'native')
  */
 export async function buildNative(target, isForDevelopment = false) {
   const scratch = join('target', target ? `napi-${target}` : 'napi')
-  const crate = ['--package', 'ruvector-attention-node', '--manifest-path', 'crates/attention-node/Cargo.toml']
   const output = ['--output-dir', scratch, '--dts', 'binding.d.ts', '--no-js']
   const machine = target ? ['--target', target] : []
-  const cargo = ['--', '--quiet', '--locked']
-  const program = [npmProgram('@napi-rs/cli', 'napi'), 'build', '--platform', '--release']
-  await run(process.execPath, [...program, ...machine, ...crate, ...output, ...cargo], {
+  await run(process.execPath, [...NAPI_BUILD, '--release', ...machine, ...CRATE, ...output, ...CARGO], {
     env: target ? publishedEnvironment(target) : isForDevelopment ? { CARGO_PROFILE_RELEASE_STRIP: 'none' } : {}
   })
   for (const name of readdirSync(join(root, scratch))) {
     if (name.endsWith('.node')) replace(join(scratch, name), join(native, name))
   }
   if (!target) replace(join(scratch, 'binding.d.ts'), join('crates', 'attention-node', 'binding.d.ts'))
+}
+
+/**
+ * Builds an addon and a module with an operation that panics, for the specs of what follows a panic. They are quick to build
+ * and slow to run.
+ */
+export async function buildWithFaults() {
+  const output = ['--output-dir', join('target', 'faults'), '--no-js', '--features', 'faults']
+  await run(process.execPath, [...NAPI_BUILD, ...CRATE, ...output, ...CARGO])
+  await run('cargo', ['xtask', 'wasm', '--faults'])
 }
 
 /**

@@ -4,7 +4,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { buildNative, buildWasm } from './build.mjs'
+import { buildNative, buildWasm, buildWithFaults } from './build.mjs'
 import { installExplorer, setup, setupTests, wasmEnvironment } from './setup.mjs'
 import { Failure, attempt, npmProgram, query, root, run, runOnTerminal, step } from '../tools/shell.mjs'
 
@@ -247,6 +247,7 @@ async function test({ all = false } = {}) {
   await lint()
   await step('tests of the kernels', () => cargoTest([...KERNELS, '--package', 'ruvector-attention-oracle']))
   await step('tests of the build tool', () => cargoTest(['--package', 'xtask', '--profile', 'xtask']))
+  await step('builds with faults', buildWithFaults)
   await step('tests of the package on both backends', () => ava())
   await avaAtLowerLevels()
   await step('tests in the browser', browser)
@@ -273,6 +274,7 @@ async function testAll() {
 /** The checks and specs of the JavaScript, on what is built. */
 async function testScripts() {
   await lintScripts()
+  await step('builds with faults', buildWithFaults)
   await step('tests of the package on both backends', () => ava())
 }
 

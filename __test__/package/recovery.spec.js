@@ -3,7 +3,7 @@ import test from 'ava'
 import { createApi } from '../../lib/face/api.js'
 import { Watch } from '../../lib/runtime/async/watch.js'
 import { Backend } from '../../lib/runtime/backend.js'
-import { loader } from '../../lib/loaders/loader.js'
+import { loadWithFaults, provokePanic } from '../support/faults.js'
 import { bits, faultOf, normal } from '../support/tensors.js'
 
 /** @typedef {import('../../lib/runtime/binding.d.ts').Binding} Binding */
@@ -12,10 +12,10 @@ import { bits, faultOf, normal } from '../support/tensors.js'
 for (const kind of /** @type {const} */ (['native', 'wasm'])) {
   /** A separate backend, so that its faults do not affect others. */
   const open = async () => {
-    const loaded = await loader.load(kind)
+    const loaded = await loadWithFaults(kind)
     const backend = new Backend(() => loaded)
     backend.start()
-    const call = () => backend.call('provokePanic').options('on purpose')
+    const call = () => backend.call(provokePanic).options('on purpose')
     const panic = () => call().run()
     const panicLater = () => call().later(new Watch())
     return { backend, panic, panicLater, attention: /** @type {Attention} */ (createApi(backend)) }
@@ -128,7 +128,7 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
 }
 
 test('wasm: if no new instance can start after a trap, the error is the same, and the next fault retries', async (t) => {
-  const loaded = await loader.load('wasm')
+  const loaded = await loadWithFaults('wasm')
   let restarts = 0
   const backend = new Backend(() => ({
     ...loaded,
@@ -157,7 +157,7 @@ test('wasm: if no new instance can start after a trap, the error is the same, an
 })
 
 test('wasm: a trap, or a stack overflow, starts a new instance of the same module', async (t) => {
-  const loaded = await loader.load('wasm')
+  const loaded = await loadWithFaults('wasm')
   const backend = new Backend(() => loaded)
   const attention = createApi(backend)
   const first = backend.start()
@@ -180,7 +180,7 @@ test('wasm: a trap, or a stack overflow, starts a new instance of the same modul
 })
 
 test('wasm: an invalid input starts no new instance', async (t) => {
-  const loaded = await loader.load('wasm')
+  const loaded = await loadWithFaults('wasm')
   const backend = new Backend(() => loaded)
   const attention = createApi(backend)
   const first = backend.start()

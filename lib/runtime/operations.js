@@ -2,7 +2,7 @@
 // `UPDATE_OPERATIONS=1 cargo test -p ruvector-attention-calls --test operations`.
 
 /** Each operation by its name: its number, and how many inputs it has. */
-export const OPERATIONS = Object.freeze({
+export const OPERATIONS = {
   // (q, k, v, mask, queryOffset, kvLengths) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
   scaledDotProductAttention: { number: 0, inputs: 6 },
   // (q, k, v, mask, queryOffset, kvLengths) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
@@ -94,10 +94,8 @@ export const OPERATIONS = Object.freeze({
   // (a, b) => (output)
   hyperbolicDistances: { number: 44, inputs: 2 },
   // (points, weights) => (output)
-  hyperbolicMidpoint: { number: 45, inputs: 2 },
-  // () => ()
-  provokePanic: { number: 46, inputs: 0 }
-})
+  hyperbolicMidpoint: { number: 45, inputs: 2 }
+}
 
 /** @typedef {keyof typeof OPERATIONS} Operation */
 

@@ -15,7 +15,7 @@ fn module() -> String {
         "// Generated from the table of operations in crates/attention-calls by\n\
          // `UPDATE_OPERATIONS=1 cargo test -p ruvector-attention-calls --test operations`.\n\n\
          /** Each operation by its name: its number, and how many inputs it has. */\n\
-         export const OPERATIONS = Object.freeze({\n",
+         export const OPERATIONS = {\n",
     );
     for (number, operation) in OPERATIONS.iter().enumerate() {
         let comma = if number + 1 < OPERATIONS.len() { "," } else { "" };
@@ -23,7 +23,7 @@ fn module() -> String {
         writeln!(text, "  // ({}) => ({})", inputs.join(", "), operation.results.join(", ")).unwrap();
         writeln!(text, "  {}: {{ number: {number}, inputs: {} }}{comma}", operation.name, inputs.len()).unwrap();
     }
-    text.push_str("})\n\n/** @typedef {keyof typeof OPERATIONS} Operation */\n\n");
+    text.push_str("}\n\n/** @typedef {keyof typeof OPERATIONS} Operation */\n\n");
     text.push_str("/** Element types under their numbers in headers. */\nexport const ELEMENTS = Object.freeze({\n");
     for (index, element) in ELEMENTS.iter().enumerate() {
         let comma = if index + 1 < ELEMENTS.len() { "," } else { "" };

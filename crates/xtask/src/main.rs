@@ -10,8 +10,9 @@ fn main() -> ExitCode {
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["wasm"] => wasm::build(),
         ["wasm", "--dev"] => wasm::build_for_development(),
+        ["wasm", "--faults"] => wasm::build_with_faults(),
         _ => {
-            eprintln!("usage: cargo xtask wasm [--dev]");
+            eprintln!("usage: cargo xtask wasm [--dev | --faults]");
             return ExitCode::from(2);
         }
     };

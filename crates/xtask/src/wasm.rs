@@ -55,7 +55,7 @@ const WASM_OPT_FLAGS: [&str; 8] = [
 pub fn build_for_development() -> Result<()> {
     let folders = Folders::new()?;
     let [first, ..] = &VARIANTS;
-    let compiled = compile(&folders, std::slice::from_ref(first), &[("CARGO_PROFILE_RELEASE_STRIP", "none")])?;
+    let compiled = compile(&folders, std::slice::from_ref(first), &[], &[("CARGO_PROFILE_RELEASE_STRIP", "none")])?;
     let glue = bind(&folders, first, &compiled[0], true)?;
     let module = fs::read(bound_folder(&folders, first).join("attention_bg.wasm"))?;
     report("dev", &module)?;
@@ -63,10 +63,25 @@ pub fn build_for_development() -> Result<()> {
     write_package(&folders, &modules, &glue)
 }
 
+/// Builds one module with an operation that panics, for the tests of what follows a panic. It works with the glue of the others.
+pub fn build_with_faults() -> Result<()> {
+    let folders = Folders::new()?;
+    let variant = Variant { name: "faults", ..VARIANTS[0] };
+    // Nothing that is tested with it depends on its speed.
+    let environment = [
+        ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
+        ("CARGO_PROFILE_RELEASE_LTO", "off"),
+        ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+    ];
+    let compiled = compile(&folders, std::slice::from_ref(&variant), &["faults"], &environment)?;
+    bind(&folders, &variant, &compiled[0], false)?;
+    Ok(())
+}
+
 /// Builds everything in `packages/wasm/`, or nothing if what is there was made from the same modules by the same tools.
 pub fn build() -> Result<()> {
     let folders = Folders::new()?;
-    let compiled = compile(&folders, &VARIANTS, &[])?;
+    let compiled = compile(&folders, &VARIANTS, &[], &[])?;
     let stamp_path = folders.scratch.join("stamp");
     if fs::read_to_string(&stamp_path).is_ok_and(|stamp| stamp == self::stamp(&folders, &compiled)) {
         return Ok(());
@@ -140,7 +155,12 @@ impl Folders {
 }
 
 /// Has cargo build these variants, and returns the modules as the linker wrote them.
-fn compile(folders: &Folders, variants: &[Variant], environment: &[(&str, &str)]) -> Result<Vec<Vec<u8>>> {
+fn compile(
+    folders: &Folders,
+    variants: &[Variant],
+    cargo_features: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<Vec<Vec<u8>>> {
     let compiler = compiler()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // At the same time, since most of a build is the optimiser at work on a single thread.
@@ -161,6 +181,7 @@ fn compile(folders: &Folders, variants: &[Variant], environment: &[(&str, &str)]
                 "--target-dir",
             ])
             .arg(&target_dir)
+            .args(["--features", &cargo_features.join(",")])
             // Reading options and filling arrays in is most of the code and little of the time.
             .args(["--config", "profile.release.package.ruvector-attention-calls.opt-level='z'"])
             // Loop strength reduction breaks the folding of constant offsets into loads, which costs 8%. What has to be
