@@ -62,7 +62,7 @@ test('where an engine refuses workers at once, as WebKit does, calls run here an
 test('where a page comes in place of the module, external.js says so with its address, and starts with another one', async (t) => {
   const entry = await import(/** @type {string} */ ('/without-wasm/lib/entries/external.js'))
   const error = await t.throwsAsync(entry.init(), { code: 'BACKEND' })
-  t.regex(error.message, /without-wasm\/packages\/wasm\/attention\.\w+\.wasm.*HTML came instead of WebAssembly/)
+  t.regex(error.message, /without-wasm\/packages\/wasm\/attention\.\w+\.wasm.*got HTML instead of WebAssembly/)
   t.throws(() => entry.softmax(entry.createTensor([1], [1])), { code: 'NOT_INITIALIZED' })
   const missing = await t.throwsAsync(entry.init({ wasm: '/lib/no-such.wasm' }), { code: 'BACKEND' })
   t.regex(missing.message, /no-such\.wasm.*status 404/)

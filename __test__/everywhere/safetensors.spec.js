@@ -120,7 +120,7 @@ onBothBackends((kind, attention) => {
     'offsets that overlap': file({ v: entry('F32', [2], 0, 8), w: entry('F32', [2], 4, 12) }, floats(1, 2, 3)),
     'a gap between tensors': file({ v: entry('F32', [1], 0, 4), w: entry('F32', [1], 8, 12) }, floats(1, 2, 3)),
     'bytes behind the last tensor': file(one, floats(1, 2, 3)),
-    'data cut short': file(one, floats(1)),
+    'truncated data': file(one, floats(1)),
     'integers beyond 32 bits': file({ w: entry('I64', [1], 0, 8) }, floats(1, 2)),
     'a tensor of 8-bit floats': file({ w: entry('F8_E4M3', [8], 0, 8) }, floats(1, 2)),
     'complex numbers': file({ w: entry('C64', [1], 0, 8) }, floats(1, 2)),
@@ -281,7 +281,7 @@ onBothBackends((kind, attention) => {
       ['U8', [2 ** 33], 2 ** 33]
     ])) {
       const { message } = faultOf(t, () => loadSafetensors(file({ w: entry(dtype, shape, 0, size) })))
-      t.regex(message, new RegExp(`the file is cut short: expected ${size + 64 > 1e10 ? '1' : ''}\\d+ bytes, got \\d+`))
+      t.regex(message, new RegExp(`the file is truncated: expected ${size + 64 > 1e10 ? '1' : ''}\\d+ bytes, got \\d+`))
     }
     t.is(faultOf(t, () => loadSafetensors(file({ w: entry('F32', [2 ** 16, 2 ** 16], 0, 0) }))).code, 'FORMAT')
   })
@@ -325,11 +325,11 @@ onBothBackends((kind, attention) => {
     })
   }
 
-  test(`${kind}: a file that is cut short says so, with the bytes that there have to be`, (t) => {
+  test(`${kind}: the error about a truncated file states the expected number of bytes`, (t) => {
     const bytes = saveSafetensors({ a: normal([4, 4], 1) })
     for (const length of [bytes.length - 1, 20]) {
       const { message } = faultOf(t, () => loadSafetensors(bytes.subarray(0, length)))
-      t.regex(message, new RegExp(`^bytes: the file is cut short: expected \\d+ bytes, got ${length}$`))
+      t.regex(message, new RegExp(`^bytes: the file is truncated: expected \\d+ bytes, got ${length}$`))
     }
   })
 

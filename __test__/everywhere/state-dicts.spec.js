@@ -149,7 +149,7 @@ onBothBackends(
       ]) {
         const { code, message } = faultOf(t, load)
         t.is(code, 'FORMAT')
-        t.true(message.startsWith("no entry under 'encoder.layer.0'; there are 'encoder.layers.0', "), message)
+        t.true(message.startsWith("no entry under 'encoder.layer.0'; similar prefixes: 'encoder.layers.0', "), message)
       }
       for (const [wrong, right] of [
         ['layers.1', 'encoder.layers.1'],
@@ -157,7 +157,7 @@ onBothBackends(
         ['Encoder.layers.0', 'encoder.layers.0']
       ]) {
         const { message } = faultOf(t, () => layer.loadStateDict(state, { prefix: wrong }))
-        t.true(message.startsWith(`no entry under '${wrong}'; there are '${right}'`), message)
+        t.true(message.startsWith(`no entry under '${wrong}'; similar prefixes: '${right}'`), message)
       }
       t.is(
         faultOf(t, () => layer.loadStateDict({ x: zeros(1) }, { prefix: 'a' })).message,

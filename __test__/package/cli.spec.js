@@ -391,12 +391,12 @@ test('a missing or broken file exits with 1 and one line that names the problem'
   const folder = scratch(t)
   const whole = saveSafetensors({ a: normal([4, 4], 1) })
   const broken = {
-    'empty.safetensors': [new Uint8Array(0), 'the file is cut short: expected 8 bytes, got 0'],
+    'empty.safetensors': [new Uint8Array(0), 'the file is truncated: expected 8 bytes, got 0'],
     'text.safetensors': [new TextEncoder().encode('<!doctype html><html>'), 'got an HTML page'],
-    'short.safetensors': [whole.subarray(0, 20), 'the file is cut short: expected'],
+    'short.safetensors': [whole.subarray(0, 20), 'the file is truncated: expected'],
     'cut.safetensors': [
       whole.subarray(0, whole.length - 4),
-      `the file is cut short: expected ${whole.length} bytes, got ${whole.length - 4}`
+      `the file is truncated: expected ${whole.length} bytes, got ${whole.length - 4}`
     ]
   }
   for (const [name, [bytes, words]] of Object.entries(broken)) {

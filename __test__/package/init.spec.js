@@ -65,14 +65,14 @@ function refusesFormat(format) {
 }
 const withoutInflate = /import @ruvector\/attention\/external, which does not need it\.$/
 const INFLATE =
-  "DecompressionStream('deflate-raw'), for which it has to be at least Chrome or Edge 103, Firefox 113, Safari 16.4,"
+  "DecompressionStream('deflate-raw'), which requires at least Chrome or Edge 103, Firefox 113, Safari 16.4,"
 
 for (const [what, reason, remedy, change] of /** @type {[string, string, RegExp, (t: T) => void][]} */ ([
   ['DecompressionStream', INFLATE, withoutInflate, (t) => stub(t, globalThis, 'DecompressionStream', undefined)],
   ['its format deflate-raw', INFLATE, withoutInflate, (t) => stub(t, globalThis, 'DecompressionStream', refusesFormat)],
   [
     'Blob.stream',
-    'Blob.stream, for which it has to be at least Chrome 76, Edge 79, Firefox 69, Safari 14.1,',
+    'Blob.stream, which requires at least Chrome 76, Edge 79, Firefox 69, Safari 14.1,',
     withoutInflate,
     (t) => stub(t, Blob.prototype, 'stream', undefined)
   ]
@@ -85,7 +85,7 @@ for (const [what, reason, remedy, change] of /** @type {[string, string, RegExp,
       stub(t, process, 'getBuiltinModule', undefined)
       change(t)
       const { message = '' } = (await t.throwsAsync(entry.init(), { code: 'BACKEND' })) ?? {}
-      t.true(message.includes(`the inlined module: this engine has no ${reason}`), message)
+      t.true(message.includes(`the inlined module: this engine lacks ${reason}`), message)
       t.regex(message, remedy)
       const other = browserEntry()
       await other.init({ wasm: new Uint8Array(bytes) })
@@ -131,10 +131,10 @@ test.serial('in an emulated DOM, whose blobs have no streams, the module in the 
  * void][]}
  */
 const early = [
-  ['WebAssembly', 'WebAssembly, for which', (t) => stub(t, globalThis, 'WebAssembly', undefined)],
+  ['WebAssembly', 'WebAssembly, which requires', (t) => stub(t, globalThis, 'WebAssembly', undefined)],
   [
     'SIMD',
-    'WebAssembly SIMD, for which it has to be at least Chrome or Edge 91, Firefox 89, Safari 16.4,',
+    'WebAssembly SIMD, which requires at least Chrome or Edge 91, Firefox 89, Safari 16.4,',
     (t) => {
       stub(t, WebAssembly, 'validate', () => false)
       stub(t, WebAssembly, 'compile', refuse)
@@ -142,7 +142,7 @@ const early = [
   ],
   [
     'reference types',
-    'WebAssembly reference types, for which it has to be at least Chrome or Edge 96, Firefox 79, Safari 15,',
+    'WebAssembly reference types, which requires at least Chrome or Edge 96, Firefox 79, Safari 15,',
     (t) => {
       const { validate } = WebAssembly
       // All but modules with a table.
@@ -174,7 +174,7 @@ for (const [what, reason, change] of early) {
         () => browserEntry().init({ wasm: response() })
       ]) {
         const { message = '' } = (await t.throwsAsync(init(), { code: 'BACKEND' })) ?? {}
-        t.true(message.includes(`: this engine has no ${reason}`), message)
+        t.true(message.includes(`: this engine lacks ${reason}`), message)
         t.regex(message, /\nUpdate it\.$/)
       }
     }
@@ -251,7 +251,7 @@ for (const [name, make] of /** @type {const} */ ([
     await read.arrayBuffer()
     for (const [wasm, reason] of /** @type {[any, RegExp][]} */ ([
       [new Response('no', { status: 404 }), /status 404/],
-      [new Response('<!doctype html>', { headers: { 'content-type': 'text/html' } }), /HTML came instead/],
+      [new Response('<!doctype html>', { headers: { 'content-type': 'text/html' } }), /got HTML instead/],
       [read, /./],
       [Promise.reject(new TypeError('fetch failed')), /fetch failed/]
     ])) {

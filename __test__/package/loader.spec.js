@@ -416,14 +416,14 @@ test('anything but WebAssembly of this version is rejected with BACKEND, naming 
   const address = await serve(t)
   const empty = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)
   for (const [wasm, candidate, reason] of /** @type {[any, RegExp, RegExp][]} */ ([
-    [`${address}/page.wasm`, /page\.wasm/, /HTML came instead of WebAssembly/],
+    [`${address}/page.wasm`, /page\.wasm/, /got HTML instead of WebAssembly/],
     [`${address}/lying.wasm`, /lying\.wasm/, /./],
     [`${address}/cut.wasm`, /cut\.wasm/, /./],
     [`${address}/none.wasm`, /none\.wasm/, /status 404/],
     ['http://127.0.0.1:1/closed.wasm', /closed\.wasm/, /./],
     ['no-such.wasm', /no-such\.wasm/, /ENOENT/],
     [new Uint8Array(10), /Uint8Array/, /./],
-    [new TextEncoder().encode('  <html>'), /Uint8Array/, /HTML came/],
+    [new TextEncoder().encode('  <html>'), /Uint8Array/, /got HTML/],
     [empty, /Uint8Array/, /./],
     [new WebAssembly.Module(empty), /WebAssembly\.Module/, /./]
   ])) {

@@ -98,14 +98,14 @@ for (const [name, make] of Object.entries(SOURCES)) {
     t.is((await faultOf(t, () => kept.tensor('a.bias'))).code, 'DISPOSED')
   })
 
-  test(`${name} of another format, cut short or empty is an error that says so`, async (t) => {
+  test(`${name} in another format, truncated or empty is an error that says so`, async (t) => {
     for (const [content, words] of /** @type {[Uint8Array, RegExp][]} */ ([
       [new TextEncoder().encode('<!doctype html><html><body>no such page'), /^source: .* got an HTML page/],
       [new TextEncoder().encode('version https://git-lfs.github.com/spec/v1'), /^source: .* got a Git LFS pointer/],
-      [bytes.subarray(0, bytes.length - 1), /^source: the file is cut short: expected \d+ bytes, got \d+$/],
-      [bytes.subarray(0, 30), /^source: the file is cut short/],
-      [bytes.subarray(0, 3), /^source: the file is cut short: expected 8 bytes, got 3$/],
-      [new Uint8Array(0), /^source: the file is cut short: expected 8 bytes, got 0$/]
+      [bytes.subarray(0, bytes.length - 1), /^source: the file is truncated: expected \d+ bytes, got \d+$/],
+      [bytes.subarray(0, 30), /^source: the file is truncated/],
+      [bytes.subarray(0, 3), /^source: the file is truncated: expected 8 bytes, got 3$/],
+      [new Uint8Array(0), /^source: the file is truncated: expected 8 bytes, got 0$/]
     ])) {
       const source = await make(t, content)
       const { code, message } = await faultOf(t, () => openSafetensors(source))
@@ -177,7 +177,7 @@ test('a file that is changed or cut while it is read is an error', async (t) => 
     await truncate(path, 100_000)
     const cut = await faultOf(t, () => file.tensor('w'))
     t.is(cut.code, 'FORMAT')
-    t.regex(cut.message, /cut short|another file|changed/)
+    t.regex(cut.message, /truncated|another file|changed/)
     await writeFile(path, saveSafetensors({ w: normal([50_000], 1), x: normal([3], 1) }))
     const { code, message } = await faultOf(t, () => file.tensor('w'))
     t.is(code, 'FORMAT')
@@ -214,7 +214,7 @@ test('a server that ignores ranges, fails, or gives a page is an error that says
   for (const [listener, words] of /** @type {[import('node:http').RequestListener, RegExp][]} */ ([
     [
       (_, response) => response.end(bytes),
-      /answers range requests.*loadSafetensors, got the whole file, with status 200/
+      /supports range requests.*loadSafetensors, got the whole file, with status 200/
     ],
     [(_, response) => response.end(page), /got an HTML page/],
     [(_, response) => response.writeHead(404).end(page), /expected a file at http.* got status 404 Not Found/],
@@ -222,7 +222,7 @@ test('a server that ignores ranges, fails, or gives a page is an error that says
     [(_, response) => response.destroy(), /expected a file that can be read, got fetch failed/],
     [
       (_, response) => response.writeHead(206, { 'content-range': 'bytes 0-99/100' }).end(bytes.subarray(0, 50)),
-      /cut short/
+      /truncated/
     ],
     [(_, response) => response.writeHead(206).end(), /size in content-range or content-length/]
   ])) {

@@ -105,17 +105,17 @@ test('a version is set everywhere, and setting it again changes nothing', (t) =>
 
 test('published versions determine which versions can be released', (t) => {
   const release = { name: 'a', version: '1.10.0', tag: 'latest', tarball: Buffer.from('contents') }
-  t.deepEqual(publishedState(release, { versions: [] }), { isThere: false })
-  t.deepEqual(publishedState(release, { versions: ['1.9.0', '2.0.0-rc.1'] }), { isThere: false })
+  t.deepEqual(publishedState(release, { versions: [] }), { isPublished: false })
+  t.deepEqual(publishedState(release, { versions: ['1.9.0', '2.0.0-rc.1'] }), { isPublished: false })
   const [same, other] = ['contents', 'others'].map((text) => integrityOf(Buffer.from(text)))
-  t.true(publishedState(release, { versions: ['1.10.0', '3.0.0'], integrity: same }).isThere)
+  t.true(publishedState(release, { versions: ['1.10.0', '3.0.0'], integrity: same }).isPublished)
   t.regex(publishedState(release, { versions: ['1.10.0'], integrity: other }).conflict ?? '', /other contents/)
   t.regex(publishedState(release, { versions: ['1.10.0'], integrity: undefined }).conflict ?? '', /other contents/)
   t.regex(
     publishedState(release, { versions: ['0.1.0', '2.2.2'] }).conflict ?? '',
     /a@2\.2\.2 is published, and higher/
   )
-  t.deepEqual(publishedState({ ...release, tag: 'next' }, { versions: ['2.2.2'] }), { isThere: false })
+  t.deepEqual(publishedState({ ...release, tag: 'next' }, { versions: ['2.2.2'] }), { isPublished: false })
 })
 
 test('the unreleased changes become the entry of a version exactly once', (t) => {

@@ -46,7 +46,7 @@ const UNKNOWN_NAME = 'an unknown name'
 const ONE_OF = 'one of '
 
 /**
- * Creates the error for an option that does not exist, with the name that was probably meant, or all names there are.
+ * Creates the error for an unknown option, which suggests the intended name or lists all names.
  *
  * @param {string} argument  the option's name, after that of the option it is a member of
  * @param {readonly string[]} known

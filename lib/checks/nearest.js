@@ -12,7 +12,7 @@ export function nearest(name, candidates) {
 }
 
 /**
- * The nearest candidate that may be what somebody meant: within a third of the name's length.
+ * The nearest candidate, if its distance is at most a third of the name's length.
  *
  * @param {string} name
  * @param {readonly string[]} candidates
@@ -23,7 +23,7 @@ export function suggestion(name, candidates) {
 }
 
 /**
- * How far apart two names are, apart from case and separators.
+ * The edit distance between two names, ignoring case and separators.
  *
  * @param {string} a
  * @param {string} b
@@ -49,7 +49,11 @@ export function editDistance(a, b) {
   return row[b.length]
 }
 
-/** The names that options of other libraries have here, the likeliest first. @type {Record<string, readonly string[]>} */
+/**
+ * Option names of other libraries with their equivalents here, the likeliest first.
+ *
+ * @type {Record<string, readonly string[]>}
+ */
 const OTHER_LIBRARIES = {
   add_self_loops: ['addSelfLoops'],
   attention_mask: ['mask', 'kvLengths'],
@@ -92,7 +96,7 @@ const fold = (name) => name.replaceAll(/[-_]/g, '').slice(0, 64).toLowerCase()
 const elsewhere = new Map(Object.entries(OTHER_LIBRARIES).map(([name, names]) => [fold(name), names]))
 
 /**
- * The known names that somebody who wrote `name` probably meant: those that other libraries call so, or the nearest one.
+ * The known names that `name` probably stands for: equivalents of another library's name, or the nearest one.
  *
  * @param {string} name
  * @param {readonly string[]} known

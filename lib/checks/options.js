@@ -120,7 +120,7 @@ export function withDefaults(defaults, options, argument = 'options') {
 }
 
 /**
- * Refuses arguments beyond the last one: options that a function does not take would otherwise be ignored.
+ * Rejects surplus arguments, such as options of a function without options, which would otherwise be ignored.
  *
  * @param {string} name  of the function
  * @param {readonly unknown[]} more

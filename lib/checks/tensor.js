@@ -69,7 +69,7 @@ function asPlain(array, type) {
   return plain
 }
 
-/** The caller's arrays, by the plain arrays that replace them. @type {WeakMap<object, any>} */
+/** Maps the plain arrays to the caller's arrays that they replace. @type {WeakMap<object, any>} */
 const callerArrays = new WeakMap()
 
 /**
@@ -347,7 +347,7 @@ function integersOf(argument, list) {
 }
 
 /**
- * Checks a typed array of one class. Integers may also come in a list or an array of another class, which is copied.
+ * Checks a typed array of one class. Integers may also be a list or an array of another class, which is copied.
  *
  * @template {TensorData} T
  * @param {string} argument

@@ -12,13 +12,15 @@ import { selfCheck } from './self-check.js'
 
 const USAGE = `Usage: npx @ruvector/attention doctor [--json]
 
-Reports which backends run on this machine, with their instruction set and number of threads, and compares their numbers with
-plain JavaScript. For a backend that does not run, prints the error of each candidate and the command that fixes it.
+Reports which backends run on this machine, with their instruction set and number of threads, and compares their
+numbers with plain JavaScript. For a backend that does not run, prints the error of each candidate and the command
+that fixes it.
 
   --json    print the report as JSON
   --help    show this text
 
-Exits with 0 if programs get a working backend, native or WebAssembly; with 1 if they get none, or one with wrong numbers.
+Exits with 0 if programs get a working backend, native or WebAssembly; with 1 if they get none, or one with wrong
+numbers.
 `
 
 const VARIABLES = ['BACKEND', 'NATIVE_PATH', 'SIMD', 'DEBUG'].map((name) => `RUVECTOR_ATTENTION_${name}`)
@@ -148,7 +150,7 @@ function about(triple, environment) {
 }
 
 /**
- * The backend that a program gets.
+ * The backend that a program would use.
  *
  * @param {import('../entries/entry.js').Loader} loader
  * @param {readonly Finding[]} backends

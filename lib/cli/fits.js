@@ -1,5 +1,5 @@
 // Finds the layers of this package that the tensors of a file fit, by names and shapes. A layer fits if the names are
-// exactly those that its loadStateDict takes: no tensor may be missing, extra, or of another shape.
+// exactly those that its loadStateDict expects: no tensor may be missing, extra, or of another shape.
 
 import { isBuffer } from '../weights/buffers.js'
 
@@ -188,7 +188,7 @@ const LAYERS = [
     config: ({ in: inFeatures, w, o, e }, has) => {
       const biases = ['lin_key.bias', 'lin_query.bias', 'lin_value.bias', 'lin_skip.bias'].filter(has).length
       if (biases % 4 !== 0) return undefined
-      // Concatenated heads cannot be told apart by shapes.
+      // Shapes do not reveal the number of concatenated heads.
       const sizes = w === o ? { 'numHeads · outFeatures': w } : { outFeatures: o, numHeads: w / o, concat: false }
       if (w % o !== 0) return undefined
       return {
@@ -324,8 +324,8 @@ function norms(entries) {
 }
 
 /**
- * All layers that the tensors fit. Parts of an encoder layer are not listed separately. Tensors that loadStateDict passes
- * over do not count.
+ * All layers that the tensors fit. Parts of an encoder layer are not listed separately. Tensors that loadStateDict
+ * skips do not count.
  *
  * @param {readonly Entry[]} all
  * @returns {Fit[]}

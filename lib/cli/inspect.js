@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// `npx @ruvector/attention inspect FILE.safetensors`: lists the tensors in a weights file, or in the shards of an index,
-// and the layers they fit. Reads only headers.
+// `npx @ruvector/attention inspect FILE.safetensors`: lists the tensors in a weights file, or in the shards of an
+// index, and the layers they fit. Reads only headers.
 
 import { basename } from 'node:path'
 import { elements } from '../checks/tensor.js'
@@ -11,9 +11,9 @@ import { Failure, UsageError, program } from './program.js'
 
 const USAGE = `Usage: npx @ruvector/attention inspect FILE.safetensors [--json]
 
-Lists the tensors of a weights file with shapes, element types and sizes, its metadata, and the layers of this package that
-they fit, with the prefix to load each under. Takes the model.safetensors.index.json of a sharded model too. Reads only
-headers, so files may be of any size.
+Lists the tensors of a weights file with shapes, element types and sizes, its metadata, and the layers of this package
+that they fit, with the prefix to load each under. Also accepts the model.safetensors.index.json of a sharded model.
+Reads only headers, so files may be of any size.
 
   --json    print the report as JSON
   --help    show this text
@@ -114,7 +114,7 @@ function formatInspection({ file, bytes, parameters, metadata, tensors, fits }) 
   const words = Object.entries(metadata).map(
     ([name, value]) => `  ${clean(name)}: ${clean(value.length > 200 ? `${value.slice(0, 200)}…` : value)}`
   )
-  // Norms are functions and load nothing.
+  // Norms are functions, so they have no state dict.
   const example = fits.find(({ layer }) => !layer.endsWith('Norm'))
   const lines = [
     `${clean(basename(file))}: ${[...counts, formatBytes(bytes)].join(', ')}`,
@@ -137,7 +137,7 @@ function reasonOf(error) {
     EACCES: 'no permission to read the file',
     EISDIR: 'not a file'
   })
-  // The command names the file itself.
+  // The command's own message names the file.
   return known[cause?.code ?? ''] ?? message.split('\n')[0].replace(/^source: /, '')
 }
 

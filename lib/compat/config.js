@@ -11,8 +11,8 @@ export const MaskType = Object.freeze({
 })
 
 /**
- * Configuration of an attention layer. Its own members have the main entry's names, so the main entry accepts it too; the
- * plan's names are accessors on the prototype.
+ * Configuration of an attention layer. Its own members have the main entry's names, so the main entry accepts it too;
+ * the plan's names are accessors on the prototype.
  */
 export class AttentionConfig {
   dropout = 0
@@ -49,7 +49,7 @@ export class HyperbolicConfig {
   temperature = 1
 
   /**
-   * @param {number} curvature  below 0
+   * @param {number} curvature  negative
    * @param {number} [numHeads]
    */
   constructor(curvature, numHeads = 1) {

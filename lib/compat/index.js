@@ -12,8 +12,15 @@ import { arrayType, lengthOf, listLengthOf } from '../checks/tensor.js'
 
 /** @typedef {import('./read.js').Read} Read */
 /** @typedef {import('../../index.d.ts').AttentionOutput} AttentionOutput */
-/** @typedef {Pick<typeof import('../../index.d.ts'), 'init' | 'memoryUsage' | 'BatchProcessor' | 'ScaledDotProductAttention' | 'MultiHeadAttention' | 'HyperbolicAttention' | 'LinearAttention' | 'SelfAttention' | 'FlashAttention'>} Package */
-/** @typedef {{ output: Float32Array, weights: Float32Array, metadata: { computeTime: number, memoryUsed: number } }} Result */
+/**
+ * @typedef {Pick<typeof import('../../index.d.ts'), 'init' | 'memoryUsage' | 'BatchProcessor' |
+ *   'ScaledDotProductAttention' | 'MultiHeadAttention' | 'HyperbolicAttention' | 'LinearAttention' | 'SelfAttention' |
+ *   'FlashAttention'>} Package
+ */
+/**
+ * @typedef {{ output: Float32Array, weights: Float32Array, metadata: { computeTime: number, memoryUsed: number } }}
+ *   Result
+ */
 /**
  * The calls of the object behind an adapter: synchronous and asynchronous.
  *
@@ -40,7 +47,7 @@ function optionsLater({ options, watch }) {
  * Returns the calls of an object that takes queries, keys and values.
  *
  * @param {any} inner
- * @param {object} [asked]  options of every call
+ * @param {object} [asked]  options for every call
  * @returns {Calls}
  */
 const callsOf = (inner, asked) => ({
@@ -74,8 +81,8 @@ export function createCompat(attention) {
 
     /**
      * @param {Calls} calls
-     * @param {{ names?: readonly string[], heads?: number, release?: () => void }} [about]  its arrays, the heads that a mask
-     *   may speak of, and what frees its memory
+     * @param {{ names?: readonly string[], heads?: number, release?: () => void }} [about]  names of its arrays, the
+     *   number of heads in a mask, and the function that frees its memory
      */
     constructor(calls, { names = QKV, heads, release } = {}) {
       this.#calls = calls
@@ -383,7 +390,7 @@ export function createCompat(attention) {
     [disposeSymbol]() {}
   }
 
-  /** Layers that a batch creates from configurations, one per configuration. */
+  /** The layers that a batch creates, one per configuration. */
   class Layers {
     /** @type {Map<unknown, WasmMultiHeadAttention>} */
     #made = new Map()

@@ -1,4 +1,5 @@
-// Converts arguments of the plan's interface (bare arrays, shapes and a mask) into tensors and options of the main entry.
+// Converts arguments of the plan's interface (bare arrays, shapes and a mask) into tensors and options of the main
+// entry.
 
 import { describe, fault, isArray } from '../checks/errors.js'
 import { arrayType, checkArray, checkShape, elements, formatShape, lengthOf } from '../checks/tensor.js'
@@ -9,7 +10,11 @@ import { WasmErrorInfo } from './errors.js'
 /** @typedef {import('../../index.d.ts').MaskOptions} MaskOptions */
 /** @typedef {{ tensors: Tensor[], options: MaskOptions, watch: unknown }} Read */
 
-/** Masks made by `createPaddingMask`; they are padding, even if another form fits their length. @type {WeakSet<Float32Array>} */
+/**
+ * Masks from `createPaddingMask`, which are padding even if another shape fits their length.
+ *
+ * @type {WeakSet<Float32Array>}
+ */
 const paddingMasks = new WeakSet()
 
 /** @param {Float32Array} mask */
@@ -55,7 +60,8 @@ function toTensor(argument, data, shape) {
 }
 
 /**
- * Splits `arrays…, shapes…, mask?, watch?` into tensors and options. An omitted shape equals that of the previous array.
+ * Splits `arrays…, shapes…, mask?, watch?` into tensors and options. An omitted shape equals that of the previous
+ * array.
  *
  * @param {readonly string[]} names  of the arrays
  * @param {readonly unknown[]} given
@@ -122,7 +128,7 @@ export function readMultiHead(given, { kDim, vDim, numHeads }, extras = 1) {
 }
 
 /**
- * Converts a mask into options of a call. The length of a bare array determines its form; the first match counts.
+ * Converts a mask into options of a call. The length of a bare array determines its shape; the first match counts.
  *
  * @param {unknown} mask
  * @param {readonly Tensor[]} tensors

@@ -12,7 +12,8 @@ import { pickOptions } from '../checks/options.js'
  * Finds the backend of a runtime.
  *
  * - `loadSync`: loads at once, or throws NOT_INITIALIZED.
- * - `load`: loads asynchronously, one kind of backend or the best available; WebAssembly comes from `wasm` or the package.
+ * - `load`: asynchronously loads one kind of backend, or the best available; WebAssembly comes from `wasm` or the
+ *   package.
  * - `log`: returns the receiver of log lines if the environment asks for a log.
  *
  * @typedef {object} Loader

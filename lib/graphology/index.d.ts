@@ -5,7 +5,7 @@
  */
 import type { Graph } from '@ruvector/attention'
 
-/** The methods used of a graphology graph; every kind of graphology graph has them. */
+/** The methods of a graphology graph that are used here; every kind of graphology graph has them. */
 export interface GraphologyGraph {
   forEachNode(visit: (node: string) => void): void
   forEachEdge(

@@ -5,7 +5,7 @@
  * - `least`: the first versions with the feature.
  * - `remedy`: the advice without it.
  *
- * @typedef {{ name: string, least: string, remedy?: string, isThere: () => boolean }} Feature
+ * @typedef {{ name: string, least: string, remedy?: string, isPresent: () => boolean }} Feature
  */
 
 // Probe modules: a function with i8x16.popcnt, and a table of references.
@@ -22,17 +22,17 @@ const MODULE = [
   {
     name: 'WebAssembly',
     least: 'Chrome 57, Edge 16, Firefox 52, Safari 11, Node 8 or Deno 1.0',
-    isThere: hasWebAssembly
+    isPresent: hasWebAssembly
   },
   {
     name: 'WebAssembly SIMD',
     least: 'Chrome or Edge 91, Firefox 89, Safari 16.4, Node 16.4 or Deno 1.9',
-    isThere: () => validates(SIMD_PROBE)
+    isPresent: () => validates(SIMD_PROBE)
   },
   {
     name: 'WebAssembly reference types',
     least: 'Chrome or Edge 96, Firefox 79, Safari 15, Node 17.2 or Deno 1.16',
-    isThere: () => validates(REFERENCES_PROBE)
+    isPresent: () => validates(REFERENCES_PROBE)
   }
 ]
 
@@ -44,13 +44,13 @@ const INFLATE = [
     name: 'Blob.stream',
     least: 'Chrome 76, Edge 79, Firefox 69, Safari 14.1, Node 16.7, Deno 1.0 or Bun 1.0',
     remedy: WITHOUT_INFLATE,
-    isThere: () => typeof Blob === 'function' && typeof Blob.prototype.stream === 'function'
+    isPresent: () => typeof Blob === 'function' && typeof Blob.prototype.stream === 'function'
   },
   {
     name: "DecompressionStream('deflate-raw')",
     least: 'Chrome or Edge 103, Firefox 113, Safari 16.4, Node 20.12, Deno 1.23 or Bun 1.3.3',
     remedy: WITHOUT_INFLATE,
-    isThere() {
+    isPresent() {
       try {
         return new DecompressionStream('deflate-raw') instanceof DecompressionStream
       } catch {
@@ -67,7 +67,7 @@ export class MissingFeature extends Error {
    * @param {unknown} cause
    */
   constructor({ name, least, remedy = 'Update it.' }, cause) {
-    super(`this engine has no ${name}, for which it has to be at least ${least}`, { cause })
+    super(`this engine lacks ${name}, which requires at least ${least}`, { cause })
     this.remedy = remedy
   }
 }
@@ -82,7 +82,7 @@ export class MissingFeature extends Error {
  */
 function needing(features, attempt) {
   const explain = (/** @type {unknown} */ error) => {
-    const missing = features.find(({ isThere }) => !isThere())
+    const missing = features.find(({ isPresent }) => !isPresent())
     throw missing ? new MissingFeature(missing, error) : error
   }
   try {

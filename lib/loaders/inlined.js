@@ -26,7 +26,7 @@ const isEdgeRuntime = () => typeof (/** @type {{ EdgeRuntime?: unknown }} */ (gl
 const OUTSIDE_EDGE =
   "Use the runtime 'nodejs' for this route, or give init({ wasm }) a WebAssembly.Module that the build compiled."
 
-/** Makes a backend from the inlined module. */
+/** Creates a backend from the inlined module. */
 export function openInlined() {
   const csp = "Under a content security policy, its script-src needs 'wasm-unsafe-eval'."
   return only('the inlined module', isEdgeRuntime() ? OUTSIDE_EDGE : csp, async () => {

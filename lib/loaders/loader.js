@@ -1,4 +1,5 @@
-// Finds the backend in Node, Deno and Bun: native code if any candidate loads, else WebAssembly from the package's file.
+// Finds the backend in Node, Deno and Bun: native code if any candidate loads, else WebAssembly from the package's
+// file.
 
 import { compiling } from './engine.js'
 import { AttentionError, describe, fault } from '../checks/errors.js'
@@ -148,8 +149,8 @@ function loadSync(kind = forcedKind()) {
 }
 
 /**
- * Loads a backend from the package. Asynchronously this needs no file, so it works in bundles without the file and in Deno
- * without permission to read.
+ * Loads a backend from the package. The asynchronous path needs no file, so it works in bundles without the file and in
+ * Deno without permission to read.
  *
  * @param {BackendKind} [kind]
  * @returns {Promise<Loaded>}
@@ -182,7 +183,11 @@ async function load(kind = forcedKind(), wasm) {
   return native ?? { ...(await openSource(wasm)), rejected }
 }
 
-/** Writes to standard error if the environment asks for a log. @returns {import('../runtime/log.js').Write | undefined} */
+/**
+ * Writes to standard error if the environment asks for a log.
+ *
+ * @returns {import('../runtime/log.js').Write | undefined}
+ */
 function log() {
   const name = 'RUVECTOR_ATTENTION_DEBUG'
   const value = environment(name)

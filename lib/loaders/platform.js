@@ -1,4 +1,4 @@
-// Names this machine as the platform packages do. Imports nothing, so that scripts can use it before anything is built.
+// The name of this machine's platform package. Imports nothing, so that scripts can use it before anything is built.
 
 /** Detects musl as the C library: from the script `ldd`, or, if there is none, from the process report. */
 function isMusl() {
@@ -16,7 +16,10 @@ function isMusl() {
   }
 }
 
-/** The process report, without the names of open sockets: asking a dead name server for them takes seconds. */
+/**
+ * The process report without the names of open sockets, which take seconds to resolve if a name server does not
+ * respond.
+ */
 function reportWithoutNetwork() {
   const report = /** @type {any} */ (process.report)
   const { excludeNetwork } = report

@@ -1,4 +1,4 @@
-// WebAssembly modules: selects the variant for the engine, loads its bytes, and makes a backend from them.
+// WebAssembly modules: selects the variant for the engine, loads its bytes, and creates a backend from them.
 
 import { instantiate } from '../../packages/wasm/attention.js'
 import { program } from '../../packages/wasm/attention.worker.js'
@@ -24,7 +24,7 @@ export function variants() {
 }
 
 /**
- * Makes a backend from a compiled module.
+ * Creates a backend from a compiled module.
  *
  * @param {WebAssembly.Module} module
  * @param {readonly Rejection[]} [rejected]
@@ -54,7 +54,7 @@ export function checkVersion(binding) {
 }
 
 /**
- * Makes the error for the case that no candidate could be loaded.
+ * Creates the error for the case that no candidate could be loaded.
  *
  * @param {Rejection[]} rejected
  * @param {string} remedy
@@ -96,7 +96,7 @@ const CHECK_SOURCE =
   'Check what `wasm` names: it has to be the attention.simd.wasm or attention.relaxed.wasm of this version.'
 
 /**
- * Makes a backend from any value that `init({ wasm })` accepts.
+ * Creates a backend from any value that `init({ wasm })` accepts.
  *
  * @param {unknown} source
  * @param {string} [remedy]  the advice if it does not load
@@ -181,7 +181,7 @@ async function compileBytes(source) {
     : new Uint8Array(source)
   const text = new TextDecoder('latin1').decode(bytes.subarray(0, 64)).trimStart()
   if (text.startsWith('<')) {
-    throw new Error(`HTML came instead of WebAssembly (${text.slice(0, 24)}…): the server has no such file`)
+    throw new Error(`got HTML instead of WebAssembly (${text.slice(0, 24)}…): the server has no such file`)
   }
   return compiling(() => WebAssembly.compile(/** @type {BufferSource} */ (bytes)))
 }

@@ -408,7 +408,7 @@ function drawLegend(palette, { groups, groupLabels, marks, weights, width }, top
     if (x + size - 12 > width - MARGIN && x > MARGIN) [x, y] = [MARGIN, y + 24]
     parts.push(sign(x + 8, y - 4), ...lines.map((line, at) => text(palette, x + 22, y + 16 * at, line, style)))
     y += 16 * (lines.length - 1)
-    // Nothing follows beside an entry of several lines.
+    // Nothing may follow on the last line of an entry with several lines.
     x += lines.length > 1 ? width : size + 12
   }
   const disc = (/** @type {number} */ color) => (/** @type {number} */ x, /** @type {number} */ y) =>

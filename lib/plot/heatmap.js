@@ -26,7 +26,10 @@ import { brief, clean, escapeXml, widthOf, wrap } from './text.js'
 /** @typedef {{ query: number, key: number }} Mark */
 /** @typedef {ReturnType<typeof readOptions>} Options */
 /** @typedef {ReturnType<typeof panelSizes>} Sizes */
-/** @typedef {{ palette: Palette, options: Options, grid: CellGrid, scale: ReturnType<typeof readScale>, sizes: Sizes }} Drawing */
+/**
+ * @typedef {{ palette: Palette, options: Options, grid: CellGrid, scale: ReturnType<typeof readScale>, sizes: Sizes }}
+ *   Drawing
+ */
 
 const NAMES = /** @type {const} */ (['queryLabels', 'keyLabels', 'head', 'batch', 'title', 'notes', 'captions', 'marks', 'markLabel', 'columns', 'theme', 'maxCells', 'reduce', 'range', 'scale']) // prettier-ignore
 

@@ -12,7 +12,10 @@ import { clean, cut, widthOf } from './text.js'
  * @property {number} size  font size
  * @property {number} [weight]
  */
-/** @typedef {{ x: number, y: number, label: string, size: number, weight?: number, anchor: 'start' | 'middle' | 'end' }} Placed */
+/**
+ * @typedef {{ x: number, y: number, label: string, size: number, weight?: number, anchor: 'start' | 'middle' | 'end' }}
+ *   Placed
+ */
 
 const BIN = 40
 const LONGEST = 220

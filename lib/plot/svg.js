@@ -73,7 +73,8 @@ function nameFor(content) {
 /**
  * A complete SVG document.
  *
- * @param {{ width: number, height: number, title: string, description: string, palette: Palette, parts: readonly string[] }} picture
+ * @param {{ width: number, height: number, title: string, description: string, palette: Palette, parts: readonly
+ *   string[] }} picture
  */
 export function frame({ width, height, title, description, palette, parts }) {
   const [w, h] = [Math.ceil(width), Math.ceil(height)]
@@ -97,7 +98,7 @@ ${palette.style(name)}${body}
  * @property {string} [fill]  color role
  * @property {'start' | 'middle' | 'end'} [anchor]
  * @property {number} [room]  maximum width
- * @property {boolean} [halo]  draw an outline, so that it stands out from the background
+ * @property {boolean} [halo]  draw an outline, for contrast with the background
  * @property {number} [turn]  rotation in degrees, of lines in a group
  */
 

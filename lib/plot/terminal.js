@@ -21,7 +21,10 @@ import { graphemes } from './text.js'
 /** @typedef {ReturnType<typeof readOptions>} Options */
 /** @typedef {import('./cells.js').Chosen} Chosen */
 /** @typedef {import('./cells.js').CellGrid} CellGrid */
-/** @typedef {{ options: Options, grid: CellGrid, scale: ReturnType<typeof readScale>, cell: number, left: number, names: string[] }} Drawing */
+/**
+ * @typedef {{ options: Options, grid: CellGrid, scale: ReturnType<typeof readScale>, cell: number, left: number, names:
+ *   string[] }} Drawing
+ */
 
 const NAMES = /** @type {const} */ (['queryLabels', 'keyLabels', 'head', 'batch', 'title', 'color', 'theme', 'width', 'maxCells', 'reduce', 'range', 'scale']) // prettier-ignore
 const MAX_LINES = 64

@@ -18,7 +18,8 @@ import { CallMemory } from './call-memory.js'
  * - `restart`: creates a new binding, if a fault can corrupt the old one.
  * - `module`, `spawns`: the module that workers run, and the ways to start them.
  *
- * @typedef {{ kind: BackendKind, binding: Binding, restart?: () => Binding, module?: WebAssembly.Module, spawns?: import('./async/spawn.js').Spawn[], rejected: Rejection[] }} Loaded
+ * @typedef {{ kind: BackendKind, binding: Binding, restart?: () => Binding, module?: WebAssembly.Module, spawns?:
+ *   import('./async/spawn.js').Spawn[], rejected: Rejection[] }} Loaded
  */
 
 /** The builder of calls, shared by all backends without a log. */
@@ -55,7 +56,8 @@ export class Backend {
 
   /**
    * @param {() => Loaded} load  finds a backend when the first call needs one
-   * @param {() => import('./log.js').Write | undefined} [defaultLog]  where lines go unless `logTo` names another place
+   * @param {() => import('./log.js').Write | undefined} [defaultLog]  receives the lines until `logTo` sets another
+   *   receiver
    */
   constructor(load, defaultLog = () => undefined) {
     this.#load = load
@@ -113,7 +115,9 @@ export class Backend {
     return error
   }
 
-  /** @param {import('./log.js').Write | undefined} write  receives each line from now on; if undefined, nothing changes */
+  /**
+   * @param {import('./log.js').Write | undefined} write  receives each line from now on; if undefined, nothing changes
+   */
   logTo(write) {
     if (write === undefined || write === this.#log?.write) return
     this.#log = new Log(this, write)
@@ -121,7 +125,7 @@ export class Backend {
     if (this.binding) this.#log.started()
   }
 
-  /** True if calls can run on another thread than the caller's. */
+  /** True if calls can run on a thread other than the caller's. */
   get hasElsewhere() {
     return this.#workers?.canWork ?? true
   }

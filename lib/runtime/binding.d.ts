@@ -22,7 +22,7 @@ export interface Binding {
   resetPeak(): void
   /**
    * The memory of the calls of this binding's thread, laid out as `CallMemory` of `crates/attention-calls`. Growth of
-   * WebAssembly's memory detaches it; the same memory is then found by another call of this function.
+   * WebAssembly's memory detaches the view; another call of this function then returns the same memory again.
    */
   callMemory(): Uint8Array
   /**
@@ -30,10 +30,10 @@ export interface Binding {
    *
    * - `options` is a JSON object of the caller's scalar options, or undefined; the kernel crate rejects unknown names.
    *   Numbers that JSON cannot represent are the strings "NaN", "Infinity" or "-Infinity".
-   * - `arrays` are the inputs that are too large for the memory, in their order.
+   * - `arrays` are the inputs that are too large for the memory, in order.
    * - `out` receives the first result, and is checked for its length.
    *
-   * Returns the results that are too large for the memory, in their order; the memory describes all of them.
+   * Returns the results that are too large for the memory, in order; the memory describes all of them.
    */
   call(
     operation: number,
@@ -43,14 +43,14 @@ export interface Binding {
   ): Optional<unknown[]>
   /**
    * The number of operations of the call in the memory if parts of it can be computed separately, otherwise 0;
-   * WebAssembly only. Only the shapes of the inputs count.
+   * WebAssembly only. Depends only on the shapes of the inputs.
    */
   divisible?(operation: number, options: Optional<string>): number
 
   /**
-   * Like `call`, on another thread; native only. `memory` is a copy of the call's memory, which describes the results when
-   * the call has ended. The call owns the arrays until then, and shares `control`: a nonzero first number cancels it
-   * between two work items, and the second number is its progress in millionths.
+   * Like `call`, on another thread; native only. `memory` is a copy of the call's memory, which describes the results
+   * when the call has ended. The call owns the arrays until then, and shares `control`: a nonzero first number cancels
+   * it between two work items, and the second number is its progress in millionths.
    */
   callLater?(
     operation: number,
@@ -65,7 +65,9 @@ export interface Binding {
   /** Returns another id for the current state of an object, independent of later changes. */
   hold(id: number): number
   free(id: number): void
-  /** The bytes that an object occupies; WebAssembly only, since the native binding reports them to the engine itself. */
+  /**
+   * The bytes that an object occupies; WebAssembly only, since the native binding reports them to the engine itself.
+   */
   bytesOf?(id: number): number
   /** The configuration of an object including all defaults, as JSON. */
   describe(id: number): string
@@ -74,7 +76,7 @@ export interface Binding {
   readState(id: number, index: number, output: Float32Array): void
   /**
    * Loads a state dict under any of the supported names, or throws and changes nothing; `entries` describes `data` in
-   * order. Entries that are not parameters are an error if it is `strict`.
+   * order. With `strict`, entries that are not parameters are an error.
    */
   loadState(id: number, entries: string, data: Float32Array[], prefix: string, strict: boolean): void
 }

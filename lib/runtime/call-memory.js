@@ -1,5 +1,5 @@
-// The memory of a call, which lib/ and a binding share: small inputs and results are copied into it, since handing over
-// an array costs more than copying a few hundred numbers.
+// The memory of a call, which lib/ and a binding share. Small inputs and results are copied into it, since passing an
+// array costs more than copying a few hundred numbers.
 
 import { BYTES, ELEMENTS, FLOATS, HEADER, INTEGERS, RESULTS } from './operations.js'
 
@@ -16,7 +16,7 @@ const [THREADS, TRAINING, PART, PARTS, USED_FLOATS, USED_INTEGERS, USED_BYTES, O
 /** Inputs with more elements are passed as arrays. */
 const MOST_COPIED = 512
 
-/** Stands for an object among the results, and ends them. */
+/** Markers in the list of results: an object, and the end. */
 const [OBJECT, END] = [7, -1]
 
 const { Float32Array: F32, Int32Array: I32, Uint8Array: U8 } = ELEMENTS
@@ -100,7 +100,8 @@ export class CallViews {
 }
 
 /**
- * The bytes of the memory of a binding's calls. Asking for them can make WebAssembly's memory grow, which detaches them.
+ * The memory of a binding's calls, as bytes. This call can make WebAssembly's memory grow, which detaches earlier
+ * views.
  *
  * @param {import('./binding.d.ts').Binding} binding
  */
@@ -161,21 +162,21 @@ export class CallMemory extends CallViews {
     const start = this.#end
     let volume = 1
     let end = start + 3
-    // The last slot is never filled: an input that does not fit is refused below.
+    // The last slot is never filled: an input that does not fit is rejected below.
     for (let index = 0; index < shape.length; index++) {
       volume *= shape[index]
       numbers[end++] = shape[index]
     }
     if (end > HEADER) throw new RangeError('too many inputs for one call')
     numbers[start] = element
-    // Data of another length than its shape is passed on as it is, for the kernel crate to refuse.
+    // Data whose length does not match its shape is passed on unchanged; the kernel crate rejects it.
     numbers[start + 1] =
       volume === length && length <= MOST_COPIED ? this.#copy(element, data, length) : this.#keep(data)
     numbers[start + 2] = shape.length
     this.#end = end
   }
 
-  /** Leaves the next input out. */
+  /** Omits the next input. */
   skip() {
     this.numbers[this.#end++] = 0
   }

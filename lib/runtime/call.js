@@ -28,8 +28,8 @@ const first = (results) => results[0]
  */
 
 /**
- * Builder of the current call. No user code may run between {@link Backend.call} and {@link Call.run}: a getter or proxy could
- * re-enter.
+ * Builder of the current call. No user code may run between {@link Backend.call} and {@link Call.run}: a getter or
+ * proxy could re-enter.
  */
 export class Call {
   /** @type {Backend | undefined} */
@@ -55,10 +55,11 @@ export class Call {
   /**
    * @param {Backend} backend
    * @param {Operation} operation
-   * @param {readonly import('./resident.js').Resident[]} residents  the objects that the call uses; the first one determines whether it trains
+   * @param {readonly import('./resident.js').Resident[]} residents  the objects of the call; the first one determines
+   *   the training mode
    */
   start(backend, operation, residents) {
-    // An object may have to be recreated, which is a call of its own.
+    // Recreating an object is a separate call, so it must happen before this one is built.
     const ids = residents.map((resident) => resident.use())
     this.#backend = backend
     this.#operation = OPERATIONS[operation]
@@ -75,7 +76,7 @@ export class Call {
   }
 
   /**
-   * Adds the next input; an absent one leaves its slot empty.
+   * Adds the next input; an absent input leaves its slot empty.
    *
    * @param {number} element
    * @param {any} data
@@ -159,7 +160,7 @@ export class Call {
   }
 
   /**
-   * Completes the call, which returns what `build` makes of its results; by default the first one.
+   * Completes the call. It returns the value that `build` builds from its results; by default, the first result.
    *
    * @template T
    * @param {(results: Result[]) => T} build
@@ -199,7 +200,8 @@ export class Call {
   }
 
   /**
-   * Runs the call on another thread, on copies of the caller's arrays; rejects with an AttentionError or the signal's reason.
+   * Runs the call on another thread, on copies of the caller's arrays; rejects with an AttentionError or the signal's
+   * reason.
    *
    * @param {import('./async/watch.js').Watch} watch
    * @returns {Promise<any>}

@@ -20,7 +20,7 @@ import { OPERATIONS } from './operations.js'
 /** Frees objects that were never disposed of. */
 const registry = new FinalizationRegistry(release)
 
-/** Bytes below which an engine need not know of an object in WebAssembly. */
+/** The smallest size in bytes of an object in WebAssembly that is reported to the engine. */
 const LEAST_WEIGHT = 1 << 16
 
 /** @param {Location} location */
@@ -105,7 +105,7 @@ export class Resident {
   /** True in training mode. */
   training = false
   /**
-   * An untouched buffer of the object's size, by which an engine knows how much it would free. Only in WebAssembly: the
+   * An untouched buffer of the object's size, which tells the engine how much it would free. WebAssembly only: the
    * native binding reports sizes itself.
    *
    * @type {ArrayBuffer | undefined}
@@ -193,7 +193,7 @@ export class Resident {
     this.weigh()
   }
 
-  /** Tells the engine how large the object is now; call it after anything that may change that. */
+  /** Reports the object's current size to the engine; must be called after any change to it. */
   weigh() {
     const location = this.#location
     const bytes = location?.binding.bytesOf?.(location.id) ?? 0
@@ -201,7 +201,7 @@ export class Resident {
     try {
       this.#weight = bytes < LEAST_WEIGHT ? undefined : new ArrayBuffer(bytes)
     } catch {
-      // Without room for the buffer the engine knows already that memory is short.
+      // If the buffer cannot be allocated, the engine already knows that memory is low.
     }
   }
 

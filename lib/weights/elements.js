@@ -10,16 +10,20 @@ import { MAX_RANK, allocateArray, elements } from '../checks/tensor.js'
 /** @type {Readonly<Record<string, 'f16' | 'bf16'>>} */
 const HALVES = { F16: 'f16', BF16: 'bf16' }
 
-/** Types whose elements are stored as the arrays hold them. @type {Readonly<Record<string, string>>} */
+/** Types whose bytes in the file equal those of an array. @type {Readonly<Record<string, string>>} */
 const STORED = { F32: 'Float32Array', I32: 'Int32Array', U8: 'Uint8Array', BOOL: 'Uint8Array' }
 
 /**
- * Writes converted elements to `data`, from index `at` on.
+ * Writes converted elements to `data`, starting at index `at`.
  *
  * @typedef {(bytes: Uint8Array, data: any, at: number, name: string) => void} Convert
  */
 
-/** All other types: the array that they become, and their conversion. @type {Readonly<Record<string, readonly [type: string, convert: Convert]>>} */
+/**
+ * All other types: the resulting array class, and the conversion.
+ *
+ * @type {Readonly<Record<string, readonly [type: string, convert: Convert]>>}
+ */
 const CONVERTED = {
   F16: ['Float32Array', widenF16],
   BF16: ['Float32Array', widenBf16],
@@ -33,7 +37,7 @@ const CONVERTED = {
 }
 
 /**
- * Whether tensors can hold elements of a type.
+ * Returns true if tensors can hold elements of a type.
  *
  * @param {string} dtype
  */
@@ -50,12 +54,13 @@ export function checkEntry({ name, shape, dtype }) {
 }
 
 /**
- * The tensor of an entry, yet without its elements. If `bytes` is there, the file's bytes go into it as they are;
- * otherwise `convert` takes them piece by piece, each a multiple of `width`.
+ * Allocates the tensor of an entry, still without its elements. If `bytes` is present, the file's bytes are copied to
+ * it unchanged; otherwise `convert` takes them in pieces, each a multiple of `width` bytes.
  *
  * @param {Entry} entry
  * @param {Halves} halves
- * @returns {{ tensor: StateEntry, bytes?: Uint8Array, convert: (piece: Uint8Array, at: number) => void, width: number }}
+ * @returns {{ tensor: StateEntry, bytes?: Uint8Array, width: number, convert: (piece: Uint8Array, at: number) => void
+ *   }}
  */
 export function prepareTensor(entry, halves) {
   const { name, shape, dtype } = entry
@@ -76,7 +81,7 @@ export function prepareTensor(entry, halves) {
 }
 
 /**
- * The tensor of an entry whose bytes are all there.
+ * The tensor of an entry, from all of its bytes.
  *
  * @param {Entry} entry
  * @param {Uint8Array} bytes
@@ -102,7 +107,7 @@ function view(bytes, Type) {
   return new Type(aligned.buffer, aligned.byteOffset, aligned.byteLength / width)
 }
 
-/** The bits of every f16 widened to 32 bits; made when the first one is read. @type {Uint32Array | undefined} */
+/** The bits of every f16 widened to 32 bits; computed on first use. @type {Uint32Array | undefined} */
 let widened
 
 function widenedBits() {
@@ -123,7 +128,7 @@ function widenedBits() {
 }
 
 /**
- * The bits of floats; copied as integers, NaN keep their payload.
+ * The bits of floats. Copying them as integers preserves the payload of NaNs.
  *
  * @param {Float32Array} floats
  */
@@ -145,7 +150,7 @@ function widenBf16(bytes, data, at) {
 }
 
 /**
- * 16-bit floats widened to 32 bits, exactly.
+ * Widens 16-bit floats to 32 bits, exactly.
  *
  * @param {string} name
  * @param {'f16' | 'bf16'} type

@@ -1,4 +1,4 @@
-// Errors about files of weights; `argument` is the caller's name for the file.
+// Errors about weights files; `argument` is the caller's name for the file.
 
 import { AttentionError, fault } from '../checks/errors.js'
 
@@ -10,21 +10,21 @@ export const malformed = (argument, actual) => fault('FORMAT', argument, 'a well
 
 /**
  * @param {string} argument
- * @param {number} expected  bytes that there have to be
- * @param {number} actual  bytes that there are
+ * @param {number} expected  number of bytes
+ * @param {number} actual
  */
 export function cutShort(argument, expected, actual) {
   return new AttentionError('FORMAT', {
     argument,
     expected: `${expected} bytes`,
     actual: `${actual} bytes`,
-    message: `${argument}: the file is cut short: expected ${expected} bytes, got ${actual}`
+    message: `${argument}: the file is truncated: expected ${expected} bytes, got ${actual}`
   })
 }
 
 /** @param {string} argument */
 export const changed = (argument) =>
-  fault('FORMAT', argument, 'a file that stays as it is', 'a file that changed while it was read')
+  fault('FORMAT', argument, 'an unchanged file', 'a file that changed while it was read')
 
 /**
  * @param {string} argument
@@ -32,7 +32,7 @@ export const changed = (argument) =>
  */
 export function unreadable(argument, error) {
   const { message, cause } = error instanceof Error ? error : new Error(String(error))
-  // Node's fetch names the reason in the cause alone.
+  // Node's fetch gives the reason only in the cause.
   const actual = cause instanceof Error && cause.message ? `${message}: ${cause.message}` : message
   const expected = 'a file that can be read'
   return new AttentionError('FORMAT', {

@@ -1,8 +1,12 @@
-// Names the format of a file that was given in place of a safetensors file, by its first bytes.
+// Recognizes the format of a file that is not a safetensors file by its first bytes.
 
 import { decoder } from './text.js'
 
-/** The start of a file of each format, byte by byte. @type {readonly (readonly [signature: readonly number[] | string, format: string])[]} */
+/**
+ * The first bytes of each format.
+ *
+ * @type {readonly (readonly [signature: readonly number[] | string, format: string])[]}
+ */
 const SIGNATURES = [
   ['GGUF', 'a GGUF file: convert it to safetensors'],
   ['ggjt', 'a GGML file: convert it to safetensors'],
@@ -17,13 +21,13 @@ const SIGNATURES = [
 const PICKLE = 'a PyTorch pickle: save it with safetensors.torch.save_file'
 
 /**
- * The format of a file, with a remedy where there is one; undefined if nothing tells it.
+ * The format of a file, with a remedy if possible; undefined if it is not recognized.
  *
- * @param {Uint8Array} start  the first bytes of the file, as many as there are
+ * @param {Uint8Array} start  the first bytes of the file, or all of a short file
  * @returns {string | undefined}
  */
 export function formatOf(start) {
-  // Characters of code points 0 to 255 stand for bytes.
+  // Decodes each byte to the character with the same code point.
   const text = decoder('latin1').decode(start.slice(0, 1024))
   const startsWith = (/** @type {readonly number[] | string} */ signature) =>
     typeof signature === 'string' ? text.startsWith(signature) : signature.every((byte, at) => start[at] === byte)
@@ -42,7 +46,7 @@ export function formatOf(start) {
 
 /**
  * @param {string} text
- * @param {Uint8Array} start  of a zip archive: the length of the first file's name, and from byte 30 on the name
+ * @param {Uint8Array} start  of a zip archive: byte 26 is the length of the first file's name, which begins at byte 30
  */
 function zipFormat(text, start) {
   const name = text.slice(30, 30 + start[26])
@@ -52,10 +56,10 @@ function zipFormat(text, start) {
 
 /** @param {string} text */
 function textFormat(text) {
-  // A byte order mark, in UTF-8, comes first in some.
+  // Some texts begin with a byte order mark, in UTF-8.
   const trimmed = text.replace('ï»¿', '').trimStart()
   if (/^<(!doctype html|html|head|body|!--)/i.test(trimmed)) {
-    return 'an HTML page: the address or the download gave a page in place of the file'
+    return 'an HTML page: the server sent a page instead of the file'
   }
   if (trimmed.startsWith('<?xml')) return 'an XML document: the server may have answered with an error'
   if (/^[{[]\s*["{[\]}\d]/.test(trimmed)) {

@@ -1,5 +1,5 @@
-// Reads the header of a safetensors file, and trusts nothing that it says.
-// The format: https://github.com/huggingface/safetensors#format.
+// Reads the header of a safetensors file, and validates everything in it. The format:
+// https://github.com/huggingface/safetensors#format.
 
 import { isArray } from '../checks/errors.js'
 import { elements, isLength } from '../checks/tensor.js'
@@ -7,10 +7,14 @@ import { cutShort, malformed } from './faults.js'
 import { formatOf } from './formats.js'
 import { decoder } from './text.js'
 
-/** A tensor of a file: `bytes` is where its elements begin and end in the file. @typedef {{ name: string, shape: number[], dtype: string, bytes: [start: number, end: number] }} Entry */
+/**
+ * A tensor of a file: `bytes` is the range of its elements in the file.
+ *
+ * @typedef {{ name: string, shape: number[], dtype: string, bytes: [start: number, end: number] }} Entry
+ */
 /** @typedef {{ entries: Entry[], metadata: Record<string, string> }} Header  entries are sorted by name */
 
-/** Size of the header length, which starts the file. */
+/** Size of the header length at the start of the file. */
 export const LENGTH_BYTES = 8
 /** The longest header, as in the reference implementation. */
 export const MAX_HEADER_BYTES = 100_000_000
@@ -31,7 +35,7 @@ const BITS = new Map(
 /**
  * The end of the header in a file of `size` bytes.
  *
- * @param {Uint8Array} start  the first bytes of the file, at least eight if there are so many
+ * @param {Uint8Array} start  the first bytes of the file: at least eight, or all of a shorter file
  * @param {number} size
  * @param {string} argument
  */
@@ -67,7 +71,7 @@ export function parseHeader(bytes, size, argument) {
 }
 
 /**
- * The object that a JSON text describes; members of one name are an error, as parsers disagree on which one counts.
+ * Parses an object from JSON. Duplicate names are an error, since parsers disagree on which member counts.
  *
  * @param {Uint8Array} bytes
  * @param {string} argument
@@ -161,7 +165,8 @@ function readEntry(name, described, dataStart, argument) {
 }
 
 /**
- * Checks that the tensors fill the data without gap or overlap, each as long as its shape and type say.
+ * Checks that the tensors fill the data without gaps or overlaps, and that each is as long as its shape and type
+ * require.
  *
  * @param {readonly Entry[]} entries
  * @param {number} dataStart
@@ -174,7 +179,7 @@ function checkPlaces(entries, dataStart, size, argument) {
     const [start, end] = bytes
     if (start !== next || end < start) {
       const [from, to, expected] = [start, end, next].map((place) => place - dataStart)
-      throw malformed(argument, `'${name}' at bytes ${from} to ${to} of the data, where ${expected} is next`)
+      throw malformed(argument, `'${name}' at bytes ${from} to ${to} of the data, expected to begin at ${expected}`)
     }
     const bits = /** @type {number} */ (BITS.get(dtype))
     // Doubles lose digits only above 2^53, where the product exceeds every file.

@@ -10,7 +10,7 @@ import { fill, piecesOf } from './streams.js'
 
 /** Bytes of the first request: the whole header of most files. */
 const FIRST_BYTES = 1 << 16
-/** The longest index that is read from a server without ranges. */
+/** The longest index that is read from a server without range requests. */
 const MAX_WHOLE_BYTES = 100_000_000
 
 /**
@@ -34,7 +34,7 @@ export async function openUrl(url, label) {
       if (!isSame) {
         await part.body?.cancel()
         if (part.status === 416 || (total !== undefined && total < end)) throw cutShort(label, size, total ?? offset)
-        throw fault('FORMAT', label, 'a file that stays as it is', `another file, with status ${part.status}`)
+        throw fault('FORMAT', label, 'an unchanged file', `another file, with status ${part.status}`)
       }
       const done = await fill(target, part.body, label)
       if (done < target.length) throw cutShort(label, size, offset + done)
@@ -63,7 +63,7 @@ async function request(url, label, offset, length) {
 }
 
 /**
- * The size of the whole file, where the server says it and the page may read it.
+ * The size of the whole file, if the server reports it and the page may read it.
  *
  * @param {Response} response
  */
@@ -88,7 +88,7 @@ async function startOf(response, url, label) {
 }
 
 /**
- * The size by a request for the head alone: other origins show `content-length`, but not always `content-range`.
+ * The size from a HEAD request: other origins expose `content-length`, but not always `content-range`.
  *
  * @param {URL} url
  * @param {string} label
@@ -103,7 +103,8 @@ async function sizeAt(url, label) {
 }
 
 /**
- * The contents from a server that gave the whole file in place of a range: an index, which is small, or an error.
+ * The contents from a server that sent the whole file instead of a range: a small index is accepted, anything else is
+ * an error.
  *
  * @param {Response} response
  * @param {string} label
@@ -133,7 +134,7 @@ async function wholeOf(response, label) {
   throw fault(
     'FORMAT',
     label,
-    'a server that answers range requests; else fetch the file and use loadSafetensors',
+    'a server that supports range requests; otherwise fetch the file and use loadSafetensors',
     `the whole file, with status ${response.status}`
   )
 }

@@ -10,7 +10,7 @@ import { readSelection, select, toState } from './select.js'
 function checkBytes(bytes) {
   if (arrayType(bytes) === 'Uint8Array') return checkArray('bytes', bytes, 'Uint8Array')
   const buffer = /** @type {ArrayBuffer} */ (bytes)
-  // Only genuine buffers have memory; other objects may claim to be buffers.
+  // Only genuine buffers have memory; other objects may pretend to be buffers.
   if (lengthOfBuffer(buffer) !== undefined) return isDetached(buffer) ? new Uint8Array(0) : new Uint8Array(buffer)
   throw fault('DTYPE', 'bytes', 'a Uint8Array or an ArrayBuffer', describe(bytes))
 }

@@ -16,11 +16,11 @@ import { decoder } from './text.js'
 
 /** Bytes read at first: the whole header of most files. */
 const FIRST_BYTES = 1 << 16
-/** The most bytes of neighboring tensors that one read takes. */
+/** The maximum number of bytes of adjacent tensors in one read. */
 const RUN_BYTES = 1 << 20
-/** The most bytes that wait for their conversion. */
+/** The maximum number of bytes that are converted at a time. */
 const PIECE_BYTES = 1 << 22
-/** The most shards that are opened at a time. */
+/** The maximum number of shards that are opened at a time. */
 const CONCURRENCY = 8
 
 /**
@@ -147,7 +147,7 @@ async function readEntry(entry, halves) {
 }
 
 /**
- * Entries in the order of their files, small neighbors together.
+ * Groups entries in file order into runs of small adjacent tensors.
  *
  * @param {readonly Placed[]} entries
  */
@@ -193,7 +193,7 @@ async function readRun(run, halves, tensors) {
 }
 
 /**
- * Reads the header of a file; an index gives its text.
+ * Reads the header of a file, or the text of an index.
  *
  * @param {Source} source
  * @returns {Promise<{ index: Uint8Array } | import('./header.js').Header>}
@@ -209,7 +209,7 @@ async function readStart(source) {
     await source.read(bytes.subarray(first.length), first.length)
     return bytes
   }
-  // As the length of a header, the first eight bytes of a JSON text are beyond every file.
+  // Read as a header length, the first eight bytes of a JSON text exceed the size of any file.
   const isJson = /^\s*\{/.test(decoder('latin1').decode(first.subarray(0, LENGTH_BYTES)))
   if (isJson && source.sibling && !isHeader(first, size)) {
     if (size > MAX_HEADER_BYTES) {
@@ -275,13 +275,13 @@ async function readShards(source, text) {
       const failure = outcomes.find(({ status }) => status === 'rejected')
       if (failure) throw /** @type {PromiseRejectedResult} */ (failure).reason
     }
-    // Sizes are numbers there.
+    // An index gives sizes as numbers.
     for (const [name, value] of isObject(metadata) ? Object.entries(metadata) : []) {
       merged[name] = typeof value === 'string' ? value : JSON.stringify(value)
     }
     const entries = [...map].map(([name, shard]) => {
       const entry = found.get(shard)?.get(name)
-      if (entry === undefined) throw fault('FORMAT', name, `an entry of ${shard}, as the index says`, 'none')
+      if (entry === undefined) throw fault('FORMAT', name, `an entry of ${shard}, as stated in the index`, 'none')
       return entry
     })
     entries.sort((a, b) => (a.name < b.name ? -1 : 1))

@@ -1,11 +1,11 @@
-// The message for a prefix under which there is nothing.
+// The error for a prefix without entries.
 
 import { AttentionError } from '../checks/errors.js'
 import { editDistance } from '../checks/nearest.js'
 
-/** Prefixes that a message lists. */
+/** The maximum number of prefixes in a message. */
 const MOST_LISTED = 3
-/** Characters of a prefix that are compared. */
+/** The maximum number of characters of a prefix that are compared. */
 const LONGEST = 200
 
 /**
@@ -19,7 +19,7 @@ export function noEntryUnder(prefix, names) {
   const others = found.length > MOST_LISTED ? [...listed, '…'] : listed
   const present =
     found.length > 0
-      ? `there are ${others.join(', ')}`
+      ? `similar prefixes: ${others.join(', ')}`
       : names.length > 0
         ? 'no name has a prefix'
         : 'there are no entries'
@@ -32,7 +32,8 @@ export function noEntryUnder(prefix, names) {
 }
 
 /**
- * The prefixes of names, the likeliest first: those that end as the wanted one does, then those spelled alike.
+ * The prefixes of names, the likeliest first: those with the same ending as the wanted one, then those with a similar
+ * spelling.
  *
  * @param {string} wanted
  * @param {readonly string[]} names
@@ -43,7 +44,7 @@ function nearestPrefixes(wanted, names) {
   for (const name of names) {
     for (let end = name.indexOf('.'); end >= 0; end = name.indexOf('.', end + 1)) prefixes.add(name.slice(0, end))
   }
-  // Each prefix is compared up to the number of parts of the wanted one, and one more for a missing first part.
+  // Prefixes may have one part more than the wanted one, in case its first part is missing.
   const most = wanted.split('.').length + 1
   const rated = [...prefixes]
     .filter((prefix) => prefix.split('.').length <= most && prefix.length < LONGEST)

@@ -34,7 +34,7 @@ function checkMetadata(metadata) {
 }
 
 /**
- * An object as JSON with its members in this order, also where names are numbers.
+ * An object as JSON with its members in this order, even if names are numbers.
  *
  * @param {readonly (readonly [name: string, value: unknown])[]} members
  */

@@ -1,4 +1,4 @@
-// The options that choose entries of a file, by which loadSafetensors and openSafetensors read.
+// The options with which loadSafetensors and openSafetensors select the entries to read.
 
 import { describe, fault, isFunction } from '../checks/errors.js'
 import { checkPrefix, pickOptions } from '../checks/options.js'
@@ -8,9 +8,9 @@ import { checkEntry, checkHalves, isSupported } from './elements.js'
 
 /**
  * @typedef {object} Selection
- * @property {string} prefix  with its dot
+ * @property {string} prefix  including the final dot
  * @property {((name: string) => unknown) | undefined} filter
- * @property {boolean} skips  entries of types that tensors cannot hold
+ * @property {boolean} skips  true to skip entries of types that tensors cannot hold
  * @property {import('./elements.js').Halves} halves
  */
 
@@ -46,7 +46,11 @@ export function select(entries, { prefix, filter, skips }) {
   return selected
 }
 
-/** The file's names, by empty state dicts that a prefix without entries gave. @type {WeakMap<object, Unmatched>} */
+/**
+ * The names in the file, for each state dict that is empty because of its prefix.
+ *
+ * @type {WeakMap<object, Unmatched>}
+ */
 const unmatched = new WeakMap()
 /** @typedef {{ prefix: string, names: readonly string[] }} Unmatched */
 
@@ -55,7 +59,7 @@ const unmatched = new WeakMap()
  *
  * @param {readonly (readonly [entry: Entry, tensor: import('./elements.js').StateEntry])[]} tensors
  * @param {Selection} selection
- * @param {readonly Entry[]} entries  all that there are
+ * @param {readonly Entry[]} entries  all entries of the file
  */
 export function toState(tensors, { prefix }, entries) {
   // Assignment would misinterpret a tensor named __proto__.
@@ -65,7 +69,7 @@ export function toState(tensors, { prefix }, entries) {
 }
 
 /**
- * Why a state dict is empty, if a prefix without entries is the reason.
+ * The prefix and names that explain why a state dict is empty, if its prefix is the reason.
  *
  * @param {object} state
  */

@@ -10,10 +10,15 @@ import { noEntryUnder } from './prefixes.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {{ name: string, shape: number[] }[]} Entries */
-/** An entry of a state dict, checked; `type` only for 16-bit floats. @typedef {{ name: string, shape: number[], data: Float32Array | Int32Array | Uint8Array | Uint16Array, type?: 'f16' | 'bf16' }} CheckedEntry */
+/** @typedef {Float32Array | Int32Array | Uint8Array | Uint16Array} EntryData */
+/**
+ * A checked entry of a state dict; only 16-bit floats have a `type`.
+ *
+ * @typedef {{ name: string, shape: number[], data: EntryData, type?: 'f16' | 'bf16' }} CheckedEntry
+ */
 
 /**
- * The entries of a state dict, or those of its part under `prefix`.
+ * The entries of a state dict, or only those under `prefix`.
  *
  * @param {unknown} state
  * @param {string} [prefix]
@@ -33,7 +38,7 @@ export function checkState(state, prefix = '') {
 }
 
 /**
- * Converts a state dict to the binding's form. Known buffers and entries of integers are left out.
+ * Converts a state dict to the binding's form, without known buffers and integer entries.
  *
  * @param {unknown} state
  * @param {unknown} [options]
@@ -47,7 +52,7 @@ export function encodeState(state, options) {
   if (checked.length === 0) checkPrefixOf(/** @type {object} */ (state), prefix)
   /** @type {Map<string, CheckedEntry>} */
   const entries = new Map()
-  /** Names of entries whose elements are integers. @type {Map<string, string>} */
+  /** The array classes of integer entries, by name. @type {Map<string, string>} */
   const integers = new Map()
   for (const entry of checked) {
     const below = renamed(entry.name.slice(prefix.length))
@@ -68,7 +73,7 @@ export function encodeState(state, options) {
 }
 
 /**
- * The error of a layer that lacks a parameter, if entries of integers may be the reason.
+ * Adds to an error about a missing parameter that an integer entry may be the reason.
  *
  * @param {unknown} error
  * @param {ReadonlyMap<string, string>} integers
@@ -88,7 +93,7 @@ export function explainIntegers(error, integers) {
 const describeArray = (type) => `${type === 'Uint8Array' ? 'a' : 'an'} ${type}`
 
 /**
- * Throws if there are no entries because of a prefix, given here or where the state dict was read.
+ * Throws if the state dict is empty because of a prefix, given here or when the state dict was read.
  *
  * @param {object} state
  * @param {string} prefix

@@ -1,4 +1,5 @@
-// Text as bytes, and back. Emulated pages, such as jsdom, lack the classes that Node has in a module too.
+// Converts text to bytes and back. In emulated pages, such as jsdom, which lack the global classes, those of node:util
+// are used.
 
 /** @returns {Pick<typeof globalThis, 'TextDecoder' | 'TextEncoder'>} */
 const classes = () =>

@@ -9,7 +9,7 @@ import { arrayType, asGiven, lengthOf } from '../../checks/tensor.js'
  * - `bytes`: a copy of the call's memory.
  * - `operations`: approximate number of operations if the call can be split, otherwise 0.
  * - `names`: the caller's names for q, k and v.
- * - `build`: makes the value to return from the results.
+ * - `build`: builds the value to return from the results.
  *
  * @typedef {object} Parts
  * @property {number} operation
@@ -47,7 +47,7 @@ export class Request {
   }
 
   /**
-   * Makes the value to return.
+   * Builds the value to return.
    *
    * @param {Result[]} results
    */

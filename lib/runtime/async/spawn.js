@@ -9,7 +9,8 @@
 /**
  * A running worker. While it is not held, it does not keep the process alive.
  *
- * @typedef {{ post: (message: any, transfer?: ArrayBufferLike[]) => void, hold: (held: boolean) => void, end: () => void }} Spawned
+ * @typedef {{ post: (message: any, transfer?: ArrayBufferLike[]) => void, hold: (held: boolean) => void, end: () =>
+ *   void }} Spawned
  */
 /** @typedef {{ candidate: string, open: (events: Events) => Spawned }} Spawn */
 
@@ -111,7 +112,7 @@ const fromText = (program) => ({
  */
 export function spawns(program) {
   const { process, Worker, Bun } = /** @type {any} */ (globalThis)
-  // Also in Deno, where only these workers let the process end while they are idle.
+  // Deno too: only these workers let its process end while they are idle.
   const hasThreads = process?.versions?.node !== undefined && !Bun
   if (hasThreads) return [fromText(program)]
   return typeof Worker === 'function' && typeof URL.createObjectURL === 'function' ? [fromBlob(program)] : []

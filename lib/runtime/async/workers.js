@@ -234,7 +234,7 @@ export function workerExecutor(backend, module, spawns) {
         if (failed) throw /** @type {PromiseRejectedResult} */ (failed).reason
         const answers = outcomes.map((outcome) => /** @type {PromiseFulfilledResult<any>} */ (outcome).value)
         if (answers.includes(undefined)) return runHere(backend, request)
-        // Parts run at the same time, each in a memory of its own.
+        // Parts run at the same time, each in its own memory.
         backend.countOnWorkers(answers.reduce((sum, { needed }) => sum + needed, 0))
         return join(answers.map(({ results }) => results))
       })
@@ -301,7 +301,7 @@ function send(handle, request, part, count, reports) {
 }
 
 /**
- * Joins the results of the parts of a call, row by row: each part leaves zeros where another one computes.
+ * Combines the results of the parts of a call by bitwise OR: each part leaves zeros where another one computes.
  *
  * @param {Result[][]} parts
  */
@@ -319,7 +319,7 @@ function mergeBits(to, from) {
 }
 
 /**
- * Runs the call on the calling thread after all, if workers could not start.
+ * Runs the call on the calling thread, because no worker could start.
  *
  * @param {import('../backend.js').Backend} backend
  * @param {Request} request
