@@ -1,5 +1,5 @@
-// The builds of both backends, as scripts/run.mjs and the release call them.
-// Uses only Node's own modules until esbuild is installed.
+// The builds of both backends, for scripts/run.mjs and the release. Uses only Node's own modules until esbuild is
+// installed.
 
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,10 +13,10 @@ const CRATE = ['--package', 'ruvector-attention-node', '--manifest-path', 'crate
 const CARGO = ['--', '--quiet', '--locked']
 
 /**
- * Builds the addon. With `target` it is built for publishing: without symbols, and on Linux for old C libraries.
+ * Builds the addon. With `target`, it is built for publication: without symbols, and on Linux for old C libraries.
  *
- * @param {string} [target]  a Rust target; that of this machine, unless named
- * @param {boolean} [isForDevelopment]  whether the addon keeps its symbols
+ * @param {string} [target]  a Rust target; by default that of this machine
+ * @param {boolean} [isForDevelopment]  true to keep the symbols of the addon
  */
 export async function buildNative(target, isForDevelopment = false) {
   const scratch = join('target', target ? `napi-${target}` : 'napi')
@@ -57,11 +57,11 @@ function publishedEnvironment(target) {
 }
 
 /**
- * Writes a linker that uses the C library of zig, which includes every version. `cargo-zigbuild`, from PyPI or crates.io,
- * translates the arguments.
+ * Writes a linker that uses the C library of zig, which includes every version. `cargo-zigbuild`, from PyPI or
+ * crates.io, translates the arguments.
  *
- * @param {string} target  as zig calls it
- * @returns {string} its file
+ * @param {string} target  in zig's notation
+ * @returns {string} the path of the linker
  */
 function zigLinker(target) {
   if (query('cargo-zigbuild', ['--version']) === undefined) {
@@ -74,7 +74,7 @@ function zigLinker(target) {
 }
 
 /**
- * Replaces a file by a copy of another if they differ. A process that has loaded the old one keeps it.
+ * Replaces a file with a copy of another if they differ. A process that has loaded the old one keeps it.
  *
  * @param {string} from
  * @param {string} to
@@ -97,7 +97,7 @@ export async function buildWasm(isForDevelopment = false) {
 /**
  * Bundles the program of the workers.
  *
- * @param {import('esbuild').BuildOptions} options  how it is written
+ * @param {import('esbuild').BuildOptions} options  the form of the output
  */
 export async function bundleWorker(options) {
   const { build } = await import('esbuild')
@@ -133,8 +133,8 @@ const subpaths = {
 }
 
 /**
- * Builds the package for runtimes and test runners whose `require` does not support ES modules, such as Jest: one bundle of
- * the same sources, with a file and declarations for each subpath.
+ * Builds the package for runtimes and test runners whose `require` does not support ES modules, such as Jest: one
+ * bundle of the same sources, with a file and declarations for each subpath.
  */
 export async function buildCommonJs() {
   const { build } = await import('esbuild')

@@ -1,6 +1,5 @@
-// Measures how long a cancelled call takes to reject, and how long until a call queued behind it has run: two hundred
-// times on
-// each backend, on one thread. `node scripts/cancellation.mjs`
+// Measures how long a cancelled call takes to reject, and how long a call queued behind it takes to finish: two hundred
+// times on each backend, on one thread. `node scripts/cancellation.mjs`
 
 import { loadBackend } from '../index.js'
 

@@ -1,6 +1,7 @@
-// `npm run coverage`: measures the lines that tests run. For lib/, it combines the specs in Node on both backends, their
-// child processes, the package's workers, and headless Chromium; for the kernels, it reads the compiler's counters. Both
-// have to reach the goal. `npm run coverage -- lib` or `-- kernels` measures one of them. Tests run on existing builds.
+// `npm run coverage`: measures the lines that tests run. For lib/, it combines the specs in Node on both backends,
+// their child processes, the package's workers, and headless Chromium; for the kernels, it reads the compiler's
+// counters. Both must reach the goal. `npm run coverage -- lib` or `-- kernels` measures one of them. Tests run on
+// existing builds.
 
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
@@ -14,9 +15,12 @@ const GOAL = 98
 
 const output = join(root, 'output', 'coverage')
 
-/** @typedef {{ file: string, lines: number, covered: number, uncovered: number[] }} Row  `uncovered`: the lines that did not run */
+/**
+ * @typedef {{ file: string, lines: number, covered: number, uncovered: number[] }} Row  `uncovered`: the lines that did
+ *   not run
+ */
 
-/** Crates without kernels: bindings, which only a host loads; the oracle of the tests; tools. */
+/** Crates without kernels: bindings, which only run in a host; the oracle of the tests; tools. */
 const OTHER_CRATES = ['attention-node', 'attention-wasm', 'attention-oracle', 'xtask']
 
 /** The oracle, if it is a module of the kernel crate. */
@@ -34,7 +38,7 @@ function emptied(folder) {
 
 /**
  * @param {string} file
- * @param {ReadonlyMap<number, boolean>} lines  whether each line ran
+ * @param {ReadonlyMap<number, boolean>} lines  true for lines that ran
  * @returns {Row}
  */
 function rowOf(file, lines) {
@@ -70,8 +74,8 @@ async function ofLib() {
 // ── Kernels ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Finds LLVM's programs that read the counters of this compiler: rustup's component llvm-tools, or the system's programs of
- * the same version.
+ * Finds the LLVM programs that read this compiler's counters: rustup's component llvm-tools, or the system's programs
+ * of the same version.
  *
  * @param {string} name
  */

@@ -1,5 +1,5 @@
-// Generates the lists of names that entries export from their declarations: `node scripts/entries.mjs` writes them, `--check`
-// fails if one is out of date. JavaScript has no other way to export the members of an object.
+// Generates the lists of names that entries export from their declarations: `node scripts/entries.mjs` writes them,
+// `--check` fails if one is out of date. JavaScript has no other way to export the members of an object.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import { root } from '../tools/shell.mjs'
 const main = ['browser', 'external', 'workerd'].map((name) => `lib/entries/${name}.js`)
 const compat = ['', '-browser', '-external', '-workerd'].map((name) => `lib/entries/compat${name}.js`)
 
-/** Each contract with its entries, and the modules that an entry passes on whole. */
+/** Each file of declarations with its entries, and the modules that an entry re-exports completely. */
 const contracts = [
   { declarations: 'index.d.ts', entries: ['index.js', ...main], passedOn: [] },
   { declarations: 'compat.d.ts', entries: compat, passedOn: ['lib/compat/tools.js'] }

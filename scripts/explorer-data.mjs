@@ -1,6 +1,5 @@
 // Generates the data of examples/explorer from all-MiniLM-L6-v2: 16-bit embeddings of its most common tokens, and a
-// tokenizer
-// limited to them. Other words are split into known pieces, in the worst case into letters.
+// tokenizer limited to those tokens. Other words are split into known pieces, in the worst case into letters.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -75,8 +74,8 @@ function safetensors(entries, metadata) {
 }
 
 /**
- * Selects the tokens of the page: markers, single characters, everyday words, the words of its own sentences, then the
- * most common tokens. Numbers, mostly years, are excluded.
+ * Selects the tokens of the page: markers, single characters, everyday words, the words of the page's sentences, then
+ * the most common tokens. Numbers, mostly years, are excluded.
  *
  * @param {readonly string[]} vocabulary  all tokens, by id
  */

@@ -1,6 +1,6 @@
-// Fuzzes all exports of the package with valid and mutated arguments from a seed, on both backends, and reports
-// violations:
-// `npm run fuzz -- --seconds 600 --seed 1 --backend wasm`. Cases that end the process or take too long are found too.
+// Fuzzes all exports of the package on both backends, with valid and mutated arguments from a seed, and reports
+// violations: `npm run fuzz -- --seconds 600 --seed 1 --backend wasm`. It also finds cases that end the process or take
+// too long.
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'

@@ -1,12 +1,13 @@
-// `npm run release -- VERSION`: builds, tests, packs and checks a release in a copy of the repository, rehearses it with a
-// local registry and, only with --publish, publishes it. With --prepare it only sets the version in the repository.
+// `npm run release -- VERSION`: builds, tests, packs and checks a release in a copy of the repository, rehearses it
+// with a local registry and, only with --publish, publishes it. With --prepare it only sets the version in the
+// repository.
 
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { platformTriple } from '../lib/loaders/platform.js'
 import { platforms } from '../tools/release/platforms.mjs'
-import { standing } from '../tools/release/registry.mjs'
+import { stateOnNpm } from '../tools/release/registry.mjs'
 import { rehearse } from './release/rehearse.mjs'
 import { writeBills } from './release/sbom.mjs'
 import { withAbsoluteLinks } from '../tools/release/readme.mjs'
@@ -80,7 +81,7 @@ function commandLine() {
 // ── The repository and its copy ──────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Sets the version, and gives it its entry in the changelog.
+ * Sets the version, and creates its changelog entry.
  *
  * @param {string} folder
  * @param {string} version
@@ -97,7 +98,7 @@ function prepare(folder, version) {
   return [...changed, 'CHANGELOG.md']
 }
 
-/** Refuses to publish a state that is not in the history. @param {string} version */
+/** Refuses to publish uncommitted changes. @param {string} version */
 function checkPrepared(version) {
   const behind = filesBehind(root, version)
   const remedy = `run \`npm run release -- ${version} --prepare\` and commit`
@@ -172,7 +173,7 @@ function choosePlatforms({ platforms: list, publish }) {
 
 /**
  * Writes the published manifest: it adds the platforms' packages, which a clone must not request before they exist, and
- * omits entries that only a clone uses. Makes the links of the README absolute, as npm's page needs them.
+ * omits entries that only a clone uses. Makes the links of the README absolute, as required on npm's page.
  *
  * @param {string} version
  * @param {readonly Platform[]} chosen
@@ -201,7 +202,7 @@ function packFolder(folder) {
 /**
  * @param {string} version
  * @param {readonly Platform[]} chosen
- * @returns {Packed[]} in the order to publish them in: the root last, so that nobody finds it without its addons
+ * @returns {Packed[]} in publishing order: the root last, so that nobody can install it before its addons
  */
 function pack(version, chosen) {
   rmSync(tarballs, { recursive: true, force: true })
@@ -257,12 +258,12 @@ async function checkForConsumers(file) {
  * @param {Options} options
  */
 function choosePackages(packed, { version, tag, publish }) {
-  const standings = packed.map((one) => ({ one, ...standing(one, version, tag) }))
-  const conflicts = standings.flatMap(({ conflict }) => conflict ?? [])
+  const states = packed.map((one) => ({ one, ...stateOnNpm(one, version, tag) }))
+  const conflicts = states.flatMap(({ conflict }) => conflict ?? [])
   if (publish && conflicts.length > 0) throw new Failure(conflicts.join('\n'))
   for (const conflict of conflicts) console.log(`could not be published: ${conflict}`)
-  for (const { one, isThere } of standings) if (isThere) console.log(`${one.name}@${version} is published already`)
-  return standings.filter(({ isThere }) => !isThere).map(({ one }) => one)
+  for (const { one, isPublished } of states) if (isPublished) console.log(`${one.name}@${version} is published already`)
+  return states.filter(({ isPublished }) => !isPublished).map(({ one }) => one)
 }
 
 /**
@@ -287,7 +288,7 @@ async function release(options) {
       join(output, 'notes.md'),
       `${changelogEntry(readFileSync(join(tree, 'CHANGELOG.md'), 'utf8'), version)}\n`
     )
-    // Before the tests, which build for this machine alone.
+    // Before the tests, which build only for this machine.
     if (options['skip-build']) takeBuilds()
   })
   // Fast checks run first.

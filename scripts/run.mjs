@@ -1,5 +1,5 @@
-// Implements the npm scripts: set-up, builds, checks and tests, each as named and timed steps.
-// Uses only Node's own modules, since it has to run before anything is installed.
+// Implements the npm scripts: setup, builds, checks and tests, each as named and timed steps. Uses only Node's own
+// modules, since it must run before anything is installed.
 
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,11 +10,11 @@ import { Failure, attempt, npmProgram, query, root, run, runOnTerminal, step } f
 
 const explorer = join(root, 'examples', 'explorer')
 
-/** The sums over all suites of tests. */
+/** Totals over all test suites. */
 const counts = { passed: 0, failed: 0 }
 
 /**
- * Runs a program that an npm package brings.
+ * Runs a program of an npm package.
  *
  * @param {string} name
  * @param {readonly string[]} args
@@ -23,19 +23,21 @@ const runNpm = (name, ...args) => run(process.execPath, [npmProgram(name), ...ar
 
 // ── Builds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** The Rust target that the command line names: `npm run build:native -- --target aarch64-unknown-linux-gnu`. */
+/** The Rust target from the command line: `npm run build:native -- --target aarch64-unknown-linux-gnu`. */
 function targetGiven() {
   const { values } = parseArgs({ args: process.argv.slice(3), options: { target: { type: 'string' } } })
   return values.target
 }
 
-/** Builds both backends; for development with symbols, and WebAssembly as one module that is not optimized further. */
+/**
+ * Builds both backends. For development, they keep symbols, and WebAssembly is one module without further optimization.
+ */
 async function build(isForDevelopment = false) {
   await step('build native', () => buildNative(undefined, isForDevelopment))
   await step('build WebAssembly', () => buildWasm(isForDevelopment))
 }
 
-/** True if the command line requests a build for development: `npm run build -- --dev`. */
+/** True for a development build: `npm run build -- --dev`. */
 function isDevelopmentGiven() {
   const { values } = parseArgs({ args: process.argv.slice(3), options: { dev: { type: 'boolean' } } })
   return values.dev
@@ -54,9 +56,9 @@ const clippy = (args, env) => run('cargo', ['clippy', '--quiet', '--locked', ...
 
 async function clippyForNative() {
   await clippy(['--all-targets', ...KERNELS, '--package', 'ruvector-attention-oracle', '--package', 'xtask'])
-  // As a Rust program takes it, without the feature that the calls of the bindings turn on.
+  // Like a Rust program that depends on the crate, without the feature that the bindings enable.
   await clippy(['--package', 'ruvector-attention'])
-  // Its exports exist only where Node loads it, not in a test.
+  // Its exports exist only when Node loads it, not in a test.
   await clippy(['--package', 'ruvector-attention-node'])
 }
 
@@ -110,7 +112,7 @@ async function format() {
 // ── Tests ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Runs a suite of tests and adds what it counted; one that counts nothing has failed.
+ * Runs a test suite and adds its counts; a suite that runs no test has failed.
  *
  * @param {string} command
  * @param {readonly string[]} args
@@ -143,15 +145,18 @@ const cargoTest = (args, env) =>
     env
   )
 
-/** Tests the crates with checks of overflow and debug assertions, which take long to compile. */
+/** Tests the crates with overflow checks and debug assertions, which take long to compile. */
 const testChecked = () =>
   step('tests of the kernels with checks', () => cargoTest([...KERNELS, '--lib', '--tests', '--profile', 'checked']))
 
-/** Tests the crates and the fuzz targets with AddressSanitizer, whose runtime comes with the toolchain of Linux and macOS. */
+/**
+ * Tests the crates and the fuzz targets with AddressSanitizer, whose runtime comes with the toolchain of Linux and
+ * macOS.
+ */
 async function testSanitize() {
   const [, target] = query('rustc', ['-vV'])?.match(/^host: (.*)$/m) ?? []
-  if (!target) throw new Failure('no Rust compiler answers: run `npm run setup`')
-  // A folder of its own, since other flags make Cargo compile everything again.
+  if (!target) throw new Failure('found no Rust compiler: run `npm run setup`')
+  // A separate folder, since other flags make Cargo compile everything again.
   const env = {
     RUSTC_BOOTSTRAP: '1',
     RUSTFLAGS: '-Zsanitizer=address',
@@ -162,7 +167,7 @@ async function testSanitize() {
 }
 
 /**
- * @param {readonly string[]} [specs]  all of them, unless named
+ * @param {readonly string[]} [specs]  default: all
  * @param {Record<string, string>} [env]
  */
 const ava = (specs = [], env = {}) =>
@@ -174,10 +179,10 @@ const ava = (specs = [], env = {}) =>
     env
   )
 
-/** Folders of the specs that verify numbers: on every backend and in browsers, or in Node. */
+/** Folders of the specs that verify numbers, on every backend and in browsers, or in Node. */
 const NUMERIC = ['__test__/everywhere/**', '__test__/node/**']
 
-/** Runs the numeric specs at every instruction set that the machine has below its best, at which all specs have run. */
+/** Runs the numeric specs at the machine's lower instruction sets; all specs have already run at the best one. */
 async function avaAtLowerLevels() {
   const levelWith = (/** @type {Record<string, string>} */ env) =>
     query(process.execPath, ['--input-type=module', '-e', "console.log((await import('./index.js')).backend().simd)"], {
@@ -186,7 +191,7 @@ async function avaAtLowerLevels() {
   const best = levelWith({})
   for (const level of ['portable', 'sse2', 'avx2']) {
     const env = { RUVECTOR_ATTENTION_SIMD: level }
-    // One that the machine does not have is passed over.
+    // Skips instruction sets that the machine lacks.
     if (level === best || levelWith(env) !== level) continue
     await step(`tests of the package at the instruction set ${level}`, () => ava(NUMERIC, env))
   }
@@ -211,7 +216,7 @@ async function testExplorer() {
   await suite(process.execPath, args, /^ℹ pass (\d+)/gm, /^ℹ fail (\d+)/gm)
 }
 
-/** @param {readonly string[]} args  which of them; all unless named */
+/** @param {readonly string[]} args  names of consumers; default: all */
 const consumers = (...args) =>
   suite(
     process.execPath,
@@ -229,21 +234,21 @@ async function counted(steps) {
   try {
     await steps()
   } catch (error) {
-    // A check that is no test counts as one when it fails.
+    // If no test failed, the failed step counts as one.
     counts.failed ||= 1
     report(error)
   }
   console.log(`\n${counts.passed} passed, ${counts.failed} failed`)
 }
 
-/** @param {{ all?: boolean }} [options]  all consumers, instead of the core of them */
+/** @param {{ all?: boolean }} [options]  all consumers instead of the most important ones */
 async function test({ all = false } = {}) {
-  await step('set-up', () => setup({ tests: true }))
+  await step('setup', () => setup({ tests: true }))
   const ready = setupTests({ consumers: all })
-  // It is waited for below; a build that fails first has the word.
+  // Awaited below. If the build fails first, its error is the one reported.
   ready.catch(() => {})
   await build()
-  await step('set-up of the tests', () => ready)
+  await step('setup of the tests', () => ready)
   await lint()
   await step('tests of the kernels', () => cargoTest([...KERNELS, '--package', 'ruvector-attention-oracle']))
   await step('tests of the build tool', () => cargoTest(['--package', 'xtask', '--profile', 'xtask']))
@@ -257,8 +262,8 @@ async function test({ all = false } = {}) {
 }
 
 /**
- * All of `npm test`, every consumer, tests with checks and sanitizer, five minutes each of the fuzzer and the soak of
- * calls, and two of the soak of dropped objects.
+ * Runs `npm test` with every consumer, the tests with checks and with the sanitizer, five minutes each of the fuzzer
+ * and the soak of calls, and two minutes of the soak of dropped objects.
  */
 async function testAll() {
   await test({ all: true })
@@ -271,14 +276,14 @@ async function testAll() {
   await script('soak', '--program', 'objects', '--seconds', '60')
 }
 
-/** The checks and specs of the JavaScript, on what is built. */
+/** Runs the checks and specs of the JavaScript, on existing builds. */
 async function testScripts() {
   await lintScripts()
   await step('builds with faults', buildWithFaults)
   await step('tests of the package on both backends', () => ava())
 }
 
-/** The specs on WebAssembly alone, on what is built: in Node, and in the browser. */
+/** Runs the specs on WebAssembly only, on existing builds, in Node and in the browser. */
 async function testWasm() {
   const env = { RUVECTOR_ATTENTION_BACKEND: 'wasm' }
   await step('tests of the package on WebAssembly', () => ava(['__test__/everywhere/**'], env))
@@ -288,22 +293,22 @@ async function testWasm() {
 // ── Programs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * @param {string} program  a script of the repository, which is run once all is built
+ * @param {string} program  a script of the repository, to run after the builds
  * @param {readonly string[]} [args]
  */
 const buildAndRun =
   (program, args = process.argv.slice(3)) =>
   async () => {
-    await step('set-up', () => setup())
+    await step('setup', () => setup())
     await build()
     console.log()
     process.exitCode = await runOnTerminal([program, ...args], root)
   }
 
-/** Runs the example that the command line names. */
+/** Runs the example named on the command line. */
 async function example() {
   const [name = '', ...args] = process.argv.slice(3)
-  // Others are projects of their own, which bring a README.
+  // The others are separate projects with a README.
   const names = readdirSync(join(root, 'examples')).filter((name) =>
     existsSync(join(root, 'examples', name, 'index.js'))
   )
@@ -311,9 +316,9 @@ async function example() {
   await buildAndRun(`examples/${name}/index.js`, args)()
 }
 
-/** Builds all and serves the explorer, whose address Vite prints; what changes shows at once. */
+/** Builds everything and serves the explorer; Vite prints its address, and reloads it on changes. */
 async function serveExplorer() {
-  await step('set-up', () => setup())
+  await step('setup', () => setup())
   await build()
   await step("the explorer's packages", installExplorer)
   const vite = npmProgram('vite', 'vite', explorer)
@@ -369,7 +374,7 @@ const commands = {
 }
 
 /**
- * Says what went wrong and makes this program end as failed.
+ * Prints an expected failure, and sets the exit code.
  *
  * @param {unknown} error
  */

@@ -1,5 +1,6 @@
-// Gets what the builds need and the machine lacks: the WebAssembly target of Rust, the npm packages and, for the tests, a browser.
-// Quiet and quick where nothing is missing. Uses only Node's own modules, since it runs before anything is installed.
+// Installs what the builds need and the machine lacks: the WebAssembly target of Rust, the npm packages and, for the
+// tests, a browser. Quick and silent if nothing is missing. Uses only Node's own modules, since it runs before anything
+// is installed.
 
 import {
   cpSync,
@@ -23,7 +24,9 @@ import { Failure, query, root, run } from '../tools/shell.mjs'
 const WASM_TARGET = 'wasm32-unknown-unknown'
 const OLDEST_RUST = [1, 95]
 
-/** Debian's Rust for the web, where rustup cannot fetch a target. `crates/xtask` looks for it in the same place. */
+/**
+ * Debian's Rust for WebAssembly, used if rustup cannot fetch the target. `crates/xtask` expects it in the same place.
+ */
 const debianRustc = '/usr/bin/rustc'
 const debianCargo = '/usr/bin/cargo'
 const debianRustPackages = ['rustc-web', 'cargo-web', 'rust-web-src', 'rust-web-llvm', 'rust-web-clippy']
@@ -32,7 +35,8 @@ const debianRustPackages = ['rustc-web', 'cargo-web', 'rust-web-src', 'rust-web-
 const say = (text) => console.log(`setup: ${text}`)
 
 /**
- * Sets up what `npm run build` needs; with `tests` also Rust's components that check code.
+ * Installs what `npm run build` needs; with `tests`, also Rust's components that check code.
+ *
  * @param {{ tests?: boolean }} [options]
  */
 export async function setup({ tests = false } = {}) {
@@ -42,8 +46,9 @@ export async function setup({ tests = false } = {}) {
 }
 
 /**
- * Sets up what `npm test` needs besides, and with `consumers` what all consumers need: after `setup`, and beside a build if need be,
- * since most of it is waiting.
+ * Installs what `npm test` needs in addition, and with `consumers` what all consumers need. Call it after `setup`; it
+ * may run during a build, since it mostly waits for downloads.
+ *
  * @param {{ consumers?: boolean }} [options]
  */
 export async function setupTests({ consumers = false } = {}) {
@@ -75,27 +80,29 @@ async function checkRust(tests) {
 // ── The WebAssembly target ───────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * The variables under which cargo builds for WebAssembly: none where the usual compiler has the target.
- * @returns {Record<string, string> | undefined} undefined where no compiler has it
+ * The environment variables with which cargo builds for WebAssembly; none if the default compiler has the target.
+ *
+ * @returns {Record<string, string> | undefined} undefined if no compiler has it
  */
 export function wasmEnvironment() {
   if (existsSync(targetLibraries('rustc'))) return {}
   if (debianTargetIsReady()) {
-    // Cargo finds clippy's driver through PATH, and the driver has to be the compiler's own.
+    // Cargo finds clippy's driver through PATH, and the driver must belong to the compiler.
     return { RUSTC: debianRustc, PATH: `/usr/bin${delimiter}${process.env.PATH}` }
   }
   return undefined
 }
 
 /**
- * Where a compiler looks for the target's standard library; empty if there is no such compiler.
+ * The folder in which a compiler expects the target's standard library; empty if the compiler is missing.
+ *
  * @param {string} rustc
  */
 function targetLibraries(rustc) {
   return query(rustc, ['--print', 'target-libdir', '--target', WASM_TARGET]) ?? ''
 }
 
-/** The file that says which compiler built the standard library beside it. */
+/** The file that names the compiler that built the standard library next to it. */
 const stampPath = () => join(targetLibraries(debianRustc), '..', 'built-by')
 
 function debianTargetIsReady() {
@@ -108,20 +115,20 @@ async function installWasmTarget() {
   if (wasmEnvironment()) return
   say(`adding the Rust target ${WASM_TARGET}`)
   if (query('rustup', ['target', 'add', WASM_TARGET]) !== undefined && existsSync(targetLibraries('rustc'))) return
-  say("rustup could not fetch it; taking Debian's compiler, and its standard library from source")
+  say("rustup could not fetch it; using Debian's compiler, and building its standard library from source")
   if (!(await aptInstall(debianRustPackages))) {
     throw new Failure(`the target ${WASM_TARGET} is missing: run \`rustup target add ${WASM_TARGET}\``)
   }
-  // The compiler calls its linker `rust-lld`, which is a link to a linker that another package brings: lld-22, say.
+  // The compiler calls its linker `rust-lld`, a link to a linker from another package, such as lld-22.
   await aptInstall([basename(readlinkSync('/usr/bin/rust-lld'))])
   if (!debianTargetIsReady()) await buildStandardLibrary()
 }
 
-/** Builds Debian's source of the standard library once and puts it where Debian's compiler looks for it. */
+/** Builds the standard library from Debian's source once, and installs it for Debian's compiler. */
 async function buildStandardLibrary() {
   const scratch = mkdtempSync(join(tmpdir(), 'wasm-std-'))
   try {
-    // An empty crate: what counts is what `-Zbuild-std` builds for it.
+    // The crate is empty; only the libraries that `-Zbuild-std` builds for it are used.
     writeFileSync(
       join(scratch, 'Cargo.toml'),
       '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2024"\n[workspace]\n'
@@ -161,17 +168,18 @@ async function buildStandardLibrary() {
 
 const installPackages = () => installLocked(root, 'the npm packages')
 
-/** What builds and tests examples/explorer. */
+/** Installs the packages that build and test examples/explorer. */
 export const installExplorer = () => installLocked(join(root, 'examples', 'explorer'), "the explorer's npm packages")
 
 /**
- * Installs a folder's packages, unless what is installed is what its lock says.
+ * Installs a folder's packages, unless they already match its lock file.
+ *
  * @param {string} folder
  * @param {string} what
  */
 export async function installLocked(folder, what) {
   const lock = readFileSync(join(folder, 'package-lock.json'))
-  // A copy of the lock that was last satisfied.
+  // A copy of the lock file that was last installed.
   const satisfied = join(folder, 'node_modules', '.satisfied-lock.json')
   if (existsSync(satisfied) && readFileSync(satisfied).equals(lock)) return
   say(`installing ${what}`)
@@ -189,7 +197,9 @@ async function installBrowser() {
   }
 }
 
-/** Firefox and WebKit, for the explorer and the consumers: a test without its browser is skipped, and says so. */
+/**
+ * Installs Firefox and WebKit for the explorer and the consumers; tests without their browser are skipped with a note.
+ */
 async function installOtherBrowsers() {
   try {
     await aptInstall(['firefox-esr', 'webkit2gtk-driver', 'xvfb'])
@@ -206,7 +216,8 @@ const coreTools = /** @type {const} */ (['bun', 'deno', 'workerd', 'esbuild', 'v
 
 /**
  * Installs the tools of consumers. A consumer reports tools that are not available on this machine.
- * @param {boolean} all  and not only those of `npm test`
+ *
+ * @param {boolean} all  true for all tools, false for those of `npm test`
  */
 async function installConsumers(all) {
   const sets = all ? /** @type {import('../tools/consumers.mjs').ToolSet[]} */ (Object.keys(tools)) : coreTools
@@ -237,7 +248,8 @@ async function installModel() {
 let aptIsUpdated = false
 
 /**
- * Installs those of the Debian packages that are missing.
+ * Installs the missing ones among these Debian packages.
+ *
  * @param {readonly string[]} packages
  * @returns {Promise<boolean>} false if the machine has no apt, or the user may not run it
  */

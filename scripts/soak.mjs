@@ -1,8 +1,8 @@
-// Runs a program for a long time on one backend and measures what grows:
+// Runs a program for a long time on one backend, and measures growth:
 // `npm run soak -- --seconds 600 --backend wasm --program objects`.
 // - `calls` makes millions of small calls of every kind, some of which fail or are cancelled, and collects garbage for
 //   each sample. Exits with an error if memory, threads or handles grow.
-// - `objects` drops large objects of every kind without dispose(), and leaves it to the engine when to collect them.
+// - `objects` drops large objects of every kind without dispose(), and lets the engine decide when to collect them.
 //   Exits with an error if memory grows or the objects occupy too much of it.
 
 import { readdirSync } from 'node:fs'
@@ -19,7 +19,7 @@ const collect = runInNewContext('gc')
 
 /** Allowed growth from beginning to end: some pages of memory, but nothing per call. */
 const LIMITS = { rss: 40e6, heap: 4e6, total: 2e6, allocated: 1e6, threads: 1, handles: 2 }
-/** Bytes that dropped objects may occupy in an instance, and the allowed growth of resident memory, which follows them. */
+/** Bytes that dropped objects may occupy in an instance, and the allowed growth of resident memory as a consequence. */
 const [MOST_DROPPED, GROWTH_DROPPED] = [512e6, 100e6]
 /** Share of the time until caches, code and pools have reached their final size. */
 const WARM_UP = 0.15
@@ -287,7 +287,7 @@ async function soakObjects(kind, seconds) {
     mostResident = Math.max(mostResident, sample.rss)
     taken.push({ sample, time: elapsed() })
   }
-  /** Makes a layer that only its call refers to. */
+  /** Creates a layer that only its call refers to. */
   const call = () => {
     const layer = new api.SelfAttention({ modelDim: 512, numHeads: 8 })
     const result = layer.forwardAsync(x)
@@ -305,7 +305,7 @@ async function soakObjects(kind, seconds) {
   }
   const { steady, first, last } = steadyOf(taken, seconds)
   const { total } = read(api)
-  // Nothing is left but what the last calls have to keep.
+  // Only the memory that the last calls keep is left.
   const { allocated: kept } = await measure(api)
   const megabytes = (/** @type {number} */ bytes) => `${(bytes / 1e6).toFixed(0)} MB`
   const [before, after] = [median(first, 'rss'), median(last, 'rss')]

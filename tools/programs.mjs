@@ -1,4 +1,4 @@
-// Finds browsers and other programs on this machine. Uses only Node's own modules, since the set-up calls it.
+// Finds browsers and other programs on this machine. Uses only Node's own modules, since the setup calls it.
 
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'

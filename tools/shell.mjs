@@ -1,4 +1,5 @@
-// Runs programs for the scripts: their output goes to the terminal, and a failure stops the script and names the command.
+// Runs programs for the scripts: their output goes to the terminal, and a failure stops the script and names the
+// command.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -11,7 +12,10 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 /** A failure that is reported without a stack trace. */
 export class Failure extends Error {}
 
-/** @typedef {{ cwd?: string, env?: Record<string, string> }} RunOptions `env` is added to the environment of this process. */
+/**
+ * @typedef {{ cwd?: string, env?: Record<string, string> }} RunOptions `env` is added to the environment of this
+ *   process.
+ */
 
 /**
  * Runs one step, with its name before it and its time after it.
@@ -72,7 +76,8 @@ export async function run(command, args, options) {
 }
 
 /**
- * Runs a Node program on this terminal, so that it can draw there. Signals that would end this process end the program.
+ * Runs a Node program on this terminal, so that it can draw there. Signals that would end this process end that program
+ * instead.
  *
  * @param {readonly string[]} args
  * @param {string} cwd

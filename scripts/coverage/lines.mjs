@@ -1,12 +1,14 @@
-// Lines of lib/ that ran, from V8's counters in Node processes, workers and pages. Counters of the same script are merged,
-// then mapped to the lines where statements start; for bundles, through their source map.
+// Lines of lib/ that ran, from V8's counters in Node processes, workers and pages. Counters of the same script are
+// merged, then mapped to the lines where statements start; for bundles, through their source map.
 
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { root } from '../../tools/shell.mjs'
 
-/** @typedef {{ scriptId: string, url: string, functions: any[] }} Script  the counters of one script, as V8 writes them */
+/**
+ * @typedef {{ scriptId: string, url: string, functions: any[] }} Script  the counters of one script, as V8 writes them
+ */
 /** @typedef {Map<number, boolean>} Lines  whether each line that starts a statement ran */
 
 /**
@@ -20,8 +22,9 @@ const load = (name) => import(name)
 /**
  * Returns the lines of each source file that ran, in any script built from it.
  *
- * @param {string} folder  with the counters, JSON files as `NODE_V8_COVERAGE` writes them; bundles and their source maps are next to it
- * @param {readonly string[]} sources  files to report, whether they ran or not
+ * @param {string} folder  with the counters, JSON files in the format of `NODE_V8_COVERAGE`; bundles and their source
+ *   maps are next to it
+ * @param {readonly string[]} sources  files to report, even if they did not run
  * @returns {Promise<Map<string, Lines>>}
  */
 export async function linesThatRan(folder, sources) {
@@ -84,8 +87,8 @@ function sourceOf(path, { functions }, sizes) {
 }
 
 /**
- * Returns the lines where the statements of a script's sources start, with their counts. A source map is in a file with the
- * same name and `.map`.
+ * Returns the lines where the statements of a script's sources start, with their counts. A source map is in a file with
+ * the same name and `.map`.
  *
  * @param {Script} coverage
  * @returns {Promise<Map<string, { line: number, count: number }[]>>}

@@ -1,4 +1,4 @@
-// Follows every link of the built site from page to page, and reports those that lead nowhere.
+// Follows every link of the built site from page to page, and reports broken ones.
 //   node scripts/docs/crawl.mjs [FOLDER]
 
 import { existsSync, readFileSync, statSync } from 'node:fs'
@@ -37,7 +37,7 @@ export function crawl(site) {
   }
   let links = 0
   open(join(site, 'index.html'))
-  // A map goes through the entries that are added meanwhile, too.
+  // Iteration over a map includes entries that are added meanwhile.
   for (const [path, page] of pages) {
     for (const link of page.links) {
       links += 1
@@ -49,7 +49,7 @@ export function crawl(site) {
 }
 
 /**
- * Why a link leads nowhere, or undefined if it does not, or leaves the site.
+ * The reason why a link is broken; undefined if it works or leaves the site.
  *
  * @param {string} site
  * @param {string} from

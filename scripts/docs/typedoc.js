@@ -21,7 +21,7 @@ const guides = [
   'internals'
 ].map((name) => `docs/${name}.md`)
 
-/** A guide that does not exist yet would leave dead links. */
+/** A guide that does not exist yet would leave broken links. */
 const written = guides.filter((path) => existsSync(join(root, path)))
 
 /** @type {Partial<import('typedoc').TypeDocOptions>} */

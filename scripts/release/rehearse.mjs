@@ -1,4 +1,5 @@
-// Rehearses a release: a local registry receives the tarballs, and the package is installed from it in new folders and run.
+// Rehearses a release: publishes the tarballs to a local registry, then installs the package from it in new folders and
+// runs it.
 
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -126,7 +127,7 @@ async function answered(address, child) {
 /**
  * @param {string} folder
  * @param {string} version
- * @param {string} kind  the backend that has to run
+ * @param {string} kind  the backend that must run
  * @param {Record<string, string>} env
  * @param {readonly string[]} flags
  */

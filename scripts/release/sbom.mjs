@@ -36,7 +36,8 @@ async function validate(file) {
 }
 
 /**
- * @typedef {{ id: string, name: string, version: string, license: string | null, description: string | null, source: string | null }} Crate
+ * @typedef {{ id: string, name: string, version: string, license: string | null, description: string | null, source:
+ *   string | null }} Crate
  * @typedef {{ id: string, deps: { pkg: string, dep_kinds: { kind: string | null }[] }[] }} Node
  */
 

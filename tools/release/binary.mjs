@@ -3,7 +3,7 @@
 /**
  * @typedef {object} Binary
  * @property {'linux' | 'darwin' | 'win32'} system
- * @property {string} machine  x64 or arm64, or the number that the header gives
+ * @property {string} machine  x64 or arm64, or else the number in the header
  * @property {string[]} libraries  required libraries; on Linux only
  * @property {string[]} glibc  required versions of glibc, in ascending order; on Linux only
  * @property {boolean} hasSymbols  true if it has a symbol table for debuggers; on Linux only

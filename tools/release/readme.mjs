@@ -36,7 +36,7 @@ function linked(text, { link, picture }) {
 const isRelative = (target) => !target.startsWith('#') && !/^[a-z][a-z0-9+.-]*:/i.test(target)
 
 /**
- * The relative links that are left, which would lead nowhere on npm's page.
+ * The remaining relative links, which would be broken on npm's page.
  *
  * @param {string} markdown
  */

@@ -1,5 +1,5 @@
-// Compares a release with the versions on npm: a published version never changes, and an earlier package may have used the
-// name.
+// Compares a release with the versions on npm: a published version never changes, and an earlier package may have used
+// its name.
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -8,8 +8,9 @@ import { compareVersions } from './binary.mjs'
 import { isPrerelease } from './versions.mjs'
 
 /**
+ * All published versions of a package, and the integrity of the version in question if it is among them.
+ *
  * @typedef {{ versions: string[], integrity?: string }} Published
- *   `versions` are all that there are of a package, `integrity` is that of the version in question, where it is there
  */
 
 /**
@@ -24,7 +25,7 @@ function published(name, version) {
   return { versions, integrity: query('npm', ['view', `${name}@${version}`, 'dist.integrity']) }
 }
 
-/** Computes the integrity as npm does. @param {Buffer} tarball */
+/** Computes the integrity in npm's format. @param {Buffer} tarball */
 export const integrityOf = (tarball) => `sha512-${createHash('sha512').update(tarball).digest('base64')}`
 
 /**
@@ -32,12 +33,12 @@ export const integrityOf = (tarball) => `sha512-${createHash('sha512').update(ta
  *
  * @param {{ name: string, version: string, tag: string, tarball: Buffer }} release
  * @param {Published} known
- * @returns {{ isThere: boolean, conflict?: string }}
+ * @returns {{ isPublished: boolean, conflict?: string }}
  */
 export function publishedState({ name, version, tag, tarball }, { versions, integrity }) {
   if (versions.includes(version)) {
-    if (integrity === integrityOf(tarball)) return { isThere: true }
-    return { isThere: false, conflict: `${name}@${version} is published with other contents: take another version` }
+    if (integrity === integrityOf(tarball)) return { isPublished: true }
+    return { isPublished: false, conflict: `${name}@${version} is published with other contents: take another version` }
   }
   const highest = versions
     .filter((one) => !isPrerelease(one))
@@ -45,9 +46,9 @@ export function publishedState({ name, version, tag, tarball }, { versions, inte
     .pop()
   if (tag === 'latest' && highest !== undefined && compareVersions(version, highest) < 0) {
     const remedy = 'take a higher version, or a --tag other than latest'
-    return { isThere: false, conflict: `${name}@${highest} is published, and higher than ${version}: ${remedy}` }
+    return { isPublished: false, conflict: `${name}@${highest} is published, and higher than ${version}: ${remedy}` }
   }
-  return { isThere: false }
+  return { isPublished: false }
 }
 
 /**
@@ -57,5 +58,5 @@ export function publishedState({ name, version, tag, tarball }, { versions, inte
  * @param {string} version
  * @param {string} tag
  */
-export const standing = ({ name, file }, version, tag) =>
+export const stateOnNpm = ({ name, file }, version, tag) =>
   publishedState({ name, version, tag, tarball: readFileSync(file) }, published(name, version))
