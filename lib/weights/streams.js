@@ -2,11 +2,11 @@
 
 import { unreadable } from './faults.js'
 
-/** The most bytes that a stream is asked for at a time. */
+/** The maximum number of bytes to read from a stream at a time. */
 const BUFFER_BYTES = 1 << 16
 
 /**
- * Fills a target with the bytes of a stream; returns how many bytes there were.
+ * Fills a target with the bytes of a stream; returns the number of bytes written.
  *
  * @param {Uint8Array} target
  * @param {ReadableStream<Uint8Array> | null} stream
@@ -24,8 +24,8 @@ export async function fill(target, stream, label) {
 }
 
 /**
- * The pieces of a stream, each valid until the next one; a loop that ends early cancels the stream. Safari's streams have
- * no iterator.
+ * The pieces of a stream, each valid until the next one; a loop that ends early cancels the stream. Safari's streams
+ * have no iterator.
  *
  * @param {ReadableStream<Uint8Array> | null} stream
  * @param {string} label
@@ -47,8 +47,8 @@ export async function* piecesOf(stream, label) {
 }
 
 /**
- * Reads into one buffer again and again where the engine can: otherwise the pieces of a large tensor wait for the garbage
- * collector, and take its size once more.
+ * Reads into a single buffer if the engine supports it. Otherwise the pieces of a large tensor accumulate until they
+ * are garbage-collected, and take as much memory as the tensor.
  *
  * @param {ReadableStream<Uint8Array>} stream
  * @returns {{ reader: { cancel(): Promise<void> }, next: () => Promise<{ done: boolean, value?: Uint8Array }> }}
