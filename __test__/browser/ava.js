@@ -2,7 +2,10 @@
 
 /** @typedef {{ title: string, body: (t: Assertions) => unknown }} Test */
 /** @typedef {{ title: string, error?: string }} Outcome */
-/** @typedef {{ message?: string | RegExp | ((message: string) => boolean), code?: unknown, name?: string, instanceOf?: Function, any?: boolean }} Expected */
+/**
+ * @typedef {{ message?: string | RegExp | ((message: string) => boolean), code?: unknown, name?: string, instanceOf?:
+ *   Function, any?: boolean }} Expected
+ */
 
 /** @type {Test[]} */
 const tests = []
@@ -156,7 +159,10 @@ class Assertions {
     }
     return this.#thrown(error, expected, message)
   }
-  /** @type {(body: PromiseLike<unknown> | (() => PromiseLike<unknown>), expected?: Expected, message?: string) => Promise<any>} */
+  /**
+   * @type {(body: PromiseLike<unknown> | (() => PromiseLike<unknown>), expected?: Expected, message?: string) =>
+   *   Promise<any>}
+   */
   async throwsAsync(body, expected, message) {
     let error
     try {

@@ -23,8 +23,8 @@ test('the content security policy holds: text is not run as code', (t) => {
 })
 
 for (const { name, workers } of [
-  // The page's policy forbids scripts from blobs, so the calls of this entry run on the calling thread, and it reports
-  // why.
+  // The page's policy forbids scripts from blobs, so this entry runs calls on the calling thread, and reports the
+  // reason.
   { name: 'browser', workers: false },
   { name: 'external', workers: true }
 ]) {

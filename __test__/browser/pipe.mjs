@@ -1,5 +1,5 @@
-// Drives Chromium by the bare DevTools protocol over a pipe. Playwright listens to each page's network, for which the
-// page keeps the bodies of all responses in memory.
+// Drives Chromium with the plain DevTools protocol over a pipe. Playwright listens to each page's network, which makes
+// the page keep the bodies of all responses in memory.
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync } from 'node:fs'
@@ -48,7 +48,7 @@ export function startBrowser() {
     async close() {
       await this.send('Browser.close')
       await ended
-      // Its other processes end a little later.
+      // The browser's other processes end a little later.
       await rm(profile, { recursive: true, force: true, maxRetries: 20 })
     }
   }
@@ -73,7 +73,7 @@ export async function openPage(send, address) {
     if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text)
     return result.value
   }
-  // Before the page is there, expressions run on an empty one, or are interrupted.
+  // Before the page exists, expressions run on an empty one, or are interrupted.
   const isLoaded = `location.href === ${JSON.stringify(address)} && document.readyState === 'complete'`
   while (!(await evaluate(isLoaded).catch(() => false))) await new Promise((resolve) => setTimeout(resolve, 10))
   return {

@@ -12,7 +12,7 @@ import { chromium } from 'playwright-core'
 import { BROWSER_ARGS, findBrowser } from '../../tools/programs.mjs'
 import { root } from '../../tools/shell.mjs'
 
-/** The specs that run everywhere; those in a folder of their own also run on a page that allows workers. */
+/** The specs that run everywhere; those in `with-workers` also run on a page that allows workers. */
 const folder = join(root, '__test__', 'everywhere')
 const fewestTests = 200
 const timeLimit = 300_000
@@ -22,7 +22,10 @@ const bundlePath = '/__test__/browser/specs.js'
 /** Under this path no .wasm exists: the server responds with pages, like servers of single-page apps. */
 const hollow = '/without-wasm'
 const strict = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'"
-/** Pages with their policies and specs: all under the strict policy, and those of workers where workers are allowed. */
+/**
+ * Pages with their policies and specs: all specs under the strict policy, and those of workers where workers are
+ * allowed.
+ */
 const pages = /** @type {Record<string, { policy: string, modules: string[] }>} */ ({
   '/': { policy: strict, modules: ['../browser/entries.js', ...specsIn('.')] },
   '/with-workers': { policy: `${strict} blob:`, modules: specsIn('with-workers') }
@@ -53,7 +56,7 @@ try {
 }
 
 /**
- * The paths of the specs in a folder and the folders below it, relative to the folder of all.
+ * The paths of the specs in a folder and its subfolders, relative to the folder of all specs.
  *
  * @param {string} below
  */
@@ -66,7 +69,7 @@ function specsIn(below) {
 /**
  * A module with these specs, which runs them and stores the outcomes in `globalThis.outcomes`.
  *
- * @param {string} name  of its file, where coverage is asked for
+ * @param {string} name  of its file, if coverage is requested
  * @param {readonly string[]} modules
  */
 async function bundle(name, modules) {
@@ -100,7 +103,7 @@ async function bundle(name, modules) {
 }
 
 /**
- * The path in the repository that a page's path stands for.
+ * The path in the repository for a path of a page.
  *
  * @param {string} pathname
  */
@@ -179,7 +182,7 @@ async function runPage(browser, address) {
 }
 
 /**
- * Writes the counters of a page under the names of the files that its scripts came from.
+ * Writes the counters of a page under the names of its scripts' files.
  *
  * @param {string} folder
  * @param {{ url: string, functions: object[] }[]} scripts

@@ -84,7 +84,7 @@ for (const name of documents) {
   }
 }
 
-test('the README runs its programs, and so does each guide that has any', (t) => {
+test('the programs of the README and of each guide run', (t) => {
   t.true(programsOf('README.md').length >= 2)
   const fences = (/** @type {string} */ name) => readFileSync(join(root, name), 'utf8').match(/^ *```js/gm)?.length ?? 0
   for (const name of documents) {
@@ -96,7 +96,7 @@ test('the README runs its programs, and so does each guide that has any', (t) =>
   }
 })
 
-test('programs in Rust are also in the README of the crate, where they are doctests', (t) => {
+test('Rust programs also appear in the README of the crate, where they are doctests', (t) => {
   const crate = readFileSync(join(root, 'crates', 'attention', 'README.md'), 'utf8')
   for (const name of documents) {
     for (const [, code] of readFileSync(join(root, name), 'utf8').matchAll(/^```rust\n([^]*?)^```/gm)) {

@@ -6,7 +6,7 @@ import { linesOf } from '../support/programs.js'
 
 const types = readFileSync(new URL('../../index.d.ts', import.meta.url), 'utf8')
 
-/** The examples by the name of what they show. */
+/** The examples, by the name of the documented function or class. */
 const examples = new Map(
   [
     ...types.matchAll(
@@ -15,7 +15,7 @@ const examples = new Map(
   ].map(([, lines, name]) => [name, lines.replaceAll(/^ \* ?/gm, '')])
 )
 
-/** Base classes, which have no constructor of their own. */
+/** Base classes, which callers cannot construct. */
 const ABSTRACT = ['Layer', 'GraphLayer']
 
 test('each function and class of the reference has an example that imports what it uses', (t) => {

@@ -356,7 +356,7 @@ onBothBackends((kind, { scaledDotProductAttention, attentionWeights, softmax, li
   })
 
   test(`${kind}: memory shared between threads works for inputs and out`, (t) => {
-    // Pages have shared memory only in isolation from other origins.
+    // Pages have shared memory only if they are isolated from other origins.
     if (!('SharedArrayBuffer' in globalThis)) return t.pass()
     const share = (/** @type {Tensor} */ { data, shape }) => {
       const shared = new Float32Array(new SharedArrayBuffer(data.byteLength))

@@ -58,7 +58,11 @@ const parameters = (state, seed) =>
     })
   )
 
-/** @template {import('@ruvector/attention').Layer} Kind @param {import('ava').ExecutionContext} t @param {Kind} layer */
+/**
+ * @template {import('@ruvector/attention').Layer} Kind
+ * @param {import('ava').ExecutionContext} t
+ * @param {Kind} layer
+ */
 function owned(t, layer) {
   t.teardown(() => layer.dispose())
   return layer
@@ -316,7 +320,9 @@ onBothBackends((kind, attention) => {
   const vector = (/** @type {number} */ size) => normal([size], 2)
   const layer = new TransformerEncoderLayer({ modelDim: 8, numHeads: 2, feedForwardDim: 8 })
   const forward = layer.forward.bind(layer)
-  /** @type {[title: string, call: () => unknown, code: string, argument: string, expected: RegExp, actual: RegExp][]} */
+  /**
+   * @type {[title: string, call: () => unknown, code: string, argument: string, expected: RegExp, actual: RegExp][]}
+   */
   const wrong = [
     ['layerNorm without a tensor', () => layerNorm(/** @type {Any} */ (null)), 'DTYPE', 'x', /tensor/, /null/],
     ['layerNorm of a scalar', () => layerNorm(normal([], 1)), 'SHAPE', 'x', /1 dimension/, /\[\]/],

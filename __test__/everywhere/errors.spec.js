@@ -169,7 +169,10 @@ onBothBackends((kind, attention) => {
   const call = /** @type {(...given: Any[]) => Any} */ (scaledDotProductAttention)
   const expected = bits(call(q, k, v).output)
 
-  /** @type {(t: import('ava').ExecutionContext, run: () => unknown, code: string, argument: string, expected?: RegExp, actual?: RegExp) => void} */
+  /**
+   * @type {(t: import('ava').ExecutionContext, run: () => unknown, code: string, argument: string, expected?: RegExp,
+   *   actual?: RegExp) => void}
+   */
   function refuses(t, run, code, argument, wanted = /./, found = /./) {
     const inputs = [q, k, v].map(bits)
     const fault = faultOf(t, run)

@@ -145,7 +145,7 @@ onBothBackends((kind, { loadSafetensors, saveSafetensors }) => {
     }
   })
 
-  test(`${kind}: loadSafetensors reads Booleans of a file of torch as bytes`, (t) => {
+  test(`${kind}: loadSafetensors reads booleans of a PyTorch file as bytes`, (t) => {
     const { bytes, tensors } = readGolden('torch-layers')
     const booleans = Object.entries(tensors).filter(([, { data }]) => data instanceof Uint8Array)
     t.true(booleans.length > 0)

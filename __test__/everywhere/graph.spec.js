@@ -100,7 +100,7 @@ onBothBackends((kind, attention) => {
  *
  * @param {Tensor} edges
  * @param {number} numNodes
- * @param {boolean} closed  whether each node has a self-loop in place of those given
+ * @param {boolean} closed  true if each node has a self-loop instead of the given ones
  */
 function weightedEdges({ data }, numNodes, closed) {
   const count = data.length / 2

@@ -228,7 +228,7 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
 
   test(`${kind}: distances keep their accuracy at the boundary`, (t) => {
     const space = new HyperbolicAttention({ curvature: -1 })
-    // From the formula in 60 digits, for the points as rounded to 32 bits.
+    // Computed with the formula to 60 digits, for the points rounded to 32 bits.
     for (const [a, b, expected] of /** @type {const} */ ([
       [[0.99999, 0], [0.99998, 0], 0.6931521873877087],
       [[0.99999, 0], [0.99999, 9.9999e-6], 0.9612082148011021],

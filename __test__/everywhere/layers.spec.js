@@ -12,7 +12,8 @@ import { bits, close, faultOf, normal } from '../support/tensors.js'
 /**
  * Random parameters, one matrix per projection.
  *
- * @param {{ numHeads: number, headDim: number, kvHeads?: number, modelDim?: number, kDim?: number, vDim?: number, useBias?: boolean }} config
+ * @param {{ numHeads: number, headDim: number, kvHeads?: number, modelDim?: number, kDim?: number, vDim?: number,
+ *   useBias?: boolean }} config
  * @param {number} seed
  * @returns {StateDict}
  */

@@ -83,8 +83,8 @@ function oracle(map, heads, [q, k, v], { causal, kvLengths } = {}, omega) {
 }
 
 /**
- * Recovers ω of FAVOR+ from results, `[m][D]`. The features of `D^¼` times a unit vector give its products with ω, up to a
- * common factor. This factor is the weight of such a key next to a zero key, for a zero query.
+ * Recovers ω of FAVOR+ from results, `[m][D]`. The features of `D^¼` times a unit vector give its products with ω, up
+ * to a common factor. This factor is the weight of such a key next to a zero key, for a zero query.
  *
  * @param {import('@ruvector/attention').LinearAttention} attention
  * @param {number} size
@@ -135,7 +135,8 @@ const calls = fc.record({
 
 /**
  * @param {typeof calls extends fc.Arbitrary<infer Call> ? Call : never} given
- * @returns {{ config: LinearConfig, inputs: [Tensor, Tensor, Tensor], options: { causal?: boolean, kvLengths?: Int32Array } }}
+ * @returns {{ config: LinearConfig, inputs: [Tensor, Tensor, Tensor], options: { causal?: boolean, kvLengths?:
+ *   Int32Array } }}
  */
 function callOf({ map, batch, heads, length, keys, size, valueSize, features, flat, causal, lengths, seed }) {
   /** @type {(rows: number, columns: number, salt: number) => Tensor} */

@@ -1,4 +1,4 @@
-// Integers and boolean masks in every form that callers have them: plain lists, arrays of 64-bit integers, booleans.
+// Integers and boolean masks in every accepted form: plain lists, arrays of 64-bit integers, booleans.
 import test from 'ava'
 import { onBothBackends } from '../support/backends.js'
 import { bits, faultOf, normal } from '../support/tensors.js'
@@ -39,7 +39,7 @@ onBothBackends((kind, attention) => {
     for (const form of flags) t.deepEqual(attend({ mask: { data: form(list), shape: [2, 1, 3] } }), expected)
   })
 
-  test(`${kind}: a list with another value is refused with its index`, (t) => {
+  test(`${kind}: a list with any other value is rejected with its index`, (t) => {
     const refused = (/** @type {any} */ options) => faultOf(t, () => attend(options))
     const mask = (/** @type {any} */ data) => refused({ mask: { data, shape: [3] } })
     t.like(mask([1, 0, -Infinity]), { code: 'OPTION', argument: 'mask', actual: '-Infinity at index 2' })

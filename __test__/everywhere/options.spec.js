@@ -1,4 +1,4 @@
-// Options that do not exist, options left out, and arguments that no function takes.
+// Unknown options, omitted options, and surplus arguments.
 import test from 'ava'
 import { onBothBackends } from '../support/backends.js'
 import { bits, faultOf, normal } from '../support/tensors.js'
@@ -7,7 +7,7 @@ onBothBackends((kind, attention) => {
   const x = normal([1, 2, 3, 4], 1)
   const attend = (/** @type {any} */ options) => () => attention.scaledDotProductAttention(x, x, x, options)
 
-  test(`${kind}: an unknown option is told with the name that was meant`, (t) => {
+  test(`${kind}: the error about an unknown option suggests the intended name`, (t) => {
     /** @type {[any, RegExp][]} */
     const cases = [
       [{ casual: true }, /^unknown option 'casual'; did you mean 'causal'\?$/],
@@ -32,7 +32,7 @@ onBothBackends((kind, attention) => {
     )
   })
 
-  test(`${kind}: the head size follows from the size of the input`, (t) => {
+  test(`${kind}: the head size defaults to the model size divided by the heads`, (t) => {
     const derived = new attention.SelfAttention({ modelDim: 12, numHeads: 3, seed: 4 })
     const given = new attention.SelfAttention({ modelDim: 12, numHeads: 3, headDim: 4, seed: 4 })
     t.deepEqual(derived.config, given.config)
@@ -70,7 +70,7 @@ onBothBackends((kind, attention) => {
     t.is(plain.length, length)
   })
 
-  test(`${kind}: arguments that a function does not take are refused`, (t) => {
+  test(`${kind}: surplus arguments are rejected`, (t) => {
     const { softmax, silu, linear } = /** @type {any} */ (attention)
     const weight = normal([3, 4], 6)
     for (const call of [

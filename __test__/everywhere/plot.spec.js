@@ -694,7 +694,7 @@ test('groups have names in the legend, sorted by number or in order of appearanc
   ])
 })
 
-test('the words of a legend wrap in a narrow picture: all of them are there, and inside it', (t) => {
+test('the words of a legend wrap in a narrow picture, and all of them are visible inside it', (t) => {
   const long = 'the pair of tokens with the largest gradient of the loss, counted from the start'
   const graph = { numNodes: 4, source: [0], target: [1] }
   const mark = { nodes: [0], label: `mark: ${long}` }

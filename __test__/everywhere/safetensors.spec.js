@@ -1,4 +1,4 @@
-// Weights files: reading, writing, and that no file, however truncated or forged, does more than throw.
+// Weights files: reading and writing them; a truncated or forged file only throws.
 import test from 'ava'
 import fc from 'fast-check'
 import { onBothBackends } from '../support/backends.js'
@@ -142,7 +142,7 @@ onBothBackends((kind, attention) => {
     })
   }
 
-  test(`${kind}: integers that fit into 32 bits come as Int32Array, bytes and Booleans as Uint8Array, doubles as floats`, (t) => {
+  test(`${kind}: integers that fit into 32 bits come as Int32Array, bytes and booleans as Uint8Array, doubles as floats`, (t) => {
     const [least, most] = [-(2 ** 31), 2 ** 31 - 1]
     for (const [dtype, array, expected] of /** @type {[string, any, any][]} */ ([
       ['I8', Int8Array.of(-128, 0, 127), Int32Array.of(-128, 0, 127)],
@@ -181,7 +181,7 @@ onBothBackends((kind, attention) => {
     })
   }
 
-  test(`${kind}: entries of unsupported types are refused by name, skipped by choice, or filtered out`, (t) => {
+  test(`${kind}: entries of unsupported types are rejected by name, skipped on request, or filtered out`, (t) => {
     const bytes = file({ scale: entry('F8_E4M3', [4], 0, 4), w: entry('F32', [1], 4, 8) }, floats(0, 5))
     t.like(
       faultOf(t, () => loadSafetensors(bytes)),
@@ -274,7 +274,7 @@ onBothBackends((kind, attention) => {
   })
 
   test(`${kind}: shapes are counted beyond 32 bits`, (t) => {
-    // 2^32 bits, and 2^32 elements: the header is right, and only its data are missing.
+    // 2^32 bits, and 2^32 elements: the header is valid, and only its data is missing.
     for (const [dtype, shape, size] of /** @type {[string, number[], number][]} */ ([
       ['F32', [2 ** 27], 2 ** 29],
       ['F32', [2 ** 16, 2 ** 16], 2 ** 34],
@@ -318,7 +318,7 @@ onBothBackends((kind, attention) => {
     ['a JSON text', '{ "error": "Repository not found" }'],
     ['a text that begins with "Not Foun"', 'Not Found, sorry']
   ])) {
-    test(`${kind}: in place of a safetensors file, ${JSON.stringify(start.slice(0, 9))}… is told as ${format}`, (t) => {
+    test(`${kind}: a file that begins with ${JSON.stringify(start.slice(0, 9))} is reported as ${format}`, (t) => {
       const error = faultOf(t, () => loadSafetensors(ascii(start)))
       t.is(error.code, 'FORMAT')
       t.true(error.message.includes(`got ${format}`), error.message)
@@ -333,7 +333,7 @@ onBothBackends((kind, attention) => {
     }
   })
 
-  test(`${kind}: a header above the limit is refused with the limit`, (t) => {
+  test(`${kind}: a header above the limit is rejected with the limit`, (t) => {
     const bytes = file('', undefined, 132_095_296n)
     const { message } = faultOf(t, () => loadSafetensors(bytes))
     t.true(message.endsWith('got a header of 132095296 bytes, more than the limit of 100000000'), message)

@@ -1,4 +1,4 @@
-// Loading state dicts of real checkpoints: their stray buffers, integers, further entries, other names, wrong prefixes.
+// Loading state dicts of real checkpoints, with buffers, integers, surplus entries, other names and wrong prefixes.
 import test from 'ava'
 import { onBothBackends } from '../support/backends.js'
 import { faultOf, normal } from '../support/tensors.js'
@@ -22,7 +22,7 @@ const booleans = (...shape) => ({ data: new Uint8Array(shape.reduce((a, b) => a 
 
 onBothBackends(
   (kind, { GraphConvolution, SelfAttention, TransformerEncoderLayer, loadSafetensors, saveSafetensors }) => {
-    test(`${kind}: buffers that checkpoints hold beside parameters are passed over`, (t) => {
+    test(`${kind}: buffers that checkpoints hold in addition to parameters are skipped`, (t) => {
       const layer = new SelfAttention({ ...config, useBias: false })
       const expected = layer.loadStateDict(llama()).stateDict()
       for (const buffers of /** @type {Record<string, StateEntry>[]} */ ([
@@ -46,7 +46,7 @@ onBothBackends(
       layer.dispose()
     })
 
-    test(`${kind}: what looks like a buffer but is a parameter is still required and loaded`, (t) => {
+    test(`${kind}: a parameter that looks like a buffer is still required and loaded`, (t) => {
       const layer = new GraphConvolution({ inFeatures: 2, outFeatures: 3 })
       const state = { 'lin.weight': normal([3, 2], 1), bias: normal([3], 2) }
       t.deepEqual(layer.loadStateDict(state).stateDict(), { bias: state.bias, 'lin.weight': state['lin.weight'] })
@@ -58,7 +58,7 @@ onBothBackends(
       layer.dispose()
     })
 
-    test(`${kind}: entries of integers are passed over unless they are parameters`, (t) => {
+    test(`${kind}: integer entries are skipped unless they are parameters`, (t) => {
       const layer = new SelfAttention({ ...config, useBias: false })
       layer.loadStateDict({ ...llama(), edge_index: integers(2, 3), kept: booleans(4) })
       t.deepEqual(layer.stateDict()['out_proj.weight'], /** @type {any} */ (llama()['o_proj.weight']))
@@ -76,7 +76,7 @@ onBothBackends(
       layer.dispose()
     })
 
-    test(`${kind}: further entries are refused by name, and passed over where the state need not be strict`, (t) => {
+    test(`${kind}: surplus entries are rejected by name, and skipped with strict: false`, (t) => {
       const layer = new SelfAttention({ ...config, useBias: false })
       /** @type {Record<string, StateEntry>} */
       const state = { ...llama('a.'), 'a.q_norm.weight': zeros(4), 'a.q_proj.bias': zeros(8) }
@@ -105,7 +105,7 @@ onBothBackends(
       for (const each of [layer, encoder, graph]) each.dispose()
     })
 
-    test(`${kind}: rename gives entries the layer's names, by a record or a function; null leaves one out`, (t) => {
+    test(`${kind}: rename maps entries to the layer's names, with a record or a function; null leaves one out`, (t) => {
       const layer = new SelfAttention({ ...config, useBias: false })
       const expected = layer.loadStateDict(llama()).stateDict()
       const state = Object.fromEntries(
@@ -134,12 +134,12 @@ onBothBackends(
       for (const wrong of [3, 'x', ['a'], () => 3, { 'q_proj.weight': 3 }]) {
         t.is(faultOf(t, () => layer.loadStateDict(llama(), { rename: /** @type {any} */ (wrong) })).argument, 'rename')
       }
-      // A record's own names alone count.
+      // Only a record's own names count.
       t.notThrows(() => layer.loadStateDict(llama(), { rename: Object.create({ 'q_proj.weight': 'x' }) }))
       layer.dispose()
     })
 
-    test(`${kind}: a prefix without entries names those that are likely`, (t) => {
+    test(`${kind}: the error about a prefix without entries lists similar prefixes`, (t) => {
       const layer = new SelfAttention({ ...config, useBias: false })
       const state = { ...llama('encoder.layers.0.'), ...llama('encoder.layers.1.') }
       const bytes = saveSafetensors(state)

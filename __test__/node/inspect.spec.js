@@ -1,4 +1,4 @@
-// Objects as Node's console shows them.
+// The display of objects in Node's console.
 import { inspect } from 'node:util'
 import test from 'ava'
 import { onBothBackends } from '../support/backends.js'
@@ -6,7 +6,7 @@ import { onBothBackends } from '../support/backends.js'
 onBothBackends((kind, attention) => {
   const { FlashAttention, Graph, GraphConvolution, HyperbolicAttention, KVCache, LinearAttention } = attention
 
-  test(`${kind}: objects show their settings, what they hold and their backend`, (t) => {
+  test(`${kind}: objects show their settings, their contents and their backend`, (t) => {
     const layer = new attention.SelfAttention({ numHeads: 2, headDim: 4 })
     const shown = inspect(layer)
     for (const part of [
@@ -33,7 +33,7 @@ onBothBackends((kind, attention) => {
     t.is(inspect(graph), `Graph { numNodes: 3, numEdges: 1, numSelfLoops: 0, backend: '${kind}' }`)
   })
 
-  test(`${kind}: disposed objects say so, and subclasses have their own name`, (t) => {
+  test(`${kind}: disposed objects are shown as disposed, and subclasses with their own name`, (t) => {
     class Encoder extends attention.TransformerEncoderLayer {}
     const objects = {
       Encoder: new Encoder({ modelDim: 4, numHeads: 2, feedForwardDim: 8 }),

@@ -1,4 +1,4 @@
-// Programs in the plan's style, as a user runs them: the examples, and CommonJS, on both backends.
+// Programs in the plan's style, run like a user runs them: the examples, and CommonJS, on both backends.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -6,8 +6,7 @@ import test from 'ava'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/**
- * Runs a program, and gives what it printed.
+/** Runs a program, and returns its output.
  *
  * @param {string} backend
  * @param {readonly string[]} args
@@ -45,7 +44,7 @@ for (const backend of ['native', 'wasm']) {
     }
   })
 
-  test(`${backend}: CommonJS takes the interface by require, its default export included`, async (t) => {
+  test(`${backend}: CommonJS can require the interface, including its default export`, async (t) => {
     const program = `
       const { ruVector, AttentionConfig, default: wrapper, createTensor } = require('@ruvector/attention/compat')
       const layer = wrapper.createMultiHead(new AttentionConfig(2, 4))
@@ -56,7 +55,7 @@ for (const backend of ['native', 'wasm']) {
   })
 }
 
-test('the example refuses programs that it does not have', async (t) => {
+test('the example rejects unknown programs', async (t) => {
   const error = await t.throwsAsync(run('native', ['examples/plan/index.js', 'advanced']))
   t.regex(/** @type {any} */ (error).stderr, /usage: npm run example -- plan/)
 })

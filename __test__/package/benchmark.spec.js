@@ -135,7 +135,7 @@ test("the plan's targets: every entry's bundle is measured, and judged by its si
   t.regex(stderr, /^bench: bundling @ruvector\/attention\/external: /m)
 })
 
-test("the plan's targets: WebAssembly beside native code of equal width and at its best", async (t) => {
+test("the plan's targets: WebAssembly compared with native code of equal width and at its best", async (t) => {
   const { code, stdout, stderr } = await bench('--targets', '--quick', '--filter', 'S=64 D=64', '--json', '-')
   t.is(code, 0, stderr)
   /** @type {import('../../benchmark/types.d.ts').Report} */
@@ -194,7 +194,7 @@ test('whatever is compiled is reported with its time', async (t) => {
   t.regex(stderr, /^bench: compiling attention\.simd\.wasm: [\d.]+ (µs|ms|s)$/m)
 })
 
-test('--help shows the options and ends well', async (t) => {
+test('--help shows the options and exits with 0', async (t) => {
   const { code, stdout } = await bench('--help')
   t.is(code, 0)
   for (const option of ['--grid', '--targets', '--goals', '--peers', '--filter', '--quick', '--json', '--html'])
@@ -209,7 +209,7 @@ for (const [title, args, message] of /** @type {const} */ ([
   ['the targets and the goals at once', ['--targets', '--goals'], /--targets and --goals/],
   ['a filter that fits nothing', ['--filter', 'no such case'], /no such case[^]*S=512 D=64/]
 ])) {
-  test(`${title} ends with 2 and says so`, async (t) => {
+  test(`${title} exits with 2 and an explanation`, async (t) => {
     const { code, stdout, stderr } = await bench(...args)
     t.is(code, 2)
     t.is(stdout, '')
@@ -218,7 +218,7 @@ for (const [title, args, message] of /** @type {const} */ ([
   })
 }
 
-test('the command line names its commands, and refuses others', async (t) => {
+test('the command line lists its commands, and rejects others', async (t) => {
   const run = (/** @type {string[]} */ ...args) =>
     execute(process.execPath, [program, ...args]).then(
       ({ stdout }) => ({ code: 0, stdout, stderr: '' }),

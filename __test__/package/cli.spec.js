@@ -77,7 +77,7 @@ test('every command has help, and a wrong command line exits with 2', async (t) 
   }
 })
 
-test('version and help come in every usual way, and a misspelled command is guessed', async (t) => {
+test('version and help work in every usual form, and a misspelled command gets a suggestion', async (t) => {
   for (const flag of ['--version', '-v'])
     t.deepEqual(await run([flag]), { code: 0, stdout: `${version}\n`, stderr: '' })
   const { stdout: usage } = await run([])

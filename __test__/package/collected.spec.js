@@ -1,4 +1,4 @@
-// Objects that nobody disposes of: the engine knows their size, and collects them before memory runs out.
+// Objects that are never disposed: the engine knows their size, and collects them before memory runs out.
 import test from 'ava'
 import { linesOf } from '../support/programs.js'
 
@@ -8,7 +8,7 @@ const PREAMBLE = `
   import * as attention from '@ruvector/attention'
   import { OBJECTS, zeros } from './__test__/support/objects.js'
   const turn = () => new Promise((resolve) => setImmediate(resolve))
-  /** Collects garbage; finalizers run in turns of their own. */
+  /** Collects garbage; finalizers run in separate turns. */
   async function collect() {
     setFlagsFromString('--expose-gc')
     for (let count = 0; count < 4; count++) {
@@ -18,7 +18,7 @@ const PREAMBLE = `
   }
   const allocated = () => attention.memoryUsage().allocated`
 
-/** Drops 700 MB of objects of every kind, and leaves it to the engine when to collect them. */
+/** Drops 700 MB of objects of every kind, and lets the engine decide when to collect them. */
 const DROPS = `${PREAMBLE}
   let [peak, made] = [0, 0]
   while (made < 7e8) {
@@ -33,7 +33,7 @@ const DROPS = `${PREAMBLE}
   await collect()
   const left = allocated()`
 
-/** Drops them in a thread that ends with an object alive; `after` is what the process has allocated then. */
+/** Drops them in a thread that ends with an object alive; `after` is the memory that the process has allocated then. */
 const DROPS_IN_WORKER = `${PREAMBLE}
   import { Worker } from 'node:worker_threads'
   const before = allocated()
@@ -46,7 +46,9 @@ const DROPS_IN_WORKER = `${PREAMBLE}
   await new Promise((resolve, reject) => worker.once('exit', resolve).once('error', reject))
   console.log(JSON.stringify({ ...answer, after: allocated() - before }))`
 
-/** Makes layers that only their calls refer to, and collects garbage while the calls run and after they have ended. */
+/**
+ * Creates layers that only their calls refer to, and collects garbage while the calls run and after they have ended.
+ */
 const CALLS = `${PREAMBLE}
   const COUNT = 8
   const x = attention.createTensor(Float32Array.from({ length: 64 * 1024 }, (_, at) => Math.sin(at)), [1, 64, 1024])
@@ -97,7 +99,7 @@ for (const kind of ['native', 'wasm']) {
     t.true(after < 1e6, `${after} bytes`)
   })
 
-  test(`${kind}: layers that only a call refers to live until it has ended, and are collected then`, async (t) => {
+  test(`${kind}: a layer that only a call refers to lives until the call has ended, and is then collected`, async (t) => {
     const { running, early, wrong, collected, left } = await measured(CALLS, kind)
     t.true(running > 0, 'no call was under way during the collection')
     t.true(early > 8 - running, 'no layer was collected before its call had ended')

@@ -1,4 +1,4 @@
-// The CommonJS build, which `require` takes: the same API, shared with the ES modules of a process.
+// The CommonJS build for `require`: the same API, shared with the ES modules of a process.
 import { execFile } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
@@ -58,7 +58,7 @@ for (const backend of ['native', 'wasm']) {
   })
 }
 
-test("Node's require takes the CommonJS build, which has every export and is one package with the ES modules", async (t) => {
+test("Node's require loads the CommonJS build, which has every export and is one package with the ES modules", async (t) => {
   const require = createRequire(import.meta.url)
   for (const [path, file] of Object.entries(resolved)) {
     const module = await import(`@ruvector/attention${path}`)
@@ -71,7 +71,7 @@ test("Node's require takes the CommonJS build, which has every export and is one
   t.is(require('@ruvector/attention').scaledDotProductAttention, main.scaledDotProductAttention)
 })
 
-test('the CommonJS build runs where the global object is frozen', async (t) => {
+test('the CommonJS build runs if the global object is frozen', async (t) => {
   const result = await run(
     `Object.preventExtensions(globalThis)
      const { createTensor, softmax } = require('${resolved['']}')

@@ -35,10 +35,13 @@ const long = () => normal([1, 8, 2048, 64], 1)
 /**
  * A WebAssembly backend whose workers the test can reach.
  *
- * @param {{ threads?: number, most?: number }} [options]  `most`: how many workers start, before starting fails
+ * @param {{ threads?: number, most?: number }} [options]  `most`: the number of workers that can start
  */
 async function openWorkers({ threads = 2, most = Infinity } = {}) {
-  /** @type {{ worker: import('../../lib/runtime/async/spawn.js').Spawned, events: import('../../lib/runtime/async/spawn.js').Events, posts: any[], ended: Promise<unknown> }[]} */
+  /**
+   * @type {{ worker: import('../../lib/runtime/async/spawn.js').Spawned, events:
+   *   import('../../lib/runtime/async/spawn.js').Events, posts: any[], ended: Promise<unknown> }[]}
+   */
   const workers = []
   const loaded = await loader.load('wasm')
   const [spawn] = spawns(program)

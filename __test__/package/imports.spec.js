@@ -1,4 +1,4 @@
-// Imports within lib/ point from a room to a lower one, and files form no circle. Imports of types alone do not count.
+// Imports within lib/ lead from a folder to a lower one, and files do not form a cycle. Imports of types do not count.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -7,7 +7,7 @@ import { build } from 'esbuild'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** The rooms that the files of each room may import, besides their own; every room may import `lib/version.js`. */
+/** The other folders that each folder may import from; every folder may import `lib/version.js`. */
 const BELOW = /** @type {Record<string, string[]>} */ ({
   checks: [],
   weights: ['checks'],
@@ -49,7 +49,7 @@ async function readArrows() {
 
 const arrows = await readArrows()
 
-test('every room of lib/ imports only from the rooms below it', (t) => {
+test('every folder of lib/ imports only from the folders below it', (t) => {
   const upward = arrows.flatMap(({ path, targets }) => {
     const room = roomOf(path)
     if (room === undefined) return targets.map((target) => `${path} → ${target}`)
@@ -63,9 +63,9 @@ test('every room of lib/ imports only from the rooms below it', (t) => {
   )
 })
 
-test('imports of files form no circle', (t) => {
+test('imports of files do not form a cycle', (t) => {
   const remaining = new Map(arrows.map(({ path, targets }) => [path, new Set(targets)]))
-  // Files without imports are taken away until only circles, and files that import from them, are left.
+  // Removes files without imports until only cycles, and files that import from them, are left.
   let leaves
   do {
     leaves = [...remaining].filter(([, targets]) => targets.size === 0).map(([path]) => path)

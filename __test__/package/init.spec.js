@@ -1,5 +1,4 @@
-// Failures and repeated calls of init(), in the entry of Node and in those of browsers: offline, wrong answers,
-// concurrent calls.
+// Failures and repeated calls of init(), in the entries of Node and browsers: offline, wrong answers, concurrent calls.
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { execFile, spawnSync } from 'node:child_process'
@@ -34,7 +33,7 @@ async function serve(t, answer) {
   return { server, address: `http://127.0.0.1:${port}/attention.wasm` }
 }
 
-/** The entry of browsers, which has no module of its own here. */
+/** The entry of browsers, here without its own module. */
 const browserEntry = () => createEntry(webLoader(openSource))
 /** Node's entry, forced to WebAssembly, so that the given module counts. */
 const nodeEntry = () => createEntry({ ...loader, load: (kind, wasm) => loader.load(kind ?? 'wasm', wasm) })
@@ -78,7 +77,7 @@ for (const [what, reason, remedy, change] of /** @type {[string, string, RegExp,
   ]
 ])) {
   test.serial(
-    `where an engine lacks ${what}, the module in the JavaScript says so, and one that is handed over runs`,
+    `where an engine lacks ${what}, the module in the JavaScript reports it, and a given module runs`,
     async (t) => {
       const entry = inlinedEntry()
       // Node could decompress without any of these.
@@ -94,7 +93,7 @@ for (const [what, reason, remedy, change] of /** @type {[string, string, RegExp,
   )
 }
 
-test.serial("in a page, the plan's interface asks for init() first, in the plan's words", async (t) => {
+test.serial("in a page, the plan's interface asks for init() first, with the plan's message", async (t) => {
   const { ruVector, WasmFlashAttention, WasmErrorInfo, memory_usage } = createCompat(inlinedEntry())
   const config = { numHeads: 1, headDim: 2 }
   for (const call of /** @type {(() => unknown)[]} */ ([
@@ -127,8 +126,7 @@ test.serial('in an emulated DOM, whose blobs have no streams, the module in the 
 })
 
 /**
- * Engines of earlier years: without WebAssembly, or without one of its features. @type {[string, string, (t: T) =>
- * void][]}
+ * Old engines, without WebAssembly or without one of its features. @type {[string, string, (t: T) => void][]}
  */
 const early = [
   ['WebAssembly', 'WebAssembly, which requires', (t) => stub(t, globalThis, 'WebAssembly', undefined)],
@@ -158,12 +156,12 @@ const early = [
 ]
 for (const [what, reason, change] of early) {
   test.serial(
-    `where an engine lacks ${what}, every way to a module says so, with the first versions that have it`,
+    `where an engine lacks ${what}, every way to load a module reports it, with the first versions that have it`,
     async (t) => {
       const { address } = await serve(t, (response) => {
         response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(bytes)
       })
-      // Node compiles a module of its own for its first fetch.
+      // Node itself compiles a module for its first fetch.
       await (await fetch(address)).arrayBuffer()
       change(t)
       const response = () => new Response(new Uint8Array(bytes), { headers: { 'content-type': 'text/plain' } })
@@ -182,7 +180,7 @@ for (const [what, reason, change] of early) {
 }
 
 test.serial(
-  'where nothing is missing, the reason is what the engine said, and the remedy is about a policy',
+  'if no feature is missing, the reason is that of the engine, and the remedy is about a policy',
   async (t) => {
     stub(t, WebAssembly, 'compile', async () => {
       throw new WebAssembly.CompileError('unsafe-eval is not allowed')
@@ -320,7 +318,7 @@ test('the entry workerd.js: init() may be called at once and with a module; byte
 
 test('the entry of Node: if no variant can be compiled, init() lists each one tried', async (t) => {
   const program = `import { init } from '@ruvector/attention'
-    // Node compiles small modules of its own, for fetch.
+    // Node itself compiles small modules for fetch.
     for (const name of ['Module', 'compile']) {
       WebAssembly[name] = new Proxy(WebAssembly[name], {
         apply: (own, self, [bytes]) => (bytes.byteLength > 1e5 ? Promise.reject(new Error('no ' + name)) : own(bytes)),
@@ -336,7 +334,7 @@ test('the entry of Node: if no variant can be compiled, init() lists each one tr
   t.regex(stdout, /attention\.simd\.wasm: no Module\n {2}the inlined module: no compile\nTo fix it/)
 })
 
-/** The message with which a call of `init()` fails in a process of its own. @param {string} program */
+/** The message with which a call of `init()` fails in a separate process. @param {string} program */
 function messageOf(program) {
   const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
     cwd: root,

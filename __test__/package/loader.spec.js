@@ -229,7 +229,7 @@ test('a RUVECTOR_ATTENTION_SIMD that this machine does not have is an error, not
   t.like(await run('report({ simd: attention.backend().simd })', { env }), { simd: 'portable' })
 })
 
-test('asking for the C library asks no name server, and leaves the settings of reports alone', async (t) => {
+test('detecting the C library contacts no name server, and leaves the report settings unchanged', async (t) => {
   const program = `const { platformTriple } = await import(${JSON.stringify(new URL('../../lib/loaders/platform.js', import.meta.url).href)})
     const { getBuiltinModule } = process
     process.getBuiltinModule = (name) => (name === 'node:fs' ? { readFileSync() { throw new Error('no such file') } } : getBuiltinModule(name))
@@ -286,7 +286,7 @@ test("each machine's package is named after its platform, processor and C librar
   const machines = /** @type {[string, string, string | null, string | undefined, string][]} */ ([
     ['linux', 'x64', alpine, '2.36', 'linux-x64-musl'],
     ['linux', 'arm64', debian, undefined, 'linux-arm64-gnu'],
-    // Without a script `ldd`, or with one that names no C library, the process report decides.
+    // Without a script `ldd`, or if it names no C library, the process report decides.
     ['linux', 'x64', null, '2.36', 'linux-x64-gnu'],
     ['linux', 'x64', null, undefined, 'linux-x64-musl'],
     ['linux', 'arm64', '#!/bin/sh\n', undefined, 'linux-arm64-musl'],
@@ -512,7 +512,7 @@ for (const format of /** @type {const} */ (['cjs', 'esm'])) {
   })
 }
 
-test('bundled for Node without any file of the package, it starts with init(), and the first call says so', async (t) => {
+test('bundled for Node without any file of the package, it starts with init(), as the error of the first call says', async (t) => {
   const contents = `import { backend, createTensor, init, softmax } from '@ruvector/attention'
     const one = createTensor([1], [1])
     try { softmax(one) } catch ({ code, message }) { console.log(code, message.includes('await init()')) }

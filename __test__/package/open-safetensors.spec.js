@@ -1,4 +1,4 @@
-// Files that are read piece by piece: by path, FileHandle, Blob, address and function; sharded models; faults on the way.
+// Files that are read in pieces, by path, FileHandle, Blob, URL and function; sharded models; failures while reading.
 import { openAsBlob } from 'node:fs'
 import { appendFile, mkdir, mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -98,7 +98,7 @@ for (const [name, make] of Object.entries(SOURCES)) {
     t.is((await faultOf(t, () => kept.tensor('a.bias'))).code, 'DISPOSED')
   })
 
-  test(`${name} in another format, truncated or empty is an error that says so`, async (t) => {
+  test(`${name} is rejected with the reason if it is in another format, truncated or empty`, async (t) => {
     for (const [content, words] of /** @type {[Uint8Array, RegExp][]} */ ([
       [new TextEncoder().encode('<!doctype html><html><body>no such page'), /^source: .* got an HTML page/],
       [new TextEncoder().encode('version https://git-lfs.github.com/spec/v1'), /^source: .* got a Git LFS pointer/],
@@ -115,7 +115,7 @@ for (const [name, make] of Object.entries(SOURCES)) {
   })
 }
 
-test('tensors of many pieces, and headers longer than the first read, arrive whole', async (t) => {
+test('tensors of many pieces, and headers longer than the first read, are complete', async (t) => {
   const count = 3_000_000
   const large = { data: Float32Array.from({ length: count }, (_, index) => index), shape: [count] }
   const half = { type: /** @type {const} */ ('f16'), data: new Uint16Array(count).fill(0x3c00), shape: [count] }
@@ -169,7 +169,7 @@ test('invalid sources, options and names are rejected', async (t) => {
   t.is(await t.throwsAsync(openSafetensors({ size: 9, read: () => Promise.reject(error) })), error)
 })
 
-test('a file that is changed or cut while it is read is an error', async (t) => {
+test('a file that is changed or truncated while it is read is an error', async (t) => {
   for (const name of ['a path', 'a URL']) {
     const path = await SOURCES['a path'](t, saveSafetensors({ w: normal([50_000], 1) }))
     const source = name === 'a path' ? path : new URL('model.safetensors', await serveFiles(t, join(path, '..')))
@@ -209,7 +209,7 @@ async function serve(t, listener) {
   return `http://127.0.0.1:${port}/model.safetensors`
 }
 
-test('a server that ignores ranges, fails, or gives a page is an error that says so', async (t) => {
+test('a server that ignores ranges, fails, or sends a page is reported with the reason', async (t) => {
   const page = '<!doctype html><title>Sign in</title>'
   for (const [listener, words] of /** @type {[import('node:http').RequestListener, RegExp][]} */ ([
     [
@@ -232,7 +232,7 @@ test('a server that ignores ranges, fails, or gives a page is an error that says
   }
 })
 
-test('a server that hides content-range tells the size by content-length', async (t) => {
+test('without content-range, the size comes from content-length', async (t) => {
   const url = await serve(t, ({ method, headers }, response) => {
     if (method === 'HEAD') return response.writeHead(200, { 'content-length': bytes.length }).end()
     const [, from, to] = /bytes=(\d+)-(\d+)/.exec(headers.range ?? '') ?? []
@@ -281,7 +281,7 @@ test('an index is followed to its shards, by path and by address', async (t) => 
   }
 })
 
-test('a server without ranges may give an index, but no shard', async (t) => {
+test('a server without ranges can provide an index, but no shards', async (t) => {
   const path = await sharded(t)
   const url = await serve(t, async (_, response) => void response.end(await readFile(path)))
   const { message } = await faultOf(t, () => openSafetensors(url))

@@ -1,4 +1,4 @@
-// After an internal fault: an INTERNAL error, a process that survives, and calls and layers that continue to work.
+// After an internal fault, the error is INTERNAL, the process survives, and calls and layers continue to work.
 import test from 'ava'
 import { createApi } from '../../lib/face/api.js'
 import { Watch } from '../../lib/runtime/async/watch.js'

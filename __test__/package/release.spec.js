@@ -220,7 +220,7 @@ test('a tarball is rejected for extra files and for missing ones', (t) => {
 })
 
 test('npm publish in the repository is refused, and names the way to publish', (t) => {
-  // Nothing would be sent, were it not refused.
+  // Nothing would be published even without the refusal.
   const { status, stderr } = spawnSync('npm', ['publish', '--dry-run', '--offline'], {
     cwd: root,
     encoding: 'utf8',
@@ -230,7 +230,7 @@ test('npm publish in the repository is refused, and names the way to publish', (
   t.regex(stderr, /npm run release -- VERSION/)
 })
 
-test('typesVersions has every subpath with types, as exports has them', (t) => {
+test('typesVersions has every subpath with types from exports', (t) => {
   const { exports, typesVersions } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const typed = Object.entries(exports).filter(([path, { types }]) => path !== '.' && types !== undefined)
   const expected = typed.map(([path, { types }]) => [path.slice('./'.length), [types.default ?? types]])

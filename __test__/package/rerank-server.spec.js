@@ -1,4 +1,4 @@
-// The example server as a user runs it: correct answers, error messages, 503 beyond the limit, and a graceful stop.
+// The example server in a real process: correct answers, error messages, 503 beyond the limit, and a graceful stop.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'

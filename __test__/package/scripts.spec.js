@@ -7,7 +7,7 @@ import test from 'ava'
 
 const shell = new URL('../../tools/shell.mjs', import.meta.url).href
 
-test('a program on the terminal ends with the script that runs it, and hands its exit code on', async (t) => {
+test('a program on the terminal ends with the script that runs it, and passes on its exit code', async (t) => {
   const child = `console.log(process.pid); setInterval(() => {}, 1000)`
   const program = `import { runOnTerminal } from '${shell}'
     process.exitCode = await runOnTerminal(['-e', ${JSON.stringify(child)}], '.')`

@@ -29,7 +29,7 @@ test('the pattern matches these ways', (t) => {
   for (const code of ['retrieval(x)', 'isFunction(x)', '{ eval: true }', '[Function: x]']) t.notRegex(code, MAKES_CODE)
 })
 
-test('the only option of that name starts a Node worker from the text that the build generated', (t) => {
+test('the only `eval` option starts a Node worker from the text that the build generated', (t) => {
   const found = shipped.filter((name) => /(?<!unsafe-)\beval\b/.test(readFileSync(`${root}${name}`, 'utf8')))
   t.deepEqual(found.sort(), ['lib/cjs/bundle.cjs', 'lib/runtime/async/spawn.js'])
 })

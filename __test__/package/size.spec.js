@@ -29,7 +29,7 @@ const oneVariant = {
 
 const fileOf = (/** @type {string} */ variant) => readFileSync(join(root, `packages/wasm/attention.${variant}.wasm`))
 
-test('with one variant of the module, the bundle for browsers is no larger than its limit', async (t) => {
+test('with one variant of the module, the bundle for browsers stays within its limit', async (t) => {
   const [raw, gzip] = sizesOf(await bundle('.', [oneVariant]))
   const [rawShipped, gzipShipped] = sizesOf(await bundle('.'))
   t.log(`KB with one variant ${raw}, gzipped ${gzip}; as shipped ${rawShipped}, gzipped ${gzipShipped}`)
@@ -38,7 +38,7 @@ test('with one variant of the module, the bundle for browsers is no larger than 
   t.true(gzipShipped <= GATE_SHIPPED, `${gzipShipped} KB`)
 })
 
-test('the modules as files, for the entry that fetches them, are no larger than theirs', (t) => {
+test('the modules as files, for the entry that fetches them, stay within their limits', (t) => {
   for (const variant of ['simd', 'relaxed']) {
     const [raw, gzip] = sizesOf(fileOf(variant))
     t.log(`${variant}: ${raw} KB, ${gzip} after gzip`)

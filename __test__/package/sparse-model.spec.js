@@ -1,4 +1,5 @@
-// A sharded model larger than memory: one layer is read in a fraction of a second and little more memory than it takes.
+// A sharded model larger than memory: reading one layer takes a fraction of a second and little more memory than the
+// layer.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +13,7 @@ const [TIME, MEMORY] = [1000, 50e6]
 const ATTEMPTS = 3
 
 for (const kind of ['native', 'wasm']) {
-  test.serial(`${kind}: of a sharded model of 3 GB, one layer is read in under a second and 50 MB`, async (t) => {
+  test.serial(`${kind}: one layer of a sharded model of 3 GB is read in under a second and 50 MB`, async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'ruvector-attention-'))
     t.teardown(() => rm(folder, { recursive: true, force: true }))
     const { path, layers } = await writeSparseModel(folder)

@@ -1,4 +1,4 @@
-// The backends that tests run on: both where addons can be loaded; only WebAssembly in browsers, or where the environment
+// The backends that tests run on: both if addons can be loaded; only WebAssembly in browsers, or if the environment
 // forces it.
 import { loadBackend } from '@ruvector/attention'
 

@@ -1,4 +1,4 @@
-// Files of weights for the specs: a large model without data, and a server that answers range requests.
+// Weights files for the specs: a large model without data, and a server that supports range requests.
 
 import { createReadStream } from 'node:fs'
 import { open, stat, writeFile } from 'node:fs/promises'
@@ -31,8 +31,8 @@ const LAYER = {
 const LAYERS = 108
 
 /**
- * Writes a model of 3 GB with an index, all zeros but the first element of each layer, its number. The files are sparse
- * and take no room on disk.
+ * Writes a model of 3 GB with an index. It is all zeros, except that the first element of each layer is the layer's
+ * number. The files are sparse and take no space on disk.
  *
  * @param {string} folder
  * @param {number} [shards]  a divisor of the number of layers
@@ -76,7 +76,7 @@ export async function writeSparseModel(folder, shards = 4) {
 }
 
 /**
- * Answers with a file of a folder, or the range of it that is asked for.
+ * Responds with a file of a folder, or the requested range of it.
  *
  * @param {string} folder
  * @returns {import('node:http').RequestListener}

@@ -1,4 +1,4 @@
-// Objects of every kind that occupies a backend's memory: most of them take megabytes.
+// One object of every kind that occupies a backend's memory; most of them take megabytes.
 
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 
@@ -16,7 +16,7 @@ const graphOf = ({ Graph }, numEdges) =>
   Graph.fromEdges({ numNodes: 10, source: new Int32Array(numEdges), target: new Int32Array(numEdges) })
 
 /**
- * Functions that make an object, use it, and return it.
+ * Functions that create an object, use it, and return it.
  *
  * @type {Record<string, (attention: Attention) => object>}
  */
@@ -52,7 +52,7 @@ export const OBJECTS = {
     const x = zeros([1, 2, 16])
     return used(new LinearAttention({ modelDim: 16, featureMap: 'favor+', featureDim: 2 ** 15 }), x, x, x)
   },
-  // It grows with its first position.
+  // Its memory grows with the first position.
   LinearStream: ({ LinearAttention }) => {
     const stream = new LinearAttention({ modelDim: MODEL }).stream()
     stream.step(x, x, x)

@@ -39,7 +39,7 @@ export function normal(shape, seed) {
 }
 
 /**
- * A tensor of eighths in [-2, 2]. Their products and sums are exact, so a failure is a fault and not rounding.
+ * A tensor of eighths in [-2, 2]. Their products and sums are exact, so a failure is a bug and not rounding.
  *
  * @param {readonly number[]} shape
  * @param {number} seed

@@ -1,4 +1,5 @@
-// Checks that both generated modules have exactly the interface of lib/runtime/binding.d.ts, independent of the backend.
+// Checks that both generated modules have exactly the interface of lib/runtime/binding.d.ts, independent of the
+// backend.
 import type * as native from '../../crates/attention-node/binding.d.ts'
 import type { Binding } from '../../lib/runtime/binding.d.ts'
 import type { instantiate } from '../../packages/wasm/attention.js'

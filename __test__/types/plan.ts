@@ -1,4 +1,4 @@
-// The plan's way of writing: class instances, plain objects, enums and the default import, as its programs have them.
+// The plan's style: class instances, plain objects, enums and the default import.
 // oxlint-disable-next-line import/no-named-as-default -- the plan exports it in both ways
 import ruVector, {
   AsyncMultiHeadAttention,
@@ -116,7 +116,7 @@ export async function uses(query: Float32Array, key: Float32Array, value: Float3
   new WasmFlashAttention(64, 32).forward(query, key, value, [1, 4, 64])
   const blockSize: number = flash.block_size
 
-  // Calls off the thread.
+  // Calls on other threads.
   const asynchronous = new AsyncMultiHeadAttention(config)
   const promise: Promise<IAttentionResult> = asynchronous.forward_async(query, key, value, shape, null)
   const options: IBatchOptions = { batchSize: 4, async: true, progressCallback: (progress) => void progress.toFixed(2) }

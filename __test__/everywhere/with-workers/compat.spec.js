@@ -11,8 +11,7 @@ import { close, normal, requireClose } from '../../support/tensors.js'
 /** @type {typeof Symbol.dispose} */
 const disposeSymbol = /** @type {any} */ (Symbol.dispose ?? Symbol.for('Symbol.dispose'))
 
-/**
- * The error of a call, as the plan's programs see it.
+/** The error of a call, in the plan's form.
  *
  * @param {import('ava').ExecutionContext} t
  * @param {() => unknown} call
@@ -53,7 +52,7 @@ test('the entry exports the plan, with the wrapper as its default', async (t) =>
   t.true(error instanceof main.AttentionError)
 })
 
-test('a timer measures milliseconds since it was made or reset', async (t) => {
+test('a timer measures milliseconds since it was created or reset', async (t) => {
   const timer = new compat.PerfTimer('work')
   t.is(timer.name, 'work')
   t.is(new compat.PerfTimer().name, '')
@@ -64,7 +63,7 @@ test('a timer measures milliseconds since it was made or reset', async (t) => {
   t.true(timer.elapsed() < first)
 })
 
-test('a monitor measures between marks, and says which one is missing', async (t) => {
+test('a monitor measures between marks, and names a missing one', async (t) => {
   const monitor = new compat.PerformanceMonitor()
   monitor.mark('start')
   await new Promise((resolve) => setTimeout(resolve, 15))
@@ -85,7 +84,7 @@ test('a monitor measures between marks, and says which one is missing', async (t
   t.is(errorOf(t, () => monitor.mark(/** @type {Anything} */ (1))).error_type, 'InvalidConfig')
 })
 
-test('tensors are made of lists and arrays, and have the length of their shape', (t) => {
+test('tensors are created from lists and arrays whose length matches the shape', (t) => {
   t.deepEqual(compat.createTensor([1, 2, 3, 4], [2, 2]), { data: Float32Array.of(1, 2, 3, 4), shape: [2, 2] })
   const data = new Float32Array(6)
   const tensor = compat.createTensor(data, Uint32Array.of(2, 3))
@@ -155,7 +154,7 @@ test('mask types are strings', (t) => {
   t.true(Object.isFrozen(compat.MaskType))
 })
 
-test('configurations have the names of both interfaces, and those of the plan on the prototype', (t) => {
+test('configurations have the names of both interfaces, with those of the plan on the prototype', (t) => {
   const config = new compat.AttentionConfig(8, 64)
   t.deepEqual({ ...config }, { numHeads: 8, headDim: 64, dropout: 0, useBias: true })
   t.deepEqual([config.num_heads, config.head_dim, config.dropout, config.use_bias], [8, 64, 0, true])
@@ -178,7 +177,7 @@ test('configurations have the names of both interfaces, and those of the plan on
   t.deepEqual([space.manifold, space.numHeads, space.num_heads], ['poincare', 2, 2])
 })
 
-test('every class can be freed, and what owns no memory stays usable', (t) => {
+test('every class can be freed, and objects without memory stay usable', (t) => {
   const { AttentionConfig, HyperbolicConfig, PerfTimer, PerformanceMonitor, ruVector } = compat
   const config = new AttentionConfig(2, 4)
   const space = new HyperbolicConfig(-1)
@@ -228,7 +227,7 @@ onBothBackends((kind, attention) => {
   const hide = (/** @type {number} */ index) => (index % 3 === 1 ? -Infinity : index / 7)
   const floats = (/** @type {number} */ length) => Float32Array.from({ length }, (_, index) => hide(index))
 
-  test(`${kind}: scaled dot-product and flash attention are those of the main entry, under every mask`, async (t) => {
+  test(`${kind}: scaled dot-product and flash attention equal the main entry's, with every mask`, async (t) => {
     const padding = plan.createPaddingMask([3, 5], 5)
     const keep = Uint8Array.of(1, 1, 1, 0, 0, 0, 1, 1, 1, 1)
     const tensor = (/** @type {Anything} */ data, /** @type {number[]} */ shape) => ({ mask: { data, shape } })
@@ -278,7 +277,7 @@ onBothBackends((kind, attention) => {
     t.throws(() => requireClose(expected, whole(q, k, v).output))
   })
 
-  test(`${kind}: masks that createPaddingMask made are padding, also where as many rows as sequences`, (t) => {
+  test(`${kind}: masks from createPaddingMask are padding, even with as many rows as sequences`, (t) => {
     const x = normal([3, 3, 8], 5)
     const mask = plan.createPaddingMask([1, 2, 3], 3)
     const layer = ruVector.createScaledDotProduct(8)
@@ -290,7 +289,7 @@ onBothBackends((kind, attention) => {
     t.is(errorOf(t, () => layer.forward(...call, mask)).argument, 'mask')
   })
 
-  test(`${kind}: shapes that are left out are those of the array before, and 4-D ones have heads`, (t) => {
+  test(`${kind}: an omitted shape equals that of the previous array, and 4-D shapes have heads`, (t) => {
     const layer = ruVector.createScaledDotProduct(8)
     const same = whole(q, q, q).output
     close(t, layer.forward(q.data, q.data, q.data, [2, 4, 8]), same)
@@ -301,7 +300,7 @@ onBothBackends((kind, attention) => {
     close(t, layer.forward(heads.data, heads.data, heads.data, heads.shape, mask), expected)
   })
 
-  test(`${kind}: multi-head attention takes one shape, and gives output, weights and what it took`, async (t) => {
+  test(`${kind}: multi-head attention takes one shape, and returns output, weights, time and memory`, async (t) => {
     const config = new AttentionConfig(2, 4)
     const layer = ruVector.createMultiHead(config)
     const inner = new attention.MultiHeadAttention({ numHeads: 2, headDim: 4 })
@@ -340,7 +339,7 @@ onBothBackends((kind, attention) => {
     t.is(errorOf(t, () => layer.num_parameters()).error_type, 'MemoryError')
   })
 
-  test(`${kind}: the memory of a call is what the backend needed for it at most`, async (t) => {
+  test(`${kind}: the memory of a call is the backend's peak during the call`, async (t) => {
     const layer = ruVector.createMultiHead({ numHeads: 4, headDim: 16 })
     const call = (/** @type {number} */ length) => {
       const x = normal([1, length, 64], length).data
@@ -351,8 +350,8 @@ onBothBackends((kind, attention) => {
     const small = used(layer.forward(...call(16)))
     const large = used(layer.forward(...call(1024)))
     const later = used(await layer.forwardAsync(...call(1024)))
-    // Projections of 1,024 rows of 64 floats have to be somewhere. All that a layer needs is a few times that, and in
-    // WebAssembly a copy of the weights.
+    // A call stores at least the projections of 1,024 rows of 64 floats. A layer needs a few times that and, in
+    // WebAssembly, a copy of the weights.
     const row = 1024 * 64 * 4
     const weights = 4 * 1024 * 1024 * 4
     const most = 16 * row + (kind === 'wasm' ? weights : 0)
@@ -380,7 +379,7 @@ onBothBackends((kind, attention) => {
     const ball = new attention.HyperbolicAttention(new HyperbolicConfig(-1, 2))
     t.is(ball.config.numHeads, 2)
 
-    // Training makes dropout act, and evaluation ends that.
+    // Dropout applies in training mode only.
     layer.train()
     inner.train()
     const trained = inner.forward(x, x, x).output
@@ -390,7 +389,7 @@ onBothBackends((kind, attention) => {
     close(t, layer.forward(x.data, x.data, x.data, [2, 4, 4, 12]).output, result.output)
   })
 
-  test(`${kind}: a configuration stays usable after it was handed over`, (t) => {
+  test(`${kind}: a configuration remains usable after a layer has taken it`, (t) => {
     const config = new AttentionConfig(2, 4)
     const first = ruVector.createMultiHead(config)
     config.num_heads = 4
@@ -401,7 +400,7 @@ onBothBackends((kind, attention) => {
     t.is(ruVector.createCross(config).config.head_dim, 4)
   })
 
-  test(`${kind}: cross attention takes keys and values apart, self attention one array`, async (t) => {
+  test(`${kind}: cross attention takes separate keys and values, self attention one array`, async (t) => {
     const config = Object.assign(new AttentionConfig(2, 4), { seed: 5 })
     const plain = { numHeads: 2, headDim: 4, seed: 5 }
     const cross = ruVector.createCross(config)
@@ -430,7 +429,7 @@ onBothBackends((kind, attention) => {
     }
   })
 
-  test(`${kind}: hyperbolic attention takes any vectors, and its geometry bare points`, async (t) => {
+  test(`${kind}: hyperbolic attention takes any vectors, and its geometry takes points without shapes`, async (t) => {
     for (const manifold of /** @type {const} */ (['poincare', 'lorentz', 'hyperboloid'])) {
       const config = { curvature: -0.5, numHeads: 2 }
       const hyperbolic = ruVector.createHyperbolic({ ...config, manifoldType: manifold })
@@ -469,7 +468,7 @@ onBothBackends((kind, attention) => {
     close(t, ruVector.createHyperbolic(config).forward(...call), inner.forward(q, k, v).output)
   })
 
-  test(`${kind}: linear attention estimates softmax by as many features as it is told, or takes elu`, async (t) => {
+  test(`${kind}: linear attention estimates softmax with the given number of features, or uses elu`, async (t) => {
     const x = normal([2, 6, 8], 1)
     const given = /** @type {const} */ ([x.data, x.data, x.data, [2, 6, 8]])
     const favor = new attention.LinearAttention({ modelDim: 8, featureDim: 32, featureMap: 'favor+' })
@@ -491,7 +490,7 @@ onBothBackends((kind, attention) => {
     t.is(errorOf(t, () => linear.feature_map(new Float32Array(9))).error_type, 'InvalidDimensions')
   })
 
-  test(`${kind}: asynchronous attention leaves the calling thread free, tells how far it is and can be cancelled`, async (t) => {
+  test(`${kind}: asynchronous attention leaves the calling thread free, reports progress and can be cancelled`, async (t) => {
     const config = { numHeads: 4, headDim: 16 }
     const layer = new plan.AsyncMultiHeadAttention(config)
     const length = 1500
@@ -505,7 +504,7 @@ onBothBackends((kind, attention) => {
     const { output, weights } = new plan.WasmMultiHeadAttention(config).forward(...given)
     close(t, result.output, output)
     close(t, result.weights, weights)
-    // Browsers may wait 4 ms between turns; where a page's policy forbids workers, the call ran on this thread.
+    // Browsers may wait 4 ms between turns. If a page's policy forbids workers, the call ran on this thread.
     if (attention.backend().threads > 1) t.true(turns >= Math.min(3, elapsed / 10), `${turns} turns in ${elapsed} ms`)
     /** @type {number[]} */
     const fractions = []
@@ -524,7 +523,7 @@ onBothBackends((kind, attention) => {
     t.true(refused instanceof plan.WasmErrorInfo)
   })
 
-  test(`${kind}: a batch runs every kind of call, and gives results in the order of its inputs`, async (t) => {
+  test(`${kind}: a batch runs every kind of call, and returns results in the order of its inputs`, async (t) => {
     const config = new AttentionConfig(2, 4)
     const [query, key, value] = [q.data, k.data, v.data]
     const layer = ruVector.createMultiHead(config)
@@ -593,7 +592,7 @@ onBothBackends((kind, attention) => {
     t.deepEqual(await processor.process_batch([], { batchSize: 2 }), [])
   })
 
-  test(`${kind}: batchSize bounds how many calls of a batch run at once`, async (t) => {
+  test(`${kind}: batchSize limits the number of concurrent calls in a batch`, async (t) => {
     let running = 0
     let most = 0
     class Counting extends plan.WasmFlashAttention {
@@ -601,7 +600,7 @@ onBothBackends((kind, attention) => {
       async forwardAsync(...given) {
         most = Math.max(most, ++running)
         try {
-          // The others get their chance to start.
+          // Lets the other calls start.
           await new Promise((resolve) => setTimeout(resolve, 2))
           return await super.forwardAsync(.../** @type {[Anything, Anything, Anything, Anything]} */ (given))
         } finally {
@@ -624,7 +623,7 @@ onBothBackends((kind, attention) => {
     t.is(most, 0)
   })
 
-  test(`${kind}: a batch says what became of each input when some fail`, async (t) => {
+  test(`${kind}: a batch with failures reports the outcome of each input`, async (t) => {
     const [query, key, value] = triple(8)
     const flash = ruVector.createFlash(8)
     const right = { attention: flash, query, key, value, shape: [1, 1, 8] }
@@ -674,7 +673,7 @@ onBothBackends((kind, attention) => {
     t.is(/** @type {compat.WasmErrorInfo} */ (list).error_type, 'InvalidConfig')
   })
 
-  test(`${kind}: whatever doesn't fit is an error of the plan's type, in the plan's words`, (t) => {
+  test(`${kind}: every invalid input is an error with the plan's type and message`, (t) => {
     const any = /** @type {Anything} */ (ruVector)
     const layer = /** @type {Anything} */ (ruVector.createScaledDotProduct(8))
     const multiHead = /** @type {Anything} */ (ruVector.createMultiHead({ numHeads: 2, headDim: 4 }))
