@@ -1237,7 +1237,7 @@ export interface HyperbolicOptions extends MaskOptions {
  *
  * A point that is off the manifold by more than 1e-3, relative to the ball's radius or to `x₀`, is a DOMAIN error that
  * names its row. In the ball, points beyond `1 − 3e-8` of the radius count as that far out, so that distances from the
- * origin never decrease towards the boundary; results beyond `1 − 1e-5` of the radius are projected as by
+ * origin never decrease toward the boundary; results beyond `1 − 1e-5` of the radius are projected as by
  * `projectToBall`. On the hyperboloid, `x₀` is recomputed from the other coordinates, which 32-bit floats represent
  * more accurately. A result that overflows them, about `88/√c` from the origin, is a DOMAIN error. `forward` treats
  * points of the hyperboloid beyond `42.8/√c` as if they were that far away.

@@ -199,7 +199,8 @@ export function cases({ isQuick }) {
 const GRID = { batches: [1, 2, 4, 8], lengths: [16, 64, 128, 256], heads: 8, dim: 64 }
 
 /**
- * Returns the cases of the grid: multi-head attention of model size 512, and attention alone, by batch and length on one thread.
+ * Returns the cases of the grid: multi-head attention of model size 512, and attention alone, by batch and length, on
+ * one thread.
  *
  * @returns {Case[]}
  */
@@ -224,7 +225,7 @@ export function grid() {
 }
 
 /**
- * Returns the cases that the plan's target for throughput is judged by: every kind of call, on one thread.
+ * Returns the cases for the plan's throughput target: every kind of call, on one thread.
  *
  * @returns {Case[]}
  */

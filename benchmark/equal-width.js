@@ -1,5 +1,5 @@
-// The native backend with vectors of 128 bits, as in WebAssembly, as a contender. It runs in a separate process, because
-// the instruction set is fixed per process.
+// The native backend with vectors of 128 bits, as in WebAssembly, as a contender. It runs in a separate process,
+// because the instruction set is fixed per process.
 
 import { fileURLToPath } from 'node:url'
 import { Conversation } from './process.js'

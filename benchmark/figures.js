@@ -9,7 +9,10 @@ import { gzipSync } from 'node:zlib'
 import { median } from './timing.js'
 
 /** @typedef {import('./types.d.ts').Figure} Figure */
-/** @typedef {{ name: string, group: string, isQuick: boolean, measure: () => Promise<Omit<Figure, 'name' | 'group'>> }} Task */
+/**
+ * @typedef {{ name: string, group: string, isQuick: boolean, measure: () => Promise<Omit<Figure, 'name' | 'group'>> }}
+ *   Task
+ */
 
 const execute = promisify(execFile)
 const STARTS = 5

@@ -6,7 +6,9 @@
 /** @typedef {import('./types.d.ts').Row} Row */
 /** @typedef {{ rows: Row[], figures: Figure[] }} Results */
 /** @typedef {{ value: number, where: string }} Finding */
-/** @typedef {{ name: string, limit: number, atLeast: boolean, unit: string, find: (results: Results) => Finding[] }} Aim */
+/**
+ * @typedef {{ name: string, limit: number, atLeast: boolean, unit: string, find: (results: Results) => Finding[] }} Aim
+ */
 
 /** @param {string} family @param {Row} row */
 const isOf = (family, row) => row.family === family || row.family.startsWith(`${family} `)

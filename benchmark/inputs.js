@@ -124,11 +124,11 @@ function permute(data, batch, first, second, dim) {
 }
 
 /**
- * Makes a float mask that is added to the scores, for peers without other masks; −∞ hides a key.
+ * Creates a float mask that is added to the scores, for peers without other masks; −∞ hides a key.
  *
  * @param {Case} problem
  * @param {Inputs} inputs
- * @param {boolean} withCausal  whether the mask has to include `causal`
+ * @param {boolean} withCausal  true if the mask must include `causal`
  * @param {number} [hidden]
  */
 export function additiveMask({ queries, keys, causal }, { mask }, withCausal, hidden = -Infinity) {

@@ -24,7 +24,11 @@ function build() {
   return JSON.parse(`"${program}"`)
 }
 
-/** Returns true if arithmetic or memory limits a speed in this unit. @param {import('./types.d.ts').Case['unit']} unit */
+/**
+ * Returns true if arithmetic or memory limits a speed in this unit.
+ *
+ * @param {import('./types.d.ts').Case['unit']} unit
+ */
 export const isLimited = (unit) => unit === 'GF/s' || unit === 'GB/s'
 
 /** @returns {Promise<Found>} */

@@ -55,7 +55,10 @@ async function contender(name, isNative, load) {
       }
       if (problem.kind !== 'attention') {
         const { heads, dim } = problem
-        /** @type {import('@ruvector/attention').Layer & { forward: (x: any) => import('@ruvector/attention').AttentionOutput }} */
+        /**
+         * @type {import('@ruvector/attention').Layer & { forward: (x: any) =>
+         *   import('@ruvector/attention').AttentionOutput }}
+         */
         const layer =
           problem.kind === 'layer'
             ? new api.MultiHeadAttention({ numHeads: heads, headDim: dim })

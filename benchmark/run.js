@@ -112,8 +112,8 @@ async function main(args) {
   })
   if (options.json !== undefined) write(options.json, jsonReport(report))
   if (options.html !== undefined && page) write(options.html, page(report))
-  const hasColours = Boolean(process.stdout.isTTY) && !process.env.NO_COLOR
-  const text = options.targets ? targetsReport(report) : terminalReport(report, hasColours)
+  const hasColors = Boolean(process.stdout.isTTY) && !process.env.NO_COLOR
+  const text = options.targets ? targetsReport(report) : terminalReport(report, hasColors)
   if (options.json !== '-' && options.html !== '-') process.stdout.write(text)
 
   const isOurs = (/** @type {string} */ contender) => /^(native|wasm)\b/.test(contender)

@@ -34,7 +34,8 @@ const EFFORT = {
  * - `aims`: the goals to judge the results by; may be empty.
  * - `withEqualWidth`: adds the native backend with vectors of 128 bits.
  *
- * @param {{ cases: Case[], tasks: Task[], aims: readonly Aim[], isQuick: boolean, withPeers: boolean, withEqualWidth: boolean }} plan
+ * @param {{ cases: Case[], tasks: Task[], aims: readonly Aim[], isQuick: boolean, withPeers: boolean, withEqualWidth:
+ *   boolean }} plan
  * @returns {Promise<Report>}
  */
 export async function runBenchmark({ cases, tasks, aims, isQuick, withPeers, withEqualWidth }) {
@@ -93,7 +94,7 @@ async function gather(cases, withPeers, withEqualWidth) {
   const found = [{ contenders: own.contenders }, ...own.absent]
   const isNarrow = own.contenders.some(({ name }) => EQUAL_WIDTH.includes(name))
   if (withEqualWidth && !isNarrow && cases.length > 0) found.push(await equalWidth())
-  // It has to be built, so it is omitted if no case has a limited speed.
+  // It must be built, so it is omitted if no case has a limited speed.
   if (cases.some(({ unit }) => isLimited(unit))) found.push(await machine())
   if (withPeers && cases.length > 0) found.push(...(await findPeers()))
   return {

@@ -1,5 +1,5 @@
-// The five targets of the project's plan: the download of a page, the start time in each browser, the memory beyond inputs
-// and results, the speed of WebAssembly as a share of native speed, and the browsers that run the package.
+// The five targets of the project's plan: the download of a page, the start time in each browser, the memory beyond
+// inputs and results, the speed of WebAssembly as a share of native speed, and the browsers that run the package.
 
 import { readFileSync } from 'node:fs'
 import { version } from 'node:process'

@@ -28,8 +28,9 @@ interface Shape {
 }
 
 /**
- * Exact, hyperbolic or linear attention; a layer of self-attention; an encoder layer with GELU and a feed-forward network
- * four times as wide as the model, as in BERT; or a layer of attention over the `keys` edges of `queries` nodes.
+ * Exact, hyperbolic or linear attention; a layer of self-attention; an encoder layer with GELU and a feed-forward
+ * network four times as wide as the model, as in BERT; or a layer of attention over the `keys` edges of `queries`
+ * nodes.
  */
 export type Kind = 'attention' | 'linear' | 'hyperbolic' | 'layer' | 'encoder' | 'graph'
 
@@ -43,7 +44,9 @@ export interface Case extends Shape {
   bytes: number
 }
 
-/** `q`, `k`, `v` are `[B,H,L,D]` and `[B,G,S,D]`; layers have `x [B,L,M]`, or `x [N,M]` over a graph, and parameters. */
+/**
+ * `q`, `k`, `v` are `[B,H,L,D]` and `[B,G,S,D]`; layers have `x [B,L,M]`, or `x [N,M]` over a graph, and parameters.
+ */
 export interface Inputs {
   q: Tensor
   k: Tensor
@@ -68,7 +71,7 @@ export type Prepared = { dispose?: () => unknown } & (
 
 export interface Contender {
   name: string
-  /** The package that it belongs to; several ways to use one package share it. */
+  /** The package of the contender; several ways to use one package share it. */
   family: string
   side: 'ours' | 'peer' | 'machine'
   version: string

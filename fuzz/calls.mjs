@@ -12,7 +12,8 @@ import { fromGraphology } from '../lib/graphology/index.js'
  * - `isAbstract`: true for a class that callers cannot construct, which throws a TypeError.
  * - `isPlain`: true if it is only called with valid arguments: error classes, which the package constructs.
  *
- * @typedef {{ of: (w: World) => any, name?: string, isNew?: boolean, isAbstract?: boolean, isPlain?: boolean, args: (w: World, target: any) => any[] }} Entry
+ * @typedef {{ of: (w: World) => any, name?: string, isNew?: boolean, isAbstract?: boolean, isPlain?: boolean, args: (w:
+ *   World, target: any) => any[] }} Entry
  */
 
 /** Inputs and options of attention. @param {World} w @param {Record<string, number>} [fixed] */
@@ -458,7 +459,7 @@ const entriesOfOtherTypes = (w) =>
     half: () => ({ type: w.r.pick(['f16', 'bf16']), data: Uint16Array.of(w.r.int(0, 65535)), shape: [] })
   })
 
-/** Which entries of a file are read. @param {World} w */
+/** Selects the entries of a file to read. @param {World} w */
 const selection = (w) =>
   w.some({
     prefix: () => w.r.pick(['a', 'a.', 'c']),
@@ -466,7 +467,7 @@ const selection = (w) =>
     unsupported: () => w.r.pick(['throw', 'skip'])
   })
 
-/** A weights file to be opened, sometimes corrupted, or one that gives fewer bytes. @param {World} w */
+/** A weights file to open, which is sometimes corrupted or returns fewer bytes. @param {World} w */
 function source(w) {
   const bytes = file(w)
   const missing = w.r.pick([0, 0, 0, 1])

@@ -42,7 +42,7 @@ export function problemOf({ error, isRefused }, own, BatchError) {
       .map((/** @type {unknown} */ one) => problemOf({ error: one, isRefused: true }, own, BatchError))
       .find(Boolean)
   if (error?.name === 'AbortError') return undefined
-  // Another realm has a TypeError of its own.
+  // Another realm has its own TypeError.
   if (error?.name === 'TypeError' && OF_THE_ENGINE.some((pattern) => pattern.test(`${error.stack}`))) return undefined
   return `${error?.name ?? typeof error}: ${error?.message ?? String(error)}`.slice(0, 300)
 }

@@ -1,12 +1,14 @@
-// The process in which cases run. It writes the number of the current case to a file, so that its parent knows which
-// case
-// ended it, and its findings to standard output, one line of JSON each.
+// The process in which cases run. It writes the number of the current case to a file, so that the parent process knows
+// which case ended it, and its findings to standard output, one line of JSON each.
 
 import { openSync, writeSync } from 'node:fs'
 import { loadBackend } from '../index.js'
 import { runCase, subjects } from './cases.mjs'
 
-/** @type {{ seed: number, from: number, calls: number, until: number, kinds: import('../index.d.ts').BackendKind[], progress: string }} */
+/**
+ * @type {{ seed: number, from: number, calls: number, until: number, kinds: import('../index.d.ts').BackendKind[],
+ *   progress: string }}
+ */
 const { seed, from, calls, until, kinds, progress } = JSON.parse(process.argv[2])
 const file = openSync(progress, 'w')
 const place = new Float64Array(1)

@@ -124,13 +124,13 @@ test('light and dark pictures have no style sheet; an automatic one has a style 
     graphPlot({ numNodes: 2, source: [0], target: [1] }, { theme, groups: [0, 1], weights: Float32Array.of(1) })
   ]
   const [auto, light, dark] = [draw('auto'), draw('light'), draw('dark')]
-  const colours = (/** @type {string} */ svg) => new Set(svg.match(/#[\da-f]{6}/g))
+  const colors = (/** @type {string} */ svg) => new Set(svg.match(/#[\da-f]{6}/g))
   for (const [index, svg] of auto.entries()) {
     for (const plain of [light[index], dark[index]]) t.notRegex(plain, /<style|class="c/)
     const [sheet] = /<style>@media \(prefers-color-scheme:dark\)\{.*\}<\/style>/.exec(svg) ?? ['']
-    const [shown, hidden] = [colours(svg.replace(sheet, '')), colours(sheet)]
-    t.deepEqual([...shown].sort(), [...colours(light[index])].sort())
-    t.deepEqual([...hidden].sort(), [...colours(dark[index])].sort())
+    const [shown, hidden] = [colors(svg.replace(sheet, '')), colors(sheet)]
+    t.deepEqual([...shown].sort(), [...colors(light[index])].sort())
+    t.deepEqual([...hidden].sort(), [...colors(dark[index])].sort())
   }
 })
 
@@ -188,15 +188,15 @@ test('the color scale is perceptually uniform, and its lightness is monotonic fo
     ]
   ]
   for (const theme of /** @type {const} */ (['light', 'dark'])) {
-    const colours = scaleOf(theme)
-    t.is(colours.length, 33)
+    const colors = scaleOf(theme)
+    t.is(colors.length, 33)
     for (const sight of sights) {
-      const seen = colours.map((colour) =>
+      const seen = colors.map((color) =>
         lab(
           sight.map((row) =>
             Math.max(
               0,
-              row.reduce((sum, f, i) => sum + f * colour[i], 0)
+              row.reduce((sum, f, i) => sum + f * color[i], 0)
             )
           )
         )
@@ -205,7 +205,7 @@ test('the color scale is perceptually uniform, and its lightness is monotonic fo
       const falls = seen.slice(1).map(([lightness], index) => way * (lightness - seen[index][0]))
       t.true(Math.min(...falls) > 0.005, `${theme}: ${falls}`)
     }
-    const seen = colours.map(lab)
+    const seen = colors.map(lab)
     const steps = seen
       .slice(1)
       .map((point, index) => Math.hypot(...point.map((value, axis) => value - seen[index][axis])))
@@ -403,7 +403,7 @@ test('labels cannot pass an escape sequence to the terminal', (t) => {
       width: 40
     })
     const rest = text.replace(ownEscapes, '')
-    if (color !== rest.length < text.length) throw new Error('colours')
+    if (color !== rest.length < text.length) throw new Error('colors')
     if (/[^\P{Cc}\n]|[\u202a-\u202e\u2066-\u2069]/u.test(rest)) throw new Error(JSON.stringify(rest))
   })
   t.notThrows(() => fc.assert(property, { numRuns: 300, includeErrorInReport: true }))
@@ -458,8 +458,8 @@ function readDisk(svg) {
       const [dx, dy] = [to[0] - from[0], to[1] - from[1]]
       const half = Math.hypot(dx, dy) / 2
       const away = (Math.sqrt(Math.max(Number(r) ** 2 - half ** 2, 0)) / (2 * half)) * (sweep === '1' ? 1 : -1)
-      const centre = [(from[0] + to[0]) / 2 - dy * away, (from[1] + to[1]) / 2 + dx * away]
-      return { from, to, circle: { centre, radius: Number(r) } }
+      const center = [(from[0] + to[0]) / 2 - dy * away, (from[1] + to[1]) / 2 + dx * away]
+      return { from, to, circle: { center, radius: Number(r) } }
     }
   )
   return { disk: { x, y, radius }, edges }
@@ -494,25 +494,25 @@ test('edges are geodesics: circles that meet the boundary at right angles, throu
     if (circle === undefined) {
       // Straight: the center is on the line, up to visible precision.
       const distance = Math.abs(a[0] * b[1] - a[1] * b[0]) / Math.hypot(a[0] - b[0], a[1] - b[1])
-      if (distance > 1e-3) throw new Error(`a straight line at ${distance} from the centre`)
+      if (distance > 1e-3) throw new Error(`a straight line at ${distance} from the center`)
       return
     }
     // Right angles: the tangents form a triangle with the radii.
-    const [cx, cy] = [circle.centre[0] - disk.x, circle.centre[1] - disk.y]
+    const [cx, cy] = [circle.center[0] - disk.x, circle.center[1] - disk.y]
     const cosine = (disk.radius ** 2 + circle.radius ** 2 - cx ** 2 - cy ** 2) / (2 * disk.radius * circle.radius)
     if (Math.abs(cosine) > 0.005) throw new Error(`an angle with cosine ${cosine}`)
   })
   t.notThrows(() => fc.assert(property, { numRuns: 500, includeErrorInReport: true }))
 })
 
-test('the geodesic of two equidistant points bulges towards the center, and is straight through the center', (t) => {
+test('the geodesic of two equidistant points bulges toward the center, and is straight through the center', (t) => {
   const points = tensor([0.8, 0, 0, 0.8, -0.8, 0], [3, 2])
   const { disk, edges } = readDisk(poincareDisk(points, { edges: Int32Array.of(0, 1, 0, 2), theme: 'light' }))
   t.is(edges.length, 2)
   t.is(edges[1].circle, undefined)
-  const { centre, radius } = /** @type {NonNullable<typeof edges[0]['circle']>} */ (edges[0].circle)
-  t.true(centre[0] > disk.x && centre[1] > disk.y)
-  const nearest = Math.hypot(centre[0] - disk.x, centre[1] - disk.y) - radius
+  const { center, radius } = /** @type {NonNullable<typeof edges[0]['circle']>} */ (edges[0].circle)
+  t.true(center[0] > disk.x && center[1] > disk.y)
+  const nearest = Math.hypot(center[0] - disk.x, center[1] - disk.y) - radius
   t.true(nearest > 0 && nearest < (disk.radius * 0.8) / Math.SQRT2)
 })
 

@@ -6,7 +6,8 @@ import test from 'ava'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Runs a program, and returns its output.
+/**
+ * Runs a program, and returns its output.
  *
  * @param {string} backend
  * @param {readonly string[]} args

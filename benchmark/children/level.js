@@ -1,5 +1,5 @@
-// Runs the native backend at the instruction set that `RUVECTOR_ATTENTION_SIMD` names for the process. Writes the name of
-// the instruction set, then one line of JSON per line read: the output of a case, or the seconds for a number of calls.
+// Runs the native backend at the instruction set named by `RUVECTOR_ATTENTION_SIMD`. Writes the name of the instruction
+// set, then one line of JSON per line read: the output of a case, or the seconds for a number of calls.
 
 import { createInterface } from 'node:readline'
 import { makeInputs } from '../inputs.js'

@@ -1,5 +1,5 @@
-// Measures, in a separate process, the growth of the resident set over one call on long sequences, beyond the inputs. The
-// argument is a backend.
+// Measures, in a separate process, the growth of the resident set over one call on long sequences, beyond the inputs.
+// The argument is a backend.
 
 import { loadBackend } from '../../index.js'
 import { randomTensor } from '../inputs.js'

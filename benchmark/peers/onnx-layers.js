@@ -9,7 +9,16 @@ import { transposed } from '../inputs.js'
 
 const MICROSOFT = 'com.microsoft'
 
-/** `x Wᵀ + b` @param {string} name @param {Tensor} weight @param {Tensor} bias @param {string} x @param {string} y @returns {Graph} */
+/**
+ * `x Wᵀ + b`
+ *
+ * @param {string} name
+ * @param {Tensor} weight
+ * @param {Tensor} bias
+ * @param {string} x
+ * @param {string} y
+ * @returns {Graph}
+ */
 const linear = (name, weight, bias, x, y) => ({
   nodes: [
     { op: 'MatMul', inputs: [x, `${name}.weight`], output: `${name}.product` },
@@ -25,7 +34,8 @@ export const joined = (parts) => ({
 })
 
 /**
- * Self-attention: three projections and MultiHeadAttention, or ONNX Runtime's fused Attention, which includes projections.
+ * Self-attention: three projections and MultiHeadAttention, or ONNX Runtime's fused Attention, which includes
+ * projections.
  *
  * @param {StateDict} state
  * @param {string} prefix  of the names in the state dict, and in the graph

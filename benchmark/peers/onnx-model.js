@@ -1,7 +1,10 @@
 // Encodes an ONNX model as protocol-buffer messages, with the field numbers of onnx.proto.
 
 /** @typedef {import('../../index.js').Tensor} Tensor */
-/** @typedef {{ op: string, domain?: string, inputs: string[], output: string, attributes?: Record<string, number> }} Node */
+/**
+ * @typedef {{ op: string, domain?: string, inputs: string[], output: string, attributes?: Record<string, number> }}
+ *   Node
+ */
 
 const FLOAT = 1
 const BOOL = 9
@@ -27,7 +30,10 @@ function float(field, value) {
   return bytes
 }
 
-/** @param {number} field @param {string | Uint8Array | Uint8Array[]} content  text, bytes, or the fields of a message */
+/**
+ * @param {number} field
+ * @param {string | Uint8Array | Uint8Array[]} content  text, bytes, or the fields of a message
+ */
 function block(field, content) {
   const bytes =
     typeof content === 'string' ? utf8.encode(content) : Array.isArray(content) ? Buffer.concat(content) : content

@@ -17,7 +17,8 @@ import { onnxModel } from './onnx-model.js'
  * - `feeds`: the inputs of the model.
  * - `read`: converts its output to our layout, if necessary.
  *
- * @typedef {{ model: Parameters<typeof onnxModel>[0], feeds: Record<string, Feed>, read?: (output: Float32Array) => Float32Array }} Plan
+ * @typedef {{ model: Parameters<typeof onnxModel>[0], feeds: Record<string, Feed>, read?: (output: Float32Array) =>
+ *   Float32Array }} Plan
  */
 
 /** @param {Case} problem @param {Inputs} inputs @returns {Plan | string} */
@@ -58,8 +59,8 @@ function attention({ causal }, { q, k, v, mask }) {
 }
 
 /**
- * A layer around the operator: three projections and MultiHeadAttention, or ONNX Runtime's fused Attention, which includes
- * projections.
+ * A layer around the operator: three projections and MultiHeadAttention, or ONNX Runtime's fused Attention, which
+ * includes projections.
  *
  * @param {Case} problem
  * @param {Inputs} inputs
@@ -124,7 +125,11 @@ function contenders(ort, about) {
       }
     }
   })
-  /** @param {(problem: Case, inputs: Inputs) => string | Plan} attend @param {boolean} isFused @returns {(problem: Case, inputs: Inputs) => string | Plan} */
+  /**
+   * @param {(problem: Case, inputs: Inputs) => string | Plan} attend
+   * @param {boolean} isFused
+   * @returns {(problem: Case, inputs: Inputs) => string | Plan}
+   */
   const planner = (attend, isFused) => (problem, inputs) => {
     if (problem.kind === 'layer') return layer(problem, inputs, isFused)
     return problem.kind === 'encoder' ? encoderLayer(problem, inputs, isFused) : attend(problem, inputs)

@@ -4,7 +4,10 @@ import { columns, significant } from './format.js'
 
 /** @typedef {import('../types.d.ts').Row} Row */
 
-/** @param {readonly Row[]} rows  of the grid @returns {{ title: string, lines: string[] }[]} one table per kind of case */
+/**
+ * @param {readonly Row[]} rows  of the grid
+ * @returns {{ title: string, lines: string[] }[]} one table per kind of case
+ */
 export function gridTables(rows) {
   const groups = [...new Set(rows.map((row) => row.case.group))]
   return groups.map((group) => {

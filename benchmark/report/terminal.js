@@ -26,11 +26,11 @@ const caseLines = (rows, ours) =>
 
 /**
  * @param {Report} report
- * @param {boolean} hasColours
+ * @param {boolean} hasColors
  */
-export function terminalReport(report, hasColours) {
+export function terminalReport(report, hasColors) {
   /** @param {number} open @param {number} close @returns {Style} */
-  const style = (open, close) => (text) => (hasColours ? `\u001B[${open}m${text}\u001B[${close}m` : text)
+  const style = (open, close) => (text) => (hasColors ? `\u001B[${open}m${text}\u001B[${close}m` : text)
   const [bold, dim, red, green] = [style(1, 22), style(2, 22), style(31, 39), style(32, 39)]
   const lines = []
 

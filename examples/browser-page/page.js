@@ -1,6 +1,5 @@
 // Attention in a page without a bundler: short calls run on the page itself, long ones in a module worker. On your own
-// site, use the
-// paths of the installed package, such as /node_modules/@ruvector/attention/lib/entries/browser.js.
+// site, use paths of the installed package, such as /node_modules/@ruvector/attention/lib/entries/browser.js.
 import { backend, createTensor, init, scaledDotProductAttention } from '../../lib/entries/browser.js'
 import { attentionHeatmap } from '../../lib/plot/index.js'
 

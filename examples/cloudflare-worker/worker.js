@@ -20,7 +20,7 @@ export default {
     try {
       return Response.json({ output: attend(await request.json()) })
     } catch (error) {
-      // The request is wrong, not this program.
+      // The fault is in the request, not in this program.
       const isTheirs = error instanceof AttentionError || error instanceof SyntaxError || error instanceof TypeError
       if (!isTheirs) throw error
       return Response.json({ error: error.message }, { status: 400 })

@@ -8,7 +8,10 @@ import { fileURLToPath } from 'node:url'
 const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
 const wasm = (/** @type {string} */ variant) => path(`../../packages/wasm/attention.${variant}.wasm`)
 
-/** No external resources, no inline scripts, no inline styles but the one by which pictures shrink in narrow columns. */
+/**
+ * No external resources, no inline scripts, and no inline styles except the one that shrinks pictures in narrow
+ * columns.
+ */
 export const policy = [
   "default-src 'none'",
   "script-src 'self' 'wasm-unsafe-eval'",
@@ -20,7 +23,7 @@ export const policy = [
   "form-action 'none'"
 ].join('; ')
 
-/** The policy inside the page, so that it applies wherever the page is served. */
+/** The policy inside the page, so that it applies on any server. */
 const policyInPage = {
   name: 'policy',
   apply: /** @type {const} */ ('build'),

@@ -1,11 +1,14 @@
-// Measures the mechanism named by the argument on both backends, and writes JSON. It runs in a separate process, so that the peak
-// of memory belongs to one mechanism. `problems` lists missing backends and results that differ.
+// Measures the mechanism named by the argument on both backends, and writes JSON. It runs in a separate process, so
+// that the peak of memory belongs to one mechanism. `problems` lists missing backends and results that differ.
 
 import { loadBackend } from '@ruvector/attention'
 import { measure } from './measure.js'
 import { mechanisms } from './mechanisms.js'
 
-/** @typedef {Omit<ReturnType<typeof measure>, 'output'> & { kind: string, simd: string, shape: readonly number[] }} Measured */
+/**
+ * @typedef {Omit<ReturnType<typeof measure>, 'output'> & { kind: string, simd: string, shape: readonly number[] }}
+ *   Measured
+ */
 /** @typedef {{ results: Measured[], difference?: number, problems: string[] }} Visit */
 
 /** The largest difference between correct results, relative for numbers beyond 1. */

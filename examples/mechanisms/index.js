@@ -1,5 +1,5 @@
-// Tours all mechanisms on both backends: the formula, shapes and parameters of each, its memory and time, and how far the backends
-// differ. Fails if a backend is missing or the two do not agree.
+// Tours all mechanisms on both backends: the formula, shapes and parameters of each, its memory and time, and how far
+// the backends differ. Fails if a backend is missing or the two do not agree.
 //   npm run example -- mechanisms [TEXT]    only mechanisms whose name contains TEXT
 
 import { execFile } from 'node:child_process'

@@ -42,9 +42,9 @@ function times(call, span) {
 }
 
 /**
- * `memory` counts the bytes that the backend has allocated: `before` the mechanism is made, `held` after its first call, at the
- * `peak` until then, and `after` its objects are disposed. A backend never forgets its peak: only a fresh process gives the peak
- * of one mechanism.
+ * `memory` counts the bytes allocated by the backend: `before` the mechanism is created, `held` after its first call,
+ * the `peak` until then, and `after` its objects are disposed. A backend never resets its peak, so only a fresh process
+ * gives the peak of one mechanism.
  *
  * @param {Attention} attention  the API of a backend
  * @param {Mechanism} mechanism

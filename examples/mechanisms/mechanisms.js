@@ -6,8 +6,8 @@
 /**
  * - `computes`: the result as a formula.
  * - `inputs`: the shape of each tensor, by name.
- * - `edges`: incoming edges per node, where the mechanism works on a graph.
- * - `prepare`: makes the objects that outlive a call (`owned`), and the call, which returns the result.
+ * - `edges`: incoming edges per node, if the mechanism works on a graph.
+ * - `prepare`: creates the objects that outlive a call (`owned`), and the call, which returns the result.
  *
  * @typedef {{
  *   name: string,

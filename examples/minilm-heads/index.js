@@ -1,7 +1,6 @@
 // Runs the first attention layer of a real language model on a real sentence, on both backends. Prints times,
-// differences from
-// PyTorch, and what each head attends to. Draws output/minilm-heads.svg. Exits with an error if a backend is missing or
-// wrong.
+// differences from PyTorch, and the target of each head's attention. Draws output/minilm-heads.svg. Exits with an error
+// if a backend is missing or wrong.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { loadBackend } from '@ruvector/attention'

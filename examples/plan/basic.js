@@ -1,5 +1,4 @@
-// Every mechanism of the plan's interface once, on arrays of one value.
-//   npm run example -- plan basic
+// Runs every mechanism of the plan's interface once, on arrays of one value. npm run example -- plan basic
 import { AttentionConfig, HyperbolicConfig, ruVector } from '@ruvector/attention/compat'
 
 await ruVector.init()

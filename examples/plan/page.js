@@ -10,7 +10,7 @@ const place = (id) => /** @type {HTMLElement} */ (document.getElementById(id))
 async function onThePage() {
   await ruVector.init()
   const config = new AttentionConfig(8, 64)
-  config.set_dropout(0.1) // acts while the layer trains
+  config.set_dropout(0.1) // applies while the layer trains
   const attention = ruVector.createMultiHead(config)
   place('parameters').textContent = attention.num_parameters().toLocaleString('en')
 

@@ -1,4 +1,5 @@
-// A batch of calls in a worker of the page's own. The package starts workers below it, where the browser allows that.
+// A batch of calls in a worker that the page starts. The package starts further workers from it, if the browser allows
+// that.
 import { BatchProcessor, ruVector } from '../../lib/entries/compat-browser.js'
 
 const [length, modelDim] = [64, 128]

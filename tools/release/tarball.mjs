@@ -12,7 +12,7 @@ import { relativeLinks } from './readme.mjs'
 const PLATFORM_LIMIT = 2_000_000
 const ROOT_LIMITS = { packed: 1_000_000, unpacked: 2_000_000 }
 
-const LICENCES = ['LICENSE-APACHE', 'LICENSE-MIT']
+const LICENSES = ['LICENSE-APACHE', 'LICENSE-MIT']
 
 /** The contents of the root package. */
 const ROOT_FILES = [
@@ -91,7 +91,7 @@ export function rootFaults(tarball, version, platforms) {
   const manifest = manifestOf(entries)
   const { main, types, typesVersions, exports, bin, optionalDependencies = {} } = manifest
   const wanted = [
-    ...new Set([...namedFiles({ main, types, typesVersions, exports, bin }), ...LICENCES, 'README.md', 'CHANGELOG.md'])
+    ...new Set([...namedFiles({ main, types, typesVersions, exports, bin }), ...LICENSES, 'README.md', 'CHANGELOG.md'])
   ]
   const has = (/** @type {string} */ name) => entries.some(({ path }) => path === name)
   const readme = entries.find(({ path }) => path === 'README.md')?.bytes.toString() ?? ''
@@ -117,7 +117,7 @@ export function rootFaults(tarball, version, platforms) {
 export function platformFaults(tarball, version, { name, triple, file }) {
   const entries = readTarball(tarball)
   const manifest = manifestOf(entries)
-  const files = [file, 'package.json', 'README.md', ...LICENCES]
+  const files = [file, 'package.json', 'README.md', ...LICENSES]
   const addon = entries.find(({ path }) => path === file)
   return [
     ...identityFaults(manifest, name, version),

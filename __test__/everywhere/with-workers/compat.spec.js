@@ -11,7 +11,8 @@ import { close, normal, requireClose } from '../../support/tensors.js'
 /** @type {typeof Symbol.dispose} */
 const disposeSymbol = /** @type {any} */ (Symbol.dispose ?? Symbol.for('Symbol.dispose'))
 
-/** The error of a call, in the plan's form.
+/**
+ * The error of a call, in the plan's form.
  *
  * @param {import('ava').ExecutionContext} t
  * @param {() => unknown} call

@@ -19,7 +19,7 @@
     ['@ruvector/attention 2.2', 'light-dark(#96522a, #d29b72)'],
     ['plain JavaScript', 'light-dark(#5b6470, #9aa4b0)']
   ]
-  const colours = Object.fromEntries(FAMILIES)
+  const colors = Object.fromEntries(FAMILIES)
   const OF_NATIVE = ['native', 'machine', 'onnxruntime-node', 'PyTorch', 'PyTorch Geometric']
 
   /** @param {string} id @param {object | 0 | undefined} plot  falsy if there is nothing to show */
@@ -33,10 +33,10 @@
   const short = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3))
 
   /** @param {readonly string[]} families  @returns a scale of their colors, with its legend */
-  const colourScale = (families) => {
+  const colorScale = (families) => {
     const domain = FAMILIES.map(([family]) => family).filter((family) => families.includes(family))
     const tickFormat = (/** @type {string} */ family) => (family === 'machine' ? 'this machine at best' : family)
-    return { domain, range: domain.map((family) => colours[family]), tickFormat, legend: true }
+    return { domain, range: domain.map((family) => colors[family]), tickFormat, legend: true }
   }
 
   /** @param {readonly number[]} values  @returns a logarithmic scale that holds them and 1 */
@@ -141,7 +141,7 @@
       },
       y: { label: '↑ GF/s', grid: true, zero: true },
       fx: { label: null, domain: [...new Set(shown.map(({ panel }) => panel))] },
-      color: colourScale(shown.map(({ family }) => family)),
+      color: colorScale(shown.map(({ family }) => family)),
       marks: [
         Plot.ruleY([0]),
         Plot.line(shown, {
@@ -196,7 +196,7 @@
           x: { ...ratioScale(compared.map(({ factor }) => factor)), label: 'times ours →' },
           y: { label: null, domain: names },
           fx: { label: null },
-          color: colourScale(compared.map(({ family }) => family)),
+          color: colorScale(compared.map(({ family }) => family)),
           marks: [
             Plot.ruleX([1], { stroke: 'currentColor', strokeWidth: 1.5 }),
             Plot.dot(compared, {

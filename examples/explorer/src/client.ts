@@ -65,7 +65,7 @@ export class Client {
     this.#timer = setTimeout(() => this.#restart(id), PATIENCE)
   }
 
-  /** If the backend has no workers of its own, a call can only be stopped together with its worker. */
+  /** If the backend has no workers, a call can only be stopped together with the page's worker. */
   #restart(id: number) {
     if (this.#busy !== id) return
     this.#worker.terminate()

@@ -116,6 +116,6 @@ if (innerWidth < 600) form.choose('heads', 'mean')
 ask()
 
 if (import.meta.env.PROD && 'serviceWorker' in navigator) {
-  // Without it the page works too, but needs a network when it is opened again.
+  // Without it, the page still works, but needs a network when it is opened again.
   navigator.serviceWorker.register('./offline.js').catch(() => {})
 }

@@ -49,7 +49,7 @@ export interface Timing {
   bytes: number
   milliseconds?: number
   runs?: number
-  /** The reason why there is no time. */
+  /** The reason for a missing time. */
   failure?: string
 }
 

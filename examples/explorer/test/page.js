@@ -73,7 +73,7 @@ export async function type(page, text) {
 /** The tokens on the page. @param {Page} page */
 export const tokens = (page) => page.locator('#tokens .word').allTextContents()
 
-/** The kinds of pictures that are there. @param {Page} page */
+/** The kinds of pictures on the page. @param {Page} page */
 export const kinds = (page) =>
   page.locator('#pictures figure').evaluateAll((figures) => figures.map((figure) => figure.dataset.kind))
 
