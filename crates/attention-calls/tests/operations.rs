@@ -1,4 +1,4 @@
-//! The table of operations as lib/ reads it: `lib/runtime/operations.js`, written by this test.
+//! Checks that `lib/runtime/operations.js` matches the table of operations, or writes it if `UPDATE_OPERATIONS` is set.
 
 #![allow(missing_docs, reason = "test names are sentences")]
 
@@ -39,7 +39,7 @@ fn module() -> String {
 }
 
 #[test]
-fn lib_knows_the_operations_of_the_table() {
+fn lib_knows_every_operation_of_the_table() {
     let expected = module();
     if env::var_os("UPDATE_OPERATIONS").is_some() {
         fs::write(PATH, &expected).unwrap();

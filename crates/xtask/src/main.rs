@@ -1,4 +1,5 @@
-//! The builds that cargo alone cannot do. `cargo xtask wasm` makes what `packages/wasm/` holds: the WebAssembly variants and their glue.
+//! Builds that cargo alone cannot do. `cargo xtask wasm` creates the contents of `packages/wasm/`: the WebAssembly
+//! variants and their glue.
 
 mod glue;
 mod wasm;

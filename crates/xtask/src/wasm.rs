@@ -1,4 +1,5 @@
-//! Builds each variant of the WebAssembly module, optimises it, checks its size, and writes the module, its glue and its inlined form.
+//! Builds each variant of the WebAssembly module, optimizes it, checks its size, and writes the module, its glue and
+//! its inlined form.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,19 +19,19 @@ use crate::glue;
 const TARGET: &str = "wasm32-unknown-unknown";
 const PACKAGE: &str = "ruvector-attention-wasm";
 
-/// Debian's Rust for the web, where rustup has no such target; `scripts/setup.mjs` installs it.
+/// Debian's Rust compiler with the WebAssembly target, for machines without rustup; `scripts/setup.mjs` installs it.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
-/// The most bytes that one module may have.
+/// The maximum size of a module in bytes.
 const SIZE_LIMIT: usize = 342_000;
 
-/// One build of the module, for engines with certain instructions.
+/// One build of the module, for engines that support certain instructions.
 struct Variant {
-    /// Its name in file names and in the inlined form.
+    /// The variant's name in file names and in the inlined form.
     name: &'static str,
-    /// What the compiler may use.
+    /// The target features that the compiler may use.
     target_features: &'static str,
-    /// What wasm-opt has to be told, beyond [`WASM_OPT_FLAGS`].
+    /// Flags for wasm-opt in addition to [`WASM_OPT_FLAGS`].
     wasm_opt_flags: &'static [&'static str],
 }
 
@@ -50,8 +51,8 @@ const WASM_OPT_FLAGS: [&str; 8] = [
     "--enable-multivalue",
 ];
 
-/// Builds everything in `packages/wasm/` for development: one module, with the names of its functions and as the linker wrote it,
-/// serves as every variant. The next plain build replaces it, whatever has changed since.
+/// Builds everything in `packages/wasm/` for development: a single module, unoptimized by wasm-opt and with function
+/// names, serves as every variant. The next plain build replaces it, even if nothing else has changed.
 pub fn build_for_development() -> Result<()> {
     let folders = Folders::new()?;
     let [first, ..] = &VARIANTS;
@@ -63,11 +64,11 @@ pub fn build_for_development() -> Result<()> {
     write_package(&folders, &modules, &glue)
 }
 
-/// Builds one module with an operation that panics, for the tests of what follows a panic. It works with the glue of the others.
+/// Builds one module with an operation that panics, to test recovery. It works with the glue of the other variants.
 pub fn build_with_faults() -> Result<()> {
     let folders = Folders::new()?;
     let variant = Variant { name: "faults", ..VARIANTS[0] };
-    // Nothing that is tested with it depends on its speed.
+    // Its tests do not depend on speed.
     let environment = [
         ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
         ("CARGO_PROFILE_RELEASE_LTO", "off"),
@@ -78,7 +79,7 @@ pub fn build_with_faults() -> Result<()> {
     Ok(())
 }
 
-/// Builds everything in `packages/wasm/`, or nothing if what is there was made from the same modules by the same tools.
+/// Builds everything in `packages/wasm/`, or nothing if its contents came from the same modules and tools.
 pub fn build() -> Result<()> {
     let folders = Folders::new()?;
     let compiled = compile(&folders, &VARIANTS, &[], &[])?;
@@ -132,19 +133,19 @@ fn write_package(folders: &Folders, modules: &[(&Variant, Vec<u8>)], glue: &Glue
     Ok(())
 }
 
-/// Where things are.
+/// The folders of a build.
 struct Folders {
-    /// The repository.
+    /// The root of the repository.
     root: PathBuf,
-    /// What the package ships: `packages/wasm`.
+    /// The folder of the package, `packages/wasm`.
     output: PathBuf,
-    /// Cargo's files and ours, apart from the native ones, so that neither build makes the other start anew.
+    /// Intermediate files, separate from native builds so that neither build invalidates the other.
     scratch: PathBuf,
 }
 
 impl Folders {
     fn new() -> Result<Self> {
-        // Asked at run time: the folder may have moved since this was compiled.
+        // Read at run time: the folder may have moved since this program was compiled.
         let this_crate = std::env::var_os("CARGO_MANIFEST_DIR").context("xtask has to be run by cargo")?;
         let root = Path::new(&this_crate).join("../..").canonicalize()?;
         let folders = Self { output: root.join("packages/wasm"), scratch: root.join("target/wasm"), root };
@@ -154,7 +155,7 @@ impl Folders {
     }
 }
 
-/// Has cargo build these variants, and returns the modules as the linker wrote them.
+/// Builds these variants with cargo, and returns the modules as the linker wrote them.
 fn compile(
     folders: &Folders,
     variants: &[Variant],
@@ -163,7 +164,7 @@ fn compile(
 ) -> Result<Vec<Vec<u8>>> {
     let compiler = compiler()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // At the same time, since most of a build is the optimiser at work on a single thread.
+    // In parallel, because the optimizer runs on a single thread for most of a build.
     let start = |variant: &Variant| {
         let target_dir = folders.scratch.join(variant.name);
         let mut command = Command::new(&cargo);
@@ -182,10 +183,10 @@ fn compile(
             ])
             .arg(&target_dir)
             .args(["--features", &cargo_features.join(",")])
-            // Reading options and filling arrays in is most of the code and little of the time.
+            // Reading options and copying arrays take most of the code size but little of the time.
             .args(["--config", "profile.release.package.ruvector-attention-calls.opt-level='z'"])
-            // Loop strength reduction breaks the folding of constant offsets into loads, which costs 8%. What has to be
-            // inlined says so itself; more than that only makes the module larger.
+            // Loop strength reduction prevents constant offsets from being folded into loads, which costs 8%. Functions
+            // that must be inlined are marked; further inlining would only make the module larger.
             .env(
                 "RUSTFLAGS",
                 format!(
@@ -202,7 +203,7 @@ fn compile(
         (command.spawn(), path)
     };
     let builds: Vec<_> = variants.iter().map(start).collect();
-    // All are waited for, also if one fails.
+    // Wait for every build, even if one fails.
     let statuses: Vec<_> =
         builds.into_iter().map(|(child, path)| (child.and_then(|mut child| child.wait()), path)).collect();
     let mut modules = Vec::new();
@@ -214,7 +215,7 @@ fn compile(
     Ok(modules)
 }
 
-/// The compiler to name to cargo: none where the usual one has the target.
+/// Returns the compiler to pass to cargo, or `None` if the default one has the target.
 fn compiler() -> Result<Option<&'static str>> {
     let has_target = |rustc: &str| {
         let output = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
@@ -229,19 +230,19 @@ fn compiler() -> Result<Option<&'static str>> {
     }
 }
 
-/// What wasm-bindgen makes beside the module.
+/// The files that wasm-bindgen generates in addition to the module.
 #[derive(PartialEq)]
 struct Glue {
     javascript: String,
     declarations: String,
 }
 
-/// The folder of wasm-bindgen's output for one variant.
+/// Returns the folder of wasm-bindgen's output for one variant.
 fn bound_folder(folders: &Folders, variant: &Variant) -> PathBuf {
     folders.scratch.join(variant.name).join("bound")
 }
 
-/// Runs wasm-bindgen over a module, and keeps the names of its functions if asked to.
+/// Runs wasm-bindgen on a module, and keeps function names if requested.
 fn bind(folders: &Folders, variant: &Variant, module: &[u8], keeps_names: bool) -> Result<Glue> {
     let folder = bound_folder(folders, variant);
     Bindgen::new()
@@ -259,11 +260,11 @@ fn bind(folders: &Folders, variant: &Variant, module: &[u8], keeps_names: bool) 
     })
 }
 
-/// Runs wasm-opt over what wasm-bindgen wrote.
+/// Runs wasm-opt on the output of wasm-bindgen.
 fn optimise(folders: &Folders, variant: &Variant) -> Result<Vec<u8>> {
     let folder = bound_folder(folders, variant);
     let optimised = folder.join("optimised.wasm");
-    // npm's wasm-opt is a program for Node; by naming Node, no shell is needed on any platform.
+    // npm's wasm-opt is a Node program; running it through `node` needs no shell on any platform.
     let mut command = Command::new("node");
     command
         .current_dir(&folders.root)
@@ -299,7 +300,7 @@ fn inline_declarations() -> String {
     text
 }
 
-/// A number that changes when the linked modules, this program, wasm-opt, or any file that was written from them changes.
+/// Hashes the linked modules, this program, wasm-opt, and every file written from them.
 fn stamp(folders: &Folders, compiled: &[Vec<u8>]) -> String {
     let mut hasher = DefaultHasher::new();
     compiled.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! The operations, one file per family. Adding one adds a row to the table here, and to neither binding.
+//! The operations, one file per family. Adding an operation adds a row to this table, and changes neither binding.
 
 mod attention;
 mod cache;
@@ -14,22 +14,22 @@ use ruvector_attention::graph::options::{ConvolutionConfig, GraphAttentionConfig
 use crate::call::Call;
 use crate::memory::Element;
 
-/// Takes inputs, options and memory for results from a call, and hands them to a mechanism.
+/// Takes inputs, options and output memory from a call, and passes them to a mechanism.
 pub(crate) type Run = fn(&mut Call<'_>) -> Result<()>;
 
-/// An operation and its signature, from which the calls of lib/ and the inputs of fuzzers follow.
+/// An operation and its signature, from which the calls of lib/ and the inputs of the fuzzers are derived.
 pub struct Operation {
-    /// The name, under which lib/ calls it.
+    /// The name that lib/ uses.
     pub name: &'static str,
-    /// The inputs in their order.
+    /// The inputs in order.
     pub inputs: &'static [Input],
-    /// The results in their order, an object's included.
+    /// The results in order, including a returned object.
     pub results: &'static [&'static str],
-    /// True if the caller may give memory for the first result, as the option `out`.
+    /// True if the caller may supply memory for the first result, as the option `out`.
     pub takes_out: bool,
     pub(crate) run: Run,
-    /// Scalar operations of a call whose work items can be computed apart, and whose results are then joined row by row;
-    /// 0 where that doesn't hold. It knows the shapes of the inputs, not their elements.
+    /// The cost, in scalar operations, of a call that can be split into parts whose results are joined row by row, or 0
+    /// if it cannot be split. The function sees only the shapes of the inputs.
     pub(crate) divisible: Option<fn(&mut Call<'_>) -> Result<u64>>,
 }
 
@@ -37,25 +37,25 @@ pub struct Operation {
 pub struct Input {
     /// The name in the public interface.
     pub name: &'static str,
-    /// The element types that it may have.
+    /// The accepted element types.
     pub elements: &'static [Element],
-    /// How a caller gives it.
+    /// The way a caller passes the input.
     pub place: Place,
 }
 
-/// How a caller gives an input.
+/// The way a caller passes an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// As an argument.
     Argument,
-    /// As an argument that may be left out.
+    /// As an argument that may be omitted.
     OptionalArgument,
     /// As an option.
     Option,
 }
 
 impl Input {
-    /// True if it may be absent.
+    /// Returns true if the input may be absent.
     pub fn is_optional(&self) -> bool {
         self.place != Place::Argument
     }
@@ -119,7 +119,7 @@ const OBJECT: &[&str] = &["object"];
 const ATTENTION: &[&str] = &["output", "weights", "logSumExp", "topWeights.values", "topWeights.indices"];
 const WEIGHTED: &[&str] = &["output", "weights"];
 
-/// Every operation; its number is its index.
+/// Every operation; an operation's number is its index.
 #[rustfmt::skip]
 pub const OPERATIONS: &[Operation] = &[
     operation("scaledDotProductAttention", &[tensor("q"), tensor("k"), tensor("v"), MASK, QUERY_OFFSET, KV_LENGTHS], ATTENTION, attention::scaled_dot_product_attention).with_out().divisible(attention::divisible),
@@ -175,7 +175,7 @@ pub const OPERATIONS: &[Operation] = &[
     operation("hyperbolicDistances", &[tensor("a"), tensor("b")], OUTPUT, hyperbolic::distances),
     operation("hyperbolicMidpoint", &[tensor("points"), optional("weights")], OUTPUT, hyperbolic::midpoint),
 
-    // The last one, so that the others have the same numbers without it.
+    // Last, so that all other operations keep their numbers without it.
     #[cfg(feature = "faults")]
     operation("provokePanic", &[], NOTHING, |call| panic!("{}", call.json.unwrap_or_default())),
 ];
