@@ -21,11 +21,11 @@ import { saveSafetensors } from '../weights/save.js'
 
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
 
-/** Backends by the `memoryUsage` of their API. @type {WeakMap<() => unknown, Backend>} */
+/** Backends, keyed by the function `memoryUsage` of their API. @type {WeakMap<() => unknown, Backend>} */
 const backends = new WeakMap()
 
 /**
- * The backend behind an API, for adapters that are handed the API alone.
+ * The backend of an API, for adapters that receive only the API.
  *
  * @param {() => unknown} memoryUsage  of the API
  */

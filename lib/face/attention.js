@@ -6,7 +6,11 @@ import { checkTensor } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
-/** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../../index.d.ts').AttentionOutput>} AttentionOutput */
+/**
+ * Results of a call; index.d.ts derives their types from the requested options.
+ *
+ * @typedef {Required<import('../../index.d.ts').AttentionOutput>} AttentionOutput
+ */
 
 /**
  * Names the results of attention; those that were not requested are absent.
@@ -24,7 +28,7 @@ export function attentionOutput([output, weights, logSumExp, values, indices]) {
 }
 
 /**
- * Adds the layout to a part of a merge whose outputs are in `blhd`, as shapes alone cannot always prove it.
+ * Adds the layout `blhd` to a result that may become part of a merge, since shapes do not always reveal it.
  *
  * @template {import('../../index.d.ts').AttentionOutput} Part
  * @param {Part} part

@@ -1,4 +1,4 @@
-// Runs many calls, a few at a time: results in the order of the inputs, memory only for running jobs.
+// Runs many calls, a few at a time. Results are in the order of the inputs, and only running jobs take memory.
 
 import { Watch, throwIfAborted } from '../runtime/async/watch.js'
 import { describe, fault, isFunction, isObject } from '../checks/errors.js'
@@ -268,7 +268,7 @@ export function createBatches(backend) {
       this.#concurrency = /** @type {number | undefined} */ (concurrency)
     }
 
-    /** Default: one more than can run at a time, so that the next call is ready when a thread becomes free. */
+    /** By default, one job more than there are threads, so that the next call is ready when a thread becomes free. */
     get concurrency() {
       return this.#concurrency ?? backend.describe().threads + 1
     }

@@ -8,7 +8,8 @@ import { Resident } from '../runtime/resident.js'
 import { checkTensor } from '../checks/tensor.js'
 
 /**
- * @typedef {{ batch: number, kvHeads: number, headDim: number, valueDim: number, capacity: number, window?: number }} Config
+ * @typedef {{ batch: number, kvHeads: number, headDim: number, valueDim: number, capacity: number, window?: number }}
+ *   Config
  */
 
 /** @param {import('../runtime/backend.js').Backend} backend */

@@ -1,4 +1,5 @@
-// The base of every class with `forward` and `forwardAsync`, which both follow from the function that prepares a call.
+// The base of every class with `forward` and `forwardAsync`, which are both derived from the function that prepares a
+// call.
 
 import { later } from '../runtime/async/watch.js'
 
@@ -8,7 +9,8 @@ import { later } from '../runtime/async/watch.js'
  * receives some of the options.
  *
  * @template Result
- * @typedef {(target: any, watch: Watch | undefined, ...given: any[]) => import('../runtime/call.js').PreparedCall<Result>} Prepare
+ * @typedef {(target: any, watch: Watch | undefined, ...given: any[]) =>
+ *   import('../runtime/call.js').PreparedCall<Result>} Prepare
  */
 
 /** @template Result */

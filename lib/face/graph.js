@@ -9,7 +9,11 @@ import { Resident } from '../runtime/resident.js'
 import { allocateIndices, arrayType, attached, checkArray, checkTensor, listLengthOf } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
-/** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../../index.d.ts').GraphOutput>} GraphOutput */
+/**
+ * Results of a call; index.d.ts derives their types from the requested options.
+ *
+ * @typedef {Required<import('../../index.d.ts').GraphOutput>} GraphOutput
+ */
 
 /**
  * Copies the nodes at one end of the edges, from which the graph is recreated after a fault.

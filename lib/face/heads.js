@@ -9,7 +9,11 @@ import { checkTensor, formatShape } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
-/** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../../index.d.ts').AttentionOutput>} AttentionOutput */
+/**
+ * Results of a call; index.d.ts derives their types from the requested options.
+ *
+ * @typedef {Required<import('../../index.d.ts').AttentionOutput>} AttentionOutput
+ */
 
 /**
  * Reads the options of a constructor, and checks them together with the head size.

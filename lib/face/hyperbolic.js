@@ -11,7 +11,11 @@ import { checkTensor } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
-/** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../../index.d.ts').AttentionOutput>} AttentionOutput */
+/**
+ * Results of a call; index.d.ts derives their types from the requested options.
+ *
+ * @typedef {Required<import('../../index.d.ts').AttentionOutput>} AttentionOutput
+ */
 /** @typedef {import('../../index.d.ts').HyperbolicAttention['config']} Config */
 
 const DEFAULTS = { numHeads: 1, manifold: 'poincare', temperature: 1, inputs: 'manifold' }

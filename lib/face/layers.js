@@ -11,7 +11,11 @@ import { checkTensor, elements } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
-/** Results of a call; index.d.ts types them by the options that ask for them. @typedef {Required<import('../../index.d.ts').AttentionOutput>} AttentionOutput */
+/**
+ * Results of a call; index.d.ts derives their types from the requested options.
+ *
+ * @typedef {Required<import('../../index.d.ts').AttentionOutput>} AttentionOutput
+ */
 /** @typedef {import('../../index.d.ts').MultiHeadAttention['config']} Config */
 
 /**
@@ -97,7 +101,7 @@ showInConsole(Layer, (layer) => ({
 }))
 
 /**
- * The function that prepares calls of a layer that contains attention, whose arguments are tensors followed by options.
+ * Returns the function that prepares calls of a layer with attention, whose arguments are tensors followed by options.
  *
  * @param {Backend} backend
  * @param {'multiHeadAttention' | 'transformerEncoderLayer'} operation
@@ -123,7 +127,7 @@ export function layerCall(backend, operation, names, required = names.length) {
 }
 
 /**
- * The configuration with the head size that follows from the size of the input, unless it is given.
+ * The configuration, with the head size derived from the model size unless it is given.
  *
  * @param {unknown} config
  */

@@ -23,7 +23,7 @@ import {
 export function createCausalMask(length, keyLength = length) {
   const shape = [...checkShape('length', [length]), ...checkShape('keyLength', [keyLength])]
   const mask = allocateTensor('mask', shape)
-  // Without keys there is nothing to fill, whatever the number of rows.
+  // Without keys, there is nothing to fill for any number of rows.
   const rows = keyLength === 0 ? 0 : length
   for (let i = 0; i < rows; i++)
     mask.data.fill(-Infinity, i * keyLength + Math.min(i + 1, keyLength), (i + 1) * keyLength)

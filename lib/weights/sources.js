@@ -1,4 +1,4 @@
-// Files that are read piece by piece: on disk, at an address, in a Blob, or behind a caller's own function.
+// Files that are read in pieces: on disk, at a URL, in a Blob, or through a caller's function.
 
 import { AttentionError, describe, fault, isFunction, isObject } from '../checks/errors.js'
 import { arrayType, bytesBetween, isLength, lengthOf } from '../checks/tensor.js'
@@ -7,18 +7,18 @@ import { openUrl } from './http.js'
 import { fill } from './streams.js'
 
 /**
- * A file of known size. `read` fills `target` with the bytes from `offset` on, or rejects. `sibling` opens another file
- * in the same folder.
+ * A file of known size. `read` fills `target` with the bytes starting at `offset`, or rejects. `sibling` opens another
+ * file in the same folder.
  *
  * @typedef {object} Source
- * @property {string} label  the caller's name for it, for messages
+ * @property {string} label  the caller's name for the file, for messages
  * @property {number} size
  * @property {(target: Uint8Array, offset: number) => Promise<void>} read
  * @property {() => Promise<void>} close
  * @property {(name: string) => Promise<Source>} [sibling]
  */
 
-/** The most bytes asked of a file or a function at a time. */
+/** The maximum number of bytes to request from a file or a function at a time. */
 const PIECE_BYTES = 1 << 24
 
 /**
@@ -38,7 +38,7 @@ export async function openSource(source) {
     if (isFunction(read) && isFunction(stat)) return openHandle(/** @type {any} */ (source), label)
     if (isFunction(read)) return openReader(/** @type {any} */ (source), label)
   }
-  // The tag of a revoked proxy cannot be asked for.
+  // Reading the tag of a revoked proxy would throw.
   const isBuffer = isObject(source) && Object.prototype.toString.call(source).endsWith('ArrayBuffer]')
   const isBytes = isBuffer || ArrayBuffer.isView(source)
   throw fault(
@@ -50,7 +50,7 @@ export async function openSource(source) {
 }
 
 /**
- * @param {string} address  a path where there are files, or a URL
+ * @param {string} address  a URL, or a path in runtimes with a file system
  * @param {string} label
  * @returns {Promise<Source>}
  */
@@ -69,14 +69,14 @@ async function openAddress(address, label) {
   try {
     url = new URL(address, document?.baseURI ?? location?.href)
   } catch {
-    throw fault('OPTION', label, 'a URL; this runtime reads no files', describe(address))
+    throw fault('OPTION', label, 'a URL; this runtime has no file system', describe(address))
   }
   if (url.protocol === 'http:' || url.protocol === 'https:') return openUrl(url, label)
   return openBlob(await fetchWhole(url, label), label)
 }
 
 /**
- * The contents of a URL without ranges, such as `blob:` and `data:`.
+ * The contents of a URL that does not support ranges, such as `blob:` and `data:`.
  *
  * @param {URL} url
  * @param {string} label
@@ -151,7 +151,7 @@ async function openBlob(blob, label) {
     label,
     size,
     async read(target, offset) {
-      // Its parts as buffers would all wait for the garbage collector, and take the size of a tensor once more.
+      // Reading parts as buffers would accumulate garbage of the size of the tensor.
       try {
         const done = await fill(target, blob.slice(offset, offset + target.length).stream(), label)
         if (done < target.length) throw cutShort(label, size, offset + done)
@@ -178,7 +178,7 @@ function checkSize(size, label) {
  * @returns {Promise<Source>}
  */
 async function openReader(reader, label) {
-  // Read once: a getter may change what it gives.
+  // Read once, because a getter may return another value the next time.
   const { size: given, read } = reader
   if (!isFunction(read)) throw fault('DTYPE', `${label}.read`, 'a function', describe(read))
   const size = checkSize(given, label)
@@ -200,8 +200,8 @@ async function openReader(reader, label) {
 }
 
 /**
- * A source that is read in pieces. `readPiece` fills the beginning of a piece from `offset` on, and returns how many
- * bytes it filled.
+ * A source that is read in pieces. `readPiece` fills the beginning of a piece with the bytes starting at `offset`, and
+ * returns their number.
  *
  * @param {string} label
  * @param {number} size
