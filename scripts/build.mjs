@@ -32,8 +32,8 @@ export async function buildNative(target, isForDevelopment = false) {
 }
 
 /**
- * Builds an addon and a module with an operation that panics, for the specs of what follows a panic. They are quick to build
- * and slow to run.
+ * Builds an addon and a module with an operation that panics, for the specs about panics. They are quick to build and
+ * slow to run.
  */
 export async function buildWithFaults() {
   const output = ['--output-dir', join('target', 'faults'), '--no-js', '--features', 'faults']

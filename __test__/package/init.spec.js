@@ -352,7 +352,7 @@ await init({ wasm: 'http://127.0.0.1/a.wasm' }).catch((error) => console.log(err
   t.regex(message, /^BACKEND/)
   t.regex(message, /Copy node_modules\/@ruvector\/attention\/packages\/wasm\/attention\.\w+\.wasm to that address/)
   t.regex(message, /or tell init\(\{ wasm \}\) where the file is/)
-  t.regex(message, /Check what `wasm` names/)
+  t.regex(message, /Check `wasm`: it must be/)
 })
 
 test('the entry browser.js in an Edge runtime: the message names the runtime, and what to do', (t) => {

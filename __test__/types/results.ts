@@ -69,17 +69,17 @@ export async function asked(q: Tensor, graph: Graph, signal: AbortSignal, option
 export function refused(q: Tensor, graph: Graph, options: AttentionOptions, flag: boolean) {
   const layer = new SelfAttention({ numHeads: 1, headDim: 2 })
   const graphs = new GraphAttention({ inFeatures: 2, outFeatures: 2 })
-  // @ts-expect-error nobody asked for weights
+  // @ts-expect-error weights were not requested
   const none: Tensor = scaledDotProductAttention(q, q, q).weights
-  // @ts-expect-error weights were refused
+  // @ts-expect-error weights were rejected
   const not: Tensor = scaledDotProductAttention(q, q, q, { weights: false }).weights
   // @ts-expect-error it may be false
   const unknown: Tensor = layer.forward(q, { weights: flag }).weights
-  // @ts-expect-error these options may ask for anything
+  // @ts-expect-error these options may request anything
   const general: Tensor = scaledDotProductAttention(q, q, q, options).logSumExp
-  // @ts-expect-error the log-sum-exp is not asked for
+  // @ts-expect-error the log-sum-exp was not requested
   const other: Tensor = scaledDotProductAttention(q, q, q, { weights: true }).logSumExp
-  // @ts-expect-error nobody asked for weights
+  // @ts-expect-error weights were not requested
   const edges: Tensor = graphs.forward(graph, q).weights
   // @ts-expect-error there is no such option, even if others request results
   scaledDotProductAttention(q, q, q, { weights: true, isCausal: true })

@@ -96,7 +96,7 @@ const fold = (name) => name.replaceAll(/[-_]/g, '').slice(0, 64).toLowerCase()
 const elsewhere = new Map(Object.entries(OTHER_LIBRARIES).map(([name, names]) => [fold(name), names]))
 
 /**
- * The known names that `name` probably stands for: equivalents of another library's name, or the nearest one.
+ * The known names that `name` probably means: equivalents of another library's name, or the nearest one.
  *
  * @param {string} name
  * @param {readonly string[]} known

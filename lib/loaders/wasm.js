@@ -93,7 +93,7 @@ export function toError(error) {
 }
 
 const CHECK_SOURCE =
-  'Check what `wasm` names: it has to be the attention.simd.wasm or attention.relaxed.wasm of this version.'
+  'Check `wasm`: it must be the attention.simd.wasm or attention.relaxed.wasm of this version.'
 
 /**
  * Creates a backend from any value that `init({ wasm })` accepts.
