@@ -221,7 +221,7 @@ export interface AttentionOptions extends MaskOptions {
   /** The probability, in [0, 1), of dropping a weight; the others are scaled by 1/(1 − dropout). Default: 0. */
   dropout?: number | null
   /**
-   * An integer from 0 to 2^53 − 1. It and the weight's position alone determine which weights are dropped. Default: 0.
+   * An integer from 0 to 2^53 − 1. The dropped weights depend only on the seed and on their positions. Default: 0.
    */
   seed?: number | null
   /** Return the weights `[B,H,L,S]`, after dropout. Default: false. */
@@ -1051,7 +1051,7 @@ export interface EncoderConfig {
  * accepts PyTorch's names and those of a BERT layer, for example under `'encoder.layer.0'`.
  *
  * In training, `dropout` applies to the attention weights, the attention output, the activation, and the output of the
- * feed-forward network. The seed and the value's position alone determine which values are dropped.
+ * feed-forward network. The dropped values depend only on the seed and on their positions.
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
  *
@@ -1832,7 +1832,7 @@ export type AttentionErrorCode =
   | 'INTERNAL'
 
 /**
- * Thrown for every invalid input. The message says what to change; the fields provide the same to programs.
+ * Thrown for every invalid input. The message says what to change; the fields give programs the same information.
  *
  * @example
  * ```js

@@ -1,5 +1,5 @@
-// Opens a sharded model of 3 GB in a page, by ranges over HTTP and by files that the user picks, and reads one layer:
-// in less time and memory than the limits below. `node __test__/browser/weights.mjs`
+// Opens a sharded model of 3 GB in a page, by ranges over HTTP and from files that the user picks. Reading one layer
+// must stay within the limits of time and memory below. `node __test__/browser/weights.mjs`
 
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -11,12 +11,12 @@ import { root } from '../../tools/shell.mjs'
 import { rangesOf, writeSparseModel } from '../support/files.js'
 import { openPage, startBrowser } from './pipe.mjs'
 
-/** Maximum milliseconds, and bytes that the page's process grows by beside the browser's own code. */
+/** Maximum milliseconds, and maximum growth of the page's process in bytes, without the browser's own code. */
 const [TIME, MEMORY] = [1000, 50e6]
 /** Number of attempts, since other programs may use the processor in the meantime. */
 const ATTEMPTS = 5
 
-/** Reads the layer of a prefix, of an index by its address or of the file picked that has it. */
+/** Reads the layer under a prefix, from an index by its URL or from the picked file that contains it. */
 const PROGRAM = `
   import { openSafetensors } from './lib/entries/browser.js'
   const picked = () => [...document.querySelector('input').files]
@@ -31,7 +31,7 @@ const PROGRAM = `
   }`
 
 /**
- * Runs a page in which a layer is read, until one run keeps to the limits.
+ * Reads a layer in new pages, until one run stays within the limits.
  *
  * @param {import('./pipe.mjs').Send} send
  * @param {string} address  of the page
@@ -44,7 +44,7 @@ async function attempt(send, address, { how, layer, index, files }) {
     if (files) await page.pick('input', files)
     const before = await memoriesOf(send)
     const { time, ...found } = await page.evaluate(`read(${JSON.stringify(index)}, 'encoder.layer.${layer}')`)
-    // The page's process is not named; others, such as a spare one for the next page, grow too.
+    // The page's process cannot be identified, and others, such as a spare one for the next page, grow too.
     const growths = [...(await memoriesOf(send))].map(([id, { peak, code }]) => {
       const start = before.get(id) ?? { peak, code }
       return peak - start.peak - (code - start.code)
@@ -52,7 +52,7 @@ async function attempt(send, address, { how, layer, index, files }) {
     const memory = Math.max(...growths)
     console.log(`  ${how}: ${time.toFixed(0)} ms, ${(memory / 1e6).toFixed(1)} MB`)
     if (found.count !== 16 || found.first !== layer) throw new Error(`${how}: read ${JSON.stringify(found)}`)
-    // Only Linux tells the peak.
+    // Only Linux reports the peak.
     isWithin = time < TIME && !(memory >= MEMORY)
     await page.close()
   }
@@ -60,7 +60,7 @@ async function attempt(send, address, { how, layer, index, files }) {
 }
 
 /**
- * Memory of each process that runs pages: its peak, and the mapped code, in bytes; NaN where the system does not tell.
+ * Memory of each process that runs pages: its peak and the mapped code, in bytes; NaN if the system does not report it.
  *
  * @param {import('./pipe.mjs').Send} send
  */
@@ -84,7 +84,7 @@ function memoryOf(id) {
 }
 
 /**
- * Serves the page, its program, and a folder by ranges.
+ * Serves the page, its program, and a folder with range requests.
  *
  * @param {string} folder
  */

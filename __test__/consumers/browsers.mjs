@@ -16,7 +16,8 @@ import { installTools } from '../../tools/consumers.mjs'
  * - `outcome`: opens an address and returns the promise that its page stores in `globalThis.outcome`.
  * - `texts`: opens an address and returns the texts that its page writes into the elements with these ids.
  *
- * @typedef {{ version: string, outcome: (address: string) => Promise<any>, texts: (address: string, ids: string[]) => Promise<Record<string, string>>, close: () => Promise<void> }} Browser
+ * @typedef {{ version: string, outcome: (address: string) => Promise<any>, texts: (address: string, ids: string[]) =>
+ *   Promise<Record<string, string>>, close: () => Promise<void> }} Browser
  */
 
 /** The reason why a consumer cannot run on this machine. */
@@ -46,7 +47,7 @@ async function observe({ patience, ids }) {
   )
 }
 
-/** @param {{ value?: any, failed?: string }} outcome @param {readonly string[]} messages  what the page said meanwhile */
+/** @param {{ value?: any, failed?: string }} outcome @param {readonly string[]} messages  the page's console output */
 function unwrap({ value, failed }, messages) {
   if (failed !== undefined) throw new Error([failed, ...messages].join('\n  page: '))
   return value

@@ -8,7 +8,10 @@ import { Failure, root } from '../../tools/shell.mjs'
 import { capture } from './processes.mjs'
 import { cache, hash } from '../../tools/consumers.mjs'
 
-/** @typedef {{ native: string | undefined, wasm: string, tarball: string }} Installed folders with `node_modules/@ruvector` */
+/**
+ * @typedef {{ native: string | undefined, wasm: string, tarball: string }} Installed folders with
+ *   `node_modules/@ruvector`
+ */
 
 const triple = platformTriple()
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))

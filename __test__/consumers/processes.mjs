@@ -68,7 +68,7 @@ export function serveWith(command, args, { cwd, env, ready, seconds = 60 }) {
       try {
         process.kill(-Number(child.pid), 'SIGTERM')
       } catch {
-        // It has ended by itself.
+        // The process has already ended.
       }
       const late = setTimeout(() => child.pid && process.kill(-child.pid, 'SIGKILL'), 5000)
       await closed

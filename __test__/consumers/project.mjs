@@ -18,7 +18,8 @@ import { freshProject, toolProgram } from '../../tools/consumers.mjs'
  * - `tools`: the project's dependencies.
  * - `native`: true if the platform's package is installed too.
  *
- * @typedef {{ name: string, core?: boolean, tools: ToolSet, native?: boolean, run: (project: Project) => Promise<Outcome> }} Consumer
+ * @typedef {{ name: string, core?: boolean, tools: ToolSet, native?: boolean, run: (project: Project) =>
+ *   Promise<Outcome> }} Consumer
  */
 
 /** @typedef {{ browser?: 'chromium' | 'firefox' | 'webkit', headers?: Record<string, string> }} Where */
@@ -103,12 +104,20 @@ export class Project {
     return this.run(process.execPath, [toolProgram(this.tools, name, program), ...args], how)
   }
 
-  /** @param {string} command @param {readonly string[]} args @param {Omit<import('./processes.mjs').How, 'cwd'>} [how] */
+  /**
+   * @param {string} command
+   * @param {readonly string[]} args
+   * @param {Omit<import('./processes.mjs').How, 'cwd'>} [how]
+   */
   run(command, args, how) {
     return capture(command, args, { cwd: this.folder, ...how })
   }
 
-  /** @param {string} command @param {readonly string[]} args @param {Omit<Parameters<typeof serveWith>[2], 'cwd'>} how */
+  /**
+   * @param {string} command
+   * @param {readonly string[]} args
+   * @param {Omit<Parameters<typeof serveWith>[2], 'cwd'>} how
+   */
   serve(command, args, how) {
     return serveWith(command, args, { cwd: this.folder, ...how })
   }

@@ -36,7 +36,8 @@ const asTest = `test('the package runs', async () => {${body}})\n`
  * Runs a tool's program, or Node itself.
  *
  * @param {string} name
- * @param {{ tools: ToolSet, core?: boolean, files: Record<string, string>, commonJs?: boolean, program?: readonly [string, string?], args?: readonly string[], env?: Record<string, string>, passed: RegExp }} what
+ * @param {{ tools: ToolSet, core?: boolean, files: Record<string, string>, commonJs?: boolean, program?: readonly
+ *   [string, string?], args?: readonly string[], env?: Record<string, string>, passed: RegExp }} what
  * @returns {Consumer}
  */
 const runner = (name, { tools, core = false, files, commonJs = false, program, args = [], env, passed }) => ({

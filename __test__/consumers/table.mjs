@@ -1,6 +1,9 @@
 // Formats the table at the end of a run as text that is also valid Markdown.
 
-/** @typedef {{ name: string, result: 'passed' | 'failed' | 'not here', seconds: number, report?: import('./project.mjs').Report, note?: string }} Row */
+/**
+ * @typedef {{ name: string, result: 'passed' | 'failed' | 'not here', seconds: number, report?:
+ *   import('./project.mjs').Report, note?: string }} Row
+ */
 
 /** @param {Row} row @returns {string[]} */
 function cells({ name, result, seconds, report, note }) {

@@ -71,7 +71,7 @@ const typescript = (version, how, { file, code = imports + use, options }) => ({
 
 /** @param {string} version @returns {Consumer[]} */
 const typescripts = (version) => [
-  // It knows nothing of exports, and finds subpaths by typesVersions.
+  // node10 ignores exports, and finds subpaths through typesVersions.
   typescript(version, 'node10', {
     file: 'main.ts',
     options: {
@@ -147,7 +147,7 @@ const attw = {
   name: 'are-the-types-wrong',
   tools: 'attw',
   async run(project) {
-    // Under node16, a CommonJS program awaits an import; where modules can be required, it uses require.
+    // Under node16, a CommonJS program awaits an import; if modules can be required, it uses require.
     const rules = ['--profile', 'node16', '--ignore-rules', 'cjs-resolves-to-esm']
     const modules = ['--exclude-entrypoints', './attention.simd.wasm', './attention.relaxed.wasm']
     await project.tool(

@@ -1,4 +1,4 @@
-// The entry of browsers and their bundlers: the WebAssembly bytes are in the JavaScript, so no file has to be located.
+// The entry of browsers and their bundlers: the WebAssembly bytes are in the JavaScript, so no file must be located.
 
 import { createEntry } from './entry.js'
 import { openInlined } from '../loaders/inlined.js'

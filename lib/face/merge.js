@@ -53,7 +53,7 @@ function readPart(part, index) {
 }
 
 /**
- * True if the outputs are in layout `blhd`: either every part says so, or the shapes prove it because the numbers of
+ * True if the outputs are in layout `blhd`: either every part states it, or the shapes prove it because the numbers of
  * heads and rows differ.
  *
  * @param {ReturnType<typeof readPart>[]} parts

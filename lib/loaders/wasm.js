@@ -92,8 +92,7 @@ export function toError(error) {
   return error instanceof Error ? error : new Error(String(error))
 }
 
-const CHECK_SOURCE =
-  'Check `wasm`: it must be the attention.simd.wasm or attention.relaxed.wasm of this version.'
+const CHECK_SOURCE = 'Check `wasm`: it must be the attention.simd.wasm or attention.relaxed.wasm of this version.'
 
 /**
  * Creates a backend from any value that `init({ wasm })` accepts.
@@ -138,7 +137,7 @@ async function compile(source) {
 }
 
 /**
- * Returns the path or file URL of an address, or undefined if it has to be fetched.
+ * Returns the path or file URL of an address, or undefined if it must be fetched.
  *
  * @param {string} address
  * @returns {string | URL | undefined}
