@@ -35,10 +35,10 @@ async function observe({ patience, ids }) {
   const page = /** @type {any} */ (globalThis)
   const texts = () =>
     Object.fromEntries((ids ?? []).map((id) => [id, document.querySelector(`#${id}`)?.textContent ?? '']))
-  const isThere = () => (ids ? Object.values(texts()).every((text) => text !== '') : page.outcome !== undefined)
+  const isReady = () => (ids ? Object.values(texts()).every((text) => text !== '') : page.outcome !== undefined)
   const end = Date.now() + patience
   // The module may still be loading.
-  while (!isThere() && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 10))
+  while (!isReady() && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 10))
   if (ids) return { value: texts() }
   if (page.outcome === undefined) return { failed: 'the page left no outcome' }
   return page.outcome.then(

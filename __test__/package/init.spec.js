@@ -213,10 +213,10 @@ for (const [name, make] of /** @type {const} */ ([
 
   test(`the entry ${name}: concurrent calls of init() fetch once, fail together, and start together`, async (t) => {
     const entry = make()
-    let [asked, isThere] = [0, false]
+    let [asked, isAvailable] = [0, false]
     const { address } = await serve(t, (response) => {
       asked++
-      if (isThere) response.writeHead(200, { 'content-type': 'application/wasm' }).end(bytes)
+      if (isAvailable) response.writeHead(200, { 'content-type': 'application/wasm' }).end(bytes)
       else response.writeHead(503, { 'content-type': 'text/plain' }).end('later')
     })
     const failed = await Promise.allSettled([1, 2, 3].map(() => entry.init({ wasm: address })))
@@ -225,7 +225,7 @@ for (const [name, make] of /** @type {const} */ ([
     t.regex(reasons[0].message, /status 503/)
     t.is(new Set(reasons).size, 1)
     t.is(asked, 1)
-    isThere = true
+    isAvailable = true
     await Promise.all([1, 2, 3].map(() => entry.init({ wasm: address })))
     t.is(asked, 2)
     t.is(entry.backend().kind, 'wasm')

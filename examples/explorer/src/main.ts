@@ -85,7 +85,7 @@ function hear(message: FromWorker) {
       results.showTimings(message.timings)
       return end('All backends have been timed.')
     case 'cancelled':
-      return end(results.isThere ? 'Cancelled. The previous results are shown.' : 'Cancelled.')
+      return end(results.hasResult ? 'Cancelled. The previous results are shown.' : 'Cancelled.')
     case 'failed':
       return end(`Failed: ${message.message}`)
   }

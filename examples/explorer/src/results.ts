@@ -35,7 +35,7 @@ export class Results {
     byId('numbers').addEventListener('toggle', () => this.#showTable())
   }
 
-  get isThere() {
+  get hasResult() {
     return this.#result !== undefined
   }
 
