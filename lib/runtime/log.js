@@ -7,7 +7,7 @@ import { AttentionError, describe, fault, isFunction } from '../checks/errors.js
 /** @typedef {(line: string) => void} Write */
 
 export class Log {
-  /** Used in place of the call without a log. */
+  /** The builder of calls, instead of the one without a log. */
   call = new LoggedCall(this)
   #backend
   /** Number of rejections already logged. */

@@ -1,7 +1,8 @@
 """Writes torch-encoder.safetensors: norms, activations, means over rows, and encoder layers.
 
-From PyTorch's functions, torch.nn.TransformerEncoderLayer, sentence-transformers' mean over tokens, and transformers' BertLayer.
-Initial state dicts are PyTorch's own float32 numbers after torch.manual_seed; everything else runs in float64.
+References: PyTorch's functions, torch.nn.TransformerEncoderLayer, sentence-transformers' mean over tokens, and
+transformers' BertLayer. Initial state dicts are PyTorch's own float32 numbers after torch.manual_seed; everything else
+runs in float64.
 """
 
 import copy

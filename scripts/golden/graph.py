@@ -53,7 +53,7 @@ def state(module):
 
 
 def graph(seed, nodes, edges, loops=0):
-    """Random edges, the last of them a repetition, with some self-loops; the last node has no edge."""
+    """Random edges with some self-loops; the last edge repeats another, and the last node has no edge."""
     random = np.random.default_rng((seed, 7))
     index = random.integers(0, nodes - 1, (2, edges))
     index[1, index[0] == index[1]] += 1

@@ -1,6 +1,7 @@
-"""Writes halves.safetensors: F16 and BF16 tensors as stored by safetensors for Python, and their float32 values from PyTorch.
+"""Writes halves.safetensors: F16 and BF16 tensors from safetensors for Python, and their float32 values in PyTorch.
 
-Every sign and exponent with mantissas at both ends and in the middle: zeros of both signs, denormals, infinities, not-a-numbers.
+Covers every sign and exponent, with mantissas at both ends and in the middle: zeros of both signs, denormals,
+infinities and NaNs.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Writes hyperbolic.safetensors: the geometry of geoopt's PoincareBall and Lorentz manifolds in float64, and attention by it.
+"""Writes hyperbolic.safetensors: geometry and attention on geoopt's PoincareBall and Lorentz manifolds, in float64.
 
-Points are rounded to float32 first, as that is what the package is given. On the hyperboloid the first coordinate is then
-set to what the others ask for (geoopt's projx): rounded, it would put a point off the manifold by more than the results show.
+Points are first rounded to float32, like the inputs of the package. On the hyperboloid, the first coordinate is then
+recomputed from the others (geoopt's projx), because rounding it would move a point noticeably off the manifold.
 """
 
 import math
@@ -35,7 +35,7 @@ class Space:
         self.manifold.double()
 
     def lift(self, x):
-        """A point of the ball on the hyperboloid: geoopt's poincare_to_lorentz is that of the unit ball."""
+        """Maps a point of the ball to the hyperboloid; geoopt's poincare_to_lorentz only covers the unit ball."""
         y = x * self.root
         square = (y * y).sum(-1, keepdim=True)
         return torch.cat([1 + square, 2 * y], -1) / (1 - square) / self.root
@@ -44,7 +44,7 @@ class Space:
         return x[..., 1:] / (1 + self.root * x[..., :1])
 
     def points(self, seed, *shape, reach=0.95):
-        """Directions of N(0, 1), radii evenly spread up to `reach` of the ball's: in float32, and exact."""
+        """Points with directions from N(0, 1) and radii uniform up to `reach` of the ball's, exact in float32."""
         direction = f64(normal((seed, 0), *shape))
         radius = f64(np.random.default_rng((seed, 1)).random((*shape[:-1], 1))) * reach / self.root
         x = direction / direction.norm(dim=-1, keepdim=True) * radius

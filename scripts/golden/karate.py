@@ -1,8 +1,8 @@
-"""Trains a two-layer GAT on Zachary's karate club and writes examples/karate/karate.safetensors: the graph, the labels, which
-nodes were trained on, the trained weights, and what PyTorch Geometric gives with them in 64 bits.
+"""Trains a two-layer GAT on Zachary's karate club and writes examples/karate/karate.safetensors.
 
-The graph and its four communities come with PyTorch Geometric: Zachary 1977; Kipf & Welling 2017, with a label for one node of
-each community.
+The file contains the graph, the labels, the nodes with labels in training, the trained weights, and the results of
+PyTorch Geometric with these weights in 64 bits. The graph and its four communities come with PyTorch Geometric:
+Zachary 1977; Kipf & Welling 2017, with a label for one node of each community.
 """
 
 import copy
@@ -21,7 +21,7 @@ PATH = ROOT / "examples" / "karate" / "karate.safetensors"
 
 
 class Network(torch.nn.Module):
-    """A node's number in, its community out."""
+    """Maps each node's number to its community."""
 
     def __init__(self, nodes, communities):
         super().__init__()

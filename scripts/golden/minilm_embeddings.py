@@ -1,6 +1,7 @@
 """Writes examples/minilm-search/golden.json: sentences and their embeddings by all-MiniLM-L6-v2.
 
-As sentence-transformers does it: transformers' BertModel, the mean over the tokens, length 1. In float64, rounded to seven digits.
+Computed like in sentence-transformers: transformers' BertModel, the mean over the tokens, scaled to length 1; in
+float64, rounded to seven digits.
 """
 
 import json

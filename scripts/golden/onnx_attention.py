@@ -1,15 +1,16 @@
-"""Writes onnx-attention.safetensors: ONNX's own backend test cases of the operator Attention (Apache-2.0), in this package's terms.
+"""Writes onnx-attention.safetensors: ONNX's backend test cases of the operator Attention, in this package's terms.
 
-How a case is put:
-- 3-D inputs [B, L, heads·D] are reshaped to [B, L, heads, D] and carry `layout: 'blhd'`.
-- past_key and past_value are set in front of K and V; the queries then start at `queryOffset` = their length.
-- nonpad_kv_seqlen becomes kvLengths; for causal masks and windows, `queryOffset` = nonpad_kv_seqlen − L.
-- An attn_mask shorter than the keys is filled up with "hidden", as the operator says.
+The cases are licensed under Apache-2.0. They are converted as follows:
+- 3-D inputs [B, L, heads·D] are reshaped to [B, L, heads, D], with `layout: 'blhd'`.
+- past_key and past_value are prepended to K and V; `queryOffset` is their length.
+- nonpad_kv_seqlen becomes kvLengths; for causal masks and windows, `queryOffset` is nonpad_kv_seqlen − L.
+- An attn_mask shorter than the keys is padded with hidden keys, as the operator defines.
 - qk_matmul_output_mode 0, 1, 2, 3 are the stages scores, softcapped, biased, weights.
 - float16 and bfloat16 inputs are widened (exactly), and the expected outputs come from ONNX's reference on the widened
-  inputs, since this package computes in 32 bits: the rounding of the halves would hide errors. softmax_precision is left out
-  for the same reason. present_key and present_value are checked here to be the concatenation and not stored.
-Every Attention case of the backend tests is expressible so; a new one with an unknown attribute ends this script.
+  inputs. This package computes in 32 bits, so the rounding of 16-bit floats would hide errors. softmax_precision is
+  omitted for the same reason. present_key and present_value are not stored; the script checks that they are the
+  concatenation.
+Every Attention case of the backend tests can be converted this way; an unknown attribute ends this script.
 """
 
 import warnings

@@ -1,9 +1,10 @@
 """Writes onnx-rotary.safetensors: ONNX's operator RotaryEmbedding (opset 23) in float64, in this package's terms.
 
-The operator takes cosines and sines by position; this makes them in float64 for the positions at hand, so that large ones need
-no table. Its 3-D inputs [B, L, heads·D] are stored as [B, L, heads, D] and carry `layout: 'blhd'`. Positions that the operator
-numbers by rows of its tables are stored as they are meant; `scale` and `base` are in the tables.
-ONNX's own test cases with tables of random numbers, no angles at all, are left out; their shapes and attributes are here.
+The operator takes cosines and sines by position. This script computes them in float64 only for the positions in use, so
+large positions need no table. Its 3-D inputs [B, L, heads·D] are stored as [B, L, heads, D], with `layout: 'blhd'`.
+Positions are stored as actual positions, not as row numbers of the tables; the tables include `scale` and `base`.
+ONNX's own test cases use tables of random numbers, which are not angles. They are omitted, but their shapes and attributes are
+covered here.
 """
 
 import numpy as np
@@ -35,7 +36,7 @@ def evaluate(x, positions, base, scale, dim, interleaved, heads):
 
 
 def add(golden, name, shape, *, heads=0, positions=None, base=10000.0, scale=1.0, dim=None, interleaved=False):
-    """`shape` is [B, H, L, D], or [B, L, heads·D] where `heads` gives the number of heads."""
+    """`shape` is [B, H, L, D], or [B, L, heads·D] if `heads` gives the number of heads."""
     x = normal(len(golden.cases), *shape)
     batch, length = shape[0], shape[1] if heads else shape[2]
     size = shape[-1] // heads if heads else shape[-1]

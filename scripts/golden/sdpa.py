@@ -1,7 +1,7 @@
 """Writes torch-sdpa.safetensors: scaled dot-product attention as torch.nn.functional computes it in float64.
 
-What torch's function lacks (softcap, windows, offsets, lengths, logSumExp, the stages) comes from the formula below,
-which is held against torch's function wherever that one can express the case.
+The formula below provides the features that torch's function lacks (softcap, windows, offsets, lengths, logSumExp and
+stages). It is verified against torch's function wherever that can express the case.
 """
 
 import math
@@ -20,7 +20,7 @@ def f64(array):
 
 
 def visible(shape, mask, causal, window, query_offset, kv_lengths):
-    """Which keys a query may see, [B, H, L, S]."""
+    """The visible keys of each query, [B, H, L, S]."""
     batch, _, length, keys = shape
     offset = torch.as_tensor(0 if query_offset is None else query_offset).reshape(-1, 1, 1, 1)
     i, j = torch.arange(length).reshape(1, 1, -1, 1) + offset, torch.arange(keys).reshape(1, 1, 1, -1)
@@ -101,7 +101,7 @@ def boolean(seed, *shape):
 
 
 def bias(seed, *shape, hidden=0.2):
-    """N(0, 1), a share of it −∞."""
+    """N(0, 1), with a share of −∞."""
     random = np.random.default_rng((seed, 4))
     values = random.standard_normal(shape).astype(np.float32)
     values[random.random(shape) < hidden] = -np.inf
