@@ -26,16 +26,24 @@ onBothBackends(
       const layer = new SelfAttention({ ...config, useBias: false })
       const expected = layer.loadStateDict(llama()).stateDict()
       for (const buffers of /** @type {Record<string, StateEntry>[]} */ ([
-        {
-          'rotary_emb.inv_freq': zeros(2),
-          'rotary_emb.cos_cached': zeros(1, 1, 8, 4),
-          'rotary_emb.sin_cached': zeros(1)
-        },
+        // ESM, GPT-NeoX and early Llama; Nomic BERT; Meta's Llama; TrOCR, XGLM; Nezha
+        { 'rotary_emb.inv_freq': zeros(2), 'rotary_emb.original_inv_freq': zeros(2), 'rope.freqs': zeros(2) },
+        { 'embed_positions._float_tensor': zeros(1), 'embed_positions.weights': zeros(8, 8) },
+        { 'relative_positions_encoding.positions_encoding': zeros(8, 8, 4) },
+        // GPT and GPT-2; GPT-Neo; CodeGen, BLOOM; Trajectory Transformer; Swin; lectures on GPT
         { bias: booleans(1, 1, 8, 8), masked_bias: zeros() },
-        { bias: zeros(1, 1, 8, 8), 'attn.masked_bias': zeros(1) },
+        { 'attention.bias': zeros(1, 1, 8, 8), 'attn.masked_bias': zeros(1) },
+        {
+          causal_mask: booleans(1, 1, 8, 8),
+          'scale_mask_softmax.causal_mask': booleans(8, 8),
+          mask: zeros(1, 1, 8, 8)
+        },
+        { attn_mask: zeros(4, 4, 4), tril: zeros(8, 8), slopes: zeros(2), alibi: zeros(2, 8, 8) },
+        // BERT; CLAP; BEiT and Swin; LeViT
         { position_ids: integers(1, 8), 'embeddings.token_type_ids': integers(1, 8) },
-        { relative_position_index: integers(4, 4), 'bn.num_batches_tracked': integers() },
-        { embed_positions: zeros(8, 4), 'rotary.inv_freq': zeros(2), causal_mask: booleans(8, 8) }
+        { relative_position_index: integers(4, 4), attention_bias_idxs: integers(4, 4) },
+        // Batch norms of PyTorch; BART of fairseq; modules with state of their own
+        { 'bn.num_batches_tracked': integers(), 'encoder.version': zeros(1), 'norm._extra_state': zeros(0) }
       ])) {
         for (const [name, tensor] of Object.entries(buffers)) {
           layer.loadStateDict({ ...llama(), [name]: tensor })
