@@ -131,17 +131,90 @@ const webpack = [
   }
 ]
 
-/** @type {Consumer} */
-const rollup = {
-  name: 'Rollup: browser',
-  tools: 'rollup',
-  async run(project) {
-    takePage(project, 'page.js')
-    await project.tool(['rollup'], ['page.js', 'worker.js', '-f', 'es', '-d', 'dist', '-p', 'node-resolve', '--silent'])
-    project.write({ 'dist/index.html': htmlFor('page.js') })
-    return expectReport(await project.open('dist'), inBrowser)
-  }
+/**
+ * Bundles a page that fetches the .wasm, leaves the file out, and expects the message to name it.
+ *
+ * @param {Project} project
+ * @param {() => Promise<unknown>} bundle
+ */
+async function expectMissing(project, bundle) {
+  takePage(project, 'external.js')
+  await bundle()
+  project.write({ 'dist/index.html': htmlFor('external.js') })
+  const message = await project.open('dist').then(
+    (report) => `no error: ${JSON.stringify(report)}`,
+    (error) => String(error)
+  )
+  const expected =
+    /answered with status 404.*Copy node_modules\/@ruvector\/attention\/packages\/wasm\/attention\.\w+\.wasm/s
+  if (!expected.test(message)) throw new Failure(message)
+  return { note: 'the message names the file to copy' }
 }
+
+/**
+ * Copies the .wasm next to the bundle of copied.js.
+ *
+ * @param {Project} project
+ */
+async function openCopied(project) {
+  const wasm = 'attention.simd.wasm'
+  project.write({ 'dist/index.html': htmlFor('copied.js') })
+  cpSync(
+    join(project.folder, 'node_modules/@ruvector/attention/packages/wasm', wasm),
+    join(project.folder, 'dist', wasm)
+  )
+  return expectReport(await project.open('dist'), { ...inBrowser, rejected: [/^workers from a file/] })
+}
+
+/** @param {Project} project @param {readonly string[]} args */
+const rollupWith = (project, ...args) => project.tool(['rollup'], [...args, '--silent'])
+
+/** @param {'es' | 'cjs'} format @returns {Consumer} */
+const rollupNode = (format) => ({
+  name: `Rollup: node, ${format}`,
+  tools: 'rollup',
+  native: true,
+  async run(project) {
+    project.take(['check.js', 'report.js'])
+    const extension = format === 'es' ? 'mjs' : 'cjs'
+    // The module inside the JavaScript is imported only where nothing else runs, so it is a chunk of its own.
+    const names = ['--entryFileNames', `[name].${extension}`, '--chunkFileNames', `[name].${extension}`]
+    const plugin = "node-resolve={exportConditions:['node']}"
+    await rollupWith(project, 'report.js', '-f', format, '-d', 'dist', ...names, '-p', plugin)
+    return expectReport(reportOf(await project.run(process.execPath, [`dist/report.${extension}`])), inNode)
+  }
+})
+
+/** @type {Consumer[]} */
+const rollup = [
+  {
+    name: 'Rollup: browser',
+    tools: 'rollup',
+    async run(project) {
+      takePage(project, 'page.js')
+      await rollupWith(project, 'page.js', 'worker.js', '-f', 'es', '-d', 'dist', '-p', 'node-resolve')
+      project.write({ 'dist/index.html': htmlFor('page.js') })
+      return expectReport(await project.open('dist'), inBrowser)
+    }
+  },
+  {
+    name: 'Rollup: browser, /external, copied .wasm',
+    tools: 'rollup',
+    async run(project) {
+      takePage(project, 'copied.js')
+      await rollupWith(project, 'copied.js', '-f', 'es', '-d', 'dist', '-p', 'node-resolve')
+      return openCopied(project)
+    }
+  },
+  {
+    name: 'Rollup: browser, /external, no .wasm',
+    tools: 'rollup',
+    run: (project) =>
+      expectMissing(project, () => rollupWith(project, 'external.js', '-f', 'es', '-d', 'dist', '-p', 'node-resolve'))
+  },
+  rollupNode('es'),
+  rollupNode('cjs')
+]
 
 /** @param {'esm' | 'cjs'} format @returns {Consumer} */
 const esbuildNode = (format) => ({
@@ -164,6 +237,24 @@ const esbuildNode = (format) => ({
     return expectReport(reportOf(await project.run(process.execPath, [outfile])), inNode)
   }
 })
+
+/** A bundle without the package: the module inside its JavaScript runs. @type {Consumer} */
+const esbuildAlone = {
+  name: 'esbuild: node, without node_modules',
+  tools: 'esbuild',
+  native: true,
+  async run(project) {
+    project.take(['check.js', 'init-first.js'])
+    const folder = join(cache, 'esbuild-alone')
+    rmSync(folder, { recursive: true, force: true })
+    const outfile = join(folder, 'check.mjs')
+    const args = ['init-first.js', '--bundle', '--platform=node', '--format=esm', `--outfile=${outfile}`]
+    await project.run(toolProgram(project.tools, 'esbuild'), [...args, '--log-level=error'])
+    const rejected = [/^packages.native/, /^@ruvector.attention-/, /^packages.wasm/]
+    const expected = /** @type {const} */ ({ kind: 'wasm', workers: true, rejected })
+    return expectReport(reportOf(await project.run(process.execPath, [outfile])), expected)
+  }
+}
 
 /** @type {Consumer[]} */
 const esbuild = [
@@ -205,17 +296,22 @@ const esbuild = [
       takePage(project, 'copied.js')
       const args = ['copied.js', '--bundle', '--format=esm', '--outdir=dist', '--log-level=error']
       await project.run(toolProgram(project.tools, 'esbuild'), args)
-      project.write({ 'dist/index.html': htmlFor('copied.js') })
-      const wasm = 'attention.simd.wasm'
-      cpSync(
-        join(project.folder, 'node_modules/@ruvector/attention/packages/wasm', wasm),
-        join(project.folder, 'dist', wasm)
-      )
-      return expectReport(await project.open('dist'), { ...inBrowser, rejected: [/^workers from a file/] })
+      return openCopied(project)
     }
   },
+  {
+    name: 'esbuild: browser, /external, no .wasm',
+    core: true,
+    tools: 'esbuild',
+    run: (project) =>
+      expectMissing(project, () => {
+        const args = ['external.js', '--bundle', '--format=esm', '--outdir=dist', '--log-level=error']
+        return project.run(toolProgram(project.tools, 'esbuild'), args)
+      })
+  },
   esbuildNode('esm'),
-  esbuildNode('cjs')
+  esbuildNode('cjs'),
+  esbuildAlone
 ]
 
 /** @param {string} script @param {string} how @returns {Consumer} */
@@ -257,6 +353,13 @@ export function Client() {
   return <h1>Check</h1>
 }
 `,
+  'app/rendered/page.jsx': `import * as attention from '@ruvector/attention'
+import { check } from '../../check.js'
+
+export default async function Rendered() {
+  return <pre>{encodeURIComponent(JSON.stringify(await check(attention)))}</pre>
+}
+`,
   'app/api/check/route.js': `import * as attention from '@ruvector/attention'
 import { check } from '../../../check.js'
 
@@ -275,19 +378,32 @@ const nextConfig = (options) => ({
 /**
  * @param {Project} project
  * @param {readonly string[]} command  Node command
- * @param {boolean} isNative
  */
-async function visitNext(project, command, isNative) {
+async function startNext(project, command) {
   const server = await project.serve(process.execPath, command, {
     ready: /(http:\/\/(?:localhost|127\.0\.0\.1):\d+)/,
     env: { HOSTNAME: '127.0.0.1', PORT: '0' }
   })
+  return { ...server, address: server.match[1].replace('localhost', '127.0.0.1') }
+}
+
+/**
+ * @param {Project} project
+ * @param {readonly string[]} command  Node command
+ * @param {boolean} isNative
+ */
+async function visitNext(project, command, isNative) {
+  const server = await startNext(project, command)
+  const { address } = server
   try {
-    const address = server.match[1].replace('localhost', '127.0.0.1')
     const response = await fetch(`${address}/api/check`)
     if (!response.ok) throw new Failure(`the route answered ${response.status}: ${server.output()}`)
     const onServer = await response.json()
-    expectReport(onServer, isNative ? inNode : { kind: 'wasm', workers: true, rejected: [/./, /./] })
+    const expected = isNative ? inNode : /** @type {const} */ ({ kind: 'wasm', workers: true, rejected: [/./, /./] })
+    expectReport(onServer, expected)
+    const html = await (await fetch(`${address}/rendered`)).text()
+    const [, inComponent = ''] = /<pre>([^<]*)<\/pre>/.exec(html) ?? []
+    expectReport(reportOf(decodeURIComponent(inComponent)), expected)
     const outcome = expectReport(await project.openAt(address), inBrowser)
     return { ...outcome, note: `on the server ${onServer.kind}` }
   } finally {
@@ -311,6 +427,38 @@ const next = (how, { options = '', native = true, command, builds = true }) => (
     return visitNext(project, command(toolProgram('next', 'next'), project), native)
   }
 })
+
+/** @type {Consumer} */
+const nextEdge = {
+  name: 'Next 16: Edge runtime',
+  tools: 'next',
+  native: true,
+  async run(project) {
+    const edge = `import { init } from '@ruvector/attention'
+
+export const runtime = 'edge'
+export const dynamic = 'force-dynamic'
+export async function GET() {
+  return Response.json(await init().then(() => 'ready', (error) => error.message))
+}
+`
+    project.write({
+      'app/layout.jsx': nextFiles['app/layout.jsx'],
+      'app/page.jsx': 'export default function Page() {\n  return <h1>Check</h1>\n}\n',
+      'app/api/edge/route.js': edge,
+      ...nextConfig('')
+    })
+    await project.tool(['next'], ['build'], { seconds: 240 })
+    const server = await startNext(project, start(toolProgram('next', 'next')))
+    try {
+      const message = await (await fetch(`${server.address}/api/edge`)).json()
+      if (!/the Edge runtime compiles WebAssembly only while/.test(message)) throw new Failure(message)
+      return { note: 'init() names the runtime' }
+    } finally {
+      await server.stop()
+    }
+  }
+}
 
 const start = (/** @type {string} */ program) => [program, 'start', '-H', '127.0.0.1', '-p', '0']
 
@@ -337,7 +485,7 @@ export const bundlers = [
   viteExample,
   ...vite('vite7', 7),
   ...webpack,
-  rollup,
+  ...rollup,
   ...esbuild,
   parcel('page.js', 'browser'),
   parcel('external.js', 'browser, /external'),
@@ -349,5 +497,6 @@ export const bundlers = [
     options: standalone,
     native: false
   }),
+  nextEdge,
   next('dev', { command: (program) => [program, 'dev', '-H', '127.0.0.1', '-p', '0'], builds: false })
 ]
