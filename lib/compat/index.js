@@ -39,20 +39,20 @@ const MASK_AND_WATCH = 2
  * @param {Read} read
  */
 function optionsLater({ options, watch }) {
-  const asked = pickOptions(watch, ['signal', 'onProgress'])
-  return { ...options, .../** @type {import('../../index.d.ts').AsyncOptions} */ (asked) }
+  const watched = pickOptions(watch, ['signal', 'onProgress'])
+  return { ...options, .../** @type {import('../../index.d.ts').AsyncOptions} */ (watched) }
 }
 
 /**
  * Returns the calls of an object that takes queries, keys and values.
  *
  * @param {any} inner
- * @param {object} [asked]  options for every call
+ * @param {object} [fixed]  options of every call, which override the caller's
  * @returns {Calls}
  */
-const callsOf = (inner, asked) => ({
-  run: ({ tensors: [q, k, v], options }) => inner.forward(q, k, v, { ...options, ...asked }),
-  later: (read) => inner.forwardAsync(...read.tensors, { ...optionsLater(read), ...asked })
+const callsOf = (inner, fixed) => ({
+  run: ({ tensors: [q, k, v], options }) => inner.forward(q, k, v, { ...options, ...fixed }),
+  later: (read) => inner.forwardAsync(...read.tensors, { ...optionsLater(read), ...fixed })
 })
 
 /**
@@ -101,7 +101,7 @@ export function createCompat(attention) {
       return guard(() => this.#calls.run(readCall(this.#names, given, MASK, this.#heads)).output.data)
     }
 
-    /** @param {unknown[]} given  as `forward` takes them, and `{ signal, onProgress }` */
+    /** @param {unknown[]} given  the arguments of `forward`, and `{ signal, onProgress }` */
     forwardAsync(...given) {
       return guardAsync(async () => {
         const { output } = await this.#calls.later(readCall(this.#names, given, MASK_AND_WATCH, this.#heads))
@@ -210,7 +210,7 @@ export function createCompat(attention) {
 
     /**
      * @override
-     * @param {unknown[]} given  as `forward` takes them, and `{ signal, onProgress }`
+     * @param {unknown[]} given  the arguments of `forward`, and `{ signal, onProgress }`
      * @returns {Promise<any>}
      */
     forwardAsync(...given) {

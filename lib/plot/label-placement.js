@@ -18,7 +18,7 @@ import { clean, cut, widthOf } from './text.js'
  */
 
 const BIN = 40
-const LONGEST = 220
+const MAX_LABEL_WIDTH = 220
 /** Free space around a label. */
 const PADDING = 2
 
@@ -86,7 +86,7 @@ export function placeLabels(wanted, discs, bounds, most) {
  * @returns {Placed | undefined}
  */
 function placeLabel({ x, y, radius, label, size: wantedSize, weight }, occupied, bounds) {
-  const shown = cut(clean(label.slice(0, 400)), LONGEST, (part) => widthOf(part, wantedSize))
+  const shown = cut(clean(label.slice(0, 400)), MAX_LABEL_WIDTH, (part) => widthOf(part, wantedSize))
   for (const size of [wantedSize, Math.max(9, wantedSize - 3)]) {
     const width = widthOf(shown, size) * (weight ? 1.07 : 1)
     const gap = radius + 3 + PADDING

@@ -14,7 +14,7 @@ import { BYTES, ELEMENTS, FLOATS, HEADER, INTEGERS, RESULTS } from './operations
 const [THREADS, TRAINING, PART, PARTS, USED_FLOATS, USED_INTEGERS, USED_BYTES, OBJECTS, FIRST_OBJECT] = Array(9).keys()
 
 /** Inputs with more elements are passed as arrays. */
-const MOST_COPIED = 512
+const MAX_COPIED = 512
 
 /** Markers in the list of results: an object, and the end. */
 const [OBJECT, END] = [7, -1]
@@ -171,7 +171,7 @@ export class CallMemory extends CallViews {
     numbers[start] = element
     // Data whose length does not match its shape is passed on unchanged; the kernel crate rejects it.
     numbers[start + 1] =
-      volume === length && length <= MOST_COPIED ? this.#copy(element, data, length) : this.#keep(data)
+      volume === length && length <= MAX_COPIED ? this.#copy(element, data, length) : this.#keep(data)
     numbers[start + 2] = shape.length
     this.#end = end
   }

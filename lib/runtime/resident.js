@@ -21,7 +21,7 @@ import { OPERATIONS } from './operations.js'
 const registry = new FinalizationRegistry(release)
 
 /** The smallest size in bytes of an object in WebAssembly that is reported to the engine. */
-const LEAST_WEIGHT = 1 << 16
+const MIN_REPORTED_BYTES = 1 << 16
 
 /** @param {Location} location */
 function release({ binding, id, version }) {
@@ -199,7 +199,7 @@ export class Resident {
     const bytes = location?.binding.bytesOf?.(location.id) ?? 0
     if (bytes === (this.#weight?.byteLength ?? 0)) return
     try {
-      this.#weight = bytes < LEAST_WEIGHT ? undefined : new ArrayBuffer(bytes)
+      this.#weight = bytes < MIN_REPORTED_BYTES ? undefined : new ArrayBuffer(bytes)
     } catch {
       // If the buffer cannot be allocated, the engine already knows that memory is low.
     }

@@ -4,19 +4,19 @@ import { AttentionError } from '../checks/errors.js'
 import { editDistance } from '../checks/nearest.js'
 
 /** The maximum number of prefixes in a message. */
-const MOST_LISTED = 3
+const MAX_LISTED = 3
 /** The maximum number of characters of a prefix that are compared. */
-const LONGEST = 200
+const MAX_COMPARED = 200
 
 /**
  * @param {string} prefix
  * @param {readonly string[]} names
  */
 export function noEntryUnder(prefix, names) {
-  const wanted = prefix.replace(/\.$/, '').slice(0, LONGEST)
+  const wanted = prefix.replace(/\.$/, '').slice(0, MAX_COMPARED)
   const found = nearestPrefixes(wanted, names)
-  const listed = found.slice(0, MOST_LISTED).map((name) => `'${name}'`)
-  const others = found.length > MOST_LISTED ? [...listed, '…'] : listed
+  const listed = found.slice(0, MAX_LISTED).map((name) => `'${name}'`)
+  const others = found.length > MAX_LISTED ? [...listed, '…'] : listed
   const present =
     found.length > 0
       ? `similar prefixes: ${others.join(', ')}`
@@ -47,7 +47,7 @@ function nearestPrefixes(wanted, names) {
   // Prefixes may have one part more than the wanted one, in case its first part is missing.
   const most = wanted.split('.').length + 1
   const rated = [...prefixes]
-    .filter((prefix) => prefix.split('.').length <= most && prefix.length < LONGEST)
+    .filter((prefix) => prefix.split('.').length <= most && prefix.length < MAX_COMPARED)
     .map((prefix) => ({ prefix, distance: distanceOf(wanted, prefix) }))
   rated.sort((a, b) => a.distance - b.distance)
   return rated.map(({ prefix }) => prefix)

@@ -14,7 +14,7 @@ import { bytes, count, duration, percent } from './words.ts'
 const CELLS = 64
 /** Time for repeating a short run, in milliseconds, and the maximum number of repetitions. */
 const BUDGET = 120
-const MOST_TIMES = 15
+const MAX_TIMES = 15
 /** Browser clocks are coarse, so shorter runs are repeated several times per measurement. */
 const SHORTEST = 4
 
@@ -91,7 +91,7 @@ async function timeOf(running: Running, { names }: Input, { signal, report }: Ta
     await running.forwardAsync({ signal, onProgress: (fraction) => report(fraction / 2, 'Attention') })
     return { milliseconds: performance.now() - begin, runs: 1 }
   }
-  return medianTime(() => running.forward(), BUDGET, MOST_TIMES)
+  return medianTime(() => running.forward(), BUDGET, MAX_TIMES)
 }
 
 /** The median time of a run, from as many measurements as fit into the budget; at least three. */

@@ -95,9 +95,9 @@ export class Form {
 
   /** Returns the message about a reverted setting, once. */
   takeNotice() {
-    const told = this.#notice
+    const notice = this.#notice
     this.#notice = undefined
-    return told
+    return notice
   }
 
   /** Shows the controls that apply, and disables the others with a reason. */

@@ -74,9 +74,9 @@ function hear(message: FromWorker) {
     case 'result': {
       results.show(message.result)
       const [time] = message.result.facts
-      const told = form.takeNotice()
+      const notice = form.takeNotice()
       return end(
-        `${told ? `${told} ` : ''}${message.result.tokens.length.toLocaleString('en')} tokens in ${time.value}.`
+        `${notice ? `${notice} ` : ''}${message.result.tokens.length.toLocaleString('en')} tokens in ${time.value}.`
       )
     }
     case 'pictures':

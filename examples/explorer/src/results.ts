@@ -5,7 +5,7 @@ import { bytes, duration, describeRow, largest, percent } from './words.ts'
 
 /** Maximum number of rows and columns of the table. */
 const MAX_CELLS = 40
-const MOST_WORDS = 8
+const MAX_WORDS = 8
 
 const byId = <T extends HTMLElement>(id: string) => document.getElementById(id) as T
 
@@ -95,7 +95,7 @@ export class Results {
         if (share) share.textContent = percent(row[index])
       })
     byId('sentence').textContent = describeRow(result.tokens, this.#token, row)
-    const keys = largest(row, MOST_WORDS).filter((key) => row[key] > 0)
+    const keys = largest(row, MAX_WORDS).filter((key) => row[key] > 0)
     byId('words').replaceChildren(...keys.map((key) => this.#word(result, key, row[key], most)))
   }
 
