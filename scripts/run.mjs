@@ -197,10 +197,11 @@ async function avaAtLowerLevels() {
   }
 }
 
-const browser = () =>
+/** @param {string} [program] */
+const browser = (program = 'run') =>
   suite(
     process.execPath,
-    ['__test__/browser/run.mjs'],
+    [`__test__/browser/${program}.mjs`],
     /^browser: (\d+) passed/gm,
     /^browser: \d+ passed, (\d+) failed/gm
   )
@@ -255,20 +256,21 @@ async function test({ all = false } = {}) {
   await step('builds with faults', buildWithFaults)
   await step('tests of the package on both backends', () => ava())
   await avaAtLowerLevels()
-  await step('tests in the browser', browser)
+  await step('tests in the browser', () => browser())
   await step('tests of the explorer', testExplorer)
   await step('tests of the packed package in its consumers', () => consumers(...(all ? [] : ['--core'])))
   await step('publint', () => runNpm('publint', '--strict'))
 }
 
 /**
- * Runs `npm test` with every consumer, the tests with checks and with the sanitizer, five minutes each of the fuzzer
- * and the soak of calls, and two minutes of the soak of dropped objects.
+ * Runs `npm test` with every consumer, the tests with checks and with the sanitizer, a model of 3 GB in the browser,
+ * five minutes each of the fuzzer and the soak of calls, and two minutes of the soak of dropped objects.
  */
 async function testAll() {
   await test({ all: true })
   await testChecked()
   await testSanitize()
+  await step('a model of 3 GB in the browser', () => browser('weights'))
   const script = (/** @type {string} */ name, /** @type {string[]} */ ...args) =>
     step([name, ...args].join(' '), () => run(process.execPath, [`scripts/${name}.mjs`, ...args]))
   await script('fuzz', '--seconds', '300')
@@ -287,7 +289,7 @@ async function testScripts() {
 async function testWasm() {
   const env = { RUVECTOR_ATTENTION_BACKEND: 'wasm' }
   await step('tests of the package on WebAssembly', () => ava(['__test__/everywhere/**'], env))
-  await step('tests in the browser', browser)
+  await step('tests in the browser', () => browser())
 }
 
 // ── Programs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
