@@ -9,13 +9,15 @@ const DIMS = [64, 32, 128]
 const allThreads = availableParallelism()
 
 /**
- * @param {Partial<Case> & Pick<Case, 'name' | 'group'>} given
+ * @param {Omit<Partial<Case>, 'name'> & { group: string, name?: (shape: string) => string }} given  `name` completes a shape
  * @returns {Case}
  */
-function attention(given) {
+function attention({ name = (shape) => shape, ...given }) {
   const { queries = 1, keys = queries, heads = 8, kvHeads = heads, dim = 64, causal = false, batch = 1 } = given
+  const groups = kvHeads === heads ? '' : ` G=${kvHeads}`
   const products = 4 * batch * heads * queries * keys * dim
   return {
+    name: name(`B=${batch} H=${heads}${groups} S=${keys} D=${dim}`),
     kind: 'attention',
     batch,
     heads,
@@ -34,17 +36,17 @@ function attention(given) {
 }
 
 /** @param {number} length @param {number} [dim] */
-const square = (length, dim = 64) => attention({ name: `S=${length} D=${dim}`, group: 'full', queries: length, dim })
+const square = (length, dim = 64) => attention({ group: 'full', queries: length, dim })
 
 /** @param {number} length */
 const causal = (length) =>
-  attention({ name: `S=${length} D=64 causal`, group: 'causal', queries: length, causal: true })
+  attention({ name: (shape) => `${shape} causal`, group: 'causal', queries: length, causal: true })
 
 /** @param {number} length @param {number} heads @param {number} dim @param {number} [batch] */
 function layer(length, heads, dim, batch = 1) {
   const model = heads * dim
   const base = attention({
-    name: `layer ${length}×${model}, ${heads} heads`,
+    name: (shape) => `layer ${shape}`,
     group: 'layer',
     batch,
     queries: length,
@@ -60,7 +62,7 @@ function encoderLayer(length, heads, dim) {
   const base = layer(length, heads, dim)
   return {
     ...base,
-    name: `encoder layer ${length}×${model}, ${heads} heads`,
+    name: `encoder ${base.name}`,
     group: 'encoder',
     kind: /** @type {const} */ ('encoder'),
     flops: base.flops + 16 * length * model * model
@@ -85,7 +87,8 @@ function graph(nodes, edges, version) {
     unit: /** @type {const} */ ('µs')
   }
   const base = attention({
-    name: `GAT${version === 2 ? 'v2' : ''} ${nodes / 1000}k nodes ${edges / 1000}k edges`,
+    name: () =>
+      `GAT${version === 2 ? 'v2' : ''} ${nodes / 1000}k nodes ${edges / 1000}k edges H=${sizes.heads} D=${sizes.dim}`,
     ...sizes
   })
   const width = base.heads * base.dim
@@ -95,13 +98,13 @@ function graph(nodes, edges, version) {
 }
 
 const masked = {
-  boolean: attention({ name: 'S=512 D=64 boolean mask', group: 'masked', queries: 512, mask: 'boolean' }),
-  float: attention({ name: 'S=512 D=64 float mask', group: 'masked', queries: 512, mask: 'float' })
+  boolean: attention({ name: (shape) => `${shape} boolean mask`, group: 'masked', queries: 512, mask: 'boolean' }),
+  float: attention({ name: (shape) => `${shape} float mask`, group: 'masked', queries: 512, mask: 'float' })
 }
-const grouped = attention({ name: 'S=512 D=64 grouped 8:2', group: 'grouped', queries: 512, kvHeads: 2 })
-const decode = attention({ name: 'decode S=8192 D=64', group: 'decode', keys: 8192, unit: 'GB/s' })
+const grouped = attention({ name: (shape) => `${shape} grouped`, group: 'grouped', queries: 512, kvHeads: 2 })
+const decode = attention({ name: (shape) => `decode ${shape}`, group: 'decode', keys: 8192, unit: 'GB/s' })
 const groupedDecode = attention({
-  name: 'decode S=8192 D=64 grouped 32:8',
+  name: (shape) => `decode ${shape} grouped`,
   group: 'decode',
   keys: 8192,
   heads: 32,
@@ -115,24 +118,21 @@ const cached = [decode, groupedDecode].map((problem) => ({
   group: 'cache',
   cached: true
 }))
-const call = attention({ name: 'call 1×1×1×8', group: 'call', heads: 1, dim: 8, unit: 'µs' })
-const withOut = [64, 512].map((length) => ({
-  ...square(length),
-  name: `S=${length} D=64 with out`,
-  group: 'out',
-  out: true
-}))
+const call = attention({ name: (shape) => `call ${shape}`, group: 'call', heads: 1, dim: 8, unit: 'µs' })
+const withOut = [64, 512].map((queries) =>
+  attention({ name: (shape) => `${shape} with out`, group: 'out', queries, out: true })
+)
 const sentence = layer(512, 12, 32)
 // Linear and exact attention at the same length. No peers: they may store all scores of exact attention at once.
-const long = attention({ name: 'S=16384 D=64, 1 head', group: 'long', queries: 16384, heads: 1, ownOnly: true })
+const long = attention({ group: 'long', queries: 16384, heads: 1, ownOnly: true })
 const linear = [16384, 4096].map((length) => ({
-  ...attention({ name: `linear S=${length} D=64, 1 head`, group: 'linear', queries: length, heads: 1, ownOnly: true }),
+  ...attention({ name: (shape) => `linear ${shape}`, group: 'linear', queries: length, heads: 1, ownOnly: true }),
   kind: /** @type {const} */ ('linear'),
   flops: 4 * length * 64 * 64
 }))
 /** Points of the ball instead of vectors, distances instead of products. */
 const hyperbolic = {
-  ...attention({ name: 'hyperbolic S=512 D=64', group: 'hyperbolic', queries: 512, ownOnly: true }),
+  ...attention({ name: (shape) => `hyperbolic ${shape}`, group: 'hyperbolic', queries: 512, ownOnly: true }),
   kind: /** @type {const} */ ('hyperbolic')
 }
 const encoder = encoderLayer(512, 12, 32)
@@ -219,7 +219,7 @@ export function grid() {
   return [
     ...cells(`multi-head M=${heads * dim}, ${heads} heads`, (batch, length) => layer(length, heads, dim, batch)),
     ...cells(`attention D=${dim}, ${heads} heads`, (batch, queries) =>
-      attention({ name: '', group: '', batch, queries, heads, dim })
+      attention({ group: '', batch, queries, heads, dim })
     )
   ]
 }

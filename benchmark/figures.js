@@ -83,7 +83,7 @@ const startInBrowser = {
 
 /** @param {string} kind @returns {Task} */
 const memory = (kind) => ({
-  name: `memory S=16384, ${kind}`,
+  name: `memory B=1 H=8 S=16384 D=64, ${kind}`,
   group: 'memory',
   isQuick: false,
   async measure() {
@@ -99,7 +99,7 @@ const memory = (kind) => ({
 
 /** @param {string} kind @returns {Task} */
 const graphMemory = (kind) => ({
-  name: `memory GATv2 100k nodes 2000k edges, ${kind}`,
+  name: `memory GATv2 100k nodes 2000k edges H=4 D=16, ${kind}`,
   group: 'graph memory',
   isQuick: false,
   async measure() {

@@ -26,7 +26,8 @@ Times the native and the WebAssembly backend side by side.
   --goals         also judge the results by the project's goals; neither with --grid nor with --targets
   --peers         also measure ONNX Runtime, TensorFlow.js, PyTorch and others; needs ${installCommand},
                   and for PyTorch a python3 that has it, or the one that the environment variable PYTHON names
-  --filter TEXT   only measurements whose name contains TEXT; may be repeated
+  --filter TEXT   only measurements whose name contains TEXT; may be repeated. Names give the shape: batch B,
+                  heads H, key/value heads G if fewer, length S (decoding has one query) and head size D
   --quick         fewer shapes and shorter samples: less than a minute without peers
   --json FILE     write all results as JSON; - means standard output, instead of the table
   --html FILE     write a page with charts; needs ${installCommand}

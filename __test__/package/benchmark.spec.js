@@ -33,7 +33,7 @@ test('a run gives a row for each backend, with consistent times, speeds and rati
   )
   for (const row of report.rows) {
     const { median, best, low, high } = row.milliseconds
-    t.is(row.case.name, 'call 1×1×1×8')
+    t.is(row.case.name, 'call B=1 H=1 S=1 D=8')
     t.is(row.case.flops, 4 * 8)
     t.true(best > 0 && best <= low && low <= median && median <= high && high < Infinity)
     t.true(Math.abs(row.gflops * median * 1e6 - row.case.flops) < 1)

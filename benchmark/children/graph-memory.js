@@ -6,7 +6,7 @@ import { cases } from '../cases.js'
 import { makeInputs } from '../inputs.js'
 
 const api = await loadBackend(/** @type {import('../../index.js').BackendKind} */ (process.argv[2]))
-const problem = cases({ isQuick: false }).find(({ name }) => name === 'GATv2 100k nodes 2000k edges')
+const problem = cases({ isQuick: false }).find(({ queries, version }) => queries === 100_000 && version === 2)
 if (!problem) throw new Error('there is no such case')
 const { x, edges } = makeInputs(problem)
 const { queries, keys, heads, dim } = problem

@@ -3,6 +3,10 @@
 /** @typedef {import('../types.d.ts').Goal} Goal */
 /** @typedef {import('../types.d.ts').Row} Row */
 
+/** Explains the names of cases. */
+export const LETTERS =
+  'B: batch, H: heads, G: key/value heads if fewer, S: length (decoding has one query), D: size of a head.'
+
 /** @param {number} value @param {number} [digits] */
 export function significant(value, digits = 3) {
   if (!Number.isFinite(value)) return '–'

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { installCommand } from '../building.js'
-import { limit, quantity, significant } from './format.js'
+import { LETTERS, limit, quantity, significant } from './format.js'
 
 /** @typedef {import('../types.d.ts').Report} Report */
 
@@ -105,6 +105,7 @@ ${goals.length ? goalSection(goals) : ''}
 <h2>Start, memory, size</h2>
 ${table(['', 'value', ''], figureLines)}
 <details><summary>All measurements</summary>
+<p>${LETTERS}</p>
 ${table(['case', 'contender', 'ms', 'GF/s', 'GB/s', 'samples', 'difference from ours'], rowLines)}
 </details>
 ${scripts.map((script) => `<script>${script}</script>`).join('\n')}

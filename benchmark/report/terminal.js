@@ -1,6 +1,6 @@
 // Formats the tables at the end of a run as text.
 
-import { columns, duration, limit, quantity, significant, speed } from './format.js'
+import { LETTERS, columns, duration, limit, quantity, significant, speed } from './format.js'
 import { gridTables } from './grid.js'
 
 /** @typedef {import('../types.d.ts').Report} Report */
@@ -58,7 +58,7 @@ export function terminalReport(report, hasColors) {
         lines.push(row.side === 'machine' ? dim(line) : line)
       }
     }
-    lines.push(dim('× is the time as a multiple of that backend.'))
+    lines.push(dim(LETTERS), dim('× is the time as a multiple of that backend.'))
   }
 
   if (report.figures.length) {
