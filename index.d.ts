@@ -639,6 +639,54 @@ export function silu(x: Tensor): Tensor
  */
 export function meanPool(x: Tensor, options?: { lengths?: Integers | null; normalize?: boolean | null } | null): Tensor
 
+/** Options of {@link causalConvolution}. */
+export interface CausalConvolutionOptions {
+  /** A number for each channel, `[C]`. Default: 0. */
+  bias?: Tensor | null
+  /** The `K − 1` values before the sequences, `[B,C,K−1]`, as an earlier call returned them. Default: 0. */
+  state?: Tensor | null
+  /** `'silu'` applies {@link silu} to each value. Default: `'none'`. */
+  activation?: 'none' | 'silu' | null
+}
+
+/** Results of {@link causalConvolution}. */
+export interface CausalConvolutionResult {
+  /** `[B,C,L]` */
+  output: Tensor
+  /** The last `K − 1` values of each channel, `[B,C,K−1]`, from which the next call continues. */
+  state: Tensor
+}
+
+/**
+ * Convolves each channel of `x [B,C,L]` with its own kernel, `weight [C,1,K]`, so that each position depends on itself
+ * and the `K − 1` positions before it. Mamba, Gated DeltaNet and similar models do this before they mix positions. A
+ * sequence in several calls, each with the state of the call before, gives the same bits as in one call. Like ONNX's
+ * `CausalConvWithState`.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { causalConvolution, createTensor } from '@ruvector/attention'
+ * const weight = createTensor([0.5, 0.5], [1, 1, 2])
+ * const { output, state } = causalConvolution(createTensor([2, 4, 6], [1, 1, 3]), weight)
+ * console.log(output.data) // Float32Array(3) [ 1, 3, 5 ]
+ * console.log(causalConvolution(createTensor([8], [1, 1, 1]), weight, { state }).output.data) // Float32Array(1) [ 7 ]
+ * ```
+ */
+export function causalConvolution(
+  x: Tensor,
+  weight: Tensor,
+  options?: CausalConvolutionOptions | null
+): CausalConvolutionResult
+
+/** {@link causalConvolution} on another thread, or in a worker. */
+export function causalConvolutionAsync(
+  x: Tensor,
+  weight: Tensor,
+  options?: (CausalConvolutionOptions & AsyncOptions) | null
+): Promise<CausalConvolutionResult>
+
 // ── Masks, statistics, times ─────────────────────────────────────────────────────────────────────────────────────────
 
 /**

@@ -27,6 +27,8 @@ export const {
   TransformerEncoderLayer,
   attentionWeights,
   backend,
+  causalConvolution,
+  causalConvolutionAsync,
   computeStats,
   createCausalMask,
   createPaddingMask,

@@ -39,6 +39,14 @@ onBothBackends((kind, attention) => {
     for (const form of flags) t.deepEqual(attend({ mask: { data: form(list), shape: [2, 1, 3] } }), expected)
   })
 
+  test(`${kind}: a mask of padding [B, S] is rejected, and the error tells how padding is given`, (t) => {
+    const refused = (/** @type {number[]} */ shape) =>
+      faultOf(t, () => attend({ mask: { data: new Uint8Array(shape[0] * shape[1]), shape } }))
+    t.like(refused([2, 3]), { code: 'SHAPE', argument: 'mask' })
+    t.regex(refused([2, 3]).expected, /padding is kvLengths, or a mask of shape \[B, 1, 1, S\]$/)
+    t.notRegex(refused([2, 2]).expected, /kvLengths/)
+  })
+
   test(`${kind}: a list with any other value is rejected with its index`, (t) => {
     const refused = (/** @type {any} */ options) => faultOf(t, () => attend(options))
     const mask = (/** @type {any} */ data) => refused({ mask: { data, shape: [3] } })

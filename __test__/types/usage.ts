@@ -12,6 +12,8 @@ import {
   TransformerEncoderLayer,
   attentionWeights,
   backend,
+  causalConvolution,
+  causalConvolutionAsync,
   createTensor,
   gelu,
   init,
@@ -98,6 +100,9 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
     await blob.close()
   }
   layer.forward(q, null, null, { averageWeights: true })
+  const { output: convolved, state } = causalConvolution(q, q, { bias: null, activation: 'silu' })
+  const continued: Promise<{ output: Tensor; state: Tensor }> = causalConvolutionAsync(convolved, q, { state })
+  continued.catch(() => {})
   new CrossAttention({ numHeads: 1, headDim: 2, kDim: 3 }).forward(q, q, { weights: true }).weights?.shape
   const turned: Tensor = rotaryEmbedding(q, { positions: Int32Array.of(3), base: 500000, layout: 'blhd' })
   const turning: number | undefined = new SelfAttention({ numHeads: 1, headDim: 2, rotary: { dim: 2 } }).config.rotary

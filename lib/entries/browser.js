@@ -28,6 +28,8 @@ export const {
   TransformerEncoderLayer,
   attentionWeights,
   backend,
+  causalConvolution,
+  causalConvolutionAsync,
   computeStats,
   createCausalMask,
   createPaddingMask,

@@ -49,6 +49,8 @@ export const {
   TransformerEncoderLayer,
   attentionWeights,
   backend,
+  causalConvolution,
+  causalConvolutionAsync,
   computeStats,
   createCausalMask,
   createPaddingMask,

@@ -29,6 +29,8 @@ export const {
   TransformerEncoderLayer,
   attentionWeights,
   backend,
+  causalConvolution,
+  causalConvolutionAsync,
   computeStats,
   createCausalMask,
   createPaddingMask,

@@ -4,6 +4,7 @@ import { createFunctions } from './attention.js'
 import { createBatches } from './batch.js'
 import { createCache } from './cache.js'
 import { AttentionError } from '../checks/errors.js'
+import { createConvolution } from './convolution.js'
 import { createEncoder } from './encoder.js'
 import { createGraphs } from './graph.js'
 import { createHeads } from './heads.js'
@@ -52,6 +53,7 @@ export function createApi(backend) {
     ...createEncoder(backend),
     ...createGraphs(backend),
     ...createLinear(backend),
+    ...createConvolution(backend),
     ...createHyperbolic(backend),
     loadSafetensors,
     openSafetensors,

@@ -1,6 +1,7 @@
 //! The oracle for tests: each mechanism implemented from its definition, in doubles and one position at a time. Clarity
 //! takes priority over speed.
 
+pub mod convolution;
 pub mod encoder;
 pub mod graph;
 pub mod hyperbolic;

@@ -3,7 +3,7 @@
 //! # Modules
 //!
 //! Each mechanism has its own module on top of shared mathematics. Imports run in one direction: mechanisms
-//! ([`attention`], [`layers`], [`linear`], [`hyperbolic`], [`graph`]) → [`math`] → [`simd`]. A mechanism checks each
+//! ([`attention`], [`layers`], [`linear`], [`convolution`], [`hyperbolic`], [`graph`]) → [`math`] → [`simd`]. A mechanism checks each
 //! call once, on entry. The call then fails with an [`Error`], or runs over SIMD tiles on the threads of a [`Context`].
 //!
 //! | module | contents |
@@ -11,6 +11,7 @@
 //! | [`attention`] | tiled attention, masks, caches, rotary positions, merging |
 //! | [`layers`] | layers with parameters, and their state dicts |
 //! | [`linear`] | attention with cost linear in the length, and its stream |
+//! | [`convolution`] | causal convolution, with a state to continue from |
 //! | [`hyperbolic`] | attention and geometry in hyperbolic space |
 //! | [`graph`] | graphs, message passing, graph layers |
 //! | [`options`] | options and configurations of attention |
@@ -22,6 +23,7 @@
 
 pub mod attention;
 pub mod context;
+pub mod convolution;
 pub mod error;
 pub mod graph;
 pub mod hyperbolic;

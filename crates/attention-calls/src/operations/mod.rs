@@ -2,6 +2,7 @@
 
 mod attention;
 mod cache;
+mod convolution;
 mod functions;
 mod graph;
 mod hyperbolic;
@@ -168,6 +169,8 @@ pub const OPERATIONS: &[Operation] = &[
     operation("createLinearStream", &[], OBJECT, linear::create_stream),
     operation("linearStreamStep", &[tensor("q"), tensor("k"), tensor("v")], OUTPUT, linear::step),
     operation("linearStreamReset", &[], NOTHING, linear::reset),
+
+    operation("causalConvolution", &[tensor("x"), tensor("weight"), option("bias"), option("state")], &["output", "state"], convolution::causal_convolution),
 
     operation("createHyperbolicAttention", &[], OBJECT, hyperbolic::create),
     operation("hyperbolicAttention", &[tensor("q"), tensor("k"), tensor("v"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, hyperbolic::forward).with_out(),

@@ -244,10 +244,12 @@ impl<'a> BroadcastMask<'a> {
         let fits = (1..=4).contains(&dims.len())
             && dims.iter().rev().zip(shape.iter().rev()).all(|(&dim, &whole)| dim == 1 || dim == whole);
         if !fits {
+            let is_padding = *mask_shape.dims() == [batch, keys];
+            let hint = if is_padding { "; padding is kvLengths, or a mask of shape [B, 1, 1, S]" } else { "" };
             let expected = if rank == 3 {
-                format!("a shape that broadcasts to [{batch}, {queries}, {keys}]")
+                format!("a shape that broadcasts to [{batch}, {queries}, {keys}]{hint}")
             } else {
-                format!("a shape of 1 to 4 dimensions that broadcasts to [{batch}, {heads}, {queries}, {keys}]")
+                format!("a shape of 1 to 4 dimensions that broadcasts to [{batch}, {heads}, {queries}, {keys}]{hint}")
             };
             return Err(Error::shape("mask", expected, mask_shape));
         }

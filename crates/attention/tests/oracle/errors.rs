@@ -70,6 +70,21 @@ fn a_mask_that_does_not_broadcast_is_rejected() {
 }
 
 #[test]
+fn a_mask_of_padding_is_told_how_padding_is_given() {
+    let (queries, keys): (&[usize], &[usize]) = (&[2, 3, 4, 5], &[2, 3, 6, 5]);
+    let expected = |mask: &[usize]| {
+        let [q, k] = [queries, keys].map(|dims| tensor("", dims));
+        let arrays = Arrays { mask: Some(Mask::Float(tensor("mask", mask))), ..Arrays::default() };
+        let mut output = [0.0; 120];
+        let outputs = Outputs { output: &mut output, ..Outputs::default() };
+        let options = AttentionOptions::default();
+        scaled_dot_product_attention(Context::default(), q, k, k, &options, arrays, outputs).unwrap_err().expected
+    };
+    assert!(expected(&[2, 6]).ends_with("; padding is kvLengths, or a mask of shape [B, 1, 1, S]"));
+    assert!(!expected(&[3, 6]).contains("kvLengths"));
+}
+
+#[test]
 fn arrays_of_one_value_per_batch_entry_are_checked() {
     let dims: &[usize] = &[2, 1, 4, 3];
     let defaults = AttentionOptions::default();

@@ -5,6 +5,7 @@
 mod activation;
 mod attention;
 mod cache;
+mod convolution;
 mod edges;
 mod encoder;
 mod errors;
