@@ -85,16 +85,18 @@ export const OPERATIONS = {
   linearStreamStep: { number: 39, inputs: 3 },
   // () => ()
   linearStreamReset: { number: 40, inputs: 0 },
+  // (x, weight, bias, state) => (output, state)
+  causalConvolution: { number: 41, inputs: 4 },
   // () => (object)
-  createHyperbolicAttention: { number: 41, inputs: 0 },
+  createHyperbolicAttention: { number: 42, inputs: 0 },
   // (q, k, v, mask, queryOffset, kvLengths) => (output, weights)
-  hyperbolicAttention: { number: 42, inputs: 6 },
+  hyperbolicAttention: { number: 43, inputs: 6 },
   // (first, second, third) => (output)
-  hyperbolicFunction: { number: 43, inputs: 3 },
+  hyperbolicFunction: { number: 44, inputs: 3 },
   // (a, b) => (output)
-  hyperbolicDistances: { number: 44, inputs: 2 },
+  hyperbolicDistances: { number: 45, inputs: 2 },
   // (points, weights) => (output)
-  hyperbolicMidpoint: { number: 45, inputs: 2 }
+  hyperbolicMidpoint: { number: 46, inputs: 2 }
 }
 
 /** @typedef {keyof typeof OPERATIONS} Operation */
