@@ -21,39 +21,14 @@ import { arrayType, lengthOf, listLengthOf } from '../checks/tensor.js'
  * @typedef {{ output: Float32Array, weights: Float32Array, metadata: { computeTime: number, memoryUsed: number } }}
  *   Result
  */
-/**
- * The calls of the object behind an adapter: synchronous and asynchronous.
- *
- * @typedef {{ run: (read: Read) => AttentionOutput, later: (read: Read) => Promise<AttentionOutput> }} Calls
- */
+/** @param {AttentionOutput} result */
+const dataOf = ({ output }) => output.data
 
 const QKV = ['query', 'key', 'value']
 
 /** Numbers of arguments that may follow the shapes: a mask; in asynchronous calls also `{ signal, onProgress }`. */
 const MASK = 1
 const MASK_AND_WATCH = 2
-
-/**
- * Returns the options of an asynchronous call.
- *
- * @param {Read} read
- */
-function optionsLater({ options, watch }) {
-  const watched = pickOptions(watch, ['signal', 'onProgress'])
-  return { ...options, .../** @type {import('../../index.d.ts').AsyncOptions} */ (watched) }
-}
-
-/**
- * Returns the calls of an object that takes queries, keys and values.
- *
- * @param {any} inner
- * @param {object} [fixed]  options of every call, which override the caller's
- * @returns {Calls}
- */
-const callsOf = (inner, fixed) => ({
-  run: ({ tensors: [q, k, v], options }) => inner.forward(q, k, v, { ...options, ...fixed }),
-  later: (read) => inner.forwardAsync(...read.tensors, { ...optionsLater(read), ...fixed })
-})
 
 /**
  * Adds aliases of members to a class.
@@ -74,20 +49,30 @@ export function createCompat(attention) {
 
   /** Base of every mechanism: a synchronous call, an asynchronous call, and the release of its memory. */
   class Mechanism {
-    #calls
+    #inner
     #names
-    #heads
+    #read
+    #asked
+    #begin
     #release
 
     /**
-     * @param {Calls} calls
-     * @param {{ names?: readonly string[], heads?: number, release?: () => void }} [about]  names of its arrays, the
-     *   number of heads in a mask, and the function that frees its memory
+     * @param {any} inner  the object of the main entry
+     * @param {object} [about]
+     * @param {readonly string[]} [about.names]  of the arrays that a call takes
+     * @param {number} [about.heads]  number of heads in a mask
+     * @param {(given: unknown[], extras: number) => Read} [about.read]  reads the arguments of a call
+     * @param {object} [about.asked]  options of every call
+     * @param {() => (output: AttentionOutput) => any} [about.begin]  begins a call, and returns the function that converts its
+     *   output
+     * @param {() => void} [about.release]  frees the memory
      */
-    constructor(calls, { names = QKV, heads, release } = {}) {
-      this.#calls = calls
+    constructor(inner, { names = QKV, heads, read, asked, begin = () => dataOf, release } = {}) {
+      this.#inner = inner
       this.#names = names
-      this.#heads = heads
+      this.#read = read ?? ((given, extras) => readCall(names, given, extras, heads))
+      this.#asked = asked
+      this.#begin = begin
       this.#release = release
     }
 
@@ -98,14 +83,20 @@ export function createCompat(attention) {
 
     /** @param {unknown[]} given  arrays, shapes and a mask */
     forward(...given) {
-      return guard(() => this.#calls.run(readCall(this.#names, given, MASK, this.#heads)).output.data)
+      return guard(() => {
+        const finish = this.#begin()
+        const { tensors, options } = this.#read(given, MASK)
+        return finish(this.#inner.forward(...tensors, { ...options, ...this.#asked }))
+      })
     }
 
     /** @param {unknown[]} given  the arguments of `forward`, and `{ signal, onProgress }` */
     forwardAsync(...given) {
       return guardAsync(async () => {
-        const { output } = await this.#calls.later(readCall(this.#names, given, MASK_AND_WATCH, this.#heads))
-        return output.data
+        const finish = this.#begin()
+        const { tensors, options, watch } = this.#read(given, MASK_AND_WATCH)
+        const watched = pickOptions(watch, ['signal', 'onProgress'])
+        return finish(await this.#inner.forwardAsync(...tensors, { ...options, ...watched, ...this.#asked }))
       })
     }
 
@@ -131,7 +122,7 @@ export function createCompat(attention) {
      */
     constructor(headDim, dropout = 0) {
       const inner = guard(() => new attention.ScaledDotProductAttention(headDim, { dropout }))
-      super(callsOf(inner))
+      super(inner)
       this.#inner = inner
     }
 
@@ -155,11 +146,10 @@ export function createCompat(attention) {
 
     /**
      * @param {import('../../index.d.ts').MultiHeadAttention | import('../../index.d.ts').SelfAttention} layer
-     * @param {Calls} calls
-     * @param {readonly string[]} [names]
+     * @param {ConstructorParameters<typeof Mechanism>[1]} [about]
      */
-    constructor(layer, calls, names = QKV) {
-      super(calls, { names, heads: layer.config.numHeads, release: () => layer.dispose() })
+    constructor(layer, about) {
+      super(layer, { ...about, heads: layer.config.numHeads, release: () => layer.dispose() })
       this.#layer = layer
     }
 
@@ -184,39 +174,13 @@ export function createCompat(attention) {
   }
 
   class WasmMultiHeadAttention extends LayerMechanism {
-    #calls
-    #layerConfig
-
     /** @param {unknown} config */
     constructor(config) {
       const layer = guard(() => new attention.MultiHeadAttention(ownMembers(config)))
-      const calls = callsOf(layer, { weights: true })
-      super(layer, calls)
-      this.#calls = calls
-      this.#layerConfig = layer.config
-    }
-
-    /**
-     * @override
-     * @param {unknown[]} given  query, key, value, `[batch, queryLength, keyLength, modelDim]` and a mask
-     * @returns {any}
-     */
-    forward(...given) {
-      return guard(() => {
-        const finish = begin()
-        return finish(this.#calls.run(readMultiHead(given, this.#layerConfig, MASK)))
-      })
-    }
-
-    /**
-     * @override
-     * @param {unknown[]} given  the arguments of `forward`, and `{ signal, onProgress }`
-     * @returns {Promise<any>}
-     */
-    forwardAsync(...given) {
-      return guardAsync(async () => {
-        const finish = begin()
-        return finish(await this.#calls.later(readMultiHead(given, this.#layerConfig, MASK_AND_WATCH)))
+      super(layer, {
+        read: (given, extras) => readMultiHead(given, layer.config, extras),
+        asked: { weights: true },
+        begin
       })
     }
   }
@@ -241,7 +205,7 @@ export function createCompat(attention) {
         const members = ownMembers(config)
         return new attention.HyperbolicAttention(isObject(members) ? { ...members, inputs: 'tangent' } : members)
       })
-      super(callsOf(inner), { heads: inner.config.numHeads, release: () => inner.dispose() })
+      super(inner, { heads: inner.config.numHeads, release: () => inner.dispose() })
       this.#inner = inner
     }
 
@@ -287,11 +251,10 @@ export function createCompat(attention) {
     constructor(modelDim, featureDim) {
       const features = featureDim === undefined || featureDim === null ? {} : { featureDim, featureMap: 'favor+' }
       const inner = guard(() => new attention.LinearAttention(/** @type {any} */ ({ modelDim, ...features })))
-      const { run, later } = callsOf(inner)
-      super(
-        { run: (read) => run(withoutMask(read)), later: (read) => later(withoutMask(read)) },
-        { release: () => inner.dispose() }
-      )
+      super(inner, {
+        read: (given, extras) => withoutMask(readCall(QKV, given, extras)),
+        release: () => inner.dispose()
+      })
       this.#inner = inner
     }
 
@@ -315,7 +278,7 @@ export function createCompat(attention) {
     constructor(config) {
       // Keys and values are separate arrays, which the main entry's multi-head attention accepts.
       const layer = guard(() => new attention.MultiHeadAttention(ownMembers(config)))
-      super(layer, callsOf(layer))
+      super(layer)
     }
   }
 
@@ -323,11 +286,7 @@ export function createCompat(attention) {
     /** @param {unknown} config */
     constructor(config) {
       const layer = guard(() => new attention.SelfAttention(ownMembers(config)))
-      const calls = {
-        run: (/** @type {Read} */ { tensors: [x], options }) => layer.forward(x, options),
-        later: (/** @type {Read} */ read) => layer.forwardAsync(read.tensors[0], optionsLater(read))
-      }
-      super(layer, calls, ['x'])
+      super(layer, { names: ['x'] })
     }
   }
 
@@ -340,7 +299,7 @@ export function createCompat(attention) {
      */
     constructor(headDim, blockSize) {
       const inner = guard(() => new attention.FlashAttention(headDim, { blockSize }))
-      super(callsOf(inner))
+      super(inner)
       this.#inner = inner
     }
 
