@@ -1440,7 +1440,8 @@ export declare class Graph implements Disposable {
  * reaches.
  *
  * @param options.reduce Default: 'sum'.
- * @param options.edgeWeight `[K]`, in the order of the given edges. Default: all 1.
+ * @param options.edgeWeight `[K]` or `[K,1]`, in the order of the given edges, such as {@link edgeSoftmax} returns.
+ *   Default: all 1.
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
  *
  * @example
@@ -1454,7 +1455,7 @@ export declare class Graph implements Disposable {
 export function propagate(
   graph: Graph,
   x: Tensor,
-  options?: { reduce?: 'sum' | 'mean' | 'max' | 'min' | null; edgeWeight?: Float32Array | null } | null
+  options?: { reduce?: 'sum' | 'mean' | 'max' | 'min' | null; edgeWeight?: Float32Array | Tensor | null } | null
 ): Tensor
 
 /**
@@ -1475,8 +1476,8 @@ export function edgeSoftmax(graph: Graph, scores: Tensor): Tensor
 export interface GraphOptions {
   /** Edge features, `[K,edgeFeatures]`; required if the layer has `edgeFeatures`, otherwise rejected. */
   edgeAttr?: Tensor | null
-  /** Edge weights, `[K]`; only for {@link GraphConvolution}. Default: all 1. */
-  edgeWeight?: Float32Array | null
+  /** Edge weights, `[K]` or `[K,1]`; only for {@link GraphConvolution}. Default: all 1. */
+  edgeWeight?: Float32Array | Tensor | null
   /** Return the attention weights of the edges; only for attention layers. Default: false. */
   weights?: boolean | null
   /** Seed for dropout in training. Default: the layer's seed. */

@@ -343,6 +343,18 @@ onBothBackends((kind, attention) => {
     t.deepEqual(attention.propagate(ring, { data: new Float32Array(), shape: [3, 0] }).shape, [3, 0])
   })
 
+  test(`${kind}: the weights that edgeSoftmax returns can be passed on as they are`, (t) => {
+    const graph = attention.Graph.fromEdges({ numNodes: 3, source: [0, 1, 2, 0], target: [1, 2, 1, 1] })
+    const [x, layer] = [normal([3, 2], 1), new attention.GraphConvolution({ inFeatures: 2, outFeatures: 2 })]
+    for (const shape of [[4], [4, 1]]) {
+      const edgeWeight = attention.edgeSoftmax(graph, normal(shape, 2))
+      t.deepEqual(edgeWeight.shape, shape)
+      const [asTensor, asArray] = [{ edgeWeight }, { edgeWeight: edgeWeight.data }]
+      t.deepEqual(attention.propagate(graph, x, asTensor), attention.propagate(graph, x, asArray))
+      t.deepEqual(layer.forward(graph, x, asTensor), layer.forward(graph, x, asArray))
+    }
+  })
+
   test(`${kind}: NaN weights and features affect only what they reach`, (t) => {
     const graph = attention.Graph.fromEdges({ numNodes: 4, source: [0, 1, 2, 0], target: [1, 2, 3, 3] })
     const x = normal([4, 3], 1)
@@ -472,6 +484,20 @@ onBothBackends((kind, attention) => {
         'edgeWeight',
         'a Float32Array',
         'an array'
+      ],
+      [
+        () => attention.propagate(graph, x, { edgeWeight: normal([2, 2], 1) }),
+        'SHAPE',
+        'edgeWeight',
+        '[K] or [K, 1], a weight for each edge',
+        '[2, 2]'
+      ],
+      [
+        () => attention.propagate(graph, x, { edgeWeight: normal([3], 1) }),
+        'SHAPE',
+        'edgeWeight',
+        'a length of 2',
+        'a length of 3'
       ],
       [
         () => attention.propagate(graph, x, any({ weight: 1 })),

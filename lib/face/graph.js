@@ -1,12 +1,20 @@
 // Graphs in a backend's memory, message passing along their edges, and graph network layers.
 
 import { attentionOutput } from './attention.js'
-import { describe, fault, isObject } from '../checks/errors.js'
+import { describe, fault, isArray, isObject } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
 import { Layer, disposeSymbol, residentOf } from './layers.js'
 import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
-import { allocateIndices, arrayType, attached, checkArray, checkTensor, listLengthOf } from '../checks/tensor.js'
+import {
+  allocateIndices,
+  arrayType,
+  attached,
+  checkArray,
+  checkTensor,
+  formatShape,
+  listLengthOf
+} from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /**
@@ -43,11 +51,19 @@ function copyNodes(name, nodes) {
 }
 
 /**
+ * Reads one weight per edge: an array, or a tensor `[K]` or `[K,1]`, such as `edgeSoftmax` returns.
+ *
  * @param {unknown} value
  * @returns {Float32Array | undefined}
  */
 function readEdgeWeight(value) {
-  return value === undefined ? undefined : checkArray('edgeWeight', value, 'Float32Array')
+  if (value === undefined) return undefined
+  if (!isObject(value) || isArray(value) || ArrayBuffer.isView(value)) {
+    return checkArray('edgeWeight', value, 'Float32Array')
+  }
+  const { data, shape } = checkTensor('edgeWeight', value)
+  if (shape.length === 1 || (shape.length === 2 && shape[1] === 1)) return data
+  throw fault('SHAPE', 'edgeWeight', '[K] or [K, 1], a weight for each edge', formatShape(shape))
 }
 
 /** @param {import('../runtime/backend.js').Backend} backend */
