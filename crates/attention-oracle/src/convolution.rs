@@ -5,7 +5,7 @@ use ruvector_attention::convolution::{ConvolutionActivation, ConvolutionOptions,
 use crate::encoder::activation;
 use ruvector_attention::math::activation::Activation;
 
-/// The output `[B, C, L]` and the new state `[B, C, K − 1]`.
+/// Computes the output `[B, C, L]` and the new state `[B, C, K − 1]`.
 pub fn causal_convolution(tensors: ConvolutionTensors<'_>, options: ConvolutionOptions) -> [Vec<f64>; 2] {
     let ConvolutionTensors { x, weight, bias, state } = tensors;
     let &[_, channels, length] = x.shape.dims() else { unreachable!("x is [B, C, L]") };

@@ -3,8 +3,9 @@
 //! # Modules
 //!
 //! Each mechanism has its own module on top of shared mathematics. Imports run in one direction: mechanisms
-//! ([`attention`], [`layers`], [`linear`], [`convolution`], [`hyperbolic`], [`graph`]) → [`math`] → [`simd`]. A mechanism checks each
-//! call once, on entry. The call then fails with an [`Error`], or runs over SIMD tiles on the threads of a [`Context`].
+//! ([`attention`], [`layers`], [`linear`], [`convolution`], [`hyperbolic`], [`graph`]) → [`math`] → [`simd`]. A
+//! mechanism checks each call once, on entry. The call then fails with an [`Error`], or runs over SIMD tiles on the
+//! threads of a [`Context`].
 //!
 //! | module | contents |
 //! | --- | --- |

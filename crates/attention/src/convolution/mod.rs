@@ -8,11 +8,11 @@ use crate::simd::{Kernel, Simd};
 use crate::sizes::MAX_TILE_LANES;
 use crate::tensor::{Tensor, check_output};
 
-/// A function of each value of the convolution.
+/// A function applied to each value of the convolution.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum ConvolutionActivation {
-    /// The value itself.
+    /// The identity.
     #[default]
     None,
     /// `x · σ(x)`.
@@ -23,7 +23,7 @@ pub enum ConvolutionActivation {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, rename_all = "camelCase"))]
 pub struct ConvolutionOptions {
-    /// A function of each value.
+    /// A function applied to each value; none by default.
     pub activation: ConvolutionActivation,
 }
 
@@ -40,15 +40,16 @@ pub struct ConvolutionTensors<'a> {
     pub state: Option<Tensor<'a>>,
 }
 
-/// Convolves each channel with its kernel: `output[b, c, t] = activation(bias[c] + Σ_k weight[c, 0, k] · s[t + k])`, where
-/// `s` is the channel's state followed by its values. `new_state` receives the last K − 1 values of `s`. A sequence in
-/// several calls, each with the state of the call before, has the same bits as in one call.
+/// Convolves each channel with its kernel: `output[b, c, t] = activation(bias[c] + Σ_k weight[c, 0, k] · s[t +
+/// k])`, where `s` is the channel's state followed by its values. `new_state` receives the last K − 1 values of `s`. A
+/// sequence split into several calls, each with the state of the previous call, gives the same bits as in a single
+/// call.
 ///
 /// This is `CausalConvWithState` of ONNX's opset 27, the convolution before Mamba's and Gated DeltaNet's mixers.
 ///
 /// # Errors
-/// `SHAPE` where shapes do not fit each other, where a kernel is empty, or where `output` is not of x's length or
-/// `new_state` not of `B · C · (K − 1)`; `MEMORY` without working memory.
+/// `SHAPE` if shapes do not fit each other, a kernel is empty, `output` is not as long as x, or `new_state` is not
+/// `B · C · (K − 1)` long; `MEMORY` if scratch memory cannot be allocated.
 pub fn causal_convolution(
     context: Context<'_>,
     tensors: ConvolutionTensors<'_>,
@@ -83,7 +84,7 @@ pub fn causal_convolution(
         return Ok(());
     }
 
-    // About 20 µs of work an item.
+    // About 20 µs of work per item.
     let rows_per_item = (1usize << 16).div_ceil((length + kept).saturating_mul(size));
     let operations = operations([x.data.len(), size]);
     scratch::reserve(scratch_len(size))?;
@@ -104,7 +105,7 @@ pub fn causal_convolution(
     Ok(())
 }
 
-/// Scratch values of one channel: those that the first outputs depend on, and those of one vector of outputs.
+/// The number of scratch values for one channel: the inputs of the first outputs, and one vector of outputs.
 fn scratch_len(size: usize) -> usize {
     3 * (size - 1) + MAX_TILE_LANES
 }
@@ -149,7 +150,7 @@ impl Kernel for Channel<'_> {
             apply(simd, Activation::Silu, output);
         }
 
-        // Step 3: the last values, those of the state among them where the sequence is short.
+        // Step 3: the last values, including some of the state if the sequence is short.
         let last = if reached < kept { &first_values[reached..] } else { &values[values.len() - kept..] };
         new_state.copy_from_slice(last);
     }
@@ -174,7 +175,7 @@ fn convolve<S: Simd>(simd: S, values: &[f32], weight: &[f32], bias: f32, padded:
     }
 }
 
-/// A vector of outputs, whose first window `values` begins with.
+/// Computes a vector of outputs; `values` starts with the window of the first one.
 #[inline(always)]
 fn at<S: Simd>(simd: S, values: &[f32], weight: &[f32], bias: f32) -> S::F {
     weight

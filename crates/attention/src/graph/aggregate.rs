@@ -26,8 +26,8 @@ pub enum Reduce {
     Min,
 }
 
-/// Sums, means or extremes of `edge_weight · x[source]` over the incoming edges of each node: x `[N, …]` → `[N, …]`, as
-/// PyTorch Geometric's `MessagePassing` aggregates. A node without incoming edges gets zeros; a NaN spoils what it reaches.
+/// Aggregates `edge_weight · x[source]` over the incoming edges of each node: x `[N, …]` → `[N, …]`, like PyTorch
+/// Geometric's `MessagePassing`. A node without incoming edges gets zeros; a NaN reaches only its targets.
 ///
 /// # Errors
 /// `SHAPE` if `x` has not one row a node, `edge_weight` not one weight an edge, or `output` another length than `x`.
@@ -67,9 +67,9 @@ pub(super) struct Aggregation<'a> {
     pub reduce: Reduce,
     /// By the numbers of the edges; 1 where there are none.
     pub edge_weight: Option<&'a [f32]>,
-    /// What messages are multiplied by for their source and for their target.
+    /// A factor per node, `[N]`; a message is multiplied by those of its source and its target.
     pub node_factors: Option<&'a [f32]>,
-    /// What is added to each row at the end.
+    /// Added to each row at the end.
     pub bias: Option<&'a [f32]>,
     /// How far apart the rows of the output are.
     pub output_row: usize,
@@ -139,7 +139,7 @@ impl Kernel for Item<'_> {
             let sources = &graph.sources[row.clone()];
             let factors = &mut scratch.values()[..row.len()];
             self.write_factors(node, row, factors);
-            // SAFETY: each node has a row of its own and belongs to one item.
+            // SAFETY: each node has a separate row and belongs to one item.
             let sum = unsafe { self.output.slice(node * output_row, features) };
             sum.fill(0.0);
             match reduce {
@@ -165,7 +165,7 @@ impl Kernel for Item<'_> {
 }
 
 impl Item<'_> {
-    /// What the messages of a row are multiplied by.
+    /// Writes the factors of a row's messages.
     #[inline(always)]
     fn write_factors(&self, node: usize, row: Range<usize>, factors: &mut [f32]) {
         for (factor, place) in factors.iter_mut().zip(row) {

@@ -1,5 +1,5 @@
-//! The attention of a graph layer: for each node the scores of its incoming edges, their softmax and the weighted sum of the
-//! values, in one pass over the target rows. Working memory is that of the widest row of an item.
+//! Attention in a graph layer: for each node the scores of its incoming edges, their softmax and the weighted sum of
+//! the values, in one pass over the target rows. Scratch memory grows with the widest row of an item.
 
 use super::aggregate::{Columns, add, gather_sum, scale, widest};
 use super::{Graph, Rows};
@@ -37,13 +37,13 @@ pub(super) struct EdgeFeatures<'a> {
     pub rows: &'a [u32],
 }
 
-/// What becomes of a node's sum.
+/// The final step for a node's sum.
 #[derive(Clone, Copy)]
 pub(super) enum Finish<'a> {
     /// A bias is added.
     Bias(Option<&'a [f32]>),
-    /// What lies in the output is added, or takes its gated share: `β · skip + (1 − β) · sum`, β the logistic function of
-    /// the gate's product with sum, skip and their difference.
+    /// Adds the output's previous contents, or a gated mix: `β · skip + (1 − β) · sum`, where β is the logistic
+    /// function of the gate's product with sum, skip and their difference.
     Skip { gate: Option<&'a [f32]> },
 }
 
@@ -58,9 +58,9 @@ pub(super) struct Attention<'a> {
     pub values: &'a [f32],
     pub score: Score<'a>,
     pub dropout: Option<Dropout>,
-    /// Whether the weights returned are those before dropout.
+    /// Returns the weights before dropout instead of those after it.
     pub weights_before_dropout: bool,
-    /// Whether heads stand side by side in the output, or their mean does.
+    /// Concatenates the heads in the output instead of averaging them.
     pub concat: bool,
     pub finish: Finish<'a>,
     /// The self-loops among the edges given that have no weights, as the graph was closed.
@@ -134,7 +134,7 @@ impl Kernel for Item<'_> {
                 combine(simd, of, &incoming, &mut memory);
             }
             let width = if of.concat { of.width() } else { of.channels };
-            // SAFETY: each node has a row of its own and belongs to one item.
+            // SAFETY: each node has a separate row and belongs to one item.
             finish(simd, of, memory.sum, unsafe { self.output.slice(node * width, width) });
         }
     }

@@ -81,9 +81,10 @@ impl GraphLayer {
         &self.parameters
     }
 
-    /// Output `[N, outFeatures]`, or `[N, numHeads · outFeatures]` where heads stand side by side. Attention layers give the
-    /// weights of their edges, `[K′, numHeads]`: those of the edges given in their order; with `addSelfLoops` without the
-    /// self-loops among them, and those of one self-loop a node after them. Dropout acts in training only.
+    /// Computes the output, `[N, outFeatures]`, or `[N, numHeads · outFeatures]` with concatenated heads. Attention
+    /// layers also return the weights of their edges, `[K′, numHeads]`, in the order given. With `addSelfLoops`, the
+    /// given self-loops are left out, and one self-loop per node follows the other edges. Dropout acts in training
+    /// only.
     ///
     /// # Errors
     /// `SHAPE` where shapes or lengths do not fit, `OPTION` for what this layer does not take, `MEMORY`.
@@ -130,7 +131,7 @@ impl GraphLayer {
         operations([2, graph.num_nodes(), self.parameters.len()]).saturating_add(graph.operations(along_edges))
     }
 
-    /// Whether the layer attends, and so has weights.
+    /// Returns true if the layer has attention weights.
     pub fn has_weights(&self) -> bool {
         self.settings.kind.attends()
     }

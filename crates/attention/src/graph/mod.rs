@@ -1,8 +1,8 @@
 //! Graphs as compressed rows by target, and what passes messages along their edges, from source to target, as PyTorch
 //! Geometric does: [`aggregate::propagate`], [`softmax::edge_softmax`] and the layers of [`layer`].
 //!
-//! Each works in one pass over the target rows, in items of about the same number of edges, whatever the number of threads;
-//! none holds a message for each edge.
+//! Each makes one pass over the target rows, in items with about the same number of edges, whatever the number of
+//! threads. None stores a message for each edge.
 
 pub mod aggregate;
 mod attention;
@@ -122,7 +122,7 @@ impl Graph {
         Ok(graph)
     }
 
-    /// The operations of a pass along the edges that costs so many for each, and as many for each node.
+    /// Returns the cost of a pass along the edges: `an_edge` operations for each edge, and as many for each node.
     fn operations(&self, an_edge: usize) -> u64 {
         context::operations([self.edges.len() + self.num_nodes(), an_edge])
     }
@@ -212,7 +212,7 @@ impl Graph {
         Rows { rows: &self.rows[row..=last], nodes: first..end, skip_empty }
     }
 
-    /// The first node, and the first row at or after it, that so many nodes and edges lie before.
+    /// Returns the first node, and the first row at or after it, such that `cost` nodes and edges come before them.
     fn boundary(&self, cost: usize) -> (usize, usize) {
         let rows = &self.rows[..self.rows.len() - 1];
         let row = rows.partition_point(|[target, start]| (*target as usize + *start as usize) < cost);

@@ -19,7 +19,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether the layer has attention weights.
+    /// Returns true if the layer has attention weights.
     pub fn attends(self) -> bool {
         matches!(self, Self::Attention | Self::Transformer)
     }
@@ -37,9 +37,9 @@ pub struct ConvolutionConfig {
     pub in_features: usize,
     /// Features of an output.
     pub out_features: usize,
-    /// Whether each node gets one self-loop; true by default.
+    /// Replaces the self-loops given by one for each node; true by default.
     pub add_self_loops: bool,
-    /// Whether there are biases; true by default.
+    /// Adds biases; true by default.
     pub use_bias: bool,
     /// The parameters are drawn from it; less than 2⁵³.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
@@ -77,9 +77,9 @@ pub struct SageConfig {
     pub out_features: usize,
     /// How the features of neighbors are joined; by their mean by default.
     pub reduce: SageReduce,
-    /// Whether each output is divided by its length.
+    /// Divides each output by its Euclidean length; false by default.
     pub normalize: bool,
-    /// Whether there are biases; true by default.
+    /// Adds biases; true by default.
     pub use_bias: bool,
     /// The parameters are drawn from it; less than 2⁵³.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
@@ -107,7 +107,7 @@ pub struct GraphAttentionConfig {
     pub out_features: usize,
     /// Heads; 1 by default.
     pub num_heads: usize,
-    /// Whether heads stand side by side in the output, the default, or their mean does.
+    /// Concatenates the heads in the output (the default); otherwise averages them.
     pub concat: bool,
     /// Features of an edge; none where absent.
     pub edge_features: Option<usize>,
@@ -115,9 +115,9 @@ pub struct GraphAttentionConfig {
     pub version: u8,
     /// The slope of the leaky rectifier below 0, at most 1; 0.2 by default.
     pub negative_slope: f32,
-    /// Whether each node gets one self-loop; true by default.
+    /// Replaces the self-loops given by one for each node; true by default.
     pub add_self_loops: bool,
-    /// Whether there are biases; true by default.
+    /// Adds biases; true by default.
     pub use_bias: bool,
     /// The probability with which training drops a weight, less than 1.
     pub dropout: f32,
@@ -158,13 +158,13 @@ pub struct GraphTransformerConfig {
     pub out_features: usize,
     /// Heads; 1 by default.
     pub num_heads: usize,
-    /// Whether heads stand side by side in the output, the default, or their mean does.
+    /// Concatenates the heads in the output (the default); otherwise averages them.
     pub concat: bool,
     /// Features of an edge; none where absent.
     pub edge_features: Option<usize>,
-    /// Whether a gate weighs the skip connection.
+    /// Adds a gate that weighs the skip connection; false by default.
     pub beta: bool,
-    /// Whether there are biases; true by default.
+    /// Adds biases; true by default.
     pub use_bias: bool,
     /// The probability with which training drops a weight, less than 1.
     pub dropout: f32,
@@ -237,7 +237,7 @@ pub struct Settings {
     pub concat: bool,
     /// 0 if edges have no features.
     pub edge_features: usize,
-    /// Whether it is `GATConv`, which scores the ends of an edge apart, and not `GATv2Conv`.
+    /// True for `GATConv`, which scores the ends of an edge separately; false for `GATv2Conv`.
     pub is_additive: bool,
     pub negative_slope: f32,
     pub beta: bool,

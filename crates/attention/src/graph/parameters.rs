@@ -22,7 +22,7 @@ enum Initial {
     Bias,
 }
 
-/// What the size of a parameter follows from.
+/// The rule for the size of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Size {
     /// `[1, heads, channels]`.
@@ -93,7 +93,7 @@ struct Parameter {
     end: usize,
 }
 
-/// Every parameter of a layer, in the order of PyTorch Geometric's state dict: the layer's own, then those of its parts.
+/// Every parameter of a layer in the order of PyTorch Geometric's state dict: its own first, then those of its parts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameters {
     list: Vec<Parameter>,
@@ -101,7 +101,7 @@ pub struct Parameters {
 }
 
 impl Size {
-    /// Whether a layer has such a parameter.
+    /// Returns true if a layer has such a parameter.
     fn is_there(self, settings: &Settings) -> bool {
         match self {
             Self::Edge | Self::EdgeAttention => settings.edge_features > 0,
@@ -253,7 +253,7 @@ impl Parameters {
     }
 }
 
-/// The error about an entry that is no parameter.
+/// Creates the error about an entry that is not a parameter.
 #[cold]
 fn unknown(list: &[Parameter], settings: &Settings, entry: &Entry<'_>) -> Error {
     if entry.name.ends_with("bias") && !settings.use_bias {

@@ -6,8 +6,9 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::tensor::{Tensor, check_output};
 
-/// The softmax of scores `[K]` or `[K, H]` over the edges that share a target, in the order in which the edges were given,
-/// as `torch_geometric.utils.softmax`. −∞ gives 0; a node whose scores are all −∞ gives zeros; a NaN spoils its node's.
+/// Computes the softmax of scores `[K]` or `[K, H]` over the edges that share a target, in the order in which edges
+/// were given, like `torch_geometric.utils.softmax`. −∞ gives 0; a node whose scores are all −∞ gives zeros; a NaN
+/// spoils only the scores of its node.
 ///
 /// # Errors
 /// `SHAPE` if there is not one score an edge, or `output` has another length; `MEMORY`.

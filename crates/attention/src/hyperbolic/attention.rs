@@ -116,8 +116,8 @@ impl HyperbolicAttention {
     /// all have four dimensions, `[B, heads, L, D]` and so on. Weights are `[B, heads, L, S]`. D and E count the
     /// coordinates of the model; tangent vectors have as many coordinates as points of the ball.
     ///
-    /// A row without a visible key has zero weights, and its output is the origin, an ordinary point. Points of the hyperboloid more than 42.8/√c from the origin are treated as if they were at that
-    /// distance.
+    /// A row without a visible key has zero weights, and its output is the origin, an ordinary point. Points of the
+    /// hyperboloid more than 42.8/√c from the origin are treated as if they were at that distance.
     ///
     /// # Errors
     /// `SHAPE` if shapes or lengths do not fit. `DOMAIN` if a visible point is off the manifold by more than 1e-3, or a

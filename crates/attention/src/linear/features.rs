@@ -1,4 +1,4 @@
-//! φ: what makes a query or a key into positive features, whose products stand for the exponentials of softmax.
+//! φ maps queries and keys to positive features, whose products replace the exponentials of softmax.
 
 use crate::context::rows::SharedMut;
 use crate::error::Result;

@@ -5,8 +5,8 @@
 //! - `sums`: taking keys into `Σ φ(k) vᵀ` and `Σ φ(k)`, and reading output rows from them;
 //! - [`stream`]: sums that stay between calls.
 //!
-//! Letters: B batch, H heads, L queries, S keys, D head size, E value head size, F features. Time and memory grow with L + S.
-//! What stays of the keys, F·(E + 1) sums a head, is the same whatever S is.
+//! Letters: B batch, H heads, L queries, S keys, D head size, E value head size, F features. Time and memory grow with
+//! L + S. The state kept of the keys, F·(E + 1) sums per head, does not grow with S.
 
 mod features;
 mod projection;
@@ -48,7 +48,7 @@ pub struct LinearConfig {
     pub model_dim: usize,
     /// The heads that 3-D inputs are split into, a divisor of `model_dim`; 1 by default.
     pub num_heads: usize,
-    /// F; D where absent, for FAVOR+ the whole blocks of D that hold `D · ln D`. Only FAVOR+ takes another number than D.
+    /// F. Only FAVOR+ accepts a value other than D; its default is the fewest whole blocks of D that hold `D · ln D`.
     pub feature_dim: Option<usize>,
     /// φ; [`FeatureMap::Elu`] by default.
     pub feature_map: FeatureMap,
@@ -106,27 +106,27 @@ pub struct LinearOptions {
     pub causal: bool,
 }
 
-/// Attention whose weights are products of positive features, `φ(q)·φ(k)`, so that keys and values can be summed up before any
-/// query is known.
+/// Attention whose weights are products of positive features, `φ(q)·φ(k)`, so that keys and values can be summed up
+/// before any query is known.
 ///
-/// `out_i = φ(q_i)ᵀ (Σ_j φ(k_j) v_jᵀ) / (φ(q_i)ᵀ Σ_j φ(k_j))`: Katharopoulos et al. 2020, "Transformers are RNNs"; for FAVOR+
-/// Choromanski et al. 2021, "Rethinking attention with Performers".
+/// `out_i = φ(q_i)ᵀ (Σ_j φ(k_j) v_jᵀ) / (φ(q_i)ᵀ Σ_j φ(k_j))`: Katharopoulos et al. 2020, "Transformers are RNNs";
+/// FAVOR+ is from Choromanski et al. 2021, "Rethinking attention with Performers".
 #[derive(Debug, Clone)]
 pub struct LinearAttention {
     config: LinearConfig,
     map: Features,
 }
 
-/// A checked call. Every head of a batch entry, a pair of the two, is a problem of its own.
+/// A checked call. Each pair of a batch entry and a head is a separate problem.
 struct Plan<'a> {
     problem: Problem<'a>,
     layout: Layout,
-    /// The values of a pair's sums; 0 where there is no output.
+    /// The number of values in a pair's sums; 0 without an output.
     sums_len: usize,
 }
 
-/// What the items of a pass over all pairs do: item `n` of a pair takes its keys from `n · part` on into sums, and writes its
-/// rows from `n · block` on.
+/// A pass over all pairs. Item `n` of a pair adds its keys, starting at `n · part`, to the sums, and writes its rows,
+/// starting at `n · block`.
 struct Pass<'a> {
     items: usize,
     part: usize,
@@ -135,11 +135,11 @@ struct Pass<'a> {
     sums: PassSums<'a>,
 }
 
-/// Where the sums of a pass lie.
+/// The storage of the sums of a pass.
 enum PassSums<'a> {
-    /// One item's behind the other's.
+    /// Separate sums for each item, one after the other.
     Own(SharedMut<'a, f32>),
-    /// Those of every pair begin so many values behind the one before.
+    /// Shared sums for each pair, and the stride between pairs.
     Shared(&'a [f32], usize),
 }
 
@@ -180,8 +180,8 @@ impl LinearAttention {
         &self.map.projection
     }
 
-    /// q `[B, H, L, D]`, k `[B, H, S, D]`, v `[B, H, S, E]` give `[B, H, L, E]`; q `[B, L, H·D]` and so on, with H the heads of
-    /// the configuration, give `[B, L, H·E]`. A row that sees no key is zeros.
+    /// Computes `[B, H, L, E]` from q `[B, H, L, D]`, k `[B, H, S, D]` and v `[B, H, S, E]`, or `[B, L, H·E]` from q
+    /// `[B, L, H·D]` and so on, with H the heads of the configuration. A row that sees no key is zeros.
     ///
     /// # Errors
     /// `SHAPE` where shapes or lengths do not fit, `OPTION` where a length is out of range, `MEMORY`.
@@ -259,7 +259,7 @@ impl LinearAttention {
                 results: rows(&[], problem.output_strides, problem.value_dim),
             };
             let sums = match sums {
-                // SAFETY: each item has sums of its own.
+                // SAFETY: each item has separate sums.
                 PassSums::Own(sums) => Sums::Own(unsafe { sums.slice(item * len, len) }),
                 PassSums::Shared(sums, stride) => Sums::Shared(&sums[pair * stride..][..len]),
             };
@@ -268,8 +268,8 @@ impl LinearAttention {
         });
     }
 
-    /// φ of every head of x, `[B, L, H·D]` or `[B, H, L, D]`, with F in the place of D. For FAVOR+ as for queries: c is the
-    /// largest exponent of each row, and so each row's largest feature 1/√F.
+    /// Computes φ of every head of x, `[B, L, H·D]` or `[B, H, L, D]`, with F in place of D. FAVOR+ treats rows as
+    /// queries: c is the largest exponent of each row, so each row's largest feature is 1/√F.
     ///
     /// # Errors
     /// `SHAPE` where shapes do not fit, `MEMORY`.
@@ -353,7 +353,7 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// So many sums of no keys, one behind the other.
+/// Allocates `count` sums of no keys, one after the other.
 fn new_sums(count: usize, len: usize) -> Result<Vec<f32>> {
     let mut sums = try_zeroed("working memory", count.saturating_mul(len))?;
     sums.chunks_exact_mut(len).for_each(clear);

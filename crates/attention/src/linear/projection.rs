@@ -4,11 +4,11 @@ use crate::error::Result;
 use crate::math::random::{Normals, natural_logarithm};
 use crate::tensor::try_zeroed;
 
-/// `[features, size]`: rows in blocks of `size`, orthogonal to each other inside a block and evenly distributed in
-/// direction, each with a χ(`size`)-distributed norm of its own, all of it over `size^¼`, so that ωᵀx̂ is the product with x
-/// as it comes.
+/// Draws ω, `[features, size]`, divided by `size^¼` so that its product with an unscaled x is ωᵀx̂. Rows come in blocks
+/// of `size`, orthogonal within a block and uniformly distributed in direction, with independent χ(`size`)-distributed
+/// norms.
 ///
-/// Choromanski et al. 2021, "Rethinking attention with Performers", section 2.4. The same bits from the same seed on every
+/// Choromanski et al. 2021, "Rethinking attention with Performers", section 2.4. A seed gives the same bits on every
 /// machine.
 ///
 /// # Errors
@@ -22,7 +22,7 @@ pub(super) fn draw(features: usize, size: usize, seed: u64) -> Result<Vec<f32>> 
         let (before, direction) = directions.split_at_mut(index % size * size);
         let direction = &mut direction[..size];
         direction.fill_with(|| normals.draw());
-        // What Gram and Schmidt leave of a Gaussian matrix is independent of its rows' norms, which are χ-distributed.
+        // Directions after Gram-Schmidt are independent of the χ-distributed norms of the Gaussian rows.
         let norm = dot(direction, direction).sqrt();
         // Once more for what rounding left of the first time.
         for _ in 0..2 {

@@ -22,7 +22,7 @@ impl<'a> Rows<'a> {
         Self { start: self.start + i * self.stride, ..self }
     }
 
-    /// Where `count` rows from row `first` on begin.
+    /// Returns the starts of `count` rows, from row `first` on.
     pub(super) fn starts(&self, first: usize, count: usize) -> [usize; MAX_TILE_LANES] {
         let mut starts = [0; MAX_TILE_LANES];
         for (start, i) in starts[..count].iter_mut().zip(first..) {

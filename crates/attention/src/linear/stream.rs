@@ -66,9 +66,9 @@ impl Stream {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the next positions in and writes their rows of the output: what
-    /// [`LinearAttention::forward`] gives for them with `causal` over all positions so far. Inputs as there, with as many keys as
-    /// queries; the first step says how many heads there are.
+    /// Adds the next positions and writes their output rows, which equal those of [`LinearAttention::forward`] with
+    /// `causal` over all positions so far. Inputs have the same shapes, with as many keys as queries; the first step
+    /// sets the number of heads.
     ///
     /// # Errors
     /// `SHAPE` where shapes do not fit, `MEMORY`; nothing is changed then.
@@ -121,7 +121,7 @@ impl Stream {
     /// Gives `visit` the entries that [`Self::revived`] takes: the sums, once there are some.
     ///
     /// # Errors
-    /// Those of `visit`.
+    /// Any error that `visit` returns.
     pub fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
         let state = self.state();
         if state.heads == 0 {

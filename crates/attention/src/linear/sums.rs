@@ -1,4 +1,4 @@
-//! What linear attention keeps of the keys so far, `Σ φ(k) vᵀ` and `Σ φ(k)`: taking keys in, and reading queries' rows out.
+//! The state of linear attention, `Σ φ(k) vᵀ` and `Σ φ(k)`: adding keys to it, and computing output rows from it.
 //!
 //! A head's sums are one slice of whole tile rows: the products, `[blocks of value features][F][lanes]`, as the microkernel
 //! writes and reads them; then the sum of the keys' features, `[F]`; then c, which FAVOR+ took off the keys' exponents, and
@@ -15,13 +15,13 @@ use crate::scratch::{self, Scratch};
 use crate::simd::{Accumulate, Kernel, Level, Matrix, Simd, product, scatter_rows};
 use crate::sizes::MAX_TILE_LANES;
 
-/// Keys that are taken in at a time. A causal row sees those of its own chunk through their products with it, all earlier
-/// ones through the sums.
+/// The number of keys added at a time. A causal row sees the keys of its own chunk through their products with it, and
+/// all earlier keys through the sums.
 pub(super) const CHUNK: usize = 64;
 /// Rows that run faster along their length than in lanes that they do not fill.
 const FEW_ROWS: usize = 4;
-/// How far above its first key's exponent a causal chunk's largest may lie: what the first row sees must not vanish beside
-/// keys that it does not see. `e^30` leaves 57 of the 87 powers of e that f32 has below 1.
+/// The maximum rise from a causal chunk's first exponent to its largest. The first row's keys must not vanish next to
+/// keys that it does not see: `e^30` leaves 57 of the 87 powers of e that f32 has below 1.
 const TAME_RISE: f32 = 30.0;
 
 /// The sizes of a head's sums.
@@ -51,7 +51,7 @@ impl Layout {
 pub(super) fn clear(sums: &mut [f32]) {
     if let Some((c, sums)) = sums.split_last_mut() {
         sums.fill(0.0);
-        // Beside any key's, what was there before vanishes.
+        // Next to any key's c, the previous sums vanish.
         *c = f32::MIN;
     }
 }
@@ -65,7 +65,7 @@ pub(super) struct Head<'a> {
     pub keys: Rows<'a>,
     pub values: Rows<'a>,
     pub output: &'a SharedMut<'a, f32>,
-    /// Where in the output its rows are.
+    /// The positions of its rows in the output.
     pub results: Rows<'a>,
 }
 
@@ -75,8 +75,8 @@ pub(super) enum Sums<'a> {
     Shared(&'a [f32]),
 }
 
-/// Work on one head: takes `keys` into the sums, and writes the output's `rows` from them; where it is causal, row by row
-/// after the keys up to the row, otherwise one or the other.
+/// Work on one head: adds `keys` to the sums, and writes the output's `rows` from them. Causal items alternate, adding
+/// the keys up to each row before writing it; other items do one or the other.
 pub(super) struct Item<'a> {
     pub head: Head<'a>,
     pub sums: Sums<'a>,
@@ -127,7 +127,7 @@ pub(super) fn scratch_len(map: &Features, layout: Layout) -> usize {
 struct Chunk {
     first: usize,
     count: usize,
-    /// What the sums so far are multiplied with.
+    /// The factor for the sums so far.
     factor: f32,
     c: f32,
 }
@@ -222,8 +222,9 @@ impl Item<'_> {
 }
 
 impl Head<'_> {
-    /// Features and values of a chunk of keys into the buffers, beside sums with this c. `None` if it has to go key by key, as
-    /// keys that a row does not see would reach it: by a value that is not finite, or by an exponent far above the row's own.
+    /// Loads features and values of a chunk of keys into the buffers, for sums with this c. Returns `None` if keys must
+    /// be added one by one, because a row's unseen keys would affect it: by a non-finite value, or an exponent far
+    /// above the row's own.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn load_keys<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -283,8 +284,8 @@ impl Head<'_> {
         }
     }
 
-    /// Output rows, at most as many as a tile has, from the sums and, where they are causal, from the chunk of keys that they
-    /// lie in.
+    /// Writes output rows, at most one tile, from the sums and, if causal, from the chunk of keys that contains the
+    /// rows.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn write_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -384,8 +385,8 @@ impl Head<'_> {
     }
 }
 
-/// What a row is multiplied with: one over the total of its weights. A row that sees no key, or only such as vanish in f32,
-/// is zeros.
+/// Returns the factor of an output row: one over the total of its weights, or 0 if it sees no key or only keys whose
+/// weights vanish in f32.
 fn scale(total: f32) -> f32 {
     if total < f32::MIN_POSITIVE { 0.0 } else { 1.0 / total }
 }
@@ -403,7 +404,7 @@ fn power<S: Simd>(simd: S, a: f32, b: f32) -> f32 {
     power[0]
 }
 
-/// Whether every value of whole vectors is finite: 0 · x is NaN exactly where x is not.
+/// Returns true if every value of whole vectors is finite: 0 · x is NaN exactly if x is not finite.
 #[inline(always)]
 fn is_finite<S: Simd>(simd: S, values: &[f32]) -> bool {
     let mut zeros = simd.splat(0.0);

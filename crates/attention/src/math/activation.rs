@@ -34,9 +34,9 @@ impl Activation {
     }
 }
 
-/// `activation` of each value of x. `Gelu` is within 8 ULP of its value down to x = −13, `Silu` within 4 down to −87, and below
-/// those both are 0 where their values are less than 10⁻³⁶; `GeluTanh` is within 2.4·10⁻⁷ of 1 or of its value, whichever is
-/// larger. NaN stays.
+/// Applies `activation` to each value of x. `Gelu` is within 8 ULP of its exact value down to x = −13, `Silu` within 4
+/// ULP down to −87; below, where exact values are smaller than 10⁻³⁶, both are 0. `GeluTanh` is within 2.4·10⁻⁷ of the
+/// larger of 1 and its exact value. NaN stays.
 ///
 /// # Errors
 /// `SHAPE` if `output` has another length than `x`.
@@ -88,8 +88,9 @@ pub(crate) fn apply<S: Simd>(simd: S, activation: Activation, values: &mut [f32]
     tail.copy_from_slice(&padded[..tail.len()]);
 }
 
-/// `x · P(x)` for a P with `P(−t) = 1 − P(t)`: the normal distribution's or the logistic one's. Its lower tail `P(−t)` is taken as
-/// it is for x < 0, where `1 + erf` would cancel. It is `e^(−argument)` times a smooth function of t = |x|.
+/// Computes `x · P(x)` for a P with `P(−t) = 1 − P(t)`, the normal or the logistic distribution function. For x < 0 the
+/// lower tail `P(−t)` is used directly, because `1 + erf` would cancel. It is `e^(−argument)` times a smooth function
+/// of t = |x|.
 #[inline(always)]
 fn weighed<S: Simd>(simd: S, activation: Activation, x: S::F) -> S::F {
     let (zero, half, one) = (simd.splat(0.0), simd.splat(0.5), simd.splat(1.0));
@@ -119,8 +120,9 @@ fn weighed<S: Simd>(simd: S, activation: Activation, x: S::F) -> S::F {
     x * simd.select(simd.lt(x, zero), tail, one - tail)
 }
 
-/// `e^(t²/2) · Φ(−t)` for t from 0 to 14, as `P(w)/(t + k)` with `w = (t − k)/(t + k)`: a degree-9 minimax fit of P with a
-/// relative error of 5.4·10⁻⁹ (the form after Shepherd & Laframboise 1981, "Chebyshev approximation of (1 + 2x) exp(x²) erfc x").
+/// Computes `e^(t²/2) · Φ(−t)` for t from 0 to 14, as `P(w)/(t + k)` with `w = (t − k)/(t + k)`. P is a degree-9
+/// minimax fit with a relative error of 5.4·10⁻⁹, in the form of Shepherd & Laframboise 1981, "Chebyshev approximation
+/// of (1 + 2x) exp(x²) erfc x".
 #[inline(always)]
 fn normal_tail_ratio<S: Simd>(simd: S, t: S::F) -> S::F {
     const K: f32 = 3.5;

@@ -1,8 +1,8 @@
-//! Numbers as the shortest decimals that read back as the same, in a tenth of the code that the standard library brings.
+//! Numbers as the shortest decimals that round-trip, in a tenth of the code size of the standard library.
 
 use std::fmt::{self, Write};
 
-/// A number that is displayed as the shortest decimal that [`scaled`] reads as the same f64 or, if it was an f32, the same f32.
+/// A number displayed as the shortest decimal that [`scaled`] reads as the same f64 or, if it was an f32, the same f32.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decimal {
     value: f64,
@@ -21,7 +21,8 @@ impl From<f32> for Decimal {
     }
 }
 
-/// `digits · 10^exponent`, to within a few units in the last place; powers up to 10²² are exact, so usual numbers are rounded once.
+/// Computes `digits · 10^exponent`, to within a few units in the last place. Powers up to 10²² are exact, so common
+/// numbers are rounded only once.
 pub fn scaled(digits: u64, exponent: i32) -> f64 {
     times_power_of_ten(digits as f64, exponent)
 }

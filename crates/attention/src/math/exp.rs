@@ -30,7 +30,7 @@ const COEFFICIENTS_FROM_0: [f32; 7] = [
     f32::from_bits(0x3962_a0bd),
 ];
 
-/// `2^x` for x ≤ 127, within 2 ULP; 0 for −∞, NaN for NaN. From −126 on down it may be a number below the normal ones or 0.
+/// Computes `2^x` for x ≤ 127, within 2 ULP; 0 for −∞, NaN for NaN. Below −126 the result may be subnormal or 0.
 #[inline(always)]
 pub fn exp2<S: Simd>(simd: S, x: S::F) -> S::F {
     if S::HAS_SCALE {
@@ -58,7 +58,7 @@ pub fn exp_less<S: Simd>(simd: S, x: S::F, digits: S::F) -> S::F {
     let scaled = simd.at_least(x * LOG2_E, -127.0);
     let shifted = scaled + ROUND_AND_BIAS;
     let integer = shifted - ROUND_AND_BIAS;
-    // Where the clamp took hold the rest below means nothing, but the power of two is 0 and the rest is kept finite.
+    // For clamped x the rest below is meaningless, but it stays finite, and the power of two is 0.
     let x = simd.at_least(x, -88.1);
     let rest = simd.mul_add(integer, simd.splat(-LN2_HIGH), x);
     let rest = simd.mul_add(integer, simd.splat(-LN2_LOW), rest) - digits;
@@ -84,7 +84,8 @@ pub fn tanh<S: Simd>(simd: S, x: S::F) -> S::F {
     simd.select(simd.lt(magnitude, simd.splat(0.625)), small, signed)
 }
 
-/// `2^r` where the coefficients are good for it, by Estrin's scheme: its short chains let products of neighbouring vectors overlap.
+/// Computes `2^r` in the range of the coefficients, by Estrin's scheme: its short chains let products of neighboring
+/// vectors overlap.
 #[inline(always)]
 fn polynomial<S: Simd>(simd: S, coefficients: [f32; 7], r: S::F) -> S::F {
     let [c0, c1, c2, c3, c4, c5, c6] = coefficients.map(|c| simd.splat(c));

@@ -45,12 +45,12 @@ pub fn linear(
     project(context, x.data, rows, depth, weight.data, outputs, bias.map(|bias| bias.data), output)
 }
 
-/// What happens to a product while it is in the cache, in this order.
+/// Further steps for a product while it is in the cache, in this order.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Finish<'a> {
     pub(crate) activation: Option<Activation>,
     pub(crate) dropout: Option<RowDropout>,
-    /// What is added, `[rows, outputs]`.
+    /// Added to the product, `[rows, outputs]`.
     pub(crate) residual: Option<&'a [f32]>,
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn project_and(
     let lanes = context.level.tile_lanes();
     let block_rows = context.level.block_rows();
     let row_blocks = rows.div_ceil(block_rows);
-    // What the block is changes no result: each output is summed by itself.
+    // The block size does not affect results: each output is summed separately.
     let has_work = context.threads == 1 || row_blocks >= 2 * context.threads;
     let output_block = if !has_work { SMALL_PROJECTION_COLUMNS } else { PROJECTION_COLUMNS };
     scratch::reserve(scratch_len(lanes, depth, output_block))?;
@@ -140,7 +140,7 @@ impl<'a> Block<'a> {
         &self.x[row * self.depth..][..self.depth]
     }
 
-    /// What is left to do to this item's part of an output row.
+    /// Applies the further steps to this item's part of an output row.
     #[inline(always)]
     fn finish<S: Simd>(&mut self, simd: S, row: usize) {
         let Finish { activation, dropout, residual } = self.finish;
@@ -198,7 +198,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// Where column `column` of each row begins, for rows of `width` columns.
+/// Returns the index of column `column` in each row, for rows of `width` columns.
 fn row_starts(rows: Range<usize>, width: usize, column: usize) -> [usize; MAX_TILE_LANES] {
     let mut starts = [0; MAX_TILE_LANES];
     for (start, row) in starts.iter_mut().zip(rows) {

@@ -2,7 +2,7 @@
 
 use crate::simd::Simd;
 
-/// A degree-3 minimax fit of `log2(m) / s` in `s²`, `s = (m − 1) / (m + 1)` for m from √½ to √2; its relative error is 7e-10.
+/// A degree-3 minimax fit of `log2(m) / s` in `s²`, `s = (m − 1) / (m + 1)`, for m from √½ to √2; relative error 7e-10.
 const COEFFICIENTS: [f32; 4] = [
     f32::from_bits(0x4038_aa3b),
     f32::from_bits(0x3f76_3873),

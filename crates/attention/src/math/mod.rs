@@ -1,5 +1,5 @@
-//! Shared by the mechanisms: exponentials, logarithms, angles, softmax, products along rows, random numbers. Generic over
-//! [`crate::simd`].
+//! Mathematics shared by the mechanisms, generic over [`crate::simd`]: exponentials, logarithms, angles, softmax,
+//! products along rows, random numbers.
 
 pub mod activation;
 pub mod angle;

@@ -9,21 +9,21 @@ use crate::tensor::{Tensor, check_output};
 /// How rows are normalized.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Norm<'a> {
-    /// Whether the mean is taken away first: layer norm.
+    /// True for layer norm, which subtracts the mean first.
     pub centred: bool,
     /// A factor for each column.
     pub weight: Option<&'a [f32]>,
-    /// What is added to each column.
+    /// Added to each column.
     pub bias: Option<&'a [f32]>,
-    /// What is added to the variance.
+    /// Added to the variance.
     pub epsilon: f32,
 }
 
 /// `torch.nn.functional.layer_norm` over the last dimension: `(x − mean) / √(variance + epsilon) · weight + bias`.
 ///
 /// # Errors
-/// `SHAPE` if weight or bias is not of the last dimension's size, or `output` has another length than `x`; `OPTION` for an
-/// epsilon that is negative or not finite.
+/// `SHAPE` if weight or bias does not match the last dimension, or `output` has another length than `x`; `OPTION` if
+/// epsilon is negative or not finite.
 pub fn layer_norm(
     context: Context<'_>,
     x: Tensor<'_>,

@@ -6,9 +6,9 @@ use crate::math::dot::dot;
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_lengths, check_output};
 
-/// The mean over the first `lengths[b]` rows of each batch entry, all where there are no lengths: x `[B, L, M]` → `[B, M]`.
-/// `normalize` divides each mean by its Euclidean length, or by 10⁻¹² where that is longer, as
-/// `torch.nn.functional.normalize`. No rows give zeros; rows that do not count are never read.
+/// Computes the mean over the first `lengths[b]` rows of each batch entry, by default over all: x `[B, L, M]` →
+/// `[B, M]`. `normalize` divides each mean by its Euclidean length, or by 10⁻¹² if that is larger, like
+/// `torch.nn.functional.normalize`. No rows give zeros; rows beyond the length are never read.
 ///
 /// # Errors
 /// `SHAPE` if x has not 3 dimensions, or lengths or `output` another length; `OPTION` for a length beyond L.

@@ -97,8 +97,8 @@ pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
-/// Normally distributed numbers from Philox, the same bits on every machine: nothing goes through a mathematics library,
-/// which differs from system to system.
+/// Normally distributed numbers from Philox, with the same bits on every machine: mathematics libraries, which differ
+/// between systems, are not used.
 ///
 /// Marsaglia's polar method. Attempt `n` takes the block with counter `(n, n ≫ 32, 0, 0)` and the seed as key.
 pub struct Normals {
@@ -203,13 +203,13 @@ impl Dropout {
     }
 }
 
-/// Dropout of the elements of a matrix of `[B, L]` rows, beside that of attention weights under the same seed: each stream stands
-/// where no head does.
+/// Dropout of the elements of a matrix with `[B, L]` rows, under the same seed as that of attention weights. Each
+/// stream uses the index of a head that does not exist.
 #[derive(Debug, Clone, Copy)]
 pub struct RowDropout {
-    /// What drops and how likely.
+    /// The key and probability of dropout.
     pub dropout: Dropout,
-    /// Which of the matrices of a layer it is.
+    /// The index of the matrix within its layer.
     pub stream: u32,
     /// L.
     pub length: usize,

@@ -8,7 +8,7 @@ use crate::tensor::{Tensor, check_output};
 
 /// `torch.softmax(x, dim=-1)`: each row along the last dimension becomes `exp(x − max) / Σ exp(x − max)`.
 ///
-/// `−∞` gives 0; a row of nothing but `−∞` gives zeros, as an attention row without a visible key does; a NaN spoils its row.
+/// `−∞` gives 0. A row of only `−∞` gives zeros, like an attention row without a visible key. A NaN spoils its row.
 ///
 /// # Errors
 /// `SHAPE` if `output` has another length than `x`.

@@ -1,4 +1,4 @@
-//! What the values of a tensor are as a whole, in doubles, and a tensor brought to mean 0 and variance 1.
+//! Statistics over all values of a tensor, in doubles, and normalization of a tensor to mean 0 and variance 1.
 
 use crate::error::Result;
 use crate::ranges;

@@ -1,4 +1,4 @@
-//! Causal convolution against the oracle, and continued sequences against whole ones.
+//! Causal convolution against the oracle, and sequences split into several calls against whole ones.
 
 use proptest::prelude::*;
 use ruvector_attention::convolution::{
@@ -60,7 +60,7 @@ impl Case {
         [output, state]
     }
 
-    /// The positions of x from `start` to `end`, continued from `state`.
+    /// Returns the case for positions `start .. end` of x, continued from `state`.
     fn part(&self, start: usize, end: usize, state: Option<Vec<f32>>) -> Self {
         let [batch, channels, length, size] = self.sizes;
         let rows = 0..batch * channels;
