@@ -196,42 +196,42 @@ export interface MaskOptions {
    * broadcast along dimensions of size 1. With three-dimensional inputs of a function, or of hyperbolic attention with
    * one head, a mask of rank 3 is `[B,L,S]`; in layers, it is `[H,L,S]`.
    */
-  mask?: Tensor<Uint8Array> | Tensor<Float32Array> | { data: Flags; shape: readonly number[] } | null
+  mask?: Tensor<Uint8Array> | Tensor<Float32Array> | { data: Flags; shape: readonly number[] } | null | undefined
   /** Query `i` sees the keys `j ≤ i + queryOffset`. Default: false. */
-  causal?: boolean | null
+  causal?: boolean | null | undefined
   /** The key position of query 0: one number, or one per batch entry; may be negative. Default: 0. */
-  queryOffset?: number | Integers | null
+  queryOffset?: number | Integers | null | undefined
   /**
    * Query `i` sees `i + queryOffset − left ≤ j ≤ i + queryOffset + right`; −1 leaves a side open. Default: all keys.
    */
-  window?: readonly [left: number, right: number] | null
+  window?: readonly [left: number, right: number] | null | undefined
   /** Valid keys of each batch entry, `[B]`, each from 0 to `S`. Default: all. */
-  kvLengths?: Integers | null
+  kvLengths?: Integers | null | undefined
 }
 
 export interface AttentionOptions extends MaskOptions {
   /**
    * The order of dimensions of 4-D inputs and the output: heads before length, or length before heads. Default: 'bhld'.
    */
-  layout?: 'bhld' | 'blhd' | null
+  layout?: 'bhld' | 'blhd' | null | undefined
   /** The factor of `q · k`, finite. Default: 1/√D. */
-  scale?: number | null
+  scale?: number | null | undefined
   /** Scores become `softcap · tanh(score / softcap)` before masks; 0 leaves them. Default: 0. */
-  softcap?: number | null
+  softcap?: number | null | undefined
   /** The probability, in [0, 1), of dropping a weight; the others are scaled by 1/(1 − dropout). Default: 0. */
-  dropout?: number | null
+  dropout?: number | null | undefined
   /**
    * An integer from 0 to 2^53 − 1. The dropped weights depend only on the seed and on their positions. Default: 0.
    */
-  seed?: number | null
+  seed?: number | null | undefined
   /** Return the weights `[B,H,L,S]`, after dropout. Default: false. */
-  weights?: boolean | null
+  weights?: boolean | null | undefined
   /** Return the `k` largest weights of each row, from 1 to `S`, without storing all weights. Default: none. */
-  topWeights?: number | null
+  topWeights?: number | null | undefined
   /** Return the logarithm of each row's sum of exponentials, `[B,H,L]`. Default: false. */
-  logSumExp?: boolean | null
+  logSumExp?: boolean | null | undefined
   /** Memory for the output, of exactly its length, not overlapping any input. Default: newly allocated. */
-  out?: Float32Array | null
+  out?: Float32Array | null | undefined
 }
 
 export interface AttentionOutput {
@@ -250,11 +250,11 @@ export interface AttentionOutput {
 /** Options that request results in addition to the output. */
 type ResultRequest = { weights: true } | { averageWeights: true } | { topWeights: number } | { logSumExp: true }
 
-/** The names of the requested results. */
+/** The names of the requested results; of a union of options, those that each member requests. */
 type RequestedName<Options> =
-  | (Options extends { weights: true } | { averageWeights: true } ? 'weights' : never)
-  | (Options extends { topWeights: number } ? 'topWeights' : never)
-  | (Options extends { logSumExp: true } ? 'logSumExp' : never)
+  | ([Options] extends [{ weights: true } | { averageWeights: true }] ? 'weights' : never)
+  | ([Options] extends [{ topWeights: number }] ? 'topWeights' : never)
+  | ([Options] extends [{ logSumExp: true }] ? 'logSumExp' : never)
 
 /**
  * The results of a call with these options. Results requested with a literal `true`, or with a number for `topWeights`,
@@ -279,9 +279,9 @@ export interface AsyncOptions {
    * Cancels the call, queued or running. It rejects at once with the signal's reason; its thread becomes free shortly
    * after.
    */
-  signal?: AbortSignal | null
+  signal?: AbortSignal | null | undefined
   /** Called a few times per call with the completed fraction, up to 1. An exception from it rejects the call. */
-  onProgress?: ((fraction: number) => void) | null
+  onProgress?: ((fraction: number) => void) | null | undefined
 }
 
 /**
@@ -357,7 +357,7 @@ export function scaledDotProductAttentionAsync(
 export function attentionWeights(
   q: Tensor,
   k: Tensor,
-  options?: (AttentionOptions & { stage?: 'scores' | 'softcapped' | 'biased' | 'weights' | null }) | null
+  options?: (AttentionOptions & { stage?: 'scores' | 'softcapped' | 'biased' | 'weights' | null | undefined }) | null
 ): Tensor
 
 /**
@@ -380,20 +380,20 @@ export function rotaryEmbedding(
   x: Tensor,
   options?: {
     /** `L` positions shared by all batch entries, or `B·L` of them, each at least 0. Default: 0, 1, 2, … */
-    positions?: Integers | null
+    positions?: Integers | null | undefined
     /** At least 1, and less than 1e15. Default: 10000. */
-    base?: number | null
+    base?: number | null | undefined
     /**
      * Pairs are adjacent features, `x[2i]` and `x[2i+1]`, instead of half-split, `x[i]` and `x[i+dim/2]`. Default:
      * false.
      */
-    interleaved?: boolean | null
+    interleaved?: boolean | null | undefined
     /** The number of rotated features, even (ONNX's `rotary_embedding_dim`). Default: `D`. */
-    dim?: number | null
+    dim?: number | null | undefined
     /** Factor of the positions, finite, at least 0; below 1 it interpolates between trained positions. Default: 1. */
-    scale?: number | null
+    scale?: number | null | undefined
     /** The order of the dimensions of a 4-D input. Default: 'bhld'. */
-    layout?: 'bhld' | 'blhd' | null
+    layout?: 'bhld' | 'blhd' | null | undefined
   } | null
 ): Tensor
 
@@ -419,7 +419,7 @@ export function rotaryEmbedding(
  */
 export function mergeAttention(
   parts: readonly AttentionOutput[],
-  options?: { layout?: 'bhld' | 'blhd' | null } | null
+  options?: { layout?: 'bhld' | 'blhd' | null | undefined } | null
 ): AttentionResult<{ logSumExp: true }>
 
 /**
@@ -439,7 +439,11 @@ export function mergeAttention(
 export declare class ScaledDotProductAttention {
   constructor(
     headDim: number,
-    options?: { dropout?: number | null; scale?: number | null; seed?: number | null } | null
+    options?: {
+      dropout?: number | null | undefined
+      scale?: number | null | undefined
+      seed?: number | null | undefined
+    } | null
   )
   /** Size of a query or key in a head, checked at each call. */
   readonly headDim: number
@@ -493,40 +497,48 @@ export declare class FlashAttention {
        * Keys per tile, an integer of at least 1; values above 4096 act as 4096. Up to 8 rows use steps of at most 16.
        * Default: 64.
        */
-      blockSize?: number | null
+      blockSize?: number | null | undefined
     } | null
   )
   /** Size of a query or key in a head, checked at each call. */
   readonly headDim: number
   readonly blockSize: number
   /** @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY */
-  forward<const Options extends (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null }) & ResultRequest>(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    options: KnownOptions<Options, Omit<AttentionOptions, 'weights'> & { blockSize?: number | null }>
-  ): AttentionResult<Options>
-  forward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    options?: (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null }) | null
-  ): AttentionOutput
-  /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<
-    const Options extends (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null } & AsyncOptions) &
+  forward<
+    const Options extends (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null | undefined }) &
       ResultRequest
   >(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    options: KnownOptions<Options, Omit<AttentionOptions, 'weights'> & { blockSize?: number | null } & AsyncOptions>
+    options: KnownOptions<Options, Omit<AttentionOptions, 'weights'> & { blockSize?: number | null | undefined }>
+  ): AttentionResult<Options>
+  forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options?: (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null | undefined }) | null
+  ): AttentionOutput
+  /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync<
+    const Options extends (Omit<AttentionOptions, 'weights'> & {
+      blockSize?: number | null | undefined
+    } & AsyncOptions) &
+      ResultRequest
+  >(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: KnownOptions<
+      Options,
+      Omit<AttentionOptions, 'weights'> & { blockSize?: number | null | undefined } & AsyncOptions
+    >
   ): Promise<AttentionResult<Options>>
   forwardAsync(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    options?: (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null } & AsyncOptions) | null
+    options?: (Omit<AttentionOptions, 'weights'> & { blockSize?: number | null | undefined } & AsyncOptions) | null
   ): Promise<AttentionOutput>
 }
 
@@ -576,7 +588,11 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor
  */
 export function layerNorm(
   x: Tensor,
-  options?: { weight?: Tensor | null; bias?: Tensor | null; epsilon?: number | null } | null
+  options?: {
+    weight?: Tensor | null | undefined
+    bias?: Tensor | null | undefined
+    epsilon?: number | null | undefined
+  } | null
 ): Tensor
 
 /**
@@ -593,7 +609,10 @@ export function layerNorm(
  * console.log(Array.from(data, (value) => value.toFixed(3))) // [ '0.849', '1.131' ]
  * ```
  */
-export function rmsNorm(x: Tensor, options?: { weight?: Tensor | null; epsilon?: number | null } | null): Tensor
+export function rmsNorm(
+  x: Tensor,
+  options?: { weight?: Tensor | null | undefined; epsilon?: number | null | undefined } | null
+): Tensor
 
 /**
  * `x · Φ(x)` for each element, with Φ of the normal distribution, like `torch.nn.functional.gelu`. Accurate to a few
@@ -607,7 +626,7 @@ export function rmsNorm(x: Tensor, options?: { weight?: Tensor | null; epsilon?:
  * console.log(gelu(createTensor([1], [1])).data[0].toFixed(4)) // 0.8413
  * ```
  */
-export function gelu(x: Tensor, options?: { approximate?: 'none' | 'tanh' | null } | null): Tensor
+export function gelu(x: Tensor, options?: { approximate?: 'none' | 'tanh' | null | undefined } | null): Tensor
 
 /**
  * `x / (1 + e⁻ˣ)` for each element, like `torch.nn.functional.silu`.
@@ -637,16 +656,19 @@ export function silu(x: Tensor): Tensor
  * console.log(meanPool(x, { lengths: Int32Array.of(2) }).data) // Float32Array(2) [ 2, 3 ]
  * ```
  */
-export function meanPool(x: Tensor, options?: { lengths?: Integers | null; normalize?: boolean | null } | null): Tensor
+export function meanPool(
+  x: Tensor,
+  options?: { lengths?: Integers | null | undefined; normalize?: boolean | null | undefined } | null
+): Tensor
 
 /** Options of {@link causalConvolution}. */
 export interface CausalConvolutionOptions {
   /** A number for each channel, `[C]`. Default: 0. */
-  bias?: Tensor | null
+  bias?: Tensor | null | undefined
   /** The `K − 1` values before the sequences, `[B,C,K−1]`, as an earlier call returned them. Default: 0. */
-  state?: Tensor | null
+  state?: Tensor | null | undefined
   /** `'silu'` applies {@link silu} to each value. Default: `'none'`. */
-  activation?: 'none' | 'silu' | null
+  activation?: 'none' | 'silu' | null | undefined
 }
 
 /** Results of {@link causalConvolution}. */
@@ -742,7 +764,7 @@ export function computeStats(tensor: Tensor | Float32Array): { mean: number; std
  * console.log(data) // Float32Array(2) [ -1, 1 ]
  * ```
  */
-export function normalize(tensor: Tensor, options?: { epsilon?: number | null } | null): Tensor
+export function normalize(tensor: Tensor, options?: { epsilon?: number | null | undefined } | null): Tensor
 
 /**
  * Measures times between marks, in milliseconds, with the clock of `performance.now()`.
@@ -777,20 +799,20 @@ export declare class PerformanceMonitor {
 
 export interface KVCacheConfig {
   /** Batch size `B`. Default: 1. */
-  batch?: number | null
+  batch?: number | null | undefined
   /** Key/value heads `G`. */
   kvHeads: number
   /** Size of a head's keys and queries. */
   headDim: number
   /** Size of a head's values. Default: `headDim`. */
-  valueDim?: number | null
+  valueDim?: number | null | undefined
   /** The maximum number of keys; with `window`, the maximum number of keys in one appended block. */
   capacity: number
   /**
    * The number of keys that a query sees, including its own, from 1 to `capacity`. The cache is then a ring buffer: it
    * never fills up, and discards keys that no later query can see. Default: all keys.
    */
-  window?: number | null
+  window?: number | null | undefined
 }
 
 /**
@@ -827,7 +849,7 @@ export declare class KVCache implements Disposable {
    * @throws {AttentionError} SHAPE, also if the cache lacks room for `n` more keys; it then stays unchanged. DTYPE,
    *   OPTION, DISPOSED
    */
-  append(k: Tensor, v: Tensor, options?: { layout?: 'bhld' | 'blhd' | null } | null): this
+  append(k: Tensor, v: Tensor, options?: { layout?: 'bhld' | 'blhd' | null | undefined } | null): this
   /**
    * Attention of the last `L` positions, `q [B,H,L,headDim]` with `H` a multiple of `G`, over all keys so far. Causal
    * unless `causal: false`. `S` is `length`, or `min(length, L + window − 1)` for a ring, which holds only its last
@@ -898,14 +920,14 @@ export declare abstract class Layer implements Disposable {
 
 export interface LoadOptions {
   /** Read only entries under this prefix, such as `'encoder.layer.0.attention'`, without the prefix and its dot. */
-  prefix?: string | null
+  prefix?: string | null | undefined
   /** Reject entries that are not parameters of the layer. Missing parameters are always an error. Default: true. */
-  strict?: boolean | null
+  strict?: boolean | null | undefined
   /**
    * Maps names below the prefix to the layer's names: a record, or a function. null leaves an entry out. Names missing
    * from a record stay as they are.
    */
-  rename?: Readonly<Record<string, string | null>> | ((name: string) => string | null) | null
+  rename?: Readonly<Record<string, string | null>> | ((name: string) => string | null) | null | undefined
 }
 
 export interface AttentionConfig {
@@ -915,41 +937,44 @@ export interface AttentionConfig {
    * Size of a query, key or value in a head. Default: `modelDim / numHeads`; either `headDim` or `modelDim` is
    * required.
    */
-  headDim?: number | null
+  headDim?: number | null | undefined
   /** Size of the query input and of the output. Default: `numHeads · headDim`. */
-  modelDim?: number | null
+  modelDim?: number | null | undefined
   /** Key/value heads `G`, a divisor of `numHeads`. Default: `numHeads`. */
-  kvHeads?: number | null
+  kvHeads?: number | null | undefined
   /** Size of the key input. Default: `modelDim`. */
-  kDim?: number | null
+  kDim?: number | null | undefined
   /** Size of the value input. Default: `modelDim`; for cross-attention `kDim`. */
-  vDim?: number | null
+  vDim?: number | null | undefined
   /** Use biases in the four projections. Default: true. */
-  useBias?: boolean | null
+  useBias?: boolean | null | undefined
   /** The probability, in [0, 1), of dropping a weight in training. Default: 0. */
-  dropout?: number | null
+  dropout?: number | null | undefined
   /** Seed of the parameters, which are the same as in PyTorch after `torch.manual_seed(seed)`. Default: 0. */
-  seed?: number | null
+  seed?: number | null | undefined
   /**
    * Rotates the projected queries and keys like {@link rotaryEmbedding}: query `i` at position `i + queryOffset`, key
    * `j` at position `j`. Default: no positions.
    */
-  rotary?: { base?: number | null; interleaved?: boolean | null; dim?: number | null } | null
+  rotary?:
+    | { base?: number | null | undefined; interleaved?: boolean | null | undefined; dim?: number | null | undefined }
+    | null
+    | undefined
 }
 
 export interface LayerOptions extends MaskOptions {
   /** Return the weights of each head, `[B,H,L,S]`. Default: false. */
-  weights?: boolean | null
+  weights?: boolean | null | undefined
   /** Return the mean of the weights over the heads, `[B,L,S]`. Default: false. */
-  averageWeights?: boolean | null
+  averageWeights?: boolean | null | undefined
   /** The factor of the scores, finite. Default: 1/√headDim. */
-  scale?: number | null
+  scale?: number | null | undefined
   /** Scores become `softcap · tanh(score / softcap)` before masks; 0 leaves them. Default: 0. */
-  softcap?: number | null
+  softcap?: number | null | undefined
   /** Seed for dropout in training. Default: the layer's seed. */
-  seed?: number | null
+  seed?: number | null | undefined
   /** Memory for the output, of exactly its length, not overlapping any input. Default: newly allocated. */
-  out?: Float32Array | null
+  out?: Float32Array | null | undefined
 }
 
 /**
@@ -1080,17 +1105,17 @@ export interface EncoderConfig {
   /** Attention heads, a divisor of `modelDim`. */
   numHeads: number
   /** Size between the two projections of the feed-forward network. Default: 2048. */
-  feedForwardDim?: number | null
+  feedForwardDim?: number | null | undefined
   /** Activation between the two projections; 'gelu' is the exact form. Default: 'relu'. */
-  activation?: 'relu' | 'gelu' | null
+  activation?: 'relu' | 'gelu' | null | undefined
   /** Apply the norms to the input of attention and feed-forward network, instead of to the sums. Default: false. */
-  normFirst?: boolean | null
+  normFirst?: boolean | null | undefined
   /** Added to the variance in the norms, in [0, 1). Default: 1e-5; BERT uses 1e-12. */
-  epsilon?: number | null
+  epsilon?: number | null | undefined
   /** The probability, in [0, 1), of dropping a value in training. Default: 0.1. */
-  dropout?: number | null
+  dropout?: number | null | undefined
   /** Seed of the parameters, which are the same as in PyTorch after `torch.manual_seed(seed)`. Default: 0. */
-  seed?: number | null
+  seed?: number | null | undefined
 }
 
 /**
@@ -1139,7 +1164,7 @@ export interface LinearConfig {
   /** Size of three-dimensional inputs, all heads together; the size of a head is `D = modelDim / numHeads`. */
   modelDim: number
   /** Number of heads `H` in three-dimensional inputs, a divisor of `modelDim`. Default: 1. */
-  numHeads?: number | null
+  numHeads?: number | null | undefined
   /**
    * Maps queries and keys to positive features φ(x), whose products are the weights.
    *
@@ -1152,23 +1177,23 @@ export interface LinearConfig {
    *
    * Default: 'elu'.
    */
-  featureMap?: 'elu' | 'relu' | 'favor+' | null
+  featureMap?: 'elu' | 'relu' | 'favor+' | null | undefined
   /**
    * Number of features per head. Always `D` for 'elu' and 'relu'. Default for 'favor+': `D · ⌈ln D⌉`, which is `D · ln
    * D` rounded up to whole blocks.
    */
-  featureDim?: number | null
+  featureDim?: number | null | undefined
   /** Seed of ω, an integer from 0 to 2^53 − 1; the same on every backend. Default: 0. */
-  seed?: number | null
+  seed?: number | null | undefined
 }
 
 export interface LinearOptions {
   /** Query `i` sees the keys `j ≤ i`. Default: false. */
-  causal?: boolean | null
+  causal?: boolean | null | undefined
   /** Valid keys of each batch entry, `[B]`, each from 0 to `S`. Default: all. */
-  kvLengths?: Integers | null
+  kvLengths?: Integers | null | undefined
   /** Memory for the output, of exactly its length, not overlapping any input. Default: newly allocated. */
-  out?: Float32Array | null
+  out?: Float32Array | null | undefined
 }
 
 /**
@@ -1220,7 +1245,7 @@ export declare class LinearAttention implements Disposable {
    *
    * @throws {AttentionError} OPTION, DISPOSED
    */
-  stream(options?: { batch?: number | null; valueDim?: number | null } | null): LinearStream
+  stream(options?: { batch?: number | null | undefined; valueDim?: number | null | undefined } | null): LinearStream
   /** Frees ω now. Further calls do nothing. */
   dispose(): void
   [Symbol.dispose](): void
@@ -1252,27 +1277,27 @@ export interface HyperbolicConfig {
   /** The curvature of the space, negative, from −1e30 to −1e-30; `c` below means `−curvature`. */
   curvature: number
   /** Number of heads `H` in three-dimensional inputs, each in its own space. Default: 1. */
-  numHeads?: number | null
+  numHeads?: number | null | undefined
   /**
    * The model that points belong to. `'poincare'`: the ball of radius `1/√c`, `D` coordinates. `'lorentz'`, or
    * `'hyperboloid'`:
    * `−x₀² + x₁² + … = −1/c` with `x₀ > 0`, `D + 1` coordinates. Both describe the same space. Default: 'poincare'.
    */
-  manifold?: 'poincare' | 'lorentz' | 'hyperboloid' | null
+  manifold?: 'poincare' | 'lorentz' | 'hyperboloid' | null | undefined
   /** Divisor of the distances before softmax, positive. Default: 1. */
-  temperature?: number | null
+  temperature?: number | null | undefined
   /**
    * The inputs and outputs of `forward`. `'manifold'`: points. `'tangent'`: arbitrary vectors of size `D`, taken as
    * tangent vectors at the origin in both models (exp₀ on input, log₀ on output). Default: 'manifold'.
    */
-  inputs?: 'manifold' | 'tangent' | null
+  inputs?: 'manifold' | 'tangent' | null | undefined
 }
 
 export interface HyperbolicOptions extends MaskOptions {
   /** Return the weights `[B,H,L,S]`. Default: false. */
-  weights?: boolean | null
+  weights?: boolean | null | undefined
   /** Memory for the output, of exactly its length, not overlapping any input. Default: newly allocated. */
-  out?: Float32Array | null
+  out?: Float32Array | null | undefined
 }
 
 /**
@@ -1455,7 +1480,10 @@ export declare class Graph implements Disposable {
 export function propagate(
   graph: Graph,
   x: Tensor,
-  options?: { reduce?: 'sum' | 'mean' | 'max' | 'min' | null; edgeWeight?: Float32Array | Tensor | null } | null
+  options?: {
+    reduce?: 'sum' | 'mean' | 'max' | 'min' | null | undefined
+    edgeWeight?: Float32Array | Tensor | null | undefined
+  } | null
 ): Tensor
 
 /**
@@ -1475,13 +1503,13 @@ export function edgeSoftmax(graph: Graph, scores: Tensor): Tensor
 
 export interface GraphOptions {
   /** Edge features, `[K,edgeFeatures]`; required if the layer has `edgeFeatures`, otherwise rejected. */
-  edgeAttr?: Tensor | null
+  edgeAttr?: Tensor | null | undefined
   /** Edge weights, `[K]` or `[K,1]`; only for {@link GraphConvolution}. Default: all 1. */
-  edgeWeight?: Float32Array | Tensor | null
+  edgeWeight?: Float32Array | Tensor | null | undefined
   /** Return the attention weights of the edges; only for attention layers. Default: false. */
-  weights?: boolean | null
+  weights?: boolean | null | undefined
   /** Seed for dropout in training. Default: the layer's seed. */
-  seed?: number | null
+  seed?: number | null | undefined
 }
 
 export interface GraphOutput {
@@ -1531,21 +1559,21 @@ interface GraphConfig {
   /** Number of output features, per head if the layer has heads. */
   outFeatures: number
   /** Use biases. Default: true. */
-  useBias?: boolean | null
+  useBias?: boolean | null | undefined
   /** Seed of the parameters. Default: 0. */
-  seed?: number | null
+  seed?: number | null | undefined
 }
 
 /** The configuration common to attention layers over graphs. */
 interface GraphHeads extends GraphConfig {
   /** Default: 1. */
-  numHeads?: number | null
+  numHeads?: number | null | undefined
   /** Concatenate the heads in the output, instead of averaging them. Default: true. */
-  concat?: boolean | null
+  concat?: boolean | null | undefined
   /** Number of edge features. Default: none. */
-  edgeFeatures?: number | null
+  edgeFeatures?: number | null | undefined
   /** The probability, in [0, 1), of dropping a weight in training. Default: 0. */
-  dropout?: number | null
+  dropout?: number | null | undefined
 }
 
 /**
@@ -1564,7 +1592,7 @@ interface GraphHeads extends GraphConfig {
  */
 export declare class GraphConvolution extends GraphLayer {
   /** @param config.addSelfLoops Add a self-loop of weight 1 to each node without one. Default: true. */
-  constructor(config: GraphConfig & { addSelfLoops?: boolean | null })
+  constructor(config: GraphConfig & { addSelfLoops?: boolean | null | undefined })
 }
 
 /**
@@ -1586,7 +1614,9 @@ export declare class GraphSage extends GraphLayer {
    * @param config.reduce Default: 'mean'.
    * @param config.normalize Scale each output to length 1. Default: false.
    */
-  constructor(config: GraphConfig & { reduce?: 'mean' | 'max' | null; normalize?: boolean | null })
+  constructor(
+    config: GraphConfig & { reduce?: 'mean' | 'max' | null | undefined; normalize?: boolean | null | undefined }
+  )
 }
 
 /**
@@ -1610,7 +1640,11 @@ export declare class GraphAttention extends GraphLayer {
    * mean of the features of the node's other incoming edges. Default: true.
    */
   constructor(
-    config: GraphHeads & { version?: 1 | 2 | null; negativeSlope?: number | null; addSelfLoops?: boolean | null }
+    config: GraphHeads & {
+      version?: 1 | 2 | null | undefined
+      negativeSlope?: number | null | undefined
+      addSelfLoops?: boolean | null | undefined
+    }
   )
 }
 
@@ -1629,7 +1663,7 @@ export declare class GraphAttention extends GraphLayer {
  */
 export declare class GraphTransformer extends GraphLayer {
   /** @param config.beta Gate the skip connection. Default: false. */
-  constructor(config: GraphHeads & { beta?: boolean | null })
+  constructor(config: GraphHeads & { beta?: boolean | null | undefined })
 }
 
 // ── Weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1637,16 +1671,16 @@ export declare class GraphTransformer extends GraphLayer {
 /** Selects the entries of a file to read. */
 export interface EntrySelection {
   /** Read only entries under this prefix, without the prefix and its dot. Default: all. */
-  prefix?: string | null
+  prefix?: string | null | undefined
   /** Read only entries for whose name in the file this function returns true. Default: all. */
-  filter?: ((name: string) => boolean) | null
+  filter?: ((name: string) => boolean) | null | undefined
   /** Throw FORMAT for selected entries of 4, 6 or 8-bit floats or complex numbers, or skip them. Default: 'throw'. */
-  unsupported?: 'throw' | 'skip' | null
+  unsupported?: 'throw' | 'skip' | null | undefined
 }
 
 export interface HalvesOptions {
   /** Widen F16 and BF16 to 32 bits, exactly, or keep their bits as a {@link HalfTensor}. Default: 'widen'. */
-  halves?: 'widen' | 'keep' | null
+  halves?: 'widen' | 'keep' | null | undefined
 }
 
 /**
@@ -1671,7 +1705,7 @@ export interface HalvesOptions {
  */
 export function loadSafetensors<T extends StateEntry = Tensor>(
   bytes: Uint8Array | ArrayBuffer,
-  options?: (EntrySelection & { halves?: 'widen' | null }) | null
+  options?: (EntrySelection & { halves?: 'widen' | null | undefined }) | null
 ): StateDict<T>
 export function loadSafetensors<T extends StateEntry = Tensor | HalfTensor>(
   bytes: Uint8Array | ArrayBuffer,
@@ -1753,7 +1787,7 @@ export interface SafetensorsFile<T extends StateEntry = Tensor> extends AsyncDis
  */
 export function openSafetensors(
   source: SafetensorsSource,
-  options?: { halves?: 'widen' | null } | null
+  options?: { halves?: 'widen' | null | undefined } | null
 ): Promise<SafetensorsFile>
 export function openSafetensors(
   source: SafetensorsSource,
@@ -1799,7 +1833,7 @@ export function saveSafetensors(state: StateDict<StateEntry>, metadata?: Record<
  */
 export declare class BatchProcessor {
   /** @param options.concurrency  maximum number of concurrent jobs, at least 1; default: number of threads plus one */
-  constructor(options?: { concurrency?: number | null } | null)
+  constructor(options?: { concurrency?: number | null | undefined } | null)
   readonly concurrency: number
   /**
    * Returns all results, in the order of the inputs. Every input is processed, even if jobs fail.

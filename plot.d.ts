@@ -17,50 +17,50 @@ export type Theme = 'auto' | 'light' | 'dark'
 
 export interface WeightsOptions {
   /** One label per query, `L` in all; null for none. Default: numbers. */
-  queryLabels?: readonly (string | null)[] | null
+  queryLabels?: readonly (string | null)[] | null | undefined
   /** One label per key, `S` in all; null for none. Default: numbers. */
-  keyLabels?: readonly (string | null)[] | null
+  keyLabels?: readonly (string | null)[] | null | undefined
   /** The head to draw, or several, in the order given. Default: all. */
-  head?: number | readonly number[] | null
+  head?: number | readonly number[] | null | undefined
   /** The batch entry of `[B,H,L,S]`. Default: 0. */
-  batch?: number | null
+  batch?: number | null | undefined
   /**
    * How a cell that covers several tokens combines their values: `'sum'` adds over its keys and averages over its
    * queries, which preserves row sums; `'mean'`; `'max'`. Default: 'sum' if every row sums to 1, otherwise 'mean'.
    */
-  reduce?: 'sum' | 'mean' | 'max' | null
+  reduce?: 'sum' | 'mean' | 'max' | null | undefined
   /**
    * The values at the ends of the color scale, shared by all heads. Default: from 0, or the smallest value if negative,
    * to the largest.
    */
-  range?: readonly [low: number, high: number] | null
+  range?: readonly [low: number, high: number] | null | undefined
   /**
    * How values map to the color scale. Default: 'sqrt', which keeps small values visible; 'linear' if any value is
    * negative.
    */
-  scale?: 'sqrt' | 'linear' | null
+  scale?: 'sqrt' | 'linear' | null | undefined
 }
 
 export interface HeatmapOptions extends WeightsOptions {
   /** Default: 'Attention weights', or 'Attention scores' if rows do not sum to 1; '' for none. */
-  title?: string | null
+  title?: string | null | undefined
   /** Lines below the title. */
-  notes?: readonly string[] | null
+  notes?: readonly string[] | null | undefined
   /** Default: 'auto'. */
-  theme?: Theme | null
+  theme?: Theme | null | undefined
   /**
    * The maximum number of rows and columns per panel; longer inputs are downsampled, and the picture says so. Default:
    * 16 to 160, depending on the number of heads.
    */
-  maxCells?: number | null
+  maxCells?: number | null | undefined
   /** Lines of text above each drawn head, in the same order. */
-  captions?: readonly (readonly string[] | null)[] | null
+  captions?: readonly (readonly string[] | null)[] | null | undefined
   /** A cell to mark with a ring in each drawn head, in the same order. */
-  marks?: readonly ({ query: number; key: number } | null)[] | null
+  marks?: readonly ({ query: number; key: number } | null)[] | null | undefined
   /** The meaning of the rings, for the legend. */
-  markLabel?: string | null
+  markLabel?: string | null | undefined
   /** Number of panels per row. Default: chosen automatically. */
-  columns?: number | null
+  columns?: number | null | undefined
 }
 
 /**
@@ -77,18 +77,18 @@ export function attentionHeatmap(weights: Tensor, options?: HeatmapOptions | nul
 
 export interface TextHeatmapOptions extends WeightsOptions {
   /** A heading line. Default: none. */
-  title?: string | null
+  title?: string | null | undefined
   /** Use 24-bit color; otherwise shading characters. Default: whatever standard output supports. */
-  color?: boolean | null
+  color?: boolean | null | undefined
   /** The background of the terminal. Default: 'dark'. */
-  theme?: 'dark' | 'light' | null
+  theme?: 'dark' | 'light' | null | undefined
   /**
    * Width of the terminal in columns, at least 16; keys that do not fit are downsampled. Default: that of standard
    * output, or 80.
    */
-  width?: number | null
+  width?: number | null | undefined
   /** The maximum number of rows and columns per head. Default: 64 rows, and as many columns as fit. */
-  maxCells?: number | null
+  maxCells?: number | null | undefined
 }
 
 /**
@@ -105,25 +105,25 @@ export type Numbers = Tensor | Float32Array | readonly number[]
 
 export interface DiskOptions {
   /** The curvature of the ball, negative; the radius is `1/√−curvature`. Default: −1. */
-  curvature?: number | null
+  curvature?: number | null | undefined
   /** One label per point; null for none. Labels that would overlap others are shrunk or omitted. */
-  labels?: readonly (string | null)[] | null
+  labels?: readonly (string | null)[] | null | undefined
   /** Pairs of points, as a list of pairs or flat in an Int32Array. Geodesics connect them. */
-  edges?: readonly (readonly [number, number])[] | Int32Array | null
+  edges?: readonly (readonly [number, number])[] | Int32Array | null | undefined
   /** One number ≥ 0 per point: points with larger weights are bigger, more intense in color, and labeled first. */
-  weights?: Numbers | null
+  weights?: Numbers | null | undefined
   /** One number ≥ 0 per edge: edges with larger weights are wider and darker. */
-  edgeWeights?: Numbers | null
+  edgeWeights?: Numbers | null | undefined
   /** Points to emphasize. */
-  highlight?: readonly number[] | Int32Array | null
+  highlight?: readonly number[] | Int32Array | null | undefined
   /** Default: 'Poincaré disk'; '' for none. */
-  title?: string | null
+  title?: string | null | undefined
   /** Lines below the title. */
-  notes?: readonly string[] | null
+  notes?: readonly string[] | null | undefined
   /** Default: 'auto'. */
-  theme?: Theme | null
+  theme?: Theme | null | undefined
   /** The diameter of the disk in pixels, from 100 to 4000. Default: 800. */
-  size?: number | null
+  size?: number | null | undefined
 }
 
 /**
@@ -146,39 +146,42 @@ export interface Edges {
 
 export interface GraphPlotOptions {
   /** One label per node; null for none. Default: numbers, for up to 100 nodes. */
-  labels?: readonly (string | number | null)[] | null
+  labels?: readonly (string | number | null)[] | null | undefined
   /** The group of each node, shown by color; the first eight groups have distinct colors. */
-  groups?: readonly (string | number)[] | Int32Array | null
+  groups?: readonly (string | number)[] | Int32Array | null | undefined
   /** Names of the groups in the legend, keyed by group. Default: the groups themselves. */
-  groupLabels?: Readonly<Record<string | number, string>> | null
+  groupLabels?: Readonly<Record<string | number, string>> | null | undefined
   /** Node positions, `[N,2]`, x to the right and y down, in any unit. Default: a deterministic spring layout. */
-  positions?: Tensor | null
+  positions?: Tensor | null | undefined
   /** Attention, or another number ≥ 0, for each edge: `[K]` or `[K,H]`. */
-  weights?: Tensor | Float32Array | null
+  weights?: Tensor | Float32Array | null | undefined
   /** The head of `[K,H]`. Default: the mean over the heads. */
-  head?: number | null
+  head?: number | null | undefined
   /**
    * Set this if `weights` come from a layer that added self-loops (`config.addSelfLoops`): one per node, following the
    * edges that are not self-loops. Default: false.
    */
-  addSelfLoops?: boolean | null
+  addSelfLoops?: boolean | null | undefined
   /** Draw edges from a node to itself. Default: true. */
-  selfLoops?: boolean | null
+  selfLoops?: boolean | null | undefined
   /**
    * Draw edge directions, as curves with arrowheads, one curve per direction; otherwise draw straight lines. Default:
    * true.
    */
-  directed?: boolean | null
+  directed?: boolean | null | undefined
   /** Nodes to mark with a ring, and the meaning of the ring, which takes the color of `group` if given. */
-  marks?: readonly { nodes: readonly number[]; label: string; group?: string | number | null }[] | null
+  marks?:
+    | readonly { nodes: readonly number[]; label: string; group?: string | number | null | undefined }[]
+    | null
+    | undefined
   /** Default: 'Graph'; '' for none. */
-  title?: string | null
+  title?: string | null | undefined
   /** Lines below the title. */
-  notes?: readonly string[] | null
+  notes?: readonly string[] | null | undefined
   /** Default: 'auto'. */
-  theme?: Theme | null
+  theme?: Theme | null | undefined
   /** The width in pixels, from 200 to 4000. Default: 860. */
-  width?: number | null
+  width?: number | null | undefined
 }
 
 /**

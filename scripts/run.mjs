@@ -95,6 +95,7 @@ async function lintScripts() {
   await step('Prettier', () => runNpm('prettier', '--check', '--log-level', 'warn', '.'))
   await step('oxlint', () => runNpm('oxlint', '--deny-warnings'))
   await step('tsc', () => tsc('.'))
+  await step('tsc with exactOptionalPropertyTypes', () => tsc('__test__/types'))
 }
 
 /** Builds the site of the guides and the reference; warnings and broken links are errors. */

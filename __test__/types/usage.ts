@@ -100,8 +100,8 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
     await blob.close()
   }
   layer.forward(q, null, null, { averageWeights: true })
-  const { output: convolved, state } = causalConvolution(q, q, { bias: null, activation: 'silu' })
-  const continued: Promise<{ output: Tensor; state: Tensor }> = causalConvolutionAsync(convolved, q, { state })
+  const { output: convolved, state: last } = causalConvolution(q, q, { bias: null, activation: 'silu' })
+  const continued: Promise<{ output: Tensor; state: Tensor }> = causalConvolutionAsync(convolved, q, { state: last })
   continued.catch(() => {})
   new CrossAttention({ numHeads: 1, headDim: 2, kDim: 3 }).forward(q, q, { weights: true }).weights?.shape
   const turned: Tensor = rotaryEmbedding(q, { positions: Int32Array.of(3), base: 500000, layout: 'blhd' })

@@ -31,7 +31,7 @@ export interface GraphologyGraph {
  */
 export function fromGraphology(
   graph: GraphologyGraph,
-  options?: { weight?: string | null; Graph?: typeof Graph | null } | null
+  options?: { weight?: string | null | undefined; Graph?: typeof Graph | null | undefined } | null
 ): {
   graph: Graph
   /** The key of each node, by its number. */
