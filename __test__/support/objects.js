@@ -1,19 +1,24 @@
-// One object of every kind that occupies a backend's memory; most of them take megabytes.
+// One object of every kind that occupies a backend's memory; most of them take megabytes. Creating them leaves little else
+// to collect, so that only their own size can tell the engine when to do it.
 
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 
 /** @param {readonly number[]} shape */
 export const zeros = (shape) => ({ data: new Float32Array(shape.reduce((a, b) => a * b, 1)), shape })
 
-const [MODEL, HEADS, EDGES] = [1024, 16, 5e5]
-const x = zeros([1, 2, MODEL])
-const block = zeros([1, HEADS, 2, MODEL / HEADS])
+const [MODEL, HEADS] = [1024, 16]
+const [x, small, narrow] = [zeros([1, 2, MODEL]), zeros([1, 2, 512]), zeros([1, 2, 16])]
+const [nodes, block] = [zeros([2, MODEL]), zeros([1, HEADS, 2, MODEL / HEADS])]
+const endpoints = new Int32Array(5e5)
+const [matrix, vector] = [zeros([MODEL, MODEL]), zeros([MODEL])]
 const ofModel = { modelDim: MODEL, numHeads: HEADS }
 const ofNodes = { inFeatures: MODEL, outFeatures: MODEL }
-
-/** @param {Attention} attention @param {number} numEdges */
-const graphOf = ({ Graph }, numEdges) =>
-  Graph.fromEdges({ numNodes: 10, source: new Int32Array(numEdges), target: new Int32Array(numEdges) })
+const state = {
+  in_proj_weight: zeros([3 * MODEL, MODEL]),
+  in_proj_bias: zeros([3 * MODEL]),
+  'out_proj.weight': matrix,
+  'out_proj.bias': vector
+}
 
 /**
  * Functions that create an object, use it, and return it.
@@ -25,18 +30,14 @@ export const OBJECTS = {
   'KVCache, ring': ({ KVCache }) =>
     new KVCache({ kvHeads: HEADS, headDim: 64, capacity: 512, window: 512 }).append(block, block),
   SelfAttention: ({ SelfAttention }) => used(new SelfAttention(ofModel), x),
+  'SelfAttention, loaded': ({ SelfAttention }) => used(new SelfAttention(ofModel).loadStateDict(state), x),
   MultiHeadAttention: ({ MultiHeadAttention }) => used(new MultiHeadAttention(ofModel), x, x, x),
   CrossAttention: ({ CrossAttention }) => used(new CrossAttention(ofModel), x, x),
   TransformerEncoderLayer: ({ TransformerEncoderLayer }) =>
-    used(new TransformerEncoderLayer({ modelDim: 512, numHeads: 8, feedForwardDim: 2048 }), zeros([1, 2, 512])),
-  'SelfAttention, loaded': ({ SelfAttention, loadSafetensors, saveSafetensors }) => {
-    const layer = new SelfAttention(ofModel)
-    layer.loadStateDict(loadSafetensors(saveSafetensors(layer.stateDict())))
-    return used(layer, x)
-  },
-  Graph: (attention) => {
-    const graph = graphOf(attention, EDGES)
-    attention.edgeSoftmax(graph, zeros([EDGES, 1]))
+    used(new TransformerEncoderLayer({ modelDim: 512, numHeads: 8, feedForwardDim: 2048 }), small),
+  Graph: ({ Graph }) => {
+    const graph = Graph.fromEdges({ numNodes: 10, source: endpoints, target: endpoints })
+    graph.inDegrees()
     return graph
   },
   ...Object.fromEntries(
@@ -44,14 +45,12 @@ export const OBJECTS = {
       name,
       (/** @type {Attention} */ attention) => {
         const layer = /** @type {import('@ruvector/attention').GraphLayer} */ (new attention[name](ofNodes))
-        return used(layer, graphOf(attention, 4), zeros([10, MODEL]))
+        return used(layer, attention.Graph.fromEdges({ numNodes: 2, source: [0], target: [1] }), nodes)
       }
     ])
   ),
-  LinearAttention: ({ LinearAttention }) => {
-    const x = zeros([1, 2, 16])
-    return used(new LinearAttention({ modelDim: 16, featureMap: 'favor+', featureDim: 2 ** 15 }), x, x, x)
-  },
+  LinearAttention: ({ LinearAttention }) =>
+    used(new LinearAttention({ modelDim: 16, featureMap: 'favor+', featureDim: 2 ** 15 }), narrow, narrow, narrow),
   // Its memory grows with the first position.
   LinearStream: ({ LinearAttention }) => {
     const stream = new LinearAttention({ modelDim: MODEL }).stream()
