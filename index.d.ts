@@ -1465,8 +1465,8 @@ export declare class Graph implements Disposable {
  * reaches.
  *
  * @param options.reduce Default: 'sum'.
- * @param options.edgeWeight `[K]` or `[K,1]`, in the order of the given edges, such as {@link edgeSoftmax} returns.
- *   Default: all 1.
+ * @param options.edgeWeight `[K]`, or `[K,H]` for the heads of `x [N,H,...]`, in the order of the given edges, such as
+ *   {@link edgeSoftmax} returns. Default: all 1.
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
  *
  * @example

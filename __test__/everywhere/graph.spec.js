@@ -355,6 +355,26 @@ onBothBackends((kind, attention) => {
     }
   })
 
+  test(`${kind}: weights of heads apply to their heads, as in attention composed of edgeSoftmax and propagate`, (t) => {
+    const graph = attention.Graph.fromEdges({ numNodes: 3, source: [0, 1, 2, 0], target: [1, 2, 1, 1] })
+    const x = normal([3, 2, 5], 1)
+    const edgeWeight = attention.edgeSoftmax(graph, normal([4, 2], 2))
+    const part = (/** @type {any} */ { data }, /** @type {number} */ head) => ({
+      data: Float32Array.from([0, 1, 2].flatMap((node) => [...data.subarray((2 * node + head) * 5).subarray(0, 5)])),
+      shape: [3, 5]
+    })
+    for (const reduce of /** @type {const} */ (['sum', 'mean', 'max', 'min'])) {
+      const found = attention.propagate(graph, x, { reduce, edgeWeight })
+      t.deepEqual(found.shape, x.shape)
+      for (const head of [0, 1]) {
+        const own = edgeWeight.data.filter((_, index) => index % 2 === head)
+        t.deepEqual(part(found, head), attention.propagate(graph, part(x, head), { reduce, edgeWeight: own }))
+      }
+    }
+    const refused = faultOf(t, () => attention.propagate(graph, normal([3, 3, 5], 1), { edgeWeight }))
+    t.like(refused, { code: 'SHAPE', argument: 'edgeWeight' })
+  })
+
   test(`${kind}: NaN weights and features affect only what they reach`, (t) => {
     const graph = attention.Graph.fromEdges({ numNodes: 4, source: [0, 1, 2, 0], target: [1, 2, 3, 3] })
     const x = normal([4, 3], 1)
@@ -475,8 +495,8 @@ onBothBackends((kind, attention) => {
         () => attention.propagate(graph, x, { edgeWeight: new Float32Array(3) }),
         'SHAPE',
         'edgeWeight',
-        'a length of 2',
-        'a length of 3'
+        '[2], or [2, H] for x [N, H, …]',
+        '[3]'
       ],
       [
         () => attention.propagate(graph, x, { edgeWeight: any([1, 1]) }),
@@ -489,15 +509,15 @@ onBothBackends((kind, attention) => {
         () => attention.propagate(graph, x, { edgeWeight: normal([2, 2], 1) }),
         'SHAPE',
         'edgeWeight',
-        '[K] or [K, 1], a weight for each edge',
+        '[2], or [2, H] for x [N, H, …]',
         '[2, 2]'
       ],
       [
         () => attention.propagate(graph, x, { edgeWeight: normal([3], 1) }),
         'SHAPE',
         'edgeWeight',
-        'a length of 2',
-        'a length of 3'
+        '[2], or [2, H] for x [N, H, …]',
+        '[3]'
       ],
       [
         () => attention.propagate(graph, x, any({ weight: 1 })),

@@ -13,6 +13,7 @@ import {
   checkArray,
   checkTensor,
   formatShape,
+  lengthOf,
   listLengthOf
 } from '../checks/tensor.js'
 
@@ -51,17 +52,27 @@ function copyNodes(name, nodes) {
 }
 
 /**
- * Reads one weight per edge: an array, or a tensor `[K]` or `[K,1]`, such as `edgeSoftmax` returns.
+ * Reads weights of edges: an array with one for each edge, or a tensor such as `edgeSoftmax` returns.
  *
  * @param {unknown} value
- * @returns {Float32Array | undefined}
+ * @returns {Checked | undefined}
  */
 function readEdgeWeight(value) {
   if (value === undefined) return undefined
-  if (!isObject(value) || isArray(value) || ArrayBuffer.isView(value)) {
-    return checkArray('edgeWeight', value, 'Float32Array')
-  }
-  const { data, shape } = checkTensor('edgeWeight', value)
+  if (isObject(value) && !isArray(value) && !ArrayBuffer.isView(value)) return checkTensor('edgeWeight', value)
+  const data = checkArray('edgeWeight', value, 'Float32Array')
+  return { data, shape: [lengthOf(data)] }
+}
+
+/**
+ * Reads one weight per edge, `[K]` or `[K,1]`.
+ *
+ * @param {unknown} value
+ */
+function readSingleEdgeWeight(value) {
+  const weight = readEdgeWeight(value)
+  if (weight === undefined) return undefined
+  const { data, shape } = weight
   if (shape.length === 1 || (shape.length === 2 && shape[1] === 1)) return data
   throw fault('SHAPE', 'edgeWeight', '[K] or [K, 1], a weight for each edge', formatShape(shape))
 }
@@ -180,7 +191,7 @@ export function createGraphs(backend) {
       const input = checkTensor('x', x)
       const { values, json } = splitOptions('options', options, ['edgeAttr', 'edgeWeight'], watch)
       const edgeAttr = values.edgeAttr === undefined ? undefined : checkTensor('edgeAttr', values.edgeAttr)
-      const edgeWeight = readEdgeWeight(values.edgeWeight)
+      const edgeWeight = readSingleEdgeWeight(values.edgeWeight)
       return backend
         .call('graphLayer', residentOf(layer), resident)
         .input(input)
@@ -235,7 +246,7 @@ export function createGraphs(backend) {
     const input = checkTensor('x', x)
     const { values, json } = splitOptions('options', options, ['edgeWeight'])
     const edgeWeight = readEdgeWeight(values.edgeWeight)
-    return backend.call('propagate', resident).input(input).floats(edgeWeight).options(json).run()
+    return backend.call('propagate', resident).input(input).input(edgeWeight).options(json).run()
   }
 
   /**

@@ -80,7 +80,7 @@ struct PropagateOptions {
 
 /// Runs `propagate` of x along a graph's edges, with optional edge weights.
 pub(super) fn propagate(call: &mut Call<'_>) -> Result<()> {
-    let (x, edge_weight) = (call.tensor()?, call.floats()?);
+    let (x, edge_weight) = (call.tensor()?, call.optional_tensor()?);
     let PropagateOptions { reduce } = call.options(&[])?;
     let output = call.output(x.shape.dims())?;
     aggregate::propagate(call.context, call.object(0)?, x, reduce, edge_weight, output)

@@ -29,27 +29,48 @@ pub enum Reduce {
 /// Aggregates `edge_weight · x[source]` over the incoming edges of each node: x `[N, …]` → `[N, …]`, like PyTorch
 /// Geometric's `MessagePassing`. A node without incoming edges gets zeros; a NaN reaches only its targets.
 ///
+/// `edge_weight` is `[K]`, one weight for each edge, or `[K, H]`, one for each edge and head of x `[N, H, …]`. It is 1
+/// by default.
+///
 /// # Errors
-/// `SHAPE` if `x` has not one row a node, `edge_weight` not one weight an edge, or `output` another length than `x`.
+/// `SHAPE` if `x` does not have one row for each node, if `edge_weight` does not fit the edges or the heads, or if
+/// `output` is not of x's length.
 pub fn propagate(
     context: Context<'_>,
     graph: &Graph,
     x: Tensor<'_>,
     reduce: Reduce,
-    edge_weight: Option<&[f32]>,
+    edge_weight: Option<Tensor<'_>>,
     output: &mut [f32],
 ) -> Result<()> {
     let nodes = graph.num_nodes();
     if x.shape.dims().first() != Some(&nodes) {
         return Err(Error::shape("x", format_args!("[{nodes}, …], a row for each node"), x.shape));
     }
-    check_edge_weight(graph, edge_weight)?;
+    let heads = match edge_weight {
+        Some(weight) => weighted_heads(graph, x, weight)?,
+        None => 1,
+    };
     check_output("output", output, x.data.len())?;
     if !x.data.is_empty() {
+        let edge_weight = edge_weight.map(|weight| weight.data);
         let aggregation = Aggregation::of(graph, x.data, x.data.len() / nodes);
-        Aggregation { reduce, edge_weight, ..aggregation }.run(context, output);
+        Aggregation { reduce, edge_weight, heads, ..aggregation }.run(context, output);
     }
     Ok(())
+}
+
+/// Returns the number of heads that weights of edges distinguish in x.
+fn weighted_heads(graph: &Graph, x: Tensor<'_>, weight: Tensor<'_>) -> Result<usize> {
+    let edges = graph.num_edges();
+    match (weight.shape.dims(), x.shape.dims()) {
+        (&[count], _) | (&[count, 1], _) if count == edges => Ok(1),
+        (&[count, heads], &[_, of_x, ..]) if count == edges && heads == of_x && x.shape.rank() > 2 => Ok(heads),
+        _ => {
+            let expected = format_args!("[{edges}], or [{edges}, H] for x [N, H, …]");
+            Err(Error::shape("edgeWeight", expected, weight.shape))
+        }
+    }
 }
 
 /// Checks that there is one weight an edge.
@@ -65,8 +86,10 @@ pub(super) struct Aggregation<'a> {
     pub x: &'a [f32],
     pub features: usize,
     pub reduce: Reduce,
-    /// By the numbers of the edges; 1 where there are none.
+    /// A weight for each edge and head, `[K, heads]`; 1 by default.
     pub edge_weight: Option<&'a [f32]>,
+    /// Equal parts of a row that have edge weights of their own.
+    pub heads: usize,
     /// A factor per node, `[N]`; a message is multiplied by those of its source and its target.
     pub node_factors: Option<&'a [f32]>,
     /// Added to each row at the end.
@@ -84,6 +107,7 @@ impl<'a> Aggregation<'a> {
             features,
             reduce: Reduce::Sum,
             edge_weight: None,
+            heads: 1,
             node_factors: None,
             bias: None,
             output_row: features,
@@ -98,8 +122,13 @@ impl<'a> Aggregation<'a> {
         });
     }
 
+    /// The weight of the edge at `place`, which all heads share.
     fn weight(&self, place: usize) -> f32 {
-        self.edge_weight.map_or(1.0, |weights| weights[self.graph.edges[place] as usize])
+        self.head_weight(place, 0)
+    }
+
+    fn head_weight(&self, place: usize, head: usize) -> f32 {
+        self.edge_weight.map_or(1.0, |weights| weights[self.graph.edges[place] as usize * self.heads + head])
     }
 
     /// `1/√degree` for each node, its degree the sum of the weights of its edges; 0 where that is none.
@@ -133,28 +162,31 @@ impl Kernel for Item<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let Aggregation { graph, x, features, reduce, output_row, .. } = *self.of;
+        let Aggregation { graph, x, features, reduce, heads, output_row, .. } = *self.of;
         let mut scratch = Scratch::take(widest(self.rows.clone()));
         for (node, row) in self.rows.clone() {
             let sources = &graph.sources[row.clone()];
             let factors = &mut scratch.values()[..row.len()];
-            self.write_factors(node, row, factors);
-            // SAFETY: each node has a separate row and belongs to one item.
+            // SAFETY: each node has a row of its own and belongs to one item.
             let sum = unsafe { self.output.slice(node * output_row, features) };
             sum.fill(0.0);
-            match reduce {
-                _ if sources.is_empty() => {}
-                Reduce::Sum | Reduce::Mean => {
-                    gather_sum(simd, factors, sources, Columns::of(x, features), sum);
-                    if reduce == Reduce::Mean {
-                        scale(sum, 1.0 / sources.len() as f32);
+            for head in 0..if sources.is_empty() { 0 } else { heads } {
+                self.write_factors(node, row.clone(), head, factors);
+                let first = features / heads * head;
+                let (sum, matrix) = (&mut sum[first..][..features / heads], Columns { data: x, row: features, first });
+                match reduce {
+                    Reduce::Sum | Reduce::Mean => {
+                        gather_sum(simd, factors, sources, matrix, sum);
+                        if reduce == Reduce::Mean {
+                            scale(sum, 1.0 / sources.len() as f32);
+                        }
                     }
-                }
-                Reduce::Max | Reduce::Min => {
-                    let sign = if reduce == Reduce::Max { 1.0 } else { -1.0 };
-                    scale(factors, sign);
-                    largest(factors, sources, x, sum);
-                    scale(sum, sign);
+                    Reduce::Max | Reduce::Min => {
+                        let sign = if reduce == Reduce::Max { 1.0 } else { -1.0 };
+                        scale(factors, sign);
+                        largest(factors, sources, matrix, sum);
+                        scale(sum, sign);
+                    }
                 }
             }
             if let Some(bias) = self.of.bias {
@@ -167,13 +199,13 @@ impl Kernel for Item<'_> {
 impl Item<'_> {
     /// Writes the factors of a row's messages.
     #[inline(always)]
-    fn write_factors(&self, node: usize, row: Range<usize>, factors: &mut [f32]) {
+    fn write_factors(&self, node: usize, row: Range<usize>, head: usize, factors: &mut [f32]) {
         for (factor, place) in factors.iter_mut().zip(row) {
             let of_nodes = self
                 .of
                 .node_factors
                 .map_or(1.0, |factors| factors[self.of.graph.sources[place] as usize] * factors[node]);
-            *factor = self.of.weight(place) * of_nodes;
+            *factor = self.of.head_weight(place, head) * of_nodes;
         }
     }
 }
@@ -224,11 +256,11 @@ pub(super) fn gather_sum<S: Simd>(simd: S, factors: &[f32], rows: &[u32], matrix
 /// The largest of `factor · x[source]` for each feature, of at least one message. A NaN stays.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn largest(factors: &[f32], sources: &[u32], x: &[f32], row: &mut [f32]) {
-    let features = row.len();
+fn largest(factors: &[f32], sources: &[u32], matrix: Columns<'_>, row: &mut [f32]) {
     row.fill(f32::NEG_INFINITY);
     for (&factor, &source) in factors.iter().zip(sources) {
-        for (largest, &value) in row.iter_mut().zip(&x[source as usize * features..][..features]) {
+        let values = &matrix.data[source as usize * matrix.row + matrix.first..];
+        for (largest, &value) in row.iter_mut().zip(values) {
             let message = factor * value;
             *largest = if message > *largest || message.is_nan() { message } else { *largest };
         }

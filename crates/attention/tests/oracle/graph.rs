@@ -199,8 +199,38 @@ proptest! {
         let x = Tensor::new("x", &x, &[case.nodes, case.features]).unwrap();
         for context in contexts() {
             let mut output = vec![7.0; x.data.len()];
-            propagate(context, &graph, x, reduce, weight.as_deref(), &mut output).unwrap();
+            let weight = weight.as_ref().map(|weight| Tensor::new("edgeWeight", weight, &[weight.len()]).unwrap());
+            propagate(context, &graph, x, reduce, weight, &mut output).unwrap();
             assert_near(&output, &expected, 1e-5, context.level.name());
+        }
+    }
+
+    #[test]
+    fn propagate_of_heads_equals_propagate_of_each_head(
+        case in case(), heads in 1usize..=4,
+        reduce in prop::sample::select(vec![Reduce::Sum, Reduce::Mean, Reduce::Max, Reduce::Min]),
+    ) {
+        let mut random = Random::new(case.seed);
+        let Case { nodes, features, .. } = case;
+        let (graph, edges) = (case.graph(), case.source.len());
+        let (data, weights) = (random.normals(nodes * heads * features), random.normals(edges * heads));
+        let x = Tensor::new("x", &data, &[nodes, heads, features]).unwrap();
+        for context in contexts() {
+            let mut output = vec![7.0; data.len()];
+            let weight = Tensor::new("edgeWeight", &weights, &[edges, heads]).unwrap();
+            propagate(context, &graph, x, reduce, Some(weight), &mut output).unwrap();
+            for head in 0..heads {
+                let part = |values: &[f32]| -> Vec<f32> {
+                    (0..nodes).flat_map(|node| values[(node * heads + head) * features..][..features].to_vec()).collect()
+                };
+                let (own_x, own_weights) = (part(&data), weights[head.min(weights.len())..].iter().step_by(heads));
+                let own_weights: Vec<f32> = own_weights.copied().collect();
+                let own_x = Tensor::new("x", &own_x, &[nodes, features]).unwrap();
+                let weight = Tensor::new("edgeWeight", &own_weights, &[edges]).unwrap();
+                let mut expected = vec![7.0; nodes * features];
+                propagate(context, &graph, own_x, reduce, Some(weight), &mut expected).unwrap();
+                prop_assert_eq!(part(&output), expected);
+            }
         }
     }
 
