@@ -23,6 +23,6 @@ pub use memory::{
     Array, ArrayMut, BYTES, CallMemory, Element, FLOATS, HEADER, INTEGERS, Owned, OwnedArray, RESULTS, Results,
 };
 pub use object::{bytes_of, describe, free, hold, load_state, read_state, state_entries, take_growth};
-pub use operations::{Input, OPERATIONS, Operation, Place};
+pub use operations::{Input, OPERATIONS, Operation, Role};
 pub use parts::{Distant, PARTS_FROM, call_in_parts};
 pub use table::{Pending, call, divisible, elements_outside};

@@ -17,7 +17,7 @@ use serde::ser::{self, Impossible, Serialize};
 use serde::{Deserializer, Serializer, forward_to_deserialize_any};
 
 use crate::json::{Json, Value};
-use crate::operations::{Input, Place};
+use crate::operations::{Input, Role};
 
 /// The names that a call accepts, in addition to the fields of its options.
 #[derive(Clone, Copy, Default)]
@@ -187,7 +187,7 @@ impl<'a, 'de> Given<'a, 'de> {
         let Names { inputs, takes_out, without } = names;
         let is_known = |name: &str| fields.contains(&name) && !without.contains(&name);
         if let Some((name, _)) = members.iter().find(|(name, _)| !is_known(name)) {
-            let arrays = inputs.iter().filter(|input| input.place == Place::Option).map(|input| input.name);
+            let arrays = inputs.iter().filter(|input| input.role == Role::Option).map(|input| input.name);
             let known = fields.iter().filter(|field| !without.contains(field)).copied().chain(arrays);
             let known: Vec<&str> = known.chain(takes_out.then_some("out")).collect();
             let expected = format_args!("one of {}", known.join(", "));

@@ -243,12 +243,12 @@ fn adopt(env: sys::napi_env, raw: Raw) -> Result<sys::napi_value> {
 }
 
 /// A JavaScript value protected from garbage collection.
-pub struct Kept(sys::napi_ref);
+pub struct Reference(sys::napi_ref);
 
 // SAFETY: the reference is released only on the thread that created it.
-unsafe impl Send for Kept {}
+unsafe impl Send for Reference {}
 
-impl Kept {
+impl Reference {
     pub fn new(env: &Env, value: &Unknown<'_>) -> Result<Self> {
         let mut reference = null_mut();
         // SAFETY: Node-API call with a value of this scope, on its thread.

@@ -4,7 +4,7 @@
 #![allow(missing_docs, reason = "lib/binding.d.ts documents the functions of both bindings once")]
 
 mod arrays;
-mod later;
+mod async_call;
 
 use std::alloc::System;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -5,7 +5,7 @@ use std::mem::{MaybeUninit, take};
 use std::slice;
 
 use js_sys::{Float32Array, Float64Array, Int8Array, Int32Array, Uint8Array, Uint16Array};
-use ruvector_attention::memory::Kept;
+use ruvector_attention::memory::ReuseCount;
 use ruvector_attention::{Error, Result};
 use ruvector_attention_calls::{Array, Element, OwnedArray};
 use wasm_bindgen::JsValue;
@@ -18,8 +18,8 @@ const KEPT_BYTES: usize = 1 << 20;
 type Word = MaybeUninit<u64>;
 
 thread_local! {
-    static KEPT: Cell<Vec<Word>> = const { Cell::new(Vec::new()) };
-    static COUNTED: Cell<Kept> = const { Cell::new(Kept::NEW) };
+    static REUSE: Cell<Vec<Word>> = const { Cell::new(Vec::new()) };
+    static COUNTED: Cell<ReuseCount> = const { Cell::new(ReuseCount::NEW) };
 }
 
 /// The memory of one call.
@@ -28,7 +28,7 @@ pub(crate) struct Memory(Vec<Word>);
 impl Memory {
     /// Allocates `count` words, or returns a `MEMORY` error.
     pub(crate) fn new(count: u64) -> Result<Self> {
-        let mut words = KEPT.take();
+        let mut words = REUSE.take();
         let length = usize::try_from(count).unwrap_or(usize::MAX);
         let mut counted = COUNTED.get();
         counted.count(length.saturating_mul(size_of::<Word>()), words.capacity() * size_of::<Word>());
@@ -48,7 +48,7 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         if self.0.capacity() * size_of::<Word>() <= KEPT_BYTES {
-            KEPT.set(take(&mut self.0));
+            REUSE.set(take(&mut self.0));
         }
     }
 }

@@ -47,12 +47,12 @@ fn raise_recent_peak(allocated: usize) {
 
 /// How much of a thread's kept memory has been counted in the current measurement.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Kept {
+pub struct ReuseCount {
     measurement: usize,
     counted: usize,
 }
 
-impl Kept {
+impl ReuseCount {
     /// Nothing has been counted.
     pub const NEW: Self = Self { measurement: 0, counted: 0 };
 
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn kept_memory_counts_once_per_measurement_up_to_its_use() {
-        let mut kept = Kept::NEW;
+        let mut kept = ReuseCount::NEW;
         for measurement in 1..3 {
             assert_eq!(kept.reused(measurement, 300, 1000), 300);
             assert_eq!(kept.reused(measurement, 200, 1000), 0);

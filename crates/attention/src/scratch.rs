@@ -3,19 +3,19 @@
 use std::cell::{Cell, RefCell};
 
 use crate::error::{Error, Result};
-use crate::memory::Kept;
+use crate::memory::ReuseCount;
 use crate::sizes::CACHE_LINE;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-    static KEPT: Cell<Kept> = const { Cell::new(Kept::NEW) };
+    static REUSE: Cell<ReuseCount> = const { Cell::new(ReuseCount::NEW) };
 }
 
 /// Counts the use of `len` values of scratch memory.
 fn count(len: usize, memory: &Vec<f32>) {
-    let mut kept = KEPT.get();
+    let mut kept = REUSE.get();
     kept.count(len.saturating_mul(size_of::<f32>()), memory.capacity() * size_of::<f32>());
-    KEPT.set(kept);
+    REUSE.set(kept);
 }
 
 /// Ensures that this thread has `len` values of scratch memory, so that [`Scratch::take`] cannot fail.

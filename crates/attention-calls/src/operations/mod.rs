@@ -41,12 +41,12 @@ pub struct Input {
     /// The accepted element types.
     pub elements: &'static [Element],
     /// The way a caller passes the input.
-    pub place: Place,
+    pub role: Role,
 }
 
 /// The way a caller passes an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Role {
     /// As an argument.
     Argument,
     /// As an argument that may be omitted.
@@ -58,40 +58,40 @@ pub enum Place {
 impl Input {
     /// Returns true if the input may be absent.
     pub fn is_optional(&self) -> bool {
-        self.place != Place::Argument
+        self.role != Role::Argument
     }
 }
 
-const fn input(name: &'static str, elements: &'static [Element], place: Place) -> Input {
-    Input { name, elements, place }
+const fn input(name: &'static str, elements: &'static [Element], role: Role) -> Input {
+    Input { name, elements, role }
 }
 
 /// A tensor of floats.
 const fn tensor(name: &'static str) -> Input {
-    input(name, &[Element::F32], Place::Argument)
+    input(name, &[Element::F32], Role::Argument)
 }
 
 /// A tensor of floats that may be absent.
 const fn optional(name: &'static str) -> Input {
-    input(name, &[Element::F32], Place::OptionalArgument)
+    input(name, &[Element::F32], Role::OptionalArgument)
 }
 
 /// An option that is a tensor of floats.
 const fn option(name: &'static str) -> Input {
-    input(name, &[Element::F32], Place::Option)
+    input(name, &[Element::F32], Role::Option)
 }
 
 /// Integers.
 const fn integers(name: &'static str) -> Input {
-    input(name, &[Element::I32], Place::Argument)
+    input(name, &[Element::I32], Role::Argument)
 }
 
 /// An option that is an array of integers.
 const fn integer_option(name: &'static str) -> Input {
-    input(name, &[Element::I32], Place::Option)
+    input(name, &[Element::I32], Role::Option)
 }
 
-const MASK: Input = input("mask", &[Element::U8, Element::F32], Place::Option);
+const MASK: Input = input("mask", &[Element::U8, Element::F32], Role::Option);
 const QUERY_OFFSET: Input = integer_option("queryOffset");
 const KV_LENGTHS: Input = integer_option("kvLengths");
 

@@ -11,17 +11,17 @@ use napi_derive::napi;
 use ruvector_attention::context::Observer;
 use ruvector_attention_calls::{Array, CallMemory, Outside, Pending};
 
-use crate::arrays::{self, Elsewhere, Kept, Raw};
+use crate::arrays::{self, Elsewhere, Raw, Reference};
 use crate::thrown;
 
 /// The unit of progress: millionths of the whole call.
 const WHOLE: f32 = 1e6;
 
 /// A call and the arrays that it keeps alive. lib/ created all of them for this call alone.
-pub struct Later {
+pub struct AsyncCall {
     call: Pending,
     inputs: Vec<Raw>,
-    kept: Option<Kept>,
+    arrays: Option<Reference>,
     results: Elsewhere,
     memory: Uint8Array,
     control: Int32Array,
@@ -41,7 +41,7 @@ impl Observer for Control<'_> {
     }
 }
 
-impl Later {
+impl AsyncCall {
     fn run(&mut self) -> Result<()> {
         // SAFETY: the call keeps the array alive, and an AtomicI32 has the layout of an i32.
         let words = unsafe { &*(std::ptr::from_ref::<[i32]>(&self.control) as *const [AtomicI32]) };
@@ -52,7 +52,7 @@ impl Later {
     }
 }
 
-impl Task for Later {
+impl Task for AsyncCall {
     type Output = ();
     type JsValue = Option<Unknown<'static>>;
 
@@ -69,8 +69,8 @@ impl Task for Later {
     }
 
     fn finally(self, env: Env) -> Result<()> {
-        if let Some(kept) = self.kept {
-            kept.release(&env);
+        if let Some(arrays) = self.arrays {
+            arrays.release(&env);
         }
         Ok(())
     }
@@ -90,12 +90,12 @@ pub fn call_later(
     options: Option<String>,
     arrays: Option<Unknown>,
     control: Int32Array,
-) -> Result<AsyncTask<Later>> {
+) -> Result<AsyncTask<AsyncCall>> {
     if control.len() < 2 || memory.len() != size_of::<CallMemory>() {
         return Err(napi::Error::from_reason("control has two numbers, and memory the size of a call's"));
     }
     let inputs = arrays.as_ref().map_or_else(|| Ok(Vec::new()), |arrays| arrays::of_list(&env, arrays))?;
     let call = Pending::new(operation, Box::new(CallMemory::from_bytes(&memory)), options).map_err(thrown)?;
-    let kept = arrays.map(|arrays| Kept::new(&env, &arrays)).transpose()?;
-    Ok(AsyncTask::new(Later { call, inputs, kept, results: Elsewhere::default(), memory, control }))
+    let reference = arrays.map(|arrays| Reference::new(&env, &arrays)).transpose()?;
+    Ok(AsyncTask::new(AsyncCall { call, inputs, arrays: reference, results: Elsewhere::default(), memory, control }))
 }
