@@ -23,9 +23,10 @@ use ruvector_attention::options::{AttentionConfig, AttentionOptions, LayerKind, 
 use ruvector_attention::{Context, Error, Result, Tensor};
 use ruvector_attention_calls::{self as calls, Array, Builder};
 
-/// Returns code, argument, expectation and actual value.
+/// Returns code, argument, expectation and actual value as the bindings throw them.
 fn told(error: &Error) -> [String; 4] {
-    [error.code.name().into(), error.argument.clone(), error.expected.clone(), error.actual.clone()]
+    let json: serde_json::Value = serde_json::from_str(&calls::to_json(error)).unwrap();
+    ["code", "argument", "expected", "actual"].map(|name| json[name].as_str().unwrap().into())
 }
 
 /// Runs an operation on equal tensors.

@@ -81,14 +81,14 @@ impl AttentionOptions {
     /// # Errors
     /// `OPTION` if one is out of range.
     pub fn check(&self) -> Result<()> {
-        ranges::query_offset("queryOffset", self.query_offset)?;
+        ranges::query_offset("query_offset", self.query_offset)?;
         ranges::window("window", self.window)?;
         ranges::finite("scale", self.scale)?;
         ranges::non_negative("softcap", self.softcap)?;
         ranges::probability("dropout", self.dropout)?;
         ranges::seed("seed", self.seed)?;
-        ranges::optional_count("topWeights", self.top_weights)?;
-        ranges::optional_count("blockSize", self.block_size)
+        ranges::optional_count("top_weights", self.top_weights)?;
+        ranges::optional_count("block_size", self.block_size)
     }
 
     /// Checks that no stage is given.
@@ -103,8 +103,8 @@ impl AttentionOptions {
     pub(crate) fn check_weights_alone(&self) -> Result<()> {
         let requests = [
             ("weights", self.weights.then_some(None)),
-            ("topWeights", self.top_weights.map(Some)),
-            ("logSumExp", self.log_sum_exp.then_some(None)),
+            ("top_weights", self.top_weights.map(Some)),
+            ("log_sum_exp", self.log_sum_exp.then_some(None)),
         ];
         match requests.into_iter().find_map(|(name, request)| Some((name, request?))) {
             Some((name, count)) => Err(Error::option(
@@ -150,7 +150,7 @@ impl LayerOptions {
     /// # Errors
     /// `OPTION` if one is out of range.
     pub fn check(&self) -> Result<()> {
-        ranges::query_offset("queryOffset", self.query_offset)?;
+        ranges::query_offset("query_offset", self.query_offset)?;
         ranges::window("window", self.window)?;
         ranges::finite("scale", self.scale)?;
         ranges::non_negative("softcap", self.softcap)?;
@@ -270,14 +270,14 @@ impl AttentionConfig {
     /// `OPTION` if a value is out of range or does not fit the others.
     pub fn resolved(mut self) -> Result<Self> {
         for (name, count) in
-            [("modelDim", self.model_dim), ("kvHeads", self.kv_heads), ("kDim", self.k_dim), ("vDim", self.v_dim)]
+            [("model_dim", self.model_dim), ("kv_heads", self.kv_heads), ("k_dim", self.k_dim), ("v_dim", self.v_dim)]
         {
             ranges::optional_count(name, count)?;
         }
         ranges::probability("dropout", self.dropout)?;
         ranges::seed("seed", self.seed)?;
-        ranges::count("numHeads", self.num_heads)?;
-        ranges::count("headDim", self.head_dim)?;
+        ranges::count("num_heads", self.num_heads)?;
+        ranges::count("head_dim", self.head_dim)?;
         if let Some(rotary) = &mut self.rotary {
             *rotary = rotary.resolved(self.head_dim).map_err(|error| error.within("rotary"))?;
         }
@@ -292,24 +292,24 @@ impl AttentionConfig {
     fn check(&self) -> Result<()> {
         let (model_dim, kv_heads, k_dim, v_dim) = (self.model_dim(), self.kv_heads(), self.k_dim(), self.v_dim());
         if !self.num_heads.is_multiple_of(kv_heads) {
-            return Err(Error::value("kvHeads", format_args!("a divisor of numHeads {}", self.num_heads), kv_heads));
+            return Err(Error::value("kv_heads", format_args!("a divisor of num_heads {}", self.num_heads), kv_heads));
         }
         let fits = |width: usize, inputs: usize| width.checked_mul(inputs).is_some_and(|n| n <= MOST_ELEMENTS);
         let inner = self.num_heads.checked_mul(self.head_dim).and_then(|inner| inner.checked_mul(3));
         let widest = model_dim.max(k_dim).max(v_dim);
         if !inner.is_some_and(|inner| fits(inner, widest)) {
             return Err(Error::option(
-                "headDim",
+                "head_dim",
                 format_args!("projections of at most {MOST_ELEMENTS} elements"),
-                format_args!("numHeads {}, headDim {}, input size {widest}", self.num_heads, self.head_dim),
+                format_args!("{} heads of size {}, input size {widest}", self.num_heads, self.head_dim),
             ));
         }
-        let one_input = format_args!("modelDim {model_dim}: self attention has one input");
+        let one_input = format_args!("model_dim {model_dim}: self attention has one input");
         match self.kind {
-            LayerKind::SelfAttention if k_dim != model_dim => Err(Error::value("kDim", one_input, k_dim)),
-            LayerKind::SelfAttention if v_dim != model_dim => Err(Error::value("vDim", one_input, v_dim)),
+            LayerKind::SelfAttention if k_dim != model_dim => Err(Error::value("k_dim", one_input, k_dim)),
+            LayerKind::SelfAttention if v_dim != model_dim => Err(Error::value("v_dim", one_input, v_dim)),
             LayerKind::CrossAttention if v_dim != k_dim => {
-                Err(Error::value("vDim", format_args!("kDim {k_dim}: cross attention has one context"), v_dim))
+                Err(Error::value("v_dim", format_args!("k_dim {k_dim}: cross attention has one context"), v_dim))
             }
             _ => Ok(()),
         }
@@ -363,8 +363,8 @@ mod tests {
         assert_eq!(defaults.check_weights_alone(), Ok(()));
         for (options, name, actual) in [
             (AttentionOptions { weights: true, ..defaults.clone() }, "weights", "true"),
-            (AttentionOptions { top_weights: Some(3), ..defaults.clone() }, "topWeights", "3"),
-            (AttentionOptions { log_sum_exp: true, ..defaults.clone() }, "logSumExp", "true"),
+            (AttentionOptions { top_weights: Some(3), ..defaults.clone() }, "top_weights", "3"),
+            (AttentionOptions { log_sum_exp: true, ..defaults.clone() }, "log_sum_exp", "true"),
         ] {
             let error = options.check_weights_alone().unwrap_err();
             assert_eq!((error.code, &*error.argument, &*error.actual), (Code::Option, name, actual));

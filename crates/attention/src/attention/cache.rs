@@ -58,9 +58,9 @@ impl CacheConfig {
     /// `OPTION` if a value is out of range or does not fit the others.
     pub fn resolved(self) -> Result<Self> {
         ranges::count("batch", self.batch)?;
-        ranges::optional_count("valueDim", self.value_dim)?;
+        ranges::optional_count("value_dim", self.value_dim)?;
         ranges::optional_count("window", self.window)?;
-        for (name, value) in [("kvHeads", self.kv_heads), ("headDim", self.head_dim), ("capacity", self.capacity)] {
+        for (name, value) in [("kv_heads", self.kv_heads), ("head_dim", self.head_dim), ("capacity", self.capacity)] {
             ranges::count(name, value)?;
         }
         if let Some(window) = self.window.filter(|&window| window > self.capacity) {
@@ -216,9 +216,9 @@ impl KvCache {
         options.check_no_stage()?;
         if let Some(offset) = options.query_offset {
             let expected = "no value: the queries are the cache's last positions";
-            return Err(Error::value("queryOffset", expected, offset));
+            return Err(Error::value("query_offset", expected, offset));
         }
-        for (name, array) in [("queryOffset", arrays.query_offset), ("kvLengths", arrays.kv_lengths)] {
+        for (name, array) in [("query_offset", arrays.query_offset), ("kv_lengths", arrays.kv_lengths)] {
             if array.is_some() {
                 return Err(Error::option(name, "no value: the cache knows its lengths", "an Int32Array"));
             }

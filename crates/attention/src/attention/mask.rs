@@ -65,8 +65,8 @@ impl<'a> Visibility<'a> {
         arrays: &Arrays<'a>,
     ) -> Result<Self> {
         let [batch, _, _, keys] = shape;
-        check_lengths("kvLengths", arrays.kv_lengths, batch, keys, "keys")?;
-        check_per_batch("queryOffset", arrays.query_offset, batch)?;
+        check_lengths("kv_lengths", arrays.kv_lengths, batch, keys, "keys")?;
+        check_per_batch("query_offset", arrays.query_offset, batch)?;
         let side = |side: i64| (side >= 0).then_some(side);
         let [left, right] = window.map_or([None, None], |window| window.map(side));
         Ok(Self {
@@ -245,7 +245,7 @@ impl<'a> BroadcastMask<'a> {
             && dims.iter().rev().zip(shape.iter().rev()).all(|(&dim, &whole)| dim == 1 || dim == whole);
         if !fits {
             let is_padding = *mask_shape.dims() == [batch, keys];
-            let hint = if is_padding { "; padding is kvLengths, or a mask of shape [B, 1, 1, S]" } else { "" };
+            let hint = if is_padding { "; padding is kv_lengths, or a mask of shape [B, 1, 1, S]" } else { "" };
             let expected = if rank == 3 {
                 format!("a shape that broadcasts to [{batch}, {queries}, {keys}]{hint}")
             } else {

@@ -43,14 +43,14 @@ pub fn merge_attention(
     if log_sum_exps.shape.dims() != [parts, batch, heads, length] {
         let expected = format_args!("[{batch}, {heads}, {length}] to fit an output {part}");
         return Err(Error::shape(
-            "parts[0].logSumExp",
+            "parts[0].log_sum_exp",
             expected,
             Shape::new("", log_sum_exps.shape.dims().get(1..).unwrap_or_default())?,
         ));
     }
     let rows = batch.saturating_mul(heads).saturating_mul(length);
     check_output("output", output, rows.saturating_mul(size))?;
-    check_output("logSumExp", log_sum_exp, rows)?;
+    check_output("log_sum_exp", log_sum_exp, rows)?;
     if rows == 0 {
         return Ok(());
     }

@@ -189,21 +189,21 @@ pub(crate) fn attend_into(
         check_output("weights", weights, rows.saturating_mul(problem.keys))?;
     }
     if let Some(log_sum_exp) = &outputs.log_sum_exp {
-        check_output("logSumExp", log_sum_exp, rows)?;
+        check_output("log_sum_exp", log_sum_exp, rows)?;
     }
     if let Some(count) = top_weights
         && count > problem.keys
     {
         let expected = format!("an integer from 1 to {}, the number of keys", problem.keys);
-        return Err(Error::value("topWeights", expected, count));
+        return Err(Error::value("top_weights", expected, count));
     }
     check_requested("weights", options.weights, outputs.weights.is_some())?;
-    check_requested("logSumExp", options.log_sum_exp, outputs.log_sum_exp.is_some())?;
-    check_requested("topWeights", top_weights.is_some(), outputs.top.is_some())?;
+    check_requested("log_sum_exp", options.log_sum_exp, outputs.log_sum_exp.is_some())?;
+    check_requested("top_weights", top_weights.is_some(), outputs.top.is_some())?;
     if let Some((values, indices)) = &outputs.top {
         let expected = rows.saturating_mul(top_weights.unwrap_or(0));
-        check_output("topWeights", values, expected)?;
-        check_output("topWeights", indices, expected)?;
+        check_output("top_weights", values, expected)?;
+        check_output("top_weights", indices, expected)?;
     }
     attend(context, problem, outputs, WeightsOf::EachHead, None)
 }

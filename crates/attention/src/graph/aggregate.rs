@@ -68,14 +68,14 @@ fn weighted_heads(graph: &Graph, x: Tensor<'_>, weight: Tensor<'_>) -> Result<us
         (&[count, heads], &[_, of_x, ..]) if count == edges && heads == of_x && x.shape.rank() > 2 => Ok(heads),
         _ => {
             let expected = format_args!("[{edges}], or [{edges}, H] for x [N, H, …]");
-            Err(Error::shape("edgeWeight", expected, weight.shape))
+            Err(Error::shape("edge_weight", expected, weight.shape))
         }
     }
 }
 
 /// Checks that there is one weight an edge.
 pub(super) fn check_edge_weight(graph: &Graph, edge_weight: Option<&[f32]>) -> Result<()> {
-    edge_weight.map_or(Ok(()), |weights| check_output("edgeWeight", weights, graph.num_edges()))
+    edge_weight.map_or(Ok(()), |weights| check_output("edge_weight", weights, graph.num_edges()))
 }
 
 /// An aggregation over the whole graph: sizes that fit each other.

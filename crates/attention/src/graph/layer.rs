@@ -154,7 +154,7 @@ impl GraphLayer {
         }
         if inputs.edge_weight.is_some() && kind != Kind::Convolution {
             return Err(Error::option(
-                "edgeWeight",
+                "edge_weight",
                 "none, as only GraphConvolution takes weights of edges",
                 "weights",
             ));
@@ -166,14 +166,16 @@ impl GraphLayer {
         let Some(given) = inputs.edge_attr else {
             return match size {
                 0 => Ok(None),
-                _ => Err(Error::option("edgeAttr", "the features of edges, as the layer has edgeFeatures", "nothing")),
+                _ => {
+                    Err(Error::option("edge_attr", "the features of edges, as the layer has edge_features", "nothing"))
+                }
             };
         };
         match *given.shape.dims() {
-            _ if size == 0 => Err(Error::option("edgeAttr", "none, as the layer has no edgeFeatures", given.shape)),
+            _ if size == 0 => Err(Error::option("edge_attr", "none, as the layer has no edge_features", given.shape)),
             [rows, columns] if [rows, columns] == [edges, size] => Ok(Some(given.data)),
             [rows] if [rows, 1] == [edges, size] => Ok(Some(given.data)),
-            _ => Err(Error::shape("edgeAttr", format_args!("[{edges}, {size}]"), given.shape)),
+            _ => Err(Error::shape("edge_attr", format_args!("[{edges}, {size}]"), given.shape)),
         }
     }
 }

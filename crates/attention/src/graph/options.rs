@@ -289,12 +289,12 @@ impl Settings {
                 Self { kind: Kind::Sage, in_features, out_features, reduce, normalize, use_bias, seed, ..none }
             }
             GraphConfig::Attention(config) => {
-                ranges::optional_count("edgeFeatures", config.edge_features)?;
+                ranges::optional_count("edge_features", config.edge_features)?;
                 if !matches!(config.version, 1 | 2) {
                     return Err(Error::value("version", "1 or 2", config.version));
                 }
                 let slope = config.negative_slope;
-                ranges::number("negativeSlope", slope, (0.0..=1.0).contains(&slope), "a number from 0 to 1")?;
+                ranges::number("negative_slope", slope, (0.0..=1.0).contains(&slope), "a number from 0 to 1")?;
                 Self {
                     kind: Kind::Attention,
                     in_features: config.in_features,
@@ -312,7 +312,7 @@ impl Settings {
                 }
             }
             GraphConfig::Transformer(config) => {
-                ranges::optional_count("edgeFeatures", config.edge_features)?;
+                ranges::optional_count("edge_features", config.edge_features)?;
                 Self {
                     kind: Kind::Transformer,
                     in_features: config.in_features,
@@ -334,17 +334,17 @@ impl Settings {
 
     fn check(&self) -> Result<()> {
         let &Self { in_features, out_features, num_heads, .. } = self;
-        ranges::count("numHeads", num_heads)?;
+        ranges::count("num_heads", num_heads)?;
         ranges::probability("dropout", self.dropout)?;
         ranges::seed("seed", self.seed)?;
-        ranges::count("inFeatures", in_features)?;
-        ranges::count("outFeatures", out_features)?;
+        ranges::count("in_features", in_features)?;
+        ranges::count("out_features", out_features)?;
         let inputs = in_features.max(self.edge_features).max(3);
         let elements = num_heads.checked_mul(out_features).and_then(|width| width.checked_mul(inputs));
         if elements.is_none_or(|elements| elements > MOST_ELEMENTS) {
             let expected = format_args!("parameters of at most {MOST_ELEMENTS} elements");
             let actual = format_args!("{out_features} for {num_heads} heads of {inputs} inputs");
-            return Err(Error::option("outFeatures", expected, actual));
+            return Err(Error::option("out_features", expected, actual));
         }
         Ok(())
     }

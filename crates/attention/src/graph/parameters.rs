@@ -257,7 +257,7 @@ impl Parameters {
 #[cold]
 fn unknown(list: &[Parameter], settings: &Settings, entry: &Entry<'_>) -> Error {
     if entry.name.ends_with("bias") && !settings.use_bias {
-        return fault(&entry.name, &"no biases, as useBias is false", "a bias");
+        return fault(&entry.name, &"no biases, as use_bias is false", "a bias");
     }
     let names: Vec<&str> = list.iter().map(|parameter| parameter.name).collect();
     fault(&entry.name, &format_args!("one of {}", alternatives(&names)), "an entry that is no parameter of this layer")

@@ -46,7 +46,7 @@ impl HyperbolicOptions {
     /// # Errors
     /// `OPTION` if one is out of range.
     pub fn check(&self) -> Result<()> {
-        ranges::query_offset("queryOffset", self.query_offset)?;
+        ranges::query_offset("query_offset", self.query_offset)?;
         ranges::window("window", self.window)
     }
 }

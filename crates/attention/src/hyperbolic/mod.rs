@@ -77,7 +77,7 @@ impl HyperbolicConfig {
     /// `OPTION` if one is out of range.
     pub fn check(&self) -> Result<()> {
         let &Self { curvature, num_heads, temperature, .. } = self;
-        ranges::count("numHeads", num_heads)?;
+        ranges::count("num_heads", num_heads)?;
         let fits = (f64::MIN_POSITIVE..f64::INFINITY).contains(&temperature);
         ranges::number("temperature", temperature, fits, "a finite number above 0")?;
         let fits = (-1e30..-1e-30).contains(&curvature);

@@ -229,7 +229,7 @@ impl AttentionState {
         match missing {
             Some((name, part)) => {
                 let expected = format_args!("an entry of shape {}", part.shape(config));
-                let reason = if part.is_bias() { "no such entry, though useBias is true" } else { "no such entry" };
+                let reason = if part.is_bias() { "no such entry, though use_bias is true" } else { "no such entry" };
                 Err(fault(format_args!("{prefix}{name}"), expected, reason))
             }
             None => Ok(state),
@@ -380,7 +380,7 @@ impl Naming {
     fn part(&self, name: &str, config: &AttentionConfig, entry: &Entry<'_>) -> Result<Part> {
         match self.names.iter().find(|(known, _)| *known == name) {
             Some((_, part)) if part.is_bias() && !config.use_bias => {
-                Err(fault(&entry.name, "no biases, as useBias is false", "a bias"))
+                Err(fault(&entry.name, "no biases, as use_bias is false", "a bias"))
             }
             Some(&(_, part)) => Ok(part),
             None => {
@@ -397,7 +397,7 @@ fn check_shape(config: &AttentionConfig, part: Part, entry: &Entry<'_>) -> Resul
         let actual = Shape::new(&entry.name, &entry.shape)?;
         let (model_dim, k_dim, v_dim) = (config.model_dim(), config.k_dim(), config.v_dim());
         let expected = format_args!(
-            "separate projections, as modelDim {model_dim}, kDim {k_dim} and vDim {v_dim} are not the same"
+            "separate projections, as model_dim {model_dim}, k_dim {k_dim} and v_dim {v_dim} are not the same"
         );
         return Err(Error::shape(&entry.name, expected, actual));
     }

@@ -69,13 +69,13 @@ impl LinearConfig {
     /// # Errors
     /// `OPTION` for a value that does not fit.
     pub fn resolved(self) -> Result<Self> {
-        ranges::count("numHeads", self.num_heads)?;
-        ranges::optional_count("featureDim", self.feature_dim)?;
+        ranges::count("num_heads", self.num_heads)?;
+        ranges::optional_count("feature_dim", self.feature_dim)?;
         ranges::seed("seed", self.seed)?;
-        ranges::count("modelDim", self.model_dim)?;
+        ranges::count("model_dim", self.model_dim)?;
         let Self { model_dim, num_heads, .. } = self;
         if !model_dim.is_multiple_of(num_heads) {
-            return Err(Error::value("numHeads", format_args!("a divisor of modelDim {model_dim}"), num_heads));
+            return Err(Error::value("num_heads", format_args!("a divisor of model_dim {model_dim}"), num_heads));
         }
         let size = model_dim / num_heads;
         let projects = self.feature_map == FeatureMap::FavorPlus;
@@ -83,12 +83,12 @@ impl LinearConfig {
         let feature_dim = self.feature_dim.unwrap_or(default);
         if !projects && feature_dim != size {
             let expected =
-                format_args!("{size}, a head's size: only featureMap 'favor+' has another number of features");
-            return Err(Error::value("featureDim", expected, feature_dim));
+                format_args!("{size}, a head's size: only feature_map 'favor+' has another number of features");
+            return Err(Error::value("feature_dim", expected, feature_dim));
         }
         if feature_dim.checked_mul(size).is_none_or(|elements| elements > MOST_ELEMENTS) {
-            let expected = format_args!("at most {MOST_ELEMENTS} elements in featureDim × modelDim / numHeads");
-            return Err(Error::option("featureDim", expected, format_args!("{feature_dim} × {size}")));
+            let expected = format_args!("at most {MOST_ELEMENTS} elements in feature_dim × model_dim / num_heads");
+            return Err(Error::option("feature_dim", expected, format_args!("{feature_dim} × {size}")));
         }
         Ok(Self { feature_dim: Some(feature_dim), ..self })
     }
@@ -297,7 +297,7 @@ impl LinearAttention {
             [_, _, last] if last == model_dim => Ok(()),
             [_, _, _, last] if last == size => Ok(()),
             _ => {
-                let expected = format_args!("[B, L, {model_dim}] or [B, H, L, {size}], as modelDim and numHeads say");
+                let expected = format_args!("[B, L, {model_dim}] or [B, H, L, {size}], as model_dim and num_heads say");
                 Err(Error::shape(argument, expected, shape))
             }
         }
@@ -321,7 +321,11 @@ impl LinearAttention {
         if q.shape.rank() == 3 {
             let heads = self.config.num_heads;
             if !problem.value_dim.is_multiple_of(heads) {
-                return Err(Error::shape("v", format_args!("a last dimension that numHeads {heads} divides"), v.shape));
+                return Err(Error::shape(
+                    "v",
+                    format_args!("a last dimension that num_heads {heads} divides"),
+                    v.shape,
+                ));
             }
             problem.heads = heads;
             problem.head_dim /= heads;

@@ -14,8 +14,8 @@ use crate::tensor::try_zeroed;
 /// # Errors
 /// `MEMORY`.
 pub(super) fn draw(features: usize, size: usize, seed: u64) -> Result<Vec<f32>> {
-    let mut projection = try_zeroed("featureDim", features.saturating_mul(size))?;
-    let mut directions = try_zeroed("featureDim", features.min(size).saturating_mul(size))?;
+    let mut projection = try_zeroed("feature_dim", features.saturating_mul(size))?;
+    let mut directions = try_zeroed("feature_dim", features.min(size).saturating_mul(size))?;
     let mut normals = Normals::new(seed);
     let quarter_root = (size as f64).sqrt().sqrt();
     for (index, row) in projection.chunks_exact_mut(size).enumerate() {

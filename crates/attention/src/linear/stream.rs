@@ -52,7 +52,7 @@ impl Stream {
     /// `OPTION` for a configuration that does not fit.
     pub fn new(config: StreamConfig) -> Result<Self> {
         ranges::count("batch", config.batch)?;
-        ranges::optional_count("valueDim", config.value_dim)?;
+        ranges::optional_count("value_dim", config.value_dim)?;
         Ok(Self { config, state: Mutex::default() })
     }
 
@@ -86,7 +86,7 @@ impl Stream {
         expect("q", "the stream's batch size", self.config.batch, batch)?;
         expect("q", "the number of heads of earlier steps,", heads_so_far, heads)?;
         expect("k", "the length of q,", queries, keys)?;
-        expect("v", "the stream's valueDim", self.config.value_dim.unwrap_or(attention.map.size), value_dim)?;
+        expect("v", "the stream's value_dim", self.config.value_dim.unwrap_or(attention.map.size), value_dim)?;
         if output.is_empty() {
             return Ok(());
         }

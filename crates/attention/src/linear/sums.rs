@@ -43,7 +43,7 @@ impl Layout {
         let padded = |len: usize| len.checked_next_multiple_of(self.lanes);
         let products = padded(self.value_dim).and_then(|width| width.checked_mul(self.features));
         let len = products.zip(padded(self.features)).and_then(|(a, b)| a.checked_add(b)?.checked_add(self.lanes));
-        len.ok_or_else(|| Error::memory("featureDim", usize::MAX))
+        len.ok_or_else(|| Error::memory("feature_dim", usize::MAX))
     }
 }
 

@@ -174,7 +174,7 @@ impl Model {
                 .unwrap();
             assert_near(&output, &expected.output, 5e-6, "output");
             assert_near(&alone, &expected.output, 5e-6, "output alone");
-            assert_near(&log_sum_exp, &expected.log_sum_exp, 3e-6, "logSumExp");
+            assert_near(&log_sum_exp, &expected.log_sum_exp, 3e-6, "log_sum_exp");
             assert_near(&weights, &expected_weights, 3e-6, "weights");
         }
     }
@@ -323,19 +323,19 @@ fn invalid_calls_of_a_cache_are_rejected_and_change_nothing() {
     let ints = [1, 1];
     let option = |argument: &str| Err((Code::Option, argument.to_owned()));
     let arrays = Arrays { query_offset: Some(&ints), ..Arrays::default() };
-    assert_eq!(attend(&cache, &[2, 2, 1, 3], &options, arrays), option("queryOffset"));
+    assert_eq!(attend(&cache, &[2, 2, 1, 3], &options, arrays), option("query_offset"));
     let arrays = Arrays { kv_lengths: Some(&ints), ..Arrays::default() };
-    assert_eq!(attend(&cache, &[2, 2, 1, 3], &options, arrays), option("kvLengths"));
+    assert_eq!(attend(&cache, &[2, 2, 1, 3], &options, arrays), option("kv_lengths"));
     let top = AttentionOptions { top_weights: Some(6), ..options.clone() };
-    assert_eq!(attend(&cache, &[2, 2, 1, 3], &top, Arrays::default()), option("topWeights"));
+    assert_eq!(attend(&cache, &[2, 2, 1, 3], &top, Arrays::default()), option("top_weights"));
     assert_eq!(cache.truncate(6).unwrap_err().expected, "an integer from 0 to the length 5");
 }
 
 #[test]
 fn an_impossible_configuration_is_rejected() {
     for (json, argument) in [
-        (r#"{"headDim":2,"capacity":5}"#, "kvHeads"),
-        (r#"{"kvHeads":2,"capacity":5}"#, "headDim"),
+        (r#"{"headDim":2,"capacity":5}"#, "kv_heads"),
+        (r#"{"kvHeads":2,"capacity":5}"#, "head_dim"),
         (r#"{"kvHeads":2,"headDim":5}"#, "capacity"),
         (r#"{"kvHeads":2,"headDim":5,"capacity":0}"#, "capacity"),
         (r#"{"kvHeads":2,"headDim":5,"capacity":5,"window":6}"#, "window"),

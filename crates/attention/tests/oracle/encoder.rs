@@ -445,8 +445,8 @@ fn invalid_shapes_are_reported_before_any_work() {
         assert_eq!(run(&[6, 8], None, 48, None), fault(Code::Shape, "x"));
         assert_eq!(run(&[2, 3, 8], None, 47, None), fault(Code::Shape, "out"));
         assert_eq!(run(&[2, 3, 8], None, 48, Some(35)), fault(Code::Shape, "weights"));
-        assert_eq!(run(&[2, 3, 8], Some(&[3]), 48, None), fault(Code::Shape, "kvLengths"));
-        assert_eq!(run(&[2, 3, 8], Some(&[3, 4]), 48, None), fault(Code::Option, "kvLengths"));
+        assert_eq!(run(&[2, 3, 8], Some(&[3]), 48, None), fault(Code::Shape, "kv_lengths"));
+        assert_eq!(run(&[2, 3, 8], Some(&[3, 4]), 48, None), fault(Code::Option, "kv_lengths"));
         assert_eq!(run(&[0, 3, 8], None, 0, None), Ok(()));
         assert_eq!(run(&[2, 0, 8], None, 0, None), Ok(()));
     }

@@ -81,8 +81,8 @@ fn a_mask_of_padding_is_told_how_padding_is_given() {
         let result = scaled_dot_product_attention(Context::default(), q, k, k, &options, arrays, outputs);
         result.unwrap_err().expected.clone()
     };
-    assert!(expected(&[2, 6]).ends_with("; padding is kvLengths, or a mask of shape [B, 1, 1, S]"));
-    assert!(!expected(&[3, 6]).contains("kvLengths"));
+    assert!(expected(&[2, 6]).ends_with("; padding is kv_lengths, or a mask of shape [B, 1, 1, S]"));
+    assert!(!expected(&[3, 6]).contains("kv_lengths"));
 }
 
 #[test]
@@ -90,17 +90,17 @@ fn arrays_of_one_value_per_batch_entry_are_checked() {
     let dims: &[usize] = &[2, 1, 4, 3];
     let defaults = AttentionOptions::default();
     let lengths = |values| Arrays { kv_lengths: Some(values), ..Arrays::default() };
-    assert_eq!(fault([dims; 3], &defaults, lengths(&[1]), 24), (Code::Shape, "kvLengths".into()));
-    assert_eq!(fault([dims; 3], &defaults, lengths(&[1, 2, 3]), 24), (Code::Shape, "kvLengths".into()));
-    assert_eq!(fault([dims; 3], &defaults, lengths(&[1, 5]), 24), (Code::Option, "kvLengths".into()));
-    assert_eq!(fault([dims; 3], &defaults, lengths(&[-1, 2]), 24), (Code::Option, "kvLengths".into()));
+    assert_eq!(fault([dims; 3], &defaults, lengths(&[1]), 24), (Code::Shape, "kv_lengths".into()));
+    assert_eq!(fault([dims; 3], &defaults, lengths(&[1, 2, 3]), 24), (Code::Shape, "kv_lengths".into()));
+    assert_eq!(fault([dims; 3], &defaults, lengths(&[1, 5]), 24), (Code::Option, "kv_lengths".into()));
+    assert_eq!(fault([dims; 3], &defaults, lengths(&[-1, 2]), 24), (Code::Option, "kv_lengths".into()));
     let offsets = Arrays { query_offset: Some(&[0]), ..Arrays::default() };
-    assert_eq!(fault([dims; 3], &defaults, offsets, 24), (Code::Shape, "queryOffset".into()));
+    assert_eq!(fault([dims; 3], &defaults, offsets, 24), (Code::Shape, "query_offset".into()));
 }
 
 #[test]
 fn more_top_weights_than_keys_are_rejected() {
     let dims: &[usize] = &[1, 1, 4, 3];
     let options = AttentionOptions { top_weights: Some(5), ..AttentionOptions::default() };
-    assert_eq!(fault([dims; 3], &options, Arrays::default(), 12), (Code::Option, "topWeights".into()));
+    assert_eq!(fault([dims; 3], &options, Arrays::default(), 12), (Code::Option, "top_weights".into()));
 }

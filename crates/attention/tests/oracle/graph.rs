@@ -143,7 +143,7 @@ impl Call {
             edge_attr: self
                 .edge_attr
                 .as_ref()
-                .map(|(data, size)| Tensor::new("edgeAttr", data, &[self.case.source.len(), *size]).unwrap()),
+                .map(|(data, size)| Tensor::new("edge_attr", data, &[self.case.source.len(), *size]).unwrap()),
             edge_weight: self.edge_weight.as_deref(),
         };
         let attends = config.kind.attends();
@@ -199,7 +199,7 @@ proptest! {
         let x = Tensor::new("x", &x, &[case.nodes, case.features]).unwrap();
         for context in contexts() {
             let mut output = vec![7.0; x.data.len()];
-            let weight = weight.as_ref().map(|weight| Tensor::new("edgeWeight", weight, &[weight.len()]).unwrap());
+            let weight = weight.as_ref().map(|weight| Tensor::new("edge_weight", weight, &[weight.len()]).unwrap());
             propagate(context, &graph, x, reduce, weight, &mut output).unwrap();
             assert_near(&output, &expected, 1e-5, context.level.name());
         }
@@ -217,7 +217,7 @@ proptest! {
         let x = Tensor::new("x", &data, &[nodes, heads, features]).unwrap();
         for context in contexts() {
             let mut output = vec![7.0; data.len()];
-            let weight = Tensor::new("edgeWeight", &weights, &[edges, heads]).unwrap();
+            let weight = Tensor::new("edge_weight", &weights, &[edges, heads]).unwrap();
             propagate(context, &graph, x, reduce, Some(weight), &mut output).unwrap();
             for head in 0..heads {
                 let part = |values: &[f32]| -> Vec<f32> {
@@ -226,7 +226,7 @@ proptest! {
                 let (own_x, own_weights) = (part(&data), weights[head.min(weights.len())..].iter().step_by(heads));
                 let own_weights: Vec<f32> = own_weights.copied().collect();
                 let own_x = Tensor::new("x", &own_x, &[nodes, features]).unwrap();
-                let weight = Tensor::new("edgeWeight", &own_weights, &[edges]).unwrap();
+                let weight = Tensor::new("edge_weight", &own_weights, &[edges]).unwrap();
                 let mut expected = vec![7.0; nodes * features];
                 propagate(context, &graph, own_x, reduce, Some(weight), &mut expected).unwrap();
                 prop_assert_eq!(part(&output), expected);
@@ -313,7 +313,7 @@ fn invalid_inputs_are_reported_with_their_argument_before_anything_is_written() 
             let layer = new_layer(kind, &format!(r#"{{"inFeatures":3,"outFeatures":2{config}}}"#));
             let inputs = Inputs {
                 x: tensor("x", x),
-                edge_attr: attr.map(|dims| tensor("edgeAttr", dims)),
+                edge_attr: attr.map(|dims| tensor("edge_attr", dims)),
                 edge_weight: weight.map(|length| &numbers[..length]),
             };
             let (mut output, mut weights) = (vec![7.0; sizes[0]], vec![7.0; sizes[1]]);
@@ -332,14 +332,14 @@ fn invalid_inputs_are_reported_with_their_argument_before_anything_is_written() 
     assert_eq!(fault(Kind::Sage, "", &[3, 3], None, None, false, [8, 0]), shape("x"));
     assert_eq!(fault(Kind::Sage, "", &[1, 4, 3], None, None, false, [8, 0]), shape("x"));
     assert_eq!(fault(Kind::Sage, "", x, None, None, false, [7, 0]), shape("output"));
-    assert_eq!(fault(Kind::Sage, "", x, None, Some(3), false, [8, 0]), option("edgeWeight"));
+    assert_eq!(fault(Kind::Sage, "", x, None, Some(3), false, [8, 0]), option("edge_weight"));
     assert_eq!(fault(Kind::Sage, "", x, None, None, true, [8, 3]), option("weights"));
-    assert_eq!(fault(Kind::Convolution, "", x, None, Some(2), false, [8, 0]), shape("edgeWeight"));
-    assert_eq!(fault(Kind::Convolution, "", x, Some(&[3, 2]), None, false, [8, 0]), option("edgeAttr"));
-    assert_eq!(fault(Kind::Attention, "", x, Some(&[3, 2]), None, false, [8, 0]), option("edgeAttr"));
-    assert_eq!(fault(Kind::Attention, edges, x, None, None, false, [8, 0]), option("edgeAttr"));
-    assert_eq!(fault(Kind::Attention, edges, x, Some(&[3, 1]), None, false, [8, 0]), shape("edgeAttr"));
-    assert_eq!(fault(Kind::Attention, edges, x, Some(&[2, 2]), None, false, [8, 0]), shape("edgeAttr"));
+    assert_eq!(fault(Kind::Convolution, "", x, None, Some(2), false, [8, 0]), shape("edge_weight"));
+    assert_eq!(fault(Kind::Convolution, "", x, Some(&[3, 2]), None, false, [8, 0]), option("edge_attr"));
+    assert_eq!(fault(Kind::Attention, "", x, Some(&[3, 2]), None, false, [8, 0]), option("edge_attr"));
+    assert_eq!(fault(Kind::Attention, edges, x, None, None, false, [8, 0]), option("edge_attr"));
+    assert_eq!(fault(Kind::Attention, edges, x, Some(&[3, 1]), None, false, [8, 0]), shape("edge_attr"));
+    assert_eq!(fault(Kind::Attention, edges, x, Some(&[2, 2]), None, false, [8, 0]), shape("edge_attr"));
     // The two edges that are not self-loops, and a self-loop for each of the four nodes.
     assert_eq!(fault(Kind::Attention, "", x, None, None, true, [8, 5]), shape("weights"));
     assert_eq!(fault(Kind::Transformer, "", x, None, None, true, [8, 6]), shape("weights"));

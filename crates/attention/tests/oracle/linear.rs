@@ -549,21 +549,21 @@ fn fault<T: std::fmt::Debug>(result: Result<T>) -> (Code, String) {
 #[test]
 fn an_impossible_configuration_is_rejected() {
     for (config, argument) in [
-        ("{}", "modelDim"),
-        (r#"{"modelDim":0}"#, "modelDim"),
-        (r#"{"modelDim":8,"numHeads":3}"#, "numHeads"),
-        (r#"{"modelDim":8,"numHeads":0}"#, "numHeads"),
-        (r#"{"modelDim":8,"numHeads":16}"#, "numHeads"),
-        (r#"{"modelDim":8,"featureDim":0,"featureMap":"favor+"}"#, "featureDim"),
-        (r#"{"modelDim":8,"featureDim":9}"#, "featureDim"),
-        (r#"{"modelDim":8,"numHeads":2,"featureDim":8,"featureMap":"relu"}"#, "featureDim"),
-        (r#"{"modelDim":8,"featureDim":1000000000,"featureMap":"favor+"}"#, "featureDim"),
-        (r#"{"modelDim":9007199254740991,"featureMap":"favor+"}"#, "featureDim"),
+        ("{}", "model_dim"),
+        (r#"{"modelDim":0}"#, "model_dim"),
+        (r#"{"modelDim":8,"numHeads":3}"#, "num_heads"),
+        (r#"{"modelDim":8,"numHeads":0}"#, "num_heads"),
+        (r#"{"modelDim":8,"numHeads":16}"#, "num_heads"),
+        (r#"{"modelDim":8,"featureDim":0,"featureMap":"favor+"}"#, "feature_dim"),
+        (r#"{"modelDim":8,"featureDim":9}"#, "feature_dim"),
+        (r#"{"modelDim":8,"numHeads":2,"featureDim":8,"featureMap":"relu"}"#, "feature_dim"),
+        (r#"{"modelDim":8,"featureDim":1000000000,"featureMap":"favor+"}"#, "feature_dim"),
+        (r#"{"modelDim":9007199254740991,"featureMap":"favor+"}"#, "feature_dim"),
         (r#"{"modelDim":8,"seed":-1}"#, "seed"),
     ] {
         assert_eq!(fault(LinearAttention::new(from_json(config))), (Code::Option, argument.into()), "{config}");
     }
-    for (config, argument) in [(r#"{"batch":0}"#, "batch"), (r#"{"valueDim":0}"#, "valueDim")] {
+    for (config, argument) in [(r#"{"batch":0}"#, "batch"), (r#"{"valueDim":0}"#, "value_dim")] {
         let found = Stream::new(from_json(config)).map(|_| ());
         assert_eq!(fault(found), (Code::Option, argument.into()), "{config}");
     }
@@ -612,9 +612,9 @@ fn shapes_that_do_not_fit_are_reported_before_anything_is_written() {
     for elements in [0, 47, 49] {
         assert_eq!(fault(run([three; 3], None, elements)), (Code::Shape, "out".into()));
     }
-    assert_eq!(fault(run([three; 3], Some(&[1]), 48)), (Code::Shape, "kvLengths".into()));
-    assert_eq!(fault(run([three; 3], Some(&[1, 4]), 48)), (Code::Option, "kvLengths".into()));
-    assert_eq!(fault(run([three; 3], Some(&[-1, 2]), 48)), (Code::Option, "kvLengths".into()));
+    assert_eq!(fault(run([three; 3], Some(&[1]), 48)), (Code::Shape, "kv_lengths".into()));
+    assert_eq!(fault(run([three; 3], Some(&[1, 4]), 48)), (Code::Option, "kv_lengths".into()));
+    assert_eq!(fault(run([three; 3], Some(&[-1, 2]), 48)), (Code::Option, "kv_lengths".into()));
 }
 
 #[test]

@@ -81,7 +81,7 @@ proptest! {
             ).unwrap();
             let doubles = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
             assert_near(&found, &doubles(&expected), 2e-6, "output");
-            assert_near(&found_sum, &doubles(&expected_sum), 2e-6, "logSumExp");
+            assert_near(&found_sum, &doubles(&expected_sum), 2e-6, "log_sum_exp");
         }
     }
 }
@@ -122,8 +122,8 @@ fn parts_that_do_not_fit_are_rejected() {
             .map_err(|error| (error.code, error.argument.clone()))
     };
     assert_eq!(run(&[2, 1, 2, 3, 4], &[2, 1, 2, 3], 24), Ok(()));
-    assert_eq!(run(&[2, 1, 2, 3, 4], &[2, 1, 3, 2], 24), Err((Code::Shape, "parts[0].logSumExp".into())));
-    assert_eq!(run(&[2, 1, 2, 3, 4], &[1, 1, 2, 3], 24), Err((Code::Shape, "parts[0].logSumExp".into())));
+    assert_eq!(run(&[2, 1, 2, 3, 4], &[2, 1, 3, 2], 24), Err((Code::Shape, "parts[0].log_sum_exp".into())));
+    assert_eq!(run(&[2, 1, 2, 3, 4], &[1, 1, 2, 3], 24), Err((Code::Shape, "parts[0].log_sum_exp".into())));
     assert_eq!(run(&[2, 2, 3], &[2, 1, 2, 3], 6), Err((Code::Shape, "parts[0].output".into())));
     assert_eq!(run(&[2, 1, 2, 3, 4], &[2, 1, 2, 3], 23), Err((Code::Shape, "output".into())));
     assert_eq!(run(&[], &[], 1), Err((Code::Shape, "parts[0].output".into())));

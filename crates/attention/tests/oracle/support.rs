@@ -237,7 +237,7 @@ impl Problem {
         let kept = 1.0 - f64::from(self.case.options.dropout);
         assert_near(&found.output, &expected.output, 5e-6 / kept, &format!("{what} output"));
         if self.case.options.log_sum_exp {
-            assert_near(&found.log_sum_exp, &expected.log_sum_exp, 3e-6, &format!("{what} logSumExp"));
+            assert_near(&found.log_sum_exp, &expected.log_sum_exp, 3e-6, &format!("{what} log_sum_exp"));
         }
         if self.case.options.weights {
             let spoiled = spoiled_rows(expected);

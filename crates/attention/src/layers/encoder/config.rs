@@ -54,17 +54,17 @@ impl EncoderConfig {
     /// `OPTION` if one does not.
     pub fn check(&self) -> Result<()> {
         let &Self { model_dim, num_heads, feed_forward_dim, .. } = self;
-        ranges::count("feedForwardDim", feed_forward_dim)?;
+        ranges::count("feed_forward_dim", feed_forward_dim)?;
         ranges::probability("epsilon", self.epsilon)?;
         ranges::probability("dropout", self.dropout)?;
         ranges::seed("seed", self.seed)?;
         if !matches!(self.activation, Activation::Relu | Activation::Gelu) {
             return Err(Error::option("activation", alternatives(&["relu", "gelu"]), self.activation.name()));
         }
-        ranges::count("modelDim", model_dim)?;
-        ranges::count("numHeads", num_heads)?;
+        ranges::count("model_dim", model_dim)?;
+        ranges::count("num_heads", num_heads)?;
         if !model_dim.is_multiple_of(num_heads) {
-            return Err(Error::value("numHeads", format_args!("a divisor of modelDim {model_dim}"), num_heads));
+            return Err(Error::value("num_heads", format_args!("a divisor of model_dim {model_dim}"), num_heads));
         }
         // All parameters outside the attention are stored in one vector.
         let fits = |width: usize| {
@@ -72,8 +72,8 @@ impl EncoderConfig {
             elements.is_some_and(|elements| elements <= MOST_ELEMENTS)
         };
         for (name, width, value) in [
-            ("modelDim", model_dim.saturating_mul(3), model_dim),
-            ("feedForwardDim", feed_forward_dim.saturating_add(5), feed_forward_dim),
+            ("model_dim", model_dim.saturating_mul(3), model_dim),
+            ("feed_forward_dim", feed_forward_dim.saturating_add(5), feed_forward_dim),
         ] {
             if !fits(width) {
                 return Err(Error::value(name, format_args!("projections of at most {MOST_ELEMENTS} elements"), value));
