@@ -142,9 +142,9 @@ impl<'a> Aggregation<'a> {
             let ([node, start], [_, end]) = (pair[0], pair[1]);
             let mut degree = 0.0;
             for place in start..end {
-                degree += self.weight(place as usize);
+                degree += f64::from(self.weight(place as usize));
             }
-            roots[node as usize] = if degree == 0.0 { 0.0 } else { 1.0 / degree.sqrt() };
+            roots[node as usize] = if degree == 0.0 { 0.0 } else { 1.0 / (degree as f32).sqrt() };
         }
         Ok(roots)
     }
@@ -250,7 +250,7 @@ impl<'a> Columns<'a> {
 pub(super) fn gather_sum<S: Simd>(simd: S, factors: &[f32], rows: &[u32], matrix: Columns<'_>, sum: &mut [f32]) {
     let width = sum.len();
     let row = |n: usize| &matrix.data[rows[n] as usize * matrix.row + matrix.first..][..width];
-    weighted_sum(simd, factors, row, 1.0, sum);
+    weighted_sum(simd, factors, row, sum);
 }
 
 /// The largest of `factor · x[source]` for each feature, of at least one message. A NaN stays.

@@ -9,6 +9,7 @@ use crate::math::dot::dot;
 use crate::math::exp::exp;
 use crate::math::random::Dropout;
 use crate::math::softmax::{exp_sum, row_max};
+use crate::math::sum::total;
 use crate::scratch::{self, Scratch};
 use crate::simd::{Kernel, Simd};
 
@@ -199,7 +200,6 @@ impl<'a> Score<'a> {
             Self::Given { edges } => additive(of, None, Some(edges), 1.0, row, scores),
             Self::Additive { nodes, edges, slope } => additive(of, Some(nodes), edges, slope, row, scores),
             Self::Joint { targets, attention, slope, edges } => {
-                memory.fill(0.0);
                 for (n, &source) in row.sources.iter().enumerate() {
                     let target = &targets[row.node * width..][..width];
                     let target = match edges {
@@ -262,8 +262,8 @@ fn additive(
                     edges[edge * heads + head]
                 } else {
                     // A self-loop that was added is the last: the mean over the others, or 0 over none.
-                    let others = row.edges[..n].iter().map(|&other| edges[other as usize * heads + head]);
-                    others.sum::<f32>() / n.max(1) as f32
+                    let others = row.edges[..n].iter().map(|&other| f64::from(edges[other as usize * heads + head]));
+                    (others.sum::<f64>() / n.max(1) as f64) as f32
                 };
             }
             scores[head * count + n] = leaky(score, slope);
@@ -281,7 +281,7 @@ impl EdgeFeatures<'_> {
         &self.features[edge as usize * self.rows.len()..][..self.rows.len()]
     }
 
-    /// A target's row plus the projected features of its edge `n`; `sum` holds those of the edges before.
+    /// A target's row plus the projected features of its edge `n`; `mean` has room for the features of an edge.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn added<'b, S: Simd>(
@@ -291,18 +291,16 @@ impl EdgeFeatures<'_> {
         target: &[f32],
         row: &Incoming<'_>,
         n: usize,
-        sum: &mut [f32],
+        mean: &mut [f32],
         place: &'b mut [f32],
     ) -> &'b [f32] {
         place.copy_from_slice(target);
         let features = if (row.edges[n] as usize) < of.graph.num_edges() {
-            let features = self.of(row.edges[n]);
-            add(sum, features);
-            features
+            self.of(row.edges[n])
         } else {
             // A self-loop that was added is the last: the mean over the others, or 0 over none.
-            scale(sum, 1.0 / n.max(1) as f32);
-            sum
+            total(n, &|other| Some((1.0 / n as f64, self.of(row.edges[other]))), mean);
+            mean
         };
         gather_sum(simd, features, self.rows, Columns::of(self.weight, target.len()), place);
         place

@@ -1,7 +1,7 @@
 //! The graph layers: `GCNConv`, `SAGEConv`, `GATConv`, `GATv2Conv` and `TransformerConv` of PyTorch Geometric.
 
 use super::Graph;
-use super::aggregate::{Aggregation, add, check_edge_weight, scale};
+use super::aggregate::{Aggregation, add, check_edge_weight};
 use super::attention::{Attention, EdgeFeatures, Finish, Score};
 use super::options::{GraphConfig, GraphOptions, Kind, Settings};
 use super::parameters::Parameters;
@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::layers::{Entry, LoadOptions};
 use crate::math::linear::project;
 use crate::math::random::Dropout;
+use crate::math::sum::length;
 use crate::ranges;
 use crate::tensor::{Tensor, check_output, check_requested, try_zeroed};
 
@@ -247,9 +248,10 @@ impl<'a> Call<'a> {
         add(output, &own);
         if config.normalize {
             for row in output.chunks_exact_mut(config.out_features) {
-                let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
+                let length = length(row);
                 // A length of NaN stays.
-                scale(row, 1.0 / if length < 1e-12 { 1e-12 } else { length });
+                let factor = 1.0 / if length < 1e-12 { 1e-12 } else { length };
+                row.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
             }
         }
         Ok(())

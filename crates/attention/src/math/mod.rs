@@ -13,3 +13,4 @@ pub mod pool;
 pub mod random;
 pub mod softmax;
 pub mod stats;
+pub mod sum;

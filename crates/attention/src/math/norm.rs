@@ -2,6 +2,8 @@
 
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
+use crate::math::stats;
+use crate::math::sum::BLOCK;
 use crate::ranges;
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
@@ -104,17 +106,21 @@ impl Kernel for Rows<'_> {
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
         let Norm { centred, weight, bias, epsilon } = self.norm;
-        let count = self.columns as f32;
+        let share = 1.0 / self.columns as f64;
         for row in self.rows.chunks_exact_mut(self.columns) {
             // The mean in two steps: what its rounding leaves is in the sum of the differences from it.
-            let mean = if centred { sums(simd, row, 0.0)[0] / count } else { 0.0 };
+            let mean = if centred { (sums(simd, row, 0.0)[0] * share) as f32 } else { 0.0 };
             let [sum, squares] = sums(simd, row, mean);
-            let left = if centred { sum / count } else { 0.0 };
-            let variance = squares / count - left * left;
-            // Rounding may take it below 0; NaN has to stay, which `max` would drop.
-            let variance = if variance < 0.0 { 0.0 } else { variance };
-            let scale = 1.0 / (variance + epsilon).sqrt();
-            row.iter_mut().for_each(|value| *value = (*value - mean - left) * scale);
+            let left = if centred { sum * share } else { 0.0 };
+            let variance = squares * share - left * left;
+            let spread = variance + f64::from(epsilon);
+            // Squares that overflow, vanish or cancel; also NaN.
+            if !(SPREADS.contains(&spread) && left * left <= variance) {
+                exactly(row, centred, epsilon);
+            } else {
+                let (left, scale) = (left as f32, 1.0 / (spread as f32).sqrt());
+                row.iter_mut().for_each(|value| *value = (*value - mean - left) * scale);
+            }
             if let Some(weight) = weight {
                 row.iter_mut().zip(weight).for_each(|(value, weight)| *value *= weight);
             }
@@ -125,26 +131,55 @@ impl Kernel for Rows<'_> {
     }
 }
 
-/// `Σ (x − shift)` and `Σ (x − shift)²` over the row.
+/// Variances plus epsilon for which squares in single precision are good enough: what vanishes of them is nothing beside it.
+const SPREADS: std::ops::Range<f64> = 1e-28..1e36;
+
+/// Normalizes a row of any finite values, in doubles.
+#[inline(never)]
+fn exactly(row: &mut [f32], centred: bool, epsilon: f32) {
+    let count = row.len() as f64;
+    let mean = if centred { stats::sum(row, |value| value) / count } else { 0.0 };
+    let variance = stats::sum(row, |value| (value - mean) * (value - mean)) / count;
+    let scale = 1.0 / (variance + f64::from(epsilon)).sqrt();
+    row.iter_mut().for_each(|value| *value = ((f64::from(*value) - mean) * scale) as f32);
+}
+
+/// `Σ (x − shift)` and `Σ (x − shift)²` over the row, in blocks whose sums are added in double precision.
+#[inline(always)]
+fn sums<S: Simd>(simd: S, row: &[f32], shift: f32) -> [f64; 2] {
+    let mut totals = [0.0; 2];
+    for block in row.chunks(BLOCK * CHUNK * S::LANES) {
+        let sums = block_sums(simd, block, shift);
+        totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += f64::from(sum));
+    }
+    totals
+}
+
+/// Vectors that one pass over a row sums side by side; fewer where code has to be small.
+const CHUNK: usize = if cfg!(target_family = "wasm") { 2 } else { 4 };
+
+/// [`sums`] within one block.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn sums<S: Simd>(simd: S, row: &[f32], shift: f32) -> [f32; 2] {
+fn block_sums<S: Simd>(simd: S, row: &[f32], shift: f32) -> [f32; 2] {
     let shifts = simd.splat(shift);
-    let mut totals = [[simd.splat(0.0); 2]; 2];
-    let mut pairs = row.chunks_exact(2 * S::LANES);
-    for pair in &mut pairs {
-        for (half, [sum, squares]) in totals.iter_mut().enumerate() {
-            let x = simd.load(&pair[half * S::LANES..]) - shifts;
+    let mut totals = [[simd.splat(0.0); 2]; CHUNK];
+    let mut chunks = row.chunks_exact(CHUNK * S::LANES);
+    for chunk in &mut chunks {
+        for (part, [sum, squares]) in totals.iter_mut().enumerate() {
+            let x = simd.load(&chunk[part * S::LANES..]) - shifts;
             *sum = *sum + x;
             *squares = simd.mul_add(x, x, *squares);
         }
     }
-    let [[sum, squares], [other_sum, other_squares]] = totals;
-    let mut sum = simd.reduce_sum(sum + other_sum);
-    let mut squares = simd.reduce_sum(squares + other_squares);
-    for value in pairs.remainder() {
-        sum += value - shift;
-        squares += (value - shift) * (value - shift);
+    let total = |index: usize| {
+        let [first, others @ ..] = &totals;
+        simd.reduce_sum(others.iter().fold(first[index], |sum, other| sum + other[index]))
+    };
+    let mut rest = [0.0; 2];
+    for value in chunks.remainder() {
+        let x = value - shift;
+        rest = [rest[0] + x, rest[1] + x * x];
     }
-    [sum, squares]
+    [total(0) + rest[0], total(1) + rest[1]]
 }

@@ -2,8 +2,7 @@
 
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
-use crate::math::dot::dot;
-use crate::simd::{Kernel, Simd};
+use crate::math::sum::{length, total};
 use crate::tensor::{Tensor, check_lengths, check_output};
 
 /// Computes the mean over the first `lengths[b]` rows of each batch entry, by default over all: x `[B, L, M]` →
@@ -32,33 +31,13 @@ pub fn mean_pool(
         let b = item.start;
         let count = lengths.map_or(rows, |lengths| lengths[b] as usize);
         let rows = &x.data[b * rows * columns..][..count * columns];
-        context.level.run(Mean { rows, count, normalize, mean });
+        let share = 1.0 / count.max(1) as f64;
+        total(count, &|row| Some((share, &rows[row * columns..][..columns])), mean);
+        if normalize {
+            // In doubles, where squares neither overflow nor vanish.
+            let factor = 1.0 / length(mean).max(1e-12);
+            mean.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
+        }
     });
     Ok(())
-}
-
-struct Mean<'a> {
-    rows: &'a [f32],
-    count: usize,
-    normalize: bool,
-    mean: &'a mut [f32],
-}
-
-impl Kernel for Mean<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let Self { rows, count, normalize, mean } = self;
-        mean.fill(0.0);
-        for row in rows.chunks_exact(mean.len().max(1)) {
-            mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-        }
-        let share = 1.0 / count.max(1) as f32;
-        mean.iter_mut().for_each(|value| *value *= share);
-        if normalize {
-            let length = dot(simd, mean, mean).sqrt().max(1e-12);
-            mean.iter_mut().for_each(|value| *value /= length);
-        }
-    }
 }

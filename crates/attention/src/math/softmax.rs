@@ -3,6 +3,7 @@
 use crate::context::{Context, operations};
 use crate::error::Result;
 use crate::math::exp::exp;
+use crate::math::sum::BLOCK;
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
 
@@ -54,17 +55,41 @@ impl Kernel for Softmax<'_> {
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub fn row_max<S: Simd>(simd: S, row: &[f32]) -> f32 {
     let mut max = simd.splat(f32::MIN);
-    let mut chunks = row.chunks_exact(S::LANES);
+    let mut quads = row.chunks_exact(4 * S::LANES);
+    if cfg!(not(target_family = "wasm")) && row.len() >= 4 * S::LANES {
+        // Side by side, as one maximum after the other waits for the instruction.
+        let mut maxima = [max; 4];
+        for quad in &mut quads {
+            for (part, max) in maxima.iter_mut().enumerate() {
+                *max = simd.max(*max, simd.load(&quad[part * S::LANES..]));
+            }
+        }
+        let [a, b, c, d] = maxima;
+        max = simd.max(simd.max(a, b), simd.max(c, d));
+    }
+    let rest = if cfg!(target_family = "wasm") { row } else { quads.remainder() };
+    let mut chunks = rest.chunks_exact(S::LANES);
     for chunk in &mut chunks {
         max = simd.max(max, simd.load(chunk));
     }
     chunks.remainder().iter().fold(simd.reduce_max(max), |max, &value| if value > max { value } else { max })
 }
 
-/// Replaces each value by `exp(value − max)` and gives their sum.
+/// Replaces each value by `exp(value − max)` and gives their sum: sums of blocks are added in double precision.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub fn exp_sum<S: Simd>(simd: S, row: &mut [f32], max: f32) -> f32 {
+    let mut sum = 0.0;
+    for block in row.chunks_mut(BLOCK * S::LANES) {
+        sum += f64::from(block_exp_sum(simd, block, max));
+    }
+    sum as f32
+}
+
+/// [`exp_sum`] within one block.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn block_exp_sum<S: Simd>(simd: S, row: &mut [f32], max: f32) -> f32 {
     let max = simd.splat(max);
     let mut sum = simd.splat(0.0);
     let mut chunks = row.chunks_exact_mut(S::LANES);

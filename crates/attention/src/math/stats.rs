@@ -18,7 +18,7 @@ pub struct Stats {
 }
 
 /// Sums in a fixed order, whatever the machine: each of eight over every eighth value.
-fn sum(values: &[f32], term: impl Fn(f64) -> f64) -> f64 {
+pub(crate) fn sum(values: &[f32], term: impl Fn(f64) -> f64) -> f64 {
     let mut sums = [0.0; 8];
     let (eights, rest) = values.as_chunks::<8>();
     for eight in eights {
