@@ -1,0 +1,19 @@
+// Measures how precise sums over many terms are on both backends, and prints the table of docs/reliability.md. Run after a
+// build: node scripts/precision.mjs [COUNT]
+import { cpus } from 'node:os'
+import { backends } from '../__test__/support/backends.js'
+import { operations } from '../__test__/support/long-sums.js'
+
+const count = Number(process.argv[2] ?? 1_000_000)
+
+/** The larger error of equal values and of drawn ones. */
+const largest = (/** @type {(draw: any) => number} */ error) =>
+  Math.max(...[true, false].map((isConstant) => error({ count, magnitude: 0.1, isConstant, seed: 1 })))
+
+console.log(`${cpus()[0].model}, Node ${process.versions.node}, ${count.toLocaleString('en')} terms\n`)
+console.log(`| operation | ${backends.map(({ kind }) => kind).join(' | ')} |`)
+console.log(`| --- |${' --- |'.repeat(backends.length)}`)
+for (const [name, error] of Object.entries(operations)) {
+  const errors = backends.map(({ attention }) => largest((draw) => error(attention, draw)).toExponential(1))
+  console.log(`| ${name} | ${errors.join(' | ')} |`)
+}
