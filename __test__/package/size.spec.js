@@ -8,11 +8,11 @@ import { bundle, sizesOf } from '../../benchmark/bundles.js'
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
 /** KB after gzip, slightly above the current size, to be lowered with it. The goal is 90. */
-const GATE_ONE_VARIANT = 186
+const GATE_ONE_VARIANT = 191
 /** The entry as shipped, with a variant for each kind of engine. */
-const GATE_SHIPPED = 334
+const GATE_SHIPPED = 344
 /** A module as a file, which `/external` fetches. */
-const GATE_FILE = 148
+const GATE_FILE = 153
 
 /** Relative tolerance of the documented sizes, so that small changes need no update. */
 const TOLERANCE = 0.02
