@@ -60,6 +60,7 @@ function copyNodes(name, nodes) {
 function readEdgeWeight(value) {
   if (value === undefined) return undefined
   if (isObject(value) && !isArray(value) && !ArrayBuffer.isView(value)) return checkTensor('edgeWeight', value)
+  /** @type {Float32Array} */
   const data = checkArray('edgeWeight', value, 'Float32Array')
   return { data, shape: [lengthOf(data)] }
 }
