@@ -8,9 +8,11 @@ import { OLDEST_GLIBC } from '../tools/release/platforms.mjs'
 
 const native = join('packages', 'native')
 
-const NAPI_BUILD = [npmProgram('@napi-rs/cli', 'napi'), 'build', '--platform']
 const CRATE = ['--package', 'ruvector-attention-node', '--manifest-path', 'crates/attention-node/Cargo.toml']
 const CARGO = ['--', '--quiet', '--locked']
+
+/** Looked up when it is used, as the set-up installs the program. */
+const napiBuild = () => [npmProgram('@napi-rs/cli', 'napi'), 'build', '--platform']
 
 /**
  * Builds the addon. With `target`, it is built for publication: without symbols, and on Linux for old C libraries.
@@ -22,7 +24,7 @@ export async function buildNative(target, isForDevelopment = false) {
   const scratch = join('target', target ? `napi-${target}` : 'napi')
   const output = ['--output-dir', scratch, '--dts', 'binding.d.ts', '--no-js']
   const machine = target ? ['--target', target] : []
-  await run(process.execPath, [...NAPI_BUILD, '--release', ...machine, ...CRATE, ...output, ...CARGO], {
+  await run(process.execPath, [...napiBuild(), '--release', ...machine, ...CRATE, ...output, ...CARGO], {
     env: target ? publishedEnvironment(target) : isForDevelopment ? { CARGO_PROFILE_RELEASE_STRIP: 'none' } : {}
   })
   for (const name of readdirSync(join(root, scratch))) {
@@ -37,7 +39,7 @@ export async function buildNative(target, isForDevelopment = false) {
  */
 export async function buildWithFaults() {
   const output = ['--output-dir', join('target', 'faults'), '--no-js', '--features', 'faults']
-  await run(process.execPath, [...NAPI_BUILD, ...CRATE, ...output, ...CARGO])
+  await run(process.execPath, [...napiBuild(), ...CRATE, ...output, ...CARGO])
   await run('cargo', ['xtask', 'wasm', '--faults'])
 }
 
