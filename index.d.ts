@@ -702,7 +702,17 @@ export function causalConvolution(
   options?: CausalConvolutionOptions | null
 ): CausalConvolutionResult
 
-/** {@link causalConvolution} on another thread, or in a worker. */
+/**
+ * Asynchronous {@link causalConvolution}: see {@link AsyncOptions}.
+ *
+ * @example
+ * ```js
+ * import { causalConvolutionAsync, createTensor } from '@ruvector/attention'
+ * const weight = createTensor([0.5, 0.5], [1, 1, 2])
+ * const { output } = await causalConvolutionAsync(createTensor([2, 4, 6], [1, 1, 3]), weight)
+ * console.log(output.data) // Float32Array(3) [ 1, 3, 5 ]
+ * ```
+ */
 export function causalConvolutionAsync(
   x: Tensor,
   weight: Tensor,

@@ -654,6 +654,17 @@ function edges(w) {
   return { numNodes, source: w.ints(count, 0, numNodes - 1), target: w.ints(count, 0, numNodes - 1) }
 }
 
+/** @param {World} w */
+function convolution(w) {
+  const [B, C, L, K] = [w.dim(), w.dim(), w.dim(), w.r.int(1, 4)]
+  const options = {
+    bias: () => w.tensor([C]),
+    state: () => w.tensor([B, C, K - 1]),
+    activation: () => w.r.pick(['none', 'silu'])
+  }
+  return [w.tensor([B, C, L]), w.tensor([C, 1, K]), w.some(options)]
+}
+
 /** A graph with the methods of graphology. @param {World} w */
 function graphologyGraph(w) {
   const { numNodes, source, target } = edges(w)
@@ -698,6 +709,8 @@ export const entries = {
     }
     return [w.tensor([B, H, L, D]), w.some(options)]
   }),
+  ...call('causalConvolution', convolution),
+  ...call('causalConvolutionAsync', later(convolution)),
   ...call('mergeAttention', parts),
   ...call('softmax', (w) => [w.tensor(w.r.pick([[], [w.dim()], [w.dim(), w.dim()], [2, w.dim(), 3, 1]]))]),
   ...call('linear', (w) => {
@@ -730,7 +743,10 @@ export const entries = {
     return [
       made,
       w.tensor([numNodes, w.dim()]),
-      w.some({ reduce: () => w.r.pick(['sum', 'mean', 'max', 'min']), edgeWeight: () => w.floats(count) })
+      w.some({
+        reduce: () => w.r.pick(['sum', 'mean', 'max', 'min']),
+        edgeWeight: () => w.r.pick([w.floats(count), w.tensor([count]), w.tensor([count, 1])])
+      })
     ]
   }),
   ...call('edgeSoftmax', (w) => {

@@ -140,6 +140,14 @@ export const mechanisms = [
     prepare: ({ rotaryEmbedding }, { x }) => ({ call: () => rotaryEmbedding(x) })
   },
   {
+    name: 'causalConvolution',
+    computes: 'silu(Σ w[k] x[t − 3 + k]) by channel',
+    inputs: { x: [BATCH, MODEL, LENGTH], weight: [MODEL, 1, 4] },
+    prepare: ({ causalConvolution }, { x, weight }) => ({
+      call: () => causalConvolution(x, weight, { activation: 'silu' }).output
+    })
+  },
+  {
     name: 'MultiHeadAttention',
     computes: 'W (softmax(Wq q (Wk k)ᵀ / √D) Wv v) by head',
     inputs: { q: rows.x, k: rows.x, v: rows.x },

@@ -3,6 +3,7 @@
 use ruvector_attention::Error;
 
 use crate::json::push_string;
+use crate::options::UNKNOWN_NAME;
 
 /// Options and arguments of several words, as Rust names them in errors.
 const NAMES: [&str; 23] = [
@@ -31,8 +32,13 @@ const NAMES: [&str; 23] = [
     "value_dim",
 ];
 
+/// Returns the error with options and arguments named as in the public interface. A name that the caller made up stays.
+pub(crate) fn public(error: Error) -> Error {
+    if error.actual == UNKNOWN_NAME { error } else { error.rewritten(public_names) }
+}
+
 /// Replaces Rust's names of options and arguments by those of the public interface: `num_heads` by `numHeads`.
-pub(crate) fn public_names(text: &str) -> String {
+fn public_names(text: &str) -> String {
     let mut result = String::new();
     let mut rest = text;
     while !rest.is_empty() {
@@ -60,12 +66,13 @@ pub(crate) fn public_names(text: &str) -> String {
 
 /// Converts an error into the JSON text that the bindings throw and `lib/checks/errors.js` reads.
 pub fn to_json(error: &Error) -> String {
+    let error = &public(error.clone());
     let mut json = String::new();
     let mut separator = '{';
     for (name, text) in [
         ("code", error.code.name()),
-        ("argument", &public_names(&error.argument)),
-        ("expected", &public_names(&error.expected)),
+        ("argument", &error.argument),
+        ("expected", &error.expected),
         ("actual", &error.actual),
     ] {
         json.push(separator);

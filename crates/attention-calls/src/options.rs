@@ -54,6 +54,9 @@ pub fn read_with<'de, T: Deserialize<'de> + Default>(
     options.map(|options| (options, is_given)).map_err(|Fault(error)| error)
 }
 
+/// The actual value in errors about options that do not exist, whose argument is the name that the caller gave.
+pub(crate) const UNKNOWN_NAME: &str = "an unknown name";
+
 /// Returns the error with the value of its argument as the caller wrote it in the JSON.
 #[cold]
 pub fn shown(error: Error, json: Option<&str>) -> Error {
@@ -191,7 +194,7 @@ impl<'a, 'de> Given<'a, 'de> {
             let known = fields.iter().filter(|field| !without.contains(field)).copied().chain(arrays);
             let known: Vec<&str> = known.chain(takes_out.then_some("out")).collect();
             let expected = format_args!("one of {}", known.join(", "));
-            return Err(Fault(Error::option(name, expected, "an unknown name")));
+            return Err(Fault(Error::option(name, expected, UNKNOWN_NAME)));
         }
         Ok(Members { rest: members.iter(), value: None })
     }
