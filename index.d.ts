@@ -691,9 +691,9 @@ export interface CausalConvolutionResult {
  * ```js
  * import { causalConvolution, createTensor } from '@ruvector/attention'
  * const weight = createTensor([0.5, 0.5], [1, 1, 2])
- * const { output, state } = causalConvolution(createTensor([2, 4, 6], [1, 1, 3]), weight)
- * console.log(output.data) // Float32Array(3) [ 1, 3, 5 ]
- * console.log(causalConvolution(createTensor([8], [1, 1, 1]), weight, { state }).output.data) // Float32Array(1) [ 7 ]
+ * const { state } = causalConvolution(createTensor([2, 4, 6], [1, 1, 3]), weight)
+ * const { output } = causalConvolution(createTensor([8], [1, 1, 1]), weight, { state })
+ * console.log(output.data) // Float32Array(1) [ 7 ]
  * ```
  */
 export function causalConvolution(

@@ -38,8 +38,11 @@ export async function buildNative(target, isForDevelopment = false) {
  * slow to run.
  */
 export async function buildWithFaults() {
-  const output = ['--output-dir', join('target', 'faults'), '--no-js', '--features', 'faults']
-  await run(process.execPath, [...napiBuild(), ...CRATE, ...output, ...CARGO])
+  const folder = join('target', 'faults')
+  const output = ['--output-dir', folder, '--target-dir', join(folder, 'build'), '--no-js', '--features', 'faults']
+  await run(process.execPath, [...napiBuild(), ...CRATE, ...output, ...CARGO], {
+    env: { CARGO_PROFILE_DEV_OPT_LEVEL: '0' }
+  })
   await run('cargo', ['xtask', 'wasm', '--faults'])
 }
 
