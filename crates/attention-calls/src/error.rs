@@ -6,8 +6,7 @@ use crate::json::push_string;
 use crate::options::UNKNOWN_NAME;
 
 /// Options and arguments of several words, as Rust names them in errors.
-const NAMES: [&str; 23] = [
-    "average_weights",
+const NAMES: [&str; 22] = [
     "block_size",
     "edge_attr",
     "edge_features",
@@ -32,47 +31,38 @@ const NAMES: [&str; 23] = [
     "value_dim",
 ];
 
-/// Returns the error with options and arguments named as in the public interface. A name that the caller made up stays.
-pub(crate) fn public(error: Error) -> Error {
-    if error.actual == UNKNOWN_NAME { error } else { error.rewritten(public_names) }
-}
-
 /// Replaces Rust's names of options and arguments by those of the public interface: `num_heads` by `numHeads`.
-fn public_names(text: &str) -> String {
+pub(crate) fn public_names(text: &str) -> String {
+    let ends_name = |letter: char| letter != '_' && !letter.is_ascii_alphanumeric();
     let mut result = String::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let is_name = |&byte: &u8| byte == b'_' || byte.is_ascii_alphanumeric();
-        let len = rest.bytes().take_while(is_name).count();
-        let (name, others) = rest.split_at_checked(len).unwrap_or((rest, ""));
-        let mut after_underscore = false;
-        let is_known = NAMES.contains(&name);
-        for letter in name.chars() {
-            match letter {
-                '_' if is_known => after_underscore = true,
-                _ => result.push(if std::mem::take(&mut after_underscore) {
-                    letter.to_ascii_uppercase()
-                } else {
-                    letter
-                }),
+    for piece in text.split_inclusive(ends_name) {
+        let name = piece.trim_end_matches(ends_name);
+        if NAMES.contains(&name) {
+            let mut words = name.split('_');
+            result.extend(words.next());
+            for word in words {
+                let mut letters = word.chars();
+                result.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+                result.push_str(letters.as_str());
             }
+            result.extend(piece.strip_prefix(name));
+        } else {
+            result.push_str(piece);
         }
-        let mut letters = others.chars();
-        result.extend(letters.next());
-        rest = letters.as_str();
     }
     result
 }
 
-/// Converts an error into the JSON text that the bindings throw and `lib/checks/errors.js` reads.
+/// Converts an error into the JSON text that the bindings throw and `lib/checks/errors.js` reads, with the names of the
+/// public interface. The unknown name of an option stays as the caller wrote it.
 pub fn to_json(error: &Error) -> String {
-    let error = &public(error.clone());
+    let named = |text: &str| if error.actual == UNKNOWN_NAME { text.to_owned() } else { public_names(text) };
     let mut json = String::new();
     let mut separator = '{';
     for (name, text) in [
         ("code", error.code.name()),
-        ("argument", &error.argument),
-        ("expected", &error.expected),
+        ("argument", &named(&error.argument)),
+        ("expected", &named(&error.expected)),
         ("actual", &error.actual),
     ] {
         json.push(separator);

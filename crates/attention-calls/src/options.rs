@@ -16,6 +16,7 @@ use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Visitor};
 use serde::ser::{self, Impossible, Serialize};
 use serde::{Deserializer, Serializer, forward_to_deserialize_any};
 
+use crate::error::public_names;
 use crate::json::{Json, Value};
 use crate::operations::{Input, Role};
 
@@ -64,7 +65,7 @@ pub fn shown(error: Error, json: Option<&str>) -> Error {
         return error;
     }
     let Ok(json) = Json::parse(json.unwrap_or("{}")) else { return error };
-    let given = error.argument.split('.').try_fold(&json, |json, name| json.member(name));
+    let given = public_names(&error.argument).split('.').try_fold(&json, |json, name| json.member(name));
     let actual = match given {
         Some(Json { value: Value::Null, .. }) | None => "nothing".to_owned(),
         Some(given) => Written(given).to_string(),

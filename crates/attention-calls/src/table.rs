@@ -7,7 +7,6 @@ use ruvector_attention::simd::Level;
 use ruvector_attention::{Code, Context, Error, Result};
 
 use crate::call::{Call, Outside, Start};
-use crate::error::public;
 use crate::memory::{ArrayMut, CallMemory, Element, Results};
 use crate::object::{self, Object};
 use crate::operations::{OPERATIONS, Operation};
@@ -108,7 +107,7 @@ pub(crate) fn run<'a>(
     out: Option<&'a mut [f32]>,
 ) -> Result<()> {
     let mut call = Call::new(context, operation, memory, options, objects, outside, out)?;
-    (operation.run)(&mut call).map_err(|error| shown(public(error), options))
+    (operation.run)(&mut call).map_err(|error| shown(error, options))
 }
 
 #[cfg(test)]

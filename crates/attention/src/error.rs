@@ -112,15 +112,6 @@ impl Error {
         self
     }
 
-    /// Returns the same error with its argument and its expectation rewritten, such as into another language's names.
-    #[cold]
-    pub fn rewritten(mut self, rewrite: impl Fn(&str) -> String) -> Self {
-        for text in [&mut self.0.argument, &mut self.0.expected] {
-            *text = rewrite(text);
-        }
-        self
-    }
-
     /// Returns the same error about a member of `outer`, an option that is an object: `outer.argument`.
     #[cold]
     pub fn within(mut self, outer: &str) -> Self {
