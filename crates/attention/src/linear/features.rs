@@ -47,8 +47,8 @@ impl Features {
         self.kind == FeatureMap::FavorPlus
     }
 
-    /// φ of the queries that begin at `starts`, `[F][lanes]`. For FAVOR+ a query's largest feature is 1: what a query's features
-    /// have in common, 1/√m included, attention divides out.
+    /// Computes φ of the queries that begin at `starts`, `[F][lanes]`. For FAVOR+ the largest feature of a query is 1,
+    /// because attention cancels every factor that a query's features share, including 1/√m.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn of_queries<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -73,8 +73,8 @@ impl Features {
         }
     }
 
-    /// φ of the first `count` keys, row by row, `[count][F]`, with room for a vector behind them; for FAVOR+ its exponents without c. `maxima` gets the largest
-    /// exponent of each key, for the others 0.
+    /// Computes φ of the first `count` keys, row by row, `[count][F]`, with room for a vector after them; for FAVOR+,
+    /// the exponents without c. `maxima` receives the largest exponent of each key, or 0 for the other feature maps.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn of_keys<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -113,9 +113,9 @@ impl Features {
         }
     }
 
-    /// What [`Features::of_keys`] gives for one row, or without its square what [`Features::of_queries`] takes the
-    /// exponential of, and the largest of it: along the row, for when there are no others to fill the lanes. `output` has room
-    /// for whole vectors.
+    /// Computes [`Features::of_keys`] for a single row, along its length because no other rows fill the lanes. Without
+    /// its square, this is the exponent in [`Features::of_queries`]. Returns the largest. `output` has room for whole
+    /// vectors.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn of_row<S: Simd>(&self, simd: S, row: &[f32], is_key: bool, output: &mut [f32]) -> f32 {
@@ -150,8 +150,8 @@ impl Features {
         dot(simd, x, x) * (0.5 / (self.size as f32).sqrt())
     }
 
-    /// The rows that begin at `starts` as columns of the tile, for FAVOR+ their products with ω; `inputs` is where it keeps
-    /// the rows.
+    /// Loads the rows that begin at `starts` as columns of the tile; for FAVOR+, their products with ω, with the rows
+    /// themselves in `inputs`.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn load<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -212,7 +212,7 @@ fn activate<S: Simd>(simd: S, kind: FeatureMap, values: &mut [f32]) {
             // Negative zero, as the bound has to be negative.
             simd.at_least(x, -0.0) + 1e-3
         } else {
-            // Where it is not taken, the exponential may overflow.
+            // The exponential may overflow in lanes that do not select it.
             simd.select(simd.lt(simd.splat(0.0), x), x + 1.0, exp(simd, x))
         };
         simd.store(chunk, feature);

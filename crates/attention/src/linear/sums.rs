@@ -1,8 +1,8 @@
 //! The state of linear attention, `Σ φ(k) vᵀ` and `Σ φ(k)`: adding keys to it, and computing output rows from it.
 //!
-//! A head's sums are one slice of whole tile rows: the products, `[blocks of value features][F][lanes]`, as the microkernel
-//! writes and reads them; then the sum of the keys' features, `[F]`; then c, which FAVOR+ took off the keys' exponents, and
-//! which is 0 otherwise.
+//! A head's sums are one slice of whole tile rows: the products, `[blocks of value features][F][lanes]`, in the
+//! microkernel's layout; the sum of the keys' features, `[F]`; and c, which FAVOR+ subtracts from the keys' exponents,
+//! 0 for the other feature maps.
 
 use std::ops::Range;
 
@@ -38,7 +38,10 @@ impl Layout {
         self.value_dim.next_multiple_of(self.lanes) * self.features
     }
 
-    /// How many values the sums are, or `MEMORY` where nothing holds so many.
+    /// Returns the number of values in the sums.
+    ///
+    /// # Errors
+    /// `MEMORY` if the number exceeds the range of sizes.
     pub(super) fn len(&self) -> Result<usize> {
         let padded = |len: usize| len.checked_next_multiple_of(self.lanes);
         let products = padded(self.value_dim).and_then(|width| width.checked_mul(self.features));

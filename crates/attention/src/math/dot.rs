@@ -1,12 +1,12 @@
-//! Products along contiguous rows, for when too few rows are at hand to fill the lanes: decoding, single inputs.
+//! Products along contiguous rows, for calls with too few rows to fill the lanes: decoding, single inputs.
 //!
-//! Sums over any number of terms keep their precision: at most [`BLOCK`] terms are added in single precision, and the sums
-//! of blocks are added with their rounding errors carried along.
+//! Sums keep their precision over any number of terms: at most [`BLOCK`] terms are added in single precision, and the
+//! sums of blocks are added with carried rounding errors.
 
 use crate::math::sum::{BLOCK, carry};
 use crate::simd::Simd;
 
-/// Vectors that one pass over a row keeps in registers.
+/// The number of vectors that one pass over a row keeps in registers.
 const CHUNK: usize = 4;
 
 /// `x · y` over the length of `x`, in blocks whose sums are added in double precision.
