@@ -73,7 +73,7 @@ fn weighted_heads(graph: &Graph, x: Tensor<'_>, weight: Tensor<'_>) -> Result<us
     }
 }
 
-/// Checks that there is one weight an edge.
+/// Checks that there is one weight per edge.
 pub(super) fn check_edge_weight(graph: &Graph, edge_weight: Option<&[f32]>) -> Result<()> {
     edge_weight.map_or(Ok(()), |weights| check_output("edge_weight", weights, graph.num_edges()))
 }
@@ -88,7 +88,7 @@ pub(super) struct Aggregation<'a> {
     pub reduce: Reduce,
     /// A weight for each edge and head, `[K, heads]`; 1 by default.
     pub edge_weight: Option<&'a [f32]>,
-    /// Equal parts of a row that have edge weights of their own.
+    /// The number of equal parts of a row with separate edge weights.
     pub heads: usize,
     /// A factor per node, `[N]`; a message is multiplied by those of its source and its target.
     pub node_factors: Option<&'a [f32]>,
@@ -163,17 +163,19 @@ impl Kernel for Item<'_> {
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
         let Aggregation { graph, x, features, reduce, heads, output_row, .. } = *self.of;
+        let width = features / heads;
         let mut scratch = Scratch::take(widest(self.rows.clone()));
         for (node, row) in self.rows.clone() {
             let sources = &graph.sources[row.clone()];
             let factors = &mut scratch.values()[..row.len()];
-            // SAFETY: each node has a row of its own and belongs to one item.
+            // SAFETY: each node has a separate row and belongs to one item.
             let sum = unsafe { self.output.slice(node * output_row, features) };
             sum.fill(0.0);
-            for head in 0..if sources.is_empty() { 0 } else { heads } {
+            let heads_with_messages = if sources.is_empty() { 0 } else { heads };
+            for head in 0..heads_with_messages {
                 self.write_factors(node, row.clone(), head, factors);
-                let first = features / heads * head;
-                let (sum, matrix) = (&mut sum[first..][..features / heads], Columns { data: x, row: features, first });
+                let first = head * width;
+                let (sum, matrix) = (&mut sum[first..][..width], Columns { data: x, row: features, first });
                 match reduce {
                     Reduce::Sum | Reduce::Mean => {
                         gather_sum(simd, factors, sources, matrix, sum);

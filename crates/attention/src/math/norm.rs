@@ -131,7 +131,8 @@ impl Kernel for Rows<'_> {
     }
 }
 
-/// Variances plus epsilon for which squares in single precision are good enough: what vanishes of them is nothing beside it.
+/// Variances plus epsilon for which squares in single precision suffice: any underflow of squares is negligible in
+/// comparison.
 const SPREADS: std::ops::Range<f64> = 1e-28..1e36;
 
 /// Normalizes a row of any finite values, in doubles.
@@ -155,7 +156,7 @@ fn sums<S: Simd>(simd: S, row: &[f32], shift: f32) -> [f64; 2] {
     totals
 }
 
-/// Vectors that one pass over a row sums side by side; fewer where code has to be small.
+/// The number of vectors that one pass over a row sums side by side; fewer in WebAssembly, to keep the code small.
 const CHUNK: usize = if cfg!(target_family = "wasm") { 2 } else { 4 };
 
 /// [`sums`] within one block.

@@ -20,6 +20,7 @@ macro_rules! vector {
         #[derive(Debug, Clone, Copy)]
         #[repr(transparent)]
         pub struct $name($register);
+        impl $crate::simd::Vector for $name {}
         $(
             impl std::ops::$trait for $name {
                 type Output = Self;

@@ -51,19 +51,6 @@ pub trait Vector:
 {
 }
 
-impl<T> Vector for T where
-    T: Copy
-        + Add<Output = T>
-        + Sub<Output = T>
-        + Mul<Output = T>
-        + Div<Output = T>
-        + Add<f32, Output = T>
-        + Sub<f32, Output = T>
-        + Mul<f32, Output = T>
-        + Div<f32, Output = T>
-{
-}
-
 /// The operations that kernels need on vectors of `LANES` f32 values.
 pub trait Simd: Copy + Send + Sync + 'static {
     /// The number of f32 values in a vector.
