@@ -3,7 +3,9 @@
 use ruvector_attention::Error;
 
 use crate::json::push_string;
-use crate::options::UNKNOWN_NAME;
+
+/// The actual value in errors about options that do not exist, whose argument is the name that the caller gave.
+pub(crate) const UNKNOWN_NAME: &str = "an unknown name";
 
 /// Options and arguments of several words, as Rust names them in errors.
 const NAMES: [&str; 22] = [

@@ -16,7 +16,7 @@ use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Visitor};
 use serde::ser::{self, Impossible, Serialize};
 use serde::{Deserializer, Serializer, forward_to_deserialize_any};
 
-use crate::error::public_names;
+use crate::error::{UNKNOWN_NAME, public_names};
 use crate::json::{Json, Value};
 use crate::operations::{Input, Role};
 
@@ -54,9 +54,6 @@ pub fn read_with<'de, T: Deserialize<'de> + Default>(
     let options = T::deserialize(Root { json: &json, names });
     options.map(|options| (options, is_given)).map_err(|Fault(error)| error)
 }
-
-/// The actual value in errors about options that do not exist, whose argument is the name that the caller gave.
-pub(crate) const UNKNOWN_NAME: &str = "an unknown name";
 
 /// Returns the error with the value of its argument as the caller wrote it in the JSON.
 #[cold]
