@@ -16,7 +16,7 @@ mod transpose;
 mod neon;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(portable_only)))]
 mod x86;
 
 use std::ops::{Add, Div, Mul, Sub};
@@ -33,7 +33,7 @@ pub use tile::{Accumulate, Matrix, Order, ReduceKind, product};
 pub use transpose::{gather_columns, scatter_lanes, scatter_rows};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub use wasm::Simd128;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(portable_only)))]
 pub use x86::{Avx2, Avx512, Sse2};
 
 /// A vector of f32 with operators that round like the instructions of its level. There is no operator for a product
@@ -151,13 +151,13 @@ pub enum Level {
     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Portable(Portable),
     /// x86-64's baseline: 128 bits, no fused multiply-add.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(portable_only)))]
     Sse2(Sse2),
     /// x86-64 with AVX2, FMA and F16C: 256 bits.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(portable_only)))]
     Avx2(Avx2),
     /// x86-64 with AVX-512 (F, BW, DQ, VL): 512 bits.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(portable_only)))]
     Avx512(Avx512),
     /// AArch64's 128 bits.
     #[cfg(target_arch = "aarch64")]
@@ -173,11 +173,11 @@ impl Level {
         [
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Some(Self::Portable(Portable::new())),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", not(portable_only)))]
             Some(Self::Sse2(Sse2::new())),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", not(portable_only)))]
             Avx2::detect().map(Self::Avx2),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", not(portable_only)))]
             Avx512::detect().map(Self::Avx512),
             #[cfg(target_arch = "aarch64")]
             Some(Self::Neon(Neon::new())),
@@ -201,11 +201,11 @@ impl Level {
         match self {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Self::Portable(_) => "portable",
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", not(portable_only)))]
             Self::Sse2(_) => "sse2",
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", not(portable_only)))]
             Self::Avx2(_) => "avx2",
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", not(portable_only)))]
             Self::Avx512(_) => "avx512",
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => "neon",
@@ -253,11 +253,11 @@ impl Level {
         match self {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Self::Portable(token) => token.run(kernel),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", not(portable_only)))]
             Self::Sse2(token) => token.run(kernel),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", not(portable_only)))]
             Self::Avx2(token) => token.run(kernel),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", not(portable_only)))]
             Self::Avx512(token) => token.run(kernel),
             #[cfg(target_arch = "aarch64")]
             Self::Neon(token) => token.run(kernel),

@@ -117,7 +117,7 @@ fn check_tile(rows: usize, columns: usize, len: usize, stride: usize) {
 }
 
 /// 4 × 4 blocks, using the baseline instructions of each architecture.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(portable_only)))]
 mod block {
     use std::arch::x86_64::*;
 
@@ -180,7 +180,10 @@ mod block {
 }
 
 /// 4 × 4 blocks, using the baseline instructions of each architecture.
-#[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
+#[cfg(not(any(
+    all(target_arch = "x86_64", not(portable_only)),
+    all(target_arch = "wasm32", target_feature = "simd128")
+)))]
 mod block {
     /// # Safety
     /// `source` must be valid for reads of four values.
