@@ -10,9 +10,13 @@ use crate::attention::forward::{Item, Targets};
 use crate::attention::score::{head_rows, soft_cap};
 use crate::math::exp::exp;
 use crate::math::softmax::{exp_sum, row_max};
+use crate::math::sum::carry_all;
 use crate::scratch::{self, Scratch};
 use crate::simd::{Kernel, SIDE_BY_SIDE, Simd, add_rows, dots};
 use crate::sizes::{CACHE_LINE, DECODE_KEYS};
+
+/// Blocks of keys that are summed plainly before their sums are added to the totals.
+const CARRY_BLOCKS: usize = 4;
 
 /// Returns the scratch memory that one item needs, in values.
 pub(super) fn scratch_len(problem: &Problem<'_>, rows: usize) -> usize {
@@ -30,14 +34,18 @@ struct State<'a> {
     /// Positions within the block of the scores that the mask leaves visible.
     slots: &'a mut [f32],
     queries: &'a mut [f32],
+    /// Sums of weighted values since they were last added to the totals, and the rounding errors of the totals.
     sums: &'a mut [f32],
+    totals: &'a mut [f32],
     max: &'a mut [f32],
+    /// Sums of exponentials, and their rounding errors.
     sum: &'a mut [f32],
+    error: &'a mut [f32],
 }
 
 impl<'a> State<'a> {
     fn len(problem: &Problem<'_>, rows: usize) -> usize {
-        2 * DECODE_KEYS + rows * (DECODE_KEYS + problem.head_dim + problem.value_dim + 2)
+        2 * (DECODE_KEYS + sums_len(problem, rows)) + rows * (DECODE_KEYS + problem.head_dim + 3)
     }
 
     fn new(problem: &Problem<'_>, rows: usize, mut rest: &'a mut [f32]) -> Self {
@@ -46,11 +54,18 @@ impl<'a> State<'a> {
             bias: scratch::take(&mut rest, DECODE_KEYS),
             slots: scratch::take(&mut rest, DECODE_KEYS),
             queries: scratch::take(&mut rest, rows * problem.head_dim),
-            sums: scratch::take(&mut rest, rows * problem.value_dim),
+            sums: scratch::take(&mut rest, sums_len(problem, rows)),
+            totals: scratch::take(&mut rest, sums_len(problem, rows)),
             max: scratch::take(&mut rest, rows),
             sum: scratch::take(&mut rest, rows),
+            error: scratch::take(&mut rest, rows),
         }
     }
+}
+
+/// Returns the number of values in the sums of all rows, in whole vectors of any level.
+fn sums_len(problem: &Problem<'_>, rows: usize) -> usize {
+    (rows * problem.value_dim).next_multiple_of(CACHE_LINE)
 }
 
 /// Returns the number of keys in one block.
@@ -109,9 +124,10 @@ impl Item<'_> {
             let keys = self.visible_keys(b, i);
             (first, last) = (first.min(keys.start), last.max(keys.end));
         }
-        state.sums.fill(0.0);
+        for zeros in [&mut *state.sums, &mut *state.totals, &mut *state.sum, &mut *state.error] {
+            zeros.fill(0.0);
+        }
         state.max.fill(f32::MIN);
-        state.sum.fill(0.0);
         let key_block = key_block(problem);
         for block in (first / key_block * key_block..last).step_by(key_block) {
             let mut rows = self.rows.start..self.rows.start;
@@ -129,11 +145,15 @@ impl Item<'_> {
                     self.add_block(simd, &mut state, rows.clone(), keys);
                 }
             }
+            if (block / key_block + 1).is_multiple_of(CARRY_BLOCKS) {
+                carry_all(simd, state.totals, state.sums);
+            }
         }
         for row in self.rows.clone() {
             let scale = targets.output_scale(state.sum[row]);
-            for (output, sum) in targets.output_row(row).iter_mut().zip(&state.sums[row * value_dim..]) {
-                *output = sum * scale;
+            let sums = state.totals[row * value_dim..].iter().zip(&state.sums[row * value_dim..]);
+            for (output, (total, sum)) in targets.output_row(row).iter_mut().zip(sums) {
+                *output = (total + sum) * scale;
             }
             targets.write_statistics(row, state.max[row], state.sum[row]);
         }
@@ -175,10 +195,15 @@ impl Item<'_> {
             let max = state.max[row].max(row_max(simd, scores));
             if max != state.max[row] {
                 let rescale = scalar_exp(simd, state.max[row] - max);
+                for sums in [&mut *state.sums, &mut *state.totals] {
+                    sums[row * value_dim..][..value_dim].iter_mut().for_each(|sum| *sum *= rescale);
+                }
                 state.sum[row] *= rescale;
-                state.sums[row * value_dim..][..value_dim].iter_mut().for_each(|sum| *sum *= rescale);
+                state.error[row] *= rescale;
             }
-            state.sum[row] += exp_sum(simd, scores, max);
+            let sum = f64::from(state.sum[row]) + f64::from(state.error[row] + exp_sum(simd, scores, max));
+            state.sum[row] = sum as f32;
+            state.error[row] = (sum - f64::from(state.sum[row])) as f32;
             state.max[row] = max;
             if let Some(dropout) = problem.dropout {
                 for (n, score) in scores.iter_mut().enumerate() {

@@ -11,6 +11,7 @@ use crate::attention::{Problem, decode, tiled};
 use crate::context::rows::{ItemRows, OwnRows, RowLayout, Rows};
 use crate::context::{Context, Partition, Section, operations};
 use crate::error::Result;
+use crate::math::sum::total;
 use crate::scratch;
 use crate::sizes::{FEW_ROWS, PART_KEYS};
 use crate::tensor::try_zeroed;
@@ -130,17 +131,15 @@ fn run_parts(
         for row in item.rows {
             let index = |part: usize| (item.head * parts + part) * rows + row;
             let max = (0..parts).fold(f32::MIN, |max, part| max.max(maxima[index(part)]));
-            let share = |part: usize| (maxima[index(part)] - max).exp();
-            let sum: f32 = (0..parts).map(|part| share(part) * sums[index(part)]).sum();
-            let output = targets.output_row(row);
-            output.fill(0.0);
-            // A part without a visible key adds nothing.
-            for part in (0..parts).filter(|&part| sums[index(part)] != 0.0) {
-                let factor = share(part) * reciprocal(sum);
+            let share = |part: usize| (f64::from(maxima[index(part)]) - f64::from(max)).exp();
+            let sum: f64 = (0..parts).map(|part| share(part) * f64::from(sums[index(part)])).sum();
+            let term = |part: usize| {
                 let values = &values[index(part) * value_dim..][..value_dim];
-                output.iter_mut().zip(values).for_each(|(output, value)| *output += *value * factor);
-            }
-            targets.write_statistics(row, max, sum);
+                // A part without a visible key adds nothing.
+                (sums[index(part)] != 0.0).then(|| (share(part) / sum, values))
+            };
+            total(parts, &term, targets.output_row(row));
+            targets.write_statistics(row, max, sum as f32);
         }
     });
     Ok(())
@@ -239,6 +238,6 @@ impl<'a> Targets<'a> {
 }
 
 /// Returns the reciprocal of a row's sum, or 0 for a row without a visible key.
-pub(super) fn reciprocal(sum: f32) -> f32 {
+fn reciprocal(sum: f32) -> f32 {
     if sum == 0.0 { 0.0 } else { 1.0 / sum }
 }

@@ -1,10 +1,10 @@
 //! Merges attention over separate parts of the keys into attention over all keys, using their log-sum-exps.
 
-use crate::attention::forward::reciprocal;
 use crate::attention::{Dims, Strides};
 use crate::context::rows::{RowLayout, Rows};
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
+use crate::math::sum::total;
 use crate::options::Layout;
 use crate::tensor::{Shape, Tensor, check_output};
 
@@ -67,17 +67,16 @@ pub fn merge_attention(
             let (head, row) = (item.head, item.head * length + i);
             let logarithm = |part: usize| log_sum_exps.data[part * rows + row];
             let max = (0..parts).map(logarithm).fold(f32::MIN, f32::max);
-            let share = |part: usize| (logarithm(part) - max).exp();
-            let total: f32 = (0..parts).map(share).sum();
+            let share = |part: usize| (f64::from(logarithm(part)) - f64::from(max)).exp();
+            let shares: f64 = (0..parts).map(share).sum();
             let start = strides.row(head / heads, head % heads, i);
-            let (output, sum) = (output.row(i), log_sum_exp.row(i));
-            output.fill(0.0);
-            sum[0] = if total == 0.0 { f32::NEG_INFINITY } else { max + total.ln() };
-            for part in (0..parts).filter(|&part| logarithm(part) != f32::NEG_INFINITY) {
-                let factor = share(part) * reciprocal(total);
+            log_sum_exp.row(i)[0] =
+                if shares == 0.0 { f32::NEG_INFINITY } else { (f64::from(max) + shares.ln()) as f32 };
+            let term = |part: usize| {
                 let values = &outputs.data[part * rows * size + start..][..size];
-                output.iter_mut().zip(values).for_each(|(output, value)| *output += value * factor);
-            }
+                (logarithm(part) != f32::NEG_INFINITY).then(|| (share(part) / shares, values))
+            };
+            total(parts, &term, output.row(i));
         }
     });
     Ok(())

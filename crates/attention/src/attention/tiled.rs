@@ -9,10 +9,14 @@ use crate::attention::ball::{Block, Midpoints};
 use crate::attention::forward::{Item, Targets};
 use crate::attention::mask::Cover;
 use crate::attention::score::{Lanes, ScoreTile, TileBuffers, are_bounded, head_rows, weight_of};
+use crate::math::sum::{carry, carry_all};
 use crate::options::Stage;
 use crate::scratch::{self, Scratch};
 use crate::simd::{Accumulate, Kernel, Matrix, Simd, product};
 use crate::sizes::{BLOCK_TILES, MAX_TILE_LANES};
+
+/// Blocks of keys that are summed plainly before their sums are added to the totals.
+const CARRY_BLOCKS: usize = 16;
 
 /// Returns the scratch memory that one item needs, in values.
 pub(super) fn scratch_len(problem: &Problem<'_>, lanes: usize) -> usize {
@@ -26,8 +30,11 @@ pub(super) struct Tiled<'a>(pub Item<'a>, pub Targets<'a>);
 struct BlockBuffers<'a> {
     /// Scaled queries of each tile, `[D][lanes]`.
     queries: &'a mut [f32],
-    /// Sums of weighted values of each tile, `[E][lanes]`.
+    /// Sums of weighted values of each tile, `[E][lanes]`, since they were last added to the totals, and the rounding
+    /// errors of the totals.
     sums: &'a mut [f32],
+    /// Empty for calls with few keys and in hyperbolic space; `sums` then holds everything.
+    totals: &'a mut [f32],
     /// Scores of one tile, later its weights: `[keys][lanes]`.
     weights: &'a mut [f32],
     tile: TileBuffers<'a>,
@@ -35,8 +42,14 @@ struct BlockBuffers<'a> {
 }
 
 impl<'a> BlockBuffers<'a> {
+    fn totals_len(problem: &Problem<'_>, lanes: usize) -> usize {
+        let has_totals = problem.keys > CARRY_BLOCKS * problem.key_block && problem.ball.is_none();
+        if has_totals { BLOCK_TILES * problem.value_dim * lanes } else { 0 }
+    }
+
     fn len(problem: &Problem<'_>, lanes: usize) -> usize {
         lanes * (BLOCK_TILES * (problem.head_dim + problem.value_dim) + problem.key_block)
+            + Self::totals_len(problem, lanes)
             + TileBuffers::len(problem, lanes)
             + Midpoints::len(problem, lanes)
     }
@@ -45,6 +58,7 @@ impl<'a> BlockBuffers<'a> {
         Self {
             queries: scratch::take(&mut rest, BLOCK_TILES * problem.head_dim * lanes),
             sums: scratch::take(&mut rest, BLOCK_TILES * problem.value_dim * lanes),
+            totals: scratch::take(&mut rest, Self::totals_len(problem, lanes)),
             weights: scratch::take(&mut rest, problem.key_block * lanes),
             tile: TileBuffers::take(problem, lanes, &mut rest),
             midpoints: Midpoints::take(problem, lanes, &mut rest),
@@ -57,6 +71,12 @@ impl<'a> BlockBuffers<'a> {
 struct Online {
     max: [f32; MAX_TILE_LANES],
     sum: [f32; MAX_TILE_LANES],
+    /// The rounding errors of `sum`.
+    error: [f32; MAX_TILE_LANES],
+    /// The number of blocks whose values were added since the totals were last updated, and the factor that the totals
+    /// have missed since then.
+    pending: usize,
+    pending_rescale: [f32; MAX_TILE_LANES],
     /// The factor for earlier sums after the latest update.
     rescale: [f32; MAX_TILE_LANES],
 }
@@ -142,9 +162,8 @@ impl Item<'_> {
             *is_bounded = is_masked && are_bounded(simd, &buffers.queries[tile * size..], size, size, 1);
         }
         buffers.sums.fill(0.0);
-        let mut online =
-            [Online { max: [f32::MIN; MAX_TILE_LANES], sum: [0.0; MAX_TILE_LANES], rescale: [0.0; MAX_TILE_LANES] };
-                BLOCK_TILES];
+        buffers.totals.fill(0.0);
+        let mut online = [Online::NEW; BLOCK_TILES];
 
         // Steps 2 to 4, for each block of keys, which stays in the cache, and each tile of queries.
         let keys = head_rows(problem.k, problem.k_strides, self.b(), self.kv_head());
@@ -183,6 +202,11 @@ impl Item<'_> {
 
                 // Step 4, value product: [E][lanes] += values [keys][E], transposed, · weights [keys][lanes].
                 if problem.value_dim > 0 {
+                    if !buffers.totals.is_empty() {
+                        let range = tile * problem.value_dim * lanes..(tile + 1) * problem.value_dim * lanes;
+                        let (totals, sums) = (&mut buffers.totals[range.clone()], &mut buffers.sums[range]);
+                        online.carry_over::<S, VECTORS>(simd, totals, sums, has_risen);
+                    }
                     let rescale = has_risen.then_some(&online.rescale);
                     let may_hide = scores.may_hide(cover);
                     let tile = [tile, from, to];
@@ -249,12 +273,12 @@ impl Item<'_> {
         for (tile, (lanes_of_tile, online)) in tiles.iter().zip(online).enumerate() {
             let sums = &mut buffers.sums[tile * value_dim * lanes..][..value_dim * lanes];
             let scale = online.sum.map(|sum| targets.output_scale(sum));
-            for sums in sums.chunks_exact_mut(lanes) {
-                for v in (0..lanes).step_by(S::LANES) {
-                    let scaled = simd.load(&sums[v..]) * simd.load(&scale[v..]);
-                    simd.store(&mut sums[v..], scaled);
-                }
+            if !buffers.totals.is_empty() {
+                let totals = &mut buffers.totals[tile * value_dim * lanes..][..value_dim * lanes];
+                scale_columns::<S, VECTORS>(simd, totals, &online.pending_rescale);
+                carry_all(simd, sums, totals);
             }
+            scale_columns::<S, VECTORS>(simd, sums, &scale);
             let first = self.rows.start + tile * lanes;
             for (lane, factor) in scale.into_iter().enumerate().take(lanes_of_tile.count) {
                 targets.write_statistics(first + lane, online.max[lane], online.sum[lane]);
@@ -269,6 +293,36 @@ impl Item<'_> {
 }
 
 impl Online {
+    const NEW: Self = Self {
+        max: [f32::MIN; MAX_TILE_LANES],
+        sum: [0.0; MAX_TILE_LANES],
+        error: [0.0; MAX_TILE_LANES],
+        pending: 0,
+        pending_rescale: [1.0; MAX_TILE_LANES],
+        rescale: [0.0; MAX_TILE_LANES],
+    };
+
+    /// Counts a block of keys. Every [`CARRY_BLOCKS`], adds a tile's sums to its totals before the block is added.
+    #[inline(always)]
+    fn carry_over<S: Simd, const VECTORS: usize>(
+        &mut self,
+        simd: S,
+        totals: &mut [f32],
+        sums: &mut [f32],
+        has_risen: bool,
+    ) {
+        if self.pending == CARRY_BLOCKS {
+            scale_columns::<S, VECTORS>(simd, totals, &self.pending_rescale);
+            carry_all(simd, totals, sums);
+            self.pending = 0;
+            self.pending_rescale = [1.0; MAX_TILE_LANES];
+        }
+        self.pending += 1;
+        if has_risen {
+            scale_columns::<S, VECTORS>(simd, &mut self.pending_rescale[..VECTORS * S::LANES], &self.rescale);
+        }
+    }
+
     /// Turns a tile of scores into weights relative to the new maximum. Returns true if the maximum has risen, so that
     /// earlier sums must be rescaled.
     #[cfg_attr(target_family = "wasm", inline(never))]
@@ -291,15 +345,18 @@ impl Online {
             }
         }
         let rose = (0..VECTORS).any(|v| simd.any(simd.lt(before[v], max[v])));
-        let mut sums: [S::F; VECTORS] = std::array::from_fn(|v| simd.load(&self.sum[v * S::LANES..]));
         if rose {
             for v in 0..VECTORS {
                 let rescale = weight_of(simd, before[v] - max[v]);
-                sums[v] = sums[v] * rescale;
+                for sums in [&mut self.sum, &mut self.error] {
+                    let scaled = simd.load(&sums[v * S::LANES..]) * rescale;
+                    simd.store(&mut sums[v * S::LANES..], scaled);
+                }
                 simd.store(&mut self.rescale[v * S::LANES..], rescale);
                 simd.store(&mut self.max[v * S::LANES..], max[v]);
             }
         }
+        let mut sums = [simd.splat(0.0); VECTORS];
         for scores in scores.chunks_exact_mut(lanes) {
             for v in 0..VECTORS {
                 let chunk = &mut scores[v * S::LANES..];
@@ -308,10 +365,25 @@ impl Online {
                 simd.store(chunk, weight);
             }
         }
-        for (v, &sum) in sums.iter().enumerate() {
-            simd.store(&mut self.sum[v * S::LANES..], sum);
+        for (v, &added) in sums.iter().enumerate() {
+            let (sum, error) = (&mut self.sum[v * S::LANES..], &mut self.error[v * S::LANES..]);
+            let (total, rest) = carry(simd, simd.load(sum), simd.load(error) + added);
+            simd.store(sum, total);
+            simd.store(error, rest);
         }
         rose
+    }
+}
+
+/// Multiplies each column of a tile by its factor.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn scale_columns<S: Simd, const VECTORS: usize>(simd: S, tile: &mut [f32], factors: &[f32; MAX_TILE_LANES]) {
+    for row in tile.chunks_exact_mut(VECTORS * S::LANES) {
+        for v in (0..VECTORS * S::LANES).step_by(S::LANES) {
+            let scaled = simd.load(&row[v..]) * simd.load(&factors[v..]);
+            simd.store(&mut row[v..], scaled);
+        }
     }
 }
 
@@ -348,10 +420,11 @@ fn add_visible<S: Simd, const VECTORS: usize>(
     let lanes = VECTORS * S::LANES;
     for (feature, sums) in sums.chunks_exact_mut(lanes).enumerate().take(value_dim) {
         for v in (0..lanes).step_by(S::LANES) {
-            let mut sum = simd.load(&sums[v..]);
+            let mut before = simd.load(&sums[v..]);
             if let Accumulate::ScaleAndAdd(factors) = accumulate {
-                sum = sum * simd.load(&factors[v..]);
+                before = before * simd.load(&factors[v..]);
             }
+            let mut sum = simd.splat(0.0);
             for (key, weights) in weights.chunks_exact(lanes).enumerate() {
                 let weight = simd.load(&weights[v..]);
                 let added = simd.mul_add(weight, simd.splat(values[key * stride + feature]), sum);
@@ -359,7 +432,7 @@ fn add_visible<S: Simd, const VECTORS: usize>(
                 let hidden = simd.lt(weight, simd.splat(f32::from_bits(1)));
                 sum = simd.select(hidden, sum, added);
             }
-            simd.store(&mut sums[v..], sum);
+            simd.store(&mut sums[v..], before + sum);
         }
     }
 }

@@ -299,7 +299,7 @@ impl EdgeFeatures<'_> {
             self.of(row.edges[n])
         } else {
             // A self-loop that was added is the last: the mean over the others, or 0 over none.
-            total(n, &|other| (1.0 / n as f64, self.of(row.edges[other])), mean);
+            total(n, &|other| Some((1.0 / n as f64, self.of(row.edges[other]))), mean);
             mean
         };
         gather_sum(simd, features, self.rows, Columns::of(self.weight, target.len()), place);

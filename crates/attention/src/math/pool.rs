@@ -32,7 +32,7 @@ pub fn mean_pool(
         let count = lengths.map_or(rows, |lengths| lengths[b] as usize);
         let rows = &x.data[b * rows * columns..][..count * columns];
         let share = 1.0 / count.max(1) as f64;
-        total(count, &|row| (share, &rows[row * columns..][..columns]), mean);
+        total(count, &|row| Some((share, &rows[row * columns..][..columns])), mean);
         if normalize {
             // In doubles, where squares neither overflow nor vanish.
             let factor = 1.0 / length(mean).max(1e-12);

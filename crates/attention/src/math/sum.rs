@@ -18,20 +18,31 @@ pub fn carry<S: Simd>(simd: S, high: S::F, low: S::F) -> (S::F, S::F) {
     (sum, simd.select(is_finite, error, simd.splat(0.0)))
 }
 
+/// [`carry`] for slices of whole vectors.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+pub fn carry_all<S: Simd>(simd: S, high: &mut [f32], low: &mut [f32]) {
+    for (high, low) in high.chunks_exact_mut(S::LANES).zip(low.chunks_exact_mut(S::LANES)) {
+        let (sum, error) = carry(simd, simd.load(high), simd.load(low));
+        simd.store(high, sum);
+        simd.store(low, error);
+    }
+}
+
 /// The Euclidean length of a row, whatever the magnitude of its values.
 #[inline(never)]
 pub fn length(row: &[f32]) -> f64 {
     row.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt()
 }
 
-/// `output[e] = Σ_n factor_n · row_n[e]`, in doubles, over `count` terms.
+/// `output[e] = Σ_n factor_n · row_n[e]`, in doubles, over those of `count` terms that are not `None`.
 #[inline(never)]
-pub fn total<'a>(count: usize, term: &dyn Fn(usize) -> (f64, &'a [f32]), output: &mut [f32]) {
+pub fn total<'a>(count: usize, term: &dyn Fn(usize) -> Option<(f64, &'a [f32])>, output: &mut [f32]) {
     /// The number of columns to sum at a time.
     const COLUMNS: usize = 64;
     for (index, output) in output.chunks_mut(COLUMNS).enumerate() {
         let mut sums = [0.0f64; COLUMNS];
-        for (factor, row) in (0..count).map(term) {
+        for (factor, row) in (0..count).filter_map(term) {
             let values = &row[index * COLUMNS..][..output.len()];
             sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += factor * f64::from(value));
         }

@@ -130,24 +130,6 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
     let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
     // SAFETY: each access stays inside the rows, depths and lanes that the caller guarantees.
     unsafe {
-        match accumulate {
-            Accumulate::Overwrite => {}
-            Accumulate::Add => {
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    for (v, sum) in sums.iter_mut().enumerate() {
-                        *sum = simd.load_ptr(c.add(r * lanes + v * S::LANES));
-                    }
-                }
-            }
-            Accumulate::ScaleAndAdd(factors) => {
-                for v in 0..VECTORS {
-                    let factor = simd.load_ptr(factors.as_ptr().add(v * S::LANES));
-                    for (r, sums) in sums.iter_mut().enumerate() {
-                        sums[v] = simd.load_ptr(c.add(r * lanes + v * S::LANES)) * factor;
-                    }
-                }
-            }
-        }
         let data = a.data.as_ptr();
         match (a.reduce, a.order) {
             (ReduceKind::Dot, Order::RowMajor) => {
@@ -165,6 +147,25 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
                 for k in 0..depth {
                     let element = |r: usize| *data.add((row + r) * steps[0] + k * steps[1]);
                     step::<S, ROWS, VECTORS, true>(simd, &mut sums, b.as_ptr().add(k * lanes), element);
+                }
+            }
+        }
+        // Added last: the terms of one product keep more digits among themselves than added one by one to a larger sum.
+        match accumulate {
+            Accumulate::Overwrite => {}
+            Accumulate::Add => {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = simd.load_ptr(c.add(r * lanes + v * S::LANES)) + *sum;
+                    }
+                }
+            }
+            Accumulate::ScaleAndAdd(factors) => {
+                for v in 0..VECTORS {
+                    let factor = simd.load_ptr(factors.as_ptr().add(v * S::LANES));
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        sums[v] = simd.mul_add(simd.load_ptr(c.add(r * lanes + v * S::LANES)), factor, sums[v]);
+                    }
                 }
             }
         }
