@@ -1185,6 +1185,9 @@ export interface LinearConfig {
    *   The rows of ω are orthogonal in blocks of `D`, with χ(D)-distributed norms; c keeps exponentials in range and
    *   cancels out.
    *
+   * The features of a query are divided by their largest, and the sums over keys by the largest feature so far. Both
+   * factors cancel out, and features that would underflow, as those of a query of −100s, still weigh the values.
+   *
    * Default: 'elu'.
    */
   featureMap?: 'elu' | 'relu' | 'favor+' | null | undefined

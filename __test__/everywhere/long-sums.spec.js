@@ -1,9 +1,11 @@
-// Sums over any number of terms and norms of any finite rows, against doubles, on both backends.
+// Sums over any number of terms, norms of any finite rows, and features of any size: against doubles, on both backends.
 import test from 'ava'
 import fc from 'fast-check'
 import { onBothBackends } from '../support/backends.js'
 import { operations } from '../support/long-sums.js'
 import { close } from '../support/tensors.js'
+
+/** @typedef {import('@ruvector/attention').Tensor} Tensor */
 
 /** More and longer draws, as `npm run test:all` makes them. */
 const isThorough = !('document' in globalThis) && process.env.RUVECTOR_ATTENTION_THOROUGH === '1'
@@ -136,4 +138,65 @@ onBothBackends((kind, attention) => {
       )
     }
   })
+
+  for (const featureMap of /** @type {const} */ (['elu', 'relu'])) {
+    test(`${kind}: linear attention weighs values by features of any size: ${featureMap}`, (t) => {
+      const linear = new attention.LinearAttention({ modelDim: 4, featureMap })
+      /** @type {(rows: number, draw: (index: number) => number) => Tensor} */
+      const tensor = (rows, draw) => ({
+        data: Float32Array.from({ length: rows * 4 }, (_, index) => draw(index)),
+        shape: [1, rows, 4]
+      })
+      const length = 150
+      const v = tensor(length, (index) => Math.sin(index))
+      const features = {
+        elu: (/** @type {number} */ x) => (x > 0 ? x + 1 : Math.exp(x)),
+        relu: (/** @type {number} */ x) => Math.max(x, 0) + 1e-3
+      }[featureMap]
+      for (const [query, key] of [
+        [-100, 0],
+        [0, -100],
+        [-100, -100],
+        [-300, -350],
+        [1e30, 0],
+        [1e30, 1e30],
+        [100, -100]
+      ]) {
+        const q = tensor(length, (index) => query + (index % 3))
+        const k = tensor(length, (index) => key + Math.cos(index))
+        const causal = linear.forward(q, k, v, { causal: true }).output
+        const stream = linear.stream()
+        const steps = []
+        for (let first = 0; first < length; first += 7) {
+          const part = (/** @type {Tensor} */ { data }) => {
+            const rows = data.subarray(first * 4, (first + 7) * 4)
+            return { data: rows, shape: [1, rows.length / 4, 4] }
+          }
+          steps.push(...stream.step(part(q), part(k), part(v)).output.data)
+        }
+        stream.dispose()
+        const expected = new Float64Array(length * 4)
+        const all = new Float64Array(length * 4)
+        for (let i = 0; i < length; i++) {
+          for (const [until, result] of /** @type {const} */ ([
+            [i + 1, expected],
+            [length, all]
+          ])) {
+            let total = 0
+            for (let j = 0; j < until; j++) {
+              let weight = 0
+              for (let d = 0; d < 4; d++) weight += features(q.data[i * 4 + d]) * features(k.data[j * 4 + d])
+              total += weight
+              for (let e = 0; e < 4; e++) result[i * 4 + e] += weight * v.data[j * 4 + e]
+            }
+            for (let e = 0; e < 4; e++) result[i * 4 + e] /= total
+          }
+        }
+        close(t, causal, expected, 1e-5, `causal ${query} ${key}`)
+        close(t, steps, expected, 1e-5, `stream ${query} ${key}`)
+        close(t, linear.forward(q, k, v).output, all, 1e-5, `${query} ${key}`)
+      }
+      linear.dispose()
+    })
+  }
 })

@@ -112,6 +112,79 @@ const layerOf = (name, config, through) => (attention, draw) => {
 const size = 5
 
 /**
+ * The error of linear attention's last row.
+ *
+ * @param {'forward' | 'causal' | 'stream'} way
+ * @returns {(attention: Attention, draw: Draw) => number}
+ */
+const linearOf = (way) => (attention, draw) => {
+  const { next, values } = source(draw)
+  const { count } = draw
+  const signed = (/** @type {number} */ length) => Float32Array.from({ length }, () => 4 * next() - 2)
+  const [q, k, v] = [
+    signed(count * size),
+    draw.isConstant ? new Float32Array(count * size) : signed(count * size),
+    values(count * size)
+  ]
+  const linear = new attention.LinearAttention({ modelDim: size })
+  const tensor = (/** @type {Float32Array} */ data) => ({ data, shape: [1, data.length / size, size] })
+  let found = new Float32Array()
+  if (way === 'stream') {
+    const stream = linear.stream()
+    for (let first = 0; first < count; first += 999) {
+      const part = (/** @type {Float32Array} */ data) => tensor(data.subarray(first * size, (first + 999) * size))
+      found = stream.step(part(q), part(k), part(v)).output.data.slice(-size)
+    }
+    stream.dispose()
+  } else {
+    const queries = way === 'causal' ? q : q.subarray(-size)
+    found = linear.forward(tensor(queries), tensor(k), tensor(v), { causal: way === 'causal' }).output.data.slice(-size)
+  }
+  linear.dispose()
+  const phi = (/** @type {number} */ x) => (x > 0 ? x + 1 : Math.exp(x))
+  const query = Array.from(q.subarray(-size), phi)
+  const weight = (/** @type {number} */ n) => query.reduce((sum, value, d) => sum + value * phi(k[n * size + d]), 0)
+  return worst(
+    found,
+    mean(count, weight, (n) => v.subarray(n * size, (n + 1) * size), size)
+  )
+}
+
+/**
+ * The error of attention's output and log-sum-exp for `queries` rows over `count` keys.
+ *
+ * @param {number} queries
+ * @returns {(attention: Attention, draw: Draw) => number}
+ */
+const attentionOf = (queries) => (attention, draw) => {
+  const { next, values } = source(draw)
+  const { count } = draw
+  // Queries of zeros give every value the same weight.
+  const drawn = Float32Array.from({ length: queries * size }, () => (draw.isConstant ? 0 : next()))
+  const q = { data: drawn, shape: [1, 1, queries, size] }
+  const k = { data: Float32Array.from({ length: count * size }, next), shape: [1, 1, count, size] }
+  const v = { data: values(count * size), shape: [1, 1, count, size] }
+  const { output, logSumExp } = attention.scaledDotProductAttention(q, k, v, { logSumExp: true })
+  // Only the last row: its definition takes as long as the call.
+  const query = q.data.subarray(-size)
+  const score = (/** @type {number} */ n) =>
+    query.reduce((sum, value, d) => sum + value * k.data[n * size + d], 0) / Math.sqrt(size)
+  const weights = Float64Array.from({ length: count }, (_, n) => Math.exp(score(n)))
+  const expected = mean(
+    count,
+    (n) => weights[n],
+    (n) => v.data.subarray(n * size, (n + 1) * size),
+    size
+  )
+  const logarithm = Math.log(weights.reduce((sum, weight) => sum + weight, 0))
+  return Math.max(
+    worst(output.data.subarray(-size), expected),
+    // An absolute error of the logarithm is a relative error of the sum of exponentials.
+    worst(logSumExp.data.subarray(-1), [logarithm], () => Math.max(1, logarithm))
+  )
+}
+
+/**
  * The error of a norm: of each value relative to the largest of its row.
  *
  * @param {boolean} isCentred
@@ -174,6 +247,11 @@ export const operations = {
   'GraphAttention, version 1': layerOf('GraphAttention', { addSelfLoops: false, version: 1 }, 'lin.weight'),
   'GraphAttention, version 2': layerOf('GraphAttention', { addSelfLoops: false, version: 2 }, 'lin_l.weight'),
   GraphTransformer: layerOf('GraphTransformer', {}, 'lin_value.weight'),
+  LinearAttention: linearOf('forward'),
+  'LinearAttention, causal': linearOf('causal'),
+  'LinearAttention, stream': linearOf('stream'),
+  'scaledDotProductAttention, 1 query': attentionOf(1),
+  'scaledDotProductAttention, 40 queries': attentionOf(40),
   softmax: (attention, draw) => {
     const { next } = source(draw)
     const constant = next()

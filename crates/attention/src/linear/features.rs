@@ -1,12 +1,14 @@
 //! φ maps queries and keys to positive features, whose products replace the exponentials of softmax.
 
+use std::f32::consts::LN_2;
+
 use crate::context::rows::SharedMut;
 use crate::error::Result;
 use crate::linear::projection;
 use crate::linear::rows::Rows;
 use crate::math::dot::dot;
-use crate::math::exp::exp;
-use crate::math::softmax::{exp_sum, row_max};
+use crate::math::exp::{LOG2_E, exp};
+use crate::math::softmax::row_max;
 use crate::simd::{Accumulate, Matrix, Simd, gather_columns, product, scatter_rows};
 use crate::sizes::MAX_TILE_LANES;
 
@@ -47,8 +49,8 @@ impl Features {
         self.kind == FeatureMap::FavorPlus
     }
 
-    /// Computes φ of the queries that begin at `starts`, `[F][lanes]`. For FAVOR+ the largest feature of a query is 1,
-    /// because attention cancels every factor that a query's features share, including 1/√m.
+    /// Computes φ of the queries that begin at `starts`, `[F][lanes]`, each query's divided as [`Scaling`] says: attention
+    /// cancels every factor that a query's features share, including FAVOR+'s 1/√m.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn of_queries<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -60,21 +62,43 @@ impl Features {
         tile: &mut [f32],
     ) {
         self.load::<S, ROWS, VECTORS>(simd, x, starts, inputs, tile);
-        if !self.is_exponential() {
-            return activate(simd, self.kind, tile);
-        }
         let mut maxima = [f32::MIN; MAX_TILE_LANES];
         largest::<S, VECTORS>(simd, tile, &[0.0; MAX_TILE_LANES], &mut maxima);
+        let scalings = maxima.map(|max| Scaling::new(self.kind, self.kind.magnitude(max)));
+        let (shifts, factors) = (scalings.map(|scaling| scaling.shift), scalings.map(|scaling| scaling.factor));
         // A vector at a time in one loop: two would be unrolled, exponential and all.
-        for (index, exponents) in tile.chunks_exact_mut(S::LANES).enumerate() {
-            let max = simd.load(&maxima[index % VECTORS * S::LANES..]);
-            let power = exp(simd, simd.load(exponents) - max);
-            simd.store(exponents, power);
+        for (index, values) in tile.chunks_exact_mut(S::LANES).enumerate() {
+            let v = index % VECTORS * S::LANES;
+            let (shift, factor) = (simd.load(&shifts[v..]), simd.load(&factors[v..]));
+            let features = feature(simd, self.kind, simd.load(values), shift, factor);
+            simd.store(values, features);
         }
     }
 
-    /// Computes φ of the first `count` keys, row by row, `[count][F]`, with room for a vector after them; for FAVOR+,
-    /// the exponents without c. `maxima` receives the largest exponent of each key, or 0 for the other feature maps.
+    /// Computes φ of the rows that begin at `starts` as the public interface returns it, `[F][lanes]`: for FAVOR+, each
+    /// row's largest feature is 1/√F.
+    #[inline(always)]
+    pub(super) fn of_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        x: &[f32],
+        starts: &[usize],
+        inputs: &mut [f32],
+        tile: &mut [f32],
+    ) {
+        if self.is_exponential() {
+            self.of_queries::<S, ROWS, VECTORS>(simd, x, starts, inputs, tile);
+            let factors = [1.0 / (self.features as f32).sqrt(); MAX_TILE_LANES];
+            scale_columns::<S, ROWS, VECTORS>(simd, &factors, self.features, tile);
+        } else {
+            self.load::<S, ROWS, VECTORS>(simd, x, starts, inputs, tile);
+            activate(simd, self.kind, tile, 0.0);
+        }
+    }
+
+    /// Loads the first `count` keys for [`activate`], row by row, `[count][F]`, with room for a vector after them; for
+    /// FAVOR+, as exponents without c. `maxima` receives the magnitude of each key's largest feature; for the other
+    /// feature maps, all but the first receive that of the chunk.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn of_keys<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -91,10 +115,9 @@ impl Features {
             for (key, output) in output.chunks_exact_mut(self.features).enumerate().take(count) {
                 output.copy_from_slice(keys.row(key));
             }
-            maxima.fill(0.0);
-            // Whole vectors: what lies behind the last key is never read.
-            let len = (count * self.features).next_multiple_of(S::LANES);
-            return activate(simd, self.kind, &mut output[..len]);
+            maxima.fill(self.kind.magnitude(row_max(simd, &output[..count * self.features])));
+            maxima[0] = self.kind.magnitude(row_max(simd, &output[..self.features]));
+            return;
         }
         let lanes = VECTORS * S::LANES;
         let output = SharedMut::new(output);
@@ -113,35 +136,20 @@ impl Features {
         }
     }
 
-    /// Computes [`Features::of_keys`] for a single row, along its length because no other rows fill the lanes. Without
-    /// its square, this is the exponent in [`Features::of_queries`]. Returns the largest. `output` has room for whole
-    /// vectors.
+    /// Loads a single row as [`Features::of_keys`] does, along its length because no other rows fill the lanes. Returns
+    /// the magnitude of its largest feature. A query, for which `is_key` is false, keeps its square.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn of_row<S: Simd>(&self, simd: S, row: &[f32], is_key: bool, output: &mut [f32]) -> f32 {
         if !self.is_exponential() {
             output[..row.len()].copy_from_slice(row);
-            activate(simd, self.kind, &mut output[..row.len().next_multiple_of(S::LANES)]);
-            return 0.0;
+            return self.kind.magnitude(row_max(simd, row));
         }
         let half_square = if is_key { self.half_square(simd, row) } else { 0.0 };
         for (exponent, direction) in output.iter_mut().zip(self.projection.chunks_exact(self.size)) {
             *exponent = dot(simd, direction, row) - half_square;
         }
         row_max(simd, &output[..self.features])
-    }
-
-    /// The features of a tile of queries as the public interface shows them.
-    #[inline(always)]
-    pub(super) fn scale_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, simd: S, tile: &mut [f32]) {
-        if self.is_exponential() {
-            scale_columns::<S, ROWS, VECTORS>(
-                simd,
-                &[1.0 / (self.features as f32).sqrt(); MAX_TILE_LANES],
-                self.features,
-                tile,
-            );
-        }
     }
 
     /// `‖x̂‖²/2`.
@@ -202,20 +210,59 @@ fn largest<S: Simd, const VECTORS: usize>(
     }
 }
 
-/// Replaces each value by its feature, a vector at a time; NaN stays.
+impl FeatureMap {
+    /// Returns about the logarithm of the feature of x. Features from 1 to 128 count as 1, so that most sums are of the
+    /// features themselves.
+    fn magnitude(self, x: f32) -> f32 {
+        if self == Self::FavorPlus || self == Self::Elu && x < 0.0 {
+            return x;
+        }
+        let exponent = ((x.max(0.0) + 1.0).to_bits() >> 23) as i32 - 127;
+        if exponent < 7 { 0.0 } else { exponent.min(126) as f32 * LN_2 }
+    }
+}
+
+/// The division of features by e to the power of a magnitude: a shift of exponents, or a factor that is a power of two.
+#[derive(Clone, Copy)]
+struct Scaling {
+    shift: f32,
+    factor: f32,
+}
+
+impl Scaling {
+    fn new(kind: FeatureMap, magnitude: f32) -> Self {
+        if kind == FeatureMap::FavorPlus || magnitude < 0.0 {
+            return Self { shift: magnitude, factor: 1.0 };
+        }
+        let exponent = (magnitude * LOG2_E + 0.5) as u32;
+        Self { shift: 0.0, factor: f32::from_bits((127 - exponent) << 23) }
+    }
+}
+
+/// Computes the features of a vector of values, or for FAVOR+ of exponents; NaN stays NaN.
+#[inline(always)]
+fn feature<S: Simd>(simd: S, kind: FeatureMap, x: S::F, shift: S::F, factor: S::F) -> S::F {
+    if kind == FeatureMap::Relu {
+        // Negative zero, as the bound has to be negative.
+        return (simd.at_least(x, -0.0) + 1e-3) * factor;
+    }
+    let power = exp(simd, x - shift);
+    if kind == FeatureMap::FavorPlus {
+        return power;
+    }
+    // The exponential may overflow in lanes that do not select it.
+    simd.select(simd.lt(simd.splat(0.0), x), x + 1.0, power) * factor
+}
+
+/// Replaces each value of whole vectors by its feature divided by e to the power of `magnitude`.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn activate<S: Simd>(simd: S, kind: FeatureMap, values: &mut [f32]) {
+pub(super) fn activate<S: Simd>(simd: S, kind: FeatureMap, values: &mut [f32], magnitude: f32) {
+    let Scaling { shift, factor } = Scaling::new(kind, magnitude);
+    let (shift, factor) = (simd.splat(shift), simd.splat(factor));
     for chunk in values.chunks_exact_mut(S::LANES) {
-        let x = simd.load(chunk);
-        let feature = if kind == FeatureMap::Relu {
-            // Negative zero, as the bound has to be negative.
-            simd.at_least(x, -0.0) + 1e-3
-        } else {
-            // The exponential may overflow in lanes that do not select it.
-            simd.select(simd.lt(simd.splat(0.0), x), x + 1.0, exp(simd, x))
-        };
-        simd.store(chunk, feature);
+        let features = feature(simd, kind, simd.load(chunk), shift, factor);
+        simd.store(chunk, features);
     }
 }
 
@@ -229,10 +276,4 @@ pub(super) fn scale_columns<S: Simd, const ROWS: usize, const VECTORS: usize>(
 ) {
     let nothing = Matrix::row_major(&[], 0);
     product::<S, ROWS, VECTORS>(simd, nothing, rows, 0, &[], tile, Accumulate::ScaleAndAdd(factors));
-}
-
-/// `e^(x − max)` in place of each exponent x.
-#[inline(always)]
-pub(super) fn exponentiate<S: Simd>(simd: S, exponents: &mut [f32], max: f32) {
-    exp_sum(simd, exponents, max);
 }

@@ -384,8 +384,7 @@ impl Kernel for MapRows<'_> {
         for first in rows.clone().step_by(lanes) {
             let count = lanes.min(rows.end - first);
             let rows_of = |size| Rows { data: &[], start: 0, stride: size, size }.starts(first, count);
-            map.of_queries::<S, ROWS, VECTORS>(simd, x, &rows_of(map.size)[..count], inputs, tile);
-            map.scale_tile::<S, ROWS, VECTORS>(simd, tile);
+            map.of_rows::<S, ROWS, VECTORS>(simd, x, &rows_of(map.size)[..count], inputs, tile);
             // SAFETY: items differ in rows.
             unsafe { scatter_rows(tile, lanes, map.features, output, &rows_of(map.features)[..count]) };
         }

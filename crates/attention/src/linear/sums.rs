@@ -1,16 +1,18 @@
 //! The state of linear attention, `Σ φ(k) vᵀ` and `Σ φ(k)`: adding keys to it, and computing output rows from it.
 //!
 //! A head's sums are one slice of whole tile rows: the products, `[blocks of value features][F][lanes]`, in the
-//! microkernel's layout; the sum of the keys' features, `[F]`; and c, which FAVOR+ subtracts from the keys' exponents,
-//! 0 for the other feature maps.
+//! microkernel's layout; the sum of the keys' features, `[F]`; the rounding errors of both, in the same layout; and c,
+//! the magnitude by which the keys' features are divided.
 
 use std::ops::Range;
 
 use crate::context::rows::SharedMut;
 use crate::error::{Error, Result};
-use crate::linear::features::{Features, exponentiate, scale_columns};
+use crate::linear::features::{Features, activate, scale_columns};
 use crate::linear::rows::Rows;
 use crate::math::dot::dot;
+use crate::math::exp::exp;
+use crate::math::sum::{carry, carry_all};
 use crate::scratch::{self, Scratch};
 use crate::simd::{Accumulate, Kernel, Level, Matrix, Simd, product, scatter_rows};
 use crate::sizes::MAX_TILE_LANES;
@@ -18,6 +20,8 @@ use crate::sizes::MAX_TILE_LANES;
 /// The number of keys added at a time. A causal row sees the keys of its own chunk through their products with it, and
 /// all earlier keys through the sums.
 pub(super) const CHUNK: usize = 64;
+/// Chunks of keys that are summed plainly before their rounding errors are separated, if no row is read in between.
+const CARRY_CHUNKS: usize = 16;
 /// Rows that run faster along their length than in lanes that they do not fill.
 const FEW_ROWS: usize = 4;
 /// The maximum rise from a causal chunk's first exponent to its largest. The first row's keys must not vanish next to
@@ -38,6 +42,11 @@ impl Layout {
         self.value_dim.next_multiple_of(self.lanes) * self.features
     }
 
+    /// Returns the number of products and features of keys, which is also that of their rounding errors.
+    fn sums(&self) -> usize {
+        self.products() + self.features.next_multiple_of(self.lanes)
+    }
+
     /// Returns the number of values in the sums.
     ///
     /// # Errors
@@ -45,7 +54,8 @@ impl Layout {
     pub(super) fn len(&self) -> Result<usize> {
         let padded = |len: usize| len.checked_next_multiple_of(self.lanes);
         let products = padded(self.value_dim).and_then(|width| width.checked_mul(self.features));
-        let len = products.zip(padded(self.features)).and_then(|(a, b)| a.checked_add(b)?.checked_add(self.lanes));
+        let sums = products.zip(padded(self.features)).and_then(|(a, b)| a.checked_add(b));
+        let len = sums.and_then(|sums| sums.checked_mul(2)?.checked_add(self.lanes));
         len.ok_or_else(|| Error::memory("feature_dim", usize::MAX))
     }
 }
@@ -157,7 +167,7 @@ impl Kernel for Item<'_> {
                 for row in first..last_row {
                     if row < first + count {
                         let chunk = head.load_key(simd, row, self.c(), &mut buffers);
-                        self.add_keys::<S, ROWS, VECTORS>(simd, chunk, &mut buffers);
+                        self.add_keys::<S, ROWS, VECTORS>(simd, chunk, true, &mut buffers);
                     }
                     head.write_row::<S, ROWS, VECTORS>(simd, row, self.sums.values(), &mut buffers);
                 }
@@ -169,7 +179,9 @@ impl Kernel for Item<'_> {
                 head.write_tile::<S, ROWS, VECTORS>(simd, rows, seen, self.sums.values(), &mut buffers);
             }
             if let Some(chunk) = chunk {
-                self.add_keys::<S, ROWS, VECTORS>(simd, chunk, &mut buffers);
+                let is_last = first + CHUNK >= self.keys.end;
+                let carries = self.is_causal || is_last || (first / CHUNK + 1).is_multiple_of(CARRY_CHUNKS);
+                self.add_keys::<S, ROWS, VECTORS>(simd, chunk, carries, &mut buffers);
             }
         }
     }
@@ -189,37 +201,49 @@ impl Item<'_> {
         self.sums.values().last().copied().unwrap_or(f32::MIN)
     }
 
-    /// Takes the chunk whose features and values lie in the buffers into the sums.
+    /// Adds the chunk whose features and values are in the buffers to the sums' rounding errors and, if it `carries`, the
+    /// errors to the sums, which rows read only then.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn add_keys<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &mut self,
         simd: S,
         chunk: Chunk,
+        carries: bool,
         buffers: &mut Buffers<'_>,
     ) {
         let Sums::Own(sums) = &mut self.sums else { return };
         let Layout { features, lanes, .. } = self.head.layout;
-        let factors = [chunk.factor; MAX_TILE_LANES];
-        let start = if chunk.factor == 1.0 { Accumulate::Add } else { Accumulate::ScaleAndAdd(&factors) };
-        let (products, rest) = sums.split_at_mut(self.head.layout.products());
-        let values = buffers.values.chunks_exact(chunk.count * lanes);
-        for (products, values) in products.chunks_exact_mut(features * lanes).zip(values) {
+        if let Some(c) = sums.last_mut() {
+            *c = chunk.c;
+        }
+        let len = self.head.layout.sums();
+        if chunk.factor != 1.0 {
+            scale_all(simd, &mut sums[..2 * len], chunk.factor);
+        }
+        let (sums, errors) = sums.split_at_mut(len);
+        let (products, key_sum) = sums.split_at_mut(self.head.layout.products());
+        let (product_errors, key_errors) = errors[..len].split_at_mut(products.len());
+        let blocks = products.chunks_exact_mut(features * lanes).zip(product_errors.chunks_exact_mut(features * lanes));
+        for (values, (products, errors)) in buffers.values.chunks_exact(chunk.count * lanes).zip(blocks) {
             let keys = Matrix::column_major(buffers.keys, features);
-            product::<S, ROWS, VECTORS>(simd, keys, features, chunk.count, values, products, start);
+            product::<S, ROWS, VECTORS>(simd, keys, features, chunk.count, values, errors, Accumulate::Add);
+            if carries {
+                // While the block is in the first-level cache.
+                carry_all(simd, products, errors);
+            }
         }
         for feature in (0..features).step_by(S::LANES) {
-            // First by themselves: added one by one to a long sum they would lose digits.
             let mut added = simd.splat(0.0);
             for key in 0..chunk.count {
                 added = added + simd.load(&buffers.keys[key * features + feature..]);
             }
-            let sum = &mut rest[feature..];
-            let total = simd.mul_add(simd.load(sum), simd.splat(chunk.factor), added);
-            simd.store(sum, total);
+            let errors = &mut key_errors[feature..];
+            let total = simd.load(errors) + added;
+            simd.store(errors, total);
         }
-        if let Some(c) = rest.last_mut() {
-            *c = chunk.c;
+        if carries {
+            carry_all(simd, key_sum, key_errors);
         }
     }
 }
@@ -249,9 +273,8 @@ impl Head<'_> {
         if is_causal && !(new_c - c_of_first <= TAME_RISE && is_finite(simd, &values[..count * width])) {
             return None;
         }
-        if self.map.is_exponential() {
-            exponentiate(simd, &mut keys[..count * self.layout.features], new_c);
-        }
+        let len = (count * self.layout.features).next_multiple_of(S::LANES);
+        activate(simd, self.map.kind, &mut keys[..len], new_c);
         Some(Chunk { first, count, factor: power(simd, c, new_c), c: new_c })
     }
 
@@ -260,11 +283,15 @@ impl Head<'_> {
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn load_key<S: Simd>(&self, simd: S, key: usize, c: f32, buffers: &mut Buffers<'_>) -> Chunk {
         let new_c = larger(c, self.map.of_row(simd, self.keys.row(key), true, buffers.keys));
-        if self.map.is_exponential() {
-            exponentiate(simd, &mut buffers.keys[..self.layout.features], new_c);
-        }
+        self.activate_row(simd, buffers.keys, new_c);
         self.load_values(simd, key, 1, buffers.values);
         Chunk { first: key, count: 1, factor: power(simd, c, new_c), c: new_c }
+    }
+
+    /// Replaces a row that [`Features::of_row`] loaded by its features divided by e to the power of `magnitude`.
+    #[inline(always)]
+    fn activate_row<S: Simd>(&self, simd: S, row: &mut [f32], magnitude: f32) {
+        activate(simd, self.map.kind, &mut row[..self.layout.features.next_multiple_of(S::LANES)], magnitude);
     }
 
     /// The values of `count` keys in blocks of columns, `[blocks][count][lanes]`, zeros behind the last column.
@@ -370,11 +397,9 @@ impl Head<'_> {
         buffers: &mut Buffers<'_>,
     ) {
         let Layout { features, value_dim, lanes } = self.layout;
-        let max = self.map.of_row(simd, self.queries.row(row), false, buffers.tile);
-        let query = &mut buffers.tile[..features];
-        if self.map.is_exponential() {
-            exponentiate(simd, query, max);
-        }
+        let magnitude = self.map.of_row(simd, self.queries.row(row), false, buffers.tile);
+        self.activate_row(simd, buffers.tile, magnitude);
+        let query = &buffers.tile[..features];
         let (products, rest) = sums.split_at(self.layout.products());
         let scale = scale(dot(simd, query, rest));
         // SAFETY: each output row belongs to one item, which writes it once.
@@ -394,7 +419,7 @@ fn scale(total: f32) -> f32 {
     if total < f32::MIN_POSITIVE { 0.0 } else { 1.0 / total }
 }
 
-/// The larger; NaN is passed over where it comes second.
+/// Returns the larger of two numbers, or `a` if `b` is NaN.
 fn larger(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
@@ -402,9 +427,18 @@ fn larger(a: f32, b: f32) -> f32 {
 /// `e^(a − b)`.
 #[inline(always)]
 fn power<S: Simd>(simd: S, a: f32, b: f32) -> f32 {
-    let mut power = [a];
-    exponentiate(simd, &mut power, b);
-    power[0]
+    let mut lanes = [0.0; 16];
+    simd.store(&mut lanes, exp(simd, simd.splat(a - b)));
+    lanes[0]
+}
+
+/// Multiplies whole vectors by a factor.
+#[inline(always)]
+fn scale_all<S: Simd>(simd: S, values: &mut [f32], factor: f32) {
+    for chunk in values.chunks_exact_mut(S::LANES) {
+        let scaled = simd.load(chunk) * factor;
+        simd.store(chunk, scaled);
+    }
 }
 
 /// Returns true if every value of whole vectors is finite: 0 · x is NaN exactly if x is not finite.
@@ -432,10 +466,17 @@ impl Kernel for Merge<'_> {
         for other in self.others.chunks_exact(self.first.len()) {
             let new_c = larger(c(self.first), c(other));
             let (factor, other_factor) = (power(simd, c(self.first), new_c), power(simd, c(other), new_c));
-            for (sum, other) in self.first.chunks_exact_mut(S::LANES).zip(other.chunks_exact(S::LANES)) {
-                let added = simd.load(other) * other_factor;
-                let total = simd.mul_add(simd.load(sum), simd.splat(factor), added);
-                simd.store(sum, total);
+            // After both halves comes c.
+            let len = (other.len() - VECTORS * S::LANES) / 2;
+            let (sums, errors) = self.first.split_at_mut(len);
+            let (other_sums, other_errors) = other.split_at(len);
+            for at in (0..len).step_by(S::LANES) {
+                let scaled = |values: &[f32], factor: f32| simd.load(&values[at..]) * factor;
+                let (sum, error) = (scaled(sums, factor), scaled(errors, factor));
+                let (sum, error) = carry(simd, sum, error + scaled(other_sums, other_factor));
+                let (sum, error) = carry(simd, sum, error + scaled(other_errors, other_factor));
+                simd.store(&mut sums[at..], sum);
+                simd.store(&mut errors[at..], error);
             }
             if let Some(c) = self.first.last_mut() {
                 *c = new_c;
