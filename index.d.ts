@@ -1116,8 +1116,8 @@ export interface EncoderConfig {
   numHeads: number
   /** Size between the two projections of the feed-forward network. Default: 2048. */
   feedForwardDim?: number | null | undefined
-  /** Activation between the two projections; 'gelu' is the exact form. Default: 'relu'. */
-  activation?: 'relu' | 'gelu' | null | undefined
+  /** Activation between the two projections; 'gelu' is the exact form, 'quick-gelu' is CLIP's. Default: 'relu'. */
+  activation?: 'relu' | 'gelu' | 'gelu-tanh' | 'quick-gelu' | 'silu' | null | undefined
   /** Apply the norms to the input of attention and feed-forward network, instead of to the sums. Default: false. */
   normFirst?: boolean | null | undefined
   /** Added to the variance in the norms, in [0, 1). Default: 1e-5; BERT uses 1e-12. */

@@ -200,7 +200,7 @@ const encoderConfig = (w) => {
     numHeads,
     feedForwardDim: w.r.int(1, 6),
     ...w.some({
-      activation: () => w.r.pick(['relu', 'gelu']),
+      activation: () => w.r.pick(['relu', 'gelu', 'gelu-tanh', 'quick-gelu', 'silu']),
       normFirst: () => true,
       epsilon: () => 1e-12,
       dropout: () => 0.5,

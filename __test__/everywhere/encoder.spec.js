@@ -59,6 +59,11 @@ const parameters = (state, seed) =>
   )
 
 /**
+ * Applies a function to each value. @param {(value: number) => number} apply @returns {(x: Tensor) => Tensor}
+ */
+const pointwise = (apply) => (x) => ({ ...x, data: x.data.map(apply) })
+
+/**
  * @template {import('@ruvector/attention').Layer} Kind
  * @param {import('ava').ExecutionContext} t
  * @param {Kind} layer
@@ -70,6 +75,13 @@ function owned(t, layer) {
 
 onBothBackends((kind, attention) => {
   const { TransformerEncoderLayer, SelfAttention, layerNorm, rmsNorm, gelu, silu, meanPool, linear } = attention
+  const activations = {
+    relu: pointwise((value) => Math.max(value, 0)),
+    gelu,
+    'gelu-tanh': (/** @type {Tensor} */ x) => gelu(x, { approximate: 'tanh' }),
+    'quick-gelu': pointwise((value) => value / (1 + Math.exp(-1.702 * value))),
+    silu
+  }
   const functions = /** @type {Record<string, (x: Tensor, options: any) => Tensor>} */ ({
     layerNorm,
     rmsNorm,
@@ -113,7 +125,7 @@ onBothBackends((kind, attention) => {
   }
 
   for (const normFirst of [false, true]) {
-    for (const activation of /** @type {const} */ (['relu', 'gelu'])) {
+    for (const activation of /** @type {const} */ (['relu', 'gelu', 'gelu-tanh', 'quick-gelu', 'silu'])) {
       test(`${kind}: a layer with norm ${normFirst ? 'first' : 'after'} and ${activation} equals the composition of its functions`, (t) => {
         const config = { modelDim: 24, numHeads: 4, feedForwardDim: 70, activation, normFirst, epsilon: 1e-3 }
         const layer = owned(t, new TransformerEncoderLayer(config))
@@ -128,8 +140,7 @@ onBothBackends((kind, attention) => {
         const norm = (x, name) =>
           layerNorm(x, { weight: state[`${name}.weight`], bias: state[`${name}.bias`], epsilon: 1e-3 })
         /** @param {Tensor} x */
-        const active = (x) =>
-          activation === 'gelu' ? gelu(x) : { ...x, data: x.data.map((value) => Math.max(value, 0)) }
+        const active = (x) => activations[activation](x)
         /** @param {Tensor} x */
         const feedForward = (x) =>
           linear(
@@ -295,10 +306,10 @@ onBothBackends((kind, attention) => {
     ['heads that do not divide the size', { modelDim: 8, numHeads: 3 }, 'numHeads', /divisor of modelDim 8/, /3/],
     [
       'an unknown activation',
-      { modelDim: 8, numHeads: 2, activation: 'silu' },
+      { modelDim: 8, numHeads: 2, activation: 'swish' },
       'activation',
-      /'relu' or 'gelu'/,
-      /silu/
+      /'relu', 'gelu', 'gelu-tanh', 'quick-gelu' or 'silu'/,
+      /swish/
     ],
     ['a size of 0', { modelDim: 8, numHeads: 2, feedForwardDim: 0 }, 'feedForwardDim', /at least 1/, /0/],
     ['a number for a truth value', { modelDim: 8, numHeads: 2, normFirst: 1 }, 'normFirst', /a boolean/, /1/],

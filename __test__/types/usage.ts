@@ -161,7 +161,7 @@ export function refused(q: Tensor, layer: MultiHeadAttention, api: Attention) {
   // @ts-expect-error a root-mean-square norm has no bias
   rmsNorm(q, { bias: q })
   // @ts-expect-error there is no such activation
-  new TransformerEncoderLayer({ modelDim: 4, numHeads: 2, activation: 'silu' })
+  new TransformerEncoderLayer({ modelDim: 4, numHeads: 2, activation: 'swish' })
   // @ts-expect-error the configuration is read-only
   layer.config.numHeads = 3
   // @ts-expect-error an API of one backend does not start others

@@ -38,6 +38,7 @@ pub fn activation(activation: Activation, x: f64) -> f64 {
             // 1 + tanh z = 2/(1 + e⁻²ᶻ)
             x / (1.0 + (-2.0 * inner).exp())
         }
+        Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
         Activation::Silu => x / (1.0 + (-x).exp()),
     }
 }

@@ -3,6 +3,7 @@
 mod attention_state;
 pub mod encoder;
 mod entries;
+mod feed_forward;
 pub mod multi_head;
 
 pub use attention_state::AttentionState;

@@ -15,23 +15,13 @@ pub enum Activation {
     /// `x · Φ(x)` with the normal distribution's Φ: `torch.nn.functional.gelu`.
     Gelu,
     /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`: the same with `approximate='tanh'`.
-    #[cfg_attr(feature = "serde", serde(skip))]
+    #[cfg_attr(feature = "serde", serde(rename = "gelu-tanh"))]
     GeluTanh,
+    /// `x · σ(1.702 x)`, the approximation of OpenAI's CLIP.
+    #[cfg_attr(feature = "serde", serde(rename = "quick-gelu"))]
+    QuickGelu,
     /// `x · σ(x)`: `torch.nn.functional.silu`.
-    #[cfg_attr(feature = "serde", serde(skip))]
     Silu,
-}
-
-impl Activation {
-    /// The name of its PyTorch function.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Relu => "relu",
-            Self::Gelu => "gelu",
-            Self::GeluTanh => "gelu by tanh",
-            Self::Silu => "silu",
-        }
-    }
 }
 
 /// Applies `activation` to each value of x. `Gelu` is within 8 ULP of its exact value down to x = −13, `Silu` within 4
@@ -113,6 +103,7 @@ fn weighed<S: Simd>(simd: S, activation: Activation, x: S::F) -> S::F {
             let factor = simd.mul_add(square, simd.splat(0.044715 * LINEAR), simd.splat(LINEAR));
             (magnitude * factor, zero)
         }
+        Activation::QuickGelu => (magnitude * 1.702, zero),
         _ => (magnitude, zero),
     };
     let power = exp_less(simd, zero - argument, digits);

@@ -49,6 +49,8 @@ pub fn linear(
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Finish<'a> {
     pub(crate) activation: Option<Activation>,
+    /// Multiplies the activation, `[rows, outputs]`.
+    pub(crate) factor: Option<&'a [f32]>,
     pub(crate) dropout: Option<RowDropout>,
     /// Added to the product, `[rows, outputs]`.
     pub(crate) residual: Option<&'a [f32]>,
@@ -143,11 +145,15 @@ impl<'a> Block<'a> {
     /// Applies the further steps to this item's part of an output row.
     #[inline(always)]
     fn finish<S: Simd>(&mut self, simd: S, row: usize) {
-        let Finish { activation, dropout, residual } = self.finish;
+        let Finish { activation, factor, dropout, residual } = self.finish;
         let first = self.output.columns().start;
         let output = self.output.row(row);
         if let Some(activation) = activation {
             activation::apply(simd, activation, output);
+        }
+        if let Some(factor) = factor {
+            let factor = &factor[row * self.outputs + first..];
+            output.iter_mut().zip(factor).for_each(|(value, factor)| *value *= factor);
         }
         if let Some(dropout) = dropout {
             dropout.apply(row, first, output);

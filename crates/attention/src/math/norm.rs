@@ -8,13 +8,26 @@ use crate::ranges;
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
 
+/// The two norms of transformers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
+pub enum NormKind {
+    /// Layer norm, which subtracts the mean first (Ba et al. 2016).
+    #[default]
+    Layer,
+    /// Root-mean-square norm (Zhang & Sennrich 2019).
+    Rms,
+}
+
 /// How rows are normalized.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Norm<'a> {
-    /// True for layer norm, which subtracts the mean first.
-    pub centred: bool,
+    /// Layer norm or root-mean-square norm.
+    pub kind: NormKind,
     /// A factor for each column.
     pub weight: Option<&'a [f32]>,
+    /// Added to every factor; Gemma stores its weights less 1.
+    pub weight_offset: f32,
     /// Added to each column.
     pub bias: Option<&'a [f32]>,
     /// Added to the variance.
@@ -34,7 +47,7 @@ pub fn layer_norm(
     epsilon: f32,
     output: &mut [f32],
 ) -> Result<()> {
-    norm(context, x, true, weight, bias, epsilon, output)
+    norm(context, x, NormKind::Layer, weight, bias, epsilon, output)
 }
 
 /// `torch.nn.functional.rms_norm` over the last dimension: `x / √(mean(x²) + epsilon) · weight`.
@@ -48,14 +61,14 @@ pub fn rms_norm(
     epsilon: f32,
     output: &mut [f32],
 ) -> Result<()> {
-    norm(context, x, false, weight, None, epsilon, output)
+    norm(context, x, NormKind::Rms, weight, None, epsilon, output)
 }
 
-/// [`layer_norm`] where the rows are `centred`, else [`rms_norm`].
+/// [`layer_norm`] or [`rms_norm`].
 pub(crate) fn norm(
     context: Context<'_>,
     x: Tensor<'_>,
-    centred: bool,
+    kind: NormKind,
     weight: Option<Tensor<'_>>,
     bias: Option<Tensor<'_>>,
     epsilon: f32,
@@ -75,21 +88,27 @@ pub(crate) fn norm(
     check_output("output", output, x.data.len())?;
     output.copy_from_slice(x.data);
     let (weight, bias) = (weight.map(|weight| weight.data), bias.map(|bias| bias.data));
-    Norm { centred, weight, bias, epsilon }.apply(context, output, columns);
+    Norm { kind, weight, weight_offset: 0.0, bias, epsilon }.apply(context, output, columns);
     Ok(())
 }
 
 impl Norm<'_> {
     /// Normalizes each row of `columns` values in place.
     pub(crate) fn apply(self, context: Context<'_>, rows: &mut [f32], columns: usize) {
+        self.apply_onto(context, rows, columns, None);
+    }
+
+    /// Normalizes each row of `columns` values in place, and then adds the residual's row.
+    pub(crate) fn apply_onto(self, context: Context<'_>, rows: &mut [f32], columns: usize, residual: Option<&[f32]>) {
         if rows.is_empty() {
             return;
         }
         // About 20 µs of work an item.
         let rows_an_item = (1usize << 15).div_ceil(columns);
         let (count, operations) = (rows.len() / columns, operations([rows.len(), 8]));
-        context.for_each_rows(count, rows_an_item, operations, [rows], |_, [rows]| {
-            context.level.run(Rows { norm: self, rows, columns });
+        context.for_each_rows(count, rows_an_item, operations, [rows], |item, [rows]| {
+            let residual = residual.map(|residual| &residual[item.start * columns..item.end * columns]);
+            context.level.run(Rows { norm: self, rows, columns, residual });
         });
     }
 }
@@ -98,6 +117,8 @@ struct Rows<'a> {
     norm: Norm<'a>,
     rows: &'a mut [f32],
     columns: usize,
+    /// Added to the normalized rows.
+    residual: Option<&'a [f32]>,
 }
 
 impl Kernel for Rows<'_> {
@@ -105,7 +126,8 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let Norm { centred, weight, bias, epsilon } = self.norm;
+        let Norm { kind, weight, weight_offset, bias, epsilon } = self.norm;
+        let centred = kind == NormKind::Layer;
         let share = 1.0 / self.columns as f64;
         for row in self.rows.chunks_exact_mut(self.columns) {
             // The mean in two steps: what its rounding leaves is in the sum of the differences from it.
@@ -122,11 +144,14 @@ impl Kernel for Rows<'_> {
                 row.iter_mut().for_each(|value| *value = (*value - mean - left) * scale);
             }
             if let Some(weight) = weight {
-                row.iter_mut().zip(weight).for_each(|(value, weight)| *value *= weight);
+                row.iter_mut().zip(weight).for_each(|(value, weight)| *value *= weight + weight_offset);
             }
             if let Some(bias) = bias {
                 row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
             }
+        }
+        if let Some(residual) = self.residual {
+            self.rows.iter_mut().zip(residual).for_each(|(value, residual)| *value += residual);
         }
     }
 }

@@ -49,6 +49,14 @@ fn silu_is_within_four_ulp_of_its_value() {
 }
 
 #[test]
+fn quick_gelu_is_as_close_to_its_formula_as_its_rounded_argument_allows() {
+    for (low, high) in [(-50.0, -8.0), (-8.0, 8.0), (-1e-3, 1e-3), (8.0, 100.0)] {
+        let worst = worst(Activation::QuickGelu, low, high, |exact| exact.abs().max(0.5) * 2f64.powi(-23));
+        assert!(worst <= 2.0, "{worst} from {low} to {high}");
+    }
+}
+
+#[test]
 fn tanh_gelu_is_as_close_to_its_formula_as_f32_allows_around_one() {
     for (low, high) in [(-100.0, -4.0), (-4.0, 4.0), (-1e-3, 1e-3), (4.0, 100.0)] {
         let worst = worst(Activation::GeluTanh, low, high, |exact| exact.abs().max(0.5) * 2f64.powi(-23));
@@ -58,8 +66,9 @@ fn tanh_gelu_is_as_close_to_its_formula_as_f32_allows_around_one() {
 
 #[test]
 fn large_values_infinities_and_nan_match_pytorch() {
+    let tailed = [Activation::Gelu, Activation::GeluTanh, Activation::QuickGelu, Activation::Silu];
     for level in Level::available() {
-        for activation in [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
+        for activation in [&[Activation::Relu][..], &tailed].concat() {
             // Seven values: a whole vector and a tail at most levels.
             let values = run(level, activation, &[f32::INFINITY, f32::MAX, 1e30, -1e30, f32::MIN, 0.0, f32::NAN]);
             assert_eq!(values[..6], [f32::INFINITY, f32::MAX, 1e30, 0.0, 0.0, 0.0], "{activation:?}");

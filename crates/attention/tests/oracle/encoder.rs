@@ -19,6 +19,9 @@ fn doubles(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| f64::from(value)).collect()
 }
 
+const ALL_ACTIVATIONS: [Activation; 5] =
+    [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::QuickGelu, Activation::Silu];
+
 /// Owned entries of a state dict.
 type State = Vec<(String, Vec<usize>, Vec<f32>)>;
 
@@ -56,13 +59,14 @@ struct Call {
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    let config = (1usize..=4, 1usize..=12, 1usize..=70, any::<[bool; 2]>(), prop::sample::select(vec!["0.1", "1e-5"]));
+    let activations = vec!["relu", "gelu", "gelu-tanh", "quick-gelu", "silu"];
+    let choices = (any::<bool>(), prop::sample::select(activations), prop::sample::select(vec!["0.1", "1e-5"]));
+    let config = (1usize..=4, 1usize..=12, 1usize..=70, choices);
     let rest = (1usize..=3, 0usize..=40, any::<[bool; 5]>(), prop::sample::select(vec![0.0f32, 8.0]), any::<u64>());
     (config, rest).prop_map(|(config, (batch, length, flags, softcap, seed))| {
-        let (heads, head_dim, inner, [norm_first, is_gelu], epsilon) = config;
+        let (heads, head_dim, inner, (norm_first, activation, epsilon)) = config;
         let size = heads * head_dim;
         let [causal, training, average_weights, lengths, float_mask] = flags;
-        let activation = if is_gelu { "gelu" } else { "relu" };
         Call {
             config: format!(
                 r#"{{"modelDim":{size},"numHeads":{heads},"feedForwardDim":{inner},"activation":"{activation}",
@@ -149,7 +153,7 @@ proptest! {
     #[test]
     fn activations_match_the_oracle(values in prop::collection::vec(-30.0f32..30.0, 0..70)) {
         let x = Tensor::new("x", &values, &[values.len()]).unwrap();
-        for activation in [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
+        for activation in ALL_ACTIVATIONS {
             let expected: Vec<f64> =
                 values.iter().map(|&x| reference::activation(activation, f64::from(x))).collect();
             for context in contexts() {

@@ -1,6 +1,6 @@
 //! The configuration of an encoder layer.
 
-use crate::error::{Error, Result, alternatives};
+use crate::error::{Error, Result};
 use crate::math::activation::Activation;
 use crate::options::{AttentionConfig, LayerKind, MOST_ELEMENTS};
 use crate::ranges;
@@ -19,7 +19,7 @@ pub struct EncoderConfig {
     pub num_heads: usize,
     /// The hidden size of the feed-forward network; 2048 by default.
     pub feed_forward_dim: usize,
-    /// The activation in the feed-forward network: ReLU (the default) or GELU.
+    /// The activation in the feed-forward network; ReLU by default.
     pub activation: Activation,
     /// If true, each sublayer normalizes its input; otherwise the sum of its input and output is normalized.
     pub norm_first: bool,
@@ -58,9 +58,6 @@ impl EncoderConfig {
         ranges::probability("epsilon", self.epsilon)?;
         ranges::probability("dropout", self.dropout)?;
         ranges::seed("seed", self.seed)?;
-        if !matches!(self.activation, Activation::Relu | Activation::Gelu) {
-            return Err(Error::option("activation", alternatives(&["relu", "gelu"]), self.activation.name()));
-        }
         ranges::count("model_dim", model_dim)?;
         ranges::count("num_heads", num_heads)?;
         if !model_dim.is_multiple_of(num_heads) {

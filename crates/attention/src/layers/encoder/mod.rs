@@ -8,9 +8,10 @@ use crate::attention::Arrays;
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::layers::entries::{Entry, LoadOptions};
+use crate::layers::feed_forward::{FeedForward, Projection};
 use crate::layers::multi_head::{Inputs, Plan};
-use crate::math::linear::{Finish, project_and};
-use crate::math::norm::Norm;
+use crate::math::linear::Finish;
+use crate::math::norm::{Norm, NormKind};
 use crate::math::random::{Dropout, RowDropout};
 use crate::options::LayerOptions;
 use crate::tensor::{Tensor, check_output, try_zeroed};
@@ -130,18 +131,26 @@ impl TransformerEncoderLayer {
         let dropout = training.then(|| Dropout::new(config.dropout, seed)).flatten();
         let dropout = |stream| dropout.map(|dropout| RowDropout { dropout, stream, length });
         let norm = |weight, bias| Norm {
-            centred: true,
+            kind: NormKind::Layer,
             weight: Some(state.part(weight)),
+            weight_offset: 0.0,
             bias: Some(state.part(bias)),
             epsilon: config.epsilon,
         };
         let first = norm(Part::Norm1Weight, Part::Norm1Bias);
         let second = norm(Part::Norm2Weight, Part::Norm2Bias);
 
-        let (rows, width) = (x.data.len() / size, config.feed_forward_dim);
-        let norms = operations([2, x.data.len(), 8]);
-        let feed_forward = operations([4, rows, size, width]).saturating_add(norms);
-        context.announce_work(state.attention().operations(&plan, weights.is_some()).saturating_add(feed_forward));
+        let projection = |weight, bias| Projection { weight: state.part(weight), bias: Some(state.part(bias)) };
+        let feed_forward = FeedForward {
+            size,
+            width: config.feed_forward_dim,
+            activation: config.activation,
+            gate: None,
+            up: projection(Part::Linear1Weight, Part::Linear1Bias),
+            down: projection(Part::Linear2Weight, Part::Linear2Bias),
+        };
+        let rest = feed_forward.operations(x.data.len() / size).saturating_add(operations([2, x.data.len(), 8]));
+        context.announce_work(state.attention().operations(&plan, weights.is_some()).saturating_add(rest));
 
         let mut attended = try_zeroed("working memory", x.data.len())?;
         let finish = Finish { dropout: dropout(AFTER_ATTENTION), residual: Some(x.data), ..Finish::default() };
@@ -161,13 +170,9 @@ impl TransformerEncoderLayer {
         }
         let normalized: &[f32] = if config.norm_first { output } else { &attended };
 
-        let mut hidden = try_zeroed("working memory", rows * width)?;
-        let [weight, bias] = [Part::Linear1Weight, Part::Linear1Bias].map(|part| state.part(part));
-        let finish = Finish { activation: Some(config.activation), dropout: dropout(AFTER_ACTIVATION), residual: None };
-        project_and(context, normalized, rows, size, weight, width, Some(bias), finish, &mut hidden)?;
-        let [weight, bias] = [Part::Linear2Weight, Part::Linear2Bias].map(|part| state.part(part));
-        let finish = Finish { activation: None, dropout: dropout(AFTER_FEED_FORWARD), residual: Some(&attended) };
-        project_and(context, &hidden, rows, width, weight, size, Some(bias), finish, output)?;
+        let hidden = feed_forward.hidden(context, normalized, dropout(AFTER_ACTIVATION))?;
+        let finish = Finish { dropout: dropout(AFTER_FEED_FORWARD), residual: Some(&attended), ..Finish::default() };
+        feed_forward.project_down(context, &hidden, finish, output)?;
         if !config.norm_first {
             second.apply(context, output, size);
         }

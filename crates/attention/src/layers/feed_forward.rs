@@ -1,0 +1,66 @@
+//! The feed-forward network of encoder and decoder layers: two projections with an activation between them, or three if
+//! it is gated (Shazeer 2020, "GLU variants improve transformer").
+
+use crate::context::{Context, operations};
+use crate::error::Result;
+use crate::math::activation::Activation;
+use crate::math::linear::{Finish, project, project_and};
+use crate::math::random::RowDropout;
+use crate::tensor::try_zeroed;
+
+/// A weight `[out, in]` and a bias `[out]`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Projection<'a> {
+    pub weight: &'a [f32],
+    pub bias: Option<&'a [f32]>,
+}
+
+/// `down(activation(up(x)))`, or `down(activation(gate(x)) ⊙ up(x))` with a gate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FeedForward<'a> {
+    /// The size of input and output rows.
+    pub size: usize,
+    /// The size of hidden rows.
+    pub width: usize,
+    pub activation: Activation,
+    pub gate: Option<Projection<'a>>,
+    pub up: Projection<'a>,
+    pub down: Projection<'a>,
+}
+
+impl FeedForward<'_> {
+    /// Operations for `rows` rows.
+    pub(crate) fn operations(&self, rows: usize) -> u64 {
+        let projections = if self.gate.is_some() { 3 } else { 2 };
+        operations([2 * projections, rows, self.size, self.width])
+    }
+
+    /// Computes the hidden rows `[rows, width]` of `x [rows, size]`, the input of [`Self::project_down`].
+    pub(crate) fn hidden(&self, context: Context<'_>, x: &[f32], dropout: Option<RowDropout>) -> Result<Vec<f32>> {
+        let &Self { size, width, activation, gate, up, .. } = self;
+        let rows = x.len() / size;
+        let mut factor = Vec::new();
+        if gate.is_some() {
+            factor = try_zeroed("working memory", rows * width)?;
+            project(context, x, rows, size, up.weight, width, up.bias, &mut factor)?;
+        }
+        let Projection { weight, bias } = gate.unwrap_or(up);
+        let factor = gate.map(|_| &*factor);
+        let finish = Finish { activation: Some(activation), factor, dropout, residual: None };
+        let mut hidden = try_zeroed("working memory", rows * width)?;
+        project_and(context, x, rows, size, weight, width, bias, finish, &mut hidden)?;
+        Ok(hidden)
+    }
+
+    /// Projects the hidden rows to `output [rows, size]`.
+    pub(crate) fn project_down(
+        &self,
+        context: Context<'_>,
+        hidden: &[f32],
+        finish: Finish<'_>,
+        output: &mut [f32],
+    ) -> Result<()> {
+        let &Self { size, width, down: Projection { weight, bias }, .. } = self;
+        project_and(context, hidden, output.len() / size, width, weight, size, bias, finish, output)
+    }
+}
