@@ -909,10 +909,16 @@ export type StateEntry = Tensor | Tensor<Int32Array> | Tensor<Uint8Array> | Half
 export declare abstract class Layer implements Disposable {
   /** Total number of parameter values. */
   readonly numParameters: number
-  /** A copy of the parameters under PyTorch's names, in PyTorch's order. */
-  stateDict(): StateDict
   /**
-   * Loads the parameters from `state`, under the names of PyTorch, BERT, Llama or Whisper.
+   * A copy of the parameters under PyTorch's names, in PyTorch's order, or under those of a family of models. A layer
+   * scale, which loadStateDict folds into a projection, is then 1.
+   *
+   * @throws {AttentionError} OPTION for a family whose layers have no names for these parameters; MEMORY, DISPOSED
+   */
+  stateDict(options?: StateDictOptions | null): StateDict
+  /**
+   * Loads the parameters from `state`. Its names are recognized: those of PyTorch, or of any family in `StateNames`.
+   * Fused projections are split, transposed ones transposed, and layer scales folded into the projection before them.
    *
    * Skips buffers that checkpoints hold in addition to parameters, such as `rotary_emb.inv_freq`, `position_ids` or
    * GPT-2's causal mask, and integer entries that are not parameters. Widens 16-bit floats.
@@ -926,6 +932,36 @@ export declare abstract class Layer implements Disposable {
   /** Frees the parameters now. Further calls do nothing. */
   dispose(): void
   [Symbol.dispose](): void
+}
+
+/**
+ * A family of models, by whose names a layer's parameters can be written. Other families share them: RoBERTa and ELECTRA
+ * those of `bert`; DeiT those of `vit`; SigLIP those of `clip`; BART those of `whisper`.
+ */
+export type StateNames =
+  | 'torch'
+  | 'bert'
+  | 'llama'
+  | 'whisper'
+  | 'vit'
+  | 'dinov2'
+  | 'timm'
+  | 'clip'
+  | 'wav2vec2'
+  | 'distilbert'
+  | 'albert'
+  | 'mpnet'
+  | 'modernbert'
+  | 'nomic'
+  | 't5'
+  | 'gpt2'
+  | 'gpt_neox'
+  | 'phi3'
+  | 'diffusers'
+
+export interface StateDictOptions {
+  /** Whose names the entries have. Default: PyTorch's. */
+  names?: StateNames | null | undefined
 }
 
 export interface LoadOptions {

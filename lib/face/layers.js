@@ -4,7 +4,8 @@ import { attentionOutput } from './attention.js'
 import { Callable } from './callable.js'
 import { describe, fault } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
-import { encodeConfig, readOptions, withDefaults } from '../checks/options.js'
+import { encodeConfig, pickOptions, readOptions, withDefaults } from '../checks/options.js'
+import { toFamilyNames } from '../names/translate.js'
 import { Resident } from '../runtime/resident.js'
 import { encodeState } from '../weights/state.js'
 import { checkTensor, elements } from '../checks/tensor.js'
@@ -62,9 +63,17 @@ export class Layer extends Callable {
       .reduce((sum, { shape }) => sum + elements(shape), 0)
   }
 
-  /** @returns {Record<string, Checked>} */
-  stateDict() {
-    return residentOf(this).state()
+  /**
+   * @param {unknown} [options]
+   * @returns {Record<string, import('../names/translate.js').Parameter>}
+   */
+  stateDict(options) {
+    const { names } = pickOptions(options, ['names'])
+    const resident = residentOf(this)
+    const state = resident.state()
+    if (names === undefined) return state
+    if (typeof names !== 'string') throw fault('OPTION', 'names', "the name of a family, as 'bert'", describe(names))
+    return toFamilyNames(resident.layout(), state, names)
   }
 
   /**
@@ -72,7 +81,8 @@ export class Layer extends Callable {
    * @param {unknown} [options]
    */
   loadStateDict(state, options) {
-    residentOf(this).load(encodeState(state, options))
+    const resident = residentOf(this)
+    resident.load(encodeState(state, options, () => resident.layout()))
     return this
   }
 

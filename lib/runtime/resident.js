@@ -2,7 +2,7 @@
 
 import { freeQuietly, makeObject } from './async/worker-calls.js'
 import { AttentionError } from '../checks/errors.js'
-import { decodeState, explainIntegers } from '../weights/state.js'
+import { decodeState, explaining } from '../weights/state.js'
 import { OPERATIONS } from './operations.js'
 
 /** @typedef {import('./backend.js').Backend} Backend */
@@ -114,6 +114,7 @@ export class Resident {
   /** @type {Location | undefined} */
   #location
   #backend
+  #operation
   /** @type {Origin} */
   #origin
 
@@ -125,6 +126,7 @@ export class Resident {
    */
   constructor(backend, operation, config, ...arrays) {
     this.#backend = backend
+    this.#operation = operation
     this.#origin = { operation: OPERATIONS[operation].number, config, arrays }
     const call = backend.call(operation).options(config)
     for (const array of arrays) call.integers(array)
@@ -172,6 +174,11 @@ export class Resident {
     return JSON.parse(this.#guard((binding) => binding.stateEntries(id)))
   }
 
+  /** What determines the names and shapes of the parameters. @returns {import('../names/translate.js').Layout} */
+  layout() {
+    return { operation: this.#operation, config: this.describe(), entries: this.entries() }
+  }
+
   state() {
     const id = this.use()
     return this.#guard((binding) =>
@@ -182,11 +189,7 @@ export class Resident {
   /** @param {ReturnType<typeof import('../weights/state.js').encodeState>} state */
   load({ entries, data, prefix, strict, integers }) {
     const id = this.use()
-    try {
-      this.#guard((binding) => binding.loadState(id, entries, data, prefix, strict))
-    } catch (error) {
-      throw explainIntegers(error, integers)
-    }
+    explaining(integers, () => this.#guard((binding) => binding.loadState(id, entries, data, prefix, strict)))
     const location = /** @type {Location} */ (this.#location)
     location.version.release()
     location.version = new Version(this.#backend)

@@ -6,6 +6,7 @@ import { allocate, arrayType, attached, checkAnyTensor, checkHalfTensor, element
 import { widenHalves } from './elements.js'
 import { reasonOfEmpty } from './select.js'
 import { isBuffer } from './buffers.js'
+import { toLayerNames } from '../names/translate.js'
 import { noEntryUnder } from './prefixes.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
@@ -38,12 +39,13 @@ export function checkState(state, prefix = '') {
 }
 
 /**
- * Converts a state dict to the binding's form, without known buffers and integer entries.
+ * Converts a state dict to the binding's form: under the layer's own names, without known buffers and integer entries.
  *
  * @param {unknown} state
- * @param {unknown} [options]
+ * @param {unknown} options
+ * @param {() => import('../names/translate.js').Layout} layout  of the layer
  */
-export function encodeState(state, options) {
+export function encodeState(state, options, layout) {
   const { prefix: given, strict = true, rename } = pickOptions(options, ['prefix', 'strict', 'rename'])
   const prefix = checkPrefix(given)
   if (typeof strict !== 'boolean') throw fault('OPTION', 'strict', 'a boolean', describe(strict))
@@ -63,22 +65,36 @@ export function encodeState(state, options) {
     if (type === 'Float32Array' || entry.type) entries.set(name, entry)
     else integers.set(name, type)
   }
-  const named = [...entries].map(([name, { shape }]) => ({ name, shape }))
   // Getters of later members may have detached earlier arrays.
-  const data = [...entries].map(([name, { type, data }]) => {
-    if (type) return widenHalves(name, type, /** @type {Uint16Array} */ (data))
-    return attached(/** @type {Float32Array} */ (data))
+  const floats = [...entries].map(([name, { shape, type, data }]) => {
+    const widened = type && widenHalves(name, type, /** @type {Uint16Array} */ (data))
+    return { name, shape, data: widened ?? attached(/** @type {Float32Array} */ (data)) }
   })
-  return { entries: JSON.stringify(named), data, prefix, strict, integers }
+  const translated = explaining(integers, () => toLayerNames(layout(), floats, { prefix, strict }))
+  const named = translated.map(({ name, shape }) => ({ name, shape }))
+  return { entries: JSON.stringify(named), data: translated.map(({ data }) => data), prefix, strict, integers }
 }
 
 /**
- * Adds to an error about a missing parameter that an integer entry may be the reason.
+ * Runs a function, and adds to its errors about missing parameters that an integer entry may be the reason.
  *
+ * @template T
+ * @param {ReadonlyMap<string, string>} integers
+ * @param {() => T} run
+ */
+export function explaining(integers, run) {
+  try {
+    return run()
+  } catch (error) {
+    throw explainIntegers(error, integers)
+  }
+}
+
+/**
  * @param {unknown} error
  * @param {ReadonlyMap<string, string>} integers
  */
-export function explainIntegers(error, integers) {
+function explainIntegers(error, integers) {
   if (!(error instanceof AttentionError) || error.code !== 'FORMAT' || integers.size === 0) return error
   const { argument = '', expected = '', actual = '' } = error
   const type = integers.get(argument)
