@@ -81,14 +81,17 @@ export function reshape<T extends TensorData = Float32Array>(tensor: Tensor<T>, 
 
 export type BackendKind = 'native' | 'wasm'
 
-/** Sources to load WebAssembly from; classes that a runtime lacks are omitted. */
-export type WasmSource =
+/** Sources to load a patch from; classes that a runtime lacks are omitted. */
+export type PatchSource =
   | string
   | ArrayBuffer
   | ArrayBufferView
   | (typeof globalThis extends { URL: { prototype: infer Url } } ? Url : never)
   | (typeof globalThis extends { Response: { prototype: infer Response } } ? Response : never)
-  | (typeof globalThis extends { WebAssembly: { Module: { prototype: infer Module } } } ? Module : never)
+
+/** Sources to load WebAssembly from. */
+export type WasmSource =
+  PatchSource | (typeof globalThis extends { WebAssembly: { Module: { prototype: infer Module } } } ? Module : never)
 
 export interface InitOptions {
   /**
@@ -97,6 +100,11 @@ export interface InitOptions {
    * running.
    */
   wasm?: WasmSource
+  /**
+   * The source of `attention.relaxed.patch`, the patch for `wasm`. It is applied in engines with relaxed SIMD, where the
+   * patched module is faster. Default: none with `wasm`, else the patch shipped with the package.
+   */
+  patch?: PatchSource
   /**
    * From 1 to 1024; default: the processors of the machine. Natively, the maximum number of threads per call. In
    * WebAssembly, the maximum number of workers for asynchronous calls; other calls run on the calling thread.

@@ -109,13 +109,13 @@ const graphMemory = (kind) => ({
   }
 })
 
-/** @param {string} variant @param {boolean} isZipped @returns {Task} */
-const size = (variant, isZipped) => ({
-  name: `attention.${variant}.wasm${isZipped ? ', gzipped' : ''}`,
+/** @param {string} name @param {boolean} isZipped @returns {Task} */
+const size = (name, isZipped) => ({
+  name: `${name}${isZipped ? ', gzipped' : ''}`,
   group: 'size',
   isQuick: true,
   async measure() {
-    const bytes = readFileSync(new URL(`../packages/wasm/attention.${variant}.wasm`, import.meta.url))
+    const bytes = readFileSync(new URL(`../packages/wasm/${name}`, import.meta.url))
     return { value: (isZipped ? gzipSync(bytes, { level: 9 }) : bytes).length / 1000, unit: 'KB', detail: '' }
   }
 })
@@ -130,7 +130,7 @@ export function tasks({ isQuick }) {
     memory('wasm'),
     graphMemory('native'),
     graphMemory('wasm'),
-    ...['simd', 'relaxed'].flatMap((variant) => [size(variant, false), size(variant, true)])
+    ...['attention.simd.wasm', 'attention.relaxed.patch'].flatMap((name) => [size(name, false), size(name, true)])
   ]
   return all.filter((task) => task.isQuick || !isQuick)
 }

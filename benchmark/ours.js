@@ -1,7 +1,9 @@
-// This package as contenders: the native backend, and each WebAssembly module that this engine supports.
+// This package as contenders: the native backend, and each variant of the WebAssembly module that
+// this engine supports.
 
 import { readFileSync } from 'node:fs'
 import { loadBackend } from '../index.js'
+import { applyPatch } from '../lib/loaders/patch.js'
 import { variants } from '../lib/loaders/wasm.js'
 import { reported } from './building.js'
 import { encoderConfig } from './inputs.js'
@@ -86,10 +88,13 @@ export const nativeContender = () => contender('native', true, (threads) => load
 
 /** @param {import('../lib/loaders/wasm.js').Variant} variant */
 async function wasmContender(variant) {
-  const name = `attention.${variant}.wasm`
-  const bytes = readFileSync(new URL(`../packages/wasm/${name}`, import.meta.url))
+  const read = (/** @type {string} */ name) => readFileSync(new URL(`../packages/wasm/${name}`, import.meta.url))
+  const plain = read('attention.simd.wasm')
+  const bytes = variant === 'relaxed' ? applyPatch(plain, read('attention.relaxed.patch')) : plain
   // Compiled once; each case creates an instance.
-  const module = await reported(`compiling ${name}`, () => WebAssembly.compile(bytes))
+  const module = await reported(`compiling attention.simd.wasm${variant === 'relaxed' ? ', patched' : ''}`, () =>
+    WebAssembly.compile(bytes)
+  )
   return contender('wasm', false, () => loadBackend('wasm', { wasm: module }))
 }
 

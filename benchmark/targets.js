@@ -28,6 +28,10 @@ const overheadName = (backend) => `memory overhead, ${backend}`
 
 // ── Measurements ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** @param {string} name */
+const packaged = (name) => new URL(`../packages/wasm/${name}`, import.meta.url)
+const FETCHED = ['attention.simd.wasm', 'attention.relaxed.patch']
+
 /** @param {readonly Uint8Array[]} files */
 const gzippedKB = (files) => files.reduce((sum, file) => sum + gzipSync(file, { level: 9 }).length, 0) / 1000
 
@@ -38,15 +42,13 @@ const entrySize = (subpath) => ({
   isQuick: true,
   async measure() {
     const script = await reported(`bundling ${subpath.replace('.', '@ruvector/attention')}`, () => bundle(subpath))
-    // External entries fetch one of the two modules; the larger one counts.
-    const fetched = subpath.endsWith('/external')
-      ? [readFileSync(new URL('../packages/wasm/attention.relaxed.wasm', import.meta.url))]
-      : []
+    // External entries fetch the module and, in engines with relaxed SIMD, its patch.
+    const fetched = subpath.endsWith('/external') ? FETCHED.map((name) => readFileSync(packaged(name))) : []
     const files = [script, ...fetched]
     return {
       value: files.reduce((sum, { length }) => sum + length, 0) / 1000,
       unit: 'KB',
-      detail: `${significant(gzippedKB(files))} KB gzipped; ${fetched.length ? 'script and module' : 'one script'}`
+      detail: `${significant(gzippedKB(files))} KB gzipped; ${fetched.length ? 'script, module and patch' : 'one script'}`
     }
   }
 })

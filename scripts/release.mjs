@@ -244,7 +244,7 @@ async function checkForConsumers(file) {
     'esm-only',
     '--exclude-entrypoints',
     'attention.simd.wasm',
-    'attention.relaxed.wasm'
+    'attention.relaxed.patch'
   ])
 }
 

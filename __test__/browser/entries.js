@@ -66,8 +66,9 @@ test('where a page comes in place of the module, external.js says so with its ad
   t.throws(() => entry.softmax(entry.createTensor([1], [1])), { code: 'NOT_INITIALIZED' })
   const missing = await t.throwsAsync(entry.init({ wasm: '/lib/no-such.wasm' }), { code: 'BACKEND' })
   t.regex(missing.message, /no-such\.wasm.*status 404/)
-  await entry.init({ wasm: fetch('/packages/wasm/attention.simd.wasm') })
-  t.is(entry.backend().simd, 'simd128')
+  const [wasm, patch] = ['simd.wasm', 'relaxed.patch'].map((name) => fetch(`/packages/wasm/attention.${name}`))
+  await entry.init({ wasm, patch })
+  t.regex(entry.backend().simd, /^(simd128|relaxed-simd)$/)
 })
 
 for (const { lacking, stub, reason } of [

@@ -146,23 +146,22 @@ async function expectMissing(project, bundle) {
     (error) => String(error)
   )
   const expected =
-    /answered with status 404.*Copy node_modules\/@ruvector\/attention\/packages\/wasm\/attention\.\w+\.wasm/s
+    /answered with status 404.*Copy attention\.simd\.wasm .* node_modules\/@ruvector\/attention\/packages\/wasm/s
   if (!expected.test(message)) throw new Failure(message)
   return { note: 'the message names the file to copy' }
 }
 
 /**
- * Copies the .wasm next to the bundle of copied.js.
+ * Copies the module and its patch next to the bundle of copied.js.
  *
  * @param {Project} project
  */
 async function openCopied(project) {
-  const wasm = 'attention.simd.wasm'
   project.write({ 'dist/index.html': htmlFor('copied.js') })
-  cpSync(
-    join(project.folder, 'node_modules/@ruvector/attention/packages/wasm', wasm),
-    join(project.folder, 'dist', wasm)
-  )
+  for (const name of ['attention.simd.wasm', 'attention.relaxed.patch']) {
+    const from = join(project.folder, 'node_modules/@ruvector/attention/packages/wasm', name)
+    cpSync(from, join(project.folder, 'dist', name))
+  }
   return expectReport(await project.open('dist'), { ...inBrowser, rejected: [/^workers from a file/] })
 }
 

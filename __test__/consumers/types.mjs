@@ -149,7 +149,7 @@ const attw = {
   async run(project) {
     // Under node16, a CommonJS program awaits an import; if modules can be required, it uses require.
     const rules = ['--profile', 'node16', '--ignore-rules', 'cjs-resolves-to-esm']
-    const modules = ['--exclude-entrypoints', './attention.simd.wasm', './attention.relaxed.wasm']
+    const modules = ['--exclude-entrypoints', './attention.simd.wasm', './attention.relaxed.patch']
     await project.tool(
       ['@arethetypeswrong/cli', 'attw'],
       [project.packed.tarball, '--no-color', '--no-emoji', ...rules, ...modules]
@@ -158,9 +158,9 @@ const attw = {
   }
 }
 
-/** The subpaths that no bundler touches: graphology, and the paths of the .wasm files. @type {Consumer} */
+/** The subpaths that no bundler touches: graphology, and the paths of the module and its patch. @type {Consumer} */
 const subpaths = {
-  name: 'Node: /graphology, the .wasm files, /package.json',
+  name: 'Node: /graphology, the module and its patch, /package.json',
   core: true,
   tools: 'typescript',
   native: true,
@@ -177,12 +177,10 @@ import { check, checkGraphology } from './check.js'
 checkGraphology(fromGraphology, Graphology)
 const require = createRequire(import.meta.url)
 if (require('@ruvector/attention/package.json').version !== attention.version) throw new Error('another version')
-for (const variant of ['simd', 'relaxed']) {
-  const path = require.resolve(\`@ruvector/attention/attention.\${variant}.wasm\`)
-  if (readFileSync(path, 'latin1').slice(0, 4) !== '\\0asm') throw new Error(\`\${path} is no module\`)
-}
-const wasm = readFileSync(require.resolve('@ruvector/attention/attention.simd.wasm'))
-const one = await attention.loadBackend('wasm', { wasm, threads: 2 })
+const [wasm, patch] = ['simd.wasm', 'relaxed.patch'].map((name) =>
+  readFileSync(require.resolve(\`@ruvector/attention/attention.\${name}\`))
+)
+const one = await attention.loadBackend('wasm', { wasm, patch, threads: 2 })
 console.log(JSON.stringify(await check({ ...one, init: async () => {} })))
 `
     })

@@ -350,9 +350,9 @@ const { init } = await import('./lib/entries/external.js')
 await init().catch((error) => console.log(error.code, error.message))
 await init({ wasm: 'http://127.0.0.1/a.wasm' }).catch((error) => console.log(error.message))`)
   t.regex(message, /^BACKEND/)
-  t.regex(message, /Copy node_modules\/@ruvector\/attention\/packages\/wasm\/attention\.\w+\.wasm to that address/)
-  t.regex(message, /or tell init\(\{ wasm \}\) where the file is/)
-  t.regex(message, /Check `wasm`: it must be/)
+  t.regex(message, /Copy attention\.simd\.wasm and attention\.relaxed\.patch from node_modules\/@ruvector\/attention\//)
+  t.regex(message, /or tell init\(\{ wasm, patch \}\) where the files are/)
+  t.regex(message, /Check `wasm` and `patch`: they must be/)
 })
 
 test('the entry browser.js in an Edge runtime: the message names the runtime, and what to do', (t) => {

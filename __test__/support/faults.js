@@ -20,7 +20,7 @@ OPERATIONS[provokePanic] = { number: Object.keys(OPERATIONS).length, inputs: 0 }
  * @param {'native' | 'wasm'} kind
  */
 export async function loadWithFaults(kind) {
-  if (kind === 'wasm') return openSource(readFileSync(module))
+  if (kind === 'wasm') return openSource({ wasm: readFileSync(module) })
   process.env.RUVECTOR_ATTENTION_NATIVE_PATH = addons + readdirSync(addons).find((name) => name.endsWith('.node'))
   return loader.load(kind)
 }

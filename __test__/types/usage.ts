@@ -46,6 +46,7 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
   await init()
   for (const wasm of ['https://x/y.wasm', url, response, new Uint8Array(8), new ArrayBuffer(8), module]) {
     await init({ wasm, threads: 2 })
+    await init({ wasm, patch: new Uint8Array(8) })
   }
   const q: Tensor = createTensor([1, 2], [1, 1, 2])
   const plain = { data: new Float32Array(2), shape: [1, 1, 2] as const }

@@ -6,7 +6,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
-const wasm = (/** @type {string} */ variant) => path(`../../packages/wasm/attention.${variant}.wasm`)
+const size = (/** @type {string} */ name) => statSync(path(`../../packages/wasm/${name}`)).size
 
 /**
  * No external resources, no inline scripts, and no inline styles except the one that shrinks pictures in narrow
@@ -59,13 +59,19 @@ export default {
   resolve: {
     // The package's exports map as aliases; queries such as `?url` are kept.
     alias: [
-      { find: /^@ruvector\/attention\/(attention\.\w+\.wasm)/, replacement: `${path('../../packages/wasm/')}$1` },
+      {
+        find: /^@ruvector\/attention\/(attention\.\w+\.(?:wasm|patch))/,
+        replacement: `${path('../../packages/wasm/')}$1`
+      },
       { find: /^@ruvector\/attention\/external$/, replacement: path('../../lib/entries/external.js') },
       { find: /^@ruvector\/attention\/plot$/, replacement: path('../../lib/plot/index.js') }
     ]
   },
   define: {
-    __WASM_BYTES__: JSON.stringify({ simd: statSync(wasm('simd')).size, relaxed: statSync(wasm('relaxed')).size })
+    __WASM_BYTES__: JSON.stringify({
+      simd: size('attention.simd.wasm'),
+      relaxed: size('attention.simd.wasm') + size('attention.relaxed.patch')
+    })
   },
   assetsInclude: ['**/*.safetensors'],
   worker: { format: /** @type {const} */ ('es') },

@@ -12,20 +12,24 @@ import { pickOptions } from '../checks/options.js'
  * Finds the backend of a runtime.
  *
  * - `loadSync`: loads at once, or throws NOT_INITIALIZED.
- * - `load`: asynchronously loads one kind of backend, or the best available; WebAssembly comes from `wasm` or the
+ * - `load`: asynchronously loads one kind of backend, or the best available; WebAssembly comes from `source` or the
  *   package.
  * - `log`: returns the receiver of log lines if the environment asks for a log.
  *
  * @typedef {object} Loader
  * @property {() => Loaded} loadSync
- * @property {(kind?: BackendKind, wasm?: unknown) => Promise<Loaded>} load
+ * @property {(kind?: BackendKind, source?: import('../loaders/wasm.js').Source) => Promise<Loaded>} load
  * @property {() => import('../runtime/log.js').Write | undefined} [log]
  */
 
 /** @param {unknown} options */
 function readInit(options) {
-  const { wasm, threads, log } = pickOptions(options, ['wasm', 'threads', 'log'])
-  return { wasm, threads: checkThreads(threads), log: checkLog(log) }
+  const { wasm, patch, threads, log } = pickOptions(options, ['wasm', 'patch', 'threads', 'log'])
+  if (wasm === undefined && patch !== undefined) {
+    throw fault('OPTION', 'patch', 'nothing without the option `wasm`', describe(patch))
+  }
+  const source = wasm === undefined ? undefined : { wasm, patch }
+  return { source, threads: checkThreads(threads), log: checkLog(log) }
 }
 
 /** @param {Loader} loader */
@@ -47,16 +51,16 @@ export function createEntry(loader) {
     }
     if (given.threads !== undefined) backend.limitThreads(given.threads)
     backend.logTo(given.log)
-    running ??= begin(given.wasm).catch((error) => {
+    running ??= begin(given.source).catch((error) => {
       running = undefined
       throw error
     })
     return running
   }
 
-  /** @param {unknown} wasm */
-  async function begin(wasm) {
-    if (!backend.binding) await backend.startWith(() => loader.load(undefined, wasm))
+  /** @param {import('../loaders/wasm.js').Source | undefined} source */
+  async function begin(source) {
+    if (!backend.binding) await backend.startWith(() => loader.load(undefined, source))
   }
 
   /**
@@ -65,14 +69,14 @@ export function createEntry(loader) {
    */
   async function loadBackend(kind, options) {
     if (kind !== 'native' && kind !== 'wasm') throw fault('OPTION', 'kind', "'native' or 'wasm'", describe(kind))
-    const { wasm, threads, log } = readInit(options)
-    if (kind === 'native' && wasm !== undefined) {
-      throw fault('OPTION', 'wasm', "nothing for the backend 'native'", describe(wasm))
+    const { source, threads, log } = readInit(options)
+    if (kind === 'native' && source !== undefined) {
+      throw fault('OPTION', 'wasm', "nothing for the backend 'native'", describe(source.wasm))
     }
     const own = new Backend(loader.loadSync, loader.log)
     own.limitThreads(threads)
     own.logTo(log)
-    await own.startWith(() => loader.load(kind, wasm))
+    await own.startWith(() => loader.load(kind, source))
     return createApi(own)
   }
 

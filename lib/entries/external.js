@@ -2,27 +2,23 @@
 
 import { fromFile } from '../runtime/async/spawn.js'
 import { createEntry } from './entry.js'
-import { openSource, variants } from '../loaders/wasm.js'
+import { openSource } from '../loaders/wasm.js'
 import { webLoader } from '../loaders/web.js'
 
 // Both are literals, in the only form that bundlers recognize.
-const simd = () => new URL('../../packages/wasm/attention.simd.wasm', import.meta.url)
-const relaxed = () => new URL('../../packages/wasm/attention.relaxed.wasm', import.meta.url)
+const wasm = () => new URL('../../packages/wasm/attention.simd.wasm', import.meta.url)
+const patch = () => new URL('../../packages/wasm/attention.relaxed.patch', import.meta.url)
 const worker = fromFile(() => new Worker(new URL('../runtime/async/worker.js', import.meta.url), { type: 'module' }))
 
-/** Opens the file that was delivered with this entry: esbuild and Rollup, for example, deliver none. */
-function openDelivered() {
-  const [variant] = variants()
-  const remedy = [
-    `Copy node_modules/@ruvector/attention/packages/wasm/attention.${variant}.wasm to that address, since the bundler`,
-    'did not, or tell init({ wasm }) where the file is.'
-  ]
-  return openSource(variant === 'relaxed' ? relaxed() : simd(), remedy.join(' '))
-}
+const REMEDY = [
+  'Copy attention.simd.wasm and attention.relaxed.patch from node_modules/@ruvector/attention/packages/wasm to that',
+  'address, since the bundler did not, or tell init({ wasm, patch }) where the files are.'
+].join(' ')
 
-/** @param {unknown} source */
+/** @param {import('../loaders/wasm.js').Source | undefined} source */
 async function open(source) {
-  const loaded = await (source === undefined ? openDelivered() : openSource(source))
+  // Without a source, the files delivered with this entry: esbuild and Rollup, for example, deliver none.
+  const loaded = await (source ? openSource(source) : openSource({ wasm: wasm(), patch: patch() }, REMEDY))
   return { ...loaded, spawns: [worker, ...(loaded.spawns ?? [])] }
 }
 

@@ -1,7 +1,8 @@
-// The WebAssembly modules contained in the package's JavaScript, compressed by deflate and encoded as base64.
+// The WebAssembly module and its patch contained in the package's JavaScript, deflated and encoded as base64.
 
-import { relaxed, simd } from '../../packages/wasm/attention.inline.js'
+import { patch, simd } from '../../packages/wasm/attention.inline.js'
 import { compiling, inflating } from './engine.js'
+import { applyPatch } from './patch.js'
 import { only, openWasm, variants } from './wasm.js'
 
 /** @param {string} text */
@@ -11,12 +12,14 @@ async function inflate(text) {
   const zlib = globalThis.process?.getBuiltinModule?.('node:zlib')
   if (zlib) return zlib.inflateRawSync(bytes)
   const stream = inflating(() => new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw')))
-  return new Response(stream).arrayBuffer()
+  return new Uint8Array(await new Response(stream).arrayBuffer())
 }
 
 /** Compiles the fastest variant that this engine supports. */
 export async function compileInlined() {
-  const bytes = await inflate(variants()[0] === 'relaxed' ? relaxed : simd)
+  const isRelaxed = variants()[0] === 'relaxed'
+  const [module, change] = await Promise.all([inflate(simd), isRelaxed ? inflate(patch) : undefined])
+  const bytes = change ? applyPatch(module, change) : module
   return compiling(() => WebAssembly.compile(bytes))
 }
 

@@ -3,6 +3,7 @@
 
 import { compiling } from './engine.js'
 import { AttentionError, describe, fault } from '../checks/errors.js'
+import { applyPatch } from './patch.js'
 import { platformTriple } from './platform.js'
 import { checkVersion, noBackend, openSource, openWasm, toError, variants } from './wasm.js'
 import { version } from '../version.js'
@@ -78,19 +79,19 @@ function checkLevel(level) {
 
 // Literals, so that bundlers copy the files; a composed name could resolve to another file.
 const shipped = {
-  simd: () => new URL('../../packages/wasm/attention.simd.wasm', import.meta.url),
-  relaxed: () => new URL('../../packages/wasm/attention.relaxed.wasm', import.meta.url)
+  'attention.simd.wasm': () => new URL('../../packages/wasm/attention.simd.wasm', import.meta.url),
+  'attention.relaxed.patch': () => new URL('../../packages/wasm/attention.relaxed.patch', import.meta.url)
 }
 
-/** @param {import('./wasm.js').Variant} variant */
-function readShipped(variant) {
+/** @param {keyof typeof shipped} name */
+function readShipped(name) {
   const fs = process.getBuiltinModule('node:fs')
   try {
-    return fs.readFileSync(shipped[variant]())
+    return fs.readFileSync(shipped[name]())
   } catch (error) {
     // In a bundle, this code is no longer next to the file, but the package can still be resolved.
     try {
-      return fs.readFileSync(createRequire().resolve(`@ruvector/attention/attention.${variant}.wasm`))
+      return fs.readFileSync(createRequire().resolve(`@ruvector/attention/${name}`))
     } catch {
       throw error
     }
@@ -103,14 +104,16 @@ function readShipped(variant) {
  */
 export function loadWasm(rejected) {
   for (const variant of variants()) {
+    const candidate = variant === 'relaxed' ? 'attention.relaxed.patch' : 'attention.simd.wasm'
     try {
-      const bytes = readShipped(variant)
+      const module = readShipped('attention.simd.wasm')
+      const bytes = variant === 'relaxed' ? applyPatch(module, readShipped(candidate)) : module
       return openWasm(
         compiling(() => new WebAssembly.Module(bytes)),
         rejected
       )
     } catch (error) {
-      rejected.push({ candidate: `packages/wasm/attention.${variant}.wasm`, error: toError(error) })
+      rejected.push({ candidate: `packages/wasm/${candidate}`, error: toError(error) })
     }
   }
   return undefined
@@ -172,15 +175,15 @@ async function loadShipped(kind) {
 
 /**
  * @param {BackendKind} [kind]
- * @param {unknown} [wasm]
+ * @param {import('./wasm.js').Source} [source]
  * @returns {Promise<Loaded>}
  */
-async function load(kind = forcedKind(), wasm) {
-  if (wasm === undefined || kind === 'native') return loadShipped(kind)
+async function load(kind = forcedKind(), source) {
+  if (source === undefined || kind === 'native') return loadShipped(kind)
   /** @type {Rejection[]} */
   const rejected = []
   const native = kind === 'wasm' ? undefined : loadNative(rejected)
-  return native ?? { ...(await openSource(wasm)), rejected }
+  return native ?? { ...(await openSource(source)), rejected }
 }
 
 /**

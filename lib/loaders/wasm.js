@@ -5,6 +5,7 @@ import { program } from '../../packages/wasm/attention.worker.js'
 import { spawns } from '../runtime/async/spawn.js'
 import { MissingFeature, compiling, hasWebAssembly, validates } from './engine.js'
 import { AttentionError, describe, fault } from '../checks/errors.js'
+import { applyPatch } from './patch.js'
 import { version } from '../version.js'
 
 /** @typedef {import('../runtime/backend.js').Loaded} Loaded */
@@ -92,17 +93,24 @@ export function toError(error) {
   return error instanceof Error ? error : new Error(String(error))
 }
 
-const CHECK_SOURCE = 'Check `wasm`: it must be the attention.simd.wasm or attention.relaxed.wasm of this version.'
+const CHECK_SOURCE =
+  'Check `wasm` and `patch`: they must be the attention.simd.wasm and attention.relaxed.patch of this version.'
 
 /**
- * Creates a backend from any value that `init({ wasm })` accepts.
+ * A module and its optional patch, as `init()` accepts them.
  *
- * @param {unknown} source
+ * @typedef {{ wasm: unknown, patch?: unknown }} Source
+ */
+
+/**
+ * Creates a backend from any values that `init({ wasm, patch })` accepts.
+ *
+ * @param {Source} [source]
  * @param {string} [remedy]  the advice if it does not load
  * @returns {Promise<Loaded>}
  */
-export function openSource(source, remedy = CHECK_SOURCE) {
-  return only(nameOf(source), remedy, async () => openWasm(await compile(source)))
+export function openSource(source = { wasm: undefined }, remedy = CHECK_SOURCE) {
+  return only(nameOf(source.wasm), remedy, async () => openWasm(await compile(source)))
 }
 
 /** @param {unknown} source */
@@ -117,23 +125,41 @@ function tagOf(value) {
 }
 
 /**
- * @param {unknown} source
+ * @param {Source} source
  * @returns {Promise<WebAssembly.Module>}
  */
 async function compile(source) {
-  const awaited = await source
-  const tag = tagOf(awaited)
-  if (tag === 'WebAssembly.Module') return /** @type {WebAssembly.Module} */ (awaited)
-  if (tag === 'Response') return compileResponse(/** @type {Response} */ (awaited))
-  if (ArrayBuffer.isView(awaited) || tag === 'ArrayBuffer' || tag === 'SharedArrayBuffer') {
-    return compileBytes(/** @type {BufferSource} */ (awaited))
+  const [wasm, patch] = await Promise.all([source.wasm, source.patch])
+  if (tagOf(wasm) === 'WebAssembly.Module') {
+    if (patch !== undefined) throw fault('OPTION', 'patch', 'nothing for a compiled module', describe(patch))
+    return /** @type {WebAssembly.Module} */ (wasm)
   }
-  if (typeof awaited === 'string' || tag === 'URL') {
-    const address = String(awaited)
+  if (patch === undefined || variants()[0] === 'simd') return compileOpened(await open('wasm', wasm))
+  const [module, change] = await Promise.all([open('wasm', wasm).then(read), open('patch', patch).then(read)])
+  return compiling(() => WebAssembly.compile(applyPatch(module, change)))
+}
+
+/**
+ * Returns the bytes of a source, or the response that contains them.
+ *
+ * @param {'wasm' | 'patch'} option
+ * @param {unknown} source
+ * @returns {Promise<Uint8Array<ArrayBuffer> | Response>}
+ */
+async function open(option, source) {
+  const tag = tagOf(source)
+  if (tag === 'Response') return /** @type {Response} */ (source)
+  if (ArrayBuffer.isView(source)) {
+    return new Uint8Array(/** @type {ArrayBuffer} */ (source.buffer), source.byteOffset, source.byteLength)
+  }
+  if (tag === 'ArrayBuffer' || tag === 'SharedArrayBuffer') return new Uint8Array(/** @type {ArrayBuffer} */ (source))
+  if (typeof source === 'string' || tag === 'URL') {
+    const address = String(source)
     const file = fileOf(address)
-    return file === undefined ? compileResponse(await fetch(address)) : compileBytes(readFile(file))
+    return file === undefined ? fetch(address) : new Uint8Array(readFile(file))
   }
-  throw fault('OPTION', 'wasm', 'a URL, a Response, bytes or a WebAssembly.Module', describe(awaited))
+  const compiled = option === 'wasm' ? ', bytes or a WebAssembly.Module' : ' or bytes'
+  throw fault('OPTION', option, `a URL, a Response${compiled}`, describe(source))
 }
 
 /**
@@ -155,32 +181,54 @@ function readFile(path) {
   return globalThis.process.getBuiltinModule('node:fs').readFileSync(path)
 }
 
-/** @param {Response} response */
-async function compileResponse(response) {
-  const where = response.url || 'the response'
-  if (!response.ok) throw new Error(`${where} answered with status ${response.status}`)
-  const type = response.headers.get('content-type') ?? ''
-  // The engine compiles streams only of exactly this type; with another type, the bytes may still be right.
-  if (type === 'application/wasm' && hasWebAssembly() && typeof WebAssembly.compileStreaming === 'function') {
-    return compiling(() => WebAssembly.compileStreaming(response))
+/** @param {Uint8Array<ArrayBuffer> | Response} opened */
+async function compileOpened(opened) {
+  if (isResponse(opened) && opened.ok && canStream(opened)) {
+    return compiling(() => WebAssembly.compileStreaming(opened))
   }
-  const bytes = new Uint8Array(await response.arrayBuffer())
+  const bytes = await read(opened)
   try {
-    return await compileBytes(bytes)
+    return await compiling(() => WebAssembly.compile(bytes))
   } catch (error) {
-    if (error instanceof MissingFeature) throw error
-    throw new Error(`${where}: ${toError(error).message} (content type ${type || 'not given'})`, { cause: error })
+    throw error instanceof MissingFeature ? error : inContext(opened, toError(error))
   }
 }
 
-/** @param {BufferSource} source */
-async function compileBytes(source) {
-  const bytes = ArrayBuffer.isView(source)
-    ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
-    : new Uint8Array(source)
-  const text = new TextDecoder('latin1').decode(bytes.subarray(0, 64)).trimStart()
-  if (text.startsWith('<')) {
-    throw new Error(`got HTML instead of WebAssembly (${text.slice(0, 24)}…): the server has no such file`)
+/**
+ * True if the engine compiles a response while it arrives. It does so only for exactly this type, although the bytes
+ * may be right with another one.
+ *
+ * @param {Response} response
+ */
+const canStream = (response) =>
+  typeOf(response) === 'application/wasm' && hasWebAssembly() && typeof WebAssembly.compileStreaming === 'function'
+
+/** @param {Response} response */
+const typeOf = ({ headers }) => headers.get('content-type') ?? ''
+
+/** @param {Uint8Array | Response} opened @returns {opened is Response} */
+const isResponse = (opened) => !ArrayBuffer.isView(opened)
+
+/** @param {Uint8Array<ArrayBuffer> | Response} opened */
+async function read(opened) {
+  if (isResponse(opened) && !opened.ok) {
+    throw new Error(`${opened.url || 'the response'} answered with status ${opened.status}`)
   }
-  return compiling(() => WebAssembly.compile(/** @type {BufferSource} */ (bytes)))
+  const bytes = isResponse(opened) ? new Uint8Array(await opened.arrayBuffer()) : opened
+  const text = new TextDecoder('latin1').decode(bytes.subarray(0, 64)).trimStart()
+  if (!text.startsWith('<')) return bytes
+  const got = `got HTML instead of WebAssembly (${text.slice(0, 24)}…): the server has no such file`
+  throw inContext(opened, new Error(got))
+}
+
+/**
+ * Adds the address and content type of a response to an error.
+ *
+ * @param {Uint8Array | Response} opened
+ * @param {Error} error
+ */
+function inContext(opened, error) {
+  if (!isResponse(opened)) return error
+  const where = `${opened.url || 'the response'}: ${error.message} (content type ${typeOf(opened) || 'not given'})`
+  return new Error(where, { cause: error })
 }

@@ -1,7 +1,8 @@
 //! Builds that cargo alone cannot do. `cargo xtask wasm` creates the contents of `packages/wasm/`: the WebAssembly
-//! variants and their glue.
+//! module, the patch to its second variant, and the glue.
 
 mod glue;
+mod patch;
 mod wasm;
 
 use std::process::ExitCode;

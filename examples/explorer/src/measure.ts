@@ -3,7 +3,7 @@
 import { backend, loadBackend } from '@ruvector/attention/external'
 import type { Attention } from '@ruvector/attention'
 import simdAddress from '@ruvector/attention/attention.simd.wasm?url'
-import relaxedAddress from '@ruvector/attention/attention.relaxed.wasm?url'
+import patchAddress from '@ruvector/attention/attention.relaxed.patch?url'
 import { breathe, median, medianTime, prepare } from './compute.ts'
 import type { Task } from './compute.ts'
 import { start } from './mechanisms.ts'
@@ -19,7 +19,7 @@ const LONG_RUNS = 5
 interface Candidate {
   name: string
   bytes: number
-  address: string
+  isPatched: boolean
   threads: number
 }
 
@@ -27,8 +27,8 @@ interface Candidate {
 function candidates(isLong: boolean): Candidate[] {
   const { threads, simd } = backend()
   const variants = [
-    { name: 'Relaxed SIMD', bytes: __WASM_BYTES__.relaxed, address: relaxedAddress, threads: 1 },
-    { name: 'SIMD', bytes: __WASM_BYTES__.simd, address: simdAddress, threads: 1 }
+    { name: 'Relaxed SIMD', bytes: __WASM_BYTES__.relaxed, isPatched: true, threads: 1 },
+    { name: 'SIMD', bytes: __WASM_BYTES__.simd, isPatched: false, threads: 1 }
   ]
   if (!isLong || threads === 1) return variants
   // Short calls are never split, so more workers make no difference.
@@ -51,9 +51,15 @@ export async function measure(model: Model, given: Settings, { signal, report }:
   return timings
 }
 
-async function measureOne({ name, bytes, address, threads }: Candidate, model: Model, settings: Settings, task: Task) {
+async function measureOne(
+  { name, bytes, isPatched, threads }: Candidate,
+  model: Model,
+  settings: Settings,
+  task: Task
+) {
   try {
-    const api = await loadBackend('wasm', { wasm: new URL(address, self.location.href), threads })
+    const [wasm, patch] = [simdAddress, patchAddress].map((address) => new URL(address, self.location.href))
+    const api = await loadBackend('wasm', { wasm, ...(isPatched && { patch }), threads })
     return { name, bytes, ...(await timesOn(api, model, settings, task)) }
   } catch (error) {
     if (task.signal.aborted) throw error

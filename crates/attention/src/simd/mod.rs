@@ -210,9 +210,7 @@ impl Level {
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => "neon",
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Self::Simd128(_) if cfg!(target_feature = "relaxed-simd") => "relaxed-simd",
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Self::Simd128(_) => "simd128",
+            Self::Simd128(_) => wasm::NAME,
         }
     }
 

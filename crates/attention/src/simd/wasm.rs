@@ -5,6 +5,17 @@ use std::arch::wasm32::*;
 use super::bits::{HALF_INFINITY, HALF_SCALE, SQRT_HALF, vector};
 use super::{Kernel, Simd};
 
+/// The names of both builds, in one string: data then has the same addresses in both, and the patch from one module to
+/// the other stays small.
+const NAMES: &str = "relaxed-simd128";
+
+/// The name of this build.
+pub(super) const NAME: &str = if cfg!(target_feature = "relaxed-simd") {
+    NAMES.split_at("relaxed-simd".len()).0
+} else {
+    NAMES.split_at("relaxed-".len()).1
+};
+
 /// The token of `simd128`, which this module requires at compile time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Simd128(());
