@@ -254,6 +254,35 @@ onBothBackends((kind, given) => {
     t.deepEqual(attention.loadSafetensors(attention.saveSafetensors({ x })), { x })
   })
 
+  test(`${kind}: arrays beyond the first 4 GiB of their buffer are read and written where they are`, (t) => {
+    let buffer
+    try {
+      // Pages that are not written take no memory.
+      buffer = new ArrayBuffer(2 ** 32 + 2 ** 23)
+    } catch {
+      return t.pass('this engine has no such buffers')
+    }
+    // Large enough for WebAssembly to read it part by part.
+    const [heads, length, size] = [4, 1024, 64]
+    const x = { data: new Float32Array(buffer, 2 ** 32, heads * length * size), shape: [1, heads, length, size] }
+    const mask = { data: new Uint8Array(buffer, 2 ** 32 + 2 ** 21, length ** 2), shape: [length, length] }
+    x.data.set(normal(x.shape, 1).data)
+    for (let index = 0; index < mask.data.length; index++) mask.data[index] = Number(index % 3 > 0)
+    const out = new Float32Array(buffer, 2 ** 32 + 2 ** 22, x.data.length)
+    const copy = (/** @type {any} */ { data, shape }) => ({ data: data.slice(), shape })
+    attention.scaledDotProductAttention(x, x, x, { mask, out })
+    const { output } = attention.scaledDotProductAttention(copy(x), copy(x), copy(x), { mask: copy(mask) })
+    t.deepEqual(out.slice(), output.data)
+  })
+
+  // Natively these parameters have room, and 17 GB would be filled.
+  if (kind === 'wasm') {
+    test(`${kind}: parameters whose sum is beyond 32 bits do not fit into memory`, (t) => {
+      const sizes = { inFeatures: 2 ** 15, outFeatures: 2 ** 15 }
+      t.is(faultOf(t, () => new attention.GraphTransformer(sizes)).code, 'MEMORY')
+    })
+  }
+
   test(`${kind}: an empty out that is transferred in the meantime does no harm`, async (t) => {
     const out = new Float32Array(0)
     const layer = new SelfAttention({ numHeads: 1, headDim: 4 })

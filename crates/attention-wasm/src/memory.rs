@@ -8,8 +8,8 @@ use js_sys::{Float32Array, Float64Array, Int8Array, Int32Array, Uint8Array, Uint
 use ruvector_attention::memory::ReuseCount;
 use ruvector_attention::{Error, Result};
 use ruvector_attention_calls::{Array, Element, OwnedArray};
-use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
 
 /// The maximum of memory to keep for the next call. Small, because kept memory is unavailable to others, and a large
 /// call can afford an allocation.
@@ -79,12 +79,12 @@ impl TypedArray {
     pub(crate) fn new(element: Element, array: &JsValue) -> Self {
         let plain = Uint8Array::new_from_slice(&[]);
         let get = |name| get_inherited(&plain, name, array);
-        let number = |name| get(name).as_f64().unwrap_or(0.0) as u32;
-        let len = number("byteLength");
+        let number = |name| get(name).as_f64().unwrap_or(0.0);
+        let len = number("byteLength") as u32;
         // A detached array has no buffer to view.
         let bytes = match len {
             0 => plain.clone(),
-            _ => Uint8Array::new_with_byte_offset_and_length(&get("buffer"), number("byteOffset"), len),
+            _ => Bytes::view(&get("buffer"), number("byteOffset"), len).unchecked_into(),
         };
         Self { element, len: len as usize / element.size(), bytes }
     }
@@ -111,6 +111,13 @@ extern "C" {
     /// `Reflect.get`: calls a getter that `owner` inherits on `array`.
     #[wasm_bindgen(js_namespace = Reflect, js_name = get)]
     fn get_inherited(owner: &Uint8Array, name: &str, array: &JsValue) -> JsValue;
+
+    #[wasm_bindgen(js_name = Uint8Array)]
+    type Bytes;
+
+    /// Views part of a buffer, which may be larger than 4 GiB: hence the type of `start`.
+    #[wasm_bindgen(constructor, js_class = "Uint8Array")]
+    fn view(buffer: &JsValue, start: f64, len: u32) -> Bytes;
 }
 
 /// Creates a typed array with the elements of a result.
