@@ -248,12 +248,13 @@ onBothBackends((kind, attention) => {
   })
 
   test(`${kind}: a process exits with 0 while calls are running`, async (t) => {
-    const program = `const q = attention.createTensor(new Float32Array(8 * 2048 * 64), [1, 8, 2048, 64])
+    // These calls would take a minute.
+    const program = `const q = attention.createTensor(new Float32Array(32768 * 64), [1, 1, 32768, 64])
       for (let call = 0; call < 8; call++) attention.scaledDotProductAttentionAsync(q, q, q)
       setTimeout(() => process.exit(0), 30)`
     const start = performance.now()
     await t.notThrowsAsync(run(program, { env: { RUVECTOR_ATTENTION_BACKEND: kind } }))
-    t.true(performance.now() - start < 5000)
+    t.true(performance.now() - start < 30_000)
   })
 
   test(`${kind}: a process that only waits for its calls ends when they finish`, async (t) => {
