@@ -1000,8 +1000,17 @@ export interface AttentionConfig {
   kDim?: number | null | undefined
   /** Size of the value input. Default: `modelDim`; for cross-attention `kDim`. */
   vDim?: number | null | undefined
-  /** Use biases in the four projections. Default: true. */
-  useBias?: boolean | null | undefined
+  /** Use biases in the four projections, or in those of an object that are not false. Default: true. */
+  useBias?:
+    | boolean
+    | {
+        query?: boolean | null | undefined
+        key?: boolean | null | undefined
+        value?: boolean | null | undefined
+        output?: boolean | null | undefined
+      }
+    | null
+    | undefined
   /** The probability, in [0, 1), of dropping a weight in training. Default: 0. */
   dropout?: number | null | undefined
   /** Seed of the parameters, which are the same as in PyTorch after `torch.manual_seed(seed)`. Default: 0. */
@@ -1014,6 +1023,32 @@ export interface AttentionConfig {
     | { base?: number | null | undefined; interleaved?: boolean | null | undefined; dim?: number | null | undefined }
     | null
     | undefined
+  /** {@link MaskOptions.causal} of calls that do not give it. Default: false. */
+  causal?: boolean | null | undefined
+  /** {@link MaskOptions.window} of calls that do not give it. Default: none. */
+  window?: readonly [number, number] | null | undefined
+  /** {@link LayerOptions.softcap} of calls that do not give it. Default: 0. */
+  softcap?: number | null | undefined
+  /** {@link LayerOptions.scale} of calls that do not give it. Default: 1/√headDim. */
+  scale?: number | null | undefined
+  /**
+   * Normalizes the projected queries and keys before their rotation. `'head'`: each head by itself, as in Qwen 3 and
+   * Gemma 3; `'model'`: all heads of a row together, as in OLMo 2. The parameters are `q_norm.weight` and
+   * `k_norm.weight`. Default: no norm.
+   */
+  qkNorm?: 'head' | 'model' | QkNorm | null | undefined
+}
+
+/** The norms of projected queries and keys in an {@link AttentionConfig}. */
+export interface QkNorm {
+  /** The values that one norm covers: each head by itself, or all heads of a row. */
+  over: 'head' | 'model'
+  /** Root-mean-square norm, or layer norm, which also has `q_norm.bias` and `k_norm.bias`. Default: 'rms'. */
+  kind?: 'rms' | 'layer' | null | undefined
+  /** Added to the variance, in [0, 1). Default: 1e-6; for 'layer' 1e-5. */
+  epsilon?: number | null | undefined
+  /** Added to every weight; Gemma stores its weights less 1. Default: 0. */
+  weightOffset?: number | null | undefined
 }
 
 export interface LayerOptions extends MaskOptions {
@@ -1021,9 +1056,9 @@ export interface LayerOptions extends MaskOptions {
   weights?: boolean | null | undefined
   /** Return the mean of the weights over the heads, `[B,L,S]`. Default: false. */
   averageWeights?: boolean | null | undefined
-  /** The factor of the scores, finite. Default: 1/√headDim. */
+  /** The factor of the scores, finite. Default: the layer's, else 1/√headDim. */
   scale?: number | null | undefined
-  /** Scores become `softcap · tanh(score / softcap)` before masks; 0 leaves them. Default: 0. */
+  /** Scores become `softcap · tanh(score / softcap)` before masks; 0 leaves them. Default: the layer's, else 0. */
   softcap?: number | null | undefined
   /** Seed for dropout in training. Default: the layer's seed. */
   seed?: number | null | undefined
@@ -1049,10 +1084,21 @@ export interface LayerOptions extends MaskOptions {
  */
 export declare class MultiHeadAttention extends Layer {
   constructor(config: AttentionConfig)
-  /** The configuration, including all defaults. */
+  /**
+   * The configuration with its defaults. Settings that change what the layer computes appear only if they are given:
+   * `rotary`, `qkNorm`, and the defaults of calls.
+   */
   readonly config: Readonly<
-    { [Name in Exclude<keyof AttentionConfig, 'rotary'>]-?: NonNullable<AttentionConfig[Name]> } & {
+    {
+      [Name in 'numHeads' | 'headDim' | 'modelDim' | 'kvHeads' | 'kDim' | 'vDim' | 'dropout' | 'seed']-?: number
+    } & {
+      useBias: boolean | Readonly<{ query: boolean; key: boolean; value: boolean; output: boolean }>
       rotary?: Readonly<{ base: number; interleaved: boolean; dim: number }>
+      causal?: true
+      window?: readonly [number, number]
+      softcap?: number
+      scale?: number
+      qkNorm?: Readonly<Required<{ [Name in keyof QkNorm]: NonNullable<QkNorm[Name]> }>>
     }
   >
   /**

@@ -71,6 +71,9 @@ function checkObject(argument, options) {
   return /** @type {Record<string, unknown>} */ (options)
 }
 
+/** Upper limit for objects within objects: more than any configuration has. */
+const MAX_DEPTH = 4
+
 /**
  * Encodes a layer's configuration, or options without arrays, as JSON. Absent values are omitted. A value may itself be
  * an object of options.
@@ -79,23 +82,23 @@ function checkObject(argument, options) {
  * @param {string} [argument]  the caller's name for it
  */
 export function encodeConfig(config, argument = 'config') {
-  return encodeMembers(checkObject(argument, config), (name, value) =>
-    !isObject(value) || isArray(value) || ArrayBuffer.isView(value)
-      ? encodeValue(name, value)
-      : encodeMembers(/** @type {Record<string, unknown>} */ (value), encodeValue)
-  )
+  return encodeMembers(checkObject(argument, config), MAX_DEPTH)
 }
 
 /**
  * @param {Record<string, unknown>} object
- * @param {(name: string, value: unknown) => string} encode
+ * @param {number} depth  levels of objects that may follow; deeper ones are passed as `{}`
  */
-function encodeMembers(object, encode) {
+function encodeMembers(object, depth) {
   let json = ''
   for (const name in object) {
     const value = object[name]
     if (value === undefined || value === null) continue
-    json += `${json && ','}${quote(name)}:${encode(name, value)}`
+    const isNested = depth > 0 && isObject(value) && !isArray(value) && !ArrayBuffer.isView(value)
+    const text = isNested
+      ? encodeMembers(/** @type {Record<string, unknown>} */ (value), depth - 1)
+      : encodeValue(name, value)
+    json += `${json && ','}${quote(name)}:${text}`
   }
   return `{${json}}`
 }

@@ -1,6 +1,6 @@
 // Encoder layers, and other transformer building blocks: norms, activations, and the mean over tokens.
 
-import { Layer, layerCall } from './layers.js'
+import { freezeConfig, Layer, layerCall } from './layers.js'
 import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
 import { checkArray, checkTensor } from '../checks/tensor.js'
@@ -77,7 +77,7 @@ export function createEncoder(backend) {
     constructor(config) {
       const resident = new Resident(backend, 'createTransformerEncoderLayer', encodeConfig(config))
       super(resident, prepare)
-      this.#config = Object.freeze(resident.describe())
+      this.#config = freezeConfig(resident.describe())
     }
 
     get config() {

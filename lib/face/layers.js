@@ -4,7 +4,7 @@ import { attentionOutput } from './attention.js'
 import { Callable } from './callable.js'
 import { describe, fault } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
-import { encodeConfig, pickOptions, readOptions, withDefaults } from '../checks/options.js'
+import { encodeConfig, pickOptions, readOptions } from '../checks/options.js'
 import { toFamilyNames } from '../names/translate.js'
 import { Resident } from '../runtime/resident.js'
 import { encodeState } from '../weights/state.js'
@@ -137,18 +137,16 @@ export function layerCall(backend, operation, names, required = names.length) {
 }
 
 /**
- * The configuration, with the head size derived from the model size unless it is given.
+ * Freezes a configuration and the objects in it.
  *
- * @param {unknown} config
+ * @template {object} Config
+ * @param {Config} config
  */
-function withHeadDim(config) {
-  const given = withDefaults({}, config ?? undefined, 'config')
-  const { headDim, modelDim, numHeads } = given
-  if (headDim === undefined && typeof modelDim === 'number' && typeof numHeads === 'number') {
-    const size = modelDim / numHeads
-    if (Number.isInteger(size)) given.headDim = size
+export function freezeConfig(config) {
+  for (const value of Object.values(config)) {
+    if (typeof value === 'object') freezeConfig(value)
   }
-  return config === undefined || config === null ? config : given
+  return Object.freeze(config)
 }
 
 /** @param {Backend} backend */
@@ -163,11 +161,9 @@ export function createLayers(backend) {
      * @param {import('./callable.js').Prepare<AttentionOutput>} prepare
      */
     constructor(operation, config, prepare) {
-      const resident = new Resident(backend, operation, encodeConfig(withHeadDim(config)))
+      const resident = new Resident(backend, operation, encodeConfig(config))
       super(resident, prepare)
-      const described = resident.describe()
-      if (described.rotary) Object.freeze(described.rotary)
-      this.#config = Object.freeze(described)
+      this.#config = freezeConfig(resident.describe())
     }
 
     get config() {

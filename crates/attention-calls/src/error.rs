@@ -8,7 +8,7 @@ use crate::json::push_string;
 pub(crate) const UNKNOWN_NAME: &str = "an unknown name";
 
 /// Options and arguments of several words, as Rust names them in errors.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 24] = [
     "block_size",
     "edge_attr",
     "edge_features",
@@ -26,11 +26,13 @@ const NAMES: [&str; 22] = [
     "negative_slope",
     "num_heads",
     "out_features",
+    "qk_norm",
     "query_offset",
     "top_weights",
     "use_bias",
     "v_dim",
     "value_dim",
+    "weight_offset",
 ];
 
 /// Replaces Rust's names of options and arguments by those of the public interface: `num_heads` by `numHeads`.

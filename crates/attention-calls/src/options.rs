@@ -109,6 +109,19 @@ impl de::Error for Fault {
     fn duplicate_field(field: &'static str) -> Self {
         Self(Error::option(field, "one option of this name", "two"))
     }
+
+    #[cold]
+    #[inline(never)]
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        Self(Error::option(field, format_args!("one of {}", expected.join(", ")), UNKNOWN_NAME))
+    }
+
+    /// An error without an argument; [`Given::deserialize_any`] adds the name and the value.
+    #[cold]
+    #[inline(never)]
+    fn invalid_type(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self(Error::option("", expected, ""))
+    }
 }
 
 impl ser::Error for Fault {
@@ -277,8 +290,18 @@ impl<'de> Deserializer<'de> for Root<'_, 'de> {
 impl<'de> Deserializer<'de> for Given<'_, 'de> {
     type Error = Fault;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Read<V::Value> {
-        Err(Fault::unfit())
+    /// Reads an option that is a plain value or an object.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        let found = match (&self.json.value, self.json.string(), self.json.members()) {
+            (&Value::Boolean(value), ..) => visitor.visit_bool(value),
+            (_, Some(text), _) => visitor.visit_str(text),
+            (.., Some(members)) => visitor.visit_map(Members { rest: members.iter(), value: None }),
+            _ => visitor.visit_unit(),
+        };
+        found.map_err(|Fault(error)| match &*error.argument {
+            "" => self.fault(&error.expected),
+            _ => Fault(error.within(self.name)),
+        })
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
@@ -404,14 +427,14 @@ impl<'a> Serializer for Writer<'a> {
     type Ok = ();
     type Error = Fault;
     type SerializeSeq = Impossible<(), Fault>;
-    type SerializeTuple = Impossible<(), Fault>;
+    type SerializeTuple = List<'a>;
     type SerializeTupleStruct = Impossible<(), Fault>;
     type SerializeTupleVariant = Impossible<(), Fault>;
     type SerializeMap = Impossible<(), Fault>;
     type SerializeStruct = Object<'a>;
     type SerializeStructVariant = Impossible<(), Fault>;
 
-    written!(serialize_bool: bool, serialize_u8: u8, serialize_u64: u64);
+    written!(serialize_bool: bool, serialize_u8: u8, serialize_u64: u64, serialize_i64: i64);
 
     fn serialize_f32(self, value: f32) -> Read<()> {
         self.text(&Decimal::from(value))
@@ -437,6 +460,11 @@ impl<'a> Serializer for Writer<'a> {
         self.text(&format_args!("\"{variant}\""))
     }
 
+    fn serialize_tuple(self, _: usize) -> Read<List<'a>> {
+        self.0.push('[');
+        Ok(List(self.0))
+    }
+
     fn serialize_struct(self, _: &'static str, _: usize) -> Read<Object<'a>> {
         self.0.push('{');
         Ok(Object(self.0))
@@ -446,7 +474,6 @@ impl<'a> Serializer for Writer<'a> {
         serialize_i8(i8) -> ();
         serialize_i16(i16) -> ();
         serialize_i32(i32) -> ();
-        serialize_i64(i64) -> ();
         serialize_u16(u16) -> ();
         serialize_u32(u32) -> ();
         serialize_char(char) -> ();
@@ -455,7 +482,6 @@ impl<'a> Serializer for Writer<'a> {
         serialize_unit() -> ();
         serialize_unit_struct(&'static str) -> ();
         serialize_seq(Option<usize>) -> Self::SerializeSeq;
-        serialize_tuple(usize) -> Self::SerializeTuple;
         serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct;
         serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Self::SerializeTupleVariant;
         serialize_map(Option<usize>) -> Self::SerializeMap;
@@ -474,6 +500,26 @@ impl<'a> Serializer for Writer<'a> {
         _: &T,
     ) -> Read<()> {
         Err(Fault::unfit())
+    }
+}
+
+/// The entries of a list under construction.
+struct List<'a>(&'a mut String);
+
+impl ser::SerializeTuple for List<'_> {
+    type Ok = ();
+    type Error = Fault;
+
+    fn serialize_element<T: ?Sized + Serialize>(&mut self, value: &T) -> Read<()> {
+        if !self.0.ends_with('[') {
+            self.0.push(',');
+        }
+        value.serialize(Writer(self.0))
+    }
+
+    fn end(self) -> Read<()> {
+        self.0.push(']');
+        Ok(())
     }
 }
 

@@ -107,17 +107,17 @@ fn configurations_are_rejected_alike_as_json_and_as_types() {
         (
             "createMultiHeadAttention",
             r#"{"numHeads":6,"headDim":8,"dropout":1}"#,
-            AttentionConfig { dropout: 1.0, ..base.clone() },
+            AttentionConfig { dropout: Some(1.0), ..base.clone() },
         ),
         (
             "createMultiHeadAttention",
             r#"{"numHeads":6,"headDim":8,"dropout":"NaN"}"#,
-            AttentionConfig { dropout: f32::NAN, ..base.clone() },
+            AttentionConfig { dropout: Some(f32::NAN), ..base.clone() },
         ),
         (
             "createMultiHeadAttention",
             r#"{"numHeads":6,"headDim":8,"seed":9007199254740992}"#,
-            AttentionConfig { seed: 1 << 53, ..base.clone() },
+            AttentionConfig { seed: Some(1 << 53), ..base.clone() },
         ),
         (
             "createSelfAttention",
@@ -368,7 +368,7 @@ fn options_of_other_calls_are_rejected_alike_as_json_and_as_types() {
         (r#"{"queryOffset":-2147483649}"#, LayerOptions { query_offset: Some(-(1 << 31) - 1), ..Default::default() }),
         (r#"{"window":[-2, 0]}"#, LayerOptions { window: Some([-2, 0]), ..Default::default() }),
         (r#"{"scale":"NaN"}"#, LayerOptions { scale: Some(f32::NAN), ..Default::default() }),
-        (r#"{"softcap":-1}"#, LayerOptions { softcap: -1.0, ..Default::default() }),
+        (r#"{"softcap":-1}"#, LayerOptions { softcap: Some(-1.0), ..Default::default() }),
         (r#"{"seed":9007199254740992}"#, LayerOptions { seed: Some(1 << 53), ..Default::default() }),
     ] {
         let inputs = Inputs { query: x, key: None, value: None };

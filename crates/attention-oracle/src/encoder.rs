@@ -103,9 +103,8 @@ pub fn encoder_layer(
         }
         values
     };
-    let normalised = |x: &[f64], weight: Part, bias: Part| {
-        norm(x, size, true, Some(state.part(weight)), Some(state.part(bias)), config.epsilon)
-    };
+    let normalised =
+        |x: &[f64], weight: Part, bias: Part| norm(x, size, true, state.part(weight), state.part(bias), config.epsilon);
     let sum = |a: &[f64], b: Vec<f64>| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a + b).collect() };
     let attend = |x: &[f64]| {
         let inputs = [(); 3].map(|()| (x.to_vec(), [batch, length]));
@@ -113,11 +112,11 @@ pub fn encoder_layer(
         (dropped(found.output, size, 0), found.weights)
     };
     let feed_forward = |x: &[f64]| {
-        let inner = linear(x, size, state.part(Part::Linear1Weight), Some(state.part(Part::Linear1Bias)));
+        let inner = linear(x, size, state.part(Part::Linear1Weight).unwrap(), state.part(Part::Linear1Bias));
         let inner = inner.into_iter().map(|x| activation(config.activation, x)).collect();
         let inner = dropped(inner, config.feed_forward_dim, 1);
-        let weight = state.part(Part::Linear2Weight);
-        dropped(linear(&inner, config.feed_forward_dim, weight, Some(state.part(Part::Linear2Bias))), size, 2)
+        let weight = state.part(Part::Linear2Weight).unwrap();
+        dropped(linear(&inner, config.feed_forward_dim, weight, state.part(Part::Linear2Bias)), size, 2)
     };
     let x = doubles(x.data);
     if config.norm_first {

@@ -11,9 +11,10 @@ pub mod rotary;
 use ruvector_attention::attention::Arrays;
 use ruvector_attention::attention::mask::Mask;
 use ruvector_attention::attention::rotary::{Rotary, RotaryOptions};
-use ruvector_attention::layers::AttentionState;
+use ruvector_attention::layers::{AttentionState, Part};
+use ruvector_attention::math::norm::NormKind;
 use ruvector_attention::math::random::Dropout;
-use ruvector_attention::options::{AttentionOptions, LayerOptions, Layout};
+use ruvector_attention::options::{AttentionOptions, LayerOptions, Layout, NormOver, QkNorm};
 use ruvector_attention::tensor::Tensor;
 
 /// Every intermediate result of attention, `[B, H, L, S]` except for the output and the logarithms.
@@ -230,17 +231,22 @@ fn multi_head_of_doubles(
     };
     let inner = AttentionOptions {
         layout: Layout::Blhd,
-        causal: options.causal,
+        causal: options.causal.unwrap_or(config.causal),
         query_offset: options.query_offset,
-        window: options.window,
-        scale: options.scale,
-        softcap: options.softcap,
-        dropout: if training { config.dropout } else { 0.0 },
-        seed: options.seed.unwrap_or(config.seed),
+        window: options.window.or(config.window),
+        scale: options.scale.or(config.scale),
+        softcap: options.softcap.or(config.softcap).unwrap_or(0.0),
+        dropout: if training { config.dropout() } else { 0.0 },
+        seed: options.seed.unwrap_or(config.seed()),
         ..AttentionOptions::default()
     };
     let mut q = project(q, config.model_dim(), config.num_heads, state.query_weight(), state.query_bias());
     let mut k = project(k, config.k_dim(), config.kv_heads(), state.key_weight(), state.key_bias());
+    if let Some(norm) = &config.qk_norm {
+        q.data =
+            normalize_heads(norm, &q.data, state, config.query_width(), [Part::QueryNormWeight, Part::QueryNormBias]);
+        k.data = normalize_heads(norm, &k.data, state, config.kv_width(), [Part::KeyNormWeight, Part::KeyNormBias]);
+    }
     if let Some(Rotary { base, interleaved, dim }) = config.rotary {
         let options = &RotaryOptions { base, interleaved, dim, ..RotaryOptions::default() };
         let offset =
@@ -252,6 +258,19 @@ fn multi_head_of_doubles(
     let mut result = attend(&q, &k, &v, 4, &inner, arrays);
     result.output = linear(&result.output, config.query_width(), state.output_weight(), state.output_bias());
     result
+}
+
+/// Normalizes projected queries or keys, `[…, width]`.
+fn normalize_heads(
+    config: &QkNorm,
+    rows: &[f64],
+    state: &AttentionState,
+    width: usize,
+    [weight, bias]: [Part; 2],
+) -> Vec<f64> {
+    let columns = if config.over == NormOver::Head { state.config().head_dim } else { width };
+    let weight: Vec<f32> = state.part(weight).unwrap_or(&[]).iter().map(|w| w + config.weight_offset).collect();
+    encoder::norm(rows, columns, config.kind() == NormKind::Layer, Some(&weight), state.part(bias), config.epsilon())
 }
 
 #[cfg(test)]

@@ -2,9 +2,13 @@
 //!
 //! With the feature `serde`, every options struct reads and writes the names of the npm package.
 
-use crate::attention::rotary::Rotary;
+mod attention_config;
+
 use crate::error::{Error, Result};
 use crate::ranges;
+
+pub(crate) use attention_config::MOST_ELEMENTS;
+pub use attention_config::{AttentionConfig, Biases, NormOver, QkNorm};
 
 /// The order of the dimensions of 4-D inputs and outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -125,20 +129,21 @@ impl AttentionOptions {
     serde(default, rename_all = "camelCase", deny_unknown_fields)
 )]
 pub struct LayerOptions {
-    /// Restricts query `i` to the keys `j ≤ i + query_offset`; false by default.
-    pub causal: bool,
+    /// Restricts query `i` to the keys `j ≤ i + query_offset`; the layer's setting by default.
+    pub causal: Option<bool>,
     /// The key position of query 0, within 32 bits; 0 by default.
     pub query_offset: Option<i64>,
-    /// Visible keys, from `left` before to `right` after the query's position; −1 leaves a side unlimited.
+    /// Visible keys, from `left` before to `right` after the query's position; −1 leaves a side unlimited. The layer's
+    /// window by default.
     pub window: Option<[i64; 2]>,
     /// Return the weights of each head; requires an output for them.
     pub weights: bool,
     /// Return the mean of the weights over the heads.
     pub average_weights: bool,
-    /// The factor of the scores; 1/√headDim by default.
+    /// The factor of the scores; the layer's by default.
     pub scale: Option<f32>,
-    /// If positive, scores become `softcap · tanh(s / softcap)`; 0 by default.
-    pub softcap: f32,
+    /// If positive, scores become `softcap · tanh(s / softcap)`; the layer's by default.
+    pub softcap: Option<f32>,
     /// The seed of dropout in training, less than 2⁵³; the layer's seed by default.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::optional"))]
     pub seed: Option<u64>,
@@ -153,7 +158,7 @@ impl LayerOptions {
         ranges::query_offset("query_offset", self.query_offset)?;
         ranges::window("window", self.window)?;
         ranges::finite("scale", self.scale)?;
-        ranges::non_negative("softcap", self.softcap)?;
+        ranges::non_negative("softcap", self.softcap.unwrap_or(0.0))?;
         ranges::seed("seed", self.seed.unwrap_or(0))
     }
 }
@@ -168,152 +173,6 @@ pub enum LayerKind {
     SelfAttention,
     /// A query input and a context.
     CrossAttention,
-}
-
-/// The configuration of an attention layer. `num_heads` and `head_dim` are required.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, rename_all = "camelCase", deny_unknown_fields)
-)]
-pub struct AttentionConfig {
-    /// The inputs of the layer; not part of its JSON.
-    #[cfg_attr(feature = "serde", serde(skip))]
-    pub kind: LayerKind,
-    /// Query heads.
-    pub num_heads: usize,
-    /// The size of a head's queries, keys and values.
-    pub head_dim: usize,
-    /// The size of the query input and of the output; `num_heads · head_dim` by default.
-    pub model_dim: Option<usize>,
-    /// Key/value heads, a divisor of `num_heads`; `num_heads` by default.
-    pub kv_heads: Option<usize>,
-    /// The size of the key input; `model_dim` by default.
-    pub k_dim: Option<usize>,
-    /// The size of the value input; by default `model_dim`, or `k_dim` for cross-attention.
-    pub v_dim: Option<usize>,
-    /// Adds biases to the projections; true by default.
-    pub use_bias: bool,
-    /// The probability of dropping a weight in training, less than 1; 0 by default.
-    pub dropout: f32,
-    /// The seed of the initial parameters and of dropout; less than 2⁵³.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
-    pub seed: u64,
-    /// Rotates projected queries and keys by their positions; no rotation by default.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub rotary: Option<Rotary>,
-}
-
-impl Default for AttentionConfig {
-    fn default() -> Self {
-        Self {
-            kind: LayerKind::MultiHead,
-            num_heads: 0,
-            head_dim: 0,
-            model_dim: None,
-            kv_heads: None,
-            k_dim: None,
-            v_dim: None,
-            use_bias: true,
-            dropout: 0.0,
-            seed: 0,
-            rotary: None,
-        }
-    }
-}
-
-/// The maximum number of elements in one parameter.
-pub(crate) const MOST_ELEMENTS: usize = i32::MAX as usize;
-
-impl AttentionConfig {
-    /// Returns the size of the query input and of the output.
-    pub fn model_dim(&self) -> usize {
-        self.model_dim.unwrap_or(self.num_heads.saturating_mul(self.head_dim))
-    }
-
-    /// Returns the number of key/value heads.
-    pub fn kv_heads(&self) -> usize {
-        self.kv_heads.unwrap_or(self.num_heads)
-    }
-
-    /// Returns the size of the key input.
-    pub fn k_dim(&self) -> usize {
-        self.k_dim.unwrap_or(self.model_dim())
-    }
-
-    /// Returns the size of the value input.
-    pub fn v_dim(&self) -> usize {
-        let default = if self.kind == LayerKind::CrossAttention { self.k_dim() } else { self.model_dim() };
-        self.v_dim.unwrap_or(default)
-    }
-
-    /// Returns the width of the projected queries, `num_heads · head_dim`.
-    pub fn query_width(&self) -> usize {
-        self.num_heads * self.head_dim
-    }
-
-    /// Returns the width of the projected keys and values, `kv_heads · head_dim`.
-    pub fn kv_width(&self) -> usize {
-        self.kv_heads() * self.head_dim
-    }
-
-    /// Returns true if query, key and value share an input size, so that PyTorch packs their projections into one
-    /// matrix.
-    pub fn is_packed(&self) -> bool {
-        self.k_dim() == self.model_dim() && self.v_dim() == self.model_dim()
-    }
-
-    /// Returns the configuration with every default filled in.
-    ///
-    /// # Errors
-    /// `OPTION` if a value is out of range or does not fit the others.
-    pub fn resolved(mut self) -> Result<Self> {
-        for (name, count) in
-            [("model_dim", self.model_dim), ("kv_heads", self.kv_heads), ("k_dim", self.k_dim), ("v_dim", self.v_dim)]
-        {
-            ranges::optional_count(name, count)?;
-        }
-        ranges::probability("dropout", self.dropout)?;
-        ranges::seed("seed", self.seed)?;
-        ranges::count("num_heads", self.num_heads)?;
-        ranges::count("head_dim", self.head_dim)?;
-        if let Some(rotary) = &mut self.rotary {
-            *rotary = rotary.resolved(self.head_dim).map_err(|error| error.within("rotary"))?;
-        }
-        self.model_dim = Some(self.model_dim());
-        self.kv_heads = Some(self.kv_heads());
-        self.k_dim = Some(self.k_dim());
-        self.v_dim = Some(self.v_dim());
-        self.check()?;
-        Ok(self)
-    }
-
-    fn check(&self) -> Result<()> {
-        let (model_dim, kv_heads, k_dim, v_dim) = (self.model_dim(), self.kv_heads(), self.k_dim(), self.v_dim());
-        if !self.num_heads.is_multiple_of(kv_heads) {
-            return Err(Error::value("kv_heads", format_args!("a divisor of num_heads {}", self.num_heads), kv_heads));
-        }
-        let fits = |width: usize, inputs: usize| width.checked_mul(inputs).is_some_and(|n| n <= MOST_ELEMENTS);
-        let inner = self.num_heads.checked_mul(self.head_dim).and_then(|inner| inner.checked_mul(3));
-        let widest = model_dim.max(k_dim).max(v_dim);
-        if !inner.is_some_and(|inner| fits(inner, widest)) {
-            return Err(Error::option(
-                "head_dim",
-                format_args!("projections of at most {MOST_ELEMENTS} elements"),
-                format_args!("{} heads of size {}, input size {widest}", self.num_heads, self.head_dim),
-            ));
-        }
-        let one_input = format_args!("model_dim {model_dim}: self attention has one input");
-        match self.kind {
-            LayerKind::SelfAttention if k_dim != model_dim => Err(Error::value("k_dim", one_input, k_dim)),
-            LayerKind::SelfAttention if v_dim != model_dim => Err(Error::value("v_dim", one_input, v_dim)),
-            LayerKind::CrossAttention if v_dim != k_dim => {
-                Err(Error::value("v_dim", format_args!("k_dim {k_dim}: cross attention has one context"), v_dim))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 /// Reads seeds as signed integers, so that a negative seed is reported as out of range rather than as a parse error.
@@ -331,6 +190,18 @@ pub(crate) mod seeds {
 
     pub(crate) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
         Option::<i64>::deserialize(deserializer).map(|given| given.map(seed))
+    }
+}
+
+/// Reads a count whose absence has a meaning of its own, so that an invalid one stays invalid.
+#[cfg(feature = "serde")]
+pub(crate) mod counts {
+    use serde::{Deserialize, Deserializer};
+
+    use super::attention_config::INVALID_COUNT;
+
+    pub(crate) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+        usize::deserialize(deserializer).map(|count| if count == 0 { INVALID_COUNT } else { count })
     }
 }
 

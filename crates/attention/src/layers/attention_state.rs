@@ -1,93 +1,80 @@
 //! The parameters of an attention layer: PyTorch's initialization, and the names of PyTorch and of trained models.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use crate::error::{Error, Result, alternatives};
-use crate::layers::entries::{Entry, LoadOptions, below, dotted, fault, unknown};
+use crate::layers::entries::{Entry, LoadOptions, below, dotted, fault};
+use crate::layers::parameters::{Initial, Name, Naming, Parameter, Parameters, Part};
+use crate::math::norm::NormKind;
 use crate::math::random::Mt19937;
-use crate::options::AttentionConfig;
+use crate::options::{AttentionConfig, NormOver};
 use crate::tensor::{Shape, try_zeroed};
 
-/// The projections of an attention layer, each `[out, in]` and row-major.
+use Part::{
+    KeyBias, KeyNormBias, KeyNormWeight, KeyWeight, OutputBias, OutputWeight, QueryBias, QueryNormBias,
+    QueryNormWeight, QueryWeight, ValueBias, ValueWeight,
+};
+
+/// The projections of an attention layer, each `[out, in]` and row-major, and its other parameters.
 ///
 /// The projections of query, key and value are consecutive, so for equal input sizes they also form a single matrix.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionState {
     config: AttentionConfig,
-    input_weight: Vec<f32>,
-    input_bias: Option<Vec<f32>>,
-    output_weight: Vec<f32>,
-    output_bias: Option<Vec<f32>>,
+    parameters: Parameters,
 }
 
-/// A parameter under one of its names: a matrix or vector of the state, or part of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    InputWeight,
-    QueryWeight,
-    KeyWeight,
-    ValueWeight,
-    InputBias,
-    QueryBias,
-    KeyBias,
-    ValueBias,
-    OutputWeight,
-    OutputBias,
-}
+/// Names that are the same in every family.
+const COMMON: &[Name] = &[
+    ("q_norm.weight", QueryNormWeight, QueryNormWeight),
+    ("q_norm.bias", QueryNormBias, QueryNormBias),
+    ("k_norm.weight", KeyNormWeight, KeyNormWeight),
+    ("k_norm.bias", KeyNormBias, KeyNormBias),
+];
 
-use Part::{
-    InputBias, InputWeight, KeyBias, KeyWeight, OutputBias, OutputWeight, QueryBias, QueryWeight, ValueBias,
-    ValueWeight,
-};
+/// The projections of `torch.nn.MultiheadAttention`, with inputs of different sizes.
+const SEPARATE_WEIGHTS: &[Name] = &[
+    ("q_proj_weight", QueryWeight, QueryWeight),
+    ("k_proj_weight", KeyWeight, KeyWeight),
+    ("v_proj_weight", ValueWeight, ValueWeight),
+];
 
-/// Parameter names in one family of checkpoints.
-struct Naming {
-    names: &'static [(&'static str, Part)],
-    /// Parts that a checkpoint may lack if its model has no such bias; they become zeros.
-    optional: &'static [Part],
-    /// Other entries that such checkpoints hold under the attention's prefix; they are ignored.
-    companions: &'static [&'static str],
-}
+/// The biases and the output projection of `torch.nn.MultiheadAttention`, whose biases of query, key and value are one
+/// vector. Where only some of them exist, each has a name of its own.
+const TORCH_REST: &[Name] = &[
+    ("in_proj_bias", QueryBias, ValueBias),
+    ("q_proj_bias", QueryBias, QueryBias),
+    ("k_proj_bias", KeyBias, KeyBias),
+    ("v_proj_bias", ValueBias, ValueBias),
+    ("out_proj.weight", OutputWeight, OutputWeight),
+    ("out_proj.bias", OutputBias, OutputBias),
+];
 
 /// `torch.nn.MultiheadAttention` with inputs of equal size.
 const PACKED: Naming = Naming {
-    names: &[
-        ("in_proj_weight", InputWeight),
-        ("in_proj_bias", InputBias),
-        ("out_proj.weight", OutputWeight),
-        ("out_proj.bias", OutputBias),
-    ],
+    names: &[&[("in_proj_weight", QueryWeight, ValueWeight)], SEPARATE_WEIGHTS, TORCH_REST, COMMON],
     optional: &[],
     companions: &[],
 };
 
 /// `torch.nn.MultiheadAttention` with inputs of different sizes.
-const SEPARATE: Naming = Naming {
-    names: &[
-        ("q_proj_weight", QueryWeight),
-        ("k_proj_weight", KeyWeight),
-        ("v_proj_weight", ValueWeight),
-        ("in_proj_bias", InputBias),
-        ("out_proj.weight", OutputWeight),
-        ("out_proj.bias", OutputBias),
-    ],
-    optional: &[],
-    companions: &[],
-};
+const SEPARATE: Naming = Naming { names: &[SEPARATE_WEIGHTS, TORCH_REST, COMMON], optional: &[], companions: &[] };
 
 /// BERT's `attention` module. It also contains the norm after the residual connection (with other names in older
 /// checkpoints). The norm is not part of the attention, but rejecting it would reject every BERT checkpoint.
 const BERT: Naming = Naming {
     names: &[
-        ("self.query.weight", QueryWeight),
-        ("self.key.weight", KeyWeight),
-        ("self.value.weight", ValueWeight),
-        ("self.query.bias", QueryBias),
-        ("self.key.bias", KeyBias),
-        ("self.value.bias", ValueBias),
-        ("output.dense.weight", OutputWeight),
-        ("output.dense.bias", OutputBias),
+        &[
+            ("self.query.weight", QueryWeight, QueryWeight),
+            ("self.key.weight", KeyWeight, KeyWeight),
+            ("self.value.weight", ValueWeight, ValueWeight),
+            ("self.query.bias", QueryBias, QueryBias),
+            ("self.key.bias", KeyBias, KeyBias),
+            ("self.value.bias", ValueBias, ValueBias),
+            ("output.dense.weight", OutputWeight, OutputWeight),
+            ("output.dense.bias", OutputBias, OutputBias),
+        ],
+        COMMON,
     ],
     optional: &[],
     companions: &[
@@ -98,17 +85,22 @@ const BERT: Naming = Naming {
     ],
 };
 
+/// The input projections of Llama and Whisper.
+const PROJECTIONS: &[Name] = &[
+    ("q_proj.weight", QueryWeight, QueryWeight),
+    ("k_proj.weight", KeyWeight, KeyWeight),
+    ("v_proj.weight", ValueWeight, ValueWeight),
+    ("q_proj.bias", QueryBias, QueryBias),
+    ("k_proj.bias", KeyBias, KeyBias),
+    ("v_proj.bias", ValueBias, ValueBias),
+];
+
 /// The `self_attn` module of Llama and related models; Qwen2 has biases everywhere except in `o_proj`.
 const LLAMA: Naming = Naming {
     names: &[
-        ("q_proj.weight", QueryWeight),
-        ("k_proj.weight", KeyWeight),
-        ("v_proj.weight", ValueWeight),
-        ("q_proj.bias", QueryBias),
-        ("k_proj.bias", KeyBias),
-        ("v_proj.bias", ValueBias),
-        ("o_proj.weight", OutputWeight),
-        ("o_proj.bias", OutputBias),
+        PROJECTIONS,
+        &[("o_proj.weight", OutputWeight, OutputWeight), ("o_proj.bias", OutputBias, OutputBias)],
+        COMMON,
     ],
     optional: &[OutputBias],
     companions: &[],
@@ -117,57 +109,44 @@ const LLAMA: Naming = Naming {
 /// Whisper's `self_attn` and `encoder_attn` modules, which have no bias for keys.
 const WHISPER: Naming = Naming {
     names: &[
-        ("q_proj.weight", QueryWeight),
-        ("k_proj.weight", KeyWeight),
-        ("v_proj.weight", ValueWeight),
-        ("q_proj.bias", QueryBias),
-        ("k_proj.bias", KeyBias),
-        ("v_proj.bias", ValueBias),
-        ("out_proj.weight", OutputWeight),
-        ("out_proj.bias", OutputBias),
+        PROJECTIONS,
+        &[("out_proj.weight", OutputWeight, OutputWeight), ("out_proj.bias", OutputBias, OutputBias)],
+        COMMON,
     ],
     optional: &[KeyBias],
     companions: &[],
 };
 
-impl Part {
-    fn is_bias(self) -> bool {
-        matches!(self, InputBias | QueryBias | KeyBias | ValueBias | OutputBias)
+/// Returns the parameters of an attention layer with this configuration.
+fn table(config: &AttentionConfig) -> Vec<Parameter> {
+    let (query, kv, model) = (config.query_width(), config.kv_width(), config.model_dim());
+    let (k_dim, v_dim) = (config.k_dim(), config.v_dim());
+    let biases = config.use_bias();
+    let zeros = Initial::Constant(0.0);
+    // PyTorch draws the packed matrix as one.
+    let xavier = |rows, columns| Initial::Xavier(if config.is_packed() { query + 2 * kv } else { rows }, columns);
+    let mut table = vec![
+        (true, QueryWeight, Shape::of([query, model]), xavier(query, model)),
+        (true, KeyWeight, Shape::of([kv, k_dim]), xavier(kv, k_dim)),
+        (true, ValueWeight, Shape::of([kv, v_dim]), xavier(kv, v_dim)),
+        (biases.query, QueryBias, Shape::of([query]), zeros),
+        (biases.key, KeyBias, Shape::of([kv]), zeros),
+        (biases.value, ValueBias, Shape::of([kv]), zeros),
+        (true, OutputWeight, Shape::of([model, query]), Initial::LinearWeight(query)),
+        (biases.output, OutputBias, Shape::of([model]), Initial::ZeroedLinearBias(query)),
+    ];
+    if let Some(norm) = config.qk_norm {
+        let size = |width| Shape::of([if norm.over == NormOver::Head { config.head_dim } else { width }]);
+        let (ones, has_bias) = (Initial::Constant(1.0 - norm.weight_offset), norm.kind() == NormKind::Layer);
+        table.extend([
+            (true, QueryNormWeight, size(query), ones),
+            (has_bias, QueryNormBias, size(query), zeros),
+            (true, KeyNormWeight, size(kv), ones),
+            (has_bias, KeyNormBias, size(kv), zeros),
+        ]);
     }
-
-    /// Returns true if the part's names belong to a single naming scheme.
-    fn is_distinctive(self) -> bool {
-        !matches!(self, InputBias | OutputWeight | OutputBias)
-    }
-
-    /// Returns rows and columns of a weight, or the length of a bias.
-    fn shape(self, config: &AttentionConfig) -> Shape {
-        let (query, kv) = (config.query_width(), config.kv_width());
-        match self {
-            InputWeight => Shape::of([query + 2 * kv, config.model_dim()]),
-            QueryWeight => Shape::of([query, config.model_dim()]),
-            KeyWeight => Shape::of([kv, config.k_dim()]),
-            ValueWeight => Shape::of([kv, config.v_dim()]),
-            InputBias => Shape::of([query + 2 * kv]),
-            QueryBias => Shape::of([query]),
-            KeyBias | ValueBias => Shape::of([kv]),
-            OutputWeight => Shape::of([config.model_dim(), query]),
-            OutputBias => Shape::of([config.model_dim()]),
-        }
-    }
-
-    /// Returns the part's range in its matrix or vector.
-    fn range(self, config: &AttentionConfig) -> Range<usize> {
-        let length = |part: Self| part.shape(config).dims().iter().product::<usize>();
-        let start = match self {
-            InputWeight | QueryWeight | InputBias | QueryBias | OutputWeight | OutputBias => 0,
-            KeyWeight => length(QueryWeight),
-            ValueWeight => length(QueryWeight) + length(KeyWeight),
-            KeyBias => length(QueryBias),
-            ValueBias => length(QueryBias) + length(KeyBias),
-        };
-        start..start + length(self)
-    }
+    let present = table.into_iter().filter(|(is_present, ..)| *is_present);
+    present.map(|(_, part, shape, initial)| Parameter { part, shape, initial }).collect()
 }
 
 impl AttentionState {
@@ -175,26 +154,13 @@ impl AttentionState {
     ///
     /// Configurations that PyTorch cannot express follow the same order: the output projection, then each input matrix.
     pub(crate) fn init(config: &AttentionConfig) -> Result<Self> {
-        Self::draw(config, &mut Mt19937::new(config.seed))
+        Self::draw(config, &mut Mt19937::new(config.seed()))
     }
 
     /// Draws the parameters from a generator in its current state.
     pub(crate) fn draw(config: &AttentionConfig, generator: &mut Mt19937) -> Result<Self> {
-        let mut state = Self::zeroed(config)?;
-        let inputs = config.query_width();
-        generator.fill_linear_weight(inputs, &mut state.output_weight);
-        if let Some(bias) = &mut state.output_bias {
-            // torch.nn.Linear draws its bias, and MultiheadAttention then sets it to zero.
-            generator.fill_linear_bias(inputs, bias);
-            bias.fill(0.0);
-        }
-        let matrices: &[Part] =
-            if config.is_packed() { &[InputWeight] } else { &[QueryWeight, KeyWeight, ValueWeight] };
-        for part in matrices {
-            let (rows, columns) = part.shape(config).rows_and_columns();
-            generator.fill_xavier_uniform(rows, columns, &mut state.input_weight[part.range(config)]);
-        }
-        Ok(state)
+        let parameters = Parameters::draw(table(config), &[OutputWeight, OutputBias], generator)?;
+        Ok(Self { config: config.clone(), parameters })
     }
 
     /// Loads the parameters from the entries below a prefix, by the names of PyTorch, BERT, Llama or Whisper.
@@ -203,50 +169,21 @@ impl AttentionState {
     /// prefix are ignored.
     pub(crate) fn load(config: &AttentionConfig, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Self> {
         let prefix = dotted(options.prefix);
-        let entries = below(entries, &prefix);
-        let naming = Naming::recognize(&entries, config, &prefix)?;
-        let mut state = Self::zeroed(config)?;
-        let mut found = Vec::new();
-        for &(name, entry) in &entries {
-            if naming.companions.contains(&name) {
-                continue;
-            }
-            let part = match naming.part(name, config, entry) {
-                Err(_) if !options.strict => continue,
-                part => part?,
-            };
-            if found.contains(&part) {
-                return Err(fault(&entry.name, "one entry of a name", "two"));
-            }
-            check_shape(config, part, entry)?;
-            found.push(part);
-            state.slice_mut(part).copy_from_slice(entry.data);
+        let own = below(entries, &prefix);
+        let naming = recognize(&own, config, &prefix)?;
+        if let Some((_, entry)) = own.iter().find(|(name, _)| *name == PACKED.names[0][0].0)
+            && !config.is_packed()
+        {
+            return Err(packed_matrix(config, entry)?);
         }
-        let missing = naming.names.iter().find(|(_, part)| {
-            let wanted = config.use_bias || !part.is_bias();
-            wanted && !found.contains(part) && !(naming.optional.contains(part) && found.contains(&QueryBias))
-        });
-        match missing {
-            Some((name, part)) => {
-                let expected = format_args!("an entry of shape {}", part.shape(config));
-                let reason = if part.is_bias() { "no such entry, though use_bias is true" } else { "no such entry" };
-                Err(fault(format_args!("{prefix}{name}"), expected, reason))
-            }
-            None => Ok(state),
-        }
+        let options = LoadOptions { prefix: &prefix, ..options };
+        let parameters = Parameters::load(table(config), naming, entries, options, "")?;
+        Ok(Self { config: config.clone(), parameters })
     }
 
     /// Returns names, shapes and elements in the order of PyTorch's state dict.
     pub fn entries(&self) -> Vec<Entry<'_>> {
-        let naming = if self.config.is_packed() { PACKED } else { SEPARATE };
-        let wanted = naming.names.iter().filter(|(_, part)| self.config.use_bias || !part.is_bias());
-        wanted
-            .map(|&(name, part)| Entry {
-                name: Cow::Borrowed(name),
-                shape: part.shape(&self.config).dims().to_vec(),
-                data: self.slice(part),
-            })
-            .collect()
+        self.parameters.entries(torch_naming(&self.config))
     }
 
     /// Returns the number of trainable values in the layer.
@@ -259,149 +196,128 @@ impl AttentionState {
         &self.config
     }
 
+    /// Returns a parameter, or `None` if the layer has none of its kind.
+    pub fn part(&self, part: Part) -> Option<&[f32]> {
+        self.parameters.get(part)
+    }
+
     /// Returns all input projections as one matrix `[(numHeads + 2 · kvHeads) · headDim, modelDim]`, or `None` if the
     /// input sizes differ.
     pub fn input_weight(&self) -> Option<&[f32]> {
-        self.config.is_packed().then_some(&self.input_weight)
+        self.config.is_packed().then(|| self.parameters.span(QueryWeight, ValueWeight)).flatten()
     }
 
     /// Returns the query projection, `[numHeads · headDim, modelDim]`.
     pub fn query_weight(&self) -> &[f32] {
-        self.slice(QueryWeight)
+        self.part(QueryWeight).unwrap_or_default()
     }
 
     /// Returns the key projection, `[kvHeads · headDim, kDim]`.
     pub fn key_weight(&self) -> &[f32] {
-        self.slice(KeyWeight)
+        self.part(KeyWeight).unwrap_or_default()
     }
 
     /// Returns the value projection, `[kvHeads · headDim, vDim]`.
     pub fn value_weight(&self) -> &[f32] {
-        self.slice(ValueWeight)
+        self.part(ValueWeight).unwrap_or_default()
     }
 
-    /// Returns the biases of query, key and value, concatenated.
+    /// Returns the biases of query, key and value, concatenated, if there are all three.
     pub fn input_bias(&self) -> Option<&[f32]> {
-        self.input_bias.as_deref()
+        self.parameters.span(QueryBias, ValueBias)
+    }
+
+    /// Returns the biases of query, key and value, concatenated, with zeros for absent ones; `None` if all are absent.
+    pub(crate) fn joined_input_bias(&self) -> Result<Option<Cow<'_, [f32]>>> {
+        if let Some(bias) = self.input_bias() {
+            return Ok(Some(Cow::Borrowed(bias)));
+        }
+        let (query, kv) = (self.config.query_width(), self.config.kv_width());
+        let places = [(QueryBias, 0, query), (KeyBias, query, kv), (ValueBias, query + kv, kv)];
+        if places.iter().all(|&(part, ..)| self.part(part).is_none()) {
+            return Ok(None);
+        }
+        let mut joined = try_zeroed("working memory", query + 2 * kv)?;
+        for (part, start, width) in places {
+            if let Some(bias) = self.part(part) {
+                joined[start..start + width].copy_from_slice(bias);
+            }
+        }
+        Ok(Some(Cow::Owned(joined)))
     }
 
     /// Returns the query bias, `[numHeads · headDim]`.
     pub fn query_bias(&self) -> Option<&[f32]> {
-        self.config.use_bias.then(|| self.slice(QueryBias))
+        self.part(QueryBias)
     }
 
     /// Returns the key bias, `[kvHeads · headDim]`.
     pub fn key_bias(&self) -> Option<&[f32]> {
-        self.config.use_bias.then(|| self.slice(KeyBias))
+        self.part(KeyBias)
     }
 
     /// Returns the value bias, `[kvHeads · headDim]`.
     pub fn value_bias(&self) -> Option<&[f32]> {
-        self.config.use_bias.then(|| self.slice(ValueBias))
+        self.part(ValueBias)
     }
 
     /// Returns the output projection, `[modelDim, numHeads · headDim]`.
     pub fn output_weight(&self) -> &[f32] {
-        &self.output_weight
+        self.part(OutputWeight).unwrap_or_default()
     }
 
     /// Returns the output bias, `[modelDim]`.
     pub fn output_bias(&self) -> Option<&[f32]> {
-        self.output_bias.as_deref()
-    }
-
-    fn zeroed(config: &AttentionConfig) -> Result<Self> {
-        let bias = |length| config.use_bias.then(|| try_zeroed("parameters", length)).transpose();
-        Ok(Self {
-            config: config.clone(),
-            input_weight: try_zeroed("parameters", ValueWeight.range(config).end)?,
-            input_bias: bias(ValueBias.range(config).end)?,
-            output_weight: try_zeroed("parameters", OutputWeight.range(config).end)?,
-            output_bias: bias(config.model_dim())?,
-        })
-    }
-
-    fn slice(&self, part: Part) -> &[f32] {
-        let whole = match part {
-            InputWeight | QueryWeight | KeyWeight | ValueWeight => &self.input_weight,
-            InputBias | QueryBias | KeyBias | ValueBias => self.input_bias.as_deref().unwrap_or_default(),
-            OutputWeight => &self.output_weight,
-            OutputBias => self.output_bias.as_deref().unwrap_or_default(),
-        };
-        &whole[part.range(&self.config)]
-    }
-
-    fn slice_mut(&mut self, part: Part) -> &mut [f32] {
-        let whole = match part {
-            InputWeight | QueryWeight | KeyWeight | ValueWeight => &mut self.input_weight,
-            InputBias | QueryBias | KeyBias | ValueBias => self.input_bias.as_deref_mut().unwrap_or_default(),
-            OutputWeight => &mut self.output_weight,
-            OutputBias => self.output_bias.as_deref_mut().unwrap_or_default(),
-        };
-        &mut whole[part.range(&self.config)]
+        self.part(OutputBias)
     }
 }
 
-impl Naming {
-    /// Returns the naming scheme of the entries, recognized by the names of their input projections.
-    fn recognize(entries: &[(&str, &Entry<'_>)], config: &AttentionConfig, prefix: &str) -> Result<&'static Self> {
-        let has = |name: &str| entries.iter().any(|(found, _)| *found == name);
-        let projections = if has("o_proj.weight") { &LLAMA } else { &WHISPER };
-        let namings: [&'static Self; 4] = [&PACKED, &SEPARATE, &BERT, projections];
-        // Collect the matching schemes, each with the first of its names that is present.
-        let mut found = Vec::new();
-        for naming in namings {
-            if let Some((name, _)) = naming.names.iter().find(|(name, part)| part.is_distinctive() && has(name)) {
-                found.push((naming, *name));
-            }
-        }
-        match *found {
-            [(naming, _)] => Ok(naming),
-            [(_, first), (_, second), ..] => {
-                let expected = format_args!("one set of names, as '{prefix}{first}' is there");
-                Err(fault(format_args!("{prefix}{second}"), expected, "an entry of another set"))
-            }
-            [] => {
-                let own = if config.is_packed() { &PACKED } else { &SEPARATE };
-                let others = alternatives(&namings.map(|it| it.names[0].0));
-                let mut actual = String::new();
-                for (_, entry) in entries.iter().take(5) {
-                    actual.push_str(&entry.name);
-                    actual.push_str(", ");
-                }
-                actual.push_str(if entries.is_empty() { "no entries" } else { "…" });
-                let expected = format_args!("an entry of this name, or one of {others}");
-                Err(fault(format_args!("{prefix}{}", own.names[0].0), expected, &actual))
-            }
-        }
-    }
+/// Returns the names that PyTorch gives a layer of this configuration.
+fn torch_naming(config: &AttentionConfig) -> &'static Naming {
+    if config.is_packed() { &PACKED } else { &SEPARATE }
+}
 
-    /// Returns the part with this name, or the error for an unknown entry.
-    fn part(&self, name: &str, config: &AttentionConfig, entry: &Entry<'_>) -> Result<Part> {
-        match self.names.iter().find(|(known, _)| *known == name) {
-            Some((_, part)) if part.is_bias() && !config.use_bias => {
-                Err(fault(&entry.name, "no biases, as use_bias is false", "a bias"))
+/// Returns the naming scheme of the entries, recognized by the names of their input projections.
+fn recognize(entries: &[(&str, &Entry<'_>)], config: &AttentionConfig, prefix: &str) -> Result<&'static Naming> {
+    let has = |name: &str| entries.iter().any(|(found, _)| *found == name);
+    let projections = if has("o_proj.weight") { &LLAMA } else { &WHISPER };
+    let torch = torch_naming(config);
+    // Names of several schemes are no sign of one: those of a whole, and those of the output projection.
+    let packed = PACKED.names[0];
+    let schemes =
+        [(&PACKED, packed), (&SEPARATE, SEPARATE_WEIGHTS), (&BERT, &BERT.names[0][..6]), (projections, PROJECTIONS)];
+    let found = |(naming, names): (&'static Naming, &'static [Name])| {
+        names.iter().find(|(name, ..)| has(name)).map(|(name, ..)| (naming, *name))
+    };
+    match *schemes.into_iter().filter_map(found).collect::<Vec<_>>() {
+        [(naming, _)] => Ok(if naming.names.contains(&SEPARATE_WEIGHTS) { torch } else { naming }),
+        [(_, first), (_, second), ..] => {
+            let expected = format_args!("one set of names, as '{prefix}{first}' is there");
+            Err(fault(format_args!("{prefix}{second}"), expected, "an entry of another set"))
+        }
+        [] => {
+            let others = alternatives(&schemes.map(|(_, names)| names[0].0));
+            let mut actual = String::new();
+            for (_, entry) in entries.iter().take(5) {
+                actual.push_str(&entry.name);
+                actual.push_str(", ");
             }
-            Some(&(_, part)) => Ok(part),
-            None => {
-                let known = self.names.iter().filter(|(_, part)| config.use_bias || !part.is_bias());
-                let known: Vec<&str> = known.map(|(name, _)| *name).collect();
-                Err(unknown(entry, &known))
-            }
+            actual.push_str(if entries.is_empty() { "no entries" } else { "…" });
+            let expected = format_args!("an entry of this name, or one of {others}");
+            Err(fault(format_args!("{prefix}{}", torch.names[0][0].0), expected, &actual))
         }
     }
 }
 
-fn check_shape(config: &AttentionConfig, part: Part, entry: &Entry<'_>) -> Result<()> {
-    if part == InputWeight && !config.is_packed() {
-        let actual = Shape::new(&entry.name, &entry.shape)?;
-        let (model_dim, k_dim, v_dim) = (config.model_dim(), config.k_dim(), config.v_dim());
-        let expected = format_args!(
-            "separate projections, as model_dim {model_dim}, k_dim {k_dim} and v_dim {v_dim} are not the same"
-        );
-        return Err(Error::shape(&entry.name, expected, actual));
-    }
-    entry.check_shape(part.shape(config))
+/// Returns the error for one matrix of all projections in a layer whose inputs differ in size.
+#[cold]
+fn packed_matrix(config: &AttentionConfig, entry: &Entry<'_>) -> Result<Error> {
+    let actual = Shape::new(&entry.name, &entry.shape)?;
+    let (model_dim, k_dim, v_dim) = (config.model_dim(), config.k_dim(), config.v_dim());
+    let expected = format_args!(
+        "separate projections, as model_dim {model_dim}, k_dim {k_dim} and v_dim {v_dim} are not the same"
+    );
+    Ok(Error::shape(&entry.name, expected, actual))
 }
 
 #[cfg(test)]
@@ -419,13 +335,12 @@ mod tests {
 
     /// Returns owned entries under these names, each filled with different values.
     fn dict(config: &AttentionConfig, naming: &Naming, prefix: &str) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-        let filled = |(index, &(name, part)): (usize, &(&str, Part))| {
-            let shape = part.shape(config).dims().to_vec();
-            let length = shape.iter().product();
-            let data = (0..length).map(|element| (index * 1000 + element) as f32).collect();
-            (format!("{prefix}{name}"), shape, data)
+        let parameters = Parameters::zeroed(table(config)).unwrap();
+        let filled = |(index, entry): (usize, Entry<'_>)| {
+            let data = (0..entry.data.len()).map(|element| (index * 1000 + element) as f32).collect();
+            (format!("{prefix}{}", entry.name), entry.shape, data)
         };
-        naming.names.iter().enumerate().map(filled).collect()
+        parameters.entries(naming).into_iter().enumerate().map(filled).collect()
     }
 
     fn borrowed(owned: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<Entry<'_>> {
@@ -498,7 +413,7 @@ mod tests {
         ];
         for (json, seed, expected) in cases {
             let config = config(json);
-            assert_eq!(config.seed, seed);
+            assert_eq!(config.seed(), seed);
             let state = AttentionState::init(&config).unwrap();
             let entries = state.entries();
             let found: Vec<_> = entries.iter().map(|entry| (&*entry.name, digest(entry.data))).collect();
@@ -565,9 +480,9 @@ mod tests {
                         owned.push(("embeddings.weight".into(), vec![1], vec![0.0]));
                     }
                     let state = AttentionState::load(&config, &borrowed(&owned), prefix.into()).unwrap();
-                    for (name, part) in naming.names {
-                        let (_, _, data) = owned.iter().find(|(found, ..)| found.ends_with(name)).unwrap();
-                        assert_eq!(state.slice(*part), data, "{name}");
+                    for entry in state.parameters.entries(naming) {
+                        let (_, _, data) = owned.iter().find(|(found, ..)| found.ends_with(&*entry.name)).unwrap();
+                        assert_eq!(entry.data, data, "{}", entry.name);
                     }
                 }
             }
@@ -592,7 +507,7 @@ mod tests {
     fn a_layer_without_biases_loads_a_dict_without_biases() {
         let config = config(r#"{"numHeads":2,"headDim":2,"useBias":false}"#);
         for naming in [&PACKED, &SEPARATE, &BERT, &LLAMA, &WHISPER] {
-            let mut owned = dict(&config, naming, "");
+            let mut owned = dict(&small(), naming, "");
             let error = load_fault(&config, &owned, "");
             assert_eq!(error.code, Code::Format);
             assert!(error.argument.contains("bias"), "{error}");
@@ -605,13 +520,59 @@ mod tests {
     }
 
     #[test]
+    fn each_projection_has_the_bias_that_the_configuration_gives_it() {
+        let config = config(r#"{"numHeads":2,"headDim":2,"useBias":{"key":false,"output":false}}"#);
+        let state = AttentionState::init(&config).unwrap();
+        let names: Vec<String> = state.entries().into_iter().map(|entry| entry.name.into_owned()).collect();
+        assert_eq!(names, ["in_proj_weight", "q_proj_bias", "v_proj_bias", "out_proj.weight"]);
+        assert_eq!(state.num_parameters(), 4 * 4 * 4 + 8);
+        assert_eq!((state.query_bias().unwrap().len(), state.key_bias(), state.input_bias()), (4, None, None));
+        let mut owned = dict(&config, &PACKED, "");
+        let state = AttentionState::load(&config, &borrowed(&owned), "".into()).unwrap();
+        let joined = state.joined_input_bias().unwrap().unwrap();
+        assert_eq!((&joined[..4], &joined[4..8], &joined[8..]), (&*owned[1].2, &[0.0; 4][..], &*owned[2].2));
+        let removed = owned.remove(2);
+        assert_eq!(load_fault(&config, &owned, "").argument, "v_proj_bias");
+        owned.push(("in_proj_bias".into(), vec![12], vec![0.0; 12]));
+        assert_eq!(load_fault(&config, &owned, "").actual, "a bias of every projection");
+        owned.pop();
+        owned.extend([removed, ("out_proj.bias".into(), vec![4], vec![0.0; 4])]);
+        assert_eq!(load_fault(&config, &owned, "").actual, "a bias");
+    }
+
+    #[test]
+    fn norms_of_queries_and_keys_have_names_and_shapes_of_their_own() {
+        let shapes = |norm: &str, naming: &Naming| -> Vec<(String, Vec<usize>)> {
+            let config = config(&format!(r#"{{"numHeads":4,"headDim":3,"kvHeads":2,"qkNorm":{norm}}}"#));
+            let owned = dict(&config, naming, "");
+            AttentionState::load(&config, &borrowed(&owned), "".into()).unwrap();
+            let norms = owned.into_iter().filter(|(name, ..)| name.contains("norm"));
+            norms.map(|(name, shape, _)| (name, shape)).collect()
+        };
+        for naming in [&PACKED, &SEPARATE, &BERT, &LLAMA, &WHISPER] {
+            let found = shapes(r#"{"over":"head","weightOffset":1}"#, naming);
+            assert_eq!(found, [("q_norm.weight".to_owned(), vec![3]), ("k_norm.weight".to_owned(), vec![3])]);
+            let found = shapes(r#"{"over":"model","kind":"layer"}"#, naming);
+            let sizes: Vec<usize> = found.iter().map(|(_, shape)| shape[0]).collect();
+            assert_eq!((sizes, &*found[3].0), (vec![12, 12, 6, 6], "k_norm.bias"));
+        }
+        let config = config(r#"{"numHeads":2,"headDim":2,"qkNorm":{"over":"head","weightOffset":1}}"#);
+        let state = AttentionState::init(&config).unwrap();
+        assert_eq!(state.part(QueryNormWeight), Some(&[0.0; 2][..]));
+        let without = dict(&small(), &PACKED, "");
+        assert_eq!(load_fault(&config, &without, "").argument, "q_norm.weight");
+        let with = dict(&config, &PACKED, "");
+        assert_eq!(load_fault(&small(), &with, "").argument, "q_norm.weight");
+    }
+
+    #[test]
     fn the_biases_that_whisper_and_qwen_lack_are_zeros() {
         let config = small();
         for (naming, absent, part) in [(&WHISPER, "k_proj.bias", KeyBias), (&LLAMA, "o_proj.bias", OutputBias)] {
             let mut owned = dict(&config, naming, "");
             owned.retain(|(name, ..)| name != absent);
             let state = AttentionState::load(&config, &borrowed(&owned), "".into()).unwrap();
-            assert_eq!(state.slice(part), [0.0; 4]);
+            assert_eq!(state.part(part).unwrap(), [0.0; 4]);
             owned.retain(|(name, ..)| name != "v_proj.bias");
             assert_eq!(load_fault(&config, &owned, "").argument, "v_proj.bias");
         }

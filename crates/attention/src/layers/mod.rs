@@ -5,6 +5,8 @@ pub mod encoder;
 mod entries;
 mod feed_forward;
 pub mod multi_head;
+mod parameters;
 
 pub use attention_state::AttentionState;
 pub use entries::{Entry, LoadOptions};
+pub use parameters::Part;

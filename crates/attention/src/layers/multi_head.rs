@@ -8,9 +8,11 @@ use crate::context::{Context, Partition, operations};
 use crate::error::{Error, Result};
 use crate::layers::attention_state::AttentionState;
 use crate::layers::entries::{Entry, LoadOptions};
+use crate::layers::parameters::Part;
 use crate::math::linear::{Finish, project, project_and};
+use crate::math::norm::{Norm, Segments};
 use crate::math::random::Dropout;
-use crate::options::{AttentionConfig, LayerOptions, Layout};
+use crate::options::{AttentionConfig, LayerOptions, Layout, NormOver, QkNorm};
 use crate::sizes::KEY_BLOCK;
 use crate::tensor::{Tensor, check_output, check_requested, try_zeroed};
 
@@ -168,8 +170,8 @@ impl MultiHeadAttention {
         }
         let heads = config.num_heads;
         let shape = [batch, heads, queries, keys];
-        let visibility =
-            Visibility::new(shape, 4, options.causal, options.window, options.query_offset.unwrap_or(0), &arrays)?;
+        let (causal, window) = (options.causal.unwrap_or(config.causal), options.window.or(config.window));
+        let visibility = Visibility::new(shape, 4, causal, window, options.query_offset.unwrap_or(0), &arrays)?;
         check_requested("weights", options.weights, weights.is_some())?;
         let weights_of = if options.average_weights { WeightsOf::MeanHead } else { WeightsOf::EachHead };
         if let Some(weights) = weights {
@@ -182,9 +184,9 @@ impl MultiHeadAttention {
             keys,
             visibility,
             weights_of,
-            scale: options.scale.unwrap_or(1.0 / (config.head_dim as f32).sqrt()),
-            softcap: options.softcap,
-            dropout: training.then(|| Dropout::new(config.dropout, options.seed.unwrap_or(config.seed))).flatten(),
+            scale: options.scale.unwrap_or(config.scale()),
+            softcap: options.softcap.or(config.softcap).unwrap_or(0.0),
+            dropout: training.then(|| Dropout::new(config.dropout(), options.seed.unwrap_or(config.seed()))).flatten(),
         })
     }
 
@@ -226,6 +228,9 @@ impl MultiHeadAttention {
         let whole = context.with_partition(Partition::WHOLE);
         let mut projected = self.project_inputs(whole, inputs, key, value, batch * queries, batch * keys)?;
         let strides = |rows: usize, row: usize| Strides { batch: rows * row, head: config.head_dim, row };
+        if let Some(norm) = &config.qk_norm {
+            self.normalize(context, norm, &mut projected);
+        }
         if let Some(rotary) = config.rotary {
             let rows = Rows {
                 data: &mut projected.data,
@@ -275,6 +280,33 @@ impl MultiHeadAttention {
         project_and(context, &joined, batch * queries, width, weight, config.model_dim(), bias, finish, output)
     }
 
+    /// Normalizes the projected queries and keys.
+    fn normalize(&self, context: Context<'_>, norm: &QkNorm, projected: &mut Projected) {
+        let (state, config) = (&self.state, self.config());
+        let &mut Projected { key, value, query_row, kv_row, ref mut data } = projected;
+        let (query_width, kv_width) = (config.query_width(), config.kv_width());
+        // Rows of a joint projection hold q, k and v side by side.
+        let is_joint = kv_row > kv_width;
+        let (queries, keys, first_key) =
+            if is_joint { (0..data.len(), 0..data.len(), query_width) } else { (0..key, key..value, 0) };
+        let parts = [
+            (queries, query_row, 0, query_width, Part::QueryNormWeight, Part::QueryNormBias),
+            (keys, kv_row, first_key, kv_width, Part::KeyNormWeight, Part::KeyNormBias),
+        ];
+        for (rows, row, first, width, weight, bias) in parts {
+            let size = if norm.over == NormOver::Head { config.head_dim } else { width };
+            let segments = Segments { row, columns: first..first + width, step: size, size };
+            let norm = Norm {
+                kind: norm.kind(),
+                weight: state.part(weight),
+                weight_offset: norm.weight_offset,
+                bias: state.part(bias),
+                epsilon: norm.epsilon(),
+            };
+            norm.apply_within(context, &mut data[rows], &segments);
+        }
+    }
+
     /// Projects q, k and v: with one product if they share an input, otherwise with three.
     fn project_inputs(
         &self,
@@ -291,7 +323,8 @@ impl MultiHeadAttention {
             let width = query_width + 2 * kv_width;
             let mut data = try_zeroed("working memory", query_rows * width)?;
             let (x, depth) = (inputs.query.data, config.model_dim());
-            project(context, x, query_rows, depth, weight, width, state.input_bias(), &mut data)?;
+            let bias = state.joined_input_bias()?;
+            project(context, x, query_rows, depth, weight, width, bias.as_deref(), &mut data)?;
             // Without rows, the second column has no offset to start at.
             let start = |column: usize| column.min(data.len());
             let (key, value) = (start(query_width), start(query_width + kv_width));

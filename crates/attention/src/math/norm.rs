@@ -1,5 +1,7 @@
 //! Layer norm and root-mean-square norm over contiguous rows.
 
+use std::ops::Range;
+
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::math::stats;
@@ -111,6 +113,35 @@ impl Norm<'_> {
             context.level.run(Rows { norm: self, rows, columns, residual });
         });
     }
+
+    /// Normalizes each of the segments in place.
+    pub(crate) fn apply_within(self, context: Context<'_>, rows: &mut [f32], segments: &Segments) {
+        let &Segments { row, ref columns, step, size } = segments;
+        if rows.is_empty() {
+            return;
+        }
+        let rows_an_item = (1usize << 15).div_ceil(columns.len());
+        let (count, operations) = (rows.len() / row, operations([rows.len() / row, columns.len(), 8]));
+        context.for_each_rows(count, rows_an_item, operations, [rows], |_, [rows]| {
+            for row in rows.chunks_exact_mut(row) {
+                for first in columns.clone().step_by(step) {
+                    let rows = &mut row[first..first + size];
+                    context.level.run(Rows { norm: self, rows, columns: size, residual: None });
+                }
+            }
+        });
+    }
+}
+
+/// Equal parts of each row: the first begins at the start of `columns`, each next `step` columns later.
+#[derive(Debug, Clone)]
+pub(crate) struct Segments {
+    /// The width of whole rows.
+    pub row: usize,
+    pub columns: Range<usize>,
+    pub step: usize,
+    /// The size of a part.
+    pub size: usize,
 }
 
 struct Rows<'a> {
@@ -158,7 +189,7 @@ impl Kernel for Rows<'_> {
 
 /// Variances plus epsilon for which squares in single precision suffice: any underflow of squares is negligible in
 /// comparison.
-const SPREADS: std::ops::Range<f64> = 1e-28..1e36;
+const SPREADS: Range<f64> = 1e-28..1e36;
 
 /// Normalizes a row of any finite values, in doubles.
 #[inline(never)]

@@ -76,7 +76,13 @@ fn call() -> impl Strategy<Value = Call> {
             shape: [batch, length, size],
             heads,
             training,
-            options: LayerOptions { causal, softcap, weights: true, average_weights, ..LayerOptions::default() },
+            options: LayerOptions {
+                causal: Some(causal),
+                softcap: Some(softcap),
+                weights: true,
+                average_weights,
+                ..LayerOptions::default()
+            },
             lengths,
             float_mask,
             seed,
@@ -234,7 +240,7 @@ fn results_are_the_same_for_every_number_of_threads() {
         let layer = layer(&config, &mut random);
         let data = random.normals(2 * 150 * 128);
         let x = Tensor::new("x", &data, &[2, 150, 128]).unwrap();
-        let options = LayerOptions { causal: true, ..LayerOptions::default() };
+        let options = LayerOptions { causal: Some(true), ..LayerOptions::default() };
         let run = |context| {
             let mut output = vec![f32::NAN; data.len()];
             layer.forward(context, x, &options, Arrays::default(), true, &mut output, None).unwrap();

@@ -30,11 +30,11 @@ struct Call {
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    let config = (1usize..=4, 1usize..=3, 1usize..=17, 1usize..=40, 1usize..=40, 1usize..=40, any::<[bool; 4]>());
+    let config = (1usize..=4, 1usize..=3, 1usize..=17, 1usize..=40, 1usize..=40, 1usize..=40, any::<[bool; 3]>());
     let shape = (1usize..=3, 0usize..=70, 0usize..=90, 1usize..=3);
-    let flags = (any::<[bool; 5]>(), prop::sample::select(vec![0.0f32, 8.0]), any::<u64>());
-    (config, shape, flags).prop_map(|(config, (batch, queries, keys, inputs), (flags, softcap, seed))| {
-        let (kv_heads, group, head_dim, model_dim, k_dim, v_dim, [own_model, own_k, own_v, bias]) = config;
+    let flags = (any::<[bool; 5]>(), prop::sample::select(vec![0.0f32, 8.0]), any::<u64>(), settings());
+    (config, shape, flags).prop_map(|(config, (batch, queries, keys, inputs), (flags, softcap, seed, settings))| {
+        let (kv_heads, group, head_dim, model_dim, k_dim, v_dim, [own_model, own_k, own_v]) = config;
         let heads = kv_heads * group;
         let model_dim = if own_model { model_dim } else { heads * head_dim };
         // If fewer inputs are given, they share a size.
@@ -44,7 +44,7 @@ fn call() -> impl Strategy<Value = Call> {
         Call {
             config: format!(
                 r#"{{"numHeads":{heads},"headDim":{head_dim},"kvHeads":{kv_heads},"modelDim":{model_dim},"kDim":{k_dim},
-                "vDim":{v_dim},"useBias":{bias},"dropout":0.2,"seed":{}}}"#,
+                "vDim":{v_dim},"dropout":0.2,"seed":{}{settings}}}"#,
                 seed >> 11
             ),
             batch,
@@ -52,12 +52,33 @@ fn call() -> impl Strategy<Value = Call> {
             keys: if inputs == 1 { queries } else { keys },
             inputs,
             training,
-            options: LayerOptions { causal, softcap, weights: true, average_weights, ..LayerOptions::default() },
+            options: LayerOptions {
+                causal: causal.then_some(causal),
+                softcap: (softcap > 0.0).then_some(softcap),
+                weights: true,
+                average_weights,
+                ..LayerOptions::default()
+            },
             lengths,
             float_mask,
             seed,
         }
     })
+}
+
+/// Further members of a configuration.
+fn settings() -> impl Strategy<Value = String> {
+    let choices = |choices: &[&'static str]| prop::sample::select(choices.to_vec());
+    let norms = choices(&[
+        "",
+        r#","qkNorm":"head""#,
+        r#","qkNorm":"model""#,
+        r#","qkNorm":{"over":"head","epsilon":0.1,"weightOffset":1}"#,
+        r#","qkNorm":{"over":"model","kind":"layer"}"#,
+    ]);
+    let biases = choices(&["", r#","useBias":false"#, r#","useBias":{"key":false}"#, r#","useBias":{"query":false,"output":false}"#]);
+    let calls = choices(&["", r#","causal":true,"window":[3,2]"#, r#","scale":0.3,"softcap":4"#]);
+    (norms, biases, calls).prop_map(|(norm, biases, calls)| format!("{norm}{biases}{calls}"))
 }
 
 /// Creates a layer without zeros among its parameters. Each matrix is scaled so that results keep the magnitude of the
@@ -186,7 +207,7 @@ fn a_layer_computes_the_same_for_every_number_of_threads() {
     let x = random.normals(2 * 200 * 256);
     let query = Tensor::new("x", &x, &[2, 200, 256]).unwrap();
     let inputs = Inputs { query, key: None, value: None };
-    let options = LayerOptions { causal: true, weights: true, average_weights: true, ..LayerOptions::default() };
+    let options = LayerOptions { causal: Some(true), weights: true, average_weights: true, ..LayerOptions::default() };
     let run = |context| {
         let mut output = vec![f32::NAN; x.len()];
         let mut weights = vec![f32::NAN; 2 * 200 * 200];

@@ -85,8 +85,8 @@ impl EncoderConfig {
             kind: LayerKind::SelfAttention,
             num_heads: self.num_heads,
             head_dim: self.model_dim / self.num_heads,
-            dropout: self.dropout,
-            seed: self.seed,
+            dropout: Some(self.dropout),
+            seed: Some(self.seed),
             ..AttentionConfig::default()
         }
     }

@@ -16,8 +16,9 @@ use crate::math::random::{Dropout, RowDropout};
 use crate::options::LayerOptions;
 use crate::tensor::{Tensor, check_output, try_zeroed};
 
+pub use crate::layers::parameters::Part;
 pub use config::EncoderConfig;
-pub use state::{EncoderState, Part};
+pub use state::EncoderState;
 
 /// An encoder layer: its configuration and its parameters.
 #[derive(Debug, Clone)]
@@ -132,15 +133,16 @@ impl TransformerEncoderLayer {
         let dropout = |stream| dropout.map(|dropout| RowDropout { dropout, stream, length });
         let norm = |weight, bias| Norm {
             kind: NormKind::Layer,
-            weight: Some(state.part(weight)),
+            weight: state.part(weight),
             weight_offset: 0.0,
-            bias: Some(state.part(bias)),
+            bias: state.part(bias),
             epsilon: config.epsilon,
         };
         let first = norm(Part::Norm1Weight, Part::Norm1Bias);
         let second = norm(Part::Norm2Weight, Part::Norm2Bias);
 
-        let projection = |weight, bias| Projection { weight: state.part(weight), bias: Some(state.part(bias)) };
+        let projection =
+            |weight, bias| Projection { weight: state.part(weight).unwrap_or_default(), bias: state.part(bias) };
         let feed_forward = FeedForward {
             size,
             width: config.feed_forward_dim,

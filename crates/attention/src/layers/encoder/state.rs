@@ -1,106 +1,89 @@
 //! The parameters of an encoder layer: PyTorch's initialization, and the names of PyTorch and BERT.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use crate::error::Result;
 use crate::layers::attention_state::AttentionState;
 use crate::layers::encoder::EncoderConfig;
-use crate::layers::entries::{Entry, LoadOptions, below, dotted, fault, unknown};
+use crate::layers::entries::{Entry, LoadOptions, below, dotted};
 use crate::layers::multi_head::MultiHeadAttention;
+use crate::layers::parameters::{Initial, Naming, Parameter, Parameters, Part};
 use crate::math::random::Mt19937;
-use crate::tensor::{Shape, try_zeroed};
+use crate::tensor::Shape;
+
+use Part::{Linear1Bias, Linear1Weight, Linear2Bias, Linear2Weight, Norm1Bias, Norm1Weight, Norm2Bias, Norm2Weight};
 
 /// All parameters of the layer: those of the attention and the rest.
 #[derive(Debug, Clone)]
 pub struct EncoderState {
     config: EncoderConfig,
     attention: MultiHeadAttention,
-    /// All other parameters, in the order of [`PARTS`].
-    rest: Vec<f32>,
+    rest: Parameters,
 }
 
-/// A parameter outside the attention; projection weights are `[out, in]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Part {
-    Linear1Weight,
-    Linear1Bias,
-    Linear2Weight,
-    Linear2Bias,
-    Norm1Weight,
-    Norm1Bias,
-    Norm2Weight,
-    Norm2Bias,
-}
-
-use Part::{Linear1Bias, Linear1Weight, Linear2Bias, Linear2Weight, Norm1Bias, Norm1Weight, Norm2Bias, Norm2Weight};
-
-/// Every part, in the order of PyTorch's state dict.
-const PARTS: [Part; 8] =
-    [Linear1Weight, Linear1Bias, Linear2Weight, Linear2Bias, Norm1Weight, Norm1Bias, Norm2Weight, Norm2Bias];
-
-/// Parameter names in one family of checkpoints; a part may have several names.
-struct Naming {
+/// The names of a family of checkpoints, and its prefix of the attention.
+struct Family {
     attention: &'static str,
-    names: &'static [(&'static str, Part)],
+    naming: Naming,
 }
 
 /// `torch.nn.TransformerEncoderLayer`.
-const TORCH: Naming = Naming {
+const TORCH: Family = Family {
     attention: "self_attn.",
-    names: &[
-        ("linear1.weight", Linear1Weight),
-        ("linear1.bias", Linear1Bias),
-        ("linear2.weight", Linear2Weight),
-        ("linear2.bias", Linear2Bias),
-        ("norm1.weight", Norm1Weight),
-        ("norm1.bias", Norm1Bias),
-        ("norm2.weight", Norm2Weight),
-        ("norm2.bias", Norm2Bias),
-    ],
+    naming: Naming {
+        names: &[&[
+            ("linear1.weight", Linear1Weight, Linear1Weight),
+            ("linear1.bias", Linear1Bias, Linear1Bias),
+            ("linear2.weight", Linear2Weight, Linear2Weight),
+            ("linear2.bias", Linear2Bias, Linear2Bias),
+            ("norm1.weight", Norm1Weight, Norm1Weight),
+            ("norm1.bias", Norm1Bias, Norm1Bias),
+            ("norm2.weight", Norm2Weight, Norm2Weight),
+            ("norm2.bias", Norm2Bias, Norm2Bias),
+        ]],
+        optional: &[],
+        companions: &[],
+    },
 };
 
 /// BERT's `encoder.layer.N`; older checkpoints name the norms' parameters gamma and beta.
-const BERT: Naming = Naming {
+const BERT: Family = Family {
     attention: "attention.",
-    names: &[
-        ("intermediate.dense.weight", Linear1Weight),
-        ("intermediate.dense.bias", Linear1Bias),
-        ("output.dense.weight", Linear2Weight),
-        ("output.dense.bias", Linear2Bias),
-        ("attention.output.LayerNorm.weight", Norm1Weight),
-        ("attention.output.LayerNorm.bias", Norm1Bias),
-        ("output.LayerNorm.weight", Norm2Weight),
-        ("output.LayerNorm.bias", Norm2Bias),
-        ("attention.output.LayerNorm.gamma", Norm1Weight),
-        ("attention.output.LayerNorm.beta", Norm1Bias),
-        ("output.LayerNorm.gamma", Norm2Weight),
-        ("output.LayerNorm.beta", Norm2Bias),
-    ],
+    naming: Naming {
+        names: &[&[
+            ("intermediate.dense.weight", Linear1Weight, Linear1Weight),
+            ("intermediate.dense.bias", Linear1Bias, Linear1Bias),
+            ("output.dense.weight", Linear2Weight, Linear2Weight),
+            ("output.dense.bias", Linear2Bias, Linear2Bias),
+            ("attention.output.LayerNorm.weight", Norm1Weight, Norm1Weight),
+            ("attention.output.LayerNorm.bias", Norm1Bias, Norm1Bias),
+            ("output.LayerNorm.weight", Norm2Weight, Norm2Weight),
+            ("output.LayerNorm.bias", Norm2Bias, Norm2Bias),
+            ("attention.output.LayerNorm.gamma", Norm1Weight, Norm1Weight),
+            ("attention.output.LayerNorm.beta", Norm1Bias, Norm1Bias),
+            ("output.LayerNorm.gamma", Norm2Weight, Norm2Weight),
+            ("output.LayerNorm.beta", Norm2Bias, Norm2Bias),
+        ]],
+        optional: &[],
+        companions: &[],
+    },
 };
 
-impl Part {
-    /// Returns rows and columns of a weight, or the length of a vector.
-    fn shape(self, config: &EncoderConfig) -> Shape {
-        let (model, inner) = (config.model_dim, config.feed_forward_dim);
-        match self {
-            Linear1Weight => Shape::of([inner, model]),
-            Linear1Bias => Shape::of([inner]),
-            Linear2Weight => Shape::of([model, inner]),
-            Linear2Bias | Norm1Weight | Norm1Bias | Norm2Weight | Norm2Bias => Shape::of([model]),
-        }
-    }
-
-    /// Returns the part's range in the vector of parameters outside the attention.
-    fn range(self, config: &EncoderConfig) -> Range<usize> {
-        let mut range = 0..0;
-        for part in &PARTS[..=self as usize] {
-            let (rows, columns) = part.shape(config).rows_and_columns();
-            range = range.end..range.end + rows * columns;
-        }
-        range
-    }
+/// Returns the parameters outside the attention.
+fn table(config: &EncoderConfig) -> Vec<Parameter> {
+    let (model, inner) = (config.model_dim, config.feed_forward_dim);
+    [
+        (Linear1Weight, Shape::of([inner, model]), Initial::LinearWeight(model)),
+        (Linear1Bias, Shape::of([inner]), Initial::LinearBias(model)),
+        (Linear2Weight, Shape::of([model, inner]), Initial::LinearWeight(inner)),
+        (Linear2Bias, Shape::of([model]), Initial::LinearBias(inner)),
+        (Norm1Weight, Shape::of([model]), Initial::Constant(1.0)),
+        (Norm1Bias, Shape::of([model]), Initial::Constant(0.0)),
+        (Norm2Weight, Shape::of([model]), Initial::Constant(1.0)),
+        (Norm2Bias, Shape::of([model]), Initial::Constant(0.0)),
+    ]
+    .map(|(part, shape, initial)| Parameter { part, shape, initial })
+    .into()
 }
 
 impl EncoderState {
@@ -108,15 +91,8 @@ impl EncoderState {
     pub(crate) fn init(config: &EncoderConfig) -> Result<Self> {
         let mut generator = Mt19937::new(config.seed);
         let attention = AttentionState::draw(&config.attention().resolved()?, &mut generator)?;
-        let mut state = Self::zeroed(config, attention)?;
-        let (model, inner) = (config.model_dim, config.feed_forward_dim);
-        for (weight, bias, inputs) in [(Linear1Weight, Linear1Bias, model), (Linear2Weight, Linear2Bias, inner)] {
-            generator.fill_linear_weight(inputs, state.part_mut(weight));
-            generator.fill_linear_bias(inputs, state.part_mut(bias));
-        }
-        state.part_mut(Norm1Weight).fill(1.0);
-        state.part_mut(Norm2Weight).fill(1.0);
-        Ok(state)
+        let rest = Parameters::draw(table(config), &[], &mut generator)?;
+        Ok(Self { config: config.clone(), attention: MultiHeadAttention::with_state(attention), rest })
     }
 
     /// Loads the parameters from the entries below a prefix, by the names of PyTorch or of a BERT layer.
@@ -125,35 +101,15 @@ impl EncoderState {
     /// prefix are ignored.
     pub(crate) fn load(config: &EncoderConfig, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Self> {
         let prefix = dotted(options.prefix);
-        let own = below(entries, &prefix);
-        let naming = if own.iter().any(|(name, _)| name.starts_with(BERT.attention)) { &BERT } else { &TORCH };
-        let attention = format!("{prefix}{}", naming.attention);
-        let options = LoadOptions { prefix: &attention, ..options };
-        let attention = AttentionState::load(&config.attention().resolved()?, entries, options)?;
-        let mut state = Self::zeroed(config, attention)?;
-        let mut found = Vec::new();
-        for (name, entry) in own {
-            let Some(&(_, part)) = naming.names.iter().find(|(known, _)| *known == name) else {
-                if name.starts_with(naming.attention) || !options.strict {
-                    continue;
-                }
-                let known: Vec<&str> = naming.names.iter().map(|(known, _)| *known).collect();
-                return Err(unknown(entry, &known));
-            };
-            if found.contains(&part) {
-                return Err(fault(&entry.name, "one entry of a name", "two"));
-            }
-            entry.check_shape(part.shape(config))?;
-            found.push(part);
-            state.part_mut(part).copy_from_slice(entry.data);
-        }
-        match naming.names.iter().find(|(_, part)| !found.contains(part)) {
-            Some((name, part)) => {
-                let expected = format_args!("an entry of shape {}", part.shape(config));
-                Err(fault(format_args!("{prefix}{name}"), expected, "no such entry"))
-            }
-            None => Ok(state),
-        }
+        let is_bert = below(entries, &prefix).iter().any(|(name, _)| name.starts_with(BERT.attention));
+        let Family { attention, naming } = if is_bert { &BERT } else { &TORCH };
+        let inner = format!("{prefix}{attention}");
+        let state =
+            AttentionState::load(&config.attention().resolved()?, entries, LoadOptions { prefix: &inner, ..options })?;
+        let options = LoadOptions { prefix: &prefix, ..options };
+        // Names under the attention's prefix are checked there.
+        let rest = Parameters::load(table(config), naming, entries, options, attention)?;
+        Ok(Self { config: config.clone(), attention: MultiHeadAttention::with_state(state), rest })
     }
 
     /// Returns names, shapes and elements in the order of PyTorch's state dict.
@@ -162,11 +118,7 @@ impl EncoderState {
         for entry in &mut entries {
             entry.name = Cow::Owned(format!("{}{}", TORCH.attention, entry.name));
         }
-        entries.extend(TORCH.names.iter().map(|&(name, part)| Entry {
-            name: Cow::Borrowed(name),
-            shape: part.shape(&self.config).dims().to_vec(),
-            data: self.part(part),
-        }));
+        entries.extend(self.rest.entries(&TORCH.naming));
         entries
     }
 
@@ -180,17 +132,8 @@ impl EncoderState {
         &self.attention
     }
 
-    /// Returns a parameter outside the attention.
-    pub fn part(&self, part: Part) -> &[f32] {
-        &self.rest[part.range(&self.config)]
-    }
-
-    fn part_mut(&mut self, part: Part) -> &mut [f32] {
-        &mut self.rest[part.range(&self.config)]
-    }
-
-    fn zeroed(config: &EncoderConfig, attention: AttentionState) -> Result<Self> {
-        let rest = try_zeroed("parameters", Norm2Bias.range(config).end)?;
-        Ok(Self { config: config.clone(), attention: MultiHeadAttention::with_state(attention), rest })
+    /// Returns a parameter outside the attention, or `None` if the layer has none of its kind.
+    pub fn part(&self, part: Part) -> Option<&[f32]> {
+        self.rest.get(part)
     }
 }

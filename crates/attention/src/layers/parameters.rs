@@ -1,0 +1,253 @@
+//! The parameters of a layer: a table with the shape and initialization of each, and their elements in one vector.
+//! Names in checkpoints are data, and so are the parameters that a name covers.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::error::Result;
+use crate::layers::entries::{Entry, LoadOptions, below, fault, unknown};
+use crate::math::random::Mt19937;
+use crate::tensor::{Shape, try_zeroed};
+
+/// Every parameter that a layer may have. Parameters that one name may cover are consecutive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Part {
+    QueryWeight,
+    KeyWeight,
+    ValueWeight,
+    QueryBias,
+    KeyBias,
+    ValueBias,
+    OutputWeight,
+    OutputBias,
+    QueryNormWeight,
+    QueryNormBias,
+    KeyNormWeight,
+    KeyNormBias,
+    Linear1Weight,
+    Linear1Bias,
+    Linear2Weight,
+    Linear2Bias,
+    Norm1Weight,
+    Norm1Bias,
+    Norm2Weight,
+    Norm2Bias,
+}
+
+/// The initialization of a parameter, as PyTorch does it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Initial {
+    /// The same value everywhere.
+    Constant(f32),
+    /// `xavier_uniform_` of a matrix with these numbers of rows and columns, of which the parameter may be a part.
+    Xavier(usize, usize),
+    /// `torch.nn.Linear`'s weight over this number of inputs.
+    LinearWeight(usize),
+    /// `torch.nn.Linear`'s bias over this number of inputs.
+    LinearBias(usize),
+    /// `torch.nn.Linear`'s bias, which is drawn and then set to zero.
+    ZeroedLinearBias(usize),
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Parameter {
+    pub(crate) part: Part,
+    pub(crate) shape: Shape,
+    pub(crate) initial: Initial,
+}
+
+/// A name in checkpoints, with the first and last of the parameters that it covers.
+pub(crate) type Name = (&'static str, Part, Part);
+
+/// Parameter names in one family of checkpoints. The first name of a parameter is the one in messages.
+pub(crate) struct Naming {
+    pub(crate) names: &'static [&'static [Name]],
+    /// Parameters that a checkpoint may lack if it has the query bias; they become zeros.
+    pub(crate) optional: &'static [Part],
+    /// Other entries that such checkpoints hold under the same prefix; they are ignored.
+    pub(crate) companions: &'static [&'static str],
+}
+
+/// The parameters that a layer has, and their elements in the order of the table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Parameters {
+    table: Vec<Parameter>,
+    elements: Vec<f32>,
+}
+
+impl Naming {
+    fn iter(&self) -> impl Iterator<Item = Name> + '_ {
+        self.names.iter().flat_map(|names| names.iter().copied())
+    }
+}
+
+impl Part {
+    fn is_bias(self) -> bool {
+        use Part::{KeyBias, Linear1Bias, Linear2Bias, OutputBias, QueryBias, ValueBias};
+        matches!(self, QueryBias | KeyBias | ValueBias | OutputBias | Linear1Bias | Linear2Bias)
+    }
+}
+
+impl Parameters {
+    /// Creates parameters of zeros.
+    pub(crate) fn zeroed(table: Vec<Parameter>) -> Result<Self> {
+        // Each is within range, but in 32 bits their sum may not be.
+        let sizes = table.iter().map(|row| row.shape.checked_len().unwrap_or(usize::MAX));
+        let elements = try_zeroed("parameters", sizes.fold(0, usize::saturating_add))?;
+        Ok(Self { table, elements })
+    }
+
+    /// Draws the initial parameters in the order of PyTorch: those of `first`, then all others in the table's order.
+    pub(crate) fn draw(table: Vec<Parameter>, first: &[Part], generator: &mut Mt19937) -> Result<Self> {
+        let rest = table.iter().map(|row| row.part).filter(|part| !first.contains(part));
+        let order: Vec<Part> = first.iter().copied().chain(rest).collect();
+        let mut parameters = Self::zeroed(table)?;
+        for part in order {
+            parameters.draw_part(part, generator);
+        }
+        Ok(parameters)
+    }
+
+    fn draw_part(&mut self, part: Part, generator: &mut Mt19937) {
+        let Some(&Parameter { initial, .. }) = self.table.iter().find(|row| row.part == part) else { return };
+        let range = self.range(part, part);
+        let values = &mut self.elements[range];
+        match initial {
+            Initial::Constant(value) => values.fill(value),
+            Initial::Xavier(rows, columns) => generator.fill_xavier_uniform(rows, columns, values),
+            Initial::LinearWeight(inputs) => generator.fill_linear_weight(inputs, values),
+            Initial::LinearBias(inputs) => generator.fill_linear_bias(inputs, values),
+            Initial::ZeroedLinearBias(inputs) => {
+                generator.fill_linear_bias(inputs, values);
+                values.fill(0.0);
+            }
+        }
+    }
+
+    /// Loads the parameters from the entries below a dotted prefix.
+    ///
+    /// Missing, extra and wrongly shaped entries are errors. In loading that is not strict, entries of other names are
+    /// ignored. Names that begin with `inner`, unless it is empty, and are no parameters belong to a part of the layer.
+    pub(crate) fn load(
+        table: Vec<Parameter>,
+        naming: &Naming,
+        entries: &[Entry<'_>],
+        options: LoadOptions<'_>,
+        inner: &str,
+    ) -> Result<Self> {
+        let mut parameters = Self::zeroed(table)?;
+        let mut found: Vec<Part> = Vec::new();
+        for (name, entry) in below(entries, options.prefix) {
+            let is_inner = !inner.is_empty() && name.starts_with(inner) && naming.iter().all(|(own, ..)| own != name);
+            if is_inner || naming.companions.contains(&name) {
+                continue;
+            }
+            let Some((first, last)) = parameters.place(naming, name, entry, options.strict)? else { continue };
+            if found.iter().any(|&part| (first..=last).contains(&part)) {
+                return Err(fault(&entry.name, "one entry of a name", "two"));
+            }
+            entry.check_shape(parameters.shape(first, last))?;
+            let range = parameters.range(first, last);
+            parameters.elements[range].copy_from_slice(entry.data);
+            found.extend(parameters.rows(first, last).map(|row| row.part));
+        }
+        parameters.check_complete(naming, &found, options.prefix)?;
+        Ok(parameters)
+    }
+
+    /// Returns the parameters that an entry fills, or `None` if the entry is ignored.
+    fn place(&self, naming: &Naming, name: &str, entry: &Entry<'_>, strict: bool) -> Result<Option<(Part, Part)>> {
+        let Some((_, first, last)) = naming.iter().find(|(known, ..)| *known == name) else {
+            return if strict { Err(unknown(entry, &self.known(naming))) } else { Ok(None) };
+        };
+        if self.has(first, last) {
+            return Ok(Some((first, last)));
+        }
+        match (strict, first.is_bias(), self.rows(first, last).count()) {
+            (false, ..) => Ok(None),
+            (true, true, 0) => Err(fault(&entry.name, "no biases, as use_bias is false", "a bias")),
+            (true, true, _) => Err(fault(&entry.name, "biases where use_bias has them", "a bias of every projection")),
+            (true, false, _) => Err(unknown(entry, &self.known(naming))),
+        }
+    }
+
+    /// Checks that every parameter was found.
+    fn check_complete(&self, naming: &Naming, found: &[Part], prefix: &str) -> Result<()> {
+        let is_missing = |row: &Parameter| {
+            let may_lack = naming.optional.contains(&row.part) && found.contains(&Part::QueryBias);
+            !found.contains(&row.part) && !may_lack
+        };
+        let mut names = naming.iter();
+        let missing = names.find(|&(_, first, last)| self.has(first, last) && self.rows(first, last).all(is_missing));
+        let Some((name, first, last)) = missing else { return Ok(()) };
+        let expected = format_args!("an entry of shape {}", self.shape(first, last));
+        let reason = if first.is_bias() { "no such entry, though use_bias is true" } else { "no such entry" };
+        Err(fault(format_args!("{prefix}{name}"), expected, reason))
+    }
+
+    /// Returns the names of the parameters, without second names of the same.
+    fn known(&self, naming: &Naming) -> Vec<&'static str> {
+        self.named(naming).into_iter().map(|(name, ..)| name).collect()
+    }
+
+    /// Returns the first name of every parameter, in the order of the names.
+    fn named(&self, naming: &Naming) -> Vec<Name> {
+        let mut named: Vec<Name> = Vec::new();
+        for (name, first, last) in naming.iter() {
+            if self.has(first, last) && !named.iter().any(|&(_, from, to)| first <= to && from <= last) {
+                named.push((name, first, last));
+            }
+        }
+        named
+    }
+
+    /// Returns an entry for every parameter, under its first name.
+    pub(crate) fn entries(&self, naming: &Naming) -> Vec<Entry<'_>> {
+        let entry = |(name, first, last): Name| Entry {
+            name: Cow::Borrowed(name),
+            shape: self.shape(first, last).dims().to_vec(),
+            data: &self.elements[self.range(first, last)],
+        };
+        self.named(naming).into_iter().map(entry).collect()
+    }
+
+    /// Returns the elements of a parameter, or `None` if the layer has no such parameter.
+    pub(crate) fn get(&self, part: Part) -> Option<&[f32]> {
+        self.span(part, part)
+    }
+
+    /// Returns the elements of consecutive parameters, or `None` unless the layer has each of them.
+    pub(crate) fn span(&self, first: Part, last: Part) -> Option<&[f32]> {
+        self.has(first, last).then(|| &self.elements[self.range(first, last)])
+    }
+
+    /// Returns whether the layer has each of consecutive parameters.
+    fn has(&self, first: Part, last: Part) -> bool {
+        self.rows(first, last).count() == last as usize - first as usize + 1
+    }
+
+    fn rows(&self, first: Part, last: Part) -> impl Iterator<Item = &Parameter> {
+        self.table.iter().filter(move |row| (first..=last).contains(&row.part))
+    }
+
+    /// Returns the shape of consecutive parameters as one: the sum of their first dimensions.
+    fn shape(&self, first: Part, last: Part) -> Shape {
+        let mut rows = self.rows(first, last).map(|row| row.shape);
+        let Some(shape) = rows.next() else { return Shape::of([0]) };
+        let total = rows.fold(shape.dims()[0], |total, shape| total + shape.dims()[0]);
+        match *shape.dims() {
+            [_, columns] => Shape::of([total, columns]),
+            [_] => Shape::of([total]),
+            _ => shape,
+        }
+    }
+
+    /// Returns the place of consecutive parameters among all elements.
+    fn range(&self, first: Part, last: Part) -> Range<usize> {
+        let length = |row: &Parameter| row.shape.checked_len().unwrap_or(0);
+        let start = self.table.iter().take_while(|row| row.part < first).map(length).sum();
+        start..start + self.rows(first, last).map(length).sum::<usize>()
+    }
+}
