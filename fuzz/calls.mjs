@@ -130,9 +130,15 @@ function heads(w) {
     headDim: w.r.int(1, 4),
     ...w.some({
       modelDim: () => w.r.int(1, 8),
-      useBias: () => w.r.chance(0.5),
+      useBias: () => (w.r.chance(0.5) ? w.r.chance(0.5) : w.some({ query: () => false, output: () => false })),
       dropout: () => 0.25,
       seed: () => w.r.int(0, 99),
+      causal: () => w.r.chance(0.5),
+      window: () => [w.r.int(-1, 3), w.r.int(-1, 3)],
+      softcap: () => w.r.int(0, 5),
+      scale: () => w.r.next(),
+      qkNorm: () =>
+        w.r.chance(0.5) ? 'model' : { over: 'head', ...w.some({ kind: () => 'layer', epsilon: () => 0.1 }) },
       rotary: () => ({ ...w.some({ base: () => 100, interleaved: () => w.r.chance(0.5) }) })
     })
   }

@@ -108,6 +108,10 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
   const turned: Tensor = rotaryEmbedding(q, { positions: Int32Array.of(3), base: 500000, layout: 'blhd' })
   const turning: number | undefined = new SelfAttention({ numHeads: 1, headDim: 2, rotary: { dim: 2 } }).config.rotary
     ?.dim
+  const normed = new SelfAttention({ numHeads: 1, headDim: 2, qkNorm: 'head', causal: true, useBias: { key: false } })
+  const normOver: 'head' | 'model' | undefined = normed.config.qkNorm?.over
+  // @ts-expect-error An object names what the norm covers.
+  new SelfAttention({ numHeads: 1, headDim: 2, qkNorm: { epsilon: 1e-6 } })
   {
     using cache = new KVCache({ kvHeads: 1, headDim: 2, capacity: 8, window: 4 }).append(q, turned)
     const part = cache.attend(q, { logSumExp: true, causal: false })
@@ -115,7 +119,11 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
     cache.truncate(cache.length - 1)
   }
   const flash = new FlashAttention(2, { blockSize: 32 }).forward(q, q, q, { topWeights: 1 })
-  const scale: number = new ScaledDotProductAttention(2, { dropout: 0.1 }).scale + (turning ?? 0) + flash.output.data[0]
+  const scale: number =
+    new ScaledDotProductAttention(2, { dropout: 0.1 }).scale +
+    (turning ?? 0) +
+    (normOver?.length ?? 0) +
+    flash.output.data[0]
   {
     using owned: Layer = new SelfAttention({ numHeads: 1, headDim: 2 })
     owned.stateDict()
