@@ -133,6 +133,7 @@ async function buildWorker() {
 const subpaths = {
   index: 'index.js',
   compat: 'lib/entries/compat.js',
+  models: 'lib/entries/models.js',
   plot: 'lib/plot/index.js',
   graphology: 'lib/graphology/index.js'
 }
@@ -157,7 +158,7 @@ export async function buildCommonJs() {
     platform: 'node',
     target: 'node20',
     // The loader's last resort stays a separate file, because it contains the bytes of the module.
-    external: [join(root, 'lib', 'loaders', 'inlined.js'), 'graphology'],
+    external: [join(root, 'lib', 'loaders', 'inlined.js'), 'graphology', '@huggingface/tokenizers'],
     define: { 'import.meta.url': 'moduleUrl' },
     banner: {
       js: [

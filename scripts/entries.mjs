@@ -8,11 +8,13 @@ import { root } from '../tools/shell.mjs'
 
 const main = ['browser', 'external', 'workerd'].map((name) => `lib/entries/${name}.js`)
 const compat = ['', '-browser', '-external', '-workerd'].map((name) => `lib/entries/compat${name}.js`)
+const models = ['', '-browser', '-workerd'].map((name) => `lib/entries/models${name}.js`)
 
 /** Each file of declarations with its entries, and the modules that an entry re-exports completely. */
 const contracts = [
   { declarations: 'index.d.ts', entries: ['index.js', ...main], passedOn: [] },
-  { declarations: 'compat.d.ts', entries: compat, passedOn: ['lib/compat/tools.js'] }
+  { declarations: 'compat.d.ts', entries: compat, passedOn: ['lib/compat/tools.js'] },
+  { declarations: 'models.d.ts', entries: models, passedOn: [] }
 ]
 
 /**

@@ -10,14 +10,16 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 /** The other folders that each folder may import from; every folder may import `lib/version.js`. */
 const BELOW = /** @type {Record<string, string[]>} */ ({
   checks: [],
-  weights: ['checks'],
+  names: ['checks'],
+  weights: ['names', 'checks'],
   runtime: ['weights', 'checks'],
   loaders: ['runtime', 'checks'],
-  face: ['runtime', 'weights', 'checks'],
+  face: ['runtime', 'weights', 'names', 'checks'],
+  models: ['face', 'runtime', 'weights', 'names', 'checks'],
   graphology: ['checks'],
   plot: ['checks'],
   compat: ['face', 'checks'],
-  entries: ['compat', 'face', 'loaders', 'runtime', 'checks'],
+  entries: ['compat', 'models', 'face', 'loaders', 'runtime', 'checks'],
   cli: ['plot', 'face', 'loaders', 'runtime', 'weights', 'checks']
 })
 

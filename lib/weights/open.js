@@ -30,7 +30,7 @@ const CONCURRENCY = 8
  */
 const asyncDisposeSymbol = /** @type {any} */ (Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose'))
 
-class SafetensorsFile {
+export class SafetensorsFile {
   /** @type {Map<string, Placed>} */
   #entries
   /** @type {Source[] | undefined} */
@@ -313,7 +313,15 @@ function checkShard(label, name, shard) {
  * @returns {Promise<Contents>}
  */
 export async function openContents(source) {
-  const opened = await openSource(source)
+  return openContentsOf(await openSource(source))
+}
+
+/**
+ * Reads all headers of an open source, which is closed if that fails; the caller closes the sources.
+ *
+ * @param {Source} opened
+ */
+export async function openContentsOf(opened) {
   try {
     return await readContents(opened)
   } catch (error) {

@@ -1,0 +1,306 @@
+// Models from folders, against transformers and sentence-transformers: scripts/golden/models.py.
+import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import test from 'ava'
+import { loadModel, Model } from '@ruvector/attention/models'
+import { onBothBackends } from '../support/backends.js'
+import { readTensors } from '../support/golden.js'
+
+const root = fileURLToPath(new URL('../golden/models/', import.meta.url))
+const folders = readdirSync(root, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map(({ name }) => name)
+const { ids, texts } = JSON.parse(readFileSync(join(root, 'texts.json'), 'utf8'))
+const expectedOf = (/** @type {string} */ name) =>
+  readTensors(pathToFileURL(join(root, name, 'expected.safetensors'))).tensors
+const json = (/** @type {string} */ path) => JSON.parse(readFileSync(join(root, path), 'utf8'))
+
+/** The files of a folder by name, without those in subfolders. @param {string} name @returns {Record<string, any>} */
+const filesOf = (name) =>
+  Object.fromEntries(
+    readdirSync(join(root, name), { withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => [entry.name, new Uint8Array(readFileSync(join(root, name, entry.name)))])
+  )
+
+/**
+ * @param {import('ava').ExecutionContext} t
+ * @param {{ data: Float32Array, shape: readonly number[] }} actual
+ * @param {{ data: Float32Array, shape: readonly number[] }} expected
+ */
+function near(t, actual, expected, tolerance = 1e-4) {
+  t.deepEqual([...actual.shape], [...expected.shape])
+  const largest = expected.data.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
+  const error = expected.data.reduce((most, x, index) => Math.max(most, Math.abs(x - actual.data[index])), 0)
+  t.true(error <= tolerance * largest, `${error} of ${largest}`)
+}
+
+/**
+ * Loads a model that is disposed of at the end of the test.
+ *
+ * @param {import('ava').ExecutionContext} t
+ * @param {Parameters<typeof loadModel>} given
+ */
+async function loaded(t, ...given) {
+  const model = await loadModel(...given)
+  t.teardown(() => model.dispose())
+  return model
+}
+
+/** @param {import('ava').ExecutionContext} t @param {() => Promise<unknown>} run */
+const rejection = async (t, run) => /** @type {any} */ (await t.throwsAsync(run, { name: 'AttentionError' }))
+
+onBothBackends((kind, attention) => {
+  for (const name of folders.filter((folder) => !/^(sentences|cross)/.test(folder))) {
+    test(`${kind}: ${name} gives the hidden states and logits of transformers, from either config.json`, async (t) => {
+      const expected = expectedOf(name)
+      for (const config of ['config.json', 'config.v4.json']) {
+        const model = await loaded(t, { ...filesOf(name), 'config.json': json(`${name}/${config}`) }, { attention })
+        const { hidden, logits, cuSeqlens } = await model.encode(ids, { logits: 'logits' in expected })
+        near(t, hidden, expected.hidden)
+        if (expected.logits) near(t, /** @type {any} */ (logits), expected.logits)
+        t.deepEqual([...cuSeqlens], [0, 7, 10, 22])
+      }
+    })
+  }
+
+  for (const name of folders.filter((folder) => folder.startsWith('sentences'))) {
+    test(`${kind}: ${name} gives the embeddings of sentence-transformers`, async (t) => {
+      const { plain, prompted, short } = expectedOf(name)
+      const model = await loaded(t, join(root, name), { attention })
+      near(t, await model.embed(texts), plain)
+      near(t, await model.embed(texts, { prompt: 'query' }), prompted)
+      near(t, await model.embed(texts, { prompt: 'query : ' }), prompted)
+      near(t, await model.embed(texts, { dimensions: 5, normalize: true }), short)
+    })
+  }
+
+  test(`${kind}: a cross-encoder ranks documents by the scores of sentence-transformers`, async (t) => {
+    const { scores } = expectedOf('cross-encoder')
+    const model = await loaded(t, join(root, 'cross-encoder'), { attention })
+    t.deepEqual(model.tasks, ['embed', 'rerank'])
+    const ranked = await model.rerank(texts[0], texts)
+    const order = [...scores.data.keys()].sort((a, b) => scores.data[b] - scores.data[a])
+    t.deepEqual(
+      ranked.map(({ index }) => index),
+      order
+    )
+    for (const { index, score } of ranked) t.true(Math.abs(score - scores.data[index]) <= 1e-5)
+    t.deepEqual(await model.rerank(texts[0], texts, { topK: 2 }), ranked.slice(0, 2))
+    t.deepEqual(await model.rerank(texts[0], []), [])
+  })
+
+  test(`${kind}: a classifier gives the shares of all labels, the largest first`, async (t) => {
+    const { logits } = expectedOf('bert-classes')
+    const tokenizer = { encode: (/** @type {string} */ text) => ({ ids: JSON.parse(text) }), decode: String }
+    const model = await loaded(t, join(root, 'bert-classes'), { attention, tokenizer })
+    const results = await model.classify(ids.map((/** @type {number[]} */ list) => JSON.stringify(list)))
+    results.forEach((labels, text) => {
+      const row = [...logits.data.subarray(3 * text, 3 * text + 3)]
+      const sum = row.reduce((total, x) => total + Math.exp(x), 0)
+      for (const { label, score } of labels) {
+        t.true(Math.abs(score - Math.exp(row[Number(label.slice('LABEL_'.length))]) / sum) < 1e-5)
+      }
+      t.true(labels.every(({ score }, index) => index === 0 || score <= labels[index - 1].score))
+    })
+  })
+
+  test(`${kind}: a text's vector depends on its neighbors, and on the size of batches, by rounding alone`, async (t) => {
+    const model = await loaded(t, join(root, 'sentences-dense'), { attention })
+    const all = await model.embed(texts)
+    const size = all.shape[1]
+    for (const [index, text] of texts.entries()) {
+      near(
+        t,
+        await model.embed(text),
+        { data: all.data.slice(index * size, (index + 1) * size), shape: [1, size] },
+        2e-6
+      )
+    }
+    near(t, await model.embed(texts, { batchTokens: 1 }), all, 2e-6)
+    t.deepEqual((await model.embed([])).shape, [0, size])
+  })
+
+  test(`${kind}: attentions and hidden states of each text are those of the text alone`, async (t) => {
+    const model = await loaded(t, join(root, 'bert'), { attention })
+    const { hidden, attentions, hiddenStates } = await model.encode({ ids }, { attentions: true, hiddenStates: true })
+    t.deepEqual(hiddenStates?.length, 3)
+    t.deepEqual(hiddenStates?.[2], hidden)
+    for (const [text, list] of ids.entries()) {
+      const alone = await model.encode([list], { attentions: true })
+      t.deepEqual(attentions?.[text], alone.attentions?.[0])
+      t.deepEqual(
+        alone.attentions?.[0].map(({ shape }) => [...shape]),
+        [
+          [2, list.length, list.length],
+          [2, list.length, list.length]
+        ]
+      )
+      const sums = attentions?.[text][1].data.slice(0, list.length).reduce((a, b) => a + b, 0)
+      t.true(Math.abs(Number(sums) - 1) < 1e-5)
+    }
+  })
+})
+
+test('a folder loads from a path, a file URL, a server, and as files by name', async (t) => {
+  const server = createServer((request, response) => {
+    const path = join(root, decodeURIComponent(new URL(String(request.url), 'http://x').pathname))
+    let bytes
+    try {
+      bytes = readFileSync(path)
+    } catch {
+      return response.writeHead(404).end()
+    }
+    const [, start, end] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '') ?? []
+    const last = Math.min(Number(end), bytes.length - 1)
+    if (start === undefined) return response.end(bytes)
+    response.writeHead(206, { 'content-range': `bytes ${start}-${last}/${bytes.length}` })
+    response.end(bytes.subarray(Number(start), last + 1))
+  })
+  await new Promise((resolve) => server.listen(0, () => resolve(undefined)))
+  t.teardown(() => server.close())
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  const folder = join(root, 'sentences-max')
+  const sources = [
+    folder,
+    `${folder}/`,
+    pathToFileURL(folder),
+    `http://localhost:${port}/sentences-max`,
+    {
+      ...filesOf('sentences-max'),
+      'modules.json': json('sentences-max/modules.json'),
+      '1_Pooling/config.json': new Blob([readFileSync(join(folder, '1_Pooling', 'config.json'))])
+    }
+  ]
+  const results = []
+  for (const source of sources) {
+    const model = await loaded(t, source)
+    t.is(model.family, 'bert')
+    t.is(model.numParameters, 4944)
+    t.is(model.bytes, 4 * 4944)
+    results.push(await model.embed(texts))
+  }
+  for (const result of results) t.deepEqual(result, results[0])
+})
+
+test('a sharded model loads, also from files by name', async (t) => {
+  const { loadSafetensors, saveSafetensors } = await import('@ruvector/attention')
+  const files = filesOf('bert')
+  const entries = Object.entries(loadSafetensors(files['model.safetensors']))
+  const halves = [entries.slice(0, 20), entries.slice(20)].map((part) => Object.fromEntries(part))
+  const names = halves.map((_, index) => `model-0000${index + 1}-of-00002.safetensors`)
+  const weightMap = Object.fromEntries(
+    halves.flatMap((part, index) => Object.keys(part).map((name) => [name, names[index]]))
+  )
+  delete files['model.safetensors']
+  names.forEach((name, index) => (files[name] = saveSafetensors(halves[index])))
+  files['model.safetensors.index.json'] = { metadata: {}, weight_map: weightMap }
+  const model = await loaded(t, files)
+  near(t, (await model.encode(ids)).hidden, expectedOf('bert').hidden)
+  const scratch = mkdtempSync(join(tmpdir(), 'attention-model-'))
+  t.teardown(() => rmSync(scratch, { recursive: true }))
+  cpSync(join(root, 'bert', 'config.json'), join(scratch, 'config.json'))
+  for (const name of names) writeFileSync(join(scratch, name), files[name])
+  writeFileSync(join(scratch, 'model.safetensors.index.json'), JSON.stringify(files['model.safetensors.index.json']))
+  const again = await loaded(t, scratch)
+  t.deepEqual(await again.encode(ids), await model.encode(ids))
+})
+
+test('progress grows to 1, and a signal ends loading and embedding', async (t) => {
+  /** @type {number[]} */
+  const fractions = []
+  const model = await loaded(t, join(root, 'sentences-max'), { onProgress: (fraction) => fractions.push(fraction) })
+  t.true(fractions.every((fraction, index) => index === 0 || fraction >= fractions[index - 1]))
+  t.is(fractions.at(-1), 1)
+  const controller = new AbortController()
+  const signal = controller.signal
+  const onProgress = () => controller.abort(new Error('enough'))
+  await t.throwsAsync(loadModel(join(root, 'bert'), { signal, onProgress }), { message: 'enough' })
+  await t.throwsAsync(model.embed(texts, { signal }), { message: 'enough' })
+  t.deepEqual((await model.embed(texts)).shape, [4, 16])
+})
+
+test('a folder that lacks something, or asks for what is not done, is an error that names it', async (t) => {
+  const bert = filesOf('bert')
+  const config = json('bert/config.json')
+  const cases = /** @type {const} */ ([
+    [{}, 'FORMAT', 'source'],
+    [{ ...bert, 'config.json': { ...config, model_type: 'mamba' } }, 'FORMAT', 'config.json: model_type'],
+    [{ ...bert, 'config.json': { ...config, hidden_act: 'mish' } }, 'FORMAT', 'config.json: hidden_act'],
+    [
+      { ...bert, 'config.json': { ...config, position_embedding_type: 'relative_key' } },
+      'FORMAT',
+      'config.json: position_embedding_type'
+    ],
+    [{ ...bert, 'config.json': { ...config, hidden_size: undefined } }, 'FORMAT', 'config.json'],
+    [{ ...bert, 'config.json': new TextEncoder().encode('<!doctype html>') }, 'FORMAT', 'config.json'],
+    [{ 'config.json': config }, 'FORMAT', 'source'],
+    [{ ...bert, 'config.json': { ...config, hidden_size: 32 } }, 'SHAPE', undefined],
+    [{ ...bert, 'config.json': { ...config, num_hidden_layers: 3 } }, 'FORMAT', undefined],
+    [
+      { ...bert, 'modules.json': [{ type: 'sentence_transformers.models.WordWeights', path: '' }] },
+      'FORMAT',
+      'modules.json'
+    ],
+    [{ ...bert, 'tokenizer.json': { model: {} } }, 'FORMAT', 'tokenizer.json'],
+    [new Uint8Array(4), 'DTYPE', 'source'],
+    [5, 'DTYPE', 'source'],
+    [join(root, 'nowhere'), 'FORMAT', 'source']
+  ])
+  for (const [source, code, argument] of cases) {
+    const error = await rejection(t, () => loadModel(/** @type {any} */ (source)))
+    t.is(error.code, code, error.message)
+    if (argument !== undefined) t.is(error.argument, argument, error.message)
+  }
+})
+
+test('calls that a model cannot answer are errors that say so', async (t) => {
+  const model = await loadModel(join(root, 'bert'))
+  for (const run of [
+    () => model.embed('x'),
+    () => model.rerank('x', ['y']),
+    () => model.classify('x'),
+    () => model.encode(ids, { logits: true }),
+    () => model.encode(ids, /** @type {any} */ ({ logit: true })),
+    () => loadModel(join(root, 'bert'), /** @type {any} */ ({ tokenizer: 5 }))
+  ]) {
+    t.is((await rejection(t, run)).code, 'OPTION')
+  }
+  t.is((await rejection(t, () => model.encode([[40]]))).code, 'DOMAIN')
+  t.is((await rejection(t, () => model.encode([Array.from({ length: 21 }, () => 1)]))).code, 'DOMAIN')
+  t.is((await rejection(t, () => model.encode(/** @type {any} */ ([1])))).code, 'DTYPE')
+  model.dispose()
+  t.is((await rejection(t, () => model.encode(ids))).code, 'DISPOSED')
+  t.throws(() => new /** @type {any} */ (Model)(), { instanceOf: TypeError })
+})
+
+test('truncated pairs keep their special tokens, and the longer text loses tokens first', async (t) => {
+  const model = await loaded(t, join(root, 'cross-encoder'))
+  const [short, long] = ['the sky', 'a man is eating food a man is eating food']
+  for (const [pair, kept] of /** @type {const} */ ([
+    [
+      [short, long],
+      [2, 7]
+    ],
+    [
+      [long, short],
+      [7, 2]
+    ],
+    [
+      [long, long],
+      [4, 5]
+    ]
+  ])) {
+    const { ids: tokens, types } = model.tokenize(pair)
+    const end = tokens.indexOf(3)
+    t.deepEqual([end - 1, tokens.length - end - 2], kept)
+    t.deepEqual(
+      [...(types ?? [])],
+      [...tokens].map((_, index) => Number(index > end))
+    )
+  }
+  t.is(model.tokenize(long).ids.at(-1), 3)
+})

@@ -1,0 +1,460 @@
+// A model from a folder: hidden states, embeddings, scores and labels of texts.
+
+import { AttentionError, describe, fault, isArray, isObject } from '../checks/errors.js'
+import { pickOptions } from '../checks/options.js'
+import { isLength } from '../checks/tensor.js'
+import { Watch, throwIfAborted } from '../runtime/async/watch.js'
+import { disposeSymbol } from '../face/layers.js'
+import { batchesOf, pack } from './batches.js'
+import { normalizeRows } from './pooling.js'
+
+/** @typedef {{ data: Float32Array, shape: number[] }} Matrix */
+/** @typedef {import('./tokens.js').Tokens} Tokens */
+/** @typedef {import('./network.js').Network} Network */
+/**
+ * What a model is made of.
+ *
+ * @typedef {object} Parts
+ * @property {string} family
+ * @property {Readonly<Record<string, any>>} config
+ * @property {Network} network
+ * @property {import('./tokens.js').Encoder} [tokens]
+ * @property {import('./pooling.js').Pooling} pooling
+ * @property {number} numParameters
+ */
+
+/** Tokens of a batch unless the caller says otherwise: as many as make products fast. */
+const BATCH_TOKENS = 4096
+
+/** Only loadModel makes models. */
+const KEY = Symbol('model')
+
+export class Model {
+  #parts
+  #isDisposed = false
+
+  /**
+   * @param {symbol} key
+   * @param {Parts} parts
+   */
+  constructor(key, parts) {
+    if (key !== KEY) throw new TypeError('Model has no public constructor; use loadModel')
+    this.#parts = parts
+  }
+
+  get family() {
+    return this.#parts.family
+  }
+
+  get config() {
+    return this.#parts.config
+  }
+
+  get numParameters() {
+    return this.#parts.numParameters
+  }
+
+  get bytes() {
+    return 4 * this.numParameters
+  }
+
+  /** @returns {('embed' | 'rerank' | 'classify' | 'generate')[]} */
+  get tasks() {
+    if (this.#parts.network.task !== 'ForSequenceClassification') return ['embed']
+    return labelCount(this.config) === 1 ? ['embed', 'rerank'] : ['embed', 'classify']
+  }
+
+  get layers() {
+    return [...this.#open().network.layers]
+  }
+
+  #open() {
+    if (!this.#isDisposed) return this.#parts
+    throw new AttentionError('DISPOSED', {
+      argument: 'this',
+      expected: 'a model in use',
+      actual: 'a disposed one',
+      message: 'this model has been disposed of; load it again, or dispose of it later'
+    })
+  }
+
+  #tokens() {
+    const { tokens } = this.#open()
+    if (tokens) return tokens
+    throw fault(
+      'OPTION',
+      'tokenizer',
+      'a tokenizer.json in the folder, or the option `tokenizer` of loadModel',
+      'neither'
+    )
+  }
+
+  /** @param {unknown} text */
+  tokenize(text) {
+    const { ids, types } = this.#tokens().encode(text)
+    return { ids: Int32Array.from(ids), types: Int32Array.from(types) }
+  }
+
+  /**
+   * @param {unknown} inputs
+   * @param {unknown} [options]
+   */
+  async encode(inputs, options) {
+    const { logits, attentions, hiddenStates, signal } = pickOptions(options, [
+      'logits',
+      'attentions',
+      'hiddenStates',
+      'signal'
+    ])
+    const watch = watchOf({ signal })
+    const { network } = this.#open()
+    if (logits === true && network.task === undefined) {
+      throw fault('OPTION', 'logits', 'a folder with a head', describe(this.config.architectures?.[0]))
+    }
+    const tokens = readInputs(inputs)
+    const packed = pack(tokens)
+    const size = network.sizes.modelDim
+    const count = packed.ids.length
+    const hidden = { data: new Float32Array(count * size), shape: [count, size] }
+    const states = hiddenStates
+      ? Array.from({ length: network.sizes.numLayers + 1 }, () => ({
+          data: new Float32Array(count * size),
+          shape: [count, size]
+        }))
+      : undefined
+    const maps = attentions ? tokens.map(() => /** @type {Matrix[]} */ ([])) : undefined
+    // Weights are computed text by text.
+    for (const { texts, tokens: some } of batchesOf(tokens, attentions ? 1 : BATCH_TOKENS)) {
+      const onState = (/** @type {number} */ index, /** @type {Matrix} */ x) =>
+        states && scatter(x, texts, packed, states[index])
+      const result = await run(network, some, watch, { onState, weights: maps && maps[texts[0]] })
+      scatter(result, texts, packed, hidden)
+    }
+    return {
+      hidden,
+      cuSeqlens: packed.starts,
+      ...(logits === true && { logits: headOf(network, hidden, packed.starts) }),
+      ...(maps && { attentions: maps }),
+      ...(states && { hiddenStates: states })
+    }
+  }
+
+  /**
+   * @param {unknown} texts
+   * @param {unknown} [options]
+   */
+  async embed(texts, options) {
+    const given = pickOptions(options, ['prompt', 'normalize', 'dimensions', 'batchTokens', 'signal', 'onProgress'])
+    const watch = watchOf(given)
+    const { network, pooling } = this.#open()
+    const prompt = promptOf(given.prompt, pooling)
+    const encoder = this.#tokens()
+    const list = readTexts(texts)
+    const all = list.map((text) => encoder.encode(prompt + (pooling.lowercase ? text.toLowerCase() : text)))
+    const skip = prompt !== '' && !pooling.includesPrompt ? encoder.promptLength(prompt) : 0
+    const finish = finishOf(pooling, given)
+    const empty = finish(pooling.pool({ data: new Float32Array(0), shape: [0, network.sizes.modelDim] }, []))
+    const size = empty.shape[1]
+    const vectors = new Float32Array(all.length * size)
+    let done = 0
+    for (const { texts: some, tokens } of batchesOf(all, batchTokensOf(given.batchTokens))) {
+      const hidden = await run(network, tokens, watch, {})
+      const { starts } = pack(tokens)
+      const spans = tokens.map((_, index) => {
+        const end = starts[index + 1]
+        return { start: Math.min(starts[index] + skip, end), end }
+      })
+      const { data } = finish(pooling.pool(hidden, spans))
+      some.forEach((text, row) => vectors.set(data.subarray(row * size, (row + 1) * size), text * size))
+      done += some.length
+      watch.onProgress?.(done / all.length)
+    }
+    return { data: vectors, shape: [all.length, size] }
+  }
+
+  /**
+   * @param {unknown} query
+   * @param {unknown} documents
+   * @param {unknown} [options]
+   */
+  async rerank(query, documents, options) {
+    const { topK, signal } = pickOptions(options, ['topK', 'signal'])
+    this.#checkTask('rerank')
+    if (typeof query !== 'string') throw fault('DTYPE', 'query', 'a string', describe(query))
+    const list = readTexts(documents, 'documents')
+    const logits = await this.#classes(
+      list.map((text) => [query, text]),
+      signal
+    )
+    const activate = scoreOf(this.config)
+    const scores = Array.from(logits.data, (logit, index) => ({ index, score: activate(logit) }))
+    return scores.sort((a, b) => b.score - a.score || a.index - b.index).slice(0, countOf(topK, list.length))
+  }
+
+  /**
+   * @param {unknown} texts
+   * @param {unknown} [options]
+   */
+  async classify(texts, options) {
+    const { topK, signal } = pickOptions(options, ['topK', 'signal'])
+    this.#checkTask('classify')
+    const { data, shape } = await this.#classes(readTexts(texts), signal)
+    const [count, labels] = shape
+    const isMulti = this.config.problem_type === 'multi_label_classification'
+    const names = this.config.id2label ?? {}
+    return Array.from({ length: count }, (_, text) => {
+      const row = data.subarray(text * labels, (text + 1) * labels)
+      const scores = isMulti ? Array.from(row, sigmoid) : softmax(row)
+      const named = scores.map((score, index) => ({ label: String(names[index] ?? `LABEL_${index}`), score }))
+      return named.sort((a, b) => b.score - a.score).slice(0, countOf(topK, labels))
+    })
+  }
+
+  /** @param {'rerank' | 'classify'} task */
+  #checkTask(task) {
+    this.#open()
+    if (this.tasks.includes(task)) return
+    const expected = `a model for ${task}`
+    throw fault('OPTION', 'model', expected, `one for ${this.tasks.join(', ')} (${this.config.architectures?.[0]})`)
+  }
+
+  /**
+   * The logits of texts or pairs, `[n, labels]`.
+   *
+   * @param {readonly unknown[]} texts
+   * @param {unknown} signal
+   */
+  async #classes(texts, signal) {
+    const watch = watchOf({ signal })
+    const { network } = this.#open()
+    const encoder = this.#tokens()
+    const all = texts.map((text) => encoder.encode(text))
+    const labels = labelCount(this.config)
+    const data = new Float32Array(all.length * labels)
+    for (const { texts: some, tokens } of batchesOf(all, BATCH_TOKENS)) {
+      const hidden = await run(network, tokens, watch, {})
+      const logits = headOf(network, hidden, pack(tokens).starts)
+      some.forEach((text, row) => data.set(logits.data.subarray(row * labels, (row + 1) * labels), text * labels))
+    }
+    return { data, shape: [all.length, labels] }
+  }
+
+  dispose() {
+    this.#isDisposed = true
+    this.#parts.network.dispose()
+  }
+
+  [disposeSymbol]() {
+    this.dispose()
+  }
+}
+
+/** @param {Parts} parts */
+export const createModel = (parts) => new Model(KEY, parts)
+
+/**
+ * Runs some texts through all layers, off the calling thread.
+ *
+ * @param {Network} network
+ * @param {readonly Tokens[]} tokens  of one length
+ * @param {Watch} watch
+ * @param {{ onState?: (index: number, x: Matrix) => void, weights?: Matrix[] | undefined }} wanted
+ * @returns {Promise<Matrix>} `[T, modelDim]`
+ */
+async function run(network, tokens, watch, { onState, weights }) {
+  throwIfAborted(watch.signal)
+  const packed = pack(tokens)
+  const embedded = /** @type {NonNullable<Network['embeddings']>} */ (network.embeddings).run(packed)
+  const [count, size] = embedded.shape
+  const shape = [tokens.length, tokens.length === 0 ? 0 : count / tokens.length, size]
+  let x = { data: embedded.data, shape }
+  onState?.(0, embedded)
+  for (const [index, layer] of network.layers.entries()) {
+    const options = { ...(watch.signal && { signal: watch.signal }), ...(weights && { weights: true }) }
+    const { output, weights: map } = await layer.forwardAsync(x, options)
+    x = output
+    weights?.push({ data: map.data, shape: map.shape.slice(1) })
+    onState?.(index + 1, { data: x.data, shape: [count, size] })
+  }
+  return { data: x.data, shape: [count, size] }
+}
+
+/**
+ * The logits of the head: of each text's first token for classes of texts, else of every token.
+ *
+ * @param {Network} network
+ * @param {Matrix} hidden
+ * @param {Int32Array} starts
+ */
+function headOf(network, hidden, starts) {
+  if (network.task !== 'ForSequenceClassification') return network.head(hidden)
+  const size = hidden.shape[1]
+  const count = starts.length - 1
+  const first = new Float32Array(count * size)
+  for (let text = 0; text < count; text++) {
+    first.set(hidden.data.subarray(starts[text] * size, (starts[text] + 1) * size), text * size)
+  }
+  return network.head({ data: first, shape: [count, size] })
+}
+
+/**
+ * Writes the rows of a batch to the places of its texts.
+ *
+ * @param {Matrix} x
+ * @param {readonly number[]} texts
+ * @param {import('./network.js').Packed} packed  all texts
+ * @param {Matrix} output
+ */
+function scatter(x, texts, { starts }, output) {
+  const size = x.shape[1]
+  let at = 0
+  for (const text of texts) {
+    const values = (starts[text + 1] - starts[text]) * size
+    output.data.set(x.data.subarray(at, at + values), starts[text] * size)
+    at += values
+  }
+}
+
+/** @param {Record<string, any>} config */
+const labelCount = (config) => (config.id2label ? Object.keys(config.id2label).length : (config.num_labels ?? 2))
+
+/** @param {{ signal?: unknown, onProgress?: unknown }} given */
+function watchOf({ signal, onProgress }) {
+  const watch = new Watch()
+  if (signal !== undefined) watch.take('signal', signal)
+  if (onProgress !== undefined) watch.take('onProgress', onProgress)
+  throwIfAborted(watch.signal)
+  return watch
+}
+
+/**
+ * @param {unknown} texts
+ * @param {string} [argument]
+ * @returns {string[]}
+ */
+function readTexts(texts, argument = 'texts') {
+  if (typeof texts === 'string') return [texts]
+  if (!isArray(texts)) throw fault('DTYPE', argument, 'a string or a list of strings', describe(texts))
+  return Array.from(texts, (text, index) => {
+    if (typeof text === 'string') return text
+    throw fault('DTYPE', `${argument}[${index}]`, 'a string', describe(text))
+  })
+}
+
+/**
+ * The ids and types of texts that the caller tokenized.
+ *
+ * @param {any} inputs
+ * @returns {Tokens[]}
+ */
+function readInputs(inputs) {
+  const isList = isArray(inputs)
+  if (!isList && !(isObject(inputs) && 'ids' in inputs)) {
+    throw fault('DTYPE', 'inputs', 'a list of ids of each text, or { ids, types? }', describe(inputs))
+  }
+  const { ids, types } = /** @type {any} */ (isList ? { ids: inputs } : inputs)
+  const lists = readLists('ids', ids)
+  const typeLists = types === undefined || types === null ? undefined : readLists('types', types)
+  return lists.map((list, text) => {
+    const own = typeLists?.[text] ?? list.map(() => 0)
+    if (own.length !== list.length) throw fault('SHAPE', `types[${text}]`, `${list.length} types`, `${own.length}`)
+    return { ids: list, types: own }
+  })
+}
+
+/**
+ * @param {string} argument
+ * @param {unknown} lists
+ * @returns {number[][]}
+ */
+function readLists(argument, lists) {
+  if (!isArray(lists)) throw fault('DTYPE', argument, 'a list of integers for each text', describe(lists))
+  return Array.from(lists, (list, text) => {
+    const isListed = isObject(list) && isLength(/** @type {any} */ (list).length)
+    const numbers = isListed ? Array.from(/** @type {ArrayLike<number>} */ (list), Number) : undefined
+    if (numbers?.every(isLength)) return numbers
+    throw fault('DTYPE', `${argument}[${text}]`, 'a list of integers', describe(list))
+  })
+}
+
+/**
+ * @param {unknown} given
+ * @param {import('./pooling.js').Pooling} pooling
+ */
+function promptOf(given, { prompts, defaultPrompt }) {
+  if (given === undefined) return defaultPrompt === undefined ? '' : (prompts[defaultPrompt] ?? '')
+  if (typeof given !== 'string') throw fault('OPTION', 'prompt', 'a string', describe(given))
+  return Object.hasOwn(prompts, given) ? prompts[given] : given
+}
+
+/** @param {unknown} given */
+function batchTokensOf(given) {
+  if (given === undefined) return BATCH_TOKENS
+  if (isLength(given) && Number(given) > 0) return Number(given)
+  throw fault('OPTION', 'batchTokens', 'a positive integer', describe(given))
+}
+
+/**
+ * The steps after pooling: those of the folder, then the cut to some dimensions, then normalization if asked.
+ *
+ * @param {import('./pooling.js').Pooling} pooling
+ * @param {{ normalize?: unknown, dimensions?: unknown }} given
+ */
+function finishOf({ steps }, { normalize, dimensions }) {
+  if (normalize !== undefined && typeof normalize !== 'boolean') {
+    throw fault('OPTION', 'normalize', 'a boolean', describe(normalize))
+  }
+  const own = normalize === false ? steps.filter((step) => step !== normalizeRows) : steps
+  return (/** @type {Matrix} */ pooled) => {
+    const whole = own.reduce((vectors, step) => step(vectors), pooled)
+    const short = dimensions === undefined ? whole : cut(whole, dimensions)
+    return normalize === true ? normalizeRows(short) : short
+  }
+}
+
+/**
+ * @param {Matrix} vectors
+ * @param {unknown} dimensions
+ */
+function cut({ data, shape: [count, size] }, dimensions) {
+  const kept = Number(dimensions)
+  if (!isLength(dimensions) || kept < 1 || kept > size) {
+    throw fault('OPTION', 'dimensions', `an integer from 1 to ${size}`, describe(dimensions))
+  }
+  const output = new Float32Array(count * kept)
+  for (let row = 0; row < count; row++) output.set(data.subarray(row * size, row * size + kept), row * kept)
+  return { data: output, shape: [count, kept] }
+}
+
+/**
+ * @param {unknown} topK
+ * @param {number} count
+ */
+function countOf(topK, count) {
+  if (topK === undefined) return count
+  if (isLength(topK) && Number(topK) > 0) return Number(topK)
+  throw fault('OPTION', 'topK', 'a positive integer', describe(topK))
+}
+
+const sigmoid = (/** @type {number} */ x) => 1 / (1 + Math.exp(-x))
+
+/**
+ * The activation of a cross-encoder's score: a sigmoid unless the folder names another.
+ *
+ * @param {Record<string, any>} config
+ */
+function scoreOf(config) {
+  const given = config.sentence_transformers?.activation_fn ?? config.sbert_ce_default_activation_function
+  const name = given === undefined || given === null ? 'Sigmoid' : String(given).split('.').at(-1)
+  if (name === 'Sigmoid') return sigmoid
+  if (name === 'Identity') return (/** @type {number} */ x) => x
+  throw fault('FORMAT', 'config.json: activation_fn', 'Sigmoid or Identity', describe(given))
+}
+
+/** @param {Float32Array} row */
+function softmax(row) {
+  const largest = row.reduce((a, b) => Math.max(a, b), -Infinity)
+  const exponentials = Array.from(row, (x) => Math.exp(x - largest))
+  const sum = exponentials.reduce((a, b) => a + b, 0)
+  return exponentials.map((x) => x / sum)
+}

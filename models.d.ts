@@ -1,0 +1,187 @@
+/**
+ * Whole models: embeds, re-ranks and classifies texts with a folder as the hub has it. The folder holds config.json,
+ * tokenizer.json and model.safetensors or its index, and optionally the modules of sentence-transformers. Padding never
+ * enters: a text's result does not depend on the texts beside it.
+ *
+ * ```js
+ * import { loadModel } from '@ruvector/attention/models'
+ *
+ * const model = await loadModel('./all-MiniLM-L6-v2')
+ * const vectors = await model.embed(['A man is eating food.', 'Someone eats a meal.'])
+ * ```
+ *
+ * Letters in shapes: `T` tokens of all texts, `M` model size, `n` texts, `L` tokens of one text, `H` heads.
+ *
+ * @module @ruvector/attention/models
+ */
+import type { Attention, Layer, Tensor } from './index.js'
+
+/** What a model can do with texts. */
+export type Task = 'embed' | 'rerank' | 'classify' | 'generate'
+
+/** The tokens of a text or a pair of texts. `types` are 0 in the first text and 1 in the second. */
+export interface Tokenized {
+  ids: Int32Array
+  types?: Int32Array
+}
+
+/** A tokenizer of your own, in place of the folder's tokenizer.json. */
+export interface Tokenizer {
+  /** Encodes a text or a pair of texts, with special tokens. Without `types`, all types are 0. */
+  encode(text: string, pair?: string): { ids: ArrayLike<number>; types?: ArrayLike<number> | null | undefined }
+  /** Decodes tokens. */
+  decode(ids: readonly number[]): string
+}
+
+/** Options of {@link loadModel}. */
+export interface LoadModelOptions {
+  /** Replaces the folder's tokenizer. */
+  tokenizer?: Tokenizer | null | undefined
+  /** Ends loading; the promise rejects with the signal's reason, and nothing stays in memory. */
+  signal?: AbortSignal | null | undefined
+  /** Receives the fraction of the weights that are loaded, from 0 to 1. */
+  onProgress?: ((fraction: number) => void) | null | undefined
+  /** The API of one backend, as `loadBackend` returns it. Default: the backend of the main entry. */
+  attention?: Attention | null | undefined
+}
+
+/** Options of {@link Model.embed}. */
+export interface EmbedOptions {
+  /** The name of a prompt in config_sentence_transformers.json, or the text of a prompt. It precedes each text. */
+  prompt?: string | null | undefined
+  /** `true` scales vectors to length 1; `false` leaves out the folder's own normalization. */
+  normalize?: boolean | null | undefined
+  /** Keeps the first dimensions only, before `normalize` is applied. */
+  dimensions?: number | null | undefined
+  /** The number of tokens in one pass through the layers; 4096 by default. Results do not depend on it. */
+  batchTokens?: number | null | undefined
+  /** Ends the call; the promise rejects with the signal's reason. */
+  signal?: AbortSignal | null | undefined
+  /** Receives the fraction of the texts that are done. */
+  onProgress?: ((fraction: number) => void) | null | undefined
+}
+
+/** Options of {@link Model.rerank} and {@link Model.classify}. */
+export interface RankOptions {
+  /** The number of results to return, the best ones. Default: all. */
+  topK?: number | null | undefined
+  /** Ends the call; the promise rejects with the signal's reason. */
+  signal?: AbortSignal | null | undefined
+}
+
+/** Options of {@link Model.encode}. */
+export interface EncodeOptions {
+  /** Also returns the logits of the folder's head. */
+  logits?: boolean | null | undefined
+  /** Also returns the weights of every layer; texts are then computed one by one. */
+  attentions?: boolean | null | undefined
+  /** Also returns the embeddings and the output of every layer. */
+  hiddenStates?: boolean | null | undefined
+  /** Ends the call; the promise rejects with the signal's reason. */
+  signal?: AbortSignal | null | undefined
+}
+
+/** The result of {@link Model.encode}. */
+export interface Encoded {
+  /** The output of the last layer for all tokens, packed: `[T,M]`. */
+  hidden: Tensor
+  /** The first row of each text, and `T` at the end: `[n+1]`. */
+  cuSeqlens: Int32Array
+  /** `[n,labels]`, or `[T,labels]` and `[T,vocabulary]` for heads that classify tokens or predict words. */
+  logits?: Tensor
+  /** The weights of each text in each layer, `[H,L,L]`. */
+  attentions?: Tensor[][]
+  /** The embeddings and the output of each layer, `[T,M]`. */
+  hiddenStates?: Tensor[]
+}
+
+/**
+ * Loads a model from a folder. Weights are read one layer at a time.
+ *
+ * Families: BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA and DistilBERT, as `transformers` 4 or 5 saves them, with heads for
+ * sequence classification, token classification and masked words.
+ *
+ * @param source  the path or URL of the folder, or its files by name: bytes, Blobs, `{ size, read }`, or the objects in
+ *   JSON files
+ * @throws {AttentionError} `FORMAT` if a file is missing or not understood, with its name; `SHAPE` if a weight does not
+ *   fit; `OPTION`; `DTYPE`; `MEMORY`
+ * @example
+ * const model = await loadModel('./all-MiniLM-L6-v2')
+ * const { shape } = await model.embed(['A man is eating food.', 'Someone eats a meal.'])
+ * console.log(shape) // [ 2, 384 ]
+ */
+export function loadModel(
+  source: string | URL | Readonly<Record<string, Uint8Array | Blob | object>>,
+  options?: LoadModelOptions | null
+): Promise<Model>
+
+/** A model in memory; {@link loadModel} makes it. Calls run off the calling thread. */
+export class Model implements Disposable {
+  private constructor()
+  /** `model_type` of config.json. */
+  readonly family: string
+  /** config.json as the folder has it. */
+  readonly config: Readonly<Record<string, unknown>>
+  /** What the folder can be asked for. */
+  readonly tasks: readonly Task[]
+  /** The number of parameters. */
+  readonly numParameters: number
+  /** The memory of the parameters in bytes. */
+  readonly bytes: number
+  /** The transformer layers, in order. */
+  readonly layers: readonly Layer[]
+
+  /**
+   * Returns the tokens of a text or a pair, truncated as the folder asks.
+   *
+   * @throws {AttentionError} `OPTION` without a tokenizer; `DTYPE`; `DISPOSED`
+   */
+  tokenize(text: string | readonly [string, string]): Tokenized
+
+  /**
+   * Computes the hidden states of texts that are given as token ids.
+   *
+   * @throws {AttentionError} `DOMAIN` if an id or a position is beyond its table; `OPTION` if `logits` are asked of a
+   *   folder without a head; `DTYPE`; `SHAPE`; `DISPOSED`
+   */
+  encode(
+    inputs:
+      | readonly ArrayLike<number>[]
+      | { ids: readonly ArrayLike<number>[]; types?: readonly ArrayLike<number>[] | null | undefined },
+    options?: EncodeOptions | null
+  ): Promise<Encoded>
+
+  /**
+   * Embeds texts as the folder's sentence-transformers modules ask: pooling, Dense, Normalize. Without modules, a
+   * vector is the mean of a text's last hidden states. Returns `[n,D]`.
+   *
+   * @throws {AttentionError} `OPTION`; `DTYPE`; `DISPOSED`
+   */
+  embed(texts: string | readonly string[], options?: EmbedOptions | null): Promise<Tensor>
+
+  /**
+   * Scores documents by a query with a cross-encoder, and returns them best first.
+   *
+   * @throws {AttentionError} `OPTION` if the folder is no cross-encoder, which has one label; `DTYPE`; `DISPOSED`
+   */
+  rerank(
+    query: string,
+    documents: readonly string[],
+    options?: RankOptions | null
+  ): Promise<{ index: number; score: number }[]>
+
+  /**
+   * Classifies texts, and returns the labels of each with their scores, best first: shares that add up to 1, or for
+   * `multi_label_classification` independent probabilities.
+   *
+   * @throws {AttentionError} `OPTION` if the folder has no classifier; `DTYPE`; `DISPOSED`
+   */
+  classify(
+    texts: string | readonly string[],
+    options?: RankOptions | null
+  ): Promise<{ label: string; score: number }[][]>
+
+  /** Frees the layers; calls made later throw `DISPOSED`. */
+  dispose(): void
+  [Symbol.dispose](): void
+}

@@ -1,0 +1,145 @@
+"""Writes __test__/golden/models/: small random models as folders, and what transformers and sentence-transformers give.
+
+Each folder has the config.json of transformers 5 and, as config.v4.json, that of version 4. `expected.safetensors` has
+the hidden states of three texts, packed, and the logits of the head.
+"""
+
+import json
+import shutil
+
+import torch
+import transformers as hf
+from safetensors.torch import save_file
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.models import Dense, Normalize, Pooling, Transformer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from golden import FOLDER
+
+ROOT = FOLDER / "models"
+SIZES = dict(
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=24,
+    vocab_size=40,
+    max_position_embeddings=20,
+)
+DISTILBERT = dict(dim=16, n_layers=2, n_heads=2, hidden_dim=24, vocab_size=40, max_position_embeddings=20)
+IDS = [[5, 6, 7, 8, 9, 10, 11], [12, 13, 14], [20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31]]
+
+CASES = {
+    "bert": lambda: hf.BertModel(hf.BertConfig(**SIZES)),
+    "bert-classes": lambda: hf.BertForSequenceClassification(hf.BertConfig(**SIZES, num_labels=3)),
+    "bert-words": lambda: hf.BertForMaskedLM(hf.BertConfig(**SIZES)),
+    "roberta-score": lambda: hf.RobertaForSequenceClassification(hf.RobertaConfig(**SIZES, num_labels=1)),
+    "roberta-words": lambda: hf.RobertaForMaskedLM(hf.RobertaConfig(**SIZES)),
+    "xlm-roberta-tokens": lambda: hf.XLMRobertaForTokenClassification(hf.XLMRobertaConfig(**SIZES, num_labels=5)),
+    "camembert": lambda: hf.CamembertModel(hf.CamembertConfig(**SIZES)),
+    "electra-classes": lambda: hf.ElectraForSequenceClassification(hf.ElectraConfig(**SIZES, embedding_size=8)),
+    "electra-words": lambda: hf.ElectraForMaskedLM(hf.ElectraConfig(**SIZES, embedding_size=8)),
+    "distilbert-classes": lambda: hf.DistilBertForSequenceClassification(hf.DistilBertConfig(**DISTILBERT)),
+    "distilbert-words": lambda: hf.DistilBertForMaskedLM(hf.DistilBertConfig(**DISTILBERT)),
+}
+
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a man is eating food someone eats meal the sky blue who ate what query : ##s ##ing".split()
+TEXTS = ["A man is eating food", "Someone eats a meal", "The sky is blue", "the the the a a a blue blue sky sky man man food food"]
+
+
+def randomize(model, seed):
+    """Draws every parameter from N(0, 0.04) by a seed, which gives hidden states of all sizes."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    return model.eval()
+
+
+def write_folder(name, model):
+    folder = ROOT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    config = json.loads((folder / "config.json").read_text())
+    older = {("torch_dtype" if key == "dtype" else key): value for key, value in config.items()}
+    older["transformers_version"] = "4.46.0"
+    if "absolute" not in older:
+        older["position_embedding_type"] = "absolute"
+    (folder / "config.v4.json").write_text(json.dumps(older, indent=2) + "\n")
+    return folder
+
+
+@torch.no_grad()
+def write_case(name, model):
+    folder = write_folder(name, model)
+    hidden, logits = [], []
+    for ids in IDS:
+        inputs = torch.tensor([ids])
+        hidden.append(model.base_model(inputs).last_hidden_state[0])
+        output = model(inputs)
+        if hasattr(output, "logits"):
+            logits.append(output.logits.reshape(-1, output.logits.shape[-1]))
+    expected = {"hidden": torch.cat(hidden)}
+    if logits:
+        expected["logits"] = torch.cat(logits)
+    save_file(expected, folder / "expected.safetensors")
+
+
+def write_tokenizer(folder):
+    vocabulary = {word: index for index, word in enumerate(WORDS)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    special = dict(cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", unk_token="[UNK]", mask_token="[MASK]")
+    fast = hf.BertTokenizerFast(tokenizer_object=tokenizer, model_max_length=12, **special)
+    fast.save_pretrained(folder)
+
+
+def write_sentences(name, modes, dense):
+    """A folder of sentence-transformers: pooling in some modes, a Dense module, normalization, prompts."""
+    base = ROOT / f"{name}.base"
+    randomize(hf.BertModel(hf.BertConfig(**SIZES)), 77).save_pretrained(base)
+    write_tokenizer(base)
+    transformer = Transformer(str(base), max_seq_length=12)
+    pooling = Pooling(16, pooling_mode=tuple(modes))
+    parts = [transformer, pooling]
+    if dense:
+        parts.append(randomize(Dense(16 * len(modes), 8, activation_function=torch.nn.Tanh()), 78))
+        parts.append(Normalize())
+    model = SentenceTransformer(modules=parts, device="cpu", prompts={"query": "query : "}).eval()
+    folder = ROOT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    model.save(str(folder), create_model_card=False)
+    expected = {
+        "plain": model.encode(TEXTS, convert_to_tensor=True),
+        "prompted": model.encode(TEXTS, prompt_name="query", convert_to_tensor=True),
+        "short": model.encode(TEXTS, truncate_dim=5, normalize_embeddings=True, convert_to_tensor=True),
+    }
+    save_file({key: value.contiguous() for key, value in expected.items()}, folder / "expected.safetensors")
+    shutil.rmtree(base)
+
+
+def write_cross_encoder(name):
+    folder = write_folder(name, randomize(hf.BertForSequenceClassification(hf.BertConfig(**SIZES, num_labels=1)), 79))
+    write_tokenizer(folder)
+    model = CrossEncoder(str(folder), device="cpu")
+    scores = model.predict([(TEXTS[0], text) for text in TEXTS], convert_to_tensor=True)
+    save_file({"scores": scores.float()}, folder / "expected.safetensors")
+
+
+def main():
+    for seed, (name, make) in enumerate(CASES.items()):
+        write_case(name, randomize(make(), seed))
+    write_sentences("sentences-dense", ["cls", "mean"], True)
+    for mode in ("max", "weightedmean", "lasttoken", "mean_sqrt_len_tokens"):
+        write_sentences(f"sentences-{mode}", [mode], False)
+    write_cross_encoder("cross-encoder")
+    (ROOT / "texts.json").write_text(json.dumps({"ids": IDS, "texts": TEXTS}) + "\n")
+
+
+main()
