@@ -545,9 +545,9 @@ test('the entry workerd.js starts at the first call with the module from the run
   t.is(await bundled(t, contents, { ...options, plugins: [modules] }), '1 wasm simd128')
 })
 
-test('the version matches package.json, which has no dependencies and no install scripts', (t) => {
+test('the version matches package.json, which has one dependency, for models alone, and no install scripts', (t) => {
   t.is(contract.version, version)
-  t.is(dependencies, undefined)
+  t.deepEqual(Object.keys(dependencies), ['@huggingface/tokenizers'])
   for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) t.false(name in scripts)
 })
 

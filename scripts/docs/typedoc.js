@@ -5,6 +5,7 @@ import { root } from '../../tools/shell.mjs'
 
 const guides = [
   'getting-started',
+  'models',
   'mechanisms',
   'masks-and-shapes',
   'pytorch-weights',
