@@ -108,8 +108,8 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
   const turned: Tensor = rotaryEmbedding(q, { positions: Int32Array.of(3), base: 500000, layout: 'blhd' })
   const turning: number | undefined = new SelfAttention({ numHeads: 1, headDim: 2, rotary: { dim: 2 } }).config.rotary
     ?.dim
-  const normed = new SelfAttention({ numHeads: 1, headDim: 2, qkNorm: 'head', causal: true, useBias: { key: false } })
-  const normOver: 'head' | 'model' | undefined = normed.config.qkNorm?.over
+  const set = new SelfAttention({ numHeads: 1, headDim: 2, qkNorm: 'head', causal: true, useBias: { key: false } })
+  const normOver: 'head' | 'model' | undefined = set.config.qkNorm?.over
   // @ts-expect-error An object names what the norm covers.
   new SelfAttention({ numHeads: 1, headDim: 2, qkNorm: { epsilon: 1e-6 } })
   {

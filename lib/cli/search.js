@@ -1,0 +1,97 @@
+#!/usr/bin/env node
+// `npx @ruvector/attention search QUERY --model DIR --vectors DIR`: the texts closest in meaning to a query.
+
+import { loadModel } from '../entries/models.js'
+import { identify, readManifest, readShards } from './corpus.js'
+import { Failure, UsageError, orFailure, program, requiredOption, wholeNumber } from './program.js'
+import { readTexts } from './texts.js'
+
+const USAGE = `Usage: npx @ruvector/attention search QUERY --model DIR --vectors DIR [options]
+
+Finds the texts closest in meaning to a query, by cosine, among the vectors that embed wrote. Prints score, id and text;
+texts come from the input of embed, if it is where it was.
+
+  --model DIR      the folder of the model that embed used
+  --vectors DIR    the folder that embed wrote
+  --top N          the number of results (10)
+  --prompt NAME    a prompt for the query: a prompt of the model, or the text of another
+  --json           print the results as JSON
+  --help           show this text
+
+Exits with 0; with 1 if a file cannot be used; with 2 for a wrong command line.
+`
+
+const OPTIONS = /** @type {const} */ ({
+  model: { type: 'string' },
+  vectors: { type: 'string' },
+  top: { type: 'string', default: '10' },
+  prompt: { type: 'string' }
+})
+
+/** @typedef {{ id: string | number, score: number, text?: string }} Hit */
+
+/**
+ * The cosine of a query with each row.
+ *
+ * @param {Float32Array} query
+ * @param {{ data: Float32Array, shape: readonly number[] }} vectors
+ */
+function cosines(query, { data, shape: [count, size] }) {
+  const length = (/** @type {Float32Array} */ row) => Math.sqrt(row.reduce((sum, x) => sum + x * x, 0)) || 1
+  const own = length(query)
+  return Array.from({ length: count }, (_, index) => {
+    const row = data.subarray(index * size, (index + 1) * size)
+    return row.reduce((sum, x, at) => sum + x * query[at], 0) / (own * length(row))
+  })
+}
+
+/**
+ * Adds the texts to hits, if the input is unchanged as far as its ids go.
+ *
+ * @param {Hit[]} hits
+ * @param {{ path: string, field: string }} input
+ */
+async function addTexts(hits, { path, field }) {
+  const wanted = new Map(hits.map((hit) => [hit.id, hit]))
+  try {
+    for await (const { id, text } of readTexts(path, field)) {
+      const hit = wanted.get(id)
+      if (hit) hit.text = text
+    }
+  } catch {
+    // Results without texts are still results.
+  }
+}
+
+await program(USAGE, { positionals: true, options: OPTIONS }, async ({ json, positionals, values }) => {
+  const [query, ...more] = positionals
+  if (query === undefined || more.length > 0) throw new UsageError('expected exactly one query; quote it')
+  const [folder, corpus] = [requiredOption(values, 'model'), requiredOption(values, 'vectors')]
+  const top = wholeNumber('top', values.top)
+  return orFailure(async () => {
+    const manifest = await readManifest(corpus)
+    if (manifest === undefined) throw new Failure(`${corpus}: no manifest.json; write the folder with embed`)
+    if (manifest.model.sha256 !== (await identify(folder))) throw new Failure(`${corpus} has vectors of another model`)
+    const model = await loadModel(folder)
+    const { dimensions } = manifest.options
+    const { data } = await model.embed(query, {
+      dimensions,
+      ...(values.prompt !== undefined && { prompt: values.prompt })
+    })
+    model.dispose()
+    /** @type {Hit[]} */
+    let hits = []
+    for await (const { vectors, ids } of readShards(corpus, manifest)) {
+      const found = cosines(data, vectors).map((score, index) => ({ id: ids[index], score }))
+      hits = [...hits, ...found].sort((a, b) => b.score - a.score).slice(0, top)
+    }
+    await addTexts(hits, manifest.input)
+    if (json) return { text: `${JSON.stringify(hits, null, 2)}\n` }
+    return {
+      text: hits
+        .map(({ id, score, text }) => `${score.toFixed(4)}  ${id}  ${text ?? ''}`.trimEnd())
+        .join('\n')
+        .concat('\n')
+    }
+  })
+})
