@@ -1,8 +1,8 @@
 // Families of encoders as data: where a checkpoint keeps what, and how its layers are configured.
 
-import { readSizes, refuseOthers } from './config.js'
+import { readSizes, refuseOthers } from './sizes.js'
 
-/** @typedef {import('./config.js').Sizes} Sizes */
+/** @typedef {import('./sizes.js').Sizes} Sizes */
 /**
  * A step of a head: a product with a weight of the checkpoint, an activation, or a norm. Names with `^` at the front
  * are below the root of the base model.
