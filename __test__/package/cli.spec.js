@@ -10,6 +10,7 @@ import { findFits } from '../../lib/cli/fits.js'
 import { PUBLISHED } from '../../lib/cli/platforms.js'
 import { selfCheck } from '../../lib/cli/self-check.js'
 import { platformTriple } from '../../lib/loaders/platform.js'
+import { cases, weights } from '../support/families.js'
 import { normal } from '../support/tensors.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -350,6 +351,24 @@ test('attention of Llama and Whisper is found with fewer key heads, and norms by
       ['layerNorm', 'norm']
     ]
   )
+})
+
+test('layers of every family of models are found under their prefixes', (t) => {
+  for (const [family, tensors] of Object.entries(weights)) {
+    const fits = findFits(
+      Object.entries(tensors).map(([name, { shape }]) => ({ name, shape: [...shape], dtype: 'F32' }))
+    )
+    for (const { layer, prefix, config } of cases.filter((module) => module.family === family)) {
+      // The linear attention of Qwen3-Next and latent attention have no other names than their own.
+      if (layer === 'GatedDeltaNet' || layer === 'LatentAttention') continue
+      const fit = fits.find((found) => `${prefix}.`.startsWith(`${found.prefix}.`))
+      t.truthy(fit, `${family} ${prefix}`)
+      // Parts of a block are not listed.
+      if (fit === undefined || fit.prefix !== prefix) continue
+      t.true(fit.layer.includes(layer), `${family} ${prefix}: ${fit.layer}`)
+      t.like(fit.config, { modelDim: config.modelDim, ...(config.gated && { gated: true }) })
+    }
+  }
 })
 
 test('a layer does not fit tensors it would reject: an extra tensor, a wrong shape, integers, half of the biases', (t) => {

@@ -1,6 +1,8 @@
 // Finds the layers of this package that the tensors of a file fit, by names and shapes. A layer fits if the names are
 // exactly those that its loadStateDict expects: no tensor may be missing, extra, or of another shape.
 
+import { FAMILIES, itemsOf } from '../names/items.js'
+import { attentionConfig, blockConfig } from '../names/shapes.js'
 import { isBuffer } from '../weights/buffers.js'
 
 /** @typedef {{ name: string, shape: number[], dtype: string }} Entry */
@@ -20,136 +22,22 @@ import { isBuffer } from '../weights/buffers.js'
  */
 
 const READABLE = ['F32', 'F16', 'BF16', 'F64']
-const ATTENTION = 'MultiHeadAttention, SelfAttention, CrossAttention'
 
-/**
- * The configuration of attention, from the sizes of its inputs and the total sizes of all query and key heads.
- *
- * @param {Sizes} sizes
- * @param {boolean} useBias
- */
-const attentionConfig = ({ m, q, kv = q, k = m, v = k }, useBias) => ({
-  modelDim: m,
-  'numHeads · headDim': q,
-  ...(kv !== q && { 'kvHeads · headDim': kv }),
-  ...(k !== m && { kDim: k }),
-  ...(v !== m && { vDim: v }),
-  useBias
-})
+/** Settings that layers do not have yet; tensors that need them fit no layer. */
+const AWAITED = ['gated', 'norm', 'attentionNorm', 'attention', 'outputGate', 'sinks', 'addBiasKv', 'relativeBias']
 
-/** @param {string} prefix @param {string} norm */
-const bertNorm = (prefix, norm) => ({
-  [`${prefix}.${norm === 'new' ? 'weight' : 'gamma'}`]: 'm',
-  [`${prefix}.${norm === 'new' ? 'bias' : 'beta'}`]: 'm'
-})
+/** @param {Record<string, unknown>} config @param {string} layer */
+const isAwaited = (config, layer) =>
+  Object.keys(config).some((name) => AWAITED.includes(name)) || (layer.endsWith('Layer') && config.useBias === false)
 
-const BERT_ATTENTION = {
-  'self.query.weight': 'q m',
-  'self.key.weight': 'kv m',
-  'self.value.weight': 'kv m',
-  'self.query.bias': 'q',
-  'self.key.bias': 'kv',
-  'self.value.bias': 'kv',
-  'output.dense.weight': 'm q',
-  'output.dense.bias': 'm'
-}
-
-/** @type {readonly Rule[]} */
-const ENCODERS = [
-  {
-    layer: 'TransformerEncoderLayer',
-    naming: 'PyTorch',
-    required: {
-      'self_attn.in_proj_weight': '3*m m',
-      'self_attn.in_proj_bias': '3*m',
-      'self_attn.out_proj.weight': 'm m',
-      'self_attn.out_proj.bias': 'm',
-      'linear1.weight': 'f m',
-      'linear1.bias': 'f',
-      'linear2.weight': 'm f',
-      'linear2.bias': 'm',
-      'norm1.weight': 'm',
-      'norm1.bias': 'm',
-      'norm2.weight': 'm',
-      'norm2.bias': 'm'
-    },
-    config: ({ m, f }) => ({ modelDim: m, feedForwardDim: f })
-  },
-  ...['new', 'old'].map((norm) => ({
-    layer: 'TransformerEncoderLayer',
-    naming: 'BERT',
-    required: {
-      'intermediate.dense.weight': 'f m',
-      'intermediate.dense.bias': 'f',
-      'output.dense.weight': 'm f',
-      'output.dense.bias': 'm',
-      ...Object.fromEntries(
-        Object.keys(BERT_ATTENTION).map((name) => [`attention.${name}`, name.endsWith('weight') ? 'm m' : 'm'])
-      ),
-      ...bertNorm('attention.output.LayerNorm', norm),
-      ...bertNorm('output.LayerNorm', norm)
-    },
-    config: (/** @type {Sizes} */ { m, f }) => ({ modelDim: m, feedForwardDim: f, activation: 'gelu' })
-  }))
-]
+/** Layers with families of names, those that contain others first. */
+const FAMILY_LAYERS = /** @type {const} */ ([
+  ['TransformerEncoderLayer', FAMILIES.TransformerEncoderLayer, blockConfig],
+  ['MultiHeadAttention, SelfAttention, CrossAttention', FAMILIES.MultiHeadAttention, attentionConfig]
+])
 
 /** @type {readonly Rule[]} */
 const LAYERS = [
-  {
-    layer: ATTENTION,
-    naming: 'PyTorch',
-    required: { in_proj_weight: 'i m', 'out_proj.weight': 'm q' },
-    optional: { in_proj_bias: 'i', 'out_proj.bias': 'm' },
-    config: ({ m, i, q }, has) => {
-      const kv = (i - q) / 2
-      if (!Number.isInteger(kv) || kv < 1 || has('in_proj_bias') !== has('out_proj.bias')) return undefined
-      return attentionConfig({ m, q, kv }, has('in_proj_bias'))
-    }
-  },
-  {
-    layer: ATTENTION,
-    naming: 'PyTorch',
-    required: { q_proj_weight: 'q m', k_proj_weight: 'kv k', v_proj_weight: 'kv v', 'out_proj.weight': 'm q' },
-    optional: { in_proj_bias: 'i', 'out_proj.bias': 'm' },
-    config: (sizes, has) => {
-      if (has('in_proj_bias') !== has('out_proj.bias')) return undefined
-      if (has('in_proj_bias') && sizes.i !== sizes.q + 2 * sizes.kv) return undefined
-      return attentionConfig(sizes, has('in_proj_bias'))
-    }
-  },
-  {
-    layer: ATTENTION,
-    naming: 'BERT',
-    required: BERT_ATTENTION,
-    optional: { ...bertNorm('output.LayerNorm', 'new'), ...bertNorm('output.LayerNorm', 'old') },
-    config: (sizes) => attentionConfig(sizes, true)
-  },
-  {
-    layer: ATTENTION,
-    naming: 'Llama',
-    required: { 'o_proj.weight': 'm q', 'q_proj.weight': 'q m', 'k_proj.weight': 'kv k', 'v_proj.weight': 'kv v' },
-    optional: { 'q_proj.bias': 'q', 'k_proj.bias': 'kv', 'v_proj.bias': 'kv', 'o_proj.bias': 'm' },
-    config: (sizes, has) => {
-      const biases = ['q_proj.bias', 'k_proj.bias', 'v_proj.bias'].filter(has).length
-      if (biases % 3 !== 0 || (has('o_proj.bias') && biases === 0)) return undefined
-      return attentionConfig(sizes, biases > 0)
-    }
-  },
-  {
-    layer: ATTENTION,
-    naming: 'Whisper',
-    required: {
-      'out_proj.weight': 'm q',
-      'q_proj.weight': 'q m',
-      'k_proj.weight': 'kv k',
-      'v_proj.weight': 'kv v',
-      'q_proj.bias': 'q',
-      'v_proj.bias': 'kv',
-      'out_proj.bias': 'm'
-    },
-    optional: { 'k_proj.bias': 'kv' },
-    config: (sizes) => attentionConfig(sizes, true)
-  },
   {
     layer: 'GraphAttention',
     naming: 'PyTorch Geometric (GATv2Conv)',
@@ -299,6 +187,49 @@ function fitsOf(rules, entries) {
 }
 
 /**
+ * Layers under the names of families: those that contain others hide them.
+ *
+ * @param {readonly Entry[]} entries
+ */
+function familyFits(entries) {
+  /** @type {Fit[]} */
+  const fits = []
+  for (const [layer, families, configOf] of FAMILY_LAYERS) {
+    for (const family of Object.values(families)) {
+      for (const [prefix, members] of groupsOf(family, entries)) {
+        if (isInside(prefix, fits)) continue
+        const config = configOf(family, members)
+        if (config && !isAwaited(config, layer)) fits.push({ layer, naming: family.title, prefix, config })
+      }
+    }
+  }
+  return fits
+}
+
+/**
+ * Entries by prefixes under which a family's output projection is.
+ *
+ * @param {import('../names/attention.js').Family} family
+ * @param {readonly Entry[]} entries
+ */
+function groupsOf(family, entries) {
+  const keys = itemsOf(family).filter(({ parts, scale }) => !scale && parts.includes('output.weight'))
+  /** @type {Map<string, Map<string, readonly number[]>>} */
+  const groups = new Map()
+  for (const { name } of entries) {
+    const key = keys.find((item) => name === item.name || name.endsWith(`.${item.name}`))
+    if (key === undefined) continue
+    const prefix = name.slice(0, name.length - key.name.length)
+    const members = entries.filter((entry) => entry.name.startsWith(prefix))
+    groups.set(prefix.slice(0, -1), new Map(members.map((entry) => [entry.name.slice(prefix.length), entry.shape])))
+  }
+  return groups
+}
+
+/** True if a prefix is that of a fit, or below it. @param {string} prefix @param {readonly Fit[]} fits */
+const isInside = (prefix, fits) => fits.some((fit) => fit.prefix === '' || `${prefix}.`.startsWith(`${fit.prefix}.`))
+
+/**
  * Norms: a one-dimensional weight, with an optional bias, under a name that contains 'norm' or 'ln_'.
  *
  * @param {readonly Entry[]} entries
@@ -332,9 +263,8 @@ function norms(entries) {
  */
 export function findFits(all) {
   const entries = all.filter(({ name, shape, dtype }) => READABLE.includes(dtype) && !isBuffer(name, shape))
-  const encoders = fitsOf(ENCODERS, entries)
-  const isStandalone = (/** @type {Fit} */ { prefix }) =>
-    !encoders.some((encoder) => encoder.prefix === '' || `${prefix}.`.startsWith(`${encoder.prefix}.`))
-  const others = [...fitsOf(LAYERS, entries), ...norms(entries)].filter(isStandalone)
-  return [...encoders, ...others].sort((a, b) => a.prefix.localeCompare(b.prefix, 'en', { numeric: true }))
+  const families = familyFits(entries)
+  const blocks = families.filter(({ layer }) => layer.endsWith('Layer'))
+  const others = [...fitsOf(LAYERS, entries), ...norms(entries)].filter(({ prefix }) => !isInside(prefix, blocks))
+  return [...families, ...others].sort((a, b) => a.prefix.localeCompare(b.prefix, 'en', { numeric: true }))
 }

@@ -87,14 +87,19 @@ function groupFits(fits) {
   return [...groups.values()]
 }
 
+/** @param {Record<string, unknown>} config @returns {string} */
+const formatConfig = (config) =>
+  Object.entries(config)
+    .map(([name, value]) => `${name} ${typeof value === 'object' ? `(${formatConfig({ ...value })})` : value}`)
+    .join(', ')
+
 /** @param {Inspection['fits']} group */
 function formatFit(group) {
   const [{ layer, naming, config, prefix }] = group
   const last = group[group.length - 1].prefix
-  const sizes = Object.entries(config).map(([name, value]) => `${name} ${value}`)
   const where = prefix === '' ? 'without a prefix' : `prefix ${clean(prefix)}`
   return [
-    `  ${layer}: ${naming}; ${sizes.join(', ')}`,
+    `  ${layer}: ${naming}; ${formatConfig(config)}`,
     `    ${where}${group.length > 1 ? ` … ${clean(last)}, ${group.length} of them` : ''}`
   ]
 }

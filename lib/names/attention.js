@@ -1,7 +1,7 @@
 // Names of attention parameters in the checkpoints of each family of models.
 
 /**
- * What a checkpoint's entry holds: one or more parameters, whose rows follow one another.
+ * The contents of a checkpoint's entry: one or more parameters, whose rows follow one another.
  *
  * @typedef {object} Source
  * @property {readonly string[]} parts  the parameters, such as `query` and `key`
@@ -12,10 +12,12 @@
  * @property {boolean} [ignored]  an entry of a neighboring module
  */
 /**
- * A family's names below the layer's prefix. `*` stands for `weight` and `bias`.
+ * The names of one family, below the prefix of the layer. `*` stands for `weight` and `bias`.
  *
  * @typedef {object} Family
+ * @property {string} title
  * @property {Readonly<Record<string, string | Source>>} names
+ * @property {Readonly<Record<string, unknown>>} [config]  settings of the family's layers that shapes do not tell
  * @property {readonly string[]} [zeros]  parameters whose biases are zeros if a checkpoint has none
  */
 
@@ -37,6 +39,7 @@ const NEIGHBOR = { 'LayerNorm.*': IGNORED }
 /** @type {Readonly<Record<string, Family>>} */
 export const ATTENTION = {
   torch: {
+    title: 'PyTorch',
     names: {
       'in_proj_*': PROJECTIONS,
       'q_proj_*': 'query',
@@ -51,6 +54,7 @@ export const ATTENTION = {
     }
   },
   bert: {
+    title: 'BERT',
     names: {
       'self.query.*': 'query',
       'self.key.*': 'key',
@@ -60,14 +64,12 @@ export const ATTENTION = {
     }
   },
   // Qwen 2 has biases everywhere except in `o_proj`.
-  llama: {
-    names: { ...LLAMA, ...NORMS, ...RELATIVE_BIAS, sinks: 'sinks' },
-    zeros: ['output']
-  },
+  llama: { title: 'Llama', names: { ...LLAMA, ...NORMS, ...RELATIVE_BIAS, sinks: 'sinks' }, zeros: ['output'] },
   // Also BART, CLIP, SigLIP and wav2vec 2.0. Whisper has no bias for keys.
-  whisper: { names: { ...LLAMA_INPUTS, 'out_proj.*': 'output' }, zeros: ['key'] },
+  whisper: { title: 'Whisper', names: { ...LLAMA_INPUTS, 'out_proj.*': 'output' }, zeros: ['key'] },
   // Also DeiT and DINOv2. Transformers 5 keeps them in memory under the names of Llama.
   vit: {
+    title: 'ViT',
     names: {
       'attention.query.*': 'query',
       'attention.key.*': 'key',
@@ -76,19 +78,30 @@ export const ATTENTION = {
       ...LLAMA
     }
   },
-  distilbert: { names: { 'q_lin.*': 'query', 'k_lin.*': 'key', 'v_lin.*': 'value', 'out_lin.*': 'output' } },
-  albert: { names: { 'query.*': 'query', 'key.*': 'key', 'value.*': 'value', 'dense.*': 'output', ...NEIGHBOR } },
-  t5: { names: { ...LETTERS, ...RELATIVE_BIAS } },
-  mpnet: { names: { ...below('attn.', LETTERS), ...NEIGHBOR } },
+  distilbert: {
+    title: 'DistilBERT',
+    names: { 'q_lin.*': 'query', 'k_lin.*': 'key', 'v_lin.*': 'value', 'out_lin.*': 'output' }
+  },
+  albert: {
+    title: 'ALBERT',
+    names: { 'query.*': 'query', 'key.*': 'key', 'value.*': 'value', 'dense.*': 'output', ...NEIGHBOR }
+  },
+  t5: { title: 'T5', names: { ...LETTERS, ...RELATIVE_BIAS } },
+  mpnet: { title: 'MPNet', names: { ...below('attn.', LETTERS), ...NEIGHBOR } },
   // torch.nn.Linear's weights are `[out, in]`, those of GPT-2's Conv1D `[in, out]`.
-  gpt2: { names: { 'c_attn.*': transposed(PROJECTIONS), 'c_proj.*': transposed('output') } },
+  gpt2: { title: 'GPT-2', names: { 'c_attn.*': transposed(PROJECTIONS), 'c_proj.*': transposed('output') } },
   // Also BLOOM.
-  gpt_neox: { names: { 'query_key_value.*': byHead(PROJECTIONS), 'dense.*': 'output' } },
-  phi3: { names: { 'qkv_proj.*': PROJECTIONS, 'o_proj.*': 'output' } },
-  modernbert: { names: { 'Wqkv.*': PROJECTIONS, 'Wo.*': 'output' } },
-  nomic: { names: { 'Wqkv.*': PROJECTIONS, 'out_proj.*': 'output' }, zeros: ['query', 'key', 'value', 'output'] },
-  timm: { names: { 'qkv.*': PROJECTIONS, 'proj.*': 'output', ...NORMS } },
+  gpt_neox: { title: 'GPT-NeoX', names: { 'query_key_value.*': byHead(PROJECTIONS), 'dense.*': 'output' } },
+  phi3: { title: 'Phi-3', names: { 'qkv_proj.*': PROJECTIONS, 'o_proj.*': 'output' } },
+  modernbert: { title: 'ModernBERT', names: { 'Wqkv.*': PROJECTIONS, 'Wo.*': 'output' } },
+  nomic: {
+    title: 'Nomic',
+    names: { 'Wqkv.*': PROJECTIONS, 'out_proj.*': 'output' },
+    zeros: ['query', 'key', 'value', 'output']
+  },
+  timm: { title: 'timm', names: { 'qkv.*': PROJECTIONS, 'proj.*': 'output', ...NORMS } },
   diffusers: {
+    title: 'diffusers',
     names: {
       'to_q.*': 'query',
       'to_k.*': 'key',

@@ -34,9 +34,11 @@ const t5FeedForward = (index) =>
 
 /** `torch.nn.TransformerEncoderLayer` and encoder layers of models. @type {Readonly<Record<string, Family>>} */
 export const ENCODER = {
-  torch: { names: { ...below('self_attn.', torch.names), ...TORCH_FEED_FORWARD, ...NORMS } },
+  torch: { title: 'PyTorch', names: { ...below('self_attn.', torch.names), ...TORCH_FEED_FORWARD, ...NORMS } },
   // Also RoBERTa and ELECTRA.
   bert: {
+    title: 'BERT',
+    config: { activation: 'gelu' },
     names: {
       ...below('attention.', bert.names),
       ...BERT_FEED_FORWARD,
@@ -45,6 +47,8 @@ export const ENCODER = {
     }
   },
   distilbert: {
+    title: 'DistilBERT',
+    config: { activation: 'gelu' },
     names: {
       ...below('attention.', distilbert.names),
       'ffn.lin1.*': 'up',
@@ -54,6 +58,8 @@ export const ENCODER = {
     }
   },
   mpnet: {
+    title: 'MPNet',
+    config: { activation: 'gelu' },
     names: {
       ...below('attention.attn.', t5.names),
       ...BERT_FEED_FORWARD,
@@ -62,6 +68,8 @@ export const ENCODER = {
     }
   },
   albert: {
+    title: 'ALBERT',
+    config: { activation: 'gelu-tanh' },
     names: {
       ...below('attention.', albert.names),
       'ffn.*': 'up',
@@ -72,6 +80,8 @@ export const ENCODER = {
   },
   // Also DeiT.
   vit: {
+    title: 'ViT',
+    config: { activation: 'gelu', normFirst: true },
     names: {
       ...below('attention.', vit.names),
       ...BERT_FEED_FORWARD,
@@ -82,6 +92,8 @@ export const ENCODER = {
   },
   // The giant model has a gate.
   dinov2: {
+    title: 'DINOv2',
+    config: { activation: 'gelu', normFirst: true },
     names: {
       ...below('attention.', vit.names),
       'mlp.fc1.*': ungated('up'),
@@ -94,6 +106,8 @@ export const ENCODER = {
     }
   },
   timm: {
+    title: 'timm',
+    config: { activation: 'gelu', normFirst: true },
     names: {
       ...below('attn.', timm.names),
       ...MLP,
@@ -104,10 +118,14 @@ export const ENCODER = {
   },
   // Also SigLIP.
   clip: {
+    title: 'CLIP',
+    config: { activation: 'quick-gelu', normFirst: true },
     names: { ...below('self_attn.', whisper.names), ...MLP, 'layer_norm1.*': 'norm1', 'layer_norm2.*': 'norm2' }
   },
   // Also BART.
   whisper: {
+    title: 'Whisper',
+    config: { activation: 'gelu', normFirst: true },
     names: {
       ...below('self_attn.', whisper.names),
       ...SMALL,
@@ -117,6 +135,8 @@ export const ENCODER = {
     zeros: ['key']
   },
   wav2vec2: {
+    title: 'wav2vec 2.0',
+    config: { activation: 'gelu' },
     names: {
       ...below('attention.', whisper.names),
       'feed_forward.intermediate_dense.*': 'up',
@@ -126,9 +146,13 @@ export const ENCODER = {
     }
   },
   t5: {
+    title: 'T5',
+    config: { norm: 'rms', normFirst: true },
     names: { ...below('layer.0.SelfAttention.', t5.names), 'layer.0.layer_norm.*': 'norm1', ...t5FeedForward(1) }
   },
   modernbert: {
+    title: 'ModernBERT',
+    config: { activation: 'gelu', normFirst: true },
     names: {
       ...below('attn.', modernbert.names),
       'mlp.Wi.*': 'gate up',
@@ -139,6 +163,8 @@ export const ENCODER = {
   },
   // Norms have biases, projections have none.
   nomic: {
+    title: 'Nomic',
+    config: { activation: 'silu' },
     names: {
       ...below('attn.', nomic.names),
       'mlp.fc11.*': 'up',
@@ -167,10 +193,14 @@ const NEOX_FEED_FORWARD = below('mlp.', { 'dense_h_to_4h.*': 'up', 'dense_4h_to_
 export const DECODER = {
   // Also Mistral, Qwen, Gemma, OLMo 2 and SmolLM 3.
   llama: {
+    title: 'Llama',
+    config: { activation: 'silu' },
     names: { ...below('self_attn.', llama.names), ...LLAMA_FEED_FORWARD, ...LLAMA_NORMS },
     zeros: ['output']
   },
   gpt2: {
+    title: 'GPT-2',
+    config: { activation: 'gelu-tanh' },
     names: {
       ...below('attn.', gpt2.names),
       'mlp.c_fc.*': transposed('up'),
@@ -179,9 +209,19 @@ export const DECODER = {
       'ln_2.*': 'post_attention_norm'
     }
   },
-  gpt_neox: { names: { ...below('attention.', gpt_neox.names), ...NEOX_FEED_FORWARD, ...LLAMA_NORMS } },
-  bloom: { names: { ...below('self_attention.', gpt_neox.names), ...NEOX_FEED_FORWARD, ...LLAMA_NORMS } },
+  gpt_neox: {
+    title: 'GPT-NeoX',
+    config: { activation: 'gelu', parallel: true },
+    names: { ...below('attention.', gpt_neox.names), ...NEOX_FEED_FORWARD, ...LLAMA_NORMS }
+  },
+  bloom: {
+    title: 'BLOOM',
+    config: { activation: 'gelu-tanh' },
+    names: { ...below('self_attention.', gpt_neox.names), ...NEOX_FEED_FORWARD, ...LLAMA_NORMS }
+  },
   phi3: {
+    title: 'Phi-3',
+    config: { activation: 'silu' },
     names: {
       ...below('self_attn.', phi3.names),
       'mlp.gate_up_proj.*': 'gate up',
@@ -190,6 +230,8 @@ export const DECODER = {
     }
   },
   starcoder2: {
+    title: 'StarCoder 2',
+    config: { activation: 'gelu-tanh' },
     names: { ...below('self_attn.', llama.names), 'mlp.c_fc.*': 'up', 'mlp.c_proj.*': 'down', ...LLAMA_NORMS }
   }
 }
@@ -199,6 +241,7 @@ const CROSS = 'cross_'
 /** Layers with a self- and a cross-attention. @type {Readonly<Record<string, Family>>} */
 export const CROSS_DECODER = {
   torch: {
+    title: 'PyTorch',
     names: {
       ...below('self_attn.', torch.names),
       ...below('multihead_attn.', torch.names, CROSS),
@@ -209,6 +252,8 @@ export const CROSS_DECODER = {
   },
   // Also BART.
   whisper: {
+    title: 'Whisper',
+    config: { activation: 'gelu', normFirst: true },
     names: {
       ...below('self_attn.', whisper.names),
       ...below('encoder_attn.', whisper.names, CROSS),
@@ -220,6 +265,8 @@ export const CROSS_DECODER = {
     zeros: ['key', `${CROSS}key`]
   },
   t5: {
+    title: 'T5',
+    config: { norm: 'rms', normFirst: true },
     names: {
       ...below('layer.0.SelfAttention.', t5.names),
       ...below('layer.1.EncDecAttention.', t5.names, CROSS),
@@ -229,6 +276,8 @@ export const CROSS_DECODER = {
     }
   },
   diffusers: {
+    title: 'diffusers',
+    config: { activation: 'gelu', normFirst: true },
     names: {
       ...below('attn1.', diffusers.names),
       ...below('attn2.', diffusers.names, CROSS),

@@ -2,17 +2,14 @@
 // transposed, reordered and scaled as the tables of families say.
 
 import { fault } from '../checks/errors.js'
-import { allocate, elements, formatShape } from '../checks/tensor.js'
-import { ATTENTION } from './attention.js'
-import { CROSS_DECODER, DECODER, ENCODER } from './layers.js'
+import { allocate } from '../checks/tensor.js'
+import { FAMILIES, currentName, recognize } from './items.js'
+import { NamedParameters } from './parameters.js'
 
-/** @typedef {import('./attention.js').Family} Family */
-/** @typedef {Readonly<Record<string, Family>>} Families */
 /** @typedef {{ name: string, shape: number[], data: Float32Array }} Entry */
 /** A parameter of a layer, as `query.weight`. @typedef {{ shape: number[], data: Float32Array }} Parameter */
-/** @typedef {Required<import('./attention.js').Source> & { name: string }} Item */
 /**
- * What determines the names and shapes of a layer's parameters.
+ * The origins of a layer's parameters: their names and shapes follow from these.
  *
  * @typedef {object} Layout
  * @property {import('../runtime/operations.js').Operation} operation  creates the layer
@@ -20,64 +17,8 @@ import { CROSS_DECODER, DECODER, ENCODER } from './layers.js'
  * @property {import('../weights/state.js').Entries} entries
  */
 
-/** Families by the operation that creates a layer; the first one's names are the layer's own. */
-const FAMILIES = /** @type {Partial<Record<string, Families>>} */ ({
-  createMultiHeadAttention: ATTENTION,
-  createSelfAttention: ATTENTION,
-  createCrossAttention: ATTENTION,
-  createTransformerEncoderLayer: ENCODER,
-  createDecoderLayer: DECODER,
-  createTransformerDecoderLayer: CROSS_DECODER
-})
-
-/** @type {WeakMap<Family, readonly Item[]>} */
-const expanded = new WeakMap()
-
-/**
- * The entries that checkpoints of a family may have.
- *
- * @param {Family} family
- * @returns {readonly Item[]}
- */
-export function itemsOf(family) {
-  let items = expanded.get(family)
-  if (items === undefined) {
-    items = Object.entries(family.names).flatMap(([pattern, source]) => {
-      const given = typeof source === 'string' ? { parts: source.split(' ') } : source
-      const item = { transposed: false, byHead: false, scale: false, ungated: false, ignored: false, ...given }
-      if (!pattern.includes('*')) return [{ ...item, name: pattern }]
-      return ['weight', 'bias'].map((kind) => ({
-        ...item,
-        name: pattern.replace('*', kind),
-        parts: item.parts.map((part) => `${part}.${kind}`)
-      }))
-    })
-    expanded.set(family, items)
-  }
-  return items
-}
-
-/**
- * The family whose names explain most of the given ones, or undefined if none explains any.
- *
- * @param {Families} families
- * @param {ReadonlySet<string>} names
- */
-export function recognize(families, names) {
-  let best = { family: /** @type {Family | undefined} */ (undefined), count: 0 }
-  for (const family of Object.values(families)) {
-    const count = itemsOf(family).filter(({ name }) => names.has(name)).length
-    if (count > best.count) best = { family, count }
-  }
-  return best.family
-}
-
-/** The names of BERT before 2019 for the parameters of norms. */
-const OLD_NORM = /(LayerNorm\.)(gamma|beta)$/
-
-/** @param {string} name */
-const currentName = (name) =>
-  name.replace(OLD_NORM, (_, norm, kind) => `${norm}${kind === 'gamma' ? 'weight' : 'bias'}`)
+/** @param {Layout} layout @returns {import('./items.js').Families | undefined} */
+const familiesOf = ({ operation }) => FAMILIES[/** @type {keyof typeof FAMILIES} */ (operation.replace(/^create/, ''))]
 
 /**
  * The entries under the layer's own names. Entries whose names are no family's stay as they are.
@@ -88,16 +29,16 @@ const currentName = (name) =>
  * @returns {readonly Entry[]}
  */
 export function toLayerNames(layout, entries, { prefix, strict }) {
-  const families = FAMILIES[layout.operation]
+  const families = familiesOf(layout)
   if (families === undefined) return entries
   const named = new Map(entries.map((entry) => [currentName(entry.name.slice(prefix.length)), entry]))
   const family = recognize(families, new Set(named.keys()))
   const [own] = Object.values(families)
   if (family === undefined || family === own) return entries
-  const loader = new Loader(layout, own, family, prefix)
-  const found = loader.read(named, strict)
+  const parameters = new NamedParameters(layout, own, family, prefix)
+  const found = parameters.read(named, strict)
   return layout.entries.map(({ name, shape }) => {
-    const parts = loader.partsOf(name).map((part) => loader.require(found, part))
+    const parts = parameters.partsOf(name).map((part) => parameters.require(found, part))
     const data = parts.length === 1 ? parts[0] : joined(name, parts)
     return { name: prefix + name, shape, data }
   })
@@ -112,7 +53,7 @@ export function toLayerNames(layout, entries, { prefix, strict }) {
  * @returns {Record<string, Parameter>}
  */
 export function toFamilyNames(layout, state, names) {
-  const families = FAMILIES[layout.operation] ?? {}
+  const families = familiesOf(layout) ?? {}
   const [own] = Object.values(families)
   const family = Object.hasOwn(families, names) ? families[names] : undefined
   if (family === undefined) {
@@ -120,293 +61,9 @@ export function toFamilyNames(layout, state, names) {
     throw fault('OPTION', 'names', known.length > 0 ? `one of ${known.join(', ')}` : 'no names', `'${names}'`)
   }
   if (family === own) return state
-  const source = new Loader(layout, own, own, '')
+  const source = new NamedParameters(layout, own, own, '')
   const entries = Object.entries(state).map(([name, tensor]) => /** @type {const} */ ([name, { name, ...tensor }]))
-  return new Loader(layout, own, family, '').write(source.read(new Map(entries), true), names)
-}
-
-/** Reads and writes the parameters of one layer under the names of one family. */
-class Loader {
-  #items
-  #zeros
-  #groups
-  /** Shapes of the layer's parameters. @type {Map<string, readonly number[]>} */
-  #shapes = new Map()
-  /** Parameters by the layer's names. @type {Map<string, readonly string[]>} */
-  #parts = new Map()
-  #prefix
-
-  /**
-   * @param {Layout} layout
-   * @param {Family} own
-   * @param {Family} family
-   * @param {string} prefix
-   */
-  constructor({ config, entries }, own, family, prefix) {
-    this.#prefix = prefix
-    this.#zeros = family.zeros ?? []
-    const sizes = sizesOf(config)
-    this.#groups = sizes.groups
-    for (const { name, shape } of entries) {
-      const item = itemsOf(own).find((candidate) => candidate.name === name)
-      const parts = item?.parts ?? [name]
-      this.#parts.set(name, parts)
-      for (const part of parts) {
-        const [rows, ...rest] = shape
-        this.#shapes.set(part, parts.length === 1 ? shape : [sizes.rows(part, rows / parts.length), ...rest])
-      }
-    }
-    this.#items = this.#itemsOf(family)
-  }
-
-  /**
-   * The family's entries, without the gate if the layer has none.
-   *
-   * @param {Family} family
-   */
-  #itemsOf(family) {
-    if (this.#shapes.has('gate.weight')) return itemsOf(family).filter(({ ungated }) => !ungated)
-    const withoutGate = itemsOf(family).map((item) => ({
-      ...item,
-      parts: item.parts.filter((part) => !part.startsWith('gate.'))
-    }))
-    return withoutGate.filter(({ parts, ignored }) => ignored || parts.length > 0)
-  }
-
-  /** @param {string} name  one of the layer's own */
-  partsOf(name) {
-    return this.#parts.get(name) ?? [name]
-  }
-
-  /**
-   * The parameters that the entries hold.
-   *
-   * @param {ReadonlyMap<string, Entry>} entries
-   * @param {boolean} strict
-   */
-  read(entries, strict) {
-    /** @type {Map<string, Float32Array>} */
-    const found = new Map()
-    /** @type {[string, Float32Array][]} */
-    const scales = []
-    const items = new Map(this.#items.map((item) => [item.name, item]))
-    for (const [name, entry] of entries) {
-      const item = items.get(name)
-      if (item?.ignored) continue
-      if (item === undefined || !this.#has(item)) {
-        if (strict) throw this.#surplus(entry.name, item)
-        continue
-      }
-      this.#checkShape(item, entry)
-      if (item.scale) {
-        scales.push([item.parts[0], entry.data])
-        continue
-      }
-      for (const [part, data] of this.#split(item, entry)) {
-        if (found.has(part)) throw fault('FORMAT', entry.name, 'one entry per parameter', 'two')
-        found.set(part, data)
-      }
-    }
-    for (const [part, scale] of scales) this.#fold(found, part, scale)
-    return found
-  }
-
-  /**
-   * @param {ReadonlyMap<string, Float32Array>} found
-   * @param {string} part
-   */
-  require(found, part) {
-    const data = found.get(part)
-    if (data !== undefined) return data
-    const zeros = this.#zeros
-    const shape = /** @type {readonly number[]} */ (this.#shapes.get(part))
-    const isBias = part.endsWith('.bias')
-    const mayLack = isBias && zeros.includes(part.slice(0, -'.bias'.length))
-    if (mayLack && (zeros.includes('query') || found.has('query.bias'))) return allocate(part, elements(shape))
-    const candidates = this.#items.filter((item) => item.parts.includes(part))
-    const item = candidates.find(({ parts }) => parts.every((other) => !found.has(other))) ?? candidates[0]
-    if (item === undefined) {
-      throw fault('FORMAT', this.#prefix + part, 'a parameter that these names have a place for', 'no such entry')
-    }
-    const reason = isBias ? 'no such entry, though useBias is true' : 'no such entry'
-    throw fault('FORMAT', this.#prefix + item.name, `an entry of shape ${formatShape(this.#shapeOf(item))}`, reason)
-  }
-
-  /**
-   * @param {ReadonlyMap<string, Float32Array>} found
-   * @param {string} names
-   * @returns {Record<string, Parameter>}
-   */
-  write(found, names) {
-    /** @type {Set<string>} */
-    const written = new Set()
-    /** @type {[string, Parameter][]} */
-    const state = []
-    for (const item of this.#items) {
-      if (item.ignored || !this.#has(item) || item.parts.some((part) => written.has(part))) continue
-      const shape = this.#shapeOf(item)
-      const data = allocate(item.name, elements(shape))
-      if (item.scale) data.fill(1)
-      else this.#join(item, found, data)
-      state.push([item.name, { data, shape }])
-      if (!item.scale) for (const part of item.parts) written.add(part)
-    }
-    const left = [...found.keys()].find((part) => !written.has(part))
-    if (left !== undefined) throw fault('OPTION', 'names', `names with a place for ${left}`, `'${names}'`)
-    return Object.fromEntries(state)
-  }
-
-  /** True if the layer has what the entry holds. @param {Item} item */
-  #has({ parts, scale }) {
-    return parts.every((part) => this.#shapes.has(scale ? `${part}.weight` : part))
-  }
-
-  /**
-   * The shape of an entry in a checkpoint.
-   *
-   * @param {Item} item
-   * @returns {number[]}
-   */
-  #shapeOf({ parts, transposed, scale }) {
-    const shapes = parts.map((part) => this.#shapes.get(scale ? `${part}.weight` : part) ?? [0])
-    if (parts.length === 1 && !transposed && !scale) return [...shapes[0]]
-    const rows = shapes.reduce((sum, [count]) => sum + count, 0)
-    const columns = shapes[0].slice(1)
-    if (scale || columns.length === 0) return [rows]
-    return transposed ? [...columns, rows] : [rows, ...columns]
-  }
-
-  /** @param {Item} item @param {Entry} entry */
-  #checkShape(item, { name, shape }) {
-    const expected = this.#shapeOf(item)
-    const columns = item.parts.map((part) => this.#shapes.get(part)?.[1])
-    if (!item.scale && columns.some((count) => count !== columns[0])) {
-      throw fault('SHAPE', name, 'separate projections, as the sizes of inputs differ', formatShape(shape))
-    }
-    if (shape.join() !== expected.join()) throw fault('SHAPE', name, formatShape(expected), formatShape(shape))
-  }
-
-  /**
-   * The rows of an entry that belong to each of its parameters, in their order.
-   *
-   * @param {Item} item
-   */
-  #blocks({ parts, byHead }) {
-    const counts = parts.map((part) => /** @type {readonly number[]} */ (this.#shapes.get(part))[0])
-    const groups = byHead ? this.#groups : 1
-    const blocks = []
-    let row = 0
-    for (let group = 0; group < groups; group++) {
-      for (const [index, part] of parts.entries()) {
-        const count = counts[index] / groups
-        blocks.push({ part, row, count, to: group * count })
-        row += count
-      }
-    }
-    return blocks
-  }
-
-  /**
-   * @param {Item} item
-   * @param {Entry} entry
-   * @returns {[string, Float32Array][]}
-   */
-  #split(item, { name, shape, data }) {
-    const isMatrix = shape.length === 2
-    const rows = item.transposed && isMatrix ? transpose(name, data, shape) : data
-    if (item.parts.length === 1) return [[item.parts[0], rows]]
-    const width = data.length / (item.transposed && isMatrix ? shape[1] : shape[0])
-    const parts = new Map(item.parts.map((part) => [part, allocate(part, elements(this.#shapes.get(part) ?? []))]))
-    for (const { part, row, count, to } of this.#blocks(item)) {
-      parts.get(part)?.set(rows.subarray(row * width, (row + count) * width), to * width)
-    }
-    return [...parts]
-  }
-
-  /**
-   * The inverse of `#split`.
-   *
-   * @param {Item} item
-   * @param {ReadonlyMap<string, Float32Array>} found
-   * @param {Float32Array} output
-   */
-  #join(item, found, output) {
-    const shapes = item.parts.map((part) => /** @type {readonly number[]} */ (this.#shapes.get(part)))
-    const rows = shapes.reduce((sum, [count]) => sum + count, 0)
-    const [[, width = 1]] = shapes
-    const target = item.transposed && width > 1 ? allocate(item.name, output.length) : output
-    for (const { part, row, count, to } of this.#blocks(item)) {
-      const data = found.get(part)
-      if (data) target.set(data.subarray(to * width, (to + count) * width), row * width)
-    }
-    if (target !== output) output.set(transpose(item.name, target, [rows, width]))
-  }
-
-  /**
-   * Multiplies the rows of a parameter, and its bias, by a layer scale.
-   *
-   * @param {Map<string, Float32Array>} found
-   * @param {string} part
-   * @param {Float32Array} scale
-   */
-  #fold(found, part, scale) {
-    for (const name of [`${part}.weight`, `${part}.bias`]) {
-      const data = found.get(name)
-      if (data === undefined) continue
-      const width = data.length / scale.length
-      found.set(
-        name,
-        data.map((value, index) => value * scale[Math.floor(index / width)])
-      )
-    }
-  }
-
-  /** @param {string} name @param {Item | undefined} item */
-  #surplus(name, item) {
-    if (item?.parts.every((part) => part.endsWith('.bias'))) {
-      return fault('FORMAT', name, 'no biases, as useBias is false', 'a bias')
-    }
-    const known = this.#items.filter((candidate) => !candidate.ignored && this.#has(candidate))
-    const names = known.map((candidate) => `'${candidate.name}'`)
-    return fault('FORMAT', name, `one of ${names.join(', ')}`, 'an entry that is no parameter of this layer')
-  }
-}
-
-/**
- * Numbers of rows that the names of a layer do not tell.
- *
- * @param {Record<string, any>} config
- */
-function sizesOf(config) {
-  const read = (/** @type {string} */ part) => {
-    const isCross = part.startsWith('cross_')
-    const own = { ...config, ...(isCross ? config.crossAttention : config.attention) }
-    const kvHeads = own.kvHeads ?? own.numHeads
-    const headDim = own.headDim ?? own.modelDim / own.numHeads
-    return { query: own.numHeads * headDim * (own.outputGate ? 2 : 1), kv: kvHeads * headDim, kvHeads }
-  }
-  return {
-    groups: read('').kvHeads,
-    /** @param {string} part @param {number} other */
-    rows(part, other) {
-      const role = part.replace(/^cross_|\.\w+$/g, '')
-      if (role === 'query') return read(part).query
-      return role === 'key' || role === 'value' ? read(part).kv : other
-    }
-  }
-}
-
-/**
- * @param {string} what
- * @param {Float32Array} data
- * @param {readonly number[]} shape  `[rows, columns]`
- */
-function transpose(what, data, [rows, columns]) {
-  const output = allocate(what, data.length)
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) output[column * rows + row] = data[row * columns + column]
-  }
-  return output
+  return new NamedParameters(layout, own, family, '').write(source.read(new Map(entries), true), names)
 }
 
 /** @param {string} what @param {readonly Float32Array[]} parts */

@@ -2,10 +2,12 @@
 
 Each family is a model of `transformers` (or a block of timm, diffusers or torch) whose parameters are drawn anew, since
 initial ones hide mistakes: norms at one, biases at zero. A case is a module: its input and output within one forward
-pass of the model, and the configuration with which this package must give the same output. Weights are stored once per
+pass of the model, and the configuration with which this package must give the same output. The first case of a family
+holds the model's config.json. Weights are stored once per
 family, under the names that `save_pretrained` writes.
 """
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -91,8 +93,10 @@ class Family:
             with tempfile.TemporaryDirectory() as folder:
                 model.save_pretrained(folder)
                 self.state = load_file(Path(folder) / "model.safetensors")
+                self.model = json.loads((Path(folder) / "config.json").read_text())
         else:
             self.state = {key: value.clone() for key, value in model.state_dict().items()}
+            self.model = None
         self.config = getattr(model, "config", None)
         self.stored = set()
 
@@ -110,7 +114,9 @@ class Family:
         golden.add(
             f"{self.name}/{path}", {key: value for key, value in tensors.items()}, family=self.name, layer=layer,
             config=config, prefix=prefix, **({"options": options} if options else {}),
+            **({"model": self.model} if self.model else {}),
         )
+        self.model = None
 
 
 def text(name, seed, config, **inputs):
@@ -213,11 +219,12 @@ def vision():
         family = Family(name, AutoModel.from_config(config), seed, input_ids=tokens(seed), pixel_values=pixels)
         for part in ["text_model", "vision_model"]:
             causal = {"causal": True} if (name, part) == ("clip", "text_model") else {}
+            attention = {"attention": causal} if causal else {}
             layer = f"{part}.encoder.layers.0"
             epsilon = (config.text_config if part == "text_model" else config.vision_config).layer_norm_eps
-            family.case("SelfAttention", HEADS, f"{layer}.self_attn", options=causal)
+            family.case("SelfAttention", {**HEADS, **causal}, f"{layer}.self_attn")
             family.case(
-                "TransformerEncoderLayer", {**block, "activation": activation, "epsilon": epsilon}, layer, options=causal
+                "TransformerEncoderLayer", {**block, "activation": activation, "epsilon": epsilon, **attention}, layer
             )
 
     model = torch.nn.Sequential(Block(M, H, mlp_ratio=F / M, qkv_bias=True, init_values=1.0, qk_norm=False))
