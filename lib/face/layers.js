@@ -144,7 +144,7 @@ export function layerCall(backend, operation, names, required = names.length) {
  */
 export function freezeConfig(config) {
   for (const value of Object.values(config)) {
-    if (typeof value === 'object') freezeConfig(value)
+    if (value !== null && typeof value === 'object') freezeConfig(value)
   }
   return Object.freeze(config)
 }
