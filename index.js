@@ -1,5 +1,6 @@
 // The entry of Node, Deno and Bun: chooses a backend at the first call, and hands out the API bound to it.
 
+import { createApi } from './lib/face/api.js'
 import { createEntry } from './lib/entries/entry.js'
 import { loader } from './lib/loaders/loader.js'
 import { shared } from './lib/checks/shared.js'
@@ -55,4 +56,4 @@ export const {
   silu,
   softmax,
   version
-} = shared('api', () => createEntry(loader))
+} = shared('api', () => createEntry(loader, createApi))

@@ -132,6 +132,7 @@ async function buildWorker() {
 /** Subpaths of the package that CommonJS can require, with their modules. */
 const subpaths = {
   index: 'index.js',
+  core: 'lib/entries/core.js',
   compat: 'lib/entries/compat.js',
   models: 'lib/entries/models.js',
   plot: 'lib/plot/index.js',
@@ -157,8 +158,8 @@ export async function buildCommonJs() {
     format: 'cjs',
     platform: 'node',
     target: 'node20',
-    // The loader's last resort stays a separate file, because it contains the bytes of the module.
-    external: [join(root, 'lib', 'loaders', 'inlined.js'), 'graphology', '@huggingface/tokenizers'],
+    // The loader's last resort: the bytes of the module.
+    external: [join(root, 'packages', 'wasm', 'attention.inline.js'), 'graphology', '@huggingface/tokenizers'],
     define: { 'import.meta.url': 'moduleUrl' },
     banner: {
       js: [
@@ -174,7 +175,10 @@ module.exports = Object.defineProperty(require('./bundle.cjs').${name}, '__esMod
 `
     writeFileSync(join(root, 'lib', 'cjs', `${name}.cjs`), text)
     const declarations = name === 'graphology' ? 'lib/graphology/index.d.ts' : `${name}.d.ts`
-    const types = readFileSync(join(root, declarations), 'utf8').replaceAll(/'(?:\.\.?\/)+index\.js'/g, "'./index.cjs'")
+    const types = readFileSync(join(root, declarations), 'utf8').replaceAll(
+      /'(?:\.\.?\/)+(index|core)\.js'/g,
+      "'./$1.cjs'"
+    )
     writeFileSync(join(root, 'lib', 'cjs', `${name}.d.cts`), types)
   }
 }

@@ -244,7 +244,9 @@ async function checkForConsumers(file) {
     'esm-only',
     '--exclude-entrypoints',
     'attention.simd.wasm',
-    'attention.relaxed.patch'
+    'attention.relaxed.patch',
+    'attention.core.simd.wasm',
+    'attention.core.relaxed.patch'
   ])
 }
 

@@ -211,6 +211,12 @@ const browser = (program = 'run') =>
 const explorerVite = (...args) =>
   run(process.execPath, [npmProgram('vite', 'vite', explorer), ...args], { cwd: explorer })
 
+/** Prints the sizes of the last build: of each module by room, and of the downloads of a page. */
+async function printSizes() {
+  await run('cargo', ['xtask', 'size'])
+  await ava(['__test__/package/size.spec.js'], { UPDATE_SIZES: '1' })
+}
+
 async function testExplorer() {
   await explorerVite('build', '--logLevel', 'warn')
   const specs = ['data', 'explorer', 'others'].map((name) => join(explorer, 'test', `${name}.test.js`))
@@ -368,6 +374,7 @@ const commands = {
     await build()
     await step('the packed package in its consumers', () => consumers(...process.argv.slice(3)))
   },
+  size: printSizes,
   start: buildAndRun('examples/minilm-heads/index.js'),
   example,
   explorer: serveExplorer,

@@ -16,7 +16,7 @@ async function run(program, env = {}) {
 
 /** Files of the build by the package's subpaths. */
 const resolved = Object.fromEntries(
-  ['', '/compat', '/plot', '/graphology'].map((path) => [path, `./lib/cjs/${path.slice(1) || 'index'}.cjs`])
+  ['', '/core', '/compat', '/plot', '/graphology'].map((path) => [path, `./lib/cjs/${path.slice(1) || 'index'}.cjs`])
 )
 
 for (const backend of ['native', 'wasm']) {

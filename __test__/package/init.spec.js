@@ -8,6 +8,8 @@ import test from 'ava'
 import { build } from 'esbuild'
 import { createCompat } from '../../lib/compat/index.js'
 import { createEntry } from '../../lib/entries/entry.js'
+import { createApi } from '../../lib/face/api.js'
+import * as inlined from '../../packages/wasm/attention.inline.js'
 import { openInlined } from '../../lib/loaders/inlined.js'
 import { loader } from '../../lib/loaders/loader.js'
 import { openSource } from '../../lib/loaders/wasm.js'
@@ -34,12 +36,16 @@ async function serve(t, answer) {
 }
 
 /** The entry of browsers, here without its own module. */
-const browserEntry = () => createEntry(webLoader(openSource))
+const browserEntry = () => createEntry(webLoader(openSource), createApi)
 /** Node's entry, forced to WebAssembly, so that the given module counts. */
-const nodeEntry = () => createEntry({ ...loader, load: (kind, wasm) => loader.load(kind ?? 'wasm', wasm) })
+const nodeEntry = () => createEntry({ ...loader, load: (kind, wasm) => loader.load(kind ?? 'wasm', wasm) }, createApi)
 
 /** Both sources of a module in a browser: inlined in the JavaScript, and fetched. */
-const inlinedEntry = () => createEntry(webLoader(openInlined))
+const inlinedEntry = () =>
+  createEntry(
+    webLoader(() => openInlined(inlined)),
+    createApi
+  )
 
 /**
  * Replaces a member until the test ends.

@@ -11,6 +11,7 @@ import test from 'ava'
 import { build } from 'esbuild'
 import * as contract from '@ruvector/attention'
 import { createEntry } from '../../lib/entries/entry.js'
+import { createApi } from '../../lib/face/api.js'
 import { platformTriple } from '../../lib/loaders/platform.js'
 import { openSource } from '../../lib/loaders/wasm.js'
 import { webLoader } from '../../lib/loaders/web.js'
@@ -438,7 +439,7 @@ test('anything but WebAssembly of this version is rejected with BACKEND, naming 
 const one = { data: Float32Array.of(0, 0), shape: [2] }
 
 test('before init every call of a browser entry throws NOT_INITIALIZED, but tensors are created, saved and loaded', async (t) => {
-  const entry = createEntry(webLoader(openSource))
+  const entry = createEntry(webLoader(openSource), createApi)
   const config = { numHeads: 1, headDim: 2 }
   for (const call of [
     () => entry.softmax(one),
@@ -458,7 +459,10 @@ test('before init every call of a browser entry throws NOT_INITIALIZED, but tens
 
 test('concurrent calls of init share one promise, and a failed one can be retried', async (t) => {
   let opened = 0
-  const entry = createEntry(webLoader((source) => (opened++, openSource(source))))
+  const entry = createEntry(
+    webLoader((source) => (opened++, openSource(source))),
+    createApi
+  )
   const failing = [entry.init({ wasm: 'no-such.wasm' }), entry.init({ wasm: 'no-such.wasm' })]
   t.is(failing[0], failing[1])
   await t.throwsAsync(failing[0], { code: 'BACKEND', message: /no-such\.wasm/ })

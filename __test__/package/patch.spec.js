@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import test from 'ava'
 import { createEntry } from '../../lib/entries/entry.js'
+import { createApi } from '../../lib/face/api.js'
+import * as inlined from '../../packages/wasm/attention.inline.js'
 import { openInlined } from '../../lib/loaders/inlined.js'
 import { applyPatch } from '../../lib/loaders/patch.js'
 import { openSource, variants } from '../../lib/loaders/wasm.js'
@@ -17,7 +19,11 @@ const patch = new Uint8Array(read('attention.relaxed.patch'))
 const one = { data: Float32Array.of(0, 0), shape: [2] }
 
 /** An entry of browsers; without a given source, it opens the module in the JavaScript. */
-const browserEntry = () => createEntry(webLoader((source) => (source ? openSource(source) : openInlined())))
+const browserEntry = () =>
+  createEntry(
+    webLoader((source) => (source ? openSource(source) : openInlined(inlined))),
+    createApi
+  )
 
 /** @param {string} type @param {BodyInit} [body] */
 const response = (type, body = patch) => new Response(body, { headers: { 'content-type': type } })

@@ -1,5 +1,7 @@
 // The entry of browsers and their bundlers: the WebAssembly bytes are in the JavaScript, so no file must be located.
 
+import * as inlined from '../../packages/wasm/attention.inline.js'
+import { createApi } from '../face/api.js'
 import { createEntry } from './entry.js'
 import { openInlined } from '../loaders/inlined.js'
 import { openSource } from '../loaders/wasm.js'
@@ -56,4 +58,7 @@ export const {
   silu,
   softmax,
   version
-} = createEntry(webLoader((source) => (source === undefined ? openInlined() : openSource(source))))
+} = createEntry(
+  webLoader((source) => (source === undefined ? openInlined(inlined) : openSource(source))),
+  createApi
+)

@@ -1,6 +1,5 @@
 // The exports of every entry, made from a loader for its runtime.
 
-import { createApi } from '../face/api.js'
 import { Backend, checkThreads } from '../runtime/backend.js'
 import { describe, fault } from '../checks/errors.js'
 import { checkLog } from '../runtime/log.js'
@@ -32,8 +31,12 @@ function readInit(options) {
   return { source, threads: checkThreads(threads), log: checkLog(log) }
 }
 
-/** @param {Loader} loader */
-export function createEntry(loader) {
+/**
+ * @template {object} Api
+ * @param {Loader} loader
+ * @param {(backend: Backend) => Api} createApi
+ */
+export function createEntry(loader, createApi) {
   const backend = new Backend(loader.loadSync, loader.log)
   /** @type {Promise<void> | undefined} */
   let running

@@ -1,26 +1,15 @@
-// The entry that fetches the .wasm as a separate file: smaller, if the bundler or server can deliver it.
+// The entry that fetches the .wasm and its patch as separate files: smaller, if the bundler or server delivers them.
 
-import { fromFile } from '../runtime/async/spawn.js'
+import { createApi } from '../face/api.js'
 import { createEntry } from './entry.js'
-import { openSource } from '../loaders/wasm.js'
+import { openDelivered } from '../loaders/delivered.js'
 import { webLoader } from '../loaders/web.js'
 
 // Both are literals, in the only form that bundlers recognize.
-const wasm = () => new URL('../../packages/wasm/attention.simd.wasm', import.meta.url)
-const patch = () => new URL('../../packages/wasm/attention.relaxed.patch', import.meta.url)
-const worker = fromFile(() => new Worker(new URL('../runtime/async/worker.js', import.meta.url), { type: 'module' }))
-
-const REMEDY = [
-  'Copy attention.simd.wasm and attention.relaxed.patch from node_modules/@ruvector/attention/packages/wasm to that',
-  'address, since the bundler did not, or tell init({ wasm, patch }) where the files are.'
-].join(' ')
-
-/** @param {import('../loaders/wasm.js').Source | undefined} source */
-async function open(source) {
-  // Without a source, the files delivered with this entry: esbuild and Rollup, for example, deliver none.
-  const loaded = await (source ? openSource(source) : openSource({ wasm: wasm(), patch: patch() }, REMEDY))
-  return { ...loaded, spawns: [worker, ...(loaded.spawns ?? [])] }
-}
+const open = openDelivered('attention', () => ({
+  wasm: new URL('../../packages/wasm/attention.simd.wasm', import.meta.url),
+  patch: new URL('../../packages/wasm/attention.relaxed.patch', import.meta.url)
+}))
 
 export const {
   AttentionError,
@@ -73,4 +62,4 @@ export const {
   silu,
   softmax,
   version
-} = createEntry(webLoader(open))
+} = createEntry(webLoader(open), createApi)

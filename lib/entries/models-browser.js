@@ -1,5 +1,5 @@
-// Whole models over the entry of browsers.
-import * as attention from './browser.js'
+// Whole models over the entry for `/core` of browsers.
+import * as attention from './core-browser.js'
 import { createModels } from '../models/index.js'
 
 export const { Model, loadModel } = createModels(attention)

@@ -1,5 +1,5 @@
-// Whole models over the entry of Cloudflare's runtime.
-import * as attention from './workerd.js'
+// Whole models over the entry for `/core` of Cloudflare's runtime.
+import * as attention from './core-workerd.js'
 import { createModels } from '../models/index.js'
 
 export const { Model, loadModel } = createModels(attention)

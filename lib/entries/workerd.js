@@ -1,10 +1,11 @@
-// The entry of Cloudflare's runtime, which does not compile bytes: the module is imported compiled, and starts at once.
-// There is one variant for all machines, so that results do not depend on where a request is handled.
+// The entry of Cloudflare's runtime, which does not compile bytes: the module is imported compiled, and starts at
+// once. There is one variant for all machines, so that results do not depend on where a request is handled; a compiled
+// module cannot be patched either.
 
 import module from '../../packages/wasm/attention.simd.wasm'
+import { createApi } from '../face/api.js'
 import { createEntry } from './entry.js'
-import { openSource, openWasm } from '../loaders/wasm.js'
-import { noNative } from '../loaders/web.js'
+import { compiledLoader } from '../loaders/web.js'
 
 export const {
   AttentionError,
@@ -57,10 +58,4 @@ export const {
   silu,
   softmax,
   version
-} = createEntry({
-  loadSync: () => openWasm(module),
-  async load(kind, source) {
-    if (kind === 'native') throw noNative()
-    return source === undefined ? openWasm(module) : openSource(source)
-  }
-})
+} = createEntry(compiledLoader(module), createApi)

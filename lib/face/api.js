@@ -1,65 +1,18 @@
 // The complete API, bound to one backend: the exports of the entries, and the result of loadBackend.
 
-import { createFunctions } from './attention.js'
-import { createBatches } from './batch.js'
-import { createCache } from './cache.js'
-import { AttentionError } from '../checks/errors.js'
-import { createConvolution } from './convolution.js'
-import { createEncoder } from './encoder.js'
+import { createCore } from './core.js'
 import { createGraphs } from './graph.js'
-import { createHeads } from './heads.js'
 import { createHyperbolic } from './hyperbolic.js'
-import { createLayers, Layer } from './layers.js'
-import { createMerge } from './merge.js'
-import { createRotary } from './rotary.js'
 import { createLinear } from './linear.js'
-import { createTensor, reshape } from '../checks/tensor.js'
-import { createUtilities } from './utilities.js'
-import { version } from '../version.js'
-import { loadSafetensors } from '../weights/load.js'
-import { openSafetensors } from '../weights/open.js'
-import { saveSafetensors } from '../weights/save.js'
 
-/** @typedef {import('../runtime/backend.js').Backend} Backend */
+export { backendOf } from './core.js'
 
-/** Backends, keyed by the function `memoryUsage` of their API. @type {WeakMap<() => unknown, Backend>} */
-const backends = new WeakMap()
-
-/**
- * The backend of an API, for adapters that receive only the API.
- *
- * @param {() => unknown} memoryUsage  of the API
- */
-export const backendOf = (memoryUsage) => /** @type {Backend} */ (backends.get(memoryUsage))
-
-/** @param {Backend} backend */
+/** @param {import('../runtime/backend.js').Backend} backend */
 export function createApi(backend) {
-  const memoryUsage = () => backend.memoryUsage()
-  backends.set(memoryUsage, backend)
-  const functions = createFunctions(backend)
   return {
-    createTensor,
-    reshape,
-    backend: () => backend.describe(),
-    memoryUsage,
-    version,
-    ...functions,
-    ...createHeads(backend, functions),
-    ...createRotary(backend),
-    ...createMerge(backend),
-    ...createCache(backend),
-    Layer,
-    ...createLayers(backend),
-    ...createEncoder(backend),
+    ...createCore(backend),
     ...createGraphs(backend),
     ...createLinear(backend),
-    ...createConvolution(backend),
-    ...createHyperbolic(backend),
-    loadSafetensors,
-    openSafetensors,
-    saveSafetensors,
-    ...createUtilities(backend),
-    ...createBatches(backend),
-    AttentionError
+    ...createHyperbolic(backend)
   }
 }

@@ -1,6 +1,5 @@
-// The WebAssembly module and its patch contained in the package's JavaScript, deflated and encoded as base64.
+// A WebAssembly module and its patch contained in the package's JavaScript, deflated and encoded as base64.
 
-import { patch, simd } from '../../packages/wasm/attention.inline.js'
 import { compiling, inflating } from './engine.js'
 import { applyPatch } from './patch.js'
 import { only, openWasm, variants } from './wasm.js'
@@ -15,8 +14,14 @@ async function inflate(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer())
 }
 
-/** Compiles the fastest variant that this engine supports. */
-export async function compileInlined() {
+/** @typedef {{ simd: string, patch: string }} Inlined */
+
+/**
+ * Compiles the fastest variant that this engine supports.
+ *
+ * @param {Inlined} inlined
+ */
+export async function compileInlined({ simd, patch }) {
   const isRelaxed = variants()[0] === 'relaxed'
   const [module, change] = await Promise.all([inflate(simd), isRelaxed ? inflate(patch) : undefined])
   const bytes = change ? applyPatch(module, change) : module
@@ -29,12 +34,16 @@ const isEdgeRuntime = () => typeof (/** @type {{ EdgeRuntime?: unknown }} */ (gl
 const OUTSIDE_EDGE =
   "Use the runtime 'nodejs' for this route, or give init({ wasm }) a WebAssembly.Module that the build compiled."
 
-/** Creates a backend from the inlined module. */
-export function openInlined() {
+/**
+ * Creates a backend from an inlined module.
+ *
+ * @param {Inlined} inlined
+ */
+export function openInlined(inlined) {
   const csp = "Under a content security policy, its script-src needs 'wasm-unsafe-eval'."
   return only('the inlined module', isEdgeRuntime() ? OUTSIDE_EDGE : csp, async () => {
     try {
-      return openWasm(await compileInlined())
+      return openWasm(await compileInlined(inlined))
     } catch (cause) {
       if (!isEdgeRuntime()) throw cause
       throw new Error("the Edge runtime compiles WebAssembly only while an app is built, not from a script's bytes", {

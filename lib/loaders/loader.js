@@ -3,6 +3,7 @@
 
 import { compiling } from './engine.js'
 import { AttentionError, describe, fault } from '../checks/errors.js'
+import { compileInlined } from './inlined.js'
 import { applyPatch } from './patch.js'
 import { platformTriple } from './platform.js'
 import { checkVersion, noBackend, openSource, openWasm, toError, variants } from './wasm.js'
@@ -165,8 +166,7 @@ async function loadShipped(kind) {
   if (loaded) return loaded
   if (kind === 'native') throw failure(kind, rejected)
   try {
-    const { compileInlined } = await import('./inlined.js')
-    return openWasm(await compileInlined(), rejected)
+    return openWasm(await compileInlined(await import('../../packages/wasm/attention.inline.js')), rejected)
   } catch (error) {
     rejected.push({ candidate: 'the inlined module', error: toError(error) })
     throw failure(kind, rejected)

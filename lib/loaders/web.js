@@ -1,7 +1,7 @@
-// Shared by the entries without native code: calls throw before init(), and 'native' is not available.
+// Shared by the entries without native code: 'native' is not available, and most throw before init().
 
 import { AttentionError } from '../checks/errors.js'
-import { noBackend } from './wasm.js'
+import { noBackend, openSource, openWasm } from './wasm.js'
 
 /** @typedef {import('../entries/entry.js').Loader} Loader */
 
@@ -25,7 +25,21 @@ export function webLoader(open) {
   }
 }
 
-export function noNative() {
+/**
+ * The loader of runtimes that compile no bytes: it has a compiled module, and starts at once.
+ *
+ * @param {WebAssembly.Module} module
+ * @returns {Loader}
+ */
+export const compiledLoader = (module) => ({
+  loadSync: () => openWasm(module),
+  async load(kind, source) {
+    if (kind === 'native') throw noNative()
+    return source === undefined ? openWasm(module) : openSource(source)
+  }
+})
+
+function noNative() {
   const error = new Error('this runtime does not load addons')
   return noBackend([{ candidate: 'native', error }], "Use the backend 'wasm' here.")
 }

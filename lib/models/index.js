@@ -10,7 +10,7 @@ import { Checkpoint, Network } from './network.js'
 import { readPooling } from './pooling.js'
 import { checkTokenizer, Encoder, readTokenizer } from './tokens.js'
 
-/** @param {import('../../index.d.ts').Attention & { init(): Promise<void> }} entry  the API of the entry */
+/** @param {import('../../core.d.ts').Attention & { init(): Promise<void> }} entry  the API of the entry */
 export function createModels(entry) {
   /**
    * @param {unknown} source

@@ -23,7 +23,7 @@ const ROOT_FILES = [
   /^lib\/cjs\/[a-z]+\.(cjs|d\.cts)$/,
   /^benchmark\/([a-z-]+\/)*[a-z\d-]+\.(js|css|py|d\.ts)$/,
   /^benchmark\/package\.json$/,
-  /^packages\/wasm\/attention\.((inline\.|worker\.)?js|simd\.wasm|relaxed\.patch)$/
+  /^packages\/wasm\/attention\.(js|worker\.js|(core\.)?(inline\.js|simd\.wasm|relaxed\.patch))$/
 ]
 
 /**

@@ -3,6 +3,7 @@
 
 mod glue;
 mod patch;
+mod rooms;
 mod wasm;
 
 use std::process::ExitCode;
@@ -13,8 +14,9 @@ fn main() -> ExitCode {
         ["wasm"] => wasm::build(),
         ["wasm", "--dev"] => wasm::build_for_development(),
         ["wasm", "--faults"] => wasm::build_with_faults(),
+        ["size"] => wasm::print_sizes(),
         _ => {
-            eprintln!("usage: cargo xtask wasm [--dev | --faults]");
+            eprintln!("usage: cargo xtask wasm [--dev | --faults], or cargo xtask size");
             return ExitCode::from(2);
         }
     };

@@ -1,5 +1,5 @@
-//! Builds each variant of the WebAssembly module, optimizes it, checks its size, and writes the module, its glue, the
-//! patch to the second variant, and the inlined forms.
+//! Builds each variant of the WebAssembly modules, optimizes it, checks its size, and writes the modules, their glue, the
+//! patches to the second variants, and the inlined forms.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,7 +14,7 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::{glue, patch};
+use crate::{glue, patch, rooms};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const PACKAGE: &str = "ruvector-attention-wasm";
@@ -22,8 +22,21 @@ const PACKAGE: &str = "ruvector-attention-wasm";
 /// Debian's Rust compiler with the WebAssembly target, for machines without rustup; `scripts/setup.mjs` installs it.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
-/// The maximum size of a module in bytes.
-const SIZE_LIMIT: usize = 350_000;
+/// A module for one use; an entry of the package loads it.
+struct Module {
+    /// The start of its file names.
+    name: &'static str,
+    /// The features of the crate that it is built with.
+    features: &'static [&'static str],
+    /// The maximum size in bytes; `rooms` has those of its parts.
+    limit: usize,
+}
+
+/// The modules, the complete one first.
+const MODULES: [Module; 2] = [
+    Module { name: "attention", features: &["full"], limit: 350_000 },
+    Module { name: "attention.core", features: &[], limit: 270_000 },
+];
 
 /// One build of the module, for engines that support certain instructions.
 struct Variant {
@@ -40,8 +53,9 @@ const VARIANTS: [Variant; 2] = [
     Variant { name: "relaxed", target_features: "+simd128,+relaxed-simd", wasm_opt_flags: &["--enable-relaxed-simd"] },
 ];
 
-const WASM_OPT_FLAGS: [&str; 8] = [
+const WASM_OPT_FLAGS: [&str; 9] = [
     "-O3",
+    "--debuginfo",
     "--enable-simd",
     "--enable-bulk-memory",
     "--enable-sign-ext",
@@ -52,15 +66,20 @@ const WASM_OPT_FLAGS: [&str; 8] = [
 ];
 
 /// Builds everything in `packages/wasm/` for development: a single module, unoptimized by wasm-opt and with function
-/// names, serves as every variant. The next plain build replaces it, even if nothing else has changed.
+/// names, serves every use as every variant. The next plain build replaces it, even if nothing else has changed.
 pub fn build_for_development() -> Result<()> {
     let folders = Folders::new()?;
     let [first, ..] = &VARIANTS;
-    let compiled = compile(&folders, std::slice::from_ref(first), &[], &[("CARGO_PROFILE_RELEASE_STRIP", "none")])?;
-    let glue = bind(&folders, first, &compiled[0], true)?;
-    let module = fs::read(bound_folder(&folders, first).join("attention_bg.wasm"))?;
-    report("dev", &module)?;
-    write_package(&folders, [&module, &module], &glue)
+    let environment = [("CARGO_PROFILE_RELEASE_STRIP", "none")];
+    let compiled = compile(&folders, std::array::from_ref(first), MODULES[0].features, &environment)?;
+    let folder = folders.scratch.join(first.name).join("bound");
+    let glue = bind(&folder, &compiled[0])?;
+    let bytes = fs::read(folder.join("attention_bg.wasm"))?;
+    report("dev", &bytes)?;
+    for module in &MODULES {
+        write_module(&folders, module, [&bytes, &bytes])?;
+    }
+    write_glue(&folders, &glue)
 }
 
 /// Builds one module with an operation that panics, to test recovery. It works with the glue of the other variants.
@@ -73,51 +92,81 @@ pub fn build_with_faults() -> Result<()> {
         ("CARGO_PROFILE_RELEASE_LTO", "off"),
         ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
     ];
-    let compiled = compile(&folders, std::slice::from_ref(&variant), &["faults"], &environment)?;
-    bind(&folders, &variant, &compiled[0], false)?;
+    let compiled = compile(&folders, std::array::from_ref(&variant), &["full", "faults"], &environment)?;
+    bind(&folders.scratch.join(variant.name).join("bound"), &compiled[0])?;
     Ok(())
 }
 
 /// Builds everything in `packages/wasm/`, or nothing if its contents came from the same modules and tools.
 pub fn build() -> Result<()> {
     let folders = Folders::new()?;
-    let compiled = compile(&folders, &VARIANTS, &[], &[])?;
+    let compiled: Vec<_> =
+        MODULES.iter().map(|module| compile(&folders, &VARIANTS, module.features, &[])).collect::<Result<_>>()?;
     let stamp_path = folders.scratch.join("stamp");
     if fs::read_to_string(&stamp_path).is_ok_and(|stamp| stamp == self::stamp(&folders, &compiled)) {
         return Ok(());
     }
-
-    let mut modules = Vec::new();
-    let mut glue_of_first: Option<Glue> = None;
-    for (variant, module) in VARIANTS.iter().zip(&compiled) {
-        let bound = bind(&folders, variant, module, false)?;
-        let module = optimise(&folders, variant)?;
-        report(variant.name, &module)?;
-        modules.push(module);
-        match &glue_of_first {
-            None => glue_of_first = Some(bound),
-            Some(first) => ensure!(
-                *first == bound,
-                "the variants' glue differs, so one file cannot serve both: compare {} of each",
-                folders.scratch.join("*/bound/attention.js").display()
-            ),
+    let mut glue = None;
+    let mut excesses = Vec::new();
+    for (number, (module, [simd, relaxed])) in MODULES.iter().zip(&compiled).enumerate() {
+        let [simd, relaxed] = [(&VARIANTS[0], simd), (&VARIANTS[1], relaxed)]
+            .map(|(variant, compiled)| finish(&folders, module, variant, compiled, &mut glue));
+        let [simd, relaxed] = [simd?, relaxed?];
+        write_module(&folders, module, [&rooms::without_names(&simd)?, &rooms::without_names(&relaxed)?])?;
+        excesses.extend(rooms::excesses(module.name, number, &rooms::measure(&simd)?));
+        let (size, limit) = (rooms::without_names(&relaxed)?.len(), module.limit);
+        if size > limit {
+            excesses.push(format!("{} has {size} bytes, which is more than {limit}", module.name));
         }
     }
-    let [simd, relaxed] = &modules[..] else { bail!("there are not two variants") };
-    write_package(&folders, [simd, relaxed], &glue_of_first.context("there are no variants")?)?;
-    let largest = modules.iter().map(Vec::len).max().unwrap_or_default();
-    ensure!(largest <= SIZE_LIMIT, "a module has {largest} bytes, which is more than {SIZE_LIMIT}");
+    write_glue(&folders, &glue.context("there are no modules")?)?;
+    print_sizes()?;
+    ensure!(excesses.is_empty(), "{}", excesses.join("\n"));
     fs::write(stamp_path, stamp(&folders, &compiled))?;
     Ok(())
 }
 
-/// Writes the module, its patch, their inlined form and their glue.
-fn write_package(folders: &Folders, [simd, relaxed]: [&[u8]; 2], glue: &Glue) -> Result<()> {
+/// Prints the sizes of the last build's modules by room.
+pub fn print_sizes() -> Result<()> {
+    let folders = Folders::new()?;
+    let columns: Vec<_> = MODULES
+        .iter()
+        .map(|module| {
+            let path = bound_folder(&folders, module, &VARIANTS[0]).join(OPTIMISED);
+            let bytes = fs::read(&path).with_context(|| format!("{}: run `npm run build:wasm`", path.display()))?;
+            Ok((module.name, rooms::measure(&bytes)?))
+        })
+        .collect::<Result<_>>()?;
+    print!("{}", rooms::table(&columns));
+    Ok(())
+}
+
+/// Binds and optimizes one build of a module, and checks that its glue serves the others too.
+fn finish(
+    folders: &Folders,
+    module: &Module,
+    variant: &Variant,
+    compiled: &[u8],
+    glue: &mut Option<Glue>,
+) -> Result<Vec<u8>> {
+    let folder = bound_folder(folders, module, variant);
+    let bound = bind(&folder, compiled)?;
+    let optimised = optimise(folders, &folder, variant)?;
+    report(&format!("{}.{}", module.name, variant.name), &rooms::without_names(&optimised)?)?;
+    ensure!(
+        *glue.get_or_insert_with(|| bound.clone()) == bound,
+        "the glue of the builds differs, so one file cannot serve all: compare {}",
+        folders.scratch.join("*/bound*/attention.js").display()
+    );
+    Ok(optimised)
+}
+
+/// Writes a module, its patch and their inlined form.
+fn write_module(folders: &Folders, module: &Module, [simd, relaxed]: [&[u8]; 2]) -> Result<()> {
+    let name = module.name;
     let patch = patch::create(simd, relaxed)?;
-    fs::write(folders.output.join("attention.simd.wasm"), simd)?;
-    fs::write(folders.output.join("attention.relaxed.patch"), &patch)?;
     let deflated_patch = deflate(&patch)?;
-    println!("attention.relaxed.patch: {} bytes, {} deflated", patch.len(), deflated_patch.len());
+    println!("{name}.relaxed.patch: {} bytes, {} deflated", patch.len(), deflated_patch.len());
     let inlined = format!(
         "// Generated by `cargo xtask wasm`: the module, and its patch for relaxed SIMD, deflated (RFC 1951) and \
          written in base64.\n\
@@ -125,13 +174,24 @@ fn write_package(folders: &Folders, [simd, relaxed]: [&[u8]; 2], glue: &Glue) ->
         BASE64.encode(deflate(simd)?),
         BASE64.encode(deflated_patch)
     );
+    for (extension, contents) in [
+        ("simd.wasm", simd),
+        ("relaxed.patch", &patch),
+        ("inline.js", inlined.as_bytes()),
+        ("inline.d.ts", INLINE_DECLARATIONS.as_bytes()),
+    ] {
+        fs::write(folders.output.join(format!("{name}.{extension}")), contents)?;
+    }
+    Ok(())
+}
+
+/// Writes the glue of all modules.
+fn write_glue(folders: &Folders, glue: &Glue) -> Result<()> {
     let factory = glue::factory(&glue.javascript, &glue.declarations).context("wasm-bindgen's glue has changed")?;
     for (name, text) in [
         ("attention.js", &factory.javascript),
         ("attention.d.ts", &factory.declarations),
         ("attention.exports.d.ts", &factory.export_declarations),
-        ("attention.inline.js", &inlined),
-        ("attention.inline.d.ts", &INLINE_DECLARATIONS.into()),
     ] {
         fs::write(folders.output.join(name), text)?;
     }
@@ -161,12 +221,12 @@ impl Folders {
 }
 
 /// Builds these variants with cargo, and returns the modules as the linker wrote them.
-fn compile(
+fn compile<const N: usize>(
     folders: &Folders,
-    variants: &[Variant],
+    variants: &[Variant; N],
     cargo_features: &[&str],
     environment: &[(&str, &str)],
-) -> Result<Vec<Vec<u8>>> {
+) -> Result<[Vec<u8>; N]> {
     let compiler = compiler()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // In parallel, because the optimizer runs on a single thread for most of a build.
@@ -187,7 +247,7 @@ fn compile(
                 "--target-dir",
             ])
             .arg(&target_dir)
-            .args(["--features", &cargo_features.join(",")])
+            .args(["--no-default-features", "--features", &cargo_features.join(",")])
             // Reading options and copying arrays take most of the code size but little of the time.
             .args(["--config", "profile.release.package.ruvector-attention-calls.opt-level='z'"])
             // Loop strength reduction prevents constant offsets from being folded into loads, which costs 8%. Functions
@@ -211,11 +271,11 @@ fn compile(
     // Wait for every build, even if one fails.
     let statuses: Vec<_> =
         builds.into_iter().map(|(child, path)| (child.and_then(|mut child| child.wait()), path)).collect();
-    let mut modules = Vec::new();
-    for (status, path) in statuses {
+    let mut modules = variants.each_ref().map(|_| Vec::new());
+    for (module, (status, path)) in modules.iter_mut().zip(statuses) {
         let status = status.context("cargo")?;
         ensure!(status.success(), "cargo build ended with {status}");
-        modules.push(fs::read(&path).with_context(|| path.display().to_string())?);
+        *module = fs::read(&path).with_context(|| path.display().to_string())?;
     }
     Ok(modules)
 }
@@ -236,28 +296,30 @@ fn compiler() -> Result<Option<&'static str>> {
 }
 
 /// The files that wasm-bindgen generates in addition to the module.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 struct Glue {
     javascript: String,
     declarations: String,
 }
 
-/// Returns the folder of wasm-bindgen's output for one variant.
-fn bound_folder(folders: &Folders, variant: &Variant) -> PathBuf {
-    folders.scratch.join(variant.name).join("bound")
+/// The name of an optimized module in its folder, with the names of functions.
+const OPTIMISED: &str = "optimised.wasm";
+
+/// Returns the folder of wasm-bindgen's output for one build.
+fn bound_folder(folders: &Folders, module: &Module, variant: &Variant) -> PathBuf {
+    folders.scratch.join(variant.name).join(format!("bound-{}", module.name))
 }
 
-/// Runs wasm-bindgen on a module, and keeps function names if requested.
-fn bind(folders: &Folders, variant: &Variant, module: &[u8], keeps_names: bool) -> Result<Glue> {
-    let folder = bound_folder(folders, variant);
+/// Runs wasm-bindgen on a module, which keeps its function names.
+fn bind(folder: &Path, module: &[u8]) -> Result<Glue> {
     Bindgen::new()
         .input_bytes("attention", module.to_vec())
         .web(true)?
         .typescript(true)
         .omit_default_module_path(true)
-        .remove_name_section(!keeps_names)
+        .remove_name_section(false)
         .remove_producers_section(true)
-        .generate(&folder)
+        .generate(folder)
         .context("wasm-bindgen")?;
     Ok(Glue {
         javascript: fs::read_to_string(folder.join("attention.js"))?,
@@ -266,9 +328,8 @@ fn bind(folders: &Folders, variant: &Variant, module: &[u8], keeps_names: bool) 
 }
 
 /// Runs wasm-opt on the output of wasm-bindgen.
-fn optimise(folders: &Folders, variant: &Variant) -> Result<Vec<u8>> {
-    let folder = bound_folder(folders, variant);
-    let optimised = folder.join("optimised.wasm");
+fn optimise(folders: &Folders, folder: &Path, variant: &Variant) -> Result<Vec<u8>> {
+    let optimised = folder.join(OPTIMISED);
     // npm's wasm-opt is a Node program; running it through `node` needs no shell on any platform.
     let mut command = Command::new("node");
     command
@@ -287,7 +348,7 @@ fn optimise(folders: &Folders, variant: &Variant) -> Result<Vec<u8>> {
 fn report(name: &str, module: &[u8]) -> Result<()> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(module)?;
-    println!("attention.{name}.wasm: {} bytes, {} gzipped", module.len(), encoder.finish()?.len());
+    println!("{name}.wasm: {} bytes, {} gzipped", module.len(), encoder.finish()?.len());
     Ok(())
 }
 
@@ -301,7 +362,7 @@ const INLINE_DECLARATIONS: &str = "// Generated by `cargo xtask wasm`: the types
                                    export const simd: string\nexport const patch: string\n";
 
 /// Hashes the linked modules, this program, wasm-opt, and every file written from them.
-fn stamp(folders: &Folders, compiled: &[Vec<u8>]) -> String {
+fn stamp(folders: &Folders, compiled: &[[Vec<u8>; 2]]) -> String {
     let mut hasher = DefaultHasher::new();
     compiled.hash(&mut hasher);
     let this_program = std::env::current_exe().unwrap_or_default();

@@ -9,8 +9,8 @@ mod hyperbolic;
 mod layers;
 mod linear;
 
-use ruvector_attention::Result;
 use ruvector_attention::graph::options::{ConvolutionConfig, GraphAttentionConfig, GraphTransformerConfig, SageConfig};
+use ruvector_attention::{Code, Error, Result};
 
 use crate::call::Call;
 use crate::memory::Element;
@@ -19,6 +19,7 @@ use crate::memory::Element;
 pub(crate) type Run = fn(&mut Call<'_>) -> Result<()>;
 
 /// An operation and its signature, from which the calls of lib/ and the inputs of the fuzzers are derived.
+#[derive(Clone, Copy)]
 pub struct Operation {
     /// The name that lib/ uses.
     pub name: &'static str,
@@ -35,6 +36,7 @@ pub struct Operation {
 }
 
 /// An input of an operation.
+#[derive(Clone, Copy)]
 pub struct Input {
     /// The name in the public interface.
     pub name: &'static str,
@@ -120,6 +122,20 @@ const OBJECT: &[&str] = &["object"];
 const ATTENTION: &[&str] = &["output", "weights", "logSumExp", "topWeights.values", "topWeights.indices"];
 const WEIGHTED: &[&str] = &["output", "weights"];
 
+const GRAPH: bool = cfg!(feature = "graph");
+const LINEAR: bool = cfg!(feature = "linear");
+const HYPERBOLIC: bool = cfg!(feature = "hyperbolic");
+
+/// Returns an operation, or in builds without its feature one that fails, so that all others keep their numbers. The
+/// linker drops the code of operations that no table refers to.
+const fn only(is_included: bool, included: Operation) -> Operation {
+    if is_included { included } else { operation("", &[], NOTHING, absent) }
+}
+
+fn absent(_: &mut Call<'_>) -> Result<()> {
+    Err(Error::new(Code::Internal, "operation", "an operation of this build", ""))
+}
+
 /// Every operation; an operation's number is its index.
 #[rustfmt::skip]
 pub const OPERATIONS: &[Operation] = &[
@@ -153,30 +169,30 @@ pub const OPERATIONS: &[Operation] = &[
     operation("stats", &[tensor("tensor")], &["mean, std, min, max"], functions::stats),
     operation("normalize", &[tensor("tensor")], OUTPUT, functions::normalize),
 
-    operation("createGraph", &[integers("source"), integers("target")], OBJECT, graph::create),
-    operation("inDegrees", &[], OUTPUT, graph::in_degrees),
-    operation("propagate", &[tensor("x"), option("edgeWeight")], OUTPUT, graph::propagate),
-    operation("edgeSoftmax", &[tensor("scores")], OUTPUT, graph::edge_softmax),
-    operation("createGraphConvolution", &[], OBJECT, graph::create_layer::<ConvolutionConfig>),
-    operation("createGraphSage", &[], OBJECT, graph::create_layer::<SageConfig>),
-    operation("createGraphAttention", &[], OBJECT, graph::create_layer::<GraphAttentionConfig>),
-    operation("createGraphTransformer", &[], OBJECT, graph::create_layer::<GraphTransformerConfig>),
-    operation("graphLayer", &[tensor("x"), option("edgeAttr"), option("edgeWeight")], WEIGHTED, graph::forward),
+    only(GRAPH, operation("createGraph", &[integers("source"), integers("target")], OBJECT, graph::create)),
+    only(GRAPH, operation("inDegrees", &[], OUTPUT, graph::in_degrees)),
+    only(GRAPH, operation("propagate", &[tensor("x"), option("edgeWeight")], OUTPUT, graph::propagate)),
+    only(GRAPH, operation("edgeSoftmax", &[tensor("scores")], OUTPUT, graph::edge_softmax)),
+    only(GRAPH, operation("createGraphConvolution", &[], OBJECT, graph::create_layer::<ConvolutionConfig>)),
+    only(GRAPH, operation("createGraphSage", &[], OBJECT, graph::create_layer::<SageConfig>)),
+    only(GRAPH, operation("createGraphAttention", &[], OBJECT, graph::create_layer::<GraphAttentionConfig>)),
+    only(GRAPH, operation("createGraphTransformer", &[], OBJECT, graph::create_layer::<GraphTransformerConfig>)),
+    only(GRAPH, operation("graphLayer", &[tensor("x"), option("edgeAttr"), option("edgeWeight")], WEIGHTED, graph::forward)),
 
-    operation("createLinearAttention", &[], OBJECT, linear::create),
-    operation("linearAttention", &[tensor("q"), tensor("k"), tensor("v"), KV_LENGTHS], OUTPUT, linear::forward).with_out(),
-    operation("linearFeatureMap", &[tensor("x")], OUTPUT, linear::feature_map),
-    operation("createLinearStream", &[], OBJECT, linear::create_stream),
-    operation("linearStreamStep", &[tensor("q"), tensor("k"), tensor("v")], OUTPUT, linear::step),
-    operation("linearStreamReset", &[], NOTHING, linear::reset),
+    only(LINEAR, operation("createLinearAttention", &[], OBJECT, linear::create)),
+    only(LINEAR, operation("linearAttention", &[tensor("q"), tensor("k"), tensor("v"), KV_LENGTHS], OUTPUT, linear::forward).with_out()),
+    only(LINEAR, operation("linearFeatureMap", &[tensor("x")], OUTPUT, linear::feature_map)),
+    only(LINEAR, operation("createLinearStream", &[], OBJECT, linear::create_stream)),
+    only(LINEAR, operation("linearStreamStep", &[tensor("q"), tensor("k"), tensor("v")], OUTPUT, linear::step)),
+    only(LINEAR, operation("linearStreamReset", &[], NOTHING, linear::reset)),
 
     operation("causalConvolution", &[tensor("x"), tensor("weight"), option("bias"), option("state")], &["output", "state"], convolution::causal_convolution),
 
-    operation("createHyperbolicAttention", &[], OBJECT, hyperbolic::create),
-    operation("hyperbolicAttention", &[tensor("q"), tensor("k"), tensor("v"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, hyperbolic::forward).with_out(),
-    operation("hyperbolicFunction", &[tensor("first"), optional("second"), optional("third")], OUTPUT, hyperbolic::function),
-    operation("hyperbolicDistances", &[tensor("a"), tensor("b")], OUTPUT, hyperbolic::distances),
-    operation("hyperbolicMidpoint", &[tensor("points"), optional("weights")], OUTPUT, hyperbolic::midpoint),
+    only(HYPERBOLIC, operation("createHyperbolicAttention", &[], OBJECT, hyperbolic::create)),
+    only(HYPERBOLIC, operation("hyperbolicAttention", &[tensor("q"), tensor("k"), tensor("v"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, hyperbolic::forward).with_out()),
+    only(HYPERBOLIC, operation("hyperbolicFunction", &[tensor("first"), optional("second"), optional("third")], OUTPUT, hyperbolic::function)),
+    only(HYPERBOLIC, operation("hyperbolicDistances", &[tensor("a"), tensor("b")], OUTPUT, hyperbolic::distances)),
+    only(HYPERBOLIC, operation("hyperbolicMidpoint", &[tensor("points"), optional("weights")], OUTPUT, hyperbolic::midpoint)),
 
     // Last, so that all other operations keep their numbers without it.
     #[cfg(feature = "faults")]

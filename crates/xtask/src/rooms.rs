@@ -1,0 +1,198 @@
+//! The sizes of a module by room: the folders of the kernels, the calls, the binding, libraries, and data.
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// A part of a module.
+struct Room {
+    name: &'static str,
+    /// The room of a function is the one whose path occurs first in the function's name.
+    paths: &'static [&'static str],
+    /// The maximum number of bytes in each module, in the order of `wasm::MODULES`. An inlined function counts where it is
+    /// inlined.
+    limits: [usize; 2],
+}
+
+/// Rooms of functions; [`LIBRARIES`] and [`DATA`] have the rest.
+const ROOMS: [Room; 9] = [
+    Room { name: "attention", paths: &["ruvector_attention::attention::"], limits: [60_000, 60_000] },
+    Room { name: "layers", paths: &["ruvector_attention::layers::"], limits: [25_000, 25_000] },
+    Room { name: "linear", paths: &["ruvector_attention::linear::"], limits: [22_000, 0] },
+    Room { name: "hyperbolic", paths: &["ruvector_attention::hyperbolic::"], limits: [12_000, 0] },
+    Room { name: "graph", paths: &["ruvector_attention::graph::"], limits: [21_000, 0] },
+    Room {
+        name: "convolution, mathematics",
+        paths: &["ruvector_attention::convolution::", "ruvector_attention::math::", "ruvector_attention::simd::"],
+        limits: [22_000, 22_000],
+    },
+    Room { name: "other kernel code", paths: &["ruvector_attention::"], limits: [38_000, 32_000] },
+    Room { name: "calls", paths: &["ruvector_attention_calls::"], limits: [125_000, 75_000] },
+    Room {
+        name: "binding",
+        paths: &["ruvector_attention_wasm::", " shim", "wasm_bindgen::", "js_sys::", "talc::", "__wbg", "__wbindgen"],
+        limits: [27_000, 27_000],
+    },
+];
+const LIBRARIES: &str = "standard library";
+const DATA: &str = "data, tables and types";
+/// Limits of these two.
+const REST: [[usize; 2]; 2] = [[23_000, 23_000], [40_000, 28_000]];
+
+/// The number of bytes in each room, in the order of the table.
+pub type Sizes = [usize; ROOMS.len() + 2];
+
+/// Measures a module that has a name section.
+pub fn measure(module: &[u8]) -> Result<Sizes> {
+    let mut sizes = [0; ROOMS.len() + 2];
+    let [libraries, data] = [ROOMS.len(), ROOMS.len() + 1];
+    let (mut imports, mut bodies, mut names) = (0, Vec::new(), Vec::new());
+    for Section { id, contents, length } in sections(module)? {
+        match id {
+            0 if custom_name(contents)? == b"name" => names = function_names(contents)?,
+            2 => imports = imported_functions(contents)?,
+            10 => bodies = function_sizes(contents)?,
+            _ => sizes[data] += length,
+        }
+    }
+    ensure!(!names.is_empty(), "the module has no names of functions");
+    for (index, size) in bodies.into_iter().enumerate() {
+        let name = names.iter().find(|(number, _)| *number == imports + index).map_or("", |(_, name)| name);
+        sizes[room_of(name).unwrap_or(libraries)] += size;
+    }
+    Ok(sizes)
+}
+
+fn room_of(name: &str) -> Option<usize> {
+    let found = |room: &Room| room.paths.iter().filter_map(|path| name.find(path)).min();
+    // Among rooms at the same position the first one wins, whose path is longer.
+    (0..ROOMS.len()).filter_map(|room| Some((found(&ROOMS[room])?, room))).min().map(|(_, room)| room)
+}
+
+/// Returns the module without its name section.
+pub fn without_names(module: &[u8]) -> Result<Vec<u8>> {
+    let mut stripped = module[..HEADER].to_vec();
+    let mut start = HEADER;
+    for Section { id, contents, length } in sections(module)? {
+        if id != 0 || custom_name(contents)? != b"name" {
+            stripped.extend_from_slice(&module[start..start + length]);
+        }
+        start += length;
+    }
+    Ok(stripped)
+}
+
+/// Formats the sizes of all modules as a table.
+pub fn table(columns: &[(&str, Sizes)]) -> String {
+    let mut text = format!("{:26}", "bytes by room");
+    columns.iter().for_each(|(name, _)| text += &format!("{name:>18}"));
+    for room in 0..ROOMS.len() + 2 {
+        text += &format!("\n{:26}", name_of(room));
+        columns.iter().for_each(|(_, sizes)| text += &format!("{:>18}", sizes[room]));
+    }
+    text + "\n"
+}
+
+fn name_of(room: usize) -> &'static str {
+    ROOMS.get(room).map_or(if room == ROOMS.len() { LIBRARIES } else { DATA }, |room| room.name)
+}
+
+/// Lists the rooms of a module that exceed their limits. `module` is its number in `wasm::MODULES`.
+pub fn excesses(name: &str, module: usize, sizes: &Sizes) -> Vec<String> {
+    (0..sizes.len())
+        .filter_map(|room| {
+            let limit = ROOMS.get(room).map_or_else(|| REST[room - ROOMS.len()], |room| room.limits)[module];
+            let (size, room) = (sizes[room], name_of(room));
+            (size > limit).then(|| format!("{name}: `{room}` has {size} bytes, which is more than {limit}"))
+        })
+        .collect()
+}
+
+/// The length of the magic number and version.
+const HEADER: usize = 8;
+
+struct Section<'a> {
+    id: u8,
+    contents: &'a [u8],
+    /// The length including the section's own header.
+    length: usize,
+}
+
+fn sections(module: &[u8]) -> Result<Vec<Section<'_>>> {
+    let mut rest = module.get(HEADER..).context("no module")?;
+    let mut found = Vec::new();
+    while let Some((&id, after)) = rest.split_first() {
+        let mut after = after;
+        let contents = bytes(&mut after)?;
+        found.push(Section { id, contents, length: rest.len() - after.len() });
+        rest = after;
+    }
+    Ok(found)
+}
+
+fn custom_name(mut contents: &[u8]) -> Result<&[u8]> {
+    bytes(&mut contents)
+}
+
+fn imported_functions(mut contents: &[u8]) -> Result<usize> {
+    let mut functions = 0;
+    for _ in 0..number(&mut contents)? {
+        bytes(&mut contents)?;
+        bytes(&mut contents)?;
+        let kind = take(&mut contents, 1)?[0];
+        ensure!(kind == 0, "an import is not a function");
+        number(&mut contents)?;
+        functions += 1;
+    }
+    Ok(functions)
+}
+
+fn function_sizes(mut contents: &[u8]) -> Result<Vec<usize>> {
+    (0..number(&mut contents)?)
+        .map(|_| {
+            let before = contents.len();
+            bytes(&mut contents)?;
+            Ok(before - contents.len())
+        })
+        .collect()
+}
+
+fn function_names(mut contents: &[u8]) -> Result<Vec<(usize, String)>> {
+    const FUNCTIONS: u8 = 1;
+    bytes(&mut contents)?;
+    while !contents.is_empty() {
+        let id = take(&mut contents, 1)?[0];
+        let mut subsection = bytes(&mut contents)?;
+        if id == FUNCTIONS {
+            return (0..number(&mut subsection)?)
+                .map(|_| {
+                    let index = number(&mut subsection)?;
+                    Ok((index, String::from_utf8_lossy(bytes(&mut subsection)?).into_owned()))
+                })
+                .collect();
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8]> {
+    let (taken, after) = rest.split_at_checked(length).context("the module is cut short")?;
+    *rest = after;
+    Ok(taken)
+}
+
+/// Reads bytes that follow their length.
+fn bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8]> {
+    let length = number(rest)?;
+    take(rest, length)
+}
+
+fn number(rest: &mut &[u8]) -> Result<usize> {
+    let mut value = 0;
+    for shift in (0..35).step_by(7) {
+        let byte = take(rest, 1)?[0];
+        value |= usize::from(byte & 0x7F) << shift;
+        if byte < 0x80 {
+            return Ok(value);
+        }
+    }
+    bail!("a number is too long")
+}

@@ -1,0 +1,54 @@
+// The entry of browsers and their bundlers for `/core`: the WebAssembly bytes are in the JavaScript, so no file must be located.
+
+import * as inlined from '../../packages/wasm/attention.core.inline.js'
+import { createCore } from '../face/core.js'
+import { createEntry } from './entry.js'
+import { openInlined } from '../loaders/inlined.js'
+import { openSource } from '../loaders/wasm.js'
+import { webLoader } from '../loaders/web.js'
+
+export const {
+  AttentionError,
+  BatchError,
+  BatchProcessor,
+  CrossAttention,
+  FlashAttention,
+  KVCache,
+  Layer,
+  MultiHeadAttention,
+  PerformanceMonitor,
+  ScaledDotProductAttention,
+  SelfAttention,
+  TransformerEncoderLayer,
+  attentionWeights,
+  backend,
+  causalConvolution,
+  causalConvolutionAsync,
+  computeStats,
+  createCausalMask,
+  createPaddingMask,
+  createTensor,
+  gelu,
+  init,
+  layerNorm,
+  linear,
+  loadBackend,
+  loadSafetensors,
+  meanPool,
+  memoryUsage,
+  mergeAttention,
+  normalize,
+  openSafetensors,
+  reshape,
+  rmsNorm,
+  rotaryEmbedding,
+  saveSafetensors,
+  scaledDotProductAttention,
+  scaledDotProductAttentionAsync,
+  silu,
+  softmax,
+  version
+} = createEntry(
+  webLoader((source) => (source === undefined ? openInlined(inlined) : openSource(source))),
+  createCore
+)
