@@ -231,7 +231,7 @@ fn multi_head_of_doubles(
     };
     let inner = AttentionOptions {
         layout: Layout::Blhd,
-        causal: options.causal.unwrap_or(config.causal),
+        causal: options.causal.or(config.causal).unwrap_or(false),
         query_offset: options.query_offset,
         window: options.window.or(config.window),
         scale: options.scale.or(config.scale),

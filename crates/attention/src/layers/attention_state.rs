@@ -186,6 +186,11 @@ impl AttentionState {
         self.parameters.entries(torch_naming(&self.config))
     }
 
+    /// Returns names, shapes and elements under the names of Llama's attention.
+    pub(crate) fn llama_entries(&self) -> Vec<Entry<'_>> {
+        self.parameters.entries(&LLAMA)
+    }
+
     /// Returns the number of trainable values in the layer.
     pub fn num_parameters(&self) -> usize {
         self.entries().iter().map(|entry| entry.data.len()).sum()

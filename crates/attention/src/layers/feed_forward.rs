@@ -3,10 +3,11 @@
 
 use crate::context::{Context, operations};
 use crate::error::Result;
+use crate::layers::parameters::{Initial, Parameter, Parameters, Part};
 use crate::math::activation::Activation;
 use crate::math::linear::{Finish, project, project_and};
 use crate::math::random::RowDropout;
-use crate::tensor::try_zeroed;
+use crate::tensor::{Shape, try_zeroed};
 
 /// A weight `[out, in]` and a bias `[out]`.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +29,37 @@ pub(crate) struct FeedForward<'a> {
     pub down: Projection<'a>,
 }
 
-impl FeedForward<'_> {
+/// Returns the parameters of a feed-forward network of some size and width, drawn as by `torch.nn.Linear`.
+pub(crate) fn table([size, width]: [usize; 2], is_gated: bool, has_bias: bool) -> impl Iterator<Item = Parameter> {
+    use Part::{GateBias, GateWeight, Linear1Bias, Linear1Weight, Linear2Bias, Linear2Weight};
+    let modules = [
+        (true, Linear1Weight, Linear1Bias, [width, size]),
+        (true, Linear2Weight, Linear2Bias, [size, width]),
+        (is_gated, GateWeight, GateBias, [width, size]),
+    ];
+    modules.into_iter().filter(|(is_present, ..)| *is_present).flat_map(move |(_, weight, bias, shape)| {
+        let [outputs, inputs] = shape;
+        let weight = Parameter { part: weight, shape: Shape::of(shape), initial: Initial::LinearWeight(inputs) };
+        let bias = Parameter { part: bias, shape: Shape::of([outputs]), initial: Initial::LinearBias(inputs) };
+        [Some(weight), has_bias.then_some(bias)].into_iter().flatten()
+    })
+}
+
+impl<'a> FeedForward<'a> {
+    /// Returns the network of these parameters.
+    pub(crate) fn new(parameters: &'a Parameters, [size, width]: [usize; 2], activation: Activation) -> Self {
+        let find = |weight, bias| Some(Projection { weight: parameters.get(weight)?, bias: parameters.get(bias) });
+        let projection = |weight, bias| find(weight, bias).unwrap_or(Projection { weight: &[], bias: None });
+        Self {
+            size,
+            width,
+            activation,
+            gate: find(Part::GateWeight, Part::GateBias),
+            up: projection(Part::Linear1Weight, Part::Linear1Bias),
+            down: projection(Part::Linear2Weight, Part::Linear2Bias),
+        }
+    }
+
     /// Operations for `rows` rows.
     pub(crate) fn operations(&self, rows: usize) -> u64 {
         let projections = if self.gate.is_some() { 3 } else { 2 };

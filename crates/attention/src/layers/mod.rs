@@ -1,11 +1,15 @@
-//! Layers with parameters: multi-head attention and encoder layers, with loading of their state dicts.
+//! Layers with parameters: attention, encoder and decoder layers, with loading of their state dicts.
 
 mod attention_state;
+pub mod decoder;
 pub mod encoder;
 mod entries;
 mod feed_forward;
+pub mod latent;
 pub mod multi_head;
 mod parameters;
+mod sublayer;
+pub mod transformer_decoder;
 
 pub use attention_state::AttentionState;
 pub use entries::{Entry, LoadOptions};

@@ -170,7 +170,7 @@ impl MultiHeadAttention {
         }
         let heads = config.num_heads;
         let shape = [batch, heads, queries, keys];
-        let (causal, window) = (options.causal.unwrap_or(config.causal), options.window.or(config.window));
+        let (causal, window) = (options.causal.or(config.causal).unwrap_or(false), options.window.or(config.window));
         let visibility = Visibility::new(shape, 4, causal, window, options.query_offset.unwrap_or(0), &arrays)?;
         check_requested("weights", options.weights, weights.is_some())?;
         let weights_of = if options.average_weights { WeightsOf::MeanHead } else { WeightsOf::EachHead };

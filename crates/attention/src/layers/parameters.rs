@@ -25,14 +25,28 @@ pub enum Part {
     QueryNormBias,
     KeyNormWeight,
     KeyNormBias,
+    QueryLatentWeight,
+    QueryLatentBias,
+    QueryLatentNormWeight,
+    QueryUpWeight,
+    LatentWeight,
+    LatentBias,
+    LatentNormWeight,
+    LatentUpWeight,
     Linear1Weight,
     Linear1Bias,
     Linear2Weight,
     Linear2Bias,
+    GateWeight,
+    GateBias,
     Norm1Weight,
     Norm1Bias,
     Norm2Weight,
     Norm2Bias,
+    Norm3Weight,
+    Norm3Bias,
+    Norm4Weight,
+    Norm4Bias,
 }
 
 /// The initialization of a parameter, as PyTorch does it.
@@ -85,8 +99,11 @@ impl Naming {
 
 impl Part {
     fn is_bias(self) -> bool {
-        use Part::{KeyBias, Linear1Bias, Linear2Bias, OutputBias, QueryBias, ValueBias};
-        matches!(self, QueryBias | KeyBias | ValueBias | OutputBias | Linear1Bias | Linear2Bias)
+        use Part::{
+            GateBias, KeyBias, LatentBias, Linear1Bias, Linear2Bias, OutputBias, QueryBias, QueryLatentBias, ValueBias,
+        };
+        matches!(self, QueryBias | KeyBias | ValueBias | OutputBias | Linear1Bias | Linear2Bias | GateBias)
+            || matches!(self, QueryLatentBias | LatentBias)
     }
 }
 

@@ -41,8 +41,8 @@ pub struct AttentionConfig {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub rotary: Option<Rotary>,
     /// Restricts query `i` to the keys `j ≤ i + query_offset` unless a call says otherwise; false by default.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
-    pub causal: bool,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub causal: Option<bool>,
     /// The window of calls that give none: visible keys before and after the query's position, where −1 is unlimited.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub window: Option<[i64; 2]>,
@@ -216,6 +216,32 @@ impl AttentionConfig {
         self.seed = Some(self.seed());
         self.check_sizes()?;
         Ok(self)
+    }
+
+    /// Returns the resolved configuration of an attention inside a layer: the settings given under an option's name, and
+    /// this configuration for all others. Sizes must be the same where both are given.
+    pub(crate) fn with_settings(self, name: &str, given: Option<&Self>) -> Result<Self> {
+        let Some(given) = given else { return self.resolved() };
+        let size = |size: usize| (size > 0).then_some(size);
+        let same = |size_name: &str, own: Option<usize>, layer: Option<usize>| match (own, layer) {
+            (Some(own), Some(layer)) if own != layer => {
+                Err(Error::value(size_name, format_args!("the layer's {layer}, or nothing"), own).within(name))
+            }
+            _ => Ok(own.or(layer)),
+        };
+        let combined = Self {
+            kind: self.kind,
+            num_heads: same("num_heads", size(given.num_heads), size(self.num_heads))?.unwrap_or(0),
+            head_dim: same("head_dim", size(given.head_dim), size(self.head_dim))?.unwrap_or(0),
+            model_dim: same("model_dim", given.model_dim, self.model_dim)?,
+            kv_heads: same("kv_heads", given.kv_heads, self.kv_heads)?,
+            use_bias: given.use_bias.or(self.use_bias),
+            dropout: given.dropout.or(self.dropout),
+            seed: given.seed.or(self.seed),
+            causal: given.causal.or(self.causal),
+            ..given.clone()
+        };
+        combined.resolved().map_err(|error| error.within(name))
     }
 
     fn check_numbers(&self) -> Result<()> {

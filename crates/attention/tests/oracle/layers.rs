@@ -76,7 +76,12 @@ fn settings() -> impl Strategy<Value = String> {
         r#","qkNorm":{"over":"head","epsilon":0.1,"weightOffset":1}"#,
         r#","qkNorm":{"over":"model","kind":"layer"}"#,
     ]);
-    let biases = choices(&["", r#","useBias":false"#, r#","useBias":{"key":false}"#, r#","useBias":{"query":false,"output":false}"#]);
+    let biases = choices(&[
+        "",
+        r#","useBias":false"#,
+        r#","useBias":{"key":false}"#,
+        r#","useBias":{"query":false,"output":false}"#,
+    ]);
     let calls = choices(&["", r#","causal":true,"window":[3,2]"#, r#","scale":0.3,"softcap":4"#]);
     (norms, biases, calls).prop_map(|(norm, biases, calls)| format!("{norm}{biases}{calls}"))
 }
