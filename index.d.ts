@@ -1094,7 +1094,7 @@ export declare class MultiHeadAttention extends Layer {
     } & {
       useBias: boolean | Readonly<{ query: boolean; key: boolean; value: boolean; output: boolean }>
       rotary?: Readonly<{ base: number; interleaved: boolean; dim: number }>
-      causal?: true
+      causal?: boolean
       window?: readonly [number, number]
       softcap?: number
       scale?: number
@@ -1256,6 +1256,242 @@ export declare class TransformerEncoderLayer extends Layer {
     options: KnownOptions<Options, LayerOptions & AsyncOptions>
   ): Promise<AttentionResult<Options>>
   forwardAsync(x: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
+}
+
+// ── Decoder layers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface DecoderConfig {
+  /** Size of input and output. */
+  modelDim: number
+  /** Attention heads. */
+  numHeads: number
+  /** Key/value heads, a divisor of `numHeads`. Default: `numHeads`. */
+  kvHeads?: number | null | undefined
+  /** Size of a head. Default: `modelDim / numHeads`. */
+  headDim?: number | null | undefined
+  /** Size between the projections of the feed-forward network. */
+  feedForwardDim: number
+  /** Root-mean-square norms, or layer norms. Default: 'rms'. */
+  norm?: 'rms' | 'layer' | null | undefined
+  /** Added to the variance in the norms, in [0, 1). Default: 1e-6; with layer norms 1e-5. */
+  epsilon?: number | null | undefined
+  /** Added to the weights of the norms; Gemma stores its weights less 1. Default: 0. */
+  weightOffset?: number | null | undefined
+  /**
+   * The norms around the attention and around the feed-forward network `f`.
+   *
+   * - `'pre'`: `x + f(norm(x))`, as in Llama and GPT-2.
+   * - `'sandwich'`: `x + norm(f(norm(x)))`, as in Gemma 2 and 3.
+   * - `'post'`: `x + norm(f(x))`, as in OLMo 2.
+   *
+   * Default: 'pre'.
+   */
+  normPlacement?: 'pre' | 'sandwich' | 'post' | null | undefined
+  /** The feed-forward network takes the input of the layer, as in GPT-NeoX, not the attention's sum. Default: false. */
+  parallel?: boolean | null | undefined
+  /** Activation in the feed-forward network. Default: 'silu'; with layer norms 'gelu-tanh'. */
+  activation?: EncoderConfig['activation']
+  /** Multiply the activation by another projection of the input (SwiGLU, GeGLU). Default: true unless `norm: 'layer'`. */
+  gated?: boolean | null | undefined
+  /** Use biases in projections and layer norms. Default: false unless `norm: 'layer'`. */
+  useBias?: boolean | null | undefined
+  /** Further settings of the attention, with `causal: true` and this layer's sizes, biases and seed as defaults. */
+  attention?: Partial<AttentionConfig> | null | undefined
+  /** Seed of the parameters. Default: 0. */
+  seed?: number | null | undefined
+}
+
+/**
+ * A layer of a decoder-only model: causal self-attention and a feed-forward network, each with a residual connection.
+ * Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3, OLMo 2, Phi-3, GPT-2, GPT-NeoX, and relatives are configurations of it,
+ * with the numbers of their eager modules in Transformers 5. stateDict returns Llama's names, such as
+ * `self_attn.q_proj.weight`, `mlp.gate_proj.weight` and `input_layernorm.weight`; loadStateDict also accepts those of
+ * the other families.
+ *
+ * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
+ *
+ * @example
+ * ```js
+ * import { DecoderLayer, createTensor } from '@ruvector/attention'
+ * const attention = { rotary: { base: 500000 } }
+ * const layer = new DecoderLayer({ modelDim: 8, numHeads: 4, kvHeads: 2, feedForwardDim: 16, attention })
+ * const x = createTensor(new Float32Array(24).fill(0.5), [1, 3, 8])
+ * console.log(layer.forward(x).output.shape) // [ 1, 3, 8 ]
+ * ```
+ */
+export declare class DecoderLayer extends Layer {
+  constructor(config: DecoderConfig)
+  /** The configuration, including all defaults. */
+  readonly config: Readonly<
+    { [Name in Exclude<keyof DecoderConfig, 'attention'>]-?: NonNullable<DecoderConfig[Name]> } & {
+      attention: MultiHeadAttention['config']
+    }
+  >
+  /**
+   * `x [B,L,modelDim]` gives `output [B,L,modelDim]`; `weights` are the attention weights.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward<const Options extends LayerOptions & ResultRequest>(
+    x: Tensor,
+    options: KnownOptions<Options, LayerOptions>
+  ): AttentionResult<Options>
+  forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
+  /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & ResultRequest>(
+    x: Tensor,
+    options: KnownOptions<Options, LayerOptions & AsyncOptions>
+  ): Promise<AttentionResult<Options>>
+  forwardAsync(x: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
+}
+
+export interface TransformerDecoderConfig extends EncoderConfig {
+  /** Multiply the activation by another projection of the input, `linear_gate`. Default: false. */
+  gated?: boolean | null | undefined
+  /** Use biases in projections and layer norms. Default: true. */
+  useBias?: boolean | null | undefined
+  /** Layer norms or root-mean-square norms. Default: 'layer'. */
+  norm?: 'layer' | 'rms' | null | undefined
+  /** Normalize around the self-attention. Default: true. */
+  attentionNorm?: boolean | null | undefined
+  /** Further settings of the self-attention, with `causal: true` and this layer's sizes, biases and seed as defaults. */
+  attention?: Partial<AttentionConfig> | null | undefined
+  /** Further settings of the cross-attention, such as `kDim`, the size of the context. */
+  crossAttention?: Partial<AttentionConfig> | null | undefined
+}
+
+/** The options of a layer with cross-attention; all but `contextLengths` are those of the self-attention. */
+export interface TransformerDecoderOptions extends LayerOptions {
+  /** Valid rows of the context, one number for each batch entry. Default: all. */
+  contextLengths?: Int32Array | null | undefined
+}
+
+/**
+ * A layer of an encoder-decoder, like `torch.nn.TransformerDecoderLayer(batch_first=True)`, with the same defaults and
+ * initial parameters: causal self-attention, cross-attention to a context, and a feed-forward network, each with a
+ * residual connection and a norm. T5, BART and Whisper are configurations of it. loadStateDict accepts PyTorch's names
+ * and theirs.
+ *
+ * In training, `dropout` applies to the attention weights, after the activation, and to the output of each part.
+ *
+ * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
+ *
+ * @example
+ * ```js
+ * import { TransformerDecoderLayer, createTensor } from '@ruvector/attention'
+ * const layer = new TransformerDecoderLayer({ modelDim: 4, numHeads: 2, feedForwardDim: 8, normFirst: true })
+ * const x = createTensor(new Float32Array(12).fill(0.5), [1, 3, 4])
+ * const context = createTensor(new Float32Array(20).fill(0.25), [1, 5, 4])
+ * console.log(layer.forward(x, context).output.shape) // [ 1, 3, 4 ]
+ * ```
+ */
+export declare class TransformerDecoderLayer extends Layer {
+  constructor(config: TransformerDecoderConfig)
+  /** The configuration, including all defaults. */
+  readonly config: Readonly<
+    {
+      [Name in Exclude<keyof TransformerDecoderConfig, 'attention' | 'crossAttention'>]-?: NonNullable<
+        TransformerDecoderConfig[Name]
+      >
+    } & { attention: MultiHeadAttention['config']; crossAttention: MultiHeadAttention['config'] }
+  >
+  /**
+   * `x [B,L,modelDim]` and `context [B,S,kDim]` give `output [B,L,modelDim]`; `weights` are those of the
+   * self-attention.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward<const Options extends TransformerDecoderOptions & ResultRequest>(
+    x: Tensor,
+    context: Tensor,
+    options: KnownOptions<Options, TransformerDecoderOptions>
+  ): AttentionResult<Options>
+  forward(x: Tensor, context: Tensor, options?: TransformerDecoderOptions | null): AttentionOutput
+  /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync<const Options extends (TransformerDecoderOptions & AsyncOptions) & ResultRequest>(
+    x: Tensor,
+    context: Tensor,
+    options: KnownOptions<Options, TransformerDecoderOptions & AsyncOptions>
+  ): Promise<AttentionResult<Options>>
+  forwardAsync(
+    x: Tensor,
+    context: Tensor,
+    options?: (TransformerDecoderOptions & AsyncOptions) | null
+  ): Promise<AttentionOutput>
+}
+
+export interface LatentConfig {
+  /** Size of input and output. */
+  modelDim: number
+  /** Attention heads `H`. */
+  numHeads: number
+  /** Size of the latent of queries; null projects queries directly. Default: null. */
+  queryRank?: number | null | undefined
+  /** Size of the latent of keys and values. */
+  latentRank: number
+  /** Query and key features of a head without positions. */
+  nopeDim: number
+  /** Rotated query and key features of a head, an even number; the keys' are the same in all heads. */
+  rotaryDim: number
+  /** Size of a value in a head. */
+  valueDim: number
+  /** The rotation, as of {@link AttentionConfig.rotary}; DeepSeek's is `interleaved`. Default: `{ base: 10000 }`. */
+  rotary?: AttentionConfig['rotary']
+  /** Added to the variance in the norms of the latents, in [0, 1). Default: 1e-6. */
+  epsilon?: number | null | undefined
+  /** {@link MaskOptions.causal} of calls that do not give it. Default: false. */
+  causal?: boolean | null | undefined
+  /** {@link LayerOptions.scale} of calls that do not give it. Default: 1/√(nopeDim + rotaryDim). */
+  scale?: number | null | undefined
+  /** Use biases in the projections to latents and of the output. Default: false. */
+  useBias?: boolean | null | undefined
+  /** Seed of the parameters. Default: 0. */
+  seed?: number | null | undefined
+}
+
+/**
+ * Attention over a low-rank latent, as in DeepSeek V2 and V3: keys and values of all heads are projections of one latent
+ * vector per position, beside rotated key features that all heads share. The numbers and the names of parameters are
+ * those of `DeepseekV3Attention` in Transformers 5: `q_proj`, or `q_a_proj`, `q_a_layernorm` and `q_b_proj` with a
+ * `queryRank`; `kv_a_proj_with_mqa`, `kv_a_layernorm`, `kv_b_proj` and `o_proj`.
+ *
+ * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
+ *
+ * @example
+ * ```js
+ * import { LatentAttention, createTensor } from '@ruvector/attention'
+ * const sizes = { latentRank: 4, nopeDim: 3, rotaryDim: 2, valueDim: 3 }
+ * const layer = new LatentAttention({ modelDim: 8, numHeads: 2, ...sizes, causal: true })
+ * const x = createTensor(new Float32Array(24).fill(0.5), [1, 3, 8])
+ * console.log(layer.forward(x).output.shape) // [ 1, 3, 8 ]
+ * ```
+ */
+export declare class LatentAttention extends Layer {
+  constructor(config: LatentConfig)
+  /** The configuration, with its defaults; `queryRank` only if it is given. */
+  readonly config: Readonly<
+    { [Name in Exclude<keyof LatentConfig, 'queryRank' | 'rotary' | 'scale'>]-?: NonNullable<LatentConfig[Name]> } & {
+      queryRank?: number
+      scale?: number
+      rotary: NonNullable<MultiHeadAttention['config']['rotary']>
+    }
+  >
+  /**
+   * `x [B,L,modelDim]` gives `output [B,L,modelDim]`; row `i` has the position `i + queryOffset`.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
+   */
+  forward<const Options extends Omit<LayerOptions, 'seed'> & ResultRequest>(
+    x: Tensor,
+    options: KnownOptions<Options, Omit<LayerOptions, 'seed'>>
+  ): AttentionResult<Options>
+  forward(x: Tensor, options?: Omit<LayerOptions, 'seed'> | null): AttentionOutput
+  /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync<const Options extends (Omit<LayerOptions, 'seed'> & AsyncOptions) & ResultRequest>(
+    x: Tensor,
+    options: KnownOptions<Options, Omit<LayerOptions, 'seed'> & AsyncOptions>
+  ): Promise<AttentionResult<Options>>
+  forwardAsync(x: Tensor, options?: (Omit<LayerOptions, 'seed'> & AsyncOptions) | null): Promise<AttentionOutput>
 }
 
 // ── Linear attention ─────────────────────────────────────────────────────────────────────────────────────────────────

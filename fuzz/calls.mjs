@@ -185,6 +185,22 @@ function crossCall(w, layer) {
 }
 
 /** @param {World} w @param {any} layer */
+function contextCall(w, layer) {
+  const [B, L, S] = [w.dim(), w.dim(), w.dim()]
+  const { modelDim, crossAttention } = layer.config
+  const options = layerOptions(w, layer, { B, L, S: L })
+  const lengths = w.some({ contextLengths: () => w.array('Int32Array', B, () => w.r.int(0, S)) })
+  return [w.tensor([B, L, modelDim]), w.tensor([B, S, crossAttention.kDim]), { ...options, ...lengths }]
+}
+
+/** @param {World} w @param {any} layer */
+function latentCall(w, layer) {
+  const [x, options] = /** @type {[any, any]} */ (selfCall(w, layer))
+  const { seed: _, ...others } = options ?? {}
+  return [x, others]
+}
+
+/** @param {World} w @param {any} layer */
 function multiCall(w, layer) {
   const [B, L, S] = [w.dim(), w.dim(), w.dim()]
   const { modelDim, kDim, vDim } = layer.config
@@ -214,6 +230,52 @@ const encoderConfig = (w) => {
     })
   }
 }
+
+/** @param {World} w */
+const decoderConfig = (w) => {
+  const numHeads = w.r.int(1, 2)
+  return {
+    modelDim: numHeads * w.r.int(1, 3),
+    numHeads,
+    feedForwardDim: w.r.int(1, 6),
+    ...w.some({
+      headDim: () => w.r.int(1, 3),
+      kvHeads: () => 1,
+      norm: () => w.r.pick(['rms', 'layer']),
+      normPlacement: () => w.r.pick(['pre', 'sandwich', 'post']),
+      parallel: () => true,
+      activation: () => w.r.pick(['relu', 'gelu', 'gelu-tanh', 'quick-gelu', 'silu']),
+      gated: () => w.r.chance(0.5),
+      useBias: () => w.r.chance(0.5),
+      weightOffset: () => 1,
+      attention: () => w.some({ window: () => [1, 0], softcap: () => 2, qkNorm: () => w.r.pick(['head', 'model']) }),
+      seed: () => w.r.int(0, 99)
+    })
+  }
+}
+
+/** @param {World} w */
+const transformerDecoderConfig = (w) => ({
+  ...encoderConfig(w),
+  ...w.some({
+    gated: () => true,
+    useBias: () => false,
+    norm: () => w.r.pick(['rms', 'layer']),
+    attentionNorm: () => false,
+    crossAttention: () => ({ kDim: 3 })
+  })
+})
+
+/** @param {World} w */
+const latentConfig = (w) => ({
+  modelDim: w.r.int(1, 3),
+  numHeads: w.r.int(1, 2),
+  latentRank: w.r.int(1, 3),
+  nopeDim: w.r.int(1, 2),
+  rotaryDim: 2,
+  valueDim: w.r.int(1, 2),
+  ...w.some({ queryRank: () => 2, causal: () => true, useBias: () => true, rotary: () => ({ interleaved: true }) })
+})
 
 /**
  * The entries that every layer has. @param {string} name @param {(w: World) => any} config @returns {Record<string,
@@ -840,6 +902,16 @@ export const entries = {
   ),
   ...layerEntries('TransformerEncoderLayer', encoderConfig),
   ...twins('TransformerEncoderLayer.forward', (w) => makeLayer(w, 'TransformerEncoderLayer', encoderConfig), selfCall),
+  ...layerEntries('DecoderLayer', decoderConfig),
+  ...twins('DecoderLayer.forward', (w) => makeLayer(w, 'DecoderLayer', decoderConfig), selfCall),
+  ...layerEntries('TransformerDecoderLayer', transformerDecoderConfig),
+  ...twins(
+    'TransformerDecoderLayer.forward',
+    (w) => makeLayer(w, 'TransformerDecoderLayer', transformerDecoderConfig),
+    contextCall
+  ),
+  ...layerEntries('LatentAttention', latentConfig),
+  ...twins('LatentAttention.forward', (w) => makeLayer(w, 'LatentAttention', latentConfig), latentCall),
 
   'new KVCache': {
     of: (w) => w.api.KVCache,

@@ -4,11 +4,14 @@ import {
   AttentionError,
   BatchProcessor,
   CrossAttention,
+  DecoderLayer,
   FlashAttention,
   KVCache,
+  LatentAttention,
   MultiHeadAttention,
   ScaledDotProductAttention,
   SelfAttention,
+  TransformerDecoderLayer,
   TransformerEncoderLayer,
   attentionWeights,
   backend,
@@ -135,6 +138,12 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
   })
   const encoder = new TransformerEncoderLayer({ modelDim: 4, numHeads: 2, activation: 'gelu', normFirst: null })
   const size: number = encoder.train().config.feedForwardDim
+  const decoder = new DecoderLayer({ modelDim: 4, numHeads: 2, feedForwardDim: 8, attention: { qkNorm: 'head' } })
+  const isCausal: boolean | undefined = decoder.forward(pooled).output && decoder.config.attention.causal
+  const crossing = new TransformerDecoderLayer({ modelDim: 4, numHeads: 2, crossAttention: { kDim: isCausal ? 3 : 4 } })
+  crossing.forwardAsync(pooled, pooled, { contextLengths: Int32Array.of(1), weights: true }).catch(() => {})
+  const latents = { latentRank: 2, nopeDim: 2, rotaryDim: 2, valueDim: 2 }
+  new LatentAttention({ modelDim: 4, numHeads: 2, ...latents, queryRank: null }).forward(pooled, { causal: true })
   encoder.forward(pooled, { weights: true, causal: true }).weights?.shape
   const api: Attention = await loadBackend('wasm', { threads: 1 })
   const name: 'native' | 'wasm' = api.backend().kind

@@ -168,6 +168,8 @@ export class CallOptions {
   queryOffset = undefined
   /** @type {Int32Array | undefined} */
   kvLengths = undefined
+  /** Valid rows of each context, of calls that have one. @type {Int32Array | undefined} */
+  contextLengths = undefined
   /** @type {Float32Array | undefined} */
   out = undefined
   /** The layout as the caller passed it; checked by the kernel crate. @type {unknown} */
@@ -181,9 +183,10 @@ const NO_OPTIONS = Object.freeze(new CallOptions())
  *
  * @param {unknown} options
  * @param {import('../runtime/async/watch.js').Watch} [watch]  receives the options of an asynchronous call
+ * @param {boolean} [hasContext]  true for calls with `contextLengths`
  * @returns {Readonly<CallOptions>}
  */
-export function readOptions(options, watch) {
+export function readOptions(options, watch, hasContext = false) {
   if (options === undefined || options === null) return NO_OPTIONS
   const object = checkObject('options', options)
   const call = new CallOptions()
@@ -197,6 +200,10 @@ export function readOptions(options, watch) {
         continue
       case 'kvLengths':
         call.kvLengths = checkArray(name, value, 'Int32Array')
+        continue
+      case 'contextLengths':
+        if (!hasContext) break
+        call.contextLengths = checkArray(name, value, 'Int32Array')
         continue
       case 'out':
         call.out = checkArray(name, value, 'Float32Array')

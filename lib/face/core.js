@@ -5,6 +5,7 @@ import { createBatches } from './batch.js'
 import { createCache } from './cache.js'
 import { AttentionError } from '../checks/errors.js'
 import { createConvolution } from './convolution.js'
+import { createDecoders } from './decoder.js'
 import { createEncoder } from './encoder.js'
 import { createHeads } from './heads.js'
 import { createLayers, Layer } from './layers.js'
@@ -48,6 +49,7 @@ export function createCore(backend) {
     Layer,
     ...createLayers(backend),
     ...createEncoder(backend),
+    ...createDecoders(backend),
     ...createConvolution(backend),
     loadSafetensors,
     openSafetensors,

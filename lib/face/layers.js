@@ -110,17 +110,27 @@ showInConsole(Layer, (layer) => ({
   backend: residentOf(layer).backendKind
 }))
 
+/** The number of tensors that each operation takes. */
+const SLOTS = {
+  multiHeadAttention: 3,
+  transformerEncoderLayer: 1,
+  transformerDecoderLayer: 2,
+  decoderLayer: 1,
+  latentAttention: 1
+}
+
 /**
  * Returns the function that prepares calls of a layer with attention, whose arguments are tensors followed by options.
  *
  * @param {Backend} backend
- * @param {'multiHeadAttention' | 'transformerEncoderLayer'} operation
+ * @param {keyof typeof SLOTS} operation
  * @param {readonly string[]} names  of the tensors
  * @param {number} [required]  number of tensors that must be given
  * @returns {import('./callable.js').Prepare<AttentionOutput>}
  */
 export function layerCall(backend, operation, names, required = names.length) {
-  const slots = operation === 'multiHeadAttention' ? 3 : 1
+  const slots = SLOTS[operation]
+  const hasContext = operation === 'transformerDecoderLayer'
   return (layer, watch, ...given) => {
     /** @type {(Checked | undefined)[]} */
     const inputs = []
@@ -129,10 +139,12 @@ export function layerCall(backend, operation, names, required = names.length) {
       const isAbsent = index >= required && (value === undefined || value === null)
       inputs.push(isAbsent ? undefined : checkTensor(names[index], value))
     }
-    const options = readOptions(given[names.length], watch)
+    const options = readOptions(given[names.length], watch, hasContext)
     const call = backend.call(operation, residentOf(layer))
     for (const input of inputs) call.input(input)
-    return call.given(options).named(names).returning(attentionOutput)
+    call.given(options)
+    if (hasContext) call.integers(options.contextLengths)
+    return call.named(names).returning(attentionOutput)
   }
 }
 

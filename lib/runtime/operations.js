@@ -37,66 +37,78 @@ export const OPERATIONS = {
   createTransformerEncoderLayer: { number: 15, inputs: 0 },
   // (x, mask, queryOffset, kvLengths) => (output, weights)
   transformerEncoderLayer: { number: 16, inputs: 4 },
+  // () => (object)
+  createTransformerDecoderLayer: { number: 17, inputs: 0 },
+  // (x, context, mask, queryOffset, kvLengths, contextLengths) => (output, weights)
+  transformerDecoderLayer: { number: 18, inputs: 6 },
+  // () => (object)
+  createLatentAttention: { number: 19, inputs: 0 },
+  // (x, mask, queryOffset, kvLengths) => (output, weights)
+  latentAttention: { number: 20, inputs: 4 },
+  // () => (object)
+  createDecoderLayer: { number: 21, inputs: 0 },
+  // (x, mask, queryOffset, kvLengths) => (output, weights)
+  decoderLayer: { number: 22, inputs: 4 },
   // (x) => (output)
-  softmax: { number: 17, inputs: 1 },
+  softmax: { number: 23, inputs: 1 },
   // (x, weight, bias) => (output)
-  linear: { number: 18, inputs: 3 },
+  linear: { number: 24, inputs: 3 },
   // (x, weight, bias) => (output)
-  layerNorm: { number: 19, inputs: 3 },
+  layerNorm: { number: 25, inputs: 3 },
   // (x, weight) => (output)
-  rmsNorm: { number: 20, inputs: 2 },
+  rmsNorm: { number: 26, inputs: 2 },
   // (x) => (output)
-  gelu: { number: 21, inputs: 1 },
+  gelu: { number: 27, inputs: 1 },
   // (x) => (output)
-  silu: { number: 22, inputs: 1 },
+  silu: { number: 28, inputs: 1 },
   // (x, lengths) => (output)
-  meanPool: { number: 23, inputs: 2 },
+  meanPool: { number: 29, inputs: 2 },
   // (tensor) => (mean, std, min, max)
-  stats: { number: 24, inputs: 1 },
+  stats: { number: 30, inputs: 1 },
   // (tensor) => (output)
-  normalize: { number: 25, inputs: 1 },
+  normalize: { number: 31, inputs: 1 },
   // (source, target) => (object)
-  createGraph: { number: 26, inputs: 2 },
+  createGraph: { number: 32, inputs: 2 },
   // () => (output)
-  inDegrees: { number: 27, inputs: 0 },
+  inDegrees: { number: 33, inputs: 0 },
   // (x, edgeWeight) => (output)
-  propagate: { number: 28, inputs: 2 },
+  propagate: { number: 34, inputs: 2 },
   // (scores) => (output)
-  edgeSoftmax: { number: 29, inputs: 1 },
+  edgeSoftmax: { number: 35, inputs: 1 },
   // () => (object)
-  createGraphConvolution: { number: 30, inputs: 0 },
+  createGraphConvolution: { number: 36, inputs: 0 },
   // () => (object)
-  createGraphSage: { number: 31, inputs: 0 },
+  createGraphSage: { number: 37, inputs: 0 },
   // () => (object)
-  createGraphAttention: { number: 32, inputs: 0 },
+  createGraphAttention: { number: 38, inputs: 0 },
   // () => (object)
-  createGraphTransformer: { number: 33, inputs: 0 },
+  createGraphTransformer: { number: 39, inputs: 0 },
   // (x, edgeAttr, edgeWeight) => (output, weights)
-  graphLayer: { number: 34, inputs: 3 },
+  graphLayer: { number: 40, inputs: 3 },
   // () => (object)
-  createLinearAttention: { number: 35, inputs: 0 },
+  createLinearAttention: { number: 41, inputs: 0 },
   // (q, k, v, kvLengths) => (output)
-  linearAttention: { number: 36, inputs: 4 },
+  linearAttention: { number: 42, inputs: 4 },
   // (x) => (output)
-  linearFeatureMap: { number: 37, inputs: 1 },
+  linearFeatureMap: { number: 43, inputs: 1 },
   // () => (object)
-  createLinearStream: { number: 38, inputs: 0 },
+  createLinearStream: { number: 44, inputs: 0 },
   // (q, k, v) => (output)
-  linearStreamStep: { number: 39, inputs: 3 },
+  linearStreamStep: { number: 45, inputs: 3 },
   // () => ()
-  linearStreamReset: { number: 40, inputs: 0 },
+  linearStreamReset: { number: 46, inputs: 0 },
   // (x, weight, bias, state) => (output, state)
-  causalConvolution: { number: 41, inputs: 4 },
+  causalConvolution: { number: 47, inputs: 4 },
   // () => (object)
-  createHyperbolicAttention: { number: 42, inputs: 0 },
+  createHyperbolicAttention: { number: 48, inputs: 0 },
   // (q, k, v, mask, queryOffset, kvLengths) => (output, weights)
-  hyperbolicAttention: { number: 43, inputs: 6 },
+  hyperbolicAttention: { number: 49, inputs: 6 },
   // (first, second, third) => (output)
-  hyperbolicFunction: { number: 44, inputs: 3 },
+  hyperbolicFunction: { number: 50, inputs: 3 },
   // (a, b) => (output)
-  hyperbolicDistances: { number: 45, inputs: 2 },
+  hyperbolicDistances: { number: 51, inputs: 2 },
   // (points, weights) => (output)
-  hyperbolicMidpoint: { number: 46, inputs: 2 }
+  hyperbolicMidpoint: { number: 52, inputs: 2 }
 }
 
 /** @typedef {keyof typeof OPERATIONS} Operation */

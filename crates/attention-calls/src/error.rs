@@ -8,8 +8,10 @@ use crate::json::push_string;
 pub(crate) const UNKNOWN_NAME: &str = "an unknown name";
 
 /// Options and arguments of several words, as Rust names them in errors.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 30] = [
     "block_size",
+    "context_lengths",
+    "cross_attention",
     "edge_attr",
     "edge_features",
     "edge_weight",
@@ -21,13 +23,17 @@ const NAMES: [&str; 24] = [
     "k_dim",
     "kv_heads",
     "kv_lengths",
+    "latent_rank",
     "log_sum_exp",
     "model_dim",
     "negative_slope",
+    "nope_dim",
     "num_heads",
     "out_features",
     "qk_norm",
     "query_offset",
+    "query_rank",
+    "rotary_dim",
     "top_weights",
     "use_bias",
     "v_dim",

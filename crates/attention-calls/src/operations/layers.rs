@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
+use ruvector_attention::layers::decoder::{DecoderConfig, DecoderLayer};
 use ruvector_attention::layers::encoder::{EncoderConfig, TransformerEncoderLayer};
+use ruvector_attention::layers::latent::{LatentAttention, LatentConfig};
 use ruvector_attention::layers::multi_head::{Inputs, MultiHeadAttention};
+use ruvector_attention::layers::transformer_decoder::{
+    DecoderInputs, TransformerDecoderConfig, TransformerDecoderLayer,
+};
 use ruvector_attention::layers::{Entry, LoadOptions};
 use ruvector_attention::options::{AttentionConfig, LayerKind, LayerOptions};
 use ruvector_attention::tensor::Shape;
@@ -130,4 +135,99 @@ pub(super) fn transformer_encoder_layer(call: &mut Call<'_>) -> Result<()> {
     let output = call.output(x.shape.dims())?;
     let weights = weights(call, x, None, &options, layer.config().num_heads)?;
     layer.forward(call.context, x, &options, arrays, call.training, output, weights)
+}
+
+pub(super) fn create_decoder_layer(call: &mut Call<'_>) -> Result<()> {
+    let config: DecoderConfig = call.options(&[])?;
+    call.keep(Arc::new(DecoderLayer::new(config)?))
+}
+
+impl Object for DecoderLayer {
+    fn config(&self) -> Result<String> {
+        write(self.config())
+    }
+
+    fn entries(&self) -> Vec<Entry<'_>> {
+        self.entries()
+    }
+
+    fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+        Ok(Arc::new(self.loaded(entries, options)?))
+    }
+}
+
+pub(super) fn divisible_decoder(call: &mut Call<'_>) -> Result<u64> {
+    let (query, config) = (call.shape()?, call.object::<DecoderLayer>(0)?.config());
+    divisible(call, query, None, config.model_dim, config.feed_forward_dim)
+}
+
+pub(super) fn decoder_layer(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor()?;
+    let arrays = call.arrays()?;
+    let options: LayerOptions = call.options(&[])?;
+    let layer: &DecoderLayer = call.object(0)?;
+    let output = call.output(x.shape.dims())?;
+    let weights = weights(call, x, None, &options, layer.config().num_heads)?;
+    layer.forward(call.context, x, &options, arrays, call.training, output, weights)
+}
+
+pub(super) fn create_transformer_decoder_layer(call: &mut Call<'_>) -> Result<()> {
+    let config: TransformerDecoderConfig = call.options(&[])?;
+    call.keep(Arc::new(TransformerDecoderLayer::new(config)?))
+}
+
+impl Object for TransformerDecoderLayer {
+    fn config(&self) -> Result<String> {
+        write(self.config())
+    }
+
+    fn entries(&self) -> Vec<Entry<'_>> {
+        self.entries()
+    }
+
+    fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+        Ok(Arc::new(self.loaded(entries, options)?))
+    }
+}
+
+pub(super) fn transformer_decoder_layer(call: &mut Call<'_>) -> Result<()> {
+    let (x, context) = (call.tensor()?, call.tensor()?);
+    let arrays = call.arrays()?;
+    let context_lengths = call.integers()?;
+    let options: LayerOptions = call.options(&[])?;
+    let layer: &TransformerDecoderLayer = call.object(0)?;
+    let output = call.output(x.shape.dims())?;
+    let weights = weights(call, x, None, &options, layer.config().num_heads)?;
+    let inputs = DecoderInputs { x, context, context_lengths };
+    layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
+}
+
+pub(super) fn create_latent_attention(call: &mut Call<'_>) -> Result<()> {
+    let config: LatentConfig = call.options(&[])?;
+    call.keep(Arc::new(LatentAttention::new(config)?))
+}
+
+impl Object for LatentAttention {
+    fn config(&self) -> Result<String> {
+        write(self.config())
+    }
+
+    fn entries(&self) -> Vec<Entry<'_>> {
+        self.entries()
+    }
+
+    fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+        Ok(Arc::new(self.loaded(entries, options)?))
+    }
+}
+
+pub(super) fn latent_attention(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor()?;
+    let arrays = call.arrays()?;
+    // Latent attention has no dropout.
+    let options: LayerOptions = call.options(&["seed"])?;
+    let layer: &LatentAttention = call.object(0)?;
+    let output = call.output(x.shape.dims())?;
+    let weights = weights(call, x, None, &options, layer.config().num_heads)?;
+    layer.forward(call.context, x, &options, arrays, output, weights)
 }

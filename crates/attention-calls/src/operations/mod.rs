@@ -158,6 +158,12 @@ pub const OPERATIONS: &[Operation] = &[
     operation("multiHeadAttention", &[tensor("q"), optional("k"), optional("v"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, layers::multi_head_attention).with_out().divisible(layers::divisible_attention),
     operation("createTransformerEncoderLayer", &[], OBJECT, layers::create_encoder_layer),
     operation("transformerEncoderLayer", &[tensor("x"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, layers::transformer_encoder_layer).with_out().divisible(layers::divisible_encoder),
+    operation("createTransformerDecoderLayer", &[], OBJECT, layers::create_transformer_decoder_layer),
+    operation("transformerDecoderLayer", &[tensor("x"), tensor("context"), MASK, QUERY_OFFSET, KV_LENGTHS, integer_option("contextLengths")], WEIGHTED, layers::transformer_decoder_layer).with_out(),
+    operation("createLatentAttention", &[], OBJECT, layers::create_latent_attention),
+    operation("latentAttention", &[tensor("x"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, layers::latent_attention).with_out(),
+    operation("createDecoderLayer", &[], OBJECT, layers::create_decoder_layer),
+    operation("decoderLayer", &[tensor("x"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, layers::decoder_layer).with_out().divisible(layers::divisible_decoder),
 
     operation("softmax", &[tensor("x")], OUTPUT, functions::softmax),
     operation("linear", &[tensor("x"), tensor("weight"), optional("bias")], OUTPUT, functions::linear),

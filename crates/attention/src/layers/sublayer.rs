@@ -7,7 +7,7 @@ use crate::math::linear::Finish;
 use crate::math::norm::{Norm, NormKind};
 use crate::tensor::{Shape, try_zeroed};
 
-/// What the norms of a layer share.
+/// Settings that all norms of a layer share.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct NormSettings {
     pub kind: NormKind,

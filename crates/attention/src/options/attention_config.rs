@@ -218,8 +218,8 @@ impl AttentionConfig {
         Ok(self)
     }
 
-    /// Returns the resolved configuration of an attention inside a layer: the settings given under an option's name, and
-    /// this configuration for all others. Sizes must be the same where both are given.
+    /// Returns the resolved configuration of an attention inside a layer: the settings given under an option's name,
+    /// and this configuration for all others. Sizes must be the same where both are given.
     pub(crate) fn with_settings(self, name: &str, given: Option<&Self>) -> Result<Self> {
         let Some(given) = given else { return self.resolved() };
         let size = |size: usize| (size > 0).then_some(size);

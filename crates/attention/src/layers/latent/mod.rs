@@ -1,5 +1,5 @@
 //! Attention over a low-rank latent (DeepSeek-AI 2024, "DeepSeek-V2"): keys and values of all heads are projections of
-//! one latent vector per position, beside a few rotated key features that all heads share.
+//! one latent vector per position. A few rotated key features are shared by all heads.
 
 mod config;
 

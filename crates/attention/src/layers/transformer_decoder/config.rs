@@ -9,7 +9,8 @@ use crate::math::norm::NormKind;
 use crate::options::{AttentionConfig, LayerKind, MOST_ELEMENTS};
 use crate::ranges;
 
-/// The configuration of a layer with cross-attention, with PyTorch's defaults. `model_dim` and `num_heads` are required.
+/// The configuration of a layer with cross-attention, with PyTorch's defaults. `model_dim` and `num_heads` are
+/// required.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "serde",
