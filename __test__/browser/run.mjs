@@ -121,6 +121,7 @@ function serve({ url = '/', headers }, response) {
   const types = /** @type {Record<string, string>} */ ({
     '.js': 'text/javascript',
     '.wasm': 'application/wasm',
+    '.patch': 'application/octet-stream',
     '.safetensors': 'application/octet-stream'
   })
   const { pathname, search } = new URL(url, 'http://localhost')

@@ -4,9 +4,20 @@ import { compiling, inflating } from './engine.js'
 import { applyPatch } from './patch.js'
 import { only, openWasm, variants } from './wasm.js'
 
+/** @param {string} text  in base64 */
+function decode(text) {
+  const { fromBase64 } = /** @type {{ fromBase64?: (text: string) => Uint8Array<ArrayBuffer> }} */ (Uint8Array)
+  if (fromBase64) return fromBase64.call(Uint8Array, text)
+  // Much faster than Uint8Array.from with a function.
+  const characters = atob(text)
+  const bytes = new Uint8Array(characters.length)
+  for (let index = 0; index < bytes.length; index++) bytes[index] = characters.charCodeAt(index)
+  return bytes
+}
+
 /** @param {string} text */
 async function inflate(text) {
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+  const bytes = decode(text)
   // Node's zlib also works in emulated DOMs, which replace Blob and lack DecompressionStream.
   const zlib = globalThis.process?.getBuiltinModule?.('node:zlib')
   if (zlib) return zlib.inflateRawSync(bytes)
