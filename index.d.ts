@@ -964,7 +964,9 @@ export type StateNames =
   | 't5'
   | 'gpt2'
   | 'gpt_neox'
+  | 'bloom'
   | 'phi3'
+  | 'starcoder2'
   | 'diffusers'
 
 export interface StateDictOptions {

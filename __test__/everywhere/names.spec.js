@@ -62,7 +62,9 @@ function randomized(layer) {
   return layer.loadStateDict(Object.fromEntries(state))
 }
 
-onBothBackends((kind, { CrossAttention, SelfAttention, TransformerEncoderLayer, createTensor }) => {
+onBothBackends((kind, attention) => {
+  const { CrossAttention, SelfAttention, TransformerEncoderLayer, createTensor } = attention
+
   test(`${kind}: a state dict under the names of any family loads again`, (t) => {
     for (const useBias of [true, false]) {
       for (const shape of [config, grouped]) {
@@ -86,6 +88,27 @@ onBothBackends((kind, { CrossAttention, SelfAttention, TransformerEncoderLayer, 
       other.dispose()
     }
     layer.dispose()
+  })
+
+  test(`${kind}: state dicts of decoder layers load under the names of any family`, (t) => {
+    const sizes = { ...config, feedForwardDim: 12, attention: { kvHeads: 2 } }
+    const layers = /** @type {const} */ ([
+      [attention.DecoderLayer, {}, ['llama', 'phi3']],
+      [attention.DecoderLayer, { normPlacement: 'sandwich' }, ['llama', 'phi3']],
+      [attention.DecoderLayer, { norm: 'layer' }, ['llama', 'gpt2', 'gpt_neox', 'bloom', 'starcoder2']],
+      [attention.TransformerDecoderLayer, {}, ['torch', 'whisper', 't5', 'diffusers']],
+      [attention.TransformerDecoderLayer, { gated: true, norm: 'rms' }, ['torch', 't5', 'diffusers']]
+    ])
+    for (const [Layer, settings, families] of layers) {
+      const layer = randomized(new Layer(/** @type {any} */ ({ ...sizes, ...settings })))
+      for (const names of families) {
+        const other = new Layer(/** @type {any} */ ({ ...sizes, ...settings, seed: 1 }))
+        other.loadStateDict(under(layer.stateDict({ names }), 'h.2'), { prefix: 'h.2' })
+        t.deepEqual(other.stateDict(), layer.stateDict(), names)
+        other.dispose()
+      }
+      layer.dispose()
+    }
   })
 
   test(`${kind}: fused rows are in the order of each family`, (t) => {

@@ -23,16 +23,23 @@ import { isBuffer } from '../weights/buffers.js'
 
 const READABLE = ['F32', 'F16', 'BF16', 'F64']
 
-/** Settings that layers do not have yet; tensors that need them fit no layer. */
-const AWAITED = ['gated', 'norm', 'attentionNorm', 'attention', 'outputGate', 'sinks', 'addBiasKv', 'relativeBias']
+/** Settings that a layer does not have yet; tensors that need them do not fit it. @type {Record<string, string[]>} */
+const AWAITED = {
+  TransformerEncoderLayer: ['gated', 'norm', 'attentionNorm', 'attention', 'useBias'],
+  every: ['outputGate', 'sinks', 'addBiasKv', 'relativeBias']
+}
 
 /** @param {Record<string, unknown>} config @param {string} layer */
 const isAwaited = (config, layer) =>
-  Object.keys(config).some((name) => AWAITED.includes(name)) || (layer.endsWith('Layer') && config.useBias === false)
+  Object.keys({ ...config, .../** @type {object} */ (config.attention) }).some(
+    (name) => AWAITED.every.includes(name) || AWAITED[layer]?.includes(name)
+  )
 
 /** Layers with families of names, those that contain others first. */
 const FAMILY_LAYERS = /** @type {const} */ ([
+  ['TransformerDecoderLayer', FAMILIES.TransformerDecoderLayer, blockConfig],
   ['TransformerEncoderLayer', FAMILIES.TransformerEncoderLayer, blockConfig],
+  ['DecoderLayer', FAMILIES.DecoderLayer, blockConfig],
   ['MultiHeadAttention, SelfAttention, CrossAttention', FAMILIES.MultiHeadAttention, attentionConfig]
 ])
 
