@@ -1,6 +1,6 @@
 // Consumers that bundle the package, for browsers (the bundle runs in Chromium) and for Node.
 
-import { cpSync, renameSync, rmSync } from 'node:fs'
+import { cpSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { htmlFor } from './pages.mjs'
 import { Failure, expectReport, reportOf } from './project.mjs'
@@ -38,6 +38,25 @@ async function viteDev(project) {
   }
 }
 
+/**
+ * Bundles a page and its worker, both with `/external`, and checks that they fetch the same files.
+ *
+ * @param {Project} project
+ * @param {Record<string, string>} files
+ * @param {() => Promise<unknown>} bundle
+ */
+async function expectShared(project, files, bundle) {
+  takePage(project, 'shared.js', files)
+  project.take(['shared-worker.js'])
+  await bundle()
+  const names = readdirSync(join(project.folder, 'dist'), { recursive: true, encoding: 'utf8' })
+  for (const extension of ['.wasm', '.patch']) {
+    const found = names.filter((name) => name.endsWith(extension))
+    if (found.length !== 1) throw new Failure(`${found.length} files ${extension}: ${found.join(', ')}`)
+  }
+  return expectReport(await project.open('dist'), inBrowser)
+}
+
 /** Before Vite 8, pre-bundling separates a dependency from its neighboring files, so this one is excluded. */
 const excluded = { 'vite.config.js': "export default { optimizeDeps: { exclude: ['@ruvector/attention'] } }\n" }
 
@@ -69,6 +88,11 @@ const vite = (tools, major) => [
       await project.tool(['vite'], ['build', '--logLevel', 'warn'])
       return expectReport(await project.open('dist'), inBrowser)
     }
+  },
+  {
+    name: `Vite ${major}: build, /external in a page and its worker`,
+    tools,
+    run: (project) => expectShared(project, {}, () => project.tool(['vite'], ['build', '--logLevel', 'warn']))
   },
   {
     name: `Vite ${major}: dev, /external${major < 8 ? ', optimizeDeps.exclude' : ''}`,
@@ -118,6 +142,15 @@ const webpackWeb = (script, how) => ({
 const webpack = [
   webpackWeb('page.js', 'web'),
   webpackWeb('external.js', 'web, /external'),
+  {
+    name: 'webpack 5: web, /external in a page and its worker',
+    tools: 'webpack',
+    run: (project) =>
+      expectShared(project, webpackConfig("entry: './shared.js'"), async () => {
+        await project.tool(['webpack-cli'], [])
+        project.write({ 'dist/index.html': htmlFor('main.js') })
+      })
+  },
   {
     name: 'webpack 5: node',
     tools: 'webpack',
