@@ -9,6 +9,7 @@ const guides = [
   'mechanisms',
   'masks-and-shapes',
   'pytorch-weights',
+  'models-of-today',
   'kv-cache',
   'hyperbolic',
   'graphs',
