@@ -161,17 +161,18 @@ fn write_number(output: &mut Vec<u8>, mut value: u64) {
     output.push(value as u8);
 }
 
-fn read_number(rest: &mut &[u8]) -> Result<u64> {
+/// Reads a number in LEB128, which patches share with WebAssembly.
+pub fn read_number(rest: &mut &[u8]) -> Result<u64> {
     let mut value = 0;
     for shift in (0..35).step_by(7) {
-        let (&byte, after) = rest.split_first().context("the patch is cut short")?;
+        let (&byte, after) = rest.split_first().context("the bytes end in a number")?;
         *rest = after;
         value |= u64::from(byte & 0x7F) << shift;
         if byte < 0x80 {
             return Ok(value);
         }
     }
-    anyhow::bail!("a number of the patch is too long")
+    anyhow::bail!("a number is too long")
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The sizes of a module by room: the folders of the kernels, the calls, the binding, libraries, and data.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+
+use crate::patch::read_number;
 
 /// A part of a module.
 struct Room {
@@ -186,13 +188,65 @@ fn bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8]> {
 }
 
 fn number(rest: &mut &[u8]) -> Result<usize> {
-    let mut value = 0;
-    for shift in (0..35).step_by(7) {
-        let byte = take(rest, 1)?[0];
-        value |= usize::from(byte & 0x7F) << shift;
-        if byte < 0x80 {
-            return Ok(value);
-        }
+    Ok(usize::try_from(read_number(rest)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DATA, LIBRARIES, ROOMS, measure, name_of, room_of, table, without_names};
+
+    fn section(id: u8, contents: &[u8]) -> Vec<u8> {
+        [&[id, contents.len() as u8], contents].concat()
     }
-    bail!("a number is too long")
+
+    fn named(index: u8, name: &str) -> Vec<u8> {
+        [&[index, name.len() as u8], name.as_bytes()].concat()
+    }
+
+    /// A module with one imported function and two others, of 3 and 4 bytes.
+    fn module(names: &[(u8, &str)]) -> Vec<u8> {
+        let functions: Vec<u8> = names.iter().flat_map(|(index, name)| named(*index, name)).collect();
+        let functions = [&[names.len() as u8][..], &functions].concat();
+        let names = [&b"\x04name"[..], &section(1, &functions)].concat();
+        [
+            b"\0asm\x01\0\0\0".to_vec(),
+            section(1, &[1, 0x60, 0, 0]),
+            section(2, b"\x01\x01m\x01f\0\0"),
+            section(3, &[2, 0, 0]),
+            section(10, &[2, 2, 0, 0x0B, 3, 0, 1, 0x0B]),
+            section(0, &names),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn functions_are_counted_in_the_rooms_of_their_names() {
+        let sizes = measure(&module(&[(1, "ruvector_attention::layers::run"), (2, "core::fmt::write")])).unwrap();
+        let nonzero: Vec<_> = (0..sizes.len()).filter(|&room| sizes[room] > 0).map(name_of).collect();
+        assert_eq!(nonzero, ["layers", LIBRARIES, DATA]);
+        assert_eq!([sizes[1], sizes[ROOMS.len()]], [3, 4]);
+        assert!(table(&[("one", sizes)]).contains("layers"));
+    }
+
+    #[test]
+    fn a_function_belongs_to_the_first_path_in_its_name() {
+        let room = |name| room_of(name).map(name_of);
+        assert_eq!(room("<ruvector_attention::graph::A as ruvector_attention::simd::Kernel>::run"), Some("graph"));
+        assert_eq!(
+            room("ruvector_attention::context::rows::<impl ruvector_attention::linear::A>"),
+            Some("other kernel code")
+        );
+        assert_eq!(room("ruvector_attention_calls::operations::linear::create"), Some("calls"));
+        assert_eq!(room("call multivalue shim"), Some("binding"));
+        assert_eq!(room("core::fmt::write"), None);
+    }
+
+    #[test]
+    fn names_are_removed_and_nothing_else() {
+        let named = module(&[(1, "a")]);
+        let stripped = without_names(&named).unwrap();
+        assert_eq!(named[..stripped.len()], stripped);
+        assert!(measure(&stripped).is_err());
+        assert_eq!(without_names(&stripped).unwrap(), stripped);
+    }
 }
