@@ -10,6 +10,7 @@ const guides = [
   'masks-and-shapes',
   'pytorch-weights',
   'models-of-today',
+  'conformance',
   'kv-cache',
   'hyperbolic',
   'graphs',
