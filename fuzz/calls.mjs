@@ -277,6 +277,16 @@ const latentConfig = (w) => ({
   ...w.some({ queryRank: () => 2, causal: () => true, useBias: () => true, rotary: () => ({ interleaved: true }) })
 })
 
+/** Names of state dicts that each layer can be written with. @type {Record<string, string[]>} */
+const FAMILIES = {
+  MultiHeadAttention: ['torch', 'llama'],
+  SelfAttention: ['torch', 'llama'],
+  CrossAttention: ['torch', 'llama'],
+  TransformerEncoderLayer: ['torch'],
+  TransformerDecoderLayer: ['torch'],
+  DecoderLayer: ['llama']
+}
+
 /**
  * The entries that every layer has. @param {string} name @param {(w: World) => any} config @returns {Record<string,
  * Entry>}
@@ -287,7 +297,11 @@ function layerEntries(name, config) {
     [`new ${name}`]: { of: (w) => w.api[name], isNew: true, args: (w) => [config(w)] },
     [`${name}.config`]: { of, name: 'config', args: () => [] },
     [`${name}.numParameters`]: { of, name: 'numParameters', args: () => [] },
-    [`${name}.stateDict`]: { of, name: 'stateDict', args: () => [] },
+    [`${name}.stateDict`]: {
+      of,
+      name: 'stateDict',
+      args: (w) => (FAMILIES[name] && w.r.chance(0.5) ? [{ names: w.r.pick(FAMILIES[name]) }] : [])
+    },
     [`${name}.train`]: { of, name: 'train', args: (w) => [w.r.chance(0.5)] },
     [`${name}.dispose`]: { of, name: 'dispose', args: () => [] },
     [`${name}.loadStateDict`]: {

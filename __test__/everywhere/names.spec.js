@@ -199,10 +199,19 @@ onBothBackends((kind, attention) => {
       faultOf(t, () => cross.loadStateDict(state)),
       { code: 'SHAPE', argument: 'c_attn.weight' }
     )
+    t.like(
+      faultOf(t, () => cross.stateDict({ names: 'gpt2' })),
+      { code: 'OPTION', argument: 'names' }
+    )
+    const normed = new SelfAttention({ ...config, qkNorm: 'head' })
+    t.like(
+      faultOf(t, () => normed.stateDict({ names: 'bert' })),
+      { code: 'OPTION', argument: 'names' }
+    )
     const unknown = faultOf(t, () => layer.stateDict({ names: /** @type {any} */ ('gpt') }))
     t.is(unknown.code, 'OPTION')
     t.true(unknown.message.includes("'gpt2'"), unknown.message)
     t.is(faultOf(t, () => layer.stateDict({ names: /** @type {any} */ (3) })).argument, 'names')
-    for (const each of [layer, cross]) each.dispose()
+    for (const each of [layer, cross, normed]) each.dispose()
   })
 })

@@ -129,7 +129,7 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
     flash.output.data[0]
   {
     using owned: Layer = new SelfAttention({ numHeads: 1, headDim: 2 })
-    owned.stateDict()
+    owned.stateDict({ names: 'bert' })
   }
   const normed: Tensor = layerNorm(rmsNorm(q, { weight: q, epsilon: null }), { weight: q, bias: null, epsilon: 1e-12 })
   const pooled: Tensor = meanPool(gelu(silu(normed), { approximate: 'tanh' }), {

@@ -34,6 +34,8 @@ const LLAMA = { ...LLAMA_INPUTS, 'o_proj.*': 'output' }
 const NORMS = { 'q_norm.*': 'query_norm', 'k_norm.*': 'key_norm' }
 const LETTERS = { 'q.*': 'query', 'k.*': 'key', 'v.*': 'value', 'o.*': 'output' }
 const RELATIVE_BIAS = { 'relative_attention_bias.weight': 'relative_bias.weight' }
+/** Parameters that are no weights or biases of a projection. */
+const VECTORS = { sinks: 'sinks', bias_k: 'bias_k', bias_v: 'bias_v' }
 const NEIGHBOR = { 'LayerNorm.*': IGNORED }
 
 /** @type {Readonly<Record<string, Family>>} */
@@ -48,9 +50,7 @@ export const ATTENTION = {
       'out_proj.*': 'output',
       ...NORMS,
       ...RELATIVE_BIAS,
-      sinks: 'sinks',
-      bias_k: 'bias_k',
-      bias_v: 'bias_v'
+      ...VECTORS
     }
   },
   bert: {
@@ -64,7 +64,7 @@ export const ATTENTION = {
     }
   },
   // Qwen 2 has biases everywhere except in `o_proj`.
-  llama: { title: 'Llama', names: { ...LLAMA, ...NORMS, ...RELATIVE_BIAS, sinks: 'sinks' }, zeros: ['output'] },
+  llama: { title: 'Llama', names: { ...LLAMA, ...NORMS, ...RELATIVE_BIAS, ...VECTORS }, zeros: ['output'] },
   // Also BART, CLIP, SigLIP and wav2vec 2.0. Whisper has no bias for keys.
   whisper: { title: 'Whisper', names: { ...LLAMA_INPUTS, 'out_proj.*': 'output' }, zeros: ['key'] },
   // Also DeiT and DINOv2. Transformers 5 keeps them in memory under the names of Llama.

@@ -129,6 +129,9 @@ export class NamedParameters {
     const state = []
     for (const item of this.#items) {
       if (item.ignored || !this.#has(item) || item.parts.some((part) => written.has(part))) continue
+      if (!item.scale && !this.#isJoint(item)) {
+        throw fault('OPTION', 'names', 'names of separate projections, as the sizes of inputs differ', `'${names}'`)
+      }
       const shape = this.#shapeOf(item)
       const data = allocate(item.name, elements(shape))
       if (item.scale) data.fill(1)
@@ -161,11 +164,16 @@ export class NamedParameters {
     return transposed ? [...columns, rows] : [rows, ...columns]
   }
 
+  /** True if the parameters of an entry have rows of the same size. @param {Item} item */
+  #isJoint({ parts }) {
+    const columns = parts.map((part) => this.#shapes.get(part)?.[1])
+    return columns.every((count) => count === columns[0])
+  }
+
   /** @param {Item} item @param {Entry} entry */
   #checkShape(item, { name, shape }) {
     const expected = this.#shapeOf(item)
-    const columns = item.parts.map((part) => this.#shapes.get(part)?.[1])
-    if (!item.scale && columns.some((count) => count !== columns[0])) {
+    if (!item.scale && !this.#isJoint(item)) {
       throw fault('SHAPE', name, 'separate projections, as the sizes of inputs differ', formatShape(shape))
     }
     if (shape.join() !== expected.join()) throw fault('SHAPE', name, formatShape(expected), formatShape(shape))
