@@ -565,6 +565,8 @@ export function softmax(x: Tensor): Tensor
 
 /**
  * `x Wᵀ + b`, like `torch.nn.functional.linear`: `x [..., in]`, `weight [out, in]`, `bias [out]` give `[..., out]`.
+ * Weights of 16 bits are widened, which is exact. With weights of 8 bits, each row of x is quantized in the same way;
+ * products within a group are integers, and groups are added in 32-bit floats.
  *
  * @throws {AttentionError} SHAPE, DTYPE, MEMORY
  *
@@ -576,7 +578,7 @@ export function softmax(x: Tensor): Tensor
  * console.log(linear(x, weight).data) // Float32Array(3) [ 3, 2, 2 ]
  * ```
  */
-export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor
+export function linear(x: Tensor, weight: Weight, bias?: Tensor | null): Tensor
 
 // ── Norms, activations, means ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -668,6 +670,209 @@ export function meanPool(
   x: Tensor,
   options?: { lengths?: Integers | null | undefined; normalize?: boolean | null | undefined } | null
 ): Tensor
+
+/**
+ * `a + b` of tensors whose shapes broadcast from the right, as in NumPy: dimensions are aligned at the last one, and a
+ * dimension of 1, or one that is missing, repeats.
+ *
+ * @throws {AttentionError} SHAPE for shapes that do not broadcast; DTYPE, MEMORY
+ *
+ * @example
+ * ```js
+ * import { add, createTensor } from '@ruvector/attention'
+ * console.log(add(createTensor([1, 2, 3, 4], [2, 2]), createTensor([10, 20], [2])).data) // Float32Array(4) [ 11, 22, 13, 24 ]
+ * ```
+ */
+export function add(a: Tensor, b: Tensor): Tensor
+
+/**
+ * `a · b` of each pair of values, with shapes that broadcast like those of {@link add}.
+ *
+ * @throws {AttentionError} SHAPE for shapes that do not broadcast; DTYPE, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, multiply } from '@ruvector/attention'
+ * console.log(multiply(createTensor([1, 2], [2, 1]), createTensor([3, 5], [2])).data) // Float32Array(4) [ 3, 5, 6, 10 ]
+ * ```
+ */
+export function multiply(a: Tensor, b: Tensor): Tensor
+
+/**
+ * `max(x, 0)` for each element, like `torch.relu`.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, relu } from '@ruvector/attention'
+ * console.log(relu(createTensor([-1, 2], [2])).data) // Float32Array(2) [ 0, 2 ]
+ * ```
+ */
+export function relu(x: Tensor): Tensor
+
+/**
+ * The hyperbolic tangent of each element, like `torch.tanh`, within 3 units in the last place.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, tanh } from '@ruvector/attention'
+ * console.log(tanh(createTensor([1], [1])).data[0].toFixed(4)) // 0.7616
+ * ```
+ */
+export function tanh(x: Tensor): Tensor
+
+/**
+ * `1 / (1 + e⁻ˣ)` for each element, like `torch.sigmoid`.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, sigmoid } from '@ruvector/attention'
+ * console.log(sigmoid(createTensor([0, 100], [2])).data) // Float32Array(2) [ 0.5, 1 ]
+ * ```
+ */
+export function sigmoid(x: Tensor): Tensor
+
+/**
+ * `max(x, 0) + min(eˣ − 1, 0)` for each element, like `torch.nn.functional.elu`. Accurate to a few units in the last
+ * place, also near 0.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, elu } from '@ruvector/attention'
+ * console.log(elu(createTensor([-100, 2], [2])).data) // Float32Array(2) [ -1, 2 ]
+ * ```
+ */
+export function elu(x: Tensor): Tensor
+
+/**
+ * A copy with its axes in another order: axis `i` of the result is axis `order[i]` of `x`, like `torch.permute`.
+ * Negative axes count from the end.
+ *
+ * @param order default: the last two axes swapped
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION unless `order` has each axis once; MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, transpose } from '@ruvector/attention'
+ * console.log(transpose(createTensor([1, 2, 3, 4, 5, 6], [2, 3])).data) // Float32Array(6) [ 1, 4, 2, 5, 3, 6 ]
+ * ```
+ */
+export function transpose(x: Tensor, order?: readonly number[] | null): Tensor
+
+/**
+ * Joins tensors along an axis, in which alone their shapes may differ, like `torch.cat`.
+ *
+ * @param axis default: 0; a negative one counts from the end
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { concat, createTensor } from '@ruvector/attention'
+ * const [a, b] = [createTensor([1, 2], [2, 1]), createTensor([3, 4, 5, 6], [2, 2])]
+ * console.log(concat([a, b], 1).data) // Float32Array(6) [ 1, 3, 4, 2, 5, 6 ]
+ * ```
+ */
+export function concat(parts: readonly Tensor[], axis?: number | null): Tensor
+
+/** Options of {@link unfold}: a number for every spatial axis, or a list with one number for each. */
+export interface UnfoldOptions {
+  /** Size of a patch, at least 1. */
+  kernel: number | readonly number[]
+  /** The step from one patch to the next, at least 1. Default: 1. */
+  stride?: number | readonly number[] | null | undefined
+  /** Zeros added at both ends. Default: 0. */
+  padding?: number | readonly number[] | null | undefined
+}
+
+/**
+ * Patches of an image, or frames of a signal, as rows: `x [B,C,H,W]` or `[B,C,L]` gives `[B, patches, C · kernel]`, the
+ * transposed result of `torch.nn.functional.unfold`. A convolution is then a product, {@link linear}, with the
+ * convolution's weight reshaped to `[out, C · kernel]`.
+ *
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, unfold } from '@ruvector/attention'
+ * const frames = unfold(createTensor([1, 2, 3, 4], [1, 1, 4]), { kernel: 2, stride: 2 })
+ * console.log(frames.shape, frames.data) // [ 1, 2, 2 ] Float32Array(4) [ 1, 2, 3, 4 ]
+ * ```
+ */
+export function unfold(x: Tensor, options: UnfoldOptions): Tensor
+
+/**
+ * Rows of a table by their indices, like `torch.nn.functional.embedding`: `table [V,M]` and `ids [...]` give `[...,M]`
+ * as 32-bit floats.
+ *
+ * @throws {AttentionError} OPTION for an index below 0 or not below `V`; SHAPE, DTYPE, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, embedding } from '@ruvector/attention'
+ * const table = createTensor([0, 1, 2, 3, 4, 5], [3, 2])
+ * console.log(embedding(table, [2, 0]).data) // Float32Array(4) [ 4, 5, 0, 1 ]
+ * ```
+ */
+export function embedding(table: Weight, ids: ArrayLike<number> | Integers | Tensor<Int32Array>): Tensor
+
+/** Options of {@link topK}. */
+export interface TopKOptions {
+  /**
+   * `'dot'` ranks by product. `'cosine'` divides it by both lengths; the cosine with a vector of length 0 is 0.
+   * `'euclidean'` ranks by distance, smallest first. Default: `'dot'`.
+   */
+  metric?: 'dot' | 'cosine' | 'euclidean' | null | undefined
+}
+
+/** Results of {@link topK}. */
+export interface TopKResult {
+  /** The products, cosines or distances, best first, `[...,k]`. */
+  values: Tensor
+  /** The indices of their vectors, `[...,k]`. */
+  indices: Tensor<Int32Array>
+}
+
+/**
+ * Exact search: the `k` best of `vectors [N,D]` for each query `[...,D]`. Memory grows with `k`, not with `N`. On a tie
+ * the lower index comes first, and NaN precedes everything, as in `torch.topk`. Products with vectors of 8 bits are those
+ * of {@link linear}: the queries have 8 bits, too.
+ *
+ * @throws {AttentionError} OPTION unless `k` is an integer from 1 to `N`; SHAPE, DTYPE, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, topK } from '@ruvector/attention'
+ * const vectors = createTensor([1, 0, 0, 1, 1, 1], [3, 2])
+ * const { values, indices } = topK(createTensor([1, 2], [1, 2]), vectors, 2)
+ * console.log(indices.data, values.data) // Int32Array(2) [ 2, 1 ] Float32Array(2) [ 3, 2 ]
+ * ```
+ */
+export function topK(queries: Tensor, vectors: Weight, k: number, options?: TopKOptions | null): TopKResult
+
+/**
+ * Asynchronous {@link topK}: see {@link AsyncOptions}.
+ *
+ * @example
+ * ```js
+ * import { createTensor, topKAsync } from '@ruvector/attention'
+ * const vectors = createTensor([1, 0, 0, 1, 1, 1], [3, 2])
+ * const { values } = await topKAsync(createTensor([0, 2], [1, 2]), vectors, 1, { metric: 'euclidean' })
+ * console.log(values.data) // Float32Array(1) [ 1 ]
+ * ```
+ */
+export function topKAsync(
+  queries: Tensor,
+  vectors: Weight,
+  k: number,
+  options?: (TopKOptions & AsyncOptions) | null
+): Promise<TopKResult>
 
 /** Options of {@link causalConvolution}. */
 export interface CausalConvolutionOptions {
@@ -907,8 +1112,52 @@ export interface HalfTensor {
   readonly shape: readonly number[]
 }
 
-/** Any entry of a weights file: floats, integers, bytes and booleans, or 16-bit floats. */
-export type StateEntry = Tensor | Tensor<Int32Array> | Tensor<Uint8Array> | HalfTensor
+/**
+ * A tensor of 8 bits, GGUF's Q8_0: integers from −127 to 127 in groups of 32 along the last dimension, of which the last
+ * group may be shorter. A weight is its integer times the scale of its group.
+ */
+export interface QuantizedTensor {
+  readonly type: 'q8_0'
+  readonly data: Int8Array
+  /** The bits of the scales, IEEE binary16, `[..., ⌈last / 32⌉]`. */
+  readonly scales: Uint16Array
+  readonly shape: readonly number[]
+}
+
+/**
+ * The types of weights: 32-bit floats; 16-bit floats, IEEE binary16 or bfloat16; and 8 bits in groups of 32 that share a
+ * scale.
+ */
+export type WeightType = 'f32' | 'f16' | 'bf16' | 'q8_0'
+
+/** Weights of any type. */
+export type Weight = Tensor | HalfTensor | QuantizedTensor
+
+/** Any entry of a weights file: floats, integers, bytes and booleans, 16-bit floats, or 8 bits in groups. */
+export type StateEntry = Tensor | Tensor<Int32Array> | Tensor<Uint8Array> | HalfTensor | QuantizedTensor
+
+/**
+ * Converts weights to another type; the result is always new memory. Halves are rounded to the nearest, ties to even.
+ * `'q8_0'` is to the bit GGUF's Q8_0: each group of 32 has the scale `d = max|x| / 127`, kept as f16, and the integers
+ * `round(x / d)`, halves away from zero.
+ *
+ * @throws {AttentionError} DOMAIN for NaN, infinity and values of 8,321,040 or more, which `'q8_0'` cannot hold; SHAPE,
+ * DTYPE, OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { convert, createTensor } from '@ruvector/attention'
+ * const { data } = convert(createTensor([127, -63.5, 1.4], [3]), 'q8_0')
+ * console.log(data) // Int8Array(3) [ 127, -64, 1 ]
+ * ```
+ */
+export function convert(tensor: Weight, type: 'f32'): Tensor
+export function convert(tensor: Weight, type: 'f16' | 'bf16'): HalfTensor
+export function convert(tensor: Weight, type: 'q8_0'): QuantizedTensor
+export function convert<T extends WeightType>(
+  tensor: Weight,
+  type: T
+): T extends 'f32' ? Tensor : T extends 'q8_0' ? QuantizedTensor : HalfTensor
 
 /**
  * Owns memory outside the JavaScript heap: free it with `using` or dispose(); a finalizer is the fallback. Use after
@@ -923,13 +1172,15 @@ export declare abstract class Layer implements Disposable {
    *
    * @throws {AttentionError} OPTION for a family whose layers have no names for these parameters; MEMORY, DISPOSED
    */
+  stateDict(options: StateDictOptions & { type: 'own' }): StateDict<Weight>
   stateDict(options?: StateDictOptions | null): StateDict
   /**
    * Loads the parameters from `state`. Its names are recognized: those of PyTorch, or of any family in `StateNames`.
    * Fused projections are split, transposed ones transposed, and layer scales folded into the projection before them.
    *
    * Skips buffers that checkpoints hold in addition to parameters, such as `rotary_emb.inv_freq`, `position_ids` or
-   * GPT-2's causal mask, and integer entries that are not parameters. Widens 16-bit floats.
+   * GPT-2's causal mask, and integer entries that are not parameters. Converts other types to the
+   * layer's own.
    *
    * @throws {AttentionError} SHAPE, DTYPE or FORMAT for entries that are missing, unexpected or of the wrong shape, and
    * for a prefix without entries; the layer then stays unchanged. OPTION, MEMORY, DISPOSED
@@ -972,6 +1223,8 @@ export type StateNames =
 export interface StateDictOptions {
   /** Whose names the entries have. Default: PyTorch's. */
   names?: StateNames | null | undefined
+  /** `'own'` gives each entry as the layer keeps it. Default: `'f32'`, 32-bit floats. */
+  type?: 'f32' | 'own' | null | undefined
 }
 
 export interface LoadOptions {
@@ -1494,6 +1747,86 @@ export declare class LatentAttention extends Layer {
     options: KnownOptions<Options, Omit<LayerOptions, 'seed'> & AsyncOptions>
   ): Promise<AttentionResult<Options>>
   forwardAsync(x: Tensor, options?: (Omit<LayerOptions, 'seed'> & AsyncOptions) | null): Promise<AttentionOutput>
+}
+
+/** The configuration of a {@link Linear} layer. */
+export interface LinearLayerConfig {
+  /** Size of the input. */
+  inFeatures: number
+  /** Size of the output. */
+  outFeatures: number
+  /** Add a bias. Default: true. */
+  useBias?: boolean | null | undefined
+  /** The type in which the layer keeps its weight. Default: `'f32'`. */
+  weightType?: WeightType | null | undefined
+  /** Seed of the parameters, which are the same as in PyTorch after `torch.manual_seed(seed)`. Default: 0. */
+  seed?: number | null | undefined
+}
+
+/**
+ * A projection with parameters, `x Wᵀ + b`, like `torch.nn.Linear`: `weight [outFeatures, inFeatures]` and `bias
+ * [outFeatures]`.
+ *
+ * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
+ *
+ * @example
+ * ```js
+ * import { Linear, createTensor } from '@ruvector/attention'
+ * const layer = new Linear({ inFeatures: 3, outFeatures: 2, seed: 1 })
+ * console.log(layer.forward(createTensor(new Float32Array(12), [4, 3])).shape) // [ 4, 2 ]
+ * ```
+ */
+export declare class Linear extends Layer {
+  constructor(config: LinearLayerConfig)
+  /** The configuration, including all defaults. */
+  readonly config: Readonly<{ [Name in keyof LinearLayerConfig]-?: NonNullable<LinearLayerConfig[Name]> }>
+  /**
+   * `x [..., inFeatures]` gives `[..., outFeatures]`.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED
+   */
+  forward(x: Tensor): Tensor
+  /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync(x: Tensor, options?: AsyncOptions | null): Promise<Tensor>
+}
+
+/** The configuration of an {@link Embedding}. */
+export interface EmbeddingConfig {
+  /** The number of rows `V`. */
+  numEmbeddings: number
+  /** Size of a row `M`. */
+  embeddingDim: number
+  /** The type in which the layer keeps its weight. Default: `'f32'`. */
+  weightType?: WeightType | null | undefined
+  /** Seed of the parameters, those of PyTorch after `torch.manual_seed(seed)` to a few units in the last place. Default: 0. */
+  seed?: number | null | undefined
+}
+
+/**
+ * A table with parameters, `weight [numEmbeddings, embeddingDim]`, like `torch.nn.Embedding`. {@link embedding} reads
+ * rows of a table of your own.
+ *
+ * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
+ *
+ * @example
+ * ```js
+ * import { Embedding } from '@ruvector/attention'
+ * const table = new Embedding({ numEmbeddings: 10, embeddingDim: 4 })
+ * console.log(table.forward([7, 0, 7]).shape) // [ 3, 4 ]
+ * ```
+ */
+export declare class Embedding extends Layer {
+  constructor(config: EmbeddingConfig)
+  /** The configuration, including all defaults. */
+  readonly config: Readonly<{ [Name in keyof EmbeddingConfig]-?: NonNullable<EmbeddingConfig[Name]> }>
+  /**
+   * `ids [...]` gives `[..., embeddingDim]`.
+   *
+   * @throws {AttentionError} OPTION for an index out of range; SHAPE, DTYPE, MEMORY, DISPOSED
+   */
+  forward(ids: ArrayLike<number> | Integers | Tensor<Int32Array>): Tensor
+  /** Asynchronous `forward`: see {@link AsyncOptions}. */
+  forwardAsync(ids: ArrayLike<number> | Integers | Tensor<Int32Array>, options?: AsyncOptions | null): Promise<Tensor>
 }
 
 // ── Linear attention ─────────────────────────────────────────────────────────────────────────────────────────────────

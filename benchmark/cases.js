@@ -137,6 +137,32 @@ const hyperbolic = {
 }
 const encoder = encoderLayer(512, 12, 32)
 
+/**
+ * Products of MiniLM's feed-forward network, and of one row, by the type of the weight.
+ *
+ * @param {import('../index.js').WeightType} weightType
+ */
+const products = (weightType) =>
+  [
+    [256, 384, 1536],
+    [256, 1536, 384],
+    [13, 384, 1536],
+    [1, 384, 1536]
+  ].map(([rows, depth, outputs]) => ({
+    ...attention({
+      name: () => `product ${weightType} ${rows}×${depth}×${outputs}`,
+      group: 'product',
+      queries: rows,
+      keys: outputs,
+      dim: depth,
+      heads: 1,
+      weightType,
+      ownOnly: true
+    }),
+    kind: /** @type {const} */ ('product'),
+    flops: 2 * rows * depth * outputs
+  }))
+
 const graphs = [graph(10_000, 200_000, 1), graph(10_000, 200_000, 2)]
 
 const quick = [square(64), square(512), causal(512), decode, cached[0], sentence, encoder, graphs[0], call]
@@ -158,6 +184,7 @@ const full = [
   hyperbolic,
   encoderLayer(16, 12, 32),
   encoder,
+  .../** @type {const} */ (['f32', 'f16', 'bf16', 'q8_0']).flatMap(products),
   ...graphs,
   graph(100_000, 2_000_000, 1),
   graph(100_000, 2_000_000, 2),

@@ -62,6 +62,9 @@ export function makeInputs({ kind, batch, heads, kvHeads, queries, keys, dim, ma
     const state = new SelfAttention({ numHeads: heads, headDim: dim, seed: 5 }).stateDict()
     return { q: none, k: none, v: none, x: randomTensor([batch, queries, heads * dim], 7), state }
   }
+  if (kind === 'product') {
+    return { q: none, k: none, v: none, x: randomTensor([queries, dim], 7), state: {} }
+  }
   if (kind === 'encoder') {
     const state = new TransformerEncoderLayer(encoderConfig(heads, dim)).stateDict()
     return { q: none, k: none, v: none, x: randomTensor([batch, queries, heads * dim], 7), state }

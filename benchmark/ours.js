@@ -47,6 +47,11 @@ async function contender(name, isNative, load) {
         const run = () => space.forward(points[0], points[1], points[2]).output.data
         return { run, read: (data) => data }
       }
+      if (problem.kind === 'product') {
+        const { dim, keys, weightType } = problem
+        const layer = new api.Linear({ inFeatures: dim, outFeatures: keys, weightType, seed: 5 })
+        return { run: () => layer.forward(x).data, read: (data) => data, dispose: () => layer.dispose() }
+      }
       if (edges) {
         const { queries, heads, dim, version } = problem
         const graph = api.Graph.fromEdges({ numNodes: queries, ...edges })

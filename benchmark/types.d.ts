@@ -1,6 +1,6 @@
 // Types shared by the modules of the benchmark.
 
-import type { Tensor } from '../index.js'
+import type { Tensor, WeightType } from '../index.js'
 
 interface Shape {
   /** The name in tables and for `--filter`. */
@@ -19,6 +19,8 @@ interface Shape {
   cached?: boolean
   /** True if peers do not take part. */
   ownOnly?: boolean
+  /** The type of the weight of a product. */
+  weightType?: WeightType
   /** True if our calls write into given memory. */
   out: boolean
   /** The unit of speed: floating-point operations, bytes, calls, or only time. */
@@ -29,10 +31,10 @@ interface Shape {
 
 /**
  * Exact, hyperbolic or linear attention; a layer of self-attention; an encoder layer with GELU and a feed-forward
- * network four times as wide as the model, as in BERT; or a layer of attention over the `keys` edges of `queries`
- * nodes.
+ * network four times as wide as the model, as in BERT; a layer of attention over the `keys` edges of `queries` nodes;
+ * or the product of `queries` rows of `dim` values with a weight of `keys` rows.
  */
-export type Kind = 'attention' | 'linear' | 'hyperbolic' | 'layer' | 'encoder' | 'graph'
+export type Kind = 'attention' | 'linear' | 'hyperbolic' | 'layer' | 'encoder' | 'graph' | 'product'
 
 /** One measurement of several contenders on the same inputs. */
 export interface Case extends Shape {

@@ -747,6 +747,69 @@ function convolution(w) {
   return [w.tensor([B, C, L]), w.tensor([C, 1, K]), w.some(options)]
 }
 
+/** Two tensors whose shapes broadcast. @param {World} w */
+function broadcastPair(w) {
+  const shape = [w.dim(), w.dim(), w.dim()]
+  const part = () => shape.map((dim) => (w.r.chance(0.3) ? 1 : dim)).slice(w.r.int(0, 2))
+  return [w.tensor(part()), w.tensor(part())]
+}
+
+/** Indices below `end` in every accepted form. @param {World} w @param {number} end */
+function indices(w, end) {
+  const data = w.ints(w.r.int(0, 4), 0, end - 1)
+  return w.r.pick([data, [...data], { data, shape: [1, data.length] }])
+}
+
+/** @param {World} w */
+const denseConfig = (w) => ({
+  inFeatures: w.r.int(1, 4),
+  outFeatures: w.r.int(1, 4),
+  ...w.some({
+    useBias: () => w.r.chance(0.5),
+    weightType: () => w.r.pick(WEIGHT_TYPES),
+    seed: () => w.r.int(0, 99)
+  })
+})
+
+/** @param {World} w */
+const embeddingConfig = (w) => ({
+  numEmbeddings: w.r.int(1, 5),
+  embeddingDim: w.r.int(1, 4),
+  ...w.some({ weightType: () => w.r.pick(WEIGHT_TYPES), seed: () => w.r.int(0, 99) })
+})
+
+/**
+ * `forward` without options, and its asynchronous twin.
+ *
+ * @param {'Linear' | 'Embedding'} name
+ * @param {(w: World) => any} config
+ * @param {Entry['args']} args
+ * @returns {Record<string, Entry>}
+ */
+function rowTwins(name, config, args) {
+  const of = (/** @type {World} */ w) => makeLayer(w, name, config)
+  return {
+    [`${name}.forward`]: { of, name: 'forward', args },
+    [`${name}.forwardAsync`]: { of, name: 'forwardAsync', args: (w, layer) => [...args(w, layer), watch(w)] }
+  }
+}
+
+const WEIGHT_TYPES = /** @type {const} */ (['f32', 'f16', 'bf16', 'q8_0'])
+
+/** Weights of any type. @param {World} w @param {number[]} shape */
+function anyWeight(w, shape) {
+  const weight = w.api.convert(w.tensor(shape), w.r.pick(WEIGHT_TYPES))
+  w.track(weight.data.buffer)
+  return weight
+}
+
+/** @param {World} w */
+function topK(w) {
+  const [D, N] = [w.dim(), w.r.int(1, 6)]
+  const options = w.some({ metric: () => w.r.pick(['dot', 'cosine', 'euclidean']) })
+  return [w.tensor([w.dim(), D]), anyWeight(w, [N, D]), w.r.int(1, N), options]
+}
+
 /** A graph with the methods of graphology. @param {World} w */
 function graphologyGraph(w) {
   const { numNodes, source, target } = edges(w)
@@ -797,7 +860,7 @@ export const entries = {
   ...call('softmax', (w) => [w.tensor(w.r.pick([[], [w.dim()], [w.dim(), w.dim()], [2, w.dim(), 3, 1]]))]),
   ...call('linear', (w) => {
     const [n, from, to] = [w.dim(), w.dim(), w.dim()]
-    return [w.tensor([n, from]), w.tensor([to, from]), ...w.r.pick([[], [null], [w.tensor([to])]])]
+    return [w.tensor([n, from]), anyWeight(w, [to, from]), ...w.r.pick([[], [null], [w.tensor([to])]])]
   }),
   ...call('layerNorm', (w) => {
     const M = w.dim()
@@ -811,7 +874,24 @@ export const entries = {
     return [w.tensor([w.dim(), M]), w.some({ weight: () => w.tensor([M]), epsilon: () => 1e-3 })]
   }),
   ...call('gelu', (w) => [w.tensor([w.dim(), w.dim()]), w.some({ approximate: () => w.r.pick(['none', 'tanh']) })]),
-  ...call('silu', (w) => [w.tensor([w.dim(), w.dim()])]),
+  ...Object.assign(
+    {},
+    ...['silu', 'relu', 'tanh', 'sigmoid', 'elu'].map((name) => call(name, (w) => [w.tensor([w.dim(), w.dim()])])),
+    ...['add', 'multiply'].map((name) => call(name, broadcastPair))
+  ),
+  ...call('transpose', (w) => [w.tensor([w.dim(), w.dim(), w.dim()]), ...w.r.pick([[], [[2, 0, 1]], [[0, -1, 1]]])]),
+  ...call('concat', (w) => {
+    const [first, last] = [w.dim(), w.dim()]
+    return [[w.tensor([first, w.dim(), last]), w.tensor([first, w.dim(), last])], 1]
+  }),
+  ...call('unfold', (w) => [
+    w.r.pick([w.tensor([w.dim(), w.dim(), 5]), w.tensor([w.dim(), w.dim(), 5, 4])]),
+    { kernel: w.r.int(1, 3), ...w.some({ stride: () => w.r.int(1, 3), padding: () => w.r.int(0, 2) }) }
+  ]),
+  ...call('embedding', (w) => [anyWeight(w, [4, w.dim()]), indices(w, 4)]),
+  ...call('convert', (w) => [anyWeight(w, [w.dim(), w.dim()]), w.r.pick(WEIGHT_TYPES)]),
+  ...call('topK', topK),
+  ...call('topKAsync', later(topK)),
   ...call('meanPool', (w) => {
     const [B, L, M] = [w.dim(), w.dim(), w.dim()]
     return [w.tensor([B, L, M]), w.some({ lengths: () => w.ints(B, 0, L), normalize: () => w.r.chance(0.5) })]
@@ -926,6 +1006,10 @@ export const entries = {
   ),
   ...layerEntries('LatentAttention', latentConfig),
   ...twins('LatentAttention.forward', (w) => makeLayer(w, 'LatentAttention', latentConfig), latentCall),
+  ...layerEntries('Linear', denseConfig),
+  ...rowTwins('Linear', denseConfig, (w, { config }) => [w.tensor([w.dim(), config.inFeatures])]),
+  ...layerEntries('Embedding', embeddingConfig),
+  ...rowTwins('Embedding', embeddingConfig, (w, { config }) => [indices(w, config.numEmbeddings)]),
 
   'new KVCache': {
     of: (w) => w.api.KVCache,

@@ -5,19 +5,26 @@ import {
   BatchProcessor,
   CrossAttention,
   DecoderLayer,
+  Embedding,
   FlashAttention,
   KVCache,
   LatentAttention,
+  Linear,
   MultiHeadAttention,
   ScaledDotProductAttention,
   SelfAttention,
   TransformerDecoderLayer,
   TransformerEncoderLayer,
+  add,
   attentionWeights,
   backend,
   causalConvolution,
   causalConvolutionAsync,
+  concat,
+  convert,
   createTensor,
+  elu,
+  embedding,
   gelu,
   init,
   layerNorm,
@@ -26,23 +33,34 @@ import {
   loadSafetensors,
   mergeAttention,
   meanPool,
+  multiply,
   openSafetensors,
+  relu,
   reshape,
   rotaryEmbedding,
   rmsNorm,
   saveSafetensors,
   scaledDotProductAttention,
+  sigmoid,
   silu,
   softmax,
+  tanh,
+  topK,
+  topKAsync,
+  transpose,
+  unfold,
   type Attention,
   type AttentionErrorCode,
   type AttentionOutput,
   type HalfTensor,
   type Layer,
+  type QuantizedTensor,
   type SafetensorsFile,
   type StateDict,
   type StateEntry,
-  type Tensor
+  type Tensor,
+  type TopKResult,
+  type Weight
 } from '@ruvector/attention'
 
 export async function uses(response: Response, url: URL, module: WebAssembly.Module) {
@@ -136,6 +154,22 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
     lengths: Int32Array.of(1),
     normalize: true
   })
+  const pieces: Tensor = concat([add(relu(q), tanh(q)), multiply(sigmoid(q), elu(transpose(q, null)))], -1)
+  const patches: Tensor = unfold(pieces, { kernel: [2, 2], stride: 2, padding: null })
+  const { values, indices: nearest } = topK(patches, embedding(patches, [1, 2]), 1, { metric: 'cosine' })
+  const found: Promise<TopKResult> = topKAsync(values, patches, 2, { signal: null })
+  const rows: Tensor = new Embedding({ numEmbeddings: 3, embeddingDim: 2, seed: null }).forward(nearest)
+  const dense: Promise<Tensor> = new Linear({ inFeatures: 2, outFeatures: 3, useBias: false })
+    .train()
+    .forwardAsync(rows)
+  Promise.all([found, dense]).catch(() => {})
+  const packed: QuantizedTensor = convert(q, 'q8_0')
+  const halved: HalfTensor = convert(packed, 'bf16')
+  const stored: Record<string, Weight> = new Linear({ inFeatures: 2, outFeatures: 3, weightType: 'f16' }).stateDict({
+    type: 'own'
+  })
+  const widest: Tensor = convert(linear(embedding(halved, [0]), stored.weight), 'f32')
+  saveSafetensors({ ...stored, packed, widest })
   const encoder = new TransformerEncoderLayer({ modelDim: 4, numHeads: 2, activation: 'gelu', normFirst: null })
   const size: number = encoder.train().config.feedForwardDim
   const decoder = new DecoderLayer({ modelDim: 4, numHeads: 2, feedForwardDim: 8, attention: { qkNorm: 'head' } })

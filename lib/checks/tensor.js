@@ -33,7 +33,7 @@ const byteLength = getter('byteLength')
 const buffer = getter('buffer')
 
 /** @type {Record<string, new (buffer: any, start?: number, length?: number) => any>} */
-const TYPES = { Float32Array, Int32Array, Uint8Array, Uint16Array }
+const TYPES = { Float32Array, Int32Array, Uint8Array, Uint16Array, Int8Array }
 
 /**
  * The current number of elements of a typed array.
@@ -80,21 +80,18 @@ const callerArrays = new WeakMap()
  */
 export const asGiven = (array) => callerArrays.get(array) ?? array
 
-const NO_FLOATS = new Float32Array(0)
-const NO_INTEGERS = new Int32Array(0)
-const NO_BYTES = new Uint8Array(0)
+/** An empty array of each class. */
+const EMPTY = Object.fromEntries(Object.entries(TYPES).map(([name, Type]) => [name, new Type(0)]))
 
 /**
  * The array itself, or an empty one if it is detached; a getter may have detached it after it was checked.
  *
- * @template {TensorData | Uint16Array} T
+ * @template {TensorData | Uint16Array | Int8Array} T
  * @param {T} array
  * @returns {T}
  */
 export function attached(array) {
-  if (lengthOf(array) > 0) return array
-  const type = arrayType(array)
-  return /** @type {T} */ (type === 'Float32Array' ? NO_FLOATS : type === 'Int32Array' ? NO_INTEGERS : NO_BYTES)
+  return lengthOf(array) > 0 ? array : EMPTY[/** @type {string} */ (arrayType(array))]
 }
 
 /**
@@ -268,6 +265,77 @@ export function checkHalfTensor(argument, tensor) {
 }
 
 /**
+ * A checked tensor of weights. Only 8 bits have scales.
+ *
+ * @typedef {{ type: import('../../index.d.ts').WeightType, data: Float32Array | Uint16Array | Int8Array, scales?: Uint16Array,
+ *   shape: number[] }} CheckedWeight
+ */
+
+/** Values of a row that share a scale. */
+export const GROUP = 32
+
+/**
+ * The shape of the scales of a tensor of 8 bits: one for each group along the last dimension.
+ *
+ * @param {readonly number[]} shape
+ */
+export const scalesShape = (shape) => [...shape.slice(0, -1), Math.ceil((shape.at(-1) ?? 0) / GROUP)]
+
+/** The types of weights with the class of their arrays. */
+export const WEIGHT_ARRAYS = Object.freeze({
+  f32: 'Float32Array',
+  f16: 'Uint16Array',
+  bf16: 'Uint16Array',
+  q8_0: 'Int8Array'
+})
+
+/**
+ * Checks a tensor of weights of any type. A Float16Array holds f16.
+ *
+ * @param {string} argument
+ * @param {unknown} weight
+ * @returns {CheckedWeight}
+ */
+export function checkWeight(argument, weight) {
+  const given = isObject(weight) && arrayType(weight) === undefined ? /** @type {any} */ (weight) : undefined
+  const type = given?.type ?? undefined
+  if (type === undefined || type === 'f32') {
+    const data = given?.data
+    if (arrayType(data) === 'Float16Array') {
+      const bits = new Uint16Array(buffer.call(data), byteOffset.call(data), lengthOf(data))
+      return { type: 'f16', ...checkHalfTensor(argument, { data: bits, shape: given.shape }) }
+    }
+    return { type: 'f32', ...checkTensor(argument, weight) }
+  }
+  if (type === 'f16' || type === 'bf16') return { type, ...checkHalfTensor(argument, weight) }
+  if (type === 'q8_0') return checkQuantized(argument, given)
+  throw fault('OPTION', `${argument}.type`, "'f32', 'f16', 'bf16' or 'q8_0'", describe(type))
+}
+
+/**
+ * Checks a tensor of 8 bits, and that its scales are finite.
+ *
+ * @param {string} argument
+ * @param {any} tensor
+ * @returns {CheckedWeight}
+ */
+function checkQuantized(argument, tensor) {
+  const { data, shape } = /** @type {any} */ (check(argument, tensor, ['Int8Array']))
+  if (shape.length === 0) throw fault('SHAPE', argument, 'at least 1 dimension', '0')
+  const name = `${argument}.scales`
+  const given = tensor.scales
+  if (arrayType(given) !== 'Uint16Array') throw fault('DTYPE', name, 'a Uint16Array', describe(given))
+  const scales = asPlain(given, 'Uint16Array')
+  const expected = elements(scalesShape(shape))
+  if (lengthOf(scales) !== expected) {
+    throw fault('SHAPE', name, `${expected} scales for shape ${formatShape(shape)}`, `${lengthOf(scales)}`)
+  }
+  const at = scales.findIndex((/** @type {number} */ bits) => (bits & 0x7c00) === 0x7c00)
+  if (at >= 0) throw fault('DOMAIN', name, 'finite scales', `${scales[at] & 0x3ff ? 'NaN' : 'Infinity'} at ${at}`)
+  return { type: 'q8_0', data, scales, shape }
+}
+
+/**
  * Checks a boolean or float mask. Lists of booleans, or of 0 and 1, become the bytes of a boolean mask.
  *
  * @param {string} argument
@@ -365,6 +433,26 @@ export function checkArray(argument, array, type) {
   return type === 'Int32Array' && isShared(plain)
     ? /** @type {any} */ (new Int32Array(/** @type {any} */ (plain)))
     : plain
+}
+
+/**
+ * Checks a tensor of integers, or a list of them, which is a tensor of one dimension.
+ *
+ * @param {string} argument
+ * @param {unknown} value
+ * @returns {Checked<Int32Array>}
+ */
+export function checkIntegers(argument, value) {
+  const isTensor = isObject(value) && !isArray(value) && arrayType(value) === undefined && 'shape' in value
+  if (!isTensor) {
+    const isList = isArray(value) || arrayType(value) !== undefined || listLengthOf(value) === undefined
+    const list = isList ? value : Array.from(/** @type {ArrayLike<unknown>} */ (value))
+    /** @type {Int32Array} */
+    const data = checkArray(argument, list, 'Int32Array')
+    return { data, shape: [lengthOf(data)] }
+  }
+  const { data, shape } = read(argument, value, ['Int32Array'], 'Int32Array or a list of integers')
+  return { data: checkArray(argument, data, 'Int32Array'), shape }
 }
 
 /**

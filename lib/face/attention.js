@@ -2,7 +2,7 @@
 
 import { later } from '../runtime/async/watch.js'
 import { readOptions, refuseMore } from '../checks/options.js'
-import { checkTensor } from '../checks/tensor.js'
+import { checkTensor, checkWeight } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
@@ -131,9 +131,10 @@ export function createFunctions(backend) {
   function linear(x, weight, bias, ...more) {
     refuseMore('linear', more)
     const input = checkTensor('x', x)
-    const matrix = checkTensor('weight', weight)
+    const matrix = checkWeight('weight', weight)
     const offset = bias === undefined || bias === null ? undefined : checkTensor('bias', bias)
-    return backend.call('linear').input(input).input(matrix).input(offset).run()
+    const options = matrix.type === 'bf16' ? '{"weightType":"bf16"}' : undefined
+    return backend.call('linear').input(input).weight(matrix).input(offset).options(options).run()
   }
 
   return { scaledDotProductAttention, scaledDotProductAttentionAsync, attentionWeights, softmax, linear }

@@ -1,19 +1,24 @@
 // The API of `@ruvector/attention/core`, bound to one backend: everything but graphs, linear and hyperbolic attention.
 
+import { concat, transpose, unfold } from './arrange.js'
 import { createFunctions } from './attention.js'
 import { createBatches } from './batch.js'
 import { createCache } from './cache.js'
 import { AttentionError } from '../checks/errors.js'
 import { createConvolution } from './convolution.js'
 import { createDecoders } from './decoder.js'
+import { createDense } from './dense.js'
+import { createElementwise } from './elementwise.js'
 import { createEncoder } from './encoder.js'
 import { createHeads } from './heads.js'
 import { createLayers, Layer } from './layers.js'
 import { createMerge } from './merge.js'
 import { createRotary } from './rotary.js'
+import { createSearch } from './search.js'
 import { createTensor, reshape } from '../checks/tensor.js'
 import { createUtilities } from './utilities.js'
 import { version } from '../version.js'
+import { convert } from '../weights/convert.js'
 import { loadSafetensors } from '../weights/load.js'
 import { openSafetensors } from '../weights/open.js'
 import { saveSafetensors } from '../weights/save.js'
@@ -50,7 +55,14 @@ export function createCore(backend) {
     ...createLayers(backend),
     ...createEncoder(backend),
     ...createDecoders(backend),
+    ...createElementwise(backend),
+    transpose,
+    concat,
+    unfold,
+    ...createDense(backend),
+    ...createSearch(backend),
     ...createConvolution(backend),
+    convert,
     loadSafetensors,
     openSafetensors,
     saveSafetensors,

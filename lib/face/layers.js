@@ -7,6 +7,7 @@ import { showInConsole } from './inspect.js'
 import { encodeConfig, pickOptions, readOptions } from '../checks/options.js'
 import { toFamilyNames } from '../names/translate.js'
 import { Resident } from '../runtime/resident.js'
+import { widen } from '../weights/convert.js'
 import { encodeState } from '../weights/state.js'
 import { checkTensor, elements } from '../checks/tensor.js'
 
@@ -68,9 +69,11 @@ export class Layer extends Callable {
    * @returns {Record<string, import('../names/translate.js').Parameter>}
    */
   stateDict(options) {
-    const { names } = pickOptions(options, ['names'])
+    const { names, type = 'f32' } = pickOptions(options, ['names', 'type'])
+    if (type !== 'f32' && type !== 'own') throw fault('OPTION', 'type', "'f32' or 'own'", describe(type))
     const resident = residentOf(this)
-    const state = resident.state()
+    const own = resident.state()
+    const state = /** @type {Record<string, Checked>} */ (type === 'own' ? own : widenState(own))
     if (names === undefined) return state
     if (typeof names !== 'string') throw fault('OPTION', 'names', "the name of a family, as 'bert'", describe(names))
     return toFamilyNames(resident.layout(), state, names)
@@ -102,6 +105,19 @@ export class Layer extends Callable {
   [disposeSymbol]() {
     this.dispose()
   }
+}
+
+/**
+ * The same parameters as 32-bit floats.
+ *
+ * @param {Record<string, import('../../index.d.ts').Weight>} state
+ */
+function widenState(state) {
+  const entries = Object.entries(state).map(([name, weight]) => {
+    const { type = 'f32', shape, ...rest } = /** @type {import('../checks/tensor.js').CheckedWeight} */ (weight)
+    return /** @type {const} */ ([name, { data: widen({ type, shape, ...rest }), shape }])
+  })
+  return Object.fromEntries(entries)
 }
 
 showInConsole(Layer, (layer) => ({

@@ -6,7 +6,7 @@ import { allocate } from '../checks/tensor.js'
 import { FAMILIES, currentName, recognize } from './items.js'
 import { NamedParameters } from './parameters.js'
 
-/** @typedef {{ name: string, shape: number[], data: Float32Array }} Entry */
+/** An entry; one of another type than 32-bit floats has its words as data. @typedef {{ name: string, shape: number[], data: Float32Array, type?: string }} Entry */
 /** A parameter of a layer, as `query.weight`. @typedef {{ shape: number[], data: Float32Array }} Parameter */
 /**
  * The origins of a layer's parameters: their names and shapes follow from these.

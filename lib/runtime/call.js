@@ -12,7 +12,10 @@ import { arrayType, asGiven, attached, checkOut, lengthOf } from '../checks/tens
 /** @typedef {import('./operations.js').Operation} Operation */
 /** @typedef {import('./call-memory.js').Result} Result */
 
-const { Float32Array: F32, Int32Array: I32, Uint8Array: U8 } = ELEMENTS
+const { Float32Array: F32, Int32Array: I32, Uint8Array: U8, Uint16Array: U16, Int8Array: I8 } = ELEMENTS
+
+/** The element type of each type of weights. */
+const WEIGHT_ELEMENTS = { f32: F32, f16: U16, bf16: U16, q8_0: I8 }
 
 /** @type {readonly import('./resident.js').Resident[]} */
 const NO_RESIDENTS = []
@@ -104,6 +107,15 @@ export class Call {
   }
 
   /**
+   * Adds the next two inputs, weights of any type and their scales.
+   *
+   * @param {import('../checks/tensor.js').CheckedWeight} weight
+   */
+  weight({ type, data, scales, shape }) {
+    return this.#add(WEIGHT_ELEMENTS[type], data, shape).#add(U16, scales, undefined)
+  }
+
+  /**
    * Adds the next input, floats without a shape.
    *
    * @param {Float32Array | undefined} array
@@ -116,9 +128,10 @@ export class Call {
    * Adds the next input, integers.
    *
    * @param {Int32Array | undefined} array
+   * @param {readonly number[]} [shape]  by default that of a vector
    */
-  integers(array) {
-    return this.#add(I32, array, undefined)
+  integers(array, shape) {
+    return this.#add(I32, array, shape)
   }
 
   /**

@@ -49,66 +49,88 @@ export const OPERATIONS = {
   createDecoderLayer: { number: 21, inputs: 0 },
   // (x, mask, queryOffset, kvLengths) => (output, weights)
   decoderLayer: { number: 22, inputs: 4 },
+  // () => (object)
+  createLinear: { number: 23, inputs: 0 },
   // (x) => (output)
-  softmax: { number: 23, inputs: 1 },
+  linearLayer: { number: 24, inputs: 1 },
+  // () => (object)
+  createEmbedding: { number: 25, inputs: 0 },
+  // (ids) => (output)
+  embeddingLayer: { number: 26, inputs: 1 },
+  // (x) => (output)
+  softmax: { number: 27, inputs: 1 },
+  // (x, weight, scales, bias) => (output)
+  linear: { number: 28, inputs: 4 },
   // (x, weight, bias) => (output)
-  linear: { number: 24, inputs: 3 },
-  // (x, weight, bias) => (output)
-  layerNorm: { number: 25, inputs: 3 },
+  layerNorm: { number: 29, inputs: 3 },
   // (x, weight) => (output)
-  rmsNorm: { number: 26, inputs: 2 },
+  rmsNorm: { number: 30, inputs: 2 },
   // (x) => (output)
-  gelu: { number: 27, inputs: 1 },
+  gelu: { number: 31, inputs: 1 },
   // (x) => (output)
-  silu: { number: 28, inputs: 1 },
-  // (x, lengths) => (output)
-  meanPool: { number: 29, inputs: 2 },
-  // (tensor) => (mean, std, min, max)
-  stats: { number: 30, inputs: 1 },
-  // (tensor) => (output)
-  normalize: { number: 31, inputs: 1 },
-  // (source, target) => (object)
-  createGraph: { number: 32, inputs: 2 },
-  // () => (output)
-  inDegrees: { number: 33, inputs: 0 },
-  // (x, edgeWeight) => (output)
-  propagate: { number: 34, inputs: 2 },
-  // (scores) => (output)
-  edgeSoftmax: { number: 35, inputs: 1 },
-  // () => (object)
-  createGraphConvolution: { number: 36, inputs: 0 },
-  // () => (object)
-  createGraphSage: { number: 37, inputs: 0 },
-  // () => (object)
-  createGraphAttention: { number: 38, inputs: 0 },
-  // () => (object)
-  createGraphTransformer: { number: 39, inputs: 0 },
-  // (x, edgeAttr, edgeWeight) => (output, weights)
-  graphLayer: { number: 40, inputs: 3 },
-  // () => (object)
-  createLinearAttention: { number: 41, inputs: 0 },
-  // (q, k, v, kvLengths) => (output)
-  linearAttention: { number: 42, inputs: 4 },
+  silu: { number: 32, inputs: 1 },
   // (x) => (output)
-  linearFeatureMap: { number: 43, inputs: 1 },
-  // () => (object)
-  createLinearStream: { number: 44, inputs: 0 },
-  // (q, k, v) => (output)
-  linearStreamStep: { number: 45, inputs: 3 },
-  // () => ()
-  linearStreamReset: { number: 46, inputs: 0 },
-  // (x, weight, bias, state) => (output, state)
-  causalConvolution: { number: 47, inputs: 4 },
-  // () => (object)
-  createHyperbolicAttention: { number: 48, inputs: 0 },
-  // (q, k, v, mask, queryOffset, kvLengths) => (output, weights)
-  hyperbolicAttention: { number: 49, inputs: 6 },
-  // (first, second, third) => (output)
-  hyperbolicFunction: { number: 50, inputs: 3 },
+  relu: { number: 33, inputs: 1 },
+  // (x) => (output)
+  tanh: { number: 34, inputs: 1 },
+  // (x) => (output)
+  sigmoid: { number: 35, inputs: 1 },
+  // (x) => (output)
+  elu: { number: 36, inputs: 1 },
   // (a, b) => (output)
-  hyperbolicDistances: { number: 51, inputs: 2 },
+  add: { number: 37, inputs: 2 },
+  // (a, b) => (output)
+  multiply: { number: 38, inputs: 2 },
+  // (queries, vectors, scales) => (values, indices)
+  topK: { number: 39, inputs: 3 },
+  // (x, lengths) => (output)
+  meanPool: { number: 40, inputs: 2 },
+  // (tensor) => (mean, std, min, max)
+  stats: { number: 41, inputs: 1 },
+  // (tensor) => (output)
+  normalize: { number: 42, inputs: 1 },
+  // (source, target) => (object)
+  createGraph: { number: 43, inputs: 2 },
+  // () => (output)
+  inDegrees: { number: 44, inputs: 0 },
+  // (x, edgeWeight) => (output)
+  propagate: { number: 45, inputs: 2 },
+  // (scores) => (output)
+  edgeSoftmax: { number: 46, inputs: 1 },
+  // () => (object)
+  createGraphConvolution: { number: 47, inputs: 0 },
+  // () => (object)
+  createGraphSage: { number: 48, inputs: 0 },
+  // () => (object)
+  createGraphAttention: { number: 49, inputs: 0 },
+  // () => (object)
+  createGraphTransformer: { number: 50, inputs: 0 },
+  // (x, edgeAttr, edgeWeight) => (output, weights)
+  graphLayer: { number: 51, inputs: 3 },
+  // () => (object)
+  createLinearAttention: { number: 52, inputs: 0 },
+  // (q, k, v, kvLengths) => (output)
+  linearAttention: { number: 53, inputs: 4 },
+  // (x) => (output)
+  linearFeatureMap: { number: 54, inputs: 1 },
+  // () => (object)
+  createLinearStream: { number: 55, inputs: 0 },
+  // (q, k, v) => (output)
+  linearStreamStep: { number: 56, inputs: 3 },
+  // () => ()
+  linearStreamReset: { number: 57, inputs: 0 },
+  // (x, weight, bias, state) => (output, state)
+  causalConvolution: { number: 58, inputs: 4 },
+  // () => (object)
+  createHyperbolicAttention: { number: 59, inputs: 0 },
+  // (q, k, v, mask, queryOffset, kvLengths) => (output, weights)
+  hyperbolicAttention: { number: 60, inputs: 6 },
+  // (first, second, third) => (output)
+  hyperbolicFunction: { number: 61, inputs: 3 },
+  // (a, b) => (output)
+  hyperbolicDistances: { number: 62, inputs: 2 },
   // (points, weights) => (output)
-  hyperbolicMidpoint: { number: 52, inputs: 2 }
+  hyperbolicMidpoint: { number: 63, inputs: 2 }
 }
 
 /** @typedef {keyof typeof OPERATIONS} Operation */

@@ -2,7 +2,7 @@
 
 import { freeQuietly, makeObject } from './async/worker-calls.js'
 import { AttentionError } from '../checks/errors.js'
-import { decodeState, explaining } from '../weights/state.js'
+import { decodeState, explaining, readWords } from '../weights/state.js'
 import { OPERATIONS } from './operations.js'
 
 /** @typedef {import('./backend.js').Backend} Backend */
@@ -61,7 +61,7 @@ class Version {
 function recipeOf({ binding, id, version }, origin) {
   const entries = binding.stateEntries(id)
   const read = (/** @type {number} */ index, /** @type {Float32Array} */ output) => binding.readState(id, index, output)
-  const data = Object.values(decodeState(JSON.parse(entries), read)).map((tensor) => tensor.data)
+  const data = readWords(JSON.parse(entries), read)
   return { key: version.key, ...origin, entries, data }
 }
 
@@ -179,11 +179,16 @@ export class Resident {
     return { operation: this.#operation, config: this.describe(), entries: this.entries() }
   }
 
+  /** The parameters in their own types. */
   state() {
     const id = this.use()
-    return this.#guard((binding) =>
-      decodeState(JSON.parse(binding.stateEntries(id)), (index, output) => binding.readState(id, index, output))
-    )
+    return this.#guard((binding) => {
+      const entries = JSON.parse(binding.stateEntries(id))
+      return decodeState(
+        entries,
+        readWords(entries, (index, output) => binding.readState(id, index, output))
+      )
+    })
   }
 
   /** @param {ReturnType<typeof import('../weights/state.js').encodeState>} state */

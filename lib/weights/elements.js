@@ -1,7 +1,7 @@
 // Converts the elements of a safetensors file to the typed arrays of tensors.
 
 import { describe, fault } from '../checks/errors.js'
-import { MAX_RANK, allocateArray, elements } from '../checks/tensor.js'
+import { MAX_RANK, allocateArray, elements, formatShape, scalesShape } from '../checks/tensor.js'
 
 /** @typedef {import('./header.js').Entry} Entry */
 /** How 16-bit floats are returned. @typedef {'widen' | 'keep'} Halves */
@@ -36,12 +36,63 @@ const CONVERTED = {
   U64: ['Int32Array', (bytes, data, at, name) => narrow64(bytes, data, at, name, 'U64')]
 }
 
+/** 8 bits in groups: an entry of I8 whose scales are another entry. */
+const QUANTIZED = 'Q8_0'
+
+/**
+ * Joins each entry of I8 with the F16 entry of its scales, named like it with `.scales` at the end. Without scales of a
+ * fitting shape, an entry of I8 holds plain integers.
+ *
+ * @template {Entry} E
+ * @param {readonly E[]} entries
+ * @returns {(E & { scales?: E })[]}
+ */
+export function joinScales(entries) {
+  const halves = new Map(entries.filter(({ dtype }) => dtype === 'F16').map((entry) => [entry.name, entry]))
+  /** @type {Set<Entry>} */
+  const joined = new Set()
+  const result = entries.map((entry) => {
+    const scales = entry.dtype === 'I8' && entry.shape.length > 0 ? halves.get(`${entry.name}.scales`) : undefined
+    if (!scales || formatShape(scales.shape) !== formatShape(scalesShape(entry.shape))) return entry
+    joined.add(scales)
+    return { ...entry, dtype: QUANTIZED, scales }
+  })
+  return result.filter((entry) => !joined.has(entry))
+}
+
+/**
+ * Allocates a tensor of 8 bits, with the bytes of its values and of its scales still to be filled.
+ *
+ * @param {Entry} entry
+ */
+export function prepareQuantized({ name, shape }) {
+  const data = allocateArray(name, 'Int8Array', elements(shape))
+  const scales = allocateArray(name, 'Uint16Array', elements(scalesShape(shape)))
+  /** @type {import('../../index.d.ts').QuantizedTensor} */
+  const tensor = { type: 'q8_0', data, scales, shape }
+  return { tensor, bytes: new Uint8Array(data.buffer), scaleBytes: new Uint8Array(scales.buffer) }
+}
+
+/**
+ * Checks the values and scales of a tensor that was read.
+ *
+ * @param {string} name
+ * @param {import('../../index.d.ts').QuantizedTensor} tensor
+ */
+export function checkQuantizedEntry(name, tensor) {
+  const low = tensor.data.indexOf(-128)
+  if (low >= 0) throw fault('FORMAT', name, 'integers from -127 to 127', `-128 at ${low}`)
+  const wrong = tensor.scales.findIndex((bits) => (bits & 0x7c00) === 0x7c00)
+  if (wrong >= 0) throw fault('FORMAT', `${name}.scales`, 'finite scales', `NaN or infinity at ${wrong}`)
+  return tensor
+}
+
 /**
  * Returns true if tensors can hold elements of a type.
  *
  * @param {string} dtype
  */
-export const isSupported = (dtype) => dtype in STORED || dtype in CONVERTED
+export const isSupported = (dtype) => dtype in STORED || dtype in CONVERTED || dtype === QUANTIZED
 
 /**
  * Checks that an entry can become a tensor, before anything is allocated.

@@ -2,7 +2,7 @@
 
 import { describe, fault } from '../checks/errors.js'
 import { arrayType, bytesBetween, checkArray, isShared, lengthOf } from '../checks/tensor.js'
-import { readTensor } from './elements.js'
+import { checkQuantizedEntry, joinScales, prepareQuantized, readTensor } from './elements.js'
 import { LENGTH_BYTES, headerEnd, parseHeader } from './header.js'
 import { readSelection, select, toState } from './select.js'
 
@@ -67,13 +67,17 @@ export function loadSafetensors(bytes, options) {
   const file = checkBytes(bytes)
   const selection = readSelection(options, ['prefix', 'filter', 'unsupported', 'halves'])
   const { length } = file
-  const { entries } = readHeader(file)
+  const entries = joinScales(readHeader(file).entries)
   const wanted = select(entries, selection)
   // A filter may have transferred the bytes.
   if (lengthOf(file) !== length) throw fault('DTYPE', 'bytes', `${length} bytes`, `${lengthOf(file)} bytes`)
   const tensors = wanted.map((entry) => {
-    const [start, end] = entry.bytes
-    return /** @type {const} */ ([entry, readTensor(entry, bytesBetween(file, start, end), selection.halves)])
+    const bytes = bytesBetween(file, ...entry.bytes)
+    if (!entry.scales) return /** @type {const} */ ([entry, readTensor(entry, bytes, selection.halves)])
+    const prepared = prepareQuantized(entry)
+    prepared.bytes.set(bytes)
+    prepared.scaleBytes.set(bytesBetween(file, ...entry.scales.bytes))
+    return /** @type {const} */ ([entry, checkQuantizedEntry(entry.name, prepared.tensor)])
   })
   return toState(tensors, selection, entries)
 }

@@ -2,7 +2,7 @@
 
 import { AttentionError, describe, fault, isArray, isObject } from '../checks/errors.js'
 import { suggestion } from '../checks/nearest.js'
-import { prepareTensor, readTensor } from './elements.js'
+import { checkQuantizedEntry, joinScales, prepareQuantized, prepareTensor, readTensor } from './elements.js'
 import { malformed } from './faults.js'
 import { LENGTH_BYTES, MAX_HEADER_BYTES, byPlace, headerEnd, parseHeader, parseObject } from './header.js'
 import { readSelection, select, toState } from './select.js'
@@ -11,7 +11,7 @@ import { decoder } from './text.js'
 
 /** @typedef {import('./sources.js').Source} Source */
 /** @typedef {import('./header.js').Entry} Entry */
-/** An entry and the file that holds it. @typedef {Entry & { source: Source }} Placed */
+/** An entry and the file that holds it. @typedef {Entry & { source: Source, scales?: Entry & { source: Source } }} Placed */
 /** @typedef {{ sources: Source[], entries: Placed[], metadata: Record<string, string> }} Contents */
 
 /** Bytes read at first: the whole header of most files. */
@@ -47,7 +47,7 @@ export class SafetensorsFile {
    */
   constructor({ sources, entries, metadata }, halves) {
     this.#sources = sources
-    this.#entries = new Map(entries.map((entry) => [entry.name, entry]))
+    this.#entries = new Map(joinScales(entries).map((entry) => [entry.name, entry]))
     this.#halves = halves
     this.names = Object.freeze([...this.#entries.keys()])
     this.metadata = Object.freeze(metadata)
@@ -75,8 +75,9 @@ export class SafetensorsFile {
 
   /** @param {unknown} name */
   describe(name) {
-    const { dtype, shape, bytes } = this.#entry(name)
-    return { type: dtype, shape: [...shape], bytes: bytes[1] - bytes[0] }
+    const { dtype, shape, bytes, scales } = this.#entry(name)
+    const [start, end] = scales?.bytes ?? [0, 0]
+    return { type: dtype, shape: [...shape], bytes: bytes[1] - bytes[0] + end - start }
   }
 
   /**
@@ -130,8 +131,14 @@ export async function closeAll(sources) {
  * @param {import('./elements.js').Halves} halves
  */
 async function readEntry(entry, halves) {
-  const { source } = entry
+  const { source, scales } = entry
   const [start, end] = entry.bytes
+  if (scales) {
+    const prepared = prepareQuantized(entry)
+    await source.read(prepared.bytes, start)
+    await scales.source.read(prepared.scaleBytes, scales.bytes[0])
+    return checkQuantizedEntry(entry.name, prepared.tensor)
+  }
   const { tensor, bytes, convert, width } = prepareTensor(entry, halves)
   if (bytes) {
     await source.read(bytes, start)
@@ -165,7 +172,8 @@ function runsOf(entries) {
     /** @type {Placed[]} */
     let run = []
     for (const entry of placed.sort(byPlace)) {
-      const isNext = run.length > 0 && entry.bytes[0] === run[run.length - 1].bytes[1]
+      const isNext =
+        run.length > 0 && !entry.scales && !run[0].scales && entry.bytes[0] === run[run.length - 1].bytes[1]
       if (!isNext || entry.bytes[1] - run[0].bytes[0] > RUN_BYTES) runs.push((run = []))
       run.push(entry)
     }

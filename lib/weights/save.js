@@ -1,7 +1,7 @@
 // Writes state dicts as safetensors files.
 
 import { describe, fault, isArray, isObject } from '../checks/errors.js'
-import { allocateBytes, arrayType, attached, bytesBetween, lengthOf } from '../checks/tensor.js'
+import { allocateBytes, arrayType, attached, bytesBetween, lengthOf, scalesShape } from '../checks/tensor.js'
 import { checkState } from './state.js'
 import { LENGTH_BYTES, METADATA } from './header.js'
 import { encoder } from './text.js'
@@ -9,10 +9,25 @@ import { encoder } from './text.js'
 /** @typedef {import('./state.js').CheckedEntry} CheckedEntry */
 
 /** @type {Readonly<Record<string, string>>} */
-const TYPES = { Float32Array: 'F32', Int32Array: 'I32', Uint8Array: 'U8' }
+const TYPES = { Float32Array: 'F32', Int32Array: 'I32', Uint8Array: 'U8', Int8Array: 'I8' }
 
 /** @param {CheckedEntry} entry */
 const dtypeOf = ({ type, data }) => type?.toUpperCase() ?? TYPES[/** @type {string} */ (arrayType(data))]
+
+/**
+ * Divides a tensor of 8 bits into its integers and its scales, which are two entries of a file.
+ *
+ * @param {CheckedEntry} entry
+ * @returns {CheckedEntry[]}
+ */
+function divide(entry) {
+  const { name, type, data, scales, shape } = entry
+  if (type !== 'q8_0' || !scales) return [entry]
+  return [
+    { name, data, shape },
+    { name: `${name}.scales`, type: 'f16', data: scales, shape: scalesShape(shape) }
+  ]
+}
 
 /** @type {(a: string, b: string) => number} */
 const byName = (a, b) => (a < b ? -1 : Number(a > b))
@@ -47,14 +62,18 @@ const toJson = (members) =>
  * @returns {Uint8Array}
  */
 export function saveSafetensors(state, metadata) {
-  const given = checkState(state)
+  const given = checkState(state).flatMap(divide)
   const words = checkMetadata(metadata)
   // Wide elements come first, which aligns all of them.
   const width = (/** @type {CheckedEntry} */ { data }) => data.BYTES_PER_ELEMENT
   const sorted = given.sort((a, b) => width(b) - width(a) || byName(a.name, b.name))
+  /** @type {Set<string>} */
+  const names = new Set()
   let offset = 0
   const members = sorted.map((entry) => {
     const { name, shape } = entry
+    if (names.has(name)) throw fault('FORMAT', name, 'a name that no scales have', 'the scales of 8 bits')
+    names.add(name)
     if (name === METADATA) throw fault('FORMAT', METADATA, 'a name that the format does not reserve', METADATA)
     // Getters of later members may have detached earlier arrays.
     const data = attached(entry.data)

@@ -2,20 +2,22 @@
 
 import { AttentionError, describe, fault, isArray, isFunction, isObject } from '../checks/errors.js'
 import { checkPrefix, pickOptions } from '../checks/options.js'
-import { allocate, arrayType, attached, checkAnyTensor, checkHalfTensor, elements } from '../checks/tensor.js'
-import { widenHalves } from './elements.js'
+import { allocate, arrayType, attached, checkAnyTensor, checkWeight, elements, scalesShape } from '../checks/tensor.js'
+import { widen } from './convert.js'
 import { reasonOfEmpty } from './select.js'
 import { isBuffer } from './buffers.js'
 import { toLayerNames } from '../names/translate.js'
 import { noEntryUnder } from './prefixes.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
-/** @typedef {{ name: string, shape: number[] }[]} Entries */
-/** @typedef {Float32Array | Int32Array | Uint8Array | Uint16Array} EntryData */
+/** An entry of an object; 32-bit floats have no `type`. @typedef {{ name: string, shape: number[], type?: 'f16' | 'bf16' | 'q8_0' }} EntryDescription */
+/** @typedef {EntryDescription[]} Entries */
+/** @typedef {Float32Array | Int32Array | Uint8Array | Uint16Array | Int8Array} EntryData */
 /**
- * A checked entry of a state dict; only 16-bit floats have a `type`.
+ * A checked entry of a state dict; only 16-bit floats and 8 bits have a `type`.
  *
- * @typedef {{ name: string, shape: number[], data: EntryData, type?: 'f16' | 'bf16' }} CheckedEntry
+ * @typedef {{ name: string, shape: number[], data: EntryData, type?: 'f16' | 'bf16' | 'q8_0', scales?: Uint16Array
+ *   }} CheckedEntry
  */
 
 /**
@@ -33,7 +35,9 @@ export function checkState(state, prefix = '') {
   return members.map(([name, tensor]) => {
     if (/\p{Cs}/u.test(name)) throw fault('FORMAT', name, 'a name without lone surrogates', 'a lone surrogate')
     const type = isObject(tensor) ? /** @type {any} */ (tensor).type : undefined
-    if (type === 'f16' || type === 'bf16') return { name, type, ...checkHalfTensor(name, tensor) }
+    if (type === 'f16' || type === 'bf16' || type === 'q8_0') {
+      return /** @type {CheckedEntry} */ ({ name, ...checkWeight(name, tensor) })
+    }
     return { name, ...checkAnyTensor(name, tensor) }
   })
 }
@@ -66,12 +70,14 @@ export function encodeState(state, options, layout) {
     else integers.set(name, type)
   }
   // Getters of later members may have detached earlier arrays.
-  const floats = [...entries].map(([name, { shape, type, data }]) => {
-    const widened = type && widenHalves(name, type, /** @type {Uint16Array} */ (data))
-    return { name, shape, data: widened ?? attached(/** @type {Float32Array} */ (data)) }
+  const keeps = layout().entries.some(({ type }) => type !== undefined)
+  const floats = [...entries].map(([name, { shape, type, data, scales }]) => {
+    const values = attached(/** @type {Float32Array} */ (data))
+    if (type && keeps) return { name, shape, type, data: toWords(values, scales) }
+    return { name, shape, data: type ? widen({ type, data: values, scales, shape }) : values }
   })
   const translated = explaining(integers, () => toLayerNames(layout(), floats, { prefix, strict }))
-  const named = translated.map(({ name, shape }) => ({ name, shape }))
+  const named = translated.map(({ name, shape, type }) => ({ name, shape, type }))
   return { entries: JSON.stringify(named), data: translated.map(({ data }) => data), prefix, strict, integers }
 }
 
@@ -145,18 +151,62 @@ function checkRename(rename) {
 }
 
 /**
- * Converts entries to a state dict, each tensor filled by `read`.
+ * The bytes of weights of another type as words of 32 bits, as bindings take them: the scales start at a whole word.
  *
- * @template {{ name: string, shape: number[] }} Entry
- * @param {readonly Entry[]} entries
- * @param {(index: number, output: Float32Array) => void} read
- * @returns {Record<string, Checked>}
+ * @param {ArrayBufferView} data
+ * @param {Uint16Array} [scales]
  */
-export function decodeState(entries, read) {
-  const state = entries.map(({ name, shape }, index) => {
-    const data = allocate(name, elements(shape))
-    read(index, data)
-    return /** @type {const} */ ([name, { data, shape }])
+function toWords(data, scales) {
+  const starts = Math.ceil(data.byteLength / 4)
+  const words = allocate('weights', starts + Math.ceil((scales?.length ?? 0) / 2))
+  const bytes = new Uint8Array(words.buffer)
+  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+  if (scales) bytes.set(new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength), 4 * starts)
+  return words
+}
+
+/**
+ * The number of 32-bit words in which a binding passes an entry.
+ *
+ * @param {EntryDescription} entry
+ */
+function countWords({ shape, type }) {
+  const count = elements(shape)
+  if (type === undefined) return count
+  if (type !== 'q8_0') return Math.ceil(count / 2)
+  return Math.ceil(count / 4) + Math.ceil(elements(scalesShape(shape)) / 2)
+}
+
+/**
+ * Reads every entry of an object as words.
+ *
+ * @param {readonly EntryDescription[]} entries
+ * @param {(index: number, output: Float32Array) => void} read
+ */
+export function readWords(entries, read) {
+  return entries.map((entry, index) => {
+    const words = allocate(entry.name, countWords(entry))
+    read(index, words)
+    return words
+  })
+}
+
+/**
+ * Converts entries and their words to a state dict.
+ *
+ * @param {readonly EntryDescription[]} entries
+ * @param {readonly Float32Array[]} words
+ * @returns {Record<string, import('../../index.d.ts').Weight>}
+ */
+export function decodeState(entries, words) {
+  const state = entries.map(({ name, shape, type }, index) => {
+    const { buffer } = words[index]
+    const count = elements(shape)
+    if (type === undefined) return /** @type {const} */ ([name, { data: words[index], shape }])
+    if (type !== 'q8_0') return /** @type {const} */ ([name, { type, data: new Uint16Array(buffer, 0, count), shape }])
+    const data = new Int8Array(buffer, 0, count)
+    const scales = new Uint16Array(buffer, 4 * Math.ceil(count / 4), elements(scalesShape(shape)))
+    return /** @type {const} */ ([name, { type, data, scales, shape }])
   })
   // Assignment would misinterpret a tensor named __proto__.
   return Object.fromEntries(state)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ruvector_attention::attention::Arrays;
 use ruvector_attention::attention::mask::Mask;
 use ruvector_attention::context::Partition;
+use ruvector_attention::math::weight::Weight;
 use ruvector_attention::tensor::{MAX_RANK, Shape};
 use ruvector_attention::{Code, Context, Error, Result, Tensor};
 use serde::Deserialize;
@@ -218,6 +219,18 @@ impl<'a> Call<'a> {
         given.map(|(data, given)| Tensor::new(given.name, data, given.shape.dims())).transpose()
     }
 
+    /// Returns the next two inputs: weights of any type, and their scales. Bits of halves are bfloat16 if `is_bfloat`.
+    pub fn weight(&mut self, is_bfloat: bool) -> Result<Weight<'a>> {
+        let Given { name, array, shape } = self.input()?.ok_or_else(cut_short)?;
+        let scales = self.input()?.and_then(|given| given.array.u16());
+        match array {
+            Array::F32(data) => Ok(Tensor::new(name, data, shape.dims())?.into()),
+            Array::U16(bits) => Weight::halves(name, is_bfloat, bits, shape.dims()),
+            Array::I8(values) => Weight::quantized(name, values, scales.unwrap_or_default(), shape.dims()),
+            _ => Err(cut_short()),
+        }
+    }
+
     /// Returns the next input, floats without a shape, or `None` if it is absent.
     pub fn floats(&mut self) -> Result<Option<&'a [f32]>> {
         Ok(self.input()?.and_then(|given| given.array.f32()))
@@ -259,13 +272,7 @@ impl<'a> Call<'a> {
 
     /// Returns zeros like [`Self::output`] for the shape of an input, but with another last dimension.
     pub fn output_like(&mut self, shape: Shape, last: usize) -> Result<&'a mut [f32]> {
-        let mut dims = [0; MAX_RANK];
-        let dims = &mut dims[..shape.rank()];
-        dims.copy_from_slice(shape.dims());
-        if let Some(dim) = dims.last_mut() {
-            *dim = last;
-        }
-        self.output(dims)
+        self.output(shape.with_last(last).dims())
     }
 
     /// Returns zeros like [`Self::output`] if the result is requested; otherwise the result is absent.

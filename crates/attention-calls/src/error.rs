@@ -8,13 +8,14 @@ use crate::json::push_string;
 pub(crate) const UNKNOWN_NAME: &str = "an unknown name";
 
 /// Options and arguments of several words, as Rust names them in errors.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 33] = [
     "block_size",
     "context_lengths",
     "cross_attention",
     "edge_attr",
     "edge_features",
     "edge_weight",
+    "embedding_dim",
     "feature_dim",
     "feature_map",
     "feed_forward_dim",
@@ -28,6 +29,7 @@ const NAMES: [&str; 30] = [
     "model_dim",
     "negative_slope",
     "nope_dim",
+    "num_embeddings",
     "num_heads",
     "out_features",
     "qk_norm",
@@ -39,6 +41,7 @@ const NAMES: [&str; 30] = [
     "v_dim",
     "value_dim",
     "weight_offset",
+    "weight_type",
 ];
 
 /// Replaces Rust's names of options and arguments by those of the public interface: `num_heads` by `numHeads`.

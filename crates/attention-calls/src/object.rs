@@ -4,7 +4,8 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use ruvector_attention::layers::{Entry, LoadOptions};
+use ruvector_attention::layers::{Entry, LoadOptions, TypedEntry};
+use ruvector_attention::math::weight::Weights;
 use ruvector_attention::{Code, Error, Result};
 
 use crate::state::{describe_entries, parse_entries, read_entry};
@@ -40,6 +41,23 @@ pub trait Object: Any + Send + Sync {
         visit(&self.entries())
     }
 
+    /// Passes the entries to `visit` in their own types; 32-bit floats unless the object keeps others.
+    ///
+    /// # Errors
+    /// Any error that `visit` returns.
+    fn visit_typed(&self, visit: &mut dyn FnMut(&[TypedEntry<'_>]) -> Result<()>) -> Result<()> {
+        self.visit_entries(&mut |entries| visit(&entries.iter().map(TypedEntry::from).collect::<Vec<_>>()))
+    }
+
+    /// Returns the same as [`Object::with_entries`] from entries of any type. Only objects that keep other types than
+    /// 32-bit floats accept them.
+    ///
+    /// # Errors
+    /// `SHAPE` or `FORMAT` if an entry does not fit, `MEMORY`.
+    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+        self.with_entries(&entries.iter().map(as_floats).collect::<Result<Vec<_>>>()?, options)
+    }
+
     /// Returns the same object with the parameters that `entries` hold below a prefix, under any of the known names.
     ///
     /// # Errors
@@ -47,6 +65,14 @@ pub trait Object: Any + Send + Sync {
     fn with_entries(&self, _entries: &[Entry<'_>], _options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
         Err(Error::new(Code::Internal, "state", "an object with parameters", "one without"))
     }
+}
+
+/// Returns an entry of 32-bit floats. lib/ passes other types only to objects that keep them.
+fn as_floats<'a>(entry: &TypedEntry<'a>) -> Result<Entry<'a>> {
+    let Weights::F32(data) = entry.data else {
+        return Err(Error::new(Code::Internal, &entry.name, "32-bit floats", "another type"));
+    };
+    Ok(Entry { name: entry.name.clone(), shape: entry.shape.clone(), data })
 }
 
 /// An object and the number of bytes reported for it.
@@ -147,24 +173,27 @@ pub fn describe(id: u32) -> Result<String> {
     find(id)?.config()
 }
 
-/// Returns names and shapes of an object's parameters as a JSON list of `{ "name", "shape" }`.
+/// Returns names and shapes of an object's parameters as a JSON list of `{ "name", "shape" }`, with the `type` of those
+/// that are not 32-bit floats.
 pub fn state_entries(id: u32) -> Result<String> {
     let mut described = String::new();
-    find(id)?.visit_entries(&mut |entries| {
+    find(id)?.visit_typed(&mut |entries| {
         described = describe_entries(entries);
         Ok(())
     })?;
     Ok(described)
 }
 
-/// Copies the parameter at `index` of an object to `output`.
+/// Copies the parameter at `index` of an object to `output`; other types than 32-bit floats as words.
 pub fn read_state(id: u32, index: u32, output: &mut [f32]) -> Result<()> {
-    find(id)?.visit_entries(&mut |entries| read_entry(entries, index as usize, output))
+    find(id)?.visit_typed(&mut |entries| read_entry(entries, index as usize, output))
 }
 
 /// Loads the parameters of a state dict; on an error nothing changes.
 pub fn load_state(id: u32, entries: &str, data: &[&[f32]], options: LoadOptions<'_>) -> Result<()> {
-    let object = find(id)?.with_entries(&parse_entries(entries, data)?, options)?;
+    let parsed = parse_entries(entries, data)?;
+    let typed = parsed.iter().map(|entry| entry.borrow()).collect::<Vec<_>>();
+    let object = find(id)?.with_typed(&typed, options)?;
     let bytes = object.bytes();
     let before = OBJECTS.with_borrow_mut(|objects| objects[id as usize].replace(Entered { object, bytes }));
     grow(before.map_or(0, |before| counted(before.bytes)), bytes);

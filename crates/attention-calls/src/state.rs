@@ -2,14 +2,40 @@
 
 use std::borrow::Cow;
 
-use ruvector_attention::layers::Entry;
-use ruvector_attention::tensor::check_output;
+use ruvector_attention::layers::TypedEntry;
+use ruvector_attention::math::weight::{GROUP, OwnedWeights, Quantized, Weights};
+use ruvector_attention::tensor::{Shape, check_output};
 use ruvector_attention::{Code, Error, Result, Tensor};
 
 use crate::json::{Json, push_sizes, push_string};
 
-/// Parses a JSON list of `{ "name", "shape" }` into entries over `data`, which is in the same order.
-pub fn parse_entries<'a>(json: &str, data: &[&'a [f32]]) -> Result<Vec<Entry<'a>>> {
+/// An entry of a state dict as it was passed. Other types than 32-bit floats are passed as words of 32 bits: halves in
+/// pairs; 8 bits in fours, followed by the scales in pairs.
+pub struct ParsedEntry<'a> {
+    name: String,
+    shape: Vec<usize>,
+    data: Parsed<'a>,
+}
+
+enum Parsed<'a> {
+    Floats(&'a [f32]),
+    Other(OwnedWeights),
+}
+
+impl ParsedEntry<'_> {
+    /// Returns the entry with borrowed data.
+    pub fn borrow(&self) -> TypedEntry<'_> {
+        let data = match &self.data {
+            Parsed::Floats(data) => Weights::F32(data),
+            Parsed::Other(weights) => weights.borrow(),
+        };
+        TypedEntry { name: Cow::Borrowed(&self.name), shape: self.shape.clone(), data }
+    }
+}
+
+/// Parses a JSON list of `{ "name", "shape" }`, and of `type` for other types than 32-bit floats, into entries over
+/// `data`, which is in the same order.
+pub fn parse_entries<'a>(json: &str, data: &[&'a [f32]]) -> Result<Vec<ParsedEntry<'a>>> {
     let malformed = |actual: usize| Error::new(Code::Internal, "entries", "a list of names and shapes", actual);
     let json = Json::parse(json).map_err(malformed)?;
     let described = json.items().filter(|items| items.len() == data.len()).ok_or_else(|| malformed(data.len()))?;
@@ -21,33 +47,96 @@ pub fn parse_entries<'a>(json: &str, data: &[&'a [f32]]) -> Result<Vec<Entry<'a>
         let shape = given
             .sizes()
             .ok_or_else(|| Error::shape(name, format_args!("dimensions of at most {}", usize::MAX), given.text))?;
-        Tensor::new(name, data, &shape)?;
-        entries.push(Entry { name: Cow::Owned(name.to_owned()), shape, data });
+        let data = match description.member("type").and_then(Json::string) {
+            None => {
+                Tensor::new(name, data, &shape)?;
+                Parsed::Floats(data)
+            }
+            Some(kind) => Parsed::Other(from_words(name, kind, &Shape::new(name, &shape)?, data)?),
+        };
+        entries.push(ParsedEntry { name: name.to_owned(), shape, data });
     }
     Ok(entries)
 }
 
-/// Writes names and shapes of the entries as a JSON list of `{ "name", "shape" }`.
-pub fn describe_entries(entries: &[Entry<'_>]) -> String {
+/// Returns the numbers of integers or halves, and of scales, of a tensor.
+fn counts(shape: &Shape) -> [usize; 2] {
+    let (rows, columns) = shape.rows_and_columns();
+    [rows * columns, rows * columns.div_ceil(GROUP)]
+}
+
+/// Reads weights from words.
+fn from_words(name: &str, kind: &str, shape: &Shape, words: &[f32]) -> Result<OwnedWeights> {
+    let [count, groups] = counts(shape);
+    let expected = if kind == "q8_0" { count.div_ceil(4) + groups.div_ceil(2) } else { count.div_ceil(2) };
+    if words.len() != expected {
+        return Err(Error::shape(name, format_args!("data of shape {shape}"), format_args!("{} words", words.len())));
+    }
+    let halves = |words: &[f32], count: usize| {
+        let pairs = words.iter().flat_map(|word| [word.to_bits() as u16, (word.to_bits() >> 16) as u16]);
+        pairs.take(count).collect::<Vec<u16>>()
+    };
+    if kind != "q8_0" {
+        let bits = halves(words, count);
+        return Ok(if kind == "bf16" { OwnedWeights::Bf16(bits) } else { OwnedWeights::F16(bits) });
+    }
+    let (values, scales) = words.split_at(count.div_ceil(4));
+    let bytes = values.iter().flat_map(|word| word.to_bits().to_le_bytes());
+    let values = bytes.take(count).map(|byte| byte as i8).collect();
+    Ok(OwnedWeights::Q8(values, halves(scales, groups)))
+}
+
+/// Writes names, shapes and types of the entries as a JSON list of `{ "name", "shape", "type" }`.
+pub fn describe_entries(entries: &[TypedEntry<'_>]) -> String {
     let mut json = String::from("[");
     for entry in entries {
         json.push_str(if json.len() > 1 { ",{\"name\":" } else { "{\"name\":" });
         push_string(&mut json, &entry.name);
         json.push_str(",\"shape\":");
         push_sizes(&mut json, &entry.shape);
+        json.push_str(match entry.data {
+            Weights::F32(_) => "",
+            Weights::F16(_) => ",\"type\":\"f16\"",
+            Weights::Bf16(_) => ",\"type\":\"bf16\"",
+            Weights::Q8(_) => ",\"type\":\"q8_0\"",
+        });
         json.push('}');
     }
     json.push(']');
     json
 }
 
-/// Copies the elements of entry `index` to `output`.
-pub fn read_entry(entries: &[Entry<'_>], index: usize, output: &mut [f32]) -> Result<()> {
+/// Copies the elements of entry `index` to `output`, or its words if it has another type than 32-bit floats.
+pub fn read_entry(entries: &[TypedEntry<'_>], index: usize, output: &mut [f32]) -> Result<()> {
     let entry = entries.get(index).ok_or_else(|| {
         Error::new(Code::Internal, "index", format_args!("less than {} entries", entries.len()), index)
     })?;
-    check_output("output", output, entry.data.len())?;
-    output.copy_from_slice(entry.data);
+    let write_halves = |bits: &[u16], output: &mut [f32]| {
+        for (pair, word) in bits.chunks(2).zip(output) {
+            let high = pair.get(1).copied().unwrap_or(0);
+            *word = f32::from_bits(u32::from(pair[0]) | u32::from(high) << 16);
+        }
+    };
+    match entry.data {
+        Weights::F32(data) => {
+            check_output("output", output, data.len())?;
+            output.copy_from_slice(data);
+        }
+        Weights::F16(bits) | Weights::Bf16(bits) => {
+            check_output("output", output, bits.len().div_ceil(2))?;
+            write_halves(bits, output);
+        }
+        Weights::Q8(Quantized { values, scales }) => {
+            let words = values.len().div_ceil(4);
+            check_output("output", output, words + scales.len().div_ceil(2))?;
+            for (bytes, word) in values.chunks(4).zip(&mut *output) {
+                let mut four = [0; 4];
+                four.iter_mut().zip(bytes).for_each(|(to, &byte)| *to = byte as u8);
+                *word = f32::from_bits(u32::from_le_bytes(four));
+            }
+            write_halves(scales, &mut output[words..]);
+        }
+    }
     Ok(())
 }
 
@@ -60,7 +149,8 @@ mod tests {
         let (a, b) = ([1.0, 2.0], [3.0]);
         let json = r#"[{"name":"a \"b\"","shape":[1,2]},{"name":"c","shape":[]}]"#;
         let entries = parse_entries(json, &[&a, &b]).unwrap();
-        assert_eq!(entries[0], Entry { name: "a \"b\"".into(), shape: vec![1, 2], data: &a });
+        let entries: Vec<_> = entries.iter().map(ParsedEntry::borrow).collect();
+        assert_eq!((&*entries[0].name, &*entries[0].shape), ("a \"b\"", &[1, 2][..]));
         assert_eq!(describe_entries(&entries), json);
         let mut read = [0.0; 2];
         read_entry(&entries, 0, &mut read).unwrap();
@@ -70,10 +160,33 @@ mod tests {
     }
 
     #[test]
+    fn entries_of_every_type_survive_as_words() {
+        let halves = [1, 0xffff, 0x7e00];
+        let (values, scales) = ([-127, 1, 2, 3, -4].repeat(7), [0x3c00, 1, 7, 0x8001]);
+        let entry =
+            |name: &'static str, shape: &[usize], data| TypedEntry { name: name.into(), shape: shape.to_vec(), data };
+        let entries = [
+            entry("a", &[3], Weights::F16(&halves)),
+            entry("b", &[3], Weights::Bf16(&halves)),
+            entry("c", &[1, 35], Weights::Q8(Quantized { values: &values, scales: &scales[..2] })),
+        ];
+        let json = describe_entries(&entries);
+        let mut words = [vec![0.0; 2], vec![0.0; 2], vec![0.0; 10]];
+        for (index, words) in words.iter_mut().enumerate() {
+            read_entry(&entries, index, words).unwrap();
+        }
+        let words: Vec<&[f32]> = words.iter().map(|words| &words[..]).collect();
+        let parsed = parse_entries(&json, &words).unwrap();
+        for (parsed, entry) in parsed.iter().zip(&entries) {
+            assert_eq!(format!("{:?}", parsed.borrow()), format!("{entry:?}"));
+        }
+    }
+
+    #[test]
     fn an_entry_whose_data_does_not_fit_its_shape_is_reported_by_name() {
-        let error = parse_entries(r#"[{"name":"x.weight","shape":[3]}]"#, &[&[1.0]]).unwrap_err();
+        let error = parse_entries(r#"[{"name":"x.weight","shape":[3]}]"#, &[&[1.0]]).err().unwrap();
         assert_eq!((error.code, error.argument.as_str()), (Code::Shape, "x.weight"));
-        assert_eq!(parse_entries("[]", &[&[1.0]]).unwrap_err().code, Code::Internal);
-        assert_eq!(parse_entries("{", &[]).unwrap_err().code, Code::Internal);
+        assert_eq!(parse_entries("[]", &[&[1.0]]).err().unwrap().code, Code::Internal);
+        assert_eq!(parse_entries("{", &[]).err().unwrap().code, Code::Internal);
     }
 }

@@ -40,6 +40,9 @@ pub fn activation(activation: Activation, x: f64) -> f64 {
         }
         Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
         Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::Tanh => x.tanh(),
+        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Activation::Elu => x.max(0.0) + x.min(0.0).exp_m1(),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod encoder;
 pub mod graph;
 pub mod hyperbolic;
 pub mod linear;
+pub mod quantized;
 pub mod rotary;
 
 use ruvector_attention::attention::Arrays;

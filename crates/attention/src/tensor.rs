@@ -36,6 +36,15 @@ impl Shape {
         shape
     }
 
+    /// Returns the same shape with another last dimension; a scalar stays a scalar.
+    #[must_use]
+    pub fn with_last(mut self, last: usize) -> Self {
+        if let Some(dim) = self.dims[..self.rank].last_mut() {
+            *dim = last;
+        }
+        self
+    }
+
     /// Returns the dimensions, outermost first.
     pub fn dims(&self) -> &[usize] {
         &self.dims[..self.rank]

@@ -2,6 +2,9 @@
 
 use ruvector_attention::Result;
 use ruvector_attention::math::activation::{self, Activation};
+use ruvector_attention::math::broadcast::{self, Combine};
+use ruvector_attention::math::top_k::{self, Metric, TopK};
+use ruvector_attention::math::weight::WeightType;
 use ruvector_attention::math::{linear, norm, pool, softmax, stats};
 use serde::Deserialize;
 
@@ -13,8 +16,18 @@ pub(super) fn softmax(call: &mut Call<'_>) -> Result<()> {
     softmax::softmax(call.context, x, output)
 }
 
+/// The type of 16-bit weights, which the class of their array does not tell.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WeightOptions {
+    weight_type: WeightType,
+}
+
 pub(super) fn linear(call: &mut Call<'_>) -> Result<()> {
-    let (x, weight, bias) = (call.tensor()?, call.tensor()?, call.optional_tensor()?);
+    let WeightOptions { weight_type } = call.options(&[])?;
+    let x = call.tensor()?;
+    let weight = call.weight(weight_type == WeightType::Bf16)?;
+    let bias = call.optional_tensor()?;
     let output = call.output_like(x.shape, weight.shape.dims().first().copied().unwrap_or(0))?;
     linear::linear(call.context, x, weight, bias, output)
 }
@@ -66,10 +79,37 @@ pub(super) fn gelu(call: &mut Call<'_>) -> Result<()> {
     activation::activate(call.context, form, x, output)
 }
 
-pub(super) fn silu(call: &mut Call<'_>) -> Result<()> {
+/// Applies an activation without options.
+pub(super) fn activate(call: &mut Call<'_>, form: Activation) -> Result<()> {
     let x = call.tensor()?;
     let output = call.output(x.shape.dims())?;
-    activation::activate(call.context, Activation::Silu, x, output)
+    activation::activate(call.context, form, x, output)
+}
+
+pub(super) fn combine(call: &mut Call<'_>, combine: Combine) -> Result<()> {
+    let (a, b) = (call.tensor()?, call.tensor()?);
+    let output = call.output(broadcast::broadcast_shape(a.shape, b.shape)?.dims())?;
+    broadcast::combine(call.context, combine, a, b, output)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct TopKOptions {
+    k: Option<usize>,
+    metric: Metric,
+    weight_type: WeightType,
+}
+
+pub(super) fn top_k(call: &mut Call<'_>) -> Result<()> {
+    let TopKOptions { k, metric, weight_type } = call.options(&[])?;
+    let queries = call.tensor()?;
+    let vectors = call.weight(weight_type == WeightType::Bf16)?;
+    let k = k.unwrap_or(0);
+    // The mechanism rejects any k for which the results have no size.
+    let len = if vectors.shape.dims().first().is_some_and(|&count| k <= count) { k } else { 0 };
+    let values = call.output_like(queries.shape, len)?;
+    let indices = call.integer_output(queries.shape.with_last(len).dims())?;
+    top_k::top_k(call.context, queries, vectors, k, metric, TopK { values, indices })
 }
 
 #[derive(Default, Deserialize)]

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use ruvector_attention::layers::decoder::{DecoderConfig, DecoderLayer};
+use ruvector_attention::layers::dense::{Embedding, Linear};
 use ruvector_attention::layers::encoder::{EncoderConfig, TransformerEncoderLayer};
 use ruvector_attention::layers::latent::{LatentAttention, LatentConfig};
 use ruvector_attention::layers::multi_head::{Inputs, MultiHeadAttention};
 use ruvector_attention::layers::transformer_decoder::{
     DecoderInputs, TransformerDecoderConfig, TransformerDecoderLayer,
 };
-use ruvector_attention::layers::{Entry, LoadOptions};
+use ruvector_attention::layers::{Entry, LoadOptions, TypedEntry};
 use ruvector_attention::options::{AttentionConfig, LayerKind, LayerOptions};
 use ruvector_attention::tensor::Shape;
-use ruvector_attention::{Result, Tensor};
+use ruvector_attention::{Code, Error, Result, Tensor};
 
 use crate::call::Call;
 use crate::object::Object;
@@ -230,4 +231,68 @@ pub(super) fn latent_attention(call: &mut Call<'_>) -> Result<()> {
     let output = call.output(x.shape.dims())?;
     let weights = weights(call, x, None, &options, layer.config().num_heads)?;
     layer.forward(call.context, x, &options, arrays, output, weights)
+}
+
+pub(super) fn create_linear(call: &mut Call<'_>) -> Result<()> {
+    let config = call.options(&[])?;
+    call.keep(Arc::new(Linear::new(config)?))
+}
+
+impl Object for Linear {
+    fn config(&self) -> Result<String> {
+        write(&self.config())
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    fn visit_typed(&self, visit: &mut dyn FnMut(&[TypedEntry<'_>]) -> Result<()>) -> Result<()> {
+        self.visit_entries(visit)
+    }
+
+    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+        Ok(Arc::new(self.loaded(entries, options)?))
+    }
+}
+
+pub(super) fn linear_layer(call: &mut Call<'_>) -> Result<()> {
+    let x = call.tensor()?;
+    let layer: &Linear = call.object(0)?;
+    let output = call.output_like(x.shape, layer.config().out_features)?;
+    layer.forward(call.context, x, output)
+}
+
+pub(super) fn create_embedding(call: &mut Call<'_>) -> Result<()> {
+    let config = call.options(&[])?;
+    call.keep(Arc::new(Embedding::new(config)?))
+}
+
+impl Object for Embedding {
+    fn config(&self) -> Result<String> {
+        write(&self.config())
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    fn visit_typed(&self, visit: &mut dyn FnMut(&[TypedEntry<'_>]) -> Result<()>) -> Result<()> {
+        self.visit_entries(visit)
+    }
+
+    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+        Ok(Arc::new(self.loaded(entries, options)?))
+    }
+}
+
+pub(super) fn embedding_layer(call: &mut Call<'_>) -> Result<()> {
+    let Some((shape, ids)) = call.input()?.and_then(|given| Some((given.shape, given.array.i32()?))) else {
+        return Err(Error::new(Code::Internal, "ids", "integers", "none"));
+    };
+    let layer: &Embedding = call.object(0)?;
+    let mut dims = shape.dims().to_vec();
+    dims.push(layer.config().embedding_dim);
+    let output = call.output(Shape::new("ids", &dims)?.dims())?;
+    layer.forward(call.context, ids, output)
 }

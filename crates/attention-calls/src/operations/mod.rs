@@ -10,6 +10,8 @@ mod layers;
 mod linear;
 
 use ruvector_attention::graph::options::{ConvolutionConfig, GraphAttentionConfig, GraphTransformerConfig, SageConfig};
+use ruvector_attention::math::activation::Activation;
+use ruvector_attention::math::broadcast::Combine;
 use ruvector_attention::{Code, Error, Result};
 
 use crate::call::Call;
@@ -82,6 +84,14 @@ const fn optional(name: &'static str) -> Input {
 const fn option(name: &'static str) -> Input {
     input(name, &[Element::F32], Role::Option)
 }
+
+/// Weights of any type, which [`SCALES`] follow.
+const fn weight(name: &'static str) -> Input {
+    input(name, &[Element::F32, Element::U16, Element::I8], Role::Argument)
+}
+
+/// The scales of weights of 8 bits.
+const SCALES: Input = input("scales", &[Element::U16], Role::OptionalArgument);
 
 /// Integers.
 const fn integers(name: &'static str) -> Input {
@@ -164,13 +174,24 @@ pub const OPERATIONS: &[Operation] = &[
     operation("latentAttention", &[tensor("x"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, layers::latent_attention).with_out(),
     operation("createDecoderLayer", &[], OBJECT, layers::create_decoder_layer),
     operation("decoderLayer", &[tensor("x"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, layers::decoder_layer).with_out().divisible(layers::divisible_decoder),
+    operation("createLinear", &[], OBJECT, layers::create_linear),
+    operation("linearLayer", &[tensor("x")], OUTPUT, layers::linear_layer),
+    operation("createEmbedding", &[], OBJECT, layers::create_embedding),
+    operation("embeddingLayer", &[integers("ids")], OUTPUT, layers::embedding_layer),
 
     operation("softmax", &[tensor("x")], OUTPUT, functions::softmax),
-    operation("linear", &[tensor("x"), tensor("weight"), optional("bias")], OUTPUT, functions::linear),
+    operation("linear", &[tensor("x"), weight("weight"), SCALES, optional("bias")], OUTPUT, functions::linear),
     operation("layerNorm", &[tensor("x"), option("weight"), option("bias")], OUTPUT, functions::layer_norm),
     operation("rmsNorm", &[tensor("x"), option("weight")], OUTPUT, functions::rms_norm),
     operation("gelu", &[tensor("x")], OUTPUT, functions::gelu),
-    operation("silu", &[tensor("x")], OUTPUT, functions::silu),
+    operation("silu", &[tensor("x")], OUTPUT, |call| functions::activate(call, Activation::Silu)),
+    operation("relu", &[tensor("x")], OUTPUT, |call| functions::activate(call, Activation::Relu)),
+    operation("tanh", &[tensor("x")], OUTPUT, |call| functions::activate(call, Activation::Tanh)),
+    operation("sigmoid", &[tensor("x")], OUTPUT, |call| functions::activate(call, Activation::Sigmoid)),
+    operation("elu", &[tensor("x")], OUTPUT, |call| functions::activate(call, Activation::Elu)),
+    operation("add", &[tensor("a"), tensor("b")], OUTPUT, |call| functions::combine(call, Combine::Add)),
+    operation("multiply", &[tensor("a"), tensor("b")], OUTPUT, |call| functions::combine(call, Combine::Multiply)),
+    operation("topK", &[tensor("queries"), weight("vectors"), SCALES], &["values", "indices"], functions::top_k),
     operation("meanPool", &[tensor("x"), integer_option("lengths")], OUTPUT, functions::mean_pool),
     operation("stats", &[tensor("tensor")], &["mean, std, min, max"], functions::stats),
     operation("normalize", &[tensor("tensor")], OUTPUT, functions::normalize),

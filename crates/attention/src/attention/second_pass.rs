@@ -6,6 +6,7 @@ use crate::attention::{Problem, WeightsOf};
 use crate::context::Context;
 use crate::context::rows::{ItemRows, OwnRows, RowLayout, Rows};
 use crate::error::Result;
+use crate::math::largest::Largest;
 use crate::options::Stage;
 use crate::scratch::{self, Scratch};
 use crate::simd::{Kernel, Simd, scatter_lanes};
@@ -198,7 +199,7 @@ impl SecondPass<'_> {
         }
         if let Target::Top(largest, keys) = &mut self.target {
             for (query, row) in rows.zip(rest.chunks_exact(problem.keys)) {
-                pick_largest(row, largest.row(query), keys.row(query));
+                Largest::new(largest.row(query), keys.row(query)).offer(row);
             }
         }
     }
@@ -246,40 +247,5 @@ fn add_mean(tile: &[f32], mean: &mut [f32], index: usize, heads: usize) {
     let share = 1.0 / heads as f32;
     for (mean, value) in mean.iter_mut().zip(tile) {
         *mean = value * share + if index == 0 { 0.0 } else { *mean };
-    }
-}
-
-/// Writes the `values.len()` largest elements of `row` and their indices in descending order. On a tie the lower index
-/// comes first, and NaN precedes everything, as in `torch.topk`.
-fn pick_largest(row: &[f32], values: &mut [f32], indices: &mut [i32]) {
-    let goes_before = |a: f32, b: f32| a > b || (a.is_nan() && !b.is_nan());
-    let mut held = 0;
-    for (index, &value) in row.iter().enumerate() {
-        if held == values.len() && !values.last().is_some_and(|&last| goes_before(value, last)) {
-            continue;
-        }
-        let slot = values[..held].partition_point(|&other| !goes_before(value, other));
-        held = values.len().min(held + 1);
-        values.copy_within(slot..held - 1, slot + 1);
-        indices.copy_within(slot..held - 1, slot + 1);
-        values[slot] = value;
-        indices[slot] = index as i32;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_largest_come_first_and_on_a_tie_the_lower_index() {
-        let (mut values, mut indices) = ([0.0; 3], [0; 3]);
-        pick_largest(&[0.1, 0.5, 0.0, 0.5, 0.2], &mut values, &mut indices);
-        assert_eq!((values, indices), ([0.5, 0.5, 0.2], [1, 3, 4]));
-        pick_largest(&[0.0; 4], &mut values, &mut indices);
-        assert_eq!((values, indices), ([0.0; 3], [0, 1, 2]));
-        pick_largest(&[0.3, f32::NAN, 0.4, 0.1], &mut values, &mut indices);
-        assert!(values[0].is_nan());
-        assert_eq!((&values[1..], indices), (&[0.4, 0.3][..], [1, 2, 0]));
     }
 }

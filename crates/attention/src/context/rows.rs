@@ -209,13 +209,13 @@ impl Context<'_> {
     ///
     /// # Panics
     /// If an output does not consist of `rows` rows of equal width.
-    pub fn for_each_rows<const N: usize>(
+    pub fn for_each_rows<T: Send, const N: usize>(
         &self,
         rows: usize,
         rows_per_item: usize,
         operations: u64,
-        outputs: [&mut [f32]; N],
-        work: impl Fn(Range<usize>, [&mut [f32]; N]) + Sync,
+        outputs: [&mut [T]; N],
+        work: impl Fn(Range<usize>, [&mut [T]; N]) + Sync,
     ) {
         let outputs = outputs.map(|output| {
             assert!(output.len().is_multiple_of(rows), "rows of different widths");

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use crate::error::{Code, Error, Result, alternatives};
+use crate::math::weight::Weights;
 use crate::tensor::Shape;
 
 /// One named tensor of a state dict.
@@ -15,6 +16,23 @@ pub struct Entry<'a> {
     pub shape: Vec<usize>,
     /// The elements, row-major.
     pub data: &'a [f32],
+}
+
+/// One named tensor of a state dict in any type of weights.
+#[derive(Debug, Clone)]
+pub struct TypedEntry<'a> {
+    /// The full name, including any prefix.
+    pub name: Cow<'a, str>,
+    /// The dimensions.
+    pub shape: Vec<usize>,
+    /// The elements, row-major.
+    pub data: Weights<'a>,
+}
+
+impl<'a> From<&Entry<'a>> for TypedEntry<'a> {
+    fn from(entry: &Entry<'a>) -> Self {
+        Self { name: entry.name.clone(), shape: entry.shape.clone(), data: Weights::F32(entry.data) }
+    }
 }
 
 /// The selection of state dict entries that a layer loads.

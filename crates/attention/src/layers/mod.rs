@@ -1,7 +1,9 @@
-//! Layers with parameters: attention, encoder and decoder layers, with loading of their state dicts.
+//! Layers with parameters: attention, encoder and decoder layers, linear layers and embeddings, with loading of their
+//! state dicts.
 
 mod attention_state;
 pub mod decoder;
+pub mod dense;
 pub mod encoder;
 mod entries;
 mod feed_forward;
@@ -12,5 +14,5 @@ mod sublayer;
 pub mod transformer_decoder;
 
 pub use attention_state::AttentionState;
-pub use entries::{Entry, LoadOptions};
+pub use entries::{Entry, LoadOptions, TypedEntry};
 pub use parameters::Part;

@@ -2,7 +2,7 @@
 
 use crate::context::{Context, operations};
 use crate::error::Result;
-use crate::math::exp::exp_less;
+use crate::math::exp::{exp_less, tanh};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
 
@@ -22,11 +22,20 @@ pub enum Activation {
     QuickGelu,
     /// `x · σ(x)`: `torch.nn.functional.silu`.
     Silu,
+    /// `tanh(x)`: `torch.tanh`.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    Tanh,
+    /// `σ(x) = 1/(1 + e^−x)`: `torch.sigmoid`.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    Sigmoid,
+    /// `max(x, 0) + min(e^x − 1, 0)`: `torch.nn.functional.elu`.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    Elu,
 }
 
-/// Applies `activation` to each value of x. `Gelu` is within 8 ULP of its exact value down to x = −13, `Silu` within 4
-/// ULP down to −87; below, where exact values are smaller than 10⁻³⁶, both are 0. `GeluTanh` is within 2.4·10⁻⁷ of the
-/// larger of 1 and its exact value. NaN stays.
+/// Applies `activation` to each value of x. `Gelu` is within 8 ULP of its exact value down to x = −13, `Silu` and
+/// `Sigmoid` within 4 ULP down to −87; below, where exact values are smaller than 10⁻³⁶, all are 0. `GeluTanh` is within
+/// 2.4·10⁻⁷ of the larger of 1 and its exact value. `Tanh` is within 3 ULP, `Elu` within 8. NaN stays.
 ///
 /// # Errors
 /// `SHAPE` if `output` has another length than `x`.
@@ -70,7 +79,14 @@ pub(crate) fn apply<S: Simd>(simd: S, activation: Activation, values: &mut [f32]
             let x = simd.load(chunk);
             let y = match activation {
                 Activation::Relu => simd.at_least(x, -0.0),
-                _ => weighed(simd, activation, x),
+                Activation::Tanh => tanh(simd, x),
+                Activation::Elu => {
+                    // e^x − 1 = 2t/(1 − t) with t = tanh(x/2), which keeps the digits of a small x.
+                    let t = tanh(simd, x * 0.5);
+                    simd.select(simd.lt(simd.splat(0.0), x), x, (t + t) / (simd.splat(1.0) - t))
+                }
+                Activation::Sigmoid => distribution(simd, activation, x),
+                _ => x * distribution(simd, activation, x),
             };
             simd.store(chunk, y);
         }
@@ -78,11 +94,11 @@ pub(crate) fn apply<S: Simd>(simd: S, activation: Activation, values: &mut [f32]
     tail.copy_from_slice(&padded[..tail.len()]);
 }
 
-/// Computes `x · P(x)` for a P with `P(−t) = 1 − P(t)`, the normal or the logistic distribution function. For x < 0 the
-/// lower tail `P(−t)` is used directly, because `1 + erf` would cancel. It is `e^(−argument)` times a smooth function
-/// of t = |x|.
+/// Computes the normal distribution function for `Gelu` and the logistic one for all others. Both have `P(−t) = 1 −
+/// P(t)`. For x < 0 the lower tail `P(−t)` is used directly, because `1 + erf` would cancel. It is `e^(−argument)` times
+/// a smooth function of t = |x|.
 #[inline(always)]
-fn weighed<S: Simd>(simd: S, activation: Activation, x: S::F) -> S::F {
+fn distribution<S: Simd>(simd: S, activation: Activation, x: S::F) -> S::F {
     let (zero, half, one) = (simd.splat(0.0), simd.splat(0.5), simd.splat(1.0));
     let magnitude = simd.max(x, zero - x);
     // Beyond 14 the normal tail is 0 in f32.
@@ -108,7 +124,7 @@ fn weighed<S: Simd>(simd: S, activation: Activation, x: S::F) -> S::F {
     };
     let power = exp_less(simd, zero - argument, digits);
     let tail = if is_normal { power * normal_tail_ratio(simd, t) } else { power / (one + power) };
-    x * simd.select(simd.lt(x, zero), tail, one - tail)
+    simd.select(simd.lt(x, zero), tail, one - tail)
 }
 
 /// Computes `e^(t²/2) · Φ(−t)` for t from 0 to 14, as `P(w)/(t + k)` with `w = (t − k)/(t + k)`. P is a degree-9

@@ -7,7 +7,9 @@ use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::math::activation::{self, Activation};
 use crate::math::dot::dot;
+use crate::math::quantized::{self, Packed, Source};
 use crate::math::random::RowDropout;
+use crate::math::weight::{Weight, Weights};
 use crate::scratch::{self, Scratch};
 use crate::simd::{Accumulate, Kernel, Matrix, Simd, gather_columns, product};
 use crate::sizes::{
@@ -15,17 +17,19 @@ use crate::sizes::{
 };
 use crate::tensor::{Tensor, check_output};
 
-/// `torch.nn.functional.linear`: x `[…, in]`, weight `[out, in]`, bias `[out]` → `[…, out]`.
+/// `torch.nn.functional.linear`: x `[…, in]`, weight `[out, in]`, bias `[out]` → `[…, out]`. Halves are widened, which
+/// is exact; a product with a weight of 8 bits is described in [`quantized`].
 ///
 /// # Errors
-/// `SHAPE` if the inner sizes differ, the weight is not a matrix, or `output` has the wrong length.
-pub fn linear(
+/// `SHAPE` if the inner sizes differ, the weight is not a matrix, or `output` has the wrong length; `MEMORY`.
+pub fn linear<'a>(
     context: Context<'_>,
     x: Tensor<'_>,
-    weight: Tensor<'_>,
+    weight: impl Into<Weight<'a>>,
     bias: Option<Tensor<'_>>,
     output: &mut [f32],
 ) -> Result<()> {
+    let weight = weight.into();
     let (rows, depth) = x.shape.rows_and_columns();
     let &[outputs, inputs] = weight.shape.dims() else {
         return Err(Error::shape("weight", "2 dimensions [out, in]", weight.shape));
@@ -42,7 +46,24 @@ pub fn linear(
         return Err(Error::shape("bias", format!("[{outputs}]"), bias.shape));
     }
     check_output("output", output, rows.saturating_mul(outputs))?;
-    project(context, x.data, rows, depth, weight.data, outputs, bias.map(|bias| bias.data), output)
+    let bias = bias.map(|bias| bias.data);
+    project_weights(
+        context,
+        x.data,
+        [rows, depth, outputs],
+        Projection::Given(weight.data),
+        bias,
+        Finish::default(),
+        output,
+    )
+}
+
+/// The matrix of a projection.
+#[derive(Clone, Copy)]
+pub(crate) enum Projection<'a> {
+    Given(Weights<'a>),
+    /// 8 bits, packed in advance.
+    Packed(&'a Packed),
 }
 
 /// Further steps for a product while it is in the cache, in this order.
@@ -54,6 +75,28 @@ pub(crate) struct Finish<'a> {
     pub(crate) dropout: Option<RowDropout>,
     /// Added to the product, `[rows, outputs]`.
     pub(crate) residual: Option<&'a [f32]>,
+}
+
+impl Finish<'_> {
+    /// Applies the steps to part of an output row: of row `row` of `outputs` values, those from `first` on.
+    #[inline(always)]
+    pub(crate) fn apply<S: Simd>(&self, simd: S, [row, outputs, first]: [usize; 3], output: &mut [f32]) {
+        let Finish { activation, factor, dropout, residual } = *self;
+        if let Some(activation) = activation {
+            activation::apply(simd, activation, output);
+        }
+        if let Some(factor) = factor {
+            let factor = &factor[row * outputs + first..];
+            output.iter_mut().zip(factor).for_each(|(value, factor)| *value *= factor);
+        }
+        if let Some(dropout) = dropout {
+            dropout.apply(row, first, output);
+        }
+        if let Some(residual) = residual {
+            let residual = &residual[row * outputs + first..];
+            output.iter_mut().zip(residual).for_each(|(value, residual)| *value += residual);
+        }
+    }
 }
 
 /// [`linear`] on slices that fit each other: `x [rows, depth]`, `weight [outputs, depth]` → `output [rows, outputs]`.
@@ -82,6 +125,29 @@ pub(crate) fn project_and(
     finish: Finish<'_>,
     output: &mut [f32],
 ) -> Result<()> {
+    project_weights(context, x, [rows, depth, outputs], Projection::Given(Weights::F32(weight)), bias, finish, output)
+}
+
+/// [`project_and`] for a matrix of any type; `sizes` are rows, depth and outputs.
+pub(crate) fn project_weights(
+    context: Context<'_>,
+    x: &[f32],
+    sizes: [usize; 3],
+    weight: Projection<'_>,
+    bias: Option<&[f32]>,
+    finish: Finish<'_>,
+    output: &mut [f32],
+) -> Result<()> {
+    let weight = match weight {
+        Projection::Given(Weights::Q8(rows)) => {
+            return quantized::project(context, x, sizes, Source::Rows(rows), bias, finish, output);
+        }
+        Projection::Packed(panels) => {
+            return quantized::project(context, x, sizes, Source::Panels(panels), bias, finish, output);
+        }
+        Projection::Given(weight) => weight,
+    };
+    let [rows, depth, outputs] = sizes;
     if rows == 0 || outputs == 0 {
         return Ok(());
     }
@@ -91,7 +157,7 @@ pub(crate) fn project_and(
     // The block size does not affect results: each output is summed separately.
     let has_work = context.threads == 1 || row_blocks >= 2 * context.threads;
     let output_block = if !has_work { SMALL_PROJECTION_COLUMNS } else { PROJECTION_COLUMNS };
-    scratch::reserve(scratch_len(lanes, depth, output_block))?;
+    scratch::reserve(scratch_len(lanes, depth, output_block).max(depth))?;
     let operations = operations([2, rows, depth, outputs]);
     context.for_each_block(rows, [block_rows, output_block], operations, output, |output| {
         context.level.run(Block { x, depth, weight, outputs, bias, finish, output });
@@ -99,15 +165,20 @@ pub(crate) fn project_and(
     Ok(())
 }
 
+/// Rows of halves that are widened at a time.
+const WIDENED_ROWS: usize = 32;
+
+/// A tile of x, the sums of the columns, and widened rows of the weight.
 fn scratch_len(lanes: usize, depth: usize, columns: usize) -> usize {
-    lanes * (depth.min(PROJECTION_TILE / lanes) + columns)
+    let depth_block = depth.min(PROJECTION_TILE / lanes);
+    lanes * (depth_block + columns) + WIDENED_ROWS * depth_block
 }
 
 /// One work item: some rows of x against some output features.
 struct Block<'a> {
     x: &'a [f32],
     depth: usize,
-    weight: &'a [f32],
+    weight: Weights<'a>,
     outputs: usize,
     bias: Option<&'a [f32]>,
     finish: Finish<'a>,
@@ -131,7 +202,8 @@ impl Kernel for Block<'_> {
                 self.in_lanes::<S, ROWS, VECTORS>(simd, rows.clone());
             }
             for row in rows {
-                self.finish(simd, row);
+                let first = self.output.columns().start;
+                self.finish.apply(simd, [row, self.outputs, first], self.output.row(row));
             }
         }
     }
@@ -142,33 +214,20 @@ impl<'a> Block<'a> {
         &self.x[row * self.depth..][..self.depth]
     }
 
-    /// Applies the further steps to this item's part of an output row.
-    #[inline(always)]
-    fn finish<S: Simd>(&mut self, simd: S, row: usize) {
-        let Finish { activation, factor, dropout, residual } = self.finish;
-        let first = self.output.columns().start;
-        let output = self.output.row(row);
-        if let Some(activation) = activation {
-            activation::apply(simd, activation, output);
-        }
-        if let Some(factor) = factor {
-            let factor = &factor[row * self.outputs + first..];
-            output.iter_mut().zip(factor).for_each(|(value, factor)| *value *= factor);
-        }
-        if let Some(dropout) = dropout {
-            dropout.apply(row, first, output);
-        }
-        if let Some(residual) = residual {
-            let residual = &residual[row * self.outputs + first..];
-            output.iter_mut().zip(residual).for_each(|(value, residual)| *value += residual);
-        }
-    }
-
     #[inline(always)]
     fn along_rows<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
         let columns = self.output.columns();
+        // One row of halves is widened at a time.
+        let mut scratch = Scratch::take(if matches!(self.weight, Weights::F32(_)) { 0 } else { self.depth });
+        let widened = scratch.values();
         for column in columns.clone() {
-            let weight = &self.weight[column * self.depth..][..self.depth];
+            let weight = match self.weight {
+                Weights::F32(weight) => &weight[column * self.depth..][..self.depth],
+                weight => {
+                    weight.widen_row(simd, column, self.depth, 0, widened);
+                    &*widened
+                }
+            };
             let bias = self.bias.map_or(0.0, |bias| bias[column]);
             for row in rows.clone() {
                 let x = self.x_row(row);
@@ -197,8 +256,20 @@ impl<'a> Block<'a> {
             }
             let starts = row_starts(rows.clone(), self.depth, first);
             gather_columns(self.x, &starts[..rows.len()], depth, tile, lanes);
-            let weight = Matrix::row_major(&self.weight[columns.start * self.depth + first..], self.depth);
-            product::<S, ROWS, VECTORS>(simd, weight, columns.len(), depth, tile, sums, Accumulate::Add);
+            if let Weights::F32(weight) = self.weight {
+                let weight = Matrix::row_major(&weight[columns.start * self.depth + first..], self.depth);
+                product::<S, ROWS, VECTORS>(simd, weight, columns.len(), depth, tile, sums, Accumulate::Add);
+                continue;
+            }
+            for (index, sums) in sums.chunks_mut(WIDENED_ROWS * lanes).enumerate() {
+                let count = sums.len() / lanes;
+                for (row, widened) in rest[..count * depth].chunks_exact_mut(depth).enumerate() {
+                    let column = columns.start + index * WIDENED_ROWS + row;
+                    self.weight.widen_row(simd, column, self.depth, first, widened);
+                }
+                let weight = Matrix::row_major(rest, depth);
+                product::<S, ROWS, VECTORS>(simd, weight, count, depth, tile, sums, Accumulate::Add);
+            }
         }
         self.output.write_lanes(rows, sums, lanes);
     }

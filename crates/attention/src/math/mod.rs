@@ -3,14 +3,19 @@
 
 pub mod activation;
 pub mod angle;
+pub mod broadcast;
 pub mod decimal;
 pub mod dot;
 pub mod exp;
+pub mod largest;
 pub mod linear;
 pub mod log;
 pub mod norm;
 pub mod pool;
+pub mod quantized;
 pub mod random;
 pub mod softmax;
 pub mod stats;
 pub mod sum;
+pub mod top_k;
+pub mod weight;

@@ -1,6 +1,8 @@
 //! Random numbers: PyTorch's own stream for seeded parameters, and a counter-based one for dropout, which depends on
 //! positions alone.
 
+use crate::math::angle::sin_cos;
+
 /// The Mersenne Twister MT19937 as PyTorch's CPU generator runs it after `torch.manual_seed(seed)`.
 ///
 /// Matsumoto & Nishimura 1998. PyTorch seeds it with the low 32 bits of the seed.
@@ -76,6 +78,60 @@ impl Mt19937 {
     pub fn fill_linear_bias(&mut self, columns: usize, out: &mut [f32]) {
         self.fill_uniform(1.0 / (columns as f64).sqrt(), out);
     }
+}
+
+impl Mt19937 {
+    /// Fills `out` as `torch.Tensor.normal_()` does for contiguous float32, to a few units in the last place: PyTorch
+    /// uses its own vectorized functions.
+    ///
+    /// Box & Muller 1958. Sixteen values or more are drawn in blocks of sixteen, uniform numbers first; the last block
+    /// ends at the last value, and is drawn again if it overlaps the one before. Fewer values are drawn one by one.
+    pub fn fill_normal(&mut self, out: &mut [f32]) {
+        const BLOCK: usize = 16;
+        if out.len() < BLOCK {
+            for pair in out.chunks_mut(2) {
+                let (angle, square) = (self.next_unit(), self.next_unit());
+                let normals = box_muller(1.0 - square, angle);
+                pair.iter_mut().zip(normals).for_each(|(value, normal)| *value = normal as f32);
+            }
+            return;
+        }
+        self.fill_unit(out);
+        let rest = out.len() % BLOCK;
+        out.chunks_exact_mut(BLOCK).for_each(transform_block);
+        if rest > 0 {
+            let start = out.len() - BLOCK;
+            self.fill_unit(&mut out[start..]);
+            transform_block(&mut out[start..]);
+        }
+    }
+
+    /// Fills `out` with multiples of 2⁻²⁴ in [0, 1).
+    fn fill_unit(&mut self, out: &mut [f32]) {
+        out.iter_mut().for_each(|value| *value = (self.next_u32() & 0x00ff_ffff) as f32 / (1 << 24) as f32);
+    }
+
+    /// Returns a multiple of 2⁻⁵³ in [0, 1).
+    fn next_unit(&mut self) -> f64 {
+        let bits = u64::from(self.next_u32()) << 32 | u64::from(self.next_u32());
+        (bits & ((1 << 53) - 1)) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Turns eight uniform numbers and eight fractions of a full turn into sixteen of N(0, 1).
+fn transform_block(block: &mut [f32]) {
+    let (units, turns) = block.split_at_mut(block.len() / 2);
+    for (unit, turn) in units.iter_mut().zip(turns) {
+        let [a, b] = box_muller(f64::from(1.0 - *unit), f64::from(*turn));
+        (*unit, *turn) = (a as f32, b as f32);
+    }
+}
+
+/// Two independent numbers of N(0, 1) from a uniform number in (0, 1] and a fraction of a full turn.
+fn box_muller(unit: f64, turn: f64) -> [f64; 2] {
+    let radius = (-2.0 * natural_logarithm(unit)).sqrt();
+    let (sine, cosine) = sin_cos(std::f64::consts::TAU * turn);
+    [radius * cosine, radius * sine]
 }
 
 /// Philox4x32-10: four random words for a key and a counter, whatever was drawn before.

@@ -5,11 +5,40 @@ pub(super) const SQRT_HALF: i32 = std::f32::consts::FRAC_1_SQRT_2.to_bits() as i
 
 /// 2^112, the ratio of the exponent biases of f32 and f16. The magnitude of an f16, shifted left by 13 bits and read as
 /// an f32, times 2^112 is its value, also for subnormal numbers. The exponent of infinity and NaN is set separately.
-#[allow(dead_code, reason = "unused where the level has an instruction for it")]
 pub(super) const HALF_SCALE: f32 = f32::from_bits((127 + 112) << 23);
 /// The magnitude of an infinite f16, shifted left by 13 bits.
-#[allow(dead_code, reason = "unused where the level has an instruction for it")]
 pub(super) const HALF_INFINITY: i32 = 31 << 23;
+
+/// Widens an f16, exactly.
+#[inline(always)]
+pub fn widen_f16(bits: u16) -> f32 {
+    let bits = u32::from(bits);
+    let (sign, magnitude) = ((bits & 0x8000) << 16, (bits & 0x7fff) << 13);
+    let exponent = if magnitude >= HALF_INFINITY as u32 { f32::INFINITY.to_bits() } else { 0 };
+    f32::from_bits((f32::from_bits(magnitude) * HALF_SCALE).to_bits() | sign | exponent)
+}
+
+/// Rounds to the nearest f16, halves to even; from 65,520 on to infinity. NaN stays NaN.
+pub fn narrow_f16(value: f32) -> u16 {
+    let sign = (value.to_bits() >> 16) as u16 & 0x8000;
+    let magnitude = value.to_bits() & 0x7fff_ffff;
+    if magnitude > f32::INFINITY.to_bits() {
+        return sign | 0x7e00;
+    }
+    // Adding 0.5 leaves a subnormal f16, a multiple of 2⁻²⁴, rounded in the low bits of the sum.
+    if magnitude < (127 - 14) << 23 {
+        return sign | ((f32::from_bits(magnitude) + 0.5).to_bits() - 0.5f32.to_bits()) as u16;
+    }
+    // The exponent's bias falls from 127 to 15. Adding half of the last place, less one if that is even, rounds.
+    let rounded = (magnitude - (112 << 23) + 0xfff + (magnitude >> 13 & 1)) >> 13;
+    sign | rounded.min(0x7c00) as u16
+}
+
+/// Rounds to the nearest bfloat16, halves to even. NaN stays NaN.
+pub fn narrow_bf16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    if value.is_nan() { (bits >> 16) as u16 | 0x40 } else { ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16 }
+}
 
 /// Declares a vector of f32 over a register type, with operators for vectors and for scalars on the right.
 ///

@@ -24,11 +24,12 @@ use std::sync::OnceLock;
 
 use crate::sizes::BLOCK_TILES;
 
+pub use bits::{narrow_bf16, narrow_f16, widen_f16};
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 pub use portable::Portable;
-pub use rows::{SIDE_BY_SIDE, add_rows, dots};
+pub use rows::{SIDE_BY_SIDE, add_rows, dots, reduce_rows};
 pub use tile::{Accumulate, Matrix, Order, ReduceKind, product};
 pub use transpose::{gather_columns, scatter_lanes, scatter_rows};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -63,6 +64,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type F: Vector;
     /// A Boolean for each lane.
     type M: Copy;
+    /// A vector of `LANES` i32 values, or of twice as many i16 values in pairs.
+    type I: Copy;
 
     /// Returns `x` in every lane.
     fn splat(self, x: f32) -> Self::F;
@@ -133,6 +136,19 @@ pub trait Simd: Copy + Send + Sync + 'static {
     }
     /// Returns the largest lane, ignoring NaN.
     fn reduce_max(self, x: Self::F) -> f32;
+    /// Returns `x` in every lane.
+    fn splat_int(self, x: i32) -> Self::I;
+    /// Loads the first `LANES` values of `src`.
+    fn load_int(self, src: &[i32]) -> Self::I;
+    /// Loads the `2 · LANES` values at `src` as pairs of i16.
+    ///
+    /// # Safety
+    /// `src` must be valid for reads of `2 · LANES` values.
+    unsafe fn load_pairs(self, src: *const i8) -> Self::I;
+    /// Returns `sum + a₀ · b₀ + a₁ · b₁` in each lane, for pairs of i16 in `a` and `b`, not both of them −32,768 twice.
+    fn add_pairs(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
+    /// Converts i32 values, rounding those beyond 24 bits.
+    fn to_float(self, x: Self::I) -> Self::F;
 }
 
 /// A computation compiled once for every instruction set. `ROWS × VECTORS` is the register tile that suits the level.

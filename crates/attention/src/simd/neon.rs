@@ -37,6 +37,7 @@ impl Simd for Neon {
     const LANES: usize = 4;
     type F = F32x4;
     type M = uint32x4_t;
+    type I = int32x4_t;
 
     #[inline(always)]
     fn load(self, src: &[f32]) -> F32x4 {
@@ -99,7 +100,25 @@ impl Simd for Neon {
         // SAFETY: the caller guarantees four writable values.
         unsafe { vst1q_f32(dst, x.0) }
     }
+    #[inline(always)]
+    fn load_int(self, src: &[i32]) -> int32x4_t {
+        assert!(src.len() >= 4);
+        // SAFETY: the slice is long enough, and NEON is part of every AArch64 target.
+        unsafe { vld1q_s32(src.as_ptr()) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(self, src: *const i8) -> int32x4_t {
+        // SAFETY: the caller guarantees eight readable values, and NEON is part of every AArch64 target.
+        unsafe { vreinterpretq_s32_s16(vmovl_s8(vld1_s8(src))) }
+    }
     intrinsics! {
+        fn splat_int(x: i32) -> int32x4_t = vdupq_n_s32(x);
+        fn add_pairs(sum: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t = {
+            let (a, b) = (vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
+            let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
+            vaddq_s32(sum, vpaddq_s32(low, vmull_high_s16(a, b)))
+        };
+        fn to_float(x: int32x4_t) -> F32x4 = F32x4(vcvtq_f32_s32(x));
         fn splat(x: f32) -> F32x4 = F32x4(vdupq_n_f32(x));
         fn mul_add(a: F32x4, b: F32x4, c: F32x4) -> F32x4 = F32x4(vfmaq_f32(c.0, a.0, b.0));
         fn max(a: F32x4, b: F32x4) -> F32x4 = F32x4(vbslq_f32(vcgtq_f32(b.0, a.0), b.0, a.0));

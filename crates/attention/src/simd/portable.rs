@@ -1,6 +1,6 @@
 //! Arrays of four values: the level for machines without a faster one, and the easiest to read.
 
-use super::bits::{HALF_INFINITY, HALF_SCALE, SQRT_HALF, vector};
+use super::bits::{SQRT_HALF, vector, widen_f16};
 use super::{Kernel, Simd};
 
 /// The token of plain arrays, which work on every machine.
@@ -52,6 +52,7 @@ impl Simd for Portable {
     const LANES: usize = 4;
     type F = F32x4;
     type M = [bool; 4];
+    type I = [i32; 4];
 
     #[inline(always)]
     fn splat(self, x: f32) -> F32x4 {
@@ -71,12 +72,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn load_f16(self, src: &[u16]) -> F32x4 {
-        F32x4(std::array::from_fn(|lane| {
-            let bits = u32::from(src[lane]);
-            let (sign, magnitude) = ((bits & 0x8000) << 16, (bits & 0x7fff) << 13);
-            let exponent = if magnitude >= HALF_INFINITY as u32 { f32::INFINITY.to_bits() } else { 0 };
-            f32::from_bits((f32::from_bits(magnitude) * HALF_SCALE).to_bits() | sign | exponent)
-        }))
+        F32x4(std::array::from_fn(|lane| widen_f16(src[lane])))
     }
     #[inline(always)]
     fn load_bf16(self, src: &[u16]) -> F32x4 {
@@ -143,5 +139,29 @@ impl Simd for Portable {
     #[inline(always)]
     fn reduce_max(self, x: F32x4) -> f32 {
         x.0.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+    #[inline(always)]
+    fn splat_int(self, x: i32) -> [i32; 4] {
+        [x; 4]
+    }
+    #[inline(always)]
+    fn load_int(self, src: &[i32]) -> [i32; 4] {
+        [src[0], src[1], src[2], src[3]]
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(self, src: *const i8) -> [i32; 4] {
+        // SAFETY: the caller guarantees eight readable values.
+        let pairs = unsafe { src.cast::<[[i8; 2]; 4]>().read_unaligned() };
+        pairs.map(|[low, high]| i32::from(low) & 0xffff | i32::from(high) << 16)
+    }
+    #[inline(always)]
+    fn add_pairs(self, sum: [i32; 4], a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        let half = |x: i32, shift: u32| x << (16 - shift) >> 16;
+        let product = |lane: usize, shift: u32| half(a[lane], shift) * half(b[lane], shift);
+        std::array::from_fn(|lane| sum[lane] + product(lane, 0) + product(lane, 16))
+    }
+    #[inline(always)]
+    fn to_float(self, x: [i32; 4]) -> F32x4 {
+        F32x4(x.map(|x| x as f32))
     }
 }

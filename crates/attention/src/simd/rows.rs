@@ -1,6 +1,6 @@
 //! Products along rows in their memory layout, several rows at a time, for decoding.
 
-use super::Simd;
+use super::{ReduceKind, Simd};
 
 /// The number of rows that are read side by side.
 pub const SIDE_BY_SIDE: usize = 4;
@@ -23,6 +23,23 @@ pub fn dots<S: Simd, const ROWS: usize>(
     stride: usize,
     depth: usize,
 ) -> [[f32; SIDE_BY_SIDE]; ROWS] {
+    reduce_rows(simd, ReduceKind::Dot, queries, keys, stride, depth)
+}
+
+/// Computes [`dots`], or squared distances in their place.
+///
+/// # Panics
+/// If a slice is too short.
+#[inline(always)]
+pub fn reduce_rows<S: Simd, const ROWS: usize>(
+    simd: S,
+    reduce: ReduceKind,
+    queries: &[f32],
+    keys: &[f32],
+    stride: usize,
+    depth: usize,
+) -> [[f32; SIDE_BY_SIDE]; ROWS] {
+    let is_dot = reduce == ReduceKind::Dot;
     assert!(queries.len() >= ROWS * depth && (depth == 0 || keys.len() >= (SIDE_BY_SIDE - 1) * stride + depth));
     let mut sums = [[simd.splat(0.0); SIDE_BY_SIDE]; ROWS];
     let whole = depth - depth % step::<S>();
@@ -37,7 +54,9 @@ pub fn dots<S: Simd, const ROWS: usize>(
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let query = simd.load_ptr(queries.as_ptr().add(r * depth + at));
                     for (sum, &vector) in sums.iter_mut().zip(&vectors) {
-                        *sum = simd.mul_add(query, vector, *sum);
+                        let difference = query - vector;
+                        let (a, b) = if is_dot { (query, vector) } else { (difference, difference) };
+                        *sum = simd.mul_add(a, b, *sum);
                     }
                 }
             }
@@ -48,7 +67,8 @@ pub fn dots<S: Simd, const ROWS: usize>(
         *results = simd.reduce_sums(sums);
         for at in whole..depth {
             for (n, result) in results.iter_mut().enumerate() {
-                *result += queries[r * depth + at] * keys[n * stride + at];
+                let (query, key) = (queries[r * depth + at], keys[n * stride + at]);
+                *result += if is_dot { query * key } else { (query - key) * (query - key) };
             }
         }
     }

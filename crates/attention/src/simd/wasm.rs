@@ -47,6 +47,7 @@ impl Simd for Simd128 {
     const LANES: usize = 4;
     type F = F32x4;
     type M = v128;
+    type I = v128;
 
     #[inline(always)]
     fn load(self, src: &[f32]) -> F32x4 {
@@ -121,7 +122,21 @@ impl Simd for Simd128 {
         let below = u32x4_lt(offset, u32x4_splat(f32::NEG_INFINITY.to_bits() - bits + 1));
         F32x4(v128_bitselect(f32x4_splat(bound), x.0, below))
     }
+    #[inline(always)]
+    fn load_int(self, src: &[i32]) -> v128 {
+        assert!(src.len() >= 4);
+        // SAFETY: the slice is long enough; WebAssembly loads have no alignment.
+        unsafe { v128_load(src.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(self, src: *const i8) -> v128 {
+        // SAFETY: the caller guarantees eight readable values; WebAssembly loads have no alignment.
+        unsafe { i16x8_load_extend_i8x8(src) }
+    }
     intrinsics! {
+        fn splat_int(x: i32) -> v128 = i32x4_splat(x);
+        fn add_pairs(sum: v128, a: v128, b: v128) -> v128 = i32x4_add(sum, i32x4_dot_i16x8(a, b));
+        fn to_float(x: v128) -> F32x4 = F32x4(f32x4_convert_i32x4(x));
         fn splat(x: f32) -> F32x4 = F32x4(f32x4_splat(x));
         fn max(a: F32x4, b: F32x4) -> F32x4 = F32x4(f32x4_pmax(a.0, b.0));
         fn lt(a: F32x4, b: F32x4) -> v128 = f32x4_lt(a.0, b.0);

@@ -142,6 +142,7 @@ impl Simd for Sse2 {
     const LANES: usize = 4;
     type F = F32x4;
     type M = __m128;
+    type I = __m128i;
 
     memory!(F32x4, _mm_loadu_ps, _mm_storeu_ps);
     #[inline(always)]
@@ -188,7 +189,24 @@ impl Simd for Sse2 {
             F32x4(_mm_cvtepi32_ps(_mm_srai_epi32::<24>(high)))
         }
     }
+    #[inline(always)]
+    fn load_int(self, src: &[i32]) -> __m128i {
+        assert!(src.len() >= 4);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        unsafe { _mm_loadu_si128(src.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(self, src: *const i8) -> __m128i {
+        // SAFETY: the caller guarantees 8 readable values, and the token proves the instruction set.
+        unsafe {
+            let bytes = _mm_loadl_epi64(src.cast());
+            _mm_srai_epi16::<8>(_mm_unpacklo_epi8(bytes, bytes))
+        }
+    }
     intrinsics! {
+        fn splat_int(x: i32) -> __m128i = _mm_set1_epi32(x);
+        fn add_pairs(sum: __m128i, a: __m128i, b: __m128i) -> __m128i = _mm_add_epi32(sum, _mm_madd_epi16(a, b));
+        fn to_float(x: __m128i) -> F32x4 = F32x4(_mm_cvtepi32_ps(x));
         fn splat(x: f32) -> F32x4 = F32x4(_mm_set1_ps(x));
         fn mul_add(a: F32x4, b: F32x4, c: F32x4) -> F32x4 = a * b + c;
         // maxps returns its second operand if either is NaN.
@@ -232,6 +250,7 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     type F = F32x8;
     type M = __m256;
+    type I = __m256i;
 
     memory!(F32x8, _mm256_loadu_ps, _mm256_storeu_ps);
     #[inline(always)]
@@ -265,7 +284,21 @@ impl Simd for Avx2 {
         // SAFETY: the slice is long enough, and the token proves the instruction set.
         F32x8(unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(src.as_ptr().cast()))) })
     }
+    #[inline(always)]
+    fn load_int(self, src: &[i32]) -> __m256i {
+        assert!(src.len() >= 8);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        unsafe { _mm256_loadu_si256(src.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(self, src: *const i8) -> __m256i {
+        // SAFETY: the caller guarantees 16 readable values, and the token proves the instruction set.
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(src.cast())) }
+    }
     intrinsics! {
+        fn splat_int(x: i32) -> __m256i = _mm256_set1_epi32(x);
+        fn add_pairs(sum: __m256i, a: __m256i, b: __m256i) -> __m256i = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+        fn to_float(x: __m256i) -> F32x8 = F32x8(_mm256_cvtepi32_ps(x));
         fn splat(x: f32) -> F32x8 = F32x8(_mm256_set1_ps(x));
         fn mul_add(a: F32x8, b: F32x8, c: F32x8) -> F32x8 = F32x8(_mm256_fmadd_ps(a.0, b.0, c.0));
         fn max(a: F32x8, b: F32x8) -> F32x8 = F32x8(_mm256_max_ps(b.0, a.0));
@@ -301,6 +334,7 @@ impl Simd for Avx512 {
     const HAS_SCALE: bool = true;
     type F = F32x16;
     type M = __mmask16;
+    type I = __m512i;
 
     memory!(F32x16, _mm512_loadu_ps, _mm512_storeu_ps);
     #[inline(always)]
@@ -333,7 +367,21 @@ impl Simd for Avx512 {
         // SAFETY: the slice is long enough, and the token proves the instruction set.
         F32x16(unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(src.as_ptr().cast()))) })
     }
+    #[inline(always)]
+    fn load_int(self, src: &[i32]) -> __m512i {
+        assert!(src.len() >= 16);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        unsafe { _mm512_loadu_si512(src.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(self, src: *const i8) -> __m512i {
+        // SAFETY: the caller guarantees 32 readable values, and the token proves the instruction set.
+        unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(src.cast())) }
+    }
     intrinsics! {
+        fn splat_int(x: i32) -> __m512i = _mm512_set1_epi32(x);
+        fn add_pairs(sum: __m512i, a: __m512i, b: __m512i) -> __m512i = _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
+        fn to_float(x: __m512i) -> F32x16 = F32x16(_mm512_cvtepi32_ps(x));
         fn splat(x: f32) -> F32x16 = F32x16(_mm512_set1_ps(x));
         fn mul_add(a: F32x16, b: F32x16, c: F32x16) -> F32x16 = F32x16(_mm512_fmadd_ps(a.0, b.0, c.0));
         fn max(a: F32x16, b: F32x16) -> F32x16 = F32x16(_mm512_max_ps(b.0, a.0));

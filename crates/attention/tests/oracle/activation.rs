@@ -57,6 +57,32 @@ fn quick_gelu_is_as_close_to_its_formula_as_its_rounded_argument_allows() {
 }
 
 #[test]
+fn tanh_sigmoid_and_elu_keep_their_digits_near_zero_and_far_from_it() {
+    for (activation, limit) in [(Activation::Tanh, 3.0), (Activation::Sigmoid, 4.0), (Activation::Elu, 8.0)] {
+        for (low, high) in [(-87.0, -8.0), (-8.0, 8.0), (-1e-3, 1e-3), (8.0, 100.0)] {
+            let worst = worst(activation, low, high, ulp);
+            assert!(worst <= limit, "{activation:?}: {worst} ULP from {low} to {high}");
+        }
+    }
+}
+
+#[test]
+fn bounded_activations_reach_their_limits_and_keep_nan() {
+    let inputs = [f32::INFINITY, 1e30, -1e30, f32::NEG_INFINITY, 0.0, f32::NAN];
+    for level in Level::available() {
+        for (activation, limits) in [
+            (Activation::Tanh, [1.0, 1.0, -1.0, -1.0, 0.0]),
+            (Activation::Sigmoid, [1.0, 1.0, 0.0, 0.0, 0.5]),
+            (Activation::Elu, [f32::INFINITY, 1e30, -1.0, -1.0, 0.0]),
+        ] {
+            let values = run(level, activation, &inputs);
+            assert_eq!(values[..5], limits, "{activation:?} {}", level.name());
+            assert!(values[5].is_nan(), "{activation:?} {}", level.name());
+        }
+    }
+}
+
+#[test]
 fn tanh_gelu_is_as_close_to_its_formula_as_f32_allows_around_one() {
     for (low, high) in [(-100.0, -4.0), (-4.0, 4.0), (-1e-3, 1e-3), (4.0, 100.0)] {
         let worst = worst(Activation::GeluTanh, low, high, |exact| exact.abs().max(0.5) * 2f64.powi(-23));

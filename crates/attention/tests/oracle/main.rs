@@ -15,5 +15,7 @@ mod hyperbolic;
 mod layers;
 mod linear;
 mod merge;
+mod quantized;
 mod rotary;
 mod support;
+mod top_k;

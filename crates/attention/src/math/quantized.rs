@@ -1,0 +1,361 @@
+//! Products of rows with weights of 8 bits in groups of 32: integer products within a group, and groups added in f32.
+//!
+//! Each group of a row x has `d = max |x| / 127`, and its values become `round(x · (1/d))`, halves away from zero. Output
+//! o is `Σ_g (Σ_k q_x[g,k] · q_w[o,g,k]) · d_w[o,g] · d_x[g]`. The integers stay below 32 · 127², so i32 cannot overflow,
+//! and f32 represents each sum of a group exactly. The order of the operations depends on the depth alone: a row has the
+//! same bits beside any other rows.
+
+use crate::context::rows::MatrixBlock;
+use crate::context::{Context, operations};
+use crate::error::{Code, Error, Result};
+use crate::math::decimal::Decimal;
+use crate::math::linear::Finish;
+use crate::math::weight::{GROUP, Quantized};
+use crate::simd::{Kernel, Simd, narrow_f16, widen_f16};
+use crate::sizes::{PROJECTION_COLUMNS, SMALL_PROJECTION_COLUMNS};
+use crate::tensor::try_zeroed;
+
+/// Outputs in a panel of packed weights: the lanes of the widest vector.
+const PANEL: usize = 16;
+
+/// Bytes of one group of a panel: pairs of consecutive depths for each output, `[GROUP / 2][PANEL][2]`.
+const PANEL_GROUP: usize = PANEL * GROUP;
+
+/// i32 values for one group of a quantized row: pairs of i16, and the bits of the scale.
+const ROW_GROUP: usize = GROUP / 2 + 1;
+
+/// The number of rows up to which packing a weight costs more than it saves.
+const FEW_ROWS: usize = 8;
+
+/// Weights in the order in which the kernel reads them: panels of outputs, and within a panel one group after the other.
+/// Outputs and depths beyond the matrix are zeros.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    values: Vec<i8>,
+    /// The scales of each panel's groups, `[panels, groups, PANEL]`.
+    scales: Vec<f32>,
+}
+
+impl Packed {
+    /// Packs a matrix `[outputs, depth]`.
+    ///
+    /// # Errors
+    /// `MEMORY`.
+    pub(crate) fn new(weight: Quantized<'_>, outputs: usize, depth: usize) -> Result<Self> {
+        let groups = depth.div_ceil(GROUP);
+        let blocks = outputs.div_ceil(PANEL).saturating_mul(groups);
+        let mut values: Vec<i8> = try_zeroed("packed weights", blocks.saturating_mul(PANEL_GROUP))?;
+        let mut scales: Vec<f32> = try_zeroed("packed weights", blocks.saturating_mul(PANEL))?;
+        for output in 0..outputs {
+            let (panel, lane) = (output / PANEL, output % PANEL);
+            for group in 0..groups {
+                let block = panel * groups + group;
+                scales[block * PANEL + lane] = widen_f16(weight.scales[output * groups + group]);
+                let first = output * depth + group * GROUP;
+                let row = &weight.values[first..first + GROUP.min(depth - group * GROUP)];
+                let place = &mut values[block * PANEL_GROUP..][..PANEL_GROUP];
+                for (pair, to) in row.chunks(2).zip(place.chunks_exact_mut(2 * PANEL)) {
+                    to[2 * lane..][..pair.len()].copy_from_slice(pair);
+                }
+            }
+        }
+        Ok(Self { values, scales })
+    }
+
+    /// Returns the matrix `[outputs, depth]` as it was before packing: its integers and the bits of its scales.
+    ///
+    /// # Errors
+    /// `MEMORY`.
+    pub(crate) fn unpacked(&self, outputs: usize, depth: usize) -> Result<(Vec<i8>, Vec<u16>)> {
+        let groups = depth.div_ceil(GROUP);
+        let mut values: Vec<i8> = try_zeroed("weights", outputs * depth)?;
+        let mut scales: Vec<u16> = try_zeroed("weights", outputs * groups)?;
+        for output in 0..outputs {
+            let (panel, lane) = (output / PANEL, output % PANEL);
+            for group in 0..groups {
+                let block = panel * groups + group;
+                scales[output * groups + group] = narrow_f16(self.scales[block * PANEL + lane]);
+                let first = output * depth + group * GROUP;
+                let row = &mut values[first..first + GROUP.min(depth - group * GROUP)];
+                let place = &self.values[block * PANEL_GROUP..][..PANEL_GROUP];
+                for (pair, from) in row.chunks_mut(2).zip(place.chunks_exact(2 * PANEL)) {
+                    pair.copy_from_slice(&from[2 * lane..][..pair.len()]);
+                }
+            }
+        }
+        Ok((values, scales))
+    }
+
+    /// Returns the number of bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.values.len() + size_of_val(&*self.scales)
+    }
+}
+
+/// A weight of 8 bits, as it was given or packed for the kernel.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    Rows(Quantized<'a>),
+    Panels(&'a Packed),
+}
+
+/// Computes `x Wᵀ + b` and further steps for x `[rows, depth]` and a weight `[outputs, depth]`.
+pub(crate) fn project(
+    context: Context<'_>,
+    x: &[f32],
+    [rows, depth, outputs]: [usize; 3],
+    weight: Source<'_>,
+    bias: Option<&[f32]>,
+    finish: Finish<'_>,
+    output: &mut [f32],
+) -> Result<()> {
+    if rows == 0 || outputs == 0 {
+        return Ok(());
+    }
+    let packed;
+    let weight = match weight {
+        Source::Rows(quantized) if rows > FEW_ROWS => {
+            packed = Packed::new(quantized, outputs, depth)?;
+            Source::Panels(&packed)
+        }
+        other => other,
+    };
+    let groups = depth.div_ceil(GROUP);
+    let mut quantized = try_zeroed("working memory", rows.saturating_mul(groups * ROW_GROUP))?;
+    if groups > 0 {
+        context.for_each_rows(rows, 64, operations([8, x.len()]), [&mut quantized[..]], |item, [quantized]| {
+            for (row, quantized) in item.zip(quantized.chunks_exact_mut(groups * ROW_GROUP)) {
+                quantize_row(&x[row * depth..][..depth], quantized);
+            }
+        });
+    }
+    let block_rows = context.level.block_rows();
+    let has_work = context.threads == 1 || rows.div_ceil(block_rows) >= 2 * context.threads;
+    let columns = if has_work { PROJECTION_COLUMNS } else { SMALL_PROJECTION_COLUMNS };
+    let operations = operations([2, rows, depth, outputs]);
+    context.for_each_block(rows, [block_rows, columns], operations, output, |output| {
+        context.level.run(Block { x: &quantized, depth, outputs, weight, bias, finish, output });
+    });
+    Ok(())
+}
+
+/// Quantizes one row: for each group its integers, as pairs, and the bits of its scale. NaN or infinity makes the scale
+/// NaN or infinite, which spoils every output of this row, and of no other.
+fn quantize_row(row: &[f32], output: &mut [i32]) {
+    for (values, output) in row.chunks(GROUP).zip(output.chunks_exact_mut(ROW_GROUP)) {
+        let mut padded = [0.0; GROUP];
+        padded[..values.len()].copy_from_slice(values);
+        let (scale, inverse) = scale_of(&padded);
+        for (pair, output) in padded.chunks_exact(2).zip(&mut *output) {
+            *output = round(pair[0] * inverse) & 0xffff | round(pair[1] * inverse) << 16;
+        }
+        output[GROUP / 2] = scale.to_bits() as i32;
+    }
+}
+
+/// Returns the scale of a group and the factor of its values, which is 0 if the scale has no finite inverse.
+#[inline(always)]
+fn scale_of(values: &[f32]) -> (f32, f32) {
+    // As integers, the bits of magnitudes are in their order, with NaN above all numbers.
+    let largest = values.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & 0x7fff_ffff));
+    let scale = f32::from_bits(largest) / 127.0;
+    let inverse = 1.0 / scale;
+    (scale, if inverse.is_finite() { inverse } else { 0.0 })
+}
+
+/// Rounds to an integer, halves away from zero.
+#[inline(always)]
+fn round(value: f32) -> i32 {
+    // The largest number below one half: with one half itself, the number before 0.5 would become 1.
+    const HALF: f32 = 0.499_999_97;
+    (value + HALF.copysign(value)) as i32
+}
+
+/// Quantizes rows of `columns` weights, to the bit as GGUF's Q8_0: the integers, and the bits of the scales as f16.
+///
+/// # Errors
+/// `DOMAIN` for NaN, and for values whose scale is beyond f16; `MEMORY`.
+pub(crate) fn quantize(name: &str, weights: &[f32], columns: usize) -> Result<(Vec<i8>, Vec<u16>)> {
+    let rows = weights.len().checked_div(columns).unwrap_or(0);
+    let mut values = try_zeroed(name, weights.len())?;
+    let mut scales = try_zeroed(name, rows * columns.div_ceil(GROUP))?;
+    let rows = weights.chunks(columns.max(1)).zip(values.chunks_mut(columns.max(1)));
+    let groups = rows.flat_map(|(row, values)| row.chunks(GROUP).zip(values.chunks_mut(GROUP)));
+    for ((group, values), bits) in groups.zip(&mut scales) {
+        let (scale, inverse) = scale_of(group);
+        *bits = narrow_f16(scale);
+        if !widen_f16(*bits).is_finite() {
+            let expected = "numbers whose scale, the largest of a group divided by 127, fits f16";
+            return Err(Error::new(Code::Domain, name, expected, Decimal::from(scale * 127.0)));
+        }
+        values.iter_mut().zip(group).for_each(|(to, &value)| *to = round(value * inverse) as i8);
+    }
+    Ok((values, scales))
+}
+
+/// Replaces a row by the values that products with weights of 8 bits see.
+pub(crate) fn round_row(row: &mut [f32]) {
+    let mut quantized = [0; ROW_GROUP];
+    for values in row.chunks_mut(GROUP) {
+        quantize_row(values, &mut quantized);
+        let scale = f32::from_bits(quantized[GROUP / 2] as u32);
+        for (at, value) in values.iter_mut().enumerate() {
+            let pair = quantized[at / 2];
+            *value = (if at % 2 == 0 { pair << 16 >> 16 } else { pair >> 16 }) as f32 * scale;
+        }
+    }
+}
+
+/// One work item: some rows of x against some outputs.
+struct Block<'a> {
+    x: &'a [i32],
+    depth: usize,
+    outputs: usize,
+    weight: Source<'a>,
+    bias: Option<&'a [f32]>,
+    finish: Finish<'a>,
+    output: MatrixBlock<'a>,
+}
+
+impl Kernel for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(mut self, simd: S) {
+        let (rows, columns) = (self.output.rows(), self.output.columns());
+        for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+            let mut row = rows.start;
+            while row < rows.end {
+                let count = match rows.end - row {
+                    4.. => self.rows::<S, 4>(simd, row, panel),
+                    _ => self.rows::<S, 1>(simd, row, panel),
+                };
+                row += count;
+            }
+        }
+        for row in rows {
+            self.finish.apply(simd, [row, self.outputs, columns.start], self.output.row(row));
+        }
+    }
+}
+
+impl Block<'_> {
+    /// Computes a panel of outputs for `ROWS` rows, and returns their number.
+    #[inline(always)]
+    fn rows<S: Simd, const ROWS: usize>(&mut self, simd: S, row: usize, panel: usize) -> usize {
+        let mut sums = [[0.0; PANEL]; ROWS];
+        let width = self.depth.div_ceil(GROUP) * ROW_GROUP;
+        let x = &self.x[row * width..][..ROWS * width];
+        match self.weight {
+            Source::Panels(packed) if S::LANES == PANEL => packed_rows::<S, ROWS, 1>(simd, packed, panel, x, &mut sums),
+            Source::Panels(packed) => packed_rows::<S, ROWS, 2>(simd, packed, panel, x, &mut sums),
+            Source::Rows(weight) => self.plain_rows(simd, weight, panel, x, &mut sums),
+        }
+        let columns = self.output.columns();
+        let first = panel * PANEL;
+        let count = PANEL.min(columns.end - first);
+        for (index, sums) in sums.iter().enumerate() {
+            let output = &mut self.output.row(row + index)[first - columns.start..][..count];
+            for (lane, (output, sum)) in output.iter_mut().zip(sums).enumerate() {
+                *output = sum + self.bias.map_or(0.0, |bias| bias[first + lane]);
+            }
+        }
+        ROWS
+    }
+
+    /// Reads the weight as it was given. The sums of a group are exact, so the results have the bits of packed weights.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    fn plain_rows<S: Simd, const ROWS: usize>(
+        &self,
+        simd: S,
+        weight: Quantized<'_>,
+        panel: usize,
+        x: &[i32],
+        sums: &mut [[f32; PANEL]; ROWS],
+    ) {
+        let groups = self.depth.div_ceil(GROUP);
+        if groups == 0 {
+            return;
+        }
+        let outputs = panel * PANEL..self.outputs.min((panel + 1) * PANEL);
+        for (x, sums) in x.chunks_exact(groups * ROW_GROUP).zip(sums) {
+            for (group, x) in x.chunks_exact(ROW_GROUP).enumerate() {
+                let (mut integers, mut scales) = ([0.0; PANEL], [0.0; PANEL]);
+                let size = GROUP.min(self.depth - group * GROUP);
+                for (lane, output) in outputs.clone().enumerate() {
+                    let row = &weight.values[output * self.depth + group * GROUP..][..size];
+                    let mut padded = [0i8; GROUP];
+                    padded[..size].copy_from_slice(row);
+                    let mut sum = simd.splat_int(0);
+                    let mut at = 0;
+                    while at < GROUP / 2 {
+                        // SAFETY: a vector of pairs starting at pair `at` lies inside the group.
+                        let pairs = unsafe { simd.load_pairs(padded.as_ptr().add(2 * at)) };
+                        sum = simd.add_pairs(sum, pairs, simd.load_int(&x[at..GROUP / 2]));
+                        at += S::LANES;
+                    }
+                    // Exact: the sum of a group has fewer than 24 bits.
+                    integers[lane] = simd.reduce_sum(simd.to_float(sum));
+                    scales[lane] = widen_f16(weight.scales[output * groups + group]);
+                }
+                let scale = simd.splat(f32::from_bits(x[GROUP / 2] as u32));
+                for at in (0..PANEL).step_by(S::LANES) {
+                    let product = simd.load(&integers[at..]) * simd.load(&scales[at..]);
+                    let sum = simd.mul_add(product, scale, simd.load(&sums[at..]));
+                    simd.store(&mut sums[at..], sum);
+                }
+            }
+        }
+    }
+}
+
+/// Computes a panel of packed weights for `ROWS` quantized rows, `VECTORS` vectors of outputs at a time.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn packed_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    packed: &Packed,
+    panel: usize,
+    x: &[i32],
+    sums: &mut [[f32; PANEL]; ROWS],
+) {
+    let width = x.len() / ROWS;
+    let groups = width / ROW_GROUP;
+    let values = &packed.values[panel * groups * PANEL_GROUP..][..groups * PANEL_GROUP];
+    let scales = &packed.scales[panel * groups * PANEL..][..groups * PANEL];
+    for first in (0..PANEL).step_by(VECTORS * S::LANES) {
+        let mut totals = [[simd.splat(0.0); VECTORS]; ROWS];
+        for group in 0..groups {
+            let values = &values[group * PANEL_GROUP..][..PANEL_GROUP];
+            let mut integers = [[simd.splat_int(0); VECTORS]; ROWS];
+            for pair in 0..GROUP / 2 {
+                let mut weights = [simd.splat_int(0); VECTORS];
+                for (v, weights) in weights.iter_mut().enumerate() {
+                    let at = (pair * PANEL + first + v * S::LANES) * 2;
+                    debug_assert!(at + 2 * S::LANES <= values.len());
+                    // SAFETY: the vector lies inside the group: `pair` is below GROUP / 2 and its lanes below PANEL.
+                    *weights = unsafe { simd.load_pairs(values.as_ptr().add(at)) };
+                }
+                for (r, integers) in integers.iter_mut().enumerate() {
+                    let x = simd.splat_int(x[r * width + group * ROW_GROUP + pair]);
+                    for (integer, &weight) in integers.iter_mut().zip(&weights) {
+                        *integer = simd.add_pairs(*integer, weight, x);
+                    }
+                }
+            }
+            for (r, (totals, integers)) in totals.iter_mut().zip(integers).enumerate() {
+                let scale = simd.splat(f32::from_bits(x[r * width + group * ROW_GROUP + GROUP / 2] as u32));
+                for (v, (total, integer)) in totals.iter_mut().zip(integers).enumerate() {
+                    let scales = simd.load(&scales[group * PANEL + first + v * S::LANES..]);
+                    *total = simd.mul_add(simd.to_float(integer) * scales, scale, *total);
+                }
+            }
+        }
+        for (sums, totals) in sums.iter_mut().zip(totals) {
+            for (v, total) in totals.into_iter().enumerate() {
+                simd.store(&mut sums[first + v * S::LANES..], total);
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Matrices of weights in the types that they are stored in: 32-bit and 16-bit floats, and 8 bits in groups of 32.
+
+use crate::error::{Error, Result};
+use crate::math::quantized::quantize;
+use crate::simd::{Kernel, Level, Simd, narrow_bf16, narrow_f16, widen_f16};
+use crate::tensor::{Shape, Tensor, try_zeroed};
+
+/// Values of a row that share a scale.
+pub const GROUP: usize = 32;
+
+/// The type of a layer's weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+pub enum WeightType {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// IEEE 754 binary16.
+    F16,
+    /// The upper half of a 32-bit float.
+    Bf16,
+    /// Integers from −127 to 127 in groups of 32 along a row, each with an f16 scale: GGUF's Q8_0.
+    #[cfg_attr(feature = "serde", serde(rename = "q8_0"))]
+    Q8,
+}
+
+/// Rows of weights, row-major. Halves are bits.
+#[derive(Debug, Clone, Copy)]
+pub enum Weights<'a> {
+    /// 32-bit floats.
+    F32(&'a [f32]),
+    /// Bits of f16.
+    F16(&'a [u16]),
+    /// Bits of bfloat16.
+    Bf16(&'a [u16]),
+    /// 8 bits in groups.
+    Q8(Quantized<'a>),
+}
+
+/// Integers in groups of [`GROUP`] along each row, the last of which may be shorter, and the bits of each group's f16
+/// scale, `[rows, groups]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Quantized<'a> {
+    /// The integers, row-major.
+    pub values: &'a [i8],
+    /// The scales.
+    pub scales: &'a [u16],
+}
+
+/// A tensor of weights.
+#[derive(Debug, Clone, Copy)]
+pub struct Weight<'a> {
+    /// The elements.
+    pub data: Weights<'a>,
+    /// The dimensions.
+    pub shape: Shape,
+}
+
+impl<'a> From<Tensor<'a>> for Weight<'a> {
+    fn from(tensor: Tensor<'a>) -> Self {
+        Self { data: Weights::F32(tensor.data), shape: tensor.shape }
+    }
+}
+
+impl<'a> Weight<'a> {
+    /// Creates a tensor of halves: bfloat16, or f16.
+    ///
+    /// # Errors
+    /// `SHAPE` unless the shape has as many elements.
+    pub fn halves(argument: &str, is_bfloat: bool, bits: &'a [u16], dims: &[usize]) -> Result<Self> {
+        let Tensor { data, shape } = Tensor::new(argument, bits, dims)?;
+        Ok(Self { data: if is_bfloat { Weights::Bf16(data) } else { Weights::F16(data) }, shape })
+    }
+
+    /// Creates a tensor of 8 bits in groups along its last dimension.
+    ///
+    /// # Errors
+    /// `SHAPE` unless the shape has as many elements and the scales are one per group.
+    pub fn quantized(argument: &str, values: &'a [i8], scales: &'a [u16], dims: &[usize]) -> Result<Self> {
+        let Tensor { data, shape } = Tensor::new(argument, values, dims)?;
+        let (rows, columns) = shape.rows_and_columns();
+        let groups = rows.saturating_mul(columns.div_ceil(GROUP));
+        if scales.len() != groups {
+            return Err(Error::shape(
+                &format!("{argument}.scales"),
+                format_args!("{groups} scales for shape {shape}"),
+                format_args!("{} scales", scales.len()),
+            ));
+        }
+        Ok(Self { data: Weights::Q8(Quantized { values: data, scales }), shape })
+    }
+}
+
+impl Weights<'_> {
+    /// Returns the number of weights.
+    pub fn len(self) -> usize {
+        match self {
+            Self::F32(data) => data.len(),
+            Self::F16(bits) | Self::Bf16(bits) => bits.len(),
+            Self::Q8(Quantized { values, .. }) => values.len(),
+        }
+    }
+
+    /// Returns true if there are no weights.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the number of bytes.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32(data) => size_of_val(data),
+            Self::F16(bits) | Self::Bf16(bits) => size_of_val(bits),
+            Self::Q8(Quantized { values, scales }) => values.len() + size_of_val(scales),
+        }
+    }
+
+    /// Returns the type.
+    pub fn weight_type(self) -> WeightType {
+        match self {
+            Self::F32(_) => WeightType::F32,
+            Self::F16(_) => WeightType::F16,
+            Self::Bf16(_) => WeightType::Bf16,
+            Self::Q8(_) => WeightType::Q8,
+        }
+    }
+
+    /// Writes part of row `row`, from column `first` on, as 32-bit floats; rows have `columns` values. With 8 bits,
+    /// `first` must be the start of a group.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    pub(crate) fn widen_row<S: Simd>(self, simd: S, row: usize, columns: usize, first: usize, output: &mut [f32]) {
+        let start = row * columns + first;
+        match self {
+            Self::F32(data) => output.copy_from_slice(&data[start..][..output.len()]),
+            Self::F16(bits) => widen(simd, S::load_f16, &bits[start..], output),
+            Self::Bf16(bits) => widen(simd, S::load_bf16, &bits[start..], output),
+            Self::Q8(Quantized { values, scales }) => {
+                debug_assert!(first.is_multiple_of(GROUP));
+                let scales = &scales[row * columns.div_ceil(GROUP) + first / GROUP..];
+                let groups = values[start..][..output.len()].chunks(GROUP).zip(output.chunks_mut(GROUP));
+                for ((values, output), &scale) in groups.zip(scales) {
+                    let scale = widen_f16(scale);
+                    let whole = values.len() - values.len() % S::LANES;
+                    for at in (0..whole).step_by(S::LANES) {
+                        simd.store(&mut output[at..], simd.load_i8(&values[at..]) * scale);
+                    }
+                    for (output, &value) in output.iter_mut().zip(values).skip(whole) {
+                        *output = f32::from(value) * scale;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes row `row` as 32-bit floats; rows have as many columns as `output` has values.
+    pub(crate) fn read_row(self, level: Level, row: usize, output: &mut [f32]) {
+        struct ReadRow<'a>(Weights<'a>, usize, &'a mut [f32]);
+        impl Kernel for ReadRow<'_> {
+            type Output = ();
+            #[inline(always)]
+            fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+                self.0.widen_row(simd, self.1, self.2.len(), 0, self.2);
+            }
+        }
+        level.run(ReadRow(self, row, output));
+    }
+}
+
+/// Weights of any type in their own memory.
+#[derive(Debug, Clone)]
+pub enum OwnedWeights {
+    /// 32-bit floats.
+    F32(Vec<f32>),
+    /// Bits of f16.
+    F16(Vec<u16>),
+    /// Bits of bfloat16.
+    Bf16(Vec<u16>),
+    /// Integers, and the bits of the scales.
+    Q8(Vec<i8>, Vec<u16>),
+}
+
+impl OwnedWeights {
+    /// Converts rows of `columns` weights; `name` is for errors.
+    ///
+    /// # Errors
+    /// `DOMAIN` for values that the type cannot hold, `MEMORY`.
+    pub fn convert(name: &str, weights: Weights<'_>, to: WeightType, columns: usize) -> Result<Self> {
+        let copy = |bits: &[u16]| -> Result<Vec<u16>> {
+            let mut copied = try_zeroed(name, bits.len())?;
+            copied.copy_from_slice(bits);
+            Ok(copied)
+        };
+        Ok(match (weights, to) {
+            (Weights::F16(bits), WeightType::F16) => Self::F16(copy(bits)?),
+            (Weights::Bf16(bits), WeightType::Bf16) => Self::Bf16(copy(bits)?),
+            (Weights::Q8(Quantized { values, scales }), WeightType::Q8) => {
+                let mut copied = try_zeroed(name, values.len())?;
+                copied.copy_from_slice(values);
+                Self::Q8(copied, copy(scales)?)
+            }
+            _ => {
+                let mut floats = try_zeroed(name, weights.len())?;
+                if columns > 0 {
+                    for (row, output) in floats.chunks_exact_mut(columns).enumerate() {
+                        weights.read_row(Level::current(), row, output);
+                    }
+                }
+                match to {
+                    WeightType::F32 => Self::F32(floats),
+                    WeightType::F16 => Self::F16(floats.into_iter().map(narrow_f16).collect()),
+                    WeightType::Bf16 => Self::Bf16(floats.into_iter().map(narrow_bf16).collect()),
+                    WeightType::Q8 => {
+                        let (values, scales) = quantize(name, &floats, columns)?;
+                        Self::Q8(values, scales)
+                    }
+                }
+            }
+        })
+    }
+
+    /// Borrows the weights.
+    pub fn borrow(&self) -> Weights<'_> {
+        match self {
+            Self::F32(data) => Weights::F32(data),
+            Self::F16(bits) => Weights::F16(bits),
+            Self::Bf16(bits) => Weights::Bf16(bits),
+            Self::Q8(values, scales) => Weights::Q8(Quantized { values, scales }),
+        }
+    }
+}
+
+/// Widens as many halves as `output` has values.
+#[inline(always)]
+fn widen<S: Simd>(simd: S, load: impl Fn(S, &[u16]) -> S::F, bits: &[u16], output: &mut [f32]) {
+    let count = output.len();
+    let mut vectors = output.chunks_exact_mut(S::LANES);
+    for (output, bits) in (&mut vectors).zip(bits.chunks_exact(S::LANES)) {
+        simd.store(output, load(simd, bits));
+    }
+    let rest = vectors.into_remainder();
+    let mut padded = [0; 16];
+    padded[..rest.len()].copy_from_slice(&bits[count - rest.len()..count]);
+    let mut lanes = [0.0; 16];
+    simd.store(&mut lanes, load(simd, &padded));
+    rest.copy_from_slice(&lanes[..rest.len()]);
+}
