@@ -14,6 +14,7 @@
 //!
 //! Numbers of one kind are adjacent because they compress better that way. `lib/loaders/patch.js` applies patches.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
@@ -25,6 +26,8 @@ const WINDOW: usize = 8;
 const CANDIDATES: usize = 32;
 /// Shifts within this distance are tried for copies that are shorter than a window.
 const NEIGHBORHOOD: usize = 24;
+/// The length from which a copy without a shift is taken without comparing others.
+const LONG_COPY: usize = 64;
 /// The minimum length of a copy.
 const MIN_COPY: usize = 4;
 
@@ -45,12 +48,19 @@ pub fn create(base: &[u8], result: &[u8]) -> Result<Vec<u8>> {
 fn encode(base: &[u8], result: &[u8]) -> Vec<u8> {
     let mut runs = Vec::new();
     let mut literals = Vec::new();
-    let windows = windows(base);
+    // Equal modules, as in development builds, need no search.
+    let windows = LazyCell::new(|| windows(base));
     // The end of the previous copy in the base, and the start of the bytes to insert.
     let (mut source, mut start, mut position) = (0, 0, 0);
     while position < result.len() {
         let expected = source + (position - start);
-        match best_copy(base, result, &windows, expected, position) {
+        let straight = common(base, result, expected, position);
+        let found = if straight >= LONG_COPY {
+            Some((expected, straight))
+        } else {
+            best_copy(base, result, &windows, expected, position)
+        };
+        match found {
             None => position += 1,
             Some((from, copied)) => {
                 literals.extend_from_slice(&result[start..position]);
@@ -101,12 +111,18 @@ fn best_copy(
     nearby
         .chain(anywhere.iter().copied())
         .filter_map(|start| {
-            let length = base.get(start..)?.iter().zip(&result[position..]).take_while(|(a, b)| a == b).count();
+            let length = common(base, result, start, position);
             let saved = length as i64 - cost(start.abs_diff(expected));
             (length >= MIN_COPY && saved > 0).then_some((saved, start, length))
         })
         .max_by_key(|&(saved, start, _)| (saved, std::cmp::Reverse(start)))
         .map(|(_, start, length)| (start, length))
+}
+
+/// The number of equal bytes from these positions on.
+fn common(base: &[u8], result: &[u8], start: usize, position: usize) -> usize {
+    let base = base.get(start..).unwrap_or_default();
+    base.iter().zip(&result[position..]).take_while(|(a, b)| a == b).count()
 }
 
 /// The approximate size of a run in bytes.
