@@ -87,13 +87,14 @@ function biasesOf(get, zeros, owner, sizes) {
 function extrasOf(get, q, kv) {
   const [query, key] = [get('query_norm.weight'), get('key_norm.weight')]
   const isOver = query && key && (isShape(query, q) && isShape(key, kv) ? 'model' : isShape(key, ...query) && 'head')
-  if ((query || key) && !isOver) return undefined
+  const [keyBias, valueBias] = [get('bias_k'), get('bias_v')]
+  if (((query || key) && !isOver) || !keyBias !== !valueBias) return undefined
   const kind = get('query_norm.bias') ? 'layer' : 'rms'
   const [buckets] = get('relative_bias.weight') ?? []
   return {
     ...(isOver && { qkNorm: kind === 'rms' ? isOver : { over: isOver, kind } }),
     ...(get('sinks') && { sinks: true }),
-    ...(get('bias_k') && get('bias_v') && { addBiasKv: true }),
+    ...(keyBias && { addBiasKv: true }),
     ...(buckets && { relativeBias: { buckets } })
   }
 }
