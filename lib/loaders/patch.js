@@ -49,7 +49,8 @@ class Reader {
   number() {
     let value = 0
     for (let shift = 0, byte = 0x80; byte & 0x80; shift += 7) {
-      byte = this.bytes[this.at++] ?? 0
+      if (this.at >= this.bytes.length) throw unfit('the patch is cut short')
+      byte = this.bytes[this.at++]
       value |= (byte & 0x7f) << shift
     }
     return value
@@ -78,7 +79,7 @@ function patched(module, reader) {
     source += copied[run]
     position += copied[run]
   }
-  if (checksum(words) !== sum) throw unfit('the patch is damaged, or for another module')
+  if (position !== size || checksum(words) !== sum) throw unfit('the patch is damaged, or for another module')
   return result
 }
 
