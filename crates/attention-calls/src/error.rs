@@ -8,7 +8,7 @@ use crate::json::push_string;
 pub(crate) const UNKNOWN_NAME: &str = "an unknown name";
 
 /// Options and arguments of several words, as Rust names them in errors.
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 34] = [
     "block_size",
     "context_lengths",
     "cross_attention",
@@ -36,6 +36,7 @@ const NAMES: [&str; 33] = [
     "query_offset",
     "query_rank",
     "rotary_dim",
+    "return_state",
     "top_weights",
     "use_bias",
     "v_dim",

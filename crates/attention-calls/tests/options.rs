@@ -205,7 +205,7 @@ fn configurations_are_rejected_alike_as_json_and_as_types() {
         (r#"{"modelDim":8,"numHeads":2,"featureDim":8}"#, LinearConfig { feature_dim: Some(8), ..base.clone() }),
         (
             r#"{"modelDim":8,"numHeads":2,"featureMap":"favor+","featureDim":1000000000}"#,
-            LinearConfig { feature_map, feature_dim: Some(1_000_000_000), ..base.clone() },
+            LinearConfig { feature_map: Some(feature_map), feature_dim: Some(1_000_000_000), ..base.clone() },
         ),
         (r#"{"modelDim":8,"seed":9007199254740992}"#, LinearConfig { seed: 1 << 53, ..base.clone() }),
     ] {
@@ -615,7 +615,12 @@ fn configurations_are_described_with_every_default_filled_in() {
         (
             "createLinearAttention",
             r#"{"modelDim":8,"featureMap":"favor+"}"#,
-            r#"{"modelDim":8,"numHeads":1,"featureDim":24,"featureMap":"favor+","seed":0}"#,
+            r#"{"modelDim":8,"numHeads":1,"featureDim":24,"featureMap":"favor+","rule":"kernel","seed":0}"#,
+        ),
+        (
+            "createLinearAttention",
+            r#"{"modelDim":8,"numHeads":2,"rule":"gated_delta"}"#,
+            r#"{"modelDim":8,"numHeads":2,"rule":"gated_delta","kvHeads":2,"seed":0}"#,
         ),
         (
             "createHyperbolicAttention",

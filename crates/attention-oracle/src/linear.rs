@@ -1,7 +1,7 @@
 //! The oracle of linear attention: a key's weight is the product of its features with the query's features.
 
 use super::{Heads, dot, doubles};
-use ruvector_attention::linear::{FeatureMap, LinearAttention};
+use ruvector_attention::linear::{FeatureMap, LinearAttention, LinearRule, LinearTensors};
 use ruvector_attention::options::Layout;
 use ruvector_attention::tensor::Tensor;
 
@@ -9,7 +9,7 @@ use ruvector_attention::tensor::Tensor;
 fn features(attention: &LinearAttention, row: &[f64]) -> Vec<f64> {
     let root = (row.len() as f64).sqrt();
     let half_square = dot(row, row) / root / 2.0;
-    match attention.config().feature_map {
+    match attention.config().feature_map.unwrap_or_default() {
         FeatureMap::Elu => row.iter().map(|&x| if x > 0.0 { x + 1.0 } else { x.exp() }).collect(),
         FeatureMap::Relu => row.iter().map(|&x| if x < 0.0 { 1e-3 } else { x + f64::from(1e-3f32) }).collect(),
         FeatureMap::FavorPlus => {
@@ -30,7 +30,7 @@ pub fn feature_map(attention: &LinearAttention, x: &[f32]) -> Vec<f64> {
     let size = config.model_dim / config.num_heads;
     let mapped = x.chunks(size).flat_map(|row| {
         let features = features(attention, &doubles(row));
-        match config.feature_map {
+        match config.feature_map.unwrap_or_default() {
             FeatureMap::FavorPlus => {
                 let (c, scale) = (largest(&features), 1.0 / (features.len() as f64).sqrt());
                 features.iter().map(|exponent| (exponent - c).exp() * scale).collect()
@@ -64,7 +64,7 @@ pub fn linear_attention(
             for i in 0..q.length {
                 let of_query = features(attention, &q.data[q.row(b, h, i)]);
                 let seen = if causal { keys.min(i + 1) } else { keys };
-                let weights = weights(config.feature_map, &of_query, &of_keys[..seen]);
+                let weights = weights(config.feature_map.unwrap_or_default(), &of_query, &of_keys[..seen]);
                 let total: f64 = weights.iter().sum();
                 let row = output.row(b, h, i);
                 for (j, weight) in weights.iter().enumerate() {
@@ -87,4 +87,62 @@ fn weights(map: FeatureMap, query: &[f64], keys: &[Vec<f64>]) -> Vec<f64> {
     // A common factor cancels in the division by the total.
     let c = exponents.iter().map(|exponents| largest(exponents)).fold(f64::NEG_INFINITY, f64::max);
     exponents.iter().map(|exponents| exponents.iter().map(|exponent| (exponent - c).exp()).sum()).collect()
+}
+
+/// Computes the rules other than 'kernel': the output, like [`linear_attention`], and the state `[B, G, D, E]`.
+pub fn recurrent(attention: &LinearAttention, tensors: LinearTensors<'_>) -> [Vec<f64>; 2] {
+    let config = attention.config();
+    let is_joined = tensors.q.shape.rank() == 3;
+    let kv_heads = config.kv_heads.unwrap_or(config.num_heads);
+    let heads_of = |tensor: Tensor<'_>, heads: usize| match *tensor.shape.dims() {
+        [batch, length, width] if is_joined => {
+            Heads::new(doubles(tensor.data), &[batch, length, heads, width / heads], Layout::Blhd)
+        }
+        // A gate with one value for each position of a head.
+        [batch, heads, length] => Heads::new(doubles(tensor.data), &[batch, heads, length, 1], Layout::Bhld),
+        _ => Heads::of(tensor, Layout::Bhld),
+    };
+    let (q, k, v) =
+        (heads_of(tensors.q, config.num_heads), heads_of(tensors.k, kv_heads), heads_of(tensors.v, kv_heads));
+    let gate_of = |tensor: Tensor<'_>| heads_of(tensor, kv_heads.min(tensor.shape.dims()[2]));
+    let (decay, beta) = (tensors.decay.map(gate_of), tensors.beta.map(gate_of));
+    let scale = config.scale.map_or(1.0 / (q.size as f64).sqrt(), f64::from);
+    let mut output = Heads { data: vec![0.0; q.batch * q.heads * q.length * v.size], size: v.size, ..q };
+    let mut states = match tensors.state {
+        Some(state) => doubles(state.data),
+        None => vec![0.0; k.batch * k.heads * k.size * v.size],
+    };
+    for (n, state) in states.chunks_mut((k.size * v.size).max(1)).enumerate() {
+        let (b, g, group) = (n / k.heads, n % k.heads, q.heads / k.heads);
+        let gate = |gate: &Heads, t: usize, row: usize| {
+            let values = &gate.data[gate.row(b, g % gate.heads, t)];
+            values[row % values.len()]
+        };
+        let read = |state: &[f64], row: &[f64], column: usize| -> f64 {
+            row.iter().enumerate().map(|(d, factor)| factor * state[d * v.size + column]).sum()
+        };
+        for t in 0..k.length {
+            let (key, mut added) = (&k.data[k.row(b, g, t)], v.data[v.row(b, g, t)].to_vec());
+            for (d, values) in state.chunks_mut(v.size).enumerate() {
+                let factor = decay.as_ref().map_or(1.0, |decay| gate(decay, t, d).exp());
+                values.iter_mut().for_each(|value| *value *= factor);
+            }
+            if matches!(config.rule, LinearRule::Delta | LinearRule::GatedDelta) {
+                let beta = beta.as_ref().map_or(1.0, |beta| gate(beta, t, 0));
+                let found = (0..v.size).map(|column| read(state, key, column));
+                added.iter_mut().zip(found).for_each(|(added, found)| *added = beta * (*added - found));
+            }
+            for (values, key) in state.chunks_mut(v.size).zip(key) {
+                values.iter_mut().zip(&added).for_each(|(value, added)| *value += key * added);
+            }
+            for h in g * group..(g + 1) * group {
+                let query = &q.data[q.row(b, h, t)];
+                let row = output.row(b, h, t);
+                for (column, output) in output.data[row].iter_mut().enumerate() {
+                    *output = scale * read(state, query, column);
+                }
+            }
+        }
+    }
+    [output.data, states]
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use ruvector_attention::Result;
 use ruvector_attention::layers::{Entry, LoadOptions};
 use ruvector_attention::linear::stream::{Stream, StreamConfig};
-use ruvector_attention::linear::{LinearAttention, LinearConfig, LinearOptions};
+use ruvector_attention::linear::{LinearAttention, LinearConfig, LinearOptions, LinearOutputs, LinearTensors};
 
-use super::attention::last;
 use crate::call::Call;
 use crate::object::Object;
 use crate::options::write;
@@ -58,11 +57,23 @@ impl Object for Stream {
 
 /// Runs linear attention; the object is the attention.
 pub(super) fn forward(call: &mut Call<'_>) -> Result<()> {
-    let [q, k, v] = [call.tensor()?, call.tensor()?, call.tensor()?];
-    let kv_lengths = call.integers()?;
+    let mut tensors = LinearTensors::new([call.tensor()?, call.tensor()?, call.tensor()?]);
+    tensors.kv_lengths = call.integers()?;
+    let (options, outputs) = prepare(call, &mut tensors)?;
+    call.object::<LinearAttention>(0)?.forward(call.context, tensors, options, outputs)
+}
+
+/// Takes gates, state and options, and requests memory for the results; the first object is the attention.
+fn prepare<'a>(call: &mut Call<'a>, tensors: &mut LinearTensors<'a>) -> Result<(LinearOptions, LinearOutputs<'a>)> {
+    tensors.decay = call.optional_tensor()?;
+    tensors.beta = call.optional_tensor()?;
+    tensors.state = call.optional_tensor()?;
     let options: LinearOptions = call.options(&[])?;
-    let output = call.output_like(q.shape, last(v.shape))?;
-    call.object::<LinearAttention>(0)?.forward(call.context, [q, k, v], options, kv_lengths, output)
+    let attention: &LinearAttention = call.object(0)?;
+    let v = tensors.v.shape;
+    let output = call.output_like(tensors.q.shape, attention.output_width(v))?;
+    let state = call.output_if(options.return_state, &attention.state_shape(v))?;
+    Ok((options, LinearOutputs { output, state }))
 }
 
 /// Computes the feature map; the object is the attention.
@@ -77,9 +88,9 @@ pub(super) fn feature_map(call: &mut Call<'_>) -> Result<()> {
 
 /// Runs one step of a stream; the objects are the attention and its stream.
 pub(super) fn step(call: &mut Call<'_>) -> Result<()> {
-    let [q, k, v] = [call.tensor()?, call.tensor()?, call.tensor()?];
-    let output = call.output_like(q.shape, last(v.shape))?;
-    call.object::<Stream>(1)?.step(call.object(0)?, call.context, [q, k, v], output)
+    let mut tensors = LinearTensors::new([call.tensor()?, call.tensor()?, call.tensor()?]);
+    let (options, outputs) = prepare(call, &mut tensors)?;
+    call.object::<Stream>(1)?.step(call.object(0)?, call.context, tensors, options, outputs)
 }
 
 /// Resets a stream, the object of the call.

@@ -131,6 +131,7 @@ const OUTPUT: &[&str] = &["output"];
 const OBJECT: &[&str] = &["object"];
 const ATTENTION: &[&str] = &["output", "weights", "logSumExp", "topWeights.values", "topWeights.indices"];
 const WEIGHTED: &[&str] = &["output", "weights"];
+const STATEFUL: &[&str] = &["output", "state"];
 
 const GRAPH: bool = cfg!(feature = "graph");
 const LINEAR: bool = cfg!(feature = "linear");
@@ -207,13 +208,13 @@ pub const OPERATIONS: &[Operation] = &[
     only(GRAPH, operation("graphLayer", &[tensor("x"), option("edgeAttr"), option("edgeWeight")], WEIGHTED, graph::forward)),
 
     only(LINEAR, operation("createLinearAttention", &[], OBJECT, linear::create)),
-    only(LINEAR, operation("linearAttention", &[tensor("q"), tensor("k"), tensor("v"), KV_LENGTHS], OUTPUT, linear::forward).with_out()),
+    only(LINEAR, operation("linearAttention", &[tensor("q"), tensor("k"), tensor("v"), KV_LENGTHS, option("decay"), option("beta"), option("state")], STATEFUL, linear::forward).with_out()),
     only(LINEAR, operation("linearFeatureMap", &[tensor("x")], OUTPUT, linear::feature_map)),
     only(LINEAR, operation("createLinearStream", &[], OBJECT, linear::create_stream)),
-    only(LINEAR, operation("linearStreamStep", &[tensor("q"), tensor("k"), tensor("v")], OUTPUT, linear::step)),
+    only(LINEAR, operation("linearStreamStep", &[tensor("q"), tensor("k"), tensor("v"), option("decay"), option("beta"), option("state")], STATEFUL, linear::step)),
     only(LINEAR, operation("linearStreamReset", &[], NOTHING, linear::reset)),
 
-    operation("causalConvolution", &[tensor("x"), tensor("weight"), option("bias"), option("state")], &["output", "state"], convolution::causal_convolution),
+    operation("causalConvolution", &[tensor("x"), tensor("weight"), option("bias"), option("state")], STATEFUL, convolution::causal_convolution),
 
     only(HYPERBOLIC, operation("createHyperbolicAttention", &[], OBJECT, hyperbolic::create)),
     only(HYPERBOLIC, operation("hyperbolicAttention", &[tensor("q"), tensor("k"), tensor("v"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, hyperbolic::forward).with_out()),

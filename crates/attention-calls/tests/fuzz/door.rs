@@ -148,6 +148,8 @@ const CONFIGS: &[(&str, &str)] = &[
     ("createKVCache", r#"{"kvHeads":2,"headDim":2,"capacity":4,"window":2,"valueDim":1}"#),
     ("createLinearAttention", r#"{"modelDim":4,"numHeads":2}"#),
     ("createLinearAttention", r#"{"modelDim":3,"featureMap":"favor+","featureDim":5}"#),
+    ("createLinearAttention", r#"{"modelDim":4,"numHeads":2,"kvHeads":1,"rule":"gated_delta"}"#),
+    ("createLinearAttention", r#"{"modelDim":3,"rule":"gated","scale":2}"#),
     ("createLinearStream", "{}"),
     ("createHyperbolicAttention", r#"{"curvature":-1}"#),
     ("createHyperbolicAttention", r#"{"curvature":-0.5,"manifold":"lorentz","inputs":"tangent"}"#),

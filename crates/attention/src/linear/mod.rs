@@ -3,6 +3,7 @@
 //! - `projection`: ω of FAVOR+;
 //! - `features`: φ;
 //! - `sums`: taking keys into `Σ φ(k) vᵀ` and `Σ φ(k)`, and reading output rows from them;
+//! - `recurrent`: the rules without feature maps and normalization, with decay and the delta rule;
 //! - [`stream`]: sums that stay between calls.
 //!
 //! Letters: B batch, H heads, L queries, S keys, D head size, E value head size, F features. Time and memory grow with
@@ -10,6 +11,7 @@
 
 mod features;
 mod projection;
+mod recurrent;
 mod rows;
 pub mod stream;
 mod sums;
@@ -22,7 +24,7 @@ use crate::options::{AttentionOptions, Layout as Order, MOST_ELEMENTS};
 use crate::ranges;
 use crate::scratch;
 use crate::simd::{Kernel, Simd, scatter_rows};
-use crate::tensor::{Shape, Tensor, check_output, try_zeroed};
+use crate::tensor::{Shape, Tensor, check_output, check_requested, try_zeroed};
 
 pub use features::FeatureMap;
 use features::Features;
@@ -36,8 +38,25 @@ const MOST_PARTS: usize = if cfg!(target_family = "wasm") { 1 } else { 16 };
 /// Rows of one work item.
 const ROW_BLOCK: usize = 256;
 
+/// The rule by which keys and values enter the state of linear attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum LinearRule {
+    /// Sums of feature maps, divided by the sum of the weights.
+    #[default]
+    Kernel,
+    /// `S_t = S_{t−1} + k_t ⊗ v_t`, read as `scale · S_tᵀ q_t` like the states of all following rules.
+    Linear,
+    /// `S_t = e^decay_t S_{t−1} + k_t ⊗ v_t`.
+    Gated,
+    /// `S_t = S_{t−1} + k_t ⊗ β_t (v_t − S_{t−1}ᵀ k_t)`.
+    Delta,
+    /// `S_t = e^decay_t S_{t−1} + k_t ⊗ β_t (v_t − (e^decay_t S_{t−1})ᵀ k_t)`.
+    GatedDelta,
+}
+
 /// The configuration of linear attention. `model_dim` has to be given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -50,8 +69,17 @@ pub struct LinearConfig {
     pub num_heads: usize,
     /// F. Only FAVOR+ accepts a value other than D; its default is the fewest whole blocks of D that hold `D · ln D`.
     pub feature_dim: Option<usize>,
-    /// φ; [`FeatureMap::Elu`] by default.
-    pub feature_map: FeatureMap,
+    /// φ of the rule 'kernel'; [`FeatureMap::Elu`] by default.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub feature_map: Option<FeatureMap>,
+    /// The rule; [`LinearRule::Kernel`] by default. All others are causal.
+    pub rule: LinearRule,
+    /// The key/value heads of 3-D inputs, a divisor of `num_heads` and by default the same; not for the rule 'kernel'.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub kv_heads: Option<usize>,
+    /// The factor of the output; `1/√D` by default; not for the rule 'kernel'.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub scale: Option<f32>,
     /// ω of FAVOR+ is drawn from it; less than 2⁵³.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
     pub seed: u64,
@@ -59,7 +87,16 @@ pub struct LinearConfig {
 
 impl Default for LinearConfig {
     fn default() -> Self {
-        Self { model_dim: 0, num_heads: 1, feature_dim: None, feature_map: FeatureMap::Elu, seed: 0 }
+        Self {
+            model_dim: 0,
+            num_heads: 1,
+            feature_dim: None,
+            feature_map: None,
+            rule: LinearRule::Kernel,
+            kv_heads: None,
+            scale: None,
+            seed: 0,
+        }
     }
 }
 
@@ -78,7 +115,12 @@ impl LinearConfig {
             return Err(Error::value("num_heads", format_args!("a divisor of model_dim {model_dim}"), num_heads));
         }
         let size = model_dim / num_heads;
-        let projects = self.feature_map == FeatureMap::FavorPlus;
+        if self.rule != LinearRule::Kernel {
+            return self.resolved_recurrent();
+        }
+        self.check_rule(&[("kv_heads", self.kv_heads.is_some()), ("scale", self.scale.is_some())])?;
+        let feature_map = self.feature_map.unwrap_or_default();
+        let projects = feature_map == FeatureMap::FavorPlus;
         let default = if projects { projection::default_features(size) } else { size };
         let feature_dim = self.feature_dim.unwrap_or(default);
         if !projects && feature_dim != size {
@@ -90,7 +132,34 @@ impl LinearConfig {
             let expected = format_args!("at most {MOST_ELEMENTS} elements in feature_dim × model_dim / num_heads");
             return Err(Error::option("feature_dim", expected, format_args!("{feature_dim} × {size}")));
         }
-        Ok(Self { feature_dim: Some(feature_dim), ..self })
+        Ok(Self { feature_dim: Some(feature_dim), feature_map: Some(feature_map), ..self })
+    }
+
+    fn resolved_recurrent(self) -> Result<Self> {
+        self.check_rule(&[
+            ("feature_map", self.feature_map.is_some()),
+            ("feature_dim", self.feature_dim.is_some()),
+            ("seed", self.seed != 0),
+        ])?;
+        ranges::optional_count("kv_heads", self.kv_heads)?;
+        ranges::finite("scale", self.scale)?;
+        let kv_heads = self.kv_heads.unwrap_or(self.num_heads);
+        if !self.num_heads.is_multiple_of(kv_heads) {
+            let expected = format_args!("a divisor of num_heads {}", self.num_heads);
+            return Err(Error::value("kv_heads", expected, kv_heads));
+        }
+        Ok(Self { kv_heads: Some(kv_heads), ..self })
+    }
+
+    /// Refuses the given ones of these options, which the rule does not have.
+    fn check_rule(&self, options: &[(&str, bool)]) -> Result<()> {
+        match options.iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => {
+                let expected = format_args!("none: the rule '{}' does not use it", self.rule.name());
+                Err(Error::option(name, expected, "a value"))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -102,8 +171,46 @@ impl LinearConfig {
     serde(default, rename_all = "camelCase", deny_unknown_fields)
 )]
 pub struct LinearOptions {
-    /// Query `i` sees the keys `j ≤ i`.
-    pub causal: bool,
+    /// Query `i` sees the keys `j ≤ i`. Always true, and false by default for the rule 'kernel'.
+    pub causal: Option<bool>,
+    /// Return the state after the last position; not for the rule 'kernel'.
+    pub return_state: bool,
+}
+
+/// The tensors of a call. Gates and states belong to the rules other than 'kernel', and have G key/value heads.
+#[derive(Debug, Clone, Copy)]
+pub struct LinearTensors<'a> {
+    /// The queries, `[B, H, L, D]` or `[B, L, H·D]`.
+    pub q: Tensor<'a>,
+    /// The keys, `[B, H, S, D]` or `[B, S, H·D]`; `[B, G, L, D]` or `[B, L, G·D]` for the other rules.
+    pub k: Tensor<'a>,
+    /// The values, like the keys with E in place of D.
+    pub v: Tensor<'a>,
+    /// The number of keys of each batch entry, `[B]`; for the rule 'kernel' alone.
+    pub kv_lengths: Option<&'a [i32]>,
+    /// Logarithms of the factors of the state: one for each head, `[B, G, L]` or `[B, L, G]`, or one for each of its
+    /// rows, `[B, G, L, D]` or `[B, L, G·D]`.
+    pub decay: Option<Tensor<'a>>,
+    /// The weight of each correction, `[B, G, L]`, `[B, 1, L]`, or `[B, L, G]`, `[B, L, 1]`.
+    pub beta: Option<Tensor<'a>>,
+    /// The state before the first position, `[B, G, D, E]`; zeros by default.
+    pub state: Option<Tensor<'a>>,
+}
+
+impl<'a> LinearTensors<'a> {
+    /// Queries, keys and values alone.
+    pub fn new([q, k, v]: [Tensor<'a>; 3]) -> Self {
+        Self { q, k, v, kv_lengths: None, decay: None, beta: None, state: None }
+    }
+}
+
+/// The memory that a call writes.
+#[derive(Debug)]
+pub struct LinearOutputs<'a> {
+    /// The output rows, in the shape of q with E in place of D.
+    pub output: &'a mut [f32],
+    /// The state after the last position, `[B, G, D, E]`; required if the options ask for it.
+    pub state: Option<&'a mut [f32]>,
 }
 
 /// Attention whose weights are products of positive features, `φ(q)·φ(k)`, so that keys and values can be summed up
@@ -150,7 +257,7 @@ impl LinearAttention {
     /// use ruvector_attention::linear::{FeatureMap, LinearAttention, LinearConfig};
     ///
     /// let feature_map = FeatureMap::FavorPlus;
-    /// let attention = LinearAttention::new(LinearConfig { model_dim: 64, feature_map, ..LinearConfig::default() })?;
+    /// let attention = LinearAttention::new(LinearConfig { model_dim: 64, feature_map: Some(feature_map), ..LinearConfig::default() })?;
     /// assert_eq!(attention.config().feature_dim, Some(320)); // the 5 blocks of 64 that hold 64 · ln 64
     /// # Ok::<(), ruvector_attention::Error>(())
     /// ```
@@ -160,7 +267,8 @@ impl LinearAttention {
     pub fn new(config: LinearConfig) -> Result<Self> {
         let config = config.resolved()?;
         let size = config.model_dim / config.num_heads;
-        let map = Features::new(config.feature_map, size, config.feature_dim.unwrap_or(size), config.seed)?;
+        let feature_map = config.feature_map.unwrap_or_default();
+        let map = Features::new(feature_map, size, config.feature_dim.unwrap_or(size), config.seed)?;
         Ok(Self { config, map })
     }
 
@@ -180,19 +288,54 @@ impl LinearAttention {
         &self.map.projection
     }
 
+    /// The number of key/value heads of 3-D inputs.
+    fn kv_heads(&self) -> usize {
+        self.config.kv_heads.unwrap_or(self.config.num_heads)
+    }
+
+    /// Returns the last dimension of the output for values of this shape.
+    pub fn output_width(&self, v: Shape) -> usize {
+        let last = v.dims().last().copied().unwrap_or(0);
+        if v.rank() == 3 { last / self.kv_heads() * self.config.num_heads } else { last }
+    }
+
+    /// Returns the shape `[B, G, D, E]` of the state for values of this shape.
+    pub fn state_shape(&self, v: Shape) -> [usize; 4] {
+        let (size, kv_heads) = (self.map.size, self.kv_heads());
+        match *v.dims() {
+            [batch, _, width] => [batch, kv_heads, size, width / kv_heads],
+            [batch, heads, _, value_dim] => [batch, heads, size, value_dim],
+            // Rejected by every call.
+            _ => [0; 4],
+        }
+    }
+
     /// Computes `[B, H, L, E]` from q `[B, H, L, D]`, k `[B, H, S, D]` and v `[B, H, S, E]`, or `[B, L, H·E]` from q
-    /// `[B, L, H·D]` and so on, with H the heads of the configuration. A row that sees no key is zeros.
+    /// `[B, L, H·D]` and so on, with H the heads of the configuration. A row that sees no key is zeros. The rules other
+    /// than 'kernel' take as many keys as queries, of G key/value heads, and compute `LinearAttention` of ONNX's opset 27.
     ///
     /// # Errors
-    /// `SHAPE` where shapes or lengths do not fit, `OPTION` where a length is out of range, `MEMORY`.
+    /// `SHAPE` where shapes or lengths do not fit, `OPTION` where a length is out of range or a tensor or option does not
+    /// belong to the rule, `MEMORY`.
     pub fn forward(
         &self,
         context: Context<'_>,
-        [q, k, v]: [Tensor<'_>; 3],
+        tensors: LinearTensors<'_>,
         options: LinearOptions,
-        kv_lengths: Option<&[i32]>,
-        output: &mut [f32],
+        mut outputs: LinearOutputs<'_>,
     ) -> Result<()> {
+        let is_causal = self.check_options(tensors, options, &outputs)?;
+        if self.config.rule != LinearRule::Kernel {
+            let plan = recurrent::Plan::new(self, context, tensors, &outputs)?;
+            if plan.write_empty(&mut outputs) {
+                return Ok(());
+            }
+            let mut states = try_zeroed("working memory", plan.states_len()?)?;
+            plan.run(context, &mut states, outputs);
+            return Ok(());
+        }
+        let LinearTensors { q, k, v, kv_lengths, .. } = tensors;
+        let output = outputs.output;
         let plan = self.plan(context, [q, k, v], kv_lengths, output)?;
         if output.is_empty() {
             return Ok(());
@@ -201,10 +344,10 @@ impl LinearAttention {
         let len = plan.sums_len;
         // Cut by the number of keys alone, so that the result depends on nothing else.
         let part = PART.max(keys.div_ceil(MOST_PARTS).next_multiple_of(CHUNK));
-        let parts = if options.causal || MOST_PARTS == 1 { 1 } else { keys.div_ceil(part).max(1) };
+        let parts = if is_causal || MOST_PARTS == 1 { 1 } else { keys.div_ceil(part).max(1) };
         let mut sums = new_sums(batch * heads * parts, len)?;
         let output = SharedMut::new(output);
-        if options.causal {
+        if is_causal {
             self.run(context, &plan, &Pass::causal(&plan, &mut sums), &output);
             return Ok(());
         }
@@ -223,6 +366,29 @@ impl LinearAttention {
         let shared = PassSums::Shared(&sums, parts * len);
         self.run(context, &plan, &Pass { items, part: 0, block: ROW_BLOCK, is_causal: false, sums: shared }, &output);
         Ok(())
+    }
+
+    /// Checks that the options and the optional tensors belong to the rule. Returns true if the call is causal.
+    fn check_options(
+        &self,
+        tensors: LinearTensors<'_>,
+        options: LinearOptions,
+        outputs: &LinearOutputs<'_>,
+    ) -> Result<bool> {
+        let is_recurrent = self.config.rule != LinearRule::Kernel;
+        if !is_recurrent {
+            self.config.check_rule(&[
+                ("decay", tensors.decay.is_some()),
+                ("beta", tensors.beta.is_some()),
+                ("state", tensors.state.is_some()),
+                ("return_state", options.return_state),
+            ])?;
+        } else if options.causal == Some(false) {
+            let expected = format_args!("true, as the rule '{}' is causal", self.config.rule.name());
+            return Err(Error::value("causal", expected, false));
+        }
+        check_requested("state", options.return_state, outputs.state.is_some())?;
+        Ok(is_recurrent || options.causal.unwrap_or(false))
     }
 
     /// Operations in a pass over every pair, each of `items` items of `rows` rows.
@@ -274,6 +440,10 @@ impl LinearAttention {
     /// # Errors
     /// `SHAPE` where shapes do not fit, `MEMORY`.
     pub fn feature_map(&self, context: Context<'_>, x: Tensor<'_>, output: &mut [f32]) -> Result<()> {
+        if self.config.rule != LinearRule::Kernel {
+            let expected = "'kernel': only this rule has a feature map";
+            return Err(Error::option("rule", expected, format_args!("'{}'", self.config.rule.name())));
+        }
         self.check("x", x.shape)?;
         let Self { map, .. } = self;
         let rows = x.data.len() / map.size;

@@ -7,9 +7,11 @@ use crate::context::Context;
 use crate::context::rows::SharedMut;
 use crate::error::{Code, Error, Result};
 use crate::layers::Entry;
-use crate::linear::{LinearAttention, Pass, new_sums};
+use crate::linear::{
+    LinearAttention, LinearOptions, LinearOutputs, LinearRule, LinearTensors, Pass, new_sums, recurrent,
+};
 use crate::ranges;
-use crate::tensor::Tensor;
+use crate::tensor::try_zeroed;
 
 /// The state of causal linear attention after the positions so far.
 pub struct Stream {
@@ -17,7 +19,7 @@ pub struct Stream {
     state: Mutex<State>,
 }
 
-/// The sums of each batch entry and head. Before the first step there are no heads and no sums.
+/// The sums or states of each batch entry and key/value head. Before the first step there are no heads and no sums.
 #[derive(Default)]
 struct State {
     heads: usize,
@@ -68,18 +70,28 @@ impl Stream {
 
     /// Adds the next positions and writes their output rows, which equal those of [`LinearAttention::forward`] with
     /// `causal` over all positions so far. Inputs have the same shapes, with as many keys as queries; the first step
-    /// sets the number of heads.
+    /// sets the number of heads. A state among the tensors replaces that of the stream.
     ///
     /// # Errors
-    /// `SHAPE` where shapes do not fit, `MEMORY`; nothing is changed then.
+    /// `SHAPE` where shapes do not fit, `OPTION` where a tensor or option does not belong to the rule, `MEMORY`; nothing
+    /// is changed then.
     pub fn step(
         &self,
         attention: &LinearAttention,
         context: Context<'_>,
-        [q, k, v]: [Tensor<'_>; 3],
-        output: &mut [f32],
+        tensors: LinearTensors<'_>,
+        options: LinearOptions,
+        outputs: LinearOutputs<'_>,
     ) -> Result<()> {
-        let plan = attention.plan(context, [q, k, v], None, output)?;
+        if options.causal == Some(false) {
+            return Err(Error::value("causal", "true, as streams are causal", false));
+        }
+        attention.check_options(tensors, options, &outputs)?;
+        if attention.config.rule != LinearRule::Kernel {
+            return self.step_recurrent(attention, context, tensors, outputs);
+        }
+        let output = outputs.output;
+        let plan = attention.plan(context, [tensors.q, tensors.k, tensors.v], tensors.kv_lengths, output)?;
         let &Problem { batch, heads, queries, keys, value_dim, .. } = &plan.problem;
         let mut state = self.state();
         let heads_so_far = if state.heads == 0 { heads } else { state.heads };
@@ -95,6 +107,25 @@ impl Stream {
             state.heads = heads;
         }
         attention.run(context, &plan, &Pass::causal(&plan, &mut state.sums), &SharedMut::new(output));
+        Ok(())
+    }
+
+    fn step_recurrent(
+        &self,
+        attention: &LinearAttention,
+        context: Context<'_>,
+        tensors: LinearTensors<'_>,
+        outputs: LinearOutputs<'_>,
+    ) -> Result<()> {
+        let plan = recurrent::Plan::new(attention, context, tensors, &outputs)?;
+        let mut state = self.state();
+        let heads = (state.heads > 0).then_some(state.heads);
+        plan.check_stream(self.config.batch, heads, self.config.value_dim.unwrap_or(attention.map.size))?;
+        if state.heads == 0 {
+            state.sums = try_zeroed("the state", plan.states_len()?)?;
+            state.heads = plan.kv_heads;
+        }
+        plan.run(context, &mut state.sums, outputs);
         Ok(())
     }
 

@@ -443,7 +443,7 @@ fn scale_all<S: Simd>(simd: S, values: &mut [f32], factor: f32) {
 
 /// Returns true if every value of whole vectors is finite: 0 · x is NaN exactly if x is not finite.
 #[inline(always)]
-fn is_finite<S: Simd>(simd: S, values: &[f32]) -> bool {
+pub(super) fn is_finite<S: Simd>(simd: S, values: &[f32]) -> bool {
     let mut zeros = simd.splat(0.0);
     for chunk in values.chunks_exact(S::LANES) {
         zeros = simd.mul_add(simd.load(chunk), simd.splat(0.0), zeros);

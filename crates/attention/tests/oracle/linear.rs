@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ruvector_attention::attention::{Arrays, Outputs, scaled_dot_product_attention};
 use ruvector_attention::linear::stream::{Stream, StreamConfig};
-use ruvector_attention::linear::{LinearAttention, LinearOptions};
+use ruvector_attention::linear::{LinearAttention, LinearOptions, LinearOutputs, LinearTensors};
 use ruvector_attention::options::AttentionOptions;
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Code, Context, Result, Tensor};
@@ -96,6 +96,17 @@ impl Case {
     }
 }
 
+fn step(
+    stream: &Stream,
+    attention: &LinearAttention,
+    context: Context<'_>,
+    tensors: [Tensor<'_>; 3],
+    output: &mut [f32],
+) -> Result<()> {
+    let outputs = LinearOutputs { output, state: None };
+    stream.step(attention, context, LinearTensors::new(tensors), LinearOptions::default(), outputs)
+}
+
 impl Problem {
     fn tensors(&self) -> [Tensor<'_>; 3] {
         let Case { queries, keys, size, value_dim, .. } = self.case;
@@ -110,8 +121,10 @@ impl Problem {
     fn run(&self, context: Context<'_>) -> Vec<f32> {
         let Case { batch, heads, queries, value_dim, causal, .. } = self.case;
         let mut output = vec![f32::NAN; batch * heads * queries * value_dim];
-        let options = LinearOptions { causal };
-        self.attention.forward(context, self.tensors(), options, self.lengths.as_deref(), &mut output).unwrap();
+        let options = LinearOptions { causal: Some(causal), ..LinearOptions::default() };
+        let tensors = LinearTensors { kv_lengths: self.lengths.as_deref(), ..LinearTensors::new(self.tensors()) };
+        let outputs = LinearOutputs { output: &mut output, state: None };
+        self.attention.forward(context, tensors, options, outputs).unwrap();
         output
     }
 
@@ -132,7 +145,7 @@ impl Problem {
             let tensors = [("q", &q, size), ("k", &k, size), ("v", &v, value_dim)]
                 .map(|(name, data, size)| Tensor::new(name, data, &self.case.dims(rows.len(), size)).unwrap());
             let mut written = vec![f32::NAN; batch * heads * rows.len() * value_dim];
-            stream.step(&self.attention, context, tensors, &mut written).unwrap();
+            step(&stream, &self.attention, context, tensors, &mut written).unwrap();
             for (at, row) in self.rows(rows.clone(), value_dim).zip(written.chunks(value_dim)) {
                 output[at].copy_from_slice(row);
             }
@@ -404,7 +417,7 @@ fn a_stream_starts_over_after_a_reset() {
     let stream = Stream::new(from_json("{}")).unwrap();
     let run = || {
         let mut output = vec![0.0; 72];
-        stream.step(&problem.attention, context, problem.tensors(), &mut output).unwrap();
+        step(&stream, &problem.attention, context, problem.tensors(), &mut output).unwrap();
         output
     };
     let first = run();
@@ -503,7 +516,9 @@ fn the_error_against_softmax_attention_falls_as_one_over_the_root_of_the_feature
         let error = |seed| {
             let mut output = vec![0.0; length * size];
             let attention = favor(size, features, seed);
-            attention.forward(Context::default(), tensors, LinearOptions::default(), None, &mut output).unwrap();
+            let outputs = LinearOutputs { output: &mut output, state: None };
+            let tensors = LinearTensors::new(tensors);
+            attention.forward(Context::default(), tensors, LinearOptions::default(), outputs).unwrap();
             output.iter().zip(&exact).map(|(&found, exact)| (f64::from(found) - exact).abs()).sum::<f64>()
                 / exact.len() as f64
         };
@@ -581,7 +596,9 @@ fn shapes_that_do_not_fit_are_reported_before_anything_is_written() {
             Tensor::new(name, &data[..dims.iter().product()], dims).unwrap()
         });
         let mut output = vec![7.0; elements];
-        let result = attention.forward(Context::default(), tensors, LinearOptions::default(), lengths, &mut output);
+        let tensors = LinearTensors { kv_lengths: lengths, ..LinearTensors::new(tensors) };
+        let outputs = LinearOutputs { output: &mut output, state: None };
+        let result = attention.forward(Context::default(), tensors, LinearOptions::default(), outputs);
         assert!(result.is_ok() || output.iter().all(|&value| value == 7.0));
         result
     };
@@ -625,7 +642,7 @@ fn a_step_that_does_not_fit_changes_nothing() {
     let step = |dims: [&[usize]; 3], elements: usize| {
         let tensors = dims.map(|dims| Tensor::new("x", &data[..dims.iter().product()], dims).unwrap());
         let mut output = vec![7.0; elements];
-        stream.step(&attention, Context::default(), tensors, &mut output).map(|()| output)
+        self::step(&stream, &attention, Context::default(), tensors, &mut output).map(|()| output)
     };
     let (keys, values): (&[usize], &[usize]) = (&[2, 3, 1, 4], &[2, 3, 1, 3]);
     let first = step([keys, keys, values], 18).unwrap();

@@ -16,6 +16,7 @@ mod layers;
 mod linear;
 mod merge;
 mod quantized;
+mod recurrent;
 mod rotary;
 mod support;
 mod top_k;
