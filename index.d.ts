@@ -1849,9 +1849,29 @@ export interface LinearConfig {
    * The features of a query are divided by their largest, and the sums over keys by the largest feature so far. Both
    * factors cancel out, and features that would underflow, as those of a query of −100s, still weigh the values.
    *
-   * Default: 'elu'.
+   * Default: 'elu'. For the rule 'kernel' only.
    */
   featureMap?: 'elu' | 'relu' | 'favor+' | null | undefined
+  /**
+   * The rule by which keys and values enter the state. `'kernel'`: sums of feature maps, divided by the sum of the
+   * weights. The others are the update rules of ONNX's `LinearAttention` (opset 27), whose state `S [D,E]` is read as
+   * `scale · Sᵀq`; with `a = exp(decay)`:
+   *
+   * - `'linear'`: `S ← S + k ⊗ v`.
+   * - `'gated'`: `S ← a S + k ⊗ v`, as in gated linear attention, RetNet and Mamba 2.
+   * - `'delta'`: `S ← S + k ⊗ beta (v − Sᵀk)`, as in DeltaNet.
+   * - `'gated_delta'`: `S ← a S + k ⊗ beta (v − (a S)ᵀk)`, as in Gated DeltaNet, Qwen3-Next and Kimi Linear.
+   *
+   * All but 'kernel' are causal. The delta rules expect keys of length 1. Default: 'kernel'.
+   */
+  rule?: 'kernel' | 'linear' | 'gated' | 'delta' | 'gated_delta' | null | undefined
+  /**
+   * Number of key/value heads `G` in three-dimensional inputs, a divisor of `numHeads`: each has one state, which
+   * `numHeads / kvHeads` query heads read. Not for the rule 'kernel'. Default: `numHeads`.
+   */
+  kvHeads?: number | null | undefined
+  /** Factor of the output, finite. Not for the rule 'kernel'. Default: `1/√D`. */
+  scale?: number | null | undefined
   /**
    * Number of features per head. Always `D` for 'elu' and 'relu'. Default for 'favor+': `D · ⌈ln D⌉`, which is `D · ln
    * D` rounded up to whole blocks.
@@ -1861,19 +1881,45 @@ export interface LinearConfig {
   seed?: number | null | undefined
 }
 
-export interface LinearOptions {
-  /** Query `i` sees the keys `j ≤ i`. Default: false. */
+/** Options of {@link LinearStream.step}. Gates and states belong to the rules other than 'kernel'. */
+export interface LinearStepOptions {
+  /** Query `i` sees the keys `j ≤ i`. Default: false in `forward` for the rule 'kernel'; otherwise always true. */
   causal?: boolean | null | undefined
-  /** Valid keys of each batch entry, `[B]`, each from 0 to `S`. Default: all. */
+  /**
+   * Logarithms of the factors by which each position multiplies the state, usually negative; required by the rules
+   * 'gated' and 'gated_delta'. One for each head, `[B,G,L]`, or one for each of the `D` rows of the state, `[B,G,L,D]`;
+   * with three-dimensional inputs `[B,L,G]` or `[B,L,G·D]`. −∞ clears the state.
+   */
+  decay?: Tensor | null | undefined
+  /**
+   * The share of the difference between value and state that each position corrects, usually from 0 to 1; required by
+   * the rules 'delta' and 'gated_delta'. `[B,G,L]` or `[B,1,L]`; with three-dimensional inputs `[B,L,G]` or `[B,L,1]`.
+   */
+  beta?: Tensor | null | undefined
+  /** The state before the first position, `[B,G,D,E]`. Default: zeros, or the state of the stream. */
+  state?: Tensor | null | undefined
+  /** Return the state after the last position, `[B,G,D,E]`. Default: false. */
+  returnState?: boolean | null | undefined
+}
+
+export interface LinearOptions extends LinearStepOptions {
+  /** Valid keys of each batch entry, `[B]`, each from 0 to `S`; for the rule 'kernel' only. Default: all. */
   kvLengths?: Integers | null | undefined
   /** Memory for the output, of exactly its length, not overlapping any input. Default: newly allocated. */
   out?: Float32Array | null | undefined
 }
 
+export interface LinearOutput {
+  output: Tensor
+  /** `[B,G,D,E]`, if `returnState` is true. */
+  state?: Tensor
+}
+
 /**
  * Linear attention, `out_i = φ(q_i)ᵀ (Σ_j φ(k_j) v_jᵀ) / (φ(q_i)ᵀ Σ_j φ(k_j))`: time and memory grow linearly with the
- * length. Has no trainable parameters; 'favor+' keeps its projection ω outside the JavaScript heap: free it with
- * `using` or dispose(); a finalizer is the fallback.
+ * length. `rule` selects the recurrent forms instead, with decay and the delta rule (Yang et al. 2024). Has no trainable
+ * parameters; 'favor+' keeps its projection ω outside the JavaScript heap: free it with `using` or dispose(); a
+ * finalizer is the fallback.
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
  *
@@ -1884,33 +1930,57 @@ export interface LinearOptions {
  * const x = createTensor([1, 0, 0, 1], [1, 2, 2])
  * console.log(attention.forward(x, x, x, { causal: true }).output.shape) // [ 1, 2, 2 ]
  * ```
+ *
+ * @example
+ * The state after a sequence continues it:
+ *
+ * ```js
+ * import { LinearAttention, createTensor } from '@ruvector/attention'
+ * const attention = new LinearAttention({ modelDim: 2, rule: 'gated', scale: 1 })
+ * const x = createTensor([1, 0, 0, 1], [1, 2, 2])
+ * const decay = createTensor([0, Math.log(0.5)], [1, 2, 1])
+ * const { state } = attention.forward(x, x, x, { decay, returnState: true })
+ * console.log(state.data) // Float32Array(4) [ 0.5, 0, 0, 1 ]
+ * ```
  */
 export declare class LinearAttention implements Disposable {
   constructor(config: LinearConfig)
-  /** The configuration, including all defaults. */
-  readonly config: Readonly<{ [Name in keyof LinearConfig]-?: NonNullable<LinearConfig[Name]> }>
-  /** Number of features per head. */
+  /** The configuration, including the defaults of all options that its rule has. */
+  readonly config: Readonly<
+    { [Name in Exclude<keyof LinearConfig, 'kvHeads' | 'scale'>]-?: NonNullable<LinearConfig[Name]> } & {
+      kvHeads?: number
+      scale?: number
+    }
+  >
+  /** Number of features per head; `D` for the rules other than 'kernel'. */
   readonly featureDim: number
   /**
    * `q [B,L,modelDim]`, `k [B,S,modelDim]`, `v [B,S,numHeads·E]` give `output [B,L,numHeads·E]`. Four-dimensional
    * inputs, `q [B,H,L,D]`, `k [B,H,S,D]`, `v [B,H,S,E]` with any `H`, give `[B,H,L,E]`. A row with no visible key is
    * all zeros.
    *
+   * The rules other than 'kernel' take as many keys as queries, in `G` key/value heads: `k [B,L,G·D]`, `v [B,L,G·E]`, or
+   * `k [B,G,L,D]`, `v [B,G,L,E]` with any `G` that divides `H`.
+   *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
-  forward(q: Tensor, k: Tensor, v: Tensor, options?: LinearOptions | null): AttentionOutput
+  forward(q: Tensor, k: Tensor, v: Tensor, options: LinearOptions & { returnState: true }): Required<LinearOutput>
+  forward(q: Tensor, k: Tensor, v: Tensor, options?: LinearOptions | null): LinearOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
   forwardAsync(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    options?: (LinearOptions & AsyncOptions) | null
-  ): Promise<AttentionOutput>
+    options: LinearOptions & AsyncOptions & { returnState: true }
+  ): Promise<Required<LinearOutput>>
+  forwardAsync(q: Tensor, k: Tensor, v: Tensor, options?: (LinearOptions & AsyncOptions) | null): Promise<LinearOutput>
   /**
    * φ(x): `[B,L,modelDim]` gives `[B,L,numHeads·featureDim]`, `[B,H,L,D]` gives `[B,H,L,featureDim]`. For 'favor+'
    * these are the features of queries: c is the largest exponent of each row, so the row's largest feature is `1/√m`.
    *
-   * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED
+   * Only the rule 'kernel' has a feature map.
+   *
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
   featureMap(x: Tensor): Tensor
   /**
@@ -1930,11 +2000,12 @@ export interface LinearStream extends Disposable {
   /**
    * Processes the next position or positions and returns their rows: the same as `forward` with `causal` over all
    * positions so far. Shapes are as in `forward`, with as many keys as queries; four-dimensional inputs keep the same
-   * heads in every step.
+   * heads in every step. A given `state` replaces the state of the stream.
    *
-   * @throws {AttentionError} SHAPE, DTYPE, MEMORY, DISPOSED; a step that fails changes nothing.
+   * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED; a step that fails changes nothing.
    */
-  step(q: Tensor, k: Tensor, v: Tensor): AttentionOutput
+  step(q: Tensor, k: Tensor, v: Tensor, options: LinearStepOptions & { returnState: true }): Required<LinearOutput>
+  step(q: Tensor, k: Tensor, v: Tensor, options?: LinearStepOptions | null): LinearOutput
   /**
    * Discards all positions.
    *

@@ -416,6 +416,32 @@ function linearConfig(w) {
 /** @param {World} w */
 const linear = (w) => w.keep(new w.api.LinearAttention(linearConfig(w)))
 
+/** @param {World} w */
+function recurrentConfig(w) {
+  const kvHeads = w.r.int(1, 2)
+  const numHeads = kvHeads * w.r.int(1, 2)
+  const rule = w.r.pick(['linear', 'gated', 'delta', 'gated_delta'])
+  return { modelDim: numHeads * w.r.int(1, 4), numHeads, kvHeads, rule, ...w.some({ scale: () => 0.5 }) }
+}
+
+/** @param {World} w */
+const recurrent = (w) => w.keep(new w.api.LinearAttention(recurrentConfig(w)))
+
+/** @param {World} w @param {any} layer @param {number} B @param {number} E */
+function recurrentCall(w, layer, B, E) {
+  const { modelDim, numHeads, kvHeads: G, rule } = layer.config
+  const [L, D] = [w.dim(), modelDim / numHeads]
+  const options = {
+    ...(rule.startsWith('gated') && { decay: w.tensor([B, L, w.r.pick([G, G * D])]) }),
+    ...(rule.endsWith('delta') && { beta: w.tensor([B, L, w.r.pick([G, 1])]) }),
+    ...w.some({ state: () => w.tensor([B, G, D, E]), returnState: () => true, causal: () => true })
+  }
+  return [w.tensor([B, L, modelDim]), w.tensor([B, L, G * D]), w.tensor([B, L, G * E]), options]
+}
+
+/** @param {World} w @param {any} layer */
+const recurrentForward = (w, layer) => recurrentCall(w, layer, w.r.int(1, 2), w.r.int(1, 3))
+
 /** @param {World} w @param {any} layer @param {number} [S] */
 function linearInputs(w, layer, S) {
   const { modelDim, numHeads } = layer.config
@@ -1026,6 +1052,8 @@ export const entries = {
 
   'new LinearAttention': { of: (w) => w.api.LinearAttention, isNew: true, args: (w) => [linearConfig(w)] },
   ...twins('LinearAttention.forward', linear, linearCall),
+  'LinearAttention.forward recurrent': { of: recurrent, name: 'forward', args: recurrentForward },
+  'LinearAttention.forwardAsync recurrent': { of: recurrent, name: 'forwardAsync', args: later(recurrentForward) },
   'LinearAttention.featureMap': {
     of: linear,
     name: 'featureMap',
@@ -1050,6 +1078,14 @@ export const entries = {
       const L = w.dim()
       return [w.tensor([1, L, modelDim]), w.tensor([1, L, modelDim]), w.tensor([1, L, 2 * numHeads])]
     }
+  },
+  'LinearStream.step recurrent': {
+    of: (w) => {
+      const layer = recurrent(w)
+      return Object.assign(w.keep(layer.stream({ batch: 1, valueDim: 2 })), { layer })
+    },
+    name: 'step',
+    args: (w, { layer }) => recurrentCall(w, layer, 1, 2)
   },
   'LinearStream.reset': { of: (w) => w.keep(linear(w).stream()), name: 'reset', args: () => [] },
   'LinearStream.dispose': { of: (w) => linear(w).stream(), name: 'dispose', args: () => [] },

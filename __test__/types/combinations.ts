@@ -130,7 +130,17 @@ export async function calls(q: Tensor, graph: Graph, signal: AbortSignal) {
   none(cross.forward(q, q, { weights: null }))
   none(encoder.forward(q, { averageWeights: false }))
   none(space.forward(q, q, q, { weights: undefined }))
-  none(new LinearAttention({ modelDim: 2, numHeads: undefined }).forward(q, q, q, { causal: true, out: undefined }))
+  const linear = new LinearAttention({ modelDim: 2, numHeads: undefined, rule: 'gated', kvHeads: null })
+  const gates = { decay: q, beta: undefined, state: null }
+  const states: Tensor[] = [
+    linear.forward(q, q, q, { ...gates, returnState: true }).state,
+    (await linear.forwardAsync(q, q, q, { ...gates, returnState: true, signal })).state,
+    linear.stream().step(q, q, q, { ...gates, returnState: true }).state
+  ]
+  // @ts-expect-error without returnState, the state may be absent
+  states.push(linear.forward(q, q, q, { causal: true, out: undefined }).state)
+  // @ts-expect-error an unknown option
+  linear.stream().step(q, q, q, { kvLengths: [1] })
 
   const sizes = { inFeatures: 2, outFeatures: 2, useBias: undefined }
   for (const layer of [new GraphAttention(sizes), new GraphTransformer({ ...sizes, edgeFeatures: undefined })]) {

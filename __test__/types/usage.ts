@@ -10,6 +10,7 @@ import {
   KVCache,
   LatentAttention,
   Linear,
+  LinearAttention,
   MultiHeadAttention,
   ScaledDotProductAttention,
   SelfAttention,
@@ -90,6 +91,10 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
   const indices: Int32Array | undefined = lengths[0] > 0 ? result.topWeights?.indices.data : undefined
   const weights: Tensor = attentionWeights(q, q, { stage: 'softcapped', queryOffset: 2 })
   const projected: Tensor = linear(softmax(weights), q, null)
+
+  const mixer = new LinearAttention({ modelDim: 8, numHeads: 2, kvHeads: 1, rule: 'gated_delta', scale: 1 })
+  const memory: Tensor = mixer.forward(q, q, q, { decay: q, beta: q, state: null, returnState: true }).state
+  mixer.stream({ valueDim: 4 }).step(q, q, q, { decay: q, beta: q, state: memory }).output.shape
 
   const layer = new MultiHeadAttention({ numHeads: 2, headDim: 4, kvHeads: 1 })
   const heads: number = layer.config.kvHeads + layer.numParameters

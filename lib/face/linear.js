@@ -1,6 +1,5 @@
 // Linear attention: the layer and its streams.
 
-import { attentionOutput } from './attention.js'
 import { Callable } from './callable.js'
 import { showInConsole } from './inspect.js'
 import { disposeSymbol } from './layers.js'
@@ -9,7 +8,23 @@ import { Resident } from '../runtime/resident.js'
 import { checkArray, checkTensor } from '../checks/tensor.js'
 
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
-/** @typedef {import('../../index.d.ts').AttentionOutput} AttentionOutput */
+/** @typedef {Required<import('../../index.d.ts').LinearOutput>} LinearOutput */
+
+/** Options that are tensors, in the order of the operations' inputs. */
+const GATES = ['decay', 'beta', 'state']
+
+/**
+ * Names the results; the state is absent unless it was requested.
+ *
+ * @param {import('../runtime/call-memory.js').Result[]} results
+ * @returns {LinearOutput}
+ */
+function linearOutput([output, state]) {
+  /** @type {any} */
+  const result = { output }
+  if (state) result.state = state
+  return result
+}
 
 /**
  * Prepares one call over queries, keys and values.
@@ -20,24 +35,28 @@ import { checkArray, checkTensor } from '../checks/tensor.js'
  * @param {readonly unknown[]} inputs  q, k and v
  * @param {unknown} [options]
  * @param {import('../runtime/async/watch.js').Watch} [watch]
- * @returns {import('../runtime/call.js').PreparedCall<AttentionOutput>}
+ * @returns {import('../runtime/call.js').PreparedCall<LinearOutput>}
  */
 function attend(backend, operation, objects, inputs, options, watch) {
   const [query, key, value] = ['q', 'k', 'v'].map((name, index) => checkTensor(name, inputs[index]))
-  const { values, json } = splitOptions('options', options, ['kvLengths', 'out'], watch)
+  const isStep = operation === 'linearStreamStep'
+  const names = isStep ? GATES : ['kvLengths', 'out', ...GATES]
+  const { values, json } = splitOptions('options', options, names, watch)
   const { kvLengths, out } = values
   const lengths = kvLengths === undefined ? undefined : checkArray('kvLengths', kvLengths, 'Int32Array')
   /** @type {Float32Array | undefined} */
   const target = out === undefined ? undefined : checkArray('out', out, 'Float32Array')
   if (watch) watch.out = target
+  const gates = GATES.map((name) => (values[name] === undefined ? undefined : checkTensor(name, values[name])))
 
   const call = backend
     .call(operation, ...objects)
     .input(query)
     .input(key)
     .input(value)
-  if (operation === 'linearAttention') call.integers(/** @type {any} */ (lengths))
-  return call.options(json).into(target).returning(attentionOutput)
+  if (!isStep) call.integers(/** @type {any} */ (lengths))
+  for (const gate of gates) call.input(gate)
+  return call.options(json).into(target).returning(linearOutput)
 }
 
 /** @param {Backend} backend */
@@ -59,11 +78,10 @@ export function createLinear(backend) {
      * @param {unknown} q
      * @param {unknown} k
      * @param {unknown} v
-     * @param {...unknown} more
+     * @param {unknown} [options]
      */
-    step(q, k, v, ...more) {
-      refuseMore('step', more)
-      const output = attend(backend, 'linearStreamStep', [this.#attention, this.#sums], [q, k, v]).run()
+    step(q, k, v, options) {
+      const output = attend(backend, 'linearStreamStep', [this.#attention, this.#sums], [q, k, v], options).run()
       this.#sums.weigh()
       return output
     }
@@ -81,7 +99,7 @@ export function createLinear(backend) {
     }
   }
 
-  /** @extends {Callable<AttentionOutput>} */
+  /** @extends {Callable<LinearOutput>} */
   class LinearAttention extends Callable {
     #resident
     #config
@@ -106,7 +124,7 @@ export function createLinear(backend) {
 
     /** @returns {number} */
     get featureDim() {
-      return this.#config.featureDim
+      return this.#config.featureDim ?? this.#config.modelDim / this.#config.numHeads
     }
 
     /**

@@ -109,14 +109,14 @@ export const OPERATIONS = {
   graphLayer: { number: 51, inputs: 3 },
   // () => (object)
   createLinearAttention: { number: 52, inputs: 0 },
-  // (q, k, v, kvLengths) => (output)
-  linearAttention: { number: 53, inputs: 4 },
+  // (q, k, v, kvLengths, decay, beta, state) => (output, state)
+  linearAttention: { number: 53, inputs: 7 },
   // (x) => (output)
   linearFeatureMap: { number: 54, inputs: 1 },
   // () => (object)
   createLinearStream: { number: 55, inputs: 0 },
-  // (q, k, v) => (output)
-  linearStreamStep: { number: 56, inputs: 3 },
+  // (q, k, v, decay, beta, state) => (output, state)
+  linearStreamStep: { number: 56, inputs: 6 },
   // () => ()
   linearStreamReset: { number: 57, inputs: 0 },
   // (x, weight, bias, state) => (output, state)

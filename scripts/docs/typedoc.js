@@ -12,6 +12,7 @@ const guides = [
   'models-of-today',
   'conformance',
   'kv-cache',
+  'linear-attention',
   'hyperbolic',
   'graphs',
   'plot',
