@@ -130,6 +130,17 @@ const linear = [16384, 4096].map((length) => ({
   kind: /** @type {const} */ ('linear'),
   flops: 4 * length * 64 * 64
 }))
+/** The gated delta rule, as in Gated DeltaNet. Its operations are those of one position after the other. */
+const recurrent = [4096, 1024].map((queries) => {
+  const base = attention({
+    name: (shape) => `gated delta ${shape}`,
+    group: 'recurrent',
+    queries,
+    dim: 128,
+    causal: true
+  })
+  return { ...base, kind: /** @type {const} */ ('recurrent'), flops: 6 * base.heads * queries * 128 * 128 }
+})
 /** Points of the ball instead of vectors, distances instead of products. */
 const hyperbolic = {
   ...attention({ name: (shape) => `hyperbolic ${shape}`, group: 'hyperbolic', queries: 512, ownOnly: true }),
@@ -181,6 +192,7 @@ const full = [
   sentence,
   long,
   ...linear,
+  ...recurrent,
   hyperbolic,
   encoderLayer(16, 12, 32),
   encoder,

@@ -127,6 +127,8 @@ const isCached = ({ group }) => group === 'cache'
 /** @param {Case} problem */
 const isLayer = ({ group }) => group === 'layer'
 /** @param {Case} problem */
+const isRecurrent = ({ group }) => group === 'recurrent'
+/** @param {Case} problem */
 const isEncoder = ({ group }) => group === 'encoder'
 /** @param {Case} problem */
 const isGraph = ({ group }) => group === 'graph'
@@ -203,6 +205,7 @@ export const GOALS = [
   share('masks, wasm: share of the speed without', 0.85, maskedShare('wasm')),
   times('linear / exact at S = 16,384, native', 20, againstExact('native')),
   times('linear / exact at S = 16,384, wasm', 20, againstExact('wasm')),
+  times('gated delta, native / transformers', 2.5, against(serially(isRecurrent), 'native', 'transformers')),
   atMost('hyperbolic: time relative to exact, native', 2.5, '×', hyperbolicTime('native')),
   atMost('hyperbolic: time relative to exact, wasm', 2.5, '×', hyperbolicTime('wasm')),
   atMost('call overhead, native', 2, 'µs', callTime('native')),

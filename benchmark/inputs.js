@@ -31,6 +31,19 @@ export function randomTensor(shape, seed) {
   return { data, shape }
 }
 
+/** @param {import('../index.js').Tensor} tensor @param {(x: number) => number} map */
+const mapped = ({ data, shape }, map) => ({ data: data.map(map), shape })
+
+/** Divides the rows by their lengths, in place. @param {import('../index.js').Tensor} tensor */
+function normalize({ data, shape }) {
+  const size = shape[shape.length - 1]
+  for (let from = 0; from < data.length; from += size) {
+    const row = data.subarray(from, from + size)
+    const length = Math.hypot(...row)
+    row.forEach((x, index) => (row[index] = x / length))
+  }
+}
+
 /** @param {number} queries @param {number} keys @param {'boolean' | 'float'} kind */
 function randomMask(queries, keys, kind) {
   const bias = randomTensor([queries, keys], 11)
@@ -75,11 +88,19 @@ export function makeInputs({ kind, batch, heads, kvHeads, queries, keys, dim, ma
     const edges = { source: randomNodes(queries, keys, 13), target: randomNodes(queries, keys, 17) }
     return { q: none, k: none, v: none, x: randomTensor([queries, heads * dim], 7), state, edges }
   }
+  const k = randomTensor([batch, kvHeads, keys, dim], 2)
+  if (kind === 'recurrent') normalize(k)
   return {
     q: randomTensor([batch, heads, queries, dim], 1),
-    k: randomTensor([batch, kvHeads, keys, dim], 2),
+    k,
     v: randomTensor([batch, kvHeads, keys, dim], 3),
     ...(mask && { mask: randomMask(queries, keys, mask) }),
+    ...(kind === 'recurrent' && {
+      gates: {
+        decay: mapped(randomTensor([batch, heads, queries], 19), (x) => -0.1 * Math.abs(x)),
+        beta: mapped(randomTensor([batch, heads, queries], 23), (x) => (x + 1) / 2)
+      }
+    }),
     x: none,
     state: {}
   }

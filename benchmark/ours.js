@@ -33,11 +33,17 @@ async function contender(name, isNative, load) {
     version,
     warmsUp: !isNative,
     threaded: isNative,
-    async prepare(problem, { q, k, v, mask, x, state, edges }) {
+    async prepare(problem, { q, k, v, mask, x, state, edges, gates }) {
       const api = await load(problem.threads)
       if (problem.kind === 'linear') {
         const linear = new api.LinearAttention({ modelDim: problem.dim })
         const run = () => linear.forward(q, k, v).output.data
+        return { run, read: (data) => data, dispose: () => linear.dispose() }
+      }
+      if (problem.kind === 'recurrent') {
+        const { heads, dim } = problem
+        const linear = new api.LinearAttention({ modelDim: heads * dim, numHeads: heads, rule: 'gated_delta' })
+        const run = () => linear.forward(q, k, v, gates).output.data
         return { run, read: (data) => data, dispose: () => linear.dispose() }
       }
       if (problem.kind === 'hyperbolic') {

@@ -30,11 +30,12 @@ interface Shape {
 }
 
 /**
- * Exact, hyperbolic or linear attention; a layer of self-attention; an encoder layer with GELU and a feed-forward
- * network four times as wide as the model, as in BERT; a layer of attention over the `keys` edges of `queries` nodes;
- * or the product of `queries` rows of `dim` values with a weight of `keys` rows.
+ * Exact, hyperbolic or linear attention; recurrent linear attention by the gated delta rule; a layer of self-attention;
+ * an encoder layer with GELU and a feed-forward network four times as wide as the model, as in BERT; a layer of
+ * attention over the `keys` edges of `queries` nodes; or the product of `queries` rows of `dim` values with a weight of
+ * `keys` rows.
  */
-export type Kind = 'attention' | 'linear' | 'hyperbolic' | 'layer' | 'encoder' | 'graph' | 'product'
+export type Kind = 'attention' | 'linear' | 'recurrent' | 'hyperbolic' | 'layer' | 'encoder' | 'graph' | 'product'
 
 /** One measurement of several contenders on the same inputs. */
 export interface Case extends Shape {
@@ -56,6 +57,8 @@ export interface Inputs {
   mask?: Tensor<Uint8Array> | Tensor<Float32Array>
   x: Tensor
   state: Record<string, Tensor>
+  /** The gates `[B,H,L]` of recurrent linear attention. */
+  gates?: { decay: Tensor; beta: Tensor }
   /** The edges of a graph. */
   edges?: { source: Int32Array; target: Int32Array }
 }

@@ -1,4 +1,4 @@
-// PyTorch, and PyTorch Geometric if installed, in a separate Python process: `python3`, or the program named by the
+// PyTorch, and PyTorch Geometric and transformers if installed, in a separate Python process: `python3`, or the program named by the
 // environment variable PYTHON. It times itself, because a message to another process takes longer than a small call.
 
 import { fileURLToPath } from 'node:url'
@@ -7,6 +7,7 @@ import { Conversation } from '../process.js'
 /** @typedef {import('../types.d.ts').Found} Found */
 
 const geometric = 'PyTorch Geometric'
+const transformers = 'transformers'
 const dtypes = /** @type {Record<string, string>} */ ({ Float32Array: 'f32', Uint8Array: 'u8', Int32Array: 'i32' })
 
 /** @returns {Promise<Found>} */
@@ -25,10 +26,11 @@ export async function pytorch() {
   }
 
   /** @type {import('../types.d.ts').Contender['prepare']} */
-  async function prepare(problem, { q, k, v, mask, x, state, edges }) {
+  async function prepare(problem, { q, k, v, mask, x, state, edges, gates }) {
     const parameters = Object.entries(state).map(([name, tensor]) => [`state.${name}`, tensor])
     const ends = Object.entries(edges ?? {}).map(([name, data]) => [name, { data, shape: [data.length] }])
-    const inputs = problem.kind === 'attention' ? { q, k, v, ...(mask && { mask }) } : { x }
+    const hasHeads = problem.kind === 'attention' || problem.kind === 'recurrent'
+    const inputs = hasHeads ? { q, k, v, ...gates, ...(mask && { mask }) } : { x }
     /** @type {[string, { data: Float32Array | Uint8Array | Int32Array, shape: readonly number[] }][]} */
     const tensors = Object.entries({ ...inputs, ...Object.fromEntries([...parameters, ...ends]) })
     const descriptions = tensors.map(([name, { data, shape }]) => [
@@ -55,5 +57,6 @@ export async function pytorch() {
     prepare
   })
   const torch = { ...contender('PyTorch', ['attention', 'layer', 'encoder']), close: () => conversation.close() }
-  return { contenders: versions[geometric] ? [torch, contender(geometric, ['graph'])] : [torch] }
+  const others = [contender(geometric, ['graph']), contender(transformers, ['recurrent'])]
+  return { contenders: [torch, ...others.filter(({ version }) => version)] }
 }

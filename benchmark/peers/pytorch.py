@@ -12,6 +12,12 @@ try:
 except ImportError:
     torch_geometric = None
 
+try:
+    import transformers
+    from transformers.models.qwen3_next.modeling_qwen3_next import torch_chunk_gated_delta_rule
+except ImportError:
+    transformers = None
+
 DTYPES = {"f32": torch.float32, "u8": torch.uint8, "i32": torch.int32}
 
 
@@ -56,12 +62,19 @@ def graph(case, tensors):
     return lambda: module(x, edges)
 
 
+def recurrent(case, tensors):
+    # Its tensors are [B, L, H, D].
+    q, k, v, decay, beta = (tensors[name].transpose(1, 2) for name in ("q", "k", "v", "decay", "beta"))
+    return lambda: torch_chunk_gated_delta_rule(q, k, v, decay, beta)[0].transpose(1, 2)
+
+
 def answer(fields):
     sys.stdout.buffer.write((json.dumps(fields) + "\n").encode())
 
 
 def main():
-    answer({"PyTorch": torch.__version__, "PyTorch Geometric": torch_geometric and torch_geometric.__version__})
+    versions = {"PyTorch Geometric": torch_geometric, "transformers": transformers}
+    answer({"PyTorch": torch.__version__} | {name: module and module.__version__ for name, module in versions.items()})
     sys.stdout.buffer.flush()
     run = None
     while line := sys.stdin.buffer.readline():
@@ -70,7 +83,13 @@ def main():
             if "case" in request:
                 tensors = read_tensors(request["tensors"])
                 torch.set_num_threads(request["case"]["threads"])
-                kinds = {"attention": attention, "layer": layer, "encoder": encoder, "graph": graph}
+                kinds = {
+                    "attention": attention,
+                    "layer": layer,
+                    "encoder": encoder,
+                    "graph": graph,
+                    "recurrent": recurrent,
+                }
                 run = kinds[request["case"]["kind"]](request["case"], tensors)
                 output = run().contiguous().numpy().tobytes()
                 answer({"bytes": len(output)})
