@@ -10,10 +10,10 @@ const count = Number(process.argv[2] ?? 1_000_000)
 const largest = (/** @type {(draw: any) => number} */ error) =>
   Math.max(...[true, false].map((isConstant) => error({ count, magnitude: 0.1, isConstant, seed: 1 })))
 
-console.log(`${cpus()[0].model}, Node ${process.versions.node}, ${count.toLocaleString('en')} terms\n`)
-console.log(`| operation | ${backends.map(({ kind }) => kind).join(' | ')} |`)
-console.log(`| --- |${' --- |'.repeat(backends.length)}`)
+console.log(`${cpus()[0].model}, Node ${process.versions.node}\n`)
+console.log(`| operation | count | ${backends.map(({ kind }) => kind).join(' | ')} |`)
+console.log(`| --- | --- |${' --- |'.repeat(backends.length)}`)
 for (const [name, error] of Object.entries(operations)) {
   const errors = backends.map(({ attention }) => largest((draw) => error(attention, draw)).toExponential(1))
-  console.log(`| ${name} | ${errors.join(' | ')} |`)
+  console.log(`| ${name} | ${count.toLocaleString('en')} | ${errors.join(' | ')} |`)
 }
