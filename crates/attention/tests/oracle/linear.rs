@@ -96,7 +96,8 @@ impl Case {
     }
 }
 
-fn step(
+/// Runs one step of the rule 'kernel'.
+fn advance(
     stream: &Stream,
     attention: &LinearAttention,
     context: Context<'_>,
@@ -145,7 +146,7 @@ impl Problem {
             let tensors = [("q", &q, size), ("k", &k, size), ("v", &v, value_dim)]
                 .map(|(name, data, size)| Tensor::new(name, data, &self.case.dims(rows.len(), size)).unwrap());
             let mut written = vec![f32::NAN; batch * heads * rows.len() * value_dim];
-            step(&stream, &self.attention, context, tensors, &mut written).unwrap();
+            advance(&stream, &self.attention, context, tensors, &mut written).unwrap();
             for (at, row) in self.rows(rows.clone(), value_dim).zip(written.chunks(value_dim)) {
                 output[at].copy_from_slice(row);
             }
@@ -417,7 +418,7 @@ fn a_stream_starts_over_after_a_reset() {
     let stream = Stream::new(from_json("{}")).unwrap();
     let run = || {
         let mut output = vec![0.0; 72];
-        step(&stream, &problem.attention, context, problem.tensors(), &mut output).unwrap();
+        advance(&stream, &problem.attention, context, problem.tensors(), &mut output).unwrap();
         output
     };
     let first = run();
@@ -642,7 +643,7 @@ fn a_step_that_does_not_fit_changes_nothing() {
     let step = |dims: [&[usize]; 3], elements: usize| {
         let tensors = dims.map(|dims| Tensor::new("x", &data[..dims.iter().product()], dims).unwrap());
         let mut output = vec![7.0; elements];
-        self::step(&stream, &attention, Context::default(), tensors, &mut output).map(|()| output)
+        advance(&stream, &attention, Context::default(), tensors, &mut output).map(|()| output)
     };
     let (keys, values): (&[usize], &[usize]) = (&[2, 3, 1, 4], &[2, 3, 1, 3]);
     let first = step([keys, keys, values], 18).unwrap();

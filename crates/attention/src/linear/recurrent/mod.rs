@@ -123,21 +123,21 @@ impl<'a> Plan<'a> {
             return Err(Error::shape("k", expected, format_args!("{kv_heads} in {}", k.shape)));
         }
         let sequence = Sequence { is_joined, batch, kv_heads, length };
-        sequence.expect("k", k.shape, &[size])?;
+        expect("k", k.shape, sequence.rows(kv_heads, size))?;
         let value_dim = match *v.shape.dims() {
-            [_, _, width] if is_joined && width.is_multiple_of(kv_heads) => width / kv_heads,
+            [_, _, width] if is_joined => width / kv_heads,
             [_, _, _, size] => size,
             _ => 0,
         };
-        sequence.expect("v", v.shape, &[value_dim])?;
+        expect("v", v.shape, sequence.rows(kv_heads, value_dim))?;
         let has_beta = rule.has_beta();
-        let decay = sequence.gate("decay", decay, rule.has_decay(), rule, &[1, size])?;
-        let beta = sequence.gate("beta", beta, has_beta, rule, &[1])?;
+        let shapes = [sequence.scalars(kv_heads), sequence.rows(kv_heads, size)];
+        let decay = sequence.gate("decay", decay, (rule, rule.has_decay()), shapes, [kv_heads, size])?;
+        let shapes = [sequence.scalars(kv_heads), sequence.scalars(1)];
+        let beta = sequence.gate("beta", beta, (rule, has_beta), shapes, [1, 1])?;
         let dims = [batch, kv_heads, size, value_dim];
-        if let Some(state) = state
-            && state.shape.dims() != dims
-        {
-            return Err(Error::shape("state", Shape::of(dims), state.shape));
+        if let Some(state) = state {
+            expect("state", state.shape, Shape::of(dims))?;
         }
         let rows = batch.saturating_mul(heads).saturating_mul(length);
         check_output("out", outputs.output, rows.saturating_mul(value_dim))?;
@@ -256,62 +256,54 @@ struct Sequence {
 }
 
 impl Sequence {
-    /// Checks a tensor of rows for each key/value head, of one of these sizes. Returns the size.
-    fn expect(&self, argument: &str, shape: Shape, sizes: &[usize]) -> Result<usize> {
-        let &Self { is_joined, batch, kv_heads, length } = self;
-        let fits = |&&size: &&usize| match *shape.dims() {
-            [b, l, width] if is_joined => [b, l, width] == [batch, length, kv_heads * size],
-            [b, heads, l, last] if !is_joined => [b, heads, l, last] == [batch, kv_heads, length, size],
-            // A gate of one value has no dimension for it.
-            [b, heads, l] => size == 1 && argument != "k" && [b, heads, l] == [batch, kv_heads, length],
-            _ => false,
-        };
-        if let Some(&size) = sizes.iter().find(fits) {
-            return Ok(size);
-        }
-        let last = sizes.last().copied().unwrap_or(1);
-        let expected = match (is_joined, argument) {
-            (true, "decay") => format!("[{batch}, {length}, {kv_heads}] or [{batch}, {length}, {}]", kv_heads * last),
-            (false, "decay") => {
-                format!("[{batch}, {kv_heads}, {length}] or [{batch}, {kv_heads}, {length}, {last}]")
-            }
-            (true, "beta") => format!("[{batch}, {length}, {kv_heads}] or [{batch}, {length}, 1]"),
-            (false, "beta") => format!("[{batch}, {kv_heads}, {length}] or [{batch}, 1, {length}]"),
-            (true, "v") => format!("[{batch}, {length}, a multiple of {kv_heads}]"),
-            (false, "v") => format!("[{batch}, {kv_heads}, {length}, E]"),
-            (true, _) => format!("[{batch}, {length}, {}]", kv_heads * last),
-            (false, _) => format!("[{batch}, {kv_heads}, {length}, {last}]"),
-        };
-        Err(Error::shape(argument, expected, shape))
+    /// Returns the shape of a tensor with rows for `heads` heads.
+    fn rows(&self, heads: usize, size: usize) -> Shape {
+        let &Self { is_joined, batch, length, .. } = self;
+        if is_joined { Shape::of([batch, length, heads * size]) } else { Shape::of([batch, heads, length, size]) }
     }
 
-    /// Checks a gate, which must be there exactly if the rule has it.
+    /// Returns the shape of a gate with one value for each position of `heads` heads.
+    fn scalars(&self, heads: usize) -> Shape {
+        let &Self { is_joined, batch, length, .. } = self;
+        Shape::of(if is_joined { [batch, length, heads] } else { [batch, heads, length] })
+    }
+
+    /// Checks a gate, which must be there exactly if the rule has it. The second of its two shapes has rows of `width`
+    /// values for `heads` heads.
     fn gate<'a>(
         &self,
         argument: &str,
         gate: Option<Tensor<'a>>,
-        is_needed: bool,
-        rule: LinearRule,
-        sizes: &[usize],
+        (rule, is_needed): (LinearRule, bool),
+        shapes: [Shape; 2],
+        [heads, width]: [usize; 2],
     ) -> Result<Option<Heads<'a>>> {
-        let Some(gate) = gate else {
-            if !is_needed {
-                return Ok(None);
+        if gate.is_some() != is_needed {
+            let words = ["none", "a tensor"];
+            let expected = format_args!("{} for the rule '{}'", words[usize::from(is_needed)], rule.name());
+            return Err(Error::option(argument, expected, words[usize::from(!is_needed)]));
+        }
+        let Some(gate) = gate else { return Ok(None) };
+        let [heads, width] = match shapes.iter().position(|shape| shape.dims() == gate.shape.dims()) {
+            Some(0) => [self.kv_heads, 1],
+            Some(_) => [heads, width],
+            None => {
+                return Err(Error::shape(argument, format_args!("{} or {}", shapes[0], shapes[1]), gate.shape));
             }
-            return Err(Error::option(argument, format_args!("a tensor, as the rule is '{}'", rule.name()), "none"));
         };
-        if !is_needed {
-            let expected = format_args!("none, as the rule '{}' has no {argument}", rule.name());
-            return Err(Error::option(argument, expected, "a tensor"));
+        let mut heads_of = Heads::new(gate.data, self.is_joined, [heads, self.length, width]);
+        if heads < self.kv_heads {
+            // All heads read the same rows.
+            heads_of.strides[1] = 0;
         }
-        let &Self { is_joined, batch, kv_heads, length } = self;
-        let shared = if is_joined { [batch, length, 1] } else { [batch, 1, length] };
-        if argument == "beta" && gate.shape.dims() == shared {
-            return Ok(Some(Heads { data: gate.data, strides: [length, 0, 1], size: 1 }));
-        }
-        let size = self.expect(argument, gate.shape, sizes)?;
-        Ok(Some(Heads::new(gate.data, is_joined, [kv_heads, length, size])))
+        Ok(Some(heads_of))
     }
+}
+
+/// Checks that a tensor has this shape.
+#[inline(never)]
+fn expect(argument: &str, shape: Shape, expected: Shape) -> Result<()> {
+    if shape.dims() == expected.dims() { Ok(()) } else { Err(Error::shape(argument, expected, shape)) }
 }
 
 /// One key/value head and the query heads that read its state.
