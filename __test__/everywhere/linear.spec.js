@@ -294,7 +294,7 @@ onBothBackends((kind, attention) => {
     t.is(featureDim({ modelDim: 64, numHeads: 8, featureMap: 'favor+' }), 24)
     t.is(featureDim({ modelDim: 64, featureMap: 'favor+', featureDim: 7 }), 7)
     const { config } = owned(t, new LinearAttention({ modelDim: 6, numHeads: 2, featureMap: null }))
-    t.deepEqual(config, { modelDim: 6, numHeads: 2, featureDim: 3, featureMap: 'elu', seed: 0 })
+    t.deepEqual(config, { modelDim: 6, numHeads: 2, featureDim: 3, featureMap: 'elu', rule: 'kernel', seed: 0 })
   })
 
   test(`${kind}: rows of ω are orthogonal inside a block and as long as Gaussian vectors`, (t) => {
