@@ -1930,18 +1930,6 @@ export interface LinearOutput {
  * const x = createTensor([1, 0, 0, 1], [1, 2, 2])
  * console.log(attention.forward(x, x, x, { causal: true }).output.shape) // [ 1, 2, 2 ]
  * ```
- *
- * @example
- * The state after a sequence continues it:
- *
- * ```js
- * import { LinearAttention, createTensor } from '@ruvector/attention'
- * const attention = new LinearAttention({ modelDim: 2, rule: 'gated', scale: 1 })
- * const x = createTensor([1, 0, 0, 1], [1, 2, 2])
- * const decay = createTensor([0, Math.log(0.5)], [1, 2, 1])
- * const { state } = attention.forward(x, x, x, { decay, returnState: true })
- * console.log(state.data) // Float32Array(4) [ 0.5, 0, 0, 1 ]
- * ```
  */
 export declare class LinearAttention implements Disposable {
   constructor(config: LinearConfig)
