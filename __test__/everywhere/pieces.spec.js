@@ -64,6 +64,7 @@ onBothBackends((kind, api) => {
       const activate = api[/** @type {'relu' | 'tanh' | 'sigmoid' | 'elu'} */ (name)]
       t.is(difference(activate(tensors.x), tensors.output, { absolute: 1e-9, relative: 5e-7 }), undefined)
       t.true(Number.isNaN(activate({ data: Float32Array.of(NaN), shape: [1] }).data[0]))
+      t.false(activate(tensors.x).data.some((value) => Object.is(value, -0)))
     })
   }
 

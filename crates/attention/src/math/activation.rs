@@ -78,7 +78,8 @@ pub(crate) fn apply<S: Simd>(simd: S, activation: Activation, values: &mut [f32]
         for chunk in part.chunks_exact_mut(S::LANES) {
             let x = simd.load(chunk);
             let y = match activation {
-                Activation::Relu => simd.at_least(x, -0.0),
+                // Adding 0 turns −0 into 0.
+                Activation::Relu => simd.at_least(x, -0.0) + 0.0,
                 Activation::Tanh => tanh(simd, x),
                 Activation::Elu => {
                     // e^x − 1 = 2t/(1 − t) with t = tanh(x/2), which keeps the digits of a small x.
