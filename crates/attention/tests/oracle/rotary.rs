@@ -104,7 +104,7 @@ proptest! {
         let key = (!self_attention).then(|| Tensor::new("k", &k, &[batch, keys, 24]).unwrap());
         let offsets: Option<Vec<i32>> = offsets.then(|| (0..batch).map(|_| random.below(90) as i32 - 20).collect());
         let arrays = Arrays { query_offset: offsets.as_deref(), ..Arrays::default() };
-        let options = LayerOptions { causal, query_offset: Some(query_offset), ..LayerOptions::default() };
+        let options = LayerOptions { causal: Some(causal), query_offset: Some(query_offset), ..LayerOptions::default() };
         let inputs = [query, key.unwrap_or(query), key.unwrap_or(query)];
         let expected = reference::multi_head(layer.state(), inputs, false, &options, arrays);
         for context in contexts() {
