@@ -31,6 +31,7 @@ const NAMES: [&str; 34] = [
     "nope_dim",
     "num_embeddings",
     "num_heads",
+    "output_gate",
     "out_features",
     "qk_norm",
     "query_offset",

@@ -15,7 +15,7 @@ use ruvector_attention::attention::rotary::{Rotary, RotaryOptions};
 use ruvector_attention::layers::{AttentionState, Part};
 use ruvector_attention::math::norm::NormKind;
 use ruvector_attention::math::random::Dropout;
-use ruvector_attention::options::{AttentionOptions, LayerOptions, Layout, NormOver, QkNorm};
+use ruvector_attention::options::{AttentionConfig, AttentionOptions, LayerOptions, Layout, NormOver, QkNorm};
 use ruvector_attention::tensor::Tensor;
 
 /// Every intermediate result of attention, `[B, H, L, S]` except for the output and the logarithms.
@@ -241,7 +241,10 @@ fn multi_head_of_doubles(
         seed: options.seed.unwrap_or(config.seed()),
         ..AttentionOptions::default()
     };
-    let mut q = project(q, config.model_dim(), config.num_heads, state.query_weight(), state.query_bias());
+    let projected = linear(&q.0, config.model_dim(), state.query_weight(), state.query_bias());
+    let (projected, gates) = split_gates(projected, config);
+    let [batch, length] = q.1;
+    let mut q = Heads::new(projected, &[batch, length, config.num_heads, config.head_dim], Layout::Blhd);
     let mut k = project(k, config.k_dim(), config.kv_heads(), state.key_weight(), state.key_bias());
     if let Some(norm) = &config.qk_norm {
         q.data =
@@ -257,8 +260,59 @@ fn multi_head_of_doubles(
     }
     let v = project(v, config.v_dim(), config.kv_heads(), state.value_weight(), state.value_bias());
     let mut result = attend(&q, &k, &v, 4, &inner, arrays);
+    add_extra_keys(&mut result, state, &q, &inner);
+    result.output.iter_mut().zip(gates).for_each(|(value, gate)| *value /= 1.0 + (-gate).exp());
     result.output = linear(&result.output, config.query_width(), state.output_weight(), state.output_bias());
     result
+}
+
+/// Lets the keys that a layer adds take their share of each row: a learned key with its value, and one of zeros.
+fn add_extra_keys(result: &mut Attention, state: &AttentionState, q: &Heads, options: &AttentionOptions) {
+    let config = state.config();
+    let [batch, heads, queries, keys] = result.shape;
+    let count = config.extra_keys();
+    let (size, group) = (config.head_dim, heads / config.kv_heads());
+    let dropout = Dropout::new(options.dropout, options.seed);
+    let mut all_weights = Vec::new();
+    for (row, &log_sum) in result.log_sum_exp.iter().enumerate().filter(|_| count > 0) {
+        let (b, h, i) = (row / (heads * queries), row / queries % heads, row % queries);
+        let part = |part| state.part(part).map(|all| &all[h / group * size..][..size]);
+        let mut scores = vec![log_sum];
+        if let Some(key) = part(Part::ExtraKey) {
+            let product: f64 = q.data[q.row(b, h, i)].iter().zip(key).map(|(q, k)| q * f64::from(*k)).sum();
+            let score = product * f64::from(options.scale.unwrap_or(1.0 / (size as f32).sqrt()));
+            let cap = f64::from(options.softcap);
+            scores.push(if cap > 0.0 { cap * (score / cap).tanh() } else { score });
+        }
+        scores.extend(config.add_zero_attn.then_some(0.0));
+        let (mut shares, _) = softmax(&scores);
+        let mut factors = vec![1.0f32; count];
+        if let Some(dropout) = dropout {
+            dropout.apply([b, h, i], keys, factors.iter_mut());
+        }
+        shares[1..].iter_mut().zip(factors).for_each(|(share, factor)| *share *= f64::from(factor));
+        all_weights.extend(result.weights[row * keys..][..keys].iter().map(|weight| weight * shares[0]));
+        all_weights.extend(&shares[1..]);
+        let output = &mut result.output[((b * queries + i) * heads + h) * size..][..size];
+        output.iter_mut().for_each(|value| *value *= shares[0]);
+        if let Some(value) = part(Part::ExtraValue) {
+            output.iter_mut().zip(value).for_each(|(sum, value)| *sum += shares[1] * f64::from(*value));
+        }
+    }
+    if count > 0 {
+        result.weights = all_weights;
+        result.shape = [batch, heads, queries, keys + count];
+    }
+}
+
+/// Splits rows of the query projection into the queries and the gates, if there are any: a head's are after its query.
+fn split_gates(rows: Vec<f64>, config: &AttentionConfig) -> (Vec<f64>, Vec<f64>) {
+    if !config.output_gate {
+        return (rows, Vec::new());
+    }
+    let heads = rows.chunks(2 * config.head_dim).map(|head| head.split_at(config.head_dim));
+    let (queries, gates): (Vec<&[f64]>, Vec<&[f64]>) = heads.unzip();
+    (queries.concat(), gates.concat())
 }
 
 /// Normalizes projected queries or keys, `[…, width]`.

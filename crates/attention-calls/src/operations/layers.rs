@@ -57,8 +57,13 @@ pub(super) fn multi_head_attention(call: &mut Call<'_>) -> Result<()> {
     let layer: &MultiHeadAttention = call.object(0)?;
     let config = layer.config();
     let output = call.output_like(inputs.query.shape, config.model_dim())?;
-    let weights = weights(call, inputs.query, inputs.key, &options, config.num_heads)?;
+    let weights = weights(call, inputs.query, inputs.key, &options, maps(config))?;
     layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
+}
+
+/// Returns the number of heads, and of the keys that the layer adds to those of a call.
+fn maps(config: &AttentionConfig) -> [usize; 2] {
+    [config.num_heads, config.extra_keys()]
 }
 
 /// Allocates the attention weights, if requested.
@@ -67,12 +72,13 @@ fn weights<'a>(
     query: Tensor<'_>,
     key: Option<Tensor<'_>>,
     options: &LayerOptions,
-    num_heads: usize,
+    [num_heads, extra_keys]: [usize; 2],
 ) -> Result<Option<&'a mut [f32]>> {
     let (&[batch, length, _], &[_, keys, _]) = (query.shape.dims(), key.unwrap_or(query).shape.dims()) else {
         // The mechanism rejects other ranks.
         return call.absent().map(|()| None);
     };
+    let keys = keys + extra_keys;
     if options.average_weights {
         return call.output(&[batch, length, keys]).map(Some);
     }
@@ -134,7 +140,7 @@ pub(super) fn transformer_encoder_layer(call: &mut Call<'_>) -> Result<()> {
     let options: LayerOptions = call.options(&[])?;
     let layer: &TransformerEncoderLayer = call.object(0)?;
     let output = call.output(x.shape.dims())?;
-    let weights = weights(call, x, None, &options, layer.config().num_heads)?;
+    let weights = weights(call, x, None, &options, maps(layer.state().attention().config()))?;
     layer.forward(call.context, x, &options, arrays, call.training, output, weights)
 }
 
@@ -168,7 +174,7 @@ pub(super) fn decoder_layer(call: &mut Call<'_>) -> Result<()> {
     let options: LayerOptions = call.options(&[])?;
     let layer: &DecoderLayer = call.object(0)?;
     let output = call.output(x.shape.dims())?;
-    let weights = weights(call, x, None, &options, layer.config().num_heads)?;
+    let weights = weights(call, x, None, &options, maps(layer.attention().config()))?;
     layer.forward(call.context, x, &options, arrays, call.training, output, weights)
 }
 
@@ -198,7 +204,7 @@ pub(super) fn transformer_decoder_layer(call: &mut Call<'_>) -> Result<()> {
     let options: LayerOptions = call.options(&[])?;
     let layer: &TransformerDecoderLayer = call.object(0)?;
     let output = call.output(x.shape.dims())?;
-    let weights = weights(call, x, None, &options, layer.config().num_heads)?;
+    let weights = weights(call, x, None, &options, maps(layer.attentions()[0].config()))?;
     let inputs = DecoderInputs { x, context, context_lengths };
     layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
 }
@@ -229,7 +235,7 @@ pub(super) fn latent_attention(call: &mut Call<'_>) -> Result<()> {
     let options: LayerOptions = call.options(&["seed"])?;
     let layer: &LatentAttention = call.object(0)?;
     let output = call.output(x.shape.dims())?;
-    let weights = weights(call, x, None, &options, layer.config().num_heads)?;
+    let weights = weights(call, x, None, &options, [layer.config().num_heads, 0])?;
     layer.forward(call.context, x, &options, arrays, output, weights)
 }
 

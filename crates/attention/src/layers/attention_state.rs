@@ -11,8 +11,8 @@ use crate::options::{AttentionConfig, NormOver};
 use crate::tensor::{Shape, try_zeroed};
 
 use Part::{
-    KeyBias, KeyNormBias, KeyNormWeight, KeyWeight, OutputBias, OutputWeight, QueryBias, QueryNormBias,
-    QueryNormWeight, QueryWeight, ValueBias, ValueWeight,
+    ExtraKey, ExtraValue, KeyBias, KeyNormBias, KeyNormWeight, KeyWeight, OutputBias, OutputWeight, QueryBias,
+    QueryNormBias, QueryNormWeight, QueryWeight, ValueBias, ValueWeight,
 };
 
 /// The projections of an attention layer, each `[out, in]` and row-major, and its other parameters.
@@ -30,6 +30,8 @@ const COMMON: &[Name] = &[
     ("q_norm.bias", QueryNormBias, QueryNormBias),
     ("k_norm.weight", KeyNormWeight, KeyNormWeight),
     ("k_norm.bias", KeyNormBias, KeyNormBias),
+    ("bias_k", ExtraKey, ExtraKey),
+    ("bias_v", ExtraValue, ExtraValue),
 ];
 
 /// The projections of `torch.nn.MultiheadAttention`, with inputs of different sizes.
@@ -46,6 +48,8 @@ const TORCH_REST: &[Name] = &[
     ("q_proj_bias", QueryBias, QueryBias),
     ("k_proj_bias", KeyBias, KeyBias),
     ("v_proj_bias", ValueBias, ValueBias),
+    ("bias_k", ExtraKey, ExtraKey),
+    ("bias_v", ExtraValue, ExtraValue),
     ("out_proj.weight", OutputWeight, OutputWeight),
     ("out_proj.bias", OutputBias, OutputBias),
 ];
@@ -119,7 +123,8 @@ const WHISPER: Naming = Naming {
 
 /// Returns the parameters of an attention layer with this configuration.
 fn table(config: &AttentionConfig) -> Vec<Parameter> {
-    let (query, kv, model) = (config.query_width(), config.kv_width(), config.model_dim());
+    let (query, kv, model) = (config.query_rows(), config.kv_width(), config.model_dim());
+    let joined = config.query_width();
     let (k_dim, v_dim) = (config.k_dim(), config.v_dim());
     let biases = config.use_bias();
     let zeros = Initial::Constant(0.0);
@@ -132,19 +137,25 @@ fn table(config: &AttentionConfig) -> Vec<Parameter> {
         (biases.query, QueryBias, Shape::of([query]), zeros),
         (biases.key, KeyBias, Shape::of([kv]), zeros),
         (biases.value, ValueBias, Shape::of([kv]), zeros),
-        (true, OutputWeight, Shape::of([model, query]), Initial::LinearWeight(query)),
-        (biases.output, OutputBias, Shape::of([model]), Initial::ZeroedLinearBias(query)),
+        (true, OutputWeight, Shape::of([model, joined]), Initial::LinearWeight(joined)),
+        (biases.output, OutputBias, Shape::of([model]), Initial::ZeroedLinearBias(joined)),
     ];
+    // `xavier_normal_` of one row.
+    let extra = Initial::Normal(1.0 / (kv as f64).sqrt());
     if let Some(norm) = config.qk_norm {
         let size = |width| Shape::of([if norm.over == NormOver::Head { config.head_dim } else { width }]);
         let (ones, has_bias) = (Initial::Constant(1.0 - norm.weight_offset), norm.kind() == NormKind::Layer);
         table.extend([
-            (true, QueryNormWeight, size(query), ones),
-            (has_bias, QueryNormBias, size(query), zeros),
+            (true, QueryNormWeight, size(joined), ones),
+            (has_bias, QueryNormBias, size(joined), zeros),
             (true, KeyNormWeight, size(kv), ones),
             (has_bias, KeyNormBias, size(kv), zeros),
         ]);
     }
+    table.extend([
+        (config.add_bias_kv, ExtraKey, Shape::of([1, 1, kv]), extra),
+        (config.add_bias_kv, ExtraValue, Shape::of([1, 1, kv]), extra),
+    ]);
     let present = table.into_iter().filter(|(is_present, ..)| *is_present);
     present.map(|(_, part, shape, initial)| Parameter { part, shape, initial }).collect()
 }
@@ -206,13 +217,13 @@ impl AttentionState {
         self.parameters.get(part)
     }
 
-    /// Returns all input projections as one matrix `[(numHeads + 2 · kvHeads) · headDim, modelDim]`, or `None` if the
+    /// Returns all input projections as one matrix `[(numHeads + 2 · kvHeads) · headDim, modelDim]` without gates, or `None` if the
     /// input sizes differ.
     pub fn input_weight(&self) -> Option<&[f32]> {
         self.config.is_packed().then(|| self.parameters.span(QueryWeight, ValueWeight)).flatten()
     }
 
-    /// Returns the query projection, `[numHeads · headDim, modelDim]`.
+    /// Returns the query projection, `[numHeads · headDim, modelDim]`; with gates, each head's are after its queries.
     pub fn query_weight(&self) -> &[f32] {
         self.part(QueryWeight).unwrap_or_default()
     }
@@ -237,7 +248,7 @@ impl AttentionState {
         if let Some(bias) = self.input_bias() {
             return Ok(Some(Cow::Borrowed(bias)));
         }
-        let (query, kv) = (self.config.query_width(), self.config.kv_width());
+        let (query, kv) = (self.config.query_rows(), self.config.kv_width());
         let places = [(QueryBias, 0, query), (KeyBias, query, kv), (ValueBias, query + kv, kv)];
         if places.iter().all(|&(part, ..)| self.part(part).is_none()) {
             return Ok(None);

@@ -6,6 +6,7 @@ pub mod decoder;
 pub mod dense;
 pub mod encoder;
 mod entries;
+mod extra_keys;
 mod feed_forward;
 pub mod latent;
 pub mod multi_head;

@@ -8,7 +8,9 @@ use crate::context::{Context, Partition, operations};
 use crate::error::{Error, Result};
 use crate::layers::attention_state::AttentionState;
 use crate::layers::entries::{Entry, LoadOptions};
+use crate::layers::extra_keys::{Attended, ExtraKeys};
 use crate::layers::parameters::Part;
+use crate::math::gate::Gates;
 use crate::math::linear::{Finish, project, project_and};
 use crate::math::norm::{Norm, Segments};
 use crate::math::random::Dropout;
@@ -176,7 +178,7 @@ impl MultiHeadAttention {
         let weights_of = if options.average_weights { WeightsOf::MeanHead } else { WeightsOf::EachHead };
         if let Some(weights) = weights {
             let maps = if weights_of == WeightsOf::MeanHead { 1 } else { heads };
-            check_output("weights", weights, batch * maps * queries * keys)?;
+            check_output("weights", weights, batch * maps * queries * (keys + config.extra_keys()))?;
         }
         Ok(Plan {
             batch,
@@ -201,7 +203,7 @@ impl MultiHeadAttention {
             plan.visibility.causal(),
         );
         [
-            operations([4, rows, config.model_dim(), config.query_width()]),
+            operations([2, rows, config.model_dim(), config.query_rows() + config.query_width()]),
             operations([2, keys, config.k_dim() + config.v_dim(), config.kv_width()]),
             pass.saturating_mul(if has_weights { 2 } else { 1 }),
         ]
@@ -228,13 +230,16 @@ impl MultiHeadAttention {
         let whole = context.with_partition(Partition::WHOLE);
         let mut projected = self.project_inputs(whole, inputs, key, value, batch * queries, batch * keys)?;
         let strides = |rows: usize, row: usize| Strides { batch: rows * row, head: config.head_dim, row };
+        // A gate follows each head's query.
+        let query_head = config.query_rows() / config.num_heads;
+        let query_strides = Strides { head: query_head, ..strides(queries, projected.query_row) };
         if let Some(norm) = &config.qk_norm {
             self.normalize(context, norm, &mut projected);
         }
         if let Some(rotary) = config.rotary {
             let rows = Rows {
                 data: &mut projected.data,
-                strides: strides(queries, projected.query_row),
+                strides: query_strides,
                 batch,
                 heads: config.num_heads,
                 length: queries,
@@ -253,7 +258,7 @@ impl MultiHeadAttention {
             q: &projected.data,
             k: &projected.data[projected.key..],
             v: &projected.data[projected.value..],
-            q_strides: strides(queries, projected.query_row),
+            q_strides: query_strides,
             k_strides: strides(keys, projected.kv_row),
             v_strides: strides(keys, projected.kv_row),
             output_strides: Strides::new(Layout::Blhd, config.num_heads, queries, config.head_dim),
@@ -274,17 +279,46 @@ impl MultiHeadAttention {
         };
         let width = config.query_width();
         let mut joined = try_zeroed("working memory", batch * queries * width)?;
-        let outputs = Outputs { output: &mut joined, weights, ..Outputs::default() };
-        attention::attend(context, &problem, outputs, plan.weights_of, None)?;
+        self.attend(context, &problem, &mut joined, weights, plan.weights_of)?;
+        if config.output_gate {
+            let gates = Gates { data: &projected.data, row: projected.query_row, size: config.head_dim };
+            gates.apply(context, &mut joined, width);
+        }
         let (weight, bias) = (self.state.output_weight(), self.state.output_bias());
         project_and(context, &joined, batch * queries, width, weight, config.model_dim(), bias, finish, output)
+    }
+
+    /// Attends to the keys of a call, and to those that the layer adds.
+    fn attend(
+        &self,
+        context: Context<'_>,
+        problem: &Problem<'_>,
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+        weights_of: WeightsOf,
+    ) -> Result<()> {
+        let Some(extra) = ExtraKeys::of(&self.state) else {
+            let outputs = Outputs { output, weights, ..Outputs::default() };
+            return attention::attend(context, problem, outputs, weights_of, None);
+        };
+        let mut log_sum_exp = try_zeroed("working memory", problem.rows())?;
+        let mut each = try_zeroed("weights", if weights.is_some() { problem.rows() * problem.keys } else { 0 })?;
+        let outputs = Outputs {
+            output: &mut *output,
+            weights: weights.is_some().then_some(&mut each[..]),
+            log_sum_exp: Some(&mut log_sum_exp),
+            top: None,
+        };
+        attention::attend(context, problem, outputs, WeightsOf::EachHead, None)?;
+        let attended = Attended { output, log_sum_exp: &log_sum_exp, weights: &each };
+        extra.add(context, problem, attended, weights, weights_of == WeightsOf::MeanHead)
     }
 
     /// Normalizes the projected queries and keys.
     fn normalize(&self, context: Context<'_>, norm: &QkNorm, projected: &mut Projected) {
         let (state, config) = (&self.state, self.config());
         let &mut Projected { key, value, query_row, kv_row, ref mut data } = projected;
-        let (query_width, kv_width) = (config.query_width(), config.kv_width());
+        let (query_width, kv_width) = (config.query_rows(), config.kv_width());
         // Rows of a joint projection hold q, k and v side by side.
         let is_joint = kv_row > kv_width;
         let (queries, keys, first_key) =
@@ -295,7 +329,9 @@ impl MultiHeadAttention {
         ];
         for (rows, row, first, width, weight, bias) in parts {
             let size = if norm.over == NormOver::Head { config.head_dim } else { width };
-            let segments = Segments { row, columns: first..first + width, step: size, size };
+            // A gate follows each head's query.
+            let step = if config.output_gate && weight == Part::QueryNormWeight { 2 * size } else { size };
+            let segments = Segments { row, columns: first..first + width, step, size };
             let norm = Norm {
                 kind: norm.kind(),
                 weight: state.part(weight),
@@ -318,7 +354,7 @@ impl MultiHeadAttention {
         kv_rows: usize,
     ) -> Result<Projected> {
         let (state, config) = (&self.state, self.config());
-        let (query_width, kv_width) = (config.query_width(), config.kv_width());
+        let (query_width, kv_width) = (config.query_rows(), config.kv_width());
         if let (Some(weight), None, None) = (state.input_weight(), inputs.key, inputs.value) {
             let width = query_width + 2 * kv_width;
             let mut data = try_zeroed("working memory", query_rows * width)?;

@@ -25,6 +25,8 @@ pub enum Part {
     QueryNormBias,
     KeyNormWeight,
     KeyNormBias,
+    ExtraKey,
+    ExtraValue,
     QueryLatentWeight,
     QueryLatentBias,
     QueryLatentNormWeight,
@@ -56,6 +58,8 @@ pub(crate) enum Initial {
     Constant(f32),
     /// `xavier_uniform_` of a matrix with these numbers of rows and columns, of which the parameter may be a part.
     Xavier(usize, usize),
+    /// Normal numbers with this deviation.
+    Normal(f64),
     /// `torch.nn.Linear`'s weight over this number of inputs.
     LinearWeight(usize),
     /// `torch.nn.Linear`'s bias over this number of inputs.
@@ -134,6 +138,10 @@ impl Parameters {
         match initial {
             Initial::Constant(value) => values.fill(value),
             Initial::Xavier(rows, columns) => generator.fill_xavier_uniform(rows, columns, values),
+            Initial::Normal(deviation) => {
+                generator.fill_normal(values);
+                values.iter_mut().for_each(|value| *value = (f64::from(*value) * deviation) as f32);
+            }
             Initial::LinearWeight(inputs) => generator.fill_linear_weight(inputs, values),
             Initial::LinearBias(inputs) => generator.fill_linear_bias(inputs, values),
             Initial::ZeroedLinearBias(inputs) => {

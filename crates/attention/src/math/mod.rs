@@ -7,6 +7,7 @@ pub mod broadcast;
 pub mod decimal;
 pub mod dot;
 pub mod exp;
+pub(crate) mod gate;
 pub mod largest;
 pub mod linear;
 pub mod log;

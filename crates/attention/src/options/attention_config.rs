@@ -55,6 +55,16 @@ pub struct AttentionConfig {
     /// Normalizes projected queries and keys before their rotation; no norm by default.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub qk_norm: Option<QkNorm>,
+    /// Multiplies the joined heads by the logistic function of gates, for which the query projection has a second part
+    /// for each head, as in Qwen3-Next; false by default.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
+    pub output_gate: bool,
+    /// Adds a learned key and its value, `bias_k` and `bias_v`, after those of every call; false by default.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
+    pub add_bias_kv: bool,
+    /// Adds a key and a value of zeros after those of every call; false by default.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
+    pub add_zero_attn: bool,
 }
 
 /// The projections that have biases.
@@ -177,9 +187,19 @@ impl AttentionConfig {
         self.num_heads * self.head_dim
     }
 
+    /// Returns the number of rows of the query projection: those of the queries and, if there are any, of the gates.
+    pub fn query_rows(&self) -> usize {
+        self.query_width() * if self.output_gate { 2 } else { 1 }
+    }
+
     /// Returns the width of the projected keys and values, `kv_heads · head_dim`.
     pub fn kv_width(&self) -> usize {
         self.kv_heads() * self.head_dim
+    }
+
+    /// Returns the number of keys that the layer adds to those of a call.
+    pub fn extra_keys(&self) -> usize {
+        usize::from(self.add_bias_kv) + usize::from(self.add_zero_attn)
     }
 
     /// Returns true if query, key and value share an input size, so that PyTorch packs their projections into one
@@ -215,6 +235,10 @@ impl AttentionConfig {
         self.dropout = Some(self.dropout());
         self.seed = Some(self.seed());
         self.check_sizes()?;
+        if self.output_gate && self.qk_norm.is_some_and(|norm| norm.over == NormOver::Model) {
+            let expected = "'head', as output_gate puts a gate after each head's query";
+            return Err(Error::option("qk_norm.over", expected, "'model'"));
+        }
         Ok(self)
     }
 
@@ -272,7 +296,10 @@ impl AttentionConfig {
             return Err(Error::value("kv_heads", format_args!("a divisor of num_heads {}", self.num_heads), kv_heads));
         }
         let fits = |width: usize, inputs: usize| width.checked_mul(inputs).is_some_and(|n| n <= MOST_ELEMENTS);
-        let inner = self.num_heads.checked_mul(self.head_dim).and_then(|inner| inner.checked_mul(3));
+        let inner = self
+            .num_heads
+            .checked_mul(self.head_dim)
+            .and_then(|inner| inner.checked_mul(if self.output_gate { 4 } else { 3 }));
         let widest = model_dim.max(k_dim).max(v_dim);
         if !inner.is_some_and(|inner| fits(inner, widest)) {
             return Err(Error::option(

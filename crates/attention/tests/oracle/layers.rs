@@ -75,6 +75,8 @@ fn settings() -> impl Strategy<Value = String> {
         r#","qkNorm":"model""#,
         r#","qkNorm":{"over":"head","epsilon":0.1,"weightOffset":1}"#,
         r#","qkNorm":{"over":"model","kind":"layer"}"#,
+        r#","outputGate":true"#,
+        r#","outputGate":true,"qkNorm":"head""#,
     ]);
     let biases = choices(&[
         "",
@@ -83,7 +85,9 @@ fn settings() -> impl Strategy<Value = String> {
         r#","useBias":{"query":false,"output":false}"#,
     ]);
     let calls = choices(&["", r#","causal":true,"window":[3,2]"#, r#","scale":0.3,"softcap":4"#]);
-    (norms, biases, calls).prop_map(|(norm, biases, calls)| format!("{norm}{biases}{calls}"))
+    let extra =
+        choices(&["", r#","addZeroAttn":true"#, r#","addBiasKv":true"#, r#","addBiasKv":true,"addZeroAttn":true"#]);
+    (norms, biases, calls, extra).prop_map(|(norm, biases, calls, extra)| format!("{norm}{biases}{calls}{extra}"))
 }
 
 /// Creates a layer without zeros among its parameters. Each matrix is scaled so that results keep the magnitude of the
