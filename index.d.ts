@@ -1292,6 +1292,18 @@ export interface AttentionConfig {
    * `k_norm.weight`. Default: no norm.
    */
   qkNorm?: 'head' | 'model' | QkNorm | null | undefined
+  /**
+   * Multiplies the joined heads by `sigmoid(gate)` before the output projection, as in Qwen3-Next. The query projection
+   * then has twice its rows: each head's gate follows its query. Default: false.
+   */
+  outputGate?: boolean | null | undefined
+  /**
+   * Adds a learned key and its value, the parameters `bias_k` and `bias_v`, after those of every call, as in PyTorch.
+   * Every row sees it, and weights have a column for it. Default: false.
+   */
+  addBiasKv?: boolean | null | undefined
+  /** Adds a key and a value of zeros likewise, after the learned ones. Default: false. */
+  addZeroAttn?: boolean | null | undefined
 }
 
 /** The norms of projected queries and keys in an {@link AttentionConfig}. */
@@ -1354,6 +1366,9 @@ export declare class MultiHeadAttention extends Layer {
       softcap?: number
       scale?: number
       qkNorm?: Readonly<Required<{ [Name in keyof QkNorm]: NonNullable<QkNorm[Name]> }>>
+      outputGate?: true
+      addBiasKv?: true
+      addZeroAttn?: true
     }
   >
   /**
@@ -1463,8 +1478,24 @@ export interface EncoderConfig {
   feedForwardDim?: number | null | undefined
   /** Activation between the two projections; 'gelu' is the exact form, 'quick-gelu' is CLIP's. Default: 'relu'. */
   activation?: 'relu' | 'gelu' | 'gelu-tanh' | 'quick-gelu' | 'silu' | null | undefined
+  /**
+   * Multiplies the activation by a second projection of the input, as in ModernBERT and T5 1.1; its parameters are
+   * `linear_gate.weight` and `linear_gate.bias`, and the activation is that of the gate. Default: false.
+   */
+  gated?: boolean | null | undefined
+  /** Use biases in all projections and in layer norms. Default: true. */
+  useBias?: boolean | null | undefined
+  /** Layer norms, or root-mean-square norms, which have no biases. Default: 'layer'. */
+  norm?: 'layer' | 'rms' | null | undefined
   /** Apply the norms to the input of attention and feed-forward network, instead of to the sums. Default: false. */
   normFirst?: boolean | null | undefined
+  /** Give the attention a norm; ModernBERT's first layer has none. Default: true. */
+  attentionNorm?: boolean | null | undefined
+  /**
+   * Further settings of the attention. `useBias`, `dropout` and `seed` default to the layer's; `numHeads` and `modelDim`
+   * are the layer's. Default: none.
+   */
+  attention?: Partial<AttentionConfig> | null | undefined
   /** Added to the variance in the norms, in [0, 1). Default: 1e-5; BERT uses 1e-12. */
   epsilon?: number | null | undefined
   /** The probability, in [0, 1), of dropping a value in training. Default: 0.1. */
@@ -1475,8 +1506,9 @@ export interface EncoderConfig {
 
 /**
  * A transformer encoder layer, like `torch.nn.TransformerEncoderLayer(batch_first=True)`, with the same defaults:
- * self-attention and a feed-forward network, each with a residual connection, and two layer norms. loadStateDict
- * accepts PyTorch's names and those of a BERT layer, for example under `'encoder.layer.0'`.
+ * self-attention and a feed-forward network, each with a residual connection, and two layer norms. Further settings
+ * make it the encoder layer of ModernBERT or ViT. loadStateDict accepts PyTorch's names and those of such models, for
+ * example under `'encoder.layer.0'`.
  *
  * In training, `dropout` applies to the attention weights, the attention output, the activation, and the output of the
  * feed-forward network. The dropped values depend only on the seed and on their positions.
@@ -1493,8 +1525,23 @@ export interface EncoderConfig {
  */
 export declare class TransformerEncoderLayer extends Layer {
   constructor(config: EncoderConfig)
-  /** The configuration, including all defaults. */
-  readonly config: Readonly<{ [Name in keyof EncoderConfig]-?: NonNullable<EncoderConfig[Name]> }>
+  /**
+   * The configuration with its defaults. `gated`, `useBias`, `norm`, `attentionNorm` and `attention` appear only if they
+   * differ from their defaults.
+   */
+  readonly config: Readonly<
+    {
+      [
+        Name in 'modelDim' | 'numHeads' | 'feedForwardDim' | 'activation' | 'normFirst' | 'epsilon' | 'dropout' | 'seed'
+      ]-?: NonNullable<EncoderConfig[Name]>
+    } & {
+      gated?: true
+      useBias?: false
+      norm?: 'rms'
+      attentionNorm?: false
+      attention?: MultiHeadAttention['config']
+    }
+  >
   /**
    * `x [B,L,modelDim]` gives `output [B,L,modelDim]`; `weights` are the attention weights.
    *

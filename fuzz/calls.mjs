@@ -137,6 +137,9 @@ function heads(w) {
       window: () => [w.r.int(-1, 3), w.r.int(-1, 3)],
       softcap: () => w.r.int(0, 5),
       scale: () => w.r.next(),
+      outputGate: () => w.r.chance(0.5),
+      addBiasKv: () => w.r.chance(0.5),
+      addZeroAttn: () => w.r.chance(0.5),
       qkNorm: () =>
         w.r.chance(0.5) ? 'model' : { over: 'head', ...w.some({ kind: () => 'layer', epsilon: () => 0.1 }) },
       rotary: () => ({ ...w.some({ base: () => 100, interleaved: () => w.r.chance(0.5) }) })
@@ -148,6 +151,7 @@ function heads(w) {
 function layerConfig(w) {
   const config = /** @type {any} */ (heads(w))
   if (config.rotary && config.headDim % 2) config.headDim++
+  if (config.qkNorm === 'model') delete config.outputGate
   return config
 }
 
@@ -224,6 +228,14 @@ const encoderConfig = (w) => {
     ...w.some({
       activation: () => w.r.pick(['relu', 'gelu', 'gelu-tanh', 'quick-gelu', 'silu']),
       normFirst: () => true,
+      gated: () => true,
+      useBias: () => false,
+      norm: () => 'rms',
+      attentionNorm: () => false,
+      attention: () => {
+        const { numHeads: _, modelDim: __, ...settings } = layerConfig(w)
+        return settings
+      },
       epsilon: () => 1e-12,
       dropout: () => 0.5,
       seed: () => w.r.int(0, 99)

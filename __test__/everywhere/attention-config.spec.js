@@ -21,16 +21,41 @@ const stateOf = ({ tensors }) =>
   )
 
 onBothBackends((kind, attention) => {
-  const { CrossAttention, MultiHeadAttention, SelfAttention } = attention
+  const { CrossAttention, MultiHeadAttention, SelfAttention, TransformerEncoderLayer } = attention
 
   for (const golden of cases) {
     test(`${kind} gives what the reference gives: ${golden.name}`, async (t) => {
-      const layer = new attention[/** @type {'SelfAttention'} */ (golden.kind)](/** @type {Any} */ (golden.config))
+      const layer = new attention[/** @type {'SelfAttention'} */ (golden.layer)](/** @type {Any} */ (golden.config))
       t.teardown(() => layer.dispose())
+      if (golden.kind === 'initial') {
+        const [found, expected] = [layer.stateDict(), stateOf(golden)]
+        t.deepEqual(Object.keys(found), golden.order)
+        for (const name of golden.order) {
+          // PyTorch's normal numbers come from vectorized functions of its own.
+          if (name.startsWith('bias_')) t.is(difference(found[name], expected[name], { absolute: 1e-6 }), undefined)
+          else t.is(bits(found[name]), bits(expected[name]), name)
+        }
+        return
+      }
       layer.loadStateDict(stateOf(golden))
       const { x, output } = golden.tensors
       const found = layer.forward(x).output
       t.is(difference(found, output, tolerance), undefined)
+      if (golden.tensors.weights) {
+        const { weights } = golden.tensors
+        const result = layer.forward(x, { weights: true, averageWeights: false })
+        t.is(difference(result.weights, weights, tolerance), undefined)
+        t.is(bits(result.output), bits(found))
+        const [batch, heads, rows, keys] = weights.shape
+        const mean = new Float32Array(batch * rows * keys)
+        const size = rows * keys
+        for (const [index] of mean.entries()) {
+          const [b, place] = [Math.floor(index / size), index % size]
+          for (let h = 0; h < heads; h++) mean[index] += weights.data[(b * heads + h) * size + place] / heads
+        }
+        const averaged = layer.forward(x, { averageWeights: true }).weights
+        t.is(difference(averaged, { data: mean, shape: [batch, rows, keys] }, tolerance), undefined)
+      }
       t.is(bits((await layer.forwardAsync(x)).output), bits(found))
       const state = layer.stateDict()
       const sizes = Object.values(state).map(({ data }) => data.length)
@@ -76,6 +101,70 @@ onBothBackends((kind, attention) => {
         const input = kDim === 8 ? x : context
         t.is(bits(some.forward(x, input).output), bits(all.forward(x, input).output))
       }
+    }
+  })
+
+  test(`${kind}: an encoder layer hands its settings to the attention, whose own settings precede them`, (t) => {
+    const make = (/** @type {Any} */ config) => {
+      const layer = new TransformerEncoderLayer({ modelDim: 8, numHeads: 2, feedForwardDim: 6, ...config })
+      t.teardown(() => layer.dispose())
+      return layer
+    }
+    t.is(make({}).config.attention, undefined)
+    const { attention: inner, ...outer } = make({
+      useBias: false,
+      norm: 'rms',
+      gated: true,
+      attentionNorm: false,
+      seed: 3,
+      attention: { headDim: 5, kvHeads: 1, useBias: { output: false }, dropout: 0, rotary: { dim: 2 } }
+    }).config
+    t.like(outer, { useBias: false, norm: 'rms', gated: true, attentionNorm: false, dropout: 0.1 })
+    t.like(inner, { numHeads: 2, modelDim: 8, headDim: 5, kvHeads: 1, dropout: 0, seed: 3 })
+    t.deepEqual(inner?.useBias, { query: true, key: true, value: true, output: false })
+    t.true(Object.isFrozen(inner?.rotary))
+
+    const shapes = (/** @type {Any} */ config) =>
+      Object.entries(make(config).stateDict()).map(([name, { shape }]) => `${name} ${shape}`)
+    t.deepEqual(shapes({ useBias: false, norm: 'rms', gated: true, attentionNorm: false }), [
+      'self_attn.in_proj_weight 24,8',
+      'self_attn.out_proj.weight 8,8',
+      'linear1.weight 6,8',
+      'linear_gate.weight 6,8',
+      'linear2.weight 8,6',
+      'norm2.weight 8'
+    ])
+    const gated = shapes({ gated: true, attention: { outputGate: true, qkNorm: 'head' } })
+    t.true(
+      ['self_attn.in_proj_weight 32,8', 'self_attn.q_norm.weight 4', 'linear_gate.bias 6'].every((name) =>
+        gated.includes(name)
+      )
+    )
+
+    const x = normal([2, 5, 8], 7)
+    const output = (/** @type {Any} */ config) => bits(make({ seed: 4, ...config }).forward(x).output)
+    t.is(output({ attention: {} }), output({}))
+    const causal = make({ seed: 4 }).forward(x, { causal: true }).output
+    t.is(output({ attention: { causal: true } }), bits(causal))
+
+    /** @type {[Any, string][]} */
+    const wrong = [
+      [{ attention: { numHeads: 4 } }, 'attention.numHeads'],
+      [{ attention: { modelDim: 4 } }, 'attention.modelDim'],
+      [{ attention: { kDim: 4 } }, 'attention.kDim'],
+      [{ attention: { qkNorm: { over: 'head', kind: 'l2' } } }, 'attention.qkNorm.kind'],
+      [{ attention: { heads: 2 } }, 'attention.heads'],
+      [{ attention: { outputGate: true, qkNorm: 'model' } }, 'attention.qkNorm.over'],
+      [{ numHeads: 3 }, 'numHeads'],
+      [{ norm: 'batch' }, 'norm'],
+      [{ gated: 1 }, 'gated'],
+      [{ activation: 'tanh' }, 'activation']
+    ]
+    for (const [config, argument] of wrong) {
+      t.like(
+        faultOf(t, () => make(config)),
+        { code: 'OPTION', argument }
+      )
     }
   })
 

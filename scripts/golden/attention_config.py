@@ -10,11 +10,11 @@ import transformers
 from torch import nn
 from transformers.models.gemma2 import modeling_gemma2 as gemma2
 from transformers.models.gemma3 import modeling_gemma3 as gemma3
+from transformers.models.modernbert import modeling_modernbert as modernbert
 from transformers.models.olmo2 import modeling_olmo2 as olmo2
 from transformers.models.qwen2 import modeling_qwen2 as qwen2
 from transformers.models.qwen3 import modeling_qwen3 as qwen3
 from transformers.models.qwen3_next import modeling_qwen3_next as qwen3_next
-from transformers.models.t5 import modeling_t5 as t5
 
 from golden import Golden, normal
 
@@ -42,7 +42,10 @@ class Family:
     reference: transformers.PretrainedConfig
     config: dict
     window: int = LENGTH
+    rotary: nn.Module = qwen3.Qwen3RotaryEmbedding(qwen3.Qwen3Config(**SIZES))
 
+
+QWEN3_NEXT = qwen3_next.Qwen3NextConfig(**SIZES, partial_rotary_factor=0.25)
 
 FAMILIES = [
     Family(
@@ -67,6 +70,17 @@ FAMILIES = [
         olmo2.Olmo2Config(**SIZES, rms_norm_eps=1e-3),
         {"useBias": False, "qkNorm": {"over": "model", "epsilon": 1e-3}},
     ),
+    Family(
+        qwen3_next.Qwen3NextAttention,
+        QWEN3_NEXT,
+        {
+            "useBias": False,
+            "outputGate": True,
+            "qkNorm": {"over": "head", "weightOffset": 1},
+            "rotary": {"dim": 2},
+        },
+        rotary=qwen3_next.Qwen3NextRotaryEmbedding(QWEN3_NEXT),
+    ),
 ]
 
 
@@ -80,7 +94,7 @@ def randomize(module, seed):
 
 
 def state(module, rename=lambda name: name):
-    return {f"state.{rename(name)}": value.numpy() for name, value in module.state_dict().items()}
+    return {f"state.{rename(name)}": value.numpy().copy() for name, value in module.state_dict().items()}
 
 
 def hidden_keys(window):
@@ -92,27 +106,46 @@ def hidden_keys(window):
 
 def families():
     """Causal attention with rotary positions."""
-    rotary = qwen3.Qwen3RotaryEmbedding(qwen3.Qwen3Config(**SIZES))
     for seed, family in enumerate(FAMILIES):
         module = randomize(family.module(family.reference, 0), seed)
         tensors = state(module)
         tensors["x"] = normal((seed, 0), 2, LENGTH, 24)
         with torch.no_grad():
             x = torch.from_numpy(tensors["x"]).double()
-            embeddings = rotary(x, torch.arange(LENGTH)[None])
+            embeddings = family.rotary(x, torch.arange(LENGTH)[None])
             mask = hidden_keys(family.window)
             output = module.double()(x, position_embeddings=embeddings, attention_mask=mask)[0]
         config = {"modelDim": 24, "numHeads": 4, "kvHeads": 2, "headDim": 8, "causal": True, "rotary": {}}
         golden.add(
             family.module.__name__,
             tensors | {"output": output.numpy()},
-            kind="SelfAttention",
+            layer="SelfAttention",
             config=config | family.config,
         )
 
 
+def extra_keys():
+    """`torch.nn.MultiheadAttention` with keys of its own: initial parameters, and attention with weights."""
+    for seed, bias_kv, zero in ((20, True, False), (21, False, True), (22, True, True)):
+        torch.manual_seed(seed)
+        arguments = dict(add_bias_kv=bias_kv, add_zero_attn=zero, batch_first=True)
+        module = nn.MultiheadAttention(16, 2, **arguments)
+        config = {"modelDim": 16, "numHeads": 2, "addBiasKv": bias_kv, "addZeroAttn": zero, "seed": seed}
+        name = "MultiheadAttention with " + " and ".join(["bias_kv"] * bias_kv + ["zero_attn"] * zero)
+        order = list(module.state_dict())
+        golden.add(f"{name}, initial", state(module), kind="initial", layer="SelfAttention", config=config, order=order)
+        randomize(module, seed)
+        tensors = state(module) | {"x": normal((seed, 0), 2, LENGTH, 16)}
+        with torch.no_grad():
+            x = torch.from_numpy(tensors["x"]).double()
+            hidden = torch.ones(LENGTH, LENGTH, dtype=torch.bool).triu(1)
+            output, weights = module.double()(x, x, x, attn_mask=hidden, average_attn_weights=False)
+        tensors |= {"output": output.numpy(), "weights": weights.numpy()}
+        golden.add(name, tensors, layer="SelfAttention", config=config | {"causal": True})
+
+
 def encoders():
-    """torch.nn.TransformerEncoderLayer without biases."""
+    """`torch.nn.TransformerEncoderLayer` without biases."""
     for seed, norm_first in ((30, False), (31, True)):
         torch.manual_seed(seed)
         arguments = dict(bias=False, norm_first=norm_first, activation="gelu", batch_first=True)
@@ -121,13 +154,45 @@ def encoders():
         config |= {"normFirst": norm_first, "seed": seed}
         name = f"TransformerEncoderLayer without biases, norm {'first' if norm_first else 'after'}"
         initial = state(module)
-        golden.add(f"{name}, initial", initial, kind="initial", config=config, order=list(module.state_dict()))
+        golden.add(f"{name}, initial", initial, kind="initial", layer="TransformerEncoderLayer", config=config, order=list(module.state_dict()))
         randomize(module, seed)
         tensors = state(module) | {"x": normal((seed, 0), 2, LENGTH, 16)}
         with torch.no_grad():
             output = module.double()(torch.from_numpy(tensors["x"]).double())
-        golden.add(name, tensors | {"output": output.numpy()}, kind="TransformerEncoderLayer", config=config)
+        golden.add(name, tensors | {"output": output.numpy()}, layer="TransformerEncoderLayer", config=config)
+
+
+def block(name, module, config, **given):
+    """A block of transformers, without a mask."""
+    randomize(module, config["seed"])
+    tensors = state(module) | {"x": normal((config["seed"], 0), 2, LENGTH, 24)}
+    with torch.no_grad():
+        output = module.double()(torch.from_numpy(tensors["x"]).double(), **given)
+    output = output if torch.is_tensor(output) else output[0]
+    golden.add(name, tensors | {"output": output.numpy()}, layer="TransformerEncoderLayer", config=config)
+
+
+def blocks():
+    """Encoder blocks with gates, and with or without norms before the attention."""
+    sizes = {"modelDim": 24, "numHeads": 4, "feedForwardDim": 20, "useBias": False, "normFirst": True, "gated": True}
+    reference = modernbert.ModernBertConfig(
+        hidden_size=24,
+        num_attention_heads=4,
+        intermediate_size=20,
+        num_hidden_layers=2,
+        layer_types=["full_attention"] * 2,
+        attn_implementation="eager",
+    )
+    rotary = qwen3.Qwen3RotaryEmbedding(qwen3.Qwen3Config(hidden_size=24, num_attention_heads=4, head_dim=6))
+    embeddings = rotary(torch.zeros(1, dtype=torch.float64), torch.arange(LENGTH)[None])
+    for layer in range(2):
+        config = sizes | {"activation": "gelu", "attention": {"rotary": {}}, "attentionNorm": layer > 0, "seed": 40 + layer}
+        module = modernbert.ModernBertEncoderLayer(reference, layer)
+        block(f"ModernBertEncoderLayer {layer}", module, config, position_embeddings=embeddings)
 
 
 families()
+extra_keys()
+encoders()
+blocks()
 golden.write()

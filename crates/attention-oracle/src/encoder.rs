@@ -4,6 +4,7 @@ use super::{doubles, linear, multi_head_of_doubles};
 use ruvector_attention::attention::Arrays;
 use ruvector_attention::layers::encoder::{EncoderState, Part};
 use ruvector_attention::math::activation::Activation;
+use ruvector_attention::math::norm::NormKind;
 use ruvector_attention::math::random::{Dropout, RowDropout};
 use ruvector_attention::options::LayerOptions;
 use ruvector_attention::tensor::Tensor;
@@ -106,8 +107,10 @@ pub fn encoder_layer(
         }
         values
     };
-    let normalised =
-        |x: &[f64], weight: Part, bias: Part| norm(x, size, true, state.part(weight), state.part(bias), config.epsilon);
+    let normalised = |x: &[f64], weight: Part, bias: Part| match state.part(weight) {
+        None => x.to_vec(),
+        weight => norm(x, size, config.norm == NormKind::Layer, weight, state.part(bias), config.epsilon),
+    };
     let sum = |a: &[f64], b: Vec<f64>| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a + b).collect() };
     let attend = |x: &[f64]| {
         let inputs = [(); 3].map(|()| (x.to_vec(), [batch, length]));
@@ -116,7 +119,14 @@ pub fn encoder_layer(
     };
     let feed_forward = |x: &[f64]| {
         let inner = linear(x, size, state.part(Part::Linear1Weight).unwrap(), state.part(Part::Linear1Bias));
-        let inner = inner.into_iter().map(|x| activation(config.activation, x)).collect();
+        let active = |x: Vec<f64>| x.into_iter().map(|x| activation(config.activation, x)).collect::<Vec<_>>();
+        let inner = match state.part(Part::GateWeight) {
+            Some(weight) => {
+                let gates = active(linear(x, size, weight, state.part(Part::GateBias)));
+                gates.into_iter().zip(inner).map(|(gate, x)| gate * x).collect()
+            }
+            None => active(inner),
+        };
         let inner = dropped(inner, config.feed_forward_dim, 1);
         let weight = state.part(Part::Linear2Weight).unwrap();
         dropped(linear(&inner, config.feed_forward_dim, weight, state.part(Part::Linear2Bias)), size, 2)

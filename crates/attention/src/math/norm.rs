@@ -21,6 +21,13 @@ pub enum NormKind {
     Rms,
 }
 
+impl NormKind {
+    /// Returns true for layer norm.
+    pub(crate) fn is_layer(&self) -> bool {
+        *self == Self::Layer
+    }
+}
+
 /// How rows are normalized.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Norm<'a> {

@@ -61,24 +61,31 @@ struct Call {
 fn call() -> impl Strategy<Value = Call> {
     let activations = vec!["relu", "gelu", "gelu-tanh", "quick-gelu", "silu"];
     let choices = (any::<bool>(), prop::sample::select(activations), prop::sample::select(vec!["0.1", "1e-5"]));
-    let config = (1usize..=4, 1usize..=12, 1usize..=70, choices);
+    let settings = vec![
+        "",
+        r#","useBias":false,"norm":"rms","gated":true"#,
+        r#","norm":"rms","attentionNorm":false"#,
+        r#","gated":true,"attention":{"headDim":5,"useBias":false,"qkNorm":"head","outputGate":true,"dropout":0}"#,
+        r#","useBias":false,"attention":{"causal":true,"rotary":{"dim":2},"headDim":4,"kvHeads":1,"scale":1}"#,
+    ];
+    let config = (1usize..=4, 1usize..=12, 1usize..=70, choices, prop::sample::select(settings));
     let rest = (1usize..=3, 0usize..=40, any::<[bool; 5]>(), prop::sample::select(vec![0.0f32, 8.0]), any::<u64>());
     (config, rest).prop_map(|(config, (batch, length, flags, softcap, seed))| {
-        let (heads, head_dim, inner, (norm_first, activation, epsilon)) = config;
+        let (heads, head_dim, inner, (norm_first, activation, epsilon), settings) = config;
         let size = heads * head_dim;
         let [causal, training, average_weights, lengths, float_mask] = flags;
         Call {
             config: format!(
                 r#"{{"modelDim":{size},"numHeads":{heads},"feedForwardDim":{inner},"activation":"{activation}",
-                "normFirst":{norm_first},"epsilon":{epsilon},"dropout":0.2,"seed":{}}}"#,
+                "normFirst":{norm_first},"epsilon":{epsilon},"dropout":0.2,"seed":{}{settings}}}"#,
                 seed >> 11
             ),
             shape: [batch, length, size],
             heads,
             training,
             options: LayerOptions {
-                causal: Some(causal),
-                softcap: Some(softcap),
+                causal: causal.then_some(causal),
+                softcap: (softcap > 0.0).then_some(softcap),
                 weights: true,
                 average_weights,
                 ..LayerOptions::default()

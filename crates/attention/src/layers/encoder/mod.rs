@@ -1,5 +1,5 @@
 //! An encoder layer like `torch.nn.TransformerEncoderLayer(batch_first=True)`: self-attention, then a feed-forward
-//! network, each added to its input, with a layer norm after each sum or before each sublayer.
+//! network, each added to its input, with a norm after each sum or before each sublayer.
 
 mod config;
 mod state;
@@ -8,16 +8,17 @@ use crate::attention::Arrays;
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::layers::entries::{Entry, LoadOptions};
-use crate::layers::feed_forward::{FeedForward, Projection};
+use crate::layers::feed_forward::FeedForward;
 use crate::layers::multi_head::{Inputs, Plan};
+use crate::layers::sublayer::{Sublayer, zero_others};
 use crate::math::linear::Finish;
-use crate::math::norm::{Norm, NormKind};
 use crate::math::random::{Dropout, RowDropout};
 use crate::options::LayerOptions;
 use crate::tensor::{Tensor, check_output, try_zeroed};
 
 pub use crate::layers::parameters::Part;
 pub use config::EncoderConfig;
+use config::NORMS;
 pub use state::EncoderState;
 
 /// An encoder layer: its configuration and its parameters.
@@ -48,8 +49,7 @@ impl TransformerEncoderLayer {
     /// # Errors
     /// `OPTION` if the configuration is invalid, `MEMORY` if an allocation fails.
     pub fn new(config: EncoderConfig) -> Result<Self> {
-        config.check()?;
-        Ok(Self { state: EncoderState::init(&config)? })
+        Ok(Self { state: EncoderState::init(&config.resolved()?)? })
     }
 
     /// Returns the configuration.
@@ -105,12 +105,7 @@ impl TransformerEncoderLayer {
         check_output("out", output, x.data.len())?;
         let Some(partition) = state.attention().partition(context, &plan, weights.is_some()) else { return Ok(()) };
         self.run(context.with_partition(partition), x, options, plan, training, output, weights)?;
-        // The norms ran over every row; zero the rows that belong to other parts.
-        for (block, rows) in output.chunks_mut(context.level.block_rows() * size.max(1)).enumerate() {
-            if !partition.owns(block) {
-                rows.fill(0.0);
-            }
-        }
+        zero_others(context.with_partition(partition), output, size);
         Ok(())
     }
 
@@ -131,53 +126,33 @@ impl TransformerEncoderLayer {
         let seed = options.seed.unwrap_or(config.seed);
         let dropout = training.then(|| Dropout::new(config.dropout, seed)).flatten();
         let dropout = |stream| dropout.map(|dropout| RowDropout { dropout, stream, length });
-        let norm = |weight, bias| Norm {
-            kind: NormKind::Layer,
-            weight: state.part(weight),
-            weight_offset: 0.0,
-            bias: state.part(bias),
-            epsilon: config.epsilon,
-        };
-        let first = norm(Part::Norm1Weight, Part::Norm1Bias);
-        let second = norm(Part::Norm2Weight, Part::Norm2Bias);
-
-        let projection =
-            |weight, bias| Projection { weight: state.part(weight).unwrap_or_default(), bias: state.part(bias) };
-        let feed_forward = FeedForward {
-            size,
-            width: config.feed_forward_dim,
-            activation: config.activation,
-            gate: None,
-            up: projection(Part::Linear1Weight, Part::Linear1Bias),
-            down: projection(Part::Linear2Weight, Part::Linear2Bias),
-        };
+        let feed_forward = FeedForward::new(state.rest(), [size, config.feed_forward_dim], config.activation);
         let rest = feed_forward.operations(x.data.len() / size).saturating_add(operations([2, x.data.len(), 8]));
         context.announce_work(state.attention().operations(&plan, weights.is_some()).saturating_add(rest));
 
+        let [first, second] = self.sublayers();
         let mut attended = try_zeroed("working memory", x.data.len())?;
-        let finish = Finish { dropout: dropout(AFTER_ATTENTION), residual: Some(x.data), ..Finish::default() };
-        if config.norm_first {
-            // `output` doubles as scratch for the normalized input until the sum is written.
-            output.copy_from_slice(x.data);
-            first.apply(context, output, size);
-            let query = Tensor { data: output, shape: x.shape };
-            let inputs = Inputs { query, key: None, value: None };
-            state.attention().run(context, inputs, plan, finish, &mut attended, weights)?;
-            output.copy_from_slice(&attended);
-            second.apply(context, output, size);
-        } else {
-            let inputs = Inputs { query: x, key: None, value: None };
-            state.attention().run(context, inputs, plan, finish, &mut attended, weights)?;
-            first.apply(context, &mut attended, size);
-        }
-        let normalized: &[f32] = if config.norm_first { output } else { &attended };
+        let (mut plan, mut weights) = (Some(plan), weights);
+        first.run(context, [x.data; 2], size, &mut attended, &mut |input, finish, output| {
+            let Some(plan) = plan.take() else { return Ok(()) };
+            let inputs = Inputs { query: Tensor { data: input, shape: x.shape }, key: None, value: None };
+            let finish = Finish { dropout: dropout(AFTER_ATTENTION), ..finish };
+            state.attention().run(context, inputs, plan, finish, output, weights.take())
+        })?;
+        second.run(context, [&attended; 2], size, output, &mut |input, finish, output| {
+            let hidden = feed_forward.hidden(context, input, dropout(AFTER_ACTIVATION))?;
+            let finish = Finish { dropout: dropout(AFTER_FEED_FORWARD), ..finish };
+            feed_forward.project_down(context, &hidden, finish, output)
+        })
+    }
 
-        let hidden = feed_forward.hidden(context, normalized, dropout(AFTER_ACTIVATION))?;
-        let finish = Finish { dropout: dropout(AFTER_FEED_FORWARD), residual: Some(&attended), ..Finish::default() };
-        feed_forward.project_down(context, &hidden, finish, output)?;
-        if !config.norm_first {
-            second.apply(context, output, size);
-        }
-        Ok(())
+    /// Returns the norms around attention and feed-forward network.
+    fn sublayers(&self) -> [Sublayer<'_>; 2] {
+        let config = self.config();
+        NORMS.map(|parts| {
+            let norm = config.norms().find(self.state.rest(), parts);
+            let (before, after) = if config.norm_first { (norm, None) } else { (None, norm) };
+            Sublayer { before, inner: None, after }
+        })
     }
 }

@@ -7,11 +7,13 @@ use crate::layers::attention_state::AttentionState;
 use crate::layers::encoder::EncoderConfig;
 use crate::layers::entries::{Entry, LoadOptions, below, dotted};
 use crate::layers::multi_head::MultiHeadAttention;
-use crate::layers::parameters::{Initial, Naming, Parameter, Parameters, Part};
+use crate::layers::parameters::{Naming, Parameters, Part};
 use crate::math::random::Mt19937;
-use crate::tensor::Shape;
 
-use Part::{Linear1Bias, Linear1Weight, Linear2Bias, Linear2Weight, Norm1Bias, Norm1Weight, Norm2Bias, Norm2Weight};
+use Part::{
+    GateBias, GateWeight, Linear1Bias, Linear1Weight, Linear2Bias, Linear2Weight, Norm1Bias, Norm1Weight, Norm2Bias,
+    Norm2Weight,
+};
 
 /// All parameters of the layer: those of the attention and the rest.
 #[derive(Debug, Clone)]
@@ -27,13 +29,15 @@ struct Family {
     naming: Naming,
 }
 
-/// `torch.nn.TransformerEncoderLayer`.
+/// `torch.nn.TransformerEncoderLayer`, and a gate that it lacks.
 const TORCH: Family = Family {
     attention: "self_attn.",
     naming: Naming {
         names: &[&[
             ("linear1.weight", Linear1Weight, Linear1Weight),
             ("linear1.bias", Linear1Bias, Linear1Bias),
+            ("linear_gate.weight", GateWeight, GateWeight),
+            ("linear_gate.bias", GateBias, GateBias),
             ("linear2.weight", Linear2Weight, Linear2Weight),
             ("linear2.bias", Linear2Bias, Linear2Bias),
             ("norm1.weight", Norm1Weight, Norm1Weight),
@@ -69,29 +73,12 @@ const BERT: Family = Family {
     },
 };
 
-/// Returns the parameters outside the attention.
-fn table(config: &EncoderConfig) -> Vec<Parameter> {
-    let (model, inner) = (config.model_dim, config.feed_forward_dim);
-    [
-        (Linear1Weight, Shape::of([inner, model]), Initial::LinearWeight(model)),
-        (Linear1Bias, Shape::of([inner]), Initial::LinearBias(model)),
-        (Linear2Weight, Shape::of([model, inner]), Initial::LinearWeight(inner)),
-        (Linear2Bias, Shape::of([model]), Initial::LinearBias(inner)),
-        (Norm1Weight, Shape::of([model]), Initial::Constant(1.0)),
-        (Norm1Bias, Shape::of([model]), Initial::Constant(0.0)),
-        (Norm2Weight, Shape::of([model]), Initial::Constant(1.0)),
-        (Norm2Bias, Shape::of([model]), Initial::Constant(0.0)),
-    ]
-    .map(|(part, shape, initial)| Parameter { part, shape, initial })
-    .into()
-}
-
 impl EncoderState {
     /// Draws the parameters that `torch.nn.TransformerEncoderLayer` draws after `torch.manual_seed(seed)`, bit for bit.
     pub(crate) fn init(config: &EncoderConfig) -> Result<Self> {
         let mut generator = Mt19937::new(config.seed);
-        let attention = AttentionState::draw(&config.attention().resolved()?, &mut generator)?;
-        let rest = Parameters::draw(table(config), &[], &mut generator)?;
+        let attention = AttentionState::draw(&config.resolved_attention()?, &mut generator)?;
+        let rest = Parameters::draw(config.table(), &[], &mut generator)?;
         Ok(Self { config: config.clone(), attention: MultiHeadAttention::with_state(attention), rest })
     }
 
@@ -105,10 +92,10 @@ impl EncoderState {
         let Family { attention, naming } = if is_bert { &BERT } else { &TORCH };
         let inner = format!("{prefix}{attention}");
         let state =
-            AttentionState::load(&config.attention().resolved()?, entries, LoadOptions { prefix: &inner, ..options })?;
+            AttentionState::load(&config.resolved_attention()?, entries, LoadOptions { prefix: &inner, ..options })?;
         let options = LoadOptions { prefix: &prefix, ..options };
         // Names under the attention's prefix are checked there.
-        let rest = Parameters::load(table(config), naming, entries, options, attention)?;
+        let rest = Parameters::load(config.table(), naming, entries, options, attention)?;
         Ok(Self { config: config.clone(), attention: MultiHeadAttention::with_state(state), rest })
     }
 
@@ -130,6 +117,11 @@ impl EncoderState {
     /// Returns the self-attention.
     pub fn attention(&self) -> &MultiHeadAttention {
         &self.attention
+    }
+
+    /// Returns the parameters outside the attention.
+    pub(super) fn rest(&self) -> &Parameters {
+        &self.rest
     }
 
     /// Returns a parameter outside the attention, or `None` if the layer has none of its kind.
