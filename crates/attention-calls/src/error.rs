@@ -8,7 +8,7 @@ use crate::json::push_string;
 pub(crate) const UNKNOWN_NAME: &str = "an unknown name";
 
 /// Options and arguments of several words, as Rust names them in errors.
-const NAMES: [&str; 34] = [
+const NAMES: [&str; 35] = [
     "block_size",
     "context_lengths",
     "cross_attention",
