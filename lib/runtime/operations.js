@@ -3,12 +3,12 @@
 
 /** Each operation by its name: its number, and how many inputs it has. */
 export const OPERATIONS = {
-  // (q, k, v, mask, queryOffset, kvLengths) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
-  scaledDotProductAttention: { number: 0, inputs: 6 },
-  // (q, k, v, mask, queryOffset, kvLengths) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
-  flashAttention: { number: 1, inputs: 6 },
-  // (q, k, mask, queryOffset, kvLengths) => (output)
-  attentionWeights: { number: 2, inputs: 5 },
+  // (q, k, v, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, sinks) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
+  scaledDotProductAttention: { number: 0, inputs: 10 },
+  // (q, k, v, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, sinks) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
+  flashAttention: { number: 1, inputs: 10 },
+  // (q, k, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, sinks) => (output)
+  attentionWeights: { number: 2, inputs: 9 },
   // () => ()
   scaledDotProductOptions: { number: 3, inputs: 0 },
   // () => ()
@@ -21,8 +21,8 @@ export const OPERATIONS = {
   createKVCache: { number: 7, inputs: 0 },
   // (k, v) => ()
   kvCacheAppend: { number: 8, inputs: 2 },
-  // (q, mask, queryOffset, kvLengths) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
-  kvCacheAttend: { number: 9, inputs: 4 },
+  // (q, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, sinks) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
+  kvCacheAttend: { number: 9, inputs: 8 },
   // () => ()
   kvCacheTruncate: { number: 10, inputs: 0 },
   // () => (object)
@@ -31,12 +31,12 @@ export const OPERATIONS = {
   createSelfAttention: { number: 12, inputs: 0 },
   // () => (object)
   createCrossAttention: { number: 13, inputs: 0 },
-  // (q, k, v, mask, queryOffset, kvLengths) => (output, weights)
-  multiHeadAttention: { number: 14, inputs: 6 },
+  // (q, k, v, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys) => (output, weights)
+  multiHeadAttention: { number: 14, inputs: 9 },
   // () => (object)
   createTransformerEncoderLayer: { number: 15, inputs: 0 },
-  // (x, mask, queryOffset, kvLengths) => (output, weights)
-  transformerEncoderLayer: { number: 16, inputs: 4 },
+  // (x, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys) => (output, weights)
+  transformerEncoderLayer: { number: 16, inputs: 7 },
   // () => (object)
   createTransformerDecoderLayer: { number: 17, inputs: 0 },
   // (x, context, mask, queryOffset, kvLengths, contextLengths) => (output, weights)
@@ -83,8 +83,8 @@ export const OPERATIONS = {
   multiply: { number: 38, inputs: 2 },
   // (queries, vectors, scales) => (values, indices)
   topK: { number: 39, inputs: 3 },
-  // (x, lengths) => (output)
-  meanPool: { number: 40, inputs: 2 },
+  // (x, lengths, cuSeqlens) => (output)
+  meanPool: { number: 40, inputs: 3 },
   // (tensor) => (mean, std, min, max)
   stats: { number: 41, inputs: 1 },
   // (tensor) => (output)

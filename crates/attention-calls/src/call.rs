@@ -208,6 +208,17 @@ impl<'a> Call<'a> {
         Ok(self.slots.next(input.name)?.map(|slot| slot.shape))
     }
 
+    /// Skips inputs up to the one with this name, and returns whether that is given.
+    pub fn has_input(&mut self, name: &str) -> Result<bool> {
+        while let Some(input) = self.operation.inputs.get(self.next_input) {
+            let is_given = self.shape()?.is_some();
+            if input.name == name {
+                return Ok(is_given);
+            }
+        }
+        Ok(false)
+    }
+
     /// Returns the next input, a tensor of floats.
     pub fn tensor(&mut self) -> Result<Tensor<'a>> {
         self.optional_tensor()?.ok_or_else(cut_short)
@@ -241,7 +252,8 @@ impl<'a> Call<'a> {
         Ok(self.input()?.and_then(|given| given.array.i32()))
     }
 
-    /// Returns the inputs mask, queryOffset and kvLengths.
+    /// Returns the inputs mask, queryOffset and kvLengths, and those of relativeBias, cuSeqlens, cuSeqlensKeys and sinks
+    /// that the operation has.
     pub fn arrays(&mut self) -> Result<Arrays<'a>> {
         let mask = match self.input()? {
             Some(Given { name, array: Array::U8(mask), shape }) => {
@@ -252,7 +264,18 @@ impl<'a> Call<'a> {
             }
             _ => None,
         };
-        Ok(Arrays { mask, query_offset: self.integers()?, kv_lengths: self.integers()? })
+        let mut arrays =
+            Arrays { mask, query_offset: self.integers()?, kv_lengths: self.integers()?, ..Arrays::default() };
+        while let Some(input) = self.operation.inputs.get(self.next_input) {
+            match input.name {
+                "relativeBias" => arrays.relative_bias = self.optional_tensor()?,
+                "cuSeqlens" => arrays.cu_seqlens = self.integers()?,
+                "cuSeqlensKeys" => arrays.cu_seqlens_keys = self.integers()?,
+                "sinks" => arrays.sinks = self.optional_tensor()?.map(vector).transpose()?,
+                _ => break,
+            }
+        }
+        Ok(arrays)
     }
 
     /// Returns zeros for the next result, a tensor of floats. The first result uses the caller's memory if there is
@@ -329,6 +352,14 @@ impl<'a> Call<'a> {
     pub fn keep(&mut self, object: Arc<dyn Object>) -> Result<()> {
         self.results.push_number(OBJECT)?;
         self.results.push_number(f64::from(object::keep(object)))
+    }
+}
+
+/// Returns the values of a tensor with one dimension.
+fn vector(sinks: Tensor<'_>) -> Result<&[f32]> {
+    match sinks.shape.rank() {
+        1 => Ok(sinks.data),
+        _ => Err(Error::shape("sinks", "1 dimension [H]", sinks.shape)),
     }
 }
 

@@ -8,10 +8,13 @@ use crate::json::push_string;
 pub(crate) const UNKNOWN_NAME: &str = "an unknown name";
 
 /// Options and arguments of several words, as Rust names them in errors.
-const NAMES: [&str; 35] = [
+const NAMES: [&str; 39] = [
+    "average_weights",
     "block_size",
     "context_lengths",
     "cross_attention",
+    "cu_seqlens",
+    "cu_seqlens_keys",
     "edge_attr",
     "edge_features",
     "edge_weight",
@@ -36,6 +39,7 @@ const NAMES: [&str; 35] = [
     "qk_norm",
     "query_offset",
     "query_rank",
+    "relative_bias",
     "rotary_dim",
     "return_state",
     "top_weights",

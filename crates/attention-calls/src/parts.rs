@@ -84,8 +84,8 @@ enum Source {
 
 /// The division of a call into parts.
 struct Parts {
-    /// q, k, v and the mask; absent inputs are never read.
-    sources: [Source; 4],
+    /// q, k, v, the mask, the relative bias and the sinks; absent inputs are never read.
+    sources: [Source; 6],
     /// queryOffset and kvLengths, one value per batch entry.
     integers: [Option<Vec<i32>>; 2],
     /// B, H, L and D of the queries, G and S of the keys, E of the values.
@@ -93,6 +93,9 @@ struct Parts {
     /// The mask's dimensions `[B, H, L, S]`, each possibly 1; 0 without a mask.
     mask: [usize; 4],
     is_boolean: bool,
+    /// The number of heads of the relative bias: 1, H, or 0 without one.
+    bias_heads: usize,
+    has_sinks: bool,
     /// The number of values per row of each result; 0 if it is not requested.
     widths: [usize; 3],
     /// The maximum number of results of the operation.
@@ -122,6 +125,12 @@ impl Parts {
         let (q, k) = (next("q")??, next("k")??);
         let v = if has_values { Some(next("v")??) } else { None };
         let (mask, offsets, limits) = (next("mask")?, next("queryOffset")?, next("kvLengths")?);
+        let (bias, packed, packed_keys) = (next("relativeBias")?, next("cuSeqlens")?, next("cuSeqlensKeys")?);
+        let sinks = next("sinks")?;
+        // Rows of packed sequences are not in blocks of one length.
+        if packed.is_some() || packed_keys.is_some() {
+            return None;
+        }
         let source = |slot: &Slot| match slot.place < 0.0 {
             true => Source::There((-1.0 - slot.place) as usize),
             false => Source::Here(slot.place as usize),
@@ -169,6 +178,24 @@ impl Parts {
             }
             mask_dims = dims;
         }
+        let has_length = |slot: &Slot| match source(slot) {
+            Source::There(array) => Some(distant.len(array)) == slot.shape.checked_len(),
+            Source::Here(_) => true,
+        };
+        let mut bias_heads = 0;
+        if let Some(bias) = &bias {
+            let &[rows, columns] = bias.shape.dims() else { return None };
+            let has_rows = rows == 1 || rows as f64 == heads;
+            if !has_rows || columns as f64 != queries + keys - 1.0 || !has_length(bias) {
+                return None;
+            }
+            bias_heads = rows;
+        }
+        if let Some(sinks) = &sinks
+            && (*sinks.shape.dims() != [heads as usize] || !has_length(sinks))
+        {
+            return None;
+        }
         let numbers = |slot: &Option<Slot>| {
             let Some(slot) = slot else { return Some(None) };
             let mut values: Vec<i32> = try_zeroed("arrays", batch as usize).ok()?;
@@ -200,8 +227,11 @@ impl Parts {
         let block = Level::current().block_rows();
         let queries = ((BLOCK_VALUES / a_query.max(1) / block).max(1) * block).min(dims[2]);
         let absent = Source::Here(0);
+        let source_of = |slot: &Option<Slot>| slot.as_ref().map_or(absent, source);
         Some(Self {
-            sources: [source(&q), source(&k), v.as_ref().map_or(absent, source), mask.as_ref().map_or(absent, source)],
+            sources: [source(&q), source(&k), source_of(&v), source_of(&mask), source_of(&bias), source_of(&sinks)],
+            bias_heads,
+            has_sinks: sinks.is_some(),
             integers,
             dims,
             mask: mask_dims,
@@ -236,12 +266,16 @@ impl Parts {
         }
         let rows = group * self.queries;
         let floats = keys * (size + value_size) + rows * (size + widths.iter().sum::<usize>());
-        let mut here = try_zeroed("arrays", floats + mask_floats)?;
+        let bias_rows = if self.bias_heads > 1 { group } else { self.bias_heads };
+        let (bias_length, sinks_len) = (length + keys - 1, if self.has_sinks { group } else { 0 });
+        let bias_floats = bias_rows * (self.queries + keys - 1);
+        let mut here = try_zeroed("arrays", floats + mask_floats + bias_floats + sinks_len)?;
         let mut mask_bytes = try_zeroed("arrays", mask_bytes)?;
         let rest = &mut &mut here[..];
         let (k, v, q) = (take(rest, keys * size), take(rest, keys * value_size), take(rest, rows * size));
         let mut results = widths.map(|width| take(rest, rows * width));
         let mask_floats = take(rest, mask_floats);
+        let (bias, sinks) = (take(rest, bias_floats), take(rest, sinks_len));
         let Start { threads, partition, .. } = Start::new(&memory.header)?;
         let read = |input: usize, start: usize, target: &mut [f32]| match self.sources[input] {
             Source::Here(place) => target.copy_from_slice(&memory.floats[place + start..][..target.len()]),
@@ -278,6 +312,16 @@ impl Parts {
                     read(3, start, &mut mask_floats[h * mask_head..][..mask_head]);
                 }
             }
+            // The biases of `count` rows from `first` on are a part of each head's.
+            let bias_here = count + keys - 1;
+            for h in 0..bias_rows {
+                let bias_head = if self.bias_heads > 1 { head % groups * group + h } else { 0 };
+                let start = bias_head * bias_length + length - count - first;
+                read(4, start, &mut bias[h * bias_here..][..bias_here]);
+            }
+            if self.has_sinks {
+                read(5, head % groups * group, sinks);
+            }
             let mut call = Builder::new(threads, &[]).part(partition.index, partition.count);
             call.add(Array::F32(&q[..group * count * size]), &[1, group, count, size]);
             call.add(Array::F32(k), &[1, 1, keys, size]);
@@ -296,6 +340,16 @@ impl Parts {
                     Some(values) => call.add(Array::I32(&values[b..=b]), &[1]),
                     None => call.absent(),
                 }
+            }
+            match bias_rows {
+                0 => call.absent(),
+                rows => call.add(Array::F32(&bias[..rows * bias_here]), &[rows, bias_here]),
+            }
+            call.absent();
+            call.absent();
+            match self.has_sinks {
+                true => call.add(Array::F32(sinks), &[group]),
+                false => call.absent(),
             }
             let mut lengths = widths.map(|width| group * count * width).into_iter();
             let prepared = results.each_mut().map(|results| {
@@ -462,6 +516,9 @@ mod tests {
         let offsets: Vec<i32> = (0..batch).map(|_| draws.up_to(50) as i32 - 20).collect();
         let limits: Vec<i32> = (0..batch).map(|_| draws.up_to(keys) as i32).collect();
         let integers = [draws.coin().then_some(&offsets[..]), draws.coin().then_some(&limits[..])];
+        let bias_heads = if draws.coin() { 1 } else { heads };
+        let bias = draws.coin().then(|| draws.floats(bias_heads * (queries + keys - 1)));
+        let sinks = draws.coin().then(|| draws.floats(heads));
         let (causal, softcap, dropout) = (draws.coin(), draws.up_to(1) * 2, draws.up_to(1) as f32 * 0.25);
         let offset = draws.up_to(60) as i64 - 30;
         let window = [draws.up_to(40) as i64 - 1, draws.up_to(40) as i64 - 1];
@@ -500,6 +557,16 @@ mod tests {
                         Some(values) => call.add(Array::I32(values), &[batch]),
                         None => call.absent(),
                     }
+                }
+                match &bias {
+                    Some(bias) => call.add(Array::F32(bias), &[bias_heads, queries + keys - 1]),
+                    None => call.absent(),
+                }
+                call.absent();
+                call.absent();
+                match &sinks {
+                    Some(sinks) => call.add(Array::F32(sinks), &[heads]),
+                    None => call.absent(),
                 }
                 call
             };
@@ -542,6 +609,7 @@ mod tests {
                 Some(limits) => call.add(Array::I32(limits), &[1]),
                 None => call.absent(),
             }
+            (0..4).for_each(|_| call.absent());
             let near = Near { arrays: &call.arrays, results: RefCell::default(), room };
             let number = number("scaledDotProductAttention").unwrap();
             let done = call_in_parts(number, &mut call.memory, Some(options), &near, None);

@@ -98,7 +98,7 @@ pub fn encoder_layer(
     let dropout = Dropout::new(dropout, options.seed.unwrap_or(config.seed));
     let dropped = |mut values: Vec<f64>, columns: usize, stream: u32| {
         if let Some(dropout) = dropout {
-            let dropout = RowDropout { dropout, stream, length };
+            let dropout = RowDropout { dropout, stream, length, cu_seqlens: arrays.cu_seqlens };
             for (row, values) in values.chunks_mut(columns).enumerate() {
                 let mut factors = vec![1.0; columns];
                 dropout.apply(row, 0, &mut factors);

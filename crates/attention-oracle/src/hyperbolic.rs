@@ -194,7 +194,7 @@ pub fn attention(
         let query = point(&q.data[q.row(b, h, i)]);
         let rank = if heads == 1 { rank } else { 4 };
         let scores: Vec<f64> = (0..k.length)
-            .map(|j| match bias(rank, options, arrays, [b, h, i, j]) {
+            .map(|j| match bias(rank, options, arrays, [q.batch, heads, q.length, k.length], [b, h, i, j]) {
                 // A hidden key may have any value, including NaN.
                 f64::NEG_INFINITY => f64::NEG_INFINITY,
                 bias => bias - space.distance(&query, &point(&k.data[k.row(b, h, j)])) / temperature,

@@ -116,14 +116,16 @@ fn attend(q: &Heads, k: &Heads, v: &Heads, rank: usize, options: &AttentionOptio
         let cap = |score: f64| if softcap > 0.0 { softcap * (score / softcap).tanh() } else { score };
         let softcapped: Vec<f64> = scores.iter().map(|&score| cap(score)).collect();
         let biased: Vec<f64> = (0..k.length)
-            .map(|j| match bias(rank, options, arrays, [b, h, i, j]) {
+            .map(|j| match bias(rank, options, arrays, shape, [b, h, i, j]) {
                 f64::NEG_INFINITY => f64::NEG_INFINITY,
                 bias => softcapped[j] + bias,
             })
             .collect();
-        let (mut weights, log_sum_exp) = softmax(&biased);
+        let sink = arrays.sinks.map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[h]));
+        let (mut weights, log_sum_exp) = softmax_with_sink(&biased, sink);
         for (j, weight) in weights.iter_mut().enumerate() {
-            if let Some(dropout) = dropout {
+            // Weights of hidden keys are zeros.
+            if let (Some(dropout), Some([i, j])) = (dropout, places(arrays, i, j)) {
                 *weight *= f64::from(dropout.factors([b, h, i], j / 4)[j % 4]);
             }
             // Skip a hidden key: its value may be NaN.
@@ -147,8 +149,53 @@ fn rows([batch, heads, queries, _]: [usize; 4]) -> impl Iterator<Item = (usize, 
     (0..batch).flat_map(move |b| (0..heads).flat_map(move |h| (0..queries).map(move |i| (b, h, i))))
 }
 
+/// Returns the ranges that cumulative lengths describe.
+fn ranges(offsets: &[i32]) -> Vec<std::ops::Range<usize>> {
+    offsets.windows(2).map(|pair| pair[0] as usize..pair[1] as usize).collect()
+}
+
+/// Returns the rows and the keys of each packed sequence.
+fn sequences(arrays: Arrays<'_>) -> Option<Vec<[std::ops::Range<usize>; 2]>> {
+    let rows = ranges(arrays.cu_seqlens?);
+    let keys = arrays.cu_seqlens_keys.map_or(rows.clone(), ranges);
+    Some(rows.into_iter().zip(keys).map(|(rows, keys)| [rows, keys]).collect())
+}
+
+/// Returns row i and key j counted from the start of their sequence, or `None` if their sequences differ.
+fn places(arrays: Arrays<'_>, i: usize, j: usize) -> Option<[usize; 2]> {
+    let Some(sequences) = sequences(arrays) else { return Some([i, j]) };
+    let [rows, keys] = sequences.into_iter().find(|[rows, _]| rows.contains(&i))?;
+    keys.contains(&j).then(|| [i - rows.start, j - keys.start])
+}
+
 /// Returns the bias of the score at `[b, h, i, j]`; −∞ if the key is not visible.
-fn bias(rank: usize, options: &AttentionOptions, arrays: Arrays<'_>, at @ [b, _, i, j]: [usize; 4]) -> f64 {
+fn bias(
+    rank: usize,
+    options: &AttentionOptions,
+    arrays: Arrays<'_>,
+    shape: [usize; 4],
+    at @ [_, h, i, j]: [usize; 4],
+) -> f64 {
+    let Some([row, column]) = places(arrays, i, j) else { return f64::NEG_INFINITY };
+    let bias = mask_bias(rank, options, arrays, at, [row, column]);
+    let Some(relative) = arrays.relative_bias else { return bias };
+    // L and S are those of the longest sequence.
+    let longest = |sizes: &dyn Fn(&[std::ops::Range<usize>; 2]) -> usize| {
+        sequences(arrays).map(|sequences| sequences.iter().map(sizes).max().unwrap_or(0))
+    };
+    let queries = longest(&|[rows, _]| rows.len()).unwrap_or(shape[2]);
+    let keys = longest(&|[_, keys]| keys.len()).unwrap_or(shape[3]);
+    let head = if relative.shape.dims()[0] == 1 { 0 } else { h };
+    let added = f64::from(relative.data[head * (queries + keys - 1) + column + queries - 1 - row]);
+    if bias == f64::NEG_INFINITY || added == f64::NEG_INFINITY { f64::NEG_INFINITY } else { bias + added }
+}
+
+/// Returns the bias without the relative one; `[i, j]` counts from the start of the sequence.
+fn mask_bias(rank: usize, options: &AttentionOptions, arrays: Arrays<'_>, at: [usize; 4], [i, j]: [usize; 2]) -> f64 {
+    let b = match arrays.cu_seqlens {
+        Some(offsets) => ranges(offsets).iter().position(|rows| rows.contains(&at[2])).unwrap_or(0),
+        None => at[0],
+    };
     let offset = arrays.query_offset.map_or(options.query_offset.unwrap_or(0), |offsets| i64::from(offsets[b]));
     let (position, key) = (i as i64 + offset, j as i64);
     let [left, right] = options.window.unwrap_or([-1, -1]);
@@ -175,6 +222,18 @@ fn broadcast(dims: &[usize], rank: usize, at: [usize; 4]) -> usize {
 
 /// Computes the softmax of a row, and the logarithm of its sum of exponentials; a row of only −∞ gives zeros and −∞.
 pub fn softmax(row: &[f64]) -> (Vec<f64>, f64) {
+    softmax_with_sink(row, f64::NEG_INFINITY)
+}
+
+/// Computes the softmax of a row with one further logit, whose share is left out of the weights.
+pub fn softmax_with_sink(row: &[f64], sink: f64) -> (Vec<f64>, f64) {
+    let with_sink: Vec<f64> = row.iter().copied().chain([sink]).collect();
+    let (mut weights, log_sum_exp) = softmax_of(&with_sink);
+    weights.pop();
+    (weights, log_sum_exp)
+}
+
+fn softmax_of(row: &[f64]) -> (Vec<f64>, f64) {
     let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let visible = |score: f64| score != f64::NEG_INFINITY;
     if !row.iter().copied().any(visible) {
@@ -255,8 +314,16 @@ fn multi_head_of_doubles(
         let options = &RotaryOptions { base, interleaved, dim, ..RotaryOptions::default() };
         let offset =
             |b: usize| arrays.query_offset.map_or(inner.query_offset.unwrap_or(0), |offsets| i64::from(offsets[b]));
-        rotary::rotate(&mut q, options, |b, i| (i as i64 + offset(b)) as f64);
-        rotary::rotate(&mut k, options, |_, j| j as f64);
+        // The sequence of a row or key, and where the sequence starts.
+        let sequence = |index: usize, side: usize| {
+            let mut sequences = sequences(arrays).into_iter().flatten().map(|ranges| ranges[side].clone()).enumerate();
+            sequences.find(|(_, range)| range.contains(&index)).map(|(sequence, range)| (sequence, range.start))
+        };
+        rotary::rotate(&mut q, options, |b, i| {
+            let (entry, start) = sequence(i, 0).unwrap_or((b, 0));
+            ((i - start) as i64 + offset(entry)) as f64
+        });
+        rotary::rotate(&mut k, options, |_, j| (j - sequence(j, 1).map_or(0, |(_, start)| start)) as f64);
     }
     let v = project(v, config.v_dim(), config.kv_heads(), state.value_weight(), state.value_bias());
     let mut result = attend(&q, &k, &v, 4, &inner, arrays);

@@ -174,6 +174,23 @@ pub(crate) fn check_per_batch(argument: &str, values: Option<&[i32]>, batch: usi
     }
 }
 
+/// Checks cumulative lengths: from 0 to `length`, the number of `what`, and never falling.
+pub(crate) fn check_offsets(argument: &str, offsets: &[i32], length: usize, what: &str) -> Result<()> {
+    if offsets.is_empty() {
+        return Err(Error::shape(argument, "at least one offset, the 0 before the first sequence", "a length of 0"));
+    }
+    let falls = offsets.windows(2).find(|pair| pair[0] > pair[1]);
+    let [first, last] = [offsets[0], offsets[offsets.len() - 1]];
+    let actual = match falls {
+        Some(pair) => format!("{} before {}", pair[0], pair[1]),
+        None if first != 0 => format!("{first} at the start"),
+        None if usize::try_from(last) != Ok(length) => format!("{last} at the end"),
+        None => return Ok(()),
+    };
+    let expected = format_args!("integers that start at 0, never fall, and end at {length}, the number of {what}");
+    Err(Error::option(argument, expected, actual))
+}
+
 /// Allocates a zeroed vector, or returns a `MEMORY` error.
 #[inline(never)]
 pub fn try_zeroed<T: Copy + Default>(what: &str, elements: usize) -> Result<Vec<T>> {

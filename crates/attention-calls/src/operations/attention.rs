@@ -35,6 +35,7 @@ fn attend<'a>(
     let arrays = call.arrays()?;
     let options: AttentionOptions = call.options(without)?;
     check(&options)?;
+    arrays.check_results(options.weights, false)?;
     let rows = Rows::new(q.shape, options.layout);
     let outputs = outputs(call, rows, keys(q.shape, k.shape, options.layout), last(v.shape), &options)?;
     attention::scaled_dot_product_attention(call.context, q, k, v, &options, arrays, outputs)
@@ -108,11 +109,12 @@ pub(super) fn outputs<'a>(
     Ok(Outputs { output, weights, log_sum_exp, top })
 }
 
-/// Calls that return weights are not split, because weights need a second pass over all rows.
+/// Calls that return weights are not split, because weights need a second pass over all rows; nor are calls of packed
+/// sequences, whose rows are not in blocks of one length.
 pub(super) fn divisible(call: &mut Call<'_>) -> Result<u64> {
     let (Some(q), Some(k)) = (call.shape()?, call.shape()?) else { return Ok(0) };
     let options: AttentionOptions = call.options(&[])?;
-    if options.weights || options.top_weights.is_some() {
+    if options.weights || options.top_weights.is_some() || call.has_input("cuSeqlens")? {
         return Ok(0);
     }
     let (rows, columns) = q.rows_and_columns();

@@ -1,11 +1,12 @@
 //! Functions of rows and values: norms, activations, mean pooling, products, statistics.
 
-use ruvector_attention::Result;
 use ruvector_attention::math::activation::{self, Activation};
 use ruvector_attention::math::broadcast::{self, Combine};
 use ruvector_attention::math::top_k::{self, Metric, TopK};
 use ruvector_attention::math::weight::WeightType;
+use ruvector_attention::math::pool::Pooled;
 use ruvector_attention::math::{linear, norm, pool, softmax, stats};
+use ruvector_attention::{Error, Result};
 use serde::Deserialize;
 
 use crate::call::Call;
@@ -119,14 +120,21 @@ struct PoolOptions {
 }
 
 pub(super) fn mean_pool(call: &mut Call<'_>) -> Result<()> {
-    let (x, lengths) = (call.tensor()?, call.integers()?);
+    let (x, lengths, offsets) = (call.tensor()?, call.integers()?, call.integers()?);
     let PoolOptions { normalize } = call.options(&[])?;
-    let output = match *x.shape.dims() {
-        [batch, _, size] => call.output(&[batch, size])?,
+    let pooled = match (lengths, offsets) {
+        (None, None) => Pooled::All,
+        (Some(lengths), None) => Pooled::Lengths(lengths),
+        (None, Some(offsets)) => Pooled::CuSeqlens(offsets),
+        _ => return Err(Error::option("lengths", "no value: cuSeqlens says where sequences end", "an Int32Array")),
+    };
+    let output = match (x.shape.dims(), pooled) {
+        (&[batch, _, size], _) => call.output(&[batch, size])?,
+        (&[_, size], Pooled::CuSeqlens(offsets)) => call.output(&[offsets.len().saturating_sub(1), size])?,
         // The mechanism rejects other ranks.
         _ => call.output(&[0])?,
     };
-    pool::mean_pool(call.context, x, lengths, normalize, output)
+    pool::mean_pool(call.context, x, pooled, normalize, output)
 }
 
 pub(super) fn stats(call: &mut Call<'_>) -> Result<()> {

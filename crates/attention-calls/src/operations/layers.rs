@@ -54,6 +54,7 @@ pub(super) fn multi_head_attention(call: &mut Call<'_>) -> Result<()> {
     let inputs = Inputs { query: call.tensor()?, key: call.optional_tensor()?, value: call.optional_tensor()? };
     let arrays = call.arrays()?;
     let options: LayerOptions = call.options(&[])?;
+    arrays.check_results(options.weights, options.average_weights)?;
     let layer: &MultiHeadAttention = call.object(0)?;
     let config = layer.config();
     let output = call.output_like(inputs.query.shape, config.model_dim())?;
@@ -88,11 +89,17 @@ fn weights<'a>(
 /// Only the rows of a single sequence can be computed in separate parts.
 pub(super) fn divisible_attention(call: &mut Call<'_>) -> Result<u64> {
     let (query, key) = (call.shape()?, call.shape()?);
+    if call.has_input("cuSeqlens")? {
+        return Ok(0);
+    }
     divisible(call, query, key, call.object::<MultiHeadAttention>(0)?.config().model_dim(), 0)
 }
 
 pub(super) fn divisible_encoder(call: &mut Call<'_>) -> Result<u64> {
     let (query, config) = (call.shape()?, call.object::<TransformerEncoderLayer>(0)?.config());
+    if call.has_input("cuSeqlens")? {
+        return Ok(0);
+    }
     divisible(call, query, None, config.model_dim, config.feed_forward_dim)
 }
 
@@ -138,6 +145,7 @@ pub(super) fn transformer_encoder_layer(call: &mut Call<'_>) -> Result<()> {
     let x = call.tensor()?;
     let arrays = call.arrays()?;
     let options: LayerOptions = call.options(&[])?;
+    arrays.check_results(options.weights, options.average_weights)?;
     let layer: &TransformerEncoderLayer = call.object(0)?;
     let output = call.output(x.shape.dims())?;
     let weights = weights(call, x, None, &options, maps(layer.state().attention().config()))?;

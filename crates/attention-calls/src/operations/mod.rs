@@ -106,6 +106,10 @@ const fn integer_option(name: &'static str) -> Input {
 const MASK: Input = input("mask", &[Element::U8, Element::F32], Role::Option);
 const QUERY_OFFSET: Input = integer_option("queryOffset");
 const KV_LENGTHS: Input = integer_option("kvLengths");
+const RELATIVE_BIAS: Input = option("relativeBias");
+const CU_SEQLENS: Input = integer_option("cuSeqlens");
+const CU_SEQLENS_KEYS: Input = integer_option("cuSeqlensKeys");
+const SINKS: Input = option("sinks");
 
 const fn operation(
     name: &'static str,
@@ -150,9 +154,9 @@ fn absent(_: &mut Call<'_>) -> Result<()> {
 /// Every operation; an operation's number is its index.
 #[rustfmt::skip]
 pub const OPERATIONS: &[Operation] = &[
-    operation("scaledDotProductAttention", &[tensor("q"), tensor("k"), tensor("v"), MASK, QUERY_OFFSET, KV_LENGTHS], ATTENTION, attention::scaled_dot_product_attention).with_out().divisible(attention::divisible),
-    operation("flashAttention", &[tensor("q"), tensor("k"), tensor("v"), MASK, QUERY_OFFSET, KV_LENGTHS], ATTENTION, attention::flash_attention).with_out().divisible(attention::divisible),
-    operation("attentionWeights", &[tensor("q"), tensor("k"), MASK, QUERY_OFFSET, KV_LENGTHS], OUTPUT, attention::attention_weights).with_out(),
+    operation("scaledDotProductAttention", &[tensor("q"), tensor("k"), tensor("v"), MASK, QUERY_OFFSET, KV_LENGTHS, RELATIVE_BIAS, CU_SEQLENS, CU_SEQLENS_KEYS, SINKS], ATTENTION, attention::scaled_dot_product_attention).with_out().divisible(attention::divisible),
+    operation("flashAttention", &[tensor("q"), tensor("k"), tensor("v"), MASK, QUERY_OFFSET, KV_LENGTHS, RELATIVE_BIAS, CU_SEQLENS, CU_SEQLENS_KEYS, SINKS], ATTENTION, attention::flash_attention).with_out().divisible(attention::divisible),
+    operation("attentionWeights", &[tensor("q"), tensor("k"), MASK, QUERY_OFFSET, KV_LENGTHS, RELATIVE_BIAS, CU_SEQLENS, CU_SEQLENS_KEYS, SINKS], OUTPUT, attention::attention_weights).with_out(),
     operation("scaledDotProductOptions", &[], NOTHING, attention::check_scaled_dot_product),
     operation("flashOptions", &[], NOTHING, attention::check_flash),
     operation("mergeAttention", &[tensor("parts"), tensor("parts")], &["output", "logSumExp"], attention::merge_attention),
@@ -160,15 +164,15 @@ pub const OPERATIONS: &[Operation] = &[
 
     operation("createKVCache", &[], OBJECT, cache::create),
     operation("kvCacheAppend", &[tensor("k"), tensor("v")], NOTHING, cache::append),
-    operation("kvCacheAttend", &[tensor("q"), MASK, QUERY_OFFSET, KV_LENGTHS], ATTENTION, cache::attend).with_out(),
+    operation("kvCacheAttend", &[tensor("q"), MASK, QUERY_OFFSET, KV_LENGTHS, RELATIVE_BIAS, CU_SEQLENS, CU_SEQLENS_KEYS, SINKS], ATTENTION, cache::attend).with_out(),
     operation("kvCacheTruncate", &[], NOTHING, cache::truncate),
 
     operation("createMultiHeadAttention", &[], OBJECT, layers::create_multi_head_attention),
     operation("createSelfAttention", &[], OBJECT, layers::create_self_attention),
     operation("createCrossAttention", &[], OBJECT, layers::create_cross_attention),
-    operation("multiHeadAttention", &[tensor("q"), optional("k"), optional("v"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, layers::multi_head_attention).with_out().divisible(layers::divisible_attention),
+    operation("multiHeadAttention", &[tensor("q"), optional("k"), optional("v"), MASK, QUERY_OFFSET, KV_LENGTHS, RELATIVE_BIAS, CU_SEQLENS, CU_SEQLENS_KEYS], WEIGHTED, layers::multi_head_attention).with_out().divisible(layers::divisible_attention),
     operation("createTransformerEncoderLayer", &[], OBJECT, layers::create_encoder_layer),
-    operation("transformerEncoderLayer", &[tensor("x"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, layers::transformer_encoder_layer).with_out().divisible(layers::divisible_encoder),
+    operation("transformerEncoderLayer", &[tensor("x"), MASK, QUERY_OFFSET, KV_LENGTHS, RELATIVE_BIAS, CU_SEQLENS, CU_SEQLENS_KEYS], WEIGHTED, layers::transformer_encoder_layer).with_out().divisible(layers::divisible_encoder),
     operation("createTransformerDecoderLayer", &[], OBJECT, layers::create_transformer_decoder_layer),
     operation("transformerDecoderLayer", &[tensor("x"), tensor("context"), MASK, QUERY_OFFSET, KV_LENGTHS, integer_option("contextLengths")], WEIGHTED, layers::transformer_decoder_layer).with_out(),
     operation("createLatentAttention", &[], OBJECT, layers::create_latent_attention),
@@ -193,7 +197,7 @@ pub const OPERATIONS: &[Operation] = &[
     operation("add", &[tensor("a"), tensor("b")], OUTPUT, |call| functions::combine(call, Combine::Add)),
     operation("multiply", &[tensor("a"), tensor("b")], OUTPUT, |call| functions::combine(call, Combine::Multiply)),
     operation("topK", &[tensor("queries"), weight("vectors"), SCALES], &["values", "indices"], functions::top_k),
-    operation("meanPool", &[tensor("x"), integer_option("lengths")], OUTPUT, functions::mean_pool),
+    operation("meanPool", &[tensor("x"), integer_option("lengths"), CU_SEQLENS], OUTPUT, functions::mean_pool),
     operation("stats", &[tensor("tensor")], &["mean, std, min, max"], functions::stats),
     operation("normalize", &[tensor("tensor")], OUTPUT, functions::normalize),
 

@@ -14,6 +14,7 @@ use crate::simd::{Accumulate, Matrix, Order, ReduceKind, Simd, product};
 use crate::sizes::{BLOCK_TILES, MAX_TILE_LANES};
 
 /// Per-point quantities that the kernels need, with rows in the order (b, h, i).
+#[derive(Clone, Copy)]
 pub(crate) struct Ball<'a> {
     /// The curvature parameter c, greater than 0.
     pub curvature: f32,

@@ -218,7 +218,11 @@ impl KvCache {
             let expected = "no value: the queries are the cache's last positions";
             return Err(Error::value("query_offset", expected, offset));
         }
-        for (name, array) in [("query_offset", arrays.query_offset), ("kv_lengths", arrays.kv_lengths)] {
+        for (name, array) in [
+            ("query_offset", arrays.query_offset),
+            ("kv_lengths", arrays.kv_lengths),
+            ("cu_seqlens", arrays.cu_seqlens.or(arrays.cu_seqlens_keys)),
+        ] {
             if array.is_some() {
                 return Err(Error::option(name, "no value: the cache knows its lengths", "an Int32Array"));
             }

@@ -128,17 +128,20 @@ impl Item<'_> {
             zeros.fill(0.0);
         }
         state.max.fill(f32::MIN);
+        if !targets.is_part {
+            for row in self.rows.clone() {
+                [state.max[row], state.sum[row]] = problem.visibility.start(self.row(row)[1]);
+            }
+        }
+        let may_hide = problem.visibility.may_bias_hide();
         let key_block = key_block(problem);
         for block in (first / key_block * key_block..last).step_by(key_block) {
             let mut rows = self.rows.start..self.rows.start;
             while rows.end < self.rows.end {
                 rows = rows.end..rows.end + 1;
                 let keys = self.keys_in_block(rows.start, block);
-                // Process rows that see the same keys together; with a mask, rows may differ in their hidden keys.
-                while !problem.visibility.has_mask()
-                    && rows.end < self.rows.end
-                    && keys == self.keys_in_block(rows.end, block)
-                {
+                // Process rows that see the same keys together; a bias may hide different keys of different rows.
+                while !may_hide && rows.end < self.rows.end && keys == self.keys_in_block(rows.end, block) {
                     rows.end += 1;
                 }
                 if !keys.is_empty() {
@@ -166,7 +169,7 @@ impl Item<'_> {
         keys.start.max(block)..keys.end.min(block + key_block(self.problem))
     }
 
-    /// Adds keys of a block to the sums of `rows`, all of which see them; with a mask, `rows` is a single row.
+    /// Adds keys of a block to the sums of `rows`, all of which see them; if a bias may hide keys, `rows` is one row.
     #[inline(always)]
     fn add_block<S: Simd>(&self, simd: S, state: &mut State<'_>, rows: Range<usize>, keys: Range<usize>) {
         let problem = self.problem;
@@ -179,7 +182,7 @@ impl Item<'_> {
         let ahead = Stream::new(k, head_dim, keys.start + key_block(problem));
         let scores = &mut state.scores[..rows.len() * DECODE_KEYS];
         score_rows(simd, queries, rows.len(), Stream::new(k, head_dim, keys.start), count, scores, values);
-        let has_mask = problem.visibility.has_mask();
+        let may_hide = problem.visibility.may_bias_hide();
         let mut num_visible = count;
         for (row, scores) in rows.clone().zip(scores.chunks_exact_mut(DECODE_KEYS)) {
             let [b, h, i] = self.row(row);
@@ -187,9 +190,16 @@ impl Item<'_> {
                 // Cap whole vectors: the padding after the last score is capped too, but never read.
                 soft_cap(simd, problem.softcap, scores);
             }
-            if has_mask {
-                problem.visibility.bias_row(simd, problem.visibility.mask_row(b, h, i), keys.start, count, state.bias);
-                num_visible = compact_visible(scores, &state.bias[..count], state.slots);
+            let relative = problem.visibility.relative.map(|bias| &bias.row(h, i, keys.start)[..count]);
+            let relative = relative.unwrap_or_default();
+            if may_hide {
+                let bias = &mut state.bias[..count];
+                bias.fill(0.0);
+                problem.visibility.bias_row(simd, problem.visibility.mask_row(b, h, i), keys.start, count, bias);
+                bias.iter_mut().zip(relative).for_each(|(bias, &relative)| *bias = added_bias(*bias, relative));
+                num_visible = compact_visible(scores, bias, state.slots);
+            } else {
+                scores.iter_mut().zip(relative).for_each(|(score, bias)| *score += bias);
             }
             let scores = &mut scores[..num_visible];
             let max = state.max[row].max(row_max(simd, scores));
@@ -207,12 +217,12 @@ impl Item<'_> {
             state.max[row] = max;
             if let Some(dropout) = problem.dropout {
                 for (n, score) in scores.iter_mut().enumerate() {
-                    let slot = if has_mask { state.slots[n] as usize } else { n };
+                    let slot = if may_hide { state.slots[n] as usize } else { n };
                     dropout.apply([b, h, i], keys.start + slot, std::iter::once(score));
                 }
             }
         }
-        let slots = has_mask.then_some(&*state.slots);
+        let slots = may_hide.then_some(&*state.slots);
         let sums = &mut state.sums[rows.start * value_dim..rows.end * value_dim];
         sum_rows(simd, scores, rows.len(), values, num_visible, slots, sums, ahead);
     }
@@ -319,6 +329,11 @@ fn compact_visible(scores: &mut [f32], bias: &[f32], slots: &mut [f32]) -> usize
         }
     }
     count
+}
+
+/// Returns the sum of two biases, or −∞ if either is −∞, whatever the other is.
+fn added_bias(a: f32, b: f32) -> f32 {
+    if a == f32::NEG_INFINITY || b == f32::NEG_INFINITY { f32::NEG_INFINITY } else { a + b }
 }
 
 /// Applies the vector exponential to one value, so that every code path rounds alike.

@@ -6,9 +6,11 @@
 
 use std::ops::Range;
 
+use crate::attention::bias::{LaneBias, LaneRows};
+use crate::attention::packed::Sequences;
 use crate::attention::second_pass::Statistics;
 use crate::attention::{Problem, decode, tiled};
-use crate::context::rows::{ItemRows, OwnRows, RowLayout, Rows};
+use crate::context::rows::{Blocks, ItemRows, OwnRows, RowLayout, Rows};
 use crate::context::{Context, Partition, Section, operations};
 use crate::error::Result;
 use crate::math::sum::total;
@@ -32,22 +34,32 @@ pub(super) fn run(
     let heads = problem.batch * problem.kv_heads;
     // A section makes the same choices as its whole call, so that both produce the same bits.
     let whole = problem.section.unwrap_or(Section { rows, heads, head: 0, first: [0; 3] });
-    let lanes = context.level.tile_lanes();
     // The second pass must reproduce, bit for bit, the scores whose maximum was recorded.
     let has_statistics = !statistics.is_empty();
-    let is_flat = problem.ball.is_none();
-    let along_rows = whole.rows <= FEW_ROWS && !has_statistics && is_flat;
-    let rows_per_item = if along_rows { rows } else { context.level.block_rows() };
-    let scratch_len = if along_rows { decode::scratch_len(problem, rows) } else { tiled::scratch_len(problem, lanes) };
-    scratch::reserve(scratch_len)?;
-    let parts = if whole.rows <= lanes && is_flat { problem.keys.div_ceil(PART_KEYS).max(1) } else { 1 };
-    let run = |item: Item<'_>, targets: Targets<'_>| {
-        if along_rows {
-            context.level.run(decode::Decode(item, targets));
-        } else {
-            context.level.run(tiled::Tiled(item, targets));
-        }
+    let mut pass = Pass {
+        context,
+        may_run_along_rows: problem.ball.is_none() && !has_statistics,
+        scratch_len: 0,
+        lane_bias: None,
     };
+    let along_rows = pass.runs_along_rows(whole.rows);
+    if problem.visibility.sequences.is_none() && along_rows {
+        pass.scratch_len = decode::scratch_len(problem, rows);
+    } else {
+        let lanes = context.level.tile_lanes();
+        pass.scratch_len = tiled::scratch_len(problem, lanes).max(decode::scratch_len(problem, FEW_ROWS));
+        pass.lane_bias = LaneBias::new(problem, problem.group())?;
+    }
+    scratch::reserve(pass.scratch_len)?;
+    if let Some(sequences) = problem.visibility.sequences {
+        // A call of packed sequences cannot be split: part 0 does everything.
+        return match context.partition.index {
+            0 => pass.run_sequences(problem, sequences, output, log_sum_exp, statistics),
+            _ => Ok(()),
+        };
+    }
+    let rows_per_item = if along_rows { rows } else { context.level.block_rows() };
+    let parts = pass.key_parts(problem, whole.rows);
     // If items depend on each other the call cannot be split: part 0 does everything.
     let partition = match context.partition {
         partition if parts == 1 => partition,
@@ -56,9 +68,7 @@ pub(super) fn run(
     };
     let final_rows = final_rows(problem, output, log_sum_exp, moments, statistics);
     if parts > 1 {
-        return run_parts(context, problem, parts, final_rows, &|head, keys, targets| {
-            run(Item { problem, head, rows: 0..rows, keys, scratch_len }, targets);
-        });
+        return pass.run_parts(problem, parts, 0, final_rows);
     }
     let whole_blocks = whole.rows.div_ceil(rows_per_item);
     let has_blocks = whole_blocks >= partition.count;
@@ -68,11 +78,144 @@ pub(super) fn run(
         let whole_block = first_block + rows.start / rows_per_item;
         let whole_item = (whole_blocks - 1 - whole_block) * whole.heads + whole.head + head;
         if partition.owns(if has_blocks { whole_block } else { whole_item }) {
-            let item = Item { problem, head, rows, keys: 0..problem.keys, scratch_len };
-            run(item, Targets::whole(outputs));
+            pass.run_item(problem, head, rows, 0..problem.keys, Targets::whole(outputs, 0));
         }
     });
     Ok(())
+}
+
+/// Choices that all items of one call share.
+struct Pass<'a> {
+    context: Context<'a>,
+    /// True if a few rows may run along their length.
+    may_run_along_rows: bool,
+    /// The memory of the largest item.
+    scratch_len: usize,
+    lane_bias: Option<LaneBias>,
+}
+
+impl Pass<'_> {
+    /// Returns true if a key/value head with this many rows runs along their length.
+    fn runs_along_rows(&self, rows: usize) -> bool {
+        self.may_run_along_rows && rows <= FEW_ROWS
+    }
+
+    /// Returns the number of parts of the keys that a key/value head with this many rows is split into.
+    fn key_parts(&self, problem: &Problem<'_>, rows: usize) -> usize {
+        let may_split = rows <= self.context.level.tile_lanes() && problem.ball.is_none();
+        if may_split { problem.keys.div_ceil(PART_KEYS).max(1) } else { 1 }
+    }
+
+    /// Runs one item.
+    fn run_item(
+        &self,
+        problem: &Problem<'_>,
+        head: usize,
+        rows: Range<usize>,
+        keys: Range<usize>,
+        targets: Targets<'_>,
+    ) {
+        let Self { context, scratch_len, .. } = *self;
+        // A section makes the choice of its whole call.
+        let all_rows = problem.section.map_or(problem.group() * problem.queries, |whole| whole.rows);
+        let item = Item { problem, head, rows, keys, scratch_len, lane_bias: self.lane_bias.as_ref() };
+        if self.runs_along_rows(all_rows) {
+            context.level.run(decode::Decode(item, targets));
+        } else {
+            context.level.run(tiled::Tiled(item, targets));
+        }
+    }
+
+    /// Runs a call of packed sequences. Every choice depends on the shape of a sequence alone, so that its results do
+    /// not depend on the other sequences.
+    fn run_sequences(
+        &self,
+        problem: &Problem<'_>,
+        sequences: Sequences<'_>,
+        output: &mut [f32],
+        mut log_sum_exp: Option<&mut [f32]>,
+        statistics: &mut Statistics,
+    ) -> Result<()> {
+        let group = problem.group();
+        // A few rows with many keys: one sequence after the other.
+        for sequence in 0..sequences.count() {
+            let part = problem.of_sequence(sequences, sequence);
+            let parts = self.key_parts(&part, group * part.queries);
+            if parts > 1 && part.queries > 0 {
+                let final_rows = final_rows(problem, output, log_sum_exp.as_deref_mut(), None, statistics);
+                self.run_parts(&part, parts, group * sequences.rows(sequence).start, final_rows)?;
+            }
+        }
+        let bounds = problem.block_bounds(sequences, group, self.context.level.block_rows());
+        let (blocks, operations) = (Blocks::Between(&bounds), problem.operations());
+        let final_rows = final_rows(problem, output, log_sum_exp, None, statistics);
+        self.context.for_each_head_block(problem.kv_heads, blocks, operations, final_rows, None, |item, outputs, _| {
+            let ItemRows { head, rows } = item;
+            let (part, first) = problem.at(rows.start / group);
+            if self.key_parts(&part, group * part.queries) == 1 {
+                let first = group * first;
+                let rows = rows.start - first..rows.end - first;
+                self.run_item(&part, head, rows, 0..part.keys, Targets::whole(outputs, first));
+            }
+        });
+        Ok(())
+    }
+
+    /// Runs the items of rows whose keys are split into parts, and merges the parts. `first` is the row of the results
+    /// at which the problem's rows start.
+    fn run_parts(
+        &self,
+        problem: &Problem<'_>,
+        parts: usize,
+        first: usize,
+        final_rows: [Option<Rows<'_>>; 5],
+    ) -> Result<()> {
+        let (heads, rows) = (problem.batch * problem.kv_heads, problem.group() * problem.queries);
+        let value_dim = problem.value_dim;
+        let allocate = |width: usize| try_zeroed("working memory", heads * parts * rows * width);
+        let (mut values, mut maxima, mut sums) = (allocate(value_dim)?, allocate(1)?, allocate(1)?);
+
+        // Step 1: for each part of the keys, compute undivided sums, the maximum and the sum of exponentials.
+        let layout = |width: usize| RowLayout::contiguous([heads * parts, 1, rows], 1, width);
+        let partial = [
+            Some(Rows::new(&mut values, layout(value_dim))),
+            None,
+            Some(Rows::new(&mut maxima, layout(1))),
+            Some(Rows::new(&mut sums, layout(1))),
+            None,
+        ];
+        let sizes = [heads * parts, rows, rows];
+        self.context.for_each_head_rows(sizes, problem.operations(), partial, None, |item, outputs, _| {
+            let (head, part) = (item.head / parts, item.head % parts);
+            let targets = Targets { is_part: true, ..Targets::whole(outputs, 0) };
+            self.run_item(problem, head, 0..rows, part * PART_KEYS..(part + 1) * PART_KEYS, targets);
+        });
+
+        // Step 2: add up the parts of each row, each times the exponential of its maximum relative to the largest one.
+        let operations = operations([heads, parts, rows, value_dim]);
+        let bounds = [first, first + rows];
+        let blocks = Blocks::Between(&bounds);
+        self.context.for_each_head_block(heads, blocks, operations, final_rows, None, |item, outputs, _| {
+            let mut targets = Targets::whole(outputs, first);
+            for row in 0..rows {
+                let index = |part: usize| (item.head * parts + part) * rows + row;
+                let [start, start_sum] = problem.visibility.start(problem.query_head(item.head, row));
+                let max = (0..parts).fold(start, |max, part| max.max(maxima[index(part)]));
+                let relative = |maximum: f32| (f64::from(maximum) - f64::from(max)).exp();
+                let share = |part: usize| relative(maxima[index(part)]);
+                let sum: f64 = (0..parts).map(|part| share(part) * f64::from(sums[index(part)])).sum();
+                let sum = sum + f64::from(start_sum) * relative(start);
+                let term = |part: usize| {
+                    let values = &values[index(part) * value_dim..][..value_dim];
+                    // A part without a visible key adds nothing.
+                    (sums[index(part)] != 0.0).then(|| (share(part) / sum, values))
+                };
+                total(parts, &term, targets.output_row(row));
+                targets.write_statistics(row, max, sum as f32);
+            }
+        });
+        Ok(())
+    }
 }
 
 /// Rows of every result: output, log-sum-exp, maxima, sums of exponentials, and moments of points of a ball.
@@ -96,55 +239,6 @@ fn final_rows<'a>(
     ]
 }
 
-/// Runs the items of rows whose keys are split into parts, and merges the parts.
-fn run_parts(
-    context: Context<'_>,
-    problem: &Problem<'_>,
-    parts: usize,
-    final_rows: [Option<Rows<'_>>; 5],
-    run: &(dyn Fn(usize, Range<usize>, Targets<'_>) + Sync),
-) -> Result<()> {
-    let (heads, rows) = (problem.batch * problem.kv_heads, problem.group() * problem.queries);
-    let value_dim = problem.value_dim;
-    let allocate = |width: usize| try_zeroed("working memory", heads * parts * rows * width);
-    let (mut values, mut maxima, mut sums) = (allocate(value_dim)?, allocate(1)?, allocate(1)?);
-
-    // Step 1: for each part of the keys, compute undivided sums, the maximum and the sum of exponentials.
-    let layout = |width: usize| RowLayout::contiguous([heads * parts, 1, rows], 1, width);
-    let partial = [
-        Some(Rows::new(&mut values, layout(value_dim))),
-        None,
-        Some(Rows::new(&mut maxima, layout(1))),
-        Some(Rows::new(&mut sums, layout(1))),
-        None,
-    ];
-    let sizes = [heads * parts, rows, rows];
-    context.for_each_head_rows(sizes, problem.operations(), partial, None, |item, outputs, _| {
-        let (head, part) = (item.head / parts, item.head % parts);
-        run(head, part * PART_KEYS..(part + 1) * PART_KEYS, Targets { is_part: true, ..Targets::whole(outputs) });
-    });
-
-    // Step 2: add up the parts of each row, each times the exponential of its maximum relative to the largest one.
-    let operations = operations([heads, parts, rows, value_dim]);
-    context.for_each_head_rows([heads, rows, rows], operations, final_rows, None, |item, outputs, _| {
-        let mut targets = Targets::whole(outputs);
-        for row in item.rows {
-            let index = |part: usize| (item.head * parts + part) * rows + row;
-            let max = (0..parts).fold(f32::MIN, |max, part| max.max(maxima[index(part)]));
-            let share = |part: usize| (f64::from(maxima[index(part)]) - f64::from(max)).exp();
-            let sum: f64 = (0..parts).map(|part| share(part) * f64::from(sums[index(part)])).sum();
-            let term = |part: usize| {
-                let values = &values[index(part) * value_dim..][..value_dim];
-                // A part without a visible key adds nothing.
-                (sums[index(part)] != 0.0).then(|| (share(part) / sum, values))
-            };
-            total(parts, &term, targets.output_row(row));
-            targets.write_statistics(row, max, sum as f32);
-        }
-    });
-    Ok(())
-}
-
 /// One work item.
 pub(super) struct Item<'a> {
     pub problem: &'a Problem<'a>,
@@ -155,6 +249,7 @@ pub(super) struct Item<'a> {
     /// The keys that this item processes.
     pub keys: Range<usize>,
     pub scratch_len: usize,
+    lane_bias: Option<&'a LaneBias>,
 }
 
 impl Item<'_> {
@@ -170,8 +265,12 @@ impl Item<'_> {
 
     /// Returns (b, h, i) of a row.
     pub(super) fn row(&self, row: usize) -> [usize; 3] {
-        let group = self.problem.group();
-        [self.b(), self.kv_head() * group + row % group, row / group]
+        [self.b(), self.problem.query_head(self.head, row), row / self.problem.group()]
+    }
+
+    /// Returns the relative biases of a tile whose first row is `first`.
+    pub(super) fn lane_bias(&self, first: usize) -> Option<LaneRows<'_>> {
+        self.lane_bias.map(|bias| bias.rows(self.kv_head(), first))
     }
 
     /// Returns the item's keys that a row sees.
@@ -188,32 +287,34 @@ pub(super) struct Targets<'a> {
     max: Option<OwnRows<'a>>,
     sum: Option<OwnRows<'a>>,
     moments: Option<OwnRows<'a>>,
+    /// The row of the results at which the item's problem starts.
+    first: usize,
     /// True if the keys are split: sums stay undivided until the parts are merged.
-    is_part: bool,
+    pub is_part: bool,
 }
 
 impl<'a> Targets<'a> {
-    fn whole([output, log_sum_exp, max, sum, moments]: [Option<OwnRows<'a>>; 5]) -> Self {
-        Self { output, log_sum_exp, max, sum, moments, is_part: false }
+    fn whole([output, log_sum_exp, max, sum, moments]: [Option<OwnRows<'a>>; 5], first: usize) -> Self {
+        Self { output, log_sum_exp, max, sum, moments, first, is_part: false }
     }
 
     /// Returns a row of the output.
     pub(super) fn output_row(&mut self, row: usize) -> &mut [f32] {
-        self.output.as_mut().map_or(&mut [], |output| output.row(row))
+        self.output.as_mut().map_or(&mut [], |output| output.row(self.first + row))
     }
 
     /// Writes output rows from a tile that holds them in its lanes.
     #[inline(always)]
     pub(super) fn write_lanes(&mut self, rows: Range<usize>, columns: usize, tile: &[f32], lanes: usize) {
         if let Some(output) = &mut self.output {
-            output.write_lanes(rows, 0..columns, tile, lanes);
+            output.write_lanes(self.first + rows.start..self.first + rows.end, 0..columns, tile, lanes);
         }
     }
 
     /// Writes the moments of one row, for points of a ball.
     pub(super) fn write_moments(&mut self, row: usize, moments: [f32; 2]) {
         if let Some(target) = &mut self.moments {
-            target.row(row).copy_from_slice(&moments);
+            target.row(self.first + row).copy_from_slice(&moments);
         }
     }
 
@@ -227,11 +328,11 @@ impl<'a> Targets<'a> {
         // Without a visible key the sum is 0, and its logarithm −∞.
         let log_sum_exp = || if sum == 0.0 { f32::NEG_INFINITY } else { max + sum.ln() };
         if let Some(target) = &mut self.log_sum_exp {
-            target.row(row)[0] = log_sum_exp();
+            target.row(self.first + row)[0] = log_sum_exp();
         }
         for (target, value) in [(&mut self.max, max), (&mut self.sum, sum)] {
             if let Some(target) = target {
-                target.row(row)[0] = value;
+                target.row(self.first + row)[0] = value;
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Visibility of keys: causal limits, windows, key lengths, and masks broadcast without a copy.
 
 use crate::attention::Arrays;
+use crate::attention::bias::RelativeBias;
+use crate::attention::packed::Sequences;
 use crate::error::{Error, Result};
 use crate::simd::{Simd, gather_columns};
 use crate::sizes::MAX_TILE_LANES;
@@ -15,7 +17,8 @@ pub enum Mask<'a> {
     Float(Tensor<'a, f32>),
 }
 
-/// The rules that decide whether row (b, h, i) sees key j.
+/// The rules that decide whether row (b, h, i) sees key j, and what is added to its scores and to its sum.
+#[derive(Clone, Copy)]
 pub(crate) struct Visibility<'a> {
     keys: usize,
     /// The number of keys visible after and before the row's position; `None` means all.
@@ -27,6 +30,10 @@ pub(crate) struct Visibility<'a> {
     pub first: usize,
     kv_lengths: Option<&'a [i32]>,
     mask: Option<BroadcastMask<'a>>,
+    pub relative: Option<RelativeBias<'a>>,
+    /// A logit of each head that takes part in softmax and has no value.
+    sinks: Option<&'a [f32]>,
+    pub sequences: Option<Sequences<'a>>,
 }
 
 /// A mask with the strides of B, H, L and S; the stride of a broadcast dimension is 0.
@@ -64,9 +71,26 @@ impl<'a> Visibility<'a> {
         offset: i64,
         arrays: &Arrays<'a>,
     ) -> Result<Self> {
-        let [batch, _, _, keys] = shape;
+        let [batch, heads, queries, keys] = shape;
+        let sequences = Sequences::new(shape, arrays)?;
         check_lengths("kv_lengths", arrays.kv_lengths, batch, keys, "keys")?;
-        check_per_batch("query_offset", arrays.query_offset, batch)?;
+        match (sequences, arrays.query_offset) {
+            (Some(sequences), Some(offsets)) if offsets.len() != sequences.count() => {
+                let expected = format_args!("a length of {}, one for each sequence", sequences.count());
+                let actual = format_args!("a length of {}", offsets.len());
+                return Err(Error::shape("query_offset", expected, actual));
+            }
+            (Some(_), _) => {}
+            (None, offsets) => check_per_batch("query_offset", offsets, batch)?,
+        }
+        if let Some(sinks) = arrays.sinks
+            && sinks.len() != heads
+        {
+            let expected = format_args!("a length of {heads}, one for each head");
+            return Err(Error::shape("sinks", expected, format_args!("a length of {}", sinks.len())));
+        }
+        let longest = sequences.map_or([queries, keys], Sequences::longest);
+        let relative = arrays.relative_bias.map(|bias| RelativeBias::new(bias, heads, longest)).transpose()?;
         let side = |side: i64| (side >= 0).then_some(side);
         let [left, right] = window.map_or([None, None], |window| window.map(side));
         Ok(Self {
@@ -78,7 +102,24 @@ impl<'a> Visibility<'a> {
             first: 0,
             kv_lengths: arrays.kv_lengths,
             mask: arrays.mask.map(|mask| BroadcastMask::new(mask, shape, rank)).transpose()?,
+            relative,
+            sinks: arrays.sinks,
+            sequences,
         })
+    }
+
+    /// Returns the rules of one packed sequence with `keys` keys, whose rows and keys count from its start.
+    pub(crate) fn of_sequence(&self, sequence: usize, keys: usize) -> Self {
+        let offset = self.offsets.map_or(self.offset, |offsets| i64::from(offsets[sequence]));
+        Self { keys, offset, offsets: None, sequences: None, ..*self }
+    }
+
+    /// Returns the maximum and the sum of exponentials that the softmax of a row of head h starts with.
+    pub(crate) fn start(&self, h: usize) -> [f32; 2] {
+        match self.sinks {
+            Some(sinks) if sinks[h] != f32::NEG_INFINITY => [sinks[h], 1.0],
+            _ => [f32::MIN, 0.0],
+        }
     }
 
     /// Returns true if rows see only keys at or before their own position.
@@ -91,9 +132,31 @@ impl<'a> Visibility<'a> {
         self.mask.is_some()
     }
 
-    /// Returns the key position of row i of batch entry b.
+    /// Returns true if a mask or a relative bias may hide keys that are in a row's range.
+    pub(crate) fn may_bias_hide(&self) -> bool {
+        self.has_mask() || self.relative.is_some_and(|bias| bias.may_hide)
+    }
+
+    /// Returns the key position of row i of batch entry b; in a packed call, counted from the start of its sequence.
     pub(crate) fn position(&self, b: usize, i: usize) -> i64 {
+        let (b, i) = match self.sequences {
+            None => (b, i),
+            Some(sequences) => {
+                let sequence = sequences.of_row(i);
+                (sequence, i - sequences.rows(sequence).start)
+            }
+        };
         (self.first + i) as i64 + self.offsets.map_or(self.offset, |offsets| i64::from(offsets[b]))
+    }
+
+    /// Returns the position of key j; in a packed call, counted from the start of its sequence.
+    pub(crate) fn key_position(&self, j: usize) -> usize {
+        self.sequences.map_or(j, |sequences| j - sequences.keys(sequences.of_key(j)).start)
+    }
+
+    /// Returns the number of keys that a row may see, averaged over `rows` rows and rounded up.
+    pub(crate) fn mean_keys(&self, rows: usize) -> usize {
+        self.sequences.map_or(self.keys, |sequences| sequences.pairs().div_ceil(rows.max(1) as u64) as usize)
     }
 
     /// Returns the range `start .. end` that contains every key visible to row i of batch entry b.

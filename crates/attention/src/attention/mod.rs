@@ -1,6 +1,8 @@
 //! Scaled dot-product attention. This file checks and plans calls; the submodules do the work.
 //!
 //! - [`mask`]: visible keys of a query row, and the bias on its scores;
+//! - `bias`: biases that depend on the distance alone;
+//! - `packed`: sequences one after the other, each attending to itself;
 //! - `score`: one tile of scores with queries in lanes, shared by every pass that needs scores;
 //! - `ball`: scores and outputs if rows are points of a hyperbolic ball;
 //! - `forward`: work items of the pass that computes the output, in two forms, `tiled` and `decode`;
@@ -12,11 +14,13 @@
 //! Letters: B batch, H query heads, G key/value heads, L queries, S keys, D head size, E value head size.
 
 pub(crate) mod ball;
+mod bias;
 pub mod cache;
 mod decode;
 mod forward;
 pub mod mask;
 pub mod merge;
+pub(crate) mod packed;
 pub mod rotary;
 mod score;
 mod second_pass;
@@ -38,10 +42,52 @@ use mask::{Mask, Visibility};
 pub struct Arrays<'a> {
     /// Broadcast to `[B, H, L, S]`; rank 1 to 4.
     pub mask: Option<Mask<'a>>,
-    /// The key position of query 0 for each batch entry, `[B]`; overrides the scalar option.
+    /// The key position of query 0 for each batch entry, `[B]`, or for each packed sequence; overrides the scalar option.
     pub query_offset: Option<&'a [i32]>,
     /// Valid keys of each batch entry, `[B]`.
     pub kv_lengths: Option<&'a [i32]>,
+    /// Cumulative lengths `[n + 1]` of sequences packed along L, from 0 to L. Each row then sees its own sequence alone;
+    /// `causal`, `window` and `relative_bias` count rows and keys from its start.
+    pub cu_seqlens: Option<&'a [i32]>,
+    /// The cumulative lengths of the sequences' keys; by default those of the rows.
+    pub cu_seqlens_keys: Option<&'a [i32]>,
+    /// `[H or 1, L + S − 1]`: added at place j − i + L − 1 to the score of row i and key j, after the soft cap. For packed
+    /// sequences L and S are those of the longest.
+    pub relative_bias: Option<Tensor<'a>>,
+    /// A logit of each head, `[H]`, that takes part in the softmax of its rows and has no value.
+    pub sinks: Option<&'a [f32]>,
+}
+
+impl Arrays<'_> {
+    /// Checks that no weights are requested of packed sequences.
+    ///
+    /// # Errors
+    /// `OPTION` if they are.
+    pub fn check_results(&self, weights: bool, average_weights: bool) -> Result<()> {
+        let requests = [("weights", weights), ("average_weights", average_weights)];
+        match requests.into_iter().find(|(_, is_requested)| *is_requested) {
+            Some((name, _)) if self.cu_seqlens.is_some() => {
+                let expected = "no request for the weights of packed sequences, which take one call for each sequence";
+                Err(Error::option(name, expected, true))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that there are only masks, offsets and lengths, for mechanisms without packed sequences, relative biases and
+    /// sinks.
+    pub(crate) fn check_masks_alone(&self) -> Result<()> {
+        let given = [
+            ("cu_seqlens", self.cu_seqlens.is_some()),
+            ("cu_seqlens_keys", self.cu_seqlens_keys.is_some()),
+            ("relative_bias", self.relative_bias.is_some()),
+            ("sinks", self.sinks.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => Err(Error::option(name, "no value: this mechanism does not have it", "one")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Destinations for the results of an attention call. Every result that the options request must have one.
@@ -94,6 +140,7 @@ impl Strides {
 }
 
 /// A checked attention problem; code below this level does not check shapes again.
+#[derive(Clone, Copy)]
 pub(crate) struct Problem<'a> {
     pub q: &'a [f32],
     pub k: &'a [f32],
@@ -138,6 +185,12 @@ impl Problem<'_> {
         self.batch * self.heads * self.queries
     }
 
+    /// Returns the query head of row `row` of key/value head `head`, which counts over all batch entries.
+    fn query_head(&self, head: usize, row: usize) -> usize {
+        let group = self.group();
+        head % self.kv_heads * group + row % group
+    }
+
     /// Returns the index of row (b, h, i) among the output rows.
     fn row(&self, [b, h, i]: [usize; 3]) -> usize {
         (b * self.heads + h) * self.queries + i
@@ -145,7 +198,8 @@ impl Problem<'_> {
 
     /// Operations in one pass over all pairs of queries and keys.
     fn operations(&self) -> u64 {
-        pass_operations(self.rows(), self.keys, self.head_dim + self.value_dim, self.visibility.causal())
+        let keys = self.visibility.mean_keys(self.queries);
+        pass_operations(self.rows(), keys, self.head_dim + self.value_dim, self.visibility.causal())
     }
 }
 
@@ -171,6 +225,7 @@ pub fn scaled_dot_product_attention(
     outputs: Outputs<'_>,
 ) -> Result<()> {
     options.check_no_stage()?;
+    arrays.check_results(options.weights || outputs.weights.is_some(), false)?;
     let problem = plan(context, q, k, Some(v), options, arrays)?;
     attend_into(context, &problem, options, outputs)
 }
@@ -192,9 +247,9 @@ pub(crate) fn attend_into(
         check_output("log_sum_exp", log_sum_exp, rows)?;
     }
     if let Some(count) = top_weights
-        && count > problem.keys
+        && count > problem.most_keys()
     {
-        let expected = format!("an integer from 1 to {}, the number of keys", problem.keys);
+        let expected = format!("an integer from 1 to {}, the number of keys", problem.most_keys());
         return Err(Error::value("top_weights", expected, count));
     }
     check_requested("weights", options.weights, outputs.weights.is_some())?;
@@ -222,6 +277,10 @@ pub fn attention_weights(
     output: &mut [f32],
 ) -> Result<()> {
     options.check_weights_alone()?;
+    if arrays.cu_seqlens.is_some() {
+        let expected = "no value: weights of packed sequences take one call for each sequence";
+        return Err(Error::option("cu_seqlens", expected, "an Int32Array"));
+    }
     let problem = plan(context, q, k, None, options, arrays)?;
     check_output("output", output, problem.rows().saturating_mul(problem.keys))?;
     if output.is_empty() {

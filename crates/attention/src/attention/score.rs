@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::attention::bias::LaneRows;
 use crate::attention::mask::Cover;
 use crate::attention::{Problem, Strides};
 use crate::math::exp::{LOG2_E, exp2, tanh};
@@ -111,6 +112,7 @@ pub(super) struct ScoreTile<'a> {
     pub to: usize,
     /// True if every query and key is so small that no score overflows.
     pub is_bounded: bool,
+    pub relative: Option<LaneRows<'a>>,
 }
 
 impl ScoreTile<'_> {
@@ -158,6 +160,16 @@ impl ScoreTile<'_> {
                 simd.store(scores, add_bias(simd, simd.load(scores), simd.load(bias)));
             }
         }
+        if let Some(relative) = self.relative.filter(|_| stage >= Stage::Biased) {
+            for (key, scores) in scores.chunks_exact_mut(lanes).enumerate() {
+                let bias = relative.of_key(self.from + key);
+                for v in (0..lanes).step_by(S::LANES) {
+                    let (score, bias) = (simd.load(&scores[v..]), simd.load(&bias[v..]));
+                    let biased = if relative.may_hide { add_bias(simd, score, bias) } else { score + bias };
+                    simd.store(&mut scores[v..], biased);
+                }
+            }
+        }
         if stage >= Stage::Biased && self.crosses_a_limit() {
             self.hide_out_of_range::<S, VECTORS>(simd, scores);
         }
@@ -179,7 +191,8 @@ impl ScoreTile<'_> {
 
     /// Returns true if some row may not see all of these keys, because of its range or of the mask.
     pub(super) fn may_hide(&self, cover: Cover) -> bool {
-        cover != Cover::Everything || self.crosses_a_limit()
+        let may_bias_hide = self.relative.is_some_and(|relative| relative.may_hide);
+        cover != Cover::Everything || may_bias_hide || self.crosses_a_limit()
     }
 
     fn crosses_a_limit(&self) -> bool {

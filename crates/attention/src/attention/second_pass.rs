@@ -1,10 +1,11 @@
 //! The second pass computes the scores again, tile by tile, and writes weights, scores at an earlier stage, or each
 //! row's largest weights. The forward pass never holds an L × S buffer.
 
+use crate::attention::bias::LaneBias;
 use crate::attention::score::{Lanes, ScoreTile, TileBuffers, are_bounded, head_rows, weight_of};
 use crate::attention::{Problem, WeightsOf};
 use crate::context::Context;
-use crate::context::rows::{ItemRows, OwnRows, RowLayout, Rows};
+use crate::context::rows::{Blocks, ItemRows, OwnRows, RowLayout, Rows};
 use crate::error::Result;
 use crate::math::largest::Largest;
 use crate::options::Stage;
@@ -82,7 +83,7 @@ fn run(
     sink: Sink<'_>,
     weights_of: WeightsOf,
 ) -> Result<()> {
-    if problem.rows() == 0 || problem.keys == 0 {
+    if problem.rows() == 0 || (problem.keys == 0 && problem.visibility.sequences.is_none()) {
         return Ok(());
     }
     let lanes = context.level.tile_lanes();
@@ -91,7 +92,7 @@ fn run(
         + 2 * problem.key_block * lanes
         + TileBuffers::len(problem, lanes)
         // The weights of one tile of rows, from which the largest are picked.
-        + if matches!(sink, Sink::Top(..)) { lanes * problem.keys } else { 0 };
+        + if matches!(sink, Sink::Top(..)) { lanes * problem.most_keys() } else { 0 };
     scratch::reserve(scratch_len)?;
     let head_items = problem.heads / heads_per_item;
     let layout = |width: usize| RowLayout::contiguous([problem.batch, head_items, problem.queries], 1, width);
@@ -102,14 +103,26 @@ fn run(
             (Rows::new(largest, layout), Some(Rows::new(keys, layout)))
         }
     };
-    let sizes = [problem.batch * head_items, problem.queries, lanes];
-    let outputs = [Some(values_target)];
-    context.for_each_head_rows(sizes, problem.operations(), outputs, keys_target, |item, [values_part], keys_part| {
+    let lane_bias = &LaneBias::new(problem, 1)?;
+    let bounds;
+    let blocks = match problem.visibility.sequences {
+        None => Blocks::Even { rows: problem.queries, size: lanes },
+        Some(sequences) => {
+            bounds = problem.block_bounds(sequences, 1, lanes);
+            Blocks::Between(&bounds)
+        }
+    };
+    let (heads, operations, outputs) = (problem.batch * head_items, problem.operations(), [Some(values_target)]);
+    context.for_each_head_block(heads, blocks, operations, outputs, keys_target, |item, [values_part], keys_part| {
         let ItemRows { head, rows } = item;
         let Some(values_part) = values_part else { return };
         let first_head = head % head_items * heads_per_item;
+        let (part, first) = problem.at(rows.start);
         context.level.run(SecondPass {
-            problem,
+            problem: &part,
+            first,
+            queries_of_call: problem.queries,
+            lane_bias: lane_bias.as_ref(),
             values,
             target: match keys_part {
                 Some(keys) => Target::Top(values_part, keys),
@@ -117,7 +130,7 @@ fn run(
             },
             b: head / head_items,
             heads: first_head..first_head + heads_per_item,
-            queries: rows,
+            queries: rows.start - first..rows.end - first,
             scratch_len,
         });
     });
@@ -127,6 +140,10 @@ fn run(
 /// One work item: a tile of queries of one head, or of all heads if their mean is requested.
 struct SecondPass<'a> {
     problem: &'a Problem<'a>,
+    /// The query of the call at which the problem starts, and the number of queries of the call.
+    first: usize,
+    queries_of_call: usize,
+    lane_bias: Option<&'a LaneBias>,
     values: Values<'a>,
     target: Target<'a>,
     b: usize,
@@ -184,7 +201,8 @@ impl SecondPass<'_> {
                 let is_bounded = problem.visibility.has_mask()
                     && are_bounded(simd, queries, query_len, query_len, 1)
                     && are_bounded(simd, &data[from * stride..], stride, problem.head_dim, to - from);
-                let scores = ScoreTile { problem, lanes: lanes_of_head, queries, keys, from, to, is_bounded };
+                let relative = self.lane_bias.map(|bias| bias.rows(h, rows.start));
+                let scores = ScoreTile { problem, lanes: lanes_of_head, queries, keys, from, to, is_bounded, relative };
                 self.fill::<S, ROWS, VECTORS>(simd, &scores, &mut buffers, tile);
                 if self.heads.len() > 1 {
                     add_mean(tile, mean, index, self.heads.len());
@@ -192,14 +210,21 @@ impl SecondPass<'_> {
             }
             let values = if self.heads.len() > 1 { mean } else { tile };
             match &mut self.target {
-                Target::All(output) => output.write_lanes(rows.clone(), from..to, values, lanes),
+                Target::All(output) => {
+                    output.write_lanes(self.first + rows.start..self.first + rows.end, from..to, values, lanes);
+                }
                 // Consecutive rows of S weights, from which the largest are picked below.
                 Target::Top(..) => scatter_lanes(values, lanes, rest, problem.keys, from..to, rows.len()),
             }
         }
         if let Target::Top(largest, keys) = &mut self.target {
-            for (query, row) in rows.zip(rest.chunks_exact(problem.keys)) {
-                Largest::new(largest.row(query), keys.row(query)).offer(row);
+            for (index, query) in (self.first + rows.start..self.first + rows.end).enumerate() {
+                let row = &rest[index * problem.keys..][..problem.keys];
+                // A row with too few keys ends with weights of 0 and indices of −1.
+                let (weights, indices) = (largest.row(query), keys.row(query));
+                weights.fill(0.0);
+                indices.fill(-1);
+                Largest::new(weights, indices).offer(row);
             }
         }
     }
@@ -224,7 +249,7 @@ impl SecondPass<'_> {
         let rows = &scores.lanes.rows[..scores.lanes.count];
         let (mut max, mut scale) = ([0.0; MAX_TILE_LANES], [0.0; MAX_TILE_LANES]);
         for (lane, [b, h, i]) in rows.iter().enumerate() {
-            let row = (b * self.problem.heads + h) * self.problem.queries + i;
+            let row = (b * self.problem.heads + h) * self.queries_of_call + self.first + i;
             max[lane] = statistics.max[row];
             scale[lane] = if statistics.sum[row] == 0.0 { 0.0 } else { 1.0 / statistics.sum[row] };
         }

@@ -164,6 +164,13 @@ impl Item<'_> {
         buffers.sums.fill(0.0);
         buffers.totals.fill(0.0);
         let mut online = [Online::NEW; BLOCK_TILES];
+        if !targets.is_part {
+            for (online, tile) in online.iter_mut().zip(tiles) {
+                for (lane, [_, h, _]) in tile.rows[..tile.count].iter().enumerate() {
+                    [online.max[lane], online.sum[lane]] = problem.visibility.start(*h);
+                }
+            }
+        }
 
         // Steps 2 to 4, for each block of keys, which stays in the cache, and each tile of queries.
         let keys = head_rows(problem.k, problem.k_strides, self.b(), self.kv_head());
@@ -183,7 +190,8 @@ impl Item<'_> {
                 // Step 2, score: the visible part of the block, [keys][lanes], biased and masked.
                 let queries = &buffers.queries[tile * size..][..size];
                 let is_bounded = bounded_queries[tile] && block.are_keys_bounded(simd, problem.head_dim);
-                let scores = ScoreTile { problem, lanes: lanes_of_tile, queries, keys, from, to, is_bounded };
+                let relative = self.lane_bias(self.rows.start + tile * lanes);
+                let scores = ScoreTile { problem, lanes: lanes_of_tile, queries, keys, from, to, is_bounded, relative };
                 let cover = scores.cover();
                 if cover == Cover::Nothing {
                     continue;

@@ -22,6 +22,9 @@ pub struct Context<'a> {
     pub observer: Option<&'a Observation<'a>>,
     /// The part of a split call to compute; all other results stay zero.
     pub partition: Partition,
+    /// True if rows belong to packed sequences: the order of a row's sums must not depend on the number of other rows.
+    #[doc(hidden)]
+    pub is_packed: bool,
     /// The position of these tensors in a larger call that is computed section by section.
     #[doc(hidden)]
     pub section: Option<&'a Section>,
@@ -46,7 +49,7 @@ pub fn operations<const N: usize>(factors: [usize; N]) -> u64 {
 impl<'a> Context<'a> {
     /// Creates the context of a whole call without an observer, at one level and on at most `threads` threads.
     pub const fn new(level: Level, threads: usize) -> Self {
-        Self { level, threads, observer: None, partition: Partition::WHOLE, section: None }
+        Self { level, threads, observer: None, partition: Partition::WHOLE, is_packed: false, section: None }
     }
 
     /// Returns the same context for another part of the call.

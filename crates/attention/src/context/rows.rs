@@ -203,6 +203,36 @@ pub struct ItemRows {
     pub rows: Range<usize>,
 }
 
+/// The division of each head's rows into blocks of consecutive rows.
+#[derive(Debug, Clone, Copy)]
+pub enum Blocks<'a> {
+    /// `rows` rows in blocks of `size`, of which the last may be shorter.
+    Even {
+        /// The number of rows.
+        rows: usize,
+        /// The maximum number of rows in one block.
+        size: usize,
+    },
+    /// From each bound to the next one; bounds never fall.
+    Between(&'a [usize]),
+}
+
+impl Blocks<'_> {
+    fn count(&self) -> usize {
+        match *self {
+            Self::Even { rows, size } => rows.div_ceil(size),
+            Self::Between(bounds) => bounds.len().saturating_sub(1),
+        }
+    }
+
+    fn rows(&self, block: usize) -> Range<usize> {
+        match *self {
+            Self::Even { rows, size } => block * size..rows.min((block + 1) * size),
+            Self::Between(bounds) => bounds[block]..bounds[block + 1],
+        }
+    }
+}
+
 impl Context<'_> {
     /// Distributes `rows` rows of each output to work items, at most `rows_per_item` consecutive rows to each. `work`
     /// receives the range of rows and the matching part of each output. `operations` is the cost of all items together.
@@ -278,10 +308,29 @@ impl Context<'_> {
         indices: Option<Rows<'_, i32>>,
         work: impl Fn(ItemRows, [Option<OwnRows<'_>>; N], Option<OwnRows<'_, i32>>) + Sync,
     ) {
-        let blocks = rows.div_ceil(rows_per_item);
-        self.for_each(heads * blocks, operations, |index| {
-            let (block, head) = (blocks - 1 - index / heads, index % heads);
-            let item = ItemRows { head, rows: block * rows_per_item..rows.min((block + 1) * rows_per_item) };
+        self.for_each_head_block(heads, Blocks::Even { rows, size: rows_per_item }, operations, outputs, indices, work);
+    }
+
+    /// Distributes blocks of rows like [`Self::for_each_head_rows`], with the same blocks in each head.
+    ///
+    /// # Panics
+    /// If bounds fall.
+    pub fn for_each_head_block<const N: usize>(
+        &self,
+        heads: usize,
+        blocks: Blocks<'_>,
+        operations: u64,
+        outputs: [Option<Rows<'_>>; N],
+        indices: Option<Rows<'_, i32>>,
+        work: impl Fn(ItemRows, [Option<OwnRows<'_>>; N], Option<OwnRows<'_, i32>>) + Sync,
+    ) {
+        if let Blocks::Between(bounds) = blocks {
+            assert!(bounds.is_sorted(), "blocks overlap");
+        }
+        let count = blocks.count();
+        self.for_each(heads * count, operations, |index| {
+            let (block, head) = (count - 1 - index / heads, index % heads);
+            let item = ItemRows { head, rows: blocks.rows(block) };
             // `for_each` runs each item once, and items differ in head or rows.
             let outputs = outputs.each_ref().map(|output| output.as_ref().map(|output| output.part(&item)));
             let indices = indices.as_ref().map(|output| output.part(&item));

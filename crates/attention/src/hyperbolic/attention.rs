@@ -132,6 +132,7 @@ impl HyperbolicAttention {
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
         options.check()?;
+        arrays.check_masks_alone()?;
         let heads = self.config.num_heads;
         let extra = if self.is_tangent { 0 } else { self.coordinates.extra() };
         let [queries, keys, values] =

@@ -67,7 +67,7 @@ impl<'a> FeedForward<'a> {
     }
 
     /// Computes the hidden rows `[rows, width]` of `x [rows, size]`, the input of [`Self::project_down`].
-    pub(crate) fn hidden(&self, context: Context<'_>, x: &[f32], dropout: Option<RowDropout>) -> Result<Vec<f32>> {
+    pub(crate) fn hidden(&self, context: Context<'_>, x: &[f32], dropout: Option<RowDropout<'_>>) -> Result<Vec<f32>> {
         let &Self { size, width, activation, gate, up, .. } = self;
         let rows = x.len() / size;
         let mut factor = Vec::new();

@@ -2,6 +2,7 @@
 //! projection. Self-attention and cross-attention are the same layer with fewer inputs.
 
 use crate::attention::mask::Visibility;
+use crate::attention::packed::Sequences;
 use crate::attention::rotary::{self, Rows};
 use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
 use crate::context::{Context, Partition, operations};
@@ -55,6 +56,18 @@ pub(crate) struct Plan<'a> {
     scale: f32,
     softcap: f32,
     dropout: Option<Dropout>,
+}
+
+impl<'a> Plan<'a> {
+    /// Returns true if the call is one of packed sequences.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.visibility.sequences.is_some()
+    }
+
+    /// Returns the cumulative lengths of the rows of packed sequences.
+    pub(crate) fn row_offsets(&self) -> Option<&'a [i32]> {
+        self.visibility.sequences.map(Sequences::row_offsets)
+    }
 }
 
 impl MultiHeadAttention {
@@ -112,7 +125,8 @@ impl MultiHeadAttention {
     /// Computes the output `[B, L, modelDim]` and, if requested, the weights: `[B, H, L, S]`, or `[B, L, S]` for their
     /// mean.
     ///
-    /// If the configuration has `rotary`, query i is rotated by position `i + queryOffset` and key j by position j.
+    /// If the configuration has `rotary`, query i is rotated by position `i + queryOffset` and key j by position j. In a
+    /// call of packed sequences, both count from the start of their sequence.
     /// Dropout acts in training only.
     ///
     /// # Errors
@@ -142,7 +156,8 @@ impl MultiHeadAttention {
         let partition = context.partition;
         let config = self.config();
         let has_blocks = plan.queries >= partition.count * context.level.block_rows();
-        if plan.batch == 1 && has_blocks && config.kv_heads() == config.num_heads && !has_weights {
+        let is_one = plan.batch == 1 && !plan.is_packed();
+        if is_one && has_blocks && config.kv_heads() == config.num_heads && !has_weights {
             return Some(partition);
         }
         (partition.index == 0).then_some(Partition::WHOLE)
@@ -158,6 +173,7 @@ impl MultiHeadAttention {
         weights: Option<&[f32]>,
     ) -> Result<Plan<'a>> {
         options.check()?;
+        arrays.check_results(options.weights || weights.is_some(), options.average_weights)?;
         let config = self.config();
         let [batch, queries] = dims("q", inputs.query, config.model_dim())?;
         let key = inputs.key.unwrap_or(inputs.query);
@@ -198,7 +214,7 @@ impl MultiHeadAttention {
         let (rows, keys) = (plan.batch * plan.queries, plan.batch * plan.keys);
         let pass = attention::pass_operations(
             rows * config.num_heads,
-            plan.keys,
+            plan.visibility.mean_keys(plan.queries),
             2 * config.head_dim,
             plan.visibility.causal(),
         );
@@ -226,6 +242,7 @@ impl MultiHeadAttention {
         let Plan { batch, queries, keys, .. } = plan;
         let key = inputs.key.unwrap_or(inputs.query);
         let value = inputs.value.unwrap_or(key);
+        let context = Context { is_packed: plan.is_packed(), ..context };
         // Every part needs all keys and values.
         let whole = context.with_partition(Partition::WHOLE);
         let mut projected = self.project_inputs(whole, inputs, key, value, batch * queries, batch * keys)?;
@@ -252,7 +269,7 @@ impl MultiHeadAttention {
                 heads: config.kv_heads(),
                 length: keys,
             };
-            rotary::rotate(context, rotary, 1.0, rows, &|_, j| j as f64)?;
+            rotary::rotate(context, rotary, 1.0, rows, &|_, j| plan.visibility.key_position(j) as f64)?;
         }
         let problem = Problem {
             q: &projected.data,

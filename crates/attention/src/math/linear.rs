@@ -72,7 +72,7 @@ pub(crate) struct Finish<'a> {
     pub(crate) activation: Option<Activation>,
     /// Multiplies the activation, `[rows, outputs]`.
     pub(crate) factor: Option<&'a [f32]>,
-    pub(crate) dropout: Option<RowDropout>,
+    pub(crate) dropout: Option<RowDropout<'a>>,
     /// Added to the product, `[rows, outputs]`.
     pub(crate) residual: Option<&'a [f32]>,
 }
@@ -160,7 +160,8 @@ pub(crate) fn project_weights(
     scratch::reserve(scratch_len(lanes, depth, output_block).max(depth))?;
     let operations = operations([2, rows, depth, outputs]);
     context.for_each_block(rows, [block_rows, output_block], operations, output, |output| {
-        context.level.run(Block { x, depth, weight, outputs, bias, finish, output });
+        let may_run_along_rows = !context.is_packed;
+        context.level.run(Block { x, depth, weight, outputs, bias, finish, output, may_run_along_rows });
     });
     Ok(())
 }
@@ -183,6 +184,8 @@ struct Block<'a> {
     bias: Option<&'a [f32]>,
     finish: Finish<'a>,
     output: MatrixBlock<'a>,
+    /// True if the last rows may be summed in another order than rows of a full tile.
+    may_run_along_rows: bool,
 }
 
 impl Kernel for Block<'_> {
@@ -194,7 +197,7 @@ impl Kernel for Block<'_> {
         let block = self.output.rows();
         for first in block.clone().step_by(lanes) {
             let rows = first..block.end.min(first + lanes);
-            if rows.len() <= FEW_PROJECTION_ROWS {
+            if rows.len() <= FEW_PROJECTION_ROWS && self.may_run_along_rows {
                 self.along_rows(simd, rows.clone());
             } else if S::HAS_HALF_TILES && rows.len() <= S::LANES {
                 self.in_lanes::<S, ROWS, 1>(simd, rows.clone());

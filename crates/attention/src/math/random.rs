@@ -262,21 +262,30 @@ impl Dropout {
 /// Dropout of the elements of a matrix with `[B, L]` rows, under the same seed as that of attention weights. Each
 /// stream uses the index of a head that does not exist.
 #[derive(Debug, Clone, Copy)]
-pub struct RowDropout {
+pub struct RowDropout<'a> {
     /// The key and probability of dropout.
     pub dropout: Dropout,
     /// The index of the matrix within its layer.
     pub stream: u32,
     /// L.
     pub length: usize,
+    /// The cumulative lengths of packed sequences, each of which drops what it would drop alone.
+    pub cu_seqlens: Option<&'a [i32]>,
 }
 
-impl RowDropout {
+impl RowDropout<'_> {
     /// Multiplies the elements from column `first` on of row `b · L + i` by their factors.
     #[inline(never)]
     pub fn apply(&self, row: usize, first: usize, values: &mut [f32]) {
         let head = (u32::MAX - self.stream) as usize;
-        self.dropout.apply([row / self.length, head, row % self.length], first, values.iter_mut());
+        let (b, i) = match self.cu_seqlens {
+            None => (row / self.length, row % self.length),
+            Some(offsets) => {
+                let next = offsets.partition_point(|&start| start as usize <= row);
+                (0, row - offsets[next - 1] as usize)
+            }
+        };
+        self.dropout.apply([b, head, i], first, values.iter_mut());
     }
 }
 

@@ -7,7 +7,7 @@ use ruvector_attention::layers::Entry;
 use ruvector_attention::layers::encoder::TransformerEncoderLayer;
 use ruvector_attention::math::activation::{Activation, activate};
 use ruvector_attention::math::norm::{layer_norm, rms_norm};
-use ruvector_attention::math::pool::mean_pool;
+use ruvector_attention::math::pool::{Pooled, mean_pool};
 use ruvector_attention::options::LayerOptions;
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Code, Context, Tensor};
@@ -109,7 +109,7 @@ fn check(call: &Call) {
     let arrays = Arrays {
         mask: call.float_mask.then_some(Mask::Float(mask)),
         kv_lengths: call.lengths.then_some(&lengths),
-        query_offset: None,
+        ..Arrays::default()
     };
     let (expected, weights) = reference::encoder_layer(layer.state(), x, call.training, &call.options, arrays);
     let maps = if call.options.average_weights { 1 } else { call.heads };
@@ -198,9 +198,32 @@ proptest! {
         let x = Tensor::new("x", &data, &[batch, rows, columns]).unwrap();
         for context in contexts() {
             let mut found = vec![f32::NAN; batch * columns];
-            mean_pool(context, x, has_lengths.then_some(&lengths), normalize, &mut found).unwrap();
+            let pooled = if has_lengths { Pooled::Lengths(&lengths) } else { Pooled::All };
+            mean_pool(context, x, pooled, normalize, &mut found).unwrap();
             assert_near(&found, &expected, 2e-6, context.level.name());
         }
+    }
+}
+
+#[test]
+fn means_of_packed_sequences_are_those_of_each_alone() {
+    let data = Random::new(3).normals(20 * 5);
+    let offsets = [0, 7, 7, 8, 20];
+    let pool = |x: &[f32], rows: usize, pooled: Pooled<'_>, output: &mut [f32]| {
+        mean_pool(Context::default(), Tensor::new("x", x, &[rows, 5]).unwrap(), pooled, true, output)
+            .map_err(|error| (error.code, error.argument.clone()))
+    };
+    let mut found = [f32::NAN; 20];
+    pool(&data, 20, Pooled::CuSeqlens(&offsets), &mut found).unwrap();
+    for (pair, found) in offsets.windows(2).zip(found.chunks(5)) {
+        let (rows, mut alone) = (pair[0] as usize..pair[1] as usize, [f32::NAN; 5]);
+        let x = Tensor::new("x", &data[rows.start * 5..rows.end * 5], &[1, rows.len(), 5]).unwrap();
+        mean_pool(Context::default(), x, Pooled::All, true, &mut alone).unwrap();
+        assert_eq!(found, alone);
+    }
+    for (offsets, code) in [(&[0, 19][..], Code::Option), (&[0, 9, 8, 20], Code::Option), (&[], Code::Shape)] {
+        let found = pool(&data, 20, Pooled::CuSeqlens(offsets), &mut [0.0; 5]);
+        assert_eq!(found, Err((code, "cu_seqlens".into())));
     }
 }
 
@@ -259,7 +282,7 @@ fn results_are_the_same_for_every_number_of_threads() {
             activate(context, Activation::Gelu, long, &mut output).unwrap();
             results.push(output);
             let mut output = vec![f32::NAN; 2 * 128];
-            mean_pool(context, x, None, true, &mut output).unwrap();
+            mean_pool(context, x, Pooled::All, true, &mut output).unwrap();
             results.push(output);
             results
         };
@@ -487,7 +510,8 @@ fn functions_reject_arguments_that_do_not_fit() {
     assert_eq!(norm(&[4, 6], None, None, 23), Err("output".into()));
     assert_eq!(norm(&[4, 0], None, None, 0), Ok(()));
     let mut pool = |x: &[usize], lengths: Option<&[i32]>, elements: usize| {
-        let found = mean_pool(context, tensor(x), lengths, false, &mut output[..elements]);
+        let found =
+            mean_pool(context, tensor(x), lengths.map_or(Pooled::All, Pooled::Lengths), false, &mut output[..elements]);
         found.map_err(|error| (error.code, error.argument.clone()))
     };
     assert_eq!(pool(&[2, 3, 4], Some(&[0, 3]), 8), Ok(()));

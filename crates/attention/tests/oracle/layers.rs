@@ -130,7 +130,7 @@ fn check(call: &Call) {
     let arrays = Arrays {
         mask: call.float_mask.then_some(Mask::Float(mask)),
         kv_lengths: call.lengths.then_some(&lengths),
-        query_offset: None,
+        ..Arrays::default()
     };
     let key = inputs.key.unwrap_or(query);
     let expected = reference::multi_head(

@@ -67,6 +67,11 @@ pub struct Case {
     pub mask: Option<MaskCase>,
     pub query_offset: Option<Vec<i32>>,
     pub kv_lengths: Option<Vec<i32>>,
+    /// Cumulative lengths of rows and keys.
+    pub cu_seqlens: Option<[Vec<i32>; 2]>,
+    /// The number of heads of a relative bias, 1 or that of the queries.
+    pub relative_heads: Option<usize>,
+    pub sinks: bool,
     pub options: AttentionOptions,
     pub seed: u64,
 }
@@ -85,6 +90,9 @@ impl Default for Case {
             mask: None,
             query_offset: None,
             kv_lengths: None,
+            cu_seqlens: None,
+            relative_heads: None,
+            sinks: false,
             options: AttentionOptions::default(),
             seed: 1,
         }
@@ -100,6 +108,8 @@ pub struct Problem {
     pub v: Vec<f32>,
     pub float_mask: Vec<f32>,
     pub boolean_mask: Vec<u8>,
+    pub relative_bias: Vec<f32>,
+    pub sinks: Vec<f32>,
 }
 
 /// The results of a kernel.
@@ -130,6 +140,15 @@ impl Case {
         self.batch * self.heads() * self.queries
     }
 
+    /// Returns the largest numbers of rows and keys of any sequence.
+    pub fn longest(&self) -> [usize; 2] {
+        let longest = |offsets: &Vec<i32>| offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max();
+        match &self.cu_seqlens {
+            Some(offsets) => offsets.each_ref().map(|offsets| longest(offsets).unwrap_or(0)),
+            None => [self.queries, self.keys],
+        }
+    }
+
     fn dims(&self, heads: usize, length: usize, size: usize) -> Vec<usize> {
         match (self.three_dimensions, self.options.layout) {
             (true, _) => vec![self.batch, length, size],
@@ -158,7 +177,15 @@ impl Case {
                 });
             }
         }
-        Problem { case: self.clone(), q, k, v, float_mask, boolean_mask }
+        let [queries, keys] = self.longest();
+        let length = self.relative_heads.unwrap_or(0) * (queries + keys).saturating_sub(1);
+        let relative_bias = (0..length).map(|_| match random.uniform() {
+            kind if kind < 0.03 && self.seed.is_multiple_of(2) => f32::NEG_INFINITY,
+            _ => 2.0 * random.normal(),
+        });
+        let relative_bias = relative_bias.collect();
+        let sinks = random.normals(self.heads());
+        Problem { case: self.clone(), q, k, v, float_mask, boolean_mask, relative_bias, sinks }
     }
 }
 
@@ -179,7 +206,20 @@ impl Problem {
             true => Mask::Boolean(Tensor::new("mask", &self.boolean_mask, &mask.dims).unwrap()),
             false => Mask::Float(Tensor::new("mask", &self.float_mask, &mask.dims).unwrap()),
         });
-        Arrays { mask, query_offset: self.case.query_offset.as_deref(), kv_lengths: self.case.kv_lengths.as_deref() }
+        let case = &self.case;
+        let relative_bias = case.relative_heads.map(|heads| {
+            let length = self.relative_bias.len() / heads;
+            Tensor::new("relative_bias", &self.relative_bias, &[heads, length]).unwrap()
+        });
+        Arrays {
+            mask,
+            query_offset: case.query_offset.as_deref(),
+            kv_lengths: case.kv_lengths.as_deref(),
+            cu_seqlens: case.cu_seqlens.as_ref().map(|[rows, _]| &rows[..]),
+            cu_seqlens_keys: case.cu_seqlens.as_ref().map(|[_, keys]| &keys[..]),
+            relative_bias,
+            sinks: case.sinks.then_some(&self.sinks),
+        }
     }
 
     pub fn expected(&self) -> Attention {
@@ -189,6 +229,11 @@ impl Problem {
 
     /// Returns all results of one call; results that the options do not request stay empty.
     pub fn run(&self, context: Context<'_>) -> Results {
+        self.run_with(context, self.arrays())
+    }
+
+    /// Returns all results of one call with other arrays.
+    pub fn run_with(&self, context: Context<'_>, arrays: Arrays<'_>) -> Results {
         let (case, options) = (&self.case, &self.case.options);
         let (rows, [q, k, v]) = (case.rows(), self.tensors());
         let asked = |asked: bool, count: usize| vec![f32::NAN; if asked { count } else { 0 }];
@@ -206,7 +251,7 @@ impl Problem {
             log_sum_exp: options.log_sum_exp.then_some(&mut results.log_sum_exp),
             top: (top > 0).then_some((&mut results.top_values, &mut results.top_keys)),
         };
-        scaled_dot_product_attention(context, q, k, v, options, self.arrays(), outputs).unwrap();
+        scaled_dot_product_attention(context, q, k, v, options, arrays, outputs).unwrap();
         results
     }
 
@@ -384,6 +429,9 @@ pub fn case() -> impl Strategy<Value = Case> {
         case.query_offset = offsets
             .then(|| (0..case.batch).map(|_| random.below(keys + queries as usize + 4) as i32 - queries - 2).collect());
         case.kv_lengths = lengths.then(|| (0..case.batch).map(|_| random.below(keys + 1) as i32).collect());
+        let heads = case.heads();
+        case.relative_heads = (random.below(3) == 0).then(|| if random.below(2) == 0 { 1 } else { heads });
+        case.sinks = random.below(3) == 0;
         case
     })
 }

@@ -123,9 +123,11 @@ impl TransformerEncoderLayer {
         let (state, config) = (&self.state, self.config());
         let size = config.model_dim;
         let length = x.shape.dims()[1];
+        let cu_seqlens = plan.row_offsets();
+        let context = Context { is_packed: plan.is_packed(), ..context };
         let seed = options.seed.unwrap_or(config.seed);
         let dropout = training.then(|| Dropout::new(config.dropout, seed)).flatten();
-        let dropout = |stream| dropout.map(|dropout| RowDropout { dropout, stream, length });
+        let dropout = |stream| dropout.map(|dropout| RowDropout { dropout, stream, length, cu_seqlens });
         let feed_forward = FeedForward::new(state.rest(), [size, config.feed_forward_dim], config.activation);
         let rest = feed_forward.operations(x.data.len() / size).saturating_add(operations([2, x.data.len(), 8]));
         context.announce_work(state.attention().operations(&plan, weights.is_some()).saturating_add(rest));

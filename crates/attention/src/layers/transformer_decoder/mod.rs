@@ -188,7 +188,7 @@ impl TransformerDecoderLayer {
         mut weights: Option<&mut [f32]>,
     ) -> Result<()> {
         let (size, length) = (self.config.model_dim, x.shape.dims()[1]);
-        let dropout = |stream| dropout.map(|dropout| RowDropout { dropout, stream, length });
+        let dropout = |stream| dropout.map(|dropout| RowDropout { dropout, stream, length, cu_seqlens: None });
         let feed_forward =
             FeedForward::new(&self.parameters, [size, self.config.feed_forward_dim], self.config.activation);
         let [own, cross] = &self.attentions;
