@@ -207,7 +207,9 @@ export interface MaskOptions {
   mask?: Tensor<Uint8Array> | Tensor<Float32Array> | { data: Flags; shape: readonly number[] } | null | undefined
   /** Query `i` sees the keys `j ≤ i + queryOffset`. Default: false. */
   causal?: boolean | null | undefined
-  /** The key position of query 0: one number, or one per batch entry; may be negative. Default: 0. */
+  /**
+   * The key position of query 0: one number, or one per batch entry or packed sequence; may be negative. Default: 0.
+   */
   queryOffset?: number | Integers | null | undefined
   /**
    * Query `i` sees `i + queryOffset − left ≤ j ≤ i + queryOffset + right`; −1 leaves a side open. Default: all keys.
@@ -215,6 +217,21 @@ export interface MaskOptions {
   window?: readonly [left: number, right: number] | null | undefined
   /** Valid keys of each batch entry, `[B]`, each from 0 to `S`. Default: all. */
   kvLengths?: Integers | null | undefined
+  /**
+   * Cumulative lengths `[n+1]` of `n` sequences packed along `L`, from 0 to `L`, with `B` = 1: rows `cuSeqlens[s]` to
+   * `cuSeqlens[s+1] − 1` are sequence `s`, and see its keys alone. `causal`, `window`, rotary positions and
+   * `relativeBias` count from its start, and its results do not depend on the other sequences. Excludes `mask`,
+   * `kvLengths`, `weights`, `averageWeights` and {@link KVCache}. Default: not packed.
+   */
+  cuSeqlens?: Integers | null | undefined
+  /** Cumulative lengths of the sequences' keys, from 0 to `S`. Default: `cuSeqlens`. */
+  cuSeqlensKeys?: Integers | null | undefined
+  /**
+   * `[H,L+S−1]`, or `[1,L+S−1]` for all heads: the score of query `i` and key `j` is increased by the entry at place `j −
+   * i + L − 1`, after the softcap and in addition to a mask; −∞ hides a key. Of packed sequences, `L` and `S` are those
+   * of the longest. {@link alibiBias} and {@link relativePositionBias} make it. Default: none.
+   */
+  relativeBias?: Tensor | null | undefined
 }
 
 export interface AttentionOptions extends MaskOptions {
@@ -234,8 +251,16 @@ export interface AttentionOptions extends MaskOptions {
   seed?: number | null | undefined
   /** Return the weights `[B,H,L,S]`, after dropout. Default: false. */
   weights?: boolean | null | undefined
-  /** Return the `k` largest weights of each row, from 1 to `S`, without storing all weights. Default: none. */
+  /**
+   * Return the `k` largest weights of each row, from 1 to `S`, without storing all weights. In a packed sequence with
+   * fewer keys, rows end with weights of 0 and indices of −1. Default: none.
+   */
   topWeights?: number | null | undefined
+  /**
+   * `[H]`: a logit of each head that takes its share of each row's softmax and adds no value, as in gpt-oss. Weights then
+   * add up to less than 1, and `logSumExp` includes the sink. Default: none.
+   */
+  sinks?: Float32Array | Tensor | null | undefined
   /** Return the logarithm of each row's sum of exponentials, `[B,H,L]`. Default: false. */
   logSumExp?: boolean | null | undefined
   /** Memory for the output, of exactly its length, not overlapping any input. Default: newly allocated. */
@@ -247,9 +272,9 @@ export interface AttentionOutput {
   output: Tensor
   /** `[B,H,L,S]`, or `[B,L,S]` for `averageWeights` of a layer. `H` is 1 for 3-D inputs. */
   weights?: Tensor
-  /** `[B,H,L,k]`, descending; among equal weights, lower keys come first. */
+  /** `[B,H,L,k]`, descending; among equal weights, lower keys come first. Keys count from their sequence's start. */
   topWeights?: { values: Tensor; indices: Tensor<Int32Array> }
-  /** `[B,H,L]`, natural logarithm over the scaled scores; −∞ for a row without a visible key. */
+  /** `[B,H,L]`, natural logarithm over the scaled scores; for a row without a visible key, −∞ or its sink. */
   logSumExp?: Tensor
   /** The layout of `output`, which {@link mergeAttention} reads: present with `logSumExp` if it is `'blhd'`. */
   layout?: 'blhd'
@@ -351,7 +376,7 @@ export function scaledDotProductAttentionAsync(
  * The weights of {@link scaledDotProductAttention}, `[B,H,L,S]`, or an earlier stage of them, like the ONNX operator's
  * `qk_matmul_output`: `'scores'` are scaled products, `'softcapped'` follow the softcap, `'biased'` include masks with
  * −∞, `'weights'` (default) follow softmax and dropout. The options `weights`, `topWeights` and `logSumExp` are
- * rejected, because the weights are the only result.
+ * rejected, because the weights are the only result; so is `cuSeqlens`.
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
  *
@@ -429,6 +454,64 @@ export function mergeAttention(
   parts: readonly AttentionOutput[],
   options?: { layout?: 'bhld' | 'blhd' | null | undefined } | null
 ): AttentionResult<{ logSumExp: true }>
+
+/**
+ * Biases of ALiBi for the option `relativeBias`, `[numHeads,L+S−1]`: `−slope · (i + queryOffset − j)` for query `i` and
+ * key `j`, or with `symmetric` `−slope · |i + queryOffset − j|`. Slopes are those of Press et al. 2022, "Train Short, Test
+ * Long", for any number of heads as in transformers' BLOOM.
+ *
+ * @param keyLength Default: `queryLength`.
+ * @throws {AttentionError} OPTION, SHAPE, MEMORY
+ *
+ * @example
+ * ```js
+ * import { alibiBias, createTensor, scaledDotProductAttention } from '@ruvector/attention'
+ * const x = createTensor([1, 0, 0, 1, 1, 1], [1, 3, 2])
+ * const relativeBias = alibiBias(1, 3)
+ * scaledDotProductAttention(x, x, x, { causal: true, relativeBias })
+ * console.log(relativeBias.data) // Float32Array(5) [ -0.0078125, -0.00390625, 0, 0.00390625, 0.0078125 ]
+ * ```
+ */
+export function alibiBias(
+  numHeads: number,
+  queryLength: number,
+  keyLength?: number | null,
+  options?: {
+    /** The key position of query 0, an integer. Default: 0. */
+    queryOffset?: number | null | undefined
+    /** Lower keys on both sides of a query. Default: false. */
+    symmetric?: boolean | null | undefined
+  } | null
+): Tensor
+
+/**
+ * T5's biases for the option `relativeBias`, `[H,L+S−1]`, from its table `relative_attention_bias.weight`, `[buckets,H]`:
+ * each distance has a bucket, alone up to a quarter of the buckets (half of them if not `bidirectional`), and in
+ * logarithmic steps from there to `maxDistance`. Buckets equal those of transformers' `T5Attention`.
+ *
+ * @param keyLength Default: `queryLength`.
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
+ *
+ * @example
+ * ```js
+ * import { createTensor, relativePositionBias } from '@ruvector/attention'
+ * const table = createTensor([0, 1, 2, 3, 4, 5, 6, 7], [8, 1])
+ * console.log(relativePositionBias(table, 3).data) // Float32Array(5) [ 2, 1, 0, 5, 6 ]
+ * ```
+ */
+export function relativePositionBias(
+  table: Tensor,
+  queryLength: number,
+  keyLength?: number | null,
+  options?: {
+    /** The key position of query 0, an integer. Default: 0. */
+    queryOffset?: number | null | undefined
+    /** Half of the buckets are for keys after the query; otherwise all of these share the first bucket. Default: true. */
+    bidirectional?: boolean | null | undefined
+    /** The distance from which on all keys share the last bucket. Default: 128. */
+    maxDistance?: number | null | undefined
+  } | null
+): Tensor
 
 /**
  * {@link scaledDotProductAttention} as an object with settings; options passed to a call override them. `dropout`
@@ -652,11 +735,12 @@ export function gelu(x: Tensor, options?: { approximate?: 'none' | 'tanh' | null
 export function silu(x: Tensor): Tensor
 
 /**
- * The mean over the first `lengths[b]` rows of each batch entry: `x [B,L,M]` gives `[B,M]`. `normalize` scales each
- * mean to Euclidean length 1, as is usual for sentence embeddings. Without rows the result is zeros; rows beyond a
- * length are never read.
+ * The mean over the first `lengths[b]` rows of each batch entry, `x [B,L,M]` gives `[B,M]`; or over the rows of each
+ * packed sequence, `x [T,M]` with `cuSeqlens [n+1]` gives `[n,M]`. `normalize` scales each mean to Euclidean length 1, as
+ * is usual for sentence embeddings. Without rows the result is zeros; rows beyond a length are never read.
  *
- * @param options `lengths`, `[B]`, each from 0 to `L`, default: all rows; `normalize` default: false
+ * @param options `lengths`, `[B]`, each from 0 to `L`, default: all rows; `cuSeqlens` from 0 to `T`, excludes `lengths`;
+ *   `normalize` default: false
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
  *
  * @example
@@ -668,7 +752,11 @@ export function silu(x: Tensor): Tensor
  */
 export function meanPool(
   x: Tensor,
-  options?: { lengths?: Integers | null | undefined; normalize?: boolean | null | undefined } | null
+  options?: {
+    lengths?: Integers | null | undefined
+    cuSeqlens?: Integers | null | undefined
+    normalize?: boolean | null | undefined
+  } | null
 ): Tensor
 
 /**
@@ -1083,11 +1171,17 @@ export declare class KVCache implements Disposable {
    * @throws {AttentionError} SHAPE, DTYPE, OPTION (also for `queryOffset` and `kvLengths`, which the cache determines),
    * MEMORY, DISPOSED
    */
-  attend<const Options extends Omit<AttentionOptions, 'queryOffset' | 'kvLengths'> & ResultRequest>(
+  attend<
+    const Options extends Omit<AttentionOptions, 'queryOffset' | 'kvLengths' | 'cuSeqlens' | 'cuSeqlensKeys'> &
+      ResultRequest
+  >(
     q: Tensor,
-    options: KnownOptions<Options, Omit<AttentionOptions, 'queryOffset' | 'kvLengths'>>
+    options: KnownOptions<Options, Omit<AttentionOptions, 'queryOffset' | 'kvLengths' | 'cuSeqlens' | 'cuSeqlensKeys'>>
   ): AttentionResult<Options>
-  attend(q: Tensor, options?: Omit<AttentionOptions, 'queryOffset' | 'kvLengths'> | null): AttentionOutput
+  attend(
+    q: Tensor,
+    options?: Omit<AttentionOptions, 'queryOffset' | 'kvLengths' | 'cuSeqlens' | 'cuSeqlensKeys'> | null
+  ): AttentionOutput
   /**
    * Truncates the cache to its first `length` positions. A ring that has discarded keys can go back at most to the
    * start of its last block, or to 0.
@@ -2073,7 +2167,7 @@ export interface HyperbolicConfig {
   inputs?: 'manifold' | 'tangent' | null | undefined
 }
 
-export interface HyperbolicOptions extends MaskOptions {
+export interface HyperbolicOptions extends Omit<MaskOptions, 'relativeBias' | 'cuSeqlens' | 'cuSeqlensKeys'> {
   /** Return the weights `[B,H,L,S]`. Default: false. */
   weights?: boolean | null | undefined
   /** Memory for the output, of exactly its length, not overlapping any input. Default: newly allocated. */

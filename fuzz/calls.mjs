@@ -69,6 +69,8 @@ function attentionOptions(w, dims, without = []) {
     ...offset(w, dims.B),
     scale: () => w.r.next(),
     softcap: () => w.r.int(0, 5),
+    relativeBias: () => w.tensor([w.r.pick([1, dims.H]), Math.max(0, dims.L + dims.S - 1)]),
+    sinks: () => w.r.pick([w.tensor([dims.H]), w.array('Float32Array', dims.H, () => w.r.next())]),
     dropout: () => w.r.pick([0, 0.25, 0.5]),
     seed: () => w.r.int(0, 1000),
     weights: () => w.r.chance(0.8),
@@ -78,6 +80,22 @@ function attentionOptions(w, dims, without = []) {
   }
   for (const name of without) delete (/** @type {any} */ (all)[name])
   return { ...w.some(all, w.r.chance(0.3) ? 0.5 : 0.12), ...(dims.layout && { layout: dims.layout }) }
+}
+
+/**
+ * The options of a call of two packed sequences, without those that packing excludes.
+ *
+ * @param {World} w
+ * @param {{ L: number, S: number }} dims
+ * @param {Record<string, any>} options
+ */
+function packed(w, { L, S }, options) {
+  for (const name of ['mask', 'kvLengths', 'queryOffset', 'weights', 'topWeights', 'relativeBias']) delete options[name]
+  const cut = (/** @type {number} */ length) => {
+    const offsets = [0, w.r.int(0, length), length]
+    return w.array('Int32Array', 3, () => /** @type {number} */ (offsets.shift()))
+  }
+  return { ...options, cuSeqlens: cut(L), cuSeqlensKeys: cut(S) }
 }
 
 /** Signals and listeners of an asynchronous call. @param {World} w */
@@ -109,7 +127,8 @@ function watch(w) {
 /** @param {World} w @param {string[]} [without] @param {Record<string, number>} [fixed] */
 function attentionCall(w, without, fixed) {
   const dims = attention(w, fixed)
-  return [...dims.inputs, attentionOptions(w, dims, without)]
+  const options = attentionOptions(w, dims, without)
+  return [...dims.inputs, dims.B === 1 && w.r.chance(0.2) ? packed(w, dims, options) : options]
 }
 
 /** The same with options of asynchronous calls. @param {(w: World, target: any) => any[]} args */
@@ -569,7 +588,10 @@ function attendCall(w, made) {
     is3D: false,
     outputLength: B * H * L * valueDim
   }
-  return [w.tensor([B, H, L, headDim]), attentionOptions(w, /** @type {any} */ (dims), ['queryOffset', 'kvLengths'])]
+  return [
+    w.tensor([B, H, L, headDim]),
+    attentionOptions(w, /** @type {any} */ (dims), ['queryOffset', 'kvLengths', 'relativeBias'])
+  ]
 }
 
 /** Entries that are not floats of 32 bits. @param {World} w */
@@ -935,6 +957,13 @@ export const entries = {
     const [B, L, M] = [w.dim(), w.dim(), w.dim()]
     return [w.tensor([B, L, M]), w.some({ lengths: () => w.ints(B, 0, L), normalize: () => w.r.chance(0.5) })]
   }),
+  ...call('alibiBias', (w) => [w.r.int(1, 9), w.r.int(0, 5), ...w.r.pick([[], [w.r.int(0, 5), { symmetric: true }]])]),
+  ...call('relativePositionBias', (w) => [
+    w.tensor([8, w.r.int(0, 3)]),
+    w.r.int(0, 5),
+    w.r.int(0, 5),
+    { maxDistance: 9 }
+  ]),
   ...call('createCausalMask', (w) => [w.r.int(0, 5), ...w.r.pick([[], [w.r.int(0, 5)]])]),
   ...call('createPaddingMask', (w) => [w.r.pick([w.ints(3, 0, 4), [1, 2, 0]]), 4]),
   ...call('computeStats', (w) => [w.r.pick([w.tensor([w.dim(), 2]), w.floats(w.dim())])]),

@@ -35,6 +35,8 @@ import {
   mergeAttention,
   meanPool,
   multiply,
+  alibiBias,
+  relativePositionBias,
   openSafetensors,
   relu,
   reshape,
@@ -175,6 +177,14 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
   })
   const widest: Tensor = convert(linear(embedding(halved, [0]), stored.weight), 'f32')
   saveSafetensors({ ...stored, packed, widest })
+  const relativeBias = relativePositionBias(alibiBias(2, 3), 2, null, { bidirectional: false, maxDistance: 9 })
+  scaledDotProductAttention(q, q, q, {
+    relativeBias,
+    sinks: Float32Array.of(1),
+    cuSeqlens: [0, 2],
+    cuSeqlensKeys: null
+  })
+  meanPool(q, { cuSeqlens: Int32Array.of(0, 2) })
   const encoder = new TransformerEncoderLayer({ modelDim: 4, numHeads: 2, activation: 'gelu', normFirst: null })
   const size: number = encoder.train().config.feedForwardDim
   const decoder = new DecoderLayer({ modelDim: 4, numHeads: 2, feedForwardDim: 8, attention: { qkNorm: 'head' } })

@@ -3,7 +3,7 @@
 // Only the kernel crate knows and checks the scalar options.
 
 import { describe, fault, isArray, isObject, unknownOption } from './errors.js'
-import { checkArray, checkMask, isLength } from './tensor.js'
+import { arrayType, asTensor, checkArray, checkMask, checkTensor, isLength } from './tensor.js'
 
 /** Upper limit for list entries passed on: more than any option takes, and than an error repeats. */
 const MAX_ENTRIES = 64
@@ -170,11 +170,22 @@ export class CallOptions {
   kvLengths = undefined
   /** Valid rows of each context, of calls that have one. @type {Int32Array | undefined} */
   contextLengths = undefined
+  /** @type {import('./tensor.js').Checked | undefined} */
+  relativeBias = undefined
+  /** @type {Int32Array | undefined} */
+  cuSeqlens = undefined
+  /** @type {Int32Array | undefined} */
+  cuSeqlensKeys = undefined
+  /** @type {import('./tensor.js').Checked | undefined} */
+  sinks = undefined
   /** @type {Float32Array | undefined} */
   out = undefined
   /** The layout as the caller passed it; checked by the kernel crate. @type {unknown} */
   layout = undefined
 }
+
+/** Array options that only calls with a context have. @type {readonly string[]} */
+const CONTEXT = ['contextLengths']
 
 const NO_OPTIONS = Object.freeze(new CallOptions())
 
@@ -183,10 +194,11 @@ const NO_OPTIONS = Object.freeze(new CallOptions())
  *
  * @param {unknown} options
  * @param {import('../runtime/async/watch.js').Watch} [watch]  receives the options of an asynchronous call
- * @param {boolean} [hasContext]  true for calls with `contextLengths`
+ * @param {readonly string[]} [without]  array options that the operation does not have, left to the kernel crate to
+ *   report
  * @returns {Readonly<CallOptions>}
  */
-export function readOptions(options, watch, hasContext = false) {
+export function readOptions(options, watch, without = CONTEXT) {
   if (options === undefined || options === null) return NO_OPTIONS
   const object = checkObject('options', options)
   const call = new CallOptions()
@@ -194,15 +206,23 @@ export function readOptions(options, watch, hasContext = false) {
   for (const name in object) {
     const value = object[name]
     if (value === undefined || value === null) continue
-    switch (name) {
+    const known = without.includes(name) ? '' : name
+    switch (known) {
       case 'mask':
         call.mask = checkMask(name, value)
         continue
       case 'kvLengths':
-        call.kvLengths = checkArray(name, value, 'Int32Array')
+      case 'cuSeqlens':
+      case 'cuSeqlensKeys':
+        call[known] = checkArray(name, value, 'Int32Array')
+        continue
+      case 'relativeBias':
+        call.relativeBias = checkTensor(name, value)
+        continue
+      case 'sinks':
+        call.sinks = arrayType(value) === undefined ? checkTensor(name, value) : asTensor(name, value)
         continue
       case 'contextLengths':
-        if (!hasContext) break
         call.contextLengths = checkArray(name, value, 'Int32Array')
         continue
       case 'out':

@@ -3,6 +3,7 @@
 import { concat, transpose, unfold } from './arrange.js'
 import { createFunctions } from './attention.js'
 import { createBatches } from './batch.js'
+import { alibiBias, relativePositionBias } from './bias.js'
 import { createCache } from './cache.js'
 import { AttentionError } from '../checks/errors.js'
 import { createConvolution } from './convolution.js'
@@ -50,6 +51,8 @@ export function createCore(backend) {
     ...createHeads(backend, functions),
     ...createRotary(backend),
     ...createMerge(backend),
+    alibiBias,
+    relativePositionBias,
     ...createCache(backend),
     Layer,
     ...createLayers(backend),

@@ -61,10 +61,12 @@ export function createEncoder(backend) {
    */
   function meanPool(x, options) {
     const input = checkTensor('x', x)
-    const { values, json } = splitOptions('options', options, ['lengths'])
-    /** @type {Int32Array | undefined} */
-    const lengths = values.lengths === undefined ? undefined : checkArray('lengths', values.lengths, 'Int32Array')
-    return backend.call('meanPool').input(input).integers(lengths).options(json).run()
+    const { values, json } = splitOptions('options', options, ['lengths', 'cuSeqlens'])
+    /** @type {(Int32Array | undefined)[]} */
+    const [lengths, offsets] = ['lengths', 'cuSeqlens'].map((name) =>
+      values[name] === undefined ? undefined : checkArray(name, values[name], 'Int32Array')
+    )
+    return backend.call('meanPool').input(input).integers(lengths).integers(offsets).options(json).run()
   }
 
   const prepare = layerCall(backend, 'transformerEncoderLayer', ['x'])

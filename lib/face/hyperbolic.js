@@ -18,6 +18,9 @@ import { checkTensor } from '../checks/tensor.js'
  */
 /** @typedef {import('../../index.d.ts').HyperbolicAttention['config']} Config */
 
+/** Array options of attention that do not apply to distances. */
+const WITHOUT = ['relativeBias', 'cuSeqlens', 'cuSeqlensKeys', 'sinks', 'contextLengths']
+
 const DEFAULTS = { numHeads: 1, manifold: 'poincare', temperature: 1, inputs: 'manifold' }
 
 /** @param {Backend} backend */
@@ -57,7 +60,7 @@ export function createHyperbolic(backend) {
      */
     static #prepare(attention, watch, q, k, v, options) {
       const inputs = [checkTensor('q', q), checkTensor('k', k), checkTensor('v', v)]
-      return attend(backend, 'hyperbolicAttention', inputs, readOptions(options, watch), attention.#resident)
+      return attend(backend, 'hyperbolicAttention', inputs, readOptions(options, watch, WITHOUT), attention.#resident)
     }
 
     /**

@@ -135,6 +135,19 @@ const SLOTS = {
   latentAttention: 1
 }
 
+/** Array options of attention that calls of layers do not have: sinks are a parameter. */
+const WITHOUT = ['sinks', 'contextLengths']
+const WITHOUT_PACKED = ['sinks', 'relativeBias', 'cuSeqlens', 'cuSeqlensKeys']
+
+/** The same for each operation. */
+const MISSING = {
+  multiHeadAttention: WITHOUT,
+  transformerEncoderLayer: WITHOUT,
+  transformerDecoderLayer: WITHOUT_PACKED,
+  decoderLayer: [...WITHOUT_PACKED, 'contextLengths'],
+  latentAttention: [...WITHOUT_PACKED, 'contextLengths']
+}
+
 /**
  * Returns the function that prepares calls of a layer with attention, whose arguments are tensors followed by options.
  *
@@ -155,7 +168,7 @@ export function layerCall(backend, operation, names, required = names.length) {
       const isAbsent = index >= required && (value === undefined || value === null)
       inputs.push(isAbsent ? undefined : checkTensor(names[index], value))
     }
-    const options = readOptions(given[names.length], watch, hasContext)
+    const options = readOptions(given[names.length], watch, MISSING[operation])
     const call = backend.call(operation, residentOf(layer))
     for (const input of inputs) call.input(input)
     call.given(options)

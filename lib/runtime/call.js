@@ -145,15 +145,21 @@ export class Call {
   }
 
   /**
-   * Adds the inputs mask, queryOffset and kvLengths, and sets the scalar options and the destination.
+   * Adds the inputs mask, queryOffset and kvLengths, and of relativeBias, cuSeqlens, cuSeqlensKeys and sinks those that
+   * the operation has; sets the scalar options and the destination.
    *
    * @param {Readonly<CallOptions>} given
    */
-  given({ json, mask, queryOffset, kvLengths, out }) {
+  given({ json, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, sinks, out }) {
     this.#options = json
     this.#out = out
     this.#add(mask && arrayType(mask.data) === 'Uint8Array' ? U8 : F32, mask?.data, mask?.shape)
-    return this.integers(queryOffset).integers(kvLengths)
+    this.integers(queryOffset).integers(kvLengths)
+    if (relativeBias || cuSeqlens || cuSeqlensKeys || sinks) {
+      this.input(relativeBias).integers(cuSeqlens).integers(cuSeqlensKeys)
+      if (sinks) this.input(sinks)
+    }
+    return this
   }
 
   /** @param {Float32Array | undefined} array  receives the first result */
