@@ -56,16 +56,16 @@ function layer(length, heads, dim, batch = 1) {
   return { ...base, kind: /** @type {const} */ ('layer'), flops: base.flops + 8 * batch * length * model * model }
 }
 
-/** @param {number} length @param {number} heads @param {number} dim */
-function encoderLayer(length, heads, dim) {
+/** @param {number} length @param {number} heads @param {number} dim @param {number} [batch] */
+function encoderLayer(length, heads, dim, batch = 1) {
   const model = heads * dim
-  const base = layer(length, heads, dim)
+  const base = layer(length, heads, dim, batch)
   return {
     ...base,
     name: `encoder ${base.name}`,
     group: 'encoder',
     kind: /** @type {const} */ ('encoder'),
-    flops: base.flops + 16 * length * model * model
+    flops: base.flops + 16 * batch * length * model * model
   }
 }
 
@@ -101,6 +101,10 @@ const masked = {
   boolean: attention({ name: (shape) => `${shape} boolean mask`, group: 'masked', queries: 512, mask: 'boolean' }),
   float: attention({ name: (shape) => `${shape} float mask`, group: 'masked', queries: 512, mask: 'float' })
 }
+/** Biases of the distance and sinks, to be compared with attention at S=512 without them. */
+const beside = /** @type {const} */ (['relativeBias', 'sinks']).map((what) =>
+  attention({ name: (shape) => `${shape} ${what}`, group: 'beside', queries: 512, beside: what, ownOnly: true })
+)
 const grouped = attention({ name: (shape) => `${shape} grouped`, group: 'grouped', queries: 512, kvHeads: 2 })
 const decode = attention({ name: (shape) => `decode ${shape}`, group: 'decode', keys: 8192, unit: 'GB/s' })
 const groupedDecode = attention({
@@ -173,6 +177,14 @@ const products = (weightType) =>
     kind: /** @type {const} */ ('product'),
     flops: 2 * rows * depth * outputs
   }))
+/** The lengths of 96 texts: 8 of 256 tokens, the others of 3 to 45; 4,224 tokens in all. */
+const mixed = Array.from({ length: 96 }, (_, text) => (text % 12 === 0 ? 256 : 4 + ((text * 37) % 42)))
+mixed[95] += 96 * 44 - mixed.reduce((sum, length) => sum + length, 0)
+/** The same number of tokens as a batch of texts of one length, and packed: times per call are comparable. */
+const texts = [
+  { ...encoderLayer(44, 12, 32, 96), name: 'encoder 96 texts of 44 tokens' },
+  { ...encoderLayer(96 * 44, 12, 32), name: 'encoder 96 packed texts of mixed lengths', lengths: mixed }
+].map((problem) => ({ ...problem, group: 'packed', unit: /** @type {const} */ ('µs'), ownOnly: true }))
 
 const graphs = [graph(10_000, 200_000, 1), graph(10_000, 200_000, 2)]
 
@@ -183,6 +195,7 @@ const full = [
   ...[512, 1024, 2048].map(causal),
   masked.boolean,
   masked.float,
+  ...beside,
   grouped,
   ...withOut,
   decode,
@@ -197,6 +210,7 @@ const full = [
   encoderLayer(16, 12, 32),
   encoder,
   .../** @type {const} */ (['f32', 'f16', 'bf16', 'q8_0']).flatMap(products),
+  ...texts,
   ...graphs,
   graph(100_000, 2_000_000, 1),
   graph(100_000, 2_000_000, 2),
@@ -212,6 +226,7 @@ const parallel = {
     decode,
     sentence,
     encoder,
+    ...texts,
     ...graphs
   ]
 }

@@ -6,7 +6,7 @@ import { loadBackend } from '../index.js'
 import { applyPatch } from '../lib/loaders/patch.js'
 import { variants } from '../lib/loaders/wasm.js'
 import { reported } from './building.js'
-import { encoderConfig } from './inputs.js'
+import { encoderConfig, randomTensor } from './inputs.js'
 
 /** @typedef {import('./types.d.ts').Contender} Contender */
 /** @typedef {import('../index.js').Attention} Attention */
@@ -17,6 +17,18 @@ import { encoderConfig } from './inputs.js'
  * @param {import('../index.js').Tensor} tensor
  */
 const shrunk = ({ data, shape }) => ({ data: data.map((value) => value / (1.5 * Math.sqrt(shape[3]))), shape })
+
+/** @param {readonly number[]} lengths */
+function cumulative(lengths) {
+  let end = 0
+  return Int32Array.from([0, ...lengths], (length) => (end += length))
+}
+
+/** A relative bias or sinks. @param {import('./types.d.ts').Case} problem */
+const besideOf = ({ beside, heads, queries, keys }) =>
+  beside === 'sinks'
+    ? { sinks: randomTensor([heads], 19) }
+    : { relativeBias: randomTensor([heads, queries + keys - 1], 19) }
 
 /**
  * @param {string} name
@@ -69,7 +81,7 @@ async function contender(name, isNative, load) {
       if (problem.kind !== 'attention') {
         const { heads, dim } = problem
         /**
-         * @type {import('@ruvector/attention').Layer & { forward: (x: any) =>
+         * @type {import('@ruvector/attention').Layer & { forward: (x: any, options: any) =>
          *   import('@ruvector/attention').AttentionOutput }}
          */
         const layer =
@@ -77,7 +89,12 @@ async function contender(name, isNative, load) {
             ? new api.MultiHeadAttention({ numHeads: heads, headDim: dim })
             : new api.TransformerEncoderLayer(encoderConfig(heads, dim))
         layer.loadStateDict(state)
-        return { run: () => layer.forward(x).output.data, read: (data) => data, dispose: () => layer.dispose() }
+        const options = problem.lengths && { cuSeqlens: cumulative(problem.lengths) }
+        return {
+          run: () => layer.forward(x, options).output.data,
+          read: (data) => data,
+          dispose: () => layer.dispose()
+        }
       }
       if (problem.cached) {
         const { kvHeads, dim, keys } = problem
@@ -86,6 +103,7 @@ async function contender(name, isNative, load) {
       }
       const options = {
         ...(mask && { mask }),
+        ...(problem.beside && besideOf(problem)),
         ...(problem.causal && { causal: true }),
         ...(problem.out && { out: new Float32Array(q.data.length) })
       }

@@ -15,6 +15,10 @@ interface Shape {
   dim: number
   causal: boolean
   mask?: 'boolean' | 'float'
+  /** What else takes part in softmax: a relative bias of each head, or sinks. */
+  beside?: 'relativeBias' | 'sinks'
+  /** The lengths of packed sequences, whose sum is `queries`. */
+  lengths?: readonly number[]
   /** True if our keys and values are in a cache. */
   cached?: boolean
   /** True if peers do not take part. */
