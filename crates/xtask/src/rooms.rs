@@ -16,28 +16,28 @@ struct Room {
 
 /// Rooms of functions; [`LIBRARIES`] and [`DATA`] have the rest.
 const ROOMS: [Room; 9] = [
-    Room { name: "attention", paths: &["ruvector_attention::attention::"], limits: [60_000, 60_000] },
-    Room { name: "layers", paths: &["ruvector_attention::layers::"], limits: [25_000, 25_000] },
-    Room { name: "linear", paths: &["ruvector_attention::linear::"], limits: [22_000, 0] },
+    Room { name: "attention", paths: &["ruvector_attention::attention::"], limits: [62_000, 62_000] },
+    Room { name: "layers", paths: &["ruvector_attention::layers::"], limits: [36_000, 36_000] },
+    Room { name: "linear", paths: &["ruvector_attention::linear::"], limits: [40_000, 0] },
     Room { name: "hyperbolic", paths: &["ruvector_attention::hyperbolic::"], limits: [12_000, 0] },
     Room { name: "graph", paths: &["ruvector_attention::graph::"], limits: [21_000, 0] },
     Room {
         name: "convolution, mathematics",
         paths: &["ruvector_attention::convolution::", "ruvector_attention::math::", "ruvector_attention::simd::"],
-        limits: [22_000, 22_000],
+        limits: [35_000, 35_000],
     },
-    Room { name: "other kernel code", paths: &["ruvector_attention::"], limits: [38_000, 32_000] },
-    Room { name: "calls", paths: &["ruvector_attention_calls::"], limits: [125_000, 75_000] },
+    Room { name: "other kernel code", paths: &["ruvector_attention::"], limits: [68_000, 62_000] },
+    Room { name: "calls", paths: &["ruvector_attention_calls::"], limits: [172_000, 118_000] },
     Room {
         name: "binding",
         paths: &["ruvector_attention_wasm::", " shim", "wasm_bindgen::", "js_sys::", "talc::", "__wbg", "__wbindgen"],
-        limits: [27_000, 27_000],
+        limits: [29_000, 29_000],
     },
 ];
 const LIBRARIES: &str = "standard library";
 const DATA: &str = "data, tables and types";
 /// Limits of these two.
-const REST: [[usize; 2]; 2] = [[23_000, 23_000], [40_000, 28_000]];
+const REST: [[usize; 2]; 2] = [[28_000, 28_000], [51_000, 38_000]];
 
 /// The number of bytes in each room, in the order of the table.
 pub type Sizes = [usize; ROOMS.len() + 2];
