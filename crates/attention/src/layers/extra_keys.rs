@@ -75,6 +75,7 @@ impl<'a> ExtraKeys<'a> {
                     let (b, map, i) = (row / (maps * queries), row / queries % maps, row % queries);
                     let each = if is_mean { 0..heads } else { map..map + 1 };
                     let factor = 1.0 / each.len() as f32;
+                    weights.fill(0.0);
                     for h in each {
                         let shares = &shares[((b * queries + i) * heads + h) * SHARES..][..SHARES];
                         let own = &attended.weights[((b * heads + h) * queries + i) * problem.keys..][..problem.keys];
