@@ -470,7 +470,13 @@ fn an_invalid_value_is_reported_as_written_with_the_expectation() {
         ("createMultiHeadAttention", r#"{"headDim":8}"#, "numHeads", INTEGER, "nothing"),
         ("createMultiHeadAttention", r#"{"numHeads":8,"headDim":null}"#, "headDim", INTEGER, "nothing"),
         ("createMultiHeadAttention", r#"{"numHeads":2.5,"headDim":8}"#, "numHeads", INTEGER, "2.5"),
-        ("createMultiHeadAttention", r#"{"numHeads":6,"headDim":8,"useBias":0}"#, "useBias", "a boolean", "0"),
+        (
+            "createMultiHeadAttention",
+            r#"{"numHeads":6,"headDim":8,"useBias":0}"#,
+            "useBias",
+            "a boolean or an object { query, key, value, output }",
+            "0",
+        ),
         (
             "createSelfAttention",
             r#"{"numHeads":2,"headDim":6,"rotary":{"dim":8}}"#,
@@ -510,10 +516,10 @@ fn an_invalid_value_is_reported_as_written_with_the_expectation() {
         ("createTransformerEncoderLayer", r#"{"modelDim":8}"#, "numHeads", INTEGER, "nothing"),
         (
             "createTransformerEncoderLayer",
-            r#"{"modelDim":8,"numHeads":2,"activation":"silu"}"#,
+            r#"{"modelDim":8,"numHeads":2,"activation":"tanh"}"#,
             "activation",
-            "'relu' or 'gelu'",
-            "\"silu\"",
+            "'relu', 'gelu', 'gelu-tanh', 'quick-gelu' or 'silu'",
+            "\"tanh\"",
         ),
         (
             "createTransformerEncoderLayer",
