@@ -68,6 +68,7 @@ pub struct LinearConfig {
     /// The heads that 3-D inputs are split into, a divisor of `model_dim`; 1 by default.
     pub num_heads: usize,
     /// F. Only FAVOR+ accepts a value other than D; its default is the fewest whole blocks of D that hold `D · ln D`.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub feature_dim: Option<usize>,
     /// φ of the rule 'kernel'; [`FeatureMap::Elu`] by default.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
