@@ -4,6 +4,7 @@
 import type { Attention as Complete, BackendKind, InitOptions } from './index.js'
 
 export {
+  AsyncLayerOptions,
   AsyncOptions,
   AttentionConfig,
   AttentionError,
@@ -15,6 +16,7 @@ export {
   BatchError,
   BatchProcessor,
   ByteReader,
+  CacheOptions,
   CausalConvolutionOptions,
   CausalConvolutionResult,
   CrossAttention,
@@ -35,6 +37,7 @@ export {
   KVCacheConfig,
   LatentAttention,
   LatentConfig,
+  LatentOptions,
   Layer,
   LayerOptions,
   Linear,
@@ -47,6 +50,7 @@ export {
   PerformanceMonitor,
   QkNorm,
   QuantizedTensor,
+  RotaryOptions,
   SafetensorsFile,
   SafetensorsSource,
   ScaledDotProductAttention,
@@ -97,6 +101,7 @@ export {
   reshape,
   rmsNorm,
   rotaryEmbedding,
+  rotaryFrequencies,
   saveSafetensors,
   scaledDotProductAttention,
   scaledDotProductAttentionAsync,

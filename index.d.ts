@@ -395,11 +395,12 @@ export function attentionWeights(
 
 /**
  * Rotates pairs of features by angles that grow with the position, like the ONNX operator `RotaryEmbedding`: with `θ =
- * position · scale · base^(−2i/dim)`, pair `i` becomes `(x₁ cos θ − x₂ sin θ, x₁ sin θ + x₂ cos θ)`. Features from
- * `dim` on stay unchanged. `x` is `[B,H,L,D]`, `[B,L,H,D]` in layout `'blhd'`, or `[B,L,D]`. Angles are computed in 64
+ * position · scale · base^(−2i/dim)`, pair `i` becomes `(x₁ cos θ − x₂ sin θ, x₁ sin θ + x₂ cos θ)`, times `factor`.
+ * Features from `dim` on stay unchanged. `x` is `[B,H,L,D]`, `[B,L,H,D]` in layout `'blhd'`, or `[B,L,D]`. Angles are computed in 64
  * bits, so positions in the millions are as exact as small ones.
  *
- * @throws {AttentionError} SHAPE, DTYPE, OPTION (positions below 0, positions times `scale` beyond 2^31), MEMORY
+ * @throws {AttentionError} SHAPE, DTYPE, OPTION (positions below 0, angles beyond 2^31, a `scaling` that is incomplete,
+ * unknown or contradicts another option), MEMORY
  *
  * @example
  * ```js
@@ -409,26 +410,79 @@ export function attentionWeights(
  * console.log(Array.from(data, (value) => value.toFixed(3))) // [ '1.000', '0.000', '0.540', '0.841' ]
  * ```
  */
-export function rotaryEmbedding(
-  x: Tensor,
-  options?: {
-    /** `L` positions shared by all batch entries, or `B·L` of them, each at least 0. Default: 0, 1, 2, … */
-    positions?: Integers | null | undefined
-    /** At least 1, and less than 1e15. Default: 10000. */
-    base?: number | null | undefined
-    /**
-     * Pairs are adjacent features, `x[2i]` and `x[2i+1]`, instead of half-split, `x[i]` and `x[i+dim/2]`. Default:
-     * false.
-     */
-    interleaved?: boolean | null | undefined
-    /** The number of rotated features, even (ONNX's `rotary_embedding_dim`). Default: `D`. */
-    dim?: number | null | undefined
-    /** Factor of the positions, finite, at least 0; below 1 it interpolates between trained positions. Default: 1. */
-    scale?: number | null | undefined
-    /** The order of the dimensions of a 4-D input. Default: 'bhld'. */
-    layout?: 'bhld' | 'blhd' | null | undefined
-  } | null
-): Tensor
+export function rotaryEmbedding(x: Tensor, options?: RotaryOptions | null): Tensor
+
+/** Rotary positions: of {@link rotaryEmbedding}, and of layers. */
+export interface RotaryOptions {
+  /** At least 1, and less than 1e15. Default: 10000, or the `rope_theta` of `scaling`. */
+  base?: number | null | undefined
+  /**
+   * Pairs are adjacent features, `x[2i]` and `x[2i+1]`, instead of half-split, `x[i]` and `x[i+dim/2]`. Default:
+   * false.
+   */
+  interleaved?: boolean | null | undefined
+  /**
+   * The number of rotated features, even (ONNX's `rotary_embedding_dim`). Default: the head size, times the
+   * `partial_rotary_factor` of `scaling`.
+   */
+  dim?: number | null | undefined
+  /** Factor of the positions, finite, at least 0; below 1 it interpolates between trained positions. Default: 1. */
+  scale?: number | null | undefined
+  /** The angle of each pair at position 1, `dim/2` finite numbers in place of `base^(−2i/dim)`. */
+  frequencies?: Float32Array | Float64Array | readonly number[] | null | undefined
+  /** Factor of the rotated features, finite, at least 0, such as YaRN's attention factor. Default: 1. */
+  factor?: number | null | undefined
+  /**
+   * `rope_scaling` or `rope_parameters` of a config.json, as it stands, from which frequencies and factor are computed
+   * as in Hugging Face's transformers 5: of type `'default'`, `'linear'`, `'dynamic'`, `'yarn'`, `'longrope'`,
+   * `'llama3'`, `'proportional'` or `'mrope'`. Its `mrope_section` gives `sections`. A dict by layer type is an error:
+   * pass one of its members. So is a name that is not known, and one that contradicts another option.
+   */
+  scaling?: Readonly<Record<string, unknown>> | null | undefined
+  /** `max_position_embeddings` of the config.json, needed by some types of `scaling`. */
+  maxPositions?: number | null | undefined
+  /** `original_max_position_embeddings` of the config.json, if it stands beside the dict. */
+  originalMaxPositions?: number | null | undefined
+  /**
+   * The length of the sequence, on which the frequencies of the types `'dynamic'` and `'longrope'` depend. Default: the
+   * largest position of the call plus 1.
+   */
+  length?: number | null | undefined
+  /**
+   * Numbers of pairs, `dim/2` together, that are rotated by the first, second and third position of a row, as in
+   * Qwen2.5-VL (M-RoPE). Default: one position.
+   */
+  sections?: readonly number[] | null | undefined
+  /**
+   * Positions of the rows of a call, each at least 0, as a list, an array or a tensor: `L` positions shared by all
+   * batch entries, or `B·L` of them, `[B,L]`. With `sections`, three times as many: `[3,L]` or `[3,B,L]`. Default: 0,
+   * 1, 2, … Layers take them with a call.
+   */
+  positions?: Integers | Tensor<Int32Array> | null | undefined
+  /** The order of the dimensions of a 4-D input. Default: 'bhld'. */
+  layout?: 'bhld' | 'blhd' | null | undefined
+}
+
+/**
+ * The frequencies of rotary positions, in doubles: pair `i` is rotated by `position · frequencies[i]`, and rotated
+ * features are multiplied by `factor`. They are those of `base`, or of a `scaling` as in `ROPE_INIT_FUNCTIONS` of
+ * transformers 5, times `scale`. `dim` is the number of rotated features; `headDim` the head size, of which a scaling
+ * may rotate a part. Without `length` or `positions`, the types `'dynamic'` and `'longrope'` are those of a short
+ * sequence.
+ *
+ * @throws {AttentionError} OPTION for a dict that is incomplete, unknown or contradicts another option; DTYPE, SHAPE
+ *
+ * @example
+ * ```js
+ * import { rotaryFrequencies } from '@ruvector/attention'
+ * const scaling = { rope_type: 'linear', factor: 4, rope_theta: 10000 }
+ * console.log(rotaryFrequencies({ headDim: 4, scaling }).frequencies) // Float64Array(2) [ 0.25, 0.0025 ]
+ * ```
+ */
+export function rotaryFrequencies(options: Omit<RotaryOptions, 'layout'> & ({ dim: number } | { headDim: number })): {
+  frequencies: Float64Array
+  factor: number
+}
 
 /**
  * Merges attention over separate parts of the keys into attention over all of them, exactly. Long keys can thus be
@@ -1120,10 +1174,12 @@ export interface KVCacheConfig {
   /** The maximum number of keys; with `window`, the maximum number of keys in one appended block. */
   capacity: number
   /**
-   * The number of keys that a query sees, including its own, from 1 to `capacity`. The cache is then a ring buffer: it
-   * never fills up, and discards keys that no later query can see. Default: all keys.
+   * The number of keys that a query sees, including its own. The cache is then a ring buffer: it never fills up, and
+   * discards keys that no later query can see. Default: all keys.
    */
   window?: number | null | undefined
+  /** The type in which keys and values are stored. Default: 'f32'. */
+  type?: 'f32' | null | undefined
 }
 
 /**
@@ -1149,22 +1205,38 @@ export interface KVCacheConfig {
 export declare class KVCache implements Disposable {
   constructor(config: KVCacheConfig)
   /** The configuration, including all defaults; `window` only if it was given. */
-  readonly config: Readonly<{ [Name in Exclude<keyof KVCacheConfig, 'window'>]-?: number } & { window?: number }>
-  /** Number of positions so far: keys appended, minus those truncated. In a ring it grows beyond `capacity`. */
+  readonly config: Readonly<
+    { [Name in Exclude<keyof KVCacheConfig, 'window' | 'type'>]-?: number } & { window?: number }
+  >
+  /**
+   * Number of positions so far, of the batch entry that has most: keys appended, minus those truncated. In a ring it
+   * grows beyond `capacity`.
+   */
   readonly length: number
+  /** Number of positions of each batch entry. */
+  readonly lengths: Int32Array
   readonly capacity: number
   /**
    * Appends `k [B,G,n,headDim]` and `v [B,G,n,valueDim]`, or `[B,n,G,headDim]` and `[B,n,G,valueDim]` with
    * `layout: 'blhd'`. A single head also accepts `[B,n,headDim]` and `[B,n,valueDim]`.
    *
-   * @throws {AttentionError} SHAPE, also if the cache lacks room for `n` more keys; it then stays unchanged. DTYPE,
-   *   OPTION, DISPOSED
+   * `lengths`, one from 0 to `n` for each batch entry, appends only so many rows of an entry, so that prompts of
+   * different lengths share a batch. Queries after it are the rows of this block: row `i` of entry `b` has position
+   * `lengths[b] − appended[b] + i`, and rows beyond an entry's own give zeros.
+   *
+   * @throws {AttentionError} SHAPE, also if a batch entry lacks room for its keys; the cache then stays unchanged.
+   * DTYPE, OPTION, DISPOSED
    */
-  append(k: Tensor, v: Tensor, options?: { layout?: 'bhld' | 'blhd' | null | undefined } | null): this
+  append(
+    k: Tensor,
+    v: Tensor,
+    options?: { layout?: 'bhld' | 'blhd' | null | undefined; lengths?: Integers | null | undefined } | null
+  ): this
   /**
    * Attention of the last `L` positions, `q [B,H,L,headDim]` with `H` a multiple of `G`, over all keys so far. Causal
    * unless `causal: false`. `S` is `length`, or `min(length, L + window − 1)` for a ring, which holds only its last
-   * keys. A ring can only attend from the positions of the last appended block, since keys visible to earlier ones are
+   * keys. Batch entries may have different lengths: key `j` of each is its own position `j`, or in a ring the `j`-th that
+   * its queries see. A ring can only attend from the positions of the last appended block, since keys visible to earlier ones are
    * gone. With `causal: false` and no window, queries may outnumber keys, because positions do not matter:
    * cross-attention over the cached keys.
    *
@@ -1183,12 +1255,33 @@ export declare class KVCache implements Disposable {
     options?: Omit<AttentionOptions, 'queryOffset' | 'kvLengths' | 'cuSeqlens' | 'cuSeqlensKeys'> | null
   ): AttentionOutput
   /**
-   * Truncates the cache to its first `length` positions. A ring that has discarded keys can go back at most to the
-   * start of its last block, or to 0.
+   * Truncates the cache to its first `length` positions, or each batch entry to its own number of them. With one number,
+   * shorter entries stay as they are. A ring that has discarded keys can go back at most to the start of its last
+   * block, or to 0.
    *
-   * @throws {AttentionError} OPTION, DISPOSED
+   * @throws {AttentionError} OPTION, SHAPE, DISPOSED; the cache then stays unchanged.
    */
-  truncate(length: number): this
+  truncate(length: number | Integers): this
+  /**
+   * Replaces each batch entry `b` by the present entry `entries[b]`, as the beams of a beam search go on.
+   *
+   * @throws {AttentionError} SHAPE, OPTION for an index that is not one of an entry, MEMORY, DISPOSED
+   */
+  reorder(entries: Integers): this
+  /** A copy with memory of its own, for another continuation. */
+  clone(): KVCache
+  /**
+   * Copies of all keys `[B,G,S,headDim]` and values `[B,G,S,valueDim]` that are left, or `[B,S,G,headDim]` and
+   * `[B,S,G,valueDim]` with `layout: 'blhd'`. Row `j` of batch entry `b` is its position `starts[b] + j`, where
+   * `starts` are zeros unless a ring has discarded keys. Rows beyond an entry's length are zeros.
+   *
+   * @throws {AttentionError} OPTION, MEMORY, DISPOSED
+   */
+  read(options?: { layout?: 'bhld' | 'blhd' | null | undefined } | null): {
+    keys: Tensor
+    values: Tensor
+    starts: Int32Array
+  }
   /** Frees the memory now. Further calls do nothing. */
   dispose(): void
   [Symbol.dispose](): void
@@ -1366,12 +1459,9 @@ export interface AttentionConfig {
   seed?: number | null | undefined
   /**
    * Rotates the projected queries and keys like {@link rotaryEmbedding}: query `i` at position `i + queryOffset`, key
-   * `j` at position `j`. Default: no positions.
+   * `j` at position `j`, unless the call has `positions`. Default: no positions.
    */
-  rotary?:
-    | { base?: number | null | undefined; interleaved?: boolean | null | undefined; dim?: number | null | undefined }
-    | null
-    | undefined
+  rotary?: Omit<RotaryOptions, 'positions' | 'layout'> | null | undefined
   /** {@link MaskOptions.causal} of calls that do not give it. Default: false. */
   causal?: boolean | null | undefined
   /** {@link MaskOptions.window} of calls that do not give it. Default: none. */
@@ -1412,7 +1502,25 @@ export interface QkNorm {
   weightOffset?: number | null | undefined
 }
 
+/** Options of a layer's asynchronous call, which takes no cache. */
+export type AsyncLayerOptions = Omit<LayerOptions, 'cache'> & AsyncOptions & { cache?: null | undefined }
+
+/** The sizes of a cache that a layer creates for itself. */
+export type CacheOptions = Pick<KVCacheConfig, 'batch' | 'capacity' | 'window' | 'type'>
+
 export interface LayerOptions extends MaskOptions {
+  /**
+   * Positions of the input's rows, for layers with `rotary`, as in {@link RotaryOptions}. Masks count rows as ever; the
+   * keys of a separate input keep their positions. Default: the rows' own, from `queryOffset` on.
+   */
+  positions?: RotaryOptions['positions']
+  /**
+   * Appends this call's keys and values to the cache, and attends to all that it holds; rotary positions go on from its
+   * lengths, and so do `causal` and `window`. `kvLengths` then counts the rows of this call that belong to each batch
+   * entry; the others give the output of zeros. Cross-attention fills an empty cache, and reads it afterwards, when the
+   * context may be null. If the call fails the cache is unchanged. Not for asynchronous calls.
+   */
+  cache?: KVCache | null | undefined
   /** Return the weights of each head, `[B,H,L,S]`. Default: false. */
   weights?: boolean | null | undefined
   /** Return the mean of the weights over the heads, `[B,L,S]`. Default: false. */
@@ -1454,7 +1562,7 @@ export declare class MultiHeadAttention extends Layer {
       [Name in 'numHeads' | 'headDim' | 'modelDim' | 'kvHeads' | 'kDim' | 'vDim' | 'dropout' | 'seed']-?: number
     } & {
       useBias: boolean | Readonly<{ query: boolean; key: boolean; value: boolean; output: boolean }>
-      rotary?: Readonly<{ base: number; interleaved: boolean; dim: number }>
+      rotary?: Readonly<Omit<RotaryOptions, 'positions' | 'layout'> & { interleaved: boolean; dim: number }>
       causal?: boolean
       window?: readonly [number, number]
       softcap?: number
@@ -1465,6 +1573,12 @@ export declare class MultiHeadAttention extends Layer {
       addZeroAttn?: true
     }
   >
+  /**
+   * An empty {@link KVCache} for this layer's `cache` option.
+   *
+   * @throws {AttentionError} OPTION, MEMORY, DISPOSED
+   */
+  createCache(options: CacheOptions): KVCache
   /**
    * `q [B,L,modelDim]`, `k [B,S,kDim]`, `v [B,S,vDim]` give `output [B,L,modelDim]`. `k` defaults to `q`, `v` to `k`.
    *
@@ -1478,17 +1592,17 @@ export declare class MultiHeadAttention extends Layer {
   ): AttentionResult<Options>
   forward(q: Tensor, k?: Tensor | null, v?: Tensor | null, options?: LayerOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & ResultRequest>(
+  forwardAsync<const Options extends AsyncLayerOptions & ResultRequest>(
     q: Tensor,
     k: Tensor | null | undefined,
     v: Tensor | null | undefined,
-    options: KnownOptions<Options, LayerOptions & AsyncOptions>
+    options: KnownOptions<Options, AsyncLayerOptions>
   ): Promise<AttentionResult<Options>>
   forwardAsync(
     q: Tensor,
     k?: Tensor | null,
     v?: Tensor | null,
-    options?: (LayerOptions & AsyncOptions) | null
+    options?: AsyncLayerOptions | null
   ): Promise<AttentionOutput>
 }
 
@@ -1508,6 +1622,12 @@ export declare class SelfAttention extends Layer {
   /** The configuration, including all defaults. */
   readonly config: MultiHeadAttention['config']
   /**
+   * An empty {@link KVCache} for this layer's `cache` option.
+   *
+   * @throws {AttentionError} OPTION, MEMORY, DISPOSED
+   */
+  createCache(options: CacheOptions): KVCache
+  /**
    * `x [B,L,modelDim]` gives `output [B,L,modelDim]`.
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
@@ -1518,11 +1638,11 @@ export declare class SelfAttention extends Layer {
   ): AttentionResult<Options>
   forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & ResultRequest>(
+  forwardAsync<const Options extends AsyncLayerOptions & ResultRequest>(
     x: Tensor,
-    options: KnownOptions<Options, LayerOptions & AsyncOptions>
+    options: KnownOptions<Options, AsyncLayerOptions>
   ): Promise<AttentionResult<Options>>
-  forwardAsync(x: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
+  forwardAsync(x: Tensor, options?: AsyncLayerOptions | null): Promise<AttentionOutput>
 }
 
 /**
@@ -1542,23 +1662,29 @@ export declare class CrossAttention extends Layer {
   /** The configuration, including all defaults. */
   readonly config: MultiHeadAttention['config']
   /**
+   * An empty {@link KVCache} for this layer's `cache` option.
+   *
+   * @throws {AttentionError} OPTION, MEMORY, DISPOSED
+   */
+  createCache(options: CacheOptions): KVCache
+  /**
    * `query [B,L,modelDim]` and `context [B,S,kDim]` give `output [B,L,modelDim]`.
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
   forward<const Options extends LayerOptions & ResultRequest>(
     query: Tensor,
-    context: Tensor,
+    context: Tensor | null,
     options: KnownOptions<Options, LayerOptions>
   ): AttentionResult<Options>
-  forward(query: Tensor, context: Tensor, options?: LayerOptions | null): AttentionOutput
+  forward(query: Tensor, context: Tensor | null, options?: LayerOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & ResultRequest>(
+  forwardAsync<const Options extends AsyncLayerOptions & ResultRequest>(
     query: Tensor,
     context: Tensor,
-    options: KnownOptions<Options, LayerOptions & AsyncOptions>
+    options: KnownOptions<Options, AsyncLayerOptions>
   ): Promise<AttentionResult<Options>>
-  forwardAsync(query: Tensor, context: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
+  forwardAsync(query: Tensor, context: Tensor, options?: AsyncLayerOptions | null): Promise<AttentionOutput>
 }
 
 // ── Encoder layers ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1637,6 +1763,12 @@ export declare class TransformerEncoderLayer extends Layer {
     }
   >
   /**
+   * An empty {@link KVCache} for this layer's `cache` option.
+   *
+   * @throws {AttentionError} OPTION, MEMORY, DISPOSED
+   */
+  createCache(options: CacheOptions): KVCache
+  /**
    * `x [B,L,modelDim]` gives `output [B,L,modelDim]`; `weights` are the attention weights.
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
@@ -1647,11 +1779,11 @@ export declare class TransformerEncoderLayer extends Layer {
   ): AttentionResult<Options>
   forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & ResultRequest>(
+  forwardAsync<const Options extends AsyncLayerOptions & ResultRequest>(
     x: Tensor,
-    options: KnownOptions<Options, LayerOptions & AsyncOptions>
+    options: KnownOptions<Options, AsyncLayerOptions>
   ): Promise<AttentionResult<Options>>
-  forwardAsync(x: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
+  forwardAsync(x: Tensor, options?: AsyncLayerOptions | null): Promise<AttentionOutput>
 }
 
 // ── Decoder layers ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1724,6 +1856,12 @@ export declare class DecoderLayer extends Layer {
     }
   >
   /**
+   * An empty {@link KVCache} for this layer's `cache` option.
+   *
+   * @throws {AttentionError} OPTION, MEMORY, DISPOSED
+   */
+  createCache(options: CacheOptions): KVCache
+  /**
    * `x [B,L,modelDim]` gives `output [B,L,modelDim]`; `weights` are the attention weights.
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
@@ -1734,11 +1872,11 @@ export declare class DecoderLayer extends Layer {
   ): AttentionResult<Options>
   forward(x: Tensor, options?: LayerOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (LayerOptions & AsyncOptions) & ResultRequest>(
+  forwardAsync<const Options extends AsyncLayerOptions & ResultRequest>(
     x: Tensor,
-    options: KnownOptions<Options, LayerOptions & AsyncOptions>
+    options: KnownOptions<Options, AsyncLayerOptions>
   ): Promise<AttentionResult<Options>>
-  forwardAsync(x: Tensor, options?: (LayerOptions & AsyncOptions) | null): Promise<AttentionOutput>
+  forwardAsync(x: Tensor, options?: AsyncLayerOptions | null): Promise<AttentionOutput>
 }
 
 export interface TransformerDecoderConfig extends EncoderConfig {
@@ -1757,7 +1895,7 @@ export interface TransformerDecoderConfig extends EncoderConfig {
 }
 
 /** The options of a layer with cross-attention; all but `contextLengths` are those of the self-attention. */
-export interface TransformerDecoderOptions extends LayerOptions {
+export interface TransformerDecoderOptions extends Omit<LayerOptions, 'cache' | 'positions'> {
   /** Valid rows of the context, one number for each batch entry. Default: all. */
   contextLengths?: Int32Array | null | undefined
 }
@@ -1816,6 +1954,9 @@ export declare class TransformerDecoderLayer extends Layer {
   ): Promise<AttentionOutput>
 }
 
+/** Options of latent attention, which has neither dropout nor a cache. */
+export type LatentOptions = Omit<LayerOptions, 'seed' | 'cache' | 'positions'>
+
 export interface LatentConfig {
   /** Size of input and output. */
   modelDim: number
@@ -1832,7 +1973,7 @@ export interface LatentConfig {
   /** Size of a value in a head. */
   valueDim: number
   /** The rotation, as of {@link AttentionConfig.rotary}; DeepSeek's is `interleaved`. Default: `{ base: 10000 }`. */
-  rotary?: AttentionConfig['rotary']
+  rotary?: Pick<RotaryOptions, 'base' | 'interleaved' | 'dim' | 'scale' | 'factor'> | null | undefined
   /** Added to the variance in the norms of the latents, in [0, 1). Default: 1e-6. */
   epsilon?: number | null | undefined
   /** {@link MaskOptions.causal} of calls that do not give it. Default: false. */
@@ -1877,17 +2018,17 @@ export declare class LatentAttention extends Layer {
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
-  forward<const Options extends Omit<LayerOptions, 'seed'> & ResultRequest>(
+  forward<const Options extends LatentOptions & ResultRequest>(
     x: Tensor,
-    options: KnownOptions<Options, Omit<LayerOptions, 'seed'>>
+    options: KnownOptions<Options, LatentOptions>
   ): AttentionResult<Options>
-  forward(x: Tensor, options?: Omit<LayerOptions, 'seed'> | null): AttentionOutput
+  forward(x: Tensor, options?: LatentOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (Omit<LayerOptions, 'seed'> & AsyncOptions) & ResultRequest>(
+  forwardAsync<const Options extends (LatentOptions & AsyncOptions) & ResultRequest>(
     x: Tensor,
-    options: KnownOptions<Options, Omit<LayerOptions, 'seed'> & AsyncOptions>
+    options: KnownOptions<Options, LatentOptions & AsyncOptions>
   ): Promise<AttentionResult<Options>>
-  forwardAsync(x: Tensor, options?: (Omit<LayerOptions, 'seed'> & AsyncOptions) | null): Promise<AttentionOutput>
+  forwardAsync(x: Tensor, options?: (LatentOptions & AsyncOptions) | null): Promise<AttentionOutput>
 }
 
 /** The configuration of a {@link Linear} layer. */

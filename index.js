@@ -64,6 +64,7 @@ export const {
   reshape,
   rmsNorm,
   rotaryEmbedding,
+  rotaryFrequencies,
   saveSafetensors,
   scaledDotProductAttention,
   scaledDotProductAttentionAsync,

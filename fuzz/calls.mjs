@@ -142,6 +142,25 @@ const later = (args) => (/** @type {World} */ w, /** @type {any} */ target) => {
   return given
 }
 
+/** Options of rotary positions, of every type of scaling. @param {World} w @param {number} dim */
+function scalings(w, dim) {
+  const factors = Array.from({ length: dim / 2 }, () => 1 + w.r.next())
+  const dicts = {
+    default: {},
+    linear: {},
+    dynamic: {},
+    yarn: w.some({ truncate: () => false, mscale: () => 0.7, mscale_all_dim: () => 1, beta_fast: () => 16 }),
+    longrope: { short_factor: factors, long_factor: factors },
+    llama3: { low_freq_factor: 1, high_freq_factor: 4 },
+    proportional: {}
+  }
+  const type = w.r.pick(/** @type {(keyof typeof dicts)[]} */ (Object.keys(dicts)))
+  const scaling = { [w.r.pick(['type', 'rope_type'])]: type, factor: 1 + 4 * w.r.next(), ...dicts[type] }
+  const named = { maxPositions: 64, originalMaxPositions: w.r.pick([8, 32]) }
+  if (w.r.chance(0.3)) return { frequencies: Float64Array.from(factors), factor: w.r.next() }
+  return { scaling, ...named, ...w.some({ length: () => w.r.int(1, 99), interleaved: () => true, scale: () => 0.5 }) }
+}
+
 /** @param {World} w */
 function heads(w) {
   return {
@@ -171,6 +190,10 @@ function layerConfig(w) {
   const config = /** @type {any} */ (heads(w))
   if (config.rotary && config.headDim % 2) config.headDim++
   if (config.qkNorm === 'model') delete config.outputGate
+  if (config.rotary && w.r.chance(0.5)) {
+    config.headDim = 4
+    config.rotary = scalings(w, 4)
+  }
   return config
 }
 
@@ -552,7 +575,7 @@ function cache(w) {
       ...w.some({
         batch: () => w.r.int(1, 2),
         valueDim: () => w.r.int(1, 4),
-        window: () => w.r.int(1, config.capacity)
+        window: () => w.r.int(1, 2 * config.capacity)
       })
     })
   )
@@ -571,7 +594,8 @@ function cache(w) {
 function appendCall(w, made) {
   const { batch, kvHeads, headDim, valueDim } = made.config
   const count = w.r.int(0, 4)
-  return [w.tensor([batch, kvHeads, count, headDim]), w.tensor([batch, kvHeads, count, valueDim])]
+  const block = [w.tensor([batch, kvHeads, count, headDim]), w.tensor([batch, kvHeads, count, valueDim])]
+  return w.r.chance(0.3) ? [...block, { lengths: w.ints(batch, 0, count) }] : block
 }
 
 /** @param {World} w @param {any} made */
@@ -911,9 +935,16 @@ export const entries = {
       interleaved: () => w.r.chance(0.5),
       dim: () => 2,
       scale: () => w.r.next(),
+      factor: () => w.r.next(),
+      length: () => w.r.int(1, 99),
       layout: () => 'bhld'
     }
-    return [w.tensor([B, H, L, D]), w.some(options)]
+    const chosen = w.r.chance(0.5) ? w.some(options) : { positions: options.positions(), ...scalings(w, D) }
+    return [w.tensor([B, H, L, D]), chosen]
+  }),
+  ...call('rotaryFrequencies', (w) => {
+    const D = 2 * w.r.int(2, 5)
+    return [{ ...(w.r.chance(0.5) ? { headDim: D } : { dim: D }), ...scalings(w, D) }]
   }),
   ...call('causalConvolution', convolution),
   ...call('causalConvolutionAsync', later(convolution)),
@@ -1087,6 +1118,14 @@ export const entries = {
   'KVCache.append': { of: cache, name: 'append', args: appendCall },
   'KVCache.attend': { of: cache, name: 'attend', args: attendCall },
   'KVCache.truncate': { of: cache, name: 'truncate', args: (w, made) => [w.r.int(0, made.length)] },
+  'KVCache.reorder': {
+    of: cache,
+    name: 'reorder',
+    args: (w, made) => [w.ints(made.config.batch, 0, made.config.batch - 1)]
+  },
+  'KVCache.clone': { of: (w) => cache(w), name: 'clone', args: () => [] },
+  'KVCache.read': { of: cache, name: 'read', args: (w) => [w.some({ layout: () => 'blhd' })] },
+  'KVCache.lengths': { of: cache, name: 'lengths', args: () => [] },
   'KVCache.length': { of: cache, name: 'length', args: () => [] },
   'KVCache.capacity': { of: cache, name: 'capacity', args: () => [] },
   'KVCache.config': { of: cache, name: 'config', args: () => [] },

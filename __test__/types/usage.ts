@@ -41,6 +41,7 @@ import {
   relu,
   reshape,
   rotaryEmbedding,
+  rotaryFrequencies,
   rmsNorm,
   saveSafetensors,
   scaledDotProductAttention,
@@ -134,6 +135,12 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
   continued.catch(() => {})
   new CrossAttention({ numHeads: 1, headDim: 2, kDim: 3 }).forward(q, q, { weights: true }).weights?.shape
   const turned: Tensor = rotaryEmbedding(q, { positions: Int32Array.of(3), base: 500000, layout: 'blhd' })
+  const scaling = { rope_type: 'linear', factor: 2 }
+  const angles: { frequencies: Float64Array; factor: number } = rotaryFrequencies({ headDim: 4, scaling })
+  rotaryEmbedding(q, { ...angles, positions: { data: Int32Array.of(1, 2, 3), shape: [3, 1] }, sections: [1, 1, 0] })
+  rotaryEmbedding(q, { scaling, maxPositions: 4096, originalMaxPositions: 1024, length: 9 })
+  // @ts-expect-error a size is required
+  rotaryFrequencies({ scaling })
   const turning: number | undefined = new SelfAttention({ numHeads: 1, headDim: 2, rotary: { dim: 2 } }).config.rotary
     ?.dim
   const set = new SelfAttention({ numHeads: 1, headDim: 2, qkNorm: 'head', causal: true, useBias: { key: false } })
@@ -144,7 +151,18 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
     using cache = new KVCache({ kvHeads: 1, headDim: 2, capacity: 8, window: 4 }).append(q, turned)
     const part = cache.attend(q, { logSumExp: true, causal: false })
     mergeAttention([part, part]).logSumExp?.shape
-    cache.truncate(cache.length - 1)
+    cache
+      .truncate(cache.length - 1)
+      .truncate([1])
+      .reorder([0])
+      .clone()
+      .dispose()
+    cache.append(q, q, { lengths: [1] })
+    const { keys, starts }: { keys: Tensor; starts: Int32Array } = cache.read({ layout: 'blhd' })
+    const layer = new SelfAttention({ numHeads: 1, headDim: 2 })
+    layer.forward(keys, { cache: layer.createCache({ capacity: 9 }), positions: starts })
+    // @ts-expect-error a cache is for calls on this thread
+    void layer.forwardAsync(keys, { cache })
   }
   const flash = new FlashAttention(2, { blockSize: 32 }).forward(q, q, q, { topWeights: 1 })
   const scale: number =

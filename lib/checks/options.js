@@ -180,25 +180,31 @@ export class CallOptions {
   sinks = undefined
   /** @type {Float32Array | undefined} */
   out = undefined
+  /** The positions of rows, for layers. @type {import('./tensor.js').Checked<Int32Array> | undefined} */
+  positions = undefined
+  /** The cache of a layer. @type {any} */
+  cache = undefined
+  /** The offset of all queries as the caller passed it; checked by the kernel crate. @type {unknown} */
+  offset = undefined
   /** The layout as the caller passed it; checked by the kernel crate. @type {unknown} */
   layout = undefined
 }
 
-/** Array options that only calls with a context have. @type {readonly string[]} */
-const CONTEXT = ['contextLengths']
-
 const NO_OPTIONS = Object.freeze(new CallOptions())
+/** @type {readonly string[]} */
+const NO_NAMES = []
 
 /**
  * Reads the options of an attention call, each exactly once.
  *
  * @param {unknown} options
  * @param {import('../runtime/async/watch.js').Watch} [watch]  receives the options of an asynchronous call
+ * @param {readonly string[]} [more]  further options of this call: positions, cache, contextLengths
  * @param {readonly string[]} [without]  array options that the operation does not have, left to the kernel crate to
  *   report
  * @returns {Readonly<CallOptions>}
  */
-export function readOptions(options, watch, without = CONTEXT) {
+export function readOptions(options, watch, more = NO_NAMES, without = NO_NAMES) {
   if (options === undefined || options === null) return NO_OPTIONS
   const object = checkObject('options', options)
   const call = new CallOptions()
@@ -223,6 +229,7 @@ export function readOptions(options, watch, without = CONTEXT) {
         call.sinks = arrayType(value) === undefined ? checkTensor(name, value) : asTensor(name, value)
         continue
       case 'contextLengths':
+        if (!more.includes(name)) break
         call.contextLengths = checkArray(name, value, 'Int32Array')
         continue
       case 'out':
@@ -236,8 +243,18 @@ export function readOptions(options, watch, without = CONTEXT) {
         watch.take(name, value)
         continue
       case 'queryOffset':
+        call.offset = value
         if (typeof value === 'number') break
         call.queryOffset = checkArray(name, value, 'Int32Array')
+        continue
+      case 'cache':
+        if (!more.includes(name)) break
+        if (watch !== undefined) throw fault('OPTION', name, 'none in an asynchronous call', describe(value))
+        call.cache = value
+        continue
+      case 'positions':
+        if (!more.includes(name)) break
+        call.positions = checkIntegers(name, value)
         continue
       case 'layout':
         call.layout = value

@@ -66,6 +66,7 @@ export const {
   reshape,
   rmsNorm,
   rotaryEmbedding,
+  rotaryFrequencies,
   saveSafetensors,
   scaledDotProductAttention,
   scaledDotProductAttentionAsync,

@@ -60,6 +60,7 @@ export const {
   reshape,
   rmsNorm,
   rotaryEmbedding,
+  rotaryFrequencies,
   saveSafetensors,
   scaledDotProductAttention,
   scaledDotProductAttentionAsync,

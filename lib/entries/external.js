@@ -70,6 +70,7 @@ export const {
   reshape,
   rmsNorm,
   rotaryEmbedding,
+  rotaryFrequencies,
   saveSafetensors,
   scaledDotProductAttention,
   scaledDotProductAttentionAsync,

@@ -1,11 +1,13 @@
 // The key/value cache, which keeps keys and values in the backend's memory during decoding.
 
 import { attend } from './attention.js'
+import { registerCache } from './cache-registry.js'
+import { isArray } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
 import { disposeSymbol } from './layers.js'
-import { encodeConfig, readOptions, splitOptions } from '../checks/options.js'
+import { arrayType, checkArray, checkTensor } from '../checks/tensor.js'
+import { encodeConfig, pickOptions, readOptions, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
-import { checkTensor } from '../checks/tensor.js'
 
 /**
  * @typedef {{ batch: number, kvHeads: number, headDim: number, valueDim: number, capacity: number, window?: number }}
@@ -18,12 +20,12 @@ export function createCache(backend) {
     #resident
     /** @type {Readonly<Config>} */
     #config
-    #length = 0
 
     /** @param {unknown} config */
     constructor(config) {
       this.#resident = new Resident(backend, 'createKVCache', encodeConfig(config))
       this.#config = Object.freeze(this.#resident.describe())
+      registerCache(this, this.#resident, backend)
     }
 
     get config() {
@@ -35,8 +37,13 @@ export function createCache(backend) {
     }
 
     get length() {
-      this.#resident.use()
-      return this.#length
+      return Math.max(...this.lengths)
+    }
+
+    /** @returns {Int32Array} */
+    get lengths() {
+      const { data } = backend.call('kvCacheLengths', this.#resident).run()
+      return data
     }
 
     /**
@@ -46,9 +53,11 @@ export function createCache(backend) {
      */
     append(k, v, options) {
       const [key, value] = [checkTensor('k', k), checkTensor('v', v)]
-      const { values, json } = splitOptions('options', options, [])
-      backend.call('kvCacheAppend', this.#resident).input(key).input(value).options(json).run()
-      this.#length += key.shape[key.shape.length === 4 && values.layout === 'blhd' ? 1 : key.shape.length - 2]
+      const { values, json } = splitOptions('options', options, ['lengths'])
+      /** @type {Int32Array | undefined} */
+      const lengths = values.lengths === undefined ? undefined : checkArray('lengths', values.lengths, 'Int32Array')
+      const call = backend.call('kvCacheAppend', this.#resident).input(key).input(value)
+      call.integers(lengths).options(json).run()
       return this
     }
 
@@ -63,12 +72,45 @@ export function createCache(backend) {
       return attend(backend, 'kvCacheAttend', [query], given, this.#resident).run()
     }
 
-    /** @param {number} length */
+    /**
+     * @param {unknown} length
+     * @returns {this}
+     */
     truncate(length) {
-      const json = encodeConfig({ length })
-      backend.call('kvCacheTruncate', this.#resident).options(json).run()
-      this.#length = length
+      const isList = isArray(length) || arrayType(length) !== undefined
+      /** @type {Int32Array | undefined} */
+      const lengths = isList ? checkArray('length', length, 'Int32Array') : undefined
+      const json = isList ? undefined : encodeConfig({ length })
+      backend.call('kvCacheTruncate', this.#resident).integers(lengths).options(json).run()
       return this
+    }
+
+    /** @param {unknown} entries */
+    reorder(entries) {
+      /** @type {Int32Array} */
+      const indices = checkArray('entries', entries, 'Int32Array')
+      backend.call('kvCacheReorder', this.#resident).integers(indices).run()
+      return this
+    }
+
+    /** @returns {KVCache} */
+    clone() {
+      this.#resident.use()
+      const copy = new KVCache(this.#config)
+      try {
+        backend.call('kvCacheCopy', copy.#resident, this.#resident).run()
+      } catch (error) {
+        copy.dispose()
+        throw error
+      }
+      return copy
+    }
+
+    /** @param {unknown} [options] */
+    read(options) {
+      const json = encodeConfig(pickOptions(options, ['layout']), 'options')
+      const call = backend.call('kvCacheRead', this.#resident).options(json)
+      return call.returning(([keys, values, starts]) => ({ keys, values, starts: starts.data })).run()
     }
 
     dispose() {
@@ -82,5 +124,16 @@ export function createCache(backend) {
 
   showInConsole(KVCache, (cache) => ({ ...cache.config, length: cache.length, backend: backend.kind }))
 
-  return { KVCache }
+  /**
+   * A cache for the keys and values of an attention layer.
+   *
+   * @param {{ kvHeads: number, headDim: number }} sizes
+   * @param {unknown} options
+   */
+  function createCacheOf({ kvHeads, headDim }, options) {
+    const given = pickOptions(options, ['batch', 'capacity', 'window', 'type'])
+    return new KVCache({ ...given, kvHeads, headDim })
+  }
+
+  return { KVCache, createCacheOf }
 }

@@ -41,6 +41,7 @@ export function createCore(backend) {
   const memoryUsage = () => backend.memoryUsage()
   backends.set(memoryUsage, backend)
   const functions = createFunctions(backend)
+  const { createCacheOf, ...caches } = createCache(backend)
   return {
     createTensor,
     reshape,
@@ -53,11 +54,11 @@ export function createCore(backend) {
     ...createMerge(backend),
     alibiBias,
     relativePositionBias,
-    ...createCache(backend),
+    ...caches,
     Layer,
-    ...createLayers(backend),
-    ...createEncoder(backend),
-    ...createDecoders(backend),
+    ...createLayers(backend, createCacheOf),
+    ...createEncoder(backend, createCacheOf),
+    ...createDecoders(backend, createCacheOf),
     ...createElementwise(backend),
     transpose,
     concat,

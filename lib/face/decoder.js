@@ -1,14 +1,17 @@
 // Decoder layers: blocks of decoder-only models and of encoder-decoders, and DeepSeek's attention.
 
-import { freezeConfig, Layer, layerCall } from './layers.js'
+import { freezeConfig, Layer, layerCall, splitRotary } from './layers.js'
 import { encodeConfig } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
 
 /** @typedef {import('./layers.js').AttentionOutput} AttentionOutput */
 /** @typedef {'createDecoderLayer' | 'createTransformerDecoderLayer' | 'createLatentAttention'} Creation */
 
-/** @param {import('../runtime/backend.js').Backend} backend */
-export function createDecoders(backend) {
+/**
+ * @param {import('../runtime/backend.js').Backend} backend
+ * @param {ReturnType<typeof import('./cache.js').createCache>['createCacheOf']} createCacheOf
+ */
+export function createDecoders(backend, createCacheOf) {
   /** A layer that describes its configuration. */
   class Configured extends Layer {
     /** @type {any} */
@@ -20,9 +23,12 @@ export function createDecoders(backend) {
      * @param {import('./callable.js').Prepare<AttentionOutput>} prepare
      */
     constructor(operation, config, prepare) {
-      const resident = new Resident(backend, operation, encodeConfig(config))
+      const { config: rest, complete } =
+        operation === 'createDecoderLayer' ? splitRotary(config, 'attention') : { config, complete: undefined }
+      const resident = new Resident(backend, operation, encodeConfig(rest))
       super(resident, prepare)
-      this.#config = freezeConfig(resident.describe())
+      const described = resident.describe()
+      this.#config = freezeConfig(complete ? complete(this, described) : described)
     }
 
     get config() {
@@ -38,6 +44,11 @@ export function createDecoders(backend) {
     /** @param {unknown} config */
     constructor(config) {
       super('createDecoderLayer', config, prepareDecoder)
+    }
+
+    /** @param {unknown} options */
+    createCache(options) {
+      return createCacheOf(this.config.attention, options)
     }
   }
 

@@ -8,8 +8,11 @@ import { checkArray, checkTensor } from '../checks/tensor.js'
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
 
-/** @param {Backend} backend */
-export function createEncoder(backend) {
+/**
+ * @param {Backend} backend
+ * @param {ReturnType<typeof import('./cache.js').createCache>['createCacheOf']} createCacheOf
+ */
+export function createEncoder(backend, createCacheOf) {
   /**
    * @param {'layerNorm' | 'rmsNorm' | 'gelu' | 'silu'} operation
    * @param {unknown} x
@@ -84,6 +87,12 @@ export function createEncoder(backend) {
 
     get config() {
       return this.#config
+    }
+
+    /** @param {unknown} options */
+    createCache(options) {
+      const { numHeads, modelDim } = this.#config
+      return createCacheOf({ kvHeads: numHeads, headDim: modelDim / numHeads }, options)
     }
   }
 

@@ -2,10 +2,13 @@
 
 import { attentionOutput } from './attention.js'
 import { Callable } from './callable.js'
-import { describe, fault } from '../checks/errors.js'
+import { cacheResident } from './cache-registry.js'
+import { describe, fault, isObject } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
-import { encodeConfig, pickOptions, readOptions } from '../checks/options.js'
+import { encodeConfig, pickOptions, readOptions, withDefaults } from '../checks/options.js'
 import { toFamilyNames } from '../names/translate.js'
+import { lengthOfPositions } from './rotary.js'
+import { checkRotary, readRotaryOptions } from './rotary-options.js'
 import { Resident } from '../runtime/resident.js'
 import { widen } from '../weights/convert.js'
 import { encodeState } from '../weights/state.js'
@@ -136,7 +139,7 @@ const SLOTS = {
 }
 
 /** Array options of attention that calls of layers do not have: sinks are a parameter. */
-const WITHOUT = ['sinks', 'contextLengths']
+const WITHOUT = ['sinks']
 const WITHOUT_PACKED = ['sinks', 'relativeBias', 'cuSeqlens', 'cuSeqlensKeys']
 
 /** The same for each operation. */
@@ -144,8 +147,22 @@ const MISSING = {
   multiHeadAttention: WITHOUT,
   transformerEncoderLayer: WITHOUT,
   transformerDecoderLayer: WITHOUT_PACKED,
-  decoderLayer: [...WITHOUT_PACKED, 'contextLengths'],
-  latentAttention: [...WITHOUT_PACKED, 'contextLengths']
+  decoderLayer: WITHOUT_PACKED,
+  latentAttention: WITHOUT_PACKED
+}
+
+const SEQUENCE = ['positions', 'cache']
+/**
+ * The options of each operation that are not those of every attention.
+ *
+ * @type {Record<keyof typeof SLOTS, readonly string[]>}
+ */
+const MORE = {
+  multiHeadAttention: SEQUENCE,
+  transformerEncoderLayer: SEQUENCE,
+  transformerDecoderLayer: ['contextLengths'],
+  decoderLayer: SEQUENCE,
+  latentAttention: []
 }
 
 /**
@@ -159,21 +176,82 @@ const MISSING = {
  */
 export function layerCall(backend, operation, names, required = names.length) {
   const slots = SLOTS[operation]
-  const hasContext = operation === 'transformerDecoderLayer'
+  const more = MORE[operation]
   return (layer, watch, ...given) => {
     /** @type {(Checked | undefined)[]} */
     const inputs = []
     for (let index = 0; index < slots; index++) {
       const value = index < names.length ? given[index] : undefined
-      const isAbsent = index >= required && (value === undefined || value === null)
+      // A cache that is filled needs no second tensor.
+      const isAbsent = index >= Math.min(required, 1) && (value === undefined || value === null)
       inputs.push(isAbsent ? undefined : checkTensor(names[index], value))
     }
-    const options = readOptions(given[names.length], watch, MISSING[operation])
-    const call = backend.call(operation, residentOf(layer))
+    const options = readOptions(given[names.length], watch, more, MISSING[operation])
+    const missing = inputs.findIndex((input, index) => input === undefined && index < required)
+    if (missing > 0 && options.cache === undefined) checkTensor(names[missing], given[missing])
+    const cache = options.cache === undefined ? undefined : cacheResident(options.cache, backend)
+    const frequencies = rotaries.get(layer)?.frequencies(() => lengthOf(inputs, options))
+    const call = cache ? backend.call(operation, residentOf(layer), cache) : backend.call(operation, residentOf(layer))
     for (const input of inputs) call.input(input)
     call.given(options)
-    if (hasContext) call.integers(options.contextLengths)
+    if (more.includes('contextLengths')) call.integers(options.contextLengths)
+    if (more.includes('positions')) {
+      call.integers(options.positions?.data, options.positions?.shape).doubles(frequencies)
+    }
     return call.named(names).returning(attentionOutput)
+  }
+}
+
+/** The rotary positions of layers that have any. @type {WeakMap<object, import('./rotary-options.js').Rotary>} */
+const rotaries = new WeakMap()
+
+/**
+ * The length of the sequence whose positions a call rotates by.
+ *
+ * @param {(Checked | undefined)[]} inputs
+ * @param {Readonly<import('../checks/options.js').CallOptions>} options
+ */
+function lengthOf([query, key], { positions, queryOffset, offset, cache }) {
+  const keys = key?.shape[1] ?? 0
+  if (positions !== undefined) return Math.max(lengthOfPositions(positions), keys)
+  if (cache !== undefined) return cache.length + (query?.shape[1] ?? 0)
+  const first = queryOffset === undefined ? Number(offset ?? 0) : Math.max(...queryOffset)
+  return Math.max((query?.shape[1] ?? 0) + first, keys)
+}
+
+/**
+ * Splits rotary options off a layer's configuration. Returns the configuration of the kernel crate, and a function that
+ * completes a created layer's configuration as described by the kernel crate.
+ *
+ * @param {unknown} config
+ * @param {string} [inner]  the option that holds the attention's settings, if they are not those of the layer
+ */
+export function splitRotary(config, inner) {
+  const outer = withDefaults({}, config, 'config')
+  const given = /** @type {any} */ (inner === undefined ? outer : outer[inner])
+  const settings = isObject(given) ? /** @type {any} */ (withDefaults({}, given)) : {}
+  if (settings.rotary === undefined) {
+    return { config, complete: (/** @type {object} */ _layer, /** @type {any} */ shown) => shown }
+  }
+  const name = inner === undefined ? 'rotary' : `${inner}.rotary`
+  const { headDim, modelDim, numHeads } = /** @type {any} */ ({ ...outer, ...settings })
+  const size = headDim ?? modelDim / numHeads
+  const options = readRotaryOptions(name, settings.rotary)
+  const rotary = checkRotary(`${name}.`, options, Number.isSafeInteger(size) ? size : undefined)
+  settings.rotary = rotary.passed
+  return {
+    config: inner === undefined ? settings : { ...outer, [inner]: settings },
+    /** @param {object} layer @param {any} shown */
+    complete(layer, shown) {
+      rotaries.set(layer, rotary)
+      const attention = inner === undefined ? shown : shown[inner]
+      const { base, factor, ...described } = attention.rotary
+      // Frequencies replace the base, and a scaling has its own factor.
+      if (!('frequencies' in rotary.shown)) described.base = base
+      if (factor !== undefined && !('scaling' in rotary.shown)) described.factor = factor
+      attention.rotary = { ...described, ...rotary.shown }
+      return shown
+    }
   }
 }
 
@@ -190,8 +268,11 @@ export function freezeConfig(config) {
   return Object.freeze(config)
 }
 
-/** @param {Backend} backend */
-export function createLayers(backend) {
+/**
+ * @param {Backend} backend
+ * @param {ReturnType<typeof import('./cache.js').createCache>['createCacheOf']} createCacheOf
+ */
+export function createLayers(backend, createCacheOf) {
   class AttentionLayer extends Layer {
     /** @type {Config} */
     #config
@@ -202,13 +283,19 @@ export function createLayers(backend) {
      * @param {import('./callable.js').Prepare<AttentionOutput>} prepare
      */
     constructor(operation, config, prepare) {
-      const resident = new Resident(backend, operation, encodeConfig(config))
+      const { config: rest, complete } = splitRotary(config)
+      const resident = new Resident(backend, operation, encodeConfig(rest))
       super(resident, prepare)
-      this.#config = freezeConfig(resident.describe())
+      this.#config = freezeConfig(complete(this, resident.describe()))
     }
 
     get config() {
       return this.#config
+    }
+
+    /** @param {unknown} options */
+    createCache(options) {
+      return createCacheOf(/** @type {any} */ (this.#config), options)
     }
   }
 

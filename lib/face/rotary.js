@@ -1,7 +1,22 @@
 // Rotary position embeddings for queries and keys.
 
-import { splitOptions } from '../checks/options.js'
-import { checkArray, checkTensor } from '../checks/tensor.js'
+import { describe, fault } from '../checks/errors.js'
+import { encodeConfig } from '../checks/options.js'
+import { checkRotary, frequenciesOf, readRotaryOptions } from './rotary-options.js'
+import { checkIntegers, checkTensor } from '../checks/tensor.js'
+
+/** @typedef {import('../checks/tensor.js').Checked<Int32Array>} Positions */
+
+/**
+ * One more than the largest position, the length of a sequence that has them.
+ *
+ * @param {Positions} positions
+ */
+export function lengthOfPositions({ data }) {
+  let largest = -1
+  for (const position of data) if (position > largest) largest = position
+  return largest + 1
+}
 
 /** @param {import('../runtime/backend.js').Backend} backend */
 export function createRotary(backend) {
@@ -12,16 +27,29 @@ export function createRotary(backend) {
    */
   function rotaryEmbedding(x, options) {
     const input = checkTensor('x', x)
-    const { values, json } = splitOptions('options', options, ['positions'])
-    const positions =
-      values.positions === undefined ? undefined : checkArray('positions', values.positions, 'Int32Array')
-    return backend
-      .call('rotaryEmbedding')
-      .input(input)
-      .integers(/** @type {Int32Array | undefined} */ (positions))
-      .options(json)
-      .run()
+    const { positions: given, layout, ...rest } = readRotaryOptions('options', options ?? {}, ['positions', 'layout'])
+    const positions = given === undefined ? undefined : checkIntegers('positions', given)
+    const { shape } = input
+    const { passed, frequencies } = checkRotary('', rest, shape.at(-1))
+    const rows = shape.length === 4 && layout === 'blhd' ? shape[1] : (shape.at(-2) ?? 0)
+    const own = frequencies(() => (positions === undefined ? rows : lengthOfPositions(positions)))
+    const json = encodeConfig({ ...passed, layout }, 'options')
+    const call = backend.call('rotaryEmbedding').input(input).integers(positions?.data, positions?.shape)
+    return call.doubles(own).options(json).run()
   }
 
-  return { rotaryEmbedding }
+  /** @param {unknown} options */
+  function rotaryFrequencies(options) {
+    const names = ['headDim', 'positions', 'layout']
+    const { headDim, positions, layout, ...given } = readRotaryOptions('options', options, names)
+    if (headDim !== undefined && (!Number.isSafeInteger(headDim) || Number(headDim) < 1)) {
+      throw fault('OPTION', 'headDim', 'an integer of at least 1', describe(headDim))
+    }
+    if (layout !== undefined) throw fault('OPTION', 'layout', 'none: frequencies have no layout', describe(layout))
+    const size = /** @type {number | undefined} */ (headDim)
+    const length = positions === undefined ? 0 : lengthOfPositions(checkIntegers('positions', positions))
+    return frequenciesOf(given, size, () => length)
+  }
+
+  return { rotaryEmbedding, rotaryFrequencies }
 }

@@ -128,10 +128,19 @@ export class Call {
    * Adds the next input, integers.
    *
    * @param {Int32Array | undefined} array
-   * @param {readonly number[]} [shape]  by default that of a vector
+   * @param {readonly number[]} [shape]
    */
   integers(array, shape) {
     return this.#add(I32, array, shape)
+  }
+
+  /**
+   * Adds the next input, doubles, as pairs of integers with their bits.
+   *
+   * @param {Float64Array | undefined} array
+   */
+  doubles(array) {
+    return this.integers(array && new Int32Array(array.buffer, array.byteOffset, 2 * array.length))
   }
 
   /**

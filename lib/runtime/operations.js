@@ -15,122 +15,130 @@ export const OPERATIONS = {
   flashOptions: { number: 4, inputs: 0 },
   // (parts, parts) => (output, logSumExp)
   mergeAttention: { number: 5, inputs: 2 },
-  // (x, positions) => (output)
-  rotaryEmbedding: { number: 6, inputs: 2 },
+  // (x, positions, frequencies) => (output)
+  rotaryEmbedding: { number: 6, inputs: 3 },
   // () => (object)
   createKVCache: { number: 7, inputs: 0 },
-  // (k, v) => ()
-  kvCacheAppend: { number: 8, inputs: 2 },
-  // (q, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, sinks) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
-  kvCacheAttend: { number: 9, inputs: 8 },
+  // (k, v, lengths) => ()
+  kvCacheAppend: { number: 8, inputs: 3 },
+  // (q, mask, queryOffset, kvLengths) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
+  kvCacheAttend: { number: 9, inputs: 4 },
+  // (length) => ()
+  kvCacheTruncate: { number: 10, inputs: 1 },
+  // () => (lengths)
+  kvCacheLengths: { number: 11, inputs: 0 },
+  // (entries) => ()
+  kvCacheReorder: { number: 12, inputs: 1 },
   // () => ()
-  kvCacheTruncate: { number: 10, inputs: 0 },
+  kvCacheCopy: { number: 13, inputs: 0 },
+  // () => (keys, values, starts)
+  kvCacheRead: { number: 14, inputs: 0 },
   // () => (object)
-  createMultiHeadAttention: { number: 11, inputs: 0 },
+  createMultiHeadAttention: { number: 15, inputs: 0 },
   // () => (object)
-  createSelfAttention: { number: 12, inputs: 0 },
+  createSelfAttention: { number: 16, inputs: 0 },
   // () => (object)
-  createCrossAttention: { number: 13, inputs: 0 },
-  // (q, k, v, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys) => (output, weights)
-  multiHeadAttention: { number: 14, inputs: 9 },
+  createCrossAttention: { number: 17, inputs: 0 },
+  // (q, k, v, mask, queryOffset, kvLengths, positions, frequencies) => (output, weights)
+  multiHeadAttention: { number: 18, inputs: 8 },
   // () => (object)
-  createTransformerEncoderLayer: { number: 15, inputs: 0 },
-  // (x, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys) => (output, weights)
-  transformerEncoderLayer: { number: 16, inputs: 7 },
+  createTransformerEncoderLayer: { number: 19, inputs: 0 },
+  // (x, mask, queryOffset, kvLengths, positions, frequencies) => (output, weights)
+  transformerEncoderLayer: { number: 20, inputs: 6 },
   // () => (object)
-  createTransformerDecoderLayer: { number: 17, inputs: 0 },
+  createTransformerDecoderLayer: { number: 21, inputs: 0 },
   // (x, context, mask, queryOffset, kvLengths, contextLengths) => (output, weights)
-  transformerDecoderLayer: { number: 18, inputs: 6 },
+  transformerDecoderLayer: { number: 22, inputs: 6 },
   // () => (object)
-  createLatentAttention: { number: 19, inputs: 0 },
+  createLatentAttention: { number: 23, inputs: 0 },
   // (x, mask, queryOffset, kvLengths) => (output, weights)
-  latentAttention: { number: 20, inputs: 4 },
+  latentAttention: { number: 24, inputs: 4 },
   // () => (object)
-  createDecoderLayer: { number: 21, inputs: 0 },
-  // (x, mask, queryOffset, kvLengths) => (output, weights)
-  decoderLayer: { number: 22, inputs: 4 },
+  createDecoderLayer: { number: 25, inputs: 0 },
+  // (x, mask, queryOffset, kvLengths, positions, frequencies) => (output, weights)
+  decoderLayer: { number: 26, inputs: 6 },
   // () => (object)
-  createLinear: { number: 23, inputs: 0 },
+  createLinear: { number: 27, inputs: 0 },
   // (x) => (output)
-  linearLayer: { number: 24, inputs: 1 },
+  linearLayer: { number: 28, inputs: 1 },
   // () => (object)
-  createEmbedding: { number: 25, inputs: 0 },
+  createEmbedding: { number: 29, inputs: 0 },
   // (ids) => (output)
-  embeddingLayer: { number: 26, inputs: 1 },
+  embeddingLayer: { number: 30, inputs: 1 },
   // (x) => (output)
-  softmax: { number: 27, inputs: 1 },
+  softmax: { number: 31, inputs: 1 },
   // (x, weight, scales, bias) => (output)
-  linear: { number: 28, inputs: 4 },
+  linear: { number: 32, inputs: 4 },
   // (x, weight, bias) => (output)
-  layerNorm: { number: 29, inputs: 3 },
+  layerNorm: { number: 33, inputs: 3 },
   // (x, weight) => (output)
-  rmsNorm: { number: 30, inputs: 2 },
+  rmsNorm: { number: 34, inputs: 2 },
   // (x) => (output)
-  gelu: { number: 31, inputs: 1 },
+  gelu: { number: 35, inputs: 1 },
   // (x) => (output)
-  silu: { number: 32, inputs: 1 },
+  silu: { number: 36, inputs: 1 },
   // (x) => (output)
-  relu: { number: 33, inputs: 1 },
+  relu: { number: 37, inputs: 1 },
   // (x) => (output)
-  tanh: { number: 34, inputs: 1 },
+  tanh: { number: 38, inputs: 1 },
   // (x) => (output)
-  sigmoid: { number: 35, inputs: 1 },
+  sigmoid: { number: 39, inputs: 1 },
   // (x) => (output)
-  elu: { number: 36, inputs: 1 },
+  elu: { number: 40, inputs: 1 },
   // (a, b) => (output)
-  add: { number: 37, inputs: 2 },
+  add: { number: 41, inputs: 2 },
   // (a, b) => (output)
-  multiply: { number: 38, inputs: 2 },
+  multiply: { number: 42, inputs: 2 },
   // (queries, vectors, scales) => (values, indices)
-  topK: { number: 39, inputs: 3 },
-  // (x, lengths, cuSeqlens) => (output)
-  meanPool: { number: 40, inputs: 3 },
+  topK: { number: 43, inputs: 3 },
+  // (x, lengths) => (output)
+  meanPool: { number: 44, inputs: 2 },
   // (tensor) => (mean, std, min, max)
-  stats: { number: 41, inputs: 1 },
+  stats: { number: 45, inputs: 1 },
   // (tensor) => (output)
-  normalize: { number: 42, inputs: 1 },
+  normalize: { number: 46, inputs: 1 },
   // (source, target) => (object)
-  createGraph: { number: 43, inputs: 2 },
+  createGraph: { number: 47, inputs: 2 },
   // () => (output)
-  inDegrees: { number: 44, inputs: 0 },
+  inDegrees: { number: 48, inputs: 0 },
   // (x, edgeWeight) => (output)
-  propagate: { number: 45, inputs: 2 },
+  propagate: { number: 49, inputs: 2 },
   // (scores) => (output)
-  edgeSoftmax: { number: 46, inputs: 1 },
+  edgeSoftmax: { number: 50, inputs: 1 },
   // () => (object)
-  createGraphConvolution: { number: 47, inputs: 0 },
+  createGraphConvolution: { number: 51, inputs: 0 },
   // () => (object)
-  createGraphSage: { number: 48, inputs: 0 },
+  createGraphSage: { number: 52, inputs: 0 },
   // () => (object)
-  createGraphAttention: { number: 49, inputs: 0 },
+  createGraphAttention: { number: 53, inputs: 0 },
   // () => (object)
-  createGraphTransformer: { number: 50, inputs: 0 },
+  createGraphTransformer: { number: 54, inputs: 0 },
   // (x, edgeAttr, edgeWeight) => (output, weights)
-  graphLayer: { number: 51, inputs: 3 },
+  graphLayer: { number: 55, inputs: 3 },
   // () => (object)
-  createLinearAttention: { number: 52, inputs: 0 },
+  createLinearAttention: { number: 56, inputs: 0 },
   // (q, k, v, kvLengths, decay, beta, state) => (output, state)
-  linearAttention: { number: 53, inputs: 7 },
+  linearAttention: { number: 57, inputs: 7 },
   // (x) => (output)
-  linearFeatureMap: { number: 54, inputs: 1 },
+  linearFeatureMap: { number: 58, inputs: 1 },
   // () => (object)
-  createLinearStream: { number: 55, inputs: 0 },
+  createLinearStream: { number: 59, inputs: 0 },
   // (q, k, v, decay, beta, state) => (output, state)
-  linearStreamStep: { number: 56, inputs: 6 },
+  linearStreamStep: { number: 60, inputs: 6 },
   // () => ()
-  linearStreamReset: { number: 57, inputs: 0 },
+  linearStreamReset: { number: 61, inputs: 0 },
   // (x, weight, bias, state) => (output, state)
-  causalConvolution: { number: 58, inputs: 4 },
+  causalConvolution: { number: 62, inputs: 4 },
   // () => (object)
-  createHyperbolicAttention: { number: 59, inputs: 0 },
+  createHyperbolicAttention: { number: 63, inputs: 0 },
   // (q, k, v, mask, queryOffset, kvLengths) => (output, weights)
-  hyperbolicAttention: { number: 60, inputs: 6 },
+  hyperbolicAttention: { number: 64, inputs: 6 },
   // (first, second, third) => (output)
-  hyperbolicFunction: { number: 61, inputs: 3 },
+  hyperbolicFunction: { number: 65, inputs: 3 },
   // (a, b) => (output)
-  hyperbolicDistances: { number: 62, inputs: 2 },
+  hyperbolicDistances: { number: 66, inputs: 2 },
   // (points, weights) => (output)
-  hyperbolicMidpoint: { number: 63, inputs: 2 }
+  hyperbolicMidpoint: { number: 67, inputs: 2 }
 }
 
 /** @typedef {keyof typeof OPERATIONS} Operation */

@@ -179,6 +179,11 @@ impl<'a> Call<'a> {
             .ok_or_else(|| Error::new(Code::Internal, "object", std::any::type_name::<T>(), "another"))
     }
 
+    /// Returns the call's object at `index`, if it has so many; it must have this type.
+    pub fn optional_object<T: Object>(&self, index: usize) -> Result<Option<&'a T>> {
+        if index < self.objects.len() { self.object(index).map(Some) } else { Ok(None) }
+    }
+
     /// Returns the next input, or `None` if it is absent.
     pub fn input(&mut self) -> Result<Option<Given<'a>>> {
         let input = self.operation.inputs.get(self.next_input).ok_or_else(cut_short)?;
@@ -250,6 +255,23 @@ impl<'a> Call<'a> {
     /// Returns the next input, integers, or `None` if it is absent.
     pub fn integers(&mut self) -> Result<Option<&'a [i32]>> {
         Ok(self.input()?.and_then(|given| given.array.i32()))
+    }
+
+    /// Returns the next input, a tensor of integers, or `None` if it is absent.
+    pub fn integer_tensor(&mut self) -> Result<Option<Tensor<'a, i32>>> {
+        let given = self.input()?.and_then(|given| Some((given.array.i32()?, given)));
+        given.map(|(data, given)| Tensor::new(given.name, data, given.shape.dims())).transpose()
+    }
+
+    /// Returns the next input, doubles given as pairs of integers with their bits, or `None` if it is absent.
+    pub fn doubles(&mut self) -> Result<Option<Vec<f64>>> {
+        let double = |&[first, second]: &[i32; 2]| {
+            let mut bytes = [0; 8];
+            bytes[..4].copy_from_slice(&first.to_ne_bytes());
+            bytes[4..].copy_from_slice(&second.to_ne_bytes());
+            f64::from_ne_bytes(bytes)
+        };
+        Ok(self.integers()?.map(|words| words.as_chunks().0.iter().map(double).collect()))
     }
 
     /// Returns the inputs mask, queryOffset and kvLengths, and those of relativeBias, cuSeqlens, cuSeqlensKeys and sinks

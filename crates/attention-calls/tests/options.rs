@@ -4,7 +4,7 @@
 #![allow(missing_docs, reason = "test names are sentences")]
 
 use ruvector_attention::attention::cache::{CacheConfig, KvCache};
-use ruvector_attention::attention::rotary::{Rotary, RotaryOptions, rotary_embedding};
+use ruvector_attention::attention::rotary::{Rotary, RotaryArrays, RotaryOptions, rotary_embedding};
 use ruvector_attention::attention::{Arrays, Outputs, attention_weights, scaled_dot_product_attention};
 use ruvector_attention::graph::Graph;
 use ruvector_attention::graph::layer::{GraphLayer, Inputs as GraphInputs};
@@ -371,7 +371,7 @@ fn options_of_other_calls_are_rejected_alike_as_json_and_as_types() {
         (r#"{"softcap":-1}"#, LayerOptions { softcap: Some(-1.0), ..Default::default() }),
         (r#"{"seed":9007199254740992}"#, LayerOptions { seed: Some(1 << 53), ..Default::default() }),
     ] {
-        let inputs = Inputs { query: x, key: None, value: None };
+        let inputs = Inputs::from(x);
         let found = layer.forward(context, inputs, &options, Arrays::default(), false, &mut [0.0; 4], None);
         same(json, call("multiHeadAttention", &[id], &[dims], json), found);
         let found = encoder.forward(context, x, &options, Arrays::default(), false, &mut [0.0; 4], None);
@@ -396,7 +396,7 @@ fn options_of_other_calls_are_rejected_alike_as_json_and_as_types() {
         (r#"{"base":1e15}"#, RotaryOptions { base: 1e15, ..Default::default() }),
         (r#"{"scale":-0.5}"#, RotaryOptions { scale: -0.5, ..Default::default() }),
     ] {
-        let found = rotary_embedding(context, x, options, None, &mut [0.0; 4]);
+        let found = rotary_embedding(context, x, options, RotaryArrays::default(), &mut [0.0; 4]);
         // The maximum base, which is rejected, is formatted as plain digits.
         let json = if json.contains("1e15") { r#"{"base":1000000000000000}"# } else { json };
         same(json, call("rotaryEmbedding", &[], &[dims], json), found);

@@ -11,7 +11,7 @@ pub mod rotary;
 
 use ruvector_attention::attention::Arrays;
 use ruvector_attention::attention::mask::Mask;
-use ruvector_attention::attention::rotary::{Rotary, RotaryOptions};
+use ruvector_attention::attention::rotary::{Rotary, RotaryArrays, RotaryOptions};
 use ruvector_attention::layers::{AttentionState, Part};
 use ruvector_attention::math::norm::NormKind;
 use ruvector_attention::math::random::Dropout;
@@ -310,8 +310,8 @@ fn multi_head_of_doubles(
             normalize_heads(norm, &q.data, state, config.query_width(), [Part::QueryNormWeight, Part::QueryNormBias]);
         k.data = normalize_heads(norm, &k.data, state, config.kv_width(), [Part::KeyNormWeight, Part::KeyNormBias]);
     }
-    if let Some(Rotary { base, interleaved, dim }) = config.rotary {
-        let options = &RotaryOptions { base, interleaved, dim, ..RotaryOptions::default() };
+    if let Some(Rotary { base, interleaved, dim, scale, factor, sections }) = config.rotary {
+        let options = &RotaryOptions { base, interleaved, dim, scale, factor, sections, ..RotaryOptions::default() };
         let offset =
             |b: usize| arrays.query_offset.map_or(inner.query_offset.unwrap_or(0), |offsets| i64::from(offsets[b]));
         // The sequence of a row or key, and where the sequence starts.
@@ -319,11 +319,12 @@ fn multi_head_of_doubles(
             let mut sequences = sequences(arrays).into_iter().flatten().map(|ranges| ranges[side].clone()).enumerate();
             sequences.find(|(_, range)| range.contains(&index)).map(|(sequence, range)| (sequence, range.start))
         };
-        rotary::rotate(&mut q, options, |b, i| {
+        rotary::rotate(&mut q, options, RotaryArrays::default(), |b, i| {
             let (entry, start) = sequence(i, 0).unwrap_or((b, 0));
             ((i - start) as i64 + offset(entry)) as f64
         });
-        rotary::rotate(&mut k, options, |_, j| (j - sequence(j, 1).map_or(0, |(_, start)| start)) as f64);
+        let key_position = |_: usize, j: usize| (j - sequence(j, 1).map_or(0, |(_, start)| start)) as f64;
+        rotary::rotate(&mut k, options, RotaryArrays::default(), key_position);
     }
     let v = project(v, config.v_dim(), config.kv_heads(), state.value_weight(), state.value_bias());
     let mut result = attend(&q, &k, &v, 4, &inner, arrays);

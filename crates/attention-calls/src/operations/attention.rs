@@ -1,7 +1,7 @@
 //! Scaled dot-product attention, attention weights, and related operations.
 
 use ruvector_attention::attention::merge::{self, MergeOptions};
-use ruvector_attention::attention::rotary::{self, RotaryOptions};
+use ruvector_attention::attention::rotary::{self, RotaryArrays, RotaryOptions};
 use ruvector_attention::attention::{self, Outputs};
 use ruvector_attention::options::{AttentionOptions, Layout};
 use ruvector_attention::tensor::Shape;
@@ -161,8 +161,9 @@ pub(super) fn merge_attention(call: &mut Call<'_>) -> Result<()> {
 }
 
 pub(super) fn rotary_embedding(call: &mut Call<'_>) -> Result<()> {
-    let (x, positions) = (call.tensor()?, call.integers()?);
+    let (x, positions, frequencies) = (call.tensor()?, call.integer_tensor()?, call.doubles()?);
     let options: RotaryOptions = call.options(&[])?;
     let output = call.output(x.shape.dims())?;
-    rotary::rotary_embedding(call.context, x, options, positions, output)
+    let arrays = RotaryArrays { positions, frequencies: frequencies.as_deref() };
+    rotary::rotary_embedding(call.context, x, options, arrays, output)
 }

@@ -2,9 +2,9 @@
 
 use ruvector_attention::math::activation::{self, Activation};
 use ruvector_attention::math::broadcast::{self, Combine};
+use ruvector_attention::math::pool::Pooled;
 use ruvector_attention::math::top_k::{self, Metric, TopK};
 use ruvector_attention::math::weight::WeightType;
-use ruvector_attention::math::pool::Pooled;
 use ruvector_attention::math::{linear, norm, pool, softmax, stats};
 use ruvector_attention::{Error, Result};
 use serde::Deserialize;

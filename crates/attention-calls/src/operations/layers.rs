@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ruvector_attention::attention::Arrays;
+use ruvector_attention::attention::rotary::RotaryArrays;
 use ruvector_attention::layers::decoder::{DecoderConfig, DecoderLayer};
 use ruvector_attention::layers::dense::{Embedding, Linear};
 use ruvector_attention::layers::encoder::{EncoderConfig, TransformerEncoderLayer};
@@ -51,14 +53,16 @@ impl Object for MultiHeadAttention {
 }
 
 pub(super) fn multi_head_attention(call: &mut Call<'_>) -> Result<()> {
-    let inputs = Inputs { query: call.tensor()?, key: call.optional_tensor()?, value: call.optional_tensor()? };
+    let inputs = Inputs::new(call.tensor()?, call.optional_tensor()?, call.optional_tensor()?);
     let arrays = call.arrays()?;
+    let (positions, frequencies) = (call.integer_tensor()?, call.doubles()?);
+    let rotary = RotaryArrays { positions, frequencies: frequencies.as_deref() };
+    let inputs = Inputs { rotary, cache: call.optional_object(1)?, ..inputs };
     let options: LayerOptions = call.options(&[])?;
     arrays.check_results(options.weights, options.average_weights)?;
     let layer: &MultiHeadAttention = call.object(0)?;
-    let config = layer.config();
-    let output = call.output_like(inputs.query.shape, config.model_dim())?;
-    let weights = weights(call, inputs.query, inputs.key, &options, maps(config))?;
+    let output = call.output_like(inputs.query.shape, layer.config().model_dim())?;
+    let weights = weights(call, layer, inputs, &options, arrays)?;
     layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
 }
 
@@ -70,12 +74,27 @@ fn maps(config: &AttentionConfig) -> [usize; 2] {
 /// Allocates the attention weights, if requested.
 fn weights<'a>(
     call: &mut Call<'a>,
+    layer: &MultiHeadAttention,
+    inputs: Inputs<'_>,
+    options: &LayerOptions,
+    arrays: Arrays<'_>,
+) -> Result<Option<&'a mut [f32]>> {
+    let keys = match options.weights || options.average_weights {
+        true => layer.num_keys(inputs, options, arrays)?,
+        false => 0,
+    };
+    weights_over(call, inputs.query, keys, options, maps(layer.config()))
+}
+
+/// Allocates the weights over `keys` keys, if requested.
+fn weights_over<'a>(
+    call: &mut Call<'a>,
     query: Tensor<'_>,
-    key: Option<Tensor<'_>>,
+    keys: usize,
     options: &LayerOptions,
     [num_heads, extra_keys]: [usize; 2],
 ) -> Result<Option<&'a mut [f32]>> {
-    let (&[batch, length, _], &[_, keys, _]) = (query.shape.dims(), key.unwrap_or(query).shape.dims()) else {
+    let &[batch, length, _] = query.shape.dims() else {
         // The mechanism rejects other ranks.
         return call.absent().map(|()| None);
     };
@@ -144,12 +163,15 @@ impl Object for TransformerEncoderLayer {
 pub(super) fn transformer_encoder_layer(call: &mut Call<'_>) -> Result<()> {
     let x = call.tensor()?;
     let arrays = call.arrays()?;
+    let (positions, frequencies) = (call.integer_tensor()?, call.doubles()?);
+    let rotary = RotaryArrays { positions, frequencies: frequencies.as_deref() };
     let options: LayerOptions = call.options(&[])?;
     arrays.check_results(options.weights, options.average_weights)?;
     let layer: &TransformerEncoderLayer = call.object(0)?;
     let output = call.output(x.shape.dims())?;
-    let weights = weights(call, x, None, &options, maps(layer.state().attention().config()))?;
-    layer.forward(call.context, x, &options, arrays, call.training, output, weights)
+    let inputs = Inputs { rotary, cache: call.optional_object(1)?, ..x.into() };
+    let weights = weights(call, layer.state().attention(), inputs, &options, arrays)?;
+    layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
 }
 
 pub(super) fn create_decoder_layer(call: &mut Call<'_>) -> Result<()> {
@@ -179,11 +201,14 @@ pub(super) fn divisible_decoder(call: &mut Call<'_>) -> Result<u64> {
 pub(super) fn decoder_layer(call: &mut Call<'_>) -> Result<()> {
     let x = call.tensor()?;
     let arrays = call.arrays()?;
+    let (positions, frequencies) = (call.integer_tensor()?, call.doubles()?);
+    let rotary = RotaryArrays { positions, frequencies: frequencies.as_deref() };
     let options: LayerOptions = call.options(&[])?;
     let layer: &DecoderLayer = call.object(0)?;
     let output = call.output(x.shape.dims())?;
-    let weights = weights(call, x, None, &options, maps(layer.attention().config()))?;
-    layer.forward(call.context, x, &options, arrays, call.training, output, weights)
+    let inputs = Inputs { rotary, cache: call.optional_object(1)?, ..x.into() };
+    let weights = weights(call, layer.attention(), inputs, &options, arrays)?;
+    layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
 }
 
 pub(super) fn create_transformer_decoder_layer(call: &mut Call<'_>) -> Result<()> {
@@ -212,7 +237,8 @@ pub(super) fn transformer_decoder_layer(call: &mut Call<'_>) -> Result<()> {
     let options: LayerOptions = call.options(&[])?;
     let layer: &TransformerDecoderLayer = call.object(0)?;
     let output = call.output(x.shape.dims())?;
-    let weights = weights(call, x, None, &options, maps(layer.attentions()[0].config()))?;
+    let keys = x.shape.dims().get(1).copied().unwrap_or(0);
+    let weights = weights_over(call, x, keys, &options, maps(layer.attentions()[0].config()))?;
     let inputs = DecoderInputs { x, context, context_lengths };
     layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
 }
@@ -243,7 +269,8 @@ pub(super) fn latent_attention(call: &mut Call<'_>) -> Result<()> {
     let options: LayerOptions = call.options(&["seed"])?;
     let layer: &LatentAttention = call.object(0)?;
     let output = call.output(x.shape.dims())?;
-    let weights = weights(call, x, None, &options, [layer.config().num_heads, 0])?;
+    let keys = x.shape.dims().get(1).copied().unwrap_or(0);
+    let weights = weights_over(call, x, keys, &options, [layer.config().num_heads, 0])?;
     layer.forward(call.context, x, &options, arrays, output, weights)
 }
 

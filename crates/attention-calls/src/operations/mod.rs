@@ -98,6 +98,11 @@ const fn integers(name: &'static str) -> Input {
     input(name, &[Element::I32], Role::Argument)
 }
 
+/// Integers that may be absent.
+const fn optional_integers(name: &'static str) -> Input {
+    input(name, &[Element::I32], Role::OptionalArgument)
+}
+
 /// An option that is an array of integers.
 const fn integer_option(name: &'static str) -> Input {
     input(name, &[Element::I32], Role::Option)
@@ -110,6 +115,9 @@ const RELATIVE_BIAS: Input = option("relativeBias");
 const CU_SEQLENS: Input = integer_option("cuSeqlens");
 const CU_SEQLENS_KEYS: Input = integer_option("cuSeqlensKeys");
 const SINKS: Input = option("sinks");
+const POSITIONS: Input = integer_option("positions");
+/// Doubles, as pairs of integers with their bits.
+const FREQUENCIES: Input = optional_integers("frequencies");
 
 const fn operation(
     name: &'static str,
@@ -160,25 +168,29 @@ pub const OPERATIONS: &[Operation] = &[
     operation("scaledDotProductOptions", &[], NOTHING, attention::check_scaled_dot_product),
     operation("flashOptions", &[], NOTHING, attention::check_flash),
     operation("mergeAttention", &[tensor("parts"), tensor("parts")], &["output", "logSumExp"], attention::merge_attention),
-    operation("rotaryEmbedding", &[tensor("x"), integer_option("positions")], OUTPUT, attention::rotary_embedding),
+    operation("rotaryEmbedding", &[tensor("x"), POSITIONS, FREQUENCIES], OUTPUT, attention::rotary_embedding),
 
     operation("createKVCache", &[], OBJECT, cache::create),
-    operation("kvCacheAppend", &[tensor("k"), tensor("v")], NOTHING, cache::append),
+    operation("kvCacheAppend", &[tensor("k"), tensor("v"), integer_option("lengths")], NOTHING, cache::append),
     operation("kvCacheAttend", &[tensor("q"), MASK, QUERY_OFFSET, KV_LENGTHS, RELATIVE_BIAS, CU_SEQLENS, CU_SEQLENS_KEYS, SINKS], ATTENTION, cache::attend).with_out(),
-    operation("kvCacheTruncate", &[], NOTHING, cache::truncate),
+    operation("kvCacheTruncate", &[optional_integers("length")], NOTHING, cache::truncate),
+    operation("kvCacheLengths", &[], &["lengths"], cache::lengths),
+    operation("kvCacheReorder", &[integers("entries")], NOTHING, cache::reorder),
+    operation("kvCacheCopy", &[], NOTHING, cache::copy),
+    operation("kvCacheRead", &[], &["keys", "values", "starts"], cache::read),
 
     operation("createMultiHeadAttention", &[], OBJECT, layers::create_multi_head_attention),
     operation("createSelfAttention", &[], OBJECT, layers::create_self_attention),
     operation("createCrossAttention", &[], OBJECT, layers::create_cross_attention),
-    operation("multiHeadAttention", &[tensor("q"), optional("k"), optional("v"), MASK, QUERY_OFFSET, KV_LENGTHS, RELATIVE_BIAS, CU_SEQLENS, CU_SEQLENS_KEYS], WEIGHTED, layers::multi_head_attention).with_out().divisible(layers::divisible_attention),
+    operation("multiHeadAttention", &[tensor("q"), optional("k"), optional("v"), MASK, QUERY_OFFSET, KV_LENGTHS, RELATIVE_BIAS, CU_SEQLENS, CU_SEQLENS_KEYS, POSITIONS, FREQUENCIES], WEIGHTED, layers::multi_head_attention).with_out().divisible(layers::divisible_attention),
     operation("createTransformerEncoderLayer", &[], OBJECT, layers::create_encoder_layer),
-    operation("transformerEncoderLayer", &[tensor("x"), MASK, QUERY_OFFSET, KV_LENGTHS, RELATIVE_BIAS, CU_SEQLENS, CU_SEQLENS_KEYS], WEIGHTED, layers::transformer_encoder_layer).with_out().divisible(layers::divisible_encoder),
+    operation("transformerEncoderLayer", &[tensor("x"), MASK, QUERY_OFFSET, KV_LENGTHS, RELATIVE_BIAS, CU_SEQLENS, CU_SEQLENS_KEYS, POSITIONS, FREQUENCIES], WEIGHTED, layers::transformer_encoder_layer).with_out().divisible(layers::divisible_encoder),
     operation("createTransformerDecoderLayer", &[], OBJECT, layers::create_transformer_decoder_layer),
     operation("transformerDecoderLayer", &[tensor("x"), tensor("context"), MASK, QUERY_OFFSET, KV_LENGTHS, integer_option("contextLengths")], WEIGHTED, layers::transformer_decoder_layer).with_out(),
     operation("createLatentAttention", &[], OBJECT, layers::create_latent_attention),
     operation("latentAttention", &[tensor("x"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, layers::latent_attention).with_out(),
     operation("createDecoderLayer", &[], OBJECT, layers::create_decoder_layer),
-    operation("decoderLayer", &[tensor("x"), MASK, QUERY_OFFSET, KV_LENGTHS], WEIGHTED, layers::decoder_layer).with_out().divisible(layers::divisible_decoder),
+    operation("decoderLayer", &[tensor("x"), MASK, QUERY_OFFSET, KV_LENGTHS, POSITIONS, FREQUENCIES], WEIGHTED, layers::decoder_layer).with_out().divisible(layers::divisible_decoder),
     operation("createLinear", &[], OBJECT, layers::create_linear),
     operation("linearLayer", &[tensor("x")], OUTPUT, layers::linear_layer),
     operation("createEmbedding", &[], OBJECT, layers::create_embedding),

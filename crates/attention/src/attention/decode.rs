@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::attention::Problem;
 use crate::attention::forward::{Item, Targets};
-use crate::attention::score::{head_rows, soft_cap};
+use crate::attention::score::soft_cap;
 use crate::math::exp::exp;
 use crate::math::softmax::{exp_sum, row_max};
 use crate::math::sum::carry_all;
@@ -175,8 +175,8 @@ impl Item<'_> {
         let problem = self.problem;
         let (head_dim, value_dim) = (problem.head_dim, problem.value_dim);
         let count = keys.len();
-        let k = head_rows(problem.k, problem.k_strides, self.b(), self.kv_head());
-        let v = head_rows(problem.v, problem.v_strides, self.b(), self.kv_head());
+        let k = problem.head_keys(self.b(), self.kv_head());
+        let v = problem.head_values(self.b(), self.kv_head());
         let values = Stream::new(v, value_dim, keys.start);
         let queries = &state.queries[rows.start * head_dim..rows.end * head_dim];
         let ahead = Stream::new(k, head_dim, keys.start + key_block(problem));

@@ -29,6 +29,8 @@ pub(crate) struct Visibility<'a> {
     /// The index of row 0 among the queries of the whole call.
     pub first: usize,
     kv_lengths: Option<&'a [i32]>,
+    /// The number of rows of each batch entry that see keys; all by default.
+    pub query_lengths: Option<&'a [i32]>,
     mask: Option<BroadcastMask<'a>>,
     pub relative: Option<RelativeBias<'a>>,
     /// A logit of each head that takes part in softmax and has no value.
@@ -101,6 +103,7 @@ impl<'a> Visibility<'a> {
             offsets: arrays.query_offset,
             first: 0,
             kv_lengths: arrays.kv_lengths,
+            query_lengths: None,
             mask: arrays.mask.map(|mask| BroadcastMask::new(mask, shape, rank)).transpose()?,
             relative,
             sinks: arrays.sinks,
@@ -165,7 +168,10 @@ impl<'a> Visibility<'a> {
         let position = self.position(b, i);
         let end = self.right.map_or(keys, |right| position.saturating_add(right).saturating_add(1).clamp(0, keys));
         let start = self.left.map_or(0, |left| position.saturating_sub(left).clamp(0, end));
-        (start as usize, end as usize)
+        match self.query_lengths {
+            Some(lengths) if i >= lengths[b] as usize => (0, 0),
+            _ => (start as usize, end as usize),
+        }
     }
 
     /// Returns true if row (b, h, i) sees key j.

@@ -155,6 +155,8 @@ pub(crate) struct Problem<'a> {
     pub kv_heads: usize,
     pub queries: usize,
     pub keys: usize,
+    /// The row of key 0 in the memory of each batch entry; 0 by default.
+    pub first_rows: Option<&'a [usize]>,
     pub head_dim: usize,
     pub value_dim: usize,
     pub scale: f32,
@@ -178,6 +180,22 @@ impl Problem<'_> {
     /// Returns the number of query heads that share one key/value head.
     fn group(&self) -> usize {
         self.heads.checked_div(self.kv_heads).unwrap_or(0)
+    }
+
+    /// Returns the keys of one head, and the distance between them.
+    fn head_keys(&self, b: usize, g: usize) -> (&[f32], usize) {
+        self.head_rows(self.k, self.k_strides, b, g)
+    }
+
+    /// Returns the values of one head, and the distance between them.
+    fn head_values(&self, b: usize, g: usize) -> (&[f32], usize) {
+        self.head_rows(self.v, self.v_strides, b, g)
+    }
+
+    fn head_rows<'b>(&self, data: &'b [f32], strides: Strides, b: usize, g: usize) -> (&'b [f32], usize) {
+        let first = self.first_rows.map_or(0, |rows| rows[b]);
+        // Without keys there is no first element.
+        (data.get(strides.row(b, g, first)..).unwrap_or_default(), strides.row)
     }
 
     /// Returns the number of output rows: one per batch entry, head and query.
@@ -427,6 +445,7 @@ pub(crate) fn plan<'a>(
         kv_heads: keys.heads,
         queries: queries.length,
         keys: keys.length,
+        first_rows: None,
         head_dim: queries.size,
         value_dim,
         // With D = 0 every score is an empty sum, so the factor does not matter.

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use crate::attention::Problem;
 use crate::attention::bias::LaneRows;
 use crate::attention::mask::Cover;
-use crate::attention::{Problem, Strides};
 use crate::math::exp::{LOG2_E, exp2, tanh};
 use crate::options::Stage;
 use crate::scratch;
@@ -75,12 +75,6 @@ impl Lanes {
             simd.store(chunk, simd.load(chunk) * scale);
         }
     }
-}
-
-/// Returns one head's rows of k or v for batch entry b, from its first element on, and the stride between rows.
-pub(super) fn head_rows(data: &[f32], strides: Strides, b: usize, h: usize) -> (&[f32], usize) {
-    // Without keys there is no first element.
-    (data.get(strides.row(b, h, 0)..).unwrap_or_default(), strides.row)
 }
 
 /// Memory for one tile of scores.

@@ -2,7 +2,7 @@
 //! row's largest weights. The forward pass never holds an L × S buffer.
 
 use crate::attention::bias::LaneBias;
-use crate::attention::score::{Lanes, ScoreTile, TileBuffers, are_bounded, head_rows, weight_of};
+use crate::attention::score::{Lanes, ScoreTile, TileBuffers, are_bounded, weight_of};
 use crate::attention::{Problem, WeightsOf};
 use crate::context::Context;
 use crate::context::rows::{Blocks, ItemRows, OwnRows, RowLayout, Rows};
@@ -195,7 +195,7 @@ impl SecondPass<'_> {
                     lanes_of_head = Lanes::new(problem, 0..problem.keys, rows_of_head(h));
                     &lanes_of_head
                 };
-                let keys = head_rows(problem.k, problem.k_strides, self.b, h / problem.group());
+                let keys = problem.head_keys(self.b, h / problem.group());
                 let queries = &queries[index * query_len..][..query_len];
                 let (data, stride) = keys;
                 let is_bounded = problem.visibility.has_mask()

@@ -8,7 +8,7 @@ use crate::attention::Problem;
 use crate::attention::ball::{Block, Midpoints};
 use crate::attention::forward::{Item, Targets};
 use crate::attention::mask::Cover;
-use crate::attention::score::{Lanes, ScoreTile, TileBuffers, are_bounded, head_rows, weight_of};
+use crate::attention::score::{Lanes, ScoreTile, TileBuffers, are_bounded, weight_of};
 use crate::math::sum::{carry, carry_all};
 use crate::options::Stage;
 use crate::scratch::{self, Scratch};
@@ -173,8 +173,8 @@ impl Item<'_> {
         }
 
         // Steps 2 to 4, for each block of keys, which stays in the cache, and each tile of queries.
-        let keys = head_rows(problem.k, problem.k_strides, self.b(), self.kv_head());
-        let values = head_rows(problem.v, problem.v_strides, self.b(), self.kv_head());
+        let keys = problem.head_keys(self.b(), self.kv_head());
+        let values = problem.head_values(self.b(), self.kv_head());
         let first = tiles.iter().map(|tile| tile.first).min().unwrap_or(0);
         let last = tiles.iter().map(|tile| tile.last).max().unwrap_or(0);
         let key_block = problem.key_block;

@@ -200,6 +200,7 @@ impl HyperbolicAttention {
             kv_heads: heads,
             queries: queries.length,
             keys: keys.length,
+            first_rows: None,
             head_dim: query.dims,
             value_dim: value.dims,
             scale: 1.0,

@@ -1,9 +1,10 @@
 //! Multi-head attention like `torch.nn.MultiheadAttention(batch_first=True)`: input projections, heads, output
 //! projection. Self-attention and cross-attention are the same layer with fewer inputs.
 
+use crate::attention::cache::{Block, KvCache, Placement};
 use crate::attention::mask::Visibility;
 use crate::attention::packed::Sequences;
-use crate::attention::rotary::{self, Rows};
+use crate::attention::rotary::{self, Angles, Positions, RotaryArrays, Rows};
 use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
 use crate::context::{Context, Partition, operations};
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ use crate::math::gate::Gates;
 use crate::math::linear::{Finish, project, project_and};
 use crate::math::norm::{Norm, Segments};
 use crate::math::random::Dropout;
-use crate::options::{AttentionConfig, LayerOptions, Layout, NormOver, QkNorm};
+use crate::options::{AttentionConfig, LayerKind, LayerOptions, Layout, NormOver, QkNorm};
 use crate::sizes::KEY_BLOCK;
 use crate::tensor::{Tensor, check_output, check_requested, try_zeroed};
 
@@ -26,7 +27,7 @@ pub struct MultiHeadAttention {
 }
 
 /// The inputs of one call. The value defaults to the key, and the key to the query.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Inputs<'a> {
     /// `[B, L, modelDim]`.
     pub query: Tensor<'a>,
@@ -34,6 +35,25 @@ pub struct Inputs<'a> {
     pub key: Option<Tensor<'a>>,
     /// `[B, S, vDim]`.
     pub value: Option<Tensor<'a>>,
+    /// The positions of the query's rows, and of its keys if there is no key input; frequencies in place of those of
+    /// the configuration. Only for layers with rotary positions.
+    pub rotary: RotaryArrays<'a>,
+    /// Receives this call's keys and values, after those of earlier calls, and is attended to as a whole. For
+    /// cross-attention, the first call fills it and later calls only read it; they need no key.
+    pub cache: Option<&'a KvCache>,
+}
+
+impl<'a> Inputs<'a> {
+    /// Returns inputs at their default positions.
+    pub fn new(query: Tensor<'a>, key: Option<Tensor<'a>>, value: Option<Tensor<'a>>) -> Self {
+        Self { query, key, value, rotary: RotaryArrays::default(), cache: None }
+    }
+}
+
+impl<'a> From<Tensor<'a>> for Inputs<'a> {
+    fn from(query: Tensor<'a>) -> Self {
+        Self::new(query, None, None)
+    }
 }
 
 /// A layer's q, k and v after projection, each `[B, length, heads · headDim]` with strided rows.
@@ -46,12 +66,35 @@ struct Projected {
     kv_row: usize,
 }
 
+/// The cache of a call, and the place of its rows there.
+pub(crate) struct Cached<'a> {
+    cache: &'a KvCache,
+    placement: Placement,
+    /// The number of rows of each batch entry to append, if not all.
+    lengths: Option<&'a [i32]>,
+    /// True if the cache holds every key already.
+    is_filled: bool,
+    /// True if queries are the rows after those of earlier calls.
+    continues: bool,
+}
+
+impl Cached<'_> {
+    /// Returns the position of a row that continues those of earlier calls.
+    fn position(&self, b: usize, row: usize) -> Option<f64> {
+        self.continues.then(|| (self.placement.positions[b] + row) as f64)
+    }
+}
+
 /// A call whose inputs and options were checked.
 pub(crate) struct Plan<'a> {
     batch: usize,
     queries: usize,
     keys: usize,
     visibility: Visibility<'a>,
+    positions: Positions<'a>,
+    cached: Option<&'a Cached<'a>>,
+    /// Set if the layer has rotary positions.
+    angles: Option<Angles>,
     weights_of: WeightsOf,
     scale: f32,
     softcap: f32,
@@ -125,8 +168,9 @@ impl MultiHeadAttention {
     /// Computes the output `[B, L, modelDim]` and, if requested, the weights: `[B, H, L, S]`, or `[B, L, S]` for their
     /// mean.
     ///
-    /// If the configuration has `rotary`, query i is rotated by position `i + queryOffset` and key j by position j. In a
-    /// call of packed sequences, both count from the start of their sequence.
+    /// If the configuration has `rotary`, query i is rotated by position `i + queryOffset` and key j by position j,
+    /// unless the inputs have positions of their own. In a call of packed sequences, both count from the start of their
+    /// sequence.
     /// Dropout acts in training only.
     ///
     /// # Errors
@@ -141,7 +185,8 @@ impl MultiHeadAttention {
         output: &mut [f32],
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
-        let plan = self.plan(inputs, options, arrays, training, weights.as_deref())?;
+        let cached = self.place(inputs, options, arrays)?;
+        let plan = self.plan(inputs, options, arrays, training, weights.as_deref(), cached.as_ref())?;
         check_output("out", output, inputs.query.data.len())?;
         let Some(partition) = self.partition(context, &plan, weights.is_some()) else { return Ok(()) };
         self.run(context.with_partition(partition), inputs, plan, Finish::default(), output, weights)
@@ -166,30 +211,51 @@ impl MultiHeadAttention {
     /// Checks all arguments of a call except the output.
     pub(crate) fn plan<'a>(
         &self,
-        inputs: Inputs<'_>,
+        inputs: Inputs<'a>,
         options: &LayerOptions,
         arrays: Arrays<'a>,
         training: bool,
         weights: Option<&[f32]>,
+        cached: Option<&'a Cached<'a>>,
     ) -> Result<Plan<'a>> {
         options.check()?;
         arrays.check_results(options.weights || weights.is_some(), options.average_weights)?;
         let config = self.config();
         let [batch, queries] = dims("q", inputs.query, config.model_dim())?;
-        let key = inputs.key.unwrap_or(inputs.query);
-        let [key_batch, keys] = dims("k", key, config.k_dim())?;
-        let value = inputs.value.unwrap_or(key);
-        let value_dims = dims("v", value, config.v_dim())?;
-        if key_batch != batch {
-            return Err(Error::shape("k", format!("batch size {batch} to fit q"), key.shape));
-        }
-        if value_dims != [batch, keys] {
-            return Err(Error::shape("v", format!("[{batch}, {keys}, {}] to fit k", config.v_dim()), value.shape));
-        }
+        let keys = match cached {
+            Some(Cached { placement, is_filled: true, .. }) => placement.keys,
+            _ => {
+                let keys = self.check_keys(inputs, batch)?;
+                cached.map_or(keys, |cached| cached.placement.keys)
+            }
+        };
         let heads = config.num_heads;
         let shape = [batch, heads, queries, keys];
-        let (causal, window) = (options.causal.or(config.causal).unwrap_or(false), options.window.or(config.window));
-        let visibility = Visibility::new(shape, 4, causal, window, options.query_offset.unwrap_or(0), &arrays)?;
+        let (causal, mut window) =
+            (options.causal.or(config.causal).unwrap_or(false), options.window.or(config.window));
+        let mut arrays = arrays;
+        let mut query_lengths = None;
+        if let Some(Cached { cache, placement, continues, .. }) = cached {
+            let Arrays { query_offset, .. } = arrays;
+            arrays = placement.arrays(arrays);
+            if *continues {
+                window = cache.window(window);
+                query_lengths = placement.query_lengths.as_deref();
+            } else {
+                arrays.query_offset = query_offset;
+            }
+        }
+        let mut visibility = Visibility::new(shape, 4, causal, window, options.query_offset.unwrap_or(0), &arrays)?;
+        visibility.query_lengths = query_lengths;
+        let (positions, angles) = self.angles(inputs.rotary, [batch, queries])?;
+        if let Some(angles) = &angles {
+            let position = |b| {
+                let own = cached.and_then(|cached| cached.position(b, queries)).map(|position| position as i64);
+                own.unwrap_or_else(|| visibility.position(b, queries))
+            };
+            let last = (0..batch).map(position).max().unwrap_or(0).max(keys as i64);
+            angles.check_position(positions.largest().unwrap_or(last.min(i32::MAX.into())))?;
+        }
         check_requested("weights", options.weights, weights.is_some())?;
         let weights_of = if options.average_weights { WeightsOf::MeanHead } else { WeightsOf::EachHead };
         if let Some(weights) = weights {
@@ -201,11 +267,110 @@ impl MultiHeadAttention {
             queries,
             keys,
             visibility,
+            positions,
+            cached,
+            angles,
             weights_of,
             scale: options.scale.unwrap_or(config.scale()),
             softcap: options.softcap.or(config.softcap).unwrap_or(0.0),
             dropout: training.then(|| Dropout::new(config.dropout(), options.seed.unwrap_or(config.seed()))).flatten(),
         })
+    }
+
+    /// Checks the key and value inputs of `batch` entries. Returns their length.
+    fn check_keys(&self, inputs: Inputs<'_>, batch: usize) -> Result<usize> {
+        let config = self.config();
+        let key = inputs.key.unwrap_or(inputs.query);
+        let [key_batch, keys] = dims("k", key, config.k_dim())?;
+        let value = inputs.value.unwrap_or(key);
+        let value_dims = dims("v", value, config.v_dim())?;
+        if key_batch != batch {
+            return Err(Error::shape("k", format!("batch size {batch} to fit q"), key.shape));
+        }
+        if value_dims != [batch, keys] {
+            return Err(Error::shape("v", format!("[{batch}, {keys}, {}] to fit k", config.v_dim()), value.shape));
+        }
+        Ok(keys)
+    }
+
+    /// Returns the number of keys that a call attends to.
+    ///
+    /// # Errors
+    /// Those of [`Self::forward`] about the inputs and the cache.
+    pub fn num_keys(&self, inputs: Inputs<'_>, options: &LayerOptions, arrays: Arrays<'_>) -> Result<usize> {
+        match self.place(inputs, options, arrays)? {
+            Some(cached) => Ok(cached.placement.keys),
+            None => Ok(inputs.key.unwrap_or(inputs.query).shape.dims().get(1).copied().unwrap_or(0)),
+        }
+    }
+
+    /// Checks a call's cache, and finds the place of its rows there.
+    pub(crate) fn place<'a>(
+        &self,
+        inputs: Inputs<'a>,
+        options: &LayerOptions,
+        arrays: Arrays<'a>,
+    ) -> Result<Option<Cached<'a>>> {
+        let Some(cache) = inputs.cache else { return Ok(None) };
+        let config = self.config();
+        let [batch, queries] = dims("q", inputs.query, config.model_dim())?;
+        let of = cache.config();
+        if [of.batch, of.kv_heads, of.head_dim, of.value_dim()]
+            != [batch, config.kv_heads(), config.head_dim, config.head_dim]
+        {
+            let describe = |batch: usize, heads: usize, size: usize| {
+                format!("a cache of batch size {batch}, {heads} heads and head size {size}")
+            };
+            let expected = describe(batch, config.kv_heads(), config.head_dim);
+            return Err(Error::shape("cache", expected, describe(of.batch, of.kv_heads, of.head_dim)));
+        }
+        let lengths = arrays.kv_lengths;
+        if config.kind != LayerKind::CrossAttention {
+            if options.query_offset.is_some() || arrays.query_offset.is_some() {
+                let expected = "no value: rows continue those of the cache";
+                return Err(Error::option("query_offset", expected, "one"));
+            }
+            let keys = self.check_keys(inputs, batch)?;
+            if keys != queries {
+                let expected = format_args!("a length of {queries}: the cache takes a key for each query");
+                return Err(Error::shape("k", expected, keys));
+            }
+            let placement = cache.place_block("q", keys, lengths)?;
+            return Ok(Some(Cached { cache, placement, lengths, is_filled: false, continues: true }));
+        }
+        if of.window.is_some() {
+            return Err(Error::option("cache", "one without a window: cross-attention sees every key", "a window"));
+        }
+        let is_filled = cache.length() > 0;
+        let placement = match inputs.key {
+            _ if is_filled && lengths.is_some() => {
+                return Err(Error::option("kv_lengths", "no value: the cache knows its lengths", "an Int32Array"));
+            }
+            None if !is_filled => return Err(Error::shape("k", "a context to fill the empty cache", "none")),
+            Some(key) if is_filled && key.shape.dims().get(1) != Some(&cache.length()) => {
+                let expected = format_args!("the context of length {} that filled the cache", cache.length());
+                return Err(Error::shape("k", expected, key.shape));
+            }
+            _ if is_filled => cache.place_all(),
+            _ => cache.place_block("k", self.check_keys(inputs, batch)?, lengths)?,
+        };
+        Ok(Some(Cached { cache, placement, lengths, is_filled, continues: false }))
+    }
+
+    /// Checks the positions of a call's rows, and returns them with the layer's angles.
+    fn angles<'a>(
+        &self,
+        RotaryArrays { positions, frequencies }: RotaryArrays<'a>,
+        rows: [usize; 2],
+    ) -> Result<(Positions<'a>, Option<Angles>)> {
+        let Some(rotary) = self.config().rotary else {
+            return match positions.is_some() || frequencies.is_some() {
+                true => Err(Error::option("positions", "none: the layer has no rotary positions", "an array")),
+                false => Ok((Positions::new(None, false, rows)?, None)),
+            };
+        };
+        let positions = Positions::new(positions, rotary.sections.is_some(), rows)?;
+        Ok((positions, Some(Angles::new(rotary, frequencies)?)))
     }
 
     /// Operations in one call, including the second pass when weights are requested.
@@ -239,10 +404,13 @@ impl MultiHeadAttention {
     ) -> Result<()> {
         context.announce_work(self.operations(&plan, weights.is_some()));
         let config = self.config();
-        let Plan { batch, queries, keys, .. } = plan;
+        let Plan { batch, queries, cached, .. } = plan;
+        let is_filled = cached.is_some_and(|cached| cached.is_filled);
         let key = inputs.key.unwrap_or(inputs.query);
         let value = inputs.value.unwrap_or(key);
         let context = Context { is_packed: plan.is_packed(), ..context };
+        // The rows of the key input, of which a filled cache needs none.
+        let keys = if is_filled { 0 } else { key.shape.dims()[1] };
         // Every part needs all keys and values.
         let whole = context.with_partition(Partition::WHOLE);
         let mut projected = self.project_inputs(whole, inputs, key, value, batch * queries, batch * keys)?;
@@ -253,7 +421,7 @@ impl MultiHeadAttention {
         if let Some(norm) = &config.qk_norm {
             self.normalize(context, norm, &mut projected);
         }
-        if let Some(rotary) = config.rotary {
+        if let Some(angles) = &plan.angles {
             let rows = Rows {
                 data: &mut projected.data,
                 strides: query_strides,
@@ -261,7 +429,10 @@ impl MultiHeadAttention {
                 heads: config.num_heads,
                 length: queries,
             };
-            rotary::rotate(context, rotary, 1.0, rows, &|b, i| plan.visibility.position(b, i) as f64)?;
+            rotary::rotate(context, angles, rows, &|b, i, axis| {
+                let own = plan.positions.get(b, i, axis).or_else(|| cached?.position(b, i));
+                own.unwrap_or_else(|| plan.visibility.position(b, i) as f64)
+            })?;
             let rows = Rows {
                 data: &mut projected.data[projected.key..],
                 strides: strides(keys, projected.kv_row),
@@ -269,21 +440,70 @@ impl MultiHeadAttention {
                 heads: config.kv_heads(),
                 length: keys,
             };
-            rotary::rotate(context, rotary, 1.0, rows, &|_, j| plan.visibility.key_position(j) as f64)?;
+            // The query's positions are those of a separate key only by chance.
+            let own = inputs.key.is_none().then_some(plan.positions);
+            rotary::rotate(context, angles, rows, &|b, j, axis| {
+                own.and_then(|own| own.get(b, j, axis))
+                    .or_else(|| cached?.position(b, j))
+                    .unwrap_or_else(|| plan.visibility.key_position(j) as f64)
+            })?;
         }
+        let width = config.query_width();
+        let mut joined = try_zeroed("working memory", batch * queries * width)?;
+        let stored = |start: usize| Block {
+            data: &projected.data[start..],
+            strides: strides(keys, projected.kv_row),
+            length: keys,
+        };
+        let blocks = [stored(projected.key), stored(projected.value)];
+        let q = (&*projected.data, query_strides);
+        match cached {
+            None => self.attend_blocks(context, &plan, q, blocks, &mut joined, weights)?,
+            Some(Cached { cache, placement, lengths, .. }) => {
+                if !is_filled {
+                    cache.append_blocks(blocks, *lengths)?;
+                }
+                let done =
+                    cache.with_stored(|blocks| self.attend_blocks(context, &plan, q, blocks, &mut joined, weights));
+                if done.is_err() && !is_filled {
+                    cache.cut(&placement.positions);
+                }
+                done?;
+            }
+        }
+        if config.output_gate {
+            let gates = Gates { data: &projected.data, row: projected.query_row, size: config.head_dim };
+            gates.apply(context, &mut joined, width);
+        }
+        let (weight, bias) = (self.state.output_weight(), self.state.output_bias());
+        project_and(context, &joined, batch * queries, width, weight, config.model_dim(), bias, finish, output)
+    }
+
+    /// Attends from projected queries to projected or stored keys and values.
+    fn attend_blocks(
+        &self,
+        context: Context<'_>,
+        plan: &Plan<'_>,
+        (q, q_strides): (&[f32], Strides),
+        [k, v]: [Block<'_>; 2],
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let config = self.config();
         let problem = Problem {
-            q: &projected.data,
-            k: &projected.data[projected.key..],
-            v: &projected.data[projected.value..],
-            q_strides: query_strides,
-            k_strides: strides(keys, projected.kv_row),
-            v_strides: strides(keys, projected.kv_row),
-            output_strides: Strides::new(Layout::Blhd, config.num_heads, queries, config.head_dim),
-            batch,
+            q,
+            k: k.data,
+            v: v.data,
+            q_strides,
+            k_strides: k.strides,
+            v_strides: v.strides,
+            output_strides: Strides::new(Layout::Blhd, config.num_heads, plan.queries, config.head_dim),
+            batch: plan.batch,
             heads: config.num_heads,
             kv_heads: config.kv_heads(),
-            queries,
-            keys,
+            queries: plan.queries,
+            keys: plan.keys,
+            first_rows: plan.cached.map(|cached| &*cached.placement.first_rows),
             head_dim: config.head_dim,
             value_dim: config.head_dim,
             scale: plan.scale,
@@ -294,15 +514,7 @@ impl MultiHeadAttention {
             ball: None,
             section: None,
         };
-        let width = config.query_width();
-        let mut joined = try_zeroed("working memory", batch * queries * width)?;
-        self.attend(context, &problem, &mut joined, weights, plan.weights_of)?;
-        if config.output_gate {
-            let gates = Gates { data: &projected.data, row: projected.query_row, size: config.head_dim };
-            gates.apply(context, &mut joined, width);
-        }
-        let (weight, bias) = (self.state.output_weight(), self.state.output_bias());
-        project_and(context, &joined, batch * queries, width, weight, config.model_dim(), bias, finish, output)
+        self.attend(context, &problem, output, weights, plan.weights_of)
     }
 
     /// Attends to the keys of a call, and to those that the layer adds.
@@ -372,7 +584,8 @@ impl MultiHeadAttention {
     ) -> Result<Projected> {
         let (state, config) = (&self.state, self.config());
         let (query_width, kv_width) = (config.query_rows(), config.kv_width());
-        if let (Some(weight), None, None) = (state.input_weight(), inputs.key, inputs.value) {
+        let is_joint = inputs.key.is_none() && inputs.value.is_none() && kv_rows == query_rows;
+        if let (Some(weight), true) = (state.input_weight(), is_joint) {
             let width = query_width + 2 * kv_width;
             let mut data = try_zeroed("working memory", query_rows * width)?;
             let (x, depth) = (inputs.query.data, config.model_dim());
@@ -391,7 +604,8 @@ impl MultiHeadAttention {
             (key, kv_rows, config.k_dim(), state.key_weight(), kv_width, state.key_bias(), k),
             (value, kv_rows, config.v_dim(), state.value_weight(), kv_width, state.value_bias(), v),
         ];
-        for (x, rows, depth, weight, width, bias, output) in parts {
+        // The key of a filled cache has no rows.
+        for (x, rows, depth, weight, width, bias, output) in parts.into_iter().filter(|&(_, rows, ..)| rows > 0) {
             project(context, x.data, rows, depth, weight, width, bias, output)?;
         }
         let key = query_rows * query_width;

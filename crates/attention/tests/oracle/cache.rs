@@ -1,7 +1,7 @@
 //! The key/value cache against the oracle over the whole sequence, after any series of appends, calls and truncations.
 
 use proptest::prelude::*;
-use ruvector_attention::attention::cache::{CacheConfig, KvCache};
+use ruvector_attention::attention::cache::{AppendOptions, CacheConfig, KvCache, Truncation};
 use ruvector_attention::attention::mask::Mask;
 use ruvector_attention::attention::{Arrays, Outputs};
 use ruvector_attention::layers::Entry;
@@ -27,7 +27,8 @@ impl Shape {
     fn cache(&self) -> KvCache {
         let Self { batch, kv_heads, head_dim, value_dim, capacity, window, .. } = *self;
         let value_dim = Some(value_dim);
-        KvCache::new(CacheConfig { batch, kv_heads, head_dim, value_dim, capacity, window }).unwrap()
+        let config = CacheConfig { batch, kv_heads, head_dim, value_dim, capacity, window, ..CacheConfig::default() };
+        KvCache::new(config).unwrap()
     }
 }
 
@@ -204,7 +205,7 @@ proptest! {
         steps in prop::collection::vec((0u8..=9, any::<[bool; 4]>()), 1..=25),
         seed in any::<u64>(),
     ) {
-        let window = window.map(|part| 1 + (part * (capacity - 1) as f64) as usize);
+        let window = window.map(|part| 1 + (part * (2 * capacity) as f64) as usize);
         let mut model = Model::new(Shape { batch, kv_heads, group, head_dim, value_dim, capacity, window });
         let mut random = Random::new(seed);
         for (step, flags) in steps {
@@ -338,7 +339,6 @@ fn an_impossible_configuration_is_rejected() {
         (r#"{"kvHeads":2,"capacity":5}"#, "head_dim"),
         (r#"{"kvHeads":2,"headDim":5}"#, "capacity"),
         (r#"{"kvHeads":2,"headDim":5,"capacity":0}"#, "capacity"),
-        (r#"{"kvHeads":2,"headDim":5,"capacity":5,"window":6}"#, "window"),
         (r#"{"kvHeads":2,"headDim":5,"capacity":5,"window":0}"#, "window"),
     ] {
         let error = KvCache::new(from_json(json)).err().unwrap();
@@ -346,6 +346,48 @@ fn an_impossible_configuration_is_rejected() {
     }
     let huge = r#"{"kvHeads":9007199254740991,"headDim":9007199254740991,"capacity":9007199254740991}"#;
     assert_eq!(KvCache::new(from_json(huge)).err().unwrap().code, Code::Memory);
+}
+
+#[test]
+fn a_window_takes_little_more_memory_than_its_keys() {
+    let cache = cache(r#"{"kvHeads":2,"headDim":4,"capacity":1,"window":4096}"#);
+    assert!(cache.bytes() <= 2 * 2 * 4 * 4 * (4096 + 256));
+    for _ in 0..10_000 {
+        assert_eq!(ones(&cache, 1), Ok(()));
+    }
+    assert_eq!((cache.length(), cache.held()), (10_000, 4096));
+}
+
+#[test]
+fn entries_of_different_lengths_are_appended_reordered_and_truncated_apart() {
+    let config = r#"{"batch":2,"kvHeads":1,"headDim":1,"capacity":4}"#;
+    let made = cache(config);
+    let data = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    let block = Tensor::new("k", &data, &[2, 3, 1]).unwrap();
+    let append = |lengths: &[i32]| made.append_with(block, block, AppendOptions::default(), Some(lengths));
+    append(&[3, 1]).unwrap();
+    let read = |cache: &KvCache| {
+        let (mut keys, mut values, mut starts) = (vec![7.0; 2 * cache.held()], vec![7.0; 2 * cache.held()], [7; 2]);
+        cache.read_into(Layout::Bhld, [&mut keys, &mut values], &mut starts).unwrap();
+        assert_eq!((&keys, starts), (&values, [0; 2]));
+        keys
+    };
+    assert_eq!(read(&made), [1.0, 2.0, 3.0, 4.0, 0.0, 0.0]);
+    for (lengths, code) in [([2, 0], Code::Shape), ([0, 4], Code::Option)] {
+        let error = append(&lengths).unwrap_err();
+        assert_eq!((error.code, error.argument.as_str()), (code, "lengths"));
+    }
+    let copy = cache(config);
+    copy.copy_from(&made).unwrap();
+    copy.reorder(&[1, 0]).unwrap();
+    assert_eq!(read(&copy), [4.0, 0.0, 0.0, 1.0, 2.0, 3.0]);
+    copy.truncate_to(Truncation::Each(&[1, 2])).unwrap();
+    assert_eq!(read(&copy), [4.0, 0.0, 1.0, 2.0]);
+    assert_eq!(copy.truncate_to(Truncation::Each(&[2, 2])).unwrap_err().code, Code::Option);
+    copy.reorder(&[1, 1]).unwrap();
+    assert_eq!(read(&copy), [1.0, 2.0, 1.0, 2.0]);
+    assert_eq!(copy.reorder(&[0, 2]).unwrap_err().argument, "entries");
+    assert_eq!(read(&made), [1.0, 2.0, 3.0, 4.0, 0.0, 0.0]);
 }
 
 #[test]

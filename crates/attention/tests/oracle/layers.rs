@@ -123,7 +123,7 @@ fn check(call: &Call) {
     let query = Tensor::new("q", &q, &[batch, queries, config.model_dim()]).unwrap();
     let key = Tensor::new("k", &k, &[batch, keys, config.k_dim()]).unwrap();
     let value = Tensor::new("v", &v, &[batch, keys, config.v_dim()]).unwrap();
-    let inputs = Inputs { query, key: (call.inputs > 1).then_some(key), value: (call.inputs > 2).then_some(value) };
+    let inputs = Inputs::new(query, (call.inputs > 1).then_some(key), (call.inputs > 2).then_some(value));
     let mask = random.normals(config.num_heads * keys);
     let mask = Tensor::new("mask", &mask, &[config.num_heads, 1, keys]).unwrap();
     let lengths: Vec<i32> = (0..batch).map(|_| random.below(keys + 1) as i32).collect();
@@ -215,7 +215,7 @@ fn a_layer_computes_the_same_for_every_number_of_threads() {
     let layer = layer(r#"{"numHeads":4,"headDim":64,"kvHeads":2}"#, &mut random);
     let x = random.normals(2 * 200 * 256);
     let query = Tensor::new("x", &x, &[2, 200, 256]).unwrap();
-    let inputs = Inputs { query, key: None, value: None };
+    let inputs = Inputs::from(query);
     let options = LayerOptions { causal: Some(true), weights: true, average_weights: true, ..LayerOptions::default() };
     let run = |context| {
         let mut output = vec![f32::NAN; x.len()];
@@ -238,7 +238,7 @@ fn a_layer_rejects_invalid_inputs_and_then_still_works() {
     let values = random.normals(2 * 3 * 8);
     let tensor = |dims: &[usize]| Tensor::new("x", &values[..dims.iter().product()], dims).unwrap();
     let run = |query: &[usize], key: Option<&[usize]>, value: Option<&[usize]>, elements: usize| {
-        let inputs = Inputs { query: tensor(query), key: key.map(tensor), value: value.map(tensor) };
+        let inputs = Inputs::new(tensor(query), key.map(tensor), value.map(tensor));
         let mut output = vec![7.0; elements];
         let options = LayerOptions::default();
         let result = layer.forward(Context::default(), inputs, &options, Arrays::default(), false, &mut output, None);

@@ -280,7 +280,7 @@ fn layers_give_a_packed_sequence_the_bits_that_it_has_alone() {
         for options in [r#"{}"#, r#"{"causal":true,"queryOffset":3}"#, r#"{"window":[4,2]}"#] {
             let options: LayerOptions = from_json(options);
             let forward: Forward<'_> = &|context, x, arrays, output| {
-                let inputs = Inputs { query: x, key: None, value: None };
+                let inputs = Inputs::from(x);
                 layer.forward(context, inputs, &options, arrays, training, output, None).unwrap();
             };
             assert_layer_is_packed(forward, 203, &OFFSETS);
@@ -315,7 +315,7 @@ fn layers_refuse_weights_of_packed_sequences() {
     let arrays = Arrays { cu_seqlens: Some(&[0, 4]), ..Arrays::default() };
     for (options, argument) in [(r#"{"weights":true}"#, "weights"), (r#"{"averageWeights":true}"#, "average_weights")] {
         let (options, mut output) = (from_json(options), [0.0; 64]);
-        let inputs = Inputs { query, key: None, value: None };
+        let inputs = Inputs::from(query);
         let error = layer.forward(Context::default(), inputs, &options, arrays, false, &mut output, None).unwrap_err();
         assert_eq!((error.code, error.argument.as_str()), (Code::Option, argument));
     }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use ruvector_attention::attention::Arrays;
-use ruvector_attention::attention::rotary::{RotaryOptions, rotary_embedding};
+use ruvector_attention::attention::rotary::{RotaryArrays, RotaryOptions, rotary_embedding};
 use ruvector_attention::layers::multi_head::{Inputs, MultiHeadAttention};
 use ruvector_attention::options::{LayerOptions, Layout};
 use ruvector_attention::simd::Level;
@@ -19,6 +19,11 @@ enum Positions {
     EachBatch,
 }
 
+fn at(positions: Option<&[i32]>) -> RotaryArrays<'_> {
+    let positions = positions.map(|positions| Tensor::new("positions", positions, &[positions.len()]).unwrap());
+    RotaryArrays { positions, ..RotaryArrays::default() }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -32,6 +37,7 @@ proptest! {
         positions in prop::sample::select(vec![Positions::Default, Positions::Shared, Positions::EachBatch]),
         base in prop::sample::select(vec![10_000.0, 1.0, 500_000.0, 12.5]),
         scale in prop::sample::select(vec![1.0, 0.25, 0.0, 1.0 / 3.0]),
+        (factor, own, sectioned) in (prop::sample::select(vec![1.0, 1.25]), any::<bool>(), any::<bool>()),
         seed in any::<u64>(),
     ) {
         let mut random = Random::new(seed);
@@ -45,19 +51,33 @@ proptest! {
         };
         let dim = (half > 0 && (rest > 0 || seed % 2 == 0)).then_some(2 * half);
         prop_assume!(dim.is_some() || size % 2 == 0);
-        let options = RotaryOptions { base, interleaved, dim, scale, layout };
+        let half = dim.unwrap_or(size) / 2;
+        let first = random.below(half + 1);
+        let second = random.below(half - first + 1);
+        let sections = sectioned.then(|| [first, second, half - first - second].map(|count| count as u64));
+        let frequencies: Option<Vec<f64>> = own.then(|| random.normals(half).iter().map(|&x| f64::from(x.tanh())).collect());
+        let options = RotaryOptions { base, interleaved, dim, scale, factor, sections, layout };
+        let axes = if sectioned { 3 } else { 1 };
         let count = match positions {
             Positions::Default => None,
-            Positions::Shared => Some(length),
-            Positions::EachBatch => Some(batch * length),
+            Positions::Shared => Some((axes * length, 1)),
+            Positions::EachBatch => Some((axes * batch * length, batch)),
         };
-        let positions: Option<Vec<i32>> = count.map(|count| (0..count).map(|_| random.below(1_000_001) as i32).collect());
+        let positions: Option<Vec<i32>> = count.map(|(count, _)| (0..count).map(|_| random.below(1_000_001) as i32).collect());
+        let shape = |entries| if sectioned { vec![3, entries, length] } else { vec![entries, length] };
+        let arrays = RotaryArrays {
+            positions: positions.as_ref().map(|data| match count {
+                Some((_, entries)) if seed % 3 == 0 => Tensor::new("positions", data, &shape(entries)).unwrap(),
+                _ => Tensor::new("positions", data, &[data.len()]).unwrap(),
+            }),
+            frequencies: frequencies.as_deref(),
+        };
         let data = random.normals(batch * heads * length * size);
         let x = Tensor::new("x", &data, &dims).unwrap();
-        let expected = reference::rotary::rotary_embedding(x, &options, positions.as_deref());
+        let expected = reference::rotary::rotary_embedding(x, &options, arrays);
         for context in contexts() {
             let mut found = vec![f32::NAN; data.len()];
-            rotary_embedding(context, x, options, positions.as_deref(), &mut found).unwrap();
+            rotary_embedding(context, x, options, arrays, &mut found).unwrap();
             assert_near(&found, &expected, 3e-7, context.level.name());
         }
     }
@@ -72,7 +92,7 @@ proptest! {
         let turned = |data: &[f32], position: i32| {
             let x = Tensor::new("x", data, &[1, 1, 64]).unwrap();
             let mut found = vec![0.0; 64];
-            rotary_embedding(Context::default(), x, options, Some(&[position]), &mut found).unwrap();
+            rotary_embedding(Context::default(), x, options, at(Some(&[position])), &mut found).unwrap();
             found
         };
         let score = |shift: i32| -> f32 {
@@ -109,7 +129,7 @@ proptest! {
         let expected = reference::multi_head(layer.state(), inputs, false, &options, arrays);
         for context in contexts() {
             let mut output = vec![f32::NAN; q.len()];
-            let inputs = Inputs { query, key, value: None };
+            let inputs = Inputs::new(query, key, None);
             layer.forward(context, inputs, &options, arrays, false, &mut output, None).unwrap();
             assert_near(&output, &expected.output, 1e-5, context.level.name());
         }
@@ -123,7 +143,7 @@ fn rotation_is_the_same_for_every_number_of_threads() {
     let run = |threads| {
         let mut found = vec![f32::NAN; data.len()];
         let context = Context::new(Level::current(), threads);
-        rotary_embedding(context, x, RotaryOptions::default(), None, &mut found).unwrap();
+        rotary_embedding(context, x, RotaryOptions::default(), at(None), &mut found).unwrap();
         found
     };
     assert!(run(1) == run(2) && run(1) == run(3));
@@ -135,7 +155,7 @@ fn invalid_arguments_are_reported_by_name_before_anything_is_written() {
     let run = |dims: &[usize], json: &str, positions: Option<&[i32]>| {
         let x = Tensor::new("x", &data[..dims.iter().product()], dims).unwrap();
         let mut output = vec![7.0; x.data.len()];
-        let result = rotary_embedding(Context::default(), x, from_json(json), positions, &mut output);
+        let result = rotary_embedding(Context::default(), x, from_json(json), at(positions), &mut output);
         result.map_err(|error| {
             assert!(output.iter().all(|&value| value == 7.0));
             (error.code, error.argument.clone())
@@ -150,9 +170,32 @@ fn invalid_arguments_are_reported_by_name_before_anything_is_written() {
     assert_eq!(run(&[2, 3, 6], "{}", Some(&[0, 1])), fault(Code::Shape, "positions"));
     assert_eq!(run(&[2, 3, 6], "{}", Some(&[0, 1, -1])), fault(Code::Option, "positions"));
     assert_eq!(run(&[2, 3, 6], r#"{"scale":3}"#, Some(&[0, 1, i32::MAX])), fault(Code::Option, "scale"));
-    for (json, argument) in
-        [(r#"{"dim":3}"#, "dim"), (r#"{"dim":0}"#, "dim"), (r#"{"base":0.5}"#, "base"), (r#"{"scale":-1}"#, "scale")]
-    {
+    for (json, argument) in [
+        (r#"{"dim":3}"#, "dim"),
+        (r#"{"dim":0}"#, "dim"),
+        (r#"{"base":0.5}"#, "base"),
+        (r#"{"scale":-1}"#, "scale"),
+        (r#"{"factor":-1}"#, "factor"),
+        (r#"{"sections":[1,1,2]}"#, "sections"),
+    ] {
         assert_eq!(run(&[2, 3, 6], json, None), fault(Code::Option, argument), "{json}");
     }
+    let sections = r#"{"sections":[1,1,1]}"#;
+    assert_eq!(run(&[2, 3, 6], sections, Some(&[0; 9])), Ok(()));
+    assert_eq!(run(&[2, 3, 6], sections, Some(&[0; 18])), Ok(()));
+    assert_eq!(run(&[2, 3, 6], sections, Some(&[0; 3])), fault(Code::Shape, "positions"));
+}
+
+#[test]
+fn frequencies_that_do_not_fit_are_rejected() {
+    let x = Tensor::new("x", &[1.0; 12], &[1, 2, 6]).unwrap();
+    let run = |frequencies: &[f64]| {
+        let arrays = RotaryArrays { frequencies: Some(frequencies), ..RotaryArrays::default() };
+        let options = RotaryOptions { dim: Some(4), ..RotaryOptions::default() };
+        let result = rotary_embedding(Context::default(), x, options, arrays, &mut [0.0; 12]);
+        result.map_err(|error| (error.code, error.argument.clone()))
+    };
+    assert_eq!(run(&[1.0, 0.5]), Ok(()));
+    assert_eq!(run(&[1.0]), Err((Code::Shape, "frequencies".into())));
+    assert_eq!(run(&[1.0, f64::NAN]), Err((Code::Option, "frequencies".into())));
 }

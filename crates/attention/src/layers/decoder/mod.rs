@@ -111,15 +111,15 @@ impl DecoderLayer {
         Ok(Self { config: self.config.clone(), attention: MultiHeadAttention::with_state(attention), parameters })
     }
 
-    /// Computes the output `[B, L, modelDim]` of x with the same shape and, if requested, the weights: `[B, H, L, L]`,
+    /// Computes the output `[B, L, modelDim]` of an input x with the same shape and, if requested, the weights: `[B, H, L, L]`,
     /// or `[B, L, L]` for their mean.
     ///
     /// # Errors
     /// `SHAPE` if shapes or lengths do not fit, `OPTION` if an option is out of range, `MEMORY`.
-    pub fn forward(
+    pub fn forward<'a>(
         &self,
         context: Context<'_>,
-        x: Tensor<'_>,
+        inputs: impl Into<Inputs<'a>>,
         options: &LayerOptions,
         arrays: Arrays<'_>,
         training: bool,
@@ -127,11 +127,13 @@ impl DecoderLayer {
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
         let size = self.config.model_dim;
+        let inputs = inputs.into();
+        let x = inputs.query;
         if !matches!(*x.shape.dims(), [_, _, last] if last == size) {
             return Err(Error::shape("x", format_args!("[B, L, {size}]"), x.shape));
         }
-        let inputs = Inputs { query: x, key: None, value: None };
-        let plan = self.attention.plan(inputs, options, arrays, training, weights.as_deref())?;
+        let cached = self.attention.place(inputs, options, arrays)?;
+        let plan = self.attention.plan(inputs, options, arrays, training, weights.as_deref(), cached.as_ref())?;
         check_output("out", output, x.data.len())?;
         let Some(partition) = self.attention.partition(context, &plan, weights.is_some()) else { return Ok(()) };
         self.run(context.with_partition(partition), x, plan, output, weights)?;
@@ -158,8 +160,8 @@ impl DecoderLayer {
         let mut plan = Some(plan);
         first.run(context, [x.data, x.data], size, &mut attended, &mut |input, finish, output| {
             let Some(plan) = plan.take() else { return Ok(()) };
-            let inputs = Inputs { query: Tensor { data: input, shape: x.shape }, key: None, value: None };
-            self.attention.run(context, inputs, plan, finish, output, weights.take())
+            let query = Tensor { data: input, shape: x.shape };
+            self.attention.run(context, query.into(), plan, finish, output, weights.take())
         })?;
         let input = if self.config.parallel { x.data } else { &attended };
         second.run(context, [input, &attended], size, output, &mut |input, finish, output| {

@@ -80,15 +80,15 @@ impl TransformerEncoderLayer {
         Ok(Self { state: EncoderState::load(self.config(), entries, options.into())? })
     }
 
-    /// Computes the output `[B, L, modelDim]` of x with the same shape and, if requested, the weights: `[B, H, L, L]`,
-    /// or `[B, L, L]` for their mean. Dropout acts in training only.
+    /// Computes the output `[B, L, modelDim]` of an input x with the same shape and, if requested, the weights: `[B, H,
+    /// L, L]`, or `[B, L, L]` for their mean. Dropout acts in training only. The inputs have neither key nor value.
     ///
     /// # Errors
     /// `SHAPE` if shapes or lengths do not fit, `OPTION` if an option is out of range, `MEMORY`.
-    pub fn forward(
+    pub fn forward<'a>(
         &self,
         context: Context<'_>,
-        x: Tensor<'_>,
+        inputs: impl Into<Inputs<'a>>,
         options: &LayerOptions,
         arrays: Arrays<'_>,
         training: bool,
@@ -97,11 +97,13 @@ impl TransformerEncoderLayer {
     ) -> Result<()> {
         let (state, config) = (&self.state, self.config());
         let size = config.model_dim;
+        let inputs = inputs.into();
+        let x = inputs.query;
         if !matches!(*x.shape.dims(), [_, _, last] if last == size) {
             return Err(Error::shape("x", format_args!("[B, L, {size}]"), x.shape));
         }
-        let inputs = Inputs { query: x, key: None, value: None };
-        let plan = state.attention().plan(inputs, options, arrays, training, weights.as_deref())?;
+        let cached = state.attention().place(inputs, options, arrays)?;
+        let plan = state.attention().plan(inputs, options, arrays, training, weights.as_deref(), cached.as_ref())?;
         check_output("out", output, x.data.len())?;
         let Some(partition) = state.attention().partition(context, &plan, weights.is_some()) else { return Ok(()) };
         self.run(context.with_partition(partition), x, options, plan, training, output, weights)?;
@@ -137,9 +139,9 @@ impl TransformerEncoderLayer {
         let (mut plan, mut weights) = (Some(plan), weights);
         first.run(context, [x.data; 2], size, &mut attended, &mut |input, finish, output| {
             let Some(plan) = plan.take() else { return Ok(()) };
-            let inputs = Inputs { query: Tensor { data: input, shape: x.shape }, key: None, value: None };
+            let query = Tensor { data: input, shape: x.shape };
             let finish = Finish { dropout: dropout(AFTER_ATTENTION), ..finish };
-            state.attention().run(context, inputs, plan, finish, output, weights.take())
+            state.attention().run(context, query.into(), plan, finish, output, weights.take())
         })?;
         second.run(context, [&attended; 2], size, output, &mut |input, finish, output| {
             let hidden = feed_forward.hidden(context, input, dropout(AFTER_ACTIVATION))?;

@@ -4,7 +4,7 @@
 mod config;
 
 use crate::attention::mask::Visibility;
-use crate::attention::rotary::{self, Rows};
+use crate::attention::rotary::{self, Angles, Rows};
 use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf, check_volume};
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
@@ -238,9 +238,10 @@ impl LatentAttention {
         let query_strides = Strides::new(Layout::Blhd, heads, length, size);
         let key_strides = Strides::new(Layout::Blhd, 1, length, width);
         let rows = Rows { data: &mut queries[nope_dim..], strides: query_strides, batch, heads, length };
-        rotary::rotate(context, rotary, 1.0, rows, &|b, i| plan.visibility.position(b, i) as f64)?;
+        let angles = Angles::new(rotary, None)?;
+        rotary::rotate(context, &angles, rows, &|b, i, _| plan.visibility.position(b, i) as f64)?;
         let rows = Rows { data: &mut latents[latent_rank..], strides: key_strides, batch, heads: 1, length };
-        rotary::rotate(context, rotary, 1.0, rows, &|_, j| j as f64)
+        rotary::rotate(context, &angles, rows, &|_, j, _| j as f64)
     }
 
     /// Expands the latents to keys and values of every head, and attends to them: `[B, L, heads, valueDim]`.
@@ -287,6 +288,7 @@ impl LatentAttention {
             kv_heads: heads,
             queries: length,
             keys: length,
+            first_rows: None,
             head_dim: size,
             value_dim,
             scale,

@@ -165,12 +165,11 @@ impl TransformerDecoderLayer {
             _ => return Err(Error::shape("context", format_args!("[{batch}, S, {depth}]"), source.shape)),
         };
         check_lengths("context_lengths", context_lengths, batch, keys, "keys")?;
-        let plan =
-            own.plan(Inputs { query: x, key: None, value: None }, options, arrays, training, weights.as_deref())?;
-        let crossing = Inputs { query: x, key: Some(source), value: None };
+        let plan = own.plan(x.into(), options, arrays, training, weights.as_deref(), None)?;
+        let crossing = Inputs::new(x, Some(source), None);
         let lengths = Arrays { kv_lengths: context_lengths, ..Arrays::default() };
         let cross_options = LayerOptions { seed: options.seed, ..LayerOptions::default() };
-        let cross_plan = cross.plan(crossing, &cross_options, lengths, training, None)?;
+        let cross_plan = cross.plan(crossing, &cross_options, lengths, training, None, None)?;
         check_output("out", output, x.data.len())?;
         let seed = options.seed.unwrap_or(self.config.seed);
         let dropout = training.then(|| Dropout::new(self.config.dropout, seed)).flatten();
@@ -202,7 +201,7 @@ impl TransformerDecoderLayer {
         let mut plan = Some(plan);
         first.run(context, [x.data, x.data], size, &mut attended, &mut |input, finish, output| {
             let Some(plan) = plan.take() else { return Ok(()) };
-            let inputs = Inputs { query: Tensor { data: input, shape: x.shape }, key: None, value: None };
+            let inputs = Inputs::from(Tensor { data: input, shape: x.shape });
             let finish = Finish { dropout: dropout(AFTER_SUBLAYERS[0]), ..finish };
             own.run(context, inputs, plan, finish, output, weights.take())
         })?;
@@ -210,7 +209,7 @@ impl TransformerDecoderLayer {
         let mut plan = Some(cross_plan);
         second.run(context, [&attended, &attended], size, &mut crossed, &mut |input, finish, output| {
             let Some(plan) = plan.take() else { return Ok(()) };
-            let inputs = Inputs { query: Tensor { data: input, shape: x.shape }, key: Some(source), value: None };
+            let inputs = Inputs::new(Tensor { data: input, shape: x.shape }, Some(source), None);
             let finish = Finish { dropout: dropout(AFTER_SUBLAYERS[1]), ..finish };
             cross.run(context, inputs, plan, finish, output, None)
         })?;

@@ -1,0 +1,501 @@
+//! A key/value cache: a decoder appends keys and values token by token and attends over all of them.
+//!
+//! Each key/value head stores its rows contiguously, `[B, G, rows, D]`, so that decoding streams through them. Batch
+//! entries may have different lengths. With a window, a head has a few rows more than the window: when a new block no
+//! longer fits, the `window − 1` rows that its first query still sees move to the front. That happens at most once every
+//! `window / 16` rows, so that an appended row costs at most 16 copied ones, while each query reads the whole window.
+
+mod config;
+mod state;
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::attention::mask::Visibility;
+use crate::attention::{self, Arrays, Dims, Outputs, Problem, Strides, check_volume};
+use crate::context::Context;
+use crate::error::{Code, Error, Result};
+use crate::layers::Entry;
+use crate::math::random::Dropout;
+use crate::options::{AttentionOptions, Layout};
+use crate::tensor::{Tensor, check_output, check_per_batch, try_zeroed};
+pub use config::{CacheConfig, CacheType};
+pub(crate) use state::Placement;
+use state::{Span, State};
+
+/// A block of keys or values to append.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'a> {
+    pub data: &'a [f32],
+    pub strides: Strides,
+    pub length: usize,
+}
+
+/// Keys and values of all positions appended so far.
+pub struct KvCache {
+    config: CacheConfig,
+    contents: RwLock<Contents>,
+}
+
+#[derive(Clone)]
+struct Contents {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    state: State,
+}
+
+/// The target of [`KvCache::truncate_to`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Truncation<'a> {
+    /// The same number of positions for every batch entry that has more.
+    All(u64),
+    /// A number of positions for each batch entry.
+    Each(&'a [i32]),
+}
+
+impl KvCache {
+    /// Creates an empty cache and allocates all of its memory.
+    ///
+    /// # Errors
+    /// `OPTION` if the configuration is invalid, `MEMORY` if the allocation fails.
+    pub fn new(config: CacheConfig) -> Result<Self> {
+        let config = config.resolved()?;
+        let allocate = |size: usize| {
+            let elements =
+                [config.kv_heads, config.rows(), size].iter().try_fold(config.batch, |a, &b| a.checked_mul(b));
+            try_zeroed("capacity", elements.unwrap_or(usize::MAX))
+        };
+        let (keys, values) = (allocate(config.head_dim)?, allocate(config.value_dim())?);
+        let state = State { spans: try_zeroed("batch", config.batch)?, uneven_block: None };
+        Ok(Self { config, contents: RwLock::new(Contents { keys, values, state }) })
+    }
+
+    /// Returns the configuration with every default filled in.
+    pub fn config(&self) -> &CacheConfig {
+        &self.config
+    }
+
+    /// Returns the number of positions of the longest batch entry: keys appended minus keys truncated.
+    pub fn length(&self) -> usize {
+        self.read().state.length()
+    }
+
+    /// Passes the number of positions of each batch entry to `visit`.
+    pub fn visit_lengths(&self, visit: &mut dyn FnMut(usize)) {
+        self.read().state.spans.iter().for_each(|span| visit(span.length));
+    }
+
+    // A poisoned lock is safe to use: rows are only read where spans say so, and spans are always within the memory.
+    fn read(&self) -> RwLockReadGuard<'_, Contents> {
+        self.contents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Contents> {
+        self.contents.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends keys `[B, G, n, D]` and values `[B, G, n, E]`, or `[B, n, D]` and `[B, n, E]` for one head.
+    ///
+    /// # Errors
+    /// `SHAPE` if the shapes do not fit or the cache has no room for n more positions; the cache is then unchanged.
+    pub fn append(&self, k: Tensor<'_>, v: Tensor<'_>) -> Result<()> {
+        self.append_with(k, v, AppendOptions::default(), None)
+    }
+
+    /// Like [`Self::append`], for blocks in any layout: `[B, n, G, D]` and `[B, n, G, E]` in `blhd`. With `lengths`, `[B]`
+    /// from 0 to n, only so many rows of each batch entry are appended.
+    ///
+    /// # Errors
+    /// The errors of [`Self::append`], for `lengths` too; `OPTION` if a length is out of range.
+    pub fn append_with(
+        &self,
+        k: Tensor<'_>,
+        v: Tensor<'_>,
+        options: AppendOptions,
+        lengths: Option<&[i32]>,
+    ) -> Result<()> {
+        let config = &self.config;
+        let k = config.block("k", k, options.layout, config.head_dim, None)?;
+        let v = config.block("v", v, options.layout, config.value_dim(), Some(k.length))?;
+        self.append_blocks([k, v], lengths)
+    }
+
+    /// Appends blocks that fit the configuration.
+    pub(crate) fn append_blocks(&self, [k, v]: [Block<'_>; 2], lengths: Option<&[i32]>) -> Result<()> {
+        let config = &self.config;
+        let mut contents = self.write();
+        contents.state.check_room(config, k.length, lengths, ["k", "lengths"])?;
+        let Contents { keys, values, state } = &mut *contents;
+        state.append(config, k.length, lengths, &mut |b, rows, count| {
+            store(keys, config, config.head_dim, b, rows, k, count);
+            store(values, config, config.value_dim(), b, rows, v, count);
+        });
+        Ok(())
+    }
+
+    /// Returns the place of the queries of a layer's block of `count` rows, an argument called `block`, once it is
+    /// appended.
+    ///
+    /// # Errors
+    /// The errors of [`Self::append_with`].
+    pub(crate) fn place_block(&self, block: &str, count: usize, lengths: Option<&[i32]>) -> Result<Placement> {
+        let mut state = self.read().state.clone();
+        state.check_room(&self.config, count, lengths, [block, "kv_lengths"])?;
+        state.append(&self.config, count, lengths, &mut |_, _, _| {});
+        Ok(state.place(&self.config, count))
+    }
+
+    /// Returns the place of queries that see every key, whatever their positions.
+    pub(crate) fn place_all(&self) -> Placement {
+        let state = State { uneven_block: None, ..self.read().state.clone() };
+        state.place(&self.config, 0)
+    }
+
+    /// Sets the length of each batch entry back to that before its last block, of which nothing is left.
+    pub(crate) fn cut(&self, lengths: &[usize]) {
+        let mut contents = self.write();
+        for (span, &length) in contents.state.spans.iter_mut().zip(lengths) {
+            span.length = length;
+        }
+        contents.state.uneven_block = None;
+    }
+
+    /// Passes the stored keys and values, with their strides, to `visit`.
+    pub(crate) fn with_stored<T>(&self, visit: impl FnOnce([Block<'_>; 2]) -> T) -> T {
+        let (config, contents) = (&self.config, self.read());
+        let block = |data, size| Block { data, strides: config.strides(size), length: config.rows() };
+        visit([block(&contents.keys, config.head_dim), block(&contents.values, config.value_dim())])
+    }
+
+    /// Returns the number of bytes that the cache occupies.
+    pub fn bytes(&self) -> usize {
+        let contents = self.read();
+        size_of_val(&*contents.keys) + size_of_val(&*contents.values)
+    }
+
+    /// Returns the number of keys that the last `queries` positions attend to.
+    pub fn attended(&self, queries: usize) -> usize {
+        self.config.attended(self.length(), queries)
+    }
+
+    /// Computes attention of the last L positions over the cached keys: q is `[B, H, L, D]`, `[B, L, H, D]` in layout
+    /// `blhd`, or `[B, L, D]`. Attention is causal unless the options say otherwise, and limited to the window if there
+    /// is one. S is the number of cached keys, with a window at most `L + window − 1`.
+    ///
+    /// After a block of which some batch entries appended fewer rows, queries are the rows of that block: those beyond
+    /// an entry's own give zeros. If lengths differ, key j of each entry is its position j, or with a window the j-th
+    /// position that its queries see.
+    ///
+    /// # Errors
+    /// `SHAPE` if shapes, lengths or outputs do not fit, or q has more rows than there are positions with all their
+    /// keys; `OPTION` if an option is out of range or is determined by the cache itself; `MEMORY`.
+    pub fn attend(
+        &self,
+        context: Context<'_>,
+        q: Tensor<'_>,
+        options: &AttentionOptions,
+        arrays: Arrays<'_>,
+        outputs: Outputs<'_>,
+    ) -> Result<()> {
+        let config = &self.config;
+        options.check()?;
+        options.check_no_stage()?;
+        if let Some(offset) = options.query_offset {
+            let expected = "no value: the queries are the cache's last positions";
+            return Err(Error::value("query_offset", expected, offset));
+        }
+        check_no_lengths(&arrays)?;
+        let dims = Dims::of("q", q.shape, options.layout, ["H", "L", "D"])?;
+        if dims.batch != config.batch || dims.size != config.head_dim || !dims.heads.is_multiple_of(config.kv_heads) {
+            let &CacheConfig { batch, kv_heads, head_dim, .. } = config;
+            let expected =
+                format_args!("batch size {batch}, heads in multiples of {kv_heads} and head size {head_dim}");
+            return Err(Error::shape("q", expected, q.shape));
+        }
+        let contents = self.read();
+        let queries = dims.length;
+        // Without a causal limit or a window, the position of a query does not matter.
+        let counts_positions = options.causal || options.window.is_some() || config.window.is_some();
+        contents.state.check_queries(config, queries, counts_positions)?;
+        let placement = contents.state.place(config, queries);
+        let shape = [config.batch, dims.heads, queries, placement.keys];
+        check_volume(shape, config.head_dim.max(config.value_dim()))?;
+        let arrays = placement.arrays(arrays);
+        let window = self.window(options.window);
+        let mut visibility = Visibility::new(shape, q.shape.rank(), options.causal, window, 0, &arrays)?;
+        visibility.query_lengths = placement.query_lengths.as_deref();
+        let problem = Problem {
+            q: q.data,
+            k: &contents.keys,
+            v: &contents.values,
+            q_strides: Strides::new(options.layout, dims.heads, queries, config.head_dim),
+            k_strides: config.strides(config.head_dim),
+            v_strides: config.strides(config.value_dim()),
+            output_strides: Strides::new(options.layout, dims.heads, queries, config.value_dim()),
+            batch: config.batch,
+            heads: dims.heads,
+            kv_heads: config.kv_heads,
+            queries,
+            keys: placement.keys,
+            first_rows: Some(&placement.first_rows),
+            head_dim: config.head_dim,
+            value_dim: config.value_dim(),
+            scale: options.scale.unwrap_or(1.0 / (config.head_dim as f32).sqrt()),
+            softcap: options.softcap,
+            visibility,
+            dropout: Dropout::new(options.dropout, options.seed),
+            key_block: attention::key_block(options),
+            ball: None,
+            section: None,
+        };
+        attention::attend_into(context, &problem, options, outputs)
+    }
+
+    /// Returns the caller's window, limited on the left to the cache's.
+    pub(crate) fn window(&self, given: Option<[i64; 2]>) -> Option<[i64; 2]> {
+        let Some(reach) = self.config.reach() else { return given };
+        let [left, right] = given.unwrap_or([-1, -1]);
+        let reach = reach as i64;
+        Some([if left < 0 { reach } else { left.min(reach) }, right])
+    }
+
+    /// Truncates the cache to its first `length` positions.
+    ///
+    /// # Errors
+    /// The errors of [`Self::truncate_to`].
+    pub fn truncate(&self, length: u64) -> Result<()> {
+        self.truncate_to(Truncation::All(length))
+    }
+
+    /// Truncates the cache to a number of first positions, or each batch entry to its own number of them.
+    ///
+    /// # Errors
+    /// `OPTION` if a length exceeds the current one, or is so small that required keys have already left the window;
+    /// `SHAPE` unless there is one for each batch entry. The cache is then unchanged.
+    pub fn truncate_to(&self, to: Truncation<'_>) -> Result<()> {
+        let config = &self.config;
+        let mut contents = self.write();
+        let state = &mut contents.state;
+        if let Truncation::Each(lengths) = to {
+            check_per_batch("length", Some(lengths), config.batch)?;
+        }
+        let longest = state.length();
+        let target = |b: usize, span: &Span| match to {
+            // A length that does not fit `usize` exceeds the cache's length too.
+            Truncation::All(length) if length > longest as u64 => None,
+            Truncation::All(length) => Some(span.length.min(usize::try_from(length).unwrap_or(usize::MAX))),
+            Truncation::Each(lengths) => usize::try_from(lengths[b]).ok().filter(|&length| length <= span.length),
+        };
+        for (b, span) in state.spans.iter().enumerate() {
+            let least = span.least(config);
+            if target(b, span).is_some_and(|length| length == 0 || length >= least) {
+                continue;
+            }
+            let or_nothing = if least > 0 { "0, or " } else { "" };
+            let (limit, given) = match to {
+                Truncation::All(length) => (longest, length as i64),
+                Truncation::Each(lengths) => (span.length, lengths[b].into()),
+            };
+            let expected = format_args!("{or_nothing}an integer from {least} to the length {limit}");
+            return Err(Error::option("length", expected, given));
+        }
+        for b in 0..config.batch {
+            let length = target(b, &state.spans[b]).unwrap_or(0);
+            if length == 0 {
+                state.spans[b] = Span::default();
+            }
+            state.spans[b].length = length;
+        }
+        state.uneven_block = None;
+        Ok(())
+    }
+
+    /// Replaces each batch entry b by the present entry `entries[b]`, as the beams of a search go on.
+    ///
+    /// # Errors
+    /// `SHAPE` unless there is one index for each batch entry, `OPTION` if one names no entry, `MEMORY`; the cache is
+    /// then unchanged.
+    pub fn reorder(&self, entries: &[i32]) -> Result<()> {
+        let config = &self.config;
+        check_per_batch("entries", Some(entries), config.batch)?;
+        let is_entry = |&entry: &i32| usize::try_from(entry).is_ok_and(|entry| entry < config.batch);
+        if let Some(entry) = entries.iter().find(|entry| !is_entry(entry)) {
+            let expected = format_args!("integers from 0 to {}, the last batch entry", config.batch - 1);
+            return Err(Error::option("entries", expected, entry));
+        }
+        let mut contents = self.write();
+        let Contents { keys, values, state } = &mut *contents;
+        let spans: Vec<Span> = entries.iter().map(|&entry| state.spans[entry as usize]).collect();
+        let most = spans.iter().map(|span| span.length - span.first_stored).max().unwrap_or(0);
+        // The rows of one head in every batch entry.
+        let mut rows = try_zeroed("working memory", config.batch * most * config.head_dim.max(config.value_dim()))?;
+        for (memory, size) in [(keys, config.head_dim), (values, config.value_dim())] {
+            let strides = config.strides(size);
+            for head in 0..config.kv_heads {
+                let used = |b: usize| most.min(spans[b].length - spans[b].first_stored) * size;
+                let start = |b: usize| strides.row(b, head, 0);
+                for (b, rows) in rows.chunks_exact_mut((most * size).max(1)).enumerate().take(config.batch) {
+                    let source = start(entries[b] as usize);
+                    rows[..used(b)].copy_from_slice(&memory[source..][..used(b)]);
+                }
+                for (b, rows) in rows.chunks_exact((most * size).max(1)).enumerate().take(config.batch) {
+                    memory[start(b)..][..used(b)].copy_from_slice(&rows[..used(b)]);
+                }
+            }
+        }
+        state.spans = spans;
+        Ok(())
+    }
+
+    /// Replaces the contents by a copy of another cache's, of the same configuration.
+    ///
+    /// # Errors
+    /// `OPTION` if the configurations differ.
+    pub fn copy_from(&self, other: &Self) -> Result<()> {
+        if self.config != other.config {
+            return Err(Error::option("cache", "a cache of the same configuration", "another"));
+        }
+        let (mut contents, other) = (self.write(), other.read());
+        contents.keys.copy_from_slice(&other.keys);
+        contents.values.copy_from_slice(&other.values);
+        contents.state = other.state.clone();
+        Ok(())
+    }
+
+    /// Returns the number of positions, of the batch entry that has most of them, whose keys and values are left.
+    pub fn held(&self) -> usize {
+        self.read().state.spans.iter().map(|span| span.length - span.first_visible).max().unwrap_or(0)
+    }
+
+    /// Reads all keys and values that are left: `[B, G, S, D]` and `[B, G, S, E]`, or `[B, S, G, D]` and `[B, S, G, E]`,
+    /// where S is [`Self::held`]. Row j of a batch entry is its j-th position that is left; `starts`, `[B]`, receives the
+    /// first one. Rows beyond an entry's length are zeros.
+    ///
+    /// # Errors
+    /// `SHAPE` if a length does not fit.
+    pub fn read_into(&self, layout: Layout, [keys, values]: [&mut [f32]; 2], starts: &mut [i32]) -> Result<()> {
+        let config = &self.config;
+        let held = self.held();
+        let rows = config.batch * config.kv_heads * held;
+        check_output("keys", keys, rows * config.head_dim)?;
+        check_output("values", values, rows * config.value_dim())?;
+        check_output("starts", starts, config.batch)?;
+        let contents = self.read();
+        let spans = &contents.state.spans;
+        starts.iter_mut().zip(spans).for_each(|(start, span)| *start = span.first_visible as i32);
+        for (output, memory, size) in
+            [(keys, &contents.keys, config.head_dim), (values, &contents.values, config.value_dim())]
+        {
+            let (strides, target) = (config.strides(size), Strides::new(layout, config.kv_heads, held, size));
+            output.fill(0.0);
+            for (b, span) in spans.iter().enumerate() {
+                for (h, row) in
+                    (0..config.kv_heads).flat_map(|h| (0..span.length - span.first_visible).map(move |row| (h, row)))
+                {
+                    let source = strides.row(b, h, span.first_visible - span.first_stored + row);
+                    output[target.row(b, h, row)..][..size].copy_from_slice(&memory[source..][..size]);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rejects arrays that a cache determines.
+pub(crate) fn check_no_lengths(arrays: &Arrays<'_>) -> Result<()> {
+    for (name, array) in [
+        ("query_offset", arrays.query_offset),
+        ("kv_lengths", arrays.kv_lengths),
+        ("cu_seqlens", arrays.cu_seqlens.or(arrays.cu_seqlens_keys)),
+    ] {
+        if array.is_some() {
+            return Err(Error::option(name, "no value: the cache knows its lengths", "an Int32Array"));
+        }
+    }
+    Ok(())
+}
+
+/// The options of [`KvCache::append_with`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
+pub struct AppendOptions {
+    /// The order of the dimensions of 4-D blocks.
+    pub layout: Layout,
+}
+
+/// Stores the first `count` rows of a block in each head of a batch entry, after discarding the first `stale` of the
+/// `used` rows.
+#[inline(never)]
+fn store(
+    memory: &mut [f32],
+    config: &CacheConfig,
+    size: usize,
+    b: usize,
+    [used, stale]: [usize; 2],
+    block: Block<'_>,
+    count: usize,
+) {
+    let strides = config.strides(size);
+    for h in 0..config.kv_heads {
+        let head = &mut memory[strides.row(b, h, 0)..][..strides.head];
+        if stale > 0 {
+            head.copy_within(stale * size..used * size, 0);
+        }
+        let target = head[(used - stale) * size..].chunks_exact_mut(size);
+        for (row, target) in target.take(count).enumerate() {
+            target.copy_from_slice(&block.data[block.strides.row(b, h, row)..][..size]);
+        }
+    }
+}
+
+impl KvCache {
+    /// Passes the entries that [`Self::revived`] accepts to `visit`: the positions, stored as shapes, and the memory.
+    ///
+    /// # Errors
+    /// Any error that `visit` returns.
+    pub fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
+        let Contents { keys, values, state } = &*self.read();
+        let mut entries = vec![
+            Entry { name: "keys".into(), shape: vec![keys.len()], data: keys },
+            Entry { name: "values".into(), shape: vec![values.len()], data: values },
+        ];
+        let block = state.uneven_block.unwrap_or(0);
+        for (b, &Span { length, first_visible, first_stored, appended }) in state.spans.iter().enumerate() {
+            let shape = vec![length, first_visible, first_stored, appended, block, 0];
+            entries.push(Entry { name: format!("positions.{b}").into(), shape, data: &[] });
+        }
+        visit(&entries)
+    }
+
+    /// Returns a cache of the same configuration, with the contents passed on by [`Self::visit_entries`].
+    ///
+    /// # Errors
+    /// `INTERNAL` if the entries have another form, `MEMORY` if the allocation fails.
+    pub fn revived(&self, entries: &[Entry<'_>]) -> Result<Self> {
+        let fault = || Error::new(Code::Internal, "entries", "those of a cache", entries.len());
+        let mut cache = Self::new(self.config.clone())?;
+        let Contents { keys, values, state } = cache.contents.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let [given_keys, given_values, positions @ ..] = entries else { return Err(fault()) };
+        let fits = [given_keys.data.len(), given_values.data.len()] == [keys.len(), values.len()];
+        if !fits || positions.len() != state.spans.len() {
+            return Err(fault());
+        }
+        keys.copy_from_slice(given_keys.data);
+        values.copy_from_slice(given_values.data);
+        for (span, positions) in state.spans.iter_mut().zip(positions) {
+            let [length, first_visible, first_stored, appended, block, _] = positions.shape[..] else {
+                return Err(fault());
+            };
+            let is_ordered = first_stored <= first_visible && first_visible <= length;
+            if !is_ordered || length - first_stored > self.config.rows() {
+                return Err(fault());
+            }
+            *span = Span { length, first_visible, first_stored, appended };
+            state.uneven_block = (block > 0).then_some(block);
+        }
+        Ok(cache)
+    }
+}
