@@ -6,6 +6,7 @@ import type { Attention as Complete, BackendKind, InitOptions } from './index.js
 export {
   AsyncLayerOptions,
   AsyncOptions,
+  AsyncTransformerDecoderOptions,
   AttentionConfig,
   AttentionError,
   AttentionErrorCode,

@@ -1894,11 +1894,19 @@ export interface TransformerDecoderConfig extends EncoderConfig {
   crossAttention?: Partial<AttentionConfig> | null | undefined
 }
 
-/** The options of a layer with cross-attention; all but `contextLengths` are those of the self-attention. */
-export interface TransformerDecoderOptions extends Omit<LayerOptions, 'cache' | 'positions'> {
+/** The options of a layer with cross-attention; all but those of the context are for the self-attention. */
+export interface TransformerDecoderOptions extends LayerOptions {
   /** Valid rows of the context, one number for each batch entry. Default: all. */
   contextLengths?: Int32Array | null | undefined
+  /**
+   * Receives the projected keys and values of the context in the first call. Later calls only read it; their context may
+   * be null. Refused by forwardAsync.
+   */
+  contextCache?: KVCache | null | undefined
 }
+
+/** The options of an asynchronous call of a layer with cross-attention. */
+export type AsyncTransformerDecoderOptions = Omit<TransformerDecoderOptions, 'cache' | 'contextCache'> & AsyncOptions
 
 /**
  * A layer of an encoder-decoder, like `torch.nn.TransformerDecoderLayer(batch_first=True)`, with the same defaults and
@@ -1930,6 +1938,13 @@ export declare class TransformerDecoderLayer extends Layer {
     } & { attention: MultiHeadAttention['config']; crossAttention: MultiHeadAttention['config'] }
   >
   /**
+   * An empty {@link KVCache} for this layer's `cache` option, and for `contextCache` if both attentions have the same
+   * key/value heads.
+   *
+   * @throws {AttentionError} OPTION, MEMORY, DISPOSED
+   */
+  createCache(options: CacheOptions): KVCache
+  /**
    * `x [B,L,modelDim]` and `context [B,S,kDim]` give `output [B,L,modelDim]`; `weights` are those of the
    * self-attention.
    *
@@ -1937,25 +1952,21 @@ export declare class TransformerDecoderLayer extends Layer {
    */
   forward<const Options extends TransformerDecoderOptions & ResultRequest>(
     x: Tensor,
-    context: Tensor,
+    context: Tensor | null,
     options: KnownOptions<Options, TransformerDecoderOptions>
   ): AttentionResult<Options>
-  forward(x: Tensor, context: Tensor, options?: TransformerDecoderOptions | null): AttentionOutput
+  forward(x: Tensor, context: Tensor | null, options?: TransformerDecoderOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (TransformerDecoderOptions & AsyncOptions) & ResultRequest>(
+  forwardAsync<const Options extends AsyncTransformerDecoderOptions & ResultRequest>(
     x: Tensor,
     context: Tensor,
-    options: KnownOptions<Options, TransformerDecoderOptions & AsyncOptions>
+    options: KnownOptions<Options, AsyncTransformerDecoderOptions>
   ): Promise<AttentionResult<Options>>
-  forwardAsync(
-    x: Tensor,
-    context: Tensor,
-    options?: (TransformerDecoderOptions & AsyncOptions) | null
-  ): Promise<AttentionOutput>
+  forwardAsync(x: Tensor, context: Tensor, options?: AsyncTransformerDecoderOptions | null): Promise<AttentionOutput>
 }
 
 /** Options of latent attention, which has neither dropout nor a cache. */
-export type LatentOptions = Omit<LayerOptions, 'seed' | 'cache' | 'positions'>
+export type LatentOptions = Omit<LayerOptions, 'seed' | 'cache'>
 
 export interface LatentConfig {
   /** Size of input and output. */
@@ -1973,7 +1984,7 @@ export interface LatentConfig {
   /** Size of a value in a head. */
   valueDim: number
   /** The rotation, as of {@link AttentionConfig.rotary}; DeepSeek's is `interleaved`. Default: `{ base: 10000 }`. */
-  rotary?: Pick<RotaryOptions, 'base' | 'interleaved' | 'dim' | 'scale' | 'factor'> | null | undefined
+  rotary?: AttentionConfig['rotary']
   /** Added to the variance in the norms of the latents, in [0, 1). Default: 1e-6. */
   epsilon?: number | null | undefined
   /** {@link MaskOptions.causal} of calls that do not give it. Default: false. */

@@ -241,6 +241,78 @@ onBothBackends((kind, attention) => {
     t.is(faultOf(t, () => layer.forward(normal([1, 2, 16], 1), /** @type {Any} */ ({ isCausal: true }))).code, 'OPTION')
   })
 
+  /** Rows `from` to `to` of each batch entry. @type {(x: Tensor, from: number, to: number) => Tensor} */
+  function rowsOf({ data, shape: [batch, length, width] }, from, to) {
+    const rows = new Float32Array(batch * (to - from) * width)
+    for (let b = 0; b < batch; b++) {
+      rows.set(data.subarray((b * length + from) * width, (b * length + to) * width), b * (to - from) * width)
+    }
+    return { data: rows, shape: [batch, to - from, width] }
+  }
+
+  for (const [title, more] of /** @type {[string, Partial<DecoderConfig>][]} */ ([
+    ['rotary positions', { attention: { rotary: { base: 50 } } }],
+    ['a window', { attention: { rotary: { base: 50 }, window: [2, 0] } }],
+    ['norms on outputs and in parallel', { normPlacement: 'sandwich', parallel: true, attention: { qkNorm: 'head' } }]
+  ])) {
+    test(`${kind}: with a cache, a layer with ${title} gives the rows of a whole call`, (t) => {
+      const { layer } = random(t, { ...SIZES, ...more })
+      const x = normal([2, 7, 16], 8)
+      const { output } = layer.forward(x)
+      const cache = layer.createCache({ batch: 2, capacity: 7 })
+      t.teardown(() => cache.dispose())
+      for (const [from, to] of [
+        [0, 3],
+        [3, 4],
+        [4, 7]
+      ]) {
+        close(t, layer.forward(rowsOf(x, from, to), { cache }).output, rowsOf(output, from, to), 2e-5)
+        t.is(cache.length, to)
+      }
+      t.is(faultOf(t, () => layer.forward(rowsOf(x, 0, 1), { cache })).code, 'SHAPE')
+      t.is(cache.length, 7)
+    })
+  }
+
+  test(`${kind}: with caches, a layer with a context gives the rows of a whole call, and reads its context once`, (t) => {
+    const attention = { rotary: { base: 50 } }
+    const layer = new TransformerDecoderLayer({
+      modelDim: 8,
+      numHeads: 2,
+      feedForwardDim: 6,
+      normFirst: true,
+      attention
+    })
+    t.teardown(() => layer.dispose())
+    layer.loadStateDict(parameters(layer.stateDict(), 3))
+    const [x, context] = [normal([2, 6, 8], 1), normal([2, 5, 8], 2)]
+    const contextLengths = Int32Array.of(5, 3)
+    const { output } = layer.forward(x, context, { contextLengths })
+    const cache = layer.createCache({ batch: 2, capacity: 6 })
+    const contextCache = layer.createCache({ batch: 2, capacity: 5 })
+    t.teardown(() => [cache, contextCache].forEach((made) => made.dispose()))
+    const first = layer.forward(rowsOf(x, 0, 2), context, { cache, contextCache, contextLengths })
+    close(t, first.output, rowsOf(output, 0, 2), 2e-5)
+    t.deepEqual([cache.length, contextCache.length], [2, 5])
+    for (const row of [2, 3]) {
+      const next = layer.forward(rowsOf(x, row, row + 1), null, { cache, contextCache, weights: true })
+      close(t, next.output, rowsOf(output, row, row + 1), 2e-5)
+      t.deepEqual(next.weights.shape, [2, 2, 1, row + 1])
+    }
+    close(t, layer.forward(rowsOf(x, 0, 6), null, { contextCache }).output, output, 2e-5)
+    const empty = layer.createCache({ batch: 2, capacity: 5 })
+    const wide = layer.createCache({ batch: 1, capacity: 5 })
+    t.teardown(() => [empty, wide].forEach((made) => made.dispose()))
+    for (const [options, code, argument] of /** @type {[Any, string, string][]} */ ([
+      [{ contextCache: empty }, 'SHAPE', 'context'],
+      [{ contextCache: wide }, 'SHAPE', 'context'],
+      [{ contextCache: {} }, 'DTYPE', 'contextCache']
+    ])) {
+      const error = faultOf(t, () => layer.forward(rowsOf(x, 0, 1), null, options))
+      t.deepEqual([error.code, error.argument], [code, argument])
+    }
+  })
+
   for (const golden of cases) {
     const { x, context, output } = golden.tensors
     test(`${kind} gives what PyTorch gives: ${golden.name}`, (t) => {
@@ -431,6 +503,14 @@ onBothBackends((kind, attention) => {
     t.is(bits((await layer.forwardAsync(x, { causal: true })).output), output)
     t.is(bits(again.forward(x, { causal: true }).output), output)
     t.deepEqual(layer.forward(normal([2, 0, 12], 3)).output.shape, [2, 0, 12])
+    const positions = Int32Array.of(2, 3, 4, 5, 6)
+    t.not(bits(layer.forward(x, { causal: true, positions: Int32Array.of(9, 7, 5, 3, 1) }).output), output)
+    close(
+      t,
+      layer.forward(x, { causal: true, positions }).output,
+      { ...x, ...layer.forward(x, { causal: true }).output },
+      2e-5
+    )
   })
 
   for (const [title, config, argument] of /** @type {[string, Any, string][]} */ ([

@@ -27,7 +27,6 @@ const AWAITED = [
   'outputGate',
   'relativeBias',
   'relativePositionBias',
-  'scaling',
   'sinks'
 ]
 

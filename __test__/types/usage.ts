@@ -209,6 +209,7 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
   const isCausal: boolean | undefined = decoder.forward(pooled).output && decoder.config.attention.causal
   const crossing = new TransformerDecoderLayer({ modelDim: 4, numHeads: 2, crossAttention: { kDim: isCausal ? 3 : 4 } })
   crossing.forwardAsync(pooled, pooled, { contextLengths: Int32Array.of(1), weights: true }).catch(() => {})
+  crossing.forward(pooled, null, { contextCache: crossing.createCache({ capacity: 4 }), cache: null })
   const latents = { latentRank: 2, nopeDim: 2, rotaryDim: 2, valueDim: 2 }
   new LatentAttention({ modelDim: 4, numHeads: 2, ...latents, queryRank: null }).forward(pooled, { causal: true })
   encoder.forward(pooled, { weights: true, causal: true }).weights?.shape

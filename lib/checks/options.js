@@ -184,6 +184,8 @@ export class CallOptions {
   positions = undefined
   /** The cache of a layer. @type {any} */
   cache = undefined
+  /** The cache of a layer's context. @type {any} */
+  contextCache = undefined
   /** The offset of all queries as the caller passed it; checked by the kernel crate. @type {unknown} */
   offset = undefined
   /** The layout as the caller passed it; checked by the kernel crate. @type {unknown} */
@@ -248,9 +250,10 @@ export function readOptions(options, watch, more = NO_NAMES, without = NO_NAMES)
         call.queryOffset = checkArray(name, value, 'Int32Array')
         continue
       case 'cache':
+      case 'contextCache':
         if (!more.includes(name)) break
         if (watch !== undefined) throw fault('OPTION', name, 'none in an asynchronous call', describe(value))
-        call.cache = value
+        call[name] = value
         continue
       case 'positions':
         if (!more.includes(name)) break

@@ -20,10 +20,11 @@ export const registerCache = (cache, resident, backend) => caches.set(cache, { r
  *
  * @param {unknown} cache
  * @param {Backend} backend  of the layer
+ * @param {string} [name]  of the option
  */
-export function cacheResident(cache, backend) {
+export function cacheResident(cache, backend, name = 'cache') {
   const found = caches.get(/** @type {object} */ (cache))
-  if (found === undefined) throw fault('DTYPE', 'cache', 'a KVCache', describe(cache))
-  if (found.backend !== backend) throw fault('OPTION', 'cache', "a KVCache of the layer's backend", 'one of another')
+  if (found === undefined) throw fault('DTYPE', name, 'a KVCache', describe(cache))
+  if (found.backend !== backend) throw fault('OPTION', name, "a KVCache of the layer's backend", 'one of another')
   return found.resident
 }

@@ -1,7 +1,8 @@
 // Decoder layers: blocks of decoder-only models and of encoder-decoders, and DeepSeek's attention.
 
 import { freezeConfig, Layer, layerCall, splitRotary } from './layers.js'
-import { encodeConfig } from '../checks/options.js'
+import { encodeConfig, withDefaults } from '../checks/options.js'
+import { isObject } from '../checks/errors.js'
 import { Resident } from '../runtime/resident.js'
 
 /** @typedef {import('./layers.js').AttentionOutput} AttentionOutput */
@@ -19,16 +20,13 @@ export function createDecoders(backend, createCacheOf) {
 
     /**
      * @param {Creation} operation
-     * @param {unknown} config
+     * @param {ReturnType<typeof splitRotary>} split
      * @param {import('./callable.js').Prepare<AttentionOutput>} prepare
      */
-    constructor(operation, config, prepare) {
-      const { config: rest, complete } =
-        operation === 'createDecoderLayer' ? splitRotary(config, 'attention') : { config, complete: undefined }
-      const resident = new Resident(backend, operation, encodeConfig(rest))
+    constructor(operation, { config, complete }, prepare) {
+      const resident = new Resident(backend, operation, encodeConfig(config))
       super(resident, prepare)
-      const described = resident.describe()
-      this.#config = freezeConfig(complete ? complete(this, described) : described)
+      this.#config = freezeConfig(complete(this, resident.describe()))
     }
 
     get config() {
@@ -40,31 +38,49 @@ export function createDecoders(backend, createCacheOf) {
   const prepareTransformerDecoder = layerCall(backend, 'transformerDecoderLayer', ['x', 'context'])
   const prepareLatent = layerCall(backend, 'latentAttention', ['x'])
 
-  class DecoderLayer extends Configured {
-    /** @param {unknown} config */
-    constructor(config) {
-      super('createDecoderLayer', config, prepareDecoder)
-    }
-
+  /** A layer with a self-attention. */
+  class Cached extends Configured {
     /** @param {unknown} options */
     createCache(options) {
       return createCacheOf(this.config.attention, options)
     }
   }
 
-  class TransformerDecoderLayer extends Configured {
+  class DecoderLayer extends Cached {
     /** @param {unknown} config */
     constructor(config) {
-      super('createTransformerDecoderLayer', config, prepareTransformerDecoder)
+      super('createDecoderLayer', splitRotary(config, 'attention'), prepareDecoder)
+    }
+  }
+
+  class TransformerDecoderLayer extends Cached {
+    /** @param {unknown} config */
+    constructor(config) {
+      super('createTransformerDecoderLayer', splitRotary(config, 'attention'), prepareTransformerDecoder)
     }
   }
 
   class LatentAttention extends Configured {
     /** @param {unknown} config */
     constructor(config) {
-      super('createLatentAttention', config, prepareLatent)
+      super('createLatentAttention', splitRotary(withScale(config)), prepareLatent)
     }
   }
 
   return { DecoderLayer, TransformerDecoderLayer, LatentAttention }
+}
+
+/**
+ * Returns a configuration of latent attention with its scale: a scaling of rotary positions with `mscale_all_dim`
+ * multiplies the default by the square of its mscale, as in DeepSeek.
+ *
+ * @param {unknown} config
+ */
+function withScale(config) {
+  const { scale, nopeDim, rotaryDim, rotary } = /** @type {any} */ (isObject(config) ? config : {})
+  const { rope_type: type, type: older, factor, mscale_all_dim: all } = rotary?.scaling ?? {}
+  const isPlain = !(all && factor > 1) || (type ?? older ?? 'default') === 'default'
+  if (isPlain || (scale !== undefined && scale !== null)) return config
+  const mscale = 0.1 * all * Math.log(factor) + 1
+  return withDefaults({ scale: mscale ** 2 / Math.sqrt(nopeDim + rotaryDim) }, config, 'config')
 }

@@ -160,9 +160,9 @@ const SEQUENCE = ['positions', 'cache']
 const MORE = {
   multiHeadAttention: SEQUENCE,
   transformerEncoderLayer: SEQUENCE,
-  transformerDecoderLayer: ['contextLengths'],
+  transformerDecoderLayer: [...SEQUENCE, 'contextLengths', 'contextCache'],
   decoderLayer: SEQUENCE,
-  latentAttention: []
+  latentAttention: ['positions']
 }
 
 /**
@@ -188,18 +188,35 @@ export function layerCall(backend, operation, names, required = names.length) {
     }
     const options = readOptions(given[names.length], watch, more, MISSING[operation])
     const missing = inputs.findIndex((input, index) => input === undefined && index < required)
-    if (missing > 0 && options.cache === undefined) checkTensor(names[missing], given[missing])
-    const cache = options.cache === undefined ? undefined : cacheResident(options.cache, backend)
-    const frequencies = rotaries.get(layer)?.frequencies(() => lengthOf(inputs, options))
-    const call = cache ? backend.call(operation, residentOf(layer), cache) : backend.call(operation, residentOf(layer))
+    const hasContext = more.includes('contextLengths')
+    const filled = hasContext ? options.contextCache : options.cache
+    if (missing > 0 && filled === undefined) checkTensor(names[missing], given[missing])
+    const length = () => lengthOf(hasContext ? inputs.slice(0, 1) : inputs, options)
+    const frequencies = rotaries.get(layer)?.frequencies(length)
+    const call = backend.call(operation, ...residentsOf(layer, options, backend))
     for (const input of inputs) call.input(input)
     call.given(options)
-    if (more.includes('contextLengths')) call.integers(options.contextLengths)
+    if (hasContext) call.integers(options.contextLengths)
     if (more.includes('positions')) {
       call.integers(options.positions?.data, options.positions?.shape).doubles(frequencies)
     }
     return call.named(names).returning(attentionOutput)
   }
+}
+
+/**
+ * The objects of a call: the layer, its cache, and that of its context. Before the latter, the layer itself stands for an
+ * absent cache.
+ *
+ * @param {Layer} layer
+ * @param {Readonly<import('../checks/options.js').CallOptions>} options
+ * @param {Backend} backend
+ */
+function residentsOf(layer, { cache, contextCache }, backend) {
+  const own = residentOf(layer)
+  const first = cache === undefined ? [] : [cacheResident(cache, backend)]
+  if (contextCache === undefined) return [own, ...first]
+  return [own, first[0] ?? own, cacheResident(contextCache, backend, 'contextCache')]
 }
 
 /** The rotary positions of layers that have any. @type {WeakMap<object, import('./rotary-options.js').Rotary>} */
@@ -234,8 +251,8 @@ export function splitRotary(config, inner) {
     return { config, complete: (/** @type {object} */ _layer, /** @type {any} */ shown) => shown }
   }
   const name = inner === undefined ? 'rotary' : `${inner}.rotary`
-  const { headDim, modelDim, numHeads } = /** @type {any} */ ({ ...outer, ...settings })
-  const size = headDim ?? modelDim / numHeads
+  const { headDim, modelDim, numHeads, rotaryDim } = /** @type {any} */ ({ ...outer, ...settings })
+  const size = headDim ?? rotaryDim ?? modelDim / numHeads
   const options = readRotaryOptions(name, settings.rotary)
   const rotary = checkRotary(`${name}.`, options, Number.isSafeInteger(size) ? size : undefined)
   settings.rotary = rotary.passed

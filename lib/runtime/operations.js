@@ -47,12 +47,12 @@ export const OPERATIONS = {
   transformerEncoderLayer: { number: 20, inputs: 6 },
   // () => (object)
   createTransformerDecoderLayer: { number: 21, inputs: 0 },
-  // (x, context, mask, queryOffset, kvLengths, contextLengths) => (output, weights)
-  transformerDecoderLayer: { number: 22, inputs: 6 },
+  // (x, context, mask, queryOffset, kvLengths, contextLengths, positions, frequencies) => (output, weights)
+  transformerDecoderLayer: { number: 22, inputs: 8 },
   // () => (object)
   createLatentAttention: { number: 23, inputs: 0 },
-  // (x, mask, queryOffset, kvLengths) => (output, weights)
-  latentAttention: { number: 24, inputs: 4 },
+  // (x, mask, queryOffset, kvLengths, positions, frequencies) => (output, weights)
+  latentAttention: { number: 24, inputs: 6 },
   // () => (object)
   createDecoderLayer: { number: 25, inputs: 0 },
   // (x, mask, queryOffset, kvLengths, positions, frequencies) => (output, weights)

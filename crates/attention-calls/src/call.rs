@@ -179,6 +179,11 @@ impl<'a> Call<'a> {
             .ok_or_else(|| Error::new(Code::Internal, "object", std::any::type_name::<T>(), "another"))
     }
 
+    /// Returns the call's object at `index`, if there is one of this type.
+    pub fn object_of<T: Object>(&self, index: usize) -> Option<&'a T> {
+        self.optional_object(index).ok().flatten()
+    }
+
     /// Returns the call's object at `index`, if it has so many; it must have this type.
     pub fn optional_object<T: Object>(&self, index: usize) -> Result<Option<&'a T>> {
         if index < self.objects.len() { self.object(index).map(Some) } else { Ok(None) }

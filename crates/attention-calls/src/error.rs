@@ -8,9 +8,10 @@ use crate::json::push_string;
 pub(crate) const UNKNOWN_NAME: &str = "an unknown name";
 
 /// Options and arguments of several words, as Rust names them in errors.
-const NAMES: [&str; 39] = [
+const NAMES: [&str; 40] = [
     "average_weights",
     "block_size",
+    "context_cache",
     "context_lengths",
     "cross_attention",
     "cu_seqlens",

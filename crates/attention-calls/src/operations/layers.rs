@@ -231,15 +231,17 @@ impl Object for TransformerDecoderLayer {
 }
 
 pub(super) fn transformer_decoder_layer(call: &mut Call<'_>) -> Result<()> {
-    let (x, context) = (call.tensor()?, call.tensor()?);
+    let (x, context) = (call.tensor()?, call.optional_tensor()?);
     let arrays = call.arrays()?;
     let context_lengths = call.integers()?;
+    let (positions, frequencies) = (call.integer_tensor()?, call.doubles()?);
+    let rotary = RotaryArrays { positions, frequencies: frequencies.as_deref() };
     let options: LayerOptions = call.options(&[])?;
     let layer: &TransformerDecoderLayer = call.object(0)?;
     let output = call.output(x.shape.dims())?;
-    let keys = x.shape.dims().get(1).copied().unwrap_or(0);
-    let weights = weights_over(call, x, keys, &options, maps(layer.attentions()[0].config()))?;
-    let inputs = DecoderInputs { x, context, context_lengths };
+    let own = Inputs { rotary, cache: call.object_of(1), ..x.into() };
+    let weights = weights(call, &layer.attentions()[0], own, &options, arrays)?;
+    let inputs = DecoderInputs { own, context, context_lengths, context_cache: call.object_of(2) };
     layer.forward(call.context, inputs, &options, arrays, call.training, output, weights)
 }
 
@@ -265,13 +267,15 @@ impl Object for LatentAttention {
 pub(super) fn latent_attention(call: &mut Call<'_>) -> Result<()> {
     let x = call.tensor()?;
     let arrays = call.arrays()?;
+    let (positions, frequencies) = (call.integer_tensor()?, call.doubles()?);
+    let rotary = RotaryArrays { positions, frequencies: frequencies.as_deref() };
     // Latent attention has no dropout.
     let options: LayerOptions = call.options(&["seed"])?;
     let layer: &LatentAttention = call.object(0)?;
     let output = call.output(x.shape.dims())?;
     let keys = x.shape.dims().get(1).copied().unwrap_or(0);
     let weights = weights_over(call, x, keys, &options, [layer.config().num_heads, 0])?;
-    layer.forward(call.context, x, &options, arrays, output, weights)
+    layer.forward(call.context, (x, rotary), &options, arrays, output, weights)
 }
 
 pub(super) fn create_linear(call: &mut Call<'_>) -> Result<()> {

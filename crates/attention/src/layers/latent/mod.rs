@@ -4,7 +4,7 @@
 mod config;
 
 use crate::attention::mask::Visibility;
-use crate::attention::rotary::{self, Angles, Rows};
+use crate::attention::rotary::{self, Angles, Positions, RotaryArrays, Rows};
 use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf, check_volume};
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
@@ -50,6 +50,8 @@ struct Plan<'a> {
     batch: usize,
     length: usize,
     visibility: Visibility<'a>,
+    positions: Positions<'a>,
+    angles: Angles,
     weights_of: WeightsOf,
     scale: f32,
     softcap: f32,
@@ -105,20 +107,21 @@ impl LatentAttention {
     }
 
     /// Computes the output `[B, L, modelDim]` of x with the same shape and, if requested, the weights: `[B, H, L, L]`,
-    /// or `[B, L, L]` for their mean. Row i has position `i + queryOffset`.
+    /// or `[B, L, L]` for their mean. Query i has position `i + queryOffset` and key j position j, unless `rotary` has
+    /// positions.
     ///
     /// # Errors
     /// `SHAPE` if shapes or lengths do not fit, `OPTION` if an option is out of range, `MEMORY`.
     pub fn forward(
         &self,
         context: Context<'_>,
-        x: Tensor<'_>,
+        (x, rotary): (Tensor<'_>, RotaryArrays<'_>),
         options: &LayerOptions,
         arrays: Arrays<'_>,
         output: &mut [f32],
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
-        let plan = self.plan(x, options, arrays, weights.as_deref())?;
+        let plan = self.plan((x, rotary), options, arrays, weights.as_deref())?;
         check_output("out", output, x.data.len())?;
         if x.data.is_empty() {
             return Ok(());
@@ -135,7 +138,7 @@ impl LatentAttention {
     /// Checks all arguments of a call except the output.
     fn plan<'a>(
         &self,
-        x: Tensor<'_>,
+        (x, rotary): (Tensor<'_>, RotaryArrays<'a>),
         options: &LayerOptions,
         arrays: Arrays<'a>,
         weights: Option<&[f32]>,
@@ -151,6 +154,10 @@ impl LatentAttention {
         let causal = options.causal.unwrap_or(config.causal);
         let offset = options.query_offset.unwrap_or(0);
         let visibility = Visibility::new(shape, 4, causal, options.window, offset, &arrays)?;
+        let positions = Positions::new(rotary.positions, config.rotary.sections.is_some(), [batch, length])?;
+        let angles = Angles::new(config.rotary, rotary.frequencies)?;
+        let last = (0..batch).map(|b| visibility.position(b, length)).max().unwrap_or(0).max(length as i64);
+        angles.check_position(positions.largest().unwrap_or(last.min(i32::MAX.into())))?;
         check_requested("weights", options.weights, weights.is_some())?;
         let weights_of = if options.average_weights { WeightsOf::MeanHead } else { WeightsOf::EachHead };
         if let Some(weights) = weights {
@@ -158,7 +165,16 @@ impl LatentAttention {
             check_output("weights", weights, batch * maps * length * length)?;
         }
         let scale = options.scale.or(config.scale).unwrap_or(1.0 / (config.head_dim() as f32).sqrt());
-        Ok(Plan { batch, length, visibility, weights_of, scale, softcap: options.softcap.unwrap_or(0.0) })
+        Ok(Plan {
+            batch,
+            length,
+            visibility,
+            positions,
+            angles,
+            weights_of,
+            scale,
+            softcap: options.softcap.unwrap_or(0.0),
+        })
     }
 
     fn operations(&self, rows: usize, keys: usize) -> u64 {
@@ -232,16 +248,16 @@ impl LatentAttention {
 
     /// Rotates the last features of queries and of keys by their positions.
     fn rotate(&self, context: Context<'_>, plan: &Plan<'_>, queries: &mut [f32], latents: &mut [f32]) -> Result<()> {
-        let LatentConfig { num_heads: heads, nope_dim, latent_rank, rotary, .. } = self.config;
-        let &Plan { batch, length, .. } = plan;
+        let LatentConfig { num_heads: heads, nope_dim, latent_rank, .. } = self.config;
+        let &Plan { batch, length, ref positions, ref angles, .. } = plan;
         let (size, width) = (self.config.head_dim(), self.config.cached_dim());
         let query_strides = Strides::new(Layout::Blhd, heads, length, size);
         let key_strides = Strides::new(Layout::Blhd, 1, length, width);
         let rows = Rows { data: &mut queries[nope_dim..], strides: query_strides, batch, heads, length };
-        let angles = Angles::new(rotary, None)?;
-        rotary::rotate(context, &angles, rows, &|b, i, _| plan.visibility.position(b, i) as f64)?;
+        let position = |b, i, axis| positions.get(b, i, axis).unwrap_or_else(|| plan.visibility.position(b, i) as f64);
+        rotary::rotate(context, angles, rows, &position)?;
         let rows = Rows { data: &mut latents[latent_rank..], strides: key_strides, batch, heads: 1, length };
-        rotary::rotate(context, &angles, rows, &|_, j, _| j as f64)
+        rotary::rotate(context, angles, rows, &|b, j, axis| positions.get(b, j, axis).unwrap_or(j as f64))
     }
 
     /// Expands the latents to keys and values of every head, and attends to them: `[B, L, heads, valueDim]`.
@@ -254,7 +270,7 @@ impl LatentAttention {
         weights: Option<&mut [f32]>,
     ) -> Result<Vec<f32>> {
         let LatentConfig { num_heads: heads, nope_dim, rotary_dim, value_dim, latent_rank, .. } = self.config;
-        let Plan { batch, length, visibility, weights_of, scale, softcap } = plan;
+        let Plan { batch, length, visibility, weights_of, scale, softcap, .. } = plan;
         let (rows, size, width) = (batch * length, self.config.head_dim(), self.config.cached_dim());
         // 1. Keys and values without positions, side by side in each head: `[rows, heads, nopeDim + valueDim]`.
         let mut plain = try_zeroed("working memory", rows * latent_rank)?;

@@ -6,6 +6,7 @@ mod config;
 use std::borrow::Cow;
 
 use crate::attention::Arrays;
+use crate::attention::cache::KvCache;
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::layers::attention_state::AttentionState;
@@ -57,15 +58,17 @@ const TORCH: Naming = Naming {
 const AFTER_SUBLAYERS: [u32; 3] = [0, 1, 2];
 const AFTER_ACTIVATION: u32 = 3;
 
-/// The tensors of a call.
-#[derive(Debug, Clone, Copy)]
+/// The inputs of a call.
+#[derive(Clone, Copy)]
 pub struct DecoderInputs<'a> {
-    /// `[B, L, modelDim]`.
-    pub x: Tensor<'a>,
-    /// `[B, S, kDim]`.
-    pub context: Tensor<'a>,
+    /// The input x `[B, L, modelDim]` of the self-attention, with its positions and its cache; no key or value.
+    pub own: Inputs<'a>,
+    /// `[B, S, kDim]`; only a filled `context_cache` makes it dispensable.
+    pub context: Option<Tensor<'a>>,
     /// Valid rows of each batch entry's context, `[B]`.
     pub context_lengths: Option<&'a [i32]>,
+    /// Receives the keys and values of the context in the first call; later calls only read it.
+    pub context_cache: Option<&'a KvCache>,
 }
 
 impl TransformerDecoderLayer {
@@ -153,34 +156,57 @@ impl TransformerDecoderLayer {
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
         let [own, cross] = &self.attentions;
-        let DecoderInputs { x, context: source, context_lengths } = inputs;
+        let DecoderInputs { own: inputs, context: source, context_lengths, context_cache } = inputs;
+        let x = inputs.query;
         let size = self.config.model_dim;
         let batch = match *x.shape.dims() {
             [batch, _, last] if last == size => batch,
             _ => return Err(Error::shape("x", format_args!("[B, L, {size}]"), x.shape)),
         };
-        let depth = cross.config().k_dim();
-        let keys = match *source.shape.dims() {
-            [entries, keys, last] if entries == batch && last == depth => keys,
-            _ => return Err(Error::shape("context", format_args!("[{batch}, S, {depth}]"), source.shape)),
-        };
-        check_lengths("context_lengths", context_lengths, batch, keys, "keys")?;
-        let plan = own.plan(x.into(), options, arrays, training, weights.as_deref(), None)?;
-        let crossing = Inputs::new(x, Some(source), None);
+        self.check_context(source, batch, context_lengths, context_cache)?;
+        let cached = own.place(inputs, options, arrays)?;
+        let plan = own.plan(inputs, options, arrays, training, weights.as_deref(), cached.as_ref())?;
+        let crossing = Inputs { cache: context_cache, ..Inputs::new(x, source, None) };
         let lengths = Arrays { kv_lengths: context_lengths, ..Arrays::default() };
         let cross_options = LayerOptions { seed: options.seed, ..LayerOptions::default() };
-        let cross_plan = cross.plan(crossing, &cross_options, lengths, training, None, None)?;
+        let cached = cross.place(crossing, &cross_options, lengths).map_err(of_context)?;
+        let cross_plan = cross.plan(crossing, &cross_options, lengths, training, None, cached.as_ref())?;
         check_output("out", output, x.data.len())?;
         let seed = options.seed.unwrap_or(self.config.seed);
         let dropout = training.then(|| Dropout::new(self.config.dropout, seed)).flatten();
-        self.run(context, [x, source], [plan, cross_plan], dropout, output, weights)
+        self.run(context, x, source, [plan, cross_plan], dropout, output, weights)
+    }
+
+    /// Checks the context and its lengths.
+    fn check_context(
+        &self,
+        source: Option<Tensor<'_>>,
+        batch: usize,
+        lengths: Option<&[i32]>,
+        cache: Option<&KvCache>,
+    ) -> Result<()> {
+        let depth = self.attentions[1].config().k_dim();
+        let expected = format_args!("[{batch}, S, {depth}]");
+        let Some(source) = source else {
+            return match cache {
+                Some(cache) if cache.length() > 0 => Ok(()),
+                _ => Err(Error::shape("context", expected, "nothing, without a filled context_cache")),
+            };
+        };
+        match *source.shape.dims() {
+            [entries, keys, last] if entries == batch && last == depth => {
+                check_lengths("context_lengths", lengths, batch, keys, "keys")
+            }
+            _ => Err(Error::shape("context", expected, source.shape)),
+        }
     }
 
     /// Runs a checked call.
     fn run(
         &self,
         context: Context<'_>,
-        [x, source]: [Tensor<'_>; 2],
+        x: Tensor<'_>,
+        source: Option<Tensor<'_>>,
         plans: [Plan<'_>; 2],
         dropout: Option<Dropout>,
         output: &mut [f32],
@@ -201,15 +227,15 @@ impl TransformerDecoderLayer {
         let mut plan = Some(plan);
         first.run(context, [x.data, x.data], size, &mut attended, &mut |input, finish, output| {
             let Some(plan) = plan.take() else { return Ok(()) };
-            let inputs = Inputs::from(Tensor { data: input, shape: x.shape });
+            let query = Tensor { data: input, shape: x.shape };
             let finish = Finish { dropout: dropout(AFTER_SUBLAYERS[0]), ..finish };
-            own.run(context, inputs, plan, finish, output, weights.take())
+            own.run(context, query.into(), plan, finish, output, weights.take())
         })?;
         let mut crossed = try_zeroed("working memory", x.data.len())?;
         let mut plan = Some(cross_plan);
         second.run(context, [&attended, &attended], size, &mut crossed, &mut |input, finish, output| {
             let Some(plan) = plan.take() else { return Ok(()) };
-            let inputs = Inputs::new(Tensor { data: input, shape: x.shape }, Some(source), None);
+            let inputs = Inputs::new(Tensor { data: input, shape: x.shape }, source, None);
             let finish = Finish { dropout: dropout(AFTER_SUBLAYERS[1]), ..finish };
             cross.run(context, inputs, plan, finish, output, None)
         })?;
@@ -234,4 +260,16 @@ impl TransformerDecoderLayer {
 fn is_below(entry: &Entry<'_>, prefix: &str) -> bool {
     let name = entry.name.strip_prefix(prefix);
     name.is_some_and(|name| ATTENTIONS.iter().any(|attention| name.starts_with(attention)))
+}
+
+/// Returns an error of the cross-attention with the names of this layer's options.
+#[cold]
+fn of_context(error: Error) -> Error {
+    let name = match &*error.argument {
+        "kv_lengths" => "context_lengths",
+        "k" => "context",
+        "cache" => "context_cache",
+        _ => return error,
+    };
+    Error::new(error.code, name, &error.expected, &error.actual)
 }
