@@ -165,7 +165,7 @@ onBothBackends((kind, attention) => {
       [3, 0]
     ]) {
       const [q, k, v] = groupedInputs([1, 2, 1, length, keys, 8, 8], false, 1)
-      const options = { sinks, causal: true, queryOffset: -50, logSumExp: true }
+      const options = /** @type {const} */ ({ sinks, causal: true, queryOffset: -50, logSumExp: true })
       const { output, logSumExp } = scaledDotProductAttention(q, k, v, options)
       t.true(output.data.every((value) => value === 0))
       t.deepEqual(

@@ -3,7 +3,7 @@
 // Only the kernel crate knows and checks the scalar options.
 
 import { describe, fault, isArray, isObject, unknownOption } from './errors.js'
-import { arrayType, asTensor, checkArray, checkMask, checkTensor, isLength } from './tensor.js'
+import { arrayType, asTensor, checkArray, checkIntegers, checkMask, checkTensor, isLength } from './tensor.js'
 
 /** Upper limit for list entries passed on: more than any option takes, and than an error repeats. */
 const MAX_ENTRIES = 64
@@ -253,7 +253,7 @@ export function readOptions(options, watch, more = NO_NAMES, without = NO_NAMES)
       case 'contextCache':
         if (!more.includes(name)) break
         if (watch !== undefined) throw fault('OPTION', name, 'none in an asynchronous call', describe(value))
-        call[name] = value
+        call[known] = value
         continue
       case 'positions':
         if (!more.includes(name)) break

@@ -60,7 +60,13 @@ export function createHyperbolic(backend) {
      */
     static #prepare(attention, watch, q, k, v, options) {
       const inputs = [checkTensor('q', q), checkTensor('k', k), checkTensor('v', v)]
-      return attend(backend, 'hyperbolicAttention', inputs, readOptions(options, watch, [], WITHOUT), attention.#resident)
+      return attend(
+        backend,
+        'hyperbolicAttention',
+        inputs,
+        readOptions(options, watch, [], WITHOUT),
+        attention.#resident
+      )
     }
 
     /**

@@ -195,7 +195,7 @@ export function layerCall(backend, operation, names, required = names.length) {
     const frequencies = rotaries.get(layer)?.frequencies(length)
     const call = backend.call(operation, ...residentsOf(layer, options, backend))
     for (const input of inputs) call.input(input)
-    call.given(options)
+    call.given(options, MISSING[operation] === WITHOUT)
     if (hasContext) call.integers(options.contextLengths)
     if (more.includes('positions')) {
       call.integers(options.positions?.data, options.positions?.shape).doubles(frequencies)

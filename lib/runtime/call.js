@@ -158,13 +158,17 @@ export class Call {
    * the operation has; sets the scalar options and the destination.
    *
    * @param {Readonly<CallOptions>} given
+   * @param {boolean} [isFollowed]  true if further inputs follow those of packed sequences
    */
-  given({ json, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, sinks, out }) {
+  given(
+    { json, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, sinks, out },
+    isFollowed = false
+  ) {
     this.#options = json
     this.#out = out
     this.#add(mask && arrayType(mask.data) === 'Uint8Array' ? U8 : F32, mask?.data, mask?.shape)
     this.integers(queryOffset).integers(kvLengths)
-    if (relativeBias || cuSeqlens || cuSeqlensKeys || sinks) {
+    if (isFollowed || relativeBias || cuSeqlens || cuSeqlensKeys || sinks) {
       this.input(relativeBias).integers(cuSeqlens).integers(cuSeqlensKeys)
       if (sinks) this.input(sinks)
     }

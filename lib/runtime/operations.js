@@ -21,8 +21,8 @@ export const OPERATIONS = {
   createKVCache: { number: 7, inputs: 0 },
   // (k, v, lengths) => ()
   kvCacheAppend: { number: 8, inputs: 3 },
-  // (q, mask, queryOffset, kvLengths) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
-  kvCacheAttend: { number: 9, inputs: 4 },
+  // (q, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, sinks) => (output, weights, logSumExp, topWeights.values, topWeights.indices)
+  kvCacheAttend: { number: 9, inputs: 8 },
   // (length) => ()
   kvCacheTruncate: { number: 10, inputs: 1 },
   // () => (lengths)
@@ -39,12 +39,12 @@ export const OPERATIONS = {
   createSelfAttention: { number: 16, inputs: 0 },
   // () => (object)
   createCrossAttention: { number: 17, inputs: 0 },
-  // (q, k, v, mask, queryOffset, kvLengths, positions, frequencies) => (output, weights)
-  multiHeadAttention: { number: 18, inputs: 8 },
+  // (q, k, v, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, positions, frequencies) => (output, weights)
+  multiHeadAttention: { number: 18, inputs: 11 },
   // () => (object)
   createTransformerEncoderLayer: { number: 19, inputs: 0 },
-  // (x, mask, queryOffset, kvLengths, positions, frequencies) => (output, weights)
-  transformerEncoderLayer: { number: 20, inputs: 6 },
+  // (x, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, positions, frequencies) => (output, weights)
+  transformerEncoderLayer: { number: 20, inputs: 9 },
   // () => (object)
   createTransformerDecoderLayer: { number: 21, inputs: 0 },
   // (x, context, mask, queryOffset, kvLengths, contextLengths, positions, frequencies) => (output, weights)
@@ -91,8 +91,8 @@ export const OPERATIONS = {
   multiply: { number: 42, inputs: 2 },
   // (queries, vectors, scales) => (values, indices)
   topK: { number: 43, inputs: 3 },
-  // (x, lengths) => (output)
-  meanPool: { number: 44, inputs: 2 },
+  // (x, lengths, cuSeqlens) => (output)
+  meanPool: { number: 44, inputs: 3 },
   // (tensor) => (mean, std, min, max)
   stats: { number: 45, inputs: 1 },
   // (tensor) => (output)

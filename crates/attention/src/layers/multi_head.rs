@@ -253,7 +253,9 @@ impl MultiHeadAttention {
                 let own = cached.and_then(|cached| cached.position(b, queries)).map(|position| position as i64);
                 own.unwrap_or_else(|| visibility.position(b, queries))
             };
-            let last = (0..batch).map(position).max().unwrap_or(0).max(keys as i64);
+            // Packed sequences have smaller positions than their rows.
+            let entries = if visibility.sequences.is_some() { 0 } else { batch };
+            let last = (0..entries).map(position).max().unwrap_or(queries as i64).max(keys as i64);
             angles.check_position(positions.largest().unwrap_or(last.min(i32::MAX.into())))?;
         }
         check_requested("weights", options.weights, weights.is_some())?;
