@@ -16,8 +16,8 @@ struct Room {
 
 /// Rooms of functions; [`LIBRARIES`] and [`DATA`] have the rest.
 const ROOMS: [Room; 9] = [
-    Room { name: "attention", paths: &["ruvector_attention::attention::"], limits: [62_000, 62_000] },
-    Room { name: "layers", paths: &["ruvector_attention::layers::"], limits: [36_000, 36_000] },
+    Room { name: "attention", paths: &["ruvector_attention::attention::"], limits: [75_000, 75_000] },
+    Room { name: "layers", paths: &["ruvector_attention::layers::"], limits: [48_000, 48_000] },
     Room { name: "linear", paths: &["ruvector_attention::linear::"], limits: [40_000, 0] },
     Room { name: "hyperbolic", paths: &["ruvector_attention::hyperbolic::"], limits: [12_000, 0] },
     Room { name: "graph", paths: &["ruvector_attention::graph::"], limits: [21_000, 0] },
@@ -26,8 +26,8 @@ const ROOMS: [Room; 9] = [
         paths: &["ruvector_attention::convolution::", "ruvector_attention::math::", "ruvector_attention::simd::"],
         limits: [35_000, 35_000],
     },
-    Room { name: "other kernel code", paths: &["ruvector_attention::"], limits: [68_000, 62_000] },
-    Room { name: "calls", paths: &["ruvector_attention_calls::"], limits: [172_000, 118_000] },
+    Room { name: "other kernel code", paths: &["ruvector_attention::"], limits: [75_000, 70_000] },
+    Room { name: "calls", paths: &["ruvector_attention_calls::"], limits: [190_000, 135_000] },
     Room {
         name: "binding",
         paths: &["ruvector_attention_wasm::", " shim", "wasm_bindgen::", "js_sys::", "talc::", "__wbg", "__wbindgen"],
@@ -37,7 +37,7 @@ const ROOMS: [Room; 9] = [
 const LIBRARIES: &str = "standard library";
 const DATA: &str = "data, tables and types";
 /// Limits of these two.
-const REST: [[usize; 2]; 2] = [[28_000, 28_000], [51_000, 38_000]];
+const REST: [[usize; 2]; 2] = [[28_000, 28_000], [56_000, 43_000]];
 
 /// The number of bytes in each room, in the order of the table.
 pub type Sizes = [usize; ROOMS.len() + 2];
