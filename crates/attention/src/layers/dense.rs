@@ -305,7 +305,7 @@ impl Embedding {
                 Some(row) => weights.borrow().read_row(context.level, row, output),
                 None => {
                     let expected = format_args!("an integer from 0 to {}", num_embeddings - 1);
-                    return Err(Error::option(&format!("ids[{place}]"), expected, id));
+                    return Err(Error::option(format!("ids[{place}]"), expected, id));
                 }
             }
         }

@@ -82,7 +82,7 @@ impl<'a> Weight<'a> {
         let groups = rows.saturating_mul(columns.div_ceil(GROUP));
         if scales.len() != groups {
             return Err(Error::shape(
-                &format!("{argument}.scales"),
+                format!("{argument}.scales"),
                 format_args!("{groups} scales for shape {shape}"),
                 format_args!("{} scales", scales.len()),
             ));

@@ -345,7 +345,8 @@ impl Head<'_> {
                 product::<S, ROWS, VECTORS>(simd, scores, rows, t + rows, values, tile, Accumulate::Add);
             }
             for (row, t) in tile.chunks_exact(lanes).zip(first..first + count) {
-                let result = self.result(member, t, block);
+                // SAFETY: this item owns the row, and writes its blocks one after the other.
+                let result = unsafe { self.result(member, t, block) };
                 result.copy_from_slice(&row[..result.len()]);
             }
         }

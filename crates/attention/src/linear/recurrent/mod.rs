@@ -341,11 +341,15 @@ impl Head<'_> {
     }
 
     /// Returns the columns of output row `t` of a head of the group that are in block `block` of the value features.
-    fn result(&self, member: usize, t: usize, block: usize) -> &mut [f32] {
+    ///
+    /// # Safety
+    /// The columns must not be in use already. Each output row belongs to one item.
+    #[allow(clippy::mut_from_ref, reason = "the callers keep the rows apart")]
+    unsafe fn result(&self, member: usize, t: usize, block: usize) -> &mut [f32] {
         let StateLayout { value_dim, lanes, .. } = self.layout;
         let (first, results) = (block * lanes, self.results);
         let start = results.start + member * self.result_step + t * results.stride + first;
-        // SAFETY: each output row belongs to one item, which writes one row at a time.
+        // SAFETY: the caller guarantees that nothing else uses the columns.
         unsafe { self.output.slice(start, lanes.min(value_dim - first)) }
     }
 

@@ -55,7 +55,8 @@ impl Head<'_> {
             let queries = Matrix::row_major(buffers.queries, size);
             product::<S, ROWS, VECTORS>(simd, queries, self.group, size, values, buffers.tile, Accumulate::Overwrite);
             for (member, row) in buffers.tile.chunks_exact(lanes).enumerate().take(self.group) {
-                let result = self.result(member, t, block);
+                // SAFETY: this item owns the row, and writes its blocks one after the other.
+                let result = unsafe { self.result(member, t, block) };
                 result.copy_from_slice(&row[..result.len()]);
             }
         }
