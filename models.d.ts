@@ -1,5 +1,5 @@
 /**
- * Whole models: embeds, re-ranks and classifies texts with a folder as the hub has it. The folder holds config.json,
+ * Whole models: embeds, re-ranks, classifies and generates texts with a folder as the hub has it. The folder holds config.json,
  * tokenizer.json and model.safetensors or its index, and optionally the modules of sentence-transformers. Padding never
  * enters: a text's result does not depend on the texts beside it.
  *
@@ -69,6 +69,26 @@ export interface RankOptions {
   signal?: AbortSignal | null | undefined
 }
 
+/** Options of {@link Model.generate}. */
+export interface GenerateOptions {
+  /** The largest number of tokens; 256 by default. The text also ends where the model's positions end. */
+  maxTokens?: number | null | undefined
+  /** 0, the default, chooses the likeliest token; larger values choose more freely. */
+  temperature?: number | null | undefined
+  /** Chooses among this number of the likeliest tokens. Default: all. */
+  topK?: number | null | undefined
+  /** Chooses among the likeliest tokens that together have this share; 1 by default. */
+  topP?: number | null | undefined
+  /** Divides the logits of tokens that the text has, as in transformers; 1 by default. */
+  repetitionPenalty?: number | null | undefined
+  /** The seed of random choices, an integer less than 2^53; 0 by default. */
+  seed?: number | null | undefined
+  /** Texts that end the generated text; they are not part of it. */
+  stop?: readonly string[] | null | undefined
+  /** Ends the text; the iterator throws the signal's reason. */
+  signal?: AbortSignal | null | undefined
+}
+
 /** Options of {@link Model.encode}. */
 export interface EncodeOptions {
   /** Also returns the logits of the folder's head. */
@@ -98,8 +118,9 @@ export interface Encoded {
 /**
  * Loads a model from a folder. Weights are read one layer at a time.
  *
- * Families: BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA and DistilBERT, as `transformers` 4 or 5 saves them, with heads for
- * sequence classification, token classification and masked words.
+ * Families of encoders: BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT, MPNet and ALBERT, with heads for
+ * sequence classification, token classification and masked words. Of decoders: Llama, Mistral, Qwen 2 and 3, Gemma 2
+ * and 3, Phi-3, OLMo 2, SmolLM3, StarCoder 2, GPT-2 and GPT-NeoX. Their config.json is that of `transformers` 4 or 5.
  *
  * @param source  the path or URL of the folder, or its files by name: bytes, Blobs, `{ size, read }`, or the objects in
  *   JSON files
@@ -115,7 +136,7 @@ export function loadModel(
   options?: LoadModelOptions | null
 ): Promise<Model>
 
-/** A model in memory; {@link loadModel} makes it. Calls run off the calling thread. */
+/** A model in memory; {@link loadModel} makes it. All calls but `generate` run off the calling thread. */
 export class Model implements Disposable {
   private constructor()
   /** `model_type` of config.json. */
@@ -180,6 +201,20 @@ export class Model implements Disposable {
     texts: string | readonly string[],
     options?: RankOptions | null
   ): Promise<{ label: string; score: number }[][]>
+
+  /**
+   * Generates text after a prompt, or after messages by the folder's chat template, which needs the package
+   * `@huggingface/jinja`. Yields each token with the text that it adds; characters of several tokens come whole. The
+   * caches of the last call are reused as far as the next prompt begins like its text. Runs on the calling thread, and
+   * lets others take their turn between tokens.
+   *
+   * @throws {AttentionError} `OPTION` if the folder generates no text, the prompt is too long or an option is out of
+   *   range; `DTYPE`; `MEMORY`; `DISPOSED`
+   */
+  generate(
+    prompt: string | readonly { role: string; content: string }[],
+    options?: GenerateOptions | null
+  ): AsyncGenerator<{ token: number; text: string }, void>
 
   /** Frees the layers; calls made later throw `DISPOSED`. */
   dispose(): void

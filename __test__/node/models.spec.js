@@ -50,6 +50,14 @@ async function loaded(t, ...given) {
   return model
 }
 
+/** A tokenizer whose tokens are letters. */
+const letters = {
+  encode: (/** @type {string} */ text) => ({ ids: Array.from(text, (letter) => letter.charCodeAt(0) - 0x4e00) }),
+  decode: (/** @type {readonly number[]} */ tokens) => textOf(tokens)
+}
+const textOf = (/** @type {readonly number[]} */ tokens) =>
+  tokens.map((id) => String.fromCharCode(0x4e00 + id)).join('')
+
 /** @param {import('ava').ExecutionContext} t @param {() => Promise<unknown>} run */
 const rejection = async (t, run) => /** @type {any} */ (await t.throwsAsync(run, { name: 'AttentionError' }))
 
@@ -66,6 +74,77 @@ onBothBackends((kind, attention) => {
       }
     })
   }
+
+  for (const name of folders.filter((folder) => 'tokens' in expectedOf(folder))) {
+    test(`${kind}: ${name} generates the tokens of transformers, whatever the cache holds`, async (t) => {
+      const { tokens } = expectedOf(name)
+      const model = await loaded(t, join(root, name), { attention, tokenizer: letters })
+      t.deepEqual(model.tasks, ['embed', 'generate'])
+      for (const [index, list] of [...ids, ids[0]].entries()) {
+        const expected = [...tokens.data.subarray(12 * (index % 3), 12 * (index % 3) + 12)]
+        const made = []
+        for await (const { token } of model.generate(textOf(list), { maxTokens: 12 })) made.push(token)
+        t.deepEqual(made, expected)
+      }
+    })
+  }
+
+  test(`${kind}: generation streams whole characters, and ends at stop texts, at the limit and with its caller`, async (t) => {
+    const model = await loaded(t, join(root, 'llama'), { attention, tokenizer: letters })
+    const collect = async (/** @type {object} */ options) => {
+      const parts = []
+      for await (const { text } of model.generate(textOf(ids[1]), options)) parts.push(text)
+      return parts
+    }
+    const whole = await collect({ maxTokens: 12 })
+    t.is(whole.length, 12)
+    const text = whole.join('')
+    t.deepEqual(await collect({ maxTokens: 5 }), whole.slice(0, 5))
+    const stop = text.slice(4, 6)
+    t.is((await collect({ maxTokens: 12, stop: [stop] })).join(''), text.slice(0, text.indexOf(stop)))
+    for await (const _ of model.generate(textOf(ids[1]))) break
+    t.deepEqual(await collect({ maxTokens: 12 }), whole)
+    const controller = new AbortController()
+    await t.throwsAsync(
+      async () => {
+        for await (const _ of model.generate(textOf(ids[1]), { signal: controller.signal })) {
+          controller.abort(new Error('enough'))
+        }
+      },
+      { message: 'enough' }
+    )
+    t.deepEqual(await collect({ maxTokens: 12 }), whole)
+    // The positions end before the default limit.
+    t.is((await collect({})).length, 64 - ids[1].length)
+  })
+
+  test(`${kind}: sampling depends on its seed alone, and on likely tokens only`, async (t) => {
+    const model = await loaded(t, join(root, 'llama'), { attention, tokenizer: letters })
+    const collect = async (/** @type {object} */ options) => {
+      const made = []
+      for await (const { token } of model.generate(textOf(ids[0]), { maxTokens: 12, ...options })) made.push(token)
+      return made
+    }
+    const greedy = await collect({})
+    const hot = await collect({ temperature: 5, seed: 1 })
+    t.notDeepEqual(hot, greedy)
+    t.deepEqual(await collect({ temperature: 5, seed: 1 }), hot)
+    t.notDeepEqual(await collect({ temperature: 5, seed: 2 }), hot)
+    t.deepEqual(await collect({ temperature: 5, seed: 1, topK: 1 }), greedy)
+    t.deepEqual(await collect({ temperature: 5, seed: 1, topP: 1e-9 }), greedy)
+    const varied = await collect({ repetitionPenalty: 1e6 })
+    t.is(new Set(varied).size, varied.length)
+    for (const options of [
+      { temperature: -1 },
+      { topK: 0 },
+      { topP: 2 },
+      { seed: -1 },
+      { stop: 'x' },
+      { maxTokens: 0 }
+    ]) {
+      t.is((await rejection(t, () => collect(options))).code, 'OPTION')
+    }
+  })
 
   for (const name of folders.filter((folder) => folder.startsWith('sentences'))) {
     test(`${kind}: ${name} gives the embeddings of sentence-transformers`, async (t) => {
@@ -108,19 +187,14 @@ onBothBackends((kind, attention) => {
     })
   })
 
-  test(`${kind}: a text's vector depends on its neighbors, and on the size of batches, by rounding alone`, async (t) => {
+  test(`${kind}: a text's vector depends neither on its neighbors nor on the size of batches, to the bit`, async (t) => {
     const model = await loaded(t, join(root, 'sentences-dense'), { attention })
     const all = await model.embed(texts)
     const size = all.shape[1]
     for (const [index, text] of texts.entries()) {
-      near(
-        t,
-        await model.embed(text),
-        { data: all.data.slice(index * size, (index + 1) * size), shape: [1, size] },
-        2e-6
-      )
+      t.deepEqual((await model.embed(text)).data, all.data.slice(index * size, (index + 1) * size))
     }
-    near(t, await model.embed(texts, { batchTokens: 1 }), all, 2e-6)
+    t.deepEqual(await model.embed(texts, { batchTokens: 1 }), all)
     t.deepEqual((await model.embed([])).shape, [0, size])
   })
 
@@ -129,6 +203,7 @@ onBothBackends((kind, attention) => {
     const { hidden, attentions, hiddenStates } = await model.encode({ ids }, { attentions: true, hiddenStates: true })
     t.deepEqual(hiddenStates?.length, 3)
     t.deepEqual(hiddenStates?.[2], hidden)
+    near(t, (await model.encode(ids)).hidden, hidden, 2e-6)
     for (const [text, list] of ids.entries()) {
       const alone = await model.encode([list], { attentions: true })
       t.deepEqual(attentions?.[text], alone.attentions?.[0])
@@ -229,13 +304,13 @@ test('a folder that lacks something, or asks for what is not done, is an error t
   const cases = /** @type {const} */ ([
     [{}, 'FORMAT', 'source'],
     [{ ...bert, 'config.json': { ...config, model_type: 'mamba' } }, 'FORMAT', 'config.json: model_type'],
-    [{ ...bert, 'config.json': { ...config, hidden_act: 'mish' } }, 'FORMAT', 'config.json: hidden_act'],
+    [{ ...bert, 'config.json': { ...config, hidden_act: 'mish' } }, 'FORMAT', 'hidden_act'],
     [
       { ...bert, 'config.json': { ...config, position_embedding_type: 'relative_key' } },
       'FORMAT',
-      'config.json: position_embedding_type'
+      'position_embedding_type'
     ],
-    [{ ...bert, 'config.json': { ...config, hidden_size: undefined } }, 'FORMAT', 'config.json'],
+    [{ ...bert, 'config.json': { ...config, hidden_size: undefined } }, 'FORMAT', 'hidden_size'],
     [{ ...bert, 'config.json': new TextEncoder().encode('<!doctype html>') }, 'FORMAT', 'config.json'],
     [{ 'config.json': config }, 'FORMAT', 'source'],
     [{ ...bert, 'config.json': { ...config, hidden_size: 32 } }, 'SHAPE', undefined],

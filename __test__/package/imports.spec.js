@@ -20,7 +20,7 @@ const BELOW = /** @type {Record<string, string[]>} */ ({
   plot: ['checks'],
   compat: ['face', 'checks'],
   entries: ['compat', 'models', 'face', 'loaders', 'runtime', 'checks'],
-  cli: ['entries', 'plot', 'face', 'loaders', 'runtime', 'weights', 'checks']
+  cli: ['entries', 'plot', 'face', 'names', 'loaders', 'runtime', 'weights', 'checks']
 })
 
 /** The room of a file; `index.js` is an entry. @param {string} path */

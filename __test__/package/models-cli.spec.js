@@ -1,6 +1,6 @@
 // The commands that run models, as separate processes.
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -112,6 +112,24 @@ test('search finds the texts closest to a query, and rerank sorts texts by a cro
     ranked.map((/** @type {{ text: string }} */ { text }) => text),
     expected.map(({ index }) => texts[index])
   )
+})
+
+test('generate continues a text, and prints it as it comes', async (t) => {
+  const folder = scratch(t)
+  for (const [from, names] of /** @type {const} */ ([
+    ['llama', ['config.json', 'model.safetensors']],
+    ['cross-encoder', ['tokenizer.json', 'tokenizer_config.json']]
+  ])) {
+    for (const name of names) cpSync(join(root, '__test__/golden/models', from, name), join(folder, name))
+  }
+  const args = ['generate', 'the sky', '--model', folder, '--max-tokens', '5']
+  const { text, tokens } = JSON.parse((await run(...args, '--json')).stdout)
+  t.is(tokens.length, 5)
+  t.is((await run(...args)).stdout, `${text}\n`)
+  const warm = [...args, '--json', '--temperature', '5', '--seed', '3']
+  t.is((await run(...warm)).stdout, (await run(...warm)).stdout)
+  t.regex((await run(...args, '--top-p', 'x')).stderr, /--top-p: expected a number/)
+  t.regex((await run(...args, '--top-p', '2')).stderr, /topP: expected a number above 0, at most 1/)
 })
 
 test('wrong command lines and files end with a message in one line', async (t) => {

@@ -8,6 +8,7 @@ const COMMANDS = {
   bench: { file: '../../benchmark/run.js', about: 'time the native and the WebAssembly backend' },
   doctor: { file: './doctor.js', about: 'report which backends run here, and how to fix one that does not' },
   embed: { file: './embed.js', about: 'embed every text of a file with a model from its folder' },
+  generate: { file: './generate.js', about: 'continue a text with a model from its folder' },
   inspect: { file: './inspect.js', about: 'list the tensors in a safetensors file, and the layers they fit' },
   rerank: { file: './rerank.js', about: 'sort the texts of a file by a query, with a cross-encoder' },
   search: { file: './search.js', about: 'find the texts closest to a query among the vectors of embed' }

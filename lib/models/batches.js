@@ -4,13 +4,13 @@
 /** Some texts by their places in the caller's list. @typedef {{ texts: number[], tokens: Tokens[] }} Batch */
 
 /**
- * Batches in order of length, the longest texts first: a batch that does not fit into memory fails early. Texts of a
- * batch have the same length.
+ * Batches in order of length, the longest texts first: a batch that does not fit into memory fails early.
  *
  * @param {readonly Tokens[]} all
  * @param {number} batchTokens  a longer text is a batch of its own
+ * @param {boolean} isPacked  true if texts of different lengths may share a batch
  */
-export function batchesOf(all, batchTokens) {
+export function batchesOf(all, batchTokens, isPacked) {
   const order = all.map((_, text) => text).sort((a, b) => all[b].ids.length - all[a].ids.length || a - b)
   /** @type {Batch[]} */
   const batches = []
@@ -18,7 +18,7 @@ export function batchesOf(all, batchTokens) {
   let length = -1
   for (const text of order) {
     const tokens = all[text]
-    if (tokens.ids.length !== length || tokens.ids.length > room) {
+    if ((!isPacked && tokens.ids.length !== length) || tokens.ids.length > room || length < 0) {
       batches.push({ texts: [], tokens: [] })
       room = batchTokens
       length = tokens.ids.length

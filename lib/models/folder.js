@@ -35,12 +35,11 @@ export class Folder {
   }
 
   /**
-   * Reads a JSON file; undefined if there is none.
+   * Reads a text file; undefined if there is none.
    *
    * @param {string} name
-   * @returns {Promise<any>}
    */
-  async json(name) {
+  async text(name) {
     const source = await this.find(name)
     if (source === undefined) return undefined
     const bytes = new Uint8Array(source.size)
@@ -49,7 +48,18 @@ export class Folder {
     } finally {
       await source.close()
     }
-    const text = decoder('utf-8').decode(bytes)
+    return decoder('utf-8').decode(bytes)
+  }
+
+  /**
+   * Reads a JSON file; undefined if there is none.
+   *
+   * @param {string} name
+   * @returns {Promise<any>}
+   */
+  async json(name) {
+    const text = await this.text(name)
+    if (text === undefined) return undefined
     try {
       return JSON.parse(text)
     } catch {

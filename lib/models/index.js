@@ -3,10 +3,12 @@
 import { describe, fault } from '../checks/errors.js'
 import { pickOptions } from '../checks/options.js'
 import { Watch, throwIfAborted } from '../runtime/async/watch.js'
-import { ENCODERS } from './encoders.js'
+import { Checkpoint } from './checkpoint.js'
+import { CHECKPOINTS } from './checkpoints.js'
+import { readConfig } from './config.js'
 import { openFolder } from './folder.js'
 import { createModel, Model } from './model.js'
-import { Checkpoint, Network } from './network.js'
+import { Network } from './network.js'
 import { readPooling } from './pooling.js'
 import { checkTokenizer, Encoder, readTokenizer } from './tokens.js'
 
@@ -27,17 +29,17 @@ export function createModels(entry) {
     const folder = openFolder(source)
     const config = await folder.object('config.json')
     if (config === undefined) throw fault('FORMAT', 'source', 'a folder with a config.json', 'none')
-    const row = familyOf(config)
-    const network = new Network(attention, row, config)
+    const network = networkOf(attention, config)
     const [pooling, tokens] = [await readPooling(folder, attention), await tokensOf(folder, given.tokenizer)]
-    const limit = Math.min(pooling.maxLength ?? tokens?.maxLength ?? Infinity, positionsOf(network))
-    const numParameters = await loadWeights(folder, row, network, watch)
+    const limit = Math.min(pooling.maxLength ?? tokens?.maxLength ?? Infinity, network.maxLength)
+    const numParameters = await loadWeights(folder, network, watch)
     return createModel({
       family: String(config.model_type),
       config: Object.freeze(config),
       network,
       pooling,
       numParameters,
+      chat: await readChat(folder, config),
       ...(tokens && { tokens: new Encoder(tokens.tokenizer, limit, tokens.side) })
     })
   }
@@ -45,10 +47,18 @@ export function createModels(entry) {
   return { loadModel, Model }
 }
 
-/** @param {Record<string, any>} config */
-function familyOf({ model_type: family }) {
-  if (typeof family === 'string' && Object.hasOwn(ENCODERS, family)) return ENCODERS[family]
-  throw fault('FORMAT', 'config.json: model_type', `one of ${Object.keys(ENCODERS).join(', ')}`, describe(family))
+/**
+ * @param {import('../../index.d.ts').Attention} attention
+ * @param {Record<string, any>} config
+ */
+function networkOf(attention, config) {
+  const { model_type: family } = config
+  if (typeof family !== 'string' || !Object.hasOwn(CHECKPOINTS, family)) {
+    const expected = `one of ${Object.keys(CHECKPOINTS).join(', ')}`
+    throw fault('FORMAT', 'config.json: model_type', expected, describe(family))
+  }
+  const row = CHECKPOINTS[family]
+  return new Network(attention, row, readConfig(config).stacks[row.stack], config)
 }
 
 /**
@@ -60,23 +70,35 @@ async function tokensOf(folder, given) {
   return { tokenizer: checkTokenizer(given), maxLength: undefined, side: /** @type {const} */ ('right') }
 }
 
-/** The number of tokens that have positions. @param {Network} network */
-function positionsOf({ row, sizes, config }) {
-  return row.positions === undefined ? Infinity : sizes.maxPositions - (row.firstPosition?.(config) ?? 0)
+/**
+ * The tokens that end a generated text, and the template of messages.
+ *
+ * @param {import('./folder.js').Folder} folder
+ * @param {Record<string, any>} config
+ */
+async function readChat(folder, config) {
+  const generation = await folder.object('generation_config.json')
+  const tokenizer = (await folder.object('tokenizer_config.json')) ?? {}
+  const ends = generation?.eos_token_id ?? config.eos_token_id ?? []
+  const template = (await folder.text('chat_template.jinja')) ?? tokenizer.chat_template
+  return {
+    ends: new Set([ends].flat().map(Number)),
+    template: typeof template === 'string' ? template : undefined,
+    config: tokenizer
+  }
 }
 
 /**
  * @param {import('./folder.js').Folder} folder
- * @param {import('./encoders.js').Row} row
  * @param {Network} network
  * @param {Watch} watch
  */
-async function loadWeights(folder, row, network, watch) {
+async function loadWeights(folder, network, watch) {
   const file = await folder.weights()
   try {
     const total = file.names.reduce((sum, name) => sum + file.describe(name).shape.reduce((a, b) => a * b, 1), 0)
     let done = 0
-    const checkpoint = new Checkpoint(file, row.roots, row.words, (elements) => {
+    const checkpoint = new Checkpoint(file, network.row, (elements) => {
       throwIfAborted(watch.signal)
       done += elements
       watch.onProgress?.(Math.min(done / total, 1))

@@ -6,6 +6,8 @@ import { isLength } from '../checks/tensor.js'
 import { Watch, throwIfAborted } from '../runtime/async/watch.js'
 import { disposeSymbol } from '../face/layers.js'
 import { batchesOf, pack } from './batches.js'
+import { Generator, TextStream, promptText, readGeneration } from './generate.js'
+import { eachRow } from './network.js'
 import { normalizeRows } from './pooling.js'
 
 /** @typedef {{ data: Float32Array, shape: number[] }} Matrix */
@@ -21,6 +23,8 @@ import { normalizeRows } from './pooling.js'
  * @property {import('./tokens.js').Encoder} [tokens]
  * @property {import('./pooling.js').Pooling} pooling
  * @property {number} numParameters
+ * @property {{ ends: ReadonlySet<number>, template?: string | undefined, config: Record<string, any> }} chat  the tokens
+ *   that end a text, the template of messages, and tokenizer_config.json
  */
 
 /** Tokens of a batch unless the caller says otherwise: as many as make products fast. */
@@ -32,6 +36,8 @@ const KEY = Symbol('model')
 export class Model {
   #parts
   #isDisposed = false
+  /** @type {Generator | undefined} */
+  #generator
 
   /**
    * @param {symbol} key
@@ -60,7 +66,9 @@ export class Model {
 
   /** @returns {('embed' | 'rerank' | 'classify' | 'generate')[]} */
   get tasks() {
-    if (this.#parts.network.task !== 'ForSequenceClassification') return ['embed']
+    const { task, row } = this.#parts.network
+    if (row.stack === 'decoder') return task === undefined ? ['embed'] : ['embed', 'generate']
+    if (task !== 'ForSequenceClassification') return ['embed']
     return labelCount(this.config) === 1 ? ['embed', 'rerank'] : ['embed', 'classify']
   }
 
@@ -113,18 +121,18 @@ export class Model {
     }
     const tokens = readInputs(inputs)
     const packed = pack(tokens)
-    const size = network.sizes.modelDim
+    const size = network.size
     const count = packed.ids.length
     const hidden = { data: new Float32Array(count * size), shape: [count, size] }
     const states = hiddenStates
-      ? Array.from({ length: network.sizes.numLayers + 1 }, () => ({
+      ? Array.from({ length: network.layers.length + 1 }, () => ({
           data: new Float32Array(count * size),
           shape: [count, size]
         }))
       : undefined
     const maps = attentions ? tokens.map(() => /** @type {Matrix[]} */ ([])) : undefined
     // Weights are computed text by text.
-    for (const { texts, tokens: some } of batchesOf(tokens, attentions ? 1 : BATCH_TOKENS)) {
+    for (const { texts, tokens: some } of batchesOf(tokens, attentions ? 1 : BATCH_TOKENS, network.isPacked)) {
       const onState = (/** @type {number} */ index, /** @type {Matrix} */ x) =>
         states && scatter(x, texts, packed, states[index])
       const result = await run(network, some, watch, { onState, weights: maps && maps[texts[0]] })
@@ -153,11 +161,11 @@ export class Model {
     const all = list.map((text) => encoder.encode(prompt + (pooling.lowercase ? text.toLowerCase() : text)))
     const skip = prompt !== '' && !pooling.includesPrompt ? encoder.promptLength(prompt) : 0
     const finish = finishOf(pooling, given)
-    const empty = finish(pooling.pool({ data: new Float32Array(0), shape: [0, network.sizes.modelDim] }, []))
+    const empty = finish(pooling.pool({ data: new Float32Array(0), shape: [0, network.size] }, []))
     const size = empty.shape[1]
     const vectors = new Float32Array(all.length * size)
     let done = 0
-    for (const { texts: some, tokens } of batchesOf(all, batchTokensOf(given.batchTokens))) {
+    for (const { texts: some, tokens } of batchesOf(all, batchTokensOf(given.batchTokens), network.isPacked)) {
       const hidden = await run(network, tokens, watch, {})
       const { starts } = pack(tokens)
       const spans = tokens.map((_, index) => {
@@ -210,7 +218,50 @@ export class Model {
     })
   }
 
-  /** @param {'rerank' | 'classify'} task */
+  /**
+   * @param {unknown} prompt
+   * @param {unknown} [options]
+   */
+  async *generate(prompt, options) {
+    const names = /** @type {const} */ ([
+      'maxTokens',
+      'temperature',
+      'topK',
+      'topP',
+      'repetitionPenalty',
+      'seed',
+      'stop',
+      'signal'
+    ])
+    const { signal, ...given } = pickOptions(options, names)
+    const watch = watchOf({ signal })
+    const { maxTokens, stops, sampling } = readGeneration(given)
+    this.#checkTask('generate')
+    const { network, chat } = this.#parts
+    const encoder = this.#tokens()
+    const { text, isBare } = await promptText(prompt, chat)
+    const ids = encoder.encodeWhole(text, isBare)
+    const room = network.maxLength - ids.length
+    if (ids.length === 0) throw fault('OPTION', 'prompt', 'at least one token', 'none')
+    if (room < 1) throw fault('OPTION', 'prompt', `fewer than ${network.maxLength} tokens`, `${ids.length}`)
+    const count = Math.min(maxTokens, room)
+    this.#generator ??= new Generator(network)
+    const stream = new TextStream((all) => encoder.decode(all), stops)
+    let made = 0
+    for await (const token of this.#generator.run(ids, ids.length + count, sampling)) {
+      throwIfAborted(watch.signal)
+      this.#open()
+      made++
+      const isEnd = chat.ends.has(token)
+      const part = isEnd ? '' : stream.push(token)
+      const isLast = isEnd || stream.isStopped || made === count
+      const rest = isLast ? stream.end() : ''
+      if (!isEnd || rest !== '') yield { token, text: part + rest }
+      if (isLast) return
+    }
+  }
+
+  /** @param {'rerank' | 'classify' | 'generate'} task */
   #checkTask(task) {
     this.#open()
     if (this.tasks.includes(task)) return
@@ -231,7 +282,7 @@ export class Model {
     const all = texts.map((text) => encoder.encode(text))
     const labels = labelCount(this.config)
     const data = new Float32Array(all.length * labels)
-    for (const { texts: some, tokens } of batchesOf(all, BATCH_TOKENS)) {
+    for (const { texts: some, tokens } of batchesOf(all, BATCH_TOKENS, network.isPacked)) {
       const hidden = await run(network, tokens, watch, {})
       const logits = headOf(network, hidden, pack(tokens).starts)
       some.forEach((text, row) => data.set(logits.data.subarray(row * labels, (row + 1) * labels), text * labels))
@@ -241,6 +292,7 @@ export class Model {
 
   dispose() {
     this.#isDisposed = true
+    this.#generator?.dispose()
     this.#parts.network.dispose()
   }
 
@@ -256,7 +308,7 @@ export const createModel = (parts) => new Model(KEY, parts)
  * Runs some texts through all layers, off the calling thread.
  *
  * @param {Network} network
- * @param {readonly Tokens[]} tokens  of one length
+ * @param {readonly Tokens[]} tokens  of one length, unless the network packs texts
  * @param {Watch} watch
  * @param {{ onState?: (index: number, x: Matrix) => void, weights?: Matrix[] | undefined }} wanted
  * @returns {Promise<Matrix>} `[T, modelDim]`
@@ -266,13 +318,22 @@ async function run(network, tokens, watch, { onState, weights }) {
   const packed = pack(tokens)
   const embedded = /** @type {NonNullable<Network['embeddings']>} */ (network.embeddings).run(packed)
   const [count, size] = embedded.shape
-  const shape = [tokens.length, tokens.length === 0 ? 0 : count / tokens.length, size]
+  // Weights are those of one text at a time; packed texts have none.
+  const isPacked = network.isPacked && weights === undefined
+  const shape = isPacked ? [1, count, size] : [tokens.length, tokens.length === 0 ? 0 : count / tokens.length, size]
   let x = { data: embedded.data, shape }
+  const relativeBias = network.biasOf(Math.max(...tokens.map(({ ids }) => ids.length), 1))
   onState?.(0, embedded)
+  const last = network.layers.length - 1
   for (const [index, layer] of network.layers.entries()) {
-    const options = { ...(watch.signal && { signal: watch.signal }), ...(weights && { weights: true }) }
+    const options = {
+      ...(watch.signal && { signal: watch.signal }),
+      ...(weights && { weights: true }),
+      ...(isPacked && { cuSeqlens: packed.starts }),
+      ...(relativeBias && { relativeBias })
+    }
     const { output, weights: map } = await layer.forwardAsync(x, options)
-    x = output
+    x = index === last ? { data: network.finish({ data: output.data, shape: [count, size] }).data, shape } : output
     weights?.push({ data: map.data, shape: map.shape.slice(1) })
     onState?.(index + 1, { data: x.data, shape: [count, size] })
   }
@@ -294,7 +355,7 @@ function headOf(network, hidden, starts) {
   for (let text = 0; text < count; text++) {
     first.set(hidden.data.subarray(starts[text] * size, (starts[text] + 1) * size), text * size)
   }
-  return network.head({ data: first, shape: [count, size] })
+  return eachRow({ data: first, shape: [count, size] }, (row) => network.head(row))
 }
 
 /**

@@ -1,95 +1,33 @@
-// An encoder on one backend: embeddings, layers and head, made from the entries of a checkpoint one part at a time.
+// A network on one backend: embeddings, layers, the last norm and the head, made from a checkpoint one part at a time.
 
 import { fault } from '../checks/errors.js'
-import { sizesOf } from './encoders.js'
 
 /** @typedef {import('../../index.d.ts').Attention} Attention */
 /** @typedef {{ data: Float32Array, shape: number[] }} Matrix */
-/** @typedef {import('./encoders.js').Row} Row */
+/** @typedef {import('./checkpoints.js').Row} Row */
+/** @typedef {import('./checkpoints.js').HeadStep} HeadStep */
 /** A norm's parameters. @typedef {{ weight: Matrix, bias?: Matrix, epsilon: number }} Norm */
+/** A weight with its bias. @typedef {{ weight: Matrix, bias?: Matrix }} Projection */
 /**
  * Packed texts: ids and types of all tokens, and where each text starts; the last entry is the number of tokens.
  *
  * @typedef {{ ids: Int32Array, types: Int32Array, starts: Int32Array }} Packed
  */
 
-/** Activations of heads beside those of the API. */
-const tanh = (/** @type {Matrix} */ { data, shape }) => ({ data: data.map(Math.tanh), shape })
-const relu = (/** @type {Matrix} */ { data, shape }) => ({ data: data.map((x) => Math.max(x, 0)), shape })
+/** The names of the sizes that only the surroundings of layers need. */
+const EPSILONS = ['layer_norm_eps', 'norm_eps', 'layer_norm_epsilon', 'norm_epsilon', 'rms_norm_eps']
 
-/** Reads entries of a checkpoint, and counts them. */
-export class Checkpoint {
-  #file
-  #root
-  #onEntry
-  parameters = 0
+/** @param {Matrix} matrix @param {(x: number) => number} change @returns {Matrix} */
+const mapped = ({ data, shape }, change) => ({ data: data.map(change), shape })
 
-  /**
-   * @param {import('../weights/open.js').SafetensorsFile} file
-   * @param {readonly string[]} roots  possible prefixes of the base model
-   * @param {string} words  an entry below the root
-   * @param {(elements: number) => void} onEntry
-   */
-  constructor(file, roots, words, onEntry) {
-    this.#file = file
-    const root = roots.find((prefix) => file.names.includes(prefix + words))
-    if (root === undefined) {
-      throw fault('FORMAT', 'model.safetensors', `an entry ${roots.at(-1)}${words}`, 'none of that name')
-    }
-    this.#root = root
-    this.#onEntry = onEntry
-  }
-
-  /** @param {string} name  with `^` at the front if it is below the root */
-  #full(name) {
-    return name.startsWith('^') ? this.#root + name.slice(1) : name
-  }
-
-  /** @param {string} name */
-  has(name) {
-    return this.#file.names.includes(this.#full(name))
-  }
-
-  /**
-   * @param {string} name
-   * @returns {Promise<Matrix>}
-   */
-  async tensor(name) {
-    const full = this.#full(name)
-    const tensor = await this.#file.tensor(full)
-    if (!(tensor.data instanceof Float32Array))
-      throw fault('FORMAT', full, 'an entry of floats', tensor.data.constructor.name)
-    this.#count(tensor)
-    return tensor
-  }
-
-  /** @param {string} name */
-  async optional(name) {
-    return this.has(name) ? this.tensor(name) : undefined
-  }
-
-  /** The entries below a prefix. @param {string} prefix */
-  async state(prefix) {
-    const state = await this.#file.stateDict({ prefix: this.#full(prefix) })
-    for (const tensor of Object.values(state)) this.#count(tensor)
-    return state
-  }
-
-  /** @param {{ shape: readonly number[] }} tensor */
-  #count({ shape }) {
-    const elements = shape.reduce((product, size) => product * size, 1)
-    this.parameters += elements
-    this.#onEntry(elements)
-  }
-}
-
-/** The sum of word, position and type embeddings, normalized and projected. */
+/** The sum of word, position and type embeddings, scaled, normalized and projected. */
 class Embeddings {
   /** @type {Matrix | undefined} */ positions
   /** @type {Matrix | undefined} */ types
   /** @type {Norm | undefined} */ norm
-  /** @type {{ weight: Matrix, bias: Matrix } | undefined} */ projection
+  /** @type {Projection | undefined} */ projection
   firstPosition = 0
+  scale = 1
 
   /**
    * @param {Attention} attention
@@ -100,70 +38,125 @@ class Embeddings {
     this.words = words
   }
 
-  /** @param {Packed} packed @returns {Matrix} */
-  run({ ids, types, starts }) {
-    const { words, positions } = this
-    const size = words.shape[1]
+  /**
+   * @param {Packed} packed
+   * @param {number} [past]  tokens before those of each text
+   * @returns {Matrix}
+   */
+  run({ ids, types, starts }, past = 0) {
+    const size = this.words.shape[1]
     const data = new Float32Array(ids.length * size)
-    const add = (
-      /** @type {Matrix} */ table,
-      /** @type {number} */ row,
-      /** @type {number} */ at,
-      /** @type {string} */ what
-    ) => {
-      if (!(row >= 0 && row < table.shape[0])) {
-        throw fault('DOMAIN', what, `an integer from 0 to ${table.shape[0] - 1}`, `${row}`)
-      }
-      for (let i = 0; i < size; i++) data[at * size + i] += table.data[row * size + i]
-    }
     for (let text = 0; text + 1 < starts.length; text++) {
       for (let at = starts[text]; at < starts[text + 1]; at++) {
-        add(words, ids[at], at, 'ids')
-        if (positions) add(positions, this.firstPosition + at - starts[text], at, 'positions')
-        if (this.types) add(this.types, types[at], at, 'types')
+        const row = data.subarray(at * size, (at + 1) * size)
+        addRow(row, this.words, ids[at], 'ids', this.scale)
+        if (this.positions) addRow(row, this.positions, this.firstPosition + past + at - starts[text], 'positions')
+        if (this.types) addRow(row, this.types, types[at], 'types')
       }
     }
     let x = /** @type {Matrix} */ ({ data, shape: [ids.length, size] })
     if (this.norm) x = /** @type {Matrix} */ (this.attention.layerNorm(x, this.norm))
-    if (this.projection)
-      x = /** @type {Matrix} */ (this.attention.linear(x, this.projection.weight, this.projection.bias))
-    return x
+    return this.projection ? project(this.attention, x, this.projection) : x
   }
+}
+
+/**
+ * @param {Float32Array} row
+ * @param {Matrix} table
+ * @param {number} index
+ * @param {string} argument
+ * @param {number} [scale]
+ */
+function addRow(row, { data, shape: [count, size] }, index, argument, scale = 1) {
+  if (!(index >= 0 && index < count)) {
+    throw fault('DOMAIN', argument, `integers from 0 to ${count - 1}`, `${index}`)
+  }
+  for (let i = 0; i < size; i++) row[i] += Math.fround(data[index * size + i] * scale)
+}
+
+/**
+ * @param {Attention} attention
+ * @param {Matrix} x
+ * @param {Projection} projection
+ */
+const project = (attention, x, { weight, bias }) => /** @type {Matrix} */ (attention.linear(x, weight, bias))
+
+/**
+ * Applies a function to each row on its own, since the order of sums in a product follows the number of rows.
+ *
+ * @param {Matrix} x
+ * @param {(row: Matrix) => Matrix} change
+ * @returns {Matrix}
+ */
+export function eachRow({ data, shape: [count, size] }, change) {
+  if (count === 0) return { data, shape: [0, change({ data: new Float32Array(size), shape: [1, size] }).shape[1]] }
+  const rows = Array.from({ length: count }, (_, row) =>
+    change({ data: data.subarray(row * size, (row + 1) * size), shape: [1, size] })
+  )
+  const width = rows[0].shape[1]
+  const output = new Float32Array(count * width)
+  rows.forEach((row, index) => output.set(row.data, index * width))
+  return { data: output, shape: [count, width] }
 }
 
 export class Network {
   /** @type {any[]} */
   layers = []
-  /** @type {import('./encoders.js').HeadStep[]} */
+  /** @type {Embeddings | undefined} */
+  embeddings = undefined
+  /** The end of the architecture's name, such as `ForTokenClassification`; undefined without a head. @type {string | undefined} */
+  task = undefined
+  /** The table of biases that all layers share. @type {Matrix | undefined} */
+  #relativeBias
+  /** @type {Norm | undefined} */
+  #finalNorm
+  /** @type {readonly HeadStep[]} */
   #steps = []
-  /** @type {Map<string, { weight: Matrix, bias?: Matrix }>} */
+  /** @type {Map<string, Projection>} */
   #parts = new Map()
 
   /**
    * @param {Attention} attention
    * @param {Row} row
+   * @param {import('./config.js').Stack} stack
    * @param {Record<string, any>} config
    */
-  constructor(attention, row, config) {
+  constructor(attention, row, stack, config) {
     this.attention = attention
     this.row = row
-    this.sizes = sizesOf(row, config)
+    this.stack = stack
     this.config = config
-    /** @type {Embeddings | undefined} */
-    this.embeddings = undefined
+    const given = EPSILONS.map((name) => config[name]).find((value) => typeof value === 'number')
+    this.epsilon = given ?? row.epsilon
+  }
+
+  /** True if texts of different lengths may share a pass through the layers. */
+  get isPacked() {
+    return this.row.stack === 'encoder'
+  }
+
+  get size() {
+    return this.stack.modelDim
+  }
+
+  /** The number of tokens that have positions. */
+  get maxLength() {
+    const { row, stack, config } = this
+    return (stack.maxPositions ?? Infinity) - (row.firstPosition?.(config) ?? 0)
   }
 
   /**
    * Reads every part of the checkpoint; what was made is disposed of if that fails.
    *
-   * @param {Checkpoint} checkpoint
+   * @param {import('./checkpoint.js').Checkpoint} checkpoint
    */
   async load(checkpoint) {
     try {
       this.embeddings = await this.#loadEmbeddings(checkpoint)
-      const count = this.row.isShared ? 1 : this.sizes.numLayers
-      for (let index = 0; index < count; index++) this.layers.push(await this.#loadLayer(checkpoint, index))
-      while (this.layers.length < this.sizes.numLayers) this.layers.push(this.layers[0])
+      await this.#loadLayers(checkpoint)
+      const { finalNorm, relativeBias } = this.row
+      if (relativeBias !== undefined) this.#relativeBias = await checkpoint.tensor(`^${relativeBias}`)
+      if (finalNorm !== undefined) this.#finalNorm = await this.#loadNorm(checkpoint, `^${finalNorm}`)
       await this.#loadHead(checkpoint)
     } catch (error) {
       this.dispose()
@@ -171,75 +164,114 @@ export class Network {
     }
   }
 
-  /** @param {Checkpoint} checkpoint */
+  /** @param {import('./checkpoint.js').Checkpoint} checkpoint */
   async #loadEmbeddings(checkpoint) {
-    const { row, sizes } = this
+    const { row, config } = this
     const embeddings = new Embeddings(this.attention, await checkpoint.tensor(`^${row.words}`))
     if (row.positions) embeddings.positions = await checkpoint.tensor(`^${row.positions}`)
     if (row.types) embeddings.types = await checkpoint.optional(`^${row.types}`)
     if (row.norm) embeddings.norm = await this.#loadNorm(checkpoint, `^${row.norm}`)
-    if (row.projection && embeddings.words.shape[1] !== sizes.modelDim) {
-      const [weight, bias] = [`^${row.projection}.weight`, `^${row.projection}.bias`]
-      embeddings.projection = { weight: await checkpoint.tensor(weight), bias: await checkpoint.tensor(bias) }
+    if (row.projection && embeddings.words.shape[1] !== this.size) {
+      embeddings.projection = await this.#loadProjection(checkpoint, `^${row.projection}`)
     }
-    embeddings.firstPosition = row.firstPosition?.(this.config) ?? 0
+    embeddings.firstPosition = row.firstPosition?.(config) ?? 0
+    embeddings.scale = row.scale?.(config) ?? 1
     return embeddings
   }
 
+  /** @param {import('./checkpoint.js').Checkpoint} checkpoint */
+  async #loadLayers(checkpoint) {
+    /** @type {Map<string, any>} */
+    const made = new Map()
+    for (const [index, { layer: kind, config }] of this.stack.layers.entries()) {
+      const prefix = this.row.layer(index)
+      let layer = made.get(prefix)
+      if (layer === undefined) {
+        const Layer = /** @type {any} */ (this.attention)[kind]
+        layer = new Layer(config)
+        made.set(prefix, layer)
+        this.layers.push(layer.loadStateDict(await checkpoint.state(`^${prefix}`)))
+      } else {
+        this.layers.push(layer)
+      }
+    }
+  }
+
   /**
-   * @param {Checkpoint} checkpoint
+   * @param {import('./checkpoint.js').Checkpoint} checkpoint
    * @param {string} name
    * @returns {Promise<Norm>}
    */
   async #loadNorm(checkpoint, name) {
-    const bias = await checkpoint.optional(`${name}.bias`)
-    return { weight: await checkpoint.tensor(`${name}.weight`), ...(bias && { bias }), epsilon: this.sizes.epsilon }
+    const { weight, bias } = await this.#loadProjection(checkpoint, name)
+    const offset = name === `^${this.row.finalNorm}` ? (this.row.normOffset ?? 0) : 0
+    return { weight: mapped(weight, (x) => x + offset), ...(bias && { bias }), epsilon: this.epsilon }
   }
 
   /**
-   * @param {Checkpoint} checkpoint
-   * @param {number} index
+   * @param {import('./checkpoint.js').Checkpoint} checkpoint
+   * @param {string} name
+   * @returns {Promise<Projection>}
    */
-  async #loadLayer(checkpoint, index) {
-    const { modelDim, numHeads, feedForwardDim, activation, epsilon } = this.sizes
-    const more = this.row.configure?.(this.sizes, this.config, index) ?? {}
-    const config = /** @type {any} */ ({ modelDim, numHeads, feedForwardDim, activation, epsilon, ...more })
-    const layer = new this.attention.TransformerEncoderLayer(config)
-    try {
-      return layer.loadStateDict(await checkpoint.state(`^${this.row.layer(index)}`))
-    } catch (error) {
-      layer.dispose()
-      throw error
-    }
+  async #loadProjection(checkpoint, name) {
+    const bias = await checkpoint.optional(`${name}.bias`)
+    return { weight: await checkpoint.tensor(`${name}.weight`), ...(bias && { bias }) }
   }
 
-  /** @param {Checkpoint} checkpoint */
+  /** @param {import('./checkpoint.js').Checkpoint} checkpoint */
   async #loadHead(checkpoint) {
-    const steps = this.headSteps()
+    const heads = this.row.heads(this.config)
+    const [architecture = ''] = this.config.architectures ?? []
+    const task = Object.keys(heads).find((ending) => String(architecture).endsWith(ending))
+    if (task === undefined) {
+      // Names such as BertForQuestionAnswering state a head; BertModel states none.
+      if (!/For[A-Z]|LMHead/.test(architecture)) return
+      const known = Object.keys(heads).map((ending) => `…${ending}`)
+      throw fault('FORMAT', 'config.json: architectures', ['…Model', ...known].join(', '), `'${architecture}'`)
+    }
+    const steps = heads[task]
+    const own = steps.filter((step) => 'linear' in step && !step.isTied && !step.linear.startsWith('^'))
+    // Folders of sentence-transformers often name a head that they do not have.
+    if (own.length > 0 && !own.some((step) => 'linear' in step && checkpoint.has(`${step.linear}.weight`))) return
     for (const step of steps) {
-      const name = 'linear' in step ? step.linear : 'norm' in step ? step.norm : undefined
-      if (name === undefined) continue
-      const isTied = 'isTied' in step && step.isTied && !checkpoint.has(`${name}.weight`)
-      const weight = isTied
-        ? /** @type {Embeddings} */ (this.embeddings).words
-        : await checkpoint.tensor(`${name}.weight`)
-      const bias =
-        (await checkpoint.optional(`${name}.bias`)) ??
-        (isTied ? await checkpoint.optional(name.replace(/[^.]*$/, 'bias')) : undefined)
-      this.#parts.set(name, { weight, ...(bias && { bias }) })
+      if ('norm' in step) this.#parts.set(step.norm, await this.#loadNorm(checkpoint, step.norm))
+      if ('linear' in step) this.#parts.set(step.linear, await this.#loadWords(checkpoint, step))
     }
     this.#steps = steps
+    this.task = task
   }
 
-  /** The end of the architecture's name, such as `ForTokenClassification`; undefined for the model without a head. */
-  get task() {
-    const [name = ''] = this.config.architectures ?? []
-    return Object.keys(this.row.heads).find((task) => String(name).endsWith(task))
+  /**
+   * @param {import('./checkpoint.js').Checkpoint} checkpoint
+   * @param {{ linear: string, isTied?: boolean }} step
+   * @returns {Promise<Projection>}
+   */
+  async #loadWords(checkpoint, { linear: name, isTied = false }) {
+    if (!isTied || checkpoint.has(`${name}.weight`)) return this.#loadProjection(checkpoint, name)
+    const bias =
+      (await checkpoint.optional(`${name}.bias`)) ?? (await checkpoint.optional(name.replace(/[^.]*$/, 'bias')))
+    return { weight: /** @type {Embeddings} */ (this.embeddings).words, ...(bias && { bias }) }
   }
 
-  /** @returns {import('./encoders.js').HeadStep[]} */
-  headSteps() {
-    return this.task === undefined ? [] : [...this.row.heads[this.task]]
+  /**
+   * The biases of the distance for texts of at most this length; undefined if the network has none.
+   *
+   * @param {number} length
+   */
+  biasOf(length) {
+    const table = this.#relativeBias
+    return table && this.attention.relativePositionBias(table, length)
+  }
+
+  /**
+   * Applies the last norm.
+   *
+   * @param {Matrix} x
+   */
+  finish(x) {
+    if (this.#finalNorm === undefined) return x
+    const norm = this.row.normKind === 'rms' ? this.attention.rmsNorm : this.attention.layerNorm
+    return /** @type {Matrix} */ (norm(x, this.#finalNorm))
   }
 
   /**
@@ -248,17 +280,20 @@ export class Network {
    * @param {Matrix} x
    */
   head(x) {
-    for (const step of this.#steps) {
-      if ('activate' in step) x = this.#activate(step.activate === 'hidden' ? this.sizes.activation : step.activate, x)
-      else if ('norm' in step) {
-        const norm = { .../** @type {Norm} */ (this.#parts.get(step.norm)), epsilon: this.sizes.epsilon }
-        x = /** @type {Matrix} */ (this.attention.layerNorm(x, norm))
-      } else {
-        const { weight, bias } = /** @type {Norm} */ (this.#parts.get(step.linear))
-        x = /** @type {Matrix} */ (this.attention.linear(x, weight, bias))
-      }
-    }
-    return x
+    return this.#steps.reduce((rows, step) => this.#apply(step, rows), x)
+  }
+
+  /**
+   * @param {HeadStep} step
+   * @param {Matrix} x
+   * @returns {Matrix}
+   */
+  #apply(step, x) {
+    if ('softcap' in step) return mapped(x, (value) => step.softcap * Math.tanh(value / step.softcap))
+    if ('activate' in step) return this.#activate(step.activate, x)
+    const part = /** @type {Projection} */ (this.#parts.get('norm' in step ? step.norm : step.linear))
+    if ('linear' in step) return project(this.attention, x, part)
+    return /** @type {Matrix} */ (this.attention.layerNorm(x, /** @type {Norm} */ (part)))
   }
 
   /**
@@ -266,10 +301,11 @@ export class Network {
    * @param {Matrix} x
    */
   #activate(name, x) {
-    if (name === 'tanh') return tanh(x)
-    if (name === 'relu') return relu(x)
-    if (name === 'silu') return /** @type {Matrix} */ (this.attention.silu(x))
-    return /** @type {Matrix} */ (this.attention.gelu(x, { approximate: name === 'gelu-tanh' ? 'tanh' : 'none' }))
+    const own = name === 'hidden' ? this.stack.layers[0]?.config.activation : name
+    if (own === 'tanh') return mapped(x, Math.tanh)
+    if (own === 'relu') return mapped(x, (value) => Math.max(value, 0))
+    if (own === 'silu') return /** @type {Matrix} */ (this.attention.silu(x))
+    return /** @type {Matrix} */ (this.attention.gelu(x, { approximate: own === 'gelu-tanh' ? 'tanh' : 'none' }))
   }
 
   dispose() {

@@ -1,6 +1,7 @@
 // From hidden states to one vector per text: the modules of sentence-transformers.
 
 import { describe, fault, isArray } from '../checks/errors.js'
+import { eachRow } from './network.js'
 
 /** @typedef {import('../../index.d.ts').Attention} Attention */
 /** @typedef {{ data: Float32Array, shape: number[] }} Matrix */
@@ -185,10 +186,11 @@ async function readDense(folder, inside, attention) {
   try {
     const weight = await file.tensor('linear.weight')
     const bias = config.bias === false ? undefined : await file.tensor('linear.bias')
-    return (vectors) => {
-      const { data, shape } = attention.linear(vectors, /** @type {any} */ (weight), /** @type {any} */ (bias))
-      return { data: data.map(DENSE_ACTIVATIONS[name]), shape: [...shape] }
-    }
+    return (vectors) =>
+      eachRow(vectors, (row) => {
+        const { data, shape } = attention.linear(row, /** @type {any} */ (weight), /** @type {any} */ (bias))
+        return { data: data.map(DENSE_ACTIVATIONS[name]), shape: [...shape] }
+      })
   } finally {
     await file.close()
   }

@@ -135,6 +135,16 @@ export class Encoder {
   }
 
   /**
+   * Encodes a text of any length.
+   *
+   * @param {string} text
+   * @param {boolean} isBare  true if the text has its special tokens
+   */
+  encodeWhole(text, isBare) {
+    return this.#tokenizer.encode(text, undefined, isBare).ids
+  }
+
+  /**
    * The number of tokens of a prompt at the beginning of a text: those of the prompt, without special tokens at its end.
    *
    * @param {string} prompt

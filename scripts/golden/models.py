@@ -26,6 +26,16 @@ SIZES = dict(
     max_position_embeddings=20,
 )
 DISTILBERT = dict(dim=16, n_layers=2, n_heads=2, hidden_dim=24, vocab_size=40, max_position_embeddings=20)
+DECODER = dict(
+    hidden_size=16,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=8,
+    intermediate_size=24,
+    vocab_size=40,
+    max_position_embeddings=64,
+)
 IDS = [[5, 6, 7, 8, 9, 10, 11], [12, 13, 14], [20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31]]
 
 CASES = {
@@ -40,7 +50,55 @@ CASES = {
     "electra-words": lambda: hf.ElectraForMaskedLM(hf.ElectraConfig(**SIZES, embedding_size=8)),
     "distilbert-classes": lambda: hf.DistilBertForSequenceClassification(hf.DistilBertConfig(**DISTILBERT)),
     "distilbert-words": lambda: hf.DistilBertForMaskedLM(hf.DistilBertConfig(**DISTILBERT)),
+    "mpnet-classes": lambda: hf.MPNetForSequenceClassification(hf.MPNetConfig(**SIZES)),
+    "mpnet-words": lambda: hf.MPNetForMaskedLM(hf.MPNetConfig(**SIZES)),
+    "albert-classes": lambda: hf.AlbertForSequenceClassification(hf.AlbertConfig(**SIZES, embedding_size=8)),
+    "albert-words": lambda: hf.AlbertForMaskedLM(hf.AlbertConfig(**SIZES, embedding_size=8)),
 }
+
+LLAMA3 = dict(
+    rope_type="llama3",
+    rope_theta=10000.0,
+    factor=4.0,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
+    original_max_position_embeddings=16,
+)
+GEMMA = dict(DECODER, query_pre_attn_scalar=6, sliding_window=4)
+
+DECODERS = {
+    "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**DECODER, rope_parameters=LLAMA3)),
+    "mistral": lambda: hf.MistralForCausalLM(hf.MistralConfig(**DECODER, sliding_window=4)),
+    "qwen2": lambda: hf.Qwen2ForCausalLM(hf.Qwen2Config(**without(DECODER, "head_dim"), tie_word_embeddings=True)),
+    "qwen3": lambda: hf.Qwen3ForCausalLM(hf.Qwen3Config(**DECODER)),
+    "gemma2": lambda: hf.Gemma2ForCausalLM(
+        hf.Gemma2Config(**GEMMA, attn_logit_softcapping=2.0, final_logit_softcapping=1.5)
+    ),
+    "gemma3": lambda: hf.Gemma3ForCausalLM(hf.Gemma3TextConfig(**GEMMA, layer_types=layer_types(3))),
+    "phi3": lambda: hf.Phi3ForCausalLM(
+        hf.Phi3Config(**without(DECODER, "head_dim"), pad_token_id=0, sliding_window=6)
+    ),
+    "olmo2": lambda: hf.Olmo2ForCausalLM(hf.Olmo2Config(**without(DECODER, "head_dim"))),
+    "smollm3": lambda: hf.SmolLM3ForCausalLM(
+        hf.SmolLM3Config(**without(DECODER, "head_dim"), no_rope_layers=[1, 0, 1], pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    ),
+    "starcoder2": lambda: hf.Starcoder2ForCausalLM(hf.Starcoder2Config(**without(DECODER, "head_dim"), sliding_window=5)),
+    "gpt2": lambda: hf.GPT2LMHeadModel(
+        hf.GPT2Config(n_embd=16, n_layer=3, n_head=4, n_positions=64, vocab_size=40)
+    ),
+    "gpt_neox": lambda: hf.GPTNeoXForCausalLM(
+        hf.GPTNeoXConfig(**without(DECODER, "head_dim", "num_key_value_heads"), rotary_pct=0.5)
+    ),
+}
+
+
+def without(sizes, *names):
+    return {name: value for name, value in sizes.items() if name not in names}
+
+
+def layer_types(count):
+    return ["full_attention" if index == count - 1 else "sliding_attention" for index in range(count)]
+
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a man is eating food someone eats meal the sky blue who ate what query : ##s ##ing".split()
 TEXTS = ["A man is eating food", "Someone eats a meal", "The sky is blue", "the the the a a a blue blue sky sky man man food food"]
@@ -55,17 +113,37 @@ def randomize(model, seed):
     return model.eval()
 
 
+def older(config):
+    """The same configuration as version 4 of transformers wrote it."""
+    old = {("torch_dtype" if key == "dtype" else key): value for key, value in config.items()}
+    old["transformers_version"] = "4.46.0"
+    if old["model_type"] in ("bert", "roberta", "xlm-roberta", "camembert", "electra"):
+        old["position_embedding_type"] = "absolute"
+    if old["model_type"] == "gemma3_text":
+        for name in ("layer_types", "_sliding_window_pattern"):
+            del old[name]
+        old["sliding_window_pattern"] = 3
+    rotary = old.pop("rope_parameters", None)
+    if rotary is None:
+        return old
+    if "full_attention" in rotary:
+        old["rope_local_base_freq"] = rotary["sliding_attention"]["rope_theta"]
+        rotary = rotary["full_attention"]
+    rest = {key: value for key, value in rotary.items() if key not in ("rope_theta", "partial_rotary_factor")}
+    if "partial_rotary_factor" in rotary:
+        old["rotary_pct" if old["model_type"] == "gpt_neox" else "partial_rotary_factor"] = rotary["partial_rotary_factor"]
+    old["rotary_emb_base" if old["model_type"] == "gpt_neox" else "rope_theta"] = rotary["rope_theta"]
+    old["rope_scaling"] = None if rest["rope_type"] == "default" else rest
+    return old
+
+
 def write_folder(name, model):
     folder = ROOT / name
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     config = json.loads((folder / "config.json").read_text())
-    older = {("torch_dtype" if key == "dtype" else key): value for key, value in config.items()}
-    older["transformers_version"] = "4.46.0"
-    if "absolute" not in older:
-        older["position_embedding_type"] = "absolute"
-    (folder / "config.v4.json").write_text(json.dumps(older, indent=2) + "\n")
+    (folder / "config.v4.json").write_text(json.dumps(older(config), indent=2) + "\n")
     return folder
 
 
@@ -80,6 +158,9 @@ def write_case(name, model):
         if hasattr(output, "logits"):
             logits.append(output.logits.reshape(-1, output.logits.shape[-1]))
     expected = {"hidden": torch.cat(hidden)}
+    if name in DECODERS:
+        greedy = dict(max_new_tokens=12, do_sample=False, eos_token_id=None, pad_token_id=0)
+        expected["tokens"] = torch.cat([model.generate(torch.tensor([ids]), **greedy)[:, len(ids) :] for ids in IDS]).float()
     if logits:
         expected["logits"] = torch.cat(logits)
     save_file(expected, folder / "expected.safetensors")
@@ -135,6 +216,8 @@ def write_cross_encoder(name):
 def main():
     for seed, (name, make) in enumerate(CASES.items()):
         write_case(name, randomize(make(), seed))
+    for seed, (name, make) in enumerate(DECODERS.items()):
+        write_case(name, randomize(make(), 100 + seed))
     write_sentences("sentences-dense", ["cls", "mean"], True)
     for mode in ("max", "weightedmean", "lasttoken", "mean_sqrt_len_tokens"):
         write_sentences(f"sentences-{mode}", [mode], False)
@@ -142,4 +225,5 @@ def main():
     (ROOT / "texts.json").write_text(json.dumps({"ids": IDS, "texts": TEXTS}) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()
