@@ -77,6 +77,7 @@ pub struct Biases {
     pub output: bool,
 }
 
+#[cfg(feature = "serde")]
 impl Biases {
     /// Returns whether the three input projections all have biases, or all have none.
     pub(crate) fn inputs_agree(self) -> bool {
