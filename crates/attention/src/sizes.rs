@@ -43,3 +43,9 @@ pub const SMALL_PROJECTION_COLUMNS: usize = 128;
 
 /// The maximum number of projection rows that run faster along their length than in partly filled lanes.
 pub const FEW_PROJECTION_ROWS: usize = 6;
+
+/// Values of a row that share a scale.
+pub const GROUP: usize = 32;
+
+/// The maximum number of elements in one parameter of a layer.
+pub const MOST_ELEMENTS: usize = i32::MAX as usize;

@@ -2,8 +2,8 @@
 
 use super::aggregate::Reduce;
 use crate::error::{Error, Result};
-use crate::options::MOST_ELEMENTS;
 use crate::ranges;
+use crate::sizes::MOST_ELEMENTS;
 
 /// The layer of PyTorch Geometric that a layer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,10 +20,11 @@ use crate::attention::{self, Arrays, Problem, Strides};
 use crate::context::rows::SharedMut;
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
-use crate::options::{AttentionOptions, Layout as Order, MOST_ELEMENTS};
+use crate::options::{AttentionOptions, Layout as Order};
 use crate::ranges;
 use crate::scratch;
 use crate::simd::{Kernel, Simd, scatter_rows};
+use crate::sizes::MOST_ELEMENTS;
 use crate::tensor::{Shape, Tensor, check_output, check_requested, try_zeroed};
 
 pub use features::FeatureMap;

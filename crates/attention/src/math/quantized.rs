@@ -10,8 +10,9 @@ use crate::context::{Context, operations};
 use crate::error::{Code, Error, Result};
 use crate::math::decimal::Decimal;
 use crate::math::linear::Finish;
-use crate::math::weight::{GROUP, Quantized};
+use crate::math::weight::Quantized;
 use crate::simd::{Kernel, Simd, narrow_f16, widen_f16};
+use crate::sizes::GROUP;
 use crate::sizes::{PROJECTION_COLUMNS, SMALL_PROJECTION_COLUMNS};
 use crate::tensor::try_zeroed;
 

@@ -3,10 +3,8 @@
 use crate::error::{Error, Result};
 use crate::math::quantized::quantize;
 use crate::simd::{Kernel, Level, Simd, narrow_bf16, narrow_f16, widen_f16};
+pub use crate::sizes::GROUP;
 use crate::tensor::{Shape, Tensor, try_zeroed};
-
-/// Values of a row that share a scale.
-pub const GROUP: usize = 32;
 
 /// The type of a layer's weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -4,7 +4,9 @@ use crate::attention::rotary::Rotary;
 use crate::error::{Error, Result};
 use crate::math::norm::NormKind;
 use crate::options::LayerKind;
+use crate::options::counts::INVALID_COUNT;
 use crate::ranges;
+use crate::sizes::MOST_ELEMENTS;
 
 /// The configuration of an attention layer. `num_heads` is required, and either `head_dim` or `model_dim`.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -134,12 +136,6 @@ impl QkNorm {
         Ok(resolved)
     }
 }
-
-/// The maximum number of elements in one parameter.
-pub(crate) const MOST_ELEMENTS: usize = i32::MAX as usize;
-
-/// A head size that is out of range; 0 stands for an absent one.
-pub(crate) const INVALID_COUNT: usize = usize::MAX - 1;
 
 impl AttentionConfig {
     /// Returns the size of the query input and of the output.

@@ -6,8 +6,9 @@ use crate::layers::parameters::{Parameter, Part};
 use crate::layers::sublayer::NormSettings;
 use crate::math::activation::Activation;
 use crate::math::norm::NormKind;
-use crate::options::{AttentionConfig, LayerKind, MOST_ELEMENTS};
+use crate::options::{AttentionConfig, LayerKind};
 use crate::ranges;
+use crate::sizes::MOST_ELEMENTS;
 
 /// The places of the norms around a sublayer f of a decoder layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

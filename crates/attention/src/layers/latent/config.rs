@@ -3,8 +3,8 @@
 use crate::attention::rotary::Rotary;
 use crate::error::{Error, Result};
 use crate::layers::parameters::{Initial, Parameter, Part};
-use crate::options::MOST_ELEMENTS;
 use crate::ranges;
+use crate::sizes::MOST_ELEMENTS;
 use crate::tensor::Shape;
 
 /// The configuration of latent attention. `model_dim`, `num_heads`, `latent_rank`, `nope_dim`, `rotary_dim` and

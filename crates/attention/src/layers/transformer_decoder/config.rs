@@ -6,8 +6,9 @@ use crate::layers::parameters::{Parameter, Part};
 use crate::layers::sublayer::NormSettings;
 use crate::math::activation::Activation;
 use crate::math::norm::NormKind;
-use crate::options::{AttentionConfig, LayerKind, MOST_ELEMENTS};
+use crate::options::{AttentionConfig, LayerKind};
 use crate::ranges;
+use crate::sizes::MOST_ELEMENTS;
 
 /// The configuration of a layer with cross-attention, with PyTorch's defaults. `model_dim` and `num_heads` are
 /// required.

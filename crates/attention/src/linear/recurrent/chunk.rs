@@ -21,8 +21,6 @@ use crate::sizes::MAX_TILE_LANES;
 
 /// The maximum number of positions in a chunk.
 const CHUNK: usize = 64;
-/// Chunks shorter than this run faster position by position.
-pub(super) const FEW: usize = 4;
 /// The maximum absolute sum of decays within a chunk, for decays that are factors of keys: `e^16` leaves room for any
 /// key, and a sum in single precision is within 10⁻⁶.
 const MAX_SUM: f64 = 16.0;

@@ -22,9 +22,12 @@ use crate::scratch::{self, Scratch};
 use crate::simd::{Kernel, Level, Simd};
 use crate::tensor::{Shape, Tensor, check_output};
 
-use chunk::{Buffers, FEW};
+use chunk::Buffers;
 pub(super) use state::StateLayout;
 use state::decay;
+
+/// Chunks shorter than this run faster position by position.
+const FEW: usize = 4;
 
 /// A checked call.
 pub(super) struct Plan<'a> {

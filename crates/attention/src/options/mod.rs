@@ -3,11 +3,13 @@
 //! With the feature `serde`, every options struct reads and writes the names of the npm package.
 
 mod attention_config;
+pub(crate) mod counts;
+#[cfg(feature = "serde")]
+pub(crate) mod seeds;
 
 use crate::error::{Error, Result};
 use crate::ranges;
 
-pub(crate) use attention_config::MOST_ELEMENTS;
 pub use attention_config::{AttentionConfig, Biases, NormOver, QkNorm};
 
 /// The order of the dimensions of 4-D inputs and outputs.
@@ -173,36 +175,6 @@ pub enum LayerKind {
     SelfAttention,
     /// A query input and a context.
     CrossAttention,
-}
-
-/// Reads seeds as signed integers, so that a negative seed is reported as out of range rather than as a parse error.
-#[cfg(feature = "serde")]
-pub(crate) mod seeds {
-    use serde::{Deserialize, Deserializer};
-
-    fn seed(given: i64) -> u64 {
-        u64::try_from(given).unwrap_or(u64::MAX)
-    }
-
-    pub(crate) fn one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        i64::deserialize(deserializer).map(seed)
-    }
-
-    pub(crate) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-        Option::<i64>::deserialize(deserializer).map(|given| given.map(seed))
-    }
-}
-
-/// Reads a count whose absence has a meaning of its own, so that an invalid one stays invalid.
-#[cfg(feature = "serde")]
-pub(crate) mod counts {
-    use serde::{Deserialize, Deserializer};
-
-    use super::attention_config::INVALID_COUNT;
-
-    pub(crate) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-        usize::deserialize(deserializer).map(|count| if count == 0 { INVALID_COUNT } else { count })
-    }
 }
 
 #[cfg(test)]
