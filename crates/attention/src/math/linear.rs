@@ -199,7 +199,7 @@ impl Kernel for Block<'_> {
             let rows = first..block.end.min(first + lanes);
             if rows.len() <= FEW_PROJECTION_ROWS && self.may_run_along_rows {
                 self.along_rows(simd, rows.clone());
-            } else if S::HAS_HALF_TILES && rows.len() <= S::LANES {
+            } else if S::HAS_HALF_TILES && rows.len() <= S::LANES && self.may_run_along_rows {
                 self.in_lanes::<S, ROWS, 1>(simd, rows.clone());
             } else {
                 self.in_lanes::<S, ROWS, VECTORS>(simd, rows.clone());

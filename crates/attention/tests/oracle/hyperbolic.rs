@@ -232,6 +232,7 @@ fn attentions(decades: f64) -> impl Strategy<Value = Attention> {
             case.mask = None;
         }
         case.kv_lengths.iter_mut().flatten().for_each(|length| *length = (*length).min(case.keys as i32));
+        (case.relative_heads, case.sinks) = (None, false);
         case.head_dim = case.head_dim.min(20);
         case.value_dim = case.value_dim.min(20);
         Attention::new(Setup { is_tangent, temperature, ..setup }, &case, decades)

@@ -76,7 +76,7 @@ fn alone(problem: &Problem, sequence: usize) -> Problem {
         q: select(case, &problem.q, case.heads(), case.queries, rows.clone()),
         k: select(case, &problem.k, case.kv_heads, case.keys, keys.clone()),
         v: select(case, &problem.v, case.kv_heads, case.keys, keys.clone()),
-        relative_bias: bias.flat_map(|bias| bias[start..][..own].to_vec()).collect(),
+        relative_bias: bias.flat_map(|bias| bias.get(start..start + own).unwrap_or_default().to_vec()).collect(),
         case: Case {
             queries: rows.len(),
             keys: keys.len(),

@@ -55,7 +55,7 @@ proptest! {
         let first = random.below(half + 1);
         let second = random.below(half - first + 1);
         let sections = sectioned.then(|| [first, second, half - first - second].map(|count| count as u64));
-        let frequencies: Option<Vec<f64>> = own.then(|| random.normals(half).iter().map(|&x| f64::from(x.tanh())).collect());
+        let frequencies: Option<Vec<f64>> = (own && half > 0).then(|| random.normals(half).iter().map(|&x| f64::from(x.tanh())).collect());
         let options = RotaryOptions { base, interleaved, dim, scale, factor, sections, layout };
         let axes = if sectioned { 3 } else { 1 };
         let count = match positions {
