@@ -1083,6 +1083,23 @@ export const entries = {
   'FlashAttention.blockSize': { of: (w) => new w.api.FlashAttention(4), name: 'blockSize', args: () => [] },
 
   'new Layer': { of: (w) => w.api.Layer, isNew: true, isAbstract: true, args: () => [{}] },
+  ...Object.fromEntries(
+    /** @type {const} */ ([
+      ['MultiHeadAttention', crossConfig],
+      ['SelfAttention', layerConfig],
+      ['CrossAttention', (/** @type {World} */ w) => ({ ...layerConfig(w), kDim: 3 })],
+      ['TransformerEncoderLayer', encoderConfig],
+      ['DecoderLayer', decoderConfig],
+      ['TransformerDecoderLayer', transformerDecoderConfig]
+    ]).map(([name, config]) => [
+      `${name}.createCache`,
+      {
+        of: (/** @type {World} */ w) => makeLayer(w, name, config),
+        name: 'createCache',
+        args: (/** @type {World} */ w) => [{ capacity: w.r.int(1, 8), ...w.some({ batch: () => 2, window: () => 1 }) }]
+      }
+    ])
+  ),
   ...layerEntries('MultiHeadAttention', crossConfig),
   ...twins('MultiHeadAttention.forward', (w) => makeLayer(w, 'MultiHeadAttention', crossConfig), multiCall),
   ...layerEntries('SelfAttention', layerConfig),

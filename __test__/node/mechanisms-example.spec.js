@@ -45,6 +45,10 @@ const parameters = {
   SelfAttention: 2 * (512 * 512 + 512) + 2 * (128 * 512 + 128),
   CrossAttention: 2 * (512 * 512 + 512) + 2 * (512 * 256 + 512),
   TransformerEncoderLayer: 4 * (512 * 512 + 512) + (2048 * 512 + 2048) + (512 * 2048 + 512) + 4 * 512,
+  DecoderLayer: 4 * 512 * 512 + 3 * 512 * 1024 + 2 * 512,
+  TransformerDecoderLayer: 8 * (512 * 512 + 512) + (1024 * 512 + 1024) + (512 * 1024 + 512) + 6 * 512,
+  // Queries, the latent with its norm, keys and values of each head, and the output.
+  LatentAttention: 8 * 48 * 512 + 80 * 512 + 64 + 8 * 96 * 64 + 512 * 512,
   GraphConvolution: 64 * 64 + 64,
   GraphSage: 2 * 64 * 64 + 64,
   // Two projections with biases, the scoring vector, and the bias of the output.
@@ -83,14 +87,19 @@ test.serial('the backends agree on each mechanism', (t) => {
 test('the tables have one line per selected mechanism and backend', async (t) => {
   const { code, stdout, stderr } = await tour('linear')
   t.is(code, 0, stderr)
-  for (const name of ['LinearAttention, elu', 'LinearAttention, relu', 'LinearAttention, favor+']) {
+  for (const name of [
+    'LinearAttention, elu',
+    'LinearAttention, relu',
+    'LinearAttention, favor+',
+    'LinearAttention, rule'
+  ]) {
     t.is(stdout.split('\n').filter((line) => line.startsWith(name)).length, 2, name)
   }
   t.regex(stdout, /^LinearAttention, elu .*q k v \[1,8,128,64\] +\[1,8,128,64\]$/m)
   const needs = (/** @type {string} */ backend) => `${backend} \\w+ +[\\d.]+ [mµ]s${' +[\\d,]+ KB'.repeat(4)}`
-  t.is(stdout.match(new RegExp(needs('native'), 'g'))?.length, 4)
-  t.is(stdout.match(new RegExp(`${needs('wasm')}.*\\de[-+]\\d+`, 'g'))?.length, 4)
-  t.regex(stdout, /^4 mechanisms; native and wasm differ by \d\.\de[-+]\d at most$/m)
+  t.is(stdout.match(new RegExp(needs('native'), 'g'))?.length, 5)
+  t.is(stdout.match(new RegExp(`${needs('wasm')}.*\\de[-+]\\d+`, 'g'))?.length, 5)
+  t.regex(stdout, /^5 mechanisms; native and wasm differ by \d\.\de[-+]\d at most$/m)
 })
 
 test('a text that matches no name exits with 2, and lists the names', async (t) => {

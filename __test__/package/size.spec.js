@@ -18,13 +18,13 @@ const file = (/** @type {string} */ name) => async () => readFileSync(join(root,
  * @type {{ name: string, read: () => Promise<Uint8Array>, limit: number }[]}
  */
 const downloads = [
-  { name: '`@ruvector/attention`', read: script('.'), limit: 212 },
-  { name: '`/external`: the script', read: script('./external'), limit: 41 },
-  { name: '`/external`: attention.simd.wasm', read: file('attention.simd.wasm'), limit: 165 },
-  { name: '`/external`: attention.relaxed.patch', read: file('attention.relaxed.patch'), limit: 5 },
-  { name: '`@ruvector/attention/core`', read: script('./core'), limit: 162 },
-  { name: '`/core/external`: the script', read: script('./core/external'), limit: 39 },
-  { name: '`/core/external`: attention.core.simd.wasm', read: file('attention.core.simd.wasm'), limit: 115 },
+  { name: '`@ruvector/attention`', read: script('.'), limit: 290 },
+  { name: '`/external`: the script', read: script('./external'), limit: 52 },
+  { name: '`/external`: attention.simd.wasm', read: file('attention.simd.wasm'), limit: 243 },
+  { name: '`/external`: attention.relaxed.patch', read: file('attention.relaxed.patch'), limit: 6 },
+  { name: '`@ruvector/attention/core`', read: script('./core'), limit: 227 },
+  { name: '`/core/external`: the script', read: script('./core/external'), limit: 50 },
+  { name: '`/core/external`: attention.core.simd.wasm', read: file('attention.core.simd.wasm'), limit: 181 },
   { name: '`/core/external`: attention.core.relaxed.patch', read: file('attention.core.relaxed.patch'), limit: 5 }
 ]
 

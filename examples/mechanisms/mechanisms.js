@@ -214,6 +214,16 @@ export const mechanisms = [
       return { call: () => stream.step(q, k, v).output, owned: [stream, attention] }
     }
   },
+  {
+    name: 'LinearAttention, rule',
+    computes: 'the gated delta rule: a state that decays and is corrected',
+    inputs: qkv,
+    prepare({ LinearAttention, createTensor }, { q, k, v }) {
+      const attention = new LinearAttention({ modelDim: MODEL, numHeads: HEADS, rule: 'delta', scale: 0.01 })
+      const beta = createTensor(new Float32Array(BATCH * HEADS * LENGTH).fill(0.01), [BATCH, HEADS, LENGTH])
+      return { call: () => attention.forward(q, k, v, { beta }).output, owned: [attention] }
+    }
+  },
   hyperbolic('poincare'),
   hyperbolic('lorentz'),
   graphLayer('GraphConvolution', 'sums over neighbors / roots of both degrees', { outFeatures: 64 }),
@@ -239,5 +249,70 @@ export const mechanisms = [
       const graph = ring(attention, NODES, EDGES_PER_NODE)
       return { call: () => attention.edgeSoftmax(graph, scores), owned: [graph] }
     }
+  },
+  {
+    name: 'scaledDotProductAttention, cuSeqlens',
+    computes: 'attention within each of four packed sequences',
+    inputs: qkv,
+    prepare: ({ scaledDotProductAttention }, { q, k, v }) => {
+      const cuSeqlens = Int32Array.of(0, 13, 40, 41, LENGTH)
+      return { call: () => scaledDotProductAttention(q, k, v, { cuSeqlens }).output }
+    }
+  },
+  {
+    name: 'relativeBias, alibiBias',
+    computes: 'softmax(q kᵀ / √D + biases of the distance) v',
+    inputs: qkv,
+    prepare: ({ alibiBias, scaledDotProductAttention }, { q, k, v }) => {
+      const relativeBias = alibiBias(HEADS, LENGTH)
+      return { call: () => scaledDotProductAttention(q, k, v, { relativeBias, causal: true }).output }
+    }
+  },
+  {
+    name: 'relativePositionBias',
+    computes: 'the biases of the distance of T5',
+    inputs: { table: [32, HEADS] },
+    prepare: ({ relativePositionBias }, { table }) => ({ call: () => relativePositionBias(table, LENGTH) })
+  },
+  {
+    name: 'meanPool',
+    computes: 'the mean over tokens',
+    inputs: rows,
+    prepare: ({ meanPool }, { x }) => ({ call: () => meanPool(x) })
+  },
+  {
+    name: 'DecoderLayer',
+    computes: 'causal attention and a gated network, as in Llama',
+    inputs: rows,
+    prepare({ DecoderLayer }, { x }) {
+      const decoder = new DecoderLayer({ modelDim: MODEL, numHeads: HEADS, feedForwardDim: 1024, seed: 42 })
+      return { call: () => decoder.forward(x).output, owned: [decoder] }
+    }
+  },
+  {
+    name: 'TransformerDecoderLayer',
+    computes: 'causal attention, attention to a context, and a network',
+    inputs: { ...rows, context: [BATCH, 32, MODEL] },
+    prepare({ TransformerDecoderLayer }, { x, context }) {
+      const sizes = { modelDim: MODEL, numHeads: HEADS, feedForwardDim: 1024, seed: 42 }
+      const decoder = new TransformerDecoderLayer(sizes)
+      return { call: () => decoder.forward(x, context).output, owned: [decoder] }
+    }
+  },
+  {
+    name: 'LatentAttention',
+    computes: 'attention over keys and values of a low rank',
+    inputs: rows,
+    prepare({ LatentAttention }, { x }) {
+      const sizes = { latentRank: 64, nopeDim: 32, rotaryDim: 16, valueDim: 64 }
+      const attention = new LatentAttention({ modelDim: MODEL, numHeads: HEADS, ...sizes, seed: 42 })
+      return { call: () => attention.forward(x).output, owned: [attention] }
+    }
+  },
+  {
+    name: 'topK',
+    computes: 'the largest products of each query with vectors',
+    inputs: { queries: [16, MODEL], vectors: [NODES, MODEL] },
+    prepare: ({ topK }, { queries, vectors }) => ({ call: () => topK(queries, vectors, 10).values })
   }
 ]

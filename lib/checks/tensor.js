@@ -95,6 +95,17 @@ export function attached(array) {
 }
 
 /**
+ * Rejects a checked tensor whose array was detached since, by a getter of another argument.
+ *
+ * @param {string} argument
+ * @param {{ data: TensorData | Uint16Array | Int8Array, shape: readonly number[] }} tensor
+ */
+export function checkAttached(argument, { data, shape }) {
+  const [expected, length] = [elements(shape), lengthOf(/** @type {TensorData} */ (data))]
+  if (length !== expected) throw fault('SHAPE', argument, `${expected} elements`, `${length}`)
+}
+
+/**
  * A view of part of an array, without calling the array's own methods.
  *
  * @param {Float32Array} array

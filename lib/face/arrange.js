@@ -2,7 +2,10 @@
 
 import { describe, fault, isArray } from '../checks/errors.js'
 import { pickOptions, refuseMore } from '../checks/options.js'
-import { allocateTensor, checkTensor, elements, formatShape } from '../checks/tensor.js'
+import { allocateTensor, checkAttached, checkTensor, elements, formatShape, isLength } from '../checks/tensor.js'
+
+/** Upper limit for the tensors that one call joins. */
+const MAX_PARTS = 1 << 20
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 
@@ -14,8 +17,8 @@ import { allocateTensor, checkTensor, elements, formatShape } from '../checks/te
  * @param {number} rank
  */
 function checkAxis(argument, axis, rank) {
-  const number = Number(axis)
-  if (typeof axis !== 'number' || !Number.isInteger(number) || number < -rank || number >= rank) {
+  const number = typeof axis === 'number' ? axis : NaN
+  if (!Number.isInteger(number) || number < -rank || number >= rank) {
     throw fault('OPTION', argument, `an axis from ${-rank} to ${rank - 1}`, describe(axis))
   }
   return number < 0 ? number + rank : number
@@ -78,8 +81,12 @@ export function transpose(x, order, ...more) {
  */
 export function concat(parts, axis, ...more) {
   refuseMore('concat', more)
-  if (!isArray(parts) || parts.length === 0) throw fault('OPTION', 'parts', 'a list of tensors', describe(parts))
-  const tensors = Array.from({ length: parts.length }, (_, index) => checkTensor(`parts[${index}]`, parts[index]))
+  if (!isArray(parts)) throw fault('OPTION', 'parts', 'a list of tensors', describe(parts))
+  const { length } = parts
+  if (!isLength(length) || length < 1 || length > MAX_PARTS) {
+    throw fault('OPTION', 'parts', `a list of 1 to ${MAX_PARTS} tensors`, `a length of ${describe(length)}`)
+  }
+  const tensors = Array.from({ length }, (_, index) => checkTensor(`parts[${index}]`, parts[index]))
   const [{ shape: first }] = tensors
   if (first.length === 0) throw fault('SHAPE', 'parts[0]', 'at least 1 dimension', '0')
   const along = checkAxis('axis', axis ?? 0, first.length)
@@ -89,6 +96,7 @@ export function concat(parts, axis, ...more) {
       throw fault('SHAPE', `parts[${index}]`, expected.replaceAll("'", ''), formatShape(shape))
     }
   })
+  tensors.forEach((tensor, index) => checkAttached(`parts[${index}]`, tensor))
   const shape = [...first]
   shape[along] = tensors.reduce((sum, tensor) => sum + tensor.shape[along], 0)
   const result = allocateTensor('output', shape)
@@ -114,7 +122,10 @@ export function concat(parts, axis, ...more) {
  * @returns {number[]}
  */
 function checkSizes(argument, given, axes, smallest) {
-  const list = isArray(given) ? Array.from({ length: given.length }, (_, at) => given[at]) : Array(axes).fill(given)
+  const isList = isArray(given) && given.length === axes
+  const list = isList
+    ? Array.from({ length: axes }, (_, at) => given[at])
+    : Array(isArray(given) ? 0 : axes).fill(given)
   if (list.length !== axes || !list.every((size) => Number.isSafeInteger(size) && size >= smallest)) {
     const expected = `an integer of at least ${smallest}, or a list of ${axes}`
     throw fault('OPTION', argument, expected, isArray(given) ? formatShape(list) : describe(given))

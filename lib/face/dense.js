@@ -3,13 +3,14 @@
 import { fault, unknownOption } from '../checks/errors.js'
 import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'
 import {
-  GROUP,
   allocateArray,
   arrayType,
+  checkAttached,
   checkIntegers,
   checkTensor,
   checkWeight,
-  formatShape
+  formatShape,
+  GROUP
 } from '../checks/tensor.js'
 import { Resident } from '../runtime/resident.js'
 import { widen } from '../weights/convert.js'
@@ -32,6 +33,7 @@ export function embedding(table, ids, ...more) {
   const { shape } = weight
   if (shape.length !== 2) throw fault('SHAPE', 'table', '2 dimensions [V, M]', formatShape(shape))
   const { data: rows, shape: dims } = checkIntegers('ids', ids)
+  checkAttached('table', weight)
   const [count, width] = shape
   rows.forEach((row, place) => {
     if (row < 0 || row >= count) {
