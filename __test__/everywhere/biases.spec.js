@@ -189,6 +189,12 @@ onBothBackends((kind, attention) => {
     cache.dispose()
   })
 
+  test(`${kind}: without heads or places there is nothing to iterate over, whatever the other sizes are`, (t) => {
+    const table = { data: new Float32Array(0), shape: [32, 0] }
+    t.is(attention.relativePositionBias(table, 2 ** 40).data.length, 0)
+    t.is(attention.alibiBias(2 ** 40, 0, 0).data.length, 0)
+  })
+
   test(`${kind}: biases of the distance to each side, from any offset`, (t) => {
     const { data, shape } = alibiBias(2, 2, 3)
     t.deepEqual(

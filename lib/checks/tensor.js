@@ -446,6 +446,9 @@ export function checkArray(argument, array, type) {
     : plain
 }
 
+/** Upper limit for lists of integers that are neither arrays nor typed arrays. */
+const MAX_LIST = 1 << 26
+
 /**
  * Checks a tensor of integers, or a list of them, which is a tensor of one dimension.
  *
@@ -456,14 +459,17 @@ export function checkArray(argument, array, type) {
 export function checkIntegers(argument, value) {
   const isTensor = isObject(value) && !isArray(value) && arrayType(value) === undefined && 'shape' in value
   if (!isTensor) {
-    const isList = isArray(value) || arrayType(value) !== undefined || listLengthOf(value) === undefined
-    const list = isList ? value : Array.from(/** @type {ArrayLike<unknown>} */ (value))
+    const length = isArray(value) || arrayType(value) !== undefined ? undefined : listLengthOf(value)
+    if (length !== undefined && length > MAX_LIST) {
+      throw fault('OPTION', argument, `a list of at most ${MAX_LIST} integers, or an Int32Array`, `${length}`)
+    }
+    const list = length === undefined ? value : Array.from(/** @type {ArrayLike<unknown>} */ (value))
     /** @type {Int32Array} */
-    const data = checkArray(argument, list, 'Int32Array')
+    const data = attached(checkArray(argument, list, 'Int32Array'))
     return { data, shape: [lengthOf(data)] }
   }
   const { data, shape } = read(argument, value, ['Int32Array'], 'Int32Array or a list of integers')
-  return { data: checkArray(argument, data, 'Int32Array'), shape }
+  return { data: attached(checkArray(argument, data, 'Int32Array')), shape }
 }
 
 /**

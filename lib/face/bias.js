@@ -63,6 +63,8 @@ export function alibiBias(numHeads, queryLength, keyLength, options) {
   const isSymmetric = readFlag('symmetric', given.symmetric, false)
   const { length, first } = readLengths(queryLength, keyLength, given.queryOffset)
   const bias = allocateTensor('bias', [numHeads, length])
+  // Without elements, the other dimension may be too large to iterate over.
+  if (bias.data.length === 0) return bias
   for (const [h, slope] of alibiSlopes(numHeads).entries()) {
     for (let place = 0; place < length; place++) {
       const distance = first + place
@@ -115,6 +117,7 @@ export function relativePositionBias(table, queryLength, keyLength, options) {
   }
   const { length, first } = readLengths(queryLength, keyLength, given.queryOffset)
   const bias = allocateTensor('bias', [heads, length])
+  if (bias.data.length === 0) return bias
   for (let place = 0; place < length; place++) {
     const bucket = bucketOf(first + place, buckets, isBidirectional, maxDistance)
     for (let h = 0; h < heads; h++) bias.data[h * length + place] = data[bucket * heads + h]
