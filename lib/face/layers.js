@@ -252,7 +252,8 @@ export function splitRotary(config, inner) {
   }
   const name = inner === undefined ? 'rotary' : `${inner}.rotary`
   const { headDim, modelDim, numHeads, rotaryDim } = /** @type {any} */ ({ ...outer, ...settings })
-  const size = headDim ?? rotaryDim ?? modelDim / numHeads
+  const isDivided = typeof modelDim === 'number' && typeof numHeads === 'number'
+  const size = headDim ?? rotaryDim ?? (isDivided ? modelDim / numHeads : undefined)
   const options = readRotaryOptions(name, settings.rotary)
   const rotary = checkRotary(`${name}.`, options, Number.isSafeInteger(size) ? size : undefined)
   settings.rotary = rotary.passed
