@@ -184,6 +184,9 @@ class Reader {
   }
 }
 
+/** Upper limit for the rotated features of a head, whose frequencies are computed one by one. */
+const MOST_FEATURES = 1 << 20
+
 /**
  * The frequencies without scaling.
  *
@@ -192,6 +195,7 @@ class Reader {
  * @param {(frequency: number, pair: number) => number} [change]
  */
 export function plainFrequencies(base, dim, change = (frequency) => frequency) {
+  if (dim > MOST_FEATURES) throw fault('OPTION', 'dim', `at most ${MOST_FEATURES} rotated features`, `${dim}`)
   return Float64Array.from({ length: dim / 2 }, (_, pair) => change(1 / base ** ((2 * pair) / dim), pair))
 }
 
