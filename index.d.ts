@@ -101,8 +101,8 @@ export interface InitOptions {
    */
   wasm?: WasmSource
   /**
-   * The source of `attention.relaxed.patch`, the patch for `wasm`. It is applied in engines with relaxed SIMD, where the
-   * patched module is faster. Default: none with `wasm`, else the patch shipped with the package.
+   * The source of `attention.relaxed.patch`, the patch for `wasm`. It is applied in engines with relaxed SIMD, where
+   * the patched module is faster. Default: none with `wasm`, else the patch shipped with the package.
    */
   patch?: PatchSource
   /**
@@ -396,8 +396,8 @@ export function attentionWeights(
 /**
  * Rotates pairs of features by angles that grow with the position, like the ONNX operator `RotaryEmbedding`: with `θ =
  * position · scale · base^(−2i/dim)`, pair `i` becomes `(x₁ cos θ − x₂ sin θ, x₁ sin θ + x₂ cos θ)`, times `factor`.
- * Features from `dim` on stay unchanged. `x` is `[B,H,L,D]`, `[B,L,H,D]` in layout `'blhd'`, or `[B,L,D]`. Angles are computed in 64
- * bits, so positions in the millions are as exact as small ones.
+ * Features from `dim` on stay unchanged. `x` is `[B,H,L,D]`, `[B,L,H,D]` in layout `'blhd'`, or `[B,L,D]`. Angles are
+ * computed in 64 bits, so positions in the millions are as exact as small ones.
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION (positions below 0, angles beyond 2^31, a `scaling` that is incomplete,
  * unknown or contradicts another option), MEMORY
@@ -511,8 +511,8 @@ export function mergeAttention(
 
 /**
  * Biases of ALiBi for the option `relativeBias`, `[numHeads,L+S−1]`: `−slope · (i + queryOffset − j)` for query `i` and
- * key `j`, or with `symmetric` `−slope · |i + queryOffset − j|`. Slopes are those of Press et al. 2022, "Train Short, Test
- * Long", for any number of heads as in transformers' BLOOM.
+ * key `j`, or with `symmetric` `−slope · |i + queryOffset − j|`. Slopes are those of Press et al. 2022, "Train Short,
+ * Test Long", for any number of heads as in transformers' BLOOM.
  *
  * @param keyLength Default: `queryLength`.
  * @throws {AttentionError} OPTION, SHAPE, MEMORY
@@ -539,9 +539,10 @@ export function alibiBias(
 ): Tensor
 
 /**
- * T5's biases for the option `relativeBias`, `[H,L+S−1]`, from its table `relative_attention_bias.weight`, `[buckets,H]`:
- * each distance has a bucket, alone up to a quarter of the buckets (half of them if not `bidirectional`), and in
- * logarithmic steps from there to `maxDistance`. Buckets equal those of transformers' `T5Attention`.
+ * T5's biases for the option `relativeBias`, `[H,L+S−1]`, from its table `relative_attention_bias.weight`,
+ * `[buckets,H]`: each distance has a bucket, alone up to a quarter of the buckets (half of them if not
+ * `bidirectional`), and in logarithmic steps from there to `maxDistance`. Buckets equal those of transformers'
+ * `T5Attention`.
  *
  * @param keyLength Default: `queryLength`.
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
@@ -790,8 +791,8 @@ export function silu(x: Tensor): Tensor
 
 /**
  * The mean over the first `lengths[b]` rows of each batch entry, `x [B,L,M]` gives `[B,M]`; or over the rows of each
- * packed sequence, `x [T,M]` with `cuSeqlens [n+1]` gives `[n,M]`. `normalize` scales each mean to Euclidean length 1, as
- * is usual for sentence embeddings. Without rows the result is zeros; rows beyond a length are never read.
+ * packed sequence, `x [T,M]` with `cuSeqlens [n+1]` gives `[n,M]`. `normalize` scales each mean to Euclidean length 1,
+ * as is usual for sentence embeddings. Without rows the result is zeros; rows beyond a length are never read.
  *
  * @param options `lengths`, `[B]`, each from 0 to `L`, default: all rows; `cuSeqlens` from 0 to `T`, excludes `lengths`;
  *   `normalize` default: false
@@ -983,8 +984,8 @@ export interface TopKResult {
 
 /**
  * Exact search: the `k` best of `vectors [N,D]` for each query `[...,D]`. Memory grows with `k`, not with `N`. On a tie
- * the lower index comes first, and NaN precedes everything, as in `torch.topk`. Products with vectors of 8 bits are those
- * of {@link linear}: the queries have 8 bits, too.
+ * the lower index comes first, and NaN precedes everything, as in `torch.topk`. Products with vectors of 8 bits are
+ * those of {@link linear}: the queries have 8 bits, too.
  *
  * @throws {AttentionError} OPTION unless `k` is an integer from 1 to `N`; SHAPE, DTYPE, MEMORY
  *
@@ -1220,7 +1221,7 @@ export declare class KVCache implements Disposable {
    * Appends `k [B,G,n,headDim]` and `v [B,G,n,valueDim]`, or `[B,n,G,headDim]` and `[B,n,G,valueDim]` with
    * `layout: 'blhd'`. A single head also accepts `[B,n,headDim]` and `[B,n,valueDim]`.
    *
-   * `lengths`, one from 0 to `n` for each batch entry, appends only so many rows of an entry, so that prompts of
+   * `lengths`, one from 0 to `n` for each batch entry, is the number of rows to append for it, so that prompts of
    * different lengths share a batch. Queries after it are the rows of this block: row `i` of entry `b` has position
    * `lengths[b] − appended[b] + i`, and rows beyond an entry's own give zeros.
    *
@@ -1235,10 +1236,10 @@ export declare class KVCache implements Disposable {
   /**
    * Attention of the last `L` positions, `q [B,H,L,headDim]` with `H` a multiple of `G`, over all keys so far. Causal
    * unless `causal: false`. `S` is `length`, or `min(length, L + window − 1)` for a ring, which holds only its last
-   * keys. Batch entries may have different lengths: key `j` of each is its own position `j`, or in a ring the `j`-th that
-   * its queries see. A ring can only attend from the positions of the last appended block, since keys visible to earlier ones are
-   * gone. With `causal: false` and no window, queries may outnumber keys, because positions do not matter:
-   * cross-attention over the cached keys.
+   * keys. Batch entries may have different lengths: key `j` of each is its own position `j`, or in a ring the `j`-th
+   * that its queries see. A ring can only attend from the positions of the last appended block, since keys visible to
+   * earlier ones are gone. With `causal: false` and no window, queries may outnumber keys, because positions do not
+   * matter: cross-attention over the cached keys.
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION (also for `queryOffset` and `kvLengths`, which the cache determines),
    * MEMORY, DISPOSED
@@ -1255,9 +1256,9 @@ export declare class KVCache implements Disposable {
     options?: Omit<AttentionOptions, 'queryOffset' | 'kvLengths' | 'cuSeqlens' | 'cuSeqlensKeys'> | null
   ): AttentionOutput
   /**
-   * Truncates the cache to its first `length` positions, or each batch entry to its own number of them. With one number,
-   * shorter entries stay as they are. A ring that has discarded keys can go back at most to the start of its last
-   * block, or to 0.
+   * Truncates the cache to its first `length` positions, or each batch entry to its own number of them. With one
+   * number, shorter entries stay as they are. A ring that has discarded keys can go back at most to the start of its
+   * last block, or to 0.
    *
    * @throws {AttentionError} OPTION, SHAPE, DISPOSED; the cache then stays unchanged.
    */
@@ -1300,8 +1301,8 @@ export interface HalfTensor {
 }
 
 /**
- * A tensor of 8 bits, GGUF's Q8_0: integers from −127 to 127 in groups of 32 along the last dimension, of which the last
- * group may be shorter. A weight is its integer times the scale of its group.
+ * A tensor of 8 bits, GGUF's Q8_0: integers from −127 to 127 in groups of 32 along the last dimension, of which the
+ * last group may be shorter. A weight is its integer times the scale of its group.
  */
 export interface QuantizedTensor {
   readonly type: 'q8_0'
@@ -1312,8 +1313,8 @@ export interface QuantizedTensor {
 }
 
 /**
- * The types of weights: 32-bit floats; 16-bit floats, IEEE binary16 or bfloat16; and 8 bits in groups of 32 that share a
- * scale.
+ * The types of weights: 32-bit floats; 16-bit floats, IEEE binary16 or bfloat16; and 8 bits in groups of 32 that share
+ * a scale.
  */
 export type WeightType = 'f32' | 'f16' | 'bf16' | 'q8_0'
 
@@ -1381,8 +1382,8 @@ export declare abstract class Layer implements Disposable {
 }
 
 /**
- * A family of models, by whose names a layer's parameters can be written. Other families share them: RoBERTa and ELECTRA
- * those of `bert`; DeiT those of `vit`; SigLIP those of `clip`; BART those of `whisper`.
+ * A family of models, by whose names a layer's parameters can be written. Other families share them: RoBERTa and
+ * ELECTRA those of `bert`; DeiT those of `vit`; SigLIP those of `clip`; BART those of `whisper`.
  */
 export type StateNames =
   | 'torch'
@@ -1408,7 +1409,7 @@ export type StateNames =
   | 'diffusers'
 
 export interface StateDictOptions {
-  /** Whose names the entries have. Default: PyTorch's. */
+  /** The family whose names the entries have. Default: PyTorch's. */
   names?: StateNames | null | undefined
   /** `'own'` gives each entry as the layer keeps it. Default: `'f32'`, 32-bit floats. */
   type?: 'f32' | 'own' | null | undefined
@@ -1712,8 +1713,8 @@ export interface EncoderConfig {
   /** Give the attention a norm; ModernBERT's first layer has none. Default: true. */
   attentionNorm?: boolean | null | undefined
   /**
-   * Further settings of the attention. `useBias`, `dropout` and `seed` default to the layer's; `numHeads` and `modelDim`
-   * are the layer's. Default: none.
+   * Further settings of the attention. `useBias`, `dropout` and `seed` default to the layer's; `numHeads` and
+   * `modelDim` are the layer's. Default: none.
    */
   attention?: Partial<AttentionConfig> | null | undefined
   /** Added to the variance in the norms, in [0, 1). Default: 1e-5; BERT uses 1e-12. */
@@ -1746,8 +1747,8 @@ export interface EncoderConfig {
 export declare class TransformerEncoderLayer extends Layer {
   constructor(config: EncoderConfig)
   /**
-   * The configuration with its defaults. `gated`, `useBias`, `norm`, `attentionNorm` and `attention` appear only if they
-   * differ from their defaults.
+   * The configuration with its defaults. `gated`, `useBias`, `norm`, `attentionNorm` and `attention` appear only if
+   * they differ from their defaults.
    */
   readonly config: Readonly<
     {
@@ -1899,8 +1900,8 @@ export interface TransformerDecoderOptions extends LayerOptions {
   /** Valid rows of the context, one number for each batch entry. Default: all. */
   contextLengths?: Int32Array | null | undefined
   /**
-   * Receives the projected keys and values of the context in the first call. Later calls only read it; their context may
-   * be null. Refused by forwardAsync.
+   * Receives the projected keys and values of the context in the first call. Later calls only read it; their context
+   * may be null. Refused by forwardAsync.
    */
   contextCache?: KVCache | null | undefined
 }
@@ -1998,9 +1999,9 @@ export interface LatentConfig {
 }
 
 /**
- * Attention over a low-rank latent, as in DeepSeek V2 and V3: keys and values of all heads are projections of one latent
- * vector per position, beside rotated key features that all heads share. The numbers and the names of parameters are
- * those of `DeepseekV3Attention` in Transformers 5: `q_proj`, or `q_a_proj`, `q_a_layernorm` and `q_b_proj` with a
+ * Attention over a low-rank latent, as in DeepSeek V2 and V3: keys and values of all heads are projections of one
+ * latent vector per position, beside rotated key features that all heads share. The numbers and the names of parameters
+ * are those of `DeepseekV3Attention` in Transformers 5: `q_proj`, or `q_a_proj`, `q_a_layernorm` and `q_b_proj` with a
  * `queryRank`; `kv_a_proj_with_mqa`, `kv_a_layernorm`, `kv_b_proj` and `o_proj`.
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
@@ -2210,9 +2211,9 @@ export interface LinearOutput {
 
 /**
  * Linear attention, `out_i = φ(q_i)ᵀ (Σ_j φ(k_j) v_jᵀ) / (φ(q_i)ᵀ Σ_j φ(k_j))`: time and memory grow linearly with the
- * length. `rule` selects the recurrent forms instead, with decay and the delta rule (Yang et al. 2024). Has no trainable
- * parameters; 'favor+' keeps its projection ω outside the JavaScript heap: free it with `using` or dispose(); a
- * finalizer is the fallback.
+ * length. `rule` selects the recurrent forms instead, with decay and the delta rule (Yang et al. 2024). Has no
+ * trainable parameters; 'favor+' keeps its projection ω outside the JavaScript heap: free it with `using` or dispose();
+ * a finalizer is the fallback.
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
  *
@@ -2240,8 +2241,8 @@ export declare class LinearAttention implements Disposable {
    * inputs, `q [B,H,L,D]`, `k [B,H,S,D]`, `v [B,H,S,E]` with any `H`, give `[B,H,L,E]`. A row with no visible key is
    * all zeros.
    *
-   * The rules other than 'kernel' take as many keys as queries, in `G` key/value heads: `k [B,L,G·D]`, `v [B,L,G·E]`, or
-   * `k [B,G,L,D]`, `v [B,G,L,E]` with any `G` that divides `H`.
+   * The rules other than 'kernel' take as many keys as queries, in `G` key/value heads: `k [B,L,G·D]`, `v [B,L,G·E]`,
+   * or `k [B,G,L,D]`, `v [B,G,L,E]` with any `G` that divides `H`.
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */

@@ -1,7 +1,7 @@
 /**
- * Whole models: embeds, re-ranks, classifies and generates texts with a folder as the hub has it. The folder holds config.json,
- * tokenizer.json and model.safetensors or its index, and optionally the modules of sentence-transformers. Padding never
- * enters: a text's result does not depend on the texts beside it.
+ * Whole models: embeds, re-ranks, classifies and generates texts with a folder as the hub has it. The folder holds
+ * config.json, tokenizer.json and model.safetensors or its index, and optionally the modules of sentence-transformers.
+ * Padding never enters: a text's result does not depend on the texts beside it.
  *
  * ```js
  * import { loadModel } from '@ruvector/attention/models'
@@ -16,7 +16,7 @@
  */
 import type { Attention, Layer, Tensor } from './index.js'
 
-/** What a model can do with texts. */
+/** A task that models perform on texts. */
 export type Task = 'embed' | 'rerank' | 'classify' | 'generate'
 
 /** The tokens of a text or a pair of texts. `types` are 0 in the first text and 1 in the second. */
@@ -143,7 +143,7 @@ export class Model implements Disposable {
   readonly family: string
   /** config.json as the folder has it. */
   readonly config: Readonly<Record<string, unknown>>
-  /** What the folder can be asked for. */
+  /** The tasks that the folder supports. */
   readonly tasks: readonly Task[]
   /** The number of parameters. */
   readonly numParameters: number

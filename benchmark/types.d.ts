@@ -15,7 +15,7 @@ interface Shape {
   dim: number
   causal: boolean
   mask?: 'boolean' | 'float'
-  /** What else takes part in softmax: a relative bias of each head, or sinks. */
+  /** Further terms of softmax: a relative bias of each head, or sinks. */
   beside?: 'relativeBias' | 'sinks'
   /** The lengths of packed sequences, whose sum is `queries`. */
   lengths?: readonly number[]

@@ -1,5 +1,5 @@
-// Measures how precise sums over many terms are on both backends, and prints the table of docs/reliability.md. Run after a
-// build: node scripts/precision.mjs [COUNT]
+// Measures how precise sums over many terms are on both backends, and prints the table of docs/reliability.md. Run
+// after a build: node scripts/precision.mjs [COUNT]
 import { cpus } from 'node:os'
 import { backends } from '../__test__/support/backends.js'
 import { operations } from '../__test__/support/long-sums.js'

@@ -1,4 +1,5 @@
-// docs/conformance.md lists every family of models with its modules and errors. `UPDATE_CONFORMANCE=1` writes its table.
+// docs/conformance.md lists every family of models with its modules and errors. `UPDATE_CONFORMANCE=1` writes its
+// table.
 import { readFileSync, writeFileSync } from 'node:fs'
 import test from 'ava'
 import { format } from 'prettier'

@@ -1,5 +1,5 @@
-// Small pieces of models: PyTorch's numbers, broadcasting, copies in other arrangements, exact search, linear layers and
-// embeddings, and every invalid input.
+// Small pieces of models: PyTorch's numbers, broadcasting, copies in other arrangements, exact search, linear layers
+// and embeddings, and every invalid input.
 import test from 'ava'
 import fc from 'fast-check'
 import { onBothBackends } from '../support/backends.js'

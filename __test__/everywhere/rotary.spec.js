@@ -283,6 +283,12 @@ onBothBackends((kind, attention) => {
       { code: 'SHAPE', argument: 'frequencies', expected: 'dim / 2 of them, where dim is 4', actual: '3' }
     )
     t.is(faultOf(t, () => rotaryEmbedding(x, { frequencies: /** @type {any} */ ('1') })).code, 'DTYPE')
+    // An endless list, or an endless head, is refused without reading it.
+    const endless = /** @type {any} */ (new Array(2 ** 32 - 1))
+    t.is(faultOf(t, () => rotaryEmbedding(x, { frequencies: endless })).expected, 'at most 524288 frequencies')
+    const wide = { data: new Float32Array(0), shape: [0, 2 ** 40] }
+    const scaling = { rope_type: 'default' }
+    t.is(faultOf(t, () => rotaryEmbedding(wide, { scaling })).expected, 'at most 1048576 features of a head')
     t.is(faultOf(t, () => rotaryEmbedding(x, { frequencies: new Float32Array(5) })).argument, 'dim')
     for (const options of /** @type {any[]} */ ([
       {},

@@ -1,4 +1,4 @@
-// What a page downloads from each entry, minified by a bundler and compressed as servers do, and its limits.
+// The downloads of a page from each entry, minified by a bundler and compressed as servers do, with their limits.
 // `UPDATE_SIZES=1 npx ava __test__/package/size.spec.js` writes the table in docs/runtimes.md.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
-// One object of every kind that occupies a backend's memory; most of them take megabytes. Creating them leaves little else
-// to collect, so that only their own size can tell the engine when to do it.
+// One object of every kind that occupies a backend's memory; most of them take megabytes. Creating them leaves little
+// else to collect, so that only their own size can tell the engine when to do it.
 
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 

@@ -1,5 +1,6 @@
-// PyTorch, and PyTorch Geometric and transformers if installed, in a separate Python process: `python3`, or the program named by the
-// environment variable PYTHON. It times itself, because a message to another process takes longer than a small call.
+// PyTorch, and PyTorch Geometric and transformers if installed, in a separate Python process: `python3`, or the program
+// named by the environment variable PYTHON. It times itself, because a message to another process takes longer than a
+// small call.
 
 import { fileURLToPath } from 'node:url'
 import { Conversation } from '../process.js'

@@ -410,9 +410,9 @@ function bytesOf(argument, list) {
  *
  * @param {string} argument
  * @param {any} list
+ * @param {number} [length]  of the list
  */
-function integersOf(argument, list) {
-  const length = integersIn(list)
+function integersOf(argument, list, length = integersIn(list)) {
   if (length === undefined) throw fault('DTYPE', argument, 'an Int32Array or a list of integers', describe(list))
   const integers = allocateIndices(argument, length)
   for (let index = 0; index < length; index++) {
@@ -446,9 +446,6 @@ export function checkArray(argument, array, type) {
     : plain
 }
 
-/** Upper limit for lists of integers that are neither arrays nor typed arrays. */
-const MAX_LIST = 1 << 26
-
 /**
  * Checks a tensor of integers, or a list of them, which is a tensor of one dimension.
  *
@@ -459,13 +456,11 @@ const MAX_LIST = 1 << 26
 export function checkIntegers(argument, value) {
   const isTensor = isObject(value) && !isArray(value) && arrayType(value) === undefined && 'shape' in value
   if (!isTensor) {
-    const length = isArray(value) || arrayType(value) !== undefined ? undefined : listLengthOf(value)
-    if (length !== undefined && length > MAX_LIST) {
-      throw fault('OPTION', argument, `a list of at most ${MAX_LIST} integers, or an Int32Array`, `${length}`)
-    }
-    const list = length === undefined ? value : Array.from(/** @type {ArrayLike<unknown>} */ (value))
+    const isList = arrayType(value) === undefined && !isArray(value)
+    const length = isList ? listLengthOf(value) : undefined
     /** @type {Int32Array} */
-    const data = attached(checkArray(argument, list, 'Int32Array'))
+    const given = length === undefined ? checkArray(argument, value, 'Int32Array') : integersOf(argument, value, length)
+    const data = attached(given)
     return { data, shape: [lengthOf(data)] }
   }
   const { data, shape } = read(argument, value, ['Int32Array'], 'Int32Array or a list of integers')

@@ -13,7 +13,7 @@ import { readTexts } from './texts.js'
 /** @typedef {import('./texts.js').Text} Text */
 /** @typedef {{ data: Float32Array, shape: readonly number[] }} Vectors */
 /**
- * What the vectors of a folder were made from; vectors of another input, model or option are never mixed with them.
+ * The origin of the vectors in a folder. Vectors of another input, model or option are never added to them.
  *
  * @typedef {object} Manifest
  * @property {1} version

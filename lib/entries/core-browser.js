@@ -1,4 +1,5 @@
-// The entry of browsers and their bundlers for `/core`: the WebAssembly bytes are in the JavaScript, so no file must be located.
+// The entry of browsers and their bundlers for `/core`: the WebAssembly bytes are in the JavaScript, so no file must be
+// located.
 
 import * as inlined from '../../packages/wasm/attention.core.inline.js'
 import { createCore } from '../face/core.js'

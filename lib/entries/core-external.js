@@ -1,4 +1,5 @@
-// The entry that fetches the .wasm and its patch as separate files for `/core`: smaller, if the bundler or server delivers them.
+// The entry that fetches the .wasm and its patch as separate files for `/core`: smaller, if the bundler or server
+// delivers them.
 
 import { createCore } from '../face/core.js'
 import { createEntry } from './entry.js'

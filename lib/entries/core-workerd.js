@@ -1,6 +1,6 @@
-// The entry of Cloudflare's runtime for `/core`, which does not compile bytes: the module is imported compiled, and starts at
-// once. There is one variant for all machines, so that results do not depend on where a request is handled; a compiled
-// module cannot be patched either.
+// The entry of Cloudflare's runtime for `/core`, which does not compile bytes: the module is imported compiled, and
+// starts at once. There is one variant for all machines, so that results do not depend on where a request is handled; a
+// compiled module cannot be patched either.
 
 import module from '../../packages/wasm/attention.core.simd.wasm'
 import { createCore } from '../face/core.js'

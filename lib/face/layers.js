@@ -205,8 +205,8 @@ export function layerCall(backend, operation, names, required = names.length) {
 }
 
 /**
- * The objects of a call: the layer, its cache, and that of its context. Before the latter, the layer itself stands for an
- * absent cache.
+ * The objects of a call: the layer, its cache, and that of its context. Before the latter, the layer itself stands for
+ * an absent cache.
  *
  * @param {Layer} layer
  * @param {Readonly<import('../checks/options.js').CallOptions>} options

@@ -1,12 +1,14 @@
 // The options of rotary positions, of the function and of layers: what they rotate by, with every conflict refused.
 
 import { describe, fault, isArray, isObject, unknownOption } from '../checks/errors.js'
-import { arrayType } from '../checks/tensor.js'
+import { arrayType, listLengthOf } from '../checks/tensor.js'
 import { plainFrequencies, readDict, readScaling } from './rotary-scaling.js'
 
 /** The options that are passed on to the kernel crate, which checks them. */
 const PASSED = /** @type {const} */ (['base', 'interleaved', 'dim', 'scale', 'factor', 'sections'])
 const LIMITS = /** @type {const} */ (['maxPositions', 'originalMaxPositions', 'length'])
+/** Upper limit for the features of a head, whose frequencies are read and computed one by one. */
+const MOST_FEATURES = 1 << 20
 const NAMES = [...PASSED, 'frequencies', 'scaling', ...LIMITS]
 
 /** Options, each read once. @typedef {Record<string, unknown>} Options */
@@ -117,7 +119,12 @@ function withOwnFrequencies(owner, given, passed) {
   }
   const list = /** @type {any} */ (given.frequencies)
   const isTyped = ['Float32Array', 'Float64Array'].includes(arrayType(list) ?? '')
-  if (!isTyped && !(isArray(list) && list.every((frequency) => typeof frequency === 'number'))) {
+  const count = isTyped || isArray(list) ? listLengthOf(list) : undefined
+  if (count !== undefined && 2 * count > MOST_FEATURES) {
+    throw fault('SHAPE', `${owner}frequencies`, `at most ${MOST_FEATURES / 2} frequencies`, `${count}`)
+  }
+  const isRead = (/** @type {unknown} */ frequency) => typeof frequency === 'number'
+  if (count === undefined || !(isTyped || Array.from({ length: count }, (_, at) => list[at]).every(isRead))) {
     throw fault('DTYPE', `${owner}frequencies`, 'a Float32Array or a Float64Array', describe(list))
   }
   const frequencies = Float64Array.from(list)
@@ -160,7 +167,11 @@ function checkDim(owner, given, dict, size) {
     refuse(owner, 'dim', `${dim}, the partial_rotary_factor ${part} of the scaling, or none`, given)
   }
   const largest = size ?? Number.MAX_SAFE_INTEGER
-  if (typeof dim === 'number' && Number.isInteger(dim) && dim >= 2 && dim <= largest && dim % 2 === 0) return dim
+  if (typeof dim === 'number' && Number.isInteger(dim) && dim >= 2 && dim <= largest && dim % 2 === 0) {
+    const features = size ?? dim
+    if (features <= MOST_FEATURES) return dim
+    throw fault('OPTION', `${owner}dim`, `at most ${MOST_FEATURES} features of a head`, `${features}`)
+  }
   const limit = size === undefined ? 'of at least 2' : `from 2 to the head size ${size}`
   if (isPart)
     throw fault('OPTION', `${owner}scaling.partial_rotary_factor`, `a part whose size is even, ${limit}`, `${dim}`)

@@ -7,7 +7,7 @@ import { describe, fault, isArray, isObject, unknownOption } from '../checks/err
 /** The dict of a config.json, checked and copied. @typedef {Readonly<Record<string, Value>>} Dict */
 /** @typedef {{ maxPositions?: number, originalMaxPositions?: number }} Limits */
 /**
- * What a dict says of the frequencies: they depend on the length of the sequence if `frequencies` has a parameter.
+ * The frequencies that a dict describes: they depend on the length of the sequence if `frequencies` has a parameter.
  *
  * @typedef {{ frequencies: (length?: number) => Float64Array, factor: number, dependsOnLength: boolean }} Scaling
  */
@@ -102,8 +102,8 @@ function typeOf(argument, { rope_type: current, type: former }) {
 }
 
 /**
- * A dict and the options beside it: `owner` and `argument` are the callers' names for the object of options, ending with
- * a dot if it is itself an option, and for the dict; `dim` features of `size` are rotated.
+ * A dict and the options beside it: `owner` and `argument` are the callers' names for the object of options, ending
+ * with a dot if it is itself an option, and for the dict; `dim` features of `size` are rotated.
  *
  * @typedef {object} Given
  * @property {string} owner
@@ -184,9 +184,6 @@ class Reader {
   }
 }
 
-/** Upper limit for the rotated features of a head, whose frequencies are computed one by one. */
-const MOST_FEATURES = 1 << 20
-
 /**
  * The frequencies without scaling.
  *
@@ -195,7 +192,6 @@ const MOST_FEATURES = 1 << 20
  * @param {(frequency: number, pair: number) => number} [change]
  */
 export function plainFrequencies(base, dim, change = (frequency) => frequency) {
-  if (dim > MOST_FEATURES) throw fault('OPTION', 'dim', `at most ${MOST_FEATURES} rotated features`, `${dim}`)
   return Float64Array.from({ length: dim / 2 }, (_, pair) => change(1 / base ** ((2 * pair) / dim), pair))
 }
 

@@ -1,4 +1,4 @@
-// What surrounds the layers of each family, as data: embeddings, the last norm and heads, by names of checkpoints.
+// The parts around the layers of each family, as data: embeddings, the last norm and heads, by names of checkpoints.
 
 /** @typedef {Record<string, any>} Config */
 /**

@@ -14,7 +14,7 @@ import { normalizeRows } from './pooling.js'
 /** @typedef {import('./tokens.js').Tokens} Tokens */
 /** @typedef {import('./network.js').Network} Network */
 /**
- * What a model is made of.
+ * The parts of a model.
  *
  * @typedef {object} Parts
  * @property {string} family

@@ -4,7 +4,7 @@ import { describe, fault, isArray, isFunction, isObject } from '../checks/errors
 
 /** @typedef {{ ids: number[], types: number[], skip?: number }} Tokens */
 /**
- * What a model needs of a tokenizer: ids and token types of a text or a pair, with or without special tokens.
+ * A tokenizer as models use it: it gives ids and token types of a text or a pair, with or without special tokens.
  *
  * @typedef {object} Tokenizer
  * @property {(text: string, pair?: string, isBare?: boolean) => Tokens} encode
@@ -145,7 +145,8 @@ export class Encoder {
   }
 
   /**
-   * The number of tokens of a prompt at the beginning of a text: those of the prompt, without special tokens at its end.
+   * The number of tokens of a prompt at the beginning of a text: those of the prompt, without special tokens at its
+   * end.
    *
    * @param {string} prompt
    */

@@ -56,7 +56,7 @@ function attentionOf(parts, zeros, owner = '') {
 }
 
 /**
- * Which projections have biases, or undefined if some have and others lack theirs.
+ * The setting `useBias` of the entries; undefined if only part of the projections have biases.
  *
  * @param {(names: string) => readonly number[] | undefined} get
  * @param {readonly string[]} zeros

@@ -174,7 +174,7 @@ export class Resident {
     return JSON.parse(this.#guard((binding) => binding.stateEntries(id)))
   }
 
-  /** What determines the names and shapes of the parameters. @returns {import('../names/translate.js').Layout} */
+  /** The configuration and entries that determine the names and shapes of the parameters. @returns {import('../names/translate.js').Layout} */
   layout() {
     return { operation: this.#operation, config: this.describe(), entries: this.entries() }
   }

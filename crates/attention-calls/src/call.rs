@@ -184,7 +184,7 @@ impl<'a> Call<'a> {
         self.optional_object(index).ok().flatten()
     }
 
-    /// Returns the call's object at `index`, if it has so many; it must have this type.
+    /// Returns the call's object at `index`, or `None` if it has fewer objects; the object must have this type.
     pub fn optional_object<T: Object>(&self, index: usize) -> Result<Option<&'a T>> {
         if index < self.objects.len() { self.object(index).map(Some) } else { Ok(None) }
     }
@@ -279,8 +279,8 @@ impl<'a> Call<'a> {
         Ok(self.integers()?.map(|words| words.as_chunks().0.iter().map(double).collect()))
     }
 
-    /// Returns the inputs mask, queryOffset and kvLengths, and those of relativeBias, cuSeqlens, cuSeqlensKeys and sinks
-    /// that the operation has.
+    /// Returns the inputs mask, queryOffset and kvLengths, and those of relativeBias, cuSeqlens, cuSeqlensKeys and
+    /// sinks that the operation has.
     pub fn arrays(&mut self) -> Result<Arrays<'a>> {
         let mask = match self.input()? {
             Some(Given { name, array: Array::U8(mask), shape }) => {

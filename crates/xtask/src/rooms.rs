@@ -9,8 +9,8 @@ struct Room {
     name: &'static str,
     /// The room of a function is the one whose path occurs first in the function's name.
     paths: &'static [&'static str],
-    /// The maximum number of bytes in each module, in the order of `wasm::MODULES`. An inlined function counts where it is
-    /// inlined.
+    /// The maximum number of bytes in each module, in the order of `wasm::MODULES`. An inlined function counts where it
+    /// is inlined.
     limits: [usize; 2],
 }
 

@@ -1,5 +1,5 @@
-//! Builds each variant of the WebAssembly modules, optimizes it, checks its size, and writes the modules, their glue, the
-//! patches to the second variants, and the inlined forms.
+//! Builds each variant of the WebAssembly modules, optimizes it, checks its size, and writes the modules, their glue,
+//! the patches to the second variants, and the inlined forms.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -42,12 +42,13 @@ use mask::{Mask, Visibility};
 pub struct Arrays<'a> {
     /// Broadcast to `[B, H, L, S]`; rank 1 to 4.
     pub mask: Option<Mask<'a>>,
-    /// The key position of query 0 for each batch entry, `[B]`, or for each packed sequence; overrides the scalar option.
+    /// The key position of query 0 for each batch entry, `[B]`, or for each packed sequence; overrides the scalar
+    /// option.
     pub query_offset: Option<&'a [i32]>,
     /// Valid keys of each batch entry, `[B]`.
     pub kv_lengths: Option<&'a [i32]>,
-    /// Cumulative lengths `[n + 1]` of sequences packed along L, from 0 to L. Each row then sees its own sequence alone;
-    /// `causal`, `window` and `relative_bias` count rows and keys from its start.
+    /// Cumulative lengths `[n + 1]` of sequences packed along L, from 0 to L. Each row then sees its own sequence
+    /// alone; `causal`, `window` and `relative_bias` count rows and keys from its start.
     pub cu_seqlens: Option<&'a [i32]>,
     /// The cumulative lengths of the sequences' keys; by default those of the rows.
     pub cu_seqlens_keys: Option<&'a [i32]>,
@@ -74,8 +75,8 @@ impl Arrays<'_> {
         }
     }
 
-    /// Checks that there are only masks, offsets and lengths, for mechanisms without packed sequences, relative biases and
-    /// sinks.
+    /// Checks that there are only masks, offsets and lengths, for mechanisms without packed sequences, relative biases
+    /// and sinks.
     pub(crate) fn check_masks_alone(&self) -> Result<()> {
         let given = [
             ("cu_seqlens", self.cu_seqlens.is_some()),

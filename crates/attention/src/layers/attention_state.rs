@@ -217,8 +217,8 @@ impl AttentionState {
         self.parameters.get(part)
     }
 
-    /// Returns all input projections as one matrix `[(numHeads + 2 · kvHeads) · headDim, modelDim]` without gates, or `None` if the
-    /// input sizes differ.
+    /// Returns all input projections as one matrix `[(numHeads + 2 · kvHeads) · headDim, modelDim]` without gates, or
+    /// `None` if the input sizes differ.
     pub fn input_weight(&self) -> Option<&[f32]> {
         self.config.is_packed().then(|| self.parameters.span(QueryWeight, ValueWeight)).flatten()
     }

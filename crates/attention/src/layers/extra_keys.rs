@@ -37,8 +37,8 @@ impl<'a> ExtraKeys<'a> {
         (learned.is_some() || has_zero).then_some(Self { learned, has_zero })
     }
 
-    /// Adds the keys to a problem's results. `weights`, `[B, H, L, S + n]` or their mean over the heads `[B, L, S + n]`,
-    /// receives the weights of all keys.
+    /// Adds the keys to a problem's results. `weights`, `[B, H, L, S + n]` or their mean over the heads `[B, L, S +
+    /// n]`, receives the weights of all keys.
     pub(crate) fn add(
         &self,
         context: Context<'_>,

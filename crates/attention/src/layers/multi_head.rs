@@ -298,7 +298,7 @@ impl MultiHeadAttention {
     /// Returns the number of keys that a call attends to.
     ///
     /// # Errors
-    /// Those of [`Self::forward`] about the inputs and the cache.
+    /// The errors of [`Self::forward`] about the inputs and the cache.
     pub fn num_keys(&self, inputs: Inputs<'_>, options: &LayerOptions, arrays: Arrays<'_>) -> Result<usize> {
         match self.place(inputs, options, arrays)? {
             Some(cached) => Ok(cached.placement.keys),

@@ -49,8 +49,8 @@ impl Features {
         self.kind == FeatureMap::FavorPlus
     }
 
-    /// Computes φ of the queries that begin at `starts`, `[F][lanes]`, each query's divided as [`Scaling`] says: attention
-    /// cancels every factor that a query's features share, including FAVOR+'s 1/√m.
+    /// Computes φ of the queries that begin at `starts`, `[F][lanes]`, each query's divided as [`Scaling`] says:
+    /// attention cancels every factor that a query's features share, including FAVOR+'s 1/√m.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn of_queries<S: Simd, const ROWS: usize, const VECTORS: usize>(

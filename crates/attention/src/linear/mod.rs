@@ -314,7 +314,8 @@ impl LinearAttention {
 
     /// Computes `[B, H, L, E]` from q `[B, H, L, D]`, k `[B, H, S, D]` and v `[B, H, S, E]`, or `[B, L, H·E]` from q
     /// `[B, L, H·D]` and so on, with H the heads of the configuration. A row that sees no key is zeros. The rules other
-    /// than 'kernel' take as many keys as queries, of G key/value heads, and compute `LinearAttention` of ONNX's opset 27.
+    /// than 'kernel' take as many keys as queries, of G key/value heads, and compute `LinearAttention` of ONNX's opset
+    /// 27.
     ///
     /// # Errors
     /// `SHAPE` where shapes or lengths do not fit, `OPTION` where a length is out of range or a tensor or option does not

@@ -201,8 +201,8 @@ impl Item<'_> {
         self.sums.values().last().copied().unwrap_or(f32::MIN)
     }
 
-    /// Adds the chunk whose features and values are in the buffers to the sums' rounding errors and, if it `carries`, the
-    /// errors to the sums, which rows read only then.
+    /// Adds the chunk whose features and values are in the buffers to the sums' rounding errors and, if it `carries`,
+    /// the errors to the sums, which rows read only then.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn add_keys<S: Simd, const ROWS: usize, const VECTORS: usize>(

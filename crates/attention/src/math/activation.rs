@@ -96,8 +96,8 @@ pub(crate) fn apply<S: Simd>(simd: S, activation: Activation, values: &mut [f32]
 }
 
 /// Computes the normal distribution function for `Gelu` and the logistic one for all others. Both have `P(−t) = 1 −
-/// P(t)`. For x < 0 the lower tail `P(−t)` is used directly, because `1 + erf` would cancel. It is `e^(−argument)` times
-/// a smooth function of t = |x|.
+/// P(t)`. For x < 0 the lower tail `P(−t)` is used directly, because `1 + erf` would cancel. It is `e^(−argument)`
+/// times a smooth function of t = |x|.
 #[inline(always)]
 fn distribution<S: Simd>(simd: S, activation: Activation, x: S::F) -> S::F {
     let (zero, half, one) = (simd.splat(0.0), simd.splat(0.5), simd.splat(1.0));

@@ -17,8 +17,8 @@ pub enum Pooled<'a> {
     CuSeqlens(&'a [i32]),
 }
 
-/// Computes the mean over the rows of each batch entry, x `[B, L, M]` → `[B, M]`, or of each packed sequence, x `[T, M]`
-/// → `[n, M]`. `normalize` divides each mean by its Euclidean length, or by 10⁻¹² if that is larger, like
+/// Computes the mean over the rows of each batch entry, x `[B, L, M]` → `[B, M]`, or of each packed sequence, x `[T,
+/// M]` → `[n, M]`. `normalize` divides each mean by its Euclidean length, or by 10⁻¹² if that is larger, like
 /// `torch.nn.functional.normalize`. No rows give zeros; rows beyond a length are never read.
 ///
 /// # Errors

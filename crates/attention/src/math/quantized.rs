@@ -1,9 +1,9 @@
 //! Products of rows with weights of 8 bits in groups of 32: integer products within a group, and groups added in f32.
 //!
-//! Each group of a row x has `d = max |x| / 127`, and its values become `round(x · (1/d))`, halves away from zero. Output
-//! o is `Σ_g (Σ_k q_x[g,k] · q_w[o,g,k]) · d_w[o,g] · d_x[g]`. The integers stay below 32 · 127², so i32 cannot overflow,
-//! and f32 represents each sum of a group exactly. The order of the operations depends on the depth alone: a row has the
-//! same bits beside any other rows.
+//! Each group of a row x has `d = max |x| / 127`, and its values become `round(x · (1/d))`, halves away from zero.
+//! Output o is `Σ_g (Σ_k q_x[g,k] · q_w[o,g,k]) · d_w[o,g] · d_x[g]`. The integers stay below 32 · 127², so i32 cannot
+//! overflow, and f32 represents each sum of a group exactly. The order of the operations depends on the depth alone: a
+//! row has the same bits beside any other rows.
 
 use crate::context::rows::MatrixBlock;
 use crate::context::{Context, operations};
@@ -28,8 +28,8 @@ const ROW_GROUP: usize = GROUP / 2 + 1;
 /// The number of rows up to which packing a weight costs more than it saves.
 const FEW_ROWS: usize = 8;
 
-/// Weights in the order in which the kernel reads them: panels of outputs, and within a panel one group after the other.
-/// Outputs and depths beyond the matrix are zeros.
+/// Weights in the order in which the kernel reads them: panels of outputs, and within a panel one group after the
+/// other. Outputs and depths beyond the matrix are zeros.
 #[derive(Debug, Clone)]
 pub struct Packed {
     values: Vec<i8>,

@@ -2,8 +2,9 @@
 //!
 //! Each key/value head stores its rows contiguously, `[B, G, rows, D]`, so that decoding streams through them. Batch
 //! entries may have different lengths. With a window, a head has a few rows more than the window: when a new block no
-//! longer fits, the `window − 1` rows that its first query still sees move to the front. That happens at most once every
-//! `window / 16` rows, so that an appended row costs at most 16 copied ones, while each query reads the whole window.
+//! longer fits, the `window − 1` rows that its first query still sees move to the front. That happens at most once
+//! every `window / 16` rows, so that an appended row costs at most 16 copied ones, while each query reads the whole
+//! window.
 
 mod config;
 mod state;
@@ -101,8 +102,8 @@ impl KvCache {
         self.append_with(k, v, AppendOptions::default(), None)
     }
 
-    /// Like [`Self::append`], for blocks in any layout: `[B, n, G, D]` and `[B, n, G, E]` in `blhd`. With `lengths`, `[B]`
-    /// from 0 to n, only so many rows of each batch entry are appended.
+    /// Like [`Self::append`], for blocks in any layout: `[B, n, G, D]` and `[B, n, G, E]` in `blhd`. With `lengths`,
+    /// `[B]` from 0 to n, only that number of rows is appended for each batch entry.
     ///
     /// # Errors
     /// The errors of [`Self::append`], for `lengths` too; `OPTION` if a length is out of range.
@@ -366,9 +367,9 @@ impl KvCache {
         self.read().state.spans.iter().map(|span| span.length - span.first_visible).max().unwrap_or(0)
     }
 
-    /// Reads all keys and values that are left: `[B, G, S, D]` and `[B, G, S, E]`, or `[B, S, G, D]` and `[B, S, G, E]`,
-    /// where S is [`Self::held`]. Row j of a batch entry is its j-th position that is left; `starts`, `[B]`, receives the
-    /// first one. Rows beyond an entry's length are zeros.
+    /// Reads all keys and values that are left: `[B, G, S, D]` and `[B, G, S, E]`, or `[B, S, G, D]` and `[B, S, G,
+    /// E]`, where S is [`Self::held`]. Row j of a batch entry is its j-th position that is left; `starts`, `[B]`,
+    /// receives the first one. Rows beyond an entry's length are zeros.
     ///
     /// # Errors
     /// `SHAPE` if a length does not fit.

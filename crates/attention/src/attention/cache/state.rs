@@ -136,8 +136,8 @@ impl State {
         Ok(())
     }
 
-    /// Checks that there is room for a block of `count` rows, of which `lengths` are appended. `block` and `name` are the
-    /// arguments of both.
+    /// Checks that there is room for a block of `count` rows, of which `lengths` are appended. `block` and `name` are
+    /// the arguments of both.
     pub fn check_room(
         &self,
         config: &CacheConfig,

@@ -111,8 +111,8 @@ impl DecoderLayer {
         Ok(Self { config: self.config.clone(), attention: MultiHeadAttention::with_state(attention), parameters })
     }
 
-    /// Computes the output `[B, L, modelDim]` of an input x with the same shape and, if requested, the weights: `[B, H, L, L]`,
-    /// or `[B, L, L]` for their mean.
+    /// Computes the output `[B, L, modelDim]` of an input x with the same shape and, if requested, the weights: `[B, H,
+    /// L, L]`, or `[B, L, L]` for their mean.
     ///
     /// # Errors
     /// `SHAPE` if shapes or lengths do not fit, `OPTION` if an option is out of range, `MEMORY`.

@@ -121,8 +121,8 @@ impl Head<'_> {
         self.decay.is_some_and(|decay| decay.size != 1)
     }
 
-    /// Returns the number of positions of the chunk that starts at `first`, and sums up their decays. A chunk ends before
-    /// a decay that is too large or not finite, which then is the next chunk's first.
+    /// Returns the number of positions of the chunk that starts at `first`, and sums up their decays. A chunk ends
+    /// before a decay that is too large or not finite, which then is the next chunk's first.
     #[inline(never)]
     pub(super) fn chunk_len(&self, first: usize, buffers: &mut Buffers<'_>) -> usize {
         let count = CHUNK.min(self.length - first);
@@ -167,9 +167,9 @@ impl Head<'_> {
         count
     }
 
-    /// Advances the state, decayed by the first position, over the `count` positions of a chunk, and writes their output
-    /// rows. Returns false, with nothing changed, if the positions must be computed one by one, because a value that is
-    /// not finite would reach rows before it.
+    /// Advances the state, decayed by the first position, over the `count` positions of a chunk, and writes their
+    /// output rows. Returns false, with nothing changed, if the positions must be computed one by one, because a value
+    /// that is not finite would reach rows before it.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn run_chunk<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -389,8 +389,8 @@ impl Head<'_> {
     }
 }
 
-/// Multiplies row t of a triangular matrix by `factor(t)` and by the weights, and clears what a row does not see: its own
-/// position if `is_strict`, and all later ones.
+/// Multiplies row t of a triangular matrix by `factor(t)` and by the weights, and clears what a row does not see: its
+/// own position if `is_strict`, and all later ones.
 fn weigh(matrix: &mut [f32], count: usize, weights: Option<&[f32]>, is_strict: bool, factor: &dyn Fn(usize) -> f32) {
     for (t, row) in matrix.chunks_exact_mut(CHUNK).enumerate().take(count) {
         let (seen, hidden) = row[..count].split_at_mut(t + usize::from(!is_strict));

@@ -1,4 +1,5 @@
-//! Recurrent linear attention: a state `S [D, E]` for each key/value head, which every position decays, updates and reads.
+//! Recurrent linear attention: a state `S [D, E]` for each key/value head, which every position decays, updates and
+//! reads.
 //!
 //! With `a_t = e^decay_t` (1 without decay) and ⊗ the outer product:
 //!
@@ -6,8 +7,8 @@
 //! - `delta`, `gated_delta`: `S_t = a_t S_{t−1} + k_t ⊗ β_t (v_t − (a_t S_{t−1})ᵀ k_t)`;
 //! - `output_t = scale · S_tᵀ q_t`.
 //!
-//! This is `LinearAttention` of ONNX's opset 27. Long sequences are computed in chunks (`chunk`), short ones position by
-//! position (`step`).
+//! This is `LinearAttention` of ONNX's opset 27. Long sequences are computed in chunks (`chunk`), short ones position
+//! by position (`step`).
 
 mod chunk;
 mod state;

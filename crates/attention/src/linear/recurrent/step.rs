@@ -62,8 +62,8 @@ impl Head<'_> {
         }
     }
 
-    /// Loads block `block` of the value features of `count` positions from `first` on, `[count][lanes]`, zeros after the
-    /// last feature.
+    /// Loads block `block` of the value features of `count` positions from `first` on, `[count][lanes]`, zeros after
+    /// the last feature.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn load_values<S: Simd>(&self, simd: S, first: usize, count: usize, block: usize, target: &mut [f32]) {
