@@ -138,18 +138,8 @@ const SLOTS = {
   latentAttention: 1
 }
 
-/** Array options of attention that calls of layers do not have: sinks are a parameter. */
-const WITHOUT = ['sinks']
-const WITHOUT_PACKED = ['sinks', 'relativeBias', 'cuSeqlens', 'cuSeqlensKeys']
-
-/** The same for each operation. */
-const MISSING = {
-  multiHeadAttention: WITHOUT,
-  transformerEncoderLayer: WITHOUT,
-  transformerDecoderLayer: WITHOUT_PACKED,
-  decoderLayer: WITHOUT_PACKED,
-  latentAttention: WITHOUT_PACKED
-}
+/** The operations that take packed sequences and biases of the distance. @type {readonly string[]} */
+const PACKED = ['multiHeadAttention', 'transformerEncoderLayer']
 
 const SEQUENCE = ['positions', 'cache']
 /**
@@ -177,6 +167,9 @@ const MORE = {
 export function layerCall(backend, operation, names, required = names.length) {
   const slots = SLOTS[operation]
   const more = MORE[operation]
+  const isPacked = PACKED.includes(operation)
+  // Sinks are a parameter of layers.
+  const without = isPacked ? ['sinks'] : ['sinks', 'relativeBias', 'cuSeqlens', 'cuSeqlensKeys']
   return (layer, watch, ...given) => {
     /** @type {(Checked | undefined)[]} */
     const inputs = []
@@ -186,7 +179,7 @@ export function layerCall(backend, operation, names, required = names.length) {
       const isAbsent = index >= Math.min(required, 1) && (value === undefined || value === null)
       inputs.push(isAbsent ? undefined : checkTensor(names[index], value))
     }
-    const options = readOptions(given[names.length], watch, more, MISSING[operation])
+    const options = readOptions(given[names.length], watch, more, without)
     const missing = inputs.findIndex((input, index) => input === undefined && index < required)
     const hasContext = more.includes('contextLengths')
     const filled = hasContext ? options.contextCache : options.cache
@@ -195,7 +188,7 @@ export function layerCall(backend, operation, names, required = names.length) {
     const frequencies = rotaries.get(layer)?.frequencies(length)
     const call = backend.call(operation, ...residentsOf(layer, options, backend))
     for (const input of inputs) call.input(input)
-    call.given(options, MISSING[operation] === WITHOUT)
+    call.given(options, isPacked)
     if (hasContext) call.integers(options.contextLengths)
     if (more.includes('positions')) {
       call.integers(options.positions?.data, options.positions?.shape).doubles(frequencies)
