@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { loadSafetensors } from '../weights/load.js'
+import { openSafetensors } from '../weights/open.js'
 import { saveSafetensors } from '../weights/save.js'
 import { Failure } from './program.js'
 import { readTexts } from './texts.js'
@@ -115,7 +115,7 @@ async function writeWhole(path, contents) {
 const digestOf = (texts) => createHash('sha256').update(JSON.stringify(texts)).digest('hex')
 
 /**
- * Returns true if a shard of these texts is there and whole.
+ * Returns true if a shard of these texts is there and whole, from its header and size.
  *
  * @param {string} folder
  * @param {number} index
@@ -123,7 +123,9 @@ const digestOf = (texts) => createHash('sha256').update(JSON.stringify(texts)).d
  */
 export async function hasShard(folder, index, texts) {
   try {
-    return (await readShard(folder, index)).digest === digestOf(texts)
+    const { file, digest } = await openShard(folder, index)
+    await file.close()
+    return digest === digestOf(texts)
   } catch {
     return false
   }
@@ -147,13 +149,10 @@ export async function writeShard(folder, index, texts, vectors) {
  * @param {string} folder
  * @param {number} index
  */
-async function readShard(folder, index) {
-  const path = join(folder, `${shardName(index)}.safetensors`)
-  const bytes = new Uint8Array(await readFile(path))
-  const { vectors } = /** @type {Record<string, Vectors>} */ (loadSafetensors(bytes))
-  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true))
-  const { __metadata__: metadata } = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)))
-  return { vectors, ids: /** @type {Text['id'][]} */ (JSON.parse(metadata.ids)), digest: metadata.digest }
+async function openShard(folder, index) {
+  const file = await openSafetensors(join(folder, `${shardName(index)}.safetensors`))
+  const { ids, digest } = file.metadata
+  return { file, digest, ids: /** @type {Text['id'][]} */ (JSON.parse(ids)) }
 }
 
 /**
@@ -164,11 +163,15 @@ async function readShard(folder, index) {
  */
 export async function* readShards(folder, { input, shardTexts }) {
   for (let index = 0; index * shardTexts < input.texts; index++) {
+    let shard
     try {
-      yield await readShard(folder, index)
+      const { file, ids } = await openShard(folder, index)
+      shard = { ids, vectors: /** @type {Vectors} */ (await file.tensor('vectors')) }
+      await file.close()
     } catch {
       throw new Failure(`${folder}: shard ${index} is missing or incomplete; finish it with embed --resume`)
     }
+    yield shard
   }
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // `npx @ruvector/attention search QUERY --model DIR --vectors DIR`: the texts closest in meaning to a query.
 
+import { topK } from '../../index.js'
 import { loadModel } from '../entries/models.js'
 import { identify, readManifest, readShards } from './corpus.js'
 import { Failure, UsageError, orFailure, program, requiredOption, wholeNumber } from './program.js'
@@ -31,21 +32,6 @@ const OPTIONS = /** @type {const} */ ({
 /** @typedef {{ id: string | number, score: number, text?: string }} Hit */
 
 /**
- * The cosine of a query with each row.
- *
- * @param {Float32Array} query
- * @param {{ data: Float32Array, shape: readonly number[] }} vectors
- */
-function cosines(query, { data, shape: [count, size] }) {
-  const length = (/** @type {Float32Array} */ row) => Math.sqrt(row.reduce((sum, x) => sum + x * x, 0)) || 1
-  const own = length(query)
-  return Array.from({ length: count }, (_, index) => {
-    const row = data.subarray(index * size, (index + 1) * size)
-    return row.reduce((sum, x, at) => sum + x * query[at], 0) / (own * length(row))
-  })
-}
-
-/**
  * Adds the texts to hits, if the input is unchanged as far as its ids go.
  *
  * @param {Hit[]} hits
@@ -74,7 +60,7 @@ await program(USAGE, { positionals: true, options: OPTIONS }, async ({ json, pos
     if (manifest.model.sha256 !== (await identify(folder))) throw new Failure(`${corpus} has vectors of another model`)
     const model = await loadModel(folder)
     const { dimensions } = manifest.options
-    const { data } = await model.embed(query, {
+    const wanted = await model.embed(query, {
       dimensions,
       ...(values.prompt !== undefined && { prompt: values.prompt })
     })
@@ -82,7 +68,8 @@ await program(USAGE, { positionals: true, options: OPTIONS }, async ({ json, pos
     /** @type {Hit[]} */
     let hits = []
     for await (const { vectors, ids } of readShards(corpus, manifest)) {
-      const found = cosines(data, vectors).map((score, index) => ({ id: ids[index], score }))
+      const { values, indices } = topK(wanted, vectors, Math.min(top, ids.length), { metric: 'cosine' })
+      const found = Array.from(indices.data, (index, at) => ({ id: ids[index], score: values.data[at] }))
       hits = [...hits, ...found].sort((a, b) => b.score - a.score).slice(0, top)
     }
     await addTexts(hits, manifest.input)
