@@ -13,7 +13,6 @@
  * @typedef {object} Row
  * @property {'encoder' | 'decoder'} stack
  * @property {readonly string[]} roots
- * @property {number} epsilon  of the norms, if the config does not tell
  * @property {string} words
  * @property {string} [positions]
  * @property {(config: Config) => number} [firstPosition]  the row of a text's first token
@@ -54,7 +53,6 @@ const wordsHead = (dense, activation, norm, words) => [
 const BERT = {
   stack: 'encoder',
   roots: ['bert.', ''],
-  epsilon: 1e-12,
   words: 'embeddings.word_embeddings.weight',
   positions: 'embeddings.position_embeddings.weight',
   types: 'embeddings.token_type_embeddings.weight',
@@ -76,7 +74,6 @@ const BERT = {
 const ROBERTA = {
   ...BERT,
   roots: ['roberta.', ''],
-  epsilon: 1e-5,
   firstPosition: afterPadding,
   heads: () => ({
     ForSequenceClassification: DENSE_HEAD,
@@ -89,7 +86,6 @@ const ROBERTA = {
 const LLAMA = {
   stack: 'decoder',
   roots: ['model.', ''],
-  epsilon: 1e-6,
   words: 'embed_tokens.weight',
   layer: (index) => `layers.${index}.`,
   finalNorm: 'norm',
@@ -161,16 +157,15 @@ export const CHECKPOINTS = {
   mistral: LLAMA,
   qwen2: LLAMA,
   qwen3: LLAMA,
-  phi3: { ...LLAMA, epsilon: 1e-5 },
-  olmo2: { ...LLAMA, epsilon: 1e-5 },
+  phi3: LLAMA,
+  olmo2: LLAMA,
   smollm3: LLAMA,
   gemma2: GEMMA,
   gemma3_text: GEMMA,
-  starcoder2: { ...LLAMA, epsilon: 1e-5, normKind: 'layer' },
+  starcoder2: { ...LLAMA, normKind: 'layer' },
   gpt2: {
     ...LLAMA,
     roots: ['transformer.', ''],
-    epsilon: 1e-5,
     words: 'wte.weight',
     positions: 'wpe.weight',
     layer: (index) => `h.${index}.`,
@@ -181,7 +176,6 @@ export const CHECKPOINTS = {
   gpt_neox: {
     ...LLAMA,
     roots: ['gpt_neox.', ''],
-    epsilon: 1e-5,
     words: 'embed_in.weight',
     finalNorm: 'final_layer_norm',
     normKind: 'layer',

@@ -10,11 +10,11 @@ import { FAMILIES } from './families.js'
  * @typedef {{ layer: string, config: Json }} Plan
  */
 /**
- * A stack of layers: an encoder or a decoder, or the text or vision model of one that has both.
+ * A stack of layers: an encoder or a decoder.
  *
  * @typedef {object} Stack
  * @property {number} modelDim
- * @property {number | undefined} vocabSize
+ * @property {number} epsilon  of the norms
  * @property {number | undefined} maxPositions
  * @property {readonly Plan[]} layers
  */
@@ -22,19 +22,17 @@ import { FAMILIES } from './families.js'
 
 /** One name for each setting, and its other names. */
 const SYNONYMS = Object.entries({
-  hidden_size: ['n_embd', 'd_model', 'dim'],
-  num_hidden_layers: ['n_layer', 'n_layers', 'num_layers', 'encoder_layers'],
-  num_attention_heads: ['n_head', 'n_heads', 'num_heads', 'encoder_attention_heads'],
-  intermediate_size: ['n_inner', 'hidden_dim', 'd_ff', 'encoder_ffn_dim'],
+  hidden_size: ['n_embd', 'dim'],
+  num_hidden_layers: ['n_layer', 'n_layers'],
+  num_attention_heads: ['n_head', 'n_heads'],
+  intermediate_size: ['n_inner', 'hidden_dim'],
   max_position_embeddings: ['n_positions'],
   norm_eps: ['layer_norm_eps', 'layer_norm_epsilon', 'norm_epsilon', 'rms_norm_eps'],
-  hidden_act: ['activation', 'activation_function', 'hidden_activation', 'dense_act_fn'],
-  head_dim: ['d_kv'],
-  rope_theta: ['rotary_emb_base', 'global_rope_theta'],
+  hidden_act: ['activation', 'activation_function', 'hidden_activation'],
+  rope_theta: ['rotary_emb_base'],
   local_rope_theta: ['rope_local_base_freq'],
-  partial_rotary_factor: ['rotary_pct', 'rotary_emb_fraction'],
-  sliding_window_pattern: ['_sliding_window_pattern'],
-  dtype: ['torch_dtype']
+  partial_rotary_factor: ['rotary_pct'],
+  sliding_window_pattern: ['_sliding_window_pattern']
 })
 
 /** Activations by their names in config.json. */
@@ -46,8 +44,7 @@ const ACTIVATIONS = /** @type {Readonly<Record<string, string>>} */ ({
   gelu_pytorch_tanh: 'gelu-tanh',
   quick_gelu: 'quick-gelu',
   silu: 'silu',
-  swish: 'silu',
-  swiglu: 'silu'
+  swish: 'silu'
 })
 
 /**
@@ -66,8 +63,8 @@ export function readConfig(config) {
     throw fault('FORMAT', 'model_type', `one of ${known.join(', ')}`, describe(type))
   }
   const stacks = Object.entries(family.stacks).map(([name, row]) => {
-    const settings = { ...row.defaults, ...unify(given) }
-    refuse(settings, { ...family.only, ...row.only })
+    const settings = unify(given)
+    refuse(settings, family.only ?? {})
     return [name, stackOf(settings, row)]
   })
   return { family: type, stacks: Object.fromEntries(stacks) }
@@ -130,7 +127,7 @@ function stackOf(settings, row) {
     if (Object.keys(attention).length > 0) config.attention = attention
     return { layer: row.layer, config }
   })
-  return { modelDim, vocabSize: settings.vocab_size, maxPositions: settings.max_position_embeddings, layers }
+  return { modelDim, epsilon: shared.epsilon, maxPositions: settings.max_position_embeddings, layers }
 }
 
 /**

@@ -9,8 +9,6 @@
  * @property {string} [activation]  if the config does not tell
  * @property {number} [epsilon]  likewise
  * @property {(settings: Settings) => number} [feedForward]  the hidden size, likewise
- * @property {Settings} [defaults]  of settings that files leave out
- * @property {Settings} [only]  values that settings may have
  * @property {(settings: Settings, index: number) => Settings} [config]  of the layer
  * @property {(settings: Settings, index: number) => Settings} [attention]  of its attention
  * @property {(settings: Settings, numLayers: number) => readonly string[] | undefined} [layerTypes]
@@ -36,9 +34,9 @@ const encoder = (row) => ({
 const BERT = encoder({})
 const ROBERTA = encoder({ epsilon: 1e-5 })
 
-/** Every `period`-th layer is full, the others have a window. @param {number} count @param {number} period @param {number} [first] */
-const periodic = (count, period, first = period - 1) =>
-  Array.from({ length: count }, (_, index) => (index % period === first ? 'full_attention' : 'sliding_attention'))
+/** Every `period`-th layer is full, the others have a window. @param {number} count @param {number} period */
+const periodic = (count, period) =>
+  Array.from({ length: count }, (_, index) => ((index + 1) % period === 0 ? 'full_attention' : 'sliding_attention'))
 
 /** @param {Settings} settings @returns {[number, number] | undefined} */
 const causalWindow = ({ sliding_window: size }) => (size === undefined ? undefined : [size - 1, 0])
@@ -95,25 +93,6 @@ export const FAMILIES = {
   mpnet: BERT,
   distilbert: BERT,
   albert: encoder({ activation: 'gelu_new' }),
-  modernbert: encoder({
-    epsilon: 1e-5,
-    only: { attention_bias: false, mlp_bias: false, norm_bias: false },
-    config: (_, index) => ({
-      gated: true,
-      normFirst: true,
-      useBias: false,
-      ...(index === 0 && { attentionNorm: false })
-    }),
-    layerTypes: ({ global_attn_every_n_layers: period = 3 }, count) => periodic(count, period, 0),
-    window: ({ local_attention: size = 128 }) => [Math.floor(size / 2), Math.floor(size / 2)],
-    rotary: { theta: 160000, localTheta: 10000 }
-  }),
-  nomic_bert: encoder({
-    activation: 'silu',
-    only: { prenorm: false, qkv_proj_bias: false, mlp_fc1_bias: false, mlp_fc2_bias: false, use_rms_norm: false },
-    config: () => ({ gated: true }),
-    rotary: { theta: 1000 }
-  }),
   gpt2: decoder(
     {
       activation: 'gelu_new',

@@ -1,10 +1,10 @@
 // The files of a model: a folder on disk or at a URL, or files that the caller passes by name.
 
-import { AttentionError, describe, fault, isArray, isFunction, isObject } from '../checks/errors.js'
+import { describe, fault, isArray, isFunction, isObject } from '../checks/errors.js'
 import { arrayType, bytesBetween, lengthOf } from '../checks/tensor.js'
 import { openContentsOf, SafetensorsFile } from '../weights/open.js'
 import { openSource } from '../weights/sources.js'
-import { decoder } from '../weights/text.js'
+import { decoder, encoder } from '../weights/text.js'
 
 /** @typedef {import('../weights/sources.js').Source} Source */
 
@@ -95,7 +95,7 @@ export class Folder {
         if (found === undefined) throw fault('FORMAT', shard, 'a file of the folder, as the index states', 'none')
         return found
       }
-      return new SafetensorsFile(await openContentsOf({ ...source, label: path + name, sibling }), 'widen')
+      return new SafetensorsFile(await openContentsOf({ ...source, sibling }), 'widen')
     }
     const expected = `${WEIGHTS.map((name) => path + name).join(' or ')} in the folder`
     throw fault('FORMAT', this.label, expected, 'neither')
@@ -129,18 +129,10 @@ async function openAt(base, name) {
   const isUrl = /^[a-z][a-z0-9+.-]+:/i.test(base)
   const path = isUrl ? `${address.replace(/\/*$/, '')}/${name}${query}` : `${base.replace(/[/\\]*$/, '')}/${name}`
   try {
-    return { ...(await openSource(path)), label: name }
+    return await openSource(path, name)
   } catch (error) {
     if (isAbsent(error)) return undefined
-    throw error instanceof AttentionError && error.argument === 'source'
-      ? new AttentionError(error.code, {
-          argument: name,
-          expected: error.expected,
-          actual: error.actual,
-          message: error.message.replace(/^source\b/, name),
-          cause: error.cause
-        })
-      : error
+    throw error
   }
 }
 
@@ -169,8 +161,8 @@ async function openNamed(files, name) {
   if (isObject(file) && arrayType(file) === undefined) {
     const tag = Object.prototype.toString.call(file)
     const isFile = tag === '[object Blob]' || tag === '[object File]' || isFunction(/** @type {any} */ (file).read)
-    if (isFile) return { ...(await openSource(file)), label: name }
-    return bytesSource(name, new TextEncoder().encode(JSON.stringify(file)))
+    if (isFile) return openSource(file, name)
+    return bytesSource(name, encoder().encode(JSON.stringify(file)))
   }
   throw fault('DTYPE', name, 'a Uint8Array, a Blob, { size, read } or the object in a JSON file', describe(file))
 }

@@ -2,7 +2,7 @@
 
 import { describe, fault } from '../checks/errors.js'
 import { pickOptions } from '../checks/options.js'
-import { Watch, throwIfAborted } from '../runtime/async/watch.js'
+import { throwIfAborted, watchOf } from '../runtime/async/watch.js'
 import { Checkpoint } from './checkpoint.js'
 import { CHECKPOINTS } from './checkpoints.js'
 import { readConfig } from './config.js'
@@ -20,17 +20,16 @@ export function createModels(entry) {
    */
   async function loadModel(source, options) {
     const given = pickOptions(options, ['tokenizer', 'signal', 'onProgress', 'attention'])
-    const watch = new Watch()
-    if (given.signal !== undefined) watch.take('signal', given.signal)
-    if (given.onProgress !== undefined) watch.take('onProgress', given.onProgress)
-    throwIfAborted(watch.signal)
+    const watch = watchOf(given)
     const attention = /** @type {import('../../index.d.ts').Attention} */ (given.attention ?? entry)
     if (given.attention === undefined) await entry.init()
     const folder = openFolder(source)
     const config = await folder.object('config.json')
     if (config === undefined) throw fault('FORMAT', 'source', 'a folder with a config.json', 'none')
     const network = networkOf(attention, config)
-    const [pooling, tokens] = [await readPooling(folder, attention), await tokensOf(folder, given.tokenizer)]
+    const pooling = await readPooling(folder, attention)
+    const texts = (await folder.object('tokenizer_config.json')) ?? {}
+    const tokens = await tokensOf(folder, texts, given.tokenizer)
     const limit = Math.min(pooling.maxLength ?? tokens?.maxLength ?? Infinity, network.maxLength)
     const numParameters = await loadWeights(folder, network, watch)
     return createModel({
@@ -39,7 +38,7 @@ export function createModels(entry) {
       network,
       pooling,
       numParameters,
-      chat: await readChat(folder, config),
+      chat: await readChat(folder, config, texts),
       ...(tokens && { tokens: new Encoder(tokens.tokenizer, limit, tokens.side) })
     })
   }
@@ -63,10 +62,11 @@ function networkOf(attention, config) {
 
 /**
  * @param {import('./folder.js').Folder} folder
+ * @param {Record<string, any>} texts  tokenizer_config.json
  * @param {unknown} given
  */
-async function tokensOf(folder, given) {
-  if (given === undefined) return readTokenizer(folder)
+async function tokensOf(folder, texts, given) {
+  if (given === undefined) return readTokenizer(folder, texts)
   return { tokenizer: checkTokenizer(given), maxLength: undefined, side: /** @type {const} */ ('right') }
 }
 
@@ -75,23 +75,23 @@ async function tokensOf(folder, given) {
  *
  * @param {import('./folder.js').Folder} folder
  * @param {Record<string, any>} config
+ * @param {Record<string, any>} texts  tokenizer_config.json
  */
-async function readChat(folder, config) {
+async function readChat(folder, config, texts) {
   const generation = await folder.object('generation_config.json')
-  const tokenizer = (await folder.object('tokenizer_config.json')) ?? {}
   const ends = generation?.eos_token_id ?? config.eos_token_id ?? []
-  const template = (await folder.text('chat_template.jinja')) ?? tokenizer.chat_template
+  const template = (await folder.text('chat_template.jinja')) ?? texts.chat_template
   return {
     ends: new Set([ends].flat().map(Number)),
     template: typeof template === 'string' ? template : undefined,
-    config: tokenizer
+    config: texts
   }
 }
 
 /**
  * @param {import('./folder.js').Folder} folder
  * @param {Network} network
- * @param {Watch} watch
+ * @param {import('../runtime/async/watch.js').Watch} watch
  */
 async function loadWeights(folder, network, watch) {
   const file = await folder.weights()

@@ -3,7 +3,7 @@
 import { AttentionError, describe, fault, isArray, isObject } from '../checks/errors.js'
 import { pickOptions } from '../checks/options.js'
 import { isLength } from '../checks/tensor.js'
-import { Watch, throwIfAborted } from '../runtime/async/watch.js'
+import { throwIfAborted, watchOf } from '../runtime/async/watch.js'
 import { disposeSymbol } from '../face/layers.js'
 import { batchesOf, pack } from './batches.js'
 import { Generator, TextStream, promptText, readGeneration } from './generate.js'
@@ -136,7 +136,7 @@ export class Model {
       const onState = (/** @type {number} */ index, /** @type {Matrix} */ x) =>
         states && scatter(x, texts, packed, states[index])
       const result = await run(network, some, watch, { onState, weights: maps && maps[texts[0]] })
-      scatter(result, texts, packed, hidden)
+      scatter(result.hidden, texts, packed, hidden)
     }
     return {
       hidden,
@@ -166,8 +166,7 @@ export class Model {
     const vectors = new Float32Array(all.length * size)
     let done = 0
     for (const { texts: some, tokens } of batchesOf(all, batchTokensOf(given.batchTokens), network.isPacked)) {
-      const hidden = await run(network, tokens, watch, {})
-      const { starts } = pack(tokens)
+      const { hidden, starts } = await run(network, tokens, watch, {})
       const spans = tokens.map((_, index) => {
         const end = starts[index + 1]
         return { start: Math.min(starts[index] + skip, end), end }
@@ -194,8 +193,8 @@ export class Model {
       list.map((text) => [query, text]),
       signal
     )
-    const activate = scoreOf(this.config)
-    const scores = Array.from(logits.data, (logit, index) => ({ index, score: activate(logit) }))
+    const { data } = hasSigmoid(this.config) ? this.#parts.network.attention.sigmoid(logits) : logits
+    const scores = Array.from(data, (score, index) => ({ index, score }))
     return scores.sort((a, b) => b.score - a.score || a.index - b.index).slice(0, countOf(topK, list.length))
   }
 
@@ -206,13 +205,14 @@ export class Model {
   async classify(texts, options) {
     const { topK, signal } = pickOptions(options, ['topK', 'signal'])
     this.#checkTask('classify')
-    const { data, shape } = await this.#classes(readTexts(texts), signal)
-    const [count, labels] = shape
+    const logits = await this.#classes(readTexts(texts), signal)
+    const { softmax, sigmoid } = this.#parts.network.attention
     const isMulti = this.config.problem_type === 'multi_label_classification'
+    const { data, shape } = isMulti ? sigmoid(logits) : softmax(logits)
+    const [count, labels] = shape
     const names = this.config.id2label ?? {}
     return Array.from({ length: count }, (_, text) => {
-      const row = data.subarray(text * labels, (text + 1) * labels)
-      const scores = isMulti ? Array.from(row, sigmoid) : softmax(row)
+      const scores = Array.from(data.subarray(text * labels, (text + 1) * labels))
       const named = scores.map((score, index) => ({ label: String(names[index] ?? `LABEL_${index}`), score }))
       return named.sort((a, b) => b.score - a.score).slice(0, countOf(topK, labels))
     })
@@ -283,8 +283,8 @@ export class Model {
     const labels = labelCount(this.config)
     const data = new Float32Array(all.length * labels)
     for (const { texts: some, tokens } of batchesOf(all, BATCH_TOKENS, network.isPacked)) {
-      const hidden = await run(network, tokens, watch, {})
-      const logits = headOf(network, hidden, pack(tokens).starts)
+      const { hidden, starts } = await run(network, tokens, watch, {})
+      const logits = headOf(network, hidden, starts)
       some.forEach((text, row) => data.set(logits.data.subarray(row * labels, (row + 1) * labels), text * labels))
     }
     return { data, shape: [all.length, labels] }
@@ -309,9 +309,9 @@ export const createModel = (parts) => new Model(KEY, parts)
  *
  * @param {Network} network
  * @param {readonly Tokens[]} tokens  of one length, unless the network packs texts
- * @param {Watch} watch
+ * @param {import('../runtime/async/watch.js').Watch} watch
  * @param {{ onState?: (index: number, x: Matrix) => void, weights?: Matrix[] | undefined }} wanted
- * @returns {Promise<Matrix>} `[T, modelDim]`
+ * @returns {Promise<{ hidden: Matrix, starts: Int32Array }>} `[T, modelDim]`, and the first row of each text
  */
 async function run(network, tokens, watch, { onState, weights }) {
   throwIfAborted(watch.signal)
@@ -337,7 +337,7 @@ async function run(network, tokens, watch, { onState, weights }) {
     weights?.push({ data: map.data, shape: map.shape.slice(1) })
     onState?.(index + 1, { data: x.data, shape: [count, size] })
   }
-  return { data: x.data, shape: [count, size] }
+  return { hidden: { data: x.data, shape: [count, size] }, starts: packed.starts }
 }
 
 /**
@@ -378,15 +378,6 @@ function scatter(x, texts, { starts }, output) {
 
 /** @param {Record<string, any>} config */
 const labelCount = (config) => (config.id2label ? Object.keys(config.id2label).length : (config.num_labels ?? 2))
-
-/** @param {{ signal?: unknown, onProgress?: unknown }} given */
-function watchOf({ signal, onProgress }) {
-  const watch = new Watch()
-  if (signal !== undefined) watch.take('signal', signal)
-  if (onProgress !== undefined) watch.take('onProgress', onProgress)
-  throwIfAborted(watch.signal)
-  return watch
-}
 
 /**
  * @param {unknown} texts
@@ -497,25 +488,14 @@ function countOf(topK, count) {
   throw fault('OPTION', 'topK', 'a positive integer', describe(topK))
 }
 
-const sigmoid = (/** @type {number} */ x) => 1 / (1 + Math.exp(-x))
-
 /**
- * The activation of a cross-encoder's score: a sigmoid unless the folder names another.
+ * True if a cross-encoder's score is a sigmoid of its logit, as it is unless the folder names another activation.
  *
  * @param {Record<string, any>} config
  */
-function scoreOf(config) {
+function hasSigmoid(config) {
   const given = config.sentence_transformers?.activation_fn ?? config.sbert_ce_default_activation_function
   const name = given === undefined || given === null ? 'Sigmoid' : String(given).split('.').at(-1)
-  if (name === 'Sigmoid') return sigmoid
-  if (name === 'Identity') return (/** @type {number} */ x) => x
+  if (name === 'Sigmoid' || name === 'Identity') return name === 'Sigmoid'
   throw fault('FORMAT', 'config.json: activation_fn', 'Sigmoid or Identity', describe(given))
-}
-
-/** @param {Float32Array} row */
-function softmax(row) {
-  const largest = row.reduce((a, b) => Math.max(a, b), -Infinity)
-  const exponentials = Array.from(row, (x) => Math.exp(x - largest))
-  const sum = exponentials.reduce((a, b) => a + b, 0)
-  return exponentials.map((x) => x / sum)
 }

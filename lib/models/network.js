@@ -14,9 +14,6 @@ import { fault } from '../checks/errors.js'
  * @typedef {{ ids: Int32Array, types: Int32Array, starts: Int32Array }} Packed
  */
 
-/** The names of the sizes that only the surroundings of layers need. */
-const EPSILONS = ['layer_norm_eps', 'norm_eps', 'layer_norm_epsilon', 'norm_epsilon', 'rms_norm_eps']
-
 /** @param {Matrix} matrix @param {(x: number) => number} change @returns {Matrix} */
 const mapped = ({ data, shape }, change) => ({ data: data.map(change), shape })
 
@@ -126,8 +123,6 @@ export class Network {
     this.row = row
     this.stack = stack
     this.config = config
-    const given = EPSILONS.map((name) => config[name]).find((value) => typeof value === 'number')
-    this.epsilon = given ?? row.epsilon
   }
 
   /** True if texts of different lengths may share a pass through the layers. */
@@ -205,7 +200,7 @@ export class Network {
   async #loadNorm(checkpoint, name) {
     const { weight, bias } = await this.#loadProjection(checkpoint, name)
     const offset = name === `^${this.row.finalNorm}` ? (this.row.normOffset ?? 0) : 0
-    return { weight: mapped(weight, (x) => x + offset), ...(bias && { bias }), epsilon: this.epsilon }
+    return { weight: mapped(weight, (x) => x + offset), ...(bias && { bias }), epsilon: this.stack.epsilon }
   }
 
   /**
@@ -302,10 +297,13 @@ export class Network {
    */
   #activate(name, x) {
     const own = name === 'hidden' ? this.stack.layers[0]?.config.activation : name
-    if (own === 'tanh') return mapped(x, Math.tanh)
-    if (own === 'relu') return mapped(x, (value) => Math.max(value, 0))
-    if (own === 'silu') return /** @type {Matrix} */ (this.attention.silu(x))
-    return /** @type {Matrix} */ (this.attention.gelu(x, { approximate: own === 'gelu-tanh' ? 'tanh' : 'none' }))
+    const { gelu, relu, silu, tanh } = this.attention
+    if (own === 'gelu' || own === 'gelu-tanh') {
+      return /** @type {Matrix} */ (gelu(x, { approximate: own === 'gelu' ? 'none' : 'tanh' }))
+    }
+    const known = /** @type {Record<string, (x: Matrix) => any>} */ ({ relu, silu, tanh })
+    if (Object.hasOwn(known, own)) return known[own](x)
+    throw fault('FORMAT', 'hidden_act', `one of gelu, gelu-tanh, ${Object.keys(known).join(', ')} in a head`, own)
   }
 
   dispose() {

@@ -101,8 +101,8 @@ export function normalizeRows({ data, shape }) {
   return { data: output, shape }
 }
 
-/** Activations of Dense modules. @type {Record<string, (x: number) => number>} */
-const DENSE_ACTIVATIONS = { Identity: (x) => x, Tanh: Math.tanh, ReLU: (x) => Math.max(x, 0) }
+/** Activations of Dense modules, by the API's names. @type {Record<string, 'tanh' | 'relu' | undefined>} */
+const DENSE_ACTIVATIONS = { Identity: undefined, Tanh: 'tanh', ReLU: 'relu' }
 
 /**
  * Reads the modules of a folder. Without modules.json, texts are the mean of their tokens, as in sentence-transformers.
@@ -186,10 +186,11 @@ async function readDense(folder, inside, attention) {
   try {
     const weight = await file.tensor('linear.weight')
     const bias = config.bias === false ? undefined : await file.tensor('linear.bias')
+    const activation = DENSE_ACTIVATIONS[name]
     return (vectors) =>
       eachRow(vectors, (row) => {
-        const { data, shape } = attention.linear(row, /** @type {any} */ (weight), /** @type {any} */ (bias))
-        return { data: data.map(DENSE_ACTIVATIONS[name]), shape: [...shape] }
+        const product = attention.linear(row, /** @type {any} */ (weight), /** @type {any} */ (bias))
+        return /** @type {Matrix} */ (activation ? attention[activation](product) : product)
       })
   } finally {
     await file.close()

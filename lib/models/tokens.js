@@ -18,14 +18,15 @@ const NO_LIMIT = 1e6
  * Reads the tokenizer of a folder; undefined if it has none.
  *
  * @param {import('./folder.js').Folder} folder
+ * @param {Record<string, any>} config  tokenizer_config.json
  */
-export async function readTokenizer(folder) {
-  const [model, config] = [await folder.object('tokenizer.json'), await folder.object('tokenizer_config.json')]
+export async function readTokenizer(folder, config) {
+  const model = await folder.object('tokenizer.json')
   if (model === undefined) return undefined
   const { Tokenizer } = await import('@huggingface/tokenizers')
   let tokenizer
   try {
-    tokenizer = new Tokenizer(model, config ?? {})
+    tokenizer = new Tokenizer(model, config)
   } catch (error) {
     throw fault(
       'FORMAT',
@@ -35,8 +36,8 @@ export async function readTokenizer(folder) {
     )
   }
   return {
-    maxLength: limitOf(config?.model_max_length),
-    side: config?.truncation_side === 'left' ? /** @type {const} */ ('left') : /** @type {const} */ ('right'),
+    maxLength: limitOf(config.model_max_length),
+    side: config.truncation_side === 'left' ? /** @type {const} */ ('left') : /** @type {const} */ ('right'),
     tokenizer: {
       encode(/** @type {string} */ text, /** @type {string | undefined} */ pair, isBare = false) {
         const options = {

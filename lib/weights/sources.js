@@ -25,10 +25,10 @@ const PIECE_BYTES = 1 << 24
  * Opens the caller's source.
  *
  * @param {unknown} source
+ * @param {string} [label]  its name in messages
  * @returns {Promise<Source>}
  */
-export async function openSource(source) {
-  const label = 'source'
+export async function openSource(source, label = 'source') {
   if (typeof source === 'string') return openAddress(source, label)
   if (isObject(source) && arrayType(source) === undefined) {
     const tag = Object.prototype.toString.call(source)

@@ -54,6 +54,20 @@ export class Watch {
 }
 
 /**
+ * The signal and the listener of a call that is asynchronous by itself. Throws if it is aborted already.
+ *
+ * @param {{ signal?: unknown, onProgress?: unknown }} given
+ */
+export function watchOf(given) {
+  const watch = new Watch()
+  for (const name of /** @type {const} */ (['signal', 'onProgress'])) {
+    if (given[name] !== undefined) watch.take(name, given[name])
+  }
+  throwIfAborted(watch.signal)
+  return watch
+}
+
+/**
  * Prepares a call now and runs it asynchronously. Every error rejects the promise.
  *
  * @template T
