@@ -253,9 +253,11 @@ impl MultiHeadAttention {
                 let own = cached.and_then(|cached| cached.position(b, queries)).map(|position| position as i64);
                 own.unwrap_or_else(|| visibility.position(b, queries))
             };
-            // Packed sequences have smaller positions than their rows.
-            let entries = if visibility.sequences.is_some() { 0 } else { batch };
-            let last = (0..entries).map(position).max().unwrap_or(queries as i64).max(keys as i64);
+            let last = match visibility.sequences {
+                Some(_) => (0..queries).map(|row| visibility.position(0, row)).max(),
+                None => (0..batch).map(position).max(),
+            };
+            let last = last.unwrap_or(0).max(keys as i64);
             angles.check_position(positions.largest().unwrap_or(last.min(i32::MAX.into())))?;
         }
         check_requested("weights", options.weights, weights.is_some())?;
