@@ -225,7 +225,9 @@ function lengthOf([query, key], { positions, queryOffset, offset, cache }) {
   const keys = key?.shape[1] ?? 0
   if (positions !== undefined) return Math.max(lengthOfPositions(positions), keys)
   if (cache !== undefined) return cache.length + (query?.shape[1] ?? 0)
-  const first = queryOffset === undefined ? Number(offset ?? 0) : Math.max(...queryOffset)
+  const single = typeof offset === 'number' ? offset : 0
+  // Arguments of a function would be limited in number, unlike batch entries.
+  const first = queryOffset === undefined ? single : queryOffset.reduce((a, b) => Math.max(a, b), -Infinity)
   return Math.max((query?.shape[1] ?? 0) + first, keys)
 }
 
