@@ -379,6 +379,7 @@ fn entries_of_different_lengths_are_appended_reordered_and_truncated_apart() {
     }
     let copy = cache(config);
     copy.copy_from(&made).unwrap();
+    copy.copy_from(&copy).unwrap();
     copy.reorder(&[1, 0]).unwrap();
     assert_eq!(read(&copy), [4.0, 0.0, 0.0, 1.0, 2.0, 3.0]);
     copy.truncate_to(Truncation::Each(&[1, 2])).unwrap();
