@@ -1,5 +1,5 @@
 /**
- * Whole models: embeds, re-ranks, classifies and generates texts with a folder as the hub has it. The folder holds
+ * Whole models: embeds, re-ranks, classifies and generates texts, and encodes images, with a folder as the hub has it. The folder holds
  * config.json, tokenizer.json and model.safetensors or its index, and optionally the modules of sentence-transformers.
  * Padding never enters: a text's result does not depend on the texts beside it.
  *
@@ -103,11 +103,14 @@ export interface EncodeOptions {
 
 /** The result of {@link Model.encode}. */
 export interface Encoded {
-  /** The output of the last layer for all tokens, packed: `[T,M]`. */
+  /** The output of the last layer for all tokens or patches, packed: `[T,M]`. */
   hidden: Tensor
-  /** The first row of each text, and `T` at the end: `[n+1]`. */
+  /** The first row of each text or image, and `T` at the end: `[n+1]`. */
   cuSeqlens: Int32Array
-  /** `[n,labels]`, or `[T,labels]` and `[T,vocabulary]` for heads that classify tokens or predict words. */
+  /**
+   * `[n,labels]`, or `[T,labels]` and `[T,vocabulary]` for heads that classify tokens or predict words. CLIP's and
+   * SigLIP's are vectors `[n,P]` in the space that texts and images share, not normalized.
+   */
   logits?: Tensor
   /** The weights of each text in each layer, `[H,L,L]`. */
   attentions?: Tensor[][]
@@ -118,9 +121,11 @@ export interface Encoded {
 /**
  * Loads a model from a folder. Weights are read one layer at a time.
  *
- * Families of encoders: BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT, MPNet and ALBERT, with heads for
- * sequence classification, token classification and masked words. Of decoders: Llama, Mistral, Qwen 2 and 3, Gemma 2
- * and 3, Phi-3, OLMo 2, SmolLM3, StarCoder 2, GPT-2 and GPT-NeoX. Their config.json is that of `transformers` 4 or 5.
+ * Families of encoders: BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT, MPNet, ALBERT, ModernBERT and Nomic
+ * BERT, with heads for sequence classification, token classification and masked words. Of images: ViT, DINOv2, CLIP and
+ * SigLIP, the latter two also of texts, with heads for image classification. Of decoders: Llama, Mistral, Qwen 2 and 3,
+ * Gemma 2 and 3, Phi-3, OLMo 2, SmolLM3, StarCoder 2, GPT-2 and GPT-NeoX. Their config.json is that of `transformers` 4
+ * or 5.
  *
  * @param source  the path or URL of the folder, or its files by name: bytes, Blobs, `{ size, read }`, or the objects in
  *   JSON files
@@ -160,15 +165,18 @@ export class Model implements Disposable {
   tokenize(text: string | readonly [string, string]): Tokenized
 
   /**
-   * Computes the hidden states of texts that are given as token ids.
+   * Computes the hidden states of texts that are given as token ids, or of images `[B,C,H,W]` whose pixels are scaled
+   * and normalized as the folder's preprocessor_config.json states.
    *
    * @throws {AttentionError} `DOMAIN` if an id or a position is beyond its table; `OPTION` if `logits` are asked of a
-   *   folder without a head; `DTYPE`; `SHAPE`; `DISPOSED`
+   *   folder without a head, or images of a model of texts; `DTYPE`; `SHAPE` also for images of another size, except for
+   *   DINOv2, whose positions are interpolated; `DISPOSED`
    */
   encode(
     inputs:
       | readonly ArrayLike<number>[]
-      | { ids: readonly ArrayLike<number>[]; types?: readonly ArrayLike<number>[] | null | undefined },
+      | { ids: readonly ArrayLike<number>[]; types?: readonly ArrayLike<number>[] | null | undefined }
+      | { pixels: Tensor },
     options?: EncodeOptions | null
   ): Promise<Encoded>
 

@@ -74,6 +74,18 @@ function owned(t, layer) {
 }
 
 onBothBackends((kind, attention) => {
+  test(`${kind}: an encoder layer rotates by the dict of a config.json`, (t) => {
+    const config = { modelDim: 8, numHeads: 2, feedForwardDim: 8 }
+    const layerOf = (/** @type {object} */ rotary) =>
+      new attention.TransformerEncoderLayer({ ...config, attention: { rotary } })
+    const scaling = { rope_type: 'default', rope_theta: 100 }
+    const [plain, scaled] = [layerOf({ base: 100 }), layerOf({ scaling })]
+    const x = normal([1, 5, 8], 3)
+    t.is(bits(scaled.forward(x).output), bits(plain.forward(x).output))
+    t.deepEqual(scaled.config.attention?.rotary?.scaling, scaling)
+    t.is(faultOf(t, () => layerOf({ scaling: { rope_type: 'odd' } })).code, 'OPTION')
+  })
+
   const { TransformerEncoderLayer, SelfAttention, layerNorm, rmsNorm, gelu, silu, meanPool, linear } = attention
   const activations = {
     relu: pointwise((value) => Math.max(value, 0)),

@@ -62,7 +62,7 @@ const textOf = (/** @type {readonly number[]} */ tokens) =>
 const rejection = async (t, run) => /** @type {any} */ (await t.throwsAsync(run, { name: 'AttentionError' }))
 
 onBothBackends((kind, attention) => {
-  for (const name of folders.filter((folder) => !/^(sentences|cross)/.test(folder))) {
+  for (const name of folders.filter((folder) => !/^(sentences|cross|vit|dino|clip|siglip)/.test(folder))) {
     test(`${kind}: ${name} gives the hidden states and logits of transformers, from either config.json`, async (t) => {
       const expected = expectedOf(name)
       for (const config of ['config.json', 'config.v4.json']) {
@@ -71,6 +71,38 @@ onBothBackends((kind, attention) => {
         near(t, hidden, expected.hidden)
         if (expected.logits) near(t, /** @type {any} */ (logits), expected.logits)
         t.deepEqual([...cuSeqlens], [0, 7, 10, 22])
+      }
+    })
+  }
+
+  for (const name of folders.filter((folder) => /^(vit|dino|clip|siglip)/.test(folder))) {
+    test(`${kind}: ${name} gives the hidden states and heads of transformers for images and texts`, async (t) => {
+      const expected = expectedOf(name)
+      const model = await loaded(t, join(root, name), { attention })
+      if (expected.hidden) {
+        const logits = 'logits' in expected
+        const output = await model.encode(
+          ids.map((/** @type {number[]} */ list) => [...list, 39]),
+          { logits }
+        )
+        near(t, output.hidden, expected.hidden)
+        if (logits) near(t, /** @type {any} */ (output.logits), expected.logits)
+      }
+      for (const suffix of ['', '.resized'].filter((end) => `pixels${end}` in expected)) {
+        const pixels = expected[`pixels${suffix}`]
+        const wanted = expected[`image_logits${suffix}`]
+        const output = await model.encode({ pixels }, { logits: wanted !== undefined, attentions: suffix !== '' })
+        near(t, output.hidden, expected[`images${suffix}`])
+        if (wanted) near(t, /** @type {any} */ (output.logits), wanted)
+        const rows = output.hidden.shape[0] / 3
+        t.deepEqual([...output.cuSeqlens], [0, rows, 2 * rows, 3 * rows])
+        const second = {
+          data: pixels.data.slice(pixels.data.length / 3, (2 * pixels.data.length) / 3),
+          shape: [1, ...pixels.shape.slice(1)]
+        }
+        const alone = await model.encode({ pixels: second }, { attentions: suffix !== '' })
+        const size = output.hidden.shape[1]
+        t.deepEqual(alone.hidden.data, output.hidden.data.slice(rows * size, 2 * rows * size))
       }
     })
   }
@@ -344,12 +376,44 @@ test('calls that a model cannot answer are errors that say so', async (t) => {
   ]) {
     t.is((await rejection(t, run)).code, 'OPTION')
   }
+  const pixels = { data: new Float32Array(192), shape: [1, 3, 8, 8] }
+  t.is((await rejection(t, () => model.encode({ pixels }))).code, 'OPTION')
+  const images = await loaded(t, join(root, 'clip-images'))
+  t.deepEqual(images.tasks, [])
+  t.is((await rejection(t, () => images.encode(ids))).code, 'OPTION')
+  t.is((await rejection(t, () => images.embed('x'))).code, 'OPTION')
+  for (const shape of [
+    [3, 8, 8],
+    [1, 1, 8, 24],
+    [3, 3, 8, 8],
+    [1, 3, 8]
+  ]) {
+    t.is((await rejection(t, () => images.encode({ pixels: { ...pixels, shape } }))).code, 'SHAPE', `${shape}`)
+  }
+  t.is((await rejection(t, () => images.encode(/** @type {any} */ ({ pixels: [1] })))).code, 'DTYPE')
+  const none = await images.encode({ pixels: { data: new Float32Array(0), shape: [0, 3, 8, 8] } }, { logits: true })
+  t.deepEqual([none.hidden.shape, none.logits?.shape, [...none.cuSeqlens]], [[0, 16], [0, 12], [0]])
   t.is((await rejection(t, () => model.encode([[40]]))).code, 'DOMAIN')
   t.is((await rejection(t, () => model.encode([Array.from({ length: 21 }, () => 1)]))).code, 'DOMAIN')
   t.is((await rejection(t, () => model.encode(/** @type {any} */ ([1])))).code, 'DTYPE')
   model.dispose()
   t.is((await rejection(t, () => model.encode(ids))).code, 'DISPOSED')
   t.throws(() => new /** @type {any} */ (Model)(), { instanceOf: TypeError })
+})
+
+test('CLIP embeds texts by its projection, and SigLIP by its head after filling them up, as in training', async (t) => {
+  for (const name of ['clip', 'siglip']) {
+    const model = await loaded(t, join(root, name), { tokenizer: letters })
+    t.deepEqual(model.tasks, ['embed'])
+    t.is(model.layers.length, 4)
+    const lists = ids.map((/** @type {number[]} */ list) => [...list, 39])
+    const given = lists.map((/** @type {number[]} */ list) =>
+      name === 'clip' ? list : [...list, ...Array(20 - list.length).fill(1)]
+    )
+    const { logits } = await model.encode(given, { logits: true })
+    t.deepEqual(await model.embed(lists.map(textOf)), logits)
+    t.deepEqual((await model.embed([])).shape, [0, expectedOf(name).logits.shape[1]])
+  }
 })
 
 test('truncated pairs keep their special tokens, and the longer text loses tokens first', async (t) => {

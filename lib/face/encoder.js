@@ -1,6 +1,6 @@
 // Encoder layers, and other transformer building blocks: norms, activations, and the mean over tokens.
 
-import { freezeConfig, Layer, layerCall } from './layers.js'
+import { freezeConfig, Layer, layerCall, splitRotary } from './layers.js'
 import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
 import { checkArray, checkTensor } from '../checks/tensor.js'
@@ -80,9 +80,10 @@ export function createEncoder(backend, createCacheOf) {
 
     /** @param {unknown} config */
     constructor(config) {
-      const resident = new Resident(backend, 'createTransformerEncoderLayer', encodeConfig(config))
+      const { config: rest, complete } = splitRotary(config, 'attention')
+      const resident = new Resident(backend, 'createTransformerEncoderLayer', encodeConfig(rest))
       super(resident, prepare)
-      this.#config = freezeConfig(resident.describe())
+      this.#config = freezeConfig(complete(this, resident.describe()))
     }
 
     get config() {

@@ -35,7 +35,7 @@ export function batchesOf(all, batchTokens, isPacked) {
  * The tokens of some texts, one after the other.
  *
  * @param {readonly Tokens[]} tokens
- * @returns {import('./network.js').Packed}
+ * @returns {import('./embeddings.js').Packed}
  */
 export function pack(tokens) {
   const starts = new Int32Array(tokens.length + 1)

@@ -4,25 +4,36 @@ import { describe, fault } from '../checks/errors.js'
 
 /** @typedef {{ data: Float32Array, shape: number[] }} Matrix */
 
+/**
+ * The rows of a family that a file has, each with the prefix of its base model.
+ *
+ * @param {import('../weights/open.js').SafetensorsFile} file
+ * @param {readonly import('./checkpoints.js').Row[]} rows
+ */
+export function rootsOf(file, rows) {
+  const first = (/** @type {import('./checkpoints.js').Row} */ { words, patches }) =>
+    words ?? `${patches?.weight}.weight`
+  const found = rows.flatMap((row) => {
+    const root = row.roots.find((prefix) => file.names.includes(prefix + first(row)))
+    return root === undefined ? [] : [{ row, root }]
+  })
+  if (found.length > 0) return found
+  const names = rows.flatMap((row) => row.roots.map((prefix) => prefix + first(row)))
+  throw fault('FORMAT', 'model.safetensors', `an entry ${names.join(' or ')}`, 'none')
+}
+
 export class Checkpoint {
   #file
   #root
   #onEntry
-  /** The number of elements that were read. */
-  parameters = 0
 
   /**
    * @param {import('../weights/open.js').SafetensorsFile} file
-   * @param {import('./checkpoints.js').Row} row
+   * @param {string} root  the prefix of the base model
    * @param {(elements: number) => void} onEntry  called with the number of elements that were read
    */
-  constructor(file, { roots, words }, onEntry) {
+  constructor(file, root, onEntry) {
     this.#file = file
-    const root = roots.find((prefix) => file.names.includes(prefix + words))
-    if (root === undefined) {
-      const expected = `an entry ${roots.map((prefix) => prefix + words).join(' or ')}`
-      throw fault('FORMAT', 'model.safetensors', expected, 'none')
-    }
     this.#root = root
     this.#onEntry = onEntry
   }
@@ -45,7 +56,7 @@ export class Checkpoint {
     const full = this.#full(name)
     const tensor = await this.#file.tensor(full)
     if (!(tensor.data instanceof Float32Array)) throw fault('FORMAT', full, 'an entry of floats', describe(tensor.data))
-    this.#count(tensor)
+    this.#onEntry(tensor.data.length)
     return tensor
   }
 
@@ -57,13 +68,7 @@ export class Checkpoint {
   /** The entries below a prefix. @param {string} prefix */
   async state(prefix) {
     const state = await this.#file.stateDict({ prefix: this.#full(prefix) })
-    for (const tensor of Object.values(state)) this.#count(/** @type {Matrix} */ (tensor))
+    for (const tensor of Object.values(state)) this.#onEntry(/** @type {Matrix} */ (tensor).data.length)
     return state
-  }
-
-  /** @param {Matrix} tensor */
-  #count({ data }) {
-    this.parameters += data.length
-    this.#onEntry(data.length)
   }
 }

@@ -10,28 +10,30 @@ import { FAMILIES } from './families.js'
  * @typedef {{ layer: string, config: Json }} Plan
  */
 /**
- * A stack of layers: an encoder or a decoder.
+ * A stack of layers: an encoder or a decoder, or the text or vision model of one that has both.
  *
  * @typedef {object} Stack
  * @property {number} modelDim
  * @property {number} epsilon  of the norms
  * @property {number | undefined} maxPositions
+ * @property {number | readonly number[]} imageSize  height and width
  * @property {readonly Plan[]} layers
  */
 /** @typedef {{ family: string, stacks: Readonly<Record<string, Stack>> }} Model */
 
 /** One name for each setting, and its other names. */
 const SYNONYMS = Object.entries({
-  hidden_size: ['n_embd', 'dim'],
-  num_hidden_layers: ['n_layer', 'n_layers'],
-  num_attention_heads: ['n_head', 'n_heads'],
-  intermediate_size: ['n_inner', 'hidden_dim'],
+  hidden_size: ['n_embd', 'dim', 'd_model'],
+  num_hidden_layers: ['n_layer', 'n_layers', 'num_layers'],
+  num_attention_heads: ['n_head', 'n_heads', 'num_heads'],
+  intermediate_size: ['n_inner', 'hidden_dim', 'd_ff'],
   max_position_embeddings: ['n_positions'],
   norm_eps: ['layer_norm_eps', 'layer_norm_epsilon', 'norm_epsilon', 'rms_norm_eps'],
-  hidden_act: ['activation', 'activation_function', 'hidden_activation'],
-  rope_theta: ['rotary_emb_base'],
+  hidden_act: ['activation', 'activation_function', 'hidden_activation', 'dense_act_fn'],
+  head_dim: ['d_kv'],
+  rope_theta: ['rotary_emb_base', 'global_rope_theta'],
   local_rope_theta: ['rope_local_base_freq'],
-  partial_rotary_factor: ['rotary_pct'],
+  partial_rotary_factor: ['rotary_pct', 'rotary_emb_fraction'],
   sliding_window_pattern: ['_sliding_window_pattern']
 })
 
@@ -44,7 +46,8 @@ const ACTIVATIONS = /** @type {Readonly<Record<string, string>>} */ ({
   gelu_pytorch_tanh: 'gelu-tanh',
   quick_gelu: 'quick-gelu',
   silu: 'silu',
-  swish: 'silu'
+  swish: 'silu',
+  swiglu: 'silu'
 })
 
 /**
@@ -63,8 +66,8 @@ export function readConfig(config) {
     throw fault('FORMAT', 'model_type', `one of ${known.join(', ')}`, describe(type))
   }
   const stacks = Object.entries(family.stacks).map(([name, row]) => {
-    const settings = unify(given)
-    refuse(settings, family.only ?? {})
+    const settings = { ...row.defaults, ...unify(row.settings?.(given) ?? given) }
+    refuse(settings, { ...family.only, ...row.only })
     return [name, stackOf(settings, row)]
   })
   return { family: type, stacks: Object.fromEntries(stacks) }
@@ -127,7 +130,8 @@ function stackOf(settings, row) {
     if (Object.keys(attention).length > 0) config.attention = attention
     return { layer: row.layer, config }
   })
-  return { modelDim, epsilon: shared.epsilon, maxPositions: settings.max_position_embeddings, layers }
+  const { max_position_embeddings: maxPositions, image_size: imageSize = 224 } = settings
+  return { modelDim, epsilon: shared.epsilon, maxPositions, imageSize, layers }
 }
 
 /**

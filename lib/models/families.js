@@ -9,6 +9,9 @@
  * @property {string} [activation]  if the config does not tell
  * @property {number} [epsilon]  likewise
  * @property {(settings: Settings) => number} [feedForward]  the hidden size, likewise
+ * @property {(config: Settings) => Settings} [settings]  the part of config.json that describes the stack
+ * @property {Settings} [defaults]  of settings that files leave out
+ * @property {Settings} [only]  values that settings may have
  * @property {(settings: Settings, index: number) => Settings} [config]  of the layer
  * @property {(settings: Settings, index: number) => Settings} [attention]  of its attention
  * @property {(settings: Settings, numLayers: number) => readonly string[] | undefined} [layerTypes]
@@ -34,9 +37,15 @@ const encoder = (row) => ({
 const BERT = encoder({})
 const ROBERTA = encoder({ epsilon: 1e-5 })
 
-/** Every `period`-th layer is full, the others have a window. @param {number} count @param {number} period */
-const periodic = (count, period) =>
-  Array.from({ length: count }, (_, index) => ((index + 1) % period === 0 ? 'full_attention' : 'sliding_attention'))
+/**
+ * Every `period`-th layer is full, the others have a window.
+ *
+ * @param {number} count
+ * @param {number} period
+ * @param {number} [first]  the first full layer
+ */
+const periodic = (count, period, first = period - 1) =>
+  Array.from({ length: count }, (_, index) => (index % period === first ? 'full_attention' : 'sliding_attention'))
 
 /** @param {Settings} settings @returns {[number, number] | undefined} */
 const causalWindow = ({ sliding_window: size }) => (size === undefined ? undefined : [size - 1, 0])
@@ -83,6 +92,42 @@ const gemmaScale = ({ query_pre_attn_scalar: size = 256 }) => ({ scale: size ** 
 /** @param {Settings} settings @param {Settings} attention */
 const withBias = ({ attention_bias: isBiased }, attention) => (isBiased ? { ...attention, useBias: true } : attention)
 
+/** @param {Partial<Row>} row @returns {Row} */
+const vision = (row) => ({
+  layer: 'TransformerEncoderLayer',
+  activation: 'gelu',
+  config: () => ({ normFirst: true }),
+  only: { qkv_bias: true },
+  ...row
+})
+
+/** DINOv2's hidden size; with a gate, two thirds of it, as a multiple of 8. @param {Settings} settings */
+const dinoFeed = ({ hidden_size: size, mlp_ratio: ratio = 4, use_swiglu_ffn: isGated }) =>
+  isGated ? Math.ceil(Math.floor((Math.floor(size * ratio) * 2) / 3) / 8) * 8 : Math.floor(size * ratio)
+
+/** @param {number} size @param {number} heads */
+const sizes = (size, heads) => ({
+  hidden_size: size,
+  intermediate_size: 4 * size,
+  num_attention_heads: heads,
+  num_hidden_layers: 12
+})
+
+/** The stacks of a model of texts and images. @param {Partial<Row>} shared @param {Partial<Row>} ofText */
+const towers = (shared, ofText) => ({
+  text: vision({ ...shared, settings: (config) => config.text_config ?? config, ...ofText }),
+  vision: vision({ defaults: sizes(768, 12), ...shared, settings: (config) => config.vision_config ?? config })
+})
+
+const CLIP = towers(
+  { epsilon: 1e-5, activation: 'quick_gelu' },
+  { defaults: { ...sizes(512, 8), max_position_embeddings: 77 }, attention: () => ({ causal: true }) }
+)
+const SIGLIP = towers(
+  { epsilon: 1e-6, activation: 'gelu_pytorch_tanh' },
+  { defaults: { ...sizes(768, 12), max_position_embeddings: 64 } }
+)
+
 /** @type {Readonly<Record<string, Family>>} */
 export const FAMILIES = {
   bert: BERT,
@@ -93,6 +138,53 @@ export const FAMILIES = {
   mpnet: BERT,
   distilbert: BERT,
   albert: encoder({ activation: 'gelu_new' }),
+  modernbert: encoder({
+    epsilon: 1e-5,
+    only: { attention_bias: false, mlp_bias: false, norm_bias: false },
+    config: (_, index) => ({
+      gated: true,
+      normFirst: true,
+      useBias: false,
+      ...(index === 0 && { attentionNorm: false })
+    }),
+    layerTypes: ({ global_attn_every_n_layers: period = 3 }, count) => periodic(count, period, 0),
+    window: ({ local_attention: size = 128 }) => [Math.floor(size / 2), Math.floor(size / 2)],
+    rotary: { theta: 160000, localTheta: 10000 }
+  }),
+  nomic_bert: encoder({
+    activation: 'silu',
+    only: {
+      prenorm: false,
+      causal: false,
+      parallel_block: false,
+      qkv_proj_bias: false,
+      mlp_fc1_bias: false,
+      mlp_fc2_bias: false,
+      use_rms_norm: false,
+      rotary_emb_interleaved: false
+    },
+    config: () => ({ gated: true }),
+    rotary: { theta: 1000 }
+  }),
+  vit: { stacks: { vision: vision({ epsilon: 1e-12 }) } },
+  dinov2: {
+    stacks: {
+      vision: vision({
+        epsilon: 1e-6,
+        feedForward: dinoFeed,
+        config: ({ use_swiglu_ffn: isGated }) => ({
+          normFirst: true,
+          ...(isGated && { gated: true, activation: 'silu' })
+        })
+      })
+    }
+  },
+  clip: { stacks: CLIP },
+  clip_text_model: { stacks: { text: CLIP.text } },
+  clip_vision_model: { stacks: { vision: CLIP.vision } },
+  siglip: { stacks: SIGLIP },
+  siglip_text_model: { stacks: { text: SIGLIP.text } },
+  siglip_vision_model: { stacks: { vision: SIGLIP.vision } },
   gpt2: decoder(
     {
       activation: 'gelu_new',

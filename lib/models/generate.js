@@ -114,7 +114,7 @@ export class Generator {
       types: new Int32Array(ids.length),
       starts: Int32Array.of(0, ids.length)
     }
-    const embeddings = /** @type {NonNullable<Network['embeddings']>} */ (network.embeddings)
+    const embeddings = /** @type {NonNullable<Network['words']>} */ (network.words)
     let { data } = embeddings.run(packed, session.ids.length)
     for (const [index, layer] of network.layers.entries()) {
       const x = { data, shape: [1, ids.length, network.size] }
@@ -122,7 +122,7 @@ export class Generator {
     }
     session.ids.push(...ids)
     const last = { data: data.slice(-network.size), shape: [1, network.size] }
-    return network.head(network.finish(last)).data
+    return network.head(network.finish(last), packed.starts).data
   }
 
   dispose() {

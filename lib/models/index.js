@@ -3,7 +3,7 @@
 import { describe, fault } from '../checks/errors.js'
 import { pickOptions } from '../checks/options.js'
 import { throwIfAborted, watchOf } from '../runtime/async/watch.js'
-import { Checkpoint } from './checkpoint.js'
+import { Checkpoint, rootsOf } from './checkpoint.js'
 import { CHECKPOINTS } from './checkpoints.js'
 import { readConfig } from './config.js'
 import { openFolder } from './folder.js'
@@ -11,6 +11,8 @@ import { createModel, Model } from './model.js'
 import { Network } from './network.js'
 import { readPooling } from './pooling.js'
 import { checkTokenizer, Encoder, readTokenizer } from './tokens.js'
+
+/** @typedef {import('./checkpoints.js').Row} Row */
 
 /** @param {import('../../core.d.ts').Attention & { init(): Promise<void> }} entry  the API of the entry */
 export function createModels(entry) {
@@ -26,16 +28,18 @@ export function createModels(entry) {
     const folder = openFolder(source)
     const config = await folder.object('config.json')
     if (config === undefined) throw fault('FORMAT', 'source', 'a folder with a config.json', 'none')
-    const network = networkOf(attention, config)
+    const rows = rowsOf(config)
+    const { stacks } = readConfig(config)
     const pooling = await readPooling(folder, attention)
     const texts = (await folder.object('tokenizer_config.json')) ?? {}
     const tokens = await tokensOf(folder, texts, given.tokenizer)
-    const limit = Math.min(pooling.maxLength ?? tokens?.maxLength ?? Infinity, network.maxLength)
-    const numParameters = await loadWeights(folder, network, watch)
+    const make = (/** @type {Row} */ row) => new Network(attention, row, stacks[row.stack], config)
+    const { networks, numParameters } = await loadWeights(folder, rows, make, watch)
+    const limit = Math.min(pooling.maxLength ?? tokens?.maxLength ?? Infinity, networks.texts?.maxLength ?? Infinity)
     return createModel({
       family: String(config.model_type),
       config: Object.freeze(config),
-      network,
+      networks,
       pooling,
       numParameters,
       chat: await readChat(folder, config, texts),
@@ -47,17 +51,14 @@ export function createModels(entry) {
 }
 
 /**
- * @param {import('../../index.d.ts').Attention} attention
+ * The rows of the family, one for texts and one for images if it has both.
+ *
  * @param {Record<string, any>} config
  */
-function networkOf(attention, config) {
-  const { model_type: family } = config
-  if (typeof family !== 'string' || !Object.hasOwn(CHECKPOINTS, family)) {
-    const expected = `one of ${Object.keys(CHECKPOINTS).join(', ')}`
-    throw fault('FORMAT', 'config.json: model_type', expected, describe(family))
-  }
-  const row = CHECKPOINTS[family]
-  return new Network(attention, row, readConfig(config).stacks[row.stack], config)
+function rowsOf({ model_type: family }) {
+  if (typeof family === 'string' && Object.hasOwn(CHECKPOINTS, family)) return [CHECKPOINTS[family]].flat()
+  const expected = `one of ${Object.keys(CHECKPOINTS).join(', ')}`
+  throw fault('FORMAT', 'config.json: model_type', expected, describe(family))
 }
 
 /**
@@ -89,23 +90,35 @@ async function readChat(folder, config, texts) {
 }
 
 /**
+ * Loads the networks that the file has; none stays in memory if one fails.
+ *
  * @param {import('./folder.js').Folder} folder
- * @param {Network} network
+ * @param {readonly Row[]} rows
+ * @param {(row: Row) => Network} make
  * @param {import('../runtime/async/watch.js').Watch} watch
  */
-async function loadWeights(folder, network, watch) {
+async function loadWeights(folder, rows, make, watch) {
   const file = await folder.weights()
+  /** @type {{ texts?: Network, images?: Network }} */
+  const networks = {}
   try {
     const total = file.names.reduce((sum, name) => sum + file.describe(name).shape.reduce((a, b) => a * b, 1), 0)
     let done = 0
-    const checkpoint = new Checkpoint(file, network.row, (elements) => {
+    const onEntry = (/** @type {number} */ elements) => {
       throwIfAborted(watch.signal)
       done += elements
       watch.onProgress?.(Math.min(done / total, 1))
-    })
-    await network.load(checkpoint)
+    }
+    for (const { row, root } of rootsOf(file, rows)) {
+      const network = make(row)
+      networks[row.patches ? 'images' : 'texts'] = network
+      await network.load(new Checkpoint(file, root, onEntry))
+    }
     watch.onProgress?.(1)
-    return checkpoint.parameters
+    return { networks, numParameters: done }
+  } catch (error) {
+    for (const network of Object.values(networks)) network.dispose()
+    throw error
   } finally {
     await file.close()
   }

@@ -7,7 +7,6 @@ import { throwIfAborted, watchOf } from '../runtime/async/watch.js'
 import { disposeSymbol } from '../face/layers.js'
 import { batchesOf, pack } from './batches.js'
 import { Generator, TextStream, promptText, readGeneration } from './generate.js'
-import { eachRow } from './network.js'
 import { normalizeRows } from './pooling.js'
 
 /** @typedef {{ data: Float32Array, shape: number[] }} Matrix */
@@ -19,7 +18,7 @@ import { normalizeRows } from './pooling.js'
  * @typedef {object} Parts
  * @property {string} family
  * @property {Readonly<Record<string, any>>} config
- * @property {Network} network
+ * @property {{ texts?: Network, images?: Network }} networks
  * @property {import('./tokens.js').Encoder} [tokens]
  * @property {import('./pooling.js').Pooling} pooling
  * @property {number} numParameters
@@ -66,14 +65,17 @@ export class Model {
 
   /** @returns {('embed' | 'rerank' | 'classify' | 'generate')[]} */
   get tasks() {
-    const { task, row } = this.#parts.network
-    if (row.stack === 'decoder') return task === undefined ? ['embed'] : ['embed', 'generate']
+    const { texts } = this.#parts.networks
+    if (texts === undefined) return []
+    const { task, isGenerator } = texts
+    if (isGenerator) return task === undefined ? ['embed'] : ['embed', 'generate']
     if (task !== 'ForSequenceClassification') return ['embed']
     return labelCount(this.config) === 1 ? ['embed', 'rerank'] : ['embed', 'classify']
   }
 
   get layers() {
-    return [...this.#open().network.layers]
+    const { texts, images } = this.#open().networks
+    return [...(texts?.layers ?? []), ...(images?.layers ?? [])]
   }
 
   #open() {
@@ -84,6 +86,17 @@ export class Model {
       actual: 'a disposed one',
       message: 'this model has been disposed of; load it again, or dispose of it later'
     })
+  }
+
+  /**
+   * The network of one kind of inputs.
+   *
+   * @param {'texts' | 'images'} kind
+   */
+  #network(kind) {
+    const network = this.#open().networks[kind]
+    if (network) return network
+    throw fault('OPTION', 'model', `a model of ${kind}`, `one of other inputs (${this.family})`)
   }
 
   #tokens() {
@@ -115,33 +128,33 @@ export class Model {
       'signal'
     ])
     const watch = watchOf({ signal })
-    const { network } = this.#open()
+    const isImages = isObject(inputs) && !isArray(inputs) && 'pixels' in inputs
+    const network = this.#network(isImages ? 'images' : 'texts')
     if (logits === true && network.task === undefined) {
       throw fault('OPTION', 'logits', 'a folder with a head', describe(this.config.architectures?.[0]))
     }
-    const tokens = readInputs(inputs)
-    const packed = pack(tokens)
-    const size = network.size
-    const count = packed.ids.length
-    const hidden = { data: new Float32Array(count * size), shape: [count, size] }
-    const states = hiddenStates
-      ? Array.from({ length: network.layers.length + 1 }, () => ({
-          data: new Float32Array(count * size),
-          shape: [count, size]
-        }))
-      : undefined
-    const maps = attentions ? tokens.map(() => /** @type {Matrix[]} */ ([])) : undefined
     // Weights are computed text by text.
-    for (const { texts, tokens: some } of batchesOf(tokens, attentions ? 1 : BATCH_TOKENS, network.isPacked)) {
+    const room = attentions ? 1 : BATCH_TOKENS
+    const { ids, starts, batches } = isImages
+      ? imageInputs(network, /** @type {{ pixels: unknown }} */ (inputs).pixels, room)
+      : textInputs(network, readInputs(inputs), room)
+    const size = network.size
+    const count = starts[starts.length - 1]
+    const empty = () => ({ data: new Float32Array(count * size), shape: [count, size] })
+    const hidden = empty()
+    const states = hiddenStates ? Array.from({ length: network.layers.length + 1 }, empty) : undefined
+    const maps = attentions ? Array.from({ length: starts.length - 1 }, () => /** @type {Matrix[]} */ ([])) : undefined
+    for (const { items, embed } of batches) {
+      throwIfAborted(watch.signal)
       const onState = (/** @type {number} */ index, /** @type {Matrix} */ x) =>
-        states && scatter(x, texts, packed, states[index])
-      const result = await run(network, some, watch, { onState, weights: maps && maps[texts[0]] })
-      scatter(result.hidden, texts, packed, hidden)
+        states && scatter(x, items, starts, states[index])
+      const output = await run(network, embed(), watch, { onState, weights: maps && maps[items[0]] })
+      scatter(output, items, starts, hidden)
     }
     return {
       hidden,
-      cuSeqlens: packed.starts,
-      ...(logits === true && { logits: headOf(network, hidden, packed.starts) }),
+      cuSeqlens: starts,
+      ...(logits === true && { logits: network.head(hidden, starts, ids) }),
       ...(maps && { attentions: maps }),
       ...(states && { hiddenStates: states })
     }
@@ -154,24 +167,26 @@ export class Model {
   async embed(texts, options) {
     const given = pickOptions(options, ['prompt', 'normalize', 'dimensions', 'batchTokens', 'signal', 'onProgress'])
     const watch = watchOf(given)
-    const { network, pooling } = this.#open()
+    const { pooling } = this.#open()
+    const network = this.#network('texts')
     const prompt = promptOf(given.prompt, pooling)
     const encoder = this.#tokens()
     const list = readTexts(texts)
-    const all = list.map((text) => encoder.encode(prompt + (pooling.lowercase ? text.toLowerCase() : text)))
+    const all = list.map((text) =>
+      filled(network, encoder.encode(prompt + (pooling.lowercase ? text.toLowerCase() : text)))
+    )
     const skip = prompt !== '' && !pooling.includesPrompt ? encoder.promptLength(prompt) : 0
     const finish = finishOf(pooling, given)
-    const empty = finish(pooling.pool({ data: new Float32Array(0), shape: [0, network.size] }, []))
+    const pool = poolOf(network, pooling)
+    const empty = finish(pool({ data: new Float32Array(0), shape: [0, network.size] }, pack([]), 0))
     const size = empty.shape[1]
     const vectors = new Float32Array(all.length * size)
     let done = 0
     for (const { texts: some, tokens } of batchesOf(all, batchTokensOf(given.batchTokens), network.isPacked)) {
-      const { hidden, starts } = await run(network, tokens, watch, {})
-      const spans = tokens.map((_, index) => {
-        const end = starts[index + 1]
-        return { start: Math.min(starts[index] + skip, end), end }
-      })
-      const { data } = finish(pooling.pool(hidden, spans))
+      throwIfAborted(watch.signal)
+      const packed = pack(tokens)
+      const hidden = await run(network, embedTexts(network, packed), watch, {})
+      const { data } = finish(pool(hidden, packed, skip))
       some.forEach((text, row) => vectors.set(data.subarray(row * size, (row + 1) * size), text * size))
       done += some.length
       watch.onProgress?.(done / all.length)
@@ -193,7 +208,7 @@ export class Model {
       list.map((text) => [query, text]),
       signal
     )
-    const { data } = hasSigmoid(this.config) ? this.#parts.network.attention.sigmoid(logits) : logits
+    const { data } = hasSigmoid(this.config) ? this.#network('texts').attention.sigmoid(logits) : logits
     const scores = Array.from(data, (score, index) => ({ index, score }))
     return scores.sort((a, b) => b.score - a.score || a.index - b.index).slice(0, countOf(topK, list.length))
   }
@@ -206,7 +221,7 @@ export class Model {
     const { topK, signal } = pickOptions(options, ['topK', 'signal'])
     this.#checkTask('classify')
     const logits = await this.#classes(readTexts(texts), signal)
-    const { softmax, sigmoid } = this.#parts.network.attention
+    const { softmax, sigmoid } = this.#network('texts').attention
     const isMulti = this.config.problem_type === 'multi_label_classification'
     const { data, shape } = isMulti ? sigmoid(logits) : softmax(logits)
     const [count, labels] = shape
@@ -237,7 +252,8 @@ export class Model {
     const watch = watchOf({ signal })
     const { maxTokens, stops, sampling } = readGeneration(given)
     this.#checkTask('generate')
-    const { network, chat } = this.#parts
+    const { chat } = this.#parts
+    const network = this.#network('texts')
     const encoder = this.#tokens()
     const { text, isBare } = await promptText(prompt, chat)
     const ids = encoder.encodeWhole(text, isBare)
@@ -277,14 +293,16 @@ export class Model {
    */
   async #classes(texts, signal) {
     const watch = watchOf({ signal })
-    const { network } = this.#open()
+    const network = this.#network('texts')
     const encoder = this.#tokens()
     const all = texts.map((text) => encoder.encode(text))
     const labels = labelCount(this.config)
     const data = new Float32Array(all.length * labels)
     for (const { texts: some, tokens } of batchesOf(all, BATCH_TOKENS, network.isPacked)) {
-      const { hidden, starts } = await run(network, tokens, watch, {})
-      const logits = headOf(network, hidden, starts)
+      throwIfAborted(watch.signal)
+      const packed = pack(tokens)
+      const hidden = await run(network, embedTexts(network, packed), watch, {})
+      const logits = network.head(hidden, packed.starts, packed.ids)
       some.forEach((text, row) => data.set(logits.data.subarray(row * labels, (row + 1) * labels), text * labels))
     }
     return { data, shape: [all.length, labels] }
@@ -293,7 +311,7 @@ export class Model {
   dispose() {
     this.#isDisposed = true
     this.#generator?.dispose()
-    this.#parts.network.dispose()
+    for (const network of Object.values(this.#parts.networks)) network.dispose()
   }
 
   [disposeSymbol]() {
@@ -304,32 +322,96 @@ export class Model {
 /** @param {Parts} parts */
 export const createModel = (parts) => new Model(KEY, parts)
 
+/** Rows that enter the first layer, and the first row of each text or image. @typedef {{ rows: Matrix, starts: Int32Array }} Embedded */
+/** Some inputs by their places in the caller's list, and their rows. @typedef {{ items: number[], embed: () => Embedded }} InputBatch */
+
 /**
- * Runs some texts through all layers, off the calling thread.
+ * @param {Network} network
+ * @param {import('./embeddings.js').Packed} packed
+ * @returns {Embedded}
+ */
+const embedTexts = (network, packed) => ({
+  rows: /** @type {NonNullable<Network['words']>} */ (network.words).run(packed),
+  starts: packed.starts
+})
+
+/**
+ * @param {Network} network
+ * @param {readonly Tokens[]} tokens
+ * @param {number} room  tokens of a batch
+ */
+function textInputs(network, tokens, room) {
+  const { ids, starts } = pack(tokens)
+  const batches = batchesOf(tokens, room, network.isPacked).map(({ texts: items, tokens: some }) => ({
+    items,
+    embed: () => embedTexts(network, pack(some))
+  }))
+  return { ids, starts, batches }
+}
+
+/**
+ * @param {Network} network
+ * @param {any} pixels  `[B,C,H,W]`
+ * @param {number} room  rows of a batch
+ */
+function imageInputs(network, pixels, room) {
+  const patches = /** @type {NonNullable<Network['patches']>} */ (network.patches)
+  const count = patches.check(pixels)
+  const [images, ...shape] = pixels.shape
+  const values = shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1)
+  const rowOf = (/** @type {number} */ image) =>
+    patches.run({ data: pixels.data.subarray(image * values, (image + 1) * values), shape: [1, ...shape] })
+  const size = Math.max(1, Math.floor(room / count))
+  const batches = Array.from({ length: Math.ceil(images / size) }, (_, batch) => {
+    const items = Array.from({ length: Math.min(size, images - batch * size) }, (_, index) => batch * size + index)
+    return { items, embed: () => joined(items.map(rowOf), network.size) }
+  })
+  return {
+    ids: new Int32Array(0),
+    starts: Int32Array.from({ length: images + 1 }, (_, image) => image * count),
+    batches
+  }
+}
+
+/**
+ * @param {readonly Matrix[]} parts
+ * @param {number} size
+ * @returns {Embedded}
+ */
+function joined(parts, size) {
+  const starts = new Int32Array(parts.length + 1)
+  parts.forEach(({ shape }, index) => (starts[index + 1] = starts[index] + shape[0]))
+  const count = starts[parts.length]
+  const data = new Float32Array(count * size)
+  parts.forEach((part, index) => data.set(part.data, starts[index] * size))
+  return { rows: { data, shape: [count, size] }, starts }
+}
+
+/**
+ * Runs some texts or images through all layers, off the calling thread.
  *
  * @param {Network} network
- * @param {readonly Tokens[]} tokens  of one length, unless the network packs texts
+ * @param {Embedded} embedded  of one length each, unless the network packs its inputs
  * @param {import('../runtime/async/watch.js').Watch} watch
  * @param {{ onState?: (index: number, x: Matrix) => void, weights?: Matrix[] | undefined }} wanted
- * @returns {Promise<{ hidden: Matrix, starts: Int32Array }>} `[T, modelDim]`, and the first row of each text
+ * @returns {Promise<Matrix>}  `[T, modelDim]`
  */
-async function run(network, tokens, watch, { onState, weights }) {
-  throwIfAborted(watch.signal)
-  const packed = pack(tokens)
-  const embedded = /** @type {NonNullable<Network['embeddings']>} */ (network.embeddings).run(packed)
-  const [count, size] = embedded.shape
+async function run(network, { rows, starts }, watch, { onState, weights }) {
+  const [count, size] = rows.shape
+  const items = starts.length - 1
   // Weights are those of one text at a time; packed texts have none.
   const isPacked = network.isPacked && weights === undefined
-  const shape = isPacked ? [1, count, size] : [tokens.length, tokens.length === 0 ? 0 : count / tokens.length, size]
-  let x = { data: embedded.data, shape }
-  const relativeBias = network.biasOf(Math.max(...tokens.map(({ ids }) => ids.length), 1))
-  onState?.(0, embedded)
+  const shape = isPacked ? [1, count, size] : [items, items === 0 ? 0 : count / items, size]
+  let x = { data: rows.data, shape }
+  const lengths = Array.from({ length: items }, (_, item) => starts[item + 1] - starts[item])
+  const relativeBias = network.biasOf(Math.max(...lengths, 1))
+  onState?.(0, rows)
   const last = network.layers.length - 1
   for (const [index, layer] of network.layers.entries()) {
     const options = {
       ...(watch.signal && { signal: watch.signal }),
       ...(weights && { weights: true }),
-      ...(isPacked && { cuSeqlens: packed.starts }),
+      ...(isPacked && { cuSeqlens: starts }),
       ...(relativeBias && { relativeBias })
     }
     const { output, weights: map } = await layer.forwardAsync(x, options)
@@ -337,25 +419,43 @@ async function run(network, tokens, watch, { onState, weights }) {
     weights?.push({ data: map.data, shape: map.shape.slice(1) })
     onState?.(index + 1, { data: x.data, shape: [count, size] })
   }
-  return { hidden: { data: x.data, shape: [count, size] }, starts: packed.starts }
+  return { data: x.data, shape: [count, size] }
 }
 
 /**
- * The logits of the head: of each text's first token for classes of texts, else of every token.
+ * The tokens of a text, up to the last position if the model was trained on such texts alone.
  *
  * @param {Network} network
- * @param {Matrix} hidden
- * @param {Int32Array} starts
+ * @param {Tokens} tokens
+ * @returns {Tokens}
  */
-function headOf(network, hidden, starts) {
-  if (network.task !== 'ForSequenceClassification') return network.head(hidden)
-  const size = hidden.shape[1]
-  const count = starts.length - 1
-  const first = new Float32Array(count * size)
-  for (let text = 0; text < count; text++) {
-    first.set(hidden.data.subarray(starts[text] * size, (starts[text] + 1) * size), text * size)
+function filled({ row, maxLength, config }, tokens) {
+  if (row.fill === undefined) return tokens
+  const missing = maxLength - tokens.ids.length
+  const more = (/** @type {number} */ value) => Array.from({ length: Math.max(missing, 0) }, () => value)
+  return { ids: [...tokens.ids, ...more(row.fill(config))], types: [...tokens.types, ...more(0)] }
+}
+
+/**
+ * From hidden states to one vector per text: by the folder's modules, or by the head of models of texts and images.
+ *
+ * @param {Network} network
+ * @param {import('./pooling.js').Pooling} pooling
+ */
+function poolOf(network, pooling) {
+  return (
+    /** @type {Matrix} */ hidden,
+    /** @type {import('./embeddings.js').Packed} */ packed,
+    /** @type {number} */ skip
+  ) => {
+    const { ids, starts } = packed
+    if (network.row.embedsByHead && network.task !== undefined) return network.head(hidden, starts, ids)
+    const spans = Array.from({ length: starts.length - 1 }, (_, text) => {
+      const end = starts[text + 1]
+      return { start: Math.min(starts[text] + skip, end), end }
+    })
+    return pooling.pool(hidden, spans)
   }
-  return eachRow({ data: first, shape: [count, size] }, (row) => network.head(row))
 }
 
 /**
@@ -363,10 +463,10 @@ function headOf(network, hidden, starts) {
  *
  * @param {Matrix} x
  * @param {readonly number[]} texts
- * @param {import('./network.js').Packed} packed  all texts
+ * @param {Int32Array} starts  of all texts
  * @param {Matrix} output
  */
-function scatter(x, texts, { starts }, output) {
+function scatter(x, texts, starts, output) {
   const size = x.shape[1]
   let at = 0
   for (const text of texts) {

@@ -1,7 +1,7 @@
 // From hidden states to one vector per text: the modules of sentence-transformers.
 
 import { describe, fault, isArray } from '../checks/errors.js'
-import { eachRow } from './network.js'
+import { eachRow } from './head.js'
 
 /** @typedef {import('../../index.d.ts').Attention} Attention */
 /** @typedef {{ data: Float32Array, shape: number[] }} Matrix */

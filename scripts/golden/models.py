@@ -38,6 +38,14 @@ DECODER = dict(
 )
 IDS = [[5, 6, 7, 8, 9, 10, 11], [12, 13, 14], [20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31]]
 
+MODERN = dict(
+    SIZES, num_hidden_layers=4, local_attention=4, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2
+)
+
+def without(sizes, *names):
+    return {name: value for name, value in sizes.items() if name not in names}
+
+
 CASES = {
     "bert": lambda: hf.BertModel(hf.BertConfig(**SIZES)),
     "bert-classes": lambda: hf.BertForSequenceClassification(hf.BertConfig(**SIZES, num_labels=3)),
@@ -54,6 +62,32 @@ CASES = {
     "mpnet-words": lambda: hf.MPNetForMaskedLM(hf.MPNetConfig(**SIZES)),
     "albert-classes": lambda: hf.AlbertForSequenceClassification(hf.AlbertConfig(**SIZES, embedding_size=8)),
     "albert-words": lambda: hf.AlbertForMaskedLM(hf.AlbertConfig(**SIZES, embedding_size=8)),
+    "modernbert-classes": lambda: hf.ModernBertForSequenceClassification(hf.ModernBertConfig(**MODERN, classifier_pooling="mean")),
+    "modernbert-words": lambda: hf.ModernBertForMaskedLM(hf.ModernBertConfig(**MODERN)),
+    "nomic": lambda: hf.NomicBertModel(hf.NomicBertConfig(**SIZES)),
+    "nomic-classes": lambda: hf.NomicBertForSequenceClassification(hf.NomicBertConfig(**SIZES)),
+    "nomic-words": lambda: hf.NomicBertForMaskedLM(hf.NomicBertConfig(**SIZES)),
+}
+
+IMAGE = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, image_size=8, patch_size=4)
+DINO = dict(without(IMAGE, "intermediate_size"), mlp_ratio=2)
+TEXT = dict(without(SIZES, "num_hidden_layers"), num_hidden_layers=2, bos_token_id=38, eos_token_id=39, pad_token_id=1)
+CLIP = dict(text_config=TEXT, vision_config=dict(IMAGE, hidden_size=24, intermediate_size=32), projection_dim=12)
+SIGLIP = dict(text_config=TEXT, vision_config=IMAGE)
+
+IMAGES = {
+    "vit": lambda: hf.ViTModel(hf.ViTConfig(**IMAGE)),
+    "vit-classes": lambda: hf.ViTForImageClassification(hf.ViTConfig(**IMAGE)),
+    "dinov2": lambda: hf.Dinov2Model(hf.Dinov2Config(**DINO)),
+    "dinov2-classes": lambda: hf.Dinov2ForImageClassification(hf.Dinov2Config(**DINO, use_swiglu_ffn=True)),
+    "clip": lambda: hf.CLIPModel(hf.CLIPConfig(**CLIP)),
+    "clip-text": lambda: hf.CLIPTextModel(hf.CLIPTextConfig(**TEXT)),
+    "clip-images": lambda: hf.CLIPVisionModelWithProjection(hf.CLIPVisionConfig(**IMAGE, projection_dim=12)),
+    "clip-classes": lambda: hf.CLIPForImageClassification(hf.CLIPConfig(**CLIP)),
+    "siglip": lambda: hf.SiglipModel(hf.SiglipConfig(**SIGLIP)),
+    "siglip-text": lambda: hf.SiglipTextModel(hf.SiglipTextConfig(**TEXT)),
+    "siglip-images": lambda: hf.SiglipVisionModel(hf.SiglipVisionConfig(**IMAGE)),
+    "siglip-classes": lambda: hf.SiglipForImageClassification(hf.SiglipConfig(**SIGLIP)),
 }
 
 LLAMA3 = dict(
@@ -92,10 +126,6 @@ DECODERS = {
 }
 
 
-def without(sizes, *names):
-    return {name: value for name, value in sizes.items() if name not in names}
-
-
 def layer_types(count):
     return ["full_attention" if index == count - 1 else "sliding_attention" for index in range(count)]
 
@@ -119,6 +149,16 @@ def older(config):
     old["transformers_version"] = "4.46.0"
     if old["model_type"] in ("bert", "roberta", "xlm-roberta", "camembert", "electra"):
         old["position_embedding_type"] = "absolute"
+    if old["model_type"] == "nomic_bert":
+        return older_nomic(old)
+    if old["model_type"] == "modernbert":
+        rotary = old.pop("rope_parameters")
+        del old["layer_types"]
+        return old | {
+            "global_attn_every_n_layers": 3,
+            "global_rope_theta": rotary["full_attention"]["rope_theta"],
+            "local_rope_theta": rotary["sliding_attention"]["rope_theta"],
+        }
     if old["model_type"] == "gemma3_text":
         for name in ("layer_types", "_sliding_window_pattern"):
             del old[name]
@@ -135,6 +175,20 @@ def older(config):
     old["rotary_emb_base" if old["model_type"] == "gpt_neox" else "rope_theta"] = rotary["rope_theta"]
     old["rope_scaling"] = None if rest["rope_type"] == "default" else rest
     return old
+
+
+def older_nomic(config):
+    """Nomic's own config.json, which has the names of GPT-2."""
+    names = dict(
+        hidden_size="n_embd", num_hidden_layers="n_layer", num_attention_heads="n_head", intermediate_size="n_inner",
+        max_position_embeddings="n_positions", layer_norm_eps="layer_norm_epsilon",
+    )
+    kept = ("architectures", "model_type", "torch_dtype", "transformers_version", "type_vocab_size", "vocab_size")
+    return {key: config[key] for key in kept} | {new: config[key] for key, new in names.items()} | dict(
+        activation_function="swiglu", causal=False, prenorm=False, parallel_block=False, qkv_proj_bias=False,
+        mlp_fc1_bias=False, mlp_fc2_bias=False, use_rms_norm=False, rotary_emb_base=1000, rotary_emb_fraction=1.0,
+        rotary_emb_interleaved=False, rotary_emb_scale_base=None, rotary_scaling_factor=None,
+    )
 
 
 def write_folder(name, model):
@@ -164,6 +218,43 @@ def write_case(name, model):
     if logits:
         expected["logits"] = torch.cat(logits)
     save_file(expected, folder / "expected.safetensors")
+
+
+@torch.no_grad()
+def write_images(name, model):
+    """A model of images, of texts, or of both; images of another size too if the model takes them."""
+    folder = write_folder(name, model)
+    config, expected = model.config, {}
+    texts = [getattr(model, "text_model", model)] if "text" in name or hasattr(model, "text_model") else []
+    if texts:
+        hidden, logits = [], []
+        for ids in IDS:
+            ids = torch.tensor([ids + [39]])
+            hidden.append(texts[0](ids).last_hidden_state[0])
+            if hasattr(model, "get_text_features"):
+                logits.append(model.get_text_features(ids).pooler_output)
+            elif name == "siglip-text":
+                logits.append(model(ids).pooler_output)
+        expected["hidden"] = torch.cat(hidden)
+        if logits:
+            expected["logits"] = torch.cat(logits)
+    if "text" not in name:
+        sizes = {"": (8, 8), ".resized": (16, 12)} if name.startswith("dinov2") else {"": (8, 8)}
+        for suffix, size in sizes.items():
+            pixels = torch.randn((3, 3, *size), generator=torch.Generator().manual_seed(9))
+            vision = getattr(model, "vision_model", model.base_model)
+            output = model(pixel_values=pixels) if not hasattr(model, "get_image_features") else None
+            expected[f"pixels{suffix}"] = pixels
+            expected[f"images{suffix}"] = vision(pixels).last_hidden_state.flatten(0, 1)
+            if output is None:
+                expected["image_logits"] = model.get_image_features(pixels).pooler_output
+            elif hasattr(output, "logits"):
+                expected[f"image_logits{suffix}"] = output.logits
+            elif hasattr(output, "image_embeds"):
+                expected["image_logits"] = output.image_embeds
+            elif name == "siglip-images":
+                expected["image_logits"] = output.pooler_output
+    save_file({key: value.contiguous().float() for key, value in expected.items()}, folder / "expected.safetensors")
 
 
 def write_tokenizer(folder):
@@ -218,6 +309,8 @@ def main():
         write_case(name, randomize(make(), seed))
     for seed, (name, make) in enumerate(DECODERS.items()):
         write_case(name, randomize(make(), 100 + seed))
+    for seed, (name, make) in enumerate(IMAGES.items()):
+        write_images(name, randomize(make(), 200 + seed))
     write_sentences("sentences-dense", ["cls", "mean"], True)
     for mode in ("max", "weightedmean", "lasttoken", "mean_sqrt_len_tokens"):
         write_sentences(f"sentences-{mode}", [mode], False)
