@@ -228,3 +228,152 @@ export class Model implements Disposable {
   dispose(): void
   [Symbol.dispose](): void
 }
+
+/** A text of a file, with its id: the field or column `id` if there is one, else the number of its line. */
+export interface Text {
+  id: string | number
+  text: string
+}
+
+/**
+ * Reads the texts of a file piece by piece. A .jsonl or .ndjson file has strings, or objects with the fields `text` and
+ * `id`; a .csv file has columns with these names; any other file has one text per line. Empty lines are skipped. Needs
+ * a file system.
+ *
+ * @param options.field  the field or column of the text; `text` by default
+ * @throws {AttentionError} `FORMAT` if a file or a line cannot be read, with the line's number; `OPTION`; `DTYPE`;
+ *   `BACKEND` in a page
+ */
+export function readTexts(
+  path: string,
+  options?: { field?: string | null | undefined } | null
+): AsyncGenerator<Text, void>
+
+/** The origin of the vectors in a folder. Vectors of another origin are never added to them. */
+export interface CorpusManifest {
+  version: 1
+  /** The file of texts: `sha256` is that of its bytes. CSV files have `columns`. */
+  input: { path: string; field: string; bytes: number; texts: number; sha256: string; columns?: readonly string[] }
+  /** The model: `sha256` is that of the names and contents of its files, `type` that of its weights in memory. */
+  model: { name: string; family: string; type: string; sha256: string }
+  options: { prompt?: string; normalize?: boolean; dimensions?: number }
+  /** The number of shards, the number of texts in each but the last, and the hash of shards.jsonl. */
+  shards: { count: number; texts: number; sha256: string }
+}
+
+/** Options of {@link createCorpus}. */
+export interface CreateCorpusOptions {
+  /** The path of a file, as for {@link readTexts}. */
+  input: string
+  /** The path of the model's folder. */
+  model: string
+  /** The field or column of the text; `text` by default. */
+  field?: string | null | undefined
+  /** The number of texts in a shard; 10,000 by default. */
+  shardTexts?: number | null | undefined
+  /** Accepts a folder that has vectors of the same input, model and options. */
+  resume?: boolean | null | undefined
+  /** As for {@link Model.embed}. */
+  prompt?: string | null | undefined
+  /** As for {@link Model.embed}. */
+  normalize?: boolean | null | undefined
+  /** As for {@link Model.embed}. */
+  dimensions?: number | null | undefined
+  /** As for {@link loadModel}. */
+  signal?: AbortSignal | null | undefined
+  /** As for {@link loadModel}. */
+  onProgress?: ((fraction: number) => void) | null | undefined
+  /** As for {@link loadModel}. */
+  attention?: Attention | null | undefined
+}
+
+/** Options of {@link openCorpus}. */
+export interface OpenCorpusOptions {
+  /** The path of the model's folder, for `embed` and `model`. Its files must be those of the manifest. */
+  model?: string | null | undefined
+  /** The path of the input if it is not where it was. */
+  input?: string | null | undefined
+  /** As for {@link loadModel}. */
+  signal?: AbortSignal | null | undefined
+  /** As for {@link loadModel}. */
+  onProgress?: ((fraction: number) => void) | null | undefined
+  /** As for {@link loadModel}. */
+  attention?: Attention | null | undefined
+}
+
+/** Options of {@link Corpus.embed} and {@link Corpus.verify}. */
+export interface CorpusWorkOptions {
+  /** Ends the call; the promise rejects with the signal's reason. */
+  signal?: AbortSignal | null | undefined
+  /** Receives the fraction that is done. */
+  onProgress?: ((fraction: number) => void) | null | undefined
+}
+
+/**
+ * The vectors of all texts in a file, as a folder of shards; {@link createCorpus} and {@link openCorpus} make it. A
+ * shard's vectors depend on its own texts only, so that any number of processes can embed shards, in any order, and
+ * stop at any moment. A shard is a safetensors file with the tensor `vectors`, and its ids as JSON in the metadata.
+ */
+export class Corpus implements Disposable {
+  private constructor()
+  readonly manifest: Readonly<CorpusManifest>
+  readonly numTexts: number
+  readonly numShards: number
+  /** The model that the corpus was opened with. */
+  readonly model: Model | undefined
+
+  /**
+   * Reads the texts of a shard from the input.
+   *
+   * @throws {AttentionError} `FORMAT` if they are not those that the corpus was created from; `OPTION`
+   */
+  texts(shard: number): Promise<Text[]>
+
+  /** Returns true if a shard is there and whole: reads it, and compares its hash. */
+  has(shard: number): Promise<boolean>
+
+  /**
+   * Embeds a shard, unless it is there and whole. The file is written aside, flushed and renamed. Returns false if
+   * there was nothing to do.
+   *
+   * @throws {AttentionError} `OPTION` without a model; `FORMAT` if the texts have changed; `DISPOSED`
+   */
+  embed(shard: number, options?: CorpusWorkOptions | null): Promise<boolean>
+
+  /**
+   * Reads the vectors of a shard, `[texts,D]`, and the ids of its texts.
+   *
+   * @throws {AttentionError} `FORMAT` if the shard is missing, damaged or of another corpus; `OPTION`
+   */
+  read(shard: number): Promise<{ ids: (string | number)[]; vectors: Tensor }>
+
+  /**
+   * Reads all shards, and returns the numbers of those that are missing or damaged. Removes what interrupted writes
+   * left; call it when no process writes.
+   */
+  verify(options?: CorpusWorkOptions | null): Promise<number[]>
+
+  /** Frees the model. */
+  dispose(): void
+  [Symbol.dispose](): void
+}
+
+/**
+ * Creates a corpus: reads the input once, divides it into shards of `shardTexts` texts, and writes manifest.json and
+ * shards.jsonl. Needs a file system.
+ *
+ * @throws {AttentionError} `OPTION` if the folder has vectors and `resume` is not set, or if they have another origin;
+ *   `FORMAT`; `DTYPE`; `BACKEND` in a page
+ * @example
+ * const corpus = await createCorpus('vectors', { input: 'texts.jsonl', model: './all-MiniLM-L6-v2', resume: true })
+ * for (let shard = 0; shard < corpus.numShards; shard++) await corpus.embed(shard)
+ */
+export function createCorpus(folder: string, options: CreateCorpusOptions): Promise<Corpus>
+
+/**
+ * Opens a corpus that exists, in any number of processes.
+ *
+ * @throws {AttentionError} `FORMAT` if the folder has no manifest; `OPTION` if the model is another one; `DTYPE`;
+ *   `BACKEND` in a page
+ */
+export function openCorpus(folder: string, options?: OpenCorpusOptions | null): Promise<Corpus>

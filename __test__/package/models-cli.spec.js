@@ -63,10 +63,13 @@ test('embed writes the vectors of every text, resumes after an interruption, and
   t.is(again.skipped, 4)
   t.deepEqual(readFileSync(file), before)
 
-  t.regex((await run(...args)).stderr, /has vectors; resume with --resume/)
-  t.regex((await run(...args, '--resume', '--normalize')).stderr, /another input, model or options/)
+  t.regex((await run(...args)).stderr, /a folder without vectors, or the option `resume`/)
+  t.regex(
+    (await run(...args, '--resume', '--normalize')).stderr,
+    /the same input, model and options, got vectors of others/
+  )
   writeFileSync(input, texts.slice(1).join('\n'))
-  t.regex((await run(...args, '--resume')).stderr, /another input, model or options/)
+  t.regex((await run(...args, '--resume')).stderr, /the same input, model and options, got vectors of others/)
 })
 
 test('embed reads JSON lines and CSV, with their ids', async (t) => {
@@ -102,9 +105,15 @@ test('search finds the texts closest to a query, and rerank sorts texts by a cro
   t.is(hits[0].text, texts[4])
   t.is(hits[0].id, 5)
   t.true(Math.abs(hits[0].score - 1) < 1e-5)
-  t.regex((await run('search', 'x', '--model', crossEncoder, '--vectors', output)).stderr, /vectors of another model/)
+  t.regex(
+    (await run('search', 'x', '--model', crossEncoder, '--vectors', output)).stderr,
+    /expected the model of the corpus, sentences-dense, got another model/
+  )
   rmSync(join(output, 'shard-000001.safetensors'))
-  t.regex((await run('search', 'x', '--model', model, '--vectors', output)).stderr, /shard 1 is missing/)
+  t.regex(
+    (await run('search', 'x', '--model', model, '--vectors', output)).stderr,
+    /shard 1: expected a whole file of this corpus, got none/
+  )
 
   const ranked = JSON.parse((await run('rerank', texts[0], input, '--model', crossEncoder, '--json')).stdout)
   const expected = await (await loadModel(crossEncoder)).rerank(texts[0], texts)
@@ -141,9 +150,13 @@ test('wrong command lines and files end with a message in one line', async (t) =
     [['embed', 'x', '--model', model, '--output', folder, '--shard', '0'], 2, /--shard: expected a positive integer/],
     [['embed', 'x', '--model', model, '--output', folder, '--sharp', '1'], 2, /Unknown option '--sharp'/],
     [['embed', join(folder, 'none'), '--model', model, '--output', join(folder, 'o')], 1, /no such file/],
-    [['embed', join(folder, 'broken.jsonl'), '--model', model, '--output', join(folder, 'o')], 1, /line 2: no string/],
+    [
+      ['embed', join(folder, 'broken.jsonl'), '--model', model, '--output', join(folder, 'o')],
+      1,
+      /line 2: expected a string in the field 'text'/
+    ],
     [['embed', join(folder, 'broken.jsonl'), '--model', folder, '--output', join(folder, 'o'), '--field', 'x'], 1, /./],
-    [['search', 'x', '--model', model, '--vectors', folder], 1, /no manifest\.json/],
+    [['search', 'x', '--model', model, '--vectors', folder], 1, /a folder with a manifest\.json, got none/],
     [['rerank', 'x', join(folder, 'none'), '--model', crossEncoder], 1, /no such file/]
   ])
   for (const [args, code, message] of cases) {

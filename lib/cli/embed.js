@@ -1,8 +1,7 @@
 #!/usr/bin/env node
 // `npx @ruvector/attention embed INPUT --model DIR --output DIR`: embeds every text of a file.
 
-import { loadModel } from '../entries/models.js'
-import { describeInput, groupsOf, hasShard, identify, openCorpus, writeShard } from './corpus.js'
+import { createCorpus } from '../entries/models.js'
 import { createProgress } from './progress.js'
 import { UsageError, orFailure, program, requiredOption, wholeNumber } from './program.js'
 
@@ -41,42 +40,30 @@ await program(USAGE, { positionals: true, options: OPTIONS }, async ({ json, pos
   const [path, ...more] = positionals
   if (path === undefined || more.length > 0) throw new UsageError('expected exactly one input file')
   const [folder, output] = [requiredOption(values, 'model'), requiredOption(values, 'output')]
-  const { prompt, normalize } = values
+  const { field, prompt, normalize, resume } = values
   const dimensions = values.dimensions === undefined ? undefined : wholeNumber('dimensions', values.dimensions)
   const shardTexts = wholeNumber('shard', values.shard)
   return orFailure(async () => {
-    const input = await describeInput(path, values.field)
-    const model = await loadModel(folder)
-    const options = { prompt, normalize, dimensions }
-    const identity = { family: model.family, sha256: await identify(folder) }
-    const manifest = /** @type {const} */ ({ version: 1, input, model: identity, options, shardTexts })
-    await openCorpus(output, manifest, values.resume)
+    const options = { input: path, model: folder, field, shardTexts, prompt, normalize, dimensions, resume }
+    const corpus = await createCorpus(output, options)
+    const { input, shards } = corpus.manifest
     const progress = createProgress('texts', input.texts)
-    let [done, skipped, shards, size] = [0, 0, 0, 0]
-    for await (const texts of groupsOf(manifest)) {
-      if (values.resume && (await hasShard(output, shards, texts))) {
-        skipped += texts.length
-      } else {
-        const onProgress = (/** @type {number} */ fraction) => progress.show(done + fraction * texts.length, skipped)
-        const vectors = await model.embed(
-          texts.map(({ text }) => text),
-          { ...options, onProgress }
-        )
-        size = vectors.shape[1]
-        await writeShard(output, shards, texts, vectors)
-      }
-      done += texts.length
-      shards++
+    let [done, skipped] = [0, 0]
+    for (let shard = 0; shard < shards.count; shard++) {
+      const texts = Math.min(shards.texts, input.texts - done)
+      const onProgress = (/** @type {number} */ fraction) => progress.show(done + fraction * texts, skipped)
+      if (!(await corpus.embed(shard, { onProgress }))) skipped += texts
+      done += texts
       progress.show(done, skipped)
     }
     const seconds = progress.end()
-    model.dispose()
-    const summary = { output, texts: done, skipped, shards, dimensions: size || undefined, seconds }
+    const size = shards.count > 0 ? (await corpus.read(0)).vectors.shape[1] : undefined
+    corpus.dispose()
+    const summary = { output, texts: done, skipped, shards: shards.count, dimensions: size, seconds }
     if (json) return { text: `${JSON.stringify(summary, null, 2)}\n` }
     const rate = ((done - skipped) / seconds).toFixed(0)
     const kept = skipped > 0 ? `, ${skipped} of them earlier` : ''
-    return {
-      text: `${done} texts in ${shards} ${shards === 1 ? 'file' : 'files'} of ${output}${kept}: ${rate} texts/s\n`
-    }
+    const files = shards.count === 1 ? 'file' : 'files'
+    return { text: `${done} texts in ${shards.count} ${files} of ${output}${kept}: ${rate} texts/s\n` }
   })
 })

@@ -1,9 +1,8 @@
 #!/usr/bin/env node
 // `npx @ruvector/attention rerank QUERY INPUT --model DIR`: sorts texts by a cross-encoder's scores.
 
-import { loadModel } from '../entries/models.js'
+import { loadModel, readTexts } from '../entries/models.js'
 import { UsageError, orFailure, program, requiredOption, wholeNumber } from './program.js'
-import { readTexts } from './texts.js'
 
 const USAGE = `Usage: npx @ruvector/attention rerank QUERY INPUT --model DIR [options]
 
@@ -33,9 +32,9 @@ await program(USAGE, { positionals: true, options: OPTIONS }, async ({ json, pos
   const folder = requiredOption(values, 'model')
   const topK = wholeNumber('top', values.top)
   return orFailure(async () => {
-    /** @type {import('./texts.js').Text[]} */
+    /** @type {import('../../models.d.ts').Text[]} */
     const texts = []
-    for await (const text of readTexts(path, values.field)) texts.push(text)
+    for await (const text of readTexts(path, { field: values.field })) texts.push(text)
     const model = await loadModel(folder)
     const ranked = await model.rerank(
       query,

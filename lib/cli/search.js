@@ -2,10 +2,8 @@
 // `npx @ruvector/attention search QUERY --model DIR --vectors DIR`: the texts closest in meaning to a query.
 
 import { topK } from '../../index.js'
-import { loadModel } from '../entries/models.js'
-import { identify, readManifest, readShards } from './corpus.js'
-import { Failure, UsageError, orFailure, program, requiredOption, wholeNumber } from './program.js'
-import { readTexts } from './texts.js'
+import { openCorpus, readTexts } from '../entries/models.js'
+import { UsageError, orFailure, program, requiredOption, wholeNumber } from './program.js'
 
 const USAGE = `Usage: npx @ruvector/attention search QUERY --model DIR --vectors DIR [options]
 
@@ -40,7 +38,7 @@ const OPTIONS = /** @type {const} */ ({
 async function addTexts(hits, { path, field }) {
   const wanted = new Map(hits.map((hit) => [hit.id, hit]))
   try {
-    for await (const { id, text } of readTexts(path, field)) {
+    for await (const { id, text } of readTexts(path, { field })) {
       const hit = wanted.get(id)
       if (hit) hit.text = text
     }
@@ -52,27 +50,23 @@ async function addTexts(hits, { path, field }) {
 await program(USAGE, { positionals: true, options: OPTIONS }, async ({ json, positionals, values }) => {
   const [query, ...more] = positionals
   if (query === undefined || more.length > 0) throw new UsageError('expected exactly one query; quote it')
-  const [folder, corpus] = [requiredOption(values, 'model'), requiredOption(values, 'vectors')]
+  const [folder, output] = [requiredOption(values, 'model'), requiredOption(values, 'vectors')]
   const top = wholeNumber('top', values.top)
   return orFailure(async () => {
-    const manifest = await readManifest(corpus)
-    if (manifest === undefined) throw new Failure(`${corpus}: no manifest.json; write the folder with embed`)
-    if (manifest.model.sha256 !== (await identify(folder))) throw new Failure(`${corpus} has vectors of another model`)
-    const model = await loadModel(folder)
-    const { dimensions } = manifest.options
-    const wanted = await model.embed(query, {
-      dimensions,
-      ...(values.prompt !== undefined && { prompt: values.prompt })
-    })
-    model.dispose()
+    const corpus = await openCorpus(output, { model: folder })
+    const { input, options } = corpus.manifest
+    const model = /** @type {import('../../models.d.ts').Model} */ (corpus.model)
+    const wanted = await model.embed(query, { dimensions: options.dimensions, prompt: values.prompt })
     /** @type {Hit[]} */
     let hits = []
-    for await (const { vectors, ids } of readShards(corpus, manifest)) {
+    for (let shard = 0; shard < corpus.numShards; shard++) {
+      const { ids, vectors } = await corpus.read(shard)
       const { values, indices } = topK(wanted, vectors, Math.min(top, ids.length), { metric: 'cosine' })
       const found = Array.from(indices.data, (index, at) => ({ id: ids[index], score: values.data[at] }))
       hits = [...hits, ...found].sort((a, b) => b.score - a.score).slice(0, top)
     }
-    await addTexts(hits, manifest.input)
+    corpus.dispose()
+    await addTexts(hits, input)
     if (json) return { text: `${JSON.stringify(hits, null, 2)}\n` }
     return {
       text: hits

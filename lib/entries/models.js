@@ -3,4 +3,6 @@ import * as attention from '../../index.js'
 import { shared } from '../checks/shared.js'
 import { createModels } from '../models/index.js'
 
-export const { Model, loadModel } = shared('models', () => createModels(attention))
+export const { Corpus, Model, createCorpus, loadModel, openCorpus, readTexts } = shared('models', () =>
+  createModels(attention)
+)

@@ -6,10 +6,12 @@ import { throwIfAborted, watchOf } from '../runtime/async/watch.js'
 import { Checkpoint, rootsOf } from './checkpoint.js'
 import { CHECKPOINTS } from './checkpoints.js'
 import { readConfig } from './config.js'
+import { createCorpora } from './corpus.js'
 import { openFolder } from './folder.js'
 import { createModel, Model } from './model.js'
 import { Network } from './network.js'
 import { readPooling } from './pooling.js'
+import { readTexts } from './texts.js'
 import { checkTokenizer, Encoder, readTokenizer } from './tokens.js'
 
 /** @typedef {import('./checkpoints.js').Row} Row */
@@ -47,7 +49,7 @@ export function createModels(entry) {
     })
   }
 
-  return { loadModel, Model }
+  return { loadModel, Model, readTexts, ...createCorpora(loadModel) }
 }
 
 /**
