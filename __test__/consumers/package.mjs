@@ -14,7 +14,7 @@ import { cache, hash } from '../../tools/consumers.mjs'
  */
 
 const triple = platformTriple()
-const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const { dependencies, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
 /**
  * @param {string} folder  the folder to pack
@@ -67,13 +67,13 @@ async function install(name, tarballs) {
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'consumer', version: '1.0.0', private: true }))
   const paths = tarballs.map((path) => join('..', basename(path)))
-  // Offline: everything needed is in the tarballs.
-  await capture('npm', ['install', '--offline', '--no-audit', '--no-fund', '--loglevel=error', ...paths], {
+  await capture('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error', ...paths], {
     cwd: folder
   })
   const lock = JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8'))
   const installed = Object.keys(lock.packages).filter((path) => path !== '')
-  if (installed.length !== tarballs.length) throw new Failure(`the package brings along ${installed.join(', ')}`)
+  const expected = tarballs.length + Object.keys(dependencies).length
+  if (installed.length !== expected) throw new Failure(`the package brings along ${installed.join(', ')}`)
   writeFileSync(stamp, content)
   return folder
 }
