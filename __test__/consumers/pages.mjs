@@ -74,6 +74,7 @@ const example = (browser, name, expected) => ({
 const pagesIn = (browser) => [
   page(browser, 'modules and a worker', { script: 'page.js', expected: wasm }),
   page(browser, '/external', { script: 'external.js', expected: wasm }),
+  page(browser, '/external, offline', { script: 'cached.js', expected: wasm }),
   page(browser, 'strict CSP', {
     script: 'page.js',
     policy: strict,
