@@ -14,7 +14,7 @@
  *
  * @module @ruvector/attention/models
  */
-import type { Attention, Layer, Tensor } from './index.js'
+import type { Attention, Layer, Tensor, openSafetensors } from './index.js'
 
 /** A task that models perform on texts. */
 export type Task = 'embed' | 'rerank' | 'classify' | 'generate'
@@ -119,7 +119,7 @@ export interface Encoded {
 }
 
 /**
- * Loads a model from a folder. Weights are read one layer at a time.
+ * Loads a model from a folder or a GGUF file. Weights are read one layer at a time.
  *
  * Families of encoders: BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT, MPNet, ALBERT, ModernBERT and Nomic
  * BERT, with heads for sequence classification, token classification and masked words. Of images: ViT, DINOv2, CLIP and
@@ -127,8 +127,11 @@ export interface Encoded {
  * Gemma 2 and 3, Phi-3, OLMo 2, SmolLM3, StarCoder 2, GPT-2 and GPT-NeoX. Their config.json is that of `transformers` 4
  * or 5.
  *
- * @param source  the path or URL of the folder, or its files by name: bytes, Blobs, `{ size, read }`, or the objects in
- *   JSON files
+ * A .gguf file has a model of Llama, Qwen 2 or Qwen 3 with its own vocabulary; weights of F32, F16, BF16, Q8_0, Q4_0 and
+ * Q4_1 become 32-bit floats. A vocabulary other than byte-pair encoding needs the option `tokenizer`.
+ *
+ * @param source  the path or URL of the folder or of a .gguf file, or files by name: bytes, Blobs, `{ size, read }`, or
+ *   the objects in JSON files
  * @throws {AttentionError} `FORMAT` if a file is missing or not understood, with its name; `SHAPE` if a weight does not
  *   fit; `OPTION`; `DTYPE`; `MEMORY`
  * @example
@@ -140,6 +143,44 @@ export function loadModel(
   source: string | URL | Readonly<Record<string, Uint8Array | Blob | object>>,
   options?: LoadModelOptions | null
 ): Promise<Model>
+
+/** A value in the metadata of a GGUF file; integers beyond 2^53 are bigints. */
+export type GgufValue = number | bigint | boolean | string | readonly (number | bigint | boolean | string)[]
+
+/** An open GGUF file. Only its header is in memory. */
+export interface GgufFile extends AsyncDisposable {
+  /** The names of all tensors, in the order of the file. */
+  readonly names: readonly string[]
+  /** The metadata, such as 'general.architecture'. */
+  readonly metadata: Readonly<Record<string, GgufValue>>
+  /**
+   * The type of a tensor, such as 'Q4_1', its shape with the contiguous dimension last, and its size in bytes, which is
+   * undefined for types that `tensor` does not read.
+   *
+   * @throws {AttentionError} `FORMAT` for a name that is not in the file; `DTYPE`
+   */
+  describe(name: string): { type: string; shape: readonly number[]; bytes: number | undefined }
+  /**
+   * Reads a tensor as 32-bit floats, to the bit those of the Python package `gguf`.
+   *
+   * @throws {AttentionError} `FORMAT` for a name that is not in the file, and types other than F32, F16, BF16, Q8_0,
+   *   Q4_0 and Q4_1; `DTYPE`; `MEMORY`; `DISPOSED` after `close()`
+   */
+  tensor(name: string): Promise<Tensor>
+  /** Closes the file if it was opened by its path. Further calls do nothing. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens a GGUF file of version 2 or 3, and reads its header.
+ *
+ * @param source  a path, a URL of a server that supports range requests, a Blob, a FileHandle, `{ size, read }`, or bytes
+ * @throws {AttentionError} `FORMAT` for a file that cannot be read, is truncated or in another format; `DTYPE`
+ * @example
+ * const file = await openGguf('./SmolLM2-135M-Instruct.Q4_1.gguf')
+ * console.log(file.metadata['general.architecture']) // llama
+ */
+export function openGguf(source: Uint8Array | Parameters<typeof openSafetensors>[0]): Promise<GgufFile>
 
 /** A model in memory; {@link loadModel} makes it. All calls but `generate` run off the calling thread. */
 export class Model implements Disposable {

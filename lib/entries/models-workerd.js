@@ -2,4 +2,4 @@
 import * as attention from './core-workerd.js'
 import { createModels } from '../models/index.js'
 
-export const { Corpus, Model, createCorpus, loadModel, openCorpus, readTexts } = createModels(attention)
+export const { Corpus, Model, createCorpus, loadModel, openCorpus, openGguf, readTexts } = createModels(attention)

@@ -5,9 +5,20 @@ import { describe, fault } from '../checks/errors.js'
 /** @typedef {{ data: Float32Array, shape: number[] }} Matrix */
 
 /**
+ * The entries of a model, in a file of any format.
+ *
+ * @typedef {object} Weights
+ * @property {readonly string[]} names
+ * @property {(name: string) => { shape: readonly number[] }} describe
+ * @property {(name: string) => Promise<Matrix>} tensor
+ * @property {(options: { prefix: string }) => Promise<Record<string, Matrix>>} stateDict
+ * @property {() => Promise<void>} close
+ */
+
+/**
  * The rows of a family that a file has, each with the prefix of its base model.
  *
- * @param {import('../weights/open.js').SafetensorsFile} file
+ * @param {Weights} file
  * @param {readonly import('./checkpoints.js').Row[]} rows
  */
 export function rootsOf(file, rows) {
@@ -28,7 +39,7 @@ export class Checkpoint {
   #onEntry
 
   /**
-   * @param {import('../weights/open.js').SafetensorsFile} file
+   * @param {Weights} file
    * @param {string} root  the prefix of the base model
    * @param {(elements: number) => void} onEntry  called with the number of elements that were read
    */

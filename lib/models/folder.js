@@ -1,15 +1,20 @@
 // The files of a model: a folder on disk or at a URL, or files that the caller passes by name.
 
 import { describe, fault, isArray, isFunction, isObject } from '../checks/errors.js'
-import { arrayType, bytesBetween, lengthOf } from '../checks/tensor.js'
+import { arrayType } from '../checks/tensor.js'
+import { bytesSource } from '../weights/gguf.js'
 import { openContentsOf, SafetensorsFile } from '../weights/open.js'
 import { openSource } from '../weights/sources.js'
+import { GgufFolder } from './gguf.js'
 import { decoder, encoder } from '../weights/text.js'
 
 /** @typedef {import('../weights/sources.js').Source} Source */
 
 /** The names of files with weights, in order of preference. */
 const WEIGHTS = ['model.safetensors', 'model.safetensors.index.json']
+
+/** Paths, URLs and names of GGUF files. */
+const IS_GGUF = /^[^?#]*\.gguf(?:[?#]|$)/i
 
 export class Folder {
   #open
@@ -80,6 +85,8 @@ export class Folder {
     throw fault('FORMAT', name, 'a JSON object', describe(value))
   }
 
+  async close() {}
+
   /**
    * Opens the weights, in one file or in shards.
    *
@@ -106,14 +113,22 @@ export class Folder {
  * Opens the caller's source of a model.
  *
  * @param {unknown} source
+ * @returns {Promise<Folder | GgufFolder>}
  */
-export function openFolder(source) {
+export async function openFolder(source) {
   const label = 'source'
-  if (typeof source === 'string') return new Folder(label, (name) => openAt(source, name))
+  const at = (/** @type {string} */ address) =>
+    IS_GGUF.test(address) ? GgufFolder.open(address) : new Folder(label, (name) => openAt(address, name))
+  if (typeof source === 'string') return at(source)
   if (isObject(source) && !isArray(source) && arrayType(source) === undefined) {
     const tag = Object.prototype.toString.call(source)
-    if (tag === '[object URL]') return new Folder(label, (name) => openAt(`${source}`, name))
-    if (tag === '[object Object]') return new Folder(label, (name) => openNamed(source, name))
+    if (tag === '[object URL]') return at(`${source}`)
+    if (tag === '[object Object]') {
+      const files = /** @type {Record<string, any>} */ (source)
+      const file = Object.keys(files).find((name) => IS_GGUF.test(name))
+      if (file !== undefined && !Object.hasOwn(files, 'config.json')) return GgufFolder.open(files[file])
+      return new Folder(label, (name) => openNamed(files, name))
+    }
   }
   throw fault('DTYPE', label, 'the path or URL of a folder, or files by name', describe(source))
 }
@@ -165,18 +180,4 @@ async function openNamed(files, name) {
     return bytesSource(name, encoder().encode(JSON.stringify(file)))
   }
   throw fault('DTYPE', name, 'a Uint8Array, a Blob, { size, read } or the object in a JSON file', describe(file))
-}
-
-/**
- * @param {string} label
- * @param {Uint8Array} bytes
- * @returns {Source}
- */
-function bytesSource(label, bytes) {
-  return {
-    label,
-    size: lengthOf(bytes),
-    read: async (target, offset) => target.set(bytesBetween(bytes, offset, offset + target.length)),
-    close: async () => {}
-  }
 }

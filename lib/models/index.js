@@ -8,6 +8,7 @@ import { CHECKPOINTS } from './checkpoints.js'
 import { readConfig } from './config.js'
 import { createCorpora } from './corpus.js'
 import { openFolder } from './folder.js'
+import { openGguf } from '../weights/gguf.js'
 import { createModel, Model } from './model.js'
 import { Network } from './network.js'
 import { readPooling } from './pooling.js'
@@ -27,29 +28,43 @@ export function createModels(entry) {
     const watch = watchOf(given)
     const attention = /** @type {import('../../index.d.ts').Attention} */ (given.attention ?? entry)
     if (given.attention === undefined) await entry.init()
-    const folder = openFolder(source)
-    const config = await folder.object('config.json')
-    if (config === undefined) throw fault('FORMAT', 'source', 'a folder with a config.json', 'none')
-    const rows = rowsOf(config)
-    const { stacks } = readConfig(config)
-    const pooling = await readPooling(folder, attention)
-    const texts = (await folder.object('tokenizer_config.json')) ?? {}
-    const tokens = await tokensOf(folder, texts, given.tokenizer)
-    const make = (/** @type {Row} */ row) => new Network(attention, row, stacks[row.stack], config)
-    const { networks, numParameters } = await loadWeights(folder, rows, make, watch)
-    const limit = Math.min(pooling.maxLength ?? tokens?.maxLength ?? Infinity, networks.texts?.maxLength ?? Infinity)
-    return createModel({
-      family: String(config.model_type),
-      config: Object.freeze(config),
-      networks,
-      pooling,
-      numParameters,
-      chat: await readChat(folder, config, texts),
-      ...(tokens && { tokens: new Encoder(tokens.tokenizer, limit, tokens.side) })
-    })
+    const folder = await openFolder(source)
+    try {
+      return await modelFrom(folder, attention, given.tokenizer, watch)
+    } finally {
+      await folder.close()
+    }
   }
 
-  return { loadModel, Model, readTexts, ...createCorpora(loadModel) }
+  return { loadModel, openGguf, Model, readTexts, ...createCorpora(loadModel) }
+}
+
+/**
+ * @param {import('./folder.js').Folder | import('./gguf.js').GgufFolder} folder
+ * @param {import('../../index.d.ts').Attention} attention
+ * @param {unknown} tokenizer  the caller's own
+ * @param {import('../runtime/async/watch.js').Watch} watch
+ */
+async function modelFrom(folder, attention, tokenizer, watch) {
+  const config = await folder.object('config.json')
+  if (config === undefined) throw fault('FORMAT', 'source', 'a folder with a config.json', 'none')
+  const rows = rowsOf(config)
+  const { stacks } = readConfig(config)
+  const pooling = await readPooling(folder, attention)
+  const texts = (await folder.object('tokenizer_config.json')) ?? {}
+  const tokens = await tokensOf(folder, texts, tokenizer)
+  const make = (/** @type {Row} */ row) => new Network(attention, row, stacks[row.stack], config)
+  const { networks, numParameters } = await loadWeights(folder, rows, make, watch)
+  const limit = Math.min(pooling.maxLength ?? tokens?.maxLength ?? Infinity, networks.texts?.maxLength ?? Infinity)
+  return createModel({
+    family: String(config.model_type),
+    config: Object.freeze(config),
+    networks,
+    pooling,
+    numParameters,
+    chat: await readChat(folder, config, texts),
+    ...(tokens && { tokens: new Encoder(tokens.tokenizer, limit, tokens.side) })
+  })
 }
 
 /**
@@ -64,7 +79,7 @@ function rowsOf({ model_type: family }) {
 }
 
 /**
- * @param {import('./folder.js').Folder} folder
+ * @param {import('./folder.js').Folder | import('./gguf.js').GgufFolder} folder
  * @param {Record<string, any>} texts  tokenizer_config.json
  * @param {unknown} given
  */
@@ -76,7 +91,7 @@ async function tokensOf(folder, texts, given) {
 /**
  * The tokens that end a generated text, and the template of messages.
  *
- * @param {import('./folder.js').Folder} folder
+ * @param {import('./folder.js').Folder | import('./gguf.js').GgufFolder} folder
  * @param {Record<string, any>} config
  * @param {Record<string, any>} texts  tokenizer_config.json
  */
@@ -94,13 +109,13 @@ async function readChat(folder, config, texts) {
 /**
  * Loads the networks that the file has; none stays in memory if one fails.
  *
- * @param {import('./folder.js').Folder} folder
+ * @param {import('./folder.js').Folder | import('./gguf.js').GgufFolder} folder
  * @param {readonly Row[]} rows
  * @param {(row: Row) => Network} make
  * @param {import('../runtime/async/watch.js').Watch} watch
  */
 async function loadWeights(folder, rows, make, watch) {
-  const file = await folder.weights()
+  const file = /** @type {import('./checkpoint.js').Weights} */ (await folder.weights())
   /** @type {{ texts?: Network, images?: Network }} */
   const networks = {}
   try {

@@ -107,7 +107,7 @@ const DENSE_ACTIVATIONS = { Identity: undefined, Tanh: 'tanh', ReLU: 'relu' }
 /**
  * Reads the modules of a folder. Without modules.json, texts are the mean of their tokens, as in sentence-transformers.
  *
- * @param {import('./folder.js').Folder} folder
+ * @param {import('./folder.js').Folder | import('./gguf.js').GgufFolder} folder
  * @param {Attention} attention
  * @returns {Promise<Pooling>}
  */
@@ -167,7 +167,7 @@ function modesOf(config, inside) {
 }
 
 /**
- * @param {import('./folder.js').Folder} folder
+ * @param {import('./folder.js').Folder | import('./gguf.js').GgufFolder} folder
  * @param {string} inside
  * @param {Attention} attention
  * @returns {Promise<Step>}

@@ -17,7 +17,7 @@ const NO_LIMIT = 1e6
 /**
  * Reads the tokenizer of a folder; undefined if it has none.
  *
- * @param {import('./folder.js').Folder} folder
+ * @param {import('./folder.js').Folder | import('./gguf.js').GgufFolder} folder
  * @param {Record<string, any>} config  tokenizer_config.json
  */
 export async function readTokenizer(folder, config) {
@@ -46,7 +46,8 @@ export async function readTokenizer(folder, config) {
           return_token_type_ids: /** @type {const} */ (true)
         }
         const { ids, token_type_ids: types } = tokenizer.encode(text, options)
-        return { ids, types }
+        // A tokenizer without a post-processor gives no types.
+        return { ids, types: types ?? ids.map(() => 0) }
       },
       decode: (/** @type {readonly number[]} */ ids) => tokenizer.decode([...ids], { skip_special_tokens: true })
     }
