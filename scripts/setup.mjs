@@ -53,7 +53,7 @@ export async function setup({ tests = false } = {}) {
  */
 export async function setupTests({ consumers = false } = {}) {
   await Promise.all([
-    installBrowser().then(installOtherBrowsers),
+    installBrowser().then(installOtherBrowsers).then(installRedis),
     installExplorer().then(() => installConsumers(consumers)),
     installModel()
   ])
@@ -209,10 +209,30 @@ async function installOtherBrowsers() {
   }
 }
 
+/** Installs Redis for the kill test of examples/corpus, which is skipped with a note if there is none. */
+async function installRedis() {
+  if (query('redis-server', ['--version']) !== undefined) return
+  try {
+    await aptInstall(['redis-server'])
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    say(`no Redis for the test of examples/corpus: ${error.message}`)
+  }
+}
+
 // ── Consumers of the package ─────────────────────────────────────────────────────────────────────────────────────────
 
 /** The sets of tools that `npm test` uses. */
-const coreTools = /** @type {const} */ (['bun', 'deno', 'workerd', 'esbuild', 'vite', 'typescript', 'firefox'])
+const coreTools = /** @type {const} */ ([
+  'bun',
+  'deno',
+  'workerd',
+  'esbuild',
+  'vite',
+  'typescript',
+  'firefox',
+  'corpus'
+])
 
 /**
  * Installs the tools of consumers. A consumer reports tools that are not available on this machine.

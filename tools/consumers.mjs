@@ -68,6 +68,7 @@ export const tools = /** @type {const} */ ({
   vitest: { vitest: '4.1.12', jsdom: '27.3.0', 'happy-dom': '20.14.6' },
   mocha: { mocha: '11.8.0' },
   tsx: { tsx: '4.23.15' },
+  corpus: { bullmq: '6.7.0', ioredis: '5.11.1' },
   attw: { '@arethetypeswrong/cli': '0.18.5' },
   firefox: { 'puppeteer-core': '24.43.1' },
   webkit: { 'selenium-webdriver': '4.35.0' }
@@ -119,11 +120,14 @@ function writeManifest(name) {
   writeFileSync(join(folderOf(name), 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`)
 }
 
+/** The package and its dependency. */
+const SCOPES = ['@ruvector', '@huggingface']
+
 /**
  * Removes everything but the tools from a project, and copies the installed package into it.
  *
  * @param {ToolSet} name
- * @param {string} installed  a folder with `node_modules/@ruvector`
+ * @param {string} installed  a folder with the package and its dependency in `node_modules`
  */
 export function freshProject(name, installed) {
   const folder = folderOf(name)
@@ -135,8 +139,10 @@ export function freshProject(name, installed) {
   writeManifest(name)
   const modules = join(folder, 'node_modules')
   // Remove caches of bundlers, which may contain the previous package.
-  for (const entry of ['.vite', '.cache', '@ruvector']) rmSync(join(modules, entry), { recursive: true, force: true })
-  cpSync(join(installed, 'node_modules', '@ruvector'), join(modules, '@ruvector'), { recursive: true })
+  for (const entry of ['.vite', '.cache', ...SCOPES]) rmSync(join(modules, entry), { recursive: true, force: true })
+  for (const scope of SCOPES) {
+    cpSync(join(installed, 'node_modules', scope), join(modules, scope), { recursive: true })
+  }
   return folder
 }
 

@@ -4,6 +4,7 @@
 import { NotHere, Browsers, Project } from './project.mjs'
 import { installPackage } from './package.mjs'
 import { bundlers } from './bundlers.mjs'
+import { corpora } from './corpus.mjs'
 import { nestApps } from './nest.mjs'
 import { pages } from './pages.mjs'
 import { runners } from './runners.mjs'
@@ -17,7 +18,7 @@ import { types } from './types.mjs'
 
 const core = process.argv.includes('--core')
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'))
-const chosen = [...runtimes, ...pages, ...bundlers, ...types, ...runners, ...nestApps].filter(
+const chosen = [...runtimes, ...pages, ...bundlers, ...types, ...runners, ...nestApps, ...corpora].filter(
   (consumer) =>
     (!core || consumer.core) &&
     (names.length === 0 || names.some((name) => consumer.name.toLowerCase().includes(name.toLowerCase())))

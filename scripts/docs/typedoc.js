@@ -17,6 +17,7 @@ const guides = [
   'graphs',
   'plot',
   'asynchronous',
+  'scale',
   'performance',
   'runtimes',
   'reliability',
