@@ -5,6 +5,9 @@ import { root } from '../../tools/shell.mjs'
 
 const guides = [
   'getting-started',
+  'embed-a-corpus',
+  're-rank',
+  'look-at-attention',
   'models',
   'mechanisms',
   'masks-and-shapes',
