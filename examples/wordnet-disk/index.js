@@ -5,20 +5,20 @@ import { fileURLToPath } from 'node:url'
 import { loadBackend } from '@ruvector/attention'
 import { lookFrom, strongest } from './attend.js'
 import { drawDisk } from './picture.js'
-import { layOut, readTaxonomy } from './taxonomy.js'
+import { isForEveryone, layOut, readTaxonomy } from './taxonomy.js'
 
 /** WordNet 3.1's synset {animal, animate being, beast, …}. */
 const ANIMAL = 15568
 const tolerance = 1e-5
 
 const concepts = readTaxonomy(ANIMAL)
-const points = layOut(concepts)
 const wanted = process.argv[2] ?? 'wolf'
 const concept = concepts.findIndex(({ name }) => name.toLowerCase() === wanted.toLowerCase())
 if (concept < 0) {
   console.error(`WordNet has no animal called ${wanted}`)
   process.exit(2)
 }
+const points = layOut(concepts, concept)
 
 const depth = Math.max(...concepts.map((found) => found.depth))
 console.log(`${concepts.length} kinds of ${concepts[0].name} from WordNet, up to ${depth} steps below it\n`)
@@ -46,11 +46,11 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
 
 if (first) {
   const { weights, seen } = first
-  const best = strongest(weights, concept, 12)
+  const named = strongest(weights, concept, 120).filter((index) => isForEveryone(concepts[index].name))
   console.log(
     `\n“${concepts[concept].name}” attends to itself with ${(100 * weights[concept]).toFixed(1)} % of its attention, and to`
   )
-  for (const index of best) {
+  for (const index of named.slice(0, 12)) {
     const { name, parent } = concepts[index]
     const kind = parent >= 0 ? `, a kind of ${concepts[parent].name}` : ''
     console.log(`  ${(100 * weights[index]).toFixed(1).padStart(5)} %  ${name}${kind}`)
@@ -58,7 +58,7 @@ if (first) {
   const folder = new URL('../../output/', import.meta.url)
   const file = new URL('wordnet-disk.svg', folder)
   mkdirSync(folder, { recursive: true })
-  writeFileSync(file, drawDisk(concepts, seen, weights, concept, strongest(weights, concept, 60)))
+  writeFileSync(file, drawDisk(concepts, seen, weights, concept, named.slice(0, 80)))
   console.log(`\nThe disk centered on it: ${fileURLToPath(file)}`)
 }
 

@@ -58,6 +58,9 @@ export default {
   kindSortOrder: ['Document', 'Module', 'Function', 'Class', 'Interface', 'TypeAlias', 'Variable'],
   headings: { readme: false, document: false },
   navigation: { includeGroups: false, includeCategories: false, includeFolders: false },
+  // Guides come first among the results of a search, by their text.
+  searchInDocuments: true,
+  searchGroupBoosts: { Documents: 20 },
   // The class hierarchy is also described in the text.
   validation: {
     notExported: true,
