@@ -1489,6 +1489,27 @@ export interface AttentionConfig {
   addBiasKv?: boolean | null | undefined
   /** Adds a key and a value of zeros likewise, after the learned ones. Default: false. */
   addZeroAttn?: boolean | null | undefined
+  /**
+   * Gives every head a learned logit, the parameter `sinks` `[H]`, that takes its share of each row's softmax and adds no
+   * value, as in gpt-oss. Default: false.
+   */
+  sinks?: boolean | null | undefined
+  /**
+   * Adds a learned bias to each score, which depends on the distance from the query to the key as in T5: the parameter
+   * `relative_attention_bias.weight` `[buckets, H]`, as {@link relativePositionBias} spreads it. Queries count from
+   * `queryOffset`, or from the length of the `cache`. Default: no bias.
+   */
+  relativeBias?: BucketConfig | null | undefined
+}
+
+/** The distances that share a relative bias in an {@link AttentionConfig}. */
+export interface BucketConfig {
+  /** The number of buckets: at least 2, or 4 if `bidirectional`. Default: 32. */
+  buckets?: number | null | undefined
+  /** The distance from which on all share one bucket, more than those with buckets of their own. Default: 128. */
+  maxDistance?: number | null | undefined
+  /** Give keys after the query half of the buckets, instead of the bucket of distance 0. Default: unless `causal`. */
+  bidirectional?: boolean | null | undefined
 }
 
 /** The norms of projected queries and keys in an {@link AttentionConfig}. */
@@ -1572,6 +1593,8 @@ export declare class MultiHeadAttention extends Layer {
       outputGate?: true
       addBiasKv?: true
       addZeroAttn?: true
+      sinks?: true
+      relativeBias?: Readonly<Required<{ [Name in keyof BucketConfig]: NonNullable<BucketConfig[Name]> }>>
     }
   >
   /**

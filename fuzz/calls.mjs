@@ -178,6 +178,8 @@ function heads(w) {
       outputGate: () => w.r.chance(0.5),
       addBiasKv: () => w.r.chance(0.5),
       addZeroAttn: () => w.r.chance(0.5),
+      sinks: () => w.r.chance(0.5),
+      relativeBias: () => w.some({ buckets: () => w.r.int(3, 9), maxDistance: () => w.r.int(2, 20) }),
       qkNorm: () =>
         w.r.chance(0.5) ? 'model' : { over: 'head', ...w.some({ kind: () => 'layer', epsilon: () => 0.1 }) },
       rotary: () => ({ ...w.some({ base: () => 100, interleaved: () => w.r.chance(0.5) }) })

@@ -23,18 +23,6 @@ import { isBuffer } from '../weights/buffers.js'
 
 const READABLE = ['F32', 'F16', 'BF16', 'F64']
 
-/** Settings that a layer does not have yet; tensors that need them do not fit it. @type {Record<string, string[]>} */
-const AWAITED = {
-  TransformerEncoderLayer: ['gated', 'norm', 'attentionNorm', 'attention', 'useBias'],
-  every: ['outputGate', 'sinks', 'addBiasKv', 'relativeBias']
-}
-
-/** @param {Record<string, unknown>} config @param {string} layer */
-const isAwaited = (config, layer) =>
-  Object.keys({ ...config, .../** @type {object} */ (config.attention) }).some(
-    (name) => AWAITED.every.includes(name) || AWAITED[layer]?.includes(name)
-  )
-
 /** Layers with families of names, those that contain others first. */
 const FAMILY_LAYERS = /** @type {const} */ ([
   ['TransformerDecoderLayer', FAMILIES.TransformerDecoderLayer, blockConfig],
@@ -206,7 +194,7 @@ function familyFits(entries) {
       for (const [prefix, members] of groupsOf(family, entries)) {
         if (isInside(prefix, fits)) continue
         const config = configOf(family, members)
-        if (config && !isAwaited(config, layer)) fits.push({ layer, naming: family.title, prefix, config })
+        if (config) fits.push({ layer, naming: family.title, prefix, config })
       }
     }
   }

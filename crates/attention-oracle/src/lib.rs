@@ -327,11 +327,37 @@ fn multi_head_of_doubles(
         rotary::rotate(&mut k, options, RotaryArrays::default(), key_position);
     }
     let v = project(v, config.v_dim(), config.kv_heads(), state.value_weight(), state.value_bias());
+    let relative = relative_bias(state, [length, v.length], inner.query_offset.unwrap_or(0));
+    let relative = relative.as_ref().map(|(values, shape)| Tensor::new("relative_bias", values, shape).unwrap());
+    let arrays = Arrays {
+        sinks: state.part(Part::Sinks).or(arrays.sinks),
+        relative_bias: relative.or(arrays.relative_bias),
+        ..arrays
+    };
     let mut result = attend(&q, &k, &v, 4, &inner, arrays);
     add_extra_keys(&mut result, state, &q, &inner);
     result.output.iter_mut().zip(gates).for_each(|(value, gate)| *value /= 1.0 + (-gate).exp());
     result.output = linear(&result.output, config.query_width(), state.output_weight(), state.output_bias());
     result
+}
+
+/// Returns the biases `[H, L + S − 1]` of a layer's table of distances, as T5's `_relative_position_bucket`, for queries
+/// from a position on.
+fn relative_bias(state: &AttentionState, [queries, keys]: [usize; 2], offset: i64) -> Option<(Vec<f32>, [usize; 2])> {
+    let config = state.config().relative_bias?;
+    let (table, heads) = (state.part(Part::RelativeBias)?, state.config().num_heads);
+    let half = config.buckets() / if config.bidirectional() { 2 } else { 1 };
+    let bucket = |distance: i64| {
+        let steps = if config.bidirectional() { distance.abs() } else { (-distance).max(0) } as f32;
+        let (exact, most) = ((half / 2) as f32, config.max_distance() as f32);
+        let far = exact + ((steps / exact).ln() / (most / exact).ln() * (half as f32 - exact)).floor();
+        let bucket = if steps < exact { steps } else { far.min((half - 1) as f32) };
+        bucket as usize + if config.bidirectional() && distance > 0 { half } else { 0 }
+    };
+    let length = (queries + keys).saturating_sub(1);
+    let place = |place: usize| bucket(place as i64 - queries as i64 + 1 - offset);
+    let values = (0..heads).flat_map(|head| (0..length).map(move |at| table[place(at) * heads + head]));
+    Some((values.collect(), [heads, length]))
 }
 
 /// Lets the keys that a layer adds take their share of each row: a learned key with its value, and one of zeros.

@@ -14,6 +14,8 @@ pub(crate) struct RelativeBias<'a> {
     keys: usize,
     /// The distance between heads; 0 if they share one row.
     stride: usize,
+    /// The distance between batch entries; 0 if they share their biases.
+    entry_stride: usize,
     /// True if a bias of −∞ may hide a key.
     pub may_hide: bool,
 }
@@ -31,13 +33,20 @@ impl<'a> RelativeBias<'a> {
             }
         };
         let may_hide = tensor.data.contains(&f32::NEG_INFINITY);
-        Ok(Self { values: tensor.data, queries, keys, stride, may_hide })
+        Ok(Self { values: tensor.data, queries, keys, stride, entry_stride: 0, may_hide })
     }
 
-    /// Returns the biases of row (h, i) for the keys from `first` on.
+    /// Returns finite biases `[entries, H, L + S − 1]`, with an entry for each batch entry or one for all of them.
+    pub(crate) fn of_entries(values: &'a [f32], entries: usize, heads: usize, [queries, keys]: [usize; 2]) -> Self {
+        let stride = queries.saturating_add(keys).saturating_sub(1);
+        let entry_stride = if entries > 1 { heads * stride } else { 0 };
+        Self { values, queries, keys, stride, entry_stride, may_hide: false }
+    }
+
+    /// Returns the biases of row (b, h, i) for the keys from `first` on.
     #[inline(always)]
-    pub(super) fn row(&self, h: usize, i: usize, first: usize) -> &'a [f32] {
-        &self.values[h * self.stride + first + self.queries - 1 - i..]
+    pub(super) fn row(&self, [b, h, i]: [usize; 3], first: usize) -> &'a [f32] {
+        &self.values[b * self.entry_stride + h * self.stride + first + self.queries - 1 - i..]
     }
 }
 
@@ -48,6 +57,7 @@ impl<'a> RelativeBias<'a> {
 pub(super) struct LaneBias {
     values: Vec<f32>,
     stride: usize,
+    entry_stride: usize,
     group: usize,
     keys: usize,
     may_hide: bool,
@@ -57,9 +67,10 @@ impl LaneBias {
     /// Reverses and interleaves the relative bias of a problem, if it has one, for groups of `group` heads.
     pub(super) fn new(problem: &Problem<'_>, group: usize) -> Result<Option<Self>> {
         let Some(bias) = problem.visibility.relative else { return Ok(None) };
-        let RelativeBias { values: given, queries, keys, stride, may_hide } = bias;
+        let RelativeBias { values: given, queries, keys, stride, entry_stride, may_hide } = bias;
         let length = queries.saturating_add(keys).saturating_sub(1);
-        let heads = if stride == 0 { 1 } else { problem.heads / group };
+        let entries = if entry_stride == 0 { 1 } else { problem.batch };
+        let heads = entries * if stride == 0 { 1 } else { problem.heads / group };
         // The last lanes of a tile may have no row, but they are loaded all the same.
         let mut values = try_zeroed("working memory", heads * length * group + MAX_TILE_LANES)?;
         for (head, values) in values.chunks_exact_mut((length * group).max(1)).take(heads).enumerate() {
@@ -68,13 +79,18 @@ impl LaneBias {
                 values[g..].iter_mut().step_by(group).zip(given.iter().rev()).for_each(|(to, &bias)| *to = bias);
             }
         }
-        Ok(Some(Self { values, stride: stride * group, group, keys, may_hide }))
+        Ok(Some(Self { values, stride: stride * group, entry_stride, group, keys, may_hide }))
     }
 
-    /// Returns the biases of a key/value head's rows from `first` on.
-    pub(super) fn rows(&self, kv_head: usize, first: usize) -> LaneRows<'_> {
+    /// Returns the biases of a key/value head's rows from `first` on, in batch entry b.
+    pub(super) fn rows(&self, [b, kv_head]: [usize; 2], first: usize) -> LaneRows<'_> {
         let Self { group, keys, may_hide, .. } = *self;
-        LaneRows { values: &self.values[kv_head * self.stride + first..], group, keys, may_hide }
+        LaneRows {
+            values: &self.values[b * self.entry_stride + kv_head * self.stride + first..],
+            group,
+            keys,
+            may_hide,
+        }
     }
 }
 

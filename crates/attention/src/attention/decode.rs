@@ -190,7 +190,7 @@ impl Item<'_> {
                 // Cap whole vectors: the padding after the last score is capped too, but never read.
                 soft_cap(simd, problem.softcap, scores);
             }
-            let relative = problem.visibility.relative.map(|bias| &bias.row(h, i, keys.start)[..count]);
+            let relative = problem.visibility.relative.map(|bias| &bias.row([b, h, i], keys.start)[..count]);
             let relative = relative.unwrap_or_default();
             if may_hide {
                 let bias = &mut state.bias[..count];

@@ -270,7 +270,7 @@ impl Item<'_> {
 
     /// Returns the relative biases of a tile whose first row is `first`.
     pub(super) fn lane_bias(&self, first: usize) -> Option<LaneRows<'_>> {
-        self.lane_bias.map(|bias| bias.rows(self.kv_head(), first))
+        self.lane_bias.map(|bias| bias.rows([self.b(), self.kv_head()], first))
     }
 
     /// Returns the item's keys that a row sees.

@@ -111,6 +111,16 @@ impl<'a> Visibility<'a> {
         })
     }
 
+    /// Returns the number of keys.
+    pub(crate) fn keys(&self) -> usize {
+        self.keys
+    }
+
+    /// Returns the position of the first row where batch entries or sequences have none of their own.
+    pub(crate) fn offset(&self) -> i64 {
+        self.offset
+    }
+
     /// Returns the rules of one packed sequence with `keys` keys, whose rows and keys count from its start.
     pub(crate) fn of_sequence(&self, sequence: usize, keys: usize) -> Self {
         let offset = self.offsets.map_or(self.offset, |offsets| i64::from(offsets[sequence]));

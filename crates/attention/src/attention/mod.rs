@@ -14,7 +14,7 @@
 //! Letters: B batch, H query heads, G key/value heads, L queries, S keys, D head size, E value head size.
 
 pub(crate) mod ball;
-mod bias;
+pub(crate) mod bias;
 pub mod cache;
 mod decode;
 mod forward;

@@ -201,7 +201,7 @@ impl SecondPass<'_> {
                 let is_bounded = problem.visibility.has_mask()
                     && are_bounded(simd, queries, query_len, query_len, 1)
                     && are_bounded(simd, &data[from * stride..], stride, problem.head_dim, to - from);
-                let relative = self.lane_bias.map(|bias| bias.rows(h, rows.start));
+                let relative = self.lane_bias.map(|bias| bias.rows([self.b, h], rows.start));
                 let scores = ScoreTile { problem, lanes: lanes_of_head, queries, keys, from, to, is_bounded, relative };
                 self.fill::<S, ROWS, VECTORS>(simd, &scores, &mut buffers, tile);
                 if self.heads.len() > 1 {

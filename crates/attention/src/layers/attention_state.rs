@@ -12,7 +12,7 @@ use crate::tensor::{Shape, try_zeroed};
 
 use Part::{
     ExtraKey, ExtraValue, KeyBias, KeyNormBias, KeyNormWeight, KeyWeight, OutputBias, OutputWeight, QueryBias,
-    QueryNormBias, QueryNormWeight, QueryWeight, ValueBias, ValueWeight,
+    QueryNormBias, QueryNormWeight, QueryWeight, RelativeBias, Sinks, ValueBias, ValueWeight,
 };
 
 /// The projections of an attention layer, each `[out, in]` and row-major, and its other parameters.
@@ -32,6 +32,8 @@ const COMMON: &[Name] = &[
     ("k_norm.bias", KeyNormBias, KeyNormBias),
     ("bias_k", ExtraKey, ExtraKey),
     ("bias_v", ExtraValue, ExtraValue),
+    ("sinks", Sinks, Sinks),
+    ("relative_attention_bias.weight", RelativeBias, RelativeBias),
 ];
 
 /// The projections of `torch.nn.MultiheadAttention`, with inputs of different sizes.
@@ -155,7 +157,12 @@ fn table(config: &AttentionConfig) -> Vec<Parameter> {
     table.extend([
         (config.add_bias_kv, ExtraKey, Shape::of([1, 1, kv]), extra),
         (config.add_bias_kv, ExtraValue, Shape::of([1, 1, kv]), extra),
+        (config.sinks, Sinks, Shape::of([config.num_heads]), zeros),
     ]);
+    if let Some(bias) = config.relative_bias {
+        let shape = Shape::of([bias.buckets(), config.num_heads]);
+        table.push((true, RelativeBias, shape, Initial::Normal(1.0 / (model as f64).sqrt())));
+    }
     let present = table.into_iter().filter(|(is_present, ..)| *is_present);
     present.map(|(_, part, shape, initial)| Parameter { part, shape, initial }).collect()
 }

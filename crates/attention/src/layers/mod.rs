@@ -11,6 +11,7 @@ mod feed_forward;
 pub mod latent;
 pub mod multi_head;
 mod parameters;
+mod relative_bias;
 mod sublayer;
 pub mod transformer_decoder;
 

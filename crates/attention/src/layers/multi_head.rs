@@ -1,6 +1,7 @@
 //! Multi-head attention like `torch.nn.MultiheadAttention(batch_first=True)`: input projections, heads, output
 //! projection. Self-attention and cross-attention are the same layer with fewer inputs.
 
+use crate::attention::bias::RelativeBias;
 use crate::attention::cache::{Block, KvCache, Placement};
 use crate::attention::mask::Visibility;
 use crate::attention::packed::Sequences;
@@ -12,6 +13,7 @@ use crate::layers::attention_state::AttentionState;
 use crate::layers::entries::{Entry, LoadOptions};
 use crate::layers::extra_keys::{Attended, ExtraKeys};
 use crate::layers::parameters::Part;
+use crate::layers::relative_bias;
 use crate::math::gate::Gates;
 use crate::math::linear::{Finish, project, project_and};
 use crate::math::norm::{Norm, Segments};
@@ -95,6 +97,8 @@ pub(crate) struct Plan<'a> {
     cached: Option<&'a Cached<'a>>,
     /// Set if the layer has rotary positions.
     angles: Option<Angles>,
+    /// The layer's own relative bias of each batch entry, or one for all of them.
+    relative: Option<Vec<f32>>,
     weights_of: WeightsOf,
     scale: f32,
     softcap: f32,
@@ -210,7 +214,7 @@ impl MultiHeadAttention {
 
     /// Checks all arguments of a call except the output.
     pub(crate) fn plan<'a>(
-        &self,
+        &'a self,
         inputs: Inputs<'a>,
         options: &LayerOptions,
         arrays: Arrays<'a>,
@@ -233,7 +237,8 @@ impl MultiHeadAttention {
         let shape = [batch, heads, queries, keys];
         let (causal, mut window) =
             (options.causal.or(config.causal).unwrap_or(false), options.window.or(config.window));
-        let mut arrays = arrays;
+        self.check_parameters(&arrays)?;
+        let mut arrays = Arrays { sinks: self.state.part(Part::Sinks).or(arrays.sinks), ..arrays };
         let mut query_lengths = None;
         if let Some(Cached { cache, placement, continues, .. }) = cached {
             let Arrays { query_offset, .. } = arrays;
@@ -247,6 +252,7 @@ impl MultiHeadAttention {
         }
         let mut visibility = Visibility::new(shape, 4, causal, window, options.query_offset.unwrap_or(0), &arrays)?;
         visibility.query_lengths = query_lengths;
+        let relative = self.relative_bias(&visibility, [batch, queries], arrays.query_offset)?;
         let (positions, angles) = self.angles(inputs.rotary, [batch, queries])?;
         if let Some(angles) = &angles {
             let position = |b| {
@@ -274,11 +280,50 @@ impl MultiHeadAttention {
             positions,
             cached,
             angles,
+            relative,
             weights_of,
             scale: options.scale.unwrap_or(config.scale()),
             softcap: options.softcap.or(config.softcap).unwrap_or(0.0),
             dropout: training.then(|| Dropout::new(config.dropout(), options.seed.unwrap_or(config.seed()))).flatten(),
         })
+    }
+
+    /// Checks that no array takes the place of a parameter.
+    fn check_parameters(&self, arrays: &Arrays<'_>) -> Result<()> {
+        let given = [
+            ("relative_bias", Part::RelativeBias, arrays.relative_bias.is_some()),
+            ("sinks", Part::Sinks, arrays.sinks.is_some()),
+        ];
+        match given.into_iter().find(|&(_, part, is_given)| is_given && self.state.part(part).is_some()) {
+            Some((name, ..)) => Err(Error::option(name, "no value: the layer has it as a parameter", "one")),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the biases of the layer's table of distances, if it has one.
+    fn relative_bias(
+        &self,
+        visibility: &Visibility<'_>,
+        [batch, queries]: [usize; 2],
+        offsets: Option<&[i32]>,
+    ) -> Result<Option<Vec<f32>>> {
+        let Some((config, table)) = self.config().relative_bias.zip(self.state.part(Part::RelativeBias)) else {
+            return Ok(None);
+        };
+        let is_same = offsets.is_none_or(|offsets| offsets.windows(2).all(|pair| pair[0] == pair[1]));
+        let (entries, lengths) = match visibility.sequences {
+            Some(_) if !is_same => {
+                let expected = "the same value for every packed sequence: the layer has a relative bias";
+                return Err(Error::option("query_offset", expected, "different ones"));
+            }
+            Some(sequences) => (1, sequences.longest()),
+            None => (if is_same { 1 } else { batch }, [queries, visibility.keys()]),
+        };
+        // The position of the first row, of a sequence's in a packed call.
+        let first =
+            |b: usize| offsets.and_then(|offsets| offsets.get(b)).map_or(visibility.offset(), |&offset| offset.into());
+        let offsets: Vec<i64> = (0..entries).map(first).collect();
+        relative_bias::biases(&config, table, lengths, &offsets).map(Some)
     }
 
     /// Checks the key and value inputs of `batch` entries. Returns their length.
@@ -494,6 +539,13 @@ impl MultiHeadAttention {
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
         let config = self.config();
+        let mut visibility = plan.visibility;
+        if let Some(values) = &plan.relative {
+            let lengths = visibility.sequences.map_or([plan.queries, plan.keys], Sequences::longest);
+            let length = config.num_heads * (lengths[0] + lengths[1]).saturating_sub(1);
+            let entries = values.len() / length.max(1);
+            visibility.relative = Some(RelativeBias::of_entries(values, entries, config.num_heads, lengths));
+        }
         let problem = Problem {
             q,
             k: k.data,
@@ -512,7 +564,7 @@ impl MultiHeadAttention {
             value_dim: config.head_dim,
             scale: plan.scale,
             softcap: plan.softcap,
-            visibility: plan.visibility,
+            visibility,
             key_block: KEY_BLOCK,
             dropout: plan.dropout,
             ball: None,

@@ -27,6 +27,8 @@ pub enum Part {
     KeyNormBias,
     ExtraKey,
     ExtraValue,
+    Sinks,
+    RelativeBias,
     QueryLatentWeight,
     QueryLatentBias,
     QueryLatentNormWeight,

@@ -67,6 +67,67 @@ pub struct AttentionConfig {
     /// Adds a key and a value of zeros after those of every call; false by default.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub add_zero_attn: bool,
+    /// Gives every head a learned logit, `sinks`, that takes its share of each row's softmax and adds no value, as in
+    /// gpt-oss; false by default.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
+    pub sinks: bool,
+    /// Adds a learned bias, `relative_attention_bias.weight`, that depends on the distance from the query to the key, as
+    /// in T5; no bias by default.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub relative_bias: Option<BucketConfig>,
+}
+
+/// The buckets of distances that share a bias. The first half of them hold one distance each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, rename_all = "camelCase", deny_unknown_fields)
+)]
+pub struct BucketConfig {
+    /// The number of buckets, at least 2, or 4 if they are bidirectional; 32 by default.
+    pub buckets: Option<usize>,
+    /// The distance from which on all share one bucket; 128 by default.
+    pub max_distance: Option<usize>,
+    /// Gives keys after the query half of the buckets instead of the bucket of distance 0; by default unless the
+    /// attention is causal.
+    pub bidirectional: Option<bool>,
+}
+
+impl BucketConfig {
+    /// Returns the number of buckets.
+    pub fn buckets(&self) -> usize {
+        self.buckets.unwrap_or(32)
+    }
+
+    /// Returns the distance from which on all share one bucket.
+    pub fn max_distance(&self) -> usize {
+        self.max_distance.unwrap_or(128)
+    }
+
+    /// Returns true if keys after the query have buckets of their own.
+    pub fn bidirectional(&self) -> bool {
+        self.bidirectional.unwrap_or(true)
+    }
+
+    fn resolved(self, is_causal: bool) -> Result<Self> {
+        let bidirectional = self.bidirectional.unwrap_or(!is_causal);
+        let (buckets, max_distance) = (self.buckets(), self.max_distance());
+        let least = if bidirectional { 4 } else { 2 };
+        if !(least..=MOST_ELEMENTS).contains(&buckets) {
+            let expected = format_args!("an integer from {least} to {MOST_ELEMENTS}");
+            return Err(Error::value("buckets", expected, buckets));
+        }
+        let exact = buckets / least;
+        if !(exact + 1..=i32::MAX as usize).contains(&max_distance) {
+            return Err(Error::value(
+                "max_distance",
+                format_args!("an integer above {exact}, of 32 bits"),
+                max_distance,
+            ));
+        }
+        Ok(Self { buckets: Some(buckets), max_distance: Some(max_distance), bidirectional: Some(bidirectional) })
+    }
 }
 
 /// The projections that have biases.
@@ -223,6 +284,10 @@ impl AttentionConfig {
         }
         if let Some(norm) = &mut self.qk_norm {
             *norm = norm.resolved().map_err(|error| error.within("qk_norm"))?;
+        }
+        if let Some(bias) = &mut self.relative_bias {
+            let is_causal = self.causal.unwrap_or(false);
+            *bias = bias.resolved(is_causal).map_err(|error| error.within("relative_bias"))?;
         }
         self.model_dim = Some(self.model_dim());
         self.kv_heads = Some(self.kv_heads());

@@ -10,7 +10,7 @@ pub(crate) mod seeds;
 use crate::error::{Error, Result};
 use crate::ranges;
 
-pub use attention_config::{AttentionConfig, Biases, NormOver, QkNorm};
+pub use attention_config::{AttentionConfig, Biases, BucketConfig, NormOver, QkNorm};
 
 /// The order of the dimensions of 4-D inputs and outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

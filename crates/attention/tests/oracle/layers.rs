@@ -85,8 +85,15 @@ fn settings() -> impl Strategy<Value = String> {
         r#","useBias":{"query":false,"output":false}"#,
     ]);
     let calls = choices(&["", r#","causal":true,"window":[3,2]"#, r#","scale":0.3,"softcap":4"#]);
-    let extra =
-        choices(&["", r#","addZeroAttn":true"#, r#","addBiasKv":true"#, r#","addBiasKv":true,"addZeroAttn":true"#]);
+    let extra = choices(&[
+        "",
+        r#","addZeroAttn":true"#,
+        r#","addBiasKv":true,"sinks":true"#,
+        r#","addBiasKv":true,"addZeroAttn":true"#,
+        r#","sinks":true"#,
+        r#","sinks":true,"relativeBias":{"buckets":8,"maxDistance":20}"#,
+        r#","relativeBias":{"buckets":6,"maxDistance":9,"bidirectional":false}"#,
+    ]);
     (norms, biases, calls, extra).prop_map(|(norm, biases, calls, extra)| format!("{norm}{biases}{calls}{extra}"))
 }
 
