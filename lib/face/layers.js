@@ -138,9 +138,8 @@ const SLOTS = {
   latentAttention: 1
 }
 
-/** The operations that take packed sequences and biases of the distance. @type {readonly string[]} */
-const PACKED = ['multiHeadAttention', 'transformerEncoderLayer']
-
+/** Sinks are a parameter of layers. */
+const SINKS = ['sinks']
 const SEQUENCE = ['positions', 'cache']
 /**
  * The options of each operation that are not those of every attention.
@@ -167,9 +166,6 @@ const MORE = {
 export function layerCall(backend, operation, names, required = names.length) {
   const slots = SLOTS[operation]
   const more = MORE[operation]
-  const isPacked = PACKED.includes(operation)
-  // Sinks are a parameter of layers.
-  const without = isPacked ? ['sinks'] : ['sinks', 'relativeBias', 'cuSeqlens', 'cuSeqlensKeys']
   return (layer, watch, ...given) => {
     /** @type {(Checked | undefined)[]} */
     const inputs = []
@@ -179,7 +175,7 @@ export function layerCall(backend, operation, names, required = names.length) {
       const isAbsent = index >= Math.min(required, 1) && (value === undefined || value === null)
       inputs.push(isAbsent ? undefined : checkTensor(names[index], value))
     }
-    const options = readOptions(given[names.length], watch, more, without)
+    const options = readOptions(given[names.length], watch, more, SINKS)
     const missing = inputs.findIndex((input, index) => input === undefined && index < required)
     const hasContext = more.includes('contextLengths')
     const filled = hasContext ? options.contextCache : options.cache
@@ -188,7 +184,7 @@ export function layerCall(backend, operation, names, required = names.length) {
     const frequencies = rotaries.get(layer)?.frequencies(length)
     const call = backend.call(operation, ...residentsOf(layer, options, backend))
     for (const input of inputs) call.input(input)
-    call.given(options, isPacked)
+    call.given(options, true)
     if (hasContext) call.integers(options.contextLengths)
     if (more.includes('positions')) {
       call.integers(options.positions?.data, options.positions?.shape).doubles(frequencies)

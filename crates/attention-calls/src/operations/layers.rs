@@ -195,6 +195,9 @@ impl Object for DecoderLayer {
 
 pub(super) fn divisible_decoder(call: &mut Call<'_>) -> Result<u64> {
     let (query, config) = (call.shape()?, call.object::<DecoderLayer>(0)?.config());
+    if call.has_input("cuSeqlens")? {
+        return Ok(0);
+    }
     divisible(call, query, None, config.model_dim, config.feed_forward_dim)
 }
 
@@ -204,6 +207,7 @@ pub(super) fn decoder_layer(call: &mut Call<'_>) -> Result<()> {
     let (positions, frequencies) = (call.integer_tensor()?, call.doubles()?);
     let rotary = RotaryArrays { positions, frequencies: frequencies.as_deref() };
     let options: LayerOptions = call.options(&[])?;
+    arrays.check_results(options.weights, options.average_weights)?;
     let layer: &DecoderLayer = call.object(0)?;
     let output = call.output(x.shape.dims())?;
     let inputs = Inputs { rotary, cache: call.optional_object(1)?, ..x.into() };
@@ -237,6 +241,7 @@ pub(super) fn transformer_decoder_layer(call: &mut Call<'_>) -> Result<()> {
     let (positions, frequencies) = (call.integer_tensor()?, call.doubles()?);
     let rotary = RotaryArrays { positions, frequencies: frequencies.as_deref() };
     let options: LayerOptions = call.options(&[])?;
+    arrays.check_results(options.weights, options.average_weights)?;
     let layer: &TransformerDecoderLayer = call.object(0)?;
     let output = call.output(x.shape.dims())?;
     let own = Inputs { rotary, cache: call.object_of(1), ..x.into() };
@@ -271,6 +276,7 @@ pub(super) fn latent_attention(call: &mut Call<'_>) -> Result<()> {
     let rotary = RotaryArrays { positions, frequencies: frequencies.as_deref() };
     // Latent attention has no dropout.
     let options: LayerOptions = call.options(&["seed"])?;
+    arrays.check_results(options.weights, options.average_weights)?;
     let layer: &LatentAttention = call.object(0)?;
     let output = call.output(x.shape.dims())?;
     let keys = x.shape.dims().get(1).copied().unwrap_or(0);

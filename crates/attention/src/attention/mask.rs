@@ -162,6 +162,15 @@ impl<'a> Visibility<'a> {
         (self.first + i) as i64 + self.offsets.map_or(self.offset, |offsets| i64::from(offsets[b]))
     }
 
+    /// Returns a position that no row of any batch entry, or of any sequence, exceeds.
+    pub(crate) fn last_position(&self, batch: usize, rows: usize) -> i64 {
+        let last = match self.sequences {
+            Some(_) => (0..rows).map(|row| self.position(0, row)).max(),
+            None => (0..batch).map(|b| self.position(b, rows)).max(),
+        };
+        last.unwrap_or(0)
+    }
+
     /// Returns the position of key j; in a packed call, counted from the start of its sequence.
     pub(crate) fn key_position(&self, j: usize) -> usize {
         self.sequences.map_or(j, |sequences| j - sequences.keys(sequences.of_key(j)).start)

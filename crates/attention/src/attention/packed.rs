@@ -106,7 +106,7 @@ impl<'a> Problem<'a> {
     }
 
     /// Returns the problem that a query belongs to, and the query at which it starts: of its sequence in a packed call.
-    pub(super) fn at(&self, query: usize) -> (Problem<'a>, usize) {
+    pub(crate) fn at(&self, query: usize) -> (Problem<'a>, usize) {
         match self.visibility.sequences {
             None => (*self, 0),
             Some(sequences) => {

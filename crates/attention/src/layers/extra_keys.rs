@@ -115,7 +115,9 @@ impl<'a> ExtraKeys<'a> {
             let [_, added @ ..] = shares else { return };
             let is_present = [self.learned.is_some(), self.has_zero];
             let added = added.iter_mut().zip(is_present).filter(|(_, is_present)| *is_present);
-            dropout.apply(row, problem.keys, added.map(|(share, _)| share));
+            // A packed sequence draws what it would draw alone.
+            let (part, first) = problem.at(i);
+            dropout.apply([b, h, i - first], part.keys, added.map(|(share, _)| share));
         }
         output.iter_mut().for_each(|value| *value *= shares[0]);
         if let Some((_, value)) = learned {

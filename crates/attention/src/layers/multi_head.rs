@@ -85,6 +85,11 @@ impl Cached<'_> {
     fn position(&self, b: usize, row: usize) -> Option<f64> {
         self.continues.then(|| (self.placement.positions[b] + row) as f64)
     }
+
+    /// Returns the position of the first row of each batch entry.
+    pub(crate) fn first_positions(&self) -> Vec<i32> {
+        self.placement.positions.iter().map(|&position| position as i32).collect()
+    }
 }
 
 /// A call whose inputs and options were checked.
@@ -255,15 +260,9 @@ impl MultiHeadAttention {
         let relative = self.relative_bias(&visibility, [batch, queries], arrays.query_offset)?;
         let (positions, angles) = self.angles(inputs.rotary, [batch, queries])?;
         if let Some(angles) = &angles {
-            let position = |b| {
-                let own = cached.and_then(|cached| cached.position(b, queries)).map(|position| position as i64);
-                own.unwrap_or_else(|| visibility.position(b, queries))
-            };
-            let last = match visibility.sequences {
-                Some(_) => (0..queries).map(|row| visibility.position(0, row)).max(),
-                None => (0..batch).map(position).max(),
-            };
-            let last = last.unwrap_or(0).max(keys as i64);
+            let of_cache = |b| cached.and_then(|cached| cached.position(b, queries)).map(|position| position as i64);
+            let cached = (0..batch).filter_map(of_cache).max();
+            let last = cached.unwrap_or_else(|| visibility.last_position(batch, queries)).max(keys as i64);
             angles.check_position(positions.largest().unwrap_or(last.min(i32::MAX.into())))?;
         }
         check_requested("weights", options.weights, weights.is_some())?;

@@ -151,6 +151,7 @@ impl DecoderLayer {
         mut weights: Option<&mut [f32]>,
     ) -> Result<()> {
         let size = self.config.model_dim;
+        let context = Context { is_packed: plan.is_packed(), ..context };
         let sizes = [size, self.config.feed_forward_dim];
         let feed_forward = FeedForward::new(&self.parameters, sizes, self.config.activation());
         let rest = feed_forward.operations(x.data.len() / size).saturating_add(operations([4, x.data.len(), 8]));

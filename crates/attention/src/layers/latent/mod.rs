@@ -127,7 +127,8 @@ impl LatentAttention {
             return Ok(());
         }
         let rows = plan.batch * plan.length;
-        context.announce_work(self.operations(rows, plan.length));
+        let context = Context { is_packed: plan.visibility.sequences.is_some(), ..context };
+        context.announce_work(self.operations(rows, plan.visibility.mean_keys(plan.length)));
         let mut queries = self.queries(context, x.data, rows)?;
         let mut latents = self.latents(context, x.data, rows)?;
         self.rotate(context, &plan, &mut queries, &mut latents)?;
@@ -144,6 +145,7 @@ impl LatentAttention {
         weights: Option<&[f32]>,
     ) -> Result<Plan<'a>> {
         options.check()?;
+        arrays.check_results(options.weights || weights.is_some(), options.average_weights)?;
         let config = &self.config;
         let [batch, length] = match *x.shape.dims() {
             [batch, length, last] if last == config.model_dim => [batch, length],
@@ -156,7 +158,7 @@ impl LatentAttention {
         let visibility = Visibility::new(shape, 4, causal, options.window, offset, &arrays)?;
         let positions = Positions::new(rotary.positions, config.rotary.sections.is_some(), [batch, length])?;
         let angles = Angles::new(config.rotary, rotary.frequencies)?;
-        let last = (0..batch).map(|b| visibility.position(b, length)).max().unwrap_or(0).max(length as i64);
+        let last = visibility.last_position(batch, length).max(length as i64);
         angles.check_position(positions.largest().unwrap_or(last.min(i32::MAX.into())))?;
         check_requested("weights", options.weights, weights.is_some())?;
         let weights_of = if options.average_weights { WeightsOf::MeanHead } else { WeightsOf::EachHead };
@@ -257,7 +259,9 @@ impl LatentAttention {
         let position = |b, i, axis| positions.get(b, i, axis).unwrap_or_else(|| plan.visibility.position(b, i) as f64);
         rotary::rotate(context, angles, rows, &position)?;
         let rows = Rows { data: &mut latents[latent_rank..], strides: key_strides, batch, heads: 1, length };
-        rotary::rotate(context, angles, rows, &|b, j, axis| positions.get(b, j, axis).unwrap_or(j as f64))
+        rotary::rotate(context, angles, rows, &|b, j, axis| {
+            positions.get(b, j, axis).unwrap_or_else(|| plan.visibility.key_position(j) as f64)
+        })
     }
 
     /// Expands the latents to keys and values of every head, and attends to them: `[B, L, heads, valueDim]`.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::layers::attention_state::AttentionState;
 use crate::layers::entries::{Entry, LoadOptions, dotted};
 use crate::layers::feed_forward::FeedForward;
-use crate::layers::multi_head::{Inputs, MultiHeadAttention, Plan};
+use crate::layers::multi_head::{Cached, Inputs, MultiHeadAttention, Plan};
 use crate::layers::parameters::{Naming, Parameters, Part};
 use crate::layers::sublayer::Sublayer;
 use crate::math::linear::Finish;
@@ -141,7 +141,8 @@ impl TransformerDecoderLayer {
     }
 
     /// Computes the output `[B, L, modelDim]` and, if requested, the weights of the self-attention: `[B, H, L, L]`, or
-    /// `[B, L, L]` for their mean. Options and arrays are those of the self-attention. Dropout acts in training only.
+    /// `[B, L, L]` for their mean. Options and arrays are those of the self-attention, except that the keys of packed
+    /// sequences are rows of the context. Dropout acts in training only.
     ///
     /// # Errors
     /// `SHAPE` if shapes or lengths do not fit, `OPTION` if an option is out of range, `MEMORY`.
@@ -164,13 +165,23 @@ impl TransformerDecoderLayer {
             _ => return Err(Error::shape("x", format_args!("[B, L, {size}]"), x.shape)),
         };
         self.check_context(source, batch, context_lengths, context_cache)?;
-        let cached = own.place(inputs, options, arrays)?;
-        let plan = own.plan(inputs, options, arrays, training, weights.as_deref(), cached.as_ref())?;
+        // The keys of packed sequences are those of the context.
+        let own_arrays = Arrays { cu_seqlens_keys: None, ..arrays };
+        let cached = own.place(inputs, options, own_arrays)?;
+        let plan = own.plan(inputs, options, own_arrays, training, weights.as_deref(), cached.as_ref())?;
         let crossing = Inputs { cache: context_cache, ..Inputs::new(x, source, None) };
-        let lengths = Arrays { kv_lengths: context_lengths, ..Arrays::default() };
+        let positions = cached.as_ref().map(Cached::first_positions);
+        let lengths = Arrays {
+            kv_lengths: context_lengths,
+            query_offset: positions.as_deref(),
+            cu_seqlens: arrays.cu_seqlens,
+            cu_seqlens_keys: arrays.cu_seqlens_keys,
+            ..Arrays::default()
+        };
         let cross_options = LayerOptions { seed: options.seed, ..LayerOptions::default() };
-        let cached = cross.place(crossing, &cross_options, lengths).map_err(of_context)?;
-        let cross_plan = cross.plan(crossing, &cross_options, lengths, training, None, cached.as_ref())?;
+        let crossed = cross.place(crossing, &cross_options, lengths).map_err(of_context)?;
+        let cross_plan =
+            cross.plan(crossing, &cross_options, lengths, training, None, crossed.as_ref()).map_err(of_context)?;
         check_output("out", output, x.data.len())?;
         let seed = options.seed.unwrap_or(self.config.seed);
         let dropout = training.then(|| Dropout::new(self.config.dropout, seed)).flatten();
@@ -213,7 +224,8 @@ impl TransformerDecoderLayer {
         mut weights: Option<&mut [f32]>,
     ) -> Result<()> {
         let (size, length) = (self.config.model_dim, x.shape.dims()[1]);
-        let dropout = |stream| dropout.map(|dropout| RowDropout { dropout, stream, length, cu_seqlens: None });
+        let (context, cu_seqlens) = (Context { is_packed: plans[0].is_packed(), ..context }, plans[0].row_offsets());
+        let dropout = |stream| dropout.map(|dropout| RowDropout { dropout, stream, length, cu_seqlens });
         let feed_forward =
             FeedForward::new(&self.parameters, [size, self.config.feed_forward_dim], self.config.activation);
         let [own, cross] = &self.attentions;
