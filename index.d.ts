@@ -1172,6 +1172,11 @@ export interface KVCacheConfig {
   headDim: number
   /** Size of a head's values. Default: `headDim`. */
   valueDim?: number | null | undefined
+  /**
+   * Values are the first `valueDim` features of the keys, and stored with them alone, as in the cache of a
+   * {@link LatentAttention}. Such a cache is filled by its layer, and has no append. Default: false.
+   */
+  valuesInKeys?: boolean | null | undefined
   /** The maximum number of keys; with `window`, the maximum number of keys in one appended block. */
   capacity: number
   /**
@@ -1207,7 +1212,10 @@ export declare class KVCache implements Disposable {
   constructor(config: KVCacheConfig)
   /** The configuration, including all defaults; `window` only if it was given. */
   readonly config: Readonly<
-    { [Name in Exclude<keyof KVCacheConfig, 'window' | 'type'>]-?: number } & { window?: number }
+    { [Name in Exclude<keyof KVCacheConfig, 'window' | 'type' | 'valuesInKeys'>]-?: number } & {
+      window?: number
+      valuesInKeys?: true
+    }
   >
   /**
    * Number of positions so far, of the batch entry that has most: keys appended, minus those truncated. In a ring it
@@ -1970,7 +1978,7 @@ export declare class TransformerDecoderLayer extends Layer {
   createCache(options: CacheOptions): KVCache
   /**
    * `x [B,L,modelDim]` and `context [B,S,kDim]` give `output [B,L,modelDim]`; `weights` are those of the
-   * self-attention.
+   * self-attention. Of packed sequences, `cuSeqlensKeys` are the lengths of their contexts.
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
@@ -1989,8 +1997,11 @@ export declare class TransformerDecoderLayer extends Layer {
   forwardAsync(x: Tensor, context: Tensor, options?: AsyncTransformerDecoderOptions | null): Promise<AttentionOutput>
 }
 
-/** Options of latent attention, which has neither dropout nor a cache. */
-export type LatentOptions = Omit<LayerOptions, 'seed' | 'cache'>
+/** Options of latent attention, which has no dropout. */
+export type LatentOptions = Omit<LayerOptions, 'seed'>
+
+/** Options of an asynchronous call of latent attention, which takes no cache. */
+export type AsyncLatentOptions = Omit<LatentOptions, 'cache'> & AsyncOptions & { cache?: null | undefined }
 
 export interface LatentConfig {
   /** Size of input and output. */
@@ -2027,6 +2038,9 @@ export interface LatentConfig {
  * are those of `DeepseekV3Attention` in Transformers 5: `q_proj`, or `q_a_proj`, `q_a_layernorm` and `q_b_proj` with a
  * `queryRank`; `kv_a_proj_with_mqa`, `kv_a_layernorm`, `kv_b_proj` and `o_proj`.
  *
+ * With a `cache`, which keeps `latentRank + rotaryDim` numbers of a position and nothing per head, calls of few rows apply
+ * the heads' weights to queries and outputs, and not to all that the cache holds.
+ *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
  *
  * @example
@@ -2049,6 +2063,13 @@ export declare class LatentAttention extends Layer {
     }
   >
   /**
+   * An empty {@link KVCache} for this layer's `cache` option: one head, whose keys have `latentRank + rotaryDim` features
+   * and whose values are the first `latentRank` of them.
+   *
+   * @throws {AttentionError} OPTION, MEMORY, DISPOSED
+   */
+  createCache(options: CacheOptions): KVCache
+  /**
    * `x [B,L,modelDim]` gives `output [B,L,modelDim]`; row `i` has the position `i + queryOffset`.
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
@@ -2059,11 +2080,11 @@ export declare class LatentAttention extends Layer {
   ): AttentionResult<Options>
   forward(x: Tensor, options?: LatentOptions | null): AttentionOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
-  forwardAsync<const Options extends (LatentOptions & AsyncOptions) & ResultRequest>(
+  forwardAsync<const Options extends AsyncLatentOptions & ResultRequest>(
     x: Tensor,
-    options: KnownOptions<Options, LatentOptions & AsyncOptions>
+    options: KnownOptions<Options, AsyncLatentOptions>
   ): Promise<AttentionResult<Options>>
-  forwardAsync(x: Tensor, options?: (LatentOptions & AsyncOptions) | null): Promise<AttentionOutput>
+  forwardAsync(x: Tensor, options?: AsyncLatentOptions | null): Promise<AttentionOutput>
 }
 
 /** The configuration of a {@link Linear} layer. */

@@ -419,6 +419,103 @@ onBothBackends((kind, attention) => {
 
   const LATENT = { modelDim: 12, numHeads: 3, latentRank: 7, nopeDim: 5, rotaryDim: 4, valueDim: 6 }
 
+  test(`${kind}: latent attention with a cache of latents gives the rows of a whole call`, (t) => {
+    // Few rows over a long cache attend to latents, many rows to expanded keys and values.
+    for (const [latentRank, window] of /** @type {const} */ ([
+      [2, undefined],
+      [7, undefined],
+      [7, 6]
+    ])) {
+      const settings = { ...LATENT, latentRank, rotary: { base: 50, interleaved: true }, causal: true }
+      const layer = new LatentAttention(settings)
+      t.teardown(() => layer.dispose())
+      layer.loadStateDict(parameters(layer.stateDict(), 9))
+      const x = normal([2, 40, 12], 1)
+      const limits = window ? { window: /** @type {[number, number]} */ ([window - 1, 0]) } : {}
+      const whole = layer.forward(x, { weights: true, ...limits })
+      const cache = layer.createCache({ batch: 2, capacity: 40, window })
+      t.teardown(() => cache.dispose())
+      t.like(cache.config, { kvHeads: 1, headDim: latentRank + 4, valueDim: latentRank, valuesInKeys: true })
+      for (const [from, to] of [
+        [0, 20],
+        [20, 21],
+        [21, 24],
+        [24, 39],
+        [39, 40]
+      ]) {
+        const found = layer.forward(rowsOf(x, from, to), { cache, weights: true })
+        close(t, found.output, rowsOf(whole.output, from, to), 2e-5)
+        const keys = window ? Math.min(to, to - from + window - 1) : to
+        t.deepEqual(found.weights.shape, [2, 3, to - from, keys])
+        const last = (/** @type {Tensor} */ { data }) => data.slice(-Math.min(keys, window ?? keys))
+        const row = { ...whole.weights, data: whole.weights.data.slice(0, (2 * 3 * 40 - 40 + to) * 40 - 40 + to) }
+        close(t, { data: last(found.weights), shape: [] }, last(row), 2e-6)
+        t.is(cache.length, to)
+      }
+      const { keys, values } = cache.read()
+      t.is(bits(values), bits({ ...values, data: keys.data.filter((_, at) => at % (latentRank + 4) < latentRank) }))
+      const copy = cache.clone().truncate(39)
+      t.teardown(() => copy.dispose())
+      close(t, layer.forward(rowsOf(x, 39, 40), { cache: copy }).output, rowsOf(whole.output, 39, 40), 2e-5)
+    }
+  })
+
+  test(`${kind}: texts of different lengths share a cache of latents, whose rows can be reordered`, (t) => {
+    const layer = new LatentAttention({ ...LATENT, causal: true })
+    const cache = layer.createCache({ batch: 2, capacity: 9 })
+    t.teardown(() => (layer.dispose(), cache.dispose()))
+    const x = normal([2, 8, 12], 1)
+    const { output } = layer.forward(x)
+    const of = (/** @type {Tensor} */ { data }, /** @type {number} */ b, /** @type {number} */ at) => ({
+      data: data.slice((b * 8 + at) * 12, (b * 8 + at + 1) * 12),
+      shape: [1, 1, 12]
+    })
+    layer.forward(rowsOf(x, 0, 6), { cache, kvLengths: Int32Array.of(6, 3) })
+    t.deepEqual([...cache.lengths], [6, 3])
+    const two = (/** @type {Tensor} */ a, /** @type {Tensor} */ b) => ({
+      data: Float32Array.from([...a.data, ...b.data]),
+      shape: [2, 1, 12]
+    })
+    const next = layer.forward(two(of(x, 0, 6), of(x, 1, 3)), { cache }).output
+    close(t, next, two(of(output, 0, 6), of(output, 1, 3)), 2e-5)
+    cache.reorder([1, 1])
+    const beams = layer.forward(two(of(x, 1, 4), of(x, 1, 4)), { cache }).output
+    close(t, beams, two(of(output, 1, 4), of(output, 1, 4)), 2e-5)
+  })
+
+  test(`${kind}: a cache of latents fits its layer alone`, (t) => {
+    const layer = new LatentAttention(LATENT)
+    const cache = layer.createCache({ capacity: 4 })
+    const other = new SelfAttention({ modelDim: 11, numHeads: 1 })
+    const [plain, short] = [11, 12].map(
+      (headDim) => new attention.KVCache({ kvHeads: 1, headDim, valueDim: 7, capacity: 4 })
+    )
+    t.teardown(() => [layer, cache, other, plain, short].forEach((made) => made.dispose()))
+    const x = normal([1, 3, 12], 1)
+    for (const [call, code, argument] of /** @type {[() => unknown, string, string][]} */ ([
+      [() => layer.forward(x, { cache: plain }), 'OPTION', 'cache'],
+      [() => layer.forward(x, { cache: short }), 'OPTION', 'cache'],
+      [() => other.forward(normal([1, 3, 11], 1), { cache }), 'OPTION', 'cache'],
+      [() => layer.forward(normal([2, 3, 12], 1), { cache }), 'SHAPE', 'cache'],
+      [() => layer.forward(normal([1, 5, 12], 1), { cache }), 'SHAPE', 'x'],
+      [() => layer.forward(x, { cache, queryOffset: 1 }), 'OPTION', 'queryOffset'],
+      [() => layer.forward(x, { cache, cuSeqlens: Int32Array.of(0, 3) }), 'OPTION', 'cuSeqlens'],
+      [() => cache.append(normal([1, 1, 11], 1), normal([1, 1, 7], 1)), 'OPTION', 'cache'],
+      [
+        () => new attention.KVCache({ kvHeads: 1, headDim: 3, valueDim: 4, valuesInKeys: true, capacity: 1 }),
+        'OPTION',
+        'valueDim'
+      ]
+    ])) {
+      const error = faultOf(t, call)
+      t.deepEqual([error.code, error.argument], [code, argument])
+      t.is(cache.length, 0)
+    }
+    layer.forward(x, { cache })
+    t.is(faultOf(t, () => layer.forward(rowsOf(x, 0, 2), { cache })).argument, 'x')
+    t.is(cache.length, 3)
+  })
+
   for (const queryRank of [undefined, 8]) {
     test(`${kind}: latent attention ${queryRank ? 'with' : 'without'} a latent of queries is composed of the functions`, (t) => {
       const rotary = { base: 100, interleaved: true }

@@ -78,7 +78,13 @@ onBothBackends((kind, attention) => {
     close(t, found, { data: expected, shape: found.shape }, 2e-6)
   })
 
-  /** Projected queries, keys and values `[B,L,H,D]`. @param {Any} layer @param {Tensor} x @returns {[Tensor, Tensor, Tensor]} */
+  /**
+   * Projected queries, keys and values `[B,L,H,D]`.
+   *
+   * @param {Any} layer
+   * @param {Tensor} x
+   * @returns {[Tensor, Tensor, Tensor]}
+   */
   function headsOf(layer, x) {
     const { in_proj_weight: weight, in_proj_bias: bias } = layer.stateDict()
     const [batch, length] = x.shape
@@ -113,7 +119,10 @@ onBothBackends((kind, attention) => {
           const { output } = layer.forward({ data, shape: [2, most, 16] }, options)
           for (const b of [0, 1]) {
             const end = lengths[b] + count[b]
-            const whole = layer.forward(rows(x, [b, 0, end]), { window: window ? [3, 0] : (settings.window ?? null) })
+            const whole = layer.forward(
+              rows(x, [b, 0, end]),
+              /** @type {Any} */ ({ window: window ? [3, 0] : settings.window })
+            )
             close(t, rows(output, [b, 0, count[b]]), rows(whole.output, [0, lengths[b], end]), 3e-6)
             lengths[b] = end
           }

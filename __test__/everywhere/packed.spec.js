@@ -123,7 +123,7 @@ onBothBackends((kind, attention) => {
     /** @type {any[]} */
     const layers = [
       new attention.SelfAttention({ numHeads: 4, headDim: 4, kvHeads: 2, rotary: {}, seed: 1 }),
-      new attention.SelfAttention({ numHeads: 2, headDim: 8, dropout: 0.2, seed: 2 }).train(),
+      new attention.SelfAttention({ numHeads: 2, headDim: 8, dropout: 0.2, addBiasKv: true, seed: 2 }).train(),
       new attention.TransformerEncoderLayer({ modelDim: 16, numHeads: 2, feedForwardDim: 40, seed: 3 }),
       new attention.TransformerEncoderLayer({
         modelDim: 16,
@@ -131,7 +131,14 @@ onBothBackends((kind, attention) => {
         normFirst: true,
         dropout: 0.2,
         seed: 3
-      }).train()
+      }).train(),
+      new attention.DecoderLayer({
+        modelDim: 16,
+        numHeads: 4,
+        feedForwardDim: 24,
+        attention: { kvHeads: 2, rotary: {} }
+      }),
+      new attention.LatentAttention({ modelDim: 16, numHeads: 2, latentRank: 6, nopeDim: 4, rotaryDim: 2, valueDim: 5 })
     ]
     for (const layer of layers) {
       for (const options of [{}, { causal: true }, { window: /** @type {const} */ ([4, 4]), queryOffset: 1 }]) {
@@ -159,6 +166,41 @@ onBothBackends((kind, attention) => {
       close(t, flatRows(output, from, to), single.output, 2e-6)
     }
     layer.dispose()
+  })
+
+  test(`${kind}: a layer with contexts gives a sequence what it gets alone with its own context`, async (t) => {
+    const [cuSeqlens, cuSeqlensKeys] = [cumulative([4, 9, 0, 20]), cumulative([7, 1, 3, 30])]
+    const [x, context] = [normal([1, 33, 16], 1), normal([1, 41, 16], 2)]
+    const sizes = { modelDim: 16, numHeads: 2, feedForwardDim: 24, dropout: 0.2, seed: 5 }
+    const attentions = { attention: { rotary: {} }, crossAttention: { rotary: {}, addBiasKv: true } }
+    for (const isTraining of [false, true]) {
+      const layer = new attention.TransformerDecoderLayer({ ...sizes, ...attentions }).train(isTraining)
+      const { output } = layer.forward(x, context, { cuSeqlens, cuSeqlensKeys })
+      for (const s of [0, 1, 2, 3]) {
+        const [from, to] = [cuSeqlens[s], cuSeqlens[s + 1]]
+        const [own, its] = [flatRows(x, from, to), flatRows(context, cuSeqlensKeys[s], cuSeqlensKeys[s + 1])]
+        const lengths = [own, its].map(({ shape }) => Int32Array.of(0, shape[1]))
+        const alone = layer.forward(own, its, { cuSeqlens: lengths[0], cuSeqlensKeys: lengths[1] })
+        t.is(bits(flatRows(output, from, to)), bits(alone.output), `sequence ${s}`)
+        close(t, alone.output, layer.forward(own, its).output, 3e-6)
+      }
+      t.deepEqual((await layer.forwardAsync(x, context, { cuSeqlens, cuSeqlensKeys })).output, output)
+      /** @type {[any, string][]} */
+      const wrong = [
+        [{ cuSeqlens, cuSeqlensKeys, contextLengths: Int32Array.of(41) }, 'contextLengths'],
+        [{ cuSeqlens, cuSeqlensKeys: cumulative([7, 1, 3, 29]) }, 'cuSeqlensKeys'],
+        [{ cuSeqlens, cuSeqlensKeys, weights: true }, 'weights'],
+        [{ cuSeqlens, cuSeqlensKeys, cache: layer.createCache({ capacity: 33 }) }, 'cuSeqlens'],
+        [{ cuSeqlens, cuSeqlensKeys, contextCache: layer.createCache({ capacity: 41 }) }, 'cuSeqlens']
+      ]
+      for (const [options, argument] of wrong) {
+        t.like(
+          faultOf(t, () => layer.forward(x, context, options)),
+          { code: 'OPTION', argument }
+        )
+      }
+      layer.dispose()
+    }
   })
 
   test(`${kind}: a relative bias of a layer's call is the mask that it describes`, (t) => {

@@ -211,7 +211,9 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
   crossing.forwardAsync(pooled, pooled, { contextLengths: Int32Array.of(1), weights: true }).catch(() => {})
   crossing.forward(pooled, null, { contextCache: crossing.createCache({ capacity: 4 }), cache: null })
   const latents = { latentRank: 2, nopeDim: 2, rotaryDim: 2, valueDim: 2 }
-  new LatentAttention({ modelDim: 4, numHeads: 2, ...latents, queryRank: null }).forward(pooled, { causal: true })
+  const latent = new LatentAttention({ modelDim: 4, numHeads: 2, ...latents, queryRank: null })
+  latent.forward(pooled, { causal: true, cache: latent.createCache({ capacity: 4 }) })
+  new SelfAttention({ modelDim: 4, numHeads: 2, sinks: true, relativeBias: { buckets: 8 } }).forward(pooled)
   encoder.forward(pooled, { weights: true, causal: true }).weights?.shape
   const api: Attention = await loadBackend('wasm', { threads: 1 })
   const name: 'native' | 'wasm' = api.backend().kind

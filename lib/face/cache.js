@@ -10,8 +10,8 @@ import { encodeConfig, pickOptions, readOptions, splitOptions } from '../checks/
 import { Resident } from '../runtime/resident.js'
 
 /**
- * @typedef {{ batch: number, kvHeads: number, headDim: number, valueDim: number, capacity: number, window?: number }}
- *   Config
+ * @typedef {{ batch: number, kvHeads: number, headDim: number, valueDim: number, capacity: number, window?: number,
+ *   valuesInKeys?: true }} Config
  */
 
 /** @param {import('../runtime/backend.js').Backend} backend */
@@ -127,12 +127,12 @@ export function createCache(backend) {
   /**
    * A cache for the keys and values of an attention layer.
    *
-   * @param {{ kvHeads: number, headDim: number }} sizes
+   * @param {Pick<Config, 'kvHeads' | 'headDim'> & Partial<Config>} sizes
    * @param {unknown} options
    */
-  function createCacheOf({ kvHeads, headDim }, options) {
+  function createCacheOf({ kvHeads, headDim, valueDim, valuesInKeys }, options) {
     const given = pickOptions(options, ['batch', 'capacity', 'window', 'type'])
-    return new KVCache({ ...given, kvHeads, headDim })
+    return new KVCache({ ...given, kvHeads, headDim, valueDim, valuesInKeys })
   }
 
   return { KVCache, createCacheOf }

@@ -65,6 +65,13 @@ export function createDecoders(backend, createCacheOf) {
     constructor(config) {
       super('createLatentAttention', splitRotary(withScale(config)), prepareLatent)
     }
+
+    /** @param {unknown} options */
+    createCache(options) {
+      const { latentRank, rotaryDim } = this.config
+      const sizes = { kvHeads: 1, headDim: latentRank + rotaryDim, valueDim: latentRank }
+      return createCacheOf({ ...sizes, valuesInKeys: true }, options)
+    }
   }
 
   return { DecoderLayer, TransformerDecoderLayer, LatentAttention }

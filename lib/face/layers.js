@@ -151,7 +151,7 @@ const MORE = {
   transformerEncoderLayer: SEQUENCE,
   transformerDecoderLayer: [...SEQUENCE, 'contextLengths', 'contextCache'],
   decoderLayer: SEQUENCE,
-  latentAttention: ['positions']
+  latentAttention: SEQUENCE
 }
 
 /**

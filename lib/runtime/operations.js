@@ -47,16 +47,16 @@ export const OPERATIONS = {
   transformerEncoderLayer: { number: 20, inputs: 9 },
   // () => (object)
   createTransformerDecoderLayer: { number: 21, inputs: 0 },
-  // (x, context, mask, queryOffset, kvLengths, contextLengths, positions, frequencies) => (output, weights)
-  transformerDecoderLayer: { number: 22, inputs: 8 },
+  // (x, context, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, contextLengths, positions, frequencies) => (output, weights)
+  transformerDecoderLayer: { number: 22, inputs: 11 },
   // () => (object)
   createLatentAttention: { number: 23, inputs: 0 },
-  // (x, mask, queryOffset, kvLengths, positions, frequencies) => (output, weights)
-  latentAttention: { number: 24, inputs: 6 },
+  // (x, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, positions, frequencies) => (output, weights)
+  latentAttention: { number: 24, inputs: 9 },
   // () => (object)
   createDecoderLayer: { number: 25, inputs: 0 },
-  // (x, mask, queryOffset, kvLengths, positions, frequencies) => (output, weights)
-  decoderLayer: { number: 26, inputs: 6 },
+  // (x, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, positions, frequencies) => (output, weights)
+  decoderLayer: { number: 26, inputs: 9 },
   // () => (object)
   createLinear: { number: 27, inputs: 0 },
   // (x) => (output)

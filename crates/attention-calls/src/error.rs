@@ -8,7 +8,7 @@ use crate::json::push_string;
 pub(crate) const UNKNOWN_NAME: &str = "an unknown name";
 
 /// Options and arguments of several words, as Rust names them in errors.
-const NAMES: [&str; 40] = [
+const NAMES: [&str; 41] = [
     "average_weights",
     "block_size",
     "context_cache",
@@ -30,6 +30,7 @@ const NAMES: [&str; 40] = [
     "kv_lengths",
     "latent_rank",
     "log_sum_exp",
+    "max_distance",
     "model_dim",
     "negative_slope",
     "nope_dim",

@@ -341,8 +341,8 @@ fn multi_head_of_doubles(
     result
 }
 
-/// Returns the biases `[H, L + S − 1]` of a layer's table of distances, as T5's `_relative_position_bucket`, for queries
-/// from a position on.
+/// Returns the biases `[H, L + S − 1]` of a layer's table of distances, for queries from a position on, as T5's
+/// `_relative_position_bucket`.
 fn relative_bias(state: &AttentionState, [queries, keys]: [usize; 2], offset: i64) -> Option<(Vec<f32>, [usize; 2])> {
     let config = state.config().relative_bias?;
     let (table, heads) = (state.part(Part::RelativeBias)?, state.config().num_heads);

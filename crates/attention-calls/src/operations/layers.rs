@@ -279,9 +279,13 @@ pub(super) fn latent_attention(call: &mut Call<'_>) -> Result<()> {
     arrays.check_results(options.weights, options.average_weights)?;
     let layer: &LatentAttention = call.object(0)?;
     let output = call.output(x.shape.dims())?;
-    let keys = x.shape.dims().get(1).copied().unwrap_or(0);
+    let inputs = Inputs { rotary, cache: call.optional_object(1)?, ..x.into() };
+    let keys = match options.weights || options.average_weights {
+        true => layer.num_keys(inputs, &options, arrays)?,
+        false => 0,
+    };
     let weights = weights_over(call, x, keys, &options, [layer.config().num_heads, 0])?;
-    layer.forward(call.context, (x, rotary), &options, arrays, output, weights)
+    layer.forward(call.context, inputs, &options, arrays, output, weights)
 }
 
 pub(super) fn create_linear(call: &mut Call<'_>) -> Result<()> {

@@ -121,6 +121,11 @@ impl<'a> Visibility<'a> {
         self.offset
     }
 
+    /// Returns the positions of the first rows, if batch entries or sequences have their own.
+    pub(crate) fn offsets(&self) -> Option<&'a [i32]> {
+        self.offsets
+    }
+
     /// Returns the rules of one packed sequence with `keys` keys, whose rows and keys count from its start.
     pub(crate) fn of_sequence(&self, sequence: usize, keys: usize) -> Self {
         let offset = self.offsets.map_or(self.offset, |offsets| i64::from(offsets[sequence]));

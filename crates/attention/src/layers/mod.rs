@@ -2,6 +2,7 @@
 //! state dicts.
 
 mod attention_state;
+mod cached;
 pub mod decoder;
 pub mod dense;
 pub mod encoder;

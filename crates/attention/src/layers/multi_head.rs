@@ -2,7 +2,7 @@
 //! projection. Self-attention and cross-attention are the same layer with fewer inputs.
 
 use crate::attention::bias::RelativeBias;
-use crate::attention::cache::{Block, KvCache, Placement};
+use crate::attention::cache::{Block, KvCache};
 use crate::attention::mask::Visibility;
 use crate::attention::packed::Sequences;
 use crate::attention::rotary::{self, Angles, Positions, RotaryArrays, Rows};
@@ -10,6 +10,7 @@ use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
 use crate::context::{Context, Partition, operations};
 use crate::error::{Error, Result};
 use crate::layers::attention_state::AttentionState;
+use crate::layers::cached::{Cached, check_cache, check_not_packed, visibility};
 use crate::layers::entries::{Entry, LoadOptions};
 use crate::layers::extra_keys::{Attended, ExtraKeys};
 use crate::layers::parameters::Part;
@@ -66,30 +67,6 @@ struct Projected {
     value: usize,
     query_row: usize,
     kv_row: usize,
-}
-
-/// The cache of a call, and the place of its rows there.
-pub(crate) struct Cached<'a> {
-    cache: &'a KvCache,
-    placement: Placement,
-    /// The number of rows of each batch entry to append, if not all.
-    lengths: Option<&'a [i32]>,
-    /// True if the cache holds every key already.
-    is_filled: bool,
-    /// True if queries are the rows after those of earlier calls.
-    continues: bool,
-}
-
-impl Cached<'_> {
-    /// Returns the position of a row that continues those of earlier calls.
-    fn position(&self, b: usize, row: usize) -> Option<f64> {
-        self.continues.then(|| (self.placement.positions[b] + row) as f64)
-    }
-
-    /// Returns the position of the first row of each batch entry.
-    pub(crate) fn first_positions(&self) -> Vec<i32> {
-        self.placement.positions.iter().map(|&position| position as i32).collect()
-    }
 }
 
 /// A call whose inputs and options were checked.
@@ -240,24 +217,11 @@ impl MultiHeadAttention {
         };
         let heads = config.num_heads;
         let shape = [batch, heads, queries, keys];
-        let (causal, mut window) =
-            (options.causal.or(config.causal).unwrap_or(false), options.window.or(config.window));
+        let (causal, window) = (options.causal.or(config.causal).unwrap_or(false), options.window.or(config.window));
         self.check_parameters(&arrays)?;
-        let mut arrays = Arrays { sinks: self.state.part(Part::Sinks).or(arrays.sinks), ..arrays };
-        let mut query_lengths = None;
-        if let Some(Cached { cache, placement, continues, .. }) = cached {
-            let Arrays { query_offset, .. } = arrays;
-            arrays = placement.arrays(arrays);
-            if *continues {
-                window = cache.window(window);
-                query_lengths = placement.query_lengths.as_deref();
-            } else {
-                arrays.query_offset = query_offset;
-            }
-        }
-        let mut visibility = Visibility::new(shape, 4, causal, window, options.query_offset.unwrap_or(0), &arrays)?;
-        visibility.query_lengths = query_lengths;
-        let relative = self.relative_bias(&visibility, [batch, queries], arrays.query_offset)?;
+        let arrays = Arrays { sinks: self.state.part(Part::Sinks).or(arrays.sinks), ..arrays };
+        let visibility = visibility(cached, shape, (causal, window), options.query_offset, &arrays)?;
+        let relative = self.relative_bias(&visibility, [batch, queries])?;
         let (positions, angles) = self.angles(inputs.rotary, [batch, queries])?;
         if let Some(angles) = &angles {
             let of_cache = |b| cached.and_then(|cached| cached.position(b, queries)).map(|position| position as i64);
@@ -300,15 +264,11 @@ impl MultiHeadAttention {
     }
 
     /// Returns the biases of the layer's table of distances, if it has one.
-    fn relative_bias(
-        &self,
-        visibility: &Visibility<'_>,
-        [batch, queries]: [usize; 2],
-        offsets: Option<&[i32]>,
-    ) -> Result<Option<Vec<f32>>> {
+    fn relative_bias(&self, visibility: &Visibility<'_>, [batch, queries]: [usize; 2]) -> Result<Option<Vec<f32>>> {
         let Some((config, table)) = self.config().relative_bias.zip(self.state.part(Part::RelativeBias)) else {
             return Ok(None);
         };
+        let offsets = visibility.offsets();
         let is_same = offsets.is_none_or(|offsets| offsets.windows(2).all(|pair| pair[0] == pair[1]));
         let (entries, lengths) = match visibility.sequences {
             Some(_) if !is_same => {
@@ -362,30 +322,17 @@ impl MultiHeadAttention {
         let Some(cache) = inputs.cache else { return Ok(None) };
         let config = self.config();
         let [batch, queries] = dims("q", inputs.query, config.model_dim())?;
-        let of = cache.config();
-        if [of.batch, of.kv_heads, of.head_dim, of.value_dim()]
-            != [batch, config.kv_heads(), config.head_dim, config.head_dim]
-        {
-            let describe = |batch: usize, heads: usize, size: usize| {
-                format!("a cache of batch size {batch}, {heads} heads and head size {size}")
-            };
-            let expected = describe(batch, config.kv_heads(), config.head_dim);
-            return Err(Error::shape("cache", expected, describe(of.batch, of.kv_heads, of.head_dim)));
-        }
-        let lengths = arrays.kv_lengths;
+        check_cache(cache, [batch, config.kv_heads(), config.head_dim, config.head_dim], false)?;
+        let (of, lengths) = (cache.config(), arrays.kv_lengths);
         if config.kind != LayerKind::CrossAttention {
-            if options.query_offset.is_some() || arrays.query_offset.is_some() {
-                let expected = "no value: rows continue those of the cache";
-                return Err(Error::option("query_offset", expected, "one"));
-            }
             let keys = self.check_keys(inputs, batch)?;
             if keys != queries {
                 let expected = format_args!("a length of {queries}: the cache takes a key for each query");
                 return Err(Error::shape("k", expected, keys));
             }
-            let placement = cache.place_block("q", keys, lengths)?;
-            return Ok(Some(Cached { cache, placement, lengths, is_filled: false, continues: true }));
+            return Cached::after(cache, "q", keys, options, arrays).map(Some);
         }
+        check_not_packed(&arrays)?;
         if of.window.is_some() {
             return Err(Error::option("cache", "one without a window: cross-attention sees every key", "a window"));
         }
@@ -448,7 +395,7 @@ impl MultiHeadAttention {
         plan: Plan<'_>,
         finish: Finish<'_>,
         output: &mut [f32],
-        weights: Option<&mut [f32]>,
+        mut weights: Option<&mut [f32]>,
     ) -> Result<()> {
         context.announce_work(self.operations(&plan, weights.is_some()));
         let config = self.config();
@@ -506,18 +453,10 @@ impl MultiHeadAttention {
         let blocks = [stored(projected.key), stored(projected.value)];
         let q = (&*projected.data, query_strides);
         match cached {
-            None => self.attend_blocks(context, &plan, q, blocks, &mut joined, weights)?,
-            Some(Cached { cache, placement, lengths, .. }) => {
-                if !is_filled {
-                    cache.append_blocks(blocks, *lengths)?;
-                }
-                let done =
-                    cache.with_stored(|blocks| self.attend_blocks(context, &plan, q, blocks, &mut joined, weights));
-                if done.is_err() && !is_filled {
-                    cache.cut(&placement.positions);
-                }
-                done?;
-            }
+            None => self.attend_blocks(context, &plan, q, blocks, &mut joined, weights.take())?,
+            Some(cached) => cached.with_appended(blocks, &mut |blocks| {
+                self.attend_blocks(context, &plan, q, blocks, &mut joined, weights.take())
+            })?,
         }
         if config.output_gate {
             let gates = Gates { data: &projected.data, row: projected.query_row, size: config.head_dim };

@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::options::BucketConfig;
 use crate::tensor::try_zeroed;
 
-/// Returns the biases `[entries, H, L + S − 1]` of a table `[buckets, H]`, with one entry for each query offset. Place p
-/// of an entry belongs to the distance `p − L + 1 − offset` from a query to a key.
+/// Returns the biases `[entries, H, L + S − 1]` of a table `[buckets, H]`, with one entry for each query offset. Place
+/// p of an entry belongs to the distance `p − L + 1 − offset` from a query to a key.
 pub(crate) fn biases(
     config: &BucketConfig,
     table: &[f32],

@@ -1,7 +1,7 @@
 //! Gates of attention heads: factors from 0 to 1, each the logistic function of a projected value.
 
 use crate::context::{Context, operations};
-use crate::math::exp::exp_less;
+use crate::math::activation::{Activation, apply};
 use crate::simd::{Kernel, Simd};
 
 /// Rows of projected queries in which each head's gates follow its query.
@@ -43,21 +43,12 @@ impl Kernel for Head<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let mut padded = [0.0; 16];
-        for (values, gates) in self.values.chunks_mut(S::LANES).zip(self.gates.chunks(S::LANES)) {
-            padded[..gates.len()].copy_from_slice(gates);
-            let factors = logistic(simd, simd.load(&padded[..S::LANES]));
-            simd.store(&mut padded[..S::LANES], factors);
-            values.iter_mut().zip(padded).for_each(|(value, factor)| *value *= factor);
+        let mut buffer = [0.0; 64];
+        for (values, gates) in self.values.chunks_mut(buffer.len()).zip(self.gates.chunks(buffer.len())) {
+            let factors = &mut buffer[..gates.len()];
+            factors.copy_from_slice(gates);
+            apply(simd, Activation::Sigmoid, factors);
+            values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= *factor);
         }
     }
-}
-
-/// Computes `1/(1 + e^−x)`. For x < 0 the quotient of e^x is used, which does not cancel.
-#[inline(always)]
-fn logistic<S: Simd>(simd: S, x: S::F) -> S::F {
-    let (zero, one) = (simd.splat(0.0), simd.splat(1.0));
-    let power = exp_less(simd, zero - simd.max(x, zero - x), zero);
-    let tail = power / (one + power);
-    simd.select(simd.lt(x, zero), tail, one - tail)
 }

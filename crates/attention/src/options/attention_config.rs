@@ -71,8 +71,8 @@ pub struct AttentionConfig {
     /// gpt-oss; false by default.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub sinks: bool,
-    /// Adds a learned bias, `relative_attention_bias.weight`, that depends on the distance from the query to the key, as
-    /// in T5; no bias by default.
+    /// Adds a learned bias, `relative_attention_bias.weight`, that depends on the distance from the query to the key,
+    /// as in T5; no bias by default.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub relative_bias: Option<BucketConfig>,
 }

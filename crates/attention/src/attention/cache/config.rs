@@ -23,6 +23,9 @@ pub struct CacheConfig {
     pub head_dim: usize,
     /// The size of a head's values; defaults to `head_dim`.
     pub value_dim: Option<usize>,
+    /// True if values are the first features of the keys, and stored with them alone: the cache of latent attention.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
+    pub values_in_keys: bool,
     /// The maximum number of keys; with a window, the maximum number of keys in one appended block.
     pub capacity: usize,
     /// The number of keys a query sees, including its own position. Default: all keys.
@@ -52,7 +55,16 @@ impl CacheType {
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { batch: 1, kv_heads: 0, head_dim: 0, value_dim: None, capacity: 0, window: None, kind: CacheType::F32 }
+        Self {
+            batch: 1,
+            kv_heads: 0,
+            head_dim: 0,
+            value_dim: None,
+            values_in_keys: false,
+            capacity: 0,
+            window: None,
+            kind: CacheType::F32,
+        }
     }
 }
 
@@ -72,6 +84,10 @@ impl CacheConfig {
         ranges::optional_count("window", self.window)?;
         for (name, value) in [("kv_heads", self.kv_heads), ("head_dim", self.head_dim), ("capacity", self.capacity)] {
             ranges::count(name, value)?;
+        }
+        if self.values_in_keys && self.value_dim() > self.head_dim {
+            let expected = format_args!("an integer of at most head_dim {}", self.head_dim);
+            return Err(Error::value("value_dim", expected, self.value_dim()));
         }
         Ok(Self { value_dim: Some(self.value_dim()), ..self })
     }
@@ -102,6 +118,11 @@ impl CacheConfig {
     pub(super) fn rows(&self) -> usize {
         let reach = self.reach().unwrap_or(0);
         reach.saturating_add(self.capacity.max(reach / 16))
+    }
+
+    /// Returns the size of a row that is stored for a value.
+    pub(super) fn stored_value(&self) -> usize {
+        if self.values_in_keys { 0 } else { self.value_dim() }
     }
 
     /// Returns the strides of stored rows of `size` features.

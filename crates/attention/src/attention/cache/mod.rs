@@ -44,6 +44,13 @@ struct Contents {
     state: State,
 }
 
+impl Contents {
+    /// Returns the memory of the values, and the size of its rows.
+    fn values_of(&self, config: &CacheConfig) -> (&[f32], usize) {
+        if config.values_in_keys { (&self.keys, config.head_dim) } else { (&self.values, config.value_dim()) }
+    }
+}
+
 /// The target of [`KvCache::truncate_to`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Truncation<'a> {
@@ -65,7 +72,7 @@ impl KvCache {
                 [config.kv_heads, config.rows(), size].iter().try_fold(config.batch, |a, &b| a.checked_mul(b));
             try_zeroed("capacity", elements.unwrap_or(usize::MAX))
         };
-        let (keys, values) = (allocate(config.head_dim)?, allocate(config.value_dim())?);
+        let (keys, values) = (allocate(config.head_dim)?, allocate(config.stored_value())?);
         let state = State { spans: try_zeroed("batch", config.batch)?, uneven_block: None };
         Ok(Self { config, contents: RwLock::new(Contents { keys, values, state }) })
     }
@@ -115,6 +122,9 @@ impl KvCache {
         lengths: Option<&[i32]>,
     ) -> Result<()> {
         let config = &self.config;
+        if config.values_in_keys {
+            return Err(Error::option("cache", "a cache of keys and values: a layer fills this one", "valuesInKeys"));
+        }
         let k = config.block("k", k, options.layout, config.head_dim, None)?;
         let v = config.block("v", v, options.layout, config.value_dim(), Some(k.length))?;
         self.append_blocks([k, v], lengths)
@@ -128,7 +138,7 @@ impl KvCache {
         let Contents { keys, values, state } = &mut *contents;
         state.append(config, k.length, lengths, &mut |b, rows, count| {
             store(keys, config, config.head_dim, b, rows, k, count);
-            store(values, config, config.value_dim(), b, rows, v, count);
+            store(values, config, config.stored_value(), b, rows, v, count);
         });
         Ok(())
     }
@@ -163,8 +173,8 @@ impl KvCache {
     /// Passes the stored keys and values, with their strides, to `visit`.
     pub(crate) fn with_stored<T>(&self, visit: impl FnOnce([Block<'_>; 2]) -> T) -> T {
         let (config, contents) = (&self.config, self.read());
-        let block = |data, size| Block { data, strides: config.strides(size), length: config.rows() };
-        visit([block(&contents.keys, config.head_dim), block(&contents.values, config.value_dim())])
+        let block = |(data, size)| Block { data, strides: config.strides(size), length: config.rows() };
+        visit([block((&*contents.keys, config.head_dim)), block(contents.values_of(config))])
     }
 
     /// Returns the number of bytes that the cache occupies.
@@ -227,10 +237,10 @@ impl KvCache {
         let problem = Problem {
             q: q.data,
             k: &contents.keys,
-            v: &contents.values,
+            v: contents.values_of(config).0,
             q_strides: Strides::new(options.layout, dims.heads, queries, config.head_dim),
             k_strides: config.strides(config.head_dim),
-            v_strides: config.strides(config.value_dim()),
+            v_strides: config.strides(contents.values_of(config).1),
             output_strides: Strides::new(options.layout, dims.heads, queries, config.value_dim()),
             batch: config.batch,
             heads: dims.heads,
@@ -329,7 +339,7 @@ impl KvCache {
         let most = spans.iter().map(|span| span.length - span.first_stored).max().unwrap_or(0);
         // The rows of one head in every batch entry.
         let mut rows = try_zeroed("working memory", config.batch * most * config.head_dim.max(config.value_dim()))?;
-        for (memory, size) in [(keys, config.head_dim), (values, config.value_dim())] {
+        for (memory, size) in [(keys, config.head_dim), (values, config.stored_value())] {
             let strides = config.strides(size);
             for head in 0..config.kv_heads {
                 let used = |b: usize| most.min(spans[b].length - spans[b].first_stored) * size;
@@ -387,10 +397,11 @@ impl KvCache {
         let contents = self.read();
         let spans = &contents.state.spans;
         starts.iter_mut().zip(spans).for_each(|(start, span)| *start = span.first_visible as i32);
-        for (output, memory, size) in
-            [(keys, &contents.keys, config.head_dim), (values, &contents.values, config.value_dim())]
-        {
-            let (strides, target) = (config.strides(size), Strides::new(layout, config.kv_heads, held, size));
+        for (output, (memory, stored), size) in [
+            (keys, (&*contents.keys, config.head_dim), config.head_dim),
+            (values, contents.values_of(config), config.value_dim()),
+        ] {
+            let (strides, target) = (config.strides(stored), Strides::new(layout, config.kv_heads, held, size));
             output.fill(0.0);
             for (b, span) in spans.iter().enumerate() {
                 for (h, row) in
@@ -449,7 +460,7 @@ fn store(
         if stale > 0 {
             head.copy_within(stale * size..used * size, 0);
         }
-        let target = head[(used - stale) * size..].chunks_exact_mut(size);
+        let target = head[(used - stale) * size..].chunks_exact_mut(size.max(1));
         for (row, target) in target.take(count).enumerate() {
             target.copy_from_slice(&block.data[block.strides.row(b, h, row)..][..size]);
         }

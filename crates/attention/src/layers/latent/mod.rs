@@ -1,14 +1,18 @@
 //! Attention over a low-rank latent (DeepSeek-AI 2024, "DeepSeek-V2"): keys and values of all heads are projections of
-//! one latent vector per position. A few rotated key features are shared by all heads.
+//! one latent vector per position. A few rotated key features are shared by all heads. A cache holds both side by side,
+//! and nothing per head.
 
 mod config;
 
+use crate::attention::cache::Block;
 use crate::attention::mask::Visibility;
-use crate::attention::rotary::{self, Angles, Positions, RotaryArrays, Rows};
+use crate::attention::rotary::{self, Angles, Positions, Rows};
 use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf, check_volume};
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
+use crate::layers::cached::{Cached, check_cache, visibility};
 use crate::layers::entries::{Entry, LoadOptions, dotted};
+use crate::layers::multi_head::Inputs;
 use crate::layers::parameters::{Naming, Parameters, Part};
 use crate::math::linear::project;
 use crate::math::norm::{Norm, NormKind, Segments};
@@ -49,7 +53,10 @@ const DEEPSEEK: Naming = Naming {
 struct Plan<'a> {
     batch: usize,
     length: usize,
+    /// The number of keys: that of the rows, or of all that a cache holds.
+    keys: usize,
     visibility: Visibility<'a>,
+    cached: Option<&'a Cached<'a>>,
     positions: Positions<'a>,
     angles: Angles,
     weights_of: WeightsOf,
@@ -106,22 +113,37 @@ impl LatentAttention {
         Ok(Self { config: self.config.clone(), parameters })
     }
 
-    /// Computes the output `[B, L, modelDim]` of x with the same shape and, if requested, the weights: `[B, H, L, L]`,
-    /// or `[B, L, L]` for their mean. Query i has position `i + queryOffset` and key j position j, unless `rotary` has
-    /// positions.
+    /// Returns the number of keys that a call attends to.
+    ///
+    /// # Errors
+    /// The errors of [`Self::forward`] about the input and the cache.
+    pub fn num_keys(&self, inputs: Inputs<'_>, options: &LayerOptions, arrays: Arrays<'_>) -> Result<usize> {
+        match self.place(inputs, options, arrays)? {
+            Some(cached) => Ok(cached.placement.keys),
+            None => Ok(inputs.query.shape.dims().get(1).copied().unwrap_or(0)),
+        }
+    }
+
+    /// Computes the output `[B, L, modelDim]` of an input x with the same shape and, if requested, the weights: `[B, H,
+    /// L, S]`, or `[B, L, S]` for their mean. Query i has position `i + queryOffset` and key j position j, unless the
+    /// inputs have positions. The inputs have neither key nor value; their cache has one head with keys of
+    /// [`LatentConfig::cached_dim`] features, of which the latent ones are the value.
     ///
     /// # Errors
     /// `SHAPE` if shapes or lengths do not fit, `OPTION` if an option is out of range, `MEMORY`.
-    pub fn forward(
+    pub fn forward<'a>(
         &self,
         context: Context<'_>,
-        (x, rotary): (Tensor<'_>, RotaryArrays<'_>),
+        inputs: impl Into<Inputs<'a>>,
         options: &LayerOptions,
         arrays: Arrays<'_>,
         output: &mut [f32],
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
-        let plan = self.plan((x, rotary), options, arrays, weights.as_deref())?;
+        let inputs = inputs.into();
+        let x = inputs.query;
+        let cached = self.place(inputs, options, arrays)?;
+        let plan = self.plan(inputs, options, arrays, weights.as_deref(), cached.as_ref())?;
         check_output("out", output, x.data.len())?;
         if x.data.is_empty() {
             return Ok(());
@@ -132,45 +154,63 @@ impl LatentAttention {
         let mut queries = self.queries(context, x.data, rows)?;
         let mut latents = self.latents(context, x.data, rows)?;
         self.rotate(context, &plan, &mut queries, &mut latents)?;
-        let joined = self.attend(context, plan, &queries, &latents, weights)?;
+        let joined = self.attend(context, &plan, &queries, &latents, weights)?;
         self.project(context, &joined, Part::OutputWeight, Some(Part::OutputBias), self.config.model_dim, output)
+    }
+
+    /// Checks the input x and the cache of a call, and finds the place of its rows there.
+    fn place<'a>(&self, inputs: Inputs<'a>, options: &LayerOptions, arrays: Arrays<'a>) -> Result<Option<Cached<'a>>> {
+        let [batch, length] = self.dims(inputs.query)?;
+        let Some(cache) = inputs.cache else { return Ok(None) };
+        check_cache(cache, [batch, 1, self.config.cached_dim(), self.config.latent_rank], true)?;
+        Cached::after(cache, "x", length, options, arrays).map(Some)
+    }
+
+    /// Returns batch size and length of the input.
+    fn dims(&self, x: Tensor<'_>) -> Result<[usize; 2]> {
+        match *x.shape.dims() {
+            [batch, length, last] if last == self.config.model_dim => Ok([batch, length]),
+            _ => Err(Error::shape("x", format_args!("[B, L, {}]", self.config.model_dim), x.shape)),
+        }
     }
 
     /// Checks all arguments of a call except the output.
     fn plan<'a>(
         &self,
-        (x, rotary): (Tensor<'_>, RotaryArrays<'a>),
+        Inputs { query: x, rotary, .. }: Inputs<'a>,
         options: &LayerOptions,
         arrays: Arrays<'a>,
         weights: Option<&[f32]>,
+        cached: Option<&'a Cached<'a>>,
     ) -> Result<Plan<'a>> {
         options.check()?;
         arrays.check_results(options.weights || weights.is_some(), options.average_weights)?;
         let config = &self.config;
-        let [batch, length] = match *x.shape.dims() {
-            [batch, length, last] if last == config.model_dim => [batch, length],
-            _ => return Err(Error::shape("x", format_args!("[B, L, {}]", config.model_dim), x.shape)),
-        };
-        let shape = [batch, config.num_heads, length, length];
+        let [batch, length] = self.dims(x)?;
+        let keys = cached.map_or(length, |cached| cached.placement.keys);
+        let shape = [batch, config.num_heads, length, keys];
         check_volume(shape, config.head_dim().max(config.value_dim))?;
         let causal = options.causal.unwrap_or(config.causal);
-        let offset = options.query_offset.unwrap_or(0);
-        let visibility = Visibility::new(shape, 4, causal, options.window, offset, &arrays)?;
+        let visibility = visibility(cached, shape, (causal, options.window), options.query_offset, &arrays)?;
         let positions = Positions::new(rotary.positions, config.rotary.sections.is_some(), [batch, length])?;
         let angles = Angles::new(config.rotary, rotary.frequencies)?;
-        let last = visibility.last_position(batch, length).max(length as i64);
+        let of_cache = |b| cached.and_then(|cached| cached.position(b, length)).map(|position| position as i64);
+        let last = (0..batch).filter_map(of_cache).max();
+        let last = last.unwrap_or_else(|| visibility.last_position(batch, length)).max(keys as i64);
         angles.check_position(positions.largest().unwrap_or(last.min(i32::MAX.into())))?;
         check_requested("weights", options.weights, weights.is_some())?;
         let weights_of = if options.average_weights { WeightsOf::MeanHead } else { WeightsOf::EachHead };
         if let Some(weights) = weights {
             let maps = if weights_of == WeightsOf::MeanHead { 1 } else { config.num_heads };
-            check_output("weights", weights, batch * maps * length * length)?;
+            check_output("weights", weights, batch * maps * length * keys)?;
         }
         let scale = options.scale.or(config.scale).unwrap_or(1.0 / (config.head_dim() as f32).sqrt());
         Ok(Plan {
             batch,
             length,
+            keys,
             visibility,
+            cached,
             positions,
             angles,
             weights_of,
@@ -251,77 +291,199 @@ impl LatentAttention {
     /// Rotates the last features of queries and of keys by their positions.
     fn rotate(&self, context: Context<'_>, plan: &Plan<'_>, queries: &mut [f32], latents: &mut [f32]) -> Result<()> {
         let LatentConfig { num_heads: heads, nope_dim, latent_rank, .. } = self.config;
-        let &Plan { batch, length, ref positions, ref angles, .. } = plan;
+        let &Plan { batch, length, cached, visibility, ref positions, ref angles, .. } = plan;
         let (size, width) = (self.config.head_dim(), self.config.cached_dim());
         let query_strides = Strides::new(Layout::Blhd, heads, length, size);
         let key_strides = Strides::new(Layout::Blhd, 1, length, width);
+        let given = |b, i, axis| positions.get(b, i, axis).or_else(|| cached?.position(b, i));
         let rows = Rows { data: &mut queries[nope_dim..], strides: query_strides, batch, heads, length };
-        let position = |b, i, axis| positions.get(b, i, axis).unwrap_or_else(|| plan.visibility.position(b, i) as f64);
+        let position = |b, i, axis| given(b, i, axis).unwrap_or_else(|| visibility.position(b, i) as f64);
         rotary::rotate(context, angles, rows, &position)?;
         let rows = Rows { data: &mut latents[latent_rank..], strides: key_strides, batch, heads: 1, length };
-        rotary::rotate(context, angles, rows, &|b, j, axis| {
-            positions.get(b, j, axis).unwrap_or_else(|| plan.visibility.key_position(j) as f64)
-        })
+        let position = |b, j, axis| given(b, j, axis).unwrap_or_else(|| visibility.key_position(j) as f64);
+        rotary::rotate(context, angles, rows, &position)
     }
 
-    /// Expands the latents to keys and values of every head, and attends to them: `[B, L, heads, valueDim]`.
+    /// Attends to the latents of the call, or with a cache to all that it then holds: `[B, L, heads, valueDim]`.
     fn attend(
         &self,
         context: Context<'_>,
-        plan: Plan<'_>,
+        plan: &Plan<'_>,
         queries: &[f32],
         latents: &[f32],
-        weights: Option<&mut [f32]>,
+        mut weights: Option<&mut [f32]>,
     ) -> Result<Vec<f32>> {
+        let LatentConfig { num_heads: heads, value_dim, .. } = self.config;
+        let Plan { batch, length, .. } = *plan;
+        let mut joined = try_zeroed("working memory", batch * length * heads * value_dim)?;
+        let strides = Strides::new(Layout::Blhd, 1, length, self.config.cached_dim());
+        let block = Block { data: latents, strides, length };
+        let mut run = |stored: Block<'_>| match self.up_weight(plan) {
+            Some(up) => self.attend_latents(context, plan, (queries, stored, up), &mut joined, weights.take()),
+            None => self.attend_expanded(context, plan, (queries, stored), &mut joined, weights.take()),
+        };
+        match plan.cached {
+            None => run(block)?,
+            Some(cached) => cached.with_appended([block; 2], &mut |[stored, _]| run(stored))?,
+        }
+        Ok(joined)
+    }
+
+    /// Returns the weight that expands latents if it costs less to apply it to queries and outputs: for few rows over a
+    /// long cache.
+    fn up_weight(&self, plan: &Plan<'_>) -> Option<&[f32]> {
+        let LatentConfig { nope_dim, rotary_dim, value_dim, latent_rank: rank, .. } = self.config;
+        let [rows, keys] = [plan.length as f64, plan.keys as f64];
+        let expansion = (rank * (nope_dim + value_dim)) as f64;
+        let over_latents = rows * keys * (2 * rank + rotary_dim) as f64 + (rows + 1.0) * expansion;
+        let over_heads = rows * keys * (nope_dim + rotary_dim + value_dim) as f64 + keys * expansion;
+        let is_cheaper = plan.cached.is_some() && over_latents < over_heads;
+        is_cheaper.then(|| self.parameters.get(Part::LatentUpWeight)).flatten()
+    }
+
+    /// Expands the stored latents to keys and values of every head, and attends to them.
+    fn attend_expanded(
+        &self,
+        context: Context<'_>,
+        plan: &Plan<'_>,
+        (queries, stored): (&[f32], Block<'_>),
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+    ) -> Result<()> {
         let LatentConfig { num_heads: heads, nope_dim, rotary_dim, value_dim, latent_rank, .. } = self.config;
-        let Plan { batch, length, visibility, weights_of, scale, softcap, .. } = plan;
-        let (rows, size, width) = (batch * length, self.config.head_dim(), self.config.cached_dim());
+        let Plan { batch, keys: length, cached, weights_of, .. } = *plan;
+        let (rows, size) = (batch * length, self.config.head_dim());
+        // Rows that a batch entry does not have stay zero.
+        let row = |row: usize| {
+            let (b, j) = (row / length, row % length);
+            let Some(Cached { placement, .. }) = cached else { return Some(stored.strides.row(b, 0, j)) };
+            (j < placement.kv_lengths[b] as usize).then(|| stored.strides.row(b, 0, placement.first_rows[b] + j))
+        };
+        let latents = |index: usize| row(index).map(|start| &stored.data[start..][..latent_rank + rotary_dim]);
         // 1. Keys and values without positions, side by side in each head: `[rows, heads, nopeDim + valueDim]`.
         let mut plain = try_zeroed("working memory", rows * latent_rank)?;
-        for (plain, latent) in plain.chunks_exact_mut(latent_rank).zip(latents.chunks_exact(width)) {
-            plain.copy_from_slice(&latent[..latent_rank]);
+        for (index, plain) in plain.chunks_exact_mut(latent_rank).enumerate() {
+            if let Some(latent) = latents(index) {
+                plain.copy_from_slice(&latent[..latent_rank]);
+            }
         }
         let pair = nope_dim + value_dim;
         let mut expanded = try_zeroed("working memory", rows * heads * pair)?;
         self.project(context, &plain, Part::LatentUpWeight, None, heads * pair, &mut expanded)?;
         // 2. Keys: a head's own features, and the rotated ones of all heads.
         let mut keys = try_zeroed("working memory", rows * heads * size)?;
-        for (row, latent) in latents.chunks_exact(width).enumerate() {
-            for head in row * heads..(row + 1) * heads {
+        for index in 0..rows {
+            let Some(latent) = latents(index) else { continue };
+            for head in index * heads..(index + 1) * heads {
                 let (own, shared) = keys[head * size..][..size].split_at_mut(nope_dim);
                 own.copy_from_slice(&expanded[head * pair..][..nope_dim]);
-                shared.copy_from_slice(&latent[latent_rank..][..rotary_dim]);
+                shared.copy_from_slice(&latent[latent_rank..]);
             }
         }
         // 3. Attention over all heads.
-        let strides = |size| Strides::new(Layout::Blhd, heads, length, size);
-        let problem = Problem {
+        let block = |data, size| Block { data, strides: Strides::new(Layout::Blhd, heads, length, size), length };
+        let blocks = [block(&keys, size), block(&expanded[nope_dim..], pair)];
+        let problem = self.problem(plan, queries, blocks, heads, [size, value_dim]);
+        let outputs = Outputs { output, weights, ..Outputs::default() };
+        attention::attend(context, &problem, outputs, weights_of, None)
+    }
+
+    /// Attends to the stored latents, which all heads share: a head's weight for keys is applied to its queries, and
+    /// that for values to its outputs. `up` is `[heads, nopeDim + valueDim, latentRank]`.
+    fn attend_latents(
+        &self,
+        context: Context<'_>,
+        plan: &Plan<'_>,
+        (queries, stored, up): (&[f32], Block<'_>, &[f32]),
+        output: &mut [f32],
+        weights: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let LatentConfig { num_heads: heads, nope_dim, value_dim, latent_rank: rank, .. } = self.config;
+        let (rows, size, width) = (plan.batch * plan.length, self.config.head_dim(), self.config.cached_dim());
+        let allocate = |size: usize| try_zeroed("working memory", size);
+        let (mut over_latents, mut attended) = (allocate(rows * heads * width)?, allocate(rows * heads * rank)?);
+        // The values of one head, the result of a product with its weight, and a transposed weight.
+        let mut plain = allocate(rows * nope_dim.max(rank))?;
+        let mut product = allocate(rows * rank.max(value_dim))?;
+        let mut transposed = allocate(rank * nope_dim)?;
+        let heads_of_up = || up.chunks_exact((nope_dim + value_dim) * rank).enumerate();
+        // 1. Queries over latents, and their rotated features.
+        for (head, up) in heads_of_up() {
+            for (index, row) in up.chunks_exact(rank).take(nope_dim).enumerate() {
+                let column = transposed[index..].iter_mut().step_by(nope_dim);
+                column.zip(row).for_each(|(to, &weight)| *to = weight);
+            }
+            gather(queries, [heads * size, head * size, nope_dim], &mut plain);
+            let x = &plain[..rows * nope_dim];
+            project(context, x, rows, nope_dim, &transposed, rank, None, &mut product[..rows * rank])?;
+            scatter(&product, [heads * width, head * width, rank], &mut over_latents);
+        }
+        for (query, given) in over_latents.chunks_exact_mut(width).zip(queries.chunks_exact(size)) {
+            query[rank..].copy_from_slice(&given[nope_dim..]);
+        }
+        // 2. Attention to one key and value for all heads.
+        let first_rows = plan.cached.map(|cached| &*cached.placement.first_rows);
+        let problem = self.problem(plan, &over_latents, [stored; 2], 1, [width, rank]);
+        let outputs = Outputs { output: &mut attended, weights, ..Outputs::default() };
+        attention::attend(context, &Problem { first_rows, ..problem }, outputs, plan.weights_of, None)?;
+        // 3. Values of each head.
+        for (head, up) in heads_of_up() {
+            gather(&attended, [heads * rank, head * rank, rank], &mut plain);
+            let (x, values) = (&plain[..rows * rank], &up[nope_dim * rank..]);
+            project(context, x, rows, rank, values, value_dim, None, &mut product[..rows * value_dim])?;
+            scatter(&product, [heads * value_dim, head * value_dim, value_dim], output);
+        }
+        Ok(())
+    }
+
+    /// Returns the problem of a call over keys and values of `kv_heads` heads.
+    fn problem<'p>(
+        &self,
+        plan: &Plan<'p>,
+        queries: &'p [f32],
+        [k, v]: [Block<'p>; 2],
+        kv_heads: usize,
+        [head_dim, value_dim]: [usize; 2],
+    ) -> Problem<'p> {
+        let heads = self.config.num_heads;
+        let strides = |size| Strides::new(Layout::Blhd, heads, plan.length, size);
+        Problem {
             q: queries,
-            k: &keys,
-            v: &expanded[nope_dim..],
-            q_strides: strides(size),
-            k_strides: strides(size),
-            v_strides: strides(pair),
+            k: k.data,
+            v: v.data,
+            q_strides: strides(head_dim),
+            k_strides: k.strides,
+            v_strides: v.strides,
             output_strides: strides(value_dim),
-            batch,
+            batch: plan.batch,
             heads,
-            kv_heads: heads,
-            queries: length,
-            keys: length,
+            kv_heads,
+            queries: plan.length,
+            keys: plan.keys,
             first_rows: None,
-            head_dim: size,
+            head_dim,
             value_dim,
-            scale,
-            softcap,
-            visibility,
+            scale: plan.scale,
+            softcap: plan.softcap,
+            visibility: plan.visibility,
             key_block: KEY_BLOCK,
             dropout: None,
             ball: None,
             section: None,
-        };
-        let mut joined = try_zeroed("working memory", rows * heads * value_dim)?;
-        let outputs = Outputs { output: &mut joined, weights, ..Outputs::default() };
-        attention::attend(context, &problem, outputs, weights_of, None)?;
-        Ok(joined)
+        }
+    }
+}
+
+/// Copies `size` values from `first` on of each row of `width` values to contiguous rows.
+fn gather(rows: &[f32], [width, first, size]: [usize; 3], contiguous: &mut [f32]) {
+    for (to, row) in contiguous.chunks_exact_mut(size).zip(rows.chunks_exact(width)) {
+        to.copy_from_slice(&row[first..][..size]);
+    }
+}
+
+/// The reverse of [`gather`].
+fn scatter(contiguous: &[f32], [width, first, size]: [usize; 3], rows: &mut [f32]) {
+    for (row, from) in rows.chunks_exact_mut(width).zip(contiguous.chunks_exact(size)) {
+        row[first..][..size].copy_from_slice(from);
     }
 }
