@@ -179,7 +179,7 @@ function heads(w) {
       addBiasKv: () => w.r.chance(0.5),
       addZeroAttn: () => w.r.chance(0.5),
       sinks: () => w.r.chance(0.5),
-      relativeBias: () => w.some({ buckets: () => w.r.int(3, 9), maxDistance: () => w.r.int(2, 20) }),
+      relativeBias: () => ({ buckets: w.r.int(4, 9), maxDistance: w.r.int(6, 20) }),
       qkNorm: () =>
         w.r.chance(0.5) ? 'model' : { over: 'head', ...w.some({ kind: () => 'layer', epsilon: () => 0.1 }) },
       rotary: () => ({ ...w.some({ base: () => 100, interleaved: () => w.r.chance(0.5) }) })
@@ -1092,7 +1092,8 @@ export const entries = {
       ['CrossAttention', (/** @type {World} */ w) => ({ ...layerConfig(w), kDim: 3 })],
       ['TransformerEncoderLayer', encoderConfig],
       ['DecoderLayer', decoderConfig],
-      ['TransformerDecoderLayer', transformerDecoderConfig]
+      ['TransformerDecoderLayer', transformerDecoderConfig],
+      ['LatentAttention', latentConfig]
     ]).map(([name, config]) => [
       `${name}.createCache`,
       {
@@ -1132,7 +1133,9 @@ export const entries = {
   'new KVCache': {
     of: (w) => w.api.KVCache,
     isNew: true,
-    args: (w) => [{ kvHeads: 1, headDim: 2, capacity: 4, ...w.some({ window: () => 2, batch: () => 2 }) }]
+    args: (w) => [
+      { kvHeads: 1, headDim: 2, capacity: 4, ...w.some({ window: () => 2, batch: () => 2, valuesInKeys: () => true }) }
+    ]
   },
   'KVCache.append': { of: cache, name: 'append', args: appendCall },
   'KVCache.attend': { of: cache, name: 'attend', args: attendCall },
