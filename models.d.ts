@@ -124,8 +124,8 @@ export interface Encoded {
  * Families of encoders: BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT, MPNet, ALBERT, ModernBERT and Nomic
  * BERT, with heads for sequence classification, token classification and masked words. Of images: ViT, DINOv2, CLIP and
  * SigLIP, the latter two also of texts, with heads for image classification. Of decoders: Llama, Mistral, Qwen 2 and 3,
- * Gemma 2 and 3, Phi-3, OLMo 2, SmolLM3, StarCoder 2, GPT-2 and GPT-NeoX. Their config.json is that of `transformers` 4
- * or 5.
+ * Gemma 2 and 3, Phi-3, OLMo 2, SmolLM3, StarCoder 2, GPT-2 and GPT-NeoX. Of encoder-decoders: T5, whose `encode` gives
+ * the hidden states of the encoder. Their config.json is that of `transformers` 4 or 5.
  *
  * A .gguf file has a model of Llama, Qwen 2 or Qwen 3 with its own vocabulary; weights of F32, F16, BF16, Q8_0, Q4_0 and
  * Q4_1 become 32-bit floats. A vocabulary other than byte-pair encoding needs the option `tokenizer`.

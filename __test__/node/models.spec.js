@@ -50,6 +50,9 @@ async function loaded(t, ...given) {
   return model
 }
 
+/** Bytes of disposed layers until they are collected: a small part of a model's. */
+const HANDLES = 1000
+
 /** A tokenizer whose tokens are letters. */
 const letters = {
   encode: (/** @type {string} */ text) => ({ ids: Array.from(text, (letter) => letter.charCodeAt(0) - 0x4e00) }),
@@ -362,6 +365,96 @@ test('a folder that lacks something, or asks for what is not done, is an error t
     t.is(error.code, code, error.message)
     if (argument !== undefined) t.is(error.argument, argument, error.message)
   }
+})
+
+test('texts of a million characters and lone surrogates are texts, and the memory of all is bounded', async (t) => {
+  const model = await loaded(t, join(root, 'sentences-dense'))
+  const word = 'the sky is blue '
+  const long = word.repeat(1e6 / word.length)
+  const [cut, whole] = [await model.embed(word.repeat(10)), await model.embed(long)]
+  t.deepEqual(whole, cut)
+  const odd = ['\ud800', 'a \udc00 man', '\0', '', '\ufeff', '🙂'.slice(0, 1)]
+  const vectors = await model.embed(odd)
+  t.deepEqual(vectors.shape, [odd.length, 8])
+  t.true(vectors.data.every(Number.isFinite))
+  t.deepEqual(await model.embed(odd, { batchTokens: 1 }), vectors)
+})
+
+test('a tokenizer of another model is an error at the first token beyond the words', async (t) => {
+  const other = { encode: () => ({ ids: [5, 40, 6] }), decode: String }
+  const model = await loaded(t, join(root, 'bert'), { tokenizer: other })
+  const error = await rejection(t, () => model.embed('x'))
+  t.deepEqual([error.code, error.argument], ['DOMAIN', 'ids'])
+  const types = await loaded(t, join(root, 'bert'), {
+    tokenizer: { encode: () => ({ ids: [1], types: [2] }), decode: String }
+  })
+  t.deepEqual([(await rejection(t, () => types.embed('x'))).argument], ['types'])
+})
+
+// First and alone, since the memory is that of all tests.
+test.serial('a server that breaks off, or gives a page for every file, is an error, and nothing is kept', async (t) => {
+  const { init, memoryUsage } = await import('@ruvector/attention')
+  await init()
+  let cut = Infinity
+  let isPage = false
+  const server = createServer((request, response) => {
+    const path = join(root, decodeURIComponent(new URL(String(request.url), 'http://x').pathname))
+    if (isPage)
+      return response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>Hello</title>')
+    let bytes
+    try {
+      bytes = readFileSync(path)
+    } catch {
+      return response.writeHead(404).end()
+    }
+    const [, start, end] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '') ?? []
+    const last = Math.min(Number(end ?? Infinity), bytes.length - 1)
+    const part = bytes.subarray(Number(start ?? 0), last + 1)
+    response.writeHead(start === undefined ? 200 : 206, {
+      'content-length': part.length,
+      ...(start !== undefined && { 'content-range': `bytes ${start}-${last}/${bytes.length}` })
+    })
+    if (path.endsWith('.safetensors') && last > cut) {
+      response.write(part.subarray(0, Math.max(0, cut - Number(start ?? 0))), () => response.destroy())
+    } else response.end(part)
+  })
+  await new Promise((resolve) => server.listen(0, () => resolve(undefined)))
+  t.teardown(() => server.close())
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  const address = `http://localhost:${port}/bert`
+  const before = memoryUsage().allocated
+  for (const place of [0, 100, 9000]) {
+    cut = place
+    t.is((await rejection(t, () => loadModel(address))).code, 'FORMAT')
+  }
+  cut = Infinity
+  isPage = true
+  const error = await rejection(t, () => loadModel(address))
+  t.deepEqual([error.code, error.argument], ['FORMAT', 'config.json'])
+  t.regex(error.message, /HTML/)
+  isPage = false
+  t.true(memoryUsage().allocated - before < HANDLES)
+  const model = await loadModel(address)
+  t.true(memoryUsage().allocated - before > 10 * HANDLES)
+  model.dispose()
+  t.true(memoryUsage().allocated - before < HANDLES)
+})
+
+// First and alone, since the memory is that of all tests.
+test.serial('a signal ends loading at any entry, and nothing is kept', async (t) => {
+  const { init, memoryUsage } = await import('@ruvector/attention')
+  await init()
+  const before = memoryUsage().allocated
+  for (let entry = 1; entry < 40; entry += 6) {
+    const controller = new AbortController()
+    let seen = 0
+    const onProgress = () => ++seen === entry && controller.abort(new Error('enough'))
+    await t.throwsAsync(loadModel(join(root, 'bert'), { signal: controller.signal, onProgress }), { message: 'enough' })
+    t.true(memoryUsage().allocated - before < HANDLES)
+  }
+  await t.throwsAsync(loadModel(join(root, 'bert'), { signal: AbortSignal.abort(new Error('early')) }), {
+    message: 'early'
+  })
 })
 
 test('calls that a model cannot answer are errors that say so', async (t) => {

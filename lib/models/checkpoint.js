@@ -22,8 +22,8 @@ import { describe, fault } from '../checks/errors.js'
  * @param {readonly import('./checkpoints.js').Row[]} rows
  */
 export function rootsOf(file, rows) {
-  const first = (/** @type {import('./checkpoints.js').Row} */ { words, patches }) =>
-    words ?? `${patches?.weight}.weight`
+  const first = (/** @type {import('./checkpoints.js').Row} */ { mark, words, patches }) =>
+    mark ?? words ?? `${patches?.weight}.weight`
   const found = rows.flatMap((row) => {
     const root = row.roots.find((prefix) => file.names.includes(prefix + first(row)))
     return root === undefined ? [] : [{ row, root }]

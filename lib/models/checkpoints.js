@@ -31,7 +31,10 @@
  * @property {string} [projection]  of the embeddings to the model's size
  * @property {(config: Config) => number} [scale]  of the embeddings
  * @property {(index: number) => string} layer  the prefix of a layer
- * @property {string} [relativeBias]  T5's table of biases, which all layers share
+ * @property {string} [relativeBias]  MPNet's table of biases, for all layers
+ * @property {readonly [entry: string, name: string]} [layerBias]  T5's table in the first layer, and its name in each
+ * @property {'texts' | 'images' | 'answers'} [role]  answers are generated from the hidden states of texts
+ * @property {string} [mark]  the entry that files with this network have, if it is not the words
  * @property {string} [finalNorm]
  * @property {'rms' | 'layer'} [normKind]
  * @property {number} [normOffset]  added to the weights of the last norm
@@ -170,6 +173,42 @@ const VIT = {
   layer: (index) => `encoder.layer.${index}.`,
   finalNorm: 'layernorm',
   heads: () => ({ ForImageClassification: [{ pool: 'first' }, { linear: 'classifier' }] })
+}
+
+/** @type {Row} */
+const T5_ENCODER = {
+  stack: 'encoder',
+  roots: [''],
+  words: 'shared.weight',
+  layer: (index) => `encoder.block.${index}.`,
+  layerBias: [
+    'encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight',
+    'layer.0.SelfAttention.relative_attention_bias.weight'
+  ],
+  finalNorm: 'encoder.final_layer_norm',
+  normKind: 'rms',
+  // The head is that of the decoder.
+  heads: () => ({ ForConditionalGeneration: [] })
+}
+
+/** @type {Row} */
+const T5_DECODER = {
+  ...T5_ENCODER,
+  stack: 'decoder',
+  role: 'answers',
+  mark: 'decoder.final_layer_norm.weight',
+  layer: (index) => `decoder.block.${index}.`,
+  layerBias: [
+    'decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight',
+    'layer.0.SelfAttention.relative_attention_bias.weight'
+  ],
+  finalNorm: 'decoder.final_layer_norm',
+  heads: ({ scale_decoder_outputs: isScaled, tie_word_embeddings: isTied, d_model: size }) => ({
+    ForConditionalGeneration: [
+      ...((isScaled ?? isTied !== false) ? [{ scale: size ** -0.5 }] : []),
+      { linear: 'lm_head', isTied: true }
+    ]
+  })
 }
 
 const TOWER = {
@@ -316,6 +355,7 @@ export const CHECKPOINTS = {
   siglip: [SIGLIP_TEXT, SIGLIP_VISION],
   siglip_text_model: SIGLIP_TEXT,
   siglip_vision_model: SIGLIP_VISION,
+  t5: [T5_ENCODER, T5_DECODER],
   llama: LLAMA,
   mistral: LLAMA,
   qwen2: LLAMA,

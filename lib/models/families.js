@@ -105,6 +105,39 @@ const vision = (row) => ({
 const dinoFeed = ({ hidden_size: size, mlp_ratio: ratio = 4, use_swiglu_ffn: isGated }) =>
   isGated ? Math.ceil(Math.floor((Math.floor(size * ratio) * 2) / 3) / 8) * 8 : Math.floor(size * ratio)
 
+/** T5 names its activation within another setting. @param {Settings} config */
+function t5Settings({ feed_forward_proj: kind = 'relu', ...config }) {
+  const isGated = kind.startsWith('gated-')
+  const activation = isGated ? kind.slice('gated-'.length) : kind
+  // T5 1.1 computes its gelu by tanh.
+  return { ...config, isGated, dense_act_fn: isGated && activation === 'gelu' ? 'gelu_new' : activation }
+}
+
+/** @param {Partial<Row>} row @param {boolean} bidirectional @returns {Row} */
+const t5Stack = (row, bidirectional) => ({
+  layer: 'TransformerEncoderLayer',
+  epsilon: 1e-6,
+  settings: t5Settings,
+  defaults: { head_dim: 64 },
+  config: ({ isGated, head_dim: headDim }) => ({
+    norm: 'rms',
+    normFirst: true,
+    useBias: false,
+    ...(isGated && { gated: true }),
+    ...(!bidirectional && { crossAttention: { headDim, scale: 1 } })
+  }),
+  attention: ({ head_dim: headDim, ...settings }) => ({
+    headDim,
+    scale: 1,
+    relativeBias: {
+      buckets: settings.relative_attention_num_buckets ?? 32,
+      maxDistance: settings.relative_attention_max_distance ?? 128,
+      bidirectional
+    }
+  }),
+  ...row
+})
+
 /** @param {number} size @param {number} heads */
 const sizes = (size, heads) => ({
   hidden_size: size,
@@ -185,6 +218,19 @@ export const FAMILIES = {
   siglip: { stacks: SIGLIP },
   siglip_text_model: { stacks: { text: SIGLIP.text } },
   siglip_vision_model: { stacks: { vision: SIGLIP.vision } },
+  t5: {
+    stacks: {
+      encoder: t5Stack({}, true),
+      decoder: t5Stack(
+        {
+          layer: 'TransformerDecoderLayer',
+          settings: ({ num_decoder_layers: count, ...config }) =>
+            t5Settings({ ...config, num_layers: count ?? config.num_layers })
+        },
+        false
+      )
+    }
+  },
   gpt2: decoder(
     {
       activation: 'gelu_new',

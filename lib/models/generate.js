@@ -91,8 +91,7 @@ export class Generator {
         isWhole = false
         seen.add(token)
         next = [token]
-        // Timers, input and other calls of the process get their turn between tokens.
-        await new Promise((resolve) => setTimeout(resolve))
+        await nextTurn()
       }
     } finally {
       // After an error, some layers may have taken the tokens and others not.
@@ -121,8 +120,7 @@ export class Generator {
       data = layer.forward(x, { cache: session.caches[index] }).output.data
     }
     session.ids.push(...ids)
-    const last = { data: data.slice(-network.size), shape: [1, network.size] }
-    return network.head(network.finish(last), packed.starts).data
+    return logitsOf(network, data)
   }
 
   dispose() {
@@ -130,6 +128,60 @@ export class Generator {
     this.#session = undefined
   }
 }
+
+/**
+ * Yields the tokens of an encoder-decoder's answer until the caller stops.
+ *
+ * @param {Network} network  the decoder
+ * @param {{ data: Float32Array, shape: number[] }} context  the encoder's hidden states, `[1,S,M]`
+ * @param {number} start  the token before the answer
+ * @param {number} capacity  the most tokens
+ * @param {import('./sampling.js').Sampling} sampling
+ */
+export async function* answer(network, context, start, capacity, sampling) {
+  const choose = createSampler(sampling)
+  /** @type {{ cache: any, contextCache: any }[]} */
+  const caches = []
+  try {
+    for (const layer of network.layers) {
+      const cache = layer.createCache({ capacity })
+      caches.push({ cache, contextCache: undefined })
+      caches[caches.length - 1].contextCache = layer.createCache({ capacity: context.shape[1] })
+    }
+    const seen = new Set([start])
+    for (let token = start, isFirst = true; ; isFirst = false) {
+      let x = embedToken(network, token)
+      for (const [index, layer] of network.layers.entries()) {
+        x = layer.forward(x, isFirst ? context : null, caches[index]).output
+      }
+      token = choose(logitsOf(network, x.data), seen)
+      yield token
+      seen.add(token)
+      await nextTurn()
+    }
+  } finally {
+    for (const { cache, contextCache } of caches) {
+      cache.dispose()
+      contextCache?.dispose()
+    }
+  }
+}
+
+/** @param {Network} network @param {number} token */
+function embedToken(network, token) {
+  const packed = { ids: Int32Array.of(token), types: new Int32Array(1), starts: Int32Array.of(0, 1) }
+  const { data } = /** @type {NonNullable<Network['words']>} */ (network.words).run(packed)
+  return { data, shape: [1, 1, network.size] }
+}
+
+/** The logits after the last row. @param {Network} network @param {Float32Array} rows */
+function logitsOf(network, rows) {
+  const last = { data: rows.slice(-network.size), shape: [1, network.size] }
+  return network.head(network.finish(last), Int32Array.of(0, 1)).data
+}
+
+/** Timers, input and other calls of the process get their turn between tokens. */
+const nextTurn = () => new Promise((resolve) => setTimeout(resolve))
 
 /** @param {Session | undefined} session */
 function dispose(session) {

@@ -116,7 +116,7 @@ async function readChat(folder, config, texts) {
  */
 async function loadWeights(folder, rows, make, watch) {
   const file = /** @type {import('./checkpoint.js').Weights} */ (await folder.weights())
-  /** @type {{ texts?: Network, images?: Network }} */
+  /** @type {{ texts?: Network, images?: Network, answers?: Network }} */
   const networks = {}
   try {
     const total = file.names.reduce((sum, name) => sum + file.describe(name).shape.reduce((a, b) => a * b, 1), 0)
@@ -128,10 +128,11 @@ async function loadWeights(folder, rows, make, watch) {
     }
     for (const { row, root } of rootsOf(file, rows)) {
       const network = make(row)
-      networks[row.patches ? 'images' : 'texts'] = network
-      await network.load(new Checkpoint(file, root, onEntry))
+      networks[network.role] = network
+      await network.load(new Checkpoint(file, root, onEntry), networks.texts)
     }
     watch.onProgress?.(1)
+    throwIfAborted(watch.signal)
     return { networks, numParameters: done }
   } catch (error) {
     for (const network of Object.values(networks)) network.dispose()

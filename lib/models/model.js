@@ -6,7 +6,7 @@ import { isLength } from '../checks/tensor.js'
 import { throwIfAborted, watchOf } from '../runtime/async/watch.js'
 import { disposeSymbol } from '../face/layers.js'
 import { batchesOf, pack } from './batches.js'
-import { Generator, TextStream, promptText, readGeneration } from './generate.js'
+import { Generator, TextStream, answer, promptText, readGeneration } from './generate.js'
 import { normalizeRows } from './pooling.js'
 
 /** @typedef {{ data: Float32Array, shape: number[] }} Matrix */
@@ -18,7 +18,7 @@ import { normalizeRows } from './pooling.js'
  * @typedef {object} Parts
  * @property {string} family
  * @property {Readonly<Record<string, any>>} config
- * @property {{ texts?: Network, images?: Network }} networks
+ * @property {{ texts?: Network, images?: Network, answers?: Network }} networks
  * @property {import('./tokens.js').Encoder} [tokens]
  * @property {import('./pooling.js').Pooling} pooling
  * @property {number} numParameters
@@ -65,17 +65,17 @@ export class Model {
 
   /** @returns {('embed' | 'rerank' | 'classify' | 'generate')[]} */
   get tasks() {
-    const { texts } = this.#parts.networks
+    const { texts, answers } = this.#parts.networks
     if (texts === undefined) return []
     const { task, isGenerator } = texts
-    if (isGenerator) return task === undefined ? ['embed'] : ['embed', 'generate']
+    if (isGenerator || answers) return (answers ?? texts).task === undefined ? ['embed'] : ['embed', 'generate']
     if (task !== 'ForSequenceClassification') return ['embed']
     return labelCount(this.config) === 1 ? ['embed', 'rerank'] : ['embed', 'classify']
   }
 
   get layers() {
-    const { texts, images } = this.#open().networks
-    return [...(texts?.layers ?? []), ...(images?.layers ?? [])]
+    const { texts, images, answers } = this.#open().networks
+    return [texts, images, answers].flatMap((network) => network?.layers ?? [])
   }
 
   #open() {
@@ -261,10 +261,9 @@ export class Model {
     if (ids.length === 0) throw fault('OPTION', 'prompt', 'at least one token', 'none')
     if (room < 1) throw fault('OPTION', 'prompt', `fewer than ${network.maxLength} tokens`, `${ids.length}`)
     const count = Math.min(maxTokens, room)
-    this.#generator ??= new Generator(network)
     const stream = new TextStream((all) => encoder.decode(all), stops)
     let made = 0
-    for await (const token of this.#generator.run(ids, ids.length + count, sampling)) {
+    for await (const token of this.#tokensAfter(ids, count, sampling, watch)) {
       throwIfAborted(watch.signal)
       this.#open()
       made++
@@ -275,6 +274,27 @@ export class Model {
       if (!isEnd || rest !== '') yield { token, text: part + rest }
       if (isLast) return
     }
+  }
+
+  /**
+   * The tokens after a prompt, or the answer of an encoder-decoder, until the caller stops.
+   *
+   * @param {readonly number[]} ids
+   * @param {number} count  the most tokens
+   * @param {import('./sampling.js').Sampling} sampling
+   * @param {import('../runtime/async/watch.js').Watch} watch
+   */
+  async *#tokensAfter(ids, count, sampling, watch) {
+    const network = this.#network('texts')
+    const { answers } = this.#parts.networks
+    if (answers === undefined) {
+      this.#generator ??= new Generator(network)
+      return yield* this.#generator.run(ids, ids.length + count, sampling)
+    }
+    const packed = pack([{ ids: [...ids], types: ids.map(() => 0) }])
+    const { data, shape } = await run(network, embedTexts(network, packed), watch, {})
+    const { decoder_start_token_id: start, pad_token_id: padding = 0 } = this.config
+    yield* answer(answers, { data, shape: [1, ...shape] }, Number(start ?? padding), count, sampling)
   }
 
   /** @param {'rerank' | 'classify' | 'generate'} task */

@@ -81,6 +81,11 @@ export class Network {
     return this.row.stack === 'decoder'
   }
 
+  /** The state of this network is that of texts, images or answers. */
+  get role() {
+    return this.row.role ?? (this.row.patches ? 'images' : 'texts')
+  }
+
   get size() {
     return this.stack.modelDim
   }
@@ -95,12 +100,14 @@ export class Network {
    * Reads every part of the checkpoint; what was made is disposed of if that fails.
    *
    * @param {Checkpoint} checkpoint
+   * @param {Network} [encoder]  the network whose words this one shares
    */
-  async load(checkpoint) {
+  async load(checkpoint, encoder) {
     const { row, stack } = this
     const parts = new Parts(checkpoint, stack.epsilon)
     try {
-      if (row.patches) this.patches = await this.#loadPatches(parts, row.patches)
+      if (row.role === 'answers') this.words = encoder?.words
+      else if (row.patches) this.patches = await this.#loadPatches(parts, row.patches)
       else this.words = await this.#loadWords(parts)
       await this.#loadLayers(checkpoint)
       if (row.relativeBias) this.#relativeBias = await checkpoint.tensor(`^${row.relativeBias}`)
@@ -151,17 +158,16 @@ export class Network {
   async #loadLayers(checkpoint) {
     /** @type {Map<string, any>} */
     const made = new Map()
+    const [entry, name] = this.row.layerBias ?? []
+    const shared = entry === undefined ? {} : { [String(name)]: await checkpoint.tensor(`^${entry}`) }
     for (const [index, { layer: kind, config }] of this.stack.layers.entries()) {
       const prefix = this.row.layer(index)
-      let layer = made.get(prefix)
-      if (layer === undefined) {
-        const Layer = /** @type {any} */ (this.attention)[kind]
-        layer = new Layer(config)
-        made.set(prefix, layer)
-        this.layers.push(layer.loadStateDict(await checkpoint.state(`^${prefix}`)))
-      } else {
-        this.layers.push(layer)
-      }
+      const known = made.get(prefix)
+      const layer = known ?? new /** @type {any} */ (this.attention)[kind](config)
+      made.set(prefix, layer)
+      // From here on, the layer is disposed of with the network.
+      this.layers.push(layer)
+      if (known === undefined) layer.loadStateDict({ ...(await checkpoint.state(`^${prefix}`)), ...shared })
     }
   }
 
@@ -178,6 +184,7 @@ export class Network {
       throw fault('FORMAT', 'config.json: architectures', ['…Model', ...known].join(', '), `'${architecture}'`)
     }
     const steps = heads[task]
+    if (steps.length === 0) return
     const own = steps.flatMap((step) =>
       'linear' in step && !step.isTied && !step.linear.startsWith('^') ? [`${step.linear}.weight`] : []
     )

@@ -90,6 +90,18 @@ IMAGES = {
     "siglip-classes": lambda: hf.SiglipForImageClassification(hf.SiglipConfig(**SIGLIP)),
 }
 
+T5 = dict(
+    d_model=16, d_kv=6, d_ff=24, num_layers=2, num_decoder_layers=3, num_heads=4, vocab_size=40, decoder_start_token_id=0,
+    relative_attention_num_buckets=8, relative_attention_max_distance=10,
+)
+ANSWERS = {
+    "t5": lambda: hf.T5ForConditionalGeneration(hf.T5Config(**T5)),
+    "t5-gated": lambda: hf.T5ForConditionalGeneration(
+        hf.T5Config(**T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+    ),
+    "t5-encoder": lambda: hf.T5EncoderModel(hf.T5Config(**T5)),
+}
+
 LLAMA3 = dict(
     rope_type="llama3",
     rope_theta=10000.0,
@@ -149,6 +161,9 @@ def older(config):
     old["transformers_version"] = "4.46.0"
     if old["model_type"] in ("bert", "roberta", "xlm-roberta", "camembert", "electra"):
         old["position_embedding_type"] = "absolute"
+    if old["model_type"] == "t5":
+        # Version 4 had no setting for the scale of the outputs, which followed the tying of words.
+        return old | {"tie_word_embeddings": old.pop("scale_decoder_outputs")}
     if old["model_type"] == "nomic_bert":
         return older_nomic(old)
     if old["model_type"] == "modernbert":
@@ -257,6 +272,18 @@ def write_images(name, model):
     save_file({key: value.contiguous().float() for key, value in expected.items()}, folder / "expected.safetensors")
 
 
+@torch.no_grad()
+def write_answers(name, model):
+    folder = write_folder(name, model)
+    texts = [torch.tensor([ids]) for ids in IDS]
+    expected = {"hidden": torch.cat([model.encoder(ids).last_hidden_state[0] for ids in texts])}
+    if name != "t5-encoder":
+        # With a cache, transformers 5.23 needs as many layers in the decoder as in the encoder.
+        greedy = dict(max_new_tokens=12, do_sample=False, eos_token_id=None, pad_token_id=0, use_cache=False)
+        expected["tokens"] = torch.cat([model.generate(ids, **greedy)[:, 1:] for ids in texts]).float()
+    save_file(expected, folder / "expected.safetensors")
+
+
 def write_tokenizer(folder):
     vocabulary = {word: index for index, word in enumerate(WORDS)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -309,6 +336,8 @@ def main():
         write_case(name, randomize(make(), seed))
     for seed, (name, make) in enumerate(DECODERS.items()):
         write_case(name, randomize(make(), 100 + seed))
+    for seed, (name, make) in enumerate(ANSWERS.items()):
+        write_answers(name, randomize(make(), 250 + seed))
     for seed, (name, make) in enumerate(IMAGES.items()):
         write_images(name, randomize(make(), 200 + seed))
     write_sentences("sentences-dense", ["cls", "mean"], True)
