@@ -220,8 +220,8 @@ export interface MaskOptions {
   /**
    * Cumulative lengths `[n+1]` of `n` sequences packed along `L`, from 0 to `L`, with `B` = 1: rows `cuSeqlens[s]` to
    * `cuSeqlens[s+1] − 1` are sequence `s`, and see its keys alone. `causal`, `window`, rotary positions and
-   * `relativeBias` count from its start, and its results do not depend on the other sequences. Excludes `mask`,
-   * `kvLengths`, `weights`, `averageWeights` and {@link KVCache}. Default: not packed.
+   * `relativeBias` count from its start, and so does dropout: its results do not depend on the other sequences. Excludes
+   * `mask`, `kvLengths`, `weights`, `averageWeights` and {@link KVCache}. Default: not packed.
    */
   cuSeqlens?: Integers | null | undefined
   /** Cumulative lengths of the sequences' keys, from 0 to `S`. Default: `cuSeqlens`. */
