@@ -9,14 +9,14 @@ const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.
 const size = (/** @type {string} */ name) => statSync(path(`../../packages/wasm/${name}`)).size
 
 /**
- * No external resources, no inline scripts, and no inline styles except the one that shrinks pictures in narrow
+ * No external resources, blobs for saving a picture, no inline scripts, and no inline styles except the one that shrinks pictures in narrow
  * columns.
  */
 export const policy = [
   "default-src 'none'",
   "script-src 'self' 'wasm-unsafe-eval'",
   "style-src 'self' 'unsafe-hashes' 'sha256-OFZH/KmE1spbRSh4CjNax9vyG1iEwWYtQyOeXApqoN4='",
-  "img-src 'self'",
+  "img-src 'self' blob:",
   "connect-src 'self'",
   "worker-src 'self'",
   "base-uri 'none'",

@@ -1,5 +1,6 @@
 // The page: sends settings to the worker when they change, and shows its answers.
 
+import { Address } from './address.ts'
 import { Client } from './client.ts'
 import { Form } from './form.ts'
 import type { FromWorker, View } from './protocol.ts'
@@ -17,7 +18,11 @@ const cancel = document.getElementById('cancel') as HTMLButtonElement
 const measure = document.getElementById('measure') as HTMLButtonElement
 
 const form = new Form(document.getElementById('settings') as HTMLFormElement)
-const results = new Results(() => client.draw(view()))
+const address = new Address(form.element)
+const results = new Results(() => {
+  address.write(results.picked)
+  client.draw(view())
+})
 const client = new Client(hear)
 let waiting: ReturnType<typeof setTimeout> | undefined
 let slow: ReturnType<typeof setTimeout> | undefined
@@ -30,6 +35,7 @@ const view = (): View => ({ theme: paper(), width: results.width, token: results
 function ask() {
   clearTimeout(waiting)
   waiting = undefined
+  address.write(results.picked)
   client.run(form.read(), view())
   begin(isLoaded ? 'Computing' : 'Loading the layer and the embeddings')
 }
@@ -111,8 +117,19 @@ new ResizeObserver(() => {
   client.draw(view())
 }).observe(document.getElementById('pictures') as HTMLElement)
 
+/** Applies an address that somebody shared or edited. */
+function readAddress() {
+  const { isEmpty, token } = address.read()
+  results.picked = token
+  form.update()
+  return isEmpty
+}
+window.addEventListener('hashchange', () => {
+  readAddress()
+  ask()
+})
 // Twelve panels are too long for a phone.
-if (innerWidth < 600) form.choose('heads', 'mean')
+if (readAddress() && innerWidth < 600) form.choose('heads', 'mean')
 ask()
 
 if (import.meta.env.PROD && 'serviceWorker' in navigator) {

@@ -1,5 +1,6 @@
 // The results on the page: selectable tokens, the attention of the selected one, pictures, figures, times.
 
+import { saveButtons } from './save.ts'
 import type { Fact, Picture, Result, Timing } from './protocol.ts'
 import { bytes, duration, describeRow, largest, percent } from './words.ts'
 
@@ -122,7 +123,7 @@ export class Results {
       const picture = document.adoptNode(parsed) as unknown as SVGSVGElement
       // A picture shrinks while it stays readable, and scrolls beyond that.
       picture.style.minWidth = `${Math.round(width * 0.6)}px`
-      figure.append(picture)
+      figure.append(picture, saveButtons(names[kind], svg))
       return figure
     })
     const focused = byId('pictures').contains(document.activeElement)

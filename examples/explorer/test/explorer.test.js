@@ -31,7 +31,8 @@ after(() => browser?.close())
 /** @param {string} title @param {(page: Page, t: import('node:test').TestContext) => Promise<void>} body */
 const onPage = (title, body) =>
   test(title, async (t) => {
-    await shared.page.reload()
+    // Without the settings of the previous test, which are in the address.
+    await shared.page.goto(browser.address)
     await settled(shared.page)
     await body(shared.page, t)
     assert.deepEqual(shared.faults, [])
@@ -330,6 +331,62 @@ test('once loaded, the page works offline and never contacts other hosts', async
   assert.deepEqual([...origins], [new URL(browser.address).origin])
   assert.deepEqual(faults, [])
   await context.close()
+})
+
+onPage('the address has the settings that were changed, and a page opened with it shows the same', async (page, t) => {
+  assert.equal(new URL(page.url()).hash, '')
+  await type(page, 'Ein Wolf, être 狼?')
+  await choose(page, 'heads', 'chosen')
+  await choose(page, 'head', '7')
+  await choose(page, 'mask', 'causal')
+  await page.locator('input[name="token"][value="2"]').locator('xpath=..').click()
+  await settled(page)
+  const expected = {
+    tokens: await tokens(page),
+    sentence: await page.textContent('#sentence'),
+    cells: await cells(page)
+  }
+  const address = page.url()
+  assert.deepEqual([...new URLSearchParams(new URL(address).hash.slice(1)).keys()].sort(), [
+    'head',
+    'head',
+    'heads',
+    'mask',
+    'text',
+    'token'
+  ])
+  const other = await browser.open()
+  t.after(() => other.context.close())
+  await other.page.goto(address)
+  await other.page.waitForFunction(
+    (text) => document.getElementById('sentence')?.textContent === text,
+    expected.sentence
+  )
+  await settled(other.page)
+  assert.deepEqual(await tokens(other.page), expected.tokens)
+  assert.deepEqual(await cells(other.page), expected.cells)
+  assert.ok(await other.page.isChecked('input[name="mask"][value="causal"]'))
+  // Values that do not exist leave the settings as they are.
+  await other.page.goto(`${browser.address}#mechanism=none&stage=x&heads=3&reach=1e9&token=x&head=99&nothing=1`)
+  await settled(other.page)
+  assert.deepEqual(other.faults, [])
+})
+
+onPage('a picture is saved as SVG and as PNG', async (page) => {
+  await choose(page, 'heads', 'mean')
+  for (const [kind, start] of /** @type {const} */ ([
+    ['SVG', '<svg xmlns'],
+    ['PNG', '\x89PNG']
+  ])) {
+    const [file] = await Promise.all([
+      page.waitForEvent('download'),
+      page.click(`figure[data-kind="heatmap"] button:text("Save as ${kind}")`)
+    ])
+    assert.equal(file.suggestedFilename(), `heatmap.${kind.toLowerCase()}`)
+    const bytes = readFileSync(await file.path())
+    assert.equal(bytes.subarray(0, start.length).toString('latin1'), start)
+    assert.ok(bytes.length > 2000, `${kind}: ${bytes.length} bytes`)
+  }
 })
 
 test('everything can be used from the keyboard', async () => {

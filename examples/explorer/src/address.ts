@@ -1,0 +1,58 @@
+// The settings in the page's address: those that differ from the initial ones, as its fragment, which is never sent.
+
+/** Chooses a text for `text` only. */
+const LEFT_OUT = 'sample'
+
+/** The entries of a form that count, in its order. */
+const entriesOf = (form: HTMLFormElement) =>
+  [...new FormData(form)].flatMap(([name, value]) => (name === LEFT_OUT ? [] : [[name, String(value)]]))
+
+export class Address {
+  readonly #form
+  /** The initial values of each control, joined. */
+  readonly #initial
+
+  constructor(form: HTMLFormElement) {
+    this.#form = form
+    this.#initial = new URLSearchParams(entriesOf(form))
+  }
+
+  /** Writes the settings and the selected token into the address, without an entry in the history. */
+  write(token: number | undefined) {
+    const now = new URLSearchParams(entriesOf(this.#form))
+    const changed = new URLSearchParams()
+    for (const name of new Set(now.keys())) {
+      const values = now.getAll(name)
+      if (values.join() === this.#initial.getAll(name).join()) continue
+      for (const value of values) changed.append(name, value)
+    }
+    if (token !== undefined) changed.set('token', String(token))
+    const hash = changed.size > 0 ? `#${changed}` : ''
+    if (hash !== location.hash) history.replaceState(null, '', hash || location.pathname + location.search)
+  }
+
+  /** Applies the address to the form; values that the form does not have are ignored. Returns the selected token. */
+  read(): { isEmpty: boolean; token: number | undefined } {
+    const wanted = new URLSearchParams(location.hash.slice(1))
+    for (const name of new Set(wanted.keys())) {
+      const controls = [...this.#form.querySelectorAll<HTMLInputElement>(`[name="${CSS.escape(name)}"]`)]
+      const values = wanted.getAll(name)
+      for (const control of controls) setControl(control, values)
+    }
+    const token = wanted.get('token') ?? ''
+    return { isEmpty: wanted.size === 0, token: /^\d{1,5}$/.test(token) ? Number(token) : undefined }
+  }
+}
+
+function setControl(control: HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement, values: readonly string[]) {
+  const [value] = values
+  if (control instanceof HTMLSelectElement) {
+    if ([...control.options].some((option) => option.value === value)) control.value = value
+  } else if (control.type === 'radio' || control.type === 'checkbox') {
+    const box = control as HTMLInputElement
+    // A radio button without a match would leave its group empty.
+    if (box.type === 'checkbox' || values.includes(box.value)) box.checked = values.includes(box.value)
+  } else {
+    control.value = control.maxLength > 0 ? value.slice(0, control.maxLength) : value
+  }
+}
