@@ -87,9 +87,10 @@ async function runAndKill(project, args, random, kills) {
       // It has ended by itself.
     }
   }
-  const stuck = setTimeout(() => child.kill('SIGINT'), 180_000)
+  // Workers and Redis end with the example, so it is asked before it is killed.
+  const stuck = [setTimeout(() => child.kill('SIGINT'), 180_000), setTimeout(() => child.kill('SIGKILL'), 200_000)]
   const [code] = await end
-  clearTimeout(stuck)
+  stuck.forEach(clearTimeout)
   if (code !== 0 || !output.includes('all verified')) throw new Failure(`the example ended with ${code}: ${output}`)
   return killed
 }

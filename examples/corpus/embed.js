@@ -44,6 +44,8 @@ const queue = new Queue(QUEUE, {
 queue.on('error', () => {})
 
 const over = new AbortController()
+/** Milliseconds that workers have to end by themselves. */
+const PATIENCE = 10_000
 
 /** Keeps one worker running. @returns {Promise<void>} */
 async function keepWorker() {
@@ -92,7 +94,10 @@ async function drain(whole) {
 async function stop() {
   over.abort()
   for (const worker of workers) worker.kill()
+  // A worker finishes its shard first. One that takes too long loses nothing but that.
+  const late = setTimeout(() => workers.forEach((worker) => worker.kill('SIGKILL')), PATIENCE)
   await Promise.all(kept)
+  clearTimeout(late)
   await queue.close()
   connection.disconnect()
   await redis.stop()
