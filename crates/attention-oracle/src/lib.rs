@@ -8,6 +8,7 @@ pub mod hyperbolic;
 pub mod linear;
 pub mod quantized;
 pub mod rotary;
+pub mod training;
 
 use ruvector_attention::attention::Arrays;
 use ruvector_attention::attention::mask::Mask;

@@ -19,6 +19,7 @@
 //! | [`ranges`] | the ranges of options |
 //! | [`math`] | exponentials, softmax, products, norms, random numbers |
 //! | [`simd`] | one trait, with one file per instruction set |
+//! | `training` | gradients, and steps of optimizers, with the feature `training` |
 //! | [`context`] | threads, progress and cancellation |
 //! | [`memory`] | an allocator that counts its bytes |
 
@@ -38,6 +39,8 @@ mod scratch;
 pub mod simd;
 mod sizes;
 pub mod tensor;
+#[cfg(feature = "training")]
+pub mod training;
 
 pub use context::Context;
 pub use error::{Code, Error, Result};

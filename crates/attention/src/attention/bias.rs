@@ -43,6 +43,24 @@ impl<'a> RelativeBias<'a> {
         Self { values, queries, keys, stride, entry_stride, may_hide: false }
     }
 
+    /// Returns the number of biases of a head, L + S − 1.
+    #[cfg(feature = "training")]
+    pub(crate) fn length(&self) -> usize {
+        self.queries.saturating_add(self.keys).saturating_sub(1)
+    }
+
+    /// Returns true if the heads share one row.
+    #[cfg(feature = "training")]
+    pub(crate) fn is_shared(&self) -> bool {
+        self.stride == 0
+    }
+
+    /// Returns the place of the bias of row i and key j among those of its head.
+    #[cfg(feature = "training")]
+    pub(crate) fn place(&self, i: usize, j: usize) -> usize {
+        j + self.queries - 1 - i
+    }
+
     /// Returns the biases of row (b, h, i) for the keys from `first` on.
     #[inline(always)]
     pub(super) fn row(&self, [b, h, i]: [usize; 3], first: usize) -> &'a [f32] {
@@ -54,7 +72,7 @@ impl<'a> RelativeBias<'a> {
 ///
 /// Row r is query `r / group` of the group's head `r mod group`. The bias of row r and key j is at `r + (S − 1 − j) ·
 /// group` in the values of the key/value head.
-pub(super) struct LaneBias {
+pub(crate) struct LaneBias {
     values: Vec<f32>,
     stride: usize,
     entry_stride: usize,
@@ -65,7 +83,7 @@ pub(super) struct LaneBias {
 
 impl LaneBias {
     /// Reverses and interleaves the relative bias of a problem, if it has one, for groups of `group` heads.
-    pub(super) fn new(problem: &Problem<'_>, group: usize) -> Result<Option<Self>> {
+    pub(crate) fn new(problem: &Problem<'_>, group: usize) -> Result<Option<Self>> {
         let Some(bias) = problem.visibility.relative else { return Ok(None) };
         let RelativeBias { values: given, queries, keys, stride, entry_stride, may_hide } = bias;
         let length = queries.saturating_add(keys).saturating_sub(1);
@@ -83,7 +101,7 @@ impl LaneBias {
     }
 
     /// Returns the biases of a key/value head's rows from `first` on, in batch entry b.
-    pub(super) fn rows(&self, [b, kv_head]: [usize; 2], first: usize) -> LaneRows<'_> {
+    pub(crate) fn rows(&self, [b, kv_head]: [usize; 2], first: usize) -> LaneRows<'_> {
         let Self { group, keys, may_hide, .. } = *self;
         LaneRows {
             values: &self.values[b * self.entry_stride + kv_head * self.stride + first..],
@@ -96,7 +114,7 @@ impl LaneBias {
 
 /// The relative biases of a tile's rows.
 #[derive(Clone, Copy)]
-pub(super) struct LaneRows<'a> {
+pub(crate) struct LaneRows<'a> {
     values: &'a [f32],
     group: usize,
     keys: usize,

@@ -22,9 +22,9 @@ pub mod mask;
 pub mod merge;
 pub(crate) mod packed;
 pub mod rotary;
-mod score;
+pub(crate) mod score;
 mod second_pass;
-mod tiled;
+pub(crate) mod tiled;
 
 use std::mem::take;
 
@@ -179,17 +179,17 @@ fn key_block(options: &AttentionOptions) -> usize {
 
 impl Problem<'_> {
     /// Returns the number of query heads that share one key/value head.
-    fn group(&self) -> usize {
+    pub(crate) fn group(&self) -> usize {
         self.heads.checked_div(self.kv_heads).unwrap_or(0)
     }
 
     /// Returns the keys of one head, and the distance between them.
-    fn head_keys(&self, b: usize, g: usize) -> (&[f32], usize) {
+    pub(crate) fn head_keys(&self, b: usize, g: usize) -> (&[f32], usize) {
         self.head_rows(self.k, self.k_strides, b, g)
     }
 
     /// Returns the values of one head, and the distance between them.
-    fn head_values(&self, b: usize, g: usize) -> (&[f32], usize) {
+    pub(crate) fn head_values(&self, b: usize, g: usize) -> (&[f32], usize) {
         self.head_rows(self.v, self.v_strides, b, g)
     }
 
@@ -205,7 +205,7 @@ impl Problem<'_> {
     }
 
     /// Returns the query head of row `row` of key/value head `head`, which counts over all batch entries.
-    fn query_head(&self, head: usize, row: usize) -> usize {
+    pub(crate) fn query_head(&self, head: usize, row: usize) -> usize {
         let group = self.group();
         head % self.kv_heads * group + row % group
     }
@@ -216,7 +216,7 @@ impl Problem<'_> {
     }
 
     /// Operations in one pass over all pairs of queries and keys.
-    fn operations(&self) -> u64 {
+    pub(crate) fn operations(&self) -> u64 {
         let keys = self.visibility.mean_keys(self.queries);
         pass_operations(self.rows(), keys, self.head_dim + self.value_dim, self.visibility.causal())
     }

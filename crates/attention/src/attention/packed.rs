@@ -90,7 +90,7 @@ impl<'a> Sequences<'a> {
 
 impl<'a> Problem<'a> {
     /// Returns the problem of a sequence, whose rows and keys count from the sequence's start.
-    pub(super) fn of_sequence(&self, sequences: Sequences<'_>, sequence: usize) -> Problem<'a> {
+    pub(crate) fn of_sequence(&self, sequences: Sequences<'_>, sequence: usize) -> Problem<'a> {
         let (rows, keys) = (sequences.rows(sequence), sequences.keys(sequence));
         // An empty sequence may start behind the last element.
         let from = |data: &'a [f32], start: usize| data.get(start..).unwrap_or_default();

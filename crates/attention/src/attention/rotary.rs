@@ -145,6 +145,29 @@ pub fn rotary_embedding(
     arrays: RotaryArrays<'_>,
     output: &mut [f32],
 ) -> Result<()> {
+    rotated(context, x, options, arrays, false, output)
+}
+
+/// Rotates x by the opposite of the angles of [`rotary_embedding`].
+#[cfg(feature = "training")]
+pub(crate) fn rotate_back(
+    context: Context<'_>,
+    x: Tensor<'_>,
+    options: RotaryOptions,
+    arrays: RotaryArrays<'_>,
+    output: &mut [f32],
+) -> Result<()> {
+    rotated(context, x, options, arrays, true, output)
+}
+
+fn rotated(
+    context: Context<'_>,
+    x: Tensor<'_>,
+    options: RotaryOptions,
+    arrays: RotaryArrays<'_>,
+    is_back: bool,
+    output: &mut [f32],
+) -> Result<()> {
     let RotaryOptions { base, interleaved, dim, scale, factor, sections, layout } = options;
     let RotaryArrays { positions, frequencies } = arrays;
     let dim = dim.or(frequencies.map(|frequencies| 2 * frequencies.len()));
@@ -154,7 +177,10 @@ pub fn rotary_embedding(
     let (batch, length) = (dims.batch, dims.length);
     let rotary = rotary.resolved(dims.size)?;
     let positions = Positions::new(positions, rotary.sections.is_some(), [batch, length])?;
-    let angles = Angles::new(rotary, frequencies)?;
+    let mut angles = Angles::new(rotary, frequencies)?;
+    if is_back {
+        angles.frequencies.iter_mut().for_each(|frequency| *frequency = -*frequency);
+    }
     angles.check_position(positions.largest().unwrap_or(length.saturating_sub(1) as i64))?;
     check_output("output", output, x.data.len())?;
     output.copy_from_slice(x.data);

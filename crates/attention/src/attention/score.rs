@@ -12,7 +12,7 @@ use crate::simd::{Accumulate, Matrix, ReduceKind, Simd, gather_columns, product}
 use crate::sizes::MAX_TILE_LANES;
 
 /// The query rows that share a tile: their indices, and the keys that each one sees.
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
     pub count: usize,
     /// (b, h, i) of each row.
     pub rows: [[usize; 3]; MAX_TILE_LANES],
@@ -29,7 +29,7 @@ pub(super) struct Lanes {
 
 impl Lanes {
     /// Assigns lanes to these rows, at most as many as a tile has, restricted to `keys`.
-    pub(super) fn new(problem: &Problem<'_>, keys: Range<usize>, rows: impl Iterator<Item = [usize; 3]>) -> Self {
+    pub(crate) fn new(problem: &Problem<'_>, keys: Range<usize>, rows: impl Iterator<Item = [usize; 3]>) -> Self {
         let mut lanes = Self {
             count: 0,
             rows: [[0; 3]; MAX_TILE_LANES],
@@ -59,7 +59,7 @@ impl Lanes {
     /// Writes the queries, times the problem's scale, as a tile `[D][lanes]`.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    pub(super) fn load_queries<S: Simd>(&self, simd: S, problem: &Problem<'_>, lanes: usize, tile: &mut [f32]) {
+    pub(crate) fn load_queries<S: Simd>(&self, simd: S, problem: &Problem<'_>, lanes: usize, tile: &mut [f32]) {
         if self.count < lanes {
             // Lanes without a row are computed as well, so fill them with zeros rather than leave arbitrary contents.
             tile.fill(0.0);
@@ -78,25 +78,25 @@ impl Lanes {
 }
 
 /// Memory for one tile of scores.
-pub(super) struct TileBuffers<'a> {
+pub(crate) struct TileBuffers<'a> {
     bias: &'a mut [f32],
     rows: &'a mut [f32],
 }
 
 impl<'a> TileBuffers<'a> {
     /// Returns the length of the buffers in values; 0 without a mask.
-    pub(super) fn len(problem: &Problem<'_>, lanes: usize) -> usize {
+    pub(crate) fn len(problem: &Problem<'_>, lanes: usize) -> usize {
         if problem.visibility.has_mask() { 2 * problem.key_block * lanes } else { 0 }
     }
 
-    pub(super) fn take(problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
+    pub(crate) fn take(problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
         let half = Self::len(problem, lanes) / 2;
         Self { bias: scratch::take(rest, half), rows: scratch::take(rest, half) }
     }
 }
 
 /// The scores of the keys `from .. to` (at most one block) for a tile of queries: `scores[key − from][lane]`.
-pub(super) struct ScoreTile<'a> {
+pub(crate) struct ScoreTile<'a> {
     pub problem: &'a Problem<'a>,
     pub lanes: &'a Lanes,
     pub queries: &'a [f32],
@@ -113,7 +113,7 @@ impl ScoreTile<'_> {
     /// Computes the scores up to `stage`, at most `Biased`: with the bias, and −∞ where a key is not visible.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    pub(super) fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    pub(crate) fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
         simd: S,
         stage: Stage,
@@ -179,12 +179,12 @@ impl ScoreTile<'_> {
     /// Returns the mask's effect on the tile as a whole.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    pub(super) fn cover(&self) -> Cover {
+    pub(crate) fn cover(&self) -> Cover {
         self.problem.visibility.cover(&self.lanes.mask_rows[..self.lanes.count], self.from, self.to)
     }
 
     /// Returns true if some row may not see all of these keys, because of its range or of the mask.
-    pub(super) fn may_hide(&self, cover: Cover) -> bool {
+    pub(crate) fn may_hide(&self, cover: Cover) -> bool {
         let may_bias_hide = self.relative.is_some_and(|relative| relative.may_hide);
         cover != Cover::Everything || may_bias_hide || self.crosses_a_limit()
     }
@@ -218,7 +218,7 @@ impl ScoreTile<'_> {
 /// Returns true if every value of these rows is so small that the dot product of two such rows cannot overflow.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-pub(super) fn are_bounded<S: Simd>(simd: S, data: &[f32], stride: usize, size: usize, rows: usize) -> bool {
+pub(crate) fn are_bounded<S: Simd>(simd: S, data: &[f32], stride: usize, size: usize, rows: usize) -> bool {
     for row in 0..rows {
         if !is_below_1e15(simd, &data[row * stride..][..size]) {
             return false;
@@ -242,7 +242,7 @@ fn is_below_1e15<S: Simd>(simd: S, values: &[f32]) -> bool {
 
 /// Returns `score + bias`, or −∞ if the bias is −∞, whatever the score.
 #[inline(always)]
-pub(super) fn add_bias<S: Simd>(simd: S, score: S::F, bias: S::F) -> S::F {
+pub(crate) fn add_bias<S: Simd>(simd: S, score: S::F, bias: S::F) -> S::F {
     let hidden = simd.splat(f32::NEG_INFINITY);
     // The comparison must be false for a NaN bias, hence "less than `f32::MIN`".
     let is_hidden = simd.lt(bias, simd.splat(f32::MIN));
@@ -252,7 +252,7 @@ pub(super) fn add_bias<S: Simd>(simd: S, score: S::F, bias: S::F) -> S::F {
 /// Applies `cap · tanh(s / cap)`; `scores` holds whole vectors.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-pub(super) fn soft_cap<S: Simd>(simd: S, cap: f32, scores: &mut [f32]) {
+pub(crate) fn soft_cap<S: Simd>(simd: S, cap: f32, scores: &mut [f32]) {
     let (cap, inverse) = (simd.splat(cap), simd.splat(1.0 / cap));
     for chunk in scores.chunks_exact_mut(S::LANES) {
         let capped = tanh(simd, simd.load(chunk) * inverse);
@@ -263,6 +263,6 @@ pub(super) fn soft_cap<S: Simd>(simd: S, cap: f32, scores: &mut [f32]) {
 /// Returns `e^x` for a score whose difference from the largest is x ≤ 0. The rounding error of the product grows with
 /// −x, but the weight shrinks faster. Scores scaled by log₂ e up front would be rounded before the difference is taken.
 #[inline(always)]
-pub(super) fn weight_of<S: Simd>(simd: S, x: S::F) -> S::F {
+pub(crate) fn weight_of<S: Simd>(simd: S, x: S::F) -> S::F {
     exp2(simd, x * LOG2_E)
 }

@@ -398,7 +398,7 @@ fn scale_columns<S: Simd, const VECTORS: usize>(simd: S, tile: &mut [f32], facto
 /// Returns true if every value of the rows is finite: 0 · x is NaN exactly if x is not finite.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn are_finite<S: Simd>(simd: S, values: &[f32], stride: usize, value_dim: usize, rows: usize) -> bool {
+pub(crate) fn are_finite<S: Simd>(simd: S, values: &[f32], stride: usize, value_dim: usize, rows: usize) -> bool {
     let mut zeros = simd.splat(0.0);
     let mut tail = 0.0;
     for row in 0..rows {
@@ -416,7 +416,7 @@ fn are_finite<S: Simd>(simd: S, values: &[f32], stride: usize, value_dim: usize,
 /// The value product by selection: a key with weight 0 adds nothing, whatever its value.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn add_visible<S: Simd, const VECTORS: usize>(
+pub(crate) fn add_visible<S: Simd, const VECTORS: usize>(
     simd: S,
     values: &[f32],
     stride: usize,

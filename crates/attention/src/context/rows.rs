@@ -337,4 +337,42 @@ impl Context<'_> {
             work(item, outputs, indices);
         });
     }
+
+    /// Distributes blocks of rows like [`Self::for_each_head_block`], and to each item its own part of `shares`, which
+    /// consist of equal slices for each head, with a part for each block between neighboring bounds. `work` also
+    /// receives the index of the block.
+    ///
+    /// # Panics
+    /// If bounds fall, or shares are shorter than their bounds.
+    #[cfg(feature = "training")]
+    pub fn for_each_head_part<const N: usize, const M: usize>(
+        &self,
+        heads: usize,
+        blocks: Blocks<'_>,
+        operations: u64,
+        outputs: [Option<Rows<'_>>; N],
+        shares: [(&mut [f32], &[usize]); M],
+        work: impl Fn(ItemRows, usize, [Option<OwnRows<'_>>; N], [&mut [f32]; M]) + Sync,
+    ) {
+        if let Blocks::Between(bounds) = blocks {
+            assert!(bounds.is_sorted(), "blocks overlap");
+        }
+        let shares = shares.map(|(share, bounds)| {
+            assert!(bounds.is_sorted(), "shares overlap");
+            (SharedMut::new(share), bounds)
+        });
+        let count = blocks.count();
+        self.for_each(heads * count, operations, |index| {
+            let (block, head) = (index / heads, index % heads);
+            let item = ItemRows { head, rows: blocks.rows(block) };
+            // `for_each` runs each item once, and items differ in head or rows.
+            let outputs = outputs.each_ref().map(|output| output.as_ref().map(|output| output.part(&item)));
+            let shares = shares.each_ref().map(|(share, bounds)| {
+                let start = head * bounds[count] + bounds[block];
+                // SAFETY: `for_each` runs each item once, and parts of different heads or blocks do not overlap.
+                unsafe { share.slice(start, bounds[block + 1] - bounds[block]) }
+            });
+            work(item, block, outputs, shares);
+        });
+    }
 }

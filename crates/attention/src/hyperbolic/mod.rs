@@ -121,6 +121,18 @@ impl HyperbolicAttention {
     pub fn config(&self) -> &HyperbolicConfig {
         &self.config
     }
+
+    /// Returns true if points are those of the ball.
+    #[cfg(feature = "training")]
+    pub(crate) fn is_ball(&self) -> bool {
+        self.coordinates.model == Model::Poincare
+    }
+
+    /// Returns true if attention takes and returns tangent vectors at the origin.
+    #[cfg(feature = "training")]
+    pub(crate) fn takes_tangents(&self) -> bool {
+        self.is_tangent
+    }
 }
 
 /// Returns an error if a point is off its manifold by more than the tolerance; `location` identifies the point.

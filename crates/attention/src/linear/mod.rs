@@ -394,6 +394,25 @@ impl LinearAttention {
         Ok(is_recurrent || options.causal.unwrap_or(false))
     }
 
+    /// Checks a call without running it. Returns true if it is causal.
+    #[cfg(feature = "training")]
+    pub(crate) fn check_call(
+        &self,
+        context: Context<'_>,
+        tensors: LinearTensors<'_>,
+        options: LinearOptions,
+        outputs: &LinearOutputs<'_>,
+    ) -> Result<bool> {
+        let is_causal = self.check_options(tensors, options, outputs)?;
+        if self.config.rule == LinearRule::Kernel {
+            let LinearTensors { q, k, v, kv_lengths, .. } = tensors;
+            self.plan(context, [q, k, v], kv_lengths, outputs.output)?;
+        } else {
+            recurrent::Plan::new(self, context, tensors, outputs)?;
+        }
+        Ok(is_causal)
+    }
+
     /// Operations in a pass over every pair, each of `items` items of `rows` rows.
     fn operations(&self, plan: &Plan<'_>, items: usize, rows: usize) -> u64 {
         let projection = if self.map.is_exponential() { self.map.size } else { 16 };

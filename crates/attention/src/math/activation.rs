@@ -99,7 +99,7 @@ pub(crate) fn apply<S: Simd>(simd: S, activation: Activation, values: &mut [f32]
 /// P(t)`. For x < 0 the lower tail `P(−t)` is used directly, because `1 + erf` would cancel. It is `e^(−argument)`
 /// times a smooth function of t = |x|.
 #[inline(always)]
-fn distribution<S: Simd>(simd: S, activation: Activation, x: S::F) -> S::F {
+pub(crate) fn distribution<S: Simd>(simd: S, activation: Activation, x: S::F) -> S::F {
     let (zero, half, one) = (simd.splat(0.0), simd.splat(0.5), simd.splat(1.0));
     let magnitude = simd.max(x, zero - x);
     // Beyond 14 the normal tail is 0 in f32.

@@ -62,17 +62,17 @@ pub fn combine(context: Context<'_>, combine: Combine, a: Tensor<'_>, b: Tensor<
 }
 
 /// The dimensions of the result, with neighbors joined that both inputs step through alike.
-struct Axes {
+pub(crate) struct Axes {
     /// The size of each outer axis, and the step of each input along it; innermost first.
     outer: [(usize, [usize; 2]); MAX_RANK],
     count: usize,
     /// The innermost axis, along which each input steps by 1 or repeats its value.
     run: usize,
-    steps: [usize; 2],
+    pub(crate) steps: [usize; 2],
 }
 
 impl Axes {
-    fn new(shape: Shape, a: Shape, b: Shape) -> Self {
+    pub(crate) fn new(shape: Shape, a: Shape, b: Shape) -> Self {
         let mut axes = Self { outer: [(1, [0; 2]); MAX_RANK], count: 0, run: 1, steps: [1; 2] };
         let mut strides = [1; 2];
         let mut is_first = true;
@@ -107,7 +107,7 @@ impl Axes {
 
     /// Divides a range of the result into runs along the innermost axis. `visit` receives each run, relative to the
     /// range, and the index of its first value in each input.
-    fn for_each_run(&self, range: Range<usize>, visit: &mut dyn FnMut(Range<usize>, [usize; 2])) {
+    pub(crate) fn for_each_run(&self, range: Range<usize>, visit: &mut dyn FnMut(Range<usize>, [usize; 2])) {
         let mut at = range.start;
         while at < range.end {
             let (mut rest, within) = (at / self.run, at % self.run);

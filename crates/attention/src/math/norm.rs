@@ -196,7 +196,7 @@ impl Kernel for Rows<'_> {
 
 /// Variances plus epsilon for which squares in single precision suffice: any underflow of squares is negligible in
 /// comparison.
-const SPREADS: Range<f64> = 1e-28..1e36;
+pub(crate) const SPREADS: Range<f64> = 1e-28..1e36;
 
 /// Normalizes a row of any finite values, in doubles.
 #[inline(never)]
@@ -210,7 +210,7 @@ fn exactly(row: &mut [f32], centred: bool, epsilon: f32) {
 
 /// `Σ (x − shift)` and `Σ (x − shift)²` over the row, in blocks whose sums are added in double precision.
 #[inline(always)]
-fn sums<S: Simd>(simd: S, row: &[f32], shift: f32) -> [f64; 2] {
+pub(crate) fn sums<S: Simd>(simd: S, row: &[f32], shift: f32) -> [f64; 2] {
     let mut totals = [0.0; 2];
     for block in row.chunks(BLOCK * CHUNK * S::LANES) {
         let sums = block_sums(simd, block, shift);

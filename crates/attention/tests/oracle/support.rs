@@ -436,6 +436,42 @@ pub fn case() -> impl Strategy<Value = Case> {
     })
 }
 
+/// Draws a packed problem: any case, with its rows and keys divided into sequences.
+pub fn packed() -> impl Strategy<Value = Problem> {
+    let cuts = || prop::collection::vec(0.0f64..=1.0, 0..=6);
+    (case(), cuts(), cuts(), prop::bool::weighted(0.5), any::<bool>()).prop_map(
+        |(case, cuts, key_cuts, same, shifted)| {
+            let offsets = |cuts: &[f64], length: usize| {
+                let mut offsets: Vec<i32> = cuts.iter().map(|cut| (cut * length as f64) as i32).collect();
+                offsets.extend([0, length as i32]);
+                offsets.sort_unstable();
+                offsets
+            };
+            let keys = if same { case.queries } else { case.keys };
+            let rows = offsets(&cuts, case.queries);
+            let mut key_cuts = key_cuts;
+            key_cuts.resize(cuts.len(), 1.0);
+            let key_offsets = if same { rows.clone() } else { offsets(&key_cuts, keys) };
+            let mut random = Random::new(case.seed ^ 0x77);
+            let query_offset = shifted.then(|| (0..rows.len() - 1).map(|_| random.below(20) as i32 - 8).collect());
+            let longest = key_offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0) as usize;
+            let top_weights = case.options.top_weights.filter(|&count| count <= longest);
+            let options = AttentionOptions { weights: false, top_weights, ..case.options.clone() };
+            Case {
+                batch: 1,
+                keys,
+                mask: None,
+                kv_lengths: None,
+                query_offset,
+                cu_seqlens: Some([rows, key_offsets]),
+                options,
+                ..case
+            }
+            .problem()
+        },
+    )
+}
+
 /// Shrinks the dimensions that cost the oracle most and matter least.
 fn shrink_to_oracle(case: &mut Case) {
     let work = |case: &Case| case.rows() * case.keys * (case.head_dim + case.value_dim + 8);

@@ -1,0 +1,385 @@
+//! Work items of the backward pass: each owns the keys of one part of a key/value head, and passes over all query rows.
+//!
+//! An item computes the gradients of its keys and values, and its share of the gradients of the queries. Shares are
+//! added in the order of the parts.
+
+use std::ops::Range;
+
+use super::Results;
+use super::scores::{Keys, QueryTile, ScoreBuffers, rows_from};
+use crate::attention::Problem;
+use crate::attention::bias::LaneBias;
+use crate::attention::tiled::add_visible;
+use crate::context::rows::{Blocks, OwnRows, RowLayout, Rows};
+use crate::context::{Context, operations};
+use crate::error::Result;
+use crate::scratch::{self, Scratch};
+use crate::simd::{Accumulate, Kernel, Matrix, Simd, product, scatter_lanes};
+use crate::sizes::BLOCK_TILES;
+use crate::tensor::try_zeroed;
+
+/// The number of items that a call is divided into if its heads are fewer, and the maximum number of parts of a head:
+/// each part keeps a share of the gradients of the queries.
+const ITEMS: usize = 16;
+const MOST_PARTS: usize = 4;
+
+/// Adds the gradients of q, k and v, and of the relative bias if there is one, to zeros.
+pub(super) fn run(
+    context: Context<'_>,
+    problem: &Problem<'_>,
+    results: Results<'_>,
+    [q, k, v]: [&mut [f32]; 3],
+    relative: Option<&mut [f32]>,
+) -> Result<()> {
+    let group = problem.group();
+    let (heads, rows) = (problem.batch * problem.kv_heads, group * problem.queries);
+    if heads == 0 || rows == 0 {
+        return Ok(());
+    }
+    let lanes = context.level.tile_lanes();
+    let scratch_len = Buffers::len(problem, lanes);
+    scratch::reserve(scratch_len)?;
+
+    // Step 1: for each part of the keys, gradients of keys and values, and shares of all others.
+    let key_bounds = key_bounds(problem);
+    let parts = key_bounds.len() - 1;
+    let relative_len =
+        problem.visibility.relative.filter(|_| relative.is_some()).map_or(0, |bias| group * bias.length());
+    let share_rows = |part: usize| match problem.visibility.sequences {
+        None => part * rows,
+        Some(sequences) if part < parts => group * sequences.rows(part).start,
+        Some(_) => rows,
+    };
+    let share_bounds: Vec<usize> = (0..=parts).map(|part| share_rows(part) * problem.head_dim).collect();
+    let relative_bounds: Vec<usize> = (0..=parts).map(|part| part * relative_len).collect();
+    let mut shares = try_zeroed("working memory", heads * share_bounds[parts])?;
+    let mut relative_shares = try_zeroed("working memory", heads * relative_bounds[parts])?;
+    let key_layout =
+        |strides, width| RowLayout::new([problem.batch, problem.kv_heads, problem.keys], 1, strides, width);
+    let outputs = [
+        Some(Rows::new(k, key_layout(problem.k_strides, problem.head_dim))),
+        Some(Rows::new(v, key_layout(problem.v_strides, problem.value_dim))),
+    ];
+    let lane_bias = &LaneBias::new(problem, group)?;
+    let work = 5 * (problem.operations() / 2);
+    context.announce_work(work);
+    let shared = [(&mut shares[..], &share_bounds[..]), (&mut relative_shares[..], &relative_bounds[..])];
+    context.for_each_head_part(
+        heads,
+        Blocks::Between(&key_bounds),
+        work,
+        outputs,
+        shared,
+        |item, part, outputs, shares| {
+            let (part_problem, first_key, results) = match problem.visibility.sequences {
+                None => (*problem, 0, results),
+                Some(sequences) => (
+                    problem.of_sequence(sequences, part),
+                    sequences.keys(part).start,
+                    Results { first: sequences.rows(part).start, ..results },
+                ),
+            };
+            let [keys, values] = outputs;
+            let [queries, relative] = shares;
+            context.level.run(Pass {
+                problem: &part_problem,
+                results,
+                lane_bias: lane_bias.as_ref(),
+                head: item.head,
+                keys: item.rows.start - first_key..item.rows.end - first_key,
+                scratch_len,
+                targets: Targets { keys, values, first_key, queries, relative },
+            });
+        },
+    );
+
+    // Step 2: add up the shares.
+    add_query_shares(context, problem, &shares, q);
+    if let (Some(gradient), Some(bias)) = (relative, problem.visibility.relative) {
+        let length = bias.length();
+        for (index, share) in relative_shares.chunks_exact(length.max(1)).enumerate() {
+            // Shares are in the order of heads, parts and the heads of a group.
+            let (head, g) = (index / (parts * group), index % group);
+            let h = if bias.is_shared() { 0 } else { head % problem.kv_heads * group + g };
+            gradient[h * length..][..length].iter_mut().zip(share).for_each(|(sum, share)| *sum += share);
+        }
+    }
+    Ok(())
+}
+
+/// Returns where the parts of each head's keys start, and the end of the last.
+fn key_bounds(problem: &Problem<'_>) -> Vec<usize> {
+    if let Some(sequences) = problem.visibility.sequences {
+        let starts = (0..sequences.count()).map(|sequence| sequences.keys(sequence).start);
+        return starts.chain([problem.keys]).collect();
+    }
+    let blocks = problem.keys.div_ceil(problem.key_block);
+    let parts = (ITEMS / (problem.batch * problem.kv_heads)).clamp(1, MOST_PARTS);
+    let size = blocks.div_ceil(parts).max(1) * problem.key_block;
+    let starts = (0..problem.keys).step_by(size);
+    // Without keys there is one part all the same.
+    starts.chain((problem.keys == 0).then_some(0)).chain([problem.keys]).collect()
+}
+
+/// Adds the shares of the gradients of the queries, `[heads][parts][rows][D]`, in the order of the parts.
+fn add_query_shares(context: Context<'_>, problem: &Problem<'_>, shares: &[f32], q: &mut [f32]) {
+    let (heads, rows) = (problem.batch * problem.kv_heads, problem.group() * problem.queries);
+    let size = problem.head_dim;
+    let parts = shares.len().checked_div(heads * rows * size).unwrap_or(0);
+    let shape = [problem.batch, problem.heads, problem.queries];
+    let output = [Some(Rows::new(q, RowLayout::new(shape, problem.group(), problem.q_strides, size)))];
+    let work = operations([parts, heads, rows, size]);
+    context.for_each_head_rows([heads, rows, context.level.block_rows()], work, output, None, |item, [output], _| {
+        let Some(mut output) = output else { return };
+        for row in item.rows {
+            let sums = output.row(row);
+            for part in 0..parts {
+                let share = &shares[((item.head * parts + part) * rows + row) * size..][..size];
+                sums.iter_mut().zip(share).for_each(|(sum, share)| *sum += share);
+            }
+        }
+    });
+}
+
+/// The gradients that one item writes.
+struct Targets<'a> {
+    keys: Option<OwnRows<'a>>,
+    values: Option<OwnRows<'a>>,
+    /// The key of the call at which the problem starts.
+    first_key: usize,
+    /// Its share of the gradients of the queries, `[rows][D]`.
+    queries: &'a mut [f32],
+    /// Its share of the gradients of the relative bias, `[group][L + S − 1]`, if requested.
+    relative: &'a mut [f32],
+}
+
+/// One item.
+struct Pass<'a> {
+    problem: &'a Problem<'a>,
+    results: Results<'a>,
+    lane_bias: Option<&'a LaneBias>,
+    /// The key/value head, counted over all batch entries.
+    head: usize,
+    keys: Range<usize>,
+    scratch_len: usize,
+    targets: Targets<'a>,
+}
+
+/// Rows of features in panels as wide as a tile: `[panels][rows][lanes]`, padded with zeros.
+struct Panels;
+
+impl Panels {
+    fn count(size: usize, lanes: usize) -> usize {
+        size.div_ceil(lanes)
+    }
+
+    /// Writes one row of panels that have `rows` rows, times `scale`.
+    #[inline(always)]
+    fn write(panels: &mut [f32], lanes: usize, [rows, row]: [usize; 2], values: &[f32], scale: f32) {
+        for (panel, values) in panels.chunks_exact_mut(rows * lanes).zip(values.chunks(lanes)) {
+            panel[row * lanes..].iter_mut().zip(values).for_each(|(to, value)| *to = value * scale);
+        }
+    }
+
+    /// Adds one row of panels that have `rows` rows to `sums`.
+    #[inline(always)]
+    fn add(panels: &[f32], lanes: usize, [rows, row]: [usize; 2], sums: &mut [f32]) {
+        for (panel, sums) in panels.chunks_exact(rows * lanes).zip(sums.chunks_mut(lanes)) {
+            sums.iter_mut().zip(&panel[row * lanes..]).for_each(|(sum, value)| *sum += value);
+        }
+    }
+}
+
+/// The scratch memory of an item.
+struct Buffers<'a> {
+    /// Queries and gradients in the lanes of each tile.
+    tiles: &'a mut [f32],
+    /// Sums of the gradients of the queries of each tile, `[D][lanes]`.
+    sums: &'a mut [f32],
+    /// Scaled queries and gradients of the rows of each tile, as panels.
+    query_panels: &'a mut [f32],
+    gradient_panels: &'a mut [f32],
+    /// Sums of the gradients of a block's keys and values, as panels.
+    keys: &'a mut [f32],
+    values: &'a mut [f32],
+    scores: ScoreBuffers<'a>,
+}
+
+impl<'a> Buffers<'a> {
+    /// Returns the lengths of panels of one row.
+    fn widths(problem: &Problem<'_>, lanes: usize) -> [usize; 2] {
+        [problem.head_dim, problem.value_dim].map(|size| Panels::count(size, lanes) * lanes)
+    }
+
+    fn len(problem: &Problem<'_>, lanes: usize) -> usize {
+        let [query_width, value_width] = Self::widths(problem, lanes);
+        BLOCK_TILES * (QueryTile::len(problem, lanes) + problem.head_dim * lanes)
+            + (BLOCK_TILES * lanes + problem.key_block) * (query_width + value_width)
+            + ScoreBuffers::len(problem, lanes)
+    }
+
+    fn new(problem: &Problem<'_>, lanes: usize, mut rest: &'a mut [f32]) -> Self {
+        let [query_width, value_width] = Self::widths(problem, lanes);
+        let rest = &mut rest;
+        Self {
+            tiles: scratch::take(rest, BLOCK_TILES * QueryTile::len(problem, lanes)),
+            sums: scratch::take(rest, BLOCK_TILES * problem.head_dim * lanes),
+            query_panels: scratch::take(rest, BLOCK_TILES * lanes * query_width),
+            gradient_panels: scratch::take(rest, BLOCK_TILES * lanes * value_width),
+            keys: scratch::take(rest, problem.key_block * query_width),
+            values: scratch::take(rest, problem.key_block * value_width),
+            scores: ScoreBuffers::take(problem, lanes, rest),
+        }
+    }
+}
+
+impl Kernel for Pass<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(mut self, simd: S) {
+        let lanes = VECTORS * S::LANES;
+        let mut scratch = Scratch::take(self.scratch_len);
+        let mut buffers = Buffers::new(self.problem, lanes, scratch.values());
+        let rows = self.problem.group() * self.problem.queries;
+        for first in (0..rows).step_by(BLOCK_TILES * lanes) {
+            self.block::<S, ROWS, VECTORS>(simd, first..rows.min(first + BLOCK_TILES * lanes), &mut buffers);
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// Returns (b, h, i) of a row.
+    fn row(&self, row: usize) -> [usize; 3] {
+        let problem = self.problem;
+        [self.head / problem.kv_heads, problem.query_head(self.head, row), row / problem.group()]
+    }
+
+    /// Passes over some rows, in at most [`BLOCK_TILES`] tiles.
+    #[inline(always)]
+    fn block<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &mut self,
+        simd: S,
+        rows: Range<usize>,
+        buffers: &mut Buffers<'_>,
+    ) {
+        let (problem, results) = (self.problem, &self.results);
+        let (lanes, size) = (VECTORS * S::LANES, problem.head_dim);
+        let Buffers { tiles, sums, query_panels, gradient_panels, keys, values, scores } = buffers;
+        let [query_width, value_width] = Buffers::widths(problem, lanes);
+
+        let (b, kv_head) = (self.head / problem.kv_heads, self.head % problem.kv_heads);
+        let (key_rows, value_rows) = (problem.head_keys(b, kv_head), problem.head_values(b, kv_head));
+
+        // Step 1: load the rows, in lanes and as panels.
+        let starts = rows.clone().step_by(lanes);
+        let buffers_of_tiles = tiles.chunks_exact_mut(QueryTile::len(problem, lanes).max(1));
+        let mut tiles: [Option<QueryTile<'_>>; BLOCK_TILES] = [const { None }; BLOCK_TILES];
+        let mut buffers_of_tiles = buffers_of_tiles.chain(std::iter::repeat_with(|| &mut [][..]));
+        for (index, (first, tile)) in starts.zip(&mut tiles).enumerate() {
+            let rows = (first..rows.end.min(first + lanes)).map(|row| self.row(row));
+            let Some(buffer) = buffers_of_tiles.next() else { break };
+            let mut loaded = QueryTile::load(simd, (problem, results), rows, lanes, buffer);
+            let relative = self.lane_bias.map(|bias| bias.rows([b, kv_head], first));
+            let head = Keys { keys: key_rows, values: value_rows, from: 0, to: 0, relative };
+            loaded.normalize::<S, ROWS, VECTORS>(simd, problem, head, scores);
+            loaded.restrict(problem, self.keys.clone());
+            let query_panels = &mut query_panels[index * lanes * query_width..][..lanes * query_width];
+            let gradient_panels = &mut gradient_panels[index * lanes * value_width..][..lanes * value_width];
+            query_panels.fill(0.0);
+            gradient_panels.fill(0.0);
+            for (lane, &row @ [b, h, i]) in loaded.lanes.rows[..loaded.lanes.count].iter().enumerate() {
+                if loaded.sees_keys(lane) {
+                    let query = &problem.q[problem.q_strides.row(b, h, i)..][..size];
+                    Panels::write(query_panels, lanes, [lanes, lane], query, problem.scale);
+                    Panels::write(gradient_panels, lanes, [lanes, lane], results.gradient(problem, row), 1.0);
+                }
+            }
+            *tile = Some(loaded);
+        }
+        sums.fill(0.0);
+
+        let visible = tiles.iter().flatten().map(|tile| tile.lanes.first..tile.lanes.last);
+        let (first, last) =
+            visible.fold((problem.keys, 0), |(first, last), keys| (first.min(keys.start), last.max(keys.end)));
+        let block = problem.key_block;
+        for first in (first / block * block..last).step_by(block) {
+            keys.fill(0.0);
+            values.fill(0.0);
+            for (index, tile) in tiles.iter().enumerate() {
+                let Some(tile) = tile else { break };
+                let (from, to) = (first.max(tile.lanes.first), (first + block).min(tile.lanes.last));
+                if from >= to {
+                    continue;
+                }
+
+                // Step 2: weights [keys][lanes], and the gradients of the scores.
+                let first_row = rows.start + index * lanes;
+                let relative = self.lane_bias.map(|bias| bias.rows([b, kv_head], first_row));
+                let part = Keys { keys: key_rows, values: value_rows, from, to, relative };
+                let Some(cover) = part.fill::<S, ROWS, VECTORS>(simd, problem, tile, scores) else { continue };
+                let count = to - from;
+                add_relative(problem, tile, &scores.slopes[..count * lanes], [from, lanes], self.targets.relative);
+                part.pass_cap::<S, ROWS, VECTORS>(simd, problem, tile, scores);
+                let (weights, slopes) = (&scores.weights[..count * lanes], &scores.slopes[..count * lanes]);
+
+                // Step 3: queries [D][lanes] += keys [keys][D], transposed, · gradients [keys][lanes].
+                let sums = &mut sums[index * size * lanes..][..size * lanes];
+                let block_rows = rows_from(key_rows, from, size);
+                if part.needs_selection(simd, problem, tile, cover) {
+                    add_visible::<S, VECTORS>(simd, block_rows, key_rows.1, size, slopes, sums, Accumulate::Add);
+                } else {
+                    let columns = Matrix::column_major(block_rows, key_rows.1);
+                    product::<S, ROWS, VECTORS>(simd, columns, size, count, slopes, sums, Accumulate::Add);
+                }
+
+                // Step 4: keys [keys][D] += gradients [keys][lanes] · queries [lanes][D], one panel after the other, and
+                // values [keys][E] += weights [keys][lanes] · gradients of the output [lanes][E].
+                for (left, panels, sums, width) in [
+                    (slopes, &*query_panels, &mut *keys, query_width),
+                    (weights, &*gradient_panels, &mut *values, value_width),
+                ] {
+                    let panels = panels[index * lanes * width..][..lanes * width].chunks_exact(lanes * lanes);
+                    for (panel, sums) in panels.zip(sums.chunks_exact_mut(block * lanes)) {
+                        let (left, sums) = (Matrix::row_major(left, lanes), &mut sums[(from - first) * lanes..]);
+                        product::<S, ROWS, VECTORS>(simd, left, count, lanes, panel, sums, Accumulate::Add);
+                    }
+                }
+            }
+            for key in first.max(self.keys.start)..(first + block).min(self.keys.end) {
+                let row = [block, key - first];
+                for (target, sums) in [(&mut self.targets.keys, &*keys), (&mut self.targets.values, &*values)] {
+                    if let Some(target) = target {
+                        Panels::add(sums, lanes, row, target.row(self.targets.first_key + key));
+                    }
+                }
+            }
+        }
+
+        // Step 5: write the gradients of the queries.
+        for (index, tile) in tiles.iter().enumerate() {
+            let Some(tile) = tile else { break };
+            let sums = &mut sums[index * size * lanes..][..size * lanes];
+            sums.iter_mut().for_each(|sum| *sum *= problem.scale);
+            let target = &mut self.targets.queries[(rows.start + index * lanes) * size..];
+            scatter_lanes(sums, lanes, target, size, 0..size, tile.lanes.count);
+        }
+    }
+}
+
+/// Adds the gradients of a tile's scores, `[keys][lanes]`, to those of the relative bias, if requested: row i and key j
+/// at place j − i + L − 1 of the row's head.
+fn add_relative(
+    problem: &Problem<'_>,
+    tile: &QueryTile<'_>,
+    slopes: &[f32],
+    [from, lanes]: [usize; 2],
+    sums: &mut [f32],
+) {
+    let Some(bias) = problem.visibility.relative.filter(|_| !sums.is_empty()) else { return };
+    for (lane, &[_, h, i]) in tile.lanes.rows[..tile.lanes.count].iter().enumerate() {
+        let place = h % problem.group() * bias.length() + bias.place(i, from);
+        let slopes = slopes[lane..].iter().step_by(lanes);
+        sums[place..].iter_mut().zip(slopes).for_each(|(sum, slope)| *sum += slope);
+    }
+}
