@@ -138,7 +138,51 @@ export const OPERATIONS = {
   // (a, b) => (output)
   hyperbolicDistances: { number: 66, inputs: 2 },
   // (points, weights) => (output)
-  hyperbolicMidpoint: { number: 67, inputs: 2 }
+  hyperbolicMidpoint: { number: 67, inputs: 2 },
+  // (gradient, x, weight, scales) => (x, weight, bias)
+  linearBackward: { number: 68, inputs: 4 },
+  // (gradient, x, weight) => (x, weight, bias)
+  normBackward: { number: 69, inputs: 3 },
+  // (x) => (output)
+  activation: { number: 70, inputs: 1 },
+  // (gradient, x, factor) => (x, factor)
+  activationBackward: { number: 71, inputs: 3 },
+  // (gradient, output) => (x)
+  softmaxBackward: { number: 72, inputs: 2 },
+  // (x, shape) => (output)
+  sumTo: { number: 73, inputs: 2 },
+  // (gradient, ids) => (weight)
+  embeddingBackward: { number: 74, inputs: 2 },
+  // (gradient, x, lengths, cuSeqlens) => (x)
+  meanPoolBackward: { number: 75, inputs: 4 },
+  // (gradient, positions, frequencies) => (x)
+  rotaryEmbeddingBackward: { number: 76, inputs: 3 },
+  // (x, cuSeqlens) => (output)
+  dropout: { number: 77, inputs: 2 },
+  // (gradient, q, k, v, output, logSumExp, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, sinks) => (q, k, v, relativeBias, sinks)
+  attentionBackward: { number: 78, inputs: 13 },
+  // (gradient, q, k, v, output, logSumExp, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, sinks) => (mask)
+  attentionMaskBackward: { number: 79, inputs: 13 },
+  // (gradient, q, k, v, kvLengths, decay, beta, state, stateGradient) => (q, k, v, decay, beta, state)
+  linearAttentionBackward: { number: 80, inputs: 9 },
+  // (gradient, x) => (x)
+  linearFeatureMapBackward: { number: 81, inputs: 2 },
+  // (gradient, x, weight, bias, state, stateGradient) => (x, weight, bias, state)
+  causalConvolutionBackward: { number: 82, inputs: 6 },
+  // (gradient, q, k, v, mask, queryOffset, kvLengths) => (q, k, v)
+  hyperbolicAttentionBackward: { number: 83, inputs: 7 },
+  // (gradient, first, second) => (first, second)
+  hyperbolicFunctionBackward: { number: 84, inputs: 3 },
+  // (gradient, a, b) => (a, b)
+  hyperbolicDistancesBackward: { number: 85, inputs: 3 },
+  // (gradient, points, weights) => (points, weights)
+  hyperbolicMidpointBackward: { number: 86, inputs: 3 },
+  // (parameter, gradient, mean, square) => (parameter, mean, square)
+  adamwStep: { number: 87, inputs: 4 },
+  // (parameter, gradient, momentum) => (parameter, momentum)
+  sgdStep: { number: 88, inputs: 3 },
+  // (x) => (output)
+  squaredNorm: { number: 89, inputs: 1 }
 }
 
 /** @typedef {keyof typeof OPERATIONS} Operation */

@@ -252,6 +252,19 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Returns the next two inputs like [`Self::weight`], or `None` if they are absent.
+    #[cfg(feature = "training")]
+    pub fn optional_weight(&mut self, is_bfloat: bool) -> Result<Option<Weight<'a>>> {
+        // Looks ahead: a weight consists of two inputs.
+        let [element, ..] = self.slots.0 else { return Err(cut_short()) };
+        if Element::of(*element).is_some() {
+            return self.weight(is_bfloat).map(Some);
+        }
+        self.input()?;
+        self.input()?;
+        Ok(None)
+    }
+
     /// Returns the next input, floats without a shape, or `None` if it is absent.
     pub fn floats(&mut self) -> Result<Option<&'a [f32]>> {
         Ok(self.input()?.and_then(|given| given.array.f32()))
@@ -331,6 +344,12 @@ impl<'a> Call<'a> {
             return self.absent().map(|()| None);
         }
         self.output(shape).map(Some)
+    }
+
+    /// Returns zeros like [`Self::output`] in the shape of an input that may be absent, as the result then is too.
+    #[cfg(feature = "training")]
+    pub fn output_like_optional(&mut self, input: Option<Tensor<'_>>) -> Result<Option<&'a mut [f32]>> {
+        self.output_if(input.is_some(), input.as_ref().map_or(&[], |input| input.shape.dims()))
     }
 
     /// Returns zeros for the next result, integers.

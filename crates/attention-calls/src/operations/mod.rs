@@ -8,6 +8,8 @@ mod graph;
 mod hyperbolic;
 mod layers;
 mod linear;
+#[cfg(feature = "training")]
+mod training;
 
 use ruvector_attention::graph::options::{ConvolutionConfig, GraphAttentionConfig, GraphTransformerConfig, SageConfig};
 use ruvector_attention::math::activation::Activation;
@@ -90,6 +92,12 @@ const fn weight(name: &'static str) -> Input {
     input(name, &[Element::F32, Element::U16, Element::I8], Role::Argument)
 }
 
+/// Weights of any type that may be absent, which [`SCALES`] follow.
+#[cfg(feature = "training")]
+const fn optional_weight(name: &'static str) -> Input {
+    input(name, &[Element::F32, Element::U16, Element::I8], Role::OptionalArgument)
+}
+
 /// The scales of weights of 8 bits.
 const SCALES: Input = input("scales", &[Element::U16], Role::OptionalArgument);
 
@@ -137,6 +145,11 @@ impl Operation {
         Self { divisible: Some(operations), ..self }
     }
 }
+
+/// The gradient of attention's output, the inputs of the forward call, and its results.
+#[cfg(feature = "training")]
+#[rustfmt::skip]
+const ATTENTION_BACKWARD: &[Input] = &[tensor("gradient"), tensor("q"), tensor("k"), tensor("v"), tensor("output"), tensor("logSumExp"), MASK, QUERY_OFFSET, KV_LENGTHS, RELATIVE_BIAS, CU_SEQLENS, CU_SEQLENS_KEYS, SINKS];
 
 const NOTHING: &[&str] = &[];
 const OUTPUT: &[&str] = &["output"];
@@ -237,6 +250,52 @@ pub const OPERATIONS: &[Operation] = &[
     only(HYPERBOLIC, operation("hyperbolicFunction", &[tensor("first"), optional("second"), optional("third")], OUTPUT, hyperbolic::function)),
     only(HYPERBOLIC, operation("hyperbolicDistances", &[tensor("a"), tensor("b")], OUTPUT, hyperbolic::distances)),
     only(HYPERBOLIC, operation("hyperbolicMidpoint", &[tensor("points"), optional("weights")], OUTPUT, hyperbolic::midpoint)),
+
+    // Behind all others, which keep their numbers without them.
+    #[cfg(feature = "training")]
+    operation("linearBackward", &[tensor("gradient"), optional("x"), optional_weight("weight"), SCALES], &["x", "weight", "bias"], training::linear_backward),
+    #[cfg(feature = "training")]
+    operation("normBackward", &[tensor("gradient"), tensor("x"), option("weight")], &["x", "weight", "bias"], training::norm_backward),
+    #[cfg(feature = "training")]
+    operation("activation", &[tensor("x")], OUTPUT, training::activation),
+    #[cfg(feature = "training")]
+    operation("activationBackward", &[tensor("gradient"), tensor("x"), optional("factor")], &["x", "factor"], training::activation_backward),
+    #[cfg(feature = "training")]
+    operation("softmaxBackward", &[tensor("gradient"), tensor("output")], &["x"], training::softmax_backward),
+    #[cfg(feature = "training")]
+    operation("sumTo", &[tensor("x"), integers("shape")], OUTPUT, training::sum_to),
+    #[cfg(feature = "training")]
+    operation("embeddingBackward", &[tensor("gradient"), integers("ids")], &["weight"], training::embedding_backward),
+    #[cfg(feature = "training")]
+    operation("meanPoolBackward", &[tensor("gradient"), tensor("x"), integer_option("lengths"), CU_SEQLENS], &["x"], training::mean_pool_backward),
+    #[cfg(feature = "training")]
+    operation("rotaryEmbeddingBackward", &[tensor("gradient"), POSITIONS, FREQUENCIES], &["x"], training::rotary_backward),
+    #[cfg(feature = "training")]
+    operation("dropout", &[tensor("x"), CU_SEQLENS], OUTPUT, training::dropout),
+    #[cfg(feature = "training")]
+    operation("attentionBackward", ATTENTION_BACKWARD, &["q", "k", "v", "relativeBias", "sinks"], training::attention_backward),
+    #[cfg(feature = "training")]
+    operation("attentionMaskBackward", ATTENTION_BACKWARD, &["mask"], training::attention_mask_backward),
+    #[cfg(feature = "training")]
+    operation("linearAttentionBackward", &[tensor("gradient"), tensor("q"), tensor("k"), tensor("v"), KV_LENGTHS, option("decay"), option("beta"), option("state"), option("stateGradient")], &["q", "k", "v", "decay", "beta", "state"], training::linear_attention_backward),
+    #[cfg(feature = "training")]
+    operation("linearFeatureMapBackward", &[tensor("gradient"), tensor("x")], &["x"], training::linear_feature_map_backward),
+    #[cfg(feature = "training")]
+    operation("causalConvolutionBackward", &[tensor("gradient"), tensor("x"), tensor("weight"), option("bias"), option("state"), option("stateGradient")], &["x", "weight", "bias", "state"], training::causal_convolution_backward),
+    #[cfg(feature = "training")]
+    operation("hyperbolicAttentionBackward", &[tensor("gradient"), tensor("q"), tensor("k"), tensor("v"), MASK, QUERY_OFFSET, KV_LENGTHS], &["q", "k", "v"], training::hyperbolic_attention_backward),
+    #[cfg(feature = "training")]
+    operation("hyperbolicFunctionBackward", &[tensor("gradient"), tensor("first"), optional("second")], &["first", "second"], training::hyperbolic_function_backward),
+    #[cfg(feature = "training")]
+    operation("hyperbolicDistancesBackward", &[tensor("gradient"), tensor("a"), tensor("b")], &["a", "b"], training::hyperbolic_distances_backward),
+    #[cfg(feature = "training")]
+    operation("hyperbolicMidpointBackward", &[tensor("gradient"), tensor("points"), optional("weights")], &["points", "weights"], training::hyperbolic_midpoint_backward),
+    #[cfg(feature = "training")]
+    operation("adamwStep", &[tensor("parameter"), tensor("gradient"), tensor("mean"), tensor("square")], &["parameter", "mean", "square"], training::adamw_step),
+    #[cfg(feature = "training")]
+    operation("sgdStep", &[tensor("parameter"), tensor("gradient"), optional("momentum")], &["parameter", "momentum"], training::sgd_step),
+    #[cfg(feature = "training")]
+    operation("squaredNorm", &[tensor("x")], OUTPUT, training::squared_norm),
 
     // Last, so that all other operations keep their numbers without it.
     #[cfg(feature = "faults")]
