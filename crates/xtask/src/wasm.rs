@@ -32,11 +32,15 @@ struct Module {
     limit: usize,
 }
 
-/// The modules, the complete one first.
-const MODULES: [Module; 2] = [
+/// The modules.
+const MODULES: [Module; 3] = [
     Module { name: "attention", features: &["full"], limit: 600_000 },
     Module { name: "attention.core", features: &[], limit: 460_000 },
+    Module { name: "attention.training", features: &["full", "training"], limit: 1_100_000 },
 ];
+
+/// The features of all modules together.
+const EVERY_FEATURE: &[&str] = &["full", "training"];
 
 /// One build of the module, for engines that support certain instructions.
 struct Variant {
@@ -71,7 +75,7 @@ pub fn build_for_development() -> Result<()> {
     let folders = Folders::new()?;
     let [first, ..] = &VARIANTS;
     let environment = [("CARGO_PROFILE_RELEASE_STRIP", "none")];
-    let compiled = compile(&folders, std::array::from_ref(first), MODULES[0].features, &environment)?;
+    let compiled = compile(&folders, std::array::from_ref(first), EVERY_FEATURE, &environment)?;
     let folder = folders.scratch.join(first.name).join("bound");
     let glue = bind(&folder, &compiled[0])?;
     let bytes = fs::read(folder.join("attention_bg.wasm"))?;
