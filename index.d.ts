@@ -1508,6 +1508,8 @@ export interface AttentionConfig {
    * `queryOffset`, or from the length of the `cache`. Default: no bias.
    */
   relativeBias?: BucketConfig | null | undefined
+  /** The type of the projections' matrices; biases and norms have 32 bits. Default: `'f32'`. */
+  weightType?: WeightType | null | undefined
 }
 
 /** The distances that share a relative bias in an {@link AttentionConfig}. */
@@ -1603,6 +1605,7 @@ export declare class MultiHeadAttention extends Layer {
       addZeroAttn?: true
       sinks?: true
       relativeBias?: Readonly<Required<{ [Name in keyof BucketConfig]: NonNullable<BucketConfig[Name]> }>>
+      weightType?: WeightType
     }
   >
   /**
@@ -1754,6 +1757,8 @@ export interface EncoderConfig {
   dropout?: number | null | undefined
   /** Seed of the parameters, which are the same as in PyTorch after `torch.manual_seed(seed)`. Default: 0. */
   seed?: number | null | undefined
+  /** The type of the projections' matrices; biases and norms have 32 bits. Default: `'f32'`. */
+  weightType?: WeightType | null | undefined
 }
 
 /**
@@ -1778,8 +1783,8 @@ export interface EncoderConfig {
 export declare class TransformerEncoderLayer extends Layer {
   constructor(config: EncoderConfig)
   /**
-   * The configuration with its defaults. `gated`, `useBias`, `norm`, `attentionNorm` and `attention` appear only if
-   * they differ from their defaults.
+   * The configuration with its defaults. `gated`, `useBias`, `norm`, `attentionNorm`, `weightType` and `attention`
+   * appear only if they differ from their defaults.
    */
   readonly config: Readonly<
     {
@@ -1791,6 +1796,7 @@ export declare class TransformerEncoderLayer extends Layer {
       useBias?: false
       norm?: 'rms'
       attentionNorm?: false
+      weightType?: WeightType
       attention?: MultiHeadAttention['config']
     }
   >
@@ -1859,6 +1865,8 @@ export interface DecoderConfig {
   attention?: Partial<AttentionConfig> | null | undefined
   /** Seed of the parameters. Default: 0. */
   seed?: number | null | undefined
+  /** The type of the projections' matrices; biases and norms have 32 bits. Default: `'f32'`. */
+  weightType?: WeightType | null | undefined
 }
 
 /**
@@ -1881,9 +1889,10 @@ export interface DecoderConfig {
  */
 export declare class DecoderLayer extends Layer {
   constructor(config: DecoderConfig)
-  /** The configuration, including all defaults. */
+  /** The configuration, including all defaults; `weightType` only if it differs from its default. */
   readonly config: Readonly<
-    { [Name in Exclude<keyof DecoderConfig, 'attention'>]-?: NonNullable<DecoderConfig[Name]> } & {
+    { [Name in Exclude<keyof DecoderConfig, 'attention' | 'weightType'>]-?: NonNullable<DecoderConfig[Name]> } & {
+      weightType?: WeightType
       attention: MultiHeadAttention['config']
     }
   >
@@ -1961,13 +1970,17 @@ export type AsyncTransformerDecoderOptions = Omit<TransformerDecoderOptions, 'ca
  */
 export declare class TransformerDecoderLayer extends Layer {
   constructor(config: TransformerDecoderConfig)
-  /** The configuration, including all defaults. */
+  /** The configuration, including all defaults; `weightType` only if it differs from its default. */
   readonly config: Readonly<
     {
-      [Name in Exclude<keyof TransformerDecoderConfig, 'attention' | 'crossAttention'>]-?: NonNullable<
+      [Name in Exclude<keyof TransformerDecoderConfig, 'attention' | 'crossAttention' | 'weightType'>]-?: NonNullable<
         TransformerDecoderConfig[Name]
       >
-    } & { attention: MultiHeadAttention['config']; crossAttention: MultiHeadAttention['config'] }
+    } & {
+      weightType?: WeightType
+      attention: MultiHeadAttention['config']
+      crossAttention: MultiHeadAttention['config']
+    }
   >
   /**
    * An empty {@link KVCache} for this layer's `cache` option, and for `contextCache` if both attentions have the same
@@ -2030,6 +2043,8 @@ export interface LatentConfig {
   useBias?: boolean | null | undefined
   /** Seed of the parameters. Default: 0. */
   seed?: number | null | undefined
+  /** The type of the projections' matrices; biases and norms have 32 bits. Default: `'f32'`. */
+  weightType?: WeightType | null | undefined
 }
 
 /**
@@ -2054,11 +2069,16 @@ export interface LatentConfig {
  */
 export declare class LatentAttention extends Layer {
   constructor(config: LatentConfig)
-  /** The configuration, with its defaults; `queryRank` only if it is given. */
+  /** The configuration, with its defaults; `queryRank`, `scale` and `weightType` only if they are given. */
   readonly config: Readonly<
-    { [Name in Exclude<keyof LatentConfig, 'queryRank' | 'rotary' | 'scale'>]-?: NonNullable<LatentConfig[Name]> } & {
+    {
+      [Name in Exclude<keyof LatentConfig, 'queryRank' | 'rotary' | 'scale' | 'weightType'>]-?: NonNullable<
+        LatentConfig[Name]
+      >
+    } & {
       queryRank?: number
       scale?: number
+      weightType?: WeightType
       rotary: NonNullable<MultiHeadAttention['config']['rotary']>
     }
   >

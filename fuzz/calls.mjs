@@ -180,6 +180,7 @@ function heads(w) {
       addZeroAttn: () => w.r.chance(0.5),
       sinks: () => w.r.chance(0.5),
       relativeBias: () => ({ buckets: w.r.int(4, 9), maxDistance: w.r.int(6, 20) }),
+      weightType: () => w.r.pick(WEIGHT_TYPES),
       qkNorm: () =>
         w.r.chance(0.5) ? 'model' : { over: 'head', ...w.some({ kind: () => 'layer', epsilon: () => 0.1 }) },
       rotary: () => ({ ...w.some({ base: () => 100, interleaved: () => w.r.chance(0.5) }) })
@@ -276,6 +277,7 @@ const encoderConfig = (w) => {
       useBias: () => false,
       norm: () => 'rms',
       attentionNorm: () => false,
+      weightType: () => w.r.pick(WEIGHT_TYPES),
       attention: () => {
         const { numHeads: _, modelDim: __, ...settings } = layerConfig(w)
         return settings
@@ -304,6 +306,7 @@ const decoderConfig = (w) => {
       gated: () => w.r.chance(0.5),
       useBias: () => w.r.chance(0.5),
       weightOffset: () => 1,
+      weightType: () => w.r.pick(WEIGHT_TYPES),
       attention: () => w.some({ window: () => [1, 0], softcap: () => 2, qkNorm: () => w.r.pick(['head', 'model']) }),
       seed: () => w.r.int(0, 99)
     })
@@ -330,7 +333,13 @@ const latentConfig = (w) => ({
   nopeDim: w.r.int(1, 2),
   rotaryDim: 2,
   valueDim: w.r.int(1, 2),
-  ...w.some({ queryRank: () => 2, causal: () => true, useBias: () => true, rotary: () => ({ interleaved: true }) })
+  ...w.some({
+    queryRank: () => 2,
+    causal: () => true,
+    useBias: () => true,
+    weightType: () => w.r.pick(WEIGHT_TYPES),
+    rotary: () => ({ interleaved: true })
+  })
 })
 
 /** Names of state dicts that each layer can be written with. @type {Record<string, string[]>} */

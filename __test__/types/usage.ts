@@ -193,8 +193,11 @@ export async function uses(response: Response, url: URL, module: WebAssembly.Mod
   const stored: Record<string, Weight> = new Linear({ inFeatures: 2, outFeatures: 3, weightType: 'f16' }).stateDict({
     type: 'own'
   })
+  const types = { weightType: 'q8_0', attention: { weightType: 'f16' } } as const
+  const block = new TransformerEncoderLayer({ modelDim: 4, numHeads: 2, ...types })
+  const typed: Record<string, Weight> = block.config.weightType ? block.stateDict({ type: 'own' }) : {}
   const widest: Tensor = convert(linear(embedding(halved, [0]), stored.weight), 'f32')
-  saveSafetensors({ ...stored, packed, widest })
+  saveSafetensors({ ...stored, ...typed, packed, widest })
   const relativeBias = relativePositionBias(alibiBias(2, 3), 2, null, { bidirectional: false, maxDistance: 9 })
   scaledDotProductAttention(q, q, q, {
     relativeBias,

@@ -69,7 +69,7 @@ export class Layer extends Callable {
 
   /**
    * @param {unknown} [options]
-   * @returns {Record<string, import('../names/translate.js').Parameter>}
+   * @returns {Record<string, Checked>}
    */
   stateDict(options) {
     const { names, type = 'f32' } = pickOptions(options, ['names', 'type'])
@@ -79,7 +79,7 @@ export class Layer extends Callable {
     const state = /** @type {Record<string, Checked>} */ (type === 'own' ? own : widenState(own))
     if (names === undefined) return state
     if (typeof names !== 'string') throw fault('OPTION', 'names', "the name of a family, as 'bert'", describe(names))
-    return toFamilyNames(resident.layout(), state, names)
+    return /** @type {Record<string, Checked>} */ (toFamilyNames(resident.layout(), state, names))
   }
 
   /**

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use ruvector_attention::layers::{Entry, LoadOptions, TypedEntry};
+use ruvector_attention::layers::{Entry, LoadOptions, StoredEntry, TypedEntry};
 use ruvector_attention::math::weight::Weights;
 use ruvector_attention::{Code, Error, Result};
 
@@ -18,8 +18,8 @@ pub trait Object: Any + Send + Sync {
     /// `INTERNAL` if the configuration cannot be written.
     fn config(&self) -> Result<String>;
 
-    /// Returns the parameters in PyTorch's order; empty for objects without parameters.
-    fn entries(&self) -> Vec<Entry<'_>> {
+    /// Returns the parameters in PyTorch's order, in their own types; empty for objects without parameters.
+    fn stored(&self) -> Vec<StoredEntry<'_>> {
         Vec::new()
     }
 
@@ -30,23 +30,15 @@ pub trait Object: Any + Send + Sync {
 
     /// Returns the number of bytes that the object occupies.
     fn bytes(&self) -> usize {
-        self.entries().iter().map(|entry| size_of_val(entry.data)).sum()
+        self.stored().iter().map(StoredEntry::bytes).sum()
     }
 
-    /// Passes to `visit` the entries from which [`Object::with_entries`] recreates the object.
+    /// Passes to `visit` the entries from which [`Object::with_typed`] recreates the object.
     ///
     /// # Errors
     /// Any error that `visit` returns.
-    fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
-        visit(&self.entries())
-    }
-
-    /// Passes the entries to `visit` in their own types; 32-bit floats unless the object keeps others.
-    ///
-    /// # Errors
-    /// Any error that `visit` returns.
-    fn visit_typed(&self, visit: &mut dyn FnMut(&[TypedEntry<'_>]) -> Result<()>) -> Result<()> {
-        self.visit_entries(&mut |entries| visit(&entries.iter().map(TypedEntry::from).collect::<Vec<_>>()))
+    fn visit_stored(&self, visit: &mut dyn FnMut(&[StoredEntry<'_>]) -> Result<()>) -> Result<()> {
+        visit(&self.stored())
     }
 
     /// Returns the same as [`Object::with_entries`] from entries of any type. Only objects that keep other types than
@@ -177,7 +169,7 @@ pub fn describe(id: u32) -> Result<String> {
 /// that are not 32-bit floats.
 pub fn state_entries(id: u32) -> Result<String> {
     let mut described = String::new();
-    find(id)?.visit_typed(&mut |entries| {
+    find(id)?.visit_stored(&mut |entries| {
         described = describe_entries(entries);
         Ok(())
     })?;
@@ -186,7 +178,7 @@ pub fn state_entries(id: u32) -> Result<String> {
 
 /// Copies the parameter at `index` of an object to `output`; other types than 32-bit floats as words.
 pub fn read_state(id: u32, index: u32, output: &mut [f32]) -> Result<()> {
-    find(id)?.visit_typed(&mut |entries| read_entry(entries, index as usize, output))
+    find(id)?.visit_stored(&mut |entries| read_entry(entries, index as usize, output))
 }
 
 /// Loads the parameters of a state dict; on an error nothing changes.

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use ruvector_attention::layers::TypedEntry;
-use ruvector_attention::math::weight::{GROUP, OwnedWeights, Quantized, Weights};
+use ruvector_attention::layers::{StoredEntry, TypedEntry};
+use ruvector_attention::math::weight::{GROUP, OwnedWeights, Quantized, WeightType, Weights};
 use ruvector_attention::tensor::{Shape, check_output};
 use ruvector_attention::{Code, Error, Result, Tensor};
 
@@ -87,18 +87,18 @@ fn from_words(name: &str, kind: &str, shape: &Shape, words: &[f32]) -> Result<Ow
 }
 
 /// Writes names, shapes and types of the entries as a JSON list of `{ "name", "shape", "type" }`.
-pub fn describe_entries(entries: &[TypedEntry<'_>]) -> String {
+pub fn describe_entries(entries: &[StoredEntry<'_>]) -> String {
     let mut json = String::from("[");
     for entry in entries {
         json.push_str(if json.len() > 1 { ",{\"name\":" } else { "{\"name\":" });
         push_string(&mut json, &entry.name);
         json.push_str(",\"shape\":");
         push_sizes(&mut json, &entry.shape);
-        json.push_str(match entry.data {
-            Weights::F32(_) => "",
-            Weights::F16(_) => ",\"type\":\"f16\"",
-            Weights::Bf16(_) => ",\"type\":\"bf16\"",
-            Weights::Q8(_) => ",\"type\":\"q8_0\"",
+        json.push_str(match entry.weight_type() {
+            WeightType::F32 => "",
+            WeightType::F16 => ",\"type\":\"f16\"",
+            WeightType::Bf16 => ",\"type\":\"bf16\"",
+            WeightType::Q8 => ",\"type\":\"q8_0\"",
         });
         json.push('}');
     }
@@ -107,17 +107,22 @@ pub fn describe_entries(entries: &[TypedEntry<'_>]) -> String {
 }
 
 /// Copies the elements of entry `index` to `output`, or its words if it has another type than 32-bit floats.
-pub fn read_entry(entries: &[TypedEntry<'_>], index: usize, output: &mut [f32]) -> Result<()> {
+pub fn read_entry(entries: &[StoredEntry<'_>], index: usize, output: &mut [f32]) -> Result<()> {
     let entry = entries.get(index).ok_or_else(|| {
         Error::new(Code::Internal, "index", format_args!("less than {} entries", entries.len()), index)
     })?;
+    entry.visit(&mut |weights| write_words(weights, output))
+}
+
+/// Writes weights to words: 32-bit floats as they are, and others as [`ParsedEntry`] has them.
+fn write_words(weights: Weights<'_>, output: &mut [f32]) -> Result<()> {
     let write_halves = |bits: &[u16], output: &mut [f32]| {
         for (pair, word) in bits.chunks(2).zip(output) {
             let high = pair.get(1).copied().unwrap_or(0);
             *word = f32::from_bits(u32::from(pair[0]) | u32::from(high) << 16);
         }
     };
-    match entry.data {
+    match weights {
         Weights::F32(data) => {
             check_output("output", output, data.len())?;
             output.copy_from_slice(data);
@@ -151,12 +156,13 @@ mod tests {
         let entries = parse_entries(json, &[&a, &b]).unwrap();
         let entries: Vec<_> = entries.iter().map(ParsedEntry::borrow).collect();
         assert_eq!((&*entries[0].name, &*entries[0].shape), ("a \"b\"", &[1, 2][..]));
-        assert_eq!(describe_entries(&entries), json);
+        let stored: Vec<_> = entries.iter().map(StoredEntry::from).collect();
+        assert_eq!(describe_entries(&stored), json);
         let mut read = [0.0; 2];
-        read_entry(&entries, 0, &mut read).unwrap();
+        read_entry(&stored, 0, &mut read).unwrap();
         assert_eq!(read, a);
-        assert_eq!(read_entry(&entries, 1, &mut read).unwrap_err().code, Code::Shape);
-        assert_eq!(read_entry(&entries, 2, &mut read).unwrap_err().code, Code::Internal);
+        assert_eq!(read_entry(&stored, 1, &mut read).unwrap_err().code, Code::Shape);
+        assert_eq!(read_entry(&stored, 2, &mut read).unwrap_err().code, Code::Internal);
     }
 
     #[test]
@@ -170,10 +176,11 @@ mod tests {
             entry("b", &[3], Weights::Bf16(&halves)),
             entry("c", &[1, 35], Weights::Q8(Quantized { values: &values, scales: &scales[..2] })),
         ];
-        let json = describe_entries(&entries);
+        let stored = entries.each_ref().map(StoredEntry::from);
+        let json = describe_entries(&stored);
         let mut words = [vec![0.0; 2], vec![0.0; 2], vec![0.0; 10]];
         for (index, words) in words.iter_mut().enumerate() {
-            read_entry(&entries, index, words).unwrap();
+            read_entry(&stored, index, words).unwrap();
         }
         let words: Vec<&[f32]> = words.iter().map(|words| &words[..]).collect();
         let parsed = parse_entries(&json, &words).unwrap();

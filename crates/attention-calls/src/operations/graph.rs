@@ -6,7 +6,7 @@ use ruvector_attention::graph::aggregate::{self, Reduce};
 use ruvector_attention::graph::layer::{GraphLayer, Inputs};
 use ruvector_attention::graph::options::{GraphConfig, GraphOptions};
 use ruvector_attention::graph::{Graph, softmax};
-use ruvector_attention::layers::{Entry, LoadOptions};
+use ruvector_attention::layers::{Entry, LoadOptions, StoredEntry};
 use ruvector_attention::{Error, Result};
 use serde::Deserialize;
 
@@ -63,8 +63,8 @@ impl Object for GraphLayer {
         }
     }
 
-    fn entries(&self) -> Vec<Entry<'_>> {
-        self.parameters().entries()
+    fn stored(&self) -> Vec<StoredEntry<'_>> {
+        self.parameters().entries().iter().map(StoredEntry::from).collect()
     }
 
     fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {

@@ -12,7 +12,7 @@ use ruvector_attention::layers::multi_head::{Inputs, MultiHeadAttention};
 use ruvector_attention::layers::transformer_decoder::{
     DecoderInputs, TransformerDecoderConfig, TransformerDecoderLayer,
 };
-use ruvector_attention::layers::{Entry, LoadOptions, TypedEntry};
+use ruvector_attention::layers::{LoadOptions, StoredEntry, TypedEntry};
 use ruvector_attention::options::{AttentionConfig, LayerKind, LayerOptions};
 use ruvector_attention::tensor::Shape;
 use ruvector_attention::{Code, Error, Result, Tensor};
@@ -43,11 +43,15 @@ impl Object for MultiHeadAttention {
         write(self.config())
     }
 
-    fn entries(&self) -> Vec<Entry<'_>> {
+    fn bytes(&self) -> usize {
+        self.state().bytes()
+    }
+
+    fn stored(&self) -> Vec<StoredEntry<'_>> {
         self.state().entries()
     }
 
-    fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
         Ok(Arc::new(self.loaded(entries, options)?))
     }
 }
@@ -151,11 +155,15 @@ impl Object for TransformerEncoderLayer {
         write(self.config())
     }
 
-    fn entries(&self) -> Vec<Entry<'_>> {
+    fn bytes(&self) -> usize {
+        self.state().bytes()
+    }
+
+    fn stored(&self) -> Vec<StoredEntry<'_>> {
         self.state().entries()
     }
 
-    fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
         Ok(Arc::new(self.loaded(entries, options)?))
     }
 }
@@ -184,11 +192,15 @@ impl Object for DecoderLayer {
         write(self.config())
     }
 
-    fn entries(&self) -> Vec<Entry<'_>> {
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    fn stored(&self) -> Vec<StoredEntry<'_>> {
         self.entries()
     }
 
-    fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
         Ok(Arc::new(self.loaded(entries, options)?))
     }
 }
@@ -225,11 +237,15 @@ impl Object for TransformerDecoderLayer {
         write(self.config())
     }
 
-    fn entries(&self) -> Vec<Entry<'_>> {
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    fn stored(&self) -> Vec<StoredEntry<'_>> {
         self.entries()
     }
 
-    fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
         Ok(Arc::new(self.loaded(entries, options)?))
     }
 }
@@ -260,11 +276,15 @@ impl Object for LatentAttention {
         write(self.config())
     }
 
-    fn entries(&self) -> Vec<Entry<'_>> {
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    fn stored(&self) -> Vec<StoredEntry<'_>> {
         self.entries()
     }
 
-    fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
         Ok(Arc::new(self.loaded(entries, options)?))
     }
 }
@@ -302,8 +322,8 @@ impl Object for Linear {
         self.bytes()
     }
 
-    fn visit_typed(&self, visit: &mut dyn FnMut(&[TypedEntry<'_>]) -> Result<()>) -> Result<()> {
-        self.visit_entries(visit)
+    fn stored(&self) -> Vec<StoredEntry<'_>> {
+        self.entries()
     }
 
     fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
@@ -332,8 +352,8 @@ impl Object for Embedding {
         self.bytes()
     }
 
-    fn visit_typed(&self, visit: &mut dyn FnMut(&[TypedEntry<'_>]) -> Result<()>) -> Result<()> {
-        self.visit_entries(visit)
+    fn stored(&self) -> Vec<StoredEntry<'_>> {
+        self.entries()
     }
 
     fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {

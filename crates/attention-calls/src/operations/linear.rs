@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ruvector_attention::Result;
-use ruvector_attention::layers::{Entry, LoadOptions};
+use ruvector_attention::layers::{Entry, LoadOptions, StoredEntry};
 use ruvector_attention::linear::stream::{Stream, StreamConfig};
 use ruvector_attention::linear::{LinearAttention, LinearConfig, LinearOptions, LinearOutputs, LinearTensors};
 
@@ -46,8 +46,8 @@ impl Object for Stream {
         self.bytes()
     }
 
-    fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
-        self.visit_entries(visit)
+    fn visit_stored(&self, visit: &mut dyn FnMut(&[StoredEntry<'_>]) -> Result<()>) -> Result<()> {
+        self.visit_entries(&mut |entries| visit(&entries.iter().map(StoredEntry::from).collect::<Vec<_>>()))
     }
 
     fn with_entries(&self, entries: &[Entry<'_>], _options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {

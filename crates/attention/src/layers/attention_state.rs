@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use crate::error::{Error, Result, alternatives};
-use crate::layers::entries::{Entry, LoadOptions, below, dotted, fault};
+use crate::layers::entries::{LoadOptions, StoredEntry, TypedEntry, below, dotted, fault};
 use crate::layers::parameters::{Initial, Name, Naming, Parameter, Parameters, Part};
+use crate::math::linear::Projection;
 use crate::math::norm::NormKind;
 use crate::math::random::Mt19937;
 use crate::options::{AttentionConfig, NormOver};
@@ -18,6 +19,8 @@ use Part::{
 /// The projections of an attention layer, each `[out, in]` and row-major, and its other parameters.
 ///
 /// The projections of query, key and value are consecutive, so for equal input sizes they also form a single matrix.
+/// Functions that return a weight return nothing if the layer keeps it in another type than 32-bit floats; see
+/// [`Self::entries`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionState {
     config: AttentionConfig,
@@ -177,7 +180,7 @@ impl AttentionState {
 
     /// Draws the parameters from a generator in its current state.
     pub(crate) fn draw(config: &AttentionConfig, generator: &mut Mt19937) -> Result<Self> {
-        let parameters = Parameters::draw(table(config), &[OutputWeight, OutputBias], generator)?;
+        let parameters = Parameters::draw(table(config), config.weight_type(), &[OutputWeight, OutputBias], generator)?;
         Ok(Self { config: config.clone(), parameters })
     }
 
@@ -185,7 +188,7 @@ impl AttentionState {
     ///
     /// Missing, extra and wrongly shaped entries are errors, and so is a mixture of naming schemes. Entries outside the
     /// prefix are ignored.
-    pub(crate) fn load(config: &AttentionConfig, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Self> {
+    pub(crate) fn load(config: &AttentionConfig, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Self> {
         let prefix = dotted(options.prefix);
         let own = below(entries, &prefix);
         let naming = recognize(&own, config, &prefix)?;
@@ -195,23 +198,33 @@ impl AttentionState {
             return Err(packed_matrix(config, entry)?);
         }
         let options = LoadOptions { prefix: &prefix, ..options };
-        let parameters = Parameters::load(table(config), naming, entries, options, "")?;
+        let parameters = Parameters::load((table(config), config.weight_type()), naming, entries, options, "")?;
         Ok(Self { config: config.clone(), parameters })
     }
 
     /// Returns names, shapes and elements in the order of PyTorch's state dict.
-    pub fn entries(&self) -> Vec<Entry<'_>> {
+    pub fn entries(&self) -> Vec<StoredEntry<'_>> {
         self.parameters.entries(torch_naming(&self.config))
     }
 
     /// Returns names, shapes and elements under the names of Llama's attention.
-    pub(crate) fn llama_entries(&self) -> Vec<Entry<'_>> {
+    pub(crate) fn llama_entries(&self) -> Vec<StoredEntry<'_>> {
         self.parameters.entries(&LLAMA)
     }
 
     /// Returns the number of trainable values in the layer.
     pub fn num_parameters(&self) -> usize {
-        self.entries().iter().map(|entry| entry.data.len()).sum()
+        self.entries().iter().map(StoredEntry::elements).sum()
+    }
+
+    /// Returns the number of bytes.
+    pub fn bytes(&self) -> usize {
+        self.parameters.bytes()
+    }
+
+    /// Returns the matrix of a projection.
+    pub(crate) fn projection(&self, part: Part) -> Projection<'_> {
+        self.parameters.projection(part).unwrap_or(Projection::NONE)
     }
 
     /// Returns the configuration that determines the shapes.
@@ -301,7 +314,7 @@ fn torch_naming(config: &AttentionConfig) -> &'static Naming {
 }
 
 /// Returns the naming scheme of the entries, recognized by the names of their input projections.
-fn recognize(entries: &[(&str, &Entry<'_>)], config: &AttentionConfig, prefix: &str) -> Result<&'static Naming> {
+fn recognize(entries: &[(&str, &TypedEntry<'_>)], config: &AttentionConfig, prefix: &str) -> Result<&'static Naming> {
     let has = |name: &str| entries.iter().any(|(found, _)| *found == name);
     let projections = if has("o_proj.weight") { &LLAMA } else { &WHISPER };
     let torch = torch_naming(config);
@@ -334,7 +347,7 @@ fn recognize(entries: &[(&str, &Entry<'_>)], config: &AttentionConfig, prefix: &
 
 /// Returns the error for one matrix of all projections in a layer whose inputs differ in size.
 #[cold]
-fn packed_matrix(config: &AttentionConfig, entry: &Entry<'_>) -> Result<Error> {
+fn packed_matrix(config: &AttentionConfig, entry: &TypedEntry<'_>) -> Result<Error> {
     let actual = Shape::new(&entry.name, &entry.shape)?;
     let (model_dim, k_dim, v_dim) = (config.model_dim(), config.k_dim(), config.v_dim());
     let expected = format_args!(
@@ -347,6 +360,7 @@ fn packed_matrix(config: &AttentionConfig, entry: &Entry<'_>) -> Result<Error> {
 mod tests {
     use super::*;
     use crate::error::Code;
+    use crate::math::weight::{WeightType, Weights};
 
     fn config(json: &str) -> AttentionConfig {
         serde_json::from_str::<AttentionConfig>(json).unwrap().resolved().unwrap()
@@ -358,16 +372,21 @@ mod tests {
 
     /// Returns owned entries under these names, each filled with different values.
     fn dict(config: &AttentionConfig, naming: &Naming, prefix: &str) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-        let parameters = Parameters::zeroed(table(config)).unwrap();
-        let filled = |(index, entry): (usize, Entry<'_>)| {
-            let data = (0..entry.data.len()).map(|element| (index * 1000 + element) as f32).collect();
+        let parameters = Parameters::zeroed(table(config), WeightType::F32).unwrap();
+        let filled = |(index, entry): (usize, StoredEntry<'_>)| {
+            let data = (0..entry.elements()).map(|element| (index * 1000 + element) as f32).collect();
             (format!("{prefix}{}", entry.name), entry.shape, data)
         };
         parameters.entries(naming).into_iter().enumerate().map(filled).collect()
     }
 
-    fn borrowed(owned: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<Entry<'_>> {
-        owned.iter().map(|(name, shape, data)| Entry { name: name.into(), shape: shape.clone(), data }).collect()
+    fn borrowed(owned: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<TypedEntry<'_>> {
+        let entries = owned.iter().map(|(name, shape, data)| TypedEntry {
+            name: name.into(),
+            shape: shape.clone(),
+            data: Weights::F32(data),
+        });
+        entries.collect()
     }
 
     fn load_fault(config: &AttentionConfig, owned: &[(String, Vec<usize>, Vec<f32>)], prefix: &str) -> Error {
@@ -439,7 +458,7 @@ mod tests {
             assert_eq!(config.seed(), seed);
             let state = AttentionState::init(&config).unwrap();
             let entries = state.entries();
-            let found: Vec<_> = entries.iter().map(|entry| (&*entry.name, digest(entry.data))).collect();
+            let found: Vec<_> = entries.iter().map(|entry| (&*entry.name, digest(entry.floats().unwrap()))).collect();
             assert_eq!(found, expected, "{json}");
         }
     }
@@ -483,7 +502,12 @@ mod tests {
         ] {
             let config = config(json);
             let state = AttentionState::init(&config).unwrap();
-            assert_eq!(AttentionState::load(&config, &state.entries(), "".into()).unwrap(), state);
+            let owned: Vec<_> = state
+                .entries()
+                .into_iter()
+                .map(|entry| (entry.name.to_string(), entry.shape.clone(), entry.floats().unwrap().to_vec()))
+                .collect();
+            assert_eq!(AttentionState::load(&config, &borrowed(&owned), "".into()).unwrap(), state);
         }
     }
 
@@ -505,7 +529,7 @@ mod tests {
                     let state = AttentionState::load(&config, &borrowed(&owned), prefix.into()).unwrap();
                     for entry in state.parameters.entries(naming) {
                         let (_, _, data) = owned.iter().find(|(found, ..)| found.ends_with(&*entry.name)).unwrap();
-                        assert_eq!(entry.data, data, "{}", entry.name);
+                        assert_eq!(entry.floats().unwrap(), data, "{}", entry.name);
                     }
                 }
             }
@@ -519,7 +543,7 @@ mod tests {
         let state = AttentionState::load(&config, &borrowed(&owned), "".into()).unwrap();
         let joined: Vec<f32> = owned[..3].iter().flat_map(|(.., data)| data.clone()).collect();
         assert_eq!(state.entries()[0].name, "in_proj_weight");
-        assert_eq!(state.entries()[0].data, joined);
+        assert_eq!(state.entries()[0].floats().unwrap(), joined);
         let packed = dict(&config, &PACKED, "");
         let state = AttentionState::load(&config, &borrowed(&packed), "".into()).unwrap();
         let (.., matrix) = &packed[0];

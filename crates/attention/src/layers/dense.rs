@@ -1,17 +1,14 @@
 //! `torch.nn.Linear` and `torch.nn.Embedding`: one matrix of parameters, and a bias.
 
-use std::borrow::Cow;
-
 use crate::context::Context;
-use crate::error::{Error, Result, alternatives};
-use crate::layers::entries::{dotted, fault};
-use crate::layers::{LoadOptions, TypedEntry};
+use crate::error::{Error, Result};
+use crate::layers::entries::{LoadOptions, StoredEntry, TypedEntry, dotted};
+use crate::layers::parameters::{Initial, Naming, Parameter, Parameters, Part};
 use crate::math::linear::{Finish, Projection, project_weights};
-use crate::math::quantized::Packed;
 use crate::math::random::Mt19937;
-use crate::math::weight::{OwnedWeights, Quantized, WeightType, Weights};
+use crate::math::weight::WeightType;
 use crate::ranges;
-use crate::tensor::{Shape, Tensor, check_output, try_zeroed};
+use crate::tensor::{Shape, Tensor, check_output};
 
 /// The configuration of a [`Linear`] layer. Both sizes are required.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,104 +56,47 @@ pub struct EmbeddingConfig {
     pub seed: u64,
 }
 
-/// The weight of a layer. Only a linear layer packs 8 bits, for its product.
-#[derive(Debug, Clone)]
-enum Matrix {
-    Plain(OwnedWeights),
-    Packed(Packed),
-}
-
-/// The parameters of both layers: `weight`, a matrix, and `bias`, one number for each of its rows.
-#[derive(Debug, Clone)]
-struct Parameters {
-    rows: usize,
-    columns: usize,
-    weight: Matrix,
-    bias: Option<Vec<f32>>,
-}
-
-impl Parameters {
-    /// Creates parameters; `weight` is converted, and packed if it then has 8 bits and `packs` is true.
-    fn new(
-        [rows, columns]: [usize; 2],
-        weight: Weights<'_>,
-        to: WeightType,
-        packs: bool,
-        bias: Option<Vec<f32>>,
-    ) -> Result<Self> {
-        let weight = match OwnedWeights::convert("weight", weight, to, columns)? {
-            OwnedWeights::Q8(values, scales) if packs => {
-                Matrix::Packed(Packed::new(Quantized { values: &values, scales: &scales }, rows, columns)?)
-            }
-            plain => Matrix::Plain(plain),
-        };
-        Ok(Self { rows, columns, weight, bias })
-    }
-
-    fn bytes(&self) -> usize {
-        let bias = self.bias.as_deref().map_or(0, size_of_val);
-        bias + match &self.weight {
-            Matrix::Plain(weights) => weights.borrow().bytes(),
-            Matrix::Packed(packed) => packed.bytes(),
+impl LinearConfig {
+    fn table(&self) -> Vec<Parameter> {
+        let &Self { in_features, out_features, use_bias, .. } = self;
+        let row = |part, shape, initial| Parameter { part, shape, initial };
+        let weight = Shape::of([out_features, in_features]);
+        let mut table = vec![row(Part::Linear1Weight, weight, Initial::LinearWeight(in_features))];
+        if use_bias {
+            table.push(row(Part::Linear1Bias, Shape::of([out_features]), Initial::LinearBias(in_features)));
         }
-    }
-
-    /// Passes the parameters to `visit` in their own types.
-    fn visit(&self, visit: &mut dyn FnMut(&[TypedEntry<'_>]) -> Result<()>) -> Result<()> {
-        let unpacked;
-        let data = match &self.weight {
-            Matrix::Plain(weights) => weights.borrow(),
-            Matrix::Packed(packed) => {
-                unpacked = packed.unpacked(self.rows, self.columns)?;
-                Weights::Q8(Quantized { values: &unpacked.0, scales: &unpacked.1 })
-            }
-        };
-        let entry = |name, shape, data| TypedEntry { name: Cow::Borrowed(name), shape, data };
-        let weight = entry("weight", vec![self.rows, self.columns], data);
-        match &self.bias {
-            Some(bias) => visit(&[weight, entry("bias", vec![self.rows], Weights::F32(bias))]),
-            None => visit(&[weight]),
-        }
-    }
-
-    /// Returns parameters of the same shapes from the entries below a prefix.
-    fn loaded(
-        &self,
-        entries: &[TypedEntry<'_>],
-        options: LoadOptions<'_>,
-        to: WeightType,
-        packs: bool,
-    ) -> Result<Self> {
-        let prefix = dotted(options.prefix);
-        let entries: Vec<_> =
-            entries.iter().filter_map(|entry| Some((entry.name.strip_prefix(&*prefix)?, entry))).collect();
-        let find = |name: &str, shape: Shape| {
-            let Some((_, entry)) = entries.iter().find(|(below, _)| *below == name) else {
-                let expected = format_args!("an entry of shape {shape}");
-                return Err(fault(format_args!("{prefix}{name}"), expected, "no such entry"));
-            };
-            let actual = Shape::new(&entry.name, &entry.shape)?;
-            if actual != shape {
-                return Err(Error::shape(&entry.name, shape, actual));
-            }
-            Ok(entry.data)
-        };
-        let weight = find("weight", Shape::of([self.rows, self.columns]))?;
-        let mut bias = None;
-        if self.bias.is_some() {
-            let given = find("bias", Shape::of([self.rows]))?;
-            if let OwnedWeights::F32(values) = OwnedWeights::convert("bias", given, WeightType::F32, self.rows)? {
-                bias = Some(values);
-            }
-        }
-        let known: &[&str] = if self.bias.is_some() { &["weight", "bias"] } else { &["weight"] };
-        if let Some((_, entry)) = entries.iter().find(|(name, _)| options.strict && !known.contains(name)) {
-            let expected = format_args!("one of {}", alternatives(known));
-            return Err(fault(&entry.name, expected, "an entry that is no parameter of this layer"));
-        }
-        Self::new([self.rows, self.columns], weight, to, packs, bias)
+        table
     }
 }
+
+impl EmbeddingConfig {
+    fn table(&self) -> Vec<Parameter> {
+        let shape = Shape::of([self.num_embeddings, self.embedding_dim]);
+        vec![Parameter { part: Part::TableWeight, shape, initial: Initial::Normal(1.0) }]
+    }
+}
+
+/// Returns the parameters that entries hold below a prefix.
+fn load(
+    table: (Vec<Parameter>, WeightType),
+    naming: &Naming,
+    entries: &[TypedEntry<'_>],
+    options: LoadOptions<'_>,
+) -> Result<Parameters> {
+    let prefix = dotted(options.prefix);
+    Parameters::load(table, naming, entries, LoadOptions { prefix: &prefix, ..options }, "")
+}
+
+/// The names of a projection and its bias.
+const LINEAR: Naming = Naming {
+    names: &[&[("weight", Part::Linear1Weight, Part::Linear1Weight), ("bias", Part::Linear1Bias, Part::Linear1Bias)]],
+    optional: &[],
+    companions: &[],
+};
+
+/// The name of a table.
+const TABLE: Naming =
+    Naming { names: &[&[("weight", Part::TableWeight, Part::TableWeight)]], optional: &[], companions: &[] };
 
 /// `torch.nn.Linear`: `y = x Wᵀ + b`.
 #[derive(Debug, Clone)]
@@ -182,14 +122,7 @@ impl Linear {
         ranges::count("in_features", config.in_features)?;
         ranges::count("out_features", config.out_features)?;
         ranges::seed("seed", config.seed)?;
-        let LinearConfig { in_features, out_features, use_bias, weight_type, seed } = config;
-        let mut weight = try_zeroed("parameters", out_features.saturating_mul(in_features))?;
-        let mut bias = try_zeroed("parameters", if use_bias { out_features } else { 0 })?;
-        let mut generator = Mt19937::new(seed);
-        generator.fill_linear_weight(in_features, &mut weight);
-        generator.fill_linear_bias(in_features, &mut bias);
-        let (shape, bias) = ([out_features, in_features], use_bias.then_some(bias));
-        let parameters = Parameters::new(shape, Weights::F32(&weight), weight_type, true, bias)?;
+        let parameters = Parameters::draw(config.table(), config.weight_type, &[], &mut Mt19937::new(config.seed))?;
         Ok(Self { config, parameters })
     }
 
@@ -198,12 +131,9 @@ impl Linear {
         self.config
     }
 
-    /// Passes `weight` and `bias` in their own types to `visit`.
-    ///
-    /// # Errors
-    /// Any error that `visit` returns; `MEMORY`.
-    pub fn visit_entries(&self, visit: &mut dyn FnMut(&[TypedEntry<'_>]) -> Result<()>) -> Result<()> {
-        self.parameters.visit(visit)
+    /// Returns `weight` and `bias`.
+    pub fn entries(&self) -> Vec<StoredEntry<'_>> {
+        self.parameters.entries(&LINEAR)
     }
 
     /// Returns the number of bytes of the parameters.
@@ -216,8 +146,8 @@ impl Linear {
     /// # Errors
     /// `SHAPE` or `FORMAT` for entries that do not fit, `DOMAIN` for values that the layer's type cannot hold, `MEMORY`.
     pub fn loaded(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Self> {
-        let config = self.config;
-        Ok(Self { config, parameters: self.parameters.loaded(entries, options, config.weight_type, true)? })
+        let table = (self.config.table(), self.config.weight_type);
+        Ok(Self { config: self.config, parameters: load(table, &LINEAR, entries, options)? })
     }
 
     /// Computes `x Wᵀ + b` for x `[…, in_features]` into `output […, out_features]`.
@@ -228,15 +158,12 @@ impl Linear {
         if x.shape.rank() == 0 || x.shape.rows_and_columns().1 != self.config.in_features {
             return Err(Error::shape("x", format_args!("[…, {}]", self.config.in_features), x.shape));
         }
-        let Parameters { rows: outputs, columns: depth, weight, bias } = &self.parameters;
+        let LinearConfig { in_features: depth, out_features: outputs, .. } = self.config;
         let rows = x.shape.rows_and_columns().0;
-        check_output("output", output, rows.saturating_mul(*outputs))?;
-        let weight = match weight {
-            Matrix::Plain(weights) => Projection::Given(weights.borrow()),
-            Matrix::Packed(packed) => Projection::Packed(packed),
-        };
-        let sizes = [rows, *depth, *outputs];
-        project_weights(context, x.data, sizes, weight, bias.as_deref(), Finish::default(), output)
+        check_output("output", output, rows.saturating_mul(outputs))?;
+        let weight = self.parameters.projection(Part::Linear1Weight).unwrap_or(Projection::NONE);
+        let bias = self.parameters.get(Part::Linear1Bias);
+        project_weights(context, x.data, [rows, depth, outputs], weight, bias, Finish::default(), output)
     }
 }
 
@@ -257,11 +184,7 @@ impl Embedding {
         ranges::count("num_embeddings", config.num_embeddings)?;
         ranges::count("embedding_dim", config.embedding_dim)?;
         ranges::seed("seed", config.seed)?;
-        let EmbeddingConfig { num_embeddings, embedding_dim, weight_type, seed } = config;
-        let mut weight = try_zeroed("parameters", num_embeddings.saturating_mul(embedding_dim))?;
-        Mt19937::new(seed).fill_normal(&mut weight);
-        let shape = [num_embeddings, embedding_dim];
-        let parameters = Parameters::new(shape, Weights::F32(&weight), weight_type, false, None)?;
+        let parameters = Parameters::draw(config.table(), config.weight_type, &[], &mut Mt19937::new(config.seed))?;
         Ok(Self { config, parameters })
     }
 
@@ -270,12 +193,9 @@ impl Embedding {
         self.config
     }
 
-    /// Passes `weight` in their own types to `visit`.
-    ///
-    /// # Errors
-    /// Any error that `visit` returns; `MEMORY`.
-    pub fn visit_entries(&self, visit: &mut dyn FnMut(&[TypedEntry<'_>]) -> Result<()>) -> Result<()> {
-        self.parameters.visit(visit)
+    /// Returns `weight`.
+    pub fn entries(&self) -> Vec<StoredEntry<'_>> {
+        self.parameters.entries(&TABLE)
     }
 
     /// Returns the number of bytes of the parameters.
@@ -288,8 +208,8 @@ impl Embedding {
     /// # Errors
     /// `SHAPE` or `FORMAT` for entries that do not fit, `DOMAIN` for values that the layer's type cannot hold, `MEMORY`.
     pub fn loaded(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Self> {
-        let config = self.config;
-        Ok(Self { config, parameters: self.parameters.loaded(entries, options, config.weight_type, false)? })
+        let table = (self.config.table(), self.config.weight_type);
+        Ok(Self { config: self.config, parameters: load(table, &TABLE, entries, options)? })
     }
 
     /// Writes the row of each index, in 32 bits, to `output [ids, embedding_dim]`.
@@ -298,11 +218,11 @@ impl Embedding {
     /// `OPTION` for an index out of range, `SHAPE` if the output has the wrong length.
     pub fn forward(&self, context: Context<'_>, ids: &[i32], output: &mut [f32]) -> Result<()> {
         let EmbeddingConfig { num_embeddings, embedding_dim, .. } = self.config;
-        let Matrix::Plain(weights) = &self.parameters.weight else { return Ok(()) };
+        let Some(Projection::Given(weights)) = self.parameters.projection(Part::TableWeight) else { return Ok(()) };
         check_output("output", output, ids.len().saturating_mul(embedding_dim))?;
         for (place, (&id, output)) in ids.iter().zip(output.chunks_exact_mut(embedding_dim)).enumerate() {
             match usize::try_from(id).ok().filter(|&row| row < num_embeddings) {
-                Some(row) => weights.borrow().read_row(context.level, row, output),
+                Some(row) => weights.read_row(context.level, row, output),
                 None => {
                     let expected = format_args!("an integer from 0 to {}", num_embeddings - 1);
                     return Err(Error::option(format!("ids[{place}]"), expected, id));

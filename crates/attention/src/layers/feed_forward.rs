@@ -5,15 +5,15 @@ use crate::context::{Context, operations};
 use crate::error::Result;
 use crate::layers::parameters::{Initial, Parameter, Parameters, Part};
 use crate::math::activation::Activation;
-use crate::math::linear::{Finish, project, project_and};
+use crate::math::linear::{Finish, Projection, project_weights};
 use crate::math::random::RowDropout;
 use crate::tensor::{Shape, try_zeroed};
 
 /// A weight `[out, in]` and a bias `[out]`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Projection<'a> {
-    pub weight: &'a [f32],
-    pub bias: Option<&'a [f32]>,
+pub(crate) struct Affine<'a> {
+    weight: Projection<'a>,
+    bias: Option<&'a [f32]>,
 }
 
 /// `down(activation(up(x)))`, or `down(activation(gate(x)) ⊙ up(x))` with a gate.
@@ -24,9 +24,9 @@ pub(crate) struct FeedForward<'a> {
     /// The size of hidden rows.
     pub width: usize,
     pub activation: Activation,
-    pub gate: Option<Projection<'a>>,
-    pub up: Projection<'a>,
-    pub down: Projection<'a>,
+    pub gate: Option<Affine<'a>>,
+    pub up: Affine<'a>,
+    pub down: Affine<'a>,
 }
 
 /// Returns the parameters of a feed-forward network of some size and width, drawn as by `torch.nn.Linear`.
@@ -48,15 +48,15 @@ pub(crate) fn table([size, width]: [usize; 2], is_gated: bool, has_bias: bool) -
 impl<'a> FeedForward<'a> {
     /// Returns the network of these parameters.
     pub(crate) fn new(parameters: &'a Parameters, [size, width]: [usize; 2], activation: Activation) -> Self {
-        let find = |weight, bias| Some(Projection { weight: parameters.get(weight)?, bias: parameters.get(bias) });
-        let projection = |weight, bias| find(weight, bias).unwrap_or(Projection { weight: &[], bias: None });
+        let find = |weight, bias| Some(Affine { weight: parameters.projection(weight)?, bias: parameters.get(bias) });
+        let affine = |weight, bias| find(weight, bias).unwrap_or(Affine { weight: Projection::NONE, bias: None });
         Self {
             size,
             width,
             activation,
             gate: find(Part::GateWeight, Part::GateBias),
-            up: projection(Part::Linear1Weight, Part::Linear1Bias),
-            down: projection(Part::Linear2Weight, Part::Linear2Bias),
+            up: affine(Part::Linear1Weight, Part::Linear1Bias),
+            down: affine(Part::Linear2Weight, Part::Linear2Bias),
         }
     }
 
@@ -73,13 +73,14 @@ impl<'a> FeedForward<'a> {
         let mut factor = Vec::new();
         if gate.is_some() {
             factor = try_zeroed("working memory", rows * width)?;
-            project(context, x, rows, size, up.weight, width, up.bias, &mut factor)?;
+            let finish = Finish::default();
+            project_weights(context, x, [rows, size, width], up.weight, up.bias, finish, &mut factor)?;
         }
-        let Projection { weight, bias } = gate.unwrap_or(up);
+        let Affine { weight, bias } = gate.unwrap_or(up);
         let factor = gate.map(|_| &*factor);
         let finish = Finish { activation: Some(activation), factor, dropout, residual: None };
         let mut hidden = try_zeroed("working memory", rows * width)?;
-        project_and(context, x, rows, size, weight, width, bias, finish, &mut hidden)?;
+        project_weights(context, x, [rows, size, width], weight, bias, finish, &mut hidden)?;
         Ok(hidden)
     }
 
@@ -91,7 +92,7 @@ impl<'a> FeedForward<'a> {
         finish: Finish<'_>,
         output: &mut [f32],
     ) -> Result<()> {
-        let &Self { size, width, down: Projection { weight, bias }, .. } = self;
-        project_and(context, hidden, output.len() / size, width, weight, size, bias, finish, output)
+        let &Self { size, width, down: Affine { weight, bias }, .. } = self;
+        project_weights(context, hidden, [output.len() / size, width, size], weight, bias, finish, output)
     }
 }

@@ -10,6 +10,7 @@ mod entries;
 mod extra_keys;
 mod feed_forward;
 pub mod latent;
+mod matrix;
 pub mod multi_head;
 mod parameters;
 mod relative_bias;
@@ -17,5 +18,5 @@ mod sublayer;
 pub mod transformer_decoder;
 
 pub use attention_state::AttentionState;
-pub use entries::{Entry, LoadOptions, TypedEntry};
+pub use entries::{Entry, LoadOptions, StoredEntry, TypedEntry};
 pub use parameters::Part;

@@ -11,12 +11,12 @@ use crate::context::{Context, Partition, operations};
 use crate::error::{Error, Result};
 use crate::layers::attention_state::AttentionState;
 use crate::layers::cached::{Cached, check_cache, check_not_packed, visibility};
-use crate::layers::entries::{Entry, LoadOptions};
+use crate::layers::entries::{LoadOptions, TypedEntry};
 use crate::layers::extra_keys::{Attended, ExtraKeys};
 use crate::layers::parameters::Part;
 use crate::layers::relative_bias;
 use crate::math::gate::Gates;
-use crate::math::linear::{Finish, project, project_and};
+use crate::math::linear::{Finish, project, project_weights};
 use crate::math::norm::{Norm, Segments};
 use crate::math::random::Dropout;
 use crate::options::{AttentionConfig, LayerKind, LayerOptions, Layout, NormOver, QkNorm};
@@ -137,7 +137,7 @@ impl MultiHeadAttention {
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` if an entry does not fit; the layer is then unchanged.
-    pub fn load<'a>(&mut self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<()> {
+    pub fn load<'a>(&mut self, entries: &[TypedEntry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<()> {
         *self = self.loaded(entries, options)?;
         Ok(())
     }
@@ -147,7 +147,7 @@ impl MultiHeadAttention {
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` if an entry does not fit.
-    pub fn loaded<'a>(&self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
+    pub fn loaded<'a>(&self, entries: &[TypedEntry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
         Ok(Self { state: AttentionState::load(self.config(), entries, options.into())? })
     }
 
@@ -462,8 +462,9 @@ impl MultiHeadAttention {
             let gates = Gates { data: &projected.data, row: projected.query_row, size: config.head_dim };
             gates.apply(context, &mut joined, width);
         }
-        let (weight, bias) = (self.state.output_weight(), self.state.output_bias());
-        project_and(context, &joined, batch * queries, width, weight, config.model_dim(), bias, finish, output)
+        let (weight, bias) = (self.state.projection(Part::OutputWeight), self.state.output_bias());
+        let sizes = [batch * queries, width, config.model_dim()];
+        project_weights(context, &joined, sizes, weight, bias, finish, output)
     }
 
     /// Attends from projected queries to projected or stored keys and values.
@@ -566,7 +567,7 @@ impl MultiHeadAttention {
         }
     }
 
-    /// Projects q, k and v: with one product if they share an input, otherwise with three.
+    /// Projects q, k and v: with one product if they share an input and have 32 bits, otherwise with three.
     fn project_inputs(
         &self,
         context: Context<'_>,
@@ -594,13 +595,13 @@ impl MultiHeadAttention {
         let (q, kv) = data.split_at_mut(query_rows * query_width);
         let (k, v) = kv.split_at_mut(kv_rows * kv_width);
         let parts = [
-            (inputs.query, query_rows, config.model_dim(), state.query_weight(), query_width, state.query_bias(), q),
-            (key, kv_rows, config.k_dim(), state.key_weight(), kv_width, state.key_bias(), k),
-            (value, kv_rows, config.v_dim(), state.value_weight(), kv_width, state.value_bias(), v),
+            (inputs.query, [query_rows, config.model_dim(), query_width], Part::QueryWeight, state.query_bias(), q),
+            (key, [kv_rows, config.k_dim(), kv_width], Part::KeyWeight, state.key_bias(), k),
+            (value, [kv_rows, config.v_dim(), kv_width], Part::ValueWeight, state.value_bias(), v),
         ];
         // The key of a filled cache has no rows.
-        for (x, rows, depth, weight, width, bias, output) in parts.into_iter().filter(|&(_, rows, ..)| rows > 0) {
-            project(context, x.data, rows, depth, weight, width, bias, output)?;
+        for (x, sizes, weight, bias, output) in parts.into_iter().filter(|(_, [rows, ..], ..)| *rows > 0) {
+            project_weights(context, x.data, sizes, state.projection(weight), bias, Finish::default(), output)?;
         }
         let key = query_rows * query_width;
         Ok(Projected { key, value: key + kv_rows * kv_width, query_row: query_width, kv_row: kv_width, data })

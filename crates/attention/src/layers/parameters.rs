@@ -1,12 +1,17 @@
-//! The parameters of a layer: a table with the shape and initialization of each, and their elements in one vector.
-//! Names in checkpoints are data, and so are the parameters that a name covers.
+//! The parameters of a layer: a table with the shape and initialization of each, and their elements, which for
+//! projections may have another type than 32-bit floats. Names in checkpoints are data, and so are the parameters that a
+//! name covers.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::layers::entries::{Entry, LoadOptions, below, fault, unknown};
+use crate::layers::entries::{LoadOptions, Stored, StoredEntry, TypedEntry, below, fault, unknown};
+use crate::layers::matrix::Matrix;
+use crate::math::linear::Projection;
 use crate::math::random::Mt19937;
+use crate::math::weight::{OwnedWeights, WeightType, Weights};
+use crate::simd::Level;
 use crate::tensor::{Shape, try_zeroed};
 
 /// Every parameter that a layer may have. Parameters that one name may cover are consecutive.
@@ -51,6 +56,7 @@ pub enum Part {
     Norm3Bias,
     Norm4Weight,
     Norm4Bias,
+    TableWeight,
 }
 
 /// The initialization of a parameter, as PyTorch does it.
@@ -90,11 +96,16 @@ pub(crate) struct Naming {
     pub(crate) companions: &'static [&'static str],
 }
 
-/// The parameters that a layer has, and their elements in the order of the table.
+/// The parameters that a layer has, and their elements.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Parameters {
     table: Vec<Parameter>,
+    /// The type of the matrices of projections.
+    weight_type: WeightType,
+    /// The 32-bit floats, in the order of the table.
     elements: Vec<f32>,
+    /// The matrices of another type.
+    matrices: Vec<(Part, Matrix)>,
 }
 
 impl Naming {
@@ -104,6 +115,16 @@ impl Naming {
 }
 
 impl Part {
+    /// Returns true for matrices that a layer keeps in the type of its weights.
+    fn is_matrix(self) -> bool {
+        use Part::{
+            GateWeight, KeyWeight, LatentUpWeight, LatentWeight, Linear1Weight, Linear2Weight, OutputWeight,
+            QueryLatentWeight, QueryUpWeight, QueryWeight, TableWeight, ValueWeight,
+        };
+        matches!(self, QueryWeight | KeyWeight | ValueWeight | OutputWeight | QueryLatentWeight | QueryUpWeight)
+            || matches!(self, LatentWeight | LatentUpWeight | Linear1Weight | Linear2Weight | GateWeight | TableWeight)
+    }
+
     fn is_bias(self) -> bool {
         use Part::{
             GateBias, KeyBias, LatentBias, Linear1Bias, Linear2Bias, OutputBias, QueryBias, QueryLatentBias, ValueBias,
@@ -114,23 +135,69 @@ impl Part {
 }
 
 impl Parameters {
-    /// Creates parameters of zeros.
-    pub(crate) fn zeroed(table: Vec<Parameter>) -> Result<Self> {
+    /// Creates parameters of zeros, without the matrices of another type.
+    pub(crate) fn zeroed(table: Vec<Parameter>, weight_type: WeightType) -> Result<Self> {
+        let mut parameters = Self { table, weight_type, elements: Vec::new(), matrices: Vec::new() };
         // Each is within range, but in 32 bits their sum may not be.
-        let sizes = table.iter().map(|row| row.shape.checked_len().unwrap_or(usize::MAX));
-        let elements = try_zeroed("parameters", sizes.fold(0, usize::saturating_add))?;
-        Ok(Self { table, elements })
+        let sizes = parameters.table.iter().map(|row| parameters.floats_in(row));
+        parameters.elements = try_zeroed("parameters", sizes.fold(0, usize::saturating_add))?;
+        Ok(parameters)
     }
 
     /// Draws the initial parameters in the order of PyTorch: those of `first`, then all others in the table's order.
-    pub(crate) fn draw(table: Vec<Parameter>, first: &[Part], generator: &mut Mt19937) -> Result<Self> {
+    pub(crate) fn draw(
+        table: Vec<Parameter>,
+        weight_type: WeightType,
+        first: &[Part],
+        generator: &mut Mt19937,
+    ) -> Result<Self> {
         let rest = table.iter().map(|row| row.part).filter(|part| !first.contains(part));
         let order: Vec<Part> = first.iter().copied().chain(rest).collect();
-        let mut parameters = Self::zeroed(table)?;
+        let mut drawn = Self::zeroed(table, WeightType::F32)?;
         for part in order {
-            parameters.draw_part(part, generator);
+            drawn.draw_part(part, generator);
+        }
+        if weight_type == WeightType::F32 {
+            return Ok(drawn);
+        }
+        let mut parameters = Self::zeroed(drawn.table.clone(), weight_type)?;
+        for &Parameter { part, .. } in &drawn.table {
+            parameters.set("parameters", part, Weights::F32(drawn.get(part).unwrap_or_default()))?;
         }
         Ok(parameters)
+    }
+
+    /// Sets a parameter to weights of any type; `name` is for errors.
+    fn set(&mut self, name: &str, part: Part, weights: Weights<'_>) -> Result<()> {
+        let shape = self.shape(part, part);
+        let (rows, columns) = shape.rows_and_columns();
+        if self.has_own_type(part) {
+            let packs = part != Part::TableWeight;
+            self.matrices.push((part, Matrix::new(name, [rows, columns], weights, self.weight_type, packs)?));
+            return Ok(());
+        }
+        let range = self.range(part, part);
+        let target = &mut self.elements[range];
+        match weights {
+            Weights::F32(data) => target.copy_from_slice(data),
+            weights if columns > 0 => {
+                for (row, target) in target.chunks_exact_mut(columns).enumerate() {
+                    weights.read_row(Level::current(), row, target);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Returns true if a parameter is not stored in 32 bits.
+    fn has_own_type(&self, part: Part) -> bool {
+        self.weight_type != WeightType::F32 && part.is_matrix()
+    }
+
+    /// Returns the number of elements of a parameter that are stored in 32 bits.
+    fn floats_in(&self, row: &Parameter) -> usize {
+        if self.has_own_type(row.part) { 0 } else { row.shape.checked_len().unwrap_or(usize::MAX) }
     }
 
     fn draw_part(&mut self, part: Part, generator: &mut Mt19937) {
@@ -158,13 +225,13 @@ impl Parameters {
     /// Missing, extra and wrongly shaped entries are errors. In loading that is not strict, entries of other names are
     /// ignored. Names that begin with `inner`, unless it is empty, and are no parameters belong to a part of the layer.
     pub(crate) fn load(
-        table: Vec<Parameter>,
+        (table, weight_type): (Vec<Parameter>, WeightType),
         naming: &Naming,
-        entries: &[Entry<'_>],
+        entries: &[TypedEntry<'_>],
         options: LoadOptions<'_>,
         inner: &str,
     ) -> Result<Self> {
-        let mut parameters = Self::zeroed(table)?;
+        let mut parameters = Self::zeroed(table, weight_type)?;
         let mut found: Vec<Part> = Vec::new();
         for (name, entry) in below(entries, options.prefix) {
             let is_inner = !inner.is_empty() && name.starts_with(inner) && naming.iter().all(|(own, ..)| own != name);
@@ -176,16 +243,36 @@ impl Parameters {
                 return Err(fault(&entry.name, "one entry of a name", "two"));
             }
             entry.check_shape(parameters.shape(first, last))?;
-            let range = parameters.range(first, last);
-            parameters.elements[range].copy_from_slice(entry.data);
+            parameters.set_each(&entry.name, [first, last], entry.data)?;
             found.extend(parameters.rows(first, last).map(|row| row.part));
         }
         parameters.check_complete(naming, &found, options.prefix)?;
         Ok(parameters)
     }
 
+    /// Sets consecutive parameters to the weights of one entry; `name` is for errors.
+    fn set_each(&mut self, name: &str, [first, last]: [Part; 2], weights: Weights<'_>) -> Result<()> {
+        let widened;
+        let mut weights = weights;
+        // Groups of 8 bits are groups of the whole entry.
+        if !first.is_matrix() && weights.weight_type() != WeightType::F32 {
+            let (_, columns) = self.shape(first, last).rows_and_columns();
+            widened = OwnedWeights::convert(name, weights, WeightType::F32, columns)?;
+            weights = widened.borrow();
+        }
+        let mut start = 0;
+        let rows: Vec<Parameter> = self.rows(first, last).copied().collect();
+        for Parameter { part, shape, .. } in rows {
+            let (rows, columns) =
+                if part.is_matrix() { shape.rows_and_columns() } else { (shape.checked_len().unwrap_or(0), 1) };
+            self.set(name, part, weights.rows(start..start + rows, columns))?;
+            start += rows;
+        }
+        Ok(())
+    }
+
     /// Returns the parameters that an entry fills, or `None` if the entry is ignored.
-    fn place(&self, naming: &Naming, name: &str, entry: &Entry<'_>, strict: bool) -> Result<Option<(Part, Part)>> {
+    fn place(&self, naming: &Naming, name: &str, entry: &TypedEntry<'_>, strict: bool) -> Result<Option<(Part, Part)>> {
         let Some((_, first, last)) = naming.iter().find(|(known, ..)| *known == name) else {
             return if strict { Err(unknown(entry, &self.known(naming))) } else { Ok(None) };
         };
@@ -231,23 +318,44 @@ impl Parameters {
     }
 
     /// Returns an entry for every parameter, under its first name.
-    pub(crate) fn entries(&self, naming: &Naming) -> Vec<Entry<'_>> {
-        let entry = |(name, first, last): Name| Entry {
+    pub(crate) fn entries(&self, naming: &Naming) -> Vec<StoredEntry<'_>> {
+        let entry = |(name, first, last): Name| StoredEntry {
             name: Cow::Borrowed(name),
             shape: self.shape(first, last).dims().to_vec(),
-            data: &self.elements[self.range(first, last)],
+            data: match self.has_own_type(first) {
+                true => Stored::Matrices(self.rows(first, last).filter_map(|row| self.matrix(row.part)).collect()),
+                false => Stored::Given(Weights::F32(&self.elements[self.range(first, last)])),
+            },
         };
         self.named(naming).into_iter().map(entry).collect()
     }
 
-    /// Returns the elements of a parameter, or `None` if the layer has no such parameter.
+    /// Returns the elements of a parameter, or `None` if the layer has no such parameter in 32 bits.
     pub(crate) fn get(&self, part: Part) -> Option<&[f32]> {
         self.span(part, part)
     }
 
-    /// Returns the elements of consecutive parameters, or `None` unless the layer has each of them.
+    /// Returns the elements of consecutive parameters, or `None` unless the layer has each of them in 32 bits.
     pub(crate) fn span(&self, first: Part, last: Part) -> Option<&[f32]> {
-        self.has(first, last).then(|| &self.elements[self.range(first, last)])
+        let is_there = self.has(first, last) && !self.has_own_type(first);
+        is_there.then(|| &self.elements[self.range(first, last)])
+    }
+
+    /// Returns the matrix of a projection of any type, or `None` if the layer has no such parameter.
+    pub(crate) fn projection(&self, part: Part) -> Option<Projection<'_>> {
+        match self.matrix(part) {
+            Some(matrix) => Some(matrix.projection()),
+            None => self.get(part).map(|data| Projection::Given(Weights::F32(data))),
+        }
+    }
+
+    fn matrix(&self, part: Part) -> Option<&Matrix> {
+        self.matrices.iter().find(|(own, _)| *own == part).map(|(_, matrix)| matrix)
+    }
+
+    /// Returns the number of bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.elements) + self.matrices.iter().map(|(_, matrix)| matrix.bytes()).sum::<usize>()
     }
 
     /// Returns whether the layer has each of consecutive parameters.
@@ -271,9 +379,9 @@ impl Parameters {
         }
     }
 
-    /// Returns the place of consecutive parameters among all elements.
+    /// Returns the place of consecutive parameters among the 32-bit floats.
     fn range(&self, first: Part, last: Part) -> Range<usize> {
-        let length = |row: &Parameter| row.shape.checked_len().unwrap_or(0);
+        let length = |row: &Parameter| self.floats_in(row);
         let start = self.table.iter().take_while(|row| row.part < first).map(length).sum();
         start..start + self.rows(first, last).map(length).sum::<usize>()
     }

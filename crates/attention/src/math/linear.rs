@@ -59,11 +59,16 @@ pub fn linear<'a>(
 }
 
 /// The matrix of a projection.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Projection<'a> {
     Given(Weights<'a>),
     /// 8 bits, packed in advance.
     Packed(&'a Packed),
+}
+
+impl Projection<'_> {
+    /// A matrix without elements.
+    pub(crate) const NONE: Self = Self::Given(Weights::F32(&[]));
 }
 
 /// Further steps for a product while it is in the cache, in this order.

@@ -30,7 +30,7 @@ const FEW_ROWS: usize = 8;
 
 /// Weights in the order in which the kernel reads them: panels of outputs, and within a panel one group after the
 /// other. Outputs and depths beyond the matrix are zeros.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Packed {
     values: Vec<i8>,
     /// The scales of each panel's groups, `[panels, groups, PANEL]`.

@@ -1,5 +1,7 @@
 //! Matrices of weights in the types that they are stored in: 32-bit and 16-bit floats, and 8 bits in groups of 32.
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 use crate::math::quantized::quantize;
 use crate::simd::{Kernel, Level, Simd, narrow_bf16, narrow_f16, widen_f16};
@@ -22,8 +24,21 @@ pub enum WeightType {
     Q8,
 }
 
+impl WeightType {
+    /// Returns the type, or `None` for the default.
+    pub(crate) fn given(self) -> Option<Self> {
+        (self != Self::F32).then_some(self)
+    }
+
+    /// Returns true for 32-bit floats, the default, which configurations leave out.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    pub(crate) fn is_f32(&self) -> bool {
+        *self == Self::F32
+    }
+}
+
 /// Rows of weights, row-major. Halves are bits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Weights<'a> {
     /// 32-bit floats.
     F32(&'a [f32]),
@@ -37,7 +52,7 @@ pub enum Weights<'a> {
 
 /// Integers in groups of [`GROUP`] along each row, the last of which may be shorter, and the bits of each group's f16
 /// scale, `[rows, groups]`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quantized<'a> {
     /// The integers, row-major.
     pub values: &'a [i8],
@@ -123,6 +138,30 @@ impl Weights<'_> {
         }
     }
 
+    /// Returns true if the weights are `rows` rows of `columns`, with a scale for each group.
+    pub(crate) fn fits(self, rows: usize, columns: usize) -> bool {
+        let has_scales = match self {
+            Self::Q8(Quantized { scales, .. }) => rows.checked_mul(columns.div_ceil(GROUP)) == Some(scales.len()),
+            _ => true,
+        };
+        rows.checked_mul(columns) == Some(self.len()) && has_scales
+    }
+
+    /// Returns some of the rows, which have `columns` weights.
+    pub(crate) fn rows(self, rows: Range<usize>, columns: usize) -> Self {
+        let place = rows.start * columns..rows.end * columns;
+        match self {
+            Self::F32(data) => Self::F32(&data[place]),
+            Self::F16(bits) => Self::F16(&bits[place]),
+            Self::Bf16(bits) => Self::Bf16(&bits[place]),
+            Self::Q8(Quantized { values, scales }) => {
+                let groups = columns.div_ceil(GROUP);
+                let scales = &scales[rows.start * groups..rows.end * groups];
+                Self::Q8(Quantized { values: &values[place], scales })
+            }
+        }
+    }
+
     /// Writes part of row `row`, from column `first` on, as 32-bit floats; rows have `columns` values. With 8 bits,
     /// `first` must be the start of a group.
     #[cfg_attr(target_family = "wasm", inline(never))]
@@ -166,7 +205,7 @@ impl Weights<'_> {
 }
 
 /// Weights of any type in their own memory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum OwnedWeights {
     /// 32-bit floats.
     F32(Vec<f32>),

@@ -3,6 +3,7 @@
 use crate::attention::rotary::Rotary;
 use crate::error::{Error, Result};
 use crate::math::norm::NormKind;
+use crate::math::weight::WeightType;
 use crate::options::LayerKind;
 use crate::options::counts::INVALID_COUNT;
 use crate::ranges;
@@ -75,6 +76,9 @@ pub struct AttentionConfig {
     /// as in T5; no bias by default.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub relative_bias: Option<BucketConfig>,
+    /// The type of the projections' matrices; 32-bit floats by default. Biases and norms always have 32 bits.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub weight_type: Option<WeightType>,
 }
 
 /// The buckets of distances that share a bias. The first half of them hold one distance each.
@@ -240,6 +244,11 @@ impl AttentionConfig {
         self.scale.unwrap_or(1.0 / (self.head_dim as f32).sqrt())
     }
 
+    /// Returns the type of the projections' matrices.
+    pub fn weight_type(&self) -> WeightType {
+        self.weight_type.unwrap_or_default()
+    }
+
     /// Returns the width of the projected queries, `num_heads · head_dim`.
     pub fn query_width(&self) -> usize {
         self.num_heads * self.head_dim
@@ -325,6 +334,7 @@ impl AttentionConfig {
             dropout: given.dropout.or(self.dropout),
             seed: given.seed.or(self.seed),
             causal: given.causal.or(self.causal),
+            weight_type: given.weight_type.or(self.weight_type),
             ..given.clone()
         };
         combined.resolved().map_err(|error| error.within(name))

@@ -3,11 +3,12 @@
 use proptest::prelude::*;
 use ruvector_attention::attention::Arrays;
 use ruvector_attention::attention::mask::Mask;
-use ruvector_attention::layers::Entry;
 use ruvector_attention::layers::encoder::TransformerEncoderLayer;
+use ruvector_attention::layers::{StoredEntry, TypedEntry};
 use ruvector_attention::math::activation::{Activation, activate};
 use ruvector_attention::math::norm::{layer_norm, rms_norm};
 use ruvector_attention::math::pool::{Pooled, mean_pool};
+use ruvector_attention::math::weight::Weights;
 use ruvector_attention::options::LayerOptions;
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Code, Context, Tensor};
@@ -25,15 +26,20 @@ const ALL_ACTIVATIONS: [Activation; 5] =
 /// Owned entries of a state dict.
 type State = Vec<(String, Vec<usize>, Vec<f32>)>;
 
-fn borrowed(state: &State) -> Vec<Entry<'_>> {
-    state.iter().map(|(name, shape, data)| Entry { name: name.into(), shape: shape.clone(), data }).collect()
+fn borrowed(state: &State) -> Vec<TypedEntry<'_>> {
+    let entries = state.iter().map(|(name, shape, data)| TypedEntry {
+        name: name.into(),
+        shape: shape.clone(),
+        data: Weights::F32(data),
+    });
+    entries.collect()
 }
 
 /// Draws parameters for a layer, none of them 0 or 1, each matrix scaled so that values keep their magnitude.
 fn state_of(layer: &TransformerEncoderLayer, random: &mut Random) -> State {
-    let draw = |entry: &Entry<'_>| {
+    let draw = |entry: &StoredEntry<'_>| {
         let width = 1.0 / (if entry.shape.len() == 2 { entry.shape[1] as f32 } else { 4.0 }).sqrt();
-        let data = random.normals(entry.data.len()).iter().map(|value| value * width).collect();
+        let data = random.normals(entry.elements()).iter().map(|value| value * width).collect();
         (entry.name.to_string(), entry.shape.clone(), data)
     };
     layer.state().entries().iter().map(draw).collect()
@@ -342,7 +348,8 @@ fn initial_parameters_match_torch_bit_for_bit() {
     let entries = layer.state().entries();
     assert_eq!(entries.len(), expected.len());
     for (entry, (name, shape, first, last)) in entries.iter().zip(expected) {
-        let ends = [entry.data[0], entry.data[entry.data.len() - 1]].map(f32::to_bits);
+        let data = entry.floats().unwrap();
+        let ends = [data[0], data[data.len() - 1]].map(f32::to_bits);
         assert_eq!((&*entry.name, &*entry.shape, ends), (name, shape, [first, last]));
     }
 }

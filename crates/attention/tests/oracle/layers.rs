@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 use ruvector_attention::attention::Arrays;
 use ruvector_attention::attention::mask::Mask;
-use ruvector_attention::layers::Entry;
+use ruvector_attention::layers::TypedEntry;
 use ruvector_attention::layers::multi_head::{Inputs, MultiHeadAttention};
 use ruvector_attention::math::linear::linear;
 use ruvector_attention::math::softmax::softmax;
+use ruvector_attention::math::weight::Weights;
 use ruvector_attention::options::LayerOptions;
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Code, Context, Tensor};
@@ -107,13 +108,17 @@ fn layer(config: &str, random: &mut Random) -> MultiHeadAttention {
         .iter()
         .map(|entry| {
             let width = 1.0 / (entry.shape.last().copied().unwrap_or(1) as f32).sqrt();
-            let data = random.normals(entry.data.len()).iter().map(|value| value * width).collect();
+            let data = random.normals(entry.elements()).iter().map(|value| value * width).collect();
             (entry.name.to_string(), entry.shape.clone(), data)
         })
         .collect();
-    let entries: Vec<Entry<'_>> = parameters
+    let entries: Vec<TypedEntry<'_>> = parameters
         .iter()
-        .map(|(name, shape, data)| Entry { name: name.as_str().into(), shape: shape.clone(), data })
+        .map(|(name, shape, data)| TypedEntry {
+            name: name.as_str().into(),
+            shape: shape.clone(),
+            data: Weights::F32(data),
+        })
         .collect();
     layer.load(&entries, "").unwrap();
     layer
@@ -273,8 +278,13 @@ fn a_state_dict_that_does_not_fit_changes_nothing() {
     let mut layer = layer(r#"{"numHeads":2,"headDim":4}"#, &mut random);
     let before = layer.clone();
     let data = vec![0.0; 24 * 8];
-    let good = Entry { name: "in_proj_weight".into(), shape: vec![24, 8], data: &data };
-    let short = Entry { name: "out_proj.weight".into(), shape: vec![4, 8], data: &data[..32] };
+    let entry = |name: &'static str, shape: &[usize], data| TypedEntry {
+        name: name.into(),
+        shape: shape.to_vec(),
+        data: Weights::F32(data),
+    };
+    let good = entry("in_proj_weight", &[24, 8], &data);
+    let short = entry("out_proj.weight", &[4, 8], &data[..32]);
     assert!(layer.load(&[good, short], "").is_err());
     assert_eq!(layer.state(), before.state());
 }

@@ -72,9 +72,9 @@ fn a_row_has_the_same_bits_beside_any_other_rows_and_with_packed_weights() {
             };
             let layer = Linear::new(config).unwrap();
             let mut owned = None;
-            layer
-                .visit_entries(&mut |entries| {
-                    owned = Some(OwnedWeights::convert("w", entries[0].data, WeightType::Q8, depth)?);
+            layer.entries()[0]
+                .visit(&mut |weights| {
+                    owned = Some(OwnedWeights::convert("w", weights, WeightType::Q8, depth)?);
                     Ok(())
                 })
                 .unwrap();

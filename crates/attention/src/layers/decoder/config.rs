@@ -6,6 +6,7 @@ use crate::layers::parameters::{Parameter, Part};
 use crate::layers::sublayer::NormSettings;
 use crate::math::activation::Activation;
 use crate::math::norm::NormKind;
+use crate::math::weight::WeightType;
 use crate::options::{AttentionConfig, LayerKind};
 use crate::ranges;
 use crate::sizes::MOST_ELEMENTS;
@@ -58,6 +59,9 @@ pub struct DecoderConfig {
     pub gated: Option<bool>,
     /// Adds biases to projections and layer norms; by default with layer norms alone.
     pub use_bias: Option<bool>,
+    /// The type of the projections' matrices; 32-bit floats by default. Biases and norms always have 32 bits.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "WeightType::is_f32"))]
+    pub weight_type: WeightType,
     /// Further settings of the attention, which is causal by default.
     pub attention: Option<AttentionConfig>,
     /// The seed of the initial parameters, less than 2⁵³.
@@ -132,6 +136,7 @@ impl DecoderConfig {
             use_bias: Some(self.use_bias().into()),
             seed: Some(self.seed),
             causal: Some(true),
+            weight_type: self.weight_type.given(),
             ..AttentionConfig::default()
         };
         layer.with_settings("attention", self.attention.as_ref())

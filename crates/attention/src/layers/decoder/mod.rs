@@ -9,7 +9,7 @@ use crate::attention::Arrays;
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::layers::attention_state::AttentionState;
-use crate::layers::entries::{Entry, LoadOptions, dotted};
+use crate::layers::entries::{LoadOptions, StoredEntry, TypedEntry, dotted};
 use crate::layers::feed_forward::FeedForward;
 use crate::layers::multi_head::{Inputs, MultiHeadAttention, Plan};
 use crate::layers::parameters::{Naming, Parameters, Part};
@@ -72,7 +72,7 @@ impl DecoderLayer {
         let mut generator = Mt19937::new(config.seed);
         let attention = config.attention.clone().unwrap_or_default();
         let attention = MultiHeadAttention::with_state(AttentionState::draw(&attention, &mut generator)?);
-        let parameters = Parameters::draw(config.table(), &[], &mut generator)?;
+        let parameters = Parameters::draw(config.table(), config.weight_type, &[], &mut generator)?;
         Ok(Self { config, attention, parameters })
     }
 
@@ -87,7 +87,7 @@ impl DecoderLayer {
     }
 
     /// Returns names, shapes and elements of all parameters, with the names of Llama's layers and their relatives.
-    pub fn entries(&self) -> Vec<Entry<'_>> {
+    pub fn entries(&self) -> Vec<StoredEntry<'_>> {
         let mut entries = self.attention.state().llama_entries();
         for entry in &mut entries {
             entry.name = Cow::Owned(format!("{ATTENTION}{}", entry.name));
@@ -96,18 +96,24 @@ impl DecoderLayer {
         entries
     }
 
+    /// Returns the number of bytes of the parameters.
+    pub fn bytes(&self) -> usize {
+        self.attention.state().bytes() + self.parameters.bytes()
+    }
+
     /// Returns a layer of the same configuration with the parameters of a state dict below a prefix.
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` if an entry does not fit.
-    pub fn loaded<'a>(&self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
+    pub fn loaded<'a>(&self, entries: &[TypedEntry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
         let options = options.into();
         let prefix = dotted(options.prefix);
         let inner = format!("{prefix}{ATTENTION}");
         let attention =
             AttentionState::load(self.attention.config(), entries, LoadOptions { prefix: &inner, ..options })?;
         let options = LoadOptions { prefix: &prefix, ..options };
-        let parameters = Parameters::load(self.config.table(), &LLAMA, entries, options, ATTENTION)?;
+        let table = (self.config.table(), self.config.weight_type);
+        let parameters = Parameters::load(table, &LLAMA, entries, options, ATTENTION)?;
         Ok(Self { config: self.config.clone(), attention: MultiHeadAttention::with_state(attention), parameters })
     }
 

@@ -6,6 +6,7 @@ use crate::layers::parameters::{Parameter, Part};
 use crate::layers::sublayer::NormSettings;
 use crate::math::activation::Activation;
 use crate::math::norm::NormKind;
+use crate::math::weight::WeightType;
 use crate::options::{AttentionConfig, LayerKind};
 use crate::ranges;
 use crate::sizes::MOST_ELEMENTS;
@@ -47,6 +48,9 @@ pub struct EncoderConfig {
     /// The seed of the initial parameters and of dropout; less than 2⁵³.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
     pub seed: u64,
+    /// The type of the projections' matrices; 32-bit floats by default. Biases and norms always have 32 bits.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "WeightType::is_f32"))]
+    pub weight_type: WeightType,
     /// Further settings of the attention.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub attention: Option<AttentionConfig>,
@@ -67,6 +71,7 @@ impl Default for EncoderConfig {
             epsilon: 1e-5,
             dropout: 0.1,
             seed: 0,
+            weight_type: WeightType::F32,
             attention: None,
         }
     }
@@ -126,6 +131,7 @@ impl EncoderConfig {
             use_bias: Some(self.use_bias.into()),
             dropout: Some(self.dropout),
             seed: Some(self.seed),
+            weight_type: self.weight_type.given(),
             ..AttentionConfig::default()
         };
         layer.with_settings("attention", self.attention.as_ref())

@@ -7,7 +7,7 @@ mod state;
 use crate::attention::Arrays;
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
-use crate::layers::entries::{Entry, LoadOptions};
+use crate::layers::entries::{LoadOptions, TypedEntry};
 use crate::layers::feed_forward::FeedForward;
 use crate::layers::multi_head::{Inputs, Plan};
 use crate::layers::sublayer::{Sublayer, zero_others};
@@ -66,7 +66,7 @@ impl TransformerEncoderLayer {
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` if an entry does not fit; the layer is then unchanged.
-    pub fn load<'a>(&mut self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<()> {
+    pub fn load<'a>(&mut self, entries: &[TypedEntry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<()> {
         *self = self.loaded(entries, options)?;
         Ok(())
     }
@@ -76,7 +76,7 @@ impl TransformerEncoderLayer {
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` if an entry does not fit.
-    pub fn loaded<'a>(&self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
+    pub fn loaded<'a>(&self, entries: &[TypedEntry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
         Ok(Self { state: EncoderState::load(self.config(), entries, options.into())? })
     }
 

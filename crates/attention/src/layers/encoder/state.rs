@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::error::Result;
 use crate::layers::attention_state::AttentionState;
 use crate::layers::encoder::EncoderConfig;
-use crate::layers::entries::{Entry, LoadOptions, below, dotted};
+use crate::layers::entries::{LoadOptions, StoredEntry, TypedEntry, below, dotted};
 use crate::layers::multi_head::MultiHeadAttention;
 use crate::layers::parameters::{Naming, Parameters, Part};
 use crate::math::random::Mt19937;
@@ -78,7 +78,7 @@ impl EncoderState {
     pub(crate) fn init(config: &EncoderConfig) -> Result<Self> {
         let mut generator = Mt19937::new(config.seed);
         let attention = AttentionState::draw(&config.resolved_attention()?, &mut generator)?;
-        let rest = Parameters::draw(config.table(), &[], &mut generator)?;
+        let rest = Parameters::draw(config.table(), config.weight_type, &[], &mut generator)?;
         Ok(Self { config: config.clone(), attention: MultiHeadAttention::with_state(attention), rest })
     }
 
@@ -86,7 +86,7 @@ impl EncoderState {
     ///
     /// Missing, extra and wrongly shaped entries are errors, and so is a mixture of naming schemes. Entries outside the
     /// prefix are ignored.
-    pub(crate) fn load(config: &EncoderConfig, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Self> {
+    pub(crate) fn load(config: &EncoderConfig, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Self> {
         let prefix = dotted(options.prefix);
         let is_bert = below(entries, &prefix).iter().any(|(name, _)| name.starts_with(BERT.attention));
         let Family { attention, naming } = if is_bert { &BERT } else { &TORCH };
@@ -95,18 +95,23 @@ impl EncoderState {
             AttentionState::load(&config.resolved_attention()?, entries, LoadOptions { prefix: &inner, ..options })?;
         let options = LoadOptions { prefix: &prefix, ..options };
         // Names under the attention's prefix are checked there.
-        let rest = Parameters::load(config.table(), naming, entries, options, attention)?;
+        let rest = Parameters::load((config.table(), config.weight_type), naming, entries, options, attention)?;
         Ok(Self { config: config.clone(), attention: MultiHeadAttention::with_state(state), rest })
     }
 
     /// Returns names, shapes and elements in the order of PyTorch's state dict.
-    pub fn entries(&self) -> Vec<Entry<'_>> {
+    pub fn entries(&self) -> Vec<StoredEntry<'_>> {
         let mut entries = self.attention.state().entries();
         for entry in &mut entries {
             entry.name = Cow::Owned(format!("{}{}", TORCH.attention, entry.name));
         }
         entries.extend(self.rest.entries(&TORCH.naming));
         entries
+    }
+
+    /// Returns the number of bytes.
+    pub fn bytes(&self) -> usize {
+        self.attention.state().bytes() + self.rest.bytes()
     }
 
     /// Returns the configuration that determines the shapes.
@@ -124,7 +129,7 @@ impl EncoderState {
         &self.rest
     }
 
-    /// Returns a parameter outside the attention, or `None` if the layer has none of its kind.
+    /// Returns a parameter outside the attention, or `None` if the layer has none of its kind in 32 bits.
     pub fn part(&self, part: Part) -> Option<&[f32]> {
         self.rest.get(part)
     }

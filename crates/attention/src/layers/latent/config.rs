@@ -3,6 +3,7 @@
 use crate::attention::rotary::Rotary;
 use crate::error::{Error, Result};
 use crate::layers::parameters::{Initial, Parameter, Part};
+use crate::math::weight::WeightType;
 use crate::ranges;
 use crate::sizes::MOST_ELEMENTS;
 use crate::tensor::Shape;
@@ -42,6 +43,9 @@ pub struct LatentConfig {
     pub scale: Option<f32>,
     /// Adds biases to the projections to the latents and of the output; false by default.
     pub use_bias: bool,
+    /// The type of the projections' matrices; 32-bit floats by default. Biases and norms always have 32 bits.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "WeightType::is_f32"))]
+    pub weight_type: WeightType,
     /// The seed of the initial parameters, less than 2⁵³.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
     pub seed: u64,
@@ -62,6 +66,7 @@ impl Default for LatentConfig {
             causal: false,
             scale: None,
             use_bias: false,
+            weight_type: WeightType::F32,
             seed: 0,
         }
     }

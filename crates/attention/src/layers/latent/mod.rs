@@ -11,10 +11,10 @@ use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf, check
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::layers::cached::{Cached, check_cache, visibility};
-use crate::layers::entries::{Entry, LoadOptions, dotted};
+use crate::layers::entries::{LoadOptions, StoredEntry, TypedEntry, dotted};
 use crate::layers::multi_head::Inputs;
 use crate::layers::parameters::{Naming, Parameters, Part};
-use crate::math::linear::project;
+use crate::math::linear::{Finish, Projection, project, project_weights};
 use crate::math::norm::{Norm, NormKind, Segments};
 use crate::math::random::Mt19937;
 use crate::options::{LayerOptions, Layout};
@@ -87,7 +87,7 @@ impl LatentAttention {
     /// `OPTION` if the configuration is invalid, `MEMORY` if an allocation fails.
     pub fn new(config: LatentConfig) -> Result<Self> {
         let config = config.resolved()?;
-        let parameters = Parameters::draw(config.table(), &[], &mut Mt19937::new(config.seed))?;
+        let parameters = Parameters::draw(config.table(), config.weight_type, &[], &mut Mt19937::new(config.seed))?;
         Ok(Self { config, parameters })
     }
 
@@ -97,19 +97,25 @@ impl LatentAttention {
     }
 
     /// Returns names, shapes and elements of all parameters.
-    pub fn entries(&self) -> Vec<Entry<'_>> {
+    pub fn entries(&self) -> Vec<StoredEntry<'_>> {
         self.parameters.entries(&DEEPSEEK)
+    }
+
+    /// Returns the number of bytes of the parameters.
+    pub fn bytes(&self) -> usize {
+        self.parameters.bytes()
     }
 
     /// Returns a layer of the same configuration with the parameters of a state dict below a prefix.
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` if an entry does not fit.
-    pub fn loaded<'a>(&self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
+    pub fn loaded<'a>(&self, entries: &[TypedEntry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
         let options = options.into();
         let prefix = dotted(options.prefix);
         let options = LoadOptions { prefix: &prefix, ..options };
-        let parameters = Parameters::load(self.config.table(), &DEEPSEEK, entries, options, "")?;
+        let table = (self.config.table(), self.config.weight_type);
+        let parameters = Parameters::load(table, &DEEPSEEK, entries, options, "")?;
         Ok(Self { config: self.config.clone(), parameters })
     }
 
@@ -247,10 +253,11 @@ impl LatentAttention {
         width: usize,
         output: &mut [f32],
     ) -> Result<()> {
-        let weight = self.parameters.get(weight).unwrap_or_default();
+        let weight = self.parameters.projection(weight).unwrap_or(Projection::NONE);
         let bias = bias.and_then(|bias| self.parameters.get(bias));
-        let depth = weight.len() / width;
-        project(context, x, output.len() / width, depth, weight, width, bias, output)
+        let rows = output.len() / width;
+        let depth = x.len().checked_div(rows).unwrap_or(0);
+        project_weights(context, x, [rows, depth, width], weight, bias, Finish::default(), output)
     }
 
     fn norm(&self, weight: Part) -> Norm<'_> {

@@ -6,6 +6,7 @@ use crate::layers::parameters::{Parameter, Part};
 use crate::layers::sublayer::NormSettings;
 use crate::math::activation::Activation;
 use crate::math::norm::NormKind;
+use crate::math::weight::WeightType;
 use crate::options::{AttentionConfig, LayerKind};
 use crate::ranges;
 use crate::sizes::MOST_ELEMENTS;
@@ -44,6 +45,9 @@ pub struct TransformerDecoderConfig {
     /// The seed of the initial parameters and of dropout; less than 2⁵³.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::one"))]
     pub seed: u64,
+    /// The type of the projections' matrices; 32-bit floats by default. Biases and norms always have 32 bits.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "WeightType::is_f32"))]
+    pub weight_type: WeightType,
     /// Further settings of the self-attention, which is causal by default.
     pub attention: Option<AttentionConfig>,
     /// Further settings of the cross-attention.
@@ -65,6 +69,7 @@ impl Default for TransformerDecoderConfig {
             epsilon: 1e-5,
             dropout: 0.1,
             seed: 0,
+            weight_type: WeightType::F32,
             attention: None,
             cross_attention: None,
         }
@@ -96,6 +101,7 @@ impl TransformerDecoderConfig {
             dropout: Some(self.dropout),
             seed: Some(self.seed),
             causal: Some(causal),
+            weight_type: self.weight_type.given(),
             ..AttentionConfig::default()
         };
         let attention = layer(LayerKind::SelfAttention, true).with_settings("attention", self.attention.as_ref())?;

@@ -11,7 +11,7 @@ use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::layers::attention_state::AttentionState;
 use crate::layers::cached::Cached;
-use crate::layers::entries::{Entry, LoadOptions, dotted};
+use crate::layers::entries::{LoadOptions, StoredEntry, TypedEntry, dotted};
 use crate::layers::feed_forward::FeedForward;
 use crate::layers::multi_head::{Inputs, MultiHeadAttention, Plan};
 use crate::layers::parameters::{Naming, Parameters, Part};
@@ -94,7 +94,7 @@ impl TransformerDecoderLayer {
             Ok(MultiHeadAttention::with_state(AttentionState::draw(&attention, &mut generator)?))
         };
         let attentions = [draw(&config.attention)?, draw(&config.cross_attention)?];
-        let parameters = Parameters::draw(config.table(), &[], &mut generator)?;
+        let parameters = Parameters::draw(config.table(), config.weight_type, &[], &mut generator)?;
         Ok(Self { config, attentions, parameters })
     }
 
@@ -109,23 +109,28 @@ impl TransformerDecoderLayer {
     }
 
     /// Returns names, shapes and elements of all parameters in the order of PyTorch's state dict.
-    pub fn entries(&self) -> Vec<Entry<'_>> {
+    pub fn entries(&self) -> Vec<StoredEntry<'_>> {
         let mut entries = Vec::new();
         for (attention, prefix) in self.attentions.iter().zip(ATTENTIONS) {
             entries.extend(attention.state().entries().into_iter().map(|entry| {
                 let name = Cow::Owned(format!("{prefix}{}", entry.name));
-                Entry { name, ..entry }
+                StoredEntry { name, ..entry }
             }));
         }
         entries.extend(self.parameters.entries(&TORCH));
         entries
     }
 
+    /// Returns the number of bytes of the parameters.
+    pub fn bytes(&self) -> usize {
+        self.attentions.iter().map(|attention| attention.state().bytes()).sum::<usize>() + self.parameters.bytes()
+    }
+
     /// Returns a layer of the same configuration with the parameters of a state dict below a prefix.
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` if an entry does not fit.
-    pub fn loaded<'a>(&self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
+    pub fn loaded<'a>(&self, entries: &[TypedEntry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
         let options = options.into();
         let prefix = dotted(options.prefix);
         let load = |attention: &MultiHeadAttention, inner: &str| {
@@ -135,9 +140,10 @@ impl TransformerDecoderLayer {
         };
         let [own, cross] = &self.attentions;
         let attentions = [load(own, ATTENTIONS[0])?, load(cross, ATTENTIONS[1])?];
-        let others: Vec<Entry<'_>> = entries.iter().filter(|entry| !is_below(entry, &prefix)).cloned().collect();
+        let others: Vec<TypedEntry<'_>> = entries.iter().filter(|entry| !is_below(entry, &prefix)).cloned().collect();
         let options = LoadOptions { prefix: &prefix, ..options };
-        let parameters = Parameters::load(self.config.table(), &TORCH, &others, options, "")?;
+        let parameters =
+            Parameters::load((self.config.table(), self.config.weight_type), &TORCH, &others, options, "")?;
         Ok(Self { config: self.config.clone(), attentions, parameters })
     }
 
@@ -270,7 +276,7 @@ impl TransformerDecoderLayer {
 }
 
 /// Returns true if an entry belongs to one of the attentions.
-fn is_below(entry: &Entry<'_>, prefix: &str) -> bool {
+fn is_below(entry: &TypedEntry<'_>, prefix: &str) -> bool {
     let name = entry.name.strip_prefix(prefix);
     name.is_some_and(|name| ATTENTIONS.iter().any(|attention| name.starts_with(attention)))
 }
