@@ -3,9 +3,12 @@
 import { fault } from '../checks/errors.js'
 import { allocate, elements, formatShape } from '../checks/tensor.js'
 import { itemsOf } from './items.js'
+import { joinRows, takeRows, transpose, widened } from './rows.js'
+import { convert } from '../weights/convert.js'
 
 /** @typedef {import('./attention.js').Family} Family */
 /** @typedef {import('./items.js').Item} Item */
+/** @typedef {import('./rows.js').Values} Values */
 /** @typedef {import('./translate.js').Entry} Entry */
 /** @typedef {import('./translate.js').Layout} Layout */
 /** @typedef {import('./translate.js').Parameter} Parameter */
@@ -70,9 +73,9 @@ export class NamedParameters {
    * @param {boolean} strict
    */
   read(entries, strict) {
-    /** @type {Map<string, Float32Array>} */
+    /** @type {Map<string, Values>} */
     const found = new Map()
-    /** @type {[string, Float32Array][]} */
+    /** @type {[string, Values][]} */
     const scales = []
     const items = new Map(this.#items.map((item) => [item.name, item]))
     for (const [name, entry] of entries) {
@@ -84,7 +87,7 @@ export class NamedParameters {
       }
       this.#checkShape(item, entry)
       if (item.scale) {
-        scales.push([item.parts[0], entry.data])
+        scales.push([item.parts[0], { data: widened(entry, entry.shape) }])
         continue
       }
       for (const [part, data] of this.#split(item, entry)) {
@@ -97,17 +100,19 @@ export class NamedParameters {
   }
 
   /**
-   * @param {ReadonlyMap<string, Float32Array>} found
+   * @param {ReadonlyMap<string, Values>} found
    * @param {string} part
+   * @returns {Values}
    */
   require(found, part) {
-    const data = found.get(part)
-    if (data !== undefined) return data
+    const values = found.get(part)
+    if (values !== undefined) return values
     const zeros = this.#zeros
     const shape = /** @type {readonly number[]} */ (this.#shapes.get(part))
     const isBias = part.endsWith('.bias')
     const mayLack = isBias && zeros.includes(part.slice(0, -'.bias'.length))
-    if (mayLack && (zeros.includes('query') || found.has('query.bias'))) return allocate(part, elements(shape))
+    if (mayLack && (zeros.includes('query') || found.has('query.bias')))
+      return { data: allocate(part, elements(shape)) }
     const candidates = this.#items.filter((item) => item.parts.includes(part))
     const item = candidates.find(({ parts }) => parts.every((other) => !found.has(other))) ?? candidates[0]
     if (item === undefined) {
@@ -118,7 +123,7 @@ export class NamedParameters {
   }
 
   /**
-   * @param {ReadonlyMap<string, Float32Array>} found
+   * @param {ReadonlyMap<string, Values>} found
    * @param {string} names
    * @returns {Record<string, Parameter>}
    */
@@ -133,10 +138,8 @@ export class NamedParameters {
         throw fault('OPTION', 'names', 'names of separate projections, as the sizes of inputs differ', `'${names}'`)
       }
       const shape = this.#shapeOf(item)
-      const data = allocate(item.name, elements(shape))
-      if (item.scale) data.fill(1)
-      else this.#join(item, found, data)
-      state.push([item.name, { data, shape }])
+      const values = item.scale ? { data: allocate(item.name, elements(shape)).fill(1) } : this.#join(item, found)
+      state.push([item.name, { ...values, shape }])
       if (!item.scale) for (const part of item.parts) written.add(part)
     }
     const left = [...found.keys()].find((part) => !written.has(part))
@@ -202,55 +205,58 @@ export class NamedParameters {
   /**
    * @param {Item} item
    * @param {Entry} entry
-   * @returns {[string, Float32Array][]}
+   * @returns {[string, Values][]}
    */
-  #split(item, { name, shape, data }) {
-    const isMatrix = shape.length === 2
-    const rows = item.transposed && isMatrix ? transpose(name, data, shape) : data
+  #split(item, entry) {
+    const { name, shape } = entry
+    const isTransposed = item.transposed && shape.length === 2
+    let rows = valuesOf(entry)
+    if (isTransposed) rows = { data: transpose(name, widened(entry, shape), shape) }
+    // Groups of 8 bits run along whole rows of a matrix.
+    else if (shape.length !== 2) rows = { data: widened(entry, shape) }
     if (item.parts.length === 1) return [[item.parts[0], rows]]
-    const width = data.length / (item.transposed && isMatrix ? shape[1] : shape[0])
-    const parts = new Map(item.parts.map((part) => [part, allocate(part, elements(this.#shapes.get(part) ?? []))]))
-    for (const { part, row, count, to } of this.#blocks(item)) {
-      parts.get(part)?.set(rows.subarray(row * width, (row + count) * width), to * width)
-    }
-    return [...parts]
+    const width = elements(shape) / (isTransposed ? shape[1] : shape[0])
+    /** @type {Map<string, Values[]>} */
+    const parts = new Map(item.parts.map((part) => [part, []]))
+    for (const { part, row, count } of this.#blocks(item)) parts.get(part)?.push(takeRows(rows, width, row, count))
+    return [...parts].map(([part, slices]) => [part, joinRows(part, slices, width)])
   }
 
   /**
    * The inverse of `#split`.
    *
    * @param {Item} item
-   * @param {ReadonlyMap<string, Float32Array>} found
-   * @param {Float32Array} output
+   * @param {ReadonlyMap<string, Values>} found
+   * @returns {Values}
    */
-  #join(item, found, output) {
+  #join(item, found) {
     const shapes = item.parts.map((part) => /** @type {readonly number[]} */ (this.#shapes.get(part)))
     const rows = shapes.reduce((sum, [count]) => sum + count, 0)
-    const [[, width = 1]] = shapes
-    const target = item.transposed && width > 1 ? allocate(item.name, output.length) : output
-    for (const { part, row, count, to } of this.#blocks(item)) {
-      const data = found.get(part)
-      if (data) target.set(data.subarray(to * width, (to + count) * width), row * width)
-    }
-    if (target !== output) output.set(transpose(item.name, target, [rows, width]))
+    const width = shapes[0].slice(1).reduce((size, count) => size * count, 1)
+    const slices = this.#blocks(item).map(({ part, count, to }) => {
+      const values = found.get(part)
+      return values ? takeRows(values, width, to, count) : { data: allocate(item.name, count * width) }
+    })
+    const joined = joinRows(item.name, slices, width)
+    if (!item.transposed || shapes[0].length !== 2) return joined
+    const turned = { data: transpose(item.name, widened(joined, [rows, width]), [rows, width]), shape: [width, rows] }
+    return joined.type === undefined ? { data: turned.data } : valuesOf(convert(turned, joined.type))
   }
 
   /**
    * Multiplies the rows of a parameter, and its bias, by a layer scale.
    *
-   * @param {Map<string, Float32Array>} found
+   * @param {Map<string, Values>} found
    * @param {string} part
-   * @param {Float32Array} scale
+   * @param {Values} scale
    */
-  #fold(found, part, scale) {
+  #fold(found, part, { data: scale }) {
     for (const name of [`${part}.weight`, `${part}.bias`]) {
-      const data = found.get(name)
-      if (data === undefined) continue
-      const width = data.length / scale.length
-      found.set(
-        name,
-        data.map((value, index) => value * scale[Math.floor(index / width)])
-      )
+      const values = found.get(name)
+      if (values === undefined) continue
+      const width = values.data.length / scale.length
+      const data = widened(values, [scale.length, width])
+      found.set(name, { data: data.map((value, index) => value * scale[Math.floor(index / width)]) })
     }
   }
 
@@ -289,15 +295,5 @@ function sizesOf(config) {
   }
 }
 
-/**
- * @param {string} what
- * @param {Float32Array} data
- * @param {readonly number[]} shape  `[rows, columns]`
- */
-function transpose(what, data, [rows, columns]) {
-  const output = allocate(what, data.length)
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) output[column * rows + row] = data[row * columns + column]
-  }
-  return output
-}
+/** The elements of an entry without its name and shape. @param {Values} entry @returns {Values} */
+const valuesOf = ({ data, type, scales }) => ({ data, ...(type && { type }), ...(scales && { scales }) })

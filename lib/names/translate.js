@@ -2,12 +2,12 @@
 // transposed, reordered and scaled as the tables of families say.
 
 import { fault } from '../checks/errors.js'
-import { allocate } from '../checks/tensor.js'
 import { FAMILIES, currentName, recognize } from './items.js'
 import { NamedParameters } from './parameters.js'
+import { joinRows } from './rows.js'
 
-/** An entry; one of another type than 32-bit floats has its words as data. @typedef {{ name: string, shape: number[], data: Float32Array, type?: string }} Entry */
-/** A parameter of a layer, as `query.weight`. @typedef {{ shape: number[], data: Float32Array }} Parameter */
+/** An entry. @typedef {{ name: string } & Parameter} Entry */
+/** A parameter of a layer, as `query.weight`. @typedef {{ shape: number[] } & import('./rows.js').Values} Parameter */
 /**
  * The origins of a layer's parameters: their names and shapes follow from these.
  *
@@ -39,8 +39,7 @@ export function toLayerNames(layout, entries, { prefix, strict }) {
   const found = parameters.read(named, strict)
   return layout.entries.map(({ name, shape }) => {
     const parts = parameters.partsOf(name).map((part) => parameters.require(found, part))
-    const data = parts.length === 1 ? parts[0] : joined(name, parts)
-    return { name: prefix + name, shape, data }
+    return { name: prefix + name, shape, ...joinRows(name, parts, shape.length === 2 ? shape[1] : 1) }
   })
 }
 
@@ -64,18 +63,4 @@ export function toFamilyNames(layout, state, names) {
   const source = new NamedParameters(layout, own, own, '')
   const entries = Object.entries(state).map(([name, tensor]) => /** @type {const} */ ([name, { name, ...tensor }]))
   return new NamedParameters(layout, own, family, '').write(source.read(new Map(entries), true), names)
-}
-
-/** @param {string} what @param {readonly Float32Array[]} parts */
-function joined(what, parts) {
-  const output = allocate(
-    what,
-    parts.reduce((sum, { length }) => sum + length, 0)
-  )
-  let offset = 0
-  for (const part of parts) {
-    output.set(part, offset)
-    offset += part.length
-  }
-  return output
 }

@@ -73,12 +73,13 @@ export function encodeState(state, options, layout) {
   const keeps = layout().entries.some(({ type }) => type !== undefined)
   const floats = [...entries].map(([name, { shape, type, data, scales }]) => {
     const values = attached(/** @type {Float32Array} */ (data))
-    if (type && keeps) return { name, shape, type, data: toWords(values, scales) }
+    if (type && keeps) return { name, shape, type, data: values, scales }
     return { name, shape, data: type ? widen({ type, data: values, scales, shape }) : values }
   })
   const translated = explaining(integers, () => toLayerNames(layout(), floats, { prefix, strict }))
   const named = translated.map(({ name, shape, type }) => ({ name, shape, type }))
-  return { entries: JSON.stringify(named), data: translated.map(({ data }) => data), prefix, strict, integers }
+  const data = translated.map((entry) => (entry.type ? toWords(entry.data, entry.scales) : entry.data))
+  return { entries: JSON.stringify(named), data: /** @type {Float32Array[]} */ (data), prefix, strict, integers }
 }
 
 /**
