@@ -5,6 +5,7 @@
 import { basename } from 'node:path'
 import { elements } from '../checks/tensor.js'
 import { clean } from '../plot/text.js'
+import { joinScales } from '../weights/elements.js'
 import { closeAll, openContents } from '../weights/open.js'
 import { findFits } from './fits.js'
 import { Failure, UsageError, program } from './program.js'
@@ -25,15 +26,13 @@ Exits with 0; with 1 if the file is missing or invalid; with 2 for a wrong comma
 
 /** @param {string} path */
 async function inspect(path) {
-  const { sources, entries, metadata } = await openContents(path)
+  const { sources, entries: given, metadata } = await openContents(path)
   await closeAll(sources)
-  const tensors = entries.map(({ name, shape, dtype, bytes: [from, to] }) => ({
-    name,
-    shape,
-    dtype,
-    parameters: elements(shape),
-    bytes: to - from
-  }))
+  const entries = joinScales(given)
+  const tensors = entries.map(({ name, shape, dtype, bytes: [from, to], scales }) => {
+    const [start, end] = scales?.bytes ?? [0, 0]
+    return { name, shape, dtype, parameters: elements(shape), bytes: to - from + end - start }
+  })
   return {
     file: path,
     bytes: sources.reduce((sum, { size }) => sum + size, 0),

@@ -130,7 +130,7 @@ export async function closeAll(sources) {
  * @param {Placed} entry
  * @param {import('./elements.js').Halves} halves
  */
-async function readEntry(entry, halves) {
+export async function readEntry(entry, halves) {
   const { source, scales } = entry
   const [start, end] = entry.bytes
   if (scales) {

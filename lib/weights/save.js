@@ -56,6 +56,42 @@ function checkMetadata(metadata) {
 const toJson = (members) =>
   `{${members.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join(',')}}`
 
+/** An entry of a file to write, with the number of bytes of an element. @typedef {{ name: string, dtype: string, shape: readonly number[], width: number, bytes: number }} Planned */
+
+/**
+ * The start of a file up to its data, and the places of its entries, which are sorted.
+ *
+ * @template {Planned} Entry
+ * @param {readonly Entry[]} entries
+ * @param {Readonly<Record<string, string>>} metadata
+ */
+export function planFile(entries, metadata) {
+  // Wide elements come first, which aligns all of them.
+  const sorted = [...entries].sort((a, b) => b.width - a.width || byName(a.name, b.name))
+  /** @type {Set<string>} */
+  const names = new Set()
+  let offset = 0
+  const members = sorted.map(({ name, dtype, shape, bytes }) => {
+    if (names.has(name)) throw fault('FORMAT', name, 'a name that no scales have', 'the scales of 8 bits')
+    names.add(name)
+    if (name === METADATA) throw fault('FORMAT', METADATA, 'a name that the format does not reserve', METADATA)
+    const start = offset
+    offset += bytes
+    return /** @type {const} */ ([name, { dtype, shape, data_offsets: [start, offset] }])
+  })
+  const hasMetadata = Object.keys(metadata).length > 0
+  const json = toJson([...(hasMetadata ? [/** @type {const} */ ([METADATA, metadata])] : []), ...members])
+  const header = encoder().encode(json)
+  // Spaces fill the header up to a multiple of eight bytes.
+  const dataStart = LENGTH_BYTES + Math.ceil(header.length / 8) * 8
+  const start = allocateBytes('safetensors file', dataStart)
+  new DataView(start.buffer).setBigUint64(0, BigInt(dataStart - LENGTH_BYTES), true)
+  start.fill(32, LENGTH_BYTES)
+  start.set(header, LENGTH_BYTES)
+  const places = sorted.map((entry, index) => ({ entry, start: dataStart + members[index][1].data_offsets[0] }))
+  return { start, places, size: dataStart + offset }
+}
+
 /**
  * @param {unknown} state
  * @param {unknown} [metadata]
@@ -64,44 +100,15 @@ const toJson = (members) =>
 export function saveSafetensors(state, metadata) {
   const given = checkState(state).flatMap(divide)
   const words = checkMetadata(metadata)
-  // Wide elements come first, which aligns all of them.
-  const width = (/** @type {CheckedEntry} */ { data }) => data.BYTES_PER_ELEMENT
-  const sorted = given.sort((a, b) => width(b) - width(a) || byName(a.name, b.name))
-  /** @type {Set<string>} */
-  const names = new Set()
-  let offset = 0
-  const members = sorted.map((entry) => {
-    const { name, shape } = entry
-    if (names.has(name)) throw fault('FORMAT', name, 'a name that no scales have', 'the scales of 8 bits')
-    names.add(name)
-    if (name === METADATA) throw fault('FORMAT', METADATA, 'a name that the format does not reserve', METADATA)
+  const entries = given.map((entry) => {
     // Getters of later members may have detached earlier arrays.
     const data = attached(entry.data)
-    const start = offset
-    offset += lengthOf(data) * width(entry)
-    return /** @type {const} */ ([name, { dtype: dtypeOf(entry), shape, data_offsets: [start, offset] }])
+    const width = data.BYTES_PER_ELEMENT
+    return { name: entry.name, dtype: dtypeOf(entry), shape: entry.shape, width, bytes: lengthOf(data) * width, data }
   })
-  const hasMetadata = Object.keys(words).length > 0
-  const json = toJson([...(hasMetadata ? [/** @type {const} */ ([METADATA, words])] : []), ...members])
-  const header = encoder().encode(json)
-  // Spaces fill the header up to a multiple of eight bytes.
-  const dataStart = LENGTH_BYTES + Math.ceil(header.length / 8) * 8
-  const file = allocateBytes('safetensors file', dataStart + offset)
-  new DataView(file.buffer).setBigUint64(0, BigInt(dataStart - LENGTH_BYTES), true)
-  file.fill(32, LENGTH_BYTES, dataStart)
-  file.set(header, LENGTH_BYTES)
-  members.forEach(
-    (
-      [
-        ,
-        {
-          data_offsets: [start, end]
-        }
-      ],
-      index
-    ) => {
-      file.set(bytesBetween(sorted[index].data, 0, end - start), dataStart + start)
-    }
-  )
+  const { start, places, size } = planFile(entries, words)
+  const file = allocateBytes('safetensors file', size)
+  file.set(start)
+  for (const { entry, start } of places) file.set(bytesBetween(entry.data, 0, entry.bytes), start)
   return file
 }

@@ -1,0 +1,50 @@
+#!/usr/bin/env node
+// `npx @ruvector/attention quantize FILE.safetensors --type q8_0 --output FILE`: converts the weights of a file.
+
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { createProgress } from './progress.js'
+import { UsageError, orFailure, program, requiredOption } from './program.js'
+import { quantizeFile } from './quantize-file.js'
+
+const USAGE = `Usage: npx @ruvector/attention quantize FILE.safetensors --type TYPE --output FILE [options]
+
+Converts the matrices of a weights file, its floats with two dimensions, and copies everything else. Also accepts the
+model.safetensors.index.json of a sharded model. Reads one tensor at a time, so files may be of any size.
+
+  --type TYPE        q8_0 (8 bits in groups of 32, as in GGUF), f16, bf16 or f32
+  --output FILE      the file to write; it appears once it is whole
+  --json             print a summary as JSON
+  --help             show this text
+
+Exits with 0; with 1 if a file cannot be used; with 2 for a wrong command line.
+`
+
+const OPTIONS = /** @type {const} */ ({ type: { type: 'string' }, output: { type: 'string' } })
+const TYPES = /** @type {const} */ (['q8_0', 'f16', 'bf16', 'f32'])
+
+await program(USAGE, { positionals: true, options: OPTIONS }, async ({ json, positionals, values }) => {
+  const [input, ...more] = positionals
+  if (input === undefined || more.length > 0) throw new UsageError('expected exactly one file')
+  const [given, output] = [requiredOption(values, 'type'), requiredOption(values, 'output')]
+  const type = TYPES.find((known) => known === given)
+  if (type === undefined) throw new UsageError(`--type: expected ${TYPES.join(', ')}, got '${given}'`)
+  if (resolve(input) === resolve(output)) throw new UsageError('--output: expected another file than the input')
+  return orFailure(async () => {
+    /** @type {ReturnType<typeof createProgress> | undefined} */
+    let progress
+    const onProgress = (/** @type {number} */ done, /** @type {number} */ total) => {
+      progress ??= createProgress('MB', Math.ceil(total / 1e6))
+      progress.show(Math.ceil(done / 1e6))
+    }
+    const { size } = await stat(input)
+    const { converted, tensors, bytes } = await quantizeFile(input, output, { type, onProgress })
+    progress?.end()
+    const summary = { input, output, type, converted, tensors, bytes }
+    if (json) return { text: `${JSON.stringify(summary, null, 2)}\n` }
+    const megabytes = (/** @type {number} */ count) => `${(count / 1e6).toFixed(1)} MB`
+    return {
+      text: `${output}: ${converted} of ${tensors} tensors converted to ${type}, ${megabytes(size)} to ${megabytes(bytes)}\n`
+    }
+  })
+})
