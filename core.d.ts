@@ -4,6 +4,7 @@
 import type { Attention as Complete, BackendKind, InitOptions } from './index.js'
 
 export {
+  AsyncLatentOptions,
   AsyncLayerOptions,
   AsyncOptions,
   AsyncTransformerDecoderOptions,
@@ -16,6 +17,7 @@ export {
   BackendKind,
   BatchError,
   BatchProcessor,
+  BucketConfig,
   ByteReader,
   CacheOptions,
   CausalConvolutionOptions,

@@ -1,4 +1,4 @@
-// What the coordinator and its workers share: the queue's name, and connections to Redis.
+// Shared by the coordinator and its workers: the queue's name, and connections to Redis.
 
 import { Redis } from 'ioredis'
 
