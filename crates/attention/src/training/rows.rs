@@ -229,8 +229,8 @@ pub struct DropoutOptions {
     pub probability: f32,
     /// The seed, less than 2⁵³; 0 by default.
     pub seed: u64,
-    /// The stream of random numbers of one place in a layer.
-    pub stream: u32,
+    /// The stream of random numbers of one place in a layer, of 32 bits; 0 by default.
+    pub stream: usize,
     /// The number of rows of each batch entry; all by default.
     pub length: Option<usize>,
 }
@@ -257,6 +257,8 @@ pub fn dropout(
     ranges::probability("probability", probability)?;
     ranges::seed("seed", seed)?;
     ranges::optional_count("length", length)?;
+    let stream = u32::try_from(stream)
+        .map_err(|_| Error::value("stream", "an integer of at least 0 and less than 2^32", stream))?;
     check_output("output", output, x.data.len())?;
     let (rows, columns) = x.shape.rows_and_columns();
     if let Some(offsets) = cu_seqlens {
