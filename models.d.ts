@@ -14,7 +14,7 @@
  *
  * @module @ruvector/attention/models
  */
-import type { Attention, Layer, Tensor, openSafetensors } from './index.js'
+import type { Attention, Layer, Tensor, WeightType, openSafetensors } from './index.js'
 
 /** A task that models perform on texts. */
 export type Task = 'embed' | 'rerank' | 'classify' | 'generate'
@@ -35,6 +35,11 @@ export interface Tokenizer {
 
 /** Options of {@link loadModel}. */
 export interface LoadModelOptions {
+  /**
+   * The type of the matrices, which are converted one layer at a time; vectors, positions and token types keep 32 bits.
+   * With 'q8_0', a model needs a little more than a quarter of the memory. Default: 'f32'.
+   */
+  type?: WeightType | null | undefined
   /** Replaces the folder's tokenizer. */
   tokenizer?: Tokenizer | null | undefined
   /** Ends loading; the promise rejects with the signal's reason, and nothing stays in memory. */
@@ -128,7 +133,7 @@ export interface Encoded {
  * the hidden states of the encoder. Their config.json is that of `transformers` 4 or 5.
  *
  * A .gguf file has a model of Llama, Qwen 2 or Qwen 3 with its own vocabulary; weights of F32, F16, BF16, Q8_0, Q4_0 and
- * Q4_1 become 32-bit floats. A vocabulary other than byte-pair encoding needs the option `tokenizer`.
+ * Q4_1 are converted to `type`. A vocabulary other than byte-pair encoding needs the option `tokenizer`.
  *
  * @param source  the path or URL of the folder or of a .gguf file, or files by name: bytes, Blobs, `{ size, read }`, or
  *   the objects in JSON files

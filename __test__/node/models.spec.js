@@ -296,6 +296,46 @@ test('a folder loads from a path, a file URL, a server, and as files by name', a
   for (const result of results) t.deepEqual(result, results[0])
 })
 
+onBothBackends((kind, attention) => {
+  test(`${kind}: a model in 16 or 8 bits is near the model in 32, in as much less memory`, async (t) => {
+    const exact = await loaded(t, join(root, 'sentences-dense'), { attention })
+    t.is(exact.bytes, 4 * exact.numParameters)
+    const wanted = await exact.embed(texts, { normalize: true })
+    for (const [type, similarity, share] of /** @type {const} */ ([
+      ['f32', 1 - 1e-6, 1],
+      ['f16', 0.9999, 0.6],
+      ['bf16', 0.999, 0.6],
+      ['q8_0', 0.995, 0.4]
+    ])) {
+      const model = await loaded(t, join(root, 'sentences-dense'), { attention, type })
+      t.is(model.numParameters, exact.numParameters)
+      t.true(model.bytes <= share * exact.bytes, `${type}: ${model.bytes} of ${exact.bytes}`)
+      const { data, shape } = await model.embed(texts, { normalize: true })
+      for (let row = 0; row < shape[0]; row++) {
+        let cosine = 0
+        for (let i = row * shape[1]; i < (row + 1) * shape[1]; i++) cosine += data[i] * wanted.data[i]
+        t.true(cosine >= similarity, `${type}, row ${row}: ${cosine}`)
+      }
+      const alone = await model.embed(texts[2], { normalize: true })
+      t.deepEqual(alone.data, data.slice(2 * shape[1], 3 * shape[1]))
+    }
+    const error = await rejection(t, () => loadModel(join(root, 'bert'), /** @type {any} */ ({ type: 'q4_0' })))
+    t.deepEqual([error.code, error.argument], ['OPTION', 'type'])
+  })
+
+  test(`${kind}: a decoder in 16 or 8 bits generates text`, async (t) => {
+    for (const type of /** @type {const} */ (['f16', 'q8_0'])) {
+      const model = await loaded(t, join(root, 'llama'), { attention, tokenizer: letters, type })
+      const { logits } = await model.encode([ids[0]], { logits: true })
+      const { data, shape } = /** @type {import('@ruvector/attention').Tensor} */ (logits)
+      const last = data.slice(-shape[1])
+      for await (const { token } of model.generate(textOf(ids[0]), { maxTokens: 1 })) {
+        t.true(last[token] >= Math.max(...last) - 1e-3)
+      }
+    }
+  })
+})
+
 test('a sharded model loads, also from files by name', async (t) => {
   const { loadSafetensors, saveSafetensors } = await import('@ruvector/attention')
   const files = filesOf('bert')

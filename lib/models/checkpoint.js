@@ -37,6 +37,8 @@ export class Checkpoint {
   #file
   #root
   #onEntry
+  /** Bytes of the entries around the layers. */
+  bytes = 0
 
   /**
    * @param {Weights} file
@@ -67,6 +69,7 @@ export class Checkpoint {
     const full = this.#full(name)
     const tensor = await this.#file.tensor(full)
     if (!(tensor.data instanceof Float32Array)) throw fault('FORMAT', full, 'an entry of floats', describe(tensor.data))
+    this.bytes += tensor.data.byteLength
     this.#onEntry(tensor.data.length)
     return tensor
   }

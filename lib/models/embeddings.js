@@ -6,7 +6,7 @@ import { arrayType } from '../checks/tensor.js'
 /** @typedef {import('../../index.d.ts').Attention} Attention */
 /** @typedef {{ data: Float32Array, shape: number[] }} Matrix */
 /** A norm's parameters. @typedef {{ weight: Matrix, bias?: Matrix, epsilon: number }} Norm */
-/** A weight with its bias. @typedef {{ weight: Matrix, bias?: Matrix }} Projection */
+/** A weight with its bias. @typedef {{ weight: import('../../index.d.ts').Weight, bias?: Matrix }} Projection */
 /**
  * Packed texts: ids and types of all tokens, and where each text starts; the last entry is the number of tokens.
  *
@@ -31,7 +31,7 @@ export class TokenEmbeddings {
 
   /**
    * @param {Attention} attention
-   * @param {Matrix} words
+   * @param {import('../../index.d.ts').Weight} words
    */
   constructor(attention, words) {
     this.attention = attention
@@ -44,12 +44,14 @@ export class TokenEmbeddings {
    * @returns {Matrix}
    */
   run({ ids, types, starts }, past = 0) {
-    const size = this.words.shape[1]
-    const data = new Float32Array(ids.length * size)
+    const [count, size] = this.words.shape
+    const wrong = ids.find((id) => !(id >= 0 && id < count))
+    if (wrong !== undefined) throw fault('DOMAIN', 'ids', `integers from 0 to ${count - 1}`, `${wrong}`)
+    const { data } = /** @type {Matrix} */ (this.attention.embedding(this.words, ids))
+    if (this.scale !== 1) for (let i = 0; i < data.length; i++) data[i] *= this.scale
     for (let text = 0; text + 1 < starts.length; text++) {
       for (let at = starts[text]; at < starts[text + 1]; at++) {
         const row = data.subarray(at * size, (at + 1) * size)
-        addRow(row, this.words, ids[at], 'ids', this.scale)
         if (this.positions) addRow(row, this.positions, this.firstPosition + past + at - starts[text], 'positions')
         if (this.types) addRow(row, this.types, types[at], 'types')
       }
@@ -65,13 +67,12 @@ export class TokenEmbeddings {
  * @param {Matrix} table
  * @param {number} index
  * @param {string} argument
- * @param {number} [scale]
  */
-function addRow(row, { data, shape: [count, size] }, index, argument, scale = 1) {
+function addRow(row, { data, shape: [count, size] }, index, argument) {
   if (!(index >= 0 && index < count)) {
     throw fault('DOMAIN', argument, `integers from 0 to ${count - 1}`, `${index}`)
   }
-  for (let i = 0; i < size; i++) row[i] += Math.fround(data[index * size + i] * scale)
+  for (let i = 0; i < size; i++) row[i] += data[index * size + i]
 }
 
 /** The projected patches of an image after a class token, with their positions, normalized. */
@@ -83,7 +84,7 @@ export class PatchEmbeddings {
 
   /**
    * @param {Attention} attention
-   * @param {Projection} patches  the weight is a convolution's, `[M,C,height,width]`
+   * @param {{ weight: Matrix, bias?: Matrix }} patches  the weight is a convolution's, `[M,C,height,width]`
    * @param {Matrix} positions  `[1 + patches, M]`, or `[patches, M]` without a class token
    * @param {readonly [number, number]} imageSize  height and width
    */

@@ -92,7 +92,7 @@ export class Head {
 
   /**
    * @param {import('./network.js').Parts} parts
-   * @param {Matrix | undefined} words  the weight of tied steps
+   * @param {import('../../index.d.ts').Weight | undefined} words  the weight of tied steps
    * @param {number} numHeads
    */
   async load(parts, words, numHeads) {
@@ -207,11 +207,14 @@ const sum = (a, b) => ({ data: a.data.map((x, index) => x + b.data[index]), shap
 /**
  * @param {import('./network.js').Parts} parts
  * @param {{ linear: string, isTied?: boolean }} step
- * @param {Matrix | undefined} words
+ * @param {import('../../index.d.ts').Weight | undefined} words
  * @returns {Promise<Projection>}
  */
-async function loadWords({ checkpoint, projection }, { linear: name, isTied = false }, words) {
-  if (!isTied || words === undefined || checkpoint.has(`${name}.weight`)) return projection(name)
+async function loadWords({ checkpoint, projection, narrow }, { linear: name, isTied = false }, words) {
+  if (!isTied || words === undefined || checkpoint.has(`${name}.weight`)) {
+    const { weight, ...rest } = await projection(name)
+    return { weight: narrow(weight), ...rest }
+  }
   const bias =
     (await checkpoint.optional(`${name}.bias`)) ?? (await checkpoint.optional(name.replace(/[^.]*$/, 'bias')))
   return { weight: words, ...(bias && { bias }) }

@@ -16,6 +16,17 @@ import { readTexts } from './texts.js'
 import { checkTokenizer, Encoder, readTokenizer } from './tokens.js'
 
 /** @typedef {import('./checkpoints.js').Row} Row */
+/** @typedef {import('../../index.d.ts').WeightType} WeightType */
+
+/** @type {readonly WeightType[]} */
+const TYPES = ['f32', 'f16', 'bf16', 'q8_0']
+
+/** @param {unknown} given @returns {WeightType} */
+function readType(given = 'f32') {
+  const type = TYPES.find((known) => known === given)
+  if (type !== undefined) return type
+  throw fault('OPTION', 'type', `one of ${TYPES.map((known) => `'${known}'`).join(', ')}`, describe(given))
+}
 
 /** @param {import('../../core.d.ts').Attention & { init(): Promise<void> }} entry  the API of the entry */
 export function createModels(entry) {
@@ -24,13 +35,14 @@ export function createModels(entry) {
    * @param {unknown} [options]
    */
   async function loadModel(source, options) {
-    const given = pickOptions(options, ['tokenizer', 'signal', 'onProgress', 'attention'])
+    const given = pickOptions(options, ['type', 'tokenizer', 'signal', 'onProgress', 'attention'])
     const watch = watchOf(given)
+    const type = readType(given.type)
     const attention = /** @type {import('../../index.d.ts').Attention} */ (given.attention ?? entry)
     if (given.attention === undefined) await entry.init()
     const folder = await openFolder(source)
     try {
-      return await modelFrom(folder, attention, given.tokenizer, watch)
+      return await modelFrom(folder, { attention, type }, given.tokenizer, watch)
     } finally {
       await folder.close()
     }
@@ -41,11 +53,11 @@ export function createModels(entry) {
 
 /**
  * @param {import('./folder.js').Folder | import('./gguf.js').GgufFolder} folder
- * @param {import('../../index.d.ts').Attention} attention
+ * @param {{ attention: import('../../index.d.ts').Attention, type: WeightType }} target
  * @param {unknown} tokenizer  the caller's own
  * @param {import('../runtime/async/watch.js').Watch} watch
  */
-async function modelFrom(folder, attention, tokenizer, watch) {
+async function modelFrom(folder, { attention, type }, tokenizer, watch) {
   const config = await folder.object('config.json')
   if (config === undefined) throw fault('FORMAT', 'source', 'a folder with a config.json', 'none')
   const rows = rowsOf(config)
@@ -53,7 +65,7 @@ async function modelFrom(folder, attention, tokenizer, watch) {
   const pooling = await readPooling(folder, attention)
   const texts = (await folder.object('tokenizer_config.json')) ?? {}
   const tokens = await tokensOf(folder, texts, tokenizer)
-  const make = (/** @type {Row} */ row) => new Network(attention, row, stacks[row.stack], config)
+  const make = (/** @type {Row} */ row) => new Network({ attention, type }, row, stacks[row.stack], config)
   const { networks, numParameters } = await loadWeights(folder, rows, make, watch)
   const limit = Math.min(pooling.maxLength ?? tokens?.maxLength ?? Infinity, networks.texts?.maxLength ?? Infinity)
   return createModel({

@@ -60,7 +60,7 @@ export class Model {
   }
 
   get bytes() {
-    return 4 * this.numParameters
+    return Object.values(this.#parts.networks).reduce((sum, network) => sum + network.bytes, 0)
   }
 
   /** @returns {('embed' | 'rerank' | 'classify' | 'generate')[]} */

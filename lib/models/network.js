@@ -11,15 +11,34 @@ import { Head, mapped } from './head.js'
 /** @typedef {import('./embeddings.js').Norm} Norm */
 /** @typedef {import('./embeddings.js').Projection} Projection */
 
+/** The backend and the type of matrices. @typedef {{ attention: Attention, type: import('../../index.d.ts').WeightType }} Target */
+
+/** @param {import('../../index.d.ts').Weight} weight */
+const bytesOf = (weight) => weight.data.byteLength + ('scales' in weight ? weight.scales.byteLength : 0)
+
 /** Reads parts of several entries from a checkpoint. */
 export class Parts {
+  /** Bytes of narrowed matrices, less those of the same matrices as 32-bit floats. */
+  saved = 0
+
   /**
    * @param {Checkpoint} checkpoint
    * @param {number} epsilon  of all norms
+   * @param {Target} target
    */
-  constructor(checkpoint, epsilon) {
+  constructor(checkpoint, epsilon, { attention, type }) {
     this.checkpoint = checkpoint
     this.epsilon = epsilon
+    this.attention = attention
+    this.type = type
+  }
+
+  /** A matrix of a product, or of words, in the type of the model. @param {Matrix} matrix */
+  narrow = (matrix) => {
+    if (this.type === 'f32') return matrix
+    const narrowed = this.attention.convert(matrix, this.type)
+    this.saved += bytesOf(narrowed) - bytesOf(matrix)
+    return narrowed
   }
 
   /**
@@ -34,7 +53,7 @@ export class Parts {
 
   /**
    * @param {string} name
-   * @returns {Promise<Projection>}
+   * @returns {Promise<{ weight: Matrix, bias?: Matrix }>}
    */
   projection = async (name) => {
     const bias = await this.checkpoint.optional(`${name}.bias`)
@@ -45,6 +64,8 @@ export class Parts {
 export class Network {
   /** @type {any[]} */
   layers = []
+  /** The memory of all parameters. */
+  bytes = 0
   /** @type {TokenEmbeddings | undefined} */
   words = undefined
   /** @type {PatchEmbeddings | undefined} */
@@ -59,13 +80,14 @@ export class Network {
   #head
 
   /**
-   * @param {Attention} attention
+   * @param {Target} target
    * @param {Row} row
    * @param {import('./config.js').Stack} stack
    * @param {Record<string, any>} config
    */
-  constructor(attention, row, stack, config) {
-    this.attention = attention
+  constructor(target, row, stack, config) {
+    this.target = target
+    this.attention = target.attention
     this.row = row
     this.stack = stack
     this.config = config
@@ -104,7 +126,7 @@ export class Network {
    */
   async load(checkpoint, encoder) {
     const { row, stack } = this
-    const parts = new Parts(checkpoint, stack.epsilon)
+    const parts = new Parts(checkpoint, stack.epsilon, this.target)
     try {
       if (row.role === 'answers') this.words = encoder?.words
       else if (row.patches) this.patches = await this.#loadPatches(parts, row.patches)
@@ -113,6 +135,7 @@ export class Network {
       if (row.relativeBias) this.#relativeBias = await checkpoint.tensor(`^${row.relativeBias}`)
       if (row.finalNorm) this.#finalNorm = await parts.norm(`^${row.finalNorm}`, row.normOffset)
       await this.#loadHead(parts)
+      this.bytes += checkpoint.bytes + parts.saved
     } catch (error) {
       this.dispose()
       throw error
@@ -123,7 +146,7 @@ export class Network {
   async #loadWords(parts) {
     const { row, config } = this
     const { checkpoint } = parts
-    const embeddings = new TokenEmbeddings(this.attention, await checkpoint.tensor(`^${row.words}`))
+    const embeddings = new TokenEmbeddings(this.attention, parts.narrow(await checkpoint.tensor(`^${row.words}`)))
     if (row.positions) embeddings.positions = await checkpoint.tensor(`^${row.positions}`)
     if (row.types) embeddings.types = await checkpoint.optional(`^${row.types}`)
     if (row.norm) embeddings.norm = await parts.norm(`^${row.norm}`)
@@ -163,11 +186,16 @@ export class Network {
     for (const [index, { layer: kind, config }] of this.stack.layers.entries()) {
       const prefix = this.row.layer(index)
       const known = made.get(prefix)
-      const layer = known ?? new /** @type {any} */ (this.attention)[kind](config)
+      const { type } = this.target
+      const typed = type === 'f32' ? config : { ...config, weightType: type }
+      const layer = known ?? new /** @type {any} */ (this.attention)[kind](typed)
       made.set(prefix, layer)
       // From here on, the layer is disposed of with the network.
       this.layers.push(layer)
-      if (known === undefined) layer.loadStateDict({ ...(await checkpoint.state(`^${prefix}`)), ...shared })
+      if (known !== undefined) continue
+      layer.loadStateDict({ ...(await checkpoint.state(`^${prefix}`)), ...shared })
+      for (const weight of Object.values(layer.stateDict({ type: 'own' })))
+        this.bytes += bytesOf(/** @type {any} */ (weight))
     }
   }
 
