@@ -13,6 +13,13 @@ import { later } from '../runtime/async/watch.js'
  *   import('../runtime/call.js').PreparedCall<Result>} Prepare
  */
 
+/**
+ * The resident part of mechanisms that have one, by object; layers have `residentOf`.
+ *
+ * @type {WeakMap<object, import('../runtime/resident.js').Resident>}
+ */
+export const residents = new WeakMap()
+
 /** @template Result */
 export class Callable {
   #prepare

@@ -44,6 +44,14 @@ function checkQuery(q, headDim) {
 }
 
 /**
+ * The options that calls of these objects start from, by object.
+ *
+ * @type {WeakMap<object, { operation: 'scaledDotProductAttention' | 'flashAttention', headDim: number, defaults:
+ *   Record<string, unknown> }>}
+ */
+export const settings = new WeakMap()
+
+/**
  * @param {Backend} backend
  * @param {ReturnType<typeof import('./attention.js').createFunctions>} functions
  */
@@ -62,6 +70,7 @@ export function createHeads(backend, functions) {
       super(ScaledDotProductAttention.#prepare)
       this.#defaults = readSettings(backend, 'scaledDotProductOptions', headDim, options)
       this.#headDim = headDim
+      settings.set(this, { operation: 'scaledDotProductAttention', headDim, defaults: this.#defaults })
       this.#scale = /** @type {number | undefined} */ (this.#defaults.scale) ?? 1 / Math.sqrt(headDim)
     }
 
@@ -112,6 +121,7 @@ export function createHeads(backend, functions) {
       const { blockSize = 64 } = readSettings(backend, 'flashOptions', headDim, options)
       this.#headDim = headDim
       this.#blockSize = /** @type {number} */ (blockSize)
+      settings.set(this, { operation: 'flashAttention', headDim, defaults: { blockSize } })
     }
 
     get headDim() {

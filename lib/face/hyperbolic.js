@@ -1,7 +1,7 @@
 // Hyperbolic attention and the geometry of its space.
 
 import { attend } from './attention.js'
-import { Callable } from './callable.js'
+import { Callable, residents } from './callable.js'
 import { describe, fault } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
 import { disposeSymbol } from './layers.js'
@@ -35,6 +35,7 @@ export function createHyperbolic(backend) {
     constructor(config) {
       super(HyperbolicAttention.#prepare)
       this.#resident = new Resident(backend, 'createHyperbolicAttention', encodeConfig(config))
+      residents.set(this, this.#resident)
       this.#config = Object.freeze({ ...DEFAULTS, ...this.#resident.describe() })
     }
 

@@ -38,6 +38,14 @@ export const disposeSymbol = /** @type {typeof Symbol.dispose} */ (Symbol.dispos
 export let residentOf
 
 /**
+ * What takes the place of a layer's parameters while adapters are trained.
+ *
+ * @type {WeakMap<object, { stateDict: (options: unknown) => Record<string, Checked>, loadStateDict: (state: unknown,
+ *   options: unknown) => void }>}
+ */
+export const overlays = new WeakMap()
+
+/**
  * @template [Result=AttentionOutput]
  * @extends {Callable<Result>}
  */
@@ -72,6 +80,8 @@ export class Layer extends Callable {
    * @returns {Record<string, Checked>}
    */
   stateDict(options) {
+    const overlay = overlays.get(this)
+    if (overlay) return overlay.stateDict(options)
     const { names, type = 'f32' } = pickOptions(options, ['names', 'type'])
     if (type !== 'f32' && type !== 'own') throw fault('OPTION', 'type', "'f32' or 'own'", describe(type))
     const resident = residentOf(this)
@@ -88,7 +98,9 @@ export class Layer extends Callable {
    */
   loadStateDict(state, options) {
     const resident = residentOf(this)
-    resident.load(encodeState(state, options, () => resident.layout()))
+    const overlay = overlays.get(this)
+    if (overlay) overlay.loadStateDict(state, options)
+    else resident.load(encodeState(state, options, () => resident.layout()))
     return this
   }
 
@@ -209,7 +221,7 @@ function residentsOf(layer, { cache, contextCache }, backend) {
 }
 
 /** The rotary positions of layers that have any. @type {WeakMap<object, import('./rotary-options.js').Rotary>} */
-const rotaries = new WeakMap()
+export const rotaries = new WeakMap()
 
 /**
  * The length of the sequence whose positions a call rotates by.
@@ -217,7 +229,7 @@ const rotaries = new WeakMap()
  * @param {(Checked | undefined)[]} inputs
  * @param {Readonly<import('../checks/options.js').CallOptions>} options
  */
-function lengthOf([query, key], { positions, queryOffset, offset, cache }) {
+export function lengthOf([query, key], { positions, queryOffset, offset, cache }) {
   const keys = key?.shape[1] ?? 0
   if (positions !== undefined) return Math.max(lengthOfPositions(positions), keys)
   if (cache !== undefined) return cache.length + (query?.shape[1] ?? 0)

@@ -1,6 +1,6 @@
 // Linear attention: the layer and its streams.
 
-import { Callable } from './callable.js'
+import { Callable, residents } from './callable.js'
 import { showInConsole } from './inspect.js'
 import { disposeSymbol } from './layers.js'
 import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'
@@ -108,6 +108,7 @@ export function createLinear(backend) {
     constructor(config) {
       super(LinearAttention.#prepare)
       this.#resident = new Resident(backend, 'createLinearAttention', encodeConfig(config))
+      residents.set(this, this.#resident)
       this.#config = Object.freeze(this.#resident.describe())
     }
 

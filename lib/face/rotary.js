@@ -18,6 +18,21 @@ export function lengthOfPositions({ data }) {
   return largest + 1
 }
 
+/**
+ * Reads the options of a call that rotates a tensor of some shape: positions, frequencies, and all others as JSON.
+ *
+ * @param {readonly number[]} shape
+ * @param {unknown} options
+ */
+export function readRotaryCall(shape, options) {
+  const { positions: given, layout, ...rest } = readRotaryOptions('options', options ?? {}, ['positions', 'layout'])
+  const positions = given === undefined ? undefined : checkIntegers('positions', given)
+  const { passed, frequencies } = checkRotary('', rest, shape.at(-1))
+  const rows = shape.length === 4 && layout === 'blhd' ? shape[1] : (shape.at(-2) ?? 0)
+  const own = frequencies(() => (positions === undefined ? rows : lengthOfPositions(positions)))
+  return { positions, frequencies: own, json: encodeConfig({ ...passed, layout }, 'options') }
+}
+
 /** @param {import('../runtime/backend.js').Backend} backend */
 export function createRotary(backend) {
   /**
@@ -27,15 +42,9 @@ export function createRotary(backend) {
    */
   function rotaryEmbedding(x, options) {
     const input = checkTensor('x', x)
-    const { positions: given, layout, ...rest } = readRotaryOptions('options', options ?? {}, ['positions', 'layout'])
-    const positions = given === undefined ? undefined : checkIntegers('positions', given)
-    const { shape } = input
-    const { passed, frequencies } = checkRotary('', rest, shape.at(-1))
-    const rows = shape.length === 4 && layout === 'blhd' ? shape[1] : (shape.at(-2) ?? 0)
-    const own = frequencies(() => (positions === undefined ? rows : lengthOfPositions(positions)))
-    const json = encodeConfig({ ...passed, layout }, 'options')
+    const { positions, frequencies, json } = readRotaryCall(input.shape, options)
     const call = backend.call('rotaryEmbedding').input(input).integers(positions?.data, positions?.shape)
-    return call.doubles(own).options(json).run()
+    return call.doubles(frequencies).options(json).run()
   }
 
   /** @param {unknown} options */

@@ -78,17 +78,30 @@ function checkLevel(level) {
   throw fault('BACKEND', name, expected, describe(asked))
 }
 
+/**
+ * A module as the package ships it: the start of its files' names, their URLs, and its bytes inside JavaScript.
+ *
+ * @typedef {object} Shipped
+ * @property {string} name
+ * @property {() => URL} wasm
+ * @property {() => URL} patch
+ * @property {() => Promise<import('./inlined.js').Inlined>} inlined
+ */
+
 // Literals, so that bundlers copy the files; a composed name could resolve to another file.
-const shipped = {
-  'attention.simd.wasm': () => new URL('../../packages/wasm/attention.simd.wasm', import.meta.url),
-  'attention.relaxed.patch': () => new URL('../../packages/wasm/attention.relaxed.patch', import.meta.url)
+/** @type {Shipped} */
+const complete = {
+  name: 'attention',
+  wasm: () => new URL('../../packages/wasm/attention.simd.wasm', import.meta.url),
+  patch: () => new URL('../../packages/wasm/attention.relaxed.patch', import.meta.url),
+  inlined: () => import('../../packages/wasm/attention.inline.js')
 }
 
-/** @param {keyof typeof shipped} name */
-function readShipped(name) {
+/** @param {() => URL} file @param {string} name */
+function readShipped(file, name) {
   const fs = process.getBuiltinModule('node:fs')
   try {
-    return fs.readFileSync(shipped[name]())
+    return fs.readFileSync(file())
   } catch (error) {
     // In a bundle, this code is no longer next to the file, but the package can still be resolved.
     try {
@@ -101,14 +114,15 @@ function readShipped(name) {
 
 /**
  * @param {Rejection[]} rejected  receives the reason for each variant that fails
+ * @param {Shipped} [shipped]
  * @returns {Loaded | undefined}
  */
-export function loadWasm(rejected) {
+export function loadWasm(rejected, { name, wasm, patch } = complete) {
   for (const variant of variants()) {
-    const candidate = variant === 'relaxed' ? 'attention.relaxed.patch' : 'attention.simd.wasm'
+    const candidate = variant === 'relaxed' ? `${name}.relaxed.patch` : `${name}.simd.wasm`
     try {
-      const module = readShipped('attention.simd.wasm')
-      const bytes = variant === 'relaxed' ? applyPatch(module, readShipped(candidate)) : module
+      const module = readShipped(wasm, `${name}.simd.wasm`)
+      const bytes = variant === 'relaxed' ? applyPatch(module, readShipped(patch, candidate)) : module
       return openWasm(
         compiling(() => new WebAssembly.Module(bytes)),
         rejected
@@ -138,16 +152,17 @@ function failure(kind, rejected, canWait = false) {
   return noBackend(rejected, `To fix it: ${install}${wait}`)
 }
 
-/** @param {BackendKind | undefined} kind @param {Rejection[]} rejected */
-function find(kind, rejected) {
-  return (kind === 'wasm' ? undefined : loadNative(rejected)) ?? (kind === 'native' ? undefined : loadWasm(rejected))
+/** @param {Shipped} shipped @param {BackendKind | undefined} kind @param {Rejection[]} rejected */
+function find(shipped, kind, rejected) {
+  const native = kind === 'wasm' ? undefined : loadNative(rejected)
+  return native ?? (kind === 'native' ? undefined : loadWasm(rejected, shipped))
 }
 
-/** @param {BackendKind} [kind] */
-function loadSync(kind = forcedKind()) {
+/** @param {Shipped} shipped @param {BackendKind} [kind] */
+function loadSync(shipped, kind = forcedKind()) {
   /** @type {Rejection[]} */
   const rejected = []
-  const loaded = find(kind, rejected)
+  const loaded = find(shipped, kind, rejected)
   if (!loaded) throw failure(kind, rejected, true)
   return loaded
 }
@@ -156,17 +171,18 @@ function loadSync(kind = forcedKind()) {
  * Loads a backend from the package. The asynchronous path needs no file, so it works in bundles without the file and in
  * Deno without permission to read.
  *
+ * @param {Shipped} shipped
  * @param {BackendKind} [kind]
  * @returns {Promise<Loaded>}
  */
-async function loadShipped(kind) {
+async function loadShipped(shipped, kind) {
   /** @type {Rejection[]} */
   const rejected = []
-  const loaded = find(kind, rejected)
+  const loaded = find(shipped, kind, rejected)
   if (loaded) return loaded
   if (kind === 'native') throw failure(kind, rejected)
   try {
-    return openWasm(await compileInlined(await import('../../packages/wasm/attention.inline.js')), rejected)
+    return openWasm(await compileInlined(await shipped.inlined()), rejected)
   } catch (error) {
     rejected.push({ candidate: 'the inlined module', error: toError(error) })
     throw failure(kind, rejected)
@@ -174,12 +190,13 @@ async function loadShipped(kind) {
 }
 
 /**
+ * @param {Shipped} shipped
  * @param {BackendKind} [kind]
  * @param {import('./wasm.js').Source} [source]
  * @returns {Promise<Loaded>}
  */
-async function load(kind = forcedKind(), source) {
-  if (source === undefined || kind === 'native') return loadShipped(kind)
+async function load(shipped, kind = forcedKind(), source) {
+  if (source === undefined || kind === 'native') return loadShipped(shipped, kind)
   /** @type {Rejection[]} */
   const rejected = []
   const native = kind === 'wasm' ? undefined : loadNative(rejected)
@@ -199,5 +216,16 @@ function log() {
   return (line) => console.error(line)
 }
 
-/** @type {import('../entries/entry.js').Loader} */
-export const loader = { loadSync: () => loadSync(), load, log }
+/**
+ * The loader of an entry, whose module the package ships.
+ *
+ * @param {Shipped} shipped
+ * @returns {import('../entries/entry.js').Loader}
+ */
+export const createLoader = (shipped) => ({
+  loadSync: () => loadSync(shipped),
+  load: (kind, source) => load(shipped, kind, source),
+  log
+})
+
+export const loader = createLoader(complete)

@@ -148,6 +148,17 @@ export class Resident {
     return this.#location.id
   }
 
+  /** True for an object of this backend. @param {Backend} backend */
+  isOf(backend) {
+    return this.#backend === backend
+  }
+
+  /** Identifies the object's contents: changes with each load. */
+  get version() {
+    this.use()
+    return /** @type {Location} */ (this.#location).version.key
+  }
+
   /** The kind of backend that the object lives in. */
   get backendKind() {
     this.use()
