@@ -135,9 +135,15 @@ const subpaths = {
   core: 'lib/entries/core.js',
   compat: 'lib/entries/compat.js',
   models: 'lib/entries/models.js',
+  training: 'lib/entries/training.js',
   plot: 'lib/plot/index.js',
   graphology: 'lib/graphology/index.js'
 }
+
+/** The loaders' last resort: the bytes of the modules. */
+const lastResorts = ['attention', 'attention.training'].map((name) =>
+  join(root, 'packages', 'wasm', `${name}.inline.js`)
+)
 
 /**
  * Builds the package for runtimes and test runners whose `require` does not support ES modules, such as Jest: one
@@ -158,8 +164,7 @@ export async function buildCommonJs() {
     format: 'cjs',
     platform: 'node',
     target: 'node20',
-    // The loader's last resort: the bytes of the module.
-    external: [join(root, 'packages', 'wasm', 'attention.inline.js'), 'graphology', '@huggingface/tokenizers'],
+    external: [...lastResorts, 'graphology', '@huggingface/tokenizers'],
     define: { 'import.meta.url': 'moduleUrl' },
     banner: {
       js: [
@@ -176,7 +181,7 @@ module.exports = Object.defineProperty(require('./bundle.cjs').${name}, '__esMod
     writeFileSync(join(root, 'lib', 'cjs', `${name}.cjs`), text)
     const declarations = name === 'graphology' ? 'lib/graphology/index.d.ts' : `${name}.d.ts`
     const types = readFileSync(join(root, declarations), 'utf8').replaceAll(
-      /'(?:\.\.?\/)+(index|core)\.js'/g,
+      /'(?:\.\.?\/)+(index|core|training)\.js'/g,
       "'./$1.cjs'"
     )
     writeFileSync(join(root, 'lib', 'cjs', `${name}.d.cts`), types)

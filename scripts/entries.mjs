@@ -12,6 +12,7 @@ const main = runtimes.map((name) => `lib/entries/${name}.js`)
 const core = runtimes.map((name) => `lib/entries/core-${name}.js`)
 const compat = ['', '-browser', '-external', '-workerd'].map((name) => `lib/entries/compat${name}.js`)
 const models = ['', '-browser', '-workerd'].map((name) => `lib/entries/models${name}.js`)
+const training = ['', ...runtimes.map((name) => `-${name}`)].map((name) => `lib/entries/training${name}.js`)
 
 /** The sections of index.d.ts whose declarations `/core` leaves out. */
 const BEYOND_CORE = ['Linear attention', 'Hyperbolic attention', 'Graphs']
@@ -21,7 +22,8 @@ const contracts = [
   { declarations: 'index.d.ts', entries: ['index.js', ...main], passedOn: [] },
   { declarations: 'core.d.ts', entries: core, passedOn: [] },
   { declarations: 'compat.d.ts', entries: compat, passedOn: ['lib/compat/tools.js'] },
-  { declarations: 'models.d.ts', entries: models, passedOn: [] }
+  { declarations: 'models.d.ts', entries: models, passedOn: [] },
+  { declarations: 'training.d.ts', entries: training, passedOn: [] }
 ]
 
 /**

@@ -246,7 +246,9 @@ async function checkForConsumers(file) {
     'attention.simd.wasm',
     'attention.relaxed.patch',
     'attention.core.simd.wasm',
-    'attention.core.relaxed.patch'
+    'attention.core.relaxed.patch',
+    'attention.training.simd.wasm',
+    'attention.training.relaxed.patch'
   ])
 }
 

@@ -16,10 +16,11 @@ const BELOW = /** @type {Record<string, string[]>} */ ({
   loaders: ['runtime', 'checks'],
   face: ['runtime', 'weights', 'names', 'checks'],
   models: ['face', 'runtime', 'weights', 'names', 'checks'],
+  training: ['face', 'runtime', 'weights', 'names', 'checks'],
   graphology: ['checks'],
   plot: ['checks'],
   compat: ['face', 'checks'],
-  entries: ['compat', 'models', 'face', 'loaders', 'runtime', 'checks'],
+  entries: ['compat', 'models', 'training', 'face', 'loaders', 'runtime', 'checks'],
   cli: ['entries', 'plot', 'face', 'names', 'loaders', 'runtime', 'weights', 'checks']
 })
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import test from 'ava'
 import ts from 'typescript'
 
-const files = ['index.d.ts', 'plot.d.ts', 'compat.d.ts', 'models.d.ts', 'lib/graphology/index.d.ts']
+const files = ['index.d.ts', 'plot.d.ts', 'compat.d.ts', 'models.d.ts', 'training.d.ts', 'lib/graphology/index.d.ts']
 
 /**
  * The lines of optional members that may be null, but not undefined.

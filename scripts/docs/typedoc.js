@@ -9,6 +9,7 @@ const guides = [
   're-rank',
   'look-at-attention',
   'models',
+  'training',
   'mechanisms',
   'masks-and-shapes',
   'pytorch-weights',
@@ -35,9 +36,14 @@ const written = guides.filter((path) => existsSync(join(root, path)))
 /** @type {Partial<import('typedoc').TypeDocOptions>} */
 export default {
   name: '@ruvector/attention',
-  entryPoints: ['index.d.ts', 'plot.d.ts', 'compat.d.ts', 'models.d.ts', 'lib/graphology/index.d.ts'].map((path) =>
-    join(root, path)
-  ),
+  entryPoints: [
+    'index.d.ts',
+    'plot.d.ts',
+    'compat.d.ts',
+    'models.d.ts',
+    'training.d.ts',
+    'lib/graphology/index.d.ts'
+  ].map((path) => join(root, path)),
   // Declarations only, so that nothing has to be built first.
   tsconfig: join(root, 'scripts', 'docs', 'tsconfig.json'),
   readme: join(root, 'README.md'),

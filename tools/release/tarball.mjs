@@ -17,13 +17,13 @@ const LICENSES = ['LICENSE-APACHE', 'LICENSE-MIT']
 /** The contents of the root package. */
 const ROOT_FILES = [
   /^(package\.json|README\.md|CHANGELOG\.md|LICENSE-(MIT|APACHE))$/,
-  /^(index\.js|(index|compat|models|plot)\.d\.ts)$/,
+  /^(index\.js|(index|compat|models|plot|training)\.d\.ts)$/,
   /^lib\/([a-z-]+\/)*[a-z-]+\.js$/,
   /^lib\/graphology\/index\.d\.ts$/,
   /^lib\/cjs\/[a-z]+\.(cjs|d\.cts)$/,
   /^benchmark\/([a-z-]+\/)*[a-z\d-]+\.(js|css|py|d\.ts)$/,
   /^benchmark\/package\.json$/,
-  /^packages\/wasm\/attention\.(js|worker\.js|(core\.)?(inline\.js|simd\.wasm|relaxed\.patch))$/
+  /^packages\/wasm\/attention\.(js|worker\.js|((core|training)\.)?(inline\.js|simd\.wasm|relaxed\.patch))$/
 ]
 
 /**

@@ -1,0 +1,274 @@
+// `vjp`: computes an output, and keeps what the gradients of the inputs and parameters are computed from.
+
+import { AttentionError, describe, fault, isArray, isFunction, isObject } from '../checks/errors.js'
+import { checkTensor, formatShape } from '../checks/tensor.js'
+import { pickOptions } from '../checks/options.js'
+import { residents } from '../face/callable.js'
+import { Layer, disposeSymbol, residentOf } from '../face/layers.js'
+import { Watch, throwIfAborted, watchOf } from '../runtime/async/watch.js'
+import { FUNCTIONS } from './functions.js'
+import { LAYERS } from './layers.js'
+import { SPACE_FUNCTIONS, attentionObject, hyperbolicAttention, linearAttention, spaceFunction } from './mechanisms.js'
+import { Recorder } from './recorder.js'
+import { Inputs, Parameters } from './scope.js'
+import { Value } from './tape.js'
+
+/** @typedef {import('../checks/tensor.js').Checked} Checked */
+/** @typedef {import('../runtime/resident.js').Resident} Resident */
+/** @typedef {import('./tape.js').Gradients} PulledGradients */
+/**
+ * How a target is recorded, and how it is called if that fails, for the error of the call itself.
+ *
+ * @typedef {object} Plan
+ * @property {Resident} [resident]
+ * @property {() => Parameters} [parameters]
+ * @property {(recorder: Recorder, inputs: Inputs, parameters: Parameters) => Value} record
+ * @property {() => unknown} call
+ */
+
+/**
+ * The gradients of a call.
+ *
+ * @typedef {{ inputs: Record<string, Checked | Checked[]>, parameters: Record<string, Checked> }} AllGradients
+ */
+
+const NO_PARAMETERS = new Parameters(new Map())
+
+/** @param {string} actual */
+const noGradient = (actual) =>
+  fault('OPTION', 'target', 'a layer, a mechanism or a function that has gradients, of this API', actual)
+
+/** @param {string} what */
+const ofAnother = (what) =>
+  fault('OPTION', 'target', `${what} of this API: one entry's loadBackend makes both`, `${what} of another API`)
+
+/**
+ * @param {import('../runtime/backend.js').Backend} backend
+ * @param {Record<string, any>} api  of the same backend
+ */
+export function createVjp(backend, api) {
+  /** The functions that have gradients, with their names. */
+  const names = new Map([...FUNCTIONS.keys()].map((name) => [api[name], name]))
+
+  /**
+   * @param {object} layer
+   * @param {readonly unknown[]} args
+   * @returns {Plan}
+   */
+  function planLayer(layer, args) {
+    const resident = residentOf(/** @type {any} */ (layer))
+    if (!resident.isOf(backend)) throw ofAnother('a layer')
+    const { operation, config } = resident.layout()
+    const trace = LAYERS.get(operation)
+    if (trace === undefined) throw noGradient(layer.constructor.name)
+    return {
+      resident,
+      parameters: () => Parameters.of(layer, resident),
+      record: (recorder, inputs, parameters) => trace(recorder, inputs, { layer, resident, config, parameters }, args),
+      call: () => /** @type {any} */ (layer).forward(...args)
+    }
+  }
+
+  /**
+   * @param {any} space
+   * @param {unknown} name
+   * @param {readonly unknown[]} args
+   * @returns {Plan}
+   */
+  function planSpace(space, name, args) {
+    if (!isObject(space) || !(space instanceof api.HyperbolicAttention)) {
+      throw fault('OPTION', 'target[0]', 'a HyperbolicAttention of this API', describe(space))
+    }
+    if (typeof name !== 'string' || !SPACE_FUNCTIONS.includes(name)) {
+      const expected = SPACE_FUNCTIONS.map((known) => `'${known}'`).join(', ')
+      throw fault('OPTION', 'target[1]', `a function of the space that has gradients: ${expected}`, describe(name))
+    }
+    const resident = /** @type {Resident} */ (residents.get(space))
+    return {
+      resident,
+      record: (recorder, inputs) => spaceFunction(recorder, inputs, resident, name, args),
+      call: () => /** @type {any} */ (space)[name](...args)
+    }
+  }
+
+  /**
+   * @param {any} target
+   * @param {readonly unknown[]} args
+   * @returns {Plan}
+   */
+  function planObject(target, args) {
+    const call = () => target.forward(...args)
+    const { ScaledDotProductAttention, FlashAttention, LinearAttention, HyperbolicAttention } = api
+    if (target instanceof ScaledDotProductAttention || target instanceof FlashAttention) {
+      const record = (/** @type {Recorder} */ recorder, /** @type {Inputs} */ inputs) =>
+        /** @type {Value} */ (attentionObject(recorder, inputs, target, args))
+      return { record, call }
+    }
+    const traces = new Map([
+      [LinearAttention, linearAttention],
+      [HyperbolicAttention, hyperbolicAttention]
+    ])
+    const trace = traces.get(target.constructor)
+    const resident = residents.get(target)
+    if (trace === undefined || resident === undefined) {
+      throw resident === undefined ? noGradient(describe(target)) : ofAnother('a mechanism')
+    }
+    return { resident, record: (recorder, inputs) => trace(recorder, inputs, resident, args), call }
+  }
+
+  /**
+   * @param {unknown} target
+   * @param {readonly unknown[]} args
+   * @returns {Plan}
+   */
+  function plan(target, args) {
+    if (isFunction(target)) {
+      const name = names.get(target)
+      const trace = FUNCTIONS.get(name ?? '')
+      if (trace === undefined) throw FUNCTIONS.has(target.name) ? ofAnother('a function') : noGradient(target.name)
+      return { record: (recorder, inputs) => trace(recorder, inputs, args), call: () => target(...args) }
+    }
+    if (isArray(target)) return planSpace(target[0], target[1], args)
+    if (!isObject(target)) throw noGradient(describe(target))
+    return target instanceof Layer ? planLayer(target, args) : planObject(target, args)
+  }
+
+  /**
+   * @param {unknown} target
+   * @param {...unknown} args
+   */
+  function vjp(target, ...args) {
+    const { resident, parameters: read, record, call } = plan(target, args)
+    const recorder = new Recorder(backend)
+    const inputs = new Inputs()
+    const version = resident?.version
+    const parameters = read?.() ?? NO_PARAMETERS
+    /** @type {Value} */
+    let output
+    try {
+      output = record(recorder, inputs, parameters)
+      const { unused } = parameters
+      if (unused !== undefined) throw fault('OPTION', unused, 'none: this parameter has no gradient yet', 'a parameter')
+    } catch (error) {
+      // The call itself words its errors for its caller; only options without gradient are refused here.
+      if (error instanceof AttentionError && !isRefusal(error)) call()
+      throw error
+    }
+    const check = () => {
+      if (resident !== undefined && resident.version !== version) {
+        throw spent('this', 'a layer with the parameters of the call', 'a layer whose parameters were changed since')
+      }
+    }
+    return new Vjp(recorder, output, { inputs, parameters, check })
+  }
+
+  return vjp
+}
+
+/** @param {AttentionError} error */
+const isRefusal = ({ expected = '' }) => expected.startsWith('none: ')
+
+/**
+ * @param {string} argument
+ * @param {string} expected
+ * @param {string} actual
+ */
+function spent(argument, expected, actual) {
+  const message = `${argument}: expected ${expected}, got ${actual}; call vjp again`
+  return new AttentionError('DISPOSED', { argument, expected, actual, message })
+}
+
+class Vjp {
+  /** @type {Recorder | undefined} */
+  #recorder
+  #value
+  #scope
+  #output
+
+  /**
+   * @param {Recorder} recorder
+   * @param {Value} value  the output
+   * @param {{ inputs: Inputs, parameters: Parameters, check: () => void }} scope
+   */
+  constructor(recorder, value, scope) {
+    this.#recorder = recorder
+    this.#value = value
+    this.#scope = scope
+    // The tape keeps its own, which the caller cannot change.
+    this.#output = { data: value.data.slice(), shape: [...value.shape] }
+  }
+
+  get output() {
+    return this.#output
+  }
+
+  /**
+   * Checks the arguments of a backward pass, and takes the tape, which serves once.
+   *
+   * @param {unknown} gradient
+   */
+  #start(gradient) {
+    if (this.#recorder === undefined) throw spent('this', 'a vjp that was not used', 'one that was used or disposed')
+    this.#scope.check()
+    const { data, shape } = checkTensor('gradient', gradient)
+    if (`${shape}` !== `${this.#value.shape}`) {
+      throw fault('SHAPE', 'gradient', `the output's ${formatShape(this.#value.shape)}`, formatShape(shape))
+    }
+    const { tape } = this.#recorder
+    this.#recorder = undefined
+    const steps = tape.length
+    return { steps, pass: tape.backward(this.#value, { data: data.slice(), shape }) }
+  }
+
+  /**
+   * @param {ReturnType<import('./tape.js').Tape['backward']> extends Generator<any, infer Sums, any> ? Sums : never} sums
+   * @returns {AllGradients}
+   */
+  #finish(sums) {
+    const { inputs, parameters } = this.#scope
+    /** @param {Value | Value[]} value */
+    const finish = (value) => (value instanceof Value ? sums.finish(value) : value.map((part) => sums.finish(part)))
+    return {
+      inputs: Object.fromEntries([...inputs.values].map(([name, value]) => [name, finish(value)])),
+      parameters: Object.fromEntries(parameters.trained.map(([name, value]) => [name, sums.finish(value)]))
+    }
+  }
+
+  /** @param {unknown} gradient */
+  backward(gradient) {
+    const { pass } = this.#start(gradient)
+    let step = pass.next()
+    while (!step.done) step = pass.next(step.value.run())
+    return this.#finish(step.value)
+  }
+
+  /**
+   * @param {unknown} gradient
+   * @param {unknown} [options]
+   */
+  async backwardAsync(gradient, options) {
+    const { signal, onProgress } = watchOf(pickOptions(options, ['signal', 'onProgress']))
+    const { steps, pass } = this.#start(gradient)
+    let done = 0
+    let step = pass.next()
+    while (!step.done) {
+      const watch = new Watch()
+      watch.signal = signal
+      const results = await step.value.later(watch)
+      throwIfAborted(signal)
+      onProgress?.(++done / Math.max(steps, done))
+      step = pass.next(results)
+    }
+    onProgress?.(1)
+    return this.#finish(step.value)
+  }
+
+  dispose() {
+    this.#recorder?.tape.clear()
+    this.#recorder = undefined
+  }
+
+  [disposeSymbol]() {
+    this.dispose()
+  }
+}
