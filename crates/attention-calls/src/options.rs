@@ -246,7 +246,7 @@ impl<'de> de::MapAccess<'de> for Members<'_, 'de> {
     }
 }
 
-/// The items of a list of fixed length. Missing items read as `null`, which no option accepts as an integer.
+/// The items of a list whose length the type or the visitor fixes. Missing items read as `null`, which no option accepts as an integer.
 struct Items<'a, 'de> {
     given: Given<'a, 'de>,
     items: &'a [Json<'de>],
@@ -262,6 +262,10 @@ impl<'de> de::SeqAccess<'de> for Items<'_, 'de> {
         let json = self.items.get(self.next).unwrap_or(&NOTHING);
         self.next += 1;
         seed.deserialize(Given { json, ..self.given }).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.items.len().checked_sub(self.next)
     }
 }
 
@@ -290,13 +294,15 @@ impl<'de> Deserializer<'de> for Root<'_, 'de> {
 impl<'de> Deserializer<'de> for Given<'_, 'de> {
     type Error = Fault;
 
-    /// Reads an option that is a plain value or an object.
+    /// Reads an option of more than one form.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
-        let found = match (&self.json.value, self.json.string(), self.json.members()) {
-            (&Value::Boolean(value), ..) => visitor.visit_bool(value),
-            (_, Some(text), _) => visitor.visit_str(text),
-            (.., Some(members)) => visitor.visit_map(Members { rest: members.iter(), value: None }),
-            _ => visitor.visit_unit(),
+        let found = match &self.json.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Boolean(value) => visitor.visit_bool(*value),
+            Value::Number => visitor.visit_f64(self.number()),
+            Value::String(text) => visitor.visit_str(text),
+            Value::Array(items) => visitor.visit_seq(Items { given: self, items, next: 0 }),
+            Value::Object(members) => visitor.visit_map(Members { rest: members.iter(), value: None }),
         };
         found.map_err(|Fault(error)| match &*error.argument {
             "" => self.fault(&error.expected),
