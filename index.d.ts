@@ -2505,10 +2505,25 @@ export declare class HyperbolicAttention implements Disposable {
 
 // ── Graphs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** The ends of edges: two lists, or the tensor `edge_index [2,K]` of PyTorch Geometric. */
+export type EdgeEnds =
+  | { source: ArrayLike<number | bigint>; target: ArrayLike<number | bigint>; edgeIndex?: null | undefined }
+  | {
+      edgeIndex: { data: ArrayLike<number | bigint>; shape: readonly number[] }
+      source?: null | undefined
+      target?: null | undefined
+    }
+
+/** The number of nodes: of one set, or of a set of sources and a set of targets. */
+export type NodeCounts =
+  | { numNodes: number; numSources?: null | undefined; numTargets?: null | undefined }
+  | { numSources: number; numTargets: number; numNodes?: null | undefined }
+
 /**
- * Edges `source → target` between nodes `0` to `numNodes − 1`, in the backend's memory: free it with `using` or
- * dispose(); a finalizer is the fallback. Messages flow from source to target, as in PyTorch Geometric. Duplicate edges
- * and self-loops are kept. Letters in shapes: `N` nodes, `K` edges, `H` heads.
+ * Edges `source → target` between nodes `0` to `numNodes − 1`, or from `numSources` sources to `numTargets` targets, in
+ * the backend's memory: free it with `using` or dispose(); a finalizer is the fallback. Messages flow from source to
+ * target, as in PyTorch Geometric. Duplicate edges and self-loops are kept. Letters in shapes: `N` nodes, `K` edges,
+ * `H` heads; with two node sets, inputs have a row for each source and results one for each target.
  *
  * @example
  * ```js
@@ -2520,21 +2535,22 @@ export declare class HyperbolicAttention implements Disposable {
 export declare class Graph implements Disposable {
   private constructor()
   /**
-   * Creates a graph from edges `source[k] → target[k]`. The arrays are copied. Memory grows only with the number of
-   * edges.
+   * Creates a graph from edges `source[k] → target[k]`, or from both rows of `edgeIndex`. The arrays are copied. Memory
+   * grows only with the number of edges.
    *
-   * @throws {AttentionError} OPTION for an edge with an invalid node, named by its index (`source[3]`), and for
-   * `numNodes` outside 0 to 2^31 − 1; SHAPE if the lengths differ; DTYPE, MEMORY
+   * @throws {AttentionError} OPTION for an edge with an invalid node, named by its index (`source[3]`), and for a number
+   * of nodes outside 0 to 2^31 − 1; SHAPE if the lengths differ; DTYPE, MEMORY
    */
-  static fromEdges(edges: {
-    numNodes: number
-    source: ArrayLike<number | bigint>
-    target: ArrayLike<number | bigint>
-  }): Graph
+  static fromEdges(edges: NodeCounts & EdgeEnds): Graph
+  /** The number of nodes, in both sets if there are two. */
   readonly numNodes: number
+  /** The number of nodes that edges can come from. */
+  readonly numSources: number
+  /** The number of nodes that edges can lead to. */
+  readonly numTargets: number
   readonly numEdges: number
   /**
-   * The number of incoming edges per node.
+   * The number of incoming edges per target.
    *
    * @throws {AttentionError} MEMORY, DISPOSED
    */
@@ -2551,9 +2567,46 @@ export declare class Graph implements Disposable {
 }
 
 /**
+ * Draws subgraphs for training and inference in batches, like `NeighborLoader` of PyTorch Geometric: up to `fanouts[0]`
+ * incoming edges of each given node, then up to `fanouts[1]` of each node found, and so on, where −1 means all. The
+ * n-th call of a sampler depends only on the seed, on n and on the nodes, on every backend.
+ *
+ * @throws {AttentionError} OPTION for a graph with two node sets, a fanout that is neither −1 nor at least 1, and any
+ * other invalid configuration; DTYPE, DISPOSED
+ *
+ * @example
+ * ```js
+ * import { Graph, NeighborSampler } from '@ruvector/attention'
+ * const graph = Graph.fromEdges({ source: [0, 1, 2], target: [3, 3, 0], numNodes: 4 })
+ * const { nodes, edges } = new NeighborSampler(graph, { fanouts: [2, 1] }).sample([3])
+ * console.log(nodes, edges) // Int32Array(4) [ 3, 0, 1, 2 ] Int32Array(3) [ 0, 1, 2 ]
+ * ```
+ */
+export declare class NeighborSampler {
+  /**
+   * @param config.fanouts The number of edges per node in each hop.
+   * @param config.seed Default: 0.
+   * @param config.replace Draw with replacement: exactly so many edges of each node that has any. Default: false.
+   */
+  constructor(
+    graph: Graph,
+    config: { fanouts: ArrayLike<number>; seed?: number | null | undefined; replace?: boolean | null | undefined }
+  )
+  /**
+   * Draws the subgraph around some nodes. `nodes` holds the given nodes, then those found; node `i` of `graph` is
+   * `nodes[i]` of the whole graph, and edge `k` of `graph` is edge `edges[k]` of the whole: the rows of `x` and
+   * `edgeAttr` to take. The first `nodes.length` rows of a layer's output belong to the given nodes.
+   *
+   * @throws {AttentionError} OPTION for a node that does not exist or is given twice, named by its index; DTYPE, MEMORY,
+   * DISPOSED
+   */
+  sample(nodes: ArrayLike<number>): { nodes: Int32Array; graph: Graph; edges: Int32Array }
+}
+
+/**
  * For each node, reduces `edgeWeight · x[source]` over its incoming edges to the sum, mean, maximum or minimum, feature
- * by feature: `x [N, ...]` gives `[N, ...]`. A node without incoming edges gets zeros; a NaN affects the nodes that it
- * reaches.
+ * by feature: `x [N, ...]` gives `[N, ...]`, and with two node sets `x [numSources, ...]` gives `[numTargets, ...]`. A
+ * node without incoming edges gets zeros; a NaN affects the nodes that it reaches.
  *
  * @param options.reduce Default: 'sum'.
  * @param options.edgeWeight `[K]`, or `[K,H]` for the heads of `x [N,H,...]`, in the order of the given edges, such as
@@ -2603,12 +2656,16 @@ export interface GraphOptions {
   seed?: number | null | undefined
 }
 
+/** The features of all nodes, or of the sources and of the targets of edges. */
+export type NodeFeatures = Tensor | readonly [xSource: Tensor, xTarget: Tensor]
+
 export interface GraphOutput {
   /** `[N, width]`. */
   output: Tensor
   /**
    * `[K′,H]`: the weights of the given edges, in their order. If the layer adds self-loops, self-loops among the given
-   * edges are omitted, and those of the nodes 0 to `N − 1` follow. PyTorch Geometric returns the same edge order.
+   * edges are omitted, and those of the nodes 0 to `N − 1` follow; with two node sets, of the numbers that both sets
+   * have. PyTorch Geometric returns the same edge order.
    * Dropped weights are 0, except in {@link GraphTransformer}, which returns weights before dropout.
    */
   weights?: Tensor
@@ -2623,30 +2680,32 @@ export type GraphResult<Options> = GraphOutput & Pick<Required<GraphOutput>, Req
  */
 export declare abstract class GraphLayer extends Layer {
   /** The configuration, including all defaults; `edgeFeatures` is null if edges have none. */
-  readonly config: Readonly<Record<string, number | boolean | string | null>>
+  readonly config: Readonly<Record<string, number | boolean | string | null | readonly [number, number]>>
   /**
-   * `x [N,inFeatures]` gives `output [N,outFeatures]`, or `[N,numHeads·outFeatures]` if heads are concatenated.
+   * `x [N,inFeatures]` gives `output [N,outFeatures]`, or `[N,numHeads·outFeatures]` if heads are concatenated. With two
+   * node sets, `x` is a tensor for the sources and one for the targets, and the output has a row for each target.
+   * {@link GraphConvolution} takes one node set.
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
    */
   forward<const Options extends GraphOptions & { weights: true }>(
     graph: Graph,
-    x: Tensor,
+    x: NodeFeatures,
     options: KnownOptions<Options, GraphOptions>
   ): GraphResult<Options>
-  forward(graph: Graph, x: Tensor, options?: GraphOptions | null): GraphOutput
+  forward(graph: Graph, x: NodeFeatures, options?: GraphOptions | null): GraphOutput
   /** Asynchronous `forward`: see {@link AsyncOptions}. */
   forwardAsync<const Options extends (GraphOptions & AsyncOptions) & { weights: true }>(
     graph: Graph,
-    x: Tensor,
+    x: NodeFeatures,
     options: KnownOptions<Options, GraphOptions & AsyncOptions>
   ): Promise<GraphResult<Options>>
-  forwardAsync(graph: Graph, x: Tensor, options?: (GraphOptions & AsyncOptions) | null): Promise<GraphOutput>
+  forwardAsync(graph: Graph, x: NodeFeatures, options?: (GraphOptions & AsyncOptions) | null): Promise<GraphOutput>
 }
 
-interface GraphConfig {
-  /** Number of node features. */
-  inFeatures: number
+interface GraphConfig<InFeatures = number | readonly [source: number, target: number]> {
+  /** Number of node features; of sources and of targets if these differ or have weights of their own. */
+  inFeatures: InFeatures
   /** Number of output features, per head if the layer has heads. */
   outFeatures: number
   /** Use biases. Default: true. */
@@ -2682,13 +2741,25 @@ interface GraphHeads extends GraphConfig {
  * ```
  */
 export declare class GraphConvolution extends GraphLayer {
-  /** @param config.addSelfLoops Add a self-loop of weight 1 to each node without one. Default: true. */
-  constructor(config: GraphConfig & { addSelfLoops?: boolean | null | undefined })
+  /**
+   * @param config.normalize Divide by the square roots of the degrees. Default: true.
+   * @param config.addSelfLoops Add a self-loop of weight 1 to each node without one; requires `normalize`, which is its
+   * default.
+   * @param config.improved Add self-loops of weight 2 in calls with `edgeWeight`. As in PyTorch Geometric, it has no
+   * effect in other calls. Default: false.
+   */
+  constructor(
+    config: GraphConfig<number> & {
+      normalize?: boolean | null | undefined
+      addSelfLoops?: boolean | null | undefined
+      improved?: boolean | null | undefined
+    }
+  )
 }
 
 /**
- * `SAGEConv`: combines the mean or maximum of the neighbors' features with the node's own (Hamilton, Ying & Leskovec
- * 2017).
+ * `SAGEConv`: combines the mean, sum, maximum or minimum of the neighbors' features with the node's own (Hamilton, Ying
+ * & Leskovec 2017).
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
  *
@@ -2703,10 +2774,17 @@ export declare class GraphConvolution extends GraphLayer {
 export declare class GraphSage extends GraphLayer {
   /**
    * @param config.reduce Default: 'mean'.
+   * @param config.rootWeight Add a product with the node's own features. Default: true.
+   * @param config.project Pass the neighbors' features through a linear layer and ReLU first. Default: false.
    * @param config.normalize Scale each output to length 1. Default: false.
    */
   constructor(
-    config: GraphConfig & { reduce?: 'mean' | 'max' | null | undefined; normalize?: boolean | null | undefined }
+    config: GraphConfig & {
+      reduce?: 'sum' | 'mean' | 'max' | 'min' | null | undefined
+      rootWeight?: boolean | null | undefined
+      project?: boolean | null | undefined
+      normalize?: boolean | null | undefined
+    }
   )
 }
 
@@ -2727,14 +2805,19 @@ export declare class GraphAttention extends GraphLayer {
   /**
    * @param config.version Default: 2.
    * @param config.negativeSlope Slope of the leaky ReLU below 0, from 0 to 1. Default: 0.2.
-   * @param config.addSelfLoops Replace self-loops among the edges by one self-loop per node, whose features are the
-   * mean of the features of the node's other incoming edges. Default: true.
+   * @param config.addSelfLoops Replace self-loops among the edges by one self-loop per node; with two node sets, by an
+   * edge between the nodes of each number that both sets have. Default: true.
+   * @param config.fillValue Every feature of these self-loops; 'mean' takes the mean of the features of the node's other
+   * incoming edges. Default: 'mean'.
+   * @param config.residual Add a product with the node's own features. Default: false.
    */
   constructor(
     config: GraphHeads & {
       version?: 1 | 2 | null | undefined
       negativeSlope?: number | null | undefined
       addSelfLoops?: boolean | null | undefined
+      fillValue?: 'mean' | number | null | undefined
+      residual?: boolean | null | undefined
     }
   )
 }

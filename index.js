@@ -26,6 +26,7 @@ export const {
   Linear,
   LinearAttention,
   MultiHeadAttention,
+  NeighborSampler,
   PerformanceMonitor,
   ScaledDotProductAttention,
   SelfAttention,

@@ -410,14 +410,21 @@ function twins(name, of, args) {
 /** A function of the API. @param {string} name @param {Entry['args']} args @returns {Record<string, Entry>} */
 const call = (name, args) => ({ [name]: { of: (w) => w.api, name, args } })
 
-/** @param {World} w */
-function graph(w) {
-  const numNodes = w.r.int(1, 5)
+/** @param {World} w @param {boolean} [hasTwoSets] */
+function graph(w, hasTwoSets = false) {
+  const numSources = w.r.int(1, 5)
+  const numTargets = hasTwoSets ? w.r.int(1, 5) : numSources
   const count = w.r.int(0, 8)
-  const nodes = () => w.ints(count, 0, numNodes - 1)
-  const made = w.keep(w.api.Graph.fromEdges({ numNodes, source: nodes(), target: nodes() }))
-  return { graph: made, numNodes, count }
+  const source = w.ints(count, 0, numSources - 1)
+  const target = w.ints(count, 0, numTargets - 1)
+  const counts = hasTwoSets ? { numSources, numTargets } : { numNodes: numSources }
+  const ends = w.r.pick([{ source, target }, { edgeIndex: { data: [...source, ...target], shape: [2, count] } }])
+  const made = w.keep(w.api.Graph.fromEdges({ ...counts, ...ends }))
+  return { graph: made, numSources, numTargets, count }
 }
+
+/** @param {World} w */
+const fanouts = (w) => w.r.pick([[2], [-1, 1], Int32Array.of(3, 2)])
 
 /** @param {World} w */
 const graphConfig = (w) => ({
@@ -437,31 +444,52 @@ const graphHeads = (w) => ({
   })
 })
 
+/** Features of two node sets, if any. @param {World} w */
+const inFeatures = (w) => w.some({ inFeatures: () => [w.r.int(1, 4), w.r.int(1, 4)] })
+
 /** @type {Record<string, (w: World) => any>} */
 const graphLayers = {
-  GraphConvolution: (w) => ({ ...graphConfig(w), ...w.some({ addSelfLoops: () => w.r.chance(0.5) }) }),
+  GraphConvolution: (w) => ({
+    ...graphConfig(w),
+    ...w.r.pick([{ normalize: false }, w.some({ addSelfLoops: () => w.r.chance(0.5), improved: () => true })])
+  }),
   GraphSage: (w) => ({
     ...graphConfig(w),
-    ...w.some({ reduce: () => w.r.pick(['mean', 'max']), normalize: () => true })
+    ...inFeatures(w),
+    ...w.some({
+      reduce: () => w.r.pick(['sum', 'mean', 'max', 'min']),
+      normalize: () => true,
+      rootWeight: () => false,
+      project: () => true
+    })
   }),
   GraphAttention: (w) => ({
     ...graphHeads(w),
-    ...w.some({ version: () => w.r.int(1, 2), negativeSlope: () => 0.1, addSelfLoops: () => w.r.chance(0.5) })
+    ...inFeatures(w),
+    ...w.some({
+      version: () => w.r.int(1, 2),
+      negativeSlope: () => 0.1,
+      addSelfLoops: () => w.r.chance(0.5),
+      fillValue: () => w.r.pick(['mean', 0.5]),
+      residual: () => true
+    })
   }),
-  GraphTransformer: (w) => ({ ...graphHeads(w), ...w.some({ beta: () => true }) })
+  GraphTransformer: (w) => ({ ...graphHeads(w), ...inFeatures(w), ...w.some({ beta: () => true }) })
 }
 
 /** @param {World} w @param {any} layer */
 function graphCall(w, layer) {
-  const { graph: edges, numNodes, count } = graph(w)
   const { inFeatures, edgeFeatures, numHeads } = layer.config
+  const { graph: edges, numSources, numTargets, count } = graph(w, typeof inFeatures !== 'number')
   const options = w.some({ weights: () => true, seed: () => w.r.int(0, 9) })
   if (numHeads === undefined) delete options.weights
   if (numHeads === undefined && 'addSelfLoops' in layer.config && w.r.chance(0.4))
     options.edgeWeight = w.floats(count).map(Math.abs)
   return [
     edges,
-    w.tensor([numNodes, inFeatures]),
+    typeof inFeatures === 'number'
+      ? w.tensor([numSources, inFeatures])
+      : [w.tensor([numSources, inFeatures[0]]), w.tensor([numTargets, inFeatures[1]])],
     { ...options, ...(edgeFeatures && { edgeAttr: w.tensor([count, edgeFeatures]) }) }
   ]
 }
@@ -1011,10 +1039,10 @@ export const entries = {
   ...call('computeStats', (w) => [w.r.pick([w.tensor([w.dim(), 2]), w.floats(w.dim())])]),
   ...call('normalize', (w) => [w.tensor([w.dim(), w.dim()]), w.some({ epsilon: () => 1e-3 })]),
   ...call('propagate', (w) => {
-    const { graph: made, numNodes, count } = graph(w)
+    const { graph: made, numSources, count } = graph(w, w.r.chance(0.3))
     return [
       made,
-      w.tensor([numNodes, w.dim()]),
+      w.tensor([numSources, w.dim()]),
       w.some({
         reduce: () => w.r.pick(['sum', 'mean', 'max', 'min']),
         edgeWeight: () => w.r.pick([w.floats(count), w.tensor([count]), w.tensor([count, 1])])
@@ -1238,6 +1266,18 @@ export const entries = {
   'Graph.inDegrees': { of: (w) => graph(w).graph, name: 'inDegrees', args: () => [] },
   'Graph.reverse': { of: (w) => graph(w).graph, name: 'reverse', args: () => [] },
   'Graph.numNodes': { of: (w) => graph(w).graph, name: 'numNodes', args: () => [] },
+  'Graph.numSources': { of: (w) => graph(w).graph, name: 'numSources', args: () => [] },
+  'Graph.numTargets': { of: (w) => graph(w, true).graph, name: 'numTargets', args: () => [] },
+  'new NeighborSampler': {
+    of: (w) => w.api.NeighborSampler,
+    isNew: true,
+    args: (w) => [graph(w).graph, { fanouts: fanouts(w), ...w.some({ seed: () => 5, replace: () => true }) }]
+  },
+  'NeighborSampler.sample': {
+    of: (w) => new w.api.NeighborSampler(graph(w).graph, { fanouts: fanouts(w) }),
+    name: 'sample',
+    args: () => [[0]]
+  },
   'Graph.numEdges': { of: (w) => graph(w).graph, name: 'numEdges', args: () => [] },
   'Graph.dispose': { of: (w) => graph(w).graph, name: 'dispose', args: () => [] },
   'new GraphLayer': {

@@ -151,8 +151,9 @@ function layersOf(attention, { features, outputs, heads, edgeFeatures, flag, see
   return [
     { layer: new attention.GraphConvolution({ ...sizes, addSelfLoops: flag }), takes: 'edgeWeight' },
     { layer: new attention.GraphSage({ ...sizes, reduce: flag ? 'max' : 'mean', normalize: flag }), takes: '' },
+    { layer: new attention.GraphSage({ ...sizes, reduce: 'sum', project: flag, rootWeight: !flag }), takes: '' },
     { layer: new attention.GraphAttention({ ...attends, version: 1, addSelfLoops: flag }), takes: 'edgeAttr' },
-    { layer: new attention.GraphAttention({ ...attends, addSelfLoops: flag }), takes: 'edgeAttr' },
+    { layer: new attention.GraphAttention({ ...attends, addSelfLoops: flag, residual: flag }), takes: 'edgeAttr' },
     { layer: new attention.GraphTransformer({ ...attends, beta: flag }), takes: 'edgeAttr' }
   ]
 }
@@ -578,8 +579,57 @@ onBothBackends((kind, attention) => {
         () => new GraphSage({ ...sizes, ...any({ heads: 2 }) }),
         'OPTION',
         'heads',
-        "'inFeatures', 'outFeatures', 'reduce', 'normalize', 'useBias' or 'seed'",
+        "'inFeatures', 'outFeatures', 'reduce', 'rootWeight', 'project', 'normalize', 'useBias' or 'seed'",
         'an unknown name'
+      ],
+      [
+        () => new GraphConvolution({ ...sizes, normalize: false, addSelfLoops: true }),
+        'OPTION',
+        'addSelfLoops',
+        'false, as normalize is false',
+        'true'
+      ],
+      [
+        () => new GraphAttention({ ...sizes, fillValue: any('add') }),
+        'OPTION',
+        'fillValue',
+        "'mean' or a finite number",
+        '"add"'
+      ],
+      [
+        () => new GraphAttention({ ...sizes, fillValue: NaN }),
+        'OPTION',
+        'fillValue',
+        "'mean' or a finite number",
+        'NaN'
+      ],
+      [
+        () => new GraphSage({ inFeatures: [2, 0], outFeatures: 2 }),
+        'OPTION',
+        'inFeatures',
+        'two integers of at least 1, [source, target]',
+        '[2,0]'
+      ],
+      [
+        () => new GraphSage({ inFeatures: any([2, 3, 4]), outFeatures: 2 }),
+        'OPTION',
+        'inFeatures',
+        'two integers of at least 1, [source, target]',
+        '[2,3,4]'
+      ],
+      [
+        () => new GraphSage({ inFeatures: any('2'), outFeatures: 2 }),
+        'OPTION',
+        'inFeatures',
+        'an integer of at least 1, or two of them, [source, target]',
+        '"2"'
+      ],
+      [
+        () => new GraphConvolution({ inFeatures: any([2, 3]), outFeatures: 2 }),
+        'OPTION',
+        'inFeatures',
+        'an integer of at least 1',
+        '[2,3]'
       ]
     ]
     for (const [call, code, argument, expected, actual] of faults) {

@@ -17,6 +17,7 @@ const BEYOND = [
   'GraphTransformer',
   'HyperbolicAttention',
   'LinearAttention',
+  'NeighborSampler',
   'edgeSoftmax',
   'propagate'
 ]

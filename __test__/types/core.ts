@@ -11,6 +11,7 @@ type Beyond =
   | 'GraphTransformer'
   | 'HyperbolicAttention'
   | 'LinearAttention'
+  | 'NeighborSampler'
   | 'edgeSoftmax'
   | 'propagate'
 

@@ -32,6 +32,7 @@ export const {
   Linear,
   LinearAttention,
   MultiHeadAttention,
+  NeighborSampler,
   PerformanceMonitor,
   ScaledDotProductAttention,
   SelfAttention,

@@ -28,6 +28,7 @@ export const {
   Linear,
   LinearAttention,
   MultiHeadAttention,
+  NeighborSampler,
   PerformanceMonitor,
   ScaledDotProductAttention,
   SelfAttention,

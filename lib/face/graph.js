@@ -3,7 +3,7 @@
 import { attentionOutput } from './attention.js'
 import { describe, fault, isArray, isObject } from '../checks/errors.js'
 import { showInConsole } from './inspect.js'
-import { Layer, disposeSymbol, residentOf } from './layers.js'
+import { Layer, disposeSymbol, freezeConfig, residentOf } from './layers.js'
 import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'
 import { Resident } from '../runtime/resident.js'
 import {
@@ -11,6 +11,7 @@ import {
   arrayType,
   attached,
   checkArray,
+  checkShape,
   checkTensor,
   formatShape,
   lengthOf,
@@ -52,6 +53,40 @@ function copyNodes(name, nodes) {
 }
 
 /**
+ * Reads the ends of edges from `source` and `target`, or from both rows of PyTorch Geometric's `edge_index`.
+ *
+ * @param {Record<string, any>} edges
+ */
+function readEnds({ source, target, edgeIndex }) {
+  if (edgeIndex === undefined) return [copyNodes('source', source), copyNodes('target', target)]
+  const more = source === undefined ? target : source
+  if (more !== undefined) throw fault('OPTION', 'edgeIndex', 'nothing beside source and target', describe(edgeIndex))
+  if (!isObject(edgeIndex) || arrayType(edgeIndex) !== undefined || isArray(edgeIndex)) {
+    throw fault('DTYPE', 'edgeIndex', 'a tensor { data, shape } of integers', describe(edgeIndex))
+  }
+  const { data, shape } = /** @type {any} */ (edgeIndex)
+  const dims = checkShape('edgeIndex', shape)
+  const nodes = copyNodes('edgeIndex', data)
+  const [ends, count] = dims
+  if (dims.length !== 2 || ends !== 2 || nodes.length !== 2 * count) {
+    throw fault('SHAPE', 'edgeIndex', '[2, K], and as many elements', `${nodes.length} of shape ${formatShape(dims)}`)
+  }
+  return [nodes.slice(0, count), nodes.slice(count)]
+}
+
+/**
+ * Reads the features of nodes: a tensor, or one for sources and one for targets.
+ *
+ * @param {unknown} x
+ * @returns {[Checked, Checked | undefined]}
+ */
+function readNodes(x) {
+  if (!isArray(x)) return [checkTensor('x', x), undefined]
+  if (x.length !== 2) throw fault('SHAPE', 'x', '[xSource, xTarget]', `a list of ${describe(x.length)}`)
+  return [checkTensor('xSource', x[0]), checkTensor('xTarget', x[1])]
+}
+
+/**
  * Reads weights of edges: an array with one for each edge, or a tensor such as `edgeSoftmax` returns.
  *
  * @param {unknown} value
@@ -78,6 +113,9 @@ function readSingleEdgeWeight(value) {
   throw fault('SHAPE', 'edgeWeight', '[K] or [K, 1], a weight for each edge', formatShape(shape))
 }
 
+/** @param {import('../runtime/call-memory.js').Result[]} results @returns {any[]} */
+const dataOf = (results) => results.map(({ data }) => data)
+
 /** @param {import('../runtime/backend.js').Backend} backend */
 export function createGraphs(backend) {
   /**
@@ -86,6 +124,8 @@ export function createGraphs(backend) {
    * @type {(graph: unknown) => { resident: Resident, numNodes: number, numEdges: number, numSelfLoops: number }}
    */
   let graphOf
+  /** @type {(json: string, source: Int32Array, target: Int32Array) => Graph} */
+  let graphBetween
 
   class Graph {
     #resident
@@ -110,20 +150,14 @@ export function createGraphs(backend) {
 
     /** @param {unknown} edges */
     static fromEdges(edges) {
-      const { values, json } = splitOptions('edges', edges, ['source', 'target'])
-      return Graph.#of(json, copyNodes('source', values.source), copyNodes('target', values.target))
-    }
-
-    /**
-     * @param {string} json
-     * @param {Int32Array} source
-     * @param {Int32Array} target
-     */
-    static #of(json, source, target) {
-      return new Graph(new Resident(backend, 'createGraph', json, source, target), source, target)
+      const { values, json } = splitOptions('edges', edges, ['source', 'target', 'edgeIndex'])
+      const [source, target] = readEnds(values)
+      return graphBetween(json, source, target)
     }
 
     static {
+      graphBetween = (json, source, target) =>
+        new Graph(new Resident(backend, 'createGraph', json, source, target), source, target)
       graphOf = (graph) => {
         if (!isObject(graph) || !(#resident in graph)) {
           throw fault('DTYPE', 'graph', 'a Graph of this backend', describe(graph))
@@ -139,6 +173,16 @@ export function createGraphs(backend) {
     }
 
     /** @returns {number} */
+    get numSources() {
+      return this.#sizes.numSources ?? this.#sizes.numNodes
+    }
+
+    /** @returns {number} */
+    get numTargets() {
+      return this.#sizes.numTargets ?? this.#sizes.numNodes
+    }
+
+    /** @returns {number} */
     get numEdges() {
       return this.#sizes.numEdges
     }
@@ -150,7 +194,11 @@ export function createGraphs(backend) {
 
     reverse() {
       this.#resident.use()
-      return Graph.#of(`{"numNodes":${this.numNodes}}`, this.#target, this.#source)
+      const json =
+        this.#sizes.numSources === undefined
+          ? `{"numNodes":${this.numNodes}}`
+          : `{"numSources":${this.numTargets},"numTargets":${this.numSources}}`
+      return graphBetween(json, this.#target, this.#source)
     }
 
     dispose() {
@@ -159,6 +207,40 @@ export function createGraphs(backend) {
 
     [disposeSymbol]() {
       this.dispose()
+    }
+  }
+
+  class NeighborSampler {
+    #graph
+    #fanouts
+    #json
+    #calls = 0
+
+    /**
+     * @param {unknown} graph
+     * @param {unknown} config
+     */
+    constructor(graph, config) {
+      const { values, json } = splitOptions('config', config, ['fanouts'])
+      this.#fanouts = copyNodes('fanouts', values.fanouts)
+      this.#json = json
+      this.#graph = graphOf(graph).resident
+      // Reports an invalid graph or configuration now.
+      this.#draw(new Int32Array())
+    }
+
+    /** @param {Int32Array} nodes */
+    #draw(nodes) {
+      this.#graph.use()
+      const call = backend.call('sampleNeighbors', this.#graph).integers(nodes).integers(this.#fanouts)
+      return call.integers(Int32Array.of(this.#calls)).options(this.#json).returning(dataOf).run()
+    }
+
+    /** @param {unknown} nodes */
+    sample(nodes) {
+      const [found, edges, source, target] = this.#draw(copyNodes('nodes', nodes))
+      this.#calls++
+      return { nodes: found, graph: graphBetween(`{"numNodes":${found.length}}`, source, target), edges }
     }
   }
 
@@ -173,7 +255,7 @@ export function createGraphs(backend) {
      */
     constructor(resident) {
       super(resident, GraphLayer.#prepare)
-      this.#config = Object.freeze(/** @type {Resident} */ (resident).describe())
+      this.#config = freezeConfig(/** @type {Resident} */ (resident).describe())
     }
 
     get config() {
@@ -189,13 +271,14 @@ export function createGraphs(backend) {
      */
     static #prepare(layer, watch, graph, x, options) {
       const { resident } = graphOf(graph)
-      const input = checkTensor('x', x)
+      const [sources, targets] = readNodes(x)
       const { values, json } = splitOptions('options', options, ['edgeAttr', 'edgeWeight'], watch)
       const edgeAttr = values.edgeAttr === undefined ? undefined : checkTensor('edgeAttr', values.edgeAttr)
       const edgeWeight = readSingleEdgeWeight(values.edgeWeight)
       return backend
         .call('graphLayer', residentOf(layer), resident)
-        .input(input)
+        .input(sources)
+        .input(targets)
         .input(edgeAttr)
         .floats(edgeWeight)
         .options(json)
@@ -263,5 +346,5 @@ export function createGraphs(backend) {
   }
 
   const layers = { GraphLayer, GraphConvolution, GraphSage, GraphAttention, GraphTransformer }
-  return { Graph, ...layers, propagate, edgeSoftmax }
+  return { Graph, NeighborSampler, ...layers, propagate, edgeSoftmax }
 }

@@ -101,88 +101,90 @@ export const OPERATIONS = {
   createGraph: { number: 47, inputs: 2 },
   // () => (output)
   inDegrees: { number: 48, inputs: 0 },
+  // (nodes, fanouts, call) => (nodes, edges, source, target)
+  sampleNeighbors: { number: 49, inputs: 3 },
   // (x, edgeWeight) => (output)
-  propagate: { number: 49, inputs: 2 },
+  propagate: { number: 50, inputs: 2 },
   // (scores) => (output)
-  edgeSoftmax: { number: 50, inputs: 1 },
+  edgeSoftmax: { number: 51, inputs: 1 },
   // () => (object)
-  createGraphConvolution: { number: 51, inputs: 0 },
+  createGraphConvolution: { number: 52, inputs: 0 },
   // () => (object)
-  createGraphSage: { number: 52, inputs: 0 },
+  createGraphSage: { number: 53, inputs: 0 },
   // () => (object)
-  createGraphAttention: { number: 53, inputs: 0 },
+  createGraphAttention: { number: 54, inputs: 0 },
   // () => (object)
-  createGraphTransformer: { number: 54, inputs: 0 },
-  // (x, edgeAttr, edgeWeight) => (output, weights)
-  graphLayer: { number: 55, inputs: 3 },
+  createGraphTransformer: { number: 55, inputs: 0 },
+  // (x, xTarget, edgeAttr, edgeWeight) => (output, weights)
+  graphLayer: { number: 56, inputs: 4 },
   // () => (object)
-  createLinearAttention: { number: 56, inputs: 0 },
+  createLinearAttention: { number: 57, inputs: 0 },
   // (q, k, v, kvLengths, decay, beta, state) => (output, state)
-  linearAttention: { number: 57, inputs: 7 },
+  linearAttention: { number: 58, inputs: 7 },
   // (x) => (output)
-  linearFeatureMap: { number: 58, inputs: 1 },
+  linearFeatureMap: { number: 59, inputs: 1 },
   // () => (object)
-  createLinearStream: { number: 59, inputs: 0 },
+  createLinearStream: { number: 60, inputs: 0 },
   // (q, k, v, decay, beta, state) => (output, state)
-  linearStreamStep: { number: 60, inputs: 6 },
+  linearStreamStep: { number: 61, inputs: 6 },
   // () => ()
-  linearStreamReset: { number: 61, inputs: 0 },
+  linearStreamReset: { number: 62, inputs: 0 },
   // (x, weight, bias, state) => (output, state)
-  causalConvolution: { number: 62, inputs: 4 },
+  causalConvolution: { number: 63, inputs: 4 },
   // () => (object)
-  createHyperbolicAttention: { number: 63, inputs: 0 },
+  createHyperbolicAttention: { number: 64, inputs: 0 },
   // (q, k, v, mask, queryOffset, kvLengths) => (output, weights)
-  hyperbolicAttention: { number: 64, inputs: 6 },
+  hyperbolicAttention: { number: 65, inputs: 6 },
   // (first, second, third) => (output)
-  hyperbolicFunction: { number: 65, inputs: 3 },
+  hyperbolicFunction: { number: 66, inputs: 3 },
   // (a, b) => (output)
-  hyperbolicDistances: { number: 66, inputs: 2 },
+  hyperbolicDistances: { number: 67, inputs: 2 },
   // (points, weights) => (output)
-  hyperbolicMidpoint: { number: 67, inputs: 2 },
+  hyperbolicMidpoint: { number: 68, inputs: 2 },
   // (gradient, x, weight, scales) => (x, weight, bias)
-  linearBackward: { number: 68, inputs: 4 },
+  linearBackward: { number: 69, inputs: 4 },
   // (gradient, x, weight) => (x, weight, bias)
-  normBackward: { number: 69, inputs: 3 },
+  normBackward: { number: 70, inputs: 3 },
   // (x) => (output)
-  activation: { number: 70, inputs: 1 },
+  activation: { number: 71, inputs: 1 },
   // (gradient, x, factor) => (x, factor)
-  activationBackward: { number: 71, inputs: 3 },
+  activationBackward: { number: 72, inputs: 3 },
   // (gradient, output) => (x)
-  softmaxBackward: { number: 72, inputs: 2 },
+  softmaxBackward: { number: 73, inputs: 2 },
   // (x, shape) => (output)
-  sumTo: { number: 73, inputs: 2 },
+  sumTo: { number: 74, inputs: 2 },
   // (gradient, ids) => (weight)
-  embeddingBackward: { number: 74, inputs: 2 },
+  embeddingBackward: { number: 75, inputs: 2 },
   // (gradient, x, lengths, cuSeqlens) => (x)
-  meanPoolBackward: { number: 75, inputs: 4 },
+  meanPoolBackward: { number: 76, inputs: 4 },
   // (gradient, positions, frequencies) => (x)
-  rotaryEmbeddingBackward: { number: 76, inputs: 3 },
+  rotaryEmbeddingBackward: { number: 77, inputs: 3 },
   // (x, cuSeqlens) => (output)
-  dropout: { number: 77, inputs: 2 },
+  dropout: { number: 78, inputs: 2 },
   // (gradient, q, k, v, output, logSumExp, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, sinks) => (q, k, v, relativeBias, sinks)
-  attentionBackward: { number: 78, inputs: 13 },
+  attentionBackward: { number: 79, inputs: 13 },
   // (gradient, q, k, v, output, logSumExp, mask, queryOffset, kvLengths, relativeBias, cuSeqlens, cuSeqlensKeys, sinks) => (mask)
-  attentionMaskBackward: { number: 79, inputs: 13 },
+  attentionMaskBackward: { number: 80, inputs: 13 },
   // (gradient, q, k, v, kvLengths, decay, beta, state, stateGradient) => (q, k, v, decay, beta, state)
-  linearAttentionBackward: { number: 80, inputs: 9 },
+  linearAttentionBackward: { number: 81, inputs: 9 },
   // (gradient, x) => (x)
-  linearFeatureMapBackward: { number: 81, inputs: 2 },
+  linearFeatureMapBackward: { number: 82, inputs: 2 },
   // (gradient, x, weight, bias, state, stateGradient) => (x, weight, bias, state)
-  causalConvolutionBackward: { number: 82, inputs: 6 },
+  causalConvolutionBackward: { number: 83, inputs: 6 },
   // (gradient, q, k, v, mask, queryOffset, kvLengths) => (q, k, v)
-  hyperbolicAttentionBackward: { number: 83, inputs: 7 },
+  hyperbolicAttentionBackward: { number: 84, inputs: 7 },
   // (gradient, first, second) => (first, second)
-  hyperbolicFunctionBackward: { number: 84, inputs: 3 },
+  hyperbolicFunctionBackward: { number: 85, inputs: 3 },
   // (gradient, a, b) => (a, b)
-  hyperbolicDistancesBackward: { number: 85, inputs: 3 },
+  hyperbolicDistancesBackward: { number: 86, inputs: 3 },
   // (gradient, points, weights) => (points, weights)
-  hyperbolicMidpointBackward: { number: 86, inputs: 3 },
+  hyperbolicMidpointBackward: { number: 87, inputs: 3 },
   // (parameter, gradient, mean, square) => (parameter, mean, square)
-  adamwStep: { number: 87, inputs: 4 },
+  adamwStep: { number: 88, inputs: 4 },
   // (parameter, gradient, momentum) => (parameter, momentum)
-  sgdStep: { number: 88, inputs: 3 },
+  sgdStep: { number: 89, inputs: 3 },
   // (x) => (output)
-  squaredNorm: { number: 89, inputs: 1 }
+  squaredNorm: { number: 90, inputs: 1 }
 }
 
 /** @typedef {keyof typeof OPERATIONS} Operation */

@@ -8,7 +8,7 @@ import copy
 import numpy as np
 import torch
 import torch_geometric
-from torch_geometric.nn import GATConv, GATv2Conv, GCNConv, SAGEConv, SimpleConv, TransformerConv
+from torch_geometric.nn import GATConv, GATv2Conv, GCNConv, HeteroConv, SAGEConv, SimpleConv, TransformerConv
 from torch_geometric.utils import softmax
 
 from golden import Golden, normal
@@ -25,6 +25,8 @@ NAMES = {
     "edge_dim": "edgeFeatures",
     "add_self_loops": "addSelfLoops",
     "negative_slope": "negativeSlope",
+    "fill_value": "fillValue",
+    "root_weight": "rootWeight",
     "aggr": "reduce",
 }
 LAYERS = {
@@ -68,10 +70,15 @@ OPTIONS = [
     (GCNConv, {}),
     (GCNConv, {"add_self_loops": False}),
     (GCNConv, {"bias": False}),
+    (GCNConv, {"normalize": False}),
+    (GCNConv, {"improved": True}),
     (SAGEConv, {}),
     (SAGEConv, {"aggr": "max"}),
     (SAGEConv, {"normalize": True, "bias": False}),
     (SAGEConv, {"aggr": "max", "normalize": True}),
+    (SAGEConv, {"aggr": "sum", "root_weight": False}),
+    (SAGEConv, {"project": True}),
+    (SAGEConv, {"project": True, "bias": False, "root_weight": False, "aggr": "min"}),
     *[
         (kind, options)
         for kind in (GATConv, GATv2Conv)
@@ -83,6 +90,8 @@ OPTIONS = [
             {"heads": 2, "edge_dim": 1, "add_self_loops": False, "negative_slope": 0.05},
             {"heads": 2, "add_self_loops": False, "bias": False},
             {"heads": 2, "concat": False, "edge_dim": 2, "bias": False},
+            {"heads": 2, "edge_dim": 2, "fill_value": 0.75, "residual": True},
+            {"heads": 3, "concat": False, "residual": True, "bias": False},
         )
     ],
     (TransformerConv, {}),
@@ -94,10 +103,30 @@ OPTIONS = [
 ]
 
 
+# Layers between two node sets, whose features differ in number.
+PAIRS = [
+    (SAGEConv, {}),
+    (SAGEConv, {"aggr": "sum", "project": True, "normalize": True}),
+    *[
+        (kind, options)
+        for kind in (GATConv, GATv2Conv)
+        for options in (
+            {"heads": 2},
+            {"heads": 2, "add_self_loops": False, "edge_dim": 3, "residual": True},
+            {"edge_dim": 2, "fill_value": -0.5, "concat": False, "heads": 2},
+        )
+    ],
+    (TransformerConv, {"heads": 2, "edge_dim": 3}),
+    (TransformerConv, {"heads": 2, "beta": True, "concat": False}),
+]
+
+
 def initial():
     seeds = [0, 1234, 7, 2**31 + 5, 2**32 + 7]
-    for index, (kind, options) in enumerate(OPTIONS):
-        arguments = {"in_channels": 3 + index % 3 * 5, "out_channels": 4 + index % 2 * 3, **options}
+    cases = [(kind, options, 3 + index % 3 * 5) for index, (kind, options) in enumerate(OPTIONS)]
+    cases += [(kind, options, (3 + index % 3, 8 - index % 2)) for index, (kind, options) in enumerate(PAIRS)]
+    for index, (kind, options, inputs) in enumerate(cases):
+        arguments = {"in_channels": inputs, "out_channels": 4 + index % 2 * 3, **options}
         module, described = made(kind, seeds[index % len(seeds)], arguments)
         golden.add(f"initial, {title(kind, arguments)}", state(module), kind="initial", order=list(module.state_dict()), **described)
 
@@ -144,8 +173,84 @@ def layers():
             seed += 1
     forward(GCNConv, {}, seed, 8, 16, 12, 40, 4, weighted=True)
     forward(GCNConv, {"add_self_loops": False}, seed + 1, 8, 16, 12, 40, 4, weighted=True)
+    forward(GCNConv, {"improved": True}, seed + 10, 8, 16, 12, 40, 4, weighted=True)
+    forward(GCNConv, {"normalize": False}, seed + 11, 8, 16, 12, 40, 4, weighted=True)
     for offset, kind in enumerate(LAYERS):
         forward(kind, {}, seed + 2 + offset, 3, 4, 3, 0, 0)
+
+
+def between(kind, options, seed, inputs, sources, targets, edges):
+    """A forward pass from one node set to another, in float64."""
+    arguments = {"in_channels": inputs, "out_channels": 5, **options}
+    module, described = made(kind, seed, arguments)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if "bias" in name:
+                parameter.copy_(torch.from_numpy(normal((seed, 3), *parameter.shape)))
+    random = np.random.default_rng((seed, 7))
+    index = np.stack([random.integers(0, sources, edges), random.integers(0, targets, edges)])
+    # Some edges between nodes with the same number, which added self-loops replace.
+    index[:, :3] = random.integers(0, min(sources, targets), 3)
+    widths = (inputs, inputs) if isinstance(inputs, int) else inputs
+    x = normal((seed, 0), sources, widths[0]), normal((seed, 1), targets, widths[1])
+    size = options.get("edge_dim")
+    attributes = normal((seed, 2), edges, size) if size else None
+    exact = copy.deepcopy(module).double().eval()
+    call = {"x": tuple(torch.from_numpy(part).double() for part in x), "edge_index": torch.from_numpy(index).long()}
+    if size:
+        call["edge_attr"] = torch.from_numpy(attributes).double()
+    weights = None
+    with torch.no_grad():
+        if kind is SAGEConv:
+            output = exact(**call)
+        else:
+            output, (_, weights) = exact(**call, return_attention_weights=True)
+            weights = weights.numpy()
+    tensors = state(module) | {"x": x[0], "xTarget": x[1], "edgeIndex": index.astype(np.float32)}
+    tensors |= {"edgeAttr": attributes, "output": output.numpy(), "weights": weights}
+    name = f"between {seed}, {title(kind, arguments)}, {sources} sources, {targets} targets, {edges} edges"
+    golden.add(name, tensors, kind="between", **described)
+
+
+def pairs():
+    for index, (kind, options) in enumerate(PAIRS):
+        # PyTorch Geometric takes a mean as the features of self-loops only if there are no more targets than sources.
+        between(kind, options, 700 + 2 * index, (6, 9), 13, 8, 30)
+        if "edge_dim" not in options or "fill_value" in options:
+            between(kind, options, 701 + 2 * index, 7, 5, 11, 24)
+
+
+def heterogeneous():
+    """Two layers over authors and papers: a layer for each relation, whose results are summed, then ReLU."""
+    sizes, inputs, hidden = {"author": 6, "paper": 9}, {"author": 4, "paper": 5}, 8
+    relations = [("author", "writes", "paper"), ("paper", "cites", "paper"), ("paper", "written_by", "author")]
+    random = np.random.default_rng(900)
+    written = np.stack([random.integers(0, 6, 14), random.integers(0, 9, 14)])
+    edges = dict(zip(relations, [written, np.stack([random.integers(0, 9, 16), random.integers(0, 9, 16)]), written[::-1]]))
+
+    def convolutions(widths):
+        return {
+            relations[0]: SAGEConv((widths["author"], widths["paper"]), hidden),
+            relations[1]: GATv2Conv(widths["paper"], hidden),
+            relations[2]: GATConv((widths["paper"], widths["author"]), hidden, heads=2, concat=False, add_self_loops=False),
+        }
+
+    torch.manual_seed(900)
+    layers = [HeteroConv(convolutions(widths), aggr="sum") for widths in (inputs, dict.fromkeys(inputs, hidden))]
+    x = {kind: normal((900, index), sizes[kind], inputs[kind]) for index, kind in enumerate(sizes)}
+    tensors = {f"x.{kind}": values for kind, values in x.items()}
+    tensors |= {f"edgeIndex.{relation[1]}": np.ascontiguousarray(index).astype(np.float32) for relation, index in edges.items()}
+    for depth, layer in enumerate(layers):
+        for relation, convolution in layer.convs.items():
+            named = convolution.state_dict().items()
+            tensors |= {f"layer{depth}.{relation[1]}.{name}": parameter.detach().numpy() for name, parameter in named}
+    outputs = {kind: torch.from_numpy(values).double() for kind, values in x.items()}
+    index = {relation: torch.from_numpy(np.ascontiguousarray(ends)).long() for relation, ends in edges.items()}
+    with torch.no_grad():
+        for layer in layers:
+            outputs = {kind: values.relu() for kind, values in layer.double()(outputs, index).items()}
+    tensors |= {f"output.{kind}": values.numpy() for kind, values in outputs.items()}
+    golden.add("HeteroConv, two layers", tensors, kind="heterogeneous")
 
 
 def messages():
@@ -170,6 +275,6 @@ def softmaxes():
 
 
 if __name__ == "__main__":
-    for part in (initial, layers, messages, softmaxes):
+    for part in (initial, layers, pairs, heterogeneous, messages, softmaxes):
         part()
     golden.write()

@@ -8,7 +8,8 @@ use crate::json::push_string;
 pub(crate) const UNKNOWN_NAME: &str = "an unknown name";
 
 /// Options and arguments of several words, as Rust names them in errors.
-const NAMES: [&str; 41] = [
+const NAMES: [&str; 45] = [
+    "add_self_loops",
     "average_weights",
     "block_size",
     "context_cache",
@@ -23,6 +24,7 @@ const NAMES: [&str; 41] = [
     "feature_dim",
     "feature_map",
     "feed_forward_dim",
+    "fill_value",
     "head_dim",
     "in_features",
     "k_dim",
@@ -36,20 +38,22 @@ const NAMES: [&str; 41] = [
     "nope_dim",
     "num_embeddings",
     "num_heads",
-    "output_gate",
     "out_features",
+    "output_gate",
     "qk_norm",
     "query_offset",
     "query_rank",
     "relative_bias",
-    "rotary_dim",
     "return_state",
+    "rotary_dim",
     "top_weights",
     "use_bias",
     "v_dim",
     "value_dim",
     "weight_offset",
     "weight_type",
+    "x_source",
+    "x_target",
 ];
 
 /// Replaces Rust's names of options and arguments by those of the public interface: `num_heads` by `numHeads`.

@@ -9,7 +9,7 @@ use ruvector_attention::attention::{Arrays, Outputs, attention_weights, scaled_d
 use ruvector_attention::graph::Graph;
 use ruvector_attention::graph::layer::{GraphLayer, Inputs as GraphInputs};
 use ruvector_attention::graph::options::{
-    ConvolutionConfig, GraphAttentionConfig, GraphConfig, GraphOptions, GraphTransformerConfig, SageConfig,
+    ConvolutionConfig, GraphAttentionConfig, GraphConfig, GraphOptions, GraphTransformerConfig, InFeatures, SageConfig,
 };
 use ruvector_attention::hyperbolic::functions::{Function, FunctionOptions};
 use ruvector_attention::hyperbolic::{HyperbolicAttention, HyperbolicConfig, HyperbolicOptions};
@@ -250,9 +250,17 @@ fn graph_layer_configurations_are_rejected_alike_as_json_and_as_types() {
     check("createGraphConvolution", json, ConvolutionConfig { seed: 1 << 53, ..base });
     let json = r#"{"inFeatures":65536,"outFeatures":65536}"#;
     check("createGraphConvolution", json, ConvolutionConfig { in_features: 65_536, out_features: 65_536, ..base });
-    let base = SageConfig { in_features: 3, out_features: 4, ..SageConfig::default() };
-    check("createGraphSage", r#"{"inFeatures":0,"outFeatures":4}"#, SageConfig { in_features: 0, ..base });
-    let base = GraphAttentionConfig { in_features: 3, out_features: 4, ..GraphAttentionConfig::default() };
+    let json = r#"{"inFeatures":3,"outFeatures":4,"normalize":false,"addSelfLoops":true}"#;
+    let config = ConvolutionConfig { normalize: false, add_self_loops: Some(true), ..base };
+    check("createGraphConvolution", json, config);
+    let base = SageConfig { in_features: 3.into(), out_features: 4, ..SageConfig::default() };
+    for (features, in_features) in [("0", 0.into()), ("[3,0]", [3, 0].into()), ("[0,3]", InFeatures::Pair([0, 3]))] {
+        let json = format!(r#"{{"inFeatures":{features},"outFeatures":4}}"#);
+        check("createGraphSage", &json, SageConfig { in_features, ..base });
+    }
+    let json = r#"{"inFeatures":65536,"outFeatures":4,"project":true}"#;
+    check("createGraphSage", json, SageConfig { in_features: 65_536.into(), project: true, ..base });
+    let base = GraphAttentionConfig { in_features: 3.into(), out_features: 4, ..GraphAttentionConfig::default() };
     for (json, config) in [
         (r#"{"inFeatures":3,"outFeatures":4,"numHeads":0}"#, GraphAttentionConfig { num_heads: 0, ..base }),
         (
@@ -264,11 +272,15 @@ fn graph_layer_configurations_are_rejected_alike_as_json_and_as_types() {
             r#"{"inFeatures":3,"outFeatures":4,"negativeSlope":1.1}"#,
             GraphAttentionConfig { negative_slope: 1.1, ..base },
         ),
+        (
+            r#"{"inFeatures":3,"outFeatures":4,"fillValue":1e39}"#,
+            GraphAttentionConfig { fill_value: Some(f32::INFINITY), ..base },
+        ),
         (r#"{"inFeatures":3,"outFeatures":4,"dropout":1}"#, GraphAttentionConfig { dropout: 1.0, ..base }),
     ] {
         check("createGraphAttention", json, config);
     }
-    let base = GraphTransformerConfig { in_features: 3, out_features: 4, ..GraphTransformerConfig::default() };
+    let base = GraphTransformerConfig { in_features: 3.into(), out_features: 4, ..GraphTransformerConfig::default() };
     for (json, config) in [
         (r#"{"inFeatures":3,"outFeatures":4,"numHeads":0}"#, GraphTransformerConfig { num_heads: 0, ..base }),
         (
@@ -411,9 +423,9 @@ fn options_of_other_calls_are_rejected_alike_as_json_and_as_types() {
     let graph_id = edges.create("createGraph", r#"{"numNodes":2}"#).unwrap();
     let id = create("createGraphAttention", r#"{"inFeatures":2,"outFeatures":2}"#).unwrap();
     let graph = Graph::from_edges(2, &ends, &ends).unwrap();
-    let config = GraphAttentionConfig { in_features: 2, out_features: 2, ..Default::default() };
+    let config = GraphAttentionConfig { in_features: 2.into(), out_features: 2, ..Default::default() };
     let layer = GraphLayer::new(config).unwrap();
-    let inputs = GraphInputs { x: tensor(&[2, 2]), edge_attr: None, edge_weight: None };
+    let inputs = GraphInputs { x: tensor(&[2, 2]), x_target: None, edge_attr: None, edge_weight: None };
     let options = GraphOptions { seed: Some(1 << 53), ..Default::default() };
     let found = layer.forward(context, &graph, inputs, &options, false, &mut [0.0; 4], None);
     let json = r#"{"seed":9007199254740992}"#;

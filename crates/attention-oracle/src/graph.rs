@@ -9,7 +9,9 @@ use ruvector_attention::math::random::Dropout;
 /// A graph as a list of edges with their features and weights.
 #[derive(Debug, Clone, Default)]
 pub struct Edges {
-    /// The number of nodes.
+    /// The number of sources.
+    pub sources: usize,
+    /// The number of targets.
     pub nodes: usize,
     /// The source of each edge.
     pub source: Vec<usize>,
@@ -33,11 +35,14 @@ pub struct Output {
 }
 
 impl Edges {
-    /// Creates a graph from edges with features `[K, size]` and weights, which are 1 if absent.
-    pub fn new(nodes: usize, ends: [&[i32]; 2], features: Option<&[f32]>, weight: Option<&[f32]>) -> Self {
+    /// Creates a graph from edges with features `[K, size]` and weights, which are 1 if absent. `counts` has the number
+    /// of sources and of targets.
+    pub fn new(counts: [usize; 2], ends: [&[i32]; 2], features: Option<&[f32]>, weight: Option<&[f32]>) -> Self {
+        let [sources, nodes] = counts;
         let [source, target] = ends.map(|ends| ends.iter().map(|&node| node as usize).collect::<Vec<_>>());
         let edges = source.len();
         Self {
+            sources,
             nodes,
             features: features
                 .map_or(vec![], |all| all.chunks((all.len() / edges.max(1)).max(1)).map(doubles).collect()),
@@ -56,11 +61,11 @@ impl Edges {
         (0..self.len()).filter(move |&edge| self.target[edge] == node)
     }
 
-    /// Returns the graph without its self-loops, and with one new self-loop per node at the end. The new loop's
-    /// features are the mean of the node's other incoming edges; its weight is that of the last self-loop removed, or
-    /// 1.
-    fn with_self_loops(&self) -> Self {
-        let mut edges = Self { nodes: self.nodes, ..Self::default() };
+    /// Returns the graph without its self-loops, and with a new self-loop at the end for each number that a source and a
+    /// target have. The new loop's features are `fill_value`, or the mean of the node's other incoming edges; its weight
+    /// is that of the last self-loop removed, or `loop_weight`.
+    fn with_self_loops(&self, fill_value: Option<f32>, loop_weight: f64) -> Self {
+        let mut edges = Self { sources: self.sources, nodes: self.nodes, ..Self::default() };
         for edge in (0..self.len()).filter(|&edge| self.source[edge] != self.target[edge]) {
             edges.source.push(self.source[edge]);
             edges.target.push(self.target[edge]);
@@ -69,15 +74,17 @@ impl Edges {
             edges.number.push(edge);
         }
         let others = edges.clone();
-        for node in 0..self.nodes {
+        for node in 0..self.nodes.min(self.sources) {
             let incoming: Vec<usize> = others.incoming(node).collect();
             if let Some(size) = self.features.first().map(Vec::len) {
                 let sum = |feature: usize| incoming.iter().map(|&edge| others.features[edge][feature]).sum::<f64>();
                 let mean = |feature| sum(feature) / incoming.len().max(1) as f64;
-                edges.features.push((0..size).map(mean).collect());
+                edges
+                    .features
+                    .push((0..size).map(|feature| fill_value.map_or_else(|| mean(feature), f64::from)).collect());
             }
             let given = self.incoming(node).filter(|&edge| self.source[edge] == node).last();
-            edges.weight.push(given.map_or(1.0, |edge| self.weight[edge]));
+            edges.weight.push(given.map_or(loop_weight, |edge| self.weight[edge]));
             edges.source.push(node);
             edges.target.push(node);
             edges.number.push(self.len() + node);
@@ -88,7 +95,7 @@ impl Edges {
 
 /// Computes the sum, mean, maximum or minimum of `weight · x[source]` over the incoming edges of each node.
 pub fn propagate(edges: &Edges, x: &[f64], reduce: Reduce) -> Vec<f64> {
-    let features = x.len() / edges.nodes.max(1);
+    let features = x.len() / edges.sources.max(1);
     let mut output = Vec::new();
     for node in 0..edges.nodes {
         for feature in 0..features {
@@ -125,11 +132,19 @@ pub fn edge_softmax(edges: &Edges, scores: &[f64], heads: usize) -> Vec<f64> {
     weights
 }
 
-/// Runs a layer's forward pass over the node features x.
-pub fn forward(layer: &GraphLayer, edges: &Edges, x: &[f32], training: bool, seed: u64) -> Output {
-    let x = doubles(x);
+/// Runs a layer's forward pass over the features of sources and of targets. Edges have weights of their own if
+/// `is_weighted`.
+pub fn forward(
+    layer: &GraphLayer,
+    edges: &Edges,
+    x: [&[f32]; 2],
+    is_weighted: bool,
+    training: bool,
+    seed: u64,
+) -> Output {
+    let x = x.map(doubles);
     match layer.settings().kind {
-        Kind::Convolution => Output { output: convolution(layer, edges, &x), weights: vec![] },
+        Kind::Convolution => Output { output: convolution(layer, edges, &x[0], is_weighted), weights: vec![] },
         Kind::Sage => Output { output: sage(layer, edges, &x), weights: vec![] },
         _ => attention(layer, edges, &x, training, seed),
     }
@@ -147,26 +162,35 @@ fn add_bias(output: &mut [f64], bias: Option<&[f32]>) {
     }
 }
 
-fn convolution(layer: &GraphLayer, edges: &Edges, x: &[f64]) -> Vec<f64> {
+fn convolution(layer: &GraphLayer, edges: &Edges, x: &[f64], is_weighted: bool) -> Vec<f64> {
     let config = layer.settings();
-    let mut edges = if config.add_self_loops { edges.with_self_loops() } else { edges.clone() };
-    let degree = |node| edges.incoming(node).map(|edge| edges.weight[edge]).sum::<f64>();
-    let root = |node| if degree(node) == 0.0 { 0.0 } else { degree(node).powf(-0.5) };
-    let roots: Vec<f64> = (0..edges.nodes).map(root).collect();
-    for edge in 0..edges.len() {
-        edges.weight[edge] *= roots[edges.source[edge]] * roots[edges.target[edge]];
+    let loop_weight = if config.improved && is_weighted { 2.0 } else { 1.0 };
+    let mut edges = if config.add_self_loops { edges.with_self_loops(None, loop_weight) } else { edges.clone() };
+    if config.normalize {
+        let degree = |node| edges.incoming(node).map(|edge| edges.weight[edge]).sum::<f64>();
+        let root = |node| if degree(node) == 0.0 { 0.0 } else { degree(node).powf(-0.5) };
+        let roots: Vec<f64> = (0..edges.nodes).map(root).collect();
+        for edge in 0..edges.len() {
+            edges.weight[edge] *= roots[edges.source[edge]] * roots[edges.target[edge]];
+        }
     }
-    let mut output = propagate(&edges, &part(layer, x, config.in_features, "lin"), Reduce::Sum);
+    let mut output = propagate(&edges, &part(layer, x, config.in_features[0], "lin"), Reduce::Sum);
     add_bias(&mut output, layer.parameters().find("bias"));
     output
 }
 
-fn sage(layer: &GraphLayer, edges: &Edges, x: &[f64]) -> Vec<f64> {
+fn sage(layer: &GraphLayer, edges: &Edges, [sources, targets]: &[Vec<f64>; 2]) -> Vec<f64> {
     let config = layer.settings();
-    let (inputs, outputs) = (config.in_features, config.out_features);
-    let mut output = part(layer, &propagate(edges, x, config.reduce), inputs, "lin_l");
-    let own = part(layer, x, inputs, "lin_r");
-    output.iter_mut().zip(own).for_each(|(value, own)| *value += own);
+    let ([inputs, target_inputs], outputs) = (config.in_features, config.out_features);
+    let mut sources = sources.clone();
+    if config.project {
+        sources = part(layer, &sources, inputs, "lin").iter().map(|value| value.max(0.0)).collect();
+    }
+    let mut output = part(layer, &propagate(edges, &sources, config.reduce), inputs, "lin_l");
+    if config.root_weight {
+        let own = part(layer, targets, target_inputs, "lin_r");
+        output.iter_mut().zip(own).for_each(|(value, own)| *value += own);
+    }
     if config.normalize {
         for row in output.chunks_mut(outputs) {
             let length = dot(row, row).sqrt().max(1e-12);
@@ -176,18 +200,19 @@ fn sage(layer: &GraphLayer, edges: &Edges, x: &[f64]) -> Vec<f64> {
     output
 }
 
-fn attention(layer: &GraphLayer, edges: &Edges, x: &[f64], training: bool, seed: u64) -> Output {
+fn attention(layer: &GraphLayer, edges: &Edges, x: &[Vec<f64>; 2], training: bool, seed: u64) -> Output {
     let (config, parameters) = (layer.settings(), layer.parameters());
-    let (inputs, channels, heads) = (config.in_features, config.out_features, config.num_heads);
+    let (channels, heads) = (config.out_features, config.num_heads);
     let transformer = config.kind == Kind::Transformer;
-    let edges = if config.add_self_loops { edges.with_self_loops() } else { edges.clone() };
+    let edges = if config.add_self_loops { edges.with_self_loops(config.fill_value, 1.0) } else { edges.clone() };
     let width = config.width();
     let [keys, queries, values] = match (transformer, config.is_additive) {
-        (true, _) => ["lin_key", "lin_query", "lin_value"],
-        (false, true) => ["lin"; 3],
-        (false, _) => ["lin_l", "lin_r", "lin_l"],
+        (true, _) => [("lin_key", 0), ("lin_query", 1), ("lin_value", 0)],
+        (false, true) if config.is_pair => [("lin_src", 0), ("lin_dst", 1), ("lin_src", 0)],
+        (false, true) => [("lin", 0), ("lin", 1), ("lin", 0)],
+        (false, _) => [("lin_l", 0), ("lin_r", 1), ("lin_l", 0)],
     }
-    .map(|name| part(layer, x, inputs, name));
+    .map(|(name, end)| part(layer, &x[end], config.in_features[end], name));
     let of_edges: Vec<Vec<f64>> =
         edges.features.iter().map(|features| part(layer, features, features.len(), "lin_edge")).collect();
     let of_edge = |edge: usize, at: usize| of_edges.get(edge).map_or(0.0, |values| values[at]);
@@ -234,8 +259,12 @@ fn attention(layer: &GraphLayer, edges: &Edges, x: &[f64], training: bool, seed:
         output = output.chunks(width).flat_map(|row| (0..channels).map(move |at| mean(row, at))).collect();
     }
     if transformer {
-        skip(layer, x, &mut output);
+        skip(layer, &x[1], &mut output);
         return Output { output, weights: softened };
+    }
+    if config.residual {
+        let own = part(layer, &x[1], config.in_features[1], "res");
+        output.iter_mut().zip(own).for_each(|(value, own)| *value += own);
     }
     add_bias(&mut output, parameters.find("bias"));
     Output { output, weights }
@@ -243,7 +272,7 @@ fn attention(layer: &GraphLayer, edges: &Edges, x: &[f64], training: bool, seed:
 
 fn skip(layer: &GraphLayer, x: &[f64], output: &mut [f64]) {
     let config = layer.settings();
-    let own = part(layer, x, config.in_features, "lin_skip");
+    let own = part(layer, x, config.in_features[1], "lin_skip");
     let size = config.output_width();
     let gate = layer.parameters().find("lin_beta.weight").map(doubles);
     for (sum, own) in output.chunks_mut(size).zip(own.chunks(size)) {

@@ -36,6 +36,15 @@ impl Shape {
         shape
     }
 
+    /// Returns the same shape with another first dimension; a scalar stays a scalar.
+    #[must_use]
+    pub fn with_first(mut self, first: usize) -> Self {
+        if let Some(dim) = self.dims[..self.rank].first_mut() {
+            *dim = first;
+        }
+        self
+    }
+
     /// Returns the same shape with another last dimension; a scalar stays a scalar.
     #[must_use]
     pub fn with_last(mut self, last: usize) -> Self {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ruvector_attention::graph::aggregate::{self, Reduce};
 use ruvector_attention::graph::layer::{GraphLayer, Inputs};
 use ruvector_attention::graph::options::{GraphConfig, GraphOptions};
+use ruvector_attention::graph::sample::{SampleOptions, sample_neighbors};
 use ruvector_attention::graph::{Graph, softmax};
 use ruvector_attention::layers::{Entry, LoadOptions, StoredEntry};
 use ruvector_attention::{Error, Result};
@@ -18,15 +19,26 @@ use crate::options::write;
 #[serde(default, rename_all = "camelCase")]
 struct EdgesConfig {
     num_nodes: Option<i64>,
+    num_sources: Option<i64>,
+    num_targets: Option<i64>,
 }
 
 /// Creates a graph from the ends of its edges.
 pub(super) fn create(call: &mut Call<'_>) -> Result<()> {
     let [source, target] = [call.integers()?, call.integers()?].map(Option::unwrap_or_default);
-    let EdgesConfig { num_nodes } = call.options(&[])?;
-    let nodes = num_nodes.and_then(|nodes| usize::try_from(nodes).ok()).filter(|&nodes| nodes <= Graph::MOST_NODES);
-    let nodes = nodes.ok_or_else(|| Error::value("numNodes", "an integer from 0 to 2147483647", ""))?;
-    call.keep(Arc::new(Graph::from_edges(nodes, source, target)?))
+    let EdgesConfig { num_nodes, num_sources, num_targets } = call.options(&[])?;
+    let count = |name, count: Option<i64>| {
+        let count = count.and_then(|count| usize::try_from(count).ok()).filter(|&count| count <= Graph::MOST_NODES);
+        count.ok_or_else(|| Error::value(name, "an integer from 0 to 2147483647", ""))
+    };
+    let graph = if num_sources.is_none() && num_targets.is_none() {
+        Graph::from_edges(count("numNodes", num_nodes)?, source, target)?
+    } else if num_nodes.is_some() {
+        return Err(Error::value("numNodes", "nothing, as there are numSources and numTargets", ""));
+    } else {
+        Graph::between(count("numSources", num_sources)?, count("numTargets", num_targets)?, source, target)?
+    };
+    call.keep(Arc::new(graph))
 }
 
 impl Object for Graph {
@@ -41,7 +53,11 @@ impl Object for Graph {
 
     fn config(&self) -> Result<String> {
         let (nodes, edges, loops) = (self.num_nodes(), self.num_edges(), self.num_self_loops());
-        Ok(format!("{{\"numNodes\":{nodes},\"numEdges\":{edges},\"numSelfLoops\":{loops}}}"))
+        let sets = match self.has_two_sets() {
+            true => format!(",\"numSources\":{},\"numTargets\":{}", self.num_sources(), self.num_targets()),
+            false => String::new(),
+        };
+        Ok(format!("{{\"numNodes\":{nodes},\"numEdges\":{edges},\"numSelfLoops\":{loops}{sets}}}"))
     }
 }
 
@@ -82,8 +98,11 @@ struct PropagateOptions {
 pub(super) fn propagate(call: &mut Call<'_>) -> Result<()> {
     let (x, edge_weight) = (call.tensor()?, call.optional_tensor()?);
     let PropagateOptions { reduce } = call.options(&[])?;
-    let output = call.output(x.shape.dims())?;
-    aggregate::propagate(call.context, call.object(0)?, x, reduce, edge_weight, output)
+    let graph: &Graph = call.object(0)?;
+    // The mechanism rejects a number of rows other than the graph's.
+    let fits = x.shape.dims().first() == Some(&graph.num_sources());
+    let output = call.output(x.shape.with_first(if fits { graph.num_targets() } else { 0 }).dims())?;
+    aggregate::propagate(call.context, graph, x, reduce, edge_weight, output)
 }
 
 /// Runs `edgeSoftmax` of scores over a graph's edges.
@@ -96,17 +115,35 @@ pub(super) fn edge_softmax(call: &mut Call<'_>) -> Result<()> {
 /// Runs `Graph.inDegrees`.
 pub(super) fn in_degrees(call: &mut Call<'_>) -> Result<()> {
     let graph: &Graph = call.object(0)?;
-    graph.in_degrees(call.integer_output(&[graph.num_nodes()])?)
+    graph.in_degrees(call.integer_output(&[graph.num_targets()])?)
 }
 
-/// Runs a layer's `forward` over a graph, with x, edge features and edge weights as inputs.
+/// Runs `NeighborSampler.sample`: the nodes and edges of a subgraph. `call` is how often the sampler was called before.
+pub(super) fn sample(call: &mut Call<'_>) -> Result<()> {
+    let [nodes, fanouts, count] = [call.integers()?, call.integers()?, call.integers()?].map(Option::unwrap_or_default);
+    let options: SampleOptions = call.options(&[])?;
+    let count = count.first().map_or(0, |&count| count as u32);
+    let sample = sample_neighbors(call.object(0)?, nodes, fanouts, options, count)?;
+    for list in [&sample.nodes, &sample.edges, &sample.source, &sample.target] {
+        call.integer_output(&[list.len()])?.copy_from_slice(list);
+    }
+    Ok(())
+}
+
+/// Runs a layer's `forward` over a graph, with the features of nodes and edges and edge weights as inputs.
 pub(super) fn forward(call: &mut Call<'_>) -> Result<()> {
-    let inputs = Inputs { x: call.tensor()?, edge_attr: call.optional_tensor()?, edge_weight: call.floats()? };
+    let inputs = Inputs {
+        x: call.tensor()?,
+        x_target: call.optional_tensor()?,
+        edge_attr: call.optional_tensor()?,
+        edge_weight: call.floats()?,
+    };
     let options: GraphOptions = call.options(&[])?;
     let (layer, graph): (&GraphLayer, &Graph) = (call.object(0)?, call.object(1)?);
-    let output = call.output_like(inputs.x.shape, layer.output_width())?;
-    // The mechanism rejects weights of a layer without heads, and a number of nodes other than the graph's.
-    let fits = inputs.x.shape.dims().first() == Some(&graph.num_nodes());
+    // The mechanism rejects weights of a layer without heads, and a number of rows other than the graph's.
+    let targets = inputs.x_target.unwrap_or(inputs.x);
+    let fits = targets.shape.dims().first() == Some(&graph.num_targets());
+    let output = call.output(&[if fits { graph.num_targets() } else { 0 }, layer.output_width()])?;
     let asks = options.weights && layer.has_weights() && fits;
     let weights = call.output_if(asks, &[layer.num_weighted_edges(graph), layer.settings().num_heads])?;
     layer.forward(call.context, graph, inputs, &options, call.training, output, weights)

@@ -156,6 +156,7 @@ const OUTPUT: &[&str] = &["output"];
 const OBJECT: &[&str] = &["object"];
 const ATTENTION: &[&str] = &["output", "weights", "logSumExp", "topWeights.values", "topWeights.indices"];
 const WEIGHTED: &[&str] = &["output", "weights"];
+const SAMPLE: &[&str] = &["nodes", "edges", "source", "target"];
 const STATEFUL: &[&str] = &["output", "state"];
 
 const GRAPH: bool = cfg!(feature = "graph");
@@ -228,13 +229,14 @@ pub const OPERATIONS: &[Operation] = &[
 
     only(GRAPH, operation("createGraph", &[integers("source"), integers("target")], OBJECT, graph::create)),
     only(GRAPH, operation("inDegrees", &[], OUTPUT, graph::in_degrees)),
+    only(GRAPH, operation("sampleNeighbors", &[integers("nodes"), integers("fanouts"), integers("call")], SAMPLE, graph::sample)),
     only(GRAPH, operation("propagate", &[tensor("x"), option("edgeWeight")], OUTPUT, graph::propagate)),
     only(GRAPH, operation("edgeSoftmax", &[tensor("scores")], OUTPUT, graph::edge_softmax)),
     only(GRAPH, operation("createGraphConvolution", &[], OBJECT, graph::create_layer::<ConvolutionConfig>)),
     only(GRAPH, operation("createGraphSage", &[], OBJECT, graph::create_layer::<SageConfig>)),
     only(GRAPH, operation("createGraphAttention", &[], OBJECT, graph::create_layer::<GraphAttentionConfig>)),
     only(GRAPH, operation("createGraphTransformer", &[], OBJECT, graph::create_layer::<GraphTransformerConfig>)),
-    only(GRAPH, operation("graphLayer", &[tensor("x"), option("edgeAttr"), option("edgeWeight")], WEIGHTED, graph::forward)),
+    only(GRAPH, operation("graphLayer", &[tensor("x"), optional("xTarget"), option("edgeAttr"), option("edgeWeight")], WEIGHTED, graph::forward)),
 
     only(LINEAR, operation("createLinearAttention", &[], OBJECT, linear::create)),
     only(LINEAR, operation("linearAttention", &[tensor("q"), tensor("k"), tensor("v"), KV_LENGTHS, option("decay"), option("beta"), option("state")], STATEFUL, linear::forward).with_out()),

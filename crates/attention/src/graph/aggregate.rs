@@ -27,14 +27,15 @@ pub enum Reduce {
 }
 
 /// Aggregates `edge_weight · x[source]` over the incoming edges of each node: x `[N, …]` → `[N, …]`, like PyTorch
-/// Geometric's `MessagePassing`. A node without incoming edges gets zeros; a NaN reaches only its targets.
+/// Geometric's `MessagePassing`. With two node sets, x has a row for each source, and the result one for each target. A
+/// node without incoming edges gets zeros; a NaN reaches only its targets.
 ///
 /// `edge_weight` is `[K]`, one weight for each edge, or `[K, H]`, one for each edge and head of x `[N, H, …]`. It is 1
 /// by default.
 ///
 /// # Errors
-/// `SHAPE` if `x` does not have one row for each node, if `edge_weight` does not fit the edges or the heads, or if
-/// `output` is not of x's length.
+/// `SHAPE` if `x` does not have one row for each source, if `edge_weight` does not fit the edges or the heads, or if
+/// `output` does not have one row for each target.
 pub fn propagate(
     context: Context<'_>,
     graph: &Graph,
@@ -43,18 +44,20 @@ pub fn propagate(
     edge_weight: Option<Tensor<'_>>,
     output: &mut [f32],
 ) -> Result<()> {
-    let nodes = graph.num_nodes();
+    let nodes = graph.num_sources();
     if x.shape.dims().first() != Some(&nodes) {
-        return Err(Error::shape("x", format_args!("[{nodes}, …], a row for each node"), x.shape));
+        let each = if graph.has_two_sets() { "source" } else { "node" };
+        return Err(Error::shape("x", format_args!("[{nodes}, …], a row for each {each}"), x.shape));
     }
     let heads = match edge_weight {
         Some(weight) => weighted_heads(graph, x, weight)?,
         None => 1,
     };
-    check_output("output", output, x.data.len())?;
-    if !x.data.is_empty() {
+    let features = x.shape.dims()[1..].iter().fold(1usize, |product, &dim| product.saturating_mul(dim));
+    check_output("output", output, graph.num_targets().saturating_mul(features))?;
+    if !output.is_empty() {
         let edge_weight = edge_weight.map(|weight| weight.data);
-        let aggregation = Aggregation::of(graph, x.data, x.data.len() / nodes);
+        let aggregation = Aggregation::of(graph, x.data, features);
         Aggregation { reduce, edge_weight, heads, ..aggregation }.run(context, output);
     }
     Ok(())
@@ -82,7 +85,7 @@ pub(super) fn check_edge_weight(graph: &Graph, edge_weight: Option<&[f32]>) -> R
 #[derive(Clone, Copy)]
 pub(super) struct Aggregation<'a> {
     pub graph: &'a Graph,
-    /// `[N, features]`.
+    /// A row for each source, `[N, features]`.
     pub x: &'a [f32],
     pub features: usize,
     pub reduce: Reduce,
@@ -137,7 +140,7 @@ impl<'a> Aggregation<'a> {
     /// `MEMORY`.
     #[inline(never)]
     pub fn inverse_root_degrees(&self) -> Result<Vec<f32>> {
-        let mut roots = try_zeroed("working memory", self.graph.num_nodes())?;
+        let mut roots = try_zeroed("working memory", self.graph.num_targets())?;
         for pair in self.graph.rows.windows(2) {
             let ([node, start], [_, end]) = (pair[0], pair[1]);
             let mut degree = 0.0;

@@ -16,15 +16,24 @@ use crate::simd::{Kernel, Simd};
 /// How an edge from `j` to `i` is scored.
 #[derive(Clone, Copy)]
 pub(super) enum Score<'a> {
-    /// By the scores of the edges themselves, `[K, heads]`.
-    Given { edges: &'a [f32] },
-    /// GAT: `leaky(source[j] + target[i] + edge)`, from the heads' scores of the nodes as either,
-    /// `[N, heads]`, and of the edges, `[K, heads]`.
-    Additive { nodes: [&'a [f32]; 2], edges: Option<&'a [f32]>, slope: f32 },
+    /// By the scores of the edges themselves.
+    Given { edges: EdgeScores<'a> },
+    /// GAT: `leaky(source[j] + target[i] + edge)`, from the heads' scores of the nodes as either, `[N, heads]`, and of
+    /// the edges.
+    Additive { nodes: [&'a [f32]; 2], edges: Option<EdgeScores<'a>>, slope: f32 },
     /// GATv2: `att · leaky(values[j] + targets[i] + edge)`.
     Joint { targets: &'a [f32], attention: &'a [f32], slope: f32, edges: Option<EdgeFeatures<'a>> },
     /// The graph transformer: `scale · (queries[i] · (keys[j] + edge))`; the edge is added to the value too.
     Product { queries: &'a [f32], keys: &'a [f32], scale: f32, edges: Option<EdgeFeatures<'a>> },
+}
+
+/// The scores of the edges given.
+#[derive(Clone, Copy)]
+pub(super) struct EdgeScores<'a> {
+    /// `[K, heads]`.
+    pub given: &'a [f32],
+    /// The score of every self-loop that was added, `[heads]`; by default the mean over the node's other edges.
+    pub loops: Option<&'a [f32]>,
 }
 
 /// The features of the edges given and the weight that projects them into the heads.
@@ -36,6 +45,8 @@ pub(super) struct EdgeFeatures<'a> {
     pub weight: &'a [f32],
     /// The rows of the weight: 0, 1, … size − 1.
     pub rows: &'a [u32],
+    /// Each feature of a self-loop that was added; by default the mean over the node's other edges.
+    pub fill_value: Option<f32>,
 }
 
 /// The final step for a node's sum.
@@ -51,7 +62,7 @@ pub(super) enum Finish<'a> {
 /// Attention over the whole graph: sizes that fit each other.
 #[derive(Clone, Copy)]
 pub(super) struct Attention<'a> {
-    /// A graph as it was given, or closed by a self-loop a node, whose features are the mean of its other edges'.
+    /// A graph as it was given, or closed by self-loops.
     pub graph: &'a Graph,
     pub heads: usize,
     pub channels: usize,
@@ -244,7 +255,7 @@ impl<'a> Score<'a> {
 fn additive(
     of: &Attention<'_>,
     nodes: Option<[&[f32]; 2]>,
-    edges: Option<&[f32]>,
+    edges: Option<EdgeScores<'_>>,
     slope: f32,
     row: &Incoming<'_>,
     scores: &mut [f32],
@@ -257,13 +268,15 @@ fn additive(
                 Some([sources, targets]) => sources[source * heads + head] + targets[row.node * heads + head],
                 None => 0.0,
             };
-            if let Some(edges) = edges {
-                score += if edge < given {
-                    edges[edge * heads + head]
-                } else {
-                    // A self-loop that was added is the last: the mean over the others, or 0 over none.
-                    let others = row.edges[..n].iter().map(|&other| f64::from(edges[other as usize * heads + head]));
-                    (others.sum::<f64>() / n.max(1) as f64) as f32
+            if let Some(EdgeScores { given: edges, loops }) = edges {
+                score += match loops {
+                    _ if edge < given => edges[edge * heads + head],
+                    Some(loops) => loops[head],
+                    None => {
+                        // A self-loop that was added is the last: the mean over the others, or 0 over none.
+                        let score = |&other: &u32| f64::from(edges[other as usize * heads + head]);
+                        (row.edges[..n].iter().map(score).sum::<f64>() / n.max(1) as f64) as f32
+                    }
                 };
             }
             scores[head * count + n] = leaky(score, slope);
@@ -298,8 +311,11 @@ impl EdgeFeatures<'_> {
         let features = if (row.edges[n] as usize) < of.graph.num_edges() {
             self.of(row.edges[n])
         } else {
-            // A self-loop that was added is the last: the mean over the others, or 0 over none.
-            total(n, &|other| Some((1.0 / n as f64, self.of(row.edges[other]))), mean);
+            match self.fill_value {
+                Some(value) => mean.fill(value),
+                // A self-loop that was added is the last: the mean over the others, or 0 over none.
+                None => total(n, &|other| Some((1.0 / n as f64, self.of(row.edges[other]))), mean),
+            }
             mean
         };
         gather_sum(simd, features, self.rows, Columns::of(self.weight, target.len()), place);

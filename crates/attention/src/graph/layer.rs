@@ -2,7 +2,7 @@
 
 use super::Graph;
 use super::aggregate::{Aggregation, add, check_edge_weight};
-use super::attention::{Attention, EdgeFeatures, Finish, Score};
+use super::attention::{Attention, EdgeFeatures, EdgeScores, Finish, Score};
 use super::options::{GraphConfig, GraphOptions, Kind, Settings};
 use super::parameters::Parameters;
 use crate::context::{Context, operations};
@@ -25,8 +25,10 @@ pub struct GraphLayer {
 /// The inputs of one call.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
-    /// The nodes' features, `[N, inFeatures]`.
+    /// The features of the nodes, or of the sources, `[N, inFeatures]`.
     pub x: Tensor<'a>,
+    /// The features of the targets, unless `x` is those of all nodes.
+    pub x_target: Option<Tensor<'a>>,
     /// The edges' features, `[K, edgeFeatures]`, or `[K]` where that is 1.
     pub edge_attr: Option<Tensor<'a>>,
     /// The edges' weights, `[K]`.
@@ -40,7 +42,7 @@ impl GraphLayer {
     /// use ruvector_attention::graph::layer::GraphLayer;
     /// use ruvector_attention::graph::options::GraphAttentionConfig;
     ///
-    /// let config = GraphAttentionConfig { in_features: 16, out_features: 8, num_heads: 4, ..Default::default() };
+    /// let config = GraphAttentionConfig { in_features: 16.into(), out_features: 8, num_heads: 4, ..Default::default() };
     /// assert_eq!(GraphLayer::new(config)?.output_width(), 32);
     /// # Ok::<(), ruvector_attention::Error>(())
     /// ```
@@ -48,8 +50,8 @@ impl GraphLayer {
     /// # Errors
     /// `OPTION` for a configuration that does not fit, `MEMORY`.
     pub fn new(config: impl Into<GraphConfig>) -> Result<Self> {
-        let config = config.into();
-        let settings = Settings::of(&config)?;
+        let mut config = config.into();
+        let settings = Settings::of(&mut config)?;
         Ok(Self { parameters: Parameters::init(&settings)?, settings, config })
     }
 
@@ -82,10 +84,10 @@ impl GraphLayer {
         &self.parameters
     }
 
-    /// Computes the output, `[N, outFeatures]`, or `[N, numHeads · outFeatures]` with concatenated heads. Attention
-    /// layers also return the weights of their edges, `[K′, numHeads]`, in the order given. With `addSelfLoops`, the
-    /// given self-loops are left out, and one self-loop per node follows the other edges. Dropout acts in training
-    /// only.
+    /// Computes the output, `[N, outFeatures]`, or `[N, numHeads · outFeatures]` with concatenated heads, with a row for
+    /// each target. Attention layers also return the weights of their edges, `[K′, numHeads]`, in the order given. With
+    /// `addSelfLoops`, the given self-loops are left out, and one self-loop per node follows the other edges; between
+    /// two node sets, these are edges of nodes with the same number. Dropout acts in training only.
     ///
     /// # Errors
     /// `SHAPE` where shapes or lengths do not fit, `OPTION` for what this layer does not take, `MEMORY`.
@@ -101,7 +103,7 @@ impl GraphLayer {
     ) -> Result<()> {
         ranges::seed("seed", options.seed.unwrap_or(0))?;
         let edge_attr = self.check(graph, inputs, options)?;
-        check_output("output", output, graph.num_nodes() * self.settings.output_width())?;
+        check_output("output", output, graph.num_targets() * self.settings.output_width())?;
         check_requested("weights", options.weights, weights.is_some())?;
         if let Some(weights) = &weights {
             check_output("weights", weights, self.num_weighted_edges(graph) * self.settings.num_heads)?;
@@ -111,7 +113,8 @@ impl GraphLayer {
         let without = if self.settings.add_self_loops { &*graph.loops } else { &[] };
         let graph = if self.settings.add_self_loops { graph.with_self_loops()? } else { graph };
         context.announce_work(self.operations(graph));
-        let call = Call { layer: self, context, graph, without, x: inputs.x.data, edge_attr, dropout };
+        let x = [inputs.x.data, inputs.x_target.unwrap_or(inputs.x).data];
+        let call = Call { layer: self, context, graph, without, x, edge_attr, dropout };
         match self.settings.kind {
             Kind::Convolution => call.convolution(inputs.edge_weight, output),
             Kind::Sage => call.sage(output),
@@ -126,10 +129,11 @@ impl GraphLayer {
         let config = &self.settings;
         let along_edges = match config.kind {
             kind if kind.attends() => 6 * config.num_heads * config.out_features + 32,
-            Kind::Sage => 2 * config.in_features + 16,
+            Kind::Sage => 2 * config.in_features[0] + 16,
             _ => 2 * config.out_features + 16,
         };
-        operations([2, graph.num_nodes(), self.parameters.len()]).saturating_add(graph.operations(along_edges))
+        operations([2, graph.num_sources().max(graph.num_targets()), self.parameters.len()])
+            .saturating_add(graph.operations(along_edges))
     }
 
     /// Returns true if the layer has attention weights.
@@ -140,19 +144,40 @@ impl GraphLayer {
     /// How many edges of a graph the layer has weights for.
     pub fn num_weighted_edges(&self, graph: &Graph) -> usize {
         match self.settings.add_self_loops {
-            true => graph.num_edges() - graph.num_self_loops() + graph.num_nodes(),
+            true => graph.num_edges() - graph.num_self_loops() + graph.num_common(),
             false => graph.num_edges(),
         }
+    }
+
+    /// Checks the features of the nodes.
+    #[inline(never)]
+    fn check_nodes(&self, graph: &Graph, Inputs { x, x_target, .. }: Inputs<'_>) -> Result<()> {
+        let [sources, targets] = self.settings.in_features;
+        if self.settings.kind == Kind::Convolution && (graph.has_two_sets() || x_target.is_some()) {
+            let expected = "one node set, as GraphConvolution does not take two (GraphSage does)";
+            return Err(Error::option("x", expected, "two"));
+        }
+        if x_target.is_none() && (graph.has_two_sets() || sources != targets) {
+            let reason = if graph.has_two_sets() { "the graph has two node sets" } else { "in_features has two sizes" };
+            let expected = format_args!("[x_source, x_target], as {reason}");
+            return Err(Error::shape("x", expected, format_args!("one tensor {}", x.shape)));
+        }
+        let name = if x_target.is_some() { "x_source" } else { "x" };
+        let given = [(name, x, graph.num_sources(), sources)];
+        let further = x_target.map(|x| ("x_target", x, graph.num_targets(), targets));
+        for (name, x, nodes, features) in given.into_iter().chain(further) {
+            if x.shape.dims() != [nodes, features] {
+                return Err(Error::shape(name, format_args!("[{nodes}, {features}]"), x.shape));
+            }
+        }
+        Ok(())
     }
 
     /// Checks the inputs, and gives the features of the edges.
     #[inline(never)]
     fn check<'a>(&self, graph: &Graph, inputs: Inputs<'a>, options: &GraphOptions) -> Result<Option<&'a [f32]>> {
-        let (nodes, edges, kind) = (graph.num_nodes(), graph.num_edges(), self.settings.kind);
-        let (features, size) = (self.settings.in_features, self.settings.edge_features);
-        if inputs.x.shape.dims() != [nodes, features] {
-            return Err(Error::shape("x", format_args!("[{nodes}, {features}]"), inputs.x.shape));
-        }
+        let (edges, kind, size) = (graph.num_edges(), self.settings.kind, self.settings.edge_features);
+        self.check_nodes(graph, inputs)?;
         if inputs.edge_weight.is_some() && kind != Kind::Convolution {
             return Err(Error::option(
                 "edge_weight",
@@ -188,23 +213,31 @@ struct Call<'a> {
     /// As it was given, or closed by self-loops, and then without these.
     graph: &'a Graph,
     without: &'a [[u32; 2]],
-    x: &'a [f32],
+    /// The features of sources and of targets.
+    x: [&'a [f32]; 2],
     edge_attr: Option<&'a [f32]>,
     dropout: Option<Dropout>,
 }
 
+/// The sources of edges, or their targets.
+#[derive(Clone, Copy)]
+enum End {
+    Source,
+    Target,
+}
+
 impl<'a> Call<'a> {
-    /// The product of the nodes' features with the weight of a part of the layer.
-    fn part(&self, weight: &str, bias: &str) -> Result<Vec<f32>> {
-        self.part_of(self.x, weight, bias)
+    /// The product of the features at one end of the edges with the weight of a part of the layer.
+    fn part(&self, end: End, weight: &str, bias: &str) -> Result<Vec<f32>> {
+        self.product(self.x[end as usize], self.layer.settings.in_features[end as usize], weight, bias)
     }
 
-    /// The product of other features of the nodes, as many, with the weight of a part of the layer.
+    /// The product of rows of `inputs` features with the weight of a part of the layer.
     #[inline(never)]
-    fn part_of(&self, x: &[f32], weight: &str, bias: &str) -> Result<Vec<f32>> {
-        let (inputs, parameters) = (self.layer.settings.in_features, &self.layer.parameters);
+    fn product(&self, x: &[f32], inputs: usize, weight: &str, bias: &str) -> Result<Vec<f32>> {
+        let parameters = &self.layer.parameters;
         let (weight, bias) = (parameters.get(weight), parameters.find(bias));
-        let (nodes, outputs) = (self.graph.num_nodes(), weight.len() / inputs);
+        let (nodes, outputs) = (x.len() / inputs, weight.len() / inputs);
         let mut output = try_zeroed("working memory", nodes * outputs)?;
         project(self.context, x, nodes, inputs, weight, outputs, bias, &mut output)?;
         Ok(output)
@@ -213,13 +246,14 @@ impl<'a> Call<'a> {
     /// Kipf & Welling 2017: `GCNConv`.
     #[inline(never)]
     fn convolution(&self, edge_weight: Option<&[f32]>, output: &mut [f32]) -> Result<()> {
-        let x = self.part("lin.weight", "")?;
+        let config = &self.layer.settings;
+        let x = self.part(End::Source, "lin.weight", "")?;
         let mut weights = Vec::new();
         if let Some(given) = edge_weight {
-            // The self-loops that were added have the weight of the last one taken out, or 1.
+            // The self-loops that were added have the weight of the last one taken out, or else their own.
             weights = try_zeroed("working memory", given.len() + self.graph.num_nodes())?;
             weights[..given.len()].copy_from_slice(given);
-            weights[given.len()..].fill(1.0);
+            weights[given.len()..].fill(if config.improved { 2.0 } else { 1.0 });
             for &[edge, node] in self.without {
                 weights[given.len() + node as usize] = given[edge as usize];
             }
@@ -227,10 +261,10 @@ impl<'a> Call<'a> {
         let mut aggregation = Aggregation {
             edge_weight: edge_weight.map(|_| &*weights),
             bias: self.layer.parameters.find("bias"),
-            ..Aggregation::of(self.graph, &x, self.layer.settings.out_features)
+            ..Aggregation::of(self.graph, &x, config.out_features)
         };
-        let roots = aggregation.inverse_root_degrees()?;
-        aggregation.node_factors = Some(&roots);
+        let roots = if config.normalize { aggregation.inverse_root_degrees()? } else { Vec::new() };
+        aggregation.node_factors = config.normalize.then_some(&roots);
         aggregation.run(self.context, output);
         Ok(())
     }
@@ -239,13 +273,20 @@ impl<'a> Call<'a> {
     #[inline(never)]
     fn sage(&self, output: &mut [f32]) -> Result<()> {
         let config = &self.layer.settings;
-        let mut around = try_zeroed("working memory", self.x.len())?;
-        let aggregation = Aggregation::of(self.graph, self.x, config.in_features);
+        let [features, _] = config.in_features;
+        let mut projected = Vec::new();
+        if config.project {
+            projected = self.part(End::Source, "lin.weight", "lin.bias")?;
+            projected.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { *value });
+        }
+        let x = if config.project { &projected } else { self.x[0] };
+        let mut around = try_zeroed("working memory", self.graph.num_targets() * features)?;
+        let aggregation = Aggregation::of(self.graph, x, features);
         Aggregation { reduce: config.reduce, ..aggregation }.run(self.context, &mut around);
-        let own = self.part("lin_r.weight", "")?;
-        let around = self.part_of(&around, "lin_l.weight", "lin_l.bias")?;
-        output.copy_from_slice(&around);
-        add(output, &own);
+        output.copy_from_slice(&self.product(&around, features, "lin_l.weight", "lin_l.bias")?);
+        if config.root_weight {
+            add(output, &self.part(End::Target, "lin_r.weight", "")?);
+        }
         if config.normalize {
             for row in output.chunks_exact_mut(config.out_features) {
                 let length = length(row);
@@ -259,18 +300,25 @@ impl<'a> Call<'a> {
 
     /// Veličković et al. 2018: `GATConv`.
     fn additive(&self, output: &mut [f32], weights: Option<&mut [f32]>) -> Result<()> {
-        let values = self.part("lin.weight", "")?;
-        let inputs = self.layer.settings.in_features;
-        let sources = self.scores("att_src", "lin.weight", self.x, inputs)?;
-        let targets = self.scores("att_dst", "lin.weight", self.x, inputs)?;
-        let edges = match self.edge_attr {
-            Some(features) => {
-                Some(self.scores("att_edge", "lin_edge.weight", features, self.layer.settings.edge_features)?)
+        let config = &self.layer.settings;
+        let names = if config.is_pair { ["lin_src.weight", "lin_dst.weight"] } else { ["lin.weight"; 2] };
+        let values = self.part(End::Source, names[0], "")?;
+        let [inputs, target_inputs] = config.in_features;
+        let sources = self.scores("att_src", names[0], self.x[0], inputs)?;
+        let targets = self.scores("att_dst", names[1], self.x[1], target_inputs)?;
+        let of_edges = |features: &[f32]| self.scores("att_edge", "lin_edge.weight", features, config.edge_features);
+        let edges = self.edge_attr.map(of_edges).transpose()?;
+        let loops = match config.fill_value {
+            Some(value) if edges.is_some() => {
+                let mut features = try_zeroed("working memory", config.edge_features)?;
+                features.fill(value);
+                Some(of_edges(&features)?)
             }
-            None => None,
+            _ => None,
         };
-        let (slope, edges) = (self.layer.settings.negative_slope, edges.as_deref());
-        self.attend(&values, Score::Additive { nodes: [&sources, &targets], edges, slope }, output, weights)
+        let edges = edges.as_deref().map(|given| EdgeScores { given, loops: loops.as_deref() });
+        let score = Score::Additive { nodes: [&sources, &targets], edges, slope: config.negative_slope };
+        self.attend(&values, score, output, weights)
     }
 
     /// `attention · (W x)` for each row of x and each head, as `(Wᵀ attention) · x`.
@@ -296,8 +344,8 @@ impl<'a> Call<'a> {
 
     /// Brody, Alon & Yahav 2022: `GATv2Conv`.
     fn joint(&self, output: &mut [f32], weights: Option<&mut [f32]>) -> Result<()> {
-        let values = self.part("lin_l.weight", "lin_l.bias")?;
-        let targets = self.part("lin_r.weight", "lin_r.bias")?;
+        let values = self.part(End::Source, "lin_l.weight", "lin_l.bias")?;
+        let targets = self.part(End::Target, "lin_r.weight", "lin_r.bias")?;
         let edge_weight = self.edge_weight()?;
         let (attention, slope) = (self.layer.parameters.get("att"), self.layer.settings.negative_slope);
         let edges = self.edge_features(&edge_weight);
@@ -308,12 +356,12 @@ impl<'a> Call<'a> {
     #[inline(never)]
     fn transformer(&self, output: &mut [f32], weights: Option<&mut [f32]>) -> Result<()> {
         let config = &self.layer.settings;
-        let keys = self.part("lin_key.weight", "lin_key.bias")?;
-        let queries = self.part("lin_query.weight", "lin_query.bias")?;
-        let values = self.part("lin_value.weight", "lin_value.bias")?;
+        let keys = self.part(End::Source, "lin_key.weight", "lin_key.bias")?;
+        let queries = self.part(End::Target, "lin_query.weight", "lin_query.bias")?;
+        let values = self.part(End::Source, "lin_value.weight", "lin_value.bias")?;
         let edge_weight = self.edge_weight()?;
         let edges = self.edge_features(&edge_weight);
-        output.copy_from_slice(&self.part("lin_skip.weight", "lin_skip.bias")?);
+        output.copy_from_slice(&self.part(End::Target, "lin_skip.weight", "lin_skip.bias")?);
         let scale = 1.0 / (config.out_features as f32).sqrt();
         self.attend(&values, Score::Product { queries: &queries, keys: &keys, scale, edges }, output, weights)
     }
@@ -331,11 +379,14 @@ impl<'a> Call<'a> {
             weights_before_dropout: transformer,
             concat: config.concat,
             without: self.without,
-            finish: match transformer {
+            finish: match transformer || config.residual {
                 true => Finish::Skip { gate: parameters.find("lin_beta.weight") },
                 false => Finish::Bias(parameters.find("bias")),
             },
         };
+        if config.residual {
+            output.copy_from_slice(&self.part(End::Target, "res.weight", "bias")?);
+        }
         attention.run(self.context, output, weights);
         Ok(())
     }
@@ -357,6 +408,7 @@ impl<'a> Call<'a> {
     }
 
     fn edge_features<'b>(&'b self, (weight, rows): &'b (Vec<f32>, Vec<u32>)) -> Option<EdgeFeatures<'b>> {
-        Some(EdgeFeatures { features: self.edge_attr?, weight, rows })
+        let fill_value = self.layer.settings.fill_value;
+        Some(EdgeFeatures { features: self.edge_attr?, weight, rows, fill_value })
     }
 }

@@ -9,6 +9,7 @@ mod attention;
 pub mod layer;
 pub mod options;
 mod parameters;
+pub mod sample;
 pub mod softmax;
 
 use std::ops::Range;
@@ -26,7 +27,9 @@ const ITEM: usize = 2048;
 /// Memory grows with the edges alone: nodes without incoming edges have no row.
 #[derive(Debug, Default)]
 pub struct Graph {
-    nodes: usize,
+    /// How many nodes edges can come from and lead to: the same nodes unless there are two sets.
+    ends: [usize; 2],
+    has_two_sets: bool,
     /// How many edges were given.
     given: usize,
     /// The target of each row and its first edge, ascending; at the end how many nodes and edges there are.
@@ -75,15 +78,27 @@ impl Graph {
     ///
     /// # Errors
     /// `SHAPE` if the lengths differ, `OPTION` for an edge that names no node, by its index; `MEMORY`.
-    #[inline(never)]
     pub fn from_edges(nodes: usize, source: &[i32], target: &[i32]) -> Result<Self> {
+        Self::of([nodes; 2], false, source, target)
+    }
+
+    /// The graph of edges `source[k] → target[k]` from one set of nodes to another.
+    ///
+    /// # Errors
+    /// The same as [`Self::from_edges`].
+    pub fn between(num_sources: usize, num_targets: usize, source: &[i32], target: &[i32]) -> Result<Self> {
+        Self::of([num_sources, num_targets], true, source, target)
+    }
+
+    #[inline(never)]
+    fn of(ends: [usize; 2], has_two_sets: bool, source: &[i32], target: &[i32]) -> Result<Self> {
         if source.len() != target.len() {
             let expected = format_args!("a length of {}, as source has", source.len());
             return Err(Error::shape("target", expected, target.len()));
         }
-        let given = source.len();
+        let (given, [sources, nodes]) = (source.len(), ends);
         for edge in 0..given {
-            for (side, node) in [("source", source[edge]), ("target", target[edge])] {
+            for (side, nodes, node) in [("source", sources, source[edge]), ("target", nodes, target[edge])] {
                 // Negative ones become the largest.
                 if node as u32 as usize >= nodes {
                     return Err(no_node(side, edge, nodes, node));
@@ -91,7 +106,8 @@ impl Graph {
             }
         }
         let edges = sorted_by(target, nodes)?;
-        let mut graph = Self { nodes, given, sources: try_zeroed("graph", given)?, ..Self::default() };
+        let sources = try_zeroed("graph", given)?;
+        let mut graph = Self { ends, has_two_sets, given, sources, ..Self::default() };
         let (mut rows, mut loops, mut last) = (0, 0, -1);
         for (place, &edge) in graph.sources.iter_mut().zip(&edges) {
             let (from, to) = (source[edge as usize], target[edge as usize]);
@@ -124,7 +140,7 @@ impl Graph {
 
     /// Returns the cost of a pass along the edges: `an_edge` operations for each edge, and as many for each node.
     fn operations(&self, an_edge: usize) -> u64 {
-        context::operations([self.edges.len() + self.num_nodes(), an_edge])
+        context::operations([self.edges.len() + self.num_targets(), an_edge])
     }
 
     /// The bytes that the graph occupies.
@@ -133,9 +149,30 @@ impl Graph {
         own + size_of_val(&*self.loops) + self.closed.get().map_or(0, |closed| closed.bytes())
     }
 
-    /// How many nodes there are.
+    /// How many nodes there are, in both sets if there are two.
     pub fn num_nodes(&self) -> usize {
-        self.nodes
+        let [sources, targets] = self.ends;
+        if self.has_two_sets { sources + targets } else { targets }
+    }
+
+    /// How many nodes edges can come from.
+    pub fn num_sources(&self) -> usize {
+        self.ends[0]
+    }
+
+    /// How many nodes edges can lead to.
+    pub fn num_targets(&self) -> usize {
+        self.ends[1]
+    }
+
+    /// Returns true if edges lead from one set of nodes to another.
+    pub fn has_two_sets(&self) -> bool {
+        self.has_two_sets
+    }
+
+    /// How many nodes have a number that is a source's and a target's: the self-loops that layers add.
+    pub fn num_common(&self) -> usize {
+        self.ends[0].min(self.ends[1])
     }
 
     /// How many edges were given.
@@ -143,17 +180,17 @@ impl Graph {
         self.given
     }
 
-    /// How many of them lead from a node to itself.
+    /// How many of them lead from a node to itself, or in two sets to the node with the same number.
     pub fn num_self_loops(&self) -> usize {
         self.loops.len()
     }
 
-    /// Writes the number of incoming edges of each node.
+    /// Writes the number of incoming edges of each target.
     ///
     /// # Errors
-    /// `SHAPE` if `output` holds not one number a node.
+    /// `SHAPE` if `output` holds not one number for each target.
     pub fn in_degrees(&self, output: &mut [i32]) -> Result<()> {
-        check_output("output", output, self.nodes)?;
+        check_output("output", output, self.num_targets())?;
         output.fill(0);
         for pair in self.rows.windows(2) {
             output[pair[0][0] as usize] = (pair[1][1] - pair[0][1]) as i32;
@@ -161,7 +198,8 @@ impl Graph {
         Ok(())
     }
 
-    /// The graph without the self-loops given, and with one for each node as its last incoming edge.
+    /// The graph without the self-loops given, and with one as the last incoming edge of each node that is both a source
+    /// and a target, or in two sets has the number of one.
     ///
     /// # Errors
     /// `MEMORY`.
@@ -170,18 +208,21 @@ impl Graph {
         if let Some(closed) = self.closed.get() {
             return Ok(closed);
         }
-        let edges = self.given - self.loops.len() + self.nodes;
+        let [targets, common] = [self.num_targets(), self.num_common()];
+        let edges = self.given - self.loops.len() + common;
         let mut closed = Self {
-            nodes: self.nodes,
+            ends: self.ends,
+            has_two_sets: self.has_two_sets,
             given: self.given,
-            rows: try_zeroed("graph", self.nodes + 1)?,
+            rows: try_zeroed("graph", targets + 1)?,
             sources: try_zeroed("graph", edges)?,
             edges: try_zeroed("graph", edges)?,
             ..Self::default()
         };
-        let (mut row, mut place, mut end) = (0, 0, 0);
-        for node in 0..self.nodes {
-            closed.rows[node] = [node as u32, end as u32];
+        let (mut row, mut place, mut end, mut closed_rows) = (0, 0, 0, 0);
+        for node in 0..targets {
+            // Overwritten by the next row if the node has no edge.
+            closed.rows[closed_rows] = [node as u32, end as u32];
             if self.rows[row][0] as usize == node {
                 row += 1;
             }
@@ -192,16 +233,20 @@ impl Graph {
                 }
                 place += 1;
             }
-            (closed.sources[end], closed.edges[end]) = (node as u32, (self.given + node) as u32);
-            end += 1;
+            if node < common {
+                (closed.sources[end], closed.edges[end]) = (node as u32, (self.given + node) as u32);
+                end += 1;
+            }
+            closed_rows += usize::from(closed.rows[closed_rows][1] < end as u32);
         }
-        closed.rows[self.nodes] = [self.nodes as u32, edges as u32];
+        closed.rows[closed_rows] = [targets as u32, edges as u32];
+        closed.rows.truncate(closed_rows + 1);
         Ok(self.closed.get_or_init(|| Box::new(closed)))
     }
 
     /// How many work items there are.
     pub(crate) fn items(&self) -> usize {
-        (self.nodes + self.edges.len()).div_ceil(ITEM)
+        (self.num_targets() + self.edges.len()).div_ceil(ITEM)
     }
 
     /// The nodes of a work item; every node belongs to one. Those without an edge can be left out.
@@ -217,7 +262,7 @@ impl Graph {
         let rows = &self.rows[..self.rows.len() - 1];
         let row = rows.partition_point(|[target, start]| (*target as usize + *start as usize) < cost);
         let earliest = row.checked_sub(1).map_or(0, |last| rows[last][0] as usize + 1);
-        (cost.saturating_sub(self.rows[row][1] as usize).clamp(earliest, self.nodes), row)
+        (cost.saturating_sub(self.rows[row][1] as usize).clamp(earliest, self.num_targets()), row)
     }
 }
 

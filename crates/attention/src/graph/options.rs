@@ -25,6 +25,37 @@ impl Kind {
     }
 }
 
+/// Features of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InFeatures {
+    /// Of every node.
+    Every(usize),
+    /// Of sources and of targets, which have a weight each.
+    Pair([usize; 2]),
+}
+
+impl InFeatures {
+    /// Returns the features of sources and of targets.
+    pub fn ends(self) -> [usize; 2] {
+        match self {
+            Self::Every(features) => [features; 2],
+            Self::Pair(features) => features,
+        }
+    }
+}
+
+impl From<usize> for InFeatures {
+    fn from(features: usize) -> Self {
+        Self::Every(features)
+    }
+}
+
+impl From<[usize; 2]> for InFeatures {
+    fn from(features: [usize; 2]) -> Self {
+        Self::Pair(features)
+    }
+}
+
 /// The configuration of a [`Kind::Convolution`]. Both sizes have to be given.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(
@@ -37,8 +68,13 @@ pub struct ConvolutionConfig {
     pub in_features: usize,
     /// Features of an output.
     pub out_features: usize,
-    /// Replaces the self-loops given by one for each node; true by default.
-    pub add_self_loops: bool,
+    /// Divides messages by the square roots of both degrees; true by default.
+    pub normalize: bool,
+    /// Replaces the self-loops given by one for each node, which requires `normalize` and is its default.
+    pub add_self_loops: Option<bool>,
+    /// Gives self-loops that are added the weight 2 in calls with weights of edges; false by default. Without weights,
+    /// every edge counts as 1, as in PyTorch Geometric.
+    pub improved: bool,
     /// Adds biases; true by default.
     pub use_bias: bool,
     /// The parameters are drawn from it; less than 2⁵³.
@@ -48,19 +84,16 @@ pub struct ConvolutionConfig {
 
 impl Default for ConvolutionConfig {
     fn default() -> Self {
-        Self { in_features: 0, out_features: 0, add_self_loops: true, use_bias: true, seed: 0 }
+        Self {
+            in_features: 0,
+            out_features: 0,
+            normalize: true,
+            add_self_loops: None,
+            improved: false,
+            use_bias: true,
+            seed: 0,
+        }
     }
-}
-
-/// How a [`Kind::Sage`] joins the features of a node's neighbors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
-pub enum SageReduce {
-    /// Their mean.
-    #[default]
-    Mean,
-    /// The largest, feature by feature.
-    Max,
 }
 
 /// The configuration of a [`Kind::Sage`]. Both sizes have to be given.
@@ -71,12 +104,17 @@ pub enum SageReduce {
     serde(default, rename_all = "camelCase", deny_unknown_fields)
 )]
 pub struct SageConfig {
-    /// Features of a node.
-    pub in_features: usize,
+    /// Features of a node, or of sources and of targets.
+    pub in_features: InFeatures,
     /// Features of an output.
     pub out_features: usize,
     /// How the features of neighbors are joined; by their mean by default.
-    pub reduce: SageReduce,
+    pub reduce: Reduce,
+    /// Adds a product with the node's own features; true by default.
+    pub root_weight: bool,
+    /// Passes the features of neighbors through a linear layer and a rectifier before they are joined; false by
+    /// default.
+    pub project: bool,
     /// Divides each output by its Euclidean length; false by default.
     pub normalize: bool,
     /// Adds biases; true by default.
@@ -88,8 +126,16 @@ pub struct SageConfig {
 
 impl Default for SageConfig {
     fn default() -> Self {
-        let reduce = SageReduce::Mean;
-        Self { in_features: 0, out_features: 0, reduce, normalize: false, use_bias: true, seed: 0 }
+        Self {
+            in_features: InFeatures::Every(0),
+            out_features: 0,
+            reduce: Reduce::Mean,
+            root_weight: true,
+            project: false,
+            normalize: false,
+            use_bias: true,
+            seed: 0,
+        }
     }
 }
 
@@ -101,8 +147,8 @@ impl Default for SageConfig {
     serde(default, rename_all = "camelCase", deny_unknown_fields)
 )]
 pub struct GraphAttentionConfig {
-    /// Features of a node.
-    pub in_features: usize,
+    /// Features of a node, or of sources and of targets.
+    pub in_features: InFeatures,
     /// Features of an output, or of one head of it.
     pub out_features: usize,
     /// Heads; 1 by default.
@@ -115,8 +161,13 @@ pub struct GraphAttentionConfig {
     pub version: u8,
     /// The slope of the leaky rectifier below 0, at most 1; 0.2 by default.
     pub negative_slope: f32,
-    /// Replaces the self-loops given by one for each node; true by default.
+    /// Replaces the self-loops given by one for each node that is both a source and a target; true by default.
     pub add_self_loops: bool,
+    /// The features of self-loops that are added; by default the mean over the node's other incoming edges.
+    #[cfg_attr(feature = "serde", serde(with = "forms::fill_value"))]
+    pub fill_value: Option<f32>,
+    /// Adds a product with the node's own features; false by default.
+    pub residual: bool,
     /// Adds biases; true by default.
     pub use_bias: bool,
     /// The probability with which training drops a weight, less than 1.
@@ -129,7 +180,7 @@ pub struct GraphAttentionConfig {
 impl Default for GraphAttentionConfig {
     fn default() -> Self {
         Self {
-            in_features: 0,
+            in_features: InFeatures::Every(0),
             out_features: 0,
             num_heads: 1,
             concat: true,
@@ -137,6 +188,8 @@ impl Default for GraphAttentionConfig {
             version: 2,
             negative_slope: 0.2,
             add_self_loops: true,
+            fill_value: None,
+            residual: false,
             use_bias: true,
             dropout: 0.0,
             seed: 0,
@@ -152,8 +205,8 @@ impl Default for GraphAttentionConfig {
     serde(default, rename_all = "camelCase", deny_unknown_fields)
 )]
 pub struct GraphTransformerConfig {
-    /// Features of a node.
-    pub in_features: usize,
+    /// Features of a node, or of sources and of targets.
+    pub in_features: InFeatures,
     /// Features of an output, or of one head of it.
     pub out_features: usize,
     /// Heads; 1 by default.
@@ -176,7 +229,7 @@ pub struct GraphTransformerConfig {
 impl Default for GraphTransformerConfig {
     fn default() -> Self {
         Self {
-            in_features: 0,
+            in_features: InFeatures::Every(0),
             out_features: 0,
             num_heads: 1,
             concat: true,
@@ -231,7 +284,10 @@ impl From<GraphTransformerConfig> for GraphConfig {
 #[allow(missing_docs, reason = "the configurations document them")]
 pub struct Settings {
     pub kind: Kind,
-    pub in_features: usize,
+    /// Of sources and of targets.
+    pub in_features: [usize; 2],
+    /// True if sources and targets have a weight each where they would otherwise share one.
+    pub is_pair: bool,
     pub out_features: usize,
     pub num_heads: usize,
     pub concat: bool,
@@ -241,24 +297,30 @@ pub struct Settings {
     pub is_additive: bool,
     pub negative_slope: f32,
     pub beta: bool,
+    pub residual: bool,
     pub reduce: Reduce,
+    pub root_weight: bool,
+    pub project: bool,
     pub normalize: bool,
+    pub improved: bool,
     pub add_self_loops: bool,
+    pub fill_value: Option<f32>,
     pub use_bias: bool,
     pub dropout: f32,
     pub seed: u64,
 }
 
 impl Settings {
-    /// The settings of a configuration whose every value is in range.
+    /// The settings of a configuration whose every value is in range. Fills in defaults that depend on other values.
     ///
     /// # Errors
     /// `OPTION` for a value out of range, or sizes that make a parameter too large.
     #[inline(never)]
-    pub(super) fn of(config: &GraphConfig) -> Result<Self> {
+    pub(super) fn of(config: &mut GraphConfig) -> Result<Self> {
         let none = Self {
             kind: Kind::Convolution,
-            in_features: 0,
+            in_features: [0; 2],
+            is_pair: false,
             out_features: 0,
             num_heads: 1,
             concat: true,
@@ -266,28 +328,46 @@ impl Settings {
             is_additive: false,
             negative_slope: 0.0,
             beta: false,
+            residual: false,
             reduce: Reduce::Mean,
+            root_weight: true,
+            project: false,
             normalize: false,
+            improved: false,
             add_self_loops: false,
+            fill_value: None,
             use_bias: true,
             dropout: 0.0,
             seed: 0,
         };
-        let settings = match *config {
-            GraphConfig::Convolution(ConvolutionConfig {
-                in_features,
-                out_features,
-                add_self_loops,
-                use_bias,
-                seed,
-            }) => Self { in_features, out_features, add_self_loops, use_bias, seed, ..none },
-            GraphConfig::Sage(SageConfig { in_features, out_features, reduce, normalize, use_bias, seed }) => {
-                let reduce = match reduce {
-                    SageReduce::Mean => Reduce::Mean,
-                    SageReduce::Max => Reduce::Max,
-                };
-                Self { kind: Kind::Sage, in_features, out_features, reduce, normalize, use_bias, seed, ..none }
+        let settings = match config {
+            GraphConfig::Convolution(config) => {
+                let add_self_loops = *config.add_self_loops.get_or_insert(config.normalize);
+                if add_self_loops && !config.normalize {
+                    return Err(Error::value("add_self_loops", "false, as normalize is false", true));
+                }
+                Self {
+                    in_features: [config.in_features; 2],
+                    out_features: config.out_features,
+                    normalize: config.normalize,
+                    improved: config.improved,
+                    add_self_loops,
+                    use_bias: config.use_bias,
+                    seed: config.seed,
+                    ..none
+                }
             }
+            GraphConfig::Sage(config) => Self {
+                kind: Kind::Sage,
+                out_features: config.out_features,
+                reduce: config.reduce,
+                root_weight: config.root_weight,
+                project: config.project,
+                normalize: config.normalize,
+                use_bias: config.use_bias,
+                seed: config.seed,
+                ..none.with_inputs(config.in_features)
+            },
             GraphConfig::Attention(config) => {
                 ranges::optional_count("edge_features", config.edge_features)?;
                 if !matches!(config.version, 1 | 2) {
@@ -295,9 +375,11 @@ impl Settings {
                 }
                 let slope = config.negative_slope;
                 ranges::number("negative_slope", slope, (0.0..=1.0).contains(&slope), "a number from 0 to 1")?;
+                if let Some(value) = config.fill_value {
+                    ranges::number("fill_value", value, value.is_finite(), "'mean' or a finite number")?;
+                }
                 Self {
                     kind: Kind::Attention,
-                    in_features: config.in_features,
                     out_features: config.out_features,
                     num_heads: config.num_heads,
                     concat: config.concat,
@@ -305,17 +387,18 @@ impl Settings {
                     is_additive: config.version == 1,
                     negative_slope: config.negative_slope,
                     add_self_loops: config.add_self_loops,
+                    fill_value: config.fill_value,
+                    residual: config.residual,
                     use_bias: config.use_bias,
                     dropout: config.dropout,
                     seed: config.seed,
-                    ..none
+                    ..none.with_inputs(config.in_features)
                 }
             }
             GraphConfig::Transformer(config) => {
                 ranges::optional_count("edge_features", config.edge_features)?;
                 Self {
                     kind: Kind::Transformer,
-                    in_features: config.in_features,
                     out_features: config.out_features,
                     num_heads: config.num_heads,
                     concat: config.concat,
@@ -324,7 +407,7 @@ impl Settings {
                     use_bias: config.use_bias,
                     dropout: config.dropout,
                     seed: config.seed,
-                    ..none
+                    ..none.with_inputs(config.in_features)
                 }
             }
         };
@@ -332,15 +415,26 @@ impl Settings {
         Ok(settings)
     }
 
+    fn with_inputs(self, in_features: InFeatures) -> Self {
+        Self { in_features: in_features.ends(), is_pair: matches!(in_features, InFeatures::Pair(_)), ..self }
+    }
+
     fn check(&self) -> Result<()> {
-        let &Self { in_features, out_features, num_heads, .. } = self;
+        let &Self { in_features: [sources, targets], out_features, num_heads, .. } = self;
         ranges::count("num_heads", num_heads)?;
         ranges::probability("dropout", self.dropout)?;
         ranges::seed("seed", self.seed)?;
-        ranges::count("in_features", in_features)?;
+        match self.is_pair {
+            true if sources.min(targets) == 0 => {
+                return Err(Error::value("in_features", "two integers of at least 1, [source, target]", 0));
+            }
+            _ => ranges::count("in_features", sources)?,
+        }
         ranges::count("out_features", out_features)?;
-        let inputs = in_features.max(self.edge_features).max(3);
-        let elements = num_heads.checked_mul(out_features).and_then(|width| width.checked_mul(inputs));
+        let inputs = sources.max(targets).max(self.edge_features).max(3);
+        let width = num_heads.checked_mul(out_features);
+        let width = width.map(|width| if self.project { width.max(sources) } else { width });
+        let elements = width.and_then(|width| width.checked_mul(inputs));
         if elements.is_none_or(|elements| elements > MOST_ELEMENTS) {
             let expected = format_args!("parameters of at most {MOST_ELEMENTS} elements");
             let actual = format_args!("{out_features} for {num_heads} heads of {inputs} inputs");
@@ -373,4 +467,89 @@ pub struct GraphOptions {
     /// Selects what training drops, less than 2⁵³; the layer's own seed where absent.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::options::seeds::optional"))]
     pub seed: Option<u64>,
+}
+
+/// Options that are of more than one type: `inFeatures` and `fillValue`.
+#[cfg(feature = "serde")]
+mod forms {
+    use std::fmt;
+
+    use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
+    use serde::ser::{Serialize, Serializer};
+
+    use super::InFeatures;
+
+    struct FeaturesVisitor;
+
+    impl<'de> Visitor<'de> for FeaturesVisitor {
+        type Value = InFeatures;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an integer of at least 1, or two of them, [source, target]")
+        }
+
+        fn visit_f64<E: Error>(self, number: f64) -> Result<InFeatures, E> {
+            // An integer below 2⁵³; anything else becomes 0, which is refused.
+            let is_count = number.trunc() == number && (1.0..9e15).contains(&number);
+            Ok(InFeatures::Every(if is_count { number as usize } else { 0 }))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<InFeatures, A::Error> {
+            let is_pair = items.size_hint() == Some(2);
+            let mut next = || Ok(items.next_element()?.filter(|_| is_pair).unwrap_or(0));
+            Ok(InFeatures::Pair([next()?, next()?]))
+        }
+    }
+
+    impl<'de> Deserialize<'de> for InFeatures {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_any(FeaturesVisitor)
+        }
+    }
+
+    impl Serialize for InFeatures {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match self {
+                Self::Every(features) => features.serialize(serializer),
+                Self::Pair(features) => features.serialize(serializer),
+            }
+        }
+    }
+
+    /// `'mean'`, which is `None`, or a number.
+    pub(super) mod fill_value {
+        use super::{Deserializer, Error, Serialize, Serializer, Unexpected, Visitor, fmt};
+
+        struct FillVisitor;
+
+        impl Visitor<'_> for FillVisitor {
+            type Value = Option<f32>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("'mean' or a finite number")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Option<f32>, E> {
+                match text {
+                    "mean" => Ok(None),
+                    _ => Err(E::invalid_type(Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Option<f32>, E> {
+                Ok(Some(number as f32))
+            }
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(given: D) -> Result<Option<f32>, D::Error> {
+            given.deserialize_any(FillVisitor)
+        }
+
+        pub(in super::super) fn serialize<S: Serializer>(value: &Option<f32>, to: S) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(number) => number.serialize(to),
+                None => to.serialize_unit_variant("FillValue", 0, "mean"),
+            }
+        }
+    }
 }

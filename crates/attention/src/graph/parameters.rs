@@ -27,60 +27,95 @@ enum Initial {
 enum Size {
     /// `[1, heads, channels]`.
     Attention,
-    /// `[heads · channels, inputs]`.
+    /// `[heads · channels, inputs]`, of sources.
     Matrix,
-    /// `[heads · channels, edge features]`; only where edges have features.
+    /// `[heads · channels, inputs]`, of targets.
+    TargetMatrix,
+    /// `[heads · channels, edge features]`.
     Edge,
-    /// `[1, heads, channels]`; only where edges have features.
-    EdgeAttention,
-    /// `[output, inputs]`.
+    /// `[inputs, inputs]`, of sources.
+    Project,
+    /// `[output, inputs]`, of targets.
     Skip,
-    /// `[1, 3 · output]`; only with a gate.
+    /// `[1, 3 · output]`.
     Gate,
-    /// `[heads · channels]`; only with biases.
+    /// `[heads · channels]`.
     WideBias,
-    /// `[output]`; only with biases.
+    /// `[output]`.
     OutputBias,
+    /// `[inputs]`, of sources.
+    ProjectBias,
 }
 
-/// A parameter's name in PyTorch Geometric, its size, and how it is drawn.
-type Description = (&'static str, Size, Initial);
+/// The layers that have a parameter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum When {
+    Always,
+    /// With biases.
+    Bias,
+    /// If edges have features.
+    Edge,
+    /// With a gate.
+    Gate,
+    /// With a residual connection.
+    Residual,
+    /// With the node's own features.
+    Root,
+    /// If the features of neighbors are projected first.
+    Project,
+    /// If sources and targets share a weight.
+    Shared,
+    /// If they do not.
+    Pair,
+}
 
-const CONVOLUTION: &[Description] =
-    &[("bias", Size::OutputBias, Initial::Zeros), ("lin.weight", Size::Matrix, Initial::Glorot)];
+/// A parameter's name in PyTorch Geometric, the layers that have it, its size, and how it is drawn.
+type Description = (&'static str, When, Size, Initial);
+
+const BIAS: Description = ("bias", When::Bias, Size::OutputBias, Initial::Zeros);
+const EDGE: Description = ("lin_edge.weight", When::Edge, Size::Edge, Initial::Glorot);
+const RESIDUAL: Description = ("res.weight", When::Residual, Size::Skip, Initial::Glorot);
+
+const CONVOLUTION: &[Description] = &[BIAS, ("lin.weight", When::Always, Size::Matrix, Initial::Glorot)];
 const SAGE: &[Description] = &[
-    ("lin_l.weight", Size::Matrix, Initial::Weight),
-    ("lin_l.bias", Size::WideBias, Initial::Bias),
-    ("lin_r.weight", Size::Matrix, Initial::Weight),
+    ("lin.weight", When::Project, Size::Project, Initial::Weight),
+    ("lin.bias", When::Project, Size::ProjectBias, Initial::Bias),
+    ("lin_l.weight", When::Always, Size::Matrix, Initial::Weight),
+    ("lin_l.bias", When::Bias, Size::WideBias, Initial::Bias),
+    ("lin_r.weight", When::Root, Size::TargetMatrix, Initial::Weight),
 ];
 const ADDITIVE: &[Description] = &[
-    ("att_src", Size::Attention, Initial::Glorot),
-    ("att_dst", Size::Attention, Initial::Glorot),
-    ("att_edge", Size::EdgeAttention, Initial::Glorot),
-    ("bias", Size::OutputBias, Initial::Zeros),
-    ("lin.weight", Size::Matrix, Initial::Glorot),
-    ("lin_edge.weight", Size::Edge, Initial::Glorot),
+    ("att_src", When::Always, Size::Attention, Initial::Glorot),
+    ("att_dst", When::Always, Size::Attention, Initial::Glorot),
+    ("att_edge", When::Edge, Size::Attention, Initial::Glorot),
+    BIAS,
+    ("lin.weight", When::Shared, Size::Matrix, Initial::Glorot),
+    ("lin_src.weight", When::Pair, Size::Matrix, Initial::Glorot),
+    ("lin_dst.weight", When::Pair, Size::TargetMatrix, Initial::Glorot),
+    EDGE,
+    RESIDUAL,
 ];
 const JOINT: &[Description] = &[
-    ("att", Size::Attention, Initial::Glorot),
-    ("bias", Size::OutputBias, Initial::Zeros),
-    ("lin_l.weight", Size::Matrix, Initial::Glorot),
-    ("lin_l.bias", Size::WideBias, Initial::Bias),
-    ("lin_r.weight", Size::Matrix, Initial::Glorot),
-    ("lin_r.bias", Size::WideBias, Initial::Bias),
-    ("lin_edge.weight", Size::Edge, Initial::Glorot),
+    ("att", When::Always, Size::Attention, Initial::Glorot),
+    BIAS,
+    ("lin_l.weight", When::Always, Size::Matrix, Initial::Glorot),
+    ("lin_l.bias", When::Bias, Size::WideBias, Initial::Bias),
+    ("lin_r.weight", When::Always, Size::TargetMatrix, Initial::Glorot),
+    ("lin_r.bias", When::Bias, Size::WideBias, Initial::Bias),
+    EDGE,
+    RESIDUAL,
 ];
 const TRANSFORMER: &[Description] = &[
-    ("lin_key.weight", Size::Matrix, Initial::Weight),
-    ("lin_key.bias", Size::WideBias, Initial::Bias),
-    ("lin_query.weight", Size::Matrix, Initial::Weight),
-    ("lin_query.bias", Size::WideBias, Initial::Bias),
-    ("lin_value.weight", Size::Matrix, Initial::Weight),
-    ("lin_value.bias", Size::WideBias, Initial::Bias),
-    ("lin_edge.weight", Size::Edge, Initial::Weight),
-    ("lin_skip.weight", Size::Skip, Initial::Weight),
-    ("lin_skip.bias", Size::OutputBias, Initial::Bias),
-    ("lin_beta.weight", Size::Gate, Initial::Weight),
+    ("lin_key.weight", When::Always, Size::Matrix, Initial::Weight),
+    ("lin_key.bias", When::Bias, Size::WideBias, Initial::Bias),
+    ("lin_query.weight", When::Always, Size::TargetMatrix, Initial::Weight),
+    ("lin_query.bias", When::Bias, Size::WideBias, Initial::Bias),
+    ("lin_value.weight", When::Always, Size::Matrix, Initial::Weight),
+    ("lin_value.bias", When::Bias, Size::WideBias, Initial::Bias),
+    ("lin_edge.weight", When::Edge, Size::Edge, Initial::Weight),
+    ("lin_skip.weight", When::Always, Size::Skip, Initial::Weight),
+    ("lin_skip.bias", When::Bias, Size::OutputBias, Initial::Bias),
+    ("lin_beta.weight", When::Gate, Size::Gate, Initial::Weight),
 ];
 
 /// One parameter of a layer: where its elements lie among all.
@@ -100,27 +135,36 @@ pub struct Parameters {
     elements: Vec<f32>,
 }
 
-impl Size {
-    /// Returns true if a layer has such a parameter.
-    fn is_there(self, settings: &Settings) -> bool {
+impl When {
+    fn holds(self, settings: &Settings) -> bool {
         match self {
-            Self::Edge | Self::EdgeAttention => settings.edge_features > 0,
+            Self::Always => true,
+            Self::Bias => settings.use_bias,
+            Self::Edge => settings.edge_features > 0,
             Self::Gate => settings.beta,
-            Self::WideBias | Self::OutputBias => settings.use_bias,
-            _ => true,
+            Self::Residual => settings.residual,
+            Self::Root => settings.root_weight,
+            Self::Project => settings.project,
+            Self::Shared => !settings.is_pair,
+            Self::Pair => settings.is_pair,
         }
     }
+}
 
+impl Size {
     fn shape(self, settings: &Settings) -> Result<Shape> {
-        let (inputs, width, output) = (settings.in_features, settings.width(), settings.output_width());
+        let ([sources, targets], width, output) = (settings.in_features, settings.width(), settings.output_width());
         let dims: &[usize] = match self {
-            Self::Attention | Self::EdgeAttention => &[1, settings.num_heads, settings.out_features],
-            Self::Matrix => &[width, inputs],
+            Self::Attention => &[1, settings.num_heads, settings.out_features],
+            Self::Matrix => &[width, sources],
+            Self::TargetMatrix => &[width, targets],
             Self::Edge => &[width, settings.edge_features],
-            Self::Skip => &[output, inputs],
+            Self::Project => &[sources, sources],
+            Self::Skip => &[output, targets],
             Self::Gate => &[1, 3 * output],
             Self::WideBias => &[width],
             Self::OutputBias => &[output],
+            Self::ProjectBias => &[sources],
         };
         Shape::new("parameters", dims)
     }
@@ -143,8 +187,8 @@ impl Parameters {
         };
         let mut list = Vec::with_capacity(descriptions.len());
         let mut end = 0usize;
-        for &(name, size, initial) in descriptions {
-            if size.is_there(settings) {
+        for &(name, when, size, initial) in descriptions {
+            if when.holds(settings) {
                 let (shape, start) = (size.shape(settings)?, end);
                 // Each is within range, but in 32 bits their sum may not be.
                 end = start.saturating_add(shape.dims().iter().product());
@@ -162,6 +206,7 @@ impl Parameters {
         let Self { list, mut elements } = Self::zeroed(settings)?;
         let mut generator = Mt19937::new(settings.seed);
         // Each part draws when it is made and again when the whole layer is reset, which then draws what is its own.
+        let mut inputs = 0;
         for parts in [true, true, false] {
             for &Parameter { name, shape, initial, start, end } in &list {
                 if name.contains('.') != parts {
@@ -170,8 +215,10 @@ impl Parameters {
                 let slope = 5f64.sqrt();
                 let (rows, columns) = match *shape.dims() {
                     [.., rows, columns] => (rows, columns),
-                    _ => (0, settings.in_features),
+                    // A bias follows its weight.
+                    _ => (0, inputs),
                 };
+                inputs = columns;
                 let square = match initial {
                     Initial::Zeros => continue,
                     Initial::Glorot => 6.0 / (rows + columns) as f64,
@@ -199,7 +246,7 @@ impl Parameters {
             let name = entry.name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix(dot));
             let name = match name {
                 None => continue,
-                Some("lin_src.weight" | "lin_dst.weight") => "lin.weight",
+                Some("lin_src.weight" | "lin_dst.weight") if !settings.is_pair => "lin.weight",
                 Some(name) => name,
             };
             let Some(index) = list.iter().position(|parameter| parameter.name == name) else {

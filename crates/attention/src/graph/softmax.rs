@@ -1,7 +1,7 @@
 //! Softmax over the incoming edges of each node.
 
 use super::Graph;
-use super::attention::{Attention, Finish, Score};
+use super::attention::{Attention, EdgeScores, Finish, Score};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::tensor::{Tensor, check_output};
@@ -29,7 +29,7 @@ pub fn edge_softmax(context: Context<'_>, graph: &Graph, scores: Tensor<'_>, out
         heads,
         channels: 0,
         values: &[],
-        score: Score::Given { edges: scores.data },
+        score: Score::Given { edges: EdgeScores { given: scores.data, loops: None } },
         dropout: None,
         weights_before_dropout: false,
         concat: true,

@@ -18,7 +18,10 @@ use crate::support::{Random, assert_near, contexts, from_json};
 /// A graph as a list of edges, with the features of its edges and nodes.
 #[derive(Debug, Clone)]
 struct Case {
+    /// As many as nodes unless there are two node sets.
+    sources: usize,
     nodes: usize,
+    two_sets: bool,
     source: Vec<i32>,
     target: Vec<i32>,
     features: usize,
@@ -40,44 +43,77 @@ impl Case {
             source.push(from);
             target.push(to);
         }
-        Self { nodes, source, target, features, seed }
+        Self { sources: nodes, nodes, two_sets: false, source, target, features, seed }
+    }
+
+    /// The same edges as edges of another set of sources.
+    fn from_sources(mut self, sources: usize) -> Self {
+        match sources {
+            0 => (self.source, self.target) = (vec![], vec![]),
+            _ => self.source.iter_mut().for_each(|source| *source %= sources as i32),
+        }
+        Self { sources, two_sets: true, ..self }
     }
 
     fn graph(&self) -> Graph {
-        Graph::from_edges(self.nodes, &self.source, &self.target).unwrap()
+        match self.two_sets {
+            true => Graph::between(self.sources, self.nodes, &self.source, &self.target).unwrap(),
+            false => Graph::from_edges(self.nodes, &self.source, &self.target).unwrap(),
+        }
     }
 
     fn edges(&self, features: Option<&[f32]>, weight: Option<&[f32]>) -> Edges {
-        Edges::new(self.nodes, [&self.source, &self.target], features, weight)
+        Edges::new([self.sources, self.nodes], [&self.source, &self.target], features, weight)
     }
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let nodes = prop_oneof![Just(0usize), 1usize..=3, 4usize..=60];
+    let nodes = || prop_oneof![Just(0usize), 1usize..=3, 4usize..=60];
     let edges = prop_oneof![Just(0usize), 1usize..=20, 20usize..=400];
-    (nodes, edges, 1usize..=40, any::<u64>())
-        .prop_map(|(nodes, edges, features, seed)| Case::new(nodes, edges, features, seed))
+    (nodes(), edges, 1usize..=40, any::<u64>(), prop::option::of(nodes())).prop_map(
+        |(nodes, edges, features, seed, sources)| {
+            let case = Case::new(nodes, edges, features, seed);
+            match sources {
+                Some(sources) => case.from_sources(sources),
+                None => case,
+            }
+        },
+    )
 }
 
 fn layer_config() -> impl Strategy<Value = (Kind, String, usize)> {
     let kinds = vec![Kind::Convolution, Kind::Sage, Kind::Attention, Kind::Attention, Kind::Transformer];
     let numbers = (1usize..=20, 1usize..=5, 0usize..=5, 1u8..=2);
-    (prop::sample::select(kinds), numbers, any::<[bool; 5]>(), prop::sample::select(vec![0.0f32, 0.4])).prop_map(
-        |(kind, (outputs, heads, edge, version), [bias, concat, loops, flag, max], dropout)| {
-            let edge_option = if edge > 0 { format!(r#","edgeFeatures":{edge}"#) } else { String::new() };
-            let heads = format!(r#","numHeads":{heads},"concat":{concat},"dropout":{dropout}{edge_option}"#);
-            let own = match kind {
-                Kind::Convolution => format!(r#","addSelfLoops":{loops}"#),
-                Kind::Sage => format!(r#","normalize":{flag},"reduce":"{}""#, if max { "max" } else { "mean" }),
-                Kind::Attention => {
-                    format!(r#"{heads},"addSelfLoops":{loops},"version":{version},"negativeSlope":0.3"#)
-                }
-                Kind::Transformer => format!(r#"{heads},"beta":{flag}"#),
-            };
-            let edge = if kind.attends() { edge } else { 0 };
-            (kind, format!(r#""outFeatures":{outputs},"useBias":{bias}{own}"#), edge)
-        },
-    )
+    let reduce = prop::sample::select(vec!["sum", "mean", "max", "min"]);
+    (prop::sample::select(kinds), numbers, any::<[bool; 7]>(), prop::sample::select(vec![0.0f32, 0.4]), reduce)
+        .prop_map(
+            |(
+                kind,
+                (outputs, heads, edge, version),
+                [bias, concat, loops, flag, more, residual, filled],
+                dropout,
+                reduce,
+            )| {
+                let edge_option = if edge > 0 { format!(r#","edgeFeatures":{edge}"#) } else { String::new() };
+                let heads = format!(r#","numHeads":{heads},"concat":{concat},"dropout":{dropout}{edge_option}"#);
+                let own = match kind {
+                    Kind::Convolution => {
+                        format!(r#","addSelfLoops":{},"normalize":{flag},"improved":{more}"#, loops && flag)
+                    }
+                    Kind::Sage => {
+                        format!(r#","normalize":{flag},"reduce":"{reduce}","rootWeight":{residual},"project":{more}"#)
+                    }
+                    Kind::Attention => {
+                        let fill = if filled { r#","fillValue":-0.75"# } else { "" };
+                        let own = format!(r#""addSelfLoops":{loops},"version":{version},"negativeSlope":0.3"#);
+                        format!(r#"{heads},{own},"residual":{residual}{fill}"#)
+                    }
+                    Kind::Transformer => format!(r#"{heads},"beta":{flag}"#),
+                };
+                let edge = if kind.attends() { edge } else { 0 };
+                (kind, format!(r#""outFeatures":{outputs},"useBias":{bias}{own}"#), edge)
+            },
+        )
 }
 
 fn new_layer(kind: Kind, json: &str) -> GraphLayer {
@@ -117,6 +153,7 @@ struct Call {
     layer: GraphLayer,
     case: Case,
     x: Vec<f32>,
+    x_target: Option<Vec<f32>>,
     edge_attr: Option<(Vec<f32>, usize)>,
     edge_weight: Option<Vec<f32>>,
 }
@@ -124,11 +161,16 @@ struct Call {
 impl Call {
     fn new(kind: Kind, config: &str, case: Case, edge_features: usize, weighted: bool) -> Self {
         let mut random = Random::new(case.seed ^ 0x51);
-        let config = format!(r#"{{"inFeatures":{},"seed":{},{config}}}"#, case.features, case.seed >> 11);
+        // A layer with a weight for each end if the numbers of features differ, and sometimes if they are the same.
+        let targets = case.features + case.seed as usize % 3;
+        let is_pair = case.two_sets && (targets != case.features || case.seed & 64 == 0);
+        let inputs = if is_pair { format!("[{},{targets}]", case.features) } else { case.features.to_string() };
+        let config = format!(r#"{{"inFeatures":{inputs},"seed":{},{config}}}"#, case.seed >> 11);
         let edges = case.source.len();
         Self {
             layer: layer(kind, &config, &mut random),
-            x: random.normals(case.nodes * case.features),
+            x: random.normals(case.sources * case.features),
+            x_target: case.two_sets.then(|| random.normals(case.nodes * if is_pair { targets } else { case.features })),
             edge_attr: (edge_features > 0).then(|| (random.normals(edges * edge_features), edge_features)),
             edge_weight: (weighted && kind == Kind::Convolution)
                 .then(|| (0..edges).map(|_| random.uniform() as f32 + 0.1).collect()),
@@ -139,7 +181,11 @@ impl Call {
     fn run(&self, context: Context<'_>, training: bool) -> (Vec<f32>, Vec<f32>) {
         let (graph, config) = (self.case.graph(), self.layer.settings());
         let inputs = Inputs {
-            x: Tensor::new("x", &self.x, &[self.case.nodes, config.in_features]).unwrap(),
+            x: Tensor::new("x", &self.x, &[self.case.sources, config.in_features[0]]).unwrap(),
+            x_target: self
+                .x_target
+                .as_ref()
+                .map(|x| Tensor::new("x_target", x, &[self.case.nodes, config.in_features[1]]).unwrap()),
             edge_attr: self
                 .edge_attr
                 .as_ref()
@@ -159,7 +205,8 @@ impl Call {
     fn expected(&self, training: bool) -> reference::Output {
         let features = self.edge_attr.as_ref().map(|(data, _)| data.as_slice());
         let edges = self.case.edges(features, self.edge_weight.as_deref());
-        reference::forward(&self.layer, &edges, &self.x, training, self.layer.settings().seed)
+        let (x, is_weighted) = ([&self.x, self.x_target.as_deref().unwrap_or(&self.x)], self.edge_weight.is_some());
+        reference::forward(&self.layer, &edges, x, is_weighted, training, self.layer.settings().seed)
     }
 }
 
@@ -170,6 +217,8 @@ proptest! {
     fn every_layer_matches_the_oracle(
         (kind, config, edge_features) in layer_config(), case in case(), weighted in any::<bool>(), training in any::<bool>(),
     ) {
+        let case = if kind == Kind::Convolution { Case { sources: case.nodes, two_sets: false, ..case } } else { case };
+        prop_assume!(kind != Kind::Convolution || case.source.iter().all(|&source| (source as usize) < case.nodes));
         let call = Call::new(kind, &config, case, edge_features, weighted);
         let expected = call.expected(training);
         for context in contexts() {
@@ -185,7 +234,7 @@ proptest! {
         reduce in prop::sample::select(vec![Reduce::Sum, Reduce::Mean, Reduce::Max, Reduce::Min]),
     ) {
         let mut random = Random::new(case.seed);
-        let mut x = random.normals(case.nodes * case.features);
+        let mut x = random.normals(case.sources * case.features);
         if spoiled && !x.is_empty() {
             for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN] {
                 let place = random.below(x.len());
@@ -196,9 +245,9 @@ proptest! {
         let graph = case.graph();
         let doubles: Vec<f64> = x.iter().map(|&value| value.into()).collect();
         let expected = reference::propagate(&case.edges(None, weight.as_deref()), &doubles, reduce);
-        let x = Tensor::new("x", &x, &[case.nodes, case.features]).unwrap();
+        let x = Tensor::new("x", &x, &[case.sources, case.features]).unwrap();
         for context in contexts() {
-            let mut output = vec![7.0; x.data.len()];
+            let mut output = vec![7.0; case.nodes * case.features];
             let weight = weight.as_ref().map(|weight| Tensor::new("edge_weight", weight, &[weight.len()]).unwrap());
             propagate(context, &graph, x, reduce, weight, &mut output).unwrap();
             assert_near(&output, &expected, 1e-5, context.level.name());
@@ -211,21 +260,22 @@ proptest! {
         reduce in prop::sample::select(vec![Reduce::Sum, Reduce::Mean, Reduce::Max, Reduce::Min]),
     ) {
         let mut random = Random::new(case.seed);
-        let Case { nodes, features, .. } = case;
+        let Case { sources, nodes, features, .. } = case;
         let (graph, edges) = (case.graph(), case.source.len());
-        let (data, weights) = (random.normals(nodes * heads * features), random.normals(edges * heads));
-        let x = Tensor::new("x", &data, &[nodes, heads, features]).unwrap();
+        let (data, weights) = (random.normals(sources * heads * features), random.normals(edges * heads));
+        let x = Tensor::new("x", &data, &[sources, heads, features]).unwrap();
         for context in contexts() {
-            let mut output = vec![7.0; data.len()];
+            let mut output = vec![7.0; nodes * heads * features];
             let weight = Tensor::new("edge_weight", &weights, &[edges, heads]).unwrap();
             propagate(context, &graph, x, reduce, Some(weight), &mut output).unwrap();
             for head in 0..heads {
                 let part = |values: &[f32]| -> Vec<f32> {
-                    (0..nodes).flat_map(|node| values[(node * heads + head) * features..][..features].to_vec()).collect()
+                    let rows = values.chunks(heads * features);
+                    rows.flat_map(|row| row[head * features..][..features].to_vec()).collect()
                 };
                 let (own_x, own_weights) = (part(&data), weights[head.min(weights.len())..].iter().step_by(heads));
                 let own_weights: Vec<f32> = own_weights.copied().collect();
-                let own_x = Tensor::new("x", &own_x, &[nodes, features]).unwrap();
+                let own_x = Tensor::new("x", &own_x, &[sources, features]).unwrap();
                 let weight = Tensor::new("edge_weight", &own_weights, &[edges]).unwrap();
                 let mut expected = vec![7.0; nodes * features];
                 propagate(context, &graph, own_x, reduce, Some(weight), &mut expected).unwrap();
@@ -313,6 +363,7 @@ fn invalid_inputs_are_reported_with_their_argument_before_anything_is_written() 
             let layer = new_layer(kind, &format!(r#"{{"inFeatures":3,"outFeatures":2{config}}}"#));
             let inputs = Inputs {
                 x: tensor("x", x),
+                x_target: None,
                 edge_attr: attr.map(|dims| tensor("edge_attr", dims)),
                 edge_weight: weight.map(|length| &numbers[..length]),
             };
