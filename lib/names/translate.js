@@ -2,6 +2,7 @@
 // transposed, reordered and scaled as the tables of families say.
 
 import { fault } from '../checks/errors.js'
+import { currentGraphNames } from './graph.js'
 import { FAMILIES, currentName, recognize } from './items.js'
 import { NamedParameters } from './parameters.js'
 import { joinRows } from './rows.js'
@@ -30,7 +31,7 @@ const familiesOf = ({ operation }) => FAMILIES[/** @type {keyof typeof FAMILIES}
  */
 export function toLayerNames(layout, entries, { prefix, strict }) {
   const families = familiesOf(layout)
-  if (families === undefined) return entries
+  if (families === undefined) return currentGraphNames(layout, entries, prefix)
   const named = new Map(entries.map((entry) => [currentName(entry.name.slice(prefix.length)), entry]))
   const family = recognize(families, new Set(named.keys()))
   const [own] = Object.values(families)
