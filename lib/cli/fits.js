@@ -31,32 +31,43 @@ const FAMILY_LAYERS = /** @type {const} */ ([
   ['MultiHeadAttention, SelfAttention, CrossAttention', FAMILIES.MultiHeadAttention, attentionConfig]
 ])
 
+/**
+ * The weights of a `GATConv`. Two of the same shape count as one under two names, as before release 2.5.
+ *
+ * @type {readonly Record<string, string>[]}
+ */
+const ADDITIVE_WEIGHTS = [
+  { 'lin.weight': 'w in' },
+  { 'lin_src.weight': 'w in' },
+  { 'lin_src.weight': 'w in', 'lin_dst.weight': 'w to' }
+]
+
 /** @type {readonly Rule[]} */
 const LAYERS = [
   {
     layer: 'GraphAttention',
     naming: 'PyTorch Geometric (GATv2Conv)',
-    required: { att: '1 h c', 'lin_l.weight': 'w in', 'lin_r.weight': 'w in' },
-    optional: { bias: 'o', 'lin_l.bias': 'w', 'lin_r.bias': 'w', 'lin_edge.weight': 'w e' },
+    required: { att: '1 h c', 'lin_l.weight': 'w in', 'lin_r.weight': 'w to' },
+    optional: { bias: 'o', 'lin_l.bias': 'w', 'lin_r.bias': 'w', 'lin_edge.weight': 'w e', 'res.weight': 'o to' },
     config: (sizes, has) => {
       const biases = ['bias', 'lin_l.bias', 'lin_r.bias'].filter(has).length
-      return biases % 3 === 0 ? graphConfig(sizes, biases > 0, { version: 2 }) : undefined
+      return biases % 3 === 0 ? graphConfig(sizes, has, { version: 2 }) : undefined
     }
   },
-  ...[['lin.weight'], ['lin_src.weight'], ['lin_src.weight', 'lin_dst.weight']].map((weights) => ({
+  ...ADDITIVE_WEIGHTS.map((weights) => ({
     layer: 'GraphAttention',
     naming: 'PyTorch Geometric (GATConv)',
-    required: { att_src: '1 h c', att_dst: '1 h c', ...Object.fromEntries(weights.map((name) => [name, 'w in'])) },
-    optional: { bias: 'o', att_edge: '1 h c', 'lin_edge.weight': 'w e' },
+    required: { att_src: '1 h c', att_dst: '1 h c', ...weights },
+    optional: { bias: 'o', att_edge: '1 h c', 'lin_edge.weight': 'w e', 'res.weight': 'o to' },
     config: (/** @type {Sizes} */ sizes, /** @type {(name: string) => boolean} */ has) =>
-      has('att_edge') === has('lin_edge.weight') ? graphConfig(sizes, has('bias'), { version: 1 }) : undefined
+      has('att_edge') === has('lin_edge.weight') ? graphConfig(sizes, has, { version: 1 }) : undefined
   })),
   {
     layer: 'GraphTransformer',
     naming: 'PyTorch Geometric (TransformerConv)',
     required: {
-      'lin_skip.weight': 'o in',
-      'lin_query.weight': 'w in',
+      'lin_skip.weight': 'o to',
+      'lin_query.weight': 'w to',
       'lin_key.weight': 'w in',
       'lin_value.weight': 'w in'
     },
@@ -68,14 +79,14 @@ const LAYERS = [
       'lin_edge.weight': 'w e',
       'lin_beta.weight': '1 3*o'
     },
-    config: ({ in: inFeatures, w, o, e }, has) => {
+    config: ({ in: from, to, w, o, e }, has) => {
       const biases = ['lin_key.bias', 'lin_query.bias', 'lin_value.bias', 'lin_skip.bias'].filter(has).length
       if (biases % 4 !== 0) return undefined
       // Shapes do not reveal the number of concatenated heads.
       const sizes = w === o ? { 'numHeads · outFeatures': w } : { outFeatures: o, numHeads: w / o, concat: false }
       if (w % o !== 0) return undefined
       return {
-        inFeatures,
+        inFeatures: inFeatures(from, to),
         ...sizes,
         ...(e && { edgeFeatures: e }),
         ...(has('lin_beta.weight') && { beta: true }),
@@ -86,9 +97,18 @@ const LAYERS = [
   {
     layer: 'GraphSage',
     naming: 'PyTorch Geometric (SAGEConv)',
-    required: { 'lin_l.weight': 'o in', 'lin_r.weight': 'o in' },
-    optional: { 'lin_l.bias': 'o' },
-    config: ({ in: inFeatures, o }, has) => ({ inFeatures, outFeatures: o, useBias: has('lin_l.bias') })
+    required: { 'lin_l.weight': 'o in' },
+    optional: { 'lin_l.bias': 'o', 'lin_r.weight': 'o to', 'lin.weight': 'in in', 'lin.bias': 'in' },
+    config: ({ in: from, to, o }, has) => {
+      if (has('lin.weight') !== has('lin.bias')) return undefined
+      return {
+        inFeatures: inFeatures(from, to),
+        outFeatures: o,
+        ...(!has('lin_r.weight') && { rootWeight: false }),
+        ...(has('lin.weight') && { project: true }),
+        useBias: has('lin_l.bias')
+      }
+    }
   },
   {
     layer: 'GraphConvolution',
@@ -100,18 +120,28 @@ const LAYERS = [
 ]
 
 /**
+ * The features of every node, or of sources and of targets if these differ.
+ *
+ * @param {number} from
+ * @param {number} [to]
+ */
+const inFeatures = (from, to = from) => (from === to ? from : [from, to])
+
+/**
  * @param {Sizes} sizes
- * @param {boolean} useBias
+ * @param {(name: string) => boolean} has
  * @param {{ version: number }} version
  */
-function graphConfig({ in: inFeatures, h, c, w, o, e }, useBias, version) {
-  if (w !== h * c || (useBias && o !== w && o !== c)) return undefined
+function graphConfig({ in: from, to, h, c, w, o = w, e }, has, version) {
+  if (w !== h * c || (o !== w && o !== c)) return undefined
+  const useBias = has('bias')
   return {
-    inFeatures,
+    inFeatures: inFeatures(from, to),
     outFeatures: c,
     numHeads: h,
     // With a single head, concatenation and mean are the same.
-    ...(useBias && o !== w && { concat: false }),
+    ...(o !== w && { concat: false }),
+    ...(has('res.weight') && { residual: true }),
     ...version,
     ...(e && { edgeFeatures: e }),
     useBias
