@@ -474,7 +474,7 @@ onBothBackends((kind, attention) => {
       [edges({ numNodes: -1 }), 'OPTION', 'numNodes', 'an integer from 0 to 2147483647', '-1'],
       [edges({ numNodes: undefined }), 'OPTION', 'numNodes', 'an integer from 0 to 2147483647', 'nothing'],
       [edges({ numNodes: 0 }), 'OPTION', 'source[0]', 'no edge, as there is no node', '0'],
-      [edges({ numEdges: 1 }), 'OPTION', 'numEdges', "'numNodes'", 'an unknown name'],
+      [edges({ numEdges: 1 }), 'OPTION', 'numEdges', "'numNodes', 'numSources' or 'numTargets'", 'an unknown name'],
       [() => Graph.fromEdges(any(7)), 'OPTION', 'edges', 'an object', '7'],
       [() => attention.propagate(any({}), x), 'DTYPE', 'graph', 'a Graph of this backend', 'an object'],
       [

@@ -47,7 +47,7 @@ impl Case {
     }
 
     /// The same edges as edges of another set of sources.
-    fn from_sources(mut self, sources: usize) -> Self {
+    fn with_sources(mut self, sources: usize) -> Self {
         match sources {
             0 => (self.source, self.target) = (vec![], vec![]),
             _ => self.source.iter_mut().for_each(|source| *source %= sources as i32),
@@ -74,7 +74,7 @@ fn case() -> impl Strategy<Value = Case> {
         |(nodes, edges, features, seed, sources)| {
             let case = Case::new(nodes, edges, features, seed);
             match sources {
-                Some(sources) => case.from_sources(sources),
+                Some(sources) => case.with_sources(sources),
                 None => case,
             }
         },
