@@ -273,7 +273,7 @@ fn graph_layer_configurations_are_rejected_alike_as_json_and_as_types() {
             GraphAttentionConfig { negative_slope: 1.1, ..base },
         ),
         (
-            r#"{"inFeatures":3,"outFeatures":4,"fillValue":1e39}"#,
+            r#"{"inFeatures":3,"outFeatures":4,"fillValue":"Infinity"}"#,
             GraphAttentionConfig { fill_value: Some(f32::INFINITY), ..base },
         ),
         (r#"{"inFeatures":3,"outFeatures":4,"dropout":1}"#, GraphAttentionConfig { dropout: 1.0, ..base }),

@@ -426,7 +426,8 @@ impl Settings {
         ranges::seed("seed", self.seed)?;
         match self.is_pair {
             true if sources.min(targets) == 0 => {
-                return Err(Error::value("in_features", "two integers of at least 1, [source, target]", 0));
+                let expected = "two integers of at least 1, [source, target]";
+                return Err(Error::value("in_features", expected, format_args!("[{sources},{targets}]")));
             }
             _ => ranges::count("in_features", sources)?,
         }
