@@ -93,9 +93,9 @@ impl Edges {
     }
 }
 
-/// Computes the sum, mean, maximum or minimum of `weight · x[source]` over the incoming edges of each node.
-pub fn propagate(edges: &Edges, x: &[f64], reduce: Reduce) -> Vec<f64> {
-    let features = x.len() / edges.sources.max(1);
+/// Computes the sum, mean, maximum or minimum of `weight · x[source]` over the incoming edges of each node, for rows of
+/// `features` values.
+pub fn propagate(edges: &Edges, x: &[f64], features: usize, reduce: Reduce) -> Vec<f64> {
     let mut output = Vec::new();
     for node in 0..edges.nodes {
         for feature in 0..features {
@@ -174,7 +174,8 @@ fn convolution(layer: &GraphLayer, edges: &Edges, x: &[f64], is_weighted: bool) 
             edges.weight[edge] *= roots[edges.source[edge]] * roots[edges.target[edge]];
         }
     }
-    let mut output = propagate(&edges, &part(layer, x, config.in_features[0], "lin"), Reduce::Sum);
+    let x = part(layer, x, config.in_features[0], "lin");
+    let mut output = propagate(&edges, &x, config.out_features, Reduce::Sum);
     add_bias(&mut output, layer.parameters().find("bias"));
     output
 }
@@ -186,7 +187,7 @@ fn sage(layer: &GraphLayer, edges: &Edges, [sources, targets]: &[Vec<f64>; 2]) -
     if config.project {
         sources = part(layer, &sources, inputs, "lin").iter().map(|value| value.max(0.0)).collect();
     }
-    let mut output = part(layer, &propagate(edges, &sources, config.reduce), inputs, "lin_l");
+    let mut output = part(layer, &propagate(edges, &sources, inputs, config.reduce), inputs, "lin_l");
     if config.root_weight {
         let own = part(layer, targets, target_inputs, "lin_r");
         output.iter_mut().zip(own).for_each(|(value, own)| *value += own);

@@ -489,10 +489,14 @@ mod forms {
             f.write_str("an integer of at least 1, or two of them, [source, target]")
         }
 
+        fn visit_u64<E: Error>(self, number: u64) -> Result<InFeatures, E> {
+            Ok(InFeatures::Every(usize::try_from(number).unwrap_or(usize::MAX)))
+        }
+
         fn visit_f64<E: Error>(self, number: f64) -> Result<InFeatures, E> {
             // An integer below 2⁵³; anything else becomes 0, which is refused.
             let is_count = number.trunc() == number && (1.0..9e15).contains(&number);
-            Ok(InFeatures::Every(if is_count { number as usize } else { 0 }))
+            self.visit_u64(if is_count { number as u64 } else { 0 })
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<InFeatures, A::Error> {
@@ -535,6 +539,14 @@ mod forms {
                     "mean" => Ok(None),
                     _ => Err(E::invalid_type(Unexpected::Str(text), &self)),
                 }
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Option<f32>, E> {
+                Ok(Some(number as f32))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Option<f32>, E> {
+                Ok(Some(number as f32))
             }
 
             fn visit_f64<E: Error>(self, number: f64) -> Result<Option<f32>, E> {

@@ -244,7 +244,7 @@ proptest! {
         let weight = weighted.then(|| random.normals(case.source.len()));
         let graph = case.graph();
         let doubles: Vec<f64> = x.iter().map(|&value| value.into()).collect();
-        let expected = reference::propagate(&case.edges(None, weight.as_deref()), &doubles, reduce);
+        let expected = reference::propagate(&case.edges(None, weight.as_deref()), &doubles, case.features, reduce);
         let x = Tensor::new("x", &x, &[case.sources, case.features]).unwrap();
         for context in contexts() {
             let mut output = vec![7.0; case.nodes * case.features];
