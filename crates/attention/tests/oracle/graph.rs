@@ -116,19 +116,33 @@ fn layer_config() -> impl Strategy<Value = (Kind, String, usize)> {
         )
 }
 
-fn new_layer(kind: Kind, json: &str) -> GraphLayer {
-    let config: GraphConfig = match kind {
+fn config_of(kind: Kind, json: &str) -> GraphConfig {
+    match kind {
         Kind::Convolution => from_json::<ConvolutionConfig>(json).into(),
         Kind::Sage => from_json::<SageConfig>(json).into(),
         Kind::Attention => from_json::<GraphAttentionConfig>(json).into(),
         Kind::Transformer => from_json::<GraphTransformerConfig>(json).into(),
-    };
-    GraphLayer::new(config).unwrap()
+    }
+}
+
+fn new_layer(kind: Kind, json: &str) -> GraphLayer {
+    GraphLayer::new(config_of(kind, json)).unwrap()
+}
+
+/// Returns the configuration with features of two node sets.
+fn between(config: GraphConfig, features: [usize; 2]) -> GraphConfig {
+    let in_features = features.into();
+    match config {
+        GraphConfig::Convolution(config) => config.into(),
+        GraphConfig::Sage(config) => SageConfig { in_features, ..config }.into(),
+        GraphConfig::Attention(config) => GraphAttentionConfig { in_features, ..config }.into(),
+        GraphConfig::Transformer(config) => GraphTransformerConfig { in_features, ..config }.into(),
+    }
 }
 
 /// Creates a layer without zeros among its parameters.
-fn layer(kind: Kind, config: &str, random: &mut Random) -> GraphLayer {
-    let layer = new_layer(kind, config);
+fn layer(config: GraphConfig, random: &mut Random) -> GraphLayer {
+    let layer = GraphLayer::new(config).unwrap();
     let data: Vec<Vec<f32>> = layer
         .parameters()
         .entries()
@@ -164,11 +178,12 @@ impl Call {
         // A layer with a weight for each end if the numbers of features differ, and sometimes if they are the same.
         let targets = case.features + case.seed as usize % 3;
         let is_pair = case.two_sets && (targets != case.features || case.seed & 64 == 0);
-        let inputs = if is_pair { format!("[{},{targets}]", case.features) } else { case.features.to_string() };
-        let config = format!(r#"{{"inFeatures":{inputs},"seed":{},{config}}}"#, case.seed >> 11);
+        let config = format!(r#"{{"inFeatures":{},"seed":{},{config}}}"#, case.features, case.seed >> 11);
+        let config = config_of(kind, &config);
+        let config = if is_pair { between(config, [case.features, targets]) } else { config };
         let edges = case.source.len();
         Self {
-            layer: layer(kind, &config, &mut random),
+            layer: layer(config, &mut random),
             x: random.normals(case.sources * case.features),
             x_target: case.two_sets.then(|| random.normals(case.nodes * if is_pair { targets } else { case.features })),
             edge_attr: (edge_features > 0).then(|| (random.normals(edges * edge_features), edge_features)),
