@@ -500,7 +500,8 @@ mod forms {
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<InFeatures, A::Error> {
-            let is_pair = items.size_hint() == Some(2);
+            // A format that does not tell the length refuses further items itself.
+            let is_pair = items.size_hint().is_none_or(|count| count == 2);
             let mut next = || Ok(items.next_element()?.filter(|_| is_pair).unwrap_or(0));
             Ok(InFeatures::Pair([next()?, next()?]))
         }
