@@ -30,6 +30,7 @@ export const {
   Linear,
   LinearAttention,
   MultiHeadAttention,
+  NeighborSampler,
   PerformanceMonitor,
   SGD,
   ScaledDotProductAttention,

@@ -34,6 +34,7 @@ export const {
   Linear,
   LinearAttention,
   MultiHeadAttention,
+  NeighborSampler,
   PerformanceMonitor,
   SGD,
   ScaledDotProductAttention,

@@ -29,6 +29,7 @@ export const {
   Linear,
   LinearAttention,
   MultiHeadAttention,
+  NeighborSampler,
   PerformanceMonitor,
   SGD,
   ScaledDotProductAttention,

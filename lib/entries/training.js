@@ -27,6 +27,7 @@ export const {
   Linear,
   LinearAttention,
   MultiHeadAttention,
+  NeighborSampler,
   PerformanceMonitor,
   SGD,
   ScaledDotProductAttention,
