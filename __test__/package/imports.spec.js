@@ -10,18 +10,19 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 /** The other folders that each folder may import from; every folder may import `lib/version.js`. */
 const BELOW = /** @type {Record<string, string[]>} */ ({
   checks: [],
-  names: ['checks'],
-  weights: ['names', 'checks'],
+  numbers: ['checks'],
+  names: ['numbers', 'checks'],
+  weights: ['names', 'numbers', 'checks'],
   runtime: ['weights', 'checks'],
   loaders: ['runtime', 'checks'],
-  face: ['runtime', 'weights', 'names', 'checks'],
-  models: ['face', 'runtime', 'weights', 'names', 'checks'],
-  training: ['face', 'runtime', 'weights', 'names', 'checks'],
+  face: ['runtime', 'weights', 'names', 'numbers', 'checks'],
+  models: ['face', 'runtime', 'weights', 'names', 'numbers', 'checks'],
+  training: ['face', 'runtime', 'weights', 'names', 'numbers', 'checks'],
   graphology: ['checks'],
   plot: ['checks'],
   compat: ['face', 'checks'],
   entries: ['compat', 'models', 'training', 'face', 'loaders', 'runtime', 'checks'],
-  cli: ['entries', 'plot', 'face', 'names', 'loaders', 'runtime', 'weights', 'checks']
+  cli: ['entries', 'plot', 'face', 'names', 'loaders', 'runtime', 'weights', 'numbers', 'checks']
 })
 
 /** The room of a file; `index.js` is an entry. @param {string} path */

@@ -3,7 +3,7 @@
 import { open, rename, rm } from 'node:fs/promises'
 import { AttentionError, fault } from '../checks/errors.js'
 import { elements, scalesShape } from '../checks/tensor.js'
-import { convert } from '../weights/convert.js'
+import { convert } from '../numbers/convert.js'
 import { joinScales } from '../weights/elements.js'
 import { closeAll, openContents, readEntry } from '../weights/open.js'
 import { planFile } from '../weights/save.js'

@@ -13,7 +13,7 @@ import {
   GROUP
 } from '../checks/tensor.js'
 import { Resident } from '../runtime/resident.js'
-import { widen } from '../weights/convert.js'
+import { widen } from '../numbers/convert.js'
 import { Layer, residentOf } from './layers.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */

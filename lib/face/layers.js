@@ -10,7 +10,7 @@ import { toFamilyNames } from '../names/translate.js'
 import { lengthOfPositions } from './rotary.js'
 import { checkRotary, readRotaryOptions } from './rotary-options.js'
 import { Resident } from '../runtime/resident.js'
-import { widen } from '../weights/convert.js'
+import { widen } from '../numbers/convert.js'
 import { encodeState } from '../weights/state.js'
 import { checkTensor, elements } from '../checks/tensor.js'
 

@@ -4,7 +4,7 @@ import { fault } from '../checks/errors.js'
 import { allocate, elements, formatShape } from '../checks/tensor.js'
 import { itemsOf } from './items.js'
 import { joinRows, takeRows, transpose, widened } from './rows.js'
-import { convert } from '../weights/convert.js'
+import { convert } from '../numbers/convert.js'
 
 /** @typedef {import('./attention.js').Family} Family */
 /** @typedef {import('./items.js').Item} Item */

@@ -1,7 +1,7 @@
 // Rows of weights of any type: taken, joined and transposed when state dicts are translated.
 
 import { GROUP, allocate, allocateArray } from '../checks/tensor.js'
-import { widen } from '../weights/convert.js'
+import { widen } from '../numbers/convert.js'
 
 /**
  * Elements of a parameter; 32-bit floats have no `type`.

@@ -1,6 +1,6 @@
 // The tensors that a target's gradients are of: its inputs by name, and its parameters.
 
-import { widen } from '../weights/convert.js'
+import { widen } from '../numbers/convert.js'
 import { checkTensor, checkWeight } from '../checks/tensor.js'
 import { adapted } from './lora.js'
 import { Frozen } from './recorder.js'

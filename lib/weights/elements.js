@@ -2,6 +2,7 @@
 
 import { describe, fault } from '../checks/errors.js'
 import { MAX_RANK, allocateArray, elements, formatShape, scalesShape } from '../checks/tensor.js'
+import { widenBf16, widenF16 } from '../numbers/halves.js'
 
 /** @typedef {import('./header.js').Entry} Entry */
 /** How 16-bit floats are returned. @typedef {'widen' | 'keep'} Halves */
@@ -25,8 +26,8 @@ const STORED = { F32: 'Float32Array', I32: 'Int32Array', U8: 'Uint8Array', BOOL:
  * @type {Readonly<Record<string, readonly [type: string, convert: Convert]>>}
  */
 const CONVERTED = {
-  F16: ['Float32Array', widenF16],
-  BF16: ['Float32Array', widenBf16],
+  F16: ['Float32Array', (bytes, data, at) => widenF16(view(bytes, Uint16Array), data, at)],
+  BF16: ['Float32Array', (bytes, data, at) => widenBf16(view(bytes, Uint16Array), data, at)],
   F64: ['Float32Array', (bytes, data, at) => data.set(view(bytes, Float64Array), at)],
   I8: ['Int32Array', (bytes, data, at) => data.set(view(bytes, Int8Array), at)],
   I16: ['Int32Array', (bytes, data, at) => data.set(view(bytes, Int16Array), at)],
@@ -156,64 +157,6 @@ function view(bytes, Type) {
   const width = Type.BYTES_PER_ELEMENT
   const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice()
   return new Type(aligned.buffer, aligned.byteOffset, aligned.byteLength / width)
-}
-
-/** The bits of every f16 widened to 32 bits; computed on first use. @type {Uint32Array | undefined} */
-let widened
-
-function widenedBits() {
-  if (widened) return widened
-  widened = new Uint32Array(1 << 16)
-  const value = new Float32Array(1)
-  const bits = new Uint32Array(value.buffer)
-  for (let half = 0; half < 1 << 15; half++) {
-    const [exponent, mantissa] = [half >> 10, half & 0x3ff]
-    // A denormal is a multiple of 2⁻²⁴, and that product is exact.
-    value[0] = mantissa * 2 ** -24
-    if (exponent === 31) bits[0] = 0x7f800000 | (mantissa << 13)
-    else if (exponent > 0) bits[0] = ((exponent + 127 - 15) << 23) | (mantissa << 13)
-    widened[half] = bits[0]
-    widened[half | 0x8000] = bits[0] | 0x80000000
-  }
-  return widened
-}
-
-/**
- * The bits of floats. Copying them as integers preserves the payload of NaNs.
- *
- * @param {Float32Array} floats
- */
-const bitsOf = (floats) => new Uint32Array(floats.buffer, floats.byteOffset, floats.length)
-
-/** @type {Convert} */
-function widenF16(bytes, data, at) {
-  const halves = view(bytes, Uint16Array)
-  const bits = bitsOf(data)
-  const table = widenedBits()
-  for (let index = 0; index < halves.length; index++) bits[at + index] = table[halves[index]]
-}
-
-/** @type {Convert} */
-function widenBf16(bytes, data, at) {
-  const halves = view(bytes, Uint16Array)
-  const bits = bitsOf(data)
-  for (let index = 0; index < halves.length; index++) bits[at + index] = halves[index] << 16
-}
-
-/**
- * Widens 16-bit floats to 32 bits, exactly.
- *
- * @param {string} name
- * @param {'f16' | 'bf16'} type
- * @param {Uint16Array} halves
- * @returns {Float32Array}
- */
-export function widenHalves(name, type, halves) {
-  const data = allocateArray(name, 'Float32Array', halves.length)
-  const bytes = new Uint8Array(halves.buffer, halves.byteOffset, halves.byteLength)
-  const convert = type === 'f16' ? widenF16 : widenBf16
-  convert(bytes, data, 0, name)
-  return data
 }
 
 /**

@@ -3,7 +3,7 @@
 import { AttentionError, describe, fault } from '../checks/errors.js'
 import { suggestion } from '../checks/nearest.js'
 import { MAX_RANK, allocateArray, arrayType, bytesBetween, elements, lengthOf } from '../checks/tensor.js'
-import { widenHalves } from './elements.js'
+import { widenHalves } from '../numbers/halves.js'
 import { BLOCKS, parseGguf } from './gguf-header.js'
 import { openSource } from './sources.js'
 

@@ -3,7 +3,7 @@
 import { AttentionError, describe, fault, isArray, isFunction, isObject } from '../checks/errors.js'
 import { checkPrefix, pickOptions } from '../checks/options.js'
 import { allocate, arrayType, attached, checkAnyTensor, checkWeight, elements, scalesShape } from '../checks/tensor.js'
-import { widen } from './convert.js'
+import { widen } from '../numbers/convert.js'
 import { reasonOfEmpty } from './select.js'
 import { isBuffer } from './buffers.js'
 import { toLayerNames } from '../names/translate.js'

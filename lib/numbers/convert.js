@@ -11,7 +11,7 @@ import {
   formatShape,
   scalesShape
 } from '../checks/tensor.js'
-import { widenHalves } from './elements.js'
+import { widenHalves } from './halves.js'
 
 /** @typedef {import('../checks/tensor.js').CheckedWeight} CheckedWeight */
 /** @typedef {import('../../index.d.ts').WeightType} WeightType */
