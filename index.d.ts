@@ -1184,8 +1184,11 @@ export interface KVCacheConfig {
    * discards keys that no later query can see. Default: all keys.
    */
   window?: number | null | undefined
-  /** The type in which keys and values are stored. Default: 'f32'. */
-  type?: 'f32' | null | undefined
+  /**
+   * The type in which keys and values are stored; scores and sums have 32 bits. Rows are rounded as by {@link convert}
+   * when they are appended. Default: 'f32'.
+   */
+  type?: 'f32' | 'f16' | 'q8_0' | null | undefined
 }
 
 /**
@@ -1210,11 +1213,12 @@ export interface KVCacheConfig {
  */
 export declare class KVCache implements Disposable {
   constructor(config: KVCacheConfig)
-  /** The configuration, including all defaults; `window` only if it was given. */
+  /** The configuration, including all defaults; `window` and `type` only if they differ from their defaults. */
   readonly config: Readonly<
     { [Name in Exclude<keyof KVCacheConfig, 'window' | 'type' | 'valuesInKeys'>]-?: number } & {
       window?: number
       valuesInKeys?: true
+      type?: 'f16' | 'q8_0'
     }
   >
   /**
@@ -1233,8 +1237,8 @@ export declare class KVCache implements Disposable {
    * different lengths share a batch. Queries after it are the rows of this block: row `i` of entry `b` has position
    * `lengths[b] − appended[b] + i`, and rows beyond an entry's own give zeros.
    *
-   * @throws {AttentionError} SHAPE, also if a batch entry lacks room for its keys; the cache then stays unchanged.
-   * DTYPE, OPTION, DISPOSED
+   * @throws {AttentionError} SHAPE, also if a batch entry lacks room for its keys; DOMAIN for values that 8 bits cannot
+   * hold; the cache then stays unchanged. DTYPE, OPTION, DISPOSED
    */
   append(
     k: Tensor,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ruvector_attention::attention::cache::{AppendOptions, CacheConfig, KvCache, Truncation};
-use ruvector_attention::layers::{Entry, LoadOptions, StoredEntry};
+use ruvector_attention::layers::{LoadOptions, StoredEntry, TypedEntry};
 use ruvector_attention::options::{AttentionOptions, Layout};
 use ruvector_attention::{Error, Result};
 use serde::Deserialize;
@@ -31,7 +31,7 @@ impl Object for KvCache {
         self.visit_entries(&mut |entries| visit(&entries.iter().map(StoredEntry::from).collect::<Vec<_>>()))
     }
 
-    fn with_entries(&self, entries: &[Entry<'_>], _options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+    fn with_typed(&self, entries: &[TypedEntry<'_>], _options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
         Ok(Arc::new(self.revived(entries)?))
     }
 }

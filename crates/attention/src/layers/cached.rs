@@ -3,6 +3,7 @@
 use crate::attention::Arrays;
 use crate::attention::cache::{Block, KvCache, Placement};
 use crate::attention::mask::Visibility;
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::options::LayerOptions;
 
@@ -50,14 +51,15 @@ impl<'a> Cached<'a> {
     /// cache is as before.
     pub(crate) fn with_appended(
         &self,
+        context: Context<'_>,
         blocks: [Block<'_>; 2],
         attend: &mut dyn FnMut([Block<'_>; 2]) -> Result<()>,
     ) -> Result<()> {
         if self.is_filled {
-            return self.cache.with_stored(attend);
+            return self.cache.with_stored(context, attend);
         }
         self.cache.append_blocks(blocks, self.lengths)?;
-        let done = self.cache.with_stored(attend);
+        let done = self.cache.with_stored(context, attend);
         if done.is_err() {
             self.cache.cut(&self.placement.positions);
         }

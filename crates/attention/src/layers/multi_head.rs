@@ -454,7 +454,7 @@ impl MultiHeadAttention {
         let q = (&*projected.data, query_strides);
         match cached {
             None => self.attend_blocks(context, &plan, q, blocks, &mut joined, weights.take())?,
-            Some(cached) => cached.with_appended(blocks, &mut |blocks| {
+            Some(cached) => cached.with_appended(context, blocks, &mut |blocks| {
                 self.attend_blocks(context, &plan, q, blocks, &mut joined, weights.take())
             })?,
         }

@@ -181,17 +181,35 @@ pub(crate) fn quantize(name: &str, weights: &[f32], columns: usize) -> Result<(V
     let mut values = try_zeroed(name, weights.len())?;
     let mut scales = try_zeroed(name, rows * columns.div_ceil(GROUP))?;
     let rows = weights.chunks(columns.max(1)).zip(values.chunks_mut(columns.max(1)));
-    let groups = rows.flat_map(|(row, values)| row.chunks(GROUP).zip(values.chunks_mut(GROUP)));
-    for ((group, values), bits) in groups.zip(&mut scales) {
-        let (scale, inverse) = scale_of(group);
-        *bits = narrow_f16(scale);
-        if !widen_f16(*bits).is_finite() {
+    for ((row, values), scales) in rows.zip(scales.chunks_mut(columns.div_ceil(GROUP).max(1))) {
+        check_row(name, row)?;
+        quantize_weights(row, values, scales);
+    }
+    Ok((values, scales))
+}
+
+/// Checks that f16 can hold the scales of a row; `name` is for errors.
+///
+/// # Errors
+/// `DOMAIN` for NaN, and for values whose scale is beyond f16.
+pub(crate) fn check_row(name: &str, row: &[f32]) -> Result<()> {
+    for group in row.chunks(GROUP) {
+        let (scale, _) = scale_of(group);
+        if !widen_f16(narrow_f16(scale)).is_finite() {
             let expected = "numbers whose scale, the largest of a group divided by 127, fits f16";
             return Err(Error::new(Code::Domain, name, expected, Decimal::from(scale * 127.0)));
         }
+    }
+    Ok(())
+}
+
+/// Quantizes one row of weights.
+pub(crate) fn quantize_weights(row: &[f32], values: &mut [i8], scales: &mut [u16]) {
+    for ((group, values), bits) in row.chunks(GROUP).zip(values.chunks_mut(GROUP)).zip(scales) {
+        let (scale, inverse) = scale_of(group);
+        *bits = narrow_f16(scale);
         values.iter_mut().zip(group).for_each(|(to, &value)| *to = round(value * inverse) as i8);
     }
-    Ok((values, scales))
 }
 
 /// Replaces a row by the values that products with weights of 8 bits see.

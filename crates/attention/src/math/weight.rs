@@ -192,15 +192,23 @@ impl Weights<'_> {
 
     /// Writes row `row` as 32-bit floats; rows have as many columns as `output` has values.
     pub(crate) fn read_row(self, level: Level, row: usize, output: &mut [f32]) {
-        struct ReadRow<'a>(Weights<'a>, usize, &'a mut [f32]);
-        impl Kernel for ReadRow<'_> {
+        self.read_rows(level, row, [output.len(); 2], output);
+    }
+
+    /// Writes the first `width` of the `columns` values of consecutive rows, from row `first` on, as 32-bit floats.
+    pub(crate) fn read_rows(self, level: Level, first: usize, [columns, width]: [usize; 2], output: &mut [f32]) {
+        struct ReadRows<'a>(Weights<'a>, [usize; 3], &'a mut [f32]);
+        impl Kernel for ReadRows<'_> {
             type Output = ();
             #[inline(always)]
             fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-                self.0.widen_row(simd, self.1, self.2.len(), 0, self.2);
+                let Self(weights, [first, columns, width], output) = self;
+                for (row, output) in output.chunks_exact_mut(width.max(1)).enumerate() {
+                    weights.widen_row(simd, first + row, columns, 0, output);
+                }
             }
         }
-        level.run(ReadRow(self, row, output));
+        level.run(ReadRows(self, [first, columns, width], output));
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use ruvector_attention::attention::cache::{AppendOptions, CacheConfig, KvCache, Truncation};
 use ruvector_attention::attention::mask::Mask;
 use ruvector_attention::attention::{Arrays, Outputs};
-use ruvector_attention::layers::Entry;
+use ruvector_attention::layers::TypedEntry;
 use ruvector_attention::options::{AttentionOptions, Layout};
 use ruvector_attention::simd::Level;
 use ruvector_attention::{Code, Context, Tensor};
@@ -183,7 +183,7 @@ impl Model {
     /// Replaces the cache by a revived copy, as after a fault of the backend.
     fn revive(&mut self) {
         let mut revived = None;
-        let mut visit = |entries: &[Entry<'_>]| {
+        let mut visit = |entries: &[TypedEntry<'_>]| {
             revived = Some(self.cache.revived(entries)?);
             Ok(())
         };

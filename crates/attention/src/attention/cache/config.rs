@@ -31,7 +31,7 @@ pub struct CacheConfig {
     /// The number of keys a query sees, including its own position. Default: all keys.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub window: Option<usize>,
-    /// The type in which keys and values are stored.
+    /// The type in which keys and values are stored; 32-bit floats by default. Scores and sums always have 32 bits.
     #[cfg_attr(feature = "serde", serde(rename = "type", skip_serializing_if = "CacheType::is_default"))]
     pub kind: CacheType,
 }
@@ -43,6 +43,11 @@ pub enum CacheType {
     /// 32-bit floats.
     #[default]
     F32,
+    /// IEEE 754 binary16.
+    F16,
+    /// Integers from −127 to 127 in groups of 32 along a row, each with an f16 scale.
+    #[cfg_attr(feature = "serde", serde(rename = "q8_0"))]
+    Q8,
 }
 
 #[cfg(feature = "serde")]
@@ -123,6 +128,11 @@ impl CacheConfig {
     /// Returns the size of a row that is stored for a value.
     pub(super) fn stored_value(&self) -> usize {
         if self.values_in_keys { 0 } else { self.value_dim() }
+    }
+
+    /// Returns the first row of a head.
+    pub(super) fn first_row(&self, b: usize, head: usize) -> usize {
+        (b * self.kv_heads + head) * self.rows()
     }
 
     /// Returns the strides of stored rows of `size` features.

@@ -7,19 +7,24 @@
 //! window.
 
 mod config;
+mod memory;
 mod state;
 
+use std::borrow::Cow;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::attention::mask::Visibility;
 use crate::attention::{self, Arrays, Dims, Outputs, Problem, Strides, check_volume};
-use crate::context::Context;
+use crate::context::{Context, operations};
 use crate::error::{Code, Error, Result};
-use crate::layers::Entry;
+use crate::layers::TypedEntry;
 use crate::math::random::Dropout;
+use crate::math::weight::Weights;
 use crate::options::{AttentionOptions, Layout};
+use crate::simd::Level;
 use crate::tensor::{Tensor, check_output, check_per_batch, try_zeroed};
 pub use config::{CacheConfig, CacheType};
+use memory::Memory;
 pub(crate) use state::Placement;
 use state::{Span, State};
 
@@ -31,6 +36,13 @@ pub(crate) struct Block<'a> {
     pub length: usize,
 }
 
+impl<'a> Block<'a> {
+    /// Returns the row of a batch entry, a head and a position.
+    fn row(&self, [b, h, row]: [usize; 3], size: usize) -> &'a [f32] {
+        &self.data[self.strides.row(b, h, row)..][..size]
+    }
+}
+
 /// Keys and values of all positions appended so far.
 pub struct KvCache {
     config: CacheConfig,
@@ -39,15 +51,18 @@ pub struct KvCache {
 
 #[derive(Clone)]
 struct Contents {
-    keys: Vec<f32>,
-    values: Vec<f32>,
+    keys: Memory,
+    values: Memory,
     state: State,
 }
 
+/// Stored rows as 32-bit floats, with their strides.
+type Widened<'a> = (Cow<'a, [f32]>, Strides);
+
 impl Contents {
-    /// Returns the memory of the values, and the size of its rows.
-    fn values_of(&self, config: &CacheConfig) -> (&[f32], usize) {
-        if config.values_in_keys { (&self.keys, config.head_dim) } else { (&self.values, config.value_dim()) }
+    /// Returns the memory of the values.
+    fn values(&self, config: &CacheConfig) -> &Memory {
+        if config.values_in_keys { &self.keys } else { &self.values }
     }
 }
 
@@ -67,11 +82,8 @@ impl KvCache {
     /// `OPTION` if the configuration is invalid, `MEMORY` if the allocation fails.
     pub fn new(config: CacheConfig) -> Result<Self> {
         let config = config.resolved()?;
-        let allocate = |size: usize| {
-            let elements =
-                [config.kv_heads, config.rows(), size].iter().try_fold(config.batch, |a, &b| a.checked_mul(b));
-            try_zeroed("capacity", elements.unwrap_or(usize::MAX))
-        };
+        let rows = [config.kv_heads, config.rows()].iter().try_fold(config.batch, |a, &b| a.checked_mul(b));
+        let allocate = |size| Memory::new("capacity", config.kind, rows, size);
         let (keys, values) = (allocate(config.head_dim)?, allocate(config.stored_value())?);
         let state = State { spans: try_zeroed("batch", config.batch)?, uneven_block: None };
         Ok(Self { config, contents: RwLock::new(Contents { keys, values, state }) })
@@ -136,9 +148,16 @@ impl KvCache {
         let mut contents = self.write();
         contents.state.check_room(config, k.length, lengths, ["k", "lengths"])?;
         let Contents { keys, values, state } = &mut *contents;
+        let memories = [("k", &*keys, k), ("v", &*values, v)];
+        for (argument, memory, block) in memories.into_iter().filter(|(_, memory, _)| memory.size() > 0) {
+            for (b, h) in (0..config.batch).flat_map(|b| (0..config.kv_heads).map(move |h| (b, h))) {
+                let count = lengths.map_or(block.length, |lengths| lengths[b] as usize);
+                (0..count).try_for_each(|row| memory.check(argument, block.row([b, h, row], memory.size())))?;
+            }
+        }
         state.append(config, k.length, lengths, &mut |b, rows, count| {
-            store(keys, config, config.head_dim, b, rows, k, count);
-            store(values, config, config.stored_value(), b, rows, v, count);
+            store(keys, config, b, rows, k, count);
+            store(values, config, b, rows, v, count);
         });
         Ok(())
     }
@@ -171,16 +190,55 @@ impl KvCache {
     }
 
     /// Passes the stored keys and values, with their strides, to `visit`.
-    pub(crate) fn with_stored<T>(&self, visit: impl FnOnce([Block<'_>; 2]) -> T) -> T {
-        let (config, contents) = (&self.config, self.read());
-        let block = |(data, size)| Block { data, strides: config.strides(size), length: config.rows() };
-        visit([block((&*contents.keys, config.head_dim)), block(contents.values_of(config))])
+    ///
+    /// # Errors
+    /// Any error that `visit` returns; `MEMORY`.
+    pub(crate) fn with_stored(
+        &self,
+        context: Context<'_>,
+        visit: &mut dyn FnMut([Block<'_>; 2]) -> Result<()>,
+    ) -> Result<()> {
+        let contents = self.read();
+        let (k, v) = self.widened_both(context, &contents)?;
+        let v = v.as_ref().unwrap_or(&k);
+        let length = self.config.rows();
+        visit([Block { data: &k.0, strides: k.1, length }, Block { data: &v.0, strides: v.1, length }])
+    }
+
+    /// Returns the stored keys and values as 32-bit floats; no values if they are the first features of the keys.
+    fn widened_both<'a>(
+        &self,
+        context: Context<'_>,
+        contents: &'a Contents,
+    ) -> Result<(Widened<'a>, Option<Widened<'a>>)> {
+        let widened = |memory| self.widened(context, &contents.state, memory);
+        let values = if self.config.values_in_keys { None } else { Some(widened(&contents.values)?) };
+        Ok((widened(&contents.keys)?, values))
+    }
+
+    /// Returns the stored rows of a memory as 32-bit floats: as they are, or widened as far as rows are used.
+    fn widened<'a>(&self, context: Context<'_>, state: &State, memory: &'a Memory) -> Result<Widened<'a>> {
+        let (config, size) = (&self.config, memory.size());
+        if let Weights::F32(data) = memory.weights() {
+            return Ok((Cow::Borrowed(data), config.strides(size)));
+        }
+        let used = state.spans.iter().map(|span| span.length - span.first_stored).max().unwrap_or(0);
+        let heads = config.batch * config.kv_heads;
+        let mut widened = try_zeroed("working memory", heads * used * size)?;
+        let work = operations([2, widened.len()]);
+        context.for_each_rows(heads * used, 256, work, [&mut widened], |rows, [output]| {
+            for (row, output) in rows.zip(output.chunks_exact_mut(size)) {
+                memory.read(context.level, row / used * config.rows() + row % used, output);
+            }
+        });
+        let strides = Strides { batch: config.kv_heads * used * size, head: used * size, row: size };
+        Ok((Cow::Owned(widened), strides))
     }
 
     /// Returns the number of bytes that the cache occupies.
     pub fn bytes(&self) -> usize {
         let contents = self.read();
-        size_of_val(&*contents.keys) + size_of_val(&*contents.values)
+        contents.keys.weights().bytes() + contents.values.weights().bytes()
     }
 
     /// Returns the number of keys that the last `queries` positions attend to.
@@ -234,13 +292,16 @@ impl KvCache {
         let window = self.window(options.window);
         let mut visibility = Visibility::new(shape, q.shape.rank(), options.causal, window, 0, &arrays)?;
         visibility.query_lengths = placement.query_lengths.as_deref();
+        let (keys, values) = self.widened_both(context, &contents)?;
+        let (v, v_strides) = values.as_ref().unwrap_or(&keys);
+        let (k, k_strides) = &keys;
         let problem = Problem {
             q: q.data,
-            k: &contents.keys,
-            v: contents.values_of(config).0,
+            k,
+            v,
             q_strides: Strides::new(options.layout, dims.heads, queries, config.head_dim),
-            k_strides: config.strides(config.head_dim),
-            v_strides: config.strides(contents.values_of(config).1),
+            k_strides: *k_strides,
+            v_strides: *v_strides,
             output_strides: Strides::new(options.layout, dims.heads, queries, config.value_dim()),
             batch: config.batch,
             heads: dims.heads,
@@ -336,20 +397,18 @@ impl KvCache {
         let mut contents = self.write();
         let Contents { keys, values, state } = &mut *contents;
         let spans: Vec<Span> = entries.iter().map(|&entry| state.spans[entry as usize]).collect();
-        let most = spans.iter().map(|span| span.length - span.first_stored).max().unwrap_or(0);
+        let used = |b: usize| spans[b].length - spans[b].first_stored;
+        let most = (0..config.batch).map(used).max().unwrap_or(0);
         // The rows of one head in every batch entry.
-        let mut rows = try_zeroed("working memory", config.batch * most * config.head_dim.max(config.value_dim()))?;
-        for (memory, size) in [(keys, config.head_dim), (values, config.stored_value())] {
-            let strides = config.strides(size);
+        let allocate = |size| Memory::new("working memory", config.kind, config.batch.checked_mul(most), size);
+        let mut rows = [allocate(keys.size())?, allocate(values.size())?];
+        for (memory, rows) in [keys, values].into_iter().zip(&mut rows) {
             for head in 0..config.kv_heads {
-                let used = |b: usize| most.min(spans[b].length - spans[b].first_stored) * size;
-                let start = |b: usize| strides.row(b, head, 0);
-                for (b, rows) in rows.chunks_exact_mut((most * size).max(1)).enumerate().take(config.batch) {
-                    let source = start(entries[b] as usize);
-                    rows[..used(b)].copy_from_slice(&memory[source..][..used(b)]);
+                for (b, &entry) in entries.iter().enumerate() {
+                    rows.copy(b * most, memory.weights(), config.first_row(entry as usize, head), used(b));
                 }
-                for (b, rows) in rows.chunks_exact((most * size).max(1)).enumerate().take(config.batch) {
-                    memory[start(b)..][..used(b)].copy_from_slice(&rows[..used(b)]);
+                for b in 0..config.batch {
+                    memory.copy(config.first_row(b, head), rows.weights(), b * most, used(b));
                 }
             }
         }
@@ -370,8 +429,9 @@ impl KvCache {
             return Ok(());
         }
         let (mut contents, other) = (self.write(), other.read());
-        contents.keys.copy_from_slice(&other.keys);
-        contents.values.copy_from_slice(&other.values);
+        let rows = self.config.first_row(self.config.batch, 0);
+        contents.keys.copy(0, other.keys.weights(), 0, rows);
+        contents.values.copy(0, other.values.weights(), 0, rows);
         contents.state = other.state.clone();
         Ok(())
     }
@@ -397,18 +457,17 @@ impl KvCache {
         let contents = self.read();
         let spans = &contents.state.spans;
         starts.iter_mut().zip(spans).for_each(|(start, span)| *start = span.first_visible as i32);
-        for (output, (memory, stored), size) in [
-            (keys, (&*contents.keys, config.head_dim), config.head_dim),
-            (values, contents.values_of(config), config.value_dim()),
-        ] {
-            let (strides, target) = (config.strides(stored), Strides::new(layout, config.kv_heads, held, size));
+        for (output, memory, size) in
+            [(keys, &contents.keys, config.head_dim), (values, contents.values(config), config.value_dim())]
+        {
+            let target = Strides::new(layout, config.kv_heads, held, size);
             output.fill(0.0);
             for (b, span) in spans.iter().enumerate() {
                 for (h, row) in
                     (0..config.kv_heads).flat_map(|h| (0..span.length - span.first_visible).map(move |row| (h, row)))
                 {
-                    let source = strides.row(b, h, span.first_visible - span.first_stored + row);
-                    output[target.row(b, h, row)..][..size].copy_from_slice(&memory[source..][..size]);
+                    let source = config.first_row(b, h) + span.first_visible - span.first_stored + row;
+                    memory.read(Level::current(), source, &mut output[target.row(b, h, row)..][..size]);
                 }
             }
         }
@@ -446,23 +505,23 @@ pub struct AppendOptions {
 /// `used` rows.
 #[inline(never)]
 fn store(
-    memory: &mut [f32],
+    memory: &mut Memory,
     config: &CacheConfig,
-    size: usize,
     b: usize,
     [used, stale]: [usize; 2],
     block: Block<'_>,
     count: usize,
 ) {
-    let strides = config.strides(size);
+    if memory.size() == 0 {
+        return;
+    }
     for h in 0..config.kv_heads {
-        let head = &mut memory[strides.row(b, h, 0)..][..strides.head];
+        let first = config.first_row(b, h);
         if stale > 0 {
-            head.copy_within(stale * size..used * size, 0);
+            memory.shift(first + stale..first + used, first);
         }
-        let target = head[(used - stale) * size..].chunks_exact_mut(size.max(1));
-        for (row, target) in target.take(count).enumerate() {
-            target.copy_from_slice(&block.data[block.strides.row(b, h, row)..][..size]);
+        for row in 0..count {
+            memory.write(first + used - stale + row, block.row([b, h, row], memory.size()));
         }
     }
 }
@@ -472,16 +531,17 @@ impl KvCache {
     ///
     /// # Errors
     /// Any error that `visit` returns.
-    pub fn visit_entries(&self, visit: &mut dyn FnMut(&[Entry<'_>]) -> Result<()>) -> Result<()> {
+    pub fn visit_entries(&self, visit: &mut dyn FnMut(&[TypedEntry<'_>]) -> Result<()>) -> Result<()> {
         let Contents { keys, values, state } = &*self.read();
-        let mut entries = vec![
-            Entry { name: "keys".into(), shape: vec![keys.len()], data: keys },
-            Entry { name: "values".into(), shape: vec![values.len()], data: values },
-        ];
+        let rows = self.config.first_row(self.config.batch, 0);
+        let entry = |name: &'static str, memory: &Memory| (name.into(), vec![rows, memory.size()]);
+        let stored = |(name, shape), data| TypedEntry { name, shape, data };
+        let mut entries =
+            vec![stored(entry("keys", keys), keys.weights()), stored(entry("values", values), values.weights())];
         let block = state.uneven_block.unwrap_or(0);
         for (b, &Span { length, first_visible, first_stored, appended }) in state.spans.iter().enumerate() {
             let shape = vec![length, first_visible, first_stored, appended, block, 0];
-            entries.push(Entry { name: format!("positions.{b}").into(), shape, data: &[] });
+            entries.push(stored((format!("positions.{b}").into(), shape), Weights::F32(&[])));
         }
         visit(&entries)
     }
@@ -490,17 +550,20 @@ impl KvCache {
     ///
     /// # Errors
     /// `INTERNAL` if the entries have another form, `MEMORY` if the allocation fails.
-    pub fn revived(&self, entries: &[Entry<'_>]) -> Result<Self> {
+    pub fn revived(&self, entries: &[TypedEntry<'_>]) -> Result<Self> {
         let fault = || Error::new(Code::Internal, "entries", "those of a cache", entries.len());
         let mut cache = Self::new(self.config.clone())?;
         let Contents { keys, values, state } = cache.contents.get_mut().unwrap_or_else(PoisonError::into_inner);
         let [given_keys, given_values, positions @ ..] = entries else { return Err(fault()) };
-        let fits = [given_keys.data.len(), given_values.data.len()] == [keys.len(), values.len()];
-        if !fits || positions.len() != state.spans.len() {
+        let rows = self.config.first_row(self.config.batch, 0);
+        let fits = |memory: &Memory, entry: &TypedEntry<'_>| {
+            entry.data.weight_type() == memory.weights().weight_type() && entry.data.fits(rows, memory.size())
+        };
+        if !fits(keys, given_keys) || !fits(values, given_values) || positions.len() != state.spans.len() {
             return Err(fault());
         }
-        keys.copy_from_slice(given_keys.data);
-        values.copy_from_slice(given_values.data);
+        keys.copy(0, given_keys.data, 0, rows);
+        values.copy(0, given_values.data, 0, rows);
         for (span, positions) in state.spans.iter_mut().zip(positions) {
             let [length, first_visible, first_stored, appended, block, _] = positions.shape[..] else {
                 return Err(fault());

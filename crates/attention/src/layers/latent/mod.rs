@@ -331,7 +331,7 @@ impl LatentAttention {
         };
         match plan.cached {
             None => run(block)?,
-            Some(cached) => cached.with_appended([block; 2], &mut |[stored, _]| run(stored))?,
+            Some(cached) => cached.with_appended(context, [block; 2], &mut |[stored, _]| run(stored))?,
         }
         Ok(joined)
     }
