@@ -559,7 +559,7 @@ fn an_invalid_value_is_reported_as_written_with_the_expectation() {
         ),
         ("createGraphSage", r#"{"outFeatures":4}"#, "inFeatures", INTEGER, "nothing"),
         ("createGraphSage", r#"{"inFeatures":4}"#, "outFeatures", INTEGER, "nothing"),
-        ("createGraphSage", r#"{"reduce":"sum"}"#, "reduce", "'mean' or 'max'", "\"sum\""),
+        ("createGraphSage", r#"{"reduce":"median"}"#, "reduce", "'sum', 'mean', 'max' or 'min'", "\"median\""),
         ("createGraphSage", r#"{"numHeads":2}"#, "numHeads", KNOWN, "an unknown name"),
         ("createGraphAttention", r#"{"version":3}"#, "version", "1 or 2", "3"),
         ("createGraphAttention", r#"{"negativeSlope":1.5}"#, "negativeSlope", "a number from 0 to 1", "1.5"),
@@ -640,17 +640,17 @@ fn configurations_are_described_with_every_default_filled_in() {
         (
             "createGraphConvolution",
             r#"{"inFeatures":3,"outFeatures":4}"#,
-            r#"{"inFeatures":3,"outFeatures":4,"addSelfLoops":true,"useBias":true,"seed":0}"#,
+            r#"{"inFeatures":3,"outFeatures":4,"normalize":true,"addSelfLoops":true,"improved":false,"useBias":true,"seed":0}"#,
         ),
         (
             "createGraphSage",
             r#"{"inFeatures":3,"outFeatures":4,"reduce":"max"}"#,
-            r#"{"inFeatures":3,"outFeatures":4,"reduce":"max","normalize":false,"useBias":true,"seed":0}"#,
+            r#"{"inFeatures":3,"outFeatures":4,"reduce":"max","rootWeight":true,"project":false,"normalize":false,"useBias":true,"seed":0}"#,
         ),
         (
             "createGraphAttention",
             r#"{"inFeatures":3,"outFeatures":4,"dropout":0.5,"version":1,"negativeSlope":1}"#,
-            r#"{"inFeatures":3,"outFeatures":4,"numHeads":1,"concat":true,"edgeFeatures":null,"version":1,"negativeSlope":1,"addSelfLoops":true,"useBias":true,"dropout":0.5,"seed":0}"#,
+            r#"{"inFeatures":3,"outFeatures":4,"numHeads":1,"concat":true,"edgeFeatures":null,"version":1,"negativeSlope":1,"addSelfLoops":true,"fillValue":"mean","residual":false,"useBias":true,"dropout":0.5,"seed":0}"#,
         ),
         (
             "createGraphTransformer",
