@@ -31,6 +31,7 @@ impl WeightType {
     }
 
     /// Returns true for 32-bit floats, the default, which configurations leave out.
+    #[cfg(feature = "serde")]
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
     pub(crate) fn is_f32(&self) -> bool {
         *self == Self::F32
