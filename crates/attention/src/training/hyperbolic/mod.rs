@@ -2,7 +2,7 @@
 //!
 //! Points of either model are read as points X of the unit hyperboloid, where distances are `arcosh(−⟨X, Y⟩)` and
 //! midpoints are `M / √(−⟨M, M⟩)` for `M = Σ w X`. Gradients are those of these formulas for free coordinates, as
-//! geoopt's have them under autograd; [`Frame`] passes them on to the coordinates of the model.
+//! geoopt's have them under autograd; `Frame` passes them on to the coordinates of the model.
 //!
 //! - `functions`: distances, maps at the origin, midpoints;
 //! - `attention`: attention by distance.
