@@ -43,7 +43,7 @@ onBothBackends((kind, attention) => {
 for (const kind of ['native', 'wasm']) {
   test(`${kind}: the programs in the guide print the documented output`, async (t) => {
     const programs = programsOf('docs/graphs.md')
-    t.is(programs.length, 4)
+    t.is(programs.length, 7)
     for (const { code, lines } of programs) {
       t.true(lines.length > 0)
       t.deepEqual(await linesOf(code, kind), lines)
