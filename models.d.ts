@@ -200,6 +200,8 @@ export class Model implements Disposable {
   readonly numParameters: number
   /** The memory of the parameters in bytes. */
   readonly bytes: number
+  /** The type of the matrices. */
+  readonly type: WeightType
   /** The transformer layers, in order. */
   readonly layers: readonly Layer[]
 
@@ -301,7 +303,7 @@ export interface CorpusManifest {
   /** The file of texts: `sha256` is that of its bytes. CSV files have `columns`. */
   input: { path: string; field: string; bytes: number; texts: number; sha256: string; columns?: readonly string[] }
   /** The model: `sha256` is that of the names and contents of its files, `type` that of its weights in memory. */
-  model: { name: string; family: string; type: string; sha256: string }
+  model: { name: string; family: string; type: WeightType; sha256: string }
   options: { prompt?: string; normalize?: boolean; dimensions?: number }
   /** The number of shards, the number of texts in each but the last, and the hash of shards.jsonl. */
   shards: { count: number; texts: number; sha256: string }
@@ -313,6 +315,8 @@ export interface CreateCorpusOptions {
   input: string
   /** The path of the model's folder. */
   model: string
+  /** As for {@link loadModel}. Vectors of another type are never added to those of a folder. */
+  type?: WeightType | null | undefined
   /** The field or column of the text; `text` by default. */
   field?: string | null | undefined
   /** The number of texts in a shard; 10,000 by default. */
@@ -337,6 +341,8 @@ export interface CreateCorpusOptions {
 export interface OpenCorpusOptions {
   /** The path of the model's folder, for `embed` and `model`. Its files must be those of the manifest. */
   model?: string | null | undefined
+  /** The type that the vectors must have. The model is always loaded with the manifest's. */
+  type?: WeightType | null | undefined
   /** The path of the input if it is not where it was. */
   input?: string | null | undefined
   /** As for {@link loadModel}. */

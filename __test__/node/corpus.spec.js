@@ -56,6 +56,26 @@ onBothBackends((kind, attention) => {
   })
 })
 
+onBothBackends((kind, attention) => {
+  test(`${kind}: a corpus keeps the type of its model, in every process`, async (t) => {
+    const folder = scratch(t)
+    const input = join(folder, 'texts.txt')
+    writeFileSync(input, lines.join('\n'))
+    const output = join(folder, 'vectors')
+    const first = await createCorpus(output, { input, model, type: 'q8_0', shardTexts: 3, attention })
+    t.is(first.manifest.model.type, 'q8_0')
+    await first.embed(0)
+    const second = await openCorpus(output, { model, attention })
+    t.is(second.model?.type, 'q8_0')
+    await second.embed(1)
+    const whole = await loadModel(model, { type: 'q8_0', attention })
+    const { data } = await whole.embed(lines)
+    const shards = await Promise.all([0, 1].map((shard) => second.read(shard)))
+    t.deepEqual(Float32Array.from(shards.flatMap(({ vectors }) => [...vectors.data])), data)
+    for (const one of [first, second, whole]) one.dispose()
+  })
+})
+
 test('a shard that is damaged, cut short or of another corpus is written again', async (t) => {
   const folder = scratch(t)
   const input = join(folder, 'texts.txt')
@@ -92,7 +112,9 @@ test('vectors of another input, model, type or option are refused, and so are te
   t.deepEqual(known, { name: 'sentences-dense', family: 'bert', type: 'f32' })
   t.regex(sha256, /^[0-9a-f]{64}$/)
   const refused = { code: 'OPTION', message: /the same input, model and options, got vectors of others/ }
-  for (const change of [{ normalize: true }, { dimensions: 4 }, { shardTexts: 3 }, { prompt: 'a ' }]) {
+  /** @type {Partial<Parameters<typeof createCorpus>[1]>[]} */
+  const changes = [{ normalize: true }, { dimensions: 4 }, { type: 'q8_0' }, { shardTexts: 3 }, { prompt: 'a ' }]
+  for (const change of changes) {
     await t.throwsAsync(createCorpus(output, { ...options, ...change }), refused)
   }
   await t.throwsAsync(createCorpus(output, { ...options, model: join(models, 'sentences-max') }), refused)
@@ -104,7 +126,8 @@ test('vectors of another input, model, type or option are refused, and so are te
   await t.throwsAsync(createCorpus(output, options), refused)
   writeFileSync(path, manifest)
 
-  const reading = await openCorpus(output)
+  await t.throwsAsync(openCorpus(output, { type: 'q8_0' }), { code: 'OPTION', message: /^type: expected 'f32'/ })
+  const reading = await openCorpus(output, { type: 'f32' })
   await t.throwsAsync(reading.embed(0), { code: 'OPTION', message: /^model:/ })
   await t.throwsAsync(reading.texts(2), { code: 'OPTION', message: /^shard:/ })
   t.is((await reading.texts(1)).length, 2)

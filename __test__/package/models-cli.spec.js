@@ -115,6 +115,12 @@ test('search finds the texts closest to a query, and rerank sorts texts by a cro
     /shard 1: expected a whole file of this corpus, got none/
   )
 
+  const small = join(folder, 'small')
+  await run('embed', input, '--model', model, '--output', small, '--type', 'q8_0')
+  const own = JSON.parse((await run('search', texts[4], '--model', model, '--vectors', small, '--json')).stdout)
+  t.is(own[0].text, texts[4])
+  t.true(Math.abs(own[0].score - 1) < 1e-5)
+
   const ranked = JSON.parse((await run('rerank', texts[0], input, '--model', crossEncoder, '--json')).stdout)
   const expected = await (await loadModel(crossEncoder)).rerank(texts[0], texts)
   t.deepEqual(
@@ -135,6 +141,7 @@ test('generate continues a text, and prints it as it comes', async (t) => {
   const { text, tokens } = JSON.parse((await run(...args, '--json')).stdout)
   t.is(tokens.length, 5)
   t.is((await run(...args)).stdout, `${text}\n`)
+  t.is(JSON.parse((await run(...args, '--type', 'q8_0', '--json')).stdout).tokens.length, 5)
   const warm = [...args, '--json', '--temperature', '5', '--seed', '3']
   t.is((await run(...warm)).stdout, (await run(...warm)).stdout)
   t.regex((await run(...args, '--top-p', 'x')).stderr, /--top-p: expected a number/)
@@ -148,6 +155,7 @@ test('wrong command lines and files end with a message in one line', async (t) =
     [['embed'], 2, /expected exactly one input file/],
     [['embed', 'x', '--output', folder], 2, /--model is missing/],
     [['embed', 'x', '--model', model, '--output', folder, '--shard', '0'], 2, /--shard: expected a positive integer/],
+    [['generate', 'x', '--model', model, '--type', 'q4_0'], 2, /--type: expected q8_0, f16, bf16, f32, got 'q4_0'/],
     [['embed', 'x', '--model', model, '--output', folder, '--sharp', '1'], 2, /Unknown option '--sharp'/],
     [['embed', join(folder, 'none'), '--model', model, '--output', join(folder, 'o')], 1, /no such file/],
     [

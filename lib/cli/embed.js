@@ -3,7 +3,7 @@
 
 import { createCorpus } from '../entries/models.js'
 import { createProgress } from './progress.js'
-import { UsageError, orFailure, program, requiredOption, wholeNumber } from './program.js'
+import { UsageError, orFailure, program, requiredOption, weightType, wholeNumber } from './program.js'
 
 const USAGE = `Usage: npx @ruvector/attention embed INPUT --model DIR --output DIR [options]
 
@@ -13,6 +13,7 @@ fields text and id; a .csv file has the columns text and id. Without ids, the nu
 
   --model DIR        the folder with config.json, tokenizer.json and model.safetensors
   --output DIR       the folder to write; it is created
+  --type TYPE        keep the model's matrices in f16, bf16 or q8_0, which needs less memory (f32)
   --field NAME       the field or column of the text (text)
   --prompt NAME      a prompt of the model, or the text of another
   --normalize        scale vectors to length 1
@@ -28,6 +29,7 @@ Exits with 0; with 1 if a file cannot be used; with 2 for a wrong command line.
 const OPTIONS = /** @type {const} */ ({
   model: { type: 'string' },
   output: { type: 'string' },
+  type: { type: 'string' },
   field: { type: 'string', default: 'text' },
   prompt: { type: 'string' },
   normalize: { type: 'boolean' },
@@ -40,11 +42,12 @@ await program(USAGE, { positionals: true, options: OPTIONS }, async ({ json, pos
   const [path, ...more] = positionals
   if (path === undefined || more.length > 0) throw new UsageError('expected exactly one input file')
   const [folder, output] = [requiredOption(values, 'model'), requiredOption(values, 'output')]
+  const type = weightType(values.type)
   const { field, prompt, normalize, resume } = values
   const dimensions = values.dimensions === undefined ? undefined : wholeNumber('dimensions', values.dimensions)
   const shardTexts = wholeNumber('shard', values.shard)
   return orFailure(async () => {
-    const options = { input: path, model: folder, field, shardTexts, prompt, normalize, dimensions, resume }
+    const options = { input: path, model: folder, type, field, shardTexts, prompt, normalize, dimensions, resume }
     const corpus = await createCorpus(output, options)
     const { input, shards } = corpus.manifest
     const progress = createProgress('texts', input.texts)

@@ -2,13 +2,14 @@
 // `npx @ruvector/attention generate PROMPT --model DIR`: continues a text, and prints it as it comes.
 
 import { loadModel } from '../entries/models.js'
-import { UsageError, orFailure, program, requiredOption, wholeNumber } from './program.js'
+import { UsageError, orFailure, program, requiredOption, weightType, wholeNumber } from './program.js'
 
 const USAGE = `Usage: npx @ruvector/attention generate PROMPT --model DIR [options]
 
 Continues a text with a model from its folder, and prints the new text as it comes.
 
   --model DIR          the folder with config.json, tokenizer.json and model.safetensors
+  --type TYPE          keep its matrices in f16, bf16 or q8_0, which needs less memory (f32)
   --chat               take the prompt as a message, by the folder's chat template; needs @huggingface/jinja
   --max-tokens N       the largest number of tokens (256)
   --temperature X      0 takes the likeliest token, larger values choose more freely (0)
@@ -23,6 +24,7 @@ Exits with 0; with 1 if a file cannot be used; with 2 for a wrong command line.
 
 const OPTIONS = /** @type {const} */ ({
   model: { type: 'string' },
+  type: { type: 'string' },
   chat: { type: 'boolean', default: false },
   'max-tokens': { type: 'string', default: '256' },
   temperature: { type: 'string', default: '0' },
@@ -43,6 +45,7 @@ await program(USAGE, { positionals: true, options: OPTIONS }, async ({ json, pos
   const [prompt, ...more] = positionals
   if (prompt === undefined || more.length > 0) throw new UsageError('expected exactly one prompt; quote it')
   const folder = requiredOption(values, 'model')
+  const type = weightType(values.type)
   const options = {
     maxTokens: wholeNumber('max-tokens', values['max-tokens']),
     temperature: numberOption('temperature', values.temperature),
@@ -51,7 +54,7 @@ await program(USAGE, { positionals: true, options: OPTIONS }, async ({ json, pos
     seed: numberOption('seed', values.seed)
   }
   return orFailure(async () => {
-    const model = await loadModel(folder)
+    const model = await loadModel(folder, { type })
     const tokens = []
     let whole = ''
     for await (const { token, text } of model.generate(

@@ -75,6 +75,25 @@ export function wholeNumber(name, value) {
   throw new UsageError(`--${name}: expected a positive integer, got '${value}'`)
 }
 
+/** @typedef {import('../../index.d.ts').WeightType} WeightType */
+
+/** @type {readonly WeightType[]} */
+const TYPES = ['q8_0', 'f16', 'bf16', 'f32']
+
+/**
+ * The type of weights in the option `--type`.
+ *
+ * @template {string | undefined} T
+ * @param {T} given
+ * @returns {WeightType | (T & undefined)}
+ */
+export function weightType(given) {
+  if (given === undefined) return /** @type {any} */ (undefined)
+  const type = TYPES.find((known) => known === given)
+  if (type !== undefined) return type
+  throw new UsageError(`--type: expected ${TYPES.join(', ')}, got '${given}'`)
+}
+
 /**
  * Runs a task whose errors about files and models are failures of the command.
  *

@@ -4,7 +4,7 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { createProgress } from './progress.js'
-import { UsageError, orFailure, program, requiredOption } from './program.js'
+import { UsageError, orFailure, program, requiredOption, weightType } from './program.js'
 import { quantizeFile } from './quantize-file.js'
 
 const USAGE = `Usage: npx @ruvector/attention quantize FILE.safetensors --type TYPE --output FILE [options]
@@ -21,14 +21,11 @@ Exits with 0; with 1 if a file cannot be used; with 2 for a wrong command line.
 `
 
 const OPTIONS = /** @type {const} */ ({ type: { type: 'string' }, output: { type: 'string' } })
-const TYPES = /** @type {const} */ (['q8_0', 'f16', 'bf16', 'f32'])
 
 await program(USAGE, { positionals: true, options: OPTIONS }, async ({ json, positionals, values }) => {
   const [input, ...more] = positionals
   if (input === undefined || more.length > 0) throw new UsageError('expected exactly one file')
-  const [given, output] = [requiredOption(values, 'type'), requiredOption(values, 'output')]
-  const type = TYPES.find((known) => known === given)
-  if (type === undefined) throw new UsageError(`--type: expected ${TYPES.join(', ')}, got '${given}'`)
+  const [type, output] = [weightType(requiredOption(values, 'type')), requiredOption(values, 'output')]
   if (resolve(input) === resolve(output)) throw new UsageError('--output: expected another file than the input')
   return orFailure(async () => {
     /** @type {ReturnType<typeof createProgress> | undefined} */

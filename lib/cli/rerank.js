@@ -2,7 +2,7 @@
 // `npx @ruvector/attention rerank QUERY INPUT --model DIR`: sorts texts by a cross-encoder's scores.
 
 import { loadModel, readTexts } from '../entries/models.js'
-import { UsageError, orFailure, program, requiredOption, wholeNumber } from './program.js'
+import { UsageError, orFailure, program, requiredOption, weightType, wholeNumber } from './program.js'
 
 const USAGE = `Usage: npx @ruvector/attention rerank QUERY INPUT --model DIR [options]
 
@@ -10,6 +10,7 @@ Scores every text of a file by a query with a cross-encoder, and prints score, i
 embed.
 
   --model DIR     the folder of the cross-encoder
+  --type TYPE     keep its matrices in f16, bf16 or q8_0, which needs less memory (f32)
   --field NAME    the field or column of the text (text)
   --top N         the number of results (10)
   --json          print the results as JSON
@@ -20,6 +21,7 @@ Exits with 0; with 1 if a file cannot be used; with 2 for a wrong command line.
 
 const OPTIONS = /** @type {const} */ ({
   model: { type: 'string' },
+  type: { type: 'string' },
   field: { type: 'string', default: 'text' },
   top: { type: 'string', default: '10' }
 })
@@ -30,12 +32,13 @@ await program(USAGE, { positionals: true, options: OPTIONS }, async ({ json, pos
     throw new UsageError('expected a query and an input file; quote the query')
   }
   const folder = requiredOption(values, 'model')
+  const type = weightType(values.type)
   const topK = wholeNumber('top', values.top)
   return orFailure(async () => {
     /** @type {import('../../models.d.ts').Text[]} */
     const texts = []
     for await (const text of readTexts(path, { field: values.field })) texts.push(text)
-    const model = await loadModel(folder)
+    const model = await loadModel(folder, { type })
     const ranked = await model.rerank(
       query,
       texts.map(({ text }) => text),

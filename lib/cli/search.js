@@ -10,7 +10,7 @@ const USAGE = `Usage: npx @ruvector/attention search QUERY --model DIR --vectors
 Finds the texts closest in meaning to a query, by cosine, among the vectors that embed wrote. Prints score, id and text;
 texts come from the input of embed, if it is where it was.
 
-  --model DIR      the folder of the model that embed used
+  --model DIR      the folder of the model that embed used; it is loaded with the same type
   --vectors DIR    the folder that embed wrote
   --top N          the number of results (10)
   --prompt NAME    a prompt for the query: a prompt of the model, or the text of another

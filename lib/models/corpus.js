@@ -321,7 +321,7 @@ export function createCorpora(load) {
       shardTexts = SHARD_TEXTS,
       resume,
       ...rest
-    } = pickOptions(options, [...names, 'model', ...LOADING])
+    } = pickOptions(options, [...names, 'model', 'type', ...LOADING])
     const { prompt, normalize, dimensions, model: source, ...loading } = rest
     const { input, field } = checkInput(given, { field: column })
     if (!isLength(shardTexts) || shardTexts < 1) {
@@ -342,7 +342,7 @@ export function createCorpora(load) {
       const manifest = {
         version: 1,
         input: { path: disk().path.resolve(input), ...divided.input },
-        model: { name, family: model.family, type: 'f32', sha256: hash },
+        model: { name, family: model.family, type: model.type, sha256: hash },
         options: embedding,
         shards: { count: divided.places.length, texts: shardTexts, sha256: hashOf(index) }
       }
@@ -360,9 +360,12 @@ export function createCorpora(load) {
    */
   async function openCorpus(folder, options) {
     const output = checkPath(folder, 'folder')
-    const { input, model: source, ...loading } = pickOptions(options, ['input', 'model', ...LOADING])
+    const { input, model: source, type, ...loading } = pickOptions(options, ['input', 'model', 'type', ...LOADING])
     const manifest = await readManifest(output)
     if (manifest === undefined) throw fault('FORMAT', 'folder', `a folder with a ${MANIFEST}`, 'none')
+    if (type !== undefined && type !== manifest.model.type) {
+      throw fault('OPTION', 'type', `'${manifest.model.type}', as the vectors have it`, describe(type))
+    }
     const places = await readIndex(output, manifest)
     const path = input === undefined ? manifest.input.path : checkPath(input, 'input')
     const parts = { folder: output, input: path, manifest, places }
@@ -372,7 +375,7 @@ export function createCorpora(load) {
     if (hash !== manifest.model.sha256) {
       throw fault('OPTION', 'model', `the model of the corpus, ${manifest.model.name}`, 'another model')
     }
-    return new Corpus(KEY, { ...parts, model: await load(from, loading) })
+    return new Corpus(KEY, { ...parts, model: await load(from, { ...loading, type: manifest.model.type }) })
   }
 
   return { Corpus, createCorpus, openCorpus }

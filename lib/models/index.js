@@ -74,6 +74,7 @@ async function modelFrom(folder, { attention, type }, tokenizer, watch) {
     networks,
     pooling,
     numParameters,
+    type,
     chat: await readChat(folder, config, texts),
     ...(tokens && { tokens: new Encoder(tokens.tokenizer, limit, tokens.side) })
   })

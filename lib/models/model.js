@@ -22,6 +22,7 @@ import { normalizeRows } from './pooling.js'
  * @property {import('./tokens.js').Encoder} [tokens]
  * @property {import('./pooling.js').Pooling} pooling
  * @property {number} numParameters
+ * @property {import('../../index.d.ts').WeightType} type  of the matrices
  * @property {{ ends: ReadonlySet<number>, template?: string | undefined, config: Record<string, any> }} chat  the tokens
  *   that end a text, the template of messages, and tokenizer_config.json
  */
@@ -61,6 +62,10 @@ export class Model {
 
   get bytes() {
     return Object.values(this.#parts.networks).reduce((sum, network) => sum + network.bytes, 0)
+  }
+
+  get type() {
+    return this.#parts.type
   }
 
   /** @returns {('embed' | 'rerank' | 'classify' | 'generate')[]} */
