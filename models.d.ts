@@ -37,7 +37,8 @@ export interface Tokenizer {
 export interface LoadModelOptions {
   /**
    * The type of the matrices, which are converted one layer at a time; vectors, positions and token types keep 32 bits.
-   * With 'q8_0', a model needs a little more than a quarter of the memory. Default: 'f32'.
+   * With 'q8_0', a model needs a little more than a quarter of the memory. Default: 'q8_0' for a safetensors file with
+   * such matrices, which are loaded as they are, else 'f32'.
    */
   type?: WeightType | null | undefined
   /** Replaces the folder's tokenizer. */

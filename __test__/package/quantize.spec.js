@@ -1,12 +1,15 @@
 // The command `quantize`, run as a process: what it converts, what it copies, and what it refuses.
 import { execFile } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import { convert, loadSafetensors, openSafetensors, saveSafetensors } from '@ruvector/attention'
 import { quantizeFile } from '../../lib/cli/quantize-file.js'
+import { quantizeFolder } from '../../lib/cli/quantize-folder.js'
+import { loadModel } from '@ruvector/attention/models'
+import { onBothBackends } from '../support/backends.js'
 import { normal } from '../support/tensors.js'
 
 const program = fileURLToPath(new URL('../../lib/cli/index.js', import.meta.url))
@@ -80,6 +83,79 @@ test('the command reports sizes, and the inspection shows types and bytes', asyn
   const a = tensors.find((/** @type {{ name: string }} */ { name }) => name === 'a.weight')
   t.deepEqual(a, { name: 'a.weight', shape: [5, 70], dtype: 'Q8_0', parameters: 350, bytes: 350 + 2 * 15 })
   t.is(tensors.length, 7)
+})
+
+const models = fileURLToPath(new URL('../golden/models/', import.meta.url))
+const ids = [
+  [5, 9, 1, 30],
+  [7, 7, 2]
+]
+
+onBothBackends((kind, attention) => {
+  test(`${kind}: a folder that is converted is the model that loading converts, to the bit`, async (t) => {
+    const path = scratch(t)
+    for (const [name, type] of /** @type {const} */ ([
+      ['sentences-dense', 'q8_0'],
+      ['albert-words', 'q8_0'],
+      ['mpnet-words', 'q8_0'],
+      ['llama', 'q8_0'],
+      ['t5', 'q8_0'],
+      ['bert', 'bf16']
+    ])) {
+      await quantizeFolder(join(models, name), path(name), { type })
+      // The file tells 8 bits; 16 bits are read as 32 unless the caller asks for them.
+      const own = type === 'q8_0' ? {} : { type }
+      const [found, expected] = await Promise.all([
+        loadModel(path(name), { attention, ...own }),
+        loadModel(join(models, name), { attention, type })
+      ])
+      t.is(found.type, type)
+      t.deepEqual([found.bytes, found.numParameters], [expected.bytes, expected.numParameters], name)
+      t.deepEqual(await found.encode(ids), await expected.encode(ids), name)
+      const exact = await loadModel(path(name), { attention, type: 'f32' })
+      const whole = await loadModel(join(models, name), { attention })
+      t.is(exact.bytes, whole.bytes)
+      for (const model of [found, expected, exact, whole]) model.dispose()
+    }
+  })
+})
+
+test('a folder is copied whole, also from shards, and nothing is overwritten', async (t) => {
+  const path = scratch(t)
+  const source = path('sharded')
+  cpSync(join(models, 'sentences-dense'), source, { recursive: true })
+  const entries = Object.entries(loadSafetensors(readFileSync(join(source, 'model.safetensors'))))
+  rmSync(join(source, 'model.safetensors'))
+  const parts = { 'model-1.safetensors': entries.slice(0, 9), 'model-2.safetensors': entries.slice(9) }
+  for (const [file, own] of Object.entries(parts)) {
+    writeFileSync(join(source, file), saveSafetensors(Object.fromEntries(own)))
+  }
+  const map = Object.entries(parts).flatMap(([file, own]) => own.map(([name]) => [name, file]))
+  writeFileSync(join(source, 'model.safetensors.index.json'), JSON.stringify({ weight_map: Object.fromEntries(map) }))
+  mkdirSync(join(source, '.git'))
+  const output = path('new/small')
+  const args = ['quantize', source, '--type', 'q8_0', '--output', output]
+  const { code, stdout, stderr } = await run(...args)
+  t.deepEqual([code, stderr], [0, ''])
+  t.regex(stdout, /small: \d+ of \d+ tensors converted to q8_0, \d+\.\d MB to \d+\.\d MB\n$/)
+  t.deepEqual(
+    readdirSync(output, { recursive: true }).sort(),
+    readdirSync(join(models, 'sentences-dense'), { recursive: true }).sort()
+  )
+  t.deepEqual(
+    readFileSync(join(output, 'tokenizer.json')),
+    readFileSync(join(models, 'sentences-dense/tokenizer.json'))
+  )
+  const again = await run(...args)
+  t.deepEqual([again.code, again.stdout], [1, ''])
+  t.regex(again.stderr, /small: expected the path of a new folder, got an existing one\n$/)
+  const inside = await run('quantize', source, '--type', 'q8_0', '--output', join(source, 'small'))
+  t.regex(inside.stderr, /expected a folder outside the input/)
+
+  writeFileSync(join(source, 'config.json'), '{"model_type": "mamba"}')
+  const unknown = quantizeFolder(source, path('none'), { type: 'q8_0' })
+  t.like(await t.throwsAsync(unknown), { code: 'FORMAT', argument: 'config.json: model_type' })
+  t.deepEqual(readdirSync(path('.')).sort(), ['new', 'sharded'])
 })
 
 test('a wrong command line or file is reported in one line, and leaves no file', async (t) => {

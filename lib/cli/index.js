@@ -10,7 +10,7 @@ const COMMANDS = {
   embed: { file: './embed.js', about: 'embed every text of a file with a model from its folder' },
   generate: { file: './generate.js', about: 'continue a text with a model from its folder' },
   inspect: { file: './inspect.js', about: 'list the tensors in a safetensors file, and the layers they fit' },
-  quantize: { file: './quantize.js', about: 'convert the weights of a safetensors file to 16 or 8 bits' },
+  quantize: { file: './quantize.js', about: 'convert the weights of a file or of a model to 16 or 8 bits' },
   rerank: { file: './rerank.js', about: 'sort the texts of a file by a query, with a cross-encoder' },
   search: { file: './search.js', about: 'find the texts closest to a query among the vectors of embed' }
 }

@@ -21,16 +21,18 @@ const PIECE_BYTES = 1 << 22
 const WIDTHS = { f32: 4, f16: 2, bf16: 2 }
 
 /**
- * The entries of the new file that hold an entry of the old one: floats with two dimensions are converted, all others
- * are copied.
+ * The entries of the new file that hold an entry of the old one: floats with two dimensions are converted, unless they
+ * are to stay exact, and all others are copied.
  *
  * @param {Placed} source
  * @param {WeightType} type
+ * @param {ReadonlySet<string>} exact
  * @returns {Target[]}
  */
-function targetsOf(source, type) {
+function targetsOf(source, type, exact) {
   const { name, shape, dtype, scales } = source
-  const isConverted = shape.length === 2 && FLOATS.includes(dtype) && dtype !== type.toUpperCase()
+  const isMatrix = shape.length === 2 && FLOATS.includes(dtype) && !exact.has(name)
+  const isConverted = isMatrix && dtype !== type.toUpperCase()
   if (!isConverted) {
     const copied = scales ? [{ ...source, dtype: 'I8' }, scales] : [source]
     return copied.map((entry) => {
@@ -75,15 +77,15 @@ async function readAs(source, type) {
  *
  * @param {string} input
  * @param {string} output
- * @param {{ type: WeightType, onProgress?: (done: number, total: number) => void }} options  done and total in bytes of
- *   the input
+ * @param {{ type: WeightType, exact?: ReadonlySet<string>, onProgress?: (done: number, total: number) => void }} options
+ *   the names of entries that are copied; done and total are bytes of the input
  */
-export async function quantizeFile(input, output, { type, onProgress = () => {} }) {
+export async function quantizeFile(input, output, { type, exact = new Set(), onProgress = () => {} }) {
   const { sources, entries, metadata } = await openContents(input)
   const partial = `${output}.partial`
   try {
     const given = /** @type {Placed[]} */ (joinScales(entries))
-    const targets = given.flatMap((entry) => targetsOf(entry, type))
+    const targets = given.flatMap((entry) => targetsOf(entry, type, exact))
     const { start, places, size } = planFile(targets, metadata)
     const file = await open(partial, 'w')
     try {
@@ -109,7 +111,8 @@ export async function quantizeFile(input, output, { type, onProgress = () => {} 
     }
     await rename(partial, output)
     const converted = new Set(targets.filter(({ part }) => part !== 'copy').map(({ source }) => source)).size
-    return { converted, tensors: given.length, bytes: size }
+    const read = sources.reduce((sum, source) => sum + source.size, 0)
+    return { converted, tensors: given.length, bytes: size, read }
   } catch (error) {
     await rm(partial, { force: true })
     throw error

@@ -1,19 +1,49 @@
 // The entries of a model's weights: below the root of the base model, or with their whole names.
 
 import { describe, fault } from '../checks/errors.js'
+import { convert } from '../numbers/convert.js'
+import { CHECKPOINTS } from './checkpoints.js'
 
 /** @typedef {{ data: Float32Array, shape: number[] }} Matrix */
+/** @typedef {import('../../index.d.ts').Weight} Weight */
 
 /**
  * The entries of a model, in a file of any format.
  *
  * @typedef {object} Weights
  * @property {readonly string[]} names
- * @property {(name: string) => { shape: readonly number[] }} describe
- * @property {(name: string) => Promise<Matrix>} tensor
- * @property {(options: { prefix: string }) => Promise<Record<string, Matrix>>} stateDict
+ * @property {(name: string) => { shape: readonly number[], type?: string }} describe  the type if loading keeps it
+ * @property {(name: string) => Promise<Weight>} tensor
+ * @property {(options: { prefix: string }) => Promise<Record<string, Weight>>} stateDict
  * @property {() => Promise<void>} close
  */
+
+/**
+ * The rows of the family, one for texts and one for images if it has both.
+ *
+ * @param {Record<string, any>} config
+ */
+export function rowsOf({ model_type: family }) {
+  if (typeof family === 'string' && Object.hasOwn(CHECKPOINTS, family)) return [CHECKPOINTS[family]].flat()
+  const expected = `one of ${Object.keys(CHECKPOINTS).join(', ')}`
+  throw fault('FORMAT', 'config.json: model_type', expected, describe(family))
+}
+
+/**
+ * The entries that keep 32 bits in a model of any type, with every root: positions, token types, biases of the distance
+ * and the projection of the words.
+ *
+ * @param {readonly import('./checkpoints.js').Row[]} rows
+ */
+export function exactNames(rows) {
+  const names = rows.flatMap(({ roots, positions, types, relativeBias, layerBias, patches, projection }) => {
+    const exact = [positions, types, relativeBias, layerBias?.[0], patches?.positions]
+    return [...exact, projection && `${projection}.weight`].flatMap((name) =>
+      name ? roots.map((root) => root + name) : []
+    )
+  })
+  return new Set(names)
+}
 
 /**
  * The rows of a family that a file has, each with the prefix of its base model.
@@ -62,16 +92,31 @@ export class Checkpoint {
   }
 
   /**
+   * Reads an entry in the type of the file, if that is 8 bits, else as 32-bit floats.
+   *
+   * @param {string} name
+   * @returns {Promise<Weight>}
+   */
+  async weight(name) {
+    const full = this.#full(name)
+    const tensor = await this.#file.tensor(full)
+    if (!(tensor.data instanceof Float32Array || 'scales' in tensor)) {
+      throw fault('FORMAT', full, 'an entry of floats', describe(tensor.data))
+    }
+    this.bytes += 4 * tensor.data.length
+    this.#onEntry(tensor.data.length)
+    return tensor
+  }
+
+  /**
+   * Reads an entry as 32-bit floats.
+   *
    * @param {string} name
    * @returns {Promise<Matrix>}
    */
   async tensor(name) {
-    const full = this.#full(name)
-    const tensor = await this.#file.tensor(full)
-    if (!(tensor.data instanceof Float32Array)) throw fault('FORMAT', full, 'an entry of floats', describe(tensor.data))
-    this.bytes += tensor.data.byteLength
-    this.#onEntry(tensor.data.length)
-    return tensor
+    const weight = await this.weight(name)
+    return /** @type {Matrix} */ ('type' in weight ? convert(weight, 'f32') : weight)
   }
 
   /** @param {string} name */

@@ -137,7 +137,9 @@ class GgufWeights {
 
   /** @param {string} name */
   describe(name) {
-    return this.#file.describe(this.#source(name))
+    // Of any type, tensors are read as 32-bit floats.
+    const { shape } = this.#file.describe(this.#source(name))
+    return { shape }
   }
 
   /** @param {string} name */

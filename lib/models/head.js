@@ -210,10 +210,10 @@ const sum = (a, b) => ({ data: a.data.map((x, index) => x + b.data[index]), shap
  * @param {import('../../index.d.ts').Weight | undefined} words
  * @returns {Promise<Projection>}
  */
-async function loadWords({ checkpoint, projection, narrow }, { linear: name, isTied = false }, words) {
+async function loadWords({ checkpoint, matrix }, { linear: name, isTied = false }, words) {
   if (!isTied || words === undefined || checkpoint.has(`${name}.weight`)) {
-    const { weight, ...rest } = await projection(name)
-    return { weight: narrow(weight), ...rest }
+    const bias = await checkpoint.optional(`${name}.bias`)
+    return { weight: await matrix(`${name}.weight`), ...(bias && { bias }) }
   }
   const bias =
     (await checkpoint.optional(`${name}.bias`)) ?? (await checkpoint.optional(name.replace(/[^.]*$/, 'bias')))

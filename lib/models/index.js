@@ -3,8 +3,7 @@
 import { describe, fault } from '../checks/errors.js'
 import { pickOptions } from '../checks/options.js'
 import { throwIfAborted, watchOf } from '../runtime/async/watch.js'
-import { Checkpoint, rootsOf } from './checkpoint.js'
-import { CHECKPOINTS } from './checkpoints.js'
+import { Checkpoint, rootsOf, rowsOf } from './checkpoint.js'
 import { readConfig } from './config.js'
 import { createCorpora } from './corpus.js'
 import { openFolder } from './folder.js'
@@ -21,8 +20,9 @@ import { checkTokenizer, Encoder, readTokenizer } from './tokens.js'
 /** @type {readonly WeightType[]} */
 const TYPES = ['f32', 'f16', 'bf16', 'q8_0']
 
-/** @param {unknown} given @returns {WeightType} */
-function readType(given = 'f32') {
+/** @param {unknown} given @returns {WeightType | undefined} */
+function readType(given) {
+  if (given === undefined) return undefined
   const type = TYPES.find((known) => known === given)
   if (type !== undefined) return type
   throw fault('OPTION', 'type', `one of ${TYPES.map((known) => `'${known}'`).join(', ')}`, describe(given))
@@ -53,11 +53,11 @@ export function createModels(entry) {
 
 /**
  * @param {import('./folder.js').Folder | import('./gguf.js').GgufFolder} folder
- * @param {{ attention: import('../../index.d.ts').Attention, type: WeightType }} target
+ * @param {{ attention: import('../../index.d.ts').Attention, type: WeightType | undefined }} target
  * @param {unknown} tokenizer  the caller's own
  * @param {import('../runtime/async/watch.js').Watch} watch
  */
-async function modelFrom(folder, { attention, type }, tokenizer, watch) {
+async function modelFrom(folder, { attention, type: given }, tokenizer, watch) {
   const config = await folder.object('config.json')
   if (config === undefined) throw fault('FORMAT', 'source', 'a folder with a config.json', 'none')
   const rows = rowsOf(config)
@@ -65,7 +65,8 @@ async function modelFrom(folder, { attention, type }, tokenizer, watch) {
   const pooling = await readPooling(folder, attention)
   const texts = (await folder.object('tokenizer_config.json')) ?? {}
   const tokens = await tokensOf(folder, texts, tokenizer)
-  const make = (/** @type {Row} */ row) => new Network({ attention, type }, row, stacks[row.stack], config)
+  const make = (/** @type {Row} */ row, /** @type {WeightType} */ own) =>
+    new Network({ attention, type: given ?? own }, row, stacks[row.stack], config)
   const { networks, numParameters } = await loadWeights(folder, rows, make, watch)
   const limit = Math.min(pooling.maxLength ?? tokens?.maxLength ?? Infinity, networks.texts?.maxLength ?? Infinity)
   return createModel({
@@ -74,21 +75,10 @@ async function modelFrom(folder, { attention, type }, tokenizer, watch) {
     networks,
     pooling,
     numParameters,
-    type,
+    type: Object.values(networks)[0].target.type,
     chat: await readChat(folder, config, texts),
     ...(tokens && { tokens: new Encoder(tokens.tokenizer, limit, tokens.side) })
   })
-}
-
-/**
- * The rows of the family, one for texts and one for images if it has both.
- *
- * @param {Record<string, any>} config
- */
-function rowsOf({ model_type: family }) {
-  if (typeof family === 'string' && Object.hasOwn(CHECKPOINTS, family)) return [CHECKPOINTS[family]].flat()
-  const expected = `one of ${Object.keys(CHECKPOINTS).join(', ')}`
-  throw fault('FORMAT', 'config.json: model_type', expected, describe(family))
 }
 
 /**
@@ -124,7 +114,7 @@ async function readChat(folder, config, texts) {
  *
  * @param {import('./folder.js').Folder | import('./gguf.js').GgufFolder} folder
  * @param {readonly Row[]} rows
- * @param {(row: Row) => Network} make
+ * @param {(row: Row, own: WeightType) => Network} make  receives the type of the file's matrices
  * @param {import('../runtime/async/watch.js').Watch} watch
  */
 async function loadWeights(folder, rows, make, watch) {
@@ -133,6 +123,7 @@ async function loadWeights(folder, rows, make, watch) {
   const networks = {}
   try {
     const total = file.names.reduce((sum, name) => sum + file.describe(name).shape.reduce((a, b) => a * b, 1), 0)
+    const own = file.names.some((name) => file.describe(name).type === 'Q8_0') ? 'q8_0' : 'f32'
     let done = 0
     const onEntry = (/** @type {number} */ elements) => {
       throwIfAborted(watch.signal)
@@ -140,7 +131,7 @@ async function loadWeights(folder, rows, make, watch) {
       watch.onProgress?.(Math.min(done / total, 1))
     }
     for (const { row, root } of rootsOf(file, rows)) {
-      const network = make(row)
+      const network = make(row, own)
       networks[network.role] = network
       await network.load(new Checkpoint(file, root, onEntry), networks.texts)
     }

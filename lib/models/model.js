@@ -416,7 +416,7 @@ function joined(parts, size) {
  * Runs some texts or images through all layers, off the calling thread.
  *
  * @param {Network} network
- * @param {Embedded} embedded  of one length each, unless the network packs its inputs
+ * @param {Embedded} embedded  one text, or images of one length, unless the network packs its inputs
  * @param {import('../runtime/async/watch.js').Watch} watch
  * @param {{ onState?: (index: number, x: Matrix) => void, weights?: Matrix[] | undefined }} wanted
  * @returns {Promise<Matrix>}  `[T, modelDim]`

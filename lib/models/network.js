@@ -18,7 +18,7 @@ const bytesOf = (weight) => weight.data.byteLength + ('scales' in weight ? weigh
 
 /** Reads parts of several entries from a checkpoint. */
 export class Parts {
-  /** Bytes of narrowed matrices, less those of the same matrices as 32-bit floats. */
+  /** Bytes of matrices in the type of the model, less those of the same matrices as 32-bit floats. */
   saved = 0
 
   /**
@@ -33,12 +33,18 @@ export class Parts {
     this.type = type
   }
 
-  /** A matrix of a product, or of words, in the type of the model. @param {Matrix} matrix */
-  narrow = (matrix) => {
-    if (this.type === 'f32') return matrix
-    const narrowed = this.attention.convert(matrix, this.type)
-    this.saved += bytesOf(narrowed) - bytesOf(matrix)
-    return narrowed
+  /**
+   * Reads a matrix of a product, or of words, in the type of the model.
+   *
+   * @param {string} name
+   * @returns {Promise<import('../../index.d.ts').Weight>}
+   */
+  matrix = async (name) => {
+    const given = await this.checkpoint.weight(name)
+    const { type = 'f32' } = /** @type {{ type?: string }} */ (given)
+    const weight = type === this.type ? given : this.attention.convert(given, this.type)
+    this.saved += bytesOf(weight) - 4 * given.data.length
+    return weight
   }
 
   /**
@@ -60,6 +66,9 @@ export class Parts {
     return { weight: await this.checkpoint.tensor(`${name}.weight`), ...(bias && { bias }) }
   }
 }
+
+/** Scalings of rotary positions that depend on the length of the sequence. */
+const LENGTH_SCALINGS = ['dynamic', 'longrope']
 
 export class Network {
   /** @type {any[]} */
@@ -93,9 +102,11 @@ export class Network {
     this.config = config
   }
 
-  /** True if texts of different lengths may share a pass through the layers. */
+  /** True if texts may share a pass through the layers, as no frequencies follow the length of one. */
   get isPacked() {
-    return !this.isGenerator
+    return !this.stack.layers.some(({ config }) =>
+      LENGTH_SCALINGS.includes(config.attention?.rotary?.scaling?.rope_type)
+    )
   }
 
   /** True if the layers are those of a decoder. */
@@ -146,7 +157,7 @@ export class Network {
   async #loadWords(parts) {
     const { row, config } = this
     const { checkpoint } = parts
-    const embeddings = new TokenEmbeddings(this.attention, parts.narrow(await checkpoint.tensor(`^${row.words}`)))
+    const embeddings = new TokenEmbeddings(this.attention, await parts.matrix(`^${row.words}`))
     if (row.positions) embeddings.positions = await checkpoint.tensor(`^${row.positions}`)
     if (row.types) embeddings.types = await checkpoint.optional(`^${row.types}`)
     if (row.norm) embeddings.norm = await parts.norm(`^${row.norm}`)
