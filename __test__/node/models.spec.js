@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import test from 'ava'
+import fc from 'fast-check'
 import { loadModel, Model } from '@ruvector/attention/models'
 import { onBothBackends } from '../support/backends.js'
 import { readTensors } from '../support/golden.js'
@@ -231,6 +232,34 @@ onBothBackends((kind, attention) => {
     }
     t.deepEqual(await model.embed(texts, { batchTokens: 1 }), all)
     t.deepEqual((await model.embed([])).shape, [0, size])
+  })
+
+  test(`${kind}: a text has the same bits in a decoder whatever it is packed with`, async (t) => {
+    const scaled = (/** @type {object} */ scaling) => ({
+      ...filesOf('llama'),
+      'config.json': { ...json('llama/config.v4.json'), max_position_embeddings: 8, rope_scaling: scaling }
+    })
+    const sources = [
+      ...['llama', 'mistral', 'gemma3', 'gpt2', 'gpt_neox'].map((name) => join(root, name)),
+      scaled({ type: 'dynamic', factor: 4 })
+    ]
+    for (const source of sources) {
+      for (const type of /** @type {const} */ (['f32', 'q8_0'])) {
+        const model = await loaded(t, source, { attention, type })
+        const list = fc.array(fc.integer({ min: 0, max: 39 }), { minLength: 1, maxLength: 20 })
+        await fc.assert(
+          fc.asyncProperty(fc.array(list, { minLength: 1, maxLength: 6 }), async (lists) => {
+            const { hidden, cuSeqlens } = await model.encode(lists)
+            const size = hidden.shape[1]
+            for (const [text, one] of lists.entries()) {
+              const alone = await model.encode([one])
+              t.deepEqual(alone.hidden.data, hidden.data.slice(cuSeqlens[text] * size, cuSeqlens[text + 1] * size))
+            }
+          }),
+          { numRuns: 5 }
+        )
+      }
+    }
   })
 
   test(`${kind}: attentions and hidden states of each text are those of the text alone`, async (t) => {

@@ -8,20 +8,18 @@
  *
  * @param {readonly Tokens[]} all
  * @param {number} batchTokens  a longer text is a batch of its own
- * @param {boolean} isPacked  true if texts of different lengths may share a batch
+ * @param {boolean} isPacked  true if texts may share a batch
  */
 export function batchesOf(all, batchTokens, isPacked) {
   const order = all.map((_, text) => text).sort((a, b) => all[b].ids.length - all[a].ids.length || a - b)
   /** @type {Batch[]} */
   const batches = []
-  let room = 0
-  let length = -1
+  let room = -1
   for (const text of order) {
     const tokens = all[text]
-    if ((!isPacked && tokens.ids.length !== length) || tokens.ids.length > room || length < 0) {
+    if (!isPacked || tokens.ids.length > room) {
       batches.push({ texts: [], tokens: [] })
       room = batchTokens
-      length = tokens.ids.length
     }
     const batch = batches[batches.length - 1]
     batch.texts.push(text)
