@@ -22,7 +22,7 @@ const BELOW = /** @type {Record<string, string[]>} */ ({
   plot: ['checks'],
   compat: ['face', 'checks'],
   entries: ['compat', 'models', 'training', 'face', 'loaders', 'runtime', 'checks'],
-  cli: ['entries', 'plot', 'face', 'names', 'loaders', 'runtime', 'weights', 'numbers', 'checks']
+  cli: ['entries', 'models', 'plot', 'face', 'names', 'loaders', 'runtime', 'weights', 'numbers', 'checks']
 })
 
 /** The room of a file; `index.js` is an entry. @param {string} path */
