@@ -111,7 +111,7 @@ impl MultiHeadAttention {
     /// use ruvector_attention::layers::multi_head::MultiHeadAttention;
     /// use ruvector_attention::options::AttentionConfig;
     ///
-    /// let config = AttentionConfig { num_heads: 4, head_dim: 8, seed: 42, ..AttentionConfig::default() };
+    /// let config = AttentionConfig { num_heads: 4, head_dim: 8, seed: Some(42), ..AttentionConfig::default() };
     /// let layer = MultiHeadAttention::new(config)?;
     /// assert_eq!(layer.config().model_dim(), 32);
     /// # Ok::<(), ruvector_attention::Error>(())

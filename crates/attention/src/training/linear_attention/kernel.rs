@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-use super::{Heads, LinearAttentionGradients, add_outer, add_product, add_transposed, dot, write};
+use super::products::{add_outer, add_product, add_transposed, dot, write};
+use super::{Heads, LinearAttentionGradients};
 use crate::context::{Context, operations};
 use crate::error::Result;
 use crate::linear::{FeatureMap, LinearAttention, LinearTensors};

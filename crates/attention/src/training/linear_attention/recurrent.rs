@@ -2,7 +2,8 @@
 //!
 //! States are computed again from the state at the start of each chunk, so that memory is O(L · D · E / chunk).
 
-use super::{Heads, LinearAttentionGradients, ResultGradients, add_outer, add_product, add_transposed, dot, write};
+use super::products::{add_outer, add_product, add_transposed, dot, write};
+use super::{Heads, LinearAttentionGradients, ResultGradients};
 use crate::context::{Context, operations};
 use crate::error::Result;
 use crate::linear::{LinearAttention, LinearRule, LinearTensors};
