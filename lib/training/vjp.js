@@ -47,8 +47,8 @@ const ofAnother = (what) =>
  * @param {Record<string, any>} api  of the same backend
  */
 export function createVjp(backend, api) {
-  /** The functions that have gradients, with their names. */
-  const names = new Map([...FUNCTIONS.keys()].map((name) => [api[name], name]))
+  /** The members of the API with their names, since bundlers rename functions. */
+  const names = new Map(Object.entries(api).map(([name, member]) => [member, name]))
 
   /**
    * @param {object} layer
@@ -125,7 +125,10 @@ export function createVjp(backend, api) {
     if (isFunction(target)) {
       const name = names.get(target)
       const trace = FUNCTIONS.get(name ?? '')
-      if (trace === undefined) throw FUNCTIONS.has(target.name) ? ofAnother('a function') : noGradient(target.name)
+      if (trace === undefined) {
+        const isOther = name === undefined && FUNCTIONS.has(target.name)
+        throw isOther ? ofAnother('a function') : noGradient(name ?? target.name)
+      }
       return { record: (recorder, inputs) => trace(recorder, inputs, args), call: () => target(...args) }
     }
     if (isArray(target)) return planSpace(target[0], target[1], args)
