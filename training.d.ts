@@ -29,6 +29,12 @@ import type {
   DecoderLayer,
   Embedding,
   FlashAttention,
+  Graph,
+  GraphAttention,
+  GraphConvolution,
+  GraphOptions,
+  GraphSage,
+  GraphTransformer,
   HyperbolicAttention,
   HyperbolicOptions,
   InitOptions,
@@ -40,6 +46,7 @@ import type {
   LinearAttention,
   LinearOptions,
   MultiHeadAttention,
+  NodeFeatures,
   RotaryOptions,
   ScaledDotProductAttention,
   SelfAttention,
@@ -103,7 +110,8 @@ export type OutputOnly<Options> = Omit<
  *
  * The gradients of inputs have the names of the parameters, and of the tensors among the options. Attention is computed
  * again from `logSumExp` (Dao 2023), so memory grows with the length, and not with its square. Rows without visible keys
- * have gradients of 0, and so have hidden keys.
+ * have gradients of 0, and so have hidden keys. Gradients along the edges of a graph are messages along the reversed edges;
+ * `x` is a list if two node sets were given.
  *
  * @throws {AttentionError} The errors of the call itself; OPTION for a target or an option without gradient, and for a
  *   target of another entry or of another `loadBackend`
@@ -142,6 +150,18 @@ export function vjp(
 ): Vjp<{ x: Tensor; context: Tensor } & OptionGradients>
 export function vjp(target: Linear, x: Tensor): Vjp<{ x: Tensor }>
 export function vjp(target: Embedding, ids: Integers | Tensor<Int32Array>): Vjp<{}>
+export function vjp<X extends NodeFeatures>(
+  target: GraphConvolution | GraphSage | GraphAttention | GraphTransformer,
+  graph: Graph,
+  x: X,
+  options?: OutputOnly<GraphOptions> | null
+): Vjp<{ x: X extends Tensor ? Tensor : [xSource: Tensor, xTarget: Tensor]; edgeAttr?: Tensor; edgeWeight?: Tensor }>
+export function vjp<Target extends typeof import('./index.js').propagate | typeof import('./index.js').edgeSoftmax>(
+  target: Target,
+  graph: Graph,
+  x: Tensor,
+  options?: Parameters<typeof import('./index.js').propagate>[2]
+): Vjp<3 extends Parameters<Target>['length'] ? { x: Tensor; edgeWeight?: Tensor } : { scores: Tensor }>
 export function vjp(
   target: ScaledDotProductAttention | FlashAttention | typeof import('./index.js').scaledDotProductAttention,
   q: Tensor,

@@ -24,6 +24,12 @@ const heads = vjp(new MultiHeadAttention({ modelDim: 4, numHeads: 2 }), x, x)
 export const key: Tensor | undefined = heads.backward(x).inputs.k
 const masked = vjp(new SelfAttention({ modelDim: 4, numHeads: 2 }), x, { causal: true, mask: x })
 export const mask: Tensor | undefined = masked.backward(x).inputs.mask
+const graph = contract.Graph.fromEdges({ numNodes: 1, source: [0], target: [0] })
+const attention = new contract.GraphAttention({ inFeatures: 2, outFeatures: 2 })
+export const nodes: Tensor = vjp(attention, graph, x, { seed: 1 }).backward(x).inputs.x
+export const [ofSources, ofTargets]: [Tensor, Tensor] = vjp(attention, graph, [x, x]).backward(x).inputs.x
+export const edgeWeight: Tensor | undefined = vjp(contract.propagate, graph, x).backward(x).inputs.edgeWeight
+export const scores: Tensor = vjp(contract.edgeSoftmax, graph, x).backward(x).inputs.scores
 export const loss: number = crossEntropy(x, [1], { labelSmoothing: null }).value
 // @ts-expect-error: no such input
 vjp(layer, x).backward(x).inputs.y

@@ -92,7 +92,7 @@ function readNodes(x) {
  * @param {unknown} value
  * @returns {Checked | undefined}
  */
-function readEdgeWeight(value) {
+export function readEdgeWeight(value) {
   if (value === undefined) return undefined
   if (isObject(value) && !isArray(value) && !ArrayBuffer.isView(value)) return checkTensor('edgeWeight', value)
   /** @type {Float32Array} */
@@ -112,6 +112,13 @@ function readSingleEdgeWeight(value) {
   if (shape.length === 1 || (shape.length === 2 && shape[1] === 1)) return data
   throw fault('SHAPE', 'edgeWeight', '[K] or [K, 1], a weight for each edge', formatShape(shape))
 }
+
+/**
+ * The resident part of graphs with the ends of their edges, for gradients.
+ *
+ * @type {WeakMap<object, { resident: Resident, source: Int32Array, target: Int32Array }>}
+ */
+export const graphParts = new WeakMap()
 
 /** @param {import('../runtime/call-memory.js').Result[]} results @returns {any[]} */
 const dataOf = (results) => results.map(({ data }) => data)
@@ -146,6 +153,7 @@ export function createGraphs(backend) {
       this.#source = /** @type {Int32Array} */ (source)
       this.#target = /** @type {Int32Array} */ (target)
       this.#sizes = resident.describe()
+      graphParts.set(this, { resident, source: this.#source, target: this.#target })
     }
 
     /** @param {unknown} edges */

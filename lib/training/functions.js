@@ -1,5 +1,6 @@
 // Functions of the API on the tape: each reads its arguments, and records the primitives that it consists of.
 
+import { edgeSoftmaxOf, propagateOf } from './graphs.js'
 import { arraysOf, copied, scalarsOf } from './attention.js'
 import { pickOptions, readOptions, refuseMore, splitOptions } from '../checks/options.js'
 import { checkArray, checkIntegers, checkTensor } from '../checks/tensor.js'
@@ -122,5 +123,7 @@ export const FUNCTIONS = new Map([
     recorder.embedding(inputs.weight('table', table), copied(checkIntegers('ids', ids)))
   ),
   ['rotaryEmbedding', rotaryEmbedding],
-  ['scaledDotProductAttention', attention]
+  ['scaledDotProductAttention', attention],
+  ['propagate', propagateOf],
+  withoutOptions('edgeSoftmax', 2, edgeSoftmaxOf)
 ])

@@ -1,6 +1,7 @@
 // Layers on the tape, by the operations that create them: how each reads the arguments of its `forward`.
 
 import { arraysOf, copied, scalarsOf } from './attention.js'
+import { GRAPH_LAYERS } from './graphs.js'
 import { crossBlock, decoderBlock, encoderBlock, latentAttention, multiHead } from './blocks.js'
 import { describe, fault } from '../checks/errors.js'
 import { readOptions, refuseMore } from '../checks/options.js'
@@ -123,5 +124,6 @@ export const LAYERS = new Map([
   ['createLatentAttention', blockOver(latentAttention)],
   ['createTransformerDecoderLayer', transformerDecoder],
   ['createLinear', linear],
-  ['createEmbedding', embedding]
+  ['createEmbedding', embedding],
+  ...GRAPH_LAYERS
 ])

@@ -71,6 +71,10 @@ export class Recorder {
     return this.#tape
   }
 
+  get backend() {
+    return this.#backend
+  }
+
   /**
    * Records a step with one output.
    *
@@ -203,6 +207,22 @@ export class Recorder {
   #sumTo(gradient, { shape, isNeeded }) {
     if (!isNeeded || `${gradient.shape}` === `${shape}`) return gradient
     return this.call('sumTo').input(gradient).integers(Int32Array.from(shape)).run()
+  }
+
+  /**
+   * The sum over the dimensions that are 1 in `shape`.
+   *
+   * @param {Value} x
+   * @param {readonly number[]} shape
+   */
+  sum(x, shape) {
+    const output = this.call('sumTo').input(x).integers(Int32Array.from(shape)).run()
+    return this.record([x], output, (gradient) =>
+      this.call('add')
+        .input(gradient)
+        .input(allocateTensor('gradient', x.shape))
+        .returning((results) => results)
+    )
   }
 
   /**

@@ -1,4 +1,5 @@
-"""Writes torch-geometric.safetensors: the graph layers, messages and softmax of PyTorch Geometric.
+"""Writes torch-geometric.safetensors: the graph layers, messages and softmax of PyTorch Geometric; and
+graph-gradients.safetensors: their gradients by PyTorch's autograd.
 
 Initial state dicts are PyTorch's own float32 numbers after torch.manual_seed; forward passes run in float64.
 """
@@ -15,6 +16,7 @@ from golden import Golden, normal
 
 reference = f"PyTorch Geometric {torch_geometric.__version__}, PyTorch {torch.__version__.split('+')[0]}"
 golden = Golden("torch-geometric", reference)
+gradients = Golden("graph-gradients", reference)
 
 # This package's names for constructor options and layers of PyTorch Geometric.
 NAMES = {
@@ -274,7 +276,75 @@ def softmaxes():
         golden.add(f"softmax {shape}", tensors, kind="softmax")
 
 
+def add_gradients(name, output, inputs, parameters=(), **description):
+    """Adds a case with the gradients of the sum of the output times random numbers."""
+    gradient = normal((901, len(gradients.cases)), *output.shape)
+    named = {f"in.{key}": value for key, value in inputs.items()} | {f"state.{key}": value for key, value in parameters}
+    found = torch.autograd.grad(output, list(named.values()), torch.from_numpy(gradient).double())
+    tensors = {key: value.detach().numpy() for key, value in named.items()}
+    tensors |= {f"grad.{key}": value.numpy() for key, value in zip(named, found)}
+    gradients.add(name, tensors | {"output": output.detach().numpy(), "gradient": gradient}, kind="gradient", **description)
+
+
+def leaf(*seed_and_shape):
+    return torch.from_numpy(normal(*seed_and_shape)).double().requires_grad_()
+
+
+def layer_gradients(kind, options, nodes, edges, weighted=False):
+    """Gradients of a layer with random parameters, over one node set or between two."""
+    seed = 1000 + len(gradients.cases)
+    pair = isinstance(nodes, tuple)
+    inputs = (6, 4) if pair and seed % 2 else 6
+    arguments = {"in_channels": inputs, "out_channels": 3, **options}
+    module, described = made(kind, seed, arguments)
+    module = module.double()
+    with torch.no_grad():
+        for index, parameter in enumerate(module.parameters()):
+            parameter.copy_(torch.from_numpy(normal((seed, 10 + index), *parameter.shape)) / 2)
+    if pair:
+        random = np.random.default_rng((seed, 7))
+        index = np.stack([random.integers(0, count, edges) for count in nodes])
+        index[:, :3] = random.integers(0, min(nodes), 3)
+        widths = inputs if isinstance(inputs, tuple) else (inputs, inputs)
+        x = {"xSource": leaf((seed, 0), nodes[0], widths[0]), "xTarget": leaf((seed, 1), nodes[1], widths[1])}
+        call = {"x": tuple(x.values())}
+    else:
+        # Of equal self-loops the last weight counts, but PyTorch's index_put gives its gradient to all of them.
+        index, x = graph(seed, nodes, edges, 1 if weighted else 3), {"x": leaf((seed, 0), nodes, inputs)}
+        call = dict(x)
+    call["edge_index"] = torch.from_numpy(index).long()
+    if "edge_dim" in options:
+        call["edge_attr"] = x["edgeAttr"] = leaf((seed, 2), edges, options["edge_dim"])
+    if weighted:
+        x["edgeWeight"] = leaf((seed, 2), edges).detach().abs().requires_grad_()
+        call["edge_weight"] = x["edgeWeight"]
+    name = f"{title(kind, options)}, {nodes} nodes{', weighted' if weighted else ''}"
+    counts = list(nodes) if pair else [nodes]
+    add_gradients(name, module(**call), x, module.named_parameters(), edges=index.tolist(), nodes=counts, **described)
+
+
+def all_gradients():
+    for kind, options in OPTIONS:
+        layer_gradients(kind, options, 8, 20)
+    for kind, options in PAIRS:
+        layer_gradients(kind, options, (9, 6), 18)
+    for options in ({}, {"add_self_loops": False}, {"improved": True}, {"normalize": False}):
+        layer_gradients(GCNConv, options, 8, 20, weighted=True)
+    for index, reduce in enumerate(("sum", "mean", "max", "min")):
+        for weighted in (False, True):
+            edges, x = graph(800 + index, 7, 20, 3), leaf((800 + index, 0), 7, 5)
+            inputs = {"x": x} | ({"edgeWeight": leaf((800 + index, 1), 20)} if weighted else {})
+            output = SimpleConv(aggr=reduce)(x, torch.from_numpy(edges).long(), inputs.get("edgeWeight"))
+            name = f"propagate {reduce}{', weighted' if weighted else ''}"
+            add_gradients(name, output, inputs, edges=edges.tolist(), nodes=[7], target="propagate", options={"reduce": reduce})
+    for shape in ((20,), (20, 3)):
+        edges, scores = graph(820, 7, 20, 3), leaf((820, 0), *shape)
+        output = softmax(scores, torch.from_numpy(edges[1]).long(), num_nodes=7)
+        add_gradients(f"edgeSoftmax {shape}", output, {"scores": scores}, edges=edges.tolist(), nodes=[7], target="edgeSoftmax")
+
+
 if __name__ == "__main__":
-    for part in (initial, layers, pairs, heterogeneous, messages, softmaxes):
+    for part in (initial, layers, pairs, heterogeneous, messages, softmaxes, all_gradients):
         part()
     golden.write()
+    gradients.write()
