@@ -26,8 +26,8 @@ const downloads = [
   { name: '`/core/external`: the script', read: script('./core/external'), limit: 50 },
   { name: '`/core/external`: attention.core.simd.wasm', read: file('attention.core.simd.wasm'), limit: 192 },
   { name: '`/core/external`: attention.core.relaxed.patch', read: file('attention.core.relaxed.patch'), limit: 5 },
-  { name: '`@ruvector/attention/training`', read: script('./training'), limit: 388 },
-  { name: '`/training/external`: the script', read: script('./training/external'), limit: 69 },
+  { name: '`@ruvector/attention/training`', read: script('./training'), limit: 391 },
+  { name: '`/training/external`: the script', read: script('./training/external'), limit: 72 },
   {
     name: '`/training/external`: attention.training.simd.wasm',
     read: file('attention.training.simd.wasm'),
