@@ -340,7 +340,8 @@ onBothBackends((kind, attention) => {
     t.is(errorOf(t, () => layer.num_parameters()).error_type, 'MemoryError')
   })
 
-  test(`${kind}: the memory of a call is the backend's peak during the call`, async (t) => {
+  // Alone, since any other call starts the peak anew.
+  test.serial(`${kind}: the memory of a call is the backend's peak during the call`, async (t) => {
     const layer = ruVector.createMultiHead({ numHeads: 4, headDim: 16 })
     const call = (/** @type {number} */ length) => {
       const x = normal([1, length, 64], length).data
