@@ -2590,7 +2590,7 @@ export declare class NeighborSampler {
   /**
    * @param config.fanouts The number of edges per node in each hop.
    * @param config.seed Default: 0.
-   * @param config.replace Draw with replacement: exactly so many edges of each node that has any. Default: false.
+   * @param config.replace Draw with replacement: as many edges as the fanout for every node with edges. Default: false.
    */
   constructor(
     graph: Graph,

@@ -38,7 +38,7 @@ export const disposeSymbol = /** @type {typeof Symbol.dispose} */ (Symbol.dispos
 export let residentOf
 
 /**
- * What takes the place of a layer's parameters while adapters are trained.
+ * Replaces the parameters of a layer while its adapters train.
  *
  * @type {WeakMap<object, { stateDict: (options: unknown) => Record<string, Checked>, loadStateDict: (state: unknown,
  *   options: unknown) => void }>}

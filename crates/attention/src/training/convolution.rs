@@ -33,7 +33,7 @@ pub struct ConvolutionGradients<'a> {
 /// Computes the gradients of [`causal_convolution`], called with the same tensors and options.
 ///
 /// # Errors
-/// Those of the forward call, and `SHAPE` for a gradient of another shape; `MEMORY`.
+/// Errors of the forward call, and `SHAPE` for a gradient of another shape; `MEMORY`.
 pub fn convolution_backward(
     context: Context<'_>,
     tensors: ConvolutionTensors<'_>,

@@ -153,7 +153,7 @@ pub fn embedding_backward(
 /// Computes the gradient of [`mean_pool`] with the same arguments. That of rows which are not pooled is 0.
 ///
 /// # Errors
-/// Those of `mean_pool`, and `SHAPE` for a gradient of another shape; `MEMORY`.
+/// Errors of `mean_pool`, and `SHAPE` for a gradient of another shape; `MEMORY`.
 pub fn mean_pool_backward(
     context: Context<'_>,
     gradient: Tensor<'_>,
@@ -210,7 +210,7 @@ pub fn mean_pool_backward(
 /// arrays: the rotation by the opposite angles.
 ///
 /// # Errors
-/// Those of `rotary_embedding`.
+/// Errors of `rotary_embedding`.
 pub fn rotary_backward(
     context: Context<'_>,
     gradient: Tensor<'_>,

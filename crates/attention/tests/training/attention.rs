@@ -86,7 +86,7 @@ fn check(problem: Problem) {
         let slope = (case.value_dim as f64).sqrt() / (1.0 - f64::from(case.options.dropout));
         let scale_of = |place: usize| match (place, &case.mask) {
             (0..3, _) => 0.2 * largest(&expected[2]),
-            // Those of a mask with one value for all keys cancel altogether.
+            // Gradients of a mask with one value for all keys cancel altogether.
             (3, Some(mask)) if mask.dims.last() == Some(&1) => 0.1 * slope * (case.rows() as f64).sqrt(),
             _ => 0.3 * slope,
         };

@@ -61,7 +61,7 @@ pub struct AttentionGradients<'a> {
 /// with the same inputs, options and arrays. Rows without visible keys have gradients of 0, and so have hidden keys.
 ///
 /// # Errors
-/// Those of the forward call, and `SHAPE` for a gradient, output or log-sum-exp of another shape; `MEMORY`.
+/// Errors of the forward call, and `SHAPE` for a gradient, output or log-sum-exp of another shape; `MEMORY`.
 pub fn attention_backward(
     context: Context<'_>,
     tensors: AttentionTensors<'_>,

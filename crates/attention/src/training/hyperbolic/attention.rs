@@ -15,7 +15,7 @@ use crate::training::check_gradient;
 /// Computes the gradients of q, k and v of [`HyperbolicAttention::forward`], called with the same inputs.
 ///
 /// # Errors
-/// Those of the forward call, and `SHAPE` for a gradient of another shape.
+/// Errors of the forward call, and `SHAPE` for a gradient of another shape.
 pub fn hyperbolic_backward(
     space: &HyperbolicAttention,
     context: Context<'_>,

@@ -74,7 +74,7 @@ pub fn function_backward(
 /// Computes the gradients of [`HyperbolicAttention::distance_matrix`], with the gradient `[L, S]`.
 ///
 /// # Errors
-/// Those of `distance_matrix`, and `SHAPE` for a gradient of another shape.
+/// Errors of `distance_matrix`, and `SHAPE` for a gradient of another shape.
 pub fn distances_backward(
     space: &HyperbolicAttention,
     context: Context<'_>,
@@ -117,7 +117,7 @@ pub fn distances_backward(
 /// Computes the gradients of [`HyperbolicAttention::midpoint`]: of the points, and of the weights if they are given.
 ///
 /// # Errors
-/// Those of `midpoint`, and `SHAPE` for a gradient of another shape.
+/// Errors of `midpoint`, and `SHAPE` for a gradient of another shape.
 pub fn midpoint_backward(
     space: &HyperbolicAttention,
     context: Context<'_>,

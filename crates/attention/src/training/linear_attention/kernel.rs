@@ -234,7 +234,7 @@ impl Kernel for Head<'_> {
 /// Computes the gradient of [`LinearAttention::feature_map`], called with the same x.
 ///
 /// # Errors
-/// Those of the forward call, and `SHAPE` for a gradient of another shape.
+/// Errors of the forward call, and `SHAPE` for a gradient of another shape.
 pub fn feature_map_backward(
     attention: &LinearAttention,
     context: Context<'_>,

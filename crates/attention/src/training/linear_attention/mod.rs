@@ -46,7 +46,7 @@ pub struct LinearAttentionGradients<'a> {
 /// Computes the gradients of [`LinearAttention::forward`], called with the same tensors and options.
 ///
 /// # Errors
-/// Those of the forward call, and `SHAPE` for a gradient of another shape; `OPTION` for a gradient of a state that the
+/// Errors of the forward call, and `SHAPE` for a gradient of another shape; `OPTION` for a gradient of a state that the
 /// rule does not return; `MEMORY`.
 pub fn linear_attention_backward(
     attention: &LinearAttention,
