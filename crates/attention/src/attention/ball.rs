@@ -48,7 +48,7 @@ impl Ball<'_> {
         let keys = &self.keys[(b * problem.heads + h) * problem.keys + from..];
         // Logarithms here are to base 2.
         let factor = simd.splat(self.factor * std::f32::consts::LN_2);
-        let queries: [S::F; VECTORS] = std::array::from_fn(|v| simd.load(&queries[v * S::LANES..]));
+        let queries: [S::F; VECTORS] = simd.load_each(&queries);
         for (distances, &key) in tile.chunks_exact_mut(VECTORS * S::LANES).zip(keys) {
             let key = simd.splat(key);
             for (v, &query) in queries.iter().enumerate() {
@@ -165,7 +165,7 @@ impl<'a> Midpoints<'a> {
             let is_small = simd.lt(spreads[v], added * (1.0 / 16.0));
             is_inexact[v] = simd.and(is_far, is_small);
         }
-        if is_inexact.iter().any(|&mask| simd.any(mask)) {
+        if simd.any_of(&is_inexact) {
             let values = Matrix { order: Order::RowMajor, reduce: ReduceKind::SquaredDistance, ..values };
             product::<S, ROWS, VECTORS>(
                 simd,

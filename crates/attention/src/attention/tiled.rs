@@ -337,12 +337,14 @@ impl Online {
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn update<S: Simd, const VECTORS: usize>(&mut self, simd: S, scores: &mut [f32]) -> bool {
         let lanes = VECTORS * S::LANES;
-        let before: [S::F; VECTORS] = std::array::from_fn(|v| simd.load(&self.max[v * S::LANES..]));
+        let before: [S::F; VECTORS] = simd.load_each(&self.max);
         let mut max = before;
         let mut quads = scores.chunks_exact(4 * lanes);
         for quad in &mut quads {
             for (v, max) in max.iter_mut().enumerate() {
-                let [a, b, c, d] = std::array::from_fn(|key| simd.load(&quad[key * lanes + v * S::LANES..]));
+                let at = |key: usize| key * lanes + v * S::LANES;
+                let (a, b) = (simd.load(&quad[at(0)..]), simd.load(&quad[at(1)..]));
+                let (c, d) = (simd.load(&quad[at(2)..]), simd.load(&quad[at(3)..]));
                 // An operand that may be NaN comes second, where `max` ignores it.
                 *max = simd.max(simd.max(simd.max(simd.max(*max, a), b), c), d);
             }
@@ -352,7 +354,10 @@ impl Online {
                 *max = simd.max(*max, simd.load(&scores[v * S::LANES..]));
             }
         }
-        let rose = (0..VECTORS).any(|v| simd.any(simd.lt(before[v], max[v])));
+        let mut rose = false;
+        for (&before, &max) in before.iter().zip(&max) {
+            rose |= simd.any(simd.lt(before, max));
+        }
         if rose {
             for v in 0..VECTORS {
                 let rescale = weight_of(simd, before[v] - max[v]);

@@ -86,7 +86,7 @@ fn sum_columns<'a, S: Simd, const VECTORS: usize>(
     sum: &mut [f32],
 ) {
     let sum = &mut sum[start..start + VECTORS * S::LANES];
-    let mut high: [S::F; VECTORS] = std::array::from_fn(|v| simd.load(&sum[v * S::LANES..]));
+    let mut high: [S::F; VECTORS] = simd.load_each(sum);
     let mut low = [simd.splat(0.0); VECTORS];
     for (index, block) in factors.chunks(BLOCK).enumerate() {
         if index > 0 {

@@ -88,7 +88,7 @@ pub fn tanh<S: Simd>(simd: S, x: S::F) -> S::F {
 /// vectors overlap.
 #[inline(always)]
 fn polynomial<S: Simd>(simd: S, coefficients: [f32; 7], r: S::F) -> S::F {
-    let [c0, c1, c2, c3, c4, c5, c6] = coefficients.map(|c| simd.splat(c));
+    let [c0, c1, c2, c3, c4, c5, c6] = simd.splat_each(coefficients);
     let square = r * r;
     let low = simd.mul_add(c1, r, c0);
     let middle = simd.mul_add(c3, r, c2);

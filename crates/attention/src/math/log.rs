@@ -17,7 +17,7 @@ pub fn log2<S: Simd>(simd: S, x: S::F) -> S::F {
     let one = simd.splat(1.0);
     let s = (mantissa - one) / (mantissa + one);
     let square = s * s;
-    let [c0, c1, c2, c3] = COEFFICIENTS.map(|c| simd.splat(c));
+    let [c0, c1, c2, c3] = simd.splat_each(COEFFICIENTS);
     let series = simd.mul_add(simd.mul_add(simd.mul_add(c3, square, c2), square, c1), square, c0);
     simd.mul_add(series, s, exponent)
 }

@@ -3,6 +3,10 @@
 //! A [`Simd`] value is a token: it exists only where its instruction set is available, so its methods are safe to call.
 //! A [`Level`] holds the token of its instruction set, so safe code cannot name a level that the machine lacks. Kernels
 //! are written once, as a [`Kernel`] generic over the token, and compiled once for every level.
+//!
+//! An instruction is compiled as such only where it is inlined into the function that [`Level::run`] enters; anywhere else
+//! it is a call. So kernels are `inline(always)`, and they loop in place of closures over vectors: whether a closure, or
+//! `std::array::from_fn`, is inlined depends on the caller's build profile.
 
 mod bits;
 // We never ship WebAssembly without SIMD, and with SIMD the portable level would only double the module size.
@@ -69,6 +73,24 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// Returns `x` in every lane.
     fn splat(self, x: f32) -> Self::F;
+    /// Returns each value in every lane of a vector of its own.
+    #[inline(always)]
+    fn splat_each<const COUNT: usize>(self, values: [f32; COUNT]) -> [Self::F; COUNT] {
+        let mut vectors = [self.splat(0.0); COUNT];
+        for (vector, value) in vectors.iter_mut().zip(values) {
+            *vector = self.splat(value);
+        }
+        vectors
+    }
+    /// Loads the first `COUNT · LANES` values of `src`.
+    #[inline(always)]
+    fn load_each<const COUNT: usize>(self, src: &[f32]) -> [Self::F; COUNT] {
+        let mut vectors = [self.splat(0.0); COUNT];
+        for (index, vector) in vectors.iter_mut().enumerate() {
+            *vector = self.load(&src[index * Self::LANES..]);
+        }
+        vectors
+    }
     /// Loads the first `LANES` values of `src`.
     fn load(self, src: &[f32]) -> Self::F;
     /// Writes the lanes to the first `LANES` values of `dst`.
@@ -111,6 +133,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn select(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F;
     /// Returns true if any lane is set.
     fn any(self, mask: Self::M) -> bool;
+    /// Returns true if any lane of any mask is set.
+    #[inline(always)]
+    fn any_of<const COUNT: usize>(self, masks: &[Self::M; COUNT]) -> bool {
+        let mut found = false;
+        for &mask in masks {
+            found |= self.any(mask);
+        }
+        found
+    }
     /// Returns the square root; NaN for a negative number.
     fn sqrt(self, x: Self::F) -> Self::F;
     /// Returns mantissa and exponent of a positive normal number: `x = mantissa · 2^exponent`, the mantissa from √½ to

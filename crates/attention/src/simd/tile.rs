@@ -236,11 +236,14 @@ unsafe fn step<S: Simd, const ROWS: usize, const VECTORS: usize, const APART: bo
     b: *const f32,
     a: impl Fn(usize) -> f32,
 ) {
-    // SAFETY: the caller guarantees the vectors of B.
-    let b: [S::F; VECTORS] = std::array::from_fn(|v| unsafe { simd.load_ptr(b.add(v * S::LANES)) });
+    let mut vectors = [simd.splat(0.0); VECTORS];
+    for (v, vector) in vectors.iter_mut().enumerate() {
+        // SAFETY: the caller guarantees the vectors of B.
+        *vector = unsafe { simd.load_ptr(b.add(v * S::LANES)) };
+    }
     for (r, sums) in sums.iter_mut().enumerate() {
         let a = simd.splat(a(r));
-        for (sum, &b) in sums.iter_mut().zip(&b) {
+        for (sum, &b) in sums.iter_mut().zip(&vectors) {
             *sum = if APART {
                 let difference = a - b;
                 simd.mul_add(difference, difference, *sum)
