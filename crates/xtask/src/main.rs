@@ -1,8 +1,9 @@
 //! Builds that cargo alone cannot do. `cargo xtask wasm` creates the contents of `packages/wasm/`: the WebAssembly
-//! module, the patch to its second variant, and the glue.
+//! module, the patch to its second variant, and the glue. `cargo xtask profiles` compares the profiles of its users.
 
 mod glue;
 mod patch;
+mod profiles;
 mod rooms;
 mod wasm;
 
@@ -14,9 +15,10 @@ fn main() -> ExitCode {
         ["wasm"] => wasm::build(),
         ["wasm", "--dev"] => wasm::build_for_development(),
         ["wasm", "--faults"] => wasm::build_with_faults(),
+        ["profiles"] => profiles::compare(),
         ["size"] => wasm::print_sizes(),
         _ => {
-            eprintln!("usage: cargo xtask wasm [--dev | --faults], or cargo xtask size");
+            eprintln!("usage: cargo xtask wasm [--dev | --faults], cargo xtask size, or cargo xtask profiles");
             return ExitCode::from(2);
         }
     };
