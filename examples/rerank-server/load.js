@@ -1,103 +1,93 @@
-// Loads the server with requests, with asynchronous and with synchronous calls, on one thread and on two. Measures
-// requests per second, response times, and the delay of the server's event loop. `node examples/rerank-server/load.js
-// --seconds 20`
+// Puts the server under load, below and above the bound of its queue, while every twentieth client hangs up. Measures
+// requests per second, response times and the delay of the server's event loop.
+//   node load.js TEXTS [--seconds 15] [--documents 16] [--connections 8,128] -- --model DIR [options of serve.js]
+
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { Agent, request } from 'node:http'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     seconds: { type: 'string', default: '15' },
-    connections: { type: 'string', default: '8' },
     documents: { type: 'string', default: '16' },
-    backend: { type: 'string', default: 'native' }
+    connections: { type: 'string', default: '8,128' }
   }
 })
-const sentences = readFileSync(new URL('../minilm-search/sentences.txt', import.meta.url), 'utf8')
-  .trim()
-  .split('\n')
+const [file, ...serverOptions] = positionals
+const texts = readFileSync(file, 'utf8').trim().split('\n')
+const count = Number(values.documents)
+/** Milliseconds after which a client hangs up, and before a client that was turned away comes back. */
+const [PATIENCE, PAUSE] = [20, 100]
 
-/** @param {string[]} options  command-line options of the server */
-async function startServer(options) {
-  const program = fileURLToPath(new URL('index.js', import.meta.url))
-  const running = spawn(process.execPath, [program, '--port', '0', '--backend', values.backend, ...options], {
+async function startServer() {
+  const program = fileURLToPath(new URL('serve.js', import.meta.url))
+  const server = spawn(process.execPath, [program, '--port', '0', ...serverOptions], {
     stdio: ['ignore', 'pipe', 'inherit']
   })
-  const [line] = await once(createInterface({ input: running.stdout }), 'line')
-  return { running, address: line.split(' ').pop() }
-}
-
-/**
- * @param {string} address
- * @param {Agent} agent
- * @param {unknown} [body]
- * @returns {Promise<{ status: number, body: any }>}
- */
-function ask(address, agent, body) {
-  return new Promise((resolve, reject) => {
-    const asked = request(address, { agent, method: body === undefined ? 'GET' : 'POST' }, (response) => {
-      let text = ''
-      response.setEncoding('utf8').on('data', (chunk) => (text += chunk))
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) }))
-    })
-    asked.on('error', reject)
-    asked.end(body === undefined ? undefined : JSON.stringify(body))
-  })
+  const [line] = await once(createInterface({ input: server.stdout }), 'line')
+  return { server, address: line.split(' ').pop() }
 }
 
 /** @param {number[]} sorted @param {number} share */
-const percentile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
+const percentile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN
 
-/** @param {string} mode @param {number} threads */
-async function measure(mode, threads) {
-  const { running, address } = await startServer(['--threads', `${threads}`, ...(mode === 'sync' ? ['--sync'] : [])])
-  const agent = new Agent({ keepAlive: true })
-  const count = Number(values.documents)
+/** @param {number} connections */
+async function measure(connections) {
+  const { server, address } = await startServer()
   /** @type {number[]} */
   const times = []
-  let errors = 0
-  const until = performance.now() + Number(values.seconds) * 1000
-  const connection = async (/** @type {number} */ at) => {
-    for (let turn = at; performance.now() < until; turn++) {
-      const first = (turn * 37) % (sentences.length - count)
-      const question = { query: sentences[turn % sentences.length], documents: sentences.slice(first, first + count) }
-      const start = performance.now()
-      const { status } = await ask(`${address}/rerank`, agent, question)
-      if (status === 200) times.push(performance.now() - start)
-      else errors++
+  const outcomes = { busy: 0, gone: 0, failed: 0 }
+
+  /** Sends one request. @param {number} turn */
+  async function ask(turn) {
+    const first = (turn * 37) % (texts.length - count)
+    const body = JSON.stringify({ query: texts[turn % texts.length], documents: texts.slice(first, first + count) })
+    const hangsUp = turn % 20 === 19
+    const start = performance.now()
+    const response = await fetch(`${address}/rerank`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body,
+      ...(hangsUp && { signal: AbortSignal.timeout(PATIENCE) })
+    })
+    await response.text()
+    if (response.status === 200) times.push(performance.now() - start)
+    else if (response.status === 503) outcomes.busy++
+    else outcomes.failed++
+    if (response.status === 503) await sleep(PAUSE)
+  }
+
+  const connection = async (/** @type {number} */ at, /** @type {number} */ until) => {
+    for (let turn = at; performance.now() < until; turn += connections) {
+      await ask(turn).catch((error) => (error.name === 'TimeoutError' ? outcomes.gone++ : outcomes.failed++))
     }
   }
-  await ask(`${address}/health`, agent)
-  await Promise.all(Array.from({ length: Number(values.connections) }, (_, at) => connection(at)))
-  const { eventLoopDelay } = (await ask(`${address}/health`, agent)).body
-  running.kill('SIGTERM')
-  const [code] = await once(running, 'exit')
-  agent.destroy()
+  const health = async () => /** @type {any} */ (await (await fetch(`${address}/health`)).json())
+  await health()
+  const start = performance.now()
+  const until = start + Number(values.seconds) * 1000
+  await Promise.all(Array.from({ length: connections }, (_, at) => connection(at, until)))
+  const seconds = (performance.now() - start) / 1000
+  const { eventLoopDelay, running, waiting } = await health()
+  server.kill('SIGTERM')
+  const [code] = await once(server, 'exit')
+
   times.sort((a, b) => a - b)
-  const answers = [0.5, 0.99].map((share) => percentile(times, share).toFixed(0))
-  const row = [(times.length / Number(values.seconds)).toFixed(1), ...answers, eventLoopDelay.p50.toFixed(1)]
-  console.log(
-    [mode, threads, ...row, eventLoopDelay.p99.toFixed(1), errors, code].map((cell) => `${cell}`.padEnd(14)).join('')
-  )
+  const milliseconds = [percentile(times, 0.5), percentile(times, 0.99), eventLoopDelay.p50, eventLoopDelay.p99]
+  const { busy, gone, failed } = outcomes
+  const rate = (times.length / seconds).toFixed(1)
+  const cells = [connections, rate, ...milliseconds.map((time) => time.toFixed(1)), busy, gone, failed, code]
+  console.log(cells.map((cell) => `${cell}`.padEnd(13)).join(''))
+  const isLeft = running + waiting > 0
+  if (failed > 0 || code !== 0 || times.length === 0 || isLeft) process.exitCode = 1
 }
 
-console.log(
-  `${values.backend}, ${values.connections} connections, ${values.documents} documents per request; times in milliseconds\n`
-)
-const names = [
-  'calls',
-  'threads',
-  'requests/s',
-  'response p50',
-  'response p99',
-  'loop p50',
-  'loop p99',
-  'errors',
-  'exit code'
-]
-console.log(names.map((name) => name.padEnd(14)).join(''))
-for (const mode of ['sync', 'async']) for (const threads of [1, 2]) await measure(mode, threads)
+console.log(`${count} documents per request; times in milliseconds\n`)
+const names = 'connections,requests/s,p50,p99,loop p50,loop p99,turned away,hung up,failed,exit code'.split(',')
+console.log(names.map((name) => name.padEnd(13)).join(''))
+for (const connections of values.connections.split(',')) await measure(Number(connections))

@@ -1,131 +1,69 @@
-// An HTTP server that ranks documents for a query, with a limit on concurrent requests and a graceful stop.
-import { createServer } from 'node:http'
+// A Fastify server that re-ranks documents. Requests wait in a bounded queue, have a time limit, and end when their
+// client disconnects.
 
-/** Maximum size of a request body in bytes. */
-const MAX_BODY_BYTES = 1_000_000
-const MAX_DOCUMENTS = 256
-const STATUS = { wrong: 400, unknown: 404, large: 413, busy: 503 }
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import Fastify from 'fastify'
+import { BusyError, Queue } from './queue.js'
 
-/** @typedef {{ index: number, score: number }[]} Ranking */
-/**
- * @typedef {(query: string, documents: readonly string[] | undefined, signal: AbortSignal) => Promise<Ranking> |
- *   Ranking} Rank
- */
+/** Largest body of a request in bytes. */
+const BODY_LIMIT = 1_000_000
 
-/** An error that is reported to the client. */
-class RequestError extends Error {
-  /** @param {number} status @param {string} message */
-  constructor(status, message) {
-    super(message)
-    this.status = status
+const schema = {
+  body: {
+    type: 'object',
+    required: ['query', 'documents'],
+    additionalProperties: false,
+    properties: {
+      query: { type: 'string', minLength: 1 },
+      documents: { type: 'array', maxItems: 256, items: { type: 'string' } },
+      topK: { type: 'integer', minimum: 1, default: 10 }
+    }
   }
 }
 
-/**
- * Reads by events, because breaking out of a `for await` loop would close the connection before the response.
- *
- * @param {import('node:http').IncomingMessage} request
- * @returns {Promise<string>}
- */
-function readBody(request) {
-  return new Promise((resolve, reject) => {
-    /** @type {Buffer[]} */
-    const chunks = []
-    let length = 0
-    request.on('data', (chunk) => {
-      length += chunk.length
-      if (length <= MAX_BODY_BYTES) chunks.push(chunk)
-      else reject(new RequestError(STATUS.large, `at most ${MAX_BODY_BYTES} bytes`))
-    })
-    request.on('end', () => resolve(Buffer.concat(chunks).toString()))
-    request.on('error', reject)
-    request.on('close', () => reject(new RequestError(STATUS.wrong, 'the request was closed early')))
-  })
-}
-
-/** @param {string} body @returns {{ query: string, documents?: string[], top: number }} */
-function readQuestion(body) {
-  let question
-  try {
-    question = JSON.parse(body)
-  } catch {
-    throw new RequestError(STATUS.wrong, 'the body must be JSON: { query, documents?, top? }')
-  }
-  const { query, documents, top = 10 } = question ?? {}
-  if (typeof query !== 'string' || query === '')
-    throw new RequestError(STATUS.wrong, 'query: expected a non-empty string')
-  const isList = Array.isArray(documents) && documents.every((document) => typeof document === 'string')
-  if (documents !== undefined && (!isList || documents.length > MAX_DOCUMENTS)) {
-    throw new RequestError(STATUS.wrong, `documents: expected a list of at most ${MAX_DOCUMENTS} strings`)
-  }
-  if (!Number.isInteger(top) || top < 1) throw new RequestError(STATUS.wrong, 'top: expected an integer of at least 1')
-  return { query, documents, top }
-}
+/** @typedef {{ query: string, documents: string[], topK: number }} Question */
 
 /**
  * @param {object} options
- * @param {Rank} options.rank
- * @param {readonly string[]} options.sentences  documents to rank if a request contains none
- * @param {number} options.most  maximum number of concurrent requests; further ones get 503
- * @param {() => unknown} options.health
+ * @param {Pick<import('@ruvector/attention/models').Model, 'rerank'>} options.model  a cross-encoder
+ * @param {number} options.running  the most requests that are computed at a time
+ * @param {number} options.waiting  the most requests that wait; further ones get status 503
+ * @param {number} options.timeout  milliseconds for a request, waiting included; later ones get status 503
  */
-export function createRerankServer({ rank, sentences, most, health }) {
-  let underWay = 0
-  let isStopping = false
+export function createServer({ model, running, waiting, timeout }) {
+  // By default, Fastify converts wrong types and removes unknown names; here they are errors that the client sees.
+  const strict = { coerceTypes: /** @type {const} */ (false), removeAdditional: /** @type {const} */ (false) }
+  const app = Fastify({ bodyLimit: BODY_LIMIT, ajv: { customOptions: strict } })
+  const queue = new Queue({ running, waiting })
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
 
-  /** @param {import('node:http').ServerResponse} response @param {number} status @param {unknown} body */
-  function send(response, status, body) {
-    if (response.destroyed) return
-    response.writeHead(status, {
-      'content-type': 'application/json',
-      ...(status === STATUS.busy && { 'retry-after': '1' }),
-      // Close the connection after the pending response when the server stops.
-      ...(isStopping && { connection: 'close' })
+  app.post('/rerank', { schema }, async (request, reply) => {
+    const { query, documents, topK } = /** @type {Question} */ (request.body)
+    const ended = new AbortController()
+    const timer = setTimeout(() => ended.abort(new BusyError(`no result within ${timeout} ms`)), timeout)
+    reply.raw.once('close', () => {
+      clearTimeout(timer)
+      // The client is gone.
+      if (!reply.raw.writableFinished) ended.abort()
     })
-    response.end(`${JSON.stringify(body)}\n`)
-  }
+    const { signal } = ended
+    const ranked = await queue.run(() => model.rerank(query, documents, { topK, signal }), signal)
+    return { results: ranked.map(({ index, score }) => ({ index, score, text: documents[index] })) }
+  })
 
-  /** @param {import('node:http').IncomingMessage} request @param {import('node:http').ServerResponse} response */
-  async function rerank(request, response) {
-    if (underWay >= most) throw new RequestError(STATUS.busy, `${most} requests are in progress; try again later`)
-    // A client that disconnects cancels its work.
-    const gone = new AbortController()
-    response.on('close', () => response.writableFinished || gone.abort())
-    underWay++
-    try {
-      const { query, documents, top } = readQuestion(await readBody(request))
-      const ranking = await rank(query, documents, gone.signal)
-      const texts = documents ?? sentences
-      const results = ranking.slice(0, top).map(({ index, score }) => ({ index, score, text: texts[index] }))
-      send(response, 200, { results })
-    } finally {
-      underWay--
-    }
-  }
+  /** The load, and percentiles of the event loop's delay in milliseconds since the last request for them. */
+  app.get('/health', async () => {
+    const [p50, p99] = [50, 99].map((percentile) => delay.percentile(percentile) / 1e6)
+    delay.reset()
+    return { running: queue.running, waiting: queue.waiting, eventLoopDelay: { p50, p99 } }
+  })
 
-  /** @param {import('node:http').IncomingMessage} request @param {import('node:http').ServerResponse} response */
-  async function answer(request, response) {
-    try {
-      const route = `${request.method} ${request.url}`
-      if (route === 'GET /health') return send(response, 200, { underWay, .../** @type {object} */ (health()) })
-      if (route === 'POST /rerank') return await rerank(request, response)
-      throw new RequestError(STATUS.unknown, 'POST /rerank or GET /health')
-    } catch (error) {
-      // Consume the rest of the request, so that the client reads the response.
-      request.resume()
-      if (error instanceof RequestError) send(response, error.status, { error: error.message })
-      else send(response, 500, { error: error instanceof Error ? error.message : String(error) })
-    }
-  }
-
-  const server = createServer(answer)
-  /** Accepts no further requests, and waits for those in progress. @returns {Promise<void>} */
-  const stop = () => {
-    isStopping = true
-    return new Promise((resolve) => {
-      server.close(() => resolve())
-      server.closeIdleConnections()
-    })
-  }
-  return { server, stop }
+  app.setErrorHandler((/** @type {import('fastify').FastifyError} */ error, _, reply) => {
+    if (error instanceof BusyError) reply.header('retry-after', '1')
+    // If the client is gone, nobody receives this.
+    return reply.code(error.statusCode ?? 500).send({ error: error.message })
+  })
+  app.addHook('onClose', async () => delay.disable())
+  return app
 }

@@ -1,4 +1,4 @@
-"""Writes examples/minilm-search/golden.json: sentences and their embeddings by all-MiniLM-L6-v2.
+"""Writes __test__/golden/minilm-embeddings.json: sentences and their embeddings by all-MiniLM-L6-v2.
 
 Computed like in sentence-transformers: transformers' BertModel, the mean over the tokens, scaled to length 1; in
 float64, rounded to seven digits.
@@ -38,13 +38,13 @@ def main():
 
     reference = f"transformers BertModel on PyTorch {torch.__version__.split('+')[0]}, float64"
     vectors = [[float(f"{value:.6e}") for value in row] for row in embeddings.tolist()]
-    target = ROOT / "examples" / "minilm-search" / "golden.json"
+    target = ROOT / "__test__" / "golden" / "minilm-embeddings.json"
     lines = ",\n".join("    " + json.dumps(row, separators=(",", ":")) for row in vectors)
     head = {"model": "sentence-transformers/all-MiniLM-L6-v2", "reference": reference, "sentences": SENTENCES}
     text = json.dumps(head, ensure_ascii=False, indent=2)[:-2] + ',\n  "embeddings": [\n' + lines + "\n  ]\n}\n"
     json.loads(text)
     target.write_text(text)
-    print(f"golden.json: {target.stat().st_size} bytes")
+    print(f"{target.name}: {target.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
