@@ -71,7 +71,10 @@ macro_rules! shapes {
     };
 }
 
-const SHAPES: [(&str, fn(Level) -> f64); 14] = shapes![
+/// The name of a tile's shape, and its speed.
+type Shape = (&'static str, fn(Level) -> f64);
+
+const SHAPES: [Shape; 14] = shapes![
     1 x 2, 2 x 2, 2 x 4, 3 x 4, 4 x 1, 4 x 2, 4 x 3, 6 x 1, 6 x 2, 8 x 1, 8 x 2, 8 x 3, 12 x 1, 12 x 2
 ];
 
