@@ -426,10 +426,12 @@ export interface LoraOptions {
  * starts Kaiming-uniform and B with zeros. From then on, the adapters alone are the parameters that `vjp` and optimizers
  * know, and that `stateDict` and `loadStateDict` read and write. Their names are PEFT's: the path of the projection's
  * module, in the layer's own names or in those of a family with `names`, and `lora_A.weight` or `lora_B.weight`. The
- * frozen weights stay as they are, in memory of JavaScript; the layer computes with the sums.
+ * frozen weights stay as they are, in memory of JavaScript; a layer of 32-bit weights computes with the sums.
  *
- * @throws {AttentionError} OPTION for a layer that has adapters, a rank below 1, or a projection that the layer lacks;
- *   DTYPE for weights of 16 or 8 bits
+ * Weights of 16 or 8 bits stay in their type, and `forward` computes the products of the adapters beside theirs. It then
+ * refuses `weights` and caches, as {@link vjp} does, and `forwardAsync` computes on the calling thread.
+ *
+ * @throws {AttentionError} OPTION for a layer that has adapters, a rank below 1, or a projection that the layer lacks
  *
  * @example
  * ```js
@@ -442,9 +444,9 @@ export interface LoraOptions {
 export function addLora(layer: Layer, options: LoraOptions): void
 
 /**
- * Ends the training of adapters: the layer keeps the sums as its own weights.
+ * Ends the training of adapters: the layer keeps the sums as its own weights, rounded to their type.
  *
- * @throws {AttentionError} OPTION for a layer without adapters
+ * @throws {AttentionError} OPTION for a layer without adapters; DOMAIN for sums that the type cannot hold
  *
  * @example
  * ```js

@@ -197,7 +197,13 @@ onBothTrainingBackends((kind, training) => {
     ['a float mask', {}, [x, { mask: normal([4, 5, 5], 8) }]],
     ['a relative bias', { causal: true }, [x, { relativeBias: normal([4, 9], 9) }]],
     ['sinks', { sinks: true, causal: true }, [x]],
+    ['a key of zeros and sinks', { sinks: true, addZeroAttn: true }, [x]],
     ['a bias of its own', { relativeBias: { buckets: 8, maxDistance: 6 } }, [x, { queryOffset: 1 }]],
+    [
+      'a bias of its own in packed sequences',
+      { relativeBias: { buckets: 8, maxDistance: 6 } },
+      [packed, { cuSeqlens: Int32Array.of(0, 4, 9), queryOffset: Int32Array.of(1, 1) }]
+    ],
     ['dropout', { dropout: 0.4, seed: 5 }, [x, { seed: 9 }], true],
     ['packed sequences', { rotary, causal: true }, [packed, { cuSeqlens: Int32Array.of(0, 4, 9) }]],
     ['positions', { rotary }, [x, { positions: [[0, 2, 3, 7, 1]].flat() }]],
@@ -281,6 +287,9 @@ onBothTrainingBackends((kind, training) => {
         'x',
         'context'
       ])
+      const lengths = { cuSeqlens: Int32Array.of(0, 4, 9), cuSeqlensKeys: Int32Array.of(0, 2, 7) }
+      const args = [packed, normal([1, 7, 16], 8), lengths]
+      check(t, layer, args, (...given) => layer.forward(.../** @type {[Any, Any]} */ (given)).output, ['x', 'context'])
     }
     const ranks = { modelDim: 16, numHeads: 4, latentRank: 5, nopeDim: 6, rotaryDim: 4, valueDim: 3 }
     for (const more of [{}, { queryRank: 6, useBias: true, causal: true }]) {

@@ -212,12 +212,24 @@ function attend(recorder, parameters, config, [q, k, v], call) {
   }
   arrays.sinks = parameters.value('sinks')
   arrays.relativeBias ??= ownBias(recorder, parameters, config, [q.shape[1], k.shape[1]], call)
-  if (config.addZeroAttn && arrays.sinks) {
-    throw fault('OPTION', 'addZeroAttn', 'none: with sinks, it has no gradient yet', 'true')
-  }
-  // A key of zeros has the score 0, and adds no value.
-  if (config.addZeroAttn) arrays.sinks = Value.constant(allocateTensor('sinks', [q.shape[2]]))
+  if (config.addZeroAttn) arrays.sinks = withZeroKey(recorder, arrays.sinks, q.shape[2])
   return recorder.attention([q, key, value], arrays, options)
+}
+
+/**
+ * Sinks that include a key of zeros, which has the score 0 and adds no value: `ln(exp(sink) + 1)`.
+ *
+ * @param {Recorder} recorder
+ * @param {Value | undefined} sinks
+ * @param {number} heads
+ */
+function withZeroKey(recorder, sinks, heads) {
+  if (sinks === undefined) return Value.constant(allocateTensor('sinks', [heads]))
+  const { data, shape } = sinks
+  const sums = data.map((sink) => Math.max(sink, 0) + Math.log1p(Math.exp(-Math.abs(sink))))
+  return recorder.record([sinks], { data: sums, shape }, (gradient) => [
+    { data: gradient.data.map((value, head) => value / (1 + Math.exp(-data[head]))), shape }
+  ])
 }
 
 /**
@@ -232,17 +244,29 @@ function attend(recorder, parameters, config, [q, k, v], call) {
 function ownBias(recorder, parameters, config, [queries, keys], { scalars, arrays }) {
   const table = parameters.value('relative_attention_bias.weight')
   if (table === undefined) return undefined
-  for (const [name, array] of Object.entries({ queryOffset: arrays.queryOffset, cuSeqlens: arrays.cuSeqlens })) {
-    if (array) throw fault('OPTION', name, "none: the layer's relativeBias has no gradient with it yet", 'an array')
+  const { queryOffset = 0 } = scalars
+  const [first = 0, ...others] = arrays.queryOffset ?? [queryOffset]
+  if (others.some((offset) => offset !== first)) {
+    const expected = "none: the layer's relativeBias has no gradient with different ones"
+    throw fault('OPTION', 'queryOffset', expected, 'an array')
   }
+  const { cuSeqlens, cuSeqlensKeys = cuSeqlens } = arrays
+  const lengths = [cuSeqlens ? longest(cuSeqlens) : queries, cuSeqlensKeys ? longest(cuSeqlensKeys) : keys]
   const { bidirectional, maxDistance } = config.relativeBias
-  const { queryOffset } = scalars
   const [buckets] = table.shape
   const numbers = { data: Float32Array.from({ length: buckets }, (_, bucket) => bucket), shape: [buckets, 1] }
-  const { data } = relativePositionBias(numbers, queries, keys, { queryOffset, bidirectional, maxDistance })
+  const { data } = relativePositionBias(numbers, lengths[0], lengths[1], {
+    queryOffset: first,
+    bidirectional,
+    maxDistance
+  })
   const ids = { data: Int32Array.from(data), shape: [data.length] }
   return recorder.transpose(recorder.embedding(table, ids), [1, 0])
 }
+
+/** The longest of packed sequences. @param {Int32Array} starts */
+const longest = (starts) =>
+  starts.reduce((most, start, at) => (at === 0 ? 0 : Math.max(most, start - starts[at - 1])), 0)
 
 /**
  * The options of the operation: those of the call, over those of the layer.
@@ -361,9 +385,13 @@ export function crossBlock(recorder, parameters, config, [x, context], call) {
   const dropout = rowDropout(recorder, config, x, call)
   const sublayer = sublayers(recorder, parameters, { kind: config.norm, epsilon: config.epsilon }, config.normFirst)
   const { seed } = call.scalars
-  const crossing = { scalars: { seed }, arrays: { kvLengths: call.contextLengths }, isTraining: call.isTraining }
+  // The keys of packed sequences are those of the context.
+  const { cuSeqlens, cuSeqlensKeys, ...others } = call.arrays
+  const own = { ...call, arrays: { ...others, cuSeqlens } }
+  const arrays = { kvLengths: call.contextLengths, cuSeqlens, cuSeqlensKeys }
+  const crossing = { scalars: { seed }, arrays, isTraining: call.isTraining }
   const attended = sublayer('norm1', x, (query) =>
-    dropout(multiHead(recorder, parameters.below('self_attn.'), config.attention, { query }, call), 0)
+    dropout(multiHead(recorder, parameters.below('self_attn.'), config.attention, { query }, own), 0)
   )
   const cross = parameters.below('multihead_attn.')
   const crossed = sublayer('norm2', attended, (query) =>

@@ -10,11 +10,12 @@ import { createVjp } from './vjp.js'
 /** @param {import('../runtime/backend.js').Backend} backend */
 export function createTraining(backend) {
   const api = createApi(backend)
+  const { vjp, evaluate } = createVjp(backend, api)
   return {
     ...api,
-    vjp: createVjp(backend, api),
+    vjp,
     ...createOptimizers(backend),
-    ...createLora(backend, api),
+    ...createLora(backend, api, evaluate),
     crossEntropy,
     meanSquaredError,
     cosineLoss,

@@ -6,6 +6,7 @@ import { crossBlock, decoderBlock, encoderBlock, latentAttention, multiHead } fr
 import { describe, fault } from '../checks/errors.js'
 import { readOptions, refuseMore } from '../checks/options.js'
 import { checkIntegers } from '../checks/tensor.js'
+import { throwIfAborted } from '../runtime/async/watch.js'
 import { lengthOf, rotaries } from '../face/layers.js'
 
 /** @typedef {import('./recorder.js').Recorder} Recorder */
@@ -20,6 +21,7 @@ import { lengthOf, rotaries } from '../face/layers.js'
  * @property {import('../runtime/resident.js').Resident} resident
  * @property {Record<string, any>} config
  * @property {Parameters} parameters
+ * @property {import('../runtime/async/watch.js').Watch} [watch]  of an asynchronous forward pass
  */
 /**
  * Records a call of a layer. May be more lenient than the layer itself, which is called if this throws.
@@ -39,8 +41,9 @@ const SCALARS = ['causal', 'queryOffset', 'window', 'scale', 'softcap', 'seed']
  * @param {unknown} options
  * @param {readonly string[]} without  array options that the layer does not have
  */
-function readCall(inputs, { layer, resident }, tensors, options, without = []) {
-  const given = readOptions(options, undefined, ['positions', 'cache', 'contextLengths', 'contextCache'])
+function readCall(inputs, { layer, resident, watch }, tensors, options, without = []) {
+  const given = readOptions(options, watch, ['positions', 'cache', 'contextLengths', 'contextCache'])
+  throwIfAborted(watch?.signal)
   for (const name of /** @type {const} */ (['cache', 'contextCache'])) {
     if (given[name] !== undefined) throw fault('OPTION', name, 'none: a cache has no gradient', describe(given[name]))
   }
@@ -95,8 +98,6 @@ const blockOver =
 function transformerDecoder(recorder, inputs, target, [x, context, options]) {
   const pair = /** @type {[Value, Value]} */ ([inputs.tensor('x', x), inputs.tensor('context', context)])
   const call = readCall(inputs, target, [pair[0]], options)
-  if (call.arrays.cuSeqlens)
-    throw fault('OPTION', 'cuSeqlens', 'none: with a context, it has no gradient yet', 'an array')
   return crossBlock(recorder, target.parameters, target.config, pair, call)
 }
 

@@ -1,12 +1,16 @@
-// Low-rank adapters (Hu et al. 2021): each adds `alpha / rank · B A` to a projection whose own weight is frozen. The layer
-// itself holds the sums, so that it runs as any other.
+// Low-rank adapters (Hu et al. 2021): each adds `alpha / rank · B A` to a projection whose own weight is frozen. A layer of
+// 32-bit floats holds the sums, so that it runs as any other. Weights of 16 or 8 bits stay as they are: there, `forward`
+// computes the products of the adapters beside those of the weights.
 
 import { transpose } from '../face/arrange.js'
-import { describe, fault, isArray, isObject } from '../checks/errors.js'
+import { AttentionError, describe, fault, isArray, isObject } from '../checks/errors.js'
 import { pickOptions } from '../checks/options.js'
 import { allocateTensor, checkTensor, formatShape } from '../checks/tensor.js'
+import { Callable } from '../face/callable.js'
 import { Layer, overlays, residentOf } from '../face/layers.js'
 import { FAMILIES, itemsOf } from '../names/items.js'
+import { widen } from '../numbers/convert.js'
+import { Watch } from '../runtime/async/watch.js'
 import { encodeState } from '../weights/state.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
@@ -27,10 +31,14 @@ import { encodeState } from '../weights/state.js'
 
 const ROLES = ['query', 'key', 'value', 'output', 'up', 'gate', 'down']
 
-/** The adapters of a layer, and its frozen parameters. @typedef {{ adapters: Adapter[], scale: number, base: Record<string, Checked> }} Adapted */
+/** A parameter in its own type. @typedef {Checked | import('../checks/tensor.js').CheckedWeight} Entry */
+
+/** The adapters of a layer, and its frozen parameters. @typedef {{ adapters: Adapter[], scale: number, base: Record<string, Entry> }} Adapted */
 
 /** @type {WeakMap<object, Adapted>} */
 export const adapted = new WeakMap()
+
+const FORWARD = /** @type {const} */ (['forward', 'forwardAsync'])
 
 /** The names of each role's module outside of joint matrices. */
 const MODULES = /** @type {Record<string, string[]>} */ ({
@@ -46,7 +54,7 @@ const MODULES = /** @type {Record<string, string[]>} */ ({
 /**
  * The projections of a layer, by its parameters.
  *
- * @param {Record<string, Checked>} state
+ * @param {Record<string, Entry>} state
  * @param {Record<string, any>} config
  * @returns {Place[]}
  */
@@ -120,11 +128,22 @@ function readOptions(options) {
   return { rank: Number(rank), scale: alpha / Number(rank), targets: names, seed }
 }
 
+/** The type of a parameter; 32-bit floats may have none. @param {Entry} entry */
+const typeOf = (entry) => ('type' in entry ? entry.type : 'f32')
+
+/**
+ * Returns true if the layer itself holds the sums.
+ *
+ * @param {Pick<Adapted, 'adapters' | 'base'>} own
+ */
+const isSummed = ({ adapters, base }) => adapters.every(({ name }) => typeOf(base[name]) === 'f32')
+
 /**
  * @param {Backend} backend
  * @param {Record<string, any>} api
+ * @param {import('./vjp.js').Evaluate} evaluate
  */
-export function createLora(backend, api) {
+export function createLora(backend, api, evaluate) {
   /** @param {unknown} layer */
   function checkLayer(layer) {
     if (!isObject(layer) || !(layer instanceof Layer)) throw fault('DTYPE', 'layer', 'a Layer', describe(layer))
@@ -140,21 +159,48 @@ export function createLora(backend, api) {
   }
 
   /**
-   * Loads the sums of the frozen weights and the adapters.
+   * Loads the sums of the frozen weights and the adapters, in the type of the weights.
    *
    * @param {Resident} resident
-   * @param {readonly Adapter[]} adapters
-   * @param {{ scale: number, base: Record<string, Checked> }} frozen
+   * @param {Adapted} own
    */
-  function loadSums(resident, adapters, { scale, base }) {
+  function loadSums(resident, { adapters, scale, base }) {
     const state = { ...base }
     for (const { name, start, columns, a, b } of adapters) {
       const product = api.linear(b, transpose(a)).data
-      if (state[name] === base[name]) state[name] = { data: base[name].data.slice(), shape: base[name].shape }
+      if (state[name] === base[name]) {
+        const entry = /** @type {import('../checks/tensor.js').CheckedWeight} */ (base[name])
+        state[name] = { data: widen({ ...entry, type: typeOf(entry) }).slice(), shape: entry.shape }
+      }
       const { data } = state[name]
       for (let index = 0; index < product.length; index++) data[start * columns + index] += scale * product[index]
     }
     resident.load(encodeState(state, undefined, () => resident.layout()))
+  }
+
+  /**
+   * Lets a layer compute with its frozen weights and its adapters.
+   *
+   * @param {Layer<any>} layer
+   */
+  function replaceForward(layer) {
+    const methods = {
+      forward: (/** @type {unknown[]} */ ...given) => evaluate(layer, undefined, given),
+      async forwardAsync(/** @type {unknown[]} */ ...given) {
+        const watch = new Watch()
+        try {
+          const result = evaluate(layer, watch, given)
+          watch.onProgress?.(1)
+          return result
+        } catch (error) {
+          // The call of a layer without adapters words its errors.
+          const isOther = error instanceof AttentionError && !error.expected?.startsWith('none: ')
+          if (isOther) await Callable.prototype.forwardAsync.apply(layer, /** @type {any} */ (given))
+          throw error
+        }
+      }
+    }
+    for (const name of FORWARD) Object.defineProperty(layer, name, { value: methods[name], configurable: true })
   }
 
   /**
@@ -209,8 +255,10 @@ export function createLora(backend, api) {
       })
       return /** @type {Adapter} */ ({ ...adapter, ...Object.fromEntries(loaded) })
     })
-    loadSums(resident, adapters, own)
-    adapted.set(layer, { ...own, adapters })
+    resident.use()
+    const next = { ...own, adapters }
+    if (isSummed(next)) loadSums(resident, next)
+    adapted.set(layer, next)
   }
 
   /**
@@ -222,7 +270,7 @@ export function createLora(backend, api) {
     const { rank, scale, targets, seed } = readOptions(options)
     if (adapted.has(checked)) throw fault('OPTION', 'layer', 'a layer without adapters', 'one that has them')
     const resident = residentOf(checked)
-    const base = /** @type {Record<string, Checked>} */ (checked.stateDict({ type: 'own' }))
+    const base = /** @type {Record<string, Entry>} */ (checked.stateDict({ type: 'own' }))
     const places = placesOf(base, resident.layout().config).filter(({ key }) =>
       targets.includes(key.replace(/^\w+\./, ''))
     )
@@ -232,8 +280,6 @@ export function createLora(backend, api) {
       }
     }
     const adapters = places.map((place, at) => {
-      const type = /** @type {any} */ (base[place.name]).type
-      if (type !== undefined) throw fault('DTYPE', 'layer', 'projections of 32-bit floats', type)
       // Drawn as the weight of torch.nn.Linear, which is Kaiming-uniform.
       const drawn = new api.Linear({
         inFeatures: place.columns,
@@ -245,7 +291,9 @@ export function createLora(backend, api) {
       drawn.dispose()
       return { ...place, a, b: allocateTensor('adapter', [place.rows, rank]) }
     })
-    adapted.set(checked, { adapters, scale, base })
+    const own = { adapters, scale, base }
+    adapted.set(checked, own)
+    if (!isSummed(own)) replaceForward(checked)
     overlays.set(checked, {
       stateDict: (given) => stateDict(checked, given),
       loadStateDict: (state, given) => loadStateDict(checked, state, given)
@@ -255,8 +303,15 @@ export function createLora(backend, api) {
   /** @param {unknown} layer */
   function mergeLora(layer) {
     const checked = checkLayer(layer)
-    residentOf(checked).use()
-    if (!adapted.delete(checked)) throw fault('OPTION', 'layer', 'a layer with adapters', 'one without')
+    const resident = residentOf(checked)
+    resident.use()
+    const own = adapted.get(checked)
+    if (own === undefined) throw fault('OPTION', 'layer', 'a layer with adapters', 'one without')
+    if (!isSummed(own)) {
+      loadSums(resident, own)
+      for (const name of FORWARD) Reflect.deleteProperty(checked, name)
+    }
+    adapted.delete(checked)
     overlays.delete(checked)
   }
 

@@ -59,12 +59,16 @@ const encode = (options) => JSON.stringify(options)
 /** Integers that say which rows there are. @typedef {{ lengths?: Int32Array, cuSeqlens?: Int32Array }} Rows */
 
 export class Recorder {
-  #tape = new Tape()
+  #tape
   #backend
 
-  /** @param {Backend} backend */
-  constructor(backend) {
+  /**
+   * @param {Backend} backend
+   * @param {boolean} [keeps]  false for a forward pass alone
+   */
+  constructor(backend, keeps = true) {
     this.#backend = backend
+    this.#tape = new Tape(keeps)
   }
 
   get tape() {

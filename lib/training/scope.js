@@ -105,9 +105,11 @@ export class Parameters {
 
   /** @param {import('./lora.js').Adapted} adapted */
   static #adapted({ base, adapters, scale }) {
-    const parameters = new Parameters(
-      new Map(Object.entries(base).map(([name, tensor]) => [name, Value.constant(tensor)]))
-    )
+    const frozen = Object.entries(base).map(([name, entry]) => {
+      const isTyped = 'type' in entry && entry.type !== 'f32'
+      return /** @type {const} */ ([name, isTyped ? new Frozen(entry) : Value.constant(/** @type {Checked} */ (entry))])
+    })
+    const parameters = new Parameters(new Map(frozen))
     for (const { key, module, a, b } of adapters) {
       const [down, up] = [new Value(a, true), new Value(b, true)]
       parameters.#adapters.set(key, { down, up, scale: Value.constant({ data: Float32Array.of(scale), shape: [1] }) })

@@ -34,6 +34,12 @@ export class Value {
 export class Tape {
   /** @type {Step[]} */
   #steps = []
+  #keeps
+
+  /** @param {boolean} keeps  false if there is no backward pass */
+  constructor(keeps) {
+    this.#keeps = keeps
+  }
 
   /**
    * Records a step. Steps whose inputs need no gradient are not kept.
@@ -46,7 +52,7 @@ export class Tape {
   record(inputs, outputs, pull) {
     const isNeeded = inputs.some((input) => input?.isNeeded)
     const values = outputs.map((output) => new Value(output, isNeeded))
-    if (isNeeded) this.#steps.push({ inputs, outputs: values, pull })
+    if (isNeeded && this.#keeps) this.#steps.push({ inputs, outputs: values, pull })
     return values
   }
 

@@ -3,11 +3,12 @@
 import { AttentionError, describe, fault, isArray, isFunction, isObject } from '../checks/errors.js'
 import { checkTensor, formatShape } from '../checks/tensor.js'
 import { pickOptions } from '../checks/options.js'
-import { residents } from '../face/callable.js'
+import { Callable, residents } from '../face/callable.js'
 import { Layer, disposeSymbol, residentOf } from '../face/layers.js'
 import { Watch, throwIfAborted, watchOf } from '../runtime/async/watch.js'
 import { FUNCTIONS } from './functions.js'
 import { LAYERS } from './layers.js'
+import { adapted } from './lora.js'
 import { SPACE_FUNCTIONS, attentionObject, hyperbolicAttention, linearAttention, spaceFunction } from './mechanisms.js'
 import { Recorder } from './recorder.js'
 import { Inputs, Parameters } from './scope.js'
@@ -22,6 +23,7 @@ import { Value } from './tape.js'
  * @typedef {object} Plan
  * @property {Resident} [resident]
  * @property {() => Parameters} [parameters]
+ * @property {() => unknown} [state]  the adapters, which change apart from the resident part
  * @property {(recorder: Recorder, inputs: Inputs, parameters: Parameters) => Value} record
  * @property {() => unknown} call
  */
@@ -30,6 +32,12 @@ import { Value } from './tape.js'
  * The gradients of a call.
  *
  * @typedef {{ inputs: Record<string, Checked | Checked[]>, parameters: Record<string, Checked> }} AllGradients
+ */
+
+/**
+ * Computes the output of a layer by its parts, without a backward pass. An asynchronous call has a `watch`.
+ *
+ * @typedef {(layer: object, watch: Watch | undefined, args: readonly unknown[]) => { output: Checked }} Evaluate
  */
 
 const NO_PARAMETERS = new Parameters(new Map())
@@ -53,9 +61,10 @@ export function createVjp(backend, api) {
   /**
    * @param {object} layer
    * @param {readonly unknown[]} args
+   * @param {Watch} [watch]
    * @returns {Plan}
    */
-  function planLayer(layer, args) {
+  function planLayer(layer, args, watch) {
     const resident = residentOf(/** @type {any} */ (layer))
     if (!resident.isOf(backend)) throw ofAnother('a layer')
     const { operation, config } = resident.layout()
@@ -64,8 +73,11 @@ export function createVjp(backend, api) {
     return {
       resident,
       parameters: () => Parameters.of(layer, resident),
-      record: (recorder, inputs, parameters) => trace(recorder, inputs, { layer, resident, config, parameters }, args),
-      call: () => /** @type {any} */ (layer).forward(...args)
+      state: () => adapted.get(layer),
+      record: (recorder, inputs, parameters) =>
+        trace(recorder, inputs, { layer, resident, config, parameters, ...(watch && { watch }) }, args),
+      // With adapters, the layer's own method may be another. That of an asynchronous call words its errors itself.
+      call: () => watch ?? Callable.prototype.forward.apply(layer, /** @type {any} */ (args))
     }
   }
 
@@ -137,38 +149,63 @@ export function createVjp(backend, api) {
   }
 
   /**
-   * @param {unknown} target
-   * @param {...unknown} args
+   * @param {Plan} plan
+   * @param {Recorder} recorder
+   * @param {Inputs} inputs
+   * @param {Parameters} parameters
+   * @returns {Value}
    */
-  function vjp(target, ...args) {
-    const { resident, parameters: read, record, call } = plan(target, args)
-    const recorder = new Recorder(backend)
-    const inputs = new Inputs()
-    const version = resident?.version
-    const parameters = read?.() ?? NO_PARAMETERS
-    /** @type {Value} */
-    let output
+  function recordPlan({ record, call }, recorder, inputs, parameters) {
     try {
-      output = record(recorder, inputs, parameters)
+      const output = record(recorder, inputs, parameters)
       const { unused } = parameters
       if (unused !== undefined) throw fault('OPTION', unused, 'none: this parameter has no gradient yet', 'a parameter')
+      return output
     } catch (error) {
       // The call itself words its errors for its caller; only options without gradient are refused here.
       if (error instanceof AttentionError && !isRefusal(error)) call()
       throw error
     }
+  }
+
+  /** @type {Evaluate} */
+  function evaluate(layer, watch, args) {
+    const planned = planLayer(layer, args, watch)
+    const parameters = planned.parameters?.() ?? NO_PARAMETERS
+    try {
+      const { data, shape } = recordPlan(planned, new Recorder(backend, false), new Inputs(), parameters)
+      return { output: { data, shape: [...shape] } }
+    } catch (error) {
+      if (!(error instanceof AttentionError && isRefusal(error))) throw error
+      const expected = 'none: with adapters over weights of 16 or 8 bits, a layer computes its output alone'
+      throw fault('OPTION', String(error.argument), expected, String(error.actual))
+    }
+  }
+
+  /**
+   * @param {unknown} target
+   * @param {...unknown} args
+   */
+  function vjp(target, ...args) {
+    const planned = plan(target, args)
+    const { resident, state } = planned
+    const recorder = new Recorder(backend)
+    const inputs = new Inputs()
+    const [version, adapters] = [resident?.version, state?.()]
+    const parameters = planned.parameters?.() ?? NO_PARAMETERS
+    const output = recordPlan(planned, recorder, inputs, parameters)
     const check = () => {
-      if (resident !== undefined && resident.version !== version) {
+      if (resident !== undefined && (resident.version !== version || state?.() !== adapters)) {
         throw spent('this', 'a layer with the parameters of the call', 'a layer whose parameters were changed since')
       }
     }
     return new Vjp(recorder, output, { inputs, parameters, check })
   }
 
-  return vjp
+  return { vjp, evaluate }
 }
 
-/** @param {AttentionError} error */
+/** Returns true for an option that has no gradient. @param {AttentionError} error */
 const isRefusal = ({ expected = '' }) => expected.startsWith('none: ')
 
 /**
