@@ -14,7 +14,7 @@
  *
  * @module @ruvector/attention/models
  */
-import type { Attention, Layer, Tensor, WeightType, openSafetensors } from './index.js'
+import type { AsyncOptions, Attention, Integers, Layer, Tensor, WeightType, openSafetensors } from './index.js'
 
 /** A task that models perform on texts. */
 export type Task = 'embed' | 'rerank' | 'classify' | 'generate'
@@ -188,6 +188,38 @@ export interface GgufFile extends AsyncDisposable {
  */
 export function openGguf(source: Uint8Array | Parameters<typeof openSafetensors>[0]): Promise<GgufFile>
 
+/** Options of {@link ModelEmbeddings}' `forward`. */
+export interface EmbeddingsOptions {
+  /** The type of each token. Default: 0. */
+  types?: ArrayLike<number> | Integers | Tensor<Int32Array> | null | undefined
+  /** The position of each token. Default: counted from 0 in each text. */
+  positions?: ArrayLike<number> | Integers | Tensor<Int32Array> | null | undefined
+  /** The first token of each packed text, and the number of all tokens at the end. */
+  cuSeqlens?: ArrayLike<number> | Integers | Tensor<Int32Array> | null | undefined
+}
+
+/**
+ * The part of a model before its layers: the sum of word, position and type embeddings, or of the patches of images and
+ * their positions, scaled, normalized and projected as the family does. Parameters have the names of the checkpoint,
+ * below the prefix of the base model, and stay in JavaScript's memory.
+ */
+export interface ModelEmbeddings extends Layer {
+  /** The sizes of the tables. */
+  readonly config: Readonly<Record<string, unknown>>
+  /**
+   * The rows that enter the first layer: `[1,L,M]` for the tokens of one text, or of packed texts; `[B,L,M]` for ids
+   * `[B,L]`; `[B,patches,M]` for images `[B,C,H,W]`.
+   *
+   * @throws {AttentionError} `DOMAIN` for an id, type or position beyond its table; `SHAPE`; `DTYPE`; `OPTION`; `DISPOSED`
+   */
+  forward(input: ArrayLike<number> | Integers | Tensor<Int32Array> | Tensor, options?: EmbeddingsOptions | null): Tensor
+  /** The same as a promise; computed on the calling thread. */
+  forwardAsync(
+    input: ArrayLike<number> | Integers | Tensor<Int32Array> | Tensor,
+    options?: (EmbeddingsOptions & AsyncOptions) | null
+  ): Promise<Tensor>
+}
+
 /** A model in memory; {@link loadModel} makes it. All calls but `generate` run off the calling thread. */
 export class Model implements Disposable {
   private constructor()
@@ -203,7 +235,12 @@ export class Model implements Disposable {
   readonly bytes: number
   /** The type of the matrices. */
   readonly type: WeightType
-  /** The transformer layers, in order. */
+  /** The part before the layers: of texts, or of images in a model that has no texts. */
+  readonly embeddings: ModelEmbeddings
+  /**
+   * The transformer layers, in order. With `embeddings`, they are the parts to look into and to train: `vjp` of
+   * `@ruvector/attention/training` takes each of them from a model that was loaded with that entry's API as `attention`.
+   */
   readonly layers: readonly Layer[]
 
   /**

@@ -9,7 +9,7 @@ import { encodeConfig, pickOptions, readOptions, withDefaults } from '../checks/
 import { toFamilyNames } from '../names/translate.js'
 import { lengthOfPositions } from './rotary.js'
 import { checkRotary, readRotaryOptions } from './rotary-options.js'
-import { Resident } from '../runtime/resident.js'
+import { Holder, Resident } from '../runtime/resident.js'
 import { widen } from '../numbers/convert.js'
 import { encodeState } from '../weights/state.js'
 import { checkTensor, elements } from '../checks/tensor.js'
@@ -45,6 +45,9 @@ export let residentOf
  */
 export const overlays = new WeakMap()
 
+/** The method that records a call for its gradients, of layers that no operation of a backend creates. */
+export const recorded = Symbol('recorded')
+
 /**
  * @template [Result=AttentionOutput]
  * @extends {Callable<Result>}
@@ -61,7 +64,7 @@ export class Layer extends Callable {
    */
   constructor(resident, prepare) {
     super(/** @type {import('./callable.js').Prepare<Result>} */ (prepare))
-    if (!(resident instanceof Resident)) throw new TypeError('Layer is abstract; use one of its subclasses')
+    if (!(resident instanceof Holder)) throw new TypeError('Layer is abstract; use one of its subclasses')
     this.#resident = resident
   }
 

@@ -1,17 +1,23 @@
-// From tokens or pixels to the rows that enter the first layer.
+// From tokens to the rows that enter the first layer.
 
-import { describe, fault, isArray } from '../checks/errors.js'
-import { arrayType } from '../checks/tensor.js'
+import { describe, fault } from '../checks/errors.js'
+import { pickOptions, refuseMore } from '../checks/options.js'
+import { checkIntegers, formatShape } from '../checks/tensor.js'
+import { Layer, recorded } from '../face/layers.js'
+import { throwIfAborted } from '../runtime/async/watch.js'
 
 /** @typedef {import('../../index.d.ts').Attention} Attention */
+/** @typedef {import('./tables.js').Tables} Tables */
 /** @typedef {{ data: Float32Array, shape: number[] }} Matrix */
 /** A norm's parameters. @typedef {{ weight: Matrix, bias?: Matrix, epsilon: number }} Norm */
 /** A weight with its bias. @typedef {{ weight: import('../../index.d.ts').Weight, bias?: Matrix }} Projection */
+/** A weight and its bias by name. @typedef {{ weight: string, bias?: string }} Names */
 /**
  * Packed texts: ids and types of all tokens, and where each text starts; the last entry is the number of tokens.
  *
  * @typedef {{ ids: Int32Array, types: Int32Array, starts: Int32Array }} Packed
  */
+/** The tokens of a call, each with its type and its position. @typedef {{ ids: Int32Array, types: Int32Array, positions: Int32Array }} Placed */
 
 /**
  * @param {Attention} attention
@@ -20,22 +26,93 @@ import { arrayType } from '../checks/tensor.js'
  */
 export const project = (attention, x, { weight, bias }) => /** @type {Matrix} */ (attention.linear(x, weight, bias))
 
+/** The first part of a network: it computes on the calling thread, from parameters in JavaScript's memory. */
+export class FirstLayer extends Layer {
+  /**
+   * @param {Tables} tables
+   * @param {(layer: any, ...args: any[]) => Matrix} forward
+   * @param {readonly string[]} names  of its options
+   */
+  constructor(tables, forward, names = []) {
+    super(/** @type {any} */ (tables), (layer, watch, input, options, ...more) => {
+      refuseMore('forward', more)
+      const { signal, onProgress, ...given } = pickOptions(options, [
+        ...names,
+        ...(watch ? ['signal', 'onProgress'] : [])
+      ])
+      if (signal !== undefined) watch?.take('signal', signal)
+      if (onProgress !== undefined) watch?.take('onProgress', onProgress)
+      tables.use()
+      const run = () => /** @type {any} */ (forward(layer, input, given))
+      const later = async () => {
+        throwIfAborted(watch?.signal)
+        const output = run()
+        watch?.onProgress?.(1)
+        return output
+      }
+      return /** @type {any} */ ({ run, later })
+    })
+    this.tables = tables
+  }
+
+  /** A norm or a projection of the tables. @param {Names} names */
+  part({ weight, bias }) {
+    const { tables } = this
+    return { weight: tables.tensor(weight), ...(bias !== undefined && { bias: tables.tensor(bias) }) }
+  }
+}
+
+/**
+ * The names of a `TokenEmbeddings`' parameters, and its settings.
+ *
+ * @typedef {object} Settings
+ * @property {string} words
+ * @property {string} [positions]
+ * @property {string} [types]
+ * @property {Names} [norm]
+ * @property {Names} [projection]
+ * @property {number} firstPosition  the row of a text's first token
+ * @property {number} scale  of the words
+ * @property {number} epsilon
+ */
+
 /** The sum of word, position and type embeddings, scaled, normalized and projected. */
-export class TokenEmbeddings {
-  /** @type {Matrix | undefined} */ positions
-  /** @type {Matrix | undefined} */ types
-  /** @type {Norm | undefined} */ norm
-  /** @type {Projection | undefined} */ projection
-  firstPosition = 0
-  scale = 1
+export class TokenEmbeddings extends FirstLayer {
+  #attention
+  #settings
 
   /**
    * @param {Attention} attention
-   * @param {import('../../index.d.ts').Weight} words
+   * @param {Tables} tables
+   * @param {Settings} settings
    */
-  constructor(attention, words) {
-    this.attention = attention
-    this.words = words
+  constructor(attention, tables, settings) {
+    super(tables, (/** @type {TokenEmbeddings} */ layer, ids, options) => layer.#forward(ids, options), [
+      'types',
+      'positions',
+      'cuSeqlens'
+    ])
+    this.#attention = attention
+    this.#settings = settings
+  }
+
+  /** The table of words. */
+  get words() {
+    return this.tables.get(this.#settings.words)
+  }
+
+  get config() {
+    const { words, positions, types, projection } = this.#settings
+    const rows = (/** @type {string | undefined} */ name) => (name === undefined ? 0 : this.tables.get(name).shape[0])
+    const { shape, ...weight } = this.tables.get(words)
+    return Object.freeze({
+      numEmbeddings: shape[0],
+      embeddingDim: shape[1],
+      modelDim: projection ? rows(projection.weight) : shape[1],
+      numPositions: Math.max(rows(positions) - this.#settings.firstPosition, 0),
+      numTypes: rows(types),
+      weightType: 'type' in weight ? weight.type : 'f32'
+    })
   }
 
   /**
@@ -44,180 +121,145 @@ export class TokenEmbeddings {
    * @returns {Matrix}
    */
   run({ ids, types, starts }, past = 0) {
-    const [count, size] = this.words.shape
-    const wrong = ids.find((id) => !(id >= 0 && id < count))
-    if (wrong !== undefined) throw fault('DOMAIN', 'ids', `integers from 0 to ${count - 1}`, `${wrong}`)
-    const { data } = /** @type {Matrix} */ (this.attention.embedding(this.words, ids))
-    if (this.scale !== 1) for (let i = 0; i < data.length; i++) data[i] *= this.scale
-    for (let text = 0; text + 1 < starts.length; text++) {
-      for (let at = starts[text]; at < starts[text + 1]; at++) {
-        const row = data.subarray(at * size, (at + 1) * size)
-        if (this.positions) addRow(row, this.positions, this.firstPosition + past + at - starts[text], 'positions')
-        if (this.types) addRow(row, this.types, types[at], 'types')
-      }
-    }
-    let x = /** @type {Matrix} */ ({ data, shape: [ids.length, size] })
-    if (this.norm) x = /** @type {Matrix} */ (this.attention.layerNorm(x, this.norm))
-    return this.projection ? project(this.attention, x, this.projection) : x
+    return this.#compute({ ids, types, positions: positionsOf(starts, past) })
+  }
+
+  /** @param {Placed} placed @returns {Matrix} */
+  #compute(placed) {
+    const { positions, types, norm, projection, scale, epsilon } = this.#settings
+    const { ids } = placed
+    this.#check(placed)
+    const table = this.words
+    const { data } = /** @type {Matrix} */ (this.#attention.embedding(table, ids))
+    if (scale !== 1) for (let i = 0; i < data.length; i++) data[i] *= scale
+    if (positions) addRows(data, this.tables.tensor(positions), this.#rowsOf(placed))
+    if (types) addRows(data, this.tables.tensor(types), placed.types)
+    let x = /** @type {Matrix} */ ({ data, shape: [ids.length, table.shape[1]] })
+    if (norm) x = /** @type {Matrix} */ (this.#attention.layerNorm(x, { ...this.part(norm), epsilon }))
+    return projection ? project(this.#attention, x, this.part(projection)) : x
+  }
+
+  /** The rows of the table of positions. @param {Placed} placed */
+  #rowsOf({ positions }) {
+    const { firstPosition } = this.#settings
+    return firstPosition === 0 ? positions : positions.map((position) => position + firstPosition)
+  }
+
+  /** @param {Placed} placed */
+  #check({ ids, types, positions }) {
+    const { words, ...names } = this.#settings
+    const rows = (/** @type {string} */ name) => this.tables.get(name).shape[0]
+    checkRange('ids', ids, rows(words))
+    if (names.positions) checkRange('positions', positions, rows(names.positions) - names.firstPosition)
+    if (names.types) checkRange('types', types, rows(names.types))
+  }
+
+  /** @param {unknown} ids @param {Record<string, unknown>} options @returns {Matrix} */
+  #forward(ids, options) {
+    const { placed, shape } = readTokens(ids, options)
+    const { data, shape: rows } = this.#compute(placed)
+    return { data, shape: [...shape, rows[1]] }
+  }
+
+  /**
+   * Records a call of `forward`.
+   *
+   * @param {import('../training/recorder.js').Recorder} recorder
+   * @param {unknown} _inputs  tokens have no gradients
+   * @param {{ parameters: import('../training/scope.js').Parameters }} target
+   * @param {readonly unknown[]} args
+   */
+  [recorded](recorder, _inputs, { parameters }, [ids, options, ...more]) {
+    refuseMore('forward', more)
+    const { placed, shape } = readTokens(ids, pickOptions(options, ['types', 'positions', 'cuSeqlens']))
+    this.#check(placed)
+    const { words, positions, types, norm, projection, scale, epsilon } = this.#settings
+    const value = (/** @type {string | undefined} */ name) =>
+      /** @type {import('../training/tape.js').Value} */ (name === undefined ? undefined : parameters.value(name))
+    const rowsOf = (/** @type {any} */ table, /** @type {Int32Array} */ data) =>
+      recorder.embedding(table, { data, shape })
+    let x = rowsOf(parameters.matrix(words), placed.ids)
+    if (scale !== 1) x = recorder.multiply(x, recorder.constant({ data: Float32Array.of(scale), shape: [1] }))
+    if (positions) x = recorder.add(x, rowsOf(value(positions), this.#rowsOf(placed)))
+    if (types) x = recorder.add(x, rowsOf(value(types), placed.types))
+    if (norm) x = recorder.norm('layer', x, { weight: value(norm.weight), bias: value(norm.bias) }, epsilon)
+    return projection ? recorder.linear(x, value(projection.weight), value(projection.bias)) : x
   }
 }
 
 /**
- * @param {Float32Array} row
+ * The position of each token of packed texts.
+ *
+ * @param {Int32Array} starts
+ * @param {number} past  tokens before those of each text
+ */
+function positionsOf(starts, past) {
+  const positions = new Int32Array(starts[starts.length - 1])
+  for (let text = 0; text + 1 < starts.length; text++) {
+    for (let at = starts[text]; at < starts[text + 1]; at++) positions[at] = past + at - starts[text]
+  }
+  return positions
+}
+
+/**
+ * Adds a row of a table to each row.
+ *
+ * @param {Float32Array} data
  * @param {Matrix} table
- * @param {number} index
- * @param {string} argument
+ * @param {Int32Array} rows
  */
-function addRow(row, { data, shape: [count, size] }, index, argument) {
-  if (!(index >= 0 && index < count)) {
-    throw fault('DOMAIN', argument, `integers from 0 to ${count - 1}`, `${index}`)
+function addRows(data, { data: table, shape: [, size] }, rows) {
+  for (let row = 0, at = 0; row < rows.length; row++) {
+    for (let from = rows[row] * size, end = from + size; from < end; from++, at++) data[at] += table[from]
   }
-  for (let i = 0; i < size; i++) row[i] += data[index * size + i]
 }
 
-/** The projected patches of an image after a class token, with their positions, normalized. */
-export class PatchEmbeddings {
-  /** The row before the patches, `[M]`. @type {Float32Array | undefined} */ classToken
-  /** @type {Norm | undefined} */ norm
-  /** True to interpolate the positions of images of another size, as DINOv2 does. */
-  isResized = false
+/** @param {string} argument @param {Int32Array} rows @param {number} count */
+function checkRange(argument, rows, count) {
+  const wrong = rows.find((row) => !(row >= 0 && row < count))
+  if (wrong !== undefined) throw fault('DOMAIN', argument, `integers from 0 to ${count - 1}`, `${wrong}`)
+}
 
-  /**
-   * @param {Attention} attention
-   * @param {{ weight: Matrix, bias?: Matrix }} patches  the weight is a convolution's, `[M,C,height,width]`
-   * @param {Matrix} positions  `[1 + patches, M]`, or `[patches, M]` without a class token
-   * @param {readonly [number, number]} imageSize  height and width
-   */
-  constructor(attention, { weight, bias }, positions, imageSize) {
-    const [size, channels, ...kernel] = weight.shape
-    const shape = [size, channels * kernel[0] * kernel[1]]
-    this.attention = attention
-    this.channels = channels
-    this.kernel = kernel
-    this.imageSize = imageSize
-    this.projection = { weight: { data: weight.data, shape }, ...(bias && { bias }) }
-    this.positions = positions
+/**
+ * The tokens of a call of `forward`: those of one text, of texts of one length, or of packed texts.
+ *
+ * @param {unknown} given
+ * @param {Record<string, unknown>} options
+ */
+function readTokens(given, { types, positions, cuSeqlens }) {
+  const { data: ids, shape } = checkIntegers('ids', given)
+  if (shape.length !== 1 && shape.length !== 2) {
+    throw fault('SHAPE', 'ids', 'a list, or a tensor [B, L]', formatShape(shape))
   }
-
-  /**
-   * Throws if the positions are not as many as the patches of an image.
-   *
-   * @param {string} name  of the entry
-   */
-  checked(name) {
-    const [rows, columns] = this.#grid(this.imageSize)
-    const count = rows * columns + this.#first
-    if (this.positions.shape[0] === count) return this
-    throw fault('SHAPE', name, `${count} rows, for images of ${this.imageSize.join('×')}`, `${this.positions.shape[0]}`)
+  const [count, length] = shape.length === 1 ? [1, ids.length] : shape
+  const own = (/** @type {string} */ name, /** @type {unknown} */ value) => {
+    const { data } = checkIntegers(name, value)
+    if (data.length === ids.length) return data
+    throw fault('SHAPE', name, `${ids.length} integers, one for each token`, `${data.length}`)
   }
-
-  /**
-   * Checks the caller's pixels, and returns their number of rows per image.
-   *
-   * @param {any} pixels
-   */
-  check(pixels) {
-    const [height, width] = this.imageSize
-    const sizes = this.isResized ? 'height, width' : `${height}, ${width}`
-    const expected = `a tensor [images, ${this.channels}, ${sizes}]`
-    if (arrayType(pixels?.data) !== 'Float32Array' || !isArray(pixels.shape)) {
-      throw fault('DTYPE', 'pixels', expected, describe(pixels))
-    }
-    const [, channels, ...actual] = /** @type {number[]} */ (pixels.shape)
-    const isFit = this.isResized
-      ? actual.length === 2 && actual.every((length, axis) => length >= this.kernel[axis])
-      : actual.length === 2 && actual[0] === height && actual[1] === width
-    if (pixels.shape.length !== 4 || channels !== this.channels || !isFit) {
-      throw fault('SHAPE', 'pixels', expected, `[${pixels.shape}]`)
-    }
-    const [rows, columns] = this.#grid(actual)
-    return rows * columns + this.#first
-  }
-
-  get #first() {
-    return this.classToken ? 1 : 0
-  }
-
-  /** The numbers of patches. @param {readonly number[]} size */
-  #grid(size) {
-    return size.map((length, axis) => Math.floor(length / this.kernel[axis]))
-  }
-
-  /**
-   * The rows of one image.
-   *
-   * @param {Matrix} pixels  `[1,C,H,W]`
-   * @returns {Matrix}
-   */
-  run(pixels) {
-    const { attention, kernel, classToken } = this
-    const { data: patches, shape } = attention.unfold(pixels, { kernel, stride: kernel })
-    const x = project(attention, { data: /** @type {any} */ (patches), shape: shape.slice(1) }, this.projection)
-    const size = x.shape[1]
-    const data = new Float32Array((x.shape[0] + this.#first) * size)
-    data.set(x.data, this.#first * size)
-    if (classToken) data.set(classToken)
-    const positions = this.#positionsOf(this.#grid(pixels.shape.slice(2)))
-    for (let i = 0; i < data.length; i++) data[i] += positions[i]
-    const rows = { data, shape: [data.length / size, size] }
-    return this.norm ? /** @type {Matrix} */ (attention.layerNorm(rows, this.norm)) : rows
-  }
-
-  /** @param {readonly number[]} grid  rows and columns of patches */
-  #positionsOf(grid) {
-    const { data, shape } = this.positions
-    const own = this.#grid(this.imageSize)
-    if (grid.every((length, axis) => length === own[axis])) return data
-    const size = shape[1]
-    const first = this.#first * size
-    const output = new Float32Array(first + grid[0] * grid[1] * size)
-    output.set(data.subarray(0, first))
-    output.set(resize(data.subarray(first), own, grid, size), first)
-    return output
+  const starts =
+    cuSeqlens === undefined
+      ? Int32Array.from({ length: count + 1 }, (_, text) => text * length)
+      : readStarts(cuSeqlens, count, ids.length)
+  return {
+    placed: {
+      ids,
+      types: types === undefined ? new Int32Array(ids.length) : own('types', types),
+      positions: positions === undefined ? positionsOf(starts, 0) : own('positions', positions)
+    },
+    shape: [count, length]
   }
 }
 
 /**
- * Bicubic interpolation of a grid of rows, as `torch.nn.functional.interpolate` with half-pixel centers.
- *
- * @param {Float32Array} table  `[height, width, size]`
- * @param {readonly number[]} from  height and width
- * @param {readonly number[]} to  the new height and width
- * @param {number} size
+ * @param {unknown} cuSeqlens
+ * @param {number} count  of the batch
+ * @param {number} length  in tokens
  */
-function resize(table, from, to, size) {
-  const [rows, columns] = [tapsOf(from[0], to[0]), tapsOf(from[1], to[1])]
-  const output = new Float32Array(to[0] * to[1] * size)
-  rows.forEach((vertical, row) => {
-    columns.forEach((horizontal, column) => {
-      const target = (row * to[1] + column) * size
-      for (const [y, upper] of vertical) {
-        for (const [x, left] of horizontal) {
-          const source = (y * from[1] + x) * size
-          for (let i = 0; i < size; i++) output[target + i] += upper * left * table[source + i]
-        }
-      }
-    })
-  })
-  return output
-}
-
-/**
- * The four places and weights of each new point, by Keys' kernel with a = −0.75.
- *
- * @param {number} from
- * @param {number} to
- * @returns {[number, number][][]}
- */
-function tapsOf(from, to) {
-  const a = -0.75
-  const near = (/** @type {number} */ x) => ((a + 2) * x - (a + 3)) * x * x + 1
-  const far = (/** @type {number} */ x) => ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-  return Array.from({ length: to }, (_, index) => {
-    const place = ((index + 0.5) * from) / to - 0.5
-    const base = Math.floor(place)
-    const t = place - base
-    const weights = [far(t + 1), near(t), near(1 - t), far(2 - t)]
-    return weights.map((weight, tap) => [Math.min(Math.max(base - 1 + tap, 0), from - 1), weight])
-  })
+function readStarts(cuSeqlens, count, length) {
+  if (count !== 1) throw fault('OPTION', 'cuSeqlens', 'one batch entry', `${count}`)
+  const { data } = checkIntegers('cuSeqlens', cuSeqlens)
+  const isRising = data.every((start, text) => start >= (data[text - 1] ?? 0))
+  if (isRising && data[0] === 0 && data[data.length - 1] === length) return data
+  throw fault('OPTION', 'cuSeqlens', `integers from 0 to ${length} that never fall`, describe(cuSeqlens))
 }

@@ -92,7 +92,7 @@ export class Head {
 
   /**
    * @param {import('./network.js').Parts} parts
-   * @param {import('../../index.d.ts').Weight | undefined} words  the weight of tied steps
+   * @param {import('./embeddings.js').TokenEmbeddings | undefined} words  the owner of the weight of tied steps
    * @param {number} numHeads
    */
   async load(parts, words, numHeads) {
@@ -207,7 +207,7 @@ const sum = (a, b) => ({ data: a.data.map((x, index) => x + b.data[index]), shap
 /**
  * @param {import('./network.js').Parts} parts
  * @param {{ linear: string, isTied?: boolean }} step
- * @param {import('../../index.d.ts').Weight | undefined} words
+ * @param {import('./embeddings.js').TokenEmbeddings | undefined} words
  * @returns {Promise<Projection>}
  */
 async function loadWords({ checkpoint, matrix }, { linear: name, isTied = false }, words) {
@@ -217,5 +217,11 @@ async function loadWords({ checkpoint, matrix }, { linear: name, isTied = false 
   }
   const bias =
     (await checkpoint.optional(`${name}.bias`)) ?? (await checkpoint.optional(name.replace(/[^.]*$/, 'bias')))
-  return { weight: words, ...(bias && { bias }) }
+  return {
+    // Training may replace it.
+    get weight() {
+      return words.words
+    },
+    ...(bias && { bias })
+  }
 }

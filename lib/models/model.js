@@ -78,6 +78,11 @@ export class Model {
     return labelCount(this.config) === 1 ? ['embed', 'rerank'] : ['embed', 'classify']
   }
 
+  get embeddings() {
+    const { texts, images } = this.#open().networks
+    return texts?.words ?? images?.patches
+  }
+
   get layers() {
     const { texts, images, answers } = this.#open().networks
     return [texts, images, answers].flatMap((network) => network?.layers ?? [])

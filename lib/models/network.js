@@ -1,8 +1,10 @@
 // A network on one backend: embeddings, layers, the last norm and the head, made from a checkpoint one part at a time.
 
 import { fault } from '../checks/errors.js'
-import { PatchEmbeddings, TokenEmbeddings } from './embeddings.js'
+import { TokenEmbeddings } from './embeddings.js'
 import { Head, mapped } from './head.js'
+import { PatchEmbeddings } from './patches.js'
+import { Tables } from './tables.js'
 
 /** @typedef {import('../../index.d.ts').Attention} Attention */
 /** @typedef {import('./checkpoint.js').Checkpoint} Checkpoint */
@@ -64,6 +66,28 @@ export class Parts {
   projection = async (name) => {
     const bias = await this.checkpoint.optional(`${name}.bias`)
     return { weight: await this.checkpoint.tensor(`${name}.weight`), ...(bias && { bias }) }
+  }
+
+  /**
+   * Adds an entry below the root to tables, and returns its name.
+   *
+   * @param {Tables} tables
+   * @param {string} name
+   */
+  table = async (tables, name) => tables.add(name, await this.checkpoint.tensor(`^${name}`))
+
+  /**
+   * Adds a weight and its bias, if there is one.
+   *
+   * @param {Tables} tables
+   * @param {string} name
+   */
+  pair = async (tables, name) => {
+    const { weight, bias } = await this.projection(`^${name}`)
+    return {
+      weight: tables.add(`${name}.weight`, weight),
+      ...(bias && { bias: tables.add(`${name}.bias`, bias) })
+    }
   }
 }
 
@@ -155,37 +179,40 @@ export class Network {
 
   /** @param {Parts} parts */
   async #loadWords(parts) {
-    const { row, config } = this
-    const { checkpoint } = parts
-    const embeddings = new TokenEmbeddings(this.attention, await parts.matrix(`^${row.words}`))
-    if (row.positions) embeddings.positions = await checkpoint.tensor(`^${row.positions}`)
-    if (row.types) embeddings.types = await checkpoint.optional(`^${row.types}`)
-    if (row.norm) embeddings.norm = await parts.norm(`^${row.norm}`)
-    if (row.projection && embeddings.words.shape[1] !== this.size) {
-      embeddings.projection = await parts.projection(`^${row.projection}`)
-    }
-    embeddings.firstPosition = row.firstPosition?.(config) ?? 0
-    embeddings.scale = row.scale?.(config) ?? 1
-    return embeddings
+    const { row, config, stack } = this
+    const tables = new Tables(this.layers)
+    const words = tables.add(row.words ?? '', await parts.matrix(`^${row.words}`))
+    const isProjected = row.projection && tables.get(words).shape[1] !== this.size
+    return new TokenEmbeddings(this.attention, tables, {
+      words,
+      ...(row.positions && { positions: await parts.table(tables, row.positions) }),
+      ...(row.types && parts.checkpoint.has(`^${row.types}`) && { types: await parts.table(tables, row.types) }),
+      ...(row.norm && { norm: await parts.pair(tables, row.norm) }),
+      ...(isProjected && { projection: await parts.pair(tables, row.projection ?? '') }),
+      firstPosition: row.firstPosition?.(config) ?? 0,
+      scale: row.scale?.(config) ?? 1,
+      epsilon: stack.epsilon
+    })
   }
 
   /**
    * @param {Parts} parts
    * @param {NonNullable<Row['patches']>} row
    */
-  async #loadPatches({ checkpoint, norm, projection }, { weight, positions, classToken, isResized = false }) {
-    const table = await checkpoint.tensor(`^${positions}`)
-    const image = [this.stack.imageSize].flat()
-    const embeddings = new PatchEmbeddings(
-      this.attention,
-      await projection(`^${weight}`),
-      { data: table.data, shape: table.shape.slice(-2) },
-      [Number(image[0]), Number(image.at(-1))]
-    )
-    if (classToken) embeddings.classToken = (await checkpoint.tensor(`^${classToken}`)).data
-    if (this.row.norm) embeddings.norm = await norm(`^${this.row.norm}`)
-    embeddings.isResized = isResized
-    return embeddings.checked(`^${positions}`)
+  async #loadPatches(parts, { weight, positions, classToken, isResized = false }) {
+    const { row, stack } = this
+    const image = [stack.imageSize].flat()
+    const tables = new Tables(this.layers)
+    const settings = {
+      positions: await parts.table(tables, positions),
+      patches: await parts.pair(tables, weight),
+      ...(classToken && { classToken: await parts.table(tables, classToken) }),
+      ...(row.norm && { norm: await parts.pair(tables, row.norm) }),
+      isResized,
+      imageSize: /** @type {const} */ ([Number(image[0]), Number(image.at(-1))]),
+      epsilon: stack.epsilon
+    }
+    return new PatchEmbeddings(this.attention, tables, settings).checked(`^${positions}`)
   }
 
   /** @param {Checkpoint} checkpoint */
@@ -231,7 +258,7 @@ export class Network {
     if (own.length > 0 && !own.some((name) => parts.checkpoint.has(name))) return
     const [layer] = stack.layers
     this.#head = new Head(this.attention, steps, layer?.config.activation, row.endToken?.(config))
-    await this.#head.load(parts, this.words?.words, layer?.config.numHeads)
+    await this.#head.load(parts, this.words, layer?.config.numHeads)
     this.task = task
   }
 
@@ -269,6 +296,8 @@ export class Network {
 
   dispose() {
     for (const layer of this.layers) layer.dispose()
+    this.words?.dispose()
+    this.patches?.dispose()
     this.#head?.dispose()
   }
 }

@@ -101,9 +101,13 @@ class PinnedObject {
   }
 }
 
-export class Resident {
+/** The base of objects that hold the parameters of a layer. */
+export class Holder {
   /** True in training mode. */
   training = false
+}
+
+export class Resident extends Holder {
   /**
    * An untouched buffer of the object's size, which tells the engine how much it would free. WebAssembly only: the
    * native binding reports sizes itself.
@@ -125,6 +129,7 @@ export class Resident {
    * @param {...Int32Array} arrays
    */
   constructor(backend, operation, config, ...arrays) {
+    super()
     this.#backend = backend
     this.#operation = operation
     this.#origin = { operation: OPERATIONS[operation].number, config, arrays }

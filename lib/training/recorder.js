@@ -79,6 +79,11 @@ export class Recorder {
     return this.#backend
   }
 
+  /** A value without gradient. @param {Checked} tensor */
+  constant(tensor) {
+    return Value.constant(tensor)
+  }
+
   /**
    * Records a step with one output.
    *

@@ -4,7 +4,7 @@ import { AttentionError, describe, fault, isArray, isFunction, isObject } from '
 import { checkTensor, formatShape } from '../checks/tensor.js'
 import { pickOptions } from '../checks/options.js'
 import { Callable, residents } from '../face/callable.js'
-import { Layer, disposeSymbol, residentOf } from '../face/layers.js'
+import { Layer, disposeSymbol, recorded, residentOf } from '../face/layers.js'
 import { Watch, throwIfAborted, watchOf } from '../runtime/async/watch.js'
 import { FUNCTIONS } from './functions.js'
 import { LAYERS } from './layers.js'
@@ -68,7 +68,7 @@ export function createVjp(backend, api) {
     const resident = residentOf(/** @type {any} */ (layer))
     if (!resident.isOf(backend)) throw ofAnother('a layer')
     const { operation, config } = resident.layout()
-    const trace = LAYERS.get(operation)
+    const trace = /** @type {any} */ (layer)[recorded]?.bind(layer) ?? LAYERS.get(operation)
     if (trace === undefined) throw noGradient(layer.constructor.name)
     return {
       resident,
