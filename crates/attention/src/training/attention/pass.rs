@@ -15,13 +15,17 @@ use crate::context::{Context, operations};
 use crate::error::Result;
 use crate::scratch::{self, Scratch};
 use crate::simd::{Accumulate, Kernel, Matrix, Simd, product, scatter_lanes};
-use crate::sizes::BLOCK_TILES;
 use crate::tensor::try_zeroed;
 
 /// The number of items that a call is divided into if its heads are fewer, and the maximum number of parts of a head:
-/// each part keeps a share of the gradients of the queries.
-const ITEMS: usize = 16;
+/// each part loads every query again, and keeps a share of the gradients of the queries.
+const ITEMS: usize = 8;
 const MOST_PARTS: usize = 4;
+
+/// The number of query rows that pass over the keys together, and the maximum number of their tiles. They are the depth
+/// of the products that sum over rows.
+const BLOCK_ROWS: usize = 128;
+const MOST_TILES: usize = 8;
 
 /// Adds the gradients of q, k and v, and of the relative bias if there is one, to zeros.
 pub(super) fn run(
@@ -52,7 +56,8 @@ pub(super) fn run(
     };
     let share_bounds: Vec<usize> = (0..=parts).map(|part| share_rows(part) * problem.head_dim).collect();
     let relative_bounds: Vec<usize> = (0..=parts).map(|part| part * relative_len).collect();
-    let mut shares = try_zeroed("working memory", heads * share_bounds[parts])?;
+    let is_direct = share_bounds[parts] == rows * problem.head_dim && has_order_of_shares(problem);
+    let mut shares = try_zeroed("working memory", if is_direct { 0 } else { heads * share_bounds[parts] })?;
     let mut relative_shares = try_zeroed("working memory", heads * relative_bounds[parts])?;
     let key_layout =
         |strides, width| RowLayout::new([problem.batch, problem.kv_heads, problem.keys], 1, strides, width);
@@ -63,7 +68,8 @@ pub(super) fn run(
     let lane_bias = &LaneBias::new(problem, group)?;
     let work = 5 * (problem.operations() / 2);
     context.announce_work(work);
-    let shared = [(&mut shares[..], &share_bounds[..]), (&mut relative_shares[..], &relative_bounds[..])];
+    let queries = if is_direct { &mut *q } else { &mut shares[..] };
+    let shared = [(queries, &share_bounds[..]), (&mut relative_shares[..], &relative_bounds[..])];
     context.for_each_head_part(
         heads,
         Blocks::Between(&key_bounds),
@@ -94,7 +100,9 @@ pub(super) fn run(
     );
 
     // Step 2: add up the shares.
-    add_query_shares(context, problem, &shares, q);
+    if !is_direct {
+        add_query_shares(context, problem, &shares, q);
+    }
     if let (Some(gradient), Some(bias)) = (relative, problem.visibility.relative) {
         let length = bias.length();
         for (index, share) in relative_shares.chunks_exact(length.max(1)).enumerate() {
@@ -119,6 +127,12 @@ fn key_bounds(problem: &Problem<'_>) -> Vec<usize> {
     let starts = (0..problem.keys).step_by(size);
     // Without keys there is one part all the same.
     starts.chain((problem.keys == 0).then_some(0)).chain([problem.keys]).collect()
+}
+
+/// Returns true if the queries are in the order of shares, `[heads][rows][D]`: one share per row is then its gradient.
+fn has_order_of_shares(problem: &Problem<'_>) -> bool {
+    let head = problem.queries * problem.head_dim;
+    problem.group() == 1 && <[usize; 3]>::from(problem.q_strides) == [problem.heads * head, head, problem.head_dim]
 }
 
 /// Adds the shares of the gradients of the queries, `[heads][parts][rows][D]`, in the order of the parts.
@@ -175,17 +189,42 @@ impl Panels {
 
     /// Writes one row of panels that have `rows` rows, times `scale`.
     #[inline(always)]
-    fn write(panels: &mut [f32], lanes: usize, [rows, row]: [usize; 2], values: &[f32], scale: f32) {
+    fn write<S: Simd>(simd: S, panels: &mut [f32], lanes: usize, [rows, row]: [usize; 2], values: &[f32], scale: f32) {
         for (panel, values) in panels.chunks_exact_mut(rows * lanes).zip(values.chunks(lanes)) {
-            panel[row * lanes..].iter_mut().zip(values).for_each(|(to, value)| *to = value * scale);
+            let panel = &mut panel[row * lanes..][..lanes];
+            if values.len() == lanes {
+                for v in (0..lanes).step_by(S::LANES) {
+                    simd.store(&mut panel[v..], simd.load(&values[v..]) * scale);
+                }
+            } else {
+                panel.iter_mut().zip(values).for_each(|(to, value)| *to = value * scale);
+            }
         }
     }
 
     /// Adds one row of panels that have `rows` rows to `sums`.
     #[inline(always)]
-    fn add(panels: &[f32], lanes: usize, [rows, row]: [usize; 2], sums: &mut [f32]) {
+    fn add<S: Simd>(simd: S, panels: &[f32], lanes: usize, [rows, row]: [usize; 2], sums: &mut [f32]) {
         for (panel, sums) in panels.chunks_exact(rows * lanes).zip(sums.chunks_mut(lanes)) {
-            sums.iter_mut().zip(&panel[row * lanes..]).for_each(|(sum, value)| *sum += value);
+            let panel = &panel[row * lanes..][..lanes];
+            if sums.len() == lanes {
+                for v in (0..lanes).step_by(S::LANES) {
+                    let sum = simd.load(&sums[v..]) + simd.load(&panel[v..]);
+                    simd.store(&mut sums[v..], sum);
+                }
+            } else {
+                sums.iter_mut().zip(panel).for_each(|(sum, value)| *sum += value);
+            }
+        }
+    }
+}
+
+/// Copies the rows of a tile, `[keys][lanes]`, to rows of `width` values.
+#[inline(always)]
+fn spread<S: Simd>(simd: S, tile: &[f32], lanes: usize, block: &mut [f32], width: usize) {
+    for (row, wide) in tile.chunks_exact(lanes).zip(block.chunks_mut(width)) {
+        for v in (0..lanes).step_by(S::LANES) {
+            simd.store(&mut wide[v..], simd.load(&row[v..]));
         }
     }
 }
@@ -196,9 +235,12 @@ struct Buffers<'a> {
     tiles: &'a mut [f32],
     /// Sums of the gradients of the queries of each tile, `[D][lanes]`.
     sums: &'a mut [f32],
-    /// Scaled queries and gradients of the rows of each tile, as panels.
+    /// Scaled queries and gradients of the rows of all tiles, as panels.
     query_panels: &'a mut [f32],
     gradient_panels: &'a mut [f32],
+    /// Weights and gradients of the scores of all tiles, `[keys][rows]`.
+    weights: &'a mut [f32],
+    slopes: &'a mut [f32],
     /// Sums of the gradients of a block's keys and values, as panels.
     keys: &'a mut [f32],
     values: &'a mut [f32],
@@ -211,21 +253,30 @@ impl<'a> Buffers<'a> {
         [problem.head_dim, problem.value_dim].map(|size| Panels::count(size, lanes) * lanes)
     }
 
+    /// Returns the number of tiles that pass over the keys together.
+    fn tiles(lanes: usize) -> usize {
+        (BLOCK_ROWS / lanes).min(MOST_TILES)
+    }
+
     fn len(problem: &Problem<'_>, lanes: usize) -> usize {
         let [query_width, value_width] = Self::widths(problem, lanes);
-        BLOCK_TILES * (QueryTile::len(problem, lanes) + problem.head_dim * lanes)
-            + (BLOCK_TILES * lanes + problem.key_block) * (query_width + value_width)
+        let tiles = Self::tiles(lanes);
+        tiles * (QueryTile::len(problem, lanes) + problem.head_dim * lanes + 2 * problem.key_block * lanes)
+            + (tiles * lanes + problem.key_block) * (query_width + value_width)
             + ScoreBuffers::len(problem, lanes)
     }
 
     fn new(problem: &Problem<'_>, lanes: usize, mut rest: &'a mut [f32]) -> Self {
         let [query_width, value_width] = Self::widths(problem, lanes);
+        let tiles = Self::tiles(lanes);
         let rest = &mut rest;
         Self {
-            tiles: scratch::take(rest, BLOCK_TILES * QueryTile::len(problem, lanes)),
-            sums: scratch::take(rest, BLOCK_TILES * problem.head_dim * lanes),
-            query_panels: scratch::take(rest, BLOCK_TILES * lanes * query_width),
-            gradient_panels: scratch::take(rest, BLOCK_TILES * lanes * value_width),
+            tiles: scratch::take(rest, tiles * QueryTile::len(problem, lanes)),
+            sums: scratch::take(rest, tiles * problem.head_dim * lanes),
+            query_panels: scratch::take(rest, tiles * lanes * query_width),
+            gradient_panels: scratch::take(rest, tiles * lanes * value_width),
+            weights: scratch::take(rest, tiles * lanes * problem.key_block),
+            slopes: scratch::take(rest, tiles * lanes * problem.key_block),
             keys: scratch::take(rest, problem.key_block * query_width),
             values: scratch::take(rest, problem.key_block * value_width),
             scores: ScoreBuffers::take(problem, lanes, rest),
@@ -241,9 +292,9 @@ impl Kernel for Pass<'_> {
         let lanes = VECTORS * S::LANES;
         let mut scratch = Scratch::take(self.scratch_len);
         let mut buffers = Buffers::new(self.problem, lanes, scratch.values());
-        let rows = self.problem.group() * self.problem.queries;
-        for first in (0..rows).step_by(BLOCK_TILES * lanes) {
-            self.block::<S, ROWS, VECTORS>(simd, first..rows.min(first + BLOCK_TILES * lanes), &mut buffers);
+        let (rows, block) = (self.problem.group() * self.problem.queries, Buffers::tiles(lanes) * lanes);
+        for first in (0..rows).step_by(block) {
+            self.block::<S, ROWS, VECTORS>(simd, first..rows.min(first + block), &mut buffers);
         }
     }
 }
@@ -255,7 +306,7 @@ impl Pass<'_> {
         [self.head / problem.kv_heads, problem.query_head(self.head, row), row / problem.group()]
     }
 
-    /// Passes over some rows, in at most [`BLOCK_TILES`] tiles.
+    /// Passes over some rows, in as many tiles as pass over the keys together.
     #[inline(always)]
     fn block<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &mut self,
@@ -265,8 +316,8 @@ impl Pass<'_> {
     ) {
         let (problem, results) = (self.problem, &self.results);
         let (lanes, size) = (VECTORS * S::LANES, problem.head_dim);
-        let Buffers { tiles, sums, query_panels, gradient_panels, keys, values, scores } = buffers;
-        let [query_width, value_width] = Buffers::widths(problem, lanes);
+        let Buffers { tiles, sums, query_panels, gradient_panels, weights, slopes, keys, values, scores } = buffers;
+        let width = Buffers::tiles(lanes) * lanes;
 
         let (b, kv_head) = (self.head / problem.kv_heads, self.head % problem.kv_heads);
         let (key_rows, value_rows) = (problem.head_keys(b, kv_head), problem.head_values(b, kv_head));
@@ -274,25 +325,24 @@ impl Pass<'_> {
         // Step 1: load the rows, in lanes and as panels.
         let starts = rows.clone().step_by(lanes);
         let buffers_of_tiles = tiles.chunks_exact_mut(QueryTile::len(problem, lanes).max(1));
-        let mut tiles: [Option<QueryTile<'_>>; BLOCK_TILES] = [const { None }; BLOCK_TILES];
+        let mut tiles: [Option<QueryTile<'_>>; MOST_TILES] = [const { None }; MOST_TILES];
         let mut buffers_of_tiles = buffers_of_tiles.chain(std::iter::repeat_with(|| &mut [][..]));
-        for (index, (first, tile)) in starts.zip(&mut tiles).enumerate() {
-            let rows = (first..rows.end.min(first + lanes)).map(|row| self.row(row));
+        query_panels.fill(0.0);
+        gradient_panels.fill(0.0);
+        for (first, tile) in starts.zip(&mut tiles) {
+            let rows_of_tile = (first..rows.end.min(first + lanes)).map(|row| self.row(row));
             let Some(buffer) = buffers_of_tiles.next() else { break };
-            let mut loaded = QueryTile::load(simd, (problem, results), rows, lanes, buffer);
+            let mut loaded = QueryTile::load(simd, (problem, results), rows_of_tile, lanes, buffer);
             let relative = self.lane_bias.map(|bias| bias.rows([b, kv_head], first));
             let head = Keys { keys: key_rows, values: value_rows, from: 0, to: 0, relative };
             loaded.normalize::<S, ROWS, VECTORS>(simd, problem, head, scores);
             loaded.restrict(problem, self.keys.clone());
-            let query_panels = &mut query_panels[index * lanes * query_width..][..lanes * query_width];
-            let gradient_panels = &mut gradient_panels[index * lanes * value_width..][..lanes * value_width];
-            query_panels.fill(0.0);
-            gradient_panels.fill(0.0);
             for (lane, &row @ [b, h, i]) in loaded.lanes.rows[..loaded.lanes.count].iter().enumerate() {
                 if loaded.sees_keys(lane) {
                     let query = &problem.q[problem.q_strides.row(b, h, i)..][..size];
-                    Panels::write(query_panels, lanes, [lanes, lane], query, problem.scale);
-                    Panels::write(gradient_panels, lanes, [lanes, lane], results.gradient(problem, row), 1.0);
+                    let place = [width, first - rows.start + lane];
+                    Panels::write(simd, query_panels, lanes, place, query, problem.scale);
+                    Panels::write(simd, gradient_panels, lanes, place, results.gradient(problem, row), 1.0);
                 }
             }
             *tile = Some(loaded);
@@ -306,6 +356,8 @@ impl Pass<'_> {
         for first in (first / block * block..last).step_by(block) {
             keys.fill(0.0);
             values.fill(0.0);
+            // The keys of the block that each tile sees.
+            let mut seen = [(0, 0); MOST_TILES];
             for (index, tile) in tiles.iter().enumerate() {
                 let Some(tile) = tile else { break };
                 let (from, to) = (first.max(tile.lanes.first), (first + block).min(tile.lanes.last));
@@ -321,7 +373,11 @@ impl Pass<'_> {
                 let count = to - from;
                 add_relative(problem, tile, &scores.slopes[..count * lanes], [from, lanes], self.targets.relative);
                 part.pass_cap::<S, ROWS, VECTORS>(simd, problem, tile, scores);
-                let (weights, slopes) = (&scores.weights[..count * lanes], &scores.slopes[..count * lanes]);
+                seen[index] = (from, to);
+                let start = (from - first) * width + index * lanes;
+                spread(simd, &scores.weights[..count * lanes], lanes, &mut weights[start..], width);
+                spread(simd, &scores.slopes[..count * lanes], lanes, &mut slopes[start..], width);
+                let slopes = &scores.slopes[..count * lanes];
 
                 // Step 3: queries [D][lanes] += keys [keys][D], transposed, · gradients [keys][lanes].
                 let sums = &mut sums[index * size * lanes..][..size * lanes];
@@ -332,25 +388,33 @@ impl Pass<'_> {
                     let columns = Matrix::column_major(block_rows, key_rows.1);
                     product::<S, ROWS, VECTORS>(simd, columns, size, count, slopes, sums, Accumulate::Add);
                 }
+            }
 
-                // Step 4: keys [keys][D] += gradients [keys][lanes] · queries [lanes][D], one panel after the other, and
-                // values [keys][E] += weights [keys][lanes] · gradients of the output [lanes][E].
-                for (left, panels, sums, width) in [
-                    (slopes, &*query_panels, &mut *keys, query_width),
-                    (weights, &*gradient_panels, &mut *values, value_width),
-                ] {
-                    let panels = panels[index * lanes * width..][..lanes * width].chunks_exact(lanes * lanes);
-                    for (panel, sums) in panels.zip(sums.chunks_exact_mut(block * lanes)) {
-                        let (left, sums) = (Matrix::row_major(left, lanes), &mut sums[(from - first) * lanes..]);
-                        product::<S, ROWS, VECTORS>(simd, left, count, lanes, panel, sums, Accumulate::Add);
+            // Step 4: keys [keys][D] += gradients [keys][rows] · queries [rows][D], one panel after the other, and
+            // values [keys][E] += weights [keys][rows] · gradients of the output [rows][E], for each run of tiles that
+            // see the same keys.
+            let mut row = 0;
+            for run in seen.chunk_by(|one, next| one == next) {
+                let ((from, to), depth) = (run[0], run.len() * lanes);
+                for (left, panels, sums) in
+                    [(&*slopes, &*query_panels, &mut *keys), (&*weights, &*gradient_panels, &mut *values)]
+                {
+                    if from == to {
+                        continue;
+                    }
+                    let left = Matrix::row_major(&left[(from - first) * width + row..], width);
+                    for (panel, sums) in panels.chunks_exact(width * lanes).zip(sums.chunks_exact_mut(block * lanes)) {
+                        let (panel, sums) = (&panel[row * lanes..], &mut sums[(from - first) * lanes..]);
+                        product::<S, ROWS, VECTORS>(simd, left, to - from, depth, panel, sums, Accumulate::Add);
                     }
                 }
+                row += depth;
             }
             for key in first.max(self.keys.start)..(first + block).min(self.keys.end) {
                 let row = [block, key - first];
                 for (target, sums) in [(&mut self.targets.keys, &*keys), (&mut self.targets.values, &*values)] {
                     if let Some(target) = target {
-                        Panels::add(sums, lanes, row, target.row(self.targets.first_key + key));
+                        Panels::add(simd, sums, lanes, row, target.row(self.targets.first_key + key));
                     }
                 }
             }
