@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::memory::{Area, Array, ArrayMut, CallMemory, Element, Results};
 use crate::object::{self, Object};
 use crate::operations::Operation;
-use crate::options::{Names, read_with};
+use crate::options::{Names, read, read_with};
 
 /// The number that marks an object among the results.
 const OBJECT: f64 = 7.0;
@@ -162,13 +162,17 @@ impl<'a> Call<'a> {
 
     /// Reads the options, of which this operation does not accept those in `without`.
     pub fn options<T: Deserialize<'a> + Default>(&self, without: &'a [&'a str]) -> Result<T> {
-        self.options_with(without, "").map(|(options, _)| options)
+        read(self.json, self.names(without))
     }
 
     /// Reads the options like [`Self::options`], and returns whether the option `name` is given.
     pub fn options_with<T: Deserialize<'a> + Default>(&self, without: &'a [&'a str], name: &str) -> Result<(T, bool)> {
+        read_with(self.json, self.names(without), name)
+    }
+
+    fn names(&self, without: &'a [&'a str]) -> Names<'a> {
         let Operation { inputs, takes_out, .. } = *self.operation;
-        read_with(self.json, Names { inputs, takes_out, without }, name)
+        Names { inputs, takes_out, without }
     }
 
     /// Returns the call's object at `index`, which must have this type.

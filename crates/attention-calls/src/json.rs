@@ -45,6 +45,11 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Returns true for `null`.
+    pub fn is_null(&self) -> bool {
+        matches!(self.value, Value::Null)
+    }
+
     /// Returns the items of a list.
     pub fn items(&self) -> Option<&[Json<'a>]> {
         match &self.value {
@@ -74,9 +79,13 @@ impl<'a> Json<'a> {
         self.members()?.iter().find_map(|(found, value)| (found == name).then_some(value))
     }
 
+    fn is_number(&self) -> bool {
+        matches!(self.value, Value::Number)
+    }
+
     /// Returns a number, to within a few units in the last place; exact for integers up to 2⁵³.
     pub fn number(&self) -> Option<f64> {
-        if self.value != Value::Number {
+        if !self.is_number() {
             return None;
         }
         let (mantissa, exponent) = self.text.split_once(['e', 'E']).unwrap_or((self.text, ""));
@@ -106,7 +115,7 @@ impl<'a> Json<'a> {
 
     /// Returns a number written as a plain non-negative integer, if it fits `usize`.
     pub fn size(&self) -> Option<usize> {
-        if self.value != Value::Number || !self.text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !self.is_number() || !self.text.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
         self.text.bytes().try_fold(0usize, |size, digit| size.checked_mul(10)?.checked_add(usize::from(digit - b'0')))
