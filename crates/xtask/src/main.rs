@@ -2,9 +2,11 @@
 //! module, the patch to its second variant, and the glue. `cargo xtask profiles` compares the profiles of its users.
 
 mod glue;
+mod module;
 mod patch;
 mod profiles;
 mod rooms;
+mod traps;
 mod wasm;
 
 use std::process::ExitCode;

@@ -169,7 +169,8 @@ fn checksum(bytes: &[u8]) -> u32 {
     })
 }
 
-fn write_number(output: &mut Vec<u8>, mut value: u64) {
+/// Appends a number in LEB128.
+pub fn write_number(output: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         output.push(value as u8 | 0x80);
         value >>= 7;

@@ -1,8 +1,8 @@
 //! The sizes of a module by room: the folders of the kernels, the calls, the binding, libraries, and data.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use crate::patch::read_number;
+use crate::module::{HEADER, Section, custom_name, function_names, functions, imported_functions, sections};
 
 /// A part of a module.
 struct Room {
@@ -52,14 +52,14 @@ pub fn measure(module: &[u8]) -> Result<Sizes> {
         match id {
             0 if custom_name(contents)? == b"name" => names = function_names(contents)?,
             2 => imports = imported_functions(contents)?,
-            10 => bodies = function_sizes(contents)?,
+            10 => bodies = functions(contents)?,
             _ => sizes[data] += length,
         }
     }
     ensure!(!names.is_empty(), "the module has no names of functions");
-    for (index, size) in bodies.into_iter().enumerate() {
+    for (index, function) in bodies.into_iter().enumerate() {
         let name = names.iter().find(|(number, _)| *number == imports + index).map_or("", |(_, name)| name);
-        sizes[room_of(name).unwrap_or(libraries)] += size;
+        sizes[room_of(name).unwrap_or(libraries)] += function.length;
     }
     Ok(sizes)
 }
@@ -109,116 +109,10 @@ pub fn excesses(name: &str, module: usize, sizes: &Sizes) -> Vec<String> {
         .collect()
 }
 
-/// The length of the magic number and version.
-const HEADER: usize = 8;
-
-struct Section<'a> {
-    id: u8,
-    contents: &'a [u8],
-    /// The length including the section's own header.
-    length: usize,
-}
-
-fn sections(module: &[u8]) -> Result<Vec<Section<'_>>> {
-    let mut rest = module.get(HEADER..).context("no module")?;
-    let mut found = Vec::new();
-    while let Some((&id, after)) = rest.split_first() {
-        let mut after = after;
-        let contents = bytes(&mut after)?;
-        found.push(Section { id, contents, length: rest.len() - after.len() });
-        rest = after;
-    }
-    Ok(found)
-}
-
-fn custom_name(mut contents: &[u8]) -> Result<&[u8]> {
-    bytes(&mut contents)
-}
-
-fn imported_functions(mut contents: &[u8]) -> Result<usize> {
-    let mut functions = 0;
-    for _ in 0..number(&mut contents)? {
-        bytes(&mut contents)?;
-        bytes(&mut contents)?;
-        let kind = take(&mut contents, 1)?[0];
-        ensure!(kind == 0, "an import is not a function");
-        number(&mut contents)?;
-        functions += 1;
-    }
-    Ok(functions)
-}
-
-fn function_sizes(mut contents: &[u8]) -> Result<Vec<usize>> {
-    (0..number(&mut contents)?)
-        .map(|_| {
-            let before = contents.len();
-            bytes(&mut contents)?;
-            Ok(before - contents.len())
-        })
-        .collect()
-}
-
-fn function_names(mut contents: &[u8]) -> Result<Vec<(usize, String)>> {
-    const FUNCTIONS: u8 = 1;
-    bytes(&mut contents)?;
-    while !contents.is_empty() {
-        let id = take(&mut contents, 1)?[0];
-        let mut subsection = bytes(&mut contents)?;
-        if id == FUNCTIONS {
-            return (0..number(&mut subsection)?)
-                .map(|_| {
-                    let index = number(&mut subsection)?;
-                    Ok((index, String::from_utf8_lossy(bytes(&mut subsection)?).into_owned()))
-                })
-                .collect();
-        }
-    }
-    Ok(Vec::new())
-}
-
-fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8]> {
-    let (taken, after) = rest.split_at_checked(length).context("the module is cut short")?;
-    *rest = after;
-    Ok(taken)
-}
-
-/// Reads bytes that follow their length.
-fn bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8]> {
-    let length = number(rest)?;
-    take(rest, length)
-}
-
-fn number(rest: &mut &[u8]) -> Result<usize> {
-    Ok(usize::try_from(read_number(rest)?)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::{DATA, LIBRARIES, ROOMS, measure, name_of, room_of, table, without_names};
-
-    fn section(id: u8, contents: &[u8]) -> Vec<u8> {
-        [&[id, contents.len() as u8], contents].concat()
-    }
-
-    fn named(index: u8, name: &str) -> Vec<u8> {
-        [&[index, name.len() as u8], name.as_bytes()].concat()
-    }
-
-    /// A module with one imported function and two others, of 3 and 4 bytes.
-    fn module(names: &[(u8, &str)]) -> Vec<u8> {
-        let functions: Vec<u8> = names.iter().flat_map(|(index, name)| named(*index, name)).collect();
-        let functions = [&[names.len() as u8][..], &functions].concat();
-        let names = [&b"\x04name"[..], &section(1, &functions)].concat();
-        [
-            b"\0asm\x01\0\0\0".to_vec(),
-            section(1, &[1, 0x60, 0, 0]),
-            section(2, b"\x01\x01m\x01f\0\0"),
-            section(3, &[2, 0, 0]),
-            section(10, &[2, 2, 0, 0x0B, 3, 0, 1, 0x0B]),
-            section(0, &names),
-        ]
-        .concat()
-    }
+    use crate::module::tests::module;
 
     #[test]
     fn functions_are_counted_in_the_rooms_of_their_names() {

@@ -14,7 +14,7 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::{glue, patch, rooms};
+use crate::{glue, patch, rooms, traps};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const PACKAGE: &str = "ruvector-attention-wasm";
@@ -336,9 +336,11 @@ fn bind(folder: &Path, module: &[u8]) -> Result<Glue> {
     })
 }
 
-/// Runs wasm-opt on the output of wasm-bindgen.
+/// Turns panics in the output of wasm-bindgen into traps, and runs wasm-opt.
 fn optimise(folders: &Folders, folder: &Path, variant: &Variant) -> Result<Vec<u8>> {
-    let optimised = folder.join(OPTIMISED);
+    let [bound, without_panics, optimised] =
+        ["attention_bg.wasm", "without_panics.wasm", OPTIMISED].map(|name| folder.join(name));
+    fs::write(&without_panics, traps::without_panics(&fs::read(bound)?)?)?;
     // npm's wasm-opt is a Node program; running it through `node` needs no shell on any platform.
     let mut command = Command::new("node");
     command
@@ -346,7 +348,7 @@ fn optimise(folders: &Folders, folder: &Path, variant: &Variant) -> Result<Vec<u
         .arg("node_modules/binaryen/bin/wasm-opt")
         .args(WASM_OPT_FLAGS)
         .args(variant.wasm_opt_flags)
-        .arg(folder.join("attention_bg.wasm"))
+        .arg(without_panics)
         .arg("--output")
         .arg(&optimised);
     run(&mut command)?;
