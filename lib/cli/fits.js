@@ -1,6 +1,7 @@
 // Finds the layers of this package that the tensors of a file fit, by names and shapes. A layer fits if the names are
 // exactly those that its loadStateDict expects: no tensor may be missing, extra, or of another shape.
 
+import { GRAPH_PARAMETERS } from '../names/graph-parameters.js'
 import { FAMILIES, itemsOf } from '../names/items.js'
 import { attentionConfig, blockConfig } from '../names/shapes.js'
 import { isBuffer } from '../weights/buffers.js'
@@ -8,18 +9,7 @@ import { isBuffer } from '../weights/buffers.js'
 /** @typedef {{ name: string, shape: number[], dtype: string }} Entry */
 /** @typedef {{ layer: string, naming: string, prefix: string, config: Record<string, unknown> }} Fit */
 /** @typedef {Record<string, number>} Sizes */
-/**
- * A layer under one naming scheme. A shape is a list of named sizes; equal names must have equal sizes, and `3*m` is
- * three times `m`. The first required name identifies the layer.
- *
- * @typedef {object} Rule
- * @property {string} layer
- * @property {string} naming
- * @property {Record<string, string>} required
- * @property {Record<string, string>} [optional]
- * @property {(sizes: Sizes, has: (name: string) => boolean) => Fit['config'] | undefined} config  undefined if the
- * sizes contradict each other
- */
+/** @typedef {(typeof GRAPH_PARAMETERS)[number]} Table */
 
 const READABLE = ['F32', 'F16', 'BF16', 'F64']
 
@@ -32,124 +22,54 @@ const FAMILY_LAYERS = /** @type {const} */ ([
 ])
 
 /**
- * The weights of a `GATConv`. Two of the same shape count as one under two names, as before release 2.5.
+ * The configuration of a graph layer, or undefined if its sizes contradict each other.
  *
- * @type {readonly Record<string, string>[]}
- */
-const ADDITIVE_WEIGHTS = [
-  { 'lin.weight': 'w in' },
-  { 'lin_src.weight': 'w in' },
-  { 'lin_src.weight': 'w in', 'lin_dst.weight': 'w to' }
-]
-
-/** @type {readonly Rule[]} */
-const LAYERS = [
-  {
-    layer: 'GraphAttention',
-    naming: 'PyTorch Geometric (GATv2Conv)',
-    required: { att: '1 h c', 'lin_l.weight': 'w in', 'lin_r.weight': 'w to' },
-    optional: { bias: 'o', 'lin_l.bias': 'w', 'lin_r.bias': 'w', 'lin_edge.weight': 'w e', 'res.weight': 'o to' },
-    config: (sizes, has) => {
-      const biases = ['bias', 'lin_l.bias', 'lin_r.bias'].filter(has).length
-      return biases % 3 === 0 ? graphConfig(sizes, has, { version: 2 }) : undefined
-    }
-  },
-  ...ADDITIVE_WEIGHTS.map((weights) => ({
-    layer: 'GraphAttention',
-    naming: 'PyTorch Geometric (GATConv)',
-    required: { att_src: '1 h c', att_dst: '1 h c', ...weights },
-    optional: { bias: 'o', att_edge: '1 h c', 'lin_edge.weight': 'w e', 'res.weight': 'o to' },
-    config: (/** @type {Sizes} */ sizes, /** @type {(name: string) => boolean} */ has) =>
-      has('att_edge') === has('lin_edge.weight') ? graphConfig(sizes, has, { version: 1 }) : undefined
-  })),
-  {
-    layer: 'GraphTransformer',
-    naming: 'PyTorch Geometric (TransformerConv)',
-    required: {
-      'lin_skip.weight': 'o to',
-      'lin_query.weight': 'w to',
-      'lin_key.weight': 'w in',
-      'lin_value.weight': 'w in'
-    },
-    optional: {
-      'lin_key.bias': 'w',
-      'lin_query.bias': 'w',
-      'lin_value.bias': 'w',
-      'lin_skip.bias': 'o',
-      'lin_edge.weight': 'w e',
-      'lin_beta.weight': '1 3*o'
-    },
-    config: ({ in: from, to, w, o, e }, has) => {
-      const biases = ['lin_key.bias', 'lin_query.bias', 'lin_value.bias', 'lin_skip.bias'].filter(has).length
-      if (biases % 4 !== 0) return undefined
-      // Shapes do not reveal the number of concatenated heads.
-      const sizes = w === o ? { 'numHeads · outFeatures': w } : { outFeatures: o, numHeads: w / o, concat: false }
-      if (w % o !== 0) return undefined
-      return {
-        inFeatures: inFeatures(from, to),
-        ...sizes,
-        ...(e && { edgeFeatures: e }),
-        ...(has('lin_beta.weight') && { beta: true }),
-        useBias: biases > 0
-      }
-    }
-  },
-  {
-    layer: 'GraphSage',
-    naming: 'PyTorch Geometric (SAGEConv)',
-    required: { 'lin_l.weight': 'o in' },
-    optional: { 'lin_l.bias': 'o', 'lin_r.weight': 'o to', 'lin.weight': 'in in', 'lin.bias': 'in' },
-    config: ({ in: from, to, o }, has) => {
-      if (has('lin.weight') !== has('lin.bias')) return undefined
-      return {
-        inFeatures: inFeatures(from, to),
-        outFeatures: o,
-        ...(!has('lin_r.weight') && { rootWeight: false }),
-        ...(has('lin.weight') && { project: true }),
-        useBias: has('lin_l.bias')
-      }
-    }
-  },
-  {
-    layer: 'GraphConvolution',
-    naming: 'PyTorch Geometric (GCNConv)',
-    required: { 'lin.weight': 'o in' },
-    optional: { bias: 'o' },
-    config: ({ in: inFeatures, o }, has) => ({ inFeatures, outFeatures: o, useBias: has('bias') })
-  }
-]
-
-/**
- * The features of every node, or of sources and of targets if these differ.
- *
- * @param {number} from
- * @param {number} [to]
- */
-const inFeatures = (from, to = from) => (from === to ? from : [from, to])
-
-/**
+ * @param {Table} table
  * @param {Sizes} sizes
- * @param {(name: string) => boolean} has
- * @param {{ version: number }} version
+ * @param {(when: string) => boolean} has  true if the layer has the parameters of a setting
  */
-function graphConfig({ in: from, to, h, c, w, o = w, e }, has, version) {
-  if (w !== h * c || (o !== w && o !== c)) return undefined
-  const useBias = has('bias')
-  return {
-    inFeatures: inFeatures(from, to),
-    outFeatures: c,
-    numHeads: h,
-    // With a single head, concatenation and mean are the same.
-    ...(o !== w && { concat: false }),
-    ...(has('res.weight') && { residual: true }),
-    ...version,
-    ...(e && { edgeFeatures: e }),
-    useBias
-  }
+function graphConfig({ layer, type, rows }, sizes, has) {
+  const { sources, targets = sources, edgeFeatures } = sizes
+  // Two weights of the same shape count as one under two names, as before release 2.5.
+  const hasTwo = rows.some(({ name }) => name === 'lin_dst.weight')
+  if (type === 'GATConv' && hasTwo !== (sources !== targets)) return undefined
+  const outputs = outputsOf(type, sizes)
+  return (
+    outputs && {
+      inFeatures: sources === targets ? sources : [sources, targets],
+      ...outputs,
+      ...(has('residual') && { residual: true }),
+      ...(edgeFeatures && { edgeFeatures }),
+      ...(has('gate') && { beta: true }),
+      ...(layer === 'GraphSage' && !has('root') && { rootWeight: false }),
+      ...(has('project') && { project: true }),
+      useBias: has('bias')
+    }
+  )
 }
 
 /**
- * True if a shape matches its description and the sizes known so far; adds new sizes to them.
+ * Heads and features of the output.
+ *
+ * @param {string} type
+ * @param {Sizes} sizes
+ */
+function outputsOf(type, { heads, channels, width, output = width }) {
+  if (type === 'TransformerConv') {
+    // Shapes do not reveal the number of concatenated heads.
+    if (width === output) return { 'numHeads · outFeatures': width }
+    return width % output === 0 ? { outFeatures: output, numHeads: width / output, concat: false } : undefined
+  }
+  if (heads === undefined) return output === width ? { outFeatures: width } : undefined
+  if (width !== heads * channels || (output !== width && output !== channels)) return undefined
+  // With a single head, concatenation and mean are the same.
+  const concat = output !== width && { concat: false }
+  return { outFeatures: channels, numHeads: heads, ...concat, version: type === 'GATConv' ? 1 : 2 }
+}
+
+/**
+ * True if a shape matches its description and the sizes known so far; adds new sizes to them. Equal names must have equal
+ * sizes, and `3*output` is three times `output`.
  *
  * @param {readonly number[]} shape
  * @param {string} description
@@ -170,42 +90,53 @@ function matches(shape, description, sizes) {
 }
 
 /**
- * @param {Rule} rule
- * @param {string} prefix
- * @param {ReadonlyMap<string, Entry>} members  tensors under the prefix, by their remaining names
- * @returns {Fit | undefined}
+ * The entries of one weight under the two names of releases before 2.5, under today's name.
+ *
+ * @param {ReadonlyMap<string, Entry>} members
  */
-function fit({ layer, naming, required, optional = {}, config }, prefix, members) {
-  const missing = Object.keys(required).some((name) => !members.has(name))
-  if (missing || members.size > Object.keys(required).length + Object.keys(optional).length) return undefined
-  /** @type {Sizes} */
-  const sizes = {}
-  for (const [name, { shape }] of members) {
-    const description = Object.hasOwn(required, name)
-      ? required[name]
-      : Object.hasOwn(optional, name)
-        ? optional[name]
-        : undefined
-    if (description === undefined || !matches(shape, description, sizes)) return undefined
-  }
-  const found = config(sizes, (name) => members.has(name))
-  return found && { layer, naming, prefix: prefix.replace(/\.$/, ''), config: found }
+function withOneWeight(members) {
+  const [source, target] = ['lin_src.weight', 'lin_dst.weight'].map((name) => members.get(name))
+  if (source === undefined || (target && target.shape.join() !== source.shape.join())) return members
+  const { 'lin_src.weight': weight, 'lin_dst.weight': _, ...rest } = Object.fromEntries(members)
+  return new Map(Object.entries({ ...rest, 'lin.weight': weight }))
 }
 
 /**
- * The layers that fit, found by the first required name of each rule.
+ * @param {Table} table
+ * @param {string} prefix
+ * @param {ReadonlyMap<string, Entry>} given  tensors under the prefix, by their remaining names
+ * @returns {Fit | undefined}
+ */
+function graphFit(table, prefix, given) {
+  const { layer, type, rows } = table
+  const members = type === 'GATConv' ? withOneWeight(given) : given
+  const parameters = rows.filter(({ name }) => members.has(name))
+  /** @type {Sizes} */
+  const sizes = {}
+  const fits = parameters.every(({ name, shape }) => matches(members.get(name)?.shape ?? [], shape, sizes))
+  // A setting brings all of its parameters, or none.
+  const found = new Set(parameters.map(({ when }) => when))
+  const isComplete = rows.every(({ name, when }) => members.has(name) || (when !== 'always' && !found.has(when)))
+  if (!fits || !isComplete || members.size > parameters.length) return undefined
+  const config = graphConfig(table, sizes, (when) => found.has(when))
+  return config && { layer, naming: `PyTorch Geometric (${type})`, prefix: prefix.replace(/\.$/, ''), config }
+}
+
+/**
+ * Graph layers, found by the first parameter that all layers of a type have.
  *
- * @param {readonly Rule[]} rules
  * @param {readonly Entry[]} entries
  */
-function fitsOf(rules, entries) {
-  return rules.flatMap((rule) => {
-    const [key] = Object.keys(rule.required)
+function graphFits(entries) {
+  return GRAPH_PARAMETERS.flatMap((table) => {
+    const key = /** @type {import('../names/graph-parameters.js').Row} */ (
+      table.rows.find(({ when }) => when === 'always')
+    ).name
     return entries.flatMap(({ name }) => {
       if (name !== key && !name.endsWith(`.${key}`)) return []
       const prefix = name.slice(0, name.length - key.length)
       const members = entries.filter((entry) => entry.name.startsWith(prefix))
-      const found = fit(rule, prefix, new Map(members.map((entry) => [entry.name.slice(prefix.length), entry])))
+      const found = graphFit(table, prefix, new Map(members.map((entry) => [entry.name.slice(prefix.length), entry])))
       return found ? [found] : []
     })
   })
@@ -290,6 +221,6 @@ export function findFits(all) {
   const entries = all.filter(({ name, shape, dtype }) => READABLE.includes(dtype) && !isBuffer(name, shape))
   const families = familyFits(entries)
   const blocks = families.filter(({ layer }) => layer.endsWith('Layer'))
-  const others = [...fitsOf(LAYERS, entries), ...norms(entries)].filter(({ prefix }) => !isInside(prefix, blocks))
+  const others = [...graphFits(entries), ...norms(entries)].filter(({ prefix }) => !isInside(prefix, blocks))
   return [...families, ...others].sort((a, b) => a.prefix.localeCompare(b.prefix, 'en', { numeric: true }))
 }

@@ -80,7 +80,7 @@ impl Object for GraphLayer {
     }
 
     fn stored(&self) -> Vec<StoredEntry<'_>> {
-        self.parameters().entries().iter().map(StoredEntry::from).collect()
+        self.parameters().entries()
     }
 
     fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {

@@ -4,7 +4,7 @@ use super::Graph;
 use super::aggregate::{Aggregation, add, check_edge_weight};
 use super::attention::{Attention, EdgeFeatures, EdgeScores, Finish, Score};
 use super::options::{GraphConfig, GraphOptions, Kind, Settings};
-use super::parameters::Parameters;
+use super::parameters::GraphParameters;
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::layers::{Entry, LoadOptions};
@@ -19,7 +19,7 @@ use crate::tensor::{Tensor, check_output, check_requested, try_zeroed};
 pub struct GraphLayer {
     config: GraphConfig,
     settings: Settings,
-    parameters: Parameters,
+    parameters: GraphParameters,
 }
 
 /// The inputs of one call.
@@ -52,7 +52,7 @@ impl GraphLayer {
     pub fn new(config: impl Into<GraphConfig>) -> Result<Self> {
         let mut config = config.into();
         let settings = Settings::of(&mut config)?;
-        Ok(Self { parameters: Parameters::init(&settings)?, settings, config })
+        Ok(Self { parameters: GraphParameters::init(&settings)?, settings, config })
     }
 
     /// A layer of the same configuration with the parameters that `entries` hold under a prefix.
@@ -61,7 +61,7 @@ impl GraphLayer {
     /// `SHAPE` or `FORMAT` for entries that do not fit, `MEMORY`.
     pub fn loaded<'a>(&self, entries: &[Entry<'_>], options: impl Into<LoadOptions<'a>>) -> Result<Self> {
         let Self { config, settings, .. } = *self;
-        Ok(Self { parameters: Parameters::load(&settings, entries, options.into())?, settings, config })
+        Ok(Self { parameters: GraphParameters::load(&settings, entries, options.into())?, settings, config })
     }
 
     /// The configuration.
@@ -80,7 +80,7 @@ impl GraphLayer {
     }
 
     /// Names, shapes and elements of the parameters.
-    pub fn parameters(&self) -> &Parameters {
+    pub fn parameters(&self) -> &GraphParameters {
         &self.parameters
     }
 
@@ -132,7 +132,7 @@ impl GraphLayer {
             Kind::Sage => 2 * config.in_features[0] + 16,
             _ => 2 * config.out_features + 16,
         };
-        operations([2, graph.num_sources().max(graph.num_targets()), self.parameters.len()])
+        operations([2, graph.num_sources().max(graph.num_targets()), self.parameters.elements()])
             .saturating_add(graph.operations(along_edges))
     }
 

@@ -8,7 +8,7 @@ pub mod aggregate;
 mod attention;
 pub mod layer;
 pub mod options;
-mod parameters;
+pub mod parameters;
 pub mod sample;
 pub mod softmax;
 

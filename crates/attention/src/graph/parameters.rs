@@ -1,55 +1,50 @@
-//! The parameters of the graph layers: PyTorch Geometric's names, order and initialisation.
+//! The parameters of the graph layers: PyTorch Geometric's names, order and initialization.
 
-use std::borrow::Cow;
-use std::fmt::Display;
+use std::fmt;
 
 use super::options::{Kind, Settings};
-use crate::error::alternatives;
-use crate::error::{Code, Error, Result};
-use crate::layers::{Entry, LoadOptions};
+use crate::error::Result;
+use crate::layers::entries::{Entry, LoadOptions, StoredEntry, TypedEntry, dotted, fault};
+use crate::layers::parameters::{Initial, Name, Naming, Parameter, Parameters, Part};
 use crate::math::random::Mt19937;
-use crate::tensor::{Shape, Tensor, try_zeroed};
+use crate::math::weight::WeightType;
+use crate::tensor::Shape;
 
-/// How a parameter is drawn at first.
+/// The initialization of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Initial {
+enum Draw {
     Zeros,
     /// Uniform in ±√(6 / (rows + columns)).
     Glorot,
     /// As `torch.nn.Linear` draws its weight.
     Weight,
-    /// As `torch.nn.Linear` draws its bias.
+    /// As `torch.nn.Linear` draws its bias. The bias follows its weight.
     Bias,
 }
 
-/// The rule for the size of a parameter.
+/// A dimension of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Size {
-    /// `[1, heads, channels]`.
-    Attention,
-    /// `[heads · channels, inputs]`, of sources.
-    Matrix,
-    /// `[heads · channels, inputs]`, of targets.
-    TargetMatrix,
-    /// `[heads · channels, edge features]`.
-    Edge,
-    /// `[inputs, inputs]`, of sources.
-    Project,
-    /// `[output, inputs]`, of targets.
-    Skip,
-    /// `[1, 3 · output]`.
+enum Dim {
+    One,
+    Heads,
+    /// Features of one head.
+    Channels,
+    /// `heads · channels`.
+    Width,
+    /// Features of sources.
+    Sources,
+    /// Features of targets.
+    Targets,
+    EdgeFeatures,
+    Output,
+    /// `3 · output`.
     Gate,
-    /// `[heads · channels]`.
-    WideBias,
-    /// `[output]`.
-    OutputBias,
-    /// `[inputs]`, of sources.
-    ProjectBias,
 }
 
 /// The layers that have a parameter.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum When {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// All layers of the kind.
     Always,
     /// With biases.
     Bias,
@@ -63,76 +58,130 @@ enum When {
     Root,
     /// If the features of neighbors are projected first.
     Project,
-    /// If sources and targets share a weight.
-    Shared,
-    /// If they do not.
-    Pair,
 }
 
-/// A parameter's name in PyTorch Geometric, the layers that have it, its size, and how it is drawn.
-type Description = (&'static str, When, Size, Initial);
-
-const BIAS: Description = ("bias", When::Bias, Size::OutputBias, Initial::Zeros);
-const EDGE: Description = ("lin_edge.weight", When::Edge, Size::Edge, Initial::Glorot);
-const RESIDUAL: Description = ("res.weight", When::Residual, Size::Skip, Initial::Glorot);
-
-const CONVOLUTION: &[Description] = &[BIAS, ("lin.weight", When::Always, Size::Matrix, Initial::Glorot)];
-const SAGE: &[Description] = &[
-    ("lin.weight", When::Project, Size::Project, Initial::Weight),
-    ("lin.bias", When::Project, Size::ProjectBias, Initial::Bias),
-    ("lin_l.weight", When::Always, Size::Matrix, Initial::Weight),
-    ("lin_l.bias", When::Bias, Size::WideBias, Initial::Bias),
-    ("lin_r.weight", When::Root, Size::TargetMatrix, Initial::Weight),
-];
-const ADDITIVE: &[Description] = &[
-    ("att_src", When::Always, Size::Attention, Initial::Glorot),
-    ("att_dst", When::Always, Size::Attention, Initial::Glorot),
-    ("att_edge", When::Edge, Size::Attention, Initial::Glorot),
-    BIAS,
-    ("lin.weight", When::Shared, Size::Matrix, Initial::Glorot),
-    ("lin_src.weight", When::Pair, Size::Matrix, Initial::Glorot),
-    ("lin_dst.weight", When::Pair, Size::TargetMatrix, Initial::Glorot),
-    EDGE,
-    RESIDUAL,
-];
-const JOINT: &[Description] = &[
-    ("att", When::Always, Size::Attention, Initial::Glorot),
-    BIAS,
-    ("lin_l.weight", When::Always, Size::Matrix, Initial::Glorot),
-    ("lin_l.bias", When::Bias, Size::WideBias, Initial::Bias),
-    ("lin_r.weight", When::Always, Size::TargetMatrix, Initial::Glorot),
-    ("lin_r.bias", When::Bias, Size::WideBias, Initial::Bias),
-    EDGE,
-    RESIDUAL,
-];
-const TRANSFORMER: &[Description] = &[
-    ("lin_key.weight", When::Always, Size::Matrix, Initial::Weight),
-    ("lin_key.bias", When::Bias, Size::WideBias, Initial::Bias),
-    ("lin_query.weight", When::Always, Size::TargetMatrix, Initial::Weight),
-    ("lin_query.bias", When::Bias, Size::WideBias, Initial::Bias),
-    ("lin_value.weight", When::Always, Size::Matrix, Initial::Weight),
-    ("lin_value.bias", When::Bias, Size::WideBias, Initial::Bias),
-    ("lin_edge.weight", When::Edge, Size::Edge, Initial::Weight),
-    ("lin_skip.weight", When::Always, Size::Skip, Initial::Weight),
-    ("lin_skip.bias", When::Bias, Size::OutputBias, Initial::Bias),
-    ("lin_beta.weight", When::Gate, Size::Gate, Initial::Weight),
-];
-
-/// One parameter of a layer: where its elements lie among all.
+/// A row of the table: a parameter's name in PyTorch Geometric, the layers that have it, its shape, and how it is
+/// drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Parameter {
-    name: &'static str,
-    shape: Shape,
-    initial: Initial,
-    start: usize,
-    end: usize,
+pub struct Row {
+    part: Part,
+    /// The name in PyTorch Geometric's state dict.
+    pub name: &'static str,
+    /// The layers that have the parameter.
+    pub when: When,
+    dims: &'static [Dim],
+    draw: Draw,
 }
 
-/// Every parameter of a layer in the order of PyTorch Geometric's state dict: its own first, then those of its parts.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Parameters {
-    list: Vec<Parameter>,
-    elements: Vec<f32>,
+/// The parameters that layers of one type may have, in the order of PyTorch Geometric's state dict: a layer's own
+/// first, then those of its parts.
+pub struct Table {
+    rows: &'static [Row],
+    naming: Naming,
+}
+
+const fn row(part: Part, name: &'static str, when: When, dims: &'static [Dim], draw: Draw) -> Row {
+    Row { part, name, when, dims, draw }
+}
+
+const fn names<const N: usize>(rows: &[Row; N]) -> [Name; N] {
+    let mut names = [("", Part::GraphBias, Part::GraphBias); N];
+    let mut index = 0;
+    while index < N {
+        names[index] = (rows[index].name, rows[index].part, rows[index].part);
+        index += 1;
+    }
+    names
+}
+
+const SCORES: &[Dim] = &[Dim::One, Dim::Heads, Dim::Channels];
+const OF_SOURCES: &[Dim] = &[Dim::Width, Dim::Sources];
+const OF_TARGETS: &[Dim] = &[Dim::Width, Dim::Targets];
+const OF_EDGES: &[Dim] = &[Dim::Width, Dim::EdgeFeatures];
+const SKIP: &[Dim] = &[Dim::Output, Dim::Targets];
+const WIDTH: &[Dim] = &[Dim::Width];
+
+const BIAS: Row = row(Part::GraphBias, "bias", When::Bias, &[Dim::Output], Draw::Zeros);
+const WEIGHT: Row = row(Part::NodeWeight, "lin.weight", When::Always, OF_SOURCES, Draw::Glorot);
+const SOURCE_SCORES: Row = row(Part::SourceScores, "att_src", When::Always, SCORES, Draw::Glorot);
+const TARGET_SCORES: Row = row(Part::TargetScores, "att_dst", When::Always, SCORES, Draw::Glorot);
+const EDGE_SCORES: Row = row(Part::EdgeScores, "att_edge", When::Edge, SCORES, Draw::Glorot);
+const EDGE: Row = row(Part::EdgeWeight, "lin_edge.weight", When::Edge, OF_EDGES, Draw::Glorot);
+const RESIDUAL: Row = row(Part::SkipWeight, "res.weight", When::Residual, SKIP, Draw::Glorot);
+
+const CONVOLUTION: [Row; 2] = [BIAS, WEIGHT];
+const SAGE: [Row; 5] = [
+    row(Part::NodeWeight, "lin.weight", When::Project, &[Dim::Sources, Dim::Sources], Draw::Weight),
+    row(Part::ProjectBias, "lin.bias", When::Project, &[Dim::Sources], Draw::Bias),
+    row(Part::SourceWeight, "lin_l.weight", When::Always, OF_SOURCES, Draw::Weight),
+    row(Part::SourceBias, "lin_l.bias", When::Bias, WIDTH, Draw::Bias),
+    row(Part::TargetWeight, "lin_r.weight", When::Root, OF_TARGETS, Draw::Weight),
+];
+const ADDITIVE: [Row; 7] = [SOURCE_SCORES, TARGET_SCORES, EDGE_SCORES, BIAS, WEIGHT, EDGE, RESIDUAL];
+const ADDITIVE_PAIR: [Row; 8] = [
+    SOURCE_SCORES,
+    TARGET_SCORES,
+    EDGE_SCORES,
+    BIAS,
+    row(Part::SourceWeight, "lin_src.weight", When::Always, OF_SOURCES, Draw::Glorot),
+    row(Part::TargetWeight, "lin_dst.weight", When::Always, OF_TARGETS, Draw::Glorot),
+    EDGE,
+    RESIDUAL,
+];
+const JOINT: [Row; 8] = [
+    row(Part::SourceScores, "att", When::Always, SCORES, Draw::Glorot),
+    BIAS,
+    row(Part::SourceWeight, "lin_l.weight", When::Always, OF_SOURCES, Draw::Glorot),
+    row(Part::SourceBias, "lin_l.bias", When::Bias, WIDTH, Draw::Bias),
+    row(Part::TargetWeight, "lin_r.weight", When::Always, OF_TARGETS, Draw::Glorot),
+    row(Part::TargetBias, "lin_r.bias", When::Bias, WIDTH, Draw::Bias),
+    EDGE,
+    RESIDUAL,
+];
+const TRANSFORMER: [Row; 10] = [
+    row(Part::SourceWeight, "lin_key.weight", When::Always, OF_SOURCES, Draw::Weight),
+    row(Part::SourceBias, "lin_key.bias", When::Bias, WIDTH, Draw::Bias),
+    row(Part::TargetWeight, "lin_query.weight", When::Always, OF_TARGETS, Draw::Weight),
+    row(Part::TargetBias, "lin_query.bias", When::Bias, WIDTH, Draw::Bias),
+    row(Part::MessageWeight, "lin_value.weight", When::Always, OF_SOURCES, Draw::Weight),
+    row(Part::MessageBias, "lin_value.bias", When::Bias, WIDTH, Draw::Bias),
+    row(Part::EdgeWeight, "lin_edge.weight", When::Edge, OF_EDGES, Draw::Weight),
+    row(Part::SkipWeight, "lin_skip.weight", When::Always, SKIP, Draw::Weight),
+    row(Part::SkipBias, "lin_skip.bias", When::Bias, &[Dim::Output], Draw::Bias),
+    row(Part::BetaWeight, "lin_beta.weight", When::Gate, &[Dim::One, Dim::Gate], Draw::Weight),
+];
+
+/// Up to release 2.4, the one weight of `GATConv` had two names, with the same values under each.
+const OLD_WEIGHTS: [Name; 2] =
+    [("lin_src.weight", Part::NodeWeight, Part::NodeWeight), ("lin_dst.weight", Part::NodeWeight, Part::NodeWeight)];
+
+const fn named(names: &'static [&'static [Name]]) -> Naming {
+    Naming { names, optional: &[], companions: &[] }
+}
+
+static TABLES: [Table; 6] = [
+    Table { rows: &CONVOLUTION, naming: named(&[&names(&CONVOLUTION)]) },
+    Table { rows: &SAGE, naming: named(&[&names(&SAGE)]) },
+    Table { rows: &ADDITIVE, naming: named(&[&names(&ADDITIVE), &OLD_WEIGHTS]) },
+    Table { rows: &ADDITIVE_PAIR, naming: named(&[&names(&ADDITIVE_PAIR)]) },
+    Table { rows: &JOINT, naming: named(&[&names(&JOINT)]) },
+    Table { rows: &TRANSFORMER, naming: named(&[&names(&TRANSFORMER)]) },
+];
+
+impl Dim {
+    fn size(self, settings: &Settings) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Heads => settings.num_heads,
+            Self::Channels => settings.out_features,
+            Self::Width => settings.width(),
+            Self::Sources => settings.in_features[0],
+            Self::Targets => settings.in_features[1],
+            Self::EdgeFeatures => settings.edge_features,
+            Self::Output => settings.output_width(),
+            Self::Gate => 3 * settings.output_width(),
+        }
+    }
 }
 
 impl When {
@@ -145,173 +194,162 @@ impl When {
             Self::Residual => settings.residual,
             Self::Root => settings.root_weight,
             Self::Project => settings.project,
-            Self::Shared => !settings.is_pair,
-            Self::Pair => settings.is_pair,
         }
     }
 }
 
-impl Size {
-    fn shape(self, settings: &Settings) -> Result<Shape> {
-        let ([sources, targets], width, output) = (settings.in_features, settings.width(), settings.output_width());
-        let dims: &[usize] = match self {
-            Self::Attention => &[1, settings.num_heads, settings.out_features],
-            Self::Matrix => &[width, sources],
-            Self::TargetMatrix => &[width, targets],
-            Self::Edge => &[width, settings.edge_features],
-            Self::Project => &[sources, sources],
-            Self::Skip => &[output, targets],
-            Self::Gate => &[1, 3 * output],
-            Self::WideBias => &[width],
-            Self::OutputBias => &[output],
-            Self::ProjectBias => &[sources],
-        };
-        Shape::new("parameters", dims)
-    }
-}
-
-impl Parameters {
-    /// How many numbers they are.
-    pub fn len(&self) -> usize {
-        self.elements.len()
-    }
-
-    /// Parameters of zeros.
-    fn zeroed(settings: &Settings) -> Result<Self> {
-        let descriptions = match settings.kind {
-            Kind::Convolution => CONVOLUTION,
-            Kind::Sage => SAGE,
-            Kind::Attention if settings.is_additive => ADDITIVE,
-            Kind::Attention => JOINT,
-            Kind::Transformer => TRANSFORMER,
-        };
-        let mut list = Vec::with_capacity(descriptions.len());
-        let mut end = 0usize;
-        for &(name, when, size, initial) in descriptions {
-            if when.holds(settings) {
-                let (shape, start) = (size.shape(settings)?, end);
-                // Each is within range, but in 32 bits their sum may not be.
-                end = start.saturating_add(shape.dims().iter().product());
-                list.push(Parameter { name, shape, initial, start, end });
+impl Row {
+    /// Returns the dimensions as words, such as `width sources`.
+    pub fn shape(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| {
+            for (index, dim) in self.dims.iter().enumerate() {
+                let word = match dim {
+                    Dim::One => "1",
+                    Dim::Heads => "heads",
+                    Dim::Channels => "channels",
+                    Dim::Width => "width",
+                    Dim::Sources => "sources",
+                    Dim::Targets => "targets",
+                    Dim::EdgeFeatures => "edgeFeatures",
+                    Dim::Output => "output",
+                    Dim::Gate => "3*output",
+                };
+                write!(f, "{}{word}", if index > 0 { " " } else { "" })?;
             }
-        }
-        Ok(Self { list, elements: try_zeroed("parameters", end)? })
+            Ok(())
+        })
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.rows).finish()
+    }
+}
+
+impl Table {
+    /// Returns the parameters of `GCNConv`, `SAGEConv`, `GATConv` with one weight and with a weight for each end of
+    /// edges, `GATv2Conv` and `TransformerConv`.
+    pub fn all() -> &'static [Self] {
+        &TABLES
     }
 
-    /// The parameters that the layer of PyTorch Geometric draws after `torch.manual_seed(seed)`, bit for bit.
+    /// Returns the parameters that the layers may have.
+    pub fn rows(&self) -> &'static [Row] {
+        self.rows
+    }
+
+    fn of(settings: &Settings) -> &'static Self {
+        let [convolution, sage, additive, additive_pair, joint, transformer] = &TABLES;
+        match settings.kind {
+            Kind::Convolution => convolution,
+            Kind::Sage => sage,
+            Kind::Attention if !settings.is_additive => joint,
+            Kind::Attention if settings.is_pair => additive_pair,
+            Kind::Attention => additive,
+            Kind::Transformer => transformer,
+        }
+    }
+
+    /// Returns the parameters of a layer with these settings.
+    fn parameters(&self, settings: &Settings) -> Result<Vec<Parameter>> {
+        let slope = 5f64.sqrt();
+        let mut table = Vec::with_capacity(self.rows.len());
+        let mut inputs = 0;
+        for row in self.rows.iter().filter(|row| row.when.holds(settings)) {
+            let mut dims = [0; 3];
+            let dims = &mut dims[..row.dims.len()];
+            dims.iter_mut().zip(row.dims).for_each(|(size, dim)| *size = dim.size(settings));
+            let (rows, columns) = if let [.., rows, columns] = *dims { (rows, columns) } else { (0, inputs) };
+            inputs = columns;
+            let square = match row.draw {
+                Draw::Zeros => 0.0,
+                Draw::Glorot => 6.0 / (rows + columns) as f64,
+                Draw::Weight => 6.0 / ((1.0 + slope * slope) * columns as f64),
+                Draw::Bias => 1.0 / columns as f64,
+            };
+            let initial = match row.draw {
+                Draw::Zeros => Initial::Constant(0.0),
+                _ => Initial::Uniform(square.sqrt()),
+            };
+            table.push(Parameter { part: row.part, shape: Shape::new("parameters", dims)?, initial });
+        }
+        Ok(table)
+    }
+}
+
+/// The parameters of a graph layer, by name.
+#[derive(Debug, Clone)]
+pub struct GraphParameters {
+    table: &'static Table,
+    parameters: Parameters,
+}
+
+impl GraphParameters {
+    /// Draws the parameters that the layer of PyTorch Geometric draws after `torch.manual_seed(seed)`, bit for bit.
     ///
     /// # Errors
     /// `MEMORY`.
     pub(super) fn init(settings: &Settings) -> Result<Self> {
-        let Self { list, mut elements } = Self::zeroed(settings)?;
+        let table = Table::of(settings);
+        let parts = table.rows.iter().filter(|row| row.name.contains('.')).map(|row| row.part);
+        // Each part draws when it is made and again when the whole layer is reset, which then draws its own parameters.
+        let first: Vec<Part> = parts.clone().chain(parts).collect();
         let mut generator = Mt19937::new(settings.seed);
-        // Each part draws when it is made and again when the whole layer is reset, which then draws what is its own.
-        let mut inputs = 0;
-        for parts in [true, true, false] {
-            for &Parameter { name, shape, initial, start, end } in &list {
-                if name.contains('.') != parts {
-                    continue;
-                }
-                let slope = 5f64.sqrt();
-                let (rows, columns) = match *shape.dims() {
-                    [.., rows, columns] => (rows, columns),
-                    // A bias follows its weight.
-                    _ => (0, inputs),
-                };
-                inputs = columns;
-                let square = match initial {
-                    Initial::Zeros => continue,
-                    Initial::Glorot => 6.0 / (rows + columns) as f64,
-                    Initial::Weight => 6.0 / ((1.0 + slope * slope) * columns as f64),
-                    Initial::Bias => 1.0 / columns as f64,
-                };
-                generator.fill_uniform(square.sqrt(), &mut elements[start..end]);
-            }
-        }
-        Ok(Self { list, elements })
+        let parameters = Parameters::draw(table.parameters(settings)?, WeightType::F32, &first, &mut generator)?;
+        Ok(Self { table, parameters })
     }
 
-    /// The parameters that `entries` hold under a prefix. Entries outside the prefix do not count.
-    ///
-    /// Up to release 2.4 the one weight of `GATConv` had two names, `lin_src.weight` and `lin_dst.weight`.
+    /// Loads the parameters that `entries` hold under a prefix. Entries outside the prefix do not count.
     ///
     /// # Errors
     /// `SHAPE` or `FORMAT` for missing, further and wrongly shaped entries.
     pub(super) fn load(settings: &Settings, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Self> {
-        let LoadOptions { prefix, strict } = options;
-        let dot = if prefix.is_empty() || prefix.ends_with('.') { "" } else { "." };
-        let Self { list, mut elements } = Self::zeroed(settings)?;
-        let mut found = 0u32;
-        for entry in entries {
-            let name = entry.name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix(dot));
-            let name = match name {
-                None => continue,
-                Some("lin_src.weight" | "lin_dst.weight") if !settings.is_pair => "lin.weight",
-                Some(name) => name,
-            };
-            let Some(index) = list.iter().position(|parameter| parameter.name == name) else {
-                if strict {
-                    return Err(unknown(&list, settings, entry));
-                }
-                continue;
-            };
-            let Parameter { shape, start, end, .. } = list[index];
-            let given = Tensor::new(&entry.name, entry.data, &entry.shape)?.shape;
-            if given != shape {
-                return Err(Error::shape(&entry.name, shape, given));
-            }
-            let place = &mut elements[start..end];
-            if found & 1 << index != 0 && place != entry.data {
-                return Err(fault(&entry.name, &"the transformation of the other ends of edges", "other values"));
-            }
-            found |= 1 << index;
-            place.copy_from_slice(entry.data);
+        let table = Table::of(settings);
+        let mut entries: Vec<TypedEntry<'_>> = entries.iter().map(TypedEntry::from).collect();
+        if settings.is_additive && !settings.is_pair {
+            join_old_weights(&mut entries, options.prefix)?;
         }
-        match list.get(found.trailing_ones() as usize) {
-            Some(Parameter { name, shape, .. }) => {
-                let (entry, expected) =
-                    (format_args!("{prefix}{dot}{name}"), format_args!("an entry of shape {shape}"));
-                Err(fault(&entry, &expected, "no such entry"))
-            }
-            None => Ok(Self { list, elements }),
-        }
+        let own = (table.parameters(settings)?, WeightType::F32);
+        Ok(Self { table, parameters: Parameters::load(own, &table.naming, &entries, options, "")? })
     }
 
-    /// Names, shapes and elements in the order of PyTorch Geometric's state dict.
-    pub fn entries(&self) -> Vec<Entry<'_>> {
-        let mut entries = Vec::with_capacity(self.list.len());
-        for &Parameter { name, shape, start, end, .. } in &self.list {
-            let data = &self.elements[start..end];
-            entries.push(Entry { name: Cow::Borrowed(name), shape: shape.dims().to_vec(), data });
-        }
-        entries
+    /// Returns the number of elements.
+    pub fn elements(&self) -> usize {
+        self.parameters.bytes() / size_of::<f32>()
     }
 
-    /// The elements of a parameter, if the layer has it.
+    /// Returns names, shapes and elements in the order of PyTorch Geometric's state dict.
+    pub fn entries(&self) -> Vec<StoredEntry<'_>> {
+        self.parameters.entries(&self.table.naming)
+    }
+
+    /// Returns the elements of a parameter, or `None` if the layer has no such parameter.
     #[inline(never)]
     pub fn find(&self, name: &str) -> Option<&[f32]> {
-        let parameter = self.list.iter().find(|parameter| parameter.name == name)?;
-        Some(&self.elements[parameter.start..parameter.end])
+        let row = self.table.rows.iter().find(|row| row.name == name)?;
+        self.parameters.get(row.part)
     }
 
-    /// The elements of a parameter that the layer has.
+    /// Returns the elements of a parameter that the layer has.
     pub fn get(&self, name: &str) -> &[f32] {
         self.find(name).unwrap_or_default()
     }
 }
 
-/// Creates the error about an entry that is not a parameter.
-#[cold]
-fn unknown(list: &[Parameter], settings: &Settings, entry: &Entry<'_>) -> Error {
-    if entry.name.ends_with("bias") && !settings.use_bias {
-        return fault(&entry.name, &"no biases, as use_bias is false", "a bias");
+/// Removes the weight under its second old name if its values are the same under the first.
+///
+/// # Errors
+/// `FORMAT` if they differ.
+fn join_old_weights(entries: &mut Vec<TypedEntry<'_>>, prefix: &str) -> Result<()> {
+    let prefix = dotted(prefix);
+    let places =
+        OLD_WEIGHTS.map(|(name, ..)| entries.iter().position(|entry| entry.name.strip_prefix(&*prefix) == Some(name)));
+    let [Some(source), Some(target)] = places else { return Ok(()) };
+    let [kept, other] = [source, target].map(|place| &entries[place]);
+    if (&kept.shape, kept.data) != (&other.shape, other.data) {
+        return Err(fault(&other.name, "the transformation of the other ends of edges", "other values"));
     }
-    let names: Vec<&str> = list.iter().map(|parameter| parameter.name).collect();
-    fault(&entry.name, &format_args!("one of {}", alternatives(&names)), "an entry that is no parameter of this layer")
-}
-
-/// The error that a state dict does not hold what it has to.
-#[cold]
-fn fault(entry: &dyn Display, expected: &dyn Display, actual: &str) -> Error {
-    Error::new(Code::Format, entry, expected, actual)
+    entries.remove(target);
+    Ok(())
 }

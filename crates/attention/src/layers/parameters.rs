@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::layers::entries::{LoadOptions, Stored, StoredEntry, TypedEntry, below, fault, unknown};
+use crate::layers::entries::{LoadOptions, Stored, StoredEntry, TypedEntry, below, dotted, fault, unknown};
 use crate::layers::matrix::Matrix;
 use crate::math::linear::Projection;
 use crate::math::random::Mt19937;
@@ -57,15 +57,33 @@ pub enum Part {
     Norm4Weight,
     Norm4Bias,
     TableWeight,
+    SourceScores,
+    TargetScores,
+    EdgeScores,
+    GraphBias,
+    NodeWeight,
+    ProjectBias,
+    SourceWeight,
+    SourceBias,
+    TargetWeight,
+    TargetBias,
+    MessageWeight,
+    MessageBias,
+    EdgeWeight,
+    SkipWeight,
+    SkipBias,
+    BetaWeight,
 }
 
-/// The initialization of a parameter, as PyTorch does it.
+/// The initialization of a parameter, as PyTorch and PyTorch Geometric do it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Initial {
     /// The same value everywhere.
     Constant(f32),
     /// `xavier_uniform_` of a matrix with these numbers of rows and columns, of which the parameter may be a part.
     Xavier(usize, usize),
+    /// Uniform numbers up to this magnitude.
+    Uniform(f64),
     /// Normal numbers with this deviation.
     Normal(f64),
     /// `torch.nn.Linear`'s weight over this number of inputs.
@@ -127,10 +145,12 @@ impl Part {
 
     fn is_bias(self) -> bool {
         use Part::{
-            GateBias, KeyBias, LatentBias, Linear1Bias, Linear2Bias, OutputBias, QueryBias, QueryLatentBias, ValueBias,
+            GateBias, GraphBias, KeyBias, LatentBias, Linear1Bias, Linear2Bias, MessageBias, OutputBias, QueryBias,
+            QueryLatentBias, SkipBias, SourceBias, TargetBias, ValueBias,
         };
         matches!(self, QueryBias | KeyBias | ValueBias | OutputBias | Linear1Bias | Linear2Bias | GateBias)
             || matches!(self, QueryLatentBias | LatentBias)
+            || matches!(self, GraphBias | SourceBias | TargetBias | MessageBias | SkipBias)
     }
 }
 
@@ -207,6 +227,7 @@ impl Parameters {
         match initial {
             Initial::Constant(value) => values.fill(value),
             Initial::Xavier(rows, columns) => generator.fill_xavier_uniform(rows, columns, values),
+            Initial::Uniform(bound) => generator.fill_uniform(bound, values),
             Initial::Normal(deviation) => {
                 generator.fill_normal(values);
                 values.iter_mut().for_each(|value| *value = (f64::from(*value) * deviation) as f32);
@@ -220,7 +241,7 @@ impl Parameters {
         }
     }
 
-    /// Loads the parameters from the entries below a dotted prefix.
+    /// Loads the parameters from the entries below a prefix.
     ///
     /// Missing, extra and wrongly shaped entries are errors. In loading that is not strict, entries of other names are
     /// ignored. Names that begin with `inner`, unless it is empty, and are no parameters belong to a part of the layer.
@@ -232,8 +253,9 @@ impl Parameters {
         inner: &str,
     ) -> Result<Self> {
         let mut parameters = Self::zeroed(table, weight_type)?;
+        let prefix = dotted(options.prefix);
         let mut found: Vec<Part> = Vec::new();
-        for (name, entry) in below(entries, options.prefix) {
+        for (name, entry) in below(entries, &prefix) {
             let is_inner = !inner.is_empty() && name.starts_with(inner) && naming.iter().all(|(own, ..)| own != name);
             if is_inner || naming.companions.contains(&name) {
                 continue;
@@ -246,7 +268,7 @@ impl Parameters {
             parameters.set_each(&entry.name, [first, last], entry.data)?;
             found.extend(parameters.rows(first, last).map(|row| row.part));
         }
-        parameters.check_complete(naming, &found, options.prefix)?;
+        parameters.check_complete(naming, &found, &prefix)?;
         Ok(parameters)
     }
 

@@ -149,7 +149,7 @@ fn layer(config: GraphConfig, random: &mut Random) -> GraphLayer {
         .iter()
         .map(|entry| {
             let width = 1.0 / (entry.shape.last().copied().unwrap_or(1) as f32).sqrt();
-            random.normals(entry.data.len()).iter().map(|value| value * width).collect()
+            random.normals(entry.elements()).iter().map(|value| value * width).collect()
         })
         .collect();
     let entries: Vec<Entry<'_>> = layer
