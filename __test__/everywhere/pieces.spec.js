@@ -235,6 +235,29 @@ onBothBackends((kind, api) => {
     t.is(faultOf(t, () => layer.forward(x)).code, 'DISPOSED')
   })
 
+  test(`${kind}: a getter of the ids that detaches the table is answered as a table of the wrong length`, (t) => {
+    const detaching = (/** @type {ArrayBufferView} */ array) => ({
+      data: new Int32Array(2),
+      get shape() {
+        structuredClone(array, { transfer: [/** @type {ArrayBuffer} */ (array.buffer)] })
+        return [2]
+      }
+    })
+    const whole = normal([4, 4], 1)
+    t.like(
+      faultOf(t, () => api.embedding(whole, detaching(whole.data))),
+      { code: 'SHAPE', argument: 'table' }
+    )
+    const eights = { type: /** @type {const} */ ('q8_0'), data: new Int8Array(16), scales: new Uint16Array(4) }
+    const table = { ...eights, shape: [4, 4] }
+    t.like(
+      faultOf(t, () => api.embedding(table, detaching(eights.scales))),
+      { code: 'SHAPE', argument: 'table.scales' }
+    )
+    const empty = { data: new Float32Array(0), shape: [4, 0] }
+    t.deepEqual(api.embedding(empty, detaching(empty.data)), { data: new Float32Array(0), shape: [2, 0] })
+  })
+
   test(`${kind}: an embedding copies rows for ids in every form`, async (t) => {
     const layer = new api.Embedding({ numEmbeddings: 5, embeddingDim: 3, seed: 1 })
     const { weight } = layer.stateDict()

@@ -98,11 +98,12 @@ export function attached(array) {
  * Rejects a checked tensor whose array was detached since, by a getter of another argument.
  *
  * @param {string} argument
- * @param {{ data: TensorData | Uint16Array | Int8Array, shape: readonly number[] }} tensor
+ * @param {{ data: TensorData | Uint16Array | Int8Array, scales?: Uint16Array, shape: readonly number[] }} tensor
  */
-export function checkAttached(argument, { data, shape }) {
+export function checkAttached(argument, { data, scales, shape }) {
   const [expected, length] = [elements(shape), lengthOf(/** @type {TensorData} */ (data))]
   if (length !== expected) throw fault('SHAPE', argument, `${expected} elements`, `${length}`)
+  if (scales) checkAttached(`${argument}.scales`, { data: scales, shape: scalesShape(shape) })
 }
 
 /**

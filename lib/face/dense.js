@@ -5,6 +5,7 @@ import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'
 import {
   allocateArray,
   arrayType,
+  attached,
   checkAttached,
   checkIntegers,
   checkTensor,
@@ -40,8 +41,8 @@ export function embedding(table, ids, ...more) {
       throw fault('OPTION', `ids[${place}]`, `an integer from 0 to ${count - 1}`, `${row}`)
     }
   })
-  const data = gatherRows(weight.data, rows, width)
-  const scales = weight.scales && gatherRows(weight.scales, rows, Math.ceil(width / GROUP))
+  const data = gatherRows(attached(weight.data), rows, width)
+  const scales = weight.scales && gatherRows(attached(weight.scales), rows, Math.ceil(width / GROUP))
   return { data: widen({ ...weight, data, scales, shape: [rows.length, width] }), shape: [...dims, width] }
 }
 
