@@ -247,6 +247,36 @@ onBothBackends((kind, { HyperbolicAttention, AttentionError }) => {
     }
   })
 
+  test(`${kind}: the hyperboloid is exact until its coordinates overflow, which is a DOMAIN error`, (t) => {
+    for (const [curvature, root] of /** @type {const} */ ([
+      [-1, 1],
+      [-4, 2]
+    ])) {
+      const space = new HyperbolicAttention({ curvature, manifold: 'lorentz' })
+      for (const length of [1, 42, 60, 88]) {
+        const tangent = tensor([3], [(0.6 * length) / root, 0, (-0.8 * length) / root])
+        close(t, space.logMap0(space.expMap0(tangent)), tangent, 2e-6 * length, `${length}`)
+      }
+      const error = faultOf(t, () => space.expMap0(tensor([3], [0, 91 / root, 0])))
+      t.like(error, { code: 'DOMAIN', argument: 'tangent', actual: 'row 0, which leads beyond them' })
+    }
+  })
+
+  test(`${kind}: the distance from the origin grows up to the boundary of the ball, and never falls`, (t) => {
+    const space = new HyperbolicAttention({ curvature: -1 })
+    const radii = [0.5, 0.999, 0.9999, 1 - 1e-5, 1 - 1e-6, 1, 1.0005]
+    const points = tensor(
+      [radii.length, 2],
+      radii.flatMap((radius) => [radius, 0])
+    )
+    const { data } = space.distance(points, tensor([1, 2], [0, 0]))
+    t.true(
+      data.every((distance, row) => row === 0 || distance >= data[row - 1]),
+      `${data}`
+    )
+    t.true(data[5] > data[4], `${data}`)
+  })
+
   test(`${kind}: with one visible key, the output is its value, also at the boundary`, (t) => {
     for (const manifold of models) {
       const ball = new HyperbolicAttention({ curvature: -1 })
