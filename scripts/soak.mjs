@@ -2,8 +2,8 @@
 // `npm run soak -- --seconds 600 --backend wasm --program objects`.
 // - `calls` makes millions of small calls of every kind, some of which fail or are cancelled, and collects garbage for
 //   each sample. Exits with an error if memory, threads or handles grow.
-// - `objects` drops large objects of every kind without dispose(), and lets the engine decide when to collect them.
-//   Exits with an error if memory grows or the objects occupy too much of it.
+// - `objects` drops large objects of every kind without dispose(), models and steps of training among them, and lets the
+//   engine decide when to collect them. Exits with an error if memory grows or the objects occupy too much of it.
 
 import { readdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -11,7 +11,9 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Worker } from 'node:worker_threads'
 import { loadBackend } from '../index.js'
-import { OBJECTS, zeros } from '../__test__/support/objects.js'
+import { loadBackend as loadTraining } from '../lib/entries/training.js'
+import { loadModel } from '../lib/entries/models.js'
+import { OBJECTS, zeros } from '../tools/objects.mjs'
 
 setFlagsFromString('--expose-gc')
 /** @type {() => void} */
@@ -262,16 +264,32 @@ const turn = () => new Promise((resolve) => setImmediate(resolve))
 async function dropInWorker(kind) {
   const program = `
     import { loadBackend } from '${new URL('../index.js', import.meta.url)}'
-    import { OBJECTS } from '${new URL('../__test__/support/objects.js', import.meta.url)}'
+    import { OBJECTS } from '${new URL('../tools/objects.mjs', import.meta.url)}'
     const attention = await loadBackend('${kind}')
     for (const make of Object.values(OBJECTS)) make(attention)`
   const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(program)}`))
   await new Promise((resolve, reject) => worker.once('error', reject).once('exit', resolve))
 }
 
+const model = new URL('../__test__/golden/models/llama/', import.meta.url)
+
+/**
+ * A step of training: a layer, the pass that keeps its inputs, and an optimizer with its averages.
+ *
+ * @param {import('../training.d.ts').Attention} training
+ */
+function train({ vjp, AdamW, TransformerEncoderLayer }) {
+  const layer = new TransformerEncoderLayer({ modelDim: 256, numHeads: 4, feedForwardDim: 512, weightType: 'f32' })
+  const pass = vjp(layer, zeros([1, 16, 256]))
+  const optimizer = new AdamW(layer)
+  optimizer.step(pass.backward(pass.output).parameters)
+  return [layer, pass, optimizer]
+}
+
 /** @param {import('../index.d.ts').BackendKind} kind @param {number} seconds */
 async function soakObjects(kind, seconds) {
   const api = await loadBackend(kind, { threads: 2 })
+  const training = await loadTraining(kind, { threads: 2 })
   const x = zeros([1, 64, 512])
   let [made, collected, mostAllocated, mostResident] = [0, 0, 0, 0]
   const registry = new FinalizationRegistry(() => collected++)
@@ -301,6 +319,8 @@ async function soakObjects(kind, seconds) {
       await turn()
     }
     await Promise.all(calls)
+    for (const object of train(training)) drop(object)
+    drop(await loadModel(model, { attention: api }))
     if (round % 20 === 0) await dropInWorker(kind)
   }
   const { steady, first, last } = steadyOf(taken, seconds)

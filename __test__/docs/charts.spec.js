@@ -1,12 +1,12 @@
 // The charts of docs/performance.md show the figures of its tables.
 import { readFileSync } from 'node:fs'
 import test from 'ava'
-import { drawCharts, readCases } from '../../scripts/charts.mjs'
+import { drawCharts, readCases } from '../../tools/charts.mjs'
 
 const docs = new URL('../../docs/', import.meta.url)
 const page = readFileSync(new URL('performance.md', docs), 'utf8')
 
-test('the charts are those of the tables: `node scripts/charts.mjs` draws them', (t) => {
+test('the charts are those of the tables: `node tools/charts.mjs` draws them', (t) => {
   for (const [name, svg] of Object.entries(drawCharts(page))) {
     t.true(readFileSync(new URL(name, docs), 'utf8') === svg, name)
     t.true(page.includes(`](${name})`), name)

@@ -1,12 +1,14 @@
 // Objects that are never disposed: the engine knows their size, and collects them before memory runs out.
 import test from 'ava'
+import * as attention from '@ruvector/attention'
+import { OBJECTS } from '../../tools/objects.mjs'
 import { linesOf } from '../support/programs.js'
 
 const PREAMBLE = `
   import { setFlagsFromString } from 'node:v8'
   import { runInNewContext } from 'node:vm'
   import * as attention from '@ruvector/attention'
-  import { OBJECTS, zeros } from './__test__/support/objects.js'
+  import { OBJECTS, zeros } from './tools/objects.mjs'
   const turn = () => new Promise((resolve) => setImmediate(resolve))
   /** Collects garbage; finalizers run in separate turns. */
   async function collect() {
@@ -77,6 +79,16 @@ const CALLS = `${PREAMBLE}
   }
   await collect()
   console.log(JSON.stringify({ running, early, wrong, collected, left: allocated() - before }))`
+
+test('the objects dropped here are of every class that occupies memory of a backend', (t) => {
+  const classes = Object.entries(attention).filter(
+    ([, value]) => 'dispose' in /** @type {any} */ ((value).prototype ?? {})
+  )
+  const names = new Set(Object.keys(OBJECTS).map((name) => name.split(',')[0]))
+  const missing = classes.map(([name]) => name).filter((name) => !names.has(name))
+  // Classes that others extend.
+  t.deepEqual(missing, ['GraphLayer', 'Layer'])
+})
 
 const [MOST, LEFT] = [300e6, 30e6]
 

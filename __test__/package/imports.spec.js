@@ -1,5 +1,6 @@
 // Imports within lib/ lead from a folder to a lower one, and files do not form a cycle. Imports of types do not count.
-import { readdirSync } from 'node:fs'
+// Scripts and tests do not import each other.
+import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
@@ -77,4 +78,26 @@ test('imports of files do not form a cycle', (t) => {
     for (const targets of remaining.values()) for (const path of leaves) targets.delete(path)
   } while (leaves.length > 0)
   t.deepEqual(Object.fromEntries([...remaining].map(([path, targets]) => [path, [...targets]])), {})
+})
+
+test('scripts/ and __test__/ do not import each other; tools/ has the modules that they share', (t) => {
+  const imported = /(?:\bfrom|\bimport\(?)\s*['"]([^'"]+)['"]/g
+  for (const [folder, other] of [
+    ['scripts', '__test__'],
+    ['__test__', 'scripts'],
+    ['tools', '(?:scripts|__test__)']
+  ]) {
+    const files = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    const arrows = files
+      .filter((name) => /\.m?js$/.test(name))
+      .flatMap((name) => {
+        const text = readFileSync(join(root, folder, name), 'utf8')
+        return [...text.matchAll(imported)].map(([, target]) => `${folder}/${name} → ${target}`)
+      })
+    t.true(arrows.length > 0)
+    t.deepEqual(
+      arrows.filter((arrow) => new RegExp(`→ (?:\\.\\./)+${other}/`).test(arrow)),
+      []
+    )
+  }
 })

@@ -1,12 +1,12 @@
 // Draws docs/performance-length.svg and docs/performance-ratios.svg from the tables of docs/performance.md, so that
 // charts and tables have the same figures.
-//   node scripts/charts.mjs
+//   node tools/charts.mjs
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MARGIN, createPalette, frame, header, round, text } from '../lib/plot/svg.js'
-import { root } from '../tools/shell.mjs'
+import { root } from './shell.mjs'
 
 /** @typedef {{ name: string, times: Record<string, number> }} Case  times in seconds, by column */
 /** @typedef {ReturnType<typeof createPalette>} Palette */

@@ -1,8 +1,8 @@
 // Measures how precise sums over many terms are on both backends, and prints the table of docs/reliability.md. Run
-// after a build: node scripts/precision.mjs [COUNT]
+// after a build: node __test__/support/precision.mjs [COUNT]
 import { cpus } from 'node:os'
-import { backends } from '../__test__/support/backends.js'
-import { operations } from '../__test__/support/long-sums.js'
+import { backends } from './backends.js'
+import { operations } from './long-sums.js'
 
 const count = Number(process.argv[2] ?? 1_000_000)
 

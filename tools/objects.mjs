@@ -12,6 +12,7 @@ const [nodes, block] = [zeros([2, MODEL]), zeros([1, HEADS, 2, MODEL / HEADS])]
 const endpoints = new Int32Array(5e5)
 const [matrix, vector] = [zeros([MODEL, MODEL]), zeros([MODEL])]
 const ofModel = { modelDim: MODEL, numHeads: HEADS }
+const ofLatents = { ...ofModel, latentRank: 256, nopeDim: 32, rotaryDim: 32, valueDim: 32, causal: true }
 const ofNodes = { inFeatures: MODEL, outFeatures: MODEL }
 const state = {
   in_proj_weight: zeros([3 * MODEL, MODEL]),
@@ -29,12 +30,35 @@ export const OBJECTS = {
   KVCache: ({ KVCache }) => new KVCache({ kvHeads: HEADS, headDim: 64, capacity: 2048 }).append(block, block),
   'KVCache, ring': ({ KVCache }) =>
     new KVCache({ kvHeads: HEADS, headDim: 64, capacity: 512, window: 512 }).append(block, block),
+  ...Object.fromEntries(
+    /** @type {const} */ (['f16', 'q8_0']).map((type) => [
+      `KVCache, ${type}`,
+      (/** @type {Attention} */ { KVCache }) =>
+        new KVCache({ kvHeads: HEADS, headDim: 64, capacity: 2048, type }).append(block, block)
+    ])
+  ),
   SelfAttention: ({ SelfAttention }) => used(new SelfAttention(ofModel), x),
   'SelfAttention, loaded': ({ SelfAttention }) => used(new SelfAttention(ofModel).loadStateDict(state), x),
   MultiHeadAttention: ({ MultiHeadAttention }) => used(new MultiHeadAttention(ofModel), x, x, x),
   CrossAttention: ({ CrossAttention }) => used(new CrossAttention(ofModel), x, x),
   TransformerEncoderLayer: ({ TransformerEncoderLayer }) =>
     used(new TransformerEncoderLayer({ modelDim: 512, numHeads: 8, feedForwardDim: 2048 }), small),
+  'TransformerEncoderLayer, 8 bits': ({ TransformerEncoderLayer }) =>
+    used(new TransformerEncoderLayer({ modelDim: 512, numHeads: 8, feedForwardDim: 2048, weightType: 'q8_0' }), small),
+  DecoderLayer: ({ DecoderLayer }) =>
+    used(new DecoderLayer({ modelDim: 512, numHeads: 8, feedForwardDim: 1024 }), small),
+  TransformerDecoderLayer: ({ TransformerDecoderLayer }) =>
+    used(new TransformerDecoderLayer({ modelDim: 512, numHeads: 8, feedForwardDim: 1024 }), small, small),
+  LatentAttention: ({ LatentAttention }) => used(new LatentAttention(ofLatents), x),
+  'KVCache, latents': ({ LatentAttention }) => {
+    const layer = new LatentAttention({ ...ofLatents, modelDim: 64 })
+    const cache = layer.createCache({ capacity: 8192 })
+    layer.forward(zeros([1, 2, 64]), { cache })
+    layer.dispose()
+    return cache
+  },
+  Linear: ({ Linear }) => used(new Linear({ inFeatures: MODEL, outFeatures: MODEL }), x),
+  Embedding: ({ Embedding }) => used(new Embedding({ numEmbeddings: 256, embeddingDim: MODEL }), [7, 0, 7]),
   Graph: ({ Graph }) => {
     const graph = Graph.fromEdges({ numNodes: 10, source: endpoints, target: endpoints })
     graph.inDegrees()
