@@ -10,9 +10,9 @@ import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Worker } from 'node:worker_threads'
+import { loadModel } from '@ruvector/attention/models'
+import { loadBackend as loadTraining } from '@ruvector/attention/training'
 import { loadBackend } from '../index.js'
-import { loadBackend as loadTraining } from '../lib/entries/training.js'
-import { loadModel } from '../lib/entries/models.js'
 import { OBJECTS, zeros } from '../tools/objects.mjs'
 
 setFlagsFromString('--expose-gc')
@@ -276,7 +276,7 @@ const model = new URL('../__test__/golden/models/llama/', import.meta.url)
 /**
  * A step of training: a layer, the pass that keeps its inputs, and an optimizer with its averages.
  *
- * @param {import('../training.d.ts').Attention} training
+ * @param {import('@ruvector/attention/training').Attention} training
  */
 function train({ vjp, AdamW, TransformerEncoderLayer }) {
   const layer = new TransformerEncoderLayer({ modelDim: 256, numHeads: 4, feedForwardDim: 512, weightType: 'f32' })

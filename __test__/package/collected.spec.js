@@ -81,9 +81,8 @@ const CALLS = `${PREAMBLE}
   console.log(JSON.stringify({ running, early, wrong, collected, left: allocated() - before }))`
 
 test('the objects dropped here are of every class that occupies memory of a backend', (t) => {
-  const classes = Object.entries(attention).filter(
-    ([, value]) => 'dispose' in /** @type {any} */ ((value).prototype ?? {})
-  )
+  const all = /** @type {[string, any][]} */ (Object.entries(attention))
+  const classes = all.filter(([, value]) => value.prototype && 'dispose' in value.prototype)
   const names = new Set(Object.keys(OBJECTS).map((name) => name.split(',')[0]))
   const missing = classes.map(([name]) => name).filter((name) => !names.has(name))
   // Classes that others extend.

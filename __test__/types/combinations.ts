@@ -2,6 +2,7 @@
 // result that was asked for is there, and no other. Checked with and without exactOptionalPropertyTypes.
 import {
   CrossAttention,
+  DecoderLayer,
   FlashAttention,
   Graph,
   GraphAttention,
@@ -10,10 +11,12 @@ import {
   GraphTransformer,
   HyperbolicAttention,
   KVCache,
+  LatentAttention,
   LinearAttention,
   MultiHeadAttention,
   ScaledDotProductAttention,
   SelfAttention,
+  TransformerDecoderLayer,
   TransformerEncoderLayer,
   attentionWeights,
   createTensor,
@@ -85,7 +88,11 @@ export async function calls(q: Tensor, graph: Graph, signal: AbortSignal) {
   const multi = new MultiHeadAttention(heads)
   const self = new SelfAttention(heads)
   const cross = new CrossAttention(heads)
+  const blocks = { modelDim: 2, numHeads: 1, feedForwardDim: 2 }
   const encoder = new TransformerEncoderLayer({ modelDim: 2, numHeads: 1 })
+  const decoder = new DecoderLayer(blocks)
+  const crossing = new TransformerDecoderLayer(blocks)
+  const latent = new LatentAttention({ modelDim: 2, numHeads: 1, latentRank: 2, nopeDim: 2, rotaryDim: 2, valueDim: 2 })
   const all = { weights: true, topWeights: 2, logSumExp: true } as const
   const tiles = { topWeights: 2, logSumExp: true } as const
   const mean = { averageWeights: true } as const
@@ -116,6 +123,16 @@ export async function calls(q: Tensor, graph: Graph, signal: AbortSignal) {
   weights(await cross.forwardAsync(q, q, { weights: true }))
   weights(encoder.forward(q, { ...mean, causal: undefined }))
   weights(await encoder.forwardAsync(q, { weights: true, averageWeights: null }))
+  weights(decoder.forward(q, { ...mean, cache: undefined }))
+  weights(await decoder.forwardAsync(q, { weights: true, averageWeights: null, signal }))
+  none(decoder.forward(q, { weights: undefined }))
+  weights(latent.forward(q, { ...mean, cache: undefined }))
+  weights(await latent.forwardAsync(q, { weights: true, averageWeights: null, signal }))
+  none(await latent.forwardAsync(q))
+  weights(crossing.forward(q, q, { ...mean, cache: undefined }))
+  weights(await crossing.forwardAsync(q, q, { weights: true, signal: undefined }))
+  none(crossing.forward(q, null, { weights: false }))
+  none(await crossing.forwardAsync(q, q))
   weights(space.forward(q, q, q, { weights: true, mask: null }))
   weights(await space.forwardAsync(q, q, q, { weights: true, signal }))
 
