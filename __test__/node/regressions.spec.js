@@ -55,6 +55,11 @@ onBothBackends((kind, given) => {
       if (typeof proxy === 'object') {
         t.is(faultOf(t, () => scaledDotProductAttention(q, q, q, { scale: proxy })).argument, 'scale')
       }
+      const symbols = { rope_type: 'yarn', factor: Symbol('2'), mscale_all_dim: 1n }
+      for (const rotary of /** @type {Any[]} */ ([proxy, { scaling: proxy }, { scaling: symbols }])) {
+        const sizes = { modelDim: 4, numHeads: 1, latentRank: 2, nopeDim: 2, rotaryDim: 2, valueDim: 2 }
+        t.is(faultOf(t, () => new attention.LatentAttention({ ...sizes, rotary })).code, 'OPTION')
+      }
       t.is(faultOf(t, () => attention.createTensor(proxy, [1])).code, 'DTYPE')
       t.is(faultOf(t, () => attention.createPaddingMask(proxy, 3)).code, 'DTYPE')
       t.is(faultOf(t, () => attention.mergeAttention([proxy])).code, 'DTYPE')

@@ -84,10 +84,15 @@ export function createDecoders(backend, createCacheOf) {
  * @param {unknown} config
  */
 function withScale(config) {
-  const { scale, nopeDim, rotaryDim, rotary } = /** @type {any} */ (isObject(config) ? config : {})
-  const { rope_type: type, type: older, factor, mscale_all_dim: all } = rotary?.scaling ?? {}
-  const isPlain = !(all && factor > 1) || (type ?? older ?? 'default') === 'default'
+  const { scale, nopeDim, rotaryDim, rotary } = membersOf(config)
+  const { rope_type: type, type: older, factor, mscale_all_dim: all } = membersOf(membersOf(rotary).scaling)
+  // Anything but numbers is rejected where the configuration is read.
+  const hasNumbers = [all, factor, nopeDim, rotaryDim].every((value) => typeof value === 'number')
+  const isPlain = !(hasNumbers && all && factor > 1) || (type ?? older ?? 'default') === 'default'
   if (isPlain || (scale !== undefined && scale !== null)) return config
   const mscale = 0.1 * all * Math.log(factor) + 1
   return withDefaults({ scale: mscale ** 2 / Math.sqrt(nopeDim + rotaryDim) }, config, 'config')
 }
+
+/** The value if it is an object whose members can be read. @param {unknown} value @returns {any} */
+const membersOf = (value) => (isObject(value) ? value : {})
