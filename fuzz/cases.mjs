@@ -3,23 +3,33 @@
 import { entries } from './calls.mjs'
 import { createReference, differenceOf, problemOf } from './check.mjs'
 import { mutateArguments } from './mutate.mjs'
+import { trainingEntries } from './training.mjs'
 import { World } from './world.mjs'
 import { mix } from './random.mjs'
 
-/** @typedef {{ kind: string, api: any, isRight: () => string | undefined }} Subject */
+/** The API of an entry of the package. @typedef {{ api: any, isRight: () => string | undefined }} Own */
+/** @typedef {{ kind: string, main: Own, training: Own }} Subject */
 /** @typedef {{ name: string, number: number, kind: string, problem: string, changes: string }} Finding */
 
 /** Asynchronous calls take as long as hundreds of synchronous ones, so fewer of them run. */
 const SYNCHRONOUS_SHARE = 12
 
-const names = Object.keys(entries).flatMap((name) =>
+const known = { ...entries, ...trainingEntries }
+const names = Object.keys(known).flatMap((name) =>
   Array.from({ length: /Async$|^BatchProcessor\.(process|stream)$/.test(name) ? 1 : SYNCHRONOUS_SHARE }, () => name)
 )
 /** Maximum time for a promise to settle, in milliseconds. */
 const PATIENCE = 20_000
 
-/** @param {{ kind: string, api: any }[]} backends @returns {Subject[]} */
-export const subjects = (backends) => backends.map(({ kind, api }) => ({ kind, api, isRight: createReference(api) }))
+/** @param {any} api @returns {Own} */
+const withReference = (api) => ({ api, isRight: createReference(api) })
+
+/**
+ * @param {{ kind: string, api: any, training: any }[]} backends  the APIs of the main entry and of training
+ * @returns {Subject[]}
+ */
+export const subjects = (backends) =>
+  backends.map(({ kind, api, training }) => ({ kind, main: withReference(api), training: withReference(training) }))
 
 /** The results of a call, without members that cannot be compared. @param {any} value @param {World} world */
 function settle(value, world) {
@@ -101,7 +111,8 @@ export async function runCase(all, seed, number) {
   /** @type {Finding[]} */
   const findings = []
   const runs = []
-  for (const { kind, api, isRight } of all) {
+  for (const { kind, ...apis } of all) {
+    const { api, isRight } = name in trainingEntries ? apis.training : apis.main
     let isInside = false
     const world = new World(api, mix(choice, 1), () => {
       // Deeper nesting of calls adds nothing.
@@ -113,9 +124,9 @@ export async function runCase(all, seed, number) {
     })
     const find = (/** @type {string} */ problem) =>
       findings.push({ name, number, kind, problem, changes: world.changes.join(', ') })
-    const performed = perform(world, entries[name])
+    const performed = perform(world, known[name])
     const outcome = 'later' in performed ? await outcomeOf(performed.later, world) : performed.outcome
-    const isAbstract = entries[name].isAbstract && outcome.error instanceof TypeError
+    const isAbstract = known[name].isAbstract && outcome.error instanceof TypeError
     const problem = isAbstract ? undefined : problemOf(outcome, world.own, api.BatchError)
     if (problem) find(problem)
     if (!world.isUntouched()) find('an input was written to')

@@ -3,6 +3,7 @@
 
 import { openSync, writeSync } from 'node:fs'
 import { loadBackend } from '../index.js'
+import { loadBackend as loadTraining } from '../lib/entries/training.js'
 import { runCase, subjects } from './cases.mjs'
 
 /**
@@ -30,7 +31,13 @@ process.on('unhandledRejection', (reason) => {
 process.on('uncaughtException', stray)
 
 const all = subjects(
-  await Promise.all(kinds.map(async (kind) => ({ kind, api: await loadBackend(kind, { threads: 2 }) })))
+  await Promise.all(
+    kinds.map(async (kind) => ({
+      kind,
+      api: await loadBackend(kind, { threads: 2 }),
+      training: await loadTraining(kind, { threads: 2 })
+    }))
+  )
 )
 const end = from + calls
 for (let number = from; number < end && Date.now() < until; number++) {

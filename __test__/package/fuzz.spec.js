@@ -3,7 +3,9 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
+import { loadBackend } from '@ruvector/attention/training'
 import { entries, offered } from '../../fuzz/calls.mjs'
+import { trainingEntries } from '../../fuzz/training.mjs'
 import { backends } from '../support/backends.js'
 
 const folder = fileURLToPath(new URL('../..', import.meta.url))
@@ -19,10 +21,11 @@ async function run(script, ...args) {
   }
 }
 
-test('the fuzzer covers every function, class, method and getter of the package', (t) => {
-  const known = new Set(Object.keys(entries))
+test('the fuzzer covers every function, class, method and getter of the package', async (t) => {
+  const known = new Set(Object.keys({ ...entries, ...trainingEntries }))
+  const all = [...offered(backends[0].attention), ...offered(await loadBackend(backends[0].kind))]
   t.deepEqual(
-    offered(backends[0].attention).filter((name) => !known.has(name)),
+    all.filter((name) => !known.has(name)),
     []
   )
 })

@@ -6,6 +6,7 @@ import { pickOptions, readOptions, refuseMore, splitOptions } from '../checks/op
 import { checkArray, checkIntegers, checkTensor } from '../checks/tensor.js'
 import { readRotaryCall } from '../face/rotary.js'
 import { fault, isArray } from '../checks/errors.js'
+import { membersOf } from './lists.js'
 
 /** @typedef {import('./recorder.js').Recorder} Recorder */
 /** @typedef {import('./recorder.js').Activation} Activation */
@@ -87,7 +88,7 @@ function rotaryEmbedding(recorder, inputs, [x, options]) {
 /** @type {Trace} */
 function concat(recorder, inputs, [parts, axis]) {
   if (!isArray(parts)) throw fault('OPTION', 'parts', '', '')
-  const values = Array.from(parts, (part, at) => inputs.tensor(`parts[${at}]`, part))
+  const values = membersOf('parts', parts).map((part, at) => inputs.tensor(`parts[${at}]`, part))
   values.forEach((_, at) => inputs.values.delete(`parts[${at}]`))
   inputs.values.set('parts', values)
   return recorder.concat(values, axis ?? 0)

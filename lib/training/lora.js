@@ -12,6 +12,7 @@ import { FAMILIES, itemsOf } from '../names/items.js'
 import { widen } from '../numbers/convert.js'
 import { Watch } from '../runtime/async/watch.js'
 import { encodeState } from '../weights/state.js'
+import { membersOf } from './lists.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
@@ -118,7 +119,7 @@ function readOptions(options) {
     throw fault('OPTION', 'alpha', 'a positive finite number', describe(alpha))
   }
   if (!isArray(targets) || targets.length === 0) throw fault('OPTION', 'targets', 'a list of names', describe(targets))
-  const names = Array.from(targets)
+  const names = membersOf('targets', targets)
   names.forEach((target, at) => {
     const expected = `one of ${ROLES.map((role) => `'${role}'`).join(', ')}, once`
     if (!ROLES.includes(target) || names.indexOf(target) !== at) {

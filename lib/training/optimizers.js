@@ -4,6 +4,7 @@ import { describe, fault, isArray, isObject } from '../checks/errors.js'
 import { pickOptions } from '../checks/options.js'
 import { allocateTensor, checkTensor, formatShape } from '../checks/tensor.js'
 import { Layer, residentOf } from '../face/layers.js'
+import { membersOf } from './lists.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
@@ -46,7 +47,7 @@ function checkClipNorm(norm) {
  * @returns {readonly Layer<any>[]}
  */
 function checkLayers(backend, layers) {
-  const list = isArray(layers) ? Array.from(layers) : [layers]
+  const list = isArray(layers) ? membersOf('layers', layers) : [layers]
   list.forEach((layer, at) => {
     const name = isArray(layers) ? `layers[${at}]` : 'layers'
     if (!isObject(layer) || !(layer instanceof Layer)) throw fault('DTYPE', name, 'a Layer', describe(layer))
@@ -127,7 +128,7 @@ class Optimizer {
    * @returns {Entry[][]}
    */
   #read(gradients, states) {
-    const list = isArray(gradients) ? Array.from(gradients) : [gradients]
+    const list = isArray(gradients) ? membersOf('gradients', gradients) : [gradients]
     if (list.length !== states.length) {
       throw fault('SHAPE', 'gradients', `${states.length} state dicts, one for each layer`, `${list.length}`)
     }
