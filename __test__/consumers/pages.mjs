@@ -86,6 +86,10 @@ const pagesIn = (browser) => [
     page: /^1 × 5 × 8 on \S*simd/,
     worker: /^1 × 8 × 512 × 64 in \d+ ms$/
   }),
+  // Most of the time is the pace at which the page shows the steps.
+  example(browser, 'train-page', {
+    result: /^(2[4-9]|30) of 30 found after 200 steps, \d+\.\d s of training \(\S*simd/
+  }),
   example(browser, 'plan', {
     parameters: /^1,050,624$/,
     output: /^2 × 10 × 512: -?\d/,
