@@ -88,7 +88,7 @@ const pagesIn = (browser) => [
   }),
   // Most of the time is the pace at which the page shows the steps.
   example(browser, 'train-page', {
-    result: /^(2[4-9]|30) of 30 found after 200 steps, \d+\.\d s of training \(\S*simd/
+    result: /^(2[4-9]|30) of 30 found after 100 steps, \d+\.\d s of training \(\S*simd/
   }),
   example(browser, 'plan', {
     parameters: /^1,050,624$/,

@@ -17,7 +17,7 @@ import { placeByForces, placeByLabels } from './places.js'
  */
 
 const GRAPHS = {
-  karate: { make: karateClub, place: placeByForces, steps: 200 },
+  karate: { make: karateClub, place: placeByForces, steps: 100 },
   blocks: { make: () => blockModel(), place: placeByLabels, steps: 40 }
 }
 /** The least time between two steps, so that small graphs can be watched, in milliseconds. */

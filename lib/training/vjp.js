@@ -242,19 +242,26 @@ class Vjp {
     return this.#output
   }
 
+  /** The recorder of a pass that can still be used. */
+  #open() {
+    if (this.#recorder === undefined) throw spent('this', 'a vjp that was not used', 'one that was used or disposed')
+    this.#scope.check()
+    return this.#recorder
+  }
+
   /**
    * Checks the arguments of a backward pass, and takes the tape, which serves once.
    *
    * @param {unknown} gradient
    */
   #start(gradient) {
-    if (this.#recorder === undefined) throw spent('this', 'a vjp that was not used', 'one that was used or disposed')
-    this.#scope.check()
+    this.#open()
     const { data, shape } = checkTensor('gradient', gradient)
     if (`${shape}` !== `${this.#value.shape}`) {
       throw fault('SHAPE', 'gradient', `the output's ${formatShape(this.#value.shape)}`, formatShape(shape))
     }
-    const { tape } = this.#recorder
+    // A getter of the gradient may have used this pass.
+    const { tape } = this.#open()
     this.#recorder = undefined
     const steps = tape.length
     return { steps, pass: tape.backward(this.#value, { data: data.slice(), shape }) }
