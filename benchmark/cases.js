@@ -97,6 +97,15 @@ function graph(nodes, edges, version) {
   return { ...base, kind: /** @type {const} */ ('graph'), flops, bytes: 4 * edges * width }
 }
 
+/** Attention, and attention over a graph, forward and backward. */
+const gradients = [attention({ group: 'gradients', queries: 512 }), graph(10_000, 200_000, 1)].map((base) => ({
+  ...base,
+  name: `forward and backward ${base.name}`,
+  group: 'gradients',
+  kind: base.kind === 'graph' ? /** @type {const} */ ('graph-gradients') : /** @type {const} */ ('attention-gradients'),
+  unit: /** @type {const} */ ('µs')
+}))
+
 const masked = {
   boolean: attention({ name: (shape) => `${shape} boolean mask`, group: 'masked', queries: 512, mask: 'boolean' }),
   float: attention({ name: (shape) => `${shape} float mask`, group: 'masked', queries: 512, mask: 'float' })
@@ -214,6 +223,7 @@ const full = [
   ...graphs,
   graph(100_000, 2_000_000, 1),
   graph(100_000, 2_000_000, 2),
+  ...gradients,
   call
 ]
 

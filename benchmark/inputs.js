@@ -82,11 +82,20 @@ export function makeInputs({ kind, batch, heads, kvHeads, queries, keys, dim, ma
     const state = new TransformerEncoderLayer(encoderConfig(heads, dim)).stateDict()
     return { q: none, k: none, v: none, x: randomTensor([batch, queries, heads * dim], 7), state }
   }
-  if (kind === 'graph') {
+  if (kind === 'graph' || kind === 'graph-gradients') {
     const sizes = { inFeatures: heads * dim, outFeatures: dim, numHeads: heads, version }
     const state = new GraphAttention({ ...sizes, seed: 5 }).stateDict()
     const edges = { source: randomNodes(queries, keys, 13), target: randomNodes(queries, keys, 17) }
-    return { q: none, k: none, v: none, x: randomTensor([queries, heads * dim], 7), state, edges }
+    const x = randomTensor([queries, heads * dim], 7)
+    return {
+      q: none,
+      k: none,
+      v: none,
+      x,
+      state,
+      edges,
+      ...(kind !== 'graph' && { gradient: randomTensor(x.shape, 29) })
+    }
   }
   const k = randomTensor([batch, kvHeads, keys, dim], 2)
   if (kind === 'recurrent') normalize(k)
@@ -95,6 +104,7 @@ export function makeInputs({ kind, batch, heads, kvHeads, queries, keys, dim, ma
     k,
     v: randomTensor([batch, kvHeads, keys, dim], 3),
     ...(mask && { mask: randomMask(queries, keys, mask) }),
+    ...(kind === 'attention-gradients' && { gradient: randomTensor([batch, heads, queries, dim], 29) }),
     ...(kind === 'recurrent' && {
       gates: {
         decay: mapped(randomTensor([batch, heads, queries], 19), (x) => -0.1 * Math.abs(x)),

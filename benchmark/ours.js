@@ -2,6 +2,7 @@
 // this engine supports.
 
 import { readFileSync } from 'node:fs'
+import { loadBackend as loadTrainingBackend } from '@ruvector/attention/training'
 import { loadBackend } from '../index.js'
 import { applyPatch } from '../lib/loaders/patch.js'
 import { variants } from '../lib/loaders/wasm.js'
@@ -10,6 +11,12 @@ import { encoderConfig, randomTensor } from './inputs.js'
 
 /** @typedef {import('./types.d.ts').Contender} Contender */
 /** @typedef {import('../index.js').Attention} Attention */
+/** @typedef {import('@ruvector/attention/training').Attention} Training */
+/**
+ * The APIs of one backend.
+ *
+ * @typedef {{ main: (threads: number) => Promise<Attention>, training: (threads: number) => Promise<Training> }} Apis
+ */
 
 /**
  * Scales points well into the unit ball.
@@ -30,13 +37,41 @@ const besideOf = ({ beside, heads, queries, keys }) =>
     ? { sinks: randomTensor([heads], 19) }
     : { relativeBias: randomTensor([heads, queries + keys - 1], 19) }
 
+/** The layer and the graph of a case. @param {Attention} api @param {import('./types.d.ts').Case} problem @param {import('./types.d.ts').Inputs} inputs */
+function graphLayer(api, { queries, heads, dim, version }, { edges, state }) {
+  const graph = api.Graph.fromEdges({ numNodes: queries, .../** @type {NonNullable<typeof edges>} */ (edges) })
+  const sizes = { inFeatures: heads * dim, outFeatures: dim, numHeads: heads, version }
+  const layer = new api.GraphAttention(sizes).loadStateDict(state)
+  return { graph, layer, dispose: () => [graph, layer].forEach((resource) => resource.dispose()) }
+}
+
+/**
+ * Prepares a forward and a backward pass.
+ *
+ * @param {Training} api
+ * @param {import('./types.d.ts').Case} problem
+ * @param {import('./types.d.ts').Inputs} inputs
+ * @returns {import('./types.d.ts').Prepared}
+ */
+function gradients(api, problem, inputs) {
+  const { q, k, v, x } = inputs
+  const gradient = /** @type {import('../index.js').Tensor} */ (inputs.gradient)
+  const { scaledDotProductAttention, vjp } = api
+  const read = (/** @type {Float32Array} */ data) => data
+  if (problem.kind === 'attention-gradients') {
+    return { run: () => vjp(scaledDotProductAttention, q, k, v).backward(gradient).inputs.q.data, read }
+  }
+  const { graph, layer, dispose } = graphLayer(api, problem, inputs)
+  return { run: () => vjp(layer, graph, x).backward(gradient).inputs.x.data, read, dispose }
+}
+
 /**
  * @param {string} name
  * @param {boolean} isNative
- * @param {(threads: number) => Promise<Attention>} load
+ * @param {Apis} apis
  * @returns {Promise<Contender>}
  */
-async function contender(name, isNative, load) {
+async function contender(name, isNative, { main: load, training }) {
   const { version, simd } = (await load(1)).backend()
   return {
     name: `${name} ${simd}`,
@@ -45,7 +80,9 @@ async function contender(name, isNative, load) {
     version,
     warmsUp: !isNative,
     threaded: isNative,
-    async prepare(problem, { q, k, v, mask, x, state, edges, gates }) {
+    async prepare(problem, inputs) {
+      if (inputs.gradient) return gradients(await training(problem.threads), problem, inputs)
+      const { q, k, v, mask, x, state, edges, gates } = inputs
       const api = await load(problem.threads)
       if (problem.kind === 'linear') {
         const linear = new api.LinearAttention({ modelDim: problem.dim })
@@ -71,11 +108,7 @@ async function contender(name, isNative, load) {
         return { run: () => layer.forward(x).data, read: (data) => data, dispose: () => layer.dispose() }
       }
       if (edges) {
-        const { queries, heads, dim, version } = problem
-        const graph = api.Graph.fromEdges({ numNodes: queries, ...edges })
-        const sizes = { inFeatures: heads * dim, outFeatures: dim, numHeads: heads, version }
-        const layer = new api.GraphAttention(sizes).loadStateDict(state)
-        const dispose = () => [graph, layer].forEach((resource) => resource.dispose())
+        const { graph, layer, dispose } = graphLayer(api, problem, inputs)
         return { run: () => layer.forward(graph, x).output.data, read: (data) => data, dispose }
       }
       if (problem.kind !== 'attention') {
@@ -113,18 +146,36 @@ async function contender(name, isNative, load) {
 }
 
 /** The native backend, at the instruction set of this process. */
-export const nativeContender = () => contender('native', true, (threads) => loadBackend('native', { threads }))
+export const nativeContender = () =>
+  contender('native', true, {
+    main: (threads) => loadBackend('native', { threads }),
+    training: (threads) => loadTrainingBackend('native', { threads })
+  })
+
+/** @param {string} file  of the module @param {import('../lib/loaders/wasm.js').Variant} variant */
+async function compile(file, variant) {
+  const read = (/** @type {string} */ ending) =>
+    readFileSync(new URL(`../packages/wasm/${file}.${ending}`, import.meta.url))
+  const plain = read('simd.wasm')
+  const bytes = variant === 'relaxed' ? applyPatch(plain, read('relaxed.patch')) : plain
+  return reported(`compiling ${file}.simd.wasm${variant === 'relaxed' ? ', patched' : ''}`, () =>
+    WebAssembly.compile(bytes)
+  )
+}
 
 /** @param {import('../lib/loaders/wasm.js').Variant} variant */
 async function wasmContender(variant) {
-  const read = (/** @type {string} */ name) => readFileSync(new URL(`../packages/wasm/${name}`, import.meta.url))
-  const plain = read('attention.simd.wasm')
-  const bytes = variant === 'relaxed' ? applyPatch(plain, read('attention.relaxed.patch')) : plain
   // Compiled once; each case creates an instance.
-  const module = await reported(`compiling attention.simd.wasm${variant === 'relaxed' ? ', patched' : ''}`, () =>
-    WebAssembly.compile(bytes)
-  )
-  return contender('wasm', false, () => loadBackend('wasm', { wasm: module }))
+  const module = await compile('attention', variant)
+  /** @type {Promise<WebAssembly.Module> | undefined} */
+  let training
+  return contender('wasm', false, {
+    main: () => loadBackend('wasm', { wasm: module }),
+    training: async () => {
+      training ??= compile('attention.training', variant)
+      return loadTrainingBackend('wasm', { wasm: await training })
+    }
+  })
 }
 
 /**

@@ -36,10 +36,20 @@ interface Shape {
 /**
  * Exact, hyperbolic or linear attention; recurrent linear attention by the gated delta rule; a layer of self-attention;
  * an encoder layer with GELU and a feed-forward network four times as wide as the model, as in BERT; a layer of
- * attention over the `keys` edges of `queries` nodes; or the product of `queries` rows of `dim` values with a weight of
- * `keys` rows.
+ * attention over the `keys` edges of `queries` nodes; the product of `queries` rows of `dim` values with a weight of
+ * `keys` rows; or attention, also over a graph, forward and backward, whose result is the gradient of its first input.
  */
-export type Kind = 'attention' | 'linear' | 'recurrent' | 'hyperbolic' | 'layer' | 'encoder' | 'graph' | 'product'
+export type Kind =
+  | 'attention'
+  | 'linear'
+  | 'recurrent'
+  | 'hyperbolic'
+  | 'layer'
+  | 'encoder'
+  | 'graph'
+  | 'product'
+  | 'attention-gradients'
+  | 'graph-gradients'
 
 /** One measurement of several contenders on the same inputs. */
 export interface Case extends Shape {
@@ -63,6 +73,8 @@ export interface Inputs {
   state: Record<string, Tensor>
   /** The gates `[B,H,L]` of recurrent linear attention. */
   gates?: { decay: Tensor; beta: Tensor }
+  /** The gradient of the output. */
+  gradient?: Tensor
   /** The edges of a graph. */
   edges?: { source: Int32Array; target: Int32Array }
 }

@@ -27,11 +27,12 @@ export async function pytorch() {
   }
 
   /** @type {import('../types.d.ts').Contender['prepare']} */
-  async function prepare(problem, { q, k, v, mask, x, state, edges, gates }) {
+  async function prepare(problem, { q, k, v, mask, x, state, edges, gates, gradient }) {
     const parameters = Object.entries(state).map(([name, tensor]) => [`state.${name}`, tensor])
     const ends = Object.entries(edges ?? {}).map(([name, data]) => [name, { data, shape: [data.length] }])
-    const hasHeads = problem.kind === 'attention' || problem.kind === 'recurrent'
-    const inputs = hasHeads ? { q, k, v, ...gates, ...(mask && { mask }) } : { x }
+    const hasHeads = ['attention', 'attention-gradients', 'recurrent'].includes(problem.kind)
+    const own = hasHeads ? { q, k, v, ...gates, ...(mask && { mask }) } : { x }
+    const inputs = { ...own, ...(gradient && { gradient }) }
     /** @type {[string, { data: Float32Array | Uint8Array | Int32Array, shape: readonly number[] }][]} */
     const tensors = Object.entries({ ...inputs, ...Object.fromEntries([...parameters, ...ends]) })
     const descriptions = tensors.map(([name, { data, shape }]) => [
@@ -57,7 +58,10 @@ export async function pytorch() {
     kinds,
     prepare
   })
-  const torch = { ...contender('PyTorch', ['attention', 'layer', 'encoder']), close: () => conversation.close() }
-  const others = [contender(geometric, ['graph']), contender(transformers, ['recurrent'])]
+  const torch = {
+    ...contender('PyTorch', ['attention', 'layer', 'encoder', 'attention-gradients']),
+    close: () => conversation.close()
+  }
+  const others = [contender(geometric, ['graph', 'graph-gradients']), contender(transformers, ['recurrent'])]
   return { contenders: [torch, ...others.filter(({ version }) => version)] }
 }

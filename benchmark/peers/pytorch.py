@@ -68,6 +68,41 @@ def recurrent(case, tensors):
     return lambda: torch_chunk_gated_delta_rule(q, k, v, decay, beta)[0].transpose(1, 2)
 
 
+def attention_gradients(case, tensors):
+    q, k, v = (tensors[name].requires_grad_() for name in "qkv")
+
+    def run():
+        for tensor in (q, k, v):
+            tensor.grad = None
+        F.scaled_dot_product_attention(q, k, v).backward(tensors["gradient"])
+        return q.grad
+
+    return run
+
+
+def graph_gradients(case, tensors):
+    forward = graph(case, tensors)
+    x = tensors["x"].requires_grad_()
+
+    def run():
+        x.grad = None
+        forward().backward(tensors["gradient"])
+        return x.grad
+
+    return run
+
+
+KINDS = {
+    "attention": attention,
+    "attention-gradients": attention_gradients,
+    "layer": layer,
+    "encoder": encoder,
+    "graph": graph,
+    "graph-gradients": graph_gradients,
+    "recurrent": recurrent,
+}
+
+
 def answer(fields):
     sys.stdout.buffer.write((json.dumps(fields) + "\n").encode())
 
@@ -76,33 +111,28 @@ def main():
     versions = {"PyTorch Geometric": torch_geometric, "transformers": transformers}
     answer({"PyTorch": torch.__version__} | {name: module and module.__version__ for name, module in versions.items()})
     sys.stdout.buffer.flush()
-    run = None
+    run, inference = None, True
     while line := sys.stdin.buffer.readline():
         request = json.loads(line)
         try:
             if "case" in request:
-                tensors = read_tensors(request["tensors"])
+                kind = request["case"]["kind"]
                 torch.set_num_threads(request["case"]["threads"])
-                kinds = {
-                    "attention": attention,
-                    "layer": layer,
-                    "encoder": encoder,
-                    "graph": graph,
-                    "recurrent": recurrent,
-                }
-                run = kinds[request["case"]["kind"]](request["case"], tensors)
-                output = run().contiguous().numpy().tobytes()
+                inference = not kind.endswith("-gradients")
+                with torch.inference_mode(inference):
+                    run = KINDS[kind](request["case"], read_tensors(request["tensors"]))
+                    output = run().contiguous().numpy().tobytes()
                 answer({"bytes": len(output)})
                 sys.stdout.buffer.write(output)
             else:
-                start = time.perf_counter()
-                for _ in range(request["count"]):
-                    run()
-                answer({"seconds": time.perf_counter() - start})
+                with torch.inference_mode(inference):
+                    start = time.perf_counter()
+                    for _ in range(request["count"]):
+                        run()
+                    answer({"seconds": time.perf_counter() - start})
         except Exception as error:  # noqa: BLE001 - the other side shows it
             answer({"error": str(error)})
         sys.stdout.buffer.flush()
 
 
-with torch.inference_mode():
-    main()
+main()
