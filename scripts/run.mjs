@@ -270,13 +270,16 @@ async function test({ all = false } = {}) {
 }
 
 /**
- * Runs `npm test` with every consumer, the tests with checks and with the sanitizer, a model of 3 GB in the browser,
- * five minutes each of the fuzzer and the soak of calls, and two minutes of the soak of dropped objects.
+ * Runs `npm test` with every consumer, the tests with checks and with the sanitizer, the accuracy of whole models, a
+ * model of 3 GB in the browser, five minutes each of the fuzzer and the soak of calls, and two minutes of the soak of
+ * dropped objects.
  */
 async function testAll() {
   await test({ all: true })
   await testChecked()
   await testSanitize()
+  const thorough = ['minilm-types', 'smollm2'].map((name) => `__test__/node/${name}.spec.js`)
+  await step('the accuracy of whole models', () => ava(thorough, { RUVECTOR_ATTENTION_THOROUGH: '1' }))
   await step('a model of 3 GB in the browser', () => browser('weights'))
   const script = (/** @type {string} */ name, /** @type {string[]} */ ...args) =>
     step([name, ...args].join(' '), () => run(process.execPath, [`scripts/${name}.mjs`, ...args]))

@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os'
 import { basename, delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { installTools, tools } from '../tools/consumers.mjs'
-import { fetchModel } from '../tools/model.mjs'
+import { fetchGenerator, fetchModel } from '../tools/model.mjs'
 import { findBrowser } from '../tools/programs.mjs'
 import { Failure, query, root, run } from '../tools/shell.mjs'
 
@@ -46,8 +46,8 @@ export async function setup({ tests = false } = {}) {
 }
 
 /**
- * Installs what `npm test` needs in addition, and with `consumers` what all consumers need. Call it after `setup`; it
- * may run during a build, since it mostly waits for downloads.
+ * Installs what `npm test` needs in addition, and with `consumers` what `npm run test:all` needs. Call it after `setup`;
+ * it may run during a build, since it mostly waits for downloads.
  *
  * @param {{ consumers?: boolean }} [options]
  */
@@ -55,7 +55,7 @@ export async function setupTests({ consumers = false } = {}) {
   await Promise.all([
     installBrowser().then(installOtherBrowsers).then(installRedis),
     installExplorer().then(() => installConsumers(consumers)),
-    installModel()
+    installModels(consumers)
   ])
 }
 
@@ -252,12 +252,17 @@ async function installConsumers(all) {
   }
 }
 
-// ── The model ────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── The models ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Fetches the model. If it is not available, its test fails on CI and is skipped elsewhere. */
-async function installModel() {
+/**
+ * Fetches the models. If all-MiniLM-L6-v2 is not available, its test fails on CI and is skipped elsewhere.
+ *
+ * @param {boolean} all  true for the model that generates text, which `npm run test:all` uses
+ */
+async function installModels(all) {
   try {
     await fetchModel()
+    if (all) await fetchGenerator()
   } catch (error) {
     if (!(error instanceof Failure)) throw error
     say(error.message)

@@ -28,7 +28,7 @@ const linear = (name, weight, bias, x, y) => ({
 })
 
 /** @param {readonly Graph[]} parts @returns {Graph} */
-export const joined = (parts) => ({
+const joined = (parts) => ({
   nodes: parts.flatMap(({ nodes }) => nodes),
   constants: Object.assign({}, ...parts.map(({ constants }) => constants))
 })
