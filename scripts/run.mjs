@@ -219,7 +219,7 @@ async function printSizes() {
 
 async function testExplorer() {
   await explorerVite('build', '--logLevel', 'warn')
-  const specs = ['data', 'explorer', 'others'].map((name) => join(explorer, 'test', `${name}.test.js`))
+  const specs = ['data', 'explorer', 'whole', 'others'].map((name) => join(explorer, 'test', `${name}.test.js`))
   const args = ['--test', '--test-reporter=spec', ...specs]
   await suite(process.execPath, args, /^ℹ pass (\d+)/gm, /^ℹ fail (\d+)/gm)
 }

@@ -2,7 +2,8 @@
 // worker.
 
 import { createHash } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { cpSync, createReadStream, existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
@@ -36,6 +37,38 @@ const policyInPage = {
   ]
 }
 
+/** Folders of the whole model, the smaller first. `MODEL` names another, which a build copies into its own. */
+const given = process.env.MODEL
+const folders = [given ?? '', ...['-q8_0', ''].map((type) => path(`../../output/models/all-MiniLM-L6-v2${type}`))]
+const modelFolder = folders.find((folder) => existsSync(join(folder, 'model.safetensors')))
+const MODEL_FILES = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors']
+
+/** Serves the whole model as the folder `model` of the page, if this machine has it. */
+const wholeModel = {
+  name: 'whole-model',
+  /** @param {unknown} _ @param {{ command: string }} environment */
+  config: (_, { command }) => ({
+    define: { __SERVED_BYTES__: command === 'serve' || given !== undefined ? servedBytes() : 0 }
+  }),
+  /** @param {any} server */
+  configureServer({ middlewares }) {
+    middlewares.use('/model', (/** @type {any} */ request, /** @type {any} */ response, /** @type {any} */ next) => {
+      const name = MODEL_FILES.find((name) => request.url === `/${name}`)
+      if (modelFolder === undefined || name === undefined) return next()
+      response.setHeader('content-length', statSync(join(modelFolder, name)).size)
+      createReadStream(join(modelFolder, name)).pipe(response)
+    })
+  },
+  /** @param {{ dir: string }} options */
+  writeBundle({ dir }) {
+    if (given === undefined || modelFolder === undefined) return
+    for (const name of MODEL_FILES) cpSync(join(modelFolder, name), join(dir, 'model', name))
+  }
+}
+
+const servedBytes = () =>
+  modelFolder === undefined ? 0 : MODEL_FILES.reduce((sum, name) => sum + statSync(join(modelFolder, name)).size, 0)
+
 /** The service worker, with the names of all files of the build. */
 const offline = {
   name: 'offline',
@@ -64,6 +97,7 @@ export default {
         replacement: `${path('../../packages/wasm/')}$1`
       },
       { find: /^@ruvector\/attention\/external$/, replacement: path('../../lib/entries/external.js') },
+      { find: /^@ruvector\/attention\/models$/, replacement: path('../../lib/entries/models-browser.js') },
       { find: /^@ruvector\/attention\/plot$/, replacement: path('../../lib/plot/index.js') }
     ]
   },
@@ -77,5 +111,5 @@ export default {
   worker: { format: /** @type {const} */ ('es') },
   server: { fs: { allow: ['../..'] } },
   build: { target: 'es2023', assetsInlineLimit: 0, modulePreload: { polyfill: false } },
-  plugins: [policyInPage, offline]
+  plugins: [policyInPage, wholeModel, offline]
 }

@@ -1,11 +1,22 @@
 // The settings in the page's address: those that differ from the initial ones, as its fragment, which is never sent.
 
-/** Chooses a text for `text` only. */
-const LEFT_OUT = 'sample'
+/** Controls that only set others. */
+const LEFT_OUT = ['sample', 'cell', 'key']
 
 /** The entries of a form that count, in its order. */
 const entriesOf = (form: HTMLFormElement) =>
-  [...new FormData(form)].flatMap(([name, value]) => (name === LEFT_OUT ? [] : [[name, String(value)]]))
+  [...new FormData(form)].flatMap(([name, value]) => (LEFT_OUT.includes(name) ? [] : [[name, String(value)]]))
+
+/** The selected words; undefined before one is selected. */
+export interface Picked {
+  token: number | undefined
+  key: number | undefined
+}
+
+function indexIn(parameters: URLSearchParams, name: string) {
+  const value = parameters.get(name) ?? ''
+  return /^\d{1,5}$/.test(value) ? Number(value) : undefined
+}
 
 export class Address {
   readonly #form
@@ -17,8 +28,8 @@ export class Address {
     this.#initial = new URLSearchParams(entriesOf(form))
   }
 
-  /** Writes the settings and the selected token into the address, without an entry in the history. */
-  write(token: number | undefined) {
+  /** Writes the settings and the selected words into the address, without an entry in the history. */
+  write({ token, key }: Picked) {
     const now = new URLSearchParams(entriesOf(this.#form))
     const changed = new URLSearchParams()
     for (const name of new Set(now.keys())) {
@@ -27,20 +38,22 @@ export class Address {
       for (const value of values) changed.append(name, value)
     }
     if (token !== undefined) changed.set('token', String(token))
+    if (key !== undefined) changed.set('key', String(key))
     const hash = changed.size > 0 ? `#${changed}` : ''
     if (hash !== location.hash) history.replaceState(null, '', hash || location.pathname + location.search)
   }
 
-  /** Applies the address to the form; values that the form does not have are ignored. Returns the selected token. */
-  read(): { isEmpty: boolean; token: number | undefined } {
+  /** Applies the address to the form; values that the form does not have are ignored. Returns the selected words. */
+  read(): Picked {
     const wanted = new URLSearchParams(location.hash.slice(1))
     for (const name of new Set(wanted.keys())) {
-      const controls = [...this.#form.querySelectorAll<HTMLInputElement>(`[name="${CSS.escape(name)}"]`)]
+      if (LEFT_OUT.includes(name)) continue
       const values = wanted.getAll(name)
-      for (const control of controls) setControl(control, values)
+      for (const control of this.#form.elements) {
+        if ((control as HTMLInputElement).name === name) setControl(control as HTMLInputElement, values)
+      }
     }
-    const token = wanted.get('token') ?? ''
-    return { isEmpty: wanted.size === 0, token: /^\d{1,5}$/.test(token) ? Number(token) : undefined }
+    return { token: indexIn(wanted, 'token'), key: indexIn(wanted, 'key') }
   }
 }
 

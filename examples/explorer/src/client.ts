@@ -2,6 +2,7 @@
 
 import type { FromWorker, ToWorker, View } from './protocol.ts'
 import type { Settings } from './settings.ts'
+import type { Files } from './whole.ts'
 
 /** Maximum time for a worker to confirm that it has stopped, in milliseconds. */
 const PATIENCE = 1500
@@ -15,6 +16,8 @@ export class Client {
   #shown = 0
   #hear
   #timer: ReturnType<typeof setTimeout> | undefined
+  /** The files of the whole model, for a new worker. */
+  #files: Files | string | undefined
 
   constructor(hear: (message: FromWorker) => void) {
     this.#hear = hear
@@ -41,6 +44,12 @@ export class Client {
 
   measure(settings: Settings) {
     this.#ask({ type: 'measure', id: ++this.#id, settings })
+  }
+
+  /** Loads the whole model, which answers all later requests. */
+  load(files: Files | string) {
+    this.#files = files
+    this.#post({ type: 'load', files })
   }
 
   /** Redraws the current result. */
@@ -70,11 +79,12 @@ export class Client {
     if (this.#busy !== id) return
     this.#worker.terminate()
     this.#worker = this.#open()
+    if (this.#files !== undefined) this.load(this.#files)
     this.#receive({ type: 'cancelled', id })
   }
 
   #receive(message: FromWorker) {
-    if (message.type === 'ready') return this.#hear(message)
+    if (!('id' in message)) return this.#hear(message)
     // Ignore messages about requests that were replaced; 0 is the loading.
     const expected = message.type === 'pictures' ? this.#shown : this.#busy
     if (message.id !== expected && !(message.id === 0 && message.type !== 'cancelled')) return

@@ -4,9 +4,10 @@ import { backend, memoryUsage } from '@ruvector/attention/external'
 import type { Attention, Tensor } from '@ruvector/attention'
 import { start } from './mechanisms.ts'
 import type { Input, Running } from './mechanisms.ts'
-import type { Model } from './model.ts'
+import { repeat } from './model.ts'
+import type { AttentionLayer, Model, Projections } from './model.ts'
 import type { Fact } from './protocol.ts'
-import { HEADS, LONG, MODEL_SIZE, MAX_TOKENS, effective } from './settings.ts'
+import { HEADS, LONG, MODEL_SIZE, MAX_TOKENS, effective, whyNot } from './settings.ts'
 import type { Settings } from './settings.ts'
 import { bytes, count, duration, percent } from './words.ts'
 
@@ -33,6 +34,8 @@ export interface Computed {
   rowCount: number
   points?: Tensor | undefined
   graph?: Running['graph']
+  /** Queries, keys and values of a sentence, for mechanisms that use them as softmax attention does. */
+  projections?: Projections | undefined
   facts: Fact[]
 }
 
@@ -53,20 +56,22 @@ export const breathe = () =>
     port2.postMessage(null)
   })
 
-/** The tokens of the settings, embedded. */
-export function prepare(model: Model, settings: Settings): Input & { left: number } {
+/** The tokens of the settings, and the input of the layer. */
+export async function prepare(model: Model, settings: Settings): Promise<Input & { left: number }> {
   const sentence = model.tokenize(settings.text)
-  const text = settings.length > 0 ? model.repeat(sentence, settings.length) : sentence
+  const text = settings.length > 0 ? repeat(sentence, settings.length) : sentence
   const padding = settings.mask === 'padding' ? model.padding(settings.padding) : model.padding(0)
   const ids = [...text.ids, ...padding.ids]
   const names = [...text.names, ...padding.names]
-  return { names, x: model.embed(ids), valid: text.ids.length, left: sentence.left }
+  const valid = text.ids.length
+  return { names, x: await model.input(ids, valid, settings.layer), valid, left: sentence.left }
 }
 
 export async function compute(api: Attention, model: Model, given: Settings, task: Task): Promise<Computed> {
-  const settings = effective(given)
-  const { left, ...input } = prepare(model, settings)
-  const running = start(api, model, input, settings)
+  const settings = effective(given, model.layers)
+  const { left, ...input } = await prepare(model, settings)
+  const layer = model.layer(settings.layer)
+  const running = start(api, layer, input, settings)
   try {
     const time = await timeOf(running, input, task)
     const chosen = settings.heads === 'mean' ? Array.from({ length: running.heads }, (_, head) => head) : settings.heads
@@ -75,10 +80,12 @@ export async function compute(api: Attention, model: Model, given: Settings, tas
     const { points, graph } = running
     const facts = factsOf(input, running, settings, time, model)
     if (settings.mechanism === 'linear' && input.names.length <= LONG) {
-      const elsewhere = await shareElsewhere(api, model, input, settings, running, chosen, task)
+      const elsewhere = await shareElsewhere(api, layer, input, settings, running, chosen, task)
       facts.splice(1, 0, { name: 'Difference from softmax', value: `${percent(elsewhere)} of the attention` })
     }
-    return { settings, input, left, panels, ...gathered, points, graph, facts }
+    const hasSteps = whyNot('steps', settings) === undefined
+    const projections = hasSteps ? layer.project(input.x) : undefined
+    return { settings, input, left, panels, ...gathered, points, graph, projections, facts }
   } finally {
     running.dispose()
   }
@@ -121,14 +128,14 @@ export function median(values: readonly number[]) {
 /** The share of attention that differs from softmax: half the absolute differences, averaged over rows and heads. */
 async function shareElsewhere(
   api: Attention,
-  model: Model,
+  layer: AttentionLayer,
   input: Input,
   settings: Settings,
   running: Running,
   heads: readonly number[],
   { signal }: Task
 ) {
-  const exact = start(api, model, input, { ...settings, mechanism: 'dot-product' })
+  const exact = start(api, layer, input, { ...settings, mechanism: 'dot-product' })
   let sum = 0
   for (const head of heads) {
     const [ours, theirs] = [await running.weights(head, { signal }), await exact.weights(head, { signal })]
@@ -212,8 +219,6 @@ function factsOf({ names }: Input, running: Running, settings: Settings, time: T
       name: 'Downloaded: module',
       value: bytes(simd.includes('relaxed') ? __WASM_BYTES__.relaxed : __WASM_BYTES__.simd)
     },
-    { name: 'Downloaded: layer', value: bytes(model.sizes.layer) },
-    { name: 'Downloaded: embeddings', value: bytes(model.sizes.embeddings) },
-    { name: 'Largest difference from PyTorch', value: `${model.difference.toExponential(0)}, on the example’s weights` }
+    ...model.facts
   ]
 }

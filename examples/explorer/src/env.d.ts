@@ -7,6 +7,9 @@ declare module '*?url' {
 
 declare const __WASM_BYTES__: { simd: number; relaxed: number }
 
+/** The size of the model that the page is served with; 0 without one. */
+declare const __SERVED_BYTES__: number
+
 interface ImportMeta {
   readonly env: { readonly PROD: boolean }
 }

@@ -1,8 +1,12 @@
 // The settings form: reads its controls, and enables those that apply to the mechanism.
 
+import { byId } from './dom.ts'
 import sentences from '../data/sentences.json'
-import { HEADS, whyNot } from './settings.ts'
+import { HEADS, LAYERS, whyNot } from './settings.ts'
 import type { Settings } from './settings.ts'
+
+/** The head that is shown first: “it” looks at a noun. */
+const FIRST_HEAD = 6
 
 export class Form {
   readonly element
@@ -23,7 +27,7 @@ export class Form {
   }
 
   get #text() {
-    return this.#find<HTMLTextAreaElement>('#text')
+    return byId<HTMLTextAreaElement>('text')
   }
 
   #find<T extends Element>(selector: string) {
@@ -32,8 +36,28 @@ export class Form {
     return found
   }
 
+  /** True before the reader chooses a layer. */
+  get isAtFirstLayer() {
+    return this.#select('layer').value === '0'
+  }
+
+  /** The number of layers that the model has; others are disabled. */
+  setLayers(count: number) {
+    for (const option of this.#select('layer').options) option.disabled = Number(option.value) >= count
+    byId('layer-hint').hidden = count === LAYERS
+  }
+
+  /** Chooses one head of a layer. */
+  chooseHead(layer: number, head: number) {
+    this.#select('layer').value = String(layer)
+    for (const box of this.element.querySelectorAll<HTMLInputElement>('input[name="head"]')) {
+      box.checked = Number(box.value) === head
+    }
+    this.choose('heads', 'chosen')
+  }
+
   #select(name: string) {
-    return this.#find<HTMLSelectElement>(`select[name="${name}"]`)
+    return this.element.elements.namedItem(name) as HTMLSelectElement
   }
 
   #fill() {
@@ -41,11 +65,14 @@ export class Form {
     this.#select('sample').append(new Option('your own', ''), ...options)
     this.#select('sample').value = '0'
     this.#text.value = sentences[0]
+    const layers = Array.from({ length: LAYERS }, (_, layer) => new Option(String(layer), String(layer)))
+    this.#select('layer').append(...layers)
+    this.setLayers(1)
     const numbers = this.#find('.numbers')
     for (let head = 0; head < HEADS; head++) {
       const input = Object.assign(document.createElement('input'), { type: 'checkbox', name: 'head' })
       input.value = String(head)
-      input.defaultChecked = head === 4
+      input.defaultChecked = head === FIRST_HEAD
       const name = document.createElement('span')
       name.textContent = String(head)
       const label = document.createElement('label')
@@ -61,6 +88,7 @@ export class Form {
       text: text('text'),
       length: Number(text('length')),
       mechanism: text('mechanism') as Settings['mechanism'],
+      layer: Number(this.#select('layer').value),
       mask: text('mask') as Settings['mask'],
       reach: this.#number('reach'),
       padding: this.#number('padding'),

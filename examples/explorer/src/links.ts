@@ -39,7 +39,7 @@ function linkCopies(names: readonly string[], link: (from: number, to: number) =
 }
 
 /** True if a mask lets the token `to` see the token `from`. */
-function isSeen(from: number, to: number, valid: number, { mask, reach }: Settings) {
+export function isSeen(from: number, to: number, valid: number, { mask, reach }: Pick<Settings, 'mask' | 'reach'>) {
   if (mask === 'causal') return from <= to
   if (mask === 'window') return Math.abs(from - to) <= reach
   return from < valid

@@ -37,7 +37,7 @@ function candidates(isLong: boolean): Candidate[] {
 }
 
 export async function measure(model: Model, given: Settings, { signal, report }: Task): Promise<Timing[]> {
-  const settings = effective(given)
+  const settings = effective(given, model.layers)
   const isLong = settings.length > LONG
   const all = candidates(isLong)
   const timings: Timing[] = []
@@ -68,7 +68,7 @@ async function measureOne(
 }
 
 async function timesOn(api: Attention, model: Model, settings: Settings, { signal, report }: Task) {
-  const running = start(api, model, prepare(model, settings), settings)
+  const running = start(api, model.layer(settings.layer), await prepare(model, settings), settings)
   try {
     if (settings.length <= LONG) return medianTime(() => running.forward(), SHORT_BUDGET, SHORT_TIMES)
     const times: number[] = []

@@ -3,7 +3,7 @@
 import type { AsyncOptions, Attention, MaskOptions, Tensor } from '@ruvector/attention'
 import type { Edges } from '@ruvector/attention/plot'
 import { linksOf } from './links.ts'
-import type { Model } from './model.ts'
+import type { AttentionLayer } from './model.ts'
 import { principalPlane } from './plane.ts'
 import { HEADS, HEAD_SIZE, MODEL_SIZE } from './settings.ts'
 import type { Settings, Stage } from './settings.ts'
@@ -11,7 +11,7 @@ import type { Settings, Stage } from './settings.ts'
 /** The input of every mechanism. */
 export interface Input {
   names: readonly string[]
-  /** The embedded tokens, `[1, L, 384]`. */
+  /** The input of the layer, `[1, L, 384]`. */
   x: Tensor
   /** Number of tokens that are not padding. */
   valid: number
@@ -32,7 +32,7 @@ export interface Running {
   dispose(): void
 }
 
-type Start = (api: Attention, model: Model, input: Input, settings: Settings) => Running
+type Start = (api: Attention, layer: AttentionLayer, input: Input, settings: Settings) => Running
 
 const START: Record<Settings['mechanism'], Start> = {
   'dot-product': startDotProduct,
@@ -42,7 +42,7 @@ const START: Record<Settings['mechanism'], Start> = {
   graph: startGraph
 }
 
-export const start: Start = (api, model, input, settings) => START[settings.mechanism](api, model, input, settings)
+export const start: Start = (api, layer, input, settings) => START[settings.mechanism](api, layer, input, settings)
 
 /** The mask as options of the package. */
 function maskOf({ mask, reach }: Settings, valid: number): MaskOptions {
@@ -70,8 +70,8 @@ function asMatrix(tensor: Tensor | undefined): Tensor {
   return { data: tensor.data, shape: tensor.shape.slice(-2) }
 }
 
-function startDotProduct(api: Attention, model: Model, { x, valid }: Input, settings: Settings): Running {
-  const { query, key, value } = model.project(x)
+function startDotProduct(api: Attention, layer: AttentionLayer, { x, valid }: Input, settings: Settings): Running {
+  const { query, key, value } = layer.project(x)
   const mask = maskOf(settings, valid)
   const [q, k, v] = [query, key, value].map(inHeads)
   const options = { layout: 'blhd', ...mask } as const
@@ -91,10 +91,11 @@ function startDotProduct(api: Attention, model: Model, { x, valid }: Input, sett
 }
 
 /** The complete layer; its heads' weights are scaled dot-product attention over their queries and keys. */
-function startMultiHead(api: Attention, model: Model, input: Input, settings: Settings): Running {
-  const layer = new api.SelfAttention({ numHeads: HEADS, headDim: HEAD_SIZE }).loadStateDict(model.layer)
+function startMultiHead(api: Attention, of: AttentionLayer, input: Input, settings: Settings): Running {
+  const config = { numHeads: HEADS, headDim: HEAD_SIZE, weightType: of.type }
+  const layer = new api.SelfAttention(config).loadStateDict(of.state)
   const mask = maskOf(settings, input.valid)
-  const { weights } = startDotProduct(api, model, input, settings)
+  const { weights } = startDotProduct(api, of, input, settings)
   return {
     heads: HEADS,
     forward: () => layer.forward(input.x, mask),
@@ -105,8 +106,8 @@ function startMultiHead(api: Attention, model: Model, input: Input, settings: Se
 }
 
 /** Linear attention computes no weights. With unit vectors as values, its output equals the weights. */
-function startLinear(api: Attention, model: Model, { x, valid }: Input, settings: Settings): Running {
-  const { query, key, value } = model.project(x)
+function startLinear(api: Attention, of: AttentionLayer, { x, valid }: Input, settings: Settings): Running {
+  const { query, key, value } = of.project(x)
   const [, length] = x.shape
   const { causal, kvLengths } = maskOf(settings, valid)
   const mask = { causal, kvLengths }
@@ -136,7 +137,7 @@ function identity(size: number): Tensor {
   return { data, shape: [1, 1, size, size] }
 }
 
-function startHyperbolic(api: Attention, _: Model, { x, valid }: Input, settings: Settings): Running {
+function startHyperbolic(api: Attention, _: AttentionLayer, { x, valid }: Input, settings: Settings): Running {
   const { curvature, temperature } = settings
   const layer = new api.HyperbolicAttention({ curvature: -curvature, temperature })
   const points = layer.expMap0(principalPlane(x))
@@ -156,11 +157,11 @@ function startHyperbolic(api: Attention, _: Model, { x, valid }: Input, settings
 }
 
 /** The trained queries, keys and values, only along the links of a graph. */
-function startGraph(api: Attention, model: Model, { names, x, valid }: Input, settings: Settings): Running {
+function startGraph(api: Attention, of: AttentionLayer, { names, x, valid }: Input, settings: Settings): Running {
   const edges = linksOf(names, valid, settings)
   const graph = api.Graph.fromEdges(edges)
   const layer = new api.GraphTransformer({ inFeatures: MODEL_SIZE, outFeatures: HEAD_SIZE, numHeads: HEADS })
-  layer.loadStateDict(graphState(model))
+  layer.loadStateDict(graphState(of))
   const nodes = { data: x.data, shape: [names.length, MODEL_SIZE] }
   const weights = layer.forward(graph, nodes, { weights: true }).weights as Tensor
   let matrix: Float32Array | undefined
@@ -184,15 +185,15 @@ function startGraph(api: Attention, model: Model, { names, x, valid }: Input, se
 }
 
 /** The layer's projections under the names of a graph transformer, with a zero skip connection. */
-function graphState({ layer }: Model) {
-  const none = { weight: new Float32Array(MODEL_SIZE ** 2), bias: new Float32Array(MODEL_SIZE) }
+function graphState({ projections }: AttentionLayer) {
   return {
     ...Object.fromEntries(
-      ['query', 'key', 'value'].flatMap((name) =>
-        ['weight', 'bias'].map((part) => [`lin_${name}.${part}`, layer[`self.${name}.${part}`]])
-      )
+      Object.entries(projections).flatMap(([name, { weight, bias }]) => [
+        [`lin_${name}.weight`, weight],
+        [`lin_${name}.bias`, bias]
+      ])
     ),
-    'lin_skip.weight': { data: none.weight, shape: [MODEL_SIZE, MODEL_SIZE] },
-    'lin_skip.bias': { data: none.bias, shape: [MODEL_SIZE] }
+    'lin_skip.weight': { data: new Float32Array(MODEL_SIZE ** 2), shape: [MODEL_SIZE, MODEL_SIZE] },
+    'lin_skip.bias': { data: new Float32Array(MODEL_SIZE), shape: [MODEL_SIZE] }
   }
 }

@@ -28,24 +28,25 @@ const isSentence = ({ perCell }: Computed) => perCell === 1
 function nameHeads({ panels, settings }: Computed) {
   if (settings.mechanism === 'hyperbolic') return 'Weights by distance in the disk'
   const what = settings.stage === 'weights' ? 'Weights' : settings.stage === 'scores' ? 'Scores' : 'Masked scores'
-  if (panels.length === 0) return `${what}, mean of ${HEADS} heads`
-  return panels.length === 1 ? `${what} of head ${panels[0]}` : `${what} of ${panels.length} heads`
+  const layer = `layer ${settings.layer}`
+  if (panels.length === 0) return `${what} of ${layer}, mean of ${HEADS} heads`
+  return panels.length === 1 ? `${what} of ${layer}, head ${panels[0]}` : `${what} of ${layer}, ${panels.length} heads`
 }
 
-function drawHeatmap(computed: Computed, { theme, width, token }: View) {
+function drawHeatmap(computed: Computed, { theme, width, token, key }: View) {
   const { input, matrix, panels, perCell, settings } = computed
   const labels = isSentence(computed) ? [...input.names] : numbersOf(matrix.shape[1], perCell)
   const range = rangeOf(computed)
   const shown = panels.length === 0 ? 1 : panels.length
   const captions = captionsOf(computed)
-  const marks = markRow(computed, token)
+  const marks = markRow(computed, token, key)
   const isOne = matrix.shape[0] === 1
   return attentionHeatmap(isOne ? { data: matrix.data, shape: matrix.shape.slice(1) } : matrix, {
     queryLabels: labels,
     keyLabels: labels,
     ...(isOne ? {} : { head: panels }),
     ...(captions && { captions }),
-    ...(marks && { marks, markLabel: `strongest attention of “${input.names[token]}”` }),
+    ...(marks && { marks, markLabel: nameMark(input.names, token, key) }),
     ...(range && { range }),
     title: nameHeads(computed),
     notes: [
@@ -95,14 +96,17 @@ function captionsOf(computed: Computed) {
   })
 }
 
-/** The largest weight in the row of the selected token, for each panel. */
-function markRow(computed: Computed, token: number) {
+const nameMark = (names: readonly string[], token: number, key: number | undefined) =>
+  key === undefined ? `strongest attention of “${names[token]}”` : `“${names[token]}” → “${names[key]}”`
+
+/** The pinned cell of each panel, else the largest weight in the row of the selected token. */
+function markRow(computed: Computed, token: number, key: number | undefined) {
   const { matrix, panels, settings } = computed
   if (!isSentence(computed) || settings.stage === 'scores') return undefined
   const [, length] = matrix.shape
   return (panels.length === 0 ? [0] : panels).map((head) => {
     const row = matrix.data.subarray((head * length + token) * length, (head * length + token + 1) * length)
-    return { query: token, key: row.indexOf(Math.max(...row)) }
+    return { query: token, key: key ?? row.indexOf(Math.max(...row)) }
   })
 }
 

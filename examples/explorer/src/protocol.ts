@@ -1,6 +1,8 @@
 // The messages between the page and its worker.
 
+import type { Projections } from './model.ts'
 import type { Settings } from './settings.ts'
+import type { Files } from './whole.ts'
 
 /** The page's settings that affect pictures but not numbers. */
 export interface View {
@@ -9,6 +11,8 @@ export interface View {
   width: number
   /** The query token; undefined before one is selected. */
   token: number | undefined
+  /** The key token of the pinned cell; undefined before a cell is pinned. */
+  key: number | undefined
 }
 
 export type ToWorker =
@@ -16,16 +20,32 @@ export type ToWorker =
   | { type: 'draw'; id: number; view: View }
   | { type: 'measure'; id: number; settings: Settings }
   | { type: 'cancel'; id: number }
+  /** Loads the whole model, from its files or from a folder on the page's server. */
+  | { type: 'load'; files: Files | string }
 
 export interface Picture {
   kind: 'heatmap' | 'disk' | 'graph'
   svg: string
 }
 
-export interface Result {
+/** Everything that depends on the view. */
+export interface Shown {
+  pictures: Picture[]
+  /** A program that computes the row of the query token. */
+  code: string
+}
+
+export interface Result extends Shown {
   tokens: string[]
+  /** Number of tokens that are not padding. */
+  valid: number
   /** The query token. */
   token: number
+  /** The layer and the heads whose attention is shown. */
+  layer: number
+  heads: number[]
+  /** The heads that have a panel each; empty for their mean. */
+  panels: number[]
   /** Number of tokens, from the first, that can be the query token. */
   rowCount: number
   /** Their attention to all tokens, `[rowCount, tokens]`, averaged over the selected heads. */
@@ -35,7 +55,10 @@ export interface Result {
   facts: Fact[]
   /** Notes for the reader about this result. */
   notes: string[]
-  pictures: Picture[]
+  /** The weights of every layer of the model over the sentence, `[12, L, L]` each; absent if they are as before. */
+  maps?: Float32Array[] | undefined
+  /** Queries, keys and values, for the steps of a head. */
+  projections?: Projections | undefined
 }
 
 export interface Fact {
@@ -57,7 +80,9 @@ export type FromWorker =
   | { type: 'ready'; backend: string }
   | { type: 'progress'; id: number; fraction: number; doing: string }
   | { type: 'result'; id: number; result: Result }
-  | { type: 'pictures'; id: number; pictures: Picture[] }
+  | { type: 'pictures'; id: number; shown: Shown }
+  | { type: 'model'; layers: number; title: string }
+  | { type: 'unloaded'; message: string }
   | { type: 'timings'; id: number; timings: Timing[] }
   | { type: 'cancelled'; id: number }
   | { type: 'failed'; id: number; message: string }

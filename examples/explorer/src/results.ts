@@ -1,39 +1,36 @@
-// The results on the page: selectable tokens, the attention of the selected one, pictures, figures, times.
+// The results on the page: pictures whose cells can be pinned, figures, times, and a table.
 
-import { saveButtons } from './save.ts'
+import { byId, element, headerCell } from './dom.ts'
 import type { Fact, Picture, Result, Timing } from './protocol.ts'
-import { bytes, duration, describeRow, largest, percent } from './words.ts'
+import { saveButtons } from './save.ts'
+import { bytes, duration } from './words.ts'
 
 /** Maximum number of rows and columns of the table. */
 const MAX_CELLS = 40
-const MAX_WORDS = 8
 
-const byId = <T extends HTMLElement>(id: string) => document.getElementById(id) as T
+/** The smallest scale at which the labels of a picture are readable. */
+const READABLE = 0.85
 
-function element<Name extends keyof HTMLElementTagNameMap>(name: Name, text = '', className = '') {
-  const made = document.createElement(name)
-  made.textContent = text
-  if (className !== '') made.className = className
-  return made
+/** A cell of a panel of the heatmap. */
+export interface Cell {
+  panel: number
+  query: number
+  key: number
 }
 
 export class Results {
   #result: Result | undefined
-  /** The index of the token that the user selected; before, the worker proposes one. */
-  picked: number | undefined
-  #token = 0
-  #chosen
 
-  /** @param chosen called when another token is selected */
-  constructor(chosen: () => void) {
-    this.#chosen = chosen
-    byId('tokens').addEventListener('change', (event) => {
-      this.#token = Number((event.target as HTMLInputElement).value)
-      this.picked = this.#token
-      this.#tell()
-      this.#chosen()
-    })
+  /** @param pin  called with the cell that the reader clicks */
+  constructor(pin: (cell: Cell) => void) {
     byId('numbers').addEventListener('toggle', () => this.#showTable())
+    byId('pictures').addEventListener('click', (event) => {
+      const { tokens, rowCount } = this.#result ?? { tokens: [], rowCount: 0 }
+      const figure = (event.target as Element).closest('[data-kind="heatmap"]')
+      const cell = cellAt(figure, event, tokens.length)
+      // In a long text, a cell covers several tokens.
+      if (cell && rowCount === tokens.length) pin(cell)
+    })
   }
 
   get hasResult() {
@@ -46,70 +43,12 @@ export class Results {
   }
 
   show(result: Result) {
-    const isSameText = this.#result?.tokens.join(' ') === result.tokens.join(' ')
     this.#result = result
-    this.#token = result.token
-    if (!isSameText) this.#showTokens(result)
-    this.#check()
-    this.#tell()
     this.#showFacts(result.facts)
     this.showPictures(result.pictures)
     this.#showTable()
     byId('notes').replaceChildren(...result.notes.map((note) => element('li', note)))
     byId('timings').hidden = true
-  }
-
-  #showTokens({ tokens, rowCount }: Result) {
-    const legend = byId('tokens').querySelector('legend') as HTMLElement
-    const labels = tokens.slice(0, rowCount).map((token, index) => {
-      const input = Object.assign(element('input'), { type: 'radio', name: 'token', value: String(index) })
-      const chip = element('span', '', 'chip')
-      chip.append(element('span', token, 'word'), element('span', '', 'share'))
-      const label = element('label')
-      label.append(input, chip)
-      return label
-    })
-    byId('tokens').replaceChildren(legend, ...labels)
-  }
-
-  #check() {
-    const input = byId('tokens').querySelector<HTMLInputElement>(`input[value="${this.#token}"]`)
-    if (input) input.checked = true
-  }
-
-  /** The row of the selected token. */
-  #row({ rows, tokens: { length } }: Result) {
-    return rows.subarray(this.#token * length, (this.#token + 1) * length)
-  }
-
-  /** Shows the attention of the selected token: in a sentence, in a list, and below each token. */
-  #tell() {
-    const result = this.#result
-    if (!result) return
-    const row = this.#row(result)
-    const most = Math.max(...row)
-    byId('tokens')
-      .querySelectorAll<HTMLElement>('.chip')
-      .forEach((chip, index) => {
-        chip.style.setProperty('--share', String(most > 0 ? row[index] / most : 0))
-        const share = chip.querySelector('.share')
-        if (share) share.textContent = percent(row[index])
-      })
-    byId('sentence').textContent = describeRow(result.tokens, this.#token, row)
-    const keys = largest(row, MAX_WORDS).filter((key) => row[key] > 0)
-    byId('words').replaceChildren(...keys.map((key) => this.#word(result, key, row[key], most)))
-  }
-
-  #word({ tokens, rowsAre }: Result, key: number, share: number, most: number) {
-    const name = tokens[key]
-    // Distinguishes copies of a word.
-    const place = tokens.indexOf(name) === tokens.lastIndexOf(name) ? '' : ` at ${key + 1}`
-    const item = element('li')
-    item.append(element('span', `${name}${place}`, 'word'), element('span', percent(share), 'share'))
-    item.append(element('span', '', 'meter'))
-    item.style.setProperty('--share', String(share / most))
-    item.title = rowsAre
-    return item
   }
 
   showPictures(pictures: readonly Picture[]) {
@@ -122,12 +61,13 @@ export class Results {
       const width = Number(parsed.getAttribute('width'))
       const picture = document.adoptNode(parsed) as unknown as SVGSVGElement
       // A picture shrinks while it stays readable, and scrolls beyond that.
-      picture.style.minWidth = `${Math.round(width * 0.6)}px`
+      picture.style.minWidth = `${Math.round(width * READABLE)}px`
       figure.append(picture, saveButtons(names[kind], svg))
       return figure
     })
     const focused = byId('pictures').contains(document.activeElement)
     const place = [...byId('pictures').children].indexOf(document.activeElement as Element)
+    byId('pictures').dataset.panels = (this.#result?.panels.length ?? 0) > 1 ? 'many' : 'one'
     byId('pictures').replaceChildren(...figures)
     // Scrollable figures can be focused, so that keys scroll them.
     for (const figure of figures) if (figure.scrollWidth > figure.clientWidth) figure.tabIndex = 0
@@ -174,19 +114,24 @@ export class Results {
     const some = shown < length ? `, of the first ${shown} tokens` : ''
     table.createCaption().textContent = `Attention of the row token to the column token, in percent${rowsAre && `, ${rowsAre}`}${some}`
     const head = table.createTHead().insertRow()
-    head.append(element('td'), ...tokens.slice(0, shown).map((token) => scoped('col', token)))
+    head.append(element('td'), ...tokens.slice(0, shown).map((token) => headerCell('col', token)))
     const body = table.createTBody()
     tokens.slice(0, shown).forEach((token, query) => {
       const row = body.insertRow()
-      row.append(scoped('row', token))
+      row.append(headerCell('row', token))
       for (let key = 0; key < shown; key++) row.append(element('td', (100 * rows[query * length + key]).toFixed(1)))
     })
     details.querySelector('.scroll')?.replaceChildren(table)
   }
 }
 
-function scoped(scope: string, text: string) {
-  const cell = element('th', text)
-  cell.scope = scope
-  return cell
+/** The cell of a heatmap of `size` rows and columns at a point of the window. Panels draw cells as lines of width 1. */
+function cellAt(figure: Element | null, { clientX, clientY }: MouseEvent, size: number): Cell | undefined {
+  const panels = figure?.querySelectorAll<SVGGElement>('g[shape-rendering="crispEdges"]') ?? []
+  for (const [panel, group] of [...panels].entries()) {
+    const { x, y } = new DOMPoint(clientX, clientY).matrixTransform(group.getScreenCTM()?.inverse())
+    const [query, key] = [Math.floor(y + 0.5), Math.floor(x)]
+    if (query >= 0 && query < size && key >= 0 && key < size) return { panel, query, key }
+  }
+  return undefined
 }

@@ -7,7 +7,8 @@ export type Stage = 'scores' | 'biased' | 'weights'
 export type FeatureMap = 'elu' | 'relu' | 'favor+'
 export type Links = 'neighbors' | 'everyone'
 
-/** Heads of MiniLM's layer, and the size of each. */
+/** Layers of MiniLM, the heads of each, and their size. */
+export const LAYERS = 6
 export const HEADS = 12
 export const HEAD_SIZE = 32
 export const MODEL_SIZE = HEADS * HEAD_SIZE
@@ -22,6 +23,8 @@ export interface Settings {
   /** Repeat the text to this many tokens; 0 for the sentence itself. */
   length: number
   mechanism: Mechanism
+  /** The layer whose attention is shown, from 0. */
+  layer: number
   mask: MaskKind
   /** Number of visible words to either side in a window. */
   reach: number
@@ -44,16 +47,20 @@ export function whyNot(choice: string, { mechanism, length }: Pick<Settings, 'me
     'mask:window': mechanism === 'linear' && 'Linear attention sums over all earlier keys: it has no windows.',
     heads: mechanism === 'hyperbolic' && 'A token has one position in the disk, so there is one head.',
     stage: mechanism !== 'dot-product' && 'Only scaled dot-product attention has stages.',
+    steps:
+      (mechanism !== 'multi-head' && mechanism !== 'dot-product' && 'Other mechanisms have other steps.') ||
+      (isLong && 'The steps are shown for sentences.'),
     'links:everyone': isLong && `There would be millions of links between ${length.toLocaleString('en')} tokens.`
   }
   return reasons[choice] || undefined
 }
 
-/** Replaces every setting that does not apply with a default. */
-export function effective(settings: Settings): Settings {
+/** Replaces every setting that does not apply, to the mechanism or to a model of `layers` layers, with a default. */
+export function effective(settings: Settings, layers: number): Settings {
   const allows = (choice: string) => whyNot(choice, settings) === undefined
   return {
     ...settings,
+    layer: settings.layer < layers ? settings.layer : 0,
     mask: allows(`mask:${settings.mask}`) ? settings.mask : 'none',
     links: allows(`links:${settings.links}`) ? settings.links : 'neighbors',
     heads: allows('heads') ? settings.heads : 'mean',

@@ -1,8 +1,9 @@
 // Formats numbers: shares, times, sizes.
 
-export const percent = (share: number) => {
+/** A share as text of nearly the same width: 57 %, 5.3 %, 0.0 %, and 0 % if nothing is seen. */
+export function percent(share: number) {
   const value = share * 100
-  return `${value >= 9.95 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value === 0 ? '0' : value.toPrecision(1)} %`
+  return `${value >= 9.95 ? value.toFixed(0) : value === 0 ? '0' : value.toFixed(1)} %`
 }
 
 export function duration(milliseconds: number) {

@@ -64,13 +64,16 @@ onPage('a word without an embedding is split into pieces, and the page says so',
   const found = await tokens(page)
   assert.equal(found.slice(1, -2).join('').replaceAll('##', ''), 'zylophonik')
   assert.equal(found.at(-2), '[UNK]')
-  assert.match((await page.textContent('#notes')) ?? '', /split into pieces.*\[UNK\] replaces unknown/)
+  assert.match(
+    (await page.textContent('#notes')) ?? '',
+    /split into pieces.*\[UNK\] replaces characters that only the whole model knows/
+  )
 })
 
 onPage('without words there are only the two markers', async (page) => {
   await type(page, '')
   assert.deepEqual(await tokens(page), ['[CLS]', '[SEP]'])
-  assert.equal((await cells(page)).length, 4 * 12)
+  assert.equal((await cells(page)).length, 4)
 })
 
 onPage('a sentence that is too long is cut off, and the page says so', async (page) => {
@@ -116,7 +119,7 @@ onPage('the stages of scaled dot-product attention are scores, masked scores and
   await choose(page, 'heads', 'mean')
   await choose(page, 'mask', 'causal')
   const title = () => page.locator('figure[data-kind="heatmap"] svg > title').textContent()
-  assert.equal(await title(), 'Masked scores, mean of 12 heads')
+  assert.equal(await title(), 'Masked scores of layer 0, mean of 12 heads')
   const hidden = (await cells(page)).filter(({ value }) => value === '−∞')
   assert.equal(hidden.length, (16 * 15) / 2)
   await page.selectOption('#stage', 'scores')
@@ -124,7 +127,7 @@ onPage('the stages of scaled dot-product attention are scores, masked scores and
   assert.equal((await cells(page)).filter(({ value }) => value === '−∞').length, 0)
   await page.selectOption('#stage', 'weights')
   await settled(page)
-  assert.equal(await title(), 'Weights, mean of 12 heads')
+  assert.equal(await title(), 'Weights of layer 0, mean of 12 heads')
 })
 
 onPage('hyperbolic attention follows curvature and temperature', async (page) => {
@@ -213,26 +216,25 @@ onPage('linear attention has no windows: the option is disabled, reverted, and t
 onPage('one head, several, all, or their mean', async (page) => {
   const heads = async () => [...new Set((await cells(page)).map(({ head }) => head))]
   const panels = () => page.locator('figure[data-kind="heatmap"] svg text', { hasText: /^Head \d+$/ }).allTextContents()
-  assert.equal((await panels()).length, 12)
-  await choose(page, 'heads', 'chosen')
-  assert.deepEqual(await heads(), [4])
+  assert.deepEqual(await heads(), [6])
   const one = await table(page)
   await choose(page, 'head', '7')
-  assert.deepEqual(await panels(), ['Head 4', 'Head 7'])
+  assert.deepEqual(await panels(), ['Head 6', 'Head 7'])
   assert.notDeepEqual(await table(page), one)
   // The last head stays selected.
-  await choose(page, 'head', '4')
+  await choose(page, 'head', '6')
   await choose(page, 'head', '7')
   assert.deepEqual(await panels(), ['Head 7'])
   assert.match((await status(page)) ?? '', /^At least one head must stay selected\./)
   assert.ok(await page.locator('input[name="head"][value="7"]').isChecked())
+  await choose(page, 'heads', 'all')
+  assert.equal((await panels()).length, 12)
   await choose(page, 'heads', 'mean')
   assert.deepEqual(await panels(), [])
 })
 
 onPage('the attention of the selected token is described in words', async (page) => {
   assert.match((await page.textContent('#sentence')) ?? '', /^“it” attends most to /)
-  await choose(page, 'heads', 'chosen')
   await choose(page, 'token', '5')
   const rows = await table(page)
   const best = rows[5].indexOf(Math.max(...rows[5]))
@@ -242,6 +244,93 @@ onPage('the attention of the selected token is described in words', async (page)
   assert.equal(first, names[best])
   assert.ok(((await page.textContent('#sentence')) ?? '').startsWith(`“fit” attends most to “${names[best]}” (`))
   await page.locator('figure[data-kind="heatmap"] svg text', { hasText: 'strongest attention of “fit”' }).waitFor()
+})
+
+/** The table of steps: a row per word, with the text of each cell. @param {Page} page */
+const stepRows = (page) =>
+  page
+    .locator('#step-rows tr')
+    .evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll('td')].map((cell) => cell.textContent ?? '')))
+
+onPage('arcs go from the word that is selected or pointed at to the words that it looks at', async (page) => {
+  const shares = async () => (await page.locator('#chips .share').allTextContents()).map((text) => parseFloat(text))
+  const arcs = () => page.locator('#arcs .arc').count()
+  const selected = await shares()
+  assert.equal(await arcs(), selected.filter((share) => share >= 1.5).length)
+  await page.hover('#chips label:nth-child(3)')
+  const hovered = await shares()
+  assert.notDeepEqual(hovered, selected)
+  assert.ok(Math.abs((await table(page))[2][0] - hovered[0]) <= 0.55)
+  await page.mouse.move(0, 0)
+  assert.deepEqual(await shares(), selected)
+})
+
+onPage('the map shows every head, and choosing one shows its weights everywhere', async (page) => {
+  assert.equal(await page.locator('#map input').count(), 72)
+  assert.equal(await page.locator('#map input:enabled').count(), 12)
+  const before = await page.textContent('#sentence')
+  await page.hover('#map label:has([value="0.2"])')
+  assert.match((await page.textContent('#looks-of')) ?? '', /^Layer 0, head 2$/)
+  await choose(page, 'cell', '0.2')
+  assert.match((await page.textContent('#map-said')) ?? '', /^Layer 0, head 2 looks almost only at the previous word/)
+  assert.notEqual(await page.textContent('#sentence'), before)
+  assert.ok(await page.isChecked('input[name="head"][value="2"]'))
+  assert.equal(await page.textContent('#pictures svg > title'), 'Weights of layer 0, head 2')
+})
+
+onPage('the steps of a head end at the weights of the heatmap, and a mask hides words', async (page) => {
+  const shares = async () => await page.locator('#chips .share').allTextContents()
+  const rows = await stepRows(page)
+  assert.deepEqual(
+    rows.map((row) => row[3]),
+    await shares()
+  )
+  for (const [product, scaled] of rows.map((row) => row.map((text) => Number(text.replace('−', '-'))))) {
+    assert.ok(Math.abs(product / Math.sqrt(32) - scaled) < 0.011, `${product} ${scaled}`)
+  }
+  await choose(page, 'mask', 'causal')
+  const masked = await stepRows(page)
+  assert.deepEqual(
+    masked.map((row) => row[3]),
+    await shares()
+  )
+  masked.forEach((row, key) => assert.equal(row[2] === '−∞', key > 10))
+  for (const [step, formula] of Object.entries({
+    product: /^q · k = −?[\d.]+$/,
+    scale: / ÷ 5\.657 = /,
+    mask: / \+ 0 = /,
+    softmax: / ÷ .* = [\d.]+ %$/,
+    value: /^output = [\d.]+ % × v of “/
+  })) {
+    await choose(page, 'step', step)
+    assert.match((await page.textContent('.formula')) ?? '', formula)
+    assert.equal(await page.locator('#features figure').count(), 3)
+  }
+  await choose(page, 'mechanism', 'hyperbolic')
+  assert.ok(await page.locator('#steps').isHidden())
+})
+
+onPage('a click on a cell pins it, a second one releases it', async (page) => {
+  const cell = page.locator('figure[data-kind="heatmap"] path:has(> title)').nth(2 * 16 + 5)
+  await cell.click()
+  await page.locator('#pictures svg text', { hasText: '“trophy” → “fit”' }).waitFor()
+  assert.match((await page.textContent('#steps-of')) ?? '', /^“trophy” in layer 0, head 6$/)
+  assert.ok(await page.isChecked('input[name="key"][value="5"]'))
+  assert.match(new URL(page.url()).hash, /token=2&key=5$/)
+  await page.reload()
+  await settled(page)
+  assert.ok(await page.isChecked('input[name="key"][value="5"]'))
+  await cell.click()
+  await page.locator('#pictures svg text', { hasText: 'strongest attention of “trophy”' }).waitFor()
+  await choose(page, 'heads', 'all')
+  await page.evaluate(() => {
+    const panel = document.querySelectorAll('figure[data-kind="heatmap"] g[shape-rendering="crispEdges"]')[7]
+    const { x, y, width, height } = panel.getBoundingClientRect()
+    const at = { clientX: x + width / 2, clientY: y + height / 2 }
+    panel.dispatchEvent(new MouseEvent('click', { ...at, bubbles: true }))
+  })
+  await settled(page)
+  assert.ok(await page.isChecked('input[name="cell"][value="0.7"]'))
 })
 
 onPage('every backend of the browser is timed, and memory and sizes are shown', async (page) => {
@@ -336,9 +425,9 @@ test('once loaded, the page works offline and never contacts other hosts', async
 onPage('the address has the settings that were changed, and a page opened with it shows the same', async (page, t) => {
   assert.equal(new URL(page.url()).hash, '')
   await type(page, 'Ein Wolf, être 狼?')
-  await choose(page, 'heads', 'chosen')
   await choose(page, 'head', '7')
   await choose(page, 'mask', 'causal')
+  await choose(page, 'step', 'mask')
   await page.locator('input[name="token"][value="2"]').locator('xpath=..').click()
   await settled(page)
   const expected = {
@@ -350,8 +439,8 @@ onPage('the address has the settings that were changed, and a page opened with i
   assert.deepEqual([...new URLSearchParams(new URL(address).hash.slice(1)).keys()].sort(), [
     'head',
     'head',
-    'heads',
     'mask',
+    'step',
     'text',
     'token'
   ])
@@ -397,7 +486,7 @@ test('everything can be used from the keyboard', async () => {
       return id || name || document.activeElement?.textContent
     })
   const stops = []
-  for (let stop = 0; stop < 9; stop++) {
+  for (let stop = 0; stop < 7; stop++) {
     await page.keyboard.press('Tab')
     stops.push(await focused())
   }
@@ -406,15 +495,23 @@ test('everything can be used from the keyboard', async () => {
     'theme',
     'text',
     'sample',
-    'mechanism',
-    'mask',
-    'heads',
-    'length',
+    'files',
+    'Where its files come from',
     'token'
   ])
   await page.keyboard.press('ArrowRight')
   assert.match((await page.textContent('#sentence')) ?? '', /^“was” attends/)
-  for (let back = 0; back < 4; back++) await page.keyboard.press('Shift+Tab')
+  await page.keyboard.press('Tab')
+  assert.equal(await focused(), 'cell')
+  await page.keyboard.press('ArrowRight')
+  await settled(page)
+  assert.match((await page.textContent('#map-said')) ?? '', /^Layer 0, head 7 looks /)
+  await page.focus('input[name="key"]:checked')
+  await page.keyboard.press('ArrowDown')
+  await settled(page)
+  assert.equal(await focused(), 'key')
+  assert.match(new URL(page.url()).hash, /key=\d+/)
+  await page.focus('input[name="mechanism"]:checked')
   await page.keyboard.press('ArrowUp')
   await settled(page)
   assert.ok(await page.isChecked('input[value="graph"]'))
@@ -457,8 +554,7 @@ test('axe finds enough contrast in the dark theme', async () => {
   const { context, page } = await browser.open({ colorScheme: 'dark' })
   await page.evaluate(axe)
   await type(page, 'A cat sees it.')
-  await choose(page, 'heads', 'chosen')
-  for (const mechanism of ['linear', 'hyperbolic', 'graph']) {
+  for (const mechanism of ['multi-head', 'linear', 'hyperbolic', 'graph']) {
     await choose(page, 'mechanism', mechanism)
     assert.deepEqual(await faultsByAxe(page, { runOnly: 'color-contrast' }), [], mechanism)
   }
@@ -491,6 +587,14 @@ test('the theme follows the system, or the selection, which is stored', async ()
 
 test('on a narrow screen nothing overflows the page', async () => {
   const { context, page } = await browser.open({ viewport: { width: 360, height: 740 } })
+  const tops = await page.evaluate(() =>
+    ['#text', '#tokens', '#settings'].map((id) => document.querySelector(id)?.getBoundingClientRect().top ?? 0)
+  )
+  assert.deepEqual(
+    tops,
+    tops.toSorted((a, b) => a - b),
+    'results come before the settings'
+  )
   for (const mechanism of ['multi-head', 'hyperbolic', 'graph']) {
     await choose(page, 'mechanism', mechanism)
     const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth])

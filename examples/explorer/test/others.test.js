@@ -18,6 +18,8 @@ const TIME_LIMIT = 45_000
 const isSettled = `!document.body.hasAttribute('data-busy') && document.querySelector('#pictures svg') !== null`
 /** Runs in the page: selects hyperbolic attention. */
 const chooseHyperbolic = `document.querySelector('input[value="hyperbolic"]').click()`
+/** Runs in the page: selects a head on the map. */
+const chooseHead = `document.querySelector('input[value="0.2"]').click()`
 /** Runs in the page: selects a text that is long enough for the backend's own workers. */
 const chooseLong = `(() => {
   const length = document.querySelector('#length')
@@ -28,6 +30,9 @@ const chooseLong = `(() => {
 const seen = `JSON.stringify({
   tokens: document.querySelectorAll('#tokens input').length,
   kinds: [...document.querySelectorAll('#pictures figure')].map((figure) => figure.dataset.kind),
+  arcs: document.querySelectorAll('#arcs .arc').length,
+  steps: document.querySelectorAll('#step-rows tr').length,
+  head: document.querySelector('#map-said').textContent,
   status: document.querySelector('#status').textContent,
   facts: document.querySelector('#facts').textContent
 })`
@@ -62,6 +67,11 @@ async function walkThrough(evaluate, engine) {
   assert.deepEqual(first.kinds, ['heatmap'])
   assert.match(first.facts, /WebAssembly, (relaxed-simd|simd128)/)
   assert.match(first.facts, /Largest difference from PyTorch\d(\.\d)?e-[67]/)
+  assert.ok(first.arcs > 5)
+  assert.equal(first.steps, 16)
+  await evaluate(chooseHead)
+  const head = async () => JSON.parse(await evaluate(seen)).head
+  await until(async () => (await head()).startsWith('Layer 0, head 2'), `${engine} chose no head`)
   await evaluate(chooseHyperbolic)
   const kinds = async () => JSON.parse(await evaluate(seen)).kinds
   await until(async () => (await kinds())[0] === 'disk', `${engine} drew no disk`)
