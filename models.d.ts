@@ -49,6 +49,11 @@ export interface LoadModelOptions {
   onProgress?: ((fraction: number) => void) | null | undefined
   /** The API of one backend, as `loadBackend` returns it. Default: the backend of the main entry. */
   attention?: Attention | null | undefined
+  /**
+   * The number of batches that are computed at the same time. In WebAssembly it is the number of workers that hold the
+   * layers, each a copy. Results do not depend on it. Default: 1.
+   */
+  workers?: number | null | undefined
 }
 
 /** Options of {@link Model.embed}. */
@@ -373,6 +378,8 @@ export interface CreateCorpusOptions {
   onProgress?: ((fraction: number) => void) | null | undefined
   /** As for {@link loadModel}. */
   attention?: Attention | null | undefined
+  /** As for {@link loadModel}. */
+  workers?: number | null | undefined
 }
 
 /** Options of {@link openCorpus}. */
@@ -389,6 +396,8 @@ export interface OpenCorpusOptions {
   onProgress?: ((fraction: number) => void) | null | undefined
   /** As for {@link loadModel}. */
   attention?: Attention | null | undefined
+  /** As for {@link loadModel}. */
+  workers?: number | null | undefined
 }
 
 /** Options of {@link Corpus.embed} and {@link Corpus.verify}. */

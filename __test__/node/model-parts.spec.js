@@ -39,6 +39,27 @@ const throughLayers = (model, first) =>
   model.layers.reduce((/** @type {Any} */ x, /** @type {Any} */ layer) => layer.forward(x).output, first)
 
 onBothTrainingBackends((kind, training) => {
+  test(`${kind}: several workers give the bits of one, also after a call is canceled`, async (t) => {
+    const one = await loaded(t, 'sentences-max', { attention: training })
+    const model = await loaded(t, 'sentences-max', { attention: training, workers: 2 })
+    const texts = Array.from({ length: 12 }, (_, index) => `a cat ${'sat '.repeat(index % 5)}`)
+    const expected = await one.embed(texts)
+    const options = { batchTokens: 16 }
+    for (const vectors of await Promise.all([model.embed(texts, options), model.embed(texts, options)])) {
+      t.deepEqual(vectors, expected)
+    }
+    const stop = new AbortController()
+    const stopped = model.embed(texts, { ...options, signal: stop.signal, onProgress: () => stop.abort() })
+    const [canceled, whole] = await Promise.allSettled([stopped, model.embed(texts, options)])
+    t.is(canceled.status, 'rejected')
+    t.deepEqual(/** @type {Any} */ (whole).value, expected)
+    t.deepEqual(await model.embed(texts), expected)
+    for (const workers of [0, 1.5, '2']) {
+      const loading = loadModel(fileURLToPath(new URL('bert', root)), /** @type {Any} */ ({ workers }))
+      t.is(/** @type {Any} */ (await t.throwsAsync(loading)).argument, 'workers')
+    }
+  })
+
   const { AdamW, crossEntropy, linear, reshape, vjp } = training
 
   test(`${kind}: embeddings give the rows that enter the first layer, for every family`, async (t) => {

@@ -26,7 +26,7 @@ const MANIFEST = 'manifest.json'
 const INDEX = 'shards.jsonl'
 const SHARD_TEXTS = 10_000
 /** Options of loading a model. */
-const LOADING = /** @type {const} */ (['attention', 'signal', 'onProgress'])
+const LOADING = /** @type {const} */ (['attention', 'signal', 'onProgress', 'workers'])
 
 /** @param {string | Uint8Array} bytes */
 const hashOf = (bytes) => sha256().update(bytes).digest('hex')

@@ -2,7 +2,9 @@
 
 import { describe, fault } from '../checks/errors.js'
 import { pickOptions } from '../checks/options.js'
+import { residentOf } from '../face/layers.js'
 import { throwIfAborted, watchOf } from '../runtime/async/watch.js'
+import { Group } from '../runtime/async/workers.js'
 import { Checkpoint, rootsOf, rowsOf } from './checkpoint.js'
 import { readConfig } from './config.js'
 import { createCorpora } from './corpus.js'
@@ -28,6 +30,13 @@ function readType(given) {
   throw fault('OPTION', 'type', `one of ${TYPES.map((known) => `'${known}'`).join(', ')}`, describe(given))
 }
 
+/** The number of workers that hold a model, each a copy, in WebAssembly. @param {unknown} given */
+function readWorkers(given) {
+  if (given === undefined) return 1
+  if (Number.isInteger(given) && Number(given) >= 1 && Number(given) <= 1024) return Number(given)
+  throw fault('OPTION', 'workers', 'an integer from 1 to 1024', describe(given))
+}
+
 /** @param {import('../../core.d.ts').Attention & { init(): Promise<void> }} entry  the API of the entry */
 export function createModels(entry) {
   /**
@@ -35,14 +44,15 @@ export function createModels(entry) {
    * @param {unknown} [options]
    */
   async function loadModel(source, options) {
-    const given = pickOptions(options, ['type', 'tokenizer', 'signal', 'onProgress', 'attention'])
+    const given = pickOptions(options, ['type', 'tokenizer', 'signal', 'onProgress', 'attention', 'workers'])
     const watch = watchOf(given)
     const type = readType(given.type)
+    const workers = readWorkers(given.workers)
     const attention = /** @type {import('../../index.d.ts').Attention} */ (given.attention ?? entry)
     if (given.attention === undefined) await entry.init()
     const folder = await openFolder(source)
     try {
-      return await modelFrom(folder, { attention, type }, given.tokenizer, watch)
+      return await modelFrom(folder, { attention, type, workers }, given.tokenizer, watch)
     } finally {
       await folder.close()
     }
@@ -53,11 +63,11 @@ export function createModels(entry) {
 
 /**
  * @param {import('./folder.js').Folder | import('./gguf.js').GgufFolder} folder
- * @param {{ attention: import('../../index.d.ts').Attention, type: WeightType | undefined }} target
+ * @param {{ attention: import('../../index.d.ts').Attention, type: WeightType | undefined, workers: number }} target
  * @param {unknown} tokenizer  the caller's own
  * @param {import('../runtime/async/watch.js').Watch} watch
  */
-async function modelFrom(folder, { attention, type: given }, tokenizer, watch) {
+async function modelFrom(folder, { attention, type: given, workers }, tokenizer, watch) {
   const config = await folder.object('config.json')
   if (config === undefined) throw fault('FORMAT', 'source', 'a folder with a config.json', 'none')
   const rows = rowsOf(config)
@@ -68,12 +78,17 @@ async function modelFrom(folder, { attention, type: given }, tokenizer, watch) {
   const make = (/** @type {Row} */ row, /** @type {WeightType} */ own) =>
     new Network({ attention, type: given ?? own }, row, stacks[row.stack], config)
   const { networks, numParameters } = await loadWeights(folder, rows, make, watch)
+  const group = new Group(workers)
+  for (const network of Object.values(networks)) {
+    for (const layer of network.layers) residentOf(layer).group = group
+  }
   const limit = Math.min(pooling.maxLength ?? tokens?.maxLength ?? Infinity, networks.texts?.maxLength ?? Infinity)
   return createModel({
     family: String(config.model_type),
     config: Object.freeze(config),
     networks,
     pooling,
+    workers,
     numParameters,
     type: Object.values(networks)[0].target.type,
     chat: await readChat(folder, config, texts),

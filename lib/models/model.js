@@ -21,6 +21,7 @@ import { normalizeRows } from './pooling.js'
  * @property {{ texts?: Network, images?: Network, answers?: Network }} networks
  * @property {import('./tokens.js').Encoder} [tokens]
  * @property {import('./pooling.js').Pooling} pooling
+ * @property {number} workers  the batches that are computed at the same time
  * @property {number} numParameters
  * @property {import('../../index.d.ts').WeightType} type  of the matrices
  * @property {{ ends: ReadonlySet<number>, template?: string | undefined, config: Record<string, any> }} chat  the tokens
@@ -154,13 +155,12 @@ export class Model {
     const hidden = empty()
     const states = hiddenStates ? Array.from({ length: network.layers.length + 1 }, empty) : undefined
     const maps = attentions ? Array.from({ length: starts.length - 1 }, () => /** @type {Matrix[]} */ ([])) : undefined
-    for (const { items, embed } of batches) {
-      throwIfAborted(watch.signal)
+    await eachBatch(batches, this.#parts.workers, watch, async ({ items, embed }) => {
       const onState = (/** @type {number} */ index, /** @type {Matrix} */ x) =>
         states && scatter(x, items, starts, states[index])
       const output = await run(network, embed(), watch, { onState, weights: maps && maps[items[0]] })
       scatter(output, items, starts, hidden)
-    }
+    })
     return {
       hidden,
       cuSeqlens: starts,
@@ -177,7 +177,7 @@ export class Model {
   async embed(texts, options) {
     const given = pickOptions(options, ['prompt', 'normalize', 'dimensions', 'batchTokens', 'signal', 'onProgress'])
     const watch = watchOf(given)
-    const { pooling } = this.#open()
+    const { pooling, workers } = this.#open()
     const network = this.#network('texts')
     const prompt = promptOf(given.prompt, pooling)
     const encoder = this.#tokens()
@@ -192,15 +192,15 @@ export class Model {
     const size = empty.shape[1]
     const vectors = new Float32Array(all.length * size)
     let done = 0
-    for (const { texts: some, tokens } of batchesOf(all, batchTokensOf(given.batchTokens), network.isPacked)) {
-      throwIfAborted(watch.signal)
+    const batches = batchesOf(all, batchTokensOf(given.batchTokens), network.isPacked)
+    await eachBatch(batches, workers, watch, async ({ texts: some, tokens }) => {
       const packed = pack(tokens)
       const hidden = await run(network, embedTexts(network, packed), watch, {})
       const { data } = finish(pool(hidden, packed, skip))
       some.forEach((text, row) => vectors.set(data.subarray(row * size, (row + 1) * size), text * size))
       done += some.length
       watch.onProgress?.(done / all.length)
-    }
+    })
     return { data: vectors, shape: [all.length, size] }
   }
 
@@ -328,13 +328,13 @@ export class Model {
     const all = texts.map((text) => encoder.encode(text))
     const labels = labelCount(this.config)
     const data = new Float32Array(all.length * labels)
-    for (const { texts: some, tokens } of batchesOf(all, BATCH_TOKENS, network.isPacked)) {
-      throwIfAborted(watch.signal)
+    const batches = batchesOf(all, BATCH_TOKENS, network.isPacked)
+    await eachBatch(batches, this.#parts.workers, watch, async ({ texts: some, tokens }) => {
       const packed = pack(tokens)
       const hidden = await run(network, embedTexts(network, packed), watch, {})
       const logits = network.head(hidden, packed.starts, packed.ids)
       some.forEach((text, row) => data.set(logits.data.subarray(row * labels, (row + 1) * labels), text * labels))
-    }
+    })
     return { data, shape: [all.length, labels] }
   }
 
@@ -351,6 +351,33 @@ export class Model {
 
 /** @param {Parts} parts */
 export const createModel = (parts) => new Model(KEY, parts)
+
+/**
+ * Computes batches, a number of them at the same time; after an error no other begins.
+ *
+ * @template Batch
+ * @param {readonly Batch[]} batches
+ * @param {number} lanes
+ * @param {import('../runtime/async/watch.js').Watch} watch
+ * @param {(batch: Batch) => Promise<void>} compute
+ */
+async function eachBatch(batches, lanes, watch, compute) {
+  const waiting = [...batches].reverse()
+  const lane = async () => {
+    for (let batch = waiting.pop(); batch !== undefined; batch = waiting.pop()) {
+      try {
+        throwIfAborted(watch.signal)
+        await compute(batch)
+      } catch (error) {
+        waiting.length = 0
+        throw error
+      }
+    }
+  }
+  const ends = await Promise.allSettled(Array.from({ length: Math.min(lanes, batches.length) }, lane))
+  const failed = ends.find(({ status }) => status === 'rejected')
+  if (failed) throw /** @type {PromiseRejectedResult} */ (failed).reason
+}
 
 /** Rows that enter the first layer, and the first row of each text or image. @typedef {{ rows: Matrix, starts: Int32Array }} Embedded */
 /** Some inputs by their places in the caller's list, and their rows. @typedef {{ items: number[], embed: () => Embedded }} InputBatch */

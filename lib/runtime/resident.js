@@ -105,6 +105,8 @@ class PinnedObject {
 export class Holder {
   /** True in training mode. */
   training = false
+  /** The workers that may hold copies; undefined for any. @type {import('./async/workers.js').Group | undefined} */
+  group = undefined
 }
 
 export class Resident extends Holder {

@@ -39,6 +39,8 @@ export class Request {
     this.arrays = arrays?.map(copy)
     /** The objects of the call, pinned in their current state. */
     this.objects = residents.map((resident) => resident.hold())
+    /** The workers that may hold copies of the objects. */
+    this.group = residents[0]?.group
   }
 
   /** Releases the objects of the call. */

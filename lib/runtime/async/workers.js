@@ -24,10 +24,40 @@ class Handle {
   /** @type {{ resolve: (answer: any) => void, reject: (error: unknown) => void, report?: Report } | undefined} */
   call
   isReady = false
+  /** The groups whose objects the worker holds. @type {Set<Group>} */
+  groups = new Set()
 
   /** @param {Spawned} worker */
   constructor(worker) {
     this.worker = worker
+  }
+}
+
+/** The workers that hold copies of some objects, such as the layers of a model: at most `limit`. */
+export class Group {
+  /** @type {Set<Handle>} */
+  handles = new Set()
+  /** The number of workers that are being started for the group. */
+  starting = 0
+
+  /** @param {number} limit */
+  constructor(limit) {
+    this.limit = limit
+  }
+
+  get isFull() {
+    return this.handles.size + this.starting >= this.limit
+  }
+
+  /** True if a worker holds copies, or may make them. @param {Handle} handle */
+  accepts(handle) {
+    return this.handles.has(handle) || !this.isFull
+  }
+
+  /** @param {Handle} handle */
+  add(handle) {
+    this.handles.add(handle)
+    handle.groups.add(this)
   }
 }
 
@@ -40,8 +70,10 @@ class Pool {
   /** @type {Set<Handle>} */
   #all = new Set()
   /**
-   * Callbacks waiting for an idle worker when no more can start; undefined means that no worker is left. @type
-   * {((handle: Handle | undefined) => void)[]}
+   * Callbacks waiting for an idle worker when no more can start; undefined means that no worker is left, or none of the
+   * group's.
+   *
+   * @type {{ group: Group | undefined, resolve: (handle: Handle | undefined) => void }[]}
    */
   #waiting = []
   #starting = 0
@@ -67,39 +99,71 @@ class Pool {
   /**
    * Returns an idle worker or starts one; undefined if none can be started.
    *
+   * @param {Group} [group]  of the objects that the worker will use
    * @returns {Promise<Handle | undefined>}
    */
-  async take() {
-    const idle = this.#takeIdle()
-    if (idle) return idle
+  async take(group) {
     for (;;) {
+      const idle = this.#takeIdle(group)
+      if (idle) return idle
       const spawn = this.#spawns[0]
       if (spawn === undefined) return undefined
+      if (group?.isFull) {
+        const handle = await this.#nextIdle(group)
+        if (handle) return handle
+        continue
+      }
       try {
-        return await this.#start(spawn)
+        return await this.#startFor(group, spawn)
       } catch (error) {
         // A concurrent attempt may have discarded this way already.
         if (this.#spawns[0] !== spawn) continue
         // If other workers did start, the machine only has no room for more.
-        const handle = this.#all.size + this.#starting > 0 ? await this.#nextIdle() : undefined
+        const handle = this.#all.size + this.#starting > 0 ? await this.#nextIdle(group) : undefined
         if (handle || this.#hasStarted) return handle
         if (this.#spawns[0] === spawn) this.#failed(spawn.candidate, /** @type {Error} */ (error))
       }
     }
   }
 
-  #takeIdle() {
-    const idle = this.#idle.pop()
-    idle?.worker.hold(true)
+  /** @param {Group | undefined} group @param {Spawn} spawn */
+  async #startFor(group, spawn) {
+    if (group === undefined) return this.#start(spawn)
+    group.starting++
+    try {
+      const handle = await this.#start(spawn)
+      group.add(handle)
+      return handle
+    } finally {
+      group.starting--
+      // After a failure, those who waited for this worker start their own.
+      if (!group.isFull) this.#notify((entry) => entry.group === group)
+    }
+  }
+
+  /** @param {Group} [group] */
+  #takeIdle(group) {
+    const own = group && this.#idle.find((handle) => group.handles.has(handle))
+    const others = group?.isFull ? [] : this.#idle
+    const idle = own ?? others[others.length - 1]
+    if (idle === undefined) return undefined
+    this.#idle = this.#idle.filter((other) => other !== idle)
+    group?.add(idle)
+    idle.worker.hold(true)
     return idle
   }
 
-  /** Waits for an idle worker; undefined if no worker is left. @returns {Promise<Handle | undefined>} */
-  #nextIdle() {
+  /**
+   * Waits for an idle worker; undefined if no worker is left.
+   *
+   * @param {Group} [group]
+   * @returns {Promise<Handle | undefined>}
+   */
+  #nextIdle(group) {
     return new Promise((resolve) => {
-      const idle = this.#takeIdle()
+      const idle = this.#takeIdle(group)
       if (idle) resolve(idle)
-      else this.#waiting.push(resolve)
+      else this.#waiting.push({ group, resolve })
     })
   }
 
@@ -159,19 +223,33 @@ class Pool {
     this.#all.delete(handle)
     this.#idle = this.#idle.filter((other) => other !== handle)
     handle.worker.end()
+    // Another worker may take its place in a group.
+    for (const group of handle.groups) group.handles.delete(handle)
+    this.#notify(({ group }) => group !== undefined && handle.groups.has(group))
     this.#notifyIfNone()
   }
 
   /** Notifies the waiting callbacks if no worker is left. */
   #notifyIfNone() {
-    if (this.#all.size + this.#starting === 0) this.#waiting.splice(0).forEach((resolve) => resolve(undefined))
+    if (this.#all.size + this.#starting === 0) this.#notify(() => true)
+  }
+
+  /** Tells some of the waiting callbacks that there is no worker for them. @param {(entry: { group: Group | undefined }) => boolean} concerns */
+  #notify(concerns) {
+    const [told, others] = [true, false].map((wanted) => this.#waiting.filter((entry) => concerns(entry) === wanted))
+    this.#waiting = others
+    for (const { resolve } of told) resolve(undefined)
   }
 
   /** @param {Handle} handle */
   release(handle) {
     if (!this.#all.has(handle)) return
-    const next = this.#waiting.shift()
-    if (next) return next(handle)
+    const next = this.#waiting.find(({ group }) => group?.accepts(handle) ?? true)
+    if (next) {
+      this.#waiting = this.#waiting.filter((other) => other !== next)
+      next.group?.add(handle)
+      return next.resolve(handle)
+    }
     handle.worker.hold(false)
     this.#idle.push(handle)
   }
@@ -200,7 +278,10 @@ export function workerExecutor(backend, module, spawns) {
   const slots = () => (pool.canWork ? backend.workers : 1)
 
   /** @param {Request} request @param {number} free */
-  const parts = ({ operations }, free) => (pool.canWork && operations >= SPLIT_OPERATIONS ? Math.max(1, free) : 1)
+  const parts = ({ operations, group }, free) => {
+    if (!pool.canWork || operations < SPLIT_OPERATIONS) return 1
+    return Math.max(1, Math.min(free, group?.limit ?? free))
+  }
 
   return {
     get slots() {
@@ -254,7 +335,7 @@ export function workerExecutor(backend, module, spawns) {
  * @param {Report | undefined} report
  */
 async function runPart(pool, request, part, count, stop, report) {
-  const handle = await pool.take()
+  const handle = await pool.take(request.group)
   if (handle === undefined) return undefined
   /** @type {(() => void) | undefined} */
   let kill
