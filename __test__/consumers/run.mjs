@@ -5,6 +5,7 @@ import { NotHere, Browsers, Project } from './project.mjs'
 import { installPackage } from './package.mjs'
 import { bundlers } from './bundlers.mjs'
 import { corpora } from './corpus.mjs'
+import { models } from './models.mjs'
 import { nestApps } from './nest.mjs'
 import { offlinePages } from './offline.mjs'
 import { pages } from './pages.mjs'
@@ -27,6 +28,7 @@ const chosen = [
   ...types,
   ...runners,
   ...nestApps,
+  ...models,
   ...corpora,
   ...servers,
   ...offlinePages

@@ -185,7 +185,7 @@ async function bundleWorker({ folder }, entry) {
  * @param {(worker: Worker) => Promise<T>} visit
  * @param {object} [options]  of Miniflare
  */
-async function inWorkerd(project, entry, visit, options) {
+export async function inWorkerd(project, entry, visit, options) {
   const { Miniflare } = await importTool('workerd', 'miniflare')
   const modules = await bundleWorker(project, entry)
   const worker = new Miniflare({ modules, modulesRoot: '/', compatibilityDate: '2025-12-01', ...options })

@@ -1,4 +1,5 @@
-// A minimal static server: files of a folder with their types, and the headers that a consumer asks for.
+// A minimal static server: files of a folder with their types, whole or in ranges, and the headers that a consumer asks
+// for.
 
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -19,13 +20,17 @@ const types = /** @type {Record<string, string>} */ ({
  * @returns {Promise<{ address: string, stop: () => void }>}
  */
 export async function serveFolder(folder, headers = {}) {
-  const server = createServer(async ({ url = '/' }, response) => {
+  const server = createServer(async ({ url = '/', headers: { range = '' } }, response) => {
     const path = normalize(decodeURIComponent(new URL(url, 'http://localhost').pathname))
     const name = path.endsWith('/') ? `${path}index.html` : path
     try {
       const content = await readFile(join(folder, name))
-      response.writeHead(200, { 'content-type': types[extname(name)] ?? 'application/octet-stream', ...headers })
-      response.end(content)
+      const type = { 'content-type': types[extname(name)] ?? 'application/octet-stream', ...headers }
+      const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(range) ?? []
+      if (first === undefined) return response.writeHead(200, type).end(content)
+      const part = content.subarray(Number(first), Number(last) + 1)
+      const place = `bytes ${first}-${Number(first) + part.length - 1}/${content.length}`
+      response.writeHead(206, { ...type, 'content-range': place }).end(part)
     } catch {
       response.writeHead(404, { 'content-type': 'text/html' }).end('<!doctype html><title>Not found</title>')
     }
