@@ -325,6 +325,20 @@ export function checkWeight(argument, weight) {
 }
 
 /**
+ * Scales that were checked once, of weights that no caller can reach: a table of words is too large to be checked in
+ * each call.
+ *
+ * @type {WeakSet<Uint16Array>}
+ */
+export const ownScales = new WeakSet()
+
+/** The place of the first scale that is infinite or NaN, or -1. @param {Uint16Array} scales  16-bit floats */
+export function infiniteScale(scales) {
+  for (let at = 0; at < scales.length; at++) if ((scales[at] & 0x7c00) === 0x7c00) return at
+  return -1
+}
+
+/**
  * Checks a tensor of 8 bits, and that its scales are finite.
  *
  * @param {string} argument
@@ -342,7 +356,7 @@ function checkQuantized(argument, tensor) {
   if (lengthOf(scales) !== expected) {
     throw fault('SHAPE', name, `${expected} scales for shape ${formatShape(shape)}`, `${lengthOf(scales)}`)
   }
-  const at = scales.findIndex((/** @type {number} */ bits) => (bits & 0x7c00) === 0x7c00)
+  const at = ownScales.has(scales) ? -1 : infiniteScale(scales)
   if (at >= 0) throw fault('DOMAIN', name, 'finite scales', `${scales[at] & 0x3ff ? 'NaN' : 'Infinity'} at ${at}`)
   return { type: 'q8_0', data, scales, shape }
 }

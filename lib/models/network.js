@@ -1,10 +1,12 @@
 // A network on one backend: embeddings, layers, the last norm and the head, made from a checkpoint one part at a time.
 
 import { fault } from '../checks/errors.js'
+import { elements, scalesShape } from '../checks/tensor.js'
+import { residentOf } from '../face/layers.js'
 import { TokenEmbeddings } from './embeddings.js'
 import { Head, mapped } from './head.js'
 import { PatchEmbeddings } from './patches.js'
-import { Tables } from './tables.js'
+import { Tables, owned } from './tables.js'
 
 /** @typedef {import('../../index.d.ts').Attention} Attention */
 /** @typedef {import('./checkpoint.js').Checkpoint} Checkpoint */
@@ -17,6 +19,12 @@ import { Tables } from './tables.js'
 
 /** @param {import('../../index.d.ts').Weight} weight */
 const bytesOf = (weight) => weight.data.byteLength + ('scales' in weight ? weight.scales.byteLength : 0)
+
+/** The bytes of a parameter of a layer. @param {import('../weights/state.js').EntryDescription} entry */
+function bytesOfEntry({ shape, type }) {
+  if (type === 'q8_0') return elements(shape) + 2 * elements(scalesShape(shape))
+  return elements(shape) * (type ? 2 : 4)
+}
 
 /** Reads parts of several entries from a checkpoint. */
 export class Parts {
@@ -46,7 +54,7 @@ export class Parts {
     const { type = 'f32' } = /** @type {{ type?: string }} */ (given)
     const weight = type === this.type ? given : this.attention.convert(given, this.type)
     this.saved += bytesOf(weight) - 4 * given.data.length
-    return weight
+    return owned(weight)
   }
 
   /**
@@ -232,8 +240,7 @@ export class Network {
       this.layers.push(layer)
       if (known !== undefined) continue
       layer.loadStateDict({ ...(await checkpoint.state(`^${prefix}`)), ...shared })
-      for (const weight of Object.values(layer.stateDict({ type: 'own' })))
-        this.bytes += bytesOf(/** @type {any} */ (weight))
+      for (const parameter of residentOf(layer).entries()) this.bytes += bytesOfEntry(parameter)
     }
   }
 

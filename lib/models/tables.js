@@ -1,7 +1,7 @@
 // The parameters of a model's first part: they stay in JavaScript's memory, under the interface of objects in a backend's.
 
 import { AttentionError, fault } from '../checks/errors.js'
-import { formatShape } from '../checks/tensor.js'
+import { formatShape, ownScales } from '../checks/tensor.js'
 import { residentOf } from '../face/layers.js'
 import { convert } from '../numbers/convert.js'
 import { Holder } from '../runtime/resident.js'
@@ -19,6 +19,17 @@ const copied = ({ data, scales, shape, ...rest }) => ({
   ...(scales && { scales: scales.slice() }),
   shape: [...shape]
 })
+
+/**
+ * Marks a weight as one that no caller can reach.
+ *
+ * @template {Weight} W
+ * @param {W} weight
+ */
+export function owned(weight) {
+  if ('scales' in weight) ownScales.add(weight.scales)
+  return weight
+}
 
 export class Tables extends Holder {
   /** @type {Map<string, Weight> | undefined} */
@@ -117,7 +128,7 @@ export class Tables extends Holder {
       if (`${entry.shape}` !== `${shape}`) throw fault('SHAPE', full, formatShape(shape), formatShape(entry.shape))
       const type = typeOf({ shape, .../** @type {any} */ (weight) })
       const fits = typeOf(entry) === type ? copied(entry) : convert(entry, type ?? 'f32')
-      return /** @type {const} */ ([name, fits])
+      return /** @type {const} */ ([name, owned(fits)])
     })
     if (strict && unknown !== undefined) {
       throw fault('FORMAT', unknown, `one of ${known}`, 'an entry that is no parameter of this layer')

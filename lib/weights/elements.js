@@ -1,7 +1,7 @@
 // Converts the elements of a safetensors file to the typed arrays of tensors.
 
 import { describe, fault } from '../checks/errors.js'
-import { MAX_RANK, allocateArray, elements, formatShape, scalesShape } from '../checks/tensor.js'
+import { MAX_RANK, allocateArray, elements, formatShape, infiniteScale, scalesShape } from '../checks/tensor.js'
 import { widenBf16, widenF16 } from '../numbers/halves.js'
 
 /** @typedef {import('./header.js').Entry} Entry */
@@ -83,7 +83,7 @@ export function prepareQuantized({ name, shape }) {
 export function checkQuantizedEntry(name, tensor) {
   const low = tensor.data.indexOf(-128)
   if (low >= 0) throw fault('FORMAT', name, 'integers from -127 to 127', `-128 at ${low}`)
-  const wrong = tensor.scales.findIndex((bits) => (bits & 0x7c00) === 0x7c00)
+  const wrong = infiniteScale(tensor.scales)
   if (wrong >= 0) throw fault('FORMAT', `${name}.scales`, 'finite scales', `NaN or infinity at ${wrong}`)
   return tensor
 }
