@@ -1,6 +1,7 @@
 // Errors about weights files; `argument` is the caller's name for the file.
 
-import { AttentionError, fault } from '../checks/errors.js'
+import { AttentionError, describe, fault } from '../checks/errors.js'
+import { suggestion } from '../checks/nearest.js'
 
 /**
  * @param {string} argument
@@ -42,4 +43,20 @@ export function unreadable(argument, error) {
     message: `${argument}: expected ${expected}, got ${actual}`,
     cause: error
   })
+}
+
+/**
+ * The entry of a file that the caller names.
+ *
+ * @template Entry
+ * @param {ReadonlyMap<string, Entry>} entries
+ * @param {unknown} name
+ * @param {'an entry' | 'a tensor'} kind
+ */
+export function entryNamed(entries, name, kind) {
+  if (typeof name !== 'string') throw fault('DTYPE', 'name', 'a string', describe(name))
+  const entry = entries.get(name)
+  if (entry) return entry
+  const near = entries.size > 0 ? suggestion(name, [...entries.keys()]) : undefined
+  throw fault('FORMAT', name, `${kind} of the file${near ? `; did you mean '${near}'?` : ''}`, 'none')
 }

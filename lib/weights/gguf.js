@@ -1,9 +1,9 @@
 // Opens a GGUF file, and reads its tensors as 32-bit floats.
 
-import { AttentionError, describe, fault } from '../checks/errors.js'
-import { suggestion } from '../checks/nearest.js'
+import { AttentionError, fault } from '../checks/errors.js'
 import { MAX_RANK, allocateArray, arrayType, bytesBetween, elements, lengthOf } from '../checks/tensor.js'
 import { widenHalves } from '../numbers/halves.js'
+import { entryNamed } from './faults.js'
 import { BLOCKS, parseGguf } from './gguf-header.js'
 import { openSource } from './sources.js'
 
@@ -99,17 +99,8 @@ export class GgufFile {
   }
 
   /** @param {unknown} name */
-  #entry(name) {
-    if (typeof name !== 'string') throw fault('DTYPE', 'name', 'a string', describe(name))
-    const entry = this.#entries.get(name)
-    if (entry) return entry
-    const near = this.names.length > 0 ? suggestion(name, this.names) : undefined
-    throw fault('FORMAT', name, near ? `a tensor of the file; did you mean '${near}'?` : 'a tensor of the file', 'none')
-  }
-
-  /** @param {unknown} name */
   describe(name) {
-    const { type, shape, bytes } = this.#entry(name)
+    const { type, shape, bytes } = entryNamed(this.#entries, name, 'a tensor')
     return { type, shape: [...shape], bytes: Object.hasOwn(BLOCKS, type) ? bytes[1] - bytes[0] : undefined }
   }
 
@@ -127,7 +118,7 @@ export class GgufFile {
         message: 'this file has been closed; open it again, or close it later'
       })
     }
-    const entry = this.#entry(name)
+    const entry = entryNamed(this.#entries, name, 'a tensor')
     const { type, shape } = entry
     if (!Object.hasOwn(BLOCKS, type)) {
       throw fault('FORMAT', entry.name, `a tensor of ${Object.keys(BLOCKS).join(', ')}`, `one of type ${type}`)

@@ -1,9 +1,8 @@
 // Opens a safetensors file, or the index of a sharded one, and reads its tensors piece by piece.
 
 import { AttentionError, describe, fault, isArray, isObject } from '../checks/errors.js'
-import { suggestion } from '../checks/nearest.js'
 import { checkQuantizedEntry, joinScales, prepareQuantized, prepareTensor, readTensor } from './elements.js'
-import { malformed } from './faults.js'
+import { entryNamed, malformed } from './faults.js'
 import { LENGTH_BYTES, MAX_HEADER_BYTES, byPlace, headerEnd, parseHeader, parseObject } from './header.js'
 import { readSelection, select, toState } from './select.js'
 import { openSource } from './sources.js'
@@ -53,15 +52,6 @@ export class SafetensorsFile {
     this.metadata = Object.freeze(metadata)
   }
 
-  /** @param {unknown} name */
-  #entry(name) {
-    if (typeof name !== 'string') throw fault('DTYPE', 'name', 'a string', describe(name))
-    const entry = this.#entries.get(name)
-    if (entry) return entry
-    const near = this.names.length > 0 ? suggestion(name, this.names) : undefined
-    throw fault('FORMAT', name, near ? `an entry of the file; did you mean '${near}'?` : 'an entry of the file', 'none')
-  }
-
   #checkOpen() {
     if (this.#sources === undefined) {
       throw new AttentionError('DISPOSED', {
@@ -75,7 +65,7 @@ export class SafetensorsFile {
 
   /** @param {unknown} name */
   describe(name) {
-    const { dtype, shape, bytes, scales } = this.#entry(name)
+    const { dtype, shape, bytes, scales } = entryNamed(this.#entries, name, 'an entry')
     const [start, end] = scales?.bytes ?? [0, 0]
     return { type: dtype, shape: [...shape], bytes: bytes[1] - bytes[0] + end - start }
   }
@@ -86,7 +76,7 @@ export class SafetensorsFile {
    */
   async tensor(name) {
     this.#checkOpen()
-    return readEntry(this.#entry(name), this.#halves)
+    return readEntry(entryNamed(this.#entries, name, 'an entry'), this.#halves)
   }
 
   /**
