@@ -88,7 +88,7 @@ onBothTrainingBackends((kind, training) => {
       const expected = expectedOf(name)
       const given = name === 'vit' ? expected.pixels : ids[0]
       const inputs = name === 'vit' ? { pixels: given } : [given]
-      const { hiddenStates } = await model.encode(inputs, { hiddenStates: true })
+      const { hiddenStates } = await model.encode(/** @type {Any} */ (inputs), { hiddenStates: true })
       const states = /** @type {Tensor[]} */ (hiddenStates)
       // The last one of these is normalized in a ViT.
       const [first, second] = states
@@ -206,10 +206,10 @@ onBothTrainingBackends((kind, training) => {
     const texts = { data: Int32Array.from([1, 5, 9, 2, 1, 6, 8, 2, 1, 7, 4, 2]), shape: [3, 4] }
     const losses = []
     for (let step = 0; step < 20; step++) {
-      const passes = [vjp(parts[0], texts)]
+      const passes = [/** @type {Any} */ (vjp(parts[0], texts))]
       for (const layer of model.layers) passes.push(vjp(layer, passes[passes.length - 1].output))
       const rows = passes[passes.length - 1].output
-      const whole = vjp(linear, reshape(rows, [12, 16]), head)
+      const whole = /** @type {Any} */ (vjp(linear, reshape(rows, [12, 16]), head))
       const loss = crossEntropy(whole.output, [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2])
       losses.push(loss.value)
       let gradient = reshape(whole.backward(loss.gradient).inputs.x, [...rows.shape])

@@ -26,7 +26,11 @@ import { throwIfAborted } from '../runtime/async/watch.js'
  */
 export const project = (attention, x, { weight, bias }) => /** @type {Matrix} */ (attention.linear(x, weight, bias))
 
-/** The first part of a network: it computes on the calling thread, from parameters in JavaScript's memory. */
+/**
+ * The first part of a network: it computes on the calling thread, from parameters in JavaScript's memory.
+ *
+ * @extends {Layer<Matrix>}
+ */
 export class FirstLayer extends Layer {
   /**
    * @param {Tables} tables

@@ -3,6 +3,7 @@
 import { AttentionError, describe, fault, isArray, isObject } from '../checks/errors.js'
 import { pickOptions } from '../checks/options.js'
 import { isLength } from '../checks/tensor.js'
+import { giveAway } from '../runtime/async/request.js'
 import { throwIfAborted, watchOf } from '../runtime/async/watch.js'
 import { disposeSymbol } from '../face/layers.js'
 import { batchesOf, pack } from './batches.js'
@@ -81,7 +82,7 @@ export class Model {
 
   get embeddings() {
     const { texts, images } = this.#open().networks
-    return texts?.words ?? images?.patches
+    return /** @type {NonNullable<Network['words'] | Network['patches']>} */ (texts?.words ?? images?.patches)
   }
 
   get layers() {
@@ -471,6 +472,7 @@ async function run(network, { rows, starts }, watch, { onState, weights }) {
       ...(isPacked && { cuSeqlens: starts }),
       ...(relativeBias && { relativeBias })
     }
+    giveAway(x.data)
     const { output, weights: map } = await layer.forwardAsync(x, options)
     x = index === last ? { data: network.finish({ data: output.data, shape: [count, size] }).data, shape } : output
     weights?.push({ data: map.data, shape: map.shape.slice(1) })

@@ -72,6 +72,20 @@ export class Request {
   }
 }
 
+/** @type {WeakSet<ArrayBufferView>} */
+const givenAway = new WeakSet()
+
+/**
+ * Hands an array over to the next asynchronous call, which needs no copy of it then. Nobody may use it afterwards.
+ *
+ * @template {ArrayBufferView} A
+ * @param {A} array
+ */
+export function giveAway(array) {
+  givenAway.add(array)
+  return array
+}
+
 /** @type {Record<string, new (source: any) => any>} */
 const CLASSES = { Float32Array, Float64Array, Uint16Array, Int8Array, Uint8Array, Int32Array }
 
@@ -81,6 +95,7 @@ const CLASSES = { Float32Array, Float64Array, Uint16Array, Int8Array, Uint8Array
  * @param {ArrayBufferView} array
  */
 function copy(array) {
+  if (givenAway.has(array)) return array
   const Type = CLASSES[/** @type {string} */ (arrayType(array))]
   // A detached array is empty; the kernel crate checks its length against the shape.
   const length = lengthOf(array)
