@@ -2,8 +2,8 @@
 // this engine supports.
 
 import { readFileSync } from 'node:fs'
-import { loadBackend as loadTrainingBackend } from '@ruvector/attention/training'
 import { loadBackend } from '../index.js'
+import * as trainingEntry from '../lib/entries/training.js'
 import { applyPatch } from '../lib/loaders/patch.js'
 import { variants } from '../lib/loaders/wasm.js'
 import { reported } from './building.js'
@@ -11,12 +11,17 @@ import { encoderConfig, randomTensor } from './inputs.js'
 
 /** @typedef {import('./types.d.ts').Contender} Contender */
 /** @typedef {import('../index.js').Attention} Attention */
-/** @typedef {import('@ruvector/attention/training').Attention} Training */
+/** @typedef {import('../training.js').Attention} Training */
 /**
  * The APIs of one backend.
  *
  * @typedef {{ main: (threads: number) => Promise<Attention>, training: (threads: number) => Promise<Training> }} Apis
  */
+
+/** The entry with its documented types. */
+const { loadBackend: loadTrainingBackend } = /** @type {typeof import('../training.js')} */ (
+  /** @type {unknown} */ (trainingEntry)
+)
 
 /**
  * Scales points well into the unit ball.
