@@ -37,6 +37,7 @@ if (!process.env.RUVECTOR_ATTENTION_THOROUGH) {
       t.teardown(() => small.dispose())
       let [count, kept] = [0, 0]
       for (const prompt of PROMPTS) {
+        /** @type {number[]} */
         const made = []
         for await (const { token } of exact.generate(prompt, { maxTokens: COUNT - count })) made.push(token)
         const ids = Array.from(exact.tokenize(prompt).ids)
