@@ -42,7 +42,13 @@ const besideOf = ({ beside, heads, queries, keys }) =>
     ? { sinks: randomTensor([heads], 19) }
     : { relativeBias: randomTensor([heads, queries + keys - 1], 19) }
 
-/** The layer and the graph of a case. @param {Attention} api @param {import('./types.d.ts').Case} problem @param {import('./types.d.ts').Inputs} inputs */
+/**
+ * The layer and the graph of a case.
+ *
+ * @param {Attention} api
+ * @param {import('./types.d.ts').Case} problem
+ * @param {import('./types.d.ts').Inputs} inputs
+ */
 function graphLayer(api, { queries, heads, dim, version }, { edges, state }) {
   const graph = api.Graph.fromEdges({ numNodes: queries, .../** @type {NonNullable<typeof edges>} */ (edges) })
   const sizes = { inFeatures: heads * dim, outFeatures: dim, numHeads: heads, version }

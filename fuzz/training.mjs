@@ -78,7 +78,7 @@ const optimizerOptions = (w) => ({
   clipNorm: () => w.r.next() + 0.1
 })
 
-/** What each optimizer has beside those. @type {Record<string, (w: World) => Record<string, () => unknown>>} */
+/** Further options of each optimizer. @type {Record<string, (w: World) => Record<string, () => unknown>>} */
 const OPTIMIZERS = {
   AdamW: (w) => ({ betas: () => [0.5, w.r.next()], epsilon: () => 1e-3 }),
   SGD: (w) => ({ momentum: () => 0.5, nesterov: () => w.r.chance(0.3) })

@@ -14,7 +14,7 @@
  */
 /** @typedef {{ learningRate: number, weightDecay: number, dropout: number }} Settings */
 
-/** What suits each graph. @type {{ karate: Settings, blocks: Settings }} */
+/** The settings for each graph. @type {{ karate: Settings, blocks: Settings }} */
 export const SETTINGS = {
   karate: { learningRate: 0.01, weightDecay: 0.5, dropout: 0.5 },
   blocks: { learningRate: 0.01, weightDecay: 0.01, dropout: 0 }

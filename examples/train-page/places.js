@@ -1,4 +1,4 @@
-// Where each node is drawn, from −1 to 1.
+// The place of each node in the picture, from −1 to 1.
 
 /** @typedef {import('./network.js').Data} Data */
 
