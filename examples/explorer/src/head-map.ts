@@ -18,6 +18,7 @@ export class HeadMap {
   readonly #field = byId<HTMLFieldSetElement>('map')
   readonly #actions
   #maps: Float32Array[] = []
+  #mapsOf = ''
   #tokens: string[] = []
   #shown: { layer: number; heads: readonly number[] } = { layer: 0, heads: [] }
 
@@ -83,8 +84,9 @@ export class HeadMap {
     else this.#describe(this.#shown.layer, this.#shown.heads)
   }
 
-  show({ maps, tokens, layer, heads }: Result) {
-    if (maps) {
+  show({ maps, mapsOf, tokens, layer, heads }: Result) {
+    if (mapsOf !== this.#mapsOf) {
+      this.#mapsOf = mapsOf
       this.#maps = maps
       this.#tokens = tokens.slice(0, Math.sqrt(maps[0].length / HEADS))
       this.paint()
@@ -130,6 +132,12 @@ function paintWeights(canvas: HTMLCanvasElement, weights: Float32Array, size: nu
   canvas.width = size
   canvas.height = size
   const image = new ImageData(size, size)
-  weights.forEach((weight, index) => image.data.set([...color, 255 * weight ** 0.4], 4 * index))
+  const [red, green, blue] = color
+  weights.forEach((weight, index) => {
+    image.data[4 * index] = red
+    image.data[4 * index + 1] = green
+    image.data[4 * index + 2] = blue
+    image.data[4 * index + 3] = 255 * weight ** 0.4
+  })
   canvas.getContext('2d')?.putImageData(image, 0, 0)
 }

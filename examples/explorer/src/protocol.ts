@@ -55,8 +55,10 @@ export interface Result extends Shown {
   facts: Fact[]
   /** Notes for the reader about this result. */
   notes: string[]
-  /** The weights of every layer of the model over the sentence, `[12, L, L]` each; absent if they are as before. */
-  maps?: Float32Array[] | undefined
+  /** The weights of every layer of the model over the sentence, `[12, L, L]` each. */
+  maps: Float32Array[]
+  /** The model and the sentence of the maps, which are the same while this is. */
+  mapsOf: string
   /** Queries, keys and values, for the steps of a head. */
   projections?: Projections | undefined
 }

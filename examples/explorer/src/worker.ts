@@ -19,8 +19,6 @@ const say = (message: FromWorker, transfer: Transferable[] = []) => self.postMes
 let loading = loadFirst()
 let last: { id: number; computed: Computed } | undefined
 let running: { id: number; controller: AbortController; ended: Promise<void> } | undefined
-/** The model and the sentence of the maps that the page has. */
-let mapped: { model: Model; text: string } | undefined
 
 const progress = (doing: string) => (fraction: number) => say({ type: 'progress', id: 0, fraction, doing })
 
@@ -90,19 +88,17 @@ async function settle(message: Extract<ToWorker, { type: 'run' | 'measure' }>, {
     const computed = await compute(attention, model, settings, task)
     const maps = await mapsOf(model, settings.text)
     last = { id, computed }
-    say({ type: 'result', id, result: { ...resultOf(computed, message.view, model, settings.layer), maps } })
+    say({ type: 'result', id, result: { ...resultOf(computed, message.view, model, settings.layer), ...maps } })
   } catch (error) {
     if (signal.aborted) say({ type: 'cancelled', id })
     else say({ type: 'failed', id, message: messageOf(error) })
   }
 }
 
-/** The weights of every layer over the sentence, unless the page has them. */
+/** The weights of every layer over the sentence, and what they depend on. */
 async function mapsOf(model: Model, text: string) {
-  if (mapped?.model === model && mapped.text === text) return undefined
   const maps = await model.maps(model.tokenize(text).ids)
-  mapped = { model, text }
-  return maps.map(({ data }) => data)
+  return { maps: maps.map(({ data }) => data), mapsOf: `${model.layers}:${text}` }
 }
 
 type Fitting = View & { token: number }
@@ -125,7 +121,7 @@ const show = (computed: Computed, view: Fitting) => ({
 })
 
 /** @param wanted  the layer that the reader chose */
-function resultOf(computed: Computed, view: View, model: Model, wanted: number): Result {
+function resultOf(computed: Computed, view: View, model: Model, wanted: number): Omit<Result, 'maps' | 'mapsOf'> {
   const { input, rows, rowCount, facts, panels, settings, projections } = computed
   const isMean = panels.length === 0
   const seen = fitting(computed, view)
