@@ -1,6 +1,16 @@
 // The command `quantize`, run as a process: what it converts, what it copies, and what it refuses.
 import { execFile } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -156,6 +166,19 @@ test('a folder is copied whole, also from shards, and nothing is overwritten', a
   const unknown = quantizeFolder(source, path('none'), { type: 'q8_0' })
   t.like(await t.throwsAsync(unknown), { code: 'FORMAT', argument: 'config.json: model_type' })
   t.deepEqual(readdirSync(path('.')).sort(), ['new', 'sharded'])
+})
+
+test('a folder of links to files elsewhere, as the cache of the hub has it, becomes one of files', async (t) => {
+  const path = scratch(t)
+  cpSync(join(models, 'sentences-dense'), path('blobs'), { recursive: true })
+  mkdirSync(path('snapshot'))
+  for (const name of readdirSync(path('blobs'))) symlinkSync(join('..', 'blobs', name), path(join('snapshot', name)))
+  symlinkSync('snapshot', path('link'))
+  await quantizeFolder(path('link'), path('small'), { type: 'q8_0' })
+  rmSync(path('blobs'), { recursive: true })
+  const model = await loadModel(path('small'))
+  t.deepEqual([model.type, (await model.embed('a man is eating food')).shape], ['q8_0', [1, 8]])
+  model.dispose()
 })
 
 test('a wrong command line or file is reported in one line, and leaves no file', async (t) => {

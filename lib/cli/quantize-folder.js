@@ -58,7 +58,8 @@ export async function quantizeFolder(input, output, options) {
   await rm(partial, { recursive: true, force: true })
   try {
     await mkdir(partial, { recursive: true })
-    await cp(from, partial, { recursive: true, filter })
+    // The hub's cache has links to files elsewhere.
+    await cp(from, partial, { recursive: true, dereference: true, filter })
     const result = await quantizeFile(join(from, files[0]), join(partial, WEIGHTS), { ...options, exact })
     await rename(partial, to)
     return result
