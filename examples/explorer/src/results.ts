@@ -9,7 +9,7 @@ import { bytes, duration } from './words.ts'
 const MAX_CELLS = 40
 
 /** The smallest scale at which the labels of a picture are readable. */
-const READABLE = 0.85
+const READABLE = 0.8
 
 /** A cell of a panel of the heatmap. */
 export interface Cell {
