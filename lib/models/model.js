@@ -22,7 +22,7 @@ import { normalizeRows } from './pooling.js'
  * @property {{ texts?: Network, images?: Network, answers?: Network }} networks
  * @property {import('./tokens.js').Encoder} [tokens]
  * @property {import('./pooling.js').Pooling} pooling
- * @property {number} workers  the batches that are computed at the same time
+ * @property {import('../runtime/async/workers.js').Group} workers  as many batches are computed at the same time
  * @property {number} numParameters
  * @property {import('../../index.d.ts').WeightType} type  of the matrices
  * @property {{ ends: ReadonlySet<number>, template?: string | undefined, config: Record<string, any> }} chat  the tokens
@@ -156,7 +156,7 @@ export class Model {
     const hidden = empty()
     const states = hiddenStates ? Array.from({ length: network.layers.length + 1 }, empty) : undefined
     const maps = attentions ? Array.from({ length: starts.length - 1 }, () => /** @type {Matrix[]} */ ([])) : undefined
-    await eachBatch(batches, this.#parts.workers, watch, async ({ items, embed }) => {
+    await eachBatch(batches, this.#parts.workers.limit, watch, async ({ items, embed }) => {
       const onState = (/** @type {number} */ index, /** @type {Matrix} */ x) =>
         states && scatter(x, items, starts, states[index])
       const output = await run(network, embed(), watch, { onState, weights: maps && maps[items[0]] })
@@ -194,7 +194,7 @@ export class Model {
     const vectors = new Float32Array(all.length * size)
     let done = 0
     const batches = batchesOf(all, batchTokensOf(given.batchTokens), network.isPacked)
-    await eachBatch(batches, workers, watch, async ({ texts: some, tokens }) => {
+    await eachBatch(batches, workers.limit, watch, async ({ texts: some, tokens }) => {
       const packed = pack(tokens)
       const hidden = await run(network, embedTexts(network, packed), watch, {})
       const { data } = finish(pool(hidden, packed, skip))
@@ -330,7 +330,7 @@ export class Model {
     const labels = labelCount(this.config)
     const data = new Float32Array(all.length * labels)
     const batches = batchesOf(all, BATCH_TOKENS, network.isPacked)
-    await eachBatch(batches, this.#parts.workers, watch, async ({ texts: some, tokens }) => {
+    await eachBatch(batches, this.#parts.workers.limit, watch, async ({ texts: some, tokens }) => {
       const packed = pack(tokens)
       const hidden = await run(network, embedTexts(network, packed), watch, {})
       const logits = network.head(hidden, packed.starts, packed.ids)
@@ -343,6 +343,7 @@ export class Model {
     this.#isDisposed = true
     this.#generator?.dispose()
     for (const network of Object.values(this.#parts.networks)) network.dispose()
+    this.#parts.workers.end()
   }
 
   [disposeSymbol]() {

@@ -39,6 +39,8 @@ export class Group {
   handles = new Set()
   /** The number of workers that are being started for the group. */
   starting = 0
+  /** @type {Pool | undefined} */
+  pool
 
   /** @param {number} limit */
   constructor(limit) {
@@ -58,6 +60,11 @@ export class Group {
   add(handle) {
     this.handles.add(handle)
     handle.groups.add(this)
+  }
+
+  /** Ends idle workers: after the objects are freed, their memory would stay as large as it was. */
+  end() {
+    this.pool?.endIdle(this)
   }
 }
 
@@ -103,6 +110,7 @@ class Pool {
    * @returns {Promise<Handle | undefined>}
    */
   async take(group) {
+    if (group) group.pool = this
     for (;;) {
       const idle = this.#takeIdle(group)
       if (idle) return idle
@@ -239,6 +247,11 @@ class Pool {
     const [told, others] = [true, false].map((wanted) => this.#waiting.filter((entry) => concerns(entry) === wanted))
     this.#waiting = others
     for (const { resolve } of told) resolve(undefined)
+  }
+
+  /** @param {Group} group */
+  endIdle({ handles }) {
+    for (const handle of this.#idle.filter((other) => handles.has(other))) this.kill(handle)
   }
 
   /** @param {Handle} handle */
