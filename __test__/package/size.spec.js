@@ -23,7 +23,7 @@ const downloads = [
   { name: '`/external`: attention.simd.wasm', read: file('attention.simd.wasm'), limit: 260 },
   { name: '`/external`: attention.relaxed.patch', read: file('attention.relaxed.patch'), limit: 6 },
   { name: '`@ruvector/attention/core`', read: script('./core'), limit: 240 },
-  { name: '`/core/external`: the script', read: script('./core/external'), limit: 50 },
+  { name: '`/core/external`: the script', read: script('./core/external'), limit: 51 },
   { name: '`/core/external`: attention.core.simd.wasm', read: file('attention.core.simd.wasm'), limit: 192 },
   { name: '`/core/external`: attention.core.relaxed.patch', read: file('attention.core.relaxed.patch'), limit: 5 },
   { name: '`@ruvector/attention/training`', read: script('./training'), limit: 391 },

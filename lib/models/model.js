@@ -22,7 +22,7 @@ import { normalizeRows } from './pooling.js'
  * @property {{ texts?: Network, images?: Network, answers?: Network }} networks
  * @property {import('./tokens.js').Encoder} [tokens]
  * @property {import('./pooling.js').Pooling} pooling
- * @property {import('../runtime/async/workers.js').Group} workers  as many batches are computed at the same time
+ * @property {import('./group.js').Group} workers  as many batches are computed at the same time
  * @property {number} numParameters
  * @property {import('../../index.d.ts').WeightType} type  of the matrices
  * @property {{ ends: ReadonlySet<number>, template?: string | undefined, config: Record<string, any> }} chat  the tokens

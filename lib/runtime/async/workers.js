@@ -5,6 +5,7 @@ import { freeQuietly, makeObject } from './worker-calls.js'
 
 /** @typedef {import('./queue.js').Executor} Executor */
 /** @typedef {import('./queue.js').Report} Report */
+/** @typedef {import('../../models/group.js').Group} Group */
 /** @typedef {import('./request.js').Request} Request */
 /** @typedef {import('../call-memory.js').Result} Result */
 /** @typedef {import('../call-memory.js').CallMemory} CallMemory */
@@ -18,7 +19,7 @@ const SPLIT_OPERATIONS = 2e8
 const registry = new FinalizationRegistry((/** @type {Pool} */ pool) => pool.end())
 
 /** A worker and its state. */
-class Handle {
+export class Handle {
   /** Keys of the objects that the worker holds. @type {Set<string>} */
   known = new Set()
   /** @type {{ resolve: (answer: any) => void, reject: (error: unknown) => void, report?: Report } | undefined} */
@@ -33,43 +34,8 @@ class Handle {
   }
 }
 
-/** The workers that hold copies of some objects, such as the layers of a model: at most `limit`. */
-export class Group {
-  /** @type {Set<Handle>} */
-  handles = new Set()
-  /** The number of workers that are being started for the group. */
-  starting = 0
-  /** @type {Pool | undefined} */
-  pool
-
-  /** @param {number} limit */
-  constructor(limit) {
-    this.limit = limit
-  }
-
-  get isFull() {
-    return this.handles.size + this.starting >= this.limit
-  }
-
-  /** True if a worker holds copies, or may make them. @param {Handle} handle */
-  accepts(handle) {
-    return this.handles.has(handle) || !this.isFull
-  }
-
-  /** @param {Handle} handle */
-  add(handle) {
-    this.handles.add(handle)
-    handle.groups.add(this)
-  }
-
-  /** Ends idle workers: after the objects are freed, their memory would stay as large as it was. */
-  end() {
-    this.pool?.endIdle(this)
-  }
-}
-
 /** The workers of one backend. Holds no reference to the backend, so that both can be garbage-collected. */
-class Pool {
+export class Pool {
   /** Reasons why workers could not start. @type {{ candidate: string, error: Error }[]} */
   failures = []
   /** @type {Handle[]} */
@@ -151,9 +117,7 @@ class Pool {
 
   /** @param {Group} [group] */
   #takeIdle(group) {
-    const own = group && this.#idle.find((handle) => group.handles.has(handle))
-    const others = group?.isFull ? [] : this.#idle
-    const idle = own ?? others[others.length - 1]
+    const idle = group ? group.choose(this.#idle) : this.#idle[this.#idle.length - 1]
     if (idle === undefined) return undefined
     this.#idle = this.#idle.filter((other) => other !== idle)
     group?.add(idle)
