@@ -220,16 +220,16 @@ export interface MaskOptions {
   /**
    * Cumulative lengths `[n+1]` of `n` sequences packed along `L`, from 0 to `L`, with `B` = 1: rows `cuSeqlens[s]` to
    * `cuSeqlens[s+1] − 1` are sequence `s`, and see its keys alone. `causal`, `window`, rotary positions and
-   * `relativeBias` count from its start, and so does dropout: its results do not depend on the other sequences. Excludes
-   * `mask`, `kvLengths`, `weights`, `averageWeights` and {@link KVCache}. Default: not packed.
+   * `relativeBias` count from its start, and so does dropout: its results do not depend on the other sequences.
+   * Excludes `mask`, `kvLengths`, `weights`, `averageWeights` and {@link KVCache}. Default: not packed.
    */
   cuSeqlens?: Integers | null | undefined
   /** Cumulative lengths of the sequences' keys, from 0 to `S`. Default: `cuSeqlens`. */
   cuSeqlensKeys?: Integers | null | undefined
   /**
-   * `[H,L+S−1]`, or `[1,L+S−1]` for all heads: the score of query `i` and key `j` is increased by the entry at place `j −
-   * i + L − 1`, after the softcap and in addition to a mask; −∞ hides a key. Of packed sequences, `L` and `S` are those
-   * of the longest. {@link alibiBias} and {@link relativePositionBias} make it. Default: none.
+   * `[H,L+S−1]`, or `[1,L+S−1]` for all heads: the score of query `i` and key `j` is increased by the entry at place
+   * `j − i + L − 1`, after the softcap and in addition to a mask; −∞ hides a key. Of packed sequences, `L` and `S` are
+   * those of the longest. {@link alibiBias} and {@link relativePositionBias} make it. Default: none.
    */
   relativeBias?: Tensor | null | undefined
 }
@@ -257,8 +257,8 @@ export interface AttentionOptions extends MaskOptions {
    */
   topWeights?: number | null | undefined
   /**
-   * `[H]`: a logit of each head that takes its share of each row's softmax and adds no value, as in gpt-oss. Weights then
-   * add up to less than 1, and `logSumExp` includes the sink. Default: none.
+   * `[H]`: a logit of each head that takes its share of each row's softmax and adds no value, as in gpt-oss. Weights
+   * then add up to less than 1, and `logSumExp` includes the sink. Default: none.
    */
   sinks?: Float32Array | Tensor | null | undefined
   /** Return the logarithm of each row's sum of exponentials, `[B,H,L]`. Default: false. */
@@ -441,7 +441,7 @@ export interface RotaryOptions {
   scaling?: Readonly<Record<string, unknown>> | null | undefined
   /** `max_position_embeddings` of the config.json, needed by some types of `scaling`. */
   maxPositions?: number | null | undefined
-  /** `original_max_position_embeddings` of the config.json, if it stands beside the dict. */
+  /** `original_max_position_embeddings` of the config.json, if it is next to the dict. */
   originalMaxPositions?: number | null | undefined
   /**
    * The length of the sequence, on which the frequencies of the types `'dynamic'` and `'longrope'` depend. Default: the
@@ -561,7 +561,9 @@ export function relativePositionBias(
   options?: {
     /** The key position of query 0, an integer. Default: 0. */
     queryOffset?: number | null | undefined
-    /** Half of the buckets are for keys after the query; otherwise all of these share the first bucket. Default: true. */
+    /**
+     * Half of the buckets are for keys after the query; otherwise all of these share the first bucket. Default: true.
+     */
     bidirectional?: boolean | null | undefined
     /** The distance from which on all keys share the last bucket. Default: 128. */
     maxDistance?: number | null | undefined
@@ -1281,7 +1283,7 @@ export declare class KVCache implements Disposable {
    * @throws {AttentionError} SHAPE, OPTION for an index that is not one of an entry, MEMORY, DISPOSED
    */
   reorder(entries: Integers): this
-  /** A copy with memory of its own, for another continuation. */
+  /** A copy with separate memory, for another continuation. */
   clone(): KVCache
   /**
    * Copies of all keys `[B,G,S,headDim]` and values `[B,G,S,valueDim]` that are left, or `[B,S,G,headDim]` and
@@ -1502,8 +1504,8 @@ export interface AttentionConfig {
   /** Adds a key and a value of zeros likewise, after the learned ones. Default: false. */
   addZeroAttn?: boolean | null | undefined
   /**
-   * Gives every head a learned logit, the parameter `sinks` `[H]`, that takes its share of each row's softmax and adds no
-   * value, as in gpt-oss. Default: false.
+   * Gives every head a learned logit, the parameter `sinks` `[H]`, that takes its share of each row's softmax and adds
+   * no value, as in gpt-oss. Default: false.
    */
   sinks?: boolean | null | undefined
   /**
@@ -1520,7 +1522,7 @@ export interface AttentionConfig {
 export interface BucketConfig {
   /** The number of buckets: at least 2, or 4 if `bidirectional`. Default: 32. */
   buckets?: number | null | undefined
-  /** The distance from which on all share one bucket, more than those with buckets of their own. Default: 128. */
+  /** The distance from which on all share one bucket, more than the distances that have a bucket each. Default: 128. */
   maxDistance?: number | null | undefined
   /** Give keys after the query half of the buckets, instead of the bucket of distance 0. Default: unless `causal`. */
   bidirectional?: boolean | null | undefined
@@ -1861,7 +1863,9 @@ export interface DecoderConfig {
   parallel?: boolean | null | undefined
   /** Activation in the feed-forward network. Default: 'silu'; with layer norms 'gelu-tanh'. */
   activation?: EncoderConfig['activation']
-  /** Multiply the activation by another projection of the input (SwiGLU, GeGLU). Default: true unless `norm: 'layer'`. */
+  /**
+   * Multiply the activation by another projection of the input (SwiGLU, GeGLU). Default: true unless `norm: 'layer'`.
+   */
   gated?: boolean | null | undefined
   /** Use biases in projections and layer norms. Default: false unless `norm: 'layer'`. */
   useBias?: boolean | null | undefined
@@ -1933,7 +1937,9 @@ export interface TransformerDecoderConfig extends EncoderConfig {
   norm?: 'layer' | 'rms' | null | undefined
   /** Normalize around the self-attention. Default: true. */
   attentionNorm?: boolean | null | undefined
-  /** Further settings of the self-attention, with `causal: true` and this layer's sizes, biases and seed as defaults. */
+  /**
+   * Further settings of the self-attention, with `causal: true` and this layer's sizes, biases and seed as defaults.
+   */
   attention?: Partial<AttentionConfig> | null | undefined
   /** Further settings of the cross-attention, such as `kDim`, the size of the context. */
   crossAttention?: Partial<AttentionConfig> | null | undefined
@@ -2057,8 +2063,8 @@ export interface LatentConfig {
  * are those of `DeepseekV3Attention` in Transformers 5: `q_proj`, or `q_a_proj`, `q_a_layernorm` and `q_b_proj` with a
  * `queryRank`; `kv_a_proj_with_mqa`, `kv_a_layernorm`, `kv_b_proj` and `o_proj`.
  *
- * With a `cache`, which keeps `latentRank + rotaryDim` numbers of a position and nothing per head, calls of few rows apply
- * the heads' weights to queries and outputs, and not to all that the cache holds.
+ * With a `cache`, which keeps `latentRank + rotaryDim` numbers of a position and nothing per head, calls of few rows
+ * apply the heads' weights to queries and outputs, and not to all that the cache holds.
  *
  * @throws {AttentionError} OPTION for a configuration that is invalid; MEMORY
  *
@@ -2087,8 +2093,8 @@ export declare class LatentAttention extends Layer {
     }
   >
   /**
-   * An empty {@link KVCache} for this layer's `cache` option: one head, whose keys have `latentRank + rotaryDim` features
-   * and whose values are the first `latentRank` of them.
+   * An empty {@link KVCache} for this layer's `cache` option: one head, whose keys have `latentRank + rotaryDim`
+   * features and whose values are the first `latentRank` of them.
    *
    * @throws {AttentionError} OPTION, MEMORY, DISPOSED
    */
@@ -2160,7 +2166,10 @@ export interface EmbeddingConfig {
   embeddingDim: number
   /** The type in which the layer keeps its weight. Default: `'f32'`. */
   weightType?: WeightType | null | undefined
-  /** Seed of the parameters, those of PyTorch after `torch.manual_seed(seed)` to a few units in the last place. Default: 0. */
+  /**
+   * Seed of the parameters, those of PyTorch after `torch.manual_seed(seed)` to a few units in the last place.
+   * Default: 0.
+   */
   seed?: number | null | undefined
 }
 
@@ -2686,8 +2695,8 @@ export declare abstract class GraphLayer extends Layer {
   /** The configuration, including all defaults; `edgeFeatures` is null if edges have none. */
   readonly config: Readonly<Record<string, number | boolean | string | null | readonly [number, number]>>
   /**
-   * `x [N,inFeatures]` gives `output [N,outFeatures]`, or `[N,numHeads·outFeatures]` if heads are concatenated. With two
-   * node sets, `x` is a tensor for the sources and one for the targets, and the output has a row for each target.
+   * `x [N,inFeatures]` gives `output [N,outFeatures]`, or `[N,numHeads·outFeatures]` if heads are concatenated. With
+   * two node sets, `x` is a tensor for the sources and one for the targets, and the output has a row for each target.
    * {@link GraphConvolution} takes one node set.
    *
    * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY, DISPOSED
@@ -2708,7 +2717,7 @@ export declare abstract class GraphLayer extends Layer {
 }
 
 interface GraphConfig<InFeatures = number | readonly [source: number, target: number]> {
-  /** Number of node features; of sources and of targets if these differ or have weights of their own. */
+  /** Number of node features; of sources and of targets if these differ or have separate weights. */
   inFeatures: InFeatures
   /** Number of output features, per head if the layer has heads. */
   outFeatures: number

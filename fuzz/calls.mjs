@@ -529,7 +529,7 @@ function recurrentCall(w, layer, B, E) {
     ...(rule.endsWith('delta') && { beta: w.tensor([B, L, w.r.pick([G, 1])]) }),
     ...w.some({ state: () => w.tensor([B, G, D, E]), returnState: () => true, causal: () => true })
   }
-  // Short keys, beside which the delta rules do not amplify rounding errors.
+  // Short keys, with which the delta rules do not amplify rounding errors.
   return [w.tensor([B, L, modelDim]), w.tensor([B, L, G * D], 0.3), w.tensor([B, L, G * E]), options]
 }
 

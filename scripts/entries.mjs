@@ -57,7 +57,7 @@ function coreNames() {
   return [...new Set(names)].filter((name) => !OWN_OF_CORE.includes(name)).sort()
 }
 
-/** Declarations that `/core` has in a form of its own. */
+/** Declarations of which `/core` has its own form. */
 const OWN_OF_CORE = ['Attention', 'loadBackend']
 
 const isCheck = process.argv.includes('--check')

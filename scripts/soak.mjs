@@ -2,7 +2,7 @@
 // `npm run soak -- --seconds 600 --backend wasm --program objects`.
 // - `calls` makes millions of small calls of every kind, some of which fail or are cancelled, and collects garbage for
 //   each sample. Exits with an error if memory, threads or handles grow.
-// - `objects` drops large objects of every kind without dispose(), models and steps of training among them, and lets the
+// - `objects` drops large objects of every kind without dispose(), also models and steps of training, and lets the
 //   engine decide when to collect them. Exits with an error if memory grows or the objects occupy too much of it.
 
 import { readdirSync } from 'node:fs'

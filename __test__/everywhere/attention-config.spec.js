@@ -31,7 +31,7 @@ onBothBackends((kind, attention) => {
         const [found, expected] = [layer.stateDict(), stateOf(golden)]
         t.deepEqual(Object.keys(found), golden.order)
         for (const name of golden.order) {
-          // PyTorch's normal numbers come from vectorized functions of its own.
+          // PyTorch's normal numbers come from its own vectorized functions.
           if (name.startsWith('bias_')) t.is(difference(found[name], expected[name], { absolute: 1e-6 }), undefined)
           else t.is(bits(found[name]), bits(expected[name]), name)
         }

@@ -108,7 +108,7 @@ const uneven = fc.record({
 })
 
 /**
- * A cache of several batch entries beside one cache for each of them, which go through the same steps.
+ * A cache of several batch entries, and one cache for each of them, which go through the same steps.
  *
  * @param {Attention} attention
  * @param {typeof uneven extends fc.Arbitrary<infer Run> ? Run : never} run

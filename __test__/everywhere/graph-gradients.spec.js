@@ -1,5 +1,5 @@
-// Gradients of graph layers and of the functions of graphs: against PyTorch's autograd over PyTorch Geometric, and against
-// differences of outputs.
+// Gradients of graph layers and of the functions of graphs: against PyTorch's autograd over PyTorch Geometric, and
+// against differences of outputs.
 import { loadBackend } from '@ruvector/attention/training'
 import test from 'ava'
 import { readGolden } from '../support/golden.js'
@@ -9,11 +9,21 @@ import { distance, inner, moved, onBothTrainingBackends, randomized } from '../s
 /** @typedef {import('@ruvector/attention/training').Tensor} Tensor */
 /** @typedef {import('@ruvector/attention/training').Attention} Training */
 /** Type of deliberately loose values. @typedef {any} Any */
-/** One list of names for the inputs of calls, of which node features come in one tensor or two. @typedef {Record<string, Tensor>} Named */
+/**
+ * One list of names for the inputs of calls, of which node features come in one tensor or two.
+ *
+ * @typedef {Record<string, Tensor>} Named
+ */
 
 const { cases } = readGolden('graph-gradients')
 
-/** The tensors of a case below a prefix. @param {Record<string, Any>} tensors @param {string} prefix @returns {Named} */
+/**
+ * The tensors of a case below a prefix.
+ *
+ * @param {Record<string, Any>} tensors
+ * @param {string} prefix
+ * @returns {Named}
+ */
 const below = (tensors, prefix) =>
   Object.fromEntries(
     Object.entries(tensors).flatMap(([name, tensor]) =>

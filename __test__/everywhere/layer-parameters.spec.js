@@ -13,7 +13,7 @@ const SETTINGS = [
   { sinks: true, relativeBias: { buckets: 6, maxDistance: 7 }, addBiasKv: true, causal: true, window: [3, 0] }
 ]
 
-/** Rows `from .. to` of a batch entry, in a batch of their own. @param {Tensor} x @param {number[]} place */
+/** Rows `from .. to` of a batch entry, in a separate batch. @param {Tensor} x @param {number[]} place */
 function rows({ data, shape: [, length, size] }, [b, from, to]) {
   return { data: data.slice((b * length + from) * size, (b * length + to) * size), shape: [1, to - from, size] }
 }

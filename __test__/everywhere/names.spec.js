@@ -56,7 +56,12 @@ const under = (state, prefix) =>
 const rowsOf = ({ data, shape: [rows, columns = 1] }) =>
   Array.from({ length: rows }, (_, row) => [...data.subarray(row * columns, (row + 1) * columns)])
 
-/** A layer with no parameter at its initial value. @template {import('@ruvector/attention').Layer} T @param {T} layer */
+/**
+ * A layer with no parameter at its initial value.
+ *
+ * @template {import('@ruvector/attention').Layer} T
+ * @param {T} layer
+ */
 function randomized(layer) {
   const state = Object.entries(layer.stateDict()).map(([name, { shape }], seed) => [name, normal(shape, seed + 1)])
   return layer.loadStateDict(Object.fromEntries(state))

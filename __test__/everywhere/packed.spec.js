@@ -1,4 +1,4 @@
-// Packed sequences: a sequence's results do not depend on the others, and are those of a call of its own.
+// Packed sequences: a sequence's results do not depend on the others, and are those of a separate call.
 import test from 'ava'
 import { onBothBackends } from '../support/backends.js'
 import { bits, close, faultOf, normal } from '../support/tensors.js'

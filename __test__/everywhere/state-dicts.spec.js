@@ -42,7 +42,7 @@ onBothBackends(
         // BERT; CLAP; BEiT and Swin; LeViT
         { position_ids: integers(1, 8), 'embeddings.token_type_ids': integers(1, 8) },
         { relative_position_index: integers(4, 4), attention_bias_idxs: integers(4, 4) },
-        // Batch norms of PyTorch; BART of fairseq; modules with state of their own
+        // Batch norms of PyTorch; BART of fairseq; modules with a state
         { 'bn.num_batches_tracked': integers(), 'encoder.version': zeros(1), 'norm._extra_state': zeros(0) }
       ])) {
         for (const [name, tensor] of Object.entries(buffers)) {

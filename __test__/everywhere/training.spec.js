@@ -1,5 +1,5 @@
-// Gradients, losses, schedules and optimizers against PyTorch's; outputs of `vjp` against the calls themselves; and every
-// misuse.
+// Gradients, losses, schedules and optimizers against PyTorch's; outputs of `vjp` against the calls themselves; and
+// every misuse.
 import { loadBackend } from '@ruvector/attention/training'
 import test from 'ava'
 import { readGolden } from '../support/golden.js'

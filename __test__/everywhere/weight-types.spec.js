@@ -13,7 +13,12 @@ import { bits, faultOf, normal } from '../support/tensors.js'
 const TYPES = /** @type {const} */ (['f16', 'bf16', 'q8_0'])
 const BLOCK = { modelDim: 36, numHeads: 2, feedForwardDim: 70 }
 
-/** The largest difference, relative to the largest expected magnitude. @param {Tensor} found @param {Tensor} expected */
+/**
+ * The largest difference, relative to the largest expected magnitude.
+ *
+ * @param {Tensor} found
+ * @param {Tensor} expected
+ */
 function relativeError({ data: found }, { data: expected }) {
   const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
   return found.reduce((most, value, at) => Math.max(most, Math.abs(value - expected[at])), 0) / largest

@@ -32,7 +32,7 @@ import {
 } from '@ruvector/attention'
 
 type Equal<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false
-/** The names of the results that are surely there, beside the output. */
+/** The names of the results that are surely there, in addition to the output. */
 type Sure<Result> = Exclude<{ [N in keyof Result]-?: undefined extends Result[N] ? never : N }[keyof Result], 'output'>
 /** Accepts a result in which exactly these are sure: `holds<'weights'>()(result)`. */
 declare function holds<Names = never>(): <Result extends { output: Tensor }>(

@@ -68,8 +68,8 @@ function outputsOf(type, { heads, channels, width, output = width }) {
 }
 
 /**
- * True if a shape matches its description and the sizes known so far; adds new sizes to them. Equal names must have equal
- * sizes, and `3*output` is three times `output`.
+ * True if a shape matches its description and the sizes known so far; adds new sizes to them. Equal names must have
+ * equal sizes, and `3*output` is three times `output`.
  *
  * @param {readonly number[]} shape
  * @param {string} description

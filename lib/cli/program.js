@@ -9,7 +9,11 @@ export class UsageError extends Error {}
 /** An expected failure: prints its message in one line and exits with code 1. */
 export class Failure extends Error {}
 
-/** The options of a command, as `parseArgs` takes them. @typedef {NonNullable<import('node:util').ParseArgsConfig['options']>} Options */
+/**
+ * The options of a command, as `parseArgs` takes them.
+ *
+ * @typedef {NonNullable<import('node:util').ParseArgsConfig['options']>} Options
+ */
 /** @typedef {{ json: boolean, positionals: string[], values: Record<string, any> }} Arguments */
 
 /**

@@ -10,7 +10,11 @@ import { planFile } from '../weights/save.js'
 
 /** @typedef {import('../../index.d.ts').WeightType} WeightType */
 /** @typedef {import('../weights/open.js').Placed} Placed */
-/** A range of bytes, or the array, of an entry of the new file. @typedef {import('../weights/save.js').Planned & { source: Placed, part: 'data' | 'scales' | 'copy' }} Target */
+/**
+ * A range of bytes, or the array, of an entry of the new file.
+ *
+ * @typedef {import('../weights/save.js').Planned & { source: Placed, part: 'data' | 'scales' | 'copy' }} Target
+ */
 
 /** The types of a file that are converted. */
 const FLOATS = ['F64', 'F32', 'F16', 'BF16', 'Q8_0']

@@ -1,4 +1,4 @@
-// The entry for `/training` of Node, Deno and Bun. It has its own backend, since its module has operations for gradients.
+// The entry for `/training` of Node, Deno and Bun. It has its own backend, whose module has operations for gradients.
 
 import { createEntry } from './entry.js'
 import { trainingLoader } from '../loaders/training.js'

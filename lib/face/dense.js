@@ -1,4 +1,4 @@
-// Linear layers and embeddings, with parameters of their own or a table of the caller's.
+// Linear layers and embeddings, with their own parameters or a table of the caller's.
 
 import { fault, unknownOption } from '../checks/errors.js'
 import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'

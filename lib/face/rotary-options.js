@@ -19,7 +19,7 @@ const NAMES = [...PASSED, 'frequencies', 'scaling', ...LIMITS]
  * @typedef {object} Rotary
  * @property {Options} passed
  * @property {(length: () => number) => Float64Array | undefined} frequencies
- * @property {Options} shown  the options as a layer's configuration reports them, beside those passed
+ * @property {Options} shown  the options as a layer's configuration reports them, in addition to those passed
  */
 
 /**

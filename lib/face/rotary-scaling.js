@@ -80,7 +80,7 @@ export function readDict(argument, given) {
   return Object.freeze(dict)
 }
 
-/** Names of types that stand for others. @type {Record<string, string>} */
+/** Second names of types. @type {Record<string, string>} */
 const ALIASES = { mrope: 'default', su: 'longrope' }
 
 /**
@@ -102,7 +102,7 @@ function typeOf(argument, { rope_type: current, type: former }) {
 }
 
 /**
- * A dict and the options beside it: `owner` and `argument` are the callers' names for the object of options, ending
+ * A dict and the options next to it: `owner` and `argument` are the callers' names for the object of options, ending
  * with a dot if it is itself an option, and for the dict; `dim` features of `size` are rotated.
  *
  * @typedef {object} Given

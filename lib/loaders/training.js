@@ -1,4 +1,4 @@
-// The loader of `/training` in Node, Deno and Bun: the same addon, and a module of its own.
+// The loader of `/training` in Node, Deno and Bun: the same addon, and its own module.
 
 import { createLoader } from './loader.js'
 

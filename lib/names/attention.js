@@ -12,7 +12,7 @@
  * @property {boolean} [ignored]  an entry of a neighboring module
  */
 /**
- * The names of one family, below the prefix of the layer. `*` stands for `weight` and `bias`.
+ * The names of one family, below the prefix of the layer. `*` means `weight` and `bias`.
  *
  * @typedef {object} Family
  * @property {string} title

@@ -192,7 +192,11 @@ export class Resident extends Holder {
     return JSON.parse(this.#guard((binding) => binding.stateEntries(id)))
   }
 
-  /** The configuration and entries that determine the names and shapes of the parameters. @returns {import('../names/translate.js').Layout} */
+  /**
+   * The configuration and entries that determine the names and shapes of the parameters.
+   *
+   * @returns {import('../names/translate.js').Layout}
+   */
   layout() {
     return { operation: this.#operation, config: this.describe(), entries: this.entries() }
   }

@@ -2,8 +2,8 @@
 
 /**
  * Name endings of buffers that state dicts contain, after the sources of Transformers 4.9 to 5.23, timm 0.6 to
- * 1.0, fairseq, Meta's Llama and small models with ALiBi. Buffers that are not persistent, such as `cos_cached`, are in no
- * state dict.
+ * 1.0, fairseq, Meta's Llama and small models with ALiBi. Buffers that are not persistent, such as `cos_cached`, are in
+ * no state dict.
  */
 const BUFFERS = [
   // Frequencies and tables of rotary and sinusoidal positions.

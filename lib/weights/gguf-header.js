@@ -8,7 +8,11 @@ import { decoder } from './text.js'
 
 /** @typedef {number | bigint | boolean | string} Scalar */
 /** A value of the metadata. @typedef {Scalar | Scalar[]} Value */
-/** A tensor: `shape` has the last dimension contiguous. @typedef {{ name: string, type: string, shape: number[], bytes: [number, number] }} GgufEntry */
+/**
+ * A tensor: `shape` has the last dimension contiguous.
+ *
+ * @typedef {{ name: string, type: string, shape: number[], bytes: [number, number] }} GgufEntry
+ */
 /** @typedef {{ metadata: Record<string, Value>, entries: GgufEntry[] }} GgufHeader */
 
 /** The magic number `GGUF`, read as a little-endian integer. */
@@ -16,7 +20,11 @@ const MAGIC = 0x46554747
 const DEFAULT_ALIGNMENT = 32
 const MAX_DIMENSIONS = 4
 
-/** Types that tensors can be read from: elements of a block, and its bytes. @type {Readonly<Record<string, readonly [number, number]>>} */
+/**
+ * Types that tensors can be read from: elements of a block, and its bytes.
+ *
+ * @type {Readonly<Record<string, readonly [number, number]>>}
+ */
 export const BLOCKS = { F32: [1, 4], F16: [1, 2], BF16: [1, 2], Q4_0: [32, 18], Q4_1: [32, 20], Q8_0: [32, 34] }
 
 /** Names of all types, by their numbers. */
@@ -25,7 +33,11 @@ const TYPES =
     ' '
   )
 
-/** Readers of metadata by the numbers of their types, and the bytes of a value. @type {readonly (readonly [number, (view: DataView, at: number) => Scalar] | undefined)[]} */
+/**
+ * Readers of metadata by the numbers of their types, and the bytes of a value.
+ *
+ * @type {readonly (readonly [number, (view: DataView, at: number) => Scalar] | undefined)[]}
+ */
 const SCALARS = [
   [1, (view, at) => view.getUint8(at)],
   [1, (view, at) => view.getInt8(at)],

@@ -18,9 +18,19 @@ const PIECE_ELEMENTS = 1 << 20
 /** @type {typeof Symbol.asyncDispose} */
 const asyncDisposeSymbol = /** @type {any} */ (Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose'))
 
-/** Widens blocks of a type: `bytes` to `output`, which starts at index `at`. @typedef {(bytes: Uint8Array, output: Float32Array, at: number) => void} Widen */
+/**
+ * Widens blocks of a type: `bytes` to `output`, which starts at index `at`.
+ *
+ * @typedef {(bytes: Uint8Array, output: Float32Array, at: number) => void} Widen
+ */
 
-/** The 16-bit float at the beginning of each block, or after it. @param {Uint8Array} bytes @param {number} width @param {number} offset */
+/**
+ * The 16-bit float at the beginning of each block, or after it.
+ *
+ * @param {Uint8Array} bytes
+ * @param {number} width
+ * @param {number} offset
+ */
 function factorsOf(bytes, width, offset) {
   const halves = new Uint16Array(bytes.length / width)
   for (let block = 0; block < halves.length; block++) {
@@ -59,7 +69,11 @@ const widenNibbles = (width, start, value) => (bytes, output, at) => {
   }
 }
 
-/** Conversions to 32-bit floats, to the bit those of the Python package `gguf`. @type {Readonly<Record<string, Widen>>} */
+/**
+ * Conversions to 32-bit floats, to the bit those of the Python package `gguf`.
+ *
+ * @type {Readonly<Record<string, Widen>>}
+ */
 const WIDEN = {
   F32: (bytes, output, at) => new Uint8Array(output.buffer, output.byteOffset + 4 * at, bytes.length).set(bytes),
   F16: widenAll('f16'),

@@ -10,7 +10,11 @@ import { decoder } from './text.js'
 
 /** @typedef {import('./sources.js').Source} Source */
 /** @typedef {import('./header.js').Entry} Entry */
-/** An entry and the file that holds it. @typedef {Entry & { source: Source, scales?: Entry & { source: Source } }} Placed */
+/**
+ * An entry and the file that holds it.
+ *
+ * @typedef {Entry & { source: Source, scales?: Entry & { source: Source } }} Placed
+ */
 /** @typedef {{ sources: Source[], entries: Placed[], metadata: Record<string, string> }} Contents */
 
 /** Bytes read at first: the whole header of most files. */

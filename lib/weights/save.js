@@ -56,7 +56,11 @@ function checkMetadata(metadata) {
 const toJson = (members) =>
   `{${members.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join(',')}}`
 
-/** An entry of a file to write, with the number of bytes of an element. @typedef {{ name: string, dtype: string, shape: readonly number[], width: number, bytes: number }} Planned */
+/**
+ * An entry of a file to write, with the number of bytes of an element.
+ *
+ * @typedef {{ name: string, dtype: string, shape: readonly number[], width: number, bytes: number }} Planned
+ */
 
 /**
  * The start of a file up to its data, and the places of its entries, which are sorted.

@@ -10,7 +10,11 @@ import { toLayerNames } from '../names/translate.js'
 import { noEntryUnder } from './prefixes.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
-/** An entry of an object; 32-bit floats have no `type`. @typedef {{ name: string, shape: number[], type?: 'f16' | 'bf16' | 'q8_0' }} EntryDescription */
+/**
+ * An entry of an object; 32-bit floats have no `type`.
+ *
+ * @typedef {{ name: string, shape: number[], type?: 'f16' | 'bf16' | 'q8_0' }} EntryDescription
+ */
 /** @typedef {EntryDescription[]} Entries */
 /** @typedef {Float32Array | Int32Array | Uint8Array | Uint16Array | Int8Array} EntryData */
 /**
