@@ -305,6 +305,7 @@ onBothBackends((kind, api) => {
       [() => api.unfold(normal([1, 1, 4], 1), { kernel: 2, stride: 0 }), 'OPTION', 'stride'],
       [() => any.unfold(normal([1, 1, 4], 1), { kernel: 2, dilation: 2 }), 'OPTION', 'dilation'],
       [() => api.unfold(x, { kernel: 2 }), 'SHAPE', 'x'],
+      [() => api.unfold(normal([1, 1, 4], 1), { kernel: 2, padding: 2 ** 50 }), 'MEMORY', 'output'],
       [() => api.embedding(table, [4]), 'OPTION', 'ids[0]'],
       [() => api.embedding(table, [0, -1]), 'OPTION', 'ids[1]'],
       [() => api.embedding(table, [0.5]), 'OPTION', 'ids[0]'],

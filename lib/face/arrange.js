@@ -137,13 +137,13 @@ function checkSizes(argument, given, axes, smallest) {
  * The input index of each place of a kernel at each of its positions along one axis; −1 in the padding.
  *
  * @param {number} size
+ * @param {number} count
  * @param {number} kernel
  * @param {number} stride
  * @param {number} padding
  */
-function indicesAlong(size, kernel, stride, padding) {
-  const count = Math.floor((size + 2 * padding - kernel) / stride) + 1
-  return Array.from({ length: Math.max(0, count) }, (_, position) =>
+function indicesAlong(size, count, kernel, stride, padding) {
+  return Array.from({ length: count }, (_, position) =>
     Array.from({ length: kernel }, (_, place) => {
       const index = position * stride + place - padding
       return index < size ? index : -1
@@ -170,12 +170,15 @@ export function unfold(x, options) {
       throw fault('OPTION', 'kernel', `at most ${size + 2 * padding[axis]}, the padded size`, `${kernel[axis]}`)
     }
   })
-  const along = sizes.map((size, axis) => indicesAlong(size, kernel[axis], stride[axis], padding[axis]))
+  const counts = sizes.map((size, axis) => Math.floor((size + 2 * padding[axis] - kernel[axis]) / stride[axis]) + 1)
+  const result = allocateTensor('output', [batch, elements(counts), channels * elements(kernel)])
+  // Positions without elements may be too many for lists.
+  if (result.data.length === 0) return result
+  const along = sizes.map((size, axis) => indicesAlong(size, counts[axis], kernel[axis], stride[axis], padding[axis]))
   // A sequence is an image of one row.
   const [rows, columns] = axes === 1 ? [[[0]], along[0]] : along
   const width = sizes[axes - 1]
   const plane = elements(sizes)
-  const result = allocateTensor('output', [batch, rows.length * columns.length, channels * elements(kernel)])
   let to = 0
   for (let b = 0; b < batch; b++) {
     for (const row of rows) {
