@@ -5,7 +5,7 @@ import { describe, fault, isArray } from '../checks/errors.js'
 import { pickOptions, refuseMore, splitOptions } from '../checks/options.js'
 import { allocateIndices, allocateTensor, formatShape } from '../checks/tensor.js'
 import { edgesOf } from './edges.js'
-import { edgeDots, edgeSoftmax, inverseRoot, jointScores, leaky, propagate } from './messages.js'
+import { edgeDots, edgeSoftmax, edgeSums, inverseRoot, jointScores, leaky, propagate } from './messages.js'
 import { Value } from './tape.js'
 
 /** @typedef {import('./edges.js').Edges} Edges */
@@ -285,10 +285,7 @@ function additive(recorder, { parameters, config, nodes }, edges, edgeAttr) {
     return recorder.linear(x, recorder.reshape(recorder.sum(products, [heads, 1, inputs]), [heads, inputs]))
   }
   const [sources, targets] = nodes
-  const ends = recorder.add(
-    recorder.embedding(score('att_src', ofSources, sources), list(edges.source)),
-    recorder.embedding(score('att_dst', ofTargets, targets), list(edges.target))
-  )
+  const ends = edgeSums(recorder, edges, score('att_src', ofSources, sources), score('att_dst', ofTargets, targets))
   const all = edgeAttr ? recorder.add(ends, score('att_edge', matrix(parameters, 'lin_edge.weight'), edgeAttr)) : ends
   const values = splitHeads(recorder, config, recorder.linear(sources, ofSources))
   return { values, scores: leaky(recorder, all, config.negativeSlope) }

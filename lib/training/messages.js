@@ -73,13 +73,37 @@ function dots({ source, target }, x, y, shape) {
   const [a, b, results] = [x.data, y.data, output.data]
   for (let edge = 0, at = 0; edge < source.length; edge++) {
     let [first, second] = [source[edge] * features, target[edge] * features]
-    for (let head = 0; head < heads; head++, at++) {
-      let sum = 0
-      for (const end = first + width; first < end; first++, second++) sum += a[first] * b[second]
-      results[at] = sum
+    for (let head = 0; head < heads; head++, at++, first += width, second += width) {
+      results[at] = dot(a, first, b, second, width)
     }
   }
   return output
+}
+
+/**
+ * The product of `width` values of `a` from `i` on with those of `b` from `j` on. Four sums do not wait for each other.
+ *
+ * @param {Float32Array} a
+ * @param {number} i
+ * @param {Float32Array} b
+ * @param {number} j
+ * @param {number} width
+ */
+function dot(a, i, b, j, width) {
+  const end = i + width
+  // Declared one by one: a list would be taken apart for every edge and head.
+  let first = 0
+  let second = 0
+  let third = 0
+  let fourth = 0
+  for (; i + 4 <= end; i += 4, j += 4) {
+    first += a[i] * b[j]
+    second += a[i + 1] * b[j + 1]
+    third += a[i + 2] * b[j + 2]
+    fourth += a[i + 3] * b[j + 3]
+  }
+  for (; i < end; i++, j++) first += a[i] * b[j]
+  return first + second + (third + fourth)
 }
 
 /**
@@ -96,6 +120,35 @@ export function edgeDots(recorder, edges, x, y) {
     const [ofX] = x.isNeeded ? yield propagated(recorder, edges.reversed, y, gradient) : []
     const [ofY] = y.isNeeded ? yield propagated(recorder, edges.resident, x, gradient) : []
     return [ofX, ofY]
+  })
+}
+
+/**
+ * The sum of the rows at both ends of each edge: `[K, H]`.
+ *
+ * @param {Recorder} recorder
+ * @param {Edges} edges
+ * @param {Value} x  `[sources, H]`
+ * @param {Value} y  `[targets, H]`
+ */
+export function edgeSums(recorder, { source, target }, x, y) {
+  const heads = x.shape[1]
+  const output = allocateTensor('scores', [source.length, heads])
+  const [a, b, results] = [x.data, y.data, output.data]
+  for (let edge = 0, at = 0; edge < source.length; edge++) {
+    const [from, to] = [source[edge] * heads, target[edge] * heads]
+    for (let head = 0; head < heads; head++, at++) results[at] = a[from + head] + b[to + head]
+  }
+  return recorder.record([x, y], output, ({ data: gradient }) => {
+    const [ofX, ofY] = [x, y].map(({ data }) => new Float64Array(data.length))
+    for (let edge = 0, at = 0; edge < source.length; edge++) {
+      const [from, to] = [source[edge] * heads, target[edge] * heads]
+      for (let head = 0; head < heads; head++, at++) {
+        ofX[from + head] += gradient[at]
+        ofY[to + head] += gradient[at]
+      }
+    }
+    return [rounded(ofX, x.shape), rounded(ofY, y.shape)]
   })
 }
 
@@ -149,16 +202,30 @@ function rounded(sums, shape) {
  */
 export function edgeSoftmax(recorder, edges, scores) {
   const output = recorder.call('edgeSoftmax', edges.resident).input(scores).run()
-  return recorder.record([scores], output, ({ data: gradient }) => {
-    const { data } = output
-    const heads = scores.shape[1] ?? 1
-    const sums = new Float64Array(edges.numTargets * heads)
-    const place = (/** @type {number} */ at) => edges.target[Math.floor(at / heads)] * heads + (at % heads)
-    for (let at = 0; at < data.length; at++) sums[place(at)] += data[at] * gradient[at]
-    const own = allocateTensor('gradient', scores.shape)
-    for (let at = 0; at < data.length; at++) own.data[at] = data[at] * (gradient[at] - sums[place(at)])
-    return [own]
-  })
+  return recorder.record([scores], output, (gradient) => [ofScores(edges, output, gradient)])
+}
+
+/**
+ * The gradient of scores from their softmax: `p · (g − Σ p · g)`, summed over the edges that reach the same target.
+ *
+ * @param {Edges} edges
+ * @param {Checked} output
+ * @param {Checked} gradient
+ */
+function ofScores({ target, numTargets }, { data, shape }, { data: gradient }) {
+  const heads = shape[1] ?? 1
+  const sums = new Float64Array(numTargets * heads)
+  const own = allocateTensor('gradient', shape)
+  const results = own.data
+  for (let edge = 0, at = 0; edge < target.length; edge++) {
+    const row = target[edge] * heads
+    for (let head = 0; head < heads; head++, at++) sums[row + head] += data[at] * gradient[at]
+  }
+  for (let edge = 0, at = 0; edge < target.length; edge++) {
+    const row = target[edge] * heads
+    for (let head = 0; head < heads; head++, at++) results[at] = data[at] * (gradient[at] - sums[row + head])
+  }
+  return own
 }
 
 /**
@@ -169,9 +236,21 @@ export function edgeSoftmax(recorder, edges, scores) {
  * @param {number} slope
  */
 export function leaky(recorder, x, slope) {
-  const { data, shape } = x
-  const bent = (/** @type {number} */ value, /** @type {number} */ at) => (data[at] > 0 ? value : slope * value)
-  return recorder.record([x], { data: data.map(bent), shape }, (gradient) => [{ data: gradient.data.map(bent), shape }])
+  return recorder.record([x], bent(x, x, slope), (gradient) => [bent(gradient, x, slope)])
+}
+
+/**
+ * Values times `slope` where `x` is not positive.
+ *
+ * @param {Checked} values
+ * @param {Checked} x
+ * @param {number} slope
+ */
+function bent(values, x, slope) {
+  const output = allocateTensor('output', x.shape)
+  const [signs, given, results] = [x.data, values.data, output.data]
+  for (let at = 0; at < results.length; at++) results[at] = signs[at] > 0 ? given[at] : slope * given[at]
+  return output
 }
 
 /**
@@ -187,38 +266,80 @@ export function jointScores(recorder, edges, inputs, slope) {
   const [x, y, attention, features] = inputs
   const [, heads, channels] = attention.shape
   const width = heads * channels
-  const joint = (/** @type {number} */ edge, /** @type {number} */ column) =>
-    x.data[edges.source[edge] * width + column] +
-    y.data[edges.target[edge] * width + column] +
-    (features ? features.data[edge * width + column] : 0)
+  // Without features, every edge has the same row of zeros.
+  const [ofEdges, step] = features ? [features.data, width] : [new Float32Array(width), 0]
   const output = allocateTensor('scores', [edges.count, heads])
-  for (let edge = 0, at = 0; edge < edges.count; edge++) {
-    for (let head = 0; head < heads; head++, at++) {
+  const given = { source: edges.source, target: edges.target, ofEdges, step, heads, channels, slope }
+  writeScores(given, [x.data, y.data, attention.data], output.data)
+  return recorder.record(inputs, output, ({ data: gradient }) => {
+    const sums = [x, y, attention].map(({ data }) => new Float64Array(data.length))
+    const ofFeatures = features && allocateTensor('gradient', features.shape)
+    addSlopes(given, [x.data, y.data, attention.data], gradient, [sums[0], sums[1], sums[2], ofFeatures?.data])
+    return [rounded(sums[0], x.shape), rounded(sums[1], y.shape), rounded(sums[2], attention.shape), ofFeatures]
+  })
+}
+
+/**
+ * The edges of joint scores: row `edge · step` of `ofEdges` has the features of an edge.
+ *
+ * @typedef {{ source: Int32Array, target: Int32Array, ofEdges: Float32Array, step: number, heads: number,
+ *   channels: number, slope: number }} JointEdges
+ */
+
+/**
+ * Writes the joint score of each edge and head.
+ *
+ * @param {JointEdges} edges
+ * @param {readonly [x: Float32Array, y: Float32Array, attention: Float32Array]} inputs
+ * @param {Float32Array} scores
+ */
+function writeScores({ source, target, ofEdges, step, heads, channels, slope }, [x, y, attention], scores) {
+  const width = heads * channels
+  // A table, since half of the branches would be predicted wrong.
+  const slopes = [slope, 1]
+  for (let edge = 0, at = 0; edge < source.length; edge++) {
+    const from = source[edge] * width
+    const to = target[edge] * width
+    const own = edge * step
+    for (let column = 0; column < width; at++) {
       let sum = 0
-      for (let column = head * channels; column < (head + 1) * channels; column++) {
-        const value = joint(edge, column)
-        sum += attention.data[column] * (value > 0 ? value : slope * value)
+      for (const end = column + channels; column < end; column++) {
+        const value = x[from + column] + y[to + column] + ofEdges[own + column]
+        sum += attention[column] * value * slopes[Number(value > 0)]
       }
-      output.data[at] = sum
+      scores[at] = sum
     }
   }
-  return recorder.record(inputs, output, ({ data: gradient }) => {
-    const [ofX, ofY, ofAttention] = [x, y, attention].map(({ data }) => new Float64Array(data.length))
-    const ofFeatures = features && allocateTensor('gradient', features.shape)
-    for (let edge = 0; edge < edges.count; edge++) {
-      const [source, target] = [edges.source[edge] * width, edges.target[edge] * width]
-      for (let column = 0; column < width; column++) {
-        const value = joint(edge, column)
-        const factor = gradient[edge * heads + Math.floor(column / channels)] * (value > 0 ? 1 : slope)
-        const own = factor * attention.data[column]
-        ofX[source + column] += own
-        ofY[target + column] += own
+}
+
+/**
+ * Adds the gradients of joint scores to those of their inputs.
+ *
+ * @param {JointEdges} edges
+ * @param {readonly [x: Float32Array, y: Float32Array, attention: Float32Array]} inputs
+ * @param {Float32Array} gradient
+ * @param {readonly [x: Float64Array, y: Float64Array, attention: Float64Array, ofEdges?: Float32Array]} sums
+ */
+function addSlopes({ source, target, ofEdges, step, heads, channels, slope }, [x, y, attention], gradient, sums) {
+  const [ofX, ofY, ofAttention, ofFeatures] = sums
+  const width = heads * channels
+  const slopes = [slope, 1]
+  for (let edge = 0, at = 0; edge < source.length; edge++) {
+    const from = source[edge] * width
+    const to = target[edge] * width
+    const own = edge * step
+    for (let column = 0; column < width; at++) {
+      for (const end = column + channels; column < end; column++) {
+        const value = x[from + column] + y[to + column] + ofEdges[own + column]
+        const factor = gradient[at] * slopes[Number(value > 0)]
+        const added = factor * attention[column]
+        ofX[from + column] += added
+        ofY[to + column] += added
         ofAttention[column] += factor * value
-        if (ofFeatures) ofFeatures.data[edge * width + column] = own
+        if (ofFeatures) ofFeatures[own + column] = added
       }
     }
-    return [rounded(ofX, x.shape), rounded(ofY, y.shape), rounded(ofAttention, attention.shape), ofFeatures]
-  })
+  }
 }
 
 /**
