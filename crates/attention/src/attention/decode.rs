@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::attention::Problem;
 use crate::attention::forward::{Item, Targets};
+use crate::attention::head_rows::HeadRows;
 use crate::attention::score::soft_cap;
 use crate::math::exp::exp;
 use crate::math::softmax::{exp_sum, row_max};
@@ -34,6 +35,8 @@ struct State<'a> {
     /// Positions within the block of the scores that the mask leaves visible.
     slots: &'a mut [f32],
     queries: &'a mut [f32],
+    /// A block of keys or values, if they are widened.
+    widened: &'a mut [f32],
     /// Sums of weighted values since they were last added to the totals, and the rounding errors of the totals.
     sums: &'a mut [f32],
     totals: &'a mut [f32],
@@ -45,7 +48,14 @@ struct State<'a> {
 
 impl<'a> State<'a> {
     fn len(problem: &Problem<'_>, rows: usize) -> usize {
-        2 * (DECODE_KEYS + sums_len(problem, rows)) + rows * (DECODE_KEYS + problem.head_dim + 3)
+        2 * (DECODE_KEYS + sums_len(problem, rows))
+            + rows * (DECODE_KEYS + problem.head_dim + 3)
+            + Self::widened_len(problem)
+    }
+
+    fn widened_len(problem: &Problem<'_>) -> usize {
+        let [keys, values] = problem.widened_len(DECODE_KEYS);
+        keys.max(values)
     }
 
     fn new(problem: &Problem<'_>, rows: usize, mut rest: &'a mut [f32]) -> Self {
@@ -54,6 +64,7 @@ impl<'a> State<'a> {
             bias: scratch::take(&mut rest, DECODE_KEYS),
             slots: scratch::take(&mut rest, DECODE_KEYS),
             queries: scratch::take(&mut rest, rows * problem.head_dim),
+            widened: scratch::take(&mut rest, Self::widened_len(problem)),
             sums: scratch::take(&mut rest, sums_len(problem, rows)),
             totals: scratch::take(&mut rest, sums_len(problem, rows)),
             max: scratch::take(&mut rest, rows),
@@ -84,7 +95,7 @@ impl Kernel for Decode<'_> {
     }
 }
 
-/// Rows of k or v in their memory layout, starting at a block's first key.
+/// Rows of k or v as 32-bit floats, starting at a block's first key.
 #[derive(Clone, Copy)]
 struct Stream<'a> {
     data: &'a [f32],
@@ -92,20 +103,18 @@ struct Stream<'a> {
     width: usize,
 }
 
-impl<'a> Stream<'a> {
-    /// Starts at key `first`. The stream is empty if there is no such key, or no memory because rows have no width.
-    fn new((data, stride): (&'a [f32], usize), width: usize, first: usize) -> Self {
-        Self { data: data.get(first * stride..).unwrap_or_default(), stride, width }
-    }
+/// Rows to prefetch: those of `rows` from row `first` on.
+#[derive(Clone, Copy)]
+struct Ahead<'a> {
+    rows: HeadRows<'a>,
+    first: usize,
+    width: usize,
+}
 
-    /// Starts prefetching the given rows.
+impl Ahead<'_> {
     #[inline(always)]
     fn prefetch<S: Simd>(&self, simd: S, rows: Range<usize>) {
-        for row in rows {
-            for at in (0..self.width).step_by(CACHE_LINE) {
-                simd.prefetch(self.data, row * self.stride + at);
-            }
-        }
+        self.rows.prefetch(simd, self.first + rows.start..self.first + rows.end, self.width);
     }
 }
 
@@ -175,13 +184,14 @@ impl Item<'_> {
         let problem = self.problem;
         let (head_dim, value_dim) = (problem.head_dim, problem.value_dim);
         let count = keys.len();
-        let k = problem.head_keys(self.b(), self.kv_head());
-        let v = problem.head_values(self.b(), self.kv_head());
-        let values = Stream::new(v, value_dim, keys.start);
+        let k = problem.key_rows(self.b(), self.kv_head());
+        let v = problem.value_rows(self.b(), self.kv_head());
         let queries = &state.queries[rows.start * head_dim..rows.end * head_dim];
-        let ahead = Stream::new(k, head_dim, keys.start + key_block(problem));
         let scores = &mut state.scores[..rows.len() * DECODE_KEYS];
-        score_rows(simd, queries, rows.len(), Stream::new(k, head_dim, keys.start), count, scores, values);
+        let ahead = Ahead { rows: v, first: keys.start, width: value_dim };
+        let (data, stride) = k.widened(simd, keys.clone(), head_dim, state.widened);
+        let stream = Stream { data, stride, width: head_dim };
+        score_rows(simd, queries, rows.len(), stream, count, scores, ahead);
         let may_hide = problem.visibility.may_bias_hide();
         let mut num_visible = count;
         for (row, scores) in rows.clone().zip(scores.chunks_exact_mut(DECODE_KEYS)) {
@@ -224,7 +234,10 @@ impl Item<'_> {
         }
         let slots = may_hide.then_some(&*state.slots);
         let sums = &mut state.sums[rows.start * value_dim..rows.end * value_dim];
-        sum_rows(simd, scores, rows.len(), values, num_visible, slots, sums, ahead);
+        let ahead = Ahead { rows: k, first: keys.start + key_block(problem), width: head_dim };
+        let (data, stride) = v.widened(simd, keys, value_dim, state.widened);
+        let stream = Stream { data, stride, width: value_dim };
+        sum_rows(simd, scores, rows.len(), stream, num_visible, slots, sums, ahead);
     }
 }
 
@@ -239,7 +252,7 @@ fn score_rows<S: Simd>(
     keys: Stream<'_>,
     count: usize,
     scores: &mut [f32],
-    ahead: Stream<'_>,
+    ahead: Ahead<'_>,
 ) {
     let width = keys.width;
     let mut n = 0;
@@ -282,7 +295,7 @@ fn sum_rows<S: Simd>(
     count: usize,
     slots: Option<&[f32]>,
     sums: &mut [f32],
-    ahead: Stream<'_>,
+    ahead: Ahead<'_>,
 ) {
     let width = values.width;
     let start = |n: usize| slots.map_or(n, |slots| slots[n] as usize) * values.stride;

@@ -5,6 +5,7 @@
 //! - `packed`: sequences one after the other, each attending to itself;
 //! - `score`: one tile of scores with queries in lanes, shared by every pass that needs scores;
 //! - `ball`: scores and outputs if rows are points of a hyperbolic ball;
+//! - `head_rows`: keys or values of one head, in the type that they are stored in;
 //! - `forward`: work items of the pass that computes the output, in two forms, `tiled` and `decode`;
 //! - [`rotary`]: rotary position embedding of queries and keys;
 //! - [`cache`]: keys and values kept between calls;
@@ -18,6 +19,7 @@ pub(crate) mod bias;
 pub mod cache;
 mod decode;
 mod forward;
+pub(crate) mod head_rows;
 pub mod mask;
 pub mod merge;
 pub(crate) mod packed;
@@ -31,10 +33,12 @@ use std::mem::take;
 use crate::context::{Context, Section, operations};
 use crate::error::{Error, Result};
 use crate::math::random::Dropout;
+use crate::math::weight::Weights;
 use crate::options::{AttentionOptions, Layout, Stage};
 use crate::sizes::{KEY_BLOCK, MAX_KEY_BLOCK};
 use crate::tensor::{Shape, Tensor, check_output, check_requested, try_zeroed};
 use ball::Ball;
+use head_rows::HeadRows;
 use mask::{Mask, Visibility};
 
 /// The array-valued options of an attention call.
@@ -144,9 +148,9 @@ impl Strides {
 #[derive(Clone, Copy)]
 pub(crate) struct Problem<'a> {
     pub q: &'a [f32],
-    pub k: &'a [f32],
+    pub k: Weights<'a>,
     /// Empty if only the weights are requested; `value_dim` is then 0.
-    pub v: &'a [f32],
+    pub v: Weights<'a>,
     pub q_strides: Strides,
     pub k_strides: Strides,
     pub v_strides: Strides,
@@ -183,20 +187,37 @@ impl Problem<'_> {
         self.heads.checked_div(self.kv_heads).unwrap_or(0)
     }
 
-    /// Returns the keys of one head, and the distance between them.
-    pub(crate) fn head_keys(&self, b: usize, g: usize) -> (&[f32], usize) {
+    /// Returns the keys of one head.
+    pub(crate) fn key_rows(&self, b: usize, g: usize) -> HeadRows<'_> {
         self.head_rows(self.k, self.k_strides, b, g)
     }
 
-    /// Returns the values of one head, and the distance between them.
-    pub(crate) fn head_values(&self, b: usize, g: usize) -> (&[f32], usize) {
+    /// Returns the values of one head.
+    pub(crate) fn value_rows(&self, b: usize, g: usize) -> HeadRows<'_> {
         self.head_rows(self.v, self.v_strides, b, g)
     }
 
-    fn head_rows<'b>(&self, data: &'b [f32], strides: Strides, b: usize, g: usize) -> (&'b [f32], usize) {
+    fn head_rows<'b>(&self, data: Weights<'b>, strides: Strides, b: usize, g: usize) -> HeadRows<'b> {
         let first = self.first_rows.map_or(0, |rows| rows[b]);
-        // Without keys there is no first element.
-        (data.get(strides.row(b, g, first)..).unwrap_or_default(), strides.row)
+        HeadRows::new(data, strides.row(b, g, first), strides.row)
+    }
+
+    /// Returns the keys of one head, stored as 32-bit floats, and the distance between them.
+    #[cfg(feature = "training")]
+    pub(crate) fn head_keys(&self, b: usize, g: usize) -> (&[f32], usize) {
+        self.key_rows(b, g).floats(0)
+    }
+
+    /// Returns the values of one head, stored as 32-bit floats, and the distance between them.
+    #[cfg(feature = "training")]
+    pub(crate) fn head_values(&self, b: usize, g: usize) -> (&[f32], usize) {
+        self.value_rows(b, g).floats(0)
+    }
+
+    /// Returns the memory for `keys` keys of one head, and that for their values, if they are widened before use.
+    fn widened_len(&self, keys: usize) -> [usize; 2] {
+        [(self.k, self.head_dim), (self.v, self.value_dim)]
+            .map(|(data, size)| if matches!(data, Weights::F32(_)) { 0 } else { keys * size })
     }
 
     /// Returns the number of output rows: one per batch entry, head and query.
@@ -435,8 +456,8 @@ pub(crate) fn plan<'a>(
     visibility.first = first[2];
     Ok(Problem {
         q: q.data,
-        k: k.data,
-        v: v.map_or(&[], |v| v.data),
+        k: Weights::F32(k.data),
+        v: Weights::F32(v.map_or(&[], |v| v.data)),
         q_strides: strides(&queries, queries.size),
         k_strides: strides(&keys, keys.size),
         v_strides: strides(&keys, value_dim),

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::attention::{Arrays, Problem};
 use crate::error::{Error, Result};
+use crate::math::weight::Weights;
 use crate::tensor::check_offsets;
 
 /// The rows and keys of packed sequences.
@@ -96,8 +97,9 @@ impl<'a> Problem<'a> {
         let from = |data: &'a [f32], start: usize| data.get(start..).unwrap_or_default();
         Problem {
             q: from(self.q, rows.start * self.q_strides.row),
-            k: from(self.k, keys.start * self.k_strides.row),
-            v: from(self.v, keys.start * self.v_strides.row),
+            // Only caches store other types, and they hold no packed sequences.
+            k: Weights::F32(from(self.k.floats(), keys.start * self.k_strides.row)),
+            v: Weights::F32(from(self.v.floats(), keys.start * self.v_strides.row)),
             queries: rows.len(),
             keys: keys.len(),
             visibility: self.visibility.of_sequence(sequence, keys.len()),

@@ -100,7 +100,7 @@ pub(crate) struct ScoreTile<'a> {
     pub problem: &'a Problem<'a>,
     pub lanes: &'a Lanes,
     pub queries: &'a [f32],
-    /// The head's keys and their stride.
+    /// The head's keys from key `from` on, and their stride.
     pub keys: (&'a [f32], usize),
     pub from: usize,
     pub to: usize,
@@ -124,9 +124,7 @@ impl ScoreTile<'_> {
         let lanes = VECTORS * S::LANES;
         let count = self.to - self.from;
         let (keys, stride) = self.keys;
-        // Without features there may be no memory to point into.
-        let data = if self.problem.head_dim == 0 { &[] } else { &keys[self.from * stride..] };
-        let keys = Matrix::row_major(data, stride);
+        let keys = Matrix::row_major(keys, stride);
         let scores = &mut scores[..count * lanes];
         let caps = stage >= Stage::Softcapped && self.problem.softcap > 0.0;
         let is_biased = stage >= Stage::Biased && cover != Cover::Everything;

@@ -92,6 +92,7 @@ fn run(
         + 2 * problem.key_block * lanes
         + TileBuffers::len(problem, lanes)
         // The weights of one tile of rows, from which the largest are picked.
+        + problem.widened_len(problem.key_block)[0]
         + if matches!(sink, Sink::Top(..)) { lanes * problem.most_keys() } else { 0 };
     scratch::reserve(scratch_len)?;
     let head_items = problem.heads / heads_per_item;
@@ -175,6 +176,7 @@ impl SecondPass<'_> {
         let queries = scratch::take(&mut rest, self.heads.len() * query_len);
         let tile = scratch::take(&mut rest, problem.key_block * lanes);
         let mean = scratch::take(&mut rest, problem.key_block * lanes);
+        let widened = scratch::take(&mut rest, problem.widened_len(problem.key_block)[0]);
         let mut buffers = TileBuffers::take(problem, lanes, &mut rest);
         let (b, rows) = (self.b, self.queries.clone());
         let rows_of_head = |h: usize| rows.clone().map(move |i| [b, h, i]);
@@ -195,12 +197,12 @@ impl SecondPass<'_> {
                     lanes_of_head = Lanes::new(problem, 0..problem.keys, rows_of_head(h));
                     &lanes_of_head
                 };
-                let keys = problem.head_keys(self.b, h / problem.group());
+                let keys = problem.key_rows(self.b, h / problem.group());
+                let keys = keys.widened(simd, from..to, problem.head_dim, widened);
                 let queries = &queries[index * query_len..][..query_len];
-                let (data, stride) = keys;
                 let is_bounded = problem.visibility.has_mask()
                     && are_bounded(simd, queries, query_len, query_len, 1)
-                    && are_bounded(simd, &data[from * stride..], stride, problem.head_dim, to - from);
+                    && are_bounded(simd, keys.0, keys.1, problem.head_dim, to - from);
                 let relative = self.lane_bias.map(|bias| bias.rows([self.b, h], rows.start));
                 let scores = ScoreTile { problem, lanes: lanes_of_head, queries, keys, from, to, is_bounded, relative };
                 self.fill::<S, ROWS, VECTORS>(simd, &scores, &mut buffers, tile);

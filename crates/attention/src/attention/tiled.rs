@@ -4,6 +4,8 @@
 //! The online softmax follows Milakov and Gimelshein 2018, "Online normalizer calculation for softmax"; the loop order
 //! follows Dao 2023, "FlashAttention-2".
 
+use std::mem::take;
+
 use crate::attention::Problem;
 use crate::attention::ball::{Block, Midpoints};
 use crate::attention::forward::{Item, Targets};
@@ -37,6 +39,8 @@ struct BlockBuffers<'a> {
     totals: &'a mut [f32],
     /// Scores of one tile, later its weights: `[keys][lanes]`.
     weights: &'a mut [f32],
+    /// A block of keys and its values, if they are widened.
+    widened: [&'a mut [f32]; 2],
     tile: TileBuffers<'a>,
     midpoints: Midpoints<'a>,
 }
@@ -50,6 +54,7 @@ impl<'a> BlockBuffers<'a> {
     fn len(problem: &Problem<'_>, lanes: usize) -> usize {
         lanes * (BLOCK_TILES * (problem.head_dim + problem.value_dim) + problem.key_block)
             + Self::totals_len(problem, lanes)
+            + problem.widened_len(problem.key_block).iter().sum::<usize>()
             + TileBuffers::len(problem, lanes)
             + Midpoints::len(problem, lanes)
     }
@@ -60,6 +65,7 @@ impl<'a> BlockBuffers<'a> {
             sums: scratch::take(&mut rest, BLOCK_TILES * problem.value_dim * lanes),
             totals: scratch::take(&mut rest, Self::totals_len(problem, lanes)),
             weights: scratch::take(&mut rest, problem.key_block * lanes),
+            widened: problem.widened_len(problem.key_block).map(|len| scratch::take(&mut rest, len)),
             tile: TileBuffers::take(problem, lanes, &mut rest),
             midpoints: Midpoints::take(problem, lanes, &mut rest),
         }
@@ -98,8 +104,9 @@ impl Kernel for Tiled<'_> {
     }
 }
 
-/// The keys and values of one head, with lazily computed properties of one block of them.
+/// A block of keys and values of one head, with lazily computed properties.
 struct KeyBlock<'a> {
+    /// Rows from the block's first key on, and their stride.
     keys: (&'a [f32], usize),
     values: (&'a [f32], usize),
     /// The first key of the block, and the number of its keys.
@@ -110,12 +117,20 @@ struct KeyBlock<'a> {
 }
 
 impl KeyBlock<'_> {
+    /// Returns the rows of the block from key `key` on, and their stride.
+    #[inline(always)]
+    fn keys_from(&self, key: usize) -> (&[f32], usize) {
+        let (keys, stride) = self.keys;
+        // Without features there may be no memory to point into.
+        (keys.get((key - self.first) * stride..).unwrap_or_default(), stride)
+    }
+
     /// Returns true if no score of a bounded query overflows; computed once per block.
     #[inline(always)]
     fn are_keys_bounded<S: Simd>(&mut self, simd: S, size: usize) -> bool {
         if self.are_keys_bounded.is_none() {
             let (keys, stride) = self.keys;
-            self.are_keys_bounded = Some(are_bounded(simd, &keys[self.first * stride..], stride, size, self.count));
+            self.are_keys_bounded = Some(are_bounded(simd, keys, stride, size, self.count));
         }
         self.are_keys_bounded == Some(true)
     }
@@ -125,7 +140,7 @@ impl KeyBlock<'_> {
     fn are_values_finite<S: Simd>(&mut self, simd: S, size: usize) -> bool {
         if self.are_values_finite.is_none() {
             let (values, stride) = self.values;
-            self.are_values_finite = Some(are_finite(simd, &values[self.first * stride..], stride, size, self.count));
+            self.are_values_finite = Some(are_finite(simd, values, stride, size, self.count));
         }
         self.are_values_finite == Some(true)
     }
@@ -173,13 +188,16 @@ impl Item<'_> {
         }
 
         // Steps 2 to 4, for each block of keys, which stays in the cache, and each tile of queries.
-        let keys = problem.head_keys(self.b(), self.kv_head());
-        let values = problem.head_values(self.b(), self.kv_head());
+        let key_rows = problem.key_rows(self.b(), self.kv_head());
+        let value_rows = problem.value_rows(self.b(), self.kv_head());
+        let [widened_keys, widened_values] = take(&mut buffers.widened);
         let first = tiles.iter().map(|tile| tile.first).min().unwrap_or(0);
         let last = tiles.iter().map(|tile| tile.last).max().unwrap_or(0);
         let key_block = problem.key_block;
         for first in (first / key_block * key_block..last).step_by(key_block) {
             let count = (first + key_block).min(problem.keys) - first;
+            let keys = key_rows.widened(simd, first..first + count, problem.head_dim, widened_keys);
+            let values = value_rows.widened(simd, first..first + count, problem.value_dim, widened_values);
             let mut block = KeyBlock { keys, values, first, count, are_keys_bounded: None, are_values_finite: None };
             for (tile, lanes_of_tile) in tiles.iter().enumerate() {
                 let (from, to) = (first.max(lanes_of_tile.first), (first + key_block).min(lanes_of_tile.last));
@@ -191,6 +209,7 @@ impl Item<'_> {
                 let queries = &buffers.queries[tile * size..][..size];
                 let is_bounded = bounded_queries[tile] && block.are_keys_bounded(simd, problem.head_dim);
                 let relative = self.lane_bias(self.rows.start + tile * lanes);
+                let keys = block.keys_from(from);
                 let scores = ScoreTile { problem, lanes: lanes_of_tile, queries, keys, from, to, is_bounded, relative };
                 let cover = scores.cover();
                 if cover == Cover::Nothing {
@@ -243,7 +262,7 @@ impl Item<'_> {
         let problem = self.problem;
         let (lanes, value_dim) = (VECTORS * S::LANES, problem.value_dim);
         let (values, stride) = block.values;
-        let rows = &values[from * stride..];
+        let rows = &values[(from - block.first) * stride..];
         let weights = &mut buffers.weights[..(to - from) * lanes];
         let sums = &mut buffers.sums[tile * value_dim * lanes..][..value_dim * lanes];
         if let Some(ball) = &problem.ball {

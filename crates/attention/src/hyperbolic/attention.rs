@@ -7,6 +7,7 @@ use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf};
 use crate::context::rows::{RowLayout, Rows};
 use crate::context::{Context, operations};
 use crate::error::{Code, Error, Result};
+use crate::math::weight::Weights;
 use crate::options::Layout;
 use crate::ranges;
 use crate::sizes::KEY_BLOCK;
@@ -189,8 +190,8 @@ impl HyperbolicAttention {
         let inner = |points: &Points, dims: &Dims| Strides::new(Layout::Bhld, heads, dims.length, points.dims);
         let problem = Problem {
             q: &query.rows,
-            k: &key.rows,
-            v: &value.rows,
+            k: Weights::F32(&key.rows),
+            v: Weights::F32(&value.rows),
             q_strides: inner(&query, &queries),
             k_strides: inner(&key, &keys),
             v_strides: inner(&value, &values),

@@ -2,8 +2,8 @@
 
 use crate::attention::Arrays;
 use crate::attention::cache::{Block, KvCache, Placement};
+use crate::attention::head_rows::Stored;
 use crate::attention::mask::Visibility;
-use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::options::LayerOptions;
 
@@ -51,15 +51,14 @@ impl<'a> Cached<'a> {
     /// cache is as before.
     pub(crate) fn with_appended(
         &self,
-        context: Context<'_>,
         blocks: [Block<'_>; 2],
-        attend: &mut dyn FnMut([Block<'_>; 2]) -> Result<()>,
+        attend: &mut dyn FnMut([Stored<'_>; 2]) -> Result<()>,
     ) -> Result<()> {
         if self.is_filled {
-            return self.cache.with_stored(context, attend);
+            return self.cache.with_stored(attend);
         }
         self.cache.append_blocks(blocks, self.lengths)?;
-        let done = self.cache.with_stored(context, attend);
+        let done = self.cache.with_stored(attend);
         if done.is_err() {
             self.cache.cut(&self.placement.positions);
         }

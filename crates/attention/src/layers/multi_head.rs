@@ -3,6 +3,7 @@
 
 use crate::attention::bias::RelativeBias;
 use crate::attention::cache::{Block, KvCache};
+use crate::attention::head_rows::Stored;
 use crate::attention::mask::Visibility;
 use crate::attention::packed::Sequences;
 use crate::attention::rotary::{self, Angles, Positions, RotaryArrays, Rows};
@@ -453,9 +454,9 @@ impl MultiHeadAttention {
         let blocks = [stored(projected.key), stored(projected.value)];
         let q = (&*projected.data, query_strides);
         match cached {
-            None => self.attend_blocks(context, &plan, q, blocks, &mut joined, weights.take())?,
-            Some(cached) => cached.with_appended(context, blocks, &mut |blocks| {
-                self.attend_blocks(context, &plan, q, blocks, &mut joined, weights.take())
+            None => self.attend_stored(context, &plan, q, blocks.map(Stored::from), &mut joined, weights.take())?,
+            Some(cached) => cached.with_appended(blocks, &mut |stored| {
+                self.attend_stored(context, &plan, q, stored, &mut joined, weights.take())
             })?,
         }
         if config.output_gate {
@@ -468,12 +469,12 @@ impl MultiHeadAttention {
     }
 
     /// Attends from projected queries to projected or stored keys and values.
-    fn attend_blocks(
+    fn attend_stored(
         &self,
         context: Context<'_>,
         plan: &Plan<'_>,
         (q, q_strides): (&[f32], Strides),
-        [k, v]: [Block<'_>; 2],
+        [k, v]: [Stored<'_>; 2],
         output: &mut [f32],
         weights: Option<&mut [f32]>,
     ) -> Result<()> {

@@ -441,8 +441,8 @@ impl LinearAttention {
                 map: &self.map,
                 layout,
                 queries: rows(problem.q, problem.q_strides, problem.head_dim),
-                keys: rows(problem.k, problem.k_strides, problem.head_dim),
-                values: rows(problem.v, problem.v_strides, problem.value_dim),
+                keys: rows(problem.k.floats(), problem.k_strides, problem.head_dim),
+                values: rows(problem.v.floats(), problem.v_strides, problem.value_dim),
                 output,
                 results: rows(&[], problem.output_strides, problem.value_dim),
             };

@@ -105,7 +105,7 @@ impl<'a> Weight<'a> {
     }
 }
 
-impl Weights<'_> {
+impl<'a> Weights<'a> {
     /// Returns the number of weights.
     pub fn len(self) -> usize {
         match self {
@@ -118,6 +118,11 @@ impl Weights<'_> {
     /// Returns true if there are no weights.
     pub fn is_empty(self) -> bool {
         self.len() == 0
+    }
+
+    /// Returns 32-bit floats; empty for other types.
+    pub(crate) fn floats(self) -> &'a [f32] {
+        if let Self::F32(data) = self { data } else { &[] }
     }
 
     /// Returns the number of bytes.
@@ -171,23 +176,39 @@ impl Weights<'_> {
         let start = row * columns + first;
         match self {
             Self::F32(data) => output.copy_from_slice(&data[start..][..output.len()]),
-            Self::F16(bits) => widen(simd, S::load_f16, &bits[start..], output),
-            Self::Bf16(bits) => widen(simd, S::load_bf16, &bits[start..], output),
+            Self::F16(bits) => widen::<S, false>(simd, &bits[start..], output),
+            Self::Bf16(bits) => widen::<S, true>(simd, &bits[start..], output),
             Self::Q8(Quantized { values, scales }) => {
                 debug_assert!(first.is_multiple_of(GROUP));
                 let scales = &scales[row * columns.div_ceil(GROUP) + first / GROUP..];
                 let groups = values[start..][..output.len()].chunks(GROUP).zip(output.chunks_mut(GROUP));
                 for ((values, output), &scale) in groups.zip(scales) {
                     let scale = widen_f16(scale);
-                    let whole = values.len() - values.len() % S::LANES;
-                    for at in (0..whole).step_by(S::LANES) {
-                        simd.store(&mut output[at..], simd.load_i8(&values[at..]) * scale);
+                    // A product with a scale is exact: both have few bits.
+                    if let (Some(values), Some(output)) =
+                        (values.first_chunk::<GROUP>(), output.first_chunk_mut::<GROUP>())
+                    {
+                        for at in (0..GROUP).step_by(S::LANES) {
+                            simd.store(&mut output[at..], simd.load_i8(&values[at..]) * scale);
+                        }
+                        continue;
                     }
-                    for (output, &value) in output.iter_mut().zip(values).skip(whole) {
+                    for (output, &value) in output.iter_mut().zip(values) {
                         *output = f32::from(value) * scale;
                     }
                 }
             }
+        }
+    }
+
+    /// Writes the first `width` of the `columns` values of consecutive rows, from row `first` on, as 32-bit floats.
+    #[inline(always)]
+    pub(crate) fn widen_rows<S: Simd>(self, simd: S, first: usize, [columns, width]: [usize; 2], output: &mut [f32]) {
+        // Whole rows follow each other, and so do their groups unless the last one is shorter.
+        let is_whole = width == columns && (width.is_multiple_of(GROUP) || !matches!(self, Self::Q8(_)));
+        let size = if is_whole { output.len() } else { width };
+        for (row, output) in output.chunks_exact_mut(size.max(1)).enumerate() {
+            self.widen_row(simd, first + row, columns, 0, output);
         }
     }
 
@@ -196,7 +217,7 @@ impl Weights<'_> {
         self.read_rows(level, row, [output.len(); 2], output);
     }
 
-    /// Writes the first `width` of the `columns` values of consecutive rows, from row `first` on, as 32-bit floats.
+    /// [`Self::widen_rows`] at a level.
     pub(crate) fn read_rows(self, level: Level, first: usize, [columns, width]: [usize; 2], output: &mut [f32]) {
         struct ReadRows<'a>(Weights<'a>, [usize; 3], &'a mut [f32]);
         impl Kernel for ReadRows<'_> {
@@ -204,9 +225,7 @@ impl Weights<'_> {
             #[inline(always)]
             fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
                 let Self(weights, [first, columns, width], output) = self;
-                for (row, output) in output.chunks_exact_mut(width.max(1)).enumerate() {
-                    weights.widen_row(simd, first + row, columns, 0, output);
-                }
+                weights.widen_rows(simd, first, [columns, width], output);
             }
         }
         level.run(ReadRows(self, [first, columns, width], output));
@@ -278,16 +297,22 @@ impl OwnedWeights {
 
 /// Widens as many halves as `output` has values.
 #[inline(always)]
-fn widen<S: Simd>(simd: S, load: impl Fn(S, &[u16]) -> S::F, bits: &[u16], output: &mut [f32]) {
+fn widen<S: Simd, const IS_BFLOAT: bool>(simd: S, bits: &[u16], output: &mut [f32]) {
     let count = output.len();
     let mut vectors = output.chunks_exact_mut(S::LANES);
     for (output, bits) in (&mut vectors).zip(bits.chunks_exact(S::LANES)) {
-        simd.store(output, load(simd, bits));
+        simd.store(output, load::<S, IS_BFLOAT>(simd, bits));
     }
     let rest = vectors.into_remainder();
     let mut padded = [0; 16];
     padded[..rest.len()].copy_from_slice(&bits[count - rest.len()..count]);
     let mut lanes = [0.0; 16];
-    simd.store(&mut lanes, load(simd, &padded));
+    simd.store(&mut lanes, load::<S, IS_BFLOAT>(simd, &padded));
     rest.copy_from_slice(&lanes[..rest.len()]);
+}
+
+/// Widens the first halves of `bits`.
+#[inline(always)]
+fn load<S: Simd, const IS_BFLOAT: bool>(simd: S, bits: &[u16]) -> S::F {
+    if IS_BFLOAT { simd.load_bf16(bits) } else { simd.load_f16(bits) }
 }

@@ -115,7 +115,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_ptr(self, dst: *mut f32, x: Self::F);
     /// Prefetches `data[at]`, which may be out of bounds; a no-op where the level has no instruction for it.
     #[inline(always)]
-    fn prefetch(self, _data: &[f32], _at: usize) {}
+    fn prefetch<T>(self, _data: &[T], _at: usize) {}
     /// Returns `a · b + c`, fused if the instruction set can.
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// Returns the larger of each pair of lanes. If either is NaN: `a`, or with relaxed-simd either of them.

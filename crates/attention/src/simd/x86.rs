@@ -109,7 +109,7 @@ macro_rules! intrinsics {
 macro_rules! memory {
     ($vector:ident, $load:ident, $store:ident) => {
         #[inline(always)]
-        fn prefetch(self, data: &[f32], at: usize) {
+        fn prefetch<T>(self, data: &[T], at: usize) {
             // SAFETY: every address may be prefetched, and x86-64 has the instruction.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().wrapping_add(at).cast()) }
         }

@@ -10,12 +10,12 @@ mod config;
 mod memory;
 mod state;
 
-use std::borrow::Cow;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::attention::head_rows::Stored;
 use crate::attention::mask::Visibility;
 use crate::attention::{self, Arrays, Dims, Outputs, Problem, Strides, check_volume};
-use crate::context::{Context, operations};
+use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::layers::TypedEntry;
 use crate::math::random::Dropout;
@@ -34,6 +34,12 @@ pub(crate) struct Block<'a> {
     pub data: &'a [f32],
     pub strides: Strides,
     pub length: usize,
+}
+
+impl<'a> From<Block<'a>> for Stored<'a> {
+    fn from(Block { data, strides, .. }: Block<'a>) -> Self {
+        Self { data: Weights::F32(data), strides }
+    }
 }
 
 impl<'a> Block<'a> {
@@ -56,13 +62,16 @@ struct Contents {
     state: State,
 }
 
-/// Stored rows as 32-bit floats, with their strides.
-type Widened<'a> = (Cow<'a, [f32]>, Strides);
-
 impl Contents {
     /// Returns the memory of the values.
     fn values(&self, config: &CacheConfig) -> &Memory {
         if config.values_in_keys { &self.keys } else { &self.values }
+    }
+
+    /// Returns the keys and values of all heads.
+    fn stored(&self, config: &CacheConfig) -> [Stored<'_>; 2] {
+        [&self.keys, self.values(config)]
+            .map(|memory| Stored { data: memory.weights(), strides: config.strides(memory.size()) })
     }
 }
 
@@ -189,50 +198,12 @@ impl KvCache {
         contents.state.uneven_block = None;
     }
 
-    /// Passes the stored keys and values, with their strides, to `visit`.
+    /// Passes the stored keys and values to `visit`.
     ///
     /// # Errors
-    /// Any error that `visit` returns; `MEMORY`.
-    pub(crate) fn with_stored(
-        &self,
-        context: Context<'_>,
-        visit: &mut dyn FnMut([Block<'_>; 2]) -> Result<()>,
-    ) -> Result<()> {
-        let contents = self.read();
-        let (k, v) = self.widened_both(context, &contents)?;
-        let v = v.as_ref().unwrap_or(&k);
-        let length = self.config.rows();
-        visit([Block { data: &k.0, strides: k.1, length }, Block { data: &v.0, strides: v.1, length }])
-    }
-
-    /// Returns the stored keys and values as 32-bit floats; no values if they are the first features of the keys.
-    fn widened_both<'a>(
-        &self,
-        context: Context<'_>,
-        contents: &'a Contents,
-    ) -> Result<(Widened<'a>, Option<Widened<'a>>)> {
-        let widened = |memory| self.widened(context, &contents.state, memory);
-        let values = if self.config.values_in_keys { None } else { Some(widened(&contents.values)?) };
-        Ok((widened(&contents.keys)?, values))
-    }
-
-    /// Returns the stored rows of a memory as 32-bit floats: as they are, or widened as far as rows are used.
-    fn widened<'a>(&self, context: Context<'_>, state: &State, memory: &'a Memory) -> Result<Widened<'a>> {
-        let (config, size) = (&self.config, memory.size());
-        if let Weights::F32(data) = memory.weights() {
-            return Ok((Cow::Borrowed(data), config.strides(size)));
-        }
-        let used = state.spans.iter().map(|span| span.length - span.first_stored).max().unwrap_or(0);
-        let heads = config.batch * config.kv_heads;
-        let mut widened = try_zeroed("working memory", heads * used * size)?;
-        let work = operations([2, widened.len()]);
-        context.for_each_rows(heads * used, 256, work, [&mut widened], |rows, [output]| {
-            for (row, output) in rows.zip(output.chunks_exact_mut(size)) {
-                memory.read(context.level, row / used * config.rows() + row % used, output);
-            }
-        });
-        let strides = Strides { batch: config.kv_heads * used * size, head: used * size, row: size };
-        Ok((Cow::Owned(widened), strides))
+    /// Any error that `visit` returns.
+    pub(crate) fn with_stored(&self, visit: &mut dyn FnMut([Stored<'_>; 2]) -> Result<()>) -> Result<()> {
+        visit(self.read().stored(&self.config))
     }
 
     /// Returns the number of bytes that the cache occupies.
@@ -292,16 +263,14 @@ impl KvCache {
         let window = self.window(options.window);
         let mut visibility = Visibility::new(shape, q.shape.rank(), options.causal, window, 0, &arrays)?;
         visibility.query_lengths = placement.query_lengths.as_deref();
-        let (keys, values) = self.widened_both(context, &contents)?;
-        let (v, v_strides) = values.as_ref().unwrap_or(&keys);
-        let (k, k_strides) = &keys;
+        let [k, v] = contents.stored(config);
         let problem = Problem {
             q: q.data,
-            k,
-            v,
+            k: k.data,
+            v: v.data,
             q_strides: Strides::new(options.layout, dims.heads, queries, config.head_dim),
-            k_strides: *k_strides,
-            v_strides: *v_strides,
+            k_strides: k.strides,
+            v_strides: v.strides,
             output_strides: Strides::new(options.layout, dims.heads, queries, config.value_dim()),
             batch: config.batch,
             heads: dims.heads,

@@ -5,6 +5,7 @@
 mod config;
 
 use crate::attention::cache::Block;
+use crate::attention::head_rows::Stored;
 use crate::attention::mask::Visibility;
 use crate::attention::rotary::{self, Angles, Positions, Rows};
 use crate::attention::{self, Arrays, Outputs, Problem, Strides, WeightsOf, check_volume};
@@ -17,6 +18,7 @@ use crate::layers::parameters::{Naming, Parameters, Part};
 use crate::math::linear::{Finish, Projection, project, project_weights};
 use crate::math::norm::{Norm, NormKind, Segments};
 use crate::math::random::Mt19937;
+use crate::math::weight::Weights;
 use crate::options::{LayerOptions, Layout};
 use crate::sizes::KEY_BLOCK;
 use crate::tensor::{Tensor, check_output, check_requested, try_zeroed};
@@ -325,13 +327,13 @@ impl LatentAttention {
         let mut joined = try_zeroed("working memory", batch * length * heads * value_dim)?;
         let strides = Strides::new(Layout::Blhd, 1, length, self.config.cached_dim());
         let block = Block { data: latents, strides, length };
-        let mut run = |stored: Block<'_>| match self.up_weight(plan) {
+        let mut run = |stored: Stored<'_>| match self.up_weight(plan) {
             Some(up) => self.attend_latents(context, plan, (queries, stored, up), &mut joined, weights.take()),
             None => self.attend_expanded(context, plan, (queries, stored), &mut joined, weights.take()),
         };
         match plan.cached {
-            None => run(block)?,
-            Some(cached) => cached.with_appended(context, [block; 2], &mut |[stored, _]| run(stored))?,
+            None => run(block.into())?,
+            Some(cached) => cached.with_appended([block; 2], &mut |[stored, _]| run(stored))?,
         }
         Ok(joined)
     }
@@ -353,34 +355,32 @@ impl LatentAttention {
         &self,
         context: Context<'_>,
         plan: &Plan<'_>,
-        (queries, stored): (&[f32], Block<'_>),
+        (queries, stored): (&[f32], Stored<'_>),
         output: &mut [f32],
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
         let LatentConfig { num_heads: heads, nope_dim, rotary_dim, value_dim, latent_rank, .. } = self.config;
         let Plan { batch, keys: length, cached, weights_of, .. } = *plan;
         let (rows, size) = (batch * length, self.config.head_dim());
+        let width = latent_rank + rotary_dim;
         // Rows that a batch entry does not have stay zero.
-        let row = |row: usize| {
-            let (b, j) = (row / length, row % length);
-            let Some(Cached { placement, .. }) = cached else { return Some(stored.strides.row(b, 0, j)) };
-            (j < placement.kv_lengths[b] as usize).then(|| stored.strides.row(b, 0, placement.first_rows[b] + j))
-        };
-        let latents = |index: usize| row(index).map(|start| &stored.data[start..][..latent_rank + rotary_dim]);
+        let mut latents = try_zeroed("working memory", rows * width)?;
+        for (b, latents) in latents.chunks_exact_mut((length * width).max(1)).enumerate() {
+            let [first, count] = cached.map_or([0, length], |Cached { placement, .. }| {
+                [placement.first_rows[b], placement.kv_lengths[b] as usize]
+            });
+            let row = stored.strides.row(b, 0, first) / width;
+            stored.data.read_rows(context.level, row, [width; 2], &mut latents[..count * width]);
+        }
         // 1. Keys and values without positions, side by side in each head: `[rows, heads, nopeDim + valueDim]`.
         let mut plain = try_zeroed("working memory", rows * latent_rank)?;
-        for (index, plain) in plain.chunks_exact_mut(latent_rank).enumerate() {
-            if let Some(latent) = latents(index) {
-                plain.copy_from_slice(&latent[..latent_rank]);
-            }
-        }
+        gather(&latents, [width, 0, latent_rank], &mut plain);
         let pair = nope_dim + value_dim;
         let mut expanded = try_zeroed("working memory", rows * heads * pair)?;
         self.project(context, &plain, Part::LatentUpWeight, None, heads * pair, &mut expanded)?;
         // 2. Keys: a head's own features, and the rotated ones of all heads.
         let mut keys = try_zeroed("working memory", rows * heads * size)?;
-        for index in 0..rows {
-            let Some(latent) = latents(index) else { continue };
+        for (index, latent) in latents.chunks_exact(width).enumerate() {
             for head in index * heads..(index + 1) * heads {
                 let (own, shared) = keys[head * size..][..size].split_at_mut(nope_dim);
                 own.copy_from_slice(&expanded[head * pair..][..nope_dim]);
@@ -388,7 +388,8 @@ impl LatentAttention {
             }
         }
         // 3. Attention over all heads.
-        let block = |data, size| Block { data, strides: Strides::new(Layout::Blhd, heads, length, size), length };
+        let block =
+            |data, size| Stored { data: Weights::F32(data), strides: Strides::new(Layout::Blhd, heads, length, size) };
         let blocks = [block(&keys, size), block(&expanded[nope_dim..], pair)];
         let problem = self.problem(plan, queries, blocks, heads, [size, value_dim]);
         let outputs = Outputs { output, weights, ..Outputs::default() };
@@ -401,7 +402,7 @@ impl LatentAttention {
         &self,
         context: Context<'_>,
         plan: &Plan<'_>,
-        (queries, stored, up): (&[f32], Block<'_>, &[f32]),
+        (queries, stored, up): (&[f32], Stored<'_>, &[f32]),
         output: &mut [f32],
         weights: Option<&mut [f32]>,
     ) -> Result<()> {
@@ -448,7 +449,7 @@ impl LatentAttention {
         &self,
         plan: &Plan<'p>,
         queries: &'p [f32],
-        [k, v]: [Block<'p>; 2],
+        [k, v]: [Stored<'p>; 2],
         kv_heads: usize,
         [head_dim, value_dim]: [usize; 2],
     ) -> Problem<'p> {

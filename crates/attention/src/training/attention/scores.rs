@@ -253,6 +253,7 @@ impl Keys<'_> {
         let size = problem.head_dim;
         let is_bounded =
             tile.are_queries_bounded && are_bounded(simd, rows_from(keys, from, size), keys.1, size, to - from);
+        let keys = (rows_from(keys, from, size), keys.1);
         ScoreTile { problem, lanes: &tile.lanes, queries: tile.queries, keys, from, to, is_bounded, relative }
     }
 }
