@@ -11,7 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::math::decimal::Decimal;
 use crate::math::linear::Finish;
 use crate::math::weight::Quantized;
-use crate::simd::{Kernel, Simd, narrow_f16, widen_f16};
+use crate::simd::{Kernel, SIDE_BY_SIDE, Simd, narrow_f16, widen_f16};
 use crate::sizes::GROUP;
 use crate::sizes::{PROJECTION_COLUMNS, SMALL_PROJECTION_COLUMNS};
 use crate::tensor::try_zeroed;
@@ -24,6 +24,9 @@ const PANEL_GROUP: usize = PANEL * GROUP;
 
 /// i32 values for one group of a quantized row: pairs of i16, and the bits of the scale.
 const ROW_GROUP: usize = GROUP / 2 + 1;
+
+/// Groups of a weight that are read at a time if it is not packed.
+const PLAIN_GROUPS: usize = 16;
 
 /// The number of rows up to which packing a weight costs more than it saves.
 const FEW_ROWS: usize = 8;
@@ -125,9 +128,8 @@ pub(crate) fn project(
     let mut quantized = try_zeroed("working memory", rows.saturating_mul(groups * ROW_GROUP))?;
     if groups > 0 {
         context.for_each_rows(rows, 64, operations([8, x.len()]), [&mut quantized[..]], |item, [quantized]| {
-            for (row, quantized) in item.zip(quantized.chunks_exact_mut(groups * ROW_GROUP)) {
-                quantize_row(&x[row * depth..][..depth], quantized);
-            }
+            let x = &x[item.start * depth..item.end * depth];
+            context.level.run(QuantizeRows { x, depth, quantized });
         });
     }
     let block_rows = context.level.block_rows();
@@ -140,8 +142,28 @@ pub(crate) fn project(
     Ok(())
 }
 
+/// Quantizes rows at a level, whose instruction set the compiler then uses.
+struct QuantizeRows<'a> {
+    x: &'a [f32],
+    depth: usize,
+    quantized: &'a mut [i32],
+}
+
+impl Kernel for QuantizeRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, _: S) {
+        let width = self.depth.div_ceil(GROUP) * ROW_GROUP;
+        for (row, quantized) in self.x.chunks_exact(self.depth).zip(self.quantized.chunks_exact_mut(width)) {
+            quantize_row(row, quantized);
+        }
+    }
+}
+
 /// Quantizes one row: for each group its integers, as pairs, and the bits of its scale. NaN or infinity makes the scale
 /// NaN or infinite, which spoils every output of this row, and of no other.
+#[inline(always)]
 fn quantize_row(row: &[f32], output: &mut [i32]) {
     for (values, output) in row.chunks(GROUP).zip(output.chunks_exact_mut(ROW_GROUP)) {
         let mut padded = [0.0; GROUP];
@@ -297,36 +319,59 @@ impl Block<'_> {
         if groups == 0 {
             return;
         }
-        let outputs = panel * PANEL..self.outputs.min((panel + 1) * PANEL);
-        for (x, sums) in x.chunks_exact(groups * ROW_GROUP).zip(sums) {
-            for (group, x) in x.chunks_exact(ROW_GROUP).enumerate() {
-                let (mut integers, mut scales) = ([0.0; PANEL], [0.0; PANEL]);
-                let size = GROUP.min(self.depth - group * GROUP);
-                for (lane, output) in outputs.clone().enumerate() {
-                    let row = &weight.values[output * self.depth + group * GROUP..][..size];
-                    let mut padded = [0i8; GROUP];
-                    padded[..size].copy_from_slice(row);
-                    let mut sum = simd.splat_int(0);
-                    let mut at = 0;
-                    while at < GROUP / 2 {
-                        // SAFETY: a vector of pairs starting at pair `at` lies inside the group.
-                        let pairs = unsafe { simd.load_pairs(padded.as_ptr().add(2 * at)) };
-                        sum = simd.add_pairs(sum, pairs, simd.load_int(&x[at..GROUP / 2]));
-                        at += S::LANES;
+        let first_output = panel * PANEL;
+        let outputs = PANEL.min(self.outputs - first_output);
+        // Some groups of four outputs at a time, so that each row of the weight is read in long pieces.
+        for first in (0..groups).step_by(PLAIN_GROUPS) {
+            let chunk = first..groups.min(first + PLAIN_GROUPS);
+            let mut scales = [[0u16; PANEL]; PLAIN_GROUPS];
+            for lane in 0..outputs {
+                let bits = &weight.scales[(first_output + lane) * groups..][chunk.clone()];
+                scales.iter_mut().zip(bits).for_each(|(scales, &bits)| scales[lane] = bits);
+            }
+            for (x, sums) in x.chunks_exact(groups * ROW_GROUP).zip(&mut *sums) {
+                let x = &x[first * ROW_GROUP..chunk.end * ROW_GROUP];
+                let mut integers = [[0.0; PANEL]; PLAIN_GROUPS];
+                for lane in (0..outputs).step_by(SIDE_BY_SIDE) {
+                    for ((group, x), integers) in chunk.clone().zip(x.chunks_exact(ROW_GROUP)).zip(&mut integers) {
+                        let size = GROUP.min(self.depth - group * GROUP);
+                        let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
+                        for (output, vector) in (first_output + lane..first_output + outputs).zip(&mut vectors) {
+                            let row = &weight.values[output * self.depth + group * GROUP..][..size];
+                            *vector = group_products(simd, row, x);
+                        }
+                        // Exact: the sum of a group has fewer than 24 bits.
+                        integers[lane..lane + SIDE_BY_SIDE].copy_from_slice(&simd.reduce_sums(vectors));
                     }
-                    // Exact: the sum of a group has fewer than 24 bits.
-                    integers[lane] = simd.reduce_sum(simd.to_float(sum));
-                    scales[lane] = widen_f16(weight.scales[output * groups + group]);
                 }
-                let scale = simd.splat(f32::from_bits(x[GROUP / 2] as u32));
-                for at in (0..PANEL).step_by(S::LANES) {
-                    let product = simd.load(&integers[at..]) * simd.load(&scales[at..]);
-                    let sum = simd.mul_add(product, scale, simd.load(&sums[at..]));
-                    simd.store(&mut sums[at..], sum);
+                for ((x, integers), scales) in x.chunks_exact(ROW_GROUP).zip(&integers).zip(&scales) {
+                    let scale = simd.splat(f32::from_bits(x[GROUP / 2] as u32));
+                    for at in (0..PANEL).step_by(S::LANES) {
+                        let product = simd.load(&integers[at..]) * simd.load_f16(&scales[at..]);
+                        let sum = simd.mul_add(product, scale, simd.load(&sums[at..]));
+                        simd.store(&mut sums[at..], sum);
+                    }
                 }
             }
         }
     }
+}
+
+/// Returns lanes whose sum is the product of a group of weights, which may be shorter than [`GROUP`], and one of x.
+#[inline(always)]
+fn group_products<S: Simd>(simd: S, weights: &[i8], x: &[i32]) -> S::F {
+    let mut padded = [0; GROUP];
+    let weights = weights.first_chunk::<GROUP>().unwrap_or_else(|| {
+        padded[..weights.len()].copy_from_slice(weights);
+        &padded
+    });
+    let mut sum = simd.splat_int(0);
+    for at in (0..GROUP / 2).step_by(S::LANES) {
+        // SAFETY: a vector of pairs starting at pair `at` lies inside the group.
+        let pairs = unsafe { simd.load_pairs(weights.as_ptr().add(2 * at)) };
+        sum = simd.add_pairs(sum, pairs, simd.load_int(&x[at..GROUP / 2]));
+    }
+    simd.to_float(sum)
 }
 
 /// Computes a panel of packed weights for `ROWS` quantized rows, `VECTORS` vectors of outputs at a time.
