@@ -13,7 +13,7 @@ use crate::math::weight::{Weight, Weights};
 use crate::scratch::{self, Scratch};
 use crate::simd::{Accumulate, Kernel, Matrix, Simd, gather_columns, product};
 use crate::sizes::{
-    FEW_PROJECTION_ROWS, MAX_TILE_LANES, PROJECTION_COLUMNS, PROJECTION_TILE, SMALL_PROJECTION_COLUMNS,
+    BLOCK_TILES, FEW_PROJECTION_ROWS, MAX_TILE_LANES, PROJECTION_COLUMNS, PROJECTION_TILE, SMALL_PROJECTION_COLUMNS,
 };
 use crate::tensor::{Tensor, check_output};
 
@@ -162,7 +162,8 @@ pub(crate) fn project_weights(
     // The block size does not affect results: each output is summed separately.
     let has_work = context.threads == 1 || row_blocks >= 2 * context.threads;
     let output_block = if !has_work { SMALL_PROJECTION_COLUMNS } else { PROJECTION_COLUMNS };
-    scratch::reserve(scratch_len(lanes, depth, output_block).max(depth))?;
+    let tiles = if matches!(weight, Weights::F32(_)) { 1 } else { BLOCK_TILES };
+    scratch::reserve(scratch_len([tiles, lanes], depth, output_block).max(depth))?;
     let operations = operations([2, rows, depth, outputs]);
     context.for_each_block(rows, [block_rows, output_block], operations, output, |output| {
         let may_run_along_rows = !context.is_packed;
@@ -171,13 +172,13 @@ pub(crate) fn project_weights(
     Ok(())
 }
 
-/// Rows of halves that are widened at a time.
-const WIDENED_ROWS: usize = 32;
+/// Rows of halves that are widened at a time: half of the L1 cache, which they share with a tile of x.
+const WIDENED_ROWS: usize = 16;
 
-/// A tile of x, the sums of the columns, and widened rows of the weight.
-fn scratch_len(lanes: usize, depth: usize, columns: usize) -> usize {
+/// Tiles of x, their sums of the columns, and widened rows of the weight.
+fn scratch_len([tiles, lanes]: [usize; 2], depth: usize, columns: usize) -> usize {
     let depth_block = depth.min(PROJECTION_TILE / lanes);
-    lanes * (depth_block + columns) + WIDENED_ROWS * depth_block
+    tiles * lanes * (depth_block + columns) + WIDENED_ROWS * depth_block
 }
 
 /// One work item: some rows of x against some output features.
@@ -200,8 +201,12 @@ impl Kernel for Block<'_> {
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(mut self, simd: S) {
         let lanes = VECTORS * S::LANES;
         let block = self.output.rows();
-        for first in block.clone().step_by(lanes) {
-            let rows = first..block.end.min(first + lanes);
+        // Whole tiles share the widened rows of a weight.
+        let shared = if matches!(self.weight, Weights::F32(_)) { lanes } else { BLOCK_TILES * lanes };
+        let mut rows = block.start..block.start;
+        while rows.end < block.end {
+            let rest = block.end - rows.end;
+            rows = rows.end..rows.end + if rest < lanes { rest } else { shared.min(rest / lanes * lanes) };
             if rows.len() <= FEW_PROJECTION_ROWS && self.may_run_along_rows {
                 self.along_rows(simd, rows.clone());
             } else if S::HAS_HALF_TILES && rows.len() <= S::LANES && self.may_run_along_rows {
@@ -209,7 +214,7 @@ impl Kernel for Block<'_> {
             } else {
                 self.in_lanes::<S, ROWS, VECTORS>(simd, rows.clone());
             }
-            for row in rows {
+            for row in rows.clone() {
                 let first = self.output.columns().start;
                 self.finish.apply(simd, [row, self.outputs, first], self.output.row(row));
             }
@@ -244,42 +249,58 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// Computes tiles of `lanes` rows, of which the last may have fewer.
     #[inline(always)]
     fn in_lanes<S: Simd, const ROWS: usize, const VECTORS: usize>(&mut self, simd: S, rows: Range<usize>) {
         let lanes = VECTORS * S::LANES;
         let columns = self.output.columns();
-        let mut scratch = Scratch::take(scratch_len(lanes, self.depth, columns.len()));
+        let end = rows.end;
+        let tiles = || rows.clone().step_by(lanes).map(move |first| first..end.min(first + lanes));
+        let count = tiles().len();
+        let mut scratch = Scratch::take(scratch_len([count, lanes], self.depth, columns.len()));
         let mut rest = scratch.values();
         let depth_block = PROJECTION_TILE / lanes;
-        let tile = scratch::take(&mut rest, lanes * self.depth.min(depth_block));
-        let sums = scratch::take(&mut rest, lanes * columns.len());
+        let x = scratch::take(&mut rest, count * lanes * self.depth.min(depth_block));
+        let sums = scratch::take(&mut rest, count * lanes * columns.len());
         for (row, sums) in sums.chunks_exact_mut(lanes).enumerate() {
-            sums.fill(self.bias.map_or(0.0, |bias| bias[columns.start + row]));
+            sums.fill(self.bias.map_or(0.0, |bias| bias[columns.start + row % columns.len()]));
         }
         for first in (0..self.depth).step_by(depth_block) {
             let depth = depth_block.min(self.depth - first);
-            if rows.len() < lanes {
-                // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
-                tile.fill(0.0);
-            }
-            let starts = row_starts(rows.clone(), self.depth, first);
-            gather_columns(self.x, &starts[..rows.len()], depth, tile, lanes);
-            if let Weights::F32(weight) = self.weight {
-                let weight = Matrix::row_major(&weight[columns.start * self.depth + first..], self.depth);
-                product::<S, ROWS, VECTORS>(simd, weight, columns.len(), depth, tile, sums, Accumulate::Add);
-                continue;
-            }
-            for (index, sums) in sums.chunks_mut(WIDENED_ROWS * lanes).enumerate() {
-                let count = sums.len() / lanes;
-                for (row, widened) in rest[..count * depth].chunks_exact_mut(depth).enumerate() {
-                    let column = columns.start + index * WIDENED_ROWS + row;
-                    self.weight.widen_row(simd, column, self.depth, first, widened);
+            let x = &mut x[..count * lanes * depth];
+            for (rows, x) in tiles().zip(x.chunks_exact_mut(lanes * depth)) {
+                if rows.len() < lanes {
+                    // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
+                    x.fill(0.0);
                 }
-                let weight = Matrix::row_major(rest, depth);
-                product::<S, ROWS, VECTORS>(simd, weight, count, depth, tile, sums, Accumulate::Add);
+                let starts = row_starts(rows.clone(), self.depth, first);
+                gather_columns(self.x, &starts[..rows.len()], depth, x, lanes);
+            }
+            for column in (0..columns.len()).step_by(WIDENED_ROWS) {
+                let (width, stride, weight);
+                if let Weights::F32(data) = self.weight {
+                    (width, stride) = (columns.len(), self.depth);
+                    weight = &data[columns.start * self.depth + first..];
+                } else {
+                    (width, stride) = (WIDENED_ROWS.min(columns.len() - column), depth);
+                    for (row, widened) in rest[..width * depth].chunks_exact_mut(depth).enumerate() {
+                        self.weight.widen_row(simd, columns.start + column + row, self.depth, first, widened);
+                    }
+                    weight = &*rest;
+                }
+                for (x, sums) in x.chunks_exact(lanes * depth).zip(sums.chunks_exact_mut(lanes * columns.len())) {
+                    let sums = &mut sums[column * lanes..][..width * lanes];
+                    let weight = Matrix::row_major(weight, stride);
+                    product::<S, ROWS, VECTORS>(simd, weight, width, depth, x, sums, Accumulate::Add);
+                }
+                if column + width == columns.len() {
+                    break;
+                }
             }
         }
-        self.output.write_lanes(rows, sums, lanes);
+        for (rows, sums) in tiles().zip(sums.chunks_exact(lanes * columns.len())) {
+            self.output.write_lanes(rows, sums, lanes);
+        }
     }
 }
 
