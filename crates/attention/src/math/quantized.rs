@@ -26,7 +26,7 @@ const PANEL_GROUP: usize = PANEL * GROUP;
 const ROW_GROUP: usize = GROUP / 2 + 1;
 
 /// Groups of a weight that are read at a time if it is not packed.
-const PLAIN_GROUPS: usize = 16;
+const PLAIN_GROUPS: usize = 64;
 
 /// The number of rows up to which packing a weight costs more than it saves.
 const FEW_ROWS: usize = 8;
@@ -321,17 +321,17 @@ impl Block<'_> {
         }
         let first_output = panel * PANEL;
         let outputs = PANEL.min(self.outputs - first_output);
+        let mut scales = [[0u16; PANEL]; PLAIN_GROUPS];
+        let mut integers = [[0.0; PANEL]; PLAIN_GROUPS];
         // Some groups of four outputs at a time, so that each row of the weight is read in long pieces.
         for first in (0..groups).step_by(PLAIN_GROUPS) {
             let chunk = first..groups.min(first + PLAIN_GROUPS);
-            let mut scales = [[0u16; PANEL]; PLAIN_GROUPS];
             for lane in 0..outputs {
                 let bits = &weight.scales[(first_output + lane) * groups..][chunk.clone()];
                 scales.iter_mut().zip(bits).for_each(|(scales, &bits)| scales[lane] = bits);
             }
             for (x, sums) in x.chunks_exact(groups * ROW_GROUP).zip(&mut *sums) {
                 let x = &x[first * ROW_GROUP..chunk.end * ROW_GROUP];
-                let mut integers = [[0.0; PANEL]; PLAIN_GROUPS];
                 for lane in (0..outputs).step_by(SIDE_BY_SIDE) {
                     for ((group, x), integers) in chunk.clone().zip(x.chunks_exact(ROW_GROUP)).zip(&mut integers) {
                         let size = GROUP.min(self.depth - group * GROUP);

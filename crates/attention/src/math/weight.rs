@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::math::quantized::quantize;
-use crate::simd::{Kernel, Level, Simd, narrow_bf16, narrow_f16, widen_f16};
+use crate::simd::{Kernel, Level, Simd, narrow_bf16, narrow_f16};
 pub use crate::sizes::GROUP;
 use crate::tensor::{Shape, Tensor, try_zeroed};
 
@@ -180,22 +180,13 @@ impl<'a> Weights<'a> {
             Self::Bf16(bits) => widen::<S, true>(simd, &bits[start..], output),
             Self::Q8(Quantized { values, scales }) => {
                 debug_assert!(first.is_multiple_of(GROUP));
-                let scales = &scales[row * columns.div_ceil(GROUP) + first / GROUP..];
-                let groups = values[start..][..output.len()].chunks(GROUP).zip(output.chunks_mut(GROUP));
-                for ((values, output), &scale) in groups.zip(scales) {
-                    let scale = widen_f16(scale);
-                    // A product with a scale is exact: both have few bits.
-                    if let (Some(values), Some(output)) =
-                        (values.first_chunk::<GROUP>(), output.first_chunk_mut::<GROUP>())
-                    {
-                        for at in (0..GROUP).step_by(S::LANES) {
-                            simd.store(&mut output[at..], simd.load_i8(&values[at..]) * scale);
-                        }
-                        continue;
-                    }
-                    for (output, &value) in output.iter_mut().zip(values) {
-                        *output = f32::from(value) * scale;
-                    }
+                let scales = &scales[row * columns.div_ceil(GROUP) + first / GROUP..][..output.len().div_ceil(GROUP)];
+                let values = &values[start..][..output.len()];
+                let few = S::LANES * GROUP;
+                for ((values, output), bits) in
+                    values.chunks(few).zip(output.chunks_mut(few)).zip(scales.chunks(S::LANES))
+                {
+                    widen_groups(simd, values, bits, output);
                 }
             }
         }
@@ -291,6 +282,25 @@ impl OwnedWeights {
             Self::F16(bits) => Weights::F16(bits),
             Self::Bf16(bits) => Weights::Bf16(bits),
             Self::Q8(values, scales) => Weights::Q8(Quantized { values, scales }),
+        }
+    }
+}
+
+/// Widens at most `LANES` groups of 8 bits.
+#[inline(always)]
+fn widen_groups<S: Simd>(simd: S, values: &[i8], bits: &[u16], output: &mut [f32]) {
+    let mut padded = [0; 16];
+    padded[..bits.len()].copy_from_slice(bits);
+    let mut scales = [0.0; 16];
+    simd.store(&mut scales, simd.load_f16(&padded));
+    for ((values, output), &scale) in values.chunks(GROUP).zip(output.chunks_mut(GROUP)).zip(&scales) {
+        // A product with a scale is exact: both have few bits.
+        if let (Some(values), Some(output)) = (values.first_chunk::<GROUP>(), output.first_chunk_mut::<GROUP>()) {
+            for at in (0..GROUP).step_by(S::LANES) {
+                simd.store(&mut output[at..], simd.load_i8(&values[at..]) * scale);
+            }
+        } else {
+            output.iter_mut().zip(values).for_each(|(output, &value)| *output = f32::from(value) * scale);
         }
     }
 }
