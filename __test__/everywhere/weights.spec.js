@@ -243,6 +243,18 @@ onBothBackends((kind, api) => {
     await file.close()
   })
 
+  test(`${kind}: tensors of a Blob can be read at the same time`, async (t) => {
+    const data = Float32Array.from({ length: 600_000 }, (_, index) => index)
+    const state = { a: { data, shape: [600, 1000] }, b: normal([5], 2) }
+    const file = await api.openSafetensors(new Blob([saveSafetensors(state).slice()]))
+    const parts = await Promise.all(Array.from({ length: 4 }, () => file.stateDict()))
+    for (const part of parts) {
+      t.deepEqual(part.b, state.b)
+      t.is(difference(/** @type {any} */ (part.a), state.a, { absolute: 0 }), undefined)
+    }
+    await file.close()
+  })
+
   test(`${kind}: invalid weights are errors that name them`, (t) => {
     const any = /** @type {any} */ (api)
     const [x, good] = [normal([2, 33], 1), convert(normal([4, 33], 2), 'q8_0')]

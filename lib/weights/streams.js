@@ -1,4 +1,4 @@
-// Reads streams of bytes: bodies of responses, and Blobs.
+// Reads streams of bytes, the bodies of responses.
 
 import { unreadable } from './faults.js'
 
