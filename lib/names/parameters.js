@@ -118,8 +118,8 @@ export class NamedParameters {
     if (item === undefined) {
       throw fault('FORMAT', this.#prefix + part, 'a parameter that these names have a place for', 'no such entry')
     }
-    const reason = isBias ? 'no such entry, though useBias is true' : 'no such entry'
-    throw fault('FORMAT', this.#prefix + item.name, `an entry of shape ${formatShape(this.#shapeOf(item))}`, reason)
+    const expected = `an entry of shape ${formatShape(this.#shapeOf(item))}${isBias ? ', as useBias is true' : ''}`
+    throw fault('FORMAT', this.#prefix + item.name, expected, 'no such entry')
   }
 
   /**

@@ -660,7 +660,7 @@ mod tests {
         let removed = owned.remove(1);
         let error = load_fault(&config, &owned, "");
         assert_eq!((error.code, error.argument.as_str()), (Code::Format, "in_proj_bias"));
-        assert_eq!(error.expected, "an entry of shape [12]");
+        assert_eq!(error.expected, "an entry of shape [12], as use_bias is true");
         owned.extend([removed.clone(), removed]);
         assert_eq!(load_fault(&config, &owned, "").actual, "two");
 

@@ -318,9 +318,9 @@ impl Parameters {
         let mut names = naming.iter();
         let missing = names.find(|&(_, first, last)| self.has(first, last) && self.rows(first, last).all(is_missing));
         let Some((name, first, last)) = missing else { return Ok(()) };
-        let expected = format_args!("an entry of shape {}", self.shape(first, last));
-        let reason = if first.is_bias() { "no such entry, though use_bias is true" } else { "no such entry" };
-        Err(fault(format_args!("{prefix}{name}"), expected, reason))
+        let reason = if first.is_bias() { ", as use_bias is true" } else { "" };
+        let expected = format_args!("an entry of shape {}{reason}", self.shape(first, last));
+        Err(fault(format_args!("{prefix}{name}"), expected, "no such entry"))
     }
 
     /// Returns the names of the parameters, without second names of the same.
