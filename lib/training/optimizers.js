@@ -9,7 +9,7 @@ import { membersOf } from './lists.js'
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
 /** @typedef {import('../runtime/operations.js').Operation} Operation */
-/** What an optimizer keeps of one parameter. @typedef {Record<string, Checked>} State */
+/** The state of one parameter. @typedef {Record<string, Checked>} State */
 /** A parameter with its gradient and its state. @typedef {{ key: string, parameter: Checked, gradient: Checked, state?: State }} Entry */
 /**
  * The rule of an optimizer: the parts of its states, and the new values of a parameter.

@@ -296,7 +296,8 @@ impl<'de> de::MapAccess<'de> for Members<'_, 'de> {
     }
 }
 
-/// The items of a list whose length the type or the visitor fixes. Missing items read as `null`, which no option accepts as an integer.
+/// The items of a list whose length the type or the visitor fixes. Missing items read as `null`, which no option
+/// accepts as an integer.
 struct Items<'a, 'de> {
     given: Given<'a, 'de>,
     items: &'a [Json<'de>],

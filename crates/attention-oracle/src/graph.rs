@@ -61,9 +61,9 @@ impl Edges {
         (0..self.len()).filter(move |&edge| self.target[edge] == node)
     }
 
-    /// Returns the graph without its self-loops, and with a new self-loop at the end for each number that a source and a
-    /// target have. The new loop's features are `fill_value`, or the mean of the node's other incoming edges; its weight
-    /// is that of the last self-loop removed, or `loop_weight`.
+    /// Returns the graph without its self-loops, and with a new self-loop at the end for each number that a source and
+    /// a target have. The new loop's features are `fill_value`, or the mean of the node's other incoming edges; its
+    /// weight is that of the last self-loop removed, or `loop_weight`.
     fn with_self_loops(&self, fill_value: Option<f32>, loop_weight: f64) -> Self {
         let mut edges = Self { sources: self.sources, nodes: self.nodes, ..Self::default() };
         for edge in (0..self.len()).filter(|&edge| self.source[edge] != self.target[edge]) {

@@ -1,5 +1,5 @@
-//! The share of the peak that the microkernel reaches with each shape of register tile, at every instruction set of this
-//! machine, on one thread: `cargo bench -- tiles`. The peak is that of independent multiply-adds in registers.
+//! The share of the peak that the microkernel reaches with each shape of register tile, at every instruction set of
+//! this machine, on one thread: `cargo bench -- tiles`. The peak is that of independent multiply-adds in registers.
 
 use std::hint::black_box;
 use std::time::Instant;

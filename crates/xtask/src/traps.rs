@@ -65,7 +65,8 @@ fn is_panic(name: &str) -> bool {
     PANICS.iter().any(|start| name.starts_with(start))
 }
 
-/// Returns a function's name without the hash of its crate: `core::fmt::write` for `core[0123456789abcdef]::fmt::write`.
+/// Returns a function's name without the hash of its crate: `core::fmt::write` for
+/// `core[0123456789abcdef]::fmt::write`.
 fn plain(name: &str) -> String {
     match (name.split_once('['), name.split_once("]::")) {
         (Some((library, _)), Some((_, path))) if library.chars().all(char::is_alphanumeric) => {

@@ -3,7 +3,7 @@
 import type { Projections } from './model.ts'
 import { HEAD_SIZE, MODEL_SIZE } from './settings.ts'
 
-/** What a query computes of one key. */
+/** The numbers that a query computes of one key. */
 export interface KeyStep {
   /** The product of the query and the key. */
   product: number

@@ -56,8 +56,8 @@ pub struct Arrays<'a> {
     pub cu_seqlens: Option<&'a [i32]>,
     /// The cumulative lengths of the sequences' keys; by default those of the rows.
     pub cu_seqlens_keys: Option<&'a [i32]>,
-    /// `[H or 1, L + S − 1]`: added at place j − i + L − 1 to the score of row i and key j, after the soft cap. For packed
-    /// sequences L and S are those of the longest.
+    /// `[H or 1, L + S − 1]`: added at place j − i + L − 1 to the score of row i and key j, after the soft cap. For
+    /// packed sequences L and S are those of the longest.
     pub relative_bias: Option<Tensor<'a>>,
     /// A logit of each head, `[H]`, that takes part in the softmax of its rows and has no value.
     pub sinks: Option<&'a [f32]>,

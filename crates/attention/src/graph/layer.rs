@@ -42,7 +42,8 @@ impl GraphLayer {
     /// use ruvector_attention::graph::layer::GraphLayer;
     /// use ruvector_attention::graph::options::GraphAttentionConfig;
     ///
-    /// let config = GraphAttentionConfig { in_features: 16.into(), out_features: 8, num_heads: 4, ..Default::default() };
+    /// let config =
+    ///     GraphAttentionConfig { in_features: 16.into(), out_features: 8, num_heads: 4, ..Default::default() };
     /// assert_eq!(GraphLayer::new(config)?.output_width(), 32);
     /// # Ok::<(), ruvector_attention::Error>(())
     /// ```
@@ -84,10 +85,10 @@ impl GraphLayer {
         &self.parameters
     }
 
-    /// Computes the output, `[N, outFeatures]`, or `[N, numHeads · outFeatures]` with concatenated heads, with a row for
-    /// each target. Attention layers also return the weights of their edges, `[K′, numHeads]`, in the order given. With
-    /// `addSelfLoops`, the given self-loops are left out, and one self-loop per node follows the other edges; between
-    /// two node sets, these are edges of nodes with the same number. Dropout acts in training only.
+    /// Computes the output, `[N, outFeatures]`, or `[N, numHeads · outFeatures]` with concatenated heads, with a row
+    /// for each target. Attention layers also return the weights of their edges, `[K′, numHeads]`, in the order given.
+    /// With `addSelfLoops`, the given self-loops are left out, and one self-loop per node follows the other edges;
+    /// between two node sets, these are edges of nodes with the same number. Dropout acts in training only.
     ///
     /// # Errors
     /// `SHAPE` where shapes or lengths do not fit, `OPTION` for what this layer does not take, `MEMORY`.

@@ -198,8 +198,8 @@ impl Graph {
         Ok(())
     }
 
-    /// The graph without the self-loops given, and with one as the last incoming edge of each node that is both a source
-    /// and a target, or in two sets has the number of one.
+    /// The graph without the self-loops given, and with one as the last incoming edge of each node that is both a
+    /// source and a target, or in two sets has the number of one.
     ///
     /// # Errors
     /// `MEMORY`.

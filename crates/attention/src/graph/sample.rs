@@ -42,8 +42,8 @@ pub struct Sample {
 /// a node in the order given. The draws depend on the seed, on `call` and on the arguments alone.
 ///
 /// # Errors
-/// `OPTION` for a graph with two node sets, for a fanout that is neither −1 nor at least 1, for a node that is not there
-/// or is given twice, and for a seed of 2⁵³ or more; `MEMORY`.
+/// `OPTION` for a graph with two node sets, for a fanout that is neither −1 nor at least 1, for a node that is not
+/// there or is given twice, and for a seed of 2⁵³ or more; `MEMORY`.
 pub fn sample_neighbors(
     graph: &Graph,
     nodes: &[i32],

@@ -144,7 +144,8 @@ impl Linear {
     /// Returns the same layer with the parameters that `entries` hold below a prefix.
     ///
     /// # Errors
-    /// `SHAPE` or `FORMAT` for entries that do not fit, `DOMAIN` for values that the layer's type cannot hold, `MEMORY`.
+    /// `SHAPE` or `FORMAT` for entries that do not fit, `DOMAIN` for values that the layer's type cannot hold,
+    /// `MEMORY`.
     pub fn loaded(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Self> {
         let table = (self.config.table(), self.config.weight_type);
         Ok(Self { config: self.config, parameters: load(table, &LINEAR, entries, options)? })
@@ -206,7 +207,8 @@ impl Embedding {
     /// Returns the same layer with the parameters that `entries` hold below a prefix.
     ///
     /// # Errors
-    /// `SHAPE` or `FORMAT` for entries that do not fit, `DOMAIN` for values that the layer's type cannot hold, `MEMORY`.
+    /// `SHAPE` or `FORMAT` for entries that do not fit, `DOMAIN` for values that the layer's type cannot hold,
+    /// `MEMORY`.
     pub fn loaded(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Self> {
         let table = (self.config.table(), self.config.weight_type);
         Ok(Self { config: self.config, parameters: load(table, &TABLE, entries, options)? })

@@ -1,6 +1,6 @@
 //! The parameters of a layer: a table with the shape and initialization of each, and their elements, which for
-//! projections may have another type than 32-bit floats. Names in checkpoints are data, and so are the parameters that a
-//! name covers.
+//! projections may have another type than 32-bit floats. Names in checkpoints are data, and so are the parameters that
+//! a name covers.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -259,7 +259,8 @@ impl LinearAttention {
     /// use ruvector_attention::linear::{FeatureMap, LinearAttention, LinearConfig};
     ///
     /// let feature_map = FeatureMap::FavorPlus;
-    /// let attention = LinearAttention::new(LinearConfig { model_dim: 64, feature_map: Some(feature_map), ..LinearConfig::default() })?;
+    /// let config = LinearConfig { model_dim: 64, feature_map: Some(feature_map), ..LinearConfig::default() };
+    /// let attention = LinearAttention::new(config)?;
     /// assert_eq!(attention.config().feature_dim, Some(320)); // the 5 blocks of 64 that hold 64 · ln 64
     /// # Ok::<(), ruvector_attention::Error>(())
     /// ```
@@ -318,8 +319,8 @@ impl LinearAttention {
     /// 27.
     ///
     /// # Errors
-    /// `SHAPE` where shapes or lengths do not fit, `OPTION` where a length is out of range or a tensor or option does not
-    /// belong to the rule, `MEMORY`.
+    /// `SHAPE` where shapes or lengths do not fit, `OPTION` where a length is out of range or a tensor or option does
+    /// not belong to the rule, `MEMORY`.
     pub fn forward(
         &self,
         context: Context<'_>,

@@ -73,8 +73,8 @@ impl Stream {
     /// sets the number of heads. A state among the tensors replaces that of the stream.
     ///
     /// # Errors
-    /// `SHAPE` where shapes do not fit, `OPTION` where a tensor or option does not belong to the rule, `MEMORY`; nothing
-    /// is changed then.
+    /// `SHAPE` where shapes do not fit, `OPTION` where a tensor or option does not belong to the rule, `MEMORY`;
+    /// nothing is changed then.
     pub fn step(
         &self,
         attention: &LinearAttention,

@@ -22,8 +22,8 @@ pub enum Pooled<'a> {
 /// `torch.nn.functional.normalize`. No rows give zeros; rows beyond a length are never read.
 ///
 /// # Errors
-/// `SHAPE` if x has not 3 dimensions, or 2 if packed, or lengths or `output` another length; `OPTION` for a length beyond
-/// L, or offsets that fall or do not end at T.
+/// `SHAPE` if x has not 3 dimensions, or 2 if packed, or lengths or `output` another length; `OPTION` for a length
+/// beyond L, or offsets that fall or do not end at T.
 pub fn mean_pool(
     context: Context<'_>,
     x: Tensor<'_>,

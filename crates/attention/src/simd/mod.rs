@@ -4,9 +4,9 @@
 //! A [`Level`] holds the token of its instruction set, so safe code cannot name a level that the machine lacks. Kernels
 //! are written once, as a [`Kernel`] generic over the token, and compiled once for every level.
 //!
-//! An instruction is compiled as such only where it is inlined into the function that [`Level::run`] enters; anywhere else
-//! it is a call. So kernels are `inline(always)`, and they loop in place of closures over vectors: whether a closure, or
-//! `std::array::from_fn`, is inlined depends on the caller's build profile.
+//! An instruction is compiled as such only where it is inlined into the function that [`Level::run`] enters; anywhere
+//! else it is a call. So kernels are `inline(always)`, and they loop in place of closures over vectors: whether a
+//! closure, or `std::array::from_fn`, is inlined depends on the caller's build profile.
 
 mod bits;
 // We never ship WebAssembly without SIMD, and with SIMD the portable level would only double the module size.

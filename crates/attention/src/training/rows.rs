@@ -241,8 +241,8 @@ impl Default for DropoutOptions {
     }
 }
 
-/// Applies the dropout of a layer's rows, `[…, C]`. Applied to a gradient, this is also its backward pass, as the factors
-/// depend on seed, stream and position alone.
+/// Applies the dropout of a layer's rows, `[…, C]`. Applied to a gradient, this is also its backward pass, as the
+/// factors depend on seed, stream and position alone.
 ///
 /// # Errors
 /// `OPTION` if an option is out of range, `SHAPE` if offsets do not fit, or the output has another length.

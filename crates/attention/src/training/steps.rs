@@ -51,7 +51,8 @@ fn non_negative(name: &str, value: f64) -> Result<()> {
     ranges::number(name, value, (0.0..f64::INFINITY).contains(&value), "a finite number of at least 0")
 }
 
-/// Takes a step of `torch.optim.AdamW` in place: of the parameter, the mean of its gradients, and that of their squares.
+/// Takes a step of `torch.optim.AdamW` in place: of the parameter, the mean of its gradients, and that of their
+/// squares.
 ///
 /// # Errors
 /// `OPTION` if an option is out of range, `SHAPE` if lengths differ; nothing is changed then.

@@ -1,5 +1,5 @@
-//! The gradients of scaled dot-product attention, by recomputation of the weights from each row's log-sum-exp (Dao 2023,
-//! "FlashAttention-2").
+//! The gradients of scaled dot-product attention, by recomputation of the weights from each row's log-sum-exp (Dao
+//! 2023, "FlashAttention-2").
 //!
 //! With the weights P, the factors M of dropout, and the gradient O' of the output O:
 //! V' = (P ∘ M)ᵀ O', and for the biased scores S' = P ∘ (M ∘ (O' Vᵀ) − Δ), where Δ is the sum of O' ∘ O over each row.

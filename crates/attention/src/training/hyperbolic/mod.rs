@@ -149,8 +149,8 @@ impl Frame {
         slope
     }
 
-    /// Returns the gradient of a point from that of its tangent vector at the origin, by geoopt's formula for points with
-    /// free coordinates: `v = arcosh X₀ · X/|X| / s`.
+    /// Returns the gradient of a point from that of its tangent vector at the origin, by geoopt's formula for points
+    /// with free coordinates: `v = arcosh X₀ · X/|X| / s`.
     fn of_output_for_free_points(self, point: &[f64], gradient: &[f32]) -> Vec<f64> {
         let space = &point[1..];
         let length = dot(space, space).sqrt();
@@ -179,8 +179,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Returns the distance in the unit hyperboloid, and the factor with which the other point, its first coordinate kept and
-/// all others negated, is the gradient of either point; 0 for equal points.
+/// Returns the distance in the unit hyperboloid, and the factor with which the other point, its first coordinate kept
+/// and all others negated, is the gradient of either point; 0 for equal points.
 fn distance(a: &[f64], b: &[f64]) -> (f64, f64) {
     // −⟨X, Y⟩ = 1 + 2u, where u is the squared distance in the ball divided by the gaps, without cancellation.
     let (height, other) = (1.0 + a[0], 1.0 + b[0]);

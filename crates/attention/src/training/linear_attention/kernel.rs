@@ -1,7 +1,7 @@
 //! The gradients of the rule 'kernel'.
 //!
-//! With the weights `φ(q_i)·φ(k_j)` and their sum Z, the gradient of a row's sums and of Z is `g_i = (o'_i, −o'_i·o_i) /
-//! Z_i`, for values with a 1 behind them. Then `φ(q_i)' = S_i g_i` for the sums S of keys that the row sees, and
+//! With the weights `φ(q_i)·φ(k_j)` and their sum Z, the gradient of a row's sums and of Z is `g_i = (o'_i, −o'_i·o_i)
+//! / Z_i`, for values with a 1 behind them. Then `φ(q_i)' = S_i g_i` for the sums S of keys that the row sees, and
 //! `φ(k_j)' = R_j v_j` and `v_j' = R_jᵀ φ(k_j)` for the sums `R = Σ φ(q_i) ⊗ g_i` of rows that see the key.
 
 use std::ops::Range;
