@@ -37,6 +37,7 @@ export function createServer({ model, running, waiting, timeout }) {
   const queue = new Queue({ running, waiting })
   const delay = monitorEventLoopDelay({ resolution: 1 })
   delay.enable()
+  closeAfterAnswers(app)
 
   app.post('/rerank', { schema }, async (request, reply) => {
     const { query, documents, topK } = /** @type {Question} */ (request.body)
@@ -66,4 +67,24 @@ export function createServer({ model, running, waiting, timeout }) {
   })
   app.addHook('onClose', async () => delay.disable())
   return app
+}
+
+/**
+ * Ends the connections of a server that closes as soon as it has answered. To Node a connection without a first request
+ * is not idle, and would last until its timeout of a minute.
+ *
+ * @param {import('fastify').FastifyInstance} app
+ */
+function closeAfterAnswers(app) {
+  let unanswered = 0
+  /** @type {NodeJS.Timeout} */
+  let timer
+  app.addHook('onRequest', async (_, reply) => {
+    unanswered++
+    reply.raw.once('close', () => unanswered--)
+  })
+  app.addHook('preClose', async () => {
+    timer = setInterval(() => unanswered === 0 && app.server.closeAllConnections(), 50)
+  })
+  app.addHook('onClose', async () => clearInterval(timer))
 }
