@@ -395,12 +395,34 @@ onBothTrainingBackends((kind, training) => {
     })
   }
 
+  test(`${kind}: a gradient that a getter detaches is an error`, (t) => {
+    const x = normal([2, 3], 1)
+    const pass = training.vjp(training.relu, x)
+    const data = new Float32Array(6)
+    const gradient = {
+      data,
+      get shape() {
+        if (data.length > 0) structuredClone(data.buffer, { transfer: [data.buffer] })
+        return [2, 3]
+      }
+    }
+    const { code, argument } = faultOf(t, () => pass.backward(/** @type {Any} */ (gradient)))
+    t.deepEqual([code, argument], ['SHAPE', 'gradient'])
+    pass.dispose()
+  })
+
   test(`${kind}: adapters have PEFT's names in every family, and refuse what does not fit`, (t) => {
     const layer = new TransformerEncoderLayer({ modelDim: 16, numHeads: 4, feedForwardDim: 12 })
     const refused = (/** @type {Any} */ options) => faultOf(t, () => training.addLora(layer, options)).argument
     t.deepEqual(
-      [{ rank: 0 }, { rank: 1, alpha: 0 }, { rank: 1, targets: ['gate'] }, { rank: 1, targets: ['q'] }].map(refused),
-      ['rank', 'alpha', 'targets', 'targets[0]']
+      [
+        { rank: 0 },
+        { rank: 1, alpha: 0 },
+        { rank: 1, targets: ['gate'] },
+        { rank: 1, targets: ['q'] },
+        { rank: 1, seed: Symbol('1') }
+      ].map(refused),
+      ['rank', 'alpha', 'targets', 'targets[0]', 'seed']
     )
     training.addLora(layer, { rank: 2 })
     const bert = layer.stateDict({ names: /** @type {Any} */ ('bert') })

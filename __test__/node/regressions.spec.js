@@ -288,6 +288,14 @@ onBothBackends((kind, given) => {
     })
   }
 
+  test(`${kind}: members of the caller's arrays are never called`, (t) => {
+    const odd = { subarray: 1, slice: 1, constructor: null }
+    const oddly = (/** @type {Any} */ { data, shape }) => ({ data: Object.assign(data.slice(), odd), shape })
+    const [x, ids] = [normal([3, 2], 1), [2, 0]]
+    t.deepEqual(attention.concat([oddly(x), oddly(x)]), attention.concat([x, x]))
+    t.deepEqual(attention.embedding(oddly(x), ids), attention.embedding(x, ids))
+  })
+
   test(`${kind}: an empty out that is transferred in the meantime does no harm`, async (t) => {
     const out = new Float32Array(0)
     const layer = new SelfAttention({ numHeads: 1, headDim: 4 })

@@ -62,12 +62,32 @@ function asPlain(array, type) {
   ) {
     return array
   }
-  const count = lengthOf(array)
-  // A detached array has no buffer to view.
-  const plain = count === 0 ? new Type(0) : new Type(buffer.call(array), byteOffset.call(array), count)
+  const plain = withoutMembers(array, Type)
   callerArrays.set(plain, array)
   return plain
 }
+
+/**
+ * An array over the same memory, empty if it is detached, whose methods are those of its class: a checked array may
+ * still have members of its own, such as `slice`.
+ *
+ * @template {ArrayBufferView} T
+ * @param {T} array
+ * @returns {T}
+ */
+export function withoutMembers(array, Type = TYPES[/** @type {string} */ (arrayType(array))]) {
+  const count = lengthOf(array)
+  return count === 0 ? new Type(0) : new Type(buffer.call(array), byteOffset.call(array), count)
+}
+
+/**
+ * A copy of a checked array.
+ *
+ * @template {TensorData | undefined} T
+ * @param {T} array
+ * @returns {T}
+ */
+export const copyOf = (array) => /** @type {T} */ (array && withoutMembers(array).slice())
 
 /** Maps the plain arrays to the caller's arrays that they replace. @type {WeakMap<object, any>} */
 const callerArrays = new WeakMap()

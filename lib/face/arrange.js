@@ -2,7 +2,15 @@
 
 import { describe, fault, isArray } from '../checks/errors.js'
 import { pickOptions, refuseMore } from '../checks/options.js'
-import { allocateTensor, checkAttached, checkTensor, elements, formatShape, isLength } from '../checks/tensor.js'
+import {
+  allocateTensor,
+  checkAttached,
+  checkTensor,
+  elements,
+  formatShape,
+  isLength,
+  withoutMembers
+} from '../checks/tensor.js'
 
 /** Upper limit for the tensors that one call joins. */
 const MAX_PARTS = 1 << 20
@@ -102,9 +110,10 @@ export function concat(parts, axis, ...more) {
   const result = allocateTensor('output', shape)
   const runs = elements(first.slice(0, along))
   const lengths = tensors.map((tensor) => elements(tensor.shape.slice(along)))
+  const arrays = tensors.map(({ data }) => withoutMembers(data))
   let to = 0
   for (let run = 0; run < runs && to < result.data.length; run++) {
-    tensors.forEach(({ data }, index) => {
+    arrays.forEach((data, index) => {
       result.data.set(data.subarray(run * lengths[index], (run + 1) * lengths[index]), to)
       to += lengths[index]
     })

@@ -5,13 +5,13 @@ import { encodeConfig, refuseMore, splitOptions } from '../checks/options.js'
 import {
   allocateArray,
   arrayType,
-  attached,
   checkAttached,
   checkIntegers,
   checkTensor,
   checkWeight,
   formatShape,
-  GROUP
+  GROUP,
+  withoutMembers
 } from '../checks/tensor.js'
 import { Resident } from '../runtime/resident.js'
 import { widen } from '../numbers/convert.js'
@@ -41,8 +41,8 @@ export function embedding(table, ids, ...more) {
       throw fault('OPTION', `ids[${place}]`, `an integer from 0 to ${count - 1}`, `${row}`)
     }
   })
-  const data = gatherRows(attached(weight.data), rows, width)
-  const scales = weight.scales && gatherRows(attached(weight.scales), rows, Math.ceil(width / GROUP))
+  const data = gatherRows(weight.data, rows, width)
+  const scales = weight.scales && gatherRows(weight.scales, rows, Math.ceil(width / GROUP))
   return { data: widen({ ...weight, data, scales, shape: [rows.length, width] }), shape: [...dims, width] }
 }
 
@@ -56,10 +56,11 @@ export function embedding(table, ids, ...more) {
  * @returns {T}
  */
 function gatherRows(data, rows, width) {
+  const values = withoutMembers(data)
   const gathered = /** @type {T} */ (
     allocateArray('output', /** @type {string} */ (arrayType(data)), rows.length * width)
   )
-  rows.forEach((row, place) => gathered.set(data.subarray(row * width, (row + 1) * width), place * width))
+  rows.forEach((row, place) => gathered.set(values.subarray(row * width, (row + 1) * width), place * width))
   return gathered
 }
 

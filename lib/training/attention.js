@@ -1,7 +1,7 @@
 // Scaled dot-product attention on the tape, and the options of attention that have no gradient.
 
 import { fault } from '../checks/errors.js'
-import { arrayType } from '../checks/tensor.js'
+import { arrayType, copyOf } from '../checks/tensor.js'
 
 /** @typedef {import('./recorder.js').Recorder} Recorder */
 /** @typedef {import('./scope.js').Inputs} Inputs */
@@ -39,16 +39,16 @@ export function arraysOf(inputs, { mask, relativeBias, sinks, queryOffset, kvLen
     mask: isFloat ? inputs.tensor('mask', mask) : mask && copied(mask),
     relativeBias: inputs.optional('relativeBias', relativeBias),
     sinks: inputs.optional('sinks', sinks),
-    queryOffset: queryOffset?.slice(),
-    kvLengths: kvLengths?.slice(),
-    cuSeqlens: cuSeqlens?.slice(),
-    cuSeqlensKeys: cuSeqlensKeys?.slice()
+    queryOffset: copyOf(queryOffset),
+    kvLengths: copyOf(kvLengths),
+    cuSeqlens: copyOf(cuSeqlens),
+    cuSeqlensKeys: copyOf(cuSeqlensKeys)
   }
 }
 
 /**
- * @template {{ data: { slice: () => any }, shape: number[] }} T
+ * @template {{ data: any, shape: number[] }} T
  * @param {T} tensor
  * @returns {T}
  */
-export const copied = ({ data, shape, ...rest }) => /** @type {any} */ ({ ...rest, data: data.slice(), shape })
+export const copied = ({ data, shape, ...rest }) => /** @type {any} */ ({ ...rest, data: copyOf(data), shape })

@@ -3,7 +3,7 @@
 import { edgeSoftmaxOf, propagateOf } from './graphs.js'
 import { arraysOf, copied, scalarsOf } from './attention.js'
 import { pickOptions, readOptions, refuseMore, splitOptions } from '../checks/options.js'
-import { checkArray, checkIntegers, checkTensor } from '../checks/tensor.js'
+import { checkArray, checkIntegers, checkTensor, copyOf } from '../checks/tensor.js'
 import { readRotaryCall } from '../face/rotary.js'
 import { fault, isArray } from '../checks/errors.js'
 import { membersOf } from './lists.js'
@@ -75,7 +75,7 @@ function meanPool(recorder, inputs, [x, options]) {
   const [lengths, cuSeqlens] = ['lengths', 'cuSeqlens'].map((name) =>
     values[name] === undefined ? undefined : /** @type {Int32Array} */ (checkArray(name, values[name], 'Int32Array'))
   )
-  return recorder.meanPool(input, { lengths: lengths?.slice(), cuSeqlens: cuSeqlens?.slice() }, json)
+  return recorder.meanPool(input, { lengths: copyOf(lengths), cuSeqlens: copyOf(cuSeqlens) }, json)
 }
 
 /** @type {Trace} */

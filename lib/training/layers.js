@@ -5,7 +5,7 @@ import { GRAPH_LAYERS } from './graphs.js'
 import { crossBlock, decoderBlock, encoderBlock, latentAttention, multiHead } from './blocks.js'
 import { describe, fault } from '../checks/errors.js'
 import { readOptions, refuseMore } from '../checks/options.js'
-import { checkIntegers } from '../checks/tensor.js'
+import { checkIntegers, copyOf } from '../checks/tensor.js'
 import { throwIfAborted } from '../runtime/async/watch.js'
 import { lengthOf, rotaries } from '../face/layers.js'
 
@@ -55,7 +55,7 @@ function readCall(inputs, { layer, resident, watch }, tensors, options, without 
   const rotary = rotaries.get(layer)
   const frequencies = rotary?.frequencies(() => lengthOf(/** @type {any} */ (tensors), given))
   const positions = given.positions && copied(given.positions)
-  const contextLengths = given.contextLengths?.slice()
+  const contextLengths = copyOf(given.contextLengths)
   return { scalars, arrays, positions, frequencies, contextLengths, isTraining: resident.training }
 }
 

@@ -118,6 +118,9 @@ function readOptions(options) {
   if (typeof alpha !== 'number' || !(alpha > 0 && alpha < Infinity)) {
     throw fault('OPTION', 'alpha', 'a positive finite number', describe(alpha))
   }
+  if (!Number.isSafeInteger(seed) || Number(seed) < 0) {
+    throw fault('OPTION', 'seed', 'an integer from 0 to 2^53 - 1', describe(seed))
+  }
   if (!isArray(targets) || targets.length === 0) throw fault('OPTION', 'targets', 'a list of names', describe(targets))
   const names = membersOf('targets', targets)
   names.forEach((target, at) => {

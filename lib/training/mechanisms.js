@@ -3,7 +3,7 @@
 import { arraysOf, copied, scalarsOf } from './attention.js'
 import { fault } from '../checks/errors.js'
 import { readOptions, refuseMore, splitOptions, withDefaults } from '../checks/options.js'
-import { checkArray, formatShape } from '../checks/tensor.js'
+import { checkArray, copyOf, formatShape } from '../checks/tensor.js'
 import { settings } from '../face/heads.js'
 
 /** @typedef {import('./recorder.js').Recorder} Recorder */
@@ -46,7 +46,7 @@ export function linearAttention(recorder, inputs, resident, args) {
   const options = JSON.stringify(scalarsOf(/** @type {any} */ ({ json, out: values.out })))
   const { kvLengths } = values
   const lengths = kvLengths === undefined ? undefined : checkArray('kvLengths', kvLengths, 'Int32Array')
-  const copy = /** @type {Int32Array | undefined} */ (lengths)?.slice()
+  const copy = copyOf(/** @type {Int32Array | undefined} */ (lengths))
   const optional = gates.map((name) => inputs.optional(name, values[name]))
   /** @param {ReturnType<Recorder['call']>} call */
   const complete = (call) => {
@@ -73,7 +73,7 @@ export function hyperbolicAttention(recorder, inputs, resident, args) {
   const json = JSON.stringify(scalarsOf(given))
   // A float mask is a constant here.
   const mask = given.mask && copied(given.mask)
-  const [queryOffset, kvLengths] = [given.queryOffset?.slice(), given.kvLengths?.slice()]
+  const [queryOffset, kvLengths] = [copyOf(given.queryOffset), copyOf(given.kvLengths)]
   /** @param {ReturnType<Recorder['call']>} call */
   const complete = (call) => {
     for (const tensor of tensors) call.input(tensor)

@@ -1,7 +1,7 @@
 // `vjp`: computes an output, and keeps what the gradients of the inputs and parameters are computed from.
 
 import { AttentionError, describe, fault, isArray, isFunction, isObject } from '../checks/errors.js'
-import { checkTensor, formatShape } from '../checks/tensor.js'
+import { checkAttached, checkTensor, copyOf, formatShape } from '../checks/tensor.js'
 import { pickOptions } from '../checks/options.js'
 import { Callable, residents } from '../face/callable.js'
 import { Layer, disposeSymbol, recorded, residentOf } from '../face/layers.js'
@@ -262,9 +262,10 @@ class Vjp {
     }
     // A getter of the gradient may have used this pass.
     const { tape } = this.#open()
+    checkAttached('gradient', { data, shape })
     this.#recorder = undefined
     const steps = tape.length
-    return { steps, pass: tape.backward(this.#value, { data: data.slice(), shape }) }
+    return { steps, pass: tape.backward(this.#value, { data: copyOf(data), shape }) }
   }
 
   /**
