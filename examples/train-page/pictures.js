@@ -3,7 +3,7 @@
 /** @typedef {import('./network.js').Data} Data */
 /** @typedef {{ x: Float32Array, y: Float32Array }} Places */
 
-/** The most edges that are drawn; of more, every so many. */
+/** The maximum number of edges drawn; a larger graph shows evenly spaced ones. */
 const MOST_EDGES = 3000
 
 /** The value of a color of the page's style. @param {string} name */

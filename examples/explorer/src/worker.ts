@@ -157,6 +157,8 @@ function notesOf({ input, left, settings }: Computed, { isWhole, positions }: Mo
       (isWhole ? '[UNK] replaces unknown characters.' : '[UNK] replaces characters that only the whole model knows.'),
     left > 0 && `The text was cut off after the maximum length; ${left} tokens are omitted.`,
     isBeyond && !isWhole && `The model has ${positions} positions; longer texts start again at the first.`,
-    isBeyond && isWhole && `The model has ${positions} positions; earlier layers see so many tokens at a time.`
+    isBeyond &&
+      isWhole &&
+      `The model has ${positions} positions; earlier layers process at most that many tokens at a time.`
   ].filter((note): note is string => note !== false)
 }
