@@ -34,6 +34,14 @@ onBothTrainingBackends((kind, training) => {
   const x = normal([2, 6, 32], 1)
 
   for (const type of /** @type {const} */ (['f16', 'bf16', 'q8_0'])) {
+    test(`${kind}: the gradient through one projection of ${type} is that of its widened weights`, (t) => {
+      const layer = new training.Linear({ inFeatures: 40, outFeatures: 7, weightType: type, seed: 4 })
+      const twin = new training.Linear({ inFeatures: 40, outFeatures: 7 }).loadStateDict(layer.stateDict())
+      const [input, gradient] = [normal([5, 40], 1), normal([5, 7], 2)]
+      const [found, expected] = [layer, twin].map((each) => vjp(each, input).backward(gradient).inputs.x)
+      t.true(Number(distance(found, expected)) < 2e-6)
+    })
+
     for (const [name, make, targets] of layers) {
       const options = { rank: 3, alpha: 6, targets, seed: 2 }
 
