@@ -30,11 +30,24 @@ function targetGiven() {
 }
 
 /**
- * Builds both backends. For development, they keep symbols, and WebAssembly is one module without further optimization.
+ * Builds both backends side by side, since the optimizer of an addon runs on a single thread. For development, they keep
+ * symbols, and WebAssembly is one module without further optimization.
  */
 async function build(isForDevelopment = false) {
-  await step('build native', () => buildNative(undefined, isForDevelopment))
-  await step('build WebAssembly', () => buildWasm(isForDevelopment))
+  await sideBySide(
+    step('build native', () => buildNative(undefined, isForDevelopment)),
+    step('build WebAssembly', () => buildWasm(isForDevelopment))
+  )
+}
+
+/**
+ * Waits for all steps, also where one fails, so that none of them goes on behind the report of another.
+ *
+ * @param {readonly Promise<unknown>[]} steps
+ */
+async function sideBySide(...steps) {
+  await Promise.allSettled(steps)
+  await Promise.all(steps)
 }
 
 /** True for a development build: `npm run build -- --dev`. */
@@ -72,7 +85,10 @@ async function clippyForWasm() {
   }
 }
 
-async function lint() {
+/** Checks the Rust and the JavaScript side by side: either uses one thread for most of its time. */
+const lint = () => sideBySide(lintCrates(), lintScripts())
+
+async function lintCrates() {
   await step('rustfmt', () => run('cargo', ['fmt', '--all', '--check']))
   await step('clippy', clippyForNative)
   await step('clippy for WebAssembly', clippyForWasm)
@@ -81,9 +97,6 @@ async function lint() {
       env: { RUSTDOCFLAGS: '-D warnings' }
     })
   )
-  await lintScripts()
-  await step('tsc of the explorer', () => tsc('examples/explorer'))
-  await step('TypeDoc', buildDocs)
 }
 
 const tsc = (/** @type {string} */ project) =>
@@ -96,6 +109,8 @@ async function lintScripts() {
   await step('oxlint', () => runNpm('oxlint', '--deny-warnings'))
   await step('tsc', () => tsc('.'))
   await step('tsc with exactOptionalPropertyTypes', () => tsc('__test__/types'))
+  await step('tsc of the explorer', () => tsc('examples/explorer'))
+  await step('TypeDoc', buildDocs)
 }
 
 /** Builds the site of the guides and the reference; warnings and broken links are errors. */
@@ -187,11 +202,12 @@ const NUMERIC = ['__test__/everywhere/**', '__test__/node/**']
 async function avaAtLowerLevels() {
   const levelWith = (/** @type {Record<string, string>} */ env) =>
     query(process.execPath, ['--input-type=module', '-e', "console.log((await import('./index.js')).backend().simd)"], {
-      env: { RUVECTOR_ATTENTION_BACKEND: 'native', ...env }
+      env
     })
-  const best = levelWith({})
+  const best = levelWith({ RUVECTOR_ATTENTION_BACKEND: 'native' })
   for (const level of ['portable', 'sse2', 'avx2']) {
-    const env = { RUVECTOR_ATTENTION_SIMD: level }
+    // The instruction set is that of the addon alone.
+    const env = { RUVECTOR_ATTENTION_SIMD: level, RUVECTOR_ATTENTION_BACKEND: 'native' }
     // Skips instruction sets that the machine lacks.
     if (level === best || levelWith(env) !== level) continue
     await step(`tests of the package at the instruction set ${level}`, () => ava(NUMERIC, env))
@@ -258,9 +274,11 @@ async function test({ all = false } = {}) {
   await build()
   await step('setup of the tests', () => ready)
   await lint()
-  await step('tests of the kernels', () => cargoTest([...KERNELS, '--package', 'ruvector-attention-oracle']))
+  await sideBySide(
+    step('builds with faults', buildWithFaults),
+    step('tests of the kernels', () => cargoTest([...KERNELS, '--package', 'ruvector-attention-oracle']))
+  )
   await step('tests of the build tool', () => cargoTest(['--package', 'xtask', '--profile', 'xtask']))
-  await step('builds with faults', buildWithFaults)
   await step('tests of the package on both backends', () => ava())
   await avaAtLowerLevels()
   await step('tests in the browser', () => browser())
@@ -290,6 +308,7 @@ async function testAll() {
 
 /** Runs the checks and specs of the JavaScript, on existing builds. */
 async function testScripts() {
+  await installExplorer()
   await lintScripts()
   await step('builds with faults', buildWithFaults)
   await step('tests of the package on both backends', () => ava())

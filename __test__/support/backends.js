@@ -1,14 +1,19 @@
-// The backends that tests run on: both if addons can be loaded; only WebAssembly in browsers, or if the environment
-// forces it.
+// The backends that tests run on: both if addons can be loaded; WebAssembly in browsers; or the one that the environment
+// forces.
 import { loadBackend } from '@ruvector/attention'
 
 /** @typedef {import('@ruvector/attention').Attention} Attention */
 /** @typedef {import('@ruvector/attention').BackendKind} BackendKind */
 
 /** @type {readonly BackendKind[]} */
-const kinds =
-  'document' in globalThis || process.env.RUVECTOR_ATTENTION_BACKEND === 'wasm' ? ['wasm'] : ['native', 'wasm']
+export const kinds = 'document' in globalThis ? ['wasm'] : (forced() ?? ['native', 'wasm'])
 export const backends = await Promise.all(kinds.map(async (kind) => ({ kind, attention: await loadBackend(kind) })))
+
+/** @returns {BackendKind[] | undefined} */
+function forced() {
+  const kind = process.env.RUVECTOR_ATTENTION_BACKEND
+  return kind === 'native' || kind === 'wasm' ? [kind] : undefined
+}
 
 /**
  * Calls `register` once per backend, to register its tests.

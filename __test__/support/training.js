@@ -1,13 +1,11 @@
 // The API of training on the backends that tests run on, and checks of gradients.
 import { loadBackend } from '@ruvector/attention/training'
+import { kinds } from './backends.js'
 import { normal } from './tensors.js'
 
 /** @typedef {import('@ruvector/attention/training').Attention} Training */
 /** @typedef {import('@ruvector/attention/training').Tensor} Tensor */
 
-/** @type {readonly import('@ruvector/attention').BackendKind[]} */
-const kinds =
-  'document' in globalThis || process.env.RUVECTOR_ATTENTION_BACKEND === 'wasm' ? ['wasm'] : ['native', 'wasm']
 const backends = await Promise.all(kinds.map(async (kind) => ({ kind, training: await loadBackend(kind) })))
 
 /**
