@@ -1282,7 +1282,7 @@ export declare class KVCache implements Disposable {
    *
    * @throws {AttentionError} SHAPE, OPTION for an index that is not one of an entry, MEMORY, DISPOSED
    */
-  reorder(entries: Integers): this
+  reorder(entries: ArrayLike<number> | Integers): this
   /** A copy with separate memory, for another continuation. */
   clone(): KVCache
   /**

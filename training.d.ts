@@ -149,7 +149,7 @@ export function vjp(
   options?: OutputOnly<TransformerDecoderOptions> | null
 ): Vjp<{ x: Tensor; context: Tensor } & OptionGradients>
 export function vjp(target: Linear, x: Tensor): Vjp<{ x: Tensor }>
-export function vjp(target: Embedding, ids: Integers | Tensor<Int32Array>): Vjp<{}>
+export function vjp(target: Embedding, ids: ArrayLike<number> | Integers | Tensor<Int32Array>): Vjp<{}>
 export function vjp<X extends NodeFeatures>(
   target: GraphConvolution | GraphSage | GraphAttention | GraphTransformer,
   graph: Graph,
@@ -209,7 +209,7 @@ export function vjp(
 export function vjp(
   target: typeof import('./index.js').embedding,
   table: Weight,
-  ids: Integers | Tensor<Int32Array>
+  ids: ArrayLike<number> | Integers | Tensor<Int32Array>
 ): Vjp<{ table?: Tensor }>
 export function vjp(
   target: typeof import('./index.js').concat,
@@ -263,7 +263,7 @@ export interface PairLoss {
  */
 export function crossEntropy(
   logits: Tensor,
-  targets: Integers,
+  targets: ArrayLike<number> | Integers,
   options?: {
     ignoreIndex?: number | null | undefined
     labelSmoothing?: number | null | undefined
@@ -298,7 +298,7 @@ export function meanSquaredError(x: Tensor, target: Tensor): Loss
  * console.log(value.toFixed(2)) // 0.40
  * ```
  */
-export function cosineLoss(a: Tensor, b: Tensor, target: Integers): PairLoss
+export function cosineLoss(a: Tensor, b: Tensor, target: ArrayLike<number> | Integers): PairLoss
 
 /**
  * Contrastive loss of pairs: row i of `a [N,D]` belongs to row i of `b [N,D]`, and all other rows of b are negatives. Mean

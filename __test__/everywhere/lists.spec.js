@@ -1,4 +1,4 @@
-// Integers and boolean masks in every accepted form: plain lists, arrays of 64-bit integers, booleans.
+// Integers and boolean masks in every accepted form: plain lists, array-like objects, arrays of 64-bit integers, booleans.
 import test from 'ava'
 import { onBothBackends } from '../support/backends.js'
 import { bits, faultOf, normal } from '../support/tensors.js'
@@ -8,7 +8,8 @@ const integers = [
   (list) => list,
   (list) => list.map(BigInt),
   (list) => BigInt64Array.from(list.map(BigInt)),
-  (list) => Int16Array.from(list)
+  (list) => Int16Array.from(list),
+  (list) => ({ length: list.length, ...list })
 ]
 
 /** Forms of the flags of a mask. @type {((list: number[]) => any)[]} */

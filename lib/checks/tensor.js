@@ -416,8 +416,7 @@ const INTEGERS = new Set([
  */
 function integersIn(list) {
   const type = arrayType(list)
-  if (type === undefined) return isArray(list) ? listLengthOf(list) : undefined
-  return INTEGERS.has(type) ? lengthOf(list) : undefined
+  return type === undefined || INTEGERS.has(type) ? listLengthOf(list) : undefined
 }
 
 /**
@@ -447,7 +446,7 @@ function bytesOf(argument, list) {
  * @param {any} list
  * @param {number} [length]  of the list
  */
-function integersOf(argument, list, length = integersIn(list)) {
+export function integersOf(argument, list, length = integersIn(list)) {
   if (length === undefined) throw fault('DTYPE', argument, 'an Int32Array or a list of integers', describe(list))
   const integers = allocateIndices(argument, length)
   for (let index = 0; index < length; index++) {
@@ -491,11 +490,8 @@ export function checkArray(argument, array, type) {
 export function checkIntegers(argument, value) {
   const isTensor = isObject(value) && !isArray(value) && arrayType(value) === undefined && 'shape' in value
   if (!isTensor) {
-    const isList = arrayType(value) === undefined && !isArray(value)
-    const length = isList ? listLengthOf(value) : undefined
     /** @type {Int32Array} */
-    const given = length === undefined ? checkArray(argument, value, 'Int32Array') : integersOf(argument, value, length)
-    const data = attached(given)
+    const data = attached(checkArray(argument, value, 'Int32Array'))
     return { data, shape: [lengthOf(data)] }
   }
   const { data, shape } = read(argument, value, ['Int32Array'], 'Int32Array or a list of integers')

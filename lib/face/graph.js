@@ -14,6 +14,7 @@ import {
   checkShape,
   checkTensor,
   formatShape,
+  integersOf,
   lengthOf,
   listLengthOf
 } from '../checks/tensor.js'
@@ -39,17 +40,7 @@ function copyNodes(name, nodes) {
     copy.set(checked)
     return copy
   }
-  const length = listLengthOf(nodes)
-  if (length === undefined) throw fault('DTYPE', name, 'an Int32Array or a list of integers', describe(nodes))
-  const copy = allocateIndices(name, length)
-  for (let index = 0; index < copy.length; index++) {
-    const given = nodes[index]
-    const node = typeof given === 'bigint' ? Number(given) : given
-    if (typeof node !== 'number') throw fault('DTYPE', `${name}[${index}]`, 'a number', describe(node))
-    copy[index] = node
-    if (copy[index] !== node) throw fault('OPTION', `${name}[${index}]`, 'a 32-bit integer', `${node}`)
-  }
-  return copy
+  return integersOf(name, nodes, listLengthOf(nodes))
 }
 
 /**
