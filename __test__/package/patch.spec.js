@@ -4,8 +4,10 @@ import { setFlagsFromString } from 'node:v8'
 import test from 'ava'
 import { createEntry } from '../../lib/entries/entry.js'
 import { createApi } from '../../lib/face/api.js'
+import * as core from '../../packages/wasm/attention.core.inline.js'
 import * as inlined from '../../packages/wasm/attention.inline.js'
-import { openInlined } from '../../lib/loaders/inlined.js'
+import * as training from '../../packages/wasm/attention.training.inline.js'
+import { openInlined, readInlined } from '../../lib/loaders/inlined.js'
 import { applyPatch } from '../../lib/loaders/patch.js'
 import { openSource, variants } from '../../lib/loaders/wasm.js'
 import { webLoader } from '../../lib/loaders/web.js'
@@ -43,6 +45,20 @@ function interrupted() {
 
 test('this engine supports relaxed SIMD, as these tests require', (t) => {
   t.deepEqual(variants(), ['relaxed', 'simd'])
+})
+
+test('the modules in the JavaScript have the same bytes as those of the files', async (t) => {
+  for (const [name, given] of Object.entries({
+    attention: inlined,
+    'attention.core': core,
+    'attention.training': training
+  })) {
+    const [wasm, patch] = ['simd.wasm', 'relaxed.patch'].map(
+      (extension) => new Uint8Array(read(`${name}.${extension}`))
+    )
+    t.is(Buffer.compare(await readInlined(given, 'simd'), wasm), 0, name)
+    t.is(Buffer.compare(await readInlined(given, 'relaxed'), applyPatch(wasm, patch)), 0, `${name}, relaxed`)
+  }
 })
 
 test('the module in the JavaScript is patched to the same bytes as the module of the file', async (t) => {

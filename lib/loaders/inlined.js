@@ -1,7 +1,9 @@
-// A WebAssembly module and its patch contained in the package's JavaScript, deflated and encoded as base64.
+// A WebAssembly module and its patch contained in the package's JavaScript: separated into streams, deflated, and
+// encoded as base64.
 
 import { compiling, inflating } from './engine.js'
 import { applyPatch } from './patch.js'
+import { joinStreams } from './streams.js'
 import { only, openWasm, variants } from './wasm.js'
 
 /** @param {string} text  in base64 */
@@ -28,14 +30,24 @@ async function inflate(text) {
 /** @typedef {{ simd: string, patch: string }} Inlined */
 
 /**
+ * Returns the bytes of one variant.
+ *
+ * @param {Inlined} inlined
+ * @param {import('./wasm.js').Variant} variant
+ */
+export async function readInlined({ simd, patch }, variant) {
+  const [streams, change] = await Promise.all([inflate(simd), variant === 'relaxed' ? inflate(patch) : undefined])
+  const module = joinStreams(streams)
+  return change ? applyPatch(module, change) : module
+}
+
+/**
  * Compiles the fastest variant that this engine supports.
  *
  * @param {Inlined} inlined
  */
-export async function compileInlined({ simd, patch }) {
-  const isRelaxed = variants()[0] === 'relaxed'
-  const [module, change] = await Promise.all([inflate(simd), isRelaxed ? inflate(patch) : undefined])
-  const bytes = change ? applyPatch(module, change) : module
+export async function compileInlined(inlined) {
+  const bytes = await readInlined(inlined, variants()[0])
   return compiling(() => WebAssembly.compile(bytes))
 }
 

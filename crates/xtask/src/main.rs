@@ -6,6 +6,7 @@ mod module;
 mod patch;
 mod profiles;
 mod rooms;
+mod streams;
 mod traps;
 mod wasm;
 
