@@ -43,8 +43,12 @@ export class Address {
     if (hash !== location.hash) history.replaceState(null, '', hash || location.pathname + location.search)
   }
 
-  /** Applies the address to the form; values that the form does not have are ignored. Returns the selected words. */
+  /**
+   * Applies the address to the form: settings that it lacks are the initial ones, and values that the form does not
+   * have are ignored. Returns the selected words.
+   */
   read(): Picked {
+    this.#form.reset()
     const wanted = new URLSearchParams(location.hash.slice(1))
     for (const name of new Set(wanted.keys())) {
       if (LEFT_OUT.includes(name)) continue

@@ -14,8 +14,8 @@ import { bytes, count, duration, percent } from './words.ts'
 /** Number of cells per row of a panel for long texts. */
 const CELLS = 64
 /** Time for repeating a short run, in milliseconds, and the maximum number of repetitions. */
-const BUDGET = 120
-const MAX_TIMES = 15
+const BUDGET = 60
+const MAX_TIMES = 7
 /** Browser clocks are coarse, so shorter runs are repeated several times per measurement. */
 const SHORTEST = 4
 

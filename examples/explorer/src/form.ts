@@ -61,10 +61,9 @@ export class Form {
   }
 
   #fill() {
-    const options = sentences.map((sentence, index) => new Option(sentence, String(index)))
+    const options = sentences.map((sentence, index) => new Option(sentence, String(index), index === 0))
     this.#select('sample').append(new Option('your own', ''), ...options)
-    this.#select('sample').value = '0'
-    this.#text.value = sentences[0]
+    this.#text.defaultValue = sentences[0]
     const layers = Array.from({ length: LAYERS }, (_, layer) => new Option(String(layer), String(layer)))
     this.#select('layer').append(...layers)
     this.setLayers(1)

@@ -149,9 +149,12 @@ function hear(message: FromWorker) {
   }
 }
 
+const isTyped = (target: EventTarget | null) =>
+  target instanceof HTMLTextAreaElement || (target instanceof HTMLInputElement && target.type === 'number')
 for (const area of [form.element, byId('sentence-card')]) {
-  area.addEventListener('input', askSoon)
-  area.addEventListener('change', askSoon)
+  area.addEventListener('input', ({ target }) => isTyped(target) && askSoon())
+  // A choice is complete at once; a typed value, when its field is left.
+  area.addEventListener('change', ({ target }) => (!isTyped(target) || waiting !== undefined) && ask())
 }
 cancel.addEventListener('click', () => {
   clearTimeout(waiting)
