@@ -31,12 +31,26 @@ after(() => browser?.close())
 /** @param {string} title @param {(page: Page, t: import('node:test').TestContext) => Promise<void>} body */
 const onPage = (title, body) =>
   test(title, async (t) => {
-    // Without the settings of the previous test, which are in the address.
-    await shared.page.goto(browser.address)
-    await settled(shared.page)
+    await backToStart(shared.page)
     await body(shared.page, t)
     assert.deepEqual(shared.faults, [])
   })
+
+/**
+ * Goes back to the initial settings, which an address without any has, as a reader does, without a new page.
+ *
+ * @param {Page} page
+ */
+async function backToStart(page) {
+  await page.mouse.move(0, 0)
+  await page.evaluate(async () => {
+    if (location.hash === '') return
+    const changed = new Promise((resolve) => window.addEventListener('hashchange', resolve, { once: true }))
+    location.hash = ''
+    await changed
+  })
+  await settled(page)
+}
 
 /** @param {Page} page */
 const status = (page) => page.textContent('#status')
@@ -444,20 +458,20 @@ onPage('the address has the settings that were changed, and a page opened with i
     'text',
     'token'
   ])
-  const other = await browser.open()
+  const other = await browser.open({}, new URL(address).hash)
   t.after(() => other.context.close())
-  await other.page.goto(address)
-  await other.page.waitForFunction(
-    (text) => document.getElementById('sentence')?.textContent === text,
-    expected.sentence
-  )
-  await settled(other.page)
+  assert.equal(await other.page.textContent('#sentence'), expected.sentence)
   assert.deepEqual(await tokens(other.page), expected.tokens)
   assert.deepEqual(await cells(other.page), expected.cells)
   assert.ok(await other.page.isChecked('input[name="mask"][value="causal"]'))
-  // Values that do not exist leave the settings as they are.
-  await other.page.goto(`${browser.address}#mechanism=none&stage=x&heads=3&reach=1e9&token=x&head=99&nothing=1`)
-  await settled(other.page)
+  // An address without settings has the initial ones, as one with values that do not exist.
+  for (const hash of ['#', '#mechanism=none&stage=x&heads=3&reach=1e9&token=x&head=99&nothing=1']) {
+    await other.page.goto(browser.address + hash)
+    await other.page.waitForFunction(() => document.getElementById('sentence')?.textContent?.startsWith('“it”'))
+    await settled(other.page)
+    assert.equal((await tokens(other.page)).length, 16)
+    assert.ok(await other.page.isChecked('input[name="mask"][value="none"]'))
+  }
   assert.deepEqual(other.faults, [])
 })
 
@@ -478,8 +492,10 @@ onPage('a picture is saved as SVG and as PNG', async (page) => {
   }
 })
 
-test('everything can be used from the keyboard', async () => {
-  const { context, page } = await browser.open()
+onPage('everything can be used from the keyboard', async (page) => {
+  // The focus is at the start again.
+  await page.reload()
+  await settled(page)
   const focused = () =>
     page.evaluate(() => {
       const { id, name } = /** @type {HTMLInputElement} */ (document.activeElement)
@@ -523,46 +539,43 @@ test('everything can be used from the keyboard', async () => {
   assert.deepEqual(await tokens(page), ['[CLS]', 'i', 'know', 'that', '[SEP]'])
   const ring = await page.evaluate(() => getComputedStyle(/** @type {Element} */ (document.activeElement)).outlineStyle)
   assert.equal(ring, 'solid')
-  await context.close()
 })
 
 /**
- * The problems that axe finds.
+ * The problems that axe finds in parts of the page.
  *
  * @param {Page} page
+ * @param {readonly string[]} parts  selectors
  * @param {object} [options]
  */
-async function faultsByAxe(page, options = {}) {
-  const { violations, passes } = await page.evaluate((own) => /** @type {any} */ (globalThis).axe.run(own), options)
+async function faultsByAxe(page, parts, options = {}) {
+  const run = (/** @type {object[]} */ given) => /** @type {any} */ (globalThis).axe.run(...given)
+  const { violations, passes } = await page.evaluate(run, [parts, options])
   assert.ok(passes.length > 0)
   return violations.map((/** @type {any} */ { id, nodes }) => `${id}: ${nodes[0].html}`)
 }
 
-test('axe finds no problem with any mechanism', async () => {
-  const { context, page } = await browser.open()
-  await page.evaluate(axe)
-  await type(page, 'A cat sees it.')
-  await table(page)
-  for (const mechanism of ['multi-head', 'dot-product', 'linear', 'hyperbolic', 'graph']) {
-    await choose(page, 'mechanism', mechanism)
-    assert.deepEqual(await faultsByAxe(page), [], mechanism)
-  }
-  await context.close()
-})
+for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
+  onPage(`axe finds no problem with any mechanism in the ${colorScheme} theme`, async (page, t) => {
+    t.after(() => page.emulateMedia({ colorScheme: 'light' }))
+    await page.emulateMedia({ colorScheme })
+    await page.evaluate(axe)
+    await type(page, 'A cat sees it.')
+    await table(page)
+    // The theme changes colors alone, and a mechanism only its pictures and settings.
+    const options = colorScheme === 'dark' ? { runOnly: 'color-contrast' } : {}
+    assert.deepEqual(await faultsByAxe(page, ['html'], options), [])
+    for (const mechanism of ['dot-product', 'linear', 'hyperbolic', 'graph']) {
+      await choose(page, 'mechanism', mechanism)
+      assert.deepEqual(await faultsByAxe(page, ['#pictures', '#settings'], options), [], mechanism)
+    }
+  })
+}
 
-test('axe finds enough contrast in the dark theme', async () => {
-  const { context, page } = await browser.open({ colorScheme: 'dark' })
-  await page.evaluate(axe)
-  await type(page, 'A cat sees it.')
-  for (const mechanism of ['multi-head', 'linear', 'hyperbolic', 'graph']) {
-    await choose(page, 'mechanism', mechanism)
-    assert.deepEqual(await faultsByAxe(page, { runOnly: 'color-contrast' }), [], mechanism)
-  }
-  await context.close()
-})
-
-test('the theme follows the system, or the selection, which is stored', async () => {
-  const { context, page } = await browser.open({ colorScheme: 'dark' })
+onPage('the theme follows the system, or the selection, which is stored', async (page, t) => {
+  t.after(() => page.emulateMedia({ colorScheme: 'light' }))
+  await page.emulateMedia({ colorScheme: 'dark' })
+  const drawnOn = (/** @type {string} */ paper) => page.waitForSelector(`#pictures svg rect[fill="${paper}"]`)
   const papers = () =>
     page.evaluate(() => [
       getComputedStyle(document.body).backgroundColor,
@@ -570,23 +583,28 @@ test('the theme follows the system, or the selection, which is stored', async ()
     ])
   const dark = ['rgb(11, 14, 20)', '#12161f']
   const light = ['rgb(243, 245, 249)', '#ffffff']
+  await drawnOn(dark[1])
   assert.deepEqual(await papers(), dark)
   await choose(page, 'theme', 'light')
-  await page.waitForSelector('#pictures svg rect[fill="#ffffff"]')
+  await drawnOn(light[1])
   assert.deepEqual(await papers(), light)
   await page.reload()
   await settled(page)
   assert.deepEqual(await papers(), light)
   await choose(page, 'theme', 'auto')
-  await page.waitForSelector('#pictures svg rect[fill="#12161f"]')
+  await drawnOn(dark[1])
+  assert.deepEqual(await papers(), dark)
+  await page.reload()
+  await settled(page)
   assert.deepEqual(await papers(), dark)
   await page.emulateMedia({ colorScheme: 'light' })
-  await page.waitForSelector('#pictures svg rect[fill="#ffffff"]')
-  await context.close()
+  await drawnOn(light[1])
 })
 
-test('on a narrow screen nothing overflows the page', async () => {
-  const { context, page } = await browser.open({ viewport: { width: 360, height: 740 } })
+onPage('on a narrow screen nothing overflows the page', async (page, t) => {
+  const size = /** @type {{ width: number, height: number }} */ (page.viewportSize())
+  t.after(() => page.setViewportSize(size))
+  await page.setViewportSize({ width: 360, height: 740 })
   const tops = await page.evaluate(() =>
     ['#text', '#tokens', '#settings'].map((id) => document.querySelector(id)?.getBoundingClientRect().top ?? 0)
   )
@@ -600,7 +618,6 @@ test('on a narrow screen nothing overflows the page', async () => {
     const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth])
     assert.ok(wide <= room, `${mechanism} is ${wide} pixels wide`)
   }
-  await context.close()
 })
 
 /** Runs in the page: records the time between frames. */

@@ -8,7 +8,7 @@ import { existsSync, mkdtempSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import puppeteer from 'puppeteer-core'
 import { serve } from './serve.js'
 
@@ -91,7 +91,8 @@ async function until(condition, otherwise) {
   }
 }
 
-test('it runs in Firefox', async (t) => {
+/** @param {import('node:test').TestContext} t */
+async function inFirefox(t) {
   const executablePath = findProgram(['firefox', 'firefox-esr'])
   if (!executablePath) return t.skip('no Firefox was found: Debian has firefox-esr')
   const browser = await puppeteer.launch({ browser: 'firefox', executablePath, headless: true })
@@ -103,7 +104,7 @@ test('it runs in Firefox', async (t) => {
   } finally {
     await browser.close()
   }
-})
+}
 
 // ── WebKit ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -132,7 +133,8 @@ function driverAt(address) {
   }
 }
 
-test('it runs in WebKit', async (t) => {
+/** @param {import('node:test').TestContext} t */
+async function inWebKit(t) {
   const program = findProgram(['WebKitWebDriver'])
   if (!program || !findProgram(['Xvfb'])) return t.skip('no WebKit was found: Debian has webkit2gtk-driver and xvfb')
   const folder = mkdtempSync(join(tmpdir(), 'explorer-webkit-'))
@@ -161,4 +163,10 @@ test('it runs in WebKit', async (t) => {
     display.close()
     await rm(folder, { recursive: true, force: true, maxRetries: 10 })
   }
+}
+
+// Their start is mostly waiting.
+describe('in other browsers', { concurrency: true }, () => {
+  test('it runs in Firefox', inFirefox)
+  test('it runs in WebKit', inWebKit)
 })

@@ -17,8 +17,9 @@ export async function openBrowser() {
      * Opens a new page and waits for its first picture.
      *
      * @param {import('playwright-core').BrowserContextOptions} [options]
+     * @param {string} [hash]  the settings in the address
      */
-    async open(options = {}) {
+    async open(options = {}, hash = '') {
       const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
       const page = await context.newPage()
       /** Errors, and the origins that the page contacted. @type {string[]} */
@@ -28,7 +29,7 @@ export async function openBrowser() {
       page.on('console', (message) => message.type() === 'error' && faults.push(message.text()))
       page.on('pageerror', (error) => faults.push(String(error)))
       context.on('request', (request) => origins.add(new URL(request.url()).origin))
-      await page.goto(address)
+      await page.goto(address + hash)
       await settled(page)
       return { context, page, faults, origins }
     },
