@@ -411,6 +411,29 @@ onBothTrainingBackends((kind, training) => {
     pass.dispose()
   })
 
+  test(`${kind}: objects whose members cannot be read are refused, and members of arrays are not called`, (t) => {
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    const x = normal([2, 3], 1)
+    const unreadable = /** @type {Any[]} */ ([proxy, Object.create(proxy), new Proxy(proxy, {})])
+    const layer = new training.SelfAttention({ modelDim: 4, numHeads: 1 })
+    for (const target of [...unreadable, Object.create(layer), new Proxy(layer, {})]) {
+      t.is(faultOf(t, () => training.vjp(target, x)).argument, 'target')
+      t.is(faultOf(t, () => training.vjp(/** @type {Any} */ ([target, 'expMap0']), x)).argument, 'target[0]')
+      t.is(faultOf(t, () => training.addLora(target, { rank: 1 })).argument, 'layer')
+      t.is(faultOf(t, () => new training.SGD(target, { learningRate: 1 })).argument, 'layers')
+    }
+    for (const value of unreadable) {
+      t.is(faultOf(t, () => training.vjp(training.concat, [x, x], value)).argument, 'axis')
+      t.is(faultOf(t, () => training.vjp(training.transpose, x, value)).argument, 'order')
+    }
+    const data = Object.defineProperty(x.data.slice(), 'slice', { value: () => t.fail() })
+    const pass = training.vjp(training.relu, { data, shape: x.shape })
+    t.deepEqual(pass.output.data, training.relu(x).data)
+    pass.dispose()
+    layer.dispose()
+  })
+
   test(`${kind}: adapters have PEFT's names in every family, and refuse what does not fit`, (t) => {
     const layer = new TransformerEncoderLayer({ modelDim: 16, numHeads: 4, feedForwardDim: 12 })
     const refused = (/** @type {Any} */ options) => faultOf(t, () => training.addLora(layer, options)).argument

@@ -157,6 +157,20 @@ export function isFunction(value) {
 }
 
 /**
+ * `value instanceof Class`, or false if the prototypes of the value cannot be read.
+ *
+ * @param {unknown} value
+ * @param {Function} Class
+ */
+export function isInstance(value, Class) {
+  try {
+    return value instanceof Class
+  } catch {
+    return false
+  }
+}
+
+/**
  * Describes a value for the `actual` field of an error.
  *
  * @param {unknown} value
@@ -168,6 +182,19 @@ export function describe(value) {
   if (typeof value !== 'object' || value === null) return String(value)
   if (isRevoked(value)) return 'a revoked proxy'
   if (Array.isArray(value)) return 'an array'
-  const tag = Object.prototype.toString.call(value).slice('[object '.length, -1)
+  const tag = tagOf(value)
   return tag === 'Object' ? 'an object' : `${/^[AEIOU]/.test(tag) ? 'an' : 'a'} ${tag}`
+}
+
+/**
+ * The name of an object's kind, `Object` where its members cannot be read.
+ *
+ * @param {object} value
+ */
+function tagOf(value) {
+  try {
+    return Object.prototype.toString.call(value).slice('[object '.length, -1)
+  } catch {
+    return 'Object'
+  }
 }

@@ -83,7 +83,7 @@ export function withoutMembers(array, Type = TYPES[/** @type {string} */ (arrayT
 /**
  * A copy of a checked array.
  *
- * @template {TensorData | undefined} T
+ * @template {TensorData | Uint16Array | Int8Array | undefined} T
  * @param {T} array
  * @returns {T}
  */

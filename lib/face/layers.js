@@ -38,6 +38,13 @@ export const disposeSymbol = /** @type {typeof Symbol.dispose} */ (Symbol.dispos
 export let residentOf
 
 /**
+ * True for a layer itself, but not for an object that inherits from one.
+ *
+ * @type {(value: unknown) => value is Layer<any>}
+ */
+export let isLayer
+
+/**
  * Replaces the parameters of a layer while its adapters train.
  *
  * @type {WeakMap<object, { stateDict: (options: unknown) => Record<string, Checked>, loadStateDict: (state: unknown,
@@ -70,6 +77,7 @@ export class Layer extends Callable {
 
   static {
     residentOf = (layer) => /** @type {Resident} */ (layer.#resident)
+    isLayer = /** @type {typeof isLayer} */ ((value) => isObject(value) && #resident in value)
   }
 
   get numParameters() {

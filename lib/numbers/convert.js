@@ -7,6 +7,7 @@ import {
   WEIGHT_ARRAYS,
   allocateArray,
   checkWeight,
+  copyOf,
   elements,
   formatShape,
   scalesShape
@@ -156,8 +157,8 @@ export function convert(tensor, type, ...more) {
   const { shape } = weight
   if (type === weight.type) {
     const { data, scales } = weight
-    if (type === 'f32') return { data: data.slice(), shape }
-    return { type, data: data.slice(), ...(scales && { scales: scales.slice() }), shape }
+    if (type === 'f32') return { data: copyOf(data), shape }
+    return { type, data: copyOf(data), ...(scales && { scales: copyOf(scales) }), shape }
   }
   const values = widen(weight)
   if (type === 'f32') return { data: values, shape }

@@ -98,7 +98,8 @@ function concat(recorder, inputs, [parts, axis]) {
 function transpose(recorder, inputs, [x, order]) {
   const { length } = checkTensor('x', x).shape
   const lastTwo = Array.from({ length }, (_, axis) => (axis < length - 2 ? axis : 2 * length - 3 - axis))
-  return recorder.transpose(inputs.tensor('x', x), order ?? lastTwo)
+  const axes = isArray(order) ? membersOf('order', order) : (order ?? lastTwo)
+  return recorder.transpose(inputs.tensor('x', x), axes)
 }
 
 /** The functions that have gradients, by their names in the API. @type {ReadonlyMap<string, Trace>} */

@@ -5,15 +5,16 @@
 import { transpose } from '../face/arrange.js'
 import { AttentionError, describe, fault, isArray, isObject } from '../checks/errors.js'
 import { pickOptions } from '../checks/options.js'
-import { allocateTensor, checkTensor, formatShape } from '../checks/tensor.js'
+import { allocateTensor, checkTensor, copyOf, formatShape } from '../checks/tensor.js'
 import { Callable } from '../face/callable.js'
-import { Layer, overlays, residentOf } from '../face/layers.js'
+import { isLayer, overlays, residentOf } from '../face/layers.js'
 import { FAMILIES, itemsOf } from '../names/items.js'
 import { widen } from '../numbers/convert.js'
 import { Watch } from '../runtime/async/watch.js'
 import { encodeState } from '../weights/state.js'
 import { membersOf } from './lists.js'
 
+/** @typedef {import('../face/layers.js').Layer<any>} Layer */
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
 /** @typedef {import('../runtime/resident.js').Resident} Resident */
@@ -150,7 +151,7 @@ const isSummed = ({ adapters, base }) => adapters.every(({ name }) => typeOf(bas
 export function createLora(backend, api, evaluate) {
   /** @param {unknown} layer */
   function checkLayer(layer) {
-    if (!isObject(layer) || !(layer instanceof Layer)) throw fault('DTYPE', 'layer', 'a Layer', describe(layer))
+    if (!isLayer(layer)) throw fault('DTYPE', 'layer', 'a Layer', describe(layer))
     if (!residentOf(layer).isOf(backend)) {
       throw fault(
         'OPTION',
@@ -185,7 +186,7 @@ export function createLora(backend, api, evaluate) {
   /**
    * Lets a layer compute with its frozen weights and its adapters.
    *
-   * @param {Layer<any>} layer
+   * @param {Layer} layer
    */
   function replaceForward(layer) {
     const methods = {
@@ -208,7 +209,7 @@ export function createLora(backend, api, evaluate) {
   }
 
   /**
-   * @param {Layer<any>} layer
+   * @param {Layer} layer
    * @param {unknown} options
    */
   function stateDict(layer, options) {
@@ -234,7 +235,7 @@ export function createLora(backend, api, evaluate) {
   /**
    * Loads adapters by the layer's own names, or by those of any family.
    *
-   * @param {Layer<any>} layer
+   * @param {Layer} layer
    * @param {unknown} state
    * @param {unknown} options
    */
@@ -255,7 +256,7 @@ export function createLora(backend, api, evaluate) {
         const { data, shape } = checkTensor(found, given[found])
         const expected = adapter[matrix].shape
         if (`${shape}` !== `${expected}`) throw fault('SHAPE', found, formatShape(expected), formatShape(shape))
-        return /** @type {const} */ ([matrix, { data: data.slice(), shape }])
+        return /** @type {const} */ ([matrix, { data: copyOf(data), shape }])
       })
       return /** @type {Adapter} */ ({ ...adapter, ...Object.fromEntries(loaded) })
     })

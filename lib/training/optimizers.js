@@ -2,10 +2,11 @@
 
 import { describe, fault, isArray, isObject } from '../checks/errors.js'
 import { pickOptions } from '../checks/options.js'
-import { allocateTensor, checkTensor, formatShape } from '../checks/tensor.js'
-import { Layer, residentOf } from '../face/layers.js'
+import { allocateTensor, checkTensor, copyOf, formatShape } from '../checks/tensor.js'
+import { isLayer, residentOf } from '../face/layers.js'
 import { membersOf } from './lists.js'
 
+/** @typedef {import('../face/layers.js').Layer<any>} Layer */
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
 /** @typedef {import('../runtime/operations.js').Operation} Operation */
@@ -44,13 +45,13 @@ function checkClipNorm(norm) {
 /**
  * @param {Backend} backend
  * @param {unknown} layers
- * @returns {readonly Layer<any>[]}
+ * @returns {readonly Layer[]}
  */
 function checkLayers(backend, layers) {
   const list = isArray(layers) ? membersOf('layers', layers) : [layers]
   list.forEach((layer, at) => {
     const name = isArray(layers) ? `layers[${at}]` : 'layers'
-    if (!isObject(layer) || !(layer instanceof Layer)) throw fault('DTYPE', name, 'a Layer', describe(layer))
+    if (!isLayer(layer)) throw fault('DTYPE', name, 'a Layer', describe(layer))
     if (!residentOf(layer).isOf(backend)) {
       throw fault('OPTION', name, "a layer of this API: one entry's loadBackend makes both", 'a layer of another API')
     }
@@ -190,7 +191,7 @@ class Optimizer {
       const { data, shape } = checkTensor(name, given)
       checkShapeOf(name, { data, shape }, part === 'step' ? [] : parameter.shape)
       const key = `${index}.${inner}`
-      states.set(key, { ...states.get(key), [part]: { data: data.slice(), shape } })
+      states.set(key, { ...states.get(key), [part]: { data: copyOf(data), shape } })
     }
     for (const [key, own] of states) {
       const missing = parts.find((part) => !(part in own))

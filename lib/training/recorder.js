@@ -262,9 +262,11 @@ export class Recorder {
 
   /** @param {readonly Value[]} parts @param {number} axis */
   concat(parts, axis) {
-    const along = axis < 0 ? axis + parts[0].shape.length : axis
+    // Checks the axis, which may be the caller's.
+    const output = concat(parts, axis)
+    const along = axis < 0 ? axis + output.shape.length : axis
     const sizes = parts.map(({ shape }) => shape[along])
-    return this.record(parts, concat(parts, along), (gradient) => split(gradient, along, sizes))
+    return this.record(parts, output, (gradient) => split(gradient, along, sizes))
   }
 
   /**

@@ -1,7 +1,7 @@
 // The tensors that a target's gradients are of: its inputs by name, and its parameters.
 
 import { widen } from '../numbers/convert.js'
-import { checkTensor, checkWeight } from '../checks/tensor.js'
+import { checkTensor, checkWeight, copyOf } from '../checks/tensor.js'
 import { adapted } from './lora.js'
 import { Frozen } from './recorder.js'
 import { Value } from './tape.js'
@@ -22,7 +22,7 @@ export class Inputs {
    */
   tensor(name, tensor) {
     const { data, shape } = checkTensor(name, tensor)
-    return this.add(name, { data: data.slice(), shape })
+    return this.add(name, { data: copyOf(data), shape })
   }
 
   /**
@@ -44,8 +44,8 @@ export class Inputs {
    */
   weight(name, weight) {
     const { type, data, scales, shape } = checkWeight(name, weight)
-    if (type === 'f32') return this.add(name, { data: /** @type {Float32Array} */ (data).slice(), shape })
-    return new Frozen({ type, data: data.slice(), ...(scales && { scales: scales.slice() }), shape })
+    if (type === 'f32') return this.add(name, { data: copyOf(/** @type {Float32Array} */ (data)), shape })
+    return new Frozen({ type, data: copyOf(data), ...(scales && { scales: copyOf(scales) }), shape })
   }
 
   /** @param {string} name @param {Checked} tensor */

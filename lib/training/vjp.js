@@ -1,10 +1,11 @@
 // `vjp`: computes an output, and keeps what the gradients of the inputs and parameters are computed from.
 
-import { AttentionError, describe, fault, isArray, isFunction, isObject } from '../checks/errors.js'
+import { AttentionError, describe, fault, isArray, isFunction, isInstance, isObject } from '../checks/errors.js'
 import { checkAttached, checkTensor, copyOf, formatShape } from '../checks/tensor.js'
 import { pickOptions } from '../checks/options.js'
 import { Callable, residents } from '../face/callable.js'
-import { Layer, disposeSymbol, recorded, residentOf } from '../face/layers.js'
+import { settings } from '../face/heads.js'
+import { disposeSymbol, isLayer, recorded, residentOf } from '../face/layers.js'
 import { Watch, throwIfAborted, watchOf } from '../runtime/async/watch.js'
 import { FUNCTIONS } from './functions.js'
 import { LAYERS } from './layers.js'
@@ -88,20 +89,26 @@ export function createVjp(backend, api) {
    * @returns {Plan}
    */
   function planSpace(space, name, args) {
-    if (!isObject(space) || !(space instanceof api.HyperbolicAttention)) {
+    const resident = isInstance(space, api.HyperbolicAttention) ? residents.get(space) : undefined
+    if (resident === undefined) {
       throw fault('OPTION', 'target[0]', 'a HyperbolicAttention of this API', describe(space))
     }
     if (typeof name !== 'string' || !SPACE_FUNCTIONS.includes(name)) {
       const expected = SPACE_FUNCTIONS.map((known) => `'${known}'`).join(', ')
       throw fault('OPTION', 'target[1]', `a function of the space that has gradients: ${expected}`, describe(name))
     }
-    const resident = /** @type {Resident} */ (residents.get(space))
     return {
       resident,
       record: (recorder, inputs) => spaceFunction(recorder, inputs, resident, name, args),
       call: () => /** @type {any} */ (space)[name](...args)
     }
   }
+
+  /** How the mechanisms with a resident part are recorded. */
+  const traces = /** @type {const} */ ([
+    [api.LinearAttention, linearAttention],
+    [api.HyperbolicAttention, hyperbolicAttention]
+  ])
 
   /**
    * @param {any} target
@@ -110,21 +117,16 @@ export function createVjp(backend, api) {
    */
   function planObject(target, args) {
     const call = () => target.forward(...args)
-    const { ScaledDotProductAttention, FlashAttention, LinearAttention, HyperbolicAttention } = api
-    if (target instanceof ScaledDotProductAttention || target instanceof FlashAttention) {
+    const isOf = (/** @type {Function} */ Class) => isInstance(target, Class)
+    if (settings.has(target) && (isOf(api.ScaledDotProductAttention) || isOf(api.FlashAttention))) {
       const record = (/** @type {Recorder} */ recorder, /** @type {Inputs} */ inputs) =>
         /** @type {Value} */ (attentionObject(recorder, inputs, target, args))
       return { record, call }
     }
-    const traces = new Map([
-      [LinearAttention, linearAttention],
-      [HyperbolicAttention, hyperbolicAttention]
-    ])
-    const trace = traces.get(target.constructor)
     const resident = residents.get(target)
-    if (trace === undefined || resident === undefined) {
-      throw resident === undefined ? noGradient(describe(target)) : ofAnother('a mechanism')
-    }
+    if (resident === undefined) throw noGradient(describe(target))
+    const [, trace] = traces.find(([Class]) => isOf(Class)) ?? []
+    if (trace === undefined) throw ofAnother('a mechanism')
     return { resident, record: (recorder, inputs) => trace(recorder, inputs, resident, args), call }
   }
 
@@ -145,7 +147,7 @@ export function createVjp(backend, api) {
     }
     if (isArray(target)) return planSpace(target[0], target[1], args)
     if (!isObject(target)) throw noGradient(describe(target))
-    return target instanceof Layer ? planLayer(target, args) : planObject(target, args)
+    return isLayer(target) ? planLayer(target, args) : planObject(target, args)
   }
 
   /**
