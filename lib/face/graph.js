@@ -9,14 +9,14 @@ import { Resident } from '../runtime/resident.js'
 import {
   allocateIndices,
   arrayType,
-  attached,
   checkArray,
   checkShape,
   checkTensor,
   formatShape,
   integersOf,
   lengthOf,
-  listLengthOf
+  listLengthOf,
+  withoutMembers
 } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
@@ -35,7 +35,7 @@ import {
 function copyNodes(name, nodes) {
   if (arrayType(nodes) === 'Int32Array') {
     /** @type {Int32Array} */
-    const checked = attached(checkArray(name, nodes, 'Int32Array'))
+    const checked = withoutMembers(checkArray(name, nodes, 'Int32Array'))
     const copy = allocateIndices(name, checked.length)
     copy.set(checked)
     return copy

@@ -3,7 +3,15 @@
 import { withLayout } from './attention.js'
 import { describe, fault, isArray, isObject } from '../checks/errors.js'
 import { encodeConfig } from '../checks/options.js'
-import { allocateTensor, attached, checkTensor, elements, formatShape, isLength, lengthOf } from '../checks/tensor.js'
+import {
+  allocateTensor,
+  checkTensor,
+  elements,
+  formatShape,
+  isLength,
+  lengthOf,
+  withoutMembers
+} from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 
@@ -24,7 +32,7 @@ function stack(kind, tensors) {
       throw fault('SHAPE', `parts[${index}].${kind}`, expected, formatShape(tensor.shape))
     }
     // A getter of a later part may have detached it.
-    const data = attached(tensor.data)
+    const data = withoutMembers(tensor.data)
     if (lengthOf(data) !== size) {
       throw fault('SHAPE', `parts[${index}].${kind}`, `${size} elements`, `${lengthOf(data)}`)
     }

@@ -1,7 +1,7 @@
 // Writes state dicts as safetensors files.
 
 import { describe, fault, isArray, isObject } from '../checks/errors.js'
-import { allocateBytes, arrayType, attached, bytesBetween, lengthOf, scalesShape } from '../checks/tensor.js'
+import { allocateBytes, arrayType, bytesBetween, lengthOf, scalesShape, withoutMembers } from '../checks/tensor.js'
 import { checkState } from './state.js'
 import { LENGTH_BYTES, METADATA } from './header.js'
 import { encoder } from './text.js'
@@ -106,7 +106,7 @@ export function saveSafetensors(state, metadata) {
   const words = checkMetadata(metadata)
   const entries = given.map((entry) => {
     // Getters of later members may have detached earlier arrays.
-    const data = attached(entry.data)
+    const data = withoutMembers(entry.data)
     const width = data.BYTES_PER_ELEMENT
     return { name: entry.name, dtype: dtypeOf(entry), shape: entry.shape, width, bytes: lengthOf(data) * width, data }
   })

@@ -2,7 +2,15 @@
 
 import { AttentionError, describe, fault, isArray, isFunction, isObject } from '../checks/errors.js'
 import { checkPrefix, pickOptions } from '../checks/options.js'
-import { allocate, arrayType, attached, checkAnyTensor, checkWeight, elements, scalesShape } from '../checks/tensor.js'
+import {
+  allocate,
+  arrayType,
+  checkAnyTensor,
+  checkWeight,
+  elements,
+  scalesShape,
+  withoutMembers
+} from '../checks/tensor.js'
 import { widen } from '../numbers/convert.js'
 import { reasonOfEmpty } from './select.js'
 import { isBuffer } from './buffers.js'
@@ -76,7 +84,7 @@ export function encodeState(state, options, layout) {
   // Getters of later members may have detached earlier arrays.
   const keeps = layout().entries.some(({ type }) => type !== undefined)
   const floats = [...entries].map(([name, { shape, type, data, scales }]) => {
-    const values = attached(/** @type {Float32Array} */ (data))
+    const values = withoutMembers(/** @type {Float32Array} */ (data))
     if (type && keeps) return { name, shape, type, data: values, scales }
     return { name, shape, data: type ? widen({ type, data: values, scales, shape }) : values }
   })
