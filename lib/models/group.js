@@ -1,7 +1,9 @@
 // The workers that hold the layers of a model in WebAssembly: a limited number, each with a copy.
 
+/** @typedef {import('../runtime/async/workers.js').Group} WorkerGroup */
 /** @typedef {import('../runtime/async/workers.js').Handle} Handle */
 
+/** @implements {WorkerGroup} */
 export class Group {
   /** @type {Set<Handle>} */
   handles = new Set()

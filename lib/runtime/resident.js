@@ -105,7 +105,7 @@ class PinnedObject {
 export class Holder {
   /** True in training mode. */
   training = false
-  /** The workers that may hold copies; undefined for any. @type {import('../models/group.js').Group | undefined} */
+  /** The workers that may hold copies; undefined for any. @type {import('./async/workers.js').Group | undefined} */
   group = undefined
 }
 

@@ -5,12 +5,24 @@ import { freeQuietly, makeObject } from './worker-calls.js'
 
 /** @typedef {import('./queue.js').Executor} Executor */
 /** @typedef {import('./queue.js').Report} Report */
-/** @typedef {import('../../models/group.js').Group} Group */
 /** @typedef {import('./request.js').Request} Request */
 /** @typedef {import('../call-memory.js').Result} Result */
 /** @typedef {import('../call-memory.js').CallMemory} CallMemory */
 /** @typedef {import('./spawn.js').Spawned} Spawned */
 /** @typedef {import('./spawn.js').Spawn} Spawn */
+/**
+ * The workers that hold copies of the same objects, a limited number of a pool's.
+ *
+ * @typedef {object} Group
+ * @property {number} limit
+ * @property {Set<Handle>} handles
+ * @property {number} starting  the number of workers that are being started for the group
+ * @property {Pool | undefined} pool
+ * @property {boolean} isFull
+ * @property {(handle: Handle) => boolean} accepts  true if a worker holds copies, or may make them
+ * @property {(idle: readonly Handle[]) => Handle | undefined} choose  one of some idle workers
+ * @property {(handle: Handle) => void} add
+ */
 
 /** Minimum number of operations for splitting a call: below, copying to several workers costs too much. */
 const SPLIT_OPERATIONS = 2e8
