@@ -5,6 +5,8 @@
 //! overflow, and f32 represents each sum of a group exactly. The order of the operations depends on the depth alone: a
 //! row has the same bits beside any other rows.
 
+use std::ops::Range;
+
 use crate::context::rows::MatrixBlock;
 use crate::context::{Context, operations};
 use crate::error::{Code, Error, Result};
@@ -27,6 +29,9 @@ const ROW_GROUP: usize = GROUP / 2 + 1;
 
 /// Groups of a weight that are read at a time if it is not packed.
 const PLAIN_GROUPS: usize = 64;
+
+/// The maximum number of rows that share the weights in registers.
+const MAX_ROWS: usize = 4;
 
 /// The number of rows up to which packing a weight costs more than it saves.
 const FEW_ROWS: usize = 8;
@@ -265,13 +270,13 @@ impl Kernel for Block<'_> {
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(mut self, simd: S) {
         let (rows, columns) = (self.output.rows(), self.output.columns());
         for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
-            let mut row = rows.start;
-            while row < rows.end {
-                let count = match rows.end - row {
-                    4.. => self.rows::<S, 4>(simd, row, panel),
-                    _ => self.rows::<S, 1>(simd, row, panel),
-                };
-                row += count;
+            let mut first = rows.start;
+            while first < rows.end {
+                // As even as possible: 13 rows are 4 + 3 + 3 + 3.
+                let rest = rows.end - first;
+                let end = first + rest.div_ceil(rest.div_ceil(MAX_ROWS));
+                self.panel(simd, first..end, panel);
+                first = end;
             }
         }
         for row in rows {
@@ -281,40 +286,40 @@ impl Kernel for Block<'_> {
 }
 
 impl Block<'_> {
-    /// Computes a panel of outputs for `ROWS` rows, and returns their number.
+    /// Computes a panel of outputs for at most [`MAX_ROWS`] rows.
     #[inline(always)]
-    fn rows<S: Simd, const ROWS: usize>(&mut self, simd: S, row: usize, panel: usize) -> usize {
-        let mut sums = [[0.0; PANEL]; ROWS];
+    fn panel<S: Simd>(&mut self, simd: S, rows: Range<usize>, panel: usize) {
+        let mut sums = [[0.0; PANEL]; MAX_ROWS];
+        let sums = &mut sums[..rows.len()];
         let width = self.depth.div_ceil(GROUP) * ROW_GROUP;
-        let x = &self.x[row * width..][..ROWS * width];
+        let x = &self.x[rows.start * width..rows.end * width];
         match self.weight {
-            Source::Panels(packed) if S::LANES == PANEL => packed_rows::<S, ROWS, 1>(simd, packed, panel, x, &mut sums),
-            Source::Panels(packed) => packed_rows::<S, ROWS, 2>(simd, packed, panel, x, &mut sums),
-            Source::Rows(weight) => self.plain_rows(simd, weight, panel, x, &mut sums),
+            Source::Panels(packed) if S::LANES == PANEL => packed_panel::<S, 1>(simd, packed, panel, x, sums),
+            Source::Panels(packed) => packed_panel::<S, 2>(simd, packed, panel, x, sums),
+            Source::Rows(weight) => self.plain_rows(simd, weight, panel, x, sums),
         }
         let columns = self.output.columns();
         let first = panel * PANEL;
         let count = PANEL.min(columns.end - first);
-        for (index, sums) in sums.iter().enumerate() {
-            let output = &mut self.output.row(row + index)[first - columns.start..][..count];
-            for (lane, (output, sum)) in output.iter_mut().zip(sums).enumerate() {
-                *output = sum + self.bias.map_or(0.0, |bias| bias[first + lane]);
+        if let Some(bias) = self.bias {
+            let bias = &bias[first..][..count];
+            for sums in &mut *sums {
+                sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
             }
         }
-        ROWS
+        for (row, sums) in rows.zip(sums) {
+            let output = &mut self.output.row(row)[first - columns.start..][..count];
+            match output.first_chunk_mut() {
+                Some(whole) => *whole = *sums,
+                None => output.copy_from_slice(&sums[..count]),
+            }
+        }
     }
 
     /// Reads the weight as it was given. The sums of a group are exact, so the results have the bits of packed weights.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn plain_rows<S: Simd, const ROWS: usize>(
-        &self,
-        simd: S,
-        weight: Quantized<'_>,
-        panel: usize,
-        x: &[i32],
-        sums: &mut [[f32; PANEL]; ROWS],
-    ) {
+    fn plain_rows<S: Simd>(&self, simd: S, weight: Quantized<'_>, panel: usize, x: &[i32], sums: &mut [[f32; PANEL]]) {
         let groups = self.depth.div_ceil(GROUP);
         if groups == 0 {
             return;
@@ -374,7 +379,25 @@ fn group_products<S: Simd>(simd: S, weights: &[i8], x: &[i32]) -> S::F {
     simd.to_float(sum)
 }
 
-/// Computes a panel of packed weights for `ROWS` quantized rows, `VECTORS` vectors of outputs at a time.
+/// Computes a panel of packed weights for as many quantized rows as there are sums, `VECTORS` vectors of outputs at a
+/// time.
+#[inline(always)]
+fn packed_panel<S: Simd, const VECTORS: usize>(
+    simd: S,
+    packed: &Packed,
+    panel: usize,
+    x: &[i32],
+    sums: &mut [[f32; PANEL]],
+) {
+    match sums.len() {
+        MAX_ROWS => packed_rows::<S, MAX_ROWS, VECTORS>(simd, packed, panel, x, sums),
+        3 => packed_rows::<S, 3, VECTORS>(simd, packed, panel, x, sums),
+        2 => packed_rows::<S, 2, VECTORS>(simd, packed, panel, x, sums),
+        _ => packed_rows::<S, 1, VECTORS>(simd, packed, panel, x, sums),
+    }
+}
+
+/// [`packed_panel`] for `ROWS` rows.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn packed_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -382,44 +405,56 @@ fn packed_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
     packed: &Packed,
     panel: usize,
     x: &[i32],
-    sums: &mut [[f32; PANEL]; ROWS],
+    sums: &mut [[f32; PANEL]],
 ) {
-    let width = x.len() / ROWS;
-    let groups = width / ROW_GROUP;
-    let values = &packed.values[panel * groups * PANEL_GROUP..][..groups * PANEL_GROUP];
-    let scales = &packed.scales[panel * groups * PANEL..][..groups * PANEL];
-    for first in (0..PANEL).step_by(VECTORS * S::LANES) {
-        let mut totals = [[simd.splat(0.0); VECTORS]; ROWS];
-        for group in 0..groups {
-            let values = &values[group * PANEL_GROUP..][..PANEL_GROUP];
-            let mut integers = [[simd.splat_int(0); VECTORS]; ROWS];
-            for pair in 0..GROUP / 2 {
-                let mut weights = [simd.splat_int(0); VECTORS];
-                for (v, weights) in weights.iter_mut().enumerate() {
-                    let at = (pair * PANEL + first + v * S::LANES) * 2;
-                    debug_assert!(at + 2 * S::LANES <= values.len());
-                    // SAFETY: the vector lies inside the group: `pair` is below GROUP / 2 and its lanes below PANEL.
-                    *weights = unsafe { simd.load_pairs(values.as_ptr().add(at)) };
-                }
-                for (r, integers) in integers.iter_mut().enumerate() {
-                    let x = simd.splat_int(x[r * width + group * ROW_GROUP + pair]);
-                    for (integer, &weight) in integers.iter_mut().zip(&weights) {
-                        *integer = simd.add_pairs(*integer, weight, x);
-                    }
-                }
-            }
-            for (r, (totals, integers)) in totals.iter_mut().zip(integers).enumerate() {
-                let scale = simd.splat(f32::from_bits(x[r * width + group * ROW_GROUP + GROUP / 2] as u32));
-                for (v, (total, integer)) in totals.iter_mut().zip(integers).enumerate() {
-                    let scales = simd.load(&scales[group * PANEL + first + v * S::LANES..]);
-                    *total = simd.mul_add(simd.to_float(integer) * scales, scale, *total);
-                }
+    let (x, _) = x.as_chunks::<ROW_GROUP>();
+    let groups = x.len() / ROWS;
+    let (values, _) = packed.values[panel * groups * PANEL_GROUP..][..groups * PANEL_GROUP].as_chunks::<PANEL_GROUP>();
+    let (scales, _) = packed.scales[panel * groups * PANEL..][..groups * PANEL].as_chunks::<PANEL>();
+    for (group, (values, scales)) in values.iter().zip(scales).enumerate() {
+        let mut rows = [&x[group]; ROWS];
+        for (r, row) in rows.iter_mut().enumerate() {
+            *row = &x[r * groups + group];
+        }
+        for first in (0..PANEL).step_by(VECTORS * S::LANES) {
+            add_group::<S, ROWS, VECTORS>(simd, values, scales, rows, first, sums);
+        }
+    }
+}
+
+/// Adds the products of one group to the sums of `VECTORS` vectors of outputs, from output `first` of the panel on.
+#[inline(always)]
+fn add_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    values: &[i8; PANEL_GROUP],
+    scales: &[f32; PANEL],
+    rows: [&[i32; ROW_GROUP]; ROWS],
+    first: usize,
+    sums: &mut [[f32; PANEL]],
+) {
+    let mut integers = [[simd.splat_int(0); VECTORS]; ROWS];
+    for pair in 0..GROUP / 2 {
+        let mut weights = [simd.splat_int(0); VECTORS];
+        for (v, weights) in weights.iter_mut().enumerate() {
+            let at = (pair * PANEL + first + v * S::LANES) * 2;
+            debug_assert!(at + 2 * S::LANES <= values.len());
+            // SAFETY: the vector lies inside the group: `pair` is below GROUP / 2 and its lanes below PANEL.
+            *weights = unsafe { simd.load_pairs(values.as_ptr().add(at)) };
+        }
+        for (integers, row) in integers.iter_mut().zip(rows) {
+            let x = simd.splat_int(row[pair]);
+            for (integer, &weight) in integers.iter_mut().zip(&weights) {
+                *integer = simd.add_pairs(*integer, weight, x);
             }
         }
-        for (sums, totals) in sums.iter_mut().zip(totals) {
-            for (v, total) in totals.into_iter().enumerate() {
-                simd.store(&mut sums[first + v * S::LANES..], total);
-            }
+    }
+    for ((sums, integers), row) in sums.iter_mut().zip(&integers).zip(rows) {
+        let scale = simd.splat(f32::from_bits(row[GROUP / 2] as u32));
+        for (v, &integer) in integers.iter().enumerate() {
+            let at = first + v * S::LANES;
+            let product = simd.to_float(integer) * simd.load(&scales[at..]);
+            let sum = simd.mul_add(product, scale, simd.load(&sums[at..]));
+            simd.store(&mut sums[at..], sum);
         }
     }
 }
