@@ -158,10 +158,10 @@ impl Kernel for QuantizeRows<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, _: S) {
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
         let width = self.depth.div_ceil(GROUP) * ROW_GROUP;
         for (row, quantized) in self.x.chunks_exact(self.depth).zip(self.quantized.chunks_exact_mut(width)) {
-            quantize_row(row, quantized);
+            quantize_row(simd, row, quantized);
         }
     }
 }
@@ -169,13 +169,23 @@ impl Kernel for QuantizeRows<'_> {
 /// Quantizes one row: for each group its integers, as pairs, and the bits of its scale. NaN or infinity makes the scale
 /// NaN or infinite, which spoils every output of this row, and of no other.
 #[inline(always)]
-fn quantize_row(row: &[f32], output: &mut [i32]) {
+fn quantize_row<S: Simd>(simd: S, row: &[f32], output: &mut [i32]) {
+    let (down, up) = (simd.splat(-HALF), simd.splat(HALF));
+    let zero = simd.splat(0.0);
     for (values, output) in row.chunks(GROUP).zip(output.chunks_exact_mut(ROW_GROUP)) {
         let mut padded = [0.0; GROUP];
-        padded[..values.len()].copy_from_slice(values);
-        let (scale, inverse) = scale_of(&padded);
-        for (pair, output) in padded.chunks_exact(2).zip(&mut *output) {
-            *output = round(pair[0] * inverse) & 0xffff | round(pair[1] * inverse) << 16;
+        let values = values.first_chunk::<GROUP>().unwrap_or_else(|| {
+            padded[..values.len()].copy_from_slice(values);
+            &padded
+        });
+        let (scale, inverse) = scale_of(values);
+        for at in (0..GROUP).step_by(2 * S::LANES) {
+            let mut rounded: [S::F; 2] = simd.load_each(&values[at..]);
+            for value in &mut rounded {
+                *value = *value * inverse;
+                *value = *value + simd.select(simd.lt(*value, zero), down, up);
+            }
+            simd.store_pairs(&mut output[at / 2..], rounded);
         }
         output[GROUP / 2] = scale.to_bits() as i32;
     }
@@ -191,11 +201,12 @@ fn scale_of(values: &[f32]) -> (f32, f32) {
     (scale, if inverse.is_finite() { inverse } else { 0.0 })
 }
 
+/// The largest number below one half: with one half itself, the number before 0.5 would be rounded to 1.
+const HALF: f32 = 0.499_999_97;
+
 /// Rounds to an integer, halves away from zero.
 #[inline(always)]
 fn round(value: f32) -> i32 {
-    // The largest number below one half: with one half itself, the number before 0.5 would become 1.
-    const HALF: f32 = 0.499_999_97;
     (value + HALF.copysign(value)) as i32
 }
 
@@ -241,14 +252,9 @@ pub(crate) fn quantize_weights(row: &[f32], values: &mut [i8], scales: &mut [u16
 
 /// Replaces a row by the values that products with weights of 8 bits see.
 pub(crate) fn round_row(row: &mut [f32]) {
-    let mut quantized = [0; ROW_GROUP];
     for values in row.chunks_mut(GROUP) {
-        quantize_row(values, &mut quantized);
-        let scale = f32::from_bits(quantized[GROUP / 2] as u32);
-        for (at, value) in values.iter_mut().enumerate() {
-            let pair = quantized[at / 2];
-            *value = (if at % 2 == 0 { pair << 16 >> 16 } else { pair >> 16 }) as f32 * scale;
-        }
+        let (scale, inverse) = scale_of(values);
+        values.iter_mut().for_each(|value| *value = round(*value * inverse) as f32 * scale);
     }
 }
 

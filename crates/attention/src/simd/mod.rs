@@ -176,6 +176,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `src` must be valid for reads of `2 · LANES` values.
     unsafe fn load_pairs(self, src: *const i8) -> Self::I;
+    /// Writes `2 · LANES` values, rounded toward zero, as pairs of i16 to the first `LANES` values of `dst`. Values that
+    /// are NaN or beyond i16 write any number.
+    fn store_pairs(self, dst: &mut [i32], x: [Self::F; 2]);
     /// Returns `sum + a₀ · b₀ + a₁ · b₁` in each lane, for pairs of i16 in `a` and `b`, not both of them −32,768 twice.
     fn add_pairs(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
     /// Converts i32 values, rounding those beyond 24 bits.
@@ -373,6 +376,31 @@ mod tests {
                     assert!(is_same, "{format} {bits:#06x} at {}: {value} for {expected}", level.name());
                 }
             }
+        }
+    }
+
+    /// Stores values as pairs.
+    struct Pairs<'a>(&'a [f32], &'a mut [i32]);
+
+    impl Kernel for Pairs<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+            for (values, pairs) in self.0.chunks_exact(2 * S::LANES).zip(self.1.chunks_exact_mut(S::LANES)) {
+                simd.store_pairs(pairs, simd.load_each(values));
+            }
+        }
+    }
+
+    #[test]
+    fn pairs_are_stored_in_order_and_rounded_toward_zero() {
+        let values: Vec<f32> = (-512..512).map(|value| value as f32 / 4.0).collect();
+        let expected: Vec<i32> =
+            values.chunks(2).map(|pair| pair[0] as i32 & 0xffff | (pair[1] as i32) << 16).collect();
+        for level in Level::available() {
+            let mut pairs = vec![0; values.len() / 2];
+            level.run(Pairs(&values, &mut pairs));
+            assert_eq!(pairs, expected, "{}", level.name());
         }
     }
 

@@ -107,6 +107,15 @@ impl Simd for Neon {
         unsafe { vld1q_s32(src.as_ptr()) }
     }
     #[inline(always)]
+    fn store_pairs(self, dst: &mut [i32], [low, high]: [F32x4; 2]) {
+        assert!(dst.len() >= 4);
+        // SAFETY: the slice is long enough, and NEON is part of every AArch64 target.
+        unsafe {
+            let pairs = vcombine_s16(vmovn_s32(vcvtq_s32_f32(low.0)), vmovn_s32(vcvtq_s32_f32(high.0)));
+            vst1q_s32(dst.as_mut_ptr(), vreinterpretq_s32_s16(pairs));
+        }
+    }
+    #[inline(always)]
     unsafe fn load_pairs(self, src: *const i8) -> int32x4_t {
         // SAFETY: the caller guarantees eight readable values, and NEON is part of every AArch64 target.
         unsafe { vreinterpretq_s32_s16(vmovl_s8(vld1_s8(src))) }

@@ -149,6 +149,17 @@ impl Simd for Portable {
         [src[0], src[1], src[2], src[3]]
     }
     #[inline(always)]
+    fn store_pairs(self, dst: &mut [i32], [low, high]: [F32x4; 2]) {
+        let (low, high) = (low.0.map(|x| x as i32), high.0.map(|x| x as i32));
+        let pair = |low: i32, high: i32| low & 0xffff | high << 16;
+        dst[..4].copy_from_slice(&[
+            pair(low[0], low[1]),
+            pair(low[2], low[3]),
+            pair(high[0], high[1]),
+            pair(high[2], high[3]),
+        ]);
+    }
+    #[inline(always)]
     unsafe fn load_pairs(self, src: *const i8) -> [i32; 4] {
         // SAFETY: the caller guarantees eight readable values.
         let pairs = unsafe { src.cast::<[[i8; 2]; 4]>().read_unaligned() };

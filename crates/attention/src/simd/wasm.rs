@@ -129,6 +129,13 @@ impl Simd for Simd128 {
         unsafe { v128_load(src.as_ptr().cast()) }
     }
     #[inline(always)]
+    fn store_pairs(self, dst: &mut [i32], [low, high]: [F32x4; 2]) {
+        assert!(dst.len() >= 4);
+        let pairs = i16x8_narrow_i32x4(i32x4_trunc_sat_f32x4(low.0), i32x4_trunc_sat_f32x4(high.0));
+        // SAFETY: the slice is long enough; WebAssembly stores have no alignment.
+        unsafe { v128_store(dst.as_mut_ptr().cast(), pairs) }
+    }
+    #[inline(always)]
     unsafe fn load_pairs(self, src: *const i8) -> v128 {
         // SAFETY: the caller guarantees eight readable values; WebAssembly loads have no alignment.
         unsafe { i16x8_load_extend_i8x8(src) }

@@ -196,6 +196,15 @@ impl Simd for Sse2 {
         unsafe { _mm_loadu_si128(src.as_ptr().cast()) }
     }
     #[inline(always)]
+    fn store_pairs(self, dst: &mut [i32], [low, high]: [F32x4; 2]) {
+        assert!(dst.len() >= 4);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        unsafe {
+            let pairs = _mm_packs_epi32(_mm_cvttps_epi32(low.0), _mm_cvttps_epi32(high.0));
+            _mm_storeu_si128(dst.as_mut_ptr().cast(), pairs);
+        }
+    }
+    #[inline(always)]
     unsafe fn load_pairs(self, src: *const i8) -> __m128i {
         // SAFETY: the caller guarantees 8 readable values, and the token proves the instruction set.
         unsafe {
@@ -291,6 +300,15 @@ impl Simd for Avx2 {
         unsafe { _mm256_loadu_si256(src.as_ptr().cast()) }
     }
     #[inline(always)]
+    fn store_pairs(self, dst: &mut [i32], [low, high]: [F32x8; 2]) {
+        assert!(dst.len() >= 8);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        unsafe {
+            let pairs = _mm256_packs_epi32(_mm256_cvttps_epi32(low.0), _mm256_cvttps_epi32(high.0));
+            _mm256_storeu_si256(dst.as_mut_ptr().cast(), _mm256_permute4x64_epi64::<0b11_01_10_00>(pairs));
+        }
+    }
+    #[inline(always)]
     unsafe fn load_pairs(self, src: *const i8) -> __m256i {
         // SAFETY: the caller guarantees 16 readable values, and the token proves the instruction set.
         unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(src.cast())) }
@@ -372,6 +390,16 @@ impl Simd for Avx512 {
         assert!(src.len() >= 16);
         // SAFETY: the slice is long enough, and the token proves the instruction set.
         unsafe { _mm512_loadu_si512(src.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn store_pairs(self, dst: &mut [i32], [low, high]: [F32x16; 2]) {
+        assert!(dst.len() >= 16);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        unsafe {
+            let pairs = _mm512_packs_epi32(_mm512_cvttps_epi32(low.0), _mm512_cvttps_epi32(high.0));
+            let order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+            _mm512_storeu_si512(dst.as_mut_ptr().cast(), _mm512_permutexvar_epi64(order, pairs));
+        }
     }
     #[inline(always)]
     unsafe fn load_pairs(self, src: *const i8) -> __m512i {
