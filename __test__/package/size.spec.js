@@ -18,20 +18,20 @@ const file = (/** @type {string} */ name) => async () => readFileSync(join(root,
  * @type {{ name: string, read: () => Promise<Uint8Array>, limit: number }[]}
  */
 const downloads = [
-  { name: '`@ruvector/attention`', read: script('.'), limit: 247 },
+  { name: '`@ruvector/attention`', read: script('.'), limit: 240 },
   { name: '`/external`: the script', read: script('./external'), limit: 54 },
-  { name: '`/external`: attention.simd.wasm', read: file('attention.simd.wasm'), limit: 245 },
+  { name: '`/external`: attention.simd.wasm', read: file('attention.simd.wasm'), limit: 236 },
   { name: '`/external`: attention.relaxed.patch', read: file('attention.relaxed.patch'), limit: 5 },
-  { name: '`@ruvector/attention/core`', read: script('./core'), limit: 196 },
+  { name: '`@ruvector/attention/core`', read: script('./core'), limit: 192 },
   { name: '`/core/external`: the script', read: script('./core/external'), limit: 51 },
-  { name: '`/core/external`: attention.core.simd.wasm', read: file('attention.core.simd.wasm'), limit: 182 },
+  { name: '`/core/external`: attention.core.simd.wasm', read: file('attention.core.simd.wasm'), limit: 176 },
   { name: '`/core/external`: attention.core.relaxed.patch', read: file('attention.core.relaxed.patch'), limit: 4 },
-  { name: '`@ruvector/attention/training`', read: script('./training'), limit: 311 },
+  { name: '`@ruvector/attention/training`', read: script('./training'), limit: 303 },
   { name: '`/training/external`: the script', read: script('./training/external'), limit: 74 },
   {
     name: '`/training/external`: attention.training.simd.wasm',
     read: file('attention.training.simd.wasm'),
-    limit: 303
+    limit: 295
   },
   {
     name: '`/training/external`: attention.training.relaxed.patch',

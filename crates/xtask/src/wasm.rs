@@ -274,6 +274,8 @@ fn compile<const N: usize>(
                 ),
             )
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            // Of the kernels. The third level adds copies of loops, but no speed: hot loops are unrolled by hand.
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "2")
             .envs(environment.iter().copied());
         if let Some(rustc) = compiler {
             command.env("RUSTC", rustc);
