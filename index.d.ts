@@ -118,12 +118,19 @@ export interface InitOptions {
    * `RUVECTOR_ATTENTION_DEBUG=1` writes these lines to standard error.
    */
   log?: (line: string) => void
+  /**
+   * If true, native code on Linux asks the system for Intel's AMX, and then computes large products and attention with
+   * it, at the accuracy of f32. Without AMX nothing else changes: `backend().rejected` gives the reason for `amx`. The
+   * request holds for the whole process and cannot be withdrawn; docs/runtimes.md describes its side effects. Default:
+   * false.
+   */
+  amx?: boolean
 }
 
 /**
  * Prepares the backend. In browsers, await it once before the first call. Node, Deno, Bun and Cloudflare's runtime do
- * not need it. Concurrent calls share one promise. Later calls may still change `threads` and `log`. After a failure,
- * the next call tries again.
+ * not need it. Concurrent calls share one promise. Later calls may still change `threads` and `log`, or request `amx`.
+ * After a failure, the next call tries again.
  *
  * @throws {AttentionError} OPTION for unknown options; BACKEND if nothing can be loaded, with every reason.
  *

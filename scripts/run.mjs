@@ -13,6 +13,9 @@ const explorer = join(root, 'examples', 'explorer')
 /** Totals over all test suites. */
 const counts = { passed: 0, failed: 0 }
 
+/** Lines of the summary about tests that this machine cannot run. @type {string[]} */
+const notRun = []
+
 /**
  * Runs a program of an npm package.
  *
@@ -212,6 +215,9 @@ async function avaAtLowerLevels() {
     if (level === best || levelWith(env) !== level) continue
     await step(`tests of the package at the instruction set ${level}`, () => ava(NUMERIC, env))
   }
+  const amx = { RUVECTOR_ATTENTION_SIMD: 'amx', RUVECTOR_ATTENTION_BACKEND: 'native' }
+  if (levelWith(amx) === 'amx') await step('tests of the package with AMX', () => ava(NUMERIC, amx))
+  else notRun.push('AMX not run: this processor has none')
 }
 
 /** @param {string} [program] */
@@ -263,7 +269,7 @@ async function counted(steps) {
     counts.failed ||= 1
     report(error)
   }
-  console.log(`\n${counts.passed} passed, ${counts.failed} failed`)
+  console.log(['', ...notRun, `${counts.passed} passed, ${counts.failed} failed`].join('\n'))
 }
 
 /** @param {{ all?: boolean }} [options]  all consumers instead of the most important ones */

@@ -348,6 +348,7 @@ test('loadBackend and init reject unknown options', async (t) => {
     [() => loadBackend('wasm', { log: 'console' }), 'OPTION', 'log'],
     [() => init({ log: {} }), 'OPTION', 'log'],
     [() => init({ worker: true }), 'OPTION', 'worker'],
+    [() => init({ amx: 1 }), 'OPTION', 'amx'],
     [() => init('wasm'), 'OPTION', 'options']
   ])) {
     const error = await t.throwsAsync(call, { name: 'AttentionError', code })
@@ -359,6 +360,36 @@ test('init is optional, can be called again, and sets the threads', async (t) =>
   const program = `const before = ran(); await attention.init(); await attention.init({ threads: 3 }); await attention.init()
     report([before, attention.backend().threads, ran()])`
   t.deepEqual(await run(program), [true, 3, true])
+})
+
+test('init({ amx: true }) uses AMX, or gives the reason why not', async (t) => {
+  const program = `await attention.init(); await attention.init({ amx: true })
+    const reasons = (api) => api.backend().rejected.filter(({ candidate }) => candidate === 'amx')
+    const wasm = await attention.loadBackend('wasm', { amx: true })
+    report([attention.backend().simd, ...[attention, wasm].map((api) => reasons(api).map(({ error }) => error.message))])`
+  const [level, native, wasm] = await run(program, { env: { RUVECTOR_ATTENTION_BACKEND: 'native' } })
+  t.is(native.length, level === 'amx' ? 0 : 1)
+  for (const reason of native) t.regex(reason, /^AMX is not in use: \w/)
+  t.deepEqual(wasm, ['AMX is not in use: only native code has it'])
+})
+
+test('a RUVECTOR_ATTENTION_SIMD of amx is an error without AMX, and its emulation is as exact as vectors', async (t) => {
+  const program = `const numbers = (seed, ...shape) => attention.createTensor(
+      Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => Math.sin(seed + i * i)), shape)
+    const [x, weight] = [numbers(0, 40, 96), numbers(1, 48, 96)]
+    const [q, k, v] = [numbers(2, 1, 2, 40, 64), numbers(3, 1, 2, 70, 64), numbers(4, 1, 2, 70, 64)]
+    const compute = (api) => [api.linear(x, weight), api.scaledDotProductAttention(q, k, v, { causal: true }).output]
+    const [found, expected] = [attention, await attention.loadBackend('wasm')].map(compute)
+    const largest = (values) => Math.max(...values.map(Math.abs))
+    report({ simd: attention.backend().simd, errors: found.map(({ data }, i) =>
+      largest(data.map((value, at) => value - expected[i].data[at])) / largest(data)) })`
+  const env = { RUVECTOR_ATTENTION_BACKEND: 'native', RUVECTOR_ATTENTION_SIMD: 'amx-emulated' }
+  const { simd, errors } = await run(program, { env })
+  t.is(simd, 'amx-emulated')
+  for (const error of errors) t.true(error > 0 && error < 1e-6, String(error))
+  const level = 'report([caught(() => attention.backend().simd)])'
+  const [real] = await run(level, { env: { ...env, RUVECTOR_ATTENTION_SIMD: 'amx' } })
+  if (real !== 'amx') t.like(real, { code: 'BACKEND', argument: 'RUVECTOR_ATTENTION_SIMD' })
 })
 
 const module = new WebAssembly.Module(readFileSync(simd))

@@ -23,12 +23,13 @@ import { pickOptions } from '../checks/options.js'
 
 /** @param {unknown} options */
 function readInit(options) {
-  const { wasm, patch, threads, log } = pickOptions(options, ['wasm', 'patch', 'threads', 'log'])
+  const { wasm, patch, threads, log, amx } = pickOptions(options, ['wasm', 'patch', 'threads', 'log', 'amx'])
   if (wasm === undefined && patch !== undefined) {
     throw fault('OPTION', 'patch', 'nothing without the option `wasm`', describe(patch))
   }
   const source = wasm === undefined ? undefined : { wasm, patch }
-  return { source, threads: checkThreads(threads), log: checkLog(log) }
+  if (amx !== undefined && typeof amx !== 'boolean') throw fault('OPTION', 'amx', 'a boolean', describe(amx))
+  return { source, threads: checkThreads(threads), log: checkLog(log), amx }
 }
 
 /**
@@ -53,6 +54,7 @@ export function createEntry(loader, createApi) {
       return Promise.reject(error)
     }
     if (given.threads !== undefined) backend.limitThreads(given.threads)
+    if (given.amx) backend.requestAmx()
     backend.logTo(given.log)
     running ??= begin(given.source).catch((error) => {
       running = undefined
@@ -72,12 +74,13 @@ export function createEntry(loader, createApi) {
    */
   async function loadBackend(kind, options) {
     if (kind !== 'native' && kind !== 'wasm') throw fault('OPTION', 'kind', "'native' or 'wasm'", describe(kind))
-    const { source, threads, log } = readInit(options)
+    const { source, threads, log, amx } = readInit(options)
     if (kind === 'native' && source !== undefined) {
       throw fault('OPTION', 'wasm', "nothing for the backend 'native'", describe(source.wasm))
     }
     const own = new Backend(loader.loadSync, loader.log)
     own.limitThreads(threads)
+    if (amx) own.requestAmx()
     own.logTo(log)
     await own.startWith(() => loader.load(kind, source))
     return createApi(own)

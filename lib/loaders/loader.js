@@ -74,7 +74,7 @@ function checkLevel(level) {
   const name = 'RUVECTOR_ATTENTION_SIMD'
   const asked = environment(name)
   if (asked === undefined || asked === level) return
-  const expected = "'avx512', 'avx2', 'sse2', 'neon' or 'portable', as far as this machine has them"
+  const expected = "'amx', 'avx512', 'avx2', 'sse2', 'neon' or 'portable', as far as this machine has them"
   throw fault('BACKEND', name, expected, describe(asked))
 }
 

@@ -47,6 +47,9 @@ export class Backend {
   #loaded
   /** @type {number | undefined} */
   #threadLimit
+  #wantsAmx = false
+  /** The reason for which AMX is not in use, if it was requested. @type {Rejection | undefined} */
+  #amx
   /** @type {ReturnType<typeof workerExecutor> | undefined} */
   #workers
   /** @type {Queue | undefined} */
@@ -95,6 +98,7 @@ export class Backend {
     this.use(loaded.binding)
     if (loaded.module) this.#workers = workerExecutor(this, loaded.module, loaded.spawns ?? [])
     this.limitThreads(this.#threadLimit)
+    if (this.#wantsAmx) this.requestAmx()
     this.#log?.started()
     return loaded.binding
   }
@@ -159,6 +163,14 @@ export class Backend {
     else this.workers = threads ?? processors()
   }
 
+  /** Uses AMX as soon as a backend runs, if it is native and the machine has AMX. The whole process shares it. */
+  requestAmx() {
+    this.#wantsAmx = true
+    if (this.binding === undefined) return
+    const refusal = this.binding.requestAmx ? this.binding.requestAmx() : 'only native code has it'
+    this.#amx = refusal ? { candidate: 'amx', error: new Error(`AMX is not in use: ${refusal}`) } : undefined
+  }
+
   /**
    * Converts what a call threw into an error. An instance that trapped may be corrupt, so a new one replaces it.
    *
@@ -202,7 +214,7 @@ export class Backend {
 
   /** All candidates that have failed so far. @returns {Rejection[]} */
   get rejected() {
-    return [...(this.#loaded?.rejected ?? []), ...(this.#workers?.failures ?? [])]
+    return [...(this.#loaded?.rejected ?? []), ...(this.#workers?.failures ?? []), ...(this.#amx ? [this.#amx] : [])]
   }
 
   get kind() {

@@ -8,8 +8,13 @@ type Optional<T> = T | undefined | null
 
 export interface Binding {
   version(): string
-  /** The instruction set in use: 'avx512' | 'avx2' | 'sse2' | 'neon' | 'portable' | 'simd128' | 'relaxed-simd'. */
+  /**
+   * The instruction set in use: 'amx' | 'avx512' | 'avx2' | 'sse2' | 'neon' | 'portable' | 'simd128' | 'relaxed-simd', or
+   * 'amx-emulated' for tests.
+   */
   simdLevel(): string
+  /** Asks the system for AMX, for the whole process. Returns the reason if it cannot be used; native only. */
+  requestAmx?(): Optional<string>
   /** Number of threads that the machine, or its cgroup, offers to one call. */
   defaultThreads(): number
 

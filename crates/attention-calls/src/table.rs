@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ruvector_attention::context::{Observation, Observer};
 use ruvector_attention::simd::Level;
+use ruvector_attention::simd::amx::TileUnit;
 use ruvector_attention::{Code, Context, Error, Result};
 
 use crate::call::{Call, Outside, Start};
@@ -94,7 +95,7 @@ fn find_operation(number: u32) -> Result<&'static Operation> {
 
 /// Returns the context of a call before its header is read.
 pub(crate) fn observed_by<'a>(observer: Option<&'a Observation<'a>>) -> Context<'a> {
-    Context { observer, ..Context::new(Level::current(), 1) }
+    Context { observer, tile_unit: TileUnit::current(), ..Context::new(Level::current(), 1) }
 }
 
 pub(crate) fn run<'a>(

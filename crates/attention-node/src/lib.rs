@@ -15,6 +15,7 @@ use napi_derive::napi;
 use ruvector_attention::layers::LoadOptions;
 use ruvector_attention::memory::{self, Counting};
 use ruvector_attention::simd::Level;
+use ruvector_attention::simd::amx::TileUnit;
 use ruvector_attention::{Error, context};
 use ruvector_attention_calls::{self as calls, Outside};
 
@@ -54,7 +55,12 @@ pub fn version() -> &'static str {
 
 #[napi(catch_unwind)]
 pub fn simd_level() -> &'static str {
-    Level::current().name()
+    TileUnit::current().map_or_else(|| Level::current().name(), TileUnit::name)
+}
+
+#[napi(catch_unwind)]
+pub fn request_amx() -> Option<&'static str> {
+    TileUnit::request().err()
 }
 
 #[napi(catch_unwind)]

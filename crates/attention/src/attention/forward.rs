@@ -9,12 +9,13 @@ use std::ops::Range;
 use crate::attention::bias::{LaneBias, LaneRows};
 use crate::attention::packed::Sequences;
 use crate::attention::second_pass::Statistics;
-use crate::attention::{Problem, decode, tiled};
+use crate::attention::{Problem, decode, tile_products, tiled};
 use crate::context::rows::{Blocks, ItemRows, OwnRows, RowLayout, Rows};
 use crate::context::{Context, Partition, Section, operations};
 use crate::error::Result;
 use crate::math::sum::total;
 use crate::scratch;
+use crate::simd::amx::TileUnit;
 use crate::sizes::{FEW_ROWS, PART_KEYS};
 use crate::tensor::try_zeroed;
 
@@ -39,6 +40,7 @@ pub(super) fn run(
     let mut pass = Pass {
         context,
         may_run_along_rows: problem.ball.is_none() && !has_statistics,
+        tile_unit: context.tile_unit.filter(|_| !has_statistics),
         scratch_len: 0,
         lane_bias: None,
     };
@@ -47,7 +49,8 @@ pub(super) fn run(
         pass.scratch_len = decode::scratch_len(problem, rows);
     } else {
         let lanes = context.level.tile_lanes();
-        pass.scratch_len = tiled::scratch_len(problem, lanes).max(decode::scratch_len(problem, FEW_ROWS));
+        let has_unit = pass.tile_unit.is_some_and(|unit| tile_products::pays(unit, problem, rows));
+        pass.scratch_len = tiled::scratch_len(problem, lanes, has_unit).max(decode::scratch_len(problem, FEW_ROWS));
         pass.lane_bias = LaneBias::new(problem, problem.group())?;
     }
     scratch::reserve(pass.scratch_len)?;
@@ -89,6 +92,8 @@ struct Pass<'a> {
     context: Context<'a>,
     /// True if a few rows may run along their length.
     may_run_along_rows: bool,
+    /// Computes products of tiles where it pays.
+    tile_unit: Option<TileUnit>,
     /// The memory of the largest item.
     scratch_len: usize,
     lane_bias: Option<LaneBias>,
@@ -118,11 +123,15 @@ impl Pass<'_> {
         let Self { context, scratch_len, .. } = *self;
         // A section makes the choice of its whole call.
         let all_rows = problem.section.map_or(problem.group() * problem.queries, |whole| whole.rows);
+        let unit = self.tile_unit.filter(|&unit| tile_products::pays(unit, problem, rows.len()));
         let item = Item { problem, head, rows, keys, scratch_len, lane_bias: self.lane_bias.as_ref() };
+        let level = context.level;
         if self.runs_along_rows(all_rows) {
-            context.level.run(decode::Decode(item, targets));
+            level.run(decode::Decode(item, targets));
+        } else if let Some(unit) = unit {
+            unit.run(|unit| level.run(tiled::Tiled(item, targets, Some((level, unit)))));
         } else {
-            context.level.run(tiled::Tiled(item, targets));
+            level.run(tiled::Tiled(item, targets, None));
         }
     }
 

@@ -26,6 +26,7 @@ pub(crate) mod packed;
 pub mod rotary;
 pub(crate) mod score;
 mod second_pass;
+mod tile_products;
 pub(crate) mod tiled;
 
 use std::mem::take;

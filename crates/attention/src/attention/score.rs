@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::attention::Problem;
 use crate::attention::bias::LaneRows;
 use crate::attention::mask::Cover;
+use crate::attention::tile_products::TileProducts;
 use crate::math::exp::{LOG2_E, exp2, tanh};
 use crate::options::Stage;
 use crate::scratch;
@@ -81,6 +82,8 @@ impl Lanes {
 pub(crate) struct TileBuffers<'a> {
     bias: &'a mut [f32],
     rows: &'a mut [f32],
+    /// Computes products, where it can.
+    pub products: Option<TileProducts<'a>>,
 }
 
 impl<'a> TileBuffers<'a> {
@@ -91,7 +94,7 @@ impl<'a> TileBuffers<'a> {
 
     pub(crate) fn take(problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
         let half = Self::len(problem, lanes) / 2;
-        Self { bias: scratch::take(rest, half), rows: scratch::take(rest, half) }
+        Self { bias: scratch::take(rest, half), rows: scratch::take(rest, half), products: None }
     }
 }
 
@@ -140,7 +143,11 @@ impl ScoreTile<'_> {
             let keys = Matrix { reduce: ReduceKind::SquaredDistance, ..keys };
             product::<S, ROWS, VECTORS>(simd, keys, count, head_dim, self.queries, scores, Accumulate::Overwrite);
             ball.score::<S, VECTORS>(simd, self.problem, self.lanes, self.from, scores);
-        } else {
+        } else if !buffers
+            .products
+            .as_mut()
+            .is_some_and(|products| products.score(self.keys, [self.from, self.to], scores, accumulate))
+        {
             product::<S, ROWS, VECTORS>(simd, keys, count, head_dim, self.queries, scores, accumulate);
         }
         if caps {

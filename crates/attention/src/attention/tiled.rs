@@ -11,22 +11,24 @@ use crate::attention::ball::{Block, Midpoints};
 use crate::attention::forward::{Item, Targets};
 use crate::attention::mask::Cover;
 use crate::attention::score::{Lanes, ScoreTile, TileBuffers, are_bounded, weight_of};
+use crate::attention::tile_products::{self, TileProducts};
 use crate::math::sum::{carry, carry_all};
 use crate::options::Stage;
 use crate::scratch::{self, Scratch};
-use crate::simd::{Accumulate, Kernel, Matrix, Simd, product};
+use crate::simd::amx::Configured;
+use crate::simd::{Accumulate, Kernel, Level, Matrix, Simd, product};
 use crate::sizes::{BLOCK_TILES, MAX_TILE_LANES};
 
 /// Blocks of keys that are summed plainly before their sums are added to the totals.
 const CARRY_BLOCKS: usize = 16;
 
-/// Returns the scratch memory that one item needs, in values.
-pub(super) fn scratch_len(problem: &Problem<'_>, lanes: usize) -> usize {
-    BlockBuffers::len(problem, lanes)
+/// Returns the scratch memory that one item needs, in values. `has_unit` is true if a unit may compute products.
+pub(super) fn scratch_len(problem: &Problem<'_>, lanes: usize, has_unit: bool) -> usize {
+    BlockBuffers::len(problem, lanes) + if has_unit { tile_products::len(problem, lanes) } else { 0 }
 }
 
-/// The tiled pass over one item.
-pub(super) struct Tiled<'a>(pub Item<'a>, pub Targets<'a>);
+/// The tiled pass over one item, with a unit for its products if there is one.
+pub(super) struct Tiled<'a, 'b>(pub Item<'a>, pub Targets<'a>, pub Option<(Level, Configured<'b>)>);
 
 /// The scratch memory of a tiled item.
 struct BlockBuffers<'a> {
@@ -87,18 +89,22 @@ struct Online {
     rescale: [f32; MAX_TILE_LANES],
 }
 
-impl Kernel for Tiled<'_> {
+impl Kernel for Tiled<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let Self(item, targets) = self;
+        let Self(item, targets, unit) = self;
         let mut scratch = Scratch::take(item.scratch_len);
+        let mut rest = scratch.values();
         if S::HAS_HALF_TILES && item.rows.len() <= S::LANES {
-            let buffers = BlockBuffers::new(item.problem, S::LANES, scratch.values());
+            let buffers = BlockBuffers::new(item.problem, S::LANES, rest);
             item.run_tiled::<S, ROWS, 1>(simd, buffers, targets);
         } else {
-            let buffers = BlockBuffers::new(item.problem, VECTORS * S::LANES, scratch.values());
+            let lanes = VECTORS * S::LANES;
+            let products = unit.map(|(level, unit)| TileProducts::new(unit, level, item.problem, lanes, &mut rest));
+            let mut buffers = BlockBuffers::new(item.problem, lanes, rest);
+            buffers.tile.products = products;
             item.run_tiled::<S, ROWS, VECTORS>(simd, buffers, targets);
         }
     }
@@ -171,6 +177,11 @@ impl Item<'_> {
         for (lanes_of_tile, queries) in tiles.iter().zip(buffers.queries.chunks_exact_mut(size.max(1))) {
             lanes_of_tile.load_queries(simd, problem, lanes, queries);
         }
+        if let Some(products) = &mut buffers.tile.products {
+            for (tile, queries) in buffers.queries.chunks_exact(size).enumerate().take(count) {
+                products.load_queries(tile, queries);
+            }
+        }
         let is_masked = problem.visibility.has_mask();
         let mut bounded_queries = [false; BLOCK_TILES];
         for (tile, is_bounded) in bounded_queries[..count].iter_mut().enumerate() {
@@ -199,6 +210,9 @@ impl Item<'_> {
             let keys = key_rows.widened(simd, first..first + count, problem.head_dim, widened_keys);
             let values = value_rows.widened(simd, first..first + count, problem.value_dim, widened_values);
             let mut block = KeyBlock { keys, values, first, count, are_keys_bounded: None, are_values_finite: None };
+            if let Some(products) = &mut buffers.tile.products {
+                products.start_block(first, count);
+            }
             for (tile, lanes_of_tile) in tiles.iter().enumerate() {
                 let (from, to) = (first.max(lanes_of_tile.first), (first + key_block).min(lanes_of_tile.last));
                 if from >= to {
@@ -214,6 +228,9 @@ impl Item<'_> {
                 let cover = scores.cover();
                 if cover == Cover::Nothing {
                     continue;
+                }
+                if let Some(products) = &mut buffers.tile.products {
+                    products.select(tile);
                 }
                 let weights = &mut buffers.weights[..(to - from) * lanes];
                 scores.compute::<S, ROWS, VECTORS>(simd, Stage::Biased, cover, &mut buffers.tile, weights);
@@ -280,7 +297,12 @@ impl Item<'_> {
         let accumulate = rescale.map_or(Accumulate::Add, |factors| Accumulate::ScaleAndAdd(factors));
         if may_hide && !block.are_values_finite(simd, value_dim) {
             add_visible::<S, VECTORS>(simd, rows, stride, value_dim, weights, sums, accumulate);
-        } else {
+        } else if !buffers
+            .tile
+            .products
+            .as_mut()
+            .is_some_and(|products| products.add_values(block.values, [from, to], weights, sums, accumulate))
+        {
             let rows = Matrix::column_major(rows, stride);
             product::<S, ROWS, VECTORS>(simd, rows, value_dim, to - from, weights, sums, accumulate);
         }

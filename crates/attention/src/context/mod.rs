@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::Result;
 use crate::simd::Level;
+use crate::simd::amx::TileUnit;
 use crate::tensor::try_zeroed;
 
 /// The execution context of a call. [`Context::default`] uses everything that the machine offers.
@@ -22,6 +23,8 @@ pub struct Context<'a> {
     pub observer: Option<&'a Observation<'a>>,
     /// The part of a split call to compute; all other results stay zero.
     pub partition: Partition,
+    /// The unit for products of tiles, where it pays; else vectors of `level`.
+    pub tile_unit: Option<TileUnit>,
     /// True if rows belong to packed sequences: the order of a row's sums must not depend on the number of other rows.
     #[doc(hidden)]
     pub is_packed: bool,
@@ -31,9 +34,9 @@ pub struct Context<'a> {
 }
 
 impl Default for Context<'_> {
-    /// Selects the best instruction set and every thread that the machine offers.
+    /// Selects the best instruction set and every thread that the machine offers, and AMX if it was requested.
     fn default() -> Self {
-        Self::new(Level::current(), available_threads())
+        Self { tile_unit: TileUnit::current(), ..Self::new(Level::current(), available_threads()) }
     }
 }
 
@@ -49,7 +52,8 @@ pub fn operations<const N: usize>(factors: [usize; N]) -> u64 {
 impl<'a> Context<'a> {
     /// Creates the context of a whole call without an observer, at one level and on at most `threads` threads.
     pub const fn new(level: Level, threads: usize) -> Self {
-        Self { level, threads, observer: None, partition: Partition::WHOLE, is_packed: false, section: None }
+        let partition = Partition::WHOLE;
+        Self { level, threads, observer: None, partition, tile_unit: None, is_packed: false, section: None }
     }
 
     /// Returns the same context for another part of the call.

@@ -59,6 +59,15 @@ impl MatrixBlock<'_> {
         self.columns.clone()
     }
 
+    /// Returns some rows of the block.
+    ///
+    /// # Panics
+    /// If a row is not in the block.
+    pub fn part(&mut self, rows: Range<usize>) -> MatrixBlock<'_> {
+        assert!(self.rows.start <= rows.start && rows.end <= self.rows.end);
+        MatrixBlock { rows, columns: self.columns.clone(), ..*self }
+    }
+
     /// Returns the block's part of a matrix row.
     ///
     /// # Panics

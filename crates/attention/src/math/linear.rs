@@ -7,6 +7,7 @@ use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::math::activation::{self, Activation};
 use crate::math::dot::dot;
+use crate::math::pieces::{self, Product, SplitWeight};
 use crate::math::quantized::{self, Packed, Source};
 use crate::math::random::RowDropout;
 use crate::math::weight::{Weight, Weights};
@@ -157,6 +158,18 @@ pub(crate) fn project_weights(
         return Ok(());
     }
     let lanes = context.level.tile_lanes();
+    let compute = |output: MatrixBlock<'_>, is_computed: bool| {
+        let may_run_along_rows = !context.is_packed;
+        context.level.run(Block { x, depth, weight, outputs, bias, finish, output, may_run_along_rows, is_computed });
+    };
+    if let Some(unit) = context.tile_unit
+        && let Weights::F32(weight) = weight
+        && !context.is_packed
+        && pieces::pays(unit, sizes)
+        && let Some(weight) = &SplitWeight::new(context, weight, outputs, depth)?
+    {
+        return Product { unit, x, sizes, weight, bias }.run(context, output, &compute);
+    }
     let block_rows = context.level.block_rows();
     let row_blocks = rows.div_ceil(block_rows);
     // The block size does not affect results: each output is summed separately.
@@ -165,10 +178,7 @@ pub(crate) fn project_weights(
     let tiles = if matches!(weight, Weights::F32(_)) { 1 } else { BLOCK_TILES };
     scratch::reserve(scratch_len([tiles, lanes], depth, output_block).max(depth))?;
     let operations = operations([2, rows, depth, outputs]);
-    context.for_each_block(rows, [block_rows, output_block], operations, output, |output| {
-        let may_run_along_rows = !context.is_packed;
-        context.level.run(Block { x, depth, weight, outputs, bias, finish, output, may_run_along_rows });
-    });
+    context.for_each_block(rows, [block_rows, output_block], operations, output, |output| compute(output, false));
     Ok(())
 }
 
@@ -192,6 +202,8 @@ struct Block<'a> {
     output: MatrixBlock<'a>,
     /// True if the last rows may be summed in another order than rows of a full tile.
     may_run_along_rows: bool,
+    /// True if the output holds the product, to which only further steps apply.
+    is_computed: bool,
 }
 
 impl Kernel for Block<'_> {
@@ -207,12 +219,8 @@ impl Kernel for Block<'_> {
         while rows.end < block.end {
             let rest = block.end - rows.end;
             rows = rows.end..rows.end + if rest < lanes { rest } else { shared.min(rest / lanes * lanes) };
-            if rows.len() <= FEW_PROJECTION_ROWS && self.may_run_along_rows {
-                self.along_rows(simd, rows.clone());
-            } else if S::HAS_HALF_TILES && rows.len() <= S::LANES && self.may_run_along_rows {
-                self.in_lanes::<S, ROWS, 1>(simd, rows.clone());
-            } else {
-                self.in_lanes::<S, ROWS, VECTORS>(simd, rows.clone());
+            if !self.is_computed {
+                self.multiply::<S, ROWS, VECTORS>(simd, rows.clone());
             }
             for row in rows.clone() {
                 let first = self.output.columns().start;
@@ -225,6 +233,18 @@ impl Kernel for Block<'_> {
 impl<'a> Block<'a> {
     fn x_row(&self, row: usize) -> &'a [f32] {
         &self.x[row * self.depth..][..self.depth]
+    }
+
+    /// Computes the product of at most [`BLOCK_TILES`] tiles of rows, of which only a single one may have fewer.
+    #[inline(always)]
+    fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(&mut self, simd: S, rows: Range<usize>) {
+        if rows.len() <= FEW_PROJECTION_ROWS && self.may_run_along_rows {
+            self.along_rows(simd, rows);
+        } else if S::HAS_HALF_TILES && rows.len() <= S::LANES && self.may_run_along_rows {
+            self.in_lanes::<S, ROWS, 1>(simd, rows);
+        } else {
+            self.in_lanes::<S, ROWS, VECTORS>(simd, rows);
+        }
     }
 
     #[inline(always)]

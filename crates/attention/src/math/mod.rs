@@ -12,6 +12,7 @@ pub mod largest;
 pub mod linear;
 pub mod log;
 pub mod norm;
+pub(crate) mod pieces;
 pub mod pool;
 pub mod quantized;
 pub mod random;

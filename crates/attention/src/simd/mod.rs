@@ -8,6 +8,7 @@
 //! else it is a call. So kernels are `inline(always)`, and they loop in place of closures over vectors: whether a
 //! closure, or `std::array::from_fn`, is inlined depends on the caller's build profile.
 
+pub mod amx;
 mod bits;
 // We never ship WebAssembly without SIMD, and with SIMD the portable level would only double the module size.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
