@@ -9,7 +9,7 @@ const integers = [
   (list) => list.map(BigInt),
   (list) => BigInt64Array.from(list.map(BigInt)),
   (list) => Int16Array.from(list),
-  (list) => ({ length: list.length, ...list })
+  (list) => ({ ...list, length: list.length })
 ]
 
 /** Forms of the flags of a mask. @type {((list: number[]) => any)[]} */
