@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { cpSync, createReadStream, existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { generatorFile, hasGenerator } from '../../tools/model.mjs'
 
 const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
 const size = (/** @type {string} */ name) => statSync(path(`../../packages/wasm/${name}`)).size
@@ -43,20 +44,23 @@ const folders = [given ?? '', ...['-q8_0', ''].map((type) => path(`../../output/
 const modelFolder = folders.find((folder) => existsSync(join(folder, 'model.safetensors')))
 const MODEL_FILES = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors']
 
-/** Serves the whole model as the folder `model` of the page, if this machine has it. */
+/** Serves the models as the folder `model` of the page, if this machine has them. */
 const wholeModel = {
   name: 'whole-model',
   /** @param {unknown} _ @param {{ command: string }} environment */
   config: (_, { command }) => ({
-    define: { __SERVED_BYTES__: command === 'serve' || given !== undefined ? servedBytes() : 0 }
+    define: {
+      __SERVED_BYTES__: command === 'serve' || given !== undefined ? servedBytes() : 0,
+      __GENERATOR_BYTES__: command === 'serve' && hasGenerator() ? statSync(generatorFile).size : 0
+    }
   }),
   /** @param {any} server */
   configureServer({ middlewares }) {
     middlewares.use('/model', (/** @type {any} */ request, /** @type {any} */ response, /** @type {any} */ next) => {
-      const name = MODEL_FILES.find((name) => request.url === `/${name}`)
-      if (modelFolder === undefined || name === undefined) return next()
-      response.setHeader('content-length', statSync(join(modelFolder, name)).size)
-      createReadStream(join(modelFolder, name)).pipe(response)
+      const file = fileAt(request.url)
+      if (file === undefined) return next()
+      response.setHeader('content-length', statSync(file).size)
+      createReadStream(file).pipe(response)
     })
   },
   /** @param {{ dir: string }} options */
@@ -64,6 +68,13 @@ const wholeModel = {
     if (given === undefined || modelFolder === undefined) return
     for (const name of MODEL_FILES) cpSync(join(modelFolder, name), join(dir, 'model', name))
   }
+}
+
+/** The file of a model at an address of the folder `model`. @param {string} url */
+function fileAt(url) {
+  if (url === '/generator.gguf') return hasGenerator() ? generatorFile : undefined
+  const name = MODEL_FILES.find((name) => url === `/${name}`)
+  return modelFolder && name && join(modelFolder, name)
 }
 
 const servedBytes = () =>

@@ -10,6 +10,9 @@ declare const __WASM_BYTES__: { simd: number; relaxed: number }
 /** The size of the model that the page is served with; 0 without one. */
 declare const __SERVED_BYTES__: number
 
+/** The size of the writing model that the page is served with; 0 without one. */
+declare const __GENERATOR_BYTES__: number
+
 interface ImportMeta {
   readonly env: { readonly PROD: boolean }
 }

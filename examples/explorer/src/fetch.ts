@@ -1,4 +1,4 @@
-// Fetches files in pieces, so that the page shows how far it is.
+// Fetches files in pieces, so that the page shows how far it is, and reads files that the reader chose.
 
 /** Fetches a file and reports the progress from 0 to 1. */
 export async function fetchBytes(address: string, report: (fraction: number) => void) {
@@ -18,3 +18,10 @@ export async function fetchBytes(address: string, report: (fraction: number) => 
   report(1)
   return new Uint8Array(await new Blob(chunks).arrayBuffer())
 }
+
+/** A source of a model. Reads a piece at once: in a worker, Chromium's streams of large files can stop without an end. */
+export const sourceOf = (file: Blob) => ({
+  size: file.size,
+  read: async (offset: number, length: number) =>
+    new Uint8Array(await file.slice(offset, offset + length).arrayBuffer())
+})

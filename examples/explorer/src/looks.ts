@@ -59,15 +59,7 @@ export class Looks {
   }
 
   #fill({ tokens, rowCount }: Result) {
-    const labels = tokens.slice(0, rowCount).map((token, index) => {
-      const input = Object.assign(element('input'), { type: 'radio', name: 'token', value: String(index) })
-      const chip = element('span', '', 'chip')
-      chip.append(element('span', token, 'word'), element('span', '', 'share'))
-      const label = element('label')
-      label.append(input, chip)
-      return label
-    })
-    byId('chips').replaceChildren(...labels)
+    byId('chips').replaceChildren(...tokens.slice(0, rowCount).map((token, index) => tokenLabel('token', index, token)))
   }
 
   get #chips() {
@@ -117,6 +109,16 @@ export class Looks {
     if (!result) return
     drawArcs(this.#svg, this.#chips, this.#look(result))
   }
+}
+
+/** A radio button that shows a token and its share. */
+export function tokenLabel(group: string, index: number, token: string) {
+  const input = Object.assign(element('input'), { type: 'radio', name: group, value: String(index) })
+  const chip = element('span', '', 'chip')
+  chip.append(element('span', token, 'word'), element('span', '', 'share'))
+  const label = element('label')
+  label.append(input, chip)
+  return label
 }
 
 const nameOf = ({ layer, rowsAre }: Result) => (rowsAre === '' ? '' : `Layer ${layer}, ${rowsAre}`)

@@ -13,6 +13,7 @@ import { Results } from './results.ts'
 import { Selection } from './selection.ts'
 import { StepView } from './step-view.ts'
 import { followTheme, paper } from './theme.ts'
+import { Writer } from './writer.ts'
 
 /** Delay in milliseconds before the worker is asked, so that typing sends one request. */
 const PAUSE = 180
@@ -47,6 +48,7 @@ const picker = new ModelPicker((files) => {
   begin('Loading the whole model')
 })
 const client = new Client(hear)
+new Writer()
 
 let waiting: ReturnType<typeof setTimeout> | undefined
 let slow: ReturnType<typeof setTimeout> | undefined

@@ -3,7 +3,7 @@
 import * as attention from '@ruvector/attention/external'
 import type { Tensor } from '@ruvector/attention'
 import type { Model as Loaded } from '@ruvector/attention/models'
-import { fetchBytes } from './fetch.ts'
+import { fetchBytes, sourceOf } from './fetch.ts'
 import { Words } from './model.ts'
 import type { AttentionLayer, Model } from './model.ts'
 import { HEADS, LAYERS, MODEL_SIZE } from './settings.ts'
@@ -38,13 +38,6 @@ export async function loadWhole(files: Files, report: Report): Promise<Model> {
   }
   return new WholeModel(model, new Words(JSON.parse(await files['tokenizer.json'].text())))
 }
-
-/** Reads a piece at once: in a worker, Chromium's streams of large files can stop without an end. */
-const sourceOf = (file: Blob) => ({
-  size: file.size,
-  read: async (offset: number, length: number) =>
-    new Uint8Array(await file.slice(offset, offset + length).arrayBuffer())
-})
 
 class WholeModel implements Model {
   readonly isWhole = true

@@ -3,13 +3,11 @@
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { after, before, test } from 'node:test'
-import { cells, choose, kinds, openBrowser, settled, table, tokens, type } from './page.js'
+import { cells, choose, faultsByAxe, kinds, openBrowser, settled, table, tokens, type } from './page.js'
 
 /** @typedef {import('playwright-core').Page} Page */
 
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 /** Maximum time the page may freeze, on a shared machine; with the work on its thread it would freeze for seconds. */
 const LONGEST_GAP = 1000
 
@@ -475,6 +473,15 @@ onPage('the address has the settings that were changed, and a page opened with i
   assert.deepEqual(other.faults, [])
 })
 
+onPage('a file that is not a writing model is refused', async (page) => {
+  await page.setInputFiles('#generator-file', [
+    { name: 'x.gguf', mimeType: '', buffer: Buffer.from('GGUF of no kind') }
+  ])
+  await page.waitForFunction(() => document.getElementById('writer-said')?.textContent?.startsWith('Failed'))
+  assert.match((await page.textContent('#writer-said')) ?? '', /^Failed: .*GGUF/)
+  assert.ok(await page.locator('#writer-form').isHidden())
+})
+
 onPage('a picture is saved as SVG and as PNG', async (page) => {
   await choose(page, 'heads', 'mean')
   for (const [kind, start] of /** @type {const} */ ([
@@ -541,25 +548,10 @@ onPage('everything can be used from the keyboard', async (page) => {
   assert.equal(ring, 'solid')
 })
 
-/**
- * The problems that axe finds in parts of the page.
- *
- * @param {Page} page
- * @param {readonly string[]} parts  selectors
- * @param {object} [options]
- */
-async function faultsByAxe(page, parts, options = {}) {
-  const run = (/** @type {object[]} */ given) => /** @type {any} */ (globalThis).axe.run(...given)
-  const { violations, passes } = await page.evaluate(run, [parts, options])
-  assert.ok(passes.length > 0)
-  return violations.map((/** @type {any} */ { id, nodes }) => `${id}: ${nodes[0].html}`)
-}
-
 for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
   onPage(`axe finds no problem with any mechanism in the ${colorScheme} theme`, async (page, t) => {
     t.after(() => page.emulateMedia({ colorScheme: 'light' }))
     await page.emulateMedia({ colorScheme })
-    await page.evaluate(axe)
     await type(page, 'A cat sees it.')
     await table(page)
     // The theme changes colors alone, and a mechanism only its pictures and settings.

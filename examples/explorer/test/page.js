@@ -1,10 +1,15 @@
 // A page object for the tests: opens the page in Chromium, selects, waits, reads.
 
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { chromium } from 'playwright-core'
 import { BROWSER_ARGS, findBrowser } from '../../../tools/programs.mjs'
 import { serve } from './serve.js'
 
 /** @typedef {import('playwright-core').Page} Page */
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 export async function openBrowser() {
   const executablePath = findBrowser()
@@ -101,4 +106,19 @@ export async function table(page) {
   return page
     .locator('#numbers tbody tr')
     .evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll('td')].map((cell) => Number(cell.textContent))))
+}
+
+/**
+ * The problems that axe finds in parts of the page.
+ *
+ * @param {Page} page
+ * @param {readonly string[]} parts  selectors
+ * @param {object} [options]
+ */
+export async function faultsByAxe(page, parts, options = {}) {
+  const run = (/** @type {object[]} */ given) => /** @type {any} */ (globalThis).axe.run(...given)
+  if (!(await page.evaluate('"axe" in window'))) await page.evaluate(axe)
+  const { violations, passes } = await page.evaluate(run, [parts, options])
+  assert.ok(passes.length > 0)
+  return violations.map((/** @type {any} */ { id, nodes }) => `${id}: ${nodes[0].html}`)
 }
