@@ -241,7 +241,9 @@ async function printSizes() {
 
 async function testExplorer() {
   await explorerVite('build', '--logLevel', 'warn')
-  const specs = ['explorer', 'others', 'whole', 'writer', 'data'].map((name) => join(explorer, 'test', `${name}.test.js`))
+  const specs = ['explorer', 'others', 'whole', 'writer', 'data'].map((name) =>
+    join(explorer, 'test', `${name}.test.js`)
+  )
   // Two at a time, since each waits for its browser most of the time.
   const args = ['--test', '--test-concurrency=2', '--test-reporter=spec', ...specs]
   await suite(process.execPath, args, /^ℹ pass (\d+)/gm, /^ℹ fail (\d+)/gm)
