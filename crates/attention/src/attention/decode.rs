@@ -7,13 +7,13 @@ use std::ops::Range;
 
 use crate::attention::Problem;
 use crate::attention::forward::{Item, Targets};
-use crate::attention::head_rows::HeadRows;
+use crate::attention::head_rows::{BlockRows, HeadRows, with_rows};
 use crate::attention::score::soft_cap;
 use crate::math::exp::exp;
 use crate::math::softmax::{exp_sum, row_max};
 use crate::math::sum::carry_all;
 use crate::scratch::{self, Scratch};
-use crate::simd::{Kernel, SIDE_BY_SIDE, Simd, add_rows, dots};
+use crate::simd::{Kernel, SIDE_BY_SIDE, Simd, Source, add_rows, dots};
 use crate::sizes::{CACHE_LINE, DECODE_KEYS};
 
 /// Blocks of keys that are summed plainly before their sums are added to the totals.
@@ -95,10 +95,10 @@ impl Kernel for Decode<'_> {
     }
 }
 
-/// Rows of k or v as 32-bit floats, starting at a block's first key.
+/// Rows of k or v, starting at a block's first key.
 #[derive(Clone, Copy)]
-struct Stream<'a> {
-    data: &'a [f32],
+struct Stream<D> {
+    data: D,
     stride: usize,
     width: usize,
 }
@@ -189,10 +189,14 @@ impl Item<'_> {
         let queries = &state.queries[rows.start * head_dim..rows.end * head_dim];
         let scores = &mut state.scores[..rows.len() * DECODE_KEYS];
         let ahead = Ahead { rows: v, first: keys.start, width: value_dim };
-        let (data, stride) = k.widened(simd, keys.clone(), head_dim, state.widened);
-        let stream = Stream { data, stride, width: head_dim };
-        score_rows(simd, queries, rows.len(), stream, count, scores, ahead);
         let may_hide = problem.visibility.may_bias_hide();
+        // More rows would widen each key more than once.
+        let in_registers = rows.len() <= 2 && count.is_multiple_of(SIDE_BY_SIDE) && !may_hide;
+        let (block, stride) = k.block(simd, keys.clone(), head_dim, in_registers, state.widened);
+        with_rows!(block, data => {
+            let stream = Stream { data, stride, width: head_dim };
+            score_rows(simd, queries, rows.len(), stream, count, scores, ahead);
+        });
         let mut num_visible = count;
         for (row, scores) in rows.clone().zip(scores.chunks_exact_mut(DECODE_KEYS)) {
             let [b, h, i] = self.row(row);
@@ -235,9 +239,11 @@ impl Item<'_> {
         let slots = may_hide.then_some(&*state.slots);
         let sums = &mut state.sums[rows.start * value_dim..rows.end * value_dim];
         let ahead = Ahead { rows: k, first: keys.start + key_block(problem), width: head_dim };
-        let (data, stride) = v.widened(simd, keys, value_dim, state.widened);
-        let stream = Stream { data, stride, width: value_dim };
-        sum_rows(simd, scores, rows.len(), stream, num_visible, slots, sums, ahead);
+        let (block, stride) = v.block(simd, keys, value_dim, in_registers, state.widened);
+        with_rows!(block, data => {
+            let stream = Stream { data, stride, width: value_dim };
+            sum_rows(simd, scores, rows.len(), stream, num_visible, slots, sums, ahead);
+        });
     }
 }
 
@@ -249,7 +255,7 @@ fn score_rows<S: Simd>(
     simd: S,
     queries: &[f32],
     rows: usize,
-    keys: Stream<'_>,
+    keys: Stream<impl Source>,
     count: usize,
     scores: &mut [f32],
     ahead: Ahead<'_>,
@@ -257,7 +263,7 @@ fn score_rows<S: Simd>(
     let width = keys.width;
     let mut n = 0;
     while n < count {
-        let data = &keys.data[n * keys.stride..];
+        let data = keys.data.skip(n * keys.stride);
         if n + SIDE_BY_SIDE <= count {
             ahead.prefetch(simd, n..n + SIDE_BY_SIDE);
             let mut r = 0;
@@ -276,7 +282,7 @@ fn score_rows<S: Simd>(
             // At most three keys remain, at the ends of the range that a row sees.
             for r in 0..rows {
                 let query = &queries[r * width..][..width];
-                scores[r * DECODE_KEYS + n] = query.iter().zip(data).map(|(query, key)| query * key).sum();
+                scores[r * DECODE_KEYS + n] = query.iter().enumerate().map(|(at, query)| query * data.get(at)).sum();
             }
             n += 1;
         }
@@ -291,7 +297,7 @@ fn sum_rows<S: Simd>(
     simd: S,
     weights: &[f32],
     rows: usize,
-    values: Stream<'_>,
+    values: Stream<impl Source>,
     count: usize,
     slots: Option<&[f32]>,
     sums: &mut [f32],
@@ -322,7 +328,10 @@ fn sum_rows<S: Simd>(
             for r in 0..rows {
                 let weight = weights[r * DECODE_KEYS + n];
                 let sums = &mut sums[r * width..][..width];
-                sums.iter_mut().zip(&values.data[start(n)..]).for_each(|(sum, value)| *sum += weight * value);
+                let row = values.data.skip(start(n));
+                // Known in advance, so that the loop needs no checks.
+                assert!(row.count() >= width);
+                sums.iter_mut().enumerate().for_each(|(at, sum)| *sum += weight * row.get(at));
             }
             n += 1;
         }

@@ -3,9 +3,15 @@
 use std::ops::Range;
 
 use crate::attention::Strides;
+#[cfg(not(target_family = "wasm"))]
+use crate::math::weight::Quantized;
 use crate::math::weight::Weights;
 use crate::simd::Simd;
+#[cfg(not(target_family = "wasm"))]
+use crate::simd::{Groups, Halves};
 use crate::sizes::CACHE_LINE;
+#[cfg(not(target_family = "wasm"))]
+use crate::sizes::GROUP;
 
 /// Keys or values of every head. Rows that are not 32-bit floats are contiguous.
 #[derive(Clone, Copy)]
@@ -22,6 +28,35 @@ pub(crate) struct HeadRows<'a> {
     start: usize,
     stride: usize,
 }
+
+/// Rows of one block, in a type that products read. WebAssembly reads 32-bit floats alone, which keeps its modules
+/// small.
+#[derive(Clone, Copy)]
+pub(crate) enum BlockRows<'a> {
+    Floats(&'a [f32]),
+    #[cfg(not(target_family = "wasm"))]
+    F16(Halves<'a, false>),
+    #[cfg(not(target_family = "wasm"))]
+    Bf16(Halves<'a, true>),
+    #[cfg(not(target_family = "wasm"))]
+    Groups(Groups<'a>),
+}
+
+/// Evaluates an expression for the rows of a block, as whatever type they have.
+macro_rules! with_rows {
+    ($rows:expr, $data:ident => $work:expr) => {
+        match $rows {
+            BlockRows::Floats($data) => $work,
+            #[cfg(not(target_family = "wasm"))]
+            BlockRows::F16($data) => $work,
+            #[cfg(not(target_family = "wasm"))]
+            BlockRows::Bf16($data) => $work,
+            #[cfg(not(target_family = "wasm"))]
+            BlockRows::Groups($data) => $work,
+        }
+    };
+}
+pub(super) use with_rows;
 
 impl<'a> HeadRows<'a> {
     pub(super) fn new(data: Weights<'a>, start: usize, stride: usize) -> Self {
@@ -56,6 +91,40 @@ impl<'a> HeadRows<'a> {
             self.data.widen_rows(simd, self.start / self.stride + rows.start, [self.stride, width], buffer);
         }
         (buffer, width)
+    }
+
+    /// Returns the first `width` values of some rows, and the distance between rows. With `in_registers`, products widen
+    /// rows of whole vectors themselves, and only scales are widened to `buffer`; otherwise the rows are.
+    #[inline(always)]
+    pub(crate) fn block<'b, S: Simd>(
+        self,
+        simd: S,
+        rows: Range<usize>,
+        width: usize,
+        in_registers: bool,
+        buffer: &'b mut [f32],
+    ) -> (BlockRows<'b>, usize)
+    where
+        'a: 'b,
+    {
+        #[cfg(not(target_family = "wasm"))]
+        if in_registers && [self.start, self.stride, width].iter().all(|size| size.is_multiple_of(GROUP)) {
+            let place = self.start + rows.start * self.stride..self.start + rows.end * self.stride;
+            match self.data {
+                Weights::F32(_) => {}
+                Weights::F16(bits) => return (BlockRows::F16(Halves(&bits[place])), self.stride),
+                Weights::Bf16(bits) => return (BlockRows::Bf16(Halves(&bits[place])), self.stride),
+                Weights::Q8(Quantized { values, scales }) => {
+                    let scales = &scales[place.start / GROUP..place.end / GROUP];
+                    let buffer = &mut buffer[..scales.len()];
+                    Weights::F16(scales).widen_row(simd, 0, scales.len(), 0, buffer);
+                    return (BlockRows::Groups(Groups::new(&values[place], buffer)), self.stride);
+                }
+            }
+        }
+        let _ = in_registers;
+        let (data, stride) = self.widened(simd, rows, width, buffer);
+        (BlockRows::Floats(data), stride)
     }
 
     /// Starts prefetching the first `width` values of some rows, which may lie beyond the last one.

@@ -34,7 +34,7 @@ pub use bits::{narrow_bf16, narrow_f16, widen_f16};
 pub use neon::Neon;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 pub use portable::Portable;
-pub use rows::{SIDE_BY_SIDE, add_rows, dots, reduce_rows};
+pub use rows::{Groups, Halves, SIDE_BY_SIDE, Source, add_rows, dots, reduce_rows};
 pub use tile::{Accumulate, Matrix, Order, ReduceKind, product};
 pub use transpose::{gather_columns, scatter_lanes, scatter_rows};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]

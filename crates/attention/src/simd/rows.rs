@@ -1,9 +1,111 @@
 //! Products along rows in their memory layout, several rows at a time, for decoding.
 
-use super::{ReduceKind, Simd};
+use super::{ReduceKind, Simd, widen_f16};
+use crate::sizes::GROUP;
 
 /// The number of rows that are read side by side.
 pub const SIDE_BY_SIDE: usize = 4;
+
+/// Values in the type that they are stored in, read as 32-bit floats.
+pub trait Source: Copy {
+    /// Returns the number of values.
+    fn count(self) -> usize;
+    /// Returns the values without the first `count`, which must be whole groups if the values have scales.
+    fn skip(self, count: usize) -> Self;
+    /// Returns the value at `at`.
+    fn get(self, at: usize) -> f32;
+    /// Loads `LANES` values from `at` on.
+    ///
+    /// # Safety
+    /// `at + LANES` must not exceed the number of values. Values with scales are loaded from one group alone.
+    unsafe fn load<S: Simd>(self, simd: S, at: usize) -> S::F;
+}
+
+impl Source for &[f32] {
+    #[inline(always)]
+    fn count(self) -> usize {
+        self.len()
+    }
+    #[inline(always)]
+    fn skip(self, count: usize) -> Self {
+        &self[count..]
+    }
+    #[inline(always)]
+    fn get(self, at: usize) -> f32 {
+        self[at]
+    }
+    #[inline(always)]
+    unsafe fn load<S: Simd>(self, simd: S, at: usize) -> S::F {
+        // SAFETY: the caller guarantees `LANES` values.
+        unsafe { simd.load_ptr(self.as_ptr().add(at)) }
+    }
+}
+
+/// The bits of f16 or bfloat16.
+#[derive(Clone, Copy)]
+pub struct Halves<'a, const IS_BFLOAT: bool>(pub &'a [u16]);
+
+impl<const IS_BFLOAT: bool> Source for Halves<'_, IS_BFLOAT> {
+    #[inline(always)]
+    fn count(self) -> usize {
+        self.0.len()
+    }
+    #[inline(always)]
+    fn skip(self, count: usize) -> Self {
+        Self(&self.0[count..])
+    }
+    #[inline(always)]
+    fn get(self, at: usize) -> f32 {
+        if IS_BFLOAT { f32::from_bits(u32::from(self.0[at]) << 16) } else { widen_f16(self.0[at]) }
+    }
+    #[inline(always)]
+    unsafe fn load<S: Simd>(self, simd: S, at: usize) -> S::F {
+        // SAFETY: the caller guarantees `LANES` values.
+        let bits = unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(at), S::LANES) };
+        if IS_BFLOAT { simd.load_bf16(bits) } else { simd.load_f16(bits) }
+    }
+}
+
+/// Values of 8 bits in whole groups, and the scale of each group.
+#[derive(Clone, Copy)]
+pub struct Groups<'a> {
+    values: &'a [i8],
+    scales: &'a [f32],
+}
+
+impl<'a> Groups<'a> {
+    /// Pairs groups with their scales.
+    ///
+    /// # Panics
+    /// Unless there is a scale for each group.
+    pub fn new(values: &'a [i8], scales: &'a [f32]) -> Self {
+        assert!(values.len() <= scales.len().saturating_mul(GROUP));
+        Self { values, scales }
+    }
+}
+
+impl Source for Groups<'_> {
+    #[inline(always)]
+    fn count(self) -> usize {
+        self.values.len()
+    }
+    #[inline(always)]
+    fn skip(self, count: usize) -> Self {
+        Self { values: &self.values[count..], scales: &self.scales[count / GROUP..] }
+    }
+    #[inline(always)]
+    fn get(self, at: usize) -> f32 {
+        f32::from(self.values[at]) * self.scales[at / GROUP]
+    }
+    #[inline(always)]
+    unsafe fn load<S: Simd>(self, simd: S, at: usize) -> S::F {
+        // SAFETY: the caller guarantees `LANES` values, and there is a scale for each group.
+        unsafe {
+            let values = std::slice::from_raw_parts(self.values.as_ptr().add(at), S::LANES);
+            simd.load_i8(values) * *self.scales.get_unchecked(at / GROUP)
+        }
+    }
+}
 
 /// The number of values per step along a row: at least two vectors of four lanes, which then share address arithmetic.
 const fn step<S: Simd>() -> usize {
@@ -19,7 +121,7 @@ const fn step<S: Simd>() -> usize {
 pub fn dots<S: Simd, const ROWS: usize>(
     simd: S,
     queries: &[f32],
-    keys: &[f32],
+    keys: impl Source,
     stride: usize,
     depth: usize,
 ) -> [[f32; SIDE_BY_SIDE]; ROWS] {
@@ -35,21 +137,27 @@ pub fn reduce_rows<S: Simd, const ROWS: usize>(
     simd: S,
     reduce: ReduceKind,
     queries: &[f32],
-    keys: &[f32],
+    keys: impl Source,
     stride: usize,
     depth: usize,
 ) -> [[f32; SIDE_BY_SIDE]; ROWS] {
     let is_dot = reduce == ReduceKind::Dot;
-    assert!(queries.len() >= ROWS * depth && (depth == 0 || keys.len() >= (SIDE_BY_SIDE - 1) * stride + depth));
+    assert!(queries.len() >= ROWS * depth && (depth == 0 || keys.count() >= (SIDE_BY_SIDE - 1) * stride + depth));
     let mut sums = [[simd.splat(0.0); SIDE_BY_SIDE]; ROWS];
     let whole = depth - depth % step::<S>();
+    let mut rows = [keys; SIDE_BY_SIDE];
+    if whole > 0 {
+        for (n, row) in rows.iter_mut().enumerate() {
+            *row = keys.skip(n * stride);
+        }
+    }
     for start in (0..whole).step_by(step::<S>()) {
         for at in (start..start + step::<S>()).step_by(S::LANES) {
             // SAFETY: a vector starting at `at` lies inside each row, and each row inside its slice.
             unsafe {
                 let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
-                for (n, vector) in vectors.iter_mut().enumerate() {
-                    *vector = simd.load_ptr(keys.as_ptr().add(n * stride + at));
+                for (vector, row) in vectors.iter_mut().zip(rows) {
+                    *vector = row.load(simd, at);
                 }
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let query = simd.load_ptr(queries.as_ptr().add(r * depth + at));
@@ -67,7 +175,7 @@ pub fn reduce_rows<S: Simd, const ROWS: usize>(
         *results = simd.reduce_sums(sums);
         for at in whole..depth {
             for (n, result) in results.iter_mut().enumerate() {
-                let (query, key) = (queries[r * depth + at], keys[n * stride + at]);
+                let (query, key) = (queries[r * depth + at], keys.get(n * stride + at));
                 *result += if is_dot { query * key } else { (query - key) * (query - key) };
             }
         }
@@ -84,14 +192,14 @@ pub fn reduce_rows<S: Simd, const ROWS: usize>(
 pub fn add_rows<S: Simd, const ROWS: usize>(
     simd: S,
     weights: [[f32; SIDE_BY_SIDE]; ROWS],
-    values: &[f32],
+    values: impl Source,
     starts: [usize; SIDE_BY_SIDE],
     width: usize,
     sums: &mut [f32],
 ) {
     assert!(sums.len() >= ROWS * width);
     for start in starts {
-        assert!(width == 0 || start <= values.len() && width <= values.len() - start);
+        assert!(width == 0 || start <= values.count() && width <= values.count() - start);
     }
     let mut factors = [[simd.splat(0.0); SIDE_BY_SIDE]; ROWS];
     for (factors, weights) in factors.iter_mut().zip(weights) {
@@ -100,13 +208,19 @@ pub fn add_rows<S: Simd, const ROWS: usize>(
         }
     }
     let whole = width - width % step::<S>();
+    let mut rows = [values; SIDE_BY_SIDE];
+    if whole > 0 {
+        for (row, start) in rows.iter_mut().zip(starts) {
+            *row = values.skip(start);
+        }
+    }
     for first in (0..whole).step_by(step::<S>()) {
         for at in (first..first + step::<S>()).step_by(S::LANES) {
             // SAFETY: a vector starting at `at` lies inside each row, and each row inside its slice.
             unsafe {
                 let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
-                for (vector, start) in vectors.iter_mut().zip(starts) {
-                    *vector = simd.load_ptr(values.as_ptr().add(start + at));
+                for (vector, row) in vectors.iter_mut().zip(rows) {
+                    *vector = row.load(simd, at);
                 }
                 for (r, factors) in factors.iter().enumerate() {
                     let place = sums.as_mut_ptr().add(r * width + at);
@@ -122,7 +236,7 @@ pub fn add_rows<S: Simd, const ROWS: usize>(
     for (r, weights) in weights.iter().enumerate() {
         for at in whole..width {
             for (weight, start) in weights.iter().zip(starts) {
-                sums[r * width + at] += weight * values[start + at];
+                sums[r * width + at] += weight * values.get(start + at);
             }
         }
     }
