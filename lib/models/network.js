@@ -3,6 +3,7 @@
 import { fault } from '../checks/errors.js'
 import { elements, scalesShape } from '../checks/tensor.js'
 import { residentOf } from '../face/layers.js'
+import { withoutDrawing } from '../runtime/resident.js'
 import { TokenEmbeddings } from './embeddings.js'
 import { Head, mapped } from './head.js'
 import { PatchEmbeddings } from './patches.js'
@@ -234,7 +235,7 @@ export class Network {
       const known = made.get(prefix)
       const { type } = this.target
       const typed = type === 'f32' ? config : { ...config, weightType: type }
-      const layer = known ?? new /** @type {any} */ (this.attention)[kind](typed)
+      const layer = known ?? withoutDrawing(() => new /** @type {any} */ (this.attention)[kind](typed))
       made.set(prefix, layer)
       // From here on, the layer is disposed of with the network.
       this.layers.push(layer)

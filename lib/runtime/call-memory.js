@@ -60,6 +60,11 @@ export class CallViews {
     this.numbers[PARTS] = parts
   }
 
+  /** Leaves the parameters of the created object zero, as they are about to be loaded. */
+  setBlank() {
+    this.numbers[TRAINING] = 1
+  }
+
   /** @param {number} index @param {number} id */
   setObject(index, id) {
     this.numbers[FIRST_OBJECT + index] = id
@@ -127,7 +132,7 @@ export class CallMemory extends CallViews {
    * Begins a call.
    *
    * @param {number} threads
-   * @param {boolean} training  true if a layer trains
+   * @param {boolean} training  true if a layer trains; when one is created, if its parameters are about to be loaded
    * @param {readonly number[]} ids  of the objects
    */
   start(threads, training, ids) {

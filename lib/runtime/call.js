@@ -73,6 +73,12 @@ export class Call {
     return this
   }
 
+  /** Leaves the parameters of the created object zero: {@link CallViews.setBlank}. */
+  blank() {
+    this.#memory.setBlank()
+    return this
+  }
+
   /** The shapes of all inputs added so far. @returns {number[][]} */
   get shapes() {
     return this.#memory.shapes()

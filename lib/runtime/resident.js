@@ -20,6 +20,25 @@ import { OPERATIONS } from './operations.js'
 /** Frees objects that were never disposed of. */
 const registry = new FinalizationRegistry(release)
 
+/** True while objects are created whose parameters are about to be loaded. */
+let isBlank = false
+
+/**
+ * Creates layers whose parameters the caller loads at once: none are drawn.
+ *
+ * @template T
+ * @param {() => T} create
+ * @returns {T}
+ */
+export function withoutDrawing(create) {
+  isBlank = true
+  try {
+    return create()
+  } finally {
+    isBlank = false
+  }
+}
+
 /** The smallest size in bytes of an object in WebAssembly that is reported to the engine. */
 const MIN_REPORTED_BYTES = 1 << 16
 
@@ -136,6 +155,7 @@ export class Resident extends Holder {
     this.#operation = operation
     this.#origin = { operation: OPERATIONS[operation].number, config, arrays }
     const call = backend.call(operation).options(config)
+    if (isBlank) call.blank()
     for (const array of arrays) call.integers(array)
     const id = call.run()
     this.#setLocation({ binding: /** @type {Binding} */ (backend.binding), id, version: new Version(backend) })

@@ -24,7 +24,7 @@ const END: f64 = -1.0;
 /// The part of a call's header before its inputs.
 pub(crate) struct Start<'a> {
     pub threads: usize,
-    /// True if a layer is in training mode.
+    /// True if a layer is in training mode; in a call that creates one, if its parameters are about to be loaded.
     pub training: bool,
     pub partition: Partition,
     /// The numbers of elements that inputs occupy in the areas of floats, integers and bytes.
@@ -114,7 +114,7 @@ pub struct Outside<'a> {
 /// One call. Its inputs and results must be taken in the order of the signature.
 pub(crate) struct Call<'a> {
     pub context: Context<'a>,
-    /// True if a layer is in training mode.
+    /// True if a layer is in training mode; in a call that creates one, if its parameters are about to be loaded.
     pub training: bool,
     /// The scalar options as JSON.
     pub json: Option<&'a str>,

@@ -13,7 +13,7 @@ const { Int32Array: INTEGERS } = ELEMENTS
  * @returns {number} the id of the object
  */
 export function makeObject(binding, memory, { operation, config, arrays, entries, data }) {
-  memory.start(1, false, [])
+  memory.start(1, data.length > 0, [])
   for (const array of arrays) memory.add(INTEGERS, array, array.length, [array.length])
   const [id] = memory.run(operation, config)
   try {

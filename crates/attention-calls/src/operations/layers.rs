@@ -147,7 +147,11 @@ fn divisible(
 
 pub(super) fn create_encoder_layer(call: &mut Call<'_>) -> Result<()> {
     let config: EncoderConfig = call.options(&[])?;
-    call.keep(Arc::new(TransformerEncoderLayer::new(config)?))
+    call.keep(Arc::new(if call.training {
+        TransformerEncoderLayer::zeroed(config)?
+    } else {
+        TransformerEncoderLayer::new(config)?
+    }))
 }
 
 impl Object for TransformerEncoderLayer {
@@ -184,7 +188,7 @@ pub(super) fn transformer_encoder_layer(call: &mut Call<'_>) -> Result<()> {
 
 pub(super) fn create_decoder_layer(call: &mut Call<'_>) -> Result<()> {
     let config: DecoderConfig = call.options(&[])?;
-    call.keep(Arc::new(DecoderLayer::new(config)?))
+    call.keep(Arc::new(if call.training { DecoderLayer::zeroed(config)? } else { DecoderLayer::new(config)? }))
 }
 
 impl Object for DecoderLayer {
@@ -229,7 +233,11 @@ pub(super) fn decoder_layer(call: &mut Call<'_>) -> Result<()> {
 
 pub(super) fn create_transformer_decoder_layer(call: &mut Call<'_>) -> Result<()> {
     let config: TransformerDecoderConfig = call.options(&[])?;
-    call.keep(Arc::new(TransformerDecoderLayer::new(config)?))
+    call.keep(Arc::new(if call.training {
+        TransformerDecoderLayer::zeroed(config)?
+    } else {
+        TransformerDecoderLayer::new(config)?
+    }))
 }
 
 impl Object for TransformerDecoderLayer {

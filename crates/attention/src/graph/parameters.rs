@@ -296,7 +296,7 @@ impl GraphParameters {
         // Each part draws when it is made and again when the whole layer is reset, which then draws its own parameters.
         let first: Vec<Part> = parts.clone().chain(parts).collect();
         let mut generator = Mt19937::new(settings.seed);
-        let parameters = Parameters::draw(table.parameters(settings)?, WeightType::F32, &first, &mut generator)?;
+        let parameters = Parameters::draw(table.parameters(settings)?, WeightType::F32, &first, Some(&mut generator))?;
         Ok(Self { table, parameters })
     }
 

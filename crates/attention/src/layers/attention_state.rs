@@ -175,11 +175,11 @@ impl AttentionState {
     ///
     /// Configurations that PyTorch cannot express follow the same order: the output projection, then each input matrix.
     pub(crate) fn init(config: &AttentionConfig) -> Result<Self> {
-        Self::draw(config, &mut Mt19937::new(config.seed()))
+        Self::draw(config, Some(&mut Mt19937::new(config.seed())))
     }
 
-    /// Draws the parameters from a generator in its current state.
-    pub(crate) fn draw(config: &AttentionConfig, generator: &mut Mt19937) -> Result<Self> {
+    /// Draws the parameters from a generator in its current state; without one they are zeros.
+    pub(crate) fn draw(config: &AttentionConfig, generator: Option<&mut Mt19937>) -> Result<Self> {
         let parameters = Parameters::draw(table(config), config.weight_type(), &[OutputWeight, OutputBias], generator)?;
         Ok(Self { config: config.clone(), parameters })
     }

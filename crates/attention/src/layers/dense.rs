@@ -122,7 +122,8 @@ impl Linear {
         ranges::count("in_features", config.in_features)?;
         ranges::count("out_features", config.out_features)?;
         ranges::seed("seed", config.seed)?;
-        let parameters = Parameters::draw(config.table(), config.weight_type, &[], &mut Mt19937::new(config.seed))?;
+        let parameters =
+            Parameters::draw(config.table(), config.weight_type, &[], Some(&mut Mt19937::new(config.seed)))?;
         Ok(Self { config, parameters })
     }
 
@@ -185,7 +186,8 @@ impl Embedding {
         ranges::count("num_embeddings", config.num_embeddings)?;
         ranges::count("embedding_dim", config.embedding_dim)?;
         ranges::seed("seed", config.seed)?;
-        let parameters = Parameters::draw(config.table(), config.weight_type, &[], &mut Mt19937::new(config.seed))?;
+        let parameters =
+            Parameters::draw(config.table(), config.weight_type, &[], Some(&mut Mt19937::new(config.seed)))?;
         Ok(Self { config, parameters })
     }
 

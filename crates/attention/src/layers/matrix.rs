@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::math::linear::Projection;
 use crate::math::quantized::Packed;
-use crate::math::weight::{OwnedWeights, Quantized, WeightType, Weights};
+use crate::math::weight::{GROUP, OwnedWeights, Quantized, WeightType, Weights};
+use crate::tensor::try_zeroed;
 
 /// Rows of weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +39,24 @@ impl Matrix {
             plain => Data::Plain(plain),
         };
         Ok(Self { rows, columns, data })
+    }
+
+    /// Returns a matrix of zeros, which are not packed.
+    ///
+    /// # Errors
+    /// `MEMORY`.
+    pub(crate) fn zeroed([rows, columns]: [usize; 2], kind: WeightType) -> Result<Self> {
+        let count = rows.saturating_mul(columns);
+        let weights = match kind {
+            WeightType::F32 => OwnedWeights::F32(try_zeroed("weights", count)?),
+            WeightType::F16 => OwnedWeights::F16(try_zeroed("weights", count)?),
+            WeightType::Bf16 => OwnedWeights::Bf16(try_zeroed("weights", count)?),
+            WeightType::Q8 => {
+                let groups = rows.saturating_mul(columns.div_ceil(GROUP));
+                OwnedWeights::Q8(try_zeroed("weights", count)?, try_zeroed("weights", groups)?)
+            }
+        };
+        Ok(Self { rows, columns, data: Data::Plain(weights) })
     }
 
     /// Returns the matrix for products.

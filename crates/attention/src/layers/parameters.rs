@@ -164,13 +164,26 @@ impl Parameters {
         Ok(parameters)
     }
 
+    /// Creates parameters of zeros, which a state dict is about to replace.
+    fn blank(table: Vec<Parameter>, weight_type: WeightType) -> Result<Self> {
+        let mut parameters = Self::zeroed(table, weight_type)?;
+        for &Parameter { part, shape, .. } in &parameters.table {
+            if parameters.has_own_type(part) {
+                parameters.matrices.push((part, Matrix::zeroed(shape.rows_and_columns().into(), weight_type)?));
+            }
+        }
+        Ok(parameters)
+    }
+
     /// Draws the initial parameters in the order of PyTorch: those of `first`, then all others in the table's order.
+    /// Without a generator they are zeros.
     pub(crate) fn draw(
         table: Vec<Parameter>,
         weight_type: WeightType,
         first: &[Part],
-        generator: &mut Mt19937,
+        generator: Option<&mut Mt19937>,
     ) -> Result<Self> {
+        let Some(generator) = generator else { return Self::blank(table, weight_type) };
         let rest = table.iter().map(|row| row.part).filter(|part| !first.contains(part));
         let order: Vec<Part> = first.iter().copied().chain(rest).collect();
         let mut drawn = Self::zeroed(table, WeightType::F32)?;

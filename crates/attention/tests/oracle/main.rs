@@ -4,6 +4,7 @@
 
 mod activation;
 mod attention;
+mod blank;
 mod cache;
 mod convolution;
 mod edges;

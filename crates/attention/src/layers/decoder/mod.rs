@@ -68,11 +68,23 @@ impl DecoderLayer {
     /// # Errors
     /// `OPTION` if the configuration is invalid, `MEMORY` if an allocation fails.
     pub fn new(config: DecoderConfig) -> Result<Self> {
+        let seed = config.seed;
+        Self::init(config, Some(&mut Mt19937::new(seed)))
+    }
+
+    /// Creates a layer of zeros, for a state dict that replaces them at once: nothing is drawn.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub fn zeroed(config: DecoderConfig) -> Result<Self> {
+        Self::init(config, None)
+    }
+
+    fn init(config: DecoderConfig, mut generator: Option<&mut Mt19937>) -> Result<Self> {
         let config = config.resolved()?;
-        let mut generator = Mt19937::new(config.seed);
         let attention = config.attention.clone().unwrap_or_default();
-        let attention = MultiHeadAttention::with_state(AttentionState::draw(&attention, &mut generator)?);
-        let parameters = Parameters::draw(config.table(), config.weight_type, &[], &mut generator)?;
+        let attention = MultiHeadAttention::with_state(AttentionState::draw(&attention, generator.as_deref_mut())?);
+        let parameters = Parameters::draw(config.table(), config.weight_type, &[], generator)?;
         Ok(Self { config, attention, parameters })
     }
 

@@ -12,7 +12,7 @@ use crate::layers::feed_forward::FeedForward;
 use crate::layers::multi_head::{Inputs, Plan};
 use crate::layers::sublayer::{Sublayer, zero_others};
 use crate::math::linear::Finish;
-use crate::math::random::{Dropout, RowDropout};
+use crate::math::random::{Dropout, Mt19937, RowDropout};
 use crate::options::LayerOptions;
 use crate::tensor::{Tensor, check_output, try_zeroed};
 
@@ -49,7 +49,16 @@ impl TransformerEncoderLayer {
     /// # Errors
     /// `OPTION` if the configuration is invalid, `MEMORY` if an allocation fails.
     pub fn new(config: EncoderConfig) -> Result<Self> {
-        Ok(Self { state: EncoderState::init(&config.resolved()?)? })
+        let config = config.resolved()?;
+        Ok(Self { state: EncoderState::init(&config, Some(&mut Mt19937::new(config.seed)))? })
+    }
+
+    /// Creates a layer of zeros, for a state dict that replaces them at once: nothing is drawn.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub fn zeroed(config: EncoderConfig) -> Result<Self> {
+        Ok(Self { state: EncoderState::init(&config.resolved()?, None)? })
     }
 
     /// Returns the configuration.

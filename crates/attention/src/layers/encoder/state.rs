@@ -75,10 +75,10 @@ const BERT: Family = Family {
 
 impl EncoderState {
     /// Draws the parameters that `torch.nn.TransformerEncoderLayer` draws after `torch.manual_seed(seed)`, bit for bit.
-    pub(crate) fn init(config: &EncoderConfig) -> Result<Self> {
-        let mut generator = Mt19937::new(config.seed);
-        let attention = AttentionState::draw(&config.resolved_attention()?, &mut generator)?;
-        let rest = Parameters::draw(config.table(), config.weight_type, &[], &mut generator)?;
+    /// Without a generator they are zeros.
+    pub(crate) fn init(config: &EncoderConfig, mut generator: Option<&mut Mt19937>) -> Result<Self> {
+        let attention = AttentionState::draw(&config.resolved_attention()?, generator.as_deref_mut())?;
+        let rest = Parameters::draw(config.table(), config.weight_type, &[], generator)?;
         Ok(Self { config: config.clone(), attention: MultiHeadAttention::with_state(attention), rest })
     }
 

@@ -89,7 +89,8 @@ impl LatentAttention {
     /// `OPTION` if the configuration is invalid, `MEMORY` if an allocation fails.
     pub fn new(config: LatentConfig) -> Result<Self> {
         let config = config.resolved()?;
-        let parameters = Parameters::draw(config.table(), config.weight_type, &[], &mut Mt19937::new(config.seed))?;
+        let parameters =
+            Parameters::draw(config.table(), config.weight_type, &[], Some(&mut Mt19937::new(config.seed)))?;
         Ok(Self { config, parameters })
     }
 

@@ -87,14 +87,26 @@ impl TransformerDecoderLayer {
     /// # Errors
     /// `OPTION` if the configuration is invalid, `MEMORY` if an allocation fails.
     pub fn new(config: TransformerDecoderConfig) -> Result<Self> {
+        let seed = config.seed;
+        Self::init(config, Some(&mut Mt19937::new(seed)))
+    }
+
+    /// Creates a layer of zeros, for a state dict that replaces them at once: nothing is drawn.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub fn zeroed(config: TransformerDecoderConfig) -> Result<Self> {
+        Self::init(config, None)
+    }
+
+    fn init(config: TransformerDecoderConfig, mut generator: Option<&mut Mt19937>) -> Result<Self> {
         let config = config.resolved()?;
-        let mut generator = Mt19937::new(config.seed);
         let mut draw = |attention: &Option<_>| {
             let attention = attention.clone().unwrap_or_default();
-            Ok(MultiHeadAttention::with_state(AttentionState::draw(&attention, &mut generator)?))
+            Ok(MultiHeadAttention::with_state(AttentionState::draw(&attention, generator.as_deref_mut())?))
         };
         let attentions = [draw(&config.attention)?, draw(&config.cross_attention)?];
-        let parameters = Parameters::draw(config.table(), config.weight_type, &[], &mut generator)?;
+        let parameters = Parameters::draw(config.table(), config.weight_type, &[], generator)?;
         Ok(Self { config, attentions, parameters })
     }
 
