@@ -314,6 +314,9 @@ fn widen<S: Simd, const IS_BFLOAT: bool>(simd: S, bits: &[u16], output: &mut [f3
         simd.store(output, load::<S, IS_BFLOAT>(simd, bits));
     }
     let rest = vectors.into_remainder();
+    if rest.is_empty() {
+        return;
+    }
     let mut padded = [0; 16];
     padded[..rest.len()].copy_from_slice(&bits[count - rest.len()..count]);
     let mut lanes = [0.0; 16];
