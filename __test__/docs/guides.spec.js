@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import { build, transform } from 'esbuild'
 import { onnxModel } from '../../benchmark/peers/onnx-model.js'
-import { linesOf, programsOf } from '../support/programs.js'
+import { linesOf, linesOfEach, programsOf } from '../support/programs.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const guides = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'))
@@ -56,16 +56,20 @@ function attentionModel() {
 }
 
 for (const name of documents) {
+  // Programs of one document share a process, as a start takes longer than most of them.
+  const plain = programsOf(name).filter(({ mark }) => mark === undefined)
+  for (const kind of plain.length > 0 ? ['native', 'wasm'] : []) {
+    test(`${kind}: the programs of ${name} print the documented output`, async (t) => {
+      const printed = await linesOfEach(plain, kind)
+      plain.forEach(({ lines, line }, index) =>
+        t.deepEqual(printed[index], lines.length > 0 ? lines : [''], `line ${line}`)
+      )
+    })
+  }
   for (const { code, mark, lines, line } of programsOf(name)) {
     const place = `${name}, line ${line}`
-    if (mark === undefined) {
-      for (const kind of ['native', 'wasm']) {
-        test(`${kind}: the program of ${place} prints the documented output`, async (t) => {
-          const printed = await linesOf(code, kind)
-          t.deepEqual(printed, lines.length > 0 ? lines : [''])
-        })
-      }
-    } else if (mark === 'browser') {
+    if (mark === undefined) continue
+    if (mark === 'browser') {
       test(`the program of ${place} can be bundled for a page`, async (t) => {
         const { warnings, outputFiles } = await bundle(code)
         t.deepEqual(warnings, [])

@@ -1,11 +1,13 @@
 // The programs in guides: each must print the comments after its console.log calls, or the text block that follows it.
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 
 const root = new URL('../../', import.meta.url)
+const repository = fileURLToPath(root)
 
 /**
  * A program of a guide.
@@ -41,23 +43,56 @@ let running = 0
 const waiting = []
 
 /**
+ * Runs Node when a processor is free, and returns what it prints.
+ *
+ * @param {readonly string[]} args
+ * @param {string} kind  the backend
+ * @param {string} folder
+ */
+async function outputOf(args, kind, folder) {
+  while (running >= availableParallelism()) await new Promise((resolve) => waiting.push(() => resolve(undefined)))
+  running++
+  try {
+    const env = { ...process.env, RUVECTOR_ATTENTION_BACKEND: kind, NO_COLOR: '1' }
+    return (await promisify(execFile)(process.execPath, ['--input-type=module', ...args], { cwd: folder, env })).stdout
+  } finally {
+    running--
+    waiting.shift()?.()
+  }
+}
+
+/**
  * Runs a program on one backend, by default in the repository's folder, and returns the lines it prints.
  *
  * @param {string} code
  * @param {string} kind
  * @param {string} [folder]
  */
-export async function linesOf(code, kind, folder = fileURLToPath(root)) {
-  while (running >= availableParallelism()) await new Promise((resolve) => waiting.push(() => resolve(undefined)))
-  running++
+export const linesOf = async (code, kind, folder = repository) =>
+  (await outputOf(['--eval', code], kind, folder)).trimEnd().split('\n')
+
+/** Imports programs one after the other, and ends the output of each with a form feed. */
+const EACH = "for (const file of process.argv.slice(1)) { await import(file); console.log('\\f') }"
+
+/**
+ * Runs the programs of a guide in one process, and returns the lines that each prints.
+ *
+ * @param {readonly Program[]} programs
+ * @param {string} kind
+ */
+export async function linesOfEach(programs, kind) {
+  const output = join(repository, 'output')
+  mkdirSync(output, { recursive: true })
+  const folder = mkdtempSync(join(output, 'guide-'))
   try {
-    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', code], {
-      cwd: folder,
-      env: { ...process.env, RUVECTOR_ATTENTION_BACKEND: kind, NO_COLOR: '1' }
+    const files = programs.map(({ line, code }) => {
+      const file = join(folder, `line-${line}.mjs`)
+      writeFileSync(file, code)
+      return pathToFileURL(file).href
     })
-    return stdout.trimEnd().split('\n')
+    const printed = await outputOf(['--eval', EACH, ...files], kind, repository)
+    return printed.split('\f\n').map((lines) => lines.trimEnd().split('\n'))
   } finally {
-    running--
-    waiting.shift()?.()
+    rmSync(folder, { recursive: true })
   }
 }
