@@ -53,8 +53,15 @@ export function propagate(recorder, edges, x, weight, reduce = 'sum') {
  */
 function overDegrees(edges, { data, shape }) {
   const degrees = edges.inDegrees()
+  const output = allocateTensor('gradient', shape)
+  const results = output.data
   const features = data.length / degrees.length
-  return { data: data.map((value, at) => value / Math.max(1, degrees[Math.floor(at / features)])), shape }
+  // A row at a time: finding the row of each index took longer than the division.
+  for (let target = 0, at = 0; target < degrees.length; target++) {
+    const degree = Math.max(1, degrees[target])
+    for (const end = at + features; at < end; at++) results[at] = data[at] / degree
+  }
+  return output
 }
 
 /**
