@@ -11,6 +11,7 @@ import { openInlined, readInlined } from '../../lib/loaders/inlined.js'
 import { applyPatch } from '../../lib/loaders/patch.js'
 import { openSource, variants } from '../../lib/loaders/wasm.js'
 import { webLoader } from '../../lib/loaders/web.js'
+import { joinModule } from '../../scripts/join.mjs'
 
 // Node 20 has relaxed SIMD behind a flag.
 setFlagsFromString('--experimental-wasm-relaxed-simd')
@@ -59,6 +60,10 @@ test('the modules in the JavaScript have the same bytes as those of the files', 
     t.is(Buffer.compare(await readInlined(given, 'simd'), wasm), 0, name)
     t.is(Buffer.compare(await readInlined(given, 'relaxed'), applyPatch(wasm, patch)), 0, `${name}, relaxed`)
   }
+})
+
+test('lib/loaders/join.js is what `node scripts/join.mjs` makes of scripts/join.wat', (t) => {
+  t.is(readFileSync(new URL('../../lib/loaders/join.js', import.meta.url), 'utf8'), joinModule())
 })
 
 test('the module in the JavaScript is patched to the same bytes as the module of the file', async (t) => {

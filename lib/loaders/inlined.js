@@ -2,6 +2,7 @@
 // encoded as base64.
 
 import { compiling, inflating } from './engine.js'
+import { join } from './join.js'
 import { applyPatch } from './patch.js'
 import { joinStreams } from './streams.js'
 import { only, openWasm, variants } from './wasm.js'
@@ -36,8 +37,12 @@ async function inflate(text) {
  * @param {import('./wasm.js').Variant} variant
  */
 export async function readInlined({ simd, patch }, variant) {
-  const [streams, change] = await Promise.all([inflate(simd), variant === 'relaxed' ? inflate(patch) : undefined])
-  const module = joinStreams(streams)
+  const [joiner, streams, change] = await Promise.all([
+    compiling(() => WebAssembly.compile(decode(join))),
+    inflate(simd),
+    variant === 'relaxed' ? inflate(patch) : undefined
+  ])
+  const module = joinStreams(streams, joiner)
   return change ? applyPatch(module, change) : module
 }
 

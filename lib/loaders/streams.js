@@ -1,7 +1,10 @@
 // Joins the streams into which crates/xtask/src/streams.rs separates a module, so that it deflates to a fifth less:
 // bytes of one kind resemble each other. That file describes the format.
 
-const [SUB_OPCODES, SIMD_OPCODES, OFFSETS, LOCALS, STREAMS] = [256, 512, 1020, 1021, 1022]
+const [SUB_OPCODES, SIMD_OPCODES, STREAMS] = [256, 512, 1022]
+
+// Places in the memory of scripts/join.wat.
+const [POSITIONS, ROOM] = [4096, 8192]
 
 /**
  * The immediates of each opcode: the number of LEB128 numbers, plus four times the number of bytes. Ranges of opcodes
@@ -30,78 +33,29 @@ const IMMEDIATES = [
 
 /**
  * @param {Uint8Array} streams
+ * @param {WebAssembly.Module} joiner  compiled from scripts/join.wat
  * @returns {Uint8Array<ArrayBuffer>} the module
  */
-export function joinStreams(streams) {
-  const immediates = new Uint8Array(STREAMS)
-  for (const [first, last, kind] of IMMEDIATES) immediates.fill(kind, first, last + 1)
-  const positions = new Int32Array(STREAMS + 1)
-  let [from, to] = [0, 0]
-  const header = () => {
+export function joinStreams(streams, joiner) {
+  let from = 0
+  const number = () => {
     let value = 0
     for (let shift = 0, byte = 0x80; byte & 0x80; shift += 7) value |= ((byte = streams[from++]) & 0x7f) << shift
     return value
   }
-  const module = new Uint8Array(header())
-  const [functions, head, tail] = [header(), header(), header()]
-  const lengths = Int32Array.from({ length: STREAMS }, header)
-  const copyRun = (/** @type {number} */ length) => {
-    module.set(streams.subarray(from, (from += length)), to)
-    to += length
-  }
-  copyRun(head)
-  const end = from + tail
-  lengths.reduce((position, length, stream) => (positions[stream] = position) + length, end)
-
-  /** Copies bytes of a stream. @param {number} stream @param {number} count */
-  const copyBytes = (stream, count) => {
-    while (count-- > 0) module[to++] = streams[positions[stream]++]
-  }
-  /** Copies a number of a stream, and returns it. @param {number} stream */
-  const copyNumber = (stream) => {
-    let [value, shift, byte] = [0, 0, 0]
-    do {
-      byte = module[to++] = streams[positions[stream]++]
-      value |= (byte & 0x7f) << shift
-      shift += 7
-    } while (byte & 0x80)
-    return value
-  }
-  /** Copies an instruction, and returns by how much it changes the depth of blocks. */
-  const copyInstruction = () => {
-    const code = (module[to++] = streams[positions[0]++])
-    let opcode = code
-    if (code === 0xfc) opcode = SUB_OPCODES + copyNumber(0)
-    else if (code === 0xfd) opcode = SIMD_OPCODES + copyNumber(0)
-    const kind = immediates[opcode]
-    if (kind & 3) {
-      const first = copyNumber(opcode)
-      if (kind & 2) copyNumber(OFFSETS)
-      if (code === 0x0e) for (let label = 0; label <= first; label++) copyNumber(code)
-    }
-    copyBytes(opcode, kind >> 2)
-    return code === 0x0b ? -1 : Number(code >= 0x02 && code <= 0x04)
-  }
-  for (let index = 0; index < functions; index++) {
-    const start = to
-    // Room for the length, which is known afterwards.
-    to += 5
-    for (let groups = copyNumber(LOCALS); groups > 0; groups--) {
-      copyNumber(LOCALS)
-      copyBytes(LOCALS, 1)
-    }
-    for (let depth = 1; depth > 0;) depth += copyInstruction()
-    let at = start
-    let length = to - start - 5
-    const body = start + 5
-    do {
-      module[at++] = (length & 0x7f) | (length > 0x7f ? 0x80 : 0)
-      length >>= 7
-    } while (length > 0)
-    module.copyWithin(at, body, to)
-    to -= body - at
-  }
-  from = end - tail
-  copyRun(tail)
-  return module
+  const [size, functions, head, tail] = [number(), number(), number(), number()]
+  const lengths = Int32Array.from({ length: STREAMS }, number)
+  const start = ROOM + streams.length
+  const memory = new WebAssembly.Memory({ initial: Math.ceil((start + size) / 0x10000) + 1 })
+  const bytes = new Uint8Array(memory.buffer)
+  for (const [first, last, kind] of IMMEDIATES) bytes.fill(kind, first, last + 1)
+  bytes.set(streams, ROOM)
+  const behindHead = ROOM + from + head
+  const positions = new Int32Array(memory.buffer, POSITIONS, STREAMS)
+  lengths.reduce((position, length, stream) => (positions[stream] = position) + length, behindHead + tail)
+  bytes.copyWithin(start, behindHead - head, behindHead)
+  const { exports } = new WebAssembly.Instance(joiner, { m: { m: memory } })
+  const end = /** @type {Function} */ (exports.j)(start + head, functions)
+  bytes.copyWithin(end, behindHead, behindHead + tail)
+  return bytes.slice(start, start + size)
 }
