@@ -201,6 +201,9 @@ const ava = (specs = [], env = {}) =>
 /** Folders of the specs that verify numbers, on every backend and in browsers, or in Node. */
 const NUMERIC = ['__test__/everywhere/**', '__test__/node/**']
 
+/** Specs of layers, whose products and attention AMX computes. */
+const LAYERS = ['layers', 'encoder', 'packed'].map((name) => `__test__/everywhere/${name}.spec.js`)
+
 /** Runs the numeric specs at the machine's lower instruction sets; all specs have already run at the best one. */
 async function avaAtLowerLevels() {
   const levelWith = (/** @type {Record<string, string>} */ env) =>
@@ -215,6 +218,8 @@ async function avaAtLowerLevels() {
     if (level === best || levelWith(env) !== level) continue
     await step(`tests of the package at the instruction set ${level}`, () => ava(NUMERIC, env))
   }
+  const emulated = { RUVECTOR_ATTENTION_SIMD: 'amx-emulated', RUVECTOR_ATTENTION_BACKEND: 'native' }
+  await step('tests of layers with emulated AMX', () => ava(LAYERS, emulated))
   const amx = { RUVECTOR_ATTENTION_SIMD: 'amx', RUVECTOR_ATTENTION_BACKEND: 'native' }
   if (levelWith(amx) === 'amx') await step('tests of the package with AMX', () => ava(NUMERIC, amx))
   else notRun.push('AMX not run: this processor has none')
