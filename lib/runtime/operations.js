@@ -184,7 +184,15 @@ export const OPERATIONS = {
   // (parameter, gradient, momentum) => (parameter, momentum)
   sgdStep: { number: 89, inputs: 3 },
   // (x) => (output)
-  squaredNorm: { number: 90, inputs: 1 }
+  squaredNorm: { number: 90, inputs: 1 },
+  // (gradient, x, edgeWeight) => (x, edgeWeight)
+  propagateBackward: { number: 91, inputs: 3 },
+  // (gradient, output) => (scores)
+  edgeSoftmaxBackward: { number: 92, inputs: 2 },
+  // (values, sources, targets, attention, edges, projection) => (output)
+  edgeAttention: { number: 93, inputs: 6 },
+  // (gradient, values, sources, targets, attention, edges, projection) => (values, sources, targets, attention, edges, projection)
+  edgeAttentionBackward: { number: 94, inputs: 7 }
 }
 
 /** @typedef {keyof typeof OPERATIONS} Operation */

@@ -5,7 +5,7 @@ import { describe, fault, isArray } from '../checks/errors.js'
 import { pickOptions, refuseMore, splitOptions } from '../checks/options.js'
 import { allocateIndices, allocateTensor, formatShape } from '../checks/tensor.js'
 import { edgesOf } from './edges.js'
-import { edgeDots, edgeSoftmax, edgeSums, inverseRoot, jointScores, leaky, propagate } from './messages.js'
+import { edgeAttention, edgeSoftmax, inverseRoot, propagate } from './messages.js'
 import { Value } from './tape.js'
 
 /** @typedef {import('./edges.js').Edges} Edges */
@@ -173,7 +173,7 @@ function convolution(recorder, call) {
   const { parameters, config, nodes } = call
   let { edges, edgeWeight } = call
   if (config.addSelfLoops) {
-    const { closed } = edges
+    const closed = edges.closed(recorder.backend)
     if (edgeWeight) edgeWeight = closedWeights(recorder, closed, edgeWeight, config.improved ? 2 : 1)
     edges = closed.edges
   }
@@ -222,6 +222,20 @@ function sage(recorder, call) {
 }
 
 /**
+ * Attention over the edges of a call, with the options of its layer.
+ *
+ * @param {Recorder} recorder
+ * @param {GraphCall} call
+ * @param {import('./messages.js').Scored} scored
+ */
+function attend(recorder, { config, edges, dropout }, scored) {
+  const { addSelfLoops, negativeSlope, fillValue } = config
+  const filled = fillValue === 'mean' ? undefined : fillValue
+  const options = { addSelfLoops, negativeSlope, fillValue: filled, dropout: dropout?.probability, seed: dropout?.seed }
+  return joinHeads(recorder, config, edgeAttention(recorder, edges, scored, options))
+}
+
+/**
  * `GATConv` and `GATv2Conv`.
  *
  * @param {Recorder} recorder
@@ -229,37 +243,9 @@ function sage(recorder, call) {
  */
 function attention(recorder, call) {
   const { parameters, config, nodes } = call
-  let { edges, edgeAttr } = call
-  const { count } = edges
-  let numbers
-  if (config.addSelfLoops) {
-    const { closed } = edges
-    if (edgeAttr) edgeAttr = closedAttributes(recorder, closed, edgeAttr, config.fillValue)
-    ;({ edges, numbers } = closed)
-  }
-  const scored = config.version === 1 ? additive : joint
-  const { values, scores } = scored(recorder, call, edges, edgeAttr)
-  const weights = drop(recorder, call, edgeSoftmax(recorder, edges, scores), count, numbers)
-  const attended = joinHeads(recorder, config, propagate(recorder, edges, values, weights))
+  const attended = attend(recorder, call, config.version === 1 ? additive(recorder, call) : joint(recorder, call))
   const skip = config.residual ? recorder.linear(nodes[1], matrix(parameters, 'res.weight')) : undefined
   return withBias(recorder, skip ? recorder.add(attended, skip) : attended, parameters.value('bias'))
-}
-
-/**
- * The features of closed edges: those of a new self-loop are a constant, or the mean over the node's other edges.
- *
- * @param {Recorder} recorder
- * @param {Closed} closed
- * @param {Value} edgeAttr
- * @param {'mean' | number} fillValue
- */
-function closedAttributes(recorder, { kept, incidence, loops }, edgeAttr, fillValue) {
-  const own = recorder.embedding(edgeAttr, list(kept))
-  const shape = [loops.length, edgeAttr.shape[1]]
-  if (fillValue !== 'mean') return recorder.concat([own, filled(shape, fillValue)], 0)
-  const means = propagate(recorder, incidence, own, undefined, 'mean')
-  const [ofLoops] = recorder.split(means, 0, [loops.length, incidence.numTargets - loops.length])
-  return recorder.concat([own, ofLoops], 0)
 }
 
 /**
@@ -267,28 +253,33 @@ function closedAttributes(recorder, { kept, incidence, loops }, edgeAttr, fillVa
  *
  * @param {Recorder} recorder
  * @param {GraphCall} call
- * @param {Edges} edges
- * @param {Value} [edgeAttr]
  */
-function additive(recorder, { parameters, config, nodes }, edges, edgeAttr) {
+function additive(recorder, { parameters, config, nodes, edgeAttr }) {
   const [ofSources, ofTargets] = (isArray(config.inFeatures) ? ['lin_src', 'lin_dst'] : ['lin', 'lin']).map((name) =>
     matrix(parameters, `${name}.weight`)
   )
-  /** `attention · (W x)` for each row and head, as `(Wᵀ attention) · x`. @param {string} name @param {Value} weight @param {Value} x */
-  const score = (name, weight, x) => {
+  /** `Wᵀ attention` for each head, so that `attention · (W x)` is its product with x. @param {string} name @param {Value} weight */
+  const fold = (name, weight) => {
     const [, heads, channels] = matrix(parameters, name).shape
     const inputs = weight.shape[1]
     const products = recorder.multiply(
       recorder.reshape(weight, [heads, channels, inputs]),
       recorder.reshape(matrix(parameters, name), [heads, channels, 1])
     )
-    return recorder.linear(x, recorder.reshape(recorder.sum(products, [heads, 1, inputs]), [heads, inputs]))
+    return recorder.reshape(recorder.sum(products, [heads, 1, inputs]), [heads, inputs])
   }
   const [sources, targets] = nodes
-  const ends = edgeSums(recorder, edges, score('att_src', ofSources, sources), score('att_dst', ofTargets, targets))
-  const all = edgeAttr ? recorder.add(ends, score('att_edge', matrix(parameters, 'lin_edge.weight'), edgeAttr)) : ends
-  const values = splitHeads(recorder, config, recorder.linear(sources, ofSources))
-  return { values, scores: leaky(recorder, all, config.negativeSlope) }
+  const scored = {
+    values: splitHeads(recorder, config, recorder.linear(sources, ofSources)),
+    sources: recorder.linear(sources, fold('att_src', ofSources)),
+    targets: recorder.linear(targets, fold('att_dst', ofTargets))
+  }
+  if (!edgeAttr) return scored
+  const folded = fold('att_edge', matrix(parameters, 'lin_edge.weight'))
+  const edges = recorder.linear(edgeAttr, folded)
+  if (!config.addSelfLoops || config.fillValue === 'mean') return { ...scored, edges }
+  const loop = filled([1, config.edgeFeatures], config.fillValue)
+  return { ...scored, edges, projection: recorder.linear(loop, folded) }
 }
 
 /**
@@ -296,18 +287,18 @@ function additive(recorder, { parameters, config, nodes }, edges, edgeAttr) {
  *
  * @param {Recorder} recorder
  * @param {GraphCall} call
- * @param {Edges} edges
- * @param {Value} [edgeAttr]
  */
-function joint(recorder, call, edges, edgeAttr) {
+function joint(recorder, call) {
   const { parameters, config, nodes } = call
-  const sources = project(recorder, call, 'lin_l', nodes[0])
-  const targets = project(recorder, call, 'lin_r', nodes[1])
-  const features = edgeAttr && project(recorder, call, 'lin_edge', edgeAttr)
-  const inputs = /** @type {const} */ ([sources, targets, matrix(parameters, 'att'), features])
-  const scores = jointScores(recorder, edges, inputs, config.negativeSlope)
-  return { values: splitHeads(recorder, config, sources), scores }
+  const [values, targets] = ['lin_l', 'lin_r'].map((module, end) =>
+    splitHeads(recorder, config, project(recorder, call, module, nodes[end]))
+  )
+  return { values, targets, attention: matrix(parameters, 'att'), ...features(call) }
 }
+
+/** The features of edges and their weight, if there are any. @param {GraphCall} call */
+const features = ({ parameters, edgeAttr }) =>
+  edgeAttr && { edges: edgeAttr, projection: matrix(parameters, 'lin_edge.weight') }
 
 /**
  * `TransformerConv`.
@@ -316,22 +307,16 @@ function joint(recorder, call, edges, edgeAttr) {
  * @param {GraphCall} call
  */
 function transformer(recorder, call) {
-  const { parameters, config, edges, nodes, edgeAttr } = call
-  const [sources, targets] = nodes
+  const { parameters, config, nodes } = call
   const heads = (/** @type {string} */ module, /** @type {Value} */ x) =>
     splitHeads(recorder, config, project(recorder, call, module, x))
-  const [queries, keys, values] = [heads('lin_query', targets), heads('lin_key', sources), heads('lin_value', sources)]
-  const features = edgeAttr && heads('lin_edge', edgeAttr)
-  // The features of an edge are added to its key and to its value.
-  const products = edgeDots(recorder, edges, keys, queries)
-  const all = features ? recorder.add(products, edgeDots(recorder, edges.incidence, features, queries)) : products
-  const softmax = edgeSoftmax(recorder, edges, scale(recorder, all, 1 / Math.sqrt(config.outFeatures)))
-  const weights = drop(recorder, call, softmax, edges.count)
-  const sums = propagate(recorder, edges, values, weights)
-  const both = features ? recorder.add(sums, propagate(recorder, edges.incidence, features, weights)) : sums
-  const output = joinHeads(recorder, config, both)
-
-  const skip = project(recorder, call, 'lin_skip', targets)
+  const output = attend(recorder, call, {
+    values: heads('lin_value', nodes[0]),
+    sources: heads('lin_key', nodes[0]),
+    targets: heads('lin_query', nodes[1]),
+    ...features(call)
+  })
+  const skip = project(recorder, call, 'lin_skip', nodes[1])
   if (!config.beta) return recorder.add(output, skip)
   // β · skip + (1 − β) · output = output + β · (skip − output)
   const change = recorder.add(skip, scale(recorder, output, -1))
@@ -355,27 +340,6 @@ function joinHeads(recorder, { concat, numHeads, outFeatures }, x) {
   if (concat) return recorder.reshape(x, [rows, numHeads * outFeatures])
   const sum = recorder.sum(x, [rows, 1, outFeatures])
   return recorder.reshape(scale(recorder, sum, 1 / numHeads), [rows, outFeatures])
-}
-
-/** The stream of dropout that attention weights of the first head have. */
-const FIRST_HEAD = 2 ** 32 - 1
-
-/**
- * Drops weights as the kernel does: by the number of the edge, which the self-loops that were added continue.
- *
- * @param {Recorder} recorder
- * @param {GraphCall} call
- * @param {Value} weights  `[K′, H]`
- * @param {number} count  of the edges given
- * @param {Int32Array} [numbers]  of the edges; by default from 0 on
- */
-function drop(recorder, { dropout }, weights, count, numbers) {
-  if (dropout === undefined) return weights
-  const [rows, heads] = weights.shape
-  const all = numbers ? count + rows : rows
-  const options = { ...dropout, stream: FIRST_HEAD, length: Math.max(1, all) }
-  const factors = recorder.dropout(filled([all, heads], 1), options)
-  return recorder.multiply(weights, numbers ? recorder.embedding(factors, list(numbers)) : factors)
 }
 
 /** The graph layers, by the operations that create them. @type {[string, import('./layers.js').TraceLayer][]} */

@@ -286,3 +286,97 @@ fn skip(layer: &GraphLayer, x: &[f64], output: &mut [f64]) {
         }
     }
 }
+
+/// The inputs of attention over edges, by whose presence an edge is scored; empty where they are absent.
+#[derive(Debug, Clone, Default)]
+pub struct EdgeParts {
+    /// `[sources, heads · channels]`.
+    pub values: Vec<f64>,
+    /// `[sources, heads]` or `[sources, heads · channels]`.
+    pub sources: Vec<f64>,
+    /// `[targets, heads]` or `[targets, heads · channels]`.
+    pub targets: Vec<f64>,
+    /// `[heads · channels]`.
+    pub attention: Vec<f64>,
+    /// `[K, heads]` or `[K, size]`.
+    pub edges: Vec<f64>,
+    /// `[heads]` or `[heads · channels, size]`.
+    pub projection: Vec<f64>,
+}
+
+/// Options of attention over edges.
+#[derive(Debug, Clone, Copy)]
+pub struct EdgeOptions {
+    /// The number of heads and of their channels.
+    pub sizes: [usize; 2],
+    /// The slope of scores below 0.
+    pub slope: f64,
+    /// Replaces self-loops by one for each node.
+    pub add_self_loops: bool,
+    /// Each feature of such a self-loop, instead of the mean of the node's other edges.
+    pub fill_value: Option<f32>,
+    /// The dropout of weights.
+    pub dropout: Option<Dropout>,
+}
+
+/// Computes attention over edges, `[targets, heads · channels]`, and the smallest magnitude of what a slope is applied to.
+pub fn edge_attention(edges: &Edges, parts: &EdgeParts, options: EdgeOptions) -> (Vec<f64>, f64) {
+    let EdgeOptions { sizes: [heads, channels], slope, .. } = options;
+    let width = heads * channels;
+    let is_additive = parts.attention.is_empty() && parts.targets.len() == edges.nodes * heads;
+    let size = parts.edges.len() / edges.len().max(1);
+    let mut edges = edges.clone();
+    if size > 0 {
+        edges.features = parts.edges.chunks(size).map(<[f64]>::to_vec).collect();
+    }
+    if options.add_self_loops {
+        let given = edges.len();
+        edges = edges.with_self_loops(options.fill_value, 1.0);
+        if is_additive && !parts.projection.is_empty() {
+            let added = edges.features.iter_mut().zip(&edges.number).filter(|(_, number)| **number >= given);
+            added.for_each(|(features, _)| features.clone_from(&parts.projection));
+        }
+    }
+    // The features of an edge in a column of the heads.
+    let of_edge = |edge: usize, column: usize| {
+        edges.features.get(edge).map_or(0.0, |features| dot(features, &parts.projection[column * size..][..size]))
+    };
+    let mut closest = f64::INFINITY;
+    let mut leaky = |score: f64| {
+        closest = closest.min(score.abs());
+        if score > 0.0 { score } else { slope * score }
+    };
+    let mut scores = Vec::new();
+    for edge in 0..edges.len() {
+        let (from, to) = (edges.source[edge], edges.target[edge]);
+        for head in 0..heads {
+            let columns = head * channels..(head + 1) * channels;
+            scores.push(if is_additive {
+                let own = edges.features.get(edge).map_or(0.0, |features| features[head]);
+                leaky(parts.sources[from * heads + head] + parts.targets[to * heads + head] + own)
+            } else if parts.attention.is_empty() {
+                let key = |column: usize| parts.sources[from * width + column] + of_edge(edge, column);
+                let product = columns.map(|column| parts.targets[to * width + column] * key(column)).sum::<f64>();
+                product / (channels as f64).sqrt()
+            } else {
+                let joint = |column: usize| parts.values[from * width + column] + parts.targets[to * width + column];
+                columns.map(|column| parts.attention[column] * leaky(joint(column) + of_edge(edge, column))).sum()
+            });
+        }
+    }
+    let weights = edge_softmax(&edges, &scores, heads);
+    let mut output = vec![0.0; edges.nodes * width];
+    for edge in 0..edges.len() {
+        for column in 0..width {
+            let head = column / channels;
+            let factor = options
+                .dropout
+                .map_or(1.0, |dropout| f64::from(dropout.factors([0, 0, edges.number[edge]], head / 4)[head % 4]));
+            let is_product = !is_additive && parts.attention.is_empty();
+            let beside = if is_product { of_edge(edge, column) } else { 0.0 };
+            let value = parts.values[edges.source[edge] * width + column] + beside;
+            output[edges.target[edge] * width + column] += weights[edge * heads + head] * factor * value;
+        }
+    }
+    (output, closest)
+}

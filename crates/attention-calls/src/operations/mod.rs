@@ -298,6 +298,14 @@ pub const OPERATIONS: &[Operation] = &[
     operation("sgdStep", &[tensor("parameter"), tensor("gradient"), optional("momentum")], &["parameter", "momentum"], training::sgd_step),
     #[cfg(feature = "training")]
     operation("squaredNorm", &[tensor("x")], OUTPUT, training::squared_norm),
+    #[cfg(feature = "training")]
+    operation("propagateBackward", &[tensor("gradient"), tensor("x"), option("edgeWeight")], &["x", "edgeWeight"], training::propagate_backward),
+    #[cfg(feature = "training")]
+    operation("edgeSoftmaxBackward", &[tensor("gradient"), tensor("output")], &["scores"], training::edge_softmax_backward),
+    #[cfg(feature = "training")]
+    operation("edgeAttention", &[tensor("values"), optional("sources"), tensor("targets"), optional("attention"), optional("edges"), optional("projection")], OUTPUT, training::edge_attention),
+    #[cfg(feature = "training")]
+    operation("edgeAttentionBackward", &[tensor("gradient"), tensor("values"), optional("sources"), tensor("targets"), optional("attention"), optional("edges"), optional("projection")], &["values", "sources", "targets", "attention", "edges", "projection"], training::edge_attention_backward),
 
     // Last, so that all other operations keep their numbers without it.
     #[cfg(feature = "faults")]

@@ -44,21 +44,10 @@ pub fn propagate(
     edge_weight: Option<Tensor<'_>>,
     output: &mut [f32],
 ) -> Result<()> {
-    let nodes = graph.num_sources();
-    if x.shape.dims().first() != Some(&nodes) {
-        let each = if graph.has_two_sets() { "source" } else { "node" };
-        return Err(Error::shape("x", format_args!("[{nodes}, …], a row for each {each}"), x.shape));
-    }
-    let heads = match edge_weight {
-        Some(weight) => weighted_heads(graph, x, weight)?,
-        None => 1,
-    };
-    let features = x.shape.dims()[1..].iter().fold(1usize, |product, &dim| product.saturating_mul(dim));
-    check_output("output", output, graph.num_targets().saturating_mul(features))?;
+    let aggregation = Aggregation::checked(graph, x, reduce, edge_weight)?;
+    check_output("output", output, graph.num_targets().saturating_mul(aggregation.features))?;
     if !output.is_empty() {
-        let edge_weight = edge_weight.map(|weight| weight.data);
-        let aggregation = Aggregation::of(graph, x.data, features);
-        Aggregation { reduce, edge_weight, heads, ..aggregation }.run(context, output);
+        aggregation.run(context, output);
     }
     Ok(())
 }
@@ -77,13 +66,13 @@ fn weighted_heads(graph: &Graph, x: Tensor<'_>, weight: Tensor<'_>) -> Result<us
 }
 
 /// Checks that there is one weight per edge.
-pub(super) fn check_edge_weight(graph: &Graph, edge_weight: Option<&[f32]>) -> Result<()> {
+pub(crate) fn check_edge_weight(graph: &Graph, edge_weight: Option<&[f32]>) -> Result<()> {
     edge_weight.map_or(Ok(()), |weights| check_output("edge_weight", weights, graph.num_edges()))
 }
 
 /// An aggregation over the whole graph: sizes that fit each other.
 #[derive(Clone, Copy)]
-pub(super) struct Aggregation<'a> {
+pub(crate) struct Aggregation<'a> {
     pub graph: &'a Graph,
     /// A row for each source, `[N, features]`.
     pub x: &'a [f32],
@@ -117,6 +106,22 @@ impl<'a> Aggregation<'a> {
         }
     }
 
+    /// The aggregation of [`propagate`], whose arguments it checks.
+    pub fn checked(graph: &'a Graph, x: Tensor<'a>, reduce: Reduce, edge_weight: Option<Tensor<'a>>) -> Result<Self> {
+        let nodes = graph.num_sources();
+        if x.shape.dims().first() != Some(&nodes) {
+            let each = if graph.has_two_sets() { "source" } else { "node" };
+            return Err(Error::shape("x", format_args!("[{nodes}, …], a row for each {each}"), x.shape));
+        }
+        let heads = match edge_weight {
+            Some(weight) => weighted_heads(graph, x, weight)?,
+            None => 1,
+        };
+        let features = x.shape.dims()[1..].iter().fold(1usize, |product, &dim| product.saturating_mul(dim));
+        let edge_weight = edge_weight.map(|weight| weight.data);
+        Ok(Self { reduce, edge_weight, heads, ..Self::of(graph, x.data, features) })
+    }
+
     /// Writes the first `features` values of every row of the output.
     pub fn run(&self, context: Context<'_>, output: &mut [f32]) {
         let output = SharedMut::new(output);
@@ -131,7 +136,12 @@ impl<'a> Aggregation<'a> {
     }
 
     fn head_weight(&self, place: usize, head: usize) -> f32 {
-        self.edge_weight.map_or(1.0, |weights| weights[self.graph.edges[place] as usize * self.heads + head])
+        self.weight_of(self.graph.edges[place], head)
+    }
+
+    /// The weight of an edge, by its number, for a head.
+    pub fn weight_of(&self, edge: u32, head: usize) -> f32 {
+        self.edge_weight.map_or(1.0, |weights| weights[edge as usize * self.heads + head])
     }
 
     /// `1/√degree` for each node, its degree the sum of the weights of its edges; 0 where that is none.
@@ -217,27 +227,27 @@ impl Item<'_> {
 
 /// The number of edges of the row with the most of them.
 #[inline(always)]
-pub(super) fn widest(rows: Rows<'_>) -> usize {
+pub(crate) fn widest(rows: Rows<'_>) -> usize {
     rows.map(|(_, row)| row.len()).max().unwrap_or(0)
 }
 
 /// `row += other`.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-pub(super) fn add(row: &mut [f32], other: &[f32]) {
+pub(crate) fn add(row: &mut [f32], other: &[f32]) {
     row.iter_mut().zip(other).for_each(|(value, other)| *value += other);
 }
 
 /// `row *= factor`.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-pub(super) fn scale(row: &mut [f32], factor: f32) {
+pub(crate) fn scale(row: &mut [f32], factor: f32) {
     row.iter_mut().for_each(|value| *value *= factor);
 }
 
 /// The matrix that rows are taken from: how far apart they are, and the column to begin at.
 #[derive(Clone, Copy)]
-pub(super) struct Columns<'a> {
+pub(crate) struct Columns<'a> {
     pub data: &'a [f32],
     pub row: usize,
     pub first: usize,
@@ -252,7 +262,7 @@ impl<'a> Columns<'a> {
 /// `sum += Σ_n factors[n] · matrix[rows[n]]`.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-pub(super) fn gather_sum<S: Simd>(simd: S, factors: &[f32], rows: &[u32], matrix: Columns<'_>, sum: &mut [f32]) {
+pub(crate) fn gather_sum<S: Simd>(simd: S, factors: &[f32], rows: &[u32], matrix: Columns<'_>, sum: &mut [f32]) {
     let width = sum.len();
     let row = |n: usize| &matrix.data[rows[n] as usize * matrix.row + matrix.first..][..width];
     weighted_sum(simd, factors, row, sum);

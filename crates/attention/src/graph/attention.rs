@@ -15,7 +15,7 @@ use crate::simd::{Kernel, Simd};
 
 /// How an edge from `j` to `i` is scored.
 #[derive(Clone, Copy)]
-pub(super) enum Score<'a> {
+pub(crate) enum Score<'a> {
     /// By the scores of the edges themselves.
     Given { edges: EdgeScores<'a> },
     /// GAT: `leaky(source[j] + target[i] + edge)`, from the heads' scores of the nodes as either, `[N, heads]`, and of
@@ -29,7 +29,7 @@ pub(super) enum Score<'a> {
 
 /// The scores of the edges given.
 #[derive(Clone, Copy)]
-pub(super) struct EdgeScores<'a> {
+pub(crate) struct EdgeScores<'a> {
     /// `[K, heads]`.
     pub given: &'a [f32],
     /// The score of every self-loop that was added, `[heads]`; by default the mean over the node's other edges.
@@ -38,7 +38,7 @@ pub(super) struct EdgeScores<'a> {
 
 /// The features of the edges given and the weight that projects them into the heads.
 #[derive(Clone, Copy)]
-pub(super) struct EdgeFeatures<'a> {
+pub(crate) struct EdgeFeatures<'a> {
     /// `[K, size]`.
     pub features: &'a [f32],
     /// `[size, heads · channels]`: transposed, so that a feature's part is a row.
@@ -51,7 +51,7 @@ pub(super) struct EdgeFeatures<'a> {
 
 /// The final step for a node's sum.
 #[derive(Clone, Copy)]
-pub(super) enum Finish<'a> {
+pub(crate) enum Finish<'a> {
     /// A bias is added.
     Bias(Option<&'a [f32]>),
     /// Adds the output's previous contents, or a gated mix: `β · skip + (1 − β) · sum`, where β is the logistic
@@ -61,7 +61,7 @@ pub(super) enum Finish<'a> {
 
 /// Attention over the whole graph: sizes that fit each other.
 #[derive(Clone, Copy)]
-pub(super) struct Attention<'a> {
+pub(crate) struct Attention<'a> {
     /// A graph as it was given, or closed by self-loops.
     pub graph: &'a Graph,
     pub heads: usize,
@@ -80,8 +80,18 @@ pub(super) struct Attention<'a> {
 }
 
 impl Attention<'_> {
-    fn width(&self) -> usize {
+    pub fn width(&self) -> usize {
         self.heads * self.channels
+    }
+
+    /// Returns true if scores join the rows of their ends.
+    pub fn is_joint(&self) -> bool {
+        matches!(self.score, Score::Joint { .. })
+    }
+
+    /// The number of features of an edge, if these are projected into the heads.
+    pub fn edge_size(&self) -> usize {
+        self.score.edges().map_or(0, |edges| edges.rows.len())
     }
 
     /// Writes the output `[N, width]`, where [`Finish::Skip`] finds what it adds, and the weights `[K′, heads]`.
@@ -104,21 +114,37 @@ struct Item<'a> {
 }
 
 /// The edges that reach one node, each by its source and its number.
-struct Incoming<'a> {
-    node: usize,
-    sources: &'a [u32],
-    edges: &'a [u32],
+pub(crate) struct Incoming<'a> {
+    pub node: usize,
+    pub sources: &'a [u32],
+    pub edges: &'a [u32],
 }
 
 /// Memory for one row at a time.
-struct Memory<'a> {
+pub(crate) struct Memory<'a> {
     /// `[heads, edges of the row]`.
-    scores: &'a mut [f32],
+    pub scores: &'a mut [f32],
     /// `[heads · channels]`.
-    sum: &'a mut [f32],
-    target: &'a mut [f32],
+    pub sum: &'a mut [f32],
+    pub target: &'a mut [f32],
     /// `[size of an edge's features]`.
-    edge: &'a mut [f32],
+    pub edge: &'a mut [f32],
+}
+
+impl<'a> Memory<'a> {
+    /// Divides scratch memory of [`Self::len`] values.
+    pub fn of(rest: &mut &'a mut [f32], of: &Attention<'_>, scores: usize) -> Self {
+        Self {
+            scores: scratch::take(rest, scores),
+            sum: scratch::take(rest, of.width()),
+            target: scratch::take(rest, of.width()),
+            edge: scratch::take(rest, of.edge_size()),
+        }
+    }
+
+    pub fn len(of: &Attention<'_>, scores: usize) -> usize {
+        scores + 2 * of.width() + of.edge_size()
+    }
 }
 
 impl Kernel for Item<'_> {
@@ -127,16 +153,9 @@ impl Kernel for Item<'_> {
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
         let of = self.of;
-        let size = of.score.edges().map_or(0, |edges| edges.rows.len());
         let scores = of.heads * widest(self.rows.clone());
-        let mut scratch = Scratch::take(scores + 2 * of.width() + size);
-        let mut rest = scratch.values();
-        let mut memory = Memory {
-            scores: scratch::take(&mut rest, scores),
-            sum: scratch::take(&mut rest, of.width()),
-            target: scratch::take(&mut rest, of.width()),
-            edge: scratch::take(&mut rest, size),
-        };
+        let mut scratch = Scratch::take(Memory::len(of, scores));
+        let mut memory = Memory::of(&mut scratch.values(), of, scores);
         for (node, row) in self.rows.clone() {
             let incoming = Incoming { node, sources: &of.graph.sources[row.clone()], edges: &of.graph.edges[row] };
             memory.sum.fill(0.0);
@@ -159,12 +178,7 @@ impl Item<'_> {
     fn weigh<S: Simd>(&self, simd: S, row: &Incoming<'_>, scores: &mut [f32]) {
         let (of, count) = (self.of, row.edges.len());
         let scores = &mut scores[..of.heads * count];
-        for head in scores.chunks_exact_mut(count) {
-            let max = row_max(simd, head);
-            let sum = exp_sum(simd, head, max);
-            // Only a row of nothing but −∞ sums to 0.
-            scale(head, if sum == 0.0 { 0.0 } else { 1.0 / sum });
-        }
+        soften(simd, scores, count);
         if self.weights.is_none() && of.dropout.is_none() {
             return;
         }
@@ -193,8 +207,19 @@ impl Item<'_> {
     }
 }
 
+/// Turns the scores of a row of `count` edges into weights, head by head.
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+pub(crate) fn soften<S: Simd>(simd: S, scores: &mut [f32], count: usize) {
+    for head in scores.chunks_exact_mut(count) {
+        let max = row_max(simd, head);
+        let sum = exp_sum(simd, head, max);
+        // Only a row of nothing but −∞ sums to 0.
+        scale(head, if sum == 0.0 { 0.0 } else { 1.0 / sum });
+    }
+}
+
 impl<'a> Score<'a> {
-    fn edges(&self) -> Option<EdgeFeatures<'a>> {
+    pub fn edges(&self) -> Option<EdgeFeatures<'a>> {
         match *self {
             Self::Joint { edges, .. } | Self::Product { edges, .. } => edges,
             _ => None,
@@ -204,7 +229,7 @@ impl<'a> Score<'a> {
     /// Writes the scores of a row, head by head.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn write<S: Simd>(&self, simd: S, of: &Attention<'_>, row: &Incoming<'_>, memory: &mut Memory<'_>) {
+    pub fn write<S: Simd>(&self, simd: S, of: &Attention<'_>, row: &Incoming<'_>, memory: &mut Memory<'_>) {
         let (count, width, channels) = (row.sources.len(), of.width(), of.channels);
         let Memory { scores, target: place, edge: memory, .. } = memory;
         match *self {
@@ -284,20 +309,20 @@ fn additive(
     }
 }
 
-fn leaky(score: f32, slope: f32) -> f32 {
+pub(crate) fn leaky(score: f32, slope: f32) -> f32 {
     if score > 0.0 { score } else { slope * score }
 }
 
 impl EdgeFeatures<'_> {
     /// The features of an edge.
-    fn of(&self, edge: u32) -> &[f32] {
+    pub fn of(&self, edge: u32) -> &[f32] {
         &self.features[edge as usize * self.rows.len()..][..self.rows.len()]
     }
 
     /// A target's row plus the projected features of its edge `n`; `mean` has room for the features of an edge.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn added<'b, S: Simd>(
+    pub fn added<'b, S: Simd>(
         &self,
         simd: S,
         of: &Attention<'_>,
@@ -307,19 +332,30 @@ impl EdgeFeatures<'_> {
         mean: &mut [f32],
         place: &'b mut [f32],
     ) -> &'b [f32] {
-        place.copy_from_slice(target);
         let features = if (row.edges[n] as usize) < of.graph.num_edges() {
             self.of(row.edges[n])
         } else {
-            match self.fill_value {
-                Some(value) => mean.fill(value),
-                // A self-loop that was added is the last: the mean over the others, or 0 over none.
-                None => total(n, &|other| Some((1.0 / n as f64, self.of(row.edges[other]))), mean),
-            }
+            self.write_loop(row, n, mean);
             mean
         };
-        gather_sum(simd, features, self.rows, Columns::of(self.weight, target.len()), place);
+        self.project(simd, target, features, place);
         place
+    }
+
+    /// Writes the features of the self-loop that was added as edge `n`, the last one.
+    pub fn write_loop(&self, row: &Incoming<'_>, n: usize, features: &mut [f32]) {
+        match self.fill_value {
+            Some(value) => features.fill(value),
+            // The mean over the others, or 0 over none.
+            None => total(n, &|other| Some((1.0 / n as f64, self.of(row.edges[other]))), features),
+        }
+    }
+
+    /// Writes a target's row plus projected features.
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    pub fn project<S: Simd>(&self, simd: S, target: &[f32], features: &[f32], place: &mut [f32]) {
+        place.copy_from_slice(target);
+        gather_sum(simd, features, self.rows, Columns::of(self.weight, target.len()), place);
     }
 }
 

@@ -5,7 +5,7 @@
 //! threads. None stores a message for each edge.
 
 pub mod aggregate;
-mod attention;
+pub(crate) mod attention;
 pub mod layer;
 pub mod options;
 pub mod parameters;
@@ -35,14 +35,17 @@ pub struct Graph {
     /// The target of each row and its first edge, ascending; at the end how many nodes and edges there are.
     rows: Vec<[u32; 2]>,
     /// The source of each edge, row after row; inside a row in the order given.
-    sources: Vec<u32>,
+    pub(crate) sources: Vec<u32>,
     /// The number of each of these edges: its place among those given, or, for a self-loop that was added, their number
     /// plus its node.
-    edges: Vec<u32>,
+    pub(crate) edges: Vec<u32>,
     /// The self-loops among the edges given, each with its node.
     loops: Vec<[u32; 2]>,
     /// The graph in which each node has one self-loop, once it is asked for.
     closed: OnceLock<Box<Self>>,
+    /// The graph with its edges reversed, once it is asked for.
+    #[cfg(feature = "training")]
+    reversed: OnceLock<Box<Self>>,
 }
 
 /// The nodes of an item, each with the range of its incoming edges.
@@ -139,14 +142,17 @@ impl Graph {
     }
 
     /// Returns the cost of a pass along the edges: `an_edge` operations for each edge, and as many for each node.
-    fn operations(&self, an_edge: usize) -> u64 {
+    pub(crate) fn operations(&self, an_edge: usize) -> u64 {
         context::operations([self.edges.len() + self.num_targets(), an_edge])
     }
 
     /// The bytes that the graph occupies.
     pub fn bytes(&self) -> usize {
         let own = size_of_val(&*self.rows) + size_of_val(&*self.sources) + size_of_val(&*self.edges);
-        own + size_of_val(&*self.loops) + self.closed.get().map_or(0, |closed| closed.bytes())
+        let own = own + size_of_val(&*self.loops) + self.closed.get().map_or(0, |closed| closed.bytes());
+        #[cfg(feature = "training")]
+        let own = own + self.reversed.get().map_or(0, |reversed| reversed.bytes());
+        own
     }
 
     /// How many nodes there are, in both sets if there are two.
@@ -244,6 +250,28 @@ impl Graph {
         Ok(self.closed.get_or_init(|| Box::new(closed)))
     }
 
+    /// The graph with its edges reversed: the edges that leave each source, in the order of their targets. They keep
+    /// their numbers.
+    ///
+    /// # Errors
+    /// `MEMORY`.
+    #[cfg(feature = "training")]
+    pub(crate) fn reversed(&self) -> Result<&Self> {
+        if let Some(reversed) = self.reversed.get() {
+            return Ok(reversed);
+        }
+        let mut ends: [Vec<i32>; 2] = [try_zeroed("graph", self.edges.len())?, try_zeroed("graph", self.edges.len())?];
+        for pair in self.rows.windows(2) {
+            let [[target, start], [_, end]] = [pair[0], pair[1]];
+            ends[1][start as usize..end as usize].fill(target as i32);
+        }
+        ends[0].iter_mut().zip(&self.sources).for_each(|(end, &source)| *end = source as i32);
+        let [sources, targets] = self.ends;
+        let mut reversed = Self::of([targets, sources], self.has_two_sets, &ends[1], &ends[0])?;
+        reversed.edges.iter_mut().for_each(|place| *place = self.edges[*place as usize]);
+        Ok(self.reversed.get_or_init(|| Box::new(reversed)))
+    }
+
     /// How many work items there are.
     pub(crate) fn items(&self) -> usize {
         (self.num_targets() + self.edges.len()).div_ceil(ITEM)
@@ -331,6 +359,19 @@ mod tests {
         assert_eq!(closed.sources, [0, 1, 0, 2]);
         assert_eq!(closed.edges, [4, 5, 1, 6]);
         assert!(std::ptr::eq(graph.with_self_loops().unwrap(), closed));
+    }
+
+    #[cfg(feature = "training")]
+    #[test]
+    fn reversed_rows_hold_the_numbers_of_the_edges_of_each_source() {
+        let graph = Graph::between(4, 3, &[3, 0, 3, 1], &[2, 2, 0, 1]).unwrap();
+        let reversed = graph.reversed().unwrap();
+        assert_eq!(reversed.ends, [3, 4]);
+        assert_eq!(reversed.rows, [[0, 0], [1, 1], [3, 2], [4, 4]]);
+        assert_eq!(reversed.sources, [2, 1, 0, 2]);
+        assert_eq!(reversed.edges, [1, 3, 2, 0]);
+        let closed = graph.with_self_loops().unwrap().reversed().unwrap();
+        assert_eq!(closed.edges, [4, 1, 5, 6, 2, 0]);
     }
 
     #[test]

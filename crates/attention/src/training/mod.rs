@@ -7,6 +7,7 @@
 pub mod activation;
 pub mod attention;
 pub mod convolution;
+pub mod graph;
 pub mod hyperbolic;
 pub mod linear;
 pub mod linear_attention;

@@ -5,6 +5,7 @@
 mod attention;
 mod convolution;
 mod functions;
+mod graph;
 mod hyperbolic;
 mod linear_attention;
 mod steps;

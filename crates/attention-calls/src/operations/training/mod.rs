@@ -3,6 +3,7 @@
 
 mod attention;
 mod functions;
+mod graph;
 mod hyperbolic;
 mod sequences;
 mod steps;
@@ -12,6 +13,7 @@ pub(super) use functions::{
     activation, activation_backward, dropout, embedding_backward, linear_backward, mean_pool_backward, norm_backward,
     softmax_backward, squared_norm, sum_to,
 };
+pub(super) use graph::{edge_attention, edge_attention_backward, edge_softmax_backward, propagate_backward};
 pub(super) use hyperbolic::{
     hyperbolic_attention_backward, hyperbolic_distances_backward, hyperbolic_function_backward,
     hyperbolic_midpoint_backward,
