@@ -125,6 +125,8 @@ proptest! {
         let (sources, targets, is_one_set) = nodes;
         let nodes = [sources, if is_one_set { sources } else { targets }];
         let (heads, channels, count, size) = sizes;
+        // Products take the edges given.
+        let add_self_loops = add_self_loops && kind != Kind::Product;
         let options = EdgeAttentionOptions { add_self_loops, fill_value, dropout, seed: 7, ..Default::default() };
         let of_oracle = EdgeOptions {
             sizes: [heads, channels],
@@ -239,8 +241,9 @@ fn gradients_do_not_depend_on_the_number_of_threads() {
     let mut random = Random::new(3);
     let (nodes, count, size) = (700, 100_000, 5);
     let (graph, _) = graph([nodes, nodes], count, &mut random);
-    let options = EdgeAttentionOptions { add_self_loops: true, dropout: 0.3, ..Default::default() };
     for kind in [Kind::Additive, Kind::Joint, Kind::Product] {
+        let options =
+            EdgeAttentionOptions { add_self_loops: kind != Kind::Product, dropout: 0.3, ..Default::default() };
         let inputs = Inputs::draw(kind, [nodes, nodes], [3, 8, count, size], options, &mut random);
         let gradient = random.normals(nodes * 24);
         let bits = [1, 2].map(|threads| {
@@ -296,6 +299,13 @@ fn inputs_that_do_not_fit_are_errors() {
         let error = edge_attention(Context::default(), &graph, tensors, options, &mut output).unwrap_err();
         assert_eq!(error.argument, argument);
     }
+    let keys = EdgeTensors { sources: Some(tensor(&[3, 2, 2])), targets: tensor(&[3, 2, 2]), edges: None, ..fitting };
+    let closed = EdgeAttentionOptions { add_self_loops: true, ..options };
+    edge_attention(Context::default(), &graph, keys, options, &mut output).unwrap();
+    assert_eq!(
+        edge_attention(Context::default(), &graph, keys, closed, &mut output).unwrap_err().argument,
+        "add_self_loops"
+    );
     let excessive = EdgeAttentionOptions { dropout: 1.5, ..options };
     assert_eq!(
         edge_attention(Context::default(), &graph, fitting, excessive, &mut output).unwrap_err().argument,

@@ -238,6 +238,9 @@ impl<'a> Problem<'a> {
         }
         let count = if sources.is_some() { 0 } else { width };
         check_output("attention", attention.map_or(&[], |attention| attention.data), count)?;
+        if sources.is_some() && !is_additive && options.add_self_loops {
+            return Err(Error::option("add_self_loops", "false, as products take the edges given", true));
+        }
         // Step 2: the edges.
         let count = graph.num_edges();
         let shape = edges.map_or(Shape::of([count, 0]), |edges| edges.shape);

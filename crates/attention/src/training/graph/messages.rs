@@ -53,13 +53,14 @@ pub fn propagate_backward(
     if has_extremes {
         forward.run(context, &mut extremes);
     }
+    let divided;
     let mut backward = Backward { forward, extremes: has_extremes.then_some(&*extremes), shares: gradient.data };
-    let mut shares = Vec::new();
     if reduce != Reduce::Sum {
-        shares = try_zeroed("working memory", gradient.data.len())?;
+        let mut shares = try_zeroed("working memory", gradient.data.len())?;
         shares.copy_from_slice(gradient.data);
         backward.divide(context, &mut shares);
-        backward.shares = &shares;
+        divided = shares;
+        backward.shares = &divided;
     }
     backward.sources(context, x_gradient)?;
     if !weight_gradient.is_empty() {
