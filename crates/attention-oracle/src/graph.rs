@@ -309,6 +309,8 @@ pub struct EdgeParts {
 pub struct EdgeOptions {
     /// The number of heads and of their channels.
     pub sizes: [usize; 2],
+    /// Adds the scores of the ends, instead of multiplying or joining their rows.
+    pub is_additive: bool,
     /// The slope of scores below 0.
     pub slope: f64,
     /// Replaces self-loops by one for each node.
@@ -321,9 +323,8 @@ pub struct EdgeOptions {
 
 /// Computes attention over edges, `[targets, heads · channels]`, and the smallest magnitude of what a slope is applied to.
 pub fn edge_attention(edges: &Edges, parts: &EdgeParts, options: EdgeOptions) -> (Vec<f64>, f64) {
-    let EdgeOptions { sizes: [heads, channels], slope, .. } = options;
+    let EdgeOptions { sizes: [heads, channels], is_additive, slope, .. } = options;
     let width = heads * channels;
-    let is_additive = parts.attention.is_empty() && parts.targets.len() == edges.nodes * heads;
     let size = parts.edges.len() / edges.len().max(1);
     let mut edges = edges.clone();
     if size > 0 {

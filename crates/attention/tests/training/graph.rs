@@ -130,6 +130,7 @@ proptest! {
         let options = EdgeAttentionOptions { add_self_loops, fill_value, dropout, seed: 7, ..Default::default() };
         let of_oracle = EdgeOptions {
             sizes: [heads, channels],
+            is_additive: kind == Kind::Additive,
             slope: f64::from(options.negative_slope),
             add_self_loops,
             fill_value,
