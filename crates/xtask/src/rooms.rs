@@ -17,18 +17,18 @@ struct Room {
 /// Rooms of functions; [`LIBRARIES`] and [`DATA`] have the rest.
 const ROOMS: [Room; 10] = [
     Room { name: "attention", paths: &["ruvector_attention::attention::"], limits: [66_000, 66_000, 68_000] },
-    Room { name: "layers", paths: &["ruvector_attention::layers::"], limits: [56_000, 56_000, 56_000] },
+    Room { name: "layers", paths: &["ruvector_attention::layers::"], limits: [59_000, 59_000, 59_000] },
     Room { name: "linear", paths: &["ruvector_attention::linear::"], limits: [37_000, 0, 38_000] },
     Room { name: "hyperbolic", paths: &["ruvector_attention::hyperbolic::"], limits: [9_000, 0, 19_000] },
-    Room { name: "graph", paths: &["ruvector_attention::graph::"], limits: [21_000, 0, 21_000] },
-    Room { name: "training", paths: &["ruvector_attention::training::"], limits: [0, 0, 21_000] },
+    Room { name: "graph", paths: &["ruvector_attention::graph::"], limits: [22_000, 0, 23_000] },
+    Room { name: "training", paths: &["ruvector_attention::training::"], limits: [0, 0, 46_000] },
     Room {
         name: "convolution, mathematics",
         paths: &["ruvector_attention::convolution::", "ruvector_attention::math::", "ruvector_attention::simd::"],
         limits: [35_000, 35_000, 39_000],
     },
-    Room { name: "other kernel code", paths: &["ruvector_attention::"], limits: [69_000, 63_000, 131_000] },
-    Room { name: "calls", paths: &["ruvector_attention_calls::"], limits: [172_000, 119_000, 210_000] },
+    Room { name: "other kernel code", paths: &["ruvector_attention::"], limits: [69_000, 63_000, 136_000] },
+    Room { name: "calls", paths: &["ruvector_attention_calls::"], limits: [172_000, 119_000, 217_000] },
     Room {
         name: "binding",
         paths: &["ruvector_attention_wasm::", " shim", "wasm_bindgen::", "js_sys::", "talc::", "__wbg", "__wbindgen"],
