@@ -1,6 +1,7 @@
 // The problems to time. Tables show the name of each, and `--filter` searches in it.
 
 import { availableParallelism } from 'node:os'
+import { modelCases } from './texts.js'
 
 /** @typedef {import('./types.d.ts').Case} Case */
 
@@ -224,6 +225,7 @@ const full = [
   graph(100_000, 2_000_000, 1),
   graph(100_000, 2_000_000, 2),
   ...gradients,
+  ...modelCases(),
   call
 ]
 

@@ -174,6 +174,21 @@ const againstNativePeers = (suffix, when) =>
     times(`native / ${peer}, causal${suffix}`, causal, against(when(isCausal), 'native', peer))
   ])
 
+/**
+ * Goals for whole models with weights of 8 bits.
+ *
+ * @param {Case['texts']} texts
+ * @param {Record<string, number>} limits  by peer
+ */
+const againstModels = (texts, limits) =>
+  Object.entries(limits).map(([peer, limit]) =>
+    times(
+      `MiniLM q8_0 on ${texts}, native / ${peer}`,
+      limit,
+      against((problem) => problem.texts === texts && problem.weightType === 'q8_0', 'native', peer)
+    )
+  )
+
 /** @type {Aim[]} */
 export const GOALS = [
   share(
@@ -205,6 +220,8 @@ export const GOALS = [
   share('masks, wasm: share of the speed without', 0.85, maskedShare('wasm')),
   times('linear / exact at S = 16,384, native', 20, againstExact('native')),
   times('linear / exact at S = 16,384, wasm', 20, againstExact('wasm')),
+  ...againstModels('sentences', { 'onnxruntime-node': 1.1, '@huggingface/transformers': 1.15 }),
+  ...againstModels('mixed', { 'onnxruntime-node': 2, '@huggingface/transformers': 2 }),
   times('gated delta, native / transformers', 2.5, against(serially(isRecurrent), 'native', 'transformers')),
   atMost('hyperbolic: time relative to exact, native', 2.5, '×', hyperbolicTime('native')),
   atMost('hyperbolic: time relative to exact, wasm', 2.5, '×', hyperbolicTime('wasm')),

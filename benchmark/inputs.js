@@ -75,6 +75,7 @@ export function makeInputs({ kind, batch, heads, kvHeads, queries, keys, dim, ma
     const state = new SelfAttention({ numHeads: heads, headDim: dim, seed: 5 }).stateDict()
     return { q: none, k: none, v: none, x: randomTensor([batch, queries, heads * dim], 7), state }
   }
+  if (kind === 'model') return { q: none, k: none, v: none, x: none, state: {} }
   if (kind === 'product') {
     return { q: none, k: none, v: none, x: randomTensor([queries, dim], 7), state: {} }
   }

@@ -3,11 +3,13 @@
 
 import { readFileSync } from 'node:fs'
 import { loadBackend } from '../index.js'
+import { loadModel } from '../lib/entries/models.js'
 import * as trainingEntry from '../lib/entries/training.js'
 import { applyPatch } from '../lib/loaders/patch.js'
 import { variants } from '../lib/loaders/wasm.js'
 import { reported } from './building.js'
 import { encoderConfig, randomTensor } from './inputs.js'
+import { MODEL, MODELS, missingModel, preparedModel, textsOf } from './texts.js'
 
 /** @typedef {import('./types.d.ts').Contender} Contender */
 /** @typedef {import('../index.js').Attention} Attention */
@@ -77,6 +79,21 @@ function gradients(api, problem, inputs) {
 }
 
 /**
+ * Prepares a whole model, or returns the reason that it cannot run.
+ *
+ * @param {Attention} api
+ * @param {import('./types.d.ts').Case} problem
+ */
+async function model(api, problem) {
+  const missing = missingModel()
+  if (missing !== undefined) return missing
+  const loaded = await loadModel(`${MODELS}/${MODEL}`, { attention: api, type: problem.weightType })
+  const texts = textsOf(/** @type {NonNullable<typeof problem.texts>} */ (problem.texts))
+  const run = async () => (await loaded.embed(texts)).data
+  return preparedModel(problem, run, () => loaded.dispose())
+}
+
+/**
  * @param {string} name
  * @param {boolean} isNative
  * @param {Apis} apis
@@ -95,6 +112,7 @@ async function contender(name, isNative, { main: load, training }) {
       if (inputs.gradient) return gradients(await training(problem.threads), problem, inputs)
       const { q, k, v, mask, x, state, edges, gates } = inputs
       const api = await load(problem.threads)
+      if (problem.kind === 'model') return model(api, problem)
       if (problem.kind === 'linear') {
         const linear = new api.LinearAttention({ modelDim: problem.dim })
         const run = () => linear.forward(q, k, v).output.data

@@ -161,7 +161,7 @@ async function runCase(problem, contenders, effort, progress, remarks) {
       try {
         const prepared = await contender.prepare(problem, inputs)
         if (typeof prepared === 'string') {
-          if (contender.side === 'peer') remark('skipped', prepared)
+          if (contender.side === 'peer' || problem.kind === 'model') remark('skipped', prepared)
           continue
         }
         const output = await outputOf(prepared)

@@ -23,12 +23,14 @@ interface Shape {
   cached?: boolean
   /** True if peers do not take part. */
   ownOnly?: boolean
-  /** The type of the weight of a product. */
+  /** The type of the weights of a product or of a model. */
   weightType?: WeightType
+  /** The texts of a model; `batch` is their number. */
+  texts?: import('./texts.js').TextSet
   /** True if our calls write into given memory. */
   out: boolean
-  /** The unit of speed: floating-point operations, bytes, calls, or only time. */
-  unit: 'GF/s' | 'GB/s' | 'op/s' | 'µs'
+  /** The unit of speed: floating-point operations, bytes, calls, texts, or only time. */
+  unit: 'GF/s' | 'GB/s' | 'op/s' | 'texts/s' | 'µs'
   /** The edges, for attention over a graph. */
   version?: 1 | 2
 }
@@ -37,7 +39,8 @@ interface Shape {
  * Exact, hyperbolic or linear attention; recurrent linear attention by the gated delta rule; a layer of self-attention;
  * an encoder layer with GELU and a feed-forward network four times as wide as the model, as in BERT; a layer of
  * attention over the `keys` edges of `queries` nodes; the product of `queries` rows of `dim` values with a weight of
- * `keys` rows; or attention, also over a graph, forward and backward, whose result is the gradient of its first input.
+ * `keys` rows; a whole model from texts to vectors; or attention, also over a graph, forward and backward, whose result
+ * is the gradient of its first input.
  */
 export type Kind =
   | 'attention'
@@ -48,6 +51,7 @@ export type Kind =
   | 'encoder'
   | 'graph'
   | 'product'
+  | 'model'
   | 'attention-gradients'
   | 'graph-gradients'
 

@@ -1,6 +1,7 @@
 // The peers of the package, in the order of the tables. Each missing peer is reported with the reason.
 
 import { installCommand } from '../building.js'
+import { onnxruntimeOnTexts, transformersJs } from './minilm.js'
 import { onnxruntimeNode, onnxruntimeWeb } from './onnxruntime.js'
 import { plain } from './plain.js'
 import { pytorch } from './pytorch.js'
@@ -12,6 +13,8 @@ import { tfjs } from './tfjs.js'
 /** @type {Record<string, () => Promise<Found>>} */
 const peers = {
   'onnxruntime-node': onnxruntimeNode,
+  'onnxruntime-node on texts': onnxruntimeOnTexts,
+  '@huggingface/transformers': transformersJs,
   PyTorch: pytorch,
   'onnxruntime-web': onnxruntimeWeb,
   'tfjs-backend-wasm': tfjs,

@@ -22,9 +22,10 @@ export function duration(milliseconds) {
 }
 
 /** @param {Row} row  @returns the speed in the unit of the case, or '' if the case has only a time */
-export function speed({ case: { unit }, gflops, gbps, rate }) {
+export function speed({ case: { unit, batch }, gflops, gbps, rate }) {
   if (unit === 'µs') return ''
   if (unit === 'op/s') return `${significant(rate)} ${unit}`
+  if (unit === 'texts/s') return `${significant(rate * batch)} ${unit}`
   return `${significant(unit === 'GB/s' ? gbps : gflops)} ${unit}`
 }
 
