@@ -85,6 +85,7 @@ impl Attention<'_> {
     }
 
     /// Returns true if scores join the rows of their ends.
+    #[cfg(feature = "training")]
     pub fn is_joint(&self) -> bool {
         matches!(self.score, Score::Joint { .. })
     }
