@@ -11,7 +11,7 @@ import { openInlined, readInlined } from '../../lib/loaders/inlined.js'
 import { applyPatch } from '../../lib/loaders/patch.js'
 import { openSource, variants } from '../../lib/loaders/wasm.js'
 import { webLoader } from '../../lib/loaders/web.js'
-import { joinModule } from '../../scripts/join.mjs'
+import { joinModule } from '../../tools/join.mjs'
 
 // Node 20 has relaxed SIMD behind a flag.
 setFlagsFromString('--experimental-wasm-relaxed-simd')
@@ -62,7 +62,7 @@ test('the modules in the JavaScript have the same bytes as those of the files', 
   }
 })
 
-test('lib/loaders/join.js is what `node scripts/join.mjs` makes of scripts/join.wat', (t) => {
+test('lib/loaders/join.js is what `node tools/join.mjs` makes of tools/join.wat', (t) => {
   t.is(readFileSync(new URL('../../lib/loaders/join.js', import.meta.url), 'utf8'), joinModule())
 })
 

@@ -3,7 +3,7 @@
 
 const [SUB_OPCODES, SIMD_OPCODES, STREAMS] = [256, 512, 1022]
 
-// Places in the memory of scripts/join.wat.
+// Places in the memory of tools/join.wat.
 const [POSITIONS, ROOM] = [4096, 8192]
 
 /**
@@ -33,7 +33,7 @@ const IMMEDIATES = [
 
 /**
  * @param {Uint8Array} streams
- * @param {WebAssembly.Module} joiner  compiled from scripts/join.wat
+ * @param {WebAssembly.Module} joiner  compiled from tools/join.wat
  * @returns {Uint8Array<ArrayBuffer>} the module
  */
 export function joinStreams(streams, joiner) {

@@ -1,6 +1,6 @@
 ;; Joins the streams of a module's functions; lib/loaders/streams.js prepares the memory, and crates/xtask/src/streams.rs
 ;; describes the format. In WebAssembly, because JavaScript takes five times as long until it is optimized.
-;; `node scripts/join.mjs` writes the module as lib/loaders/join.js.
+;; `node tools/join.mjs` writes the module as lib/loaders/join.js.
 ;;
 ;; Memory has the immediates of each opcode from 0, the positions of the streams from 4096, the streams, and the module.
 (module
