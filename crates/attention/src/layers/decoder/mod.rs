@@ -75,7 +75,7 @@ impl DecoderLayer {
     /// Creates a layer of zeros, for a state dict that replaces them at once: nothing is drawn.
     ///
     /// # Errors
-    /// Those of [`Self::new`].
+    /// The same as [`Self::new`].
     pub fn zeroed(config: DecoderConfig) -> Result<Self> {
         Self::init(config, None)
     }

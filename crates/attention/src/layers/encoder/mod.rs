@@ -56,7 +56,7 @@ impl TransformerEncoderLayer {
     /// Creates a layer of zeros, for a state dict that replaces them at once: nothing is drawn.
     ///
     /// # Errors
-    /// Those of [`Self::new`].
+    /// The same as [`Self::new`].
     pub fn zeroed(config: EncoderConfig) -> Result<Self> {
         Ok(Self { state: EncoderState::init(&config.resolved()?, None)? })
     }

@@ -94,7 +94,7 @@ impl TransformerDecoderLayer {
     /// Creates a layer of zeros, for a state dict that replaces them at once: nothing is drawn.
     ///
     /// # Errors
-    /// Those of [`Self::new`].
+    /// The same as [`Self::new`].
     pub fn zeroed(config: TransformerDecoderConfig) -> Result<Self> {
         Self::init(config, None)
     }
