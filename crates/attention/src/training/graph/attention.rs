@@ -22,9 +22,11 @@ use crate::training::{check_gradient, check_shape};
 /// How many edges are summed before their sum joins the total, so that long sums stay exact.
 const BLOCK: usize = 64;
 
-/// The inputs of attention over edges. Scores are `leaky(sources[j] + targets[i] + edges)` if sources are `[sources, H]`,
-/// `targets[i] · (sources[j] + W edges) / √C` if they are `[sources, H, C]`, and `attention · leaky(values[j] + targets[i]
-/// + W edges)` without sources.
+/// The inputs of attention over edges. `sources` decides how the edge from j to i is scored:
+///
+/// - `[sources, H]`: `leaky(sources[j] + targets[i] + edge)`;
+/// - `[sources, H, C]`: `targets[i] · (sources[j] + W edge) / √C`;
+/// - none: `attention · leaky(values[j] + targets[i] + W edge)`.
 #[derive(Debug, Clone, Copy)]
 pub struct EdgeTensors<'a> {
     /// `[sources, H, C]`. With products, an edge's projected features are added to the value.
