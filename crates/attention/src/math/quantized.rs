@@ -179,6 +179,12 @@ fn quantize_row<S: Simd>(simd: S, row: &[f32], output: &mut [i32]) {
             &padded
         });
         let (scale, inverse) = scale_of(values);
+        output[GROUP / 2] = scale.to_bits() as i32;
+        if inverse == 0.0 {
+            // All values are zero, or the scale makes NaN of zeros, which it would not of the integers of an infinity.
+            output[..GROUP / 2].fill(0);
+            continue;
+        }
         for at in (0..GROUP).step_by(2 * S::LANES) {
             let mut rounded: [S::F; 2] = simd.load_each(&values[at..]);
             for value in &mut rounded {
@@ -187,7 +193,6 @@ fn quantize_row<S: Simd>(simd: S, row: &[f32], output: &mut [i32]) {
             }
             simd.store_pairs(&mut output[at / 2..], rounded);
         }
-        output[GROUP / 2] = scale.to_bits() as i32;
     }
 }
 
