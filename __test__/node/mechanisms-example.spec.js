@@ -5,9 +5,9 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
+import { loadBackend } from '@ruvector/attention'
 import { measure } from '../../examples/mechanisms/measure.js'
 import { mechanisms } from '../../examples/mechanisms/mechanisms.js'
-import { onBothBackends } from '../support/backends.js'
 import { close } from '../support/tensors.js'
 
 const execute = promisify(execFile)
@@ -56,7 +56,8 @@ const parameters = {
   GraphTransformer: 4 * (64 * 64 + 64)
 }
 
-onBothBackends((kind, attention) => {
+for (const kind of /** @type {const} */ (['native', 'wasm'])) {
+  const attention = await loadBackend(kind)
   /** @type {Map<string, import('@ruvector/attention').Tensor>} */
   const outputs = new Map()
   results.push(outputs)
@@ -73,7 +74,7 @@ onBothBackends((kind, attention) => {
       if (found.parameters > 0) t.true(memory.after < memory.held, name)
     }
   })
-})
+}
 
 test.serial('the backends agree on each mechanism', (t) => {
   const [native, wasm] = results
