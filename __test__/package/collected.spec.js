@@ -20,11 +20,11 @@ const PREAMBLE = `
   }
   const allocated = () => attention.memoryUsage().allocated`
 
-/** Drops 1 GB of caches, then 400 MB of objects of every kind, and lets the engine decide when to collect them. */
+/** Drops 2 GB of caches, then 700 MB of objects of every kind, and lets the engine decide when to collect them. */
 const DROPS = `${PREAMBLE}
   let peak = 0
   // Caches alone leave nothing else to collect, such as a graph's own copy of its edges.
-  for (const [makes, bytes] of [[[OBJECTS.KVCache], 1e9], [Object.values(OBJECTS), 4e8]]) {
+  for (const [makes, bytes] of [[[OBJECTS.KVCache], 2e9], [Object.values(OBJECTS), 7e8]]) {
     for (let made = 0; made < bytes; ) {
       for (const make of makes) {
         const before = allocated()
