@@ -88,7 +88,8 @@ impl LaneBias {
         let RelativeBias { values: given, queries, keys, stride, entry_stride, may_hide } = bias;
         let length = queries.saturating_add(keys).saturating_sub(1);
         let entries = if entry_stride == 0 { 1 } else { problem.batch };
-        let heads = entries * if stride == 0 { 1 } else { problem.heads / group };
+        // A single query without keys has no bias.
+        let heads = if length == 0 { 0 } else { entries * if stride == 0 { 1 } else { problem.heads / group } };
         // The last lanes of a tile may have no row, but they are loaded all the same.
         let mut values = try_zeroed("working memory", heads * length * group + MAX_TILE_LANES)?;
         for (head, values) in values.chunks_exact_mut((length * group).max(1)).take(heads).enumerate() {

@@ -148,3 +148,12 @@ fn biases_and_sinks_of_the_wrong_length_are_rejected() {
         assert_eq!(fault(arrays), (Code::Shape, "sinks".into()));
     }
 }
+
+#[test]
+fn a_single_query_without_keys_has_no_relative_bias() {
+    for group in 1..=4 {
+        for relative_heads in [Some(1), Some(group)] {
+            Case { queries: 1, keys: 0, group, relative_heads, sinks: true, ..Case::default() }.problem().check();
+        }
+    }
+}
