@@ -34,7 +34,7 @@ impl Matrix {
     ) -> Result<Self> {
         let data = match OwnedWeights::convert(name, weights, to, columns)? {
             OwnedWeights::Q8(values, scales) if packs => {
-                Data::Packed(Packed::new(Quantized { values: &values, scales: &scales }, rows, columns)?)
+                Data::Packed(Packed::for_this_machine(Quantized { values: &values, scales: &scales }, rows, columns)?)
             }
             plain => Data::Plain(plain),
         };

@@ -13,6 +13,7 @@ mod bits;
 // We never ship WebAssembly without SIMD, and with SIMD the portable level would only double the module size.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
+mod quads;
 mod rows;
 mod tile;
 mod transpose;
@@ -34,6 +35,7 @@ pub use bits::{narrow_bf16, narrow_f16, widen_f16};
 pub use neon::Neon;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 pub use portable::Portable;
+pub use quads::Quads;
 pub use rows::{Groups, Halves, SIDE_BY_SIDE, Source, add_rows, dots, reduce_rows};
 pub use tile::{Accumulate, Matrix, Order, ReduceKind, product};
 pub use transpose::{gather_columns, scatter_lanes, scatter_rows};
@@ -180,8 +182,25 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Writes `2 · LANES` values, rounded toward zero, as pairs of i16 to the first `LANES` values of `dst`. Values that
     /// are NaN or beyond i16 write any number.
     fn store_pairs(self, dst: &mut [i32], x: [Self::F; 2]);
+    /// Writes `2 · LANES` values, rounded toward zero, as fours of i8 to the bits of the first `LANES / 2` values of `dst`,
+    /// and returns their sum. Values that are NaN or beyond i8 write any number. Available only where [`Quads`] runs the
+    /// kernel.
+    fn store_quads(self, _dst: &mut [f32], _x: [Self::F; 2]) -> i32 {
+        unreachable!("asked for only where Quads runs the kernel")
+    }
     /// Returns `sum + a₀ · b₀ + a₁ · b₁` in each lane, for pairs of i16 in `a` and `b`, not both of them −32,768 twice.
     fn add_pairs(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
+    /// Returns `sum + Σ aᵢ · bᵢ` in each lane, for four bytes in `a`, which are unsigned, and `b`, which are signed.
+    ///
+    /// # Safety
+    /// [`Quads::run`] must run the kernel.
+    unsafe fn add_quads(self, _sum: Self::I, _a: Self::I, _b: Self::I) -> Self::I {
+        unreachable!("asked for only where Quads runs the kernel")
+    }
+    /// Returns the floats that have these bits. Available only where [`Quads`] runs the kernel.
+    fn with_bits(self, _x: Self::I) -> Self::F {
+        unreachable!("asked for only where Quads runs the kernel")
+    }
     /// Converts i32 values, rounding those beyond 24 bits.
     fn to_float(self, x: Self::I) -> Self::F;
 }

@@ -52,6 +52,15 @@ impl Avx2 {
         // SAFETY: the token exists only where the features do.
         unsafe { inner(self, kernel) }
     }
+
+    /// Runs a kernel that may use [`Simd::add_quads`].
+    ///
+    /// # Safety
+    /// The machine must have AVX-VNNI.
+    #[target_feature(enable = "avxvnni,avx2,fma,f16c")]
+    pub(super) unsafe fn run_with_quads<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run::<Self, 4, 2>(self)
+    }
 }
 
 impl Avx512 {
@@ -80,6 +89,15 @@ impl Avx512 {
         }
         // SAFETY: the token exists only where the features do.
         unsafe { inner(self, kernel) }
+    }
+
+    /// Runs a kernel that may use [`Simd::add_quads`].
+    ///
+    /// # Safety
+    /// The machine must have AVX512-VNNI.
+    #[target_feature(enable = "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+    pub(super) unsafe fn run_with_quads<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run::<Self, 8, 2>(self)
     }
 }
 
@@ -309,6 +327,26 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn store_quads(self, dst: &mut [f32], [low, high]: [F32x8; 2]) -> i32 {
+        assert!(dst.len() >= 4);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        unsafe {
+            let (low, high) = (_mm256_cvttps_epi32(low.0), _mm256_cvttps_epi32(high.0));
+            let pairs = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
+            let quads = _mm_packs_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+            _mm_storeu_si128(dst.as_mut_ptr().cast(), quads);
+            let sums = _mm256_add_epi32(low, high);
+            let sums = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+            let sums = _mm_add_epi32(sums, _mm_unpackhi_epi64(sums, sums));
+            _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_shuffle_epi32::<1>(sums)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn add_quads(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller guarantees the instruction.
+        unsafe { _mm256_dpbusd_avx_epi32(sum, a, b) }
+    }
+    #[inline(always)]
     unsafe fn load_pairs(self, src: *const i8) -> __m256i {
         // SAFETY: the caller guarantees 16 readable values, and the token proves the instruction set.
         unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(src.cast())) }
@@ -316,6 +354,7 @@ impl Simd for Avx2 {
     intrinsics! {
         fn splat_int(x: i32) -> __m256i = _mm256_set1_epi32(x);
         fn add_pairs(sum: __m256i, a: __m256i, b: __m256i) -> __m256i = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+        fn with_bits(x: __m256i) -> F32x8 = F32x8(_mm256_castsi256_ps(x));
         fn to_float(x: __m256i) -> F32x8 = F32x8(_mm256_cvtepi32_ps(x));
         fn splat(x: f32) -> F32x8 = F32x8(_mm256_set1_ps(x));
         fn mul_add(a: F32x8, b: F32x8, c: F32x8) -> F32x8 = F32x8(_mm256_fmadd_ps(a.0, b.0, c.0));
@@ -402,6 +441,22 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn store_quads(self, dst: &mut [f32], [low, high]: [F32x16; 2]) -> i32 {
+        assert!(dst.len() >= 8);
+        // SAFETY: the slice is long enough, and the token proves the instruction set.
+        unsafe {
+            let (low, high) = (_mm512_cvttps_epi32(low.0), _mm512_cvttps_epi32(high.0));
+            _mm_storeu_si128(dst.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(low));
+            _mm_storeu_si128(dst[4..].as_mut_ptr().cast(), _mm512_cvtepi32_epi8(high));
+            _mm512_reduce_add_epi32(_mm512_add_epi32(low, high))
+        }
+    }
+    #[inline(always)]
+    unsafe fn add_quads(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller guarantees the instruction.
+        unsafe { _mm512_dpbusd_epi32(sum, a, b) }
+    }
+    #[inline(always)]
     unsafe fn load_pairs(self, src: *const i8) -> __m512i {
         // SAFETY: the caller guarantees 32 readable values, and the token proves the instruction set.
         unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(src.cast())) }
@@ -409,6 +464,7 @@ impl Simd for Avx512 {
     intrinsics! {
         fn splat_int(x: i32) -> __m512i = _mm512_set1_epi32(x);
         fn add_pairs(sum: __m512i, a: __m512i, b: __m512i) -> __m512i = _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
+        fn with_bits(x: __m512i) -> F32x16 = F32x16(_mm512_castsi512_ps(x));
         fn to_float(x: __m512i) -> F32x16 = F32x16(_mm512_cvtepi32_ps(x));
         fn splat(x: f32) -> F32x16 = F32x16(_mm512_set1_ps(x));
         fn mul_add(a: F32x16, b: F32x16, c: F32x16) -> F32x16 = F32x16(_mm512_fmadd_ps(a.0, b.0, c.0));

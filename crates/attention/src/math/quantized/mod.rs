@@ -5,6 +5,9 @@
 //! overflow, and f32 represents each sum of a group exactly. The order of the operations depends on the depth alone: a
 //! row has the same bits beside any other rows.
 
+mod packed;
+mod quads;
+
 use std::ops::Range;
 
 use crate::context::rows::MatrixBlock;
@@ -13,16 +16,12 @@ use crate::error::{Code, Error, Result};
 use crate::math::decimal::Decimal;
 use crate::math::linear::Finish;
 use crate::math::weight::Quantized;
-use crate::simd::{Kernel, SIDE_BY_SIDE, Simd, narrow_f16, widen_f16};
-use crate::sizes::GROUP;
-use crate::sizes::{PROJECTION_COLUMNS, SMALL_PROJECTION_COLUMNS};
+use crate::simd::{Kernel, Quads, SIDE_BY_SIDE, Simd, narrow_f16, widen_f16};
+use crate::sizes::{GROUP, PROJECTION_COLUMNS, SMALL_PROJECTION_COLUMNS};
 use crate::tensor::try_zeroed;
 
-/// Outputs in a panel of packed weights: the lanes of the widest vector.
-const PANEL: usize = 16;
-
-/// Bytes of one group of a panel: pairs of consecutive depths for each output, `[GROUP / 2][PANEL][2]`.
-const PANEL_GROUP: usize = PANEL * GROUP;
+pub(crate) use packed::Packed;
+use packed::{Order, PANEL, PanelGroup};
 
 /// i32 values for one group of a quantized row: pairs of i16, and the bits of the scale.
 const ROW_GROUP: usize = GROUP / 2 + 1;
@@ -36,71 +35,6 @@ const MAX_ROWS: usize = 4;
 /// The number of rows up to which packing a weight costs more than it saves.
 const FEW_ROWS: usize = 8;
 
-/// Weights in the order in which the kernel reads them: panels of outputs, and within a panel one group after the
-/// other. Outputs and depths beyond the matrix are zeros.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Packed {
-    values: Vec<i8>,
-    /// The scales of each panel's groups, `[panels, groups, PANEL]`.
-    scales: Vec<f32>,
-}
-
-impl Packed {
-    /// Packs a matrix `[outputs, depth]`.
-    ///
-    /// # Errors
-    /// `MEMORY`.
-    pub(crate) fn new(weight: Quantized<'_>, outputs: usize, depth: usize) -> Result<Self> {
-        let groups = depth.div_ceil(GROUP);
-        let blocks = outputs.div_ceil(PANEL).saturating_mul(groups);
-        let mut values: Vec<i8> = try_zeroed("packed weights", blocks.saturating_mul(PANEL_GROUP))?;
-        let mut scales: Vec<f32> = try_zeroed("packed weights", blocks.saturating_mul(PANEL))?;
-        for output in 0..outputs {
-            let (panel, lane) = (output / PANEL, output % PANEL);
-            for group in 0..groups {
-                let block = panel * groups + group;
-                scales[block * PANEL + lane] = widen_f16(weight.scales[output * groups + group]);
-                let first = output * depth + group * GROUP;
-                let row = &weight.values[first..first + GROUP.min(depth - group * GROUP)];
-                let place = &mut values[block * PANEL_GROUP..][..PANEL_GROUP];
-                for (pair, to) in row.chunks(2).zip(place.chunks_exact_mut(2 * PANEL)) {
-                    to[2 * lane..][..pair.len()].copy_from_slice(pair);
-                }
-            }
-        }
-        Ok(Self { values, scales })
-    }
-
-    /// Returns the matrix `[outputs, depth]` as it was before packing: its integers and the bits of its scales.
-    ///
-    /// # Errors
-    /// `MEMORY`.
-    pub(crate) fn unpacked(&self, outputs: usize, depth: usize) -> Result<(Vec<i8>, Vec<u16>)> {
-        let groups = depth.div_ceil(GROUP);
-        let mut values: Vec<i8> = try_zeroed("weights", outputs * depth)?;
-        let mut scales: Vec<u16> = try_zeroed("weights", outputs * groups)?;
-        for output in 0..outputs {
-            let (panel, lane) = (output / PANEL, output % PANEL);
-            for group in 0..groups {
-                let block = panel * groups + group;
-                scales[output * groups + group] = narrow_f16(self.scales[block * PANEL + lane]);
-                let first = output * depth + group * GROUP;
-                let row = &mut values[first..first + GROUP.min(depth - group * GROUP)];
-                let place = &self.values[block * PANEL_GROUP..][..PANEL_GROUP];
-                for (pair, from) in row.chunks_mut(2).zip(place.chunks_exact(2 * PANEL)) {
-                    pair.copy_from_slice(&from[2 * lane..][..pair.len()]);
-                }
-            }
-        }
-        Ok((values, scales))
-    }
-
-    /// Returns the number of bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.values.len() + size_of_val(&*self.scales)
-    }
-}
-
 /// A weight of 8 bits, as it was given or packed for the kernel.
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
@@ -112,23 +46,48 @@ pub(crate) enum Source<'a> {
 pub(crate) fn project(
     context: Context<'_>,
     x: &[f32],
+    sizes: [usize; 3],
+    weight: Source<'_>,
+    bias: Option<&[f32]>,
+    finish: Finish<'_>,
+    output: &mut [f32],
+) -> Result<()> {
+    let [rows, depth, outputs] = sizes;
+    if rows == 0 || outputs == 0 {
+        return Ok(());
+    }
+    let quads = Quads::of(context.level);
+    let packed;
+    let weight = match weight {
+        Source::Rows(quantized) if rows > FEW_ROWS => {
+            packed = Packed::new(quantized, outputs, depth, Order::of(quads))?;
+            Source::Panels(&packed)
+        }
+        // Packed for the machine's best level, and the caller chose a lower one.
+        Source::Panels(panels) if quads.is_none() && panels.order() == Order::Quads => {
+            packed = panels.reordered(outputs, depth, Order::Pairs)?;
+            Source::Panels(&packed)
+        }
+        other => other,
+    };
+    match (quads, weight) {
+        (Some(quads), Source::Panels(packed)) if packed.order() == Order::Quads => {
+            quads::project(context, quads, x, sizes, packed, bias, finish, output)
+        }
+        _ => project_pairs(context, x, sizes, weight, bias, finish, output),
+    }
+}
+
+/// [`project`] by products of pairs of i16, which every level has.
+fn project_pairs(
+    context: Context<'_>,
+    x: &[f32],
     [rows, depth, outputs]: [usize; 3],
     weight: Source<'_>,
     bias: Option<&[f32]>,
     finish: Finish<'_>,
     output: &mut [f32],
 ) -> Result<()> {
-    if rows == 0 || outputs == 0 {
-        return Ok(());
-    }
-    let packed;
-    let weight = match weight {
-        Source::Rows(quantized) if rows > FEW_ROWS => {
-            packed = Packed::new(quantized, outputs, depth)?;
-            Source::Panels(&packed)
-        }
-        other => other,
-    };
     let groups = depth.div_ceil(GROUP);
     let mut quantized = try_zeroed("working memory", rows.saturating_mul(groups * ROW_GROUP))?;
     if groups > 0 {
@@ -170,14 +129,9 @@ impl Kernel for QuantizeRows<'_> {
 /// NaN or infinite, which spoils every output of this row, and of no other.
 #[inline(always)]
 fn quantize_row<S: Simd>(simd: S, row: &[f32], output: &mut [i32]) {
-    let (down, up) = (simd.splat(-HALF), simd.splat(HALF));
-    let zero = simd.splat(0.0);
-    for (values, output) in row.chunks(GROUP).zip(output.chunks_exact_mut(ROW_GROUP)) {
+    for (values, output) in row.chunks(GROUP).zip(output.as_chunks_mut::<ROW_GROUP>().0) {
         let mut padded = [0.0; GROUP];
-        let values = values.first_chunk::<GROUP>().unwrap_or_else(|| {
-            padded[..values.len()].copy_from_slice(values);
-            &padded
-        });
+        let values = whole_group(values, &mut padded);
         let (scale, inverse) = scale_of(values);
         output[GROUP / 2] = scale.to_bits() as i32;
         if inverse == 0.0 {
@@ -186,14 +140,30 @@ fn quantize_row<S: Simd>(simd: S, row: &[f32], output: &mut [i32]) {
             continue;
         }
         for at in (0..GROUP).step_by(2 * S::LANES) {
-            let mut rounded: [S::F; 2] = simd.load_each(&values[at..]);
-            for value in &mut rounded {
-                *value = *value * inverse;
-                *value = *value + simd.select(simd.lt(*value, zero), down, up);
-            }
-            simd.store_pairs(&mut output[at / 2..], rounded);
+            simd.store_pairs(&mut output[at / 2..], halves_away(simd, &values[at..], inverse));
         }
     }
+}
+
+/// Returns a group, or its copy padded with zeros if it is shorter.
+#[inline(always)]
+fn whole_group<'a>(values: &'a [f32], padded: &'a mut [f32; GROUP]) -> &'a [f32; GROUP] {
+    values.first_chunk::<GROUP>().unwrap_or_else(|| {
+        padded[..values.len()].copy_from_slice(values);
+        padded
+    })
+}
+
+/// Returns two vectors of values times the factor, plus what lets rounding toward zero round halves away from zero.
+#[inline(always)]
+fn halves_away<S: Simd>(simd: S, values: &[f32], inverse: f32) -> [S::F; 2] {
+    let (down, up, zero) = (simd.splat(-HALF), simd.splat(HALF), simd.splat(0.0));
+    let mut vectors: [S::F; 2] = simd.load_each(values);
+    for value in &mut vectors {
+        *value = *value * inverse;
+        *value = *value + simd.select(simd.lt(*value, zero), down, up);
+    }
+    vectors
 }
 
 /// Returns the scale of a group and the factor of its values, which is 0 if the scale has no finite inverse.
@@ -309,22 +279,7 @@ impl Block<'_> {
             Source::Panels(packed) => packed_panel::<S, 2>(simd, packed, panel, x, sums),
             Source::Rows(weight) => self.plain_rows(simd, weight, panel, x, sums),
         }
-        let columns = self.output.columns();
-        let first = panel * PANEL;
-        let count = PANEL.min(columns.end - first);
-        if let Some(bias) = self.bias {
-            let bias = &bias[first..][..count];
-            for sums in &mut *sums {
-                sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
-            }
-        }
-        for (row, sums) in rows.zip(sums) {
-            let output = &mut self.output.row(row)[first - columns.start..][..count];
-            match output.first_chunk_mut() {
-                Some(whole) => *whole = *sums,
-                None => output.copy_from_slice(&sums[..count]),
-            }
-        }
+        write_tile(&mut self.output, rows, panel * PANEL, sums, self.bias);
     }
 
     /// Reads the weight as it was given. The sums of a group are exact, so the results have the bits of packed weights.
@@ -390,6 +345,32 @@ fn group_products<S: Simd>(simd: S, weights: &[i8], x: &[i32]) -> S::F {
     simd.to_float(sum)
 }
 
+/// Writes sums plus the bias to some rows of a block, from column `first` on.
+#[inline(always)]
+fn write_tile<const WIDTH: usize>(
+    output: &mut MatrixBlock<'_>,
+    rows: Range<usize>,
+    first: usize,
+    sums: &mut [[f32; WIDTH]],
+    bias: Option<&[f32]>,
+) {
+    let columns = output.columns();
+    let count = WIDTH.min(columns.end - first);
+    if let Some(bias) = bias {
+        let bias = &bias[first..][..count];
+        for sums in &mut *sums {
+            sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+        }
+    }
+    for (row, sums) in rows.zip(sums) {
+        let output = &mut output.row(row)[first - columns.start..][..count];
+        match output.first_chunk_mut() {
+            Some(whole) => *whole = *sums,
+            None => output.copy_from_slice(&sums[..count]),
+        }
+    }
+}
+
 /// Computes a panel of packed weights for as many quantized rows as there are sums, `VECTORS` vectors of outputs at a
 /// time.
 #[inline(always)]
@@ -420,15 +401,13 @@ fn packed_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
 ) {
     let (x, _) = x.as_chunks::<ROW_GROUP>();
     let groups = x.len() / ROWS;
-    let (values, _) = packed.values[panel * groups * PANEL_GROUP..][..groups * PANEL_GROUP].as_chunks::<PANEL_GROUP>();
-    let (scales, _) = packed.scales[panel * groups * PANEL..][..groups * PANEL].as_chunks::<PANEL>();
-    for (group, (values, scales)) in values.iter().zip(scales).enumerate() {
+    for (group, weights) in packed.panel(panel, groups).iter().enumerate() {
         let mut rows = [&x[group]; ROWS];
         for (r, row) in rows.iter_mut().enumerate() {
             *row = &x[r * groups + group];
         }
         for first in (0..PANEL).step_by(VECTORS * S::LANES) {
-            add_group::<S, ROWS, VECTORS>(simd, values, scales, rows, first, sums);
+            add_group::<S, ROWS, VECTORS>(simd, weights, rows, first, sums);
         }
     }
 }
@@ -437,25 +416,24 @@ fn packed_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
 #[inline(always)]
 fn add_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
-    values: &[i8; PANEL_GROUP],
-    scales: &[f32; PANEL],
+    weights: &PanelGroup,
     rows: [&[i32; ROW_GROUP]; ROWS],
     first: usize,
     sums: &mut [[f32; PANEL]],
 ) {
     let mut integers = [[simd.splat_int(0); VECTORS]; ROWS];
     for pair in 0..GROUP / 2 {
-        let mut weights = [simd.splat_int(0); VECTORS];
-        for (v, weights) in weights.iter_mut().enumerate() {
+        let mut vectors = [simd.splat_int(0); VECTORS];
+        for (v, vector) in vectors.iter_mut().enumerate() {
             let at = (pair * PANEL + first + v * S::LANES) * 2;
-            debug_assert!(at + 2 * S::LANES <= values.len());
+            debug_assert!(at + 2 * S::LANES <= PANEL * GROUP);
             // SAFETY: the vector lies inside the group: `pair` is below GROUP / 2 and its lanes below PANEL.
-            *weights = unsafe { simd.load_pairs(values.as_ptr().add(at)) };
+            *vector = unsafe { simd.load_pairs(weights.values.as_ptr().cast::<i8>().add(at)) };
         }
         for (integers, row) in integers.iter_mut().zip(rows) {
             let x = simd.splat_int(row[pair]);
-            for (integer, &weight) in integers.iter_mut().zip(&weights) {
-                *integer = simd.add_pairs(*integer, weight, x);
+            for (integer, &vector) in integers.iter_mut().zip(&vectors) {
+                *integer = simd.add_pairs(*integer, vector, x);
             }
         }
     }
@@ -463,7 +441,7 @@ fn add_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
         let scale = simd.splat(f32::from_bits(row[GROUP / 2] as u32));
         for (v, &integer) in integers.iter().enumerate() {
             let at = first + v * S::LANES;
-            let product = simd.to_float(integer) * simd.load(&scales[at..]);
+            let product = simd.to_float(integer) * simd.load(&weights.scales[at..]);
             let sum = simd.mul_add(product, scale, simd.load(&sums[at..]));
             simd.store(&mut sums[at..], sum);
         }

@@ -1,0 +1,161 @@
+//! Weights of 8 bits in the order in which the kernels read them.
+
+use crate::error::Result;
+use crate::math::weight::Quantized;
+use crate::simd::{Level, Quads, narrow_f16, widen_f16};
+use crate::sizes::GROUP;
+use crate::tensor::try_zeroed;
+
+/// Outputs in a panel of packed weights: the lanes of the widest vector.
+pub(super) const PANEL: usize = 16;
+
+/// Words of four bytes in one group of a panel.
+const WORDS: usize = PANEL * GROUP / 4;
+
+/// One group of a panel: integers, four bytes to a word, and the scale of each output.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+pub(super) struct PanelGroup {
+    pub values: [i32; WORDS],
+    pub scales: [f32; PANEL],
+}
+
+impl Default for PanelGroup {
+    fn default() -> Self {
+        Self { values: [0; WORDS], scales: [0.0; PANEL] }
+    }
+}
+
+impl PanelGroup {
+    fn bytes(&self) -> &[u8; PANEL * GROUP] {
+        // SAFETY: the array has as many bytes, and bytes have no alignment.
+        unsafe { &*self.values.as_ptr().cast() }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8; PANEL * GROUP] {
+        // SAFETY: as above, and any bytes are integers.
+        unsafe { &mut *self.values.as_mut_ptr().cast() }
+    }
+}
+
+/// The order of a panel's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Pairs of consecutive depths for each output, `[GROUP / 2, PANEL, 2]`, signed.
+    Pairs,
+    /// Fours of consecutive depths for each output, `[GROUP / 4, PANEL, 4]`, plus 128 and unsigned.
+    Quads,
+}
+
+impl Order {
+    /// Returns the best order for a level with or without products in fours.
+    pub(super) fn of(quads: Option<Quads>) -> Self {
+        if quads.is_some() { Self::Quads } else { Self::Pairs }
+    }
+
+    /// Returns the number of consecutive depths.
+    fn depths(self) -> usize {
+        if self == Self::Quads { 4 } else { 2 }
+    }
+
+    /// Returns the bits that differ from those of the signed integer.
+    fn flipped(self) -> u8 {
+        if self == Self::Quads { 0x80 } else { 0 }
+    }
+}
+
+/// Weights in panels of outputs, `[panels, groups]`. Outputs and depths beyond the matrix are zeros.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Packed {
+    order: Order,
+    groups: Vec<PanelGroup>,
+}
+
+impl Packed {
+    /// Packs a matrix `[outputs, depth]`.
+    ///
+    /// # Errors
+    /// `MEMORY`.
+    pub(super) fn new(weight: Quantized<'_>, outputs: usize, depth: usize, order: Order) -> Result<Self> {
+        let groups = depth.div_ceil(GROUP);
+        let count = outputs.div_ceil(PANEL).saturating_mul(groups);
+        let mut packed: Vec<PanelGroup> = try_zeroed("packed weights", count)?;
+        if order.flipped() != 0 {
+            packed.iter_mut().for_each(|group| group.bytes_mut().fill(order.flipped()));
+        }
+        for output in 0..outputs {
+            let (panel, lane) = (output / PANEL, output % PANEL);
+            for group in 0..groups {
+                let place = &mut packed[panel * groups + group];
+                place.scales[lane] = widen_f16(weight.scales[output * groups + group]);
+                let first = output * depth + group * GROUP;
+                let row = &weight.values[first..first + GROUP.min(depth - group * GROUP)];
+                let depths = order.depths();
+                for (values, to) in row.chunks(depths).zip(place.bytes_mut().chunks_exact_mut(depths * PANEL)) {
+                    for (to, &value) in to[depths * lane..].iter_mut().zip(values) {
+                        *to = value as u8 ^ order.flipped();
+                    }
+                }
+            }
+        }
+        Ok(Self { order, groups: packed })
+    }
+
+    /// Packs a matrix in the best order for the level in use.
+    ///
+    /// # Errors
+    /// `MEMORY`.
+    pub(crate) fn for_this_machine(weight: Quantized<'_>, outputs: usize, depth: usize) -> Result<Self> {
+        Self::new(weight, outputs, depth, Order::of(Quads::of(Level::current())))
+    }
+
+    /// Returns the matrix `[outputs, depth]` as it was before packing: its integers and the bits of its scales.
+    ///
+    /// # Errors
+    /// `MEMORY`.
+    pub(crate) fn unpacked(&self, outputs: usize, depth: usize) -> Result<(Vec<i8>, Vec<u16>)> {
+        let groups = depth.div_ceil(GROUP);
+        let mut values: Vec<i8> = try_zeroed("weights", outputs * depth)?;
+        let mut scales: Vec<u16> = try_zeroed("weights", outputs * groups)?;
+        for output in 0..outputs {
+            let (panel, lane) = (output / PANEL, output % PANEL);
+            for group in 0..groups {
+                let place = &self.groups[panel * groups + group];
+                scales[output * groups + group] = narrow_f16(place.scales[lane]);
+                let first = output * depth + group * GROUP;
+                let row = &mut values[first..first + GROUP.min(depth - group * GROUP)];
+                let depths = self.order.depths();
+                for (values, from) in row.chunks_mut(depths).zip(place.bytes().chunks_exact(depths * PANEL)) {
+                    for (value, &from) in values.iter_mut().zip(&from[depths * lane..]) {
+                        *value = (from ^ self.order.flipped()) as i8;
+                    }
+                }
+            }
+        }
+        Ok((values, scales))
+    }
+
+    /// Returns the same matrix `[outputs, depth]` in another order.
+    ///
+    /// # Errors
+    /// `MEMORY`.
+    pub(super) fn reordered(&self, outputs: usize, depth: usize, order: Order) -> Result<Self> {
+        let (values, scales) = self.unpacked(outputs, depth)?;
+        Self::new(Quantized { values: &values, scales: &scales }, outputs, depth, order)
+    }
+
+    /// Returns the order of the bytes.
+    pub(super) fn order(&self) -> Order {
+        self.order
+    }
+
+    /// Returns the groups of a panel, of which there are `groups`.
+    pub(super) fn panel(&self, panel: usize, groups: usize) -> &[PanelGroup] {
+        &self.groups[panel * groups..][..groups]
+    }
+
+    /// Returns the number of bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.groups)
+    }
+}

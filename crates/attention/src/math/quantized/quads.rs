@@ -1,0 +1,254 @@
+//! Products with weights of 8 bits by instructions that add four products of bytes at a time.
+//!
+//! The instructions multiply unsigned by signed bytes, so weights are stored plus 128, and the sum of a group starts at
+//! −128 times the sum of the group's integers of x. It also starts at the bits of [`BASE`], so that it needs no conversion
+//! to a float. Results have the bits of [`super`]'s products of pairs.
+
+use std::ops::Range;
+
+use super::packed::{PANEL, Packed, PanelGroup};
+use super::{halves_away, scale_of, whole_group, write_tile};
+use crate::context::rows::MatrixBlock;
+use crate::context::{Context, operations};
+use crate::error::Result;
+use crate::math::linear::Finish;
+use crate::scratch::{self, Scratch};
+use crate::simd::{Kernel, Quads, Simd};
+use crate::sizes::{GROUP, SMALL_PROJECTION_COLUMNS};
+use crate::tensor::try_zeroed;
+
+/// The maximum number of rows that share the weights in registers.
+const MAX_ROWS: usize = 7;
+
+/// Outputs of a tile: two panels, if vectors hold a whole one.
+const WIDTH: usize = 2 * PANEL;
+
+/// 1.5 · 2²³: a float whose bits plus an integer below 2²² are those of the float plus the integer.
+const BASE: f32 = 12_582_912.0;
+
+/// Words of one group of a quantized row: its integers, four to a word, the bits of [`BASE`] less 128 times their sum, and
+/// the scale. They are kept as floats of any bits.
+const ROW_GROUP: usize = GROUP / 4 + 2;
+const START: usize = GROUP / 4;
+const SCALE: usize = START + 1;
+
+/// Computes [`super::project`] for weights packed in fours.
+pub(super) fn project(
+    context: Context<'_>,
+    quads: Quads,
+    x: &[f32],
+    [rows, depth, outputs]: [usize; 3],
+    packed: &Packed,
+    bias: Option<&[f32]>,
+    finish: Finish<'_>,
+    output: &mut [f32],
+) -> Result<()> {
+    let width = depth.div_ceil(GROUP) * ROW_GROUP;
+    let block_rows = context.level.block_rows();
+    let quantized;
+    // With rows enough for all threads, each item quantizes its own, which then are in the cache.
+    let has_work = context.threads == 1 || rows.div_ceil(block_rows) >= 2 * context.threads;
+    let (columns, rows_of_x) = if has_work {
+        scratch::reserve(block_rows.min(rows) * width)?;
+        (outputs, Rows::Floats(x))
+    } else {
+        let mut output = try_zeroed("working memory", rows.saturating_mul(width))?;
+        if width > 0 {
+            context.for_each_rows(rows, 64, operations([8, x.len()]), [&mut output[..]], |item, [quantized]| {
+                quads.run(QuantizeRows { x: &x[item.start * depth..item.end * depth], depth, quantized });
+            });
+        }
+        quantized = output;
+        (SMALL_PROJECTION_COLUMNS, Rows::Quantized(&quantized))
+    };
+    let operations = operations([2, rows, depth, outputs]);
+    context.for_each_block(rows, [block_rows, columns], operations, output, |output| {
+        quads.run(Block { x: rows_of_x, depth, outputs, packed, bias, finish, output });
+    });
+    Ok(())
+}
+
+/// Rows of x.
+#[derive(Clone, Copy)]
+enum Rows<'a> {
+    Floats(&'a [f32]),
+    Quantized(&'a [f32]),
+}
+
+/// Quantizes rows of `depth` values.
+struct QuantizeRows<'a> {
+    x: &'a [f32],
+    depth: usize,
+    quantized: &'a mut [f32],
+}
+
+impl Kernel for QuantizeRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+        let Self { x, depth, quantized } = self;
+        let width = depth.div_ceil(GROUP) * ROW_GROUP;
+        for (row, quantized) in x.chunks_exact(depth).zip(quantized.chunks_exact_mut(width)) {
+            for (values, to) in row.chunks(GROUP).zip(quantized.as_chunks_mut::<ROW_GROUP>().0) {
+                let mut padded = [0.0; GROUP];
+                let values = whole_group(values, &mut padded);
+                let (scale, inverse) = scale_of(values);
+                let mut sum = 0;
+                if inverse == 0.0 {
+                    to[..START].fill(0.0);
+                } else {
+                    for at in (0..GROUP).step_by(2 * S::LANES) {
+                        sum += simd.store_quads(&mut to[at / 4..], halves_away(simd, &values[at..], inverse));
+                    }
+                }
+                to[START] = f32::from_bits((BASE.to_bits() as i32 - 128 * sum) as u32);
+                to[SCALE] = scale;
+            }
+        }
+    }
+}
+
+/// One work item: some rows of x against some outputs.
+struct Block<'a> {
+    x: Rows<'a>,
+    depth: usize,
+    outputs: usize,
+    packed: &'a Packed,
+    bias: Option<&'a [f32]>,
+    finish: Finish<'a>,
+    output: MatrixBlock<'a>,
+}
+
+impl Kernel for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(mut self, simd: S) {
+        let (rows, columns) = (self.output.rows(), self.output.columns());
+        let width = self.depth.div_ceil(GROUP) * ROW_GROUP;
+        let mut scratch;
+        let x = match self.x {
+            Rows::Quantized(x) => &x[rows.start * width..rows.end * width],
+            Rows::Floats(x) => {
+                scratch = Scratch::take(rows.len() * width);
+                if width > 0 {
+                    let x = &x[rows.start * self.depth..rows.end * self.depth];
+                    QuantizeRows { x, depth: self.depth, quantized: scratch.values() }.run::<S, ROWS, VECTORS>(simd);
+                }
+                &*scratch.values()
+            }
+        };
+        let (x, _) = x.as_chunks::<ROW_GROUP>();
+        let groups = x.len() / rows.len();
+        let max_rows = if S::LANES == PANEL { MAX_ROWS } else { 4 };
+        let panels = columns.start / PANEL..columns.end.div_ceil(PANEL);
+        let beside = if S::LANES == PANEL { 2 } else { 1 };
+        for panel in panels.clone().step_by(beside) {
+            let count = beside.min(panels.end - panel);
+            let mut first = rows.start;
+            while first < rows.end {
+                // As even as possible: 13 rows are 7 + 6.
+                let rest = rows.end - first;
+                let end = first + rest.div_ceil(rest.div_ceil(max_rows));
+                let x = &x[(first - rows.start) * groups..(end - rows.start) * groups];
+                self.tile(simd, x, first..end, panel..panel + count);
+                first = end;
+            }
+        }
+        for row in rows {
+            self.finish.apply(simd, [row, self.outputs, columns.start], self.output.row(row));
+        }
+    }
+}
+
+impl Block<'_> {
+    /// Computes one or two panels of outputs for at most [`MAX_ROWS`] rows.
+    #[inline(always)]
+    fn tile<S: Simd>(&mut self, simd: S, x: &[[f32; ROW_GROUP]], rows: Range<usize>, panels: Range<usize>) {
+        let mut sums = [[0.0; WIDTH]; MAX_ROWS];
+        let sums = &mut sums[..rows.len()];
+        let groups = x.len() / rows.len();
+        let first = self.packed.panel(panels.start, groups);
+        let last = self.packed.panel(panels.end - 1, groups);
+        if S::LANES < PANEL || panels.len() == 2 {
+            multiply::<S, 2>(simd, [first, last], x, sums);
+        } else {
+            multiply::<S, 1>(simd, [first], x, sums);
+        }
+        let first = panels.start * PANEL;
+        write_tile(&mut self.output, rows, first, sums, self.bias);
+    }
+}
+
+/// Computes `VECTORS` vectors of outputs for as many rows as there are sums.
+#[inline(always)]
+fn multiply<S: Simd, const VECTORS: usize>(
+    simd: S,
+    panels: [&[PanelGroup]; VECTORS],
+    x: &[[f32; ROW_GROUP]],
+    sums: &mut [[f32; WIDTH]],
+) {
+    match sums.len() {
+        7 if S::LANES == PANEL => multiply_rows::<S, 7, VECTORS>(simd, panels, x, sums),
+        6 if S::LANES == PANEL => multiply_rows::<S, 6, VECTORS>(simd, panels, x, sums),
+        5 if S::LANES == PANEL => multiply_rows::<S, 5, VECTORS>(simd, panels, x, sums),
+        4 => multiply_rows::<S, 4, VECTORS>(simd, panels, x, sums),
+        3 => multiply_rows::<S, 3, VECTORS>(simd, panels, x, sums),
+        2 => multiply_rows::<S, 2, VECTORS>(simd, panels, x, sums),
+        _ => multiply_rows::<S, 1, VECTORS>(simd, panels, x, sums),
+    }
+}
+
+/// [`multiply`] for `ROWS` rows. Vectors narrower than a panel are those of one panel.
+#[inline(always)]
+fn multiply_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    panels: [&[PanelGroup]; VECTORS],
+    x: &[[f32; ROW_GROUP]],
+    sums: &mut [[f32; WIDTH]],
+) {
+    let groups = panels[0].len();
+    assert!(x.len() >= ROWS * groups && sums.len() >= ROWS);
+    let mut totals = [[simd.splat(0.0); VECTORS]; ROWS];
+    for group in 0..groups {
+        let mut weights = [&panels[0][group]; VECTORS];
+        for (weights, panel) in weights.iter_mut().zip(panels) {
+            *weights = &panel[group];
+        }
+        // SAFETY: there are `groups` groups for each row.
+        let row = |r: usize| unsafe { x.get_unchecked(r * groups + group) };
+        let mut integers = [[simd.splat_int(0); VECTORS]; ROWS];
+        for (r, integers) in integers.iter_mut().enumerate() {
+            *integers = [simd.splat_int(row(r)[START].to_bits() as i32); VECTORS];
+        }
+        let lane = |v: usize| v * S::LANES % PANEL;
+        for quad in 0..GROUP / 4 {
+            let mut vectors = [simd.splat_int(0); VECTORS];
+            for (v, vector) in vectors.iter_mut().enumerate() {
+                *vector = simd.load_int(&weights[v].values[quad * PANEL + lane(v)..]);
+            }
+            for (r, integers) in integers.iter_mut().enumerate() {
+                let x = simd.splat_int(row(r)[quad].to_bits() as i32);
+                for (integer, &vector) in integers.iter_mut().zip(&vectors) {
+                    // SAFETY: `Quads` runs the kernel.
+                    *integer = unsafe { simd.add_quads(*integer, vector, x) };
+                }
+            }
+        }
+        for v in 0..VECTORS {
+            let scales = simd.load(&weights[v].scales[lane(v)..]);
+            // Exact: a scale has 11 bits, and `BASE` has two.
+            let base = scales * -BASE;
+            for (r, totals) in totals.iter_mut().enumerate() {
+                let product = simd.mul_add(simd.with_bits(integers[r][v]), scales, base);
+                totals[v] = simd.mul_add(product, simd.splat(row(r)[SCALE]), totals[v]);
+            }
+        }
+    }
+    for (sums, totals) in sums.iter_mut().zip(&totals) {
+        for (v, &total) in totals.iter().enumerate() {
+            simd.store(&mut sums[v * S::LANES..], total);
+        }
+    }
+}

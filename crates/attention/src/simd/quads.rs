@@ -1,0 +1,34 @@
+//! Instructions that only some processors of a level have: sums of four products of bytes.
+
+use super::{Kernel, Level};
+
+/// A level on a machine that adds four products of bytes at a time: AVX512-VNNI beside AVX-512, AVX-VNNI beside AVX2.
+#[derive(Debug, Clone, Copy)]
+pub struct Quads(Level);
+
+impl Quads {
+    /// Returns the level if this machine has the instructions beside it.
+    pub fn of(level: Level) -> Option<Self> {
+        let is_detected = match level {
+            #[cfg(all(target_arch = "x86_64", not(portable_only)))]
+            Level::Avx512(_) => is_x86_feature_detected!("avx512vnni"),
+            #[cfg(all(target_arch = "x86_64", not(portable_only)))]
+            Level::Avx2(_) => is_x86_feature_detected!("avxvnni"),
+            _ => false,
+        };
+        is_detected.then_some(Self(level))
+    }
+
+    /// Runs a kernel, which may use [`Simd::add_quads`](super::Simd::add_quads).
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            // SAFETY: the value exists only where the instructions were detected.
+            #[cfg(all(target_arch = "x86_64", not(portable_only)))]
+            Level::Avx512(token) => unsafe { token.run_with_quads(kernel) },
+            // SAFETY: as above.
+            #[cfg(all(target_arch = "x86_64", not(portable_only)))]
+            Level::Avx2(token) => unsafe { token.run_with_quads(kernel) },
+            other => other.run(kernel),
+        }
+    }
+}
