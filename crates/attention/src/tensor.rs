@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use bytemuck::Zeroable;
+
 use crate::error::{Error, Result};
 
 /// The maximum number of dimensions of a tensor.
@@ -200,13 +202,11 @@ pub(crate) fn check_offsets(argument: &str, offsets: &[i32], length: usize, what
     Err(Error::option(argument, expected, actual))
 }
 
-/// Allocates a zeroed vector, or returns a `MEMORY` error.
+/// Allocates a zeroed vector, or returns a `MEMORY` error. Large vectors are pages of zeros that the system provides once
+/// they are touched.
 #[inline(never)]
-pub fn try_zeroed<T: Copy + Default>(what: &str, elements: usize) -> Result<Vec<T>> {
-    let mut vector = Vec::new();
-    vector.try_reserve_exact(elements).map_err(|_| Error::memory(what, elements))?;
-    vector.resize(elements, T::default());
-    Ok(vector)
+pub fn try_zeroed<T: Zeroable>(what: &str, elements: usize) -> Result<Vec<T>> {
+    bytemuck::allocation::try_zeroed_vec(elements).map_err(|()| Error::memory(what, elements))
 }
 
 #[cfg(test)]

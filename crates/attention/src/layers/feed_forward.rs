@@ -9,6 +9,9 @@ use crate::math::linear::{Finish, Projection, project_weights};
 use crate::math::random::RowDropout;
 use crate::tensor::{Shape, try_zeroed};
 
+/// Work items of hidden rows that are computed at a time, for each thread.
+const HIDDEN_ITEMS: usize = 2;
+
 /// A weight `[out, in]` and a bias `[out]`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Affine<'a> {
@@ -66,33 +69,57 @@ impl<'a> FeedForward<'a> {
         operations([2 * projections, rows, self.size, self.width])
     }
 
-    /// Computes the hidden rows `[rows, width]` of `x [rows, size]`, the input of [`Self::project_down`].
-    pub(crate) fn hidden(&self, context: Context<'_>, x: &[f32], dropout: Option<RowDropout<'_>>) -> Result<Vec<f32>> {
-        let &Self { size, width, activation, gate, up, .. } = self;
-        let rows = x.len() / size;
-        let mut factor = Vec::new();
-        if gate.is_some() {
-            factor = try_zeroed("working memory", rows * width)?;
-            let finish = Finish::default();
-            project_weights(context, x, [rows, size, width], up.weight, up.bias, finish, &mut factor)?;
-        }
-        let Affine { weight, bias } = gate.unwrap_or(up);
-        let factor = gate.map(|_| &*factor);
-        let finish = Finish { activation: Some(activation), factor, dropout, residual: None };
-        let mut hidden = try_zeroed("working memory", rows * width)?;
-        project_weights(context, x, [rows, size, width], weight, bias, finish, &mut hidden)?;
-        Ok(hidden)
-    }
-
-    /// Projects the hidden rows to `output [rows, size]`.
-    pub(crate) fn project_down(
+    /// Computes `output [rows, size]` of `x [rows, size]`, with dropout after the activation and further steps for the
+    /// output.
+    pub(crate) fn run(
         &self,
         context: Context<'_>,
-        hidden: &[f32],
+        x: &[f32],
+        dropout: Option<RowDropout<'_>>,
         finish: Finish<'_>,
         output: &mut [f32],
     ) -> Result<()> {
-        let &Self { size, width, down: Affine { weight, bias }, .. } = self;
-        project_weights(context, hidden, [output.len() / size, width, size], weight, bias, finish, output)
+        let rows = x.len() / self.size;
+        // Hidden rows of a few work items for each thread stay in the cache. Dropout counts the rows of the whole call, and
+        // AMX prepares the weights in each product.
+        let items = HIDDEN_ITEMS * context.threads * context.partition.count;
+        let is_divided = dropout.is_none() && finish.dropout.is_none() && context.tile_unit.is_none();
+        let block = if is_divided { rows.min(items * context.level.block_rows()) } else { rows };
+        let mut hidden = try_zeroed("working memory", block * self.width)?;
+        let mut factor = try_zeroed("working memory", if self.gate.is_some() { hidden.len() } else { 0 })?;
+        let values = (block * self.size).max(1);
+        for (at, (x, output)) in x.chunks(values).zip(output.chunks_mut(values)).enumerate() {
+            let residual = finish.residual.map(|residual| &residual[at * values..][..x.len()]);
+            let finish = Finish { residual, ..finish };
+            self.run_block(context, x, dropout, finish, [&mut hidden, &mut factor], output)?;
+        }
+        Ok(())
+    }
+
+    /// Computes a block of rows, with memory for its hidden rows and the factors of a gate.
+    fn run_block(
+        &self,
+        context: Context<'_>,
+        x: &[f32],
+        dropout: Option<RowDropout<'_>>,
+        finish: Finish<'_>,
+        [hidden, factor]: [&mut [f32]; 2],
+        output: &mut [f32],
+    ) -> Result<()> {
+        let &Self { size, width, activation, gate, up, down } = self;
+        let rows = x.len() / size;
+        let hidden = &mut hidden[..rows * width];
+        let factor = match gate {
+            Some(_) => {
+                let factor = &mut factor[..rows * width];
+                project_weights(context, x, [rows, size, width], up.weight, up.bias, Finish::default(), factor)?;
+                Some(&*factor)
+            }
+            None => None,
+        };
+        let Affine { weight, bias } = gate.unwrap_or(up);
+        let activated = Finish { activation: Some(activation), factor, dropout, residual: None };
+        project_weights(context, x, [rows, size, width], weight, bias, activated, hidden)?;
+        project_weights(context, hidden, [rows, width, size], down.weight, down.bias, finish, output)
     }
 }

@@ -7,6 +7,7 @@ use crate::context::{Context, operations};
 use crate::error::{Error, Result};
 use crate::math::activation::{self, Activation};
 use crate::math::dot::dot;
+use crate::math::elementwise;
 use crate::math::pieces::{self, Product, SplitWeight};
 use crate::math::quantized::{self, Packed, Source};
 use crate::math::random::RowDropout;
@@ -92,15 +93,13 @@ impl Finish<'_> {
             activation::apply(simd, activation, output);
         }
         if let Some(factor) = factor {
-            let factor = &factor[row * outputs + first..];
-            output.iter_mut().zip(factor).for_each(|(value, factor)| *value *= factor);
+            elementwise::multiply(simd, output, &factor[row * outputs + first..], 0.0);
         }
         if let Some(dropout) = dropout {
             dropout.apply(row, first, output);
         }
         if let Some(residual) = residual {
-            let residual = &residual[row * outputs + first..];
-            output.iter_mut().zip(residual).for_each(|(value, residual)| *value += residual);
+            elementwise::add(simd, output, &residual[row * outputs + first..]);
         }
     }
 }

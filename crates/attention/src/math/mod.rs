@@ -6,6 +6,7 @@ pub mod angle;
 pub mod broadcast;
 pub mod decimal;
 pub mod dot;
+pub(crate) mod elementwise;
 pub mod exp;
 pub(crate) mod gate;
 pub mod largest;

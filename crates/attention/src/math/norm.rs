@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::context::{Context, operations};
 use crate::error::{Error, Result};
-use crate::math::stats;
 use crate::math::sum::BLOCK;
+use crate::math::{elementwise, stats};
 use crate::ranges;
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
@@ -179,17 +179,17 @@ impl Kernel for Rows<'_> {
                 exactly(row, centred, epsilon);
             } else {
                 let (left, scale) = (left as f32, 1.0 / (spread as f32).sqrt());
-                row.iter_mut().for_each(|value| *value = (*value - mean - left) * scale);
+                elementwise::shift_and_scale(simd, row, [mean, left], scale);
             }
             if let Some(weight) = weight {
-                row.iter_mut().zip(weight).for_each(|(value, weight)| *value *= weight + weight_offset);
+                elementwise::multiply(simd, row, weight, weight_offset);
             }
             if let Some(bias) = bias {
-                row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+                elementwise::add(simd, row, bias);
             }
         }
         if let Some(residual) = self.residual {
-            self.rows.iter_mut().zip(residual).for_each(|(value, residual)| *value += residual);
+            elementwise::add(simd, self.rows, residual);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The positions that a cache holds, and the place of a call's queries and keys among them.
 
+use bytemuck::Zeroable;
+
 use super::config::CacheConfig;
 use crate::attention::Arrays;
 use crate::error::{Error, Result};
@@ -26,6 +28,9 @@ pub(super) struct Span {
     /// The number of keys in the last block.
     pub appended: usize,
 }
+
+// SAFETY: zeros are numbers.
+unsafe impl Zeroable for Span {}
 
 impl Span {
     /// Returns how many of the last positions still have all the keys they see.

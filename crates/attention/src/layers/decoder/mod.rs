@@ -184,8 +184,7 @@ impl DecoderLayer {
         })?;
         let input = if self.config.parallel { x.data } else { &attended };
         second.run(context, [input, &attended], size, output, &mut |input, finish, output| {
-            let hidden = feed_forward.hidden(context, input, None)?;
-            feed_forward.project_down(context, &hidden, finish, output)
+            feed_forward.run(context, input, None, finish, output)
         })
     }
 

@@ -153,9 +153,8 @@ impl TransformerEncoderLayer {
             state.attention().run(context, query.into(), plan, finish, output, weights.take())
         })?;
         second.run(context, [&attended; 2], size, output, &mut |input, finish, output| {
-            let hidden = feed_forward.hidden(context, input, dropout(AFTER_ACTIVATION))?;
             let finish = Finish { dropout: dropout(AFTER_FEED_FORWARD), ..finish };
-            feed_forward.project_down(context, &hidden, finish, output)
+            feed_forward.run(context, input, dropout(AFTER_ACTIVATION), finish, output)
         })
     }
 

@@ -271,9 +271,8 @@ impl TransformerDecoderLayer {
             cross.run(context, inputs, plan, finish, output, None)
         })?;
         third.run(context, [&crossed, &crossed], size, output, &mut |input, finish, output| {
-            let hidden = feed_forward.hidden(context, input, dropout(AFTER_ACTIVATION))?;
             let finish = Finish { dropout: dropout(AFTER_SUBLAYERS[2]), ..finish };
-            feed_forward.project_down(context, &hidden, finish, output)
+            feed_forward.run(context, input, dropout(AFTER_ACTIVATION), finish, output)
         })
     }
 

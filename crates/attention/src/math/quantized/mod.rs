@@ -132,7 +132,7 @@ fn quantize_row<S: Simd>(simd: S, row: &[f32], output: &mut [i32]) {
     for (values, output) in row.chunks(GROUP).zip(output.as_chunks_mut::<ROW_GROUP>().0) {
         let mut padded = [0.0; GROUP];
         let values = whole_group(values, &mut padded);
-        let (scale, inverse) = scale_of(values);
+        let (scale, inverse) = scale_of_vectors(simd, values);
         output[GROUP / 2] = scale.to_bits() as i32;
         if inverse == 0.0 {
             // All values are zero, or the scale makes NaN of zeros, which it would not of the integers of an infinity.
@@ -154,6 +154,21 @@ fn whole_group<'a>(values: &'a [f32], padded: &'a mut [f32; GROUP]) -> &'a [f32;
     })
 }
 
+/// [`scale_of`] in vectors. An infinity makes the scale NaN, which spoils the same outputs.
+#[inline(always)]
+fn scale_of_vectors<S: Simd>(simd: S, values: &[f32; GROUP]) -> (f32, f32) {
+    let zero = simd.splat(0.0);
+    let (mut largest, mut faults) = (zero, zero);
+    for values in values.chunks_exact(S::LANES) {
+        let value = simd.load(values);
+        largest = simd.max(largest, simd.max(value, zero - value));
+        // NaN for NaN, which a maximum ignores, and for infinities.
+        faults = faults + (value - value);
+    }
+    let scale = (simd.reduce_max(largest) + simd.reduce_sum(faults)) / 127.0;
+    (scale, inverse_of(scale))
+}
+
 /// Returns two vectors of values times the factor, plus what lets rounding toward zero round halves away from zero.
 #[inline(always)]
 fn halves_away<S: Simd>(simd: S, values: &[f32], inverse: f32) -> [S::F; 2] {
@@ -172,8 +187,14 @@ fn scale_of(values: &[f32]) -> (f32, f32) {
     // As integers, the bits of magnitudes are in their order, with NaN above all numbers.
     let largest = values.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & 0x7fff_ffff));
     let scale = f32::from_bits(largest) / 127.0;
+    (scale, inverse_of(scale))
+}
+
+/// Returns the inverse of a scale; 0 if it is not finite.
+#[inline(always)]
+fn inverse_of(scale: f32) -> f32 {
     let inverse = 1.0 / scale;
-    (scale, if inverse.is_finite() { inverse } else { 0.0 })
+    if inverse.is_finite() { inverse } else { 0.0 }
 }
 
 /// The largest number below one half: with one half itself, the number before 0.5 would be rounded to 1.
@@ -279,7 +300,7 @@ impl Block<'_> {
             Source::Panels(packed) => packed_panel::<S, 2>(simd, packed, panel, x, sums),
             Source::Rows(weight) => self.plain_rows(simd, weight, panel, x, sums),
         }
-        write_tile(&mut self.output, rows, panel * PANEL, sums, self.bias);
+        write_tile(simd, &mut self.output, rows, panel * PANEL, sums, self.bias);
     }
 
     /// Reads the weight as it was given. The sums of a group are exact, so the results have the bits of packed weights.
@@ -347,26 +368,29 @@ fn group_products<S: Simd>(simd: S, weights: &[i8], x: &[i32]) -> S::F {
 
 /// Writes sums plus the bias to some rows of a block, from column `first` on.
 #[inline(always)]
-fn write_tile<const WIDTH: usize>(
+fn write_tile<S: Simd, const WIDTH: usize>(
+    simd: S,
     output: &mut MatrixBlock<'_>,
     rows: Range<usize>,
     first: usize,
-    sums: &mut [[f32; WIDTH]],
+    sums: &[[f32; WIDTH]],
     bias: Option<&[f32]>,
 ) {
     let columns = output.columns();
     let count = WIDTH.min(columns.end - first);
+    let mut terms = [0.0; WIDTH];
     if let Some(bias) = bias {
-        let bias = &bias[first..][..count];
-        for sums in &mut *sums {
-            sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
-        }
+        terms[..count].copy_from_slice(&bias[first..][..count]);
     }
     for (row, sums) in rows.zip(sums) {
         let output = &mut output.row(row)[first - columns.start..][..count];
-        match output.first_chunk_mut() {
-            Some(whole) => *whole = *sums,
-            None => output.copy_from_slice(&sums[..count]),
+        match output.first_chunk_mut::<WIDTH>() {
+            Some(whole) => {
+                for at in (0..WIDTH).step_by(S::LANES) {
+                    simd.store(&mut whole[at..], simd.load(&sums[at..]) + simd.load(&terms[at..]));
+                }
+            }
+            None => output.iter_mut().zip(sums.iter().zip(terms)).for_each(|(to, (sum, term))| *to = sum + term),
         }
     }
 }

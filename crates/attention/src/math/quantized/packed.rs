@@ -1,5 +1,7 @@
 //! Weights of 8 bits in the order in which the kernels read them.
 
+use bytemuck::{Zeroable, bytes_of, bytes_of_mut};
+
 use crate::error::Result;
 use crate::math::weight::Quantized;
 use crate::simd::{Level, Quads, narrow_f16, widen_f16};
@@ -20,23 +22,8 @@ pub(super) struct PanelGroup {
     pub scales: [f32; PANEL],
 }
 
-impl Default for PanelGroup {
-    fn default() -> Self {
-        Self { values: [0; WORDS], scales: [0.0; PANEL] }
-    }
-}
-
-impl PanelGroup {
-    fn bytes(&self) -> &[u8; PANEL * GROUP] {
-        // SAFETY: the array has as many bytes, and bytes have no alignment.
-        unsafe { &*self.values.as_ptr().cast() }
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8; PANEL * GROUP] {
-        // SAFETY: as above, and any bytes are integers.
-        unsafe { &mut *self.values.as_mut_ptr().cast() }
-    }
-}
+// SAFETY: zeros are integers and floats.
+unsafe impl Zeroable for PanelGroup {}
 
 /// The order of a panel's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +68,7 @@ impl Packed {
         let count = outputs.div_ceil(PANEL).saturating_mul(groups);
         let mut packed: Vec<PanelGroup> = try_zeroed("packed weights", count)?;
         if order.flipped() != 0 {
-            packed.iter_mut().for_each(|group| group.bytes_mut().fill(order.flipped()));
+            packed.iter_mut().for_each(|group| bytes_of_mut(&mut group.values).fill(order.flipped()));
         }
         for output in 0..outputs {
             let (panel, lane) = (output / PANEL, output % PANEL);
@@ -91,7 +78,9 @@ impl Packed {
                 let first = output * depth + group * GROUP;
                 let row = &weight.values[first..first + GROUP.min(depth - group * GROUP)];
                 let depths = order.depths();
-                for (values, to) in row.chunks(depths).zip(place.bytes_mut().chunks_exact_mut(depths * PANEL)) {
+                for (values, to) in
+                    row.chunks(depths).zip(bytes_of_mut(&mut place.values).chunks_exact_mut(depths * PANEL))
+                {
                     for (to, &value) in to[depths * lane..].iter_mut().zip(values) {
                         *to = value as u8 ^ order.flipped();
                     }
@@ -125,7 +114,7 @@ impl Packed {
                 let first = output * depth + group * GROUP;
                 let row = &mut values[first..first + GROUP.min(depth - group * GROUP)];
                 let depths = self.order.depths();
-                for (values, from) in row.chunks_mut(depths).zip(place.bytes().chunks_exact(depths * PANEL)) {
+                for (values, from) in row.chunks_mut(depths).zip(bytes_of(&place.values).chunks_exact(depths * PANEL)) {
                     for (value, &from) in values.iter_mut().zip(&from[depths * lane..]) {
                         *value = (from ^ self.order.flipped()) as i8;
                     }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::packed::{PANEL, Packed, PanelGroup};
-use super::{halves_away, scale_of, whole_group, write_tile};
+use super::{halves_away, scale_of_vectors, whole_group, write_tile};
 use crate::context::rows::MatrixBlock;
 use crate::context::{Context, operations};
 use crate::error::Result;
@@ -93,7 +93,7 @@ impl Kernel for QuantizeRows<'_> {
             for (values, to) in row.chunks(GROUP).zip(quantized.as_chunks_mut::<ROW_GROUP>().0) {
                 let mut padded = [0.0; GROUP];
                 let values = whole_group(values, &mut padded);
-                let (scale, inverse) = scale_of(values);
+                let (scale, inverse) = scale_of_vectors(simd, values);
                 let mut sum = 0;
                 if inverse == 0.0 {
                     to[..START].fill(0.0);
@@ -177,7 +177,7 @@ impl Block<'_> {
             multiply::<S, 1>(simd, [first], x, sums);
         }
         let first = panels.start * PANEL;
-        write_tile(&mut self.output, rows, first, sums, self.bias);
+        write_tile(simd, &mut self.output, rows, first, sums, self.bias);
     }
 }
 

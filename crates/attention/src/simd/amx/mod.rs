@@ -11,6 +11,8 @@ mod hardware;
 #[cfg(not(target_family = "wasm"))]
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use bytemuck::Zeroable;
+
 /// The values in one row of a tile, and the number of its rows.
 pub const SIDE: usize = 16;
 
@@ -18,6 +20,9 @@ pub const SIDE: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C, align(64))]
 pub struct Tile(pub [f32; SIDE * SIDE]);
+
+// SAFETY: zeros are floats.
+unsafe impl Zeroable for Tile {}
 
 impl Tile {
     /// A tile of zeros.
