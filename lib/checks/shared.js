@@ -1,6 +1,6 @@
 // Values that the ES modules and the CommonJS build of one installed package share, in case a process loads both.
 
-/** The package's folder; lib/cjs/bundle.cjs is as deep in it as this file. */
+/** The package's folder; the files of lib/cjs/ are as deep in it as this one. */
 const location = (import.meta.url ?? '').replace(/(?:[^/]*\/){2}[^/]*$/, '')
 const key = Symbol.for(`@ruvector/attention in ${location}`)
 
