@@ -6,6 +6,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symli
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { platformTriple } from '../lib/loaders/platform.js'
+import { publishedExports } from '../tools/release/manifest.mjs'
 import { platforms } from '../tools/release/platforms.mjs'
 import { stateOnNpm } from '../tools/release/registry.mjs'
 import { rehearse } from './release/rehearse.mjs'
@@ -172,8 +173,9 @@ function choosePlatforms({ platforms: list, publish }) {
 }
 
 /**
- * Writes the published manifest: it adds the platforms' packages, which a clone must not request before they exist, and
- * omits entries that only a clone uses. Makes the links of the README absolute, as required on npm's page.
+ * Writes the published manifest: it adds the platforms' packages, which a clone must not request before they exist,
+ * omits entries that only a clone uses, and names the files that Node imports. Makes the links of the README absolute,
+ * as required on npm's page.
  *
  * @param {string} version
  * @param {readonly Platform[]} chosen
@@ -181,6 +183,7 @@ function choosePlatforms({ platforms: list, publish }) {
 function writeRootManifest(version, chosen) {
   const path = join(tree, 'package.json')
   const { scripts: _scripts, devDependencies: _dev, napi: _napi, ...manifest } = JSON.parse(readFileSync(path, 'utf8'))
+  manifest.exports = publishedExports(manifest.exports)
   manifest.optionalDependencies = Object.fromEntries(chosen.map(({ name }) => [name, version]))
   writeFileSync(path, `${JSON.stringify(manifest, undefined, 2)}\n`)
   const readme = join(tree, 'README.md')

@@ -2,8 +2,10 @@
 // platform's package.
 
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { platformTriple } from '../../lib/loaders/platform.js'
+import { publishedExports } from '../../tools/release/manifest.mjs'
+import { readTarball } from '../../tools/release/tarball.mjs'
 import { Failure, root } from '../../tools/shell.mjs'
 import { capture } from './processes.mjs'
 import { cache, hash } from '../../tools/consumers.mjs'
@@ -25,6 +27,25 @@ async function pack(folder, to) {
   const output = await capture('npm', ['pack', '--json', '--pack-destination', to, '--loglevel=error'], { cwd: folder })
   const [{ filename }] = JSON.parse(output)
   return join(to, filename)
+}
+
+/**
+ * The root package, with the entries that a release publishes.
+ *
+ * @returns {Promise<string>} the tarball
+ */
+async function packRoot() {
+  const folder = join(cache, 'root')
+  rmSync(folder, { recursive: true, force: true })
+  for (const { path, bytes } of readTarball(readFileSync(await pack(root, cache)))) {
+    const file = join(folder, path)
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(file, bytes)
+  }
+  const path = join(folder, 'package.json')
+  const manifest = JSON.parse(readFileSync(path, 'utf8'))
+  writeFileSync(path, JSON.stringify({ ...manifest, exports: publishedExports(manifest.exports) }, null, 2))
+  return pack(folder, cache)
 }
 
 /**
@@ -81,7 +102,7 @@ async function install(name, tarballs) {
 /** @returns {Promise<Installed>} */
 export async function installPackage() {
   mkdirSync(cache, { recursive: true })
-  const tarball = await pack(root, cache)
+  const tarball = await packRoot()
   const platform = await packPlatform()
   return {
     tarball,

@@ -1,9 +1,12 @@
-// The CommonJS build for `require`: the same API, shared with the ES modules of a process.
+// The CommonJS build, for `require` and for Node's `import` of the published package: the same API, shared with the ES
+// modules of a process.
 import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
+import { publishedExports } from '../../tools/release/manifest.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -69,6 +72,53 @@ test("Node's require loads the CommonJS build, which has every export and is one
   }
   const main = await import('@ruvector/attention')
   t.is(require('@ruvector/attention').scaledDotProductAttention, main.scaledDotProductAttention)
+})
+
+const { exports: manifest } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
+
+/** Subpaths that Node imports from the build, with their entries in a clone and in the published package. */
+const imported = Object.entries(publishedExports(manifest))
+  .filter(([, { node }]) => node?.module !== undefined)
+  .map(([path, { node }]) => ({ path, source: node.module, built: node.default, required: node.require }))
+
+test("every subpath that `require` loads has the same exports for Node's `import` of the published package", async (t) => {
+  t.deepEqual(
+    imported.map(({ path }) => path),
+    Object.keys(manifest).filter((path) => manifest[path].require !== undefined)
+  )
+  for (const { path, source, built, required } of imported) {
+    const [expected, found] = await Promise.all([source, built].map((file) => import(`../../${file}`)))
+    t.deepEqual(Object.keys(found), Object.keys(expected), path)
+    const common = createRequire(import.meta.url)(`../../${required}`)
+    for (const [name, value] of Object.entries(found)) {
+      t.is(value, common[name], `${path}: ${name}`)
+      if (typeof value === 'function') t.is(value.name, expected[name].name, `${path}: ${name}`)
+    }
+  }
+})
+
+test('a subpath loads only the parts that it needs, which are few', async (t) => {
+  const parts = readdirSync(`${root}lib/cjs`).filter((name) => name.startsWith('part-'))
+  for (const { path, built } of imported) {
+    const loaded = await run(
+      `import('${built}').then(() => console.log(JSON.stringify(Object.keys(require('node:module')._cache))))`
+    )
+    const own = loaded.map((/** @type {string} */ file) => file.split(/[/\\]/).at(-1))
+    t.true(own.includes('parts.cjs') && own.length <= 6, `${path}: ${own}`)
+    const others = imported.map((other) => `part-${other.path.slice(2) || 'index'}.cjs`)
+    t.deepEqual(
+      own.filter((/** @type {string} */ name) => others.includes(name)),
+      [`part-${path.slice(2) || 'index'}.cjs`]
+    )
+    t.true(own.every((/** @type {string} */ name) => name === 'parts.cjs' || parts.includes(name)))
+  }
+})
+
+test('an uncaught error of the build shows a line of its source, and functions by their names', async (t) => {
+  const program = `const { createTensor, softmax } = require('${resolved['']}'); softmax(createTensor([1], [1]), 0)`
+  const { stderr } = /** @type {any} */ (await t.throwsAsync(run(program)))
+  t.true(Math.max(...stderr.split('\n').map((/** @type {string} */ line) => line.length)) < 300)
+  t.regex(stderr, /at softmax \(.*lib.cjs.part-\w+\.cjs:\d+/)
 })
 
 test('the CommonJS build runs if the global object is frozen', async (t) => {

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import test from 'ava'
 import { compareVersions, readBinary } from '../../tools/release/binary.mjs'
+import { publishedExports } from '../../tools/release/manifest.mjs'
 import { platforms } from '../../tools/release/platforms.mjs'
 import { integrityOf, publishedState } from '../../tools/release/registry.mjs'
 import { relativeLinks, withAbsoluteLinks } from '../../tools/release/readme.mjs'
@@ -235,6 +236,37 @@ test('typesVersions has every subpath with types from exports', (t) => {
   const typed = Object.entries(exports).filter(([path, { types }]) => path !== '.' && types !== undefined)
   const expected = typed.map(([path, { types }]) => [path.slice('./'.length), [types.default ?? types]])
   t.deepEqual(typesVersions, { '*': Object.fromEntries(expected) })
+})
+
+test("the published package has other files for Node's import only, and bundlers still take the sources", (t) => {
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  /** The first match, as Node and bundlers search. @param {any} entry @param {string[]} conditions @returns {any} */
+  const resolve = (entry, conditions) => {
+    if (typeof entry === 'string') return entry
+    for (const [condition, target] of Object.entries(entry)) {
+      const found = condition === 'default' || conditions.includes(condition) ? resolve(target, conditions) : undefined
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+  const published = publishedExports(exports)
+  t.deepEqual(Object.keys(published), Object.keys(exports))
+  for (const [path, entry] of Object.entries(exports)) {
+    const conditions = [
+      ['types', 'import'],
+      ['types', 'require'],
+      ['node', 'require'],
+      ['workerd', 'worker', 'browser', 'module', 'import'],
+      ['module', 'browser', 'import'],
+      ['browser', 'import'],
+      ['module', 'browser', 'require'],
+      ['browser', 'require'],
+      ['node', 'module', 'import']
+    ]
+    for (const given of conditions) t.is(resolve(published[path], given), resolve(entry, given), `${path}: ${given}`)
+    const built = resolve(entry, ['node', 'require']).replace(/\.cjs$/, '.mjs')
+    t.is(resolve(published[path], ['node', 'import']), entry.require ? built : resolve(entry, ['node', 'import']))
+  }
 })
 
 test("links and pictures of the README are absolute on npm's page, and those in programs are not changed", (t) => {
