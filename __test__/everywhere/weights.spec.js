@@ -89,6 +89,22 @@ onBothBackends((kind, api) => {
     }
   })
 
+  test(`${kind}: every f16 has its exact value in 32 bits, whether few or many are converted`, (t) => {
+    const halves = Uint16Array.from({ length: 1 << 16 }, (_, half) => half)
+    const wide = (/** @type {Uint16Array} */ data) =>
+      /** @type {Float32Array} */ (convert({ type: 'f16', data, shape: [data.length] }, 'f32').data)
+    const many = wide(halves)
+    for (const half of halves) {
+      const special = half & 0x3ff ? NaN : half & 0x8000 ? -Infinity : Infinity
+      if (!Object.is(many[half], (half & 0x7c00) === 0x7c00 ? special : valueOf(half))) t.fail(`${half}`)
+    }
+    for (let start = 0; start < halves.length; start += 1 << 12) {
+      const [few, same] = [wide(halves.slice(start, start + (1 << 12))), many.slice(start, start + (1 << 12))]
+      // Also the payloads of NaN.
+      t.deepEqual(new Uint32Array(few.buffer), new Uint32Array(same.buffer))
+    }
+  })
+
   test(`${kind}: every type survives a conversion to 32 bits and back, in new memory`, (t) => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 4 }), fc.integer({ min: 0, max: 80 }), fc.nat(), (rows, width, seed) => {

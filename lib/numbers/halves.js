@@ -2,23 +2,24 @@
 
 import { allocateArray } from '../checks/tensor.js'
 
+/** The unit of subnormal f16. */
+const UNIT = 2 ** -24
+
+/** The number of values from which a table of all f16 is faster. */
+const MANY = 1 << 16
+
 /** The bits of every f16 widened to 32 bits; computed on first use. @type {Uint32Array | undefined} */
 let widened
 
 function widenedBits() {
   if (widened) return widened
-  widened = new Uint32Array(1 << 16)
-  const value = new Float32Array(1)
-  const bits = new Uint32Array(value.buffer)
-  for (let half = 0; half < 1 << 15; half++) {
-    const [exponent, mantissa] = [half >> 10, half & 0x3ff]
-    // A denormal is a multiple of 2⁻²⁴, and that product is exact.
-    value[0] = mantissa * 2 ** -24
-    if (exponent === 31) bits[0] = 0x7f800000 | (mantissa << 13)
-    else if (exponent > 0) bits[0] = ((exponent + 127 - 15) << 23) | (mantissa << 13)
-    widened[half] = bits[0]
-    widened[half | 0x8000] = bits[0] | 0x80000000
-  }
+  const all = new Float32Array(1 << 16)
+  widenEach(
+    Uint16Array.from(all, (_, half) => half),
+    all,
+    0
+  )
+  widened = bitsOf(all)
   return widened
 }
 
@@ -30,11 +31,37 @@ function widenedBits() {
 const bitsOf = (floats) => new Uint32Array(floats.buffer, floats.byteOffset, floats.length)
 
 /**
+ * Widens a few values, without a table.
+ *
+ * @param {Uint16Array} halves
+ * @param {Float32Array} data
+ * @param {number} at  the place of the first value
+ */
+function widenEach(halves, data, at) {
+  const bits = bitsOf(data)
+  for (let index = 0; index < halves.length; index++) {
+    const half = halves[index]
+    const magnitude = half & 0x7fff
+    if (magnitude < 0x400) {
+      data[at + index] = (half === magnitude ? UNIT : -UNIT) * magnitude
+    } else {
+      // The exponent's bias rises from 15 to 127, and the exponent of infinity and NaN to the largest.
+      const bias = magnitude < 0x7c00 ? 0x38000000 : 0x70000000
+      bits[at + index] = ((half & 0x8000) << 16) | ((magnitude << 13) + bias)
+    }
+  }
+}
+
+/**
  * @param {Uint16Array} halves
  * @param {Float32Array} data
  * @param {number} at  the place of the first value
  */
 export function widenF16(halves, data, at) {
+  if (halves.length < MANY) {
+    widenEach(halves, data, at)
+    return
+  }
   const bits = bitsOf(data)
   const table = widenedBits()
   for (let index = 0; index < halves.length; index++) bits[at + index] = table[halves[index]]
