@@ -75,13 +75,23 @@ export function prepareQuantized({ name, shape }) {
 }
 
 /**
+ * The place of the first -128, or -1. Node's Buffer searches ten times as fast as an array.
+ *
+ * @param {Int8Array} data
+ */
+function placeOfLowest(data) {
+  const { Buffer } = /** @type {any} */ (globalThis)
+  return Buffer ? Buffer.from(data.buffer, data.byteOffset, data.length).indexOf(0x80) : data.indexOf(-128)
+}
+
+/**
  * Checks the values and scales of a tensor that was read.
  *
  * @param {string} name
  * @param {import('../../index.d.ts').QuantizedTensor} tensor
  */
 export function checkQuantizedEntry(name, tensor) {
-  const low = tensor.data.indexOf(-128)
+  const low = placeOfLowest(tensor.data)
   if (low >= 0) throw fault('FORMAT', name, 'integers from -127 to 127', `-128 at ${low}`)
   const wrong = infiniteScale(tensor.scales)
   if (wrong >= 0) throw fault('FORMAT', `${name}.scales`, 'finite scales', `NaN or infinity at ${wrong}`)
