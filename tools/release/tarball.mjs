@@ -17,7 +17,7 @@ const LICENSES = ['LICENSE-APACHE', 'LICENSE-MIT']
 /** The contents of the root package. */
 const ROOT_FILES = [
   /^(package\.json|README\.md|CHANGELOG\.md|LICENSE-(MIT|APACHE))$/,
-  /^(index\.js|(index|compat|models|plot|training)\.d\.ts)$/,
+  /^(index\.js|(index|core|compat|models|plot|training)\.d\.ts)$/,
   /^lib\/([a-z-]+\/)*[a-z-]+\.js$/,
   /^lib\/graphology\/index\.d\.ts$/,
   /^lib\/cjs\/([a-z]+\.(cjs|mjs|d\.cts)|part-([a-z]+|[A-Z\d]{8})\.cjs)$/,
