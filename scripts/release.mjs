@@ -136,18 +136,22 @@ function copy(from, to) {
   cpSync(from, to, { recursive: true, preserveTimestamps: true })
 }
 
-/** Builds for this machine in the copy, with its version. */
+/** Runs a module in the copy, with its version. @param {string} program */
+const runInCopy = (program) => run(process.execPath, ['--input-type=module', '-e', program], { cwd: tree })
+
+/** Builds for this machine in the copy. */
 async function build() {
   const target = platforms.find((one) => one.triple === platformTriple())?.target
-  const program = `import { buildNative, buildWasm } from './scripts/build.mjs'
+  await runInCopy(`import { buildNative, buildWasm } from './scripts/build.mjs'
 await buildNative(${JSON.stringify(target)})
-await buildWasm()`
-  await run(process.execPath, ['--input-type=module', '-e', program], { cwd: tree })
+await buildWasm()`)
 }
 
-/** Copies builds made here or, for other platforms, elsewhere. */
-function takeBuilds() {
+/** Copies builds made here or, for other platforms, elsewhere. The build for Node is made from the sources again. */
+async function takeBuilds() {
   for (const name of ['native', 'wasm']) copy(join(root, 'packages', name), join(tree, 'packages', name))
+  await runInCopy(`import { buildCommonJs } from './scripts/build.mjs'
+await buildCommonJs()`)
 }
 
 // ── Packages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -288,7 +292,7 @@ async function release(options) {
   const { version, tag } = options
   if (options.publish) checkPrepared(version)
   await step('tools', installReleaseTools)
-  await step('copy', () => {
+  await step('copy', async () => {
     copyTree()
     prepare(tree, version)
     writeFileSync(
@@ -296,7 +300,7 @@ async function release(options) {
       `${changelogEntry(readFileSync(join(tree, 'CHANGELOG.md'), 'utf8'), version)}\n`
     )
     // Before the tests, which build only for this machine.
-    if (options['skip-build']) takeBuilds()
+    if (options['skip-build']) await takeBuilds()
   })
   // Fast checks run first.
   if (!options['skip-build']) await step('build', build)
