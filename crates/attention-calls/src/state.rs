@@ -72,18 +72,27 @@ fn from_words(name: &str, kind: &str, shape: &Shape, words: &[f32]) -> Result<Ow
     if words.len() != expected {
         return Err(Error::shape(name, format_args!("data of shape {shape}"), format_args!("{} words", words.len())));
     }
+    // Whole words, so that the compiler copies vectors.
     let halves = |words: &[f32], count: usize| {
-        let pairs = words.iter().flat_map(|word| [word.to_bits() as u16, (word.to_bits() >> 16) as u16]);
-        pairs.take(count).collect::<Vec<u16>>()
+        let mut halves = vec![0; 2 * words.len()];
+        for (word, pair) in words.iter().zip(halves.chunks_exact_mut(2)) {
+            let bits = word.to_bits();
+            pair.copy_from_slice(&[bits as u16, (bits >> 16) as u16]);
+        }
+        halves.truncate(count);
+        halves
     };
     if kind != "q8_0" {
         let bits = halves(words, count);
         return Ok(if kind == "bf16" { OwnedWeights::Bf16(bits) } else { OwnedWeights::F16(bits) });
     }
     let (values, scales) = words.split_at(count.div_ceil(4));
-    let bytes = values.iter().flat_map(|word| word.to_bits().to_le_bytes());
-    let values = bytes.take(count).map(|byte| byte as i8).collect();
-    Ok(OwnedWeights::Q8(values, halves(scales, groups)))
+    let mut integers = vec![0; 4 * values.len()];
+    for (word, four) in values.iter().zip(integers.chunks_exact_mut(4)) {
+        four.copy_from_slice(&word.to_bits().to_le_bytes().map(|byte| byte as i8));
+    }
+    integers.truncate(count);
+    Ok(OwnedWeights::Q8(integers, halves(scales, groups)))
 }
 
 /// Writes names, shapes and types of the entries as a JSON list of `{ "name", "shape", "type" }`.

@@ -32,11 +32,13 @@ impl Matrix {
         to: WeightType,
         packs: bool,
     ) -> Result<Self> {
-        let data = match OwnedWeights::convert(name, weights, to, columns)? {
-            OwnedWeights::Q8(values, scales) if packs => {
-                Data::Packed(Packed::for_this_machine(Quantized { values: &values, scales: &scales }, rows, columns)?)
-            }
-            plain => Data::Plain(plain),
+        let pack = |quantized| Packed::for_this_machine(quantized, rows, columns).map(Data::Packed);
+        let data = match (weights, to) {
+            (Weights::Q8(quantized), WeightType::Q8) if packs => pack(quantized)?,
+            _ => match OwnedWeights::convert(name, weights, to, columns)? {
+                OwnedWeights::Q8(values, scales) if packs => pack(Quantized { values: &values, scales: &scales })?,
+                plain => Data::Plain(plain),
+            },
         };
         Ok(Self { rows, columns, data })
     }

@@ -51,6 +51,18 @@ impl Order {
     }
 }
 
+/// Writes a group of one output, `DEPTHS` consecutive depths at a time.
+fn write_lane<const DEPTHS: usize>(bytes: &mut [u8], lane: usize, row: &[i8], flipped: u8) {
+    let (whole, rest) = row.as_chunks::<DEPTHS>();
+    let mut places = bytes.chunks_exact_mut(DEPTHS * PANEL);
+    for (values, place) in whole.iter().zip(&mut places) {
+        place[DEPTHS * lane..][..DEPTHS].copy_from_slice(&values.map(|value| value as u8 ^ flipped));
+    }
+    if let Some(place) = places.next() {
+        place[DEPTHS * lane..].iter_mut().zip(rest).for_each(|(to, &value)| *to = value as u8 ^ flipped);
+    }
+}
+
 /// Weights in panels of outputs, `[panels, groups]`. Outputs and depths beyond the matrix are zeros.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Packed {
@@ -67,23 +79,19 @@ impl Packed {
         let groups = depth.div_ceil(GROUP);
         let count = outputs.div_ceil(PANEL).saturating_mul(groups);
         let mut packed: Vec<PanelGroup> = try_zeroed("packed weights", count)?;
-        if order.flipped() != 0 {
-            packed.iter_mut().for_each(|group| bytes_of_mut(&mut group.values).fill(order.flipped()));
-        }
-        for output in 0..outputs {
-            let (panel, lane) = (output / PANEL, output % PANEL);
-            for group in 0..groups {
-                let place = &mut packed[panel * groups + group];
+        // One group after the other, which stays in the first cache until its last lane is written.
+        for (index, place) in packed.iter_mut().enumerate() {
+            let (panel, group) = (index / groups, index % groups);
+            let first = panel * PANEL;
+            let depths = group * GROUP..depth.min((group + 1) * GROUP);
+            let bytes = bytes_of_mut(&mut place.values);
+            bytes.fill(order.flipped());
+            for (lane, output) in (first..outputs.min(first + PANEL)).enumerate() {
                 place.scales[lane] = widen_f16(weight.scales[output * groups + group]);
-                let first = output * depth + group * GROUP;
-                let row = &weight.values[first..first + GROUP.min(depth - group * GROUP)];
-                let depths = order.depths();
-                for (values, to) in
-                    row.chunks(depths).zip(bytes_of_mut(&mut place.values).chunks_exact_mut(depths * PANEL))
-                {
-                    for (to, &value) in to[depths * lane..].iter_mut().zip(values) {
-                        *to = value as u8 ^ order.flipped();
-                    }
+                let row = &weight.values[output * depth..][depths.clone()];
+                match order {
+                    Order::Pairs => write_lane::<2>(bytes, lane, row, order.flipped()),
+                    Order::Quads => write_lane::<4>(bytes, lane, row, order.flipped()),
                 }
             }
         }
