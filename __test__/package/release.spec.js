@@ -261,7 +261,9 @@ test("the published package has other files for Node's import only, and bundlers
       ['browser', 'import'],
       ['module', 'browser', 'require'],
       ['browser', 'require'],
-      ['node', 'module', 'import']
+      ['node', 'module', 'import'],
+      ['deno', 'node', 'import'],
+      ['deno', 'node', 'require']
     ]
     for (const given of conditions) t.is(resolve(published[path], given), resolve(entry, given), `${path}: ${given}`)
     const built = resolve(entry, ['node', 'require']).replace(/\.cjs$/, '.mjs')

@@ -3,7 +3,8 @@
 /**
  * The `exports` of the published package: Node imports the few files of `lib/cjs/`, which start faster. A clone imports
  * its sources, so that changes need no build. Bundlers know the condition `module`: they still choose the sources, and
- * leave out what a program does not use.
+ * leave out what a program does not use. Deno imports the sources too: of a CommonJS file, it may run the compiled form
+ * of an earlier one with the same length.
  *
  * @param {Record<string, any>} exports  those of a clone
  * @returns {Record<string, any>}
@@ -23,6 +24,7 @@ function publishedEntry(entry) {
     node: {
       module: node?.default ?? others.default,
       require: required,
+      deno: node?.default ?? others.default,
       default: required.replace(/\.cjs$/, '.mjs')
     },
     ...others

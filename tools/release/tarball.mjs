@@ -20,7 +20,7 @@ const ROOT_FILES = [
   /^(index\.js|(index|core|compat|models|plot|training)\.d\.ts)$/,
   /^lib\/([a-z-]+\/)*[a-z-]+\.js$/,
   /^lib\/graphology\/index\.d\.ts$/,
-  /^lib\/cjs\/([a-z]+\.(cjs|mjs|d\.cts)|part-([a-z]+|[A-Z\d]{8})\.cjs)$/,
+  /^lib\/cjs\/([a-z]+\.(cjs|mjs|d\.cts)|part-([a-z]+|\d)\.cjs)$/,
   /^benchmark\/([a-z-]+\/)*[a-z\d-]+\.(js|css|py|d\.ts)$/,
   /^benchmark\/package\.json$/,
   /^packages\/wasm\/attention\.(js|worker\.js|((core|training)\.)?(inline\.js|simd\.wasm|relaxed\.patch))$/
