@@ -7,7 +7,8 @@ use crate::simd::Simd;
 ///
 /// # Panics
 /// If there are fewer terms than values.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub(crate) fn add<S: Simd>(simd: S, values: &mut [f32], terms: &[f32]) {
     let terms = &terms[..values.len()];
     let (vectors, rest) = values.split_at_mut(values.len() - values.len() % S::LANES);
@@ -22,7 +23,8 @@ pub(crate) fn add<S: Simd>(simd: S, values: &mut [f32], terms: &[f32]) {
 ///
 /// # Panics
 /// If there are fewer factors than values.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub(crate) fn multiply<S: Simd>(simd: S, values: &mut [f32], factors: &[f32], offset: f32) {
     let factors = &factors[..values.len()];
     let (vectors, rest) = values.split_at_mut(values.len() - values.len() % S::LANES);
@@ -34,7 +36,8 @@ pub(crate) fn multiply<S: Simd>(simd: S, values: &mut [f32], factors: &[f32], of
 }
 
 /// Replaces each value by `(value − first − second) · scale`.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub(crate) fn shift_and_scale<S: Simd>(simd: S, values: &mut [f32], [first, second]: [f32; 2], scale: f32) {
     let mut vectors = values.chunks_exact_mut(S::LANES);
     for values in &mut vectors {
