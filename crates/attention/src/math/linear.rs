@@ -331,33 +331,3 @@ fn row_starts(rows: Range<usize>, width: usize, column: usize) -> [usize; MAX_TI
     }
     starts
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::simd::Level;
-
-    #[test]
-    fn linear_is_exact_at_every_edge_of_tiles_and_blocks() {
-        let value = |seed: usize| ((seed * 5 + 1) % 17) as f32 / 8.0 - 1.0;
-        for level in Level::available() {
-            let context = Context::new(level, 2);
-            for (rows, depth, outputs) in
-                [(1, 1, 1), (3, 0, 2), (5, 17, 3), (33, 300, 130), (64, 8, 257), (131, 513, 7), (0, 4, 4), (4, 4, 0)]
-            {
-                let x: Vec<f32> = (0..rows * depth).map(value).collect();
-                let weight: Vec<f32> = (0..outputs * depth).map(|index| value(index * 3)).collect();
-                let bias: Vec<f32> = (0..outputs).map(value).collect();
-                let mut output = vec![f32::NAN; rows * outputs];
-                project(context, &x, rows, depth, &weight, outputs, Some(&bias), &mut output).unwrap();
-                for row in 0..rows {
-                    for column in 0..outputs {
-                        // Sixty-fourths below 2¹⁵ add without rounding.
-                        let sum: f32 = (0..depth).map(|k| x[row * depth + k] * weight[column * depth + k]).sum::<f32>();
-                        assert_eq!(output[row * outputs + column], sum + bias[column], "{rows} {depth} {outputs}");
-                    }
-                }
-            }
-        }
-    }
-}
