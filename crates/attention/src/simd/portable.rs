@@ -13,6 +13,8 @@ impl Portable {
         Self(())
     }
 
+    /// A function of its own, so that it is not compiled as one with the kernel of another level.
+    #[inline(never)]
     pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run::<Self, 2, 4>(self)
     }
