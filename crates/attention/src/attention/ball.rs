@@ -9,8 +9,9 @@
 use crate::attention::Problem;
 use crate::attention::score::Lanes;
 use crate::math::log::log2;
+use crate::math::product::product;
 use crate::scratch;
-use crate::simd::{Accumulate, Matrix, Order, ReduceKind, Simd, product};
+use crate::simd::{Accumulate, Level, Matrix, Order, ReduceKind, Simd};
 use crate::sizes::{BLOCK_TILES, MAX_TILE_LANES};
 
 /// Per-point quantities that the kernels need, with rows in the order (b, h, i).
@@ -120,9 +121,9 @@ impl<'a> Midpoints<'a> {
     /// remains after the subtraction to be accurate, they are summed one by one instead.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    pub(super) fn add<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    pub(super) fn add<S: Simd, const VECTORS: usize>(
         &mut self,
-        simd: S,
+        (level, simd): (Level, S),
         block: &Block<'_>,
         weights: &mut [f32],
         sums: &mut [f32],
@@ -142,7 +143,7 @@ impl<'a> Midpoints<'a> {
             }
         }
         let values = Matrix::column_major(block.values, block.stride);
-        product::<S, ROWS, VECTORS>(simd, values, block.value_dim, count, weights, self.mean, Accumulate::Overwrite);
+        product((level, lanes), values, [block.value_dim, count], weights, self.mean, Accumulate::Overwrite);
         let curvature = simd.splat(block.curvature);
         let mut spreads = [simd.splat(0.0); VECTORS];
         // Marks lanes with too little left. Each lane decides for itself, so a row's result does not depend on its
@@ -167,15 +168,8 @@ impl<'a> Midpoints<'a> {
         }
         if simd.any_of(&is_inexact) {
             let values = Matrix { order: Order::RowMajor, reduce: ReduceKind::SquaredDistance, ..values };
-            product::<S, ROWS, VECTORS>(
-                simd,
-                values,
-                count,
-                block.value_dim,
-                self.mean,
-                self.distances,
-                Accumulate::Overwrite,
-            );
+            let sizes = [count, block.value_dim];
+            product((level, lanes), values, sizes, self.mean, self.distances, Accumulate::Overwrite);
             for (v, spread) in spreads.iter_mut().enumerate() {
                 let mut sum = simd.splat(0.0);
                 for (weights, distances) in weights.chunks_exact(lanes).zip(self.distances.chunks_exact(lanes)) {

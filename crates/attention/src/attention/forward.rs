@@ -15,6 +15,7 @@ use crate::context::{Context, Partition, Section, operations};
 use crate::error::Result;
 use crate::math::sum::total;
 use crate::scratch;
+use crate::simd::Level;
 use crate::simd::amx::TileUnit;
 use crate::sizes::{FEW_ROWS, PART_KEYS};
 use crate::tensor::try_zeroed;
@@ -124,12 +125,12 @@ impl Pass<'_> {
         // A section makes the choice of its whole call.
         let all_rows = problem.section.map_or(problem.group() * problem.queries, |whole| whole.rows);
         let unit = self.tile_unit.filter(|&unit| tile_products::pays(unit, problem, rows.len()));
-        let item = Item { problem, head, rows, keys, scratch_len, lane_bias: self.lane_bias.as_ref() };
         let level = context.level;
+        let item = Item { level, problem, head, rows, keys, scratch_len, lane_bias: self.lane_bias.as_ref() };
         if self.runs_along_rows(all_rows) {
             level.run(decode::Decode(item, targets));
         } else if let Some(unit) = unit {
-            unit.run(|unit| level.run(tiled::Tiled(item, targets, Some((level, unit)))));
+            unit.run(|unit| level.run(tiled::Tiled(item, targets, Some(unit))));
         } else {
             level.run(tiled::Tiled(item, targets, None));
         }
@@ -250,6 +251,7 @@ fn final_rows<'a>(
 
 /// One work item.
 pub(super) struct Item<'a> {
+    pub level: Level,
     pub problem: &'a Problem<'a>,
     /// The key/value head, counted over all batch entries.
     head: usize,

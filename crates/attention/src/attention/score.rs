@@ -9,7 +9,7 @@ use crate::attention::tile_products::TileProducts;
 use crate::math::exp::{LOG2_E, exp2, tanh};
 use crate::options::Stage;
 use crate::scratch;
-use crate::simd::{Accumulate, Matrix, ReduceKind, Simd, gather_columns, product};
+use crate::simd::{Accumulate, Kernel, Level, Matrix, ReduceKind, Simd, gather_columns, product};
 use crate::sizes::MAX_TILE_LANES;
 
 /// The query rows that share a tile: their indices, and the keys that each one sees.
@@ -80,6 +80,7 @@ impl Lanes {
 
 /// Memory for one tile of scores.
 pub(crate) struct TileBuffers<'a> {
+    pub level: Level,
     bias: &'a mut [f32],
     rows: &'a mut [f32],
     /// Computes products, where it can.
@@ -92,9 +93,9 @@ impl<'a> TileBuffers<'a> {
         if problem.visibility.has_mask() { 2 * problem.key_block * lanes } else { 0 }
     }
 
-    pub(crate) fn take(problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
+    pub(crate) fn take(level: Level, problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
         let half = Self::len(problem, lanes) / 2;
-        Self { bias: scratch::take(rest, half), rows: scratch::take(rest, half), products: None }
+        Self { level, bias: scratch::take(rest, half), rows: scratch::take(rest, half), products: None }
     }
 }
 
@@ -113,10 +114,18 @@ pub(crate) struct ScoreTile<'a> {
 }
 
 impl ScoreTile<'_> {
-    /// Computes the scores up to `stage`, at most `Biased`: with the bias, and −∞ where a key is not visible.
+    /// Computes the scores up to `stage`, at most `Biased`: with the bias, and −∞ where a key is not visible. `scores`
+    /// has the size of the tile.
+    ///
+    /// All passes share this function: its products would take minutes to compile as parts of each of them.
+    #[inline(always)]
+    pub(crate) fn compute(&self, stage: Stage, cover: Cover, buffers: &mut TileBuffers<'_>, scores: &mut [f32]) {
+        run(buffers.level, &mut Compute { tile: self, stage, cover, buffers, scores });
+    }
+
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    pub(crate) fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    fn compute_at<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
         simd: S,
         stage: Stage,
@@ -128,7 +137,6 @@ impl ScoreTile<'_> {
         let count = self.to - self.from;
         let (keys, stride) = self.keys;
         let keys = Matrix::row_major(keys, stride);
-        let scores = &mut scores[..count * lanes];
         let caps = stage >= Stage::Softcapped && self.problem.softcap > 0.0;
         let is_biased = stage >= Stage::Biased && cover != Cover::Everything;
         // The product accumulates onto the bias if no step comes between them and no product can turn the bias −∞ into
@@ -216,6 +224,36 @@ impl ScoreTile<'_> {
                 let shown = simd.select(visible, simd.load(chunk), simd.splat(f32::NEG_INFINITY));
                 simd.store(chunk, shown);
             }
+        }
+    }
+}
+
+/// The call of [`ScoreTile::compute`].
+struct Compute<'a, 'b> {
+    tile: &'a ScoreTile<'a>,
+    stage: Stage,
+    cover: Cover,
+    buffers: &'a mut TileBuffers<'b>,
+    scores: &'a mut [f32],
+}
+
+/// Takes a reference, since copying the arguments again would slow down small tiles by a percent.
+#[cfg_attr(target_family = "wasm", inline(always))]
+#[cfg_attr(not(target_family = "wasm"), inline(never))]
+fn run(level: Level, call: &mut Compute<'_, '_>) {
+    level.run(call);
+}
+
+impl Kernel for &mut Compute<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+        let Compute { tile, stage, cover, buffers, scores } = self;
+        if S::HAS_HALF_TILES && scores.len() == (tile.to - tile.from) * S::LANES {
+            tile.compute_at::<S, ROWS, 1>(simd, *stage, *cover, buffers, scores);
+        } else {
+            tile.compute_at::<S, ROWS, VECTORS>(simd, *stage, *cover, buffers, scores);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::math::largest::Largest;
 use crate::options::Stage;
 use crate::scratch::{self, Scratch};
-use crate::simd::{Kernel, Simd, scatter_lanes};
+use crate::simd::{Kernel, Level, Simd, scatter_lanes};
 use crate::sizes::MAX_TILE_LANES;
 
 /// Statistics of the forward pass for each row (b, h, i): the largest score, in the problem's units, and the sum of
@@ -119,7 +119,9 @@ fn run(
         let Some(values_part) = values_part else { return };
         let first_head = head % head_items * heads_per_item;
         let (part, first) = problem.at(rows.start);
-        context.level.run(SecondPass {
+        let level = context.level;
+        level.run(SecondPass {
+            level,
             problem: &part,
             first,
             queries_of_call: problem.queries,
@@ -140,6 +142,7 @@ fn run(
 
 /// One work item: a tile of queries of one head, or of all heads if their mean is requested.
 struct SecondPass<'a> {
+    level: Level,
     problem: &'a Problem<'a>,
     /// The query of the call at which the problem starts, and the number of queries of the call.
     first: usize,
@@ -160,16 +163,16 @@ impl Kernel for SecondPass<'_> {
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(mut self, simd: S) {
         let mut scratch = Scratch::take(self.scratch_len);
         if S::HAS_HALF_TILES && self.queries.len() <= S::LANES {
-            self.write::<S, ROWS, 1>(simd, scratch.values());
+            self.write::<S, 1>(simd, scratch.values());
         } else {
-            self.write::<S, ROWS, VECTORS>(simd, scratch.values());
+            self.write::<S, VECTORS>(simd, scratch.values());
         }
     }
 }
 
 impl SecondPass<'_> {
     #[inline(always)]
-    fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(&mut self, simd: S, mut rest: &mut [f32]) {
+    fn write<S: Simd, const VECTORS: usize>(&mut self, simd: S, mut rest: &mut [f32]) {
         let problem = self.problem;
         let lanes = VECTORS * S::LANES;
         let query_len = problem.head_dim * lanes;
@@ -177,7 +180,7 @@ impl SecondPass<'_> {
         let tile = scratch::take(&mut rest, problem.key_block * lanes);
         let mean = scratch::take(&mut rest, problem.key_block * lanes);
         let widened = scratch::take(&mut rest, problem.widened_len(problem.key_block)[0]);
-        let mut buffers = TileBuffers::take(problem, lanes, &mut rest);
+        let mut buffers = TileBuffers::take(self.level, problem, lanes, &mut rest);
         let (b, rows) = (self.b, self.queries.clone());
         let rows_of_head = |h: usize| rows.clone().map(move |i| [b, h, i]);
         for (index, h) in self.heads.clone().enumerate() {
@@ -205,7 +208,7 @@ impl SecondPass<'_> {
                     && are_bounded(simd, keys.0, keys.1, problem.head_dim, to - from);
                 let relative = self.lane_bias.map(|bias| bias.rows([self.b, h], rows.start));
                 let scores = ScoreTile { problem, lanes: lanes_of_head, queries, keys, from, to, is_bounded, relative };
-                self.fill::<S, ROWS, VECTORS>(simd, &scores, &mut buffers, tile);
+                self.fill::<S, VECTORS>(simd, &scores, &mut buffers, tile);
                 if self.heads.len() > 1 {
                     add_mean(tile, mean, index, self.heads.len());
                 }
@@ -233,7 +236,7 @@ impl SecondPass<'_> {
 
     /// Fills a tile with the values to be written.
     #[inline(always)]
-    fn fill<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    fn fill<S: Simd, const VECTORS: usize>(
         &self,
         simd: S,
         scores: &ScoreTile<'_>,
@@ -241,13 +244,12 @@ impl SecondPass<'_> {
         tile: &mut [f32],
     ) {
         let lanes = VECTORS * S::LANES;
-        let statistics = match self.values {
-            Values::Scores(stage) => {
-                return scores.compute::<S, ROWS, VECTORS>(simd, stage, scores.cover(), buffers, tile);
-            }
-            Values::Weights(statistics) => statistics,
+        let (stage, statistics) = match self.values {
+            Values::Scores(stage) => (stage, None),
+            Values::Weights(statistics) => (Stage::Biased, Some(statistics)),
         };
-        scores.compute::<S, ROWS, VECTORS>(simd, Stage::Biased, scores.cover(), buffers, tile);
+        scores.compute(stage, scores.cover(), buffers, tile);
+        let Some(statistics) = statistics else { return };
         let rows = &scores.lanes.rows[..scores.lanes.count];
         let (mut max, mut scale) = ([0.0; MAX_TILE_LANES], [0.0; MAX_TILE_LANES]);
         for (lane, [b, h, i]) in rows.iter().enumerate() {

@@ -28,7 +28,7 @@ pub(super) fn scratch_len(problem: &Problem<'_>, lanes: usize, has_unit: bool) -
 }
 
 /// The tiled pass over one item, with a unit for its products if there is one.
-pub(super) struct Tiled<'a, 'b>(pub Item<'a>, pub Targets<'a>, pub Option<(Level, Configured<'b>)>);
+pub(super) struct Tiled<'a, 'b>(pub Item<'a>, pub Targets<'a>, pub Option<Configured<'b>>);
 
 /// The scratch memory of a tiled item.
 struct BlockBuffers<'a> {
@@ -61,14 +61,14 @@ impl<'a> BlockBuffers<'a> {
             + Midpoints::len(problem, lanes)
     }
 
-    fn new(problem: &Problem<'_>, lanes: usize, mut rest: &'a mut [f32]) -> Self {
+    fn new(level: Level, problem: &Problem<'_>, lanes: usize, mut rest: &'a mut [f32]) -> Self {
         Self {
             queries: scratch::take(&mut rest, BLOCK_TILES * problem.head_dim * lanes),
             sums: scratch::take(&mut rest, BLOCK_TILES * problem.value_dim * lanes),
             totals: scratch::take(&mut rest, Self::totals_len(problem, lanes)),
             weights: scratch::take(&mut rest, problem.key_block * lanes),
             widened: problem.widened_len(problem.key_block).map(|len| scratch::take(&mut rest, len)),
-            tile: TileBuffers::take(problem, lanes, &mut rest),
+            tile: TileBuffers::take(level, problem, lanes, &mut rest),
             midpoints: Midpoints::take(problem, lanes, &mut rest),
         }
     }
@@ -98,12 +98,12 @@ impl Kernel for Tiled<'_, '_> {
         let mut scratch = Scratch::take(item.scratch_len);
         let mut rest = scratch.values();
         if S::HAS_HALF_TILES && item.rows.len() <= S::LANES {
-            let buffers = BlockBuffers::new(item.problem, S::LANES, rest);
+            let buffers = BlockBuffers::new(item.level, item.problem, S::LANES, rest);
             item.run_tiled::<S, ROWS, 1>(simd, buffers, targets);
         } else {
             let lanes = VECTORS * S::LANES;
-            let products = unit.map(|(level, unit)| TileProducts::new(unit, level, item.problem, lanes, &mut rest));
-            let mut buffers = BlockBuffers::new(item.problem, lanes, rest);
+            let products = unit.map(|unit| TileProducts::new(unit, item.level, item.problem, lanes, &mut rest));
+            let mut buffers = BlockBuffers::new(item.level, item.problem, lanes, rest);
             buffers.tile.products = products;
             item.run_tiled::<S, ROWS, VECTORS>(simd, buffers, targets);
         }
@@ -233,7 +233,7 @@ impl Item<'_> {
                     products.select(tile);
                 }
                 let weights = &mut buffers.weights[..(to - from) * lanes];
-                scores.compute::<S, ROWS, VECTORS>(simd, Stage::Biased, cover, &mut buffers.tile, weights);
+                scores.compute(Stage::Biased, cover, &mut buffers.tile, weights);
 
                 // Step 3, softmax: scores become weights relative to the largest score so far; then dropout.
                 let online = &mut online[tile];
@@ -292,7 +292,7 @@ impl Item<'_> {
                 value_dim,
                 rescale: rescale.unwrap_or(&[1.0; MAX_TILE_LANES]),
             };
-            return buffers.midpoints.add::<S, ROWS, VECTORS>(simd, &block, weights, sums);
+            return buffers.midpoints.add::<S, VECTORS>((self.level, simd), &block, weights, sums);
         }
         let accumulate = rescale.map_or(Accumulate::Add, |factors| Accumulate::ScaleAndAdd(factors));
         if may_hide && !block.are_values_finite(simd, value_dim) {

@@ -8,8 +8,9 @@ use crate::linear::projection;
 use crate::linear::rows::Rows;
 use crate::math::dot::dot;
 use crate::math::exp::{LOG2_E, exp};
+use crate::math::product::product;
 use crate::math::softmax::row_max;
-use crate::simd::{Accumulate, Matrix, Simd, gather_columns, product, scatter_rows};
+use crate::simd::{self, Accumulate, Level, Matrix, Simd, gather_columns, scatter_rows};
 use crate::sizes::MAX_TILE_LANES;
 
 /// φ, which makes positive features of queries and keys.
@@ -53,15 +54,15 @@ impl Features {
     /// attention cancels every factor that a query's features share, including FAVOR+'s 1/√m.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    pub(super) fn of_queries<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    pub(super) fn of_queries<S: Simd, const VECTORS: usize>(
         &self,
-        simd: S,
+        (level, simd): (Level, S),
         x: &[f32],
         starts: &[usize],
         inputs: &mut [f32],
         tile: &mut [f32],
     ) {
-        self.load::<S, ROWS, VECTORS>(simd, x, starts, inputs, tile);
+        self.load::<S, VECTORS>(level, x, starts, inputs, tile);
         let mut maxima = [f32::MIN; MAX_TILE_LANES];
         largest::<S, VECTORS>(simd, tile, &[0.0; MAX_TILE_LANES], &mut maxima);
         let scalings = maxima.map(|max| Scaling::new(self.kind, self.kind.magnitude(max)));
@@ -80,18 +81,18 @@ impl Features {
     #[inline(always)]
     pub(super) fn of_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
-        simd: S,
+        (level, simd): (Level, S),
         x: &[f32],
         starts: &[usize],
         inputs: &mut [f32],
         tile: &mut [f32],
     ) {
         if self.is_exponential() {
-            self.of_queries::<S, ROWS, VECTORS>(simd, x, starts, inputs, tile);
+            self.of_queries::<S, VECTORS>((level, simd), x, starts, inputs, tile);
             let factors = [1.0 / (self.features as f32).sqrt(); MAX_TILE_LANES];
             scale_columns::<S, ROWS, VECTORS>(simd, &factors, self.features, tile);
         } else {
-            self.load::<S, ROWS, VECTORS>(simd, x, starts, inputs, tile);
+            self.load::<S, VECTORS>(level, x, starts, inputs, tile);
             activate(simd, self.kind, tile, 0.0);
         }
     }
@@ -101,9 +102,9 @@ impl Features {
     /// feature maps, all but the first receive that of the chunk.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    pub(super) fn of_keys<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    pub(super) fn of_keys<S: Simd, const VECTORS: usize>(
         &self,
-        simd: S,
+        (level, simd): (Level, S),
         keys: Rows<'_>,
         count: usize,
         inputs: &mut [f32],
@@ -123,7 +124,7 @@ impl Features {
         let output = SharedMut::new(output);
         for first in (0..count).step_by(lanes) {
             let rows = lanes.min(count - first);
-            self.load::<S, ROWS, VECTORS>(simd, keys.data, &keys.starts(first, rows)[..rows], inputs, tile);
+            self.load::<S, VECTORS>(level, keys.data, &keys.starts(first, rows)[..rows], inputs, tile);
             let (mut half_squares, mut of_tile) = ([0.0; MAX_TILE_LANES], [f32::MIN; MAX_TILE_LANES]);
             for (half_square, row) in half_squares.iter_mut().zip(first..first + rows) {
                 *half_square = self.half_square(simd, keys.row(row));
@@ -162,9 +163,9 @@ impl Features {
     /// themselves in `inputs`.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn load<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    fn load<S: Simd, const VECTORS: usize>(
         &self,
-        simd: S,
+        level: Level,
         x: &[f32],
         starts: &[usize],
         inputs: &mut [f32],
@@ -179,15 +180,7 @@ impl Features {
         gather_columns(x, starts, self.size, columns, lanes);
         if self.is_exponential() {
             let projection = Matrix::row_major(&self.projection, self.size);
-            product::<S, ROWS, VECTORS>(
-                simd,
-                projection,
-                self.features,
-                self.size,
-                inputs,
-                tile,
-                Accumulate::Overwrite,
-            );
+            product((level, lanes), projection, [self.features, self.size], inputs, tile, Accumulate::Overwrite);
         }
     }
 }
@@ -275,5 +268,5 @@ pub(super) fn scale_columns<S: Simd, const ROWS: usize, const VECTORS: usize>(
     tile: &mut [f32],
 ) {
     let nothing = Matrix::row_major(&[], 0);
-    product::<S, ROWS, VECTORS>(simd, nothing, rows, 0, &[], tile, Accumulate::ScaleAndAdd(factors));
+    simd::product::<S, ROWS, VECTORS>(simd, nothing, rows, 0, &[], tile, Accumulate::ScaleAndAdd(factors));
 }

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::options::{AttentionOptions, Layout as Order};
 use crate::ranges;
 use crate::scratch;
-use crate::simd::{Kernel, Simd, scatter_rows};
+use crate::simd::{Kernel, Level, Simd, scatter_rows};
 use crate::sizes::MOST_ELEMENTS;
 use crate::tensor::{Shape, Tensor, check_output, check_requested, try_zeroed};
 
@@ -439,6 +439,7 @@ impl LinearAttention {
                 size,
             };
             let head = Head {
+                level: context.level,
                 map: &self.map,
                 layout,
                 queries: rows(problem.q, problem.q_strides, problem.head_dim),
@@ -478,7 +479,8 @@ impl LinearAttention {
         context.for_each(rows.div_ceil(ROW_BLOCK), operations, |item| {
             let first = item * ROW_BLOCK;
             let rows = first..rows.min(first + ROW_BLOCK);
-            context.level.run(MapRows { map, x: x.data, rows, output: &output });
+            let level = context.level;
+            level.run(MapRows { level, map, x: x.data, rows, output: &output });
         });
         Ok(())
     }
@@ -559,6 +561,7 @@ fn new_sums(count: usize, len: usize) -> Result<Vec<f32>> {
 
 /// Features of rows that lie one behind the other.
 struct MapRows<'a> {
+    level: Level,
     map: &'a Features,
     x: &'a [f32],
     rows: std::ops::Range<usize>,
@@ -570,14 +573,14 @@ impl Kernel for MapRows<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let Self { map, x, rows, output } = self;
+        let Self { level, map, x, rows, output } = self;
         let lanes = VECTORS * S::LANES;
         let mut scratch = scratch::Scratch::take((map.size + map.features) * lanes);
         let (inputs, tile) = scratch.values().split_at_mut(map.size * lanes);
         for first in rows.clone().step_by(lanes) {
             let count = lanes.min(rows.end - first);
             let rows_of = |size| Rows { data: &[], start: 0, stride: size, size }.starts(first, count);
-            map.of_rows::<S, ROWS, VECTORS>(simd, x, &rows_of(map.size)[..count], inputs, tile);
+            map.of_rows::<S, ROWS, VECTORS>((level, simd), x, &rows_of(map.size)[..count], inputs, tile);
             // SAFETY: items differ in rows.
             unsafe { scatter_rows(tile, lanes, map.features, output, &rows_of(map.features)[..count]) };
         }

@@ -12,9 +12,10 @@ use crate::linear::features::{Features, activate, scale_columns};
 use crate::linear::rows::Rows;
 use crate::math::dot::dot;
 use crate::math::exp::exp;
+use crate::math::product::product;
 use crate::math::sum::{carry, carry_all};
 use crate::scratch::{self, Scratch};
-use crate::simd::{Accumulate, Kernel, Level, Matrix, Simd, product, scatter_rows};
+use crate::simd::{self, Accumulate, Kernel, Level, Matrix, Simd, scatter_rows};
 use crate::sizes::MAX_TILE_LANES;
 
 /// The number of keys added at a time. A causal row sees the keys of its own chunk through their products with it, and
@@ -72,6 +73,7 @@ pub(super) fn clear(sums: &mut [f32]) {
 /// One head: where its rows lie.
 #[derive(Clone, Copy)]
 pub(super) struct Head<'a> {
+    pub level: Level,
     pub map: &'a Features,
     pub layout: Layout,
     pub queries: Rows<'a>,
@@ -161,13 +163,13 @@ impl Kernel for Item<'_> {
             let has_few_rows = (first + 1..=first + FEW_ROWS).contains(&last_row) && (self.is_causal || count == 0);
             let mut chunk = None;
             if count > 0 && !has_few_rows {
-                chunk = head.load_keys::<S, ROWS, VECTORS>(simd, first, count, self.c(), self.is_causal, &mut buffers);
+                chunk = head.load_keys::<S, VECTORS>(simd, first, count, self.c(), self.is_causal, &mut buffers);
             }
             if has_few_rows || (count > 0 && chunk.is_none()) {
                 for row in first..last_row {
                     if row < first + count {
                         let chunk = head.load_key(simd, row, self.c(), &mut buffers);
-                        self.add_keys::<S, ROWS, VECTORS>(simd, chunk, true, &mut buffers);
+                        self.add_keys::<S, VECTORS>(simd, chunk, true, &mut buffers);
                     }
                     head.write_row::<S, ROWS, VECTORS>(simd, row, self.sums.values(), &mut buffers);
                 }
@@ -181,7 +183,7 @@ impl Kernel for Item<'_> {
             if let Some(chunk) = chunk {
                 let is_last = first + CHUNK >= self.keys.end;
                 let carries = self.is_causal || is_last || (first / CHUNK + 1).is_multiple_of(CARRY_CHUNKS);
-                self.add_keys::<S, ROWS, VECTORS>(simd, chunk, carries, &mut buffers);
+                self.add_keys::<S, VECTORS>(simd, chunk, carries, &mut buffers);
             }
         }
     }
@@ -205,7 +207,7 @@ impl Item<'_> {
     /// the errors to the sums, which rows read only then.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn add_keys<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    fn add_keys<S: Simd, const VECTORS: usize>(
         &mut self,
         simd: S,
         chunk: Chunk,
@@ -213,7 +215,7 @@ impl Item<'_> {
         buffers: &mut Buffers<'_>,
     ) {
         let Sums::Own(sums) = &mut self.sums else { return };
-        let Layout { features, lanes, .. } = self.head.layout;
+        let Head { level, layout: Layout { features, lanes, .. }, .. } = self.head;
         if let Some(c) = sums.last_mut() {
             *c = chunk.c;
         }
@@ -227,7 +229,7 @@ impl Item<'_> {
         let blocks = products.chunks_exact_mut(features * lanes).zip(product_errors.chunks_exact_mut(features * lanes));
         for (values, (products, errors)) in buffers.values.chunks_exact(chunk.count * lanes).zip(blocks) {
             let keys = Matrix::column_major(buffers.keys, features);
-            product::<S, ROWS, VECTORS>(simd, keys, features, chunk.count, values, errors, Accumulate::Add);
+            product((level, lanes), keys, [features, chunk.count], values, errors, Accumulate::Add);
             if carries {
                 // While the block is in the first-level cache.
                 carry_all(simd, products, errors);
@@ -254,7 +256,7 @@ impl Head<'_> {
     /// above the row's own.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn load_keys<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    fn load_keys<S: Simd, const VECTORS: usize>(
         &self,
         simd: S,
         first: usize,
@@ -265,7 +267,7 @@ impl Head<'_> {
     ) -> Option<Chunk> {
         let Buffers { inputs, tile, keys, maxima, values, .. } = buffers;
         let rows = self.keys.from(first);
-        self.map.of_keys::<S, ROWS, VECTORS>(simd, rows, count, inputs, tile, keys, maxima);
+        self.map.of_keys::<S, VECTORS>((self.level, simd), rows, count, inputs, tile, keys, maxima);
         self.load_values(simd, first, count, values);
         let c_of_first = larger(c, maxima[0]);
         let new_c = maxima[..count].iter().copied().fold(c_of_first, larger);
@@ -329,17 +331,17 @@ impl Head<'_> {
         let Layout { features, value_dim, lanes } = self.layout;
         let Buffers { inputs, tile, results, .. } = buffers;
         let starts = self.queries.starts(rows.start, rows.len());
-        self.map.of_queries::<S, ROWS, VECTORS>(simd, self.queries.data, &starts[..rows.len()], inputs, tile);
+        self.map.of_queries::<S, VECTORS>((self.level, simd), self.queries.data, &starts[..rows.len()], inputs, tile);
         let (products, rest) = sums.split_at(self.layout.products());
         let blocks = results.chunks_exact_mut(lanes * lanes).zip((0..value_dim).step_by(lanes));
         for (products, (results, first)) in products.chunks_exact(features * lanes).zip(blocks) {
             let products = Matrix::column_major(products, lanes);
             let columns = lanes.min(value_dim - first);
-            product::<S, ROWS, VECTORS>(simd, products, columns, features, tile, results, Accumulate::Overwrite);
+            product((self.level, lanes), products, [columns, features], tile, results, Accumulate::Overwrite);
         }
         let mut totals = [0.0; MAX_TILE_LANES];
         let key_sum = Matrix::row_major(&rest[..features], features);
-        product::<S, ROWS, VECTORS>(simd, key_sum, 1, features, tile, &mut totals, Accumulate::Overwrite);
+        simd::product::<S, ROWS, VECTORS>(simd, key_sum, 1, features, tile, &mut totals, Accumulate::Overwrite);
         if let Some(chunk) = chunk {
             self.add_chunk::<S, ROWS, VECTORS>(simd, rows.clone(), chunk, &mut totals, buffers);
         }
@@ -365,25 +367,18 @@ impl Head<'_> {
         let seen = chunk.count.min(end);
         let weights = &mut buffers.weights[..seen * lanes];
         let keys = Matrix::row_major(buffers.keys, features);
-        product::<S, ROWS, VECTORS>(simd, keys, seen, features, buffers.tile, weights, Accumulate::Overwrite);
+        product((self.level, lanes), keys, [seen, features], buffers.tile, weights, Accumulate::Overwrite);
         for (key, weights) in weights.chunks_exact_mut(lanes).enumerate().skip(first_row + 1) {
             // Earlier rows do not see it.
             weights[..lanes.min(key - first_row)].fill(0.0);
         }
         let factors = [chunk.factor; MAX_TILE_LANES];
         let ones = Matrix::row_major(&[1.0; CHUNK], CHUNK);
-        product::<S, ROWS, VECTORS>(simd, ones, 1, seen, weights, totals, Accumulate::ScaleAndAdd(&factors));
+        simd::product::<S, ROWS, VECTORS>(simd, ones, 1, seen, weights, totals, Accumulate::ScaleAndAdd(&factors));
         let values = self.values.from(chunk.first);
         let values = Matrix::column_major(&values.data[values.start..], values.stride);
-        product::<S, ROWS, VECTORS>(
-            simd,
-            values,
-            value_dim,
-            seen,
-            weights,
-            buffers.results,
-            Accumulate::ScaleAndAdd(&factors),
-        );
+        let accumulate = Accumulate::ScaleAndAdd(&factors);
+        product((self.level, lanes), values, [value_dim, seen], weights, buffers.results, accumulate);
     }
 
     /// One output row from the sums, along its length.
@@ -407,7 +402,7 @@ impl Head<'_> {
         let query = Matrix::row_major(query, features);
         for (products, output) in products.chunks_exact(features * lanes).zip(output.chunks_mut(lanes)) {
             let mut results = [0.0; MAX_TILE_LANES];
-            product::<S, ROWS, VECTORS>(simd, query, 1, features, products, &mut results, Accumulate::Overwrite);
+            simd::product::<S, ROWS, VECTORS>(simd, query, 1, features, products, &mut results, Accumulate::Overwrite);
             output.iter_mut().zip(results).for_each(|(output, result)| *output = result * scale);
         }
     }

@@ -15,6 +15,7 @@ pub mod log;
 pub mod norm;
 pub(crate) mod pieces;
 pub mod pool;
+pub(crate) mod product;
 pub mod quantized;
 pub mod random;
 pub mod softmax;

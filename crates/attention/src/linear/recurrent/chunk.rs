@@ -14,9 +14,10 @@ use crate::linear::recurrent::state::{StateLayout, decay};
 use crate::linear::recurrent::{Head, factor};
 use crate::linear::sums::is_finite;
 use crate::math::exp::exp;
+use crate::math::product::product;
 use crate::math::sum::carry_all;
 use crate::scratch;
-use crate::simd::{Accumulate, Matrix, Simd, gather_columns, product};
+use crate::simd::{self, Accumulate, Matrix, Simd, gather_columns};
 use crate::sizes::MAX_TILE_LANES;
 
 /// The maximum number of positions in a chunk.
@@ -189,7 +190,7 @@ impl Head<'_> {
         if self.is_delta {
             let keys = if self.has_decay_by_row() { &*buffers.grown_keys } else { &*buffers.keys };
             let (columns, tile, lower) = (&*buffers.columns, &mut *buffers.tile, &mut *buffers.lower);
-            self.multiply_keys::<S, ROWS, VECTORS>(simd, keys, columns, count, tile, lower);
+            self.multiply_keys(keys, columns, count, tile, lower);
             let weights = self.has_one_decay().then_some(&*buffers.weights);
             weigh(lower, count, weights, true, &|t| -self.beta(first + t));
         }
@@ -201,7 +202,7 @@ impl Head<'_> {
         for member in 0..self.group {
             self.write_rows::<S, ROWS, VECTORS>(simd, first, count, (member, &mut *state), buffers);
         }
-        self.update_state::<S, ROWS, VECTORS>(simd, count, state, buffers);
+        self.update_state(simd, count, state, buffers);
         true
     }
 
@@ -250,19 +251,11 @@ impl Head<'_> {
     /// Computes the products of rows `[count][D]` with the keys, `target[t][j]` for all `j ≤ t`.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn multiply_keys<S: Simd, const ROWS: usize, const VECTORS: usize>(
-        &self,
-        simd: S,
-        rows: &[f32],
-        columns: &[f32],
-        count: usize,
-        tile: &mut [f32],
-        target: &mut [f32],
-    ) {
+    fn multiply_keys(&self, rows: &[f32], columns: &[f32], count: usize, tile: &mut [f32], target: &mut [f32]) {
         let StateLayout { size, lanes, .. } = self.layout;
         for (columns, first) in columns.chunks_exact(size * lanes).zip((0..count).step_by(lanes)) {
             let rows = Matrix::row_major(&rows[first * size..], size);
-            product::<S, ROWS, VECTORS>(simd, rows, count - first, size, columns, tile, Accumulate::Overwrite);
+            product((self.level, lanes), rows, [count - first, size], columns, tile, Accumulate::Overwrite);
             let width = lanes.min(count - first);
             for (products, t) in tile.chunks_exact(lanes).zip(first..count) {
                 target[t * CHUNK + first..][..width].copy_from_slice(&products[..width]);
@@ -289,7 +282,7 @@ impl Head<'_> {
             let (state, _) = self.layout.block(state, block);
             let tile = &mut buffers.tile[..count * lanes];
             let keys = Matrix::row_major(keys, size);
-            product::<S, ROWS, VECTORS>(simd, keys, count, size, state, tile, Accumulate::Overwrite);
+            product((self.level, lanes), keys, [count, size], state, tile, Accumulate::Overwrite);
             let has_one_decay = self.has_one_decay();
             for (t, (row, found)) in values.chunks_exact_mut(lanes).zip(tile.chunks_exact(lanes)).enumerate() {
                 let beta = simd.splat(self.beta(first + t));
@@ -326,13 +319,13 @@ impl Head<'_> {
                 simd.store(&mut queries[at..], query);
             }
         }
-        self.multiply_keys::<S, ROWS, VECTORS>(simd, queries, columns, count, tile, scores);
+        self.multiply_keys(queries, columns, count, tile, scores);
         let has_one_decay = self.has_one_decay();
         weigh(scores, count, has_one_decay.then_some(&**weights), false, &|_| 1.0);
         let queries = Matrix::row_major(queries, size);
         for block in 0..self.layout.blocks() {
             let (state, _) = self.layout.block(state, block);
-            product::<S, ROWS, VECTORS>(simd, queries, count, size, state, tile, Accumulate::Overwrite);
+            product((self.level, lanes), queries, [count, size], state, tile, Accumulate::Overwrite);
             if has_one_decay {
                 scale_rows(simd, &mut tile[..count * lanes], lanes, &*read_factors);
             }
@@ -340,7 +333,7 @@ impl Head<'_> {
             for t in (0..count).step_by(ROW_BAND) {
                 let rows = ROW_BAND.min(count - t);
                 let (scores, tile) = (Matrix::row_major(&scores[t * CHUNK..], CHUNK), &mut tile[t * lanes..]);
-                product::<S, ROWS, VECTORS>(simd, scores, rows, t + rows, values, tile, Accumulate::Add);
+                simd::product::<S, ROWS, VECTORS>(simd, scores, rows, t + rows, values, tile, Accumulate::Add);
             }
             for (row, t) in tile.chunks_exact(lanes).zip(first..first + count) {
                 // SAFETY: this item owns the row, and writes its blocks one after the other.
@@ -353,13 +346,7 @@ impl Head<'_> {
     /// Advances the state to the end of the chunk.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn update_state<S: Simd, const ROWS: usize, const VECTORS: usize>(
-        &self,
-        simd: S,
-        count: usize,
-        state: &mut [f32],
-        buffers: &mut Buffers<'_>,
-    ) {
+    fn update_state<S: Simd>(&self, simd: S, count: usize, state: &mut [f32], buffers: &mut Buffers<'_>) {
         let StateLayout { size, lanes, .. } = self.layout;
         let Buffers { factors, values, keys, growth, weights, .. } = buffers;
         let last = (count - 1) * size;
@@ -380,10 +367,10 @@ impl Head<'_> {
             }
             match errors {
                 Some(errors) => {
-                    product::<S, ROWS, VECTORS>(simd, keys, size, count, values, errors, Accumulate::Add);
+                    product((self.level, lanes), keys, [size, count], values, errors, Accumulate::Add);
                     carry_all(simd, state, errors);
                 }
-                None => product::<S, ROWS, VECTORS>(simd, keys, size, count, values, state, Accumulate::Add),
+                None => product((self.level, lanes), keys, [size, count], values, state, Accumulate::Add),
             }
         }
     }
@@ -417,7 +404,7 @@ fn solve<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, lower: &[f32
         let lower = &lower[first * CHUNK..];
         if first > 0 {
             let coefficients = Matrix::row_major(lower, CHUNK);
-            product::<S, ROWS, VECTORS>(simd, coefficients, rows, first, solved, band, Accumulate::Add);
+            simd::product::<S, ROWS, VECTORS>(simd, coefficients, rows, first, solved, band, Accumulate::Add);
         }
         for t in 1..rows {
             let (earlier, row) = band.split_at_mut(t * lanes);

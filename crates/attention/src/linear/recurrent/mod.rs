@@ -224,6 +224,7 @@ impl<'a> Plan<'a> {
             let (b, head) = (item / kv_heads, item % kv_heads);
             let rows = |heads: &Heads<'static>| heads.rows(b, head * group);
             let head = Head {
+                level: context.level,
                 layout,
                 group,
                 length,
@@ -313,6 +314,7 @@ fn expect(argument: &str, shape: Shape, expected: Shape) -> Result<()> {
 /// One key/value head and the query heads that read its state.
 #[derive(Clone, Copy)]
 struct Head<'a> {
+    level: Level,
     layout: StateLayout,
     /// The number of query heads.
     group: usize,

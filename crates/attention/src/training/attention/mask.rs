@@ -10,7 +10,7 @@ use crate::context::rows::{OwnRows, RowLayout, Rows};
 use crate::error::{Error, Result};
 use crate::options::AttentionOptions;
 use crate::scratch::{self, Scratch};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Level, Simd};
 use crate::tensor::check_output;
 
 /// Computes the gradient of a float mask, in its shape; the arguments are those of
@@ -48,7 +48,9 @@ pub fn mask_backward(
         let Some(output) = output else { return };
         let rows = if queries == 1 { 0..problem.queries } else { item.rows };
         let owned = |dim: usize, all: usize, index: usize| if dim == 1 { 0..all } else { index..index + 1 };
-        context.level.run(MaskRows {
+        let level = context.level;
+        level.run(MaskRows {
+            level,
             problem: &problem,
             results: &results,
             lane_bias: lane_bias.as_ref(),
@@ -77,6 +79,7 @@ fn mask_dims(dims: &[usize], rank: usize) -> [usize; 4] {
 
 /// One item: rows of the mask, and every row of scores that they are added to.
 struct MaskRows<'a> {
+    level: Level,
     problem: &'a Problem<'a>,
     results: &'a Results<'a>,
     lane_bias: Option<&'a LaneBias>,
@@ -98,7 +101,7 @@ impl Kernel for MaskRows<'_> {
         let mut scratch = Scratch::take(self.scratch_len);
         let mut rest = scratch.values();
         let tile_memory = scratch::take(&mut rest, QueryTile::len(problem, lanes));
-        let mut scores = ScoreBuffers::take(problem, lanes, &mut rest);
+        let mut scores = ScoreBuffers::take(self.level, problem, lanes, &mut rest);
         for b in self.batch.clone() {
             for h in self.heads.clone() {
                 for first in self.queries.clone().step_by(lanes) {
@@ -109,11 +112,11 @@ impl Kernel for MaskRows<'_> {
                     let (keys, values) = (problem.head_keys(b, kv_head), problem.head_values(b, kv_head));
                     let relative = self.lane_bias.map(|bias| bias.rows([b, h], first));
                     let head = Keys { keys, values, from: 0, to: 0, relative };
-                    tile.normalize::<S, ROWS, VECTORS>(simd, problem, head, &mut scores);
+                    tile.normalize::<S, VECTORS>(simd, problem, head, &mut scores);
                     for from in (tile.lanes.first..tile.lanes.last).step_by(problem.key_block) {
                         let to = tile.lanes.last.min(from + problem.key_block);
                         let part = Keys { from, to, ..head };
-                        if part.fill::<S, ROWS, VECTORS>(simd, problem, &tile, &mut scores).is_some() {
+                        if part.fill::<S, VECTORS>(simd, problem, &tile, &mut scores).is_some() {
                             self.add(&scores.slopes[..(to - from) * lanes], &tile, [first, from, lanes]);
                         }
                     }

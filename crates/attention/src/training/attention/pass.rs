@@ -13,8 +13,9 @@ use crate::attention::tiled::add_visible;
 use crate::context::rows::{Blocks, OwnRows, RowLayout, Rows};
 use crate::context::{Context, operations};
 use crate::error::Result;
+use crate::math::product::product;
 use crate::scratch::{self, Scratch};
-use crate::simd::{Accumulate, Kernel, Matrix, Simd, product, scatter_lanes};
+use crate::simd::{Accumulate, Kernel, Level, Matrix, Simd, scatter_lanes};
 use crate::tensor::try_zeroed;
 
 /// The number of items that a call is divided into if its heads are fewer, and the maximum number of parts of a head:
@@ -87,7 +88,9 @@ pub(super) fn run(
             };
             let [keys, values] = outputs;
             let [queries, relative] = shares;
-            context.level.run(Pass {
+            let level = context.level;
+            level.run(Pass {
+                level,
                 problem: &part_problem,
                 results,
                 lane_bias: lane_bias.as_ref(),
@@ -169,6 +172,7 @@ struct Targets<'a> {
 
 /// One item.
 struct Pass<'a> {
+    level: Level,
     problem: &'a Problem<'a>,
     results: Results<'a>,
     lane_bias: Option<&'a LaneBias>,
@@ -266,7 +270,7 @@ impl<'a> Buffers<'a> {
             + ScoreBuffers::len(problem, lanes)
     }
 
-    fn new(problem: &Problem<'_>, lanes: usize, mut rest: &'a mut [f32]) -> Self {
+    fn new(level: Level, problem: &Problem<'_>, lanes: usize, mut rest: &'a mut [f32]) -> Self {
         let [query_width, value_width] = Self::widths(problem, lanes);
         let tiles = Self::tiles(lanes);
         let rest = &mut rest;
@@ -279,7 +283,7 @@ impl<'a> Buffers<'a> {
             slopes: scratch::take(rest, tiles * lanes * problem.key_block),
             keys: scratch::take(rest, problem.key_block * query_width),
             values: scratch::take(rest, problem.key_block * value_width),
-            scores: ScoreBuffers::take(problem, lanes, rest),
+            scores: ScoreBuffers::take(level, problem, lanes, rest),
         }
     }
 }
@@ -291,10 +295,10 @@ impl Kernel for Pass<'_> {
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(mut self, simd: S) {
         let lanes = VECTORS * S::LANES;
         let mut scratch = Scratch::take(self.scratch_len);
-        let mut buffers = Buffers::new(self.problem, lanes, scratch.values());
+        let mut buffers = Buffers::new(self.level, self.problem, lanes, scratch.values());
         let (rows, block) = (self.problem.group() * self.problem.queries, Buffers::tiles(lanes) * lanes);
         for first in (0..rows).step_by(block) {
-            self.block::<S, ROWS, VECTORS>(simd, first..rows.min(first + block), &mut buffers);
+            self.block::<S, VECTORS>(simd, first..rows.min(first + block), &mut buffers);
         }
     }
 }
@@ -308,12 +312,7 @@ impl Pass<'_> {
 
     /// Passes over some rows, in as many tiles as pass over the keys together.
     #[inline(always)]
-    fn block<S: Simd, const ROWS: usize, const VECTORS: usize>(
-        &mut self,
-        simd: S,
-        rows: Range<usize>,
-        buffers: &mut Buffers<'_>,
-    ) {
+    fn block<S: Simd, const VECTORS: usize>(&mut self, simd: S, rows: Range<usize>, buffers: &mut Buffers<'_>) {
         let (problem, results) = (self.problem, &self.results);
         let (lanes, size) = (VECTORS * S::LANES, problem.head_dim);
         let Buffers { tiles, sums, query_panels, gradient_panels, weights, slopes, keys, values, scores } = buffers;
@@ -335,7 +334,7 @@ impl Pass<'_> {
             let mut loaded = QueryTile::load(simd, (problem, results), rows_of_tile, lanes, buffer);
             let relative = self.lane_bias.map(|bias| bias.rows([b, kv_head], first));
             let head = Keys { keys: key_rows, values: value_rows, from: 0, to: 0, relative };
-            loaded.normalize::<S, ROWS, VECTORS>(simd, problem, head, scores);
+            loaded.normalize::<S, VECTORS>(simd, problem, head, scores);
             loaded.restrict(problem, self.keys.clone());
             for (lane, &row @ [b, h, i]) in loaded.lanes.rows[..loaded.lanes.count].iter().enumerate() {
                 if loaded.sees_keys(lane) {
@@ -369,10 +368,10 @@ impl Pass<'_> {
                 let first_row = rows.start + index * lanes;
                 let relative = self.lane_bias.map(|bias| bias.rows([b, kv_head], first_row));
                 let part = Keys { keys: key_rows, values: value_rows, from, to, relative };
-                let Some(cover) = part.fill::<S, ROWS, VECTORS>(simd, problem, tile, scores) else { continue };
+                let Some(cover) = part.fill::<S, VECTORS>(simd, problem, tile, scores) else { continue };
                 let count = to - from;
                 add_relative(problem, tile, &scores.slopes[..count * lanes], [from, lanes], self.targets.relative);
-                part.pass_cap::<S, ROWS, VECTORS>(simd, problem, tile, scores);
+                part.pass_cap::<S, VECTORS>(simd, problem, tile, scores);
                 seen[index] = (from, to);
                 let start = (from - first) * width + index * lanes;
                 spread(simd, &scores.weights[..count * lanes], lanes, &mut weights[start..], width);
@@ -386,7 +385,7 @@ impl Pass<'_> {
                     add_visible::<S, VECTORS>(simd, block_rows, key_rows.1, size, slopes, sums, Accumulate::Add);
                 } else {
                     let columns = Matrix::column_major(block_rows, key_rows.1);
-                    product::<S, ROWS, VECTORS>(simd, columns, size, count, slopes, sums, Accumulate::Add);
+                    product((self.level, lanes), columns, [size, count], slopes, sums, Accumulate::Add);
                 }
             }
 
@@ -405,7 +404,7 @@ impl Pass<'_> {
                     let left = Matrix::row_major(&left[(from - first) * width + row..], width);
                     for (panel, sums) in panels.chunks_exact(width * lanes).zip(sums.chunks_exact_mut(block * lanes)) {
                         let (panel, sums) = (&panel[row * lanes..], &mut sums[(from - first) * lanes..]);
-                        product::<S, ROWS, VECTORS>(simd, left, to - from, depth, panel, sums, Accumulate::Add);
+                        product((self.level, lanes), left, [to - from, depth], panel, sums, Accumulate::Add);
                     }
                 }
                 row += depth;

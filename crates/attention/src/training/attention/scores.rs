@@ -8,9 +8,10 @@ use crate::attention::bias::LaneRows;
 use crate::attention::mask::Cover;
 use crate::attention::score::{Lanes, ScoreTile, TileBuffers, are_bounded, weight_of};
 use crate::attention::tiled::are_finite;
+use crate::math::product::product;
 use crate::options::Stage;
 use crate::scratch;
-use crate::simd::{Accumulate, Matrix, Simd, gather_columns, product};
+use crate::simd::{Accumulate, Level, Matrix, Simd, gather_columns};
 use crate::sizes::MAX_TILE_LANES;
 
 /// The query rows of one tile, in its lanes.
@@ -71,7 +72,7 @@ impl<'a> QueryTile<'a> {
     /// Makes the weights of rows add up to 1 where a large log-sum-exp has no digits for it. `head` has every key.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    pub fn normalize<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    pub fn normalize<S: Simd, const VECTORS: usize>(
         &mut self,
         simd: S,
         problem: &Problem<'_>,
@@ -90,7 +91,7 @@ impl<'a> QueryTile<'a> {
             let part = Keys { from, to: self.lanes.last.min(from + problem.key_block), ..head };
             let weights = &mut buffers.weights[..(part.to - from) * lanes];
             let scores = part.scores(simd, problem, self);
-            scores.compute::<S, ROWS, VECTORS>(simd, Stage::Biased, scores.cover(), &mut buffers.tile, weights);
+            scores.compute(Stage::Biased, scores.cover(), &mut buffers.tile, weights);
             for weights in weights.chunks_exact_mut(lanes) {
                 for v in (0..lanes).step_by(S::LANES) {
                     let weight = weight_of(simd, simd.load(&weights[v..]) - simd.load(&self.log_sum_exp[v..]));
@@ -141,12 +142,12 @@ impl<'a> ScoreBuffers<'a> {
         2 * problem.key_block * lanes + Self::capped_len(problem, lanes) + TileBuffers::len(problem, lanes)
     }
 
-    pub fn take(problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
+    pub fn take(level: Level, problem: &Problem<'_>, lanes: usize, rest: &mut &'a mut [f32]) -> Self {
         Self {
             weights: scratch::take(rest, problem.key_block * lanes),
             slopes: scratch::take(rest, problem.key_block * lanes),
             capped: scratch::take(rest, Self::capped_len(problem, lanes)),
-            tile: TileBuffers::take(problem, lanes, rest),
+            tile: TileBuffers::take(level, problem, lanes, rest),
         }
     }
 }
@@ -166,7 +167,7 @@ impl Keys<'_> {
     /// leaves the buffers as they are, if no row of the tile sees any of the keys.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    pub fn fill<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    pub fn fill<S: Simd, const VECTORS: usize>(
         &self,
         simd: S,
         problem: &Problem<'_>,
@@ -183,10 +184,10 @@ impl Keys<'_> {
         // Step 1: the biased scores, and the products of values and gradients, times the factors of dropout.
         let weights = &mut buffers.weights[..count * lanes];
         let slopes = &mut buffers.slopes[..count * lanes];
-        scores.compute::<S, ROWS, VECTORS>(simd, Stage::Biased, cover, &mut buffers.tile, weights);
+        scores.compute(Stage::Biased, cover, &mut buffers.tile, weights);
         let (size, stride) = (problem.value_dim, self.values.1);
         let values = Matrix::row_major(rows_from(self.values, self.from, size), stride);
-        product::<S, ROWS, VECTORS>(simd, values, count, size, tile.gradients, slopes, Accumulate::Overwrite);
+        product((buffers.tile.level, lanes), values, [count, size], tile.gradients, slopes, Accumulate::Overwrite);
         self.drop_out(problem, tile, lanes, slopes);
 
         // Step 2: the weights, and the gradients of the biased scores.
@@ -215,7 +216,7 @@ impl Keys<'_> {
     /// at the capped score s.
     #[cfg_attr(target_family = "wasm", inline(never))]
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    pub fn pass_cap<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    pub fn pass_cap<S: Simd, const VECTORS: usize>(
         &self,
         simd: S,
         problem: &Problem<'_>,
@@ -228,7 +229,7 @@ impl Keys<'_> {
         let len = (self.to - self.from) * VECTORS * S::LANES;
         let (slopes, capped) = (&mut buffers.slopes[..len], &mut buffers.capped[..len]);
         let scores = self.scores(simd, problem, tile);
-        scores.compute::<S, ROWS, VECTORS>(simd, Stage::Softcapped, Cover::Everything, &mut buffers.tile, capped);
+        scores.compute(Stage::Softcapped, Cover::Everything, &mut buffers.tile, capped);
         let inverse = simd.splat(1.0 / problem.softcap);
         for (slopes, capped) in slopes.chunks_exact_mut(S::LANES).zip(capped.chunks_exact(S::LANES)) {
             let (slope, ratio) = (simd.load(slopes), simd.load(capped) * inverse);
