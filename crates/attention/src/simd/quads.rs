@@ -1,8 +1,9 @@
-//! Instructions that only some processors of a level have: sums of four products of bytes.
+//! Instructions that only some machines of a level have: sums of four products of bytes.
 
 use super::{Kernel, Level};
 
-/// A level on a machine that adds four products of bytes at a time: AVX512-VNNI beside AVX-512, AVX-VNNI beside AVX2.
+/// A level on a machine that adds four products of bytes at a time: AVX512-VNNI beside AVX-512, AVX-VNNI beside AVX2, and
+/// the relaxed dot product of WebAssembly where it takes one factor as unsigned and does not saturate.
 #[derive(Debug, Clone, Copy)]
 pub struct Quads(Level);
 
@@ -14,6 +15,9 @@ impl Quads {
             Level::Avx512(_) => is_x86_feature_detected!("avx512vnni"),
             #[cfg(all(target_arch = "x86_64", not(portable_only)))]
             Level::Avx2(_) => is_x86_feature_detected!("avxvnni"),
+            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+            Level::Simd128(_) => super::wasm::has_unsigned_dot(),
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "relaxed-simd")))]
             _ => false,
         };
         is_detected.then_some(Self(level))

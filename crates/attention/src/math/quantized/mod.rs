@@ -300,7 +300,7 @@ impl Block<'_> {
             Source::Panels(packed) => packed_panel::<S, 2>(simd, packed, panel, x, sums),
             Source::Rows(weight) => self.plain_rows(simd, weight, panel, x, sums),
         }
-        write_tile(simd, &mut self.output, rows, panel * PANEL, sums, self.bias);
+        write_tile(simd, &mut self.output, rows, panel * PANEL..(panel + 1) * PANEL, sums, self.bias);
     }
 
     /// Reads the weight as it was given. The sums of a group are exact, so the results have the bits of packed weights.
@@ -366,32 +366,32 @@ fn group_products<S: Simd>(simd: S, weights: &[i8], x: &[i32]) -> S::F {
     simd.to_float(sum)
 }
 
-/// Writes sums plus the bias to some rows of a block, from column `first` on.
+/// Writes sums plus the bias to some rows and columns of a block; columns beyond the block are left out.
 #[inline(always)]
 fn write_tile<S: Simd, const WIDTH: usize>(
     simd: S,
     output: &mut MatrixBlock<'_>,
     rows: Range<usize>,
-    first: usize,
+    columns: Range<usize>,
     sums: &[[f32; WIDTH]],
     bias: Option<&[f32]>,
 ) {
-    let columns = output.columns();
-    let count = WIDTH.min(columns.end - first);
+    let block = output.columns();
+    let count = columns.end.min(block.end) - columns.start;
     let mut terms = [0.0; WIDTH];
     if let Some(bias) = bias {
-        terms[..count].copy_from_slice(&bias[first..][..count]);
+        terms[..count].copy_from_slice(&bias[columns.start..][..count]);
     }
     for (row, sums) in rows.zip(sums) {
-        let output = &mut output.row(row)[first - columns.start..][..count];
-        match output.first_chunk_mut::<WIDTH>() {
-            Some(whole) => {
-                for at in (0..WIDTH).step_by(S::LANES) {
-                    simd.store(&mut whole[at..], simd.load(&sums[at..]) + simd.load(&terms[at..]));
-                }
-            }
-            None => output.iter_mut().zip(sums.iter().zip(terms)).for_each(|(to, (sum, term))| *to = sum + term),
+        let output = &mut output.row(row)[columns.start - block.start..][..count];
+        let mut vectors = output.chunks_exact_mut(S::LANES);
+        let mut at = 0;
+        for output in &mut vectors {
+            simd.store(output, simd.load(&sums[at..]) + simd.load(&terms[at..]));
+            at += S::LANES;
         }
+        let rest = vectors.into_remainder().iter_mut();
+        rest.zip(sums[at..].iter().zip(&terms[at..])).for_each(|(to, (sum, term))| *to = sum + term);
     }
 }
 

@@ -171,40 +171,47 @@ impl Block<'_> {
         let groups = x.len() / rows.len();
         let first = self.packed.panel(panels.start, groups);
         let last = self.packed.panel(panels.end - 1, groups);
-        if S::LANES < PANEL || panels.len() == 2 {
-            multiply::<S, 2>(simd, [first, last], x, sums);
+        if S::LANES < PANEL {
+            for lane in (0..PANEL).step_by(2 * S::LANES) {
+                multiply::<S, 2>(simd, [first; 2], lane, x, sums);
+            }
+        } else if panels.len() == 2 {
+            multiply::<S, 2>(simd, [first, last], 0, x, sums);
         } else {
-            multiply::<S, 1>(simd, [first], x, sums);
+            multiply::<S, 1>(simd, [first], 0, x, sums);
         }
-        let first = panels.start * PANEL;
-        write_tile(simd, &mut self.output, rows, first, sums, self.bias);
+        write_tile(simd, &mut self.output, rows, panels.start * PANEL..panels.end * PANEL, sums, self.bias);
     }
 }
 
-/// Computes `VECTORS` vectors of outputs for as many rows as there are sums.
+/// Computes `VECTORS` vectors of outputs, the first of which starts at `lane` of a panel, for as many rows as there are
+/// sums. Vectors narrower than a panel belong to the same one.
 #[inline(always)]
 fn multiply<S: Simd, const VECTORS: usize>(
     simd: S,
     panels: [&[PanelGroup]; VECTORS],
+    lane: usize,
     x: &[[f32; ROW_GROUP]],
     sums: &mut [[f32; WIDTH]],
 ) {
     match sums.len() {
-        7 if S::LANES == PANEL => multiply_rows::<S, 7, VECTORS>(simd, panels, x, sums),
-        6 if S::LANES == PANEL => multiply_rows::<S, 6, VECTORS>(simd, panels, x, sums),
-        5 if S::LANES == PANEL => multiply_rows::<S, 5, VECTORS>(simd, panels, x, sums),
-        4 => multiply_rows::<S, 4, VECTORS>(simd, panels, x, sums),
-        3 => multiply_rows::<S, 3, VECTORS>(simd, panels, x, sums),
-        2 => multiply_rows::<S, 2, VECTORS>(simd, panels, x, sums),
-        _ => multiply_rows::<S, 1, VECTORS>(simd, panels, x, sums),
+        7 if S::LANES == PANEL => multiply_rows::<S, 7, VECTORS>(simd, panels, lane, x, sums),
+        6 if S::LANES == PANEL => multiply_rows::<S, 6, VECTORS>(simd, panels, lane, x, sums),
+        5 if S::LANES == PANEL => multiply_rows::<S, 5, VECTORS>(simd, panels, lane, x, sums),
+        4 => multiply_rows::<S, 4, VECTORS>(simd, panels, lane, x, sums),
+        3 => multiply_rows::<S, 3, VECTORS>(simd, panels, lane, x, sums),
+        2 => multiply_rows::<S, 2, VECTORS>(simd, panels, lane, x, sums),
+        _ => multiply_rows::<S, 1, VECTORS>(simd, panels, lane, x, sums),
     }
 }
 
-/// [`multiply`] for `ROWS` rows. Vectors narrower than a panel are those of one panel.
-#[inline(always)]
+/// [`multiply`] for `ROWS` rows.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn multiply_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     panels: [&[PanelGroup]; VECTORS],
+    lane: usize,
     x: &[[f32; ROW_GROUP]],
     sums: &mut [[f32; WIDTH]],
 ) {
@@ -222,11 +229,11 @@ fn multiply_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
         for (r, integers) in integers.iter_mut().enumerate() {
             *integers = [simd.splat_int(row(r)[START].to_bits() as i32); VECTORS];
         }
-        let lane = |v: usize| v * S::LANES % PANEL;
+        let lane_of = |v: usize| (lane + v * S::LANES) % PANEL;
         for quad in 0..GROUP / 4 {
             let mut vectors = [simd.splat_int(0); VECTORS];
             for (v, vector) in vectors.iter_mut().enumerate() {
-                *vector = simd.load_int(&weights[v].values[quad * PANEL + lane(v)..]);
+                *vector = simd.load_int(&weights[v].values[quad * PANEL + lane_of(v)..]);
             }
             for (r, integers) in integers.iter_mut().enumerate() {
                 let x = simd.splat_int(row(r)[quad].to_bits() as i32);
@@ -237,7 +244,7 @@ fn multiply_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
             }
         }
         for v in 0..VECTORS {
-            let scales = simd.load(&weights[v].scales[lane(v)..]);
+            let scales = simd.load(&weights[v].scales[lane_of(v)..]);
             // Exact: a scale has 11 bits, and `BASE` has two.
             let base = scales * -BASE;
             for (r, totals) in totals.iter_mut().enumerate() {
@@ -248,7 +255,7 @@ fn multiply_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
     }
     for (sums, totals) in sums.iter_mut().zip(&totals) {
         for (v, &total) in totals.iter().enumerate() {
-            simd.store(&mut sums[v * S::LANES..], total);
+            simd.store(&mut sums[lane + v * S::LANES..], total);
         }
     }
 }
