@@ -15,9 +15,9 @@ impl Quads {
             Level::Avx512(_) => is_x86_feature_detected!("avx512vnni"),
             #[cfg(all(target_arch = "x86_64", not(portable_only)))]
             Level::Avx2(_) => is_x86_feature_detected!("avxvnni"),
-            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-            Level::Simd128(_) => super::wasm::has_unsigned_dot(),
-            #[cfg(not(all(target_arch = "wasm32", target_feature = "relaxed-simd")))]
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Level::Simd128(token) => token.has_unsigned_dot(),
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             _ => false,
         };
         is_detected.then_some(Self(level))

@@ -31,13 +31,15 @@ impl Simd128 {
     }
 }
 
-/// Returns true if the relaxed dot product is that of VNNI: an engine may also take the second factor as signed, or add
-/// pairs of products with saturation.
-#[cfg(target_feature = "relaxed-simd")]
-pub(super) fn has_unsigned_dot() -> bool {
-    let [a, b] = std::hint::black_box([127, -1]);
-    let sums = i32x4_relaxed_dot_i8x16_i7x16_add(i8x16_splat(a), i8x16_splat(b), i32x4_splat(0));
-    i32x4_extract_lane::<0>(sums) == 4 * 127 * 255
+impl Simd128 {
+    /// Returns true if the relaxed dot product is that of VNNI: an engine may also take the second factor as signed, or
+    /// add pairs of products with saturation.
+    pub(super) fn has_unsigned_dot(self) -> bool {
+        let [a, b] = std::hint::black_box([-1, 127]);
+        // SAFETY: the result decides whether kernels may use it.
+        let sums = unsafe { self.add_quads(i32x4_splat(0), i8x16_splat(a), i8x16_splat(b)) };
+        i32x4_extract_lane::<0>(sums) == 4 * 255 * 127
+    }
 }
 
 vector!(F32x4(v128), f32x4_splat: Add add f32x4_add, Sub sub f32x4_sub, Mul mul f32x4_mul, Div div f32x4_div);
@@ -149,11 +151,10 @@ impl Simd for Simd128 {
         // SAFETY: the caller guarantees eight readable values; WebAssembly loads have no alignment.
         unsafe { i16x8_load_extend_i8x8(src) }
     }
-    #[cfg(target_feature = "relaxed-simd")]
     #[inline(always)]
     fn store_quads(self, dst: &mut [f32], [low, high]: [F32x4; 2]) -> i32 {
         assert!(dst.len() >= 2);
-        let (low, high) = (i32x4_relaxed_trunc_f32x4(low.0), i32x4_relaxed_trunc_f32x4(high.0));
+        let (low, high) = (i32x4_trunc_sat_f32x4(low.0), i32x4_trunc_sat_f32x4(high.0));
         let pairs = i16x8_narrow_i32x4(low, high);
         // SAFETY: the slice is long enough; WebAssembly stores have no alignment.
         unsafe { v128_store64_lane::<0>(i8x16_narrow_i16x8(pairs, pairs), dst.as_mut_ptr().cast()) };
@@ -161,19 +162,18 @@ impl Simd for Simd128 {
         let sums = i32x4_add(sums, i32x4_shuffle::<2, 3, 2, 3>(sums, sums));
         i32x4_extract_lane::<0>(sums) + i32x4_extract_lane::<1>(sums)
     }
-    #[cfg(target_feature = "relaxed-simd")]
     #[inline(always)]
     unsafe fn add_quads(self, sum: v128, a: v128, b: v128) -> v128 {
-        i32x4_relaxed_dot_i8x16_i7x16_add(b, a, sum)
-    }
-    #[cfg(target_feature = "relaxed-simd")]
-    #[inline(always)]
-    fn with_bits(self, x: v128) -> F32x4 {
-        F32x4(x)
+        #[cfg(target_feature = "relaxed-simd")]
+        return i32x4_relaxed_dot_i8x16_i7x16_add(b, a, sum);
+        // The place of the instruction in the other build: with the same functions, the patch stays small.
+        #[cfg(not(target_feature = "relaxed-simd"))]
+        return self.add_pairs(sum, a, b);
     }
     intrinsics! {
         fn splat_int(x: i32) -> v128 = i32x4_splat(x);
         fn add_pairs(sum: v128, a: v128, b: v128) -> v128 = i32x4_add(sum, i32x4_dot_i16x8(a, b));
+        fn with_bits(x: v128) -> F32x4 = F32x4(x);
         fn to_float(x: v128) -> F32x4 = F32x4(f32x4_convert_i32x4(x));
         fn splat(x: f32) -> F32x4 = F32x4(f32x4_splat(x));
         fn max(a: F32x4, b: F32x4) -> F32x4 = F32x4(f32x4_pmax(a.0, b.0));

@@ -163,7 +163,7 @@ fn scale_of_vectors<S: Simd>(simd: S, values: &[f32; GROUP]) -> (f32, f32) {
         let value = simd.load(values);
         largest = simd.max(largest, simd.max(value, zero - value));
         // NaN for NaN, which a maximum ignores, and for infinities.
-        faults = faults + (value - value);
+        faults = faults + value * 0.0;
     }
     let scale = (simd.reduce_max(largest) + simd.reduce_sum(faults)) / 127.0;
     (scale, inverse_of(scale))

@@ -148,9 +148,20 @@ impl Kernel for Block<'_> {
             let count = beside.min(panels.end - panel);
             let mut first = rows.start;
             while first < rows.end {
-                // As even as possible: 13 rows are 7 + 6.
                 let rest = rows.end - first;
-                let end = first + rest.div_ceil(rest.div_ceil(max_rows));
+                let height = match cfg!(target_family = "wasm") {
+                    // Fewer numbers of rows make a smaller module.
+                    true => {
+                        if rest < max_rows {
+                            1
+                        } else {
+                            max_rows
+                        }
+                    }
+                    // As even as possible: 13 rows are 7 + 6.
+                    false => rest.div_ceil(rest.div_ceil(max_rows)),
+                };
+                let end = first + height;
                 let x = &x[(first - rows.start) * groups..(end - rows.start) * groups];
                 self.tile(simd, x, first..end, panel..panel + count);
                 first = end;
@@ -199,8 +210,8 @@ fn multiply<S: Simd, const VECTORS: usize>(
         6 if S::LANES == PANEL => multiply_rows::<S, 6, VECTORS>(simd, panels, lane, x, sums),
         5 if S::LANES == PANEL => multiply_rows::<S, 5, VECTORS>(simd, panels, lane, x, sums),
         4 => multiply_rows::<S, 4, VECTORS>(simd, panels, lane, x, sums),
-        3 => multiply_rows::<S, 3, VECTORS>(simd, panels, lane, x, sums),
-        2 => multiply_rows::<S, 2, VECTORS>(simd, panels, lane, x, sums),
+        3 if !cfg!(target_family = "wasm") => multiply_rows::<S, 3, VECTORS>(simd, panels, lane, x, sums),
+        2 if !cfg!(target_family = "wasm") => multiply_rows::<S, 2, VECTORS>(simd, panels, lane, x, sums),
         _ => multiply_rows::<S, 1, VECTORS>(simd, panels, lane, x, sums),
     }
 }
