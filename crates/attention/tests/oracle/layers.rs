@@ -189,14 +189,28 @@ proptest! {
         let bias = biased.then(|| random.normals(outputs));
         let doubles: Vec<f64> = x.iter().map(|&value| f64::from(value)).collect();
         let expected = reference::linear(&doubles, inputs, &weight, bias.as_deref());
+        let norms = |data: &[f32]| -> Vec<f64> {
+            let rows = data.chunks_exact(inputs);
+            rows.map(|row| row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()).collect()
+        };
+        let (row_norms, weight_norms) = (norms(&x), norms(&weight));
         let x = Tensor::new("x", &x, &[rows, inputs]).unwrap();
         let weight = Tensor::new("weight", &weight, &[outputs, inputs]).unwrap();
         let bias = bias.as_deref().map(|bias| Tensor::new("bias", bias, &[outputs]).unwrap());
         for context in contexts() {
             let mut found = vec![f32::NAN; rows * outputs];
             linear(context, x, weight, bias, &mut found).unwrap();
-            // The rounding error of a sum of products of about 1 grows with the square root of its length.
-            assert_near(&found, &expected, 2e-5, context.level.name());
+            for (at, (&found, &expected)) in found.iter().zip(&expected).enumerate() {
+                let (row, output) = (at / outputs, at % outputs);
+                // Partial sums walk as far as the product of the norms, and each is rounded.
+                let magnitude = row_norms[row] * weight_norms[output] + bias.map_or(0.0, |bias| bias.data[output].abs().into());
+                let error = (f64::from(found) - expected).abs();
+                prop_assert!(
+                    error <= 8.0 * f64::from(f32::EPSILON) / 2.0 * magnitude,
+                    "{} [{row}, {output}]: {found} instead of {expected}",
+                    context.level.name()
+                );
+            }
         }
     }
 
