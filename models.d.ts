@@ -64,7 +64,7 @@ export interface EmbedOptions {
   normalize?: boolean | null | undefined
   /** Keeps the first dimensions only, before `normalize` is applied. */
   dimensions?: number | null | undefined
-  /** The number of tokens in one pass through the layers; 4096 by default. Results do not depend on it. */
+  /** The number of tokens in one pass through the layers; 2048 by default. Results do not depend on it. */
   batchTokens?: number | null | undefined
   /** Ends the call; the promise rejects with the signal's reason. */
   signal?: AbortSignal | null | undefined

@@ -29,8 +29,8 @@ import { normalizeRows } from './pooling.js'
  *   that end a text, the template of messages, and tokenizer_config.json
  */
 
-/** Tokens of a batch unless the caller says otherwise: as many as make products fast. */
-const BATCH_TOKENS = 4096
+/** Tokens of a batch unless the caller says otherwise: enough for products on several threads, few for the cache. */
+const BATCH_TOKENS = 2048
 
 /** Only loadModel makes models. */
 const KEY = Symbol('model')
