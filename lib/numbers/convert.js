@@ -29,7 +29,8 @@ export function widen({ type, data, scales, shape }) {
   const values = allocateArray('output', 'Float32Array', data.length)
   const factors = widenHalves('output', 'f16', /** @type {Uint16Array} */ (scales))
   forEachGroup(shape, (start, end, group) => {
-    for (let index = start; index < end; index++) values[index] = data[index] * factors[group]
+    const factor = factors[group]
+    for (let index = start; index < end; index++) values[index] = data[index] * factor
   })
   return values
 }

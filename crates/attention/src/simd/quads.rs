@@ -16,7 +16,7 @@ impl Quads {
             #[cfg(all(target_arch = "x86_64", not(portable_only)))]
             Level::Avx2(_) => is_x86_feature_detected!("avxvnni"),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Level::Simd128(token) => token.has_unsigned_dot(),
+            Level::Simd128(token) => token.has_quads(),
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             _ => false,
         };

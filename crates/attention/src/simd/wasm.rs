@@ -32,13 +32,15 @@ impl Simd128 {
 }
 
 impl Simd128 {
-    /// Returns true if the relaxed dot product is that of VNNI: an engine may also take the second factor as signed, or
-    /// add pairs of products with saturation.
-    pub(super) fn has_unsigned_dot(self) -> bool {
-        let [a, b] = std::hint::black_box([-1, 127]);
+    /// Returns true if the relaxed dot product is that of VNNI and multiply-add fuses. An engine may also take the second
+    /// factor of the dot product as signed, add pairs of products with saturation, or round twice.
+    pub(super) fn has_quads(self) -> bool {
+        let ([a, b], x) = std::hint::black_box(([-1, 127], 1.0 + 1.0 / 4096.0));
         // SAFETY: the result decides whether kernels may use it.
         let sums = unsafe { self.add_quads(i32x4_splat(0), i8x16_splat(a), i8x16_splat(b)) };
-        i32x4_extract_lane::<0>(sums) == 4 * 255 * 127
+        // 2⁻²⁴, unless the square was rounded.
+        let rest = self.mul_add(self.splat(x), self.splat(x), self.splat(-1.0 - 1.0 / 2048.0));
+        i32x4_extract_lane::<0>(sums) == 4 * 255 * 127 && f32x4_extract_lane::<0>(rest.0) != 0.0
     }
 }
 

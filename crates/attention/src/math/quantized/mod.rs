@@ -10,6 +10,8 @@ mod quads;
 
 use std::ops::Range;
 
+use bytemuck::Zeroable;
+
 use crate::context::rows::MatrixBlock;
 use crate::context::{Context, operations};
 use crate::error::{Code, Error, Result};
@@ -89,13 +91,9 @@ fn project_pairs(
     output: &mut [f32],
 ) -> Result<()> {
     let groups = depth.div_ceil(GROUP);
-    let mut quantized = try_zeroed("working memory", rows.saturating_mul(groups * ROW_GROUP))?;
-    if groups > 0 {
-        context.for_each_rows(rows, 64, operations([8, x.len()]), [&mut quantized[..]], |item, [quantized]| {
-            let x = &x[item.start * depth..item.end * depth];
-            context.level.run(QuantizeRows { x, depth, quantized });
-        });
-    }
+    let quantized = quantize_rows(context, x, [rows, depth, groups * ROW_GROUP], |x, quantized| {
+        context.level.run(QuantizeRows { x, depth, quantized });
+    })?;
     let block_rows = context.level.block_rows();
     let has_work = context.threads == 1 || rows.div_ceil(block_rows) >= 2 * context.threads;
     let columns = if has_work { PROJECTION_COLUMNS } else { SMALL_PROJECTION_COLUMNS };
@@ -104,6 +102,22 @@ fn project_pairs(
         context.level.run(Block { x: &quantized, depth, outputs, weight, bias, finish, output });
     });
     Ok(())
+}
+
+/// Quantizes rows of `depth` values to rows of `width` words, side by side.
+fn quantize_rows<T: Zeroable + Send>(
+    context: Context<'_>,
+    x: &[f32],
+    [rows, depth, width]: [usize; 3],
+    quantize: impl Fn(&[f32], &mut [T]) + Sync,
+) -> Result<Vec<T>> {
+    let mut quantized = try_zeroed("working memory", rows.saturating_mul(width))?;
+    if width > 0 {
+        context.for_each_rows(rows, 64, operations([8, x.len()]), [&mut quantized[..]], |item, [quantized]| {
+            quantize(&x[item.start * depth..item.end * depth], quantized);
+        });
+    }
+    Ok(quantized)
 }
 
 /// Quantizes rows at a level, whose instruction set the compiler then uses.

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::packed::{PANEL, Packed, PanelGroup};
-use super::{halves_away, scale_of_vectors, whole_group, write_tile};
+use super::{halves_away, quantize_rows, scale_of_vectors, whole_group, write_tile};
 use crate::context::rows::MatrixBlock;
 use crate::context::{Context, operations};
 use crate::error::Result;
@@ -15,7 +15,6 @@ use crate::math::linear::Finish;
 use crate::scratch::{self, Scratch};
 use crate::simd::{Kernel, Quads, Simd};
 use crate::sizes::{GROUP, SMALL_PROJECTION_COLUMNS};
-use crate::tensor::try_zeroed;
 
 /// The maximum number of rows that share the weights in registers.
 const MAX_ROWS: usize = 7;
@@ -52,13 +51,9 @@ pub(super) fn project(
         scratch::reserve(block_rows.min(rows) * width)?;
         (outputs, Rows::Floats(x))
     } else {
-        let mut output = try_zeroed("working memory", rows.saturating_mul(width))?;
-        if width > 0 {
-            context.for_each_rows(rows, 64, operations([8, x.len()]), [&mut output[..]], |item, [quantized]| {
-                quads.run(QuantizeRows { x: &x[item.start * depth..item.end * depth], depth, quantized });
-            });
-        }
-        quantized = output;
+        quantized = quantize_rows(context, x, [rows, depth, width], |x, quantized| {
+            quads.run(QuantizeRows { x, depth, quantized });
+        })?;
         (SMALL_PROJECTION_COLUMNS, Rows::Quantized(&quantized))
     };
     let operations = operations([2, rows, depth, outputs]);
@@ -149,17 +144,14 @@ impl Kernel for Block<'_> {
             let mut first = rows.start;
             while first < rows.end {
                 let rest = rows.end - first;
-                let height = match cfg!(target_family = "wasm") {
-                    // Fewer numbers of rows make a smaller module.
-                    true => {
-                        if rest < max_rows {
-                            1
-                        } else {
-                            max_rows
-                        }
-                    }
+                let height = if !cfg!(target_family = "wasm") {
                     // As even as possible: 13 rows are 7 + 6.
-                    false => rest.div_ceil(rest.div_ceil(max_rows)),
+                    rest.div_ceil(rest.div_ceil(max_rows))
+                } else if rest < max_rows {
+                    // Fewer numbers of rows make a smaller module.
+                    1
+                } else {
+                    max_rows
                 };
                 let end = first + height;
                 let x = &x[(first - rows.start) * groups..(end - rows.start) * groups];
@@ -256,7 +248,7 @@ fn multiply_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
         }
         for v in 0..VECTORS {
             let scales = simd.load(&weights[v].scales[lane_of(v)..]);
-            // Exact: a scale has 11 bits, and `BASE` has two.
+            // Exact: a scale has 11 bits, and `BASE` has two. So is the fused product.
             let base = scales * -BASE;
             for (r, totals) in totals.iter_mut().enumerate() {
                 let product = simd.mul_add(simd.with_bits(integers[r][v]), scales, base);
