@@ -15,8 +15,8 @@ use crate::context::{Context, Partition, Section, operations};
 use crate::error::Result;
 use crate::math::sum::total;
 use crate::scratch;
-use crate::simd::Level;
 use crate::simd::amx::TileUnit;
+use crate::simd::{Level, Simd};
 use crate::sizes::{FEW_ROWS, PART_KEYS};
 use crate::tensor::try_zeroed;
 
@@ -316,9 +316,16 @@ impl<'a> Targets<'a> {
 
     /// Writes output rows from a tile that holds them in its lanes.
     #[inline(always)]
-    pub(super) fn write_lanes(&mut self, rows: Range<usize>, columns: usize, tile: &[f32], lanes: usize) {
+    pub(super) fn write_lanes<S: Simd>(
+        &mut self,
+        simd: S,
+        rows: Range<usize>,
+        columns: usize,
+        tile: &[f32],
+        lanes: usize,
+    ) {
         if let Some(output) = &mut self.output {
-            output.write_lanes(self.first + rows.start..self.first + rows.end, 0..columns, tile, lanes);
+            output.write_lanes(simd, self.first + rows.start..self.first + rows.end, 0..columns, tile, lanes);
         }
     }
 

@@ -287,14 +287,14 @@ impl<'a> Visibility<'a> {
         match mask.elements {
             Elements::Float(elements) if mask.strides[3] == 1 => {
                 starts.iter_mut().zip(rows).for_each(|(start, row)| *start = row + first);
-                gather_columns(elements, starts, count, tile, lanes);
+                gather_columns(simd, elements, starts, count, tile, lanes);
             }
             _ => {
                 for (lane, &row) in rows.iter().enumerate() {
                     starts[lane] = lane * count;
                     self.bias_row(simd, row, first, count, &mut buffer[lane * count..]);
                 }
-                gather_columns(buffer, starts, count, tile, lanes);
+                gather_columns(simd, buffer, starts, count, tile, lanes);
             }
         }
     }

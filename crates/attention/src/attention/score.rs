@@ -69,7 +69,7 @@ impl Lanes {
         for (start, &[b, h, i]) in starts.iter_mut().zip(&self.rows) {
             *start = problem.q_strides.row(b, h, i);
         }
-        gather_columns(problem.q, &starts[..self.count], problem.head_dim, tile, lanes);
+        gather_columns(simd, problem.q, &starts[..self.count], problem.head_dim, tile, lanes);
         // Points of a ball are not scaled.
         let scale = simd.splat(if problem.ball.is_some() { 1.0 } else { problem.scale });
         for chunk in tile.chunks_exact_mut(S::LANES) {

@@ -216,10 +216,10 @@ impl SecondPass<'_> {
             let values = if self.heads.len() > 1 { mean } else { tile };
             match &mut self.target {
                 Target::All(output) => {
-                    output.write_lanes(self.first + rows.start..self.first + rows.end, from..to, values, lanes);
+                    output.write_lanes(simd, self.first + rows.start..self.first + rows.end, from..to, values, lanes);
                 }
                 // Consecutive rows of S weights, from which the largest are picked below.
-                Target::Top(..) => scatter_lanes(values, lanes, rest, problem.keys, from..to, rows.len()),
+                Target::Top(..) => scatter_lanes(simd, values, lanes, rest, problem.keys, from..to, rows.len()),
             }
         }
         if let Target::Top(largest, keys) = &mut self.target {

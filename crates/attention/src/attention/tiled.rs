@@ -336,7 +336,7 @@ impl Item<'_> {
                     targets.write_moments(first + lane, moments);
                 }
             }
-            targets.write_lanes(first..first + lanes_of_tile.count, value_dim, sums, lanes);
+            targets.write_lanes(simd, first..first + lanes_of_tile.count, value_dim, sums, lanes);
         }
     }
 }

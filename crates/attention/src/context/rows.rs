@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::context::Context;
-use crate::simd::scatter_rows;
+use crate::simd::{Simd, scatter_rows};
 use crate::sizes::MAX_TILE_LANES;
 
 /// A slice whose disjoint parts are written by several items at the same time.
@@ -84,7 +84,7 @@ impl MatrixBlock<'_> {
     /// # Panics
     /// If a row is not in the block, or the tile is too short.
     #[inline(always)]
-    pub fn write_lanes(&mut self, rows: Range<usize>, tile: &[f32], lanes: usize) {
+    pub fn write_lanes<S: Simd>(&mut self, simd: S, rows: Range<usize>, tile: &[f32], lanes: usize) {
         assert!(self.rows.start <= rows.start && rows.end <= self.rows.end);
         let mut starts = [0; MAX_TILE_LANES];
         let count = rows.len();
@@ -92,7 +92,40 @@ impl MatrixBlock<'_> {
             *start = row * self.width + self.columns.start;
         }
         // SAFETY: blocks do not overlap, and nothing else of this block is borrowed.
-        unsafe { scatter_rows(tile, lanes, self.columns.len(), self.output, &starts[..count]) };
+        unsafe { scatter_rows(simd, tile, lanes, self.columns.len(), self.output, &starts[..count]) };
+    }
+
+    /// Writes sums plus the bias, if there is one, to some rows and columns of the matrix. Columns beyond the block are left
+    /// out.
+    ///
+    /// # Panics
+    /// If a row or the first column is not in the block, or the bias is too short.
+    #[inline(always)]
+    pub fn write_tile<S: Simd, const WIDTH: usize>(
+        &mut self,
+        simd: S,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        sums: &[[f32; WIDTH]],
+        bias: Option<&[f32]>,
+    ) {
+        let block = self.columns();
+        let count = columns.end.min(block.end) - columns.start;
+        let mut terms = [0.0; WIDTH];
+        if let Some(bias) = bias {
+            terms[..count].copy_from_slice(&bias[columns.start..][..count]);
+        }
+        for (row, sums) in rows.zip(sums) {
+            let output = &mut self.row(row)[columns.start - block.start..][..count];
+            let mut vectors = output.chunks_exact_mut(S::LANES);
+            let mut at = 0;
+            for output in &mut vectors {
+                simd.store(output, simd.load(&sums[at..]) + simd.load(&terms[at..]));
+                at += S::LANES;
+            }
+            let rest = vectors.into_remainder().iter_mut();
+            rest.zip(sums[at..].iter().zip(&terms[at..])).for_each(|(to, (sum, term))| *to = sum + term);
+        }
     }
 }
 
@@ -190,7 +223,14 @@ impl OwnRows<'_> {
     /// # Panics
     /// If a row belongs to another item, if the rows have too few columns, or if the tile is too short.
     #[inline(always)]
-    pub fn write_lanes(&mut self, rows: Range<usize>, columns: Range<usize>, tile: &[f32], lanes: usize) {
+    pub fn write_lanes<S: Simd>(
+        &mut self,
+        simd: S,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        tile: &[f32],
+        lanes: usize,
+    ) {
         let layout = &self.output.layout;
         assert!(self.rows.start <= rows.start && rows.end <= self.rows.end && columns.end <= layout.width);
         let mut starts = [0; MAX_TILE_LANES];
@@ -199,7 +239,7 @@ impl OwnRows<'_> {
             *start = layout.start(self.head, row) + columns.start;
         }
         // SAFETY: rows do not overlap, this item owns these rows, and nothing else of them is borrowed.
-        unsafe { scatter_rows(tile, lanes, columns.len(), &self.output.data, &starts[..count]) };
+        unsafe { scatter_rows(simd, tile, lanes, columns.len(), &self.output.data, &starts[..count]) };
     }
 }
 

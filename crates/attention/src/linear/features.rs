@@ -62,7 +62,7 @@ impl Features {
         inputs: &mut [f32],
         tile: &mut [f32],
     ) {
-        self.load::<S, VECTORS>(level, x, starts, inputs, tile);
+        self.load::<S, VECTORS>((level, simd), x, starts, inputs, tile);
         let mut maxima = [f32::MIN; MAX_TILE_LANES];
         largest::<S, VECTORS>(simd, tile, &[0.0; MAX_TILE_LANES], &mut maxima);
         let scalings = maxima.map(|max| Scaling::new(self.kind, self.kind.magnitude(max)));
@@ -92,7 +92,7 @@ impl Features {
             let factors = [1.0 / (self.features as f32).sqrt(); MAX_TILE_LANES];
             scale_columns::<S, ROWS, VECTORS>(simd, &factors, self.features, tile);
         } else {
-            self.load::<S, VECTORS>(level, x, starts, inputs, tile);
+            self.load::<S, VECTORS>((level, simd), x, starts, inputs, tile);
             activate(simd, self.kind, tile, 0.0);
         }
     }
@@ -124,7 +124,7 @@ impl Features {
         let output = SharedMut::new(output);
         for first in (0..count).step_by(lanes) {
             let rows = lanes.min(count - first);
-            self.load::<S, VECTORS>(level, keys.data, &keys.starts(first, rows)[..rows], inputs, tile);
+            self.load::<S, VECTORS>((level, simd), keys.data, &keys.starts(first, rows)[..rows], inputs, tile);
             let (mut half_squares, mut of_tile) = ([0.0; MAX_TILE_LANES], [f32::MIN; MAX_TILE_LANES]);
             for (half_square, row) in half_squares.iter_mut().zip(first..first + rows) {
                 *half_square = self.half_square(simd, keys.row(row));
@@ -133,7 +133,7 @@ impl Features {
             maxima[first..first + rows].copy_from_slice(&of_tile[..rows]);
             let target = Rows { data: &[], start: first * self.features, stride: self.features, size: self.features };
             // SAFETY: the rows lie one after the other, and nobody else has the output.
-            unsafe { scatter_rows(tile, lanes, self.features, &output, &target.starts(0, rows)[..rows]) };
+            unsafe { scatter_rows(simd, tile, lanes, self.features, &output, &target.starts(0, rows)[..rows]) };
         }
     }
 
@@ -165,7 +165,7 @@ impl Features {
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn load<S: Simd, const VECTORS: usize>(
         &self,
-        level: Level,
+        (level, simd): (Level, S),
         x: &[f32],
         starts: &[usize],
         inputs: &mut [f32],
@@ -177,7 +177,7 @@ impl Features {
             // Lanes without a row are computed all the same: on zeros, never on what happens to lie there.
             columns.fill(0.0);
         }
-        gather_columns(x, starts, self.size, columns, lanes);
+        gather_columns(simd, x, starts, self.size, columns, lanes);
         if self.is_exponential() {
             let projection = Matrix::row_major(&self.projection, self.size);
             product((level, lanes), projection, [self.features, self.size], inputs, tile, Accumulate::Overwrite);

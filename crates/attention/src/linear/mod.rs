@@ -582,7 +582,7 @@ impl Kernel for MapRows<'_> {
             let rows_of = |size| Rows { data: &[], start: 0, stride: size, size }.starts(first, count);
             map.of_rows::<S, ROWS, VECTORS>((level, simd), x, &rows_of(map.size)[..count], inputs, tile);
             // SAFETY: items differ in rows.
-            unsafe { scatter_rows(tile, lanes, map.features, output, &rows_of(map.features)[..count]) };
+            unsafe { scatter_rows(simd, tile, lanes, map.features, output, &rows_of(map.features)[..count]) };
         }
     }
 }

@@ -348,7 +348,7 @@ impl Head<'_> {
         scale_columns::<S, ROWS, VECTORS>(simd, &totals.map(scale), value_dim, buffers.results);
         let starts = self.results.starts(rows.start, rows.len());
         // SAFETY: each output row belongs to one item, which writes it once.
-        unsafe { scatter_rows(buffers.results, lanes, value_dim, self.output, &starts[..rows.len()]) };
+        unsafe { scatter_rows(simd, buffers.results, lanes, value_dim, self.output, &starts[..rows.len()]) };
     }
 
     /// Adds what a tile's rows see of the chunk that they lie in.

@@ -293,7 +293,7 @@ impl<'a> Block<'a> {
                     x.fill(0.0);
                 }
                 let starts = row_starts(rows.clone(), self.depth, first);
-                gather_columns(self.x, &starts[..rows.len()], depth, x, lanes);
+                gather_columns(simd, self.x, &starts[..rows.len()], depth, x, lanes);
             }
             for column in (0..columns.len()).step_by(WIDENED_ROWS) {
                 let (width, stride, weight);
@@ -318,7 +318,7 @@ impl<'a> Block<'a> {
             }
         }
         for (rows, sums) in tiles().zip(sums.chunks_exact(lanes * columns.len())) {
-            self.output.write_lanes(rows, sums, lanes);
+            self.output.write_lanes(simd, rows, sums, lanes);
         }
     }
 }

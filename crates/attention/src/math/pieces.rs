@@ -238,7 +238,7 @@ impl Kernel for SplitRowsTransposed<'_> {
     type Output = u32;
 
     #[inline(always)]
-    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, _: S) -> u32 {
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) -> u32 {
         let Self { rows, depth, pieces } = self;
         let mut starts = [0; SIDE];
         let count = rows.len() / depth;
@@ -249,7 +249,7 @@ impl Kernel for SplitRowsTransposed<'_> {
             let first = step * STEP;
             let mut block = [0.0; BLOCK];
             if count > 0 {
-                gather_columns(&rows[first..], &starts[..count], STEP.min(depth - first), &mut block, SIDE);
+                gather_columns(simd, &rows[first..], &starts[..count], STEP.min(depth - first), &mut block, SIDE);
             }
             split_columns(&block, pieces);
         }
@@ -272,7 +272,7 @@ impl Kernel for SplitColumnsTransposed<'_> {
     type Output = u32;
 
     #[inline(always)]
-    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, _: S) -> u32 {
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) -> u32 {
         let Self { rows, stride, count, columns, pieces } = self;
         let mut largest = 0;
         for (step, pieces) in pieces.iter_mut().enumerate() {
@@ -283,7 +283,7 @@ impl Kernel for SplitColumnsTransposed<'_> {
                 *start = (first + row) * stride;
             }
             let mut block = [0.0; BLOCK];
-            gather_columns(rows, &starts[..width], columns, &mut block, STEP);
+            gather_columns(simd, rows, &starts[..width], columns, &mut block, STEP);
             largest = largest.max(magnitude(&block));
             for (row, values) in block.chunks_exact(STEP).enumerate() {
                 let (low, high) = values.split_at(SIDE);

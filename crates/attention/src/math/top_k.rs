@@ -316,7 +316,7 @@ impl Item<'_> {
             let mut starts = [0; MAX_TILE_LANES];
             let count = tile_rows(tile).len();
             starts.iter_mut().zip(tile_rows(tile)).for_each(|(start, row)| *start = row * depth);
-            gather_columns(queries, &starts[..count], depth, &mut tiles[tile * lanes * depth..], lanes);
+            gather_columns(simd, queries, &starts[..count], depth, &mut tiles[tile * lanes * depth..], lanes);
         }
         for first in part.clone().step_by(BLOCK) {
             let count = BLOCK.min(part.end - first);

@@ -38,7 +38,7 @@ pub use portable::Portable;
 pub use quads::Quads;
 pub use rows::{Groups, Halves, SIDE_BY_SIDE, Source, add_rows, dots, reduce_rows};
 pub use tile::{Accumulate, Matrix, Order, ReduceKind, product};
-pub use transpose::{gather_columns, scatter_lanes, scatter_rows};
+pub use transpose::{SIDE, gather_columns, scatter_lanes, scatter_rows};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub use wasm::Simd128;
 #[cfg(all(target_arch = "x86_64", not(portable_only)))]
@@ -67,6 +67,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const HAS_HALF_TILES: bool = Self::LANES >= 8;
     /// True if there are instructions that split a number and scale another by its integer part.
     const HAS_SCALE: bool = false;
+    /// True if [`Simd::transpose`] is available.
+    const TRANSPOSES: bool = false;
     /// A vector.
     type F: Vector;
     /// A Boolean for each lane.
@@ -116,6 +118,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `dst` must be valid for writes of `LANES` values.
     unsafe fn store_ptr(self, dst: *mut f32, x: Self::F);
+    /// Transposes the block of [`SIDE`] rows of as many values that start at `from`, to rows that start at `to`. Available
+    /// only if [`Simd::TRANSPOSES`].
+    ///
+    /// # Safety
+    /// Each row must be valid for reads or writes of `SIDE` values.
+    unsafe fn transpose(self, _from: &[*const f32; SIDE], _to: &[*mut f32; SIDE]) {
+        unreachable!("asked for only where TRANSPOSES says so")
+    }
     /// Prefetches `data[at]`, which may be out of bounds; a no-op where the level has no instruction for it.
     #[inline(always)]
     fn prefetch<T>(self, _data: &[T], _at: usize) {}

@@ -1,9 +1,23 @@
-//! Transposes between rows anywhere in memory and tiles whose columns sit in lanes, in blocks of 4 × 4.
+//! Transposes between rows anywhere in memory and tiles whose columns sit in lanes, in blocks of 4 × 4, or of 16 × 16 where
+//! vectors are as wide.
 
 use std::ops::Range;
 
+use super::Simd;
 use crate::context::rows::SharedMut;
 use crate::sizes::MAX_TILE_LANES;
+
+/// Values in a row of the larger blocks.
+pub const SIDE: usize = 16;
+
+/// Returns the rows and columns that are copied in blocks of [`SIDE`], and the parts that remain.
+#[inline(always)]
+fn divide<S: Simd>(rows: usize, columns: usize) -> ([usize; 2], [[Range<usize>; 2]; 2]) {
+    let whole = |count: usize| if S::TRANSPOSES { count - count % SIDE } else { 0 };
+    let (whole_rows, whole_columns) = (whole(rows), whole(columns));
+    let rests = [[0..whole_rows, whole_columns..columns], [whole_rows..rows, 0..columns]];
+    ([whole_rows, whole_columns], rests)
+}
 
 /// Copies rows into a tile: `dst[c · dst_stride + r] = src[rows[r] + c]` for `columns` values of each row.
 ///
@@ -11,35 +25,63 @@ use crate::sizes::MAX_TILE_LANES;
 /// If a row reaches beyond `src`, or `dst` is too short.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-pub fn gather_columns(src: &[f32], rows: &[usize], columns: usize, dst: &mut [f32], dst_stride: usize) {
+pub fn gather_columns<S: Simd>(
+    simd: S,
+    src: &[f32],
+    rows: &[usize],
+    columns: usize,
+    dst: &mut [f32],
+    dst_stride: usize,
+) {
     check_tile(rows.len(), columns, dst.len(), dst_stride);
-    let mut quads = rows.chunks_exact(4);
-    let mut r = 0;
-    for quad in &mut quads {
-        // Spelled out because functions called by array::from_fn are not compiled for the surrounding kernel's level.
-        let row = |index: usize| &src[quad[index]..][..columns];
-        let [a, b, c, d] = [row(0), row(1), row(2), row(3)];
-        let mut column = 0;
-        while column + 4 <= columns {
-            // SAFETY: four values from `column` on lie inside each row, and four values from `r` on inside each of four
-            // columns of `dst`.
+    let ([whole_rows, whole_columns], rests) = divide::<S>(rows.len(), columns);
+    for first in (0..whole_rows).step_by(SIDE) {
+        let mut starts = [src.as_ptr(); SIDE];
+        for (start, &row) in starts.iter_mut().zip(&rows[first..]) {
+            *start = src[row..][..columns].as_ptr();
+        }
+        for column in (0..whole_columns).step_by(SIDE) {
+            // SAFETY: `SIDE` values from `column` on lie inside each row, and as many from `first` on inside each of
+            // `SIDE` columns of `dst`.
             unsafe {
-                let block = [a, b, c, d].map(|row| block::load(row.as_ptr().add(column)));
-                let start = dst.as_mut_ptr().add(column * dst_stride + r);
-                for (index, values) in block::transpose(block).into_iter().enumerate() {
-                    block::store(start.add(index * dst_stride), values);
+                let (mut from, mut to) = (starts, [dst.as_mut_ptr().add(column * dst_stride + first); SIDE]);
+                for (index, (from, to)) in from.iter_mut().zip(&mut to).enumerate() {
+                    *from = from.add(column);
+                    *to = to.add(index * dst_stride);
                 }
+                simd.transpose(&from, &to);
             }
-            column += 4;
         }
-        for column in column..columns {
-            dst[column * dst_stride + r..][..4].copy_from_slice(&[a[column], b[column], c[column], d[column]]);
-        }
-        r += 4;
     }
-    for (r, &row) in (r..).zip(quads.remainder()) {
-        for (column, &value) in src[row..][..columns].iter().enumerate() {
-            dst[column * dst_stride + r] = value;
+    for [part, columns] in rests {
+        let mut quads = rows[part.clone()].chunks_exact(4);
+        let mut r = part.start;
+        for quad in &mut quads {
+            // Spelled out because functions called by array::from_fn are not compiled for the surrounding kernel's level.
+            let row = |index: usize| &src[quad[index]..][..columns.end];
+            let [a, b, c, d] = [row(0), row(1), row(2), row(3)];
+            let mut column = columns.start;
+            while column + 4 <= columns.end {
+                // SAFETY: four values from `column` on lie inside each row, and four values from `r` on inside each of
+                // four columns of `dst`.
+                unsafe {
+                    let block = [a, b, c, d].map(|row| block::load(row.as_ptr().add(column)));
+                    let start = dst.as_mut_ptr().add(column * dst_stride + r);
+                    for (index, values) in block::transpose(block).into_iter().enumerate() {
+                        block::store(start.add(index * dst_stride), values);
+                    }
+                }
+                column += 4;
+            }
+            for column in column..columns.end {
+                dst[column * dst_stride + r..][..4].copy_from_slice(&[a[column], b[column], c[column], d[column]]);
+            }
+            r += 4;
+        }
+        for (r, &row) in (r..).zip(quads.remainder()) {
+            for (column, &value) in columns.clone().zip(&src[row..][columns.clone()]) {
+                dst[column * dst_stride + r] = value;
+            }
         }
     }
 }
@@ -53,37 +95,65 @@ pub fn gather_columns(src: &[f32], rows: &[usize], columns: usize, dst: &mut [f3
 /// If `src` is too short, or a row reaches beyond `dst`.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-pub unsafe fn scatter_rows(src: &[f32], src_stride: usize, columns: usize, dst: &SharedMut<'_, f32>, rows: &[usize]) {
+pub unsafe fn scatter_rows<S: Simd>(
+    simd: S,
+    src: &[f32],
+    src_stride: usize,
+    columns: usize,
+    dst: &SharedMut<'_, f32>,
+    rows: &[usize],
+) {
     check_tile(rows.len(), columns, src.len(), src_stride);
     // SAFETY: the caller keeps the rows apart.
     let row = |start: usize| unsafe { dst.slice(start, columns) };
-    let mut quads = rows.chunks_exact(4);
-    let mut r = 0;
-    for quad in &mut quads {
-        let mut target = [row(quad[0]), row(quad[1]), row(quad[2]), row(quad[3])];
-        let mut column = 0;
-        while column + 4 <= columns {
-            // SAFETY: four values from `column` on lie inside each row, and four values from `r` on inside each of four
-            // columns of `src`.
+    let ([whole_rows, whole_columns], rests) = divide::<S>(rows.len(), columns);
+    for first in (0..whole_rows).step_by(SIDE) {
+        let mut starts = [std::ptr::null_mut(); SIDE];
+        for (start, &at) in starts.iter_mut().zip(&rows[first..]) {
+            *start = row(at).as_mut_ptr();
+        }
+        for column in (0..whole_columns).step_by(SIDE) {
+            // SAFETY: `SIDE` values from `column` on lie inside each row, and as many from `first` on inside each of
+            // `SIDE` columns of `src`.
             unsafe {
-                let start = src.as_ptr().add(column * src_stride + r);
-                let block = [0, 1, 2, 3].map(|index| block::load(start.add(index * src_stride)));
-                for (row, values) in target.iter_mut().zip(block::transpose(block)) {
-                    block::store(row.as_mut_ptr().add(column), values);
+                let (mut from, mut to) = ([src.as_ptr().add(column * src_stride + first); SIDE], starts);
+                for (index, (from, to)) in from.iter_mut().zip(&mut to).enumerate() {
+                    *from = from.add(index * src_stride);
+                    *to = to.add(column);
+                }
+                simd.transpose(&from, &to);
+            }
+        }
+    }
+    for [part, columns] in rests {
+        let mut quads = rows[part.clone()].chunks_exact(4);
+        let mut r = part.start;
+        for quad in &mut quads {
+            let mut target = [row(quad[0]), row(quad[1]), row(quad[2]), row(quad[3])];
+            let mut column = columns.start;
+            while column + 4 <= columns.end {
+                // SAFETY: four values from `column` on lie inside each row, and four values from `r` on inside each of
+                // four columns of `src`.
+                unsafe {
+                    let start = src.as_ptr().add(column * src_stride + r);
+                    let block = [0, 1, 2, 3].map(|index| block::load(start.add(index * src_stride)));
+                    for (row, values) in target.iter_mut().zip(block::transpose(block)) {
+                        block::store(row.as_mut_ptr().add(column), values);
+                    }
+                }
+                column += 4;
+            }
+            for column in column..columns.end {
+                for (index, row) in target.iter_mut().enumerate() {
+                    row[column] = src[column * src_stride + r + index];
                 }
             }
-            column += 4;
+            r += 4;
         }
-        for column in column..columns {
-            for (index, row) in target.iter_mut().enumerate() {
-                row[column] = src[column * src_stride + r + index];
+        for (r, &start) in (r..).zip(quads.remainder()) {
+            for (column, value) in columns.clone().zip(&mut row(start)[columns.clone()]) {
+                *value = src[column * src_stride + r];
             }
-        }
-        r += 4;
-    }
-    for (r, &start) in (r..).zip(quads.remainder()) {
-        for (column, value) in row(start).iter_mut().enumerate() {
-            *value = src[column * src_stride + r];
         }
     }
 }
@@ -93,7 +163,8 @@ pub unsafe fn scatter_rows(src: &[f32], src_stride: usize, columns: usize, dst: 
 /// # Panics
 /// If `src` or `dst` is too short, or a row has too few columns.
 #[inline(always)]
-pub fn scatter_lanes(
+pub fn scatter_lanes<S: Simd>(
+    simd: S,
     src: &[f32],
     src_stride: usize,
     dst: &mut [f32],
@@ -107,7 +178,7 @@ pub fn scatter_lanes(
         *start = row * stride + columns.start;
     }
     // SAFETY: the slice is borrowed exclusively, and rows do not overlap.
-    unsafe { scatter_rows(src, src_stride, columns.len(), &SharedMut::new(dst), &starts[..rows]) };
+    unsafe { scatter_rows(simd, src, src_stride, columns.len(), &SharedMut::new(dst), &starts[..rows]) };
 }
 
 /// Panics unless a tile of length `len` holds `columns` columns of `rows` values.
@@ -210,24 +281,43 @@ mod block {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::{Kernel, Level};
+
+    /// Gathers and scatters rows of consecutive numbers.
+    struct ThereAndBack {
+        rows: usize,
+        columns: usize,
+        stride: usize,
+    }
+
+    impl Kernel for ThereAndBack {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+            let Self { rows, columns, stride } = self;
+            let source: Vec<f32> = (0..rows * columns).map(|index| index as f32).collect();
+            let starts: Vec<usize> = (0..rows).map(|row| row * columns).collect();
+            let mut tile = vec![-1.0; columns * stride];
+            gather_columns(simd, &source, &starts, columns, &mut tile, stride);
+            for (at, &value) in tile.iter().enumerate() {
+                let (c, r) = (at / stride, at % stride);
+                assert_eq!(value, if r < rows { source[r * columns + c] } else { -1.0 });
+            }
+            let mut back = vec![-1.0; rows * columns];
+            // SAFETY: the rows are consecutive, so they do not overlap.
+            unsafe { scatter_rows(simd, &tile, stride, columns, &SharedMut::new(&mut back), &starts) };
+            assert_eq!(back, source);
+        }
+    }
 
     #[test]
     fn gather_and_scatter_are_inverse_at_every_size() {
-        for rows in 0..=9 {
-            for columns in 0..=9 {
-                let source: Vec<f32> = (0..rows * columns).map(|index| index as f32).collect();
-                let starts: Vec<usize> = (0..rows).map(|row| row * columns).collect();
-                let mut tile = vec![-1.0; columns * 12];
-                gather_columns(&source, &starts, columns, &mut tile, 12);
-                for r in 0..rows {
-                    for c in 0..columns {
-                        assert_eq!(tile[c * 12 + r], source[r * columns + c]);
-                    }
+        for level in Level::available() {
+            for rows in (0..=9).chain(15..=18).chain(31..=33) {
+                for columns in (0..=9).chain(15..=20).chain(47..=49) {
+                    level.run(ThereAndBack { rows, columns, stride: rows.max(1) + 3 });
                 }
-                let mut back = vec![-1.0; rows * columns];
-                // SAFETY: the rows are consecutive, so they do not overlap.
-                unsafe { scatter_rows(&tile, 12, columns, &SharedMut::new(&mut back), &starts) };
-                assert_eq!(back, source);
             }
         }
     }

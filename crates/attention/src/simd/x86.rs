@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::bits::{HALF_INFINITY, HALF_SCALE, SQRT_HALF, vector};
-use super::{Kernel, Simd};
+use super::{Kernel, SIDE, Simd};
 
 /// The token of SSE2, which every x86-64 processor has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -389,11 +389,42 @@ impl Simd for Avx2 {
 impl Simd for Avx512 {
     const LANES: usize = 16;
     const HAS_SCALE: bool = true;
+    const TRANSPOSES: bool = true;
     type F = F32x16;
     type M = __mmask16;
     type I = __m512i;
 
     memory!(F32x16, _mm512_loadu_ps, _mm512_storeu_ps);
+    #[inline(always)]
+    unsafe fn transpose(self, from: &[*const f32; SIDE], to: &[*mut f32; SIDE]) {
+        // SAFETY: the caller guarantees the memory, the token the instruction set.
+        unsafe {
+            let mut rows = [_mm512_setzero_ps(); SIDE];
+            for (row, &from) in rows.iter_mut().zip(from) {
+                *row = _mm512_loadu_ps(from);
+            }
+            // Within each 128 bits, 4 × 4 values of four rows: pairs of rows, then pairs of pairs.
+            let mut fours = rows;
+            for (rows, fours) in rows.chunks_exact(4).zip(fours.chunks_exact_mut(4)) {
+                let low = [_mm512_unpacklo_ps(rows[0], rows[1]), _mm512_unpacklo_ps(rows[2], rows[3])];
+                let high = [_mm512_unpackhi_ps(rows[0], rows[1]), _mm512_unpackhi_ps(rows[2], rows[3])];
+                fours[0] = _mm512_shuffle_ps::<0b01_00_01_00>(low[0], low[1]);
+                fours[1] = _mm512_shuffle_ps::<0b11_10_11_10>(low[0], low[1]);
+                fours[2] = _mm512_shuffle_ps::<0b01_00_01_00>(high[0], high[1]);
+                fours[3] = _mm512_shuffle_ps::<0b11_10_11_10>(high[0], high[1]);
+            }
+            // Then the 4 × 4 blocks of 128 bits: `fours[4 · g + c]` has column c of each block, for rows from 4 · g on.
+            for c in 0..4 {
+                let [a, b, e, f] = [fours[c], fours[4 + c], fours[8 + c], fours[12 + c]];
+                let low = [_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_f32x4::<0b10_00_10_00>(e, f)];
+                let high = [_mm512_shuffle_f32x4::<0b11_01_11_01>(a, b), _mm512_shuffle_f32x4::<0b11_01_11_01>(e, f)];
+                _mm512_storeu_ps(to[c], _mm512_shuffle_f32x4::<0b10_00_10_00>(low[0], low[1]));
+                _mm512_storeu_ps(to[4 + c], _mm512_shuffle_f32x4::<0b10_00_10_00>(high[0], high[1]));
+                _mm512_storeu_ps(to[8 + c], _mm512_shuffle_f32x4::<0b11_01_11_01>(low[0], low[1]));
+                _mm512_storeu_ps(to[12 + c], _mm512_shuffle_f32x4::<0b11_01_11_01>(high[0], high[1]));
+            }
+        }
+    }
     #[inline(always)]
     fn boolean_bias(self, bytes: &[u8]) -> F32x16 {
         assert!(bytes.len() >= 16);

@@ -244,7 +244,7 @@ impl Head<'_> {
             if rows < lanes {
                 columns.fill(0.0);
             }
-            gather_columns(keys, &starts[..rows], size, columns, lanes);
+            gather_columns(simd, keys, &starts[..rows], size, columns, lanes);
         }
     }
 

@@ -2,12 +2,12 @@
 //!
 //! The instructions multiply unsigned by signed bytes, so weights are stored plus 128, and the sum of a group starts at
 //! −128 times the sum of the group's integers of x. It also starts at the bits of [`BASE`], so that it needs no conversion
-//! to a float. Results have the bits of [`super`]'s products of pairs.
+//! to a float. Results have the bits of the products of pairs.
 
 use std::ops::Range;
 
+use super::groups::{halves_away, quantize_rows, scale_of_vectors, whole_group};
 use super::packed::{PANEL, Packed, PanelGroup};
-use super::{halves_away, quantize_rows, scale_of_vectors, whole_group, write_tile};
 use crate::context::rows::MatrixBlock;
 use crate::context::{Context, operations};
 use crate::error::Result;
@@ -183,7 +183,7 @@ impl Block<'_> {
         } else {
             multiply::<S, 1>(simd, [first], 0, x, sums);
         }
-        write_tile(simd, &mut self.output, rows, panels.start * PANEL..panels.end * PANEL, sums, self.bias);
+        self.output.write_tile(simd, rows, panels.start * PANEL..panels.end * PANEL, sums, self.bias);
     }
 }
 

@@ -425,7 +425,7 @@ impl Pass<'_> {
             let sums = &mut sums[index * size * lanes..][..size * lanes];
             sums.iter_mut().for_each(|sum| *sum *= problem.scale);
             let target = &mut self.targets.queries[(rows.start + index * lanes) * size..];
-            scatter_lanes(sums, lanes, target, size, 0..size, tile.lanes.count);
+            scatter_lanes(simd, sums, lanes, target, size, 0..size, tile.lanes.count);
         }
     }
 }

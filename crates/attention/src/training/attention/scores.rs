@@ -55,7 +55,7 @@ impl<'a> QueryTile<'a> {
             log_sum_exp[lane] = results.log_sum_exp(problem, row);
             delta[lane] = results.delta(simd, problem, row);
         }
-        gather_columns(results.gradient, &starts[..count], problem.value_dim, gradients, lanes);
+        gather_columns(simd, results.gradient, &starts[..count], problem.value_dim, gradients, lanes);
         for lane in 0..count {
             if log_sum_exp[lane] == f32::NEG_INFINITY {
                 (log_sum_exp[lane], delta[lane]) = (f32::INFINITY, 0.0);
