@@ -1,4 +1,5 @@
-// Integers and boolean masks in every accepted form: plain lists, array-like objects, arrays of 64-bit integers, booleans.
+// Integers and boolean masks in every accepted form: plain lists, array-like objects, arrays of 64-bit integers,
+// booleans.
 import test from 'ava'
 import { onBothBackends } from '../support/backends.js'
 import { bits, faultOf, normal } from '../support/tensors.js'

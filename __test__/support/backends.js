@@ -1,5 +1,5 @@
-// The backends that tests run on: both if addons can be loaded; WebAssembly in browsers; or the one that the environment
-// forces.
+// The backends that tests run on: both if addons can be loaded; WebAssembly in browsers; or the one that the
+// environment forces.
 import { loadBackend } from '@ruvector/attention'
 
 /** @typedef {import('@ruvector/attention').Attention} Attention */

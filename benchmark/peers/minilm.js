@@ -1,5 +1,5 @@
-// Peers that embed texts with all-MiniLM-L6-v2 from ONNX files: transformers.js, and onnxruntime-node with the tokenizer
-// that this package uses. Both receive the texts sorted by length in batches of 32, which is best for them.
+// Peers that embed texts with all-MiniLM-L6-v2 from ONNX files: transformers.js, and onnxruntime-node with the
+// tokenizer that this package uses. Both receive the texts sorted by length in batches of 32, which is best for them.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'

@@ -321,7 +321,8 @@ pub struct EdgeOptions {
     pub dropout: Option<Dropout>,
 }
 
-/// Computes attention over edges, `[targets, heads · channels]`, and the smallest magnitude of what a slope is applied to.
+/// Computes attention over edges, `[targets, heads · channels]`, and the smallest magnitude of what a slope is applied
+/// to.
 pub fn edge_attention(edges: &Edges, parts: &EdgeParts, options: EdgeOptions) -> (Vec<f64>, f64) {
     let EdgeOptions { sizes: [heads, channels], is_additive, slope, .. } = options;
     let width = heads * channels;

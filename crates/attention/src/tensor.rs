@@ -202,8 +202,8 @@ pub(crate) fn check_offsets(argument: &str, offsets: &[i32], length: usize, what
     Err(Error::option(argument, expected, actual))
 }
 
-/// Allocates a zeroed vector, or returns a `MEMORY` error. Large vectors are pages of zeros that the system provides once
-/// they are touched.
+/// Allocates a zeroed vector, or returns a `MEMORY` error. Large vectors are pages of zeros that the system provides
+/// once they are touched.
 #[inline(never)]
 pub fn try_zeroed<T: Zeroable>(what: &str, elements: usize) -> Result<Vec<T>> {
     bytemuck::allocation::try_zeroed_vec(elements).map_err(|()| Error::memory(what, elements))

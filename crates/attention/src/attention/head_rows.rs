@@ -93,8 +93,8 @@ impl<'a> HeadRows<'a> {
         (buffer, width)
     }
 
-    /// Returns the first `width` values of some rows, and the distance between rows. With `in_registers`, products widen
-    /// rows of whole vectors themselves, and only scales are widened to `buffer`; otherwise the rows are.
+    /// Returns the first `width` values of some rows, and the distance between rows. With `in_registers`, products
+    /// widen rows of whole vectors themselves, and only scales are widened to `buffer`; otherwise the rows are.
     #[inline(always)]
     pub(crate) fn block<'b, S: Simd>(
         self,

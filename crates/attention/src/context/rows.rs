@@ -95,8 +95,8 @@ impl MatrixBlock<'_> {
         unsafe { scatter_rows(simd, tile, lanes, self.columns.len(), self.output, &starts[..count]) };
     }
 
-    /// Writes sums plus the bias, if there is one, to some rows and columns of the matrix. Columns beyond the block are left
-    /// out.
+    /// Writes sums plus the bias, if there is one, to some rows and columns of the matrix. Columns beyond the block
+    /// are left out.
     ///
     /// # Panics
     /// If a row or the first column is not in the block, or the bias is too short.

@@ -34,8 +34,8 @@ pub enum Activation {
 }
 
 /// Applies `activation` to each value of x. `Gelu` is within 8 ULP of its exact value down to x = −13, `Silu` and
-/// `Sigmoid` within 4 ULP down to −87; below, where exact values are smaller than 10⁻³⁶, all are 0. `GeluTanh` is within
-/// 2.4·10⁻⁷ of the larger of 1 and its exact value. `Tanh` is within 3 ULP, `Elu` within 8. NaN stays.
+/// `Sigmoid` within 4 ULP down to −87; below, where exact values are smaller than 10⁻³⁶, all are 0. `GeluTanh` is
+/// within 2.4·10⁻⁷ of the larger of 1 and its exact value. `Tanh` is within 3 ULP, `Elu` within 8. NaN stays.
 ///
 /// # Errors
 /// `SHAPE` if `output` has another length than `x`.

@@ -118,8 +118,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `dst` must be valid for writes of `LANES` values.
     unsafe fn store_ptr(self, dst: *mut f32, x: Self::F);
-    /// Transposes the block of [`SIDE`] rows of as many values that start at `from`, to rows that start at `to`. Available
-    /// only if [`Simd::TRANSPOSES`].
+    /// Transposes the block of [`SIDE`] rows of as many values that start at `from`, to rows that start at `to`.
+    /// Available only if [`Simd::TRANSPOSES`].
     ///
     /// # Safety
     /// Each row must be valid for reads or writes of `SIDE` values.
@@ -189,12 +189,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `src` must be valid for reads of `2 · LANES` values.
     unsafe fn load_pairs(self, src: *const i8) -> Self::I;
-    /// Writes `2 · LANES` values, rounded toward zero, as pairs of i16 to the first `LANES` values of `dst`. Values that
-    /// are NaN or beyond i16 write any number.
+    /// Writes `2 · LANES` values, rounded toward zero, as pairs of i16 to the first `LANES` values of `dst`. Values
+    /// that are NaN or beyond i16 write any number.
     fn store_pairs(self, dst: &mut [i32], x: [Self::F; 2]);
-    /// Writes `2 · LANES` values, rounded toward zero, as fours of i8 to the bits of the first `LANES / 2` values of `dst`,
-    /// and returns their sum. Values that are NaN or beyond i8 write any number. Available only where [`Quads`] runs the
-    /// kernel.
+    /// Writes `2 · LANES` values, rounded toward zero, as fours of i8 to the bits of the first `LANES / 2` values of
+    /// `dst`, and returns their sum. Values that are NaN or beyond i8 write any number. Available only where [`Quads`]
+    /// runs the kernel.
     fn store_quads(self, _dst: &mut [f32], _x: [Self::F; 2]) -> i32 {
         unreachable!("asked for only where Quads runs the kernel")
     }

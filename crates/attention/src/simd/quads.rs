@@ -2,8 +2,8 @@
 
 use super::{Kernel, Level};
 
-/// A level on a machine that adds four products of bytes at a time: AVX512-VNNI beside AVX-512, AVX-VNNI beside AVX2, and
-/// the relaxed dot product of WebAssembly where it takes one factor as unsigned and does not saturate.
+/// A level on a machine that adds four products of bytes at a time: AVX-512 with AVX512-VNNI, AVX2 with AVX-VNNI, and
+/// WebAssembly if its relaxed dot product takes one factor as unsigned and does not saturate.
 #[derive(Debug, Clone, Copy)]
 pub struct Quads(Level);
 

@@ -1,5 +1,5 @@
-//! Transposes between rows anywhere in memory and tiles whose columns sit in lanes, in blocks of 4 × 4, or of 16 × 16 where
-//! vectors are as wide.
+//! Transposes between rows anywhere in memory and tiles whose columns sit in lanes, in blocks of 4 × 4, or of 16 × 16
+//! if vectors are as wide.
 
 use std::ops::Range;
 
@@ -57,7 +57,8 @@ pub fn gather_columns<S: Simd>(
         let mut quads = rows[part.clone()].chunks_exact(4);
         let mut r = part.start;
         for quad in &mut quads {
-            // Spelled out because functions called by array::from_fn are not compiled for the surrounding kernel's level.
+            // Spelled out because functions called by array::from_fn are not compiled for the surrounding kernel's
+            // level.
             let row = |index: usize| &src[quad[index]..][..columns.end];
             let [a, b, c, d] = [row(0), row(1), row(2), row(3)];
             let mut column = columns.start;

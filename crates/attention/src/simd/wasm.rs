@@ -32,8 +32,8 @@ impl Simd128 {
 }
 
 impl Simd128 {
-    /// Returns true if the relaxed dot product is that of VNNI and multiply-add fuses. An engine may also take the second
-    /// factor of the dot product as signed, add pairs of products with saturation, or round twice.
+    /// Returns true if the relaxed dot product is that of VNNI and multiply-add fuses. An engine may also take the
+    /// second factor of the dot product as signed, add pairs of products with saturation, or round twice.
     pub(super) fn has_quads(self) -> bool {
         let ([a, b], x) = std::hint::black_box(([-1, 127], 1.0 + 1.0 / 4096.0));
         // SAFETY: the result decides whether kernels may use it.

@@ -1,8 +1,8 @@
 //! Products with weights of 8 bits by instructions that add four products of bytes at a time.
 //!
 //! The instructions multiply unsigned by signed bytes, so weights are stored plus 128, and the sum of a group starts at
-//! −128 times the sum of the group's integers of x. It also starts at the bits of [`BASE`], so that it needs no conversion
-//! to a float. Results have the bits of the products of pairs.
+//! −128 times the sum of the group's integers of x. It also starts at the bits of [`BASE`], so that it needs no
+//! conversion to a float. Results have the bits of the products of pairs.
 
 use std::ops::Range;
 
@@ -25,8 +25,8 @@ const WIDTH: usize = 2 * PANEL;
 /// 1.5 · 2²³: a float whose bits plus an integer below 2²² are those of the float plus the integer.
 const BASE: f32 = 12_582_912.0;
 
-/// Words of one group of a quantized row: its integers, four to a word, the bits of [`BASE`] less 128 times their sum, and
-/// the scale. They are kept as floats of any bits.
+/// Words of one group of a quantized row: its integers, four to a word, the bits of [`BASE`] less 128 times their sum,
+/// and the scale. They are kept as floats of any bits.
 const ROW_GROUP: usize = GROUP / 4 + 2;
 const START: usize = GROUP / 4;
 const SCALE: usize = START + 1;

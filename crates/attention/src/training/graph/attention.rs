@@ -1,8 +1,8 @@
 //! Attention over the edges of a graph, as the layers of graphs have it, with its gradients: the score of an edge adds
 //! those of its ends (GAT), joins their rows (GATv2), or multiplies them (the graph transformer).
 //!
-//! Two passes compute the gradients. The first owns rows of targets: it computes scores and weights again, and keeps for
-//! each edge and head the weight and the score's gradient. The second owns rows of sources.
+//! Two passes compute the gradients. The first owns rows of targets: it computes scores and weights again, and keeps
+//! for each edge and head the weight and the score's gradient. The second owns rows of sources.
 
 use crate::context::Context;
 use crate::context::rows::SharedMut;
@@ -39,8 +39,8 @@ pub struct EdgeTensors<'a> {
     pub attention: Option<Tensor<'a>>,
     /// Scores `[K, H]` that are added, or else features `[K, size]`.
     pub edges: Option<Tensor<'a>>,
-    /// The weight W of the features, `[H · C, size]`. For added scores, the score of each self-loop that is added, `[1, H]`;
-    /// by default the mean over the node's other edges.
+    /// The weight W of the features, `[H · C, size]`. For added scores, the score of each self-loop that is added,
+    /// `[1, H]`; by default the mean over the node's other edges.
     pub projection: Option<Tensor<'a>>,
 }
 
