@@ -4,6 +4,7 @@
 import { loadBackend } from '../../index.js'
 import { cases } from '../cases.js'
 import { makeInputs } from '../inputs.js'
+import { peakMemory } from '../peak.js'
 
 const api = await loadBackend(/** @type {import('../../index.js').BackendKind} */ (process.argv[2]))
 const problem = cases({ isQuick: false }).find(({ queries, version }) => queries === 100_000 && version === 2)
@@ -14,6 +15,5 @@ const graph = api.Graph.fromEdges({ numNodes: queries, source: edges?.source ?? 
 const layer = new api.GraphAttention({ inFeatures: heads * dim, outFeatures: dim, numHeads: heads })
 const before = process.memoryUsage.rss()
 layer.forward(graph, x)
-// The peak so far, in KiB.
-const peak = process.resourceUsage().maxRSS * 1024
+const peak = peakMemory()
 console.log(JSON.stringify({ growth: peak - before, messages: 4 * keys * heads * dim }))

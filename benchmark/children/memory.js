@@ -3,6 +3,7 @@
 
 import { loadBackend } from '../../index.js'
 import { randomTensor } from '../inputs.js'
+import { peakMemory } from '../peak.js'
 
 const HEADS = 8
 const LENGTH = 16384
@@ -17,7 +18,6 @@ await new Promise((resolve) => setTimeout(resolve, 500))
 const [q, k, v] = [1, 2, 3].map((seed) => randomTensor([1, HEADS, LENGTH, DIM], seed))
 const before = process.memoryUsage.rss()
 const { output } = api.scaledDotProductAttention(q, k, v)
-// The peak so far, in KiB.
-const peak = process.resourceUsage().maxRSS * 1024
+const peak = peakMemory()
 const inputs = q.data.byteLength + k.data.byteLength + v.data.byteLength
 console.log(JSON.stringify({ growth: peak - before, inputs, outputs: output.data.byteLength }))
