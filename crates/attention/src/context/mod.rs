@@ -62,6 +62,11 @@ impl<'a> Context<'a> {
         Self { partition, ..self }
     }
 
+    /// Returns true if this number of work items keeps every thread busy; otherwise items should be smaller.
+    pub(crate) fn is_enough(&self, items: usize) -> bool {
+        self.threads == 1 || items >= 2 * self.threads
+    }
+
     /// Announces the number of operations still to do, for calls that use [`Self::for_each`] more than once.
     pub fn announce_work(&self, operations: u64) {
         if let Some(observation) = self.observer {

@@ -170,10 +170,9 @@ pub(crate) fn project_weights(
         return Product { unit, x, sizes, weight, bias }.run(context, output, &compute);
     }
     let block_rows = context.level.block_rows();
-    let row_blocks = rows.div_ceil(block_rows);
     // The block size does not affect results: each output is summed separately.
-    let has_work = context.threads == 1 || row_blocks >= 2 * context.threads;
-    let output_block = if !has_work { SMALL_PROJECTION_COLUMNS } else { PROJECTION_COLUMNS };
+    let is_enough = context.is_enough(rows.div_ceil(block_rows));
+    let output_block = if is_enough { PROJECTION_COLUMNS } else { SMALL_PROJECTION_COLUMNS };
     let tiles = if matches!(weight, Weights::F32(_)) { 1 } else { BLOCK_TILES };
     scratch::reserve(scratch_len([tiles, lanes], depth, output_block).max(depth))?;
     let operations = operations([2, rows, depth, outputs]);

@@ -94,8 +94,8 @@ impl Product<'_> {
         let steps = depth.div_ceil(STEP);
         // Blocks depend on shapes alone, and each output is summed separately.
         let item_rows = (ITEM_VALUES / depth / PAIR * PAIR).clamp(PAIR, ITEM_ROWS);
-        let has_work = context.threads == 1 || rows.div_ceil(item_rows) >= 2 * context.threads;
-        let item_columns = if has_work { PROJECTION_COLUMNS } else { SMALL_PROJECTION_COLUMNS };
+        let is_enough = context.is_enough(rows.div_ceil(item_rows));
+        let item_columns = if is_enough { PROJECTION_COLUMNS } else { SMALL_PROJECTION_COLUMNS };
         scratch::reserve(item_rows / SIDE * steps * PIECES_LEN + CACHE_LINE)?;
         let operations = operations([2, rows, depth, outputs]);
         context.for_each_block(rows, [item_rows, item_columns], operations, output, |mut output| {

@@ -37,8 +37,8 @@ pub(super) fn project(
         context.level.run(QuantizeRows { x, depth, quantized });
     })?;
     let block_rows = context.level.block_rows();
-    let has_work = context.threads == 1 || rows.div_ceil(block_rows) >= 2 * context.threads;
-    let columns = if has_work { PROJECTION_COLUMNS } else { SMALL_PROJECTION_COLUMNS };
+    let columns =
+        if context.is_enough(rows.div_ceil(block_rows)) { PROJECTION_COLUMNS } else { SMALL_PROJECTION_COLUMNS };
     let operations = operations([2, rows, depth, outputs]);
     context.for_each_block(rows, [block_rows, columns], operations, output, |output| {
         context.level.run(Block { x: &quantized, depth, outputs, weight, bias, finish, output });

@@ -46,8 +46,7 @@ pub(super) fn project(
     let block_rows = context.level.block_rows();
     let quantized;
     // With rows enough for all threads, each item quantizes its own, which then are in the cache.
-    let has_work = context.threads == 1 || rows.div_ceil(block_rows) >= 2 * context.threads;
-    let (columns, rows_of_x) = if has_work {
+    let (columns, rows_of_x) = if context.is_enough(rows.div_ceil(block_rows)) {
         scratch::reserve(block_rows.min(rows) * width)?;
         (outputs, Rows::Floats(x))
     } else {
