@@ -52,33 +52,39 @@ const DROPS_IN_WORKER = `${PREAMBLE}
   console.log(JSON.stringify({ ...answer, after: allocated() - before }))`
 
 /**
- * Creates layers that only their calls refer to, and collects garbage while the calls run and after they have ended.
+ * Creates layers that only their calls refer to, and collects garbage while the calls run and after they have ended;
+ * with longer calls where all had ended before the collection.
  */
 const CALLS = `${PREAMBLE}
   const COUNT = 8
-  const x = attention.createTensor(Float32Array.from({ length: 64 * 1024 }, (_, at) => Math.sin(at)), [1, 64, 1024])
   const make = (seed) => new attention.SelfAttention({ modelDim: 1024, numHeads: 16, seed })
-  const before = allocated()
-  let [collected, ended] = [0, 0]
-  const registry = new FinalizationRegistry(() => collected++)
-  function call(seed) {
-    const layer = make(seed)
-    registry.register(layer)
-    return layer.forwardAsync(x).finally(() => ended++)
+  async function measure(rows) {
+    const x = attention.createTensor(Float32Array.from({ length: rows * 1024 }, (_, at) => Math.sin(at)), [1, rows, 1024])
+    const before = allocated()
+    let [collected, ended] = [0, 0]
+    const registry = new FinalizationRegistry(() => collected++)
+    function call(seed) {
+      const layer = make(seed)
+      registry.register(layer)
+      return layer.forwardAsync(x).finally(() => ended++)
+    }
+    const calls = Array.from({ length: COUNT }, (_, seed) => call(seed))
+    await turn()
+    await collect()
+    const [running, early] = [COUNT - ended, collected]
+    const results = await Promise.all(calls)
+    let wrong = 0
+    for (const [seed, { output }] of results.entries()) {
+      const layer = make(seed)
+      if (layer.forward(x).output.data.some((value, at) => Math.abs(value - output.data[at]) > 1e-6)) wrong++
+      layer.dispose()
+    }
+    await collect()
+    return { running, early, wrong, collected, left: allocated() - before }
   }
-  const calls = Array.from({ length: COUNT }, (_, seed) => call(seed))
-  await turn()
-  await collect()
-  const [running, early] = [COUNT - ended, collected]
-  const results = await Promise.all(calls)
-  let wrong = 0
-  for (const [seed, { output }] of results.entries()) {
-    const layer = make(seed)
-    if (layer.forward(x).output.data.some((value, at) => Math.abs(value - output.data[at]) > 1e-6)) wrong++
-    layer.dispose()
-  }
-  await collect()
-  console.log(JSON.stringify({ running, early, wrong, collected, left: allocated() - before }))`
+  let found
+  for (let rows = 64; rows <= 4096 && !found?.running; rows *= 4) found = await measure(rows)
+  console.log(JSON.stringify(found))`
 
 test('the objects dropped here are of every class that occupies memory of a backend', (t) => {
   const all = /** @type {[string, any][]} */ (Object.entries(attention))
