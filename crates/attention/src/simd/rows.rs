@@ -156,14 +156,14 @@ pub fn reduce_rows<S: Simd, const ROWS: usize>(
             // SAFETY: a vector starting at `at` lies inside each row, and each row inside its slice.
             unsafe {
                 let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
-                for (vector, row) in vectors.iter_mut().zip(rows) {
-                    *vector = row.load(simd, at);
+                for (n, vector) in vectors.iter_mut().enumerate() {
+                    *vector = rows[n].load(simd, at);
                 }
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let query = simd.load_ptr(queries.as_ptr().add(r * depth + at));
-                    for (sum, &vector) in sums.iter_mut().zip(&vectors) {
-                        let difference = query - vector;
-                        let (a, b) = if is_dot { (query, vector) } else { (difference, difference) };
+                    for (n, sum) in sums.iter_mut().enumerate() {
+                        let difference = query - vectors[n];
+                        let (a, b) = if is_dot { (query, vectors[n]) } else { (difference, difference) };
                         *sum = simd.mul_add(a, b, *sum);
                     }
                 }
@@ -171,8 +171,8 @@ pub fn reduce_rows<S: Simd, const ROWS: usize>(
         }
     }
     let mut results = [[0.0; SIDE_BY_SIDE]; ROWS];
-    for (r, (results, &sums)) in results.iter_mut().zip(&sums).enumerate() {
-        *results = simd.reduce_sums(sums);
+    for (r, results) in results.iter_mut().enumerate() {
+        *results = simd.reduce_sums(sums[r]);
         for at in whole..depth {
             for (n, result) in results.iter_mut().enumerate() {
                 let (query, key) = (queries[r * depth + at], keys.get(n * stride + at));
@@ -202,16 +202,16 @@ pub fn add_rows<S: Simd, const ROWS: usize>(
         assert!(width == 0 || start <= values.count() && width <= values.count() - start);
     }
     let mut factors = [[simd.splat(0.0); SIDE_BY_SIDE]; ROWS];
-    for (factors, weights) in factors.iter_mut().zip(weights) {
-        for (factor, weight) in factors.iter_mut().zip(weights) {
-            *factor = simd.splat(weight);
+    for (r, factors) in factors.iter_mut().enumerate() {
+        for (n, factor) in factors.iter_mut().enumerate() {
+            *factor = simd.splat(weights[r][n]);
         }
     }
     let whole = width - width % step::<S>();
     let mut rows = [values; SIDE_BY_SIDE];
     if whole > 0 {
-        for (row, start) in rows.iter_mut().zip(starts) {
-            *row = values.skip(start);
+        for (n, row) in rows.iter_mut().enumerate() {
+            *row = values.skip(starts[n]);
         }
     }
     for first in (0..whole).step_by(step::<S>()) {
@@ -219,14 +219,14 @@ pub fn add_rows<S: Simd, const ROWS: usize>(
             // SAFETY: a vector starting at `at` lies inside each row, and each row inside its slice.
             unsafe {
                 let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
-                for (vector, row) in vectors.iter_mut().zip(rows) {
-                    *vector = row.load(simd, at);
+                for (n, vector) in vectors.iter_mut().enumerate() {
+                    *vector = rows[n].load(simd, at);
                 }
                 for (r, factors) in factors.iter().enumerate() {
                     let place = sums.as_mut_ptr().add(r * width + at);
                     let mut sum = simd.load_ptr(place);
-                    for (&factor, &vector) in factors.iter().zip(&vectors) {
-                        sum = simd.mul_add(factor, vector, sum);
+                    for (n, &factor) in factors.iter().enumerate() {
+                        sum = simd.mul_add(factor, vectors[n], sum);
                     }
                     simd.store_ptr(place, sum);
                 }

@@ -243,12 +243,12 @@ unsafe fn step<S: Simd, const ROWS: usize, const VECTORS: usize, const APART: bo
     }
     for (r, sums) in sums.iter_mut().enumerate() {
         let a = simd.splat(a(r));
-        for (sum, &b) in sums.iter_mut().zip(&vectors) {
+        for (v, sum) in sums.iter_mut().enumerate() {
             *sum = if APART {
-                let difference = a - b;
+                let difference = a - vectors[v];
                 simd.mul_add(difference, difference, *sum)
             } else {
-                simd.mul_add(a, b, *sum)
+                simd.mul_add(a, vectors[v], *sum)
             };
         }
     }

@@ -156,18 +156,21 @@ impl Block<'_> {
             for (x, sums) in x.chunks_exact(groups * ROW_GROUP).zip(&mut *sums) {
                 let x = &x[first * ROW_GROUP..chunk.end * ROW_GROUP];
                 for lane in (0..outputs).step_by(SIDE_BY_SIDE) {
-                    for ((group, x), integers) in chunk.clone().zip(x.chunks_exact(ROW_GROUP)).zip(&mut integers) {
+                    for (at, x) in x.chunks_exact(ROW_GROUP).enumerate() {
+                        let group = first + at;
                         let size = GROUP.min(self.depth - group * GROUP);
                         let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
-                        for (output, vector) in (first_output + lane..first_output + outputs).zip(&mut vectors) {
+                        for (n, vector) in vectors.iter_mut().enumerate().take(outputs - lane) {
+                            let output = first_output + lane + n;
                             let row = &weight.values[output * self.depth + group * GROUP..][..size];
                             *vector = group_products(simd, row, x);
                         }
                         // Exact: the sum of a group has fewer than 24 bits.
-                        integers[lane..lane + SIDE_BY_SIDE].copy_from_slice(&simd.reduce_sums(vectors));
+                        integers[at][lane..lane + SIDE_BY_SIDE].copy_from_slice(&simd.reduce_sums(vectors));
                     }
                 }
-                for ((x, integers), scales) in x.chunks_exact(ROW_GROUP).zip(&integers).zip(&scales) {
+                for (group, x) in x.chunks_exact(ROW_GROUP).enumerate() {
+                    let (integers, scales) = (&integers[group], &scales[group]);
                     let scale = simd.splat(f32::from_bits(x[GROUP / 2] as u32));
                     for at in (0..PANEL).step_by(S::LANES) {
                         let product = simd.load(&integers[at..]) * simd.load_f16(&scales[at..]);
@@ -256,15 +259,15 @@ fn add_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
             // SAFETY: the vector lies inside the group: `pair` is below GROUP / 2 and its lanes below PANEL.
             *vector = unsafe { simd.load_pairs(weights.values.as_ptr().cast::<i8>().add(at)) };
         }
-        for (integers, row) in integers.iter_mut().zip(rows) {
-            let x = simd.splat_int(row[pair]);
-            for (integer, &vector) in integers.iter_mut().zip(&vectors) {
-                *integer = simd.add_pairs(*integer, vector, x);
+        for (r, integers) in integers.iter_mut().enumerate() {
+            let x = simd.splat_int(rows[r][pair]);
+            for (v, integer) in integers.iter_mut().enumerate() {
+                *integer = simd.add_pairs(*integer, vectors[v], x);
             }
         }
     }
-    for ((sums, integers), row) in sums.iter_mut().zip(&integers).zip(rows) {
-        let scale = simd.splat(f32::from_bits(row[GROUP / 2] as u32));
+    for (r, integers) in integers.iter().enumerate() {
+        let (sums, scale) = (&mut sums[r], simd.splat(f32::from_bits(rows[r][GROUP / 2] as u32)));
         for (v, &integer) in integers.iter().enumerate() {
             let at = first + v * S::LANES;
             let product = simd.to_float(integer) * simd.load(&weights.scales[at..]);

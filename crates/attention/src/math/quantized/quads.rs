@@ -222,8 +222,8 @@ fn multiply_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
     let mut totals = [[simd.splat(0.0); VECTORS]; ROWS];
     for group in 0..groups {
         let mut weights = [&panels[0][group]; VECTORS];
-        for (weights, panel) in weights.iter_mut().zip(panels) {
-            *weights = &panel[group];
+        for (v, weights) in weights.iter_mut().enumerate() {
+            *weights = &panels[v][group];
         }
         // SAFETY: there are `groups` groups for each row.
         let row = |r: usize| unsafe { x.get_unchecked(r * groups + group) };
@@ -239,9 +239,9 @@ fn multiply_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
             }
             for (r, integers) in integers.iter_mut().enumerate() {
                 let x = simd.splat_int(row(r)[quad].to_bits() as i32);
-                for (integer, &vector) in integers.iter_mut().zip(&vectors) {
+                for (v, integer) in integers.iter_mut().enumerate() {
                     // SAFETY: `Quads` runs the kernel.
-                    *integer = unsafe { simd.add_quads(*integer, vector, x) };
+                    *integer = unsafe { simd.add_quads(*integer, vectors[v], x) };
                 }
             }
         }
@@ -255,9 +255,9 @@ fn multiply_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
             }
         }
     }
-    for (sums, totals) in sums.iter_mut().zip(&totals) {
+    for (r, totals) in totals.iter().enumerate() {
         for (v, &total) in totals.iter().enumerate() {
-            simd.store(&mut sums[lane + v * S::LANES..], total);
+            simd.store(&mut sums[r][lane + v * S::LANES..], total);
         }
     }
 }
