@@ -29,32 +29,46 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
+    /// No rows.
+    pub(crate) const EMPTY: Self = Self {
+        count: 0,
+        rows: [[0; 3]; MAX_TILE_LANES],
+        mask_rows: [0; MAX_TILE_LANES],
+        start: [0; MAX_TILE_LANES],
+        end: [0; MAX_TILE_LANES],
+        first: 0,
+        last: 0,
+        all_from: 0,
+        all_to: 0,
+    };
+
     /// Assigns lanes to these rows, at most as many as a tile has, restricted to `keys`.
     pub(crate) fn new(problem: &Problem<'_>, keys: Range<usize>, rows: impl Iterator<Item = [usize; 3]>) -> Self {
-        let mut lanes = Self {
-            count: 0,
-            rows: [[0; 3]; MAX_TILE_LANES],
-            mask_rows: [0; MAX_TILE_LANES],
-            start: [0; MAX_TILE_LANES],
-            end: [0; MAX_TILE_LANES],
-            first: problem.keys,
-            last: 0,
-            all_from: 0,
-            all_to: problem.keys,
-        };
+        let mut lanes = Self::EMPTY;
+        lanes.assign(problem, keys, rows);
+        lanes
+    }
+
+    /// Assigns rows to empty lanes in their place, as [`Self::new`] does: they are too large to be moved in each item.
+    pub(crate) fn assign(
+        &mut self,
+        problem: &Problem<'_>,
+        keys: Range<usize>,
+        rows: impl Iterator<Item = [usize; 3]>,
+    ) {
+        (self.first, self.all_to) = (problem.keys, problem.keys);
         for (lane, row @ [b, h, i]) in rows.enumerate() {
             let (start, end) = problem.visibility.range(b, i);
             let (start, end) = (start.max(keys.start), end.min(keys.end));
-            lanes.count = lane + 1;
-            lanes.rows[lane] = row;
-            lanes.mask_rows[lane] = problem.visibility.mask_row(b, h, i);
-            (lanes.start[lane], lanes.end[lane]) = (start, end);
+            self.count = lane + 1;
+            self.rows[lane] = row;
+            self.mask_rows[lane] = problem.visibility.mask_row(b, h, i);
+            (self.start[lane], self.end[lane]) = (start, end);
             if start < end {
-                (lanes.first, lanes.last) = (lanes.first.min(start), lanes.last.max(end));
+                (self.first, self.last) = (self.first.min(start), self.last.max(end));
             }
-            (lanes.all_from, lanes.all_to) = (lanes.all_from.max(start), lanes.all_to.min(end));
+            (self.all_from, self.all_to) = (self.all_from.max(start), self.all_to.min(end));
         }
-        lanes
     }
 
     /// Writes the queries, times the problem's scale, as a tile `[D][lanes]`.

@@ -165,12 +165,14 @@ impl Item<'_> {
         let problem = self.problem;
         let lanes = VECTORS * S::LANES;
         let count = self.rows.len().div_ceil(lanes);
-        let tiles: [Lanes; BLOCK_TILES] = std::array::from_fn(|tile| {
+        let mut tiles = [const { Lanes::EMPTY }; BLOCK_TILES];
+        let tiles = &mut tiles[..count];
+        for (tile, lanes_of_tile) in tiles.iter_mut().enumerate() {
             let first = self.rows.start + tile * lanes;
             let rows = (first..self.rows.end.min(first + lanes)).map(|row| self.row(row));
-            Lanes::new(problem, self.keys.clone(), rows)
-        });
-        let tiles = &tiles[..count];
+            lanes_of_tile.assign(problem, self.keys.clone(), rows);
+        }
+        let tiles = &*tiles;
 
         // Step 1, load: the scaled queries of each tile, [D][lanes]; zeroed sums, [E][lanes]; an empty softmax.
         let size = problem.head_dim * lanes;
@@ -187,8 +189,11 @@ impl Item<'_> {
         for (tile, is_bounded) in bounded_queries[..count].iter_mut().enumerate() {
             *is_bounded = is_masked && are_bounded(simd, &buffers.queries[tile * size..], size, size, 1);
         }
-        buffers.sums.fill(0.0);
-        buffers.totals.fill(0.0);
+        let used = count * problem.value_dim * lanes;
+        for sums in [&mut *buffers.sums, &mut *buffers.totals] {
+            let used = used.min(sums.len());
+            sums[..used].fill(0.0);
+        }
         let mut online = [Online::NEW; BLOCK_TILES];
         if !targets.is_part {
             for (online, tile) in online.iter_mut().zip(tiles) {

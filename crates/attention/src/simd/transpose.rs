@@ -37,17 +37,17 @@ pub fn gather_columns<S: Simd>(
     let ([whole_rows, whole_columns], rests) = divide::<S>(rows.len(), columns);
     for first in (0..whole_rows).step_by(SIDE) {
         let mut starts = [src.as_ptr(); SIDE];
-        for (start, &row) in starts.iter_mut().zip(&rows[first..]) {
-            *start = src[row..][..columns].as_ptr();
+        for (r, start) in starts.iter_mut().enumerate() {
+            *start = src[rows[first + r]..][..columns].as_ptr();
         }
         for column in (0..whole_columns).step_by(SIDE) {
             // SAFETY: `SIDE` values from `column` on lie inside each row, and as many from `first` on inside each of
             // `SIDE` columns of `dst`.
             unsafe {
                 let (mut from, mut to) = (starts, [dst.as_mut_ptr().add(column * dst_stride + first); SIDE]);
-                for (index, (from, to)) in from.iter_mut().zip(&mut to).enumerate() {
-                    *from = from.add(column);
-                    *to = to.add(index * dst_stride);
+                for index in 0..SIDE {
+                    from[index] = from[index].add(column);
+                    to[index] = to[index].add(index * dst_stride);
                 }
                 simd.transpose(&from, &to);
             }
@@ -110,17 +110,17 @@ pub unsafe fn scatter_rows<S: Simd>(
     let ([whole_rows, whole_columns], rests) = divide::<S>(rows.len(), columns);
     for first in (0..whole_rows).step_by(SIDE) {
         let mut starts = [std::ptr::null_mut(); SIDE];
-        for (start, &at) in starts.iter_mut().zip(&rows[first..]) {
-            *start = row(at).as_mut_ptr();
+        for (r, start) in starts.iter_mut().enumerate() {
+            *start = row(rows[first + r]).as_mut_ptr();
         }
         for column in (0..whole_columns).step_by(SIDE) {
             // SAFETY: `SIDE` values from `column` on lie inside each row, and as many from `first` on inside each of
             // `SIDE` columns of `src`.
             unsafe {
                 let (mut from, mut to) = ([src.as_ptr().add(column * src_stride + first); SIDE], starts);
-                for (index, (from, to)) in from.iter_mut().zip(&mut to).enumerate() {
-                    *from = from.add(index * src_stride);
-                    *to = to.add(column);
+                for index in 0..SIDE {
+                    from[index] = from[index].add(index * src_stride);
+                    to[index] = to[index].add(column);
                 }
                 simd.transpose(&from, &to);
             }

@@ -400,12 +400,13 @@ impl Simd for Avx512 {
         // SAFETY: the caller guarantees the memory, the token the instruction set.
         unsafe {
             let mut rows = [_mm512_setzero_ps(); SIDE];
-            for (row, &from) in rows.iter_mut().zip(from) {
-                *row = _mm512_loadu_ps(from);
+            for (r, row) in rows.iter_mut().enumerate() {
+                *row = _mm512_loadu_ps(from[r]);
             }
             // Within each 128 bits, 4 × 4 values of four rows: pairs of rows, then pairs of pairs.
             let mut fours = rows;
-            for (rows, fours) in rows.chunks_exact(4).zip(fours.chunks_exact_mut(4)) {
+            for (g, fours) in fours.chunks_exact_mut(4).enumerate() {
+                let rows = &rows[4 * g..];
                 let low = [_mm512_unpacklo_ps(rows[0], rows[1]), _mm512_unpacklo_ps(rows[2], rows[3])];
                 let high = [_mm512_unpackhi_ps(rows[0], rows[1]), _mm512_unpackhi_ps(rows[2], rows[3])];
                 fours[0] = _mm512_shuffle_ps::<0b01_00_01_00>(low[0], low[1]);
