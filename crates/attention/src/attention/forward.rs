@@ -279,6 +279,21 @@ impl Item<'_> {
         [self.b(), self.problem.query_head(self.head, row), row / self.problem.group()]
     }
 
+    /// Returns (b, h, i) of consecutive rows, as [`Self::row`] does, but without its divisions for each of them.
+    pub(super) fn rows_from(&self, rows: Range<usize>) -> impl Iterator<Item = [usize; 3]> {
+        let group = self.problem.group().max(1);
+        let (b, head) = (self.b(), self.problem.query_head(self.head, 0));
+        let (mut of_group, mut i) = (rows.start % group, rows.start / group);
+        rows.map(move |_| {
+            let row = [b, head + of_group, i];
+            of_group += 1;
+            if of_group == group {
+                (of_group, i) = (0, i + 1);
+            }
+            row
+        })
+    }
+
     /// Returns the relative biases of a tile whose first row is `first`.
     pub(super) fn lane_bias(&self, first: usize) -> Option<LaneRows<'_>> {
         self.lane_bias.map(|bias| bias.rows([self.b(), self.kv_head()], first))
@@ -342,7 +357,11 @@ impl<'a> Targets<'a> {
     }
 
     /// Writes a row's maximum, sum of exponentials and log-sum-exp, each only if requested.
+    #[inline]
     pub(super) fn write_statistics(&mut self, row: usize, max: f32, sum: f32) {
+        if self.log_sum_exp.is_none() && self.max.is_none() && self.sum.is_none() {
+            return;
+        }
         // Without a visible key the sum is 0, and its logarithm −∞.
         let log_sum_exp = || if sum == 0.0 { f32::NEG_INFINITY } else { max + sum.ln() };
         if let Some(target) = &mut self.log_sum_exp {

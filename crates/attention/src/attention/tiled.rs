@@ -169,7 +169,7 @@ impl Item<'_> {
         let tiles = &mut tiles[..count];
         for (tile, lanes_of_tile) in tiles.iter_mut().enumerate() {
             let first = self.rows.start + tile * lanes;
-            let rows = (first..self.rows.end.min(first + lanes)).map(|row| self.row(row));
+            let rows = self.rows_from(first..self.rows.end.min(first + lanes));
             lanes_of_tile.assign(problem, self.keys.clone(), rows);
         }
         let tiles = &*tiles;
