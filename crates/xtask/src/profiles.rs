@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 /// across the units of each crate.
 const PROFILES: [[&str; 2]; 6] =
     [["1", "'fat'"], ["1", "'thin'"], ["1", "'off'"], ["16", "false"], ["16", "'off'"], ["16", "'fat'"]];
-const CALLS: [&str; 3] = ["attention", "causal", "product"];
+const CALLS: [&str; 5] = ["attention", "causal", "decode", "product", "q8_0"];
 /// The lowest speed of a profile, relative to the fastest.
 const LEAST: f64 = 0.95;
 /// Rounds in which every program runs once; each profile has its best.
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn slow_profiles_are_named() {
-        let mut speeds = [[100.0, 50.0, 70.0]; PROFILES.len()];
+        let mut speeds = [[100.0, 50.0, 20.0, 70.0, 300.0]; PROFILES.len()];
         speeds[3][1] = 48.0;
         assert!(slow_profiles(&speeds).is_empty());
         speeds[2][0] = 94.0;

@@ -375,9 +375,12 @@ impl Simd for Avx2 {
         fn reduce_sum(x: F32x8) -> f32 =
             Sse2::new().reduce_sum(F32x4(_mm256_castps256_ps128(x.0)) + F32x4(_mm256_extractf128_ps::<1>(x.0)));
         fn reduce_sums(x: [F32x8; 4]) -> [f32; 4] = {
-            let [a, b, c, d] = x;
-            let half = |x: F32x8| F32x4(_mm256_castps256_ps128(x.0)) + F32x4(_mm256_extractf128_ps::<1>(x.0));
-            Sse2::new().reduce_sums([half(a), half(b), half(c), half(d)])
+            // A closure may stay a function of its own, in which each instruction is a call.
+            let mut halves = [F32x4(_mm_setzero_ps()); 4];
+            for (n, half) in halves.iter_mut().enumerate() {
+                *half = F32x4(_mm256_castps256_ps128(x[n].0)) + F32x4(_mm256_extractf128_ps::<1>(x[n].0));
+            }
+            Sse2::new().reduce_sums(halves)
         };
         fn reduce_max(x: F32x8) -> f32 = {
             let x = _mm256_max_ps(x.0, _mm256_set1_ps(f32::NEG_INFINITY));
@@ -521,10 +524,12 @@ impl Simd for Avx512 {
             Avx2(()).reduce_sum(F32x8(_mm512_castps512_ps256(x.0)) + F32x8(upper))
         };
         fn reduce_sums(x: [F32x16; 4]) -> [f32; 4] = {
-            let [a, b, c, d] = x;
-            let upper = |x: F32x16| _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x.0)));
-            let half = |x: F32x16| F32x8(_mm512_castps512_ps256(x.0)) + F32x8(upper(x));
-            Avx2(()).reduce_sums([half(a), half(b), half(c), half(d)])
+            let mut halves = [F32x8(_mm256_setzero_ps()); 4];
+            for (n, half) in halves.iter_mut().enumerate() {
+                let upper = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x[n].0));
+                *half = F32x8(_mm512_castps512_ps256(x[n].0)) + F32x8(_mm256_castpd_ps(upper));
+            }
+            Avx2(()).reduce_sums(halves)
         };
         fn reduce_max(x: F32x16) -> f32 = {
             let x = _mm512_max_ps(x.0, _mm512_set1_ps(f32::NEG_INFINITY));
