@@ -16,8 +16,8 @@ use crate::scratch::{self, Scratch};
 use crate::simd::{Kernel, SIDE_BY_SIDE, Simd, Source, add_rows, dots};
 use crate::sizes::{CACHE_LINE, DECODE_KEYS};
 
-/// Blocks of keys that are summed plainly before their sums are added to the totals.
-const CARRY_BLOCKS: usize = 4;
+/// Keys whose values are summed plainly before their sums are added to the totals.
+const CARRY_KEYS: usize = 64;
 
 /// Returns the scratch memory that one item needs, in values.
 pub(super) fn scratch_len(problem: &Problem<'_>, rows: usize) -> usize {
@@ -157,7 +157,7 @@ impl Item<'_> {
                     self.add_block(simd, &mut state, rows.clone(), keys);
                 }
             }
-            if (block / key_block + 1).is_multiple_of(CARRY_BLOCKS) {
+            if (block + key_block) % CARRY_KEYS < key_block {
                 carry_all(simd, state.totals, state.sums);
             }
         }
@@ -315,6 +315,11 @@ fn sum_rows<S: Simd>(
             ahead.prefetch(simd, n..n + SIDE_BY_SIDE);
             let starts = [start(n), start(n + 1), start(n + 2), start(n + 3)];
             let mut r = 0;
+            while S::LANES == 16 && r + 4 <= rows {
+                let four = [quad(r, n), quad(r + 1, n), quad(r + 2, n), quad(r + 3, n)];
+                add_rows(simd, four, values.data, starts, width, &mut sums[r * width..]);
+                r += 4;
+            }
             while r + 2 <= rows {
                 let pair = [quad(r, n), quad(r + 1, n)];
                 add_rows(simd, pair, values.data, starts, width, &mut sums[r * width..]);
