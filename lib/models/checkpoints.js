@@ -9,8 +9,8 @@
  */
 /**
  * A step of a head: a product with a weight of the checkpoint, an activation, a norm, a factor, a soft cap, the choice
- * of one row per text, or SigLIP's attention of one learned query. Names with `^` at the front are below the root of the
- * base model. A tied weight is that of the words if the checkpoint has none.
+ * of one row per text, or SigLIP's attention of one learned query. Names with `^` at the front are below the root of
+ * the base model. A tied weight is that of the words if the checkpoint has none.
  *
  * @typedef {{ pool: Pool } | { probe: string } | { linear: string, isTied?: boolean } | { activate: string } |
  *   { norm: string } | { scale: number } | { softcap: number }} HeadStep
@@ -38,7 +38,8 @@
  * @property {string} [finalNorm]
  * @property {'rms' | 'layer'} [normKind]
  * @property {number} [normOffset]  added to the weights of the last norm
- * @property {(config: Config) => Readonly<Record<string, readonly HeadStep[]>>} heads  by the end of the architecture's name
+ * @property {(config: Config) => Readonly<Record<string, readonly HeadStep[]>>} heads  by the end of the architecture's
+ *   name
  * @property {(config: Config) => number | undefined} [endToken]  the token whose row stands for a text
  * @property {(config: Config) => number} [fill]  the token that fills texts up to the last position, as in training
  * @property {boolean} [embedsByHead]  true if the head gives vectors of texts, not logits

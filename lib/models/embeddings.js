@@ -17,7 +17,11 @@ import { throwIfAborted } from '../runtime/async/watch.js'
  *
  * @typedef {{ ids: Int32Array, types: Int32Array, starts: Int32Array }} Packed
  */
-/** The tokens of a call, each with its type and its position. @typedef {{ ids: Int32Array, types: Int32Array, positions: Int32Array }} Placed */
+/**
+ * The tokens of a call, each with its type and its position.
+ *
+ * @typedef {{ ids: Int32Array, types: Int32Array, positions: Int32Array }} Placed
+ */
 
 /**
  * @param {Attention} attention

@@ -1,6 +1,7 @@
 // Generates text token by token: a prompt fills the caches of all layers, and each token is added to them.
 
 import { describe, fault, isArray, isObject } from '../checks/errors.js'
+import { nextTurn } from '../runtime/turn.js'
 import { createSampler, readSampling } from './sampling.js'
 
 /** @typedef {import('./network.js').Network} Network */
@@ -179,9 +180,6 @@ function logitsOf(network, rows) {
   const last = { data: rows.slice(-network.size), shape: [1, network.size] }
   return network.head(network.finish(last), Int32Array.of(0, 1)).data
 }
-
-/** Timers, input and other calls of the process get their turn between tokens. */
-const nextTurn = () => new Promise((resolve) => setTimeout(resolve))
 
 /** @param {Session | undefined} session */
 function dispose(session) {

@@ -1,4 +1,5 @@
-// A GGUF file as the folder that it was converted from: config.json, tokenizer.json and weights under their names there.
+// A GGUF file as the folder that it was converted from: config.json, tokenizer.json and weights under their names
+// there.
 
 import { describe, fault } from '../checks/errors.js'
 import { openGguf } from '../weights/gguf.js'

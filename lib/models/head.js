@@ -1,6 +1,7 @@
 // The part after the last layer: from hidden states to logits, as steps over weights of the checkpoint.
 
 import { fault } from '../checks/errors.js'
+import { withoutDrawing } from '../runtime/resident.js'
 import { project } from './embeddings.js'
 
 /** @typedef {import('../../index.d.ts').Attention} Attention */
@@ -8,7 +9,11 @@ import { project } from './embeddings.js'
 /** @typedef {import('./embeddings.js').Norm} Norm */
 /** @typedef {import('./embeddings.js').Projection} Projection */
 /** @typedef {import('./checkpoints.js').HeadStep} HeadStep */
-/** Attention of one learned query to all rows, then a feed-forward network. @typedef {{ query: Matrix, layer: any, norm: Norm, up: Projection, down: Projection }} Probe */
+/**
+ * Attention of one learned query to all rows, then a feed-forward network.
+ *
+ * @typedef {{ query: Matrix, layer: any, norm: Norm, up: Projection, down: Projection }} Probe
+ */
 
 /** @param {Matrix} matrix @param {(x: number) => number} change @returns {Matrix} */
 export const mapped = ({ data, shape }, change) => ({ data: data.map(change), shape })
@@ -76,6 +81,12 @@ export class Head {
   #parts = new Map()
   /** @type {Map<string, Probe>} */
   #probes = new Map()
+  /**
+   * Layers with the weights of 8 bits, in the order in which products are fast.
+   *
+   * @type {Map<string, { weight: object, layer: any }>}
+   */
+  #arranged = new Map()
 
   /**
    * @param {Attention} attention
@@ -168,8 +179,29 @@ export class Head {
     if ('activate' in step) return this.#activate(step.activate, x)
     if ('probe' in step) return this.#attend(/** @type {Probe} */ (this.#probes.get(step.probe)), x)
     const part = /** @type {Projection} */ (this.#parts.get('norm' in step ? step.norm : step.linear))
-    if ('linear' in step) return project(this.attention, x, part)
+    if ('linear' in step) return this.#project(step.linear, x, part)
     return /** @type {Matrix} */ (this.attention.layerNorm(x, /** @type {Norm} */ (part)))
+  }
+
+  /** @param {string} name @param {Matrix} x @param {Projection} part @returns {Matrix} */
+  #project(name, x, part) {
+    const { weight, bias } = part
+    const [outFeatures, inFeatures] = weight.shape
+    if (!('type' in weight) || weight.type !== 'q8_0') return project(this.attention, x, part)
+    const known = this.#arranged.get(name)
+    if (known?.weight === weight) return known.layer.forward(x)
+    // Training has replaced the weight, or this is the first call.
+    const config = { inFeatures, outFeatures, useBias: bias !== undefined, weightType: weight.type }
+    const layer = withoutDrawing(() => new this.attention.Linear(config))
+    try {
+      layer.loadStateDict({ weight, ...(bias && { bias }) })
+    } catch (error) {
+      layer.dispose()
+      throw error
+    }
+    known?.layer.dispose()
+    this.#arranged.set(name, { weight, layer })
+    return layer.forward(x)
   }
 
   /** @param {Probe} probe @param {Matrix} x @returns {Matrix} */
@@ -197,7 +229,8 @@ export class Head {
   }
 
   dispose() {
-    for (const { layer } of this.#probes.values()) layer.dispose()
+    for (const { layer } of [...this.#probes.values(), ...this.#arranged.values()]) layer.dispose()
+    this.#arranged.clear()
   }
 }
 

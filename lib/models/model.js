@@ -25,7 +25,8 @@ import { normalizeRows } from './pooling.js'
  * @property {import('./group.js').Group} workers  as many batches are computed at the same time
  * @property {number} numParameters
  * @property {import('../../index.d.ts').WeightType} type  of the matrices
- * @property {{ ends: ReadonlySet<number>, template?: string | undefined, config: Record<string, any> }} chat  the tokens
+ * @property {{ ends: ReadonlySet<number>, template?: string | undefined, config: Record<string, any> }} chat  the
+ *   tokens
  *   that end a text, the template of messages, and tokenizer_config.json
  */
 
@@ -381,8 +382,16 @@ async function eachBatch(batches, lanes, watch, compute) {
   if (failed) throw /** @type {PromiseRejectedResult} */ (failed).reason
 }
 
-/** Rows that enter the first layer, and the first row of each text or image. @typedef {{ rows: Matrix, starts: Int32Array }} Embedded */
-/** Some inputs by their places in the caller's list, and their rows. @typedef {{ items: number[], embed: () => Embedded }} InputBatch */
+/**
+ * Rows that enter the first layer, and the first row of each text or image.
+ *
+ * @typedef {{ rows: Matrix, starts: Int32Array }} Embedded
+ */
+/**
+ * Some inputs by their places in the caller's list, and their rows.
+ *
+ * @typedef {{ items: number[], embed: () => Embedded }} InputBatch
+ */
 
 /**
  * @param {Network} network

@@ -16,7 +16,11 @@ import { Tables, owned } from './tables.js'
 /** @typedef {import('./embeddings.js').Norm} Norm */
 /** @typedef {import('./embeddings.js').Projection} Projection */
 
-/** The backend and the type of matrices. @typedef {{ attention: Attention, type: import('../../index.d.ts').WeightType }} Target */
+/**
+ * The backend and the type of matrices.
+ *
+ * @typedef {{ attention: Attention, type: import('../../index.d.ts').WeightType }} Target
+ */
 
 /** @param {import('../../index.d.ts').Weight} weight */
 const bytesOf = (weight) => weight.data.byteLength + ('scales' in weight ? weight.scales.byteLength : 0)
@@ -112,7 +116,11 @@ export class Network {
   words = undefined
   /** @type {PatchEmbeddings | undefined} */
   patches = undefined
-  /** The end of the architecture's name, such as `ForTokenClassification`; undefined without a head. @type {string | undefined} */
+  /**
+   * The end of the architecture's name, such as `ForTokenClassification`; undefined without a head.
+   *
+   * @type {string | undefined}
+   */
   task = undefined
   /** The table of biases that all layers share. @type {Matrix | undefined} */
   #relativeBias

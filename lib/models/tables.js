@@ -1,4 +1,5 @@
-// The parameters of a model's first part: they stay in JavaScript's memory, under the interface of objects in a backend's.
+// The parameters of a model's first part: they stay in JavaScript's memory, under the interface of objects in a
+// backend's.
 
 import { AttentionError, fault } from '../checks/errors.js'
 import { formatShape, ownScales } from '../checks/tensor.js'
@@ -37,7 +38,9 @@ export class Tables extends Holder {
   #layers
   #version = 0
 
-  /** @param {readonly import('../face/layers.js').Layer<any>[]} layers  the layers of the network, of the same backend */
+  /**
+   * @param {readonly import('../face/layers.js').Layer<any>[]} layers  the layers of the network, of the same backend
+   */
   constructor(layers) {
     super()
     this.#layers = layers

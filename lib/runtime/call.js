@@ -4,6 +4,7 @@ import { Request } from './async/request.js'
 import { throwIfAborted } from './async/watch.js'
 import { renameArgument } from '../checks/errors.js'
 import { ELEMENTS, OPERATIONS } from './operations.js'
+import { nextTurn } from './turn.js'
 import { arrayType, asGiven, attached, checkOut, lengthOf } from '../checks/tensor.js'
 
 /** @typedef {import('./backend.js').Backend} Backend */
@@ -284,7 +285,7 @@ export class Call {
    */
   async #here({ signal, onProgress }) {
     const result = this.run()
-    await new Promise((resolve) => setTimeout(resolve))
+    await nextTurn()
     throwIfAborted(signal)
     onProgress?.(1)
     return result

@@ -318,7 +318,7 @@ pub(super) fn latent_attention(call: &mut Call<'_>) -> Result<()> {
 
 pub(super) fn create_linear(call: &mut Call<'_>) -> Result<()> {
     let config = call.options(&[])?;
-    call.keep(Arc::new(Linear::new(config)?))
+    call.keep(Arc::new(if call.training { Linear::zeroed(config)? } else { Linear::new(config)? }))
 }
 
 impl Object for Linear {

@@ -119,12 +119,22 @@ impl Linear {
     /// # Errors
     /// `OPTION` for sizes or a seed out of range, `MEMORY`.
     pub fn new(config: LinearConfig) -> Result<Self> {
+        Self::init(config, Some(&mut Mt19937::new(config.seed)))
+    }
+
+    /// Creates a layer of zeros, for parameters that are loaded next.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn zeroed(config: LinearConfig) -> Result<Self> {
+        Self::init(config, None)
+    }
+
+    fn init(config: LinearConfig, generator: Option<&mut Mt19937>) -> Result<Self> {
         ranges::count("in_features", config.in_features)?;
         ranges::count("out_features", config.out_features)?;
         ranges::seed("seed", config.seed)?;
-        let parameters =
-            Parameters::draw(config.table(), config.weight_type, &[], Some(&mut Mt19937::new(config.seed)))?;
-        Ok(Self { config, parameters })
+        Ok(Self { config, parameters: Parameters::draw(config.table(), config.weight_type, &[], generator)? })
     }
 
     /// Returns the configuration.
