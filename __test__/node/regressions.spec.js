@@ -3,6 +3,7 @@ import { createContext, runInContext } from 'node:vm'
 import test from 'ava'
 import { attentionHeatmap, graphPlot, poincareDisk } from '@ruvector/attention/plot'
 import { createCompat } from '../../lib/compat/index.js'
+import { computeStats, normalize } from '../../lib/compat/tools.js'
 import { fromGraphology } from '../../lib/graphology/index.js'
 import { onBothBackends } from '../support/backends.js'
 import { bits, faultOf, normal } from '../support/tensors.js'
@@ -29,6 +30,14 @@ async function rejection(t, promise) {
   return { name, code, argument }
 }
 
+test('an array beyond its memory, which was shrunk, has the statistics of an empty one', (t) => {
+  const memory = new /** @type {Any} */ (ArrayBuffer)(32, { maxByteLength: 32 })
+  const data = new Float32Array(memory, 16, 2)
+  memory.resize(8)
+  t.is(normalize(data).length, 0)
+  t.deepEqual(computeStats(data), computeStats(new Float32Array(0)))
+})
+
 onBothBackends((kind, given) => {
   const attention = /** @type {Any} */ (given)
   const { scaledDotProductAttention, softmax, SelfAttention } = attention
@@ -45,7 +54,7 @@ onBothBackends((kind, given) => {
   })
 
   test(`${kind}: a revoked proxy is rejected everywhere`, async (t) => {
-    const proxies = [revoked(), revoked([]), revoked(/** @type {Any} */ (() => {}))]
+    const proxies = [revoked(), revoked([]), revoked(/** @type {Any} */ (() => {})), Object.create(revoked())]
     for (const proxy of proxies) {
       t.is(faultOf(t, () => softmax(proxy)).code, 'DTYPE')
       t.is(faultOf(t, () => softmax({ data: proxy, shape: [1] })).code, 'DTYPE')

@@ -113,13 +113,14 @@ function parseReport(text) {
 }
 
 /**
- * True for a revoked proxy; any other operation on it would throw.
+ * True for a revoked proxy, or an object that inherits from one; any other operation on it would throw.
  *
  * @param {unknown} value
  */
 function isRevoked(value) {
   try {
-    Array.isArray(value)
+    // The latter asks all prototypes.
+    if (!Array.isArray(value) && Object(value) === value) Reflect.has(/** @type {object} */ (value), 'data')
     return false
   } catch {
     return true

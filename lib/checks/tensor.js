@@ -299,7 +299,8 @@ export function checkHalfTensor(argument, tensor) {
 /**
  * A checked tensor of weights. Only 8 bits have scales.
  *
- * @typedef {{ type: import('../../index.d.ts').WeightType, data: Float32Array | Uint16Array | Int8Array, scales?: Uint16Array,
+ * @typedef {{ type: import('../../index.d.ts').WeightType, data: Float32Array | Uint16Array | Int8Array, scales?:
+ *   Uint16Array,
  *   shape: number[] }} CheckedWeight
  */
 

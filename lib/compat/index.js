@@ -63,7 +63,8 @@ export function createCompat(attention) {
      * @param {number} [about.heads]  number of heads in a mask
      * @param {(given: unknown[], extras: number) => Read} [about.read]  reads the arguments of a call
      * @param {object} [about.asked]  options of every call
-     * @param {() => (output: AttentionOutput) => any} [about.begin]  begins a call, and returns the function that converts its
+     * @param {() => (output: AttentionOutput) => any} [about.begin]  begins a call, and returns the function that
+     *   converts its
      *   output
      * @param {() => void} [about.release]  frees the memory
      */

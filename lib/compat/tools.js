@@ -2,7 +2,7 @@
 
 import { describe, fault, isObject } from '../checks/errors.js'
 import { disposeSymbol } from '../face/layers.js'
-import { allocate, checkArray, createTensor as toTensor, elements } from '../checks/tensor.js'
+import { allocate, checkArray, createTensor as toTensor, elements, withoutMembers } from '../checks/tensor.js'
 import {
   PerformanceMonitor as Monitor,
   createCausalMask as causalMask,
@@ -79,8 +79,7 @@ export function createPaddingMask(lengths, maxLen) {
  */
 export function computeStats(data) {
   return guard(() => {
-    /** @type {Float32Array} */
-    const values = checkArray('data', data, 'Float32Array')
+    const values = readValues(data)
     let sum = 0
     let min = Infinity
     let max = -Infinity
@@ -96,12 +95,16 @@ export function computeStats(data) {
   })
 }
 
+/** @param {Float32Array} data @returns {Float32Array} */
+const readValues = (data) => withoutMembers(checkArray('data', data, 'Float32Array'))
+
 /** @param {Float32Array} data */
 export function normalize(data) {
   const { mean, std } = computeStats(data)
   return guard(() => {
-    const normalized = allocate('output', data.length)
-    data.forEach((value, index) => (normalized[index] = (value - mean) / (std + 1e-8)))
+    const values = readValues(data)
+    const normalized = allocate('output', values.length)
+    values.forEach((value, index) => (normalized[index] = (value - mean) / (std + 1e-8)))
     return normalized
   })
 }
