@@ -1,7 +1,7 @@
 /**
- * Whole models: embeds, re-ranks, classifies and generates texts, and encodes images, with a folder as the hub has it. The folder holds
- * config.json, tokenizer.json and model.safetensors or its index, and optionally the modules of sentence-transformers.
- * Padding never enters: a text's result does not depend on the texts beside it.
+ * Whole models: embeds, re-ranks, classifies and generates texts, and encodes images, with a folder as the hub has it.
+ * The folder holds config.json, tokenizer.json and model.safetensors or its index, and optionally the modules of
+ * sentence-transformers. Padding never enters: a text's result does not depend on the texts beside it.
  *
  * ```js
  * import { loadModel } from '@ruvector/attention/models'
@@ -138,8 +138,8 @@ export interface Encoded {
  * Gemma 2 and 3, Phi-3, OLMo 2, SmolLM3, StarCoder 2, GPT-2 and GPT-NeoX. Of encoder-decoders: T5, whose `encode` gives
  * the hidden states of the encoder. Their config.json is that of `transformers` 4 or 5.
  *
- * A .gguf file has a model of Llama, Qwen 2 or Qwen 3 with its own vocabulary; weights of F32, F16, BF16, Q8_0, Q4_0 and
- * Q4_1 are converted to `type`. A vocabulary other than byte-pair encoding needs the option `tokenizer`.
+ * A .gguf file has a model of Llama, Qwen 2 or Qwen 3 with its own vocabulary; weights of F32, F16, BF16, Q8_0, Q4_0
+ * and Q4_1 are converted to `type`. A vocabulary other than byte-pair encoding needs the option `tokenizer`.
  *
  * @param source  the path or URL of the folder or of a .gguf file, or files by name: bytes, Blobs, `{ size, read }`, or
  *   the objects in JSON files
@@ -185,7 +185,8 @@ export interface GgufFile extends AsyncDisposable {
 /**
  * Opens a GGUF file of version 2 or 3, and reads its header.
  *
- * @param source  a path, a URL of a server that supports range requests, a Blob, a FileHandle, `{ size, read }`, or bytes
+ * @param source  a path, a URL of a server that supports range requests, a Blob, a FileHandle, `{ size, read }`, or
+ *   bytes
  * @throws {AttentionError} `FORMAT` for a file that cannot be read, is truncated or in another format; `DTYPE`
  * @example
  * const file = await openGguf('./SmolLM2-135M-Instruct.Q4_1.gguf')
@@ -215,7 +216,8 @@ export interface ModelEmbeddings extends Layer {
    * The rows that enter the first layer: `[1,L,M]` for the tokens of one text, or of packed texts; `[B,L,M]` for ids
    * `[B,L]`; `[B,patches,M]` for images `[B,C,H,W]`.
    *
-   * @throws {AttentionError} `DOMAIN` for an id, type or position beyond its table; `SHAPE`; `DTYPE`; `OPTION`; `DISPOSED`
+   * @throws {AttentionError} `DOMAIN` for an id, type or position beyond its table; `SHAPE`; `DTYPE`; `OPTION`;
+   *   `DISPOSED`
    */
   forward(input: ArrayLike<number> | Integers | Tensor<Int32Array> | Tensor, options?: EmbeddingsOptions | null): Tensor
   /** The same as a promise; computed on the calling thread. */
@@ -244,7 +246,8 @@ export class Model implements Disposable {
   readonly embeddings: ModelEmbeddings
   /**
    * The transformer layers, in order. With `embeddings`, they are the parts to look into and to train: `vjp` of
-   * `@ruvector/attention/training` takes each of them from a model that was loaded with that entry's API as `attention`.
+   * `@ruvector/attention/training` takes each of them from a model that was loaded with that entry's API as
+   * `attention`.
    */
   readonly layers: readonly Layer[]
 
@@ -260,8 +263,8 @@ export class Model implements Disposable {
    * and normalized as the folder's preprocessor_config.json states.
    *
    * @throws {AttentionError} `DOMAIN` if an id or a position is beyond its table; `OPTION` if `logits` are asked of a
-   *   folder without a head, or images of a model of texts; `DTYPE`; `SHAPE` also for images of another size, except for
-   *   DINOv2, whose positions are interpolated; `DISPOSED`
+   *   folder without a head, or images of a model of texts; `DTYPE`; `SHAPE` also for images of another size, except
+   *   for DINOv2, whose positions are interpolated; `DISPOSED`
    */
   encode(
     inputs:

@@ -10,7 +10,8 @@ const DIMS = [64, 32, 128]
 const allThreads = availableParallelism()
 
 /**
- * @param {Omit<Partial<Case>, 'name'> & { group: string, name?: (shape: string) => string }} given  `name` completes a shape
+ * @param {Omit<Partial<Case>, 'name'> & { group: string, name?: (shape: string) => string }} given  `name` completes a
+ *   shape
  * @returns {Case}
  */
 function attention({ name = (shape) => shape, ...given }) {

@@ -1,4 +1,5 @@
-// The names that `@ruvector/attention/training` adds, with valid arguments. Targets of `vjp` are the calls of calls.mjs.
+// The names that `@ruvector/attention/training` adds, with valid arguments. Targets of `vjp` are the calls of
+// calls.mjs.
 
 import { entries } from './calls.mjs'
 

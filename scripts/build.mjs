@@ -204,9 +204,9 @@ export async function buildCommonJs() {
 }
 
 /**
- * Names of shared parts that do not follow their contents, by which esbuild names them: numbers, the lowest for the part
- * that imports no other. Deno may run the compiled form of an earlier file of the same length, and would look for a
- * part's former name.
+ * Names of shared parts that do not follow their contents, by which esbuild names them: numbers, the lowest for the
+ * part that imports no other. Deno may run the compiled form of an earlier file of the same length, and would look for
+ * a part's former name.
  *
  * @param {import('esbuild').Metafile} metafile
  * @returns {(text: string) => string} replaces the names in a path or program

@@ -33,8 +33,8 @@ function targetGiven() {
 }
 
 /**
- * Builds both backends side by side, since the optimizer of an addon runs on a single thread. For development, they keep
- * symbols, and WebAssembly is one module without further optimization.
+ * Builds both backends side by side, since the optimizer of an addon runs on a single thread. For development, they
+ * keep symbols, and WebAssembly is one module without further optimization.
  */
 async function build(isForDevelopment = false) {
   await sideBySide(

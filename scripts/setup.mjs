@@ -46,8 +46,8 @@ export async function setup({ tests = false } = {}) {
 }
 
 /**
- * Installs what `npm test` needs in addition, and with `consumers` what `npm run test:all` needs. Call it after `setup`;
- * it may run during a build, since it mostly waits for downloads.
+ * Installs what `npm test` needs in addition, and with `consumers` what `npm run test:all` needs. Call it after
+ * `setup`; it may run during a build, since it mostly waits for downloads.
  *
  * @param {{ consumers?: boolean }} [options]
  */

@@ -445,7 +445,8 @@ async function visitNext(project, command, isNative) {
 
 /**
  * @param {string} how
- * @param {{ options?: string, native?: boolean, command: (next: string, project: Project) => string[], builds?: boolean }} what
+ * @param {{ options?: string, native?: boolean, command: (next: string, project: Project) => string[], builds?: boolean
+ *   }} what
  * @returns {Consumer}
  */
 const next = (how, { options = '', native = true, command, builds = true }) => ({

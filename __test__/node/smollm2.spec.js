@@ -11,7 +11,11 @@ const COUNT = 500
 /** The share of tokens that stay first, and by how much the first logit may exceed the second one elsewhere. */
 const [LEAST, NEAR] = [0.97, 0.5]
 
-/** The two largest logits of each row, and the token of the first. @param {import('@ruvector/attention').Tensor} logits */
+/**
+ * The two largest logits of each row, and the token of the first.
+ *
+ * @param {import('@ruvector/attention').Tensor} logits
+ */
 function choicesOf({ data, shape: [rows, size] }) {
   return Array.from({ length: rows }, (_, row) => {
     let [token, first, second] = [-1, -Infinity, -Infinity]

@@ -11,8 +11,8 @@ const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.
 const size = (/** @type {string} */ name) => statSync(path(`../../packages/wasm/${name}`)).size
 
 /**
- * No external resources, blobs for saving a picture, no inline scripts, and no inline styles except the one that shrinks pictures in narrow
- * columns.
+ * No external resources, blobs for saving a picture, no inline scripts, and no inline styles except the one that
+ * shrinks pictures in narrow columns.
  */
 export const policy = [
   "default-src 'none'",

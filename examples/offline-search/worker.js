@@ -77,7 +77,11 @@ async function search(query, id) {
   send({ type: 'found', id, hits, among: done })
 }
 
-/** The search that waits for the one that runs; older ones are of no interest. @type {(() => Promise<void>) | undefined} */
+/**
+ * The search that waits for the one that runs; older ones are of no interest.
+ *
+ * @type {(() => Promise<void>) | undefined}
+ */
 let next
 let isSearching = false
 

@@ -1,5 +1,5 @@
-// Trains a classifier of topics on the vectors of all-MiniLM-L6-v2: a linear layer on 48 sentences, tested on 16 others.
-// Exits with an error if a backend is missing, or if it finds fewer than 15 of the 16 topics.
+// Trains a classifier of topics on the vectors of all-MiniLM-L6-v2: a linear layer on 48 sentences, tested on 16
+// others. Exits with an error if a backend is missing, or if it finds fewer than 15 of the 16 topics.
 import { readFileSync } from 'node:fs'
 import { loadModel } from '@ruvector/attention/models'
 import { loadBackend } from '@ruvector/attention/training'

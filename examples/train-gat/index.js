@@ -1,6 +1,6 @@
-// Trains a two-layer graph attention network on both backends: on Zachary's karate club from one label per community, and
-// on a stochastic block model of 5,000 nodes, whose loss curve is compared with that of PyTorch Geometric. Exits with an
-// error if a backend is missing, if fewer than 24 of 30 members are found, or if the curves differ.
+// Trains a two-layer graph attention network on both backends: on Zachary's karate club from one label per community,
+// and on a stochastic block model of 5,000 nodes, whose loss curve is compared with that of PyTorch Geometric. Exits
+// with an error if a backend is missing, if fewer than 24 of 30 members are found, or if the curves differ.
 import { readFileSync } from 'node:fs'
 import { loadBackend } from '@ruvector/attention/training'
 import { blockModel } from '../train-page/blocks.js'

@@ -81,7 +81,8 @@ async function readAs(source, type) {
  *
  * @param {string} input
  * @param {string} output
- * @param {{ type: WeightType, exact?: ReadonlySet<string>, onProgress?: (done: number, total: number) => void }} options
+ * @param {{ type: WeightType, exact?: ReadonlySet<string>, onProgress?: (done: number, total: number) => void }}
+ *   options
  *   the names of entries that are copied; done and total are bytes of the input
  */
 export async function quantizeFile(input, output, { type, exact = new Set(), onProgress = () => {} }) {

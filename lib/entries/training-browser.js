@@ -1,5 +1,5 @@
-// The entry of browsers and their bundlers for `/training`: the WebAssembly bytes are in the JavaScript, so no file must be
-// located.
+// The entry of browsers and their bundlers for `/training`: the WebAssembly bytes are in the JavaScript, so no file
+// must be located.
 
 import * as inlined from '../../packages/wasm/attention.training.inline.js'
 import { createTraining } from '../training/index.js'

@@ -6,7 +6,8 @@ import { noBackend, openSource, openWasm } from './wasm.js'
 /** @typedef {import('../entries/entry.js').Loader} Loader */
 
 /**
- * @param {(source: import('./wasm.js').Source | undefined) => Promise<import('../runtime/backend.js').Loaded>} open  opens the shipped module, or the
+ * @param {(source: import('./wasm.js').Source | undefined) => Promise<import('../runtime/backend.js').Loaded>} open
+ *   opens the shipped module, or the
  *   given one
  * @returns {Loader}
  */

@@ -6,7 +6,8 @@ import { widen } from '../numbers/convert.js'
 /**
  * Elements of a parameter; 32-bit floats have no `type`.
  *
- * @typedef {{ data: import('../weights/state.js').EntryData, type?: 'f16' | 'bf16' | 'q8_0', scales?: Uint16Array }} Values
+ * @typedef {{ data: import('../weights/state.js').EntryData, type?: 'f16' | 'bf16' | 'q8_0', scales?: Uint16Array }}
+ *   Values
  */
 
 /**

@@ -9,8 +9,8 @@ type Optional<T> = T | undefined | null
 export interface Binding {
   version(): string
   /**
-   * The instruction set in use: 'amx' | 'avx512' | 'avx2' | 'sse2' | 'neon' | 'portable' | 'simd128' | 'relaxed-simd', or
-   * 'amx-emulated' for tests.
+   * The instruction set in use: 'amx' | 'avx512' | 'avx2' | 'sse2' | 'neon' | 'portable' | 'simd128' | 'relaxed-simd',
+   * or 'amx-emulated' for tests.
    */
   simdLevel(): string
   /** Asks the system for AMX, for the whole process. Returns the reason if it cannot be used; native only. */

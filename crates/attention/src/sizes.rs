@@ -25,8 +25,8 @@ pub const PART_KEYS: usize = 4096;
 /// The maximum number of attention rows that run faster along their length than in the lanes of a mostly empty tile.
 pub const FEW_ROWS: usize = 8;
 
-/// The number of keys that decoding reads at a time: enough for their softmax to cost little, and few enough for a block
-/// of keys and one of values to stay in the cache.
+/// The number of keys that decoding reads at a time: enough for their softmax to cost little, and few enough for a
+/// block of keys and one of values to stay in the cache.
 pub const DECODE_KEYS: usize = 64;
 
 /// The number of positions that rotary embedding rotates in one work item.

@@ -19,7 +19,9 @@ export async function fetchBytes(address: string, report: (fraction: number) => 
   return new Uint8Array(await new Blob(chunks).arrayBuffer())
 }
 
-/** A source of a model. Reads a piece at once: in a worker, Chromium's streams of large files can stop without an end. */
+/**
+ * A source of a model. Reads a piece at once: in a worker, Chromium's streams of large files can stop without an end.
+ */
 export const sourceOf = (file: Blob) => ({
   size: file.size,
   read: async (offset: number, length: number) =>

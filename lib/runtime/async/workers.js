@@ -218,7 +218,11 @@ export class Pool {
     if (this.#all.size + this.#starting === 0) this.#notify(() => true)
   }
 
-  /** Tells some of the waiting callbacks that there is no worker for them. @param {(entry: { group: Group | undefined }) => boolean} concerns */
+  /**
+   * Tells some of the waiting callbacks that there is no worker for them.
+   *
+   * @param {(entry: { group: Group | undefined }) => boolean} concerns
+   */
   #notify(concerns) {
     const [told, others] = [true, false].map((wanted) => this.#waiting.filter((entry) => concerns(entry) === wanted))
     this.#waiting = others
