@@ -1,6 +1,7 @@
 // The peers of the package, in the order of the tables. Each missing peer is reported with the reason.
 
 import { installCommand } from '../building.js'
+import { jaxjs } from './jaxjs.js'
 import { onnxruntimeOnTexts, transformersJs } from './minilm.js'
 import { onnxruntimeNode, onnxruntimeWeb } from './onnxruntime.js'
 import { plain } from './plain.js'
@@ -18,6 +19,7 @@ const peers = {
   PyTorch: pytorch,
   'onnxruntime-web': onnxruntimeWeb,
   'tfjs-backend-wasm': tfjs,
+  'jax-js wasm': jaxjs,
   '@ruvector/attention 2.2': ruvector2,
   'plain JavaScript': plain
 }

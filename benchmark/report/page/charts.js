@@ -16,6 +16,7 @@
     ['PyTorch', 'light-dark(#0f8b8d, #4fd0d2)'],
     ['PyTorch Geometric', 'light-dark(#a03fa8, #e08fe6)'],
     ['tfjs-backend-wasm', 'light-dark(#b08800, #e3b341)'],
+    ['jax-js wasm', 'light-dark(#3f7d20, #8fd16a)'],
     ['@ruvector/attention 2.2', 'light-dark(#96522a, #d29b72)'],
     ['plain JavaScript', 'light-dark(#5b6470, #9aa4b0)']
   ]
