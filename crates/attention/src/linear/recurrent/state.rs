@@ -78,23 +78,28 @@ impl StateLayout {
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub(super) fn decay<S: Simd>(
     simd: S,
-    (block, mut errors): (&mut [f32], Option<&mut [f32]>),
+    (block, errors): (&mut [f32], Option<&mut [f32]>),
     lanes: usize,
     factors: &[f32],
 ) {
-    for (row, &factor) in factors.iter().enumerate() {
-        let factor = simd.splat(factor);
-        for at in (row * lanes..(row + 1) * lanes).step_by(S::LANES) {
-            let value = simd.load(&block[at..]);
-            if let Some(errors) = errors.as_deref_mut() {
-                let error = simd.load(&errors[at..]);
-                let added = simd.mul_add(value, factor, simd.mul_add(error, factor, error));
-                let (sum, error) = carry(simd, value, added);
-                simd.store(&mut block[at..], sum);
-                simd.store(&mut errors[at..], error);
-            } else {
-                simd.store(&mut block[at..], simd.mul_add(value, factor, value));
+    let Some(errors) = errors else {
+        for (row, &factor) in block.chunks_exact_mut(lanes).zip(factors) {
+            let factor = simd.splat(factor);
+            for values in row.chunks_exact_mut(S::LANES) {
+                let value = simd.load(values);
+                simd.store(values, simd.mul_add(value, factor, value));
             }
+        }
+        return;
+    };
+    for ((row, errors), &factor) in block.chunks_exact_mut(lanes).zip(errors.chunks_exact_mut(lanes)).zip(factors) {
+        let factor = simd.splat(factor);
+        for (values, errors) in row.chunks_exact_mut(S::LANES).zip(errors.chunks_exact_mut(S::LANES)) {
+            let (value, error) = (simd.load(values), simd.load(errors));
+            let added = simd.mul_add(value, factor, simd.mul_add(error, factor, error));
+            let (sum, error) = carry(simd, value, added);
+            simd.store(values, sum);
+            simd.store(errors, error);
         }
     }
 }
