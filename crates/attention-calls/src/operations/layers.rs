@@ -21,6 +21,39 @@ use crate::call::Call;
 use crate::object::Object;
 use crate::options::write;
 
+/// Implements [`Object`] for layers; the state of some holds their parameters.
+macro_rules! objects {
+    ($($layer:ident $($state:ident)?;)*) => {$(
+        impl Object for $layer {
+            fn config(&self) -> Result<String> {
+                write(&self.config())
+            }
+
+            fn bytes(&self) -> usize {
+                self$(.$state())?.bytes()
+            }
+
+            fn stored(&self) -> Vec<StoredEntry<'_>> {
+                self$(.$state())?.entries()
+            }
+
+            fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+                Ok(Arc::new(self.loaded(entries, options)?))
+            }
+        }
+    )*};
+}
+
+objects! {
+    MultiHeadAttention state;
+    TransformerEncoderLayer state;
+    DecoderLayer;
+    TransformerDecoderLayer;
+    LatentAttention;
+    Linear;
+    Embedding;
+}
+
 pub(super) fn create_multi_head_attention(call: &mut Call<'_>) -> Result<()> {
     create_attention(call, LayerKind::MultiHead)
 }
@@ -36,24 +69,6 @@ pub(super) fn create_cross_attention(call: &mut Call<'_>) -> Result<()> {
 fn create_attention(call: &mut Call<'_>, kind: LayerKind) -> Result<()> {
     let config: AttentionConfig = call.options(&[])?;
     call.keep(Arc::new(MultiHeadAttention::new(AttentionConfig { kind, ..config })?))
-}
-
-impl Object for MultiHeadAttention {
-    fn config(&self) -> Result<String> {
-        write(self.config())
-    }
-
-    fn bytes(&self) -> usize {
-        self.state().bytes()
-    }
-
-    fn stored(&self) -> Vec<StoredEntry<'_>> {
-        self.state().entries()
-    }
-
-    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
-        Ok(Arc::new(self.loaded(entries, options)?))
-    }
 }
 
 pub(super) fn multi_head_attention(call: &mut Call<'_>) -> Result<()> {
@@ -154,24 +169,6 @@ pub(super) fn create_encoder_layer(call: &mut Call<'_>) -> Result<()> {
     }))
 }
 
-impl Object for TransformerEncoderLayer {
-    fn config(&self) -> Result<String> {
-        write(self.config())
-    }
-
-    fn bytes(&self) -> usize {
-        self.state().bytes()
-    }
-
-    fn stored(&self) -> Vec<StoredEntry<'_>> {
-        self.state().entries()
-    }
-
-    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
-        Ok(Arc::new(self.loaded(entries, options)?))
-    }
-}
-
 pub(super) fn transformer_encoder_layer(call: &mut Call<'_>) -> Result<()> {
     let x = call.tensor()?;
     let arrays = call.arrays()?;
@@ -189,24 +186,6 @@ pub(super) fn transformer_encoder_layer(call: &mut Call<'_>) -> Result<()> {
 pub(super) fn create_decoder_layer(call: &mut Call<'_>) -> Result<()> {
     let config: DecoderConfig = call.options(&[])?;
     call.keep(Arc::new(if call.training { DecoderLayer::zeroed(config)? } else { DecoderLayer::new(config)? }))
-}
-
-impl Object for DecoderLayer {
-    fn config(&self) -> Result<String> {
-        write(self.config())
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes()
-    }
-
-    fn stored(&self) -> Vec<StoredEntry<'_>> {
-        self.entries()
-    }
-
-    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
-        Ok(Arc::new(self.loaded(entries, options)?))
-    }
 }
 
 pub(super) fn divisible_decoder(call: &mut Call<'_>) -> Result<u64> {
@@ -240,24 +219,6 @@ pub(super) fn create_transformer_decoder_layer(call: &mut Call<'_>) -> Result<()
     }))
 }
 
-impl Object for TransformerDecoderLayer {
-    fn config(&self) -> Result<String> {
-        write(self.config())
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes()
-    }
-
-    fn stored(&self) -> Vec<StoredEntry<'_>> {
-        self.entries()
-    }
-
-    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
-        Ok(Arc::new(self.loaded(entries, options)?))
-    }
-}
-
 pub(super) fn transformer_decoder_layer(call: &mut Call<'_>) -> Result<()> {
     let (x, context) = (call.tensor()?, call.optional_tensor()?);
     let arrays = call.arrays()?;
@@ -277,24 +238,6 @@ pub(super) fn transformer_decoder_layer(call: &mut Call<'_>) -> Result<()> {
 pub(super) fn create_latent_attention(call: &mut Call<'_>) -> Result<()> {
     let config: LatentConfig = call.options(&[])?;
     call.keep(Arc::new(LatentAttention::new(config)?))
-}
-
-impl Object for LatentAttention {
-    fn config(&self) -> Result<String> {
-        write(self.config())
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes()
-    }
-
-    fn stored(&self) -> Vec<StoredEntry<'_>> {
-        self.entries()
-    }
-
-    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
-        Ok(Arc::new(self.loaded(entries, options)?))
-    }
 }
 
 pub(super) fn latent_attention(call: &mut Call<'_>) -> Result<()> {
@@ -321,24 +264,6 @@ pub(super) fn create_linear(call: &mut Call<'_>) -> Result<()> {
     call.keep(Arc::new(if call.training { Linear::zeroed(config)? } else { Linear::new(config)? }))
 }
 
-impl Object for Linear {
-    fn config(&self) -> Result<String> {
-        write(&self.config())
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes()
-    }
-
-    fn stored(&self) -> Vec<StoredEntry<'_>> {
-        self.entries()
-    }
-
-    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
-        Ok(Arc::new(self.loaded(entries, options)?))
-    }
-}
-
 pub(super) fn linear_layer(call: &mut Call<'_>) -> Result<()> {
     let x = call.tensor()?;
     let layer: &Linear = call.object(0)?;
@@ -349,24 +274,6 @@ pub(super) fn linear_layer(call: &mut Call<'_>) -> Result<()> {
 pub(super) fn create_embedding(call: &mut Call<'_>) -> Result<()> {
     let config = call.options(&[])?;
     call.keep(Arc::new(Embedding::new(config)?))
-}
-
-impl Object for Embedding {
-    fn config(&self) -> Result<String> {
-        write(&self.config())
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes()
-    }
-
-    fn stored(&self) -> Vec<StoredEntry<'_>> {
-        self.entries()
-    }
-
-    fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
-        Ok(Arc::new(self.loaded(entries, options)?))
-    }
 }
 
 pub(super) fn embedding_layer(call: &mut Call<'_>) -> Result<()> {

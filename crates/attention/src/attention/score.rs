@@ -50,12 +50,7 @@ impl Lanes {
     }
 
     /// Assigns rows to empty lanes in their place, as [`Self::new`] does: they are too large to be moved in each item.
-    pub(crate) fn assign(
-        &mut self,
-        problem: &Problem<'_>,
-        keys: Range<usize>,
-        rows: impl Iterator<Item = [usize; 3]>,
-    ) {
+    pub(crate) fn assign(&mut self, problem: &Problem<'_>, keys: Range<usize>, rows: impl Iterator<Item = [usize; 3]>) {
         (self.first, self.all_to) = (problem.keys, problem.keys);
         for (lane, row @ [b, h, i]) in rows.enumerate() {
             let (start, end) = problem.visibility.range(b, i);

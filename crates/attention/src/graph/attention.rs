@@ -13,6 +13,16 @@ use crate::math::sum::total;
 use crate::scratch::{self, Scratch};
 use crate::simd::{Kernel, Simd};
 
+/// Writes the transpose of rows of `width` values, as [`EdgeFeatures`] have their weight.
+pub(crate) fn transpose(rows: &[f32], width: usize, output: &mut [f32]) {
+    let count = rows.len() / width;
+    for (row, values) in rows.chunks_exact(width).enumerate() {
+        for (column, &value) in values.iter().enumerate() {
+            output[column * count + row] = value;
+        }
+    }
+}
+
 /// How an edge from `j` to `i` is scored.
 #[derive(Clone, Copy)]
 pub(crate) enum Score<'a> {

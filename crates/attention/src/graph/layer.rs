@@ -2,7 +2,7 @@
 
 use super::Graph;
 use super::aggregate::{Aggregation, add, check_edge_weight};
-use super::attention::{Attention, EdgeFeatures, EdgeScores, Finish, Score};
+use super::attention::{Attention, EdgeFeatures, EdgeScores, Finish, Score, transpose};
 use super::options::{GraphConfig, GraphOptions, Kind, Settings};
 use super::parameters::GraphParameters;
 use crate::context::{Context, operations};
@@ -395,17 +395,13 @@ impl<'a> Call<'a> {
     /// The transposed weight of the edges' features and the numbers of its rows; empty where edges have none.
     #[inline(never)]
     fn edge_weight(&self) -> Result<(Vec<f32>, Vec<u32>)> {
-        let (size, width) = (self.layer.settings.edge_features, self.layer.settings.width());
+        let size = self.layer.settings.edge_features;
         let weight = self.layer.parameters.get("lin_edge.weight");
         let mut transposed = try_zeroed("working memory", weight.len())?;
-        let mut rows = try_zeroed("working memory", size)?;
-        for feature in 0..size {
-            rows[feature] = feature as u32;
-            for column in 0..width {
-                transposed[feature * width + column] = weight[column * size + feature];
-            }
+        if size > 0 {
+            transpose(weight, size, &mut transposed);
         }
-        Ok((transposed, rows))
+        Ok((transposed, (0..size as u32).collect()))
     }
 
     fn edge_features<'b>(&'b self, (weight, rows): &'b (Vec<f32>, Vec<u32>)) -> Option<EdgeFeatures<'b>> {

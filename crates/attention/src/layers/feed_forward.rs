@@ -2,11 +2,12 @@
 //! it is gated (Shazeer 2020, "GLU variants improve transformer").
 
 use crate::context::{Context, operations};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layers::parameters::{Initial, Parameter, Parameters, Part};
 use crate::math::activation::Activation;
 use crate::math::linear::{Finish, Projection, project_weights};
 use crate::math::random::RowDropout;
+use crate::sizes::MOST_ELEMENTS;
 use crate::tensor::{Shape, try_zeroed};
 
 /// Work items of hidden rows that are computed at a time, for each thread.
@@ -30,6 +31,17 @@ pub(crate) struct FeedForward<'a> {
     pub gate: Option<Affine<'a>>,
     pub up: Affine<'a>,
     pub down: Affine<'a>,
+}
+
+/// Checks that a projection between these sizes has no more elements than a parameter may have.
+///
+/// # Errors
+/// `OPTION`.
+pub(crate) fn check([size, width]: [usize; 2]) -> Result<()> {
+    if width.checked_mul(size).is_some_and(|elements| elements <= MOST_ELEMENTS) {
+        return Ok(());
+    }
+    Err(Error::value("feed_forward_dim", format_args!("projections of at most {MOST_ELEMENTS} elements"), width))
 }
 
 /// Returns the parameters of a feed-forward network of some size and width, drawn as by `torch.nn.Linear`.

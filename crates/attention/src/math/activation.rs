@@ -51,9 +51,10 @@ pub fn activate(context: Context<'_>, activation: Activation, x: Tensor<'_>, out
     Ok(())
 }
 
-struct Activate<'a> {
-    activation: Activation,
-    values: &'a mut [f32],
+/// Replaces each value by its activation.
+pub(crate) struct Activate<'a> {
+    pub activation: Activation,
+    pub values: &'a mut [f32],
 }
 
 impl Kernel for Activate<'_> {
@@ -65,7 +66,7 @@ impl Kernel for Activate<'_> {
     }
 }
 
-/// Replaces each value by its activation.
+/// [`Activate`] as a part of another kernel.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub(crate) fn apply<S: Simd>(simd: S, activation: Activation, values: &mut [f32]) {

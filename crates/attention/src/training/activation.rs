@@ -2,7 +2,7 @@
 
 use crate::context::{Context, operations};
 use crate::error::Result;
-use crate::math::activation::{Activation, apply, distribution};
+use crate::math::activation::{Activate, Activation, distribution};
 use crate::math::exp::{exp, tanh};
 use crate::simd::{Kernel, Simd};
 use crate::tensor::{Tensor, check_output};
@@ -60,21 +60,6 @@ pub fn gated_backward(
         factor_output.iter_mut().zip(gradient).for_each(|(value, gradient)| *value *= gradient);
     });
     Ok(())
-}
-
-/// Replaces values by their activation.
-struct Activate<'a> {
-    activation: Activation,
-    values: &'a mut [f32],
-}
-
-impl Kernel for Activate<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        apply(simd, self.activation, self.values);
-    }
 }
 
 /// Multiplies gradients by the slope of the activation.

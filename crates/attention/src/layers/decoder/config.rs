@@ -1,6 +1,6 @@
 //! The configuration of a decoder layer.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layers::feed_forward;
 use crate::layers::parameters::{Parameter, Part};
 use crate::layers::sublayer::NormSettings;
@@ -9,7 +9,6 @@ use crate::math::norm::NormKind;
 use crate::math::weight::WeightType;
 use crate::options::{AttentionConfig, LayerKind};
 use crate::ranges;
-use crate::sizes::MOST_ELEMENTS;
 
 /// The places of the norms around a sublayer f of a decoder layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,11 +112,7 @@ impl DecoderConfig {
         self.activation = Some(self.activation());
         self.gated = Some(self.gated());
         self.use_bias = Some(self.use_bias());
-        let fits = self.feed_forward_dim.checked_mul(self.model_dim).is_some_and(|elements| elements <= MOST_ELEMENTS);
-        if !fits {
-            let expected = format_args!("projections of at most {MOST_ELEMENTS} elements");
-            return Err(Error::value("feed_forward_dim", expected, self.feed_forward_dim));
-        }
+        feed_forward::check([self.model_dim, self.feed_forward_dim])?;
         let attention = self.resolved_attention()?;
         self.kv_heads = attention.kv_heads;
         self.head_dim = Some(attention.head_dim);

@@ -1,6 +1,6 @@
 //! The configuration of a layer of an encoder-decoder.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layers::feed_forward;
 use crate::layers::parameters::{Parameter, Part};
 use crate::layers::sublayer::NormSettings;
@@ -9,7 +9,6 @@ use crate::math::norm::NormKind;
 use crate::math::weight::WeightType;
 use crate::options::{AttentionConfig, LayerKind};
 use crate::ranges;
-use crate::sizes::MOST_ELEMENTS;
 
 /// The configuration of a layer with cross-attention, with PyTorch's defaults. `model_dim` and `num_heads` are
 /// required.
@@ -88,11 +87,7 @@ impl TransformerDecoderConfig {
         ranges::probability("epsilon", self.epsilon)?;
         ranges::probability("dropout", self.dropout)?;
         ranges::seed("seed", self.seed)?;
-        let fits = self.feed_forward_dim.checked_mul(self.model_dim).is_some_and(|elements| elements <= MOST_ELEMENTS);
-        if !fits {
-            let expected = format_args!("projections of at most {MOST_ELEMENTS} elements");
-            return Err(Error::value("feed_forward_dim", expected, self.feed_forward_dim));
-        }
+        feed_forward::check([self.model_dim, self.feed_forward_dim])?;
         let layer = |kind, causal| AttentionConfig {
             kind,
             num_heads: self.num_heads,

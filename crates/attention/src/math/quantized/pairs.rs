@@ -260,7 +260,8 @@ fn add_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
             *vector = unsafe { simd.load_pairs(weights.values.as_ptr().cast::<i8>().add(at)) };
         }
         for (r, integers) in integers.iter_mut().enumerate() {
-            let x = simd.splat_int(rows[r][pair]);
+            let row = rows[r];
+            let x = simd.splat_int(row[pair]);
             for (v, integer) in integers.iter_mut().enumerate() {
                 *integer = simd.add_pairs(*integer, vectors[v], x);
             }

@@ -223,7 +223,8 @@ fn multiply_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
     for group in 0..groups {
         let mut weights = [&panels[0][group]; VECTORS];
         for (v, weights) in weights.iter_mut().enumerate() {
-            *weights = &panels[v][group];
+            let panel = panels[v];
+            *weights = &panel[group];
         }
         // SAFETY: there are `groups` groups for each row.
         let row = |r: usize| unsafe { x.get_unchecked(r * groups + group) };

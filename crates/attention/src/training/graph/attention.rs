@@ -8,7 +8,9 @@ use crate::context::Context;
 use crate::context::rows::SharedMut;
 use crate::error::{Error, Result};
 use crate::graph::aggregate::{Aggregation, Columns, add, gather_sum, scale, widest};
-use crate::graph::attention::{Attention, EdgeFeatures, EdgeScores, Finish, Incoming, Memory, Score, leaky, soften};
+use crate::graph::attention::{
+    Attention, EdgeFeatures, EdgeScores, Finish, Incoming, Memory, Score, leaky, soften, transpose,
+};
 use crate::graph::{Graph, Rows};
 use crate::math::dot::dot;
 use crate::math::random::Dropout;
@@ -193,16 +195,6 @@ pub fn edge_attention_backward(
         }
     }
     Ok(())
-}
-
-/// Writes the transpose of rows of `width` values.
-fn transpose(rows: &[f32], width: usize, output: &mut [f32]) {
-    let count = rows.len() / width;
-    for (row, values) in rows.chunks_exact(width).enumerate() {
-        for (column, &value) in values.iter().enumerate() {
-            output[column * count + row] = value;
-        }
-    }
 }
 
 /// Inputs that fit each other.
