@@ -307,8 +307,8 @@ impl Owned {
 
 impl Results for Owned {
     fn allocate(&self, element: Element, len: usize) -> Option<ArrayMut<'_>> {
-        let words = try_zeroed::<u64>("output", len.checked_mul(element.size())?.div_ceil(size_of::<u64>())).ok()?;
-        let words: Box<[UnsafeCell<u64>]> = words.into_iter().map(UnsafeCell::new).collect();
+        let count = len.checked_mul(element.size())?.div_ceil(size_of::<u64>());
+        let words = try_zeroed::<UnsafeCell<u64>>("output", count).ok()?.into_boxed_slice();
         let data = words.as_ptr().cast::<u8>().cast_mut();
         self.0.borrow_mut().push(OwnedArray { element, len, words });
         // SAFETY: the words do not move while `self` exists, are aligned for any element, and are lent only once.
