@@ -427,6 +427,11 @@ onBothTrainingBackends((kind, training) => {
       t.is(faultOf(t, () => training.vjp(training.concat, [x, x], value)).argument, 'axis')
       t.is(faultOf(t, () => training.vjp(training.transpose, x, value)).argument, 'order')
     }
+    const big = /** @type {Any} */ (1n)
+    t.is(faultOf(t, () => training.vjp(training.layerNorm, x, { epsilon: big })).argument, 'epsilon')
+    const graph = training.Graph.fromEdges({ numNodes: 2, source: Int32Array.of(0), target: Int32Array.of(1) })
+    t.is(faultOf(t, () => training.vjp(training.propagate, graph, x, { reduce: big })).argument, 'reduce')
+    graph.dispose()
     const data = Object.defineProperty(x.data.slice(), 'slice', { value: () => t.fail() })
     const pass = training.vjp(training.relu, { data, shape: x.shape })
     t.deepEqual(pass.output.data, training.relu(x).data)

@@ -142,6 +142,13 @@ onBothBackends((kind, given) => {
       logSumExp: other.logSumExp
     }
     t.is(faultOf(t, () => attention.mergeAttention([part, spoiling])).argument, 'parts[0].output')
+    const rotated = new attention.CrossAttention({ numHeads: 1, headDim: 4, rotary: {} })
+    const queryOffset = Int32Array.of(1)
+    const x = normal([1, 3, 4], 6)
+    const late = { queryOffset, get weights() { return detach(queryOffset), false } } // prettier-ignore
+    t.is(faultOf(t, () => rotated.forward(x, x, late)).argument, 'queryOffset')
+    const gone = { data: new Float32Array(4), get shape() { return detach(this.data), [4] } } // prettier-ignore
+    t.is(faultOf(t, () => attention.convert(gone, 'f16')).code, 'SHAPE')
     const source = Int32Array.of(0, 1)
     const edges = { source, target: source, get numNodes() { return detach(source), 2 } } // prettier-ignore
     t.is(attention.Graph.fromEdges(edges).numEdges, 0)

@@ -12,7 +12,7 @@ import { checkRotary, readRotaryOptions } from './rotary-options.js'
 import { Holder, Resident } from '../runtime/resident.js'
 import { widen } from '../numbers/convert.js'
 import { encodeState } from '../weights/state.js'
-import { checkTensor, elements } from '../checks/tensor.js'
+import { checkTensor, elements, withoutMembers } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
@@ -246,7 +246,8 @@ export function lengthOf([query, key], { positions, queryOffset, offset, cache }
   if (cache !== undefined) return cache.length + (query?.shape[1] ?? 0)
   const single = typeof offset === 'number' ? offset : 0
   // Arguments of a function would be limited in number, unlike batch entries.
-  const first = queryOffset === undefined ? single : queryOffset.reduce((a, b) => Math.max(a, b), -Infinity)
+  const offsets = queryOffset && withoutMembers(queryOffset)
+  const first = offsets === undefined ? single : offsets.reduce((a, b) => Math.max(a, b), -Infinity)
   return Math.max((query?.shape[1] ?? 0) + first, keys)
 }
 

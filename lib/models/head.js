@@ -189,7 +189,7 @@ export class Head {
     const [outFeatures, inFeatures] = weight.shape
     if (!('type' in weight) || weight.type !== 'q8_0') return project(this.attention, x, part)
     const known = this.#arranged.get(name)
-    if (known?.weight === weight) return known.layer.forward(x)
+    if (known?.weight === weight) return /** @type {Matrix} */ (known.layer.forward(x))
     // Training has replaced the weight, or this is the first call.
     const config = { inFeatures, outFeatures, useBias: bias !== undefined, weightType: weight.type }
     const layer = withoutDrawing(() => new this.attention.Linear(config))
@@ -201,7 +201,7 @@ export class Head {
     }
     known?.layer.dispose()
     this.#arranged.set(name, { weight, layer })
-    return layer.forward(x)
+    return /** @type {Matrix} */ (layer.forward(x))
   }
 
   /** @param {Probe} probe @param {Matrix} x @returns {Matrix} */

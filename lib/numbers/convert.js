@@ -6,6 +6,7 @@ import {
   GROUP,
   WEIGHT_ARRAYS,
   allocateArray,
+  checkAttached,
   checkWeight,
   copyOf,
   elements,
@@ -155,6 +156,8 @@ export function convert(tensor, type, ...more) {
   if (typeof type !== 'string' || !Object.hasOwn(WEIGHT_ARRAYS, type)) {
     throw fault('OPTION', 'type', "'f32', 'f16', 'bf16' or 'q8_0'", describe(type))
   }
+  // A getter of the shape may have detached the array.
+  checkAttached('tensor', weight)
   const { shape } = weight
   if (type === weight.type) {
     const { data, scales } = weight

@@ -1,5 +1,7 @@
 // The primitives of message passing on the tape. None of them stores the messages.
 
+import { encodeConfig } from '../checks/options.js'
+
 /** @typedef {import('./recorder.js').Recorder} Recorder */
 /** @typedef {import('./edges.js').Edges} Edges */
 /** @typedef {import('./tape.js').Value} Value */
@@ -15,7 +17,7 @@
  * @param {Reduce} [reduce]
  */
 export const propagate = (recorder, { resident }, x, weight, reduce = 'sum') =>
-  recorder.apply(['propagate', 'propagateBackward'], [resident], [x, weight], JSON.stringify({ reduce }))
+  recorder.apply(['propagate', 'propagateBackward'], [resident], [x, weight], encodeConfig({ reduce }))
 
 /**
  * Softmax over the edges that reach the same target.
@@ -60,7 +62,7 @@ export const edgeAttention = (recorder, { resident }, scored, options) =>
     ['edgeAttention', 'edgeAttentionBackward'],
     [resident],
     [scored.values, scored.sources, scored.targets, scored.attention, scored.edges, scored.projection],
-    JSON.stringify(options)
+    encodeConfig(options)
   )
 
 /**

@@ -3,6 +3,7 @@
 
 import { concat, transpose } from '../face/arrange.js'
 import { embedding } from '../face/dense.js'
+import { encodeConfig } from '../checks/options.js'
 import { GROUP, allocateTensor, elements } from '../checks/tensor.js'
 import { Tape, Value } from './tape.js'
 
@@ -50,9 +51,6 @@ export class Frozen {
     })
   }
 }
-
-/** @param {Record<string, unknown>} options */
-const encode = (options) => JSON.stringify(options)
 
 /** Positions of rows, and frequencies in place of those of the options. @typedef {{ positions?: Checked<Int32Array>, frequencies?: Float64Array }} RotaryArrays */
 
@@ -120,7 +118,7 @@ export class Recorder {
       .input(x)
       .weight(given)
       .input(bias)
-      .options(weightType && encode({ weightType }))
+      .options(weightType && encodeConfig({ weightType }))
       .run()
     const matrix = weight instanceof Frozen ? undefined : weight
     return this.record([x, matrix, bias], output, (gradient) => {
@@ -129,7 +127,7 @@ export class Recorder {
       if (x.isNeeded) call.weight(given)
       else call.input(undefined).input(undefined)
       const isBiasNeeded = bias?.isNeeded ?? false
-      return call.options(encode({ bias: isBiasNeeded, weightType })).returning((results) => results)
+      return call.options(encodeConfig({ bias: isBiasNeeded, weightType })).returning((results) => results)
     })
   }
 
@@ -143,10 +141,10 @@ export class Recorder {
    */
   norm(kind, x, { weight, bias }, epsilon) {
     const forward = this.call(kind === 'layer' ? 'layerNorm' : 'rmsNorm').input(x)
-    forward.options(encode({ epsilon })).input(weight)
+    forward.options(encodeConfig({ epsilon })).input(weight)
     if (kind === 'layer') forward.input(bias)
     return this.record([x, weight, bias], forward.run(), (gradient) => {
-      const options = encode({ kind, epsilon, bias: bias?.isNeeded ?? false })
+      const options = encodeConfig({ kind, epsilon, bias: bias?.isNeeded ?? false })
       return this.call('normBackward')
         .input(gradient)
         .input(x)
@@ -164,7 +162,7 @@ export class Recorder {
    * @param {Value} [factor]
    */
   activate(activation, x, factor) {
-    const options = encode({ activation })
+    const options = encodeConfig({ activation })
     let output = this.call('activation').input(x).options(options).run()
     if (factor) output = this.call('multiply').input(output).input(factor).run()
     return this.record([x, factor], output, (gradient) =>
@@ -300,7 +298,7 @@ export class Recorder {
       this.call('embeddingBackward')
         .input(gradient)
         .integers(ids.data, ids.shape)
-        .options(encode({ count: table.shape[0] }))
+        .options(encodeConfig({ count: table.shape[0] }))
         .returning((results) => results)
     )
   }
@@ -345,7 +343,7 @@ export class Recorder {
    * @param {Int32Array} [cuSeqlens]
    */
   dropout(x, options, cuSeqlens) {
-    const json = encode(options)
+    const json = encodeConfig(options)
     const call = (/** @type {Checked} */ input) => this.call('dropout').input(input).integers(cuSeqlens).options(json)
     return this.record([x], call(x).run(), (gradient) => call(gradient).returning((results) => results))
   }
@@ -363,7 +361,7 @@ export class Recorder {
     const given = { mask, relativeBias, sinks, ...others }
     const forward = this.call(operation)
     for (const input of inputs) forward.input(input)
-    const json = encode({ ...options, logSumExp: true })
+    const json = encodeConfig({ ...options, logSumExp: true })
     const [output, , logSumExp] = forward
       .given(/** @type {any} */ ({ ...given, json }))
       .returning((results) => results)
@@ -374,7 +372,7 @@ export class Recorder {
     const back = (name, gradient) => {
       const call = this.call(name).input(gradient)
       for (const input of [...inputs, output, logSumExp]) call.input(input)
-      return call.given(/** @type {any} */ ({ ...given, json: encode(options) })).returning((results) => results)
+      return call.given(/** @type {any} */ ({ ...given, json: encodeConfig(options) })).returning((results) => results)
     }
     return this.record([...inputs, ...values], output, function* (gradient) {
       const [q, k, v, bias, shares] = yield back('attentionBackward', gradient)
