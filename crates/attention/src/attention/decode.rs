@@ -269,13 +269,13 @@ fn score_rows<S: Simd>(
             let mut r = 0;
             while r + 2 <= rows {
                 let [a, b] = dots::<S, 2>(simd, &queries[r * width..], data, keys.stride, width);
-                scores[r * DECODE_KEYS + n..][..SIDE_BY_SIDE].copy_from_slice(&a);
-                scores[(r + 1) * DECODE_KEYS + n..][..SIDE_BY_SIDE].copy_from_slice(&b);
+                write(scores, r, n, a);
+                write(scores, r + 1, n, b);
                 r += 2;
             }
             if r < rows {
                 let [a] = dots::<S, 1>(simd, &queries[r * width..], data, keys.stride, width);
-                scores[r * DECODE_KEYS + n..][..SIDE_BY_SIDE].copy_from_slice(&a);
+                write(scores, r, n, a);
             }
             n += SIDE_BY_SIDE;
         } else {
@@ -287,6 +287,21 @@ fn score_rows<S: Simd>(
             n += 1;
         }
     }
+}
+
+/// Writes the scores of row `r`, from key `n` of the block on. A copy of slices may stay a call.
+#[inline(always)]
+fn write(scores: &mut [f32], r: usize, n: usize, values: [f32; SIDE_BY_SIDE]) {
+    if let Some(target) = scores[r * DECODE_KEYS + n..].first_chunk_mut() {
+        *target = values;
+    }
+}
+
+/// Returns the weights of row `r`, from key `n` of the block on.
+#[inline(always)]
+fn quad(weights: &[f32], r: usize, n: usize) -> [f32; SIDE_BY_SIDE] {
+    let at = r * DECODE_KEYS + n;
+    [weights[at], weights[at + 1], weights[at + 2], weights[at + 3]]
 }
 
 /// Adds `count` rows of values, each times its weight, to each sum: the rows at `slots`, or the first `count` rows.
@@ -304,10 +319,9 @@ fn sum_rows<S: Simd>(
     ahead: Ahead<'_>,
 ) {
     let width = values.width;
-    let start = |n: usize| slots.map_or(n, |slots| slots[n] as usize) * values.stride;
-    let quad = |r: usize, n: usize| {
-        let at = &weights[r * DECODE_KEYS + n..][..SIDE_BY_SIDE];
-        [at[0], at[1], at[2], at[3]]
+    let start = |n: usize| match slots {
+        Some(slots) => slots[n] as usize * values.stride,
+        None => n * values.stride,
     };
     let mut n = 0;
     while n < count {
@@ -316,17 +330,18 @@ fn sum_rows<S: Simd>(
             let starts = [start(n), start(n + 1), start(n + 2), start(n + 3)];
             let mut r = 0;
             while S::LANES == 16 && r + 4 <= rows {
-                let four = [quad(r, n), quad(r + 1, n), quad(r + 2, n), quad(r + 3, n)];
+                let four =
+                    [quad(weights, r, n), quad(weights, r + 1, n), quad(weights, r + 2, n), quad(weights, r + 3, n)];
                 add_rows(simd, four, values.data, starts, width, &mut sums[r * width..]);
                 r += 4;
             }
             while r + 2 <= rows {
-                let pair = [quad(r, n), quad(r + 1, n)];
+                let pair = [quad(weights, r, n), quad(weights, r + 1, n)];
                 add_rows(simd, pair, values.data, starts, width, &mut sums[r * width..]);
                 r += 2;
             }
             if r < rows {
-                add_rows(simd, [quad(r, n)], values.data, starts, width, &mut sums[r * width..]);
+                add_rows(simd, [quad(weights, r, n)], values.data, starts, width, &mut sums[r * width..]);
             }
             n += SIDE_BY_SIDE;
         } else {

@@ -221,8 +221,10 @@ impl ScoreTile<'_> {
         let lanes = VECTORS * S::LANES;
         // Relative to the tile and clamped to it, so that f32 represents the limits exactly.
         let relative = |limit: usize| limit.clamp(self.from, self.to).wrapping_sub(self.from) as f32;
-        let start = self.lanes.start.map(relative);
-        let end = self.lanes.end.map(relative);
+        let (mut start, mut end) = ([0.0; MAX_TILE_LANES], [0.0; MAX_TILE_LANES]);
+        for lane in 0..MAX_TILE_LANES {
+            (start[lane], end[lane]) = (relative(self.lanes.start[lane]), relative(self.lanes.end[lane]));
+        }
         for (key, scores) in scores.chunks_exact_mut(lanes).enumerate() {
             let (after, here) = (simd.splat(key as f32 + 0.5), simd.splat(key as f32));
             for v in 0..VECTORS {

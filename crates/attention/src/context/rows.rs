@@ -115,16 +115,17 @@ impl MatrixBlock<'_> {
         if let Some(bias) = bias {
             terms[..count].copy_from_slice(&bias[columns.start..][..count]);
         }
-        for (row, sums) in rows.zip(sums) {
-            let output = &mut self.row(row)[columns.start - block.start..][..count];
+        for (r, sums) in sums.iter().enumerate().take(rows.len()) {
+            let output = &mut self.row(rows.start + r)[columns.start - block.start..][..count];
             let mut vectors = output.chunks_exact_mut(S::LANES);
             let mut at = 0;
             for output in &mut vectors {
                 simd.store(output, simd.load(&sums[at..]) + simd.load(&terms[at..]));
                 at += S::LANES;
             }
-            let rest = vectors.into_remainder().iter_mut();
-            rest.zip(sums[at..].iter().zip(&terms[at..])).for_each(|(to, (sum, term))| *to = sum + term);
+            for (n, output) in vectors.into_remainder().iter_mut().enumerate() {
+                *output = sums[at + n] + terms[at + n];
+            }
         }
     }
 }

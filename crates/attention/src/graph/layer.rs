@@ -401,7 +401,9 @@ impl<'a> Call<'a> {
         if size > 0 {
             transpose(weight, size, &mut transposed);
         }
-        Ok((transposed, (0..size as u32).collect()))
+        let mut rows = try_zeroed("working memory", size)?;
+        rows.iter_mut().enumerate().for_each(|(row, number)| *number = row as u32);
+        Ok((transposed, rows))
     }
 
     fn edge_features<'b>(&'b self, (weight, rows): &'b (Vec<f32>, Vec<u32>)) -> Option<EdgeFeatures<'b>> {

@@ -13,8 +13,8 @@ pub(crate) fn add<S: Simd>(simd: S, values: &mut [f32], terms: &[f32]) {
     let terms = &terms[..values.len()];
     let (vectors, rest) = values.split_at_mut(values.len() - values.len() % S::LANES);
     let (others, last) = terms.split_at(vectors.len());
-    for (values, terms) in vectors.chunks_exact_mut(S::LANES).zip(others.chunks_exact(S::LANES)) {
-        simd.store(values, simd.load(values) + simd.load(terms));
+    for (n, values) in vectors.chunks_exact_mut(S::LANES).enumerate() {
+        simd.store(values, simd.load(values) + simd.load(&others[n * S::LANES..]));
     }
     rest.iter_mut().zip(last).for_each(|(value, term)| *value += term);
 }
@@ -29,8 +29,8 @@ pub(crate) fn multiply<S: Simd>(simd: S, values: &mut [f32], factors: &[f32], of
     let factors = &factors[..values.len()];
     let (vectors, rest) = values.split_at_mut(values.len() - values.len() % S::LANES);
     let (others, last) = factors.split_at(vectors.len());
-    for (values, factors) in vectors.chunks_exact_mut(S::LANES).zip(others.chunks_exact(S::LANES)) {
-        simd.store(values, simd.load(values) * (simd.load(factors) + offset));
+    for (n, values) in vectors.chunks_exact_mut(S::LANES).enumerate() {
+        simd.store(values, simd.load(values) * (simd.load(&others[n * S::LANES..]) + offset));
     }
     rest.iter_mut().zip(last).for_each(|(value, factor)| *value *= factor + offset);
 }

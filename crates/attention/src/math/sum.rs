@@ -22,7 +22,8 @@ pub fn carry<S: Simd>(simd: S, high: S::F, low: S::F) -> (S::F, S::F) {
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub fn carry_all<S: Simd>(simd: S, high: &mut [f32], low: &mut [f32]) {
-    for (high, low) in high.chunks_exact_mut(S::LANES).zip(low.chunks_exact_mut(S::LANES)) {
+    for (n, high) in high.chunks_exact_mut(S::LANES).enumerate() {
+        let low = &mut low[n * S::LANES..];
         let (sum, error) = carry(simd, simd.load(high), simd.load(low));
         simd.store(high, sum);
         simd.store(low, error);

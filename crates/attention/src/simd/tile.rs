@@ -133,7 +133,10 @@ unsafe fn row_group<S: Simd, const ROWS: usize, const VECTORS: usize>(
         let data = a.data.as_ptr();
         match (a.reduce, a.order) {
             (ReduceKind::Dot, Order::RowMajor) => {
-                let rows: [*const f32; ROWS] = std::array::from_fn(|r| data.wrapping_add((row + r) * a.stride));
+                let mut rows = [data; ROWS];
+                for (r, start) in rows.iter_mut().enumerate() {
+                    *start = data.wrapping_add((row + r) * a.stride);
+                }
                 sum_products(simd, &mut sums, b.as_ptr(), depth, |k, further, r| *rows[r].add(k).add(further));
             }
             (ReduceKind::Dot, Order::ColumnMajor) => {

@@ -66,7 +66,8 @@ pub fn gather_columns<S: Simd>(
                 // SAFETY: four values from `column` on lie inside each row, and four values from `r` on inside each of
                 // four columns of `dst`.
                 unsafe {
-                    let block = [a, b, c, d].map(|row| block::load(row.as_ptr().add(column)));
+                    let load = |row: &[f32]| block::load(row.as_ptr().add(column));
+                    let block = [load(a), load(b), load(c), load(d)];
                     let start = dst.as_mut_ptr().add(column * dst_stride + r);
                     for (index, values) in block::transpose(block).into_iter().enumerate() {
                         block::store(start.add(index * dst_stride), values);
@@ -137,7 +138,8 @@ pub unsafe fn scatter_rows<S: Simd>(
                 // four columns of `src`.
                 unsafe {
                     let start = src.as_ptr().add(column * src_stride + r);
-                    let block = [0, 1, 2, 3].map(|index| block::load(start.add(index * src_stride)));
+                    let load = |index: usize| block::load(start.add(index * src_stride));
+                    let block = [load(0), load(1), load(2), load(3)];
                     for (row, values) in target.iter_mut().zip(block::transpose(block)) {
                         block::store(row.as_mut_ptr().add(column), values);
                     }
@@ -275,7 +277,8 @@ mod block {
 
     #[inline(always)]
     pub(super) fn transpose([a, b, c, d]: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
-        [0, 1, 2, 3].map(|lane| [a[lane], b[lane], c[lane], d[lane]])
+        let column = |lane: usize| [a[lane], b[lane], c[lane], d[lane]];
+        [column(0), column(1), column(2), column(3)]
     }
 }
 

@@ -28,10 +28,11 @@ pub(super) fn quantize_rows<T: Zeroable + Send>(
 /// Returns a group, or its copy padded with zeros if it is shorter.
 #[inline(always)]
 pub(super) fn whole_group<'a>(values: &'a [f32], padded: &'a mut [f32; GROUP]) -> &'a [f32; GROUP] {
-    values.first_chunk::<GROUP>().unwrap_or_else(|| {
-        padded[..values.len()].copy_from_slice(values);
-        padded
-    })
+    if let Some(whole) = values.first_chunk() {
+        return whole;
+    }
+    padded[..values.len()].copy_from_slice(values);
+    padded
 }
 
 /// [`scale_of`] in vectors. An infinity makes the scale NaN, which spoils the same outputs.
@@ -75,6 +76,13 @@ fn scale_of(values: &[f32]) -> (f32, f32) {
 fn inverse_of(scale: f32) -> f32 {
     let inverse = 1.0 / scale;
     if inverse.is_finite() { inverse } else { 0.0 }
+}
+
+/// Returns a group of a row; the last one may be shorter.
+#[inline(always)]
+pub(super) fn group_of(row: &[f32], group: usize) -> &[f32] {
+    let start = group * GROUP;
+    &row[start..row.len().min(start + GROUP)]
 }
 
 /// The largest number below one half: with one half itself, the number before 0.5 would be rounded to 1.

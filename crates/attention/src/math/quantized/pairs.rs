@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Source;
-use super::groups::{halves_away, quantize_rows, scale_of_vectors, whole_group};
+use super::groups::{group_of, halves_away, quantize_rows, scale_of_vectors, whole_group};
 use super::packed::{PANEL, Packed, PanelGroup};
 use crate::context::rows::MatrixBlock;
 use crate::context::{Context, operations};
@@ -69,9 +69,9 @@ impl Kernel for QuantizeRows<'_> {
 /// NaN or infinite, which spoils every output of this row, and of no other.
 #[inline(always)]
 fn quantize_row<S: Simd>(simd: S, row: &[f32], output: &mut [i32]) {
-    for (values, output) in row.chunks(GROUP).zip(output.as_chunks_mut::<ROW_GROUP>().0) {
+    for (group, output) in output.as_chunks_mut::<ROW_GROUP>().0.iter_mut().enumerate() {
         let mut padded = [0.0; GROUP];
-        let values = whole_group(values, &mut padded);
+        let values = whole_group(group_of(row, group), &mut padded);
         let (scale, inverse) = scale_of_vectors(simd, values);
         output[GROUP / 2] = scale.to_bits() as i32;
         if inverse == 0.0 {

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::groups::{halves_away, quantize_rows, scale_of_vectors, whole_group};
+use super::groups::{group_of, halves_away, quantize_rows, scale_of_vectors, whole_group};
 use super::packed::{PANEL, Packed, PanelGroup};
 use crate::context::rows::MatrixBlock;
 use crate::context::{Context, operations};
@@ -84,9 +84,9 @@ impl Kernel for QuantizeRows<'_> {
         let Self { x, depth, quantized } = self;
         let width = depth.div_ceil(GROUP) * ROW_GROUP;
         for (row, quantized) in x.chunks_exact(depth).zip(quantized.chunks_exact_mut(width)) {
-            for (values, to) in row.chunks(GROUP).zip(quantized.as_chunks_mut::<ROW_GROUP>().0) {
+            for (group, to) in quantized.as_chunks_mut::<ROW_GROUP>().0.iter_mut().enumerate() {
                 let mut padded = [0.0; GROUP];
-                let values = whole_group(values, &mut padded);
+                let values = whole_group(group_of(row, group), &mut padded);
                 let (scale, inverse) = scale_of_vectors(simd, values);
                 let mut sum = 0;
                 if inverse == 0.0 {
