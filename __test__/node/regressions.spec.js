@@ -124,6 +124,18 @@ onBothBackends((kind, given) => {
     t.is(bits(softmax(q)), expected)
   })
 
+  test(`${kind}: a block shorter than its rows leaves a small ring cache fewer keys than rows`, (t) => {
+    const cache = new attention.KVCache({ kvHeads: 1, headDim: 4, capacity: 3, window: 1 })
+    const block = normal([1, 1, 4, 4], 7)
+    for (const length of [1, 3]) cache.append(block, block, { lengths: Int32Array.of(length) })
+    const { output, weights } = cache.attend(block, { weights: true })
+    t.deepEqual(weights.shape, [1, 1, 4, 3])
+    const top = cache.attend(block, { topWeights: 2 })
+    t.deepEqual(bits(top.output), bits(output))
+    t.deepEqual([...top.topWeights.indices.data.slice(-2)], [-1, -1])
+    cache.dispose()
+  })
+
   test(`${kind}: a getter that detaches an array checked before it causes a SHAPE error`, (t) => {
     const first = normal([1, 2, 3, 4], 5)
     const later = {

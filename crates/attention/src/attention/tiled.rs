@@ -211,7 +211,7 @@ impl Item<'_> {
         let last = tiles.iter().map(|tile| tile.last).max().unwrap_or(0);
         let key_block = problem.key_block;
         for first in (first / key_block * key_block..last).step_by(key_block) {
-            let count = (first + key_block).min(problem.keys) - first;
+            let count = (first + key_block).min(last) - first;
             let keys = key_rows.widened(simd, first..first + count, problem.head_dim, widened_keys);
             let values = value_rows.widened(simd, first..first + count, problem.value_dim, widened_values);
             let mut block = KeyBlock { keys, values, first, count, are_keys_bounded: None, are_values_finite: None };

@@ -100,10 +100,10 @@ impl State {
 
     /// Returns the place of `queries` queries, those of the last block or the last positions.
     pub fn place(&self, config: &CacheConfig, queries: usize) -> Placement {
-        let keys = config.attended(self.length(), queries);
+        let most = config.attended(self.length(), queries);
         let is_uneven = self.uneven_block.is_some();
         let mut placement = Placement {
-            keys,
+            keys: 0,
             first_rows: Vec::new(),
             kv_lengths: Vec::new(),
             query_offset: Vec::new(),
@@ -111,7 +111,7 @@ impl State {
             query_lengths: is_uneven.then(Vec::new),
         };
         for span in &self.spans {
-            let first = span.length.saturating_sub(keys).max(span.first_stored);
+            let first = span.length.saturating_sub(most).max(span.first_stored);
             let count = if is_uneven { span.appended } else { queries };
             placement.first_rows.push(first - span.first_stored);
             placement.kv_lengths.push((span.length - first) as i32);
@@ -121,6 +121,8 @@ impl State {
                 lengths.push(count as i32);
             }
         }
+        // A block that is shorter in every entry than its rows leaves fewer keys than its rows could see.
+        placement.keys = placement.kv_lengths.iter().max().map_or(0, |&keys| keys as usize);
         placement
     }
 
