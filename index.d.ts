@@ -804,8 +804,7 @@ export function silu(x: Tensor): Tensor
  * as is usual for sentence embeddings. Without rows the result is zeros; rows beyond a length are never read.
  *
  * @param options `lengths`, `[B]`, each from 0 to `L`, default: all rows; `cuSeqlens` from 0 to `T`, excludes
- *   `lengths`;
- *   `normalize` default: false
+ *   `lengths`; `normalize` default: false
  * @throws {AttentionError} SHAPE, DTYPE, OPTION, MEMORY
  *
  * @example
@@ -833,8 +832,7 @@ export function meanPool(
  * @example
  * ```js
  * import { add, createTensor } from '@ruvector/attention'
- * console.log(add(createTensor([1, 2, 3, 4], [2, 2]), createTensor([10, 20], [2])).data) // Float32Array(4) [ 11, 22,
- * 13, 24 ]
+ * console.log(add(createTensor([1, 2, 3, 4], [2, 2]), createTensor([10, 20], [2])).data) // Float32Array(4) [ 11, 22, 13, 24 ]
  * ```
  */
 export function add(a: Tensor, b: Tensor): Tensor
@@ -847,8 +845,7 @@ export function add(a: Tensor, b: Tensor): Tensor
  * @example
  * ```js
  * import { createTensor, multiply } from '@ruvector/attention'
- * console.log(multiply(createTensor([1, 2], [2, 1]), createTensor([3, 5], [2])).data) // Float32Array(4) [ 3, 5, 6, 10
- * ]
+ * console.log(multiply(createTensor([1, 2], [2, 1]), createTensor([3, 5], [2])).data) // Float32Array(4) [ 3, 5, 6, 10 ]
  * ```
  */
 export function multiply(a: Tensor, b: Tensor): Tensor
@@ -2562,8 +2559,7 @@ export declare class Graph implements Disposable {
    * grows only with the number of edges.
    *
    * @throws {AttentionError} OPTION for an edge with an invalid node, named by its index (`source[3]`), and for a
-   *   number
-   * of nodes outside 0 to 2^31 − 1; SHAPE if the lengths differ; DTYPE, MEMORY
+   *   number of nodes outside 0 to 2^31 − 1; SHAPE if the lengths differ; DTYPE, MEMORY
    */
   static fromEdges(edges: NodeCounts & EdgeEnds): Graph
   /** The number of nodes, in both sets if there are two. */
@@ -2622,8 +2618,7 @@ export declare class NeighborSampler {
    * `edgeAttr` to take. The first `nodes.length` rows of a layer's output belong to the given nodes.
    *
    * @throws {AttentionError} OPTION for a node that does not exist or is given twice, named by its index; DTYPE,
-   *   MEMORY,
-   * DISPOSED
+   *   MEMORY, DISPOSED
    */
   sample(nodes: ArrayLike<number>): { nodes: Int32Array; graph: Graph; edges: Int32Array }
 }
@@ -2833,8 +2828,7 @@ export declare class GraphAttention extends GraphLayer {
    * @param config.addSelfLoops Replace self-loops among the edges by one self-loop per node; with two node sets, by an
    * edge between the nodes of each number that both sets have. Default: true.
    * @param config.fillValue Every feature of these self-loops; 'mean' takes the mean of the features of the node's
-   *   other
-   * incoming edges. Default: 'mean'.
+   *   other incoming edges. Default: 'mean'.
    * @param config.residual Add a product with the node's own features. Default: false.
    */
   constructor(
