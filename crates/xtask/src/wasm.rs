@@ -36,7 +36,7 @@ struct Module {
 const MODULES: [Module; 3] = [
     Module { name: "attention", features: &["full"], limit: 533_000 },
     Module { name: "attention.core", features: &[], limit: 398_000 },
-    Module { name: "attention.training", features: &["full", "training"], limit: 699_000 },
+    Module { name: "attention.training", features: &["full", "training"], limit: 702_000 },
 ];
 
 /// The features of all modules together.
@@ -150,7 +150,8 @@ pub fn print_sizes() -> Result<()> {
     Ok(())
 }
 
-/// Binds and optimizes one build of a module, and checks that its glue serves the others too.
+/// Binds and optimizes one build of a module, and checks that its glue serves the earlier ones too. The last module has
+/// every export.
 fn finish(
     folders: &Folders,
     module: &Module,
@@ -163,10 +164,11 @@ fn finish(
     let optimised = optimise(folders, &folder, variant)?;
     report(&format!("{}.{}", module.name, variant.name), &rooms::without_names(&optimised)?)?;
     ensure!(
-        *glue.get_or_insert_with(|| bound.clone()) == bound,
+        glue.as_ref().is_none_or(|earlier| bound.serves(earlier)),
         "the glue of the builds differs, so one file cannot serve all: compare {}",
         folders.scratch.join("*/bound*/attention.js").display()
     );
+    *glue = Some(bound);
     Ok(optimised)
 }
 
@@ -312,10 +314,23 @@ fn compiler() -> Result<Option<&'static str>> {
 }
 
 /// The files that wasm-bindgen generates in addition to the module.
-#[derive(Clone, PartialEq)]
 struct Glue {
     javascript: String,
     declarations: String,
+}
+
+impl Glue {
+    /// Returns true if the glue also serves a module with fewer exports: it consists of the lines of that module's own
+    /// glue, in their order, and further ones.
+    fn serves(&self, other: &Self) -> bool {
+        has_lines(&self.javascript, &other.javascript) && has_lines(&self.declarations, &other.declarations)
+    }
+}
+
+/// Returns true if a text has the lines of another one in the same order.
+fn has_lines(text: &str, others: &str) -> bool {
+    let mut lines = text.lines();
+    others.lines().all(|other| lines.any(|line| line == other))
 }
 
 /// The name of an optimized module in its folder, with the names of functions.
@@ -421,7 +436,14 @@ mod tests {
 
     use flate2::read::DeflateDecoder;
 
-    use super::{deflate, deflate_fast};
+    use super::{deflate, deflate_fast, has_lines};
+
+    #[test]
+    fn glue_with_further_exports_has_the_lines_of_the_others() {
+        assert!(has_lines("a\nb\nc\n", "a\nc\n"));
+        assert!(!has_lines("a\nc\n", "a\nb\nc\n"));
+        assert!(!has_lines("b\na\n", "a\nb\n"));
+    }
 
     #[test]
     fn both_ways_to_deflate_can_be_inflated() {
