@@ -346,12 +346,12 @@ export interface SGDOptions {
 }
 
 /** The part that all optimizers share. */
-export interface Optimizer {
+export interface Optimizer extends Disposable {
   /** Of the next step. Multiply it by a schedule, as {@link cosineSchedule}. */
   learningRate: number
   /**
-   * Updates the parameters of the layers. `gradients` has a state dict for each layer, in the order of the constructor;
-   * a parameter without a gradient is left as it is.
+   * Updates the parameters of the layers where they are; calls that have begun go on with the old ones. `gradients` has
+   * a state dict for each layer, in the order of the constructor; a parameter without a gradient is left as it is.
    *
    * @throws {AttentionError} FORMAT for a gradient of no parameter, SHAPE, DTYPE; DOMAIN for a gradient that has no finite
    *   norm; DISPOSED. Nothing is changed then
@@ -362,9 +362,14 @@ export interface Optimizer {
   /**
    * Continues from another optimizer's state, to the bit. The learning rate is not part of it.
    *
-   * @throws {AttentionError} FORMAT, SHAPE, DTYPE
+   * @throws {AttentionError} FORMAT, SHAPE, DTYPE, DISPOSED
    */
   loadStateDict(state: StateDict): void
+  /**
+   * Frees the averages, which are in the backend's memory. All other calls of this optimizer then throw DISPOSED; its
+   * layers stay as they are.
+   */
+  dispose(): void
 }
 
 /**
@@ -386,6 +391,8 @@ export class AdamW implements Optimizer {
   step(gradients: StateDict | readonly StateDict[]): void
   stateDict(): StateDict
   loadStateDict(state: StateDict): void
+  dispose(): void
+  [Symbol.dispose](): void
 }
 
 /**
@@ -407,6 +414,8 @@ export class SGD implements Optimizer {
   step(gradients: StateDict | readonly StateDict[]): void
   stateDict(): StateDict
   loadStateDict(state: StateDict): void
+  dispose(): void
+  [Symbol.dispose](): void
 }
 
 /** Options of {@link addLora}. */

@@ -92,7 +92,7 @@ const gradientsOf = new WeakMap()
 const optimizer = (name) => (w) => {
   const [made, gradients] = trained(w)
   const options = w.some({ ...optimizerOptions(w), ...OPTIMIZERS[name](w) })
-  const own = new w.api[name](w.r.chance(0.5) ? made : [made], options)
+  const own = w.keep(new w.api[name](w.r.chance(0.5) ? made : [made], options))
   gradientsOf.set(own, gradients)
   if (w.r.chance(0.3)) own.step(gradients)
   return own
@@ -112,7 +112,8 @@ const optimizerEntries = (name) => ({
   },
   [`${name}.learningRate`]: { of: optimizer(name), name: 'learningRate', args: () => [] },
   [`${name}.stateDict`]: { of: optimizer(name), name: 'stateDict', args: () => [] },
-  [`${name}.loadStateDict`]: { of: optimizer(name), name: 'loadStateDict', args: (_, own) => [own.stateDict()] }
+  [`${name}.loadStateDict`]: { of: optimizer(name), name: 'loadStateDict', args: (_, own) => [own.stateDict()] },
+  [`${name}.dispose`]: { of: optimizer(name), name: 'dispose', args: () => [] }
 })
 
 /** @param {string} name @param {Entry['args']} args @returns {Record<string, Entry>} */

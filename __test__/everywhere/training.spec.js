@@ -584,6 +584,110 @@ onBothTrainingBackends((kind, training) => {
     )
   })
 
+  /** Two layers, with gradients of some of their parameters. */
+  const two = () => {
+    const layers = [
+      randomized(new TransformerEncoderLayer({ modelDim: 16, numHeads: 4, feedForwardDim: 24 }), 3),
+      randomized(new Linear({ inFeatures: 5, outFeatures: 37 }), 4)
+    ]
+    const gradients = layers.map((layer, at) =>
+      Object.fromEntries(
+        Object.entries(layer.stateDict())
+          .filter((_, index) => index !== 1 - at)
+          .map(([name, { shape }], index) => [name, normal(shape, 50 + index)])
+      )
+    )
+    return { layers, gradients }
+  }
+  const bitsOf = (/** @type {Record<string, Tensor>} */ state) =>
+    Object.entries(state).map(([name, tensor]) => [name, tensor.shape, bits(tensor)])
+
+  for (const [name, create] of /** @type {const} */ ([
+    ['AdamW', (/** @type {Any[]} */ layers) => new AdamW(layers, { learningRate: 0.1, clipNorm: 1 })],
+    ['SGD', (/** @type {Any[]} */ layers) => new SGD(layers, { learningRate: 0.1, momentum: 0.9, nesterov: true })]
+  ])) {
+    test(`${kind}: a step of ${name} with one bad gradient changes no parameter and no state of any layer`, (t) => {
+      const { layers, gradients } = two()
+      const optimizer = create(layers)
+      const all = () => [optimizer, ...layers].map((each) => bitsOf(each.stateDict()))
+      // Before there are states, and with those of some parameters.
+      for (const step of [() => {}, () => optimizer.step([{}, { bias: gradients[1].bias }])]) {
+        step()
+        const before = all()
+        const bad = { ...gradients[1], weight: createTensor(new Float32Array(185).fill(Infinity), [37, 5]) }
+        const { code, argument } = faultOf(t, () => optimizer.step([gradients[0], bad]))
+        t.deepEqual([code, argument], ['DOMAIN', 'weight'])
+        t.deepEqual(all(), before)
+      }
+    })
+
+    test(`${kind}: states of ${name} continue in another optimizer to the bit`, (t) => {
+      const [first, second] = [two(), two()]
+      const optimizer = create(first.layers)
+      for (let step = 0; step < 3; step++) optimizer.step(first.gradients)
+      const state = optimizer.stateDict()
+      second.layers.forEach((layer, at) => layer.loadStateDict(first.layers[at].stateDict()))
+      const other = create(second.layers)
+      other.loadStateDict(state)
+      t.deepEqual(bitsOf(other.stateDict()), bitsOf(state))
+      for (const each of [optimizer, other]) each.step(first.gradients)
+      t.deepEqual(bitsOf(other.stateDict()), bitsOf(optimizer.stateDict()))
+      first.layers.forEach((layer, at) => t.deepEqual(bitsOf(layer.stateDict()), bitsOf(second.layers[at].stateDict())))
+      // A state that does not fit leaves the one before.
+      const wrong = { ...state, [Object.keys(state)[0]]: createTensor([1], [1]) }
+      t.is(faultOf(t, () => other.loadStateDict(wrong)).code, 'SHAPE')
+      t.deepEqual(bitsOf(other.stateDict()), bitsOf(optimizer.stateDict()))
+    })
+  }
+
+  test(`${kind}: calls that have begun keep the parameters from before a step`, async (t) => {
+    const layer = new TransformerEncoderLayer({ modelDim: 16, numHeads: 4, feedForwardDim: 24, dropout: 0 })
+    const x = normal([1, 6, 16], 1)
+    const { output: before } = layer.forward(x)
+    const pass = vjp(layer, x)
+    const { parameters } = pass.backward(normal([1, 6, 16], 2))
+    const calls = [0, 1, 2].map(() => layer.forwardAsync(x))
+    new AdamW(layer, { learningRate: 0.1 }).step(parameters)
+    calls.push(layer.forwardAsync(x))
+    const { output: after } = layer.forward(x)
+    t.true(Number(distance(after, before)) > 1e-2)
+    const outputs = (await Promise.all(calls)).map(({ output }) => bits(output))
+    t.deepEqual(outputs, [before, before, before, after].map(bits))
+    t.is(faultOf(t, () => pass.backward(before)).code, 'DISPOSED')
+  })
+
+  test(`${kind}: states are in the backend's memory until the optimizer is disposed`, (t) => {
+    const make = () => new Linear({ inFeatures: 256, outFeatures: 256, useBias: false })
+    const weight = normal([256, 256], 1)
+    // The first step may allocate memory that calls share.
+    new AdamW(make()).step({ weight })
+    const layer = make()
+    const { allocated } = training.memoryUsage()
+    const optimizer = new AdamW(layer)
+    optimizer.step({ weight })
+    optimizer.step({ weight })
+    const grown = training.memoryUsage().allocated - allocated
+    const states = 2 * 4 * 256 * 256
+    t.true(grown >= states && grown < states + 2 ** 14, `${grown}`)
+    const state = optimizer.stateDict()
+    optimizer.dispose()
+    optimizer.dispose()
+    const left = training.memoryUsage().allocated - allocated
+    t.true(left < 2 ** 14, `${left}`)
+    for (const call of [
+      () => optimizer.step({ weight }),
+      () => optimizer.stateDict(),
+      () => optimizer.loadStateDict(state)
+    ]) {
+      t.is(faultOf(t, call).code, 'DISPOSED')
+    }
+    t.is(layer.forward(weight).shape[1], 256)
+    const dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose')
+    const other = /** @type {Any} */ (new SGD(layer, { momentum: 0.5 }))
+    other[dispose]()
+    t.is(faultOf(t, () => other.stateDict()).code, 'DISPOSED')
+  })
+
   test(`${kind}: schedules are those of transformers`, (t) => {
     for (const { name, factors, options } of casesOf('schedule')) {
       const schedule = /** @type {Any} */ (training)[name](options)

@@ -202,6 +202,27 @@ onBothTrainingBackends((kind, training) => {
     }
   })
 
+  test(`${kind}: embeddings learn in place, and leave the bytes that they were read from`, async (t) => {
+    const read = (/** @type {string} */ name) => new Uint8Array(readFileSync(new URL(`bert/${name}`, root)))
+    const weights = read('model.safetensors')
+    const copy = weights.slice()
+    const source = { 'config.json': read('config.json'), 'model.safetensors': weights }
+    const { embeddings } = await loadModel(source, { attention: training })
+    const before = embeddings.stateDict()
+    const optimizer = new AdamW(embeddings, { learningRate: 0.1 })
+    const pass = () => /** @type {Any} */ (vjp(embeddings, [1, 5, 9]))
+    const stale = pass()
+    const gradient = normal(stale.output.shape, 1)
+    for (let step = 0; step < 2; step++) optimizer.step(pass().backward(gradient).parameters)
+    const after = embeddings.stateDict()
+    for (const [name, tensor] of Object.entries(before)) t.notDeepEqual(after[name], tensor, name)
+    t.deepEqual(weights, copy)
+    t.is(faultOf(t, () => stale.backward(gradient)).code, 'DISPOSED')
+    const bad = { ...after, [Object.keys(after)[0]]: { ...Object.values(after)[0], data: new Float32Array(1) } }
+    t.is(faultOf(t, () => optimizer.step(bad)).code, 'SHAPE')
+    t.deepEqual(embeddings.stateDict(), after)
+  })
+
   test(`${kind}: a whole model learns, and encodes with what it has learned`, async (t) => {
     const model = await loaded(t, 'bert', { attention: training })
     const parts = /** @type {Any[]} */ ([model.embeddings, ...model.layers])

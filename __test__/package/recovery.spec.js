@@ -3,6 +3,7 @@ import test from 'ava'
 import { createApi } from '../../lib/face/api.js'
 import { Watch } from '../../lib/runtime/async/watch.js'
 import { Backend } from '../../lib/runtime/backend.js'
+import { createTraining } from '../../lib/training/index.js'
 import { loadWithFaults, provokePanic } from '../support/faults.js'
 import { bits, faultOf, normal } from '../support/tensors.js'
 
@@ -18,7 +19,10 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
     const call = () => backend.call(provokePanic).options('on purpose')
     const panic = () => call().run()
     const panicLater = () => call().later(new Watch())
-    return { backend, panic, panicLater, attention: /** @type {Attention} */ (createApi(backend)) }
+    const training = /** @type {import('@ruvector/attention/training').Attention} */ (
+      /** @type {unknown} */ (createTraining(backend))
+    )
+    return { backend, panic, panicLater, training, attention: /** @type {Attention} */ (createApi(backend)) }
   }
   const x = normal([1, 4, 16], 1)
   const config = { numHeads: 2, headDim: 8, seed: 3, dropout: 0.5 }
@@ -74,6 +78,28 @@ for (const kind of /** @type {const} */ (['native', 'wasm'])) {
     t.deepEqual(results(), before)
     layer.dispose()
     t.is(faultOf(t, () => layer.forward(x)).code, 'DISPOSED')
+  })
+
+  test(`${kind}: an optimizer survives a panic, with its averages`, async (t) => {
+    const { panic, training } = await open()
+    const make = () => new training.Linear({ inFeatures: 3, outFeatures: 4, seed: 2 })
+    const [layer, twin] = [make(), make()]
+    const [optimizer, other] = [new training.AdamW(layer), new training.AdamW(twin)]
+    const gradients = { weight: normal([4, 3], 1), bias: normal([4], 2) }
+    for (let repeat = 0; repeat < 3; repeat++) {
+      for (const each of [optimizer, other]) each.step(gradients)
+      const before = optimizer.stateDict()
+      faultOf(t, panic)
+      t.deepEqual(optimizer.stateDict(), before)
+      // This one is revived by its step.
+      faultOf(t, panic)
+    }
+    optimizer.step(gradients)
+    const trained = layer.stateDict()
+    other.step(gradients)
+    t.deepEqual(twin.stateDict(), trained)
+    optimizer.dispose()
+    t.is(faultOf(t, () => optimizer.step(gradients)).code, 'DISPOSED')
   })
 
   test(`${kind}: a cache survives a panic, with its keys and its position`, async (t) => {

@@ -48,7 +48,7 @@ export let isLayer
  * Replaces the parameters of a layer while its adapters train.
  *
  * @type {WeakMap<object, { stateDict: (options: unknown) => Record<string, Checked>, loadStateDict: (state: unknown,
- *   options: unknown) => void }>}
+ *   options: unknown) => void, trainable: () => import('../runtime/resident.js').Trainable }>}
  */
 export const overlays = new WeakMap()
 

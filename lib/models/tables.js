@@ -37,6 +37,8 @@ export class Tables extends Holder {
   #weights = new Map()
   #layers
   #version = 0
+  /** The names of parameters whose arrays no one else can hold. @type {Set<string>} */
+  #writable = new Set()
 
   /**
    * @param {readonly import('../face/layers.js').Layer<any>[]} layers  the layers of the network, of the same backend
@@ -112,7 +114,24 @@ export class Tables extends Holder {
     const given = decodeState(JSON.parse(entries), data)
     const weights = explaining(integers, () => this.#read(given, prefix, strict))
     this.#weights = weights
+    this.#writable = new Set(weights.keys())
     this.#version++
+  }
+
+  /** @returns {import('../runtime/resident.js').Trainable} */
+  trainable() {
+    return {
+      entries: this.entries(),
+      array: (name) => {
+        // A table that was read from a checkpoint may be part of the caller's memory.
+        if (!this.#writable.has(name)) this.#open().set(name, copied(this.get(name)))
+        this.#writable.add(name)
+        return this.tensor(name).data
+      },
+      changed: () => {
+        this.#version++
+      }
+    }
   }
 
   /**

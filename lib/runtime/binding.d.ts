@@ -84,4 +84,12 @@ export interface Binding {
    * order. With `strict`, entries that are not parameters are an error.
    */
   loadState(id: number, entries: string, data: Float32Array[], prefix: string, strict: boolean): void
+  /**
+   * Takes a step of an optimizer in place, or throws and changes nothing; only in modules with training. `plan` is a
+   * JSON object with the members `rule` ("adamw" or "sgd") and its options, `threads`, `clipNorm` and `updates`, a list
+   * of `{ "name", "shape", "states", "object", "entry" }`: each update has the id of the object of its states, created
+   * by the operation `createTensors`, and its parameter is the entry of an object or, without one, the next of
+   * `parameters`. `gradients` are in the order of the updates.
+   */
+  step?(plan: string, gradients: Float32Array[], parameters: Float32Array[]): void
 }

@@ -179,20 +179,16 @@ export const OPERATIONS = {
   hyperbolicDistancesBackward: { number: 86, inputs: 3 },
   // (gradient, points, weights) => (points, weights)
   hyperbolicMidpointBackward: { number: 87, inputs: 3 },
-  // (parameter, gradient, mean, square) => (parameter, mean, square)
-  adamwStep: { number: 88, inputs: 4 },
-  // (parameter, gradient, momentum) => (parameter, momentum)
-  sgdStep: { number: 89, inputs: 3 },
-  // (x) => (output)
-  squaredNorm: { number: 90, inputs: 1 },
+  // () => (object)
+  createTensors: { number: 88, inputs: 0 },
   // (gradient, x, edgeWeight) => (x, edgeWeight)
-  propagateBackward: { number: 91, inputs: 3 },
+  propagateBackward: { number: 89, inputs: 3 },
   // (gradient, output) => (scores)
-  edgeSoftmaxBackward: { number: 92, inputs: 2 },
+  edgeSoftmaxBackward: { number: 90, inputs: 2 },
   // (values, sources, targets, attention, edges, projection) => (output)
-  edgeAttention: { number: 93, inputs: 6 },
+  edgeAttention: { number: 91, inputs: 6 },
   // (gradient, values, sources, targets, attention, edges, projection) => (values, sources, targets, attention, edges, projection)
-  edgeAttentionBackward: { number: 94, inputs: 7 }
+  edgeAttentionBackward: { number: 92, inputs: 7 }
 }
 
 /** @typedef {keyof typeof OPERATIONS} Operation */

@@ -17,6 +17,17 @@ import { OPERATIONS } from './operations.js'
  * @typedef {Origin & { key: string, entries: string, data: Float32Array[] }} Recipe
  */
 
+/**
+ * The parameters of a layer for changes in place. Those of an object in a backend's memory have its `id`; of any others,
+ * `array` returns the memory that an optimizer may write to. `changed` makes the changes known.
+ *
+ * @typedef {object} Trainable
+ * @property {import('../weights/state.js').Entries} entries
+ * @property {number} [id]
+ * @property {(name: string) => Float32Array} [array]
+ * @property {() => void} changed
+ */
+
 /** Frees objects that were never disposed of. */
 const registry = new FinalizationRegistry(release)
 
@@ -180,7 +191,7 @@ export class Resident extends Holder {
     return this.#backend === backend
   }
 
-  /** Identifies the object's contents: changes with each load. */
+  /** Identifies the object's contents: changes with each load and each step of training. */
   get version() {
     this.use()
     return /** @type {Location} */ (this.#location).version.key
@@ -237,6 +248,16 @@ export class Resident extends Holder {
   load({ entries, data, prefix, strict, integers }) {
     const id = this.use()
     explaining(integers, () => this.#guard((binding) => binding.loadState(id, entries, data, prefix, strict)))
+    this.changed()
+  }
+
+  /** @returns {Trainable} */
+  trainable() {
+    return { id: this.use(), entries: this.entries(), changed: () => this.changed() }
+  }
+
+  /** Gives the object's contents another version, after a change. */
+  changed() {
     const location = /** @type {Location} */ (this.#location)
     location.version.release()
     location.version = new Version(this.#backend)

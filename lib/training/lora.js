@@ -261,8 +261,53 @@ export function createLora(backend, api, evaluate) {
       return /** @type {Adapter} */ ({ ...adapter, ...Object.fromEntries(loaded) })
     })
     resident.use()
-    const next = { ...own, adapters }
-    if (isSummed(next)) loadSums(resident, next)
+    replace(layer, { ...own, adapters })
+  }
+
+  /**
+   * The adapters for changes: an optimizer writes to copies, which then replace them.
+   *
+   * @param {Layer} layer
+   * @returns {import('../runtime/resident.js').Trainable}
+   */
+  function trainable(layer) {
+    const resident = residentOf(layer)
+    resident.use()
+    const own = /** @type {Adapted} */ (adapted.get(layer))
+    /** @type {Map<string, Float32Array>} */
+    const copies = new Map()
+    const named = own.adapters.flatMap((adapter) =>
+      MATRICES.map(([matrix, name]) => ({ name: `${adapter.module}.${name}`, ...adapter[matrix] }))
+    )
+    return {
+      entries: named.map(({ name, shape }) => ({ name, shape })),
+      array(name) {
+        const { data } = /** @type {(typeof named)[number]} */ (named.find((entry) => entry.name === name))
+        const copy = copyOf(data)
+        copies.set(name, copy)
+        return copy
+      },
+      changed() {
+        const adapters = own.adapters.map((adapter) => {
+          const matrices = MATRICES.map(([matrix, name]) => {
+            const { data, shape } = adapter[matrix]
+            return /** @type {const} */ ([matrix, { data: copies.get(`${adapter.module}.${name}`) ?? data, shape }])
+          })
+          return /** @type {Adapter} */ ({ ...adapter, ...Object.fromEntries(matrices) })
+        })
+        replace(layer, { ...own, adapters })
+      }
+    }
+  }
+
+  /**
+   * Replaces the adapters of a layer.
+   *
+   * @param {Layer} layer
+   * @param {Adapted} next
+   */
+  function replace(layer, next) {
+    if (isSummed(next)) loadSums(residentOf(layer), next)
     adapted.set(layer, next)
   }
 
@@ -301,7 +346,8 @@ export function createLora(backend, api, evaluate) {
     if (!isSummed(own)) replaceForward(checked)
     overlays.set(checked, {
       stateDict: (given) => stateDict(checked, given),
-      loadStateDict: (state, given) => loadStateDict(checked, state, given)
+      loadStateDict: (state, given) => loadStateDict(checked, state, given),
+      trainable: () => trainable(checked)
     })
   }
 

@@ -2,22 +2,20 @@
 
 import { describe, fault, isArray, isObject } from '../checks/errors.js'
 import { pickOptions } from '../checks/options.js'
-import { allocateTensor, checkTensor, copyOf, formatShape } from '../checks/tensor.js'
-import { isLayer, residentOf } from '../face/layers.js'
+import { checkAttached, checkTensor, copyOf, formatShape } from '../checks/tensor.js'
+import { disposeSymbol, isLayer, overlays, residentOf } from '../face/layers.js'
+import { Resident } from '../runtime/resident.js'
 import { membersOf } from './lists.js'
 
 /** @typedef {import('../face/layers.js').Layer<any>} Layer */
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {import('../runtime/backend.js').Backend} Backend */
-/** @typedef {import('../runtime/operations.js').Operation} Operation */
-/** The state of one parameter. @typedef {Record<string, Checked>} State */
-/** A parameter with its gradient and its state. @typedef {{ key: string, parameter: Checked, gradient: Checked, state?: State }} Entry */
+/** @typedef {import('../runtime/resident.js').Trainable} Trainable */
+/** A tensor with its name. @typedef {{ name: string, data: Float32Array, shape: number[] }} Named */
 /**
- * The rule of an optimizer: the parts of its states, and the new values of a parameter.
+ * The rule of an optimizer: its name in the backend, its own options, and the parts of its states.
  *
- * @typedef {object} Rule
- * @property {readonly string[]} parts
- * @property {(entry: Entry, options: { learningRate: number, scale: number }) => { parameter: Checked, state: State }} update
+ * @typedef {{ name: 'adamw' | 'sgd', options: object, parts: readonly string[] }} Rule
  */
 
 /** @param {string} name @param {unknown} value */
@@ -60,9 +58,6 @@ function checkLayers(backend, layers) {
   return list
 }
 
-/** The name of a parameter in its key. @param {string} key */
-const nameIn = (key) => key.slice(key.indexOf('.') + 1)
-
 /**
  * @param {string} name
  * @param {Checked} tensor
@@ -72,6 +67,14 @@ function checkShapeOf(name, tensor, shape) {
   if (`${tensor.shape}` !== `${shape}`) throw fault('SHAPE', name, formatShape(shape), formatShape(tensor.shape))
 }
 
+/**
+ * The parameters of a layer, or its adapters.
+ *
+ * @param {Layer} layer
+ * @returns {Trainable}
+ */
+const trainableOf = (layer) => overlays.get(layer)?.trainable() ?? residentOf(layer).trainable()
+
 /** The part that all optimizers share. */
 class Optimizer {
   #backend
@@ -79,8 +82,8 @@ class Optimizer {
   #layers
   #learningRate
   #clipNorm
-  /** The state of each parameter, by the index of its layer and its name. @type {Map<string, State>} */
-  #states = new Map()
+  /** The states of each layer's parameters, as `'weight.exp_avg'`. @type {Resident[]} */
+  #states
 
   /**
    * @param {Backend} backend
@@ -94,6 +97,7 @@ class Optimizer {
     this.#layers = checkLayers(backend, layers)
     this.#learningRate = checkPositive('learningRate', learningRate)
     this.#clipNorm = checkClipNorm(clipNorm)
+    this.#states = this.#layers.map(() => new Resident(backend, 'createTensors', '{}'))
   }
 
   /** @returns {number} */
@@ -107,130 +111,177 @@ class Optimizer {
 
   /** @param {unknown} gradients */
   step(gradients) {
-    const states = this.#layers.map((layer) => layer.stateDict({ type: 'own' }))
-    const entries = this.#read(gradients, states)
-    const options = { learningRate: this.#learningRate, scale: this.#scaleOf(entries.flat()) }
-    // Everything is computed before anything is changed.
-    const updates = entries.map((list) =>
-      list.map((entry) => ({ key: entry.key, ...this.#rule.update(entry, options) }))
-    )
-    updates.forEach((list, at) => {
-      const updated = list.map(({ key, parameter }) => /** @type {const} */ ([nameIn(key), parameter]))
-      if (list.length > 0) this.#layers[at].loadStateDict({ ...states[at], ...Object.fromEntries(updated) })
-      for (const { key, state } of list) this.#states.set(key, state)
+    this.#use()
+    const given = this.#read(gradients)
+    // No code of the caller runs from here on. Objects that were lost with their instance are recreated first.
+    const targets = this.#layers.map(trainableOf)
+    const updates = given.flatMap((tensors, at) => {
+      const { id, entries } = targets[at]
+      const states = this.#states[at].use()
+      return tensors.map(({ name, ...gradient }) => {
+        const entry = indexOf(entries, name)
+        const { shape } = entries[entry]
+        checkShapeOf(name, gradient, shape)
+        checkAttached(name, gradient)
+        return {
+          at,
+          data: gradient.data,
+          update: { name, shape, states, ...(id !== undefined && { object: id, entry }) }
+        }
+      })
     })
+    if (updates.length === 0) return
+    const outside = updates.flatMap(({ at, update }) => targets[at].array?.(update.name) ?? [])
+    this.#run(updates, outside)
+    for (const at of new Set(updates.map((update) => update.at))) {
+      targets[at].changed()
+      this.#states[at].changed()
+    }
   }
 
   /**
-   * Checks gradients: a state dict for each layer.
+   * Takes a step in the backend, which changes all parameters or, if it fails, none.
+   *
+   * @param {readonly { data: Float32Array, update: object }[]} updates
+   * @param {Float32Array[]} outside  the parameters that are not in the backend's memory, in the order of the updates
+   */
+  #run(updates, outside) {
+    const { name, options } = this.#rule
+    const { threads, binding } = this.#backend
+    const plan = {
+      rule: name,
+      ...options,
+      learningRate: this.#learningRate,
+      threads,
+      clipNorm: this.#clipNorm,
+      updates: updates.map(({ update }) => update)
+    }
+    const gradients = updates.map(({ data }) => data)
+    try {
+      const { step } = /** @type {Required<import('../runtime/binding.d.ts').Binding>} */ (binding)
+      step(JSON.stringify(plan), gradients, outside)
+    } catch (error) {
+      throw this.#backend.fault(error)
+    }
+  }
+
+  /**
+   * Reads gradients: a state dict for each layer.
    *
    * @param {unknown} gradients
-   * @param {readonly Record<string, any>[]} states
-   * @returns {Entry[][]}
+   * @returns {Named[][]}
    */
-  #read(gradients, states) {
+  #read(gradients) {
     const list = isArray(gradients) ? membersOf('gradients', gradients) : [gradients]
-    if (list.length !== states.length) {
-      throw fault('SHAPE', 'gradients', `${states.length} state dicts, one for each layer`, `${list.length}`)
+    const count = this.#layers.length
+    if (list.length !== count) {
+      throw fault('SHAPE', 'gradients', `${count} state dicts, one for each layer`, `${list.length}`)
     }
     return list.map((dict, at) => {
       const owner = isArray(gradients) ? `gradients[${at}]` : 'gradients'
       if (!isObject(dict) || isArray(dict)) throw fault('DTYPE', owner, 'an object of tensors by name', describe(dict))
-      return Object.entries(dict).map(([name, tensor]) => {
-        const parameter = parameterOf(states[at], name)
-        const gradient = checkTensor(name, tensor)
-        checkShapeOf(name, gradient, parameter.shape)
-        const key = `${at}.${name}`
-        return { key, parameter, gradient, state: this.#states.get(key) }
-      })
+      return Object.entries(dict).map(([name, tensor]) => ({ name, ...checkTensor(name, tensor) }))
     })
   }
 
-  /**
-   * The factor that limits the norm of all gradients together, as `torch.nn.utils.clip_grad_norm_`.
-   *
-   * @param {readonly Entry[]} entries
-   */
-  #scaleOf(entries) {
-    let sum = 0
-    for (const { key, gradient } of entries) {
-      const [square] = this.#backend
-        .call(/** @type {Operation} */ ('squaredNorm'))
-        .input(gradient)
-        .run().data
-      if (!Number.isFinite(square)) {
-        throw fault('DOMAIN', nameIn(key), 'a gradient with a finite norm', `the norm ${Math.sqrt(square)}`)
-      }
-      sum += square
-    }
-    return this.#clipNorm === undefined ? 1 : Math.min(1, this.#clipNorm / (Math.sqrt(sum) + 1e-6))
+  /** Throws if the optimizer was disposed. */
+  #use() {
+    for (const states of this.#states) states.use()
   }
 
   /** @returns {Record<string, Checked>} */
   stateDict() {
-    const entries = [...this.#states].flatMap(([key, state]) =>
-      Object.entries(state).map(([part, { data, shape }]) => [`${key}.${part}`, { data: data.slice(), shape }])
+    this.#use()
+    const entries = this.#states.flatMap((states, at) =>
+      Object.entries(states.state()).map(([name, tensor]) => [`${at}.${name}`, tensor])
     )
     return Object.fromEntries(entries)
   }
 
   /** @param {unknown} state */
   loadStateDict(state) {
+    this.#use()
+    const states = this.#readStates(state).map((tensors) => {
+      const entries = JSON.stringify(tensors.map(({ name, shape }) => ({ name, shape })))
+      return { entries, data: tensors.map(({ data }) => data), prefix: '', strict: true, integers: new Map() }
+    })
+    /** @type {Resident[]} */
+    const loaded = []
+    try {
+      for (const each of states) {
+        const resident = new Resident(this.#backend, 'createTensors', '{}')
+        loaded.push(resident)
+        resident.load(each)
+      }
+    } catch (error) {
+      for (const resident of loaded) resident.dispose()
+      throw error
+    }
+    this.dispose()
+    this.#states = loaded
+  }
+
+  /**
+   * Checks a state dict, and returns the states of each layer.
+   *
+   * @param {unknown} state
+   * @returns {Named[][]}
+   */
+  #readStates(state) {
     if (!isObject(state) || isArray(state))
       throw fault('DTYPE', 'state', 'an object of tensors by name', describe(state))
     const { parts } = this.#rule
-    const parameters = this.#layers.map((layer) => layer.stateDict({ type: 'own' }))
-    /** @type {Map<string, State>} */
-    const states = new Map()
+    const parameters = this.#layers.map((layer) => trainableOf(layer).entries)
+    /** The tensors of each parameter by their parts. @type {Map<string, Map<string, Named>>[]} */
+    const states = parameters.map(() => new Map())
     for (const [name, given] of Object.entries(state)) {
       const [, index, inner, part] = name.match(/^(\d+)\.(.+)\.([^.]+)$/s) ?? []
-      if (parameters[Number(index)] === undefined || !parts.includes(part)) {
+      const own = states[Number(index)]
+      if (own === undefined || !parts.includes(part)) {
         throw fault('FORMAT', name, `an entry of this optimizer, such as '0.weight.${parts[0]}'`, 'another')
       }
-      const parameter = parameterOf(parameters[Number(index)], inner)
+      const entries = parameters[Number(index)]
+      const { shape: expected } = entries[indexOf(entries, inner)]
       const { data, shape } = checkTensor(name, given)
-      checkShapeOf(name, { data, shape }, part === 'step' ? [] : parameter.shape)
-      const key = `${index}.${inner}`
-      states.set(key, { ...states.get(key), [part]: { data: copyOf(data), shape } })
+      checkShapeOf(name, { data, shape }, part === 'step' ? [] : expected)
+      const tensors = own.get(inner) ?? new Map()
+      own.set(inner, tensors.set(part, { name: `${inner}.${part}`, data: copyOf(data), shape }))
     }
-    for (const [key, own] of states) {
-      const missing = parts.find((part) => !(part in own))
-      if (missing !== undefined) throw fault('FORMAT', `${key}.${missing}`, 'an entry of this name', 'none')
-    }
-    this.#states = states
+    return states.map((own, index) =>
+      Array.from(own).flatMap(([inner, tensors]) => {
+        const missing = parts.find((part) => !tensors.has(part))
+        if (missing !== undefined)
+          throw fault('FORMAT', `${index}.${inner}.${missing}`, 'an entry of this name', 'none')
+        return Array.from(tensors.values())
+      })
+    )
+  }
+
+  dispose() {
+    for (const states of this.#states) states.dispose()
+  }
+
+  [disposeSymbol]() {
+    this.dispose()
   }
 }
 
 /**
- * A parameter that can be trained.
+ * The index of a parameter that can be trained.
  *
- * @param {Record<string, any>} state  of its layer
+ * @param {Trainable['entries']} entries  of its layer
  * @param {string} name
- * @returns {Checked}
  */
-function parameterOf(state, name) {
-  const parameter = Object.hasOwn(state, name) ? state[name] : undefined
-  if (parameter === undefined) throw fault('FORMAT', name, 'the name of a parameter', 'a name that no parameter has')
-  if (parameter.type !== undefined) throw fault('DTYPE', name, 'a parameter of 32-bit floats', parameter.type)
-  return parameter
+function indexOf(entries, name) {
+  const index = entries.findIndex((entry) => entry.name === name)
+  if (index < 0) throw fault('FORMAT', name, 'the name of a parameter', 'a name that no parameter has')
+  const { type } = entries[index]
+  if (type !== undefined) throw fault('DTYPE', name, 'a parameter of 32-bit floats', type)
+  return index
 }
 
 /** @param {Backend} backend */
 export function createOptimizers(backend) {
-  /**
-   * @param {string} operation
-   * @param {readonly (Checked | undefined)[]} inputs
-   * @param {object} options
-   */
-  function update(operation, inputs, options) {
-    const call = backend.call(/** @type {Operation} */ (operation))
-    for (const input of inputs) call.input(input)
-    return call
-      .options(JSON.stringify(options))
-      .returning((results) => results)
-      .run()
-  }
-
   class AdamW extends Optimizer {
     /** @param {unknown} layers @param {unknown} [options] */
     constructor(layers, options) {
@@ -240,17 +291,7 @@ export function createOptimizers(backend) {
       checkPositive('epsilon', epsilon)
       checkPositive('weightDecay', weightDecay)
       const own = { beta1, beta2, epsilon, weightDecay }
-      /** @type {Rule['update']} */
-      const rule = ({ parameter, gradient, state }, given) => {
-        const zeros = () => allocateTensor('state', parameter.shape)
-        const { exp_avg: mean = zeros(), exp_avg_sq: square = zeros(), step: done } = state ?? {}
-        const step = { data: Float32Array.of((done?.data[0] ?? 0) + 1), shape: [] }
-        const inputs = [parameter, gradient, mean, square]
-        const all = { ...given, ...own, step: step.data[0] }
-        const [updated, exp_avg, exp_avg_sq] = update('adamwStep', inputs, all)
-        return { parameter: updated, state: { exp_avg, exp_avg_sq, step } }
-      }
-      super(backend, { parts: ['exp_avg', 'exp_avg_sq', 'step'], update: rule }, layers, shared)
+      super(backend, { name: 'adamw', options: own, parts: ['exp_avg', 'exp_avg_sq', 'step'] }, layers, shared)
     }
   }
 
@@ -264,12 +305,7 @@ export function createOptimizers(backend) {
       if (typeof nesterov !== 'boolean') throw fault('OPTION', 'nesterov', 'a boolean', describe(nesterov))
       if (nesterov && momentum === 0) throw fault('OPTION', 'nesterov', 'false without momentum', 'true')
       const own = { momentum, weightDecay, nesterov }
-      /** @type {Rule['update']} */
-      const rule = ({ parameter, gradient, state }, given) => {
-        const [updated, buffer] = update('sgdStep', [parameter, gradient, state?.momentum_buffer], { ...given, ...own })
-        return { parameter: updated, state: buffer ? { momentum_buffer: buffer } : {} }
-      }
-      super(backend, { parts: ['momentum_buffer'], update: rule }, layers, shared)
+      super(backend, { name: 'sgd', options: own, parts: ['momentum_buffer'] }, layers, shared)
     }
   }
 

@@ -75,6 +75,7 @@ impl<'a> Json<'a> {
     }
 
     /// Returns the member with this name, the first one if it repeats.
+    #[inline(never)]
     pub fn member(&self, name: &str) -> Option<&Json<'a>> {
         self.members()?.iter().find_map(|(found, value)| (found == name).then_some(value))
     }

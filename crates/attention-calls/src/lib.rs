@@ -14,7 +14,11 @@ mod operations;
 mod options;
 mod parts;
 mod state;
+#[cfg(feature = "training")]
+mod step;
 mod table;
+#[cfg(feature = "training")]
+mod tensors;
 
 pub use builder::{Builder, number};
 pub use call::Outside;
@@ -25,4 +29,6 @@ pub use memory::{
 pub use object::{bytes_of, describe, free, hold, load_state, read_state, state_entries, take_growth};
 pub use operations::{Input, OPERATIONS, Operation, Role};
 pub use parts::{Distant, PARTS_FROM, call_in_parts};
+#[cfg(feature = "training")]
+pub use step::{Gradient, Parameter, Remote, step};
 pub use table::{Pending, call, divisible, elements_outside};

@@ -8,6 +8,8 @@ use ruvector_attention::layers::{Entry, LoadOptions, StoredEntry, TypedEntry};
 use ruvector_attention::math::weight::Weights;
 use ruvector_attention::{Code, Error, Result};
 
+#[cfg(feature = "training")]
+use crate::state::copy_entry;
 use crate::state::{describe_entries, parse_entries, read_entry};
 
 /// State that outlives a call: layers with parameters, and anything too expensive to rebuild each time.
@@ -20,6 +22,13 @@ pub trait Object: Any + Send + Sync {
 
     /// Returns the parameters in PyTorch's order, in their own types; empty for objects without parameters.
     fn stored(&self) -> Vec<StoredEntry<'_>> {
+        Vec::new()
+    }
+
+    /// Returns the elements of each of [`Object::stored`] for changes in place, or `None` for those of another type than
+    /// 32-bit floats.
+    #[cfg(feature = "training")]
+    fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
         Vec::new()
     }
 
@@ -183,11 +192,64 @@ pub fn read_state(id: u32, index: u32, output: &mut [f32]) -> Result<()> {
 
 /// Loads the parameters of a state dict; on an error nothing changes.
 pub fn load_state(id: u32, entries: &str, data: &[&[f32]], options: LoadOptions<'_>) -> Result<()> {
-    let parsed = parse_entries(entries, data)?;
-    let typed = parsed.iter().map(|entry| entry.borrow()).collect::<Vec<_>>();
-    let object = find(id)?.with_typed(&typed, options)?;
+    let object = loaded(&*find(id)?, entries, data, options)?;
     let bytes = object.bytes();
     let before = OBJECTS.with_borrow_mut(|objects| objects[id as usize].replace(Entered { object, bytes }));
     grow(before.map_or(0, |before| counted(before.bytes)), bytes);
     Ok(())
+}
+
+/// Returns the same object with the parameters of a state dict.
+fn loaded(object: &dyn Object, entries: &str, data: &[&[f32]], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
+    let parsed = parse_entries(entries, data)?;
+    let typed = parsed.iter().map(|entry| entry.borrow()).collect::<Vec<_>>();
+    object.with_typed(&typed, options)
+}
+
+/// Lends objects, each of which is named once, for changes in place. An object that is shared, with another number or
+/// with a call on another thread, is replaced by a copy.
+///
+/// # Errors
+/// `MEMORY` if an object cannot be copied, and any error that `change` returns.
+#[cfg(feature = "training")]
+pub(crate) fn with_exclusive(ids: &[u32], change: impl FnOnce(&mut [&mut dyn Object]) -> Result<()>) -> Result<()> {
+    OBJECTS.with_borrow_mut(|objects| {
+        let missing = || Error::new(Code::Internal, "object", "one that is still held", "another");
+        for &id in ids {
+            let entered = objects.get_mut(id as usize).and_then(Option::as_mut).ok_or_else(missing)?;
+            if Arc::get_mut(&mut entered.object).is_none() {
+                entered.object = copy(&*entered.object)?;
+            }
+        }
+        let mut all: Vec<Option<&mut Entered>> = objects.iter_mut().map(Option::as_mut).collect();
+        let mut exclusive = Vec::with_capacity(ids.len());
+        for &id in ids {
+            let entered = all[id as usize].take().ok_or_else(missing)?;
+            exclusive.push(Arc::get_mut(&mut entered.object).ok_or_else(missing)?);
+        }
+        let done = change(&mut exclusive);
+        for &id in ids {
+            if let Some(Entered { object, bytes }) = &mut objects[id as usize] {
+                let now = object.bytes();
+                grow(counted(*bytes), now);
+                *bytes = now;
+            }
+        }
+        done
+    })
+}
+
+/// Copies an object with its parameters, in the form in which bindings read and load them.
+#[cfg(feature = "training")]
+fn copy(object: &dyn Object) -> Result<Arc<dyn Object>> {
+    let (mut described, mut words) = (String::new(), Vec::new());
+    object.visit_stored(&mut |entries| {
+        described = describe_entries(entries);
+        for index in 0..entries.len() {
+            words.push(copy_entry(entries, index)?);
+        }
+        Ok(())
+    })?;
+    let words: Vec<&[f32]> = words.iter().map(|words| &**words).collect();
+    loaded(object, &described, &words, "".into())
 }

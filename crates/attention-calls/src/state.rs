@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use ruvector_attention::layers::{StoredEntry, TypedEntry};
 use ruvector_attention::math::weight::{GROUP, OwnedWeights, Quantized, WeightType, Weights};
+#[cfg(feature = "training")]
+use ruvector_attention::tensor::try_zeroed;
 use ruvector_attention::tensor::{Shape, check_output};
 use ruvector_attention::{Code, Error, Result, Tensor};
 
@@ -65,11 +67,31 @@ fn counts(shape: &Shape) -> [usize; 2] {
     [rows * columns, rows * columns.div_ceil(GROUP)]
 }
 
+/// Returns the number of words in which a tensor of another type than 32-bit floats is passed.
+fn count_words(is_quantized: bool, [count, groups]: [usize; 2]) -> usize {
+    if is_quantized { count.div_ceil(4) + groups.div_ceil(2) } else { count.div_ceil(2) }
+}
+
+/// Copies the elements of entry `index`, or its words if it has another type than 32-bit floats.
+///
+/// # Errors
+/// `MEMORY`.
+#[cfg(feature = "training")]
+pub fn copy_entry(entries: &[StoredEntry<'_>], index: usize) -> Result<Vec<f32>> {
+    let entry = &entries[index];
+    let count = match entry.weight_type() {
+        WeightType::F32 => entry.elements(),
+        other => count_words(other == WeightType::Q8, counts(&Shape::new(&entry.name, &entry.shape)?)),
+    };
+    let mut words = try_zeroed(&entry.name, count)?;
+    read_entry(entries, index, &mut words)?;
+    Ok(words)
+}
+
 /// Reads weights from words.
 fn from_words(name: &str, kind: &str, shape: &Shape, words: &[f32]) -> Result<OwnedWeights> {
     let [count, groups] = counts(shape);
-    let expected = if kind == "q8_0" { count.div_ceil(4) + groups.div_ceil(2) } else { count.div_ceil(2) };
-    if words.len() != expected {
+    if words.len() != count_words(kind == "q8_0", [count, groups]) {
         return Err(Error::shape(name, format_args!("data of shape {shape}"), format_args!("{} words", words.len())));
     }
     // Whole words, so that the compiler copies vectors.

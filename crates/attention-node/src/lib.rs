@@ -17,7 +17,7 @@ use ruvector_attention::memory::{self, Counting};
 use ruvector_attention::simd::Level;
 use ruvector_attention::simd::amx::TileUnit;
 use ruvector_attention::{Error, context};
-use ruvector_attention_calls::{self as calls, Outside};
+use ruvector_attention_calls::{self as calls, Gradient, Outside, Parameter};
 
 #[global_allocator]
 static ALLOCATOR: Counting<System> = Counting(System);
@@ -152,4 +152,18 @@ pub fn load_state(
     let data: Vec<&[f32]> = data.iter().map(AsRef::as_ref).collect();
     calls::load_state(id, &entries, &data, LoadOptions { prefix: &prefix, strict }).map_err(thrown)?;
     report_growth(&env)
+}
+
+#[napi(catch_unwind)]
+pub fn step(
+    env: Env,
+    plan: String,
+    gradients: Vec<Float32ArraySlice>,
+    mut parameters: Vec<Float32ArraySlice>,
+) -> Result<()> {
+    let gradients: Vec<Gradient<'_>> = gradients.iter().map(|array| Gradient::Lent(array.as_ref())).collect();
+    let parameters = parameters.iter_mut().map(|array| Parameter::Lent(output(array))).collect();
+    let done = calls::step(&plan, &gradients, parameters);
+    report_growth(&env)?;
+    done.map_err(thrown)
 }

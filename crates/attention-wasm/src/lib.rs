@@ -211,3 +211,15 @@ pub fn load_state(id: u32, entries: &str, data: Vec<Float32Array>, prefix: &str,
     let data: Vec<&[f32]> = arrays.iter().filter_map(|array| array.copy(&mut rest).f32()).collect();
     calls::load_state(id, entries, &data, LoadOptions { prefix, strict }).map_err(thrown)
 }
+
+#[cfg(feature = "training")]
+#[wasm_bindgen]
+pub fn step(plan: &str, gradients: Vec<Float32Array>, parameters: Vec<Float32Array>) -> Result<()> {
+    let typed = |arrays: &[Float32Array]| -> Vec<TypedArray> {
+        arrays.iter().map(|array| TypedArray::new(Element::F32, array)).collect()
+    };
+    let (gradients, parameters) = (typed(&gradients), typed(&parameters));
+    let gradients: Vec<_> = gradients.iter().map(|array| calls::Gradient::Remote(array)).collect();
+    let parameters = parameters.iter().map(|array| calls::Parameter::Remote(array)).collect();
+    calls::step(plan, &gradients, parameters).map_err(thrown)
+}

@@ -5,6 +5,8 @@ use std::slice;
 
 use js_sys::{Array, Float32Array, Uint8Array};
 use ruvector_attention::{Code, Error, Result};
+#[cfg(feature = "training")]
+use ruvector_attention_calls::Remote;
 use ruvector_attention_calls::{Distant, Element};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -39,6 +41,20 @@ impl<'a> Views<'a> {
     }
 }
 
+/// Copies floats of an array, starting at `start`.
+fn read(bytes: &Uint8Array, start: usize, target: &mut [f32]) {
+    let part = part(bytes, start, target.len(), size_of::<f32>());
+    // SAFETY: a mutable borrow of the numbers' bytes; numbers may have any bits.
+    part.copy_to(unsafe { slice::from_raw_parts_mut(target.as_mut_ptr().cast(), size_of_val(target)) });
+}
+
+/// Overwrites floats of an array, starting at `start`.
+fn write(bytes: &Uint8Array, start: usize, source: &[f32]) {
+    let part = part(bytes, start, source.len(), size_of::<f32>());
+    // SAFETY: a borrow of the numbers' bytes.
+    part.copy_from(unsafe { slice::from_raw_parts(source.as_ptr().cast(), size_of_val(source)) });
+}
+
 /// Returns the bytes of `len` elements of `size` bytes each, from `start` on.
 fn part(bytes: &Uint8Array, start: usize, len: usize, size: usize) -> Uint8Array {
     bytes.subarray((start * size) as u32, ((start + len) * size) as u32)
@@ -50,9 +66,7 @@ impl Distant for Views<'_> {
     }
 
     fn read(&self, array: usize, start: usize, target: &mut [f32]) {
-        let part = part(&self.arrays[array].bytes, start, target.len(), size_of::<f32>());
-        // SAFETY: a mutable borrow of the numbers' bytes; numbers may have any bits.
-        part.copy_to(unsafe { slice::from_raw_parts_mut(target.as_mut_ptr().cast(), size_of_val(target)) });
+        read(&self.arrays[array].bytes, start, target);
     }
 
     fn read_bytes(&self, array: usize, start: usize, target: &mut [u8]) {
@@ -85,8 +99,21 @@ impl Distant for Views<'_> {
     }
 
     fn write(&self, result: usize, start: usize, source: &[f32]) {
-        let part = part(&self.results.borrow()[result].1, start, source.len(), size_of::<f32>());
-        // SAFETY: a borrow of the numbers' bytes.
-        part.copy_from(unsafe { slice::from_raw_parts(source.as_ptr().cast(), size_of_val(source)) });
+        write(&self.results.borrow()[result].1, start, source);
+    }
+}
+
+#[cfg(feature = "training")]
+impl Remote for TypedArray {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn read(&self, start: usize, target: &mut [f32]) {
+        read(&self.bytes, start, target);
+    }
+
+    fn write(&self, start: usize, source: &[f32]) {
+        write(&self.bytes, start, source);
     }
 }

@@ -83,6 +83,11 @@ impl Object for GraphLayer {
         self.parameters().entries()
     }
 
+    #[cfg(feature = "training")]
+    fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+        self.floats_mut()
+    }
+
     fn with_entries(&self, entries: &[Entry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
         Ok(Arc::new(self.loaded(entries, options)?))
     }

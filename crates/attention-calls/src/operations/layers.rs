@@ -37,6 +37,11 @@ macro_rules! objects {
                 self$(.$state())?.entries()
             }
 
+            #[cfg(feature = "training")]
+            fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+                self.floats_mut()
+            }
+
             fn with_typed(&self, entries: &[TypedEntry<'_>], options: LoadOptions<'_>) -> Result<Arc<dyn Object>> {
                 Ok(Arc::new(self.loaded(entries, options)?))
             }

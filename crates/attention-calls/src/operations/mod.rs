@@ -18,6 +18,8 @@ use ruvector_attention::{Code, Error, Result};
 
 use crate::call::Call;
 use crate::memory::Element;
+#[cfg(feature = "training")]
+use crate::tensors;
 
 /// Takes inputs, options and output memory from a call, and passes them to a mechanism.
 pub(crate) type Run = fn(&mut Call<'_>) -> Result<()>;
@@ -293,11 +295,7 @@ pub const OPERATIONS: &[Operation] = &[
     #[cfg(feature = "training")]
     operation("hyperbolicMidpointBackward", &[tensor("gradient"), tensor("points"), optional("weights")], &["points", "weights"], training::hyperbolic_midpoint_backward),
     #[cfg(feature = "training")]
-    operation("adamwStep", &[tensor("parameter"), tensor("gradient"), tensor("mean"), tensor("square")], &["parameter", "mean", "square"], training::adamw_step),
-    #[cfg(feature = "training")]
-    operation("sgdStep", &[tensor("parameter"), tensor("gradient"), optional("momentum")], &["parameter", "momentum"], training::sgd_step),
-    #[cfg(feature = "training")]
-    operation("squaredNorm", &[tensor("x")], OUTPUT, training::squared_norm),
+    operation("createTensors", &[], OBJECT, tensors::create),
     #[cfg(feature = "training")]
     operation("propagateBackward", &[tensor("gradient"), tensor("x"), option("edgeWeight")], &["x", "edgeWeight"], training::propagate_backward),
     #[cfg(feature = "training")]

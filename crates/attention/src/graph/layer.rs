@@ -65,6 +65,13 @@ impl GraphLayer {
         Ok(Self { parameters: GraphParameters::load(&settings, entries, options.into())?, settings, config })
     }
 
+    /// Returns the elements of each of the entries of [`Self::parameters`] for changes in place, or `None` for those of another type than
+    /// 32-bit floats.
+    #[cfg(feature = "training")]
+    pub fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+        self.parameters.floats_mut()
+    }
+
     /// The configuration.
     pub fn config(&self) -> &GraphConfig {
         &self.config

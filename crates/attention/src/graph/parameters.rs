@@ -324,6 +324,13 @@ impl GraphParameters {
         self.parameters.entries(&self.table.naming)
     }
 
+    /// Returns the elements of each of [`Self::entries`] for changes in place, or `None` for those of another type than
+    /// 32-bit floats.
+    #[cfg(feature = "training")]
+    pub(super) fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+        self.parameters.floats_mut(&self.table.naming)
+    }
+
     /// Returns the elements of a parameter, or `None` if the layer has no such parameter.
     #[inline(never)]
     pub fn find(&self, name: &str) -> Option<&[f32]> {

@@ -207,9 +207,23 @@ impl AttentionState {
         self.parameters.entries(torch_naming(&self.config))
     }
 
+    /// Returns the elements of each of [`Self::entries`] for changes in place, or `None` for those of another type than
+    /// 32-bit floats.
+    #[cfg(feature = "training")]
+    pub fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+        let naming = torch_naming(&self.config);
+        self.parameters.floats_mut(naming)
+    }
+
     /// Returns names, shapes and elements under the names of Llama's attention.
     pub(crate) fn llama_entries(&self) -> Vec<StoredEntry<'_>> {
         self.parameters.entries(&LLAMA)
+    }
+
+    /// Returns the elements of each of [`Self::llama_entries`], like [`Self::floats_mut`].
+    #[cfg(feature = "training")]
+    pub(crate) fn llama_floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+        self.parameters.floats_mut(&LLAMA)
     }
 
     /// Returns the number of trainable values in the layer.

@@ -147,6 +147,13 @@ impl Linear {
         self.parameters.entries(&LINEAR)
     }
 
+    /// Returns the elements of each of [`Self::entries`] for changes in place, or `None` for those of another type than
+    /// 32-bit floats.
+    #[cfg(feature = "training")]
+    pub fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+        self.parameters.floats_mut(&LINEAR)
+    }
+
     /// Returns the number of bytes of the parameters.
     pub fn bytes(&self) -> usize {
         self.parameters.bytes()
@@ -209,6 +216,13 @@ impl Embedding {
     /// Returns `weight`.
     pub fn entries(&self) -> Vec<StoredEntry<'_>> {
         self.parameters.entries(&TABLE)
+    }
+
+    /// Returns the elements of each of [`Self::entries`] for changes in place, or `None` for those of another type than
+    /// 32-bit floats.
+    #[cfg(feature = "training")]
+    pub fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+        self.parameters.floats_mut(&TABLE)
     }
 
     /// Returns the number of bytes of the parameters.

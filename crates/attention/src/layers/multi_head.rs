@@ -134,6 +134,19 @@ impl MultiHeadAttention {
         &self.state
     }
 
+    /// Returns the elements of each of the entries of [`Self::state`] for changes in place, or `None` for those of another type than
+    /// 32-bit floats.
+    #[cfg(feature = "training")]
+    pub fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+        self.state.floats_mut()
+    }
+
+    /// Returns the elements of the parameters by Llama's names, like [`Self::floats_mut`].
+    #[cfg(feature = "training")]
+    pub(crate) fn llama_floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+        self.state.llama_floats_mut()
+    }
+
     /// Loads the parameters from a state dict, by the names of PyTorch, BERT, Llama or Whisper below a prefix.
     ///
     /// # Errors

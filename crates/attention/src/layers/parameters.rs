@@ -365,6 +365,30 @@ impl Parameters {
         self.named(naming).into_iter().map(entry).collect()
     }
 
+    /// Returns the elements of each of [`Self::entries`], or `None` for those of another type than 32-bit floats.
+    #[cfg(feature = "training")]
+    pub(crate) fn floats_mut(&mut self, naming: &Naming) -> Vec<Option<&mut [f32]>> {
+        let named = self.named(naming);
+        let mut slices: Vec<Option<&mut [f32]>> = Vec::new();
+        slices.resize_with(named.len(), || None);
+        let mut found = Vec::with_capacity(named.len());
+        // Names may be in another order than the elements.
+        for row in &self.table {
+            if let Some(entry) = named.iter().position(|&(_, first, _)| first == row.part)
+                && !self.has_own_type(row.part)
+            {
+                found.push((entry, self.range(named[entry].1, named[entry].2)));
+            }
+        }
+        let (mut rest, mut start) = (&mut *self.elements, 0);
+        for (entry, range) in found {
+            let (own, after) = std::mem::take(&mut rest)[range.start - start..].split_at_mut(range.len());
+            slices[entry] = Some(own);
+            (rest, start) = (after, range.end);
+        }
+        slices
+    }
+
     /// Returns the elements of a parameter, or `None` if the layer has no such parameter in 32 bits.
     pub(crate) fn get(&self, part: Part) -> Option<&[f32]> {
         self.span(part, part)

@@ -275,8 +275,3 @@ pub fn dropout(
     });
     Ok(())
 }
-
-/// Returns the sum of squares in doubles; the square root of all tensors' sums is the norm that clipping compares.
-pub fn squared_norm(x: &[f32]) -> f64 {
-    crate::math::stats::sum(x, |value| value * value)
-}

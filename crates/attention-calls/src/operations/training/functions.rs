@@ -13,7 +13,6 @@ use ruvector_attention::{Error, Result, Shape};
 use serde::Deserialize;
 
 use crate::call::Call;
-use crate::memory::Element;
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -176,13 +175,4 @@ pub(crate) fn dropout(call: &mut Call<'_>) -> Result<()> {
     let (x, offsets) = (call.tensor()?, call.integers()?);
     let output = call.output(x.shape.dims())?;
     rows::dropout(call.context, x, options, offsets, output)
-}
-
-/// Returns the sum of squares as a double.
-pub(crate) fn squared_norm(call: &mut Call<'_>) -> Result<()> {
-    let x = call.tensor()?;
-    if let Some([norm]) = call.result(Element::F64, &[1])?.f64() {
-        *norm = rows::squared_norm(x.data);
-    }
-    Ok(())
 }

@@ -108,6 +108,15 @@ impl DecoderLayer {
         entries
     }
 
+    /// Returns the elements of each of [`Self::entries`] for changes in place, or `None` for those of another type than
+    /// 32-bit floats.
+    #[cfg(feature = "training")]
+    pub fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+        let mut slices = self.attention.llama_floats_mut();
+        slices.extend(self.parameters.floats_mut(&LLAMA));
+        slices
+    }
+
     /// Returns the number of bytes of the parameters.
     pub fn bytes(&self) -> usize {
         self.attention.state().bytes() + self.parameters.bytes()

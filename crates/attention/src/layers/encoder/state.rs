@@ -109,6 +109,15 @@ impl EncoderState {
         entries
     }
 
+    /// Returns the elements of each of [`Self::entries`] for changes in place, or `None` for those of another type than
+    /// 32-bit floats.
+    #[cfg(feature = "training")]
+    pub fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+        let mut slices = self.attention.floats_mut();
+        slices.extend(self.rest.floats_mut(&TORCH.naming));
+        slices
+    }
+
     /// Returns the number of bytes.
     pub fn bytes(&self) -> usize {
         self.attention.state().bytes() + self.rest.bytes()

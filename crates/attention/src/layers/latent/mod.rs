@@ -104,6 +104,13 @@ impl LatentAttention {
         self.parameters.entries(&DEEPSEEK)
     }
 
+    /// Returns the elements of each of [`Self::entries`] for changes in place, or `None` for those of another type than
+    /// 32-bit floats.
+    #[cfg(feature = "training")]
+    pub fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+        self.parameters.floats_mut(&DEEPSEEK)
+    }
+
     /// Returns the number of bytes of the parameters.
     pub fn bytes(&self) -> usize {
         self.parameters.bytes()

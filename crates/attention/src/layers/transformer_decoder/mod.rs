@@ -133,6 +133,17 @@ impl TransformerDecoderLayer {
         entries
     }
 
+    /// Returns the elements of each of [`Self::entries`] for changes in place, or `None` for those of another type than
+    /// 32-bit floats.
+    #[cfg(feature = "training")]
+    pub fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
+        let [own, context] = &mut self.attentions;
+        let mut slices = own.floats_mut();
+        slices.extend(context.floats_mut());
+        slices.extend(self.parameters.floats_mut(&TORCH));
+        slices
+    }
+
     /// Returns the number of bytes of the parameters.
     pub fn bytes(&self) -> usize {
         self.attentions.iter().map(|attention| attention.state().bytes()).sum::<usize>() + self.parameters.bytes()
