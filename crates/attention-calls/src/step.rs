@@ -24,7 +24,7 @@ const STEP_OPERATIONS: u64 = 16;
 /// Floats outside of this module's memory.
 pub trait Remote: Sync {
     /// Returns the number of elements.
-    fn len(&self) -> usize;
+    fn count(&self) -> usize;
     /// Copies elements from `start` on.
     fn read(&self, start: usize, target: &mut [f32]);
     /// Overwrites elements from `start` on.
@@ -52,7 +52,7 @@ impl Parameter<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Lent(data) => data.len(),
-            Self::Remote(data) => data.len(),
+            Self::Remote(data) => data.count(),
         }
     }
 }
@@ -61,7 +61,7 @@ impl Gradient<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Lent(data) => data.len(),
-            Self::Remote(data) => data.len(),
+            Self::Remote(data) => data.count(),
         }
     }
 
@@ -633,7 +633,7 @@ mod tests {
     }
 
     impl Remote for Outside {
-        fn len(&self) -> usize {
+        fn count(&self) -> usize {
             self.0.lock().unwrap().0.len()
         }
 

@@ -105,7 +105,7 @@ impl Distant for Views<'_> {
 
 #[cfg(feature = "training")]
 impl Remote for TypedArray {
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.len
     }
 
