@@ -686,6 +686,10 @@ onBothTrainingBackends((kind, training) => {
     const other = /** @type {Any} */ (new SGD(layer, { momentum: 0.5 }))
     other[dispose]()
     t.is(faultOf(t, () => other.stateDict()).code, 'DISPOSED')
+    const empty = new SGD([])
+    t.is(Object.keys(empty.stateDict()).length, 0)
+    empty.dispose()
+    t.is(faultOf(t, () => empty.stateDict()).code, 'DISPOSED')
   })
 
   test(`${kind}: schedules are those of transformers`, (t) => {

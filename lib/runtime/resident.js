@@ -18,8 +18,8 @@ import { OPERATIONS } from './operations.js'
  */
 
 /**
- * The parameters of a layer for changes in place. Those of an object in a backend's memory have its `id`; of any others,
- * `array` returns the memory that an optimizer may write to. `changed` makes the changes known.
+ * The parameters of a layer for changes in place. Those of an object in a backend's memory have its `id`; of any
+ * others, `array` returns the memory that an optimizer may write to. `changed` makes the changes known.
  *
  * @typedef {object} Trainable
  * @property {import('../weights/state.js').Entries} entries
@@ -94,6 +94,15 @@ function recipeOf({ binding, id, version }, origin) {
   const data = readWords(JSON.parse(entries), read)
   return { key: version.key, ...origin, entries, data }
 }
+
+/** The error of an object that was disposed. */
+export const disposed = () =>
+  new AttentionError('DISPOSED', {
+    argument: 'this',
+    expected: 'an object that has not been disposed',
+    actual: 'a disposed object',
+    message: 'this object has been disposed; create a new one, or dispose of it later'
+  })
 
 /** Keeps an object alive in its current state, independently of later changes to the original. */
 class PinnedObject {
@@ -174,14 +183,7 @@ export class Resident extends Holder {
 
   /** The object's id in the current binding; recreates the object first if its instance trapped. */
   use() {
-    if (this.#location === undefined) {
-      throw new AttentionError('DISPOSED', {
-        argument: 'this',
-        expected: 'an object that has not been disposed',
-        actual: 'a disposed object',
-        message: 'this object has been disposed; create a new one, or dispose of it later'
-      })
-    }
+    if (this.#location === undefined) throw disposed()
     if (this.#location.binding !== this.#backend.binding) this.#revive(this.#location)
     return this.#location.id
   }

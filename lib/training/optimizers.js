@@ -4,7 +4,7 @@ import { describe, fault, isArray, isObject } from '../checks/errors.js'
 import { pickOptions } from '../checks/options.js'
 import { checkAttached, checkTensor, copyOf, formatShape } from '../checks/tensor.js'
 import { disposeSymbol, isLayer, overlays, residentOf } from '../face/layers.js'
-import { Resident } from '../runtime/resident.js'
+import { Resident, disposed } from '../runtime/resident.js'
 import { membersOf } from './lists.js'
 
 /** @typedef {import('../face/layers.js').Layer<any>} Layer */
@@ -82,7 +82,11 @@ class Optimizer {
   #layers
   #learningRate
   #clipNorm
-  /** The states of each layer's parameters, as `'weight.exp_avg'`. @type {Resident[]} */
+  /**
+   * The states of each layer's parameters, as `'weight.exp_avg'`; undefined once disposed.
+   *
+   * @type {Resident[] | undefined}
+   */
   #states
 
   /**
@@ -111,13 +115,14 @@ class Optimizer {
 
   /** @param {unknown} gradients */
   step(gradients) {
-    this.#use()
+    this.#open()
     const given = this.#read(gradients)
+    const owned = this.#open()
     // No code of the caller runs from here on. Objects that were lost with their instance are recreated first.
     const targets = this.#layers.map(trainableOf)
     const updates = given.flatMap((tensors, at) => {
       const { id, entries } = targets[at]
-      const states = this.#states[at].use()
+      const states = owned[at].use()
       return tensors.map(({ name, ...gradient }) => {
         const entry = indexOf(entries, name)
         const { shape } = entries[entry]
@@ -133,10 +138,11 @@ class Optimizer {
     if (updates.length === 0) return
     const outside = updates.flatMap(({ at, update }) => targets[at].array?.(update.name) ?? [])
     this.#run(updates, outside)
-    for (const at of new Set(updates.map((update) => update.at))) {
-      targets[at].changed()
-      this.#states[at].changed()
-    }
+    const changed = [...new Set(updates.map((update) => update.at))]
+    for (const at of changed) owned[at].changed()
+    // Adapters come last: they load sums into their layer, for which memory may be missing.
+    const isAdapted = (/** @type {number} */ at) => overlays.has(this.#layers[at])
+    for (const at of changed.filter((at) => !isAdapted(at)).concat(changed.filter(isAdapted))) targets[at].changed()
   }
 
   /**
@@ -184,15 +190,14 @@ class Optimizer {
     })
   }
 
-  /** Throws if the optimizer was disposed. */
-  #use() {
-    for (const states of this.#states) states.use()
+  #open() {
+    if (this.#states === undefined) throw disposed()
+    return this.#states
   }
 
   /** @returns {Record<string, Checked>} */
   stateDict() {
-    this.#use()
-    const entries = this.#states.flatMap((states, at) =>
+    const entries = this.#open().flatMap((states, at) =>
       Object.entries(states.state()).map(([name, tensor]) => [`${at}.${name}`, tensor])
     )
     return Object.fromEntries(entries)
@@ -200,7 +205,7 @@ class Optimizer {
 
   /** @param {unknown} state */
   loadStateDict(state) {
-    this.#use()
+    this.#open()
     const states = this.#readStates(state).map((tensors) => {
       const entries = JSON.stringify(tensors.map(({ name, shape }) => ({ name, shape })))
       return { entries, data: tensors.map(({ data }) => data), prefix: '', strict: true, integers: new Map() }
@@ -258,7 +263,8 @@ class Optimizer {
   }
 
   dispose() {
-    for (const states of this.#states) states.dispose()
+    for (const states of this.#states ?? []) states.dispose()
+    this.#states = undefined
   }
 
   [disposeSymbol]() {

@@ -183,8 +183,8 @@ fn number(plan: &Json<'_>, name: &str) -> Option<f64> {
 
 /// Takes a step of an optimizer. `plan` is a JSON object with the members `rule` ("adamw" or "sgd") and its options
 /// except clipping, `threads`, `clipNorm` and `updates`, a list of `{ "name", "shape", "states", "object", "entry" }`:
-/// each update has the id of the [`Tensors`] of its states, and its parameter is the entry of an object or, without one,
-/// the next of `parameters`. The gradients are in the order of the updates.
+/// each update has the id of the [`Tensors`] of its states, and its parameter is the entry of an object or, without
+/// one, the next of `parameters`. The gradients are in the order of the updates.
 ///
 /// Parameters and states change in place. An object that a call on another thread still uses is replaced by a copy, so
 /// that the call goes on with the parameters that it started with.
@@ -248,7 +248,7 @@ fn norm(context: Context<'_>, updates: &[Update<'_>], gradients: &[Gradient<'_>]
 }
 
 /// Returns the ranges of the pieces of a parameter.
-fn pieces(len: usize) -> impl Iterator<Item = Range<usize>> {
+fn pieces(len: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
     (0..len.div_ceil(PIECE)).map(move |piece| piece * PIECE..len.min((piece + 1) * PIECE))
 }
 
@@ -324,7 +324,11 @@ impl Step<'_> {
             check_length(update, parameter.len())?;
             parameters.push(parameter);
         }
-        // Step 2: find the states, and add those of parameters that have none yet. From then on nothing fails.
+        // Step 2: find the states, and add those of parameters that have none yet. From then on nothing fails, so the
+        // memory for step 3 is there before.
+        let mut all = Vec::new();
+        let count = self.updates.iter().map(|update| pieces(update.len()).len()).sum();
+        all.try_reserve_exact(count).map_err(|_| Error::memory("pieces", count))?;
         let mut found = Vec::with_capacity(states.len());
         for object in states {
             let tensors = (&mut **object as &mut dyn Any).downcast_mut::<Tensors>().ok_or_else(malformed)?;
@@ -342,7 +346,6 @@ impl Step<'_> {
         }
         // Step 3: divide the arrays into pieces, and update them.
         let mut slices: Vec<Slices<'_>> = found.into_iter().map(|(_, tensors)| tensors.floats_mut()).collect();
-        let mut all = Vec::new();
         for (index, (update, Prepared { kernel, places, step })) in self.updates.iter().zip(&prepared).enumerate() {
             let mut states: [&mut [f32]; 3] = Default::default();
             for (state, place) in states.iter_mut().zip(places) {
