@@ -105,13 +105,13 @@ export type OutputOnly<Options> = Omit<
 >
 
 /**
- * Computes a call, and keeps what its gradients are computed from. `target` is a layer or mechanism at these arguments of
- * its `forward`, in its present mode; a function of this API; or a function of a hyperbolic space, by name.
+ * Computes a call, and keeps what its gradients are computed from. `target` is a layer or mechanism at these arguments
+ * of its `forward`, in its present mode; a function of this API; or a function of a hyperbolic space, by name.
  *
  * The gradients of inputs have the names of the parameters, and of the tensors among the options. Attention is computed
- * again from `logSumExp` (Dao 2023), so memory grows with the length, and not with its square. Rows without visible keys
- * have gradients of 0, and so have hidden keys. Gradients along the edges of a graph are messages along the reversed edges;
- * `x` is a list if two node sets were given.
+ * again from `logSumExp` (Dao 2023), so memory grows with the length, and not with its square. Rows without visible
+ * keys have gradients of 0, and so have hidden keys. Gradients along the edges of a graph are messages along the
+ * reversed edges; `x` is a list if two node sets were given.
  *
  * @throws {AttentionError} The errors of the call itself; OPTION for a target or an option without gradient, and for a
  *   target of another entry or of another `loadBackend`
@@ -248,9 +248,9 @@ export interface PairLoss {
 }
 
 /**
- * Mean cross-entropy of `logits [N,C]` and the classes `targets [N]`, as `torch.nn.functional.cross_entropy`. Rows whose
- * target is `ignoreIndex` (−100 by default) count nothing. `weights [C]` weighs classes; `labelSmoothing` spreads that
- * part of each target evenly over all classes.
+ * Mean cross-entropy of `logits [N,C]` and the classes `targets [N]`, as `torch.nn.functional.cross_entropy`. Rows
+ * whose target is `ignoreIndex` (−100 by default) count nothing. `weights [C]` weighs classes; `labelSmoothing` spreads
+ * that part of each target evenly over all classes.
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION for a target that is not a class
  *
@@ -286,8 +286,8 @@ export function crossEntropy(
 export function meanSquaredError(x: Tensor, target: Tensor): Loss
 
 /**
- * Mean over the rows of `a [N,D]` and `b [N,D]`: `1 − cosine` where the target is 1, and `max(0, cosine)` where it is −1,
- * as `torch.nn.functional.cosine_embedding_loss`.
+ * Mean over the rows of `a [N,D]` and `b [N,D]`: `1 − cosine` where the target is 1, and `max(0, cosine)` where it is
+ * −1, as `torch.nn.functional.cosine_embedding_loss`.
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION for other targets
  *
@@ -301,8 +301,8 @@ export function meanSquaredError(x: Tensor, target: Tensor): Loss
 export function cosineLoss(a: Tensor, b: Tensor, target: ArrayLike<number> | Integers): PairLoss
 
 /**
- * Contrastive loss of pairs: row i of `a [N,D]` belongs to row i of `b [N,D]`, and all other rows of b are negatives. Mean
- * cross-entropy of `cosine / temperature` (0.05), as the MultipleNegativesRankingLoss of sentence-transformers.
+ * Contrastive loss of pairs: row i of `a [N,D]` belongs to row i of `b [N,D]`, and all other rows of b are negatives.
+ * Mean cross-entropy of `cosine / temperature` (0.05), as the MultipleNegativesRankingLoss of sentence-transformers.
  *
  * @throws {AttentionError} SHAPE, DTYPE, OPTION
  *
@@ -353,8 +353,8 @@ export interface Optimizer extends Disposable {
    * Updates the parameters of the layers where they are; calls that have begun go on with the old ones. `gradients` has
    * a state dict for each layer, in the order of the constructor; a parameter without a gradient is left as it is.
    *
-   * @throws {AttentionError} FORMAT for a gradient of no parameter, SHAPE, DTYPE; DOMAIN for a gradient that has no finite
-   *   norm; DISPOSED. Nothing is changed then
+   * @throws {AttentionError} FORMAT for a gradient of no parameter, SHAPE, DTYPE; DOMAIN for a gradient that has no
+   *   finite norm; DISPOSED. Nothing is changed then
    */
   step(gradients: StateDict | readonly StateDict[]): void
   /** The averages and steps of each parameter, as `'0.weight.exp_avg'`: the layer's index, its parameter, the part. */
@@ -431,14 +431,15 @@ export interface LoraOptions {
 }
 
 /**
- * Adds low-rank adapters to a layer's projections (Hu et al. 2021): `W x` becomes `W x + (alpha / rank) · B A x`, where A
- * starts Kaiming-uniform and B with zeros. From then on, the adapters alone are the parameters that `vjp` and optimizers
- * know, and that `stateDict` and `loadStateDict` read and write. Their names are PEFT's: the path of the projection's
- * module, in the layer's own names or in those of a family with `names`, and `lora_A.weight` or `lora_B.weight`. The
- * frozen weights stay as they are, in memory of JavaScript; a layer of 32-bit weights computes with the sums.
+ * Adds low-rank adapters to a layer's projections (Hu et al. 2021): `W x` becomes `W x + (alpha / rank) · B A x`, where
+ * A starts Kaiming-uniform and B with zeros. From then on, the adapters alone are the parameters that `vjp` and
+ * optimizers know, and that `stateDict` and `loadStateDict` read and write. Their names are PEFT's: the path of the
+ * projection's module, in the layer's own names or in those of a family with `names`, and `lora_A.weight` or
+ * `lora_B.weight`. The frozen weights stay as they are, in memory of JavaScript; a layer of 32-bit weights computes
+ * with the sums.
  *
- * Weights of 16 or 8 bits stay in their type, and `forward` computes the products of the adapters beside theirs. It then
- * refuses `weights` and caches, as {@link vjp} does, and `forwardAsync` computes on the calling thread.
+ * Weights of 16 or 8 bits stay in their type, and `forward` computes the products of the adapters beside theirs. It
+ * then refuses `weights` and caches, as {@link vjp} does, and `forwardAsync` computes on the calling thread.
  *
  * @throws {AttentionError} OPTION for a layer that has adapters, a rank below 1, or a projection that the layer lacks
  *

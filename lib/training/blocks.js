@@ -1,5 +1,5 @@
-// Layers on the tape: multi-head attention, transformer blocks and their parts, composed of the primitives as the kernel
-// crate composes them.
+// Layers on the tape: multi-head attention, transformer blocks and their parts, composed of the primitives as the
+// kernel crate composes them.
 
 import { Value } from './tape.js'
 import { Frozen } from './recorder.js'
@@ -66,7 +66,11 @@ export function multiHead(recorder, parameters, config, inputs, call) {
   })
 }
 
-/** The parameters of a projection. @typedef {{ weight?: Matrix, bias?: Value, adapter?: import('./scope.js').Adapter }} Projection */
+/**
+ * The parameters of a projection.
+ *
+ * @typedef {{ weight?: Matrix, bias?: Value, adapter?: import('./scope.js').Adapter }} Projection
+ */
 
 /**
  * @param {Recorder} recorder

@@ -258,7 +258,12 @@ function additive(recorder, { parameters, config, nodes, edgeAttr }) {
   const [ofSources, ofTargets] = (isArray(config.inFeatures) ? ['lin_src', 'lin_dst'] : ['lin', 'lin']).map((name) =>
     matrix(parameters, `${name}.weight`)
   )
-  /** `Wᵀ attention` for each head, so that `attention · (W x)` is its product with x. @param {string} name @param {Value} weight */
+  /**
+   * `Wᵀ attention` for each head, so that `attention · (W x)` is its product with x.
+   *
+   * @param {string} name
+   * @param {Value} weight
+   */
   const fold = (name, weight) => {
     const [, heads, channels] = matrix(parameters, name).shape
     const inputs = weight.shape[1]

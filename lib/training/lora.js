@@ -1,6 +1,6 @@
-// Low-rank adapters (Hu et al. 2021): each adds `alpha / rank · B A` to a projection whose own weight is frozen. A layer of
-// 32-bit floats holds the sums, so that it runs as any other. Weights of 16 or 8 bits stay as they are: there, `forward`
-// computes the products of the adapters beside those of the weights.
+// Low-rank adapters (Hu et al. 2021): each adds `alpha / rank · B A` to a projection whose own weight is frozen. A
+// layer of 32-bit floats holds the sums, so that it runs as any other. Weights of 16 or 8 bits stay as they are: there,
+// `forward` computes the products of the adapters beside those of the weights.
 
 import { transpose } from '../face/arrange.js'
 import { AttentionError, describe, fault, isArray, isObject } from '../checks/errors.js'
@@ -35,7 +35,11 @@ const ROLES = ['query', 'key', 'value', 'output', 'up', 'gate', 'down']
 
 /** A parameter in its own type. @typedef {Checked | import('../checks/tensor.js').CheckedWeight} Entry */
 
-/** The adapters of a layer, and its frozen parameters. @typedef {{ adapters: Adapter[], scale: number, base: Record<string, Entry> }} Adapted */
+/**
+ * The adapters of a layer, and its frozen parameters.
+ *
+ * @typedef {{ adapters: Adapter[], scale: number, base: Record<string, Entry> }} Adapted
+ */
 
 /** @type {WeakMap<object, Adapted>} */
 export const adapted = new WeakMap()

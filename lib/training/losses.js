@@ -1,4 +1,5 @@
-// Losses: their value, and the gradients of their inputs. They compute in doubles, as `torch.nn.functional` defines them.
+// Losses: their value, and the gradients of their inputs. They compute in doubles, as `torch.nn.functional` defines
+// them.
 
 import { describe, fault } from '../checks/errors.js'
 import { pickOptions, refuseMore } from '../checks/options.js'

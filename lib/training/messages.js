@@ -55,7 +55,8 @@ export function edgeSoftmax(recorder, { resident }, scores) {
  * @param {Recorder} recorder
  * @param {Edges} graph
  * @param {Scored} scored
- * @param {{ addSelfLoops?: boolean, fillValue?: number, negativeSlope?: number, dropout?: number, seed?: number }} options
+ * @param {{ addSelfLoops?: boolean, fillValue?: number, negativeSlope?: number, dropout?: number, seed?: number }}
+ *   options
  */
 export const edgeAttention = (recorder, { resident }, scored, options) =>
   recorder.apply(

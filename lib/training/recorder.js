@@ -52,7 +52,11 @@ export class Frozen {
   }
 }
 
-/** Positions of rows, and frequencies in place of those of the options. @typedef {{ positions?: Checked<Int32Array>, frequencies?: Float64Array }} RotaryArrays */
+/**
+ * Positions of rows, and frequencies in place of those of the options.
+ *
+ * @typedef {{ positions?: Checked<Int32Array>, frequencies?: Float64Array }} RotaryArrays
+ */
 
 /** Integers that say which rows there are. @typedef {{ lengths?: Int32Array, cuSeqlens?: Int32Array }} Rows */
 

@@ -14,7 +14,8 @@ function checkCount(name, count, least) {
 }
 
 /**
- * Returns a schedule that rises from 0 to 1 within `warmup` steps, and then follows `rest` of the fraction that is done.
+ * Returns a schedule that rises from 0 to 1 within `warmup` steps, and then follows `rest` of the fraction that is
+ * done.
  *
  * @param {number} warmup
  * @param {(step: number) => number} rest

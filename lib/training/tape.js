@@ -4,7 +4,11 @@ import { allocateTensor } from '../checks/tensor.js'
 
 /** @typedef {import('../checks/tensor.js').Checked} Checked */
 /** @typedef {readonly (Checked | undefined)[]} Gradients */
-/** A call of a backward operation that gives gradients. @typedef {import('../runtime/call.js').PreparedCall<Gradients>} PullCall */
+/**
+ * A call of a backward operation that gives gradients.
+ *
+ * @typedef {import('../runtime/call.js').PreparedCall<Gradients>} PullCall
+ */
 /**
  * Returns the gradients of a step's inputs from those of its outputs: at once, by a call, or by several.
  *

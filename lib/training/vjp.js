@@ -271,7 +271,8 @@ class Vjp {
   }
 
   /**
-   * @param {ReturnType<import('./tape.js').Tape['backward']> extends Generator<any, infer Sums, any> ? Sums : never} sums
+   * @param {ReturnType<import('./tape.js').Tape['backward']> extends Generator<any, infer Sums, any> ? Sums : never}
+   *   sums
    * @returns {AllGradients}
    */
   #finish(sums) {
