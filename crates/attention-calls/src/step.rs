@@ -183,8 +183,8 @@ fn number(plan: &Json<'_>, name: &str) -> Option<f64> {
 
 /// Takes a step of an optimizer. `plan` is a JSON object with the members `rule` ("adamw" or "sgd") and its options
 /// except clipping, `threads`, `clipNorm` and `updates`, a list of `{ "name", "shape", "states", "object", "entry" }`:
-/// each update has the id of the [`Tensors`] of its states, and its parameter is the entry of an object or, without
-/// one, the next of `parameters`. The gradients are in the order of the updates.
+/// each update has the id of the object of its states, and its parameter is the entry of an object or, without one,
+/// the next of `parameters`. The gradients are in the order of the updates.
 ///
 /// Parameters and states change in place. An object that a call on another thread still uses is replaced by a copy, so
 /// that the call goes on with the parameters that it started with.
