@@ -26,7 +26,7 @@ const downloads = [
   { name: '`/core/external`: the script', read: script('./core/external'), limit: 51 },
   { name: '`/core/external`: attention.core.simd.wasm', read: file('attention.core.simd.wasm'), limit: 176 },
   { name: '`/core/external`: attention.core.relaxed.patch', read: file('attention.core.relaxed.patch'), limit: 4 },
-  { name: '`@ruvector/attention/training`', read: script('./training'), limit: 303 },
+  { name: '`@ruvector/attention/training`', read: script('./training'), limit: 307 },
   { name: '`/training/external`: the script', read: script('./training/external'), limit: 74 },
   {
     name: '`/training/external`: attention.training.simd.wasm',
