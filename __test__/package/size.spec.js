@@ -31,7 +31,7 @@ const downloads = [
   {
     name: '`/training/external`: attention.training.simd.wasm',
     read: file('attention.training.simd.wasm'),
-    limit: 299
+    limit: 306
   },
   {
     name: '`/training/external`: attention.training.relaxed.patch',
