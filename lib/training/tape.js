@@ -74,7 +74,7 @@ export class Tape {
    * @returns {Generator<PullCall, Sums, Gradients>}
    */
   *backward(output, gradient) {
-    const sums = new Sums(gradient)
+    const sums = new Sums(gradient.data, output.data)
     sums.add(output, gradient)
     // Each step is dropped when it is done, with the values that only it kept.
     for (let step = this.#steps.pop(); step; step = this.#steps.pop()) {
@@ -100,12 +100,12 @@ export class Tape {
 class Sums {
   /** @type {Map<Value, { tensor: Checked, isOwn: boolean }>} */
   #sums = new Map()
-  /** Memory that the caller already has. @type {Set<ArrayBufferLike>} */
+  /** Memory that the caller already has, or can still ask for. @type {Set<ArrayBufferLike>} */
   #handedOut
 
-  /** @param {Checked} gradient  of the caller */
-  constructor({ data }) {
-    this.#handedOut = new Set([data.buffer])
+  /** @param {...Float32Array} outside  the gradient of the caller, and the output */
+  constructor(...outside) {
+    this.#handedOut = new Set(outside.map(({ buffer }) => buffer))
   }
 
   /**

@@ -225,6 +225,7 @@ class Vjp {
   #recorder
   #value
   #scope
+  /** @type {Checked | undefined} */
   #output
 
   /**
@@ -236,11 +237,11 @@ class Vjp {
     this.#recorder = recorder
     this.#value = value
     this.#scope = scope
-    // The tape keeps its own, which the caller cannot change.
-    this.#output = { data: value.data.slice(), shape: [...value.shape] }
   }
 
+  /** The output: a copy, made when it is first asked for, since the tape needs its own unchanged. */
   get output() {
+    this.#output ??= { data: copyOf(this.#value.data), shape: [...this.#value.shape] }
     return this.#output
   }
 
@@ -255,8 +256,9 @@ class Vjp {
    * Checks the arguments of a backward pass, and takes the tape, which serves once.
    *
    * @param {unknown} gradient
+   * @param {boolean} isLater  true if the caller can change the gradient before the pass is over
    */
-  #start(gradient) {
+  #start(gradient, isLater) {
     this.#open()
     const { data, shape } = checkTensor('gradient', gradient)
     if (`${shape}` !== `${this.#value.shape}`) {
@@ -267,7 +269,8 @@ class Vjp {
     checkAttached('gradient', { data, shape })
     this.#recorder = undefined
     const steps = tape.length
-    return { steps, pass: tape.backward(this.#value, { data: copyOf(data), shape }) }
+    const own = isLater ? copyOf(data) : data
+    return { steps, pass: tape.backward(this.#value, { data: own, shape }) }
   }
 
   /**
@@ -287,7 +290,7 @@ class Vjp {
 
   /** @param {unknown} gradient */
   backward(gradient) {
-    const { pass } = this.#start(gradient)
+    const { pass } = this.#start(gradient, false)
     let step = pass.next()
     while (!step.done) step = pass.next(step.value.run())
     return this.#finish(step.value)
@@ -299,7 +302,7 @@ class Vjp {
    */
   async backwardAsync(gradient, options) {
     const { signal, onProgress } = watchOf(pickOptions(options, ['signal', 'onProgress']))
-    const { steps, pass } = this.#start(gradient)
+    const { steps, pass } = this.#start(gradient, true)
     let done = 0
     let step = pass.next()
     while (!step.done) {
