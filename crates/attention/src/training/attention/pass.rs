@@ -25,7 +25,7 @@ const MOST_PARTS: usize = 4;
 
 /// The number of query rows that pass over the keys together, and the maximum number of their tiles. They are the depth
 /// of the products that sum over rows.
-const BLOCK_ROWS: usize = 128;
+const BLOCK_ROWS: usize = 256;
 const MOST_TILES: usize = 8;
 
 /// Adds the gradients of q, k and v, and of the relative bias if there is one, to zeros.
@@ -209,16 +209,18 @@ impl Panels {
     /// Adds one row of panels that have `rows` rows to `sums`.
     #[inline(always)]
     fn add<S: Simd>(simd: S, panels: &[f32], lanes: usize, [rows, row]: [usize; 2], sums: &mut [f32]) {
-        for (panel, sums) in panels.chunks_exact(rows * lanes).zip(sums.chunks_mut(lanes)) {
-            let panel = &panel[row * lanes..][..lanes];
-            if sums.len() == lanes {
-                for v in (0..lanes).step_by(S::LANES) {
-                    let sum = simd.load(&sums[v..]) + simd.load(&panel[v..]);
-                    simd.store(&mut sums[v..], sum);
-                }
-            } else {
-                sums.iter_mut().zip(panel).for_each(|(sum, value)| *sum += value);
+        // Indices instead of iterators, as everywhere in loops over registers.
+        let (mut column, mut place) = (0, row * lanes);
+        while column + lanes <= sums.len() {
+            let (panel, sums) = (&panels[place..][..lanes], &mut sums[column..][..lanes]);
+            for v in (0..lanes).step_by(S::LANES) {
+                let sum = simd.load(&sums[v..]) + simd.load(&panel[v..]);
+                simd.store(&mut sums[v..], sum);
             }
+            (column, place) = (column + lanes, place + rows * lanes);
+        }
+        for (index, sum) in sums[column..].iter_mut().enumerate() {
+            *sum += panels[place + index];
         }
     }
 }
@@ -231,6 +233,12 @@ fn spread<S: Simd>(simd: S, tile: &[f32], lanes: usize, block: &mut [f32], width
             simd.store(&mut wide[v..], simd.load(&row[v..]));
         }
     }
+}
+
+/// Returns true if all tiles that see any keys see the same, all of `keys`, and no other tile is between them.
+fn is_whole(seen: &[(usize, usize)], keys: &Range<usize>) -> bool {
+    let mut runs = seen.chunk_by(|one, next| one == next).filter(|run| run[0].0 < run[0].1);
+    runs.next().is_some_and(|run| run[0] == (keys.start, keys.end)) && runs.next().is_none()
 }
 
 /// The scratch memory of an item.
@@ -258,13 +266,14 @@ impl<'a> Buffers<'a> {
     }
 
     /// Returns the number of tiles that pass over the keys together.
-    fn tiles(lanes: usize) -> usize {
-        (BLOCK_ROWS / lanes).min(MOST_TILES)
+    fn tiles(problem: &Problem<'_>, lanes: usize) -> usize {
+        let needed = (problem.group() * problem.queries).div_ceil(lanes).max(1);
+        (BLOCK_ROWS / lanes).min(MOST_TILES).min(needed)
     }
 
     fn len(problem: &Problem<'_>, lanes: usize) -> usize {
         let [query_width, value_width] = Self::widths(problem, lanes);
-        let tiles = Self::tiles(lanes);
+        let tiles = Self::tiles(problem, lanes);
         tiles * (QueryTile::len(problem, lanes) + problem.head_dim * lanes + 2 * problem.key_block * lanes)
             + (tiles * lanes + problem.key_block) * (query_width + value_width)
             + ScoreBuffers::len(problem, lanes)
@@ -272,7 +281,7 @@ impl<'a> Buffers<'a> {
 
     fn new(level: Level, problem: &Problem<'_>, lanes: usize, mut rest: &'a mut [f32]) -> Self {
         let [query_width, value_width] = Self::widths(problem, lanes);
-        let tiles = Self::tiles(lanes);
+        let tiles = Self::tiles(problem, lanes);
         let rest = &mut rest;
         Self {
             tiles: scratch::take(rest, tiles * QueryTile::len(problem, lanes)),
@@ -296,7 +305,7 @@ impl Kernel for Pass<'_> {
         let lanes = VECTORS * S::LANES;
         let mut scratch = Scratch::take(self.scratch_len);
         let mut buffers = Buffers::new(self.level, self.problem, lanes, scratch.values());
-        let (rows, block) = (self.problem.group() * self.problem.queries, Buffers::tiles(lanes) * lanes);
+        let (rows, block) = (self.problem.group() * self.problem.queries, Buffers::tiles(self.problem, lanes) * lanes);
         for first in (0..rows).step_by(block) {
             self.block::<S, VECTORS>(simd, first..rows.min(first + block), &mut buffers);
         }
@@ -316,7 +325,7 @@ impl Pass<'_> {
         let (problem, results) = (self.problem, &self.results);
         let (lanes, size) = (VECTORS * S::LANES, problem.head_dim);
         let Buffers { tiles, sums, query_panels, gradient_panels, weights, slopes, keys, values, scores } = buffers;
-        let width = Buffers::tiles(lanes) * lanes;
+        let width = Buffers::tiles(problem, lanes) * lanes;
 
         let (b, kv_head) = (self.head / problem.kv_heads, self.head % problem.kv_heads);
         let (key_rows, value_rows) = (problem.head_keys(b, kv_head), problem.head_values(b, kv_head));
@@ -353,8 +362,6 @@ impl Pass<'_> {
             visible.fold((problem.keys, 0), |(first, last), keys| (first.min(keys.start), last.max(keys.end)));
         let block = problem.key_block;
         for first in (first / block * block..last).step_by(block) {
-            keys.fill(0.0);
-            values.fill(0.0);
             // The keys of the block that each tile sees.
             let mut seen = [(0, 0); MOST_TILES];
             for (index, tile) in tiles.iter().enumerate() {
@@ -392,6 +399,13 @@ impl Pass<'_> {
             // Step 4: keys [keys][D] += gradients [keys][rows] · queries [rows][D], one panel after the other, and
             // values [keys][E] += weights [keys][rows] · gradients of the output [rows][E], for each run of tiles that
             // see the same keys.
+            let own = first.max(self.keys.start)..(first + block).min(self.keys.end);
+            let mut accumulate = Accumulate::Overwrite;
+            if !is_whole(&seen, &own) {
+                keys.fill(0.0);
+                values.fill(0.0);
+                accumulate = Accumulate::Add;
+            }
             let mut row = 0;
             for run in seen.chunk_by(|one, next| one == next) {
                 let ((from, to), depth) = (run[0], run.len() * lanes);
@@ -404,12 +418,12 @@ impl Pass<'_> {
                     let left = Matrix::row_major(&left[(from - first) * width + row..], width);
                     for (panel, sums) in panels.chunks_exact(width * lanes).zip(sums.chunks_exact_mut(block * lanes)) {
                         let (panel, sums) = (&panel[row * lanes..], &mut sums[(from - first) * lanes..]);
-                        product((self.level, lanes), left, [to - from, depth], panel, sums, Accumulate::Add);
+                        product((self.level, lanes), left, [to - from, depth], panel, sums, accumulate);
                     }
                 }
                 row += depth;
             }
-            for key in first.max(self.keys.start)..(first + block).min(self.keys.end) {
+            for key in own {
                 let row = [block, key - first];
                 for (target, sums) in [(&mut self.targets.keys, &*keys), (&mut self.targets.values, &*values)] {
                     if let Some(target) = target {
