@@ -286,7 +286,7 @@ impl Item<'_> {
                     let (step, stride) = if count - at < SIDE_BY_SIDE { (1, 0) } else { (SIDE_BY_SIDE, depth) };
                     for at in (at..count.min(at + SIDE_BY_SIDE)).step_by(step) {
                         let rows = &vectors[at * depth..];
-                        let [group] = reduce_rows::<S, 1>(simd, reduce, query, rows, stride, depth);
+                        let [group] = reduce_rows::<S, _, 1>(simd, reduce, query, rows, stride, depth);
                         sums[at..at + step].copy_from_slice(&group[..step]);
                     }
                 }

@@ -8,6 +8,9 @@ pub const SIDE_BY_SIDE: usize = 4;
 
 /// Values in the type that they are stored in, read as 32-bit floats.
 pub trait Source: Copy {
+    /// True for values that are loaded as they are. Widening others takes longer than fetching them.
+    const IS_WIDE: bool = false;
+
     /// Returns the number of values.
     fn count(self) -> usize;
     /// Returns the values without the first `count`, which must be whole groups if the values have scales.
@@ -22,6 +25,8 @@ pub trait Source: Copy {
 }
 
 impl Source for &[f32] {
+    const IS_WIDE: bool = true;
+
     #[inline(always)]
     fn count(self) -> usize {
         self.len()
@@ -112,6 +117,15 @@ const fn step<S: Simd>() -> usize {
     if S::LANES < 8 { 2 * S::LANES } else { S::LANES }
 }
 
+/// Returns true if values are read one row after the other. Natively the next rows are prefetched. WebAssembly has no
+/// such instruction, but processors fetch ahead by themselves where memory is read in order.
+const fn is_in_order<D: Source>(rows: usize) -> bool {
+    cfg!(target_family = "wasm") && D::IS_WIDE && rows == 1
+}
+
+/// The maximum width of rows of which two count as read in order: their memory is one KB at most.
+const MOST_IN_PAIRS: usize = 64;
+
 /// Computes `result[r][n] = queries_r · keys_n` over rows of `depth` values. Queries are contiguous, keys `stride`
 /// apart.
 ///
@@ -133,11 +147,11 @@ pub fn dots<S: Simd, const ROWS: usize>(
 /// # Panics
 /// If a slice is too short.
 #[inline(always)]
-pub fn reduce_rows<S: Simd, const ROWS: usize>(
+pub fn reduce_rows<S: Simd, D: Source, const ROWS: usize>(
     simd: S,
     reduce: ReduceKind,
     queries: &[f32],
-    keys: impl Source,
+    keys: D,
     stride: usize,
     depth: usize,
 ) -> [[f32; SIDE_BY_SIDE]; ROWS] {
@@ -151,20 +165,27 @@ pub fn reduce_rows<S: Simd, const ROWS: usize>(
             *row = keys.skip(n * stride);
         }
     }
-    for start in (0..whole).step_by(step::<S>()) {
-        for at in (start..start + step::<S>()).step_by(S::LANES) {
-            // SAFETY: a vector starting at `at` lies inside each row, and each row inside its slice.
-            unsafe {
-                let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
-                for (n, vector) in vectors.iter_mut().enumerate() {
-                    *vector = rows[n].load(simd, at);
-                }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let query = simd.load_ptr(queries.as_ptr().add(r * depth + at));
-                    for (n, sum) in sums.iter_mut().enumerate() {
-                        let difference = query - vectors[n];
-                        let (a, b) = if is_dot { (query, vectors[n]) } else { (difference, difference) };
-                        *sum = simd.mul_add(a, b, *sum);
+    if is_dot && is_in_order::<D>(ROWS) {
+        for (sum, row) in sums[0].iter_mut().zip(rows) {
+            // SAFETY: the query and each row have `whole` values.
+            *sum = unsafe { dot_in_order(simd, queries, row, whole) };
+        }
+    } else {
+        for start in (0..whole).step_by(step::<S>()) {
+            for at in (start..start + step::<S>()).step_by(S::LANES) {
+                // SAFETY: a vector starting at `at` lies inside each row, and each row inside its slice.
+                unsafe {
+                    let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
+                    for (n, vector) in vectors.iter_mut().enumerate() {
+                        *vector = rows[n].load(simd, at);
+                    }
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let query = simd.load_ptr(queries.as_ptr().add(r * depth + at));
+                        for (n, sum) in sums.iter_mut().enumerate() {
+                            let difference = query - vectors[n];
+                            let (a, b) = if is_dot { (query, vectors[n]) } else { (difference, difference) };
+                            *sum = simd.mul_add(a, b, *sum);
+                        }
                     }
                 }
             }
@@ -183,16 +204,33 @@ pub fn reduce_rows<S: Simd, const ROWS: usize>(
     results
 }
 
+/// Computes the lanes of `query · row` over the first `whole` values.
+///
+/// # Safety
+/// Both must have `whole` values, a multiple of two vectors.
+#[inline(always)]
+unsafe fn dot_in_order<S: Simd>(simd: S, query: &[f32], row: impl Source, whole: usize) -> S::F {
+    let mut sums = [simd.splat(0.0); 2];
+    for start in (0..whole).step_by(2 * S::LANES) {
+        for (n, sum) in sums.iter_mut().enumerate() {
+            let at = start + n * S::LANES;
+            // SAFETY: the caller guarantees the values.
+            *sum = unsafe { simd.mul_add(simd.load_ptr(query.as_ptr().add(at)), row.load(simd, at), *sum) };
+        }
+    }
+    sums[0] + sums[1]
+}
+
 /// Computes `sums_r[e] += Σ_n weights[r][n] · values[starts[n] + e]` for rows of `width` values. The sums are
 /// contiguous.
 ///
 /// # Panics
 /// If a slice is too short.
 #[inline(always)]
-pub fn add_rows<S: Simd, const ROWS: usize>(
+pub fn add_rows<S: Simd, D: Source, const ROWS: usize>(
     simd: S,
     weights: [[f32; SIDE_BY_SIDE]; ROWS],
-    values: impl Source,
+    values: D,
     starts: [usize; SIDE_BY_SIDE],
     width: usize,
     sums: &mut [f32],
@@ -214,21 +252,37 @@ pub fn add_rows<S: Simd, const ROWS: usize>(
             *row = values.skip(starts[n]);
         }
     }
-    for first in (0..whole).step_by(step::<S>()) {
-        for at in (first..first + step::<S>()).step_by(S::LANES) {
-            // SAFETY: a vector starting at `at` lies inside each row, and each row inside its slice.
+    if is_in_order::<D>(ROWS) {
+        let count = if width <= MOST_IN_PAIRS { 2 } else { 1 };
+        for first in (0..SIDE_BY_SIDE).step_by(count) {
+            // SAFETY: each row and the sums have `whole` values.
             unsafe {
-                let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
-                for (n, vector) in vectors.iter_mut().enumerate() {
-                    *vector = rows[n].load(simd, at);
-                }
-                for (r, factors) in factors.iter().enumerate() {
-                    let place = sums.as_mut_ptr().add(r * width + at);
-                    let mut sum = simd.load_ptr(place);
-                    for (n, &factor) in factors.iter().enumerate() {
-                        sum = simd.mul_add(factor, vectors[n], sum);
+                match count {
+                    1 => add_in_order(simd, [factors[0][first]], [rows[first]], whole, sums),
+                    _ => {
+                        let factors = [factors[0][first], factors[0][first + 1]];
+                        add_in_order(simd, factors, [rows[first], rows[first + 1]], whole, sums);
                     }
-                    simd.store_ptr(place, sum);
+                }
+            }
+        }
+    } else {
+        for first in (0..whole).step_by(step::<S>()) {
+            for at in (first..first + step::<S>()).step_by(S::LANES) {
+                // SAFETY: a vector starting at `at` lies inside each row, and each row inside its slice.
+                unsafe {
+                    let mut vectors = [simd.splat(0.0); SIDE_BY_SIDE];
+                    for (n, vector) in vectors.iter_mut().enumerate() {
+                        *vector = rows[n].load(simd, at);
+                    }
+                    for (r, factors) in factors.iter().enumerate() {
+                        let place = sums.as_mut_ptr().add(r * width + at);
+                        let mut sum = simd.load_ptr(place);
+                        for (n, &factor) in factors.iter().enumerate() {
+                            sum = simd.mul_add(factor, vectors[n], sum);
+                        }
+                        simd.store_ptr(place, sum);
+                    }
                 }
             }
         }
@@ -237,6 +291,33 @@ pub fn add_rows<S: Simd, const ROWS: usize>(
         for at in whole..width {
             for (weight, start) in weights.iter().zip(starts) {
                 sums[r * width + at] += weight * values.get(start + at);
+            }
+        }
+    }
+}
+
+/// Adds rows, each times its factor, to the first `whole` sums.
+///
+/// # Safety
+/// Each row and the sums must have `whole` values, a multiple of two vectors.
+#[inline(always)]
+unsafe fn add_in_order<S: Simd, const COUNT: usize>(
+    simd: S,
+    factors: [S::F; COUNT],
+    rows: [impl Source; COUNT],
+    whole: usize,
+    sums: &mut [f32],
+) {
+    for start in (0..whole).step_by(2 * S::LANES) {
+        for at in [start, start + S::LANES] {
+            // SAFETY: the caller guarantees the values.
+            unsafe {
+                let place = sums.as_mut_ptr().add(at);
+                let mut sum = simd.load_ptr(place);
+                for (n, &factor) in factors.iter().enumerate() {
+                    sum = simd.mul_add(factor, rows[n].load(simd, at), sum);
+                }
+                simd.store_ptr(place, sum);
             }
         }
     }
