@@ -119,6 +119,9 @@ onBothBackends((kind, given) => {
     t.is((await attention.scaledDotProductAttentionAsync(empty, empty, empty)).output.data.length, 0)
     t.is((await rejection(t, attention.scaledDotProductAttentionAsync(gone(), q, q))).code, 'SHAPE')
     t.is(faultOf(t, () => attention.loadSafetensors(detach(new Uint8Array(8)).buffer)).code, 'FORMAT')
+    for (const type of /** @type {const} */ (['f16', 'bf16', 'q8_0'])) {
+      t.is(attention.convert({ data: detach(new Float32Array(4)), shape: [0, 4] }, type).data.length, 0)
+    }
     const lengths = detach(new Int32Array(1))
     t.is(faultOf(t, () => scaledDotProductAttention(q, q, q, { kvLengths: lengths })).argument, 'kvLengths')
     t.is(bits(softmax(q)), expected)

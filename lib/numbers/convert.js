@@ -6,6 +6,7 @@ import {
   GROUP,
   WEIGHT_ARRAYS,
   allocateArray,
+  attached,
   checkAttached,
   checkWeight,
   copyOf,
@@ -164,7 +165,8 @@ export function convert(tensor, type, ...more) {
     if (type === 'f32') return { data: copyOf(data), shape }
     return { type, data: copyOf(data), ...(scales && { scales: copyOf(scales) }), shape }
   }
-  const values = widen(weight)
+  // An empty array may be detached all the same.
+  const values = attached(widen(weight))
   if (type === 'f32') return { data: values, shape }
   if (type !== 'q8_0') return { type, data: narrow(/** @type {'f16' | 'bf16'} */ (type), values), shape }
   if (shape.length === 0) throw fault('SHAPE', 'tensor', 'at least 1 dimension', formatShape(shape))
