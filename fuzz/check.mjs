@@ -5,8 +5,6 @@ import { arrayType, lengthOf } from '../lib/checks/tensor.js'
 
 /** Maximum difference of a number between backends, relative to those above 1 in magnitude. */
 const TOLERANCE = 1e-5
-/** The same for gradients: norms of arbitrary rows amplify what the two backends round differently. */
-const GRADIENT_TOLERANCE = 1e-4
 
 /**
  * @typedef {{ value?: unknown, error?: any, isRefused?: boolean }} Outcome
@@ -77,8 +75,7 @@ export function differenceOf([one, other]) {
 /** @param {any} a @param {any} b @param {boolean} isExtreme @param {string} path @returns {string | undefined} */
 function compare(a, b, isExtreme, path) {
   if (typeof a === 'number' && typeof b === 'number') {
-    const tolerance = /^\.(inputs|parameters)\b/.test(path) ? GRADIENT_TOLERANCE : TOLERANCE
-    if (isExtreme || Object.is(a, b) || a === b || Math.abs(a - b) <= tolerance * Math.max(1, Math.abs(b)))
+    if (isExtreme || Object.is(a, b) || a === b || Math.abs(a - b) <= TOLERANCE * Math.max(1, Math.abs(b)))
       return undefined
     return `${path}: ${a} and ${b}`
   }
