@@ -257,9 +257,25 @@ function multiCall(w, layer) {
   return [...inputs, layerOptions(w, layer, { B, L, S })]
 }
 
+/**
+ * Widens the norms of a layer over fewer than four values. Where these are alike or near 0, such a norm is a step, which
+ * multiplies by hundreds what the backends round differently.
+ *
+ * @param {any} config
+ */
+function withWideNorms(config) {
+  const { modelDim, numHeads, feedForwardDim, latentRank, queryRank = latentRank, attention } = config
+  const widths = [feedForwardDim && modelDim, latentRank, queryRank].filter(Boolean)
+  if (Math.min(...widths) < 4) config.epsilon = 0.1
+  const settings = attention ?? config
+  const { headDim = modelDim / numHeads, qkNorm } = { headDim: config.headDim, ...settings }
+  if (qkNorm && headDim < 4) settings.qkNorm = { ...(qkNorm.over ? qkNorm : { over: qkNorm }), epsilon: 0.1 }
+  return config
+}
+
 /** @param {World} w @param {string} name @param {(w: World) => any} config */
 const makeLayer = (w, name, config) => {
-  const layer = w.keep(new w.api[name](config(w)))
+  const layer = w.keep(new w.api[name](withWideNorms(config(w))))
   return w.r.chance(0.2) && layer.train ? layer.train() : layer
 }
 
@@ -329,12 +345,12 @@ const transformerDecoderConfig = (w) => ({
 const latentConfig = (w) => ({
   modelDim: w.r.int(1, 3),
   numHeads: w.r.int(1, 2),
-  latentRank: w.r.int(1, 3),
+  latentRank: w.r.int(1, 6),
   nopeDim: w.r.int(1, 2),
   rotaryDim: 2,
   valueDim: w.r.int(1, 2),
   ...w.some({
-    queryRank: () => 2,
+    queryRank: () => w.r.int(2, 6),
     causal: () => true,
     useBias: () => true,
     weightType: () => w.r.pick(WEIGHT_TYPES),

@@ -490,7 +490,7 @@ function different(w, value) {
 function changed(w, table, value, name) {
   const kind = w.r.pick(Object.keys(table))
   const made = table[kind](w, value, name)
-  // What stands in for memory that a call may write may be written too.
+  // A call may also write to an array that takes the place of an output.
   if (w.outputs.has(value) && ArrayBuffer.isView(made)) w.outputs.add(made)
   w.changes.push(kind.trim())
   return made
