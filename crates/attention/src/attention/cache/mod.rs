@@ -214,7 +214,7 @@ impl KvCache {
 
     /// Returns the number of keys that the last `queries` positions attend to.
     pub fn attended(&self, queries: usize) -> usize {
-        self.read().state.place(&self.config, queries).keys
+        self.read().state.attended(&self.config, queries)
     }
 
     /// Computes attention of the last L positions over the cached keys: q is `[B, H, L, D]`, `[B, L, H, D]` in layout

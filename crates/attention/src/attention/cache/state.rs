@@ -33,6 +33,11 @@ pub(super) struct Span {
 unsafe impl Zeroable for Span {}
 
 impl Span {
+    /// Returns the first one of the last `most` positions that is stored.
+    fn first_of_last(&self, most: usize) -> usize {
+        self.length.saturating_sub(most).max(self.first_stored)
+    }
+
     /// Returns how many of the last positions still have all the keys they see.
     pub fn attendable(&self, config: &CacheConfig) -> usize {
         if self.first_visible == 0 {
@@ -98,12 +103,19 @@ impl State {
         self.spans.iter().map(|span| span.attendable(config)).min().unwrap_or(0)
     }
 
+    /// Returns the number of keys that `queries` queries see, in the batch entry with the most. A block that is shorter
+    /// in every entry than its rows leaves fewer than its rows could see.
+    pub fn attended(&self, config: &CacheConfig, queries: usize) -> usize {
+        let most = config.attended(self.length(), queries);
+        self.spans.iter().map(|span| span.length - span.first_of_last(most)).max().unwrap_or(0)
+    }
+
     /// Returns the place of `queries` queries, those of the last block or the last positions.
     pub fn place(&self, config: &CacheConfig, queries: usize) -> Placement {
         let most = config.attended(self.length(), queries);
         let is_uneven = self.uneven_block.is_some();
         let mut placement = Placement {
-            keys: 0,
+            keys: self.attended(config, queries),
             first_rows: Vec::new(),
             kv_lengths: Vec::new(),
             query_offset: Vec::new(),
@@ -111,7 +123,7 @@ impl State {
             query_lengths: is_uneven.then(Vec::new),
         };
         for span in &self.spans {
-            let first = span.length.saturating_sub(most).max(span.first_stored);
+            let first = span.first_of_last(most);
             let count = if is_uneven { span.appended } else { queries };
             placement.first_rows.push(first - span.first_stored);
             placement.kv_lengths.push((span.length - first) as i32);
@@ -121,8 +133,6 @@ impl State {
                 lengths.push(count as i32);
             }
         }
-        // A block that is shorter in every entry than its rows leaves fewer keys than its rows could see.
-        placement.keys = placement.kv_lengths.iter().max().map_or(0, |&keys| keys as usize);
         placement
     }
 
