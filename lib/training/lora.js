@@ -112,6 +112,22 @@ const MATRICES = /** @type {const} */ ([
 ])
 
 /**
+ * The same adapters with other matrices.
+ *
+ * @param {Adapted} own
+ * @param {(adapter: Adapter) => (matrix: 'a' | 'b', name: string) => Checked} read
+ * @returns {Adapted}
+ */
+function withMatrices(own, read) {
+  const adapters = own.adapters.map((adapter) => {
+    const matrix = read(adapter)
+    const [a, b] = MATRICES.map(([key, name]) => matrix(key, name))
+    return { ...adapter, a, b }
+  })
+  return { ...own, adapters }
+}
+
+/**
  * @param {unknown} options
  */
 function readOptions(options) {
@@ -251,21 +267,20 @@ export function createLora(backend, api, evaluate) {
     const own = /** @type {Adapted} */ (adapted.get(layer))
     const given = /** @type {Record<string, unknown>} */ (state)
     const start = `${prefix}`.replace(/(?<=[^.])$/, '.')
-    const adapters = own.adapters.map((adapter) => {
+    const loaded = withMatrices(own, (adapter) => {
       const paths = [adapter.module, ...familyModules(resident, adapter).values()]
-      const loaded = MATRICES.map(([matrix, name]) => {
+      return (matrix, name) => {
         const names = paths.map((path) => `${start}${path}.${name}`)
         const found = names.find((path) => path in given)
         if (found === undefined) throw fault('FORMAT', names[0], 'an entry of this name', 'none')
         const { data, shape } = checkTensor(found, given[found])
         const expected = adapter[matrix].shape
         if (`${shape}` !== `${expected}`) throw fault('SHAPE', found, formatShape(expected), formatShape(shape))
-        return /** @type {const} */ ([matrix, { data: copyOf(data), shape }])
-      })
-      return /** @type {Adapter} */ ({ ...adapter, ...Object.fromEntries(loaded) })
+        return { data: copyOf(data), shape }
+      }
     })
     resident.use()
-    replace(layer, { ...own, adapters })
+    replace(layer, loaded)
   }
 
   /**
@@ -292,14 +307,11 @@ export function createLora(backend, api, evaluate) {
         return copy
       },
       changed() {
-        const adapters = own.adapters.map((adapter) => {
-          const matrices = MATRICES.map(([matrix, name]) => {
-            const { data, shape } = adapter[matrix]
-            return /** @type {const} */ ([matrix, { data: copies.get(`${adapter.module}.${name}`) ?? data, shape }])
-          })
-          return /** @type {Adapter} */ ({ ...adapter, ...Object.fromEntries(matrices) })
+        const stepped = withMatrices(own, (adapter) => (matrix, name) => {
+          const { data, shape } = adapter[matrix]
+          return { data: copies.get(`${adapter.module}.${name}`) ?? data, shape }
         })
-        replace(layer, { ...own, adapters })
+        replace(layer, stepped)
       }
     }
   }

@@ -138,11 +138,13 @@ class Optimizer {
     if (updates.length === 0) return
     const outside = updates.flatMap(({ at, update }) => targets[at].array?.(update.name) ?? [])
     this.#run(updates, outside)
-    const changed = [...new Set(updates.map((update) => update.at))]
-    for (const at of changed) owned[at].changed()
     // Adapters come last: they load sums into their layer, for which memory may be missing.
     const isAdapted = (/** @type {number} */ at) => overlays.has(this.#layers[at])
-    for (const at of changed.filter((at) => !isAdapted(at)).concat(changed.filter(isAdapted))) targets[at].changed()
+    const changed = [...new Set(updates.map(({ at }) => at))].sort(
+      (a, b) => Number(isAdapted(a)) - Number(isAdapted(b))
+    )
+    for (const at of changed) owned[at].changed()
+    for (const at of changed) targets[at].changed()
   }
 
   /**
