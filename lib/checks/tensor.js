@@ -335,8 +335,10 @@ export function checkWeight(argument, weight) {
   if (type === undefined || type === 'f32') {
     const data = given?.data
     if (arrayType(data) === 'Float16Array') {
-      const bits = new Uint16Array(buffer.call(data), byteOffset.call(data), lengthOf(data))
-      return { type: 'f16', ...checkHalfTensor(argument, { data: bits, shape: given.shape }) }
+      return {
+        type: 'f16',
+        ...checkHalfTensor(argument, { data: withoutMembers(data, Uint16Array), shape: given.shape })
+      }
     }
     return { type: 'f32', ...checkTensor(argument, weight) }
   }
