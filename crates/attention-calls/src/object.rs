@@ -25,8 +25,8 @@ pub trait Object: Any + Send + Sync {
         Vec::new()
     }
 
-    /// Returns the elements of each of [`Object::stored`] for changes in place, or `None` for those of another type than
-    /// 32-bit floats.
+    /// Returns the elements of each of [`Object::stored`] for changes in place, or `None` for those of another type
+    /// than 32-bit floats.
     #[cfg(feature = "training")]
     fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
         Vec::new()

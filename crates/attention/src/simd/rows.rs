@@ -253,16 +253,16 @@ pub fn add_rows<S: Simd, D: Source, const ROWS: usize>(
         }
     }
     if is_in_order::<D>(ROWS) {
-        let count = if width <= MOST_IN_PAIRS { 2 } else { 1 };
-        for first in (0..SIDE_BY_SIDE).step_by(count) {
-            // SAFETY: each row and the sums have `whole` values.
-            unsafe {
-                match count {
-                    1 => add_in_order(simd, [factors[0][first]], [rows[first]], whole, sums),
-                    _ => {
-                        let factors = [factors[0][first], factors[0][first + 1]];
-                        add_in_order(simd, factors, [rows[first], rows[first + 1]], whole, sums);
-                    }
+        let [a, b, c, d] = factors[0];
+        let [first, second, third, fourth] = rows;
+        // SAFETY: each row and the sums have `whole` values.
+        unsafe {
+            if width <= MOST_IN_PAIRS {
+                add_in_order(simd, [a, b], [first, second], whole, sums);
+                add_in_order(simd, [c, d], [third, fourth], whole, sums);
+            } else {
+                for (n, row) in rows.into_iter().enumerate() {
+                    add_in_order(simd, [factors[0][n]], [row], whole, sums);
                 }
             }
         }

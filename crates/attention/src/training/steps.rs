@@ -354,13 +354,14 @@ impl<R: Rule<N>, const N: usize> Kernel for Elements<'_, R, N> {
         while at < gradient.len() {
             let count = S::LANES.min(gradient.len() - at);
             let slopes = load_some(simd, &gradient[at..][..count]);
+            // One iterator at a time: `zip` stays a call in some release profiles.
             let mut values = [simd.splat(0.0); N];
-            for (value, array) in values.iter_mut().zip(&arrays) {
-                *value = load_some(simd, &array[at..][..count]);
+            for (n, value) in values.iter_mut().enumerate() {
+                *value = load_some(simd, &arrays[n][at..][..count]);
             }
             let values = rule.update(simd, slopes, values);
-            for (value, array) in values.into_iter().zip(&mut arrays) {
-                store_some(simd, &mut array[at..][..count], value);
+            for (n, array) in arrays.iter_mut().enumerate() {
+                store_some(simd, &mut array[at..][..count], values[n]);
             }
             at += count;
         }

@@ -71,8 +71,8 @@ impl TransformerEncoderLayer {
         &self.state
     }
 
-    /// Returns the elements of each of the entries of [`Self::state`] for changes in place, or `None` for those of another type than
-    /// 32-bit floats.
+    /// Returns the elements of each of the entries of [`Self::state`] for changes in place, or `None` for
+    /// those of another type than 32-bit floats.
     #[cfg(feature = "training")]
     pub fn floats_mut(&mut self) -> Vec<Option<&mut [f32]>> {
         self.state.floats_mut()
