@@ -656,6 +656,15 @@ onBothTrainingBackends((kind, training) => {
     t.is(faultOf(t, () => pass.backward(before)).code, 'DISPOSED')
   })
 
+  test(`${kind}: cross-entropy of no rows ends at once, however many classes there are`, (t) => {
+    const shape = [0, Number.MAX_SAFE_INTEGER]
+    const { value, gradient } = crossEntropy({ data: new Float32Array(0), shape }, new Int32Array(0), {
+      labelSmoothing: 0.5
+    })
+    t.is(value, NaN)
+    t.deepEqual(gradient.shape, shape)
+  })
+
   test(`${kind}: states are in the backend's memory until the optimizer is disposed`, (t) => {
     const make = () => new Linear({ inFeatures: 256, outFeatures: 256, useBias: false })
     const weight = normal([256, 256], 1)

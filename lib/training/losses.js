@@ -86,10 +86,11 @@ function crossEntropyOf({ data, shape }, labels, { ignored, smoothing, weights }
   for (const label of labels) if (label !== ignored) total += weightOf(label)
   // Each class has its part of the smoothing.
   const part = smoothing / classes
-  let allWeights = 0
-  for (let label = 0; label < classes; label++) allWeights += weightOf(label)
+  let allWeights = weights ? 0 : classes
+  if (weights) for (let label = 0; label < classes; label++) allWeights += weights[label]
   const gradient = allocateTensor('gradient', shape)
-  const row = new Float64Array(classes)
+  // Without rows there may be more classes than any memory holds.
+  const row = new Float64Array(labels.length > 0 ? classes : 0)
   let sum = 0
   labels.forEach((label, at) => {
     if (label === ignored) return
