@@ -2,16 +2,20 @@
 // `npm run soak -- --seconds 600 --backend wasm --program objects`.
 // - `calls` makes millions of small calls of every kind, some of which fail or are cancelled, and collects garbage for
 //   each sample. Exits with an error if memory, threads or handles grow.
-// - `objects` drops large objects of every kind without dispose(), also models and steps of training, and lets the
-//   engine decide when to collect them. Exits with an error if memory grows or the objects occupy too much of it.
+// - `objects` drops large objects of every kind without dispose(), also models and steps of training, cancels downloads
+//   of models, and lets the engine decide when to collect them. Exits with an error if memory, threads or handles grow,
+//   or if the objects occupy too much memory.
 
 import { readdirSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Worker } from 'node:worker_threads'
 import { loadModel } from '@ruvector/attention/models'
 import { loadBackend as loadTraining } from '@ruvector/attention/training'
+import { rangesOf } from '../__test__/support/files.js'
 import { loadBackend } from '../index.js'
 import { OBJECTS, zeros } from '../tools/objects.mjs'
 
@@ -23,6 +27,9 @@ const collect = runInNewContext('gc')
 const LIMITS = { rss: 40e6, heap: 4e6, total: 2e6, allocated: 1e6, threads: 1, handles: 2 }
 /** Bytes that dropped objects may occupy in an instance, and the allowed growth of resident memory as a consequence. */
 const [MOST_DROPPED, GROWTH_DROPPED] = [512e6, 100e6]
+/** Milliseconds until a server of models responds, and until a download is cancelled. */
+const PAUSE = 3
+const DELAYS = [0, 1, 2, 4, 8, 16, 1000]
 /** Share of the time until caches, code and pools have reached their final size. */
 const WARM_UP = 0.15
 
@@ -286,24 +293,57 @@ function train({ vjp, AdamW, TransformerEncoderLayer }) {
   return [layer, pass, optimizer]
 }
 
+/** Serves the model's folder, with pauses in which a download can be cancelled. */
+async function serveSlowly() {
+  const respond = rangesOf(fileURLToPath(model))
+  const server = createServer((request, response) => void setTimeout(() => respond(request, response), PAUSE))
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  return { url: `http://127.0.0.1:${port}/`, close: () => server.close() }
+}
+
+/**
+ * Downloads a model, which is cancelled after some milliseconds; returns undefined if that was before its end.
+ *
+ * @param {Attention} api
+ * @param {string} url
+ * @param {number} delay
+ */
+async function download(api, url, delay) {
+  const controller = new AbortController()
+  const timer = setTimeout(() => controller.abort(), delay)
+  try {
+    return await loadModel(url, { attention: api, signal: controller.signal })
+  } catch (error) {
+    if (error !== controller.signal.reason) throw error
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 /** @param {import('../index.d.ts').BackendKind} kind @param {number} seconds */
 async function soakObjects(kind, seconds) {
   const api = await loadBackend(kind, { threads: 2 })
   const training = await loadTraining(kind, { threads: 2 })
   const x = zeros([1, 64, 512])
-  let [made, collected, mostAllocated, mostResident] = [0, 0, 0, 0]
+  const server = await serveSlowly()
+  let [made, collected, mostAllocated, mostResident, cancelled] = [0, 0, 0, 0, 0]
   const registry = new FinalizationRegistry(() => collected++)
   /** @type {{ sample: Sample, time: number }[]} */
   const taken = []
   const start = performance.now()
   const elapsed = () => (performance.now() - start) / 1000
+  let next = 0
   const drop = (/** @type {object} */ object) => {
     registry.register(object, undefined)
     made++
     const sample = read(api)
     mostAllocated = Math.max(mostAllocated, sample.allocated)
     mostResident = Math.max(mostResident, sample.rss)
+    // A few thousand samples, whatever the duration, as they occupy memory themselves.
+    if (elapsed() < next) return
     taken.push({ sample, time: elapsed() })
+    next = elapsed() + seconds / 4000
   }
   /** Creates a layer that only its call refers to. */
   const call = () => {
@@ -321,8 +361,12 @@ async function soakObjects(kind, seconds) {
     await Promise.all(calls)
     for (const object of train(training)) drop(object)
     drop(await loadModel(model, { attention: api }))
+    const downloaded = await download(api, server.url, DELAYS[round % DELAYS.length])
+    if (downloaded) drop(downloaded)
+    else cancelled++
     if (round % 20 === 0) await dropInWorker(kind)
   }
+  server.close()
   const { steady, first, last } = steadyOf(taken, seconds)
   const { total } = read(api)
   // Only the memory that the last calls keep is left.
@@ -330,12 +374,17 @@ async function soakObjects(kind, seconds) {
   const megabytes = (/** @type {number} */ bytes) => `${(bytes / 1e6).toFixed(0)} MB`
   const [before, after] = [median(first, 'rss'), median(last, 'rss')]
   console.log(`${kind}: ${made} objects dropped without dispose() in ${seconds} s, ${collected} collected`)
+  console.log(`  ${cancelled} downloads cancelled`)
   console.log(`  resident megabytes, eighth by eighth: ${eighthsOf(steady)}; at most ${megabytes(mostResident)}`)
   console.log(`  allocated at most ${megabytes(mostAllocated)}, memory of the instance ${megabytes(total)}`)
   console.log(`  allocated after a last collection ${megabytes(kept)}`)
   const problems = []
   if (after - before > GROWTH_DROPPED) problems.push(`${kind}: resident memory grew by ${megabytes(after - before)}`)
   if (mostAllocated > MOST_DROPPED) problems.push(`${kind}: ${megabytes(mostAllocated)} were allocated`)
+  for (const name of /** @type {const} */ (['threads', 'handles'])) {
+    const growth = median(last, name) - median(first, name)
+    if (growth > LIMITS[name]) problems.push(`${kind}: ${name} grew by ${growth}`)
+  }
   if (kind === 'wasm' && total > MOST_DROPPED) problems.push(`${kind}: the memory grew to ${megabytes(total)}`)
   if (made - collected > 3) problems.push(`${kind}: ${made - collected} dropped objects were not collected`)
   return problems
