@@ -35,7 +35,7 @@ pub use bits::{narrow_bf16, narrow_f16, widen_f16};
 pub use neon::Neon;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 pub use portable::Portable;
-pub use quads::Quads;
+pub use quads::{QUAD_OFFSET, Quads};
 pub use rows::{Groups, Halves, SIDE_BY_SIDE, Source, add_rows, dots, reduce_rows};
 pub use tile::{Accumulate, Matrix, Order, ReduceKind, product};
 pub use transpose::{SIDE, gather_columns, scatter_lanes, scatter_rows};
@@ -200,7 +200,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     }
     /// Returns `sum + a₀ · b₀ + a₁ · b₁` in each lane, for pairs of i16 in `a` and `b`, not both of them −32,768 twice.
     fn add_pairs(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
-    /// Returns `sum + Σ aᵢ · bᵢ` in each lane, for four bytes in `a`, which are unsigned, and `b`, which are signed.
+    /// Returns `sum + Σ aᵢ · bᵢ` in each lane, for four bytes in `a`, which are unsigned if [`QUAD_OFFSET`] is not 0, and
+    /// `b`, which are signed.
     ///
     /// # Safety
     /// [`Quads::run`] must run the kernel.

@@ -1,6 +1,7 @@
 //! AArch64 with 128-bit NEON; its thirty-two registers allow a tall tile.
 
 use std::arch::aarch64::*;
+use std::arch::{asm, is_aarch64_feature_detected};
 
 use super::bits::{HALF_INFINITY, HALF_SCALE, SQRT_HALF, vector};
 use super::{Kernel, Simd};
@@ -17,6 +18,11 @@ impl Neon {
 
     pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run::<Self, 8, 2>(self)
+    }
+
+    /// Returns true if the machine has the dot product of bytes, which most have since 2018.
+    pub(super) fn has_quads(self) -> bool {
+        is_aarch64_feature_detected!("dotprod")
     }
 }
 
@@ -116,6 +122,31 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
+    fn store_quads(self, dst: &mut [f32], [low, high]: [F32x4; 2]) -> i32 {
+        assert!(dst.len() >= 2);
+        // SAFETY: the slice is long enough, and NEON is part of every AArch64 target.
+        unsafe {
+            let (low, high) = (vcvtq_s32_f32(low.0), vcvtq_s32_f32(high.0));
+            let pairs = vcombine_s16(vmovn_s32(low), vmovn_s32(high));
+            vst1_s8(dst.as_mut_ptr().cast(), vmovn_s16(pairs));
+            vaddvq_s32(vaddq_s32(low, high))
+        }
+    }
+    #[inline(always)]
+    unsafe fn add_quads(self, sum: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        let mut sum = sum;
+        // The intrinsic is unstable in Rust 1.95. SAFETY: the caller guarantees the instruction.
+        unsafe {
+            asm!(
+                ".arch_extension dotprod",
+                "sdot {sum:v}.4s, {a:v}.16b, {b:v}.16b",
+                sum = inout(vreg) sum, a = in(vreg) a, b = in(vreg) b,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        sum
+    }
+    #[inline(always)]
     unsafe fn load_pairs(self, src: *const i8) -> int32x4_t {
         // SAFETY: the caller guarantees eight readable values, and NEON is part of every AArch64 target.
         unsafe { vreinterpretq_s32_s16(vmovl_s8(vld1_s8(src))) }
@@ -127,6 +158,7 @@ impl Simd for Neon {
             let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
             vaddq_s32(sum, vpaddq_s32(low, vmull_high_s16(a, b)))
         };
+        fn with_bits(x: int32x4_t) -> F32x4 = F32x4(vreinterpretq_f32_s32(x));
         fn to_float(x: int32x4_t) -> F32x4 = F32x4(vcvtq_f32_s32(x));
         fn splat(x: f32) -> F32x4 = F32x4(vdupq_n_f32(x));
         fn mul_add(a: F32x4, b: F32x4, c: F32x4) -> F32x4 = F32x4(vfmaq_f32(c.0, a.0, b.0));

@@ -2,8 +2,12 @@
 
 use super::{Kernel, Level};
 
-/// A level on a machine that adds four products of bytes at a time: AVX-512 with AVX512-VNNI, AVX2 with AVX-VNNI, and
-/// WebAssembly if its relaxed dot product takes one factor as unsigned and does not saturate.
+/// What [`Simd::add_quads`](super::Simd::add_quads) takes the bytes of its first factor plus. x86 and WebAssembly
+/// multiply unsigned by signed bytes, AArch64 signed by signed ones.
+pub const QUAD_OFFSET: u8 = if cfg!(target_arch = "aarch64") { 0 } else { 128 };
+
+/// A level on a machine that adds four products of bytes at a time: AVX-512 with AVX512-VNNI, AVX2 with AVX-VNNI, NEON
+/// with the dot product, and WebAssembly if its relaxed dot product takes one factor as unsigned and does not saturate.
 #[derive(Debug, Clone, Copy)]
 pub struct Quads(Level);
 
@@ -15,6 +19,8 @@ impl Quads {
             Level::Avx512(_) => is_x86_feature_detected!("avx512vnni"),
             #[cfg(all(target_arch = "x86_64", not(portable_only)))]
             Level::Avx2(_) => is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(token) => token.has_quads(),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Level::Simd128(token) => token.has_quads(),
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]

@@ -4,7 +4,7 @@ use bytemuck::{Zeroable, bytes_of, bytes_of_mut};
 
 use crate::error::Result;
 use crate::math::weight::Quantized;
-use crate::simd::{Level, Quads, narrow_f16, widen_f16};
+use crate::simd::{Level, QUAD_OFFSET, Quads, narrow_f16, widen_f16};
 use crate::sizes::GROUP;
 use crate::tensor::try_zeroed;
 
@@ -30,7 +30,7 @@ unsafe impl Zeroable for PanelGroup {}
 pub(super) enum Order {
     /// Pairs of consecutive depths for each output, `[GROUP / 2, PANEL, 2]`, signed.
     Pairs,
-    /// Fours of consecutive depths for each output, `[GROUP / 4, PANEL, 4]`, plus 128 and unsigned.
+    /// Fours of consecutive depths for each output, `[GROUP / 4, PANEL, 4]`, plus [`QUAD_OFFSET`].
     Quads,
 }
 
@@ -47,7 +47,7 @@ impl Order {
 
     /// Returns the bits that differ from those of the signed integer.
     fn flipped(self) -> u8 {
-        if self == Self::Quads { 0x80 } else { 0 }
+        if self == Self::Quads { QUAD_OFFSET } else { 0 }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Products with weights of 8 bits by instructions that add four products of bytes at a time.
 //!
-//! The instructions multiply unsigned by signed bytes, so weights are stored plus 128, and the sum of a group starts at
-//! −128 times the sum of the group's integers of x. It also starts at the bits of [`BASE`], so that it needs no
-//! conversion to a float. Results have the bits of the products of pairs.
+//! Where the instructions multiply unsigned by signed bytes, weights are stored plus [`QUAD_OFFSET`], and the sum of a
+//! group starts at minus that offset times the sum of the group's integers of x. It also starts at the bits of [`BASE`],
+//! so that it needs no conversion to a float. Results have the bits of the products of pairs.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::context::{Context, operations};
 use crate::error::Result;
 use crate::math::linear::Finish;
 use crate::scratch::{self, Scratch};
-use crate::simd::{Kernel, Quads, Simd};
+use crate::simd::{Kernel, QUAD_OFFSET, Quads, Simd};
 use crate::sizes::{GROUP, SMALL_PROJECTION_COLUMNS};
 
 /// The maximum number of rows that share the weights in registers.
@@ -25,8 +25,8 @@ const WIDTH: usize = 2 * PANEL;
 /// 1.5 · 2²³: a float whose bits plus an integer below 2²² are those of the float plus the integer.
 const BASE: f32 = 12_582_912.0;
 
-/// Words of one group of a quantized row: its integers, four to a word, the bits of [`BASE`] less 128 times their sum,
-/// and the scale. They are kept as floats of any bits.
+/// Words of one group of a quantized row: its integers, four to a word, the bits of [`BASE`] less [`QUAD_OFFSET`] times
+/// their sum, and the scale. They are kept as floats of any bits.
 const ROW_GROUP: usize = GROUP / 4 + 2;
 const START: usize = GROUP / 4;
 const SCALE: usize = START + 1;
@@ -96,7 +96,7 @@ impl Kernel for QuantizeRows<'_> {
                         sum += simd.store_quads(&mut to[at / 4..], halves_away(simd, &values[at..], inverse));
                     }
                 }
-                to[START] = f32::from_bits((BASE.to_bits() as i32 - 128 * sum) as u32);
+                to[START] = f32::from_bits((BASE.to_bits() as i32 - i32::from(QUAD_OFFSET) * sum) as u32);
                 to[SCALE] = scale;
             }
         }
