@@ -207,6 +207,11 @@ async function wasmContender(variant) {
   })
 }
 
+/** Start the contenders of the variants of the module that this engine supports, the best one last. */
+export const wasmContenders = variants()
+  .toReversed()
+  .map((variant) => () => wasmContender(variant))
+
 /**
  * Returns the contenders of this package, native code first, and the reasons for missing ones.
  *
@@ -215,9 +220,7 @@ async function wasmContender(variant) {
 export async function ours() {
   const candidates = [
     { name: 'native', make: nativeContender },
-    ...variants()
-      .toReversed()
-      .map((variant) => ({ name: 'wasm', make: () => wasmContender(variant) }))
+    ...wasmContenders.map((make) => ({ name: 'wasm', make }))
   ]
   const contenders = []
   const absent = []

@@ -26,6 +26,7 @@ Times the native and the WebAssembly backend side by side.
   --goals         also judge the results by the project's goals; neither with --grid nor with --targets
   --peers         also measure ONNX Runtime, TensorFlow.js, PyTorch and others; needs ${installCommand},
                   and for PyTorch a python3 that has it, or the one that the environment variable PYTHON names
+  --engines       also measure whole models by WebAssembly in Node 22 and Chromium; needs the repository
   --filter TEXT   only measurements whose name contains TEXT; may be repeated. Names give the shape: batch B,
                   heads H, key/value heads G if fewer, length S (decoding has one query) and head size D
   --quick         fewer shapes and shorter samples: less than a minute without peers
@@ -50,6 +51,7 @@ function readArguments(args) {
         targets: { type: 'boolean', default: false },
         goals: { type: 'boolean', default: false },
         peers: { type: 'boolean', default: false },
+        engines: { type: 'boolean', default: false },
         filter: { type: 'string', multiple: true, default: [] },
         quick: { type: 'boolean', default: false },
         json: { type: 'string' },
@@ -109,6 +111,7 @@ async function main(args) {
     aims: options.targets ? TARGETS : options.goals ? GOALS : [],
     isQuick,
     withPeers: options.peers,
+    withEngines: options.engines,
     withEqualWidth: options.targets
   })
   if (options.json !== undefined) write(options.json, jsonReport(report))

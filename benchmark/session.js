@@ -2,6 +2,7 @@
 
 import { arch, availableParallelism, cpus, loadavg, platform } from 'node:os'
 import { version } from '../index.js'
+import { engines } from './engines.js'
 import { EQUAL_WIDTH, equalWidth } from './equal-width.js'
 import { judge } from './goals.js'
 import { makeInputs } from './inputs.js'
@@ -21,6 +22,11 @@ import { median, outputOf, ratio, sample } from './timing.js'
 /** @typedef {import('./timing.js').Entry} Entry */
 /** @typedef {import('./figures.js').Task} Task */
 /** @typedef {import('./goals.js').Aim} Aim */
+/**
+ * Contenders beside this package's backends.
+ *
+ * @typedef {{ withPeers: boolean, withEngines: boolean, withEqualWidth: boolean }} Extras
+ */
 
 /** The largest difference between two correct results. */
 const TOLERANCE = 1e-3
@@ -32,17 +38,17 @@ const EFFORT = {
 
 /**
  * - `aims`: the goals to judge the results by; may be empty.
+ * - `withEngines`: adds whole models in other engines.
  * - `withEqualWidth`: adds the native backend with vectors of 128 bits.
  *
- * @param {{ cases: Case[], tasks: Task[], aims: readonly Aim[], isQuick: boolean, withPeers: boolean, withEqualWidth:
- *   boolean }} plan
+ * @param {Extras & { cases: Case[], tasks: Task[], aims: readonly Aim[], isQuick: boolean }} plan
  * @returns {Promise<Report>}
  */
-export async function runBenchmark({ cases, tasks, aims, isQuick, withPeers, withEqualWidth }) {
+export async function runBenchmark({ cases, tasks, aims, isQuick, ...extras }) {
   const [load] = loadavg()
   const progress = new Progress(0, process.stderr)
   progress.show('preparing')
-  const { contenders, absent } = await gather(cases, withPeers, withEqualWidth)
+  const { contenders, absent } = await gather(cases, extras)
   progress.total = cases.length + tasks.length
 
   /** @type {Row[]} */
@@ -84,12 +90,8 @@ export async function runBenchmark({ cases, tasks, aims, isQuick, withPeers, wit
   }
 }
 
-/**
- * @param {readonly Case[]} cases
- * @param {boolean} withPeers
- * @param {boolean} withEqualWidth
- */
-async function gather(cases, withPeers, withEqualWidth) {
+/** @param {readonly Case[]} cases @param {Extras} extras */
+async function gather(cases, { withPeers, withEngines, withEqualWidth }) {
   const own = await ours()
   const found = [{ contenders: own.contenders }, ...own.absent]
   const isNarrow = own.contenders.some(({ name }) => EQUAL_WIDTH.includes(name))
@@ -97,6 +99,7 @@ async function gather(cases, withPeers, withEqualWidth) {
   // It must be built, so it is omitted if no case has a limited speed.
   if (cases.some(({ unit }) => isLimited(unit))) found.push(await machine())
   if (withPeers && cases.length > 0) found.push(...(await findPeers()))
+  if (withEngines && cases.some(({ kind }) => kind === 'model')) found.push(...(await engines(withPeers)))
   return {
     contenders: found.flatMap((item) => ('contenders' in item ? item.contenders : [])),
     absent: found.flatMap((item) => ('absent' in item ? [{ name: item.absent, reason: item.reason }] : []))

@@ -14,9 +14,18 @@ export const MODEL = 'all-MiniLM-L6-v2'
 /** The same model as ONNX files, which peers/minilm.py writes. */
 export const ONNX_MODEL = `${MODEL}-onnx`
 
+/** The file of a peer's model. @param {Case} problem */
+export const modelFile = ({ weightType }) => `onnx/model${weightType === 'q8_0' ? '_quantized' : ''}.onnx`
+
 /** The reason that the model cannot run; undefined if it can. */
 export const missingModel = () =>
   existsSync(`${MODELS}/${MODEL}/model.safetensors`) ? undefined : 'needs the model that `npm run setup` fetches'
+
+export const missingPeerModel = () =>
+  existsSync(`${MODELS}/${ONNX_MODEL}`) ? undefined : 'needs the ONNX files that benchmark/peers/minilm.py writes'
+
+/** Vectors of 8 bits are not compared, as each program rounds in its own way. @param {Case} problem */
+export const isExact = ({ weightType }) => weightType !== 'q8_0'
 
 /** Texts of one row, by name: their numbers of words. */
 const SETS = {
@@ -72,15 +81,15 @@ export const modelCases = () =>
   )
 
 /**
- * A contender's call. Vectors of 8 bits are not compared, as each program rounds in its own way.
+ * A contender's call.
  *
  * @param {Case} problem
  * @param {() => Promise<Float32Array>} run
  * @param {() => unknown} dispose
  * @returns {import('./types.d.ts').Prepared}
  */
-export function preparedModel({ weightType }, run, dispose) {
-  if (weightType !== 'q8_0') return { run, read: (vectors) => vectors, dispose }
+export function preparedModel(problem, run, dispose) {
+  if (isExact(problem)) return { run, read: (vectors) => vectors, dispose }
   const time = async (/** @type {number} */ count) => {
     const start = performance.now()
     for (let call = 0; call < count; call++) await run()

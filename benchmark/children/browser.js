@@ -1,17 +1,10 @@
 // Measures the milliseconds of `init()` and the first call in a fresh browser, which the argument names. Needs the
 // repository, whose tests drive the same browsers.
 
-import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
-import { extname } from 'node:path'
 import { reported } from '../building.js'
+import { fromRepository, serve } from '../serving.js'
 
 /** @typedef {import('../../__test__/consumers/browsers.mjs').Browser} Browser */
-
-const root = new URL('../..', import.meta.url)
-/** @type {Record<string, string>} */
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript' }
 
 /** The clock starts once the page has loaded the script, which excludes the network. */
 const PAGE = `<!doctype html>
@@ -26,24 +19,12 @@ const PAGE = `<!doctype html>
   })
 </script>`
 
-const server = createServer(async (request, response) => {
-  const path = request.url ?? '/'
-  try {
-    const body = path === '/' ? PAGE : await readFile(new URL(`.${new URL(path, 'http://x').pathname}`, root))
-    response.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'text/html' }).end(body)
-  } catch {
-    response.writeHead(404).end()
-  }
-})
-
 /** @param {string} name @returns {Promise<Browser>} */
 async function open(name) {
-  const file = new URL('__test__/consumers/browsers.mjs', root)
-  if (!existsSync(file)) throw new Error('driving browsers needs the repository')
   /** @type {typeof import('../../__test__/consumers/browsers.mjs')} */
-  const { openChromium, openFirefox, openWebKit } = await import(file.href)
+  const { openChromium, openFirefox, openWebKit } = await fromRepository('__test__/consumers/browsers.mjs')
   /** @type {typeof import('../../tools/consumers.mjs')} */
-  const { installTools, isInstalled } = await import(new URL('tools/consumers.mjs', root).href)
+  const { installTools, isInstalled } = await fromRepository('tools/consumers.mjs')
   const [start, driver] = /** @type {const} */ ({
     Chromium: [openChromium, undefined],
     Firefox: [openFirefox, 'firefox'],
@@ -55,10 +36,9 @@ async function open(name) {
 
 async function measure() {
   const browser = await open(process.argv[2])
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
+  const server = await serve(PAGE)
   try {
-    const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
-    return { milliseconds: await browser.outcome(`http://127.0.0.1:${port}/`), version: browser.version }
+    return { milliseconds: await browser.outcome(server.address), version: browser.version }
   } finally {
     await browser.close()
     server.close()

@@ -2,7 +2,7 @@
 
 import { installCommand } from '../building.js'
 import { jaxjs } from './jaxjs.js'
-import { onnxruntimeOnTexts, transformersJs } from './minilm.js'
+import { onnxruntimeOnTexts, onnxruntimeWebOnTexts, transformersJs } from './minilm.js'
 import { onnxruntimeNode, onnxruntimeWeb } from './onnxruntime.js'
 import { plain } from './plain.js'
 import { pytorch } from './pytorch.js'
@@ -18,6 +18,7 @@ const peers = {
   '@huggingface/transformers': transformersJs,
   PyTorch: pytorch,
   'onnxruntime-web': onnxruntimeWeb,
+  'onnxruntime-web on texts': onnxruntimeWebOnTexts,
   'tfjs-backend-wasm': tfjs,
   'jax-js wasm': jaxjs,
   '@ruvector/attention 2.2': ruvector2,

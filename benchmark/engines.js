@@ -1,0 +1,157 @@
+// Whole models by WebAssembly in other engines than this one: Node 22 and Chromium, which have relaxed SIMD. Needs the
+// repository, whose tests use the same engines.
+
+import { join } from 'node:path'
+import { reported } from './building.js'
+import { remoteContender } from './remote.js'
+import { fromRepository, serve } from './serving.js'
+import { MODEL, ONNX_MODEL, isExact, missingModel, missingPeerModel, modelFile, textsOf } from './texts.js'
+
+/** @typedef {import('./types.d.ts').Contender} Contender */
+/** @typedef {import('./types.d.ts').Found} Found */
+/** @typedef {import('./types.d.ts').Prepared} Prepared */
+
+/**
+ * A contender with its engine in its name and in its family, which goals look for.
+ *
+ * @param {string} engine
+ * @param {string} version
+ * @param {Contender} contender
+ * @returns {Contender}
+ */
+const within = (engine, version, contender) => ({
+  ...contender,
+  name: `${contender.name}, ${engine} ${version}`,
+  family: `${contender.side === 'ours' ? 'wasm' : contender.family}, ${engine}`,
+  kinds: ['model']
+})
+
+// ── Node 22 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** @param {boolean} withPeers @returns {Promise<Contender[]>} */
+async function inNode22(withPeers) {
+  /** @type {typeof import('../tools/consumers.mjs')} */
+  const { installTools, isInstalled } = await fromRepository('tools/consumers.mjs')
+  const install = () => installTools('node22')
+  const folder = await (isInstalled('node22') ? install() : reported('installing Node 22', install))
+  const program = join(folder, 'node_modules', 'node', 'bin', 'node')
+  const contenders = [await remoteContender({ which: 'wasm', program })]
+  if (withPeers) contenders.push(await remoteContender({ which: 'onnxruntime-web', program }))
+  return contenders.map((contender) => within('Node', '22', contender))
+}
+
+// ── Chromium ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const PAGE = `<!doctype html>
+<title>models</title>
+<script type="importmap">
+  {
+    "imports": {
+      "@huggingface/tokenizers": "/node_modules/@huggingface/tokenizers/dist/tokenizers.min.mjs",
+      "onnxruntime-web": "/benchmark/node_modules/onnxruntime-web/dist/ort.wasm.min.mjs"
+    }
+  }
+</script>`
+
+const SCRIPT = '/benchmark/children/page.js'
+/** @typedef {typeof import('./children/page.js')} Functions */
+
+/**
+ * A page with one contender, as a way to call the functions of its script.
+ *
+ * @param {import('playwright-core').Browser} browser
+ * @param {string} address
+ */
+async function openPage(browser, address) {
+  const page = await browser.newPage()
+  await page.goto(address)
+  /**
+   * @template {keyof Functions} Name
+   * @param {Name} name
+   * @param {Parameters<Functions[Name]>} given
+   * @returns {Promise<Awaited<ReturnType<Functions[Name]>>>}
+   */
+  return (name, ...given) =>
+    page.evaluate(async ({ script, name, given }) => (await import(script))[name](...given), {
+      script: SCRIPT,
+      name,
+      given: /** @type {unknown[]} */ (given)
+    })
+}
+
+/**
+ * @param {Awaited<ReturnType<typeof openPage>>} call
+ * @param {string} models  their address
+ * @param {boolean} isPeer
+ * @returns {Contender['prepare']}
+ */
+const preparing = (call, models, isPeer) => async (problem) => {
+  const missing = isPeer ? missingPeerModel() : missingModel()
+  if (missing !== undefined) return missing
+  const texts = textsOf(/** @type {NonNullable<typeof problem.texts>} */ (problem.texts))
+  const vectors = isPeer
+    ? await call('preparePeer', { texts, folder: `${models}/${ONNX_MODEL}`, file: modelFile(problem) })
+    : await call('prepareOurs', { texts, folder: `${models}/${MODEL}`, weightType: problem.weightType })
+  return {
+    time: (count) => call('time', count),
+    ...(isExact(problem) && { output: async () => Float32Array.from(vectors) }),
+    dispose: () => call('dispose')
+  }
+}
+
+/** @param {boolean} withPeers @returns {Promise<Contender[]>} */
+async function inChromium(withPeers) {
+  /** @type {typeof import('../tools/programs.mjs')} */
+  const { BROWSER_ARGS, findBrowser } = await fromRepository('tools/programs.mjs')
+  const executablePath = findBrowser()
+  if (!executablePath) throw new Error('no Chromium was found')
+  const { chromium } = await import('playwright-core')
+  const browser = await chromium.launch({ executablePath, args: BROWSER_ARGS })
+  const server = await serve(PAGE)
+  const models = `${server.address}output/models`
+  const own = await openPage(browser, server.address)
+  const { version, simd } = await own('about')
+  /** @type {Contender[]} */
+  const contenders = [
+    {
+      name: `wasm ${simd}`,
+      family: `wasm ${simd}`,
+      side: 'ours',
+      version,
+      warmsUp: true,
+      threaded: false,
+      prepare: preparing(own, models, false),
+      async close() {
+        await browser.close()
+        server.close()
+      }
+    }
+  ]
+  if (withPeers) {
+    const peer = await openPage(browser, server.address)
+    contenders.push({
+      name: 'onnxruntime-web on texts',
+      family: 'onnxruntime-web',
+      side: 'peer',
+      version: await peer('versionOfPeer'),
+      warmsUp: true,
+      threaded: false,
+      prepare: preparing(peer, models, true)
+    })
+  }
+  return contenders.map((contender) => within('Chromium', browser.version().split('.')[0], contender))
+}
+
+/** @param {boolean} withPeers  whether ONNX Runtime for the web also runs there @returns {Promise<Found[]>} */
+export async function engines(withPeers) {
+  /** @type {Found[]} */
+  const found = []
+  for (const [absent, start] of Object.entries({ 'Node 22': inNode22, Chromium: inChromium })) {
+    try {
+      found.push({ contenders: await start(withPeers) })
+    } catch (error) {
+      found.push({ absent, reason: /** @type {Error} */ (error).message.split('\n')[0] })
+    }
+  }
+  return found
+}
