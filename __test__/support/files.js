@@ -3,7 +3,7 @@
 import { createReadStream } from 'node:fs'
 import { open, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
-import { extname, join, normalize } from 'node:path'
+import { join, normalize } from 'node:path'
 
 const [MODEL, INNER] = [768, 3072]
 
@@ -29,9 +29,6 @@ const LAYER = {
 
 /** 3 GB. */
 const LAYERS = 108
-
-/** Types of content that browsers insist on. @type {Record<string, string>} */
-const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' }
 
 /**
  * Writes a model of 3 GB with an index. It is all zeros, except that the first element of each layer is the layer's
@@ -88,8 +85,7 @@ export const rangesOf = (folder) => async (request, response) => {
   const path = join(folder, normalize(decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname)))
   const found = await stat(path).catch(() => undefined)
   if (!found?.isFile()) return void response.writeHead(404).end()
-  const type = TYPES[extname(path)] ?? 'application/octet-stream'
-  const headers = { 'accept-ranges': 'bytes', 'content-type': type, etag: `"${found.mtimeMs}"` }
+  const headers = { 'accept-ranges': 'bytes', 'content-type': 'application/octet-stream', etag: `"${found.mtimeMs}"` }
   const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? []
   if (from === undefined) {
     response.writeHead(200, { ...headers, 'content-length': found.size })
