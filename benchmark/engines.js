@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import { reported } from './building.js'
 import { remoteContender } from './remote.js'
-import { fromRepository, serve } from './serving.js'
+import { fromRepository, serveRepository } from './serving.js'
 import { MODEL, ONNX_MODEL, isExact, missingModel, missingPeerModel, modelFile, textsOf } from './texts.js'
 
 /** @typedef {import('./types.d.ts').Contender} Contender */
@@ -42,19 +42,8 @@ async function inNode22(withPeers) {
 
 // ── Chromium ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const PAGE = `<!doctype html>
-<title>models</title>
-<script type="importmap">
-  {
-    "imports": {
-      "@huggingface/tokenizers": "/node_modules/@huggingface/tokenizers/dist/tokenizers.min.mjs",
-      "onnxruntime-web": "/benchmark/node_modules/onnxruntime-web/dist/ort.wasm.min.mjs"
-    }
-  }
-</script>`
-
-const SCRIPT = '/benchmark/children/page.js'
-/** @typedef {typeof import('./children/page.js')} Functions */
+const [PAGE, SCRIPT] = ['/benchmark/children/models.html', '/benchmark/children/models.js']
+/** @typedef {typeof import('./children/models.js')} Functions */
 
 /**
  * A page with one contender, as a way to call the functions of its script.
@@ -64,7 +53,7 @@ const SCRIPT = '/benchmark/children/page.js'
  */
 async function openPage(browser, address) {
   const page = await browser.newPage()
-  await page.goto(address)
+  await page.goto(`${address}${PAGE}`)
   /**
    * @template {keyof Functions} Name
    * @param {Name} name
@@ -107,8 +96,8 @@ async function inChromium(withPeers) {
   if (!executablePath) throw new Error('no Chromium was found')
   const { chromium } = await import('playwright-core')
   const browser = await chromium.launch({ executablePath, args: BROWSER_ARGS })
-  const server = await serve(PAGE)
-  const models = `${server.address}output/models`
+  const server = await serveRepository()
+  const models = `${server.address}/output/models`
   const own = await openPage(browser, server.address)
   const { version, simd } = await own('about')
   /** @type {Contender[]} */
@@ -123,7 +112,7 @@ async function inChromium(withPeers) {
       prepare: preparing(own, models, false),
       async close() {
         await browser.close()
-        server.close()
+        server.stop()
       }
     }
   ]

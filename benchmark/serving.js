@@ -1,7 +1,6 @@
-// Serves the repository to a browser, with a page of the caller at the root.
+// Serves the repository to a browser. An installed package has no browser tests, which drive the browsers.
 
 import { existsSync } from 'node:fs'
-import { createServer } from 'node:http'
 import { fileURLToPath } from 'node:url'
 
 const root = new URL('..', import.meta.url)
@@ -17,21 +16,9 @@ export async function fromRepository(path) {
   return import(file.href)
 }
 
-/**
- * Serves `page`, and the files of the repository, also by ranges. Returns the address, which ends with a slash.
- *
- * @param {string} page
- */
-export async function serve(page) {
-  /** @type {typeof import('../__test__/support/files.js')} */
-  const { rangesOf } = await fromRepository('__test__/support/files.js')
-  const files = rangesOf(fileURLToPath(root))
-  const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? '/', 'http://localhost')
-    if (pathname === '/') return void response.writeHead(200, { 'content-type': 'text/html' }).end(page)
-    return files(request, response)
-  })
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
-  return { address: `http://127.0.0.1:${port}/`, close: () => server.close() }
+/** Serves the repository; `address` has no slash at its end. */
+export async function serveRepository() {
+  /** @type {typeof import('../__test__/consumers/serve.mjs')} */
+  const { serveFolder } = await fromRepository('__test__/consumers/serve.mjs')
+  return serveFolder(fileURLToPath(root))
 }

@@ -2,22 +2,9 @@
 // repository, whose tests drive the same browsers.
 
 import { reported } from '../building.js'
-import { fromRepository, serve } from '../serving.js'
+import { fromRepository, serveRepository } from '../serving.js'
 
 /** @typedef {import('../../__test__/consumers/browsers.mjs').Browser} Browser */
-
-/** The clock starts once the page has loaded the script, which excludes the network. */
-const PAGE = `<!doctype html>
-<title>init</title>
-<script type="module">
-  globalThis.outcome = import('/lib/entries/browser.js').then(async (entry) => {
-    const x = { data: new Float32Array(8).fill(1), shape: [1, 1, 1, 8] }
-    const start = performance.now()
-    await entry.init()
-    entry.scaledDotProductAttention(x, x, x)
-    return performance.now() - start
-  })
-</script>`
 
 /** @param {string} name @returns {Promise<Browser>} */
 async function open(name) {
@@ -36,12 +23,15 @@ async function open(name) {
 
 async function measure() {
   const browser = await open(process.argv[2])
-  const server = await serve(PAGE)
+  const server = await serveRepository()
   try {
-    return { milliseconds: await browser.outcome(server.address), version: browser.version }
+    return {
+      milliseconds: await browser.outcome(`${server.address}/benchmark/children/init.html`),
+      version: browser.version
+    }
   } finally {
     await browser.close()
-    server.close()
+    server.stop()
   }
 }
 

@@ -1,5 +1,5 @@
-// Runs whole models in a page for `engines.js`: this package, or ONNX Runtime for the web. An import map of the page
-// resolves the packages.
+// Runs whole models in a page for `engines.js`: this package, or ONNX Runtime for the web. The import map of
+// models.html resolves the packages.
 
 import { Tokenizer } from '@huggingface/tokenizers'
 import { backend, init } from '../../lib/entries/core-browser.js'
