@@ -5,7 +5,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildNative, buildWasm, buildWithFaults } from './build.mjs'
-import { installExplorer, setup, setupTests, wasmEnvironment } from './setup.mjs'
+import { installExplorer, setup, setupAarch64, setupTests, wasmEnvironment } from './setup.mjs'
 import { Failure, attempt, npmProgram, query, root, run, runOnTerminal, step } from '../tools/shell.mjs'
 
 const explorer = join(root, 'examples', 'explorer')
@@ -187,6 +187,17 @@ async function testSanitize() {
   await step('tests of the kernels with AddressSanitizer', () => cargoTest(args, env))
 }
 
+/** Tests the crates for AArch64 in an emulator: on a processor with the dot product of bytes, and on one without. */
+async function testNeon() {
+  const emulated = await step('setup of AArch64', setupAarch64)
+  if (!emulated) return void notRun.push('NEON not run: its emulator and compiler come from Debian')
+  const { target, environmentOf } = emulated
+  const args = [...KERNELS, '--lib', '--tests', '--target', target]
+  await step('tests of the kernels with NEON', () => cargoTest(args, environmentOf('max')))
+  const older = environmentOf('cortex-a57')
+  await step('tests of 8 bits without the dot product', () => cargoTest([...args, '--', 'quantized'], older))
+}
+
 /**
  * @param {readonly string[]} [specs]  default: all
  * @param {Record<string, string>} [env]
@@ -227,13 +238,17 @@ async function avaAtLowerLevels() {
   else notRun.push('AMX not run: this processor has none')
 }
 
-/** @param {string} [program] */
-const browser = (program = 'run') =>
+/**
+ * @param {string} [program]
+ * @param {Record<string, string>} [env]
+ */
+const browser = (program = 'run', env = {}) =>
   suite(
     process.execPath,
     [`__test__/browser/${program}.mjs`],
     /^browser: (\d+) passed/gm,
-    /^browser: \d+ passed, (\d+) failed/gm
+    /^browser: \d+ passed, (\d+) failed/gm,
+    env
   )
 
 /** @param {readonly string[]} args */
@@ -298,22 +313,26 @@ async function test({ all = false } = {}) {
   await step('tests of the package on both backends', () => ava())
   await avaAtLowerLevels()
   await step('tests in the browser', () => browser())
+  await step('the accuracy of 8 bits in the browser', () => browser('accuracy'))
   await step('tests of the explorer', testExplorer)
   await step('tests of the packed package in its consumers', () => consumers(...(all ? [] : ['--core'])))
   await step('publint', () => runNpm('publint', '--strict'))
 }
 
 /**
- * Runs `npm test` with every consumer, the tests with checks and with the sanitizer, the accuracy of whole models, a
- * model of 3 GB in the browser, five minutes each of the fuzzer and the soak of calls, and two minutes of the soak of
- * dropped objects.
+ * Runs `npm test` with every consumer, the tests with checks, with the sanitizer and for AArch64, the accuracy of whole
+ * models in Node and in the browser, a model of 3 GB in the browser, five minutes each of the fuzzer and the soak of
+ * calls, and two minutes of the soak of dropped objects.
  */
 async function testAll() {
   await test({ all: true })
   await testChecked()
   await testSanitize()
+  await testNeon()
   const thorough = ['minilm-types', 'smollm2'].map((name) => `__test__/node/${name}.spec.js`)
-  await step('the accuracy of whole models', () => ava(thorough, { RUVECTOR_ATTENTION_THOROUGH: '1' }))
+  const env = { RUVECTOR_ATTENTION_THOROUGH: '1' }
+  await step('the accuracy of whole models', () => ava(thorough, env))
+  await step('the accuracy of whole models in the browser', () => browser('accuracy', env))
   await step('a model of 3 GB in the browser', () => browser('weights'))
   const script = (/** @type {string} */ name, /** @type {string[]} */ ...args) =>
     step([name, ...args].join(' '), () => run(process.execPath, [`scripts/${name}.mjs`, ...args]))
@@ -404,6 +423,7 @@ const commands = {
   'test:all': () => counted(testAll),
   'test:checked': () => counted(testChecked),
   'test:sanitize': () => counted(testSanitize),
+  'test:neon': () => counted(testNeon),
   'test:js': () => counted(testScripts),
   'test:wasm': () => counted(testWasm),
   'test:consumers': async () => {

@@ -1,5 +1,5 @@
 // Installs what the builds need and the machine lacks: the WebAssembly target of Rust, the npm packages and, for the
-// tests, a browser. Quick and silent if nothing is missing. Uses only Node's own modules, since it runs before anything
+// tests, a browser and an emulator of AArch64. Quick and silent if nothing is missing. Uses only Node's own modules, since it runs before anything
 // is installed.
 
 import {
@@ -21,11 +21,16 @@ import { fetchGenerator, fetchModel } from '../tools/model.mjs'
 import { findBrowser } from '../tools/programs.mjs'
 import { Failure, query, root, run } from '../tools/shell.mjs'
 
-const WASM_TARGET = 'wasm32-unknown-unknown'
+/** A target of Rust, and the crates of its standard library. @typedef {{ triple: string, crates: string }} Target */
+
+/** @type {Target} */
+const WASM = { triple: 'wasm32-unknown-unknown', crates: 'std,panic_abort' }
+/** With what tests need. @type {Target} */
+const AARCH64 = { triple: 'aarch64-unknown-linux-gnu', crates: 'std,panic_unwind,test' }
 const OLDEST_RUST = [1, 95]
 
 /**
- * Debian's Rust for WebAssembly, used if rustup cannot fetch the target. `crates/xtask` expects it in the same place.
+ * Debian's Rust, used if rustup cannot fetch a target. `crates/xtask` expects it in the same place.
  */
 const debianRustc = '/usr/bin/rustc'
 const debianCargo = '/usr/bin/cargo'
@@ -41,7 +46,7 @@ const say = (text) => console.log(`setup: ${text}`)
  */
 export async function setup({ tests = false } = {}) {
   await checkRust(tests)
-  await installWasmTarget()
+  await installTarget(WASM)
   await installPackages()
 }
 
@@ -77,16 +82,39 @@ async function checkRust(tests) {
   }
 }
 
-// ── The WebAssembly target ───────────────────────────────────────────────────────────────────────────────────────────
+// ── Targets ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The environment variables with which cargo builds for WebAssembly; undefined if no compiler has the target. */
+export const wasmEnvironment = () => targetEnvironment(WASM)
 
 /**
- * The environment variables with which cargo builds for WebAssembly; none if the default compiler has the target.
+ * Installs what the tests of the kernels for AArch64 need on another machine: a compiler, a linker and an emulator.
+ * Returns the target and the environment variables with which cargo tests for it on an emulated processor; undefined if
+ * this system has no such packages.
+ */
+export async function setupAarch64() {
+  if (!(await aptInstall(['qemu-user', 'gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross']))) return undefined
+  await installTarget(AARCH64)
+  const prefix = 'CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU'
+  return {
+    target: AARCH64.triple,
+    environmentOf: (/** @type {string} */ processor) => ({
+      ...targetEnvironment(AARCH64),
+      [`${prefix}_LINKER`]: 'aarch64-linux-gnu-gcc',
+      [`${prefix}_RUNNER`]: `qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu ${processor}`
+    })
+  }
+}
+
+/**
+ * The environment variables with which cargo builds for a target; none if the default compiler has it.
  *
+ * @param {Target} target
  * @returns {Record<string, string> | undefined} undefined if no compiler has it
  */
-export function wasmEnvironment() {
-  if (existsSync(targetLibraries('rustc'))) return {}
-  if (debianTargetIsReady()) {
+function targetEnvironment(target) {
+  if (existsSync(targetLibraries('rustc', target))) return {}
+  if (debianTargetIsReady(target)) {
     // Cargo finds clippy's driver through PATH, and the driver must belong to the compiler.
     return { RUSTC: debianRustc, PATH: `/usr/bin${delimiter}${process.env.PATH}` }
   }
@@ -97,36 +125,41 @@ export function wasmEnvironment() {
  * The folder in which a compiler expects the target's standard library; empty if the compiler is missing.
  *
  * @param {string} rustc
+ * @param {Target} target
  */
-function targetLibraries(rustc) {
-  return query(rustc, ['--print', 'target-libdir', '--target', WASM_TARGET]) ?? ''
+function targetLibraries(rustc, { triple }) {
+  return query(rustc, ['--print', 'target-libdir', '--target', triple]) ?? ''
 }
 
-/** The file that names the compiler that built the standard library next to it. */
-const stampPath = () => join(targetLibraries(debianRustc), '..', 'built-by')
+/** The file that names the compiler that built the standard library next to it. @param {Target} target */
+const stampPath = (target) => join(targetLibraries(debianRustc, target), '..', 'built-by')
 
-function debianTargetIsReady() {
+/** @param {Target} target */
+function debianTargetIsReady(target) {
   if (!existsSync(debianRustc)) return false
-  const stamp = stampPath()
+  const stamp = stampPath(target)
   return existsSync(stamp) && readFileSync(stamp, 'utf8') === query(debianRustc, ['--version'])
 }
 
-async function installWasmTarget() {
-  if (wasmEnvironment()) return
-  say(`adding the Rust target ${WASM_TARGET}`)
-  if (query('rustup', ['target', 'add', WASM_TARGET]) !== undefined && existsSync(targetLibraries('rustc'))) return
+/** @param {Target} target */
+async function installTarget(target) {
+  if (targetEnvironment(target)) return
+  const { triple } = target
+  say(`adding the Rust target ${triple}`)
+  if (query('rustup', ['target', 'add', triple]) !== undefined && existsSync(targetLibraries('rustc', target))) return
   say("rustup could not fetch it; using Debian's compiler, and building its standard library from source")
   if (!(await aptInstall(debianRustPackages))) {
-    throw new Failure(`the target ${WASM_TARGET} is missing: run \`rustup target add ${WASM_TARGET}\``)
+    throw new Failure(`the target ${triple} is missing: run \`rustup target add ${triple}\``)
   }
   // The compiler calls its linker `rust-lld`, a link to a linker from another package, such as lld-22.
   await aptInstall([basename(readlinkSync('/usr/bin/rust-lld'))])
-  if (!debianTargetIsReady()) await buildStandardLibrary()
+  if (!debianTargetIsReady(target)) await buildStandardLibrary(target)
 }
 
-/** Builds the standard library from Debian's source once, and installs it for Debian's compiler. */
-async function buildStandardLibrary() {
-  const scratch = mkdtempSync(join(tmpdir(), 'wasm-std-'))
+/** Builds the standard library from Debian's source once, and installs it for Debian's compiler. @param {Target} target */
+async function buildStandardLibrary(target) {
+  const { triple, crates } = target
+  const scratch = mkdtempSync(join(tmpdir(), 'rust-std-'))
   try {
     // The crate is empty; only the libraries that `-Zbuild-std` builds for it are used.
     writeFileSync(
@@ -135,7 +168,7 @@ async function buildStandardLibrary() {
     )
     mkdirSync(join(scratch, 'src'))
     writeFileSync(join(scratch, 'src', 'lib.rs'), '#![no_std]\n')
-    await run(debianCargo, ['build', '--quiet', '--release', '--target', WASM_TARGET, '-Zbuild-std=std,panic_abort'], {
+    await run(debianCargo, ['build', '--quiet', '--release', '--target', triple, `-Zbuild-std=${crates}`], {
       cwd: scratch,
       env: {
         RUSTC: debianRustc,
@@ -146,7 +179,7 @@ async function buildStandardLibrary() {
         RUSTC_WORKSPACE_WRAPPER: ''
       }
     })
-    const built = join(scratch, 'target', WASM_TARGET, 'release', 'deps')
+    const built = join(scratch, 'target', triple, 'release', 'deps')
     const staged = join(scratch, 'lib')
     mkdirSync(staged)
     for (const name of readdirSync(built)) {
@@ -154,11 +187,11 @@ async function buildStandardLibrary() {
     }
     const stamp = join(scratch, 'built-by')
     writeFileSync(stamp, query(debianRustc, ['--version']) ?? '')
-    const destination = targetLibraries(debianRustc)
+    const destination = targetLibraries(debianRustc, target)
     await asRoot('rm', ['-rf', destination])
     await asRoot('mkdir', ['-p', destination])
     await asRoot('cp', ['-r', `${staged}/.`, destination])
-    await asRoot('cp', [stamp, stampPath()])
+    await asRoot('cp', [stamp, stampPath(target)])
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
