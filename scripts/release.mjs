@@ -14,6 +14,7 @@ import { writeBills } from './release/sbom.mjs'
 import { withAbsoluteLinks } from '../tools/release/readme.mjs'
 import { platformFaults, rootFaults } from '../tools/release/tarball.mjs'
 import { installReleaseTools, toolProgram } from './release/tools.mjs'
+import { setup } from './setup.mjs'
 import {
   changelogEntry,
   filesBehind,
@@ -291,6 +292,7 @@ async function publish(packed, tag) {
 async function release(options) {
   const { version, tag } = options
   if (options.publish) checkPrepared(version)
+  await step('setup', () => setup())
   await step('tools', installReleaseTools)
   await step('copy', async () => {
     copyTree()
