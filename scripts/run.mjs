@@ -215,7 +215,7 @@ const ava = (specs = [], env = {}) =>
 const NUMERIC = ['__test__/everywhere/**', '__test__/node/**']
 
 /** Specs of layers, whose products and attention AMX computes. */
-const LAYERS = ['layers', 'encoder', 'packed'].map((name) => `__test__/everywhere/${name}.spec.js`)
+const LAYERS = ['layers', 'encoder', 'packed', 'weight-types'].map((name) => `__test__/everywhere/${name}.spec.js`)
 
 /** Runs the numeric specs at the machine's lower instruction sets; all specs have already run at the best one. */
 async function avaAtLowerLevels() {

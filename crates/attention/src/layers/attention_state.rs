@@ -241,6 +241,11 @@ impl AttentionState {
         self.parameters.projection(part).unwrap_or(Projection::NONE)
     }
 
+    /// Returns the matrix of all input projections, as [`Self::input_weight`].
+    pub(crate) fn input_projection(&self) -> Option<Projection<'_>> {
+        self.config.is_packed().then(|| self.parameters.joint_projection(QueryWeight, ValueWeight)).flatten()
+    }
+
     /// Returns the configuration that determines the shapes.
     pub fn config(&self) -> &AttentionConfig {
         &self.config

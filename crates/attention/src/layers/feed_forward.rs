@@ -93,7 +93,7 @@ impl<'a> FeedForward<'a> {
     ) -> Result<()> {
         let rows = x.len() / self.size;
         // Hidden rows of a few work items for each thread stay in the cache. Dropout counts the rows of the whole call,
-        // and AMX prepares the weights in each product.
+        // and whether a product uses AMX depends on the number of its rows.
         let items = HIDDEN_ITEMS * context.threads * context.partition.count;
         let is_divided = dropout.is_none() && finish.dropout.is_none() && context.tile_unit.is_none();
         let block = if is_divided { rows.min(items * context.level.block_rows()) } else { rows };

@@ -17,7 +17,7 @@ use crate::layers::extra_keys::{Attended, ExtraKeys};
 use crate::layers::parameters::Part;
 use crate::layers::relative_bias;
 use crate::math::gate::Gates;
-use crate::math::linear::{Finish, project, project_weights};
+use crate::math::linear::{Finish, project_weights};
 use crate::math::norm::{Norm, Segments};
 use crate::math::random::Dropout;
 use crate::options::{AttentionConfig, LayerKind, LayerOptions, Layout, NormOver, QkNorm};
@@ -594,12 +594,12 @@ impl MultiHeadAttention {
         let (state, config) = (&self.state, self.config());
         let (query_width, kv_width) = (config.query_rows(), config.kv_width());
         let is_joint = inputs.key.is_none() && inputs.value.is_none() && kv_rows == query_rows;
-        if let (Some(weight), true) = (state.input_weight(), is_joint) {
+        if let (Some(weight), true) = (state.input_projection(), is_joint) {
             let width = query_width + 2 * kv_width;
             let mut data = try_zeroed("working memory", query_rows * width)?;
-            let (x, depth) = (inputs.query.data, config.model_dim());
+            let (x, sizes) = (inputs.query.data, [query_rows, config.model_dim(), width]);
             let bias = state.joined_input_bias()?;
-            project(context, x, query_rows, depth, weight, width, bias.as_deref(), &mut data)?;
+            project_weights(context, x, sizes, weight, bias.as_deref(), Finish::default(), &mut data)?;
             // Without rows, the second column has no offset to start at.
             let start = |column: usize| column.min(data.len());
             let (key, value) = (start(query_width), start(query_width + kv_width));

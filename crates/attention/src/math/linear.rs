@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::math::activation::{self, Activation};
 use crate::math::dot::dot;
 use crate::math::elementwise;
-use crate::math::pieces::{self, Product, SplitWeight};
+use crate::math::pieces::{self, KeptPieces};
 use crate::math::quantized::{self, Packed, Source};
 use crate::math::random::RowDropout;
 use crate::math::weight::{Weight, Weights};
@@ -64,6 +64,8 @@ pub fn linear<'a>(
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Projection<'a> {
     Given(Weights<'a>),
+    /// 32-bit floats of a layer, and a place for their pieces.
+    Kept(&'a [f32], &'a KeptPieces),
     /// 8 bits, packed in advance.
     Packed(&'a Packed),
 }
@@ -143,14 +145,15 @@ pub(crate) fn project_weights(
     finish: Finish<'_>,
     output: &mut [f32],
 ) -> Result<()> {
-    let weight = match weight {
+    let (weight, kept) = match weight {
         Projection::Given(Weights::Q8(rows)) => {
             return quantized::project(context, x, sizes, Source::Rows(rows), bias, finish, output);
         }
         Projection::Packed(panels) => {
             return quantized::project(context, x, sizes, Source::Panels(panels), bias, finish, output);
         }
-        Projection::Given(weight) => weight,
+        Projection::Given(weight) => (weight, None),
+        Projection::Kept(data, kept) => (Weights::F32(data), Some(kept)),
     };
     let [rows, depth, outputs] = sizes;
     if rows == 0 || outputs == 0 {
@@ -161,13 +164,10 @@ pub(crate) fn project_weights(
         let may_run_along_rows = !context.is_packed;
         context.level.run(Block { x, depth, weight, outputs, bias, finish, output, may_run_along_rows, is_computed });
     };
-    if let Some(unit) = context.tile_unit
-        && let Weights::F32(weight) = weight
-        && !context.is_packed
-        && pieces::pays(unit, sizes)
-        && let Some(weight) = &SplitWeight::new(context, weight, outputs, depth)?
+    if let Weights::F32(weight) = weight
+        && pieces::project(context, x, sizes, (weight, kept), bias, output, &compute)?
     {
-        return Product { unit, x, sizes, weight, bias }.run(context, output, &compute);
+        return Ok(());
     }
     let block_rows = context.level.block_rows();
     // The block size does not affect results: each output is summed separately.

@@ -4,6 +4,8 @@
 //! A row of x with NaN, an infinity, or a magnitude that pieces could not carry is computed by vectors, and does not
 //! change the bits of other rows. Terms of a product below 2⁻¹²⁶ count as zero.
 
+#[cfg(not(target_family = "wasm"))]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::context::rows::MatrixBlock;
@@ -41,14 +43,14 @@ const SMALLEST: f32 = 1.0 / (1u64 << 40) as f32;
 
 /// A weight `[outputs, depth]` in pieces, `[outputs / 16][depth / 32]`. Rows and depths beyond the matrix are zeros.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct SplitWeight(Vec<Pieces>);
+struct SplitWeight(Vec<Pieces>);
 
 impl SplitWeight {
     /// Splits a matrix. Returns `None` if it has values that pieces cannot carry.
     ///
     /// # Errors
     /// `MEMORY`.
-    pub(crate) fn new(context: Context<'_>, weight: &[f32], outputs: usize, depth: usize) -> Result<Option<Self>> {
+    fn new(context: Context<'_>, weight: &[f32], outputs: usize, depth: usize) -> Result<Option<Self>> {
         let (groups, steps) = (outputs.next_multiple_of(PAIR) / SIDE, depth.div_ceil(STEP));
         let mut pieces: Vec<Pieces> = try_zeroed("split weights", groups.saturating_mul(steps))?;
         let is_bounded = AtomicBool::new(true);
@@ -63,19 +65,118 @@ impl SplitWeight {
     }
 }
 
-/// A product of x `[rows, depth]` and a weight `[outputs, depth]`.
-pub(crate) struct Product<'a> {
-    pub unit: TileUnit,
-    pub x: &'a [f32],
-    /// Rows, depth, outputs.
-    pub sizes: [usize; 3],
-    pub weight: &'a SplitWeight,
-    pub bias: Option<&'a [f32]>,
+/// A place for the pieces of a weight that a layer keeps: split by the first product that uses them, for all later ones.
+#[derive(Debug, Default)]
+pub(crate) struct KeptPieces {
+    /// `None` inside if the weight has values that pieces cannot carry. WebAssembly has no unit that needs pieces.
+    #[cfg(not(target_family = "wasm"))]
+    split: OnceLock<Option<SplitWeight>>,
 }
 
-/// Returns true if a product of this size pays for splitting its weight in the same call.
-pub(crate) fn pays(unit: TileUnit, [rows, depth, outputs]: [usize; 3]) -> bool {
-    rows >= unit.rows_that_pay() && depth >= STEP && outputs >= PAIR
+/// Copies start without pieces.
+impl Clone for KeptPieces {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// Pieces follow from their weight.
+impl PartialEq for KeptPieces {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+impl KeptPieces {
+    /// Returns the pieces of `weight`, of which there must be one for all calls.
+    ///
+    /// # Errors
+    /// `MEMORY`.
+    fn of(&self, context: Context<'_>, weight: &[f32], outputs: usize, depth: usize) -> Result<Option<&SplitWeight>> {
+        if let Some(split) = self.split.get() {
+            return Ok(split.as_ref());
+        }
+        let split = SplitWeight::new(context, weight, outputs, depth)?;
+        Ok(self.split.get_or_init(|| split).as_ref())
+    }
+
+    /// Forgets the pieces, as the weight is about to change.
+    #[cfg(feature = "training")]
+    pub(crate) fn forget(&mut self) {
+        self.split.take();
+    }
+
+    /// Returns the number of bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.split.get().and_then(Option::as_ref).map_or(0, |SplitWeight(pieces)| size_of_val(&**pieces))
+    }
+}
+
+#[cfg(target_family = "wasm")]
+impl KeptPieces {
+    /// Returns nothing.
+    fn of(&self, _: Context<'_>, _: &[f32], _: usize, _: usize) -> Result<Option<&SplitWeight>> {
+        Ok(None)
+    }
+
+    /// Does nothing.
+    #[cfg(feature = "training")]
+    pub(crate) fn forget(&mut self) {}
+
+    /// Returns 0.
+    pub(crate) fn bytes(&self) -> usize {
+        0
+    }
+}
+
+/// A product of x `[rows, depth]` and a weight `[outputs, depth]`.
+struct Product<'a> {
+    unit: TileUnit,
+    x: &'a [f32],
+    /// Rows, depth, outputs.
+    sizes: [usize; 3],
+    weight: &'a SplitWeight,
+    bias: Option<&'a [f32]>,
+}
+
+/// Computes a product by the unit of the context if there is one and the product pays; returns true if it did. With
+/// `kept` pieces, a product need not pay for splitting its weight. `finish`: see [`Product::run`].
+///
+/// Whether a product pays must not depend on the number of rows where sequences are packed: a row has the same bits
+/// beside any others.
+///
+/// # Errors
+/// `MEMORY`.
+pub(crate) fn project(
+    context: Context<'_>,
+    x: &[f32],
+    sizes: [usize; 3],
+    (weight, kept): (&[f32], Option<&KeptPieces>),
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+    finish: &(dyn Fn(MatrixBlock<'_>, bool) + Sync),
+) -> Result<bool> {
+    let Some(unit) = context.tile_unit else { return Ok(false) };
+    let [rows, depth, outputs] = sizes;
+    let has_enough_rows = match (kept, context.is_packed) {
+        (Some(_), is_packed) => is_packed || rows >= PAIR,
+        (None, is_packed) => !is_packed && rows >= unit.rows_that_pay(),
+    };
+    if !has_enough_rows || depth < STEP || outputs < PAIR {
+        return Ok(false);
+    }
+    let owned;
+    let split = match kept {
+        Some(kept) => kept.of(context, weight, outputs, depth)?,
+        None => {
+            owned = SplitWeight::new(context, weight, outputs, depth)?;
+            owned.as_ref()
+        }
+    };
+    let Some(weight) = split else { return Ok(false) };
+    Product { unit, x, sizes, weight, bias }.run(context, output, finish)?;
+    Ok(true)
 }
 
 impl Product<'_> {
@@ -84,7 +185,7 @@ impl Product<'_> {
     ///
     /// # Errors
     /// `MEMORY`.
-    pub(crate) fn run(
+    fn run(
         &self,
         context: Context<'_>,
         output: &mut [f32],

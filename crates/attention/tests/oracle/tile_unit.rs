@@ -2,7 +2,9 @@
 
 use ruvector_attention::attention::mask::Mask;
 use ruvector_attention::attention::{Arrays, Outputs, scaled_dot_product_attention};
+use ruvector_attention::layers::dense::{Linear, LinearConfig};
 use ruvector_attention::math::linear::linear;
+use ruvector_attention::math::weight::{OwnedWeights, Weight, WeightType, Weights};
 use ruvector_attention::options::AttentionOptions;
 use ruvector_attention::simd::Level;
 use ruvector_attention::simd::amx::TileUnit;
@@ -172,4 +174,51 @@ fn rows_that_pieces_cannot_carry_get_the_bits_of_vectors_and_leave_the_others_al
 fn rows_of_zeros_give_the_bias() {
     let output = multiply(emulated(1), &[0.0; 32 * 64], &[1.5; 32 * 64], 64, Some(&[0.5; 32]));
     assert_eq!(output, [0.5; 32 * 32]);
+}
+
+#[test]
+fn products_with_8_bits_have_the_bits_of_vectors() {
+    let vectors = Context::new(Level::current(), 1);
+    for [rows, depth, outputs] in [[16, 32, 16], [15, 64, 16], [33, 70, 40], [100, 384, 17], [70, 200, 530]] {
+        let floats = values(depth as u32, outputs * depth);
+        let owned = OwnedWeights::convert("weight", Weights::F32(&floats), WeightType::Q8, depth).unwrap();
+        let OwnedWeights::Q8(integers, scales) = &owned else { panic!("another type") };
+        let mut x = values(7, rows * depth);
+        // A row of zeros, and one that spoils itself alone.
+        x[..depth].fill(0.0);
+        x[rows / 2 * depth] = f32::NAN;
+        let product = |context| {
+            let weight = Weight::quantized("weight", integers, scales, &[outputs, depth]).unwrap();
+            let mut output = vec![0.0; rows * outputs];
+            linear(context, Tensor::new("x", &x, &[rows, depth]).unwrap(), weight, None, &mut output).unwrap();
+            output.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let expected = product(vectors);
+        for threads in [1, 3] {
+            assert_eq!(product(emulated(threads)), expected, "{rows} × {depth} × {outputs}");
+        }
+    }
+}
+
+#[test]
+fn a_layer_keeps_the_pieces_of_its_weights_until_they_change() {
+    let config = LinearConfig { in_features: 64, out_features: 48, seed: 3, ..LinearConfig::default() };
+    let mut layer = Linear::new(config).unwrap();
+    let x = values(5, 40 * 64);
+    let forward = |layer: &Linear, context| {
+        let mut output = vec![0.0; 40 * 48];
+        layer.forward(context, Tensor::new("x", &x, &[40, 64]).unwrap(), &mut output).unwrap();
+        output
+    };
+    let (vectors, bytes) = (Context::new(Level::current(), 1), layer.bytes());
+    let first = forward(&layer, emulated(1));
+    assert!(first != forward(&layer, vectors), "tiles were not used");
+    assert_eq!(layer.bytes(), bytes + 2 * 4 * 6 * 512, "two steps of four groups of 16 rows, 6 bytes a value");
+    assert_eq!(forward(&layer, emulated(2)), first);
+    for values in layer.floats_mut().into_iter().flatten() {
+        values.iter_mut().for_each(|value| *value = -*value);
+    }
+    assert_eq!(layer.bytes(), bytes);
+    let negated: Vec<f32> = first.iter().map(|value| -value).collect();
+    assert_eq!(forward(&layer, emulated(1)), negated);
 }

@@ -13,6 +13,7 @@ use crate::context::{Context, operations};
 use crate::error::Result;
 use crate::math::linear::Finish;
 use crate::scratch::{self, Scratch};
+use crate::simd::amx::{ByteTiles, IntegerTile, SIDE, TileUnit};
 use crate::simd::{Kernel, QUAD_OFFSET, Quads, Simd};
 use crate::sizes::{GROUP, SMALL_PROJECTION_COLUMNS};
 
@@ -57,7 +58,8 @@ pub(super) fn project(
     };
     let operations = operations([2, rows, depth, outputs]);
     context.for_each_block(rows, [block_rows, columns], operations, output, |output| {
-        quads.run(Block { x: rows_of_x, depth, outputs, packed, bias, finish, output });
+        let tile_unit = context.tile_unit;
+        quads.run(Block { x: rows_of_x, depth, outputs, packed, bias, finish, tile_unit, output });
     });
     Ok(())
 }
@@ -111,6 +113,8 @@ struct Block<'a> {
     packed: &'a Packed,
     bias: Option<&'a [f32]>,
     finish: Finish<'a>,
+    /// Computes 16 rows at a time, as vectors would, bit by bit.
+    tile_unit: Option<TileUnit>,
     output: MatrixBlock<'a>,
 }
 
@@ -138,9 +142,17 @@ impl Kernel for Block<'_> {
         let max_rows = if S::LANES == PANEL { MAX_ROWS } else { 4 };
         let panels = columns.start / PANEL..columns.end.div_ceil(PANEL);
         let beside = if S::LANES == PANEL { 2 } else { 1 };
+        let mut tiles = self.tile_unit.map(TileUnit::byte_tiles);
         for panel in panels.clone().step_by(beside) {
             let count = beside.min(panels.end - panel);
             let mut first = rows.start;
+            if let Some(tiles) = &mut tiles {
+                while rows.end - first >= SIDE {
+                    let x = &x[(first - rows.start) * groups..][..SIDE * groups];
+                    self.tile_of_bytes(simd, tiles, x, first..first + SIDE, panel..panel + count);
+                    first += SIDE;
+                }
+            }
             while first < rows.end {
                 let rest = rows.end - first;
                 let height = if !cfg!(target_family = "wasm") {
@@ -183,6 +195,72 @@ impl Block<'_> {
             multiply::<S, 1>(simd, [first], 0, x, sums);
         }
         self.output.write_tile(simd, rows, panels.start * PANEL..panels.end * PANEL, sums, self.bias);
+    }
+}
+
+impl Block<'_> {
+    /// Computes one or two panels of outputs for [`SIDE`] rows by a unit for tiles.
+    #[inline(always)]
+    fn tile_of_bytes<S: Simd>(
+        &mut self,
+        simd: S,
+        tiles: &mut ByteTiles,
+        x: &[[f32; ROW_GROUP]],
+        rows: Range<usize>,
+        panels: Range<usize>,
+    ) {
+        let mut sums = [[0.0; WIDTH]; SIDE];
+        let groups = x.len() / SIDE;
+        for (panel, place) in panels.clone().zip((0..WIDTH).step_by(PANEL)) {
+            let panel = self.packed.panel(panel, groups);
+            let whole = groups / BATCH * BATCH;
+            for first in (0..whole).step_by(BATCH) {
+                add_groups::<S, BATCH>(simd, tiles, x, panel, first, place, &mut sums);
+            }
+            for first in whole..groups {
+                add_groups::<S, 1>(simd, tiles, x, panel, first, place, &mut sums);
+            }
+        }
+        self.output.write_tile(simd, rows, panels.start * PANEL..panels.end * PANEL, &sums, self.bias);
+    }
+}
+
+/// Groups whose tiles are multiplied before vectors scale and add them.
+const BATCH: usize = 4;
+
+/// Adds the products of some groups of [`SIDE`] rows and a panel, whose outputs start at `place`.
+#[inline(always)]
+fn add_groups<S: Simd, const COUNT: usize>(
+    simd: S,
+    tiles: &mut ByteTiles,
+    x: &[[f32; ROW_GROUP]],
+    panel: &[PanelGroup],
+    first: usize,
+    place: usize,
+    sums: &mut [[f32; WIDTH]; SIDE],
+) {
+    let groups = panel.len();
+    let mut integers = [IntegerTile::ZERO; COUNT];
+    for (index, integers) in integers.iter_mut().enumerate() {
+        let group = first + index;
+        tiles.multiply(x[group..].as_flattened(), groups * ROW_GROUP, &panel[group].values, integers);
+    }
+    for lane in (0..PANEL).step_by(S::LANES) {
+        let mut scales = [simd.splat(0.0); COUNT];
+        for (index, scales) in scales.iter_mut().enumerate() {
+            *scales = simd.load(&panel[first + index].scales[lane..]);
+        }
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let sums = &mut sums[place + lane..];
+            let mut total = simd.load(sums);
+            for (index, integers) in integers.iter().enumerate() {
+                let x = &x[row * groups + first + index];
+                // Exact: all three are integers below 2²⁴.
+                let sum = simd.to_float(simd.load_int(&integers.0[row * SIDE + lane..])) + (x[START] - BASE);
+                total = simd.mul_add(sum * scales[index], simd.splat(x[SCALE]), total);
+            }
+            simd.store(sums, total);
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! A scalar emulation of tile products. It gives the bits of the instruction, which adds up even and odd products in
 //! two chains of fused multiply-adds, adds the two, and then adds their sum, with denormals flushed at each step.
 
-use super::{Registers, SIDE, Tile};
+use super::{BYTE_WORDS, IntegerTile, Registers, SIDE, Tile};
+use crate::simd::QUAD_OFFSET;
 
 /// The registers.
 #[derive(Default)]
@@ -73,4 +74,19 @@ fn high(pair: f32) -> f32 {
 fn flush(x: f32) -> f32 {
     let is_normal = x.abs() >= f32::MIN_POSITIVE || x.is_nan();
     if is_normal { x } else { 0f32.copysign(x) }
+}
+
+/// Computes [`super::ByteTiles::multiply`].
+pub fn multiply_bytes(x: &[f32], stride: usize, weights: &[i32; BYTE_WORDS], sums: &mut IntegerTile) {
+    for (row, sums) in sums.0.chunks_exact_mut(SIDE).enumerate() {
+        let words = &x[row * stride..][..BYTE_WORDS / SIDE];
+        for (output, sum) in sums.iter_mut().enumerate() {
+            *sum = 0;
+            for (&x, w) in words.iter().zip(weights.chunks_exact(SIDE)) {
+                for (x, w) in x.to_bits().to_le_bytes().into_iter().zip(w[output].to_le_bytes()) {
+                    *sum += i32::from(x as i8) * if QUAD_OFFSET > 0 { i32::from(w) } else { i32::from(w as i8) };
+                }
+            }
+        }
+    }
 }

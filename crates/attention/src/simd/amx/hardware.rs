@@ -7,10 +7,10 @@ use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Registers, SIDE, Tile};
+use super::{BYTE_WORDS, IntegerTile, Registers, SIDE, Tile};
 use crate::simd::{Avx512, Level};
 
-/// The token of AMX with bfloat16, granted to this process.
+/// The token of AMX with products of bfloat16 and of bytes, granted to this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amx(());
 
@@ -52,27 +52,35 @@ impl Amx {
         Ok(())
     }
 
-    /// Configures the registers of this thread, until the result is dropped.
+    /// Configures the registers of this thread for tiles of 16 rows, until the result is dropped.
     pub fn registers(self) -> TileRegisters {
-        // SAFETY: the token exists only where the processor has the instruction and the system allows it.
-        unsafe {
-            asm!("ldtilecfg [{}]", in(reg) &raw const CONFIGURATION, options(nostack, preserves_flags, readonly))
-        };
+        self.configured(&WHOLE);
         TileRegisters(())
+    }
+
+    /// Configures the registers of this thread for products of bytes, until the result is dropped.
+    pub fn byte_registers(self) -> ByteRegisters {
+        self.configured(&BYTES);
+        ByteRegisters(TileRegisters(()))
+    }
+
+    fn configured(self, configuration: &'static Configuration) {
+        // SAFETY: the token exists only where the processor has the instruction and the system allows it.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) configuration, options(nostack, preserves_flags, readonly)) };
     }
 }
 
-/// Returns true if the processor has tiles of 16 × 64 bytes, products of bfloat16, and names for their state.
+/// Returns true if the processor has tiles of 16 × 64 bytes, products of bfloat16 and bytes, and names for their state.
 fn has_tiles() -> bool {
     const OSXSAVE: u32 = 1 << 27;
-    const BF16_AND_TILES: u32 = 1 << 22 | 1 << 24;
+    const PRODUCTS_AND_TILES: u32 = 1 << 22 | 1 << 24 | 1 << 25;
     let leaves = __cpuid(0).eax;
     if leaves < 0x1d || __cpuid(1).ecx & OSXSAVE == 0 {
         return false;
     }
     // The first palette: bytes of a row, number of registers, number of rows.
     let palette = __cpuid_count(0x1d, 1);
-    __cpuid_count(7, 0).edx & BF16_AND_TILES == BF16_AND_TILES
+    __cpuid_count(7, 0).edx & PRODUCTS_AND_TILES == PRODUCTS_AND_TILES
         && palette.ebx == 8 << 16 | 64
         && palette.ecx & 0xffff == SIDE as u32
 }
@@ -107,13 +115,24 @@ struct Configuration {
     rows: [u8; 16],
 }
 
-static CONFIGURATION: Configuration = Configuration {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
+impl Configuration {
+    const fn new(row_bytes: [u16; 8], rows: [u8; 8]) -> Self {
+        let mut all = Self { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+        let mut register = 0;
+        while register < rows.len() {
+            all.row_bytes[register] = row_bytes[register];
+            all.rows[register] = rows[register];
+            register += 1;
+        }
+        all
+    }
+}
+
+/// Every register is a whole tile.
+static WHOLE: Configuration = Configuration::new([64; 8], [16; 8]);
+
+/// Registers 0 to 3 are sums, 4 and 5 have 32 bytes of each of 16 rows, 6 and 7 have 32 depths of 16 outputs.
+static BYTES: Configuration = Configuration::new([64, 64, 64, 64, 32, 32, 64, 64], [16, 16, 16, 16, 16, 16, 8, 8]);
 
 /// The configured registers of this thread, which dropping releases.
 pub struct TileRegisters(());
@@ -160,6 +179,31 @@ impl Registers for TileRegisters {
         unsafe {
             asm!("tdpbf16ps tmm{c}, tmm{a}, tmm{b}", c = const C, a = const A, b = const B,
                 options(nostack, preserves_flags, nomem));
+        }
+    }
+}
+
+/// The registers of this thread, configured for products of bytes, until it is dropped.
+pub struct ByteRegisters(#[allow(dead_code, reason = "dropping it releases the registers")] TileRegisters);
+
+impl ByteRegisters {
+    /// Computes [`super::ByteTiles::multiply`].
+    ///
+    /// # Safety
+    /// `x` must have 8 words for each of 16 rows, `stride` words apart.
+    #[inline(always)]
+    pub unsafe fn multiply(&mut self, x: &[f32], stride: usize, weights: &[i32; BYTE_WORDS], sums: &mut IntegerTile) {
+        // SAFETY: the registers are configured for these sizes, and the caller guarantees those of `x`.
+        unsafe {
+            asm!(
+                "tilezero tmm0",
+                "tileloadd tmm4, [{x} + {x_stride}*1]",
+                "tileloadd tmm6, [{weights} + {stride}*1]",
+                "tdpbsud tmm0, tmm4, tmm6",
+                "tilestored [{sums} + {stride}*1], tmm0",
+                x = in(reg) x.as_ptr(), x_stride = in(reg) stride * size_of::<f32>(), weights = in(reg) weights,
+                sums = in(reg) sums, stride = in(reg) 64usize, options(nostack, preserves_flags)
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Intel's AMX: eight tile registers of 16 rows of 64 bytes, and products of bfloat16 tiles added up in f32.
+//! Intel's AMX: eight tile registers of 16 rows of 64 bytes, and products of bfloat16 tiles added up in f32, or of bytes
+//! added up in i32 by [`ByteTiles`].
 //!
 //! [`Registers`] has two implementations: the instructions, and a scalar emulation of the same bits for tests on
 //! machines without them. A [`TileUnit`] holds the token of one of them, as a [`Level`](super::Level) does for vectors.
@@ -153,11 +154,60 @@ fn add_products<R: Registers, const BOTH: bool>(registers: &mut R) {
     }
 }
 
+/// Words of four bytes in 32 depths of 16 outputs.
+pub const BYTE_WORDS: usize = SIDE * 8;
+
+/// The sums of 16 rows and 16 outputs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+pub struct IntegerTile(pub [i32; SIDE * SIDE]);
+
+impl IntegerTile {
+    /// A tile of zeros.
+    pub const ZERO: Self = Self([0; SIDE * SIDE]);
+}
+
+/// A unit that is configured for products of bytes on the current thread, until it is dropped.
+pub enum ByteTiles {
+    /// AMX.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", not(portable_only)))]
+    Amx(hardware::ByteRegisters),
+    /// The emulation of AMX, for tests.
+    #[cfg(not(target_family = "wasm"))]
+    Emulated,
+}
+
+impl ByteTiles {
+    /// Computes the products of 16 rows and 16 outputs over 32 depths: `sums[r][o] = Σ x[r][k] · w[k][o]`. The bytes of
+    /// a row of x are signed and in 8 words, `stride` words behind those of the row before. Those of the weights are
+    /// unsigned where [`QUAD_OFFSET`](super::QUAD_OFFSET) is not 0, as on every machine with AMX; each word has four
+    /// depths of an output.
+    ///
+    /// # Panics
+    /// If `x` ends before the last row.
+    #[inline(always)]
+    pub fn multiply(&mut self, x: &[f32], stride: usize, weights: &[i32; BYTE_WORDS], sums: &mut IntegerTile) {
+        assert!(x.len() >= (SIDE - 1) * stride + BYTE_WORDS / SIDE);
+        match self {
+            // SAFETY: `x` is long enough.
+            #[cfg(all(target_arch = "x86_64", target_os = "linux", not(portable_only)))]
+            Self::Amx(registers) => unsafe { registers.multiply(x, stride, weights, sums) },
+            #[cfg(not(target_family = "wasm"))]
+            Self::Emulated => emulated::multiply_bytes(x, stride, weights, sums),
+            #[cfg(target_family = "wasm")]
+            _ => {
+                let _ = (weights, sums);
+                match *self {}
+            }
+        }
+    }
+}
+
 /// A unit for products of tiles. A value exists only where the machine has it and the system has granted its use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TileUnit {
-    /// AMX with bfloat16.
+    /// AMX with bfloat16 and bytes.
     #[cfg(all(target_arch = "x86_64", target_os = "linux", not(portable_only)))]
     Amx(hardware::Amx),
     /// The emulation of AMX, for tests.
@@ -234,6 +284,15 @@ impl TileUnit {
             Self::Emulated => work(Configured { unit: self, multiplier: &mut emulated::Emulated::default() }),
         }
     }
+
+    /// Configures the unit for products of bytes on the current thread, until the result is dropped.
+    pub fn byte_tiles(self) -> ByteTiles {
+        match self {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux", not(portable_only)))]
+            Self::Amx(token) => ByteTiles::Amx(token.byte_registers()),
+            Self::Emulated => ByteTiles::Emulated,
+        }
+    }
 }
 
 /// WebAssembly has no such unit; code that uses one is left out of its modules.
@@ -258,10 +317,16 @@ impl TileUnit {
     pub fn run(self, _: impl FnOnce(Configured<'_>)) {
         match self {}
     }
+
+    /// Cannot be called.
+    pub fn byte_tiles(self) -> ByteTiles {
+        match self {}
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::QUAD_OFFSET;
     use super::*;
 
     /// C += A B in registers.
@@ -318,6 +383,53 @@ mod tests {
             let mut sums = tile(c);
             emulate(&mut sums, &tile(a), &tile(b));
             assert_eq!(sums, Tile::ZERO);
+        }
+    }
+
+    /// Words of random bytes, and weights, for one product of bytes with this stride.
+    fn bytes(stride: usize) -> (Vec<f32>, [i32; BYTE_WORDS]) {
+        let mut state = stride as u64;
+        let mut word = move || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 32) as u32
+        };
+        let x = (0..SIDE * stride).map(|_| f32::from_bits(word())).collect();
+        (x, std::array::from_fn(|_| word() as i32))
+    }
+
+    #[test]
+    fn the_emulation_adds_up_products_of_signed_and_unsigned_bytes() {
+        let stride = 11;
+        let (x, weights) = bytes(stride);
+        let mut sums = IntegerTile::ZERO;
+        ByteTiles::Emulated.multiply(&x, stride, &weights, &mut sums);
+        for (index, &sum) in sums.0.iter().enumerate() {
+            let (row, output) = (index / SIDE, index % SIDE);
+            let expected = (0..32).fold(0, |sum, depth| {
+                let x = (x[row * stride + depth / 4].to_bits() >> (8 * (depth % 4))) as i8;
+                let w = (weights[depth / 4 * SIDE + output] >> (8 * (depth % 4))) as u8;
+                sum + i32::from(x) * if QUAD_OFFSET > 0 { i32::from(w) } else { i32::from(w as i8) }
+            });
+            assert_eq!(sum, expected, "at {row}, {output}");
+        }
+    }
+
+    #[test]
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", not(portable_only)))]
+    fn the_machine_multiplies_bytes_as_the_emulation_does() {
+        if let Err(reason) = TileUnit::request() {
+            println!("AMX not run: {reason}");
+            return;
+        }
+        for stride in 8..40 {
+            let (x, weights) = bytes(stride);
+            let [mut sums, mut emulated] = [IntegerTile::ZERO; 2];
+            TileUnit::current()
+                .expect("a unit after its request")
+                .byte_tiles()
+                .multiply(&x, stride, &weights, &mut sums);
+            ByteTiles::Emulated.multiply(&x, stride, &weights, &mut emulated);
+            assert_eq!(sums, emulated);
         }
     }
 
