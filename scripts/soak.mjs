@@ -15,9 +15,9 @@ import { runInNewContext } from 'node:vm'
 import { Worker } from 'node:worker_threads'
 import { loadModel } from '@ruvector/attention/models'
 import { loadBackend as loadTraining } from '@ruvector/attention/training'
-import { rangesOf } from '../__test__/support/files.js'
 import { loadBackend } from '../index.js'
 import { OBJECTS, zeros } from '../tools/objects.mjs'
+import { rangesOf } from '../tools/ranges.mjs'
 
 setFlagsFromString('--expose-gc')
 /** @type {() => void} */

@@ -7,8 +7,9 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from 'esbuild'
+import { rangesOf } from '../../tools/ranges.mjs'
 import { root } from '../../tools/shell.mjs'
-import { rangesOf, writeSparseModel } from '../support/files.js'
+import { writeSparseModel } from '../support/files.js'
 import { openPage, startBrowser } from './pipe.mjs'
 
 /** Maximum milliseconds, and maximum growth of the page's process in bytes, without the browser's own code. */

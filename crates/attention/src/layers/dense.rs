@@ -246,7 +246,8 @@ impl Embedding {
     /// `OPTION` for an index out of range, `SHAPE` if the output has the wrong length.
     pub fn forward(&self, context: Context<'_>, ids: &[i32], output: &mut [f32]) -> Result<()> {
         let EmbeddingConfig { num_embeddings, embedding_dim, .. } = self.config;
-        let Some(weights) = self.parameters.rows_of(Part::TableWeight) else { return Ok(()) };
+        let table = self.parameters.projection(Part::TableWeight);
+        let Some(weights) = table.and_then(Projection::rows) else { return Ok(()) };
         check_output("output", output, ids.len().saturating_mul(embedding_dim))?;
         for (place, (&id, output)) in ids.iter().zip(output.chunks_exact_mut(embedding_dim)).enumerate() {
             match usize::try_from(id).ok().filter(|&row| row < num_embeddings) {

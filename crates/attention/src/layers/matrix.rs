@@ -69,14 +69,6 @@ impl Matrix {
         }
     }
 
-    /// Returns the rows, or `None` if they are packed.
-    pub(crate) fn rows(&self) -> Option<Weights<'_>> {
-        match &self.data {
-            Data::Plain(weights) => Some(weights.borrow()),
-            Data::Packed(_) => None,
-        }
-    }
-
     /// Returns the type of the weights.
     pub(crate) fn weight_type(&self) -> WeightType {
         match &self.data {

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::layers::entries::{LoadOptions, Stored, StoredEntry, TypedEntry, below, dotted, fault, unknown};
 use crate::layers::matrix::Matrix;
 use crate::math::linear::Projection;
+#[cfg(not(target_family = "wasm"))]
 use crate::math::pieces::KeptPieces;
 use crate::math::random::Mt19937;
 use crate::math::weight::{OwnedWeights, WeightType, Weights};
@@ -126,6 +127,7 @@ pub(crate) struct Parameters {
     /// The matrices of another type.
     matrices: Vec<(Part, Matrix)>,
     /// Places for the pieces of each parameter in the order of the table, and for those of consecutive ones together.
+    #[cfg(not(target_family = "wasm"))]
     pieces: Vec<KeptPieces>,
 }
 
@@ -160,8 +162,14 @@ impl Part {
 impl Parameters {
     /// Creates parameters of zeros, without the matrices of another type.
     pub(crate) fn zeroed(table: Vec<Parameter>, weight_type: WeightType) -> Result<Self> {
-        let pieces = vec![KeptPieces::default(); table.len() + 1];
-        let mut parameters = Self { table, weight_type, elements: Vec::new(), matrices: Vec::new(), pieces };
+        let mut parameters = Self {
+            #[cfg(not(target_family = "wasm"))]
+            pieces: vec![KeptPieces::default(); table.len() + 1],
+            table,
+            weight_type,
+            elements: Vec::new(),
+            matrices: Vec::new(),
+        };
         // Each is within range, but in 32 bits their sum may not be.
         let sizes = parameters.table.iter().map(|row| parameters.floats_in(row));
         parameters.elements = try_zeroed("parameters", sizes.fold(0, usize::saturating_add))?;
@@ -372,6 +380,7 @@ impl Parameters {
     /// Returns the elements of each of [`Self::entries`], or `None` for those of another type than 32-bit floats.
     #[cfg(feature = "training")]
     pub(crate) fn floats_mut(&mut self, naming: &Naming) -> Vec<Option<&mut [f32]>> {
+        #[cfg(not(target_family = "wasm"))]
         self.pieces.iter_mut().for_each(KeptPieces::forget);
         let named = self.named(naming);
         let mut slices: Vec<Option<&mut [f32]>> = Vec::new();
@@ -407,24 +416,23 @@ impl Parameters {
 
     /// Returns the matrix of a projection of any type, or `None` if the layer has no such parameter.
     pub(crate) fn projection(&self, part: Part) -> Option<Projection<'_>> {
-        if let Some(matrix) = self.matrix(part) {
-            return Some(matrix.projection());
+        match self.matrix(part) {
+            Some(matrix) => Some(matrix.projection()),
+            None => self.joint_projection(part, part),
         }
-        let row = self.table.iter().position(|row| row.part == part)?;
-        self.get(part).map(|data| Projection::Kept(data, &self.pieces[row]))
     }
 
     /// Returns the matrix of consecutive projections of the same rows, or `None` unless the layer has each of them in
     /// 32 bits. A layer must ask for the same ones each time.
     pub(crate) fn joint_projection(&self, first: Part, last: Part) -> Option<Projection<'_>> {
-        self.span(first, last).map(|data| Projection::Kept(data, &self.pieces[self.table.len()]))
-    }
-
-    /// Returns the rows of a matrix that is not packed, or `None` if the layer has no such parameter.
-    pub(crate) fn rows_of(&self, part: Part) -> Option<Weights<'_>> {
-        match self.matrix(part) {
-            Some(matrix) => matrix.rows(),
-            None => self.get(part).map(Weights::F32),
+        let data = self.span(first, last)?;
+        #[cfg(target_family = "wasm")]
+        return Some(Projection::Given(Weights::F32(data)));
+        #[cfg(not(target_family = "wasm"))]
+        {
+            let is_alone = |row: &Parameter| first == last && row.part == first;
+            let place = self.table.iter().position(is_alone).unwrap_or(self.table.len());
+            Some(Projection::Kept(data, &self.pieces[place]))
         }
     }
 
@@ -434,8 +442,11 @@ impl Parameters {
 
     /// Returns the number of bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let matrices = self.matrices.iter().map(|(_, matrix)| matrix.bytes());
-        size_of_val(&*self.elements) + matrices.chain(self.pieces.iter().map(KeptPieces::bytes)).sum::<usize>()
+        #[cfg(not(target_family = "wasm"))]
+        let pieces = self.pieces.iter().map(KeptPieces::bytes).sum::<usize>();
+        #[cfg(target_family = "wasm")]
+        let pieces = 0;
+        size_of_val(&*self.elements) + self.matrices.iter().map(|(_, matrix)| matrix.bytes()).sum::<usize>() + pieces
     }
 
     /// Returns whether the layer has each of consecutive parameters.

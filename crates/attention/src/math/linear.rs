@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::math::activation::{self, Activation};
 use crate::math::dot::dot;
 use crate::math::elementwise;
-use crate::math::pieces::{self, KeptPieces};
+use crate::math::pieces;
 use crate::math::quantized::{self, Packed, Source};
 use crate::math::random::RowDropout;
 use crate::math::weight::{Weight, Weights};
@@ -64,15 +64,27 @@ pub fn linear<'a>(
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Projection<'a> {
     Given(Weights<'a>),
-    /// 32-bit floats of a layer, and a place for their pieces.
-    Kept(&'a [f32], &'a KeptPieces),
+    /// 32-bit floats of a layer, and a place for their pieces. WebAssembly has no unit that needs pieces.
+    #[cfg(not(target_family = "wasm"))]
+    Kept(&'a [f32], &'a pieces::KeptPieces),
     /// 8 bits, packed in advance.
     Packed(&'a Packed),
 }
 
-impl Projection<'_> {
+impl<'a> Projection<'a> {
     /// A matrix without elements.
     pub(crate) const NONE: Self = Self::Given(Weights::F32(&[]));
+
+    /// Returns the rows, or `None` if they are packed.
+    #[inline(always)]
+    pub(crate) fn rows(self) -> Option<Weights<'a>> {
+        match self {
+            Self::Given(weights) => Some(weights),
+            #[cfg(not(target_family = "wasm"))]
+            Self::Kept(data, _) => Some(Weights::F32(data)),
+            Self::Packed(_) => None,
+        }
+    }
 }
 
 /// Further steps for a product while it is in the cache, in this order.
@@ -153,6 +165,7 @@ pub(crate) fn project_weights(
             return quantized::project(context, x, sizes, Source::Panels(panels), bias, finish, output);
         }
         Projection::Given(weight) => (weight, None),
+        #[cfg(not(target_family = "wasm"))]
         Projection::Kept(data, kept) => (Weights::F32(data), Some(kept)),
     };
     let [rows, depth, outputs] = sizes;

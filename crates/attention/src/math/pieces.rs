@@ -4,7 +4,6 @@
 //! A row of x with NaN, an infinity, or a magnitude that pieces could not carry is computed by vectors, and does not
 //! change the bits of other rows. Terms of a product below 2⁻¹²⁶ count as zero.
 
-#[cfg(not(target_family = "wasm"))]
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -68,8 +67,7 @@ impl SplitWeight {
 /// A place for the pieces of a weight that a layer keeps: split by the first product that uses them, for all later ones.
 #[derive(Debug, Default)]
 pub(crate) struct KeptPieces {
-    /// `None` inside if the weight has values that pieces cannot carry. WebAssembly has no unit that needs pieces.
-    #[cfg(not(target_family = "wasm"))]
+    /// `None` inside if the weight has values that pieces cannot carry.
     split: OnceLock<Option<SplitWeight>>,
 }
 
@@ -87,7 +85,6 @@ impl PartialEq for KeptPieces {
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
 impl KeptPieces {
     /// Returns the pieces of `weight`, of which there must be one for all calls.
     ///
@@ -102,31 +99,15 @@ impl KeptPieces {
     }
 
     /// Forgets the pieces, as the weight is about to change.
-    #[cfg(feature = "training")]
+    #[cfg(all(feature = "training", not(target_family = "wasm")))]
     pub(crate) fn forget(&mut self) {
         self.split.take();
     }
 
     /// Returns the number of bytes.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn bytes(&self) -> usize {
         self.split.get().and_then(Option::as_ref).map_or(0, |SplitWeight(pieces)| size_of_val(&**pieces))
-    }
-}
-
-#[cfg(target_family = "wasm")]
-impl KeptPieces {
-    /// Returns nothing.
-    fn of(&self, _: Context<'_>, _: &[f32], _: usize, _: usize) -> Result<Option<&SplitWeight>> {
-        Ok(None)
-    }
-
-    /// Does nothing.
-    #[cfg(feature = "training")]
-    pub(crate) fn forget(&mut self) {}
-
-    /// Returns 0.
-    pub(crate) fn bytes(&self) -> usize {
-        0
     }
 }
 
