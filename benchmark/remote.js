@@ -3,7 +3,11 @@
 import { fileURLToPath } from 'node:url'
 import { Conversation } from './process.js'
 
-/** The result of preparing a case: its output in base64, or the reason that it cannot run. @typedef {{ output?: string, skipped?: string }} Outcome */
+/**
+ * The result of preparing a case: its output in base64, or the reason that it cannot run.
+ *
+ * @typedef {{ output?: string, skipped?: string }} Outcome
+ */
 
 /**
  * Starts a contender of `children/contender.js`, which `which` names.

@@ -1,6 +1,6 @@
 // Installs what the builds need and the machine lacks: the WebAssembly target of Rust, the npm packages and, for the
-// tests, a browser and an emulator of AArch64. Quick and silent if nothing is missing. Uses only Node's own modules, since it runs before anything
-// is installed.
+// tests, a browser and an emulator of AArch64. Quick and silent if nothing is missing. Uses only Node's own modules,
+// since it runs before anything is installed.
 
 import {
   cpSync,
@@ -156,7 +156,11 @@ async function installTarget(target) {
   if (!debianTargetIsReady(target)) await buildStandardLibrary(target)
 }
 
-/** Builds the standard library from Debian's source once, and installs it for Debian's compiler. @param {Target} target */
+/**
+ * Builds the standard library from Debian's source once, and installs it for Debian's compiler.
+ *
+ * @param {Target} target
+ */
 async function buildStandardLibrary(target) {
   const { triple, crates } = target
   const scratch = mkdtempSync(join(tmpdir(), 'rust-std-'))

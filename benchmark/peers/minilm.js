@@ -1,6 +1,6 @@
 // Peers that embed texts with all-MiniLM-L6-v2 from ONNX files: transformers.js, and ONNX Runtime for Node and for the
-// web with the tokenizer that this package uses. They receive the texts sorted by length in batches of 32, which is best
-// for them.
+// web with the tokenizer that this package uses. They receive the texts sorted by length in batches of 32, which is
+// best for them.
 
 import { readFileSync } from 'node:fs'
 import { MODELS, ONNX_MODEL, missingPeerModel, modelFile, preparedModel, textsOf } from '../texts.js'

@@ -64,7 +64,7 @@ impl SplitWeight {
     }
 }
 
-/// A place for the pieces of a weight that a layer keeps: split by the first product that uses them, for all later ones.
+/// A place for the pieces of a weight that a layer keeps. The first product that uses them splits the weight.
 #[derive(Debug, Default)]
 pub(crate) struct KeptPieces {
     /// `None` inside if the weight has values that pieces cannot carry.
@@ -124,8 +124,8 @@ struct Product<'a> {
 /// Computes a product by the unit of the context if there is one and the product pays; returns true if it did. With
 /// `kept` pieces, a product need not pay for splitting its weight. `finish`: see [`Product::run`].
 ///
-/// Whether a product pays must not depend on the number of rows where sequences are packed: a row has the same bits
-/// beside any others.
+/// In packed sequences the decision does not depend on the number of rows, so that a row has the same bits beside any
+/// others.
 ///
 /// # Errors
 /// `MEMORY`.

@@ -200,8 +200,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     }
     /// Returns `sum + a₀ · b₀ + a₁ · b₁` in each lane, for pairs of i16 in `a` and `b`, not both of them −32,768 twice.
     fn add_pairs(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
-    /// Returns `sum + Σ aᵢ · bᵢ` in each lane, for four bytes in `a`, which are unsigned if [`QUAD_OFFSET`] is not 0, and
-    /// `b`, which are signed.
+    /// Returns `sum + Σ aᵢ · bᵢ` in each lane, for four bytes in `a` and `b`. Those of `b` are signed, and those of `a`
+    /// are unsigned if [`QUAD_OFFSET`] is not 0.
     ///
     /// # Safety
     /// [`Quads::run`] must run the kernel.

@@ -2,8 +2,8 @@
 
 use super::{Kernel, Level};
 
-/// What [`Simd::add_quads`](super::Simd::add_quads) takes the bytes of its first factor plus. x86 and WebAssembly
-/// multiply unsigned by signed bytes, AArch64 signed by signed ones.
+/// The number to add to the bytes of the first factor of [`Simd::add_quads`](super::Simd::add_quads). x86 and
+/// WebAssembly multiply unsigned by signed bytes, AArch64 signed by signed ones.
 pub const QUAD_OFFSET: u8 = if cfg!(target_arch = "aarch64") { 0 } else { 128 };
 
 /// A level on a machine that adds four products of bytes at a time: AVX-512 with AVX512-VNNI, AVX2 with AVX-VNNI, NEON

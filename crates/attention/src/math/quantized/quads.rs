@@ -1,6 +1,6 @@
 //! Products with weights of 8 bits by instructions that add four products of bytes at a time.
 //!
-//! Where the instructions multiply unsigned by signed bytes, weights are stored plus [`QUAD_OFFSET`], and the sum of a
+//! If the instructions multiply unsigned by signed bytes, weights are stored plus [`QUAD_OFFSET`], and the sum of a
 //! group starts at minus that offset times the sum of the group's integers of x. It also starts at the bits of [`BASE`],
 //! so that it needs no conversion to a float. Results have the bits of the products of pairs.
 
