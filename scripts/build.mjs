@@ -192,7 +192,7 @@ export async function buildCommonJs() {
   writeFileSync(join(folder, 'parts.cjs'), partsFile(names))
   for (const name of names) {
     const { exports } = metafile.outputs[`lib/cjs/part-${name}.cjs`]
-    writeFileSync(join(folder, `${name}.cjs`), requiredFile(name))
+    writeFileSync(join(folder, `${name}.cjs`), requiredFile(name, exports))
     writeFileSync(join(folder, `${name}.mjs`), importedFile(name, exports))
     const declarations = name === 'graphology' ? 'lib/graphology/index.d.ts' : `${name}.d.ts`
     const types = readFileSync(join(root, declarations), 'utf8').replaceAll(
@@ -238,10 +238,15 @@ ${names.map((name) => `  ${name}: () => named(require('./part-${name}.cjs'))`).j
 }
 `
 
-/** @param {string} name */
-const requiredFile = (name) => `${generated}module.exports = require('./parts.cjs').${name}()
+/**
+ * Tools that read types look for an assignment of the default export, and do not see the one in the part.
+ *
+ * @param {string} name
+ * @param {readonly string[]} exports
+ */
+const requiredFile = (name, exports) => `${generated}module.exports = require('./parts.cjs').${name}()
 Object.defineProperty(module.exports, '__esModule', { value: true })
-`
+${exports.includes('default') ? 'module.exports.default = module.exports.default\n' : ''}`
 
 /**
  * Node searches every CommonJS file that an ES module imports for names of exports, which takes as long as running it.

@@ -145,11 +145,15 @@ const publint = {
 /** @type {Consumer} */
 const attw = {
   name: 'are-the-types-wrong',
+  core: true,
   tools: 'attw',
   async run(project) {
     // Under node16, a CommonJS program awaits an import; if modules can be required, it uses require.
     const rules = ['--profile', 'node16', '--ignore-rules', 'cjs-resolves-to-esm']
-    const modules = ['', '.core'].flatMap((use) => [`./attention${use}.simd.wasm`, `./attention${use}.relaxed.patch`])
+    const modules = ['', '.core', '.training'].flatMap((use) => [
+      `./attention${use}.simd.wasm`,
+      `./attention${use}.relaxed.patch`
+    ])
     await project.tool(
       ['@arethetypeswrong/cli', 'attw'],
       [project.packed.tarball, '--no-color', '--no-emoji', ...rules, '--exclude-entrypoints', ...modules]
