@@ -1,17 +1,20 @@
-// Rehearses a release: publishes the tarballs to a local registry, then installs the package from it in new folders and
-// runs it.
+// Rehearses a release: publishes the tarballs and what they depend on to a local registry, then installs the package
+// from it in new folders and runs it.
 
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { platformTriple } from '../../lib/loaders/platform.js'
-import { Failure, query, run } from '../../tools/shell.mjs'
+import { Failure, query, root, run } from '../../tools/shell.mjs'
 import { toolProgram } from './tools.mjs'
 
 /** @typedef {{ file: string, name: string, triple?: string }} Packed */
+
+/** The packages that the package needs, as installed here. */
+const dependencies = Object.keys(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).dependencies)
 
 /** One call: checks its result, then prints the backend. */
 const CALL = `const q = api.createTensor([4, 0, 0, 4], [1, 2, 2])
@@ -32,8 +35,10 @@ export async function rehearse(packed, version, tag) {
   const registry = await startRegistry(folder)
   try {
     const env = npmEnvironment(folder, registry.address)
-    for (const { file } of packed)
-      await run('npm', ['publish', file, '--tag', tag, '--loglevel=error'], { cwd: folder, env })
+    const publish = (/** @type {string} */ what, /** @type {string[]} */ ...flags) =>
+      run('npm', ['publish', what, ...flags, '--loglevel=error'], { cwd: folder, env })
+    for (const name of dependencies) await publish(join(root, 'node_modules', name), '--ignore-scripts')
+    for (const { file } of packed) await publish(file, '--tag', tag)
     const isNative = packed.some(({ triple }) => triple === platformTriple())
     if (!isNative) console.log(`no package for ${platformTriple()} is in this release: WebAssembly is what runs here`)
     await install(join(folder, 'whole'), version, isNative ? 'native' : 'wasm', env, [])
