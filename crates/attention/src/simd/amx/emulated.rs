@@ -28,6 +28,23 @@ impl Registers for Emulated {
     }
 }
 
+impl Emulated {
+    /// Computes [`super::ByteTiles::multiply`].
+    pub fn multiply_bytes(x: &[f32], stride: usize, weights: &[i32; BYTE_WORDS], sums: &mut IntegerTile) {
+        for (row, sums) in sums.0.chunks_exact_mut(SIDE).enumerate() {
+            let words = &x[row * stride..][..BYTE_WORDS / SIDE];
+            for (output, sum) in sums.iter_mut().enumerate() {
+                *sum = 0;
+                for (&x, w) in words.iter().zip(weights.chunks_exact(SIDE)) {
+                    for (x, w) in x.to_bits().to_le_bytes().into_iter().zip(w[output].to_le_bytes()) {
+                        *sum += i32::from(x as i8) * if QUAD_OFFSET > 0 { i32::from(w) } else { i32::from(w as i8) };
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn multiply(c: &mut Tile, a: &Tile, b: &Tile) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -74,19 +91,4 @@ fn high(pair: f32) -> f32 {
 fn flush(x: f32) -> f32 {
     let is_normal = x.abs() >= f32::MIN_POSITIVE || x.is_nan();
     if is_normal { x } else { 0f32.copysign(x) }
-}
-
-/// Computes [`super::ByteTiles::multiply`].
-pub fn multiply_bytes(x: &[f32], stride: usize, weights: &[i32; BYTE_WORDS], sums: &mut IntegerTile) {
-    for (row, sums) in sums.0.chunks_exact_mut(SIDE).enumerate() {
-        let words = &x[row * stride..][..BYTE_WORDS / SIDE];
-        for (output, sum) in sums.iter_mut().enumerate() {
-            *sum = 0;
-            for (&x, w) in words.iter().zip(weights.chunks_exact(SIDE)) {
-                for (x, w) in x.to_bits().to_le_bytes().into_iter().zip(w[output].to_le_bytes()) {
-                    *sum += i32::from(x as i8) * if QUAD_OFFSET > 0 { i32::from(w) } else { i32::from(w as i8) };
-                }
-            }
-        }
-    }
 }

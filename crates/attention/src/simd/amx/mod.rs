@@ -193,7 +193,7 @@ impl ByteTiles {
             #[cfg(all(target_arch = "x86_64", target_os = "linux", not(portable_only)))]
             Self::Amx(registers) => unsafe { registers.multiply(x, stride, weights, sums) },
             #[cfg(not(target_family = "wasm"))]
-            Self::Emulated => emulated::multiply_bytes(x, stride, weights, sums),
+            Self::Emulated => emulated::Emulated::multiply_bytes(x, stride, weights, sums),
             #[cfg(target_family = "wasm")]
             _ => {
                 let _ = (weights, sums);
