@@ -1,6 +1,7 @@
 // Whole models by WebAssembly in other engines than this one: Node 22 and Chromium, which have relaxed SIMD. Needs the
 // repository, whose tests use the same engines.
 
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { reported } from './building.js'
 import { remoteContender } from './remote.js'
@@ -9,7 +10,6 @@ import { MODEL, ONNX_MODEL, isExact, missingModel, missingPeerModel, modelFile, 
 
 /** @typedef {import('./types.d.ts').Contender} Contender */
 /** @typedef {import('./types.d.ts').Found} Found */
-/** @typedef {import('./types.d.ts').Prepared} Prepared */
 
 /**
  * A contender with its engine in its name and in its family, which goals look for.
@@ -28,16 +28,16 @@ const within = (engine, version, contender) => ({
 
 // ── Node 22 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** @param {boolean} withPeers @returns {Promise<Contender[]>} */
-async function inNode22(withPeers) {
+/** @param {Contender[]} started  receives the contenders @param {boolean} withPeers */
+async function inNode22(started, withPeers) {
   /** @type {typeof import('../tools/consumers.mjs')} */
   const { installTools, isInstalled } = await fromRepository('tools/consumers.mjs')
   const install = () => installTools('node22')
   const folder = await (isInstalled('node22') ? install() : reported('installing Node 22', install))
   const program = join(folder, 'node_modules', 'node', 'bin', 'node')
-  const contenders = [await remoteContender({ which: 'wasm', program })]
-  if (withPeers) contenders.push(await remoteContender({ which: 'onnxruntime-web', program }))
-  return contenders.map((contender) => within('Node', '22', contender))
+  for (const which of ['wasm', ...(withPeers ? ['onnxruntime-web'] : [])]) {
+    started.push(within('Node', '22', await remoteContender({ which, program })))
+  }
 }
 
 // ── Chromium ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -88,8 +88,8 @@ const preparing = (call, models, isPeer) => async (problem) => {
   }
 }
 
-/** @param {boolean} withPeers @returns {Promise<Contender[]>} */
-async function inChromium(withPeers) {
+/** @param {Contender[]} started  receives the contenders @param {boolean} withPeers */
+async function inChromium(started, withPeers) {
   /** @type {typeof import('../tools/programs.mjs')} */
   const { BROWSER_ARGS, findBrowser } = await fromRepository('tools/programs.mjs')
   const executablePath = findBrowser()
@@ -97,49 +97,46 @@ async function inChromium(withPeers) {
   const { chromium } = await import('playwright-core')
   const browser = await chromium.launch({ executablePath, args: BROWSER_ARGS })
   const server = await serveRepository()
-  const models = `${server.address}/output/models`
-  const own = await openPage(browser, server.address)
-  const { version, simd } = await own('about')
-  /** @type {Contender[]} */
-  const contenders = [
-    {
-      name: `wasm ${simd}`,
-      family: `wasm ${simd}`,
-      side: 'ours',
-      version,
-      warmsUp: true,
-      threaded: false,
-      prepare: preparing(own, models, false),
-      async close() {
-        await browser.close()
-        server.stop()
-      }
-    }
-  ]
-  if (withPeers) {
-    const peer = await openPage(browser, server.address)
-    contenders.push({
-      name: 'onnxruntime-web on texts',
-      family: 'onnxruntime-web',
-      side: 'peer',
-      version: await peer('versionOfPeer'),
-      warmsUp: true,
-      threaded: false,
-      prepare: preparing(peer, models, true)
-    })
+  const close = async () => {
+    await browser.close()
+    server.stop()
   }
-  return contenders.map((contender) => within('Chromium', browser.version().split('.')[0], contender))
+  /** @param {Omit<Contender, 'version' | 'warmsUp' | 'threaded'>} contender @param {string} version */
+  const start = (contender, version) =>
+    started.push(
+      within('Chromium', browser.version().split('.')[0], { ...contender, version, warmsUp: true, threaded: false })
+    )
+  const models = `${server.address}/output/models`
+  try {
+    const own = await openPage(browser, server.address)
+    const { version, simd } = await own('about')
+    const name = `wasm ${simd}`
+    start({ name, family: name, side: 'ours', prepare: preparing(own, models, false), close }, version)
+  } catch (error) {
+    await close()
+    throw error
+  }
+  if (!withPeers) return
+  const peer = await openPage(browser, server.address)
+  const about = { name: 'onnxruntime-web on texts', family: 'onnxruntime-web', side: /** @type {const} */ ('peer') }
+  start({ ...about, prepare: preparing(peer, models, true) }, await peer('versionOfPeer'))
 }
 
-/** @param {boolean} withPeers  whether ONNX Runtime for the web also runs there @returns {Promise<Found[]>} */
+/** @param {boolean} withPeers  whether ONNX Runtime for the web also runs there, if it is installed */
 export async function engines(withPeers) {
+  const hasPeer = withPeers && existsSync(new URL('node_modules/onnxruntime-web', import.meta.url))
   /** @type {Found[]} */
   const found = []
   for (const [absent, start] of Object.entries({ 'Node 22': inNode22, Chromium: inChromium })) {
+    /** @type {Contender[]} */
+    const contenders = []
+    // Those that started run without those that did not.
+    found.push({ contenders })
     try {
-      found.push({ contenders: await start(withPeers) })
+      await start(contenders, hasPeer)
     } catch (error) {
-      found.push({ absent, reason: /** @type {Error} */ (error).message.split('\n')[0] })
+      const reason = /** @type {Error} */ (error).message.split('\n')[0]
+      found.push({ absent: contenders.length ? `onnxruntime-web, ${absent}` : absent, reason })
     }
   }
   return found

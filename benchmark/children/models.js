@@ -5,19 +5,12 @@ import { Tokenizer } from '@huggingface/tokenizers'
 import { backend, init } from '../../lib/entries/core-browser.js'
 import { loadModel } from '../../lib/entries/models-browser.js'
 import { onnxEmbedder, vectorsOf } from '../peers/onnx-texts.js'
+import { importOnnxWeb } from '../peers/onnx-web.js'
 
 /** Texts, and the address of the folder of a model. @typedef {{ texts: string[], folder: string }} Wanted */
 
 /** @type {{ run: () => Promise<Float32Array>, dispose: () => unknown } | undefined} */
 let running
-
-/** @param {string} name */
-async function onnxruntime(name) {
-  const ort = await import(name)
-  ort.env.wasm.numThreads = 1
-  ort.env.logLevel = 'error'
-  return ort
-}
 
 /** Returns what the tables show of this package. */
 export async function about() {
@@ -26,7 +19,7 @@ export async function about() {
 }
 
 /** Returns the version of ONNX Runtime. @returns {Promise<string>} */
-export const versionOfPeer = async () => (await onnxruntime('onnxruntime-web')).env.versions.common
+export const versionOfPeer = async () => (await importOnnxWeb()).env.versions.common
 
 /** @param {Wanted & { weightType?: import('../../index.js').WeightType }} wanted  @returns the vectors of the texts */
 export async function prepareOurs({ texts, folder, weightType }) {
@@ -37,7 +30,7 @@ export async function prepareOurs({ texts, folder, weightType }) {
 
 /** @param {Wanted & { file: string }} wanted  @returns the vectors of the texts */
 export async function preparePeer({ texts, folder, file }) {
-  const ort = await onnxruntime('onnxruntime-web')
+  const ort = await importOnnxWeb()
   const load = async (/** @type {string} */ name) => fetch(`${folder}/${name}`)
   const [tokens, config] = [await load('tokenizer.json'), await load('tokenizer_config.json')]
   const tokenizer = new Tokenizer(await tokens.json(), await config.json())

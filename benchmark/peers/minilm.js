@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { MODELS, ONNX_MODEL, missingPeerModel, modelFile, preparedModel, textsOf } from '../texts.js'
 import { onnxEmbedder, vectorsOf } from './onnx-texts.js'
+import { importOnnxWeb } from './onnx-web.js'
 
 /** @typedef {import('../types.d.ts').Case} Case */
 /** @typedef {{ embed: import('./onnx-texts.js').Embed, end: () => unknown }} Embedder */
@@ -87,9 +88,5 @@ export async function onnxruntimeOnTexts() {
 }
 
 export async function onnxruntimeWebOnTexts() {
-  const name = 'onnxruntime-web'
-  const ort = await import(name)
-  ort.env.wasm.numThreads = 1
-  ort.env.logLevel = 'error'
-  return onnxruntime(name, ort, false)
+  return onnxruntime('onnxruntime-web', await importOnnxWeb(), false)
 }

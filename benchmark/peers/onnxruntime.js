@@ -7,6 +7,7 @@ import { reported } from '../building.js'
 import { additiveMask, headsFirst, headsLast } from '../inputs.js'
 import { attentionGraph, encoderLayerGraph } from './onnx-layers.js'
 import { onnxModel } from './onnx-model.js'
+import { importOnnxWeb } from './onnx-web.js'
 
 /** @typedef {import('../types.d.ts').Case} Case */
 /** @typedef {import('../types.d.ts').Contender} Contender */
@@ -159,9 +160,11 @@ export async function onnxruntimeNode() {
 
 /** @returns {Promise<Found>} */
 export async function onnxruntimeWeb() {
-  const name = 'onnxruntime-web'
-  const ort = await import(name)
-  ort.env.wasm.numThreads = 1
-  ort.env.logLevel = 'error'
-  return contenders(ort, { family: name, version: ort.env.versions.common, warmsUp: true, threaded: false })
+  const ort = await importOnnxWeb()
+  return contenders(ort, {
+    family: 'onnxruntime-web',
+    version: ort.env.versions.common,
+    warmsUp: true,
+    threaded: false
+  })
 }
