@@ -2,14 +2,10 @@
 // how many of the ten nearest texts stay the same. Runs in Node and in browsers.
 
 /** @typedef {import('@ruvector/attention').WeightType} WeightType */
-/** @typedef {import('@ruvector/attention').Tensor} Tensor */
 /** @typedef {{ least: number, mean: number, kept: number }} Accuracy */
+/** @typedef {keyof typeof GOALS} Type */
 
-/**
- * The least and the mean cosine that a type must reach, and the share of the ten nearest that it must keep.
- *
- * @type {Partial<Record<WeightType, Accuracy>>}
- */
+/** The least and the mean cosine that a type must reach, and the share of the ten nearest that it must keep. */
 const GOALS = {
   f16: { least: 0.999999, mean: 0.999999, kept: 0.99 },
   bf16: { least: 0.9995, mean: 0.9998, kept: 0.975 },
@@ -34,7 +30,7 @@ export function textsBySet(sentences, isThorough) {
   return { sentences: all, passages }
 }
 
-/** @param {boolean} isThorough @returns {readonly WeightType[]} */
+/** @param {boolean} isThorough @returns {readonly Type[]} */
 export const typesToTest = (isThorough) => (isThorough ? ['f16', 'bf16', 'q8_0'] : ['q8_0'])
 
 /**
@@ -43,7 +39,7 @@ export const typesToTest = (isThorough) => (isThorough ? ['f16', 'bf16', 'q8_0']
  * @param {Pick<import('@ruvector/attention').Attention, 'topK'>} attention
  * @param {(type: WeightType) => Promise<import('@ruvector/attention/models').Model>} load
  * @param {string[]} texts
- * @param {readonly WeightType[]} types
+ * @param {readonly Type[]} types
  */
 export async function accuracies(attention, load, texts, types) {
   const embed = async (/** @type {WeightType} */ type) => {
@@ -76,8 +72,8 @@ export async function accuracies(attention, load, texts, types) {
   return found
 }
 
-/** The figures that are below the goals of a type. @param {WeightType} type @param {Accuracy} accuracy */
+/** The figures that are below the goals of a type. @param {Type} type @param {Accuracy} accuracy */
 function missesOf(type, accuracy) {
-  const goals = Object.entries(GOALS[type] ?? {})
+  const goals = Object.entries(GOALS[type])
   return goals.filter(([name, goal]) => !(accuracy[/** @type {keyof Accuracy} */ (name)] >= goal)).map(([name]) => name)
 }
