@@ -41,7 +41,7 @@ const LARGEST: f32 = (1u64 << 48) as f32;
 const SMALLEST: f32 = 1.0 / (1u64 << 40) as f32;
 
 /// A weight `[outputs, depth]` in pieces, `[outputs / 16][depth / 32]`. Rows and depths beyond the matrix are zeros.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 struct SplitWeight(Vec<Pieces>);
 
 impl SplitWeight {

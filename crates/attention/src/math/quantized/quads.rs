@@ -142,7 +142,7 @@ impl Kernel for Block<'_> {
         let max_rows = if S::LANES == PANEL { MAX_ROWS } else { 4 };
         let panels = columns.start / PANEL..columns.end.div_ceil(PANEL);
         let beside = if S::LANES == PANEL { 2 } else { 1 };
-        let mut tiles = self.tile_unit.map(TileUnit::byte_tiles);
+        let mut tiles = self.tile_unit.filter(|_| rows.len() >= SIDE).map(TileUnit::byte_tiles);
         for panel in panels.clone().step_by(beside) {
             let count = beside.min(panels.end - panel);
             let mut first = rows.start;
@@ -210,15 +210,16 @@ impl Block<'_> {
         panels: Range<usize>,
     ) {
         let mut sums = [[0.0; WIDTH]; SIDE];
+        let mut integers = [IntegerTile::ZERO; BATCH];
         let groups = x.len() / SIDE;
         for (panel, place) in panels.clone().zip((0..WIDTH).step_by(PANEL)) {
             let panel = self.packed.panel(panel, groups);
             let whole = groups / BATCH * BATCH;
             for first in (0..whole).step_by(BATCH) {
-                add_groups::<S, BATCH>(simd, tiles, x, panel, first, place, &mut sums);
+                add_groups::<S, BATCH>(simd, tiles, x, panel, first, place, &mut integers, &mut sums);
             }
             for first in whole..groups {
-                add_groups::<S, 1>(simd, tiles, x, panel, first, place, &mut sums);
+                add_groups::<S, 1>(simd, tiles, x, panel, first, place, &mut integers, &mut sums);
             }
         }
         self.output.write_tile(simd, rows, panels.start * PANEL..panels.end * PANEL, &sums, self.bias);
@@ -228,7 +229,8 @@ impl Block<'_> {
 /// Groups whose tiles are multiplied before vectors scale and add them.
 const BATCH: usize = 4;
 
-/// Adds the products of some groups of [`SIDE`] rows and a panel, whose outputs start at `place`.
+/// Adds the products of some groups of [`SIDE`] rows and a panel, whose outputs start at `place`; `integers` is working
+/// memory.
 #[inline(always)]
 fn add_groups<S: Simd, const COUNT: usize>(
     simd: S,
@@ -237,10 +239,11 @@ fn add_groups<S: Simd, const COUNT: usize>(
     panel: &[PanelGroup],
     first: usize,
     place: usize,
+    integers: &mut [IntegerTile; BATCH],
     sums: &mut [[f32; WIDTH]; SIDE],
 ) {
     let groups = panel.len();
-    let mut integers = [IntegerTile::ZERO; COUNT];
+    let integers = &mut integers[..COUNT];
     for (index, integers) in integers.iter_mut().enumerate() {
         let group = first + index;
         tiles.multiply(x[group..].as_flattened(), groups * ROW_GROUP, &panel[group].values, integers);

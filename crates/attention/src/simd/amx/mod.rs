@@ -414,20 +414,27 @@ mod tests {
         }
     }
 
+    /// Returns the token of the machine, or prints the reason that there is none.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", not(portable_only)))]
+    fn machine() -> Option<hardware::Amx> {
+        match TileUnit::request() {
+            Ok(()) => Some(hardware::Amx::granted().expect("a token after its request")),
+            Err(reason) => {
+                println!("AMX not run: {reason}");
+                None
+            }
+        }
+    }
+
     #[test]
     #[cfg(all(target_arch = "x86_64", target_os = "linux", not(portable_only)))]
     fn the_machine_multiplies_bytes_as_the_emulation_does() {
-        if let Err(reason) = TileUnit::request() {
-            println!("AMX not run: {reason}");
-            return;
-        }
+        let Some(amx) = machine() else { return };
+        let mut tiles = ByteTiles::Amx(amx.byte_registers());
         for stride in 8..40 {
             let (x, weights) = bytes(stride);
             let [mut sums, mut emulated] = [IntegerTile::ZERO; 2];
-            TileUnit::current()
-                .expect("a unit after its request")
-                .byte_tiles()
-                .multiply(&x, stride, &weights, &mut sums);
+            tiles.multiply(&x, stride, &weights, &mut sums);
             ByteTiles::Emulated.multiply(&x, stride, &weights, &mut emulated);
             assert_eq!(sums, emulated);
         }
@@ -436,11 +443,8 @@ mod tests {
     #[test]
     #[cfg(all(target_arch = "x86_64", target_os = "linux", not(portable_only)))]
     fn the_machine_has_the_same_bits_as_the_emulation() {
-        if let Err(reason) = TileUnit::request() {
-            println!("AMX not run: {reason}");
-            return;
-        }
-        let mut registers = hardware::Amx::granted().expect("a token after its request").registers();
+        let Some(amx) = machine() else { return };
+        let mut registers = amx.registers();
         for exponents in [120..134, 100..154, 40..70, 0..130] {
             let mut tile = tiles(exponents);
             for _ in 0..100 {
