@@ -1,7 +1,7 @@
 // `npm run coverage`: measures the lines that tests run. For lib/, it combines the specs in Node on both backends,
 // their child processes, the package's workers, and headless Chromium; for the kernels, it reads the compiler's
-// counters, in the tests of the crates and in the specs of numbers. Both must reach the goal. `npm run coverage -- lib` or `-- kernels` measures one of them. Tests run on
-// existing builds.
+// counters, in the tests of the crates and in the specs of numbers. Both must reach the goal. `npm run coverage -- lib`
+// or `-- kernels` measures one of them. Tests of `lib/` run on existing builds.
 
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
